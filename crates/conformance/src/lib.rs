@@ -1,0 +1,1 @@
+//! Every promise of the seams as a named test case.

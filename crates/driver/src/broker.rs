@@ -1,0 +1,204 @@
+//! What a broker must promise.
+
+use std::error::Error;
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use hookbox_event::{Envelope, ReceiptId, RouteName, Topic, encode_batch};
+
+use crate::{Delivery, Fault};
+
+/// A broker: keeps batches of envelopes until a worker has settled them.
+#[async_trait]
+pub trait Broker: Send + Sync + 'static {
+    /// Publishes one batch to the queue of each of these routes, as one message each.
+    ///
+    /// `Ok` means: in every one of these queues, on disk, so that it survives a restart of the
+    /// broker. Anything else is an error, and after an error the outcome is unknown: the batch
+    /// may be in any of the queues or in none. It answers within the driver's confirm deadline.
+    async fn publish(&self, routes: &[RouteName], batch: &Batch) -> Result<(), PublishError>;
+
+    /// Starts taking messages of one queue, with at most `prefetch` of them unsettled at a time.
+    async fn subscribe(&self, queue: &Queue, prefetch: u16)
+    -> Result<Box<dyn Subscription>, Fault>;
+
+    /// How much waits in each queue of this environment that the driver was opened with, the
+    /// dead-letter queue included.
+    async fn depths(&self) -> Result<Vec<Depth>, Fault>;
+
+    /// Whether a publish would be taken now, as far as is known without trying.
+    fn readiness(&self) -> Readiness;
+
+    /// Ends all connections in an orderly way, within the driver's deadlines.
+    async fn close(&self);
+}
+
+/// A stream of deliveries from one queue.
+#[async_trait]
+pub trait Subscription: Send {
+    /// The next message. A fault ends the subscription: drop it and subscribe again. Cancelling
+    /// this future loses no message.
+    async fn next(&mut self) -> Result<Delivery, Fault>;
+
+    /// The next message, if one is in hand already.
+    fn try_next(&mut self) -> Option<Delivery>;
+
+    /// Stops taking, puts back what was taken and not handed out, and lets settlements that are
+    /// on their way arrive. Deliveries that are still in hand can be settled afterwards, or come
+    /// again.
+    async fn close(self: Box<Self>);
+}
+
+/// A queue, by what it is for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Queue {
+    /// The queue of a route.
+    Route(RouteName),
+    /// What never reached a handler: undecodable messages, and those over the delivery limit.
+    Dead,
+}
+
+impl fmt::Display for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Queue::Route(route) => write!(f, "route.{route}"),
+            Queue::Dead => f.write_str("dead"),
+        }
+    }
+}
+
+/// How much waits in a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Depth {
+    /// Which queue.
+    pub queue: Queue,
+    /// Its name at the broker.
+    pub name: String,
+    /// Messages ready for delivery; each is a batch. `None` where the broker would not say.
+    pub ready: Option<u64>,
+    /// Messages in the hands of consumers. `None` where the broker would not say.
+    pub unsettled: Option<u64>,
+    /// Consumers. `None` where the broker would not say.
+    pub consumers: Option<u64>,
+    /// Events in those messages, where the broker counts them.
+    pub events: Option<u64>,
+}
+
+/// Whether the broker would take a publish now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readiness {
+    /// It would.
+    Ready,
+    /// It would not, and why, in words safe to show to an operator.
+    NotReady(String),
+}
+
+/// Envelopes of one topic, written down as one message.
+#[derive(Clone)]
+pub struct Batch {
+    /// Their topic.
+    pub topic: Topic,
+    /// How many there are.
+    pub count: usize,
+    /// The receipt of the first.
+    pub first_receipt: ReceiptId,
+    /// The message.
+    pub bytes: Bytes,
+}
+
+impl Batch {
+    /// Writes a batch; `None` when there is nothing to write.
+    pub fn of(envelopes: &[Envelope]) -> Option<Self> {
+        let first = envelopes.first()?;
+        Some(Self {
+            topic: first.topic.clone(),
+            count: envelopes.len(),
+            first_receipt: first.receipt,
+            bytes: encode_batch(envelopes),
+        })
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch")
+            .field("topic", &self.topic)
+            .field("count", &self.count)
+            .field("bytes", &self.bytes.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a publish was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PublishErrorKind {
+    /// The broker said no (a queue is full, or has no leader).
+    Rejected,
+    /// The broker has no such queue: the topology is broken.
+    Unroutable,
+    /// No answer within the deadline. It may have been stored.
+    TimedOut,
+    /// The broker has an alarm and takes nothing.
+    Blocked,
+    /// There is no connection, or it was lost on the way. It may have been stored.
+    Unavailable,
+}
+
+impl PublishErrorKind {
+    /// The word for logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PublishErrorKind::Rejected => "rejected",
+            PublishErrorKind::Unroutable => "unroutable",
+            PublishErrorKind::TimedOut => "timed_out",
+            PublishErrorKind::Blocked => "blocked",
+            PublishErrorKind::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// A batch that was not accepted; whether it was stored all the same is unknown.
+#[derive(Debug)]
+pub struct PublishError {
+    /// Why.
+    pub kind: PublishErrorKind,
+    /// The cause, where there is one.
+    pub source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl PublishError {
+    /// An error without a further cause.
+    pub fn plain(kind: PublishErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+
+    /// An error with its cause.
+    pub fn new(kind: PublishErrorKind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self {
+            kind,
+            source: Some(source.into()),
+        }
+    }
+}
+
+impl fmt::Display for PublishError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = match self.kind {
+            PublishErrorKind::Rejected => "the broker rejected it",
+            PublishErrorKind::Unroutable => "the route's queue does not exist",
+            PublishErrorKind::TimedOut => "the broker did not confirm it in time",
+            PublishErrorKind::Blocked => "the broker has a resource alarm",
+            PublishErrorKind::Unavailable => "the broker is not reachable",
+        };
+        write!(f, "the batch was not accepted: {why}")
+    }
+}
+
+impl Error for PublishError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn Error + 'static))
+    }
+}

@@ -1,0 +1,94 @@
+//! What can be wrong with our own machinery, as opposed to an event or its handler.
+
+use std::error::Error;
+use std::fmt;
+
+/// The classes of our own faults. None of them ever costs an event an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FaultKind {
+    /// Two units of work wanted the same thing (deadlock, serialisation failure, busy lock):
+    /// running it again at once usually succeeds.
+    Contention,
+    /// A dependency is away, full or refuses us: pause, and go on when it is back.
+    Unavailable,
+    /// Our own statement was refused for a reason that should not exist. Treated like
+    /// [`FaultKind::Unavailable`], and told loudly.
+    Internal,
+}
+
+impl FaultKind {
+    /// The word for logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FaultKind::Contention => "contention",
+            FaultKind::Unavailable => "unavailable",
+            FaultKind::Internal => "internal",
+        }
+    }
+}
+
+/// A fault of our own: its class, what was being done, and the cause as its source.
+///
+/// `Display` says what was being done; the cause is in `source()` and is printed by the one
+/// place that logs the chain ([`describe`]).
+#[derive(Debug)]
+pub struct Fault {
+    kind: FaultKind,
+    doing: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl Fault {
+    /// A fault with a cause. `doing` reads after "failed to": "begin a transaction".
+    pub fn new(
+        kind: FaultKind,
+        doing: impl Into<String>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            kind,
+            doing: doing.into(),
+            source: Some(source.into()),
+        }
+    }
+
+    /// A fault that is its own cause: `doing` says all there is.
+    pub fn plain(kind: FaultKind, doing: impl Into<String>) -> Self {
+        Self {
+            kind,
+            doing: doing.into(),
+            source: None,
+        }
+    }
+
+    /// The class.
+    pub fn kind(&self) -> FaultKind {
+        self.kind
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "failed to {} ({})", self.doing, self.kind.as_str())
+    }
+}
+
+impl Error for Fault {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn Error + 'static))
+    }
+}
+
+/// An error and all its causes on one line: the adapter for the one place that logs or stores it.
+pub fn describe(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}

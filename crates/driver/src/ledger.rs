@@ -1,0 +1,356 @@
+//! What a store must promise to the console: everything that operators see and do.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use hookbox_event::{ContentDigest, EventId, InstanceId, ReceiptId, RouteName, Timestamp, Topic};
+use serde::Serialize;
+
+use crate::{ClaimState, DeadReason, Fault};
+
+/// The operators' side of a store. Reads never lock out writers; each change is one transaction
+/// together with its row in the audit.
+#[async_trait]
+pub trait Ledger: Send + Sync + 'static {
+    /// Events, newest first.
+    async fn events(&self, filter: &EventFilter, limit: u32) -> Result<Vec<EventRow>, Fault>;
+
+    /// One event with all that happened to it, by a prefix of its id that is unambiguous; none
+    /// when nothing or more than one event has it.
+    async fn event(&self, id_prefix_hex: &str) -> Result<Option<EventDetail>, Fault>;
+
+    /// Dead letters by route, topic, reason and the first line of their error; largest first.
+    async fn dead_groups(&self, filter: &DeadFilter) -> Result<Vec<DeadGroup>, Fault>;
+
+    /// How many dead letters a filter means.
+    async fn dead_count(&self, filter: &DeadFilter) -> Result<u64, Fault>;
+
+    /// Dead letters with an id over `after`, in the order of their ids.
+    async fn dead_list(
+        &self,
+        filter: &DeadFilter,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<DeadRow>, Fault>;
+
+    /// One dead letter with its body and its history.
+    async fn dead_show(&self, id: i64) -> Result<Option<DeadLetter>, Fault>;
+
+    /// Makes dead letters due at once, with a fresh round of attempts. Those that are not in
+    /// state `Dead` are left alone. Answers how many were changed; at most `limit`.
+    async fn dead_replay(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault>;
+
+    /// Marks dead letters as not to be replayed. Nothing is deleted.
+    async fn dead_discard(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault>;
+
+    /// Takes a discard back.
+    async fn dead_restore(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault>;
+
+    /// Writes an audit row for something that was read (an export, a body).
+    async fn audit(&self, by: &str, action: &str, subject: &str) -> Result<(), Fault>;
+
+    /// The newest audit rows.
+    async fn audits(&self, limit: u32) -> Result<Vec<AuditRow>, Fault>;
+
+    /// The books of every route, from one consistent reading.
+    async fn books(&self) -> Result<Vec<RouteBooks>, Fault>;
+
+    /// What in the tables contradicts itself; empty when all is well. At most `limit` rows.
+    async fn imbalances(&self, limit: u32) -> Result<Vec<Imbalance>, Fault>;
+
+    /// Keeps refusals for operators to read: the newest 10,000, and only what is safe to show.
+    async fn keep_refusals(&self, refusals: &[Refusal]) -> Result<(), Fault>;
+
+    /// The newest refusals.
+    async fn refusals(&self, limit: u32) -> Result<Vec<Refusal>, Fault>;
+}
+
+/// Which events.
+#[derive(Debug, Clone, Default)]
+pub struct EventFilter {
+    /// Only of this route.
+    pub route: Option<RouteName>,
+    /// Only of this topic.
+    pub topic: Option<Topic>,
+    /// Only in this state on some route.
+    pub state: Option<ClaimState>,
+}
+
+/// One event on one route.
+#[derive(Debug, Clone, Serialize)]
+pub struct EventRow {
+    /// Which event.
+    pub event: EventId,
+    /// What about.
+    pub topic: Topic,
+    /// The route.
+    pub route: RouteName,
+    /// Where it stands there.
+    pub state: ClaimState,
+    /// Attempts made.
+    pub attempts: u32,
+    /// When its first receipt came in.
+    pub received_at: Timestamp,
+    /// When it was last settled.
+    pub settled_at: Option<Timestamp>,
+}
+
+/// One event with all that happened to it.
+#[derive(Debug, Clone, Serialize)]
+pub struct EventDetail {
+    /// Which event.
+    pub event: EventId,
+    /// What about.
+    pub topic: Topic,
+    /// What it says.
+    pub digest: ContentDigest,
+    /// Length of the body in bytes.
+    pub body_bytes: u64,
+    /// The body, as received or sealed.
+    #[serde(skip)]
+    pub body: Bytes,
+    /// The key it is sealed with.
+    pub seal: Option<String>,
+    /// When its first receipt came in.
+    pub received_at: Timestamp,
+    /// Where it stands on each route.
+    pub claims: Vec<ClaimRow>,
+    /// Its receipts.
+    pub receipts: Vec<ReceiptRow>,
+    /// Its recorded attempts: all failed ones, and the one that succeeded after a failure.
+    pub attempts: Vec<AttemptRow>,
+    /// Its waiting retries.
+    pub retries: Vec<RetryRow>,
+}
+
+/// Where an event stands on a route.
+#[derive(Debug, Clone, Serialize)]
+pub struct ClaimRow {
+    /// The route.
+    pub route: RouteName,
+    /// Where it stands.
+    pub state: ClaimState,
+    /// Attempts made.
+    pub attempts: u32,
+    /// When it was claimed.
+    pub claimed_at: Timestamp,
+    /// When it was last settled.
+    pub settled_at: Option<Timestamp>,
+}
+
+/// One receipt on one route.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReceiptRow {
+    /// Which receipt.
+    pub receipt: ReceiptId,
+    /// The route.
+    pub route: RouteName,
+    /// Its outcome: done, duplicate, conflict, retrying or dead.
+    pub outcome: String,
+    /// The id of the secret that verified it.
+    pub key_id: String,
+    /// The ingest process that accepted it.
+    pub instance: InstanceId,
+    /// That process's number for it.
+    pub number: u64,
+    /// When it came in.
+    pub received_at: Timestamp,
+    /// When its outcome was written.
+    pub settled_at: Timestamp,
+}
+
+/// One attempt.
+#[derive(Debug, Clone, Serialize)]
+pub struct AttemptRow {
+    /// The route.
+    pub route: RouteName,
+    /// From 1.
+    pub attempt: u32,
+    /// "done", or the class of its failure.
+    pub outcome: String,
+    /// The error and its causes, for a failure.
+    pub error: Option<String>,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+    /// When it was recorded.
+    pub at: Timestamp,
+}
+
+/// One waiting retry.
+#[derive(Debug, Clone, Serialize)]
+pub struct RetryRow {
+    /// The route.
+    pub route: RouteName,
+    /// The attempt it is for.
+    pub attempt: u32,
+    /// Not before.
+    pub not_before: Timestamp,
+    /// When it was put into the queue, if it was.
+    pub queued_at: Option<Timestamp>,
+}
+
+/// What has become of a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeadState {
+    /// Waiting for someone to look.
+    Dead,
+    /// Replayed; should it die again, it is `Dead` again.
+    Replayed,
+    /// Not to be replayed, by decision.
+    Discarded,
+}
+
+impl DeadState {
+    /// Every state, for parsing and help texts.
+    pub const ALL: [DeadState; 3] = [DeadState::Dead, DeadState::Replayed, DeadState::Discarded];
+
+    /// The word in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DeadState::Dead => "dead",
+            DeadState::Replayed => "replayed",
+            DeadState::Discarded => "discarded",
+        }
+    }
+
+    /// The state that a word names.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+}
+
+/// Which dead letters. Every field narrows; empty means all in any state.
+#[derive(Debug, Clone, Default)]
+pub struct DeadFilter {
+    /// Only these.
+    pub ids: Vec<i64>,
+    /// Only of this route.
+    pub route: Option<RouteName>,
+    /// Only of this topic.
+    pub topic: Option<Topic>,
+    /// Only for this reason.
+    pub reason: Option<DeadReason>,
+    /// Only in this state.
+    pub state: Option<DeadState>,
+}
+
+/// Dead letters that died of the same.
+#[derive(Debug, Clone, Serialize)]
+pub struct DeadGroup {
+    /// The route.
+    pub route: RouteName,
+    /// The topic.
+    pub topic: Topic,
+    /// Why.
+    pub reason: DeadReason,
+    /// The first line of the detail, at most 200 characters.
+    pub detail: String,
+    /// How many.
+    pub count: u64,
+    /// When the first of them died.
+    pub first_at: Timestamp,
+    /// When the last of them died.
+    pub last_at: Timestamp,
+}
+
+/// One dead letter in a list.
+#[derive(Debug, Clone, Serialize)]
+pub struct DeadRow {
+    /// Its number, by which people name it.
+    pub id: i64,
+    /// The route that gave up.
+    pub route: RouteName,
+    /// Which event.
+    pub event: EventId,
+    /// What about.
+    pub topic: Topic,
+    /// What has become of it.
+    pub state: DeadState,
+    /// Why it died.
+    pub reason: DeadReason,
+    /// What an operator should know: the error, or the path and the rule.
+    pub detail: String,
+    /// Attempts made.
+    pub attempts: u32,
+    /// When it died (last).
+    pub died_at: Timestamp,
+}
+
+/// One dead letter with its body and its history.
+#[derive(Debug, Clone, Serialize)]
+pub struct DeadLetter {
+    /// The row in the list.
+    #[serde(flatten)]
+    pub row: DeadRow,
+    /// The event, with its body, receipts and attempts.
+    pub history: EventDetail,
+}
+
+/// One row of the audit.
+#[derive(Debug, Clone, Serialize)]
+pub struct AuditRow {
+    /// Its number.
+    pub id: i64,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: String,
+    /// What.
+    pub action: String,
+    /// On what.
+    pub subject: String,
+}
+
+/// The books of one route: every settled receipt has one outcome.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RouteBooks {
+    /// The route.
+    pub route: RouteName,
+    /// Receipts whose event's effects are committed.
+    pub done: u64,
+    /// Receipts of events that were known.
+    pub duplicate: u64,
+    /// Receipts with another body under a known event id.
+    pub conflict: u64,
+    /// Receipts whose event waits for another attempt.
+    pub retrying: u64,
+    /// Receipts whose event is a dead letter.
+    pub dead: u64,
+}
+
+impl RouteBooks {
+    /// All settled receipts of the route.
+    pub fn receipts(&self) -> u64 {
+        self.done + self.duplicate + self.conflict + self.retrying + self.dead
+    }
+}
+
+/// Something in the tables that contradicts something else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Imbalance {
+    /// The route.
+    pub route: RouteName,
+    /// The event.
+    pub event: EventId,
+    /// What contradicts what.
+    pub what: String,
+}
+
+/// One refused request, as far as it may be kept: digests, not bodies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// The id that the answer gave to the sender.
+    pub request: ReceiptId,
+    /// The source it was posted to.
+    pub source: String,
+    /// Why: the refusal's word.
+    pub reason: String,
+    /// SHA-256 of the body, in hex, when one was read.
+    pub body_digest: Option<String>,
+    /// Length of the body in bytes, as far as it was read.
+    pub body_bytes: u64,
+    /// From where.
+    pub peer: String,
+    /// When.
+    pub at: Timestamp,
+}

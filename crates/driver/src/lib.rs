@@ -1,0 +1,72 @@
+//! The seams of hookbox: what a broker and a store must promise, whoever implements them.
+//!
+//! Each method of a seam is a whole operation. Its documentation is a promise, and every promise
+//! is a case of the `conformance` crate that each driver passes, under the name given here.
+//!
+//! **Broker** — [`Broker`], [`Subscription`], [`Delivery`]
+//! - `bytes_survive_exactly`
+//! - `published_survives_a_restart_of_the_driver`
+//! - `publishing_to_nowhere_is_an_error`
+//! - `a_batch_for_two_routes_reaches_both`
+//! - `a_rejected_publish_is_never_reported_as_accepted`
+//! - `publish_without_a_broker_fails_within_its_deadline`
+//! - `a_lost_confirm_is_not_an_acceptance`
+//! - `acknowledged_is_gone`, `released_comes_again`, `dropped_unsettled_comes_again`
+//! - `unsettled_comes_back_after_a_lost_link`
+//! - `settling_after_a_lost_link_is_a_fault_not_a_panic`
+//! - `prefetch_bounds_what_is_in_hand`
+//! - `a_message_in_hand_does_not_delay_its_neighbours`
+//! - `acks_in_any_order_settle_their_own_message`
+//! - `closing_a_subscription_returns_what_is_in_hand`
+//! - `a_broken_subscription_ends_with_a_fault`
+//! - `depths_count_what_waits`
+//!
+//! **Store** — [`Store`], [`Ledger`]
+//! - `the_first_claim_is_fresh`, `the_second_is_a_duplicate`, `another_body_is_a_conflict`
+//! - `the_same_receipt_again_is_redelivered`
+//! - `claims_are_per_route`
+//! - `a_rollback_frees_the_claim`, `a_dropped_transaction_rolls_back`
+//! - `effects_and_claim_appear_together`
+//! - `of_two_concurrent_claims_one_is_fresh`
+//! - `opposite_orders_do_not_deadlock`
+//! - `a_swallowed_error_is_no_commit`
+//! - `a_handler_that_ends_the_transaction_is_found_out`
+//! - `a_failed_attempt_and_its_retry_appear_together`
+//! - `a_failed_attempt_and_its_dead_letter_appear_together`
+//! - `a_failure_recorded_twice_counts_once`
+//! - `a_retry_is_not_due_early`, `a_due_retry_is_republished_before_it_is_marked`
+//! - `a_retry_published_twice_is_granted_once`
+//! - `a_replayed_dead_letter_is_granted_again`
+//! - `a_lost_connection_is_unavailable`, `a_constraint_violation_is_not_ours`
+//! - `a_busy_lock_is_contention`
+//! - `a_cancelled_unit_of_work_poisons_nobody`
+//! - `the_books_balance`
+//!
+//! Architecture invariant: no runtime, no SQL driver, no AMQP client and no HTTP in this crate.
+
+mod broker;
+mod clock;
+mod delivery;
+mod fault;
+mod ledger;
+mod open;
+mod rng;
+mod store;
+
+pub use broker::{
+    Batch, Broker, Depth, PublishError, PublishErrorKind, Queue, Readiness, Subscription,
+};
+pub use clock::Clock;
+pub use delivery::{Delivery, Settler};
+pub use fault::{Fault, FaultKind, describe};
+pub use ledger::{
+    AttemptRow, AuditRow, ClaimRow, DeadFilter, DeadGroup, DeadLetter, DeadRow, DeadState,
+    EventDetail, EventFilter, EventRow, Imbalance, Ledger, ReceiptRow, Refusal, RetryRow,
+    RouteBooks,
+};
+pub use open::{OpenError, TopologyDifference};
+pub use rng::Rng;
+pub use store::{
+    Burial, ClaimState, Claimed, CommitError, DeadReason, DueRetry, Failure, FailureClass, Outcome,
+    Recorded, Republish, Requeued, Settled, Store, Then,
+};

@@ -1,0 +1,351 @@
+//! What a store must promise to the worker.
+
+use std::error::Error;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use hookbox_event::{Envelope, RouteName};
+use serde::{Deserialize, Serialize};
+
+use crate::{Fault, FaultKind};
+
+/// A store: remembers, per route, what was done with each event, in the same transaction as the
+/// effects of the handler that did it.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// What a handler works with: the database's own connection type.
+    type Connection: Send;
+
+    /// An open transaction. Dropping it rolls back, and never hands a dirty connection to
+    /// anybody else.
+    type Tx: Send;
+
+    /// Opens a transaction. Must not be cancelled half-way by callers that go on using the
+    /// store's connection; drivers make it harmless when it is.
+    async fn begin(&self) -> Result<Self::Tx, Fault>;
+
+    /// Records the events and claims them for `route`. Answers one word for each envelope, in
+    /// the order given. Claims that came out `Fresh` or `Granted` are this transaction's alone
+    /// until it ends; a concurrent claim of the same event waits for it, or is `Contention`.
+    ///
+    /// No two envelopes of one call may be of the same event.
+    async fn claim(
+        &self,
+        tx: &mut Self::Tx,
+        route: &RouteName,
+        envelopes: &[&Envelope],
+    ) -> Result<Vec<Claimed>, Fault>;
+
+    /// What the handler borrows.
+    fn connection<'t>(&self, tx: &'t mut Self::Tx) -> &'t mut Self::Connection;
+
+    /// Writes the outcome of receipts into the transaction.
+    async fn settle(
+        &self,
+        tx: &mut Self::Tx,
+        route: &RouteName,
+        settled: &[Settled<'_>],
+    ) -> Result<(), Fault>;
+
+    /// Commits, and proves that it took: the last statement before the commit is a guard that
+    /// fails when the transaction was aborted or ended behind our back. Every claim that was
+    /// `Fresh` or `Granted` must have been settled.
+    async fn commit(&self, tx: Self::Tx) -> Result<(), CommitError>;
+
+    /// Rolls back. What cannot be rolled back in time is closed.
+    async fn rollback(&self, tx: Self::Tx);
+
+    /// Records one failed attempt together with what follows from it, in one transaction of its
+    /// own. Recording the same attempt twice changes nothing the second time.
+    async fn fail(&self, failure: &Failure<'_>) -> Result<Recorded, Fault>;
+
+    /// Keeps bytes that could not be read as an envelope, as a dead letter of `route`.
+    /// Idempotent by the bytes.
+    async fn bury(&self, burial: &Burial<'_>) -> Result<Recorded, Fault>;
+
+    /// Takes up to `limit` retries that are due by the store's own clock, hands each to
+    /// `republish`, and marks as queued those it confirmed. Two callers at once do not get the
+    /// same retry where the database can prevent it; where they do, the fence of
+    /// [`hookbox_event::Redo`] keeps the effect single. A retry that was queued and not heard of
+    /// for an hour is due again.
+    async fn requeue_due(&self, limit: u32, republish: &dyn Republish) -> Result<Requeued, Fault>;
+
+    /// Whether an error, anywhere in its chain of causes, is the database's own trouble rather
+    /// than the handler's: `None` when it is not ours. It outranks what the handler's author
+    /// said.
+    fn diagnose(&self, error: &(dyn Error + 'static)) -> Option<FaultKind>;
+
+    /// One cheap round trip, to see whether the store is there.
+    async fn ping(&self) -> Result<(), Fault>;
+
+    /// Ends all connections in an orderly way.
+    async fn close(&self);
+}
+
+/// What a claim found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claimed {
+    /// Never seen on this route: run the handler. This is attempt 1.
+    Fresh,
+    /// A retry or replay that is due: run the handler.
+    Granted {
+        /// The attempt to run.
+        attempt: u32,
+        /// The attempts that had been made when the present round began (0, or the count at the
+        /// last replay): the retry policy counts from here.
+        attempts_before: u32,
+    },
+    /// This very receipt has its outcome already: nothing to write. (Or a retry that is no
+    /// longer wanted.)
+    Redelivered,
+    /// Another receipt of the same event, saying the same.
+    Duplicate,
+    /// Another body under the same event id.
+    Conflict,
+    /// A claim that was committed without an outcome: a handler ended its transaction. Its
+    /// effects stand, so it must not run again: dead-letter it.
+    Orphaned,
+}
+
+/// Where an event stands on a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClaimState {
+    /// Claimed by a transaction that has not settled it. Only visible to others when orphaned.
+    Running,
+    /// The handler's effects are committed.
+    Done,
+    /// Waiting for its next attempt.
+    Retrying,
+    /// Given up; see the dead letter.
+    Dead,
+}
+
+impl ClaimState {
+    /// The word in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ClaimState::Running => "running",
+            ClaimState::Done => "done",
+            ClaimState::Retrying => "retrying",
+            ClaimState::Dead => "dead",
+        }
+    }
+}
+
+/// The outcome of one receipt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The handler ran and its effects are in this transaction.
+    Done {
+        /// Which attempt it was.
+        attempt: u32,
+    },
+    /// Nothing to do: the event was claimed before.
+    Duplicate,
+    /// Another body under a known event id; kept under an id of its own as a dead letter.
+    Conflict {
+        /// What an operator should know.
+        detail: String,
+    },
+    /// Given up without running the handler (again).
+    Dead {
+        /// Why.
+        reason: DeadReason,
+        /// What an operator should know: the path and the rule that was broken, say.
+        detail: String,
+    },
+}
+
+/// One receipt and its outcome. For `Done`, `Conflict` and `Dead` the envelope's event must have
+/// been claimed as `Fresh` or `Granted` in the same transaction.
+#[derive(Debug, Clone)]
+pub struct Settled<'a> {
+    /// The receipt.
+    pub envelope: &'a Envelope,
+    /// Its outcome.
+    pub outcome: Outcome,
+}
+
+/// Why a commit did not take.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The guard found the transaction aborted or ended: a handler swallowed an error or ended
+    /// the transaction itself. Nothing of ours was committed; it counts as the handler's failure.
+    #[error("the handler broke its transaction: {why}")]
+    BrokenByHandler {
+        /// What the guard saw.
+        why: String,
+    },
+    /// A fault of our own. Whether it was committed is unknown; redelivery will tell.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// How an attempt failed, in the words of the handler's author or of the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// The handler failed in a way that may pass.
+    Transient,
+    /// The handler will never take this event.
+    Permanent,
+    /// The handler panicked.
+    Panicked,
+    /// The handler took longer than its time limit.
+    TimedOut,
+    /// The handler swallowed a database error or ended the transaction.
+    BrokeTransaction,
+}
+
+impl FailureClass {
+    /// The word in tables, logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FailureClass::Transient => "transient",
+            FailureClass::Permanent => "permanent",
+            FailureClass::Panicked => "panicked",
+            FailureClass::TimedOut => "timed_out",
+            FailureClass::BrokeTransaction => "broke_transaction",
+        }
+    }
+}
+
+/// Why a route gave up on an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeadReason {
+    /// Every attempt that the retry policy allows has failed.
+    Exhausted,
+    /// The handler said that it will never take this event.
+    Rejected,
+    /// The body is not JSON that can be read.
+    Malformed,
+    /// The body breaks its JSON Schema.
+    SchemaBroken,
+    /// Another body came under the same event id.
+    Conflict,
+    /// What came out of the broker is not an envelope.
+    Undecodable,
+    /// The broker gave up delivering it.
+    DeliveryLimit,
+    /// A handler ended its transaction, so whether all its effects stand is not known.
+    Orphaned,
+}
+
+impl DeadReason {
+    /// Every reason, for parsing and help texts.
+    pub const ALL: [DeadReason; 8] = [
+        DeadReason::Exhausted,
+        DeadReason::Rejected,
+        DeadReason::Malformed,
+        DeadReason::SchemaBroken,
+        DeadReason::Conflict,
+        DeadReason::Undecodable,
+        DeadReason::DeliveryLimit,
+        DeadReason::Orphaned,
+    ];
+
+    /// The word in tables, logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DeadReason::Exhausted => "exhausted",
+            DeadReason::Rejected => "rejected",
+            DeadReason::Malformed => "malformed",
+            DeadReason::SchemaBroken => "schema_broken",
+            DeadReason::Conflict => "conflict",
+            DeadReason::Undecodable => "undecodable",
+            DeadReason::DeliveryLimit => "delivery_limit",
+            DeadReason::Orphaned => "orphaned",
+        }
+    }
+
+    /// The reason that a word names.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+}
+
+/// One failed attempt.
+#[derive(Debug, Clone)]
+pub struct Failure<'a> {
+    /// On which route.
+    pub route: &'a RouteName,
+    /// Of which receipt.
+    pub envelope: &'a Envelope,
+    /// Which attempt failed, from 1.
+    pub attempt: u32,
+    /// The attempts before the present round, as the claim said; 0 for a fresh event.
+    pub attempts_before: u32,
+    /// How.
+    pub class: FailureClass,
+    /// The error and its causes. It goes into the store, where bodies are, and never into a log.
+    pub error: String,
+    /// How long the attempt took.
+    pub took: Duration,
+    /// What follows.
+    pub then: Then,
+}
+
+/// What follows from a failed attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Another attempt, not before so long from now by the store's clock.
+    Retry {
+        /// How long.
+        after: Duration,
+    },
+    /// A dead letter.
+    Dead {
+        /// Why.
+        reason: DeadReason,
+    },
+}
+
+/// What came of recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is recorded.
+    Recorded,
+    /// It was recorded before, or the event has moved on meanwhile: nothing was changed.
+    Superseded,
+}
+
+/// Bytes that could not be read.
+#[derive(Debug, Clone)]
+pub struct Burial<'a> {
+    /// The route whose queue they came from.
+    pub route: &'a RouteName,
+    /// The bytes.
+    pub bytes: &'a Bytes,
+    /// Why they could not be read or delivered.
+    pub reason: DeadReason,
+    /// What an operator should know.
+    pub detail: String,
+}
+
+/// A retry that is due, ready to travel: its envelope has `redo` set.
+#[derive(Debug, Clone)]
+pub struct DueRetry {
+    /// To which route.
+    pub route: RouteName,
+    /// What to publish.
+    pub envelope: Envelope,
+}
+
+/// How a store hands out what is due.
+#[async_trait]
+pub trait Republish: Send + Sync {
+    /// Publishes one retry. `true` only when the broker confirmed it.
+    async fn republish(&self, due: &DueRetry) -> bool;
+}
+
+/// What [`Store::requeue_due`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Requeued {
+    /// Retries that were due and taken.
+    pub due: u32,
+    /// Those that were published, confirmed and marked.
+    pub confirmed: u32,
+}

@@ -1,0 +1,74 @@
+//! The digest of what a body says, by which a conflict is told from a duplicate.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// SHA-256 over the canonical JSON of a body, or over the bytes of a body that is not JSON.
+///
+/// Two bodies that differ only in white space, in the order of members or in how a character is
+/// escaped have one digest. Numbers are compared by their text, so `1` and `1.0` differ.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ContentDigest([u8; 32]);
+
+impl ContentDigest {
+    /// The digest of canonical JSON, as [`crate::scan`] writes it.
+    pub fn of_canonical_json(canonical: &[u8]) -> Self {
+        Self(hash(b"json", canonical))
+    }
+
+    /// The digest of a body that is not JSON.
+    pub fn of_raw_body(body: &[u8]) -> Self {
+        Self(hash(b"raw", body))
+    }
+
+    /// The digest from where it was kept.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// One hash for two kinds of input: the kind goes first, so that they can never meet.
+fn hash(kind: &[u8], bytes: &[u8]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    hasher.update(b"hookbox-content-1\0");
+    hasher.update([kind.len() as u8]);
+    hasher.update(kind);
+    hasher.update(bytes);
+    hasher.finalize().into()
+}
+
+impl fmt::Display for ContentDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for ContentDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ContentDigest({})", &hex::encode(&self.0[..6]))
+    }
+}
+
+impl From<ContentDigest> for String {
+    fn from(digest: ContentDigest) -> String {
+        digest.to_string()
+    }
+}
+
+impl TryFrom<String> for ContentDigest {
+    type Error = hex::FromHexError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes)?;
+        Ok(Self(bytes))
+    }
+}

@@ -1,0 +1,225 @@
+//! Identities: of an event, of a receipt, of a running instance.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::{ContentDigest, Scalar, SourceName, Timestamp};
+
+/// The thing that happened: SHA-256 over the source and the identity fields of the body, each
+/// length-prefixed so that no two different lists of fields can meet.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct EventId([u8; 32]);
+
+impl EventId {
+    /// The identity from the fields that the source's config names.
+    ///
+    /// A field that is absent must never become a constant (every event without it would then be
+    /// one event): callers use [`EventId::from_digest`] when any field is missing.
+    pub fn from_fields(source: &SourceName, fields: &[Scalar]) -> Self {
+        let mut parts: Vec<&[u8]> = vec![source.as_str().as_bytes()];
+        for field in fields {
+            parts.push(field.kind().as_bytes());
+            parts.push(field.text().as_bytes());
+        }
+        Self(hash("fields", &parts))
+    }
+
+    /// The identity of a body that does not carry its identity fields: what it says.
+    pub fn from_digest(source: &SourceName, digest: &ContentDigest) -> Self {
+        Self(hash(
+            "digest",
+            &[source.as_str().as_bytes(), digest.as_bytes()],
+        ))
+    }
+
+    /// The identity of a second, different body that came under the identity of `original`.
+    ///
+    /// It makes a conflict an event of its own, so that it is kept, shown and replayed like any
+    /// other, and so that a retry of the conflicting request is a duplicate of the conflict.
+    pub fn of_conflict(original: &EventId, digest: &ContentDigest) -> Self {
+        Self(hash("conflict", &[&original.0, digest.as_bytes()]))
+    }
+
+    /// The identity of bytes that came out of the broker and are not an envelope.
+    pub fn of_undecodable(bytes: &[u8]) -> Self {
+        Self(hash("undecodable", &[bytes]))
+    }
+
+    /// The id from where it was kept.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+fn hash(kind: &str, parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    hasher.update(b"hookbox-event-1\0");
+    for part in std::iter::once(kind.as_bytes()).chain(parts.iter().copied()) {
+        hasher.update((part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    hasher.finalize().into()
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EventId({})", hex::encode(&self.0[..6]))
+    }
+}
+
+impl From<EventId> for String {
+    fn from(id: EventId) -> String {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for EventId {
+    type Error = hex::FromHexError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl FromStr for EventId {
+    type Err = hex::FromHexError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes)?;
+        Ok(Self(bytes))
+    }
+}
+
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $type:ident) => {
+        $(#[$doc])*
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+        )]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $type(Uuid);
+
+        impl $type {
+            /// A fresh UUIDv7 (RFC 9562 §5.7) of this moment and ten random bytes.
+            pub fn new(now: Timestamp, random: [u8; 10]) -> Self {
+                let millis = u64::try_from(now.unix_micros() / 1_000).unwrap_or(0);
+                Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
+            }
+
+            /// The id from where it was kept.
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(Uuid::from_bytes(bytes))
+            }
+
+            /// The 16 bytes.
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                self.0.as_bytes()
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.hyphenated().fmt(f)
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = uuid::Error;
+
+            fn from_str(text: &str) -> Result<Self, uuid::Error> {
+                Ok(Self(Uuid::try_parse(text)?))
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(id: $type) -> String {
+                id.to_string()
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = uuid::Error;
+
+            fn try_from(text: String) -> Result<Self, uuid::Error> {
+                text.parse()
+            }
+        }
+    };
+}
+
+uuid_id!(
+    /// One accepted request. A provider's retry makes a second receipt of the same event.
+    ReceiptId
+);
+uuid_id!(
+    /// One running process of hookbox, from its start to its end.
+    InstanceId
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(name: &str) -> SourceName {
+        name.parse().expect("a valid name")
+    }
+
+    fn text(value: &str) -> Scalar {
+        Scalar::String(value.into())
+    }
+
+    #[test]
+    fn fields_cannot_run_into_each_other() {
+        let begini = source("begini");
+        let split = [text("ab"), text("c")];
+        let other = [text("a"), text("bc")];
+        assert_ne!(
+            EventId::from_fields(&begini, &split),
+            EventId::from_fields(&begini, &other)
+        );
+        assert_ne!(
+            EventId::from_fields(&begini, &[text("1")]),
+            EventId::from_fields(&begini, &[Scalar::Number("1".into())]),
+        );
+        assert_ne!(
+            EventId::from_fields(&begini, &split),
+            EventId::from_fields(&source("begini2"), &split),
+        );
+    }
+
+    #[test]
+    fn an_event_id_is_stable() {
+        // What is stored for ever must not change with the code: a fixed answer.
+        let id = EventId::from_fields(&source("begini"), &[text("1"), text("u"), text("t")]);
+        assert_eq!(
+            id.to_string(),
+            "85d0a4f83619a804ab7c3e0a7b1e1e077425290b894a8cdf95b8dfd5326bcfb6"
+        );
+        assert_eq!(id.to_string().parse::<EventId>(), Ok(id));
+    }
+
+    #[test]
+    fn receipts_sort_by_time() {
+        let early = ReceiptId::new(Timestamp::from_unix_micros(1_000_000), [0xff; 10]);
+        let late = ReceiptId::new(Timestamp::from_unix_micros(2_000_000), [0; 10]);
+        assert!(early < late);
+        assert_eq!(early.to_string().parse::<ReceiptId>(), Ok(early));
+    }
+}

@@ -1,0 +1,104 @@
+//! A small strict JSON scanner (RFC 8259): is it JSON, what does it say canonically, and what is
+//! at the few places that a config names.
+//!
+//! Why not a parser into a tree: the identity of an event must not depend on which of two equal
+//! keys a parser keeps, numbers must keep their text, and a hostile body must cost neither stack
+//! nor more memory than its own size. The scanner walks with a stack of its own, at most
+//! [`DEPTH_MAX`] deep, and never re-serialises what travels: bodies are passed on as they came.
+
+mod canonical;
+mod scanner;
+
+use crate::Pointer;
+
+/// How deep containers may nest: the limit of serde_json, which handlers will meet next, so that
+/// what has an identity here can be read there.
+pub(crate) const DEPTH_MAX: usize = 127;
+
+/// A scalar value that a pointer led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scalar {
+    /// A string, unescaped.
+    String(String),
+    /// A number, by its text.
+    Number(String),
+    /// `true` or `false`.
+    Bool(bool),
+}
+
+impl Scalar {
+    /// What kind of value it is, for hashing.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Scalar::String(_) => "string",
+            Scalar::Number(_) => "number",
+            Scalar::Bool(_) => "bool",
+        }
+    }
+
+    /// The value as text.
+    pub fn text(&self) -> &str {
+        match self {
+            Scalar::String(text) | Scalar::Number(text) => text,
+            Scalar::Bool(true) => "true",
+            Scalar::Bool(false) => "false",
+        }
+    }
+}
+
+/// What was found at one pointer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Extract {
+    /// Nothing, or `null`.
+    Absent,
+    /// A scalar.
+    Found(Scalar),
+    /// An object or an array.
+    Container,
+    /// The way there has a key twice, so that two readers may see different values.
+    Ambiguous,
+}
+
+/// A JSON document, scanned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// The canonical text: no white space, members sorted by key, one way to write a string,
+    /// numbers as they came. Equal keys keep their order.
+    pub canonical: Vec<u8>,
+    /// What each pointer led to, in the order of the pointers.
+    pub extracts: Vec<Extract>,
+}
+
+/// Why a body is not JSON that can be identified by its fields. Safe to log: it never quotes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// It is not UTF-8 (RFC 8259 §8.1).
+    #[error("the body is not UTF-8 (first at byte {at})")]
+    NotUtf8 {
+        /// Offset of the first bad byte.
+        at: usize,
+    },
+    /// It breaks the grammar.
+    #[error("the body is not JSON (at byte {at})")]
+    Syntax {
+        /// Offset of the byte that does not fit.
+        at: usize,
+    },
+    /// It nests deeper than any handler could read.
+    #[error("the body nests deeper than {DEPTH_MAX} levels (at byte {at})")]
+    TooDeep {
+        /// Offset of the container that is too deep.
+        at: usize,
+    },
+}
+
+/// Scans a whole body.
+pub fn scan(body: &[u8], pointers: &[Pointer]) -> Result<Document, JsonError> {
+    let text = std::str::from_utf8(body).map_err(|error| JsonError::NotUtf8 {
+        at: error.valid_up_to(),
+    })?;
+    scanner::Scanner::new(text.as_bytes(), pointers).run()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,54 @@
+//! Strings, read from JSON and written back in the one canonical way (RFC 8785 §3.2.2.2).
+
+/// A string of JSON: code points, of which some may be lone surrogates.
+///
+/// The grammar of RFC 8259 allows `"\ud800"`; Unicode does not. Such a string has a canonical
+/// form all the same, so that a genuine body which contains one can be identified and kept.
+#[derive(Debug, Default)]
+pub(super) struct Text {
+    /// The canonical form, without the quotes.
+    pub canonical: Vec<u8>,
+    /// The string itself; `None` once a lone surrogate was met.
+    pub value: Option<String>,
+}
+
+impl Text {
+    pub fn new() -> Self {
+        Self {
+            canonical: Vec::new(),
+            value: Some(String::new()),
+        }
+    }
+
+    pub fn push(&mut self, c: char) {
+        match c {
+            '"' => self.canonical.extend(b"\\\""),
+            '\\' => self.canonical.extend(b"\\\\"),
+            '\u{8}' => self.canonical.extend(b"\\b"),
+            '\u{c}' => self.canonical.extend(b"\\f"),
+            '\n' => self.canonical.extend(b"\\n"),
+            '\r' => self.canonical.extend(b"\\r"),
+            '\t' => self.canonical.extend(b"\\t"),
+            c if c < ' ' => self
+                .canonical
+                .extend(format!("\\u{:04x}", u32::from(c)).bytes()),
+            c => self.canonical.extend(c.encode_utf8(&mut [0; 4]).bytes()),
+        }
+        if let Some(value) = &mut self.value {
+            value.push(c);
+        }
+    }
+
+    /// A run of characters that need no escape.
+    pub fn push_plain(&mut self, run: &str) {
+        self.canonical.extend(run.bytes());
+        if let Some(value) = &mut self.value {
+            value.push_str(run);
+        }
+    }
+
+    pub fn push_lone_surrogate(&mut self, unit: u16) {
+        self.canonical.extend(format!("\\u{unit:04x}").bytes());
+        self.value = None;
+    }
+}

@@ -1,0 +1,27 @@
+//! The vocabulary of hookbox: what travels, how it is named, and how it is written down.
+//!
+//! Architecture invariant: nothing in this crate does IO, reads a clock or draws random bytes.
+//! Time and chance come in as arguments, so that every other crate can own them in its tests.
+
+mod digest;
+mod envelope;
+mod id;
+mod json;
+mod name;
+mod pointer;
+mod timestamp;
+mod topic;
+mod wire;
+
+pub use digest::ContentDigest;
+pub use envelope::{Envelope, Redo};
+pub use id::{EventId, InstanceId, ReceiptId};
+pub use json::{Document, Extract, JsonError, Scalar, scan};
+pub use name::{EnvironmentName, InvalidName, RouteName, SourceName};
+pub use pointer::{InvalidPointer, Pointer};
+pub use timestamp::Timestamp;
+pub use topic::{InvalidTopic, Topic, TopicPattern};
+pub use wire::{
+    BATCH_VERSION, BadBatch, BadFrame, ENVELOPE_VERSION, Frame, WireError, decode_batch,
+    encode_batch,
+};

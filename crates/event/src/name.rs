@@ -1,0 +1,127 @@
+//! Names that people choose in the config: sources, routes and environments.
+//!
+//! They become parts of URLs, queue names and topics, so one small alphabet serves all of them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest name. Queue names are AMQP short strings of 255 bytes and carry an environment and a
+/// route beside our own words, so 63 each leaves room.
+const NAME_BYTES_MAX: usize = 63;
+
+/// A name that does not fit: which, and what the rule is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{kind} name {name:?} must be 1 to 63 characters of a-z, 0-9, '-' and '_', \
+     and start with a letter or digit"
+)]
+pub struct InvalidName {
+    kind: &'static str,
+    name: String,
+}
+
+fn check(kind: &'static str, name: &str) -> Result<(), InvalidName> {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let ok = !name.is_empty()
+        && name.len() <= NAME_BYTES_MAX
+        && name.starts_with(plain)
+        && name.chars().all(|c| plain(c) || c == '-' || c == '_');
+    if ok {
+        Ok(())
+    } else {
+        Err(InvalidName {
+            kind,
+            name: name.chars().take(80).collect(),
+        })
+    }
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident, $kind:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $type(String);
+
+        impl $type {
+            /// The name as written.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = InvalidName;
+
+            fn from_str(name: &str) -> Result<Self, InvalidName> {
+                check($kind, name)?;
+                Ok(Self(name.to_owned()))
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = InvalidName;
+
+            fn try_from(name: String) -> Result<Self, InvalidName> {
+                check($kind, &name)?;
+                Ok(Self(name))
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(name: $type) -> String {
+                name.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name!(
+    /// One configured endpoint of one provider; the last part of `POST /hooks/{source}`.
+    SourceName,
+    "source"
+);
+name!(
+    /// A topic pattern, a handler and a retry policy under one name; it has its own queue.
+    RouteName,
+    "route"
+);
+name!(
+    /// The environment (sandbox, production): stamped into the store and the broker's names.
+    EnvironmentName,
+    "environment"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_keep_to_the_alphabet() {
+        for good in ["a", "begini", "begini-2", "x_y", &"a".repeat(63)] {
+            assert!(good.parse::<SourceName>().is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "-a",
+            "_a",
+            "A",
+            "a.b",
+            "a/b",
+            "a b",
+            "ä",
+            "a\n",
+            &"a".repeat(64),
+        ] {
+            assert!(bad.parse::<RouteName>().is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! JSON Pointers (RFC 6901), by which a config names the fields of a body.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A path into a JSON document: `/event/type`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Pointer {
+    tokens: Vec<String>,
+}
+
+/// A text that is not a JSON Pointer to a member of a document.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a JSON Pointer: write '/' before each name, '~1' for '/' and '~0' for '~'")]
+pub struct InvalidPointer(String);
+
+impl Pointer {
+    /// The names on the way, unescaped.
+    pub fn tokens(&self) -> &[String] {
+        &self.tokens
+    }
+}
+
+impl FromStr for Pointer {
+    type Err = InvalidPointer;
+
+    fn from_str(text: &str) -> Result<Self, InvalidPointer> {
+        let invalid = || InvalidPointer(text.to_owned());
+        let path = text.strip_prefix('/').ok_or_else(invalid)?;
+        let token = |raw: &str| {
+            // RFC 6901 §4: `~1` first, then `~0`; any other use of `~` is an error.
+            let loose = raw.replace("~0", "").replace("~1", "");
+            if loose.contains('~') {
+                return Err(invalid());
+            }
+            Ok(raw.replace("~1", "/").replace("~0", "~"))
+        };
+        Ok(Self {
+            tokens: path.split('/').map(token).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl TryFrom<String> for Pointer {
+    type Error = InvalidPointer;
+
+    fn try_from(text: String) -> Result<Self, InvalidPointer> {
+        text.parse()
+    }
+}
+
+impl From<Pointer> for String {
+    fn from(pointer: Pointer) -> String {
+        pointer.to_string()
+    }
+}
+
+impl fmt::Display for Pointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for token in &self.tokens {
+            write!(f, "/{}", token.replace('~', "~0").replace('/', "~1"))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_are_read_and_written() {
+        let pointer: Pointer = "/a~1b/~0c//d".parse().expect("a pointer");
+        assert_eq!(pointer.tokens(), ["a/b", "~c", "", "d"]);
+        assert_eq!(pointer.to_string(), "/a~1b/~0c//d");
+        for bad in ["", "a", "/~", "/~2"] {
+            assert!(bad.parse::<Pointer>().is_err(), "{bad:?}");
+        }
+    }
+}

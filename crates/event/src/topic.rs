@@ -1,0 +1,257 @@
+//! Topics (`source.event_type`) and the patterns by which routes choose them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::SourceName;
+
+/// Longest topic. AMQP routing keys and properties are short strings of at most 255 bytes.
+const TOPIC_BYTES_MAX: usize = 200;
+
+/// The event type of a body in which no usable type was found.
+const UNTYPED: &str = "untyped";
+
+/// What an event is about: `begini.psychometric_score.complete`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Topic(String);
+
+/// A topic or pattern that cannot be one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a topic: 1 to 200 characters of A-Z, a-z, 0-9, '_', '-' and '.'{extra}")]
+pub struct InvalidTopic {
+    text: String,
+    extra: &'static str,
+}
+
+fn plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
+}
+
+impl Topic {
+    /// The topic of an event type of a source.
+    ///
+    /// A type that is absent, too long or written in other characters than a topic's makes the
+    /// topic `source.untyped`: the event is kept and routed, never refused for its type.
+    pub fn of(source: &SourceName, event_type: Option<&str>) -> Self {
+        event_type
+            .filter(|kind| !kind.is_empty() && kind.chars().all(plain))
+            .map(|kind| format!("{source}.{kind}"))
+            .filter(|topic| topic.len() <= TOPIC_BYTES_MAX)
+            .map_or_else(|| Self(format!("{source}.{UNTYPED}")), Self)
+    }
+
+    /// The topic as written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The part after the source: the provider's own event type.
+    pub fn event_type(&self) -> &str {
+        self.0.split_once('.').map_or("", |(_, kind)| kind)
+    }
+}
+
+impl FromStr for Topic {
+    type Err = InvalidTopic;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTopic> {
+        let ok = !text.is_empty() && text.len() <= TOPIC_BYTES_MAX && text.chars().all(plain);
+        if ok {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidTopic {
+                text: text.chars().take(80).collect(),
+                extra: "",
+            })
+        }
+    }
+}
+
+impl TryFrom<String> for Topic {
+    type Error = InvalidTopic;
+
+    fn try_from(text: String) -> Result<Self, InvalidTopic> {
+        text.parse()
+    }
+}
+
+impl From<Topic> for String {
+    fn from(topic: Topic) -> String {
+        topic.0
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Which topics a route takes: a topic in which `*` stands for any run of characters but `.`,
+/// and a last part `#` for all the parts that follow.
+///
+/// `begini.*_score.complete` takes every score, `begini.#` takes all of Begini. AMQP's own
+/// patterns know only whole words, so hookbox matches at the edge and addresses the route.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TopicPattern(String);
+
+impl TopicPattern {
+    /// Whether the route that has this pattern takes this topic.
+    pub fn matches(&self, topic: &Topic) -> bool {
+        let mut parts = topic.as_str().split('.');
+        for pattern in self.0.split('.') {
+            if pattern == "#" {
+                return true;
+            }
+            match parts.next() {
+                Some(part) if glob(pattern.as_bytes(), part.as_bytes()) => {}
+                Some(_) | None => return false,
+            }
+        }
+        parts.next().is_none()
+    }
+
+    /// The pattern as written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// `*` takes any run. Greedy with one point to go back to, so time is bounded by the product of
+/// the lengths, whatever the pattern.
+fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t) = (0, 0);
+    let mut back: Option<(usize, usize)> = None;
+    while t < text.len() {
+        if pattern.get(p) == Some(&b'*') {
+            back = Some((p, t));
+            p += 1;
+        } else if pattern.get(p) == Some(&text[t]) {
+            p += 1;
+            t += 1;
+        } else if let Some((star, from)) = back {
+            p = star + 1;
+            t = from + 1;
+            back = Some((star, t));
+        } else {
+            return false;
+        }
+    }
+    pattern[p..].iter().all(|c| *c == b'*')
+}
+
+impl FromStr for TopicPattern {
+    type Err = InvalidTopic;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTopic> {
+        let invalid = |extra| InvalidTopic {
+            text: text.chars().take(80).collect(),
+            extra,
+        };
+        let known = |c: char| plain(c) || c == '*' || c == '#';
+        if text.is_empty() || text.len() > TOPIC_BYTES_MAX || !text.chars().all(known) {
+            return Err(invalid(", with '*' inside a part and '#' as the last part"));
+        }
+        let parts: Vec<&str> = text.split('.').collect();
+        if parts.iter().any(|part| part.is_empty()) {
+            return Err(invalid("; a part between two dots is empty"));
+        }
+        let (last, before) = parts.split_last().unwrap_or((&"", &[]));
+        if before.iter().any(|part| part.contains('#')) || (last.contains('#') && *last != "#") {
+            return Err(invalid("; '#' may only be the whole last part"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for TopicPattern {
+    type Error = InvalidTopic;
+
+    fn try_from(text: String) -> Result<Self, InvalidTopic> {
+        text.parse()
+    }
+}
+
+impl From<TopicPattern> for String {
+    fn from(pattern: TopicPattern) -> String {
+        pattern.0
+    }
+}
+
+impl fmt::Display for TopicPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(pattern: &str, topic: &str, expect: bool) {
+        let pattern: TopicPattern = pattern.parse().expect("a pattern");
+        let topic: Topic = topic.parse().expect("a topic");
+        assert_eq!(pattern.matches(&topic), expect, "{pattern} on {topic}");
+    }
+
+    #[test]
+    fn patterns_choose_topics() {
+        check(
+            "begini.*_score.complete",
+            "begini.psychometric_score.complete",
+            true,
+        );
+        check("begini.*_score.complete", "begini.ios_score.complete", true);
+        check(
+            "begini.*_score.complete",
+            "begini.application.complete",
+            false,
+        );
+        check(
+            "begini.*_score.complete",
+            "begini.ios_score.complete.late",
+            false,
+        );
+        check("begini.#", "begini.a.b.c", true);
+        check("begini.#", "begini2.a", false);
+        check("#", "anything.at.all", true);
+        check("begini.*", "begini.a.b", false);
+        check("*.a*b*c", "x.aXbbYc", true);
+        check("*.a*b*c", "x.aXbbY", false);
+    }
+
+    #[test]
+    fn patterns_that_cannot_be() {
+        for bad in ["", "a..b", "a.#.b", "a#", "a b", "é"] {
+            assert!(bad.parse::<TopicPattern>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_strange_type_is_untyped_not_refused() {
+        let source: SourceName = "begini".parse().expect("a name");
+        let long = "x".repeat(300);
+        for kind in [
+            None,
+            Some(""),
+            Some("a b"),
+            Some("a\0"),
+            Some("*"),
+            Some(long.as_str()),
+        ] {
+            assert_eq!(
+                Topic::of(&source, kind).as_str(),
+                "begini.untyped",
+                "{kind:?}"
+            );
+        }
+        assert_eq!(
+            Topic::of(&source, Some("New.Kind")).event_type(),
+            "New.Kind"
+        );
+    }
+}

@@ -1,0 +1,1 @@
+//! Proves who sent the bytes: one file a scheme.

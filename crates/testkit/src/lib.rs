@@ -1,0 +1,1 @@
+//! Private servers, fault proxy, clocks and builders for tests.

@@ -1,0 +1,1 @@
+//! Broker in, one transaction, settle; the Handler trait.
