@@ -1,1 +1,36 @@
-//! Broker in, one transaction, settle; the Handler trait.
+//! Broker in, one transaction, settle: the engine that runs handlers, and the [`Handler`] trait.
+//!
+//! A message of the broker is a batch of envelopes. All of a batch are claimed, handled, settled
+//! and committed in one transaction, and then the message is acknowledged. When one handler
+//! fails, the transaction is rolled back and the batch is run again one by one, so that one
+//! failure costs its neighbours nothing. See `attempt` for the pipeline and `settle` for the
+//! table that says what follows from what.
+//!
+//! Architecture invariant: this crate names no driver. It meets them in `hookbox`, and in tests.
+
+mod attempt;
+mod check;
+mod collect;
+mod config;
+mod counters;
+mod error;
+mod guard;
+mod handler;
+mod intake;
+mod pause;
+mod registry;
+mod retry;
+mod rehearse;
+mod run;
+mod schedule;
+mod settle;
+
+pub use check::{CompileError, Schemas};
+pub use config::{Config, ConflictRule, OnConflict, Route};
+pub use counters::{Counters, RouteCounters};
+pub use error::{HandlerError, OrReject};
+pub use handler::{Event, Handler};
+pub use registry::{DynHandler, Registered, register};
+pub use rehearse::{Rehearsal, rehearse};
+pub use retry::{InvalidRetry, Retry};
+pub use run::Worker;

@@ -1,0 +1,287 @@
+//! The heart: claim → check → handle → settle → commit, for envelopes that share a transaction.
+//!
+//! Reads top to bottom as DESIGN's "way of one event". Every branch of what can go wrong ends in
+//! [`Trouble`], and `settle` decides what follows.
+
+use std::time::Instant;
+
+use hookbox_driver::{Claimed, CommitError, DeadReason, Fault, Outcome, Settled, Store};
+use hookbox_event::{Envelope, EventId};
+
+use crate::check::check;
+use crate::counters::{RouteCounters, add};
+use crate::guard::{self, Failed};
+use crate::settle::Ended;
+use crate::{Config, Event, OnConflict, Route};
+
+/// What is to be done with what was claimed.
+#[derive(Clone, Copy)]
+pub(crate) enum Work<'a, S: Store> {
+    /// Run the route's handler.
+    Handle(&'a Route<S>),
+    /// Keep it as a dead letter: the broker gave up delivering it.
+    GiveUp { detail: &'a str },
+}
+
+/// Why a transaction did not end in a commit.
+pub(crate) enum Trouble {
+    /// One event's handler failed.
+    Event(Box<EventTrouble>),
+    /// The commit's guard found that some handler of these broke the transaction.
+    Broken { why: String },
+    /// A fault of our own.
+    Fault(Fault),
+}
+
+/// The failure of one event.
+pub(crate) struct EventTrouble {
+    /// The envelope, under the event id that was claimed.
+    pub envelope: Envelope,
+    pub attempt: u32,
+    pub attempts_before: u32,
+    pub failed: Failed,
+    pub took: std::time::Duration,
+}
+
+impl From<Fault> for Trouble {
+    fn from(fault: Fault) -> Self {
+        Trouble::Fault(fault)
+    }
+}
+
+/// One envelope that is ours to work on.
+struct Mine {
+    envelope: Envelope,
+    attempt: u32,
+    attempts_before: u32,
+    conflict_with: Option<EventId>,
+    orphaned: bool,
+}
+
+/// What the claims said, sorted by what is to be done.
+#[derive(Default)]
+struct Sorted {
+    mine: Vec<Mine>,
+    duplicates: Vec<Envelope>,
+    redelivered: u64,
+}
+
+/// One transaction over envelopes of distinct events.
+pub(crate) struct Attempt<'a, S: Store> {
+    pub store: &'a S,
+    pub config: &'a Config<S>,
+    pub route: &'a hookbox_event::RouteName,
+    pub counters: &'a RouteCounters,
+    pub work: Work<'a, S>,
+}
+
+impl<S: Store> Attempt<'_, S> {
+    /// Runs the transaction to its commit, or tells what prevented it. Nothing stays behind then.
+    pub async fn run(&self, envelopes: &[&Envelope]) -> Result<(), Trouble> {
+        let mut tx = self.store.begin().await?;
+        let sorted = match self.claim(&mut tx, envelopes).await {
+            Ok(sorted) => sorted,
+            Err(fault) => {
+                self.store.rollback(tx).await;
+                return Err(fault.into());
+            }
+        };
+        if sorted.mine.is_empty() && sorted.duplicates.is_empty() {
+            self.store.rollback(tx).await;
+            add(&self.counters.redelivered, sorted.redelivered);
+            return Ok(());
+        }
+        let mut outcomes = Vec::with_capacity(sorted.mine.len());
+        for mine in &sorted.mine {
+            match self.work_on(&mut tx, mine).await {
+                Ok(outcome) => outcomes.push(outcome),
+                Err(trouble) => {
+                    if trouble.failed.interrupted {
+                        // Stopped in the middle of a statement: only closing is safe.
+                        drop(tx);
+                    } else {
+                        self.store.rollback(tx).await;
+                    }
+                    return Err(Trouble::Event(trouble));
+                }
+            }
+        }
+        self.finish(tx, &sorted, outcomes).await
+    }
+
+    async fn claim(&self, tx: &mut S::Tx, envelopes: &[&Envelope]) -> Result<Sorted, Fault> {
+        let mut sorted = Sorted::default();
+        let claimed = self.store.claim(tx, self.route, envelopes).await?;
+        let mut conflicts: Vec<(Envelope, EventId)> = Vec::new();
+        for (envelope, claimed) in envelopes.iter().zip(claimed) {
+            if claimed == Claimed::Conflict {
+                let mut own = (*envelope).clone();
+                own.event = EventId::of_conflict(&envelope.event, &envelope.digest);
+                conflicts.push((own, envelope.event));
+            } else {
+                sorted.sort((*envelope).clone(), claimed, None);
+            }
+        }
+        if !conflicts.is_empty() {
+            let own: Vec<&Envelope> = conflicts.iter().map(|(own, _)| own).collect();
+            let claimed = self.store.claim(tx, self.route, &own).await?;
+            for ((own, original), claimed) in conflicts.into_iter().zip(claimed) {
+                sorted.sort(own, claimed, Some(original));
+            }
+        }
+        Ok(sorted)
+    }
+
+    /// Decides about one event and, where it is to be handled, runs the handler.
+    async fn work_on(&self, tx: &mut S::Tx, mine: &Mine) -> Result<Outcome, Box<EventTrouble>> {
+        let started = Instant::now();
+        let trouble = |failed, took| {
+            Box::new(EventTrouble {
+                envelope: mine.envelope.clone(),
+                attempt: mine.attempt,
+                attempts_before: mine.attempts_before,
+                failed,
+                took,
+            })
+        };
+        if mine.orphaned {
+            let error = "an earlier run of the handler ended its own transaction; whether all of \
+                         its effects stand is not known, so it is not run again"
+                .to_owned();
+            let failed = Failed { ended: Ended::Orphaned, error, interrupted: false };
+            return Err(trouble(failed, started.elapsed()));
+        }
+        let route = match self.work {
+            Work::Handle(route) => route,
+            Work::GiveUp { detail } => {
+                let reason = DeadReason::DeliveryLimit;
+                return Ok(Outcome::Dead { reason, detail: detail.to_owned() });
+            }
+        };
+        if let Some(original) = mine.conflict_with
+            && self.config.on_conflict(&mine.envelope.topic) == OnConflict::DeadLetter
+        {
+            let detail = format!("another body came under the id of event {original}");
+            return Ok(Outcome::Conflict { detail });
+        }
+        let schemas = self.config.schemas.get(&mine.envelope.source).map(AsRef::as_ref);
+        if let Err(broken) = check(schemas, &mine.envelope.topic, &mine.envelope.body) {
+            return Ok(Outcome::Dead { reason: broken.reason, detail: broken.detail });
+        }
+        let event = event_of(&mine.envelope, mine.attempt);
+        let connection = self.store.connection(tx);
+        let ran =
+            guard::run(self.store, &*route.handler, event, connection, route.time_limit).await;
+        match ran {
+            Ok(()) => Ok(Outcome::Done { attempt: mine.attempt }),
+            Err(failed) => Err(trouble(failed, started.elapsed())),
+        }
+    }
+
+    /// Writes every outcome and commits.
+    async fn finish(
+        &self,
+        mut tx: S::Tx,
+        sorted: &Sorted,
+        outcomes: Vec<Outcome>,
+    ) -> Result<(), Trouble> {
+        let mut settled: Vec<Settled<'_>> = sorted
+            .mine
+            .iter()
+            .zip(outcomes)
+            .map(|(mine, outcome)| Settled { envelope: &mine.envelope, outcome })
+            .collect();
+        let duplicate = |envelope| Settled { envelope, outcome: Outcome::Duplicate };
+        settled.extend(sorted.duplicates.iter().map(duplicate));
+        if let Err(fault) = self.store.settle(&mut tx, self.route, &settled).await {
+            self.store.rollback(tx).await;
+            // The first statement after the handlers: if they left the transaction aborted, the
+            // database says so here, and it is the handler's failure, not ours.
+            return Err(match broken_by_handler(&fault) {
+                Some(why) if !sorted.mine.is_empty() => Trouble::Broken { why },
+                Some(_) | None => fault.into(),
+            });
+        }
+        match self.store.commit(tx).await {
+            Ok(()) => {
+                self.count(&settled, sorted.redelivered);
+                Ok(())
+            }
+            Err(CommitError::BrokenByHandler { why }) => Err(Trouble::Broken { why }),
+            Err(CommitError::Fault(fault)) => Err(fault.into()),
+        }
+    }
+
+    fn count(&self, settled: &[Settled<'_>], redelivered: u64) {
+        add(&self.counters.redelivered, redelivered);
+        for Settled { outcome, envelope } in settled {
+            match outcome {
+                Outcome::Done { .. } => add(&self.counters.done, 1),
+                Outcome::Duplicate => add(&self.counters.duplicate, 1),
+                Outcome::Conflict { .. } => add(&self.counters.conflict, 1),
+                Outcome::Dead { reason, .. } => {
+                    add(&self.counters.dead, 1);
+                    tracing::warn!(
+                        event.id = %envelope.event,
+                        event.topic = %envelope.topic,
+                        route = %self.route,
+                        reason = reason.as_str(),
+                        "event {} is a dead letter of route {} ({}); see `hookbox dead list`",
+                        envelope.event,
+                        self.route,
+                        reason.as_str()
+                    );
+                }
+            }
+        }
+    }
+}
+
+impl Sorted {
+    fn sort(&mut self, envelope: Envelope, claimed: Claimed, conflict_with: Option<EventId>) {
+        let mine = |envelope, attempt, attempts_before, orphaned| Mine {
+            envelope,
+            attempt,
+            attempts_before,
+            conflict_with,
+            orphaned,
+        };
+        match claimed {
+            Claimed::Fresh => self.mine.push(mine(envelope, 1, 0, false)),
+            Claimed::Granted { attempt, attempts_before } => {
+                self.mine.push(mine(envelope, attempt, attempts_before, false));
+            }
+            Claimed::Orphaned => self.mine.push(mine(envelope, 1, 0, true)),
+            Claimed::Redelivered => self.redelivered += 1,
+            // A conflict's own id contains its digest, so a second conflict there says the same.
+            Claimed::Duplicate | Claimed::Conflict => self.duplicates.push(envelope),
+        }
+    }
+}
+
+/// Whether our own statement failed because a handler left the transaction aborted. Drivers tell
+/// it by the same words as in the commit's guard.
+fn broken_by_handler(fault: &Fault) -> Option<String> {
+    let mut next = std::error::Error::source(fault);
+    while let Some(cause) = next {
+        if let Some(CommitError::BrokenByHandler { why }) = cause.downcast_ref::<CommitError>() {
+            return Some(why.clone());
+        }
+        next = cause.source();
+    }
+    None
+}
+
+pub(crate) fn event_of(envelope: &Envelope, attempt: u32) -> Event<()> {
+    Event {
+        id: envelope.event,
+        receipt: envelope.receipt,
+        source: envelope.source.clone(),
+        topic: envelope.topic.clone(),
+        digest: envelope.digest,
+        received_at: envelope.received_at,
+        attempt,
+        body: envelope.body.clone(),
+        payload: (),
+    }
+}

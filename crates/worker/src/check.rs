@@ -1,0 +1,159 @@
+//! Is a body what its source says its bodies are? JSON first, then its JSON Schema.
+//!
+//! A genuine event that fails here is not refused (its signature was good, so throwing it away
+//! would lose it): it becomes a dead letter that names the path and the rule, and is replayed
+//! once the schema is mended.
+
+use std::collections::BTreeMap;
+
+use hookbox_driver::DeadReason;
+use hookbox_event::{Topic, scan};
+use jsonschema::Validator;
+use serde_json::Value;
+
+/// Most mistakes that one dead letter tells. The first few show what is wrong; a body with two
+/// million bad traits must not make a detail of megabytes.
+const MISTAKES_MAX: usize = 5;
+
+/// The compiled JSON Schemas (draft 2020-12) of one source.
+pub struct Schemas {
+    by_type: BTreeMap<String, Validator>,
+    unknown: Option<Validator>,
+}
+
+/// A schema that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the JSON Schema {name:?} cannot be compiled")]
+pub struct CompileError {
+    name: String,
+    #[source]
+    source: Box<jsonschema::ValidationError<'static>>,
+}
+
+/// A body that does not pass.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Broken {
+    pub reason: DeadReason,
+    pub detail: String,
+}
+
+impl Schemas {
+    /// The name of the schema for event types that have none of their own.
+    pub const UNKNOWN: &'static str = "unknown";
+
+    /// Compiles schemas by event type ("application.complete"); the one named
+    /// [`Schemas::UNKNOWN`] is for every other type. References to the network are not followed.
+    pub fn compile<'a>(
+        schemas: impl IntoIterator<Item = (&'a str, &'a Value)>,
+    ) -> Result<Self, CompileError> {
+        let mut by_type = BTreeMap::new();
+        for (name, schema) in schemas {
+            let validator = jsonschema::draft202012::new(schema).map_err(|error| CompileError {
+                name: name.to_owned(),
+                source: Box::new(error.to_owned()),
+            })?;
+            by_type.insert(name.to_owned(), validator);
+        }
+        let unknown = by_type.remove(Self::UNKNOWN);
+        Ok(Self { by_type, unknown })
+    }
+
+    /// The event types that have a schema of their own.
+    pub fn types(&self) -> impl Iterator<Item = &str> {
+        self.by_type.keys().map(String::as_str)
+    }
+
+    fn check(&self, topic: &Topic, body: &[u8]) -> Result<(), Broken> {
+        let Some(validator) = self.by_type.get(topic.event_type()).or(self.unknown.as_ref()) else {
+            return Ok(());
+        };
+        let value: Value = serde_json::from_slice(body).map_err(|error| Broken {
+            reason: DeadReason::Malformed,
+            // serde_json's texts name characters and positions, never values.
+            detail: format!(
+                "the body cannot be read (line {}, column {})",
+                error.line(),
+                error.column()
+            ),
+        })?;
+        let mut mistakes: Vec<String> = validator
+            .iter_errors(&value)
+            .take(MISTAKES_MAX + 1)
+            .map(|error| {
+                let path = error.instance_path().to_string();
+                let path = if path.is_empty() { "the body" } else { path.as_str() };
+                let rule = error.schema_path().to_string();
+                // Masked: a dead letter's detail is read in lists, and values are personal data.
+                format!("{path}: {} (rule {rule})", error.masked_with("the value"))
+            })
+            .collect();
+        if mistakes.is_empty() {
+            return Ok(());
+        }
+        if mistakes.len() > MISTAKES_MAX {
+            mistakes.truncate(MISTAKES_MAX);
+            mistakes.push("and more".into());
+        }
+        Err(Broken { reason: DeadReason::SchemaBroken, detail: mistakes.join("; ") })
+    }
+}
+
+/// Checks one body of a source.
+pub(crate) fn check(
+    schemas: Option<&Schemas>,
+    topic: &Topic,
+    body: &[u8],
+) -> Result<(), Broken> {
+    if let Err(error) = scan(body, &[]) {
+        return Err(Broken { reason: DeadReason::Malformed, detail: error.to_string() });
+    }
+    schemas.map_or(Ok(()), |schemas| schemas.check(topic, body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn detail(body: &str) -> Result<(), String> {
+        let schema = json!({
+            "type": "object",
+            "required": ["uid"],
+            "properties": { "uid": { "type": "string" }, "score": { "type": "integer" } },
+        });
+        let schemas = Schemas::compile([("a.b", &schema)]).expect("compiles");
+        let topic = "x.a.b".parse().expect("a topic");
+        check(Some(&schemas), &topic, body.as_bytes()).map_err(|broken| broken.detail)
+    }
+
+    #[test]
+    fn a_broken_body_tells_path_and_rule_and_no_value() {
+        assert_eq!(detail(r#"{"uid":"u","more":1}"#), Ok(()));
+        assert_eq!(
+            detail(r#"{"uid":4711}"#),
+            Err("/uid: the value is not of type \"string\" (rule /properties/uid/type)".into())
+        );
+        assert_eq!(
+            detail(r#"{"score":"SECRET"}"#).map_err(|detail| detail.contains("SECRET")),
+            Err(false)
+        );
+        assert_eq!(
+            detail("{}"),
+            Err("the body: \"uid\" is a required property (rule /required)".into())
+        );
+        assert_eq!(detail("nope"), Err("the body is not JSON (at byte 1)".into()));
+        assert!(detail(&"[".repeat(100_000)).is_err_and(|text| text.contains("deeper")));
+        assert!(detail(r#"{"uid":"\ud800"}"#).is_err_and(|text| text.contains("column")));
+    }
+
+    #[test]
+    fn a_type_without_a_schema_passes() {
+        let schema = json!(false);
+        let schemas = Schemas::compile([("a.b", &schema)]).expect("compiles");
+        let topic = "x.new.type".parse().expect("a topic");
+        assert_eq!(check(Some(&schemas), &topic, b"{}"), Ok(()));
+        let schemas = Schemas::compile([(Schemas::UNKNOWN, &schema)]).expect("compiles");
+        assert!(check(Some(&schemas), &topic, b"{}").is_err());
+        assert!(check(None, &topic, b"{} x").is_err());
+    }
+}

@@ -1,0 +1,70 @@
+//! What a worker is told to do, in values that are valid already.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookbox_driver::Store;
+use hookbox_event::{RouteName, SourceName, Topic, TopicPattern};
+
+use crate::{Registered, Retry, Schemas};
+
+/// Everything a worker needs to know.
+pub struct Config<S: Store> {
+    /// The routes that it works on.
+    pub routes: Vec<Route<S>>,
+    /// The JSON Schemas of sources that have some.
+    pub schemas: HashMap<SourceName, Arc<Schemas>>,
+    /// What to do with conflicts, first match wins; a dead letter where none matches.
+    pub conflicts: Vec<ConflictRule>,
+    /// How often to look for retries that are due. The precision of every backoff; a look is one
+    /// indexed query. Half a second is a good value.
+    pub schedule_interval: Duration,
+    /// Whether to collect the broker's dead-letter queue into the store. Every worker may.
+    pub collect: bool,
+}
+
+/// One route, as the worker sees it.
+pub struct Route<S: Store> {
+    /// Its name, and that of its queue.
+    pub name: RouteName,
+    /// What is done about its events.
+    pub handler: Registered<S>,
+    /// When to try again, and when to give up.
+    pub retry: Retry,
+    /// How long one run of the handler may take.
+    pub time_limit: Duration,
+    /// How many transactions run at once.
+    pub concurrency: NonZeroUsize,
+    /// How many messages may be in hand, waiting or being worked on. Bounds memory: each message
+    /// is at most a batch (256 KiB) or one body.
+    pub prefetch: u16,
+}
+
+/// What to do with another body under a known event id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnConflict {
+    /// Keep it as a dead letter for a person to judge.
+    DeadLetter,
+    /// Process it as an event of its own.
+    Process,
+}
+
+/// What to do with conflicts of some topics.
+#[derive(Debug, Clone)]
+pub struct ConflictRule {
+    /// Which topics.
+    pub topics: TopicPattern,
+    /// What to do.
+    pub action: OnConflict,
+}
+
+impl<S: Store> Config<S> {
+    pub(crate) fn on_conflict(&self, topic: &Topic) -> OnConflict {
+        self.conflicts
+            .iter()
+            .find(|rule| rule.topics.matches(topic))
+            .map_or(OnConflict::DeadLetter, |rule| rule.action)
+    }
+}

@@ -1,0 +1,63 @@
+//! What a worker has done since its start, as plain numbers for whoever shows them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use hookbox_event::RouteName;
+
+/// The counters of all routes of one worker.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// By route.
+    pub routes: BTreeMap<RouteName, RouteCounters>,
+    /// Retries put back into their queue.
+    pub requeued: AtomicU64,
+    /// Envelopes collected from the broker's dead-letter queue.
+    pub collected: AtomicU64,
+}
+
+/// The counters of one route. All of receipts, but where said otherwise.
+#[derive(Debug, Default)]
+pub struct RouteCounters {
+    /// Handled, effects committed.
+    pub done: AtomicU64,
+    /// Known events.
+    pub duplicate: AtomicU64,
+    /// Other bodies under known events.
+    pub conflict: AtomicU64,
+    /// Dead letters.
+    pub dead: AtomicU64,
+    /// Failed attempts that will be tried again.
+    pub retrying: AtomicU64,
+    /// Receipts that had their outcome already.
+    pub redelivered: AtomicU64,
+    /// Faults of our own, which cost no event an attempt.
+    pub faults: AtomicU64,
+    /// Whether the route is paused because a dependency is away.
+    pub paused: AtomicBool,
+}
+
+pub(crate) fn add(counter: &AtomicU64, count: u64) {
+    // A counter orders nothing: it is read for display only.
+    counter.fetch_add(count, Ordering::Relaxed);
+}
+
+impl Counters {
+    pub(crate) fn new<'a>(routes: impl IntoIterator<Item = &'a RouteName>) -> Self {
+        let routes = routes.into_iter().map(|name| (name.clone(), RouteCounters::default()));
+        Self { routes: routes.collect(), ..Self::default() }
+    }
+
+    /// All receipts that got an outcome in this process.
+    pub fn settled(&self) -> u64 {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        self.routes
+            .values()
+            .map(|route| {
+                read(&route.done) + read(&route.duplicate) + read(&route.conflict)
+                    + read(&route.dead)
+                    + read(&route.retrying)
+            })
+            .sum()
+    }
+}

@@ -1,0 +1,74 @@
+//! The handler's author's words for failure: transient by default, permanent on purpose.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use hookbox_driver::describe;
+
+/// Why a handler did not handle an event.
+///
+/// Like `anyhow::Error` it converts from every error and is none itself, so `?` works everywhere.
+/// What `?` gives is *transient*: bounded, visible and safe. A driver's diagnosis outranks the
+/// author's class: `or_reject` on an insert during an outage does not dead-letter anything.
+pub struct HandlerError {
+    pub(crate) class: Class,
+    cause: Box<dyn Error + Send + Sync>,
+}
+
+/// The author's class of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    Transient { wish: Option<Duration> },
+    Permanent,
+}
+
+impl HandlerError {
+    /// The event will never be taken: a dead letter now.
+    pub fn permanent(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { class: Class::Permanent, cause: cause.into() }
+    }
+
+    /// It may pass: another attempt later, as the route's retry policy says.
+    pub fn transient(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { class: Class::Transient { wish: None }, cause: cause.into() }
+    }
+
+    /// It may pass: another attempt after about `wish`, as far as the route's retry policy allows
+    /// (never later than its longest delay).
+    pub fn retry_after(wish: Duration, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { class: Class::Transient { wish: Some(wish) }, cause: cause.into() }
+    }
+
+    /// The cause.
+    pub(crate) fn cause(&self) -> &(dyn Error + 'static) {
+        &*self.cause
+    }
+}
+
+impl<E: Error + Send + Sync + 'static> From<E> for HandlerError {
+    fn from(error: E) -> Self {
+        Self::transient(error)
+    }
+}
+
+impl fmt::Debug for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HandlerError")
+            .field("class", &self.class)
+            .field("cause", &describe(&*self.cause))
+            .finish()
+    }
+}
+
+/// Makes a failure permanent, where it happens: `Cents::parse(&amount).or_reject()?`.
+pub trait OrReject<T> {
+    /// The value, or a permanent failure.
+    fn or_reject(self) -> Result<T, HandlerError>;
+}
+
+impl<T, E: Into<Box<dyn Error + Send + Sync>>> OrReject<T> for Result<T, E> {
+    fn or_reject(self) -> Result<T, HandlerError> {
+        self.map_err(HandlerError::permanent)
+    }
+}

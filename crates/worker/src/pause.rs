@@ -1,0 +1,90 @@
+//! Waiting out a fault of our own: growing, jittered, ended by shutdown, and told once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hookbox_driver::{Fault, FaultKind, Rng, describe};
+use tokio_util::sync::CancellationToken;
+
+/// First wait after a fault. Long enough for a failover's first connection refusals to pass
+/// without a storm, short enough not to be noticed.
+const FIRST: Duration = Duration::from_millis(100);
+
+/// Longest wait between two looks at a dependency that is away. It bounds how long recovery goes
+/// unnoticed.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// How often contention is run again at once, before it is treated as a dependency in trouble.
+const CONTENTION_MAX: u32 = 5;
+
+/// The wait between runs under contention, at most.
+const CONTENTION_WAIT: Duration = Duration::from_millis(25);
+
+/// Counts the faults in a row of one piece of work.
+pub(crate) struct Pause<'a> {
+    pub what: &'a str,
+    /// Shared by all work of one kind, so that an outage is one line in the log.
+    pub paused: &'a AtomicBool,
+    pub rng: &'a Arc<dyn Rng>,
+    pub shutdown: &'a CancellationToken,
+    in_a_row: u32,
+}
+
+/// Whether to go on after a wait.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    Again,
+    ShutDown,
+}
+
+impl<'a> Pause<'a> {
+    pub fn new(
+        what: &'a str,
+        paused: &'a AtomicBool,
+        rng: &'a Arc<dyn Rng>,
+        shutdown: &'a CancellationToken,
+    ) -> Self {
+        Self { what, paused, rng, shutdown, in_a_row: 0 }
+    }
+
+    /// Waits as long as this fault asks for.
+    pub async fn after(&mut self, fault: &Fault) -> After {
+        self.in_a_row += 1;
+        let wait = match fault.kind() {
+            FaultKind::Contention if self.in_a_row <= CONTENTION_MAX => {
+                CONTENTION_WAIT.mul_f64(self.rng.unit())
+            }
+            FaultKind::Contention | FaultKind::Unavailable | FaultKind::Internal => {
+                self.tell(fault);
+                let doubled = FIRST.saturating_mul(1 << self.in_a_row.min(10));
+                doubled.min(LONGEST).mul_f64(0.5 + 0.5 * self.rng.unit())
+            }
+        };
+        tokio::select! {
+            () = self.shutdown.cancelled() => After::ShutDown,
+            () = tokio::time::sleep(wait) => After::Again,
+        }
+    }
+
+    /// It works (again).
+    pub fn over(&mut self) {
+        self.in_a_row = 0;
+        if self.paused.swap(false, Ordering::Relaxed) {
+            tracing::info!(what = self.what, "{} goes on", self.what);
+        }
+    }
+
+    /// Logs an outage once, not once per message.
+    fn tell(&self, fault: &Fault) {
+        if !self.paused.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                what = self.what,
+                fault.kind = fault.kind().as_str(),
+                error = describe(fault),
+                "{} is paused: it holds what it has and goes on when this is over",
+                self.what
+            );
+        }
+    }
+}

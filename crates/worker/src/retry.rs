@@ -1,0 +1,121 @@
+//! When to try again, and when to give up: exponential backoff with jitter, bounded everywhere.
+
+use std::time::Duration;
+
+/// Most attempts a policy may ask for. At the longest delay of a week it is two years: whoever
+/// needs more has a queue that never empties, not a retry policy.
+const ATTEMPTS_MAX: u32 = 100;
+
+/// Longest delay a policy may ask for: a week. What waits longer is better looked at by a person.
+const DELAY_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A retry policy, valid since it was built.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Retry {
+    attempts: u32,
+    first: Duration,
+    factor: f64,
+    max: Duration,
+    jitter: f64,
+}
+
+/// Why a retry policy cannot be.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum InvalidRetry {
+    /// No attempts, or too many.
+    #[error("attempts must be from 1 to {ATTEMPTS_MAX}, so that every event ends somewhere")]
+    Attempts,
+    /// The first delay is zero.
+    #[error("first must be at least 1 ms, or a failing event would spin")]
+    First,
+    /// The delay would shrink.
+    #[error("factor must be from 1 to 100")]
+    Factor,
+    /// The longest delay is shorter than the first, or longer than a week.
+    #[error("max must be at least first, and at most 7 days")]
+    Max,
+    /// Not a share.
+    #[error("jitter must be from 0 to 1")]
+    Jitter,
+}
+
+impl Retry {
+    /// A policy: at most `attempts` runs; `first` after the first failure, `factor` times longer
+    /// after each further one, never longer than `max`; each delay varied by up to `jitter` of
+    /// itself both ways.
+    pub fn new(
+        attempts: u32,
+        first: Duration,
+        factor: f64,
+        max: Duration,
+        jitter: f64,
+    ) -> Result<Self, InvalidRetry> {
+        if !(1..=ATTEMPTS_MAX).contains(&attempts) {
+            return Err(InvalidRetry::Attempts);
+        }
+        if first < Duration::from_millis(1) {
+            return Err(InvalidRetry::First);
+        }
+        if !(1.0..=100.0).contains(&factor) {
+            return Err(InvalidRetry::Factor);
+        }
+        if max < first || max > DELAY_MAX {
+            return Err(InvalidRetry::Max);
+        }
+        if !(0.0..=1.0).contains(&jitter) {
+            return Err(InvalidRetry::Jitter);
+        }
+        Ok(Self { attempts, first, factor, max, jitter })
+    }
+
+    /// How many attempts one round has.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// The delay after the `attempt`th attempt of a round failed. `chance` is from 0 to 1.
+    pub(crate) fn delay(&self, attempt: u32, chance: f64) -> Duration {
+        let steps = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
+        let seconds = (self.first.as_secs_f64() * self.factor.powi(steps))
+            .min(self.max.as_secs_f64());
+        let varied = seconds * (1.0 + self.jitter * (2.0 * chance - 1.0));
+        Duration::from_secs_f64(varied).min(self.max)
+    }
+
+    /// A handler's wish, as far as the policy allows it.
+    pub(crate) fn clamp(&self, wish: Duration) -> Duration {
+        wish.clamp(self.first.min(Duration::from_secs(1)), self.max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn delays_grow_to_the_longest_and_stay() {
+        let retry = Retry::new(12, 5 * SECOND, 3.0, 3600 * SECOND, 0.2).expect("valid");
+        let middle: Vec<u64> =
+            [1, 2, 3, 4, 8, u32::MAX].map(|n| retry.delay(n, 0.5).as_secs()).into();
+        assert_eq!(middle, [5, 15, 45, 135, 3600, 3600]);
+        assert_eq!(retry.delay(1, 0.0), 4 * SECOND);
+        assert_eq!(retry.delay(1, 1.0), 6 * SECOND);
+        assert_eq!(retry.delay(20, 1.0), 3600 * SECOND, "jitter never exceeds the longest");
+        assert_eq!(retry.clamp(100_000 * SECOND), 3600 * SECOND);
+    }
+
+    #[test]
+    fn what_never_ends_cannot_be_built() {
+        let new = Retry::new;
+        assert_eq!(new(0, SECOND, 2.0, SECOND, 0.0), Err(InvalidRetry::Attempts));
+        assert_eq!(new(101, SECOND, 2.0, SECOND, 0.0), Err(InvalidRetry::Attempts));
+        assert_eq!(new(3, Duration::ZERO, 2.0, SECOND, 0.0), Err(InvalidRetry::First));
+        assert_eq!(new(3, SECOND, 0.5, SECOND, 0.0), Err(InvalidRetry::Factor));
+        assert_eq!(new(3, SECOND, f64::NAN, SECOND, 0.0), Err(InvalidRetry::Factor));
+        assert_eq!(new(3, 2 * SECOND, 2.0, SECOND, 0.0), Err(InvalidRetry::Max));
+        assert_eq!(new(3, SECOND, 2.0, 700_000 * SECOND, 0.0), Err(InvalidRetry::Max));
+        assert_eq!(new(3, SECOND, 2.0, SECOND, 1.5), Err(InvalidRetry::Jitter));
+    }
+}
