@@ -40,13 +40,15 @@ pub trait Store: Send + Sync + 'static {
     /// What the handler borrows.
     fn connection<'t>(&self, tx: &'t mut Self::Tx) -> &'t mut Self::Connection;
 
-    /// Writes the outcome of receipts into the transaction.
+    /// Writes the outcome of receipts into the transaction. A receipt that has an outcome already
+    /// keeps it. It is the first statement after the handlers, so a transaction that a handler
+    /// left aborted (25P02 in PostgreSQL) or ended shows here: `CommitError::BrokenByHandler`.
     async fn settle(
         &self,
         tx: &mut Self::Tx,
         route: &RouteName,
         settled: &[Settled<'_>],
-    ) -> Result<(), Fault>;
+    ) -> Result<(), CommitError>;
 
     /// Commits, and proves that it took: the last statement before the commit is a guard that
     /// fails when the transaction was aborted or ended behind our back. Every claim that was

@@ -49,6 +49,15 @@ impl From<Fault> for Trouble {
     }
 }
 
+impl From<CommitError> for Trouble {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::BrokenByHandler { why } => Trouble::Broken { why },
+            CommitError::Fault(fault) => Trouble::Fault(fault),
+        }
+    }
+}
+
 /// One envelope that is ours to work on.
 struct Mine {
     envelope: Envelope,
@@ -193,23 +202,13 @@ impl<S: Store> Attempt<'_, S> {
             .collect();
         let duplicate = |envelope| Settled { envelope, outcome: Outcome::Duplicate };
         settled.extend(sorted.duplicates.iter().map(duplicate));
-        if let Err(fault) = self.store.settle(&mut tx, self.route, &settled).await {
+        if let Err(error) = self.store.settle(&mut tx, self.route, &settled).await {
             self.store.rollback(tx).await;
-            // The first statement after the handlers: if they left the transaction aborted, the
-            // database says so here, and it is the handler's failure, not ours.
-            return Err(match broken_by_handler(&fault) {
-                Some(why) if !sorted.mine.is_empty() => Trouble::Broken { why },
-                Some(_) | None => fault.into(),
-            });
+            return Err(error.into());
         }
-        match self.store.commit(tx).await {
-            Ok(()) => {
-                self.count(&settled, sorted.redelivered);
-                Ok(())
-            }
-            Err(CommitError::BrokenByHandler { why }) => Err(Trouble::Broken { why }),
-            Err(CommitError::Fault(fault)) => Err(fault.into()),
-        }
+        self.store.commit(tx).await?;
+        self.count(&settled, sorted.redelivered);
+        Ok(())
     }
 
     fn count(&self, settled: &[Settled<'_>], redelivered: u64) {
@@ -257,19 +256,6 @@ impl Sorted {
             Claimed::Duplicate | Claimed::Conflict => self.duplicates.push(envelope),
         }
     }
-}
-
-/// Whether our own statement failed because a handler left the transaction aborted. Drivers tell
-/// it by the same words as in the commit's guard.
-fn broken_by_handler(fault: &Fault) -> Option<String> {
-    let mut next = std::error::Error::source(fault);
-    while let Some(cause) = next {
-        if let Some(CommitError::BrokenByHandler { why }) = cause.downcast_ref::<CommitError>() {
-            return Some(why.clone());
-        }
-        next = cause.source();
-    }
-    None
 }
 
 pub(crate) fn event_of(envelope: &Envelope, attempt: u32) -> Event<()> {
