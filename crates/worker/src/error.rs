@@ -26,18 +26,27 @@ pub(crate) enum Class {
 impl HandlerError {
     /// The event will never be taken: a dead letter now.
     pub fn permanent(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { class: Class::Permanent, cause: cause.into() }
+        Self {
+            class: Class::Permanent,
+            cause: cause.into(),
+        }
     }
 
     /// It may pass: another attempt later, as the route's retry policy says.
     pub fn transient(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { class: Class::Transient { wish: None }, cause: cause.into() }
+        Self {
+            class: Class::Transient { wish: None },
+            cause: cause.into(),
+        }
     }
 
     /// It may pass: another attempt after about `wish`, as far as the route's retry policy allows
     /// (never later than its longest delay).
     pub fn retry_after(wish: Duration, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { class: Class::Transient { wish: Some(wish) }, cause: cause.into() }
+        Self {
+            class: Class::Transient { wish: Some(wish) },
+            cause: cause.into(),
+        }
     }
 
     /// The cause.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use hookbox_driver::{Store, describe};
 
+use crate::Event;
 use crate::registry::DynHandler;
 use crate::settle::Ended;
-use crate::Event;
 
 /// Most characters of an error's text that are kept. Enough for a chain of causes; an error that
 /// quotes a whole body must not double it.
@@ -40,15 +40,27 @@ pub(crate) async fn run<S: Store>(
             let ended = store
                 .diagnose(error.cause())
                 .map_or(Ended::Failed(error.class), Ended::Fault);
-            Err(Failed { ended, error: clip(&describe(error.cause())), interrupted: false })
+            Err(Failed {
+                ended,
+                error: clip(&describe(error.cause())),
+                interrupted: false,
+            })
         }
         Ok(Err(panic)) => {
             let error = clip(&format!("the handler panicked: {}", message(&*panic)));
-            Err(Failed { ended: Ended::Panicked, error, interrupted: true })
+            Err(Failed {
+                ended: Ended::Panicked,
+                error,
+                interrupted: true,
+            })
         }
         Err(_elapsed) => {
             let error = format!("the handler ran longer than its time limit of {time_limit:?}");
-            Err(Failed { ended: Ended::TimedOut, error, interrupted: true })
+            Err(Failed {
+                ended: Ended::TimedOut,
+                error,
+                interrupted: true,
+            })
         }
     }
 }
@@ -64,5 +76,8 @@ fn message(panic: &(dyn std::any::Any + Send)) -> &str {
 
 fn clip(text: &str) -> String {
     // A NUL cannot be kept in PostgreSQL's text.
-    text.chars().filter(|c| *c != '\0').take(ERROR_CHARS_MAX).collect()
+    text.chars()
+        .filter(|c| *c != '\0')
+        .take(ERROR_CHARS_MAX)
+        .collect()
 }

@@ -12,6 +12,12 @@ pub(crate) const TOGETHER_MAX: usize = 64;
 #[derive(Default)]
 pub(crate) struct Intake {
     pub deliveries: Vec<Delivery>,
+    pub contents: Contents,
+}
+
+/// What was in the messages.
+#[derive(Default)]
+pub(crate) struct Contents {
     pub envelopes: Vec<Envelope>,
     pub undecodable: Vec<Undecodable>,
 }
@@ -30,14 +36,15 @@ impl Intake {
             Ok(frames) => {
                 for frame in frames {
                     match frame {
-                        Ok(envelope) => self.envelopes.push(envelope),
-                        Err(bad) => self
-                            .undecodable
-                            .push(Undecodable { bytes: bad.bytes, why: bad.error.to_string() }),
+                        Ok(envelope) => self.contents.envelopes.push(envelope),
+                        Err(bad) => self.contents.undecodable.push(Undecodable {
+                            bytes: bad.bytes,
+                            why: bad.error.to_string(),
+                        }),
                     }
                 }
             }
-            Err(bad) => self.undecodable.push(Undecodable {
+            Err(bad) => self.contents.undecodable.push(Undecodable {
                 bytes: delivery.bytes.clone(),
                 why: hookbox_driver::describe(&bad),
             }),
@@ -47,9 +54,11 @@ impl Intake {
 
     /// Whether another message should wait for the next transaction.
     pub fn is_full(&self) -> bool {
-        self.envelopes.len() >= TOGETHER_MAX
+        self.contents.envelopes.len() >= TOGETHER_MAX
     }
+}
 
+impl Contents {
     /// The envelopes in rounds: no event stands twice in a round, none of which is longer than
     /// a batch. Each round is one transaction; the order of a single event's receipts is kept.
     pub fn rounds(&self) -> Vec<Vec<&Envelope>> {
@@ -58,7 +67,10 @@ impl Intake {
         for envelope in &self.envelopes {
             let occurrence: &mut usize = seen.entry(envelope.event).or_default();
             let mut round = *occurrence;
-            while rounds.get(round).is_some_and(|round| round.len() >= TOGETHER_MAX) {
+            while rounds
+                .get(round)
+                .is_some_and(|round| round.len() >= TOGETHER_MAX)
+            {
                 round += 1;
             }
             *occurrence = round + 1;

@@ -45,7 +45,13 @@ impl<'a> Pause<'a> {
         rng: &'a Arc<dyn Rng>,
         shutdown: &'a CancellationToken,
     ) -> Self {
-        Self { what, paused, rng, shutdown, in_a_row: 0 }
+        Self {
+            what,
+            paused,
+            rng,
+            shutdown,
+            in_a_row: 0,
+        }
     }
 
     /// Waits as long as this fault asks for.

@@ -65,7 +65,13 @@ impl Retry {
         if !(0.0..=1.0).contains(&jitter) {
             return Err(InvalidRetry::Jitter);
         }
-        Ok(Self { attempts, first, factor, max, jitter })
+        Ok(Self {
+            attempts,
+            first,
+            factor,
+            max,
+            jitter,
+        })
     }
 
     /// How many attempts one round has.
@@ -76,8 +82,8 @@ impl Retry {
     /// The delay after the `attempt`th attempt of a round failed. `chance` is from 0 to 1.
     pub(crate) fn delay(&self, attempt: u32, chance: f64) -> Duration {
         let steps = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
-        let seconds = (self.first.as_secs_f64() * self.factor.powi(steps))
-            .min(self.max.as_secs_f64());
+        let seconds =
+            (self.first.as_secs_f64() * self.factor.powi(steps)).min(self.max.as_secs_f64());
         let varied = seconds * (1.0 + self.jitter * (2.0 * chance - 1.0));
         Duration::from_secs_f64(varied).min(self.max)
     }
@@ -97,25 +103,45 @@ mod tests {
     #[test]
     fn delays_grow_to_the_longest_and_stay() {
         let retry = Retry::new(12, 5 * SECOND, 3.0, 3600 * SECOND, 0.2).expect("valid");
-        let middle: Vec<u64> =
-            [1, 2, 3, 4, 8, u32::MAX].map(|n| retry.delay(n, 0.5).as_secs()).into();
+        let middle: Vec<u64> = [1, 2, 3, 4, 8, u32::MAX]
+            .map(|n| retry.delay(n, 0.5).as_secs())
+            .into();
         assert_eq!(middle, [5, 15, 45, 135, 3600, 3600]);
         assert_eq!(retry.delay(1, 0.0), 4 * SECOND);
         assert_eq!(retry.delay(1, 1.0), 6 * SECOND);
-        assert_eq!(retry.delay(20, 1.0), 3600 * SECOND, "jitter never exceeds the longest");
+        assert_eq!(
+            retry.delay(20, 1.0),
+            3600 * SECOND,
+            "jitter never exceeds the longest"
+        );
         assert_eq!(retry.clamp(100_000 * SECOND), 3600 * SECOND);
     }
 
     #[test]
     fn what_never_ends_cannot_be_built() {
         let new = Retry::new;
-        assert_eq!(new(0, SECOND, 2.0, SECOND, 0.0), Err(InvalidRetry::Attempts));
-        assert_eq!(new(101, SECOND, 2.0, SECOND, 0.0), Err(InvalidRetry::Attempts));
-        assert_eq!(new(3, Duration::ZERO, 2.0, SECOND, 0.0), Err(InvalidRetry::First));
+        assert_eq!(
+            new(0, SECOND, 2.0, SECOND, 0.0),
+            Err(InvalidRetry::Attempts)
+        );
+        assert_eq!(
+            new(101, SECOND, 2.0, SECOND, 0.0),
+            Err(InvalidRetry::Attempts)
+        );
+        assert_eq!(
+            new(3, Duration::ZERO, 2.0, SECOND, 0.0),
+            Err(InvalidRetry::First)
+        );
         assert_eq!(new(3, SECOND, 0.5, SECOND, 0.0), Err(InvalidRetry::Factor));
-        assert_eq!(new(3, SECOND, f64::NAN, SECOND, 0.0), Err(InvalidRetry::Factor));
+        assert_eq!(
+            new(3, SECOND, f64::NAN, SECOND, 0.0),
+            Err(InvalidRetry::Factor)
+        );
         assert_eq!(new(3, 2 * SECOND, 2.0, SECOND, 0.0), Err(InvalidRetry::Max));
-        assert_eq!(new(3, SECOND, 2.0, 700_000 * SECOND, 0.0), Err(InvalidRetry::Max));
+        assert_eq!(
+            new(3, SECOND, 2.0, 700_000 * SECOND, 0.0),
+            Err(InvalidRetry::Max)
+        );
         assert_eq!(new(3, SECOND, 2.0, SECOND, 1.5), Err(InvalidRetry::Jitter));
     }
 }

@@ -37,10 +37,14 @@ pub(crate) enum Settlement {
 pub(crate) fn settle(ended: Ended, attempt: u32, retry: &Retry, chance: f64) -> Settlement {
     let again = |class, wish: Option<Duration>| {
         let then = if attempt >= retry.attempts() {
-            Then::Dead { reason: DeadReason::Exhausted }
+            Then::Dead {
+                reason: DeadReason::Exhausted,
+            }
         } else {
             let backoff = retry.delay(attempt, chance);
-            Then::Retry { after: wish.map_or(backoff, |wish| retry.clamp(wish)) }
+            Then::Retry {
+                after: wish.map_or(backoff, |wish| retry.clamp(wish)),
+            }
         };
         Settlement::Record(class, then)
     };
@@ -65,35 +69,85 @@ mod tests {
         let second = Duration::from_secs(1);
         let retry = Retry::new(3, 2 * second, 2.0, 60 * second, 0.0).expect("valid");
         let transient = |wish| Ended::Failed(Class::Transient { wish });
-        let after = |seconds| Then::Retry { after: seconds * second };
+        let after = |seconds| Then::Retry {
+            after: seconds * second,
+        };
         let dead = |reason| Then::Dead { reason };
         let record = Settlement::Record;
         for (ended, attempt, expect) in [
-            (transient(None), 1, record(FailureClass::Transient, after(2))),
-            (transient(None), 2, record(FailureClass::Transient, after(4))),
-            (transient(None), 3, record(FailureClass::Transient, dead(DeadReason::Exhausted))),
-            (transient(None), 9, record(FailureClass::Transient, dead(DeadReason::Exhausted))),
-            (transient(Some(9 * second)), 1, record(FailureClass::Transient, after(9))),
-            (transient(Some(900 * second)), 1, record(FailureClass::Transient, after(60))),
+            (
+                transient(None),
+                1,
+                record(FailureClass::Transient, after(2)),
+            ),
+            (
+                transient(None),
+                2,
+                record(FailureClass::Transient, after(4)),
+            ),
+            (
+                transient(None),
+                3,
+                record(FailureClass::Transient, dead(DeadReason::Exhausted)),
+            ),
+            (
+                transient(None),
+                9,
+                record(FailureClass::Transient, dead(DeadReason::Exhausted)),
+            ),
+            (
+                transient(Some(9 * second)),
+                1,
+                record(FailureClass::Transient, after(9)),
+            ),
+            (
+                transient(Some(900 * second)),
+                1,
+                record(FailureClass::Transient, after(60)),
+            ),
             (
                 Ended::Failed(Class::Permanent),
                 1,
                 record(FailureClass::Permanent, dead(DeadReason::Rejected)),
             ),
             (Ended::Panicked, 1, record(FailureClass::Panicked, after(2))),
-            (Ended::Panicked, 3, record(FailureClass::Panicked, dead(DeadReason::Exhausted))),
+            (
+                Ended::Panicked,
+                3,
+                record(FailureClass::Panicked, dead(DeadReason::Exhausted)),
+            ),
             (Ended::TimedOut, 2, record(FailureClass::TimedOut, after(4))),
-            (Ended::BrokeTransaction, 1, record(FailureClass::BrokeTransaction, after(2))),
+            (
+                Ended::BrokeTransaction,
+                1,
+                record(FailureClass::BrokeTransaction, after(2)),
+            ),
             (
                 Ended::Orphaned,
                 1,
                 record(FailureClass::BrokeTransaction, dead(DeadReason::Orphaned)),
             ),
-            (Ended::Fault(FaultKind::Unavailable), 99, Settlement::Again(FaultKind::Unavailable)),
-            (Ended::Fault(FaultKind::Contention), 1, Settlement::Again(FaultKind::Contention)),
-            (Ended::Fault(FaultKind::Internal), 1, Settlement::Again(FaultKind::Internal)),
+            (
+                Ended::Fault(FaultKind::Unavailable),
+                99,
+                Settlement::Again(FaultKind::Unavailable),
+            ),
+            (
+                Ended::Fault(FaultKind::Contention),
+                1,
+                Settlement::Again(FaultKind::Contention),
+            ),
+            (
+                Ended::Fault(FaultKind::Internal),
+                1,
+                Settlement::Again(FaultKind::Internal),
+            ),
         ] {
-            assert_eq!(settle(ended, attempt, &retry, 0.5), expect, "{ended:?} at {attempt}");
+            assert_eq!(
+                settle(ended, attempt, &retry, 0.5),
+                expect,
+                "{ended:?} at {attempt}"
+            );
         }
     }
 }

@@ -1,0 +1,110 @@
+//! The broker's dead letters come into the store, so that there is one place to look.
+//!
+//! What ends in the broker's own dead-letter queue never reached a handler: the broker gave up
+//! delivering it. It becomes a dead letter like any other, and costs the event no attempt.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use hookbox_driver::{Delivery, Queue, Store};
+use hookbox_event::RouteName;
+use tokio_util::sync::CancellationToken;
+
+use crate::attempt::Work;
+use crate::counters::{RouteCounters, add};
+use crate::intake::Intake;
+use crate::pause::{After, Pause};
+use crate::process::Process;
+use crate::run::Inner;
+
+/// How many dead messages are in hand at a time. They are rare; a handful keeps memory small.
+const PREFETCH: u16 = 8;
+
+/// The route under which a message is kept whose queue is not known any more.
+const FALLBACK_ROUTE: &str = "unrouted";
+
+/// Takes from the broker's dead-letter queue.
+pub(crate) struct Collector<S: Store> {
+    pub inner: Arc<Inner<S>>,
+}
+
+impl<S: Store> Collector<S> {
+    pub async fn run(self, shutdown: CancellationToken) {
+        let paused = AtomicBool::new(false);
+        let what = "collecting the broker's dead letters";
+        let mut pause = Pause::new(what, &paused, &self.inner.rng, &shutdown);
+        while !shutdown.is_cancelled() {
+            let fault = match self.inner.broker.subscribe(&Queue::Dead, PREFETCH).await {
+                Ok(mut subscription) => {
+                    pause.over();
+                    let fault = loop {
+                        let next = tokio::select! {
+                            () = shutdown.cancelled() => break None,
+                            next = subscription.next() => next,
+                        };
+                        match next {
+                            Ok(delivery) => self.keep(delivery, &shutdown).await,
+                            Err(fault) => break Some(fault),
+                        }
+                    };
+                    subscription.close().await;
+                    fault
+                }
+                Err(fault) => Some(fault),
+            };
+            if let Some(fault) = fault
+                && pause.after(&fault).await == After::ShutDown
+            {
+                return;
+            }
+        }
+    }
+
+    async fn keep(&self, delivery: Delivery, shutdown: &CancellationToken) {
+        let Some(route) = route_of(delivery.died_in.as_deref()) else {
+            return;
+        };
+        let mut intake = Intake::default();
+        intake.add(delivery);
+        let collected = intake.contents.envelopes.len() + intake.contents.undecodable.len();
+        let counters = RouteCounters::default();
+        let counters = self.inner.counters.routes.get(&route).unwrap_or(&counters);
+        let detail = "the broker gave up delivering it (delivery limit)";
+        let process = Process {
+            store: &*self.inner.store,
+            config: &self.inner.config,
+            route: &route,
+            counters,
+            work: Work::GiveUp { detail },
+            rng: &self.inner.rng,
+            shutdown,
+        };
+        process.run(intake).await;
+        add(&self.inner.counters.collected, collected as u64);
+    }
+}
+
+/// The route that a queue belongs to: queues are named `….route.{name}`.
+fn route_of(queue: Option<&str>) -> Option<RouteName> {
+    queue
+        .and_then(|queue| queue.rsplit_once("route."))
+        .and_then(|(_, name)| name.parse().ok())
+        .or_else(|| FALLBACK_ROUTE.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_queue_tells_its_route() {
+        let route = |queue| route_of(queue).map(|route| route.as_str().to_owned());
+        assert_eq!(
+            route(Some("hookbox.prod.route.scores")).as_deref(),
+            Some("scores")
+        );
+        assert_eq!(route(Some("route.scores")).as_deref(), Some("scores"));
+        assert_eq!(route(Some("elsewhere")).as_deref(), Some("unrouted"));
+        assert_eq!(route(None).as_deref(), Some("unrouted"));
+    }
+}

@@ -1,0 +1,275 @@
+//! Messages in hand to their outcomes: together first, one by one after a failure, then the ack.
+
+use std::sync::Arc;
+
+use hookbox_driver::{
+    Burial, DeadReason, Delivery, Failure, FailureClass, Fault, FaultKind, Recorded, Rng, Store,
+    Then, describe,
+};
+use hookbox_event::{Envelope, RouteName};
+use tokio_util::sync::CancellationToken;
+
+use crate::Config;
+use crate::attempt::{Attempt, EventTrouble, Trouble, Work};
+use crate::counters::{RouteCounters, add};
+use crate::intake::{Contents, Intake};
+use crate::pause::{After, Pause};
+use crate::settle::{Ended, Settlement, settle};
+
+/// Everything that working on one queue needs.
+pub(crate) struct Process<'a, S: Store> {
+    pub store: &'a S,
+    pub config: &'a Config<S>,
+    pub route: &'a RouteName,
+    pub counters: &'a RouteCounters,
+    pub work: Work<'a, S>,
+    pub rng: &'a Arc<dyn Rng>,
+    pub shutdown: &'a CancellationToken,
+}
+
+/// What a store keeps in a transaction of its own.
+enum Record<'a> {
+    Burial(Burial<'a>),
+    Failure(Failure<'a>),
+}
+
+/// Work was stopped by shutdown before it had its outcome.
+struct Stopped;
+
+impl<S: Store> Process<'_, S> {
+    /// Takes messages to their outcomes and acknowledges them. When a shutdown comes while a
+    /// dependency is away, they are released instead: nothing is spent, redelivery goes on.
+    pub async fn run(&self, intake: Intake) {
+        let Intake {
+            deliveries,
+            contents,
+        } = intake;
+        let finished = self.outcomes(&contents).await;
+        for delivery in deliveries {
+            let settled = match finished {
+                Ok(()) => delivery.ack().await,
+                Err(Stopped) => Delivery::release(delivery).await,
+            };
+            if let Err(fault) = settled {
+                // It will come again, and then it has its outcome already.
+                tracing::info!(
+                    route = %self.route,
+                    error = describe(&fault),
+                    "a message of route {} could not be settled and will come again",
+                    self.route
+                );
+            }
+        }
+    }
+
+    async fn outcomes(&self, contents: &Contents) -> Result<(), Stopped> {
+        for undecodable in &contents.undecodable {
+            let detail = format!("not an envelope: {}", undecodable.why);
+            let reason = DeadReason::Undecodable;
+            let bytes = &undecodable.bytes;
+            let burial = Burial {
+                route: self.route,
+                bytes,
+                reason,
+                detail,
+            };
+            self.write(Record::Burial(burial)).await?;
+            add(&self.counters.dead, 1);
+            tracing::error!(
+                route = %self.route,
+                bytes = bytes.len(),
+                "bytes that are not an envelope came out of the queue of route {}; they are kept \
+                 as a dead letter",
+                self.route
+            );
+        }
+        for round in contents.rounds() {
+            self.round(&round).await?;
+        }
+        Ok(())
+    }
+
+    /// One transaction for all, and when one of them spoils it, one for each.
+    async fn round(&self, envelopes: &[&Envelope]) -> Result<(), Stopped> {
+        match envelopes {
+            [] => Ok(()),
+            [envelope] => self.alone(envelope).await,
+            several => {
+                let mut pause = self.pause();
+                loop {
+                    match self.attempt().run(several).await {
+                        Ok(()) => {
+                            pause.over();
+                            return Ok(());
+                        }
+                        Err(Trouble::Fault(fault)) => self.wait(&mut pause, &fault).await?,
+                        Err(Trouble::Event(trouble)) => match trouble.failed.ended {
+                            Ended::Fault(kind) => {
+                                let fault = Fault::plain(kind, "run a handler's statement");
+                                self.wait(&mut pause, &fault).await?;
+                            }
+                            Ended::Failed(_)
+                            | Ended::Panicked
+                            | Ended::TimedOut
+                            | Ended::BrokeTransaction
+                            | Ended::Orphaned => break,
+                        },
+                        Err(Trouble::Broken { .. }) => break,
+                    }
+                }
+                for envelope in several {
+                    self.alone(envelope).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// One event in its own transaction, until it has an outcome.
+    async fn alone(&self, envelope: &Envelope) -> Result<(), Stopped> {
+        let mut pause = self.pause();
+        loop {
+            let trouble = match self.attempt().run(&[envelope]).await {
+                Ok(()) => {
+                    pause.over();
+                    return Ok(());
+                }
+                Err(Trouble::Fault(fault)) => {
+                    self.wait(&mut pause, &fault).await?;
+                    continue;
+                }
+                Err(Trouble::Event(trouble)) => trouble,
+                Err(Trouble::Broken { why }) => {
+                    // Alone, a broken transaction comes back as the trouble of its one event;
+                    // with no handler run, nobody but us can have broken it.
+                    let fault = Fault::new(FaultKind::Internal, "commit without a handler", why);
+                    self.wait(&mut pause, &fault).await?;
+                    continue;
+                }
+            };
+            let round = trouble.attempt.saturating_sub(trouble.attempts_before);
+            let settlement = match self.work {
+                Work::Handle(route) => {
+                    settle(trouble.failed.ended, round, &route.retry, self.rng.unit())
+                }
+                // No handler runs here, so all that can be found is an orphan.
+                Work::GiveUp { .. } => Settlement::Record(
+                    FailureClass::BrokeTransaction,
+                    Then::Dead {
+                        reason: DeadReason::Orphaned,
+                    },
+                ),
+            };
+            match settlement {
+                Settlement::Again(kind) => {
+                    let fault = Fault::plain(kind, "run a handler's statement");
+                    self.wait(&mut pause, &fault).await?;
+                }
+                Settlement::Record(class, then) => {
+                    return self.record(&trouble, class, then).await;
+                }
+            }
+        }
+    }
+
+    async fn record(
+        &self,
+        trouble: &EventTrouble,
+        class: FailureClass,
+        then: Then,
+    ) -> Result<(), Stopped> {
+        let envelope = &trouble.envelope;
+        let failure = Failure {
+            route: self.route,
+            envelope,
+            attempt: trouble.attempt,
+            attempts_before: trouble.attempts_before,
+            class,
+            error: trouble.failed.error.clone(),
+            took: trouble.took,
+            then,
+        };
+        self.write(Record::Failure(failure)).await?;
+        match then {
+            Then::Retry { after } => {
+                add(&self.counters.retrying, 1);
+                tracing::info!(
+                    event.id = %envelope.event,
+                    event.topic = %envelope.topic,
+                    route = %self.route,
+                    attempt = trouble.attempt,
+                    class = class.as_str(),
+                    after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+                    "attempt {} on event {} failed ({}); it will be tried again",
+                    trouble.attempt,
+                    envelope.event,
+                    class.as_str()
+                );
+            }
+            Then::Dead { reason } => {
+                add(&self.counters.dead, 1);
+                tracing::warn!(
+                    event.id = %envelope.event,
+                    event.topic = %envelope.topic,
+                    route = %self.route,
+                    attempt = trouble.attempt,
+                    class = class.as_str(),
+                    reason = reason.as_str(),
+                    "event {} is a dead letter of route {} ({}) after {} attempts; see \
+                     `hookbox dead list`",
+                    envelope.event,
+                    self.route,
+                    reason.as_str(),
+                    trouble.attempt
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a record that must be written, through every outage.
+    async fn write(&self, record: Record<'_>) -> Result<(), Stopped> {
+        let mut pause = self.pause();
+        loop {
+            let written = match &record {
+                Record::Burial(burial) => self.store.bury(burial).await,
+                Record::Failure(failure) => self.store.fail(failure).await,
+            };
+            match written {
+                // Superseded: the event has moved on, so there is nothing left to record.
+                Ok(Recorded::Recorded | Recorded::Superseded) => {
+                    pause.over();
+                    return Ok(());
+                }
+                Err(fault) => self.wait(&mut pause, &fault).await?,
+            }
+        }
+    }
+
+    async fn wait(&self, pause: &mut Pause<'_>, fault: &Fault) -> Result<(), Stopped> {
+        add(&self.counters.faults, 1);
+        match pause.after(fault).await {
+            After::Again => Ok(()),
+            After::ShutDown => Err(Stopped),
+        }
+    }
+
+    fn attempt(&self) -> Attempt<'_, S> {
+        Attempt {
+            store: self.store,
+            config: self.config,
+            route: self.route,
+            counters: self.counters,
+            work: self.work,
+        }
+    }
+
+    fn pause(&self) -> Pause<'_> {
+        Pause::new(
+            self.route.as_str(),
+            &self.counters.paused,
+            self.rng,
+            self.shutdown,
+        )
+    }
+}

@@ -1,0 +1,76 @@
+//! Tries one handler on one event in a transaction that is rolled back: for authors' tests.
+
+use std::time::{Duration, Instant};
+
+use hookbox_driver::{Fault, Store};
+use hookbox_event::Envelope;
+
+use crate::attempt::event_of;
+use crate::guard;
+use crate::registry::Registered;
+use crate::settle::Ended;
+
+/// How long a rehearsed handler may take.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// How a rehearsal went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rehearsal {
+    /// The handler handled it. Nothing of what it wrote was kept.
+    Handled {
+        /// How long it took.
+        took: Duration,
+    },
+    /// The handler failed.
+    Failed {
+        /// Whether it would be a dead letter at once (permanent) rather than tried again.
+        permanent: bool,
+        /// The error and its causes.
+        error: String,
+    },
+}
+
+/// Runs `handler` on `envelope` in a transaction, and rolls it back. The store is as before.
+pub async fn rehearse<S: Store>(
+    store: &S,
+    handler: &Registered<S>,
+    envelope: &Envelope,
+) -> Result<Rehearsal, Fault> {
+    let mut tx = store.begin().await?;
+    let started = Instant::now();
+    let event = event_of(envelope, 1);
+    let connection = store.connection(&mut tx);
+    let ran = guard::run(store, &**handler, event, connection, TIME_LIMIT).await;
+    let took = started.elapsed();
+    match ran {
+        Ok(()) => {
+            store.rollback(tx).await;
+            Ok(Rehearsal::Handled { took })
+        }
+        Err(failed) if failed.interrupted => {
+            drop(tx);
+            Ok(Rehearsal::Failed {
+                permanent: false,
+                error: failed.error,
+            })
+        }
+        Err(failed) => {
+            store.rollback(tx).await;
+            match failed.ended {
+                Ended::Fault(kind) => Err(Fault::new(kind, "rehearse a handler", failed.error)),
+                Ended::Failed(crate::error::Class::Permanent) => Ok(Rehearsal::Failed {
+                    permanent: true,
+                    error: failed.error,
+                }),
+                Ended::Failed(crate::error::Class::Transient { .. })
+                | Ended::Panicked
+                | Ended::TimedOut
+                | Ended::BrokeTransaction
+                | Ended::Orphaned => Ok(Rehearsal::Failed {
+                    permanent: false,
+                    error: failed.error,
+                }),
+            }
+        }
+    }
+}

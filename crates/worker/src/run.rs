@@ -1,0 +1,197 @@
+//! Subscribe, bound what runs at once, and drain: the worker as a whole.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use hookbox_driver::{Broker, Clock, Queue, Rng, Store, Subscription};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::attempt::Work;
+use crate::collect::Collector;
+use crate::counters::Counters;
+use crate::intake::Intake;
+use crate::pause::{After, Pause};
+use crate::process::Process;
+use crate::schedule::Scheduler;
+use crate::{Config, Route};
+
+/// A worker: takes events from the queues of its routes and has them handled.
+pub struct Worker<S: Store> {
+    inner: Arc<Inner<S>>,
+}
+
+pub(crate) struct Inner<S: Store> {
+    pub broker: Arc<dyn Broker>,
+    pub store: Arc<S>,
+    pub clock: Arc<dyn Clock>,
+    pub rng: Arc<dyn Rng>,
+    pub config: Config<S>,
+    pub counters: Arc<Counters>,
+}
+
+impl<S: Store> Worker<S> {
+    /// A worker that has not begun.
+    pub fn new(
+        broker: Arc<dyn Broker>,
+        store: Arc<S>,
+        clock: Arc<dyn Clock>,
+        rng: Arc<dyn Rng>,
+        config: Config<S>,
+    ) -> Self {
+        let counters = Arc::new(Counters::new(config.routes.iter().map(|route| &route.name)));
+        Self {
+            inner: Arc::new(Inner {
+                broker,
+                store,
+                clock,
+                rng,
+                config,
+                counters,
+            }),
+        }
+    }
+
+    /// What it has done so far.
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.inner.counters)
+    }
+
+    /// Works until `shutdown`, then drains: it takes nothing more, brings what is running to its
+    /// outcome, puts the rest back, and returns. The caller bounds how long that may take.
+    ///
+    /// Each transaction runs in a task of its own that is never aborted (H8): cancelling this
+    /// future stops nothing half-way.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        let tasks = TaskTracker::new();
+        let beat = self.inner.clock.now();
+        tracing::info!(
+            routes = self.inner.config.routes.len(),
+            started_at = %beat,
+            "the worker takes events from {} routes",
+            self.inner.config.routes.len()
+        );
+        for index in 0..self.inner.config.routes.len() {
+            let inner = Arc::clone(&self.inner);
+            tasks.spawn(inner.work_on_route(index, shutdown.clone()));
+        }
+        let scheduler = Scheduler {
+            inner: Arc::clone(&self.inner),
+        };
+        tasks.spawn(scheduler.run(shutdown.clone()));
+        if self.inner.config.collect {
+            let collector = Collector {
+                inner: Arc::clone(&self.inner),
+            };
+            tasks.spawn(collector.run(shutdown));
+        }
+        tasks.close();
+        tasks.wait().await;
+        tracing::info!(
+            settled = self.inner.counters.settled(),
+            "the worker has drained"
+        );
+    }
+}
+
+impl<S: Store> Inner<S> {
+    /// One route: a subscription, renewed whenever it breaks, until shutdown.
+    async fn work_on_route(self: Arc<Self>, index: usize, shutdown: CancellationToken) {
+        let tasks = TaskTracker::new();
+        let route = &self.config.routes[index];
+        let paused = AtomicBool::new(false);
+        let what = format!("taking from route {}", route.name);
+        let mut pause = Pause::new(&what, &paused, &self.rng, &shutdown);
+        let slots = Arc::new(Semaphore::new(route.concurrency.get()));
+        while !shutdown.is_cancelled() {
+            let queue = Queue::Route(route.name.clone());
+            let fault = match self.broker.subscribe(&queue, route.prefetch).await {
+                Ok(mut subscription) => {
+                    pause.over();
+                    let ended = Arc::clone(&self)
+                        .take(index, &mut *subscription, &slots, &tasks, &shutdown)
+                        .await;
+                    if ended.is_ok() {
+                        // Running transactions settle their messages before the way back closes.
+                        tasks.close();
+                        tasks.wait().await;
+                    }
+                    subscription.close().await;
+                    ended.err()
+                }
+                Err(fault) => Some(fault),
+            };
+            if let Some(fault) = fault
+                && pause.after(&fault).await == After::ShutDown
+            {
+                break;
+            }
+        }
+        tasks.close();
+        tasks.wait().await;
+        debug_assert_eq!(route.name, self.config.routes[index].name);
+    }
+
+    /// Takes messages while there is room, until shutdown (`Ok`) or until the subscription breaks.
+    async fn take(
+        self: Arc<Self>,
+        index: usize,
+        subscription: &mut dyn Subscription,
+        slots: &Arc<Semaphore>,
+        tasks: &TaskTracker,
+        shutdown: &CancellationToken,
+    ) -> Result<(), hookbox_driver::Fault> {
+        loop {
+            let slot = tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                slot = Arc::clone(slots).acquire_owned() => slot,
+            };
+            // The semaphore is never closed.
+            let Ok(slot) = slot else { return Ok(()) };
+            let first = tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                first = subscription.next() => first?,
+            };
+            let mut intake = Intake::default();
+            intake.add(first);
+            while !intake.is_full() {
+                match subscription.try_next() {
+                    Some(delivery) => intake.add(delivery),
+                    None => break,
+                }
+            }
+            let inner = Arc::clone(&self);
+            let shutdown = shutdown.clone();
+            tasks.spawn(async move {
+                let route = &inner.config.routes[index];
+                inner
+                    .process(route, Work::Handle(route), &shutdown, intake)
+                    .await;
+                drop(slot);
+            });
+        }
+    }
+
+    async fn process(
+        &self,
+        route: &Route<S>,
+        work: Work<'_, S>,
+        shutdown: &CancellationToken,
+        intake: Intake,
+    ) {
+        let Some(counters) = self.counters.routes.get(&route.name) else {
+            return;
+        };
+        let process = Process {
+            store: &*self.store,
+            config: &self.config,
+            route: &route.name,
+            counters,
+            work,
+            rng: &self.rng,
+            shutdown,
+        };
+        process.run(intake).await;
+    }
+}
