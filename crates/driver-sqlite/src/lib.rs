@@ -1,1 +1,66 @@
-//! Broker and store in one SQLite file.
+//! Broker, store and ledger in one SQLite file: the same promises as RabbitMQ and PostgreSQL,
+//! for one machine.
+//!
+//! - One connection per process writes, in transactions that begin with the file's write lock
+//!   (`BEGIN IMMEDIATE`), and syncs the disk at each commit (`synchronous=FULL`). Whoever waits
+//!   for it is served in order. A few others read and never wait.
+//! - Several processes may open the same file. What one of them holds too long is contention for
+//!   the others, and never a loss.
+//! - A queue is rows of a table, a confirm is a commit, and what a consumer has in hand is leased:
+//!   when its process dies, the lease runs out and the message comes again.
+//!
+//! Call [`migrate`] first, then [`Sqlite::open`].
+
+#[cfg(not(unix))]
+compile_error!("the SQLite driver sets file modes and syncs folders as Unix does");
+
+mod options;
+mod sqlite;
+
+mod broker;
+mod delivery;
+mod keeper;
+mod publisher;
+
+mod ledger;
+mod store;
+mod tx;
+
+mod attempts;
+mod audit;
+mod claims;
+mod dead_letters;
+mod events;
+mod messages;
+mod meta;
+mod receipts;
+mod refusals;
+mod retries;
+
+mod bell;
+mod column;
+mod connect;
+mod diagnose;
+mod file;
+mod migrate;
+mod moment;
+mod readers;
+mod shared;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(any(test, feature = "testing"))]
+pub use migrate::dump_schema;
+pub use migrate::{Migrated, migrate};
+pub use options::Options;
+pub use sqlite::Sqlite;
+pub use tx::Tx;
+
+/// What messages to operators call it.
+const THE_FILE: &str = "the SQLite file";
+
+/// How many rows one statement inserts, at most: a batch has 64 envelopes, and ten columns of
+/// that many rows are far from SQLite's limit of variables.
+const ROWS_MAX: usize = 64;

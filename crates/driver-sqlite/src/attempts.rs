@@ -1,0 +1,72 @@
+//! The table `attempts`: every failed attempt, and the one that succeeded after a failure.
+
+use std::time::Duration;
+
+use hookbox_driver::AttemptRow;
+use hookbox_event::{EventId, RouteName};
+use sqlx::sqlite::SqliteConnection;
+
+use crate::column::Columns;
+
+/// The outcome of an attempt that succeeded; those that failed say how.
+pub(crate) const DONE: &str = "done";
+
+/// One attempt, to be written.
+pub(crate) struct Made<'a> {
+    pub(crate) route: &'a RouteName,
+    pub(crate) event: &'a EventId,
+    pub(crate) attempt: u32,
+    pub(crate) outcome: &'a str,
+    pub(crate) error: Option<&'a str>,
+    pub(crate) took: Duration,
+}
+
+/// Writes one attempt; what is written of it already stays.
+pub(crate) async fn keep(
+    connection: &mut SqliteConnection,
+    made: &Made<'_>,
+    now: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO attempts (route, event_id, attempt, outcome, error, took_ms, at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING",
+    )
+    .bind(made.route.as_str())
+    .bind(&made.event.as_bytes()[..])
+    .bind(made.attempt)
+    .bind(made.outcome)
+    .bind(made.error)
+    .bind(i64::try_from(made.took.as_millis()).unwrap_or(i64::MAX))
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The attempts on one event, in order, route by route.
+pub(crate) async fn of_event(
+    connection: &mut SqliteConnection,
+    event: &EventId,
+) -> sqlx::Result<Vec<AttemptRow>> {
+    let rows = sqlx::query(
+        "SELECT a.route, a.attempt, a.outcome, a.error, a.took_ms, a.at
+         FROM claims AS c
+         CROSS JOIN attempts AS a ON a.route = c.route AND a.event_id = c.event_id
+         WHERE c.event_id = ?1 ORDER BY a.route, a.attempt",
+    )
+    .bind(&event.as_bytes()[..])
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(AttemptRow {
+                route: row.parsed("route")?,
+                attempt: row.small("attempt")?,
+                outcome: row.text("outcome")?,
+                error: row.text_or_none("error")?,
+                took_ms: row.count("took_ms")?,
+                at: row.moment("at")?,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,93 @@
+//! The broker's seam: queues are rows, and the commit is the confirm.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hookbox_driver::{
+    Batch, Broker, Depth, Fault, FaultKind, PublishError, PublishErrorKind, Queue, Readiness,
+    Subscription,
+};
+use hookbox_event::RouteName;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::diagnose::fault;
+use crate::publisher::Job;
+use crate::{Sqlite, keeper, messages};
+
+#[async_trait]
+impl Broker for Sqlite {
+    async fn publish(&self, routes: &[RouteName], batch: &Batch) -> Result<(), PublishError> {
+        let shared = &self.shared;
+        let known = |route: &RouteName| shared.options.routes.contains(route);
+        if routes.is_empty() || !routes.iter().all(known) {
+            return Err(PublishError::plain(PublishErrorKind::Unroutable));
+        }
+        let queues = routes
+            .iter()
+            .map(|route| shared.queue_name(&Queue::Route(route.clone())))
+            .collect();
+        let (reply, answer) = oneshot::channel();
+        let job = Job {
+            queues,
+            batch: batch.clone(),
+            reply,
+        };
+        let gone = || PublishError::plain(PublishErrorKind::Unavailable);
+        let published = async {
+            shared.jobs.send(job).await.map_err(|_| gone())?;
+            answer.await.map_err(|_| gone())?
+        };
+        timeout(shared.options.publish_deadline, published)
+            .await
+            .unwrap_or_else(|late| Err(PublishError::new(PublishErrorKind::TimedOut, late)))
+    }
+
+    async fn subscribe(
+        &self,
+        queue: &Queue,
+        prefetch: u16,
+    ) -> Result<Box<dyn Subscription>, Fault> {
+        let shared = &self.shared;
+        if shared.closing.is_cancelled() {
+            return Err(Fault::plain(
+                FaultKind::Unavailable,
+                "subscribe after the SQLite file was closed",
+            ));
+        }
+        // A file that cannot even be read is told here, before anything is started.
+        shared.readers.take().await?;
+        keeper::subscribe(Arc::clone(shared), queue, prefetch)
+    }
+
+    async fn depths(&self) -> Result<Vec<Depth>, Fault> {
+        let shared = &self.shared;
+        let mut reader = shared.readers.take().await?;
+        let found = messages::depths(&mut reader, crate::moment::now())
+            .await
+            .map_err(fault("count the messages"))?;
+        let routes = shared.options.routes.iter().cloned().map(Queue::Route);
+        let depths = routes.chain([Queue::Dead]).map(|queue| {
+            let name = shared.queue_name(&queue);
+            let waiting = found.get(&name).copied().unwrap_or_default();
+            Depth {
+                queue,
+                name,
+                ready: Some(waiting.ready),
+                unsettled: Some(waiting.unsettled),
+                // A lease tells of a subscription only while it holds something.
+                consumers: None,
+                events: Some(waiting.events),
+            }
+        });
+        Ok(depths.collect())
+    }
+
+    fn readiness(&self) -> Readiness {
+        self.shared.health.readiness()
+    }
+
+    async fn close(&self) {
+        self.end().await;
+    }
+}

@@ -1,0 +1,174 @@
+//! The table `claims`: where each event stands on each route.
+
+use hookbox_driver::{ClaimRow, ClaimState, EventFilter, EventRow};
+use hookbox_event::{EventId, RouteName};
+use sqlx::QueryBuilder;
+use sqlx::sqlite::SqliteConnection;
+
+use crate::column::{Columns, hex_list};
+
+/// How a claim ends in the guard.
+pub(crate) struct Final<'a> {
+    pub(crate) event: &'a EventId,
+    pub(crate) state: ClaimState,
+    pub(crate) attempts: u32,
+}
+
+/// Claims events that nobody has claimed on this route. The caller holds the write lock and has
+/// looked, so a row that is there after all is an error.
+pub(crate) async fn start(
+    connection: &mut SqliteConnection,
+    route: &RouteName,
+    events: &[EventId],
+    now: i64,
+) -> sqlx::Result<()> {
+    for events in events.chunks(crate::ROWS_MAX) {
+        let mut insert = QueryBuilder::<sqlx::Sqlite>::new(
+            "INSERT INTO claims (route, event_id, state, attempts, claimed_at) ",
+        );
+        insert.push_values(events, |mut row, event| {
+            row.push_bind(route.as_str())
+                .push_bind(&event.as_bytes()[..])
+                .push_bind(ClaimState::Running.as_str())
+                .push_bind(0_i64)
+                .push_bind(now);
+        });
+        insert.build().execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Claims again what waits for another attempt.
+pub(crate) async fn resume(
+    connection: &mut SqliteConnection,
+    route: &RouteName,
+    events: &[EventId],
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE claims SET state = 'running'
+         WHERE route = ?1 AND state = 'retrying'
+           AND event_id IN (SELECT unhex(value) FROM json_each(?2))",
+    )
+    .bind(route.as_str())
+    .bind(hex_list(events.iter().map(EventId::as_bytes)))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The guard: turns running claims into what they were settled as, and says how many it found.
+pub(crate) async fn finish(
+    connection: &mut SqliteConnection,
+    route: &RouteName,
+    finals: &[Final<'_>],
+) -> sqlx::Result<u64> {
+    let list: Vec<String> = finals
+        .iter()
+        .map(|one| {
+            format!(
+                "[\"{}\",\"{}\",{}]",
+                one.event,
+                one.state.as_str(),
+                one.attempts
+            )
+        })
+        .collect();
+    let done = sqlx::query(
+        "UPDATE claims SET state = f.state, attempts = f.attempts, settled_at = ?3
+         FROM (SELECT unhex(value ->> 0) AS event_id, value ->> 1 AS state,
+                      value ->> 2 AS attempts
+               FROM json_each(?2)) AS f
+         WHERE claims.route = ?1 AND claims.event_id = f.event_id AND claims.state = 'running'",
+    )
+    .bind(route.as_str())
+    .bind(format!("[{}]", list.join(",")))
+    .bind(crate::moment::now())
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Writes where an event stands, outside a batch: after a failure, or for what is buried.
+pub(crate) async fn put(
+    connection: &mut SqliteConnection,
+    route: &RouteName,
+    event: &EventId,
+    state: ClaimState,
+    attempts: u32,
+    now: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO claims (route, event_id, state, attempts, claimed_at, settled_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?5)
+         ON CONFLICT (route, event_id) DO UPDATE
+         SET state = excluded.state, attempts = excluded.attempts,
+             settled_at = excluded.settled_at",
+    )
+    .bind(route.as_str())
+    .bind(&event.as_bytes()[..])
+    .bind(state.as_str())
+    .bind(attempts)
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Events on their routes, newest first.
+pub(crate) async fn list(
+    connection: &mut SqliteConnection,
+    filter: &EventFilter,
+    limit: u32,
+) -> sqlx::Result<Vec<EventRow>> {
+    let rows = sqlx::query(
+        "SELECT e.event_id, e.topic, c.route, c.state, c.attempts, e.received_at, c.settled_at
+         FROM events AS e CROSS JOIN claims AS c ON c.event_id = e.event_id
+         WHERE (?1 IS NULL OR c.route = ?1) AND (?2 IS NULL OR e.topic = ?2)
+           AND (?3 IS NULL OR c.state = ?3)
+         ORDER BY e.received_at DESC, e.event_id, c.route LIMIT ?4",
+    )
+    .bind(filter.route.as_ref().map(RouteName::as_str))
+    .bind(filter.topic.as_ref().map(hookbox_event::Topic::as_str))
+    .bind(filter.state.map(ClaimState::as_str))
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(EventRow {
+                event: row.event("event_id")?,
+                topic: row.parsed("topic")?,
+                route: row.parsed("route")?,
+                state: row.claim_state("state")?,
+                attempts: row.small("attempts")?,
+                received_at: row.moment("received_at")?,
+                settled_at: row.moment_or_none("settled_at")?,
+            })
+        })
+        .collect()
+}
+
+/// Where one event stands on every route.
+pub(crate) async fn of_event(
+    connection: &mut SqliteConnection,
+    event: &EventId,
+) -> sqlx::Result<Vec<ClaimRow>> {
+    let rows = sqlx::query(
+        "SELECT route, state, attempts, claimed_at, settled_at
+         FROM claims WHERE event_id = ?1 ORDER BY route",
+    )
+    .bind(&event.as_bytes()[..])
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(ClaimRow {
+                route: row.parsed("route")?,
+                state: row.claim_state("state")?,
+                attempts: row.small("attempts")?,
+                claimed_at: row.moment("claimed_at")?,
+                settled_at: row.moment_or_none("settled_at")?,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,167 @@
+//! Our vocabulary, read from columns. A word that is not ours is an error and never a guess.
+
+use std::error::Error;
+
+use bytes::Bytes;
+use hookbox_driver::{ClaimState, DeadReason, DeadState};
+use hookbox_event::{ContentDigest, EventId, InstanceId, ReceiptId, Timestamp};
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+/// Reads by name.
+pub(crate) trait Columns {
+    fn event(&self, name: &str) -> sqlx::Result<EventId>;
+    fn digest(&self, name: &str) -> sqlx::Result<ContentDigest>;
+    fn receipt(&self, name: &str) -> sqlx::Result<ReceiptId>;
+    fn instance(&self, name: &str) -> sqlx::Result<InstanceId>;
+    fn moment(&self, name: &str) -> sqlx::Result<Timestamp>;
+    fn moment_or_none(&self, name: &str) -> sqlx::Result<Option<Timestamp>>;
+    fn count(&self, name: &str) -> sqlx::Result<u64>;
+    fn small(&self, name: &str) -> sqlx::Result<u32>;
+    fn bytes(&self, name: &str) -> sqlx::Result<Bytes>;
+    fn text(&self, name: &str) -> sqlx::Result<String>;
+    fn text_or_none(&self, name: &str) -> sqlx::Result<Option<String>>;
+    fn claim_state(&self, name: &str) -> sqlx::Result<ClaimState>;
+    fn dead_state(&self, name: &str) -> sqlx::Result<DeadState>;
+    fn dead_reason(&self, name: &str) -> sqlx::Result<DeadReason>;
+    /// Names and topics.
+    fn parsed<T>(&self, name: &str) -> sqlx::Result<T>
+    where
+        T: std::str::FromStr,
+        T::Err: Error + Send + Sync + 'static;
+}
+
+impl Columns for SqliteRow {
+    fn event(&self, name: &str) -> sqlx::Result<EventId> {
+        Ok(EventId::from_bytes(exactly(self, name)?))
+    }
+
+    fn digest(&self, name: &str) -> sqlx::Result<ContentDigest> {
+        Ok(ContentDigest::from_bytes(exactly(self, name)?))
+    }
+
+    fn receipt(&self, name: &str) -> sqlx::Result<ReceiptId> {
+        Ok(ReceiptId::from_bytes(exactly(self, name)?))
+    }
+
+    fn instance(&self, name: &str) -> sqlx::Result<InstanceId> {
+        Ok(InstanceId::from_bytes(exactly(self, name)?))
+    }
+
+    fn moment(&self, name: &str) -> sqlx::Result<Timestamp> {
+        Ok(Timestamp::from_unix_micros(self.try_get(name)?))
+    }
+
+    fn moment_or_none(&self, name: &str) -> sqlx::Result<Option<Timestamp>> {
+        let micros: Option<i64> = self.try_get(name)?;
+        Ok(micros.map(Timestamp::from_unix_micros))
+    }
+
+    fn count(&self, name: &str) -> sqlx::Result<u64> {
+        let number: i64 = self.try_get(name)?;
+        u64::try_from(number).map_err(|error| decode(name, error))
+    }
+
+    fn small(&self, name: &str) -> sqlx::Result<u32> {
+        let number: i64 = self.try_get(name)?;
+        u32::try_from(number).map_err(|error| decode(name, error))
+    }
+
+    fn bytes(&self, name: &str) -> sqlx::Result<Bytes> {
+        let bytes: Vec<u8> = self.try_get(name)?;
+        Ok(bytes.into())
+    }
+
+    fn text(&self, name: &str) -> sqlx::Result<String> {
+        self.try_get(name)
+    }
+
+    fn text_or_none(&self, name: &str) -> sqlx::Result<Option<String>> {
+        self.try_get(name)
+    }
+
+    fn claim_state(&self, name: &str) -> sqlx::Result<ClaimState> {
+        use ClaimState::{Dead, Done, Retrying, Running};
+        word(
+            self,
+            name,
+            &[Running, Done, Retrying, Dead],
+            ClaimState::as_str,
+        )
+    }
+
+    fn dead_state(&self, name: &str) -> sqlx::Result<DeadState> {
+        word(self, name, &DeadState::ALL, DeadState::as_str)
+    }
+
+    fn dead_reason(&self, name: &str) -> sqlx::Result<DeadReason> {
+        word(self, name, &DeadReason::ALL, DeadReason::as_str)
+    }
+
+    fn parsed<T>(&self, name: &str) -> sqlx::Result<T>
+    where
+        T: std::str::FromStr,
+        T::Err: Error + Send + Sync + 'static,
+    {
+        let text: &str = self.try_get(name)?;
+        text.parse().map_err(|error| decode(name, error))
+    }
+}
+
+fn exactly<const N: usize>(row: &SqliteRow, name: &str) -> sqlx::Result<[u8; N]> {
+    let bytes: &[u8] = row.try_get(name)?;
+    bytes.try_into().map_err(|error| decode(name, error))
+}
+
+fn word<T: Copy>(
+    row: &SqliteRow,
+    name: &str,
+    all: &[T],
+    as_str: fn(T) -> &'static str,
+) -> sqlx::Result<T> {
+    let found: &str = row.try_get(name)?;
+    all.iter()
+        .copied()
+        .find(|one| as_str(*one) == found)
+        .ok_or_else(|| decode(name, "not a word that this hookbox knows"))
+}
+
+fn decode(name: &str, error: impl Into<Box<dyn Error + Send + Sync>>) -> sqlx::Error {
+    sqlx::Error::ColumnDecode {
+        index: name.to_owned(),
+        source: error.into(),
+    }
+}
+
+/// A list of ids as SQLite's `json_each` reads it: hex in, `unhex(value)` out. One statement
+/// text then serves lists of every length.
+pub(crate) fn hex_list(ids: impl IntoIterator<Item = impl AsRef<[u8]>>) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut list = String::from("[");
+    for id in ids {
+        if list.len() > 1 {
+            list.push(',');
+        }
+        list.push('"');
+        for byte in id.as_ref() {
+            list.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            list.push(char::from(DIGITS[usize::from(byte & 15)]));
+        }
+        list.push('"');
+    }
+    list.push(']');
+    list
+}
+
+/// A list of row ids as `json_each` reads it.
+pub(crate) fn number_list(ids: impl IntoIterator<Item = i64>) -> String {
+    let mut list = String::from("[");
+    for id in ids {
+        if list.len() > 1 {
+            list.push(',');
+        }
+        list.push_str(&id.to_string());
+    }
+    list.push(']');
+    list
+}

@@ -1,0 +1,125 @@
+//! How every connection is opened, and the proof that SQLite runs as the promises need it.
+
+use hookbox_driver::OpenError;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection};
+
+use crate::{Options, THE_FILE};
+
+/// The first SQLite without the WAL-reset bug: with several connections that write and
+/// checkpoint, which is our shape, older ones can corrupt the file (sqlite.org, 3.51.3 notes).
+const VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
+
+/// What the log file is cut back to after a burst, in bytes.
+const LOG_BYTES_KEPT: &str = "67108864";
+
+/// A connection that may write.
+pub(crate) fn for_writing(options: &Options) -> SqliteConnectOptions {
+    // Every setting is spelled out, also where it is the default: the defaults are a build's.
+    SqliteConnectOptions::new()
+        .filename(&options.path)
+        .create_if_missing(false)
+        .busy_timeout(options.busy_timeout)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        // A read error of a mapped file is a SIGBUS instead of an error.
+        .pragma("mmap_size", "0")
+        .pragma("journal_size_limit", LOG_BYTES_KEPT)
+        // A handler's statement may hold what must not be logged.
+        .disable_statement_logging()
+}
+
+/// A connection that cannot write.
+pub(crate) fn for_reading(options: &Options) -> SqliteConnectOptions {
+    for_writing(options).pragma("query_only", "ON")
+}
+
+/// Checks the version and the settings on a connection that was opened for writing.
+pub(crate) async fn prove(connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    let version: String = ask(connection, "SELECT sqlite_version()").await?;
+    check_version(&version)?;
+    let mode: String = ask(connection, "PRAGMA journal_mode").await?;
+    expect("journal_mode", &mode, "wal")?;
+    for (pragma, question, needed) in [
+        ("synchronous", "PRAGMA synchronous", 2),
+        ("foreign_keys", "PRAGMA foreign_keys", 1),
+    ] {
+        let found: i64 = ask(connection, question).await?;
+        expect(pragma, &found.to_string(), &needed.to_string())?;
+    }
+    Ok(())
+}
+
+async fn ask<T>(connection: &mut SqliteConnection, question: &'static str) -> Result<T, OpenError>
+where
+    T: for<'r> sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite> + Send + Unpin,
+{
+    sqlx::query_scalar(question)
+        .fetch_one(connection)
+        .await
+        .map_err(unreachable)
+}
+
+fn expect(setting: &str, found: &str, needed: &str) -> Result<(), OpenError> {
+    if found.eq_ignore_ascii_case(needed) {
+        return Ok(());
+    }
+    Err(OpenError::Unsafe {
+        what: THE_FILE,
+        why: format!("`PRAGMA {setting}` is {found:?} and must be {needed:?}"),
+    })
+}
+
+fn check_version(version: &str) -> Result<(), OpenError> {
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+    let mut part = || parts.next().unwrap_or(0);
+    if (part(), part(), part()) >= VERSION_MIN {
+        return Ok(());
+    }
+    let (major, minor, patch) = VERSION_MIN;
+    Err(OpenError::Unsafe {
+        what: "the SQLite library",
+        why: format!(
+            "it is version {version}, which can corrupt the file; build hookbox with the bundled \
+             one ({major}.{minor}.{patch} or newer)"
+        ),
+    })
+}
+
+/// Opens one connection, or says that the file cannot be reached.
+pub(crate) async fn connect(options: &SqliteConnectOptions) -> Result<SqliteConnection, OpenError> {
+    options.connect().await.map_err(unreachable)
+}
+
+/// Closes one connection whose work is done; what it could not say any more does not matter.
+pub(crate) async fn close(connection: SqliteConnection) {
+    if let Err(error) = connection.close().await {
+        tracing::debug!(%error, "closing a SQLite connection failed");
+    }
+}
+
+/// The file cannot be reached, and why.
+pub(crate) fn unreachable(error: sqlx::Error) -> OpenError {
+    OpenError::Unavailable {
+        what: THE_FILE,
+        source: error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_libraries_are_refused() {
+        for good in ["3.51.3", "3.51.10", "3.53.0", "4.0.0"] {
+            assert!(check_version(good).is_ok(), "{good}");
+        }
+        for bad in ["3.51.2", "3.40.1", "2.99.99", "", "x"] {
+            assert!(
+                matches!(check_version(bad), Err(OpenError::Unsafe { .. })),
+                "{bad:?}"
+            );
+        }
+    }
+}

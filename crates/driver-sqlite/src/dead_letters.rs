@@ -1,0 +1,210 @@
+//! The table `dead_letters`: events that a route has given up on.
+
+use hookbox_driver::{DeadFilter, DeadGroup, DeadReason, DeadRow, DeadState};
+use hookbox_event::{EventId, RouteName, Topic};
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{QueryBuilder, Row};
+
+use crate::column::{Columns, number_list};
+
+/// The columns of a row in the list; `WHERE` follows.
+const ROWS: &str = "SELECT d.id, d.route, d.event_id, e.topic, d.state, d.reason, d.detail,
+     d.attempts, d.died_at
+     FROM dead_letters AS d JOIN events AS e ON e.event_id = d.event_id";
+
+/// The first line of the detail, at most 200 characters: what dead letters are grouped by.
+const GROUPS: &str = "SELECT d.route, e.topic, d.reason, count(*) AS letters,
+     substr(d.detail, 1, min(200, instr(d.detail || char(10), char(10)) - 1)) AS line,
+     min(d.died_at) AS first_at, max(d.died_at) AS last_at
+     FROM dead_letters AS d JOIN events AS e ON e.event_id = d.event_id";
+
+/// One death, to be written.
+pub(crate) struct Death<'a> {
+    pub(crate) route: &'a RouteName,
+    pub(crate) event: &'a EventId,
+    pub(crate) reason: DeadReason,
+    pub(crate) detail: &'a str,
+    pub(crate) attempts: u32,
+}
+
+/// What a change of state needs to know of a dead letter.
+pub(crate) struct Chosen {
+    pub(crate) id: i64,
+    pub(crate) route: RouteName,
+    pub(crate) event: EventId,
+}
+
+/// Writes a death. Who dies again has one row, with the last reason.
+pub(crate) async fn put(
+    connection: &mut SqliteConnection,
+    death: &Death<'_>,
+    now: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO dead_letters (route, event_id, state, reason, detail, attempts, died_at)
+         VALUES (?1, ?2, 'dead', ?3, ?4, ?5, ?6)
+         ON CONFLICT (route, event_id) DO UPDATE
+         SET state = 'dead', reason = excluded.reason, detail = excluded.detail,
+             attempts = excluded.attempts, died_at = excluded.died_at",
+    )
+    .bind(death.route.as_str())
+    .bind(&death.event.as_bytes()[..])
+    .bind(death.reason.as_str())
+    .bind(death.detail)
+    .bind(death.attempts)
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Up to `limit` dead letters in state `from` that a filter means, in the order of their ids.
+/// With `replayable`, only those that can be put into a queue again: an undecodable one has no
+/// envelope to travel in.
+pub(crate) async fn choose(
+    connection: &mut SqliteConnection,
+    filter: &DeadFilter,
+    from: DeadState,
+    replayable: bool,
+    limit: u32,
+) -> sqlx::Result<Vec<Chosen>> {
+    let mut select = QueryBuilder::new(ROWS);
+    push_filter(&mut select, filter, 0);
+    select.push(" AND d.state = ").push_bind(from.as_str());
+    if replayable {
+        select
+            .push(" AND d.reason <> ")
+            .push_bind(DeadReason::Undecodable.as_str());
+        select.push(
+            " AND EXISTS (SELECT 1 FROM receipts AS r
+               WHERE r.route = d.route AND r.event_id = d.event_id)",
+        );
+    }
+    select.push(" ORDER BY d.id LIMIT ").push_bind(limit);
+    let rows = select.build().fetch_all(connection).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Chosen {
+                id: row.try_get("id")?,
+                route: row.parsed("route")?,
+                event: row.event("event_id")?,
+            })
+        })
+        .collect()
+}
+
+/// Changes the state of one.
+pub(crate) async fn turn(
+    connection: &mut SqliteConnection,
+    id: i64,
+    state: DeadState,
+) -> sqlx::Result<()> {
+    sqlx::query("UPDATE dead_letters SET state = ?2 WHERE id = ?1")
+        .bind(id)
+        .bind(state.as_str())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Rows with an id over `after`.
+pub(crate) async fn list(
+    connection: &mut SqliteConnection,
+    filter: &DeadFilter,
+    after: i64,
+    limit: u32,
+) -> sqlx::Result<Vec<DeadRow>> {
+    let mut select = QueryBuilder::new(ROWS);
+    push_filter(&mut select, filter, after);
+    select.push(" ORDER BY d.id LIMIT ").push_bind(limit);
+    let rows = select.build().fetch_all(connection).await?;
+    rows.iter().map(dead_row).collect()
+}
+
+/// One row.
+pub(crate) async fn show(
+    connection: &mut SqliteConnection,
+    id: i64,
+) -> sqlx::Result<Option<DeadRow>> {
+    let filter = DeadFilter {
+        ids: vec![id],
+        ..DeadFilter::default()
+    };
+    // Ids are positive, and one id is one row.
+    Ok(list(connection, &filter, 0, 1).await?.pop())
+}
+
+/// How many a filter means.
+pub(crate) async fn count(
+    connection: &mut SqliteConnection,
+    filter: &DeadFilter,
+) -> sqlx::Result<u64> {
+    let mut select = QueryBuilder::new(
+        "SELECT count(*) AS letters
+         FROM dead_letters AS d JOIN events AS e ON e.event_id = d.event_id",
+    );
+    push_filter(&mut select, filter, 0);
+    let row = select.build().fetch_one(connection).await?;
+    row.count("letters")
+}
+
+/// Those that died of the same together, the largest group first.
+pub(crate) async fn groups(
+    connection: &mut SqliteConnection,
+    filter: &DeadFilter,
+) -> sqlx::Result<Vec<DeadGroup>> {
+    let mut select = QueryBuilder::new(GROUPS);
+    push_filter(&mut select, filter, 0);
+    select.push(" GROUP BY d.route, e.topic, d.reason, line ORDER BY letters DESC, last_at DESC");
+    let rows = select.build().fetch_all(connection).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(DeadGroup {
+                route: row.parsed("route")?,
+                topic: row.parsed("topic")?,
+                reason: row.dead_reason("reason")?,
+                detail: row.text("line")?,
+                count: row.count("letters")?,
+                first_at: row.moment("first_at")?,
+                last_at: row.moment("last_at")?,
+            })
+        })
+        .collect()
+}
+
+fn push_filter(select: &mut QueryBuilder<sqlx::Sqlite>, filter: &DeadFilter, after: i64) {
+    select.push(" WHERE d.id > ").push_bind(after);
+    if !filter.ids.is_empty() {
+        let ids = number_list(filter.ids.iter().copied());
+        select.push(" AND d.id IN (SELECT value FROM json_each(");
+        select.push_bind(ids).push("))");
+    }
+    if let Some(route) = &filter.route {
+        select
+            .push(" AND d.route = ")
+            .push_bind(route.as_str().to_owned());
+    }
+    if let Some(topic) = filter.topic.as_ref().map(Topic::as_str) {
+        select.push(" AND e.topic = ").push_bind(topic.to_owned());
+    }
+    if let Some(reason) = filter.reason {
+        select.push(" AND d.reason = ").push_bind(reason.as_str());
+    }
+    if let Some(state) = filter.state {
+        select.push(" AND d.state = ").push_bind(state.as_str());
+    }
+}
+
+fn dead_row(row: &SqliteRow) -> sqlx::Result<DeadRow> {
+    Ok(DeadRow {
+        id: row.try_get("id")?,
+        route: row.parsed("route")?,
+        event: row.event("event_id")?,
+        topic: row.parsed("topic")?,
+        state: row.dead_state("state")?,
+        reason: row.dead_reason("reason")?,
+        detail: row.text("detail")?,
+        attempts: row.small("attempts")?,
+        died_at: row.moment("died_at")?,
+    })
+}

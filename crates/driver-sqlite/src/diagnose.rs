@@ -1,0 +1,107 @@
+//! SQLite's result codes in our words, as far as they are the file's trouble and not a handler's.
+
+use std::error::Error;
+
+use hookbox_driver::{Fault, FaultKind};
+use sqlx::sqlite::SqliteError;
+
+// Primary result codes (sqlite.org/rescode.html): the low byte of what SQLite reports.
+const PERM: i32 = 3;
+const BUSY: i32 = 5;
+const LOCKED: i32 = 6;
+const NOMEM: i32 = 7;
+const READONLY: i32 = 8;
+const IOERR: i32 = 10;
+const CORRUPT: i32 = 11;
+const FULL: i32 = 13;
+const CANTOPEN: i32 = 14;
+const PROTOCOL: i32 = 15;
+const NOTADB: i32 = 26;
+
+/// The class of the first error in the chain that is ours; `None` when none is.
+pub(crate) fn diagnose(error: &(dyn Error + 'static)) -> Option<FaultKind> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(kind) = one(error) {
+            return Some(kind);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// A fault of ours: `doing` reads after "failed to".
+pub(crate) fn fault(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Fault {
+    move |error| {
+        let kind = diagnose(&error).unwrap_or(FaultKind::Internal);
+        Fault::new(kind, doing, error)
+    }
+}
+
+/// Whether the disk has no room: the one trouble that ends by itself when somebody tidies up.
+pub(crate) fn is_full(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if code(error) == Some(FULL) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+fn one(error: &(dyn Error + 'static)) -> Option<FaultKind> {
+    if let Some(fault) = error.downcast_ref::<Fault>() {
+        return Some(fault.kind());
+    }
+    if let Some(code) = code(error) {
+        return of_code(code);
+    }
+    match error.downcast_ref::<sqlx::Error>()? {
+        sqlx::Error::Io(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => Some(FaultKind::Unavailable),
+        _ => None,
+    }
+}
+
+/// The primary result code of an error that is SQLite's.
+fn code(error: &(dyn Error + 'static)) -> Option<i32> {
+    let database: &dyn sqlx::error::DatabaseError = match error.downcast_ref::<sqlx::Error>() {
+        Some(sqlx::Error::Database(database)) => &**database,
+        Some(_) => return None,
+        None => error.downcast_ref::<SqliteError>()?,
+    };
+    let extended: i32 = database.code()?.parse().ok()?;
+    Some(extended & 0xff)
+}
+
+fn of_code(code: i32) -> Option<FaultKind> {
+    match code {
+        BUSY | LOCKED | PROTOCOL => Some(FaultKind::Contention),
+        PERM | NOMEM | READONLY | IOERR | CORRUPT | FULL | CANTOPEN | NOTADB => {
+            Some(FaultKind::Unavailable)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table() {
+        for code in [5, 6, 15] {
+            assert_eq!(of_code(code), Some(FaultKind::Contention), "{code}");
+        }
+        for code in [3, 7, 8, 10, 11, 13, 14, 26] {
+            assert_eq!(of_code(code), Some(FaultKind::Unavailable), "{code}");
+        }
+        // ERROR, INTERNAL, SCHEMA, TOOBIG, CONSTRAINT, MISMATCH, MISUSE, RANGE: a statement's own.
+        for code in [1, 2, 17, 18, 19, 20, 21, 25] {
+            assert_eq!(of_code(code), None, "{code}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The table `events`: what happened, with its body as it was received or sealed.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use hookbox_driver::{ClaimState, EventDetail};
+use hookbox_event::{ContentDigest, Envelope, EventId, RouteName, Topic};
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{QueryBuilder, Row};
+
+use crate::column::{Columns, hex_list};
+
+/// What is known of an event, as one route sees it.
+pub(crate) struct Known {
+    pub(crate) digest: ContentDigest,
+    /// Where it stands on the route, and the attempts made.
+    pub(crate) claim: Option<(ClaimState, u32)>,
+    /// The attempt that waits, and those made before its round.
+    pub(crate) retry: Option<(u32, u32)>,
+}
+
+/// What is known of these events on one route.
+pub(crate) async fn known(
+    connection: &mut SqliteConnection,
+    route: &RouteName,
+    events: impl IntoIterator<Item = &EventId>,
+) -> sqlx::Result<HashMap<EventId, Known>> {
+    let rows = sqlx::query(
+        "SELECT e.event_id, e.content_digest, c.state, c.attempts,
+                r.attempt AS retry_attempt, r.attempts_before
+         FROM json_each(?2) AS wanted
+         CROSS JOIN events AS e ON e.event_id = unhex(wanted.value)
+         LEFT JOIN claims AS c ON c.route = ?1 AND c.event_id = e.event_id
+         LEFT JOIN retries AS r ON r.route = ?1 AND r.event_id = e.event_id",
+    )
+    .bind(route.as_str())
+    .bind(hex_list(events.into_iter().map(|event| event.as_bytes())))
+    .fetch_all(connection)
+    .await?;
+    let mut known = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let state: Option<&str> = row.try_get("state")?;
+        let claim = match state {
+            Some(_) => Some((row.claim_state("state")?, row.small("attempts")?)),
+            None => None,
+        };
+        let retry: Option<i64> = row.try_get("retry_attempt")?;
+        let retry = match retry {
+            Some(_) => Some((row.small("retry_attempt")?, row.small("attempts_before")?)),
+            None => None,
+        };
+        let digest = row.digest("content_digest")?;
+        known.insert(
+            row.event("event_id")?,
+            Known {
+                digest,
+                claim,
+                retry,
+            },
+        );
+    }
+    Ok(known)
+}
+
+/// Keeps events that may be known already.
+pub(crate) async fn keep(
+    connection: &mut SqliteConnection,
+    envelopes: &[&Envelope],
+    now: i64,
+) -> sqlx::Result<()> {
+    for envelopes in envelopes.chunks(crate::ROWS_MAX) {
+        let mut insert = QueryBuilder::<sqlx::Sqlite>::new(
+            "INSERT INTO events
+             (event_id, source, topic, content_digest, seal, received_at, created_at, body) ",
+        );
+        insert.push_values(envelopes, |mut row, envelope| {
+            row.push_bind(&envelope.event.as_bytes()[..])
+                .push_bind(envelope.source.as_str())
+                .push_bind(envelope.topic.as_str())
+                .push_bind(&envelope.digest.as_bytes()[..])
+                .push_bind(envelope.seal.as_deref())
+                .push_bind(envelope.received_at.unix_micros())
+                .push_bind(now)
+                .push_bind(&envelope.body[..]);
+        });
+        insert.push(" ON CONFLICT DO NOTHING");
+        insert.build().execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Keeps bytes that are not an envelope.
+pub(crate) async fn keep_undecodable(
+    connection: &mut SqliteConnection,
+    event: &EventId,
+    bytes: &Bytes,
+    now: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO events
+         (event_id, source, topic, content_digest, seal, received_at, created_at, body)
+         VALUES (?1, 'hookbox', 'hookbox.undecodable', ?2, NULL, ?3, ?3, ?4)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(&event.as_bytes()[..])
+    .bind(&ContentDigest::of_raw_body(bytes).as_bytes()[..])
+    .bind(now)
+    .bind(&bytes[..])
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The events whose id begins with these hex digits: at most two, as two are as good as many.
+pub(crate) async fn by_prefix(
+    connection: &mut SqliteConnection,
+    prefix: &str,
+) -> sqlx::Result<Vec<EventId>> {
+    let digits = EventId::from_bytes([0; 32]).to_string().len();
+    let hex = !prefix.is_empty() && prefix.chars().all(|digit| digit.is_ascii_hexdigit());
+    if !hex || prefix.len() > digits {
+        return Ok(Vec::new());
+    }
+    let rows = sqlx::query(
+        "SELECT event_id FROM events
+         WHERE event_id BETWEEN unhex(?1) AND unhex(?2) ORDER BY event_id LIMIT 2",
+    )
+    .bind(format!("{prefix:0<digits$}"))
+    .bind(format!("{prefix:f<digits$}"))
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|row| row.event("event_id")).collect()
+}
+
+/// One event without its history.
+pub(crate) async fn show(
+    connection: &mut SqliteConnection,
+    event: &EventId,
+) -> sqlx::Result<Option<EventDetail>> {
+    let row = sqlx::query(
+        "SELECT topic, content_digest, seal, received_at, body FROM events WHERE event_id = ?1",
+    )
+    .bind(&event.as_bytes()[..])
+    .fetch_optional(connection)
+    .await?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let body = row.bytes("body")?;
+    Ok(Some(EventDetail {
+        event: *event,
+        topic: row.parsed::<Topic>("topic")?,
+        digest: row.digest("content_digest")?,
+        body_bytes: body.len() as u64,
+        body,
+        seal: row.text_or_none("seal")?,
+        received_at: row.moment("received_at")?,
+        claims: Vec::new(),
+        receipts: Vec::new(),
+        attempts: Vec::new(),
+        retries: Vec::new(),
+    }))
+}

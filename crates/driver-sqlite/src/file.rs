@@ -1,0 +1,145 @@
+//! The file itself: made so that only its owner reads it, and never on a network filesystem.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use hookbox_driver::OpenError;
+
+use crate::THE_FILE;
+
+/// Filesystems on which locks and shared memory do not hold between machines, or not at all.
+const REFUSED: [&str; 18] = [
+    "9p",
+    "afs",
+    "beegfs",
+    "ceph",
+    "cifs",
+    "coda",
+    "davfs",
+    "glusterfs",
+    "gpfs",
+    "lustre",
+    "ncpfs",
+    "nfs",
+    "nfs4",
+    "orangefs",
+    "pvfs2",
+    "smb3",
+    "smbfs",
+    "vboxsf",
+];
+
+/// FUSE filesystems say `fuse.` and a name; these are known to be far away.
+const REFUSED_FUSE: [&str; 7] = [
+    "fuse.sshfs",
+    "fuse.s3fs",
+    "fuse.gcsfuse",
+    "fuse.glusterfs",
+    "fuse.ceph",
+    "fuse.rclone",
+    "fuse.davfs2",
+];
+
+/// Where the kernel lists what is mounted. Where there is none, we cannot tell and go on.
+const MOUNTS: &str = "/proc/self/mountinfo";
+
+/// Makes an empty file that only its owner may read or write, and makes its name durable. Does
+/// nothing when it exists. The log and shared-memory files inherit its mode.
+pub(crate) fn create(path: &Path) -> Result<(), OpenError> {
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    let file = match made {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) => return Err(unreachable(error)),
+    };
+    // SQLite makes the names of its log durable by itself, but not the name of the file.
+    file.sync_all()
+        .and_then(|()| File::open(folder(path)))
+        .and_then(|folder| folder.sync_all())
+        .map_err(unreachable)
+}
+
+/// Refuses a filesystem on which SQLite's locks cannot be trusted, where it can be told.
+pub(crate) fn refuse_network(path: &Path) -> Result<(), OpenError> {
+    let folder = fs::canonicalize(folder(path)).map_err(unreachable)?;
+    let Ok(mounts) = fs::read_to_string(MOUNTS) else {
+        return Ok(());
+    };
+    match refused(&mounts, &folder) {
+        None => Ok(()),
+        Some(kind) => Err(OpenError::Unsafe {
+            what: THE_FILE,
+            why: format!(
+                "it lies on a {kind} filesystem, where SQLite's locks cannot be trusted; put it \
+                 on a local disk"
+            ),
+        }),
+    }
+}
+
+fn folder(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        Some(_) | None => PathBuf::from("."),
+    }
+}
+
+/// The kind of the filesystem that `folder` lies on, when it is one of the refused.
+fn refused<'m>(mounts: &'m str, folder: &Path) -> Option<&'m str> {
+    // Of mounts at the same place the last one covers the others.
+    let (_, kind) = mounts
+        .lines()
+        .filter_map(mount)
+        .filter(|(point, _)| folder.starts_with(point))
+        .max_by_key(|(point, _)| point.components().count())?;
+    (REFUSED.contains(&kind) || REFUSED_FUSE.contains(&kind)).then_some(kind)
+}
+
+/// One line of mountinfo: the fifth field is where, the first after " - " is what (proc(5)).
+fn mount(line: &str) -> Option<(PathBuf, &str)> {
+    let (place, what) = line.split_once(" - ")?;
+    let point = place.split(' ').nth(4)?.replace("\\040", " ");
+    Some((PathBuf::from(point), what.split(' ').next()?))
+}
+
+fn unreachable(error: io::Error) -> OpenError {
+    OpenError::Unavailable {
+        what: THE_FILE,
+        source: error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_filesystems_are_told() {
+        let mounts = "\
+            27 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n\
+            28 27 0:25 / /mnt/share rw shared:1 - nfs4 server:/x rw\n\
+            29 27 0:26 / /mnt/a\\040b rw - fuse.sshfs me@there rw\n\
+            30 28 8:1 / /mnt/share/local rw - xfs /dev/sda rw\n\
+            31 27 0:27 / /mnt/over rw - ext4 /dev/sdb rw\n\
+            32 31 0:28 / /mnt/over rw - cifs //server/x rw\n";
+        for (folder, expect) in [
+            ("/", None),
+            ("/var/lib", None),
+            ("/mnt/share", Some("nfs4")),
+            ("/mnt/share/deep/er", Some("nfs4")),
+            ("/mnt/shared", None),
+            ("/mnt/share/local/x", None),
+            ("/mnt/a b", Some("fuse.sshfs")),
+            ("/mnt/over", Some("cifs")),
+        ] {
+            assert_eq!(refused(mounts, Path::new(folder)), expect, "{folder}");
+        }
+        assert_eq!(refused("", Path::new("/")), None);
+    }
+}

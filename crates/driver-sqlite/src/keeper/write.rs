@@ -1,0 +1,153 @@
+//! One transaction of a keeper: settle, renew, take.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hookbox_driver::Fault;
+use sqlx::sqlite::SqliteConnection;
+use tokio::time::Instant;
+
+use super::{Hand, Keeper, Settle};
+use crate::diagnose::fault;
+use crate::messages::{self, Taken};
+use crate::moment::{in_, now};
+
+/// After so many deliveries that nobody settled a message goes to the dead-letter queue: the
+/// same bound as at RabbitMQ, far over what restarts can cause.
+const DELIVERIES_MAX: u32 = 1_000;
+
+/// What a transaction found out.
+struct Done {
+    taken: Vec<Taken>,
+    gave_up: bool,
+    /// Which of those held are still ours, when it was asked.
+    still_ours: Option<HashSet<i64>>,
+    /// Acknowledged, but somebody else had them by then.
+    too_late: u64,
+}
+
+impl Keeper {
+    /// Writes all words, renews what is due and takes what there is room for. When it fails,
+    /// nothing is forgotten: all of it is tried again.
+    pub(super) async fn write(&mut self) -> Result<(), Fault> {
+        let mut unit = self.shared.writer.begin().await?;
+        let began = Instant::now();
+        let room = if self.maybe { self.room() } else { 0 };
+        let renew = self.must_renew();
+        let done = self
+            .transact(unit.connection(), room, renew)
+            .await
+            .map_err(fault("take and settle messages"))?;
+        unit.commit()
+            .await
+            .map_err(fault("take and settle messages"))?;
+        if done.too_late > 0 {
+            tracing::debug!(
+                messages = done.too_late,
+                "messages were acknowledged after their lease was lost; they come again"
+            );
+        }
+        if self.words.returned() > 0 {
+            self.maybe = true;
+            self.shared.bells.ring(&self.queue);
+        } else if room > 0 {
+            // Fewer than asked for: the queue is empty until a bell rings.
+            self.maybe = done.taken.len() == room;
+        }
+        if done.gave_up {
+            self.shared.bells.ring(&self.dead);
+        }
+        self.words.written();
+        if let Some(still_ours) = done.still_ours {
+            self.renewed = began;
+            self.held.retain(|id, lost| {
+                let ours = still_ours.contains(id);
+                if !ours {
+                    lost.store(true, Ordering::Release);
+                }
+                ours
+            });
+        }
+        if self.held.is_empty() {
+            self.renewed = began;
+        }
+        for taken in done.taken {
+            self.hand_out(taken);
+        }
+        Ok(())
+    }
+
+    async fn transact(
+        &self,
+        connection: &mut SqliteConnection,
+        room: usize,
+        renew: bool,
+    ) -> sqlx::Result<Done> {
+        let token = &self.token;
+        let words = &self.words;
+        let mut too_late = 0;
+        if !words.acks.is_empty() {
+            let acks = words.acks.iter().copied();
+            let forgotten = messages::forget(connection, token, acks).await?;
+            too_late = (words.acks.len() as u64).saturating_sub(forgotten);
+        }
+        for (list, delivered) in [(&words.releases, true), (&words.put_backs, false)] {
+            if !list.is_empty() {
+                let ids = list.iter().copied();
+                messages::put_back(connection, token, ids, delivered).await?;
+            }
+        }
+        if !words.drops.is_empty() {
+            let drops = words.drops.iter().copied();
+            messages::put_back_counted(connection, token, drops).await?;
+        }
+        let lease_until = in_(self.shared.options.lease);
+        let mut still_ours = None;
+        if renew {
+            let held = self.held.keys().copied();
+            still_ours = Some(messages::renew(connection, token, held, lease_until).await?);
+        }
+        let mut taken = Vec::new();
+        if room > 0 {
+            let queue = &self.queue;
+            taken = messages::take(connection, queue, token, now(), lease_until, room).await?;
+        }
+        let worn = |taken: &Taken| !self.is_dead && taken.deliveries > DELIVERIES_MAX;
+        let given_up: Vec<i64> = taken
+            .iter()
+            .filter(|one| worn(one))
+            .map(|one| one.id)
+            .collect();
+        if !given_up.is_empty() {
+            let ids = given_up.iter().copied();
+            messages::give_up(connection, token, ids, &self.dead).await?;
+        }
+        Ok(Done {
+            taken,
+            gave_up: !given_up.is_empty(),
+            still_ours,
+            too_late,
+        })
+    }
+
+    fn hand_out(&mut self, taken: Taken) {
+        if !self.is_dead && taken.deliveries > DELIVERIES_MAX {
+            return;
+        }
+        let id = taken.id;
+        let lost = Arc::new(AtomicBool::new(false));
+        let hand = Hand {
+            id,
+            bytes: taken.bytes,
+            redelivered: taken.deliveries > 1,
+            died_in: taken.died_in,
+            lost: Arc::clone(&lost),
+        };
+        self.held.insert(id, lost);
+        if self.hands.try_send(Ok(hand)).is_err() {
+            // The subscription was closed meanwhile.
+            self.note(Settle::PutBack(id));
+        }
+    }
+}

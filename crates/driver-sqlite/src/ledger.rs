@@ -1,0 +1,125 @@
+//! The ledger's seam: reads on the readers, and each change one transaction with its audit row.
+
+mod history;
+mod imbalances;
+mod turn;
+
+use async_trait::async_trait;
+use hookbox_driver::{
+    AuditRow, DeadFilter, DeadGroup, DeadLetter, DeadRow, EventDetail, EventFilter, EventRow,
+    Fault, Imbalance, Ledger, Refusal, RouteBooks,
+};
+
+use crate::diagnose::fault;
+use crate::{Sqlite, audit, claims, dead_letters, receipts, refusals};
+
+#[async_trait]
+impl Ledger for Sqlite {
+    async fn events(&self, filter: &EventFilter, limit: u32) -> Result<Vec<EventRow>, Fault> {
+        let mut reader = self.shared.readers.take().await?;
+        claims::list(&mut reader, filter, limit)
+            .await
+            .map_err(fault("list events"))
+    }
+
+    async fn event(&self, id_prefix_hex: &str) -> Result<Option<EventDetail>, Fault> {
+        let mut snapshot = self.shared.readers.snapshot().await?;
+        history::by_prefix(&mut snapshot, id_prefix_hex)
+            .await
+            .map_err(fault("show an event"))
+    }
+
+    async fn dead_groups(&self, filter: &DeadFilter) -> Result<Vec<DeadGroup>, Fault> {
+        let mut reader = self.shared.readers.take().await?;
+        dead_letters::groups(&mut reader, filter)
+            .await
+            .map_err(fault("group dead letters"))
+    }
+
+    async fn dead_count(&self, filter: &DeadFilter) -> Result<u64, Fault> {
+        let mut reader = self.shared.readers.take().await?;
+        dead_letters::count(&mut reader, filter)
+            .await
+            .map_err(fault("count dead letters"))
+    }
+
+    async fn dead_list(
+        &self,
+        filter: &DeadFilter,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<DeadRow>, Fault> {
+        let mut reader = self.shared.readers.take().await?;
+        dead_letters::list(&mut reader, filter, after, limit)
+            .await
+            .map_err(fault("list dead letters"))
+    }
+
+    async fn dead_show(&self, id: i64) -> Result<Option<DeadLetter>, Fault> {
+        let mut snapshot = self.shared.readers.snapshot().await?;
+        history::of_dead_letter(&mut snapshot, id)
+            .await
+            .map_err(fault("show a dead letter"))
+    }
+
+    async fn dead_replay(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault> {
+        turn::turn(&self.shared.writer, turn::Turn::Replay, filter, limit, by).await
+    }
+
+    async fn dead_discard(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault> {
+        turn::turn(&self.shared.writer, turn::Turn::Discard, filter, limit, by).await
+    }
+
+    async fn dead_restore(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault> {
+        turn::turn(&self.shared.writer, turn::Turn::Restore, filter, limit, by).await
+    }
+
+    async fn audit(&self, by: &str, action: &str, subject: &str) -> Result<(), Fault> {
+        let doing = "write the audit";
+        let mut unit = self.shared.writer.begin().await?;
+        audit::add(unit.connection(), by, action, subject)
+            .await
+            .map_err(fault(doing))?;
+        unit.commit().await.map_err(fault(doing))
+    }
+
+    async fn audits(&self, limit: u32) -> Result<Vec<AuditRow>, Fault> {
+        let mut reader = self.shared.readers.take().await?;
+        audit::newest(&mut reader, limit)
+            .await
+            .map_err(fault("read the audit"))
+    }
+
+    async fn books(&self) -> Result<Vec<RouteBooks>, Fault> {
+        let mut reader = self.shared.readers.take().await?;
+        receipts::books(&mut reader)
+            .await
+            .map_err(fault("read the books"))
+    }
+
+    async fn imbalances(&self, limit: u32) -> Result<Vec<Imbalance>, Fault> {
+        let mut reader = self.shared.readers.take().await?;
+        imbalances::find(&mut reader, limit)
+            .await
+            .map_err(fault("look for imbalances"))
+    }
+
+    async fn keep_refusals(&self, refusals: &[Refusal]) -> Result<(), Fault> {
+        if refusals.is_empty() {
+            return Ok(());
+        }
+        let doing = "keep refusals";
+        let mut unit = self.shared.writer.begin().await?;
+        refusals::keep(unit.connection(), refusals)
+            .await
+            .map_err(fault(doing))?;
+        unit.commit().await.map_err(fault(doing))
+    }
+
+    async fn refusals(&self, limit: u32) -> Result<Vec<Refusal>, Fault> {
+        let mut reader = self.shared.readers.take().await?;
+        refusals::newest(&mut reader, limit)
+            .await
+            .map_err(fault("read the refusals"))
+    }
+}

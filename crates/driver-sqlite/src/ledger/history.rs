@@ -1,0 +1,44 @@
+//! One event with all that happened to it, from one state of the tables.
+
+use hookbox_driver::{DeadLetter, EventDetail};
+use hookbox_event::EventId;
+use sqlx::sqlite::SqliteConnection;
+
+use crate::{attempts, claims, dead_letters, events, receipts, retries};
+
+/// The one event whose id begins so; `None` when it is none or several.
+pub(super) async fn by_prefix(
+    connection: &mut SqliteConnection,
+    prefix: &str,
+) -> sqlx::Result<Option<EventDetail>> {
+    match events::by_prefix(connection, prefix).await?.as_slice() {
+        [event] => of_event(connection, event).await,
+        _ => Ok(None),
+    }
+}
+
+/// One dead letter and the history of its event.
+pub(super) async fn of_dead_letter(
+    connection: &mut SqliteConnection,
+    id: i64,
+) -> sqlx::Result<Option<DeadLetter>> {
+    let Some(row) = dead_letters::show(connection, id).await? else {
+        return Ok(None);
+    };
+    let history = of_event(connection, &row.event).await?;
+    Ok(history.map(|history| DeadLetter { row, history }))
+}
+
+async fn of_event(
+    connection: &mut SqliteConnection,
+    event: &EventId,
+) -> sqlx::Result<Option<EventDetail>> {
+    let Some(mut detail) = events::show(connection, event).await? else {
+        return Ok(None);
+    };
+    detail.claims = claims::of_event(connection, event).await?;
+    detail.receipts = receipts::of_event(connection, event).await?;
+    detail.attempts = attempts::of_event(connection, event).await?;
+    detail.retries = retries::of_event(connection, event).await?;
+    Ok(Some(detail))
+}

@@ -1,0 +1,61 @@
+//! What in the tables contradicts itself: each kind is one `SELECT`, and all are one statement,
+//! so they see one state.
+
+use hookbox_driver::Imbalance;
+use sqlx::sqlite::SqliteConnection;
+
+use crate::column::Columns;
+
+const FIND: &str = "
+SELECT route, event_id, 'the claim was committed without an outcome' AS what
+FROM claims WHERE state = 'running'
+UNION ALL
+SELECT c.route, c.event_id, 'the claim waits for a retry that is not there'
+FROM claims AS c LEFT JOIN retries AS w ON w.route = c.route AND w.event_id = c.event_id
+WHERE c.state = 'retrying' AND w.route IS NULL
+UNION ALL
+SELECT c.route, c.event_id, 'a retry waits though the claim is ' || c.state
+FROM retries AS w JOIN claims AS c ON c.route = w.route AND c.event_id = w.event_id
+WHERE c.state <> 'retrying'
+UNION ALL
+SELECT c.route, c.event_id, 'a retry waits without a receipt to send it by'
+FROM retries AS w JOIN claims AS c ON c.route = w.route AND c.event_id = w.event_id
+WHERE NOT EXISTS (SELECT 1 FROM receipts AS r
+                  WHERE r.route = w.route AND r.event_id = w.event_id)
+UNION ALL
+SELECT c.route, c.event_id, 'the claim is dead without a dead letter'
+FROM claims AS c LEFT JOIN dead_letters AS d ON d.route = c.route AND d.event_id = c.event_id
+WHERE c.state = 'dead' AND d.id IS NULL
+UNION ALL
+SELECT c.route, c.event_id, 'the dead letter is ' || d.state || ' though the claim is ' || c.state
+FROM dead_letters AS d JOIN claims AS c ON c.route = d.route AND c.event_id = d.event_id
+WHERE (c.state = 'dead') <> (d.state <> 'replayed')
+UNION ALL
+SELECT c.route, c.event_id, 'a receipt is ' || r.outcome || ' though the claim is ' || c.state
+FROM receipts AS r JOIN claims AS c ON c.route = r.route AND c.event_id = r.event_id
+WHERE r.outcome IN ('done', 'retrying', 'dead') AND r.outcome <> c.state
+UNION ALL
+SELECT c.route, c.event_id, 'the claim is ' || c.state || ' without a receipt that stands for it'
+FROM claims AS c JOIN events AS e ON e.event_id = c.event_id
+WHERE c.state <> 'running' AND e.topic <> 'hookbox.undecodable'
+  AND NOT EXISTS (SELECT 1 FROM receipts AS r
+                  WHERE r.route = c.route AND r.event_id = c.event_id
+                    AND r.outcome <> 'duplicate')
+LIMIT ?1";
+
+/// At most `limit` contradictions.
+pub(super) async fn find(
+    connection: &mut SqliteConnection,
+    limit: u32,
+) -> sqlx::Result<Vec<Imbalance>> {
+    let rows = sqlx::query(FIND).bind(limit).fetch_all(connection).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Imbalance {
+                route: row.parsed("route")?,
+                event: row.event("event_id")?,
+                what: row.text("what")?,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,242 @@
+//! The table `messages`: the queues. A message is free when its lease is over.
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+use hookbox_driver::Batch;
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{QueryBuilder, Row};
+
+use crate::column::{Columns, number_list};
+
+/// Who has taken a message: a random mark of one subscription.
+pub(crate) type Token = [u8; 16];
+
+/// Nobody.
+const NOBODY: Token = [0; 16];
+
+/// The end of a lease that is over for good, whatever the clock says: in 2005, and as wide in
+/// SQLite's encoding as any later moment, so that a row keeps its size.
+const FREE: i64 = 1 << 50;
+
+/// A message that was taken.
+pub(crate) struct Taken {
+    pub(crate) id: i64,
+    pub(crate) bytes: Bytes,
+    pub(crate) deliveries: u32,
+    pub(crate) died_in: Option<String>,
+}
+
+/// How much waits in one queue.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Waiting {
+    pub(crate) ready: u64,
+    pub(crate) unsettled: u64,
+    pub(crate) events: u64,
+}
+
+/// Puts batches into queues.
+pub(crate) async fn publish<'a>(
+    connection: &mut SqliteConnection,
+    rows: &[(&'a str, &'a Batch)],
+    now: i64,
+) -> sqlx::Result<()> {
+    for rows in rows.chunks(crate::ROWS_MAX) {
+        let mut insert = QueryBuilder::<sqlx::Sqlite>::new(
+            "INSERT INTO messages
+             (queue, topic, count, first_receipt, published_at, taken_by, lease_until, bytes) ",
+        );
+        insert.push_values(rows, |mut row, (queue, batch)| {
+            row.push_bind(*queue)
+                .push_bind(batch.topic.as_str())
+                .push_bind(i64::try_from(batch.count).unwrap_or(i64::MAX))
+                .push_bind(&batch.first_receipt.as_bytes()[..])
+                .push_bind(now)
+                .push_bind(&NOBODY[..])
+                .push_bind(FREE)
+                .push_bind(&batch.bytes[..]);
+        });
+        insert.build().execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Whether there is something to take.
+pub(crate) async fn is_waiting(
+    connection: &mut SqliteConnection,
+    queue: &str,
+    now: i64,
+) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM messages WHERE queue = ?1 AND lease_until <= ?2)",
+    )
+    .bind(queue)
+    .bind(now)
+    .fetch_one(connection)
+    .await
+}
+
+/// Takes up to `limit` free messages of a queue until `lease_until`, oldest first.
+pub(crate) async fn take(
+    connection: &mut SqliteConnection,
+    queue: &str,
+    token: &Token,
+    now: i64,
+    lease_until: i64,
+    limit: usize,
+) -> sqlx::Result<Vec<Taken>> {
+    let rows = sqlx::query(
+        "UPDATE messages SET taken_by = ?2, lease_until = ?4, deliveries = deliveries + 1
+         WHERE id IN (SELECT id FROM messages WHERE queue = ?1 AND lease_until <= ?3
+                      ORDER BY id LIMIT ?5)
+         RETURNING id, deliveries, died_in, bytes",
+    )
+    .bind(queue)
+    .bind(&token[..])
+    .bind(now)
+    .bind(lease_until)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(connection)
+    .await?;
+    let mut taken = rows
+        .iter()
+        .map(|row| {
+            Ok(Taken {
+                id: row.try_get("id")?,
+                deliveries: row.small("deliveries")?,
+                died_in: row.text_or_none("died_in")?,
+                bytes: row.bytes("bytes")?,
+            })
+        })
+        .collect::<sqlx::Result<Vec<_>>>()?;
+    // `RETURNING` promises no order.
+    taken.sort_unstable_by_key(|taken| taken.id);
+    Ok(taken)
+}
+
+/// Forgets messages that are still ours; answers how many were.
+pub(crate) async fn forget(
+    connection: &mut SqliteConnection,
+    token: &Token,
+    ids: impl IntoIterator<Item = i64>,
+) -> sqlx::Result<u64> {
+    let done = sqlx::query(
+        "DELETE FROM messages
+         WHERE id IN (SELECT value FROM json_each(?1)) AND taken_by = ?2",
+    )
+    .bind(number_list(ids))
+    .bind(&token[..])
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Puts back messages that are still ours. `delivered` says whether anybody had them in hand:
+/// then they stay marked as delivered before, but the delivery is not counted against them.
+pub(crate) async fn put_back(
+    connection: &mut SqliteConnection,
+    token: &Token,
+    ids: impl IntoIterator<Item = i64>,
+    delivered: bool,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE messages
+         SET taken_by = ?3, lease_until = ?4, deliveries = max(?5, deliveries - 1)
+         WHERE id IN (SELECT value FROM json_each(?1)) AND taken_by = ?2",
+    )
+    .bind(number_list(ids))
+    .bind(&token[..])
+    .bind(&NOBODY[..])
+    .bind(FREE)
+    .bind(i64::from(delivered))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Puts back messages whose delivery was dropped without a word; that one counts, so that a
+/// message on which every process dies ends in the dead-letter queue.
+pub(crate) async fn put_back_counted(
+    connection: &mut SqliteConnection,
+    token: &Token,
+    ids: impl IntoIterator<Item = i64>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE messages SET taken_by = ?3, lease_until = ?4
+         WHERE id IN (SELECT value FROM json_each(?1)) AND taken_by = ?2",
+    )
+    .bind(number_list(ids))
+    .bind(&token[..])
+    .bind(&NOBODY[..])
+    .bind(FREE)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Prolongs the leases of messages that are still ours, also those that ran out while nobody
+/// else took the message. Answers which are still ours.
+pub(crate) async fn renew(
+    connection: &mut SqliteConnection,
+    token: &Token,
+    ids: impl IntoIterator<Item = i64>,
+    lease_until: i64,
+) -> sqlx::Result<HashSet<i64>> {
+    let ids: Vec<i64> = sqlx::query_scalar(
+        "UPDATE messages SET lease_until = ?3
+         WHERE id IN (SELECT value FROM json_each(?1)) AND taken_by = ?2 RETURNING id",
+    )
+    .bind(number_list(ids))
+    .bind(&token[..])
+    .bind(lease_until)
+    .fetch_all(connection)
+    .await?;
+    Ok(ids.into_iter().collect())
+}
+
+/// Moves messages to the dead-letter queue and notes where they died.
+pub(crate) async fn give_up(
+    connection: &mut SqliteConnection,
+    token: &Token,
+    ids: impl IntoIterator<Item = i64>,
+    dead: &str,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE messages SET died_in = queue, queue = ?3, deliveries = 0, taken_by = ?4,
+             lease_until = ?5
+         WHERE id IN (SELECT value FROM json_each(?1)) AND taken_by = ?2",
+    )
+    .bind(number_list(ids))
+    .bind(&token[..])
+    .bind(dead)
+    .bind(&NOBODY[..])
+    .bind(FREE)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// How much waits, by queue; an empty queue is not in the answer.
+pub(crate) async fn depths(
+    connection: &mut SqliteConnection,
+    now: i64,
+) -> sqlx::Result<HashMap<String, Waiting>> {
+    let rows = sqlx::query(
+        "SELECT queue, sum(lease_until <= ?1) AS ready, sum(lease_until > ?1) AS unsettled,
+                sum(count) AS events
+         FROM messages GROUP BY queue",
+    )
+    .bind(now)
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let waiting = Waiting {
+                ready: row.count("ready")?,
+                unsettled: row.count("unsettled")?,
+                events: row.count("events")?,
+            };
+            Ok((row.text("queue")?, waiting))
+        })
+        .collect()
+}

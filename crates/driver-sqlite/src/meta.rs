@@ -1,0 +1,41 @@
+//! The table `meta`: whose file it is.
+
+use hookbox_event::EnvironmentName;
+use sqlx::sqlite::SqliteConnection;
+
+const ENVIRONMENT: &str = "environment";
+const LAST_PROBE: &str = "last_probe";
+
+/// The environment that the file is stamped with.
+pub(crate) async fn environment(connection: &mut SqliteConnection) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar("SELECT value FROM meta WHERE key = ?1")
+        .bind(ENVIRONMENT)
+        .fetch_optional(connection)
+        .await
+}
+
+/// Stamps the file, once and for all.
+pub(crate) async fn stamp(
+    connection: &mut SqliteConnection,
+    environment: &EnvironmentName,
+) -> sqlx::Result<()> {
+    sqlx::query("INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT DO NOTHING")
+        .bind(ENVIRONMENT)
+        .bind(environment.as_str())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Writes something small that changes each time, to learn whether writing works again.
+pub(crate) async fn probe(connection: &mut SqliteConnection, now: i64) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO meta (key, value) VALUES (?1, ?2)
+         ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+    )
+    .bind(LAST_PROBE)
+    .bind(now.to_string())
+    .execute(connection)
+    .await?;
+    Ok(())
+}

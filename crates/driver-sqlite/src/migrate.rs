@@ -1,0 +1,130 @@
+//! The schema: made and brought up to date in one transaction, by one process at a time.
+
+use hookbox_driver::OpenError;
+use sqlx::Connection;
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::sqlite::{SqliteConnection, SqliteJournalMode};
+
+use crate::connect::{connect, for_writing, unreachable};
+use crate::sqlite::check_environment;
+use crate::{Options, THE_FILE, connect, file, meta};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
+
+/// From which schema version to which [`migrate`] went; equal when there was nothing to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Migrated {
+    /// The version found; 0 for a new file.
+    pub from: i64,
+    /// The version now.
+    pub to: i64,
+}
+
+/// Makes the file if there is none, brings its schema up to date, and stamps it with the
+/// environment if it has no stamp. All of it or nothing, also when two processes do it at once.
+pub async fn migrate(options: &Options) -> Result<Migrated, OpenError> {
+    options.check()?;
+    file::refuse_network(&options.path)?;
+    file::create(&options.path)?;
+    // The mode is kept in the file; every later connection finds it there.
+    let wal = for_writing(options).journal_mode(SqliteJournalMode::Wal);
+    let mut connection = connect(&wal).await?;
+    let migrated = in_one_transaction(&mut connection, options).await;
+    connect::close(connection).await;
+    migrated
+}
+
+async fn in_one_transaction(
+    connection: &mut SqliteConnection,
+    options: &Options,
+) -> Result<Migrated, OpenError> {
+    let mut tx = connection
+        .begin_with("BEGIN IMMEDIATE")
+        .await
+        .map_err(unreachable)?;
+    let from = version(&mut tx).await.map_err(unreachable)?;
+    let to = newest_version();
+    if from > to {
+        return Err(OpenError::SchemaNewer {
+            found: from,
+            wanted: to,
+        });
+    }
+    if from > 0 {
+        check_environment(&mut tx, options).await?;
+    }
+    MIGRATIONS
+        .run_direct(None, &mut *tx, false)
+        .await
+        .map_err(why_not)?;
+    meta::stamp(&mut tx, &options.environment)
+        .await
+        .map_err(unreachable)?;
+    tx.commit().await.map_err(unreachable)?;
+    Ok(Migrated { from, to })
+}
+
+/// The version of the file: that of its newest migration, 0 when there is none.
+pub(crate) async fn version(connection: &mut SqliteConnection) -> sqlx::Result<i64> {
+    let migrated: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if !migrated {
+        return Ok(0);
+    }
+    sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success")
+        .fetch_one(connection)
+        .await
+}
+
+/// The version that this build knows.
+pub(crate) fn newest_version() -> i64 {
+    MIGRATIONS
+        .iter()
+        .map(|migration| migration.version)
+        .max()
+        .unwrap_or(0)
+}
+
+fn why_not(error: MigrateError) -> OpenError {
+    match error {
+        MigrateError::VersionMismatch(version) => OpenError::Unsafe {
+            what: THE_FILE,
+            why: format!(
+                "its migration {version} is not the one that this hookbox knows under that \
+                 number; it was made by another build"
+            ),
+        },
+        other => OpenError::Unavailable {
+            what: THE_FILE,
+            source: other.into(),
+        },
+    }
+}
+
+/// The schema as a fresh file has it after all migrations, as SQL; `schemas/sqlite.sql` is kept
+/// equal to it.
+#[cfg(any(test, feature = "testing"))]
+pub async fn dump_schema(options: &Options) -> Result<String, OpenError> {
+    migrate(options).await?;
+    let mut connection = connect(&crate::connect::for_reading(options)).await?;
+    let statements: Vec<String> = sqlx::query_scalar(
+        "SELECT sql FROM sqlite_schema
+         WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+           AND name NOT LIKE '\\_sqlx\\_%' ESCAPE '\\'
+         ORDER BY tbl_name, type DESC, name",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .map_err(unreachable)?;
+    connect::close(connection).await;
+    let mut dump = String::from("-- Written from the migrated schema; do not edit.\n");
+    for statement in statements {
+        dump.push('\n');
+        dump.push_str(&statement);
+        dump.push_str(";\n");
+    }
+    Ok(dump)
+}

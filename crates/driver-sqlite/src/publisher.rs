@@ -1,0 +1,169 @@
+//! The publisher: one task that writes what is waiting into one transaction, so that concurrent
+//! publishes share one sync of the disk. The commit is the confirm.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hookbox_driver::{Batch, Fault, FaultKind, PublishError, PublishErrorKind, Readiness};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::diagnose::{fault, is_full};
+use crate::shared::Shared;
+use crate::{messages, meta};
+
+/// How many publishes share one commit, at most: keeps a commit within milliseconds.
+const ROUND_JOBS: usize = 64;
+
+/// How many bytes share one commit, at most; reached by large batches only.
+const ROUND_BYTES: usize = 4 << 20;
+
+/// How often to try whether writing works again, after a publish that failed.
+const PROBE_EVERY: Duration = Duration::from_secs(1);
+
+/// One publish that waits for its commit.
+pub(crate) struct Job {
+    pub(crate) queues: Vec<String>,
+    pub(crate) batch: Batch,
+    pub(crate) reply: oneshot::Sender<Result<(), PublishError>>,
+}
+
+/// Whether the last write worked.
+#[derive(Default)]
+pub(crate) struct Health {
+    trouble: Mutex<Option<&'static str>>,
+}
+
+impl Health {
+    pub(crate) fn readiness(&self) -> Readiness {
+        match *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) {
+            None => Readiness::Ready,
+            Some(why) => Readiness::NotReady(why.to_owned()),
+        }
+    }
+
+    fn set(&self, trouble: Option<&'static str>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    fn is_good(&self) -> bool {
+        self.readiness() == Readiness::Ready
+    }
+}
+
+/// Publishes until the driver closes, then what still waits, and ends.
+pub(crate) async fn run(shared: Arc<Shared>, mut jobs: mpsc::Receiver<Job>) {
+    loop {
+        let first = tokio::select! {
+            biased;
+            () = shared.abandoned.cancelled() => return,
+            job = jobs.recv() => match job {
+                Some(job) => job,
+                None => break,
+            },
+            () = shared.closing.cancelled(), if !jobs.is_closed() => {
+                jobs.close();
+                continue;
+            }
+            () = tokio::time::sleep(PROBE_EVERY), if !shared.health.is_good() => {
+                probe(&shared).await;
+                continue;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = shared.abandoned.cancelled() => return,
+            () = round(&shared, first, &mut jobs) => {}
+        }
+    }
+    shared.health.set(Some("the SQLite file is closed"));
+}
+
+async fn round(shared: &Shared, first: Job, jobs: &mut mpsc::Receiver<Job>) {
+    // The wait for the writer comes first: what is published meanwhile shares the commit.
+    let unit = shared.writer.begin().await;
+    let mut waiting = vec![first];
+    let mut bytes = waiting.iter().map(size).sum::<usize>();
+    while waiting.len() < ROUND_JOBS && bytes < ROUND_BYTES {
+        let Ok(job) = jobs.try_recv() else { break };
+        bytes += size(&job);
+        waiting.push(job);
+    }
+    // Whoever has stopped waiting was told that it failed, and will send it again.
+    waiting.retain(|job| !job.reply.is_closed());
+    let written = match unit {
+        Ok(mut unit) => {
+            let rows: Vec<(&str, &Batch)> = waiting
+                .iter()
+                .flat_map(|job| job.queues.iter().map(|queue| (queue.as_str(), &job.batch)))
+                .collect();
+            let written = messages::publish(unit.connection(), &rows, crate::moment::now()).await;
+            match written {
+                Ok(()) => unit.commit().await,
+                Err(error) => Err(error),
+            }
+            .map_err(fault("publish"))
+        }
+        Err(fault) => Err(fault),
+    };
+    answer(shared, waiting, written);
+}
+
+fn size(job: &Job) -> usize {
+    job.queues.len() * job.batch.bytes.len()
+}
+
+fn answer(shared: &Shared, waiting: Vec<Job>, written: Result<(), Fault>) {
+    match written {
+        Ok(()) => {
+            shared.health.set(None);
+            for job in waiting {
+                for queue in &job.queues {
+                    shared.bells.ring(queue);
+                }
+                // A caller that stopped waiting meanwhile has its answer: unknown.
+                let _ = job.reply.send(Ok(()));
+            }
+        }
+        Err(fault) => {
+            let kind = kind_of(&fault);
+            shared.health.set(Some(trouble_of(kind)));
+            let fault = Arc::new(fault);
+            for job in waiting {
+                let error = PublishError::new(kind, Arc::clone(&fault));
+                let _ = job.reply.send(Err(error));
+            }
+        }
+    }
+}
+
+fn kind_of(fault: &Fault) -> PublishErrorKind {
+    match fault.kind() {
+        FaultKind::Contention => PublishErrorKind::TimedOut,
+        FaultKind::Unavailable if is_full(fault) => PublishErrorKind::Blocked,
+        FaultKind::Unavailable | FaultKind::Internal => PublishErrorKind::Unavailable,
+    }
+}
+
+fn trouble_of(kind: PublishErrorKind) -> &'static str {
+    match kind {
+        PublishErrorKind::TimedOut => "the SQLite file is locked by another process",
+        PublishErrorKind::Blocked => "the disk of the SQLite file is full",
+        PublishErrorKind::Rejected
+        | PublishErrorKind::Unroutable
+        | PublishErrorKind::Unavailable => "the SQLite file cannot be written",
+    }
+}
+
+/// Without it, an ingest that nobody sends to because it is not ready would never be ready.
+async fn probe(shared: &Shared) {
+    let Ok(mut unit) = shared.writer.begin().await else {
+        return;
+    };
+    if meta::probe(unit.connection(), crate::moment::now())
+        .await
+        .is_ok()
+        && unit.commit().await.is_ok()
+    {
+        shared.health.set(None);
+    }
+}

@@ -1,0 +1,168 @@
+//! The table `receipts`: the outcome of every accepted request on every route.
+
+use std::collections::{BTreeMap, HashSet};
+
+use hookbox_driver::{ReceiptRow, RouteBooks};
+use hookbox_event::{Envelope, EventId, ReceiptId, RouteName};
+use sqlx::QueryBuilder;
+use sqlx::sqlite::SqliteConnection;
+
+use crate::column::{Columns, hex_list};
+
+/// What can become of a receipt, as stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Word {
+    Done,
+    Duplicate,
+    Conflict,
+    Retrying,
+    Dead,
+}
+
+impl Word {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Word::Done => "done",
+            Word::Duplicate => "duplicate",
+            Word::Conflict => "conflict",
+            Word::Retrying => "retrying",
+            Word::Dead => "dead",
+        }
+    }
+}
+
+/// Which of these receipts have an outcome on the route.
+pub(crate) async fn known(
+    connection: &mut SqliteConnection,
+    route: &RouteName,
+    receipts: impl IntoIterator<Item = &ReceiptId>,
+) -> sqlx::Result<HashSet<ReceiptId>> {
+    let rows = sqlx::query(
+        "SELECT r.receipt_id FROM json_each(?2) AS wanted
+         CROSS JOIN receipts AS r ON r.route = ?1 AND r.receipt_id = unhex(wanted.value)",
+    )
+    .bind(route.as_str())
+    .bind(hex_list(
+        receipts.into_iter().map(|receipt| receipt.as_bytes()),
+    ))
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(|row| row.receipt("receipt_id")).collect()
+}
+
+/// Writes outcomes. A receipt that has one keeps it.
+pub(crate) async fn keep(
+    connection: &mut SqliteConnection,
+    route: &RouteName,
+    receipts: &[(&Envelope, Word)],
+    now: i64,
+) -> sqlx::Result<()> {
+    for receipts in receipts.chunks(crate::ROWS_MAX) {
+        let mut insert = QueryBuilder::<sqlx::Sqlite>::new(
+            "INSERT INTO receipts (route, receipt_id, event_id, outcome, key_id, instance, number,
+             traceparent, received_at, settled_at) ",
+        );
+        insert.push_values(receipts, |mut row, (envelope, word)| {
+            row.push_bind(route.as_str())
+                .push_bind(&envelope.receipt.as_bytes()[..])
+                .push_bind(&envelope.event.as_bytes()[..])
+                .push_bind(word.as_str())
+                .push_bind(envelope.key_id.as_str())
+                .push_bind(&envelope.instance.as_bytes()[..])
+                // Numbers count up from 1 in one process, so they fit for a very long time.
+                .push_bind(i64::try_from(envelope.number).unwrap_or(i64::MAX))
+                .push_bind(envelope.traceparent.as_deref())
+                .push_bind(envelope.received_at.unix_micros())
+                .push_bind(now);
+        });
+        insert.push(" ON CONFLICT DO NOTHING");
+        insert.build().execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// The receipts that stand for the event itself follow it: those that wait or are dead become
+/// `word`. Duplicates and conflicts are what they are.
+pub(crate) async fn follow(
+    connection: &mut SqliteConnection,
+    route: &RouteName,
+    event: &EventId,
+    word: Word,
+    now: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE receipts SET outcome = ?3, settled_at = ?4
+         WHERE route = ?1 AND event_id = ?2 AND outcome IN ('retrying', 'dead')
+           AND outcome <> ?3",
+    )
+    .bind(route.as_str())
+    .bind(&event.as_bytes()[..])
+    .bind(word.as_str())
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The receipts of one event, in the order they came in.
+pub(crate) async fn of_event(
+    connection: &mut SqliteConnection,
+    event: &EventId,
+) -> sqlx::Result<Vec<ReceiptRow>> {
+    // By way of the claims, whose index knows the routes of an event.
+    let rows = sqlx::query(
+        "SELECT r.receipt_id, r.route, r.outcome, r.key_id, r.instance, r.number, r.received_at,
+                r.settled_at
+         FROM claims AS c
+         CROSS JOIN receipts AS r ON r.route = c.route AND r.event_id = c.event_id
+         WHERE c.event_id = ?1 ORDER BY r.received_at, r.receipt_id, r.route",
+    )
+    .bind(&event.as_bytes()[..])
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(ReceiptRow {
+                receipt: row.receipt("receipt_id")?,
+                route: row.parsed("route")?,
+                outcome: row.text("outcome")?,
+                key_id: row.text("key_id")?,
+                instance: row.instance("instance")?,
+                number: row.count("number")?,
+                received_at: row.moment("received_at")?,
+                settled_at: row.moment("settled_at")?,
+            })
+        })
+        .collect()
+}
+
+/// How many receipts of each route have which outcome; one statement, so one state.
+pub(crate) async fn books(connection: &mut SqliteConnection) -> sqlx::Result<Vec<RouteBooks>> {
+    let rows = sqlx::query(
+        "SELECT route, outcome, count(*) AS receipts FROM receipts GROUP BY route, outcome",
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut books: BTreeMap<RouteName, RouteBooks> = BTreeMap::new();
+    for row in rows {
+        let route: RouteName = row.parsed("route")?;
+        let page = books.entry(route.clone()).or_insert(RouteBooks {
+            route,
+            done: 0,
+            duplicate: 0,
+            conflict: 0,
+            retrying: 0,
+            dead: 0,
+        });
+        let place = match row.text("outcome")?.as_str() {
+            "done" => &mut page.done,
+            "duplicate" => &mut page.duplicate,
+            "conflict" => &mut page.conflict,
+            "retrying" => &mut page.retrying,
+            // The table's own check allows nothing else.
+            _ => &mut page.dead,
+        };
+        *place = row.count("receipts")?;
+    }
+    Ok(books.into_values().collect())
+}

@@ -1,0 +1,150 @@
+//! The table `retries`: events that wait for another attempt.
+
+use hookbox_driver::{DueRetry, RetryRow};
+use hookbox_event::{Envelope, EventId, Redo, RouteName};
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use crate::column::Columns;
+
+/// One waiting attempt, to be written.
+pub(crate) struct Waiting<'a> {
+    pub(crate) route: &'a RouteName,
+    pub(crate) event: &'a EventId,
+    pub(crate) attempt: u32,
+    pub(crate) attempts_before: u32,
+    pub(crate) not_before: i64,
+}
+
+/// Writes what waits, in the place of what waited.
+pub(crate) async fn put(
+    connection: &mut SqliteConnection,
+    waiting: &Waiting<'_>,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO retries (route, event_id, attempt, attempts_before, not_before, queued_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, NULL)
+         ON CONFLICT (route, event_id) DO UPDATE
+         SET attempt = excluded.attempt, attempts_before = excluded.attempts_before,
+             not_before = excluded.not_before, queued_at = NULL",
+    )
+    .bind(waiting.route.as_str())
+    .bind(&waiting.event.as_bytes()[..])
+    .bind(waiting.attempt)
+    .bind(waiting.attempts_before)
+    .bind(waiting.not_before)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Nothing waits any more.
+pub(crate) async fn end(
+    connection: &mut SqliteConnection,
+    route: &RouteName,
+    event: &EventId,
+) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM retries WHERE route = ?1 AND event_id = ?2")
+        .bind(route.as_str())
+        .bind(&event.as_bytes()[..])
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// What is due and not on its way: not queued, or queued before `heard_since`.
+pub(crate) async fn due(
+    connection: &mut SqliteConnection,
+    now: i64,
+    heard_since: i64,
+    limit: u32,
+) -> sqlx::Result<Vec<DueRetry>> {
+    // The header data is the first receipt's, which stands for the event on this route.
+    let rows = sqlx::query(
+        "SELECT w.route, w.attempt, e.event_id, e.source, e.topic, e.content_digest, e.seal,
+                e.body, r.receipt_id, r.key_id, r.instance, r.number, r.traceparent,
+                r.received_at
+         FROM retries AS w
+         JOIN claims AS c ON c.route = w.route AND c.event_id = w.event_id
+         JOIN events AS e ON e.event_id = w.event_id
+         JOIN receipts AS r ON r.route = w.route AND r.receipt_id = (
+             SELECT f.receipt_id FROM receipts AS f
+             WHERE f.route = w.route AND f.event_id = w.event_id
+             ORDER BY f.outcome = 'duplicate', f.received_at, f.receipt_id LIMIT 1)
+         WHERE w.not_before <= ?1 AND c.state = 'retrying'
+           AND (w.queued_at IS NULL OR w.queued_at <= ?2)
+         ORDER BY w.not_before LIMIT ?3",
+    )
+    .bind(now)
+    .bind(heard_since)
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(due_retry).collect()
+}
+
+fn due_retry(row: &SqliteRow) -> sqlx::Result<DueRetry> {
+    Ok(DueRetry {
+        route: row.parsed("route")?,
+        envelope: Envelope {
+            receipt: row.receipt("receipt_id")?,
+            source: row.parsed("source")?,
+            topic: row.parsed("topic")?,
+            event: row.event("event_id")?,
+            digest: row.digest("content_digest")?,
+            received_at: row.moment("received_at")?,
+            key_id: row.text("key_id")?,
+            instance: row.instance("instance")?,
+            number: row.count("number")?,
+            seal: row.text_or_none("seal")?,
+            traceparent: row.text_or_none("traceparent")?,
+            redo: Some(Redo {
+                attempt: row.small("attempt")?,
+            }),
+            body: row.bytes("body")?,
+        },
+    })
+}
+
+/// Marks one as queued, if it still waits for the same attempt.
+pub(crate) async fn mark_queued(
+    connection: &mut SqliteConnection,
+    due: &DueRetry,
+    now: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "UPDATE retries SET queued_at = ?4 WHERE route = ?1 AND event_id = ?2 AND attempt = ?3",
+    )
+    .bind(due.route.as_str())
+    .bind(&due.envelope.event.as_bytes()[..])
+    .bind(due.envelope.redo.map(|redo| redo.attempt))
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// What of one event waits.
+pub(crate) async fn of_event(
+    connection: &mut SqliteConnection,
+    event: &EventId,
+) -> sqlx::Result<Vec<RetryRow>> {
+    let rows = sqlx::query(
+        "SELECT w.route, w.attempt, w.not_before, w.queued_at
+         FROM claims AS c
+         CROSS JOIN retries AS w ON w.route = c.route AND w.event_id = c.event_id
+         WHERE c.event_id = ?1 ORDER BY w.route",
+    )
+    .bind(&event.as_bytes()[..])
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(RetryRow {
+                route: row.parsed("route")?,
+                attempt: row.small("attempt")?,
+                not_before: row.moment("not_before")?,
+                queued_at: row.moment_or_none("queued_at")?,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,73 @@
+//! What the driver, its tasks and its subscriptions have in common.
+
+use hookbox_driver::Queue;
+use sqlx::sqlite::SqliteConnectOptions;
+use tokio::sync::{Mutex, mpsc};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::Options;
+use crate::bell::Bells;
+use crate::connect::{for_reading, for_writing};
+use crate::publisher::{Health, Job};
+use crate::readers::Readers;
+use crate::writer::Writer;
+
+/// How many publishes may wait for the publisher. More than that wait for a place in the line,
+/// within their deadline; it bounds the memory of a burst while the file is locked.
+const LINE: usize = 256;
+
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) writer: Writer,
+    pub(crate) readers: Readers,
+    pub(crate) bells: Bells,
+    pub(crate) health: Health,
+    pub(crate) jobs: mpsc::Sender<Job>,
+    /// One look for due retries at a time in this process; between processes the fence decides.
+    pub(crate) requeueing: Mutex<()>,
+    /// Finish what is begun, then end.
+    pub(crate) closing: CancellationToken,
+    /// End at once and leave the file as it is, as if the process had died.
+    pub(crate) abandoned: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl Shared {
+    pub(crate) fn new(options: Options) -> (Self, mpsc::Receiver<Job>) {
+        let (jobs, line) = mpsc::channel(LINE);
+        let queues = options
+            .routes
+            .iter()
+            .map(|route| Queue::Route(route.clone()))
+            .chain([Queue::Dead])
+            .map(|queue| name(&options, &queue))
+            .collect::<Vec<_>>();
+        let shared = Self {
+            writer: Writer::new(for_writing(&options), options.writer_wait),
+            readers: Readers::new(&options),
+            bells: Bells::new(queues),
+            health: Health::default(),
+            jobs,
+            requeueing: Mutex::default(),
+            closing: CancellationToken::new(),
+            abandoned: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            options,
+        };
+        (shared, line)
+    }
+
+    /// The name of a queue in the table, the same as at any other broker of hookbox.
+    pub(crate) fn queue_name(&self, queue: &Queue) -> String {
+        name(&self.options, queue)
+    }
+
+    pub(crate) fn read_options(&self) -> SqliteConnectOptions {
+        for_reading(&self.options)
+    }
+}
+
+fn name(options: &Options, queue: &Queue) -> String {
+    format!("hookbox.{}.{queue}", options.environment)
+}

@@ -1,0 +1,105 @@
+//! The store's seam. Each operation has its file; each statement is in its table's file.
+
+mod claim;
+mod fail;
+mod requeue;
+mod settle;
+
+use std::error::Error;
+
+use async_trait::async_trait;
+use hookbox_driver::{
+    Burial, Claimed, CommitError, Failure, Fault, FaultKind, Recorded, Republish, Requeued,
+    Settled, Store,
+};
+use hookbox_event::{Envelope, RouteName};
+use sqlx::sqlite::SqliteConnection;
+
+use crate::diagnose::{diagnose, fault};
+use crate::{Sqlite, Tx};
+
+#[async_trait]
+impl Store for Sqlite {
+    type Connection = SqliteConnection;
+    type Tx = Tx;
+
+    async fn begin(&self) -> Result<Tx, Fault> {
+        Ok(Tx::new(self.shared.writer.begin().await?))
+    }
+
+    async fn claim(
+        &self,
+        tx: &mut Tx,
+        route: &RouteName,
+        envelopes: &[&Envelope],
+    ) -> Result<Vec<Claimed>, Fault> {
+        claim::claim(tx, route, envelopes)
+            .await
+            .map_err(fault("claim events"))
+    }
+
+    fn connection<'t>(&self, tx: &'t mut Tx) -> &'t mut SqliteConnection {
+        tx.connection()
+    }
+
+    async fn settle(
+        &self,
+        tx: &mut Tx,
+        route: &RouteName,
+        settled: &[Settled<'_>],
+    ) -> Result<(), CommitError> {
+        // In a transaction that was ended, each of our statements would commit by itself.
+        tx.check_whole().await?;
+        settle::settle(tx, route, settled).await
+    }
+
+    async fn commit(&self, tx: Tx) -> Result<(), CommitError> {
+        tx.commit().await
+    }
+
+    async fn rollback(&self, tx: Tx) {
+        tx.unit.rollback().await;
+    }
+
+    async fn fail(&self, failure: &Failure<'_>) -> Result<Recorded, Fault> {
+        let doing = "record a failed attempt";
+        let mut unit = self.shared.writer.begin().await?;
+        let recorded = fail::fail(unit.connection(), failure)
+            .await
+            .map_err(fault(doing))?;
+        unit.commit().await.map_err(fault(doing))?;
+        Ok(recorded)
+    }
+
+    async fn bury(&self, burial: &Burial<'_>) -> Result<Recorded, Fault> {
+        let doing = "bury a message";
+        let mut unit = self.shared.writer.begin().await?;
+        let recorded = fail::bury(unit.connection(), burial)
+            .await
+            .map_err(fault(doing))?;
+        unit.commit().await.map_err(fault(doing))?;
+        Ok(recorded)
+    }
+
+    async fn requeue_due(&self, limit: u32, republish: &dyn Republish) -> Result<Requeued, Fault> {
+        requeue::requeue_due(&self.shared, limit, republish).await
+    }
+
+    fn diagnose(&self, error: &(dyn Error + 'static)) -> Option<FaultKind> {
+        diagnose(error)
+    }
+
+    async fn ping(&self) -> Result<(), Fault> {
+        let mut reader = self.shared.readers.take().await?;
+        // Reads the file, which `SELECT 1` would not.
+        sqlx::query("SELECT count(*) FROM meta")
+            .execute(&mut *reader)
+            .await
+            .map_err(fault("read the SQLite file"))?;
+        Ok(())
+    }
+
+    async fn close(&self) {
+        self.end().await;
+    }
+}

@@ -1,0 +1,127 @@
+//! Claiming: who holds the write lock can look first and decide, without a race.
+
+use hookbox_driver::{ClaimState, Claimed};
+use hookbox_event::{Envelope, EventId, RouteName};
+
+use crate::events::{self, Known};
+use crate::tx::{Mine, Tx};
+use crate::{claims, moment, receipts};
+
+/// Looks at every event and its receipt, decides, and claims what is to be worked on.
+pub(super) async fn claim(
+    tx: &mut Tx,
+    route: &RouteName,
+    envelopes: &[&Envelope],
+) -> sqlx::Result<Vec<Claimed>> {
+    let ids = envelopes.iter().map(|envelope| &envelope.event);
+    let known = events::known(tx.connection(), route, ids).await?;
+    let ids = envelopes.iter().map(|envelope| &envelope.receipt);
+    let settled = receipts::known(tx.connection(), route, ids).await?;
+    let mut claimed = Vec::with_capacity(envelopes.len());
+    let mut fresh: Vec<&Envelope> = Vec::new();
+    let mut granted: Vec<EventId> = Vec::new();
+    for envelope in envelopes.iter().copied() {
+        let key = (route.clone(), envelope.event);
+        let answer = decide(&Seen {
+            envelope,
+            known: known.get(&envelope.event),
+            settled: settled.contains(&envelope.receipt),
+            mine: tx.mine.get(&key),
+        });
+        let attempts = match answer {
+            Claimed::Fresh => {
+                fresh.push(envelope);
+                Some(0)
+            }
+            Claimed::Granted { attempt, .. } => {
+                granted.push(envelope.event);
+                Some(attempt.saturating_sub(1))
+            }
+            Claimed::Redelivered | Claimed::Duplicate | Claimed::Conflict | Claimed::Orphaned => {
+                None
+            }
+        };
+        if let Some(attempts) = attempts {
+            let mine = Mine {
+                receipt: envelope.receipt,
+                attempts,
+                granted: matches!(answer, Claimed::Granted { .. }),
+                settled: None,
+            };
+            tx.mine.insert(key, mine);
+        }
+        claimed.push(answer);
+    }
+    let now = moment::now();
+    if !fresh.is_empty() {
+        events::keep(tx.connection(), &fresh, now).await?;
+        let ids: Vec<EventId> = fresh.iter().map(|envelope| envelope.event).collect();
+        claims::start(tx.connection(), route, &ids, now).await?;
+    }
+    if !granted.is_empty() {
+        claims::resume(tx.connection(), route, &granted).await?;
+    }
+    Ok(claimed)
+}
+
+/// All that the decision depends on.
+struct Seen<'a> {
+    envelope: &'a Envelope,
+    known: Option<&'a Known>,
+    /// The receipt has an outcome.
+    settled: bool,
+    /// This very transaction holds the claim.
+    mine: Option<&'a Mine>,
+}
+
+fn decide(seen: &Seen<'_>) -> Claimed {
+    let envelope = seen.envelope;
+    if envelope.redo.is_none()
+        && (seen.settled
+            || seen
+                .mine
+                .is_some_and(|mine| mine.receipt == envelope.receipt))
+    {
+        return Claimed::Redelivered;
+    }
+    let Some(known) = seen.known else {
+        return Claimed::Fresh;
+    };
+    if let Some(redo) = envelope.redo {
+        return match (known.claim, known.retry) {
+            // The store was set back behind the broker: better done again than not at all.
+            (None, _) => Claimed::Fresh,
+            (Some((ClaimState::Retrying, _)), Some((attempt, attempts_before)))
+                if attempt == redo.attempt =>
+            {
+                Claimed::Granted {
+                    attempt,
+                    attempts_before,
+                }
+            }
+            (Some((ClaimState::Running, _)), _) if seen.mine.is_none() => Claimed::Orphaned,
+            (
+                Some((
+                    ClaimState::Running
+                    | ClaimState::Retrying
+                    | ClaimState::Done
+                    | ClaimState::Dead,
+                    _,
+                )),
+                _,
+            ) => Claimed::Redelivered,
+        };
+    }
+    // Also where this route has not claimed it: a retry would take the body that is kept.
+    if known.digest != envelope.digest {
+        return Claimed::Conflict;
+    }
+    match known.claim {
+        None => Claimed::Fresh,
+        Some((ClaimState::Running, _)) if seen.mine.is_none() => Claimed::Orphaned,
+        Some((
+            ClaimState::Running | ClaimState::Done | ClaimState::Retrying | ClaimState::Dead,
+            _,
+        )) => Claimed::Duplicate,
+    }
+}

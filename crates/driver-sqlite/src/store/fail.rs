@@ -1,0 +1,128 @@
+//! Failures: the attempt together with the retry or the dead letter that follows from it.
+
+use hookbox_driver::{Burial, ClaimState, DeadReason, Failure, Recorded, Then};
+use hookbox_event::EventId;
+use sqlx::sqlite::SqliteConnection;
+
+use crate::attempts::{self, Made};
+use crate::dead_letters::{self, Death};
+use crate::events::{self, Known};
+use crate::receipts::{self, Word};
+use crate::retries::{self, Waiting};
+use crate::{claims, moment};
+
+/// Records one failed attempt, unless it is recorded or the event has moved on.
+pub(super) async fn fail(
+    connection: &mut SqliteConnection,
+    failure: &Failure<'_>,
+) -> sqlx::Result<Recorded> {
+    let Failure {
+        route, envelope, ..
+    } = failure;
+    let event = &envelope.event;
+    let now = moment::now();
+    let known = events::known(connection, route, [event]).await?;
+    let Some(run) = run_of(known.get(event), failure) else {
+        return Ok(Recorded::Superseded);
+    };
+    events::keep(connection, &[envelope], now).await?;
+    let (state, word) = match run.then {
+        Then::Retry { .. } => (ClaimState::Retrying, Word::Retrying),
+        Then::Dead { .. } => (ClaimState::Dead, Word::Dead),
+    };
+    claims::put(connection, route, event, state, run.attempt, now).await?;
+    receipts::keep(connection, route, &[(envelope, word)], now).await?;
+    receipts::follow(connection, route, event, word, now).await?;
+    let made = Made {
+        route,
+        event,
+        attempt: run.attempt,
+        outcome: failure.class.as_str(),
+        error: Some(&failure.error),
+        took: failure.took,
+    };
+    attempts::keep(connection, &made, now).await?;
+    match run.then {
+        Then::Retry { after } => {
+            let waiting = Waiting {
+                route,
+                event,
+                attempt: run.attempt + 1,
+                attempts_before: failure.attempts_before,
+                not_before: moment::in_(after),
+            };
+            retries::put(connection, &waiting).await?;
+        }
+        Then::Dead { reason } => {
+            retries::end(connection, route, event).await?;
+            let death = Death {
+                route,
+                event,
+                reason,
+                detail: &failure.error,
+                attempts: run.attempt,
+            };
+            dead_letters::put(connection, &death, now).await?;
+        }
+    }
+    Ok(Recorded::Recorded)
+}
+
+/// Which attempt is to be recorded, and what follows from it.
+struct Run {
+    attempt: u32,
+    then: Then,
+}
+
+/// `None` when nothing is to be recorded.
+fn run_of(known: Option<&Known>, failure: &Failure<'_>) -> Option<Run> {
+    let as_said = Run {
+        attempt: failure.attempt,
+        then: failure.then,
+    };
+    let Some((state, attempts)) = known.and_then(|known| known.claim) else {
+        return Some(as_said);
+    };
+    match state {
+        // Committed by a handler that ended its transaction. Its effects stand, so whatever was
+        // said, it must not run again; and it was the run after those that are counted.
+        ClaimState::Running => Some(Run {
+            attempt: attempts + 1,
+            then: Then::Dead {
+                reason: DeadReason::Orphaned,
+            },
+        }),
+        ClaimState::Retrying => {
+            let waits_for = known
+                .and_then(|known| known.retry)
+                .map(|(attempt, _)| attempt);
+            (waits_for == Some(failure.attempt)).then_some(as_said)
+        }
+        ClaimState::Done | ClaimState::Dead => None,
+    }
+}
+
+/// Keeps bytes that are not an envelope as a dead letter.
+pub(super) async fn bury(
+    connection: &mut SqliteConnection,
+    burial: &Burial<'_>,
+) -> sqlx::Result<Recorded> {
+    let event = EventId::of_undecodable(burial.bytes);
+    let route = burial.route;
+    let known = events::known(connection, route, [&event]).await?;
+    if known.get(&event).is_some_and(|known| known.claim.is_some()) {
+        return Ok(Recorded::Superseded);
+    }
+    let now = moment::now();
+    events::keep_undecodable(connection, &event, burial.bytes, now).await?;
+    claims::put(connection, route, &event, ClaimState::Dead, 0, now).await?;
+    let death = Death {
+        route,
+        event: &event,
+        reason: burial.reason,
+        detail: &burial.detail,
+        attempts: 0,
+    };
+    dead_letters::put(connection, &death, now).await?;
+    Ok(Recorded::Recorded)
+}

@@ -1,0 +1,50 @@
+//! Putting due retries back into their queues: published first, marked when confirmed.
+
+use std::time::Duration;
+
+use hookbox_driver::{Fault, Republish, Requeued};
+
+use crate::diagnose::fault;
+use crate::shared::Shared;
+use crate::{moment, retries};
+
+/// After so long without hearing of a queued retry it is queued again: its message may have died
+/// at the broker. Longer than any backlog should last; if not, the fence keeps the effect single.
+const HEARD_WITHIN: Duration = Duration::from_secs(3_600);
+
+/// Does not hold the writer while it publishes: publishing needs it.
+pub(super) async fn requeue_due(
+    shared: &Shared,
+    limit: u32,
+    republish: &dyn Republish,
+) -> Result<Requeued, Fault> {
+    let _alone = shared.requeueing.lock().await;
+    let due = {
+        let mut reader = shared.readers.take().await?;
+        retries::due(&mut reader, moment::now(), moment::ago(HEARD_WITHIN), limit)
+            .await
+            .map_err(fault("look for due retries"))?
+    };
+    let mut confirmed = Vec::with_capacity(due.len());
+    for retry in &due {
+        if republish.republish(retry).await {
+            confirmed.push(retry);
+        }
+    }
+    if !confirmed.is_empty() {
+        let doing = "mark retries as queued";
+        let mut unit = shared.writer.begin().await?;
+        let now = moment::now();
+        for retry in &confirmed {
+            retries::mark_queued(unit.connection(), retry, now)
+                .await
+                .map_err(fault(doing))?;
+        }
+        unit.commit().await.map_err(fault(doing))?;
+    }
+    let count = |some: usize| u32::try_from(some).unwrap_or(u32::MAX);
+    Ok(Requeued {
+        due: count(due.len()),
+        confirmed: count(confirmed.len()),
+    })
+}

@@ -1,0 +1,117 @@
+//! Settling: the outcome of every receipt, in the transaction of its effects.
+
+use hookbox_driver::{ClaimState, CommitError, DeadReason, Fault, FaultKind, Outcome, Settled};
+use hookbox_event::{Envelope, EventId, RouteName};
+
+use crate::attempts::{self, Made};
+use crate::dead_letters::{self, Death};
+use crate::diagnose::fault;
+use crate::receipts::Word;
+use crate::tx::Tx;
+use crate::{moment, receipts, retries};
+
+/// Writes outcomes. What each claim becomes is written by the guard, as the last statement.
+pub(super) async fn settle(
+    tx: &mut Tx,
+    route: &RouteName,
+    settled: &[Settled<'_>],
+) -> Result<(), CommitError> {
+    let now = moment::now();
+    let words: Vec<(&Envelope, Word)> = settled
+        .iter()
+        .map(|one| (one.envelope, word(&one.outcome)))
+        .collect();
+    receipts::keep(tx.connection(), route, &words, now)
+        .await
+        .map_err(fault("write the outcome of receipts"))?;
+    for Settled { envelope, outcome } in settled {
+        let end = match outcome {
+            Outcome::Duplicate => continue,
+            Outcome::Done { attempt } => End::Done { attempt: *attempt },
+            Outcome::Conflict { detail } => End::Dead {
+                reason: DeadReason::Conflict,
+                detail,
+            },
+            Outcome::Dead { reason, detail } => End::Dead {
+                reason: *reason,
+                detail,
+            },
+        };
+        settle_mine(tx, route, &envelope.event, &end, now).await?;
+    }
+    Ok(())
+}
+
+/// How a claim of this transaction ends.
+enum End<'a> {
+    Done { attempt: u32 },
+    Dead { reason: DeadReason, detail: &'a str },
+}
+
+async fn settle_mine(
+    tx: &mut Tx,
+    route: &RouteName,
+    event: &EventId,
+    end: &End<'_>,
+    now: i64,
+) -> Result<(), CommitError> {
+    let took = tx.claimed_at.elapsed();
+    let Some(mine) = tx.mine.get_mut(&(route.clone(), *event)) else {
+        return Err(Fault::plain(
+            FaultKind::Internal,
+            "settle an event that this transaction has not claimed",
+        )
+        .into());
+    };
+    let granted = mine.granted;
+    let (state, attempts) = match end {
+        End::Done { attempt } => (ClaimState::Done, *attempt),
+        // The handler did not run, so no attempt is counted.
+        End::Dead { .. } => (ClaimState::Dead, mine.attempts),
+    };
+    mine.settled = Some((state, attempts));
+    let connection = tx.connection();
+    let written: sqlx::Result<()> = async {
+        if let End::Dead { reason, detail } = *end {
+            let death = Death {
+                route,
+                event,
+                reason,
+                detail,
+                attempts,
+            };
+            dead_letters::put(connection, &death, now).await?;
+        }
+        if granted {
+            retries::end(connection, route, event).await?;
+            let word = match end {
+                End::Done { .. } => Word::Done,
+                End::Dead { .. } => Word::Dead,
+            };
+            receipts::follow(connection, route, event, word, now).await?;
+        }
+        if granted && state == ClaimState::Done {
+            let made = Made {
+                route,
+                event,
+                attempt: attempts,
+                outcome: attempts::DONE,
+                error: None,
+                took,
+            };
+            attempts::keep(connection, &made, now).await?;
+        }
+        Ok(())
+    }
+    .await;
+    Ok(written.map_err(fault("write the outcome of an event"))?)
+}
+
+fn word(outcome: &Outcome) -> Word {
+    match outcome {
+        Outcome::Done { .. } => Word::Done,
+        Outcome::Duplicate => Word::Duplicate,
+        Outcome::Conflict { .. } => Word::Conflict,
+        Outcome::Dead { .. } => Word::Dead,
+    }
+}

@@ -1,0 +1,101 @@
+//! An open transaction of the store, and what it must have settled before it may commit.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use hookbox_driver::{ClaimState, CommitError, Fault, FaultKind};
+use hookbox_event::{EventId, ReceiptId, RouteName};
+use sqlx::sqlite::SqliteConnection;
+
+use crate::claims;
+use crate::diagnose::{diagnose, fault};
+use crate::writer::Unit;
+
+/// An open transaction. It holds the file's only write lock until it ends, so nothing else of
+/// any process is written meanwhile. Dropped, it rolls back.
+pub struct Tx {
+    pub(crate) unit: Unit,
+    /// What this transaction alone may settle, by route and event.
+    pub(crate) mine: BTreeMap<(RouteName, EventId), Mine>,
+    pub(crate) claimed_at: Instant,
+}
+
+/// One claim that came out `Fresh` or `Granted` in this transaction.
+pub(crate) struct Mine {
+    pub(crate) receipt: ReceiptId,
+    /// Attempts made before this one.
+    pub(crate) attempts: u32,
+    /// A retry or replay rather than a first attempt.
+    pub(crate) granted: bool,
+    /// How it is settled: the state to commit, and the attempts made by then.
+    pub(crate) settled: Option<(ClaimState, u32)>,
+}
+
+impl Tx {
+    pub(crate) fn new(unit: Unit) -> Self {
+        Self {
+            unit,
+            mine: BTreeMap::new(),
+            claimed_at: Instant::now(),
+        }
+    }
+
+    pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
+        self.unit.connection()
+    }
+
+    /// Fails when a handler ended the transaction, or SQLite did and the handler swallowed it.
+    pub(crate) async fn check_whole(&mut self) -> Result<(), CommitError> {
+        self.unit
+            .is_whole()
+            .await
+            .map_err(|error| blame("check the transaction", error))
+    }
+
+    /// The guard, then the commit.
+    pub(crate) async fn commit(mut self) -> Result<(), CommitError> {
+        self.check_whole().await?;
+        let mut by_route: BTreeMap<&RouteName, Vec<claims::Final<'_>>> = BTreeMap::new();
+        for ((route, event), mine) in &self.mine {
+            let Some((state, attempts)) = mine.settled else {
+                return Err(Fault::plain(
+                    FaultKind::Internal,
+                    "commit a transaction in which a claim was not settled",
+                )
+                .into());
+            };
+            by_route.entry(route).or_default().push(claims::Final {
+                event,
+                state,
+                attempts,
+            });
+        }
+        for (route, finals) in by_route {
+            let turned = claims::finish(self.unit.connection(), route, &finals)
+                .await
+                .map_err(fault("settle the claims"))?;
+            if turned != finals.len() as u64 {
+                return Err(CommitError::BrokenByHandler {
+                    why: format!(
+                        "of {} running claims the guard found {turned}",
+                        finals.len()
+                    ),
+                });
+            }
+        }
+        self.unit
+            .commit()
+            .await
+            .map_err(|error| blame("commit", error))
+    }
+}
+
+/// An error where nothing of ours can fail but the file: else the handler left it so.
+fn blame(doing: &'static str, error: sqlx::Error) -> CommitError {
+    match diagnose(&error) {
+        Some(kind) => Fault::new(kind, doing, error).into(),
+        None => CommitError::BrokenByHandler {
+            why: error.to_string(),
+        },
+    }
+}

@@ -1,0 +1,180 @@
+//! The single writer: one connection per process that may write, lent to one unit at a time.
+//!
+//! Whoever waits is served in order. A unit that does not end by its own commit or roll-back
+//! takes its connection with it: it is closed, which rolls back, and the next unit opens another.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hookbox_driver::{Fault, FaultKind};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteTransactionManager};
+use sqlx::{ConnectOptions, SqlSafeStr};
+use sqlx_core::transaction::TransactionManager;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::timeout;
+
+use crate::connect;
+use crate::diagnose::fault;
+
+/// Takes the write lock at once (upgrading later fails without waiting), and sets the mark by
+/// which [`Unit::is_whole`] finds out that somebody ended the transaction behind our back.
+const BEGIN: &str = "BEGIN IMMEDIATE; SAVEPOINT hookbox_unit";
+
+/// The mark is gone when the transaction was ended, also when another was begun after it.
+const REMARK: &str = "RELEASE hookbox_unit; SAVEPOINT hookbox_unit";
+
+/// How many steps of SQLite's machine pass between two looks whether the statement is abandoned:
+/// some tenths of a millisecond.
+const STEPS_BETWEEN_LOOKS: i32 = 10_000;
+
+/// How long a roll-back may take; it normally takes microseconds.
+const ROLLBACK_WAIT: Duration = Duration::from_secs(1);
+
+type Slot = Mutex<Option<Leashed>>;
+
+/// The place where the connection lies when nobody writes.
+pub(crate) struct Writer {
+    slot: Arc<Slot>,
+    options: SqliteConnectOptions,
+    wait: Duration,
+    closed: AtomicBool,
+}
+
+/// One transaction of the writer. Dropped, it rolls back.
+pub(crate) struct Unit {
+    leashed: Leashed,
+    slot: OwnedMutexGuard<Option<Leashed>>,
+}
+
+/// A connection whose running statement stops when it is dropped. Without that, a handler's
+/// endless statement would keep the file locked for ever after its time limit.
+struct Leashed {
+    leash: Leash,
+    connection: SqliteConnection,
+}
+
+struct Leash(Arc<AtomicBool>);
+
+impl Drop for Leash {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Writer {
+    pub(crate) fn new(options: SqliteConnectOptions, wait: Duration) -> Self {
+        Self {
+            slot: Arc::default(),
+            options,
+            wait,
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// Begins a transaction that holds the file's write lock. Cancelled half-way, it harms
+    /// nobody: the connection is closed.
+    pub(crate) async fn begin(&self) -> Result<Unit, Fault> {
+        let doing = "begin a transaction";
+        let mut slot = timeout(self.wait, Arc::clone(&self.slot).lock_owned())
+            .await
+            .map_err(|late| Fault::new(FaultKind::Contention, doing, late))?;
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Fault::plain(
+                FaultKind::Unavailable,
+                "write after the SQLite file was closed",
+            ));
+        }
+        let mut leashed = match slot.take() {
+            Some(leashed) => leashed,
+            None => self.connect().await.map_err(fault(doing))?,
+        };
+        SqliteTransactionManager::begin(&mut leashed.connection, Some(BEGIN.into_sql_str()))
+            .await
+            .map_err(fault(doing))?;
+        Ok(Unit { leashed, slot })
+    }
+
+    async fn connect(&self) -> sqlx::Result<Leashed> {
+        let mut connection = self.options.connect().await?;
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let looked_at = Arc::clone(&abandoned);
+        connection
+            .lock_handle()
+            .await?
+            .set_progress_handler(STEPS_BETWEEN_LOOKS, move || {
+                !looked_at.load(Ordering::Relaxed)
+            });
+        Ok(Leashed {
+            leash: Leash(abandoned),
+            connection,
+        })
+    }
+
+    /// Lets the last unit end, then closes. Later units are refused.
+    pub(crate) async fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        if let Ok(mut slot) = timeout(self.wait, self.slot.lock()).await
+            && let Some(leashed) = slot.take()
+        {
+            leashed.close().await;
+        }
+    }
+}
+
+impl Leashed {
+    async fn close(self) {
+        let Leashed { leash, connection } = self;
+        connect::close(connection).await;
+        drop(leash);
+    }
+}
+
+impl Unit {
+    pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.leashed.connection
+    }
+
+    /// Checks that this is still the transaction that was begun.
+    pub(crate) async fn is_whole(&mut self) -> sqlx::Result<()> {
+        if self.depth() != 1 {
+            return Err(sqlx::Error::Protocol(
+                "a nested transaction was left open".to_owned(),
+            ));
+        }
+        sqlx::raw_sql(REMARK)
+            .execute(&mut self.leashed.connection)
+            .await?;
+        Ok(())
+    }
+
+    /// Commits, durably: `synchronous=FULL` syncs the log before this returns.
+    pub(crate) async fn commit(mut self) -> sqlx::Result<()> {
+        SqliteTransactionManager::commit(&mut self.leashed.connection).await?;
+        self.give_back();
+        Ok(())
+    }
+
+    /// Rolls back, or closes what cannot be rolled back in time.
+    pub(crate) async fn rollback(mut self) {
+        let rollback = SqliteTransactionManager::rollback(&mut self.leashed.connection);
+        match timeout(ROLLBACK_WAIT, rollback).await {
+            Ok(Ok(())) if self.depth() == 0 => self.give_back(),
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "a roll-back failed; its connection is closed");
+            }
+            Err(_) => tracing::debug!("a roll-back took too long; its connection is closed"),
+        }
+    }
+
+    /// sqlx counts nested transactions, so that a handler's own `begin()` becomes a savepoint.
+    fn depth(&self) -> usize {
+        SqliteTransactionManager::get_transaction_depth(&self.leashed.connection)
+    }
+
+    fn give_back(self) {
+        let Unit { leashed, mut slot } = self;
+        *slot = Some(leashed);
+    }
+}
