@@ -1,1 +1,21 @@
-//! Proves who sent the bytes: one file a scheme.
+//! Proves who sent the bytes: one file a scheme, and what is known of each provider as a preset.
+//!
+//! [`verify`] is the only maker of [`Verified`], and only `Verified` can be published, so nothing
+//! unverified is ever queued. Verification has no off switch.
+//!
+//! Architecture invariant: no IO and no clock. The time is an argument.
+
+mod hmac;
+mod key;
+mod preset;
+mod refusal;
+mod scheme;
+mod standard_webhooks;
+mod verified;
+
+pub use hmac::{Algorithm, Encoding, HmacScheme, TimestampRule};
+pub use key::{InvalidKey, Key};
+pub use preset::{Answer, ConflictAction, Identity, Preset};
+pub use refusal::Refusal;
+pub use scheme::{Scheme, sign, verify};
+pub use verified::Verified;

@@ -1,0 +1,203 @@
+//! HMAC signatures against known answers, against every kind of damage, and by property.
+
+use super::*;
+use crate::{Preset, Scheme, sign, verify};
+use proptest::prelude::*;
+
+const NOW: Timestamp = Timestamp::from_unix_micros(1_764_000_000_000_000);
+const BODY: &[u8] = br#"{"uid":"1234QWER-TYUI4567-ASDFD890"}"#;
+
+fn key(id: &str, secret: &str) -> Key {
+    Key::new(id, None, secret.as_bytes().to_vec()).expect("a key")
+}
+
+fn signed(scheme: &Scheme, key: &Key, body: &[u8]) -> HeaderMap {
+    sign(scheme, key, body, NOW, "id").into_iter().collect()
+}
+
+fn check(
+    scheme: &Scheme,
+    keys: &[Key],
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<String, Refusal> {
+    let body = Bytes::copy_from_slice(body);
+    verify(scheme, keys, headers, body, NOW).map(|verified| verified.key_id().to_owned())
+}
+
+/// RFC 4231, test cases 1 and 2.
+#[test]
+fn known_answers() {
+    for (secret, data, sha256, sha512) in [
+        (
+            vec![0x0b; 20],
+            "Hi There",
+            "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
+            "87aa7cdea5ef619d4ff0b4241a1d6cb02379f4e2ce4ec2787ad0b30545e17cde\
+             daa833b7d6b8a702038b274eaea3f4e4be9d914eeb61f1702e696c203a126854",
+        ),
+        (
+            b"Jefe".to_vec(),
+            "what do ya want for nothing?",
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+            "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea250554\
+             9758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737",
+        ),
+    ] {
+        let key = Key::new("k", None, secret).expect("a key");
+        let tag = |algorithm| hex::encode(tag(algorithm, &key, &[data.as_bytes()]));
+        assert_eq!(tag(Algorithm::Sha256), sha256);
+        assert_eq!(tag(Algorithm::Sha512), sha512);
+    }
+}
+
+#[test]
+fn a_good_signature_tells_its_key() {
+    let scheme = Preset::Begini.scheme();
+    let (old, new) = (key("old", "one"), key("new", "two"));
+    let headers = signed(&scheme, &new, BODY);
+    assert_eq!(
+        check(&scheme, &[old.clone(), new.clone()], &headers, BODY),
+        Ok("new".into())
+    );
+    assert_eq!(
+        check(&scheme, &[old], &headers, BODY),
+        Err(Refusal::WrongSignature)
+    );
+    let ended = Key::new("new", Some(NOW), b"two".to_vec()).expect("a key");
+    assert_eq!(
+        check(&scheme, &[ended], &headers, BODY),
+        Err(Refusal::NoValidKey)
+    );
+    let empty = signed(&scheme, &new, b"");
+    assert_eq!(check(&scheme, &[new], &empty, b""), Ok("new".into()));
+    assert!(Key::new("none", None, Vec::new()).is_err());
+}
+
+#[test]
+fn a_bad_signature_is_refused_by_its_kind() {
+    let scheme = Preset::Begini.scheme();
+    let key = [key("k", "secret")];
+    let good = signed(&scheme, &key[0], BODY);
+    let good = good["x-signature"].to_str().expect("ASCII").to_owned();
+    let other_body = signed(&scheme, &key[0], b"{}");
+    let other_body = other_body["x-signature"]
+        .to_str()
+        .expect("ASCII")
+        .to_owned();
+    for (values, expect) in [
+        (vec![], Refusal::MissingHeader),
+        (vec![good.clone(), good.clone()], Refusal::RepeatedHeader),
+        (vec![good.to_uppercase()], Refusal::MalformedSignature),
+        (vec![String::new()], Refusal::MalformedSignature),
+        (vec![good[..126].to_owned()], Refusal::MalformedSignature),
+        (vec![format!("{good}00")], Refusal::MalformedSignature),
+        (vec![format!("sha512={good}")], Refusal::MalformedSignature),
+        (
+            vec![format!("{} ", &good[..127])],
+            Refusal::MalformedSignature,
+        ),
+        (
+            vec![format!("{}g", &good[..127])],
+            Refusal::MalformedSignature,
+        ),
+        (vec!["0".repeat(128)], Refusal::WrongSignature),
+        (vec![other_body], Refusal::WrongSignature),
+        (vec!["a".repeat(5000)], Refusal::UnreadableHeader),
+        (vec![format!("{good},{good}")], Refusal::MalformedSignature),
+    ] {
+        let mut headers = HeaderMap::new();
+        for text in &values {
+            headers.append("x-signature", value(text));
+        }
+        assert_eq!(
+            check(&scheme, &key, &headers, BODY),
+            Err(expect),
+            "{values:?}"
+        );
+    }
+    let mut strange = HeaderMap::new();
+    strange.insert(
+        "x-signature",
+        HeaderValue::from_bytes(b"\xff\xfe").expect("obs-text"),
+    );
+    assert_eq!(
+        check(&scheme, &key, &strange, BODY),
+        Err(Refusal::UnreadableHeader)
+    );
+}
+
+#[test]
+fn a_timestamp_is_signed_and_has_one_text() {
+    let scheme = Scheme::Hmac(HmacScheme {
+        algorithm: Algorithm::Sha256,
+        encoding: Encoding::Base64,
+        header: HeaderName::from_static("x-sig"),
+        prefix: "v0=".into(),
+        timestamp: Some(TimestampRule {
+            header: HeaderName::from_static("x-time"),
+            separator: ".".into(),
+            tolerance: Duration::from_secs(300),
+        }),
+    });
+    let keys = [key("k", "secret")];
+    let headers = signed(&scheme, &keys[0], BODY);
+    assert_eq!(check(&scheme, &keys, &headers, BODY), Ok("k".into()));
+    let stamped = |text: &str| {
+        let tag = tag(Algorithm::Sha256, &keys[0], &[text.as_bytes(), b".", BODY]);
+        let mut headers = HeaderMap::new();
+        headers.insert("x-time", value(text));
+        headers.insert("x-sig", value(&format!("v0={}", STANDARD.encode(tag))));
+        check(&scheme, &keys, &headers, BODY)
+    };
+    assert_eq!(stamped("1763999700"), Ok("k".into()));
+    assert_eq!(stamped("1764000300"), Ok("k".into()));
+    for (text, expect) in [
+        ("1763999699", Refusal::OutOfTolerance),
+        ("1764000301", Refusal::OutOfTolerance),
+        ("1764000000000", Refusal::OutOfTolerance),
+        ("9223372036854775807", Refusal::OutOfTolerance),
+        ("0", Refusal::OutOfTolerance),
+        ("+1764000000", Refusal::MalformedTimestamp),
+        ("01764000000", Refusal::MalformedTimestamp),
+        ("-9223372036854775808", Refusal::MalformedTimestamp),
+        ("1764000000.0", Refusal::MalformedTimestamp),
+        ("99999999999999999999", Refusal::MalformedTimestamp),
+        ("", Refusal::MalformedTimestamp),
+    ] {
+        assert_eq!(stamped(text), Err(expect), "{text:?}");
+    }
+    let mut bare = headers.clone();
+    bare.remove("x-time");
+    assert_eq!(
+        check(&scheme, &keys, &bare, BODY),
+        Err(Refusal::MissingHeader)
+    );
+}
+
+proptest! {
+    #[test]
+    fn any_flipped_bit_is_refused(
+        body in prop::collection::vec(any::<u8>(), 1..200),
+        secret in prop::collection::vec(any::<u8>(), 1..100),
+        bit in any::<prop::sample::Index>(),
+    ) {
+        let scheme = Preset::Begini.scheme();
+        let keys = [Key::new("k", None, secret.clone()).expect("a key")];
+        let headers = signed(&scheme, &keys[0], &body);
+        prop_assert!(check(&scheme, &keys, &headers, &body).is_ok());
+        let flip = |bytes: &[u8]| {
+            let at = bit.index(bytes.len() * 8);
+            let mut bytes = bytes.to_vec();
+            bytes[at / 8] ^= 1 << (at % 8);
+            bytes
+        };
+        prop_assert!(check(&scheme, &keys, &headers, &flip(&body)).is_err());
+        let other = [Key::new("k", None, flip(&secret)).expect("a key")];
+        prop_assert!(check(&scheme, &other, &headers, &body).is_err());
+        let text = headers["x-signature"].to_str().expect("ASCII");
+        let mut forged = HeaderMap::new();
+        forged.insert("x-signature", value(&hex::encode(flip(&hex::decode(text).expect("hex")))));
+        prop_assert!(check(&scheme, &keys, &forged, &body).is_err());
+    }
+}

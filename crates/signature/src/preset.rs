@@ -1,0 +1,154 @@
+//! What is known of each provider: how it signs, what answer it wants, how its events are told
+//! apart. Each of these can be written out in the config for a provider without a preset.
+
+use std::time::Duration;
+
+use http::HeaderName;
+
+use crate::{Algorithm, Encoding, HmacScheme, Scheme};
+
+/// How far a signed timestamp may be from now: the five minutes that Standard Webhooks suggests.
+pub(crate) const TOLERANCE: Duration = Duration::from_secs(300);
+
+/// The providers that hookbox knows by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preset {
+    /// Begini: HMAC-SHA-512 in lower-case hex in `X-Signature`, keyed with the API key.
+    Begini,
+    /// GitHub: HMAC-SHA-256 in hex in `X-Hub-Signature-256`, after `sha256=`.
+    Github,
+    /// Anyone who keeps to Standard Webhooks 1.0.
+    StandardWebhooks,
+}
+
+/// Which fields of a body tell which event it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// The values at these JSON Pointers, all of them.
+    Pointers(Vec<String>),
+    /// The message id that the scheme signs.
+    SignedId,
+    /// What the body says.
+    Body,
+}
+
+/// The answer to a request whose signature does not verify.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub signature_status: u16,
+    /// A `detail` that the provider's own examples have, where it has some.
+    pub signature_detail: Option<String>,
+}
+
+/// What to do with another body under a known event id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConflictAction {
+    /// A dead letter for a person to judge.
+    DeadLetter,
+    /// An event of its own.
+    Process,
+}
+
+impl Preset {
+    /// The names of all presets, for messages.
+    pub const NAMES: [&'static str; 3] = ["begini", "github", "standard-webhooks"];
+
+    /// The preset of a name.
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "begini" => Some(Preset::Begini),
+            "github" => Some(Preset::Github),
+            "standard-webhooks" => Some(Preset::StandardWebhooks),
+            _ => None,
+        }
+    }
+
+    /// How it signs.
+    pub fn scheme(self) -> Scheme {
+        match self {
+            Preset::Begini => Scheme::Hmac(HmacScheme {
+                algorithm: Algorithm::Sha512,
+                encoding: Encoding::Hex,
+                header: HeaderName::from_static("x-signature"),
+                prefix: String::new(),
+                timestamp: None,
+            }),
+            Preset::Github => Scheme::Hmac(HmacScheme {
+                algorithm: Algorithm::Sha256,
+                encoding: Encoding::Hex,
+                header: HeaderName::from_static("x-hub-signature-256"),
+                prefix: "sha256=".into(),
+                timestamp: None,
+            }),
+            Preset::StandardWebhooks => Scheme::StandardWebhooks {
+                tolerance: TOLERANCE,
+            },
+        }
+    }
+
+    /// Where the event type is, as a JSON Pointer.
+    pub fn topic(self) -> Option<&'static str> {
+        match self {
+            Preset::Begini => Some("/event/type"),
+            // The type is in a header that is not signed.
+            Preset::Github => None,
+            Preset::StandardWebhooks => Some("/type"),
+        }
+    }
+
+    /// How its events are told apart.
+    pub fn identity(self) -> Identity {
+        match self {
+            Preset::Begini => {
+                let pointers = ["/integration_id", "/uid", "/event/type"];
+                Identity::Pointers(pointers.map(str::to_owned).into())
+            }
+            // The delivery id is in a header that is not signed (H12).
+            Preset::Github => Identity::Body,
+            Preset::StandardWebhooks => Identity::SignedId,
+        }
+    }
+
+    /// The answer that it wants.
+    pub fn answer(self) -> Answer {
+        match self {
+            Preset::Begini => Answer {
+                signature_status: 403,
+                signature_detail: Some("Validation Failure".into()),
+            },
+            Preset::Github | Preset::StandardWebhooks => Answer::default(),
+        }
+    }
+
+    /// What to do with conflicts, by topic pattern after the source; the first match wins.
+    pub fn on_conflict(self) -> Vec<(&'static str, ConflictAction)> {
+        match self {
+            // A second `application.*` under one uid is the applicant doing it again.
+            Preset::Begini => {
+                vec![
+                    ("application.*", ConflictAction::Process),
+                    ("#", ConflictAction::DeadLetter),
+                ]
+            }
+            Preset::Github | Preset::StandardWebhooks => vec![("#", ConflictAction::DeadLetter)],
+        }
+    }
+
+    /// The bytes of a secret, as this provider writes its secrets down.
+    pub fn secret(self, text: &str) -> Option<Vec<u8>> {
+        match self {
+            Preset::Begini | Preset::Github => Some(text.as_bytes().to_vec()),
+            Preset::StandardWebhooks => crate::standard_webhooks::secret(text),
+        }
+    }
+}
+
+impl Default for Answer {
+    fn default() -> Self {
+        Self {
+            signature_status: 401,
+            signature_detail: None,
+        }
+    }
+}

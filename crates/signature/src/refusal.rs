@@ -1,0 +1,56 @@
+//! Why a request was refused, in words safe to log and to count.
+
+/// What is wrong with a request's signature. It never quotes what was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Refusal {
+    /// A header that the scheme needs is not there.
+    #[error("the signature header is missing")]
+    MissingHeader,
+    /// A header that must be there once is there more often: proxies and we might read different
+    /// ones.
+    #[error("a signature header is there more than once")]
+    RepeatedHeader,
+    /// A header is not printable ASCII, or is absurdly long.
+    #[error("a signature header has characters or a length that no signature has")]
+    UnreadableHeader,
+    /// The signature is not written as the scheme writes it.
+    #[error("the signature is not written as the scheme says (prefix, length or alphabet)")]
+    MalformedSignature,
+    /// More candidates than any rotation needs.
+    #[error("there are more than 16 candidate signatures")]
+    TooManySignatures,
+    /// No key of this source made this signature over these bytes.
+    #[error("no valid key of this source made this signature over these bytes")]
+    WrongSignature,
+    /// The signed message id is empty, too long or has a dot in it.
+    #[error("the message id is empty, longer than 255 bytes or contains a dot")]
+    MalformedId,
+    /// The timestamp is not a plain number of seconds.
+    #[error("the timestamp is not a plain number of seconds")]
+    MalformedTimestamp,
+    /// Genuine, but signed too long ago or too far ahead. Many of these mean that a clock is
+    /// wrong: ours or theirs.
+    #[error("the signature is genuine, but its timestamp is out of tolerance; check both clocks")]
+    OutOfTolerance,
+    /// The source has no key that is valid now.
+    #[error("the source has no key that is valid now")]
+    NoValidKey,
+}
+
+impl Refusal {
+    /// The word for logs, metrics and the table of refusals.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Refusal::MissingHeader => "missing_header",
+            Refusal::RepeatedHeader => "repeated_header",
+            Refusal::UnreadableHeader => "unreadable_header",
+            Refusal::MalformedSignature => "malformed_signature",
+            Refusal::TooManySignatures => "too_many_signatures",
+            Refusal::WrongSignature => "wrong_signature",
+            Refusal::MalformedId => "malformed_id",
+            Refusal::MalformedTimestamp => "malformed_timestamp",
+            Refusal::OutOfTolerance => "out_of_tolerance",
+            Refusal::NoValidKey => "no_valid_key",
+        }
+    }
+}

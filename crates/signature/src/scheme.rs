@@ -1,0 +1,103 @@
+//! The closed list of ways in which senders sign.
+
+use bytes::Bytes;
+use hookbox_event::Timestamp;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::{HmacScheme, Key, Refusal, Verified, hmac, standard_webhooks};
+
+/// Longest header value that is looked at. The longest signature of any scheme here is a list of
+/// 16 of under 100 characters.
+const HEADER_BYTES_MAX: usize = 4096;
+
+/// A way of signing requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scheme {
+    /// An HMAC over the body (and optionally a timestamp) in a header of its own.
+    Hmac(HmacScheme),
+    /// [Standard Webhooks](https://www.standardwebhooks.com) 1.0, symmetric.
+    StandardWebhooks {
+        /// How far the timestamp may be from now, both ways.
+        tolerance: std::time::Duration,
+    },
+}
+
+/// Verifies a request's signature over its raw body, in constant time, against every key that is
+/// valid now.
+pub fn verify(
+    scheme: &Scheme,
+    keys: &[Key],
+    headers: &HeaderMap,
+    body: Bytes,
+    now: Timestamp,
+) -> Result<Verified, Refusal> {
+    let keys: Vec<&Key> = keys.iter().filter(|key| key.is_valid(now)).collect();
+    if keys.is_empty() {
+        return Err(Refusal::NoValidKey);
+    }
+    match scheme {
+        Scheme::Hmac(scheme) => hmac::verify(scheme, &keys, headers, body, now),
+        Scheme::StandardWebhooks { tolerance } => {
+            standard_webhooks::verify(*tolerance, &keys, headers, body, now)
+        }
+    }
+}
+
+/// Signs a body as a sender does, for `send` and `simulate`. `id` is the message id of schemes
+/// that have one.
+pub fn sign(
+    scheme: &Scheme,
+    key: &Key,
+    body: &[u8],
+    now: Timestamp,
+    id: &str,
+) -> Vec<(HeaderName, HeaderValue)> {
+    match scheme {
+        Scheme::Hmac(scheme) => hmac::sign(scheme, key, body, now),
+        Scheme::StandardWebhooks { .. } => standard_webhooks::sign(key, body, now, id),
+    }
+}
+
+/// The value of a header that must be there exactly once.
+pub(crate) fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h str, Refusal> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next().ok_or(Refusal::MissingHeader)?;
+    if values.next().is_some() {
+        return Err(Refusal::RepeatedHeader);
+    }
+    if value.len() > HEADER_BYTES_MAX {
+        return Err(Refusal::UnreadableHeader);
+    }
+    value.to_str().map_err(|_| Refusal::UnreadableHeader)
+}
+
+/// Seconds since the epoch, digits only: no sign, no space, no leading zero, so that one moment
+/// has one text.
+pub(crate) fn seconds(text: &str) -> Result<i64, Refusal> {
+    let plain = text.bytes().all(|c| c.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    text.parse()
+        .ok()
+        .filter(|_| plain)
+        .ok_or(Refusal::MalformedTimestamp)
+}
+
+/// Whether a moment is near enough to now.
+pub(crate) fn check_tolerance(
+    seconds: i64,
+    now: Timestamp,
+    tolerance: std::time::Duration,
+) -> Result<(), Refusal> {
+    let apart = now.unix_seconds().abs_diff(seconds);
+    if apart > tolerance.as_secs() {
+        Err(Refusal::OutOfTolerance)
+    } else {
+        Ok(())
+    }
+}
+
+/// A header value of characters that all are allowed in one.
+pub(crate) fn value(text: &str) -> HeaderValue {
+    // Hex, base64 and digits are visible ASCII, and prefixes are checked when a scheme is built;
+    // a text that is not is sent as nothing and refused by whoever verifies.
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}

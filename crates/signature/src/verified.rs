@@ -1,0 +1,53 @@
+//! The pass to publishing.
+
+use bytes::Bytes;
+
+/// A body whose signature was verified. Nothing but [`crate::verify`] makes one:
+///
+/// ```compile_fail,E0451
+/// let forged = hookbox_signature::Verified {
+///     body: Default::default(),
+///     key_id: String::new(),
+///     signed_id: None,
+/// };
+/// ```
+#[derive(Clone)]
+pub struct Verified {
+    body: Bytes,
+    key_id: String,
+    signed_id: Option<String>,
+}
+
+impl Verified {
+    pub(crate) fn new(body: Bytes, key_id: &str, signed_id: Option<String>) -> Self {
+        Self {
+            body,
+            key_id: key_id.to_owned(),
+            signed_id,
+        }
+    }
+
+    /// The exact bytes that were signed as the body.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The id of the key that verified.
+    pub fn key_id(&self) -> &str {
+        &self.key_id
+    }
+
+    /// The message id, where the scheme signs one. An id that is not signed is never taken (H12).
+    pub fn signed_id(&self) -> Option<&str> {
+        self.signed_id.as_deref()
+    }
+}
+
+impl std::fmt::Debug for Verified {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Verified")
+            .field("key_id", &self.key_id)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
