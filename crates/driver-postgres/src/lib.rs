@@ -1,1 +1,48 @@
-//! The store over PostgreSQL.
+//! The store over PostgreSQL: the inbox, in the same transaction as the effects of the handlers.
+//!
+//! - [`Postgres`] is a [`hookbox_driver::Store`] and a [`hookbox_driver::Ledger`]; [`Options`]
+//!   say how to reach the database, and [`migrate`] prepares it.
+//! - One file per table; every statement is a named function in its table's file.
+//! - Whole operations that touch several tables: `claim`, `settle`, `fail`, `requeue`, `replay`.
+//!
+//! A handler borrows a plain [`sqlx::PgConnection`] inside an open transaction. `begin` on it
+//! opens a savepoint. It must not end the transaction; the guard before the commit finds out.
+//! Settings are to be changed with `SET LOCAL` only, because connections are used again.
+
+mod attempts;
+mod audit;
+mod books;
+mod claim;
+mod claims;
+mod column;
+mod connection;
+mod dead_filter;
+mod dead_letters;
+mod diagnose;
+mod events;
+mod fail;
+mod history;
+mod ledger;
+mod meta;
+mod migrate;
+mod open;
+mod options;
+mod receipts;
+mod refusals;
+mod replay;
+mod requeue;
+mod retries;
+mod server;
+mod settle;
+mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod tx;
+
+pub use migrate::{Migrated, migrate, plan};
+pub use open::Postgres;
+pub use options::Options;
+pub use tx::Tx;
+
+#[cfg(test)]
+mod canaries;

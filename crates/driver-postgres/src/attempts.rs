@@ -1,0 +1,94 @@
+//! The table `attempts`: every failed attempt, and the one that succeeded after a failure.
+
+use std::time::Duration;
+
+use hookbox_driver::AttemptRow;
+use hookbox_event::{EventId, RouteName};
+use sqlx::{Error, PgConnection, Row};
+
+use crate::column::{Columns, bigint, integer, text};
+
+/// The word in the column `outcome` for an attempt that succeeded.
+const DONE: &str = "done";
+
+/// Records a failed attempt, once.
+pub(crate) async fn insert_failed(
+    c: &mut PgConnection,
+    (route, event, attempt): (&RouteName, &EventId, u32),
+    class: &'static str,
+    error: &str,
+    took: Duration,
+) -> Result<(), Error> {
+    sqlx::query(
+        "insert into attempts (route, event_id, attempt, outcome, error, took_ms)
+         values ($1, $2, $3, $4, $5, $6)
+         on conflict do nothing",
+    )
+    .bind(route.as_str())
+    .bind(event.as_bytes())
+    .bind(integer(attempt).max(1))
+    .bind(class)
+    .bind(text(error))
+    .bind(millis(took))
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Records attempts that succeeded after a failure. They took at most so long.
+pub(crate) async fn insert_done(
+    c: &mut PgConnection,
+    route: &RouteName,
+    done: &[(EventId, u32)],
+    took: Duration,
+) -> Result<(), Error> {
+    let events: Vec<&[u8; 32]> = done.iter().map(|(event, _)| event.as_bytes()).collect();
+    let numbers: Vec<i32> = done
+        .iter()
+        .map(|(_, attempt)| integer(*attempt).max(1))
+        .collect();
+    sqlx::query(
+        "insert into attempts (route, event_id, attempt, outcome, took_ms)
+         select $1, done.event_id, done.attempt, $4, $5
+         from unnest($2::bytea[], $3::int[]) as done (event_id, attempt)
+         on conflict do nothing",
+    )
+    .bind(route.as_str())
+    .bind(events)
+    .bind(numbers)
+    .bind(DONE)
+    .bind(millis(took))
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// The recorded attempts on one event, in their order.
+pub(crate) async fn of_event(
+    c: &mut PgConnection,
+    event: &EventId,
+) -> Result<Vec<AttemptRow>, Error> {
+    let rows = sqlx::query(
+        "select route, attempt, outcome, error, took_ms, at
+         from attempts where event_id = $1 order by route, attempt",
+    )
+    .bind(event.as_bytes())
+    .fetch_all(c)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(AttemptRow {
+                route: row.word("route", str::parse)?,
+                attempt: row.attempt("attempt")?,
+                outcome: row.try_get("outcome")?,
+                error: row.try_get("error")?,
+                took_ms: row.count("took_ms")?,
+                at: row.at("at")?,
+            })
+        })
+        .collect()
+}
+
+fn millis(took: Duration) -> i64 {
+    bigint(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,102 @@
+//! The books: every receipt has one outcome, and no table contradicts another.
+
+use hookbox_driver::{Imbalance, RouteBooks};
+use sqlx::{Error, PgConnection, Row};
+
+use crate::column::Columns;
+
+/// The books of every route, from one statement and so from one moment.
+pub(crate) async fn books(c: &mut PgConnection) -> Result<Vec<RouteBooks>, Error> {
+    let rows = sqlx::query(
+        "select route,
+                count(*) filter (where outcome = 'done') as done,
+                count(*) filter (where outcome = 'duplicate') as duplicate,
+                count(*) filter (where outcome = 'conflict') as conflict,
+                count(*) filter (where outcome = 'retrying') as retrying,
+                count(*) filter (where outcome = 'dead') as dead
+         from receipts group by route order by route",
+    )
+    .fetch_all(c)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(RouteBooks {
+                route: row.word("route", str::parse)?,
+                done: row.count("done")?,
+                duplicate: row.count("duplicate")?,
+                conflict: row.count("conflict")?,
+                retrying: row.count("retrying")?,
+                dead: row.count("dead")?,
+            })
+        })
+        .collect()
+}
+
+/// What contradicts itself. Each part names one rule that every transaction keeps.
+pub(crate) async fn imbalances(c: &mut PgConnection, limit: u32) -> Result<Vec<Imbalance>, Error> {
+    let rows = sqlx::query(
+        "select c.route, c.event_id, 'a claim without its event' as what
+         from claims c where not exists (select from events e where e.event_id = c.event_id)
+         union all
+         select c.route, c.event_id, 'a claim that was committed without an outcome'
+         from claims c where c.state = 'running'
+         union all
+         select c.route, c.event_id, 'a ' || c.state || ' claim without a receipt'
+         from claims c
+         where c.state <> 'running'
+           and not exists (select from receipts r
+                           where r.event_id = c.event_id and r.route = c.route)
+           and not exists (select from dead_letters d
+                           where d.event_id = c.event_id and d.route = c.route
+                             and d.reason = 'undecodable')
+         union all
+         select r.route, r.event_id, 'a receipt without a claim'
+         from receipts r
+         where not exists (select from claims c
+                           where c.event_id = r.event_id and c.route = r.route)
+         union all
+         select r.route, r.event_id, 'a ' || r.outcome || ' receipt of a ' || c.state || ' claim'
+         from receipts r join claims c using (event_id, route)
+         where r.outcome in ('done', 'retrying', 'dead') and r.outcome <> c.state
+           and c.state <> 'running'
+         union all
+         select c.route, c.event_id, 'a retrying claim without a retry'
+         from claims c
+         where c.state = 'retrying'
+           and not exists (select from retries r
+                           where r.event_id = c.event_id and r.route = c.route)
+         union all
+         select r.route, r.event_id, 'a retry of a claim that is not retrying'
+         from retries r
+         where not exists (select from claims c
+                           where c.event_id = r.event_id and c.route = r.route
+                             and c.state in ('retrying', 'running'))
+         union all
+         select c.route, c.event_id, 'a dead claim without a dead letter'
+         from claims c
+         where c.state = 'dead'
+           and not exists (select from dead_letters d
+                           where d.event_id = c.event_id and d.route = c.route
+                             and d.state in ('dead', 'discarded'))
+         union all
+         select d.route, d.event_id, 'a dead letter of a claim that is not dead'
+         from dead_letters d
+         where d.state in ('dead', 'discarded')
+           and not exists (select from claims c
+                           where c.event_id = d.event_id and c.route = d.route
+                             and c.state in ('dead', 'running'))
+         limit $1",
+    )
+    .bind(i64::from(limit))
+    .fetch_all(c)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Imbalance {
+                route: row.word("route", str::parse)?,
+                event: row.event("event_id")?,
+                what: row.try_get("what")?,
+            })
+        })
+        .collect()
+}

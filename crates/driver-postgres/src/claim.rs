@@ -1,0 +1,210 @@
+//! Claiming a batch: keep its events, claim them, and find out about those that are not free.
+
+use std::collections::{BTreeSet, HashMap};
+
+use hookbox_driver::{ClaimState, Claimed, Fault, FaultKind};
+use hookbox_event::{Envelope, EventId, RouteName};
+
+use crate::claims::{self, Known};
+use crate::tx::{Owned, Tx};
+use crate::{events, retries};
+
+/// See [`hookbox_driver::Store::claim`]. On the ordinary path these are two statements.
+pub(crate) async fn claim(
+    tx: &mut Tx,
+    route: &RouteName,
+    envelopes: &[&Envelope],
+) -> Result<Vec<Claimed>, Fault> {
+    let mut found: HashMap<EventId, Claimed> = HashMap::with_capacity(envelopes.len());
+    let (redone, mut plain): (Vec<&Envelope>, Vec<&Envelope>) = envelopes
+        .iter()
+        .partition(|envelope| envelope.redo.is_some());
+    if !plain.is_empty() {
+        claim_plain(tx, route, &plain, &mut found).await?;
+    }
+    if !redone.is_empty() {
+        // After the insertions, so that all workers take their locks in one order.
+        claim_redone(tx, route, &redone, &mut found).await?;
+        plain = redone;
+        plain.retain(|envelope| !found.contains_key(&envelope.event));
+        if !plain.is_empty() {
+            // A retry that this database has never seen: it was restored to an earlier moment,
+            // say. The event is genuine, so it is claimed like any other.
+            claim_plain(tx, route, &plain, &mut found).await?;
+        }
+    }
+    envelopes
+        .iter()
+        .map(|envelope| found.get(&envelope.event).copied().ok_or_else(vanished))
+        .collect()
+}
+
+/// Envelopes that came from ingest.
+async fn claim_plain(
+    tx: &mut Tx,
+    route: &RouteName,
+    envelopes: &[&Envelope],
+    found: &mut HashMap<EventId, Claimed>,
+) -> Result<(), Fault> {
+    tx.run(|c| events::insert(c, envelopes))
+        .await
+        .map_err(|error| error.ours("keep events"))?;
+    let fresh = tx
+        .run(|c| claims::insert(c, route, envelopes))
+        .await
+        .map_err(|error| error.ours("claim events"))?;
+    for (event, transaction) in fresh {
+        tx.id = Some(transaction);
+        let owned = Owned {
+            attempt: 1,
+            granted: false,
+            end: None,
+        };
+        tx.owned.insert((route.clone(), event), owned);
+        found.insert(event, Claimed::Fresh);
+    }
+    let others: Vec<&Envelope> = envelopes
+        .iter()
+        .filter(|envelope| !found.contains_key(&envelope.event))
+        .copied()
+        .collect();
+    if others.is_empty() {
+        return Ok(());
+    }
+    // In a new statement: what made the claim impossible may not have been visible to the last.
+    let known = tx
+        .run(|c| claims::look_up(c, route, &others))
+        .await
+        .map_err(|error| error.ours("look up claims"))?;
+    for known in known {
+        let ours = tx.owned.contains_key(&(route.clone(), known.event));
+        if let Some(claimed) = judge(&known, ours) {
+            found.insert(known.event, claimed);
+        }
+        tx.id = Some(known.transaction);
+    }
+    Ok(())
+}
+
+/// What an envelope is whose event could not be claimed. `None`: the claim that was in the way
+/// has vanished since.
+fn judge(known: &Known, ours: bool) -> Option<Claimed> {
+    if known.settled {
+        return Some(Claimed::Redelivered);
+    }
+    if !known.same {
+        // Before looking at the claim, which is not about this body.
+        return Some(Claimed::Conflict);
+    }
+    match known.state? {
+        ClaimState::Running if !ours => Some(Claimed::Orphaned),
+        ClaimState::Running | ClaimState::Done | ClaimState::Retrying | ClaimState::Dead => {
+            Some(Claimed::Duplicate)
+        }
+    }
+}
+
+/// Envelopes that are retries or replays. Those without any claim are left out of `found`.
+async fn claim_redone(
+    tx: &mut Tx,
+    route: &RouteName,
+    envelopes: &[&Envelope],
+    found: &mut HashMap<EventId, Claimed>,
+) -> Result<(), Fault> {
+    let ids: Vec<EventId> = envelopes.iter().map(|envelope| envelope.event).collect();
+    let locked = tx
+        .run(|c| claims::lock(c, route, &ids))
+        .await
+        .map_err(|error| error.ours("lock claims"))?;
+    // In a new statement: the lock may have been waited for, and the retry changed meanwhile.
+    let waiting: HashMap<EventId, (u32, u32)> = tx
+        .run(|c| retries::waiting(c, route, &ids))
+        .await
+        .map_err(|error| error.ours("look up retries"))?
+        .into_iter()
+        .map(|(event, attempt, before)| (event, (attempt, before)))
+        .collect();
+    let mut granted = BTreeSet::new();
+    let wanted: HashMap<EventId, u32> = envelopes
+        .iter()
+        .filter_map(|envelope| envelope.redo.map(|redo| (envelope.event, redo.attempt)))
+        .collect();
+    for (event, state, transaction) in locked {
+        tx.id = Some(transaction);
+        let claimed = match (state, waiting.get(&event), wanted.get(&event)) {
+            (ClaimState::Retrying, Some((attempt, before)), Some(wanted)) if attempt == wanted => {
+                granted.insert(event);
+                let owned = Owned {
+                    attempt: *attempt,
+                    granted: true,
+                    end: None,
+                };
+                tx.owned.insert((route.clone(), event), owned);
+                Claimed::Granted {
+                    attempt: *attempt,
+                    attempts_before: *before,
+                }
+            }
+            (ClaimState::Running, _, _) => Claimed::Orphaned,
+            (ClaimState::Retrying | ClaimState::Done | ClaimState::Dead, _, _) => {
+                Claimed::Redelivered
+            }
+        };
+        found.insert(event, claimed);
+    }
+    if !granted.is_empty() {
+        let granted: Vec<EventId> = granted.into_iter().collect();
+        tx.run(|c| claims::rerun(c, route, &granted))
+            .await
+            .map_err(|error| error.ours("grant retries"))?;
+    }
+    Ok(())
+}
+
+fn vanished() -> Fault {
+    Fault::plain(
+        FaultKind::Contention,
+        "claim an event: the claim that was in the way has vanished",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_the_way_is_judged_by_receipt_then_body_then_claim() {
+        use ClaimState::{Dead, Done, Retrying, Running};
+        for (settled, same, state, ours, expect) in [
+            (true, true, Some(Done), false, Some(Claimed::Redelivered)),
+            (
+                true,
+                false,
+                Some(Running),
+                false,
+                Some(Claimed::Redelivered),
+            ),
+            (false, false, Some(Running), false, Some(Claimed::Conflict)),
+            (false, false, None, false, Some(Claimed::Conflict)),
+            (false, true, Some(Running), false, Some(Claimed::Orphaned)),
+            (false, true, Some(Running), true, Some(Claimed::Duplicate)),
+            (false, true, Some(Done), false, Some(Claimed::Duplicate)),
+            (false, true, Some(Retrying), false, Some(Claimed::Duplicate)),
+            (false, true, Some(Dead), false, Some(Claimed::Duplicate)),
+            (false, true, None, false, None),
+        ] {
+            let known = Known {
+                event: EventId::from_bytes([1; 32]),
+                settled,
+                same,
+                state,
+                transaction: "1".to_owned(),
+            };
+            assert_eq!(
+                judge(&known, ours),
+                expect,
+                "{settled} {same} {state:?} {ours}"
+            );
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! The table `claims`: where an event stands on a route.
+
+use hookbox_driver::{ClaimRow, ClaimState};
+use hookbox_event::{Envelope, EventId, RouteName};
+use sqlx::{Error, PgConnection, Row};
+
+use crate::column::{Columns, claim_state, integer, uuid};
+
+/// Claims events for a route, in the order of their ids, where nobody has and where the event
+/// that is kept says the same. Answers which are ours now, and the number of the transaction.
+///
+/// A claim of the same event in another transaction is waited for. The digest is compared here
+/// and not before: an event may have been kept under another route with another body.
+pub(crate) async fn insert(
+    c: &mut PgConnection,
+    route: &RouteName,
+    envelopes: &[&Envelope],
+) -> Result<Vec<(EventId, String)>, Error> {
+    let ids: Vec<&[u8; 32]> = envelopes.iter().map(|e| e.event.as_bytes()).collect();
+    let digests: Vec<&[u8; 32]> = envelopes.iter().map(|e| e.digest.as_bytes()).collect();
+    let rows = sqlx::query(
+        "insert into claims (route, event_id, state, attempts)
+         select $1, wanted.event_id, 'running', 0
+         from unnest($2::bytea[], $3::bytea[]) as wanted (event_id, digest)
+         where wanted.digest =
+             (select content_digest from events where events.event_id = wanted.event_id)
+         order by wanted.event_id
+         on conflict do nothing
+         returning event_id, pg_current_xact_id()::text as transaction",
+    )
+    .bind(route.as_str())
+    .bind(ids)
+    .bind(digests)
+    .fetch_all(c)
+    .await?;
+    rows.iter()
+        .map(|row| Ok((row.event("event_id")?, row.try_get("transaction")?)))
+        .collect()
+}
+
+/// What is known about an envelope whose event could not be claimed.
+pub(crate) struct Known {
+    pub event: EventId,
+    /// The receipt has its outcome.
+    pub settled: bool,
+    /// The event that is kept says the same.
+    pub same: bool,
+    /// Where the event stands; none when it was never claimed on the route.
+    pub state: Option<ClaimState>,
+    pub transaction: String,
+}
+
+/// Looks up envelopes whose events could not be claimed.
+pub(crate) async fn look_up(
+    c: &mut PgConnection,
+    route: &RouteName,
+    envelopes: &[&Envelope],
+) -> Result<Vec<Known>, Error> {
+    let ids: Vec<&[u8; 32]> = envelopes.iter().map(|e| e.event.as_bytes()).collect();
+    let digests: Vec<&[u8; 32]> = envelopes.iter().map(|e| e.digest.as_bytes()).collect();
+    let receipts: Vec<_> = envelopes
+        .iter()
+        .map(|e| uuid(e.receipt.as_bytes()))
+        .collect();
+    let rows = sqlx::query(
+        "select wanted.event_id,
+                events.content_digest = wanted.digest as same,
+                claims.state,
+                receipts.receipt_id is not null as settled,
+                pg_current_xact_id()::text as transaction
+         from unnest($2::bytea[], $3::bytea[], $4::uuid[])
+             as wanted (event_id, digest, receipt_id)
+         join events on events.event_id = wanted.event_id
+         left join claims on claims.event_id = wanted.event_id and claims.route = $1
+         left join receipts
+             on receipts.receipt_id = wanted.receipt_id and receipts.route = $1",
+    )
+    .bind(route.as_str())
+    .bind(ids)
+    .bind(digests)
+    .bind(receipts)
+    .fetch_all(c)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let state: Option<&str> = row.try_get("state")?;
+            Ok(Known {
+                event: row.event("event_id")?,
+                settled: row.try_get("settled")?,
+                same: row.try_get("same")?,
+                state: state.map(|_| row.known("state", claim_state)).transpose()?,
+                transaction: row.try_get("transaction")?,
+            })
+        })
+        .collect()
+}
+
+/// Locks claims in the order of their ids, and answers where each stands and the number of the
+/// transaction. Waits for whoever works on one of them.
+pub(crate) async fn lock(
+    c: &mut PgConnection,
+    route: &RouteName,
+    events: &[EventId],
+) -> Result<Vec<(EventId, ClaimState, String)>, Error> {
+    let ids: Vec<&[u8; 32]> = events.iter().map(EventId::as_bytes).collect();
+    let rows = sqlx::query(
+        "select event_id, state, pg_current_xact_id()::text as transaction
+         from claims where route = $1 and event_id = any ($2)
+         order by event_id
+         for update",
+    )
+    .bind(route.as_str())
+    .bind(ids)
+    .fetch_all(c)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let state = row.known("state", claim_state)?;
+            Ok((row.event("event_id")?, state, row.try_get("transaction")?))
+        })
+        .collect()
+}
+
+/// Takes claims that are locked here, and granted another attempt, back to running.
+pub(crate) async fn rerun(
+    c: &mut PgConnection,
+    route: &RouteName,
+    events: &[EventId],
+) -> Result<(), Error> {
+    let ids: Vec<&[u8; 32]> = events.iter().map(EventId::as_bytes).collect();
+    sqlx::query("update claims set state = 'running' where route = $1 and event_id = any ($2)")
+        .bind(route.as_str())
+        .bind(ids)
+        .execute(c)
+        .await?;
+    Ok(())
+}
+
+/// The guard: takes exactly these claims from running to their ends, and only in the transaction
+/// that has this number and whose commit will be durable. Whether it did; if it did not, it may
+/// have changed some of them, so the transaction must not be committed.
+pub(crate) async fn end(
+    c: &mut PgConnection,
+    transaction: String,
+    ends: Vec<(RouteName, EventId, ClaimState, u32)>,
+) -> Result<bool, Error> {
+    if ends.is_empty() {
+        return sqlx::query_scalar("select pg_current_xact_id()::text = $1")
+            .bind(transaction)
+            .fetch_one(c)
+            .await;
+    }
+    let routes: Vec<&str> = ends.iter().map(|(route, ..)| route.as_str()).collect();
+    let ids: Vec<&[u8; 32]> = ends.iter().map(|(_, event, ..)| event.as_bytes()).collect();
+    let states: Vec<&str> = ends.iter().map(|(_, _, state, _)| state.as_str()).collect();
+    let attempts: Vec<i32> = ends
+        .iter()
+        .map(|(.., attempts)| integer(*attempts))
+        .collect();
+    let done = sqlx::query(
+        "update claims set state = ends.state, attempts = ends.attempts, settled_at = now()
+         from unnest($2::text[], $3::bytea[], $4::text[], $5::int[])
+             as ends (route, event_id, state, attempts)
+         where claims.event_id = ends.event_id
+           and claims.route = ends.route
+           and claims.state = 'running'
+           and pg_current_xact_id()::text = $1
+           and current_setting('synchronous_commit') in ('on', 'remote_apply')",
+    )
+    .bind(transaction)
+    .bind(routes)
+    .bind(ids)
+    .bind(states)
+    .bind(attempts)
+    .execute(c)
+    .await?;
+    Ok(done.rows_affected() == ends.len() as u64)
+}
+
+/// Claims an event whose first attempt has failed, in the state that follows. Whether it was
+/// free, and the event that is kept says the same.
+pub(crate) async fn insert_failed(
+    c: &mut PgConnection,
+    route: &RouteName,
+    envelope: &Envelope,
+    state: ClaimState,
+    attempts: u32,
+) -> Result<bool, Error> {
+    let done = sqlx::query(
+        "insert into claims (route, event_id, state, attempts, settled_at)
+         select $1, event_id, $3, $4, now() from events
+         where event_id = $2 and content_digest = $5
+         on conflict do nothing",
+    )
+    .bind(route.as_str())
+    .bind(envelope.event.as_bytes())
+    .bind(state.as_str())
+    .bind(integer(attempts))
+    .bind(envelope.digest.as_bytes())
+    .execute(c)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Claims bytes that are not an envelope, as dead. Whether they were not known.
+pub(crate) async fn insert_buried(
+    c: &mut PgConnection,
+    route: &RouteName,
+    event: &EventId,
+) -> Result<bool, Error> {
+    let done = sqlx::query(
+        "insert into claims (route, event_id, state, attempts, settled_at)
+         values ($1, $2, 'dead', 0, now())
+         on conflict do nothing",
+    )
+    .bind(route.as_str())
+    .bind(event.as_bytes())
+    .execute(c)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Takes a locked claim to the state that follows from another failed attempt.
+pub(crate) async fn failed_again(
+    c: &mut PgConnection,
+    route: &RouteName,
+    event: &EventId,
+    state: ClaimState,
+    attempts: u32,
+) -> Result<(), Error> {
+    sqlx::query(
+        "update claims set state = $3, attempts = $4, settled_at = now()
+         where route = $1 and event_id = $2",
+    )
+    .bind(route.as_str())
+    .bind(event.as_bytes())
+    .bind(state.as_str())
+    .bind(integer(attempts))
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Makes dead events due again: their claims wait for one more attempt than was made.
+pub(crate) async fn revive(
+    c: &mut PgConnection,
+    routes: &[String],
+    events: &[Vec<u8>],
+) -> Result<(), Error> {
+    sqlx::query(
+        "update claims set state = 'retrying', settled_at = now()
+         from unnest($1::text[], $2::bytea[]) as chosen (route, event_id)
+         where claims.event_id = chosen.event_id
+           and claims.route = chosen.route
+           and claims.state = 'dead'",
+    )
+    .bind(routes)
+    .bind(events)
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Where one event stands on each route.
+pub(crate) async fn of_event(
+    c: &mut PgConnection,
+    event: &EventId,
+) -> Result<Vec<ClaimRow>, Error> {
+    let rows = sqlx::query(
+        "select route, state, attempts, claimed_at, settled_at
+         from claims where event_id = $1 order by route",
+    )
+    .bind(event.as_bytes())
+    .fetch_all(c)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(ClaimRow {
+                route: row.word("route", str::parse)?,
+                state: row.known("state", claim_state)?,
+                attempts: row.attempt("attempts")?,
+                claimed_at: row.at("claimed_at")?,
+                settled_at: row.at_some("settled_at")?,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,159 @@
+//! How hookbox's words become column values, and come back.
+
+use std::borrow::Cow;
+
+use hookbox_driver::ClaimState;
+use hookbox_event::{ContentDigest, EventId, Timestamp};
+use sqlx::error::BoxDynError;
+use sqlx::postgres::PgRow;
+use sqlx::{Error, Row};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+/// The moments that are kept: the years 1 to 9999. The wire can carry any number, and a moment
+/// that PostgreSQL would refuse must not make an event that nobody can store.
+const MICROS_MIN: i64 = -62_135_596_800_000_000;
+const MICROS_MAX: i64 = 253_402_300_799_999_999;
+
+/// A moment for a `timestamptz`.
+pub(crate) fn moment(at: Timestamp) -> OffsetDateTime {
+    let micros = at.unix_micros().clamp(MICROS_MIN, MICROS_MAX);
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000)
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// A text without NUL, which PostgreSQL cannot keep in one.
+pub(crate) fn text(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') {
+        Cow::Owned(text.replace('\0', ""))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// A count for a `bigint`.
+pub(crate) fn bigint(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// An attempt's number for an `integer`.
+pub(crate) fn integer(number: u32) -> i32 {
+    i32::try_from(number).unwrap_or(i32::MAX)
+}
+
+/// A receipt or an instance for a `uuid`.
+pub(crate) fn uuid(bytes: &[u8; 16]) -> Uuid {
+    Uuid::from_bytes(*bytes)
+}
+
+/// Reading our words out of rows. A value that is none of them is a decoding error.
+pub(crate) trait Columns {
+    fn event(&self, column: &str) -> Result<EventId, Error>;
+    fn digest(&self, column: &str) -> Result<ContentDigest, Error>;
+    fn at(&self, column: &str) -> Result<Timestamp, Error>;
+    fn at_some(&self, column: &str) -> Result<Option<Timestamp>, Error>;
+    fn count(&self, column: &str) -> Result<u64, Error>;
+    fn attempt(&self, column: &str) -> Result<u32, Error>;
+    fn id16<T>(&self, column: &str, of: fn([u8; 16]) -> T) -> Result<T, Error>;
+    fn word<T, E>(&self, column: &str, read: fn(&str) -> Result<T, E>) -> Result<T, Error>
+    where
+        E: Into<BoxDynError>;
+    fn known<T>(&self, column: &str, read: fn(&str) -> Option<T>) -> Result<T, Error>;
+}
+
+impl Columns for PgRow {
+    fn event(&self, column: &str) -> Result<EventId, Error> {
+        bytes32(self, column).map(EventId::from_bytes)
+    }
+
+    fn digest(&self, column: &str) -> Result<ContentDigest, Error> {
+        bytes32(self, column).map(ContentDigest::from_bytes)
+    }
+
+    fn at(&self, column: &str) -> Result<Timestamp, Error> {
+        self.try_get(column).map(timestamp)
+    }
+
+    fn at_some(&self, column: &str) -> Result<Option<Timestamp>, Error> {
+        let at: Option<OffsetDateTime> = self.try_get(column)?;
+        Ok(at.map(timestamp))
+    }
+
+    fn count(&self, column: &str) -> Result<u64, Error> {
+        let count: i64 = self.try_get(column)?;
+        u64::try_from(count).map_err(|error| undecodable(column, error))
+    }
+
+    fn attempt(&self, column: &str) -> Result<u32, Error> {
+        let attempt: i32 = self.try_get(column)?;
+        u32::try_from(attempt).map_err(|error| undecodable(column, error))
+    }
+
+    fn id16<T>(&self, column: &str, of: fn([u8; 16]) -> T) -> Result<T, Error> {
+        let id: Uuid = self.try_get(column)?;
+        Ok(of(id.into_bytes()))
+    }
+
+    fn word<T, E>(&self, column: &str, read: fn(&str) -> Result<T, E>) -> Result<T, Error>
+    where
+        E: Into<BoxDynError>,
+    {
+        let word: &str = self.try_get(column)?;
+        read(word).map_err(|error| undecodable(column, error))
+    }
+
+    fn known<T>(&self, column: &str, read: fn(&str) -> Option<T>) -> Result<T, Error> {
+        let word: &str = self.try_get(column)?;
+        read(word).ok_or_else(|| undecodable(column, format!("unknown word {word:?}")))
+    }
+}
+
+/// The claim state that a word names.
+pub(crate) fn claim_state(word: &str) -> Option<ClaimState> {
+    [
+        ClaimState::Running,
+        ClaimState::Done,
+        ClaimState::Retrying,
+        ClaimState::Dead,
+    ]
+    .into_iter()
+    .find(|state| state.as_str() == word)
+}
+
+fn timestamp(at: OffsetDateTime) -> Timestamp {
+    let micros = at.unix_timestamp_nanos() / 1_000;
+    Timestamp::from_unix_micros(i64::try_from(micros).unwrap_or(i64::MAX))
+}
+
+fn bytes32(row: &PgRow, column: &str) -> Result<[u8; 32], Error> {
+    let bytes: &[u8] = row.try_get(column)?;
+    bytes
+        .try_into()
+        .map_err(|error: std::array::TryFromSliceError| undecodable(column, error))
+}
+
+fn undecodable(column: &str, source: impl Into<BoxDynError>) -> Error {
+    Error::ColumnDecode {
+        index: column.to_owned(),
+        source: source.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_moment_can_be_kept() {
+        for micros in [i64::MIN, MICROS_MIN, -1, 0, 1, MICROS_MAX, i64::MAX] {
+            let kept = timestamp(moment(Timestamp::from_unix_micros(micros)));
+            assert_eq!(kept.unix_micros(), micros.clamp(MICROS_MIN, MICROS_MAX));
+        }
+    }
+
+    #[test]
+    fn a_nul_is_left_out() {
+        assert_eq!(text("a\0b"), "ab");
+        assert_eq!(text("ab"), "ab");
+    }
+}

@@ -1,0 +1,255 @@
+//! A small set of connections, in place of sqlx's pool.
+//!
+//! The pool of sqlx 0.9.0 hands a connection on after a cancelled `begin` that left it inside a
+//! transaction (H8), and waits without end for a dead one to come back (H10). Here a connection
+//! belongs to a [`Lease`], and only a lease that is explicitly given back is used again: one
+//! that is dropped, for an error, a cancellation or a deadline, closes its connection.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hookbox_driver::{Fault, FaultKind};
+use sqlx::postgres::{PgConnectOptions, PgTransactionManager};
+use sqlx::{ConnectOptions, Connection, PgConnection, SqlSafeStr};
+use sqlx_core::transaction::TransactionManager;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::Options;
+use crate::diagnose;
+
+/// How old a connection may get before it is replaced: a backend's caches only ever grow, and a
+/// name may point to another server by then.
+const LIFETIME: Duration = Duration::from_secs(30 * 60);
+
+/// How long an idle connection may take to open a transaction, before a new one is made in its
+/// place: it is a single round trip that waits for nothing.
+const REUSE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How long to take for a polite goodbye.
+const GOODBYE_DEADLINE: Duration = Duration::from_secs(1);
+
+/// All connections to one database.
+pub(crate) struct Connections {
+    session: PgConnectOptions,
+    options: Options,
+    permits: Arc<Semaphore>,
+    idle: Mutex<Vec<Seat>>,
+}
+
+struct Seat {
+    connection: PgConnection,
+    born: Instant,
+}
+
+/// One connection inside an open transaction. Dropping it closes the connection.
+pub(crate) struct Lease {
+    seat: Seat,
+    home: Arc<Connections>,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Connections {
+    pub fn new(session: PgConnectOptions, options: Options) -> Arc<Self> {
+        let permits = Arc::new(Semaphore::new(options.connections_max as usize));
+        Arc::new(Self {
+            session,
+            options,
+            permits,
+            idle: Mutex::default(),
+        })
+    }
+
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// A connection on which `statement` has opened a transaction.
+    ///
+    /// Cancelling it is harmless: the half-begun connection is dropped, and so closed.
+    pub async fn begin(self: &Arc<Self>, statement: &'static str) -> Result<Lease, Fault> {
+        let mut permit = self.permit().await?;
+        while let Some(seat) = self.take_idle() {
+            let mut lease = Lease {
+                seat,
+                home: Arc::clone(self),
+                permit,
+            };
+            match lease.start(statement, REUSE_DEADLINE).await {
+                Ok(()) => return Ok(lease),
+                // Nothing has happened yet, so a new connection may try. The others most likely
+                // died of the same, a restart of the server.
+                Err(_) => {
+                    permit = lease.permit;
+                    self.forget_idle();
+                }
+            }
+        }
+        let mut lease = Lease {
+            seat: self.connect().await?,
+            home: Arc::clone(self),
+            permit,
+        };
+        lease
+            .start(statement, self.options.connect_deadline)
+            .await?;
+        Ok(lease)
+    }
+
+    /// Takes no more callers and says goodbye on the connections that are idle. Leases that are
+    /// out close when they are dropped.
+    pub async fn close(&self) {
+        self.permits.close();
+        let idle = std::mem::take(&mut *self.lock_idle());
+        for seat in idle {
+            goodbye(seat.connection).await;
+        }
+    }
+
+    async fn permit(&self) -> Result<OwnedSemaphorePermit, Fault> {
+        let doing = "get a connection to the database";
+        let waiting = Arc::clone(&self.permits).acquire_owned();
+        match tokio::time::timeout(self.options.acquire_deadline, waiting).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(closed)) => Err(Fault::new(FaultKind::Unavailable, doing, closed)),
+            Err(elapsed) => Err(Fault::new(FaultKind::Unavailable, doing, elapsed)),
+        }
+    }
+
+    async fn connect(&self) -> Result<Seat, Fault> {
+        let connection = connect(&self.session, self.options.connect_deadline).await?;
+        Ok(Seat {
+            connection,
+            born: Instant::now(),
+        })
+    }
+
+    fn take_idle(&self) -> Option<Seat> {
+        self.lock_idle().pop()
+    }
+
+    fn forget_idle(&self) {
+        self.lock_idle().clear();
+    }
+
+    fn lock_idle(&self) -> std::sync::MutexGuard<'_, Vec<Seat>> {
+        // A list of connections has no state that a panic could leave half-changed.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lease {
+    pub fn connection(&mut self) -> &mut PgConnection {
+        &mut self.seat.connection
+    }
+
+    /// How many transactions and savepoints are open, as far as sqlx knows.
+    pub fn depth(&self) -> usize {
+        PgTransactionManager::get_transaction_depth(&self.seat.connection)
+    }
+
+    /// Commits. An error leaves it unknown whether it was committed, unless the server spoke.
+    pub async fn commit(&mut self, limit: Duration) -> Result<(), AskError> {
+        let connection = &mut self.seat.connection;
+        ask(limit, PgTransactionManager::commit(connection)).await
+    }
+
+    /// Rolls back.
+    pub async fn rollback(&mut self, limit: Duration) -> Result<(), AskError> {
+        let connection = &mut self.seat.connection;
+        ask(limit, PgTransactionManager::rollback(connection)).await
+    }
+
+    /// Lets the connection be used again. Only for a connection on which everything went well
+    /// and whose transaction has ended.
+    pub async fn give_back(self) {
+        let Self { seat, home, permit } = self;
+        if seat.born.elapsed() > LIFETIME || home.permits.is_closed() {
+            goodbye(seat.connection).await;
+        } else {
+            home.lock_idle().push(seat);
+        }
+        drop(permit);
+    }
+
+    async fn start(&mut self, statement: &'static str, limit: Duration) -> Result<(), Fault> {
+        let connection = &mut self.seat.connection;
+        let begin = PgTransactionManager::begin(connection, Some(statement.into_sql_str()));
+        ask(limit, begin)
+            .await
+            .map_err(|error| error.ours("begin a transaction"))
+    }
+}
+
+/// A new connection, within a deadline. Whatever the reason that there is none: it is the
+/// database that is not there for us, be it that it has another password.
+pub(crate) async fn connect(
+    session: &PgConnectOptions,
+    limit: Duration,
+) -> Result<PgConnection, Fault> {
+    let doing = "connect to the database";
+    match ask(limit, session.connect()).await {
+        Ok(connection) => Ok(connection),
+        Err(error) => Err(Fault::new(FaultKind::Unavailable, doing, error)),
+    }
+}
+
+/// Ends a connection in an orderly way, if that is quick.
+pub(crate) async fn goodbye(connection: PgConnection) {
+    // Whatever it says, the connection is gone afterwards.
+    let _ = tokio::time::timeout(GOODBYE_DEADLINE, connection.close()).await;
+}
+
+/// Waits for the database, but not for ever: sqlx has no time limits of its own (H10).
+pub(crate) async fn ask<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, AskError> {
+    match tokio::time::timeout(limit, answer).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(AskError::Database(error)),
+        Err(_elapsed) => Err(AskError::Silent { limit }),
+    }
+}
+
+/// What came instead of an answer.
+#[derive(Debug)]
+pub(crate) enum AskError {
+    /// An error.
+    Database(sqlx::Error),
+    /// Nothing.
+    Silent {
+        /// For so long.
+        limit: Duration,
+    },
+}
+
+impl AskError {
+    /// The fault, for a statement of our own that no handler can have spoilt.
+    pub fn ours(self, doing: &'static str) -> Fault {
+        let kind = match &self {
+            AskError::Database(error) => diagnose::of_our_own(error),
+            AskError::Silent { .. } => FaultKind::Unavailable,
+        };
+        Fault::new(kind, doing, self)
+    }
+}
+
+impl std::fmt::Display for AskError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            AskError::Database(error) => error.fmt(f),
+            AskError::Silent { limit } => write!(f, "no answer within {limit:?}"),
+        }
+    }
+}
+
+impl std::error::Error for AskError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            // It is shown in place of this error, so the chain goes on behind it.
+            AskError::Database(error) => error.source(),
+            AskError::Silent { .. } => None,
+        }
+    }
+}

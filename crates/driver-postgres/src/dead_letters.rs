@@ -1,0 +1,193 @@
+//! The table `dead_letters`: events that a route has given up on.
+
+use hookbox_driver::{DeadFilter, DeadGroup, DeadReason, DeadRow, DeadState};
+use hookbox_event::{EventId, RouteName};
+use sqlx::postgres::PgRow;
+use sqlx::{Error, PgConnection, Row};
+
+use crate::column::{Columns, integer, text};
+use crate::dead_filter::{bind, matching};
+
+/// One event that is given up.
+pub(crate) struct Died<'a> {
+    pub event: EventId,
+    pub reason: DeadReason,
+    pub detail: &'a str,
+    pub attempts: u32,
+}
+
+/// Writes dead letters. One that was replayed and died again is dead again, under its number.
+pub(crate) async fn put(
+    c: &mut PgConnection,
+    route: &RouteName,
+    died: &[Died<'_>],
+) -> Result<(), Error> {
+    let events: Vec<&[u8; 32]> = died.iter().map(|died| died.event.as_bytes()).collect();
+    let reasons: Vec<&str> = died.iter().map(|died| died.reason.as_str()).collect();
+    let details: Vec<_> = died.iter().map(|died| text(died.detail)).collect();
+    let attempts: Vec<i32> = died.iter().map(|died| integer(died.attempts)).collect();
+    sqlx::query(
+        "insert into dead_letters (route, event_id, state, reason, detail, attempts)
+         select $1, died.event_id, 'dead', died.reason, died.detail, died.attempts
+         from unnest($2::bytea[], $3::text[], $4::text[], $5::int[])
+             as died (event_id, reason, detail, attempts)
+         order by died.event_id
+         on conflict (event_id, route) do update
+         set state = 'dead', reason = excluded.reason, detail = excluded.detail,
+             attempts = excluded.attempts, died_at = now()",
+    )
+    .bind(route.as_str())
+    .bind(events)
+    .bind(reasons)
+    .bind(details)
+    .bind(attempts)
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// A dead letter that an operator's filter means.
+pub(crate) struct Chosen {
+    pub ids: Vec<i64>,
+    pub routes: Vec<String>,
+    pub events: Vec<Vec<u8>>,
+}
+
+/// Locks dead letters in one state, at most so many, in the order of their numbers. Those of
+/// undecodable bytes only when they are asked for: there is nothing that could be run again.
+pub(crate) async fn choose(
+    c: &mut PgConnection,
+    filter: &DeadFilter,
+    state: DeadState,
+    undecodable_too: bool,
+    limit: u32,
+) -> Result<Chosen, Error> {
+    let query = sqlx::query(concat!(
+        "select d.id, d.route, d.event_id from dead_letters d join events e using (event_id)
+         where ",
+        matching!(),
+        " and d.state = $6 and ($7 or d.reason <> 'undecodable')
+         order by d.id
+         limit $8
+         for update of d"
+    ));
+    let rows = bind(query, filter)
+        .bind(state.as_str())
+        .bind(undecodable_too)
+        .bind(i64::from(limit))
+        .fetch_all(c)
+        .await?;
+    let mut chosen = Chosen {
+        ids: Vec::with_capacity(rows.len()),
+        routes: Vec::with_capacity(rows.len()),
+        events: Vec::with_capacity(rows.len()),
+    };
+    for row in &rows {
+        chosen.ids.push(row.try_get("id")?);
+        chosen.routes.push(row.try_get("route")?);
+        chosen.events.push(row.try_get("event_id")?);
+    }
+    Ok(chosen)
+}
+
+/// Takes dead letters that are locked here to another state.
+pub(crate) async fn set_state(
+    c: &mut PgConnection,
+    ids: &[i64],
+    state: DeadState,
+) -> Result<(), Error> {
+    sqlx::query("update dead_letters set state = $2 where id = any ($1)")
+        .bind(ids)
+        .bind(state.as_str())
+        .execute(c)
+        .await?;
+    Ok(())
+}
+
+/// Dead letters that died of the same, largest group first.
+pub(crate) async fn groups(
+    c: &mut PgConnection,
+    filter: &DeadFilter,
+) -> Result<Vec<DeadGroup>, Error> {
+    let query = sqlx::query(concat!(
+        "select d.route, e.topic, d.reason,
+                left(split_part(d.detail, E'\\n', 1), 200) as detail,
+                count(*) as count, min(d.died_at) as first_at, max(d.died_at) as last_at
+         from dead_letters d join events e using (event_id)
+         where ",
+        matching!(),
+        " group by 1, 2, 3, 4
+         order by count(*) desc, 1, 2, 3, 4"
+    ));
+    let rows = bind(query, filter).fetch_all(c).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(DeadGroup {
+                route: row.word("route", str::parse)?,
+                topic: row.word("topic", str::parse)?,
+                reason: row.known("reason", DeadReason::parse)?,
+                detail: row.try_get("detail")?,
+                count: row.count("count")?,
+                first_at: row.at("first_at")?,
+                last_at: row.at("last_at")?,
+            })
+        })
+        .collect()
+}
+
+/// How many dead letters a filter means.
+pub(crate) async fn count(c: &mut PgConnection, filter: &DeadFilter) -> Result<u64, Error> {
+    let query = sqlx::query(concat!(
+        "select count(*) as count from dead_letters d join events e using (event_id) where ",
+        matching!()
+    ));
+    bind(query, filter).fetch_one(c).await?.count("count")
+}
+
+/// Dead letters with a number over `after`, in the order of their numbers.
+pub(crate) async fn list(
+    c: &mut PgConnection,
+    filter: &DeadFilter,
+    after: i64,
+    limit: u32,
+) -> Result<Vec<DeadRow>, Error> {
+    let query = sqlx::query(concat!(
+        "select d.*, e.topic from dead_letters d join events e using (event_id)
+         where ",
+        matching!(),
+        " and d.id > $6
+         order by d.id
+         limit $7"
+    ));
+    let rows = bind(query, filter)
+        .bind(after)
+        .bind(i64::from(limit))
+        .fetch_all(c)
+        .await?;
+    rows.iter().map(dead_row).collect()
+}
+
+/// One dead letter by its number.
+pub(crate) async fn one(c: &mut PgConnection, id: i64) -> Result<Option<DeadRow>, Error> {
+    let row = sqlx::query(
+        "select d.*, e.topic from dead_letters d join events e using (event_id) where d.id = $1",
+    )
+    .bind(id)
+    .fetch_optional(c)
+    .await?;
+    row.as_ref().map(dead_row).transpose()
+}
+
+fn dead_row(row: &PgRow) -> Result<DeadRow, Error> {
+    Ok(DeadRow {
+        id: row.try_get("id")?,
+        route: row.word("route", str::parse)?,
+        event: row.event("event_id")?,
+        topic: row.word("topic", str::parse)?,
+        state: row.known("state", DeadState::parse)?,
+        reason: row.known("reason", DeadReason::parse)?,
+        detail: row.try_get("detail")?,
+        attempts: row.attempt("attempts")?,
+        died_at: row.at("died_at")?,
+    })
+}

@@ -1,0 +1,184 @@
+//! Whose trouble an error is: contention, the database being away, or the handler's own.
+
+use std::error::Error;
+
+use hookbox_driver::{Fault, FaultKind};
+use sqlx::error::DatabaseError;
+use sqlx::postgres::PgDatabaseError;
+
+use crate::connection::AskError;
+
+/// The class of an error that is the database's own trouble, anywhere in its chain of causes.
+/// `None`: it is not ours, so it counts as the handler's failure.
+pub(crate) fn diagnose(error: &(dyn Error + 'static)) -> Option<FaultKind> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(kind) = one(error) {
+            return Some(kind);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// The class of an error of a statement of hookbox's own. What is not known trouble should not
+/// exist; but a statement of ours that was cancelled is as good as a server that is too slow.
+pub(crate) fn of_our_own(error: &sqlx::Error) -> FaultKind {
+    match diagnose(error) {
+        Some(kind) => kind,
+        None if code_is(error, "57014") => FaultKind::Unavailable,
+        None => FaultKind::Internal,
+    }
+}
+
+/// Whether the server said that the transaction was aborted before: someone swallowed an error.
+pub(crate) fn is_aborted(error: &sqlx::Error) -> bool {
+    code_is(error, "25P02")
+}
+
+fn code_is(error: &sqlx::Error, code: &str) -> bool {
+    error
+        .as_database_error()
+        .and_then(DatabaseError::code)
+        .is_some_and(|found| found == code)
+}
+
+fn one(error: &(dyn Error + 'static)) -> Option<FaultKind> {
+    if let Some(fault) = error.downcast_ref::<Fault>() {
+        return Some(fault.kind());
+    }
+    if let Some(error) = error.downcast_ref::<AskError>() {
+        return match error {
+            AskError::Database(error) => of_sqlx(error),
+            AskError::Silent { .. } => Some(FaultKind::Unavailable),
+        };
+    }
+    if let Some(error) = error.downcast_ref::<sqlx::Error>() {
+        return of_sqlx(error);
+    }
+    if let Some(error) = error.downcast_ref::<Box<dyn DatabaseError>>() {
+        return of_database(&**error);
+    }
+    error
+        .downcast_ref::<PgDatabaseError>()
+        .and_then(|error| of_code(error.code(), error.message()))
+}
+
+fn of_sqlx(error: &sqlx::Error) -> Option<FaultKind> {
+    match error {
+        sqlx::Error::Database(error) => of_database(&**error),
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::BeginFailed => Some(FaultKind::Unavailable),
+        // sqlx's list is open. The rest is about the statement, its arguments and its rows.
+        _ => None,
+    }
+}
+
+fn of_database(error: &dyn DatabaseError) -> Option<FaultKind> {
+    let code = error.code()?;
+    of_code(&code, error.message())
+}
+
+/// The table (PostgreSQL, appendix A).
+///
+/// Not in it, so the handler's: 57014 (`query_canceled`). It comes of a `statement_timeout`,
+/// which for hookbox lies behind the handler's own time limit, or of an operator who cancelled
+/// the statement. Both say that this statement takes too long; were it taken for an outage, one
+/// slow event would stop its route for ever. As the handler's failure it is tried again a
+/// bounded number of times, and then shown.
+fn of_code(code: &str, message: &str) -> Option<FaultKind> {
+    match code {
+        // serialization_failure, deadlock_detected, lock_not_available.
+        "40001" | "40P01" | "55P03" => Some(FaultKind::Contention),
+        // A prepared statement outlived a migration or its server: a new connection has none.
+        "26000" => Some(FaultKind::Contention),
+        "0A000" if message.contains("cached plan") => Some(FaultKind::Contention),
+        // admin_shutdown, crash_shutdown, cannot_connect_now, database_dropped, idle_session.
+        "57P01" | "57P02" | "57P03" | "57P04" | "57P05" => Some(FaultKind::Unavailable),
+        // read_only_sql_transaction: a failover left us with a standby.
+        "25006" => Some(FaultKind::Unavailable),
+        // idle_in_transaction_session_timeout, transaction_timeout: this process was stopped,
+        // since the engine's own limits are shorter.
+        "25P03" | "25P04" => Some(FaultKind::Unavailable),
+        // Connection exceptions; no disk, memory or connections; the system's IO; corruption.
+        code if ["08", "53", "58", "XX"]
+            .iter()
+            .any(|class| code.starts_with(class)) =>
+        {
+            Some(FaultKind::Unavailable)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table() {
+        use FaultKind::{Contention, Unavailable};
+        for (code, message, expect) in [
+            ("40001", "", Some(Contention)),
+            ("40P01", "", Some(Contention)),
+            ("55P03", "", Some(Contention)),
+            ("26000", "", Some(Contention)),
+            (
+                "0A000",
+                "cached plan must not change result type",
+                Some(Contention),
+            ),
+            ("0A000", "this feature is not supported", None),
+            ("57P01", "", Some(Unavailable)),
+            ("57P03", "", Some(Unavailable)),
+            ("08006", "", Some(Unavailable)),
+            ("53100", "", Some(Unavailable)),
+            ("53300", "", Some(Unavailable)),
+            ("25006", "", Some(Unavailable)),
+            ("25P03", "", Some(Unavailable)),
+            ("58030", "", Some(Unavailable)),
+            ("XX001", "", Some(Unavailable)),
+            ("57014", "", None),
+            ("25P02", "", None),
+            ("23505", "", None),
+            ("22P05", "", None),
+            ("42P01", "", None),
+            ("P0001", "", None),
+        ] {
+            assert_eq!(of_code(code, message), expect, "{code} {message}");
+        }
+    }
+
+    #[test]
+    fn the_chain_is_walked() {
+        #[derive(Debug)]
+        struct Wrapped(Box<dyn Error + Send + Sync>);
+        impl std::fmt::Display for Wrapped {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("could not book it")
+            }
+        }
+        impl Error for Wrapped {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                Some(&*self.0)
+            }
+        }
+        let twice = |cause: sqlx::Error| Wrapped(Box::new(Wrapped(Box::new(cause))));
+        let away = twice(sqlx::Error::PoolTimedOut);
+        assert_eq!(diagnose(&away), Some(FaultKind::Unavailable));
+        assert_eq!(diagnose(&twice(sqlx::Error::RowNotFound)), None);
+        // An IO error of something else, the handler's own call to a service say, is not ours.
+        let other = std::io::Error::other("partner is away");
+        assert_eq!(diagnose(&Wrapped(Box::new(other))), None);
+        let fault = Fault::plain(FaultKind::Contention, "claim");
+        assert_eq!(
+            diagnose(&Wrapped(Box::new(fault))),
+            Some(FaultKind::Contention)
+        );
+    }
+}

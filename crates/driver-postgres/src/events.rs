@@ -1,0 +1,148 @@
+//! The table `events`: what came in, once for all routes.
+
+use hookbox_driver::{EventFilter, EventRow};
+use hookbox_event::{ContentDigest, Envelope, EventId, RouteName, Timestamp, Topic};
+use sqlx::{Error, PgConnection, Row};
+
+use crate::column::{Columns, claim_state, moment, text};
+
+/// The source that undecodable bytes are kept under. No configured source sends to it.
+const OURSELVES: &str = "hookbox";
+
+/// The topic of undecodable bytes.
+const UNDECODABLE: &str = "hookbox.undecodable";
+
+/// Keeps events that are not known yet, in the order of their ids so that two batches cannot
+/// wait for each other.
+pub(crate) async fn insert(c: &mut PgConnection, envelopes: &[&Envelope]) -> Result<(), Error> {
+    let ids: Vec<&[u8; 32]> = envelopes.iter().map(|e| e.event.as_bytes()).collect();
+    let sources: Vec<&str> = envelopes.iter().map(|e| e.source.as_str()).collect();
+    let topics: Vec<&str> = envelopes.iter().map(|e| e.topic.as_str()).collect();
+    let digests: Vec<&[u8; 32]> = envelopes.iter().map(|e| e.digest.as_bytes()).collect();
+    let bodies: Vec<&[u8]> = envelopes.iter().map(|e| &*e.body).collect();
+    let seals: Vec<_> = envelopes
+        .iter()
+        .map(|e| e.seal.as_deref().map(text))
+        .collect();
+    let received: Vec<_> = envelopes.iter().map(|e| moment(e.received_at)).collect();
+    sqlx::query(
+        "insert into events (event_id, source, topic, content_digest, body, seal, received_at)
+         select event_id, source, topic, digest, body, seal, received_at
+         from unnest($1::bytea[], $2::text[], $3::text[], $4::bytea[], $5::bytea[], $6::text[],
+                     $7::timestamptz[])
+             as came (event_id, source, topic, digest, body, seal, received_at)
+         order by event_id
+         on conflict do nothing",
+    )
+    .bind(ids)
+    .bind(sources)
+    .bind(topics)
+    .bind(digests)
+    .bind(bodies)
+    .bind(seals)
+    .bind(received)
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Keeps bytes that are not an envelope.
+pub(crate) async fn insert_undecodable(
+    c: &mut PgConnection,
+    event: &EventId,
+    bytes: &[u8],
+) -> Result<(), Error> {
+    sqlx::query(
+        "insert into events (event_id, source, topic, content_digest, body, received_at)
+         values ($1, $2, $3, $4, $5, now())
+         on conflict do nothing",
+    )
+    .bind(event.as_bytes())
+    .bind(OURSELVES)
+    .bind(UNDECODABLE)
+    .bind(ContentDigest::of_raw_body(bytes).as_bytes())
+    .bind(bytes)
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Events on routes, newest first.
+pub(crate) async fn list(
+    c: &mut PgConnection,
+    filter: &EventFilter,
+    limit: u32,
+) -> Result<Vec<EventRow>, Error> {
+    let rows = sqlx::query(
+        "select e.event_id, e.topic, c.route, c.state, c.attempts, e.received_at, c.settled_at
+         from events e join claims c using (event_id)
+         where ($1::text is null or c.route = $1)
+           and ($2::text is null or e.topic = $2)
+           and ($3::text is null or c.state = $3)
+         order by e.received_at desc, e.event_id, c.route
+         limit $4",
+    )
+    .bind(filter.route.as_ref().map(RouteName::as_str))
+    .bind(filter.topic.as_ref().map(Topic::as_str))
+    .bind(filter.state.map(hookbox_driver::ClaimState::as_str))
+    .bind(i64::from(limit))
+    .fetch_all(c)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(EventRow {
+                event: row.event("event_id")?,
+                topic: row.word("topic", str::parse)?,
+                route: row.word("route", str::parse)?,
+                state: row.known("state", claim_state)?,
+                attempts: row.attempt("attempts")?,
+                received_at: row.at("received_at")?,
+                settled_at: row.at_some("settled_at")?,
+            })
+        })
+        .collect()
+}
+
+/// The ids between two, both included; at most two of them, which is enough to know whether
+/// there is exactly one.
+pub(crate) async fn between(
+    c: &mut PgConnection,
+    first: &[u8; 32],
+    last: &[u8; 32],
+) -> Result<Vec<EventId>, Error> {
+    let rows = sqlx::query("select event_id from events where event_id between $1 and $2 limit 2")
+        .bind(first)
+        .bind(last)
+        .fetch_all(c)
+        .await?;
+    rows.iter().map(|row| row.event("event_id")).collect()
+}
+
+/// One event as it was kept.
+pub(crate) struct Kept {
+    pub topic: Topic,
+    pub digest: ContentDigest,
+    pub body: Vec<u8>,
+    pub seal: Option<String>,
+    pub received_at: Timestamp,
+}
+
+/// One event by its id.
+pub(crate) async fn one(c: &mut PgConnection, event: &EventId) -> Result<Option<Kept>, Error> {
+    let row = sqlx::query(
+        "select topic, content_digest, body, seal, received_at from events where event_id = $1",
+    )
+    .bind(event.as_bytes())
+    .fetch_optional(c)
+    .await?;
+    row.map(|row| {
+        Ok(Kept {
+            topic: row.word("topic", str::parse)?,
+            digest: row.digest("content_digest")?,
+            body: row.try_get("body")?,
+            seal: row.try_get("seal")?,
+            received_at: row.at("received_at")?,
+        })
+    })
+    .transpose()
+}

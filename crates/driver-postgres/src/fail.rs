@@ -1,0 +1,133 @@
+//! Recording a failed attempt with what follows from it, and burying what cannot be read: each in
+//! one transaction of its own.
+
+use hookbox_driver::{Burial, ClaimState, DeadReason, Failure, Fault, Recorded, Then};
+use hookbox_event::EventId;
+use sqlx::{Error, PgConnection};
+
+use crate::dead_letters::{self, Died};
+use crate::receipts::{self, outcome};
+use crate::tx::Tx;
+use crate::{attempts, claims, events, retries};
+
+/// See [`hookbox_driver::Store::fail`].
+pub(crate) async fn fail(mut tx: Tx, failure: &Failure<'_>) -> Result<Recorded, Fault> {
+    let recorded = tx
+        .run(|c| record(c, failure))
+        .await
+        .map_err(|error| error.ours("record a failed attempt"))?;
+    end(tx, recorded).await
+}
+
+/// See [`hookbox_driver::Store::bury`].
+pub(crate) async fn bury(mut tx: Tx, burial: &Burial<'_>) -> Result<Recorded, Fault> {
+    let recorded = tx
+        .run(|c| keep(c, burial))
+        .await
+        .map_err(|error| error.ours("keep what could not be read"))?;
+    end(tx, recorded).await
+}
+
+async fn end(tx: Tx, recorded: Recorded) -> Result<Recorded, Fault> {
+    match recorded {
+        Recorded::Recorded => tx.commit_ours().await?,
+        Recorded::Superseded => tx.rollback().await,
+    }
+    Ok(recorded)
+}
+
+async fn record(c: &mut PgConnection, failure: &Failure<'_>) -> Result<Recorded, Error> {
+    let envelope = failure.envelope;
+    let (route, event) = (failure.route, &envelope.event);
+    let mut then = failure.then;
+    if envelope.redo.is_none() && failure.attempt == 1 {
+        events::insert(c, &[envelope]).await?;
+        let state = state_of(then);
+        if claims::insert_failed(c, route, envelope, state, failure.attempt).await? {
+            return follow(c, failure, then).await;
+        }
+    }
+    let locked = claims::lock(c, route, std::slice::from_ref(event)).await?;
+    match locked.first().map(|(_, state, _)| *state) {
+        // A handler committed the claim by itself. Its effects stand, so whatever was to follow,
+        // it must not run again.
+        Some(ClaimState::Running) => {
+            if let Then::Retry { .. } = then {
+                then = Then::Dead {
+                    reason: DeadReason::Orphaned,
+                };
+            }
+        }
+        // Only the very attempt that it waits for may fail.
+        Some(ClaimState::Retrying) if envelope.redo.is_some() => {
+            let waiting = retries::waiting(c, route, std::slice::from_ref(event)).await?;
+            if waiting.first().map(|(_, attempt, _)| *attempt) != Some(failure.attempt) {
+                return Ok(Recorded::Superseded);
+            }
+        }
+        Some(ClaimState::Retrying | ClaimState::Done | ClaimState::Dead) | None => {
+            return Ok(Recorded::Superseded);
+        }
+    }
+    claims::failed_again(c, route, event, state_of(then), failure.attempt).await?;
+    follow(c, failure, then).await
+}
+
+/// Everything but the claim.
+async fn follow(
+    c: &mut PgConnection,
+    failure: &Failure<'_>,
+    then: Then,
+) -> Result<Recorded, Error> {
+    let (route, envelope, attempt) = (failure.route, failure.envelope, failure.attempt);
+    let events = std::slice::from_ref(&envelope.event);
+    let word = match then {
+        Then::Retry { .. } => outcome::RETRYING,
+        Then::Dead { .. } => outcome::DEAD,
+    };
+    receipts::follow(c, route, events, word).await?;
+    receipts::insert_one(c, route, envelope, word).await?;
+    let of = (route, &envelope.event, attempt);
+    let class = failure.class.as_str();
+    attempts::insert_failed(c, of, class, &failure.error, failure.took).await?;
+    match then {
+        Then::Retry { after } => {
+            let next = (attempt.saturating_add(1), failure.attempts_before);
+            retries::put(c, route, &envelope.event, next, after).await?;
+        }
+        Then::Dead { reason } => {
+            retries::delete(c, route, events).await?;
+            let died = Died {
+                event: envelope.event,
+                reason,
+                detail: &failure.error,
+                attempts: attempt,
+            };
+            dead_letters::put(c, route, &[died]).await?;
+        }
+    }
+    Ok(Recorded::Recorded)
+}
+
+fn state_of(then: Then) -> ClaimState {
+    match then {
+        Then::Retry { .. } => ClaimState::Retrying,
+        Then::Dead { .. } => ClaimState::Dead,
+    }
+}
+
+async fn keep(c: &mut PgConnection, burial: &Burial<'_>) -> Result<Recorded, Error> {
+    let event = EventId::of_undecodable(burial.bytes);
+    events::insert_undecodable(c, &event, burial.bytes).await?;
+    if !claims::insert_buried(c, burial.route, &event).await? {
+        return Ok(Recorded::Superseded);
+    }
+    let died = Died {
+        event,
+        reason: burial.reason,
+        detail: &burial.detail,
+        attempts: 0,
+    };
+    dead_letters::put(c, burial.route, &[died]).await?;
+    Ok(Recorded::Recorded)
+}

@@ -1,0 +1,92 @@
+//! One event with all that happened to it.
+
+use hookbox_driver::{DeadLetter, EventDetail};
+use hookbox_event::EventId;
+use sqlx::{Error, PgConnection};
+
+use crate::{attempts, claims, dead_letters, events, receipts, retries};
+
+/// The event whose id begins so in hex, if there is exactly one.
+pub(crate) async fn by_prefix(
+    c: &mut PgConnection,
+    prefix: &str,
+) -> Result<Option<EventDetail>, Error> {
+    let Some((first, last)) = range(prefix) else {
+        return Ok(None);
+    };
+    match events::between(c, &first, &last).await?.as_slice() {
+        [event] => of(c, event).await,
+        _ => Ok(None),
+    }
+}
+
+/// One dead letter with its event.
+pub(crate) async fn dead_letter(
+    c: &mut PgConnection,
+    id: i64,
+) -> Result<Option<DeadLetter>, Error> {
+    let Some(row) = dead_letters::one(c, id).await? else {
+        return Ok(None);
+    };
+    let history = of(c, &row.event).await?;
+    Ok(history.map(|history| DeadLetter { row, history }))
+}
+
+async fn of(c: &mut PgConnection, event: &EventId) -> Result<Option<EventDetail>, Error> {
+    let Some(kept) = events::one(c, event).await? else {
+        return Ok(None);
+    };
+    Ok(Some(EventDetail {
+        event: *event,
+        topic: kept.topic,
+        digest: kept.digest,
+        body_bytes: kept.body.len() as u64,
+        body: kept.body.into(),
+        seal: kept.seal,
+        received_at: kept.received_at,
+        claims: claims::of_event(c, event).await?,
+        receipts: receipts::of_event(c, event).await?,
+        attempts: attempts::of_event(c, event).await?,
+        retries: retries::of_event(c, event).await?,
+    }))
+}
+
+/// The first and the last id that begin so; none when it is not the beginning of any.
+fn range(prefix: &str) -> Option<([u8; 32], [u8; 32])> {
+    if prefix.is_empty() || prefix.len() > 64 {
+        return None;
+    }
+    let bound = |fill: char| {
+        let padded: String = prefix
+            .chars()
+            .chain(std::iter::repeat(fill))
+            .take(64)
+            .collect();
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(padded, &mut bytes).ok()?;
+        Some(bytes)
+    };
+    Some((bound('0')?, bound('f')?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::range;
+
+    #[test]
+    fn a_prefix_is_a_range() {
+        let (first, last) = range("aB3").expect("hex");
+        assert_eq!((first[0], first[1], first[31]), (0xab, 0x30, 0x00));
+        assert_eq!((last[0], last[1], last[31]), (0xab, 0x3f, 0xff));
+        let whole = "0123456789abcdef".repeat(4);
+        let (first, last) = range(&whole).expect("hex");
+        assert_eq!(first, last);
+    }
+
+    #[test]
+    fn what_is_not_hex_is_no_prefix() {
+        for prefix in ["", "xy", "0g", "ä", "%", &"0".repeat(65)] {
+            assert_eq!(range(prefix), None, "{prefix:?}");
+        }
+    }
+}

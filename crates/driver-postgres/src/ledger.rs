@@ -1,0 +1,140 @@
+//! [`Postgres`] as the console's ledger. Reads see one moment and lock nobody out; each change is
+//! one transaction together with its rows in the audit.
+
+use async_trait::async_trait;
+use hookbox_driver::{
+    AuditRow, DeadFilter, DeadGroup, DeadLetter, DeadRow, EventDetail, EventFilter, EventRow,
+    Fault, Imbalance, Ledger, Refusal, RouteBooks,
+};
+
+use crate::replay::{Change, change};
+use crate::{Postgres, audit, books, dead_letters, events, history, refusals};
+
+/// A read in a transaction of its own.
+macro_rules! read {
+    ($self:ident, $doing:literal, $statement:expr) => {{
+        let mut tx = $self.read().await?;
+        let answer = tx
+            .run($statement)
+            .await
+            .map_err(|error| error.ours($doing))?;
+        tx.rollback().await;
+        Ok(answer)
+    }};
+}
+
+/// A change in a transaction of its own.
+macro_rules! write {
+    ($self:ident, $doing:literal, $statement:expr) => {{
+        let mut tx = $self.write_slowly().await?;
+        let answer = tx
+            .run($statement)
+            .await
+            .map_err(|error| error.ours($doing))?;
+        tx.commit_ours().await?;
+        Ok(answer)
+    }};
+}
+
+#[async_trait]
+impl Ledger for Postgres {
+    async fn events(&self, filter: &EventFilter, limit: u32) -> Result<Vec<EventRow>, Fault> {
+        read!(self, "list events", |c| events::list(c, filter, limit))
+    }
+
+    async fn event(&self, id_prefix_hex: &str) -> Result<Option<EventDetail>, Fault> {
+        read!(self, "show an event", |c| history::by_prefix(
+            c,
+            id_prefix_hex
+        ))
+    }
+
+    async fn dead_groups(&self, filter: &DeadFilter) -> Result<Vec<DeadGroup>, Fault> {
+        read!(self, "group dead letters", |c| dead_letters::groups(
+            c, filter
+        ))
+    }
+
+    async fn dead_count(&self, filter: &DeadFilter) -> Result<u64, Fault> {
+        read!(self, "count dead letters", |c| dead_letters::count(
+            c, filter
+        ))
+    }
+
+    async fn dead_list(
+        &self,
+        filter: &DeadFilter,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<DeadRow>, Fault> {
+        read!(self, "list dead letters", |c| dead_letters::list(
+            c, filter, after, limit
+        ))
+    }
+
+    async fn dead_show(&self, id: i64) -> Result<Option<DeadLetter>, Fault> {
+        read!(self, "show a dead letter", |c| history::dead_letter(c, id))
+    }
+
+    async fn dead_replay(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault> {
+        write!(self, "replay dead letters", |c| change(
+            c,
+            Change::Replay,
+            filter,
+            limit,
+            by
+        ))
+    }
+
+    async fn dead_discard(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault> {
+        write!(self, "discard dead letters", |c| change(
+            c,
+            Change::Discard,
+            filter,
+            limit,
+            by
+        ))
+    }
+
+    async fn dead_restore(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault> {
+        write!(self, "restore dead letters", |c| change(
+            c,
+            Change::Restore,
+            filter,
+            limit,
+            by
+        ))
+    }
+
+    async fn audit(&self, by: &str, action: &str, subject: &str) -> Result<(), Fault> {
+        write!(self, "write the audit", |c| audit::insert(
+            c, by, action, subject
+        ))
+    }
+
+    async fn audits(&self, limit: u32) -> Result<Vec<AuditRow>, Fault> {
+        read!(self, "read the audit", |c| audit::newest(c, limit))
+    }
+
+    async fn books(&self) -> Result<Vec<RouteBooks>, Fault> {
+        read!(self, "read the books", books::books)
+    }
+
+    async fn imbalances(&self, limit: u32) -> Result<Vec<Imbalance>, Fault> {
+        read!(self, "check the books", |c| books::imbalances(c, limit))
+    }
+
+    async fn keep_refusals(&self, refusals: &[Refusal]) -> Result<(), Fault> {
+        if refusals.is_empty() {
+            return Ok(());
+        }
+        write!(self, "keep refusals", |c| async move {
+            refusals::insert(&mut *c, refusals).await?;
+            refusals::prune(c).await
+        })
+    }
+
+    async fn refusals(&self, limit: u32) -> Result<Vec<Refusal>, Fault> {
+        read!(self, "read refusals", |c| refusals::newest(c, limit))
+    }
+}

@@ -1,0 +1,168 @@
+//! Preparing a database: the schema, one migration after the other, and the environment's stamp.
+
+use std::time::Duration;
+
+use hookbox_driver::OpenError;
+use sqlx::PgConnection;
+use sqlx::migrate::{MigrateError, Migrator};
+
+use crate::connection::{ask, connect, goodbye};
+use crate::open::{away, first_look, unavailable};
+use crate::{Options, meta};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
+
+/// The number of the advisory lock that one migrator holds at a time: "hookbox" in ASCII.
+const LOCK: i64 = 0x68_6f6f_6b62_6f78;
+
+/// How long everything may take: an index over a large table is built in minutes.
+const DEADLINE: Duration = Duration::from_secs(60 * 60);
+
+/// How long a migration may wait for a table that others use. While it waits, they wait behind
+/// it.
+const TABLE_LOCK_TIMEOUT: &str = "set lock_timeout = '30s'";
+
+/// What a migration did, or would do: schema versions before and after. 0 is an empty database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Migrated {
+    /// Before.
+    pub from: i64,
+    /// After.
+    pub to: i64,
+}
+
+/// Brings the database to the newest schema, and stamps it with the environment when it has no
+/// stamp. A database of another environment or of a newer hookbox is refused before anything is
+/// changed. Of two at once, one waits for the other and finds nothing left to do.
+pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
+    first_look(&options).await?.judge(false)?;
+    with_connection(&options, async |connection| {
+        // A session's lock: it goes with the connection, however this ends.
+        sqlx::query("select pg_advisory_lock($1)")
+            .bind(LOCK)
+            .execute(&mut *connection)
+            .await?;
+        let from = match inspect(connection, &options).await? {
+            Ok(from) => from,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        sqlx::query(TABLE_LOCK_TIMEOUT)
+            .execute(&mut *connection)
+            .await?;
+        if let Err(error) = MIGRATIONS.run(&mut *connection).await {
+            return refused(error);
+        }
+        meta::stamp(connection, options.environment.as_str()).await?;
+        Ok(Ok(Migrated { from, to: newest() }))
+    })
+    .await
+}
+
+/// What [`migrate`] would do. It changes nothing, and refuses what [`migrate`] would refuse.
+pub async fn plan(options: Options) -> Result<Migrated, OpenError> {
+    first_look(&options).await?.judge(false)?;
+    with_connection(&options, async |connection| {
+        let inspected = inspect(connection, &options).await?;
+        Ok(inspected.map(|from| Migrated { from, to: newest() }))
+    })
+    .await
+}
+
+/// The newest schema version that this hookbox knows.
+pub(crate) fn newest() -> i64 {
+    let versions = MIGRATIONS.iter().map(|migration| migration.version);
+    versions.max().unwrap_or(0)
+}
+
+/// The schema version of a database, 0 when there is none.
+pub(crate) async fn version(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
+    let exists: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
+        .fetch_one(&mut *connection)
+        .await?;
+    if !exists {
+        return Ok(0);
+    }
+    sqlx::query_scalar("select coalesce(max(version), 0) from _sqlx_migrations where success")
+        .fetch_one(connection)
+        .await
+}
+
+/// Refuses a database that is stamped with another environment.
+pub(crate) fn same_environment(stamp: Option<&str>, options: &Options) -> Result<(), OpenError> {
+    match stamp {
+        Some(found) if found != options.environment.as_str() => Err(OpenError::Environment {
+            what: "the database",
+            found: found.to_owned(),
+            wanted: options.environment.to_string(),
+        }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The refusal of a schema that is newer than this hookbox.
+pub(crate) fn newer(found: i64) -> OpenError {
+    OpenError::SchemaNewer {
+        found,
+        wanted: newest(),
+    }
+}
+
+async fn inspect(
+    connection: &mut PgConnection,
+    options: &Options,
+) -> Result<Result<i64, OpenError>, sqlx::Error> {
+    let stamp = meta::environment(connection).await?;
+    let from = version(connection).await?;
+    Ok(same_environment(stamp.as_deref(), options).and_then(|()| {
+        if from > newest() {
+            Err(newer(from))
+        } else {
+            Ok(from)
+        }
+    }))
+}
+
+/// A migration that did not go through. Each is a transaction, so it has changed nothing.
+fn refused(error: MigrateError) -> Result<Result<Migrated, OpenError>, sqlx::Error> {
+    let why = match error {
+        MigrateError::Execute(error) => return Err(error),
+        MigrateError::ExecuteMigration(error, version) => {
+            format!("migration {version} failed and was rolled back: {error}")
+        }
+        MigrateError::VersionMissing(version) => format!(
+            "it has a migration {version} that hookbox does not know; does the database belong \
+             to another program?"
+        ),
+        MigrateError::VersionMismatch(version) => format!(
+            "its migration {version} is not the one that hookbox knows; does the database belong \
+             to another program?"
+        ),
+        // sqlx's list is open.
+        error => error.to_string(),
+    };
+    Ok(Err(OpenError::Unsafe {
+        what: "the database",
+        why,
+    }))
+}
+
+/// Work on a connection that has no time limits at the server but one for all at the client.
+async fn with_connection<T>(
+    options: &Options,
+    work: impl AsyncFnOnce(&mut PgConnection) -> Result<Result<T, OpenError>, sqlx::Error>,
+) -> Result<T, OpenError> {
+    let session = options.plain()?.options([
+        ("synchronous_commit", "on"),
+        ("statement_timeout", "0"),
+        ("lock_timeout", "0"),
+        ("idle_in_transaction_session_timeout", "0"),
+        // `CREATE TABLE IF NOT EXISTS` says so every time.
+        ("client_min_messages", "warning"),
+    ]);
+    let mut connection = connect(&session, options.connect_deadline)
+        .await
+        .map_err(unavailable)?;
+    let worked = ask(DEADLINE, work(&mut connection)).await;
+    goodbye(connection).await;
+    worked.map_err(away)?
+}

@@ -1,0 +1,117 @@
+//! Opening a store: refuse, before anything is done, a database that is not ours to use.
+
+use std::fmt;
+use std::sync::Arc;
+
+use hookbox_driver::{Fault, OpenError};
+use sqlx::PgConnection;
+
+use crate::connection::{AskError, Connections, ask, connect, goodbye};
+use crate::server::Server;
+use crate::{Options, Tx, meta, migrate};
+
+/// For a unit of work. Said for each, whatever the session's default was changed to.
+const WRITE: &str = "begin isolation level read committed read write";
+
+/// For what operators read: several statements see one moment.
+const READ: &str = "begin isolation level repeatable read read only";
+
+/// A PostgreSQL database, open. Clones share its connections.
+#[derive(Clone)]
+pub struct Postgres {
+    pub(crate) connections: Arc<Connections>,
+}
+
+impl Postgres {
+    /// Opens the database, if it is the right one: of this environment, with this schema, on a
+    /// server whose commits are durable. It changes nothing.
+    pub async fn open(options: Options) -> Result<Self, OpenError> {
+        let server = first_look(&options).await?;
+        server.judge(false)?;
+        let session = options.session(&server)?;
+        let limit = options.connect_deadline;
+        let mut connection = connect(&session, limit).await.map_err(unavailable)?;
+        let checked = ask(limit, check(&mut connection, &options)).await;
+        goodbye(connection).await;
+        checked.map_err(away)??;
+        Ok(Self {
+            connections: Connections::new(session, options),
+        })
+    }
+
+    /// A transaction for a unit of work.
+    pub(crate) async fn write(&self) -> Result<Tx, Fault> {
+        let lease = self.connections.begin(WRITE).await?;
+        Ok(Tx::new(lease, self.connections.options().answer_deadline))
+    }
+
+    /// A transaction for a change that an operator asked for: it may take its time.
+    pub(crate) async fn write_slowly(&self) -> Result<Tx, Fault> {
+        let lease = self.connections.begin(WRITE).await?;
+        Ok(Tx::new(lease, self.connections.options().report_deadline()))
+    }
+
+    /// A transaction for reading.
+    pub(crate) async fn read(&self) -> Result<Tx, Fault> {
+        let lease = self.connections.begin(READ).await?;
+        Ok(Tx::new(lease, self.connections.options().report_deadline()))
+    }
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Postgres")
+            .field(self.connections.options())
+            .finish()
+    }
+}
+
+/// What kind of server it is, asked without any settings of ours: an older one refuses those
+/// that it does not know.
+pub(crate) async fn first_look(options: &Options) -> Result<Server, OpenError> {
+    let plain = options.plain()?;
+    let limit = options.connect_deadline;
+    let mut connection = connect(&plain, limit).await.map_err(unavailable)?;
+    let server = ask(limit, Server::ask(&mut connection)).await;
+    goodbye(connection).await;
+    server.map_err(away)
+}
+
+/// The inner result is what the database is, the outer one whether it answered.
+async fn check(
+    connection: &mut PgConnection,
+    options: &Options,
+) -> Result<Result<(), OpenError>, sqlx::Error> {
+    let server = Server::ask(connection).await?;
+    let environment = meta::environment(connection).await?;
+    let found = migrate::version(connection).await?;
+    Ok(server
+        .judge(true)
+        .and_then(|()| migrate::same_environment(environment.as_deref(), options))
+        .and_then(|()| match found.cmp(&migrate::newest()) {
+            std::cmp::Ordering::Less => Err(OpenError::SchemaOlder {
+                found,
+                wanted: migrate::newest(),
+            }),
+            std::cmp::Ordering::Equal if environment.is_none() => Err(OpenError::Unsafe {
+                what: "the database",
+                why: "it has no environment stamp; run `hookbox migrate`".to_owned(),
+            }),
+            std::cmp::Ordering::Equal => Ok(()),
+            std::cmp::Ordering::Greater => Err(migrate::newer(found)),
+        }))
+}
+
+pub(crate) fn unavailable(fault: Fault) -> OpenError {
+    OpenError::Unavailable {
+        what: "the database",
+        source: fault.into(),
+    }
+}
+
+pub(crate) fn away(error: AskError) -> OpenError {
+    OpenError::Unavailable {
+        what: "the database",
+        source: error.into(),
+    }
+}

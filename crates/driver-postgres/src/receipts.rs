@@ -1,0 +1,161 @@
+//! The table `receipts`: the outcome of every accepted request on every route.
+
+use hookbox_driver::ReceiptRow;
+use hookbox_event::{Envelope, EventId, InstanceId, ReceiptId, RouteName};
+use sqlx::{Error, PgConnection, Row};
+
+use crate::column::{Columns, bigint, moment, text, uuid};
+
+/// The words in the column `outcome`.
+pub(crate) mod outcome {
+    pub const DONE: &str = "done";
+    pub const DUPLICATE: &str = "duplicate";
+    pub const CONFLICT: &str = "conflict";
+    pub const RETRYING: &str = "retrying";
+    pub const DEAD: &str = "dead";
+}
+
+/// Writes outcomes, unless the transaction is no longer the one with this number; answers
+/// whether it is. A receipt that has an outcome keeps it.
+///
+/// Outside of a transaction (a handler ended it) this very statement would commit by itself, so
+/// it must not write anything then.
+pub(crate) async fn insert(
+    c: &mut PgConnection,
+    transaction: &str,
+    route: &RouteName,
+    receipts: &[(&Envelope, &'static str)],
+) -> Result<bool, Error> {
+    let all = || receipts.iter().map(|(envelope, _)| *envelope);
+    let ids: Vec<_> = all().map(|e| uuid(e.receipt.as_bytes())).collect();
+    let events: Vec<&[u8; 32]> = all().map(|e| e.event.as_bytes()).collect();
+    let outcomes: Vec<&str> = receipts.iter().map(|(_, outcome)| *outcome).collect();
+    let keys: Vec<_> = all().map(|e| text(&e.key_id)).collect();
+    let instances: Vec<_> = all().map(|e| uuid(e.instance.as_bytes())).collect();
+    let numbers: Vec<i64> = all().map(|e| bigint(e.number)).collect();
+    let traces: Vec<_> = all().map(|e| e.traceparent.as_deref().map(text)).collect();
+    let received: Vec<_> = all().map(|e| moment(e.received_at)).collect();
+    sqlx::query_scalar(
+        "with alive as (select pg_current_xact_id()::text = $1 as yes),
+         written as (
+             insert into receipts (route, receipt_id, event_id, outcome, key_id, instance, number,
+                                   traceparent, received_at)
+             select $2, came.*
+             from unnest($3::uuid[], $4::bytea[], $5::text[], $6::text[], $7::uuid[],
+                         $8::bigint[], $9::text[], $10::timestamptz[]) as came
+             where (select yes from alive)
+             order by 2
+             on conflict do nothing
+         )
+         select yes from alive",
+    )
+    .bind(transaction)
+    .bind(route.as_str())
+    .bind(ids)
+    .bind(events)
+    .bind(outcomes)
+    .bind(keys)
+    .bind(instances)
+    .bind(numbers)
+    .bind(traces)
+    .bind(received)
+    .fetch_one(c)
+    .await
+}
+
+/// Writes the outcome of one receipt in a transaction that no handler has had.
+pub(crate) async fn insert_one(
+    c: &mut PgConnection,
+    route: &RouteName,
+    envelope: &Envelope,
+    outcome: &'static str,
+) -> Result<(), Error> {
+    sqlx::query(
+        "insert into receipts (route, receipt_id, event_id, outcome, key_id, instance, number,
+                               traceparent, received_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         on conflict do nothing",
+    )
+    .bind(route.as_str())
+    .bind(uuid(envelope.receipt.as_bytes()))
+    .bind(envelope.event.as_bytes())
+    .bind(outcome)
+    .bind(text(&envelope.key_id))
+    .bind(uuid(envelope.instance.as_bytes()))
+    .bind(bigint(envelope.number))
+    .bind(envelope.traceparent.as_deref().map(text))
+    .bind(moment(envelope.received_at))
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Moves receipts of these events that wait or are dead to what has become of their event. One
+/// that is a duplicate or a conflict stays what it is.
+pub(crate) async fn follow(
+    c: &mut PgConnection,
+    route: &RouteName,
+    events: &[EventId],
+    outcome: &'static str,
+) -> Result<(), Error> {
+    let events: Vec<&[u8; 32]> = events.iter().map(EventId::as_bytes).collect();
+    sqlx::query(
+        "update receipts set outcome = $3, settled_at = now()
+         where route = $1 and event_id = any ($2) and outcome in ('retrying', 'dead')",
+    )
+    .bind(route.as_str())
+    .bind(events)
+    .bind(outcome)
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Makes the receipts of dead events wait again.
+pub(crate) async fn revive(
+    c: &mut PgConnection,
+    routes: &[String],
+    events: &[Vec<u8>],
+) -> Result<(), Error> {
+    sqlx::query(
+        "update receipts set outcome = 'retrying', settled_at = now()
+         from unnest($1::text[], $2::bytea[]) as chosen (route, event_id)
+         where receipts.event_id = chosen.event_id
+           and receipts.route = chosen.route
+           and receipts.outcome = 'dead'",
+    )
+    .bind(routes)
+    .bind(events)
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// The receipts of one event, oldest first.
+pub(crate) async fn of_event(
+    c: &mut PgConnection,
+    event: &EventId,
+) -> Result<Vec<ReceiptRow>, Error> {
+    let rows = sqlx::query(
+        "select receipt_id, route, outcome, key_id, instance, number, received_at, settled_at
+         from receipts where event_id = $1
+         order by received_at, receipt_id, route",
+    )
+    .bind(event.as_bytes())
+    .fetch_all(c)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(ReceiptRow {
+                receipt: row.id16("receipt_id", ReceiptId::from_bytes)?,
+                route: row.word("route", str::parse)?,
+                outcome: row.try_get("outcome")?,
+                key_id: row.try_get("key_id")?,
+                instance: row.id16("instance", InstanceId::from_bytes)?,
+                number: row.count("number")?,
+                received_at: row.at("received_at")?,
+                settled_at: row.at("settled_at")?,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,70 @@
+//! Putting due retries back into their queues: published first, marked after.
+
+use futures_util::StreamExt;
+use hookbox_driver::{Fault, Republish, Requeued};
+use hookbox_event::{EventId, RouteName};
+
+use crate::retries;
+use crate::tx::Tx;
+
+/// Most bytes of bodies that are in memory at a time for this.
+const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// How many are published at once. A publisher puts what waits for it into one batch, so all of
+/// them together take about as long as one, and the rows are not locked for long.
+const AT_ONCE: usize = 64;
+
+/// See [`hookbox_driver::Store::requeue_due`]. The rows stay locked until the end, so that no
+/// other scheduler takes them, and a crash in between leaves them due.
+pub(crate) async fn requeue(
+    mut tx: Tx,
+    limit: u32,
+    republish: &dyn Republish,
+) -> Result<Requeued, Fault> {
+    let mut due = tx
+        .run(|c| retries::lock_due(c, limit))
+        .await
+        .map_err(|error| error.ours("look for due retries"))?;
+    if due.is_empty() {
+        tx.rollback().await;
+        return Ok(Requeued::default());
+    }
+    let mut bytes = 0_u64;
+    let fits = due.iter().take_while(|due| {
+        bytes = bytes.saturating_add(due.body_bytes);
+        bytes <= BODY_BYTES_MAX
+    });
+    // One that is over the limit by itself must go, too.
+    let fits = fits.count().max(1);
+    due.truncate(fits);
+    let envelopes = tx
+        .run(|c| retries::envelopes(c, &due))
+        .await
+        .map_err(|error| error.ours("read due retries"))?;
+    let confirmed: Vec<(RouteName, EventId)> = futures_util::stream::iter(envelopes)
+        .map(|due| async move {
+            let confirmed = republish.republish(&due).await;
+            confirmed.then_some((due.route, due.envelope.event))
+        })
+        .buffer_unordered(AT_ONCE)
+        .filter_map(std::future::ready)
+        .collect()
+        .await;
+    let requeued = Requeued {
+        due: count(due.len()),
+        confirmed: count(confirmed.len()),
+    };
+    if confirmed.is_empty() {
+        tx.rollback().await;
+        return Ok(requeued);
+    }
+    tx.run(|c| retries::mark_queued(c, &confirmed))
+        .await
+        .map_err(|error| error.ours("mark retries as queued"))?;
+    tx.commit_ours().await?;
+    Ok(requeued)
+}
+
+fn count(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,191 @@
+//! What kind of server this is: its version, what it can do, and whether its settings let
+//! hookbox keep its promises.
+
+use hookbox_driver::OpenError;
+use sqlx::{PgConnection, Row};
+
+/// `pg_current_xact_id`, by which the guard knows its transaction, came with this version.
+const VERSION_MIN: i32 = 130_000;
+
+/// What a server said about itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
+    version: i32,
+    standby: bool,
+    read_only: bool,
+    fsync: bool,
+    full_page_writes: bool,
+    synchronous_commit: String,
+    /// It notices while it works that its client has gone (14 and later, on most systems).
+    pub checks_clients: bool,
+    /// It can end transactions that take too long (17 and later).
+    pub limits_transactions: bool,
+}
+
+impl Server {
+    /// Asks it.
+    pub async fn ask(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
+        let row = sqlx::query(
+            "select current_setting('server_version_num')::int,
+                    pg_is_in_recovery(),
+                    current_setting('transaction_read_only') = 'on',
+                    current_setting('fsync') = 'on',
+                    current_setting('full_page_writes') = 'on',
+                    current_setting('synchronous_commit')",
+        )
+        .fetch_one(&mut *connection)
+        .await?;
+        let version: i32 = row.try_get(0)?;
+        Ok(Self {
+            version,
+            standby: row.try_get(1)?,
+            read_only: row.try_get(2)?,
+            fsync: row.try_get(3)?,
+            full_page_writes: row.try_get(4)?,
+            synchronous_commit: row.try_get(5)?,
+            checks_clients: version >= 140_000 && can_check_clients(connection).await?,
+            limits_transactions: version >= 170_000,
+        })
+    }
+
+    /// The level of durability that our sessions ask for: a server that is set to wait for more
+    /// than its own disk is not talked down.
+    pub fn synchronous_commit(&self) -> &'static str {
+        match self.synchronous_commit.as_str() {
+            "remote_apply" => "remote_apply",
+            _ => "on",
+        }
+    }
+
+    /// Refuses a server on which a commit would not mean what hookbox promises. `in_session`:
+    /// it was asked in a session that had our own settings.
+    pub fn judge(&self, in_session: bool) -> Result<(), OpenError> {
+        let refuse = |why: &str| {
+            Err(OpenError::Unsafe {
+                what: "the database",
+                why: why.to_owned(),
+            })
+        };
+        if self.version < VERSION_MIN {
+            return refuse("it is older than PostgreSQL 13");
+        }
+        if self.standby {
+            return refuse("it is a standby; point the URL at the primary");
+        }
+        if self.read_only {
+            return refuse(
+                "its transactions are read-only; default_transaction_read_only must be off",
+            );
+        }
+        if !self.fsync {
+            return refuse("fsync is off, so a crash loses what was committed; it must be on");
+        }
+        if !self.full_page_writes {
+            return refuse("full_page_writes is off, so a crash may tear pages; it must be on");
+        }
+        if in_session && self.synchronous_commit != self.synchronous_commit() {
+            return refuse(
+                "synchronous_commit does not stay on in our sessions (does a connection pooler \
+                 drop the `options` of new connections?)",
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Whether the server's operating system lets it look after its clients; the setting is refused
+/// where it does not.
+async fn can_check_clients(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    match sqlx::query("set client_connection_check_interval = '2s'")
+        .execute(connection)
+        .await
+    {
+        Ok(_) => Ok(true),
+        Err(sqlx::Error::Database(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> Server {
+        Server {
+            version: 150_000,
+            standby: false,
+            read_only: false,
+            fsync: true,
+            full_page_writes: true,
+            synchronous_commit: "on".to_owned(),
+            checks_clients: true,
+            limits_transactions: false,
+        }
+    }
+
+    #[test]
+    fn a_server_that_loses_commits_is_refused() {
+        let level = |level: &str| Server {
+            synchronous_commit: level.to_owned(),
+            ..good()
+        };
+        for (server, in_session, word) in [
+            (good(), true, None),
+            (level("remote_apply"), true, None),
+            // What the server does for others does not matter: our sessions ask for more.
+            (level("off"), false, None),
+            (level("off"), true, Some("synchronous_commit")),
+            (level("local"), true, Some("synchronous_commit")),
+            (
+                Server {
+                    fsync: false,
+                    ..good()
+                },
+                false,
+                Some("fsync"),
+            ),
+            (
+                Server {
+                    full_page_writes: false,
+                    ..good()
+                },
+                false,
+                Some("full_page_writes"),
+            ),
+            (
+                Server {
+                    standby: true,
+                    ..good()
+                },
+                false,
+                Some("standby"),
+            ),
+            (
+                Server {
+                    read_only: true,
+                    ..good()
+                },
+                false,
+                Some("read-only"),
+            ),
+            (
+                Server {
+                    version: 120_009,
+                    ..good()
+                },
+                false,
+                Some("13"),
+            ),
+        ] {
+            let said = server
+                .judge(in_session)
+                .err()
+                .map(|error| error.to_string());
+            match (word, said) {
+                (None, None) => {}
+                (Some(word), Some(said)) => assert!(said.contains(word), "{said}"),
+                (word, said) => panic!("{server:?}: expected {word:?}, got {said:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Settling a batch: the outcome of every receipt, and what follows from it in other tables.
+
+use hookbox_driver::{ClaimState, CommitError, DeadReason, Fault, Outcome, Settled};
+use hookbox_event::{Envelope, EventId, RouteName};
+
+use crate::dead_letters::{self, Died};
+use crate::receipts::{self, outcome};
+use crate::tx::{Tx, broken_or_fault};
+use crate::{attempts, retries};
+
+/// What follows from the outcomes, by table.
+#[derive(Default)]
+struct Follow<'a> {
+    receipts: Vec<(&'a Envelope, &'static str)>,
+    died: Vec<Died<'a>>,
+    /// Retries and replays that came to their end well.
+    redone: Vec<(EventId, u32)>,
+    /// Retries and replays that were given up.
+    given_up: Vec<EventId>,
+}
+
+/// See [`hookbox_driver::Store::settle`]. On the ordinary path this is one statement.
+pub(crate) async fn settle(
+    tx: &mut Tx,
+    route: &RouteName,
+    settled: &[Settled<'_>],
+) -> Result<(), CommitError> {
+    if settled.is_empty() {
+        return Ok(());
+    }
+    let follow = sort(tx, route, settled)?;
+    let transaction = tx.id.clone().unwrap_or_default();
+    let alive = tx
+        .run(|c| receipts::insert(c, &transaction, route, &follow.receipts))
+        .await
+        .map_err(|error| broken_or_fault(error, "write outcomes"))?;
+    if !alive {
+        return Err(CommitError::BrokenByHandler {
+            why: "it was ended before hookbox could settle".to_owned(),
+        });
+    }
+    write(tx, route, &follow).await.map_err(CommitError::Fault)
+}
+
+fn sort<'a>(
+    tx: &mut Tx,
+    route: &RouteName,
+    settled: &'a [Settled<'a>],
+) -> Result<Follow<'a>, Fault> {
+    let mut follow = Follow::default();
+    for Settled { envelope, outcome } in settled {
+        let word = match outcome {
+            Outcome::Duplicate => outcome::DUPLICATE,
+            Outcome::Done { attempt } => {
+                let owned = tx.owned_mut(route, &envelope.event)?;
+                owned.end = Some((ClaimState::Done, *attempt));
+                if owned.granted {
+                    follow.redone.push((envelope.event, *attempt));
+                }
+                outcome::DONE
+            }
+            Outcome::Conflict { detail } => {
+                follow.give_up(tx, route, envelope, DeadReason::Conflict, detail)?;
+                outcome::CONFLICT
+            }
+            Outcome::Dead { reason, detail } => {
+                follow.give_up(tx, route, envelope, *reason, detail)?;
+                outcome::DEAD
+            }
+        };
+        follow.receipts.push((envelope, word));
+    }
+    Ok(follow)
+}
+
+impl<'a> Follow<'a> {
+    /// The handler did not run (again), so the attempt that was claimed was not made.
+    fn give_up(
+        &mut self,
+        tx: &mut Tx,
+        route: &RouteName,
+        envelope: &Envelope,
+        reason: DeadReason,
+        detail: &'a str,
+    ) -> Result<(), Fault> {
+        let owned = tx.owned_mut(route, &envelope.event)?;
+        let attempts = owned.attempt.saturating_sub(1);
+        owned.end = Some((ClaimState::Dead, attempts));
+        if owned.granted {
+            self.given_up.push(envelope.event);
+        }
+        self.died.push(Died {
+            event: envelope.event,
+            reason,
+            detail,
+            attempts,
+        });
+        Ok(())
+    }
+}
+
+/// The transaction is known to be alive here.
+async fn write(tx: &mut Tx, route: &RouteName, follow: &Follow<'_>) -> Result<(), Fault> {
+    if !follow.died.is_empty() {
+        tx.run(|c| dead_letters::put(c, route, &follow.died))
+            .await
+            .map_err(|error| error.ours("write dead letters"))?;
+    }
+    let done: Vec<EventId> = follow.redone.iter().map(|(event, _)| *event).collect();
+    for (events, word) in [(&done, outcome::DONE), (&follow.given_up, outcome::DEAD)] {
+        if events.is_empty() {
+            continue;
+        }
+        tx.run(|c| retries::delete(c, route, events))
+            .await
+            .map_err(|error| error.ours("end retries"))?;
+        tx.run(|c| receipts::follow(c, route, events, word))
+            .await
+            .map_err(|error| error.ours("move receipts"))?;
+    }
+    if !follow.redone.is_empty() {
+        let took = tx.began.elapsed();
+        tx.run(|c| attempts::insert_done(c, route, &follow.redone, took))
+            .await
+            .map_err(|error| error.ours("record attempts"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! [`Postgres`] as the worker's store. Each method is an operation in a file of its own.
+
+use std::error::Error;
+
+use async_trait::async_trait;
+use hookbox_driver::{
+    Burial, Claimed, CommitError, Failure, Fault, FaultKind, Recorded, Republish, Requeued,
+    Settled, Store,
+};
+use hookbox_event::{Envelope, RouteName};
+use sqlx::PgConnection;
+
+use crate::{Postgres, Tx, claim, diagnose, fail, requeue, settle};
+
+#[async_trait]
+impl Store for Postgres {
+    type Connection = PgConnection;
+    type Tx = Tx;
+
+    async fn begin(&self) -> Result<Tx, Fault> {
+        self.write().await
+    }
+
+    async fn claim(
+        &self,
+        tx: &mut Tx,
+        route: &RouteName,
+        envelopes: &[&Envelope],
+    ) -> Result<Vec<Claimed>, Fault> {
+        claim::claim(tx, route, envelopes).await
+    }
+
+    fn connection<'t>(&self, tx: &'t mut Tx) -> &'t mut PgConnection {
+        tx.lend()
+    }
+
+    async fn settle(
+        &self,
+        tx: &mut Tx,
+        route: &RouteName,
+        settled: &[Settled<'_>],
+    ) -> Result<(), CommitError> {
+        settle::settle(tx, route, settled).await
+    }
+
+    async fn commit(&self, tx: Tx) -> Result<(), CommitError> {
+        tx.commit().await
+    }
+
+    async fn rollback(&self, tx: Tx) {
+        tx.rollback().await;
+    }
+
+    async fn fail(&self, failure: &Failure<'_>) -> Result<Recorded, Fault> {
+        fail::fail(self.write().await?, failure).await
+    }
+
+    async fn bury(&self, burial: &Burial<'_>) -> Result<Recorded, Fault> {
+        fail::bury(self.write().await?, burial).await
+    }
+
+    async fn requeue_due(&self, limit: u32, republish: &dyn Republish) -> Result<Requeued, Fault> {
+        requeue::requeue(self.write().await?, limit, republish).await
+    }
+
+    fn diagnose(&self, error: &(dyn Error + 'static)) -> Option<FaultKind> {
+        diagnose::diagnose(error)
+    }
+
+    async fn ping(&self) -> Result<(), Fault> {
+        // To begin is the round trip, and it finds a live connection if there can be one.
+        self.read().await?.rollback().await;
+        Ok(())
+    }
+
+    async fn close(&self) {
+        self.connections.close().await;
+    }
+}

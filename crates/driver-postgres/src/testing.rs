@@ -1,0 +1,1 @@
+//! Databases of their own for tests, and the dump of the migrated schema. Not for production.
