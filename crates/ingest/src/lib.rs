@@ -1,1 +1,28 @@
-//! HTTP in, broker out.
+//! HTTP in, broker out: proves who sent a webhook, has it on disk, and only then answers 200.
+//!
+//! `receive` is the heart: bound → verify → identify → publish → answer. The database is not on
+//! this path: ingest stays up when it is down.
+//!
+//! Architecture invariant: this crate names no broker. What it publishes is made from
+//! [`hookbox_signature::Verified`] alone.
+
+mod accept;
+mod batcher;
+mod body;
+mod config;
+mod counters;
+mod health;
+mod identify;
+mod limits;
+mod receive;
+mod refusals;
+mod response;
+mod router;
+mod state;
+
+pub use accept::{Listener, serve};
+pub use config::{Config, Identity, Routing, Source};
+pub use counters::Counters;
+pub use limits::Limits;
+pub use router::router;
+pub use state::Ingest;

@@ -1,0 +1,81 @@
+//! What an ingest is told, in values that are valid already.
+
+use std::sync::{Arc, RwLock};
+
+use hookbox_event::{Pointer, RouteName, SourceName, Topic, TopicPattern};
+use hookbox_signature::{Answer, Key, Scheme};
+
+use crate::Limits;
+
+/// Everything an ingest needs to know.
+pub struct Config {
+    /// The endpoints.
+    pub sources: Vec<Source>,
+    /// Where their events go.
+    pub routing: Routing,
+    /// What is taken, at most.
+    pub limits: Limits,
+}
+
+/// One endpoint: `POST /hooks/{name}`.
+pub struct Source {
+    /// Its name.
+    pub name: SourceName,
+    /// How its sender signs.
+    pub scheme: Scheme,
+    /// The keys it signs with. Swapped as a whole when they change.
+    pub keys: RwLock<Arc<[Key]>>,
+    /// The answer its sender wants for a bad signature.
+    pub answer: Answer,
+    /// Where a body tells its event type.
+    pub topic: Option<Pointer>,
+    /// How its events are told apart.
+    pub identity: Identity,
+}
+
+/// Which event a request tells of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Identity {
+    /// The values at these places, all of them.
+    Pointers(Vec<Pointer>),
+    /// The message id that the scheme signs.
+    SignedId,
+    /// What the body says.
+    Body,
+}
+
+/// Which routes take a topic.
+#[derive(Debug, Clone)]
+pub struct Routing {
+    /// Routes with their patterns.
+    pub routes: Vec<(RouteName, Vec<TopicPattern>)>,
+    /// The route for a topic that none of them takes.
+    pub unrouted: RouteName,
+}
+
+impl Source {
+    /// The keys as they are now.
+    pub(crate) fn keys_now(&self) -> Arc<[Key]> {
+        // A writer that panicked has swapped the whole list or nothing.
+        Arc::clone(
+            &self
+                .keys
+                .read()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        )
+    }
+}
+
+impl Routing {
+    /// The routes that take a topic; never none.
+    pub fn routes_of(&self, topic: &Topic) -> Vec<RouteName> {
+        let takes = |patterns: &[TopicPattern]| patterns.iter().any(|one| one.matches(topic));
+        let taking = self.routes.iter().filter(|(_, patterns)| takes(patterns));
+        let routes: Vec<RouteName> = taking.map(|(name, _)| name.clone()).collect();
+        if routes.is_empty() {
+            vec![self.unrouted.clone()]
+        } else {
+            routes
+        }
+    }
+}

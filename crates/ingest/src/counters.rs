@@ -1,0 +1,40 @@
+//! What an ingest has done since its start, as plain numbers for whoever shows them.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The counters of one ingest. Read for display only, so nothing orders them.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Requests answered 200.
+    pub accepted: AtomicU64,
+    /// Genuine requests answered 503: not on disk in time.
+    pub not_durable: AtomicU64,
+    /// Batches that the broker confirmed.
+    pub batches: AtomicU64,
+    /// Refusals that could not be kept for operators because too many came at once.
+    pub refusals_dropped: AtomicU64,
+    refused: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Counters {
+    pub(crate) fn refuse(&self, reason: &'static str) {
+        *self.refused().entry(reason).or_default() += 1;
+    }
+
+    /// Refused requests by reason.
+    pub fn refused_by_reason(&self) -> BTreeMap<&'static str, u64> {
+        self.refused().clone()
+    }
+
+    fn refused(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, u64>> {
+        self.refused
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+pub(crate) fn add(counter: &AtomicU64, count: u64) {
+    counter.fetch_add(count, Ordering::Relaxed);
+}

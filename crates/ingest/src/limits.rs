@@ -1,0 +1,70 @@
+//! Every limit of the HTTP side, with the reason beside the number.
+
+use std::time::Duration;
+
+/// What one ingest process takes, at most.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Largest body in bytes. Webhooks are small; RabbitMQ 4 refuses messages over 16 MiB.
+    pub body_max: usize,
+    /// From the connection (or the end of the last request) to the end of a request's head. It
+    /// ends slow-header attacks, and is how long an idle connection is kept.
+    pub head_deadline: Duration,
+    /// To read a whole body.
+    pub body_deadline: Duration,
+    /// Slowest body, in bytes a second, after the first [`Limits::body_grace`]. A real sender on
+    /// a bad line is far faster; one byte a second is an attack.
+    pub body_rate_min: usize,
+    /// How long a body may be slow: connections start slowly.
+    pub body_grace: Duration,
+    /// Most headers of one request. Proxies add a dozen.
+    pub headers_max: usize,
+    /// Largest head in bytes: what the parser may buffer.
+    pub head_bytes_max: usize,
+    /// Connections at once. Each costs a file descriptor and at most one head and one body.
+    pub connections_max: usize,
+    /// Connections at once from one address, so that one sender cannot take all of them.
+    pub connections_per_address_max: usize,
+    /// To complete a TLS handshake.
+    pub tls_deadline: Duration,
+    /// Bytes of bodies in memory at once, over all connections.
+    pub body_bytes_in_flight_max: usize,
+    /// Accepted requests that wait for their confirm at once.
+    pub waiting_max: usize,
+    /// How long a request waits for its confirm. Over the broker's own deadline, and under the
+    /// shortest time-out of a provider that we know of (3 s).
+    pub confirm_deadline: Duration,
+    /// Publishes under way at once. Each is a batch; two fill a fsync while one waits for it.
+    pub lanes: usize,
+    /// Envelopes of one batch: enough to share a fsync, few enough for one transaction.
+    pub batch_max: usize,
+    /// Bytes of one batch. A body larger than this travels alone.
+    pub batch_bytes_max: usize,
+}
+
+impl Limits {
+    /// Largest value of [`Limits::body_max`]: 16 MiB less room for the headers of a message.
+    pub const BODY_MAX_CAP: usize = 15 * 1024 * 1024;
+
+    /// The values to start from.
+    pub fn standard() -> Self {
+        Self {
+            body_max: 1024 * 1024,
+            head_deadline: Duration::from_secs(5),
+            body_deadline: Duration::from_secs(10),
+            body_rate_min: 1024,
+            body_grace: Duration::from_secs(2),
+            headers_max: 64,
+            head_bytes_max: 32 * 1024,
+            connections_max: 4096,
+            connections_per_address_max: 256,
+            tls_deadline: Duration::from_secs(5),
+            body_bytes_in_flight_max: 64 * 1024 * 1024,
+            waiting_max: 4096,
+            confirm_deadline: Duration::from_millis(2_800),
+            lanes: 4,
+            batch_max: 64,
+            batch_bytes_max: 256 * 1024,
+        }
+    }
+}

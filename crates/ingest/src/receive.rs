@@ -1,0 +1,183 @@
+//! The heart: bound → verify → identify → publish → answer.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use bytes::Bytes;
+use hookbox_driver::Refusal as KeptRefusal;
+use hookbox_event::ReceiptId;
+use hookbox_signature::{Answer, verify};
+use http::{HeaderMap, Method, Response};
+
+use crate::batcher::Letter;
+use crate::counters::add;
+use crate::identify::identify;
+use crate::response::{NotAccepted, accepted};
+use crate::{Ingest, Source, body};
+
+/// Where a request came from, put into its extensions by the accept loop.
+#[derive(Clone, Copy)]
+pub(crate) struct Peer(pub SocketAddr);
+
+/// A request on its way to an answer.
+struct Arrival<'a> {
+    id: ReceiptId,
+    source: &'a str,
+    peer: Option<SocketAddr>,
+    body_bytes: usize,
+    body_digest: Option<String>,
+}
+
+/// `POST /hooks/{source}`.
+pub(crate) async fn receive(
+    State(ingest): State<Arc<Ingest>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Response<Body> {
+    let id = ReceiptId::new(ingest.clock.now(), ingest.rng.ten());
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
+    let mut arrival = Arrival {
+        id,
+        source: &name,
+        peer,
+        body_bytes: 0,
+        body_digest: None,
+    };
+    let source = ingest.sources.get(&name);
+    let taken = match source {
+        Some(source) => take(&ingest, source, request, &mut arrival).await,
+        None => Err(stranger(&request)),
+    };
+    match taken {
+        Ok(()) => {
+            add(&ingest.counters.accepted, 1);
+            accepted(id)
+        }
+        Err(why) => {
+            refuse(&ingest, &arrival, why);
+            let standard = Answer::default();
+            why.response(id, source.map_or(&standard, |source| &source.answer))
+        }
+    }
+}
+
+/// Anything else than a webhook's path.
+pub(crate) async fn unknown_path(State(ingest): State<Arc<Ingest>>) -> Response<Body> {
+    let id = ReceiptId::new(ingest.clock.now(), ingest.rng.ten());
+    ingest.counters.refuse(NotAccepted::UnknownPath.reason());
+    NotAccepted::UnknownPath.response(id, &Answer::default())
+}
+
+fn stranger(request: &Request) -> NotAccepted {
+    if request.method() == Method::POST {
+        NotAccepted::UnknownSource
+    } else {
+        NotAccepted::WrongMethod
+    }
+}
+
+async fn take(
+    ingest: &Ingest,
+    source: &Source,
+    request: Request,
+    arrival: &mut Arrival<'_>,
+) -> Result<(), NotAccepted> {
+    let (head, body) = request.into_parts();
+    if head.method != Method::POST {
+        return Err(NotAccepted::WrongMethod);
+    }
+    if ingest.is_draining() {
+        return Err(NotAccepted::Draining);
+    }
+    let announced = body::check_head(&head.headers, &ingest.limits)?;
+    // Admission before allocation: a body of unknown length is taken for as long as it may be.
+    let room = if announced > 0 {
+        announced
+    } else {
+        ingest.limits.body_max
+    };
+    let room = u32::try_from(room).map_err(|_| NotAccepted::TooLarge)?;
+    let _room = ingest
+        .body_bytes
+        .try_acquire_many(room)
+        .map_err(|_| NotAccepted::TooBusy)?;
+    let bytes = body::read(body, announced, &ingest.limits).await?;
+    arrival.body_bytes = bytes.len();
+    let now = ingest.clock.now();
+    let keys = source.keys_now();
+    let verified = match verify(&source.scheme, &keys, &head.headers, bytes.clone(), now) {
+        Ok(verified) => verified,
+        Err(refusal) => {
+            arrival.body_digest = Some(digest_of(&bytes));
+            return Err(NotAccepted::Signature(refusal));
+        }
+    };
+    let identified = identify(source, &verified);
+    let letter = Letter {
+        receipt: arrival.id,
+        source: source.name.clone(),
+        identified,
+        received_at: now,
+        traceparent: traceparent(&head.headers),
+        verified,
+    };
+    ingest
+        .batcher
+        .publish(letter, ingest.limits.confirm_deadline)
+        .await
+}
+
+/// Tells the log why, and keeps what may be kept for operators.
+fn refuse(ingest: &Ingest, arrival: &Arrival<'_>, why: NotAccepted) {
+    let peer = arrival
+        .peer
+        .map(|peer| peer.ip().to_string())
+        .unwrap_or_default();
+    // What was posted to is the sender's text: bounded and escaped before it is kept.
+    let source: String = arrival
+        .source
+        .chars()
+        .take(63)
+        .flat_map(char::escape_default)
+        .collect();
+    if let NotAccepted::NotDurable(_) | NotAccepted::TooBusy | NotAccepted::Draining = why {
+        add(&ingest.counters.not_durable, 1);
+    }
+    ingest.counters.refuse(why.reason());
+    tracing::info!(
+        request = %arrival.id,
+        source,
+        peer,
+        reason = why.reason(),
+        body_bytes = arrival.body_bytes,
+        "request {} to source {source} was not accepted: {}",
+        arrival.id,
+        why.reason()
+    );
+    ingest.refusals.note(KeptRefusal {
+        request: arrival.id,
+        source,
+        reason: why.reason().to_owned(),
+        body_digest: arrival.body_digest.clone(),
+        body_bytes: arrival.body_bytes as u64,
+        peer,
+        at: ingest.clock.now(),
+    });
+}
+
+/// Enough to recognise a body that somebody shows us, and nothing of what it says.
+fn digest_of(bytes: &Bytes) -> String {
+    hookbox_event::ContentDigest::of_raw_body(bytes).to_string()
+}
+
+/// The W3C trace context, when it is one: `00-{32 hex}-{16 hex}-{2 hex}`.
+fn traceparent(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get("traceparent")?.to_str().ok()?;
+    let parts: Vec<&str> = text.split('-').collect();
+    let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
+    let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+    let plain = parts.iter().all(|part| part.bytes().all(hex));
+    (lengths == [2, 32, 16, 2] && plain).then(|| text.to_owned())
+}

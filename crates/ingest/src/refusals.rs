@@ -1,0 +1,83 @@
+//! Refusals are kept for operators, in the background: never on a request's path, and never more
+//! than what is safe to show.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookbox_driver::{Ledger, Refusal, describe};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::Counters;
+use crate::counters::add;
+
+/// Refusals that wait to be kept. An attack makes thousands a second; the first of each second
+/// show it as well as all of them, and the rest are counted.
+const WAITING_MAX: usize = 1_000;
+
+/// How often they are written.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+pub(crate) struct Refusals {
+    sender: Option<mpsc::Sender<Refusal>>,
+    counters: Arc<Counters>,
+}
+
+impl Refusals {
+    pub fn start(
+        tasks: &TaskTracker,
+        ledger: Option<Arc<dyn Ledger>>,
+        counters: Arc<Counters>,
+        stop: CancellationToken,
+    ) -> Self {
+        let sender = ledger.map(|ledger| {
+            let (sender, receiver) = mpsc::channel(WAITING_MAX);
+            tasks.spawn(keep(ledger, receiver, stop));
+            sender
+        });
+        Self { sender, counters }
+    }
+
+    pub fn note(&self, refusal: Refusal) {
+        if let Some(sender) = &self.sender
+            && sender.try_send(refusal).is_err()
+        {
+            add(&self.counters.refusals_dropped, 1);
+        }
+    }
+}
+
+async fn keep(
+    ledger: Arc<dyn Ledger>,
+    mut receiver: mpsc::Receiver<Refusal>,
+    stop: CancellationToken,
+) {
+    let mut told = false;
+    loop {
+        let stopping = tokio::select! {
+            () = stop.cancelled() => true,
+            () = tokio::time::sleep(INTERVAL) => false,
+        };
+        let mut waiting = Vec::new();
+        while let Ok(refusal) = receiver.try_recv() {
+            waiting.push(refusal);
+        }
+        if !waiting.is_empty() {
+            match ledger.keep_refusals(&waiting).await {
+                Ok(()) => told = false,
+                Err(fault) if !told => {
+                    told = true;
+                    tracing::warn!(
+                        error = describe(&fault),
+                        "refusals are not kept while the store is away; they are still counted"
+                    );
+                }
+                Err(_) => {}
+            }
+        }
+        if stopping {
+            return;
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What a sender is told: one table from outcome to answer.
+//!
+//! Precise inside, plain outside: the answer tells the class of what was wrong and a request id;
+//! the log tells which. Never 410 (senders disable the endpoint) and never 3xx.
+
+use axum::body::Body;
+use hookbox_driver::PublishErrorKind;
+use hookbox_event::ReceiptId;
+use hookbox_signature::{Answer, Refusal};
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+
+/// After how many seconds a sender may try again. Outages of a broker last seconds to minutes;
+/// providers back off by themselves.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
+
+/// Why a request was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotAccepted {
+    UnknownSource,
+    UnknownPath,
+    WrongMethod,
+    Signature(Refusal),
+    TooLarge,
+    TooSlow,
+    BrokenBody,
+    Encoded,
+    TooBusy,
+    NotDurable(PublishErrorKind),
+    Draining,
+}
+
+impl NotAccepted {
+    /// The word for logs and metrics.
+    pub fn reason(self) -> &'static str {
+        match self {
+            NotAccepted::UnknownSource => "unknown_source",
+            NotAccepted::UnknownPath => "unknown_path",
+            NotAccepted::WrongMethod => "wrong_method",
+            NotAccepted::Signature(refusal) => refusal.reason(),
+            NotAccepted::TooLarge => "too_large",
+            NotAccepted::TooSlow => "too_slow",
+            NotAccepted::BrokenBody => "broken_body",
+            NotAccepted::Encoded => "content_encoding",
+            NotAccepted::TooBusy => "too_busy",
+            NotAccepted::NotDurable(kind) => kind.as_str(),
+            NotAccepted::Draining => "draining",
+        }
+    }
+
+    /// The table.
+    fn status_and_class(self, answer: &Answer) -> (StatusCode, &'static str) {
+        match self {
+            NotAccepted::UnknownSource | NotAccepted::UnknownPath => {
+                (StatusCode::NOT_FOUND, "unknown_source")
+            }
+            NotAccepted::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, "method"),
+            NotAccepted::Signature(_) => {
+                let status = StatusCode::from_u16(answer.signature_status);
+                (status.unwrap_or(StatusCode::UNAUTHORIZED), "signature")
+            }
+            NotAccepted::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            NotAccepted::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
+            NotAccepted::BrokenBody => (StatusCode::BAD_REQUEST, "body"),
+            NotAccepted::Encoded => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_encoding"),
+            NotAccepted::TooBusy | NotAccepted::NotDurable(_) | NotAccepted::Draining => {
+                (StatusCode::SERVICE_UNAVAILABLE, "try_again")
+            }
+        }
+    }
+
+    /// Whether the rest of the request may still be on its way, so that the connection cannot be
+    /// used again.
+    fn leaves_body_unread(self) -> bool {
+        match self {
+            NotAccepted::Signature(_) | NotAccepted::NotDurable(_) => false,
+            NotAccepted::UnknownSource
+            | NotAccepted::UnknownPath
+            | NotAccepted::WrongMethod
+            | NotAccepted::TooLarge
+            | NotAccepted::TooSlow
+            | NotAccepted::BrokenBody
+            | NotAccepted::Encoded
+            | NotAccepted::TooBusy
+            | NotAccepted::Draining => true,
+        }
+    }
+
+    /// The answer.
+    pub fn response(self, request: ReceiptId, answer: &Answer) -> Response<Body> {
+        let (status, class) = self.status_and_class(answer);
+        let mut fields = serde_json::json!({
+            "status": "refused",
+            "reason": class,
+            "request": request.to_string(),
+        });
+        if let (NotAccepted::Signature(_), Some(detail)) = (self, &answer.signature_detail) {
+            fields["detail"] = detail.as_str().into();
+        }
+        let mut response = json(status, &fields);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+        }
+        if self == NotAccepted::WrongMethod {
+            response
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static("POST"));
+        }
+        if self.leaves_body_unread() {
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// Exactly 200 with a JSON body: some providers take nothing else for success.
+pub(crate) fn accepted(receipt: ReceiptId) -> Response<Body> {
+    let fields = serde_json::json!({ "status": "accepted", "receipt": receipt.to_string() });
+    json(StatusCode::OK, &fields)
+}
+
+pub(crate) fn json(status: StatusCode, fields: &serde_json::Value) -> Response<Body> {
+    let mut response = Response::new(Body::from(fields.to_string()));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table() {
+        let begini = hookbox_signature::Preset::Begini.answer();
+        let wrong = NotAccepted::Signature(Refusal::WrongSignature);
+        let rejected = NotAccepted::NotDurable(PublishErrorKind::Rejected);
+        for (outcome, answer, status) in [
+            (NotAccepted::UnknownSource, Answer::default(), 404),
+            (NotAccepted::UnknownPath, Answer::default(), 404),
+            (NotAccepted::WrongMethod, Answer::default(), 405),
+            (wrong, Answer::default(), 401),
+            (wrong, begini, 403),
+            (NotAccepted::TooLarge, Answer::default(), 413),
+            (NotAccepted::TooSlow, Answer::default(), 408),
+            (NotAccepted::BrokenBody, Answer::default(), 400),
+            (NotAccepted::Encoded, Answer::default(), 415),
+            (NotAccepted::TooBusy, Answer::default(), 503),
+            (rejected, Answer::default(), 503),
+            (NotAccepted::Draining, Answer::default(), 503),
+        ] {
+            let receipt = ReceiptId::from_bytes([1; 16]);
+            let response = outcome.response(receipt, &answer);
+            assert_eq!(response.status().as_u16(), status, "{outcome:?}");
+            assert_eq!(response.headers().contains_key(RETRY_AFTER), status == 503);
+            assert_eq!(response.headers().contains_key(ALLOW), status == 405);
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The list of routes.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{any, get};
+
+use crate::{Ingest, health, receive};
+
+/// What an ingest answers to; tests call it without a socket.
+pub fn router(ingest: Arc<Ingest>) -> Router {
+    Router::new()
+        .route("/hooks/{source}", any(receive::receive))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .fallback(receive::unknown_path)
+        .with_state(ingest)
+}

@@ -1,0 +1,115 @@
+//! One ingest: its config, its broker, and what its requests share.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hookbox_driver::{Broker, Clock, Ledger, Rng};
+use hookbox_event::InstanceId;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::batcher::Batcher;
+use crate::refusals::Refusals;
+use crate::{Config, Counters, Limits, Source};
+
+/// An ingest: give it to [`crate::router`] and [`crate::serve`].
+pub struct Ingest {
+    pub(crate) sources: HashMap<String, Source>,
+    pub(crate) limits: Limits,
+    pub(crate) broker: Arc<dyn Broker>,
+    pub(crate) batcher: Batcher,
+    pub(crate) refusals: Refusals,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) rng: Arc<dyn Rng>,
+    pub(crate) body_bytes: Semaphore,
+    draining: AtomicBool,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Ingest {
+    /// An ingest, with its publishing lanes begun on the current runtime. `ledger` is where
+    /// refusals are kept for operators, when there is a store; it is never on a request's path.
+    pub fn start(
+        config: Config,
+        broker: Arc<dyn Broker>,
+        ledger: Option<Arc<dyn Ledger>>,
+        clock: Arc<dyn Clock>,
+        rng: Arc<dyn Rng>,
+    ) -> Arc<Self> {
+        let tasks = TaskTracker::new();
+        let stop = CancellationToken::new();
+        let counters = Arc::new(Counters::default());
+        let instance = InstanceId::new(clock.now(), rng.ten());
+        let Config {
+            sources,
+            routing,
+            limits,
+        } = config;
+        let batcher = Batcher::start(
+            &tasks,
+            Arc::clone(&broker),
+            routing,
+            &limits,
+            instance,
+            Arc::clone(&counters),
+        );
+        let refusals = Refusals::start(&tasks, ledger, Arc::clone(&counters), stop.clone());
+        tracing::info!(instance = %instance, sources = sources.len(), "ingest {instance} begins");
+        let by_name = |source: Source| (source.name.as_str().to_owned(), source);
+        Arc::new(Self {
+            sources: sources.into_iter().map(by_name).collect(),
+            body_bytes: Semaphore::new(limits.body_bytes_in_flight_max),
+            limits,
+            broker,
+            batcher,
+            refusals,
+            counters,
+            clock,
+            rng,
+            draining: AtomicBool::new(false),
+            tasks,
+            stop,
+        })
+    }
+
+    /// What it has done so far.
+    pub fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Swaps the keys of a source, as when a file of secrets has changed. `false` when there is
+    /// no such source.
+    pub fn swap_keys(&self, source: &str, keys: Vec<hookbox_signature::Key>) -> bool {
+        let Some(source) = self.sources.get(source) else {
+            return false;
+        };
+        let mut held = source
+            .keys
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        *held = keys.into();
+        true
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Readiness turns red, so that a balancer sends nothing more.
+    pub(crate) fn begin_drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the lanes once what they hold has its answer. The caller bounds how long.
+    pub async fn finish(&self) {
+        self.begin_drain();
+        self.batcher.close();
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
