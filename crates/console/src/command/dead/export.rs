@@ -1,0 +1,168 @@
+//! `dead export`: dead letters with their bodies, one JSON object a line.
+//!
+//! Each line is an object with `dead` (as `dead list` has it), `history` (as `events show` has
+//! it, without the body) and `body_base64`.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hookbox_driver::{DeadFilter, DeadLetter, Ledger};
+use serde::Serialize;
+
+use super::{DeadLine, words};
+use crate::command::history::History;
+use crate::{CommandError, Operator, Problem, Source};
+
+/// Ids that are read at a time. Bodies are read one by one, so memory holds one body.
+const PAGE: u32 = 200;
+
+/// What was exported.
+#[derive(Debug, Clone, Serialize)]
+pub struct ExportReport {
+    /// Where it comes from: the store.
+    pub source: Source,
+    /// Which, in words.
+    pub filter: String,
+    /// How many the filter meant when it began.
+    pub matched: u64,
+    /// How many lines were written.
+    pub exported: u64,
+    /// Whether it was interrupted between two lines.
+    pub interrupted: bool,
+    /// What went wrong on the way; the lines that were written are whole.
+    pub problems: Vec<Problem>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    dead: DeadLine,
+    history: History,
+    body_base64: &'a str,
+}
+
+/// Exports dead letters to a new file that only its owner may read, or to `stdout`. It leaves a
+/// row in the audit first.
+pub async fn export(
+    ledger: &dyn Ledger,
+    filter: &DeadFilter,
+    output: Option<&Path>,
+    stdout: &mut (dyn Write + Send),
+    by: &str,
+    operator: &mut dyn Operator,
+) -> Result<ExportReport, CommandError> {
+    let matched = ledger
+        .dead_count(filter)
+        .await
+        .map_err(CommandError::store("count the dead letters"))?;
+    let mut report = ExportReport {
+        source: Source::Store,
+        filter: words(filter),
+        matched,
+        exported: 0,
+        interrupted: false,
+        problems: Vec::new(),
+    };
+    let to = output.map_or_else(
+        || "the output".to_owned(),
+        |path| path.display().to_string(),
+    );
+    let mut file = match output {
+        Some(path) => Some(create(path).map_err(|source| CommandError::Output {
+            to: to.clone(),
+            advice: "it must be a new file in a folder you may write to; nothing is overwritten",
+            source,
+        })?),
+        None => None,
+    };
+    let subject = format!("{matched} dead letters with bodies ({})", report.filter);
+    ledger
+        .audit(by, "dead.export", &subject)
+        .await
+        .map_err(CommandError::store("write the export into the audit"))?;
+    let writer: &mut (dyn Write + Send) = match &mut file {
+        Some(file) => file,
+        None => stdout,
+    };
+    let mut writer = io::BufWriter::new(writer);
+    let written = lines(ledger, filter, &mut writer, &mut report, operator).await;
+    written
+        .and_then(|()| writer.flush())
+        .and_then(|()| drop_buffer(writer))
+        .and_then(|()| file.as_ref().map_or(Ok(()), File::sync_all))
+        .map_err(|source| CommandError::Output {
+            to,
+            advice: "what is there now is not complete; see to the space, and export again",
+            source,
+        })?;
+    Ok(report)
+}
+
+/// The buffer borrows the file, which is synced next.
+fn drop_buffer(writer: io::BufWriter<&mut (dyn Write + Send)>) -> io::Result<()> {
+    writer.into_inner().map(drop).map_err(Into::into)
+}
+
+async fn lines(
+    ledger: &dyn Ledger,
+    filter: &DeadFilter,
+    writer: &mut (dyn Write + Send),
+    report: &mut ExportReport,
+    operator: &mut dyn Operator,
+) -> io::Result<()> {
+    let mut after = 0;
+    loop {
+        let rows = match ledger.dead_list(filter, after, PAGE).await {
+            Ok(rows) => rows,
+            Err(fault) => {
+                report.problems.push(Problem::of(Source::Store, &fault));
+                return Ok(());
+            }
+        };
+        let Some(last) = rows.last() else {
+            return Ok(());
+        };
+        after = last.id;
+        for row in rows {
+            operator.progress(report.exported, report.matched);
+            if operator.interrupted() {
+                report.interrupted = true;
+                return Ok(());
+            }
+            match ledger.dead_show(row.id).await {
+                Ok(Some(letter)) => {
+                    line(writer, &letter)?;
+                    report.exported += 1;
+                }
+                // It was there a moment ago; nothing deletes dead letters but a person.
+                Ok(None) => {}
+                Err(fault) => report.problems.push(Problem::of(Source::Store, &fault)),
+            }
+        }
+    }
+}
+
+fn line(writer: &mut (dyn Write + Send), letter: &DeadLetter) -> io::Result<()> {
+    let body = STANDARD.encode(&letter.history.body);
+    let line = Line {
+        dead: DeadLine::of(&letter.row),
+        history: History::of(&letter.history),
+        body_base64: &body,
+    };
+    serde_json::to_writer(&mut *writer, &line)?;
+    writer.write_all(b"\n")
+}
+
+/// Bodies are personal data: the file is its owner's alone from the moment it is there.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    options.open(path)
+}

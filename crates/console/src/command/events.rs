@@ -1,0 +1,116 @@
+//! `events list` and `events show`: what came in, and where it stands.
+
+use hookbox_driver::{EventFilter, Ledger};
+use serde::Serialize;
+
+use super::history::{Body, History};
+use crate::{CommandError, Source};
+
+/// Fewest digits of an id that are worth looking up. Four already tell 65,536 events apart, and
+/// with fewer it would be chance which event is meant next week.
+const PREFIX_DIGITS_MIN: usize = 4;
+
+/// Digits of a whole id.
+const ID_DIGITS: usize = 64;
+
+/// Events, newest first.
+#[derive(Debug, Clone, Serialize)]
+pub struct EventsReport {
+    /// Where it comes from: the store.
+    pub source: Source,
+    /// One row for each event and route.
+    pub events: Vec<EventLine>,
+    /// Whether there may be more than `--limit` let through.
+    pub more: bool,
+}
+
+/// One event on one route.
+#[derive(Debug, Clone, Serialize)]
+pub struct EventLine {
+    /// The id, 64 hex digits.
+    pub event: String,
+    /// What about.
+    pub topic: String,
+    /// The route.
+    pub route: String,
+    /// running, done, retrying or dead.
+    pub state: &'static str,
+    /// Attempts made.
+    pub attempts: u32,
+    /// When its first receipt came in.
+    pub received_at: String,
+    /// When it was last settled.
+    pub settled_at: Option<String>,
+}
+
+/// One event.
+#[derive(Debug, Clone, Serialize)]
+pub struct EventReport {
+    /// Where it comes from: the store.
+    pub source: Source,
+    /// The event with all that happened to it.
+    #[serde(flatten)]
+    pub history: History,
+}
+
+/// Lists events.
+pub async fn list(
+    ledger: &dyn Ledger,
+    filter: &EventFilter,
+    limit: u32,
+) -> Result<EventsReport, CommandError> {
+    let rows = ledger
+        .events(filter, limit)
+        .await
+        .map_err(CommandError::store("list the events"))?;
+    let more = rows.len() >= limit as usize;
+    let line = |row: &hookbox_driver::EventRow| EventLine {
+        event: row.event.to_string(),
+        topic: row.topic.to_string(),
+        route: row.route.to_string(),
+        state: row.state.as_str(),
+        attempts: row.attempts,
+        received_at: row.received_at.to_string(),
+        settled_at: row.settled_at.map(|at| at.to_string()),
+    };
+    Ok(EventsReport {
+        source: Source::Store,
+        events: rows.iter().map(line).collect(),
+        more,
+    })
+}
+
+/// Shows one event. With `reveal`, the name of who wants it, the body too: that leaves a row in
+/// the audit first, and without the row there is no body.
+pub async fn show(
+    ledger: &dyn Ledger,
+    prefix: &str,
+    reveal: Option<&str>,
+) -> Result<EventReport, CommandError> {
+    let hex = prefix.chars().all(|digit| digit.is_ascii_hexdigit());
+    if !hex || !(PREFIX_DIGITS_MIN..=ID_DIGITS).contains(&prefix.len()) {
+        return Err(CommandError::NotAPrefix {
+            prefix: prefix.chars().take(ID_DIGITS).collect(),
+        });
+    }
+    let prefix = prefix.to_ascii_lowercase();
+    let detail = ledger
+        .event(&prefix)
+        .await
+        .map_err(CommandError::store(format!("look up event {prefix}")))?
+        .ok_or(CommandError::NoSingleEvent { prefix })?;
+    let mut history = History::of(&detail);
+    if let Some(by) = reveal {
+        ledger
+            .audit(by, "event.body", &format!("event {}", detail.event))
+            .await
+            .map_err(CommandError::store(
+                "write into the audit that the body is shown",
+            ))?;
+        history.body = Some(Body::of(&detail.body));
+    }
+    Ok(EventReport {
+        source: Source::Store,
+        history,
+    })
+}

@@ -1,0 +1,33 @@
+//! How reports are written: as text for people ([`Text`]) and as JSON for programs ([`json`]).
+//!
+//! The JSON of a report is its fields under their own names. Fields are added, and never renamed
+//! or removed: scripts read them.
+
+mod dead;
+mod events;
+mod json;
+mod queues;
+mod reconcile;
+mod table;
+
+pub use json::json;
+
+/// A report that people read.
+pub trait Text {
+    /// The report as text that ends with a line break. Control characters are shown as escapes:
+    /// what a provider sent must not command the terminal.
+    fn text(&self) -> String;
+}
+
+use crate::Problem;
+
+/// The lines for what could not be found out.
+fn problems(problems: &[Problem]) -> String {
+    problems
+        .iter()
+        .map(|problem| {
+            let what = table::safe(&problem.what);
+            format!("the {} could not be asked: {what}\n", problem.source)
+        })
+        .collect()
+}

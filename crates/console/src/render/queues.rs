@@ -1,0 +1,39 @@
+//! `queues` as text.
+
+use super::table::{Align, Table, known};
+use super::{Text, problems};
+use crate::command::queues::QueuesReport;
+
+impl Text for QueuesReport {
+    fn text(&self) -> String {
+        let mut table = Table::new(&[
+            ("QUEUE", Align::Left),
+            ("broker: READY", Align::Right),
+            ("IN HAND", Align::Right),
+            ("EVENTS", Align::Right),
+            ("CONSUMERS", Align::Right),
+            ("store: RETRYING", Align::Right),
+            ("DEAD", Align::Right),
+            ("NAME AT THE BROKER", Align::Left),
+        ]);
+        for queue in &self.queues {
+            let broker = queue.broker.as_ref();
+            let store = queue.store.as_ref();
+            let said = |number: Option<Option<u64>>| number.map_or("-".to_owned(), known);
+            let counted = |number: Option<u64>| number.map_or("-".to_owned(), |n| n.to_string());
+            table.row([
+                queue.queue.clone(),
+                said(broker.map(|broker| broker.ready)),
+                said(broker.map(|broker| broker.in_hand)),
+                said(broker.map(|broker| broker.events)),
+                said(broker.map(|broker| broker.consumers)),
+                counted(store.map(|store| store.retrying)),
+                counted(store.map(|store| store.dead)),
+                broker.map_or("-".to_owned(), |broker| broker.name.clone()),
+            ]);
+        }
+        let note = "ready and in hand are messages, each a batch of events; ? = not told by the \
+                    broker\n";
+        format!("{}{note}{}", table.write(""), problems(&self.problems))
+    }
+}

@@ -1,0 +1,107 @@
+//! Columns that line up, and text that is safe to print.
+
+use std::fmt::Write as _;
+
+/// Longest cell. Details can be long; a list shows how they begin, and `show` has the rest.
+const CELL_CHARS_MAX: usize = 100;
+
+/// A table that is written when it is complete.
+pub(super) struct Table {
+    columns: Vec<(&'static str, Align)>,
+    rows: Vec<Vec<String>>,
+}
+
+/// On which side a column is flush.
+#[derive(Clone, Copy)]
+pub(super) enum Align {
+    /// Words.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+impl Table {
+    pub(super) fn new(columns: &[(&'static str, Align)]) -> Self {
+        Self {
+            columns: columns.to_vec(),
+            rows: Vec::new(),
+        }
+    }
+
+    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows
+            .push(cells.into_iter().map(|cell| cut(&cell)).collect());
+    }
+
+    pub(super) fn write(&self, indent: &str) -> String {
+        let titles: Vec<String> = self.columns.iter().map(|(t, _)| (*t).to_owned()).collect();
+        let lines = || std::iter::once(&titles).chain(&self.rows);
+        let width = |column: usize| {
+            let cells = lines().filter_map(|line| line.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..self.columns.len()).map(width).collect();
+        let mut text = String::new();
+        for line in lines() {
+            let mut written = indent.to_owned();
+            for ((cell, width), (_, align)) in line.iter().zip(&widths).zip(&self.columns) {
+                let padding = " ".repeat(width - cell.chars().count());
+                let _ = match align {
+                    Align::Left => write!(written, "{cell}{padding}  "),
+                    Align::Right => write!(written, "{padding}{cell}  "),
+                };
+            }
+            text.push_str(written.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+fn cut(cell: &str) -> String {
+    let cell = safe(cell);
+    match cell.char_indices().nth(CELL_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &cell[..end]),
+        None => cell,
+    }
+}
+
+/// One line, with whatever could move the cursor or turn the reading direction written out.
+pub(super) fn safe(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || turns_text(c) {
+            safe.extend(c.escape_default());
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+/// Several lines, each of them safe.
+pub(super) fn safe_lines(text: &str, indent: &str) -> String {
+    text.lines()
+        .map(|line| format!("{indent}{}\n", safe(&line.replace('\t', "    "))))
+        .collect()
+}
+
+/// The characters that change the direction of what follows.
+fn turns_text(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A number that may be unknown.
+pub(super) fn known(number: Option<u64>) -> String {
+    number.map_or_else(|| "?".to_owned(), |number| number.to_string())
+}
+
+/// "1 event", "2 events".
+pub(super) fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// The first twelve digits of an id: enough to tell it from all others that one sees.
+pub(super) fn short(id: &str) -> String {
+    id.chars().take(12).collect()
+}

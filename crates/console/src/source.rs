@@ -1,0 +1,60 @@
+//! Where a line comes from, and what is said when that source is away.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+/// A source of truth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// What waits in queues.
+    Broker,
+    /// What was settled, with its history.
+    Store,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Source::Broker => "broker",
+            Source::Store => "store",
+        })
+    }
+}
+
+/// Something that a command could not find out; the rest of its report stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// Who did not answer.
+    pub source: Source,
+    /// What was being done, and why it failed.
+    pub what: String,
+}
+
+impl Problem {
+    pub(crate) fn of(source: Source, error: &(dyn std::error::Error + 'static)) -> Self {
+        Self {
+            source,
+            what: hookbox_driver::describe(error),
+        }
+    }
+}
+
+/// A source that is open, or why it is not: a command that needs both goes on with one.
+pub enum Reach<T: ?Sized> {
+    /// It is open.
+    Open(Arc<T>),
+    /// It could not be opened, and why, in words safe to show.
+    Away(String),
+}
+
+impl<T: ?Sized> Clone for Reach<T> {
+    fn clone(&self) -> Self {
+        match self {
+            Reach::Open(source) => Reach::Open(Arc::clone(source)),
+            Reach::Away(why) => Reach::Away(why.clone()),
+        }
+    }
+}
