@@ -56,8 +56,11 @@ impl Broker for Sqlite {
             ));
         }
         // A file that cannot even be read is told here, before anything is started.
-        shared.readers.take().await?;
-        keeper::subscribe(Arc::clone(shared), queue, prefetch)
+        let mut reader = shared.readers.take().await?;
+        let token = messages::new_token(&mut reader)
+            .await
+            .map_err(fault("subscribe"))?;
+        keeper::subscribe(Arc::clone(shared), queue, token, prefetch)
     }
 
     async fn depths(&self) -> Result<Vec<Depth>, Fault> {

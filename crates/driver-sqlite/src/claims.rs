@@ -1,5 +1,7 @@
 //! The table `claims`: where each event stands on each route.
 
+use std::collections::BTreeMap;
+
 use hookbox_driver::{ClaimRow, ClaimState, EventFilter, EventRow};
 use hookbox_event::{EventId, RouteName};
 use sqlx::QueryBuilder;
@@ -62,30 +64,31 @@ pub(crate) async fn finish(
     route: &RouteName,
     finals: &[Final<'_>],
 ) -> sqlx::Result<u64> {
-    let list: Vec<String> = finals
-        .iter()
-        .map(|one| {
-            format!(
-                "[\"{}\",\"{}\",{}]",
-                one.event,
-                one.state.as_str(),
-                one.attempts
-            )
-        })
-        .collect();
-    let done = sqlx::query(
-        "UPDATE claims SET state = f.state, attempts = f.attempts, settled_at = ?3
-         FROM (SELECT unhex(value ->> 0) AS event_id, value ->> 1 AS state,
-                      value ->> 2 AS attempts
-               FROM json_each(?2)) AS f
-         WHERE claims.route = ?1 AND claims.event_id = f.event_id AND claims.state = 'running'",
-    )
-    .bind(route.as_str())
-    .bind(format!("[{}]", list.join(",")))
-    .bind(crate::moment::now())
-    .execute(connection)
-    .await?;
-    Ok(done.rows_affected())
+    let now = crate::moment::now();
+    let mut by_end: BTreeMap<(&str, u32), Vec<&EventId>> = BTreeMap::new();
+    for one in finals {
+        let end = (one.state.as_str(), one.attempts);
+        by_end.entry(end).or_default().push(one.event);
+    }
+    let mut found = 0;
+    // Nearly always one group: done at the first attempt. Joining the list instead would have
+    // SQLite read every claim of the route.
+    for ((state, attempts), events) in by_end {
+        let done = sqlx::query(
+            "UPDATE claims SET state = ?3, attempts = ?4, settled_at = ?5
+             WHERE route = ?1 AND event_id IN (SELECT unhex(value) FROM json_each(?2))
+               AND state = 'running'",
+        )
+        .bind(route.as_str())
+        .bind(hex_list(events.into_iter().map(EventId::as_bytes)))
+        .bind(state)
+        .bind(attempts)
+        .bind(now)
+        .execute(&mut *connection)
+        .await?;
+        found += done.rows_affected();
+    }
+    Ok(found)
 }
 
 /// Writes where an event stands, outside a batch: after a failure, or for what is buried.

@@ -78,16 +78,13 @@ struct Keeper {
 pub(crate) fn subscribe(
     shared: Arc<Shared>,
     queue: &Queue,
+    token: Token,
     prefetch: u16,
 ) -> Result<Box<dyn Subscription>, Fault> {
-    let doing = "subscribe";
     let name = shared.queue_name(queue);
     let bell = shared.bells.listen(&name).ok_or_else(|| {
         Fault::plain(FaultKind::Internal, "subscribe to a queue that is not open")
     })?;
-    let mut token = Token::default();
-    getrandom::fill(&mut token)
-        .map_err(|error| Fault::new(FaultKind::Unavailable, doing, error.to_string()))?;
     let prefetch = usize::from(prefetch.max(1));
     // One more than can be in hand, so that a fault always finds its place.
     let (hands, taken) = mpsc::channel(prefetch + 1);

@@ -35,6 +35,18 @@ pub(crate) struct Waiting {
     pub(crate) events: u64,
 }
 
+/// A mark that no other subscription has, of SQLite's own randomness. It reads the file, so that
+/// one that cannot be read is told here.
+pub(crate) async fn new_token(connection: &mut SqliteConnection) -> sqlx::Result<Token> {
+    let random: Vec<u8> =
+        sqlx::query_scalar("SELECT randomblob(16) FROM (SELECT count(*) FROM messages)")
+            .fetch_one(connection)
+            .await?;
+    random
+        .try_into()
+        .map_err(|_| sqlx::Error::Protocol("randomblob(16) has another length".to_owned()))
+}
+
 /// Puts batches into queues.
 pub(crate) async fn publish<'a>(
     connection: &mut SqliteConnection,

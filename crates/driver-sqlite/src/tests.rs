@@ -1,1 +1,300 @@
-//! Tests.
+//! The driver on real files. Each test has a folder of its own, and proves that it left nothing:
+//! every connection closed (SQLite then removes its log) and the folder gone.
+
+#![allow(clippy::unwrap_used)]
+
+mod broker;
+mod leases;
+mod ledger;
+mod open;
+mod processes;
+mod schema;
+mod store;
+mod transactions;
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hookbox_driver::{
+    Batch, Broker, Claimed, Delivery, DueRetry, Failure, FailureClass, Outcome, Recorded,
+    Republish, Settled, Store, Subscription, Then,
+};
+use hookbox_event::{
+    ContentDigest, Envelope, EventId, InstanceId, ReceiptId, RouteName, Scalar, SourceName,
+    Timestamp, decode_batch,
+};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection};
+use tokio::time::{Instant, interval, timeout};
+
+use crate::{Options, Sqlite, migrate};
+
+/// Longer than any of these waits takes on a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A folder with one file in it.
+struct World {
+    folder: PathBuf,
+}
+
+impl World {
+    fn new() -> Self {
+        let random = RandomState::new().hash_one(std::process::id());
+        let folder = std::env::temp_dir().join(format!("hookbox-sqlite-{random:016x}"));
+        std::fs::create_dir(&folder).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join("hookbox.db")
+    }
+
+    fn options(&self) -> Options {
+        options(&self.path())
+    }
+
+    /// A migrated file, opened.
+    async fn open(&self) -> Sqlite {
+        migrate(&self.options()).await.unwrap();
+        Sqlite::open(self.options()).await.unwrap()
+    }
+
+    async fn open_with(&self, change: impl FnOnce(&mut Options)) -> Sqlite {
+        let mut options = self.options();
+        change(&mut options);
+        migrate(&options).await.unwrap();
+        Sqlite::open(options).await.unwrap()
+    }
+
+    /// A connection of nobody's, for looking and for meddling.
+    async fn meddle(&self) -> SqliteConnection {
+        SqliteConnectOptions::new()
+            .filename(self.path())
+            .foreign_keys(false)
+            .connect()
+            .await
+            .unwrap()
+    }
+
+    /// One number from the file.
+    async fn number(&self, question: &'static str) -> i64 {
+        let mut connection = self.meddle().await;
+        let number = sqlx::query_scalar(question)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        connection.close().await.unwrap();
+        number
+    }
+
+    /// Runs a statement behind the driver's back.
+    async fn execute(&self, statement: &'static str) {
+        let mut connection = self.meddle().await;
+        sqlx::raw_sql(statement)
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        connection.close().await.unwrap();
+    }
+
+    /// Takes the write lock, as another process would that is stuck.
+    async fn lock(&self) -> SqliteConnection {
+        let mut connection = self.meddle().await;
+        sqlx::raw_sql("BEGIN IMMEDIATE")
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        connection
+    }
+
+    /// Proves that nothing is left: no connection and no file.
+    async fn end(self) {
+        let log = self.folder.join("hookbox.db-wal");
+        eventually("every connection is closed", async || !log.exists()).await;
+        std::fs::remove_dir_all(&self.folder).unwrap();
+        assert!(!self.folder.exists());
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // Only after a failed test is there something to remove.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn options(path: &Path) -> Options {
+    let mut options = Options::new(path, "test".parse().unwrap(), vec![route("a"), route("b")]);
+    options.busy_timeout = Duration::from_millis(300);
+    options.writer_wait = Duration::from_secs(5);
+    options.lease = Duration::from_millis(600);
+    options.poll = Duration::from_millis(10);
+    options
+}
+
+fn route(name: &str) -> RouteName {
+    name.parse().unwrap()
+}
+
+/// The `n`th event, told by its first receipt.
+fn envelope(n: u64) -> Envelope {
+    told_again(n, 0)
+}
+
+/// The `n`th event, told by another receipt.
+fn told_again(n: u64, receipt: u8) -> Envelope {
+    let source: SourceName = "begini".parse().unwrap();
+    let body = format!("{{\"n\":{n}}}");
+    let mut random = [receipt; 10];
+    random[..8].copy_from_slice(&n.to_be_bytes());
+    let received_at = Timestamp::from_unix_micros(1_764_000_000_000_000 + n as i64 * 1_000);
+    Envelope {
+        receipt: ReceiptId::new(received_at, random),
+        topic: "begini.score.complete".parse().unwrap(),
+        event: EventId::from_fields(&source, &[Scalar::Number(n.to_string().into())]),
+        digest: ContentDigest::of_canonical_json(body.as_bytes()),
+        received_at,
+        key_id: "2026-11".to_owned(),
+        instance: InstanceId::from_bytes([7; 16]),
+        number: n,
+        seal: None,
+        traceparent: None,
+        redo: None,
+        body: body.into(),
+        source,
+    }
+}
+
+/// The `n`th event with another body.
+fn contradicting(n: u64) -> Envelope {
+    let mut envelope = told_again(n, 99);
+    envelope.body = "{\"n\":\"other\"}".into();
+    envelope.digest = ContentDigest::of_canonical_json(&envelope.body);
+    envelope
+}
+
+fn batch(numbers: impl IntoIterator<Item = u64>) -> Batch {
+    let envelopes: Vec<Envelope> = numbers.into_iter().map(envelope).collect();
+    Batch::of(&envelopes).unwrap()
+}
+
+/// The numbers of the events in a delivery.
+fn numbers(delivery: &Delivery) -> Vec<u64> {
+    decode_batch(&delivery.bytes)
+        .unwrap()
+        .into_iter()
+        .map(|frame| frame.unwrap().number)
+        .collect()
+}
+
+/// The next delivery, in bounded time.
+async fn next(subscription: &mut Box<dyn Subscription>) -> Delivery {
+    timeout(PATIENCE, subscription.next())
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+/// Takes and acknowledges until these events have come; answers how many messages it took.
+async fn drain(
+    subscription: &mut Box<dyn Subscription>,
+    wanted: impl Iterator<Item = u64>,
+) -> usize {
+    let mut missing: HashSet<u64> = wanted.collect();
+    let mut messages = 0;
+    while !missing.is_empty() {
+        let delivery = next(subscription).await;
+        for number in numbers(&delivery) {
+            missing.remove(&number);
+        }
+        delivery.ack().await.unwrap();
+        messages += 1;
+    }
+    messages
+}
+
+/// Waits until a condition holds, and says which one did not.
+async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    let mut look = interval(Duration::from_millis(5));
+    loop {
+        look.tick().await;
+        if condition().await {
+            return;
+        }
+        assert!(started.elapsed() < PATIENCE, "never: {what}");
+    }
+}
+
+/// Claims, settles as done and commits; answers what the claims said.
+async fn process(store: &Sqlite, on: &str, envelopes: &[&Envelope]) -> Vec<Claimed> {
+    let route = route(on);
+    let mut tx = store.begin().await.unwrap();
+    let claimed = store.claim(&mut tx, &route, envelopes).await.unwrap();
+    let settled: Vec<Settled<'_>> = envelopes
+        .iter()
+        .zip(&claimed)
+        .filter_map(|(envelope, claimed)| {
+            let outcome = match claimed {
+                Claimed::Fresh => Outcome::Done { attempt: 1 },
+                Claimed::Granted { attempt, .. } => Outcome::Done { attempt: *attempt },
+                Claimed::Duplicate => Outcome::Duplicate,
+                Claimed::Redelivered | Claimed::Conflict | Claimed::Orphaned => return None,
+            };
+            Some(Settled { envelope, outcome })
+        })
+        .collect();
+    store.settle(&mut tx, &route, &settled).await.unwrap();
+    store.commit(tx).await.unwrap();
+    claimed
+}
+
+/// What a claim would say now; nothing stays of it.
+async fn would_claim(store: &Sqlite, on: &str, envelope: &Envelope) -> Claimed {
+    let mut tx = store.begin().await.unwrap();
+    let claimed = store.claim(&mut tx, &route(on), &[envelope]).await.unwrap();
+    store.rollback(tx).await;
+    claimed[0]
+}
+
+/// Records a failed attempt.
+async fn fail(store: &Sqlite, envelope: &Envelope, attempt: u32, then: Then) -> Recorded {
+    let failure = Failure {
+        route: &route("a"),
+        envelope,
+        attempt,
+        attempts_before: 0,
+        class: FailureClass::Transient,
+        error: format!("attempt {attempt} went wrong\nwith details"),
+        took: Duration::from_millis(12),
+        then,
+    };
+    store.fail(&failure).await.unwrap()
+}
+
+/// Confirms everything, and remembers it.
+#[derive(Default)]
+struct Confirming(std::sync::Mutex<Vec<DueRetry>>);
+
+#[async_trait]
+impl Republish for Confirming {
+    async fn republish(&self, due: &DueRetry) -> bool {
+        self.0.lock().unwrap().push(due.clone());
+        true
+    }
+}
+
+/// Puts due retries into the queue of nobody; answers them.
+async fn requeue(store: &Sqlite) -> Vec<DueRetry> {
+    let confirming = Confirming::default();
+    store.requeue_due(100, &confirming).await.unwrap();
+    confirming.0.into_inner().unwrap()
+}
+
+/// Closes, as a process does that ends in an orderly way.
+async fn close(driver: Sqlite) {
+    Broker::close(&driver).await;
+}

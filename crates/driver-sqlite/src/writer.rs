@@ -137,14 +137,15 @@ impl Unit {
 
     /// Checks that this is still the transaction that was begun.
     pub(crate) async fn is_whole(&mut self) -> sqlx::Result<()> {
+        sqlx::raw_sql(REMARK)
+            .execute(&mut self.leashed.connection)
+            .await?;
+        // After the round trip: a nested transaction that was dropped rolls back in the queue.
         if self.depth() != 1 {
             return Err(sqlx::Error::Protocol(
                 "a nested transaction was left open".to_owned(),
             ));
         }
-        sqlx::raw_sql(REMARK)
-            .execute(&mut self.leashed.connection)
-            .await?;
         Ok(())
     }
 

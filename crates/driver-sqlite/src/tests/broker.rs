@@ -1,0 +1,419 @@
+//! The broker's promises, within one process.
+
+use super::*;
+use hookbox_driver::{FaultKind, PublishErrorKind, Queue, Readiness};
+
+fn queue(name: &str) -> Queue {
+    Queue::Route(route(name))
+}
+
+#[tokio::test]
+async fn bytes_survive_exactly() {
+    let world = World::new();
+    let driver = world.open().await;
+    let mut odd = envelope(1);
+    odd.body = (0..=255_u8)
+        .cycle()
+        .take(300_000)
+        .collect::<Vec<_>>()
+        .into();
+    odd.traceparent = Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned());
+    let sent = Batch::of(&[odd.clone(), envelope(2)]).unwrap();
+    driver.publish(&[route("a")], &sent).await.unwrap();
+    let mut subscription = driver.subscribe(&queue("a"), 1).await.unwrap();
+    let delivery = next(&mut subscription).await;
+    assert_eq!(delivery.bytes, sent.bytes);
+    assert!(!delivery.redelivered);
+    assert_eq!(delivery.died_in, None);
+    let frames = decode_batch(&delivery.bytes).unwrap();
+    assert_eq!(frames, [Ok(odd), Ok(envelope(2))]);
+    delivery.ack().await.unwrap();
+    subscription.close().await;
+    close(driver).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_batch_for_two_routes_reaches_both() {
+    let world = World::new();
+    let driver = world.open().await;
+    let routes = [route("a"), route("b")];
+    driver.publish(&routes, &batch([1, 2])).await.unwrap();
+    for name in ["a", "b"] {
+        let mut subscription = driver.subscribe(&queue(name), 1).await.unwrap();
+        let delivery = next(&mut subscription).await;
+        assert_eq!(numbers(&delivery), [1, 2]);
+        delivery.ack().await.unwrap();
+        subscription.close().await;
+    }
+    assert_eq!(world.number("SELECT count(*) FROM messages").await, 0);
+    close(driver).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn publishing_to_nowhere_is_an_error() {
+    let world = World::new();
+    let driver = world.open().await;
+    for routes in [vec![], vec![route("c")], vec![route("a"), route("c")]] {
+        let error = driver.publish(&routes, &batch([1])).await.unwrap_err();
+        assert_eq!(error.kind, PublishErrorKind::Unroutable);
+    }
+    assert_eq!(world.number("SELECT count(*) FROM messages").await, 0);
+    let fault = driver.subscribe(&queue("c"), 1).await.err().unwrap();
+    assert_eq!(fault.kind(), FaultKind::Internal);
+    close(driver).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn published_survives_a_restart_of_the_driver() {
+    let world = World::new();
+    let driver = world.open().await;
+    for n in 0..10 {
+        driver.publish(&[route("a")], &batch([n])).await.unwrap();
+    }
+    close(driver).await;
+    let driver = world.open().await;
+    let mut subscription = driver.subscribe(&queue("a"), 4).await.unwrap();
+    assert_eq!(drain(&mut subscription, 0..10).await, 10);
+    subscription.close().await;
+    close(driver).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn concurrent_publishes_share_commits_and_lose_nothing() {
+    let world = World::new();
+    let driver = std::sync::Arc::new(world.open().await);
+    // While the writer is away all of them come to wait, and then share its next transactions.
+    let tx = driver.begin().await.unwrap();
+    let mut publishing = tokio::task::JoinSet::new();
+    for n in 0..100 {
+        let driver = std::sync::Arc::clone(&driver);
+        publishing.spawn(async move { driver.publish(&[route("a")], &batch([n])).await });
+    }
+    let line = async || driver.shared.jobs.capacity() < driver.shared.jobs.max_capacity() - 90;
+    eventually("the publishes wait", line).await;
+    driver.rollback(tx).await;
+    while let Some(published) = publishing.join_next().await {
+        published.unwrap().unwrap();
+    }
+    assert_eq!(world.number("SELECT count(*) FROM messages").await, 100);
+    let moments = "SELECT count(DISTINCT published_at) FROM messages";
+    assert!(
+        world.number(moments).await <= 10,
+        "hardly any commit was shared"
+    );
+    let driver = std::sync::Arc::into_inner(driver).unwrap();
+    close(driver).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn publish_answers_within_its_deadline_whatever_holds_the_lock() {
+    let world = World::new();
+    let driver = world
+        .open_with(|options| {
+            options.publish_deadline = Duration::from_millis(200);
+            options.busy_timeout = Duration::from_secs(5);
+        })
+        .await;
+    let lock = world.lock().await;
+    let started = Instant::now();
+    let error = driver
+        .publish(&[route("a")], &batch([1]))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind, PublishErrorKind::TimedOut);
+    assert!(
+        started.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        started.elapsed()
+    );
+    lock.close().await.unwrap();
+    // Nobody waits for the first any more, so it is not written after all.
+    driver.publish(&[route("a")], &batch([2])).await.unwrap();
+    let mut subscription = driver.subscribe(&queue("a"), 4).await.unwrap();
+    assert_eq!(drain(&mut subscription, 2..3).await, 1);
+    subscription.close().await;
+    assert_eq!(world.number("SELECT count(*) FROM messages").await, 0);
+    close(driver).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn readiness_follows_the_lock_without_anybody_publishing() {
+    let world = World::new();
+    let driver = world.open().await;
+    assert_eq!(driver.readiness(), Readiness::Ready);
+    let lock = world.lock().await;
+    let error = driver
+        .publish(&[route("a")], &batch([1]))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind, PublishErrorKind::TimedOut);
+    assert!(matches!(driver.readiness(), Readiness::NotReady(_)));
+    lock.close().await.unwrap();
+    let ready = async || driver.readiness() == Readiness::Ready;
+    eventually("it is ready again", ready).await;
+    close(driver).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_is_blocked_and_not_accepted() {
+    let world = World::new();
+    let driver = world.open().await;
+    // SQLite's own limit gives the very error of a full disk; it belongs to the connection.
+    let mut tx = driver.begin().await.unwrap();
+    let pages: i64 = sqlx::query_scalar("PRAGMA page_count")
+        .fetch_one(driver.connection(&mut tx))
+        .await
+        .unwrap();
+    let limit = format!("PRAGMA max_page_count = {pages}");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(limit))
+        .execute(driver.connection(&mut tx))
+        .await
+        .unwrap();
+    driver.commit(tx).await.unwrap();
+    let mut large = envelope(1);
+    large.body = vec![b'x'; 200_000].into();
+    let large = Batch::of(&[large]).unwrap();
+    let error = driver.publish(&[route("a")], &large).await.unwrap_err();
+    assert_eq!(error.kind, PublishErrorKind::Blocked);
+    assert_eq!(world.number("SELECT count(*) FROM messages").await, 0);
+    // The connection with the limit is gone with the error.
+    driver.publish(&[route("a")], &large).await.unwrap();
+    close(driver).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn acknowledged_is_gone_and_released_comes_again() {
+    let world = World::new();
+    let driver = world.open().await;
+    for n in 1..=3 {
+        driver.publish(&[route("a")], &batch([n])).await.unwrap();
+    }
+    let mut subscription = driver.subscribe(&queue("a"), 3).await.unwrap();
+    let (one, two, three) = (
+        next(&mut subscription).await,
+        next(&mut subscription).await,
+        next(&mut subscription).await,
+    );
+    assert_eq!(
+        [numbers(&one), numbers(&two), numbers(&three)],
+        [[1], [2], [3]]
+    );
+    one.ack().await.unwrap();
+    two.release().await.unwrap();
+    drop(three);
+    let (two, three) = (next(&mut subscription).await, next(&mut subscription).await);
+    assert_eq!([numbers(&two), numbers(&three)], [[2], [3]]);
+    assert!(two.redelivered && three.redelivered);
+    two.ack().await.unwrap();
+    three.ack().await.unwrap();
+    subscription.close().await;
+    assert_eq!(world.number("SELECT count(*) FROM messages").await, 0);
+    close(driver).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn releasing_is_not_counted_and_dropping_is() {
+    let world = World::new();
+    let driver = world.open().await;
+    driver.publish(&[route("a")], &batch([1])).await.unwrap();
+    let mut subscription = driver.subscribe(&queue("a"), 1).await.unwrap();
+    for _ in 0..5 {
+        next(&mut subscription).await.release().await.unwrap();
+    }
+    let delivery = next(&mut subscription).await;
+    assert_eq!(world.number("SELECT deliveries FROM messages").await, 2);
+    drop(delivery);
+    let delivery = next(&mut subscription).await;
+    assert_eq!(world.number("SELECT deliveries FROM messages").await, 3);
+    delivery.ack().await.unwrap();
+    subscription.close().await;
+    close(driver).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn prefetch_bounds_what_is_in_hand() {
+    let world = World::new();
+    let driver = world.open().await;
+    for n in 0..10 {
+        driver.publish(&[route("a")], &batch([n])).await.unwrap();
+    }
+    let mut subscription = driver.subscribe(&queue("a"), 3).await.unwrap();
+    let mut hand = Vec::new();
+    for _ in 0..3 {
+        hand.push(next(&mut subscription).await);
+    }
+    assert!(subscription.try_next().is_none());
+    let depths = driver.depths().await.unwrap();
+    let depth = depths
+        .iter()
+        .find(|depth| depth.queue == queue("a"))
+        .unwrap();
+    assert_eq!(
+        (depth.ready, depth.unsettled, depth.events),
+        (Some(7), Some(3), Some(10))
+    );
+    assert_eq!(depth.name, "hookbox.test.route.a");
+    assert_eq!(depths.len(), 3, "two routes and the dead-letter queue");
+    // In any order: each settles its own message.
+    hand.remove(1).ack().await.unwrap();
+    assert_eq!(numbers(&next(&mut subscription).await), [3]);
+    hand.remove(1).ack().await.unwrap();
+    hand.remove(0).ack().await.unwrap();
+    subscription.close().await;
+    eventually(
+        "three are settled and the one dropped is back",
+        async || {
+            let left = world
+                .number("SELECT count(*) FROM messages WHERE lease_until < 1.5e15")
+                .await;
+            left == 7
+        },
+    )
+    .await;
+    close(driver).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_message_in_hand_does_not_delay_its_neighbours() {
+    let world = World::new();
+    let driver = world.open().await;
+    let mut subscription = driver.subscribe(&queue("a"), 2).await.unwrap();
+    driver.publish(&[route("a")], &batch([0])).await.unwrap();
+    let slow = next(&mut subscription).await;
+    for n in 1..30 {
+        driver.publish(&[route("a")], &batch([n])).await.unwrap();
+    }
+    assert_eq!(drain(&mut subscription, 1..30).await, 29);
+    slow.ack().await.unwrap();
+    subscription.close().await;
+    assert_eq!(world.number("SELECT count(*) FROM messages").await, 0);
+    close(driver).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn closing_a_subscription_returns_what_is_in_hand() {
+    let world = World::new();
+    let driver = world.open().await;
+    for n in 0..4 {
+        driver.publish(&[route("a")], &batch([n])).await.unwrap();
+    }
+    let mut first = driver.subscribe(&queue("a"), 4).await.unwrap();
+    let kept = next(&mut first).await;
+    first.close().await;
+    let mut second = driver.subscribe(&queue("a"), 4).await.unwrap();
+    for n in 1..4 {
+        let delivery = next(&mut second).await;
+        assert_eq!(numbers(&delivery), [n]);
+        assert!(!delivery.redelivered, "it was never handed out");
+        delivery.ack().await.unwrap();
+    }
+    // What is still in hand can be settled afterwards.
+    assert!(second.try_next().is_none());
+    kept.release().await.unwrap();
+    let again = next(&mut second).await;
+    assert_eq!(numbers(&again), [0]);
+    again.ack().await.unwrap();
+    // Dropping a subscription does the same, without waiting for it.
+    driver.publish(&[route("a")], &batch([9])).await.unwrap();
+    let taken = async || {
+        world
+            .number("SELECT max(lease_until) > 1.5e15 FROM messages")
+            .await
+            == 1
+    };
+    eventually("it is taken", taken).await;
+    drop(second);
+    let mut third = driver.subscribe(&queue("a"), 1).await.unwrap();
+    assert_eq!(drain(&mut third, 9..10).await, 1);
+    third.close().await;
+    close(driver).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn closing_the_driver_returns_what_is_in_hand() {
+    let world = World::new();
+    let driver = world.open().await;
+    for n in 0..3 {
+        driver.publish(&[route("a")], &batch([n])).await.unwrap();
+    }
+    let mut subscription = driver.subscribe(&queue("a"), 2).await.unwrap();
+    let (one, two) = (next(&mut subscription).await, next(&mut subscription).await);
+    one.ack().await.unwrap();
+    close(driver).await;
+    let fault = two.ack().await.unwrap_err();
+    assert_eq!(fault.kind(), FaultKind::Unavailable);
+    let fault = timeout(PATIENCE, subscription.next())
+        .await
+        .unwrap()
+        .err()
+        .unwrap();
+    assert_eq!(fault.kind(), FaultKind::Unavailable);
+    drop(subscription);
+    let free = "SELECT count(*) FROM messages WHERE lease_until < 1.5e15";
+    assert_eq!(world.number(free).await, 2);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_closed_driver_refuses_everything_with_a_fault() {
+    let world = World::new();
+    let driver = world.open().await;
+    Broker::close(&driver).await;
+    Store::close(&driver).await;
+    let error = driver
+        .publish(&[route("a")], &batch([1]))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind, PublishErrorKind::Unavailable);
+    assert!(matches!(driver.readiness(), Readiness::NotReady(_)));
+    let fault = driver.subscribe(&queue("a"), 1).await.err().unwrap();
+    assert_eq!(fault.kind(), FaultKind::Unavailable);
+    let fault = driver.begin().await.err().unwrap();
+    assert_eq!(fault.kind(), FaultKind::Unavailable);
+    let fault = driver.ping().await.unwrap_err();
+    assert_eq!(fault.kind(), FaultKind::Unavailable);
+    drop(driver);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_broken_subscription_ends_with_a_fault() {
+    let world = World::new();
+    let driver = world.open().await;
+    driver.publish(&[route("a")], &batch([1])).await.unwrap();
+    let lock = world.lock().await;
+    let mut subscription = driver.subscribe(&queue("a"), 1).await.unwrap();
+    let fault = timeout(PATIENCE, subscription.next())
+        .await
+        .unwrap()
+        .err()
+        .unwrap();
+    assert_eq!(fault.kind(), FaultKind::Contention);
+    assert!(
+        timeout(PATIENCE, subscription.next())
+            .await
+            .unwrap()
+            .is_err(),
+        "it stays ended"
+    );
+    subscription.close().await;
+    lock.close().await.unwrap();
+    let mut subscription = driver.subscribe(&queue("a"), 1).await.unwrap();
+    assert_eq!(drain(&mut subscription, 1..2).await, 1);
+    subscription.close().await;
+    close(driver).await;
+    world.end().await;
+}

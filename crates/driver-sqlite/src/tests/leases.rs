@@ -1,0 +1,180 @@
+//! Leases: what comes again, when, and what does not.
+
+use super::*;
+use hookbox_driver::{FaultKind, Queue};
+
+fn queue() -> Queue {
+    Queue::Route(route("a"))
+}
+
+#[tokio::test]
+async fn what_a_dead_process_had_in_hand_comes_again() {
+    let world = World::new();
+    let driver = world.open().await;
+    for n in 0..5 {
+        driver.publish(&[route("a")], &batch([n])).await.unwrap();
+    }
+    let mut subscription = driver.subscribe(&queue(), 3).await.unwrap();
+    let in_hand = next(&mut subscription).await;
+    // Without closing: nothing is put back, as when the process is killed.
+    drop(driver);
+    eventually("the driver's tasks are gone", async || {
+        timeout(Duration::ZERO, subscription.next())
+            .await
+            .is_ok_and(|next| next.is_err())
+    })
+    .await;
+    assert_eq!(world.number("SELECT count(*) FROM messages").await, 5);
+    assert!(
+        world
+            .number("SELECT count(*) FROM messages WHERE lease_until > 1.5e15")
+            .await
+            >= 3
+    );
+    assert!(in_hand.ack().await.is_err(), "nobody is there to take it");
+
+    let driver = world.open().await;
+    let mut subscription = driver.subscribe(&queue(), 5).await.unwrap();
+    let mut redelivered = HashSet::new();
+    for _ in 0..5 {
+        let delivery = next(&mut subscription).await;
+        if delivery.redelivered {
+            redelivered.extend(numbers(&delivery));
+        }
+        delivery.ack().await.unwrap();
+    }
+    assert_eq!(redelivered, HashSet::from([0, 1, 2]));
+    subscription.close().await;
+    assert_eq!(world.number("SELECT count(*) FROM messages").await, 0);
+    close(driver).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_lease_is_renewed_while_the_message_is_in_hand() {
+    let world = World::new();
+    let (here, there) = (world.open().await, world.open().await);
+    here.publish(&[route("a")], &batch([1])).await.unwrap();
+    let mut subscription = here.subscribe(&queue(), 1).await.unwrap();
+    let delivery = next(&mut subscription).await;
+    let mut other = there.subscribe(&queue(), 1).await.unwrap();
+    let first = world.number("SELECT lease_until FROM messages").await;
+    let lease = i64::try_from(here.shared.options.lease.as_micros()).unwrap();
+    // Until it would have run out twice.
+    eventually("the lease is renewed", async || {
+        world.number("SELECT lease_until FROM messages").await > first + 2 * lease
+    })
+    .await;
+    assert!(other.try_next().is_none(), "it was given to two");
+    assert_eq!(world.number("SELECT deliveries FROM messages").await, 1);
+    delivery.ack().await.unwrap();
+    subscription.close().await;
+    other.close().await;
+    assert_eq!(world.number("SELECT count(*) FROM messages").await, 0);
+    close(here).await;
+    close(there).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_handler_that_holds_the_writer_past_the_lease_keeps_its_message() {
+    let world = World::new();
+    let (here, there) = (world.open().await, world.open().await);
+    here.publish(&[route("a")], &batch([1])).await.unwrap();
+    let mut subscription = here.subscribe(&queue(), 1).await.unwrap();
+    let delivery = next(&mut subscription).await;
+    let tx = here.begin().await.unwrap();
+    eventually("the lease is over", async || {
+        world.number("SELECT lease_until FROM messages").await < crate::moment::now()
+    })
+    .await;
+    here.rollback(tx).await;
+    // The renewal stood first in line for the writer, and nobody else could write before.
+    eventually("the lease is renewed all the same", async || {
+        world.number("SELECT lease_until FROM messages").await > crate::moment::now()
+    })
+    .await;
+    assert_eq!(world.number("SELECT deliveries FROM messages").await, 1);
+    delivery.ack().await.unwrap();
+    subscription.close().await;
+    assert_eq!(world.number("SELECT count(*) FROM messages").await, 0);
+    close(here).await;
+    close(there).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn who_lost_the_lease_cannot_settle() {
+    let world = World::new();
+    let driver = world.open().await;
+    driver.publish(&[route("a")], &batch([1])).await.unwrap();
+    let mut subscription = driver.subscribe(&queue(), 1).await.unwrap();
+    let delivery = next(&mut subscription).await;
+    // Somebody else has taken it.
+    world
+        .execute("UPDATE messages SET taken_by = x'11111111111111111111111111111111'")
+        .await;
+    eventually(
+        "the keeper finds out at the next renewal, and takes another",
+        async || {
+            driver.publish(&[route("a")], &batch([2])).await.unwrap();
+            subscription.try_next().is_some()
+        },
+    )
+    .await;
+    let fault = delivery.ack().await.unwrap_err();
+    assert_eq!(fault.kind(), FaultKind::Unavailable);
+    assert!(fault.to_string().contains("lease was lost"), "{fault}");
+    let theirs =
+        "SELECT count(*) FROM messages WHERE taken_by = x'11111111111111111111111111111111'";
+    assert_eq!(world.number(theirs).await, 1, "it is still theirs");
+    subscription.close().await;
+    close(driver).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_acknowledgement_that_comes_too_late_harms_nobody() {
+    let world = World::new();
+    let driver = world.open().await;
+    driver.publish(&[route("a")], &batch([1])).await.unwrap();
+    let mut subscription = driver.subscribe(&queue(), 1).await.unwrap();
+    let delivery = next(&mut subscription).await;
+    world
+        .execute("UPDATE messages SET taken_by = x'22222222222222222222222222222222'")
+        .await;
+    // Nobody has told the keeper yet, so it says that the word is on its way.
+    let _ = delivery.ack().await;
+    subscription.close().await;
+    assert_eq!(world.number("SELECT count(*) FROM messages").await, 1);
+    close(driver).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn over_the_delivery_limit_is_the_dead_letter_queue() {
+    let world = World::new();
+    let driver = world.open().await;
+    driver.publish(&[route("a")], &batch([1])).await.unwrap();
+    driver.publish(&[route("a")], &batch([2])).await.unwrap();
+    world
+        .execute("UPDATE messages SET deliveries = 1000 WHERE id = 1")
+        .await;
+    world
+        .execute("UPDATE messages SET deliveries = 999 WHERE id = 2")
+        .await;
+    let mut dead = driver.subscribe(&Queue::Dead, 4).await.unwrap();
+    let mut subscription = driver.subscribe(&queue(), 4).await.unwrap();
+    let last_chance = next(&mut subscription).await;
+    assert_eq!(numbers(&last_chance), [2]);
+    last_chance.ack().await.unwrap();
+    let given_up = next(&mut dead).await;
+    assert_eq!(numbers(&given_up), [1]);
+    assert_eq!(given_up.died_in.as_deref(), Some("hookbox.test.route.a"));
+    given_up.ack().await.unwrap();
+    subscription.close().await;
+    dead.close().await;
+    assert_eq!(world.number("SELECT count(*) FROM messages").await, 0);
+    close(driver).await;
+    world.end().await;
+}

@@ -1,0 +1,244 @@
+//! What operators see and do.
+
+use super::*;
+use hookbox_driver::{ClaimState, DeadFilter, DeadReason, DeadState, EventFilter, Ledger, Refusal};
+
+const DEAD: Then = Then::Dead {
+    reason: DeadReason::Rejected,
+};
+
+async fn all_dead(store: &Sqlite) -> Vec<hookbox_driver::DeadRow> {
+    store
+        .dead_list(&DeadFilter::default(), 0, 100)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn events_are_listed_newest_first_and_found_by_prefix() {
+    let world = World::new();
+    let store = world.open().await;
+    let envelopes: Vec<Envelope> = (1..=5).map(envelope).collect();
+    process(&store, "a", &envelopes.iter().collect::<Vec<_>>()).await;
+    process(&store, "b", &[&envelopes[0]]).await;
+    fail(&store, &envelope(6), 1, DEAD).await;
+    let rows = store.events(&EventFilter::default(), 3).await.unwrap();
+    let listed: Vec<EventId> = rows.iter().map(|row| row.event).collect();
+    assert_eq!(
+        listed,
+        [envelope(6).event, envelope(5).event, envelope(4).event]
+    );
+    let of = |route_name: Option<&str>, topic: Option<&str>, state| EventFilter {
+        route: route_name.map(route),
+        topic: topic.map(|topic| topic.parse().unwrap()),
+        state,
+    };
+    for (filter, count) in [
+        (of(None, None, None), 7),
+        (of(Some("b"), None, None), 1),
+        (of(None, Some("begini.score.complete"), None), 7),
+        (of(None, Some("begini.other"), None), 0),
+        (of(None, None, Some(ClaimState::Dead)), 1),
+        (of(Some("b"), None, Some(ClaimState::Dead)), 0),
+    ] {
+        assert_eq!(
+            store.events(&filter, 100).await.unwrap().len(),
+            count,
+            "{filter:?}"
+        );
+    }
+    let id = envelope(3).event.to_string();
+    for prefix in [&id[..], &id[..16], &id[..15], &id[..16].to_uppercase()] {
+        let event = store.event(prefix).await.unwrap().unwrap();
+        assert_eq!(event.event, envelope(3).event, "{prefix}");
+    }
+    let longer = format!("{id}0");
+    for nothing in ["", "zz", "%", longer.as_str(), "ffffffffffff"] {
+        assert!(store.event(nothing).await.unwrap().is_none(), "{nothing}");
+    }
+    let first = store
+        .event(&envelope(1).event.to_string())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(first.claims.len(), 2);
+    assert_eq!(first.receipts.len(), 2);
+    assert_eq!(first.receipts[0].number, 1);
+    assert_eq!(first.body_bytes, first.body.len() as u64);
+    close(store).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_prefix_of_several_events_is_nobody() {
+    let world = World::new();
+    let store = world.open().await;
+    let envelopes: Vec<Envelope> = (0..40).map(envelope).collect();
+    process(&store, "a", &envelopes.iter().collect::<Vec<_>>()).await;
+    // Forty ids and sixteen first digits: some digit has several.
+    let first = |envelope: &Envelope| envelope.event.to_string()[..1].to_owned();
+    let several = envelopes
+        .iter()
+        .map(first)
+        .find(|digit| envelopes.iter().filter(|one| first(one) == *digit).count() > 1)
+        .unwrap();
+    assert!(store.event(&several).await.unwrap().is_none());
+    close(store).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn dead_letters_are_grouped_paged_and_turned() {
+    let world = World::new();
+    let store = world.open().await;
+    for n in 0..6 {
+        fail(&store, &envelope(n), 1, DEAD).await;
+    }
+    let groups = store.dead_groups(&DeadFilter::default()).await.unwrap();
+    assert_eq!(groups.len(), 1);
+    assert_eq!(groups[0].count, 6);
+    assert_eq!(
+        groups[0].detail, "attempt 1 went wrong",
+        "the first line only"
+    );
+    let page = store.dead_list(&DeadFilter::default(), 0, 4).await.unwrap();
+    let rest = store
+        .dead_list(&DeadFilter::default(), page[3].id, 4)
+        .await
+        .unwrap();
+    assert_eq!((page.len(), rest.len()), (4, 2));
+    let these = DeadFilter {
+        ids: vec![page[0].id, page[1].id, 9_999],
+        ..DeadFilter::default()
+    };
+    assert_eq!(store.dead_count(&these).await.unwrap(), 2);
+    assert_eq!(store.dead_discard(&these, 10, "ann").await.unwrap(), 2);
+    assert_eq!(store.dead_discard(&these, 10, "ann").await.unwrap(), 0);
+    assert_eq!(
+        store.dead_replay(&these, 10, "bob").await.unwrap(),
+        0,
+        "discarded is discarded"
+    );
+    assert_eq!(
+        store
+            .dead_restore(&DeadFilter::default(), 1, "ann")
+            .await
+            .unwrap(),
+        1
+    );
+    let states: Vec<DeadState> = all_dead(&store).await.iter().map(|row| row.state).collect();
+    assert_eq!(
+        states[..3],
+        [DeadState::Dead, DeadState::Discarded, DeadState::Dead]
+    );
+    assert_eq!(
+        store
+            .dead_replay(&DeadFilter::default(), 3, "bob")
+            .await
+            .unwrap(),
+        3
+    );
+    let replayed = DeadFilter {
+        state: Some(DeadState::Replayed),
+        route: Some(route("a")),
+        reason: Some(DeadReason::Rejected),
+        topic: Some("begini.score.complete".parse().unwrap()),
+        ..DeadFilter::default()
+    };
+    assert_eq!(store.dead_count(&replayed).await.unwrap(), 3);
+    assert_eq!(store.imbalances(10).await.unwrap(), []);
+    let audits = store.audits(100).await.unwrap();
+    let seen: Vec<(&str, &str)> = audits
+        .iter()
+        .map(|row| (row.actor.as_str(), row.action.as_str()))
+        .collect();
+    let replays = [("bob", "dead.replay"); 3];
+    let others = [
+        ("ann", "dead.restore"),
+        ("ann", "dead.discard"),
+        ("ann", "dead.discard"),
+    ];
+    assert_eq!(seen, [&replays[..], &others[..]].concat());
+    close(store).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn refusals_are_kept_up_to_a_number() {
+    let world = World::new();
+    let store = world.open().await;
+    let refusal = |n: u64| Refusal {
+        request: envelope(n).receipt,
+        source: "begini".to_owned(),
+        reason: "bad_signature".to_owned(),
+        body_digest: (n % 2 == 0).then(|| "00".repeat(32)),
+        body_bytes: n,
+        peer: "192.0.2.1".to_owned(),
+        at: Timestamp::from_unix_micros(n as i64),
+    };
+    store.keep_refusals(&[]).await.unwrap();
+    for start in (0..10_200_u64).step_by(400) {
+        let some: Vec<Refusal> = (start..(start + 400).min(10_200)).map(refusal).collect();
+        store.keep_refusals(&some).await.unwrap();
+    }
+    store.keep_refusals(&[refusal(10_199)]).await.unwrap();
+    assert_eq!(world.number("SELECT count(*) FROM refusals").await, 10_000);
+    assert_eq!(
+        world.number("SELECT min(body_bytes) FROM refusals").await,
+        200
+    );
+    let newest = store.refusals(2).await.unwrap();
+    assert_eq!(newest, [refusal(10_199), refusal(10_198)]);
+    close(store).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn every_kind_of_imbalance_is_found() {
+    for (meddling, what) in [
+        ("UPDATE claims SET state = 'running'", "without an outcome"),
+        (
+            "UPDATE claims SET state = 'retrying'",
+            "a retry that is not there",
+        ),
+        (
+            "INSERT INTO retries SELECT route, event_id, 2, 0, 0, NULL FROM claims",
+            "a retry waits though the claim is done",
+        ),
+        (
+            "UPDATE claims SET state = 'dead'",
+            "dead without a dead letter",
+        ),
+        (
+            "INSERT INTO dead_letters (route, event_id, state, reason, detail, attempts, died_at)
+             SELECT route, event_id, 'dead', 'rejected', '', 1, 0 FROM claims",
+            "the dead letter is dead though the claim is done",
+        ),
+        (
+            "UPDATE receipts SET outcome = 'retrying'",
+            "a receipt is retrying though the claim is done",
+        ),
+        (
+            "UPDATE receipts SET outcome = 'duplicate'",
+            "without a receipt that stands for it",
+        ),
+        (
+            "DELETE FROM receipts",
+            "without a receipt that stands for it",
+        ),
+    ] {
+        let world = World::new();
+        let store = world.open().await;
+        process(&store, "a", &[&envelope(1)]).await;
+        assert_eq!(store.imbalances(10).await.unwrap(), []);
+        world.execute(meddling).await;
+        let found = store.imbalances(10).await.unwrap();
+        assert!(
+            found.iter().any(|one| one.what.contains(what)),
+            "{meddling}: {found:?}"
+        );
+        assert_eq!(store.imbalances(1).await.unwrap().len(), 1);
+        close(store).await;
+        world.end().await;
+    }
+}

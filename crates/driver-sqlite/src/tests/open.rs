@@ -1,0 +1,193 @@
+//! Opening: what is refused, and what is really in force.
+
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+use crate::Migrated;
+use hookbox_driver::OpenError;
+
+#[tokio::test]
+async fn a_file_is_made_for_its_owner_alone() {
+    let world = World::new();
+    let to = crate::migrate::newest_version();
+    let migrated = migrate(&world.options()).await.unwrap();
+    assert_eq!(migrated, Migrated { from: 0, to });
+    let again = migrate(&world.options()).await.unwrap();
+    assert_eq!(again, Migrated { from: to, to });
+    let driver = world.open().await;
+    driver.publish(&[route("a")], &batch([1])).await.unwrap();
+    for name in ["hookbox.db", "hookbox.db-wal", "hookbox.db-shm"] {
+        let mode = std::fs::metadata(world.folder.join(name))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    close(driver).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_settings_are_in_force_on_every_kind_of_connection() {
+    let world = World::new();
+    let driver = world.open().await;
+    let settings =
+        "SELECT sqlite_version() || ' ' || (SELECT journal_mode FROM pragma_journal_mode)
+         || ' ' || (SELECT synchronous FROM pragma_synchronous)
+         || ' ' || (SELECT foreign_keys FROM pragma_foreign_keys)
+         || ' ' || (SELECT timeout FROM pragma_busy_timeout)
+         || ' ' || (SELECT query_only FROM pragma_query_only)";
+    let mut tx = driver.begin().await.unwrap();
+    let writer: String = sqlx::query_scalar(settings)
+        .fetch_one(driver.connection(&mut tx))
+        .await
+        .unwrap();
+    let mapped: i64 = sqlx::query_scalar("PRAGMA mmap_size")
+        .fetch_one(driver.connection(&mut tx))
+        .await
+        .unwrap();
+    driver.rollback(tx).await;
+    assert_eq!(writer, "3.51.3 wal 2 1 300 0");
+    assert_eq!(mapped, 0);
+    let mut reader = driver.shared.readers.take().await.unwrap();
+    let read: String = sqlx::query_scalar(settings)
+        .fetch_one(&mut *reader)
+        .await
+        .unwrap();
+    assert_eq!(read, "3.51.3 wal 2 1 300 1");
+    let refused = sqlx::query("DELETE FROM meta")
+        .execute(&mut *reader)
+        .await
+        .unwrap_err();
+    assert!(refused.to_string().contains("readonly"), "{refused}");
+    drop(reader);
+    close(driver).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_there_is_not_made() {
+    let world = World::new();
+    let error = Sqlite::open(world.options()).await.err().unwrap();
+    let wanted = crate::migrate::newest_version();
+    assert!(matches!(error, OpenError::SchemaOlder { found: 0, wanted: w } if w == wanted));
+    assert!(!world.path().exists());
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_older_or_newer_schema_is_refused() {
+    let world = World::new();
+    migrate(&world.options()).await.unwrap();
+    let newest = crate::migrate::newest_version();
+    world
+        .execute(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             SELECT 1 + max(version), 'later', TRUE, x'00', 0 FROM _sqlx_migrations",
+        )
+        .await;
+    for refused in [
+        Sqlite::open(world.options()).await.err().unwrap(),
+        migrate(&world.options()).await.unwrap_err(),
+    ] {
+        assert!(
+            matches!(refused, OpenError::SchemaNewer { found, wanted }
+                if found == newest + 1 && wanted == newest),
+            "{refused}"
+        );
+    }
+    world.execute("DELETE FROM _sqlx_migrations").await;
+    let refused = Sqlite::open(world.options()).await.err().unwrap();
+    assert!(
+        matches!(refused, OpenError::SchemaOlder { found: 0, .. }),
+        "{refused}"
+    );
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_migration_of_another_build_is_refused() {
+    let world = World::new();
+    migrate(&world.options()).await.unwrap();
+    world
+        .execute("UPDATE _sqlx_migrations SET checksum = x'00' WHERE version = 1")
+        .await;
+    let refused = migrate(&world.options()).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Unsafe { .. }), "{refused}");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn the_file_of_another_environment_is_refused() {
+    let world = World::new();
+    migrate(&world.options()).await.unwrap();
+    let mut options = world.options();
+    options.environment = "production".parse().unwrap();
+    for refused in [
+        Sqlite::open(options.clone()).await.err().unwrap(),
+        migrate(&options).await.unwrap_err(),
+    ] {
+        let OpenError::Environment { found, wanted, .. } = refused else {
+            panic!("{refused}");
+        };
+        assert_eq!((found.as_str(), wanted.as_str()), ("test", "production"));
+    }
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_file_without_a_log_is_refused() {
+    let world = World::new();
+    migrate(&world.options()).await.unwrap();
+    world.execute("PRAGMA journal_mode = DELETE").await;
+    let refused = Sqlite::open(world.options()).await.err().unwrap();
+    assert!(matches!(refused, OpenError::Unsafe { .. }), "{refused}");
+    assert!(refused.to_string().contains("journal_mode"), "{refused}");
+    // Migrating puts it right.
+    close(world.open().await).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_is_no_database_is_refused_and_left_alone() {
+    let world = World::new();
+    let text = "not a database, but something that somebody wants to keep\n".repeat(100);
+    std::fs::write(world.path(), &text).unwrap();
+    let refused = Sqlite::open(world.options()).await.err().unwrap();
+    assert!(
+        matches!(refused, OpenError::Unavailable { .. }),
+        "{refused}"
+    );
+    let refused = migrate(&world.options()).await.unwrap_err();
+    assert!(
+        matches!(refused, OpenError::Unavailable { .. }),
+        "{refused}"
+    );
+    assert_eq!(std::fs::read_to_string(world.path()).unwrap(), text);
+    let mut nowhere = world.options();
+    nowhere.path = world.folder.join("no/such/folder/hookbox.db");
+    let refused = migrate(&nowhere).await.unwrap_err();
+    assert!(
+        matches!(refused, OpenError::Unavailable { .. }),
+        "{refused}"
+    );
+    world.end().await;
+}
+
+#[tokio::test]
+async fn two_that_migrate_at_once_agree() {
+    let world = World::new();
+    let mut options = world.options();
+    options.busy_timeout = PATIENCE;
+    let both = tokio::join!(migrate(&options), migrate(&options));
+    let (one, two) = (both.0.unwrap(), both.1.unwrap());
+    assert_eq!(one.to, two.to);
+    assert_eq!(one.from.min(two.from), 0);
+    assert_eq!(
+        one.from.max(two.from),
+        one.to,
+        "one did the work, the other found it done"
+    );
+    close(world.open().await).await;
+    world.end().await;
+}

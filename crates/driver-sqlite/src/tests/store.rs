@@ -1,0 +1,416 @@
+//! The store's promises: claims, retries, dead letters, and books that balance.
+
+use super::*;
+use hookbox_driver::{Burial, DeadFilter, DeadReason, Ledger, Requeued};
+
+const LATER: Then = Then::Retry {
+    after: Duration::from_secs(3_600),
+};
+const NOW: Then = Then::Retry {
+    after: Duration::ZERO,
+};
+const DEAD: Then = Then::Dead {
+    reason: DeadReason::Exhausted,
+};
+
+#[tokio::test]
+async fn claims_tell_fresh_duplicate_conflict_and_redelivered() {
+    let world = World::new();
+    let store = world.open().await;
+    let one = envelope(1);
+    assert_eq!(process(&store, "a", &[&one]).await, [Claimed::Fresh]);
+    assert_eq!(process(&store, "a", &[&one]).await, [Claimed::Redelivered]);
+    let again = told_again(1, 2);
+    assert_eq!(process(&store, "a", &[&again]).await, [Claimed::Duplicate]);
+    assert_eq!(
+        process(&store, "a", &[&again]).await,
+        [Claimed::Redelivered]
+    );
+    assert_eq!(
+        would_claim(&store, "a", &contradicting(1)).await,
+        Claimed::Conflict
+    );
+    // Another route has its own memory, but a retry there would take the body that is kept.
+    assert_eq!(
+        would_claim(&store, "b", &contradicting(1)).await,
+        Claimed::Conflict
+    );
+    assert_eq!(process(&store, "b", &[&one]).await, [Claimed::Fresh]);
+    let mixed = [&envelope(2), &told_again(1, 3), &one, &envelope(3)];
+    assert_eq!(
+        process(&store, "a", &mixed).await,
+        [
+            Claimed::Fresh,
+            Claimed::Duplicate,
+            Claimed::Redelivered,
+            Claimed::Fresh
+        ]
+    );
+    assert_eq!(store.imbalances(10).await.unwrap(), []);
+    close(store).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn within_one_transaction_an_event_is_claimed_once() {
+    let world = World::new();
+    let store = world.open().await;
+    let (one, again) = (envelope(1), told_again(1, 2));
+    let mut tx = store.begin().await.unwrap();
+    let a = route("a");
+    assert_eq!(
+        store.claim(&mut tx, &a, &[&one]).await.unwrap(),
+        [Claimed::Fresh]
+    );
+    assert_eq!(
+        store.claim(&mut tx, &a, &[&again]).await.unwrap(),
+        [Claimed::Duplicate]
+    );
+    assert_eq!(
+        store.claim(&mut tx, &a, &[&one]).await.unwrap(),
+        [Claimed::Redelivered]
+    );
+    let settled = [
+        Settled {
+            envelope: &again,
+            outcome: Outcome::Duplicate,
+        },
+        Settled {
+            envelope: &one,
+            outcome: Outcome::Done { attempt: 1 },
+        },
+    ];
+    store.settle(&mut tx, &a, &settled).await.unwrap();
+    store.commit(tx).await.unwrap();
+    let books = store.books().await.unwrap();
+    assert_eq!(
+        (books[0].done, books[0].duplicate, books[0].receipts()),
+        (1, 1, 2)
+    );
+    close(store).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn large_batches_are_claimed_and_settled_whole() {
+    let world = World::new();
+    let store = world.open().await;
+    let envelopes: Vec<Envelope> = (0..200).map(envelope).collect();
+    let all: Vec<&Envelope> = envelopes.iter().collect();
+    assert_eq!(process(&store, "a", &all).await, vec![Claimed::Fresh; 200]);
+    assert_eq!(
+        process(&store, "a", &all).await,
+        vec![Claimed::Redelivered; 200]
+    );
+    assert_eq!(store.books().await.unwrap()[0].done, 200);
+    close(store).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_failed_attempt_and_its_retry_appear_together_and_count_once() {
+    let world = World::new();
+    let store = world.open().await;
+    let one = envelope(1);
+    assert_eq!(fail(&store, &one, 1, LATER).await, Recorded::Recorded);
+    assert_eq!(fail(&store, &one, 1, LATER).await, Recorded::Superseded);
+    let event = store.event(&one.event.to_string()).await.unwrap().unwrap();
+    assert_eq!(event.attempts.len(), 1);
+    assert_eq!(event.attempts[0].outcome, "transient");
+    assert_eq!(event.attempts[0].took_ms, 12);
+    assert_eq!((event.retries.len(), event.retries[0].attempt), (1, 2));
+    assert_eq!(event.receipts[0].outcome, "retrying");
+    assert_eq!(event.body, one.body);
+    // The same receipt has its outcome; another one of the same event is a duplicate.
+    assert_eq!(would_claim(&store, "a", &one).await, Claimed::Redelivered);
+    assert_eq!(
+        would_claim(&store, "a", &told_again(1, 2)).await,
+        Claimed::Duplicate
+    );
+    // Not due for an hour.
+    assert_eq!(requeue(&store).await.len(), 0);
+    assert_eq!(store.imbalances(10).await.unwrap(), []);
+    close(store).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_retry_published_twice_is_granted_once() {
+    let world = World::new();
+    let store = world.open().await;
+    let one = envelope(1);
+    fail(&store, &one, 1, NOW).await;
+    let due = requeue(&store).await;
+    assert_eq!(due.len(), 1);
+    let mut expect = one.clone();
+    expect.redo = Some(hookbox_event::Redo { attempt: 2 });
+    assert_eq!(
+        due[0].envelope, expect,
+        "it travels as it came, with its fence"
+    );
+    assert_eq!(requeue(&store).await.len(), 0, "it is on its way");
+    let granted = Claimed::Granted {
+        attempt: 2,
+        attempts_before: 0,
+    };
+    assert_eq!(process(&store, "a", &[&expect]).await, [granted]);
+    assert_eq!(
+        process(&store, "a", &[&expect]).await,
+        [Claimed::Redelivered]
+    );
+    let event = store.event(&one.event.to_string()).await.unwrap().unwrap();
+    let outcomes: Vec<&str> = event
+        .attempts
+        .iter()
+        .map(|one| one.outcome.as_str())
+        .collect();
+    assert_eq!(outcomes, ["transient", "done"]);
+    assert_eq!(event.claims[0].attempts, 2);
+    assert_eq!(event.receipts[0].outcome, "done");
+    assert_eq!(event.retries.len(), 0);
+    assert_eq!(fail(&store, &expect, 2, NOW).await, Recorded::Superseded);
+    assert_eq!(store.imbalances(10).await.unwrap(), []);
+    close(store).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_due_retry_is_marked_only_when_confirmed_and_comes_again_when_unheard_of() {
+    struct Refusing;
+    #[async_trait]
+    impl Republish for Refusing {
+        async fn republish(&self, _: &DueRetry) -> bool {
+            false
+        }
+    }
+    let world = World::new();
+    let store = world.open().await;
+    fail(&store, &envelope(1), 1, NOW).await;
+    fail(&store, &envelope(2), 1, NOW).await;
+    let requeued = store.requeue_due(10, &Refusing).await.unwrap();
+    assert_eq!(
+        requeued,
+        Requeued {
+            due: 2,
+            confirmed: 0
+        }
+    );
+    assert_eq!(requeue(&store).await.len(), 2, "nothing was lost");
+    assert_eq!(requeue(&store).await.len(), 0);
+    let hour_ago = "UPDATE retries SET queued_at = queued_at - 3601000000";
+    world.execute(hour_ago).await;
+    let requeued = store.requeue_due(1, &Confirming::default()).await.unwrap();
+    assert_eq!(
+        requeued,
+        Requeued {
+            due: 1,
+            confirmed: 1
+        },
+        "at most as many as asked for"
+    );
+    close(store).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_retry_goes_through_the_brokers_queue_while_nobody_holds_the_writer() {
+    struct Broking<'a>(&'a Sqlite);
+    #[async_trait]
+    impl Republish for Broking<'_> {
+        async fn republish(&self, due: &DueRetry) -> bool {
+            let batch = Batch::of(std::slice::from_ref(&due.envelope)).unwrap();
+            let route = std::slice::from_ref(&due.route);
+            self.0.publish(route, &batch).await.is_ok()
+        }
+    }
+    let world = World::new();
+    let store = world.open().await;
+    fail(&store, &envelope(1), 1, NOW).await;
+    let requeued = store.requeue_due(10, &Broking(&store)).await.unwrap();
+    assert_eq!(
+        requeued,
+        Requeued {
+            due: 1,
+            confirmed: 1
+        }
+    );
+    let queue = hookbox_driver::Queue::Route(route("a"));
+    let mut subscription = store.subscribe(&queue, 1).await.unwrap();
+    let delivery = next(&mut subscription).await;
+    let frames = decode_batch(&delivery.bytes).unwrap();
+    let redo = frames[0].as_ref().unwrap();
+    assert!(matches!(
+        process(&store, "a", &[redo]).await[0],
+        Claimed::Granted { attempt: 2, .. }
+    ));
+    delivery.ack().await.unwrap();
+    subscription.close().await;
+    close(store).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_failed_attempt_and_its_dead_letter_appear_together_and_replay_runs_again() {
+    let world = World::new();
+    let store = world.open().await;
+    let one = envelope(1);
+    fail(&store, &one, 1, NOW).await;
+    assert_eq!(fail(&store, &one, 2, DEAD).await, Recorded::Recorded);
+    assert_eq!(fail(&store, &one, 2, DEAD).await, Recorded::Superseded);
+    let letters = store
+        .dead_list(&DeadFilter::default(), 0, 10)
+        .await
+        .unwrap();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(
+        (letters[0].attempts, letters[0].reason),
+        (2, DeadReason::Exhausted)
+    );
+    assert_eq!(store.imbalances(10).await.unwrap(), []);
+    assert_eq!(
+        store
+            .dead_replay(&DeadFilter::default(), 10, "ann")
+            .await
+            .unwrap(),
+        1
+    );
+    assert_eq!(
+        store
+            .dead_replay(&DeadFilter::default(), 10, "ann")
+            .await
+            .unwrap(),
+        0
+    );
+    assert_eq!(store.imbalances(10).await.unwrap(), []);
+    let due = requeue(&store).await;
+    let granted = Claimed::Granted {
+        attempt: 3,
+        attempts_before: 2,
+    };
+    assert_eq!(would_claim(&store, "a", &due[0].envelope).await, granted);
+    // It dies again: one row still, dead once more.
+    assert_eq!(
+        fail(&store, &due[0].envelope, 3, DEAD).await,
+        Recorded::Recorded
+    );
+    assert_eq!(
+        store
+            .dead_list(&DeadFilter::default(), 0, 10)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(
+        store
+            .dead_replay(&DeadFilter::default(), 10, "ann")
+            .await
+            .unwrap(),
+        1
+    );
+    let due = requeue(&store).await;
+    process(&store, "a", &[&due[0].envelope]).await;
+    let event = store.event(&one.event.to_string()).await.unwrap().unwrap();
+    assert_eq!(event.receipts[0].outcome, "done");
+    assert_eq!(event.claims[0].attempts, 4);
+    assert_eq!(store.imbalances(10).await.unwrap(), []);
+    close(store).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_is_settled_dead_or_in_conflict_can_be_replayed() {
+    let world = World::new();
+    let store = world.open().await;
+    let (one, two) = (envelope(1), envelope(2));
+    process(&store, "a", &[&one]).await;
+    let mut conflict = contradicting(1);
+    conflict.event = EventId::of_conflict(&one.event, &conflict.digest);
+    let mut tx = store.begin().await.unwrap();
+    let claimed = store
+        .claim(&mut tx, &route("a"), &[&conflict, &two])
+        .await
+        .unwrap();
+    assert_eq!(claimed, [Claimed::Fresh, Claimed::Fresh]);
+    let detail = "at /n: not a string".to_owned();
+    let settled = [
+        Settled {
+            envelope: &conflict,
+            outcome: Outcome::Conflict {
+                detail: "another body".to_owned(),
+            },
+        },
+        Settled {
+            envelope: &two,
+            outcome: Outcome::Dead {
+                reason: DeadReason::SchemaBroken,
+                detail,
+            },
+        },
+    ];
+    store.settle(&mut tx, &route("a"), &settled).await.unwrap();
+    store.commit(tx).await.unwrap();
+    let books = store.books().await.unwrap();
+    let page = &books[0];
+    assert_eq!(
+        (page.done, page.conflict, page.dead, page.receipts()),
+        (1, 1, 1, 3)
+    );
+    assert_eq!(store.imbalances(10).await.unwrap(), []);
+
+    assert_eq!(
+        store
+            .dead_replay(&DeadFilter::default(), 10, "ann")
+            .await
+            .unwrap(),
+        2
+    );
+    let due = requeue(&store).await;
+    assert_eq!(due.len(), 2);
+    for retry in &due {
+        let granted = Claimed::Granted {
+            attempt: 1,
+            attempts_before: 0,
+        };
+        assert_eq!(process(&store, "a", &[&retry.envelope]).await, [granted]);
+    }
+    let books = store.books().await.unwrap();
+    assert_eq!((books[0].done, books[0].conflict, books[0].dead), (2, 1, 0));
+    assert_eq!(store.imbalances(10).await.unwrap(), []);
+    close(store).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_buried_once_and_never_replayed() {
+    let world = World::new();
+    let store = world.open().await;
+    let bytes = bytes::Bytes::from_static(b"\0not a batch\xff");
+    let a = route("a");
+    let burial = Burial {
+        route: &a,
+        bytes: &bytes,
+        reason: DeadReason::Undecodable,
+        detail: "it is not a batch".to_owned(),
+    };
+    assert_eq!(store.bury(&burial).await.unwrap(), Recorded::Recorded);
+    assert_eq!(store.bury(&burial).await.unwrap(), Recorded::Superseded);
+    let letters = store
+        .dead_list(&DeadFilter::default(), 0, 10)
+        .await
+        .unwrap();
+    assert_eq!(letters.len(), 1);
+    let letter = store.dead_show(letters[0].id).await.unwrap().unwrap();
+    assert_eq!(letter.history.body, bytes);
+    assert_eq!(letter.row.topic.as_str(), "hookbox.undecodable");
+    assert_eq!(
+        store
+            .dead_replay(&DeadFilter::default(), 10, "ann")
+            .await
+            .unwrap(),
+        0
+    );
+    assert_eq!(store.imbalances(10).await.unwrap(), []);
+    close(store).await;
+    world.end().await;
+}

@@ -1,0 +1,370 @@
+//! Transactions: what a commit proves, and what breaks nobody else's.
+
+use std::future::Future;
+
+use super::*;
+use hookbox_driver::{ClaimState, CommitError, DeadReason, EventFilter, FaultKind, Ledger};
+
+const MAKE_EFFECTS: &str = "CREATE TABLE IF NOT EXISTS effects (n INTEGER PRIMARY KEY) STRICT";
+
+async fn effect(store: &Sqlite, tx: &mut crate::Tx, n: i64) -> sqlx::Result<()> {
+    sqlx::query("INSERT INTO effects (n) VALUES (?1)")
+        .bind(n)
+        .execute(store.connection(tx))
+        .await
+        .map(|_| ())
+}
+
+fn done(envelope: &Envelope) -> Settled<'_> {
+    Settled {
+        envelope,
+        outcome: Outcome::Done { attempt: 1 },
+    }
+}
+
+#[tokio::test]
+async fn effects_and_claim_appear_together() {
+    let world = World::new();
+    let store = world.open().await;
+    world.execute(MAKE_EFFECTS).await;
+    let one = envelope(1);
+    let mut tx = store.begin().await.unwrap();
+    let claimed = store.claim(&mut tx, &route("a"), &[&one]).await.unwrap();
+    assert_eq!(claimed, [Claimed::Fresh]);
+    effect(&store, &mut tx, 1).await.unwrap();
+    store
+        .settle(&mut tx, &route("a"), &[done(&one)])
+        .await
+        .unwrap();
+    let both = "SELECT (SELECT count(*) FROM effects) * 10
+                     + (SELECT count(*) FROM claims WHERE state = 'done')";
+    assert_eq!(world.number(both).await, 0);
+    store.commit(tx).await.unwrap();
+    assert_eq!(world.number(both).await, 11);
+    close(store).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn rolled_back_or_dropped_nothing_stays() {
+    let world = World::new();
+    let store = world.open().await;
+    world.execute(MAKE_EFFECTS).await;
+    for dropped in [false, true] {
+        let mut tx = store.begin().await.unwrap();
+        let one = envelope(1);
+        let claimed = store.claim(&mut tx, &route("a"), &[&one]).await.unwrap();
+        assert_eq!(claimed, [Claimed::Fresh], "dropped: {dropped}");
+        effect(&store, &mut tx, 1).await.unwrap();
+        store
+            .settle(&mut tx, &route("a"), &[done(&one)])
+            .await
+            .unwrap();
+        if dropped {
+            drop(tx);
+        } else {
+            store.rollback(tx).await;
+        }
+    }
+    assert_eq!(
+        process(&store, "a", &[&envelope(1)]).await,
+        [Claimed::Fresh]
+    );
+    assert_eq!(world.number("SELECT count(*) FROM effects").await, 0);
+    close(store).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_handler_that_ends_the_transaction_is_found_out() {
+    // What it runs, and whether its claim stays as an orphan.
+    for (ends, orphaned) in [
+        ("COMMIT", true),
+        ("COMMIT; BEGIN", true),
+        ("COMMIT; BEGIN IMMEDIATE; SAVEPOINT other", true),
+        ("ROLLBACK", false),
+        ("ROLLBACK; BEGIN", false),
+        // The conflict clause rolls back the whole transaction, and the error is swallowed.
+        ("INSERT OR ROLLBACK INTO effects VALUES (7), (7)", false),
+    ] {
+        let world = World::new();
+        let store = world.open().await;
+        world.execute(MAKE_EFFECTS).await;
+        let one = envelope(1);
+        let mut tx = store.begin().await.unwrap();
+        store.claim(&mut tx, &route("a"), &[&one]).await.unwrap();
+        effect(&store, &mut tx, 1).await.unwrap();
+        let _ = sqlx::raw_sql(ends).execute(store.connection(&mut tx)).await;
+        let error = store
+            .settle(&mut tx, &route("a"), &[done(&one)])
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, CommitError::BrokenByHandler { .. }),
+            "{ends}: {error}"
+        );
+        store.rollback(tx).await;
+        assert_eq!(
+            world.number("SELECT count(*) FROM receipts").await,
+            0,
+            "{ends}"
+        );
+        let expect = if orphaned {
+            Claimed::Orphaned
+        } else {
+            Claimed::Fresh
+        };
+        assert_eq!(would_claim(&store, "a", &one).await, expect, "{ends}");
+        assert_eq!(
+            world.number("SELECT count(*) FROM effects").await,
+            i64::from(orphaned)
+        );
+        // Whatever was wished for: what has had its effects does not run again.
+        let then = Then::Retry {
+            after: Duration::ZERO,
+        };
+        assert_eq!(fail(&store, &one, 1, then).await, Recorded::Recorded);
+        let rows = store.events(&EventFilter::default(), 10).await.unwrap();
+        let expect = if orphaned {
+            ClaimState::Dead
+        } else {
+            ClaimState::Retrying
+        };
+        assert_eq!(rows[0].state, expect, "{ends}");
+        if orphaned {
+            let letters = store.dead_list(&Default::default(), 0, 10).await.unwrap();
+            assert_eq!(letters[0].reason, DeadReason::Orphaned);
+        }
+        assert_eq!(store.imbalances(10).await.unwrap(), []);
+        close(store).await;
+        world.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_ended_after_settling_is_found_out_by_the_commit() {
+    for ends in [
+        "COMMIT",
+        "COMMIT; BEGIN",
+        "ROLLBACK",
+        "ROLLBACK; BEGIN IMMEDIATE",
+    ] {
+        let world = World::new();
+        let store = world.open().await;
+        let one = envelope(1);
+        let mut tx = store.begin().await.unwrap();
+        store.claim(&mut tx, &route("a"), &[&one]).await.unwrap();
+        store
+            .settle(&mut tx, &route("a"), &[done(&one)])
+            .await
+            .unwrap();
+        sqlx::raw_sql(ends)
+            .execute(store.connection(&mut tx))
+            .await
+            .unwrap();
+        let error = store.commit(tx).await.unwrap_err();
+        assert!(
+            matches!(error, CommitError::BrokenByHandler { .. }),
+            "{ends}: {error}"
+        );
+        assert_eq!(
+            world
+                .number("SELECT count(*) FROM claims WHERE state = 'done'")
+                .await,
+            0
+        );
+        close(store).await;
+        world.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_deferred_constraint_is_the_handlers_failure() {
+    let world = World::new();
+    let store = world.open().await;
+    world
+        .execute(
+            "CREATE TABLE parents (n INTEGER PRIMARY KEY) STRICT;
+             CREATE TABLE children (n INTEGER
+                 REFERENCES parents (n) DEFERRABLE INITIALLY DEFERRED) STRICT",
+        )
+        .await;
+    let one = envelope(1);
+    let mut tx = store.begin().await.unwrap();
+    store.claim(&mut tx, &route("a"), &[&one]).await.unwrap();
+    sqlx::query("INSERT INTO children VALUES (1)")
+        .execute(store.connection(&mut tx))
+        .await
+        .unwrap();
+    store
+        .settle(&mut tx, &route("a"), &[done(&one)])
+        .await
+        .unwrap();
+    let error = store.commit(tx).await.unwrap_err();
+    assert!(
+        matches!(error, CommitError::BrokenByHandler { .. }),
+        "{error}"
+    );
+    assert_eq!(would_claim(&store, "a", &one).await, Claimed::Fresh);
+    close(store).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_handlers_own_nested_transaction_is_a_savepoint() {
+    let world = World::new();
+    let store = world.open().await;
+    world.execute(MAKE_EFFECTS).await;
+    let one = envelope(1);
+    let mut tx = store.begin().await.unwrap();
+    store.claim(&mut tx, &route("a"), &[&one]).await.unwrap();
+    for (n, commit) in [(1, true), (2, false)] {
+        let mut nested = store.connection(&mut tx).begin().await.unwrap();
+        sqlx::query("INSERT INTO effects VALUES (?1)")
+            .bind(n)
+            .execute(&mut *nested)
+            .await
+            .unwrap();
+        if commit {
+            nested.commit().await.unwrap();
+        }
+    }
+    store
+        .settle(&mut tx, &route("a"), &[done(&one)])
+        .await
+        .unwrap();
+    store.commit(tx).await.unwrap();
+    assert_eq!(world.number("SELECT sum(n) FROM effects").await, 1);
+    close(store).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_swallowed_statement_error_leaves_the_rest_whole() {
+    // Unlike PostgreSQL, SQLite takes back the failed statement alone, so the commit is right.
+    let world = World::new();
+    let store = world.open().await;
+    world.execute(MAKE_EFFECTS).await;
+    let one = envelope(1);
+    let mut tx = store.begin().await.unwrap();
+    store.claim(&mut tx, &route("a"), &[&one]).await.unwrap();
+    effect(&store, &mut tx, 1).await.unwrap();
+    let error = effect(&store, &mut tx, 1).await.unwrap_err();
+    assert_eq!(store.diagnose(&error), None, "a constraint is not ours");
+    store
+        .settle(&mut tx, &route("a"), &[done(&one)])
+        .await
+        .unwrap();
+    store.commit(tx).await.unwrap();
+    assert_eq!(world.number("SELECT count(*) FROM effects").await, 1);
+    close(store).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_claim_without_an_outcome_is_not_committed() {
+    let world = World::new();
+    let store = world.open().await;
+    let mut tx = store.begin().await.unwrap();
+    store
+        .claim(&mut tx, &route("a"), &[&envelope(1)])
+        .await
+        .unwrap();
+    let CommitError::Fault(fault) = store.commit(tx).await.unwrap_err() else {
+        panic!("it is our own mistake");
+    };
+    assert_eq!(fault.kind(), FaultKind::Internal);
+    let mut tx = store.begin().await.unwrap();
+    let error = store
+        .settle(&mut tx, &route("a"), &[done(&envelope(1))])
+        .await
+        .unwrap_err();
+    assert!(matches!(error, CommitError::Fault(_)), "{error}");
+    drop(tx);
+    assert_eq!(would_claim(&store, "a", &envelope(1)).await, Claimed::Fresh);
+    close(store).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_busy_lock_is_contention() {
+    let world = World::new();
+    let store = world
+        .open_with(|options| options.writer_wait = Duration::from_millis(100))
+        .await;
+    let lock = world.lock().await;
+    let fault = store.begin().await.err().unwrap();
+    assert_eq!(fault.kind(), FaultKind::Contention);
+    assert_eq!(store.diagnose(&fault), Some(FaultKind::Contention));
+    // Reading does not wait for anybody.
+    store.ping().await.unwrap();
+    store.books().await.unwrap();
+    lock.close().await.unwrap();
+    // And so is this process's own writer, when somebody keeps it too long.
+    let tx = store.begin().await.unwrap();
+    let fault = store.begin().await.err().unwrap();
+    assert_eq!(fault.kind(), FaultKind::Contention);
+    store.rollback(tx).await;
+    assert_eq!(
+        process(&store, "a", &[&envelope(1)]).await,
+        [Claimed::Fresh]
+    );
+    close(store).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_cancelled_unit_of_work_poisons_nobody() {
+    let world = World::new();
+    let store = world.open().await;
+    world.execute(MAKE_EFFECTS).await;
+    // Cancelled after ever more polls, so at every place where it waits.
+    for polls in 0..60 {
+        let one = envelope(1);
+        let unit = async {
+            let mut tx = store.begin().await.unwrap();
+            store.claim(&mut tx, &route("a"), &[&one]).await.unwrap();
+            effect(&store, &mut tx, 1).await.unwrap();
+            std::future::pending::<()>().await;
+        };
+        let mut unit = Box::pin(unit);
+        let mut left = polls;
+        std::future::poll_fn(|context| {
+            if left == 0 {
+                return std::task::Poll::Ready(());
+            }
+            left -= 1;
+            // Whatever it waits for, it is polled again at once.
+            context.waker().wake_by_ref();
+            let _ = unit.as_mut().poll(context);
+            std::task::Poll::Pending
+        })
+        .await;
+        drop(unit);
+        // A write that says that it was written is there.
+        store.audit("test", "look", "nothing").await.unwrap();
+        let rows = world.number("SELECT count(*) FROM audit").await;
+        assert_eq!(rows, polls + 1, "after {polls} polls");
+        assert_eq!(world.number("SELECT count(*) FROM effects").await, 0);
+    }
+    close(store).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn an_endless_statement_ends_with_its_transaction() {
+    let world = World::new();
+    let store = world.open().await;
+    let mut tx = store.begin().await.unwrap();
+    let endless = sqlx::query(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
+         SELECT count(*) FROM n",
+    )
+    .execute(store.connection(&mut tx));
+    assert!(timeout(Duration::from_millis(50), endless).await.is_err());
+    drop(tx);
+    let again = async || store.begin().await.is_ok();
+    eventually("the file can be written again", again).await;
+    close(store).await;
+    world.end().await;
+}
