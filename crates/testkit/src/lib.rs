@@ -1,1 +1,3 @@
 //! Private servers, fault proxy, clocks and builders for tests.
+
+pub mod servers;

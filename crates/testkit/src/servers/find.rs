@@ -1,0 +1,256 @@
+//! Where PostgreSQL and RabbitMQ are on this machine, and whether they are new enough.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::ServerError;
+
+/// The oldest major version of PostgreSQL that the project supports.
+pub const POSTGRES_MIN: Version = Version(15, 0, 0);
+
+/// The oldest version of RabbitMQ with everything its quorum queues need here.
+pub const RABBITMQ_MIN: Version = Version(3, 10, 0);
+
+/// What the two are called where they are missing.
+const POSTGRES_WANTED: &str = "PostgreSQL 15 or newer";
+const RABBITMQ_WANTED: &str = "RabbitMQ 3.10 or newer";
+
+/// A version; the parts that are not given are zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(pub u32, pub u32, pub u32);
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
+
+impl Version {
+    /// Reads the leading digits and dots of a text: `15.18 (Debian …)`, `3.10.8`, `4.1.0-rc.1`,
+    /// `18beta1`.
+    pub fn parse(text: &str) -> Option<Version> {
+        let end = text
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(text.len());
+        let mut parts = text[..end].split('.').map(|part| part.parse().unwrap_or(0));
+        let major = text[..end]
+            .starts_with(|c: char| c.is_ascii_digit())
+            .then(|| parts.next())??;
+        Some(Version(
+            major,
+            parts.next().unwrap_or(0),
+            parts.next().unwrap_or(0),
+        ))
+    }
+}
+
+/// A PostgreSQL on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Postgres {
+    /// The folder with `postgres` and `initdb`.
+    pub programs: PathBuf,
+    /// Its version.
+    pub version: Version,
+}
+
+/// A RabbitMQ on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rabbitmq {
+    /// The folder with the real scripts, not a distribution's wrappers, which change the user.
+    pub scripts: PathBuf,
+    /// Erlang's port mapper.
+    pub epmd: PathBuf,
+    /// Its version.
+    pub version: Version,
+}
+
+/// The newest PostgreSQL of this machine.
+///
+/// # Errors
+/// [`ServerError::Missing`], with what is there but too old.
+pub fn postgres() -> Result<Postgres, ServerError> {
+    let mut folders = matching("/usr/lib/postgresql", "", "bin");
+    folders.extend(matching("/usr", "pgsql-", "bin"));
+    folders.extend(matching("/usr/libexec", "postgresql", ""));
+    folders.push(PathBuf::from("/usr/local/pgsql/bin"));
+    folders.extend(matching("/opt/homebrew/opt", "postgresql", "bin"));
+    folders.extend(matching("/usr/local/opt", "postgresql", "bin"));
+    folders.extend(on_path("postgres").into_iter().filter_map(parent_of_real));
+    folders.extend(said_by("pg_config", "--bindir").map(PathBuf::from));
+    let found = folders.into_iter().filter_map(|programs| {
+        let both = programs.join("initdb").exists() && programs.join("postgres").exists();
+        let text = both.then(|| said_by(programs.join("postgres"), "--version"))??;
+        let version = text.split_whitespace().find_map(Version::parse)?;
+        Some(Postgres { programs, version })
+    });
+    newest(found.collect(), POSTGRES_WANTED, POSTGRES_MIN, |it| {
+        (it.version, &it.programs)
+    })
+}
+
+/// The newest RabbitMQ of this machine, with Erlang's port mapper.
+///
+/// # Errors
+/// [`ServerError::Missing`], with what is there but too old.
+pub fn rabbitmq() -> Result<Rabbitmq, ServerError> {
+    let mut folders = matching("/usr/lib/rabbitmq/lib", "rabbitmq_server-", "sbin");
+    folders.extend(matching(
+        "/usr/lib64/rabbitmq/lib",
+        "rabbitmq_server-",
+        "sbin",
+    ));
+    folders.extend(matching("/opt", "rabbitmq", "sbin"));
+    folders.extend(matching("/opt/homebrew/opt", "rabbitmq", "sbin"));
+    folders.extend(matching("/usr/local/opt", "rabbitmq", "sbin"));
+    folders.extend(
+        on_path("rabbitmq-server")
+            .into_iter()
+            .filter_map(parent_of_real),
+    );
+    let missing = || ServerError::Missing {
+        wanted: RABBITMQ_WANTED,
+        too_old: Vec::new(),
+    };
+    let epmd = epmd().ok_or_else(missing)?;
+    let found = folders.into_iter().filter_map(|scripts| {
+        // A distribution's wrapper has no `rabbitmq-env` beside it.
+        scripts.join("rabbitmq-env").exists().then_some(())?;
+        let version = rabbitmq_version(&scripts)?;
+        Some(Rabbitmq {
+            scripts,
+            epmd: epmd.clone(),
+            version,
+        })
+    });
+    newest(found.collect(), RABBITMQ_WANTED, RABBITMQ_MIN, |it| {
+        (it.version, &it.scripts)
+    })
+}
+
+fn newest<T>(
+    found: Vec<T>,
+    wanted: &'static str,
+    oldest: Version,
+    about: impl Fn(&T) -> (Version, &PathBuf),
+) -> Result<T, ServerError> {
+    let mut too_old: Vec<String> = found
+        .iter()
+        .map(&about)
+        .filter(|(version, _)| *version < oldest)
+        .map(|(version, place)| format!("{version} in {}", place.display()))
+        .collect();
+    too_old.dedup();
+    let newest = found.into_iter().max_by_key(|it| about(it).0);
+    newest
+        .filter(|it| about(it).0 >= oldest)
+        .ok_or(ServerError::Missing { wanted, too_old })
+}
+
+/// RabbitMQ does not say its version without starting Erlang; the folder of its main application
+/// carries it.
+fn rabbitmq_version(scripts: &Path) -> Option<Version> {
+    let plugins = scripts.parent()?.join("plugins");
+    let names = fs::read_dir(plugins)
+        .ok()?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names
+        .filter_map(|name| Version::parse(name.strip_prefix("rabbit-")?))
+        .max()
+}
+
+fn epmd() -> Option<PathBuf> {
+    let mut places = on_path("epmd");
+    for root in [
+        "/usr/lib/erlang",
+        "/usr/lib64/erlang",
+        "/usr/local/lib/erlang",
+        "/opt/erlang/lib/erlang",
+    ] {
+        places.extend(matching(root, "erts-", "bin/epmd"));
+    }
+    places.into_iter().find(|place| place.exists())
+}
+
+/// `{root}/{prefix}*/{inside}`, those that exist.
+fn matching(root: &str, prefix: &str, inside: &str) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(root) else {
+        return Vec::new();
+    };
+    entries
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
+        .map(|entry| entry.path().join(inside))
+        .filter(|path| path.exists())
+        .collect()
+}
+
+/// Every program of that name on the search path, and in the folders of system programs.
+fn on_path(program: &str) -> Vec<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from))
+        .map(|folder| folder.join(program))
+        .filter(|place| place.is_file())
+        .collect()
+}
+
+fn parent_of_real(program: PathBuf) -> Option<PathBuf> {
+    Some(program.canonicalize().ok()?.parent()?.to_owned())
+}
+
+fn said_by(program: impl AsRef<std::ffi::OsStr>, argument: &str) -> Option<String> {
+    let output = Command::new(program).arg(argument).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    (output.status.success() && !text.trim().is_empty()).then(|| text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn versions_as_the_servers_write_them() {
+        let read = |text: &str| Version::parse(text);
+        assert_eq!(read("15.18"), Some(Version(15, 18, 0)));
+        assert_eq!(read("3.10.8"), Some(Version(3, 10, 8)));
+        assert_eq!(read("4.1.0-rc.1"), Some(Version(4, 1, 0)));
+        assert_eq!(read("18beta1"), Some(Version(18, 0, 0)));
+        assert_eq!(read("(PostgreSQL)"), None);
+        assert_eq!(read(".5"), None);
+        assert_eq!(read(""), None);
+        assert!(Version(3, 9, 27) < RABBITMQ_MIN);
+        assert!(Version(4, 0, 0) > RABBITMQ_MIN);
+    }
+
+    #[test]
+    fn the_newest_wins_and_the_old_are_named() {
+        let there = |version| Postgres {
+            programs: PathBuf::from("/p"),
+            version,
+        };
+        let choose = |versions: Vec<Version>| {
+            let found = versions.into_iter().map(there).collect();
+            newest(found, POSTGRES_WANTED, POSTGRES_MIN, |it| {
+                (it.version, &it.programs)
+            })
+        };
+        let chosen = choose(vec![
+            Version(15, 2, 0),
+            Version(17, 1, 0),
+            Version(14, 9, 0),
+        ])
+        .unwrap();
+        assert_eq!(chosen.version, Version(17, 1, 0));
+        let error = choose(vec![Version(14, 9, 0)]).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "PostgreSQL 15 or newer is wanted; too old: 14.9.0 in /p"
+        );
+        let error = choose(vec![]).unwrap_err().to_string();
+        assert_eq!(error, "PostgreSQL 15 or newer is not on this machine");
+    }
+}

@@ -1,0 +1,244 @@
+//! A temporary folder with a keeper: whoever lives in it ends, and it is removed, when its owner
+//! ends, in whatever way.
+//!
+//! The keeper is a small shell process that waits for the end of a pipe that only the owner holds
+//! open. The kernel closes that pipe on a normal end, a panic, Ctrl-C and SIGKILL alike, so there
+//! is one way of cleaning up and no signal to handle. Each process notes its own id in the folder
+//! before it becomes the program, so there is no moment in which it runs unnoted. The keeper runs
+//! as the folder's account: it cannot end what is not the account's.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use super::ServerError;
+use super::account::Account;
+use super::ports::random_name;
+
+/// Where each process notes itself: the file's name is its id, its content how it is ended.
+const PROCESSES: &str = "processes";
+
+/// The keeper. `$1` is the folder. Ten seconds of patience, half of them for an orderly end.
+const KEEPER: &str = r#"
+folder=$1
+trap '' INT HUP TERM
+each() {
+    for file in "$folder"/processes/*; do
+        [ -f "$file" ] || continue
+        ending=$(cat "$file") 2>/dev/null
+        "$1" "${file##*/}" "$ending"
+    done
+}
+end() {
+    case $2 in
+        QUIT) kill -s QUIT "$1" ;;
+        *) kill -s KILL -- "-$1" || kill -s KILL "$1" ;;
+    esac 2>/dev/null
+}
+end_now() { kill -s KILL "$1" 2>/dev/null; }
+look() {
+    kill -0 "$1" 2>/dev/null || return
+    # One that has ended and that nobody waited for is still there by name.
+    case $(cat "/proc/$1/stat" 2>/dev/null) in *") Z "*) return ;; esac
+    alive=yes
+}
+any_alive() { alive=; each look; [ -n "$alive" ]; }
+
+read -r word
+if [ "$word" = keep ]; then
+    trap 'word=' TERM
+    while [ "$word" = keep ] && any_alive; do sleep 1; done
+    trap '' TERM
+fi
+each end
+tries=0
+while any_alive && [ "$tries" -lt 100 ]; do
+    tries=$((tries + 1))
+    if [ "$tries" -eq 50 ]; then each end_now; fi
+    sleep 0.1
+done
+rm -rf -- "$folder" || { sleep 1; rm -rf -- "$folder"; }
+"#;
+
+/// Notes the own id, then becomes the program. `$0` is the folder, `$1` how to be ended.
+const LAUNCH: &str = r#"echo "$1" >"$0/processes/$$" && shift && exec "$@""#;
+
+/// How the keeper ends a process when the owner did not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// SIGQUIT to the process, which ends its own children at once (PostgreSQL); SIGKILL later.
+    Quit,
+    /// SIGKILL to the process and its process group.
+    Kill,
+}
+
+/// A private folder, mode 0700, and everything that runs in it.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    account: Account,
+    keeper: Child,
+}
+
+impl Folder {
+    /// Makes a folder whose name begins with `hookbox-{name}-`, and starts its keeper.
+    ///
+    /// # Errors
+    /// When the operating system refuses.
+    pub fn new(name: &str, account: Account) -> Result<Folder, ServerError> {
+        let random = random_name().map_err(ServerError::io("choosing a name"))?;
+        let path = account
+            .temporary()
+            .join(format!("hookbox-{name}-{}", &random[..12]));
+        let made = make(&path, account).and_then(|()| keep(&path, account));
+        match made {
+            Ok(keeper) => Ok(Folder {
+                path,
+                account,
+                keeper,
+            }),
+            Err(error) => {
+                // Nobody else would: without a keeper there is no one to remove it.
+                let _ = fs::remove_dir_all(&path);
+                Err(error)
+            }
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes a folder inside, for the same account.
+    ///
+    /// # Errors
+    /// When the operating system refuses.
+    pub fn subfolder(&self, name: &str) -> Result<PathBuf, ServerError> {
+        let path = self.path.join(name);
+        fs::create_dir(&path).map_err(ServerError::io(format!("making {}", path.display())))?;
+        self.account.own(&path)?;
+        Ok(path)
+    }
+
+    /// Writes a file inside that only the account can read.
+    ///
+    /// # Errors
+    /// When the operating system refuses.
+    pub fn write(&self, name: &str, content: &str) -> Result<PathBuf, ServerError> {
+        let path = self.path.join(name);
+        let doing = || format!("writing {}", path.display());
+        fs::write(&path, content).map_err(ServerError::io(doing()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
+            .map_err(ServerError::io(doing()))?;
+        self.account.own(&path)?;
+        Ok(path)
+    }
+
+    /// A command that runs `program` in this folder, as its account, in a process group of its
+    /// own (so that Ctrl-C in a terminal does not reach it), with no input and no environment but
+    /// the search path, and that the keeper will end.
+    pub fn launch(&self, program: &Path, ending: Ending) -> Command {
+        let mut command = Command::new("sh");
+        let word = match ending {
+            Ending::Quit => "QUIT",
+            Ending::Kill => "KILL",
+        };
+        command
+            .arg("-c")
+            .arg(LAUNCH)
+            .arg(&self.path)
+            .arg(word)
+            .arg(program);
+        self.confine(&mut command);
+        command.process_group(0);
+        command
+    }
+
+    /// Confines a command that ends by itself: folder, account and environment as for `launch`.
+    pub fn confine(&self, command: &mut Command) {
+        self.account.apply(command);
+        command
+            .current_dir(&self.path)
+            .stdin(Stdio::null())
+            .env_clear();
+        command.env("PATH", search_path());
+    }
+
+    /// The note of a process that has ended and was waited for is removed: its id may be given
+    /// to somebody else now.
+    pub fn forget(&self, process: u32) {
+        let _ = fs::remove_file(self.path.join(PROCESSES).join(process.to_string()));
+    }
+
+    /// Whether it ends with this owner; not so after [`Folder::keep`].
+    pub fn is_ours(&self) -> bool {
+        self.keeper.stdin.is_some()
+    }
+
+    /// Leaves everything in it running when the owner ends, and gives the keeper's process id:
+    /// a SIGTERM to that one ends all.
+    ///
+    /// # Errors
+    /// When the keeper is gone.
+    pub fn keep(&mut self) -> Result<u32, ServerError> {
+        let pipe = self.keeper.stdin.as_mut();
+        pipe.map_or_else(
+            || Err(std::io::ErrorKind::BrokenPipe.into()),
+            |pipe| pipe.write_all(b"keep\n"),
+        )
+        .map_err(ServerError::io("telling the keeper to keep the folder"))?;
+        // Taken, so that `drop` neither ends the folder nor waits for it.
+        drop(self.keeper.stdin.take());
+        Ok(self.keeper.id())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Some(pipe) = self.keeper.stdin.take() {
+            drop(pipe);
+            let _ = self.keeper.wait();
+        }
+    }
+}
+
+fn make(path: &Path, account: Account) -> Result<(), ServerError> {
+    let doing = || format!("making {}", path.display());
+    fs::create_dir(path).map_err(ServerError::io(doing()))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+        .map_err(ServerError::io(doing()))?;
+    let processes = path.join(PROCESSES);
+    fs::create_dir(&processes).map_err(ServerError::io(doing()))?;
+    account.own(&processes)?;
+    account.own(path)
+}
+
+fn keep(path: &Path, account: Account) -> Result<Child, ServerError> {
+    let mut command = Command::new("sh");
+    command
+        .arg("-c")
+        .arg(KEEPER)
+        .arg("hookbox-keeper")
+        .arg(path);
+    account.apply(&mut command);
+    command
+        .current_dir("/")
+        .env_clear()
+        .env("PATH", search_path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .map_err(ServerError::io("starting a keeper"))
+}
+
+/// Ours, and the folders of system programs that an unprivileged user's path may lack.
+fn search_path() -> String {
+    let ours = std::env::var("PATH").unwrap_or_default();
+    format!("{ours}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+}

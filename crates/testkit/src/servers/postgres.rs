@@ -1,0 +1,243 @@
+//! A private PostgreSQL: its own data folder, port and password, durable as in production.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use super::account::Account;
+use super::find::{self, Postgres};
+use super::folder::{Ending, Folder};
+use super::process::{Process, run, tail, wait_until};
+use super::{ServerError, ports};
+
+const NAME: &str = "PostgreSQL";
+
+/// A start takes one second; recovery after a kill under load on a slow machine much longer.
+const READY_MAX: Duration = Duration::from_secs(60);
+
+/// One look at whether it answers.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// Starts on other ports, when somebody took ours meanwhile.
+const STARTS_MAX: u32 = 3;
+
+/// Tests run in parallel, each with a pool or two of its own.
+const CONNECTIONS_MAX: u32 = 300;
+
+/// A private PostgreSQL. It ends, and its folder is removed, when this is dropped.
+#[derive(Debug)]
+pub struct PostgresServer {
+    process: Process,
+    found: Postgres,
+    port: u16,
+    url: String,
+    // Last: the folder goes when nobody lives in it any more.
+    folder: Folder,
+}
+
+impl PostgresServer {
+    /// Finds the newest PostgreSQL of this machine, and starts it.
+    ///
+    /// # Errors
+    /// When there is none that is new enough, or it does not start.
+    pub fn start() -> Result<PostgresServer, ServerError> {
+        PostgresServer::start_found(&find::postgres()?, &[])
+    }
+
+    /// Starts the one that was found, with settings of the test's own (`("wal_level", "logical")`).
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_found(
+        found: &Postgres,
+        settings: &[(&str, &str)],
+    ) -> Result<PostgresServer, ServerError> {
+        let mut starts = 1;
+        loop {
+            match start_once(found, settings) {
+                Err(error) if error.is_port_taken() && starts < STARTS_MAX => starts += 1,
+                result => return result,
+            }
+        }
+    }
+
+    /// The superuser's URL of the database `postgres`. It holds the password.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The port on 127.0.0.1; the same after a restart.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Which version it is.
+    pub fn version(&self) -> find::Version {
+        self.found.version
+    }
+
+    /// The postmaster's process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Where it lives.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// SIGKILL to all its processes at once, as a power cut would.
+    ///
+    /// # Errors
+    /// When one of them stays.
+    pub fn kill(&mut self) -> Result<(), ServerError> {
+        self.process.kill(&self.folder)
+    }
+
+    /// Freezes all its processes: connections stay open, nothing answers.
+    ///
+    /// # Errors
+    /// When a signal cannot be sent.
+    pub fn stop(&self) -> Result<(), ServerError> {
+        self.process.stop()
+    }
+
+    /// Lets it go on after [`PostgresServer::stop`].
+    ///
+    /// # Errors
+    /// When a signal cannot be sent.
+    pub fn cont(&self) -> Result<(), ServerError> {
+        self.process.cont()
+    }
+
+    /// Ends it if it runs, starts it again on the same data and port, and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not end or not start.
+    pub fn restart(&mut self) -> Result<(), ServerError> {
+        self.process.end(&self.folder)?;
+        self.process = launch(&self.found, &self.folder)?;
+        ready(&mut self.process, self.port, &self.folder)
+    }
+
+    /// Leaves it running when this is dropped, and gives the id of the process whose SIGTERM ends
+    /// it and removes its folder.
+    ///
+    /// # Errors
+    /// When that process is gone.
+    pub fn keep(mut self) -> Result<u32, ServerError> {
+        self.folder.keep()
+    }
+}
+
+impl Drop for PostgresServer {
+    fn drop(&mut self) {
+        if self.folder.is_ours() {
+            // The keeper goes on where this fails.
+            let _ = self.process.end(&self.folder);
+        }
+    }
+}
+
+fn start_once(found: &Postgres, settings: &[(&str, &str)]) -> Result<PostgresServer, ServerError> {
+    let folder = Folder::new("postgres", Account::for_server("postgres")?)?;
+    let password = ports::random_name().map_err(ServerError::io("choosing a password"))?;
+    let [port] = ports::free().map_err(ServerError::io("choosing a port"))?;
+    initialise(found, &folder, &password)?;
+    configure(&folder, port, settings)?;
+    let mut process = launch(found, &folder)?;
+    if let Err(error) = ready(&mut process, port, &folder) {
+        let _ = process.end(&folder);
+        return Err(error);
+    }
+    let url = format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres");
+    Ok(PostgresServer {
+        process,
+        found: found.clone(),
+        port,
+        url,
+        folder,
+    })
+}
+
+fn initialise(found: &Postgres, folder: &Folder, password: &str) -> Result<(), ServerError> {
+    let secret = folder.write("password", password)?;
+    let mut command = Command::new(found.programs.join("initdb"));
+    folder.confine(&mut command);
+    command
+        .arg("--pgdata")
+        .arg(folder.path().join("data"))
+        .arg("--pwfile")
+        .arg(&secret)
+        // Loopback only, and checked by the server: cheap for the many connections of debug
+        // builds, and still closed to other users of the machine.
+        .args(["--auth=password", "--username=postgres"])
+        .args(["--encoding=UTF8", "--locale=C"])
+        // The folder lives as long as the run: only what the server itself writes is fsynced.
+        .arg("--no-sync")
+        .env("LC_ALL", "C");
+    run("preparing PostgreSQL's data folder", &mut command).map(drop)
+}
+
+fn configure(folder: &Folder, port: u16, settings: &[(&str, &str)]) -> Result<(), ServerError> {
+    let mut lines = format!(
+        "listen_addresses = '127.0.0.1'\nport = {port}\nunix_socket_directories = ''\n\
+         max_connections = {CONNECTIONS_MAX}\nlogging_collector = off\n\
+         # Inside the folder, so that nothing stays in /dev/shm after a kill.\n\
+         dynamic_shared_memory_type = mmap\n"
+    );
+    for (name, value) in settings {
+        lines.push_str(&format!("{name} = '{}'\n", value.replace('\'', "''")));
+    }
+    folder.write("data/postgresql.auto.conf", &lines).map(drop)
+}
+
+fn launch(found: &Postgres, folder: &Folder) -> Result<Process, ServerError> {
+    let mut command = folder.launch(&found.programs.join("postgres"), Ending::Quit);
+    command
+        .arg("-D")
+        .arg(folder.path().join("data"))
+        .env("LC_ALL", "C");
+    Process::start(command, Ending::Quit, &log(folder))
+}
+
+fn log(folder: &Folder) -> PathBuf {
+    folder.path().join("postgres.log")
+}
+
+fn ready(process: &mut Process, port: u16, folder: &Folder) -> Result<(), ServerError> {
+    let mut ended = false;
+    let answered = wait_until(READY_MAX, || {
+        ended = process.has_ended();
+        ended || answers(port).unwrap_or(false)
+    });
+    let log = tail(&log(folder));
+    match (ended, answered) {
+        (true, _) => Err(ServerError::Ended { server: NAME, log }),
+        (false, true) => Ok(()),
+        (false, false) => Err(ServerError::NotReady {
+            server: NAME,
+            waited: READY_MAX,
+            log,
+        }),
+    }
+}
+
+/// Whether it takes connections: it asks for the password. While it starts or recovers, it
+/// answers a connection with an error instead.
+fn answers(port: u16) -> io::Result<bool> {
+    let address = (Ipv4Addr::LOCALHOST, port).into();
+    let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX)?;
+    stream.set_read_timeout(Some(ANSWER_MAX))?;
+    // Length, protocol 3.0, then names and values, each ended by a zero, and a zero at the end.
+    let parameters = b"user\0postgres\0database\0postgres\0\0";
+    let length = u32::try_from(8 + parameters.len()).map_err(io::Error::other)?;
+    stream.write_all(&length.to_be_bytes())?;
+    stream.write_all(&196_608_u32.to_be_bytes())?;
+    stream.write_all(parameters)?;
+    let mut kind = [0];
+    stream.read_exact(&mut kind)?;
+    Ok(kind == *b"R")
+}

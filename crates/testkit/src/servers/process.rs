@@ -1,0 +1,234 @@
+//! One process that we started: signals by its id, its family, waiting with a bound, its log.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::ServerError;
+use super::folder::{Ending, Folder};
+
+/// How often a condition is looked at again while waiting for it.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// How long a process has to be gone after it was told to end: PostgreSQL gives its own children
+/// five seconds in an immediate shutdown.
+const END_MAX: Duration = Duration::from_secs(10);
+
+/// Lines of a log that an error shows.
+const TAIL_LINES: usize = 25;
+
+/// A running server process.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    ending: Ending,
+}
+
+impl Process {
+    /// Starts what [`Folder::launch`] made, its output going to the file `log`.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn start(mut command: Command, ending: Ending, log: &Path) -> Result<Self, ServerError> {
+        let doing = || format!("starting a server that logs to {}", log.display());
+        let out = fs::OpenOptions::new().create(true).append(true).open(log);
+        let out = out.map_err(ServerError::io(doing()))?;
+        let err = out.try_clone().map_err(ServerError::io(doing()))?;
+        let child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn();
+        Ok(Process {
+            child: child.map_err(ServerError::io(doing()))?,
+            ending,
+        })
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)) | Err(_))
+    }
+
+    /// Freezes it and its children (SIGSTOP): connections stay open, nothing answers.
+    ///
+    /// # Errors
+    /// When a signal cannot be sent.
+    pub fn stop(&self) -> Result<(), ServerError> {
+        // The parent first, so that no child is born after the children were counted.
+        signal("STOP", &[self.id()])?;
+        // A child may have ended meanwhile, so a refusal says nothing.
+        let _ = signal("STOP", &family(self.id()));
+        Ok(())
+    }
+
+    /// Lets it go on after [`Process::stop`] (SIGCONT).
+    ///
+    /// # Errors
+    /// When a signal cannot be sent.
+    pub fn cont(&self) -> Result<(), ServerError> {
+        let _ = signal("CONT", &family(self.id()));
+        signal("CONT", &[self.id()])
+    }
+
+    /// SIGKILL to it and its children at once, as a power cut would; returns when all are gone.
+    ///
+    /// # Errors
+    /// When one of them stays.
+    pub fn kill(&mut self, folder: &Folder) -> Result<(), ServerError> {
+        if self.has_ended() {
+            folder.forget(self.id());
+            return Ok(());
+        }
+        let everyone = family(self.id());
+        let _ = self.child.kill();
+        // Some may have followed their parent already, so a refusal says nothing.
+        let _ = signal("KILL", &everyone);
+        self.gone(&everyone, folder)
+    }
+
+    /// Ends it the quick and orderly way; returns when it and its children are gone.
+    ///
+    /// # Errors
+    /// When one of them stays.
+    pub fn end(&mut self, folder: &Folder) -> Result<(), ServerError> {
+        if self.has_ended() {
+            folder.forget(self.id());
+            return Ok(());
+        }
+        let everyone = family(self.id());
+        // A frozen process takes no signal but these two.
+        let _ = signal("CONT", &everyone);
+        match self.ending {
+            Ending::Kill => return self.kill(folder),
+            Ending::Quit => signal("QUIT", &[self.id()])?,
+        }
+        match self.gone(&everyone, folder) {
+            Ok(()) => Ok(()),
+            Err(_) => self.kill(folder),
+        }
+    }
+
+    fn gone(&mut self, everyone: &[u32], folder: &Folder) -> Result<(), ServerError> {
+        let id = self.id();
+        let ended = wait_until(END_MAX, || {
+            self.has_ended()
+                && everyone
+                    .iter()
+                    .all(|member| *member == id || !is_alive(*member))
+        });
+        if !ended {
+            return Err(ServerError::Command {
+                doing: format!("ending process {id} and its children"),
+                output: format!("still there after {} s", END_MAX.as_secs()),
+            });
+        }
+        folder.forget(id);
+        Ok(())
+    }
+}
+
+/// Looks at `condition` until it holds or `limit` has passed; whether it held.
+///
+/// The one place of the servers that sleeps: bounded, on a level, with nobody waiting beside it.
+pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let start = Instant::now();
+    loop {
+        if condition() {
+            return true;
+        }
+        if start.elapsed() >= limit {
+            return false;
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// The last lines of a log, for an error.
+pub fn tail(log: &Path) -> String {
+    let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let text = text.unwrap_or_else(|error| format!("{} cannot be read: {error}", log.display()));
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}
+
+/// Runs a command that ends by itself and gives what it wrote.
+///
+/// # Errors
+/// When it cannot be started or fails.
+pub fn run(doing: &str, command: &mut Command) -> Result<String, ServerError> {
+    let output = command.output().map_err(ServerError::io(doing))?;
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        return Ok(text);
+    }
+    text.push_str(&String::from_utf8_lossy(&output.stderr));
+    Err(ServerError::Command {
+        doing: doing.to_owned(),
+        output: text,
+    })
+}
+
+/// Sends a signal by name. The shell's own `kill`, as not every system has it as a program.
+fn signal(name: &str, processes: &[u32]) -> Result<(), ServerError> {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(r#"kill -s "$0" "$@""#).arg(name);
+    command.args(processes.iter().map(u32::to_string));
+    run(&format!("sending SIG{name}"), &mut command).map(drop)
+}
+
+/// A process and all that descend from it.
+pub fn family(root: u32) -> Vec<u32> {
+    let parents = parents().unwrap_or_default();
+    let mut members = vec![root];
+    let mut next = 0;
+    while let Some(&parent) = members.get(next) {
+        members.extend(
+            parents
+                .iter()
+                .filter(|(_, of)| *of == parent)
+                .map(|(id, _)| *id),
+        );
+        next += 1;
+    }
+    members
+}
+
+/// Whether a process runs; one that has ended and was not yet waited for does not.
+pub fn is_alive(process: u32) -> bool {
+    if Path::new("/proc/self/stat").exists() {
+        return stat(process).is_some_and(|(state, _)| state != 'Z' && state != 'X');
+    }
+    signal("0", &[process]).is_ok()
+}
+
+/// Every process of the system with its parent.
+fn parents() -> io::Result<Vec<(u32, u32)>> {
+    if !Path::new("/proc/self/stat").exists() {
+        let output = Command::new("ps")
+            .args(["-A", "-o", "pid=,ppid="])
+            .output()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        return Ok(text.lines().filter_map(two_numbers).collect());
+    }
+    let processes = fs::read_dir("/proc")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(|id| Some((id, stat(id)?.1)));
+    Ok(processes.collect())
+}
+
+fn two_numbers(line: &str) -> Option<(u32, u32)> {
+    let mut words = line.split_whitespace();
+    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+}
+
+/// State and parent of a process. The name before them may hold anything, a `)` included.
+fn stat(process: u32) -> Option<(char, u32)> {
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let mut words = text.rsplit_once(')')?.1.split_whitespace();
+    Some((words.next()?.chars().next()?, words.next()?.parse().ok()?))
+}

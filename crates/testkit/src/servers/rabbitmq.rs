@@ -1,0 +1,337 @@
+//! A private RabbitMQ: its own port mapper, home, cookie, user and password; loopback only.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use super::account::Account;
+use super::find::{self, Rabbitmq};
+use super::folder::{Ending, Folder};
+use super::process::{Process, run, tail, wait_until};
+use super::{ServerError, ports};
+
+const NAME: &str = "RabbitMQ";
+
+/// A start takes eight seconds on two cores, and much longer on a machine that compiles meanwhile.
+const READY_MAX: Duration = Duration::from_secs(120);
+
+/// One look at whether it answers.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// Starts on other ports, when somebody took ours meanwhile.
+const STARTS_MAX: u32 = 3;
+
+/// Two schedulers that do not spin while they wait: the tests need the processors more.
+const SCHEDULERS: &str = "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none";
+
+/// The distribution listens on loopback as well, not on every interface.
+const LOOPBACK: &str = "-kernel inet_dist_use_interface {127,0,0,1}";
+
+/// The user that it makes instead of `guest`.
+const USER: &str = "hookbox";
+
+/// A private RabbitMQ. It ends, and its folder is removed, when this is dropped.
+#[derive(Debug)]
+pub struct RabbitmqServer {
+    process: Process,
+    epmd: Process,
+    found: Rabbitmq,
+    ports: Ports,
+    url: String,
+    // Last: the folder goes when nobody lives in it any more.
+    folder: Folder,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ports {
+    amqp: u16,
+    distribution: u16,
+    epmd: u16,
+}
+
+impl RabbitmqServer {
+    /// Finds the newest RabbitMQ of this machine, and starts it.
+    ///
+    /// # Errors
+    /// When there is none that is new enough, or it does not start.
+    pub fn start() -> Result<RabbitmqServer, ServerError> {
+        RabbitmqServer::start_found(&find::rabbitmq()?, "")
+    }
+
+    /// Starts the one that was found, with lines of `rabbitmq.conf` of the test's own.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_found(found: &Rabbitmq, settings: &str) -> Result<RabbitmqServer, ServerError> {
+        let mut starts = 1;
+        loop {
+            match start_once(found, settings) {
+                Err(error) if error.is_port_taken() && starts < STARTS_MAX => starts += 1,
+                result => return result,
+            }
+        }
+    }
+
+    /// The administrator's URL of the default virtual host. It holds the password.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The AMQP port on 127.0.0.1; the same after a restart.
+    pub fn port(&self) -> u16 {
+        self.ports.amqp
+    }
+
+    /// Which version it is.
+    pub fn version(&self) -> find::Version {
+        self.found.version
+    }
+
+    /// The process id of Erlang's virtual machine.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Where it lives.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// SIGKILL to the broker, as a power cut would.
+    ///
+    /// # Errors
+    /// When it stays.
+    pub fn kill(&mut self) -> Result<(), ServerError> {
+        self.process.kill(&self.folder)
+    }
+
+    /// Freezes it: connections stay open, nothing answers.
+    ///
+    /// # Errors
+    /// When a signal cannot be sent.
+    pub fn stop(&self) -> Result<(), ServerError> {
+        self.process.stop()
+    }
+
+    /// Lets it go on after [`RabbitmqServer::stop`].
+    ///
+    /// # Errors
+    /// When a signal cannot be sent.
+    pub fn cont(&self) -> Result<(), ServerError> {
+        self.process.cont()
+    }
+
+    /// Ends it if it runs, starts it again on the same data and port, and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not end or not start.
+    pub fn restart(&mut self) -> Result<(), ServerError> {
+        self.process.end(&self.folder)?;
+        if self.epmd.has_ended() {
+            self.epmd = launch_epmd(&self.found, self.ports, &self.folder)?;
+        }
+        // So that the sign of being ready is this start's, not the last one's.
+        let _ = fs::rename(
+            broker_log(&self.folder),
+            self.folder.path().join("log/before.log"),
+        );
+        self.process = launch(&self.found, self.ports, &self.folder)?;
+        ready(&mut self.process, self.ports.amqp, &self.folder)
+    }
+
+    /// Runs `rabbitmqctl` on this broker (`["set_vm_memory_high_watermark", "0.000001"]`) and
+    /// gives what it wrote.
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn ctl(&self, arguments: &[&str]) -> Result<String, ServerError> {
+        let mut command = Command::new(self.found.scripts.join("rabbitmqctl"));
+        self.folder.confine(&mut command);
+        environment(&mut command, self.ports, &self.folder);
+        command
+            .env("RABBITMQ_CTL_ERL_ARGS", LOOPBACK)
+            .args(arguments);
+        run(
+            &format!("rabbitmqctl {}", arguments.join(" ")),
+            &mut command,
+        )
+    }
+
+    /// Leaves it running when this is dropped, and gives the id of the process whose SIGTERM ends
+    /// it and removes its folder.
+    ///
+    /// # Errors
+    /// When that process is gone.
+    pub fn keep(mut self) -> Result<u32, ServerError> {
+        self.folder.keep()
+    }
+}
+
+impl Drop for RabbitmqServer {
+    fn drop(&mut self) {
+        if self.folder.is_ours() {
+            // The keeper goes on where this fails.
+            let _ = self.process.end(&self.folder);
+            let _ = self.epmd.end(&self.folder);
+        }
+    }
+}
+
+fn start_once(found: &Rabbitmq, settings: &str) -> Result<RabbitmqServer, ServerError> {
+    let folder = Folder::new("rabbitmq", Account::for_server("rabbitmq")?)?;
+    let password = ports::random_name().map_err(ServerError::io("choosing a password"))?;
+    let [amqp, distribution, epmd] = ports::free().map_err(ServerError::io("choosing ports"))?;
+    let ports = Ports {
+        amqp,
+        distribution,
+        epmd,
+    };
+    configure(&folder, ports, &password, settings)?;
+    let mut epmd = launch_epmd(found, ports, &folder)?;
+    let mut process = launch(found, ports, &folder)?;
+    if let Err(error) = ready(&mut process, ports.amqp, &folder) {
+        let _ = process.end(&folder);
+        let _ = epmd.end(&folder);
+        return Err(error);
+    }
+    let url = format!("amqp://{USER}:{password}@127.0.0.1:{}/%2f", ports.amqp);
+    Ok(RabbitmqServer {
+        process,
+        epmd,
+        found: found.clone(),
+        ports,
+        url,
+        folder,
+    })
+}
+
+fn configure(
+    folder: &Folder,
+    ports: Ports,
+    password: &str,
+    settings: &str,
+) -> Result<(), ServerError> {
+    for name in ["home", "log", "mnesia", "conf.d"] {
+        folder.subfolder(name)?;
+    }
+    folder.write("enabled_plugins", "[].\n")?;
+    folder.write("advanced.config", "[].\n")?;
+    let lines = format!(
+        "listeners.tcp.default = 127.0.0.1:{}\n\
+         default_user = {USER}\ndefault_pass = {password}\n\
+         log.console = false\nlog.file.level = info\n\
+         # Throw-away data on a machine that does other work too: neither alarm should ring\n\
+         # because of the machine, and the tests that want one set it themselves.\n\
+         disk_free_limit.absolute = 10MB\nvm_memory_high_watermark.absolute = 1GB\n{settings}\n",
+        ports.amqp
+    );
+    folder.write("rabbitmq.conf", &lines).map(drop)
+}
+
+/// In the foreground, as a process of ours: RabbitMQ would start one that outlives it.
+fn launch_epmd(found: &Rabbitmq, ports: Ports, folder: &Folder) -> Result<Process, ServerError> {
+    let mut command = folder.launch(&found.epmd, Ending::Kill);
+    command
+        .arg("-port")
+        .arg(ports.epmd.to_string())
+        .args(["-address", "127.0.0.1"]);
+    let log = folder.path().join("log/epmd.log");
+    let mut process = Process::start(command, Ending::Kill, &log)?;
+    let address = (Ipv4Addr::LOCALHOST, ports.epmd).into();
+    let mut ended = false;
+    let listens = wait_until(READY_MAX, || {
+        ended = process.has_ended();
+        ended || TcpStream::connect_timeout(&address, ANSWER_MAX).is_ok()
+    });
+    if ended || !listens {
+        let _ = process.end(folder);
+        let log = format!("{}\nits port may be in use", tail(&log));
+        return Err(ServerError::Ended {
+            server: "Erlang's port mapper",
+            log,
+        });
+    }
+    Ok(process)
+}
+
+fn launch(found: &Rabbitmq, ports: Ports, folder: &Folder) -> Result<Process, ServerError> {
+    let mut command = folder.launch(&found.scripts.join("rabbitmq-server"), Ending::Kill);
+    environment(&mut command, ports, folder);
+    // With this the script becomes Erlang instead of watching over it, so that the process we
+    // know is the broker; `-noinput` is what the script would have added otherwise.
+    command.env("RABBITMQ_ALLOW_INPUT", "1");
+    command.env("RABBITMQ_SERVER_START_ARGS", "-noinput -start_epmd false");
+    command.env(
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+        format!("{SCHEDULERS} {LOOPBACK}"),
+    );
+    Process::start(command, Ending::Kill, &folder.path().join("log/start.log"))
+}
+
+fn environment(command: &mut Command, ports: Ports, folder: &Folder) {
+    let inside = |name: &str| folder.path().join(name);
+    command
+        .env("HOME", inside("home"))
+        .env("LC_ALL", "C.UTF-8")
+        .env("ERL_EPMD_PORT", ports.epmd.to_string())
+        .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+        .env("RABBITMQ_NODENAME", "hookbox@localhost")
+        .env("RABBITMQ_DIST_PORT", ports.distribution.to_string())
+        .env("RABBITMQ_MNESIA_BASE", inside("mnesia"))
+        .env("RABBITMQ_LOG_BASE", inside("log"))
+        .env("RABBITMQ_LOGS", broker_log(folder))
+        .env("RABBITMQ_CONFIG_FILE", inside("rabbitmq"))
+        .env("RABBITMQ_CONFIG_FILES", inside("conf.d"))
+        .env("RABBITMQ_ADVANCED_CONFIG_FILE", inside("advanced.config"))
+        .env("RABBITMQ_ENABLED_PLUGINS_FILE", inside("enabled_plugins"))
+        .env("RABBITMQ_FEATURE_FLAGS_FILE", inside("feature_flags"))
+        .env("RABBITMQ_PID_FILE", inside("pid"))
+        // The machine's own settings are not ours.
+        .env("RABBITMQ_CONF_ENV_FILE", "/dev/null");
+}
+
+fn broker_log(folder: &Folder) -> PathBuf {
+    folder.path().join("log/broker.log")
+}
+
+fn ready(process: &mut Process, port: u16, folder: &Folder) -> Result<(), ServerError> {
+    let mut ended = false;
+    let answered = wait_until(READY_MAX, || {
+        ended = process.has_ended();
+        ended || (has_started(folder) && answers(port).unwrap_or(false))
+    });
+    let log = format!(
+        "{}\n{}",
+        tail(&folder.path().join("log/start.log")),
+        tail(&broker_log(folder))
+    );
+    match (ended, answered) {
+        (true, _) => Err(ServerError::Ended { server: NAME, log }),
+        (false, true) => Ok(()),
+        (false, false) => Err(ServerError::NotReady {
+            server: NAME,
+            waited: READY_MAX,
+            log,
+        }),
+    }
+}
+
+/// It listens before its start is complete, so a listening port alone says too little.
+fn has_started(folder: &Folder) -> bool {
+    let text = fs::read(broker_log(folder)).unwrap_or_default();
+    String::from_utf8_lossy(&text).contains("Server startup complete")
+}
+
+/// Whether it greets: the first byte of a method frame answers AMQP's protocol header.
+fn answers(port: u16) -> io::Result<bool> {
+    let address = (Ipv4Addr::LOCALHOST, port).into();
+    let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX)?;
+    stream.set_read_timeout(Some(ANSWER_MAX))?;
+    stream.write_all(b"AMQP\0\0\x09\x01")?;
+    let mut kind = [0];
+    stream.read_exact(&mut kind)?;
+    Ok(kind == [1])
+}

@@ -1,0 +1,200 @@
+//! The private servers themselves: they start, take what a test does to them, and leave nothing.
+
+#![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use hookbox_testkit::servers::process::{family, is_alive, wait_until};
+use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
+
+/// The keeper has ten seconds of patience; it needs one.
+const GONE_MAX: Duration = Duration::from_secs(20);
+
+/// Set for the process that plays the owner who is killed.
+const OWNER: &str = "HOOKBOX_TESTKIT_OWNER";
+
+#[test]
+fn postgres_is_killed_restarted_frozen_and_gone() {
+    let mut postgres = PostgresServer::start().unwrap();
+    let folder = postgres.folder().to_owned();
+    assert!(postgres.url().contains(&postgres.port().to_string()));
+    let first = family(postgres.id());
+    assert!(first.len() > 3, "a postmaster has children: {first:?}");
+
+    postgres.kill().unwrap();
+    assert_eq!(alive(&first), []);
+    assert!(postgres_answer(postgres.port()).is_none());
+
+    postgres.restart().unwrap();
+    assert_eq!(postgres_answer(postgres.port()), Some(b'N'));
+    assert_eq!(notes(&folder), [postgres.id()]);
+
+    postgres.stop().unwrap();
+    assert!(postgres_answer(postgres.port()).is_none());
+    postgres.cont().unwrap();
+    assert!(wait_until(GONE_MAX, || postgres_answer(postgres.port()) == Some(b'N')));
+
+    let second = family(postgres.id());
+    drop(postgres);
+    assert_eq!(alive(&second), []);
+    assert!(!folder.exists());
+}
+
+#[test]
+fn rabbitmq_is_killed_restarted_frozen_and_gone() {
+    let mut rabbitmq = RabbitmqServer::start().unwrap();
+    let folder = rabbitmq.folder().to_owned();
+    rabbitmq.ctl(&["add_vhost", "kept"]).unwrap();
+    let first = family(rabbitmq.id());
+
+    rabbitmq.kill().unwrap();
+    assert_eq!(alive(&first), []);
+    assert!(!rabbitmq_greets(rabbitmq.port()));
+
+    rabbitmq.restart().unwrap();
+    assert!(rabbitmq_greets(rabbitmq.port()));
+    assert!(
+        rabbitmq
+            .ctl(&["list_vhosts"])
+            .unwrap()
+            .lines()
+            .any(|line| line == "kept")
+    );
+
+    rabbitmq.stop().unwrap();
+    assert!(!rabbitmq_greets(rabbitmq.port()));
+    rabbitmq.cont().unwrap();
+    assert!(wait_until(GONE_MAX, || rabbitmq_greets(rabbitmq.port())));
+
+    let error = rabbitmq.ctl(&["no_such_command"]).unwrap_err().to_string();
+    assert!(error.contains("no_such_command"), "{error}");
+
+    let mut everyone = family(rabbitmq.id());
+    everyone.extend(notes(&folder));
+    drop(rabbitmq);
+    assert_eq!(alive(&everyone), []);
+    assert!(!folder.exists());
+}
+
+#[test]
+fn a_frozen_server_ends_too() {
+    let postgres = PostgresServer::start().unwrap();
+    let folder = postgres.folder().to_owned();
+    let everyone = family(postgres.id());
+    postgres.stop().unwrap();
+    drop(postgres);
+    assert_eq!(alive(&everyone), []);
+    assert!(!folder.exists());
+}
+
+#[test]
+fn a_server_that_cannot_start_shows_its_log_and_is_gone() {
+    let found = hookbox_testkit::servers::find::postgres().unwrap();
+    let broken = [("shared_buffers", "a lot")];
+    let error = PostgresServer::start_found(&found, &broken)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("ended while it was starting"), "{error}");
+    assert!(error.contains("shared_buffers"), "{error}");
+}
+
+#[test]
+fn an_owner_that_is_killed_leaves_nothing() {
+    if std::env::var_os(OWNER).is_some() {
+        own_both_until_killed();
+    }
+    let mut owner = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "an_owner_that_is_killed_leaves_nothing",
+            "--nocapture",
+        ])
+        .env(OWNER, "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(owner.stdout.take().unwrap()).lines();
+    // The test harness writes its own words before ours, without ending the line.
+    let owned: Vec<(u32, PathBuf)> = lines
+        .map_while(Result::ok)
+        .filter_map(|line| {
+            let (_, owned) = line.split_once("owns ")?;
+            let (id, folder) = owned.split_once(' ')?;
+            Some((id.parse().unwrap(), PathBuf::from(folder)))
+        })
+        .take(2)
+        .collect();
+    assert_eq!(owned.len(), 2);
+    let mut everyone: Vec<u32> = owned.iter().flat_map(|(id, _)| family(*id)).collect();
+    everyone.extend(owned.iter().flat_map(|(_, folder)| notes(folder)));
+    assert!(everyone.len() > 6, "{everyone:?}");
+
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    let gone = || alive(&everyone).is_empty() && owned.iter().all(|(_, folder)| !folder.exists());
+    assert!(
+        wait_until(GONE_MAX, gone),
+        "left: {:?}, {owned:?}",
+        alive(&everyone)
+    );
+}
+
+fn own_both_until_killed() -> ! {
+    let rabbitmq = thread::spawn(|| RabbitmqServer::start().unwrap());
+    let postgres = PostgresServer::start().unwrap();
+    let rabbitmq = rabbitmq.join().unwrap();
+    println!("\nowns {} {}", postgres.id(), postgres.folder().display());
+    println!("\nowns {} {}", rabbitmq.id(), rabbitmq.folder().display());
+    std::io::stdout().flush().unwrap();
+    loop {
+        thread::park();
+    }
+}
+
+/// The processes that the keeper of a folder would end.
+fn notes(folder: &Path) -> Vec<u32> {
+    let entries = std::fs::read_dir(folder.join("processes")).unwrap();
+    entries
+        .map(|entry| {
+            entry
+                .unwrap()
+                .file_name()
+                .to_str()
+                .unwrap()
+                .parse()
+                .unwrap()
+        })
+        .collect()
+}
+
+fn alive(processes: &[u32]) -> Vec<u32> {
+    processes
+        .iter()
+        .copied()
+        .filter(|process| is_alive(*process))
+        .collect()
+}
+
+/// PostgreSQL's answer to "do you speak TLS?", if it answers within a moment.
+fn postgres_answer(port: u16) -> Option<u8> {
+    ask(port, &[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f])
+}
+
+fn rabbitmq_greets(port: u16) -> bool {
+    ask(port, b"AMQP\0\0\x09\x01") == Some(1)
+}
+
+fn ask(port: u16, question: &[u8]) -> Option<u8> {
+    let limit = Duration::from_secs(1);
+    let mut stream = TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), limit).ok()?;
+    stream.set_read_timeout(Some(limit)).ok()?;
+    stream.write_all(question).ok()?;
+    let mut answer = [0];
+    stream.read_exact(&mut answer).ok()?;
+    Some(answer[0])
+}
