@@ -1,1 +1,24 @@
-//! The broker over RabbitMQ, with publisher confirms.
+//! The broker over RabbitMQ (3.10 to 4.x) with publisher confirms, on lapin.
+//!
+//! The obvious code on lapin loses events in seven known ways; `docs/HAZARDS.md` lists them, and
+//! the comments here name them (H1 to H7, H11, H13) where they are dealt with. In short: one task
+//! owns a publishing channel, a batch is settled as a whole before the next begins, everything
+//! has a deadline, a connection that had any trouble is thrown away, and lapin's own recovery is
+//! never used.
+
+mod connection;
+mod consumer;
+mod delivery;
+mod diagnose;
+mod options;
+mod publisher;
+mod rabbit;
+mod supervisor;
+mod topology;
+
+pub use options::Options;
+pub use rabbit::Rabbit;
+pub use topology::{QueueDeclaration, Topology, topology};
+
+#[cfg(feature = "testing")]
+pub use topology::delete_topology;

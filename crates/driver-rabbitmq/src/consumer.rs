@@ -1,0 +1,124 @@
+//! Subscriptions: one channel each, a prefetch, and a tag that the broker makes up.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::{FutureExt, StreamExt};
+use hookbox_driver::{Delivery, Fault, FaultKind, Subscription};
+use lapin::options::{BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Connection, Consumer};
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+use crate::Options;
+use crate::delivery::{Acker, Settling};
+use crate::diagnose::{fault, late};
+
+/// A subscription to one queue.
+pub(crate) struct RabbitSubscription {
+    queue: String,
+    consumer: Consumer,
+    acker: Acker,
+    /// Kept open for as long as something is subscribed.
+    _connection: Arc<Connection>,
+}
+
+pub(crate) async fn subscribe(
+    connection: Arc<Connection>,
+    queue: String,
+    prefetch: u16,
+    options: Options,
+    tasks: TaskTracker,
+) -> Result<RabbitSubscription, Fault> {
+    let doing = || format!("subscribe to {queue}");
+    let begin = async {
+        let channel = connection.create_channel().await?;
+        // Per consumer, before consuming: quorum queues refuse the global kind.
+        channel
+            .basic_qos(prefetch, BasicQosOptions { global: false })
+            .await?;
+        let consumer = channel
+            .basic_consume(
+                queue.as_str().into(),
+                // Empty: a tag of the broker's own. Tags used twice have stopped deliveries.
+                "".into(),
+                BasicConsumeOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
+        Ok::<_, lapin::Error>((channel, consumer))
+    };
+    let (channel, consumer) = match timeout(options.connect_deadline, begin).await {
+        Ok(Ok(begun)) => begun,
+        Ok(Err(error)) => return Err(fault(doing(), error)),
+        Err(_elapsed) => return Err(late(doing())),
+    };
+    let acker = Acker::start(channel, &tasks, options.close_deadline);
+    Ok(RabbitSubscription {
+        queue,
+        consumer,
+        acker,
+        _connection: connection,
+    })
+}
+
+impl RabbitSubscription {
+    fn delivery(&self, delivery: lapin::message::Delivery) -> Delivery {
+        let died_in = delivery
+            .properties
+            .headers()
+            .as_ref()
+            .and_then(first_death_queue);
+        let settling = Settling::new(delivery.delivery_tag, self.acker.clone());
+        let bytes = delivery.data.into();
+        Delivery::new(bytes, delivery.redelivered, died_in, Box::new(settling))
+    }
+
+    fn ended(&self, error: Option<lapin::Error>) -> Fault {
+        let doing = format!("go on taking from {}", self.queue);
+        match error {
+            Some(error) => fault(doing, error),
+            // The stream just ends when the broker cancels a consumer: the queue was deleted or
+            // moved, or its node went down.
+            None => Fault::new(
+                FaultKind::Unavailable,
+                doing,
+                "the broker ended the consumer",
+            ),
+        }
+    }
+}
+
+#[async_trait]
+impl Subscription for RabbitSubscription {
+    async fn next(&mut self) -> Result<Delivery, Fault> {
+        match self.consumer.next().await {
+            Some(Ok(delivery)) => Ok(self.delivery(delivery)),
+            Some(Err(error)) => Err(self.ended(Some(error))),
+            None => Err(self.ended(None)),
+        }
+    }
+
+    fn try_next(&mut self) -> Option<Delivery> {
+        match self.consumer.next().now_or_never() {
+            Some(Some(Ok(delivery))) => Some(self.delivery(delivery)),
+            // The next `next` tells what is wrong.
+            Some(Some(Err(_)) | None) | None => None,
+        }
+    }
+
+    async fn close(self: Box<Self>) {
+        // Closing the channel puts everything back that is not settled.
+        self.acker.close().await;
+    }
+}
+
+/// The queue that a message died in first, as RabbitMQ notes it. Decides nothing but a name.
+fn first_death_queue(headers: &FieldTable) -> Option<String> {
+    match headers.inner().get("x-first-death-queue")? {
+        AMQPValue::LongString(text) => Some(text.to_string()),
+        AMQPValue::ShortString(text) => Some(text.to_string()),
+        _ => None,
+    }
+}

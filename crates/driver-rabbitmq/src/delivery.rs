@@ -1,0 +1,131 @@
+//! Settling: one task per channel writes every acknowledgement, one after the other.
+//!
+//! lapin's own `Acker` spawns a task for each, so that acknowledgements overtake each other and
+//! multiple ones hit tags that are no longer there (E6). Each tag is settled by itself here: a
+//! message is a batch, so there are few, and an ack can never cover an unfinished neighbour.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hookbox_driver::{Fault, FaultKind, Settler};
+use lapin::Channel;
+use lapin::options::{BasicAckOptions, BasicNackOptions};
+use lapin::types::DeliveryTag;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+use crate::diagnose::fault;
+
+enum Command {
+    Ack(DeliveryTag, Option<oneshot::Sender<Result<(), Fault>>>),
+    Release(DeliveryTag, Option<oneshot::Sender<Result<(), Fault>>>),
+    Close(oneshot::Sender<()>),
+}
+
+/// The way to a channel's acker task. The channel closes when every holder is gone.
+#[derive(Clone)]
+pub(crate) struct Acker {
+    // As many commands can wait as messages are in hand, which the prefetch bounds.
+    commands: mpsc::UnboundedSender<Command>,
+}
+
+impl Acker {
+    pub fn start(channel: Channel, tasks: &TaskTracker, close_deadline: Duration) -> Self {
+        let (commands, waiting) = mpsc::unbounded_channel();
+        tasks.spawn(settle_all(channel, waiting, close_deadline));
+        Self { commands }
+    }
+
+    /// Lets settlements on their way arrive, then closes the channel.
+    pub async fn close(self) {
+        let (done, closed) = oneshot::channel();
+        if self.commands.send(Command::Close(done)).is_ok() {
+            let _ = closed.await;
+        }
+    }
+}
+
+async fn settle_all(
+    channel: Channel,
+    mut waiting: mpsc::UnboundedReceiver<Command>,
+    close_deadline: Duration,
+) {
+    while let Some(command) = waiting.recv().await {
+        let (result, reply) = match command {
+            Command::Ack(tag, reply) => {
+                let options = BasicAckOptions { multiple: false };
+                (channel.basic_ack(tag, options).await, reply)
+            }
+            Command::Release(tag, reply) => {
+                let options = BasicNackOptions {
+                    multiple: false,
+                    requeue: true,
+                };
+                (channel.basic_nack(tag, options).await, reply)
+            }
+            Command::Close(done) => {
+                let closing = channel.close(200, "done".into());
+                let _ = timeout(close_deadline, closing).await;
+                let _ = done.send(());
+                return;
+            }
+        };
+        if let Some(reply) = reply {
+            let result = result.map_err(|error| fault("settle a message", error));
+            let _ = reply.send(result);
+        }
+    }
+}
+
+/// One delivery's settlement. Dropped unused, it releases.
+pub(crate) struct Settling {
+    tag: DeliveryTag,
+    acker: Option<Acker>,
+}
+
+impl Settling {
+    pub fn new(tag: DeliveryTag, acker: Acker) -> Self {
+        Self {
+            tag,
+            acker: Some(acker),
+        }
+    }
+
+    async fn tell(
+        mut self: Box<Self>,
+        command: fn(DeliveryTag, Option<oneshot::Sender<Result<(), Fault>>>) -> Command,
+    ) -> Result<(), Fault> {
+        let gone = || {
+            let why = "its channel is gone; the message will come again";
+            Fault::new(FaultKind::Unavailable, "settle a message", why)
+        };
+        let acker = self.acker.take().ok_or_else(gone)?;
+        let (reply, replied) = oneshot::channel();
+        acker
+            .commands
+            .send(command(self.tag, Some(reply)))
+            .map_err(|_| gone())?;
+        replied.await.map_err(|_| gone())?
+    }
+}
+
+#[async_trait]
+impl Settler for Settling {
+    async fn ack(self: Box<Self>) -> Result<(), Fault> {
+        self.tell(Command::Ack).await
+    }
+
+    async fn release(self: Box<Self>) -> Result<(), Fault> {
+        self.tell(Command::Release).await
+    }
+}
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        if let Some(acker) = self.acker.take() {
+            // The channel may be gone: then the broker has put it back already.
+            let _ = acker.commands.send(Command::Release(self.tag, None));
+        }
+    }
+}

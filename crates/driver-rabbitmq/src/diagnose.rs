@@ -1,0 +1,14 @@
+//! lapin's errors in the words of the seam.
+
+use hookbox_driver::{Fault, FaultKind};
+
+/// Whatever lapin says, the broker is away, refuses us, or speaks nonsense: nothing that running
+/// the same again at once would mend.
+pub(crate) fn fault(doing: impl Into<String>, error: lapin::Error) -> Fault {
+    Fault::new(FaultKind::Unavailable, doing, error)
+}
+
+/// Something that should have been there in time was not.
+pub(crate) fn late(doing: impl Into<String>) -> Fault {
+    Fault::new(FaultKind::Unavailable, doing, "the deadline passed")
+}

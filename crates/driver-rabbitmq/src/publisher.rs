@@ -1,0 +1,207 @@
+//! Publishing: one task owns a channel (H1), and a round is settled as a whole before the next
+//! begins, so that a return can only belong to the present round (H2).
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookbox_driver::{Batch, PublishError, PublishErrorKind};
+use lapin::options::BasicPublishOptions;
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, PublisherConfirm};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+
+/// One batch for some queues, and who waits for its answer.
+pub(crate) struct Request {
+    pub queues: Vec<String>,
+    pub batch: Batch,
+    pub answer: oneshot::Sender<Result<(), PublishError>>,
+    /// Held until the answer is known: bounds what is in flight.
+    pub room: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+}
+
+/// What waits for a publisher; shared by all of them.
+pub(crate) type Requests = Arc<Mutex<mpsc::Receiver<Request>>>;
+
+/// Why a publisher ended. The connection is thrown away each time (E7).
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Ended {
+    #[error("a publishing channel failed")]
+    Channel(#[source] lapin::Error),
+    #[error("a batch was not confirmed in time")]
+    Late,
+    #[error("the queue {0:?} does not exist any more")]
+    Unroutable(String),
+    #[error("the channel is not in confirm mode")]
+    NotConfirming,
+}
+
+/// A publisher: owns its channel until something is wrong.
+pub(crate) struct Publisher {
+    pub connection: Arc<Connection>,
+    pub channel: Channel,
+    pub requests: Requests,
+    pub confirm_deadline: Duration,
+    pub round_max: usize,
+}
+
+/// A publish whose confirm is not there yet.
+struct Pending {
+    request: usize,
+    confirm: PublisherConfirm,
+}
+
+impl Publisher {
+    pub async fn run(self) -> Ended {
+        loop {
+            let round = self.next_round().await;
+            if round.is_empty() {
+                continue;
+            }
+            if self.connection.status().blocked() {
+                // A publish would hang until the alarm is over (E9).
+                for request in round {
+                    answer(request, Err(PublishError::plain(PublishErrorKind::Blocked)));
+                }
+                continue;
+            }
+            if let Err(ended) = self.publish(round).await {
+                return ended;
+            }
+        }
+    }
+
+    /// Whatever waits, up to a round.
+    async fn next_round(&self) -> Vec<Request> {
+        let mut requests = self.requests.lock().await;
+        let Some(first) = requests.recv().await else {
+            return std::future::pending().await;
+        };
+        let mut messages = first.queues.len();
+        let mut round = vec![first];
+        while messages < self.round_max
+            && let Ok(next) = requests.try_recv()
+        {
+            messages += next.queues.len();
+            round.push(next);
+        }
+        round.retain(|request| !request.answer.is_closed());
+        round
+    }
+
+    /// One round: publish all, then await every confirm, under one deadline.
+    async fn publish(&self, round: Vec<Request>) -> Result<(), Ended> {
+        let deadline = Instant::now() + self.confirm_deadline;
+        let mut pending = Vec::new();
+        let mut ended = None;
+        'send: for (index, request) in round.iter().enumerate() {
+            for queue in &request.queues {
+                match timeout_at(deadline, self.send(queue, &request.batch)).await {
+                    Ok(Ok(confirm)) => pending.push(Pending {
+                        request: index,
+                        confirm,
+                    }),
+                    Ok(Err(error)) => ended = Some(Ended::Channel(error)),
+                    Err(_elapsed) => ended = Some(Ended::Late),
+                }
+                if ended.is_some() {
+                    break 'send;
+                }
+            }
+        }
+        let mut confirmed = vec![0; round.len()];
+        let mut rejected = HashSet::new();
+        let mut returned = None;
+        if ended.is_none() {
+            for Pending { request, confirm } in pending {
+                match timeout_at(deadline, confirm).await {
+                    Ok(Ok(Confirmation::Ack(None))) => confirmed[request] += 1,
+                    Ok(Ok(Confirmation::Nack(None))) => {
+                        rejected.insert(request);
+                    }
+                    Ok(Ok(Confirmation::Ack(Some(back)) | Confirmation::Nack(Some(back)))) => {
+                        returned = Some(back.delivery.routing_key.to_string());
+                    }
+                    Ok(Ok(Confirmation::NotRequested)) => ended = Some(Ended::NotConfirming),
+                    Ok(Err(error)) => ended = Some(Ended::Channel(error)),
+                    Err(_elapsed) => ended = Some(Ended::Late),
+                }
+                if ended.is_some() {
+                    break;
+                }
+            }
+        }
+        let ended = ended.or(returned.map(Ended::Unroutable));
+        for (index, request) in round.into_iter().enumerate() {
+            let all = confirmed[index] == request.queues.len();
+            let result = match &ended {
+                // Only when nothing at all is wrong with the round does an ack say what it seems
+                // to say: a return sticks to whichever confirm completes next.
+                None if all && !rejected.contains(&index) => Ok(()),
+                None => Err(PublishError::plain(PublishErrorKind::Rejected)),
+                Some(ended) => Err(ended.as_publish_error()),
+            };
+            answer(request, result);
+        }
+        ended.map_or(Ok(()), Err)
+    }
+
+    async fn send(&self, queue: &str, batch: &Batch) -> Result<PublisherConfirm, lapin::Error> {
+        let options = BasicPublishOptions {
+            mandatory: true,
+            immediate: false,
+        };
+        self.channel
+            .basic_publish(
+                "".into(),
+                queue.into(),
+                options,
+                &batch.bytes,
+                properties(queue, batch),
+            )
+            .await
+    }
+}
+
+/// What an operator sees in the broker's own page.
+fn properties(queue: &str, batch: &Batch) -> BasicProperties {
+    let mut headers = FieldTable::default();
+    let text = |text: String| AMQPValue::LongString(text.into());
+    headers.insert("topic".into(), text(batch.topic.to_string()));
+    headers.insert("count".into(), AMQPValue::LongLongInt(batch.count as i64));
+    headers.insert(
+        "first-receipt".into(),
+        text(batch.first_receipt.to_string()),
+    );
+    BasicProperties::default()
+        .with_delivery_mode(2)
+        .with_content_type("application/vnd.hookbox.batch".into())
+        .with_message_id(format!("{}:{queue}", batch.first_receipt).into())
+        .with_headers(headers)
+}
+
+fn answer(request: Request, result: Result<(), PublishError>) {
+    drop(request.room);
+    // Whoever stopped waiting has said no already.
+    let _ = request.answer.send(result);
+}
+
+impl Ended {
+    fn as_publish_error(&self) -> PublishError {
+        match self {
+            Ended::Channel(error) => {
+                PublishError::new(PublishErrorKind::Unavailable, error.clone())
+            }
+            Ended::Late => PublishError::plain(PublishErrorKind::TimedOut),
+            Ended::Unroutable(queue) => {
+                let why = format!("the queue {queue:?} does not exist");
+                PublishError::new(PublishErrorKind::Unroutable, why)
+            }
+            Ended::NotConfirming => {
+                let why = "the channel is not in confirm mode";
+                PublishError::new(PublishErrorKind::Unavailable, why)
+            }
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! The broker: hands publishes to the publishers, and makes subscriptions.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hookbox_driver::{
+    Batch, Broker, Depth, Fault, FaultKind, OpenError, PublishError, PublishErrorKind, Queue,
+    Readiness, Subscription,
+};
+use hookbox_event::RouteName;
+use lapin::Connection;
+use lapin::options::QueueDeclareOptions;
+use lapin::types::FieldTable;
+use tokio::runtime::Runtime;
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::connection::{close, connect};
+use crate::diagnose::{fault, late};
+use crate::publisher::Request;
+use crate::topology::{dead_queue, route_queue};
+use crate::{Options, consumer, supervisor};
+
+/// Threads for AMQP. Heartbeats run on them, so nothing that blocks or computes may.
+const THREADS: usize = 2;
+
+/// RabbitMQ as hookbox's broker.
+pub struct Rabbit {
+    options: Options,
+    requests: mpsc::Sender<Request>,
+    messages: Arc<Semaphore>,
+    bytes: Arc<Semaphore>,
+    readiness: watch::Receiver<Readiness>,
+    consuming: Mutex<Option<Arc<Connection>>>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    runtime: Option<Runtime>,
+}
+
+impl Rabbit {
+    /// Connects, verifies the queues and declares those that are missing. AMQP has its own small
+    /// runtime: a busy handler must not cost the connection its heartbeat.
+    pub async fn open(options: Options) -> Result<Self, OpenError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("hookbox-amqp")
+            .enable_all()
+            .build()
+            .map_err(|error| OpenError::Options {
+                what: "the broker",
+                why: format!("no threads could be started for it ({error})"),
+            })?;
+        let runtime = Background(Some(runtime));
+        let first = {
+            let options = options.clone();
+            let task = async move { supervisor::establish(&options, true).await };
+            let joined = runtime.handle().spawn(task).await;
+            joined.map_err(|error| OpenError::Unavailable {
+                what: "the broker",
+                source: error.into(),
+            })??
+        };
+        let (requests, receiver) = mpsc::channel(options.in_flight_max);
+        let (ready, readiness) = watch::channel(Readiness::NotReady("it is starting".into()));
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let receiver = Arc::new(Mutex::new(receiver));
+        let life = supervisor::supervise(options.clone(), first, receiver, ready, stop.clone());
+        tasks.spawn_on(life, &runtime.handle());
+        let mut watching = readiness.clone();
+        let begun = watching.wait_for(|now| *now == Readiness::Ready);
+        let begun = timeout(options.connect_deadline, begun).await;
+        if !matches!(begun, Ok(Ok(_))) {
+            stop.cancel();
+            let source = "it did not open channels in time".into();
+            return Err(OpenError::Unavailable {
+                what: "the broker",
+                source,
+            });
+        }
+        Ok(Self {
+            messages: Arc::new(Semaphore::new(options.in_flight_max)),
+            bytes: Arc::new(Semaphore::new(options.in_flight_bytes_max)),
+            options,
+            requests,
+            readiness,
+            consuming: Mutex::new(None),
+            stop,
+            tasks,
+            runtime: runtime.keep(),
+        })
+    }
+
+    fn queue_name(&self, queue: &Queue) -> String {
+        match queue {
+            Queue::Route(route) => route_queue(&self.options.environment, route),
+            Queue::Dead => dead_queue(&self.options.environment),
+        }
+    }
+
+    /// Runs something of lapin's on the runtime of AMQP. When this future is dropped, the other
+    /// goes on: lapin's operations are not meant to be cut in the middle.
+    async fn on_amqp<T: Send + 'static>(
+        &self,
+        doing: &str,
+        operation: impl Future<Output = Result<T, Fault>> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let closed = || Fault::plain(FaultKind::Unavailable, format!("{doing}: it is closed"));
+        let Some(runtime) = &self.runtime else {
+            return Err(closed());
+        };
+        self.tasks
+            .spawn_on(operation, runtime.handle())
+            .await
+            .map_err(|_| closed())?
+    }
+
+    /// The consuming connection, separate from publishing: a blocked publisher must not keep
+    /// acknowledgements from being written.
+    async fn consuming(&self) -> Result<Arc<Connection>, Fault> {
+        let mut held = self.consuming.lock().await;
+        if let Some(connection) = held.as_ref().filter(|it| it.status().connected()) {
+            return Ok(Arc::clone(connection));
+        }
+        let options = self.options.clone();
+        let doing = "connect to the broker for consuming";
+        let connection = self
+            .on_amqp(doing, async move {
+                connect(&options, "consume")
+                    .await
+                    .map_err(|error| Fault::new(FaultKind::Unavailable, doing, error))
+            })
+            .await?;
+        let connection = Arc::new(connection);
+        *held = Some(Arc::clone(&connection));
+        Ok(connection)
+    }
+}
+
+#[async_trait]
+impl Broker for Rabbit {
+    async fn publish(&self, routes: &[RouteName], batch: &Batch) -> Result<(), PublishError> {
+        let unavailable = |why: String| PublishError::new(PublishErrorKind::Unavailable, why);
+        if let Readiness::NotReady(why) = self.readiness() {
+            let blocked = why.contains("resource alarm");
+            let kind = PublishErrorKind::Blocked;
+            return Err(if blocked {
+                PublishError::plain(kind)
+            } else {
+                unavailable(why)
+            });
+        }
+        let queues: Vec<String> = routes
+            .iter()
+            .map(|route| route_queue(&self.options.environment, route))
+            .collect();
+        let ask = async {
+            let messages = u32::try_from(queues.len()).unwrap_or(u32::MAX);
+            let bytes = u32::try_from(batch.bytes.len() * queues.len()).unwrap_or(u32::MAX);
+            let closed = |_| unavailable("the driver is closed".into());
+            let messages = Arc::clone(&self.messages)
+                .acquire_many_owned(messages)
+                .await;
+            let bytes = Arc::clone(&self.bytes).acquire_many_owned(bytes).await;
+            let room = (messages.map_err(closed)?, bytes.map_err(closed)?);
+            let (answer, answered) = oneshot::channel();
+            let request = Request {
+                queues,
+                batch: batch.clone(),
+                answer,
+                room,
+            };
+            let gone = || unavailable("the connection was lost on the way".into());
+            self.requests.send(request).await.map_err(|_| gone())?;
+            answered.await.map_err(|_| gone())?
+        };
+        match timeout(self.options.confirm_deadline, ask).await {
+            Ok(answer) => answer,
+            Err(_elapsed) => Err(PublishError::plain(PublishErrorKind::TimedOut)),
+        }
+    }
+
+    async fn subscribe(
+        &self,
+        queue: &Queue,
+        prefetch: u16,
+    ) -> Result<Box<dyn Subscription>, Fault> {
+        let connection = self.consuming().await?;
+        let name = self.queue_name(queue);
+        let (options, tasks) = (self.options.clone(), self.tasks.clone());
+        let doing = format!("subscribe to {name}");
+        let subscription = self
+            .on_amqp(&doing, async move {
+                consumer::subscribe(connection, name, prefetch, options, tasks).await
+            })
+            .await?;
+        Ok(Box::new(subscription))
+    }
+
+    async fn depths(&self) -> Result<Vec<Depth>, Fault> {
+        let connection = self.consuming().await?;
+        let routes = self.options.routes.iter().cloned().map(Queue::Route);
+        let queues: Vec<(Queue, String)> = routes
+            .chain([Queue::Dead])
+            .map(|queue| {
+                let name = self.queue_name(&queue);
+                (queue, name)
+            })
+            .collect();
+        let deadline = self.options.connect_deadline;
+        self.on_amqp("read the depths of the queues", async move {
+            let read = async {
+                let mut depths = Vec::with_capacity(queues.len());
+                for (queue, name) in queues {
+                    depths.push(depth(&connection, queue, name).await?);
+                }
+                Ok(depths)
+            };
+            let late = |_| Err(late("read the depths of the queues"));
+            timeout(deadline, read).await.unwrap_or_else(late)
+        })
+        .await
+    }
+
+    fn readiness(&self) -> Readiness {
+        self.readiness.borrow().clone()
+    }
+
+    async fn close(&self) {
+        self.stop.cancel();
+        let consuming = self.consuming.lock().await.take();
+        if let (Some(connection), Some(runtime)) = (consuming, &self.runtime) {
+            let deadline = self.options.close_deadline;
+            let closing = async move {
+                // Subscriptions may hold it still; dropping theirs closes it.
+                if let Ok(connection) = Arc::try_unwrap(connection) {
+                    close(connection, deadline).await;
+                }
+            };
+            let _ = runtime.spawn(closing).await;
+        }
+        self.tasks.close();
+        // The supervisor closes within its own deadline.
+        let _ = timeout(self.options.close_deadline * 2, self.tasks.wait()).await;
+    }
+}
+
+async fn depth(connection: &Connection, queue: Queue, name: String) -> Result<Depth, Fault> {
+    let doing = || format!("read the depth of {name}");
+    let channel = connection
+        .create_channel()
+        .await
+        .map_err(|error| fault(doing(), error))?;
+    let passive = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::durable()
+    };
+    let asked = channel
+        .queue_declare(name.as_str().into(), passive, FieldTable::default())
+        .await;
+    let known = asked.ok();
+    Ok(Depth {
+        ready: known.as_ref().map(|known| known.message_count().into()),
+        consumers: known.as_ref().map(|known| known.consumer_count().into()),
+        // AMQP does not tell these two.
+        unsettled: None,
+        events: None,
+        queue,
+        name,
+    })
+}
+
+impl Drop for Rabbit {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        drop(Background(self.runtime.take()));
+    }
+}
+
+/// A runtime must not be dropped where it could block; it is let go instead.
+struct Background(Option<Runtime>);
+
+impl Background {
+    fn handle(&self) -> tokio::runtime::Handle {
+        self.0
+            .as_ref()
+            .map_or_else(tokio::runtime::Handle::current, |it| it.handle().clone())
+    }
+
+    fn keep(mut self) -> Option<Runtime> {
+        self.0.take()
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Keeps a publishing connection: connect → verify the queues → publish → on any trouble drop
+//! everything and begin again, with a growing, jittered pause. lapin's own recovery is never used
+//! (H4).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookbox_driver::{OpenError, Readiness, describe};
+use lapin::Connection;
+use lapin::options::ConfirmSelectOptions;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::Options;
+use crate::connection::{close, connect};
+use crate::publisher::{Ended, Publisher, Requests};
+use crate::topology::{TopologyError, Verified, topology, verify};
+
+/// First pause after a loss.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+
+/// Longest pause: bounds how long a broker that is back goes unnoticed.
+const PAUSE_LONGEST: Duration = Duration::from_secs(3);
+
+/// How often a blocked or dead connection is looked for while nothing is published.
+const WATCH: Duration = Duration::from_millis(250);
+
+/// A connection whose queues are verified.
+pub(crate) async fn establish(options: &Options, first: bool) -> Result<Connection, OpenError> {
+    let connection = connect(options, "publish").await?;
+    let topology = topology(&options.environment, &options.routes);
+    let unavailable = |source: Box<dyn std::error::Error + Send + Sync>| OpenError::Unavailable {
+        what: "the broker",
+        source,
+    };
+    match timeout(options.connect_deadline, verify(&connection, &topology)).await {
+        Ok(Ok(Verified::Good { declared })) => {
+            for queue in declared {
+                if first {
+                    tracing::info!(queue, "queue {queue} is declared");
+                } else {
+                    tracing::error!(
+                        queue,
+                        "queue {queue} was gone and is declared again; what was in it is lost"
+                    );
+                }
+            }
+            Ok(connection)
+        }
+        Ok(Ok(Verified::Different(differences))) => {
+            close(connection, options.close_deadline).await;
+            Err(TopologyError(differences).into())
+        }
+        Ok(Err(error)) => Err(unavailable(error.into())),
+        Err(_elapsed) => Err(unavailable(
+            "its queues could not be verified in time".into(),
+        )),
+    }
+}
+
+/// The supervisor's whole life.
+pub(crate) async fn supervise(
+    options: Options,
+    first: Connection,
+    requests: Requests,
+    readiness: watch::Sender<Readiness>,
+    stop: CancellationToken,
+) {
+    let mut connection = Some(first);
+    let mut pause = PAUSE_FIRST;
+    while !stop.is_cancelled() {
+        let established = match connection.take() {
+            Some(connection) => Ok(connection),
+            None => establish(&options, false).await,
+        };
+        match established {
+            Ok(established) => {
+                pause = PAUSE_FIRST;
+                publish(&options, established, &requests, &readiness, &stop).await;
+            }
+            Err(error) => {
+                let why = describe(&error);
+                tracing::warn!(error = why, "the broker is not there yet: {why}");
+                readiness.send_replace(Readiness::NotReady(why));
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = sleep(jittered(pause)) => pause = (pause * 2).min(PAUSE_LONGEST),
+        }
+    }
+    readiness.send_replace(Readiness::NotReady("the driver is closed".into()));
+}
+
+/// Publishes over one connection until anything is wrong with it.
+async fn publish(
+    options: &Options,
+    connection: Connection,
+    requests: &Requests,
+    readiness: &watch::Sender<Readiness>,
+    stop: &CancellationToken,
+) {
+    let connection = Arc::new(connection);
+    let mut publishers = JoinSet::new();
+    for _ in 0..options.publish_channels.max(1) {
+        let channel = async {
+            let channel = connection.create_channel().await?;
+            channel
+                .confirm_select(ConfirmSelectOptions::default())
+                .await?;
+            Ok::<_, lapin::Error>(channel)
+        };
+        let Ok(Ok(channel)) = timeout(options.connect_deadline, channel).await else {
+            readiness.send_replace(Readiness::NotReady("no channel could be opened".into()));
+            return;
+        };
+        let publisher = Publisher {
+            connection: Arc::clone(&connection),
+            channel,
+            requests: Arc::clone(requests),
+            confirm_deadline: options.confirm_deadline,
+            round_max: options.round_max,
+        };
+        publishers.spawn(publisher.run());
+    }
+    readiness.send_replace(Readiness::Ready);
+    let ended = watch_over(&connection, &mut publishers, readiness, stop).await;
+    readiness.send_replace(Readiness::NotReady(ended.clone()));
+    tracing::warn!(
+        why = ended,
+        "the publishing connection is given up: {ended}"
+    );
+    // A publisher that is stopped in a round drops its requests: their senders are told so.
+    publishers.shutdown().await;
+    if let Ok(connection) = Arc::try_unwrap(connection).map_err(drop) {
+        close(connection, options.close_deadline).await;
+    }
+}
+
+/// Returns why the connection must be given up.
+async fn watch_over(
+    connection: &Connection,
+    publishers: &mut JoinSet<Ended>,
+    readiness: &watch::Sender<Readiness>,
+    stop: &CancellationToken,
+) -> String {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return "the driver is closing".into(),
+            ended = publishers.join_next() => {
+                return match ended {
+                    Some(Ok(ended)) => describe(&ended),
+                    Some(Err(_)) | None => "a publisher ended unexpectedly".into(),
+                };
+            }
+            () = sleep(WATCH) => {
+                let status = connection.status();
+                if !status.connected() {
+                    return "the connection was lost".into();
+                }
+                let now = if status.blocked() {
+                    let why = "the broker has a resource alarm and takes nothing";
+                    Readiness::NotReady(why.into())
+                } else {
+                    Readiness::Ready
+                };
+                readiness.send_if_modified(|was| {
+                    let changed = *was != now;
+                    *was = now.clone();
+                    changed
+                });
+            }
+        }
+    }
+}
+
+/// Half to all of a pause, so that instances which lost the broker together do not come back
+/// together. The keys of a `RandomState` are random, which is all that spreading takes.
+fn jittered(pause: Duration) -> Duration {
+    use std::hash::{BuildHasher, RandomState};
+    let share = RandomState::new().hash_one(0) as f64 / u64::MAX as f64;
+    pause.mul_f64(0.5 + 0.5 * share)
+}

@@ -1,0 +1,226 @@
+//! Every queue and every argument, declared here only. `schemas/topology.json` is this file's
+//! output; nothing here deletes or redeclares anything.
+//!
+//! A batch is published through the default exchange to the queue of each route by name. That
+//! binding cannot be removed, and a missing queue is always told by a return. A topic exchange
+//! would be worse on both counts: a binding can be removed, and another queue that takes the same
+//! topic hides it; and `*_score` is no AMQP pattern.
+
+use std::collections::BTreeMap;
+
+use hookbox_driver::{OpenError, TopologyDifference};
+use hookbox_event::{EnvironmentName, RouteName};
+use lapin::options::QueueDeclareOptions;
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Connection, ErrorKind};
+
+/// How often RabbitMQ may deliver a message in vain before it goes to the dead queue. Explicit,
+/// because the default is none before 4.0 and 20 after, and what counts differs. Far above our
+/// own attempts, which are counted in the store.
+const DELIVERY_LIMIT: i64 = 1_000;
+
+/// The dead queue's own limit. It has nowhere to send to, so reaching it would drop messages;
+/// leaving it out means 20 on RabbitMQ 4, and "unlimited" (-1) means none at all on 3.10.
+const DEAD_DELIVERY_LIMIT: i64 = 1_000_000_000;
+
+/// A queue as it must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueDeclaration {
+    /// Its name.
+    pub name: String,
+    /// Its arguments: texts and numbers.
+    pub arguments: BTreeMap<&'static str, Argument>,
+}
+
+/// An argument of a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Argument {
+    /// A text.
+    Text(String),
+    /// A number.
+    Number(i64),
+}
+
+/// All queues of one environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topology {
+    /// Route queues in the order of the routes, then the dead queue. All durable.
+    pub queues: Vec<QueueDeclaration>,
+}
+
+/// The name of a route's queue.
+pub(crate) fn route_queue(environment: &EnvironmentName, route: &RouteName) -> String {
+    format!("hookbox.{environment}.route.{route}")
+}
+
+/// The name of the dead-letter queue.
+pub(crate) fn dead_queue(environment: &EnvironmentName) -> String {
+    format!("hookbox.{environment}.dead")
+}
+
+/// The queues of an environment with these routes.
+pub fn topology(environment: &EnvironmentName, routes: &[RouteName]) -> Topology {
+    let text = |text: &str| Argument::Text(text.to_owned());
+    // Quorum queues alone confirm after an fsync on a majority (H6); a full queue must reject,
+    // not drop its oldest; and only then is dead-lettering at least once.
+    let common = [
+        ("x-queue-type", text("quorum")),
+        ("x-overflow", text("reject-publish")),
+    ];
+    let route = |route| QueueDeclaration {
+        name: route_queue(environment, route),
+        arguments: common
+            .iter()
+            .cloned()
+            .chain([
+                ("x-delivery-limit", Argument::Number(DELIVERY_LIMIT)),
+                ("x-dead-letter-exchange", text("")),
+                (
+                    "x-dead-letter-routing-key",
+                    Argument::Text(dead_queue(environment)),
+                ),
+                ("x-dead-letter-strategy", text("at-least-once")),
+            ])
+            .collect(),
+    };
+    let dead = QueueDeclaration {
+        name: dead_queue(environment),
+        arguments: common
+            .iter()
+            .cloned()
+            .chain([("x-delivery-limit", Argument::Number(DEAD_DELIVERY_LIMIT))])
+            .collect(),
+    };
+    Topology {
+        queues: routes.iter().map(route).chain([dead]).collect(),
+    }
+}
+
+impl QueueDeclaration {
+    pub(crate) fn table(&self) -> FieldTable {
+        let mut table = FieldTable::default();
+        for (name, value) in &self.arguments {
+            let value = match value {
+                Argument::Text(text) => AMQPValue::LongString(text.as_str().into()),
+                Argument::Number(number) => AMQPValue::LongLongInt(*number),
+            };
+            table.insert((*name).into(), value);
+        }
+        table
+    }
+}
+
+/// What verifying found.
+pub(crate) enum Verified {
+    /// All as declared; these queues were missing and were declared now.
+    Good { declared: Vec<String> },
+    /// Not as declared.
+    Different(Vec<TopologyDifference>),
+}
+
+/// Looks at every queue, declares those that are missing, and compares the rest with their
+/// declaration. All differences are told at once.
+pub(crate) async fn verify(
+    connection: &Connection,
+    topology: &Topology,
+) -> Result<Verified, lapin::Error> {
+    let mut declared = Vec::new();
+    let mut differences = Vec::new();
+    // The dead queue first: dead-lettering must have somewhere to go before a route has messages.
+    for queue in topology.queues.iter().rev() {
+        let exists = exists(connection, &queue.name).await?;
+        // An error closes the channel, so each question has its own.
+        let channel = connection.create_channel().await?;
+        let options = QueueDeclareOptions::durable();
+        match channel
+            .queue_declare(queue.name.as_str().into(), options, queue.table())
+            .await
+        {
+            Ok(_) if exists => {}
+            Ok(_) => declared.push(queue.name.clone()),
+            Err(error) => match soft_error(&error) {
+                Some((AMQPSoftError::PRECONDITIONFAILED, text)) => {
+                    let what = format!(
+                        "{text}; hookbox never deletes or redeclares a queue: move its messages \
+                         and delete it, or give this environment another name"
+                    );
+                    let queue = queue.name.clone();
+                    differences.push(TopologyDifference {
+                        queue,
+                        difference: what,
+                    });
+                }
+                Some(_) | None => return Err(error),
+            },
+        }
+    }
+    Ok(if differences.is_empty() {
+        Verified::Good { declared }
+    } else {
+        Verified::Different(differences)
+    })
+}
+
+async fn exists(connection: &Connection, name: &str) -> Result<bool, lapin::Error> {
+    let channel = connection.create_channel().await?;
+    let passive = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::durable()
+    };
+    match channel
+        .queue_declare(name.into(), passive, FieldTable::default())
+        .await
+    {
+        Ok(_) => Ok(true),
+        Err(error) => match soft_error(&error) {
+            Some((AMQPSoftError::NOTFOUND, _)) => Ok(false),
+            // It exists and something else is the matter: the comparison will say what.
+            Some((AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::RESOURCELOCKED, _)) => {
+                Ok(true)
+            }
+            Some(_) | None => Err(error),
+        },
+    }
+}
+
+/// The broker's own words for a channel error.
+pub(crate) fn soft_error(error: &lapin::Error) -> Option<(AMQPSoftError, String)> {
+    let ErrorKind::ProtocolError(error) = error.kind() else {
+        return None;
+    };
+    match error.kind() {
+        AMQPErrorKind::Soft(kind) => Some((kind.clone(), error.get_message().to_string())),
+        AMQPErrorKind::Hard(_) => None,
+    }
+}
+
+impl From<Vec<TopologyDifference>> for TopologyError {
+    fn from(differences: Vec<TopologyDifference>) -> Self {
+        Self(differences)
+    }
+}
+
+/// Differences on their way to an [`OpenError`].
+pub(crate) struct TopologyError(pub Vec<TopologyDifference>);
+
+impl From<TopologyError> for OpenError {
+    fn from(error: TopologyError) -> Self {
+        OpenError::Topology(error.0)
+    }
+}
+
+/// Removes the queues of an environment. For tests only: deleting a queue while something is
+/// published to it makes RabbitMQ confirm what it then forgets (H5).
+#[cfg(feature = "testing")]
+pub async fn delete_topology(options: &crate::Options) -> Result<(), lapin::Error> {
+    let properties = lapin::ConnectionProperties::default();
+    let connection = Connection::connect(&options.url, properties).await?;
+    for queue in topology(&options.environment, &options.routes).queues {
+        let channel = connection.create_channel().await?;
+        let _ = channel
+            .queue_delete(queue.name.as_str().into(), Default::default())
+            .await?;
+    }
+    connection.close(200, "done".into()).await
+}
