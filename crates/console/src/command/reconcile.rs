@@ -181,7 +181,7 @@ fn lines(
 ) -> (Vec<RouteLine>, Option<InFlight>) {
     let mut routes: BTreeMap<String, RouteLine> = BTreeMap::new();
     let mut dead_queue = None;
-    let store_answers = books.is_some();
+    let (broker_answers, store_answers) = (depths.is_some(), books.is_some());
     for depth in depths.unwrap_or_default() {
         let in_flight = InFlight {
             ready: depth.ready,
@@ -214,7 +214,7 @@ fn lines(
     }
     let mut routes: Vec<RouteLine> = routes.into_values().collect();
     for line in &mut routes {
-        line.accepted = line.accepted();
+        line.accepted = line.accepted().filter(|_| broker_answers);
     }
     (routes, dead_queue)
 }
@@ -271,7 +271,7 @@ impl RouteLine {
         let in_flight = match &self.broker {
             // A route of the past has no queue, so nothing of it can be in flight.
             None => 0,
-            Some(queue) if queue.is_empty() && queue.in_hand.is_some() => 0,
+            Some(queue) if queue.is_empty() => 0,
             Some(queue) => queue.events?,
         };
         Some(settled + in_flight)

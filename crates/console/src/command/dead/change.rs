@@ -77,7 +77,7 @@ impl Change {
         }
     }
 
-    fn from_state(self) -> DeadState {
+    fn takes(self) -> DeadState {
         match self {
             Change::Replay | Change::Discard => DeadState::Dead,
             Change::Restore => DeadState::Discarded,
@@ -111,7 +111,7 @@ pub async fn change(
     filter.ids.sort_unstable();
     filter.ids.dedup();
     let described = words(&filter);
-    filter.state = Some(change.from_state());
+    filter.state = Some(change.takes());
     let matched = ledger
         .dead_count(&filter)
         .await

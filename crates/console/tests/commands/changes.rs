@@ -1,0 +1,180 @@
+//! `dead replay`, `dead discard` and `dead restore`: what is asked, and what is changed.
+
+use expect_test::expect;
+use hookbox_console::command::dead::{Change, ChangeRequest, change};
+use hookbox_console::render::{Text, json};
+use hookbox_console::{CommandError, actor};
+use hookbox_driver::{DeadFilter, DeadState};
+
+use crate::world::{Memory, Person};
+
+fn request(change: Change) -> ChangeRequest {
+    ChangeRequest {
+        change,
+        filter: DeadFilter::default(),
+        all: true,
+        dry_run: false,
+        yes: true,
+        by: "ada".into(),
+    }
+}
+
+#[tokio::test]
+async fn thousands_are_changed_in_chunks_and_each_is_looked_at_once() {
+    let memory = Memory::with_dead(1_203);
+    let mut person = Person::default();
+    let report = change(&memory, &request(Change::Replay), &mut person)
+        .await
+        .unwrap();
+    expect![[r#"
+        store: replayed 963 of 1203 dead letters (all)
+          240 left alone: changed meanwhile, or nothing to put into a queue (240 undecodable)
+    "#]]
+    .assert_eq(&report.text());
+    expect![[r#"
+        {
+          "source": "store",
+          "change": "replay",
+          "filter": "all",
+          "matched": 1203,
+          "changed": 963,
+          "left_alone": 240,
+          "left_undecodable": 240,
+          "not_found": 0,
+          "dry_run": false,
+          "interrupted": false,
+          "problems": []
+        }
+    "#]]
+    .assert_eq(&json(&report));
+    assert_eq!(*memory.chunks.lock().unwrap(), [500, 500, 203]);
+    assert_eq!(
+        person.told,
+        [(0, 1_203), (500, 1_203), (1_000, 1_203), (1_203, 1_203)]
+    );
+    assert!(person.asked.is_empty(), "--yes does not ask");
+}
+
+#[tokio::test]
+async fn discarded_is_restored() {
+    let memory = Memory::with_dead(4);
+    let mut person = Person::default();
+    let report = change(&memory, &request(Change::Discard), &mut person)
+        .await
+        .unwrap();
+    assert_eq!(
+        (report.changed, memory.states(DeadState::Discarded)),
+        (4, 4)
+    );
+    let report = change(&memory, &request(Change::Restore), &mut person)
+        .await
+        .unwrap();
+    assert_eq!((report.changed, memory.states(DeadState::Dead)), (4, 4));
+    let report = change(&memory, &request(Change::Restore), &mut person)
+        .await
+        .unwrap();
+    assert_eq!((report.matched, report.changed), (0, 0));
+}
+
+#[tokio::test]
+async fn it_says_how_many_and_asks() {
+    let memory = Memory::with_dead(7);
+    let mut ask = request(Change::Discard);
+    ask.yes = false;
+    ask.filter.route = Some("scores".parse().unwrap());
+    let mut person = Person {
+        answer: Some(false),
+        ..Person::default()
+    };
+    let refused = change(&memory, &ask, &mut person).await.unwrap_err();
+    assert!(matches!(refused, CommandError::Declined));
+    expect!["This will discard 3 dead letters (route scores). Go on?"]
+        .assert_eq(&person.asked.join("\n"));
+    assert_eq!(memory.states(DeadState::Discarded), 0);
+
+    person.answer = None;
+    let refused = change(&memory, &ask, &mut person).await.unwrap_err();
+    expect!["nothing was changed. This would discard 3 dead letters (route scores). Say --yes to do it without being asked, or --dry-run to see what it means"].assert_eq(&refused.to_string());
+    assert_eq!(memory.states(DeadState::Discarded), 0);
+
+    person.answer = Some(true);
+    let report = change(&memory, &ask, &mut person).await.unwrap();
+    assert_eq!(
+        (report.changed, memory.states(DeadState::Discarded)),
+        (3, 3)
+    );
+}
+
+#[tokio::test]
+async fn everything_must_be_said() {
+    let memory = Memory::with_dead(2);
+    let mut nothing = request(Change::Replay);
+    nothing.all = false;
+    let refused = change(&memory, &nothing, &mut Person::default())
+        .await
+        .unwrap_err();
+    expect!["replay which dead letters? Name their ids, narrow them down with --route, --topic or --reason, or say --all"].assert_eq(&refused.to_string());
+    assert!(memory.chunks.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_dry_run_only_counts() {
+    let memory = Memory::with_dead(12);
+    let mut dry = request(Change::Replay);
+    dry.dry_run = true;
+    dry.yes = false;
+    dry.all = false;
+    dry.filter.ids = (1..=30).chain([3]).collect();
+    let mut person = Person::default();
+    let report = change(&memory, &dry, &mut person).await.unwrap();
+    expect![[r#"
+        store: would replay 12 dead letters (ids 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 20 more); nothing was changed
+          18 ids are no dead letter that can be replayed
+    "#]].assert_eq(&report.text());
+    assert!(person.asked.is_empty());
+    assert_eq!(memory.states(DeadState::Dead), 12);
+}
+
+#[tokio::test]
+async fn an_interrupt_is_heard_between_chunks() {
+    let memory = Memory::with_dead(1_203);
+    let mut person = Person {
+        interrupts_after: Some(1),
+        ..Person::default()
+    };
+    let report = change(&memory, &request(Change::Discard), &mut person)
+        .await
+        .unwrap();
+    expect![[r#"
+        store: discarded 500 of 1203 dead letters (all)
+          interrupted: run it again for the rest
+    "#]]
+    .assert_eq(&report.text());
+    assert_eq!(memory.states(DeadState::Discarded), 500);
+}
+
+#[tokio::test]
+async fn what_was_done_before_a_fault_is_told() {
+    let memory = Memory {
+        away_after: Some(1),
+        ..Memory::with_dead(600)
+    };
+    let mut person = Person::default();
+    let report = change(&memory, &request(Change::Discard), &mut person)
+        .await
+        .unwrap();
+    expect![[r#"
+        store: discarded 500 of 600 dead letters (all)
+        the store could not be asked: failed to take a connection (unavailable): connection refused
+    "#]]
+    .assert_eq(&report.text());
+}
+
+#[test]
+fn the_actor_is_who_they_say_else_the_user_else_unknown() {
+    let some = |name: &str| Some(name.to_owned());
+    assert_eq!(actor(some("ada"), some("root")), "ada");
+    assert_eq!(actor(some(" "), some("root")), "root");
+    assert_eq!(actor(None, some("root\n")), "root");
+    assert_eq!(actor(None, None), "unknown");
+}

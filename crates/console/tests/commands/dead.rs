@@ -1,0 +1,242 @@
+//! `dead groups`, `dead list`, `dead show` and `dead export`.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use expect_test::expect;
+use hookbox_console::CommandError;
+use hookbox_console::command::dead;
+use hookbox_console::render::{Text, json};
+use hookbox_driver::{DeadFilter, DeadState};
+
+use crate::world::{Memory, Person};
+
+fn waiting() -> DeadFilter {
+    DeadFilter {
+        state: Some(DeadState::Dead),
+        ..DeadFilter::default()
+    }
+}
+
+#[tokio::test]
+async fn groups_count_what_died_of_the_same() {
+    let memory = Memory::with_dead(4);
+    let report = dead::groups(&memory, &waiting()).await.unwrap();
+    expect![[r#"
+        store: 4 dead letters in 1 group
+        COUNT  ROUTE  TOPIC                      REASON     LAST DIED             DETAIL
+            4  all    begini.ios_score.complete  exhausted  2026-09-21T14:13:24Z  the partner said \u{1b}[31mno
+    "#]].assert_eq(&report.text());
+    expect![[r#"
+        {
+          "source": "store",
+          "groups": [
+            {
+              "count": 4,
+              "route": "all",
+              "topic": "begini.ios_score.complete",
+              "reason": "exhausted",
+              "detail": "the partner said \u001b[31mno",
+              "first_at": "2026-09-21T14:13:21Z",
+              "last_at": "2026-09-21T14:13:24Z"
+            }
+          ]
+        }
+    "#]]
+    .assert_eq(&json(&report));
+    let none = dead::groups(&Memory::default(), &waiting()).await.unwrap();
+    assert_eq!(none.text(), "store: no dead letters\n");
+}
+
+#[tokio::test]
+async fn a_list_says_how_to_go_on() {
+    let memory = Memory::with_dead(5);
+    let report = dead::list(&memory, &waiting(), 0, 2).await.unwrap();
+    expect![[r#"
+        store: 5 dead letters, 2 shown (--after 2 goes on)
+        ID  ROUTE   TOPIC                      STATE  REASON     ATTEMPTS  DIED                  DETAIL
+         1  all     begini.ios_score.complete  dead   exhausted         3  2026-09-21T14:13:21Z  the partner said \u{1b}[31mno\nand more
+         2  scores  begini.ios_score.complete  dead   exhausted         3  2026-09-21T14:13:22Z  the partner said \u{1b}[31mno\nand more
+    "#]].assert_eq(&report.text());
+    expect![[r#"
+        {
+          "source": "store",
+          "total": 5,
+          "dead": [
+            {
+              "id": 1,
+              "route": "all",
+              "topic": "begini.ios_score.complete",
+              "state": "dead",
+              "reason": "exhausted",
+              "detail": "the partner said \u001b[31mno\nand more",
+              "attempts": 3,
+              "died_at": "2026-09-21T14:13:21Z",
+              "event": "0101010101010101010101010101010101010101010101010101010101010101"
+            },
+            {
+              "id": 2,
+              "route": "scores",
+              "topic": "begini.ios_score.complete",
+              "state": "dead",
+              "reason": "exhausted",
+              "detail": "the partner said \u001b[31mno\nand more",
+              "attempts": 3,
+              "died_at": "2026-09-21T14:13:22Z",
+              "event": "0202020202020202020202020202020202020202020202020202020202020202"
+            }
+          ]
+        }
+    "#]]
+    .assert_eq(&json(&report));
+    let rest = dead::list(&memory, &waiting(), 2, 10).await.unwrap();
+    assert_eq!(
+        rest.dead.iter().map(|line| line.id).collect::<Vec<_>>(),
+        [3, 4, 5]
+    );
+}
+
+#[tokio::test]
+async fn one_is_shown_with_its_history_and_its_body_only_on_demand() {
+    let memory = Memory::with_dead(1);
+    let report = dead::show(&memory, 1, None).await.unwrap();
+    expect![[r#"
+        store: dead letter 1 of route all
+          state     dead
+          reason    exhausted
+          attempts  3
+          died      2026-09-21T14:13:21Z
+          detail    the partner said \u{1b}[31mno
+          detail    and more
+          event     0101010101010101010101010101010101010101010101010101010101010101
+          topic     begini.ios_score.complete
+          received  2026-09-21T14:13:20Z
+          digest    0707070707070707070707070707070707070707070707070707070707070707
+          body      18 bytes
+        claims
+          ROUTE   STATE     ATTEMPTS  CLAIMED               SETTLED
+          scores  retrying         1  2026-09-21T14:13:21Z  2026-09-21T14:13:22Z
+        receipts
+          RECEIPT                               ROUTE   OUTCOME   KEY      RECEIVED              SETTLED
+          01010101-0101-0101-0101-010101010101  scores  retrying  2026-11  2026-09-21T14:13:20Z  2026-09-21T14:13:22Z
+        attempts
+          1 on scores: transient after 12 ms, at 2026-09-21T14:13:22Z
+              insert the score: \u{202e}no
+        retries
+          ROUTE   ATTEMPT  NOT BEFORE            QUEUED
+          scores        2  2026-09-21T14:14:20Z  -
+    "#]].assert_eq(&report.text());
+    assert!(!json(&report).contains("CANARY"));
+    assert!(memory.audits.lock().unwrap().is_empty());
+
+    let report = dead::show(&memory, 1, Some("ada")).await.unwrap();
+    assert!(report.text().contains("CANARY"));
+    let audits = memory.audits.lock().unwrap().clone();
+    assert_eq!(audits[0].1, "dead.body");
+    assert!(audits[0].2.starts_with("dead letter 1 (event 0101"));
+
+    let refused = dead::show(&memory, 9, None).await.unwrap_err();
+    assert!(matches!(refused, CommandError::NoDeadLetter { id: 9 }));
+}
+
+#[tokio::test]
+async fn an_export_is_whole_lines_and_an_audit_row() {
+    let memory = Memory::with_dead(450);
+    let mut out = Vec::new();
+    let mut person = Person::default();
+    let report = dead::export(&memory, &waiting(), None, &mut out, "ada", &mut person)
+        .await
+        .unwrap();
+    expect![[r#"
+        store: exported 450 of 450 dead letters (state dead)
+    "#]]
+    .assert_eq(&report.text());
+    let text = String::from_utf8(out).unwrap();
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let ids: Vec<i64> = lines
+        .iter()
+        .map(|line| line["dead"]["id"].as_i64().unwrap())
+        .collect();
+    assert_eq!(ids, (1..=450).collect::<Vec<i64>>());
+    assert_eq!(lines[0]["body_base64"], "eyJ1aWQiOiJDQU5BUlktMSJ9");
+    assert_eq!(lines[0]["history"]["attempts"][0]["outcome"], "transient");
+    let audits = memory.audits.lock().unwrap().clone();
+    let [(by, action, subject)] = &audits[..] else {
+        panic!("one audit row, not {audits:?}");
+    };
+    assert_eq!((by.as_str(), action.as_str()), ("ada", "dead.export"));
+    assert_eq!(subject, "450 dead letters with bodies (state dead)");
+}
+
+#[tokio::test]
+async fn an_export_to_a_file_is_its_owners_alone_and_overwrites_nothing() {
+    let memory = Memory::with_dead(2);
+    let folder = std::env::temp_dir().join(format!("hookbox-export-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("dead.jsonl");
+    let mut out = Vec::new();
+    let mut person = Person::default();
+    let done = dead::export(
+        &memory,
+        &waiting(),
+        Some(&file),
+        &mut out,
+        "ada",
+        &mut person,
+    )
+    .await;
+    assert_eq!(done.unwrap().exported, 2);
+    assert!(out.is_empty());
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let first = std::fs::read(&file).unwrap();
+
+    let again = dead::export(
+        &memory,
+        &waiting(),
+        Some(&file),
+        &mut out,
+        "ada",
+        &mut person,
+    )
+    .await;
+    assert!(matches!(again, Err(CommandError::Output { .. })));
+    assert_eq!(std::fs::read(&file).unwrap(), first);
+    assert_eq!(
+        memory.audits.lock().unwrap().len(),
+        1,
+        "nothing was read the second time"
+    );
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[tokio::test]
+async fn an_export_that_is_not_audited_does_not_happen() {
+    let memory = Memory {
+        audit_is_away: true,
+        ..Memory::with_dead(2)
+    };
+    let mut out = Vec::new();
+    let mut person = Person::default();
+    let refused = dead::export(&memory, &waiting(), None, &mut out, "ada", &mut person).await;
+    assert!(matches!(refused, Err(CommandError::Failed { .. })));
+    assert!(out.is_empty());
+}
+
+#[tokio::test]
+async fn an_interrupted_export_ends_after_a_whole_line() {
+    let memory = Memory::with_dead(9);
+    let mut out = Vec::new();
+    let mut person = Person {
+        interrupts_after: Some(3),
+        ..Person::default()
+    };
+    let report = dead::export(&memory, &waiting(), None, &mut out, "ada", &mut person)
+        .await
+        .unwrap();
+    assert!(report.interrupted);
+    assert_eq!(report.exported, 3);
+    assert_eq!(String::from_utf8(out).unwrap().matches('\n').count(), 3);
+}

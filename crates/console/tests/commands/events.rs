@@ -1,0 +1,176 @@
+//! `events list` and `events show`.
+
+use expect_test::expect;
+use hookbox_console::CommandError;
+use hookbox_console::command::events;
+use hookbox_console::render::{Text, json};
+use hookbox_driver::EventFilter;
+
+use crate::world::Memory;
+
+#[tokio::test]
+async fn a_list_says_whose_word_it_is() {
+    let memory = Memory::default();
+    let report = events::list(&memory, &EventFilter::default(), 2)
+        .await
+        .unwrap();
+    expect![[r#"
+        store: 2 events, newest first (--limit shows more)
+        EVENT         ROUTE   TOPIC                        STATE  ATTEMPTS  RECEIVED              SETTLED
+        030303030303  scores  begini.application.complete  done          1  2026-09-21T14:13:23Z  2026-09-21T14:13:24Z
+        020202020202  scores  begini.application.complete  done          1  2026-09-21T14:13:22Z  -
+    "#]].assert_eq(&report.text());
+    expect![[r#"
+        {
+          "source": "store",
+          "events": [
+            {
+              "event": "0303030303030303030303030303030303030303030303030303030303030303",
+              "topic": "begini.application.complete",
+              "route": "scores",
+              "state": "done",
+              "attempts": 1,
+              "received_at": "2026-09-21T14:13:23Z",
+              "settled_at": "2026-09-21T14:13:24Z"
+            },
+            {
+              "event": "0202020202020202020202020202020202020202020202020202020202020202",
+              "topic": "begini.application.complete",
+              "route": "scores",
+              "state": "done",
+              "attempts": 1,
+              "received_at": "2026-09-21T14:13:22Z",
+              "settled_at": null
+            }
+          ],
+          "more": true
+        }
+    "#]]
+    .assert_eq(&json(&report));
+}
+
+#[tokio::test]
+async fn an_event_is_shown_with_its_history_and_without_its_body() {
+    let memory = Memory::default();
+    let report = events::show(&memory, "ABAB", None).await.unwrap();
+    expect![[r#"
+        store: event abababababababababababababababababababababababababababababababab
+          topic     begini.ios_score.complete
+          received  2026-09-21T14:13:20Z
+          digest    0707070707070707070707070707070707070707070707070707070707070707
+          body      18 bytes
+        claims
+          ROUTE   STATE     ATTEMPTS  CLAIMED               SETTLED
+          scores  retrying         1  2026-09-21T14:13:21Z  2026-09-21T14:13:22Z
+        receipts
+          RECEIPT                               ROUTE   OUTCOME   KEY      RECEIVED              SETTLED
+          01010101-0101-0101-0101-010101010101  scores  retrying  2026-11  2026-09-21T14:13:20Z  2026-09-21T14:13:22Z
+        attempts
+          1 on scores: transient after 12 ms, at 2026-09-21T14:13:22Z
+              insert the score: \u{202e}no
+        retries
+          ROUTE   ATTEMPT  NOT BEFORE            QUEUED
+          scores        2  2026-09-21T14:14:20Z  -
+    "#]].assert_eq(&report.text());
+    expect![[r#"
+        {
+          "source": "store",
+          "event": "abababababababababababababababababababababababababababababababab",
+          "topic": "begini.ios_score.complete",
+          "digest": "0707070707070707070707070707070707070707070707070707070707070707",
+          "body_bytes": 18,
+          "sealed_with": null,
+          "received_at": "2026-09-21T14:13:20Z",
+          "claims": [
+            {
+              "route": "scores",
+              "state": "retrying",
+              "attempts": 1,
+              "claimed_at": "2026-09-21T14:13:21Z",
+              "settled_at": "2026-09-21T14:13:22Z"
+            }
+          ],
+          "receipts": [
+            {
+              "receipt": "01010101-0101-0101-0101-010101010101",
+              "route": "scores",
+              "outcome": "retrying",
+              "key_id": "2026-11",
+              "instance": "02020202-0202-0202-0202-020202020202",
+              "number": 42,
+              "received_at": "2026-09-21T14:13:20Z",
+              "settled_at": "2026-09-21T14:13:22Z"
+            }
+          ],
+          "attempts": [
+            {
+              "route": "scores",
+              "attempt": 1,
+              "outcome": "transient",
+              "error": "insert the score: ‮no",
+              "took_ms": 12,
+              "at": "2026-09-21T14:13:22Z"
+            }
+          ],
+          "retries": [
+            {
+              "route": "scores",
+              "attempt": 2,
+              "not_before": "2026-09-21T14:14:20Z",
+              "queued_at": null
+            }
+          ]
+        }
+    "#]]
+    .assert_eq(&json(&report));
+    assert!(memory.audits.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_body_is_shown_only_after_its_audit_row_is_written() {
+    let mut memory = Memory::default();
+    let report = events::show(&memory, "abab", Some("ada")).await.unwrap();
+    assert!(report.text().ends_with("body\n  {\"uid\":\"CANARY-1\"}\n"));
+    assert!(json(&report).contains(r#""encoding": "text""#));
+    let audits = memory.audits.lock().unwrap().clone();
+    assert_eq!(audits.len(), 1);
+    assert_eq!(
+        (audits[0].0.as_str(), audits[0].1.as_str()),
+        ("ada", "event.body")
+    );
+
+    memory.audit_is_away = true;
+    let refused = events::show(&memory, "abab", Some("ada"))
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, CommandError::Failed { .. }));
+}
+
+#[tokio::test]
+async fn what_a_body_says_does_not_command_the_terminal() {
+    let mut memory = Memory {
+        body: Some("{\"a\":\"\u{1b}]0;x\u{7}\",\r\n\t\"b\":1}".into()),
+        ..Memory::default()
+    };
+    let report = events::show(&memory, "abab", Some("ada")).await.unwrap();
+    let text = report.text();
+    assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text}");
+    memory.body = Some(b"\xff\x00"[..].into());
+    let report = events::show(&memory, "abab", Some("ada")).await.unwrap();
+    assert!(
+        report
+            .text()
+            .ends_with("body (base64, as it is not text)\n  /wA=\n")
+    );
+}
+
+#[tokio::test]
+async fn a_prefix_that_means_no_event_is_told_apart_from_one_that_cannot() {
+    let memory = Memory::default();
+    for bad in ["", "abc", "wxyz", &"a".repeat(65)] {
+        let refused = events::show(&memory, bad, None).await.unwrap_err();
+        assert!(matches!(refused, CommandError::NotAPrefix { .. }), "{bad}");
+    }
+    let refused = events::show(&memory, "abcd", None).await.unwrap_err();
+    expect!["no event, or more than one, has an id that begins with abcd: look it up with `hookbox events list`, or give more digits"].assert_eq(&refused.to_string());
+}

@@ -1,0 +1,106 @@
+//! `queues`.
+
+use std::sync::{Arc, Mutex};
+
+use expect_test::expect;
+use hookbox_console::Reach;
+use hookbox_console::command::queues::queues;
+use hookbox_console::render::{Text, json};
+use hookbox_driver::{Broker, Ledger, Queue, RouteBooks};
+
+use crate::world::{Depths, Memory, depth};
+
+fn store() -> Reach<dyn Ledger> {
+    let books = |route: &str| RouteBooks {
+        route: route.parse().unwrap(),
+        done: 10,
+        duplicate: 1,
+        conflict: 0,
+        retrying: 2,
+        dead: 3,
+    };
+    Reach::Open(Arc::new(Memory {
+        books: Mutex::new(vec![vec![books("old"), books("scores")]]),
+        ..Memory::default()
+    }))
+}
+
+fn broker() -> Reach<dyn Broker> {
+    let scores = depth(Queue::Route("scores".parse().unwrap()), 4, None, None);
+    let depths = vec![scores, depth(Queue::Dead, 0, Some(0), Some(0))];
+    Reach::Open(Arc::new(Depths(Mutex::new(vec![depths]))))
+}
+
+#[tokio::test]
+async fn each_number_stands_under_its_source() {
+    let report = queues(&broker(), &store()).await;
+    expect![[r#"
+        QUEUE         broker: READY  IN HAND  EVENTS  CONSUMERS  store: RETRYING  DEAD  NAME AT THE BROKER
+        route.scores              4        ?       ?          ?                2     3  hookbox.test.route.scores
+        dead                      0        0       0          ?                -     -  hookbox.test.dead
+        route.old                 -        -       -          -                2     3  -
+        ready and in hand are messages, each a batch of events; ? = not told by the broker
+    "#]].assert_eq(&report.text());
+    expect![[r#"
+        {
+          "queues": [
+            {
+              "queue": "route.scores",
+              "broker": {
+                "name": "hookbox.test.route.scores",
+                "ready": 4,
+                "in_hand": null,
+                "consumers": null,
+                "events": null
+              },
+              "store": {
+                "retrying": 2,
+                "dead": 3
+              }
+            },
+            {
+              "queue": "dead",
+              "broker": {
+                "name": "hookbox.test.dead",
+                "ready": 0,
+                "in_hand": 0,
+                "consumers": null,
+                "events": 0
+              },
+              "store": null
+            },
+            {
+              "queue": "route.old",
+              "broker": null,
+              "store": {
+                "retrying": 2,
+                "dead": 3
+              }
+            }
+          ],
+          "problems": []
+        }
+    "#]]
+    .assert_eq(&json(&report));
+}
+
+#[tokio::test]
+async fn with_one_source_away_the_other_is_printed() {
+    let report = queues(&Reach::Away("no route to it".into()), &store()).await;
+    expect![[r#"
+        QUEUE         broker: READY  IN HAND  EVENTS  CONSUMERS  store: RETRYING  DEAD  NAME AT THE BROKER
+        route.old                 -        -       -          -                2     3  -
+        route.scores              -        -       -          -                2     3  -
+        ready and in hand are messages, each a batch of events; ? = not told by the broker
+        the broker could not be asked: no route to it
+    "#]].assert_eq(&report.text());
+    let gone: Reach<dyn Broker> = Reach::Open(Arc::new(Depths(Mutex::default())));
+    let report = queues(&gone, &Reach::Away("the file is locked".into())).await;
+    expect![[r#"
+        QUEUE  broker: READY  IN HAND  EVENTS  CONSUMERS  store: RETRYING  DEAD  NAME AT THE BROKER
+        ready and in hand are messages, each a batch of events; ? = not told by the broker
+        the broker could not be asked: failed to take a connection (unavailable): connection refused
+        the store could not be asked: the file is locked
+    "#]]
+    .assert_eq(&report.text());
+}

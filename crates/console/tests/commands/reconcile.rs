@@ -1,0 +1,247 @@
+//! `reconcile`.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use expect_test::expect;
+use hookbox_console::Reach;
+use hookbox_console::command::reconcile::{Verdict, reconcile};
+use hookbox_console::render::{Text, json};
+use hookbox_driver::{Broker, Depth, Imbalance, Ledger, Queue, RouteBooks};
+
+use crate::world::{Depths, Memory, Person, depth, event_id};
+
+fn book(done: u64, retrying: u64) -> Vec<RouteBooks> {
+    vec![RouteBooks {
+        route: "scores".parse().unwrap(),
+        done,
+        duplicate: 5,
+        conflict: 1,
+        retrying,
+        dead: 2,
+    }]
+}
+
+fn store(readings: Vec<Vec<RouteBooks>>) -> Reach<dyn Ledger> {
+    Reach::Open(Arc::new(Memory {
+        books: Mutex::new(readings),
+        ..Memory::default()
+    }))
+}
+
+fn scores(ready: u64, in_hand: Option<u64>, events: Option<u64>) -> Vec<Depth> {
+    let route = Queue::Route("scores".parse().unwrap());
+    vec![
+        depth(route, ready, in_hand, events),
+        depth(Queue::Dead, 0, in_hand.map(|_| 0), None),
+    ]
+}
+
+fn broker(readings: Vec<Vec<Depth>>) -> Reach<dyn Broker> {
+    Reach::Open(Arc::new(Depths(Mutex::new(readings))))
+}
+
+#[tokio::test]
+async fn balanced_books_say_so() {
+    let broker = broker(vec![scores(0, Some(0), Some(0))]);
+    let report = reconcile(
+        &broker,
+        &store(vec![book(92, 0)]),
+        None,
+        &mut Person::default(),
+    )
+    .await;
+    expect![[r#"
+        ROUTE   ACCEPTED  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
+        scores       100           92          5         1     2         0  0 events
+        balanced: every receipt has its outcome
+    "#]]
+    .assert_eq(&report.text());
+    expect![[r#"
+        {
+          "verdict": "balanced",
+          "waited": false,
+          "routes": [
+            {
+              "route": "scores",
+              "accepted": 100,
+              "store": {
+                "receipts": 100,
+                "done": 92,
+                "duplicate": 5,
+                "conflict": 1,
+                "dead": 2,
+                "retrying": 0
+              },
+              "broker": {
+                "ready": 0,
+                "in_hand": 0,
+                "events": 0
+              }
+            }
+          ],
+          "dead_queue": {
+            "ready": 0,
+            "in_hand": 0,
+            "events": null
+          },
+          "imbalances": [],
+          "problems": []
+        }
+    "#]]
+    .assert_eq(&json(&report));
+    assert!(report.is_well());
+}
+
+#[tokio::test]
+async fn in_flight_is_counted_in_what_the_broker_knows() {
+    let mut person = Person::default();
+    let events = broker(vec![scores(1, Some(2), Some(90))]);
+    let report = reconcile(&events, &store(vec![book(2, 0)]), None, &mut person).await;
+    assert_eq!(report.routes[0].accepted, Some(100));
+    assert_eq!(report.verdict, Verdict::Moving);
+    assert!(report.is_well(), "without a wait, moving is no fault");
+
+    let messages = broker(vec![scores(3, None, None)]);
+    let report = reconcile(&messages, &store(vec![book(2, 0)]), None, &mut person).await;
+    assert_eq!(report.routes[0].accepted, None);
+    expect![[r#"
+        ROUTE   ACCEPTED  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
+        scores         ?            2          5         1     2         0  3 messages ready
+        moving: nothing contradicts itself; --wait 30s judges when it is at rest
+    "#]]
+    .assert_eq(&report.text());
+}
+
+#[tokio::test]
+async fn an_imbalance_is_listed_and_is_not_well() {
+    let memory = Memory {
+        imbalances: vec![Imbalance {
+            route: "scores".parse().unwrap(),
+            event: event_id(0xcd),
+            what: "the claim is done and there is no receipt".into(),
+        }],
+        books: Mutex::new(vec![book(1, 0)]),
+        ..Memory::default()
+    };
+    let broker = broker(vec![scores(0, Some(0), None)]);
+    let store: Reach<dyn Ledger> = Reach::Open(Arc::new(memory));
+    let report = reconcile(&broker, &store, None, &mut Person::default()).await;
+    expect![[r#"
+        ROUTE   ACCEPTED  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
+        scores         9            1          5         1     2         0  0 messages
+        store: imbalance on route scores, event cdcdcdcdcdcd: the claim is done and there is no receipt
+        imbalanced: 1 contradiction; `hookbox events show` tells what happened
+    "#]].assert_eq(&report.text());
+    expect![[r#"
+        {
+          "verdict": "imbalanced",
+          "waited": false,
+          "routes": [
+            {
+              "route": "scores",
+              "accepted": 9,
+              "store": {
+                "receipts": 9,
+                "done": 1,
+                "duplicate": 5,
+                "conflict": 1,
+                "dead": 2,
+                "retrying": 0
+              },
+              "broker": {
+                "ready": 0,
+                "in_hand": 0,
+                "events": null
+              }
+            }
+          ],
+          "dead_queue": {
+            "ready": 0,
+            "in_hand": 0,
+            "events": null
+          },
+          "imbalances": [
+            {
+              "route": "scores",
+              "event": "cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd",
+              "what": "the claim is done and there is no receipt"
+            }
+          ],
+          "problems": []
+        }
+    "#]]
+    .assert_eq(&json(&report));
+    assert!(!report.is_well());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_lasts_until_nothing_moves() {
+    let broker = broker(vec![
+        scores(4, Some(1), None),
+        scores(0, Some(1), None),
+        scores(0, Some(0), None),
+        scores(0, Some(0), None),
+    ]);
+    let store = store(vec![book(1, 0), book(80, 0), book(90, 2), book(92, 0)]);
+    let began = tokio::time::Instant::now();
+    let wait = Some(Duration::from_secs(60));
+    let report = reconcile(&broker, &store, wait, &mut Person::default()).await;
+    assert_eq!(report.verdict, Verdict::Balanced);
+    assert_eq!(report.routes[0].accepted, Some(100));
+    assert_eq!(began.elapsed(), Duration::from_millis(1_500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_in_hand_is_not_told_the_books_must_stand_still() {
+    let broker = broker(vec![scores(0, None, None)]);
+    let store = store(vec![book(1, 0), book(80, 0), book(92, 0)]);
+    let began = tokio::time::Instant::now();
+    let wait = Some(Duration::from_secs(60));
+    let report = reconcile(&broker, &store, wait, &mut Person::default()).await;
+    assert_eq!(report.verdict, Verdict::Balanced);
+    assert_eq!(
+        began.elapsed(),
+        Duration::from_secs(4),
+        "two changes, then three seconds"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_is_bounded_and_what_still_moves_is_not_well() {
+    let broker = broker(vec![scores(0, Some(0), None)]);
+    let began = tokio::time::Instant::now();
+    let wait = Some(Duration::from_millis(5_200));
+    let report = reconcile(
+        &broker,
+        &store(vec![book(1, 3)]),
+        wait,
+        &mut Person::default(),
+    )
+    .await;
+    assert_eq!(report.verdict, Verdict::Moving);
+    assert!(!report.is_well());
+    assert_eq!(began.elapsed(), Duration::from_millis(5_200));
+    assert!(report.text().ends_with("in flight or retrying\n"));
+}
+
+#[tokio::test]
+async fn with_one_source_away_nobody_can_say() {
+    let away = Reach::Away("the broker cannot be reached".into());
+    let report = reconcile(
+        &away,
+        &store(vec![book(1, 0)]),
+        None,
+        &mut Person::default(),
+    )
+    .await;
+    assert_eq!(report.verdict, Verdict::Unknown);
+    assert!(!report.is_well());
+    expect![[r#"
+        ROUTE   ACCEPTED  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
+        scores         9            1          5         1     2         0  -
+        the broker could not be asked: the broker cannot be reached
+        unknown: not everybody could be asked
+    "#]]
+    .assert_eq(&report.text());
+}
