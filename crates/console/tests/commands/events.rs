@@ -155,6 +155,9 @@ async fn what_a_body_says_does_not_command_the_terminal() {
     let report = events::show(&memory, "abab", Some("ada")).await.unwrap();
     let text = report.text();
     assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text}");
+    memory.body = Some("a\u{202e}b".into());
+    let report = events::show(&memory, "abab", Some("ada")).await.unwrap();
+    assert!(report.text().ends_with("body\n  a\\u{202e}b\n"));
     memory.body = Some(b"\xff\x00"[..].into());
     let report = events::show(&memory, "abab", Some("ada")).await.unwrap();
     assert!(

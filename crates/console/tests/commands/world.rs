@@ -138,7 +138,7 @@ impl Memory {
                 route: "scores".parse().unwrap(),
                 attempt: 1,
                 outcome: "transient".into(),
-                error: Some("insert the score: \u{202e}no".into()),
+                error: Some("insert the score: \u{1b}no".into()),
                 took_ms: 12,
                 at: at(2),
             }],
