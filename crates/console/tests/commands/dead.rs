@@ -120,7 +120,7 @@ async fn one_is_shown_with_its_history_and_its_body_only_on_demand() {
           01010101-0101-0101-0101-010101010101  scores  retrying  2026-11  2026-09-21T14:13:20Z  2026-09-21T14:13:22Z
         attempts
           1 on scores: transient after 12 ms, at 2026-09-21T14:13:22Z
-              insert the score: \u{202e}no
+              insert the score: \u{1b}no
         retries
           ROUTE   ATTEMPT  NOT BEFORE            QUEUED
           scores        2  2026-09-21T14:14:20Z  -

@@ -67,7 +67,7 @@ async fn an_event_is_shown_with_its_history_and_without_its_body() {
           01010101-0101-0101-0101-010101010101  scores  retrying  2026-11  2026-09-21T14:13:20Z  2026-09-21T14:13:22Z
         attempts
           1 on scores: transient after 12 ms, at 2026-09-21T14:13:22Z
-              insert the score: \u{202e}no
+              insert the score: \u{1b}no
         retries
           ROUTE   ATTEMPT  NOT BEFORE            QUEUED
           scores        2  2026-09-21T14:14:20Z  -
@@ -107,7 +107,7 @@ async fn an_event_is_shown_with_its_history_and_without_its_body() {
               "route": "scores",
               "attempt": 1,
               "outcome": "transient",
-              "error": "insert the score: ‮no",
+              "error": "insert the score: \u001bno",
               "took_ms": 12,
               "at": "2026-09-21T14:13:22Z"
             }

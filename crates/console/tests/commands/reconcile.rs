@@ -239,7 +239,7 @@ async fn with_one_source_away_nobody_can_say() {
     assert!(!report.is_well());
     expect![[r#"
         ROUTE   ACCEPTED  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
-        scores         9            1          5         1     2         0  -
+        scores         ?            1          5         1     2         0  -
         the broker could not be asked: the broker cannot be reached
         unknown: not everybody could be asked
     "#]]
