@@ -1,1 +1,174 @@
-//! Canaries.
+//! Canaries: each asserts that a hazard of sqlx 0.9.0 still exists. When one fails, upstream has
+//! mended it, and its message says what may be dropped.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection, Executor, PgConnection, PgPool};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use crate::testing::Database;
+
+/// A proxy that brings answers late, or swallows everything.
+struct Link {
+    url: String,
+    late_ms: Arc<AtomicU64>,
+    hole: Arc<AtomicBool>,
+    _running: JoinSet<()>,
+}
+
+impl Link {
+    async fn to(database: &Database) -> Self {
+        let address = database.url().split(['@', '/']).nth(3).unwrap().to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let url = database
+            .url()
+            .replace(&address, &format!("127.0.0.1:{port}"));
+        let (late_ms, hole) = (
+            Arc::new(AtomicU64::new(0)),
+            Arc::new(AtomicBool::new(false)),
+        );
+        let (late, swallow) = (Arc::clone(&late_ms), Arc::clone(&hole));
+        let mut running = JoinSet::new();
+        running.spawn(async move {
+            let mut pairs = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(&address).await.unwrap();
+                pairs.spawn(pair(
+                    client,
+                    server,
+                    Arc::clone(&late),
+                    Arc::clone(&swallow),
+                ));
+            }
+        });
+        Self {
+            url,
+            late_ms,
+            hole,
+            _running: running,
+        }
+    }
+
+    async fn pool_of_one(&self) -> PgPool {
+        PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(Duration::from_secs(1))
+            .connect(&self.url)
+            .await
+            .unwrap()
+    }
+}
+
+async fn pair(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    late_ms: Arc<AtomicU64>,
+    hole: Arc<AtomicBool>,
+) {
+    let (mut asked, mut answered) = ([0; 8192], [0; 8192]);
+    loop {
+        let (bytes, to) = tokio::select! {
+            read = client.read(&mut asked) => (&asked[..read.unwrap_or(0)], &mut server),
+            read = server.read(&mut answered) => {
+                let late = Duration::from_millis(late_ms.load(Ordering::SeqCst));
+                tokio::time::sleep(late).await;
+                (&answered[..read.unwrap_or(0)], &mut client)
+            }
+        };
+        if bytes.is_empty() {
+            return;
+        }
+        if !hole.load(Ordering::SeqCst) && to.write_all(bytes).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn database() -> Database {
+    let database = Database::create().await.unwrap();
+    let mut connection = PgConnection::connect(database.url()).await.unwrap();
+    connection
+        .execute("create table effects (key text)")
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+    database
+}
+
+async fn effects(database: &Database) -> i64 {
+    let mut connection = PgConnection::connect(database.url()).await.unwrap();
+    let count = sqlx::query_scalar("select count(*) from effects")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+    count
+}
+
+#[tokio::test]
+async fn h8_a_cancelled_begin_poisons_the_pool() {
+    let database = database().await;
+    let link = Link::to(&database).await;
+    let pool = link.pool_of_one().await;
+    sqlx::query("select 1").execute(&pool).await.unwrap();
+    let mut connection = pool.acquire().await.unwrap();
+    link.late_ms.store(50, Ordering::SeqCst);
+    let begun = tokio::time::timeout(Duration::from_millis(20), connection.begin()).await;
+    assert!(begun.is_err(), "the canary did not cancel the begin");
+    drop(begun);
+    drop(connection);
+    let written = sqlx::query("insert into effects values ('lost')")
+        .execute(&pool)
+        .await;
+    pool.close().await;
+    let kept = effects(&database).await;
+    assert!(
+        written.is_ok_and(|done| done.rows_affected() == 1) && kept == 0,
+        "sqlx no longer hands on a connection that a cancelled begin left in a transaction (H8): \
+         connection.rs could be replaced by sqlx's pool as far as H8 goes"
+    );
+}
+
+#[tokio::test]
+async fn h9_the_commit_of_an_aborted_transaction_is_ok() {
+    let database = database().await;
+    let mut connection = PgConnection::connect(database.url()).await.unwrap();
+    let mut tx = connection.begin().await.unwrap();
+    tx.execute("insert into effects values ('lost')")
+        .await
+        .unwrap();
+    assert!(tx.execute("select 1/0").await.is_err());
+    let committed = tx.commit().await;
+    assert_eq!(effects(&database).await, 0);
+    assert!(
+        committed.is_ok(),
+        "sqlx no longer says Ok to the commit of an aborted transaction (H9): the guard in \
+         Tx::commit is then needed only against handlers that end the transaction"
+    );
+}
+
+#[tokio::test]
+async fn h10_a_dead_connection_eats_its_slot_in_the_pool() {
+    let database = database().await;
+    let link = Link::to(&database).await;
+    let pool = link.pool_of_one().await;
+    sqlx::query("select 1").execute(&pool).await.unwrap();
+    link.hole.store(true, Ordering::SeqCst);
+    let query = sqlx::query("select 1").execute(&pool);
+    let silent = tokio::time::timeout(Duration::from_millis(300), query).await;
+    assert!(silent.is_err(), "the canary's link is not silent");
+    link.hole.store(false, Ordering::SeqCst);
+    let after = sqlx::query("select 1").execute(&pool).await;
+    assert!(
+        matches!(after, Err(sqlx::Error::PoolTimedOut)),
+        "sqlx's pool now recovers from a connection that went silent (H10): connection.rs could \
+         be replaced by it as far as H10 goes; got {after:?}"
+    );
+}

@@ -1,1 +1,109 @@
 //! Databases of their own for tests, and the dump of the migrated schema. Not for production.
+
+mod dump;
+
+use std::collections::hash_map::RandomState;
+use std::error::Error;
+use std::hash::{BuildHasher, Hasher};
+use std::time::Duration;
+
+use hookbox_driver::OpenError;
+use hookbox_event::EnvironmentName;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor};
+
+use crate::connection::goodbye;
+use crate::{Options, Postgres, migrate};
+
+pub use dump::dump_schema;
+
+/// The variable that names the server for tests: a URL of a superuser, to any database of it.
+pub const SERVER_URL: &str = "HOOKBOX_TEST_POSTGRES_URL";
+
+/// How long creating or dropping a database may take on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+type Failed = Box<dyn Error + Send + Sync>;
+
+/// A database of a test's own. Dropping it drops the database, with whoever is connected to it.
+pub struct Database {
+    server: PgConnectOptions,
+    name: String,
+    url: String,
+}
+
+impl Database {
+    /// An empty database on the server that [`SERVER_URL`] names.
+    pub async fn create() -> Result<Self, Failed> {
+        let url = std::env::var(SERVER_URL).map_err(|_| {
+            format!("set {SERVER_URL} to a PostgreSQL server on which tests may make databases")
+        })?;
+        Self::create_at(&url, None).await
+    }
+
+    /// A database on a server: empty, or a copy of `template`, to which nobody may be connected.
+    pub async fn create_at(server_url: &str, template: Option<&str>) -> Result<Self, Failed> {
+        let server: PgConnectOptions = server_url.parse()?;
+        let random = RandomState::new().build_hasher().finish();
+        let name = format!("hookbox_test_{random:016x}");
+        let template = template.unwrap_or("template0");
+        execute(
+            &server,
+            format!("create database {name} template \"{template}\""),
+        )
+        .await?;
+        let url = server.clone().database(&name).to_url_lossy().to_string();
+        Ok(Self { server, name, url })
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its name, to use it as a template.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The options to open it with the defaults.
+    pub fn options(&self, environment: &EnvironmentName) -> Options {
+        Options::new(&self.url, environment.clone())
+    }
+
+    /// Migrates it, and opens it.
+    pub async fn open(&self, environment: &EnvironmentName) -> Result<Postgres, OpenError> {
+        migrate(self.options(environment)).await?;
+        Postgres::open(self.options(environment)).await
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let statement = format!("drop database if exists {} with (force)", self.name);
+        let server = self.server.clone();
+        // On a thread of its own: a test's runtime cannot be waited on from inside, and a test
+        // that panics must leave nothing behind, either.
+        let dropped = std::thread::spawn(move || {
+            tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?
+                .block_on(execute(&server, statement))
+        })
+        .join();
+        if !matches!(dropped, Ok(Ok(()))) && !std::thread::panicking() {
+            eprintln!("the test database {} could not be dropped", self.name);
+        }
+    }
+}
+
+async fn execute(server: &PgConnectOptions, statement: String) -> Result<(), Failed> {
+    let work = async {
+        let mut connection = server.connect().await?;
+        // The statement is ours: of a name that was made up above.
+        connection.execute(AssertSqlSafe(statement)).await?;
+        goodbye(connection).await;
+        Ok::<_, sqlx::Error>(())
+    };
+    Ok(tokio::time::timeout(DEADLINE, work).await??)
+}

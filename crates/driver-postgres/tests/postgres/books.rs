@@ -1,0 +1,103 @@
+//! The books, and that every kind of contradiction in the tables is told.
+
+use hookbox_driver::{DeadReason, Ledger, Outcome, RouteBooks};
+
+use crate::world::{ROUTE, World, again, envelope, route};
+
+/// One event of each kind: 1 is done, 2 waits, 3 is dead.
+async fn filled() -> World {
+    let world = World::new().await;
+    world.process(&envelope(1, 1, "{}"), "e").await;
+    world.process(&envelope(1, 11, "{}"), "e").await;
+    world.fail(&envelope(2, 2, "{}"), 1, again()).await;
+    let reason = DeadReason::Malformed;
+    let detail = "not JSON".to_owned();
+    world
+        .conclude(&envelope(3, 3, "{}"), Outcome::Dead { reason, detail })
+        .await;
+    let detail = "another body".to_owned();
+    world
+        .conclude(&envelope(4, 4, "{}"), Outcome::Conflict { detail })
+        .await;
+    world
+}
+
+#[tokio::test]
+async fn every_receipt_has_one_outcome() {
+    let world = filled().await;
+    let books = world.store.books().await.unwrap();
+    let expect = RouteBooks {
+        route: route(ROUTE),
+        done: 1,
+        duplicate: 1,
+        conflict: 1,
+        retrying: 1,
+        dead: 1,
+    };
+    assert_eq!(books, [expect]);
+    assert_eq!(books[0].receipts(), 5);
+    world.assert_balanced().await;
+}
+
+#[tokio::test]
+async fn every_contradiction_is_told() {
+    let event = |n: u8| format!("event_id = '\\x{}'", format!("{n:02x}").repeat(32));
+    for (sabotage, told) in [
+        (
+            format!("delete from events where {}", event(1)),
+            "without its event",
+        ),
+        (
+            format!("delete from receipts where {}", event(1)),
+            "done claim without a receipt",
+        ),
+        (
+            format!("delete from receipts where {}", event(2)),
+            "retrying claim without a receipt",
+        ),
+        (
+            format!("delete from claims where {}", event(1)),
+            "receipt without a claim",
+        ),
+        (
+            format!("update claims set state = 'running' where {}", event(1)),
+            "committed without an outcome",
+        ),
+        (
+            format!("update claims set state = 'dead' where {}", event(1)),
+            "done receipt of a dead claim",
+        ),
+        (
+            format!(
+                "update receipts set outcome = 'retrying' where {} and outcome = 'done'",
+                event(1)
+            ),
+            "retrying receipt of a done claim",
+        ),
+        (
+            format!("delete from retries where {}", event(2)),
+            "without a retry",
+        ),
+        (
+            format!("update claims set state = 'done' where {}", event(2)),
+            "retry of a claim that is not retrying",
+        ),
+        (
+            format!("delete from dead_letters where {}", event(3)),
+            "without a dead letter",
+        ),
+        (
+            format!("update claims set state = 'done' where {}", event(3)),
+            "dead letter of a claim that is not dead",
+        ),
+    ] {
+        let world = filled().await;
+        world.execute(&sabotage).await;
+        let found = world.store.imbalances(100).await.unwrap();
+        assert!(
+            found.iter().any(|imbalance| imbalance.what.contains(told)),
+            "{sabotage}: {found:?}"
+        );
+        assert_eq!(world.store.imbalances(1).await.unwrap().len(), 1);
+    }
+}

@@ -1,0 +1,415 @@
+//! Failed attempts: retries, their fence, dead letters, and what is recorded once only.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use hookbox_driver::{
+    Burial, Claimed, DeadFilter, DeadReason, DeadState, DueRetry, Ledger, Outcome, Recorded,
+    Republish, Requeued, Store, Then,
+};
+use hookbox_event::{Envelope, Redo};
+
+use crate::world::{Collector, World, again, envelope, route};
+
+const DEAD: Then = Then::Dead {
+    reason: DeadReason::Exhausted,
+};
+
+fn redo(envelope: &Envelope, attempt: u32) -> Envelope {
+    Envelope {
+        redo: Some(Redo { attempt }),
+        ..envelope.clone()
+    }
+}
+
+fn granted(attempt: u32, attempts_before: u32) -> Claimed {
+    Claimed::Granted {
+        attempt,
+        attempts_before,
+    }
+}
+
+#[tokio::test]
+async fn a_failed_attempt_is_retried_until_it_is_done() {
+    let world = World::new().await;
+    let first = envelope(1, 1, "{\"a\": 1}");
+    assert_eq!(world.fail(&first, 1, again()).await, Recorded::Recorded);
+    world.assert_balanced().await;
+    // Another receipt while it waits is a duplicate, the same one is known.
+    assert_eq!(world.peek(&first).await, Claimed::Redelivered);
+    assert_eq!(
+        world.process(&envelope(1, 2, "{\"a\": 1}"), "e").await,
+        Claimed::Duplicate
+    );
+
+    let (requeued, due) = world.requeue().await;
+    assert_eq!(
+        requeued,
+        Requeued {
+            due: 1,
+            confirmed: 1
+        }
+    );
+    let retry = &due[0].envelope;
+    assert_eq!(*retry, redo(&first, 2), "as the first receipt brought it");
+    assert_eq!(
+        world.requeue().await.0,
+        Requeued::default(),
+        "it is on its way"
+    );
+
+    assert_eq!(
+        world.fail_after(retry, 2, 0, again()).await,
+        Recorded::Recorded
+    );
+    let (_, due) = world.requeue().await;
+    assert_eq!(world.process(&due[0].envelope, "e").await, granted(3, 0));
+    assert_eq!(world.effects("e").await, 1);
+    assert_eq!(world.number("select count(*) from retries").await, 0);
+
+    let event = world.store.event(&"01".repeat(32)).await.unwrap().unwrap();
+    let attempts: Vec<_> = event
+        .attempts
+        .iter()
+        .map(|a| (a.attempt, a.outcome.as_str()))
+        .collect();
+    assert_eq!(attempts, [(1, "transient"), (2, "transient"), (3, "done")]);
+    assert_eq!(event.claims[0].attempts, 3);
+    let outcomes: Vec<_> = event.receipts.iter().map(|r| r.outcome.as_str()).collect();
+    assert_eq!(outcomes, ["done", "duplicate"]);
+    world.assert_balanced().await;
+}
+
+#[tokio::test]
+async fn a_retry_that_is_published_twice_is_granted_once() {
+    let world = World::new().await;
+    let first = envelope(1, 1, "{}");
+    world.fail(&first, 1, again()).await;
+    let retry = redo(&first, 2);
+    assert_eq!(
+        world.peek(&redo(&first, 3)).await,
+        Claimed::Redelivered,
+        "not that one"
+    );
+    assert_eq!(world.process(&retry, "e").await, granted(2, 0));
+    assert_eq!(world.process(&retry, "e").await, Claimed::Redelivered);
+    assert_eq!(world.effects("e").await, 1);
+}
+
+#[tokio::test]
+async fn two_deliveries_of_one_retry_at_once_have_one_effect() {
+    let world = World::new().await;
+    let first = envelope(1, 1, "{}");
+    world.fail(&first, 1, again()).await;
+    let retry = redo(&first, 2);
+    let (one, two) = tokio::join!(world.process(&retry, "e"), world.process(&retry, "e"));
+    let mut words = [one, two];
+    words.sort_by_key(|claimed| *claimed == Claimed::Redelivered);
+    assert_eq!(words, [granted(2, 0), Claimed::Redelivered]);
+    assert_eq!(world.effects("e").await, 1);
+}
+
+#[tokio::test]
+async fn a_failure_that_is_recorded_twice_counts_once() {
+    let world = World::new().await;
+    let first = envelope(1, 1, "{}");
+    assert_eq!(world.fail(&first, 1, again()).await, Recorded::Recorded);
+    assert_eq!(world.fail(&first, 1, again()).await, Recorded::Superseded);
+    assert_eq!(world.fail(&first, 1, DEAD).await, Recorded::Superseded);
+    let retry = redo(&first, 2);
+    assert_eq!(world.fail(&retry, 2, DEAD).await, Recorded::Recorded);
+    assert_eq!(world.fail(&retry, 2, DEAD).await, Recorded::Superseded);
+    assert_eq!(world.number("select count(*) from attempts").await, 2);
+    assert_eq!(world.number("select count(*) from dead_letters").await, 1);
+    assert_eq!(world.number("select count(*) from retries").await, 0);
+    world.assert_balanced().await;
+}
+
+#[tokio::test]
+async fn the_failure_of_an_event_that_is_done_changes_nothing() {
+    let world = World::new().await;
+    let first = envelope(1, 1, "{}");
+    world.process(&first, "e").await;
+    assert_eq!(world.fail(&first, 1, again()).await, Recorded::Superseded);
+    assert_eq!(
+        world.fail(&redo(&first, 2), 2, DEAD).await,
+        Recorded::Superseded
+    );
+    // Another body under the same id is not what is claimed.
+    assert_eq!(
+        world.fail(&envelope(1, 2, "[]"), 1, DEAD).await,
+        Recorded::Superseded
+    );
+    assert_eq!(world.number("select count(*) from attempts").await, 0);
+    world.assert_balanced().await;
+}
+
+#[tokio::test]
+async fn a_retry_is_not_due_early() {
+    let world = World::new().await;
+    let hour = Duration::from_secs(60 * 60);
+    world
+        .fail(&envelope(1, 1, "{}"), 1, Then::Retry { after: hour })
+        .await;
+    // A wish that no calendar holds is cut, not refused.
+    let for_ever = Then::Retry {
+        after: Duration::MAX,
+    };
+    world.fail(&envelope(2, 2, "{}"), 1, for_ever).await;
+    assert_eq!(world.requeue().await.0, Requeued::default());
+    world
+        .execute("update retries set not_before = not_before - interval '1 hour'")
+        .await;
+    assert_eq!(
+        world.requeue().await.0,
+        Requeued {
+            due: 1,
+            confirmed: 1
+        }
+    );
+}
+
+#[tokio::test]
+async fn a_retry_that_was_queued_and_not_heard_of_is_due_again() {
+    let world = World::new().await;
+    world.fail(&envelope(1, 1, "{}"), 1, again()).await;
+    assert_eq!(world.requeue().await.0.confirmed, 1);
+    world
+        .execute("update retries set queued_at = now() - interval '59 minutes'")
+        .await;
+    assert_eq!(world.requeue().await.0.confirmed, 0);
+    world
+        .execute("update retries set queued_at = now() - interval '61 minutes'")
+        .await;
+    assert_eq!(world.requeue().await.0.confirmed, 1);
+}
+
+#[tokio::test]
+async fn only_what_the_broker_confirmed_is_marked() {
+    let world = World::new().await;
+    let (refused, taken) = (envelope(1, 1, "{}"), envelope(2, 2, "{}"));
+    world.fail(&refused, 1, again()).await;
+    world.fail(&taken, 1, again()).await;
+    let broker = Collector {
+        refuses: HashSet::from([refused.event]),
+        ..Collector::default()
+    };
+    let requeued = world.store.requeue_due(10, &broker).await.unwrap();
+    assert_eq!(
+        requeued,
+        Requeued {
+            due: 2,
+            confirmed: 1
+        }
+    );
+    let (requeued, due) = world.requeue().await;
+    assert_eq!(
+        requeued,
+        Requeued {
+            due: 1,
+            confirmed: 1
+        }
+    );
+    assert_eq!(due[0].envelope.event, refused.event);
+}
+
+/// While it publishes, another scheduler looks for what is due.
+struct Meanwhile<'a> {
+    world: &'a World,
+    seen: Mutex<Vec<Requeued>>,
+}
+
+#[async_trait]
+impl Republish for Meanwhile<'_> {
+    async fn republish(&self, _due: &DueRetry) -> bool {
+        let (seen, _) = self.world.requeue().await;
+        self.seen.lock().unwrap().push(seen);
+        true
+    }
+}
+
+#[tokio::test]
+async fn two_schedulers_do_not_get_the_same_retry() {
+    let world = World::new().await;
+    world.fail(&envelope(1, 1, "{}"), 1, again()).await;
+    world.fail(&envelope(2, 2, "{}"), 1, again()).await;
+    let broker = Meanwhile {
+        world: &world,
+        seen: Mutex::default(),
+    };
+    let requeued = world.store.requeue_due(1, &broker).await.unwrap();
+    assert_eq!(
+        requeued,
+        Requeued {
+            due: 1,
+            confirmed: 1
+        }
+    );
+    let seen = broker.seen.into_inner().unwrap();
+    assert_eq!(
+        seen,
+        [Requeued {
+            due: 1,
+            confirmed: 1
+        }],
+        "the other one"
+    );
+    assert_eq!(world.requeue().await.0, Requeued::default());
+}
+
+#[tokio::test]
+async fn a_scheduler_that_is_stopped_in_the_middle_marks_nothing() {
+    struct Stuck;
+    #[async_trait]
+    impl Republish for Stuck {
+        async fn republish(&self, _due: &DueRetry) -> bool {
+            std::future::pending().await
+        }
+    }
+    let world = World::new().await;
+    world.fail(&envelope(1, 1, "{}"), 1, again()).await;
+    let stopped = tokio::time::timeout(
+        Duration::from_millis(100),
+        world.store.requeue_due(10, &Stuck),
+    );
+    assert!(stopped.await.is_err());
+    // The rows are free as soon as the server has noticed that the connection is closed.
+    crate::world::eventually("the retry is due", || async {
+        match world.requeue().await.0.confirmed {
+            1 => Ok(()),
+            other => Err(format!("{other} confirmed")),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_replayed_dead_letter_has_a_fresh_round() {
+    let world = World::new().await;
+    let first = envelope(1, 1, "{}");
+    world.fail(&first, 1, again()).await;
+    world.fail(&redo(&first, 2), 2, DEAD).await;
+    let all = DeadFilter::default();
+    let dead = world.store.dead_list(&all, 0, 10).await.unwrap();
+    assert_eq!((dead[0].state, dead[0].attempts), (DeadState::Dead, 2));
+
+    assert_eq!(world.store.dead_replay(&all, 10, "ada").await.unwrap(), 1);
+    assert_eq!(
+        world.store.dead_replay(&all, 10, "ada").await.unwrap(),
+        0,
+        "it is on its way"
+    );
+    world.assert_balanced().await;
+    let (_, due) = world.requeue().await;
+    assert_eq!(due[0].envelope, redo(&first, 3));
+    assert_eq!(world.peek(&due[0].envelope).await, granted(3, 2));
+
+    // It dies again, under its number.
+    assert_eq!(
+        world.fail_after(&redo(&first, 3), 3, 2, DEAD).await,
+        Recorded::Recorded
+    );
+    let again = world.store.dead_list(&all, 0, 10).await.unwrap();
+    assert_eq!((again[0].id, again[0].state), (dead[0].id, DeadState::Dead));
+    world.assert_balanced().await;
+
+    world.store.dead_replay(&all, 10, "ada").await.unwrap();
+    assert_eq!(world.process(&redo(&first, 4), "e").await, granted(4, 3));
+    assert_eq!(world.effects("e").await, 1);
+    assert_eq!(world.store.books().await.unwrap()[0].done, 1);
+    world.assert_balanced().await;
+}
+
+#[tokio::test]
+async fn an_event_that_died_without_an_attempt_can_be_replayed() {
+    let world = World::new().await;
+    let first = envelope(1, 1, "{}");
+    let broken = || Outcome::Dead {
+        reason: DeadReason::SchemaBroken,
+        detail: "/uid: required".to_owned(),
+    };
+    world.conclude(&first, broken()).await;
+    world.assert_balanced().await;
+    world
+        .store
+        .dead_replay(&DeadFilter::default(), 10, "ada")
+        .await
+        .unwrap();
+    let retry = redo(&first, 1);
+    assert_eq!(world.peek(&retry).await, granted(1, 0));
+    // The schema is still broken: it dies again, without an attempt.
+    world.conclude(&retry, broken()).await;
+    world.assert_balanced().await;
+    assert_eq!(
+        world
+            .number("select count(*) from dead_letters where state = 'dead'")
+            .await,
+        1
+    );
+    world
+        .store
+        .dead_replay(&DeadFilter::default(), 10, "ada")
+        .await
+        .unwrap();
+    // A failure of that attempt waits for the second.
+    assert_eq!(world.fail(&retry, 1, again()).await, Recorded::Recorded);
+    assert_eq!(world.process(&redo(&first, 2), "e").await, granted(2, 0));
+    world.assert_balanced().await;
+}
+
+#[tokio::test]
+async fn a_replayed_conflict_stays_a_conflict_in_the_books() {
+    let world = World::new().await;
+    let conflict = envelope(1, 1, "[]");
+    let detail = "another body".to_owned();
+    world
+        .conclude(&conflict, Outcome::Conflict { detail })
+        .await;
+    let reason = "select count(*) from dead_letters where reason = 'conflict'";
+    assert_eq!(world.number(reason).await, 1);
+    world
+        .store
+        .dead_replay(&DeadFilter::default(), 10, "ada")
+        .await
+        .unwrap();
+    assert_eq!(world.process(&redo(&conflict, 1), "e").await, granted(1, 0));
+    let books = world.store.books().await.unwrap();
+    assert_eq!((books[0].conflict, books[0].done), (1, 0));
+    world.assert_balanced().await;
+}
+
+#[tokio::test]
+async fn undecodable_bytes_are_kept_once_and_not_replayed() {
+    let world = World::new().await;
+    let bytes = Bytes::from_static(b"\x00not an envelope");
+    let burial = Burial {
+        route: &route("scores"),
+        bytes: &bytes,
+        reason: DeadReason::Undecodable,
+        detail: "not an envelope".to_owned(),
+    };
+    assert_eq!(world.store.bury(&burial).await.unwrap(), Recorded::Recorded);
+    assert_eq!(
+        world.store.bury(&burial).await.unwrap(),
+        Recorded::Superseded
+    );
+    let all = DeadFilter::default();
+    assert_eq!(world.store.dead_count(&all).await.unwrap(), 1);
+    assert_eq!(world.store.dead_replay(&all, 10, "ada").await.unwrap(), 0);
+    let row = &world.store.dead_list(&all, 0, 1).await.unwrap()[0];
+    let shown = world.store.dead_show(row.id).await.unwrap().unwrap();
+    assert_eq!(shown.history.body, bytes);
+    world.assert_balanced().await;
+}
+
+#[tokio::test]
+async fn a_retry_that_this_database_has_never_seen_is_claimed_like_any_other() {
+    let world = World::new().await;
+    let unknown = redo(&envelope(1, 1, "{}"), 7);
+    assert_eq!(world.process(&unknown, "e").await, Claimed::Fresh);
+    assert_eq!(world.effects("e").await, 1);
+    world.assert_balanced().await;
+}

@@ -1,0 +1,289 @@
+//! What operators see and do.
+
+use hookbox_driver::{
+    ClaimState, DeadFilter, DeadReason, DeadState, EventFilter, Ledger, Outcome, Refusal, Then,
+};
+use hookbox_event::{ReceiptId, Timestamp};
+
+use crate::world::{World, again, envelope, route};
+
+fn dead(reason: DeadReason, detail: &str) -> Outcome {
+    Outcome::Dead {
+        reason,
+        detail: detail.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn events_are_listed_newest_first_and_filtered() {
+    let world = World::new().await;
+    world.process(&envelope(1, 1, "{}"), "e").await;
+    world.fail(&envelope(2, 2, "{}"), 1, again()).await;
+    world
+        .conclude(&envelope(3, 3, "{}"), dead(DeadReason::Malformed, "no"))
+        .await;
+    let list = async |filter: EventFilter, limit| {
+        let events = world.store.events(&filter, limit).await.unwrap();
+        events
+            .iter()
+            .map(|row| row.event.as_bytes()[0])
+            .collect::<Vec<_>>()
+    };
+    let all = EventFilter::default();
+    assert_eq!(list(all.clone(), 10).await, [3, 2, 1]);
+    assert_eq!(list(all.clone(), 2).await, [3, 2]);
+    for (state, event) in [
+        (ClaimState::Done, 1),
+        (ClaimState::Retrying, 2),
+        (ClaimState::Dead, 3),
+    ] {
+        let only = EventFilter {
+            state: Some(state),
+            ..all.clone()
+        };
+        assert_eq!(list(only, 10).await, [event]);
+    }
+    let other = EventFilter {
+        route: Some(route("other")),
+        ..all.clone()
+    };
+    assert_eq!(list(other, 10).await, Vec::<u8>::new());
+    let topic = EventFilter {
+        topic: Some("begini.unknown".parse().unwrap()),
+        ..all
+    };
+    assert_eq!(list(topic, 10).await, Vec::<u8>::new());
+}
+
+#[tokio::test]
+async fn an_event_is_found_by_a_prefix_that_means_one() {
+    let world = World::new().await;
+    world.process(&envelope(0xa1, 1, "{\"a\":1}"), "e").await;
+    world.process(&envelope(0xa2, 2, "{}"), "e").await;
+    let find = async |prefix: &str| {
+        let found = world.store.event(prefix).await.unwrap();
+        found.map(|event| event.event.as_bytes()[0])
+    };
+    for prefix in ["a1", "a1a", "A1a1", &"a1".repeat(32)] {
+        assert_eq!(find(prefix).await, Some(0xa1), "{prefix}");
+    }
+    for prefix in ["a", "b", "", "a1 ", "' or true --", &"a1".repeat(33)] {
+        assert_eq!(find(prefix).await, None, "{prefix}");
+    }
+    let event = world.store.event("a1").await.unwrap().unwrap();
+    let sent = envelope(0xa1, 1, "{\"a\":1}");
+    assert_eq!(
+        (event.body, event.body_bytes, event.digest),
+        (sent.body, 7, sent.digest)
+    );
+    assert_eq!(event.received_at, sent.received_at);
+    let receipt = &event.receipts[0];
+    assert_eq!(
+        (receipt.receipt, receipt.instance),
+        (sent.receipt, sent.instance)
+    );
+    assert_eq!((receipt.number, receipt.key_id.as_str()), (1, "2026-11"));
+}
+
+#[tokio::test]
+async fn dead_letters_are_grouped_filtered_and_paged() {
+    let world = World::new().await;
+    for (event, detail) in [
+        (1, "/uid: missing\nline 2"),
+        (2, "/uid: missing\nother"),
+        (3, "x"),
+    ] {
+        let outcome = dead(DeadReason::SchemaBroken, detail);
+        world.conclude(&envelope(event, event, "{}"), outcome).await;
+    }
+    let rejected = Then::Dead {
+        reason: DeadReason::Rejected,
+    };
+    world.fail(&envelope(4, 4, "{}"), 1, rejected).await;
+
+    let all = DeadFilter::default();
+    let groups = world.store.dead_groups(&all).await.unwrap();
+    assert_eq!(groups.len(), 3);
+    assert_eq!(
+        (groups[0].count, groups[0].detail.as_str()),
+        (2, "/uid: missing")
+    );
+    assert!(groups[0].first_at <= groups[0].last_at);
+
+    let rows = world.store.dead_list(&all, 0, 2).await.unwrap();
+    let rest = world.store.dead_list(&all, rows[1].id, 10).await.unwrap();
+    assert_eq!((rows.len(), rest.len()), (2, 2));
+    let only = |filter: DeadFilter| async move { filter };
+    for (filter, expect) in [
+        (
+            only(DeadFilter {
+                ids: vec![rows[0].id, -1],
+                ..all.clone()
+            })
+            .await,
+            1,
+        ),
+        (
+            only(DeadFilter {
+                reason: Some(DeadReason::Rejected),
+                ..all.clone()
+            })
+            .await,
+            1,
+        ),
+        (
+            only(DeadFilter {
+                state: Some(DeadState::Discarded),
+                ..all.clone()
+            })
+            .await,
+            0,
+        ),
+        (
+            only(DeadFilter {
+                route: Some(route("scores")),
+                ..all.clone()
+            })
+            .await,
+            4,
+        ),
+        (
+            only(DeadFilter {
+                topic: Some("begini.x".parse().unwrap()),
+                ..all.clone()
+            })
+            .await,
+            0,
+        ),
+    ] {
+        assert_eq!(
+            world.store.dead_count(&filter).await.unwrap(),
+            expect,
+            "{filter:?}"
+        );
+    }
+    let shown = world.store.dead_show(rest[1].id).await.unwrap().unwrap();
+    assert_eq!(
+        (shown.row.reason, shown.row.attempts),
+        (DeadReason::Rejected, 1)
+    );
+    assert_eq!(shown.history.attempts.len(), 1);
+    assert!(world.store.dead_show(-1).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn discard_and_restore_are_audited_and_bounded() {
+    let world = World::new().await;
+    for event in 1..=3 {
+        world
+            .conclude(
+                &envelope(event, event, "{}"),
+                dead(DeadReason::Malformed, "no"),
+            )
+            .await;
+    }
+    let all = DeadFilter::default();
+    assert_eq!(world.store.dead_discard(&all, 2, "ada").await.unwrap(), 2);
+    assert_eq!(
+        world.store.dead_replay(&all, 10, "bob").await.unwrap(),
+        1,
+        "not the discarded"
+    );
+    assert_eq!(world.store.dead_restore(&all, 10, "ada").await.unwrap(), 2);
+    world
+        .store
+        .audit("eve", "event.reveal", "event 01")
+        .await
+        .unwrap();
+    world.assert_balanced().await;
+
+    let audits = world.store.audits(10).await.unwrap();
+    let newest_first: Vec<_> = audits
+        .iter()
+        .map(|row| (row.actor.as_str(), row.action.as_str()))
+        .collect();
+    assert_eq!(
+        newest_first,
+        [
+            ("eve", "event.reveal"),
+            ("ada", "dead.restore"),
+            ("ada", "dead.restore"),
+            ("bob", "dead.replay"),
+            ("ada", "dead.discard"),
+            ("ada", "dead.discard"),
+        ]
+    );
+    assert!(audits[1].subject.starts_with("dead letter "));
+    assert_eq!(world.store.audits(1).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_newest_ten_thousand_refusals_are_kept() {
+    let world = World::new().await;
+    let refusal = |n: u32| {
+        let mut id = [0; 16];
+        id[..4].copy_from_slice(&n.to_be_bytes());
+        Refusal {
+            request: ReceiptId::from_bytes(id),
+            source: "begini".to_owned(),
+            reason: "signature\0".to_owned(),
+            body_digest: (n > 9_000).then(|| "ab".repeat(32)),
+            body_bytes: u64::from(n),
+            peer: "127.0.0.1".to_owned(),
+            at: Timestamp::from_unix_micros(i64::from(n)),
+        }
+    };
+    world.store.keep_refusals(&[]).await.unwrap();
+    let first: Vec<Refusal> = (0..6_000).map(refusal).collect();
+    let second: Vec<Refusal> = (5_000..10_007).map(refusal).collect();
+    let (one, two) = tokio::join!(
+        world.store.keep_refusals(&first),
+        world.store.keep_refusals(&second)
+    );
+    one.unwrap();
+    two.unwrap();
+    world.store.keep_refusals(&second[..1]).await.unwrap();
+    assert_eq!(world.number("select count(*) from refusals").await, 10_000);
+    assert_eq!(
+        world.number("select min(body_bytes) from refusals").await,
+        7
+    );
+    let newest = world.store.refusals(2).await.unwrap();
+    let expect = Refusal {
+        reason: "signature".to_owned(),
+        ..refusal(10_006)
+    };
+    assert_eq!(newest[0], expect);
+    assert_eq!(newest[1].body_bytes, 10_005);
+}
+
+#[tokio::test]
+async fn reads_do_not_wait_for_a_transaction_that_is_open() {
+    use hookbox_driver::Store;
+    let world = World::new().await;
+    world
+        .conclude(&envelope(1, 1, "{}"), dead(DeadReason::Malformed, "no"))
+        .await;
+    let mut tx = world.store.begin().await.unwrap();
+    world
+        .claim(&mut tx, &[&envelope(2, 2, "{}")])
+        .await
+        .unwrap();
+    sqlx::query("select * from dead_letters for update")
+        .execute(world.store.connection(&mut tx))
+        .await
+        .unwrap();
+    let all = DeadFilter::default();
+    assert_eq!(world.store.dead_count(&all).await.unwrap(), 1);
+    assert_eq!(
+        world
+            .store
+            .events(&EventFilter::default(), 10)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+    world.assert_balanced().await;
+    world.store.rollback(tx).await;
+}

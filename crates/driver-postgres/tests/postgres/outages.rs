@@ -1,0 +1,185 @@
+//! Lost connections, lost answers, and a network that goes silent.
+
+use std::time::{Duration, Instant};
+
+use hookbox_driver::{Claimed, CommitError, Fault, FaultKind, Outcome, Store};
+use hookbox_driver_postgres::{Options, Postgres};
+
+use crate::proxy::{Mode, Proxy};
+use crate::world::{World, add_effect, envelope, environment};
+
+const DONE: Outcome = Outcome::Done { attempt: 1 };
+
+/// A world whose store goes through a proxy; the effects are looked at without it.
+async fn behind_a_proxy(change: impl FnOnce(&mut Options)) -> (World, Proxy) {
+    let mut world = World::new().await;
+    let proxy = Proxy::before(world.database.url()).await;
+    let mut options = Options::new(proxy.url(world.database.url()), environment());
+    change(&mut options);
+    world.store = Postgres::open(options).await.unwrap();
+    (world, proxy)
+}
+
+#[track_caller]
+fn assert_unavailable(result: Result<(), CommitError>) {
+    match result {
+        Err(CommitError::Fault(fault)) => assert_eq!(fault.kind(), FaultKind::Unavailable),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn kill_backends(world: &World) {
+    world
+        .execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity
+             where datname = current_database() and application_name = 'hookbox'",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_unavailable_and_the_next_begin_works() {
+    let world = World::new().await;
+    let envelope = envelope(1, 1, "{}");
+    for statement in ["claim", "handle", "settle", "commit"] {
+        let mut tx = world.store.begin().await.unwrap();
+        if statement == "claim" {
+            kill_backends(&world).await;
+            let fault = world.claim(&mut tx, &[&envelope]).await.unwrap_err();
+            assert_eq!(fault.kind(), FaultKind::Unavailable);
+            continue;
+        }
+        world.claim(&mut tx, &[&envelope]).await.unwrap();
+        if statement == "handle" {
+            kill_backends(&world).await;
+            let error = sqlx::query("select 1")
+                .execute(world.store.connection(&mut tx))
+                .await
+                .unwrap_err();
+            assert_eq!(
+                world.store.diagnose(&error),
+                Some(FaultKind::Unavailable),
+                "{error}"
+            );
+            continue;
+        }
+        add_effect(world.store.connection(&mut tx), "e").await;
+        if statement == "settle" {
+            kill_backends(&world).await;
+            assert_unavailable(world.settle(&mut tx, &envelope, DONE).await);
+            continue;
+        }
+        world.settle(&mut tx, &envelope, DONE).await.unwrap();
+        kill_backends(&world).await;
+        assert_unavailable(world.store.commit(tx).await);
+    }
+    assert_eq!(world.effects("e").await, 0);
+    assert_eq!(world.process(&envelope, "e").await, Claimed::Fresh);
+    assert_eq!(world.effects("e").await, 1);
+}
+
+#[tokio::test]
+async fn idle_connections_that_died_are_not_noticed_by_the_next_caller() {
+    let world = World::new().await;
+    let mut open = Vec::new();
+    for _ in 0..5 {
+        open.push(world.store.begin().await.unwrap());
+    }
+    for tx in open {
+        world.store.rollback(tx).await;
+    }
+    kill_backends(&world).await;
+    world.store.ping().await.unwrap();
+    let tx = world.store.begin().await.unwrap();
+    world.store.rollback(tx).await;
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_is_a_fault_and_redelivery_tells() {
+    let (world, proxy) = behind_a_proxy(|_| ()).await;
+    let envelope = envelope(1, 1, "{}");
+    let mut tx = world.store.begin().await.unwrap();
+    world.claim(&mut tx, &[&envelope]).await.unwrap();
+    add_effect(world.store.connection(&mut tx), "e").await;
+    world.settle(&mut tx, &envelope, DONE).await.unwrap();
+    proxy.set(Mode::LoseCommitAnswer);
+    assert_unavailable(world.store.commit(tx).await);
+    proxy.set(Mode::Pass);
+    assert_eq!(world.process(&envelope, "e").await, Claimed::Redelivered);
+    assert_eq!(world.effects("e").await, 1);
+    world.assert_balanced().await;
+}
+
+#[tokio::test]
+async fn a_commit_that_is_lost_is_a_fault_and_the_event_runs_again() {
+    let (world, proxy) = behind_a_proxy(|_| ()).await;
+    let envelope = envelope(1, 1, "{}");
+    let mut tx = world.store.begin().await.unwrap();
+    world.claim(&mut tx, &[&envelope]).await.unwrap();
+    add_effect(world.store.connection(&mut tx), "e").await;
+    world.settle(&mut tx, &envelope, DONE).await.unwrap();
+    proxy.set(Mode::LoseCommit);
+    assert_unavailable(world.store.commit(tx).await);
+    proxy.set(Mode::Pass);
+    assert_eq!(world.process(&envelope, "e").await, Claimed::Fresh);
+    assert_eq!(world.effects("e").await, 1);
+}
+
+#[tokio::test]
+async fn a_network_that_goes_silent_is_noticed_and_every_slot_recovers() {
+    let (world, proxy) = behind_a_proxy(|options| {
+        options.connections_max = 2;
+        options.connect_deadline = Duration::from_millis(500);
+        options.answer_deadline = Duration::from_millis(500);
+    })
+    .await;
+    let envelope = envelope(1, 1, "{}");
+    let mut caught = world.store.begin().await.unwrap();
+    let idle = world.store.begin().await.unwrap();
+    world.store.rollback(idle).await;
+
+    proxy.set(Mode::Hole);
+    let started = Instant::now();
+    let faults: [Fault; 3] = [
+        world.claim(&mut caught, &[&envelope]).await.unwrap_err(),
+        world.store.ping().await.unwrap_err(),
+        world.store.begin().await.err().expect("nobody answers"),
+    ];
+    for fault in faults {
+        assert_eq!(fault.kind(), FaultKind::Unavailable);
+    }
+    world.store.rollback(caught).await;
+    assert!(
+        started.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        started.elapsed()
+    );
+
+    proxy.set(Mode::Pass);
+    let both = (
+        world.store.begin().await.unwrap(),
+        world.store.begin().await.unwrap(),
+    );
+    world.store.rollback(both.0).await;
+    world.store.rollback(both.1).await;
+    assert_eq!(world.process(&envelope, "e").await, Claimed::Fresh);
+    assert_eq!(world.effects("e").await, 1);
+}
+
+#[tokio::test]
+async fn a_rollback_that_gets_no_answer_ends() {
+    let (world, proxy) = behind_a_proxy(|_| ()).await;
+    let envelope = envelope(1, 1, "{}");
+    let mut tx = world.store.begin().await.unwrap();
+    world.claim(&mut tx, &[&envelope]).await.unwrap();
+    proxy.set(Mode::Hole);
+    let started = Instant::now();
+    world.store.rollback(tx).await;
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        started.elapsed()
+    );
+    proxy.set(Mode::Pass);
+    assert_eq!(world.process(&envelope, "e").await, Claimed::Fresh);
+}

@@ -1,0 +1,380 @@
+//! Units of work beside each other: claims, locks, connections, and cancellation.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use hookbox_driver::{Claimed, FaultKind, Outcome, Settled, Store};
+use hookbox_driver_postgres::{Options, Postgres};
+use hookbox_event::Envelope;
+use sqlx::{Connection, Executor};
+use tokio::task::JoinSet;
+
+use crate::proxy::{Mode, Proxy, SLOW};
+use crate::world::{ROUTE, World, add_effect, envelope, environment, eventually, route};
+
+#[tokio::test]
+async fn claims_say_fresh_redelivered_duplicate_and_conflict() {
+    let world = World::new().await;
+    let first = envelope(1, 1, "{}");
+    assert_eq!(world.process(&first, "e").await, Claimed::Fresh);
+    assert_eq!(world.process(&first, "e").await, Claimed::Redelivered);
+    assert_eq!(
+        world.process(&envelope(1, 2, "{}"), "e").await,
+        Claimed::Duplicate
+    );
+    assert_eq!(
+        world.process(&envelope(1, 2, "{}"), "e").await,
+        Claimed::Redelivered
+    );
+    assert_eq!(
+        world.process(&envelope(1, 3, "[]"), "e").await,
+        Claimed::Conflict
+    );
+    assert_eq!(world.effects("e").await, 1);
+    world.assert_balanced().await;
+}
+
+#[tokio::test]
+async fn a_batch_gets_one_word_for_each_in_its_order() {
+    let world = World::new().await;
+    world.process(&envelope(3, 3, "{}"), "e").await;
+    let batch = [
+        envelope(5, 10, "{}"),
+        envelope(3, 11, "{}"),
+        envelope(4, 12, "{}"),
+        envelope(3, 13, "[]"),
+    ];
+    // No two of one event in a call, so the conflict goes by itself.
+    let mut tx = world.store.begin().await.unwrap();
+    let claimed = world
+        .claim(&mut tx, &[&batch[0], &batch[1], &batch[2]])
+        .await
+        .unwrap();
+    assert_eq!(
+        claimed,
+        [Claimed::Fresh, Claimed::Duplicate, Claimed::Fresh]
+    );
+    let claimed = world.claim(&mut tx, &[&batch[3]]).await.unwrap();
+    assert_eq!(claimed, [Claimed::Conflict]);
+    world.store.rollback(tx).await;
+}
+
+#[tokio::test]
+async fn another_body_on_another_route_is_a_conflict_there_too() {
+    let world = World::new().await;
+    world.process(&envelope(1, 1, "{}"), "e").await;
+    let other = envelope(1, 2, "[]");
+    let mut tx = world.store.begin().await.unwrap();
+    let claimed = world
+        .store
+        .claim(&mut tx, &route("other"), &[&other])
+        .await
+        .unwrap();
+    assert_eq!(claimed, [Claimed::Conflict]);
+    let same = envelope(1, 3, "{}");
+    let claimed = world
+        .store
+        .claim(&mut tx, &route("other"), &[&same])
+        .await
+        .unwrap();
+    assert_eq!(claimed, [Claimed::Fresh]);
+    world.store.rollback(tx).await;
+}
+
+#[tokio::test]
+async fn what_text_and_time_cannot_hold_is_no_poison() {
+    let world = World::new().await;
+    let mut odd = envelope(1, 1, "\0 \u{fffd} [[[[");
+    odd.body = b"\xff\x00\xed\xa0\x80".to_vec().into();
+    odd.key_id = "key\0id".to_owned();
+    odd.traceparent = Some("\0".to_owned());
+    odd.seal = Some("seal\0".to_owned());
+    odd.received_at = hookbox_event::Timestamp::from_unix_micros(i64::MAX);
+    odd.number = u64::MAX;
+    assert_eq!(world.process(&odd, "e").await, Claimed::Fresh);
+    let body = "select count(*) from events where body = '\\xff00eda080'";
+    assert_eq!(world.number(body).await, 1);
+}
+
+#[tokio::test]
+async fn opposite_orders_do_not_deadlock() {
+    let world = World::new().await;
+    let mut workers = JoinSet::new();
+    let batches = 40_u8;
+    for worker in 0..4_u8 {
+        let store = world.store.clone();
+        workers.spawn(async move {
+            let mut fresh = Vec::new();
+            for batch in 0..batches {
+                let mut envelopes: Vec<Envelope> = (0..6)
+                    .map(|n| envelope(batch * 6 + n, worker, "{}"))
+                    .collect();
+                for (n, envelope) in envelopes.iter_mut().enumerate() {
+                    let receipt = [worker, batch, u8::try_from(n).unwrap()];
+                    let mut bytes = [0; 16];
+                    bytes[..3].copy_from_slice(&receipt);
+                    envelope.receipt = hookbox_event::ReceiptId::from_bytes(bytes);
+                }
+                match worker % 3 {
+                    0 => {}
+                    1 => envelopes.reverse(),
+                    _ => envelopes.swap(0, 5),
+                }
+                fresh.extend(one_batch(&store, &envelopes).await);
+            }
+            fresh
+        });
+    }
+    let fresh = workers.join_all().await.concat();
+    let distinct: BTreeSet<_> = fresh.iter().collect();
+    assert_eq!(fresh.len(), usize::from(batches) * 6, "each event is fresh");
+    assert_eq!(distinct.len(), fresh.len(), "and only once");
+    world.assert_balanced().await;
+}
+
+/// Any fault fails the test: contention would be a deadlock here.
+async fn one_batch(store: &Postgres, envelopes: &[Envelope]) -> Vec<hookbox_event::EventId> {
+    let all: Vec<&Envelope> = envelopes.iter().collect();
+    let mut tx = store.begin().await.unwrap();
+    let claimed = store.claim(&mut tx, &route(ROUTE), &all).await.unwrap();
+    let settled: Vec<Settled<'_>> = envelopes
+        .iter()
+        .zip(&claimed)
+        .map(|(envelope, claimed)| Settled {
+            envelope,
+            outcome: match claimed {
+                Claimed::Fresh => Outcome::Done { attempt: 1 },
+                Claimed::Duplicate => Outcome::Duplicate,
+                other => panic!("{other:?}"),
+            },
+        })
+        .collect();
+    store
+        .settle(&mut tx, &route(ROUTE), &settled)
+        .await
+        .unwrap();
+    store.commit(tx).await.unwrap();
+    let fresh = settled
+        .iter()
+        .filter(|s| matches!(s.outcome, Outcome::Done { .. }));
+    fresh.map(|settled| settled.envelope.event).collect()
+}
+
+#[tokio::test]
+async fn a_claim_waits_for_the_one_before_it() {
+    let world = World::new().await;
+    for commits in [false, true] {
+        let event = u8::from(commits) + 1;
+        let (first, second) = (
+            envelope(event, event, "{}"),
+            envelope(event, event + 10, "{}"),
+        );
+        let mut tx = world.store.begin().await.unwrap();
+        world.claim(&mut tx, &[&first]).await.unwrap();
+        let waiting = world.peek(&second);
+        tokio::pin!(waiting);
+        let early = tokio::time::timeout(Duration::from_millis(100), &mut waiting).await;
+        assert!(early.is_err(), "{early:?}");
+        if commits {
+            world
+                .settle(&mut tx, &first, Outcome::Done { attempt: 1 })
+                .await
+                .unwrap();
+            world.store.commit(tx).await.unwrap();
+            assert_eq!(waiting.await, Claimed::Duplicate);
+        } else {
+            drop(tx);
+            assert_eq!(waiting.await, Claimed::Fresh);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_busy_lock_is_contention() {
+    let world = World::with(|options| options.lock_timeout = Duration::from_millis(100)).await;
+    let envelope = envelope(1, 1, "{}");
+    let mut holder = world.store.begin().await.unwrap();
+    world.claim(&mut holder, &[&envelope]).await.unwrap();
+    let mut waiter = world.store.begin().await.unwrap();
+    let fault = world.claim(&mut waiter, &[&envelope]).await.unwrap_err();
+    assert_eq!(fault.kind(), FaultKind::Contention);
+    world.store.rollback(waiter).await;
+    world.store.rollback(holder).await;
+    assert_eq!(world.peek(&envelope).await, Claimed::Fresh);
+}
+
+#[tokio::test]
+async fn a_deadlock_between_handlers_is_contention() {
+    let world = World::new().await;
+    world
+        .execute("insert into effects values ('a'), ('b')")
+        .await;
+    let update =
+        |key: &'static str| sqlx::query("update effects set key = key where key = $1").bind(key);
+    let (mut one, mut two) = (
+        world.store.begin().await.unwrap(),
+        world.store.begin().await.unwrap(),
+    );
+    update("a")
+        .execute(world.store.connection(&mut one))
+        .await
+        .unwrap();
+    update("b")
+        .execute(world.store.connection(&mut two))
+        .await
+        .unwrap();
+    let (first, second) = tokio::join!(
+        update("b").execute(world.store.connection(&mut one)),
+        async {
+            let result = update("a").execute(world.store.connection(&mut two)).await;
+            world.store.rollback(two).await;
+            result
+        }
+    );
+    let error = first
+        .err()
+        .or(second.err())
+        .expect("one of them is the victim");
+    assert_eq!(world.store.diagnose(&error), Some(FaultKind::Contention));
+}
+
+#[tokio::test]
+async fn connections_are_bounded_and_come_back() {
+    let world = World::with(|options| {
+        options.connections_max = 2;
+        options.acquire_deadline = Duration::from_millis(100);
+    })
+    .await;
+    let one = world.store.begin().await.unwrap();
+    let two = world.store.begin().await.unwrap();
+    let fault = world.store.begin().await.err().expect("there is no third");
+    assert_eq!(fault.kind(), FaultKind::Unavailable);
+    drop(one);
+    world
+        .store
+        .rollback(world.store.begin().await.unwrap())
+        .await;
+    world.store.rollback(two).await;
+    world.store.ping().await.unwrap();
+    world.store.close().await;
+    let fault = world.store.begin().await.err().expect("it is closed");
+    assert_eq!(fault.kind(), FaultKind::Unavailable);
+    eventually("the server has none of our connections", || async {
+        let query = "select count(*) from pg_stat_activity
+                     where datname = current_database() and application_name = 'hookbox'";
+        match world.number(query).await {
+            0 => Ok(()),
+            left => Err(format!("{left} left")),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_clean_connection_is_used_again_and_a_lent_one_only_after_its_commit() {
+    let world = World::new().await;
+    let backend = async |end: &str| {
+        let mut tx = world.store.begin().await.unwrap();
+        if end == "clean" {
+            world.store.rollback(tx).await;
+            tx = world.store.begin().await.unwrap();
+        }
+        let pid: i32 = sqlx::query_scalar("select pg_backend_pid()")
+            .fetch_one(world.store.connection(&mut tx))
+            .await
+            .unwrap();
+        match end {
+            "commit" => world.store.commit(tx).await.unwrap(),
+            _ => world.store.rollback(tx).await,
+        }
+        pid
+    };
+    let first = backend("commit").await;
+    assert_eq!(
+        backend("rollback").await,
+        first,
+        "it came back after the commit"
+    );
+    assert_ne!(
+        backend("rollback").await,
+        first,
+        "and not after a handler's rollback"
+    );
+}
+
+#[tokio::test]
+async fn a_cancelled_begin_poisons_nobody() {
+    let world = World::new().await;
+    let proxy = Proxy::before(world.database.url()).await;
+    let mut options = Options::new(proxy.url(world.database.url()), environment());
+    options.connections_max = 1;
+    let store = Postgres::open(options).await.unwrap();
+    store.ping().await.unwrap();
+    proxy.set(Mode::Slow);
+    for step in 0..20_u8 {
+        // From before the BEGIN is sent to after it has been answered.
+        let patience = SLOW * u32::from(step) / 8;
+        drop(tokio::time::timeout(patience, store.begin()).await);
+        let envelope = envelope(step + 1, step + 1, "{}");
+        let mut tx = store.begin().await.unwrap();
+        store
+            .claim(&mut tx, &route(ROUTE), &[&envelope])
+            .await
+            .unwrap();
+        add_effect(store.connection(&mut tx), "after a cancelled begin").await;
+        let outcome = Outcome::Done { attempt: 1 };
+        let settled = [Settled {
+            envelope: &envelope,
+            outcome,
+        }];
+        store
+            .settle(&mut tx, &route(ROUTE), &settled)
+            .await
+            .unwrap();
+        store.commit(tx).await.unwrap();
+    }
+    assert_eq!(world.effects("after a cancelled begin").await, 20);
+}
+
+#[tokio::test]
+async fn a_cancelled_claim_poisons_nobody() {
+    let world = World::with(|options| options.connections_max = 2).await;
+    let envelope = envelope(1, 1, "{}");
+    let mut holder = world.store.begin().await.unwrap();
+    world.claim(&mut holder, &[&envelope]).await.unwrap();
+    let mut tx = world.store.begin().await.unwrap();
+    let batch = [&envelope];
+    let claim = world.claim(&mut tx, &batch);
+    let early = tokio::time::timeout(Duration::from_millis(50), claim);
+    assert!(early.await.is_err());
+    // The engine would drop it; giving it back must not make it be used again, either.
+    world.store.rollback(tx).await;
+    world.store.rollback(holder).await;
+    assert_eq!(world.process(&envelope, "e").await, Claimed::Fresh);
+    assert_eq!(world.effects("e").await, 1);
+}
+
+#[tokio::test]
+async fn a_constraint_violation_is_not_ours() {
+    let world = World::new().await;
+    world
+        .execute("create table strict (key int primary key)")
+        .await;
+    let mut connection = world.connect().await;
+    let violation = connection
+        .execute("insert into strict values (1), (1)")
+        .await
+        .unwrap_err();
+    assert_eq!(world.store.diagnose(&violation), None);
+    let slow = connection
+        .execute("set statement_timeout = 10; select pg_sleep(5)")
+        .await
+        .unwrap_err();
+    assert_eq!(world.store.diagnose(&slow), None);
+    let missing = connection
+        .execute("select * from nothing")
+        .await
+        .unwrap_err();
+    assert_eq!(world.store.diagnose(&missing), None);
+    connection.close().await.unwrap();
+}

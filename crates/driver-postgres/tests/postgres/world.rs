@@ -1,0 +1,231 @@
+//! A database of a test's own, envelopes, and short ways to do what a worker does.
+
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use hookbox_driver::{
+    Claimed, CommitError, DueRetry, Failure, FailureClass, Fault, Ledger, Outcome, Recorded,
+    Republish, Requeued, Settled, Store, Then,
+};
+use hookbox_driver_postgres::testing::Database;
+use hookbox_driver_postgres::{Options, Postgres, Tx};
+use hookbox_event::{
+    ContentDigest, Envelope, EnvironmentName, EventId, InstanceId, ReceiptId, RouteName, Timestamp,
+};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+
+pub const ROUTE: &str = "scores";
+
+pub struct World {
+    pub store: Postgres,
+    pub database: Database,
+}
+
+pub fn environment() -> EnvironmentName {
+    "test".parse().unwrap()
+}
+
+pub fn route(name: &str) -> RouteName {
+    name.parse().unwrap()
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    /// With other options.
+    pub async fn with(change: impl FnOnce(&mut Options)) -> Self {
+        let database = Database::create().await.unwrap();
+        let mut options = database.options(&environment());
+        hookbox_driver_postgres::migrate(options.clone())
+            .await
+            .unwrap();
+        change(&mut options);
+        let store = Postgres::open(options).await.unwrap();
+        let world = Self { store, database };
+        world
+            .execute("create table effects (key text not null)")
+            .await;
+        world
+    }
+
+    /// A connection that is none of the store's.
+    pub async fn connect(&self) -> PgConnection {
+        PgConnection::connect(self.database.url()).await.unwrap()
+    }
+
+    pub async fn execute(&self, statement: &str) {
+        let mut connection = self.connect().await;
+        connection.execute(AssertSqlSafe(statement)).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
+    pub async fn number(&self, query: &str) -> i64 {
+        let mut connection = self.connect().await;
+        let number = sqlx::query_scalar(AssertSqlSafe(query))
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        connection.close().await.unwrap();
+        number
+    }
+
+    pub async fn effects(&self, key: &str) -> i64 {
+        self.number(&format!("select count(*) from effects where key = '{key}'"))
+            .await
+    }
+
+    /// No table contradicts another.
+    pub async fn assert_balanced(&self) {
+        assert_eq!(self.store.imbalances(10).await.unwrap(), []);
+    }
+
+    pub async fn claim(&self, tx: &mut Tx, envelopes: &[&Envelope]) -> Result<Vec<Claimed>, Fault> {
+        self.store.claim(tx, &route(ROUTE), envelopes).await
+    }
+
+    /// What a claim says, in a transaction that is rolled back.
+    pub async fn peek(&self, envelope: &Envelope) -> Claimed {
+        let mut tx = self.store.begin().await.unwrap();
+        let claimed = self.claim(&mut tx, &[envelope]).await.unwrap();
+        self.store.rollback(tx).await;
+        claimed[0]
+    }
+
+    pub async fn settle(
+        &self,
+        tx: &mut Tx,
+        envelope: &Envelope,
+        outcome: Outcome,
+    ) -> Result<(), CommitError> {
+        let settled = [Settled { envelope, outcome }];
+        self.store.settle(tx, &route(ROUTE), &settled).await
+    }
+
+    /// Claims and settles one envelope in a transaction with an effect of its name.
+    pub async fn process(&self, envelope: &Envelope, effect: &str) -> Claimed {
+        let mut tx = self.store.begin().await.unwrap();
+        let claimed = self.claim(&mut tx, &[envelope]).await.unwrap()[0];
+        let outcome = match claimed {
+            Claimed::Fresh => Outcome::Done { attempt: 1 },
+            Claimed::Granted { attempt, .. } => Outcome::Done { attempt },
+            Claimed::Duplicate => Outcome::Duplicate,
+            Claimed::Redelivered | Claimed::Conflict | Claimed::Orphaned => {
+                self.store.rollback(tx).await;
+                return claimed;
+            }
+        };
+        if !matches!(outcome, Outcome::Duplicate) {
+            add_effect(self.store.connection(&mut tx), effect).await;
+        }
+        self.settle(&mut tx, envelope, outcome).await.unwrap();
+        self.store.commit(tx).await.unwrap();
+        claimed
+    }
+
+    /// Settles one envelope without running anything.
+    pub async fn conclude(&self, envelope: &Envelope, outcome: Outcome) {
+        let mut tx = self.store.begin().await.unwrap();
+        self.claim(&mut tx, &[envelope]).await.unwrap();
+        self.settle(&mut tx, envelope, outcome).await.unwrap();
+        self.store.commit(tx).await.unwrap();
+    }
+
+    pub async fn fail(&self, envelope: &Envelope, attempt: u32, then: Then) -> Recorded {
+        self.fail_after(envelope, attempt, 0, then).await
+    }
+
+    pub async fn fail_after(
+        &self,
+        envelope: &Envelope,
+        attempt: u32,
+        attempts_before: u32,
+        then: Then,
+    ) -> Recorded {
+        let failure = Failure {
+            route: &route(ROUTE),
+            envelope,
+            attempt,
+            attempts_before,
+            class: FailureClass::Transient,
+            error: format!("attempt {attempt} failed\nbecause of \0 something"),
+            took: Duration::from_millis(12),
+            then,
+        };
+        self.store.fail(&failure).await.unwrap()
+    }
+
+    /// Republishes what is due, and answers it.
+    pub async fn requeue(&self) -> (Requeued, Vec<DueRetry>) {
+        let collector = Collector::default();
+        let requeued = self.store.requeue_due(100, &collector).await.unwrap();
+        (requeued, collector.taken.into_inner().unwrap())
+    }
+}
+
+pub async fn add_effect(connection: &mut PgConnection, key: &str) {
+    sqlx::query("insert into effects values ($1)")
+        .bind(key)
+        .execute(connection)
+        .await
+        .unwrap();
+}
+
+/// At once.
+pub fn again() -> Then {
+    Then::Retry {
+        after: Duration::ZERO,
+    }
+}
+
+/// Takes everything that is republished, but for the events that it refuses.
+#[derive(Default)]
+pub struct Collector {
+    pub taken: Mutex<Vec<DueRetry>>,
+    pub refuses: HashSet<EventId>,
+}
+
+#[async_trait]
+impl Republish for Collector {
+    async fn republish(&self, due: &DueRetry) -> bool {
+        self.taken.lock().unwrap().push(due.clone());
+        !self.refuses.contains(&due.envelope.event)
+    }
+}
+
+/// An envelope of event `event`, which says `body`, under receipt `receipt`.
+pub fn envelope(event: u8, receipt: u8, body: &str) -> Envelope {
+    Envelope {
+        receipt: ReceiptId::from_bytes([receipt; 16]),
+        source: "begini".parse().unwrap(),
+        topic: "begini.psychometric_score.complete".parse().unwrap(),
+        event: EventId::from_bytes([event; 32]),
+        digest: ContentDigest::of_raw_body(body.as_bytes()),
+        received_at: Timestamp::from_unix_micros(1_790_000_000_000_000 + i64::from(receipt)),
+        key_id: "2026-11".to_owned(),
+        instance: InstanceId::from_bytes([9; 16]),
+        number: u64::from(receipt),
+        seal: None,
+        traceparent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
+        redo: None,
+        body: body.as_bytes().to_vec().into(),
+    }
+}
+
+/// Waits until something is so, and fails with what it was last when it takes too long.
+pub async fn eventually<T, F>(what: &str, mut look: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, String>>,
+{
+    let give_up = Instant::now() + Duration::from_secs(20);
+    loop {
+        match look().await {
+            Ok(seen) => return seen,
+            Err(last) if Instant::now() > give_up => panic!("never came: {what}; last: {last}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}

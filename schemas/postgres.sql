@@ -1,0 +1,165 @@
+-- The migrated schema of the PostgreSQL store, read from the catalogs. Written by the tests with
+-- UPDATE_SCHEMAS=1; not to be edited, and not a migration.
+
+CREATE TABLE attempts (
+    route text NOT NULL,
+    event_id bytea NOT NULL,
+    attempt integer NOT NULL,
+    outcome text NOT NULL,
+    error text,
+    took_ms bigint NOT NULL,
+    at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT attempts_pkey PRIMARY KEY (event_id, route, attempt),
+    CONSTRAINT attempts_attempt_check CHECK ((attempt >= 1))
+);
+
+CREATE TABLE audit (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    at timestamp with time zone NOT NULL DEFAULT now(),
+    actor text NOT NULL,
+    action text NOT NULL,
+    subject text NOT NULL,
+    CONSTRAINT audit_pkey PRIMARY KEY (id)
+);
+
+CREATE TABLE begini_applications (
+    event_id bytea NOT NULL,
+    integration_id text NOT NULL,
+    uid text NOT NULL,
+    status text NOT NULL,
+    started_at bigint,
+    ended_at bigint,
+    percentages text NOT NULL,
+    reasons text,
+    other text NOT NULL,
+    CONSTRAINT begini_applications_pkey PRIMARY KEY (event_id),
+    CONSTRAINT begini_applications_event_id_fkey FOREIGN KEY (event_id) REFERENCES events(event_id)
+);
+CREATE INDEX begini_applications_by_uid ON begini_applications USING btree (uid);
+
+CREATE TABLE begini_score_traits (
+    event_id bytea NOT NULL,
+    position integer NOT NULL,
+    key text NOT NULL,
+    value text NOT NULL,
+    risk_band text,
+    other text NOT NULL,
+    CONSTRAINT begini_score_traits_pkey PRIMARY KEY (event_id, "position"),
+    CONSTRAINT begini_score_traits_event_id_fkey FOREIGN KEY (event_id) REFERENCES begini_scores(event_id)
+);
+
+CREATE TABLE begini_scores (
+    event_id bytea NOT NULL,
+    integration_id text NOT NULL,
+    uid text NOT NULL,
+    kind text NOT NULL,
+    platform text,
+    score bigint NOT NULL,
+    risk_band text,
+    score_confidence text,
+    application_started_at bigint,
+    application_completed_at bigint,
+    scored_at bigint,
+    other text NOT NULL,
+    CONSTRAINT begini_scores_pkey PRIMARY KEY (event_id),
+    CONSTRAINT begini_scores_event_id_fkey FOREIGN KEY (event_id) REFERENCES events(event_id)
+);
+CREATE INDEX begini_scores_by_uid ON begini_scores USING btree (uid);
+
+CREATE TABLE claims (
+    route text NOT NULL,
+    event_id bytea NOT NULL,
+    state text NOT NULL,
+    attempts integer NOT NULL,
+    claimed_at timestamp with time zone NOT NULL DEFAULT now(),
+    settled_at timestamp with time zone,
+    CONSTRAINT claims_pkey PRIMARY KEY (event_id, route),
+    CONSTRAINT claims_attempts_check CHECK ((attempts >= 0)),
+    CONSTRAINT claims_state_check CHECK ((state = ANY (ARRAY['running'::text, 'done'::text, 'retrying'::text, 'dead'::text])))
+) WITH (fillfactor=50);
+
+CREATE TABLE dead_letters (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    route text NOT NULL,
+    event_id bytea NOT NULL,
+    state text NOT NULL,
+    reason text NOT NULL,
+    detail text NOT NULL,
+    attempts integer NOT NULL,
+    died_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT dead_letters_pkey PRIMARY KEY (id),
+    CONSTRAINT dead_letters_attempts_check CHECK ((attempts >= 0)),
+    CONSTRAINT dead_letters_event_id_route_key UNIQUE (event_id, route),
+    CONSTRAINT dead_letters_state_check CHECK ((state = ANY (ARRAY['dead'::text, 'replayed'::text, 'discarded'::text])))
+);
+
+CREATE TABLE events (
+    event_id bytea NOT NULL,
+    source text NOT NULL,
+    topic text NOT NULL,
+    content_digest bytea NOT NULL,
+    body bytea NOT NULL,
+    seal text,
+    received_at timestamp with time zone NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT events_pkey PRIMARY KEY (event_id),
+    CONSTRAINT events_content_digest_check CHECK ((octet_length(content_digest) = 32)),
+    CONSTRAINT events_event_id_check CHECK ((octet_length(event_id) = 32))
+);
+CREATE INDEX events_received_at ON events USING btree (received_at);
+
+CREATE TABLE instances (
+    instance uuid NOT NULL,
+    role text NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    last_seen_at timestamp with time zone NOT NULL,
+    CONSTRAINT instances_pkey PRIMARY KEY (instance)
+);
+
+CREATE TABLE meta (
+    key text NOT NULL,
+    value text NOT NULL,
+    CONSTRAINT meta_pkey PRIMARY KEY (key)
+);
+
+CREATE TABLE receipts (
+    route text NOT NULL,
+    receipt_id uuid NOT NULL,
+    event_id bytea NOT NULL,
+    outcome text NOT NULL,
+    key_id text NOT NULL,
+    instance uuid NOT NULL,
+    number bigint NOT NULL,
+    traceparent text,
+    received_at timestamp with time zone NOT NULL,
+    settled_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT receipts_pkey PRIMARY KEY (route, receipt_id),
+    CONSTRAINT receipts_outcome_check CHECK ((outcome = ANY (ARRAY['done'::text, 'duplicate'::text, 'conflict'::text, 'retrying'::text, 'dead'::text])))
+);
+CREATE INDEX receipts_event ON receipts USING btree (event_id, route);
+CREATE INDEX receipts_number ON receipts USING btree (instance, number);
+
+CREATE TABLE refusals (
+    request uuid NOT NULL,
+    source text NOT NULL,
+    reason text NOT NULL,
+    body_digest text,
+    body_bytes bigint NOT NULL,
+    peer text NOT NULL,
+    at timestamp with time zone NOT NULL,
+    CONSTRAINT refusals_pkey PRIMARY KEY (request)
+);
+CREATE INDEX refusals_at ON refusals USING btree (at, request);
+
+CREATE TABLE retries (
+    route text NOT NULL,
+    event_id bytea NOT NULL,
+    attempt integer NOT NULL,
+    attempts_before integer NOT NULL,
+    not_before timestamp with time zone NOT NULL,
+    queued_at timestamp with time zone,
+    CONSTRAINT retries_pkey PRIMARY KEY (event_id, route),
+    CONSTRAINT retries_attempt_check CHECK ((attempt >= 1)),
+    CONSTRAINT retries_attempts_before_check CHECK ((attempts_before >= 0))
+);
+CREATE INDEX retries_not_before ON retries USING btree (not_before);
