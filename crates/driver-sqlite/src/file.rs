@@ -67,11 +67,14 @@ pub(crate) fn create(path: &Path) -> Result<(), OpenError> {
 
 /// Refuses a filesystem on which SQLite's locks cannot be trusted, where it can be told.
 pub(crate) fn refuse_network(path: &Path) -> Result<(), OpenError> {
-    let folder = fs::canonicalize(folder(path)).map_err(unreachable)?;
+    // Where a link leads is what counts; the file itself may not be there yet.
+    let place = fs::canonicalize(path)
+        .or_else(|_| fs::canonicalize(folder(path)))
+        .map_err(unreachable)?;
     let Ok(mounts) = fs::read_to_string(MOUNTS) else {
         return Ok(());
     };
-    match refused(&mounts, &folder) {
+    match refused(&mounts, &place) {
         None => Ok(()),
         Some(kind) => Err(OpenError::Unsafe {
             what: THE_FILE,
@@ -90,13 +93,13 @@ fn folder(path: &Path) -> PathBuf {
     }
 }
 
-/// The kind of the filesystem that `folder` lies on, when it is one of the refused.
-fn refused<'m>(mounts: &'m str, folder: &Path) -> Option<&'m str> {
+/// The kind of the filesystem that `place` lies on, when it is one of the refused.
+fn refused<'m>(mounts: &'m str, place: &Path) -> Option<&'m str> {
     // Of mounts at the same place the last one covers the others.
     let (_, kind) = mounts
         .lines()
         .filter_map(mount)
-        .filter(|(point, _)| folder.starts_with(point))
+        .filter(|(point, _)| place.starts_with(point))
         .max_by_key(|(point, _)| point.components().count())?;
     (REFUSED.contains(&kind) || REFUSED_FUSE.contains(&kind)).then_some(kind)
 }

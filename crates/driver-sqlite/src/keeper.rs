@@ -161,7 +161,8 @@ impl Keeper {
             self.write().await?;
             return Ok(Next::End);
         }
-        if self.must_write() || self.may_take().await? {
+        // Words that wait for company take new messages along when they are written.
+        if self.must_write() || (self.words.count() == 0 && self.may_take().await?) {
             self.write().await?;
             return Ok(Next::On);
         }

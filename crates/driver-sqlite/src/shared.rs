@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::Options;
 use crate::bell::Bells;
-use crate::connect::{for_reading, for_writing};
+use crate::connect::for_reading;
 use crate::publisher::{Health, Job};
 use crate::readers::Readers;
 use crate::writer::Writer;
@@ -44,7 +44,7 @@ impl Shared {
             .map(|queue| name(&options, &queue))
             .collect::<Vec<_>>();
         let shared = Self {
-            writer: Writer::new(for_writing(&options), options.writer_wait),
+            writer: Writer::new(&options),
             readers: Readers::new(&options),
             bells: Bells::new(queues),
             health: Health::default(),

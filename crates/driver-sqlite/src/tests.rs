@@ -154,7 +154,7 @@ fn told_again(n: u64, receipt: u8) -> Envelope {
     Envelope {
         receipt: ReceiptId::new(received_at, random),
         topic: "begini.score.complete".parse().unwrap(),
-        event: EventId::from_fields(&source, &[Scalar::Number(n.to_string().into())]),
+        event: EventId::from_fields(&source, &[Scalar::Number(n.to_string())]),
         digest: ContentDigest::of_canonical_json(body.as_bytes()),
         received_at,
         key_id: "2026-11".to_owned(),

@@ -12,10 +12,11 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteTransactionMana
 use sqlx::{ConnectOptions, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use crate::connect;
-use crate::diagnose::fault;
+use crate::Options;
+use crate::connect::{self, for_writing};
+use crate::diagnose::{diagnose, fault};
 
 /// Takes the write lock at once (upgrading later fails without waiting), and sets the mark by
 /// which [`Unit::is_whole`] finds out that somebody ended the transaction behind our back.
@@ -28,6 +29,14 @@ const REMARK: &str = "RELEASE hookbox_unit; SAVEPOINT hookbox_unit";
 /// some tenths of a millisecond.
 const STEPS_BETWEEN_LOOKS: i32 = 10_000;
 
+/// How long SQLite itself waits for the lock of another process before we ask again. Its own
+/// waits grow to 100 ms, and a process that writes without a pause would hardly ever be met
+/// between two transactions: publishes then took seconds.
+const ASK_AGAIN: &str = "PRAGMA busy_timeout = 3";
+
+/// How long to wait for somebody else's unit to end when closing.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
+
 /// How long a roll-back may take; it normally takes microseconds.
 const ROLLBACK_WAIT: Duration = Duration::from_secs(1);
 
@@ -37,7 +46,10 @@ type Slot = Mutex<Option<Leashed>>;
 pub(crate) struct Writer {
     slot: Arc<Slot>,
     options: SqliteConnectOptions,
-    wait: Duration,
+    /// How long to wait in our own line.
+    line_wait: Duration,
+    /// How long to wait for another process.
+    lock_wait: Duration,
     closed: AtomicBool,
 }
 
@@ -63,11 +75,12 @@ impl Drop for Leash {
 }
 
 impl Writer {
-    pub(crate) fn new(options: SqliteConnectOptions, wait: Duration) -> Self {
+    pub(crate) fn new(options: &Options) -> Self {
         Self {
             slot: Arc::default(),
-            options,
-            wait,
+            options: for_writing(options),
+            line_wait: options.writer_wait,
+            lock_wait: options.busy_timeout,
             closed: AtomicBool::new(false),
         }
     }
@@ -76,7 +89,7 @@ impl Writer {
     /// nobody: the connection is closed.
     pub(crate) async fn begin(&self) -> Result<Unit, Fault> {
         let doing = "begin a transaction";
-        let mut slot = timeout(self.wait, Arc::clone(&self.slot).lock_owned())
+        let mut slot = timeout(self.line_wait, Arc::clone(&self.slot).lock_owned())
             .await
             .map_err(|late| Fault::new(FaultKind::Contention, doing, late))?;
         if self.closed.load(Ordering::Acquire) {
@@ -89,14 +102,22 @@ impl Writer {
             Some(leashed) => leashed,
             None => self.connect().await.map_err(fault(doing))?,
         };
-        SqliteTransactionManager::begin(&mut leashed.connection, Some(BEGIN.into_sql_str()))
-            .await
-            .map_err(fault(doing))?;
+        let asked = Instant::now();
+        while let Err(error) =
+            SqliteTransactionManager::begin(&mut leashed.connection, Some(BEGIN.into_sql_str()))
+                .await
+        {
+            if diagnose(&error) != Some(FaultKind::Contention) || asked.elapsed() >= self.lock_wait
+            {
+                return Err(fault(doing)(error));
+            }
+        }
         Ok(Unit { leashed, slot })
     }
 
     async fn connect(&self) -> sqlx::Result<Leashed> {
         let mut connection = self.options.connect().await?;
+        sqlx::raw_sql(ASK_AGAIN).execute(&mut connection).await?;
         let abandoned = Arc::new(AtomicBool::new(false));
         let looked_at = Arc::clone(&abandoned);
         connection
@@ -114,7 +135,7 @@ impl Writer {
     /// Lets the last unit end, then closes. Later units are refused.
     pub(crate) async fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        if let Ok(mut slot) = timeout(self.wait, self.slot.lock()).await
+        if let Ok(mut slot) = timeout(CLOSE_WAIT, self.slot.lock()).await
             && let Some(leashed) = slot.take()
         {
             leashed.close().await;

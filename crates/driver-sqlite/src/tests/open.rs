@@ -47,7 +47,7 @@ async fn the_settings_are_in_force_on_every_kind_of_connection() {
         .await
         .unwrap();
     driver.rollback(tx).await;
-    assert_eq!(writer, "3.51.3 wal 2 1 300 0");
+    assert_eq!(writer, "3.51.3 wal 2 1 3 0");
     assert_eq!(mapped, 0);
     let mut reader = driver.shared.readers.take().await.unwrap();
     let read: String = sqlx::query_scalar(settings)

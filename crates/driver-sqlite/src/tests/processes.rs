@@ -113,6 +113,35 @@ async fn two_consumers_share_a_queue_without_a_message_twice() {
     world.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_writes_without_a_pause_starves_nobody() {
+    let world = World::new();
+    let (busy, other) = (Arc::new(world.open().await), world.open().await);
+    let stop = tokio_util::sync::CancellationToken::new();
+    let mut writing = tokio::task::JoinSet::new();
+    writing.spawn({
+        let (busy, stop) = (Arc::clone(&busy), stop.clone());
+        async move {
+            let mut n = 1_000;
+            while !stop.is_cancelled() {
+                process(&busy, "a", &[&envelope(n)]).await;
+                n += 1;
+            }
+            n - 1_000
+        }
+    });
+    // With SQLite's own waiting, one in fifty took half a second and some took two.
+    for n in 0..200 {
+        other.publish(&[route("a")], &batch([n])).await.unwrap();
+    }
+    stop.cancel();
+    let written: Vec<u64> = writing.join_all().await;
+    assert!(written[0] > 0);
+    close(Arc::into_inner(busy).unwrap()).await;
+    close(other).await;
+    world.end().await;
+}
+
 /// Where the killed process finds its file.
 const CHILD_FILE: &str = "HOOKBOX_TEST_SQLITE_CHILD_FILE";
 

@@ -142,6 +142,46 @@ async fn a_handler_that_ends_the_transaction_is_found_out() {
 }
 
 #[tokio::test]
+async fn a_retry_that_ends_its_transaction_is_an_orphan_too() {
+    let world = World::new();
+    let store = world.open().await;
+    let then = Then::Retry {
+        after: Duration::ZERO,
+    };
+    fail(&store, &envelope(1), 1, then).await;
+    let retry = requeue(&store).await.remove(0).envelope;
+    let mut tx = store.begin().await.unwrap();
+    store.claim(&mut tx, &route("a"), &[&retry]).await.unwrap();
+    sqlx::raw_sql("COMMIT")
+        .execute(store.connection(&mut tx))
+        .await
+        .unwrap();
+    store.rollback(tx).await;
+    assert_eq!(would_claim(&store, "a", &retry).await, Claimed::Orphaned);
+    assert_eq!(
+        store.imbalances(10).await.unwrap().len(),
+        3,
+        "all of it shows"
+    );
+    // Whoever finds it does not know which attempt it was.
+    let then = Then::Dead {
+        reason: DeadReason::Orphaned,
+    };
+    assert_eq!(fail(&store, &retry, 1, then).await, Recorded::Recorded);
+    let event = store
+        .event(&retry.event.to_string())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(event.claims[0].state, ClaimState::Dead);
+    assert_eq!((event.claims[0].attempts, event.attempts.len()), (2, 2));
+    assert_eq!(event.retries.len(), 0);
+    assert_eq!(store.imbalances(10).await.unwrap(), []);
+    close(store).await;
+    world.end().await;
+}
+
+#[tokio::test]
 async fn a_transaction_ended_after_settling_is_found_out_by_the_commit() {
     for ends in [
         "COMMIT",
