@@ -138,10 +138,17 @@ impl Folder {
         Ok(path)
     }
 
-    /// A command that runs `program` in this folder, as its account, in a process group of its
-    /// own (so that Ctrl-C in a terminal does not reach it), with no input and no environment but
-    /// the search path, and that the keeper will end.
+    /// A command that runs `program` in this folder, as its account, with no input and no
+    /// environment but the search path, and that the keeper will end.
     pub fn launch(&self, program: &Path, ending: Ending) -> Command {
+        let mut command = self.watched(program, ending);
+        self.confine(&mut command);
+        command
+    }
+
+    /// A command that runs `program` as and where we are, in a process group of its own (so that
+    /// Ctrl-C in a terminal does not reach it), and that the keeper will end.
+    pub fn watched(&self, program: &Path, ending: Ending) -> Command {
         let mut command = Command::new("sh");
         let word = match ending {
             Ending::Quit => "QUIT",
@@ -153,7 +160,6 @@ impl Folder {
             .arg(&self.path)
             .arg(word)
             .arg(program);
-        self.confine(&mut command);
         command.process_group(0);
         command
     }

@@ -1,0 +1,216 @@
+//! Gets missing servers with the system's package manager, where that needs no password.
+//!
+//! What a package would start as a system service stays off: the tests run instances of their own.
+
+use std::env;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// A server that the tests need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    /// PostgreSQL.
+    Postgres,
+    /// RabbitMQ.
+    Rabbitmq,
+}
+
+impl Server {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Server::Postgres => "PostgreSQL",
+            Server::Rabbitmq => "RabbitMQ",
+        }
+    }
+}
+
+/// Installs the servers.
+///
+/// # Errors
+/// When the package manager fails, or may not be used: the error is the line to type.
+pub fn install(servers: &[Server]) -> Result<()> {
+    let names: Vec<&str> = servers.iter().map(|server| server.name()).collect();
+    let names = names.join(" and ");
+    let Some(manager) = Manager::of_this_system() else {
+        bail!("this system has no package manager that is known here: install {names}");
+    };
+    let packages = manager.packages(servers);
+    let root = output("id", &["-u"]).as_deref() == Some("0");
+    let mut command = match (manager, root) {
+        // Homebrew refuses root, and needs no right.
+        (Manager::Brew, _) => Command::new("sh"),
+        (Manager::Apt | Manager::Dnf | Manager::Apk, true) => Command::new("sh"),
+        (Manager::Apt | Manager::Dnf | Manager::Apk, false) => {
+            if output("sudo", &["-n", "true"]).is_none() {
+                bail!(
+                    "{names} must be installed first. Type:\n\n    {}\n",
+                    manager.line(&packages)
+                );
+            }
+            let mut sudo = Command::new("sudo");
+            sudo.args(["-n", "sh"]);
+            sudo
+        }
+    };
+    eprintln!("installing: {}", manager.line(&packages));
+    let status = command
+        .arg("-c")
+        .arg(manager.script(&packages))
+        .stdin(Stdio::null())
+        .status()
+        .context("starting the package manager")?;
+    if !status.success() {
+        bail!(
+            "the package manager failed ({status}); to see for yourself:\n\n    {}\n",
+            manager.line(&packages)
+        );
+    }
+    Ok(())
+}
+
+/// A package manager that we know how to use without a question asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manager {
+    Apt,
+    Dnf,
+    Apk,
+    Brew,
+}
+
+impl Manager {
+    fn of_this_system() -> Option<Manager> {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let known = [
+            (Manager::Apt, "apt-get"),
+            (Manager::Dnf, "dnf"),
+            (Manager::Apk, "apk"),
+            (Manager::Brew, "brew"),
+        ];
+        let is_there = |program: &str| env::split_paths(&path).any(|it| it.join(program).exists());
+        known
+            .into_iter()
+            .find(|(_, program)| is_there(program))
+            .map(|(manager, _)| manager)
+    }
+
+    fn packages(self, servers: &[Server]) -> Vec<&'static str> {
+        let package = |server: &Server| match (self, server) {
+            (Manager::Apt | Manager::Apk, Server::Postgres) => "postgresql",
+            (Manager::Dnf, Server::Postgres) => "postgresql-server",
+            (Manager::Brew, Server::Postgres) => "postgresql@17",
+            (Manager::Apt | Manager::Apk | Manager::Dnf, Server::Rabbitmq) => "rabbitmq-server",
+            (Manager::Brew, Server::Rabbitmq) => "rabbitmq",
+        };
+        servers.iter().map(package).collect()
+    }
+
+    /// What a person would type.
+    fn line(self, packages: &[&str]) -> String {
+        let packages = packages.join(" ");
+        match self {
+            Manager::Apt => {
+                format!("sudo apt-get install -y --no-install-recommends {packages}")
+            }
+            Manager::Dnf => {
+                format!("sudo dnf install -y --setopt=install_weak_deps=False {packages}")
+            }
+            Manager::Apk => format!("sudo apk add {packages}"),
+            Manager::Brew => format!("brew install {packages}"),
+        }
+    }
+
+    /// What we run, its output going where our own messages go.
+    fn script(self, packages: &[&str]) -> String {
+        let install = self.line(packages).replacen("sudo ", "", 1);
+        match self {
+            Manager::Apt => {
+                let units: Vec<_> = packages.iter().map(|it| format!("{it}.service")).collect();
+                APT.replace("INSTALL", &install)
+                    .replace("UNITS", &units.join(" "))
+            }
+            Manager::Dnf | Manager::Apk | Manager::Brew => format!("exec >&2\n{install}\n"),
+        }
+    }
+}
+
+/// Debian's packages start their services at once, unless `policy-rc.d` says 101, and at every
+/// later boot, unless they are disabled. A policy that was there comes back, whatever happens.
+const APT: &str = r#"
+exec >&2
+policy=/usr/sbin/policy-rc.d
+saved=$policy.before-hookbox
+restore() {
+    rm -f "$policy"
+    if [ -e "$saved" ]; then mv "$saved" "$policy"; fi
+}
+trap restore EXIT
+trap 'exit 130' INT TERM HUP
+if [ -e "$policy" ] && ! grep -q 'hookbox: start nothing' "$policy"; then
+    mv "$policy" "$saved"
+fi
+printf '#!/bin/sh\n# hookbox: start nothing while its tests install servers\nexit 101\n' >"$policy"
+chmod 755 "$policy"
+export DEBIAN_FRONTEND=noninteractive
+# A list that cannot be fetched may not be one that is needed.
+apt-get update -q || true
+INSTALL || exit
+if command -v systemctl >/dev/null; then systemctl disable UNITS || true; fi
+"#;
+
+/// What a program says, when it succeeds.
+fn output(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOTH: [Server; 2] = [Server::Postgres, Server::Rabbitmq];
+
+    #[test]
+    fn one_line_to_type_for_each_manager() {
+        let line = |manager: Manager| manager.line(&manager.packages(&BOTH));
+        assert_eq!(
+            line(Manager::Apt),
+            "sudo apt-get install -y --no-install-recommends postgresql rabbitmq-server"
+        );
+        assert_eq!(
+            line(Manager::Dnf),
+            "sudo dnf install -y --setopt=install_weak_deps=False postgresql-server rabbitmq-server"
+        );
+        assert_eq!(
+            line(Manager::Apk),
+            "sudo apk add postgresql rabbitmq-server"
+        );
+        assert_eq!(line(Manager::Brew), "brew install postgresql@17 rabbitmq");
+    }
+
+    #[test]
+    fn only_what_is_missing_is_installed() {
+        assert_eq!(
+            Manager::Apt.packages(&[Server::Rabbitmq]),
+            ["rabbitmq-server"]
+        );
+    }
+
+    #[test]
+    fn the_script_for_debian_is_a_script() -> Result<()> {
+        let script = Manager::Apt.script(&Manager::Apt.packages(&BOTH));
+        assert!(
+            script.contains("\napt-get install -y --no-install-recommends postgresql rabbitmq-")
+        );
+        assert!(script.contains("systemctl disable postgresql.service rabbitmq-server.service"));
+        let checked = Command::new("sh").args(["-n", "-c", &script]).status()?;
+        assert!(checked.success());
+        Ok(())
+    }
+}

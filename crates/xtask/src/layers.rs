@@ -1,0 +1,389 @@
+//! Who may depend on whom, as data, compared with what cargo says.
+//!
+//! The table is the one of the design: each crate with all that it may use of ours. Engines never
+//! see a driver, drivers never see each other, and a library that is a driver's own affair is
+//! named nowhere else.
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::finding::Finding;
+use crate::repository;
+
+/// A crate of ours.
+struct Layer {
+    package: &'static str,
+    /// What of ours it may use.
+    uses: &'static [&'static str],
+    /// What its tests, examples and benches may use besides.
+    tests_use: &'static [&'static str],
+}
+
+/// What any test may use: a real store, a real broker, the suite and the kit.
+const IN_TESTS: &[&str] = &[
+    "testkit",
+    "conformance",
+    "driver-rabbitmq",
+    "driver-postgres",
+    "driver-sqlite",
+];
+
+/// Everything that makes up the binary.
+const ALL: &[&str] = &[
+    "event",
+    "signature",
+    "driver",
+    "driver-rabbitmq",
+    "driver-postgres",
+    "driver-sqlite",
+    "ingest",
+    "worker",
+    "handlers",
+    "console",
+];
+
+const LAYERS: &[Layer] = &[
+    Layer {
+        package: "event",
+        uses: &[],
+        tests_use: &[],
+    },
+    Layer {
+        package: "signature",
+        uses: &["event"],
+        tests_use: &[],
+    },
+    Layer {
+        package: "driver",
+        uses: &["event"],
+        tests_use: &[],
+    },
+    Layer {
+        package: "driver-rabbitmq",
+        uses: &["event", "driver"],
+        tests_use: &["testkit", "conformance"],
+    },
+    Layer {
+        package: "driver-postgres",
+        uses: &["event", "driver"],
+        tests_use: &["testkit", "conformance"],
+    },
+    Layer {
+        package: "driver-sqlite",
+        uses: &["event", "driver"],
+        tests_use: &["testkit", "conformance"],
+    },
+    Layer {
+        package: "conformance",
+        uses: &["event", "driver"],
+        tests_use: &[],
+    },
+    Layer {
+        package: "ingest",
+        uses: &["event", "signature", "driver"],
+        tests_use: IN_TESTS,
+    },
+    Layer {
+        package: "worker",
+        uses: &["event", "driver"],
+        tests_use: IN_TESTS,
+    },
+    Layer {
+        package: "handlers",
+        uses: &[
+            "event",
+            "worker",
+            "driver",
+            "driver-postgres",
+            "driver-sqlite",
+        ],
+        tests_use: IN_TESTS,
+    },
+    Layer {
+        package: "console",
+        uses: &["event", "driver"],
+        tests_use: IN_TESTS,
+    },
+    Layer {
+        package: "hookbox",
+        uses: ALL,
+        tests_use: IN_TESTS,
+    },
+    Layer {
+        package: "testkit",
+        uses: &[
+            "event",
+            "driver",
+            "driver-rabbitmq",
+            "driver-postgres",
+            "driver-sqlite",
+        ],
+        tests_use: &["conformance"],
+    },
+    Layer {
+        package: "xtask",
+        uses: &["testkit"],
+        tests_use: &[],
+    },
+    Layer {
+        package: "tests",
+        uses: &["testkit"],
+        tests_use: EVERYTHING,
+    },
+];
+
+/// The tests over several crates may use whatever they test.
+const EVERYTHING: &[&str] = &[
+    "event",
+    "signature",
+    "driver",
+    "driver-rabbitmq",
+    "driver-postgres",
+    "driver-sqlite",
+    "conformance",
+    "ingest",
+    "worker",
+    "handlers",
+    "console",
+    "hookbox",
+];
+
+/// A library of others that only some crates may name.
+struct Outside {
+    package: &'static str,
+    /// Who may use it.
+    by: &'static [&'static str],
+    /// Whose tests may use it besides.
+    by_tests_of: &'static [&'static str],
+    instead: &'static str,
+}
+
+const OUTSIDE: &[Outside] = &[
+    Outside {
+        package: "lapin",
+        by: &["driver-rabbitmq", "testkit"],
+        by_tests_of: &["tests"],
+        instead: "go through `hookbox_driver::Broker`",
+    },
+    Outside {
+        package: "sqlx-core",
+        by: &["driver-postgres", "driver-sqlite"],
+        by_tests_of: &[],
+        instead: "name `sqlx`, or go through the store",
+    },
+    Outside {
+        package: "axum",
+        by: &["ingest", "console"],
+        by_tests_of: &["tests"],
+        instead: "HTTP is the business of ingest and console",
+    },
+    Outside {
+        package: "sqlx",
+        by: &["driver-postgres", "driver-sqlite", "handlers", "testkit"],
+        by_tests_of: &["tests", "worker", "hookbox"],
+        instead: "go through `hookbox_driver::Store` or `Ledger`",
+    },
+];
+
+/// Crates that know no runtime, so that their time and their waiting are somebody else's choice.
+const WITHOUT_RUNTIME: [&str; 3] = ["event", "signature", "driver"];
+
+/// One dependency as a manifest states it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Dependency {
+    /// Who has it.
+    of: String,
+    /// Whom it names.
+    on: String,
+    /// Whether only tests, examples and benches get it.
+    dev: bool,
+}
+
+/// Compares the workspace with the table.
+///
+/// # Errors
+/// When cargo cannot be asked.
+pub fn findings() -> Result<Vec<Finding>> {
+    let (packages, dependencies) = ask_cargo()?;
+    let findings = check(&packages, &dependencies);
+    Ok(findings
+        .into_iter()
+        .map(|(package, what)| at_manifest(&package, &what))
+        .collect())
+}
+
+fn at_manifest(package: &str, what: &str) -> Finding {
+    let path = if package == "tests" {
+        "tests/Cargo.toml".to_owned()
+    } else {
+        format!("crates/{package}/Cargo.toml")
+    };
+    let named = what.split('`').nth(1).unwrap_or_default();
+    let text = repository::read(&path).unwrap_or_default();
+    let line = text.lines().position(|line| {
+        line.trim_start_matches("hookbox-").starts_with(named) && line.contains("workspace")
+    });
+    Finding::new(&path, line.map_or(1, |line| line + 1), what)
+}
+
+fn ask_cargo() -> Result<(Vec<String>, Vec<Dependency>)> {
+    let output = repository::cargo()
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--offline",
+        ])
+        .output()
+        .context("running cargo metadata")?;
+    let metadata: Value =
+        serde_json::from_slice(&output.stdout).context("reading what cargo metadata says")?;
+    let list = |value: &Value, key: &str| -> Vec<Value> {
+        value[key].as_array().cloned().unwrap_or_default()
+    };
+    let text = |value: &Value| short(value.as_str().unwrap_or_default());
+    let packages = list(&metadata, "packages");
+    let dependencies = packages.iter().flat_map(|package| {
+        list(package, "dependencies")
+            .into_iter()
+            .map(|dependency| Dependency {
+                of: text(&package["name"]),
+                on: text(&dependency["name"]),
+                dev: dependency["kind"] == "dev",
+            })
+    });
+    Ok((
+        packages
+            .iter()
+            .map(|package| text(&package["name"]))
+            .collect(),
+        dependencies.collect(),
+    ))
+}
+
+/// Folders have the short names.
+fn short(name: &str) -> String {
+    name.strip_prefix("hookbox-").unwrap_or(name).to_owned()
+}
+
+/// Pairs of a crate and what is wrong with it.
+fn check(packages: &[String], dependencies: &[Dependency]) -> Vec<(String, String)> {
+    let mut findings = Vec::new();
+    for package in packages {
+        if !LAYERS.iter().any(|layer| layer.package == package) {
+            let what = "is in no layer: add it to the table in crates/xtask/src/layers.rs";
+            findings.push((package.clone(), what.to_owned()));
+        }
+    }
+    for dependency in dependencies {
+        let what = inside(dependency).or_else(|| outside(dependency));
+        findings.extend(what.map(|what| (dependency.of.clone(), what)));
+    }
+    findings
+}
+
+fn inside(dependency: &Dependency) -> Option<String> {
+    let Dependency { of, on, dev } = dependency;
+    LAYERS.iter().find(|layer| layer.package == on)?;
+    let layer = LAYERS.iter().find(|layer| layer.package == of)?;
+    let on = on.as_str();
+    // A crate that gives itself a feature for its own tests.
+    if *dev && of == on {
+        return None;
+    }
+    if layer.uses.contains(&on) || (*dev && layer.tests_use.contains(&on)) {
+        return None;
+    }
+    let may = if layer.uses.is_empty() {
+        "nothing".to_owned()
+    } else {
+        layer.uses.join(", ")
+    };
+    Some(match (*dev, layer.tests_use.contains(&on)) {
+        (false, true) => format!("`{on}` is for the tests of {of} only: [dev-dependencies]"),
+        _ => format!("`{on}` is not for {of}, which may use {may} of ours"),
+    })
+}
+
+fn outside(dependency: &Dependency) -> Option<String> {
+    let Dependency { of, on, dev } = dependency;
+    let of = of.as_str();
+    let is_runtime = on == "tokio" || on.starts_with("tokio-");
+    if is_runtime && WITHOUT_RUNTIME.contains(&of) {
+        return Some(format!("`{on}` is not for {of}, which knows no runtime"));
+    }
+    let rule = OUTSIDE.iter().find(|rule| rule.package == on)?;
+    if rule.by.contains(&of) || (*dev && rule.by_tests_of.contains(&of)) {
+        return None;
+    }
+    Some(format!("`{on}` is not for {of}: {}", rule.instead))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(of: &str, on: &str, dev: bool) -> Vec<(String, String)> {
+        let dependency = Dependency {
+            of: of.to_owned(),
+            on: on.to_owned(),
+            dev,
+        };
+        check(&[], &[dependency])
+    }
+
+    fn planted(of: &str, on: &str, dev: bool) -> String {
+        let found = found(of, on, dev);
+        assert_eq!(found.len(), 1, "{of} on {on}");
+        assert_eq!(found[0].0, of);
+        found[0].1.clone()
+    }
+
+    #[test]
+    fn the_workspace_keeps_its_layers() -> Result<()> {
+        let findings: Vec<String> = findings()?.iter().map(ToString::to_string).collect();
+        assert!(findings.is_empty(), "{}", findings.join("\n"));
+        let (packages, dependencies) = ask_cargo()?;
+        assert_eq!(packages.len(), LAYERS.len());
+        assert!(dependencies.len() > packages.len());
+        Ok(())
+    }
+
+    #[test]
+    fn planted_breaches_inside_are_found() {
+        assert!(planted("event", "driver", false).contains("may use nothing"));
+        assert!(planted("ingest", "worker", false).contains("event, signature, driver"));
+        assert!(planted("worker", "driver-postgres", false).contains("[dev-dependencies]"));
+        assert!(planted("hookbox", "testkit", false).contains("[dev-dependencies]"));
+        assert!(planted("hookbox", "conformance", false).contains("[dev-dependencies]"));
+        planted("driver-sqlite", "driver-postgres", true);
+        planted("console", "ingest", true);
+        planted("xtask", "event", true);
+    }
+
+    #[test]
+    fn planted_breaches_outside_are_found() {
+        assert!(planted("worker", "lapin", false).contains("Broker"));
+        planted("ingest", "sqlx", true);
+        planted("worker", "sqlx", false);
+        planted("handlers", "axum", true);
+        assert!(planted("driver", "tokio-util", true).contains("no runtime"));
+        planted("signature", "tokio", false);
+    }
+
+    #[test]
+    fn a_crate_nobody_placed_is_found() {
+        assert_eq!(check(&["newcomer".to_owned()], &[]).len(), 1);
+    }
+
+    #[test]
+    fn what_is_allowed_passes() {
+        assert_eq!(found("worker", "driver-sqlite", true), []);
+        assert_eq!(found("driver-postgres", "driver-postgres", true), []);
+        assert_eq!(found("handlers", "sqlx", false), []);
+        assert_eq!(found("hookbox", "ingest", false), []);
+        assert_eq!(found("tests", "hookbox", true), []);
+        assert_eq!(found("worker", "tokio", false), []);
+    }
+}

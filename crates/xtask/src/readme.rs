@@ -1,0 +1,47 @@
+//! The README's own test command: what a newcomer types is what CI runs.
+
+use anyhow::{Context, Result};
+
+use crate::repository;
+
+/// The words by which the command is known.
+const TEST_COMMAND: &str = "cargo xtask test";
+
+/// The line of README.md, inside a fence, that tests everything.
+///
+/// # Errors
+/// When there is none.
+pub fn test_command() -> Result<String> {
+    let text = repository::read("README.md").context("reading README.md")?;
+    find(&text).with_context(|| format!("README.md has no fenced line with `{TEST_COMMAND}`"))
+}
+
+fn find(text: &str) -> Option<String> {
+    let mut fenced = false;
+    for line in text.lines().map(str::trim) {
+        if line.starts_with("```") {
+            fenced = !fenced;
+        } else if fenced && line.contains(TEST_COMMAND) {
+            return Some(line.to_owned());
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_fenced_line_counts() {
+        let text = "Run `cargo xtask test`:\ncargo xtask test --no\n```sh\ncargo xtask test\n```\n";
+        assert_eq!(find(text).as_deref(), Some("cargo xtask test"));
+        assert_eq!(find("cargo xtask test"), None);
+    }
+
+    #[test]
+    fn the_readme_has_one() -> Result<()> {
+        assert!(test_command()?.starts_with(TEST_COMMAND));
+        Ok(())
+    }
+}

@@ -1,0 +1,58 @@
+//! Where the repository is, the files of it that the rules are about, and its cargo.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs, io};
+
+/// The folder with the workspace's `Cargo.toml`.
+pub fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_owned()
+}
+
+/// The cargo that runs us, on the whole repository.
+pub fn cargo() -> Command {
+    let mut command = Command::new(cargo_program());
+    command.current_dir(root());
+    command
+}
+
+/// The path of the cargo that runs us.
+pub fn cargo_program() -> OsString {
+    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// Every file below `folder` for which `wanted` says so, as paths from the root with `/` between,
+/// sorted. Build output and hidden folders are left out.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn files(folder: &str, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    let mut open = vec![folder.trim_end_matches('/').to_owned()];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(root().join(&folder))? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let path = format!("{folder}/{name}");
+            if entry.file_type()?.is_dir() {
+                if name != "target" && !name.starts_with('.') {
+                    open.push(path);
+                }
+            } else if wanted(&path) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The text of a file, given by its path from the root.
+///
+/// # Errors
+/// When it cannot be read, or is not UTF-8.
+pub fn read(path: &str) -> io::Result<String> {
+    fs::read_to_string(root().join(path))
+}

@@ -1,0 +1,267 @@
+//! `cargo xtask test`: every test, with real servers, on a machine where nothing is set up.
+
+use std::env;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ExitCode, ExitStatus, Stdio};
+use std::thread;
+
+use anyhow::{Context, Result, anyhow, bail};
+use hookbox_testkit::servers::account::Account;
+use hookbox_testkit::servers::folder::{Ending, Folder};
+use hookbox_testkit::servers::{PostgresServer, RabbitmqServer, find};
+
+use crate::install::{self, Server};
+use crate::repository;
+use crate::tally::Tally;
+
+/// Names a PostgreSQL to use instead of a private one.
+const POSTGRES_URL: &str = "HOOKBOX_TEST_POSTGRES_URL";
+
+/// Names a RabbitMQ to use instead of a private one.
+const AMQP_URL: &str = "HOOKBOX_TEST_AMQP_URL";
+
+/// Runs the tests. The last line of the output is `N passed, M failed`.
+///
+/// # Errors
+/// When the servers cannot be had, or cargo cannot be run.
+pub fn run(arguments: &[String], environment: &[(&str, &str)]) -> Result<ExitCode> {
+    let request = Request::parse(arguments);
+    let servers = Servers::start()?;
+    let ran = run_cargo(&request, &servers, environment);
+    if request.keep {
+        servers.keep()?;
+    } else {
+        drop(servers);
+    }
+    let (status, tally) = ran?;
+    let code = match (status.success(), tally) {
+        (
+            true,
+            Tally {
+                passed: 0,
+                failed: 0,
+            },
+        ) => {
+            eprintln!("error: no test ran: the filter matches none");
+            ExitCode::FAILURE
+        }
+        (true, Tally { failed: 0, .. }) => ExitCode::SUCCESS,
+        (false, Tally { failed: 0, .. }) => {
+            eprintln!("error: cargo test failed ({status}) without a failed test: see above");
+            ExitCode::FAILURE
+        }
+        (_, Tally { failed: 1.., .. }) => ExitCode::FAILURE,
+    };
+    println!("{tally}");
+    Ok(code)
+}
+
+/// What was asked for.
+#[derive(Debug, PartialEq, Eq)]
+struct Request {
+    keep: bool,
+    cargo: Vec<String>,
+}
+
+impl Request {
+    fn parse(arguments: &[String]) -> Request {
+        let end = arguments
+            .iter()
+            .position(|word| word == "--")
+            .unwrap_or(arguments.len());
+        let (ours, rest) = arguments.split_at(end);
+        let keep = ours.iter().any(|word| word == "--keep");
+        let names_packages = ours.iter().any(|word| {
+            word.starts_with("-p") || word.starts_with("--package") || word == "--workspace"
+        });
+        let mut cargo = vec!["test".to_owned(), "--no-fail-fast".to_owned()];
+        if !names_packages {
+            cargo.push("--workspace".to_owned());
+        }
+        cargo.extend(ours.iter().filter(|word| *word != "--keep").cloned());
+        cargo.extend_from_slice(rest);
+        Request { keep, cargo }
+    }
+}
+
+/// The servers of a run: named by the caller, or private.
+struct Servers {
+    postgres: Option<PostgresServer>,
+    rabbitmq: Option<RabbitmqServer>,
+}
+
+impl Servers {
+    fn start() -> Result<Servers> {
+        let postgres = private(Server::Postgres, POSTGRES_URL);
+        let rabbitmq = private(Server::Rabbitmq, AMQP_URL);
+        provide(
+            &[postgres, rabbitmq]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>(),
+        )?;
+        // At the same time: one takes a second, the other eight.
+        let (postgres, rabbitmq) = thread::scope(|scope| {
+            let rabbitmq = rabbitmq.map(|_| scope.spawn(RabbitmqServer::start));
+            let postgres = postgres.map(|_| PostgresServer::start());
+            (postgres, rabbitmq.map(|starting| starting.join()))
+        });
+        let postgres = postgres.transpose().context("starting PostgreSQL")?;
+        let rabbitmq = match rabbitmq {
+            Some(Ok(started)) => Some(started.context("starting RabbitMQ")?),
+            Some(Err(_)) => bail!("starting RabbitMQ panicked"),
+            None => None,
+        };
+        if let Some(it) = &postgres {
+            eprintln!(
+                "PostgreSQL {}: private, on 127.0.0.1:{}",
+                it.version(),
+                it.port()
+            );
+        }
+        if let Some(it) = &rabbitmq {
+            eprintln!(
+                "RabbitMQ {}: private, on 127.0.0.1:{}",
+                it.version(),
+                it.port()
+            );
+        }
+        Ok(Servers { postgres, rabbitmq })
+    }
+
+    fn keep(self) -> Result<()> {
+        let mut keepers = Vec::new();
+        if let Some(postgres) = self.postgres {
+            eprintln!("export {POSTGRES_URL}={}", postgres.url());
+            keepers.push(postgres.keep()?.to_string());
+        }
+        if let Some(rabbitmq) = self.rabbitmq {
+            eprintln!("export {AMQP_URL}={}", rabbitmq.url());
+            keepers.push(rabbitmq.keep()?.to_string());
+        }
+        if !keepers.is_empty() {
+            eprintln!("kept running; to end them: kill {}", keepers.join(" "));
+        }
+        Ok(())
+    }
+}
+
+/// The server, unless the caller names one; says so if he does.
+fn private(server: Server, variable: &str) -> Option<Server> {
+    if env::var_os(variable).is_some_and(|value| !value.is_empty()) {
+        eprintln!("{}: the one that {variable} names", server.name());
+        return None;
+    }
+    Some(server)
+}
+
+/// Sees to it that the servers are on this machine.
+fn provide(servers: &[Server]) -> Result<()> {
+    let missing = |server: &Server| match server {
+        Server::Postgres => find::postgres().map(drop).err(),
+        Server::Rabbitmq => find::rabbitmq().map(drop).err(),
+    };
+    let wanted: Vec<Server> = servers
+        .iter()
+        .copied()
+        .filter(|server| missing(server).is_some())
+        .collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    for error in wanted.iter().filter_map(missing) {
+        eprintln!("{error}");
+    }
+    let advice = format!("or name servers of your own in {POSTGRES_URL} and {AMQP_URL}");
+    install::install(&wanted).map_err(|error| anyhow!("{error:#}\n{advice}"))?;
+    if let Some(error) = wanted.iter().find_map(missing) {
+        bail!(
+            "{error}, and the package manager has no newer one; install it another way, {advice}"
+        );
+    }
+    Ok(())
+}
+
+/// Runs `cargo test`, shows its output as it comes, and counts.
+///
+/// Cargo gets a process group and a keeper of its own: whatever ends us, SIGKILL included, ends
+/// the compiler and the test programs too, and they do not run on against servers that are gone.
+fn run_cargo(
+    request: &Request,
+    servers: &Servers,
+    environment: &[(&str, &str)],
+) -> Result<(ExitStatus, Tally)> {
+    let folder = Folder::new("run", Account::Ourselves)?;
+    let mut command = folder.watched(Path::new(&repository::cargo_program()), Ending::Kill);
+    command.current_dir(repository::root()).args(&request.cargo);
+    command.envs(environment.iter().copied());
+    if let Some(postgres) = &servers.postgres {
+        command.env(POSTGRES_URL, postgres.url());
+    }
+    if let Some(rabbitmq) = &servers.rabbitmq {
+        command.env(AMQP_URL, rabbitmq.url());
+    }
+    eprintln!("cargo {}", request.cargo.join(" "));
+    let mut cargo = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("starting cargo test")?;
+    let tally = show_and_count(&mut cargo).context("reading what cargo test writes")?;
+    let status = cargo.wait().context("waiting for cargo test")?;
+    folder.forget(cargo.id());
+    Ok((status, tally))
+}
+
+fn show_and_count(cargo: &mut Child) -> io::Result<Tally> {
+    let mut tally = Tally::default();
+    let Some(output) = cargo.stdout.take() else {
+        return Ok(tally);
+    };
+    let mut output = BufReader::new(output);
+    let mut line = Vec::new();
+    while output.read_until(b'\n', &mut line)? > 0 {
+        io::stdout().write_all(&line)?;
+        io::stdout().flush()?;
+        tally.add(&String::from_utf8_lossy(&line));
+        line.clear();
+    }
+    Ok(tally)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &str) -> Request {
+        Request::parse(
+            &words
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>(),
+        )
+    }
+
+    #[test]
+    fn arguments_go_on_to_cargo() {
+        let check = |words, keep, cargo: &str| {
+            let cargo = cargo.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(parse(words), Request { keep, cargo }, "{words}");
+        };
+        check("", false, "test --no-fail-fast --workspace");
+        check("--keep", true, "test --no-fail-fast --workspace");
+        check("-- wire", false, "test --no-fail-fast --workspace -- wire");
+        check(
+            "-p hookbox-event -- --keep",
+            false,
+            "test --no-fail-fast -p hookbox-event -- --keep",
+        );
+        check(
+            "--package=xtask --keep",
+            true,
+            "test --no-fail-fast --package=xtask",
+        );
+        check("-- -p", false, "test --no-fail-fast --workspace -- -p");
+    }
+}

@@ -1,0 +1,131 @@
+//! `cargo xtask tidy`: the house rules that a program can check, all findings at once.
+//!
+//! Each rule is a pure function from texts to findings, tried on a planted breach; a test of this
+//! file holds the repository itself to all of them.
+
+mod banned;
+mod manifests;
+mod migrations;
+mod paths;
+mod rust;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+use crate::finding::Finding;
+use crate::{layers, repository};
+
+/// Folders with Rust in them.
+const RUST: [&str; 2] = ["crates", "tests"];
+
+/// Runs all checks and prints what they found.
+///
+/// # Errors
+/// When the repository cannot be read.
+pub fn run() -> Result<ExitCode> {
+    match check() {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// Prints every finding; an error if there is one.
+///
+/// # Errors
+/// When there is a finding, or the repository cannot be read.
+pub fn check() -> Result<()> {
+    let findings = findings()?;
+    for finding in &findings {
+        println!("{finding}");
+    }
+    match findings.len() {
+        0 => Ok(()),
+        1 => bail!("1 finding"),
+        more => bail!("{more} findings"),
+    }
+}
+
+fn findings() -> Result<Vec<Finding>> {
+    let mut findings = layers::findings()?;
+    for path in rust_files()? {
+        let text = repository::read(&path).with_context(|| path.clone())?;
+        findings.extend(rust::check(&path, &text));
+        findings.extend(banned::check(&path, &text));
+    }
+    for path in manifest_files()? {
+        let text = repository::read(&path).with_context(|| path.clone())?;
+        findings.extend(manifests::check(&path, &text));
+    }
+    for path in documents()? {
+        let text = repository::read(&path).with_context(|| path.clone())?;
+        findings.extend(paths::check(&path, &text, |named| {
+            repository::root().join(named).exists()
+        }));
+    }
+    let engines = ["migrations/postgres", "migrations/sqlite"];
+    let [postgres, sqlite] = engines.map(|folder| repository::files(folder, |_| true));
+    findings.extend(migrations::check(&postgres?, &sqlite?));
+    findings.sort();
+    findings.dedup();
+    Ok(findings)
+}
+
+fn rust_files() -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for folder in RUST {
+        found.extend(repository::files(folder, |path| path.ends_with(".rs")).context(folder)?);
+    }
+    Ok(found)
+}
+
+fn manifest_files() -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for folder in RUST {
+        found.extend(repository::files(folder, |path| {
+            path.ends_with("/Cargo.toml")
+        })?);
+    }
+    Ok(found)
+}
+
+fn documents() -> Result<Vec<String>> {
+    let mut found = repository::files("docs", |path| path.ends_with(".md")).context("docs")?;
+    found.push("README.md".to_owned());
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_repository_is_tidy() -> Result<()> {
+        let findings: Vec<String> = findings()?.iter().map(ToString::to_string).collect();
+        assert!(
+            findings.is_empty(),
+            "cargo xtask tidy:\n{}",
+            findings.join("\n")
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn the_files_of_the_rules_are_found() -> Result<()> {
+        assert!(
+            rust_files()?
+                .iter()
+                .any(|path| path == "crates/xtask/src/tidy.rs")
+        );
+        assert!(
+            manifest_files()?
+                .iter()
+                .any(|path| path == "tests/Cargo.toml")
+        );
+        assert!(documents()?.iter().any(|path| path.starts_with("docs/")));
+        Ok(())
+    }
+}

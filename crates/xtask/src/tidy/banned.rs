@@ -1,0 +1,202 @@
+//! Patterns that are not wanted, each with what to write instead.
+//!
+//! What clippy can see is banned in `.clippy.toml`; this is the rest: macros, comments, and what
+//! is right in some folders only.
+
+use crate::finding::Finding;
+use crate::source::{Kind, Source};
+
+/// One pattern.
+struct Banned {
+    pattern: &'static str,
+    /// Where in a file it counts.
+    kinds: &'static [Kind],
+    /// Part of the paths where it is right.
+    except: &'static [&'static str],
+    instead: &'static str,
+}
+
+const CODE: &[Kind] = &[Kind::Code];
+const ANYWHERE: &[Kind] = &[Kind::Code, Kind::Comment, Kind::Text];
+
+/// Tests and what only tests use.
+const TESTS: &[&str] = &[
+    "tests/",
+    "crates/testkit/",
+    "crates/conformance/",
+    "/testing.rs",
+];
+
+const NO_PRINT: &str = "use `tracing`, or return the text: only programs write to the terminal";
+const PRINTERS: &[&str] = &[
+    "crates/hookbox/",
+    "crates/console/",
+    "crates/xtask/",
+    "/examples/",
+    "/build.rs",
+    "tests/",
+    "/testing.rs",
+];
+
+const BANNED: &[Banned] = &[
+    Banned {
+        pattern: "todo!(",
+        kinds: CODE,
+        except: &[],
+        instead: "write it, or return an error that says what is missing",
+    },
+    Banned {
+        pattern: "unimplemented!(",
+        kinds: CODE,
+        except: &[],
+        instead: "write it, or return an error that says what is missing",
+    },
+    Banned {
+        pattern: concat!("FIX", "ME"),
+        kinds: ANYWHERE,
+        except: &[],
+        instead: "mend it, or open an issue and say here what holds until then",
+    },
+    Banned {
+        pattern: "thread::sleep",
+        kinds: CODE,
+        except: &["crates/testkit/src/servers/process.rs"],
+        instead: "wait for the condition itself, with a bound",
+    },
+    Banned {
+        pattern: "#[ignore",
+        kinds: CODE,
+        except: &[],
+        instead: "make it pass, or assert the wrong behaviour and say why it is wrong",
+    },
+    Banned {
+        pattern: "#[should_panic",
+        kinds: CODE,
+        except: &[],
+        instead: "return an error and assert which",
+    },
+    Banned {
+        pattern: "tokio::spawn(",
+        kinds: CODE,
+        except: &[],
+        instead: "spawn on a TaskTracker or JoinSet that somebody waits for",
+    },
+    Banned {
+        pattern: "task::spawn(",
+        kinds: CODE,
+        except: &[],
+        instead: "spawn on a TaskTracker or JoinSet that somebody waits for",
+    },
+    Banned {
+        pattern: "println!(",
+        kinds: CODE,
+        except: PRINTERS,
+        instead: NO_PRINT,
+    },
+    Banned {
+        pattern: " print!(",
+        kinds: CODE,
+        except: PRINTERS,
+        instead: NO_PRINT,
+    },
+    Banned {
+        pattern: "static mut ",
+        kinds: CODE,
+        except: &[],
+        instead: "pass it as an argument: there are no globals",
+    },
+    Banned {
+        pattern: "wait_for_confirms(",
+        kinds: CODE,
+        except: TESTS,
+        instead: "await every confirm: this one never reports a nack (H3)",
+    },
+    Banned {
+        pattern: "enable_auto_recover(",
+        kinds: CODE,
+        except: TESTS,
+        instead: "drop the connection and make a new one (H4)",
+    },
+    Banned {
+        pattern: "queue_delete(",
+        kinds: CODE,
+        except: TESTS,
+        instead: "leave it: deleting a queue confirms what it never stored (H5)",
+    },
+    Banned {
+        pattern: concat!("/wo", "rk/"),
+        kinds: ANYWHERE,
+        except: &[],
+        instead: "a path from the root of the repository: this one exists on one machine only",
+    },
+];
+
+/// Types that, behind a `static`, are a global variable.
+const GLOBALS: [&str; 6] = [
+    "Mutex", "RwLock", "OnceLock", "OnceCell", "LazyLock", "Atomic",
+];
+
+pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
+    let source = Source::new(text);
+    let mut findings = Vec::new();
+    for kind in [Kind::Code, Kind::Comment, Kind::Text] {
+        for (number, line) in source.only(kind).lines().enumerate() {
+            let here = |what: String| Finding::new(path, number + 1, what);
+            let found = BANNED.iter().filter(|it| {
+                it.kinds.contains(&kind)
+                    && line.contains(it.pattern)
+                    && !it.except.iter().any(|part| path.contains(part))
+            });
+            findings
+                .extend(found.map(|it| here(format!("`{}`: {}", it.pattern.trim(), it.instead))));
+            if kind == Kind::Code && is_global(line) {
+                findings.push(here("a global: pass it as an argument".to_owned()));
+            }
+        }
+    }
+    findings
+}
+
+fn is_global(line: &str) -> bool {
+    let words = line.trim_start();
+    let words = words
+        .split_once(") ")
+        .filter(|(it, _)| it.starts_with("pub("))
+        .map_or(words, |it| it.1);
+    let words = words.strip_prefix("pub ").unwrap_or(words);
+    words.starts_with("static ") && GLOBALS.iter().any(|it| words.contains(it))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(path: &str, text: &str) -> Vec<usize> {
+        check(path, text).into_iter().map(|it| it.line).collect()
+    }
+
+    #[test]
+    fn planted_breaches_are_found() {
+        let text = "\n    tokio::spawn(x);\n    todo!()\n    println!(\"\");\n#[ignore = \"no\"]\n\
+                    pub(crate) static A: Mutex<u8> = x;\n";
+        assert_eq!(lines("crates/worker/src/a.rs", text), [2, 3, 4, 5, 6]);
+        let comment = concat!("// FIX", "ME\n\"", "/wo", "rk/x\"");
+        assert_eq!(lines("crates/worker/src/a.rs", comment), [1, 2]);
+    }
+
+    #[test]
+    fn talk_about_them_and_the_right_places_pass() {
+        let text =
+            "//! Not `tokio::spawn(`.\nlet a = \"todo!()\";\nfn a(b: &'static Mutex<u8>) {}\n";
+        assert_eq!(lines("crates/worker/src/a.rs", text), [0; 0]);
+        assert_eq!(lines("crates/hookbox/src/a.rs", "println!()"), [0; 0]);
+        assert_eq!(
+            lines("crates/driver-rabbitmq/tests/a.rs", "x.queue_delete()"),
+            [0; 0]
+        );
+        assert_eq!(
+            lines("crates/driver-rabbitmq/src/a.rs", "x.queue_delete()"),
+            [1]
+        );
+    }
+}
