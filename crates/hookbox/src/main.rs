@@ -1,2 +1,44 @@
-//! stub
-fn main() {}
+//! hookbox: a durable, verified inbox for webhooks. One binary, several roles.
+//!
+//! This crate alone names drivers, reads the config and owns the process: it builds the parts,
+//! starts the roles, and drains them.
+
+mod cli;
+mod clock;
+mod command;
+mod compose;
+mod config;
+mod exit;
+mod rng;
+mod signals;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    // Two providers are linked in by dependencies of dependencies; rustls panics unless one is
+    // chosen before its first use. It fails only when one was chosen already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    telemetry::hide_panics();
+    let cli = cli::Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("hookbox: no threads could be started: {error}");
+            return exit::INTERNAL.into();
+        }
+    };
+    let json = cli.json;
+    let code = match runtime.block_on(command::run(cli)) {
+        Ok(code) => code,
+        Err(error) => exit::tell(&error, json),
+    };
+    // What still runs was given its time to drain.
+    runtime.shutdown_background();
+    code.into()
+}

@@ -1,0 +1,180 @@
+//! A handler of your own, from the webhook to its effect, on one SQLite file in a temporary folder.
+//!
+//! ```sh
+//! cargo run --package hookbox-handlers --example own_handler
+//! ```
+//!
+//! It publishes one event and a duplicate of it, runs a worker until both have an outcome, and
+//! shows that the effect is there once. With PostgreSQL and RabbitMQ, only the two drivers differ.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookbox_driver::{Batch, Broker, Clock, Ledger, Rng, Store};
+use hookbox_driver_sqlite::{Options, Sqlite, migrate};
+use hookbox_event::{
+    ContentDigest, Envelope, EventId, InstanceId, ReceiptId, RouteName, Scalar, SourceName,
+    Timestamp, Topic,
+};
+use hookbox_worker::{
+    Config, Event, Handler, HandlerError, OrReject, Rehearsal, Retry, Route, Worker, register,
+    rehearse,
+};
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+
+/// What the handler wants of the body. Fields that are not listed are ignored.
+#[derive(Deserialize)]
+struct InvoicePaid {
+    invoice: String,
+    amount: String,
+}
+
+/// Books a receipt for every invoice that was paid.
+struct BookReceipt;
+
+impl Handler<Sqlite> for BookReceipt {
+    const NAME: &'static str = "book-receipt";
+    type Payload = InvoicePaid;
+
+    async fn handle(
+        &self,
+        event: &Event<InvoicePaid>,
+        tx: &mut sqlx::SqliteConnection,
+    ) -> Result<(), HandlerError> {
+        // An amount that is no number never will be: a dead letter now.
+        let cents = cents(&event.payload.amount).or_reject()?;
+        // A database in trouble may recover: `?` means another attempt.
+        sqlx::query("insert into receipts_booked (invoice, cents) values ($1, $2)")
+            .bind(&event.payload.invoice)
+            .bind(cents)
+            .execute(tx)
+            .await?;
+        Ok(())
+    }
+}
+
+/// "12.50" in cents, without a float on the way.
+fn cents(amount: &str) -> Result<i64, std::num::ParseIntError> {
+    let (whole, fraction) = amount.split_once('.').unwrap_or((amount, "00"));
+    Ok(whole.parse::<i64>()? * 100 + fraction.parse::<i64>()?)
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let folder = std::env::temp_dir().join(format!("hookbox-example-{}", std::process::id()));
+    std::fs::create_dir(&folder)?;
+    let outcome = show(&folder).await;
+    std::fs::remove_dir_all(&folder)?;
+    outcome
+}
+
+async fn show(folder: &std::path::Path) -> anyhow::Result<()> {
+    let route: RouteName = "invoices".parse()?;
+    let path = folder.join("hookbox.db");
+    let options = || Options::new(path.clone(), environment(), vec![route.clone()]);
+    migrate(options()).await?;
+    let sqlite = Arc::new(Sqlite::open(options()).await?);
+    let mut tx = sqlite.begin().await?;
+    sqlx::query("create table receipts_booked (invoice text, cents integer)")
+        .execute(sqlite.connection(&mut tx))
+        .await?;
+    sqlite.commit(tx).await?;
+
+    // Try it first: runs the handler in a transaction and rolls it back.
+    let handler = register(BookReceipt);
+    match rehearse(&*sqlite, &handler, &envelope(0)?).await? {
+        Rehearsal::Handled { took } => println!("rehearsed in {took:?}; nothing was kept"),
+        Rehearsal::Failed { error, .. } => anyhow::bail!("the handler failed: {error}"),
+    }
+
+    // What ingest does once a signature is verified: the same event twice, under two receipts.
+    for number in 1..=2 {
+        let batch = Batch::of(&[envelope(number)?]).expect("one envelope is a batch");
+        sqlite.publish(std::slice::from_ref(&route), &batch).await?;
+    }
+
+    let config = Config {
+        routes: vec![Route {
+            name: route,
+            handler,
+            retry: Retry::new(5, Duration::from_secs(1), 2.0, Duration::from_secs(60), 0.2)?,
+            time_limit: Duration::from_secs(5),
+            concurrency: NonZeroUsize::MIN,
+            prefetch: 16,
+        }],
+        schemas: HashMap::new(),
+        conflicts: Vec::new(),
+        schedule_interval: Duration::from_millis(500),
+        collect: true,
+    };
+    let store = Arc::clone(&sqlite);
+    let worker = Worker::new(sqlite, Arc::clone(&store), Arc::new(Wall), Arc::new(Zeros), config);
+    let (shutdown, counters) = (CancellationToken::new(), worker.counters());
+    let until_settled = async {
+        while counters.settled() < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        shutdown.cancel();
+    };
+    tokio::join!(worker.run(shutdown.clone()), until_settled);
+
+    let books = store.books().await?;
+    println!("done: {}, duplicate: {}", books[0].done, books[0].duplicate);
+    let mut tx = store.begin().await?;
+    let (rows, cents): (i64, i64) =
+        sqlx::query_as("select count(*), sum(cents) from receipts_booked")
+            .fetch_one(store.connection(&mut tx))
+            .await?;
+    store.rollback(tx).await;
+    println!("booked: {rows} receipt over {cents} cents");
+    anyhow::ensure!((rows, cents) == (1, 1250), "the effect must be there once");
+    Store::close(&*store).await;
+    Ok(())
+}
+
+fn environment() -> hookbox_event::EnvironmentName {
+    "example".parse().expect("a valid name")
+}
+
+/// What ingest makes of a request; `number` makes the receipts differ.
+fn envelope(number: u64) -> anyhow::Result<Envelope> {
+    let source: SourceName = "billing".parse()?;
+    let body = r#"{"invoice":"2026-0001","amount":"12.50"}"#;
+    let document = hookbox_event::scan(body.as_bytes(), &[])?;
+    Ok(Envelope {
+        receipt: ReceiptId::new(Wall.now(), [number as u8; 10]),
+        topic: Topic::of(&source, Some("invoice.paid")),
+        event: EventId::from_fields(&source, &[Scalar::String("2026-0001".into())]),
+        digest: ContentDigest::of_canonical_json(&document.canonical),
+        source,
+        received_at: Wall.now(),
+        key_id: "2026-11".into(),
+        instance: InstanceId::new(Wall.now(), [0; 10]),
+        number,
+        seal: None,
+        traceparent: None,
+        redo: None,
+        body: body.into(),
+    })
+}
+
+struct Wall;
+
+impl Clock for Wall {
+    fn now(&self) -> Timestamp {
+        let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        Timestamp::from_unix_micros(since.as_micros() as i64)
+    }
+}
+
+/// No jitter in an example; a service uses the system's random numbers.
+struct Zeros;
+
+impl Rng for Zeros {
+    fn fill(&self, bytes: &mut [u8]) {
+        bytes.fill(0);
+    }
+}

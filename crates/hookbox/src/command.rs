@@ -1,0 +1,40 @@
+//! One file a command, and the list of them.
+
+mod check_config;
+mod dev;
+mod healthcheck;
+mod ingest;
+mod migrate;
+mod roles;
+mod run;
+mod worker;
+
+use crate::cli::{Cli, Command};
+use crate::config::Config;
+use crate::exit::Exit;
+use crate::telemetry;
+
+/// Runs one command.
+pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
+    match &cli.command {
+        Command::Dev(args) => dev::run(args).await,
+        Command::Run => run::run(service(&cli)?).await,
+        Command::Ingest => ingest::run(service(&cli)?).await,
+        Command::Worker(args) => worker::run(service(&cli)?, args).await,
+        Command::Migrate => migrate::run(&load(&cli)?, cli.json).await,
+        Command::CheckConfig => check_config::run(&load(&cli)?, cli.json),
+        Command::Healthcheck(args) => healthcheck::run(args).await,
+    }
+}
+
+/// The config, for a command that ends by itself.
+fn load(cli: &Cli) -> anyhow::Result<Config> {
+    Ok(Config::load(&Config::find(cli.config.as_deref()))?)
+}
+
+/// The config, for a service: it logs.
+fn service(cli: &Cli) -> anyhow::Result<Config> {
+    let config = load(cli)?;
+    telemetry::begin(&config.log);
+    Ok(config)
+}

@@ -1,0 +1,93 @@
+//! `hookbox check-config`: what the config comes to, with secrets hidden.
+
+use hookbox_signature::{ConflictAction, Scheme};
+use serde_json::{Value, json};
+
+use crate::compose;
+use crate::config::{BrokerUrl, Config, IdentityConfig, RouteConfig, SourceConfig, StoreUrl};
+use crate::exit::{self, Exit};
+
+/// Prints the effective config. Loading it has told every mistake already; what is left to try is
+/// whether the JSON Schemas compile.
+pub fn run(config: &Config, as_json: bool) -> anyhow::Result<Exit> {
+    compose::schemas(config)?;
+    let effective = effective(config);
+    if as_json {
+        println!("{effective}");
+    } else {
+        println!("{} is good. It comes to:", config.path.display());
+        println!("{effective:#}");
+    }
+    Ok(exit::OK)
+}
+
+fn effective(config: &Config) -> Value {
+    json!({
+        "environment": config.environment.as_str(),
+        "store": match &config.store {
+            StoreUrl::Postgres(_) => "postgres (URL hidden)".to_owned(),
+            StoreUrl::Sqlite(path) => format!("sqlite:{}", path.display()),
+        },
+        "store_connections": config.store_connections,
+        "broker": match &config.broker {
+            BrokerUrl::Amqp(_) => "rabbitmq (URL hidden)".to_owned(),
+            BrokerUrl::Sqlite(path) => format!("sqlite:{}", path.display()),
+        },
+        "ingest": {
+            "listen": config.ingest.listen.to_string(),
+            "tls": config.ingest.tls.is_some(),
+            "trusted_proxies": config.ingest.trusted_proxies,
+            "body_bytes_max": config.ingest.body_max,
+            "connections_max": config.ingest.connections_max,
+        },
+        "drain_ms": config.drain.as_millis() as u64,
+        "sources": config.sources.iter().map(source).collect::<Vec<_>>(),
+        "routes": config.routes.iter().map(route).collect::<Vec<_>>(),
+    })
+}
+
+fn source(source: &SourceConfig) -> Value {
+    let keys = source.keys.iter().map(|key| {
+        let until = key.until().map(|until| until.to_string());
+        json!({ "id": key.id(), "until": until, "secret": "hidden" })
+    });
+    let conflicts = source.on_conflict.iter().map(|rule| {
+        let action = match rule.action {
+            ConflictAction::DeadLetter => "dead_letter",
+            ConflictAction::Process => "process",
+        };
+        json!({ "topics": rule.topics.as_str(), "action": action })
+    });
+    json!({
+        "name": source.name.as_str(),
+        "path": format!("/hooks/{}", source.name),
+        "scheme": match &source.scheme {
+            Scheme::Hmac(hmac) => format!("{hmac:?}"),
+            Scheme::StandardWebhooks { .. } => "standard-webhooks".to_owned(),
+        },
+        "secrets": keys.collect::<Vec<_>>(),
+        "signature_status": source.answer.signature_status,
+        "topic": source.topic.as_ref().map(ToString::to_string),
+        "identity": match &source.identity {
+            IdentityConfig::Pointers(pointers) => {
+                json!(pointers.iter().map(ToString::to_string).collect::<Vec<_>>())
+            }
+            IdentityConfig::SignedId => json!("the signed message id"),
+            IdentityConfig::Body => json!("what the body says"),
+        },
+        "on_conflict": conflicts.collect::<Vec<_>>(),
+        "schemas": source.schemas,
+    })
+}
+
+fn route(route: &RouteConfig) -> Value {
+    json!({
+        "name": route.name.as_str(),
+        "topics": route.topics.iter().map(|topic| topic.as_str()).collect::<Vec<_>>(),
+        "handler": route.handler,
+        "attempts": route.retry.attempts(),
+        "handler_time_limit_ms": route.handler_time_limit.as_millis() as u64,
+        "concurrency": route.concurrency,
+        "prefetch": route.prefetch,
+    })
+}

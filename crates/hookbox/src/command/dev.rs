@@ -1,0 +1,147 @@
+//! `hookbox dev`: all roles in one process over one SQLite file, with nothing to set up.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use hookbox_driver::Rng;
+use tokio_util::task::TaskTracker;
+
+use crate::cli::DevArgs;
+use crate::command::roles::{self, Roles};
+use crate::compose;
+use crate::config::{Config, StoreUrl};
+use crate::exit::{self, Exit};
+use crate::rng::SystemRng;
+use crate::{signals, telemetry};
+
+/// The names of what is made.
+const CONFIG: &str = "hookbox.toml";
+const KEY: &str = "begini.key";
+
+/// Makes what is missing, says what to do, and runs until a signal.
+pub async fn run(args: &DevArgs) -> anyhow::Result<Exit> {
+    if !args.listen.ip().is_loopback() {
+        bail!(
+            "{} is not loopback, and `hookbox dev` has a development key and no TLS; write a \
+             config for that (see docs/CONFIG.md)",
+            args.listen
+        );
+    }
+    prepare(args)?;
+    let mut config = Config::load(&args.dir.join(CONFIG))?;
+    config.ingest.listen = args.listen;
+    telemetry::begin(&config.log);
+    let listener = roles::listen(&config).await?;
+    let address = listener.tcp.local_addr()?;
+    if let StoreUrl::Sqlite(path) = &config.store {
+        hookbox_driver_sqlite::migrate(compose::sqlite_options(&config, path)).await?;
+    }
+    let tasks = TaskTracker::new();
+    let shutdown = signals::shutdown(&tasks)?;
+    let roles = Roles {
+        ingest: true,
+        worker: Some(Vec::new()),
+    };
+    let Some(opened) = roles::open(&config, &roles, shutdown).await? else {
+        return Ok(exit::OK);
+    };
+    print!("{}", greeting(&args.dir, &address.to_string()));
+    std::io::stdout().flush()?;
+    roles::serve_roles(config, roles, opened, Some(listener)).await
+}
+
+/// Makes the folder, the key and the config; what is there stays as it is.
+fn prepare(args: &DevArgs) -> anyhow::Result<()> {
+    let dir = &args.dir;
+    let making = |what: &str| format!("make {what} in {}", dir.display());
+    if !dir.is_dir() {
+        // Personal data will be in it.
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .recursive(true)
+            .create(dir)
+            .with_context(|| making("the folder"))?;
+    }
+    let key = dir.join(KEY);
+    if !key.exists() {
+        let mut bytes = [0; 32];
+        SystemRng.fill(&mut bytes);
+        write_new(&key, &hex::encode(bytes)).with_context(|| making("the key"))?;
+    }
+    let config = dir.join(CONFIG);
+    if !config.exists() {
+        write_new(&config, &config_text(args)).with_context(|| making("the config"))?;
+    }
+    Ok(())
+}
+
+/// For its owner only.
+fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+fn config_text(args: &DevArgs) -> String {
+    let listen = args.listen;
+    format!(
+        r##"# Made by `hookbox dev`. Every key is explained in docs/CONFIG.md.
+environment = "dev"
+
+[store]
+url = "sqlite:hookbox.db"
+
+[broker]
+url = "sqlite:hookbox.db"
+
+[ingest]
+listen = "{listen}"
+
+[[source]]
+name = "begini"
+preset = "begini"
+secrets = [{{ id = "dev", file = "{KEY}" }}]
+
+[[route]]
+name = "scores"
+topics = ["begini.*_score.complete"]
+handler = {{ kind = "begini" }}
+
+[[route]]
+name = "applications"
+topics = ["begini.application.*"]
+handler = {{ kind = "begini" }}
+"##
+    )
+}
+
+fn greeting(dir: &Path, address: &str) -> String {
+    let key = dir.join(KEY);
+    let (dir, key) = (dir.display(), key.display());
+    // Single quotes around the body, none in it: it can be pasted into any shell.
+    let body = r#"{"uid":"APPLICANT-0001","integration_id":"12345678901234567890","event":{"type":"psychometric_score.complete","details":{"application_started_at":1764000000,"application_completed_at":1764000600,"scored_at":1764000601,"platform":"WEB","calculated":{"score":712,"risk_band":"B","score_confidence":"0.333333333333333","traits":[{"key":"planning","value":"0.71","risk_band":"B"}]}}}}"#;
+    format!(
+        "
+hookbox listens on http://{address}/hooks/begini
+  development key: {key}
+  config and data: {dir}
+
+Send one signed event (paste this into a second terminal, in this folder):
+
+  BODY='{body}'; curl -sS http://{address}/hooks/begini -H 'Content-Type: application/json' \
+-H \"X-Signature: $(printf %s \"$BODY\" | openssl dgst -sha512 -hmac \"$(cat {key})\" -r | cut -d' ' -f1)\" \
+-d \"$BODY\"
+
+Without curl: hookbox send. Many, with duplicates and forgeries among them: hookbox simulate.
+Stop with Ctrl-C.
+
+"
+    )
+}

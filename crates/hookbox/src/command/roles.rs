@@ -1,0 +1,192 @@
+//! Starting and draining roles: what `dev`, `run`, `ingest` and `worker` share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use hookbox_driver::{Broker, Store};
+use hookbox_event::RouteName;
+use hookbox_handlers::{Begini, Record};
+use hookbox_ingest::{Ingest, Listener, serve};
+use hookbox_worker::{Handler, Worker};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::compose::{self, AnyStore};
+use crate::config::Config;
+use crate::exit::{self, Exit};
+use crate::signals;
+
+/// What a role needs beyond its config, opened.
+pub struct Opened {
+    /// The broker.
+    pub broker: Arc<dyn Broker>,
+    /// The store, for roles that have one.
+    pub store: Option<AnyStore>,
+    /// Cancelled by the first signal.
+    pub shutdown: CancellationToken,
+}
+
+/// Which roles to run.
+pub struct Roles {
+    /// Receive webhooks.
+    pub ingest: bool,
+    /// Process events of these routes; of all, when empty.
+    pub worker: Option<Vec<RouteName>>,
+}
+
+/// Opens what the roles need, waiting for what is away, and runs them until a signal.
+pub async fn run(config: Config, roles: Roles) -> anyhow::Result<Exit> {
+    let tasks = TaskTracker::new();
+    let shutdown = signals::shutdown(&tasks)?;
+    // Bound first: a port that is taken is told before anything is waited for.
+    let listener = if roles.ingest {
+        Some(listen(&config).await?)
+    } else {
+        None
+    };
+    let Some(opened) = open(&config, &roles, shutdown).await? else {
+        return Ok(exit::OK);
+    };
+    serve_roles(config, roles, opened, listener).await
+}
+
+/// Runs roles over what is open.
+pub async fn serve_roles(
+    config: Config,
+    roles: Roles,
+    opened: Opened,
+    listener: Option<Listener>,
+) -> anyhow::Result<Exit> {
+    let Opened {
+        broker,
+        store,
+        shutdown,
+    } = opened;
+    let running = TaskTracker::new();
+    if let Some(listener) = listener {
+        let address = listener.tcp.local_addr()?;
+        let ledger = store.as_ref().map(AnyStore::ledger);
+        let ingest = Ingest::start(
+            compose::ingest_config(&config)?,
+            Arc::clone(&broker),
+            ledger,
+            compose::clock(),
+            compose::rng(),
+        );
+        tracing::info!(address = %address, "ingest listens on {address}");
+        running.spawn(serve(listener, ingest, shutdown.clone(), config.drain));
+    }
+    if let Some(routes) = &roles.worker {
+        let store = store.as_ref().context("a worker needs a store")?;
+        let broker = Arc::clone(&broker);
+        match store {
+            AnyStore::Postgres(store) => running.spawn(work(
+                worker(&config, routes, broker, store)?,
+                shutdown.clone(),
+            )),
+            AnyStore::Sqlite(store) => running.spawn(work(
+                worker(&config, routes, broker, store)?,
+                shutdown.clone(),
+            )),
+        };
+    }
+    running.close();
+    shutdown.cancelled().await;
+    // Half as long again as the roles give themselves: they cut what is left, we cut them.
+    let drained = tokio::time::timeout(config.drain.mul_f64(1.5), running.wait()).await;
+    if drained.is_err() {
+        tracing::error!("not drained in time: what was taken and not settled comes again");
+        return Ok(exit::FAILED);
+    }
+    let close = async {
+        broker.close().await;
+        if let Some(store) = &store {
+            store.close().await;
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(5), close).await;
+    Ok(exit::OK)
+}
+
+/// Opens the broker, and the store where a role needs it. `None` when it was time to stop.
+pub async fn open(
+    config: &Config,
+    roles: &Roles,
+    shutdown: CancellationToken,
+) -> anyhow::Result<Option<Opened>> {
+    let store = if roles.worker.is_some() {
+        let open = async || compose::store(config).await;
+        let Some(store) = compose::wait_for("the store", &shutdown, open).await? else {
+            return Ok(None);
+        };
+        Some(store)
+    } else {
+        None
+    };
+    let open = async || compose::broker(config, store.as_ref()).await;
+    let Some(broker) = compose::wait_for("the broker", &shutdown, open).await? else {
+        return Ok(None);
+    };
+    Ok(Some(Opened {
+        broker,
+        store,
+        shutdown,
+    }))
+}
+
+/// Binds the listener of the config.
+pub async fn listen(config: &Config) -> anyhow::Result<Listener> {
+    let address = config.ingest.listen;
+    let tcp = TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "cannot listen on {address}; stop what listens there, or choose another address \
+             ([ingest] listen, or --listen of `hookbox dev`)"
+        )
+    })?;
+    let tls = match &config.ingest.tls {
+        None => None,
+        Some((certificate, key)) => {
+            let chain = CertificateDer::pem_file_iter(certificate)
+                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+                .with_context(|| format!("read the certificate {}", certificate.display()))?;
+            let key = PrivateKeyDer::from_pem_file(key)
+                .with_context(|| format!("read the key {}", key.display()))?;
+            let server = rustls::ServerConfig::builder()
+                .with_no_client_auth()
+                .with_single_cert(chain, key)
+                .context("the certificate and the key do not go together")?;
+            Some(TlsAcceptor::from(Arc::new(server)))
+        }
+    };
+    Ok(Listener { tcp, tls })
+}
+
+fn worker<S>(
+    config: &Config,
+    routes: &[RouteName],
+    broker: Arc<dyn Broker>,
+    store: &Arc<S>,
+) -> anyhow::Result<Worker<S>>
+where
+    S: Store,
+    Record: Handler<S>,
+    Begini: Handler<S>,
+{
+    let config = compose::worker_config(config, routes)?;
+    Ok(Worker::new(
+        broker,
+        Arc::clone(store),
+        compose::clock(),
+        compose::rng(),
+        config,
+    ))
+}
+
+async fn work<S: Store>(worker: Worker<S>, shutdown: CancellationToken) {
+    worker.run(shutdown).await;
+}

@@ -1,0 +1,28 @@
+//! `hookbox worker`: processes events. Start as many as are needed.
+
+use anyhow::bail;
+
+use crate::cli::WorkerArgs;
+use crate::command::roles::{self, Roles};
+use crate::config::Config;
+use crate::exit::Exit;
+
+/// Processes events until a signal.
+pub async fn run(config: Config, args: &WorkerArgs) -> anyhow::Result<Exit> {
+    let known = config.route_names();
+    if let Some(unknown) = args.route.iter().find(|name| !known.contains(name)) {
+        let known: Vec<&str> = known.iter().map(|name| name.as_str()).collect();
+        bail!(
+            "there is no route {unknown}; the config has {}",
+            known.join(", ")
+        );
+    }
+    roles::run(
+        config,
+        Roles {
+            ingest: false,
+            worker: Some(args.route.clone()),
+        },
+    )
+    .await
+}

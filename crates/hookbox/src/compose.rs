@@ -1,0 +1,276 @@
+//! From the config to the parts: the one place that names drivers.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use hookbox_driver::{Broker, Clock, Ledger, OpenError, Rng, Store, describe};
+use hookbox_driver_postgres::Postgres;
+use hookbox_driver_rabbitmq::Rabbit;
+use hookbox_driver_sqlite::Sqlite;
+use hookbox_event::{RouteName, SourceName};
+use hookbox_handlers::{Begini, Record};
+use hookbox_ingest as ingest;
+use hookbox_signature::{ConflictAction, Preset};
+use hookbox_worker as worker;
+use hookbox_worker::{Handler, Schemas};
+use secrecy::ExposeSecret;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::SystemClock;
+use crate::config::{BrokerUrl, Config, IdentityConfig, StoreUrl};
+use crate::rng::SystemRng;
+
+/// First wait for a dependency that is away at the start.
+const WAIT_FIRST: Duration = Duration::from_millis(250);
+
+/// Longest wait between two tries.
+const WAIT_LONGEST: Duration = Duration::from_secs(5);
+
+/// How often due retries are looked for.
+const SCHEDULE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The store that the config names.
+#[derive(Clone)]
+pub enum AnyStore {
+    /// PostgreSQL.
+    Postgres(Arc<Postgres>),
+    /// A SQLite file.
+    Sqlite(Arc<Sqlite>),
+}
+
+impl AnyStore {
+    /// The operators' side of it.
+    pub fn ledger(&self) -> Arc<dyn Ledger> {
+        match self {
+            AnyStore::Postgres(store) => Arc::clone(store) as _,
+            AnyStore::Sqlite(store) => Arc::clone(store) as _,
+        }
+    }
+
+    /// Ends its connections.
+    pub async fn close(&self) {
+        match self {
+            AnyStore::Postgres(store) => Store::close(&**store).await,
+            AnyStore::Sqlite(store) => Store::close(&**store).await,
+        }
+    }
+}
+
+/// Opens the store.
+pub async fn store(config: &Config) -> Result<AnyStore, OpenError> {
+    match &config.store {
+        StoreUrl::Postgres(_) => {
+            let options = postgres_options(config);
+            Ok(AnyStore::Postgres(Arc::new(Postgres::open(options).await?)))
+        }
+        StoreUrl::Sqlite(path) => Ok(AnyStore::Sqlite(sqlite(config, path).await?)),
+    }
+}
+
+/// Opens the broker; a SQLite file that is the store as well is opened once.
+pub async fn broker(
+    config: &Config,
+    store: Option<&AnyStore>,
+) -> Result<Arc<dyn Broker>, OpenError> {
+    match (&config.broker, &config.store, store) {
+        (BrokerUrl::Amqp(url), _, _) => {
+            let options = hookbox_driver_rabbitmq::Options::new(
+                url.expose_secret(),
+                config.environment.clone(),
+                config.route_names(),
+            );
+            Ok(Arc::new(Rabbit::open(options).await?))
+        }
+        (BrokerUrl::Sqlite(path), StoreUrl::Sqlite(other), Some(AnyStore::Sqlite(sqlite)))
+            if path == other =>
+        {
+            Ok(Arc::clone(sqlite) as _)
+        }
+        (BrokerUrl::Sqlite(path), _, _) => Ok(sqlite(config, path).await?),
+    }
+}
+
+/// The options of the PostgreSQL that the config names.
+pub fn postgres_options(config: &Config) -> hookbox_driver_postgres::Options {
+    let url = match &config.store {
+        StoreUrl::Postgres(url) => url.expose_secret(),
+        StoreUrl::Sqlite(_) => "",
+    };
+    let limit = config
+        .routes
+        .iter()
+        .map(|route| route.handler_time_limit)
+        .max();
+    let mut options = hookbox_driver_postgres::Options::new(url, config.environment.clone());
+    options.connections_max = config.store_connections;
+    options.handler_time_limit(limit.unwrap_or_default())
+}
+
+/// The options of a SQLite file.
+pub fn sqlite_options(config: &Config, path: &Path) -> hookbox_driver_sqlite::Options {
+    let routes = config.route_names();
+    hookbox_driver_sqlite::Options::new(path, config.environment.clone(), routes)
+}
+
+async fn sqlite(config: &Config, path: &Path) -> Result<Arc<Sqlite>, OpenError> {
+    Ok(Arc::new(Sqlite::open(sqlite_options(config, path)).await?))
+}
+
+/// Opens something that may be away, until it is there, it refuses us, or it is time to stop
+/// (`None`). Told when it begins and when the reason changes.
+pub async fn wait_for<T>(
+    what: &str,
+    shutdown: &CancellationToken,
+    open: impl AsyncFn() -> Result<T, OpenError>,
+) -> Result<Option<T>, OpenError> {
+    let mut wait = WAIT_FIRST;
+    let mut told = String::new();
+    loop {
+        let why = match open().await {
+            Ok(opened) => return Ok(Some(opened)),
+            Err(error @ OpenError::Unavailable { .. }) => describe(&error),
+            Err(error) => return Err(error),
+        };
+        if why != told {
+            tracing::warn!(what, error = why, "waiting for {what}: {why}");
+            told = why;
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(None),
+            () = tokio::time::sleep(wait.mul_f64(0.5 + 0.5 * SystemRng.unit())) => {}
+        }
+        wait = (wait * 2).min(WAIT_LONGEST);
+    }
+}
+
+/// The HTTP side's config. Keys are cloned: both ends may live in one process.
+pub fn ingest_config(config: &Config) -> anyhow::Result<ingest::Config> {
+    let source = |source: &crate::config::SourceConfig| ingest::Source {
+        name: source.name.clone(),
+        scheme: source.scheme.clone(),
+        keys: std::sync::RwLock::new(source.keys.clone().into()),
+        answer: source.answer.clone(),
+        topic: source.topic.clone(),
+        identity: match &source.identity {
+            IdentityConfig::Pointers(pointers) => ingest::Identity::Pointers(pointers.clone()),
+            IdentityConfig::SignedId => ingest::Identity::SignedId,
+            IdentityConfig::Body => ingest::Identity::Body,
+        },
+    };
+    let (routes, unrouted): (Vec<_>, Vec<_>) = config
+        .routes
+        .iter()
+        .partition(|route| route.name.as_str() != crate::config::UNROUTED);
+    let unrouted = unrouted
+        .first()
+        .context("the route for everything else is always there")?;
+    let mut limits = ingest::Limits::standard();
+    limits.body_max = config.ingest.body_max;
+    limits.connections_max = config.ingest.connections_max;
+    Ok(ingest::Config {
+        sources: config.sources.iter().map(source).collect(),
+        routing: ingest::Routing {
+            routes: routes
+                .into_iter()
+                .map(|route| (route.name.clone(), route.topics.clone()))
+                .collect(),
+            unrouted: unrouted.name.clone(),
+        },
+        limits,
+    })
+}
+
+/// The worker's config, for all routes or only some.
+pub fn worker_config<S>(config: &Config, only: &[RouteName]) -> anyhow::Result<worker::Config<S>>
+where
+    S: Store,
+    Record: Handler<S>,
+    Begini: Handler<S>,
+{
+    let wanted = |name: &RouteName| only.is_empty() || only.contains(name);
+    let mut routes = Vec::new();
+    for route in config.routes.iter().filter(|route| wanted(&route.name)) {
+        let handler = hookbox_handlers::by_name(&route.handler)
+            .with_context(|| format!("there is no handler {:?}", route.handler))?;
+        routes.push(worker::Route {
+            name: route.name.clone(),
+            handler,
+            retry: route.retry,
+            time_limit: route.handler_time_limit,
+            concurrency: route.concurrency,
+            prefetch: route.prefetch,
+        });
+    }
+    let conflicts = config.sources.iter().flat_map(|source| &source.on_conflict);
+    let conflicts = conflicts.map(|rule| worker::ConflictRule {
+        topics: rule.topics.clone(),
+        action: match rule.action {
+            ConflictAction::DeadLetter => worker::OnConflict::DeadLetter,
+            ConflictAction::Process => worker::OnConflict::Process,
+        },
+    });
+    Ok(worker::Config {
+        routes,
+        schemas: schemas(config)?,
+        conflicts: conflicts.collect(),
+        schedule_interval: SCHEDULE_INTERVAL,
+        collect: true,
+    })
+}
+
+/// The compiled JSON Schemas of every source that has some.
+pub fn schemas(config: &Config) -> anyhow::Result<HashMap<SourceName, Arc<Schemas>>> {
+    let mut compiled = HashMap::new();
+    for source in &config.sources {
+        let texts = match (&source.schemas, source.preset) {
+            (Some(folder), _) => read_schemas(folder)?,
+            (None, Some(Preset::Begini)) => hookbox_handlers::begini_schemas()
+                .map(|(name, text)| (name.to_owned(), text.to_owned()))
+                .into(),
+            (None, Some(Preset::Github | Preset::StandardWebhooks) | None) => continue,
+        };
+        let mut values = Vec::new();
+        for (name, text) in &texts {
+            let value: serde_json::Value = serde_json::from_str(text)
+                .with_context(|| format!("the JSON Schema {name:?} is not JSON"))?;
+            values.push((name.as_str(), value));
+        }
+        let schemas = Schemas::compile(values.iter().map(|(name, value)| (*name, value)))?;
+        compiled.insert(source.name.clone(), Arc::new(schemas));
+    }
+    Ok(compiled)
+}
+
+/// `{event type}.json` for each type, and `unknown.json` for every other.
+fn read_schemas(folder: &Path) -> anyhow::Result<Vec<(String, String)>> {
+    let read = || format!("read the JSON Schemas in {}", folder.display());
+    let mut texts = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(read)? {
+        let path = entry.with_context(read)?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
+            let name = path
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            texts.push((name, std::fs::read_to_string(&path).with_context(read)?));
+        }
+    }
+    Ok(texts)
+}
+
+/// The system's clock, as the engines take it.
+pub fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock)
+}
+
+/// The system's random numbers, as the engines take them.
+pub fn rng() -> Arc<dyn Rng> {
+    Arc::new(SystemRng)
+}

@@ -1,0 +1,147 @@
+//! The config: one TOML file, read once, before anything in the world is touched.
+//!
+//! This module alone reads files and the environment for settings. Structure is checked against
+//! `schemas/config.json`, meaning by `check`; all mistakes are told at once, each with its place.
+//! Relative paths in the file are relative to the file.
+
+mod check;
+mod file;
+mod place;
+mod route;
+mod secret;
+mod source;
+mod structure;
+mod units;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hookbox_event::{EnvironmentName, RouteName};
+use secrecy::SecretString;
+
+pub use place::Mistakes;
+pub use route::RouteConfig;
+pub use source::{IdentityConfig, SourceConfig};
+
+/// The JSON Schema of the config file.
+pub const SCHEMA: &str = include_str!("../../../schemas/config.json");
+
+/// The route that takes what no other route takes. It always exists.
+pub const UNROUTED: &str = "unrouted";
+
+/// The effective config: every value valid, every default filled in.
+pub struct Config {
+    /// The file it came from.
+    pub path: PathBuf,
+    /// The environment's name.
+    pub environment: EnvironmentName,
+    /// The store.
+    pub store: StoreUrl,
+    /// Connections to the store at most.
+    pub store_connections: u32,
+    /// The broker.
+    pub broker: BrokerUrl,
+    /// The HTTP side.
+    pub ingest: IngestConfig,
+    /// How long shutting down may take.
+    pub drain: Duration,
+    /// How to log.
+    pub log: LogConfig,
+    /// The endpoints.
+    pub sources: Vec<SourceConfig>,
+    /// The routes, the one for everything else last.
+    pub routes: Vec<RouteConfig>,
+}
+
+/// Where the store is.
+pub enum StoreUrl {
+    /// PostgreSQL; the URL may hold a password.
+    Postgres(SecretString),
+    /// A SQLite file.
+    Sqlite(PathBuf),
+}
+
+/// Where the broker is.
+pub enum BrokerUrl {
+    /// RabbitMQ; the URL may hold a password.
+    Amqp(SecretString),
+    /// A SQLite file.
+    Sqlite(PathBuf),
+}
+
+/// The HTTP side.
+pub struct IngestConfig {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Certificate chain and key, as PEM files.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Whether proxies in front do the TLS.
+    pub trusted_proxies: Vec<String>,
+    /// Largest body in bytes.
+    pub body_max: usize,
+    /// Connections at once.
+    pub connections_max: usize,
+}
+
+/// How to log.
+#[derive(Debug, Clone, Default)]
+pub struct LogConfig {
+    /// JSON instead of text.
+    pub json: bool,
+    /// What to log, in the words of `tracing_subscriber::EnvFilter`.
+    pub filter: Option<String>,
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn load(path: &Path) -> Result<Self, Mistakes> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let advice = "write one (see docs/CONFIG.md), name another with --config, or try \
+                          `hookbox dev`, which needs none";
+            Mistakes::one(
+                path,
+                format!("the config file cannot be read ({error}); {advice}"),
+            )
+        })?;
+        Self::parse(path, &text, &|name| std::env::var(name).ok())
+    }
+
+    /// Checks the text of a file; `env` is the environment.
+    pub fn parse(
+        path: &Path,
+        text: &str,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Mistakes> {
+        let (file, places) = structure::read(path, text)?;
+        check::check(path, file, places, env)
+    }
+
+    /// All routes by name.
+    pub fn route_names(&self) -> Vec<RouteName> {
+        self.routes.iter().map(|route| route.name.clone()).collect()
+    }
+
+    /// Where a command finds the config: `--config`, else `HOOKBOX_CONFIG`, else
+    /// `./hookbox.toml`, else the one that `hookbox dev` made here.
+    pub fn find(given: Option<&Path>) -> PathBuf {
+        if let Some(path) = given {
+            return path.to_owned();
+        }
+        if let Some(path) = std::env::var_os("HOOKBOX_CONFIG") {
+            return path.into();
+        }
+        let (usual, dev) = (
+            Path::new("hookbox.toml"),
+            Path::new(".hookbox-dev/hookbox.toml"),
+        );
+        if !usual.exists() && dev.exists() {
+            eprintln!("using {}, made by `hookbox dev`", dev.display());
+            return dev.to_owned();
+        }
+        usual.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! The file's shape in Rust, as `schemas/config.json` describes it. Values are still text.
+
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    pub environment: String,
+    pub store: Store,
+    pub broker: Broker,
+    #[serde(default)]
+    pub ingest: Ingest,
+    #[serde(default)]
+    pub worker: Worker,
+    pub drain: Option<String>,
+    #[serde(default)]
+    pub log: Log,
+    pub source: Vec<Source>,
+    #[serde(default)]
+    pub route: Vec<Route>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Store {
+    pub url: Url,
+    pub connections: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Broker {
+    pub url: Url,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub enum Url {
+    Literal(String),
+    Reference(Reference),
+}
+
+#[derive(Deserialize, Clone)]
+#[serde(deny_unknown_fields)]
+pub struct Reference {
+    pub env: Option<String>,
+    pub file: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct Ingest {
+    pub listen: Option<String>,
+    pub tls: Option<Tls>,
+    #[serde(default)]
+    pub trusted_proxies: Vec<String>,
+    pub body_max: Option<String>,
+    pub connections: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    pub certificate: String,
+    pub key: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct Worker {
+    pub concurrency: Option<usize>,
+    pub prefetch: Option<u16>,
+    pub handler_time_limit: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    pub format: Option<String>,
+    pub filter: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    pub name: String,
+    pub preset: Option<String>,
+    pub scheme: Option<String>,
+    pub header: Option<String>,
+    pub algorithm: Option<String>,
+    pub encoding: Option<String>,
+    pub prefix: Option<String>,
+    pub timestamp: Option<Timestamp>,
+    pub tolerance: Option<String>,
+    pub secrets: Vec<Secret>,
+    #[serde(default)]
+    pub answer: Answer,
+    pub topic: Option<String>,
+    pub identity: Option<Vec<String>>,
+    pub on_conflict: Option<OnConflict>,
+    pub schemas: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timestamp {
+    pub header: String,
+    pub separator: Option<String>,
+    pub tolerance: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Secret {
+    pub id: String,
+    pub env: Option<String>,
+    pub file: Option<String>,
+    pub until: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    pub signature_status: Option<u16>,
+    pub signature_detail: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub enum OnConflict {
+    All(String),
+    Rules(Vec<ConflictRule>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConflictRule {
+    pub topics: Vec<String>,
+    pub action: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    pub name: String,
+    pub topics: Vec<String>,
+    pub handler: Option<Handler>,
+    pub retry: Option<Retry>,
+    pub concurrency: Option<usize>,
+    pub prefetch: Option<u16>,
+    pub handler_time_limit: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Handler {
+    pub kind: String,
+}
+
+#[derive(Deserialize, Clone, Default)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    pub attempts: Option<u32>,
+    pub first: Option<String>,
+    pub factor: Option<f64>,
+    pub max: Option<String>,
+    pub jitter: Option<f64>,
+}

@@ -1,0 +1,122 @@
+//! Routes: which topics, which handler, when to try again.
+
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use hookbox_event::{RouteName, TopicPattern};
+use hookbox_worker::Retry;
+
+use super::UNROUTED;
+use super::file::{Route, Worker};
+use super::place::Places;
+use super::units::duration;
+
+/// Longest time limit of a handler. RabbitMQ takes a message away that is not settled within 30
+/// minutes, and a batch runs up to 64 handlers one after another only in the worst case; a tenth
+/// of it leaves room for retries of the transaction.
+const HANDLER_TIME_LIMIT_MAX: Duration = Duration::from_secs(180);
+
+/// One route, effective.
+pub struct RouteConfig {
+    /// Its name.
+    pub name: RouteName,
+    /// Which topics it takes; none for the route that takes the rest.
+    pub topics: Vec<TopicPattern>,
+    /// The handler's name.
+    pub handler: String,
+    /// When to try again.
+    pub retry: Retry,
+    /// How long one run of the handler may take.
+    pub handler_time_limit: Duration,
+    /// Transactions at once.
+    pub concurrency: NonZeroUsize,
+    /// Messages in hand.
+    pub prefetch: u16,
+}
+
+/// Checks one route.
+pub fn check(at: &str, route: &Route, worker: &Worker, places: &mut Places) -> Option<RouteConfig> {
+    let name = places.take(&format!("{at}/name"), route.name.parse::<RouteName>());
+    if route.name == UNROUTED {
+        places.mistake(
+            &format!("{at}/name"),
+            "\"unrouted\" is the route for topics that no route takes; it always exists",
+        );
+    }
+    let topics: Vec<TopicPattern> = route
+        .topics
+        .iter()
+        .enumerate()
+        .filter_map(|(index, topic)| places.take(&format!("{at}/topics/{index}"), topic.parse()))
+        .collect();
+    let retry = retry(&format!("{at}/retry"), route, places);
+    let limit = route
+        .handler_time_limit
+        .as_ref()
+        .or(worker.handler_time_limit.as_ref());
+    let handler_time_limit = match limit {
+        None => Duration::from_secs(30),
+        Some(text) => places.take(at, duration(text))?,
+    };
+    if handler_time_limit.is_zero() || handler_time_limit > HANDLER_TIME_LIMIT_MAX {
+        places.mistake(
+            at,
+            "handler_time_limit must be from 1 ms to 3 min: RabbitMQ takes a message away that \
+             is not settled within 30 min",
+        );
+    }
+    let concurrency = route.concurrency.or(worker.concurrency).unwrap_or(4);
+    Some(RouteConfig {
+        name: name?,
+        topics,
+        handler: route
+            .handler
+            .as_ref()
+            .map_or_else(|| "record".into(), |it| it.kind.clone()),
+        retry: retry?,
+        handler_time_limit,
+        // The schema has checked that it is at least one.
+        concurrency: NonZeroUsize::new(concurrency).unwrap_or(NonZeroUsize::MIN),
+        prefetch: route.prefetch.or(worker.prefetch).unwrap_or(16),
+    })
+}
+
+/// The route that takes what no other takes.
+pub fn unrouted(worker: &Worker, places: &mut Places) -> Option<RouteConfig> {
+    let route = Route {
+        name: "unrouted-settings".into(),
+        topics: Vec::new(),
+        handler: None,
+        retry: None,
+        concurrency: None,
+        prefetch: None,
+        handler_time_limit: None,
+    };
+    let name = UNROUTED.parse().ok()?;
+    Some(RouteConfig {
+        name,
+        ..check("/worker", &route, worker, places)?
+    })
+}
+
+fn retry(at: &str, route: &Route, places: &mut Places) -> Option<Retry> {
+    let given = route.retry.clone().unwrap_or_default();
+    let time = |key: &str, text: Option<&String>, default: u64, places: &mut Places| match text {
+        Some(text) => places.take(&format!("{at}/{key}"), duration(text)),
+        None => Some(Duration::from_secs(default)),
+    };
+    let first = time("first", given.first.as_ref(), 5, places)?;
+    let max = time("max", given.max.as_ref(), 6 * 3600, places)?;
+    let built = Retry::new(
+        given.attempts.unwrap_or(12),
+        first,
+        given.factor.unwrap_or(3.0),
+        max.max(if given.max.is_none() {
+            first
+        } else {
+            Duration::ZERO
+        }),
+        given.jitter.unwrap_or(0.2),
+    );
+    places.take(at, built)
+}

@@ -1,0 +1,194 @@
+//! Bad configs against the exact messages, and a full one that must load.
+
+use std::path::Path;
+
+use expect_test::{Expect, expect};
+
+use super::*;
+
+const GOOD: &str = r#"
+environment = "sandbox"
+drain = "10 s"
+[store]
+url = { env = "DATABASE_URL" }
+connections = 8
+[broker]
+url = { env = "AMQP_URL" }
+[ingest]
+listen = "127.0.0.1:8080"
+body_max = "1 MiB"
+connections = 100
+trusted_proxies = ["10.0.0.0/8"]
+[worker]
+concurrency = 2
+prefetch = 8
+handler_time_limit = "10 s"
+[log]
+format = "json"
+filter = "info"
+[[source]]
+name = "begini"
+preset = "begini"
+secrets = [{ id = "2026-11", env = "KEY" }, { id = "old", env = "KEY2", until = "2026-12-31T00:00:00Z" }]
+[[source]]
+name = "other"
+scheme = "hmac"
+header = "X-Sig"
+algorithm = "sha256"
+encoding = "base64"
+prefix = "v0="
+timestamp = { header = "X-Time", separator = ":", tolerance = "5 min" }
+topic = "/kind"
+identity = ["/id"]
+on_conflict = [{ topics = ["other.a.*"], action = "process" }]
+answer = { signature_status = 400, signature_detail = "no" }
+secrets = [{ id = "k", env = "KEY" }]
+[[route]]
+name = "scores"
+topics = ["begini.*_score.complete"]
+handler = { kind = "begini" }
+retry = { attempts = 12, first = "5 s", factor = 3, max = "6 h", jitter = 0.2 }
+concurrency = 3
+"#;
+
+fn env(name: &str) -> Option<String> {
+    match name {
+        "DATABASE_URL" => Some("postgres://u:hunter2@localhost/db".into()),
+        "AMQP_URL" => Some("amqp://u:hunter2@localhost".into()),
+        "KEY" | "KEY2" => Some("hunter2".into()),
+        "EMPTY" => Some("  \n".into()),
+        _ => None,
+    }
+}
+
+fn check(text: &str, expect: Expect) {
+    let told = match Config::parse(Path::new("hookbox.toml"), text, &env) {
+        Ok(_) => "ok".to_owned(),
+        Err(mistakes) => mistakes.to_string(),
+    };
+    assert!(!told.contains("hunter2"), "a message shows a secret");
+    expect.assert_eq(&told);
+}
+
+#[test]
+fn a_full_config_loads() {
+    let config = Config::parse(Path::new("hookbox.toml"), GOOD, &env).expect("it loads");
+    assert_eq!(config.routes.len(), 2);
+    assert_eq!(config.routes[1].name.as_str(), UNROUTED);
+    assert_eq!(config.routes[0].concurrency.get(), 3);
+    assert_eq!(config.sources[0].keys.len(), 2);
+    assert_eq!(config.sources[0].answer.signature_status, 403);
+    assert_eq!(config.sources[1].answer.signature_status, 400);
+    assert!(config.log.json);
+}
+
+#[test]
+fn all_mistakes_of_structure_are_told_at_once() {
+    let bad = GOOD
+        .replace("environment", "enviroment")
+        .replace("body_max = \"1 MiB\"", "body_max = \"1\"\nlimit = 3")
+        .replace(
+            "url = { env = \"DATABASE_URL\" }",
+            "url = \"postgres://u:hunter2@h/db\"",
+        )
+        .replace("env = \"KEY2\"", "value = \"hunter2\"")
+        .replace("attempts = 12", "atempts = 12");
+    check(&bad, expect![[r#"
+        hookbox.toml: the key "environment" is missing
+        hookbox.toml:2:1: enviroment: there is no such key; did you mean "environment"?
+        hookbox.toml:5:1: store.url: it must be { env = "NAME" } or { file = "PATH" }, because a URL may hold a password; only a "sqlite:PATH" URL is written out
+        hookbox.toml:11:1: ingest.body_max: it must be a whole number and B, KiB or MiB, as "1 MiB"
+        hookbox.toml:12:1: ingest.limit: there is no such key
+        hookbox.toml:25:59: source[0].secrets[1].value: there is no such key
+        hookbox.toml:43:11: route[0].retry.atempts: there is no such key; did you mean "attempts"?"#]]);
+}
+
+#[test]
+fn all_mistakes_of_meaning_are_told_at_once() {
+    let bad = GOOD
+        .replace("env = \"KEY2\"", "env = \"NOWHERE\"")
+        .replace("\"2026-12-31T00:00:00Z\"", "\"tomorrow\"")
+        .replace("env = \"AMQP_URL\"", "env = \"EMPTY\"")
+        .replace("attempts = 12", "attempts = 0")
+        .replace("127.0.0.1:8080", "0.0.0.0:8080")
+        .replace("trusted_proxies = [\"10.0.0.0/8\"]", "")
+        .replace("\"1 MiB\"", "\"16 MiB\"")
+        .replace("name = \"other\"", "name = \"begini\"")
+        .replace("begini.*_score.complete", "begini..x");
+    check(&bad, expect![[r#"
+        hookbox.toml:8:1: broker.url: what it refers to is empty
+        hookbox.toml:10:1: ingest.listen: off loopback it needs tls = { certificate, key }, or trusted_proxies that do the TLS
+        hookbox.toml:11:1: ingest.body_max: it must be from 1 B to 15 MiB: RabbitMQ 4 refuses messages over 16 MiB
+        hookbox.toml:24:76: source[0].secrets[1].until: it must be a moment as 2026-12-31T00:00:00Z
+        hookbox.toml:26:1: source[1].name: there are two sources of the name "begini"
+        hookbox.toml:40:11: route[0].topics[0]: "begini..x" is not a topic: 1 to 200 characters of A-Z, a-z, 0-9, '_', '-' and '.'; a part between two dots is empty
+        hookbox.toml:42:1: route[0].retry: attempts must be from 1 to 100, so that every event ends somewhere"#]]);
+}
+
+#[test]
+fn routes_are_checked() {
+    let more = |route: &str| format!("{GOOD}[[route]]\n{route}\n");
+    check(&more("name = \"scores\"\ntopics = [\"#\"]"), expect![[r#"hookbox.toml:45:1: route[1].name: there are two routes of the name "scores""#]]);
+    check(
+        &more("name = \"unrouted\"\ntopics = [\"#\"]"),
+        expect![[r#"hookbox.toml:45:1: route[1].name: "unrouted" is the route for topics that no route takes; it always exists"#]],
+    );
+    let endless = "name = \"x\"\ntopics = [\"#\"]\nretry = { attempts = 100000 }";
+    check(&more(endless), expect!["hookbox.toml:47:1: route[1].retry: attempts must be from 1 to 100, so that every event ends somewhere"]);
+    let shrinking = "name = \"x\"\ntopics = [\"#\"]\nretry = { factor = 0.5 }";
+    check(&more(shrinking), expect!["hookbox.toml:47:1: route[1].retry: factor must be from 1 to 100"]);
+    let slow = "name = \"x\"\ntopics = [\"#\"]\nhandler_time_limit = \"1 h\"";
+    check(&more(slow), expect!["hookbox.toml:44:1: route[1]: handler_time_limit must be from 1 ms to 3 min: RabbitMQ takes a message away that is not settled within 30 min"]);
+}
+
+#[test]
+fn what_is_no_config_is_told_by_its_place() {
+    check("environment = ", expect!["hookbox.toml:1:15: it is not TOML: string values must be quoted, expected literal string"]);
+    check("", expect![[r#"
+        hookbox.toml: the key "broker" is missing
+        hookbox.toml: the key "environment" is missing
+        hookbox.toml: the key "source" is missing
+        hookbox.toml: the key "store" is missing"#]]);
+    check(&GOOD.replace("preset = \"begini\"", ""), expect!["hookbox.toml:21:1: source[0]: it needs a preset (begini, github, standard-webhooks) or a scheme"]);
+    check(
+        &GOOD.replace("preset = \"begini\"", "preset = \"stripe\""),
+        expect![[r#"hookbox.toml:23:1: source[0].preset: the value is not one of "begini", "github" or "standard-webhooks""#]],
+    );
+    check(&GOOD.replace("algorithm = \"sha256\"", ""), expect![[r#"hookbox.toml:25:1: source[1]: scheme "hmac" needs the keys "header" and "algorithm""#]]);
+    check(
+        &GOOD.replace("id = \"old\"", "id = \"2026-11\""),
+        expect![[r#"hookbox.toml:24:47: source[0].secrets[1].id: the id "2026-11" is there twice"#]],
+    );
+}
+
+#[test]
+fn the_schema_and_the_structs_know_the_same_keys() {
+    let schema: serde_json::Value = serde_json::from_str(SCHEMA).expect("JSON");
+    jsonschema::meta::validate(&schema).expect("a JSON Schema");
+    // Every key of the schema must be one that serde takes: a file with each of them loads (or is
+    // refused for its meaning), and serde refuses any other by `deny_unknown_fields`.
+    let keys = |pointer: &str| -> Vec<String> {
+        let object = schema
+            .pointer(&format!("{pointer}/properties"))
+            .and_then(|it| it.as_object());
+        object
+            .map(|it| it.keys().cloned().collect())
+            .unwrap_or_default()
+    };
+    let missing: Vec<String> = [
+        "",
+        "/properties/ingest",
+        "/properties/worker",
+        "/properties/log",
+    ]
+    .iter()
+    .flat_map(|pointer| keys(pointer))
+    .chain(keys("/properties/source/items"))
+    .chain(keys("/properties/route/items"))
+    .filter(|key| {
+        let told = include_str!("file.rs");
+        !told.contains(&format!("pub {key}:"))
+    })
+    .collect();
+    assert_eq!(missing, Vec::<String>::new());
+}

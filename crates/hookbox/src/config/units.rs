@@ -1,0 +1,69 @@
+//! Durations and sizes with their units.
+
+use std::time::Duration;
+
+/// "5 s", "250 ms", "1.5 h". The schema has checked the shape.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let split = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let seconds = match unit {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "min" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        _ => {
+            return Err(format!(
+                "{text:?} has no unit: write ms, s, min, h or d behind it"
+            ));
+        }
+    };
+    let number: f64 = number
+        .trim()
+        .parse()
+        .map_err(|_| format!("{text:?} does not begin with a number"))?;
+    Duration::try_from_secs_f64(number * seconds).map_err(|_| format!("{text:?} is too long"))
+}
+
+/// "1 MiB", "512 KiB", "100 B", in bytes.
+pub fn size(text: &str) -> Result<usize, String> {
+    let split = text
+        .find(|c: char| c.is_ascii_alphabetic())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let bytes: usize = match unit {
+        "B" => 1,
+        "KiB" => 1024,
+        "MiB" => 1024 * 1024,
+        _ => {
+            return Err(format!(
+                "{text:?} has no unit: write B, KiB or MiB behind it"
+            ));
+        }
+    };
+    let number: usize = number
+        .trim()
+        .parse()
+        .map_err(|_| format!("{text:?} does not begin with a number"))?;
+    number
+        .checked_mul(bytes)
+        .ok_or_else(|| format!("{text:?} is too large"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_are_read() {
+        assert_eq!(duration("250 ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("1.5h"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("2 d"), Ok(Duration::from_secs(172_800)));
+        assert!(duration("5").is_err() && duration("s").is_err());
+        assert!(duration("99999999999999999999999 d").is_err());
+        assert_eq!(size("1 MiB"), Ok(1_048_576));
+        assert!(size("1 GB").is_err() && size("99999999999999999999 B").is_err());
+    }
+}

@@ -1,0 +1,74 @@
+//! Exit codes, after `sysexits.h`, and how an error is told.
+
+use hookbox_driver::OpenError;
+
+use crate::config::Mistakes;
+
+/// An exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit(u8);
+
+/// It did what it was asked.
+pub const OK: Exit = Exit(0);
+/// It did not, or what it looked at is not well.
+pub const FAILED: Exit = Exit(1);
+/// The config cannot be used (`EX_USAGE`). Wrong arguments are 2, by clap.
+pub const CONFIG: Exit = Exit(64);
+/// The broker or the store cannot be reached (`EX_UNAVAILABLE`).
+pub const UNAVAILABLE: Exit = Exit(69);
+/// Something that should not happen (`EX_SOFTWARE`).
+pub const INTERNAL: Exit = Exit(70);
+/// Refused: another environment, another schema, other queues, unsafe settings (`EX_CONFIG`).
+pub const REFUSED: Exit = Exit(78);
+/// Stopped by a second signal (128 + SIGINT).
+pub const STOPPED: Exit = Exit(130);
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.0.into()
+    }
+}
+
+impl Exit {
+    /// The number.
+    pub fn code(self) -> u8 {
+        self.0
+    }
+}
+
+/// Prints an error with its causes on standard error, and says with which code to exit.
+pub fn tell(error: &anyhow::Error, json: bool) -> Exit {
+    let exit = code(error);
+    let text = error
+        .chain()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ");
+    if json {
+        eprintln!(
+            "{}",
+            serde_json::json!({ "error": text, "exit_code": exit.code() })
+        );
+    } else {
+        eprintln!("hookbox: {text}");
+    }
+    exit
+}
+
+fn code(error: &anyhow::Error) -> Exit {
+    if error.downcast_ref::<Mistakes>().is_some() {
+        return CONFIG;
+    }
+    match error.downcast_ref::<OpenError>() {
+        Some(OpenError::Unavailable { .. }) => UNAVAILABLE,
+        Some(OpenError::Options { .. }) => CONFIG,
+        Some(
+            OpenError::Environment { .. }
+            | OpenError::SchemaOlder { .. }
+            | OpenError::SchemaNewer { .. }
+            | OpenError::Unsafe { .. }
+            | OpenError::Topology(_),
+        ) => REFUSED,
+        None => FAILED,
+    }
+}

@@ -1,0 +1,35 @@
+//! Signed traffic as a provider sends it: realistic Begini events, some of them twice, altered,
+//! malformed, in conflict or late, and a tally of what must have come of it.
+//!
+//! What is sent depends on the seed alone, so a run can be repeated to the byte. How fast it is
+//! answered, and in which order answers come, does not.
+
+mod chance;
+mod events;
+mod expect;
+mod journal;
+mod link;
+mod plan;
+mod run;
+mod sender;
+mod tally;
+mod target;
+
+pub use journal::Journal;
+pub use link::{Answer, Link, LinkError};
+pub use plan::Shares;
+pub use run::{Simulation, simulate};
+pub use sender::Signer;
+pub use tally::Tally;
+pub use target::{BadTarget, Target};
+
+/// One event of a provider, for `send`: the body of a generated event of this type.
+pub fn one_event(kind: &str, seed: u64) -> Option<Vec<u8>> {
+    let kind = events::Kind::parse(kind)?;
+    Some(events::Event::new(seed, 0, Some(kind)).body(events::Telling::First))
+}
+
+/// The names of the event types that can be generated.
+pub fn event_types() -> impl Iterator<Item = &'static str> {
+    events::Kind::ALL.into_iter().map(events::Kind::as_str)
+}

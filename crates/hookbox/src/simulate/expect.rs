@@ -1,0 +1,186 @@
+//! What must have come of it: from what was accepted to rows in the tables, event by event.
+
+use std::collections::BTreeMap;
+
+use hookbox_event::{SourceName, Topic};
+use serde::Serialize;
+
+use super::events::Flaw;
+use super::plan::{Copy, Fate, Nature, Shares};
+use super::sender::{End, Sent};
+
+/// Receipts by the outcome that each must have once nothing moves any more, with a handler that
+/// fails on nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Expected {
+    /// All of them: what was answered with 200.
+    pub receipts: u64,
+    /// One for each distinct event: the first telling of it that a worker sees.
+    pub done: u64,
+    /// Further receipts that say the same.
+    pub duplicate: u64,
+    /// Another body under a known identity.
+    pub conflict: u64,
+    /// Genuine and broken, by the reason of the dead letter.
+    pub dead: BTreeMap<&'static str, u64>,
+}
+
+/// The counts over all events.
+#[derive(Debug, Default)]
+pub(super) struct Sum {
+    pub(super) total: Expected,
+    pub(super) by_topic: BTreeMap<String, Expected>,
+    /// Events of which at least one telling was accepted.
+    pub(super) distinct: u64,
+    /// Requests that were never conclusively answered, and may have been stored.
+    pub(super) unconfirmed: u64,
+    /// Requests that were given up and were certainly not stored.
+    pub(super) undelivered: u64,
+    /// Altered requests that were accepted: a fault of the receiver.
+    pub(super) wrongly_accepted: u64,
+    /// Genuine requests that were refused: a fault of the receiver, or of the key.
+    pub(super) wrongly_refused: u64,
+    /// Altered requests that were refused, as they must be.
+    pub(super) rightly_refused: u64,
+}
+
+/// Sums up what was sent.
+pub(super) fn sum_up(
+    sent: &mut [Sent],
+    seed: u64,
+    shares: &Shares,
+    source: &SourceName,
+) -> Sum {
+    sent.sort_unstable_by_key(|sent| (sent.number, sent.copy));
+    let mut sum = Sum::default();
+    for event in sent.chunk_by(|a, b| a.number == b.number) {
+        if let Some(first) = event.first() {
+            sum.add(event, &Fate::of(seed, first.number, shares), source);
+        }
+    }
+    sum
+}
+
+impl Sum {
+    fn add(&mut self, event: &[Sent], fate: &Fate, source: &SourceName) {
+        let genuine = fate.nature != Nature::Tampered;
+        let (mut same, mut other) = (0, 0);
+        for sent in event {
+            match (sent.end, genuine) {
+                (End::Accepted, false) => self.wrongly_accepted += 1,
+                (End::Accepted, true) => match sent.copy {
+                    Copy::Original | Copy::Duplicate => same += 1,
+                    Copy::Conflict => other += 1,
+                },
+                (End::Refused, true) => self.wrongly_refused += 1,
+                (End::Refused, false) => self.rightly_refused += 1,
+                (End::GaveUp { maybe: true }, _) => self.unconfirmed += 1,
+                (End::GaveUp { maybe: false }, _) => self.undelivered += 1,
+            }
+        }
+        if same + other == 0 {
+            return;
+        }
+        self.distinct += 1;
+        let by_topic = self.by_topic.entry(topic(fate, source)).or_default();
+        for expected in [&mut self.total, by_topic] {
+            expected.add(fate.nature, same, other);
+        }
+    }
+}
+
+impl Expected {
+    /// `same` receipts of one body and `other` receipts of another one, of one event. Whichever
+    /// body a worker sees first is the event, and the other one the conflict.
+    fn add(&mut self, nature: Nature, same: u64, other: u64) {
+        let tellings = u64::from(same > 0) + u64::from(other > 0);
+        self.receipts += same + other;
+        self.duplicate += same + other - tellings;
+        match nature {
+            Nature::Valid | Nature::Tampered => {
+                self.done += 1;
+                self.conflict += tellings - 1;
+            }
+            Nature::Flawed(flaw) => *self.dead.entry(reason(flaw)).or_default() += 1,
+        }
+    }
+
+    /// Adds up.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.receipts += other.receipts;
+        self.done += other.done;
+        self.duplicate += other.duplicate;
+        self.conflict += other.conflict;
+        for (reason, count) in &other.dead {
+            *self.dead.entry(reason).or_default() += count;
+        }
+    }
+}
+
+/// Where ingest puts it: a body that cannot be read has no type.
+fn topic(fate: &Fate, source: &SourceName) -> String {
+    let kind = match fate.nature {
+        Nature::Flawed(Flaw::CutShort) => None,
+        Nature::Valid | Nature::Tampered | Nature::Flawed(_) => Some(fate.event.kind.as_str()),
+    };
+    Topic::of(source, kind).to_string()
+}
+
+fn reason(flaw: Flaw) -> &'static str {
+    match flaw {
+        Flaw::CutShort => "malformed",
+        Flaw::WithoutUid | Flaw::NumericUid | Flaw::TextScore | Flaw::WithoutTime => {
+            "schema_broken"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every event is in conflict, or every event is malformed, so that a case can be written
+    /// down by number.
+    fn check(shares: Shares, sent: &[(Copy, End)], expect: (u64, u64, u64, u64)) {
+        let mut sent: Vec<Sent> = sent
+            .iter()
+            .map(|(copy, end)| Sent {
+                number: 0,
+                copy: *copy,
+                end: *end,
+            })
+            .collect();
+        let source = "begini".parse().expect("a name");
+        let sum = sum_up(&mut sent, 5, &shares, &source);
+        let total = sum.total;
+        let dead = total.dead.values().sum::<u64>();
+        let found = (total.done, total.duplicate, total.conflict, dead);
+        assert_eq!(found, expect, "{sent:?}");
+        assert_eq!(total.receipts, expect.0 + expect.1 + expect.2 + expect.3);
+    }
+
+    #[test]
+    fn each_accepted_request_has_one_outcome() {
+        use Copy::{Conflict, Duplicate, Original};
+        let lost = End::GaveUp { maybe: true };
+        let valid = Shares::default();
+        let yes = End::Accepted;
+        check(valid, &[(Original, yes)], (1, 0, 0, 0));
+        check(valid, &[(Original, yes), (Duplicate, yes)], (1, 1, 0, 0));
+        check(valid, &[(Original, lost), (Duplicate, yes)], (1, 0, 0, 0));
+        check(valid, &[(Original, lost)], (0, 0, 0, 0));
+        let three = [(Original, yes), (Duplicate, yes), (Conflict, yes)];
+        check(valid, &three, (1, 1, 1, 0));
+        check(valid, &[(Original, lost), (Conflict, yes)], (1, 0, 0, 0));
+        let malformed = Shares {
+            malformed: 100.0,
+            ..Shares::default()
+        };
+        check(malformed, &[(Original, yes), (Duplicate, yes)], (0, 1, 0, 1));
+        let tampered = Shares {
+            tampered: 100.0,
+            ..Shares::default()
+        };
+        check(tampered, &[(Original, End::Refused)], (0, 0, 0, 0));
+    }
+}

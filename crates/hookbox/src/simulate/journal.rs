@@ -1,0 +1,85 @@
+//! One JSON line for each request that was made: what a checker compares with the tables, or
+//! reads when a number is off. No body, no signature, no key.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+/// A file to which lines are appended.
+pub struct Journal {
+    state: Mutex<State>,
+}
+
+struct State {
+    file: BufWriter<File>,
+    failed: Option<io::Error>,
+}
+
+/// One request attempt.
+#[derive(Serialize)]
+pub(super) struct Entry<'a> {
+    /// The number of the event, from 0.
+    pub(super) event: u32,
+    /// valid, tampered or malformed.
+    pub(super) class: &'static str,
+    /// original, duplicate or conflict.
+    pub(super) copy: &'static str,
+    /// What about.
+    pub(super) r#type: &'static str,
+    /// Which attempt at this request, from 1.
+    pub(super) attempt: u32,
+    /// The status that was answered; null where no answer came.
+    pub(super) status: Option<u16>,
+    /// The receipt, where it was accepted.
+    pub(super) receipt: Option<&'a str>,
+    /// Why no answer came.
+    pub(super) error: Option<&'a str>,
+    /// How long it took.
+    pub(super) milliseconds: f64,
+}
+
+impl Journal {
+    /// Appends to a file, which is made for its owner alone where it is not there.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        options.append(true).create(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt as _;
+            options.mode(0o600);
+        }
+        let state = State {
+            file: BufWriter::new(options.open(path)?),
+            failed: None,
+        };
+        Ok(Self {
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Writes a line. The first failure is kept for [`Journal::finish`], as the traffic goes on.
+    pub(super) fn write(&self, entry: &Entry<'_>) {
+        let mut state = self.state();
+        let written = serde_json::to_writer(&mut state.file, entry).map_err(io::Error::from);
+        let written = written.and_then(|()| state.file.write_all(b"\n"));
+        if let Err(error) = written {
+            state.failed.get_or_insert(error);
+        }
+    }
+
+    /// Writes down what is still in memory.
+    pub fn finish(&self) -> io::Result<()> {
+        let mut state = self.state();
+        let flushed = state.file.flush();
+        state.failed.take().map_or(flushed, Err)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A writer that panicked has written a line in whole, in part or not at all; the next
+        // line is as good as before.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,201 @@
+//! One keep-alive connection, driven by whoever waits for its answer: no task of its own, so a
+//! request costs no hand-over between tasks.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1;
+use hyper_rustls::ConfigBuilderExt as _;
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::target::Target;
+
+/// How long a connection may take to be made. Providers wait for a few seconds in all.
+const CONNECT_WAIT: Duration = Duration::from_secs(5);
+
+/// How long an answer may take: a little more than hookbox's own deadlines, so that its 503 is
+/// seen rather than our time-out.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
+
+/// Longest answer that is read. hookbox's own are under 200 bytes.
+const ANSWER_BYTES_MAX: usize = 64 * 1024;
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+type Sending = http1::SendRequest<Full<Bytes>>;
+type Driving = http1::Connection<TokioIo<Box<dyn Stream>>, Full<Bytes>>;
+
+/// A connection that is made when it is needed, and made again when it was lost.
+pub struct Link {
+    target: Arc<Target>,
+    tls: Option<tokio_rustls::TlsConnector>,
+    open: Option<(Sending, Pin<Box<Driving>>)>,
+}
+
+/// What was answered.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// There was no connection, so nothing was sent.
+    #[error("no connection to {to}; is it listening there?")]
+    Unreachable {
+        /// Where to.
+        to: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It was sent, in whole or in part, and the answer did not come: the outcome is unknown.
+    #[error("the connection was lost before the answer came")]
+    Lost(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It was sent, and the answer did not come in time: the outcome is unknown.
+    #[error("no answer within {} seconds", ANSWER_WAIT.as_secs())]
+    TooSlow,
+    /// The machine's list of trusted authorities cannot be read.
+    #[error("the trusted certificates of this machine cannot be read")]
+    NoTrust(#[source] io::Error),
+}
+
+impl Answer {
+    /// Whether a provider takes it for success: exactly 200, and JSON.
+    pub fn is_accepted(&self) -> bool {
+        self.status == 200 && serde_json::from_slice::<serde::de::IgnoredAny>(&self.body).is_ok()
+    }
+}
+
+impl Link {
+    /// A link to a target. Nothing is connected yet.
+    pub fn new(target: Arc<Target>) -> Result<Self, LinkError> {
+        let tls = if target.secure { Some(trust()?) } else { None };
+        Ok(Self {
+            target,
+            tls,
+            open: None,
+        })
+    }
+
+    /// Another link to the same target, with a connection of its own.
+    pub fn sibling(&self) -> Self {
+        Self {
+            target: Arc::clone(&self.target),
+            tls: self.tls.clone(),
+            open: None,
+        }
+    }
+
+    /// Whether anybody listens, found out by a connection that is closed again.
+    pub async fn check(&self) -> Result<(), LinkError> {
+        self.connect().await.map(drop)
+    }
+
+    /// Posts a request and waits for its answer. After an error the next one begins on a new
+    /// connection.
+    pub async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, LinkError> {
+        if !self.is_alive().await {
+            self.open = None;
+        }
+        let (mut sending, mut driving) = match self.open.take() {
+            Some(open) => open,
+            None => self.connect().await?,
+        };
+        let answer = timeout(ANSWER_WAIT, ask(&mut sending, driving.as_mut(), request))
+            .await
+            .map_err(|_| LinkError::TooSlow)?
+            .map_err(LinkError::Lost)?;
+        self.open = Some((sending, driving));
+        Ok(answer)
+    }
+
+    /// Notices that the other side has hung up meanwhile, before a request is sent into nothing.
+    async fn is_alive(&mut self) -> bool {
+        let Some((sending, driving)) = &mut self.open else {
+            return false;
+        };
+        tokio::select! {
+            biased;
+            _ = driving.as_mut() => false,
+            ready = sending.ready() => ready.is_ok(),
+        }
+    }
+
+    async fn connect(&self) -> Result<(Sending, Pin<Box<Driving>>), LinkError> {
+        let unreachable = |source| LinkError::Unreachable {
+            to: self.target.authority.clone(),
+            source,
+        };
+        let stream = timeout(CONNECT_WAIT, self.stream())
+            .await
+            .unwrap_or_else(|late| Err(io::Error::new(io::ErrorKind::TimedOut, late)))
+            .map_err(unreachable)?;
+        let (sending, driving) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| unreachable(io::Error::other(error)))?;
+        Ok((sending, Box::pin(driving)))
+    }
+
+    async fn stream(&self) -> io::Result<Box<dyn Stream>> {
+        let target = &self.target;
+        let stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
+        stream.set_nodelay(true)?;
+        let Some(tls) = &self.tls else {
+            return Ok(Box::new(stream));
+        };
+        let name = ServerName::try_from(target.host.clone()).map_err(io::Error::other)?;
+        Ok(Box::new(tls.connect(name, stream).await?))
+    }
+}
+
+type Broken = Box<dyn std::error::Error + Send + Sync>;
+
+async fn ask(
+    sending: &mut Sending,
+    mut driving: Pin<&mut Driving>,
+    request: Request<Full<Bytes>>,
+) -> Result<Answer, Broken> {
+    let exchange = async {
+        let response = sending.send_request(request).await?;
+        let status = response.status().as_u16();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
+        let body = body.collect().await?.to_bytes();
+        Ok::<_, Broken>(Answer { status, body })
+    };
+    tokio::pin!(exchange);
+    // The connection may end right after it has handed over the answer.
+    let mut drives = true;
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut exchange => return answer,
+            _ = driving.as_mut(), if drives => drives = false,
+        }
+    }
+}
+
+fn trust() -> Result<tokio_rustls::TlsConnector, LinkError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| LinkError::NoTrust(io::Error::other(error)))?
+        .with_native_roots()
+        .map_err(LinkError::NoTrust)?
+        .with_no_client_auth();
+    Ok(Arc::new(config).into())
+}

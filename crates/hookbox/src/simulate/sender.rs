@@ -1,0 +1,281 @@
+//! One sender: takes the next request of the plan, signs it, sends it, and sends it again as a
+//! provider does until it is conclusively answered.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use hookbox_event::Timestamp;
+use hookbox_signature::{Key, Scheme, sign};
+use http::header::{CONTENT_TYPE, HOST, USER_AGENT};
+use http::{Method, Request};
+use http_body_util::Full;
+use serde::Deserialize;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::chance::{Chance, Purpose};
+use super::journal::{Entry, Journal};
+use super::link::{Answer, Link, LinkError};
+use super::plan::{Copy, Fate, Job, Nature, Plan, Shares};
+use super::target::Target;
+
+/// The first wait before sending again; each further one is twice as long.
+const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+
+/// The longest wait before sending again. Shorter than a provider's, so that a run ends.
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// Where the applicant's name begins in a body: what is altered in a tampered one.
+const UID_STARTS_AT: usize = br#"{"uid":""#.len();
+
+/// Signs as the provider of a source does.
+#[derive(Clone)]
+pub struct Signer {
+    /// How.
+    pub scheme: Scheme,
+    /// With what.
+    pub key: Key,
+}
+
+/// How one request of the plan ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Accepted,
+    Refused,
+    /// Never conclusively answered. `maybe`: it may have been stored all the same.
+    GaveUp {
+        maybe: bool,
+    },
+}
+
+/// One request of the plan that was made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sent {
+    pub(super) number: u32,
+    pub(super) copy: Copy,
+    pub(super) end: End,
+}
+
+/// What one sender counted.
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) sent: Vec<Sent>,
+    /// Requests made, those sent again included.
+    pub(super) attempts: u64,
+    /// Answers by status.
+    pub(super) answers: BTreeMap<u16, u64>,
+    /// Attempts after which nobody knows whether the request was stored.
+    pub(super) unknown: u64,
+    /// Attempts that never left.
+    pub(super) unreachable: u64,
+    /// How long each acceptance took, in microseconds.
+    pub(super) latencies: Vec<u32>,
+}
+
+/// What all senders share.
+pub(super) struct Shared {
+    pub(super) seed: u64,
+    pub(super) shares: Shares,
+    pub(super) signer: Signer,
+    pub(super) target: Arc<Target>,
+    pub(super) retries: u32,
+    /// Requests a second; none is as fast as it goes.
+    pub(super) rate: Option<f64>,
+    pub(super) plan: Mutex<Plan>,
+    pub(super) journal: Option<Arc<Journal>>,
+    pub(super) began: Instant,
+    pub(super) stop: CancellationToken,
+    pub(super) progress: indicatif::ProgressBar,
+}
+
+/// What one attempt says about the request.
+enum Told {
+    Accepted,
+    Refused,
+    /// To be sent again. `maybe`: it may have been stored.
+    Again {
+        maybe: bool,
+    },
+}
+
+impl Signer {
+    /// A signed request.
+    pub fn request(&self, target: &Target, body: Vec<u8>, id: &str) -> Request<Full<Bytes>> {
+        let signed = sign(&self.scheme, &self.key, &body, now(), id);
+        let mut request = Request::new(Full::new(Bytes::from(body)));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = target.path.clone().into();
+        let headers = request.headers_mut();
+        if let Ok(host) = target.authority.parse() {
+            headers.insert(HOST, host);
+        }
+        headers.insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+        headers.insert(USER_AGENT, http::HeaderValue::from_static("hookbox"));
+        headers.extend(signed);
+        request
+    }
+}
+
+/// Sends until the plan is done or the run is stopped. A request that is on its way is waited
+/// for: its outcome would be unknown otherwise.
+pub(super) async fn send_all(shared: Arc<Shared>, mut link: Link) -> Counts {
+    let mut counts = Counts::default();
+    while !shared.stop.is_cancelled() {
+        let next = shared.plan.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let Some(job) = next else {
+            break;
+        };
+        if !shared.wait_for_turn(job).await {
+            break;
+        }
+        let end = shared.deliver(job, &mut link, &mut counts).await;
+        counts.sent.push(Sent {
+            number: job.number,
+            copy: job.copy,
+            end,
+        });
+        shared.progress.inc(1);
+    }
+    counts
+}
+
+impl Shared {
+    /// Waits until it is this request's turn; `false` when the run is stopped meanwhile.
+    async fn wait_for_turn(&self, job: Job) -> bool {
+        let Some(rate) = self.rate else {
+            return true;
+        };
+        let turn = self.began + Duration::from_secs_f64(job.place as f64 / rate);
+        self.pause_until(turn).await
+    }
+
+    async fn pause_until(&self, moment: Instant) -> bool {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => false,
+            () = sleep_until(moment) => true,
+        }
+    }
+
+    async fn deliver(&self, job: Job, link: &mut Link, counts: &mut Counts) -> End {
+        let fate = Fate::of(self.seed, job.number, &self.shares);
+        let body = fate.body(job.copy);
+        let id = format!("msg_{:016x}{:08x}", self.seed, job.number);
+        let mut chance = Chance::new(self.seed, job.number, Purpose::Backoff);
+        let mut maybe_stored = false;
+        for attempt in 1..=self.retries.saturating_add(1) {
+            let request = self.request(&fate, body.clone(), &id);
+            let began = Instant::now();
+            let answered = link.exchange(request).await;
+            let took = began.elapsed();
+            counts.attempts += 1;
+            self.note(&fate, job, attempt, &answered, took);
+            match counts.judge(answered, took) {
+                Told::Accepted => return End::Accepted,
+                Told::Refused => return End::Refused,
+                Told::Again { maybe } => maybe_stored |= maybe,
+            }
+            let longest = BACKOFF_FIRST.saturating_mul(1 << (attempt - 1).min(16));
+            let wait = longest.min(BACKOFF_MAX).mul_f64(0.5 + chance.unit() / 2.0);
+            if attempt > self.retries || !self.pause_until(Instant::now() + wait).await {
+                break;
+            }
+        }
+        End::GaveUp {
+            maybe: maybe_stored,
+        }
+    }
+
+    /// Signed first, and altered afterwards where it is to be.
+    fn request(&self, fate: &Fate, body: Vec<u8>, id: &str) -> Request<Full<Bytes>> {
+        if fate.nature != Nature::Tampered {
+            return self.signer.request(&self.target, body, id);
+        }
+        let mut altered = body.clone();
+        if let Some(letter) = altered.get_mut(UID_STARTS_AT) {
+            *letter = if *letter == b'X' { b'Y' } else { b'X' };
+        }
+        let mut request = self.signer.request(&self.target, body, id);
+        *request.body_mut() = Full::new(altered.into());
+        request
+    }
+
+    fn note(
+        &self,
+        fate: &Fate,
+        job: Job,
+        attempt: u32,
+        answered: &Result<Answer, LinkError>,
+        took: Duration,
+    ) {
+        #[derive(Deserialize)]
+        struct Accepted<'a> {
+            #[serde(borrow)]
+            receipt: Option<&'a str>,
+        }
+        let Some(journal) = &self.journal else {
+            return;
+        };
+        let (status, receipt, error) = match answered {
+            Ok(answer) => {
+                let accepted = serde_json::from_slice::<Accepted<'_>>(&answer.body).ok();
+                (Some(answer.status), accepted.and_then(|a| a.receipt), None)
+            }
+            Err(error) => (None, None, Some(error.to_string())),
+        };
+        journal.write(&Entry {
+            event: job.number,
+            class: fate.nature.as_str(),
+            copy: job.copy.as_str(),
+            r#type: fate.event.kind.as_str(),
+            attempt,
+            status,
+            receipt,
+            error: error.as_deref(),
+            milliseconds: took.as_secs_f64() * 1e3,
+        });
+    }
+}
+
+impl Counts {
+    fn judge(&mut self, answered: Result<Answer, LinkError>, took: Duration) -> Told {
+        let told = match answered {
+            Ok(answer) => {
+                *self.answers.entry(answer.status).or_default() += 1;
+                if answer.is_accepted() {
+                    let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
+                    self.latencies.push(micros);
+                }
+                told(&answer)
+            }
+            Err(LinkError::Unreachable { .. } | LinkError::NoTrust(_)) => {
+                self.unreachable += 1;
+                Told::Again { maybe: false }
+            }
+            Err(LinkError::Lost(_) | LinkError::TooSlow) => Told::Again { maybe: true },
+        };
+        if matches!(told, Told::Again { maybe: true }) {
+            self.unknown += 1;
+        }
+        told
+    }
+}
+
+/// As a strict provider reads an answer: 200 with JSON is success, and "come again" and whatever
+/// else is no refusal is tried again. A 503 does not say that nothing was stored: the broker may
+/// have taken the message and lost its voice.
+fn told(answer: &Answer) -> Told {
+    match answer.status {
+        200 if answer.is_accepted() => Told::Accepted,
+        408 | 429 => Told::Again { maybe: false },
+        400..=499 => Told::Refused,
+        _ => Told::Again { maybe: true },
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_unix_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,311 @@
+//! What was sent, what was answered, and what must have come of it: as text and as JSON.
+//!
+//! The JSON is the fields of [`Tally`] under their own names. Fields are added, and never renamed
+//! or removed: scripts compare them with the tables.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use hookbox_event::{RouteName, Topic, TopicPattern};
+use serde::Serialize;
+
+use super::expect::{Expected, Sum};
+
+/// The route of whatever no other route takes.
+const UNROUTED: &str = "unrouted";
+
+/// The result of a run.
+#[derive(Debug, Clone, Serialize)]
+pub struct Tally {
+    /// Where to.
+    pub target: String,
+    /// What decided about every body, copy and order.
+    pub seed: u64,
+    /// Whether it was stopped before everything was sent.
+    pub interrupted: bool,
+    /// Requests of the plan: originals, duplicates and conflicts.
+    pub planned: u64,
+    /// Requests of the plan that were made.
+    pub sent: u64,
+    /// Of those, answered with 200 and JSON.
+    pub accepted: u64,
+    /// Of those, refused: altered requests, as they must be.
+    pub refused: u64,
+    /// Times that something was sent again for want of a conclusive answer.
+    pub retried: u64,
+    /// All answers by their status, those that were sent again for included.
+    pub answers: BTreeMap<u16, u64>,
+    /// Attempts that found nobody listening: nothing was sent.
+    pub unreachable: u64,
+    /// Attempts after which nobody knows whether the request was stored (a lost connection, no
+    /// answer in time, a 5xx). Each is at most one receipt, and at most one `duplicate`, more
+    /// than `expected` has.
+    pub unknown_outcome: u64,
+    /// Requests that were never conclusively answered and may have been stored: each is at most
+    /// one more in `done`, `conflict` or `dead`.
+    pub unconfirmed: u64,
+    /// Requests that were given up and certainly not stored.
+    pub undelivered: u64,
+    /// Altered requests that were accepted: must be 0.
+    pub wrongly_accepted: u64,
+    /// Genuine requests that were refused: must be 0.
+    pub wrongly_refused: u64,
+    /// Different events of which something was accepted.
+    pub distinct_events: u64,
+    /// What the receipts must become, on a store that has not seen this seed before, with a
+    /// handler that fails on nothing.
+    pub expected: Expected,
+    /// The same by topic.
+    pub expected_by_topic: BTreeMap<String, Expected>,
+    /// The same by route, where the config's routes are known. An event that two routes take is
+    /// in both.
+    pub expected_by_route: BTreeMap<String, Expected>,
+    /// How long an acceptance took, in milliseconds.
+    pub latency_ms: Latency,
+    /// How long the run took.
+    pub seconds: f64,
+    /// Attempts a second.
+    pub requests_per_second: f64,
+    /// Acceptances a second.
+    pub accepted_per_second: f64,
+}
+
+/// Quantiles, in milliseconds; 0 where nothing was accepted.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Latency {
+    /// Half were faster.
+    pub p50: f64,
+    /// Nine of ten were faster.
+    pub p90: f64,
+    /// 99 of 100 were faster.
+    pub p99: f64,
+    /// The slowest.
+    pub max: f64,
+}
+
+/// What the senders counted.
+pub(super) struct Told {
+    pub(super) target: String,
+    pub(super) seed: u64,
+    pub(super) planned: u64,
+    pub(super) made: u64,
+    pub(super) attempts: u64,
+    pub(super) answers: BTreeMap<u16, u64>,
+    pub(super) unknown: u64,
+    pub(super) unreachable: u64,
+    pub(super) latencies: Vec<u32>,
+    pub(super) took: Duration,
+}
+
+impl Tally {
+    pub(super) fn of(told: Told, sum: Sum, routes: &[(RouteName, Vec<TopicPattern>)]) -> Self {
+        let seconds = told.took.as_secs_f64();
+        let a_second = |count: u64| count as f64 / seconds.max(f64::MIN_POSITIVE);
+        let accepted = sum.total.receipts + sum.wrongly_accepted;
+        Self {
+            target: told.target,
+            seed: told.seed,
+            interrupted: told.made < told.planned,
+            planned: told.planned,
+            sent: told.made,
+            accepted,
+            refused: sum.rightly_refused + sum.wrongly_refused,
+            retried: told.attempts - told.made.min(told.attempts),
+            answers: told.answers,
+            unreachable: told.unreachable,
+            unknown_outcome: told.unknown,
+            unconfirmed: sum.unconfirmed,
+            undelivered: sum.undelivered,
+            wrongly_accepted: sum.wrongly_accepted,
+            wrongly_refused: sum.wrongly_refused,
+            distinct_events: sum.distinct,
+            expected_by_route: by_route(&sum.by_topic, routes),
+            expected: sum.total,
+            expected_by_topic: sum.by_topic,
+            latency_ms: Latency::of(told.latencies),
+            requests_per_second: a_second(told.attempts),
+            accepted_per_second: a_second(accepted),
+            seconds,
+        }
+    }
+
+    /// Whether the receiver did what it must: nothing forged was taken, nothing genuine refused
+    /// or left undelivered.
+    pub fn is_well(&self) -> bool {
+        self.wrongly_accepted == 0
+            && self.wrongly_refused == 0
+            && self.unconfirmed == 0
+            && self.undelivered == 0
+    }
+
+    /// For people.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let latency = &self.latency_ms;
+        // Writing into a string cannot fail.
+        let _ = writeln!(
+            text,
+            "sent      {} of {} requests to {} (seed {}) in {:.1} s, {:.0} a second\n\
+             accepted  {} (latency p50 {:.1} ms, p90 {:.1}, p99 {:.1}, max {:.1})\n\
+             refused   {}, sent again {}, unreachable {}, outcome unknown {}\n\
+             answers   {}",
+            self.sent,
+            self.planned,
+            self.target,
+            self.seed,
+            self.seconds,
+            self.requests_per_second,
+            self.accepted,
+            latency.p50,
+            latency.p90,
+            latency.p99,
+            latency.max,
+            self.refused,
+            self.retried,
+            self.unreachable,
+            self.unknown_outcome,
+            statuses(&self.answers),
+        );
+        let _ = writeln!(
+            text,
+            "expected of {} distinct events, once nothing moves (`hookbox reconcile --wait 30s`):",
+            self.distinct_events
+        );
+        expected(&mut text, "all", &self.expected);
+        for (route, of_route) in &self.expected_by_route {
+            expected(&mut text, &format!("route {route}"), of_route);
+        }
+        self.doubts(&mut text);
+        text
+    }
+
+    fn doubts(&self, text: &mut String) {
+        let mut say = |count: u64, what: &str| {
+            if count > 0 {
+                let _ = writeln!(text, "  {count} {what}");
+            }
+        };
+        say(
+            self.unknown_outcome,
+            "attempts may have been stored without an answer: up to so many more duplicates",
+        );
+        say(
+            self.unconfirmed,
+            "requests were never confirmed and may have been stored: up to so many more rows",
+        );
+        say(self.undelivered, "requests could not be delivered");
+        say(self.wrongly_accepted, "ALTERED REQUESTS WERE ACCEPTED");
+        say(self.wrongly_refused, "genuine requests were refused");
+        if self.interrupted {
+            text.push_str("  interrupted: the numbers are of what was sent until then\n");
+        }
+    }
+}
+
+impl Latency {
+    fn of(mut micros: Vec<u32>) -> Self {
+        micros.sort_unstable();
+        let at = |share: f64| {
+            let rank = (micros.len() as f64 * share).ceil() as usize;
+            let micros = micros.get(rank.saturating_sub(1)).copied().unwrap_or(0);
+            f64::from(micros) / 1e3
+        };
+        Self {
+            p50: at(0.5),
+            p90: at(0.9),
+            p99: at(0.99),
+            max: at(1.0),
+        }
+    }
+}
+
+fn statuses(answers: &BTreeMap<u16, u64>) -> String {
+    if answers.is_empty() {
+        return "none".to_owned();
+    }
+    let one = |(status, count): (&u16, &u64)| format!("{count} × {status}");
+    answers.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn expected(text: &mut String, name: &str, expected: &Expected) {
+    let dead: u64 = expected.dead.values().sum();
+    let mut reasons = String::new();
+    if dead > 0 {
+        let one = |(reason, count): (&&str, &u64)| format!("{reason} {count}");
+        let list: Vec<String> = expected.dead.iter().map(one).collect();
+        reasons = format!(" ({})", list.join(", "));
+    }
+    let _ = writeln!(
+        text,
+        "  {name}: receipts {} = done {} + duplicate {} + conflict {} + dead {dead}{reasons}",
+        expected.receipts, expected.done, expected.duplicate, expected.conflict
+    );
+}
+
+/// As ingest addresses them: every route that takes a topic, and `unrouted` where none does.
+fn by_route(
+    by_topic: &BTreeMap<String, Expected>,
+    routes: &[(RouteName, Vec<TopicPattern>)],
+) -> BTreeMap<String, Expected> {
+    let mut by_route: BTreeMap<String, Expected> = BTreeMap::new();
+    if routes.is_empty() {
+        return by_route;
+    }
+    for (topic, expected) in by_topic {
+        let takes = |patterns: &[TopicPattern]| {
+            let topic: Result<Topic, _> = topic.parse();
+            topic.is_ok_and(|topic| patterns.iter().any(|pattern| pattern.matches(&topic)))
+        };
+        let taking = routes.iter().filter(|(_, patterns)| takes(patterns));
+        let mut names: Vec<&str> = taking.map(|(name, _)| name.as_str()).collect();
+        if names.is_empty() {
+            names.push(UNROUTED);
+        }
+        for name in names {
+            by_route.entry(name.to_owned()).or_default().merge(expected);
+        }
+    }
+    by_route
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_of_the_nearest_rank() {
+        let latency = Latency::of((1..=1_000).map(|n| n * 1_000).collect());
+        assert_eq!(
+            (latency.p50, latency.p90, latency.p99, latency.max),
+            (500.0, 900.0, 990.0, 1_000.0)
+        );
+        assert_eq!(Latency::of(Vec::new()), Latency::default());
+        assert_eq!(Latency::of(vec![2_500]).p50, 2.5);
+    }
+
+    #[test]
+    fn a_topic_counts_for_every_route_that_takes_it() {
+        let receipts = |receipts| Expected {
+            receipts,
+            ..Expected::default()
+        };
+        let topics = BTreeMap::from([
+            ("begini.ios_score.complete".to_owned(), receipts(5)),
+            ("begini.application.complete".to_owned(), receipts(2)),
+            ("begini.untyped".to_owned(), receipts(1)),
+        ]);
+        let route = |name: &str, pattern: &str| {
+            let pattern = pattern.parse().expect("a pattern");
+            (name.parse().expect("a name"), vec![pattern])
+        };
+        let routes = [
+            route("scores", "begini.*_score.complete"),
+            route("complete", "begini.*.complete"),
+        ];
+        let found = by_route(&topics, &routes);
+        let found: Vec<(&str, u64)> =
+            found.iter().map(|(name, e)| (name.as_str(), e.receipts)).collect();
+        assert_eq!(found, [("complete", 7), ("scores", 5), ("unrouted", 1)]);
+    }
+}

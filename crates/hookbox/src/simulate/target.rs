@@ -1,0 +1,84 @@
+//! Where requests go: a URL, taken apart once.
+
+use http::Uri;
+use http::uri::PathAndQuery;
+
+/// Where to.
+#[derive(Debug, Clone)]
+pub struct Target {
+    pub(super) secure: bool,
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// As the `Host` header has it.
+    pub(super) authority: String,
+    pub(super) path: PathAndQuery,
+}
+
+/// A URL that cannot be posted to.
+#[derive(Debug, thiserror::Error)]
+#[error("{url:?} cannot be posted to: {why}; it looks like http://127.0.0.1:8080")]
+pub struct BadTarget {
+    url: String,
+    why: &'static str,
+}
+
+impl Target {
+    /// The endpoint of a source under a base URL; a URL with a path of its own is taken as it is.
+    pub fn new(url: &str, source: &str) -> Result<Self, BadTarget> {
+        let bad = |why| BadTarget {
+            url: url.chars().take(200).collect(),
+            why,
+        };
+        let uri: Uri = url.parse().map_err(|_| bad("it is not a URL"))?;
+        let secure = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            Some(_) | None => return Err(bad("it must begin with http:// or https://")),
+        };
+        let authority = uri.authority().ok_or_else(|| bad("it has no host"))?;
+        if authority.as_str().contains('@') {
+            return Err(bad("it must not hold a user or a password"));
+        }
+        let path = match uri.path_and_query().map_or("/", PathAndQuery::as_str) {
+            "" | "/" => format!("/hooks/{source}"),
+            path => path.to_owned(),
+        };
+        Ok(Self {
+            secure,
+            host: authority.host().trim_matches(['[', ']']).to_owned(),
+            port: authority.port_u16().unwrap_or(if secure { 443 } else { 80 }),
+            authority: authority.to_string(),
+            path: path.parse().map_err(|_| bad("its path cannot be used"))?,
+        })
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.secure { "https" } else { "http" };
+        write!(f, "{scheme}://{}{}", self.authority, self.path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_gets_the_path_of_its_source() {
+        for (url, expect) in [
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/hooks/begini"),
+            ("http://127.0.0.1:8080/", "http://127.0.0.1:8080/hooks/begini"),
+            ("https://example.org", "https://example.org/hooks/begini"),
+            ("https://example.org/in/x?y=1", "https://example.org/in/x?y=1"),
+            ("http://[::1]:8080", "http://[::1]:8080/hooks/begini"),
+        ] {
+            assert_eq!(Target::new(url, "begini").expect(url).to_string(), expect);
+        }
+        let six = Target::new("https://[::1]", "begini").expect("a target");
+        assert_eq!((six.host.as_str(), six.port), ("::1", 443));
+        for bad in ["", "127.0.0.1:8080", "ftp://x", "http://", "http://u:p@x"] {
+            assert!(Target::new(bad, "begini").is_err(), "{bad}");
+        }
+    }
+}
