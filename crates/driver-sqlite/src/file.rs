@@ -65,6 +65,11 @@ pub(crate) fn create(path: &Path) -> Result<(), OpenError> {
         .map_err(unreachable)
 }
 
+/// Whether there is a file already.
+pub(crate) fn is_there(path: &Path) -> Result<bool, OpenError> {
+    path.try_exists().map_err(unreachable)
+}
+
 /// Refuses a filesystem on which SQLite's locks cannot be trusted, where it can be told.
 pub(crate) fn refuse_network(path: &Path) -> Result<(), OpenError> {
     // Where a link leads is what counts; the file itself may not be there yet.

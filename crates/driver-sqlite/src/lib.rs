@@ -53,7 +53,7 @@ mod tests;
 
 #[cfg(any(test, feature = "testing"))]
 pub use migrate::dump_schema;
-pub use migrate::{Migrated, migrate};
+pub use migrate::{Migrated, migrate, plan};
 pub use options::Options;
 pub use sqlite::Sqlite;
 pub use tx::Tx;

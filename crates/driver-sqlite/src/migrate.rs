@@ -5,7 +5,7 @@ use sqlx::Connection;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnection, SqliteJournalMode};
 
-use crate::connect::{connect, for_writing, unreachable};
+use crate::connect::{connect, for_reading, for_writing, unreachable};
 use crate::sqlite::check_environment;
 use crate::{Options, THE_FILE, connect, file, meta};
 
@@ -22,14 +22,14 @@ pub struct Migrated {
 
 /// Makes the file if there is none, brings its schema up to date, and stamps it with the
 /// environment if it has no stamp. All of it or nothing, also when two processes do it at once.
-pub async fn migrate(options: &Options) -> Result<Migrated, OpenError> {
+pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
     options.check()?;
     file::refuse_network(&options.path)?;
     file::create(&options.path)?;
     // The mode is kept in the file; every later connection finds it there.
-    let wal = for_writing(options).journal_mode(SqliteJournalMode::Wal);
+    let wal = for_writing(&options).journal_mode(SqliteJournalMode::Wal);
     let mut connection = connect(&wal).await?;
-    let migrated = in_one_transaction(&mut connection, options).await;
+    let migrated = in_one_transaction(&mut connection, &options).await;
     connect::close(connection).await;
     migrated
 }
@@ -42,17 +42,7 @@ async fn in_one_transaction(
         .begin_with("BEGIN IMMEDIATE")
         .await
         .map_err(unreachable)?;
-    let from = version(&mut tx).await.map_err(unreachable)?;
-    let to = newest_version();
-    if from > to {
-        return Err(OpenError::SchemaNewer {
-            found: from,
-            wanted: to,
-        });
-    }
-    if from > 0 {
-        check_environment(&mut tx, options).await?;
-    }
+    let migrated = planned(&mut tx, options).await?;
     MIGRATIONS
         .run_direct(None, &mut *tx, false)
         .await
@@ -61,6 +51,38 @@ async fn in_one_transaction(
         .await
         .map_err(unreachable)?;
     tx.commit().await.map_err(unreachable)?;
+    Ok(migrated)
+}
+
+/// What [`migrate`] would do. It changes nothing, and refuses what [`migrate`] would refuse.
+pub async fn plan(options: Options) -> Result<Migrated, OpenError> {
+    options.check()?;
+    file::refuse_network(&options.path)?;
+    if !file::is_there(&options.path)? {
+        let to = newest_version();
+        return Ok(Migrated { from: 0, to });
+    }
+    let mut connection = connect(&for_reading(&options)).await?;
+    let planned = planned(&mut connection, &options).await;
+    connect::close(connection).await;
+    planned
+}
+
+async fn planned(
+    connection: &mut SqliteConnection,
+    options: &Options,
+) -> Result<Migrated, OpenError> {
+    let from = version(connection).await.map_err(unreachable)?;
+    let to = newest_version();
+    if from > to {
+        return Err(OpenError::SchemaNewer {
+            found: from,
+            wanted: to,
+        });
+    }
+    if from > 0 {
+        check_environment(connection, options).await?;
+    }
     Ok(Migrated { from, to })
 }
 
@@ -107,9 +129,13 @@ fn why_not(error: MigrateError) -> OpenError {
 /// The schema as a fresh file has it after all migrations, as SQL; `schemas/sqlite.sql` is kept
 /// equal to it.
 #[cfg(any(test, feature = "testing"))]
-pub async fn dump_schema(options: &Options) -> Result<String, OpenError> {
-    migrate(options).await?;
-    let mut connection = connect(&crate::connect::for_reading(options)).await?;
+pub async fn dump_schema() -> Result<String, OpenError> {
+    let in_memory = sqlx::sqlite::SqliteConnectOptions::new().in_memory(true);
+    let mut connection = connect(&in_memory).await?;
+    MIGRATIONS
+        .run_direct(None, &mut connection, false)
+        .await
+        .map_err(why_not)?;
     let statements: Vec<String> = sqlx::query_scalar(
         "SELECT sql FROM sqlite_schema
          WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'

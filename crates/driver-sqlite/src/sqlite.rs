@@ -25,7 +25,7 @@ impl Sqlite {
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         options.check()?;
         file::refuse_network(&options.path)?;
-        if !tokio::fs::try_exists(&options.path).await.unwrap_or(true) {
+        if !file::is_there(&options.path)? {
             return Err(OpenError::SchemaOlder {
                 found: 0,
                 wanted: newest_version(),

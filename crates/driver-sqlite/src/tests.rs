@@ -3,7 +3,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod broken;
 mod broker;
+mod closing;
+mod giving_up;
 mod leases;
 mod ledger;
 mod open;
@@ -58,14 +61,14 @@ impl World {
 
     /// A migrated file, opened.
     async fn open(&self) -> Sqlite {
-        migrate(&self.options()).await.unwrap();
+        migrate(self.options()).await.unwrap();
         Sqlite::open(self.options()).await.unwrap()
     }
 
     async fn open_with(&self, change: impl FnOnce(&mut Options)) -> Sqlite {
         let mut options = self.options();
         change(&mut options);
-        migrate(&options).await.unwrap();
+        migrate(options.clone()).await.unwrap();
         Sqlite::open(options).await.unwrap()
     }
 
@@ -297,4 +300,23 @@ async fn requeue(store: &Sqlite) -> Vec<DueRetry> {
 /// Closes, as a process does that ends in an orderly way.
 async fn close(driver: Sqlite) {
     Broker::close(&driver).await;
+}
+
+/// A table as a handler has it.
+const MAKE_EFFECTS: &str = "CREATE TABLE IF NOT EXISTS effects (n INTEGER PRIMARY KEY) STRICT";
+
+/// What a handler does.
+async fn effect(store: &Sqlite, tx: &mut crate::Tx, n: i64) -> sqlx::Result<()> {
+    sqlx::query("INSERT INTO effects (n) VALUES (?1)")
+        .bind(n)
+        .execute(store.connection(tx))
+        .await
+        .map(|_| ())
+}
+
+fn done(envelope: &Envelope) -> Settled<'_> {
+    Settled {
+        envelope,
+        outcome: Outcome::Done { attempt: 1 },
+    }
 }

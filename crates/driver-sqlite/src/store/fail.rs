@@ -1,7 +1,7 @@
 //! Failures: the attempt together with the retry or the dead letter that follows from it.
 
 use hookbox_driver::{Burial, ClaimState, DeadReason, Failure, Recorded, Then};
-use hookbox_event::EventId;
+use hookbox_event::{Envelope, EventId};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::attempts::{self, Made};
@@ -16,19 +16,68 @@ pub(super) async fn fail(
     connection: &mut SqliteConnection,
     failure: &Failure<'_>,
 ) -> sqlx::Result<Recorded> {
-    let Failure {
-        route, envelope, ..
-    } = failure;
-    let event = &envelope.event;
-    let now = moment::now();
-    let known = events::known(connection, route, [event]).await?;
-    let Some(run) = run_of(known.get(event), failure) else {
+    let (route, envelope) = (failure.route, failure.envelope);
+    let known = events::known(connection, route, [&envelope.event]).await?;
+    let known = known.get(&envelope.event);
+    if envelope.redo.is_none() && known.is_some_and(|known| known.digest != envelope.digest) {
+        return fail_in_conflict(connection, failure).await;
+    }
+    let Some(run) = run_of(known, failure) else {
         return Ok(Recorded::Superseded);
     };
+    let word = match run.then {
+        Then::Retry { .. } => Word::Retrying,
+        Then::Dead { .. } => Word::Dead,
+    };
+    record(connection, failure, envelope, &run, word).await?;
+    Ok(Recorded::Recorded)
+}
+
+/// While the attempt ran, the event became known with another body: what failed is a conflict
+/// now, and becomes its dead letter. Silence would lose it, as nothing else holds this body.
+async fn fail_in_conflict(
+    connection: &mut SqliteConnection,
+    failure: &Failure<'_>,
+) -> sqlx::Result<Recorded> {
+    let route = failure.route;
+    let receipts = receipts::known(connection, route, [&failure.envelope.receipt]).await?;
+    if !receipts.is_empty() {
+        return Ok(Recorded::Superseded);
+    }
+    let mut envelope = failure.envelope.clone();
+    envelope.event = EventId::of_conflict(&envelope.event, &envelope.digest);
+    let known = events::known(connection, route, [&envelope.event]).await?;
+    let claim = known.get(&envelope.event).and_then(|known| known.claim);
+    if claim.is_some() {
+        // Another receipt has told of this conflict already.
+        let told = [(&envelope, Word::Duplicate)];
+        receipts::keep(connection, route, &told, moment::now()).await?;
+        return Ok(Recorded::Recorded);
+    }
+    let run = Run {
+        attempt: failure.attempt,
+        then: Then::Dead {
+            reason: DeadReason::Conflict,
+        },
+    };
+    record(connection, failure, &envelope, &run, Word::Conflict).await?;
+    Ok(Recorded::Recorded)
+}
+
+/// Writes the attempt and what follows from it.
+async fn record(
+    connection: &mut SqliteConnection,
+    failure: &Failure<'_>,
+    envelope: &Envelope,
+    run: &Run,
+    word: Word,
+) -> sqlx::Result<()> {
+    let (route, event) = (failure.route, &envelope.event);
+    let now = moment::now();
     events::keep(connection, &[envelope], now).await?;
-    let (state, word) = match run.then {
-        Then::Retry { .. } => (ClaimState::Retrying, Word::Retrying),
-        Then::Dead { .. } => (ClaimState::Dead, Word::Dead),
+    let state = match run.then {
+        Then::Retry { .. } => ClaimState::Retrying,
+        Then::Dead { .. } => ClaimState::Dead,
     };
     claims::put(connection, route, event, state, run.attempt, now).await?;
     receipts::keep(connection, route, &[(envelope, word)], now).await?;
@@ -47,11 +96,11 @@ pub(super) async fn fail(
             let waiting = Waiting {
                 route,
                 event,
-                attempt: run.attempt + 1,
+                attempt: run.attempt.saturating_add(1),
                 attempts_before: failure.attempts_before,
                 not_before: moment::in_(after),
             };
-            retries::put(connection, &waiting).await?;
+            retries::put(connection, &waiting).await
         }
         Then::Dead { reason } => {
             retries::end(connection, route, event).await?;
@@ -62,10 +111,9 @@ pub(super) async fn fail(
                 detail: &failure.error,
                 attempts: run.attempt,
             };
-            dead_letters::put(connection, &death, now).await?;
+            dead_letters::put(connection, &death, now).await
         }
     }
-    Ok(Recorded::Recorded)
 }
 
 /// Which attempt is to be recorded, and what follows from it.
@@ -84,19 +132,24 @@ fn run_of(known: Option<&Known>, failure: &Failure<'_>) -> Option<Run> {
         return Some(as_said);
     };
     match state {
-        // Committed by a handler that ended its transaction. Its effects stand, so whatever was
-        // said, it must not run again; and it was the run after those that are counted.
+        // Committed by a handler that ended its transaction. Its effects stand, so it must not
+        // run again, whatever was to follow; and it was the run after those that are counted.
         ClaimState::Running => Some(Run {
-            attempt: attempts + 1,
-            then: Then::Dead {
-                reason: DeadReason::Orphaned,
+            attempt: attempts.saturating_add(1),
+            then: match failure.then {
+                Then::Retry { .. } => Then::Dead {
+                    reason: DeadReason::Orphaned,
+                },
+                dead @ Then::Dead { .. } => dead,
             },
         }),
+        // Only the very attempt that it waits for may fail.
         ClaimState::Retrying => {
             let waits_for = known
                 .and_then(|known| known.retry)
                 .map(|(attempt, _)| attempt);
-            (waits_for == Some(failure.attempt)).then_some(as_said)
+            let fenced = failure.envelope.redo.is_some() && waits_for == Some(failure.attempt);
+            fenced.then_some(as_said)
         }
         ClaimState::Done | ClaimState::Dead => None,
     }

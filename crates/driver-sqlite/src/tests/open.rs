@@ -3,16 +3,25 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use crate::Migrated;
+use crate::{Migrated, plan};
 use hookbox_driver::OpenError;
 
 #[tokio::test]
 async fn a_file_is_made_for_its_owner_alone() {
     let world = World::new();
     let to = crate::migrate::newest_version();
-    let migrated = migrate(&world.options()).await.unwrap();
+    assert_eq!(
+        plan(world.options()).await.unwrap(),
+        Migrated { from: 0, to }
+    );
+    assert!(!world.path().exists(), "a plan changes nothing");
+    let migrated = migrate(world.options()).await.unwrap();
     assert_eq!(migrated, Migrated { from: 0, to });
-    let again = migrate(&world.options()).await.unwrap();
+    assert_eq!(
+        plan(world.options()).await.unwrap(),
+        Migrated { from: to, to }
+    );
+    let again = migrate(world.options()).await.unwrap();
     assert_eq!(again, Migrated { from: to, to });
     let driver = world.open().await;
     driver.publish(&[route("a")], &batch([1])).await.unwrap();
@@ -78,7 +87,7 @@ async fn a_file_that_is_not_there_is_not_made() {
 #[tokio::test]
 async fn an_older_or_newer_schema_is_refused() {
     let world = World::new();
-    migrate(&world.options()).await.unwrap();
+    migrate(world.options()).await.unwrap();
     let newest = crate::migrate::newest_version();
     world
         .execute(
@@ -88,7 +97,7 @@ async fn an_older_or_newer_schema_is_refused() {
         .await;
     for refused in [
         Sqlite::open(world.options()).await.err().unwrap(),
-        migrate(&world.options()).await.unwrap_err(),
+        migrate(world.options()).await.unwrap_err(),
     ] {
         assert!(
             matches!(refused, OpenError::SchemaNewer { found, wanted }
@@ -108,11 +117,11 @@ async fn an_older_or_newer_schema_is_refused() {
 #[tokio::test]
 async fn a_migration_of_another_build_is_refused() {
     let world = World::new();
-    migrate(&world.options()).await.unwrap();
+    migrate(world.options()).await.unwrap();
     world
         .execute("UPDATE _sqlx_migrations SET checksum = x'00' WHERE version = 1")
         .await;
-    let refused = migrate(&world.options()).await.unwrap_err();
+    let refused = migrate(world.options()).await.unwrap_err();
     assert!(matches!(refused, OpenError::Unsafe { .. }), "{refused}");
     world.end().await;
 }
@@ -120,12 +129,12 @@ async fn a_migration_of_another_build_is_refused() {
 #[tokio::test]
 async fn the_file_of_another_environment_is_refused() {
     let world = World::new();
-    migrate(&world.options()).await.unwrap();
+    migrate(world.options()).await.unwrap();
     let mut options = world.options();
     options.environment = "production".parse().unwrap();
     for refused in [
         Sqlite::open(options.clone()).await.err().unwrap(),
-        migrate(&options).await.unwrap_err(),
+        migrate(options.clone()).await.unwrap_err(),
     ] {
         let OpenError::Environment { found, wanted, .. } = refused else {
             panic!("{refused}");
@@ -138,7 +147,7 @@ async fn the_file_of_another_environment_is_refused() {
 #[tokio::test]
 async fn a_file_without_a_log_is_refused() {
     let world = World::new();
-    migrate(&world.options()).await.unwrap();
+    migrate(world.options()).await.unwrap();
     world.execute("PRAGMA journal_mode = DELETE").await;
     let refused = Sqlite::open(world.options()).await.err().unwrap();
     assert!(matches!(refused, OpenError::Unsafe { .. }), "{refused}");
@@ -158,7 +167,7 @@ async fn what_is_no_database_is_refused_and_left_alone() {
         matches!(refused, OpenError::Unavailable { .. }),
         "{refused}"
     );
-    let refused = migrate(&world.options()).await.unwrap_err();
+    let refused = migrate(world.options()).await.unwrap_err();
     assert!(
         matches!(refused, OpenError::Unavailable { .. }),
         "{refused}"
@@ -166,7 +175,7 @@ async fn what_is_no_database_is_refused_and_left_alone() {
     assert_eq!(std::fs::read_to_string(world.path()).unwrap(), text);
     let mut nowhere = world.options();
     nowhere.path = world.folder.join("no/such/folder/hookbox.db");
-    let refused = migrate(&nowhere).await.unwrap_err();
+    let refused = migrate(nowhere).await.unwrap_err();
     assert!(
         matches!(refused, OpenError::Unavailable { .. }),
         "{refused}"
@@ -179,7 +188,7 @@ async fn two_that_migrate_at_once_agree() {
     let world = World::new();
     let mut options = world.options();
     options.busy_timeout = PATIENCE;
-    let both = tokio::join!(migrate(&options), migrate(&options));
+    let both = tokio::join!(migrate(options.clone()), migrate(options.clone()));
     let (one, two) = (both.0.unwrap(), both.1.unwrap());
     assert_eq!(one.to, two.to);
     assert_eq!(one.from.min(two.from), 0);

@@ -168,7 +168,7 @@ async fn the_process_to_be_killed() {
 #[tokio::test]
 async fn a_killed_process_loses_nothing_it_confirmed() {
     let world = World::new();
-    migrate(&world.options()).await.unwrap();
+    migrate(world.options()).await.unwrap();
     for round in 0..3 {
         let mut child = tokio::process::Command::new(std::env::current_exe().unwrap())
             .args([

@@ -4,8 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn the_dump_equals_the_committed_one() {
-    let world = World::new();
-    let dump = crate::dump_schema(&world.options()).await.unwrap();
+    let dump = crate::dump_schema().await.unwrap();
     let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas/sqlite.sql");
     if std::env::var_os("UPDATE_SCHEMAS").is_some_and(|update| update == "1") {
         std::fs::write(&committed, &dump).unwrap();
@@ -15,13 +14,12 @@ async fn the_dump_equals_the_committed_one() {
         committed, dump,
         "schemas/sqlite.sql is not what the migrations make; run this test with UPDATE_SCHEMAS=1"
     );
-    world.end().await;
 }
 
 #[tokio::test]
 async fn the_hot_statements_use_their_indexes() {
     let world = World::new();
-    migrate(&world.options()).await.unwrap();
+    migrate(world.options()).await.unwrap();
     let mut connection = world.meddle().await;
     for (statement, expect) in [
         (

@@ -1,0 +1,179 @@
+//! Handlers that break their transaction: found out, and never run again when it took.
+
+use super::*;
+use hookbox_driver::{ClaimState, CommitError, DeadReason, EventFilter, Ledger};
+
+#[tokio::test]
+async fn a_handler_that_ends_the_transaction_is_found_out() {
+    // What it runs, and whether its claim stays as an orphan.
+    for (ends, orphaned) in [
+        ("COMMIT", true),
+        ("COMMIT; BEGIN", true),
+        ("COMMIT; BEGIN IMMEDIATE; SAVEPOINT other", true),
+        ("ROLLBACK", false),
+        ("ROLLBACK; BEGIN", false),
+        // The conflict clause rolls back the whole transaction, and the error is swallowed.
+        ("INSERT OR ROLLBACK INTO effects VALUES (7), (7)", false),
+    ] {
+        let world = World::new();
+        let store = world.open().await;
+        world.execute(MAKE_EFFECTS).await;
+        let one = envelope(1);
+        let mut tx = store.begin().await.unwrap();
+        store.claim(&mut tx, &route("a"), &[&one]).await.unwrap();
+        effect(&store, &mut tx, 1).await.unwrap();
+        let _ = sqlx::raw_sql(ends).execute(store.connection(&mut tx)).await;
+        let error = store
+            .settle(&mut tx, &route("a"), &[done(&one)])
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, CommitError::BrokenByHandler { .. }),
+            "{ends}: {error}"
+        );
+        store.rollback(tx).await;
+        assert_eq!(
+            world.number("SELECT count(*) FROM receipts").await,
+            0,
+            "{ends}"
+        );
+        let expect = if orphaned {
+            Claimed::Orphaned
+        } else {
+            Claimed::Fresh
+        };
+        assert_eq!(would_claim(&store, "a", &one).await, expect, "{ends}");
+        assert_eq!(
+            world.number("SELECT count(*) FROM effects").await,
+            i64::from(orphaned)
+        );
+        // Whatever was wished for: what has had its effects does not run again.
+        let then = Then::Retry {
+            after: Duration::ZERO,
+        };
+        assert_eq!(fail(&store, &one, 1, then).await, Recorded::Recorded);
+        let rows = store.events(&EventFilter::default(), 10).await.unwrap();
+        let expect = if orphaned {
+            ClaimState::Dead
+        } else {
+            ClaimState::Retrying
+        };
+        assert_eq!(rows[0].state, expect, "{ends}");
+        if orphaned {
+            let letters = store.dead_list(&Default::default(), 0, 10).await.unwrap();
+            assert_eq!(letters[0].reason, DeadReason::Orphaned);
+        }
+        assert_eq!(store.imbalances(10).await.unwrap(), []);
+        close(store).await;
+        world.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_retry_that_ends_its_transaction_is_an_orphan_too() {
+    let world = World::new();
+    let store = world.open().await;
+    let then = Then::Retry {
+        after: Duration::ZERO,
+    };
+    fail(&store, &envelope(1), 1, then).await;
+    let retry = requeue(&store).await.remove(0).envelope;
+    let mut tx = store.begin().await.unwrap();
+    store.claim(&mut tx, &route("a"), &[&retry]).await.unwrap();
+    sqlx::raw_sql("COMMIT")
+        .execute(store.connection(&mut tx))
+        .await
+        .unwrap();
+    store.rollback(tx).await;
+    assert_eq!(would_claim(&store, "a", &retry).await, Claimed::Orphaned);
+    assert_eq!(
+        store.imbalances(10).await.unwrap().len(),
+        3,
+        "all of it shows"
+    );
+    // Whoever finds it does not know which attempt it was.
+    let then = Then::Dead {
+        reason: DeadReason::Orphaned,
+    };
+    assert_eq!(fail(&store, &retry, 1, then).await, Recorded::Recorded);
+    let event = store
+        .event(&retry.event.to_string())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(event.claims[0].state, ClaimState::Dead);
+    assert_eq!((event.claims[0].attempts, event.attempts.len()), (2, 2));
+    assert_eq!(event.retries.len(), 0);
+    assert_eq!(store.imbalances(10).await.unwrap(), []);
+    close(store).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_transaction_ended_after_settling_is_found_out_by_the_commit() {
+    for ends in [
+        "COMMIT",
+        "COMMIT; BEGIN",
+        "ROLLBACK",
+        "ROLLBACK; BEGIN IMMEDIATE",
+    ] {
+        let world = World::new();
+        let store = world.open().await;
+        let one = envelope(1);
+        let mut tx = store.begin().await.unwrap();
+        store.claim(&mut tx, &route("a"), &[&one]).await.unwrap();
+        store
+            .settle(&mut tx, &route("a"), &[done(&one)])
+            .await
+            .unwrap();
+        sqlx::raw_sql(ends)
+            .execute(store.connection(&mut tx))
+            .await
+            .unwrap();
+        let error = store.commit(tx).await.unwrap_err();
+        assert!(
+            matches!(error, CommitError::BrokenByHandler { .. }),
+            "{ends}: {error}"
+        );
+        assert_eq!(
+            world
+                .number("SELECT count(*) FROM claims WHERE state = 'done'")
+                .await,
+            0
+        );
+        close(store).await;
+        world.end().await;
+    }
+}
+
+#[tokio::test]
+async fn a_deferred_constraint_is_the_handlers_failure() {
+    let world = World::new();
+    let store = world.open().await;
+    world
+        .execute(
+            "CREATE TABLE parents (n INTEGER PRIMARY KEY) STRICT;
+             CREATE TABLE children (n INTEGER
+                 REFERENCES parents (n) DEFERRABLE INITIALLY DEFERRED) STRICT",
+        )
+        .await;
+    let one = envelope(1);
+    let mut tx = store.begin().await.unwrap();
+    store.claim(&mut tx, &route("a"), &[&one]).await.unwrap();
+    sqlx::query("INSERT INTO children VALUES (1)")
+        .execute(store.connection(&mut tx))
+        .await
+        .unwrap();
+    store
+        .settle(&mut tx, &route("a"), &[done(&one)])
+        .await
+        .unwrap();
+    let error = store.commit(tx).await.unwrap_err();
+    assert!(
+        matches!(error, CommitError::BrokenByHandler { .. }),
+        "{error}"
+    );
+    assert_eq!(would_claim(&store, "a", &one).await, Claimed::Fresh);
+    close(store).await;
+    world.end().await;
+}

@@ -1,0 +1,223 @@
+//! Giving up: dead letters, conflicts, burials, and what replaying makes of them.
+
+use super::*;
+use hookbox_driver::{Burial, DeadFilter, DeadReason, Ledger};
+
+const NOW: Then = Then::Retry {
+    after: Duration::ZERO,
+};
+const DEAD: Then = Then::Dead {
+    reason: DeadReason::Exhausted,
+};
+
+#[tokio::test]
+async fn a_failure_that_has_become_a_conflict_meanwhile_is_a_dead_letter() {
+    let world = World::new();
+    let store = world.open().await;
+    // It ran as a fresh event and failed; before that is recorded, another body came first.
+    process(&store, "b", &[&envelope(1)]).await;
+    let conflict = contradicting(1);
+    assert_eq!(fail(&store, &conflict, 1, NOW).await, Recorded::Recorded);
+    assert_eq!(fail(&store, &conflict, 1, NOW).await, Recorded::Superseded);
+    let mut again = conflict.clone();
+    again.receipt = told_again(1, 50).receipt;
+    assert_eq!(fail(&store, &again, 1, NOW).await, Recorded::Recorded);
+    let letters = store
+        .dead_list(&DeadFilter::default(), 0, 10)
+        .await
+        .unwrap();
+    assert_eq!(
+        (letters.len(), letters[0].reason),
+        (1, DeadReason::Conflict)
+    );
+    let letter = store.dead_show(letters[0].id).await.unwrap().unwrap();
+    assert_eq!(
+        letter.history.body, conflict.body,
+        "its own body, not the first one"
+    );
+    let words: HashSet<&str> = letter
+        .history
+        .receipts
+        .iter()
+        .map(|row| row.outcome.as_str())
+        .collect();
+    assert_eq!(words, HashSet::from(["duplicate", "conflict"]));
+    assert_eq!(store.imbalances(10).await.unwrap(), []);
+    assert_eq!(
+        store
+            .dead_replay(&DeadFilter::default(), 10, "ann")
+            .await
+            .unwrap(),
+        1
+    );
+    assert_eq!(requeue(&store).await[0].envelope.body, conflict.body);
+    close(store).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_failed_attempt_and_its_dead_letter_appear_together_and_replay_runs_again() {
+    let world = World::new();
+    let store = world.open().await;
+    let one = envelope(1);
+    fail(&store, &one, 1, NOW).await;
+    let two = requeue(&store).await.remove(0).envelope;
+    assert_eq!(fail(&store, &two, 2, DEAD).await, Recorded::Recorded);
+    assert_eq!(fail(&store, &two, 2, DEAD).await, Recorded::Superseded);
+    let letters = store
+        .dead_list(&DeadFilter::default(), 0, 10)
+        .await
+        .unwrap();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(
+        (letters[0].attempts, letters[0].reason),
+        (2, DeadReason::Exhausted)
+    );
+    assert_eq!(store.imbalances(10).await.unwrap(), []);
+    assert_eq!(
+        store
+            .dead_replay(&DeadFilter::default(), 10, "ann")
+            .await
+            .unwrap(),
+        1
+    );
+    assert_eq!(
+        store
+            .dead_replay(&DeadFilter::default(), 10, "ann")
+            .await
+            .unwrap(),
+        0
+    );
+    assert_eq!(store.imbalances(10).await.unwrap(), []);
+    let due = requeue(&store).await;
+    let granted = Claimed::Granted {
+        attempt: 3,
+        attempts_before: 2,
+    };
+    assert_eq!(would_claim(&store, "a", &due[0].envelope).await, granted);
+    // It dies again: one row still, dead once more.
+    assert_eq!(
+        fail(&store, &due[0].envelope, 3, DEAD).await,
+        Recorded::Recorded
+    );
+    assert_eq!(
+        store
+            .dead_list(&DeadFilter::default(), 0, 10)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(
+        store
+            .dead_replay(&DeadFilter::default(), 10, "ann")
+            .await
+            .unwrap(),
+        1
+    );
+    let due = requeue(&store).await;
+    process(&store, "a", &[&due[0].envelope]).await;
+    let event = store.event(&one.event.to_string()).await.unwrap().unwrap();
+    assert_eq!(event.receipts[0].outcome, "done");
+    assert_eq!(event.claims[0].attempts, 4);
+    assert_eq!(store.imbalances(10).await.unwrap(), []);
+    close(store).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_is_settled_dead_or_in_conflict_can_be_replayed() {
+    let world = World::new();
+    let store = world.open().await;
+    let (one, two) = (envelope(1), envelope(2));
+    process(&store, "a", &[&one]).await;
+    let mut conflict = contradicting(1);
+    conflict.event = EventId::of_conflict(&one.event, &conflict.digest);
+    let mut tx = store.begin().await.unwrap();
+    let claimed = store
+        .claim(&mut tx, &route("a"), &[&conflict, &two])
+        .await
+        .unwrap();
+    assert_eq!(claimed, [Claimed::Fresh, Claimed::Fresh]);
+    let detail = "at /n: not a string".to_owned();
+    let settled = [
+        Settled {
+            envelope: &conflict,
+            outcome: Outcome::Conflict {
+                detail: "another body".to_owned(),
+            },
+        },
+        Settled {
+            envelope: &two,
+            outcome: Outcome::Dead {
+                reason: DeadReason::SchemaBroken,
+                detail,
+            },
+        },
+    ];
+    store.settle(&mut tx, &route("a"), &settled).await.unwrap();
+    store.commit(tx).await.unwrap();
+    let books = store.books().await.unwrap();
+    let page = &books[0];
+    assert_eq!(
+        (page.done, page.conflict, page.dead, page.receipts()),
+        (1, 1, 1, 3)
+    );
+    assert_eq!(store.imbalances(10).await.unwrap(), []);
+
+    assert_eq!(
+        store
+            .dead_replay(&DeadFilter::default(), 10, "ann")
+            .await
+            .unwrap(),
+        2
+    );
+    let due = requeue(&store).await;
+    assert_eq!(due.len(), 2);
+    for retry in &due {
+        let granted = Claimed::Granted {
+            attempt: 1,
+            attempts_before: 0,
+        };
+        assert_eq!(process(&store, "a", &[&retry.envelope]).await, [granted]);
+    }
+    let books = store.books().await.unwrap();
+    assert_eq!((books[0].done, books[0].conflict, books[0].dead), (2, 1, 0));
+    assert_eq!(store.imbalances(10).await.unwrap(), []);
+    close(store).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_buried_once_and_never_replayed() {
+    let world = World::new();
+    let store = world.open().await;
+    let bytes = bytes::Bytes::from_static(b"\0not a batch\xff");
+    let a = route("a");
+    let burial = Burial {
+        route: &a,
+        bytes: &bytes,
+        reason: DeadReason::Undecodable,
+        detail: "it is not a batch".to_owned(),
+    };
+    assert_eq!(store.bury(&burial).await.unwrap(), Recorded::Recorded);
+    assert_eq!(store.bury(&burial).await.unwrap(), Recorded::Superseded);
+    let letters = store
+        .dead_list(&DeadFilter::default(), 0, 10)
+        .await
+        .unwrap();
+    assert_eq!(letters.len(), 1);
+    let letter = store.dead_show(letters[0].id).await.unwrap().unwrap();
+    assert_eq!(letter.history.body, bytes);
+    assert_eq!(letter.row.topic.as_str(), "hookbox.undecodable");
+    assert_eq!(
+        store
+            .dead_replay(&DeadFilter::default(), 10, "ann")
+            .await
+            .unwrap(),
+        0
+    );
+    assert_eq!(store.imbalances(10).await.unwrap(), []);
+    close(store).await;
+    world.end().await;
+}
