@@ -23,7 +23,12 @@ pub struct Version(pub u32, pub u32, pub u32);
 
 impl std::fmt::Display for Version {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+        write!(f, "{}.{}", self.0, self.1)?;
+        if self.2 > 0 {
+            write!(f, ".{}", self.2)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -248,7 +253,7 @@ mod tests {
         let error = choose(vec![Version(14, 9, 0)]).unwrap_err().to_string();
         assert_eq!(
             error,
-            "PostgreSQL 15 or newer is wanted; too old: 14.9.0 in /p"
+            "PostgreSQL 15 or newer is wanted; too old: 14.9 in /p"
         );
         let error = choose(vec![]).unwrap_err().to_string();
         assert_eq!(error, "PostgreSQL 15 or newer is not on this machine");

@@ -164,8 +164,7 @@ impl Folder {
         command
     }
 
-    /// Confines a command that ends by itself: folder, account and environment as for `launch`.
-    pub fn confine(&self, command: &mut Command) {
+    fn confine(&self, command: &mut Command) {
         self.account.apply(command);
         command
             .current_dir(&self.path)

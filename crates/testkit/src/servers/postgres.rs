@@ -3,7 +3,6 @@
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
 use super::account::Account;
@@ -164,8 +163,7 @@ fn start_once(found: &Postgres, settings: &[(&str, &str)]) -> Result<PostgresSer
 
 fn initialise(found: &Postgres, folder: &Folder, password: &str) -> Result<(), ServerError> {
     let secret = folder.write("password", password)?;
-    let mut command = Command::new(found.programs.join("initdb"));
-    folder.confine(&mut command);
+    let mut command = folder.launch(&found.programs.join("initdb"), Ending::Kill);
     command
         .arg("--pgdata")
         .arg(folder.path().join("data"))
@@ -178,7 +176,7 @@ fn initialise(found: &Postgres, folder: &Folder, password: &str) -> Result<(), S
         // The folder lives as long as the run: only what the server itself writes is fsynced.
         .arg("--no-sync")
         .env("LC_ALL", "C");
-    run("preparing PostgreSQL's data folder", &mut command).map(drop)
+    run(folder, "preparing PostgreSQL's data folder", command).map(drop)
 }
 
 fn configure(folder: &Folder, port: u16, settings: &[(&str, &str)]) -> Result<(), ServerError> {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -156,12 +156,20 @@ pub fn tail(log: &Path) -> String {
     lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
 }
 
-/// Runs a command that ends by itself and gives what it wrote.
+/// Runs what [`Folder::launch`] made when it ends by itself, and gives what it wrote.
 ///
 /// # Errors
 /// When it cannot be started or fails.
-pub fn run(doing: &str, command: &mut Command) -> Result<String, ServerError> {
-    let output = command.output().map_err(ServerError::io(doing))?;
+pub fn run(folder: &Folder, doing: &str, mut command: Command) -> Result<String, ServerError> {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().map_err(ServerError::io(doing))?;
+    let id = child.id();
+    let output = child.wait_with_output();
+    folder.forget(id);
+    said(doing, &output.map_err(ServerError::io(doing))?)
+}
+
+fn said(doing: &str, output: &Output) -> Result<String, ServerError> {
     let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return Ok(text);
@@ -178,7 +186,9 @@ fn signal(name: &str, processes: &[u32]) -> Result<(), ServerError> {
     let mut command = Command::new("sh");
     command.arg("-c").arg(r#"kill -s "$0" "$@""#).arg(name);
     command.args(processes.iter().map(u32::to_string));
-    run(&format!("sending SIG{name}"), &mut command).map(drop)
+    let doing = format!("sending SIG{name}");
+    let output = command.output().map_err(ServerError::io(doing.as_str()))?;
+    said(&doing, &output).map(drop)
 }
 
 /// A process and all that descend from it.

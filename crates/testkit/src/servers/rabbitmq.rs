@@ -148,15 +148,16 @@ impl RabbitmqServer {
     /// # Errors
     /// When it fails.
     pub fn ctl(&self, arguments: &[&str]) -> Result<String, ServerError> {
-        let mut command = Command::new(self.found.scripts.join("rabbitmqctl"));
-        self.folder.confine(&mut command);
+        let program = self.found.scripts.join("rabbitmqctl");
+        let mut command = self.folder.launch(&program, Ending::Kill);
         environment(&mut command, self.ports, &self.folder);
         command
             .env("RABBITMQ_CTL_ERL_ARGS", LOOPBACK)
             .args(arguments);
         run(
+            &self.folder,
             &format!("rabbitmqctl {}", arguments.join(" ")),
-            &mut command,
+            command,
         )
     }
 
