@@ -135,6 +135,10 @@ impl Process {
 /// Looks at `condition` until it holds or `limit` has passed; whether it held.
 ///
 /// The one place of the servers that sleeps: bounded, on a level, with nobody waiting beside it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the bounded waiting, in blocking code"
+)]
 pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     loop {
