@@ -130,6 +130,9 @@ impl Options {
         let mut settings = vec![
             ("synchronous_commit", server.synchronous_commit().to_owned()),
             ("default_transaction_isolation", "read committed".to_owned()),
+            // A plan that is kept was made when the tables were small: it reads them from end to
+            // end, until the server happens to analyse them. To plan takes microseconds.
+            ("plan_cache_mode", "force_custom_plan".to_owned()),
             ("statement_timeout", millis(self.statement_timeout)),
             ("lock_timeout", millis(self.lock_timeout)),
             (

@@ -61,6 +61,20 @@ async fn an_error_swallowed_after_settling_is_no_commit() {
 }
 
 #[tokio::test]
+async fn a_transaction_that_is_ended_after_settling_is_no_commit() {
+    let world = World::new().await;
+    let envelope = envelope(1, 1, "{}");
+    let mut tx = world.store.begin().await.unwrap();
+    world.claim(&mut tx, &[&envelope]).await.unwrap();
+    world.settle(&mut tx, &envelope, DONE).await.unwrap();
+    let connection = world.store.connection(&mut tx);
+    connection.execute("commit").await.unwrap();
+    assert_broken(&world.store.commit(tx).await);
+    let running = "select count(*) from claims where state = 'running'";
+    assert_eq!(world.number(running).await, 1, "the guard changed nothing");
+}
+
+#[tokio::test]
 async fn a_raw_commit_is_found_out_and_the_event_is_not_run_again() {
     let world = World::new().await;
     for ending in ["commit", "commit; begin", "commit and chain"] {

@@ -5,32 +5,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use hookbox_driver::{
-    Burial, Claimed, DeadFilter, DeadReason, DeadState, DueRetry, Ledger, Outcome, Recorded,
-    Republish, Requeued, Store, Then,
-};
-use hookbox_event::{Envelope, Redo};
+use hookbox_driver::{Claimed, DueRetry, Ledger, Recorded, Republish, Requeued, Store, Then};
 
-use crate::world::{Collector, World, again, envelope, route};
-
-const DEAD: Then = Then::Dead {
-    reason: DeadReason::Exhausted,
-};
-
-fn redo(envelope: &Envelope, attempt: u32) -> Envelope {
-    Envelope {
-        redo: Some(Redo { attempt }),
-        ..envelope.clone()
-    }
-}
-
-fn granted(attempt: u32, attempts_before: u32) -> Claimed {
-    Claimed::Granted {
-        attempt,
-        attempts_before,
-    }
-}
+use crate::world::{Collector, DEAD, World, again, envelope, granted, redo};
 
 #[tokio::test]
 async fn a_failed_attempt_is_retried_until_it_is_done() {
@@ -284,125 +261,6 @@ async fn a_scheduler_that_is_stopped_in_the_middle_marks_nothing() {
         }
     })
     .await;
-}
-
-#[tokio::test]
-async fn a_replayed_dead_letter_has_a_fresh_round() {
-    let world = World::new().await;
-    let first = envelope(1, 1, "{}");
-    world.fail(&first, 1, again()).await;
-    world.fail(&redo(&first, 2), 2, DEAD).await;
-    let all = DeadFilter::default();
-    let dead = world.store.dead_list(&all, 0, 10).await.unwrap();
-    assert_eq!((dead[0].state, dead[0].attempts), (DeadState::Dead, 2));
-
-    assert_eq!(world.store.dead_replay(&all, 10, "ada").await.unwrap(), 1);
-    assert_eq!(
-        world.store.dead_replay(&all, 10, "ada").await.unwrap(),
-        0,
-        "it is on its way"
-    );
-    world.assert_balanced().await;
-    let (_, due) = world.requeue().await;
-    assert_eq!(due[0].envelope, redo(&first, 3));
-    assert_eq!(world.peek(&due[0].envelope).await, granted(3, 2));
-
-    // It dies again, under its number.
-    assert_eq!(
-        world.fail_after(&redo(&first, 3), 3, 2, DEAD).await,
-        Recorded::Recorded
-    );
-    let again = world.store.dead_list(&all, 0, 10).await.unwrap();
-    assert_eq!((again[0].id, again[0].state), (dead[0].id, DeadState::Dead));
-    world.assert_balanced().await;
-
-    world.store.dead_replay(&all, 10, "ada").await.unwrap();
-    assert_eq!(world.process(&redo(&first, 4), "e").await, granted(4, 3));
-    assert_eq!(world.effects("e").await, 1);
-    assert_eq!(world.store.books().await.unwrap()[0].done, 1);
-    world.assert_balanced().await;
-}
-
-#[tokio::test]
-async fn an_event_that_died_without_an_attempt_can_be_replayed() {
-    let world = World::new().await;
-    let first = envelope(1, 1, "{}");
-    let broken = || Outcome::Dead {
-        reason: DeadReason::SchemaBroken,
-        detail: "/uid: required".to_owned(),
-    };
-    world.conclude(&first, broken()).await;
-    world.assert_balanced().await;
-    world
-        .store
-        .dead_replay(&DeadFilter::default(), 10, "ada")
-        .await
-        .unwrap();
-    let retry = redo(&first, 1);
-    assert_eq!(world.peek(&retry).await, granted(1, 0));
-    // The schema is still broken: it dies again, without an attempt.
-    world.conclude(&retry, broken()).await;
-    world.assert_balanced().await;
-    assert_eq!(
-        world
-            .number("select count(*) from dead_letters where state = 'dead'")
-            .await,
-        1
-    );
-    world
-        .store
-        .dead_replay(&DeadFilter::default(), 10, "ada")
-        .await
-        .unwrap();
-    // A failure of that attempt waits for the second.
-    assert_eq!(world.fail(&retry, 1, again()).await, Recorded::Recorded);
-    assert_eq!(world.process(&redo(&first, 2), "e").await, granted(2, 0));
-    world.assert_balanced().await;
-}
-
-#[tokio::test]
-async fn a_replayed_conflict_stays_a_conflict_in_the_books() {
-    let world = World::new().await;
-    let conflict = envelope(1, 1, "[]");
-    let detail = "another body".to_owned();
-    world
-        .conclude(&conflict, Outcome::Conflict { detail })
-        .await;
-    let reason = "select count(*) from dead_letters where reason = 'conflict'";
-    assert_eq!(world.number(reason).await, 1);
-    world
-        .store
-        .dead_replay(&DeadFilter::default(), 10, "ada")
-        .await
-        .unwrap();
-    assert_eq!(world.process(&redo(&conflict, 1), "e").await, granted(1, 0));
-    let books = world.store.books().await.unwrap();
-    assert_eq!((books[0].conflict, books[0].done), (1, 0));
-    world.assert_balanced().await;
-}
-
-#[tokio::test]
-async fn undecodable_bytes_are_kept_once_and_not_replayed() {
-    let world = World::new().await;
-    let bytes = Bytes::from_static(b"\x00not an envelope");
-    let burial = Burial {
-        route: &route("scores"),
-        bytes: &bytes,
-        reason: DeadReason::Undecodable,
-        detail: "not an envelope".to_owned(),
-    };
-    assert_eq!(world.store.bury(&burial).await.unwrap(), Recorded::Recorded);
-    assert_eq!(
-        world.store.bury(&burial).await.unwrap(),
-        Recorded::Superseded
-    );
-    let all = DeadFilter::default();
-    assert_eq!(world.store.dead_count(&all).await.unwrap(), 1);
-    assert_eq!(world.store.dead_replay(&all, 10, "ada").await.unwrap(), 0);
-    let row = &world.store.dead_list(&all, 0, 1).await.unwrap()[0];
-    let shown = world.store.dead_show(row.id).await.unwrap().unwrap();
-    assert_eq!(shown.history.body, bytes);
-    world.assert_balanced().await;
 }
 
 #[tokio::test]

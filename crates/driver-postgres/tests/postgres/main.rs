@@ -6,11 +6,14 @@
 
 mod books;
 mod commit;
+mod connections;
 mod failures;
 mod ledger;
 mod opening;
 mod outages;
+mod plans;
 mod proxy;
+mod replays;
 mod schema;
 mod units;
 mod world;

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Claimed, CommitError, DueRetry, Failure, FailureClass, Fault, Ledger, Outcome, Recorded,
-    Republish, Requeued, Settled, Store, Then,
+    Claimed, CommitError, DeadReason, DueRetry, Failure, FailureClass, Fault, Ledger, Outcome,
+    Recorded, Republish, Requeued, Settled, Store, Then,
 };
 use hookbox_driver_postgres::testing::Database;
 use hookbox_driver_postgres::{Options, Postgres, Tx};
 use hookbox_event::{
-    ContentDigest, Envelope, EnvironmentName, EventId, InstanceId, ReceiptId, RouteName, Timestamp,
+    ContentDigest, Envelope, EnvironmentName, EventId, InstanceId, ReceiptId, Redo, RouteName,
+    Timestamp,
 };
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
@@ -21,6 +22,27 @@ pub const ROUTE: &str = "scores";
 pub struct World {
     pub store: Postgres,
     pub database: Database,
+}
+
+/// Given up.
+pub const DEAD: Then = Then::Dead {
+    reason: DeadReason::Exhausted,
+};
+
+/// The same as a retry.
+pub fn redo(envelope: &Envelope, attempt: u32) -> Envelope {
+    Envelope {
+        redo: Some(Redo { attempt }),
+        ..envelope.clone()
+    }
+}
+
+/// A claim that grants an attempt.
+pub fn granted(attempt: u32, attempts_before: u32) -> Claimed {
+    Claimed::Granted {
+        attempt,
+        attempts_before,
+    }
 }
 
 pub fn environment() -> EnvironmentName {

@@ -1,0 +1,125 @@
+//! Connections: how many, which are used again, and cancellation at any moment.
+
+use std::time::Duration;
+
+use hookbox_driver::{Claimed, FaultKind, Outcome, Settled, Store};
+use hookbox_driver_postgres::{Options, Postgres};
+
+use crate::proxy::{Mode, Proxy, SLOW};
+use crate::world::{ROUTE, World, add_effect, envelope, environment, eventually, route};
+
+#[tokio::test]
+async fn connections_are_bounded_and_come_back() {
+    let world = World::with(|options| {
+        options.connections_max = 2;
+        options.acquire_deadline = Duration::from_millis(100);
+    })
+    .await;
+    let one = world.store.begin().await.unwrap();
+    let two = world.store.begin().await.unwrap();
+    let fault = world.store.begin().await.err().expect("there is no third");
+    assert_eq!(fault.kind(), FaultKind::Unavailable);
+    drop(one);
+    world
+        .store
+        .rollback(world.store.begin().await.unwrap())
+        .await;
+    world.store.rollback(two).await;
+    world.store.ping().await.unwrap();
+    world.store.close().await;
+    let fault = world.store.begin().await.err().expect("it is closed");
+    assert_eq!(fault.kind(), FaultKind::Unavailable);
+    eventually("the server has none of our connections", || async {
+        let query = "select count(*) from pg_stat_activity
+                     where datname = current_database() and application_name = 'hookbox'";
+        match world.number(query).await {
+            0 => Ok(()),
+            left => Err(format!("{left} left")),
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_clean_connection_is_used_again_and_a_lent_one_only_after_its_commit() {
+    let world = World::new().await;
+    let backend = async |end: &str| {
+        let mut tx = world.store.begin().await.unwrap();
+        if end == "clean" {
+            world.store.rollback(tx).await;
+            tx = world.store.begin().await.unwrap();
+        }
+        let pid: i32 = sqlx::query_scalar("select pg_backend_pid()")
+            .fetch_one(world.store.connection(&mut tx))
+            .await
+            .unwrap();
+        match end {
+            "commit" => world.store.commit(tx).await.unwrap(),
+            _ => world.store.rollback(tx).await,
+        }
+        pid
+    };
+    let first = backend("commit").await;
+    assert_eq!(
+        backend("rollback").await,
+        first,
+        "it came back after the commit"
+    );
+    assert_ne!(
+        backend("rollback").await,
+        first,
+        "and not after a handler's rollback"
+    );
+}
+
+#[tokio::test]
+async fn a_cancelled_begin_poisons_nobody() {
+    let world = World::new().await;
+    let proxy = Proxy::before(world.database.url()).await;
+    let mut options = Options::new(proxy.url(world.database.url()), environment());
+    options.connections_max = 1;
+    let store = Postgres::open(options).await.unwrap();
+    store.ping().await.unwrap();
+    proxy.set(Mode::Slow);
+    for step in 0..20_u8 {
+        // From before the BEGIN is sent to after it has been answered.
+        let patience = SLOW * u32::from(step) / 8;
+        drop(tokio::time::timeout(patience, store.begin()).await);
+        let envelope = envelope(step + 1, step + 1, "{}");
+        let mut tx = store.begin().await.unwrap();
+        store
+            .claim(&mut tx, &route(ROUTE), &[&envelope])
+            .await
+            .unwrap();
+        add_effect(store.connection(&mut tx), "after a cancelled begin").await;
+        let outcome = Outcome::Done { attempt: 1 };
+        let settled = [Settled {
+            envelope: &envelope,
+            outcome,
+        }];
+        store
+            .settle(&mut tx, &route(ROUTE), &settled)
+            .await
+            .unwrap();
+        store.commit(tx).await.unwrap();
+    }
+    assert_eq!(world.effects("after a cancelled begin").await, 20);
+}
+
+#[tokio::test]
+async fn a_cancelled_claim_poisons_nobody() {
+    let world = World::with(|options| options.connections_max = 2).await;
+    let envelope = envelope(1, 1, "{}");
+    let mut holder = world.store.begin().await.unwrap();
+    world.claim(&mut holder, &[&envelope]).await.unwrap();
+    let mut tx = world.store.begin().await.unwrap();
+    let batch = [&envelope];
+    let claim = world.claim(&mut tx, &batch);
+    let early = tokio::time::timeout(Duration::from_millis(50), claim);
+    assert!(early.await.is_err());
+    // The engine would drop it; giving it back must not make it be used again, either.
+    world.store.rollback(tx).await;
+    world.store.rollback(holder).await;
+    assert_eq!(world.process(&envelope, "e").await, Claimed::Fresh);
+    assert_eq!(world.effects("e").await, 1);
+}

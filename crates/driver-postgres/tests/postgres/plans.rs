@@ -1,0 +1,112 @@
+//! The statements of a unit of work find their rows by index, also in a database that has just
+//! been made and that nobody has analysed.
+
+use hookbox_driver::{Claimed, Outcome, Settled, Store};
+use hookbox_event::{Envelope, EventId, ReceiptId};
+
+use crate::world::{ROUTE, World, envelope, eventually, route};
+
+/// How many events are there all at once.
+const GROWN: i64 = 50_000;
+const BATCH: u32 = 64;
+
+fn numbered(n: u32, receipt: u8) -> Envelope {
+    let mut one = envelope(0, 0, "{}");
+    let (mut event, mut id) = ([0; 32], [receipt; 16]);
+    // Spread, as hashes are.
+    event[..4].copy_from_slice(&n.wrapping_mul(0x9E37_79B1).to_be_bytes());
+    event[4..8].copy_from_slice(&n.to_be_bytes());
+    id[..4].copy_from_slice(&n.to_be_bytes());
+    one.event = EventId::from_bytes(event);
+    one.receipt = ReceiptId::from_bytes(id);
+    one
+}
+
+async fn batch(world: &World, envelopes: &[Envelope]) {
+    let all: Vec<&Envelope> = envelopes.iter().collect();
+    let mut tx = world.store.begin().await.unwrap();
+    let claimed = world.claim(&mut tx, &all).await.unwrap();
+    let outcomes = claimed.iter().map(|claimed| match claimed {
+        Claimed::Fresh => Outcome::Done { attempt: 1 },
+        Claimed::Duplicate => Outcome::Duplicate,
+        other => panic!("{other:?}"),
+    });
+    let settled: Vec<Settled<'_>> = envelopes
+        .iter()
+        .zip(outcomes)
+        .map(|(envelope, outcome)| Settled { envelope, outcome })
+        .collect();
+    world
+        .store
+        .settle(&mut tx, &route(ROUTE), &settled)
+        .await
+        .unwrap();
+    world.store.commit(tx).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_unit_of_work_does_not_read_whole_tables_that_have_grown() {
+    let world = World::new().await;
+    for table in ["events", "claims", "receipts"] {
+        let off = format!("alter table {table} set (autovacuum_enabled = off)");
+        world.execute(&off).await;
+    }
+    // Often enough that the server would keep the plans that are good for a small table.
+    for n in 0..10 {
+        fresh_and_duplicates(&world, n).await;
+    }
+    world
+        .execute(&format!(
+            "insert into events (event_id, source, topic, content_digest, body, received_at)
+             select sha256(n::text::bytea), 's', 's.t', sha256(n::text::bytea), '', now()
+             from generate_series(1, {GROWN}) as n;
+             insert into claims (route, event_id, state, attempts)
+             select '{ROUTE}', event_id, 'done', 1 from events where topic = 's.t';
+             insert into receipts (route, receipt_id, event_id, outcome, key_id, instance, number,
+                                   received_at)
+             select '{ROUTE}', gen_random_uuid(), event_id, 'done', 'k', gen_random_uuid(), 1, now()
+             from events where topic = 's.t'"
+        ))
+        .await;
+    // The server counts for others what a session did when the session ends.
+    counted(&world, GROWN).await;
+    let before = read_whole(&world).await;
+    for n in 10..30 {
+        fresh_and_duplicates(&world, n).await;
+    }
+    world.store.close().await;
+    counted(&world, GROWN + 30 * i64::from(BATCH)).await;
+    // While a table is small, to read it whole is right. Once would be too often now.
+    let read = read_whole(&world).await - before;
+    assert!(
+        read < GROWN,
+        "{read} rows were read by reading whole tables"
+    );
+}
+
+/// Waits until the server has counted so many insertions into each of the tables.
+async fn counted(world: &World, rows: i64) {
+    let query = "select coalesce(min(n_tup_ins), 0)::bigint from pg_stat_user_tables
+                 where relname in ('events', 'claims', 'receipts')";
+    eventually("the insertions are counted", || async {
+        match world.number(query).await {
+            inserted if inserted >= rows => Ok(()),
+            inserted => Err(format!("{inserted} rows")),
+        }
+    })
+    .await;
+}
+
+/// How many rows were read by reading whole tables.
+async fn read_whole(world: &World) -> i64 {
+    let query = "select coalesce(sum(seq_tup_read), 0)::bigint from pg_stat_user_tables
+                 where relname in ('events', 'claims', 'receipts')";
+    world.number(query).await
+}
+
+async fn fresh_and_duplicates(world: &World, n: u32) {
+    let fresh: Vec<Envelope> = (0..BATCH).map(|i| numbered(n * BATCH + i, 1)).collect();
+    batch(world, &fresh).await;
+    let duplicates: Vec<Envelope> = (0..4).map(|i| numbered(n * BATCH + i, 2)).collect();
+    batch(world, &duplicates).await;
+}
