@@ -57,11 +57,17 @@ async fn an_older_schema_is_refused() {
     let options = world.database.options(&environment());
     let newest = plan(options.clone()).await.unwrap().to;
     world
-        .execute("delete from _sqlx_migrations where version = (select max(version) from _sqlx_migrations)")
+        .execute(
+            "delete from _sqlx_migrations
+             where version = (select max(version) from _sqlx_migrations)",
+        )
         .await;
     let refused = Postgres::open(options).await.unwrap_err();
     assert!(
-        matches!(refused, OpenError::SchemaOlder { found, wanted } if found < wanted && wanted == newest),
+        matches!(
+            refused,
+            OpenError::SchemaOlder { found, wanted } if found < wanted && wanted == newest
+        ),
         "{refused}"
     );
     assert!(refused.to_string().contains("hookbox migrate"), "{refused}");
