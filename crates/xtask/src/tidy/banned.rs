@@ -124,6 +124,12 @@ const BANNED: &[Banned] = &[
         instead: "leave it: deleting a queue confirms what it never stored (H5)",
     },
     Banned {
+        pattern: "queue_purge(",
+        kinds: CODE,
+        except: TESTS,
+        instead: "leave it: what a queue holds was promised to a sender",
+    },
+    Banned {
         pattern: concat!("/wo", "rk/"),
         kinds: ANYWHERE,
         except: &[],
