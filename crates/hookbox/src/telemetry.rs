@@ -12,9 +12,11 @@ const DEFAULT: &str = "info";
 
 /// Whatever anyone asks for: lapin logs returned messages with their payload, and libraries log
 /// statements and frames at their finer levels.
-const ALWAYS: [&str; 5] = [
+const ALWAYS: [&str; 6] = [
     "lapin=warn",
     "lapin::returned_messages=off",
+    // What it says of closed channels is told once, by us, with what follows from it.
+    "lapin::channel=off",
     "sqlx=warn",
     "hyper=info",
     "rustls=warn",

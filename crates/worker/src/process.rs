@@ -166,7 +166,12 @@ impl<S: Store> Process<'_, S> {
                     self.wait(&mut pause, &fault).await?;
                 }
                 Settlement::Record(class, then) => {
-                    return self.record(&trouble, class, then).await;
+                    match self.record(&trouble, class, then).await? {
+                        Recorded::Recorded => return Ok(()),
+                        // The event has moved on since it was claimed (another body of it, say,
+                        // was committed meanwhile): what this receipt is now, a new claim tells.
+                        Recorded::Superseded => {}
+                    }
                 }
             }
         }
@@ -177,7 +182,7 @@ impl<S: Store> Process<'_, S> {
         trouble: &EventTrouble,
         class: FailureClass,
         then: Then,
-    ) -> Result<(), Stopped> {
+    ) -> Result<Recorded, Stopped> {
         let envelope = &trouble.envelope;
         let failure = Failure {
             route: self.route,
@@ -189,7 +194,9 @@ impl<S: Store> Process<'_, S> {
             took: trouble.took,
             then,
         };
-        self.write(Record::Failure(failure)).await?;
+        if self.write(Record::Failure(failure)).await? == Recorded::Superseded {
+            return Ok(Recorded::Superseded);
+        }
         match then {
             Then::Retry { after } => {
                 add(&self.counters.retrying, 1);
@@ -224,11 +231,11 @@ impl<S: Store> Process<'_, S> {
                 );
             }
         }
-        Ok(())
+        Ok(Recorded::Recorded)
     }
 
     /// Writes a record that must be written, through every outage.
-    async fn write(&self, record: Record<'_>) -> Result<(), Stopped> {
+    async fn write(&self, record: Record<'_>) -> Result<Recorded, Stopped> {
         let mut pause = self.pause();
         loop {
             let written = match &record {
@@ -236,10 +243,9 @@ impl<S: Store> Process<'_, S> {
                 Record::Failure(failure) => self.store.fail(failure).await,
             };
             match written {
-                // Superseded: the event has moved on, so there is nothing left to record.
-                Ok(Recorded::Recorded | Recorded::Superseded) => {
+                Ok(recorded) => {
                     pause.over();
-                    return Ok(());
+                    return Ok(recorded);
                 }
                 Err(fault) => self.wait(&mut pause, &fault).await?,
             }

@@ -106,7 +106,7 @@ fn all_mistakes_of_structure_are_told_at_once() {
 #[test]
 fn all_mistakes_of_meaning_are_told_at_once() {
     let bad = GOOD
-        .replace("env = \"KEY2\"", "env = \"NOWHERE\"")
+        .replacen("env = \"KEY\"", "env = \"NOWHERE\"", 1)
         .replace("\"2026-12-31T00:00:00Z\"", "\"tomorrow\"")
         .replace("env = \"AMQP_URL\"", "env = \"EMPTY\"")
         .replace("attempts = 12", "attempts = 0")
@@ -119,7 +119,8 @@ fn all_mistakes_of_meaning_are_told_at_once() {
         hookbox.toml:8:1: broker.url: what it refers to is empty
         hookbox.toml:10:1: ingest.listen: off loopback it needs tls = { certificate, key }, or trusted_proxies that do the TLS
         hookbox.toml:11:1: ingest.body_max: it must be from 1 B to 15 MiB: RabbitMQ 4 refuses messages over 16 MiB
-        hookbox.toml:24:76: source[0].secrets[1].until: it must be a moment as 2026-12-31T00:00:00Z
+        hookbox.toml:24:12: source[0].secrets[0]: the environment variable NOWHERE is not set; set it
+        hookbox.toml:24:77: source[0].secrets[1].until: it must be a moment as 2026-12-31T00:00:00Z
         hookbox.toml:26:1: source[1].name: there are two sources of the name "begini"
         hookbox.toml:40:11: route[0].topics[0]: "begini..x" is not a topic: 1 to 200 characters of A-Z, a-z, 0-9, '_', '-' and '.'; a part between two dots is empty
         hookbox.toml:42:1: route[0].retry: attempts must be from 1 to 100, so that every event ends somewhere"#]]);

@@ -6,7 +6,7 @@ use hookbox_event::{SourceName, Topic};
 use serde::Serialize;
 
 use super::events::Flaw;
-use super::plan::{Copy, Fate, Nature, Shares};
+use super::plan::{Fate, Nature, Role, Shares};
 use super::sender::{End, Sent};
 
 /// Receipts by the outcome that each must have once nothing moves any more, with a handler that
@@ -51,7 +51,7 @@ pub(super) fn sum_up(
     shares: &Shares,
     source: &SourceName,
 ) -> Sum {
-    sent.sort_unstable_by_key(|sent| (sent.number, sent.copy));
+    sent.sort_unstable_by_key(|sent| (sent.number, sent.role));
     let mut sum = Sum::default();
     for event in sent.chunk_by(|a, b| a.number == b.number) {
         if let Some(first) = event.first() {
@@ -68,9 +68,9 @@ impl Sum {
         for sent in event {
             match (sent.end, genuine) {
                 (End::Accepted, false) => self.wrongly_accepted += 1,
-                (End::Accepted, true) => match sent.copy {
-                    Copy::Original | Copy::Duplicate => same += 1,
-                    Copy::Conflict => other += 1,
+                (End::Accepted, true) => match sent.role {
+                    Role::Original | Role::Duplicate => same += 1,
+                    Role::Conflict => other += 1,
                 },
                 (End::Refused, true) => self.wrongly_refused += 1,
                 (End::Refused, false) => self.rightly_refused += 1,
@@ -141,12 +141,12 @@ mod tests {
 
     /// Every event is in conflict, or every event is malformed, so that a case can be written
     /// down by number.
-    fn check(shares: Shares, sent: &[(Copy, End)], expect: (u64, u64, u64, u64)) {
+    fn check(shares: Shares, sent: &[(Role, End)], expect: (u64, u64, u64, u64)) {
         let mut sent: Vec<Sent> = sent
             .iter()
-            .map(|(copy, end)| Sent {
+            .map(|(role, end)| Sent {
                 number: 0,
-                copy: *copy,
+                role: *role,
                 end: *end,
             })
             .collect();
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn each_accepted_request_has_one_outcome() {
-        use Copy::{Conflict, Duplicate, Original};
+        use Role::{Conflict, Duplicate, Original};
         let lost = End::GaveUp { maybe: true };
         let valid = Shares::default();
         let yes = End::Accepted;

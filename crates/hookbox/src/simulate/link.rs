@@ -102,7 +102,7 @@ impl Link {
     }
 
     /// Whether anybody listens, found out by a connection that is closed again.
-    pub async fn check(&self) -> Result<(), LinkError> {
+    pub async fn check(&mut self) -> Result<(), LinkError> {
         self.connect().await.map(drop)
     }
 
@@ -136,9 +136,10 @@ impl Link {
         }
     }
 
-    async fn connect(&self) -> Result<(Sending, Pin<Box<Driving>>), LinkError> {
+    async fn connect(&mut self) -> Result<(Sending, Pin<Box<Driving>>), LinkError> {
+        let to = self.target.authority.clone();
         let unreachable = |source| LinkError::Unreachable {
-            to: self.target.authority.clone(),
+            to: to.clone(),
             source,
         };
         let stream = timeout(CONNECT_WAIT, self.stream())
@@ -151,7 +152,7 @@ impl Link {
         Ok((sending, Box::pin(driving)))
     }
 
-    async fn stream(&self) -> io::Result<Box<dyn Stream>> {
+    async fn stream(&mut self) -> io::Result<Box<dyn Stream>> {
         let target = &self.target;
         let stream = TcpStream::connect((target.host.as_str(), target.port)).await?;
         stream.set_nodelay(true)?;

@@ -39,7 +39,7 @@ pub(super) enum Nature {
 
 /// Which request about an event this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Copy {
+pub(super) enum Role {
     /// The first.
     Original,
     /// The same bytes again.
@@ -53,7 +53,7 @@ pub(super) enum Copy {
 pub(super) struct Job {
     /// The number of its event.
     pub(super) number: u32,
-    pub(super) copy: Copy,
+    pub(super) role: Role,
     /// Its place in the order of all requests, from 0.
     pub(super) place: u64,
 }
@@ -75,15 +75,15 @@ pub(super) struct Plan {
     shares: Shares,
     next: u32,
     place: u64,
-    later: BinaryHeap<Reverse<(u64, u32, Copy)>>,
+    later: BinaryHeap<Reverse<(u64, u32, Role)>>,
 }
 
-impl Copy {
+impl Role {
     pub(super) fn as_str(self) -> &'static str {
         match self {
-            Copy::Original => "original",
-            Copy::Duplicate => "duplicate",
-            Copy::Conflict => "conflict",
+            Role::Original => "original",
+            Role::Duplicate => "duplicate",
+            Role::Conflict => "conflict",
         }
     }
 }
@@ -158,10 +158,10 @@ impl Fate {
     }
 
     /// The bytes that are signed for a request about it.
-    pub(super) fn body(&self, copy: Copy) -> Vec<u8> {
-        let telling = match copy {
-            Copy::Original | Copy::Duplicate => Telling::First,
-            Copy::Conflict => Telling::Conflicting,
+    pub(super) fn body(&self, role: Role) -> Vec<u8> {
+        let telling = match role {
+            Role::Original | Role::Duplicate => Telling::First,
+            Role::Conflict => Telling::Conflicting,
         };
         match self.nature {
             Nature::Valid | Nature::Tampered => self.event.body(telling),
@@ -206,11 +206,11 @@ impl Iterator for Plan {
 
     fn next(&mut self) -> Option<Job> {
         loop {
-            let due = |put_off: &Reverse<(u64, u32, Copy)>| put_off.0.0 <= self.place;
+            let due = |put_off: &Reverse<(u64, u32, Role)>| put_off.0.0 <= self.place;
             let all_begun = self.next >= self.count;
             if self.later.peek().is_some_and(|first| all_begun || due(first)) {
-                let Reverse((_, number, copy)) = self.later.pop()?;
-                return Some(self.job(number, copy));
+                let Reverse((_, number, role)) = self.later.pop()?;
+                return Some(self.job(number, role));
             }
             if all_begun {
                 return None;
@@ -219,31 +219,31 @@ impl Iterator for Plan {
             self.next += 1;
             let fate = Fate::of(self.seed, number, &self.shares);
             let original = self.place + fate.late.unwrap_or(0);
-            for (copy, after) in [
-                (Copy::Duplicate, fate.duplicate),
-                (Copy::Conflict, fate.conflict),
+            for (role, after) in [
+                (Role::Duplicate, fate.duplicate),
+                (Role::Conflict, fate.conflict),
             ] {
                 if let Some(after) = after {
-                    self.later.push(Reverse((original + after, number, copy)));
+                    self.later.push(Reverse((original + after, number, role)));
                 }
             }
             match fate.late {
                 Some(_) => {
-                    self.later.push(Reverse((original, number, Copy::Original)));
+                    self.later.push(Reverse((original, number, Role::Original)));
                 }
-                None => return Some(self.job(number, Copy::Original)),
+                None => return Some(self.job(number, Role::Original)),
             }
         }
     }
 }
 
 impl Plan {
-    fn job(&mut self, number: u32, copy: Copy) -> Job {
+    fn job(&mut self, number: u32, role: Role) -> Job {
         let place = self.place;
         self.place += 1;
         Job {
             number,
-            copy,
+            role,
             place,
         }
     }
@@ -265,10 +265,10 @@ mod tests {
     fn every_event_has_one_original_and_the_copies_it_should() {
         let jobs: Vec<Job> = Plan::new(3, 20_000, SHARES).collect();
         assert_eq!(jobs.len() as u64, Plan::new(3, 20_000, SHARES).requests());
-        let count = |copy| jobs.iter().filter(|job| job.copy == copy).count();
-        assert_eq!(count(Copy::Original), 20_000);
-        assert!((900..1_100).contains(&count(Copy::Duplicate)));
-        assert!((70..130).contains(&count(Copy::Conflict)));
+        let count = |role| jobs.iter().filter(|job| job.role == role).count();
+        assert_eq!(count(Role::Original), 20_000);
+        assert!((900..1_100).contains(&count(Role::Duplicate)));
+        assert!((70..130).contains(&count(Role::Conflict)));
         let places: Vec<u64> = jobs.iter().map(|job| job.place).collect();
         assert_eq!(places, (0..jobs.len() as u64).collect::<Vec<_>>());
         let again: Vec<Job> = Plan::new(3, 20_000, SHARES).collect();
@@ -281,7 +281,7 @@ mod tests {
     fn late_means_out_of_order() {
         let numbers = |shares| -> Vec<u32> {
             let jobs = Plan::new(3, 2_000, shares);
-            let originals = jobs.filter(|job| job.copy == Copy::Original);
+            let originals = jobs.filter(|job| job.role == Role::Original);
             originals.map(|job| job.number).collect()
         };
         assert!(numbers(Shares::default()).is_sorted());
@@ -300,10 +300,10 @@ mod tests {
             ..Shares::default()
         };
         let jobs: Vec<Job> = Plan::new(9, 1_000, shares).collect();
-        for job in jobs.iter().filter(|job| job.copy == Copy::Duplicate) {
+        for job in jobs.iter().filter(|job| job.role == Role::Duplicate) {
             let fate = Fate::of(9, job.number, &shares);
             assert_eq!(fate.nature, Nature::Valid);
-            assert_eq!(fate.body(Copy::Original), fate.body(Copy::Duplicate));
+            assert_eq!(fate.body(Role::Original), fate.body(Role::Duplicate));
         }
     }
 

@@ -52,7 +52,7 @@ pub async fn simulate(
     stop: CancellationToken,
 ) -> Result<Tally, LinkError> {
     let target = Arc::new(simulation.target);
-    let first = Link::new(Arc::clone(&target))?;
+    let mut first = Link::new(Arc::clone(&target))?;
     first.check().await?;
     let plan = Plan::new(simulation.seed, simulation.count, simulation.shares);
     let requests = plan.requests();

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::chance::{Chance, Purpose};
 use super::journal::{Entry, Journal};
 use super::link::{Answer, Link, LinkError};
-use super::plan::{Copy, Fate, Job, Nature, Plan, Shares};
+use super::plan::{Fate, Job, Nature, Plan, Role, Shares};
 use super::target::Target;
 
 /// The first wait before sending again; each further one is twice as long.
@@ -54,7 +54,7 @@ pub(super) enum End {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sent {
     pub(super) number: u32,
-    pub(super) copy: Copy,
+    pub(super) role: Role,
     pub(super) end: End,
 }
 
@@ -133,7 +133,7 @@ pub(super) async fn send_all(shared: Arc<Shared>, mut link: Link) -> Counts {
         let end = shared.deliver(job, &mut link, &mut counts).await;
         counts.sent.push(Sent {
             number: job.number,
-            copy: job.copy,
+            role: job.role,
             end,
         });
         shared.progress.inc(1);
@@ -161,7 +161,7 @@ impl Shared {
 
     async fn deliver(&self, job: Job, link: &mut Link, counts: &mut Counts) -> End {
         let fate = Fate::of(self.seed, job.number, &self.shares);
-        let body = fate.body(job.copy);
+        let body = fate.body(job.role);
         let id = format!("msg_{:016x}{:08x}", self.seed, job.number);
         let mut chance = Chance::new(self.seed, job.number, Purpose::Backoff);
         let mut maybe_stored = false;
@@ -228,7 +228,7 @@ impl Shared {
         journal.write(&Entry {
             event: job.number,
             class: fate.nature.as_str(),
-            copy: job.copy.as_str(),
+            copy: job.role.as_str(),
             r#type: fate.event.kind.as_str(),
             attempt,
             status,
