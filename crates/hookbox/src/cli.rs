@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use hookbox_event::RouteName;
 
+use crate::command::{DeadCommand, EventsCommand, ReconcileArgs, SendArgs, SimulateArgs};
+
 /// A durable, verified inbox for webhooks.
 #[derive(Debug, Parser)]
 #[command(name = "hookbox", version, after_help = EXIT_CODES)]
@@ -45,6 +47,21 @@ pub enum Command {
     CheckConfig,
     /// Ask a running hookbox whether it is ready, for container health checks
     Healthcheck(HealthcheckArgs),
+    /// How much waits in each queue, by the broker, with the store's side beside it
+    Queues,
+    /// What came in, and where it stands
+    #[command(subcommand)]
+    Events(EventsCommand),
+    /// What routes have given up on: look, replay, discard, export
+    #[command(subcommand)]
+    Dead(DeadCommand),
+    /// Do the books balance? Exits with 1 when they do not
+    Reconcile(ReconcileArgs),
+    /// Send one signed event, as a provider does
+    Send(SendArgs),
+    /// Send many signed events, with duplicates and forgeries among them, and tell what must come
+    /// of them
+    Simulate(SimulateArgs),
 }
 
 /// Arguments of `dev`.

@@ -1,13 +1,27 @@
 //! One file a command, and the list of them.
 
 mod check_config;
+mod dead;
 mod dev;
+mod events;
 mod healthcheck;
 mod ingest;
 mod migrate;
+mod person;
+mod print;
+mod queues;
+mod reconcile;
 mod roles;
 mod run;
+mod send;
+mod simulate;
 mod worker;
+
+pub use dead::DeadCommand;
+pub use events::EventsCommand;
+pub use reconcile::ReconcileArgs;
+pub use send::SendArgs;
+pub use simulate::SimulateArgs;
 
 use crate::cli::{Cli, Command};
 use crate::config::Config;
@@ -24,6 +38,12 @@ pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Migrate => migrate::run(&load(&cli)?, cli.json).await,
         Command::CheckConfig => check_config::run(&load(&cli)?, cli.json),
         Command::Healthcheck(args) => healthcheck::run(args).await,
+        Command::Queues => queues::run(&load(&cli)?, cli.json).await,
+        Command::Events(command) => events::run(&load(&cli)?, command, cli.json).await,
+        Command::Dead(command) => dead::run(&load(&cli)?, command, cli.json).await,
+        Command::Reconcile(args) => reconcile::run(&load(&cli)?, args, cli.json).await,
+        Command::Send(args) => send::run(&load(&cli)?, args, cli.json).await,
+        Command::Simulate(args) => simulate::run(&load(&cli)?, args, cli.json).await,
     }
 }
 

@@ -23,6 +23,7 @@ use secrecy::SecretString;
 pub use place::Mistakes;
 pub use route::RouteConfig;
 pub use source::{IdentityConfig, SourceConfig};
+pub use units::duration;
 
 /// The JSON Schema of the config file.
 pub const SCHEMA: &str = include_str!("../../../schemas/config.json");

@@ -11,6 +11,7 @@ mod config;
 mod exit;
 mod rng;
 mod signals;
+mod simulate;
 mod telemetry;
 
 use std::process::ExitCode;

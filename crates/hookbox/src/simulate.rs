@@ -16,12 +16,11 @@ mod tally;
 mod target;
 
 pub use journal::Journal;
-pub use link::{Answer, Link, LinkError};
+pub use link::{Answer, Link};
 pub use plan::Shares;
 pub use run::{Simulation, simulate};
 pub use sender::Signer;
-pub use tally::Tally;
-pub use target::{BadTarget, Target};
+pub use target::Target;
 
 /// One event of a provider, for `send`: the body of a generated event of this type.
 pub fn one_event(kind: &str, seed: u64) -> Option<Vec<u8>> {

@@ -208,7 +208,11 @@ impl Event {
         if flaw != Some(Flaw::WithoutTime) {
             let _ = write!(body, r#""scored_at":{},"#, ended + 5 + chance.below(30));
         }
-        let quote = if flaw == Some(Flaw::TextScore) { "\"" } else { "" };
+        let quote = if flaw == Some(Flaw::TextScore) {
+            "\""
+        } else {
+            ""
+        };
         let band = band(score);
         let calculated = format!(r#""score":{quote}{score}{quote},"risk_band":"{band}""#);
         let granted = chance.one_of("CONTACTS", &["CALENDAR", "APPS"]);
@@ -237,10 +241,18 @@ impl Event {
 }
 
 fn traits(chance: &mut Chance) -> String {
-    let keys = ["conscientiousness", "emotional_stability", "numeracy", "impulsivity"];
+    let keys = [
+        "conscientiousness",
+        "emotional_stability",
+        "numeracy",
+        "impulsivity",
+    ];
     let one = |key| {
         let value = chance.below(101);
-        format!(r#"{{"key":"{key}","value":{value},"risk_band":"{}"}}"#, band(value * 8))
+        format!(
+            r#"{{"key":"{key}","value":{value},"risk_band":"{}"}}"#,
+            band(value * 8)
+        )
     };
     keys.map(one).join(",")
 }

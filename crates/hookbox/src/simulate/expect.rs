@@ -45,12 +45,7 @@ pub(super) struct Sum {
 }
 
 /// Sums up what was sent.
-pub(super) fn sum_up(
-    sent: &mut [Sent],
-    seed: u64,
-    shares: &Shares,
-    source: &SourceName,
-) -> Sum {
+pub(super) fn sum_up(sent: &mut [Sent], seed: u64, shares: &Shares, source: &SourceName) -> Sum {
     sent.sort_unstable_by_key(|sent| (sent.number, sent.role));
     let mut sum = Sum::default();
     for event in sent.chunk_by(|a, b| a.number == b.number) {
@@ -176,7 +171,11 @@ mod tests {
             malformed: 100.0,
             ..Shares::default()
         };
-        check(malformed, &[(Original, yes), (Duplicate, yes)], (0, 1, 0, 1));
+        check(
+            malformed,
+            &[(Original, yes), (Duplicate, yes)],
+            (0, 1, 0, 1),
+        );
         let tampered = Shares {
             tampered: 100.0,
             ..Shares::default()

@@ -208,7 +208,11 @@ impl Iterator for Plan {
         loop {
             let due = |put_off: &Reverse<(u64, u32, Role)>| put_off.0.0 <= self.place;
             let all_begun = self.next >= self.count;
-            if self.later.peek().is_some_and(|first| all_begun || due(first)) {
+            if self
+                .later
+                .peek()
+                .is_some_and(|first| all_begun || due(first))
+            {
                 let Reverse((_, number, role)) = self.later.pop()?;
                 return Some(self.job(number, role));
             }
@@ -310,11 +314,21 @@ mod tests {
     #[test]
     fn shares_that_cannot_be() {
         assert_eq!(SHARES.mistake(), None);
-        let over = Shares { late: 101.0, ..SHARES };
+        let over = Shares {
+            late: 101.0,
+            ..SHARES
+        };
         assert!(over.mistake().is_some());
-        let nan = Shares { late: f64::NAN, ..SHARES };
+        let nan = Shares {
+            late: f64::NAN,
+            ..SHARES
+        };
         assert!(nan.mistake().is_some());
-        let too_many = Shares { tampered: 60.0, malformed: 60.0, ..SHARES };
+        let too_many = Shares {
+            tampered: 60.0,
+            malformed: 60.0,
+            ..SHARES
+        };
         assert!(too_many.mistake().is_some());
     }
 }

@@ -47,10 +47,7 @@ pub struct Simulation {
 }
 
 /// Sends everything, or as much as is sent before `stop`.
-pub async fn simulate(
-    simulation: Simulation,
-    stop: CancellationToken,
-) -> Result<Tally, LinkError> {
+pub async fn simulate(simulation: Simulation, stop: CancellationToken) -> Result<Tally, LinkError> {
     let target = Arc::new(simulation.target);
     let mut first = Link::new(Arc::clone(&target))?;
     first.check().await?;

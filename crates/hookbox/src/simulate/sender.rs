@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
-use hookbox_event::Timestamp;
+use hookbox_driver::Clock as _;
 use hookbox_signature::{Key, Scheme, sign};
 use http::header::{CONTENT_TYPE, HOST, USER_AGENT};
 use http::{Method, Request};
@@ -20,6 +20,7 @@ use super::journal::{Entry, Journal};
 use super::link::{Answer, Link, LinkError};
 use super::plan::{Fate, Job, Nature, Plan, Role, Shares};
 use super::target::Target;
+use crate::clock::SystemClock;
 
 /// The first wait before sending again; each further one is twice as long.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
@@ -103,7 +104,7 @@ enum Told {
 impl Signer {
     /// A signed request.
     pub fn request(&self, target: &Target, body: Vec<u8>, id: &str) -> Request<Full<Bytes>> {
-        let signed = sign(&self.scheme, &self.key, &body, now(), id);
+        let signed = sign(&self.scheme, &self.key, &body, SystemClock.now(), id);
         let mut request = Request::new(Full::new(Bytes::from(body)));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = target.path.clone().into();
@@ -111,7 +112,10 @@ impl Signer {
         if let Ok(host) = target.authority.parse() {
             headers.insert(HOST, host);
         }
-        headers.insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+        headers.insert(
+            CONTENT_TYPE,
+            http::HeaderValue::from_static("application/json"),
+        );
         headers.insert(USER_AGENT, http::HeaderValue::from_static("hookbox"));
         headers.extend(signed);
         request
@@ -123,7 +127,11 @@ impl Signer {
 pub(super) async fn send_all(shared: Arc<Shared>, mut link: Link) -> Counts {
     let mut counts = Counts::default();
     while !shared.stop.is_cancelled() {
-        let next = shared.plan.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let next = shared
+            .plan
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .next();
         let Some(job) = next else {
             break;
         };
@@ -273,9 +281,4 @@ fn told(answer: &Answer) -> Told {
         400..=499 => Told::Refused,
         _ => Told::Again { maybe: true },
     }
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_unix_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }

@@ -304,8 +304,10 @@ mod tests {
             route("complete", "begini.*.complete"),
         ];
         let found = by_route(&topics, &routes);
-        let found: Vec<(&str, u64)> =
-            found.iter().map(|(name, e)| (name.as_str(), e.receipts)).collect();
+        let found: Vec<(&str, u64)> = found
+            .iter()
+            .map(|(name, e)| (name.as_str(), e.receipts))
+            .collect();
         assert_eq!(found, [("complete", 7), ("scores", 5), ("unrouted", 1)]);
     }
 }

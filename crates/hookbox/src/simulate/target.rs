@@ -46,7 +46,9 @@ impl Target {
         Ok(Self {
             secure,
             host: authority.host().trim_matches(['[', ']']).to_owned(),
-            port: authority.port_u16().unwrap_or(if secure { 443 } else { 80 }),
+            port: authority
+                .port_u16()
+                .unwrap_or(if secure { 443 } else { 80 }),
             authority: authority.to_string(),
             path: path.parse().map_err(|_| bad("its path cannot be used"))?,
         })
@@ -67,10 +69,19 @@ mod tests {
     #[test]
     fn a_base_gets_the_path_of_its_source() {
         for (url, expect) in [
-            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/hooks/begini"),
-            ("http://127.0.0.1:8080/", "http://127.0.0.1:8080/hooks/begini"),
+            (
+                "http://127.0.0.1:8080",
+                "http://127.0.0.1:8080/hooks/begini",
+            ),
+            (
+                "http://127.0.0.1:8080/",
+                "http://127.0.0.1:8080/hooks/begini",
+            ),
             ("https://example.org", "https://example.org/hooks/begini"),
-            ("https://example.org/in/x?y=1", "https://example.org/in/x?y=1"),
+            (
+                "https://example.org/in/x?y=1",
+                "https://example.org/in/x?y=1",
+            ),
             ("http://[::1]:8080", "http://[::1]:8080/hooks/begini"),
         ] {
             assert_eq!(Target::new(url, "begini").expect(url).to_string(), expect);

@@ -22,8 +22,10 @@ fn every_kind_keeps_to_its_schema() {
             for telling in [Telling::First, Telling::Conflicting] {
                 let body = event.body(telling);
                 let value: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
-                let mistakes: Vec<String> =
-                    validator.iter_errors(&value).map(|e| e.to_string()).collect();
+                let mistakes: Vec<String> = validator
+                    .iter_errors(&value)
+                    .map(|e| e.to_string())
+                    .collect();
                 assert!(mistakes.is_empty(), "{kind:?} {number}: {mistakes:?}");
             }
         }
@@ -92,7 +94,8 @@ fn a_conflict_has_the_same_identity() {
 
 #[test]
 fn all_kinds_turn_up() {
-    let kinds: std::collections::BTreeSet<Kind> =
-        (0..500).map(|number| Event::new(1, number, None).kind).collect();
+    let kinds: std::collections::BTreeSet<Kind> = (0..500)
+        .map(|number| Event::new(1, number, None).kind)
+        .collect();
     assert_eq!(kinds.len(), Kind::ALL.len());
 }

@@ -1,0 +1,102 @@
+//! The person at the terminal: asked on standard error, so that standard output stays data.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use clap::Args;
+use hookbox_console::{NoAnswer, Operator, actor};
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::signals;
+
+/// Who does something that the audit keeps.
+#[derive(Debug, Args)]
+pub struct ByArgs {
+    /// Who you are, for the audit [default: $USER]
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
+}
+
+impl ByArgs {
+    /// The name for the audit.
+    pub fn actor(&self) -> String {
+        actor(self.by.clone(), std::env::var("USER").ok())
+    }
+}
+
+/// The person who runs this command.
+pub struct Person {
+    bar: Option<ProgressBar>,
+    /// There from the first piece of work on: until then, Ctrl-C simply ends the process.
+    interrupt: Option<CancellationToken>,
+    tasks: TaskTracker,
+}
+
+impl Person {
+    /// The person at this terminal.
+    pub fn new() -> Self {
+        Self {
+            bar: None,
+            interrupt: None,
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// Makes Ctrl-C an interrupt that a command sees between two pieces of work.
+    pub fn listen(&mut self) -> anyhow::Result<CancellationToken> {
+        let token = signals::shutdown(&self.tasks)?;
+        self.interrupt = Some(token.clone());
+        Ok(token)
+    }
+}
+
+impl Operator for Person {
+    fn ask(&mut self, question: &str) -> Result<bool, NoAnswer> {
+        let stdin = io::stdin();
+        if !stdin.is_terminal() {
+            return Err(NoAnswer::NoTerminal);
+        }
+        let mut stderr = io::stderr().lock();
+        write!(stderr, "{question} [y/N] ")
+            .and_then(|()| stderr.flush())
+            .map_err(NoAnswer::Unreadable)?;
+        let mut answer = String::new();
+        stdin
+            .lock()
+            .read_line(&mut answer)
+            .map_err(NoAnswer::Unreadable)?;
+        let answer = answer.trim().to_ascii_lowercase();
+        Ok(matches!(answer.as_str(), "y" | "yes"))
+    }
+
+    fn progress(&mut self, done: u64, total: u64) {
+        if self.interrupt.is_none() {
+            // Without it, Ctrl-C ends the process at once, which costs nothing but the report:
+            // every piece of work is a transaction.
+            let _ = self.listen();
+        }
+        let bar = self.bar.get_or_insert_with(|| {
+            let bar = ProgressBar::new(total);
+            if let Ok(style) = ProgressStyle::with_template("{bar:40} {human_pos}/{human_len}") {
+                bar.set_style(style);
+            }
+            bar
+        });
+        bar.set_position(done);
+    }
+
+    fn interrupted(&self) -> bool {
+        self.interrupt
+            .as_ref()
+            .is_some_and(CancellationToken::is_cancelled)
+    }
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! `hookbox send`: one signed event, as a provider sends it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use clap::builder::PossibleValuesParser;
+use hookbox_driver::{Clock as _, Rng as _};
+use hookbox_event::SourceName;
+
+use super::print;
+use crate::clock::SystemClock;
+use crate::config::{Config, SourceConfig};
+use crate::exit::{self, Exit};
+use crate::rng::SystemRng;
+use crate::simulate::{Answer, Link, Signer, Target, event_types, one_event};
+
+/// Where to, and in whose name: what `send` and `simulate` share.
+#[derive(Debug, Args)]
+pub struct ToArgs {
+    /// Where to; /hooks/SOURCE is appended to a URL without a path [default: where the config's
+    /// ingest listens]
+    #[arg(long)]
+    url: Option<String>,
+    /// Which source of the config, whose first valid key signs [default: the only one]
+    #[arg(long, value_name = "NAME")]
+    source: Option<SourceName>,
+}
+
+/// Arguments of `send`.
+#[derive(Debug, Args)]
+pub struct SendArgs {
+    #[command(flatten)]
+    to: ToArgs,
+    /// The body, byte for byte [default: a made-up Begini event]
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The type of the made-up event
+    #[arg(long, value_name = "TYPE", conflicts_with = "file",
+        default_value = "psychometric_score.complete",
+        value_parser = PossibleValuesParser::new(event_types()))]
+    r#type: String,
+}
+
+impl ToArgs {
+    /// The source, its signer and the URL.
+    pub fn resolve<'c>(
+        &self,
+        config: &'c Config,
+    ) -> anyhow::Result<(&'c SourceConfig, Signer, Target)> {
+        let names = || {
+            let names = config.sources.iter().map(|source| source.name.as_str());
+            names.collect::<Vec<_>>().join(", ")
+        };
+        let source = match (&self.source, &config.sources[..]) {
+            (Some(name), sources) => sources.iter().find(|source| source.name == *name),
+            (None, [only]) => Some(only),
+            (None, _) => bail!("say which source with --source; the config has {}", names()),
+        };
+        let source =
+            source.with_context(|| format!("the config has no such source; it has {}", names()))?;
+        let now = SystemClock.now();
+        let key = source.keys.iter().find(|key| key.is_valid(now));
+        let key = key.with_context(|| {
+            let name = &source.name;
+            format!("the source {name} has no key that is valid now; add one to its secrets")
+        })?;
+        let signer = Signer {
+            scheme: source.scheme.clone(),
+            key: key.clone(),
+        };
+        let url = self.url.clone().unwrap_or_else(|| listening(config));
+        let target = Target::new(&url, source.name.as_str())?;
+        Ok((source, signer, target))
+    }
+}
+
+/// Where this machine reaches the config's ingest.
+fn listening(config: &Config) -> String {
+    let mut address = config.ingest.listen;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            std::net::IpAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            std::net::IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    let scheme = if config.ingest.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    format!("{scheme}://{address}")
+}
+
+/// Sends it, prints what was answered, and is content with nothing but 200 and JSON.
+pub async fn run(config: &Config, args: &SendArgs, json: bool) -> anyhow::Result<Exit> {
+    let (_, signer, target) = args.to.resolve(config)?;
+    let mut random = [0; 8];
+    SystemRng.fill(&mut random);
+    let body = match &args.file {
+        Some(file) => std::fs::read(file)
+            .with_context(|| format!("the body cannot be read from {}", file.display()))?,
+        None => one_event(&args.r#type, u64::from_be_bytes(random))
+            .context("there is no event of that type")?,
+    };
+    let id = format!("msg_{}", hex::encode(random));
+    let request = signer.request(&target, body, &id);
+    let target = Arc::new(target);
+    let mut link = Link::new(Arc::clone(&target))?;
+    let answer = link
+        .exchange(request)
+        .await
+        .with_context(|| format!("the event was not answered by {target}"))?;
+    print::text(&told(&target, &answer, json))?;
+    Ok(if answer.is_accepted() {
+        exit::OK
+    } else {
+        exit::FAILED
+    })
+}
+
+fn told(target: &Target, answer: &Answer, json: bool) -> String {
+    let said = String::from_utf8_lossy(&answer.body);
+    if !json {
+        let verdict = if answer.is_accepted() {
+            "accepted"
+        } else {
+            "not accepted (a provider wants exactly 200 and JSON)"
+        };
+        let said: String = said.chars().filter(|c| !c.is_control()).collect();
+        return format!("{target} answered {}: {verdict}\n{said}\n", answer.status);
+    }
+    let parsed = serde_json::from_slice::<serde_json::Value>(&answer.body);
+    let report = serde_json::json!({
+        "url": target.to_string(),
+        "status": answer.status,
+        "accepted": answer.is_accepted(),
+        "answer": parsed.unwrap_or_else(|_| said.into_owned().into()),
+    });
+    format!("{report:#}\n")
+}

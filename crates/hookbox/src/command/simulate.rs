@@ -1,0 +1,133 @@
+//! `hookbox simulate`: many signed events, and a tally of what must have come of them.
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use hookbox_driver::Rng as _;
+use tokio_util::task::TaskTracker;
+
+use super::print;
+use super::send::ToArgs;
+use crate::config::{Config, UNROUTED};
+use crate::exit::{self, Exit};
+use crate::rng::SystemRng;
+use crate::signals;
+use crate::simulate::{Journal, Shares, Simulation, simulate};
+
+/// Arguments of `simulate`. Shares are in percent of the events.
+#[derive(Debug, Args)]
+pub struct SimulateArgs {
+    #[command(flatten)]
+    to: ToArgs,
+    /// How many events; duplicates and conflicts are sent beside them
+    #[arg(long, default_value_t = 1_000, value_name = "EVENTS",
+        value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    count: u32,
+    /// Requests a second; 0 is as fast as it goes
+    #[arg(long, default_value_t = 0.0)]
+    rate: f64,
+    /// Sent a second time, half of them at once and half later
+    #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
+    duplicates: f64,
+    /// Altered after signing: must be refused
+    #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
+    tampered: f64,
+    /// Genuine, and not JSON or breaking their schema: must be kept and end as dead letters
+    #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
+    malformed: f64,
+    /// Scores that are followed by another body under the same identity: one is processed, the
+    /// other one must end as a dead letter
+    #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
+    conflicts: f64,
+    /// Put off by up to 500 requests, so that they come out of order
+    #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
+    late: f64,
+    /// Decides about every body, copy and order; the same seed sends the same events again
+    /// [default: another one each time]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Connections
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4_096))]
+    concurrency: u16,
+    /// How often a request that was not conclusively answered is sent again
+    #[arg(long, default_value_t = 10, value_name = "TIMES",
+        value_parser = clap::value_parser!(u32).range(0..=1_000))]
+    retries: u32,
+    /// Append one JSON line for each request made (no body, no signature)
+    #[arg(long, value_name = "FILE")]
+    journal: Option<PathBuf>,
+}
+
+/// Sends, and prints the tally, also of a run that was stopped by Ctrl-C.
+pub async fn run(config: &Config, args: &SimulateArgs, json: bool) -> anyhow::Result<Exit> {
+    let (source, signer, target) = args.to.resolve(config)?;
+    let shares = args.shares();
+    if let Some(mistake) = shares.mistake() {
+        bail!("{mistake}");
+    }
+    if !args.rate.is_finite() || args.rate < 0.0 {
+        bail!("--rate is a number of requests a second, 0 for as fast as it goes");
+    }
+    let journal = match &args.journal {
+        Some(path) => {
+            let journal = Journal::open(path)
+                .with_context(|| format!("the journal {} cannot be written", path.display()))?;
+            Some(Arc::new(journal))
+        }
+        None => None,
+    };
+    let routes = config.routes.iter();
+    let routes = routes.filter(|route| route.name.as_str() != UNROUTED);
+    let simulation = Simulation {
+        target,
+        source: source.name.clone(),
+        signer,
+        seed: args.seed.unwrap_or_else(random_seed),
+        count: args.count,
+        shares,
+        rate: (args.rate > 0.0).then_some(args.rate),
+        concurrency: args.concurrency.into(),
+        retries: args.retries,
+        journal: journal.clone(),
+        progress: std::io::stderr().is_terminal(),
+        routes: routes
+            .map(|route| (route.name.clone(), route.topics.clone()))
+            .collect(),
+    };
+    let stop = signals::shutdown(&TaskTracker::new())?;
+    let tally = simulate(simulation, stop)
+        .await
+        .context("nothing was sent; `hookbox dev` starts a receiver")?;
+    if json {
+        print::text(&format!("{}\n", serde_json::to_string_pretty(&tally)?))?;
+    } else {
+        print::text(&tally.text())?;
+    }
+    if let Some(journal) = journal {
+        journal.finish().context("the journal is not complete")?;
+    }
+    let well = tally.is_well() && !tally.interrupted;
+    Ok(if well { exit::OK } else { exit::FAILED })
+}
+
+impl SimulateArgs {
+    fn shares(&self) -> Shares {
+        Shares {
+            duplicates: self.duplicates,
+            tampered: self.tampered,
+            malformed: self.malformed,
+            conflicts: self.conflicts,
+            late: self.late,
+        }
+    }
+}
+
+/// Small enough to be typed again.
+fn random_seed() -> u64 {
+    let mut bytes = [0; 4];
+    SystemRng.fill(&mut bytes);
+    u32::from_be_bytes(bytes).into()
+}
