@@ -13,6 +13,40 @@ pub(super) enum Purpose {
     Fate,
     /// How long to wait before sending again.
     Backoff,
+    /// Where the spreading of a share begins.
+    Share,
+}
+
+/// What share of the events something is done to. Each is a question of its own, so that what is
+/// sent twice does not depend on what is altered.
+#[derive(Clone, Copy)]
+pub(super) enum Share {
+    /// What the event is.
+    Nature,
+    /// Whether it is sent twice.
+    Duplicate,
+    /// Whether it is put off.
+    Late,
+}
+
+/// A number from 0 to 1 by which a share is taken. Over the numbers of the events it is spread as
+/// evenly as can be (multiples of an irrational number, modulo 1), so that half a percent of a
+/// thousand is five, and not none today and nine tomorrow.
+pub(super) fn spread(seed: u64, number: u32, share: Share) -> f64 {
+    // The fractions of the golden ratio and of the square roots of 2 and 3, in 64 bits.
+    let (step, salt): (u64, u32) = match share {
+        Share::Nature => (0x9e37_79b9_7f4a_7c15, 1),
+        Share::Duplicate => (0x6a09_e667_f3bc_c909, 2),
+        Share::Late => (0xbb67_ae85_84ca_a73b, 3),
+    };
+    let start = Chance::new(seed, salt, Purpose::Share).next();
+    let point = start.wrapping_add(step.wrapping_mul(u64::from(number)));
+    unit(point)
+}
+
+/// The upper 53 bits, which are what an f64 holds exactly.
+fn unit(bits: u64) -> f64 {
+    (bits >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 impl Chance {
@@ -21,6 +55,7 @@ impl Chance {
             Purpose::Body => 1,
             Purpose::Fate => 2,
             Purpose::Backoff => 3,
+            Purpose::Share => 4,
         };
         let mut mixed = Self(seed ^ (u64::from(number) << 8 | purpose));
         // One step apart is one bit apart: mixed twice, neighbours have nothing in common.
@@ -45,7 +80,7 @@ impl Chance {
 
     /// From 0 to 1, 1 excluded.
     pub(super) fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+        unit(self.next())
     }
 
     /// One of several.

@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::chance::{Chance, Purpose};
+use super::chance::{Chance, Purpose, Share, spread};
 use super::events::{Event, Flaw, Kind, Telling};
 
 /// Furthest place, counted in requests, to which something that comes later is put off. Wide
@@ -125,7 +125,8 @@ impl Fate {
     /// What is done with the event of a number.
     pub(super) fn of(seed: u64, number: u32, shares: &Shares) -> Self {
         let mut chance = Chance::new(seed, number, Purpose::Fate);
-        let roll = chance.unit() * 100.0;
+        let percent = |share| spread(seed, number, share) * 100.0;
+        let roll = percent(Share::Nature);
         let (tampered, malformed) = (shares.tampered, shares.tampered + shares.malformed);
         let mut fate = Self {
             event: Event::new(seed, number, None),
@@ -148,10 +149,10 @@ impl Fate {
             let kind = chance.one_of(Kind::PsychometricScore, &other);
             fate.event = Event::new(seed, number, Some(kind));
         }
-        if fate.nature != Nature::Tampered && chance.unit() * 100.0 < shares.duplicates {
+        if fate.nature != Nature::Tampered && percent(Share::Duplicate) < shares.duplicates {
             fate.duplicate = Some(later(&mut chance));
         }
-        if chance.unit() * 100.0 < shares.late {
+        if percent(Share::Late) < shares.late {
             fate.late = Some(1 + chance.below(LATER_MAX));
         }
         fate
@@ -271,14 +272,26 @@ mod tests {
         assert_eq!(jobs.len() as u64, Plan::new(3, 20_000, SHARES).requests());
         let count = |role| jobs.iter().filter(|job| job.role == role).count();
         assert_eq!(count(Role::Original), 20_000);
-        assert!((900..1_100).contains(&count(Role::Duplicate)));
-        assert!((70..130).contains(&count(Role::Conflict)));
+        assert!(
+            (970..=1_000).contains(&count(Role::Duplicate)),
+            "tampered ones are not"
+        );
+        assert!((98..=102).contains(&count(Role::Conflict)));
         let places: Vec<u64> = jobs.iter().map(|job| job.place).collect();
         assert_eq!(places, (0..jobs.len() as u64).collect::<Vec<_>>());
         let again: Vec<Job> = Plan::new(3, 20_000, SHARES).collect();
         assert_eq!(jobs, again, "the seed decides");
         let other: Vec<Job> = Plan::new(4, 20_000, SHARES).collect();
         assert_ne!(jobs, other);
+    }
+
+    #[test]
+    fn a_small_share_of_a_few_is_neither_none_nor_many() {
+        for seed in 0..200 {
+            let fates = (0..1_000).map(|number| Fate::of(seed, number, &SHARES));
+            let conflicts = fates.filter(|fate| fate.conflict.is_some()).count();
+            assert!((3..=7).contains(&conflicts), "{conflicts} with seed {seed}");
+        }
     }
 
     #[test]
