@@ -1,1 +1,15 @@
-//! stub
+//! Every promise of the seams, on every driver.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod embedded;
+mod servers;
+
+use embedded::Embedded;
+use hookbox_conformance::{broker_suite, store_suite};
+use servers::{InPostgres, InRabbit};
+
+store_suite!(postgres, InPostgres);
+store_suite!(sqlite_store, Embedded);
+broker_suite!(rabbitmq, InRabbit);
+broker_suite!(sqlite_broker, Embedded);

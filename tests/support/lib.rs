@@ -1,1 +1,29 @@
-//! stub
+//! What the tests of the whole share: worlds to run in, and a proxy that breaks links.
+
+#![allow(clippy::unwrap_used, missing_docs, reason = "test support: a panic is a failed test")]
+
+pub mod postgres;
+pub mod proxy;
+pub mod rabbitmq;
+pub mod sqlite;
+
+use std::hash::{BuildHasher, RandomState};
+
+use hookbox_event::EnvironmentName;
+
+/// A name of a test's own.
+pub fn random_name(prefix: &str) -> String {
+    let random = RandomState::new().hash_one(std::process::id());
+    format!("{prefix}-{random:016x}")
+}
+
+pub fn random_environment() -> EnvironmentName {
+    random_name("test").parse().unwrap()
+}
+
+/// A variable that the test command sets. Nothing is skipped where it is missing.
+pub fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| {
+        panic!("{name} is not set: run the tests with `cargo xtask test`, or name a server in it")
+    })
+}

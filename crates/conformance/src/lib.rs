@@ -1,1 +1,104 @@
-//! Every promise of the seams as a named test case.
+//! Every promise of the seams as a named test case, run on every driver.
+//!
+//! `driver/src/lib.rs` lists the promises; each is one function here under the same name. The
+//! macros make one test of each for a driver, so that a failure reads
+//! `postgres::a_rollback_frees_the_claim`. A world is fresh for each case, and proves at the end
+//! that it leaves nothing behind.
+//!
+//! Architecture invariant: this crate knows no driver. A driver's tests bring a harness.
+
+#![allow(missing_docs, reason = "the names of the cases are their documentation")]
+
+pub mod broker;
+mod builders;
+mod harness;
+pub mod store;
+
+pub use builders::{another_body, envelope, of_number, with_receipt};
+pub use harness::{BrokerHarness, Failed, StoreHarness, eventually};
+
+/// One test for each named case: `module::case(&world)` in a world of its own.
+#[macro_export]
+macro_rules! cases {
+    ($harness:ty, $module:ident, $($case:ident),+ $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                let world = <$harness>::new().await;
+                $crate::$module::$case(&world).await;
+                world.finish().await;
+            }
+        )+
+    };
+}
+
+/// Every promise of a broker.
+#[macro_export]
+macro_rules! broker_suite {
+    ($name:ident, $harness:ty) => {
+        mod $name {
+            use super::*;
+            use $crate::BrokerHarness as _;
+            $crate::cases!(
+                $harness,
+                broker,
+                bytes_survive_exactly,
+                published_survives_a_restart_of_the_driver,
+                publishing_to_nowhere_is_an_error,
+                a_batch_for_two_routes_reaches_both,
+                a_rejected_publish_is_never_reported_as_accepted,
+                publish_without_a_broker_fails_within_its_deadline,
+                a_lost_confirm_is_not_an_acceptance,
+                acknowledged_is_gone,
+                released_comes_again,
+                dropped_unsettled_comes_again,
+                unsettled_comes_back_after_a_lost_link,
+                settling_after_a_lost_link_is_a_fault_not_a_panic,
+                prefetch_bounds_what_is_in_hand,
+                a_message_in_hand_does_not_delay_its_neighbours,
+                acks_in_any_order_settle_their_own_message,
+                closing_a_subscription_returns_what_is_in_hand,
+                depths_count_what_waits,
+            );
+        }
+    };
+}
+
+/// Every promise of a store.
+#[macro_export]
+macro_rules! store_suite {
+    ($name:ident, $harness:ty) => {
+        mod $name {
+            use super::*;
+            use $crate::StoreHarness as _;
+            $crate::cases!(
+                $harness,
+                store,
+                the_first_claim_is_fresh,
+                the_second_is_a_duplicate,
+                another_body_is_a_conflict,
+                the_same_receipt_again_is_redelivered,
+                claims_are_per_route,
+                a_rollback_frees_the_claim,
+                a_dropped_transaction_rolls_back,
+                effects_and_claim_appear_together,
+                of_two_concurrent_claims_one_is_fresh,
+                opposite_orders_do_not_deadlock,
+                a_swallowed_error_is_no_commit,
+                a_handler_that_ends_the_transaction_is_found_out,
+                a_failed_attempt_and_its_retry_appear_together,
+                a_failed_attempt_and_its_dead_letter_appear_together,
+                a_failure_recorded_twice_counts_once,
+                a_retry_is_not_due_early,
+                a_due_retry_is_republished_before_it_is_marked,
+                a_retry_published_twice_is_granted_once,
+                a_replayed_dead_letter_is_granted_again,
+                undecodable_bytes_are_kept_once,
+                a_lost_connection_is_unavailable,
+                a_constraint_violation_is_not_ours,
+                a_cancelled_unit_of_work_poisons_nobody,
+                the_books_balance,
+            );
+        }
+    };
+}

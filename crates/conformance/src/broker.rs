@@ -1,0 +1,370 @@
+//! The promises of a broker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookbox_driver::{Batch, Broker, Delivery, PublishError, Queue, Readiness, Subscription};
+use hookbox_event::{Envelope, RouteName, decode_batch};
+use tokio::time::{Instant, timeout};
+
+use crate::harness::{BrokerHarness, eventually, one, two};
+use crate::{envelope, of_number};
+
+/// Longest wait for a delivery that must come: over a lease of the embedded driver.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// How long a delivery that must not come is waited for.
+const QUIET: Duration = Duration::from_millis(300);
+
+fn batch(envelopes: &[Envelope]) -> Batch {
+    Batch::of(envelopes).expect("not empty")
+}
+
+async fn publish<B: Broker>(broker: &B, route: RouteName, number: usize) {
+    let batch = batch(&[of_number(number)]);
+    broker.publish(&[route], &batch).await.expect("published");
+}
+
+async fn subscribe<B: Broker>(broker: &B, prefetch: u16) -> Box<dyn Subscription> {
+    broker.subscribe(&Queue::Route(one()), prefetch).await.expect("subscribed")
+}
+
+async fn next(subscription: &mut dyn Subscription) -> Delivery {
+    let next = timeout(PATIENCE, subscription.next()).await.expect("a delivery in time");
+    next.expect("a delivery")
+}
+
+async fn quiet(subscription: &mut dyn Subscription) {
+    let next = timeout(QUIET, subscription.next()).await;
+    assert!(next.is_err(), "nothing should come: {next:?}");
+}
+
+fn envelopes(delivery: &Delivery) -> Vec<Envelope> {
+    let frames = decode_batch(&delivery.bytes).expect("a batch");
+    frames.into_iter().map(|frame| frame.expect("an envelope")).collect()
+}
+
+async fn ready<B: Broker>(broker: &B) {
+    let wanted = |now: &Readiness| *now == Readiness::Ready;
+    eventually("the broker is ready again", async || broker.readiness(), wanted).await;
+}
+
+/// Publishes as a sender with retries does.
+async fn publish_until_taken<B: Broker>(broker: &B, number: usize) {
+    let try_once = async || {
+        let batch = batch(&[of_number(number)]);
+        broker.publish(&[one()], &batch).await
+    };
+    eventually("it is published", try_once, |tried| tried.is_ok()).await.expect("published");
+}
+
+pub async fn bytes_survive_exactly<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    let mut strange = envelope("strange");
+    strange.body = (0..=255_u8).cycle().take(70_000).collect::<Vec<_>>().into();
+    let sent = vec![strange, of_number(1), of_number(2)];
+    let batch = batch(&sent);
+    broker.publish(&[one()], &batch).await.expect("published");
+    let mut subscription = subscribe(&*broker, 10).await;
+    let delivery = next(&mut *subscription).await;
+    assert_eq!(delivery.bytes, batch.bytes);
+    assert_eq!(envelopes(&delivery), sent);
+    delivery.ack().await.expect("acknowledged");
+    subscription.close().await;
+    broker.close().await;
+}
+
+pub async fn published_survives_a_restart_of_the_driver<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    publish(&*broker, one(), 1).await;
+    broker.close().await;
+    drop(broker);
+    let broker = world.open().await;
+    let mut subscription = subscribe(&*broker, 10).await;
+    let delivery = next(&mut *subscription).await;
+    assert_eq!(envelopes(&delivery), [of_number(1)]);
+    delivery.ack().await.expect("acknowledged");
+    subscription.close().await;
+    broker.close().await;
+}
+
+pub async fn publishing_to_nowhere_is_an_error<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    let nowhere: RouteName = "nowhere".parse().expect("a name");
+    let batch = batch(&[of_number(1)]);
+    let one_and_nowhere = broker.publish(&[one(), nowhere.clone()], &batch).await;
+    assert!(one_and_nowhere.is_err());
+    ready(&*broker).await;
+    assert!(broker.publish(&[nowhere], &batch).await.is_err());
+    ready(&*broker).await;
+    publish(&*broker, two(), 2).await;
+    broker.close().await;
+}
+
+pub async fn a_batch_for_two_routes_reaches_both<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    broker.publish(&[one(), two()], &batch(&[of_number(1)])).await.expect("published");
+    for route in [one(), two()] {
+        let queue = Queue::Route(route);
+        let mut subscription = broker.subscribe(&queue, 1).await.expect("subscribed");
+        let delivery = next(&mut *subscription).await;
+        assert_eq!(envelopes(&delivery), [of_number(1)]);
+        delivery.ack().await.expect("acknowledged");
+        subscription.close().await;
+    }
+    broker.close().await;
+}
+
+/// Whoever else publishes at the same time (H1, H2).
+pub async fn a_rejected_publish_is_never_reported_as_accepted<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    let nowhere: RouteName = "nowhere".parse().expect("a name");
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..200 {
+        let (broker, nowhere) = (Arc::clone(&broker), nowhere.clone());
+        tasks.spawn(async move {
+            let bad = number % 10 == 3;
+            let route = if bad { nowhere } else { one() };
+            let answer: Result<(), PublishError> =
+                broker.publish(&[route], &batch(&[of_number(number)])).await;
+            (number, bad, answer.is_ok())
+        });
+    }
+    let mut accepted = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        let (number, bad, ok) = done.expect("no panic");
+        assert!(!(bad && ok), "number {number} went nowhere and was accepted");
+        if ok {
+            accepted.push(of_number(number).receipt);
+        }
+    }
+    // What was accepted is there, every one.
+    let mut subscription = subscribe(&*broker, 500).await;
+    let mut missing: std::collections::HashSet<_> = accepted.into_iter().collect();
+    while !missing.is_empty() {
+        let delivery = next(&mut *subscription).await;
+        for envelope in envelopes(&delivery) {
+            missing.remove(&envelope.receipt);
+        }
+        delivery.ack().await.expect("acknowledged");
+    }
+    subscription.close().await;
+    broker.close().await;
+}
+
+pub async fn publish_without_a_broker_fails_within_its_deadline<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    world.sever().await;
+    let began = Instant::now();
+    let answer = broker.publish(&[one()], &batch(&[of_number(1)])).await;
+    assert!(answer.is_err());
+    // The confirm deadline of every driver is 2.5 s; the rest is for a busy machine.
+    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+    world.restore().await;
+    publish_until_taken(&*broker, 2).await;
+    broker.close().await;
+}
+
+pub async fn a_lost_confirm_is_not_an_acceptance<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    world.lose_answers().await;
+    assert!(broker.publish(&[one()], &batch(&[of_number(1)])).await.is_err());
+    world.restore().await;
+    // It may be there all the same: its retry is a duplicate then, for the store to tell.
+    publish_until_taken(&*broker, 1).await;
+    let mut subscription = subscribe(&*broker, 10).await;
+    let delivery = next(&mut *subscription).await;
+    assert_eq!(envelopes(&delivery), [of_number(1)]);
+    delivery.ack().await.expect("acknowledged");
+    subscription.close().await;
+    broker.close().await;
+}
+
+pub async fn acknowledged_is_gone<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    publish(&*broker, one(), 1).await;
+    let mut subscription = subscribe(&*broker, 10).await;
+    next(&mut *subscription).await.ack().await.expect("acknowledged");
+    subscription.close().await;
+    let mut subscription = subscribe(&*broker, 10).await;
+    quiet(&mut *subscription).await;
+    subscription.close().await;
+    broker.close().await;
+}
+
+pub async fn released_comes_again<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    publish(&*broker, one(), 1).await;
+    let mut subscription = subscribe(&*broker, 10).await;
+    let first = next(&mut *subscription).await;
+    assert!(!first.redelivered);
+    first.release().await.expect("released");
+    let again = next(&mut *subscription).await;
+    assert_eq!(envelopes(&again), [of_number(1)]);
+    again.ack().await.expect("acknowledged");
+    subscription.close().await;
+    broker.close().await;
+}
+
+pub async fn dropped_unsettled_comes_again<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    publish(&*broker, one(), 1).await;
+    let mut subscription = subscribe(&*broker, 10).await;
+    drop(next(&mut *subscription).await);
+    let again = next(&mut *subscription).await;
+    assert!(again.redelivered);
+    again.ack().await.expect("acknowledged");
+    subscription.close().await;
+    broker.close().await;
+}
+
+pub async fn unsettled_comes_back_after_a_lost_link<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    publish(&*broker, one(), 1).await;
+    let mut subscription = subscribe(&*broker, 10).await;
+    let in_hand = next(&mut *subscription).await;
+    world.sever().await;
+    let other = {
+        world.restore().await;
+        world.open().await
+    };
+    // The process that held it is gone without a word.
+    drop((in_hand, subscription, broker));
+    let mut subscription = subscribe(&*other, 10).await;
+    let again = next(&mut *subscription).await;
+    assert_eq!(envelopes(&again), [of_number(1)]);
+    again.ack().await.expect("acknowledged");
+    subscription.close().await;
+    other.close().await;
+}
+
+pub async fn settling_after_a_lost_link_is_a_fault_not_a_panic<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    publish(&*broker, one(), 1).await;
+    publish(&*broker, one(), 2).await;
+    let mut subscription = subscribe(&*broker, 10).await;
+    let (first, second) = (next(&mut *subscription).await, next(&mut *subscription).await);
+    subscription.close().await;
+    broker.close().await;
+    // Either it is told, or it was on its way; never a panic, never a hang.
+    for settled in [
+        timeout(PATIENCE, first.ack()).await.expect("no hang"),
+        timeout(PATIENCE, second.release()).await.expect("no hang"),
+    ] {
+        assert!(settled.is_err(), "there was nobody to settle with");
+    }
+    let broker = world.open().await;
+    let mut subscription = subscribe(&*broker, 10).await;
+    for _ in 0..2 {
+        next(&mut *subscription).await.ack().await.expect("acknowledged");
+    }
+    subscription.close().await;
+    broker.close().await;
+}
+
+pub async fn prefetch_bounds_what_is_in_hand<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    for number in 0..5 {
+        publish(&*broker, one(), number).await;
+    }
+    let mut subscription = subscribe(&*broker, 2).await;
+    let first = next(&mut *subscription).await;
+    let second = next(&mut *subscription).await;
+    quiet(&mut *subscription).await;
+    assert!(subscription.try_next().is_none());
+    first.ack().await.expect("acknowledged");
+    let third = next(&mut *subscription).await;
+    quiet(&mut *subscription).await;
+    drop((second, third));
+    subscription.close().await;
+    broker.close().await;
+}
+
+pub async fn a_message_in_hand_does_not_delay_its_neighbours<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    for number in 0..20 {
+        publish(&*broker, one(), number).await;
+    }
+    let mut subscription = subscribe(&*broker, 4).await;
+    let held = next(&mut *subscription).await;
+    for _ in 1..20 {
+        next(&mut *subscription).await.ack().await.expect("acknowledged");
+    }
+    held.ack().await.expect("acknowledged");
+    subscription.close().await;
+    broker.close().await;
+}
+
+pub async fn acks_in_any_order_settle_their_own_message<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    for number in 0..40 {
+        publish(&*broker, one(), number).await;
+    }
+    let mut subscription = subscribe(&*broker, 100).await;
+    let mut hand = Vec::new();
+    for _ in 0..40 {
+        hand.push(next(&mut *subscription).await);
+    }
+    // Neither first to last nor last to first; every fourth stays.
+    let mut tasks = tokio::task::JoinSet::new();
+    let mut kept = Vec::new();
+    while !hand.is_empty() {
+        let delivery = hand.swap_remove(hand.len() * 7 / 11);
+        if kept.len() < 10 && hand.len() % 4 == 0 {
+            kept.push(delivery);
+        } else {
+            tasks.spawn(delivery.ack());
+        }
+    }
+    while let Some(acked) = tasks.join_next().await {
+        acked.expect("no panic").expect("acknowledged");
+    }
+    let mut expected: Vec<_> = kept.iter().flat_map(envelopes).map(|it| it.receipt).collect();
+    drop(kept);
+    subscription.close().await;
+    let mut subscription = subscribe(&*broker, 100).await;
+    let mut again = Vec::new();
+    for _ in 0..expected.len() {
+        let delivery = next(&mut *subscription).await;
+        again.extend(envelopes(&delivery).into_iter().map(|it| it.receipt));
+        delivery.ack().await.expect("acknowledged");
+    }
+    expected.sort();
+    again.sort();
+    assert_eq!(again, expected, "what was not acknowledged, and only that, comes again");
+    quiet(&mut *subscription).await;
+    subscription.close().await;
+    broker.close().await;
+}
+
+pub async fn closing_a_subscription_returns_what_is_in_hand<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    for number in 0..6 {
+        publish(&*broker, one(), number).await;
+    }
+    let mut subscription = subscribe(&*broker, 10).await;
+    next(&mut *subscription).await.ack().await.expect("acknowledged");
+    subscription.close().await;
+    let mut subscription = subscribe(&*broker, 10).await;
+    for _ in 1..6 {
+        next(&mut *subscription).await.ack().await.expect("acknowledged");
+    }
+    quiet(&mut *subscription).await;
+    subscription.close().await;
+    broker.close().await;
+}
+
+pub async fn depths_count_what_waits<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    for number in 0..3 {
+        publish(&*broker, two(), number).await;
+    }
+    let ready = async || {
+        let depths = broker.depths().await.expect("depths");
+        let of = |queue| depths.iter().find(|depth| depth.queue == queue).and_then(|it| it.ready);
+        (of(Queue::Route(one())), of(Queue::Route(two())), of(Queue::Dead))
+    };
+    let wanted = (Some(0), Some(3), Some(0));
+    eventually("the depths", ready, |depths| *depths == wanted).await;
+    broker.close().await;
+}

@@ -1,0 +1,49 @@
+//! Envelopes for the cases.
+
+use bytes::Bytes;
+use hookbox_event::{
+    ContentDigest, Envelope, EventId, InstanceId, ReceiptId, Scalar, SourceName, Timestamp, Topic,
+};
+
+/// The first receipt of an event of this name.
+pub fn envelope(event: &str) -> Envelope {
+    with_receipt(event, 1)
+}
+
+/// The `receipt`th receipt of an event of this name.
+pub fn with_receipt(event: &str, receipt: u8) -> Envelope {
+    let source: SourceName = "provider".parse().expect("a valid name");
+    let id = EventId::from_fields(&source, &[Scalar::String(event.to_owned())]);
+    let now = Timestamp::from_unix_micros(1_764_000_000_000_000);
+    let mut random = [receipt; 10];
+    random[1..].copy_from_slice(&id.as_bytes()[..9]);
+    let body = format!(r#"{{"event":"{event}"}}"#);
+    Envelope {
+        receipt: ReceiptId::new(now, random),
+        topic: Topic::of(&source, Some("thing.happened")),
+        event: id,
+        digest: ContentDigest::of_canonical_json(body.as_bytes()),
+        source,
+        received_at: now,
+        key_id: "2026-11".into(),
+        instance: InstanceId::new(now, [7; 10]),
+        number: u64::from(receipt),
+        seal: None,
+        traceparent: None,
+        redo: None,
+        body: Bytes::from(body),
+    }
+}
+
+/// Another receipt of the same event that says something else.
+pub fn another_body(event: &str, receipt: u8) -> Envelope {
+    let mut other = with_receipt(event, receipt);
+    other.body = Bytes::from(format!(r#"{{"event":"{event}","other":true}}"#));
+    other.digest = ContentDigest::of_canonical_json(&other.body);
+    other
+}
+
+/// An event of this number.
+pub fn of_number(number: usize) -> Envelope {
+    envelope(&format!("number-{number}"))
+}

@@ -1,0 +1,105 @@
+//! What a driver brings to be tested: a fresh world, and ways of breaking it.
+
+use std::error::Error;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hookbox_driver::{Broker, Ledger, Store};
+use hookbox_event::RouteName;
+
+/// Whatever went wrong.
+pub type Failed = Box<dyn Error + Send + Sync>;
+
+/// A broker's world.
+#[async_trait]
+pub trait BrokerHarness: Send + Sync + Sized {
+    type Broker: Broker;
+
+    /// A fresh world, with the routes `one` and `two`.
+    async fn new() -> Self;
+
+    /// Opens the broker; each call is another process's view of the same world.
+    async fn open(&self) -> Arc<Self::Broker>;
+
+    /// Nothing goes through any more, in either direction, and nobody is told.
+    async fn sever(&self);
+
+    /// Requests arrive, answers do not, where a driver's link can be cut one way; else as `sever`.
+    async fn lose_answers(&self);
+
+    /// All is well again.
+    async fn restore(&self);
+
+    /// Ends the world, and proves that nothing is left of it.
+    async fn finish(self);
+}
+
+/// A store's world.
+#[async_trait]
+pub trait StoreHarness: Send + Sync + Sized {
+    type Store: Store + Ledger;
+
+    /// A fresh world.
+    async fn new() -> Self;
+
+    /// Opens the store; each call is another process's view of the same world.
+    async fn open(&self) -> Arc<Self::Store>;
+
+    /// What a handler does: a row in a table without a unique constraint, so that a double effect
+    /// shows.
+    async fn effect(connection: &mut <Self::Store as Store>::Connection, key: &str);
+
+    /// How many such rows are committed.
+    async fn effects(&self, key: &str) -> u64;
+
+    /// What a careless handler does: spoils its transaction with a failing statement, and goes on.
+    async fn spoil(connection: &mut <Self::Store as Store>::Connection);
+
+    /// What a wrong handler does: commits by itself.
+    async fn commit_raw(connection: &mut <Self::Store as Store>::Connection);
+
+    /// The error of a handler's statement that breaks a constraint.
+    async fn violate(connection: &mut <Self::Store as Store>::Connection) -> Failed;
+
+    /// The store cannot be worked with until `restore`.
+    async fn sever(&self);
+
+    /// All is well again.
+    async fn restore(&self);
+
+    /// Ends the world, and proves that nothing is left of it.
+    async fn finish(self);
+}
+
+/// The routes of every world.
+pub(crate) fn one() -> RouteName {
+    "one".parse().expect("a valid name")
+}
+
+pub(crate) fn two() -> RouteName {
+    "two".parse().expect("a valid name")
+}
+
+/// Longest wait for something that must come. Only a failing test takes as long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits on a level, not on an edge: asks until the answer is as wanted, bounded, and tells the
+/// last answer when it never was.
+pub async fn eventually<T: Debug>(
+    what: &str,
+    mut ask: impl AsyncFnMut() -> T,
+    wanted: impl Fn(&T) -> bool,
+) -> T {
+    let began = tokio::time::Instant::now();
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    loop {
+        ticks.tick().await;
+        let answer = ask().await;
+        if wanted(&answer) {
+            return answer;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what}: still {answer:?}");
+    }
+}

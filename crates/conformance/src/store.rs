@@ -1,0 +1,85 @@
+//! The promises of a store.
+
+mod claim;
+mod commit;
+mod fail;
+mod fault;
+mod retry;
+
+pub use claim::*;
+pub use commit::*;
+pub use fail::*;
+pub use fault::*;
+pub use retry::*;
+
+use std::time::Duration;
+
+use hookbox_driver::{
+    Claimed, DeadReason, Failure, FailureClass, Outcome, Recorded, Settled, Store, Then,
+};
+use hookbox_event::Envelope;
+
+use crate::harness::one;
+
+/// Claims one envelope in a transaction.
+pub(crate) async fn claim<S: Store>(store: &S, tx: &mut S::Tx, envelope: &Envelope) -> Claimed {
+    let claimed = store.claim(tx, &one(), &[envelope]).await.expect("claimed");
+    assert_eq!(claimed.len(), 1);
+    claimed[0]
+}
+
+/// What a claim says, and nothing of it stays.
+pub(crate) async fn look<S: Store>(store: &S, envelope: &Envelope) -> Claimed {
+    let mut tx = store.begin().await.expect("begun");
+    let claimed = claim(store, &mut tx, envelope).await;
+    store.rollback(tx).await;
+    claimed
+}
+
+/// Settles and commits one envelope that was claimed.
+pub(crate) async fn finish<S: Store>(
+    store: &S,
+    mut tx: S::Tx,
+    envelope: &Envelope,
+    outcome: Outcome,
+) {
+    let settled = [Settled { envelope, outcome }];
+    store.settle(&mut tx, &one(), &settled).await.expect("settled");
+    store.commit(tx).await.expect("committed");
+}
+
+/// An event that was handled.
+pub(crate) async fn done<S: Store>(store: &S, envelope: &Envelope) {
+    let mut tx = store.begin().await.expect("begun");
+    let attempt = match claim(store, &mut tx, envelope).await {
+        Claimed::Fresh => 1,
+        Claimed::Granted { attempt, .. } => attempt,
+        other => panic!("not to be handled: {other:?}"),
+    };
+    finish(store, tx, envelope, Outcome::Done { attempt }).await;
+}
+
+/// Records a failed attempt.
+pub(crate) async fn fail<S: Store>(
+    store: &S,
+    envelope: &Envelope,
+    attempt: u32,
+    then: Then,
+) -> Recorded {
+    let route = one();
+    let failure = Failure {
+        route: &route,
+        envelope,
+        attempt,
+        attempts_before: 0,
+        class: FailureClass::Transient,
+        error: "it did not work".into(),
+        took: Duration::from_millis(3),
+        then,
+    };
+    store.fail(&failure).await.expect("recorded")
+}
+
+pub(crate) const NOW: Then = Then::Retry { after: Duration::ZERO };
+pub(crate) const LATER: Then = Then::Retry { after: Duration::from_secs(3600) };
+pub(crate) const DEAD: Then = Then::Dead { reason: DeadReason::Exhausted };

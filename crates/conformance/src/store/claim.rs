@@ -1,0 +1,125 @@
+//! Who may handle an event.
+
+use hookbox_driver::{Claimed, Outcome, Store};
+
+use super::{claim, done, finish, look};
+use crate::harness::{StoreHarness, one, two};
+use crate::{another_body, envelope, of_number, with_receipt};
+
+pub async fn the_first_claim_is_fresh<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    assert_eq!(look(&*store, &envelope("a")).await, Claimed::Fresh);
+    Store::close(&*store).await;
+}
+
+pub async fn the_second_is_a_duplicate<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    done(&*store, &envelope("a")).await;
+    let second = with_receipt("a", 2);
+    let mut tx = store.begin().await.expect("begun");
+    assert_eq!(claim(&*store, &mut tx, &second).await, Claimed::Duplicate);
+    finish(&*store, tx, &second, Outcome::Duplicate).await;
+    assert_eq!(look(&*store, &second).await, Claimed::Redelivered, "its outcome is written");
+    Store::close(&*store).await;
+}
+
+pub async fn another_body_is_a_conflict<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    done(&*store, &envelope("a")).await;
+    assert_eq!(look(&*store, &another_body("a", 2)).await, Claimed::Conflict);
+    Store::close(&*store).await;
+}
+
+pub async fn the_same_receipt_again_is_redelivered<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    done(&*store, &envelope("a")).await;
+    assert_eq!(look(&*store, &envelope("a")).await, Claimed::Redelivered);
+    let elsewhere = world.open().await;
+    assert_eq!(look(&*elsewhere, &envelope("a")).await, Claimed::Redelivered);
+    Store::close(&*elsewhere).await;
+    Store::close(&*store).await;
+}
+
+pub async fn claims_are_per_route<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    done(&*store, &envelope("a")).await;
+    let mut tx = store.begin().await.expect("begun");
+    let elsewhere = store.claim(&mut tx, &two(), &[&envelope("a")]).await.expect("claimed");
+    assert_eq!(elsewhere, [Claimed::Fresh]);
+    store.rollback(tx).await;
+    Store::close(&*store).await;
+}
+
+pub async fn of_two_concurrent_claims_one_is_fresh<H: StoreHarness>(world: &H) {
+    for round in 0..10 {
+        let (left, right) = (world.open().await, world.open().await);
+        let event = format!("raced-{round}");
+        let run = async |store: &H::Store, receipt: u8| {
+            let envelope = with_receipt(&event, receipt);
+            let mut fresh = 0;
+            // Contention means to run it again, at once.
+            let claimed = loop {
+                let mut tx = match store.begin().await {
+                    Ok(tx) => tx,
+                    Err(fault) if fault.kind() == hookbox_driver::FaultKind::Contention => continue,
+                    Err(fault) => panic!("{fault:?}"),
+                };
+                match store.claim(&mut tx, &one(), &[&envelope]).await {
+                    Ok(claimed) => {
+                        let outcome = if claimed[0] == Claimed::Fresh {
+                            fresh = 1;
+                            H::effect(store.connection(&mut tx), &event).await;
+                            Outcome::Done { attempt: 1 }
+                        } else {
+                            Outcome::Duplicate
+                        };
+                        finish(store, tx, &envelope, outcome).await;
+                        break claimed[0];
+                    }
+                    Err(fault) => {
+                        assert_eq!(fault.kind(), hookbox_driver::FaultKind::Contention);
+                        store.rollback(tx).await;
+                    }
+                }
+            };
+            assert!(matches!(claimed, Claimed::Fresh | Claimed::Duplicate), "{claimed:?}");
+            fresh
+        };
+        let (a, b) = tokio::join!(run(&left, 1), run(&right, 2));
+        assert_eq!(a + b, 1, "exactly one claim is fresh");
+        assert_eq!(world.effects(&event).await, 1);
+        Store::close(&*left).await;
+        Store::close(&*right).await;
+    }
+}
+
+/// Two batches of the same events in opposite orders: claims are sorted by key.
+pub async fn opposite_orders_do_not_deadlock<H: StoreHarness>(world: &H) {
+    let (left, right) = (world.open().await, world.open().await);
+    let run = async |store: &H::Store, reversed: bool| {
+        for round in 0..10 {
+            let mut envelopes: Vec<_> =
+                (0..16).map(|number| of_number(round * 16 + number)).collect();
+            if reversed {
+                envelopes.reverse();
+            }
+            let borrowed: Vec<_> = envelopes.iter().collect();
+            let mut tx = store.begin().await.expect("begun");
+            let claimed = store.claim(&mut tx, &one(), &borrowed).await.expect("no deadlock");
+            let settled: Vec<_> = envelopes
+                .iter()
+                .zip(&claimed)
+                .filter(|(_, claimed)| **claimed == Claimed::Fresh)
+                .map(|(envelope, _)| hookbox_driver::Settled {
+                    envelope,
+                    outcome: Outcome::Done { attempt: 1 },
+                })
+                .collect();
+            store.settle(&mut tx, &one(), &settled).await.expect("settled");
+            store.commit(tx).await.expect("committed");
+        }
+    };
+    tokio::join!(run(&left, false), run(&right, true));
+    Store::close(&*left).await;
+    Store::close(&*right).await;
+}

@@ -1,0 +1,81 @@
+//! Effects and outcome are one thing, or nothing.
+
+use hookbox_driver::{Claimed, CommitError, Outcome, Settled, Store};
+
+use super::{claim, finish, look};
+use crate::envelope;
+use crate::harness::{StoreHarness, one};
+
+pub async fn a_rollback_frees_the_claim<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let mut tx = store.begin().await.expect("begun");
+    assert_eq!(claim(&*store, &mut tx, &envelope("a")).await, Claimed::Fresh);
+    H::effect(store.connection(&mut tx), "a").await;
+    store.rollback(tx).await;
+    assert_eq!(look(&*store, &envelope("a")).await, Claimed::Fresh);
+    assert_eq!(world.effects("a").await, 0);
+    Store::close(&*store).await;
+}
+
+pub async fn a_dropped_transaction_rolls_back<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let mut tx = store.begin().await.expect("begun");
+    assert_eq!(claim(&*store, &mut tx, &envelope("a")).await, Claimed::Fresh);
+    H::effect(store.connection(&mut tx), "a").await;
+    drop(tx);
+    assert_eq!(look(&*store, &envelope("a")).await, Claimed::Fresh);
+    assert_eq!(world.effects("a").await, 0);
+    Store::close(&*store).await;
+}
+
+pub async fn effects_and_claim_appear_together<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let mut tx = store.begin().await.expect("begun");
+    assert_eq!(claim(&*store, &mut tx, &envelope("a")).await, Claimed::Fresh);
+    H::effect(store.connection(&mut tx), "a").await;
+    assert_eq!(world.effects("a").await, 0, "nothing shows before the commit");
+    finish(&*store, tx, &envelope("a"), Outcome::Done { attempt: 1 }).await;
+    assert_eq!(world.effects("a").await, 1);
+    assert_eq!(look(&*store, &envelope("a")).await, Claimed::Redelivered);
+    Store::close(&*store).await;
+}
+
+/// H9: PostgreSQL answers the commit of a spoilt transaction with a rollback and no error.
+pub async fn a_swallowed_error_is_no_commit<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let mut tx = store.begin().await.expect("begun");
+    assert_eq!(claim(&*store, &mut tx, &envelope("a")).await, Claimed::Fresh);
+    H::effect(store.connection(&mut tx), "a").await;
+    H::spoil(store.connection(&mut tx)).await;
+    broken(&*store, tx).await;
+    assert_eq!(world.effects("a").await, 0);
+    assert_eq!(look(&*store, &envelope("a")).await, Claimed::Fresh);
+    Store::close(&*store).await;
+}
+
+pub async fn a_handler_that_ends_the_transaction_is_found_out<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let mut tx = store.begin().await.expect("begun");
+    assert_eq!(claim(&*store, &mut tx, &envelope("a")).await, Claimed::Fresh);
+    H::effect(store.connection(&mut tx), "a").await;
+    H::commit_raw(store.connection(&mut tx)).await;
+    broken(&*store, tx).await;
+    // Its effects stand, so nobody may run it again.
+    assert_eq!(world.effects("a").await, 1);
+    assert_eq!(look(&*store, &envelope("a")).await, Claimed::Orphaned);
+    Store::close(&*store).await;
+}
+
+/// Settling or committing must tell that the handler broke its transaction.
+async fn broken<S: Store>(store: &S, mut tx: S::Tx) {
+    let of = envelope("a");
+    let settled = [Settled { envelope: &of, outcome: Outcome::Done { attempt: 1 } }];
+    let answer = match store.settle(&mut tx, &one(), &settled).await {
+        Ok(()) => store.commit(tx).await,
+        Err(error) => {
+            store.rollback(tx).await;
+            Err(error)
+        }
+    };
+    assert!(matches!(answer, Err(CommitError::BrokenByHandler { .. })), "{answer:?}");
+}

@@ -1,0 +1,66 @@
+//! Whose fault it is.
+
+use std::time::Duration;
+
+use hookbox_driver::{Claimed, FaultKind, Store};
+use tokio::time::timeout;
+
+use super::{claim, done, look};
+use crate::harness::{StoreHarness, eventually};
+use crate::{envelope, of_number};
+
+/// A store that is away is told as ours, within the driver's own deadlines, and used again when
+/// it is back.
+pub async fn a_lost_connection_is_unavailable<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    done(&*store, &of_number(1)).await;
+    world.sever().await;
+    let tried = timeout(Duration::from_secs(60), async {
+        let mut tx = store.begin().await?;
+        let claimed = store.claim(&mut tx, &crate::harness::one(), &[&of_number(2)]).await;
+        store.rollback(tx).await;
+        claimed
+    });
+    let fault = tried.await.expect("a deadline of its own").expect_err("it is away");
+    let ours = matches!(fault.kind(), FaultKind::Unavailable | FaultKind::Contention);
+    assert!(ours, "{fault:?}");
+    world.restore().await;
+    let ping = async || store.ping().await.is_ok();
+    eventually("the store is back", ping, |back| *back).await;
+    done(&*store, &of_number(3)).await;
+    assert_eq!(look(&*store, &of_number(1)).await, Claimed::Redelivered);
+    Store::close(&*store).await;
+}
+
+pub async fn a_constraint_violation_is_not_ours<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let mut tx = store.begin().await.expect("begun");
+    assert_eq!(claim(&*store, &mut tx, &envelope("a")).await, Claimed::Fresh);
+    let error = H::violate(store.connection(&mut tx)).await;
+    assert_eq!(store.diagnose(&*error), None, "{error:?}");
+    store.rollback(tx).await;
+    Store::close(&*store).await;
+}
+
+/// H8: a unit of work that is cut anywhere leaves nothing behind that anybody could trip over.
+pub async fn a_cancelled_unit_of_work_poisons_nobody<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    for micros in [0, 1, 10, 50, 100, 200, 400, 800, 1_600, 3_200] {
+        let unit = async {
+            let mut tx = store.begin().await.expect("begun");
+            claim(&*store, &mut tx, &envelope("cut")).await;
+            H::effect(store.connection(&mut tx), "cut").await;
+            std::future::pending::<()>().await;
+        };
+        let cut = timeout(Duration::from_micros(micros), unit).await;
+        assert!(cut.is_err());
+        let key = format!("after-{micros}");
+        done(&*store, &envelope(&key)).await;
+        let elsewhere = world.open().await;
+        assert_eq!(look(&*elsewhere, &envelope(&key)).await, Claimed::Redelivered, "committed");
+        Store::close(&*elsewhere).await;
+    }
+    assert_eq!(world.effects("cut").await, 0);
+    assert_eq!(look(&*store, &envelope("cut")).await, Claimed::Fresh);
+    Store::close(&*store).await;
+}

@@ -1,0 +1,76 @@
+//! A database of a test's own, behind a proxy.
+
+use hookbox_driver_postgres::testing::Database;
+use hookbox_driver_postgres::{Options, Postgres, migrate};
+use hookbox_event::EnvironmentName;
+use sqlx::{Connection, PgConnection};
+
+use crate::proxy::{Proxy, address_of};
+use crate::random_environment;
+
+pub struct PostgresWorld {
+    pub database: Database,
+    pub proxy: Proxy,
+    pub environment: EnvironmentName,
+}
+
+impl PostgresWorld {
+    pub async fn new() -> Self {
+        let database = Database::create().await.unwrap();
+        let environment = random_environment();
+        // Its future borrows in ways that a task which may move between threads cannot.
+        let (options, runtime) = (
+            Options::new(database.url(), environment.clone()),
+            tokio::runtime::Handle::current(),
+        );
+        let migrating = move || runtime.block_on(migrate(options));
+        tokio::task::spawn_blocking(migrating).await.unwrap().unwrap();
+        let proxy = Proxy::before(address_of(database.url())).await;
+        let world = Self { database, proxy, environment };
+        world.execute("create table effects (key text not null)").await;
+        world
+    }
+
+    /// Its URL through the proxy.
+    pub fn url(&self) -> String {
+        let url = self.database.url();
+        url.replacen(&address_of(url), &self.proxy.address(), 1)
+    }
+
+    pub async fn open(&self) -> Postgres {
+        Postgres::open(Options::new(self.url(), self.environment.clone())).await.unwrap()
+    }
+
+    /// A connection of nobody's, past the proxy.
+    pub async fn connect(&self) -> PgConnection {
+        PgConnection::connect(self.database.url()).await.unwrap()
+    }
+
+    pub async fn execute(&self, statement: &'static str) {
+        let mut connection = self.connect().await;
+        sqlx::query(statement).execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
+    pub async fn count(&self, statement: &'static str, key: &str) -> u64 {
+        let mut connection = self.connect().await;
+        let count: i64 =
+            sqlx::query_scalar(statement).bind(key).fetch_one(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        u64::try_from(count).unwrap()
+    }
+
+    /// Proves that nobody is in the middle of anything, and drops the database.
+    pub async fn finish(self) {
+        let open = "select count(*) from pg_stat_activity where datname = current_database() \
+                    and pid <> pg_backend_pid() and state <> 'idle' and $1 = ''";
+        let mut left = self.count(open, "").await;
+        for _ in 0..100 {
+            if left == 0 {
+                break;
+            }
+            left = self.count(open, "").await;
+        }
+        assert_eq!(left, 0, "a session is left in the middle of something");
+    }
+}
