@@ -14,6 +14,8 @@ mod options;
 mod publisher;
 mod rabbit;
 mod supervisor;
+#[cfg(feature = "testing")]
+mod testing;
 mod topology;
 
 pub use options::Options;
@@ -21,4 +23,4 @@ pub use rabbit::Rabbit;
 pub use topology::{QueueDeclaration, Topology, topology};
 
 #[cfg(feature = "testing")]
-pub use topology::delete_topology;
+pub use testing::delete_topology;

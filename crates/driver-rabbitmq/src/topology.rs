@@ -209,18 +209,3 @@ impl From<TopologyError> for OpenError {
         OpenError::Topology(error.0)
     }
 }
-
-/// Removes the queues of an environment. For tests only: deleting a queue while something is
-/// published to it makes RabbitMQ confirm what it then forgets (H5).
-#[cfg(feature = "testing")]
-pub async fn delete_topology(options: &crate::Options) -> Result<(), lapin::Error> {
-    let properties = lapin::ConnectionProperties::default();
-    let connection = Connection::connect(&options.url, properties).await?;
-    for queue in topology(&options.environment, &options.routes).queues {
-        let channel = connection.create_channel().await?;
-        let _ = channel
-            .queue_delete(queue.name.as_str().into(), Default::default())
-            .await?;
-    }
-    connection.close(200, "done".into()).await
-}
