@@ -1,1 +1,11 @@
-//! stub
+//! The command line as people and scripts meet it: the real binary, over a real SQLite file.
+//!
+//! The binary is taken from beside the tests; `cargo build -p hookbox` puts it there.
+#![allow(clippy::unwrap_used)]
+
+mod binary;
+mod dead;
+mod development;
+mod help;
+mod looking;
+mod simulation;

@@ -1,0 +1,144 @@
+//! `dead …` on real dead letters: looking, changing, exporting.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::Value;
+
+use crate::development::Development;
+
+/// A dev with so many dead letters, every event being malformed.
+fn with_dead(count: usize) -> Development {
+    let dev = Development::start();
+    let events = count.to_string();
+    dev.simulate(&["--count", &events, "--malformed", "100", "--seed", "3"])
+        .well();
+    dev.settle();
+    assert_eq!(total(&dev, "dead"), count as u64);
+    dev
+}
+
+fn total(dev: &Development, state: &str) -> u64 {
+    let list = dev.json(&["dead", "list", "--state", state, "--limit", "1"]);
+    list["total"].as_u64().unwrap()
+}
+
+#[test]
+fn dead_letters_are_grouped_listed_and_shown() {
+    let dev = with_dead(40);
+    let groups = dev.json(&["dead", "groups"]);
+    let groups = groups["groups"].as_array().unwrap();
+    let counts: Vec<u64> = groups
+        .iter()
+        .map(|g| g["count"].as_u64().unwrap())
+        .collect();
+    assert_eq!(counts.iter().sum::<u64>(), 40);
+    assert!(
+        counts.is_sorted_by(|a, b| a >= b),
+        "largest first: {counts:?}"
+    );
+
+    let first = dev.json(&["dead", "list", "--limit", "3"]);
+    let ids = |list: &Value| -> Vec<i64> {
+        let rows = list["dead"].as_array().unwrap().iter();
+        rows.map(|row| row["id"].as_i64().unwrap()).collect()
+    };
+    assert_eq!(ids(&first).len(), 3);
+    let after = ids(&first)[2].to_string();
+    let next = dev.json(&["dead", "list", "--limit", "3", "--after", &after]);
+    assert!(ids(&next)[0] > ids(&first)[2]);
+    let malformed = dev.json(&["dead", "list", "--reason", "malformed"]);
+    let malformed = malformed["dead"].as_array().unwrap();
+    assert!(malformed.iter().all(|row| row["reason"] == "malformed"));
+
+    let id = ids(&first)[0].to_string();
+    let shown = dev.run(&["dead", "show", &id]).well().out;
+    assert!(
+        shown.starts_with(&format!("store: dead letter {id} of route ")),
+        "{shown}"
+    );
+    assert!(!shown.contains("SIM"), "no body: {shown}");
+    let shown = dev.json(&["dead", "show", &id, "--body"]);
+    assert_eq!(shown["history"]["body"]["encoding"], "text");
+    let missing = dev.run(&["dead", "show", "999999"]);
+    assert_eq!(missing.code, 1);
+    assert!(missing.err.contains("no dead letter 999999"), "{missing:?}");
+}
+
+#[test]
+fn a_change_says_what_it_means_and_wants_a_yes() {
+    let dev = with_dead(12);
+    let all = dev.run(&["dead", "replay"]);
+    assert_eq!(all.code, 1);
+    assert!(all.err.contains("say --all"), "{all:?}");
+    let unasked = dev.run(&["dead", "discard", "--all"]);
+    assert_eq!(unasked.code, 1);
+    assert!(
+        unasked.err.contains("discard 12 dead letters (all)"),
+        "{unasked:?}"
+    );
+    assert!(unasked.err.contains("--yes"), "{unasked:?}");
+    let dry = dev.json(&["dead", "discard", "--all", "--dry-run"]);
+    assert_eq!((&dry["matched"], &dry["changed"]), (&12.into(), &0.into()));
+    assert_eq!(total(&dev, "dead"), 12, "nothing was changed");
+
+    let discarded = dev.json(&["dead", "discard", "--route", "scores", "--yes"]);
+    let count = discarded["changed"].as_u64().unwrap();
+    assert!(count > 0 && discarded["matched"] == discarded["changed"]);
+    assert_eq!(
+        (total(&dev, "discarded"), total(&dev, "dead")),
+        (count, 12 - count)
+    );
+    let restored = dev.json(&["dead", "restore", "--all", "--yes"]);
+    assert_eq!(restored["changed"], count);
+    assert_eq!(total(&dev, "dead"), 12);
+    let missing = dev.run(&["dead", "discard", "999999", "--yes"]);
+    assert_eq!(missing.code, 1, "what was named is not there: {missing:?}");
+}
+
+#[test]
+fn what_is_replayed_dies_again_while_its_cause_stands_and_the_books_balance() {
+    // More than one chunk of 500.
+    let dev = with_dead(620);
+    let before = dev.settle();
+    let replayed = dev.json(&["dead", "replay", "--all", "--yes"]);
+    assert_eq!(
+        (&replayed["matched"], &replayed["changed"]),
+        (&620.into(), &620.into())
+    );
+    let after = dev.settle();
+    assert_eq!(after["verdict"], "balanced");
+    assert_eq!(
+        before["routes"], after["routes"],
+        "dead again, each of them once"
+    );
+    assert_eq!(total(&dev, "dead"), 620);
+}
+
+#[test]
+fn an_export_is_for_its_owners_eyes_and_overwrites_nothing() {
+    let dev = with_dead(15);
+    let lines = dev.run(&["dead", "export"]).well();
+    assert!(
+        lines.err.contains("exported 15 of 15 dead letters"),
+        "{lines:?}"
+    );
+    let lines: Vec<Value> = lines
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 15);
+    assert!(lines.iter().all(|line| line["body_base64"].is_string()));
+
+    let report = dev.json(&["dead", "export", "--output", "dead.jsonl"]);
+    assert_eq!(report["exported"], 15);
+    let file = dev.folder().join("dead.jsonl");
+    let mode = std::fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let written = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(written.lines().count(), 15);
+    let again = dev.run(&["dead", "export", "--output", "dead.jsonl"]);
+    assert_eq!(again.code, 1);
+    assert!(again.err.contains("nothing is overwritten"), "{again:?}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), written);
+}

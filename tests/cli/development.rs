@@ -1,0 +1,96 @@
+//! A running `hookbox dev` in a folder of its own.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use crate::binary::{Said, command, run};
+
+/// How long it may take to come up: a debug build on a busy machine.
+const UP_WITHIN: Duration = Duration::from_secs(60);
+
+/// A `hookbox dev` that is ended, and whose folder is removed, with the test.
+pub struct Development {
+    folder: PathBuf,
+    url: String,
+    process: Child,
+}
+
+impl Development {
+    /// Starts one on a free port.
+    pub fn start() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("hookbox-cli-{}-{number}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        let mut process = command(&folder, &["dev", "--listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let stdout = process.stdout.take().unwrap();
+        let (say, said) = mpsc::channel();
+        // It ends with the process, whose end closes the pipe.
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let url = line.strip_prefix("hookbox listens on ");
+                if let Some(url) = url.and_then(|url| url.strip_suffix("/hooks/begini")) {
+                    let _ = say.send(url.to_owned());
+                }
+            }
+        });
+        let url = said
+            .recv_timeout(UP_WITHIN)
+            .expect("hookbox dev says where it listens");
+        Self {
+            folder,
+            url,
+            process,
+        }
+    }
+
+    /// Runs a command beside it.
+    pub fn run(&self, arguments: &[&str]) -> Said {
+        run(&self.folder, arguments)
+    }
+
+    /// Runs a command and reads its JSON.
+    #[track_caller]
+    pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
+        self.run(&[arguments, &["--json"]].concat()).well().json()
+    }
+
+    /// Sends events to it.
+    pub fn simulate(&self, arguments: &[&str]) -> Said {
+        let to = ["simulate", "--json", "--url", self.url.as_str()];
+        self.run(&[&to, arguments].concat())
+    }
+
+    /// Waits until nothing moves, and makes sure that the books balance.
+    #[track_caller]
+    pub fn settle(&self) -> serde_json::Value {
+        self.json(&["reconcile", "--wait", "60s"])
+    }
+
+    /// Where it listens.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl Drop for Development {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}

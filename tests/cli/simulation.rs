@@ -1,0 +1,209 @@
+//! `send` and `simulate` against a real receiver: what the tally expects is what the books say.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::binary::command;
+use crate::development::Development;
+
+/// What the books say of each route: done, duplicate, conflict, dead.
+fn booked(reconciled: &Value) -> BTreeMap<String, [u64; 4]> {
+    let routes = reconciled["routes"].as_array().unwrap();
+    let of = |route: &Value| {
+        let count = |word: &str| route["store"][word].as_u64().unwrap();
+        assert_eq!(count("retrying"), 0);
+        assert_eq!(route["accepted"], route["store"]["receipts"]);
+        let counts = ["done", "duplicate", "conflict", "dead"].map(count);
+        (route["route"].as_str().unwrap().to_owned(), counts)
+    };
+    routes.iter().map(of).collect()
+}
+
+/// What the tally expects of each route.
+fn expected(tally: &Value) -> BTreeMap<String, [u64; 4]> {
+    let routes = tally["expected_by_route"].as_object().unwrap();
+    let of = |(route, expected): (&String, &Value)| {
+        let count = |word: &str| expected[word].as_u64().unwrap();
+        let dead = expected["dead"].as_object().unwrap().values();
+        let dead = dead.map(|count| count.as_u64().unwrap()).sum();
+        let counts = [count("done"), count("duplicate"), count("conflict"), dead];
+        (route.clone(), counts)
+    };
+    routes.iter().map(of).collect()
+}
+
+#[test]
+fn what_the_tally_expects_is_what_the_books_say() {
+    let dev = Development::start();
+    let journal = dev.folder().join("journal.jsonl");
+    let said = dev.simulate(&[
+        "--count",
+        "600",
+        "--duplicates",
+        "10",
+        "--tampered",
+        "5",
+        "--malformed",
+        "5",
+        "--conflicts",
+        "5",
+        "--late",
+        "5",
+        "--seed",
+        "7",
+        "--journal",
+        journal.to_str().unwrap(),
+    ]);
+    let tally = said.well().json();
+    for (what, count) in [
+        ("wrongly_accepted", 0),
+        ("wrongly_refused", 0),
+        ("unknown_outcome", 0),
+        ("refused", 30),
+    ] {
+        assert_eq!(tally[what], count, "{what}: {tally:#}");
+    }
+    assert_eq!(tally["answers"]["403"], 30);
+    assert_eq!(tally["planned"], tally["sent"]);
+    let reconciled = dev.settle();
+    assert_eq!(reconciled["verdict"], "balanced");
+    assert_eq!(booked(&reconciled), expected(&tally));
+    let conflicts: u64 = expected(&tally).values().map(|counts| counts[2]).sum();
+    assert!((28..=32).contains(&conflicts), "5 % of 600: {conflicts}");
+
+    let lines = std::fs::read_to_string(&journal).unwrap();
+    assert_eq!(
+        lines.lines().count() as u64,
+        tally["sent"].as_u64().unwrap()
+    );
+    let accepted = lines.lines().filter(|line| {
+        let entry: Value = serde_json::from_str(line).unwrap();
+        entry["status"] == 200 && entry["receipt"].is_string()
+    });
+    assert_eq!(accepted.count() as u64, tally["accepted"].as_u64().unwrap());
+    assert!(
+        !lines.contains("uid") && !lines.contains("SIM"),
+        "no bodies in it"
+    );
+
+    // The same seed is the same events: all of them are known by now.
+    let again = dev
+        .simulate(&["--count", "50", "--seed", "7"])
+        .well()
+        .json();
+    let before: u64 = booked(&reconciled).values().map(|counts| counts[0]).sum();
+    let after: u64 = booked(&dev.settle()).values().map(|counts| counts[0]).sum();
+    assert_eq!(again["accepted"], 50);
+    // Some of the first fifty were altered, malformed or in conflict then and are sound now.
+    assert!(after - before <= 10, "{before} done before, {after} after");
+}
+
+#[test]
+fn one_event_is_sent_and_only_200_with_json_is_success() {
+    let dev = Development::start();
+    let sent = dev.json(&["send", "--url", dev.url()]);
+    assert_eq!(
+        (&sent["status"], &sent["accepted"]),
+        (&200.into(), &true.into())
+    );
+    assert!(sent["answer"]["receipt"].is_string());
+    let kind = ["send", "--url", dev.url(), "--type", "application.expired"];
+    assert!(dev.run(&kind).well().out.contains("answered 200: accepted"));
+    let file = dev.folder().join("body");
+    std::fs::write(&file, b"not JSON, and genuine all the same").unwrap();
+    dev.run(&["send", "--url", dev.url(), "--file", file.to_str().unwrap()])
+        .well();
+    let groups = {
+        dev.settle();
+        dev.json(&["dead", "groups"])
+    };
+    assert_eq!(groups["groups"][0]["reason"], "malformed");
+
+    let elsewhere = format!("{}/healthz", dev.url());
+    let refused = dev.run(&["send", "--url", &elsewhere]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.out.contains("not accepted"), "{refused:?}");
+    let nobody = dev.run(&["send", "--url", "http://127.0.0.1:9"]);
+    assert_eq!(nobody.code, 1);
+    assert!(
+        nobody.err.contains("no connection to 127.0.0.1:9"),
+        "{nobody:?}"
+    );
+    let nobody = dev.run(&["simulate", "--url", "http://127.0.0.1:9", "--count", "5"]);
+    assert_eq!(nobody.code, 1);
+    assert!(nobody.err.contains("nothing was sent"), "{nobody:?}");
+}
+
+#[test]
+fn shares_that_cannot_be_are_refused() {
+    let dev = Development::start();
+    for (wrong, says) in [
+        (["--tampered", "101"], "from 0 to 100"),
+        (["--late", "NaN"], "from 0 to 100"),
+        (["--rate", "-1"], "unexpected argument"),
+        (["--rate", "inf"], "--rate"),
+        (["--count", "0"], "1..=10000000"),
+    ] {
+        let refused = dev.simulate(&wrong);
+        assert!(matches!(refused.code, 1 | 2), "{refused:?}");
+        assert!(refused.err.contains(says), "{refused:?}");
+    }
+    let strange = dev.run(&["send", "--source", "stripe"]);
+    assert!(
+        strange.err.contains("no such source; it has begini"),
+        "{strange:?}"
+    );
+}
+
+#[test]
+fn an_interrupted_run_tells_what_was_sent_until_then() {
+    let dev = Development::start();
+    let arguments = [
+        "simulate",
+        "--json",
+        "--url",
+        dev.url(),
+        "--count",
+        "1000000",
+        "--rate",
+        "100",
+        "--journal",
+        "/dev/stderr",
+    ];
+    let mut process = command(dev.folder(), &arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut journal = BufReader::new(process.stderr.take().unwrap());
+    let mut line = String::new();
+    // The journal is written in blocks: the first one has come when some were sent.
+    while !line.contains("\"status\":200") {
+        line.clear();
+        assert_ne!(journal.read_line(&mut line).unwrap(), 0, "it ended early");
+    }
+    let id = process.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    std::io::copy(&mut journal, &mut std::io::sink()).unwrap();
+    let output = process.wait_with_output().unwrap();
+    let tally: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(tally["interrupted"], true);
+    assert_eq!(tally["unknown_outcome"], 0);
+    assert_eq!(
+        booked(&dev.settle())
+            .values()
+            .map(|counts| counts[0])
+            .sum::<u64>(),
+        tally["accepted"].as_u64().unwrap()
+    );
+}
