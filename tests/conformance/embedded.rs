@@ -8,14 +8,29 @@ use hookbox_driver_sqlite::Sqlite;
 use hookbox_tests::sqlite::SqliteWorld;
 use sqlx::SqliteConnection;
 
-pub struct Embedded(SqliteWorld);
+pub struct Embedded(Arc<SqliteWorld>);
+
+impl Embedded {
+    /// Broker and store in one file, as they are meant to be.
+    pub async fn pair() -> (Self, Self) {
+        let world = Arc::new(SqliteWorld::new(&["one", "two"]).await);
+        (Self(Arc::clone(&world)), Self(world))
+    }
+
+    /// The last of a pair ends the world.
+    async fn end(self) {
+        if let Ok(world) = Arc::try_unwrap(self.0) {
+            world.finish().await;
+        }
+    }
+}
 
 #[async_trait]
 impl StoreHarness for Embedded {
     type Store = Sqlite;
 
     async fn new() -> Self {
-        Self(SqliteWorld::new(&["one", "two"]).await)
+        Self(Arc::new(SqliteWorld::new(&["one", "two"]).await))
     }
 
     async fn open(&self) -> Arc<Sqlite> {
@@ -24,11 +39,17 @@ impl StoreHarness for Embedded {
 
     async fn effect(connection: &mut SqliteConnection, key: &str) {
         let insert = "insert into effects (key) values ($1)";
-        sqlx::query(insert).bind(key).execute(connection).await.unwrap();
+        sqlx::query(insert)
+            .bind(key)
+            .execute(connection)
+            .await
+            .unwrap();
     }
 
     async fn effects(&self, key: &str) -> u64 {
-        self.0.count("select count(*) from effects where key = $1", key).await
+        self.0
+            .count("select count(*) from effects where key = $1", key)
+            .await
     }
 
     /// SQLite takes back a failed statement alone; only this kind of failure takes the whole
@@ -56,7 +77,7 @@ impl StoreHarness for Embedded {
     }
 
     async fn finish(self) {
-        self.0.finish().await;
+        self.end().await;
     }
 }
 
@@ -65,7 +86,7 @@ impl BrokerHarness for Embedded {
     type Broker = Sqlite;
 
     async fn new() -> Self {
-        Self(SqliteWorld::new(&["one", "two"]).await)
+        Self(Arc::new(SqliteWorld::new(&["one", "two"]).await))
     }
 
     async fn open(&self) -> Arc<Sqlite> {
@@ -86,6 +107,6 @@ impl BrokerHarness for Embedded {
     }
 
     async fn finish(self) {
-        self.0.finish().await;
+        self.end().await;
     }
 }

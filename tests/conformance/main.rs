@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod embedded;
+mod probe;
 mod servers;
+mod whole;
 
 use embedded::Embedded;
 use hookbox_conformance::{broker_suite, store_suite};

@@ -27,11 +27,17 @@ impl StoreHarness for InPostgres {
 
     async fn effect(connection: &mut PgConnection, key: &str) {
         let insert = "insert into effects (key) values ($1)";
-        sqlx::query(insert).bind(key).execute(connection).await.unwrap();
+        sqlx::query(insert)
+            .bind(key)
+            .execute(connection)
+            .await
+            .unwrap();
     }
 
     async fn effects(&self, key: &str) -> u64 {
-        self.0.count("select count(*) from effects where key = $1", key).await
+        self.0
+            .count("select count(*) from effects where key = $1", key)
+            .await
     }
 
     async fn spoil(connection: &mut PgConnection) {

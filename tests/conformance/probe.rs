@@ -1,0 +1,183 @@
+//! A handler that does as the event tells it, and a worker that runs it over a pair of drivers.
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hookbox_conformance::{BrokerHarness, StoreHarness};
+use hookbox_driver::{Batch, Broker, Clock, Ledger, Rng, RouteBooks, Store};
+use hookbox_event::{Envelope, RouteName, Timestamp};
+use hookbox_worker::{Config, Counters, Event, Handler, HandlerError, Retry, Route, Worker};
+use serde::Deserialize;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What an event of the conformance builders says.
+#[derive(Deserialize)]
+pub struct Told {
+    event: String,
+}
+
+/// Writes one effect for each run, and then does what the event's name says.
+pub struct Probe<H> {
+    /// Whether events called `fails…` fail (still).
+    pub failing: Arc<AtomicBool>,
+    pub world: PhantomData<fn() -> H>,
+}
+
+impl<H: StoreHarness + 'static> Handler<H::Store> for Probe<H> {
+    const NAME: &'static str = "probe";
+    type Payload = Told;
+
+    async fn handle(
+        &self,
+        event: &Event<Told>,
+        tx: &mut <H::Store as Store>::Connection,
+    ) -> Result<(), HandlerError> {
+        let name = event.payload.event.as_str();
+        H::effect(tx, name).await;
+        if !self.failing.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        match name.split('-').next().unwrap() {
+            "fails" => Err(HandlerError::transient("told to fail")),
+            "never" => Err(HandlerError::permanent("told to refuse")),
+            "panics" => panic!("told to panic"),
+            "hangs" => std::future::pending().await,
+            "spoils" => {
+                H::spoil(tx).await;
+                Ok(())
+            }
+            "commits" => {
+                H::commit_raw(tx).await;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Two drivers with a worker between them.
+pub struct Pair<B: BrokerHarness, S: StoreHarness> {
+    pub brokers: B,
+    pub stores: S,
+    pub broker: Arc<B::Broker>,
+    pub store: Arc<S::Store>,
+    pub failing: Arc<AtomicBool>,
+}
+
+/// A worker that runs; stop it.
+pub struct Running {
+    pub counters: Arc<Counters>,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+pub fn route() -> RouteName {
+    "one".parse().unwrap()
+}
+
+impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
+    pub async fn open(brokers: B, stores: S) -> Self {
+        let (broker, store) = (brokers.open().await, stores.open().await);
+        let failing = Arc::new(AtomicBool::new(true));
+        Self {
+            brokers,
+            stores,
+            broker,
+            store,
+            failing,
+        }
+    }
+
+    pub async fn publish(&self, envelopes: &[Envelope]) {
+        let batch = Batch::of(envelopes).unwrap();
+        self.broker.publish(&[route()], &batch).await.unwrap();
+    }
+
+    /// A worker that gives each event two attempts.
+    pub fn work(&self) -> Running {
+        let handler = Probe::<S> {
+            failing: Arc::clone(&self.failing),
+            world: PhantomData,
+        };
+        let moment = Duration::from_millis(20);
+        let config = Config {
+            routes: vec![Route {
+                name: route(),
+                handler: hookbox_worker::register(handler),
+                retry: Retry::new(2, moment, 1.0, moment, 0.0).unwrap(),
+                time_limit: Duration::from_millis(500),
+                concurrency: NonZeroUsize::new(2).unwrap(),
+                prefetch: 16,
+            }],
+            schemas: HashMap::new(),
+            conflicts: Vec::new(),
+            schedule_interval: moment,
+            collect: true,
+        };
+        let broker = Arc::clone(&self.broker);
+        let store = Arc::clone(&self.store);
+        let worker = Worker::new(broker, store, Arc::new(Wall), Arc::new(Dice), config);
+        let (shutdown, counters) = (CancellationToken::new(), worker.counters());
+        let ending = shutdown.clone();
+        let task = TaskTracker::new().spawn(async move { worker.run(ending).await });
+        Running {
+            counters,
+            shutdown,
+            task,
+        }
+    }
+
+    pub async fn books(&self) -> RouteBooks {
+        let none = RouteBooks {
+            route: route(),
+            done: 0,
+            duplicate: 0,
+            conflict: 0,
+            retrying: 0,
+            dead: 0,
+        };
+        // A store that is away is asked again by whoever waits.
+        let books = self.store.books().await.unwrap_or_default();
+        books.into_iter().next().unwrap_or(none)
+    }
+
+    /// Closes both, and proves that their worlds are empty.
+    pub async fn finish(self) {
+        assert_eq!(self.store.imbalances(10).await.unwrap(), []);
+        self.broker.close().await;
+        Store::close(&*self.store).await;
+        drop((self.broker, self.store));
+        self.brokers.finish().await;
+        self.stores.finish().await;
+    }
+}
+
+struct Wall;
+
+impl Clock for Wall {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_micros(1_764_000_000_000_000)
+    }
+}
+
+/// Always the middle of the road.
+struct Dice;
+
+impl Rng for Dice {
+    fn fill(&self, bytes: &mut [u8]) {
+        bytes.fill(0x80);
+    }
+}

@@ -1,0 +1,361 @@
+//! Promises that take a broker, a worker and a store together, on both pairs.
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use hookbox_conformance::{
+    BrokerHarness, StoreHarness, another_body, envelope, eventually, of_number, with_receipt,
+};
+use hookbox_driver::{
+    Batch, Broker, Claimed, DeadFilter, DeadReason, Ledger, Outcome, Queue, RouteBooks, Settled,
+    Store, Subscription,
+};
+
+use crate::embedded::Embedded;
+use crate::probe::{Pair, route};
+use crate::servers::{InPostgres, InRabbit};
+
+/// One test for each case and pair.
+macro_rules! whole_suite {
+    ($name:ident, $pair:expr, $($case:ident),+ $(,)?) => {
+        mod $name {
+            use super::*;
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    let (brokers, stores) = $pair.await;
+                    super::$case(Pair::open(brokers, stores).await).await;
+                }
+            )+
+        }
+    };
+}
+
+macro_rules! both_pairs {
+    ($($case:ident),+ $(,)?) => {
+        whole_suite!(rabbitmq_postgres, servers(), $($case),+);
+        whole_suite!(sqlite_alone, Embedded::pair(), $($case),+);
+    };
+}
+
+both_pairs!(
+    a_duplicate_has_one_effect,
+    a_failing_event_costs_its_neighbours_nothing,
+    a_conflict_is_kept,
+    exhaustion_dead_letters_once_and_a_replay_succeeds_once,
+    panics_time_limits_and_broken_transactions_are_failures,
+    a_handler_that_commits_is_never_run_again,
+    a_crash_between_commit_and_ack_has_one_effect,
+    a_crash_before_commit_runs_again,
+    a_store_outage_consumes_no_attempts,
+    undecodable_bytes_end_as_a_dead_letter,
+);
+
+async fn servers() -> (InRabbit, InPostgres) {
+    (InRabbit::new().await, InPostgres::new().await)
+}
+
+async fn settled<B, S>(pair: &Pair<B, S>, wanted: impl Fn(&RouteBooks) -> bool) -> RouteBooks
+where
+    B: BrokerHarness + 'static,
+    S: StoreHarness + 'static,
+{
+    eventually("the books", async || pair.books().await, wanted).await
+}
+
+async fn a_duplicate_has_one_effect<B, S>(pair: Pair<B, S>)
+where
+    B: BrokerHarness + 'static,
+    S: StoreHarness + 'static,
+{
+    // In one batch, and in another.
+    pair.publish(&[envelope("a"), with_receipt("a", 2), envelope("b")])
+        .await;
+    pair.publish(&[with_receipt("a", 3)]).await;
+    let worker = pair.work();
+    let books = settled(&pair, |books| books.receipts() == 4).await;
+    assert_eq!((books.done, books.duplicate), (2, 2));
+    worker.stop().await;
+    assert_eq!(pair.stores.effects("a").await, 1);
+    pair.finish().await;
+}
+
+async fn a_failing_event_costs_its_neighbours_nothing<B, S>(pair: Pair<B, S>)
+where
+    B: BrokerHarness + 'static,
+    S: StoreHarness + 'static,
+{
+    let mut batch: Vec<_> = (0..8).map(of_number).collect();
+    batch.insert(4, envelope("never-this"));
+    pair.publish(&batch).await;
+    let worker = pair.work();
+    let books = settled(&pair, |books| books.receipts() == 9).await;
+    assert_eq!((books.done, books.dead), (8, 1));
+    worker.stop().await;
+    assert_eq!(
+        pair.stores.effects("never-this").await,
+        0,
+        "its effect was rolled back"
+    );
+    assert_eq!(pair.stores.effects("number-7").await, 1);
+    let dead = pair
+        .store
+        .dead_list(&DeadFilter::default(), 0, 9)
+        .await
+        .unwrap();
+    assert_eq!(
+        (dead[0].reason, dead[0].attempts),
+        (DeadReason::Rejected, 1)
+    );
+    pair.finish().await;
+}
+
+async fn a_conflict_is_kept<B, S>(pair: Pair<B, S>)
+where
+    B: BrokerHarness + 'static,
+    S: StoreHarness + 'static,
+{
+    // In one batch with the first body, and again: a retry of the conflict is its duplicate.
+    pair.publish(&[envelope("a"), another_body("a", 2)]).await;
+    pair.publish(&[another_body("a", 3)]).await;
+    let worker = pair.work();
+    let books = settled(&pair, |books| books.receipts() == 3).await;
+    assert_eq!((books.done, books.conflict, books.duplicate), (1, 1, 1));
+    let all = DeadFilter::default();
+    let dead = pair.store.dead_list(&all, 0, 9).await.unwrap();
+    assert_eq!((dead.len(), dead[0].reason), (1, DeadReason::Conflict));
+    let letter = pair.store.dead_show(dead[0].id).await.unwrap().unwrap();
+    assert_eq!(letter.history.body, another_body("a", 2).body);
+    // A person judges that it is an event of its own.
+    assert_eq!(pair.store.dead_replay(&all, 9, "ann").await.unwrap(), 1);
+    let effects = async || pair.stores.effects("a").await;
+    eventually("the replay", effects, |effects| *effects == 2).await;
+    worker.stop().await;
+    assert_eq!(
+        pair.books().await.conflict,
+        1,
+        "a conflict stays one in the books"
+    );
+    pair.finish().await;
+}
+
+async fn exhaustion_dead_letters_once_and_a_replay_succeeds_once<B, S>(pair: Pair<B, S>)
+where
+    B: BrokerHarness + 'static,
+    S: StoreHarness + 'static,
+{
+    pair.publish(&[envelope("fails-always")]).await;
+    let worker = pair.work();
+    settled(&pair, |books| books.dead == 1).await;
+    let all = DeadFilter::default();
+    let dead = pair.store.dead_list(&all, 0, 9).await.unwrap();
+    assert_eq!(
+        (dead.len(), dead[0].reason, dead[0].attempts),
+        (1, DeadReason::Exhausted, 2)
+    );
+    let letter = pair.store.dead_show(dead[0].id).await.unwrap().unwrap();
+    let history: Vec<_> = letter
+        .history
+        .attempts
+        .iter()
+        .map(|it| it.outcome.as_str())
+        .collect();
+    assert_eq!(history, ["transient", "transient"]);
+    assert_eq!(pair.stores.effects("fails-always").await, 0);
+    // The cause is mended.
+    pair.failing.store(false, Ordering::SeqCst);
+    assert_eq!(pair.store.dead_replay(&all, 9, "ann").await.unwrap(), 1);
+    assert_eq!(pair.store.dead_replay(&all, 9, "ann").await.unwrap(), 0);
+    settled(&pair, |books| books.done == 1).await;
+    worker.stop().await;
+    assert_eq!(pair.stores.effects("fails-always").await, 1);
+    pair.finish().await;
+}
+
+async fn panics_time_limits_and_broken_transactions_are_failures<B, S>(pair: Pair<B, S>)
+where
+    B: BrokerHarness + 'static,
+    S: StoreHarness + 'static,
+{
+    let bad = ["panics-1", "hangs-1", "spoils-1"];
+    let mut batch: Vec<_> = bad.iter().map(|name| envelope(name)).collect();
+    batch.push(envelope("good"));
+    pair.publish(&batch).await;
+    let worker = pair.work();
+    let books = settled(&pair, |books| books.dead == 3).await;
+    assert_eq!((books.done, books.receipts()), (1, 4));
+    worker.stop().await;
+    for (name, class) in bad
+        .iter()
+        .zip(["panicked", "timed_out", "broke_transaction"])
+    {
+        assert_eq!(pair.stores.effects(name).await, 0, "{name}");
+        let id = envelope(name).event.to_string();
+        let event = pair.store.event(&id).await.unwrap().unwrap();
+        let outcomes: Vec<_> = event
+            .attempts
+            .iter()
+            .map(|it| it.outcome.as_str())
+            .collect();
+        assert_eq!(outcomes, [class, class], "{name}");
+    }
+    assert_eq!(pair.stores.effects("good").await, 1);
+    pair.finish().await;
+}
+
+async fn a_handler_that_commits_is_never_run_again<B, S>(pair: Pair<B, S>)
+where
+    B: BrokerHarness + 'static,
+    S: StoreHarness + 'static,
+{
+    pair.publish(&[envelope("commits-itself")]).await;
+    let worker = pair.work();
+    settled(&pair, |books| books.dead == 1).await;
+    worker.stop().await;
+    let dead = pair
+        .store
+        .dead_list(&DeadFilter::default(), 0, 9)
+        .await
+        .unwrap();
+    assert_eq!(dead[0].reason, DeadReason::Orphaned);
+    assert_eq!(pair.stores.effects("commits-itself").await, 1);
+    pair.finish().await;
+}
+
+async fn a_crash_between_commit_and_ack_has_one_effect<B, S>(pair: Pair<B, S>)
+where
+    B: BrokerHarness + 'static,
+    S: StoreHarness + 'static,
+{
+    pair.publish(&[envelope("a")]).await;
+    let mut subscription = take(&pair).await;
+    let delivery = subscription.next().await.unwrap();
+    let mut tx = pair.store.begin().await.unwrap();
+    let claimed = pair
+        .store
+        .claim(&mut tx, &route(), &[&envelope("a")])
+        .await
+        .unwrap();
+    assert_eq!(claimed, [Claimed::Fresh]);
+    S::effect(pair.store.connection(&mut tx), "a").await;
+    let of = envelope("a");
+    let done = Settled {
+        envelope: &of,
+        outcome: Outcome::Done { attempt: 1 },
+    };
+    pair.store.settle(&mut tx, &route(), &[done]).await.unwrap();
+    pair.store.commit(tx).await.unwrap();
+    // Here it dies.
+    drop(delivery);
+    subscription.close().await;
+    let worker = pair.work();
+    let redelivered = || {
+        worker.counters.routes[&route()]
+            .redelivered
+            .load(Ordering::SeqCst)
+    };
+    eventually(
+        "it comes again",
+        async || redelivered(),
+        |count| *count == 1,
+    )
+    .await;
+    worker.stop().await;
+    assert_eq!(pair.stores.effects("a").await, 1);
+    let books = pair.books().await;
+    assert_eq!(
+        (books.done, books.duplicate),
+        (1, 0),
+        "the same receipt counts once"
+    );
+    pair.finish().await;
+}
+
+async fn a_crash_before_commit_runs_again<B, S>(pair: Pair<B, S>)
+where
+    B: BrokerHarness + 'static,
+    S: StoreHarness + 'static,
+{
+    pair.publish(&[envelope("a")]).await;
+    let mut subscription = take(&pair).await;
+    let delivery = subscription.next().await.unwrap();
+    let mut tx = pair.store.begin().await.unwrap();
+    pair.store
+        .claim(&mut tx, &route(), &[&envelope("a")])
+        .await
+        .unwrap();
+    S::effect(pair.store.connection(&mut tx), "a").await;
+    drop((tx, delivery));
+    subscription.close().await;
+    let worker = pair.work();
+    settled(&pair, |books| books.done == 1).await;
+    worker.stop().await;
+    assert_eq!(pair.stores.effects("a").await, 1);
+    pair.finish().await;
+}
+
+async fn a_store_outage_consumes_no_attempts<B, S>(pair: Pair<B, S>)
+where
+    B: BrokerHarness + 'static,
+    S: StoreHarness + 'static,
+{
+    pair.publish(&(0..5).map(of_number).collect::<Vec<_>>())
+        .await;
+    pair.stores.sever().await;
+    let worker = pair.work();
+    let faults = || {
+        worker.counters.routes[&route()]
+            .faults
+            .load(Ordering::SeqCst)
+    };
+    let tried = eventually("a fault", async || faults(), |count| *count > 0);
+    // SQLite's broker is in the same locked file: there the outage is that nothing comes at all.
+    let _ = tokio::time::timeout(std::time::Duration::from_secs(3), tried).await;
+    pair.stores.restore().await;
+    let books = settled(&pair, |books| books.receipts() == 5).await;
+    assert_eq!((books.done, books.dead, books.retrying), (5, 0, 0));
+    worker.stop().await;
+    for number in 0..5 {
+        let id = of_number(number).event.to_string();
+        let event = pair.store.event(&id).await.unwrap().unwrap();
+        assert_eq!(
+            (event.claims[0].attempts, event.attempts.len()),
+            (1, 0),
+            "nothing was spent"
+        );
+    }
+    pair.finish().await;
+}
+
+async fn undecodable_bytes_end_as_a_dead_letter<B, S>(pair: Pair<B, S>)
+where
+    B: BrokerHarness + 'static,
+    S: StoreHarness + 'static,
+{
+    let mut strange = Batch::of(&[envelope("a")]).unwrap();
+    strange.bytes = Bytes::from_static(b"not a batch at all");
+    pair.broker.publish(&[route()], &strange).await.unwrap();
+    pair.publish(&[envelope("good")]).await;
+    let worker = pair.work();
+    settled(&pair, |books| books.done == 1).await;
+    let all = DeadFilter::default();
+    let count = async || pair.store.dead_count(&all).await.unwrap();
+    eventually("the dead letter", count, |count| *count == 1).await;
+    worker.stop().await;
+    let dead = pair.store.dead_list(&all, 0, 9).await.unwrap();
+    assert_eq!(dead[0].reason, DeadReason::Undecodable);
+    let letter = pair.store.dead_show(dead[0].id).await.unwrap().unwrap();
+    assert_eq!(letter.history.body, strange.bytes);
+    pair.finish().await;
+}
+
+async fn take<B, S>(pair: &Pair<B, S>) -> Box<dyn Subscription>
+where
+    B: BrokerHarness + 'static,
+    S: StoreHarness + 'static,
+{
+    pair.broker
+        .subscribe(&Queue::Route(route()), 1)
+        .await
+        .unwrap()
+}
