@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::development::Development;
 
 /// A dev with so many dead letters, every event being malformed.
-fn with_dead(count: usize) -> Development {
-    let dev = Development::start();
+fn with_dead(test: &str, count: usize) -> Development {
+    let dev = Development::start(test);
     let events = count.to_string();
     dev.simulate(&["--count", &events, "--malformed", "100", "--seed", "3"])
         .well();
@@ -24,7 +24,7 @@ fn total(dev: &Development, state: &str) -> u64 {
 
 #[test]
 fn dead_letters_are_grouped_listed_and_shown() {
-    let dev = with_dead(40);
+    let dev = with_dead("dead_letters_are_grouped_listed_and_shown", 40);
     let groups = dev.json(&["dead", "groups"]);
     let groups = groups["groups"].as_array().unwrap();
     let counts: Vec<u64> = groups
@@ -66,7 +66,7 @@ fn dead_letters_are_grouped_listed_and_shown() {
 
 #[test]
 fn a_change_says_what_it_means_and_wants_a_yes() {
-    let dev = with_dead(12);
+    let dev = with_dead("a_change_says_what_it_means_and_wants_a_yes", 12);
     let all = dev.run(&["dead", "replay"]);
     assert_eq!(all.code, 1);
     assert!(all.err.contains("say --all"), "{all:?}");
@@ -98,7 +98,10 @@ fn a_change_says_what_it_means_and_wants_a_yes() {
 #[test]
 fn what_is_replayed_dies_again_while_its_cause_stands_and_the_books_balance() {
     // More than one chunk of 500.
-    let dev = with_dead(620);
+    let dev = with_dead(
+        "what_is_replayed_dies_again_while_its_cause_stands_and_the_books_balance",
+        620,
+    );
     let before = dev.settle();
     let replayed = dev.json(&["dead", "replay", "--all", "--yes"]);
     assert_eq!(
@@ -116,7 +119,10 @@ fn what_is_replayed_dies_again_while_its_cause_stands_and_the_books_balance() {
 
 #[test]
 fn an_export_is_for_its_owners_eyes_and_overwrites_nothing() {
-    let dev = with_dead(15);
+    let dev = with_dead(
+        "an_export_is_for_its_owners_eyes_and_overwrites_nothing",
+        15,
+    );
     let lines = dev.run(&["dead", "export"]).well();
     assert!(
         lines.err.contains("exported 15 of 15 dead letters"),

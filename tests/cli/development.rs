@@ -3,7 +3,6 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -20,11 +19,9 @@ pub struct Development {
 }
 
 impl Development {
-    /// Starts one on a free port.
-    pub fn start() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("hookbox-cli-{}-{number}", std::process::id());
+    /// Starts one on a free port, in a folder that is named for its test.
+    pub fn start(test: &str) -> Self {
+        let name = format!("hookbox-cli-{}-{test}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir(&folder).unwrap();
         let mut process = command(&folder, &["dev", "--listen", "127.0.0.1:0"])

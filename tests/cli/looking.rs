@@ -5,7 +5,7 @@ use crate::development::Development;
 
 #[test]
 fn events_are_listed_and_shown() {
-    let dev = Development::start();
+    let dev = Development::start("events_are_listed_and_shown");
     dev.simulate(&["--count", "30", "--duplicates", "100", "--seed", "1"])
         .well();
     dev.settle();
@@ -54,14 +54,14 @@ fn events_are_listed_and_shown() {
     );
     let no_prefix = dev.run(&["--json", "events", "show", "xyz"]);
     assert_eq!(no_prefix.code, 1);
-    let error: serde_json::Value = serde_json::from_str(&no_prefix.err.lines().last().unwrap())
+    let error: serde_json::Value = serde_json::from_str(no_prefix.err.lines().last().unwrap())
         .unwrap_or_else(|_| panic!("{no_prefix:?}"));
     assert!(error["error"].as_str().unwrap().contains("hex digits"));
 }
 
 #[test]
 fn queues_and_books_say_whose_word_it_is() {
-    let dev = Development::start();
+    let dev = Development::start("queues_and_books_say_whose_word_it_is");
     dev.run(&["send", "--url", dev.url()]).well();
     dev.settle();
     let queues = dev.json(&["queues"]);

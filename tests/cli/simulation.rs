@@ -37,7 +37,7 @@ fn expected(tally: &Value) -> BTreeMap<String, [u64; 4]> {
 
 #[test]
 fn what_the_tally_expects_is_what_the_books_say() {
-    let dev = Development::start();
+    let dev = Development::start("what_the_tally_expects_is_what_the_books_say");
     let journal = dev.folder().join("journal.jsonl");
     let said = dev.simulate(&[
         "--count",
@@ -103,7 +103,7 @@ fn what_the_tally_expects_is_what_the_books_say() {
 
 #[test]
 fn one_event_is_sent_and_only_200_with_json_is_success() {
-    let dev = Development::start();
+    let dev = Development::start("one_event_is_sent_and_only_200_with_json_is_success");
     let sent = dev.json(&["send", "--url", dev.url()]);
     assert_eq!(
         (&sent["status"], &sent["accepted"]),
@@ -139,7 +139,7 @@ fn one_event_is_sent_and_only_200_with_json_is_success() {
 
 #[test]
 fn shares_that_cannot_be_are_refused() {
-    let dev = Development::start();
+    let dev = Development::start("shares_that_cannot_be_are_refused");
     for (wrong, says) in [
         (["--tampered", "101"], "from 0 to 100"),
         (["--late", "NaN"], "from 0 to 100"),
@@ -160,7 +160,7 @@ fn shares_that_cannot_be_are_refused() {
 
 #[test]
 fn an_interrupted_run_tells_what_was_sent_until_then() {
-    let dev = Development::start();
+    let dev = Development::start("an_interrupted_run_tells_what_was_sent_until_then");
     let arguments = [
         "simulate",
         "--json",

@@ -6,7 +6,7 @@ use hookbox_console::render::{Text, json};
 use hookbox_console::{CommandError, actor};
 use hookbox_driver::{DeadFilter, DeadState};
 
-use crate::world::{Memory, Person};
+use crate::world::{Memory, Person, sentences};
 
 fn request(change: Change) -> ChangeRequest {
     ChangeRequest {
@@ -94,7 +94,12 @@ async fn it_says_how_many_and_asks() {
 
     person.answer = None;
     let refused = change(&memory, &ask, &mut person).await.unwrap_err();
-    expect!["nothing was changed. This would discard 3 dead letters (route scores). Say --yes to do it without being asked, or --dry-run to see what it means"].assert_eq(&refused.to_string());
+    expect![[r#"
+        nothing was changed.
+        This would discard 3 dead letters (route scores).
+        Say --yes to do it without being asked, or --dry-run to see what it means
+    "#]]
+    .assert_eq(&sentences(&refused));
     assert_eq!(memory.states(DeadState::Discarded), 0);
 
     person.answer = Some(true);
@@ -113,7 +118,11 @@ async fn everything_must_be_said() {
     let refused = change(&memory, &nothing, &mut Person::default())
         .await
         .unwrap_err();
-    expect!["replay which dead letters? Name their ids, narrow them down with --route, --topic or --reason, or say --all"].assert_eq(&refused.to_string());
+    expect![[r#"
+        replay which dead letters?
+        Name their ids, narrow them down with --route, --topic or --reason, or say --all
+    "#]]
+    .assert_eq(&sentences(&refused));
     assert!(memory.chunks.lock().unwrap().is_empty());
 }
 

@@ -6,7 +6,7 @@ use hookbox_console::command::events;
 use hookbox_console::render::{Text, json};
 use hookbox_driver::EventFilter;
 
-use crate::world::Memory;
+use crate::world::{Memory, sentences};
 
 #[tokio::test]
 async fn a_list_says_whose_word_it_is() {
@@ -175,5 +175,9 @@ async fn a_prefix_that_means_no_event_is_told_apart_from_one_that_cannot() {
         assert!(matches!(refused, CommandError::NotAPrefix { .. }), "{bad}");
     }
     let refused = events::show(&memory, "abcd", None).await.unwrap_err();
-    expect!["no event, or more than one, has an id that begins with abcd: look it up with `hookbox events list`, or give more digits"].assert_eq(&refused.to_string());
+    expect![[r#"
+        no event, or more than one, has an id that begins with abcd:
+        look it up with `hookbox events list`, or give more digits
+    "#]]
+    .assert_eq(&sentences(&refused));
 }

@@ -303,6 +303,13 @@ impl Broker for Depths {
     async fn close(&self) {}
 }
 
+/// A message with a line for each sentence.
+pub fn sentences(message: &impl ToString) -> String {
+    let text = message.to_string();
+    let text = text.replace(". ", ".\n").replace("? ", "?\n");
+    text.replace(": ", ":\n") + "\n"
+}
+
 /// An operator who answers as told, and interrupts after so many looks.
 #[derive(Default)]
 pub struct Person {

@@ -158,10 +158,9 @@ impl Event {
         let mut body = String::with_capacity(768);
         let kind = self.kind.as_str();
         // Writing into a string cannot fail.
-        let _ = write!(
-            body,
-            r#"{{{uid}"integration_id":"{INTEGRATION}","event":{{"type":"{kind}","details":{{"application_started_at":{started},"#
-        );
+        let _ = write!(body, r#"{{{uid}"integration_id":"{INTEGRATION}","#);
+        let _ = write!(body, r#""event":{{"type":"{kind}","details":{{"#);
+        let _ = write!(body, r#""application_started_at":{started},"#);
         let other = u64::from(telling == Telling::Conflicting);
         match self.kind {
             Kind::PsychometricScore | Kind::AndroidScore | Kind::IosScore => {
@@ -179,10 +178,9 @@ impl Event {
             Kind::ApplicationIncomplete => {
                 let ended = ended + other;
                 let thirds = chance.one_of("0.333333333333333", &["0.666666666666667"]);
-                let _ = write!(
-                    body,
-                    r#""application_ended_at":{ended},"percentage_complete":"{thirds}","percentage_answered":"0.25"}},"reasons":["SESSION_LEFT"]}}}}"#
-                );
+                let _ = write!(body, r#""application_ended_at":{ended},"#);
+                let _ = write!(body, r#""percentage_complete":"{thirds}","#);
+                body.push_str(r#""percentage_answered":"0.25"},"reasons":["SESSION_LEFT"]}}"#);
             }
             Kind::ApplicationCancelled => {
                 let ended = ended + other;
@@ -216,27 +214,31 @@ impl Event {
         let band = band(score);
         let calculated = format!(r#""score":{quote}{score}{quote},"risk_band":"{band}""#);
         let granted = chance.one_of("CONTACTS", &["CALENDAR", "APPS"]);
-        let _ = match self.kind {
-            Kind::AndroidScore => write!(
-                body,
-                r#""platform":"ANDROID","calculated":{{{calculated}}},"permissions_granted":["{granted}","DEVICE"],"permissions_denied":["LOCATION"]}}}}}}"#
-            ),
-            Kind::IosScore => write!(
-                body,
-                r#""platform":"IOS","calculated":{{{calculated}}},"permissions_granted":["{granted}"],"permissions_denied":[]}}}}}}"#
-            ),
+        match self.kind {
+            Kind::AndroidScore => {
+                let _ = write!(
+                    body,
+                    r#""platform":"ANDROID","calculated":{{{calculated}}},"#
+                );
+                let _ = write!(body, r#""permissions_granted":["{granted}","DEVICE"],"#);
+                body.push_str(r#""permissions_denied":["LOCATION"]}}}"#);
+            }
+            Kind::IosScore => {
+                let _ = write!(body, r#""platform":"IOS","calculated":{{{calculated}}},"#);
+                let _ = write!(body, r#""permissions_granted":["{granted}"],"#);
+                body.push_str(r#""permissions_denied":[]}}}"#);
+            }
             Kind::PsychometricScore
             | Kind::ApplicationComplete
             | Kind::ApplicationExpired
             | Kind::ApplicationIncomplete
             | Kind::ApplicationCancelled => {
                 let traits = traits(chance);
-                write!(
-                    body,
-                    r#""platform":"WEB","calculated":{{{calculated},"score_confidence":"HIGH","traits":[{traits}],"flags":[]}}}}}}}}"#
-                )
+                let _ = write!(body, r#""platform":"WEB","calculated":{{{calculated},"#);
+                let _ = write!(body, r#""score_confidence":"HIGH","traits":[{traits}],"#);
+                body.push_str(r#""flags":[]}}}}"#);
             }
-        };
+        }
     }
 }
 
