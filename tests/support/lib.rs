@@ -1,6 +1,10 @@
 //! What the tests of the whole share: worlds to run in, and a proxy that breaks links.
 
-#![allow(clippy::unwrap_used, missing_docs, reason = "test support: a panic is a failed test")]
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "test support: a panic is a failed test"
+)]
 
 pub mod postgres;
 pub mod proxy;

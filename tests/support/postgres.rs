@@ -24,10 +24,19 @@ impl PostgresWorld {
             tokio::runtime::Handle::current(),
         );
         let migrating = move || runtime.block_on(migrate(options));
-        tokio::task::spawn_blocking(migrating).await.unwrap().unwrap();
+        tokio::task::spawn_blocking(migrating)
+            .await
+            .unwrap()
+            .unwrap();
         let proxy = Proxy::before(address_of(database.url())).await;
-        let world = Self { database, proxy, environment };
-        world.execute("create table effects (key text not null)").await;
+        let world = Self {
+            database,
+            proxy,
+            environment,
+        };
+        world
+            .execute("create table effects (key text not null)")
+            .await;
         world
     }
 
@@ -38,7 +47,9 @@ impl PostgresWorld {
     }
 
     pub async fn open(&self) -> Postgres {
-        Postgres::open(Options::new(self.url(), self.environment.clone())).await.unwrap()
+        Postgres::open(Options::new(self.url(), self.environment.clone()))
+            .await
+            .unwrap()
     }
 
     /// A connection of nobody's, past the proxy.
@@ -48,14 +59,20 @@ impl PostgresWorld {
 
     pub async fn execute(&self, statement: &'static str) {
         let mut connection = self.connect().await;
-        sqlx::query(statement).execute(&mut connection).await.unwrap();
+        sqlx::query(statement)
+            .execute(&mut connection)
+            .await
+            .unwrap();
         connection.close().await.unwrap();
     }
 
     pub async fn count(&self, statement: &'static str, key: &str) -> u64 {
         let mut connection = self.connect().await;
-        let count: i64 =
-            sqlx::query_scalar(statement).bind(key).fetch_one(&mut connection).await.unwrap();
+        let count: i64 = sqlx::query_scalar(statement)
+            .bind(key)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
         connection.close().await.unwrap();
         u64::try_from(count).unwrap()
     }

@@ -45,7 +45,12 @@ impl Proxy {
                 links.spawn(link(client, server.clone(), mode, cut));
             }
         });
-        Self { port, mode, cut, _running: running }
+        Self {
+            port,
+            mode,
+            cut,
+            _running: running,
+        }
     }
 
     pub fn address(&self) -> String {
@@ -68,10 +73,17 @@ async fn link(
     mode: Arc<AtomicU8>,
     mut cut: watch::Receiver<u64>,
 ) {
-    let Ok(server) = TcpStream::connect(server).await else { return };
+    let Ok(server) = TcpStream::connect(server).await else {
+        return;
+    };
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let there = copy(&mut from_client, &mut to_server, &mode, &[Mode::Pass, Mode::LoseAnswers]);
+    let there = copy(
+        &mut from_client,
+        &mut to_server,
+        &mode,
+        &[Mode::Pass, Mode::LoseAnswers],
+    );
     let back = copy(&mut from_server, &mut to_client, &mode, &[Mode::Pass]);
     cut.mark_unchanged();
     tokio::select! {

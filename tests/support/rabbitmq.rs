@@ -18,12 +18,19 @@ impl RabbitWorld {
         let url = variable("HOOKBOX_TEST_AMQP_URL");
         let proxy = Proxy::before(address_of(&url)).await;
         let routes = routes.iter().map(|route| route.parse().unwrap()).collect();
-        Self { url, proxy, environment: random_environment(), routes }
+        Self {
+            url,
+            proxy,
+            environment: random_environment(),
+            routes,
+        }
     }
 
     /// The options through the proxy.
     pub fn options(&self) -> Options {
-        let url = self.url.replacen(&address_of(&self.url), &self.proxy.address(), 1);
+        let url = self
+            .url
+            .replacen(&address_of(&self.url), &self.proxy.address(), 1);
         Options::new(url, self.environment.clone(), self.routes.clone())
     }
 

@@ -24,9 +24,16 @@ impl SqliteWorld {
         std::fs::create_dir(&folder).unwrap();
         let routes = routes.iter().map(|route| route.parse().unwrap()).collect();
         let lock = Mutex::new(None);
-        let world = Self { folder, environment: random_environment(), routes, lock };
+        let world = Self {
+            folder,
+            environment: random_environment(),
+            routes,
+            lock,
+        };
         migrate(world.options()).await.unwrap();
-        world.execute("create table effects (key text not null)").await;
+        world
+            .execute("create table effects (key text not null)")
+            .await;
         world
     }
 
@@ -55,14 +62,20 @@ impl SqliteWorld {
 
     pub async fn execute(&self, statement: &'static str) {
         let mut connection = self.connect().await;
-        sqlx::query(statement).execute(&mut connection).await.unwrap();
+        sqlx::query(statement)
+            .execute(&mut connection)
+            .await
+            .unwrap();
         connection.close().await.unwrap();
     }
 
     pub async fn count(&self, statement: &'static str, key: &str) -> u64 {
         let mut connection = self.connect().await;
-        let count: i64 =
-            sqlx::query_scalar(statement).bind(key).fetch_one(&mut connection).await.unwrap();
+        let count: i64 = sqlx::query_scalar(statement)
+            .bind(key)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
         connection.close().await.unwrap();
         u64::try_from(count).unwrap()
     }
@@ -70,13 +83,19 @@ impl SqliteWorld {
     /// Somebody else holds the write lock.
     pub async fn sever(&self) {
         let mut connection = self.connect().await;
-        sqlx::query("begin immediate").execute(&mut connection).await.unwrap();
+        sqlx::query("begin immediate")
+            .execute(&mut connection)
+            .await
+            .unwrap();
         *self.lock.lock().await = Some(connection);
     }
 
     pub async fn restore(&self) {
         if let Some(mut connection) = self.lock.lock().await.take() {
-            sqlx::query("rollback").execute(&mut connection).await.unwrap();
+            sqlx::query("rollback")
+                .execute(&mut connection)
+                .await
+                .unwrap();
             connection.close().await.unwrap();
         }
     }
@@ -85,8 +104,10 @@ impl SqliteWorld {
     pub async fn finish(self) {
         self.restore().await;
         let mut connection = self.connect().await;
-        let whole: String =
-            sqlx::query_scalar("pragma integrity_check").fetch_one(&mut connection).await.unwrap();
+        let whole: String = sqlx::query_scalar("pragma integrity_check")
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
         connection.close().await.unwrap();
         assert_eq!(whole, "ok");
         std::fs::remove_dir_all(&self.folder).unwrap();
