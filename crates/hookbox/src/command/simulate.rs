@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::Args;
 use hookbox_driver::Rng as _;
+use hookbox_signature::Preset;
 use tokio_util::task::TaskTracker;
 
 use super::print;
@@ -70,6 +71,13 @@ pub async fn run(config: &Config, args: &SimulateArgs, json: bool) -> anyhow::Re
     }
     if !args.rate.is_finite() || args.rate < 0.0 {
         bail!("--rate is a number of requests a second, 0 for as fast as it goes");
+    }
+    if source.preset != Some(Preset::Begini) {
+        let name = &source.name;
+        eprintln!(
+            "the source {name} has not the preset \"begini\": its events are Begini's all the \
+             same, and what is expected of topics, schemas and conflicts may not hold"
+        );
     }
     let journal = match &args.journal {
         Some(path) => {

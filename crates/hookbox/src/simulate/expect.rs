@@ -10,7 +10,7 @@ use super::plan::{Fate, Nature, Role, Shares};
 use super::sender::{End, Sent};
 
 /// Receipts by the outcome that each must have once nothing moves any more, with a handler that
-/// fails on nothing.
+/// fails on nothing and a source with the preset of Begini: others have no schema to be broken.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Expected {
     /// All of them: what was answered with 200.

@@ -55,7 +55,7 @@ pub struct Answer {
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// There was no connection, so nothing was sent.
-    #[error("no connection to {to}; is it listening there?")]
+    #[error("no connection to {to} could be made (see that it listens there)")]
     Unreachable {
         /// Where to.
         to: String,

@@ -41,8 +41,7 @@ pub struct Simulation {
     pub journal: Option<Arc<Journal>>,
     /// Whether a bar is shown, on a terminal.
     pub progress: bool,
-    /// The routes of the config with their topics, in case they are known: what is expected is
-    /// then told for each of them.
+    /// The routes of the config with their topics: what is expected is told for each of them.
     pub routes: Vec<(RouteName, Vec<TopicPattern>)>,
 }
 

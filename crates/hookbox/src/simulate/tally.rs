@@ -58,8 +58,8 @@ pub struct Tally {
     pub expected: Expected,
     /// The same by topic.
     pub expected_by_topic: BTreeMap<String, Expected>,
-    /// The same by route, where the config's routes are known. An event that two routes take is
-    /// in both.
+    /// The same by route of the config. An event that two routes take is in both, and one that
+    /// none takes is in `unrouted`.
     pub expected_by_route: BTreeMap<String, Expected>,
     /// How long an acceptance took, in milliseconds.
     pub latency_ms: Latency,
@@ -249,9 +249,6 @@ fn by_route(
     routes: &[(RouteName, Vec<TopicPattern>)],
 ) -> BTreeMap<String, Expected> {
     let mut by_route: BTreeMap<String, Expected> = BTreeMap::new();
-    if routes.is_empty() {
-        return by_route;
-    }
     for (topic, expected) in by_topic {
         let takes = |patterns: &[TopicPattern]| {
             let topic: Result<Topic, _> = topic.parse();
