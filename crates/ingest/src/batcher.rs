@@ -12,7 +12,7 @@ use std::time::Duration;
 use hookbox_driver::{Batch, Broker, PublishErrorKind, describe};
 use hookbox_event::{Envelope, InstanceId, ReceiptId, SourceName, Timestamp, Topic};
 use hookbox_signature::Verified;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 use tokio_util::task::TaskTracker;
 
 use crate::counters::add;
@@ -28,6 +28,9 @@ pub(crate) struct Letter {
     pub received_at: Timestamp,
     pub traceparent: Option<String>,
     pub verified: Verified,
+    /// Its share of the memory for bodies. It is held until the broker has answered: a sender
+    /// that left takes its connection away, not its body.
+    pub room: OwnedSemaphorePermit,
 }
 
 type Answer = Result<(), PublishErrorKind>;
@@ -103,6 +106,7 @@ impl Batcher {
                 return Err(NotAccepted::TooBusy);
             }
             queue.push(Waiting { letter, answer });
+            self.shared.tell_waiting(&queue);
         }
         self.shared.filled.notify_one();
         let not = NotAccepted::NotDurable;
@@ -166,15 +170,19 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn tell_waiting(&self, queue: &Queue) {
+        let count = queue.count as u64;
+        self.counters.waiting.store(count, Ordering::Relaxed);
+    }
+
     async fn lane(self: Arc<Self>) {
         loop {
             let filled = self.filled.notified();
             let (taken, closed) = {
                 let mut queue = self.lock();
-                (
-                    queue.take(self.batch_max, self.batch_bytes_max),
-                    queue.closed,
-                )
+                let taken = queue.take(self.batch_max, self.batch_bytes_max);
+                self.tell_waiting(&queue);
+                (taken, queue.closed)
             };
             if !taken.is_empty() {
                 // What is left is for another lane.
@@ -196,10 +204,10 @@ impl Shared {
             .filter(|waiting| !waiting.answer.is_closed())
             .map(|waiting| (waiting.letter, waiting.answer))
             .unzip();
-        let envelopes: Vec<Envelope> = letters
+        let (envelopes, _rooms): (Vec<Envelope>, Vec<OwnedSemaphorePermit>) = letters
             .into_iter()
             .map(|letter| self.envelope(letter))
-            .collect();
+            .unzip();
         let Some(batch) = Batch::of(&envelopes) else {
             return;
         };
@@ -228,7 +236,7 @@ impl Shared {
         }
     }
 
-    fn envelope(&self, letter: Letter) -> Envelope {
+    fn envelope(&self, letter: Letter) -> (Envelope, OwnedSemaphorePermit) {
         let Letter {
             receipt,
             source,
@@ -236,8 +244,9 @@ impl Shared {
             received_at,
             traceparent,
             verified,
+            room,
         } = letter;
-        Envelope {
+        let envelope = Envelope {
             receipt,
             source,
             topic: identified.topic,
@@ -251,6 +260,7 @@ impl Shared {
             traceparent,
             redo: None,
             body: verified.body().clone(),
-        }
+        };
+        (envelope, room)
     }
 }

@@ -15,8 +15,11 @@ use crate::response::NotAccepted;
 /// Most bytes that are set aside before any has come.
 const RESERVED_MAX: usize = 64 * 1024;
 
-/// What can be said before the body is read.
-pub(crate) fn check_head(headers: &HeaderMap, limits: &Limits) -> Result<usize, NotAccepted> {
+/// The length that is announced, where one is, and what else can be said before the body is read.
+pub(crate) fn check_head(
+    headers: &HeaderMap,
+    limits: &Limits,
+) -> Result<Option<usize>, NotAccepted> {
     // The signature is over the bytes as sent; opening them first invites bombs.
     let identity = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
     if headers
@@ -27,14 +30,14 @@ pub(crate) fn check_head(headers: &HeaderMap, limits: &Limits) -> Result<usize, 
         return Err(NotAccepted::Encoded);
     }
     match headers.get(CONTENT_LENGTH) {
-        None => Ok(0),
+        None => Ok(None),
         Some(value) => {
             let length = value
                 .to_str()
                 .ok()
                 .and_then(|text| text.parse::<u64>().ok());
             match length {
-                Some(length) if length <= limits.body_max as u64 => Ok(length as usize),
+                Some(length) if length <= limits.body_max as u64 => Ok(Some(length as usize)),
                 Some(_) => Err(NotAccepted::TooLarge),
                 None => Err(NotAccepted::BrokenBody),
             }
@@ -45,11 +48,11 @@ pub(crate) fn check_head(headers: &HeaderMap, limits: &Limits) -> Result<usize, 
 /// Reads the whole body: no longer than the limit, in time, and not absurdly slowly.
 pub(crate) async fn read(
     mut body: Body,
-    announced: usize,
+    announced: Option<usize>,
     limits: &Limits,
 ) -> Result<Bytes, NotAccepted> {
     let began = Instant::now();
-    let mut bytes = BytesMut::with_capacity(announced.min(RESERVED_MAX));
+    let mut bytes = BytesMut::with_capacity(announced.unwrap_or(0).min(RESERVED_MAX));
     loop {
         let deadline = deadline(began, bytes.len(), limits);
         let frame = timeout_at(deadline, body.frame()).await;

@@ -13,6 +13,8 @@ pub struct Counters {
     pub not_durable: AtomicU64,
     /// Batches that the broker confirmed.
     pub batches: AtomicU64,
+    /// Accepted requests that wait for a lane at this moment.
+    pub waiting: AtomicU64,
     /// Refusals that could not be kept for operators because too many came at once.
     pub refusals_dropped: AtomicU64,
     refused: Mutex<BTreeMap<&'static str, u64>>,

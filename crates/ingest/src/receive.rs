@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use bytes::Bytes;
 use hookbox_driver::Refusal as KeptRefusal;
@@ -33,9 +34,13 @@ struct Arrival<'a> {
 /// `POST /hooks/{source}`.
 pub(crate) async fn receive(
     State(ingest): State<Arc<Ingest>>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response<Body> {
+    // A name that is not UTF-8 is no source's.
+    let Ok(Path(name)) = name else {
+        return unknown_path(State(ingest)).await;
+    };
     let id = ReceiptId::new(ingest.clock.now(), ingest.rng.ten());
     let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
     let mut arrival = Arrival {
@@ -93,15 +98,10 @@ async fn take(
     }
     let announced = body::check_head(&head.headers, &ingest.limits)?;
     // Admission before allocation: a body of unknown length is taken for as long as it may be.
-    let room = if announced > 0 {
-        announced
-    } else {
-        ingest.limits.body_max
-    };
+    let room = announced.unwrap_or(ingest.limits.body_max);
     let room = u32::try_from(room).map_err(|_| NotAccepted::TooLarge)?;
-    let _room = ingest
-        .body_bytes
-        .try_acquire_many(room)
+    let room = Arc::clone(&ingest.body_bytes)
+        .try_acquire_many_owned(room)
         .map_err(|_| NotAccepted::TooBusy)?;
     let bytes = body::read(body, announced, &ingest.limits).await?;
     arrival.body_bytes = bytes.len();
@@ -122,6 +122,7 @@ async fn take(
         received_at: now,
         traceparent: traceparent(&head.headers),
         verified,
+        room,
     };
     ingest
         .batcher

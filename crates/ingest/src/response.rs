@@ -69,12 +69,14 @@ impl NotAccepted {
         }
     }
 
-    /// Whether the rest of the request may still be on its way, so that the connection cannot be
-    /// used again.
-    fn leaves_body_unread(self) -> bool {
+    /// Whether the rest of the request may still be on its way, or may be taken for another
+    /// request, so that the connection cannot be used again.
+    fn ends_connection(self) -> bool {
         match self {
-            NotAccepted::Signature(_) | NotAccepted::NotDurable(_) => false,
-            NotAccepted::UnknownSource
+            NotAccepted::NotDurable(_) => false,
+            // Where signature and length disagree, what follows may be anything.
+            NotAccepted::Signature(_)
+            | NotAccepted::UnknownSource
             | NotAccepted::UnknownPath
             | NotAccepted::WrongMethod
             | NotAccepted::TooLarge
@@ -108,7 +110,7 @@ impl NotAccepted {
                 .headers_mut()
                 .insert(ALLOW, HeaderValue::from_static("POST"));
         }
-        if self.leaves_body_unread() {
+        if self.ends_connection() {
             response
                 .headers_mut()
                 .insert(CONNECTION, HeaderValue::from_static("close"));

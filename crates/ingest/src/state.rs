@@ -24,7 +24,7 @@ pub struct Ingest {
     pub(crate) counters: Arc<Counters>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
-    pub(crate) body_bytes: Semaphore,
+    pub(crate) body_bytes: Arc<Semaphore>,
     draining: AtomicBool,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -62,7 +62,7 @@ impl Ingest {
         let by_name = |source: Source| (source.name.as_str().to_owned(), source);
         Arc::new(Self {
             sources: sources.into_iter().map(by_name).collect(),
-            body_bytes: Semaphore::new(limits.body_bytes_in_flight_max),
+            body_bytes: Arc::new(Semaphore::new(limits.body_bytes_in_flight_max)),
             limits,
             broker,
             batcher,

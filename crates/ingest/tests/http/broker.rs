@@ -1,0 +1,149 @@
+//! A broker that says no, says nothing, or is busy: a sender is told the truth in time.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hookbox_driver::{PublishErrorKind, Readiness};
+use hookbox_ingest::Limits;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::client::{Answer, head};
+use crate::fake::Mode;
+use crate::world::{EVENT, World, begini, eventually, hasty};
+
+fn try_again(answer: &Answer) {
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.header("retry-after"), Some("5"));
+    assert_eq!(answer.json()["reason"], "try_again");
+    assert_eq!(answer.json().get("receipt"), None);
+}
+
+#[tokio::test]
+async fn whatever_is_not_confirmed_is_503() {
+    let world = World::new().await;
+    for kind in [
+        PublishErrorKind::Rejected,
+        PublishErrorKind::Unroutable,
+        PublishErrorKind::TimedOut,
+        PublishErrorKind::Blocked,
+        PublishErrorKind::Unavailable,
+    ] {
+        world.broker.set(Mode::Fail(kind));
+        try_again(&world.begini(EVENT).await);
+        let counted = world.ingest.counters().refused_by_reason();
+        assert_eq!(counted.get(kind.as_str()), Some(&1));
+    }
+    let counters = world.ingest.counters();
+    assert_eq!(counters.not_durable.load(Ordering::Relaxed), 5);
+    assert_eq!(counters.accepted.load(Ordering::Relaxed), 0);
+    assert_eq!(world.broker.begun(), 5, "the sender tries again, not we");
+    world.broker.set(Mode::Take);
+    world.keeps(EVENT).await;
+    assert_eq!(counters.accepted.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_broker_that_says_nothing_is_503_within_the_deadline() {
+    let world = World::with(hasty()).await;
+    world.broker.set(Mode::Hang);
+    let began = Instant::now();
+    // More than there are lanes: those that wait for one are answered as well.
+    let mut asked = JoinSet::new();
+    for _ in 0..10 {
+        let mut client = world.client().await;
+        asked.spawn(async move { client.ask(&begini(EVENT)).await });
+    }
+    for answer in asked.join_all().await {
+        try_again(&answer);
+    }
+    let took = began.elapsed();
+    assert!(took >= Duration::from_millis(200), "{took:?}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    // Those that were taken are stored when the broker wakes up, the others are not.
+    let begun = world.broker.begun();
+    assert!((1..=4).contains(&begun), "{begun}");
+    world.broker.set(Mode::Take);
+    world.broker.until_kept(begun).await;
+    let (kept, _) = world.keeps(b"{}").await;
+    assert_eq!(kept.body, "{}");
+    assert_eq!(world.broker.kept().len(), begun + 1);
+}
+
+#[tokio::test]
+async fn a_sender_that_leaves_cancels_nothing() {
+    let world = World::new().await;
+    world.broker.set(Mode::Hang);
+    let mut client = world.client().await;
+    client.send(&begini(EVENT)).await;
+    world.broker.until_begun(1).await;
+    client.end().await;
+    assert!(client.closes().await, "the server has seen that it left");
+    drop(client);
+    world.broker.set(Mode::Take);
+    world.broker.until_kept(1).await;
+    assert_eq!(world.broker.envelopes()[0].body, EVENT);
+    world.keeps(b"{}").await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_waits_shares_a_confirm() {
+    let world = World::with(Limits {
+        lanes: 1,
+        confirm_deadline: Duration::from_secs(20),
+        ..Limits::standard()
+    })
+    .await;
+    world.broker.set(Mode::Hang);
+    let mut asked = JoinSet::new();
+    for number in 0..100 {
+        let mut client = world.client().await;
+        let body = format!(
+            r#"{{"integration_id":7,"uid":{number},"event":{{"type":"ios_score.complete"}}}}"#
+        );
+        asked.spawn(async move {
+            let answer = client.ask(&begini(body.as_bytes())).await;
+            (answer, body)
+        });
+    }
+    world.broker.until_begun(1).await;
+    let counters = world.ingest.counters();
+    // The one lane has taken 64 at most; the others will make one batch and a little more.
+    eventually("they wait for the lane", || {
+        counters.waiting.load(Ordering::Relaxed) >= 36
+    })
+    .await;
+    world.broker.set(Mode::Take);
+    let answers = asked.join_all().await;
+    let all = world.broker.envelopes();
+    assert_eq!(all.len(), 100);
+    for (answer, body) in answers {
+        assert_eq!(answer.status, 200);
+        let receipt = answer.json()["receipt"].as_str().unwrap().to_owned();
+        let mut same = all.iter().filter(|one| one.receipt.to_string() == receipt);
+        assert_eq!(same.next().unwrap().body, body.as_bytes());
+        assert!(same.next().is_none());
+    }
+    let batches = world.broker.kept().len();
+    assert!(batches <= 65, "{batches} batches");
+    assert_eq!(counters.batches.load(Ordering::Relaxed), batches as u64);
+    assert_eq!(counters.waiting.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn readiness_follows_the_broker() {
+    let world = World::new().await;
+    let ready = head("GET", "/readyz", &[]);
+    let alive = head("GET", "/healthz", &[]);
+    assert_eq!(world.ask(&ready).await.status, 200);
+    let why = "no connection to the broker";
+    world.broker.set_ready(Readiness::NotReady(why.to_owned()));
+    let answer = world.ask(&ready).await;
+    assert_eq!(answer.status, 503);
+    let expect = serde_json::json!({ "status": "not_ready", "why": why });
+    assert_eq!(answer.json(), expect);
+    assert_eq!(world.ask(&alive).await.status, 200, "it lives all the same");
+    world.broker.set_ready(Readiness::Ready);
+    assert_eq!(world.ask(&ready).await.status, 200);
+}

@@ -1,0 +1,154 @@
+//! A client that sends bytes, well-formed or not, and reads what comes back.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Longest wait for anything that must come. Only a failing test takes as long.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub text: String,
+}
+
+impl Answer {
+    /// The one value of a header, by its lower-case name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.iter().filter(|(known, _)| known == name);
+        let value = values.next().map(|(_, value)| value.as_str());
+        assert!(values.next().is_none(), "{name} is there twice");
+        value
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.text).unwrap()
+    }
+}
+
+/// One connection.
+pub struct Client {
+    stream: TcpStream,
+    read: Vec<u8>,
+}
+
+impl Client {
+    pub async fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self {
+            stream,
+            read: Vec::new(),
+        }
+    }
+
+    /// Sends all of it; fails the test when the other side does not take it.
+    pub async fn send(&mut self, bytes: &[u8]) {
+        let sent = timeout(PATIENCE, self.stream.write_all(bytes)).await;
+        sent.expect("it is taken in time").unwrap();
+    }
+
+    /// Sends as much as the other side takes. `false` once it takes no more.
+    pub async fn offer(&mut self, bytes: &[u8]) -> bool {
+        let sent = timeout(PATIENCE, self.stream.write_all(bytes)).await;
+        sent.expect("it is taken or refused in time").is_ok()
+    }
+
+    /// Ends this side's half.
+    pub async fn end(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
+    /// The next answer; `None` when the connection ends without one.
+    pub async fn answer(&mut self) -> Option<Answer> {
+        let head_end = loop {
+            let found = self.read.windows(4).position(|four| four == b"\r\n\r\n");
+            match found {
+                Some(at) => break at,
+                None if self.more().await => {}
+                None => {
+                    assert!(self.read.is_empty(), "it ends in the middle of a head");
+                    return None;
+                }
+            }
+        };
+        let head = String::from_utf8(self.read[..head_end].to_vec()).unwrap();
+        self.read.drain(..head_end + 4);
+        let mut lines = head.split("\r\n");
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap();
+        let status: u16 = status.parse().unwrap();
+        let headers: Vec<(String, String)> = lines
+            .map(|line| line.split_once(':').unwrap())
+            .map(|(name, value)| (name.to_lowercase(), value.trim().to_owned()))
+            .collect();
+        let length = headers.iter().find(|(name, _)| name == "content-length");
+        let length = length.map_or(0, |(_, value)| value.parse().unwrap());
+        while self.read.len() < length {
+            assert!(self.more().await, "it ends in the middle of a body");
+        }
+        let text = String::from_utf8(self.read.drain(..length).collect()).unwrap();
+        Some(Answer {
+            status,
+            headers,
+            text,
+        })
+    }
+
+    /// Sends a request and reads its answer.
+    pub async fn ask(&mut self, request: &[u8]) -> Answer {
+        self.send(request).await;
+        self.answer().await.expect("an answer")
+    }
+
+    /// Whether the other side closes without another byte, within this time.
+    pub async fn closes_within(&mut self, limit: Duration) -> bool {
+        match timeout(limit, self.more()).await {
+            Ok(more) => !more && self.read.is_empty(),
+            Err(_elapsed) => false,
+        }
+    }
+
+    pub async fn closes(&mut self) -> bool {
+        self.closes_within(PATIENCE).await
+    }
+
+    /// Reads something; `false` at the end, a reset included.
+    async fn more(&mut self) -> bool {
+        let read = timeout(PATIENCE, self.stream.read_buf(&mut self.read)).await;
+        read.expect("an answer or an end in time")
+            .is_ok_and(|count| count > 0)
+    }
+}
+
+/// A `POST` as text, with the length of its body.
+pub fn post(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let length = body.len().to_string();
+    let mut all = vec![("content-length", length.as_str())];
+    all.extend_from_slice(headers);
+    let mut bytes = head("POST", path, &all);
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// The head of a request with exactly these headers after `Host`.
+pub fn head(method: &str, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+    let mut text = format!("{method} {path} HTTP/1.1\r\nhost: hooks.example\r\n");
+    for (name, value) in headers {
+        text += &format!("{name}: {value}\r\n");
+    }
+    (text + "\r\n").into_bytes()
+}
+
+/// A body as one chunk, with the end of all chunks.
+pub fn chunked(body: &[u8]) -> Vec<u8> {
+    let mut bytes = format!("{:x}\r\n", body.len()).into_bytes();
+    bytes.extend_from_slice(body);
+    bytes.extend_from_slice(b"\r\n0\r\n\r\n");
+    bytes
+}

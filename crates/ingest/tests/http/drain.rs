@@ -1,0 +1,72 @@
+//! Shutting down: what was taken gets its true answer, what was not is not taken.
+
+use hookbox_driver::PublishErrorKind;
+use tokio::net::TcpStream;
+
+use crate::fake::Mode;
+use crate::world::{EVENT, World, begini};
+
+/// Waits until nothing listens any more.
+async fn until_refused(world: &World) {
+    let mut tries = 0;
+    while TcpStream::connect(world.address).await.is_ok() {
+        tries += 1;
+        assert!(tries < 10_000, "it goes on listening");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_under_way_gets_its_true_answer() {
+    for (mode, status) in [
+        (Mode::Take, 200),
+        (Mode::Fail(PublishErrorKind::Rejected), 503),
+    ] {
+        let mut world = World::new().await;
+        world.broker.set(Mode::Hang);
+        let mut client = world.client().await;
+        client.send(&begini(EVENT)).await;
+        world.broker.until_begun(1).await;
+        world.shutdown.cancel();
+        until_refused(&world).await;
+        world.broker.set(mode);
+        assert_eq!(client.answer().await.unwrap().status, status);
+        assert!(client.closes().await);
+        world.until_stopped().await;
+        assert_eq!(world.broker.envelopes().len(), usize::from(status == 200));
+    }
+}
+
+#[tokio::test]
+async fn a_body_under_way_is_read_to_its_end() {
+    let mut world = World::new().await;
+    let request = begini(EVENT);
+    let mut client = world.client().await;
+    let expect = String::from_utf8(request.clone()).unwrap().replacen(
+        "content-length",
+        "expect: 100-continue\r\ncontent-length",
+        1,
+    );
+    let (head, body) = expect.split_once("\r\n\r\n").unwrap();
+    let go_on = client.ask(format!("{head}\r\n\r\n").as_bytes()).await;
+    assert_eq!(go_on.status, 100, "its body is being read");
+    world.shutdown.cancel();
+    until_refused(&world).await;
+    let answer = client.ask(body.as_bytes()).await;
+    assert_eq!(answer.status, 200);
+    assert!(client.closes().await);
+    world.until_stopped().await;
+    assert_eq!(world.broker.envelopes()[0].body, EVENT);
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed() {
+    let mut world = World::new().await;
+    let mut fresh = world.client().await;
+    let mut used = world.client().await;
+    assert_eq!(used.ask(&begini(EVENT)).await.status, 200);
+    world.shutdown.cancel();
+    assert!(used.closes().await);
+    assert!(fresh.closes().await);
+    world.until_stopped().await;
+}

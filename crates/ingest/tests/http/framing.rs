@@ -1,0 +1,164 @@
+//! Requests that are framed wrongly, or that are no webhooks at all.
+
+use crate::client::{chunked, head, post};
+use crate::world::{EVENT, World, begini, signed};
+
+#[tokio::test]
+async fn a_body_that_ends_early_is_not_published() {
+    let world = World::new().await;
+    let length = (EVENT.len() + 1).to_string();
+    let headers = [
+        ("x-signature", &*signed(EVENT)),
+        ("content-length", &length),
+    ];
+    let mut client = world.client().await;
+    client.send(&head("POST", "/hooks/begini", &headers)).await;
+    client.send(EVENT).await;
+    client.end().await;
+    if let Some(answer) = client.answer().await {
+        assert_eq!(answer.status, 400);
+    }
+    assert!(client.closes().await);
+    world.nothing_published();
+
+    let headers = [
+        ("x-signature", &*signed(EVENT)),
+        ("transfer-encoding", "chunked"),
+    ];
+    let mut client = world.client().await;
+    client.send(&head("POST", "/hooks/begini", &headers)).await;
+    let chunk = chunked(EVENT);
+    client.send(&chunk[..chunk.len() - 5]).await;
+    client.end().await;
+    if let Some(answer) = client.answer().await {
+        assert_eq!(answer.status, 400);
+    }
+    world.nothing_published();
+    world.keeps(EVENT).await;
+}
+
+#[tokio::test]
+async fn what_follows_a_body_that_is_too_short_is_not_taken() {
+    let world = World::new().await;
+    // The rest is a request that would verify: a proxy that sees one request must not make two.
+    let hidden = begini(EVENT);
+    let body = [b"{}", &hidden[..]].concat();
+    let headers = [("x-signature", &*signed(&body)), ("content-length", "2")];
+    let mut client = world.client().await;
+    client
+        .send(&[head("POST", "/hooks/begini", &headers), body].concat())
+        .await;
+    assert_eq!(client.answer().await.unwrap().status, 403);
+    assert!(client.answer().await.is_none());
+    world.nothing_published();
+}
+
+#[tokio::test]
+async fn two_framings_at_once_are_read_as_chunks_and_end_the_connection() {
+    for order in [true, false] {
+        let world = World::new().await;
+        let text = signed(EVENT);
+        let mut framings = [("content-length", "3"), ("transfer-encoding", "chunked")];
+        if order {
+            framings.reverse();
+        }
+        let headers = [("x-signature", &*text), framings[0], framings[1]];
+        let mut request = head("POST", "/hooks/begini", &headers);
+        request.extend(chunked(EVENT));
+        request.extend(begini(b"{}"));
+        let mut client = world.client().await;
+        let answer = client.ask(&request).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("connection"), Some("close"));
+        assert!(client.answer().await.is_none(), "nothing follows");
+        let all = world.broker.envelopes();
+        assert_eq!(all.len(), 1);
+        assert_eq!(all[0].body, EVENT);
+    }
+}
+
+#[tokio::test]
+async fn framings_that_contradict_themselves_are_refused() {
+    let world = World::new().await;
+    let text = signed(EVENT);
+    let length = EVENT.len().to_string();
+    for framing in [
+        vec![("content-length", &*length), ("content-length", "3")],
+        vec![("content-length", "+70")],
+        vec![("content-length", "-1")],
+        vec![("content-length", "0x46")],
+        vec![("content-length", "99999999999999999999999")],
+        vec![("transfer-encoding", "chunked, identity")],
+        vec![("transfer-encoding", "gzip")],
+        vec![("bad header", "x")],
+    ] {
+        let mut headers = vec![("x-signature", &*text)];
+        headers.extend(framing.iter().copied());
+        let mut client = world.client().await;
+        client
+            .send(&[head("POST", "/hooks/begini", &headers), EVENT.to_vec()].concat())
+            .await;
+        assert_eq!(client.answer().await.unwrap().status, 400, "{framing:?}");
+        assert!(client.closes().await);
+        world.nothing_published();
+    }
+    for garbage in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 hello\r\n\r\n"[..],
+        b"\0\0\r\n\r\n",
+    ] {
+        let mut client = world.client().await;
+        client.send(garbage).await;
+        assert_eq!(client.answer().await.unwrap().status, 400);
+        assert!(client.closes().await);
+    }
+    world.keeps(EVENT).await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_packed_is_refused() {
+    let world = World::new().await;
+    for (coding, status) in [("gzip", 415), ("br", 415), ("identity, gzip", 415)] {
+        let headers = [
+            ("x-signature", &*signed(EVENT)),
+            ("content-encoding", coding),
+        ];
+        let answer = world.ask(&post("/hooks/begini", &headers, EVENT)).await;
+        assert_eq!(answer.status, status, "{coding}");
+        world.nothing_published();
+    }
+    let headers = [
+        ("x-signature", &*signed(EVENT)),
+        ("content-encoding", "identity"),
+    ];
+    let answer = world.ask(&post("/hooks/begini", &headers, EVENT)).await;
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn other_methods_and_places() {
+    let world = World::new().await;
+    for method in ["GET", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"] {
+        let answer = world.ask(&head(method, "/hooks/begini", &[])).await;
+        assert_eq!(answer.status, 405, "{method}");
+        assert_eq!(answer.header("allow"), Some("POST"));
+    }
+    for path in [
+        "/hooks/nobody",
+        "/hooks/BEGINI",
+        "/hooks/begini%00",
+        "/hooks/%ff",
+        "/hooks/begini/",
+        "/hooks/begini/more",
+        "/hooks/../hooks/begini",
+        "/hooks/",
+        "//hooks/begini",
+        "/",
+        "/admin",
+    ] {
+        let request = post(path, &[("x-signature", &signed(EVENT))], EVENT);
+        let answer = world.ask(&request).await;
+        assert_eq!(answer.status, 404, "{path}");
+        assert_eq!(answer.json()["reason"], "unknown_source", "{path}");
+    }
+    world.nothing_published();
+}

@@ -1,0 +1,17 @@
+//! What an ingest answers, over real sockets and against a broker in memory that can misbehave.
+//!
+//! Every genuine request is followed to the bytes of the batch that the broker got; every other
+//! one is shown to have published nothing.
+
+#![allow(clippy::unwrap_used)]
+
+mod bodies;
+mod broker;
+mod client;
+mod drain;
+mod fake;
+mod framing;
+mod good;
+mod limits;
+mod signatures;
+mod world;

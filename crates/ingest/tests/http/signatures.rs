@@ -1,0 +1,99 @@
+//! Bad signatures: refused with the answer that the source wants, and nothing more is told.
+
+use hookbox_signature::Preset;
+
+use crate::client::post;
+use crate::world::{EVENT, World, begini, key, plain_scheme, signature, signed};
+
+/// The values of the signature header that are not the right one, with our own word for why.
+fn wrong() -> Vec<(&'static str, Vec<String>)> {
+    let good = signed(EVENT);
+    let scheme = Preset::Begini.scheme();
+    vec![
+        ("missing_header", vec![]),
+        ("repeated_header", vec![good.clone(), good.clone()]),
+        ("repeated_header", vec!["0".repeat(128), good.clone()]),
+        ("malformed_signature", vec![good.to_uppercase()]),
+        ("malformed_signature", vec![good[..126].to_owned()]),
+        ("malformed_signature", vec![format!("{good}00")]),
+        ("malformed_signature", vec![format!("{}zz", &good[..126])]),
+        ("malformed_signature", vec![String::new()]),
+        ("malformed_signature", vec![format!("{good}, {good}")]),
+        ("unreadable_header", vec!["a".repeat(5_000)]),
+        ("wrong_signature", vec![signed(b"{}")]),
+        (
+            "wrong_signature",
+            vec![signature(&scheme, &key("plain"), EVENT)],
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn begini_is_told_403_and_no_detail() {
+    let world = World::new().await;
+    let mut seen = std::collections::BTreeMap::<&str, u64>::new();
+    for (reason, values) in wrong() {
+        let headers: Vec<(&str, &str)> = values
+            .iter()
+            .map(|value| ("x-signature", value.as_str()))
+            .collect();
+        let answer = world.ask(&post("/hooks/begini", &headers, EVENT)).await;
+        assert_eq!(answer.status, 403, "{reason}: {values:?}");
+        let mut fields = answer.json();
+        let request = fields.as_object_mut().unwrap().remove("request");
+        assert_eq!(request.unwrap().as_str().unwrap().len(), 36);
+        let told = serde_json::json!({
+            "status": "refused", "reason": "signature", "detail": "Validation Failure",
+        });
+        assert_eq!(fields, told, "one answer, whatever was wrong");
+        *seen.entry(reason).or_default() += 1;
+        world.nothing_published();
+    }
+    let counted = world.ingest.counters().refused_by_reason();
+    assert_eq!(counted, seen, "which it was is for our own eyes");
+}
+
+#[tokio::test]
+async fn another_source_is_told_401_without_a_detail() {
+    let world = World::new().await;
+    let others = signature(&plain_scheme(), &key("begini"), EVENT);
+    let upper = signed(EVENT);
+    for headers in [
+        vec![],
+        vec![("x-plain", &*others)],
+        vec![("x-signature", &*upper)],
+    ] {
+        let answer = world.ask(&post("/hooks/plain", &headers, EVENT)).await;
+        assert_eq!(answer.status, 401, "{headers:?}");
+        assert_eq!(answer.json()["reason"], "signature");
+        assert_eq!(answer.json().get("detail"), None);
+        world.nothing_published();
+    }
+}
+
+#[tokio::test]
+async fn a_changed_body_is_refused_and_the_right_one_kept() {
+    let world = World::new().await;
+    let text = signed(EVENT);
+    let mut changed = EVENT.to_vec();
+    changed[20] ^= 1;
+    let longer = [EVENT, b" "].concat();
+    for body in [&changed, &longer, &EVENT[1..].to_vec(), &Vec::new()] {
+        let request = post("/hooks/begini", &[("x-signature", &text)], body);
+        assert_eq!(world.ask(&request).await.status, 403);
+        world.nothing_published();
+    }
+    world.keeps(EVENT).await;
+}
+
+#[tokio::test]
+async fn what_was_refused_on_a_connection_harms_nobody_else() {
+    let world = World::new().await;
+    let mut bad = world.client().await;
+    let mut good = world.client().await;
+    let refused = bad.ask(&post("/hooks/begini", &[], EVENT)).await;
+    assert_eq!(refused.status, 403);
+    assert_eq!(refused.header("connection"), Some("close"));
+    assert_eq!(good.ask(&begini(EVENT)).await.status, 200);
+    assert!(bad.closes().await);
+}

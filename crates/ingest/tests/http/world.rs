@@ -1,0 +1,239 @@
+//! One ingest on a socket of its own, with two sources and a broker in memory.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use hookbox_driver::Broker;
+use hookbox_event::{ContentDigest, Envelope, EventId, Scalar, SourceName, scan};
+use hookbox_ingest::{Config, Identity, Ingest, Limits, Listener, Routing, Source, serve};
+use hookbox_signature::{Algorithm, Encoding, HmacScheme, Key, Preset, Scheme, sign};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::{Answer, Client, PATIENCE, post};
+use crate::fake::{Counting, FakeBroker, NOW, Still};
+
+pub const EVENT: &[u8] =
+    br#"{"integration_id":7,"uid":"u-1","event":{"type":"ios_score.complete"}}"#;
+
+/// Everything a test needs.
+pub struct World {
+    pub address: SocketAddr,
+    pub broker: Arc<FakeBroker>,
+    pub ingest: Arc<Ingest>,
+    pub shutdown: CancellationToken,
+    served: JoinSet<()>,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::with(Limits::standard()).await
+    }
+
+    pub async fn with(limits: Limits) -> Self {
+        let broker = Arc::new(FakeBroker::new());
+        let ingest = Ingest::start(
+            config(limits),
+            Arc::clone(&broker) as Arc<dyn Broker>,
+            None,
+            Arc::new(Still),
+            Arc::new(Counting::default()),
+        );
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = tcp.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let mut served = JoinSet::new();
+        served.spawn(serve(
+            Listener { tcp, tls: None },
+            Arc::clone(&ingest),
+            shutdown.clone(),
+            Duration::from_secs(5),
+        ));
+        Self {
+            address,
+            broker,
+            ingest,
+            shutdown,
+            served,
+        }
+    }
+
+    pub async fn client(&self) -> Client {
+        Client::connect(self.address).await
+    }
+
+    /// One request on a connection of its own.
+    pub async fn ask(&self, request: &[u8]) -> Answer {
+        self.client().await.ask(request).await
+    }
+
+    /// Posts a body with its right signature, as Begini does.
+    pub async fn begini(&self, body: &[u8]) -> Answer {
+        self.ask(&begini(body)).await
+    }
+
+    /// Posts a body with its right signature, shows that it was accepted and that it alone was
+    /// published, byte for byte, and gives back its envelope and its routes.
+    pub async fn keeps(&self, body: &[u8]) -> (Envelope, Vec<String>) {
+        let before = self.broker.kept().len();
+        let answer = self.begini(body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let kept = self.broker.kept();
+        assert_eq!(kept.len(), before + 1);
+        let last = kept.last().unwrap().clone();
+        let [envelope] = last.envelopes.as_slice() else {
+            panic!("{} envelopes", last.envelopes.len());
+        };
+        assert!(
+            envelope.body == body,
+            "the bytes are exactly those received"
+        );
+        assert_eq!(answer.json()["receipt"], envelope.receipt.to_string());
+        assert_eq!(last.batch.topic, envelope.topic);
+        (envelope.clone(), last.routes)
+    }
+
+    /// Shows that nothing was published, not even tried.
+    pub fn nothing_published(&self) {
+        assert_eq!(self.broker.begun(), 0);
+        assert_eq!(self.broker.kept().len(), 0);
+    }
+
+    /// Ends the ingest in order.
+    pub async fn stop(mut self) {
+        self.shutdown.cancel();
+        self.until_stopped().await;
+    }
+
+    pub async fn until_stopped(&mut self) {
+        let ended = tokio::time::timeout(PATIENCE, self.served.join_next()).await;
+        ended.expect("it ends in time").unwrap().unwrap();
+    }
+}
+
+/// Waits on a level, bounded.
+pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = tokio::time::Instant::now();
+    let mut ticks = tokio::time::interval(Duration::from_millis(2));
+    while !is_so() {
+        ticks.tick().await;
+        assert!(began.elapsed() < PATIENCE, "never: {what}");
+    }
+}
+
+/// Limits under which whoever is slow is found out quickly.
+pub fn hasty() -> Limits {
+    let short = Duration::from_millis(200);
+    Limits {
+        head_deadline: short,
+        body_grace: short,
+        body_deadline: short * 2,
+        confirm_deadline: short,
+        ..Limits::standard()
+    }
+}
+
+fn config(limits: Limits) -> Config {
+    let begini = Preset::Begini;
+    let source = |name: &str, scheme, answer, topic: Option<&str>, identity| Source {
+        name: name.parse().unwrap(),
+        scheme,
+        keys: RwLock::new(Arc::from([key(name)])),
+        answer,
+        topic: topic.map(|topic| topic.parse().unwrap()),
+        identity,
+    };
+    let pointers = ["/integration_id", "/uid", "/event/type"];
+    let pointers = pointers.map(|pointer| pointer.parse().unwrap()).to_vec();
+    let route = |name: &str, pattern: &str| {
+        let pattern = pattern.parse().unwrap();
+        (name.parse().unwrap(), vec![pattern])
+    };
+    Config {
+        sources: vec![
+            source(
+                "begini",
+                begini.scheme(),
+                begini.answer(),
+                begini.topic(),
+                Identity::Pointers(pointers),
+            ),
+            source(
+                "plain",
+                plain_scheme(),
+                hookbox_signature::Answer::default(),
+                None,
+                Identity::Body,
+            ),
+        ],
+        routing: Routing {
+            routes: vec![
+                route("scores", "begini.*_score.complete"),
+                route("archive", "begini.ios_score.complete"),
+                route("plain", "plain.#"),
+            ],
+            unrouted: "unrouted".parse().unwrap(),
+        },
+        limits,
+    }
+}
+
+pub fn plain_scheme() -> Scheme {
+    Scheme::Hmac(HmacScheme {
+        algorithm: Algorithm::Sha256,
+        encoding: Encoding::Base64,
+        header: http::HeaderName::from_static("x-plain"),
+        prefix: String::new(),
+        timestamp: None,
+    })
+}
+
+/// The key of a source; each has its own.
+pub fn key(source: &str) -> Key {
+    let secret = format!("the secret of {source}");
+    Key::new(format!("{source}-2025"), None, secret.into_bytes()).unwrap()
+}
+
+/// The one header value of a signature.
+pub fn signature(scheme: &Scheme, key: &Key, body: &[u8]) -> String {
+    let headers = sign(scheme, key, body, NOW, "");
+    headers[0].1.to_str().unwrap().to_owned()
+}
+
+/// The right signature of a body for Begini.
+pub fn signed(body: &[u8]) -> String {
+    signature(&Preset::Begini.scheme(), &key("begini"), body)
+}
+
+/// A body posted as Begini does.
+pub fn begini(body: &[u8]) -> Vec<u8> {
+    post("/hooks/begini", &[("x-signature", &signed(body))], body)
+}
+
+pub fn source(name: &str) -> SourceName {
+    name.parse().unwrap()
+}
+
+/// The identity of a Begini body that has all its fields.
+pub fn by_fields(integration: &str, uid: Scalar, kind: &str) -> EventId {
+    let fields = [
+        Scalar::Number(integration.into()),
+        uid,
+        Scalar::String(kind.into()),
+    ];
+    EventId::from_fields(&source("begini"), &fields)
+}
+
+/// The identity of a JSON body that lacks some of them.
+pub fn by_json(body: &[u8]) -> EventId {
+    let canonical = scan(body, &[]).unwrap().canonical;
+    let digest = ContentDigest::of_canonical_json(&canonical);
+    EventId::from_digest(&source("begini"), &digest)
+}
+
+/// The identity of a body that is not JSON.
+pub fn by_bytes(body: &[u8]) -> EventId {
+    EventId::from_digest(&source("begini"), &ContentDigest::of_raw_body(body))
+}
