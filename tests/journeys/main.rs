@@ -1,1 +1,8 @@
-//! stub
+//! The whole product as its users run it: processes, real servers, and things breaking.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod deployment;
+mod killing;
+mod poison;
+mod refused;

@@ -15,6 +15,17 @@ pub struct PostgresWorld {
 }
 
 impl PostgresWorld {
+    /// A database without a schema.
+    pub async fn empty() -> Self {
+        let database = Database::create().await.unwrap();
+        let proxy = Proxy::before(address_of(database.url())).await;
+        Self {
+            database,
+            proxy,
+            environment: random_environment(),
+        }
+    }
+
     pub async fn new() -> Self {
         let database = Database::create().await.unwrap();
         let environment = random_environment();
@@ -64,6 +75,16 @@ impl PostgresWorld {
             .await
             .unwrap();
         connection.close().await.unwrap();
+    }
+
+    pub async fn count_all(&self, statement: &'static str) -> u64 {
+        let mut connection = self.connect().await;
+        let count: i64 = sqlx::query_scalar(statement)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        connection.close().await.unwrap();
+        u64::try_from(count).unwrap()
     }
 
     pub async fn count(&self, statement: &'static str, key: &str) -> u64 {

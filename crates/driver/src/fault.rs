@@ -82,12 +82,16 @@ impl Error for Fault {
 }
 
 /// An error and all its causes on one line: the adapter for the one place that logs or stores it.
+/// Libraries that repeat their cause in their own text are not repeated.
 pub fn describe(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
         next = cause.source();
     }
     text

@@ -1,6 +1,6 @@
 //! `hookbox migrate`: brings the schema up to this version. Migrations only add.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use crate::compose;
 use crate::config::{BrokerUrl, Config, StoreUrl};
@@ -44,7 +44,7 @@ pub async fn run(config: &Config, json: bool) -> anyhow::Result<Exit> {
 async fn file(
     config: &Config,
     what: &'static str,
-    path: &PathBuf,
+    path: &Path,
     json: bool,
 ) -> anyhow::Result<(&'static str, i64, i64)> {
     if !json {

@@ -1,0 +1,139 @@
+//! Twenty thousand events through two workers, one of which is killed and started again three
+//! times meanwhile: the tally, the tables and the books agree to the last event.
+
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::deployment::{Deployment, Pair};
+
+const EVENTS: &str = "20000";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_worker_loses_and_doubles_nothing_on_rabbitmq_and_postgres() {
+    survive(Pair::RabbitmqPostgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_worker_loses_and_doubles_nothing_on_sqlite() {
+    survive(Pair::SqliteAlone).await;
+}
+
+async fn survive(pair: Pair) {
+    let deployment = Deployment::new(pair).await;
+    let ingest = deployment.start_ingest();
+    let steady = deployment.start(&["worker"]);
+    let mut victim = deployment.start(&["worker"]);
+    let simulate = deployment
+        .command(&[
+            "simulate",
+            "--json",
+            "--count",
+            EVENTS,
+            "--duplicates",
+            "5",
+            "--tampered",
+            "1",
+            "--malformed",
+            "1",
+            "--conflicts",
+            "0.5",
+            "--late",
+            "5",
+            "--seed",
+            "42",
+        ])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    for share in 1..=3 {
+        settled(&deployment, share * 4_000).await;
+        victim.kill();
+        victim = deployment.start(&["worker"]);
+    }
+    let output = simulate.wait_with_output().unwrap();
+    let tally: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let books = deployment.json(&["reconcile", "--wait", "120s"]);
+    victim.stop();
+    steady.stop();
+    ingest.stop();
+    agree(&deployment, &tally, &books).await;
+    assert!(
+        !deployment.log().contains("a panic at"),
+        "{}",
+        deployment.log()
+    );
+    deployment.finish().await;
+}
+
+/// Waits until so many receipts have their outcome.
+async fn settled(deployment: &Deployment, receipts: u64) {
+    loop {
+        if deployment.count("select count(*) from receipts").await >= receipts {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn agree(deployment: &Deployment, tally: &Value, books: &Value) {
+    let number = |value: &Value| value.as_u64().unwrap();
+    for nothing in [
+        "wrongly_accepted",
+        "wrongly_refused",
+        "undelivered",
+        "unconfirmed",
+    ] {
+        assert_eq!(tally[nothing], 0, "{nothing}: {tally:#}");
+    }
+    let refused = number(&tally["refused"]);
+    assert!(
+        (100..300).contains(&refused),
+        "one in a hundred was tampered with: {refused}"
+    );
+    assert_eq!(number(&tally["answers"]["403"]), refused);
+    // Nothing but the workers was broken, yet a slow machine may have answered 503: each such
+    // answer is at most one receipt more, and a duplicate.
+    let more = number(&tally["unknown_outcome"]);
+    let expected = tally["expected_by_route"].as_object().unwrap();
+    let mut receipts = 0;
+    for route in books["routes"].as_array().unwrap() {
+        let store = &route["store"];
+        let name = route["route"].as_str().unwrap();
+        let Some(expected) = expected.get(name) else {
+            assert_eq!(number(&store["receipts"]), 0, "{route:#}");
+            continue;
+        };
+        let dead = expected["dead"].as_object().unwrap();
+        let dead: u64 = dead.values().map(number).sum();
+        assert_eq!(store["done"], expected["done"], "{name}: {books:#}");
+        assert_eq!(store["conflict"], expected["conflict"], "{name}");
+        assert_eq!(number(&store["dead"]), dead, "{name}");
+        assert_eq!(number(&store["retrying"]), 0, "{name}");
+        let duplicate = number(&store["duplicate"]);
+        let wanted = number(&expected["duplicate"]);
+        assert!(
+            (wanted..=wanted + more).contains(&duplicate),
+            "{name}: {duplicate} {wanted}"
+        );
+        receipts += number(&store["receipts"]);
+    }
+    assert!((number(&tally["accepted"])..=number(&tally["accepted"]) + more).contains(&receipts));
+    assert_eq!(
+        books["imbalances"].as_array().map(Vec::len),
+        Some(0),
+        "{books:#}"
+    );
+    // The effects: a row for each score that is done, and no event has two.
+    let rows = deployment.count("select count(*) from begini_scores").await;
+    let events = deployment
+        .count("select count(distinct event_id) from begini_scores")
+        .await;
+    let scores = number(&expected["scores"]["done"]);
+    assert_eq!((rows, events), (scores, scores));
+    let rows = deployment
+        .count("select count(*) from begini_applications")
+        .await;
+    assert_eq!(rows, number(&expected["applications"]["done"]));
+}

@@ -1,0 +1,79 @@
+//! An event that no handler can take becomes one dead letter with its history, and goes through
+//! once its cause is mended.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::deployment::{Deployment, Pair};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_always_fails_is_shown_mended_and_replayed_on_rabbitmq_and_postgres() {
+    mend(Pair::RabbitmqPostgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_always_fails_is_shown_mended_and_replayed_on_sqlite() {
+    mend(Pair::SqliteAlone).await;
+}
+
+/// The cause: a table that the handler needs has another name.
+async fn mend(pair: Pair) {
+    let deployment = Deployment::new(pair).await;
+    deployment
+        .execute("alter table begini_scores rename to elsewhere")
+        .await;
+    let ingest = deployment.start_ingest();
+    let worker = deployment.start(&["worker"]);
+    deployment.run(&["send", "--type", "psychometric_score.complete"]);
+    let dead = until(&deployment, &["dead", "list"], |dead| entries(dead) == 1);
+    let id = dead["dead"][0]["id"].as_i64().unwrap().to_string();
+    let shown = deployment.json(&["dead", "show", &id]);
+    assert_eq!(shown["dead"]["reason"], "exhausted", "{shown:#}");
+    assert_eq!(shown["dead"]["attempts"], 3, "{shown:#}");
+    let text = deployment.run(&["dead", "show", &id]);
+    assert_eq!(
+        text.matches("transient").count(),
+        3,
+        "the history has every attempt:\n{text}"
+    );
+    assert!(
+        !text.contains("uid"),
+        "the body is not shown unless it is asked for:\n{text}"
+    );
+    deployment
+        .execute("alter table elsewhere rename to begini_scores")
+        .await;
+    deployment.run(&["dead", "replay", &id, "--yes"]);
+    until(&deployment, &["reconcile"], |books| {
+        books["routes"]
+            .as_array()
+            .is_some_and(|routes| routes.iter().any(|route| route["store"]["done"] == 1))
+    });
+    assert_eq!(
+        deployment.count("select count(*) from begini_scores").await,
+        1
+    );
+    worker.stop();
+    ingest.stop();
+    deployment.finish().await;
+}
+
+fn entries(dead: &Value) -> usize {
+    dead["dead"].as_array().map_or(0, Vec::len)
+}
+
+fn until(deployment: &Deployment, command: &[&str], wanted: impl Fn(&Value) -> bool) -> Value {
+    let began = Instant::now();
+    loop {
+        let answer = deployment.json(command);
+        if wanted(&answer) {
+            return answer;
+        }
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "{answer:#}\n{}",
+            deployment.log()
+        );
+    }
+}
