@@ -4,14 +4,11 @@
 //! nothing (axum 0.8, tokio-rs/axum#2741), and it has no limit on connections.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use http::HeaderValue;
-use http::header::{CONNECTION, TRANSFER_ENCODING};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -141,18 +138,7 @@ impl Connection {
         } = self;
         let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(Peer(peer));
-            // hyper hides a Content-Length that came beside it, after which the connection must
-            // end (RFC 9112 §6.1): what we and a proxy take for the next request may differ.
-            let chunked = request.headers().contains_key(TRANSFER_ENCODING);
-            let answer = app.clone().oneshot(request);
-            async move {
-                let mut response = answer.await?;
-                if chunked {
-                    let close = HeaderValue::from_static("close");
-                    response.headers_mut().insert(CONNECTION, close);
-                }
-                Ok::<_, Infallible>(response)
-            }
+            app.clone().oneshot(request)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

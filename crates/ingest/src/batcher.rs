@@ -264,3 +264,6 @@ impl Shared {
         (envelope, room)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -132,6 +132,35 @@ async fn what_waits_shares_a_confirm() {
 }
 
 #[tokio::test]
+async fn more_than_may_wait_is_503_at_once() {
+    let world = World::with(Limits {
+        lanes: 1,
+        waiting_max: 1,
+        batch_max: 1,
+        confirm_deadline: Duration::from_secs(20),
+        ..Limits::standard()
+    })
+    .await;
+    world.broker.set(Mode::Hang);
+    let mut first = world.client().await;
+    first.send(&begini(EVENT)).await;
+    world.broker.until_begun(1).await;
+    let mut second = world.client().await;
+    second.send(&begini(EVENT)).await;
+    let counters = world.ingest.counters();
+    eventually("the second waits", || {
+        counters.waiting.load(Ordering::Relaxed) == 1
+    })
+    .await;
+    try_again(&world.begini(EVENT).await);
+    assert_eq!(counters.refused_by_reason().get("too_busy"), Some(&1));
+    world.broker.set(Mode::Take);
+    assert_eq!(first.answer().await.unwrap().status, 200);
+    assert_eq!(second.answer().await.unwrap().status, 200);
+    assert_eq!(world.broker.envelopes().len(), 2);
+}
+
+#[tokio::test]
 async fn readiness_follows_the_broker() {
     let world = World::new().await;
     let ready = head("GET", "/readyz", &[]);

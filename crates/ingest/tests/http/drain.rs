@@ -1,6 +1,9 @@
 //! Shutting down: what was taken gets its true answer, what was not is not taken.
 
+use std::time::Duration;
+
 use hookbox_driver::PublishErrorKind;
+use hookbox_ingest::Limits;
 use tokio::net::TcpStream;
 
 use crate::fake::Mode;
@@ -69,4 +72,29 @@ async fn an_idle_connection_is_closed() {
     assert!(used.closes().await);
     assert!(fresh.closes().await);
     world.until_stopped().await;
+}
+
+#[tokio::test]
+async fn what_is_open_after_the_grace_is_cut_without_an_answer() {
+    let mut world = World::graced(
+        Limits {
+            confirm_deadline: Duration::from_secs(20),
+            ..Limits::standard()
+        },
+        Duration::from_millis(100),
+    )
+    .await;
+    world.broker.set(Mode::Hang);
+    let mut client = world.client().await;
+    client.send(&begini(EVENT)).await;
+    world.broker.until_begun(1).await;
+    world.shutdown.cancel();
+    assert!(
+        client.answer().await.is_none(),
+        "no answer is better than a wrong one"
+    );
+    // The lane still hears what came of it.
+    world.broker.set(Mode::Take);
+    world.until_stopped().await;
+    assert_eq!(world.broker.envelopes()[0].body, EVENT);
 }

@@ -12,6 +12,7 @@ mod drain;
 mod fake;
 mod framing;
 mod good;
+mod ledger;
 mod limits;
 mod signatures;
 mod world;

@@ -3,6 +3,7 @@
 use hookbox_signature::Preset;
 
 use crate::client::post;
+use crate::fake::NOW;
 use crate::world::{EVENT, World, begini, key, plain_scheme, signature, signed};
 
 /// The values of the signature header that are not the right one, with our own word for why.
@@ -96,4 +97,31 @@ async fn what_was_refused_on_a_connection_harms_nobody_else() {
     assert_eq!(refused.header("connection"), Some("close"));
     assert_eq!(good.ask(&begini(EVENT)).await.status, 200);
     assert!(bad.closes().await);
+}
+
+#[tokio::test]
+async fn a_refusal_is_kept_for_operators_without_what_was_sent() {
+    let world = World::new().await;
+    let ledger = std::sync::Arc::clone(&world.ledger);
+    let answer = world.ask(&post("/hooks/begini", &[], b"abc")).await;
+    let strange = post("/hooks/a%0A%1b%5b31mb", &[], b"abc");
+    assert_eq!(world.ask(&strange).await.status, 404);
+    let long = format!("/hooks/{}", "x".repeat(500));
+    assert_eq!(world.ask(&post(&long, &[], b"")).await.status, 404);
+    world.stop().await;
+    let kept = ledger.kept();
+    assert_eq!(kept.len(), 3);
+    assert_eq!(answer.json()["request"], kept[0].request.to_string());
+    assert_eq!(kept[0].source, "begini");
+    assert_eq!(kept[0].reason, "missing_header");
+    // What `sha256sum` says of the same bytes (FIPS 180-2, appendix B.1).
+    let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    assert_eq!(kept[0].body_digest.as_deref(), Some(digest));
+    assert_eq!(kept[0].body_bytes, 3);
+    assert_eq!(kept[0].peer, "127.0.0.1");
+    assert_eq!(kept[0].at, NOW);
+    assert_eq!(kept[1].source, r"a\n\u{1b}[31mb");
+    assert_eq!(kept[1].reason, "unknown_source");
+    assert_eq!(kept[1].body_digest, None, "it was not read");
+    assert_eq!(kept[2].source, "x".repeat(63));
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use hookbox_driver::Broker;
+use hookbox_driver::{Broker, Ledger};
 use hookbox_event::{ContentDigest, Envelope, EventId, Scalar, SourceName, scan};
 use hookbox_ingest::{Config, Identity, Ingest, Limits, Listener, Routing, Source, serve};
 use hookbox_signature::{Algorithm, Encoding, HmacScheme, Key, Preset, Scheme, sign};
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::{Answer, Client, PATIENCE, post};
 use crate::fake::{Counting, FakeBroker, NOW, Still};
+use crate::ledger::FakeLedger;
 
 pub const EVENT: &[u8] =
     br#"{"integration_id":7,"uid":"u-1","event":{"type":"ios_score.complete"}}"#;
@@ -22,6 +23,7 @@ pub const EVENT: &[u8] =
 pub struct World {
     pub address: SocketAddr,
     pub broker: Arc<FakeBroker>,
+    pub ledger: Arc<FakeLedger>,
     pub ingest: Arc<Ingest>,
     pub shutdown: CancellationToken,
     served: JoinSet<()>,
@@ -33,11 +35,17 @@ impl World {
     }
 
     pub async fn with(limits: Limits) -> Self {
+        Self::graced(limits, Duration::from_secs(5)).await
+    }
+
+    /// One that gives open requests this long when it ends.
+    pub async fn graced(limits: Limits, grace: Duration) -> Self {
+        let ledger = Arc::new(FakeLedger::default());
         let broker = Arc::new(FakeBroker::new());
         let ingest = Ingest::start(
             config(limits),
             Arc::clone(&broker) as Arc<dyn Broker>,
-            None,
+            Some(Arc::clone(&ledger) as Arc<dyn Ledger>),
             Arc::new(Still),
             Arc::new(Counting::default()),
         );
@@ -49,11 +57,12 @@ impl World {
             Listener { tcp, tls: None },
             Arc::clone(&ingest),
             shutdown.clone(),
-            Duration::from_secs(5),
+            grace,
         ));
         Self {
             address,
             broker,
+            ledger,
             ingest,
             shutdown,
             served,

@@ -1,0 +1,209 @@
+//! What makes a batch, and when nothing more is taken.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use hookbox_driver::{
+    Depth, Fault, FaultKind, PublishError, Queue as BrokerQueue, Readiness, Subscription,
+};
+use hookbox_event::{ContentDigest, EventId, RouteName};
+use hookbox_signature::{Key, Preset, sign, verify};
+use tokio::sync::{Semaphore, watch};
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_unix_micros(1_764_000_000_000_000);
+
+fn verified(body: Bytes) -> Verified {
+    let scheme = Preset::Begini.scheme();
+    let key = Key::new("k", None, b"secret".to_vec()).unwrap();
+    let headers = sign(&scheme, &key, &body, NOW, "").into_iter().collect();
+    verify(&scheme, &[key], &headers, body, NOW).unwrap()
+}
+
+fn letter(kind: &str, bytes: usize) -> Letter {
+    let source: SourceName = "begini".parse().unwrap();
+    let body = Bytes::from(vec![b'x'; bytes]);
+    let digest = ContentDigest::of_raw_body(&body);
+    Letter {
+        receipt: ReceiptId::new(NOW, [0; 10]),
+        identified: Identified {
+            topic: Topic::of(&source, Some(kind)),
+            event: EventId::from_digest(&source, &digest),
+            digest,
+        },
+        source,
+        received_at: NOW,
+        traceparent: None,
+        verified: verified(body),
+        room: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
+    }
+}
+
+/// A queue of letters by type and length.
+fn queue(letters: &[(&str, usize)]) -> Queue {
+    let mut queue = Queue::default();
+    for (kind, bytes) in letters {
+        let (answer, _gone) = oneshot::channel();
+        let letter = letter(kind, *bytes);
+        queue.push(Waiting { letter, answer });
+    }
+    queue
+}
+
+/// All batches that a queue makes: their types, and the lengths of their bodies.
+fn batches(mut queue: Queue, batch_max: usize, bytes_max: usize) -> Vec<(String, Vec<usize>)> {
+    let mut batches = Vec::new();
+    loop {
+        let taken = queue.take(batch_max, bytes_max);
+        let Some(first) = taken.first() else {
+            assert_eq!(queue.count, 0);
+            assert!(queue.by_topic.is_empty(), "topics that are empty are gone");
+            return batches;
+        };
+        let topic = first.letter.identified.topic.clone();
+        let same = |one: &Waiting| one.letter.identified.topic == topic;
+        assert!(taken.iter().all(same), "a batch has one topic");
+        let lengths = taken.iter().map(|one| one.letter.verified.body().len());
+        batches.push((topic.event_type().to_owned(), lengths.collect()));
+    }
+}
+
+fn check(
+    letters: &[(&str, usize)],
+    batch_max: usize,
+    bytes_max: usize,
+    expect: &[(&str, &[usize])],
+) {
+    let expect: Vec<(String, Vec<usize>)> = expect
+        .iter()
+        .map(|(kind, lengths)| ((*kind).to_owned(), lengths.to_vec()))
+        .collect();
+    assert_eq!(batches(queue(letters), batch_max, bytes_max), expect);
+}
+
+#[test]
+fn a_batch_is_bounded_in_bytes() {
+    let letters = [("a", 40), ("a", 60), ("a", 1), ("a", 99), ("a", 1)];
+    check(
+        &letters,
+        64,
+        100,
+        &[("a", &[40, 60]), ("a", &[1, 99]), ("a", &[1])],
+    );
+}
+
+#[test]
+fn a_letter_over_the_bound_travels_alone() {
+    let letters = [("a", 10), ("a", 500), ("a", 10), ("a", 10)];
+    check(
+        &letters,
+        64,
+        100,
+        &[("a", &[10]), ("a", &[500]), ("a", &[10, 10])],
+    );
+}
+
+#[test]
+fn a_batch_is_bounded_in_number_even_when_bodies_are_empty() {
+    check(
+        &[("a", 0); 5],
+        2,
+        100,
+        &[("a", &[0, 0]), ("a", &[0, 0]), ("a", &[0])],
+    );
+    check(&[], 2, 100, &[]);
+}
+
+#[test]
+fn topics_take_turns() {
+    let letters = [("a", 1), ("a", 1), ("a", 1), ("b", 2), ("a", 1), ("c", 3)];
+    let expect: &[(&str, &[usize])] = &[("a", &[1, 1]), ("b", &[2]), ("c", &[3]), ("a", &[1, 1])];
+    check(&letters, 2, 100, expect);
+}
+
+/// A broker that confirms once it is opened.
+struct Gate {
+    open: watch::Sender<bool>,
+    begun: watch::Sender<usize>,
+}
+
+#[async_trait]
+impl Broker for Gate {
+    async fn publish(&self, _: &[RouteName], _: &Batch) -> Result<(), PublishError> {
+        self.begun.send_modify(|begun| *begun += 1);
+        let mut open = self.open.subscribe();
+        open.wait_for(|open| *open).await.unwrap();
+        Ok(())
+    }
+
+    async fn subscribe(&self, _: &BrokerQueue, _: u16) -> Result<Box<dyn Subscription>, Fault> {
+        Err(Fault::plain(FaultKind::Internal, "subscribe"))
+    }
+
+    async fn depths(&self) -> Result<Vec<Depth>, Fault> {
+        Ok(Vec::new())
+    }
+
+    fn readiness(&self) -> Readiness {
+        Readiness::Ready
+    }
+
+    async fn close(&self) {}
+}
+
+#[tokio::test]
+async fn nothing_is_taken_over_the_limit_or_after_closing() {
+    let gate = Arc::new(Gate {
+        open: watch::channel(false).0,
+        begun: watch::channel(0).0,
+    });
+    let limits = Limits {
+        lanes: 1,
+        waiting_max: 2,
+        ..Limits::standard()
+    };
+    let routing = Routing {
+        routes: Vec::new(),
+        unrouted: "unrouted".parse().unwrap(),
+    };
+    let (tasks, counters) = (TaskTracker::new(), Arc::new(Counters::default()));
+    let broker = Arc::clone(&gate) as Arc<dyn Broker>;
+    let instance = InstanceId::new(NOW, [0; 10]);
+    let batcher = Batcher::start(
+        &tasks,
+        broker,
+        routing,
+        &limits,
+        instance,
+        Arc::clone(&counters),
+    );
+    let batcher = &batcher;
+    let patience = Duration::from_secs(20);
+    let first = batcher.publish(letter("a", 1), patience);
+    let others = async {
+        let mut begun = gate.begun.subscribe();
+        begun.wait_for(|begun| *begun == 1).await.unwrap();
+        let (second, third, over) = tokio::join!(
+            biased;
+            batcher.publish(letter("a", 1), patience),
+            batcher.publish(letter("b", 1), patience),
+            async {
+                let over = batcher.publish(letter("b", 1), patience).await;
+                assert_eq!(counters.waiting.load(Ordering::Relaxed), 2);
+                batcher.close();
+                let late = batcher.publish(letter("a", 1), patience).await;
+                assert_eq!(late, Err(NotAccepted::Draining));
+                gate.open.send_replace(true);
+                over
+            },
+        );
+        assert_eq!(over, Err(NotAccepted::TooBusy));
+        (second, third)
+    };
+    let (first, others) = tokio::join!(first, others);
+    assert_eq!((first, others), (Ok(()), (Ok(()), Ok(()))));
+    // What was taken before closing is published, then the lanes end.
+    tasks.close();
+    tokio::time::timeout(patience, tasks.wait()).await.unwrap();
+    assert_eq!(counters.batches.load(Ordering::Relaxed), 3);
+}

@@ -1,0 +1,89 @@
+//! A ledger in memory that keeps refusals, which is all that an ingest uses one for.
+
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use hookbox_driver::{
+    AuditRow, DeadFilter, DeadGroup, DeadLetter, DeadRow, EventDetail, EventFilter, EventRow,
+    Fault, FaultKind, Imbalance, Ledger, Refusal, RouteBooks,
+};
+
+/// The ledger.
+#[derive(Default)]
+pub struct FakeLedger {
+    kept: Mutex<Vec<Refusal>>,
+}
+
+impl FakeLedger {
+    pub fn kept(&self) -> Vec<Refusal> {
+        self.kept.lock().unwrap().clone()
+    }
+}
+
+fn never<T>() -> Result<T, Fault> {
+    Err(Fault::plain(FaultKind::Internal, "read the ledger"))
+}
+
+#[async_trait]
+impl Ledger for FakeLedger {
+    async fn events(&self, _: &EventFilter, _: u32) -> Result<Vec<EventRow>, Fault> {
+        never()
+    }
+
+    async fn event(&self, _: &str) -> Result<Option<EventDetail>, Fault> {
+        never()
+    }
+
+    async fn dead_groups(&self, _: &DeadFilter) -> Result<Vec<DeadGroup>, Fault> {
+        never()
+    }
+
+    async fn dead_count(&self, _: &DeadFilter) -> Result<u64, Fault> {
+        never()
+    }
+
+    async fn dead_list(&self, _: &DeadFilter, _: i64, _: u32) -> Result<Vec<DeadRow>, Fault> {
+        never()
+    }
+
+    async fn dead_show(&self, _: i64) -> Result<Option<DeadLetter>, Fault> {
+        never()
+    }
+
+    async fn dead_replay(&self, _: &DeadFilter, _: u32, _: &str) -> Result<u64, Fault> {
+        never()
+    }
+
+    async fn dead_discard(&self, _: &DeadFilter, _: u32, _: &str) -> Result<u64, Fault> {
+        never()
+    }
+
+    async fn dead_restore(&self, _: &DeadFilter, _: u32, _: &str) -> Result<u64, Fault> {
+        never()
+    }
+
+    async fn audit(&self, _: &str, _: &str, _: &str) -> Result<(), Fault> {
+        never()
+    }
+
+    async fn audits(&self, _: u32) -> Result<Vec<AuditRow>, Fault> {
+        never()
+    }
+
+    async fn books(&self) -> Result<Vec<RouteBooks>, Fault> {
+        never()
+    }
+
+    async fn imbalances(&self, _: u32) -> Result<Vec<Imbalance>, Fault> {
+        never()
+    }
+
+    async fn keep_refusals(&self, refusals: &[Refusal]) -> Result<(), Fault> {
+        self.kept.lock().unwrap().extend_from_slice(refusals);
+        Ok(())
+    }
+
+    async fn refusals(&self, _: u32) -> Result<Vec<Refusal>, Fault> {
+        Ok(self.kept())
+    }
+}
