@@ -152,3 +152,6 @@ impl Default for Answer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
