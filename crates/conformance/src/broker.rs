@@ -26,11 +26,16 @@ async fn publish<B: Broker>(broker: &B, route: RouteName, number: usize) {
 }
 
 async fn subscribe<B: Broker>(broker: &B, prefetch: u16) -> Box<dyn Subscription> {
-    broker.subscribe(&Queue::Route(one()), prefetch).await.expect("subscribed")
+    broker
+        .subscribe(&Queue::Route(one()), prefetch)
+        .await
+        .expect("subscribed")
 }
 
 async fn next(subscription: &mut dyn Subscription) -> Delivery {
-    let next = timeout(PATIENCE, subscription.next()).await.expect("a delivery in time");
+    let next = timeout(PATIENCE, subscription.next())
+        .await
+        .expect("a delivery in time");
     next.expect("a delivery")
 }
 
@@ -41,12 +46,20 @@ async fn quiet(subscription: &mut dyn Subscription) {
 
 fn envelopes(delivery: &Delivery) -> Vec<Envelope> {
     let frames = decode_batch(&delivery.bytes).expect("a batch");
-    frames.into_iter().map(|frame| frame.expect("an envelope")).collect()
+    frames
+        .into_iter()
+        .map(|frame| frame.expect("an envelope"))
+        .collect()
 }
 
 async fn ready<B: Broker>(broker: &B) {
     let wanted = |now: &Readiness| *now == Readiness::Ready;
-    eventually("the broker is ready again", async || broker.readiness(), wanted).await;
+    eventually(
+        "the broker is ready again",
+        async || broker.readiness(),
+        wanted,
+    )
+    .await;
 }
 
 /// Publishes as a sender with retries does.
@@ -55,7 +68,9 @@ async fn publish_until_taken<B: Broker>(broker: &B, number: usize) {
         let batch = batch(&[of_number(number)]);
         broker.publish(&[one()], &batch).await
     };
-    eventually("it is published", try_once, |tried| tried.is_ok()).await.expect("published");
+    eventually("it is published", try_once, |tried| tried.is_ok())
+        .await
+        .expect("published");
 }
 
 pub async fn bytes_survive_exactly<H: BrokerHarness>(world: &H) {
@@ -103,7 +118,10 @@ pub async fn publishing_to_nowhere_is_an_error<H: BrokerHarness>(world: &H) {
 
 pub async fn a_batch_for_two_routes_reaches_both<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
-    broker.publish(&[one(), two()], &batch(&[of_number(1)])).await.expect("published");
+    broker
+        .publish(&[one(), two()], &batch(&[of_number(1)]))
+        .await
+        .expect("published");
     for route in [one(), two()] {
         let queue = Queue::Route(route);
         let mut subscription = broker.subscribe(&queue, 1).await.expect("subscribed");
@@ -133,7 +151,10 @@ pub async fn a_rejected_publish_is_never_reported_as_accepted<H: BrokerHarness>(
     let mut accepted = Vec::new();
     while let Some(done) = tasks.join_next().await {
         let (number, bad, ok) = done.expect("no panic");
-        assert!(!(bad && ok), "number {number} went nowhere and was accepted");
+        assert!(
+            !(bad && ok),
+            "number {number} went nowhere and was accepted"
+        );
         if ok {
             accepted.push(of_number(number).receipt);
         }
@@ -159,7 +180,11 @@ pub async fn publish_without_a_broker_fails_within_its_deadline<H: BrokerHarness
     let answer = broker.publish(&[one()], &batch(&[of_number(1)])).await;
     assert!(answer.is_err());
     // The confirm deadline of every driver is 2.5 s; the rest is for a busy machine.
-    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "it took {:?}",
+        began.elapsed()
+    );
     world.restore().await;
     publish_until_taken(&*broker, 2).await;
     broker.close().await;
@@ -168,7 +193,12 @@ pub async fn publish_without_a_broker_fails_within_its_deadline<H: BrokerHarness
 pub async fn a_lost_confirm_is_not_an_acceptance<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     world.lose_answers().await;
-    assert!(broker.publish(&[one()], &batch(&[of_number(1)])).await.is_err());
+    assert!(
+        broker
+            .publish(&[one()], &batch(&[of_number(1)]))
+            .await
+            .is_err()
+    );
     world.restore().await;
     // It may be there all the same: its retry is a duplicate then, for the store to tell.
     publish_until_taken(&*broker, 1).await;
@@ -184,7 +214,11 @@ pub async fn acknowledged_is_gone<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     publish(&*broker, one(), 1).await;
     let mut subscription = subscribe(&*broker, 10).await;
-    next(&mut *subscription).await.ack().await.expect("acknowledged");
+    next(&mut *subscription)
+        .await
+        .ack()
+        .await
+        .expect("acknowledged");
     subscription.close().await;
     let mut subscription = subscribe(&*broker, 10).await;
     quiet(&mut *subscription).await;
@@ -243,7 +277,10 @@ pub async fn settling_after_a_lost_link_is_a_fault_not_a_panic<H: BrokerHarness>
     publish(&*broker, one(), 1).await;
     publish(&*broker, one(), 2).await;
     let mut subscription = subscribe(&*broker, 10).await;
-    let (first, second) = (next(&mut *subscription).await, next(&mut *subscription).await);
+    let (first, second) = (
+        next(&mut *subscription).await,
+        next(&mut *subscription).await,
+    );
     subscription.close().await;
     broker.close().await;
     // Either it is told, or it was on its way; never a panic, never a hang.
@@ -256,7 +293,11 @@ pub async fn settling_after_a_lost_link_is_a_fault_not_a_panic<H: BrokerHarness>
     let broker = world.open().await;
     let mut subscription = subscribe(&*broker, 10).await;
     for _ in 0..2 {
-        next(&mut *subscription).await.ack().await.expect("acknowledged");
+        next(&mut *subscription)
+            .await
+            .ack()
+            .await
+            .expect("acknowledged");
     }
     subscription.close().await;
     broker.close().await;
@@ -288,7 +329,11 @@ pub async fn a_message_in_hand_does_not_delay_its_neighbours<H: BrokerHarness>(w
     let mut subscription = subscribe(&*broker, 4).await;
     let held = next(&mut *subscription).await;
     for _ in 1..20 {
-        next(&mut *subscription).await.ack().await.expect("acknowledged");
+        next(&mut *subscription)
+            .await
+            .ack()
+            .await
+            .expect("acknowledged");
     }
     held.ack().await.expect("acknowledged");
     subscription.close().await;
@@ -319,7 +364,11 @@ pub async fn acks_in_any_order_settle_their_own_message<H: BrokerHarness>(world:
     while let Some(acked) = tasks.join_next().await {
         acked.expect("no panic").expect("acknowledged");
     }
-    let mut expected: Vec<_> = kept.iter().flat_map(envelopes).map(|it| it.receipt).collect();
+    let mut expected: Vec<_> = kept
+        .iter()
+        .flat_map(envelopes)
+        .map(|it| it.receipt)
+        .collect();
     drop(kept);
     subscription.close().await;
     let mut subscription = subscribe(&*broker, 100).await;
@@ -331,7 +380,10 @@ pub async fn acks_in_any_order_settle_their_own_message<H: BrokerHarness>(world:
     }
     expected.sort();
     again.sort();
-    assert_eq!(again, expected, "what was not acknowledged, and only that, comes again");
+    assert_eq!(
+        again, expected,
+        "what was not acknowledged, and only that, comes again"
+    );
     quiet(&mut *subscription).await;
     subscription.close().await;
     broker.close().await;
@@ -343,11 +395,19 @@ pub async fn closing_a_subscription_returns_what_is_in_hand<H: BrokerHarness>(wo
         publish(&*broker, one(), number).await;
     }
     let mut subscription = subscribe(&*broker, 10).await;
-    next(&mut *subscription).await.ack().await.expect("acknowledged");
+    next(&mut *subscription)
+        .await
+        .ack()
+        .await
+        .expect("acknowledged");
     subscription.close().await;
     let mut subscription = subscribe(&*broker, 10).await;
     for _ in 1..6 {
-        next(&mut *subscription).await.ack().await.expect("acknowledged");
+        next(&mut *subscription)
+            .await
+            .ack()
+            .await
+            .expect("acknowledged");
     }
     quiet(&mut *subscription).await;
     subscription.close().await;
@@ -361,8 +421,17 @@ pub async fn depths_count_what_waits<H: BrokerHarness>(world: &H) {
     }
     let ready = async || {
         let depths = broker.depths().await.expect("depths");
-        let of = |queue| depths.iter().find(|depth| depth.queue == queue).and_then(|it| it.ready);
-        (of(Queue::Route(one())), of(Queue::Route(two())), of(Queue::Dead))
+        let of = |queue| {
+            depths
+                .iter()
+                .find(|depth| depth.queue == queue)
+                .and_then(|it| it.ready)
+        };
+        (
+            of(Queue::Route(one())),
+            of(Queue::Route(two())),
+            of(Queue::Dead),
+        )
     };
     let wanted = (Some(0), Some(3), Some(0));
     eventually("the depths", ready, |depths| *depths == wanted).await;

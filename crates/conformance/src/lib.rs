@@ -7,7 +7,10 @@
 //!
 //! Architecture invariant: this crate knows no driver. A driver's tests bring a harness.
 
-#![allow(missing_docs, reason = "the names of the cases are their documentation")]
+#![allow(
+    missing_docs,
+    reason = "the names of the cases are their documentation"
+)]
 
 pub mod broker;
 mod builders;

@@ -44,7 +44,10 @@ pub(crate) async fn finish<S: Store>(
     outcome: Outcome,
 ) {
     let settled = [Settled { envelope, outcome }];
-    store.settle(&mut tx, &one(), &settled).await.expect("settled");
+    store
+        .settle(&mut tx, &one(), &settled)
+        .await
+        .expect("settled");
     store.commit(tx).await.expect("committed");
 }
 
@@ -80,6 +83,12 @@ pub(crate) async fn fail<S: Store>(
     store.fail(&failure).await.expect("recorded")
 }
 
-pub(crate) const NOW: Then = Then::Retry { after: Duration::ZERO };
-pub(crate) const LATER: Then = Then::Retry { after: Duration::from_secs(3600) };
-pub(crate) const DEAD: Then = Then::Dead { reason: DeadReason::Exhausted };
+pub(crate) const NOW: Then = Then::Retry {
+    after: Duration::ZERO,
+};
+pub(crate) const LATER: Then = Then::Retry {
+    after: Duration::from_secs(3600),
+};
+pub(crate) const DEAD: Then = Then::Dead {
+    reason: DeadReason::Exhausted,
+};

@@ -19,14 +19,21 @@ pub async fn the_second_is_a_duplicate<H: StoreHarness>(world: &H) {
     let mut tx = store.begin().await.expect("begun");
     assert_eq!(claim(&*store, &mut tx, &second).await, Claimed::Duplicate);
     finish(&*store, tx, &second, Outcome::Duplicate).await;
-    assert_eq!(look(&*store, &second).await, Claimed::Redelivered, "its outcome is written");
+    assert_eq!(
+        look(&*store, &second).await,
+        Claimed::Redelivered,
+        "its outcome is written"
+    );
     Store::close(&*store).await;
 }
 
 pub async fn another_body_is_a_conflict<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     done(&*store, &envelope("a")).await;
-    assert_eq!(look(&*store, &another_body("a", 2)).await, Claimed::Conflict);
+    assert_eq!(
+        look(&*store, &another_body("a", 2)).await,
+        Claimed::Conflict
+    );
     Store::close(&*store).await;
 }
 
@@ -35,7 +42,10 @@ pub async fn the_same_receipt_again_is_redelivered<H: StoreHarness>(world: &H) {
     done(&*store, &envelope("a")).await;
     assert_eq!(look(&*store, &envelope("a")).await, Claimed::Redelivered);
     let elsewhere = world.open().await;
-    assert_eq!(look(&*elsewhere, &envelope("a")).await, Claimed::Redelivered);
+    assert_eq!(
+        look(&*elsewhere, &envelope("a")).await,
+        Claimed::Redelivered
+    );
     Store::close(&*elsewhere).await;
     Store::close(&*store).await;
 }
@@ -44,7 +54,10 @@ pub async fn claims_are_per_route<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     done(&*store, &envelope("a")).await;
     let mut tx = store.begin().await.expect("begun");
-    let elsewhere = store.claim(&mut tx, &two(), &[&envelope("a")]).await.expect("claimed");
+    let elsewhere = store
+        .claim(&mut tx, &two(), &[&envelope("a")])
+        .await
+        .expect("claimed");
     assert_eq!(elsewhere, [Claimed::Fresh]);
     store.rollback(tx).await;
     Store::close(&*store).await;
@@ -82,7 +95,10 @@ pub async fn of_two_concurrent_claims_one_is_fresh<H: StoreHarness>(world: &H) {
                     }
                 }
             };
-            assert!(matches!(claimed, Claimed::Fresh | Claimed::Duplicate), "{claimed:?}");
+            assert!(
+                matches!(claimed, Claimed::Fresh | Claimed::Duplicate),
+                "{claimed:?}"
+            );
             fresh
         };
         let (a, b) = tokio::join!(run(&left, 1), run(&right, 2));
@@ -98,14 +114,18 @@ pub async fn opposite_orders_do_not_deadlock<H: StoreHarness>(world: &H) {
     let (left, right) = (world.open().await, world.open().await);
     let run = async |store: &H::Store, reversed: bool| {
         for round in 0..10 {
-            let mut envelopes: Vec<_> =
-                (0..16).map(|number| of_number(round * 16 + number)).collect();
+            let mut envelopes: Vec<_> = (0..16)
+                .map(|number| of_number(round * 16 + number))
+                .collect();
             if reversed {
                 envelopes.reverse();
             }
             let borrowed: Vec<_> = envelopes.iter().collect();
             let mut tx = store.begin().await.expect("begun");
-            let claimed = store.claim(&mut tx, &one(), &borrowed).await.expect("no deadlock");
+            let claimed = store
+                .claim(&mut tx, &one(), &borrowed)
+                .await
+                .expect("no deadlock");
             let settled: Vec<_> = envelopes
                 .iter()
                 .zip(&claimed)
@@ -115,7 +135,10 @@ pub async fn opposite_orders_do_not_deadlock<H: StoreHarness>(world: &H) {
                     outcome: Outcome::Done { attempt: 1 },
                 })
                 .collect();
-            store.settle(&mut tx, &one(), &settled).await.expect("settled");
+            store
+                .settle(&mut tx, &one(), &settled)
+                .await
+                .expect("settled");
             store.commit(tx).await.expect("committed");
         }
     };

@@ -9,7 +9,10 @@ use crate::harness::{StoreHarness, one};
 pub async fn a_rollback_frees_the_claim<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut tx = store.begin().await.expect("begun");
-    assert_eq!(claim(&*store, &mut tx, &envelope("a")).await, Claimed::Fresh);
+    assert_eq!(
+        claim(&*store, &mut tx, &envelope("a")).await,
+        Claimed::Fresh
+    );
     H::effect(store.connection(&mut tx), "a").await;
     store.rollback(tx).await;
     assert_eq!(look(&*store, &envelope("a")).await, Claimed::Fresh);
@@ -20,7 +23,10 @@ pub async fn a_rollback_frees_the_claim<H: StoreHarness>(world: &H) {
 pub async fn a_dropped_transaction_rolls_back<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut tx = store.begin().await.expect("begun");
-    assert_eq!(claim(&*store, &mut tx, &envelope("a")).await, Claimed::Fresh);
+    assert_eq!(
+        claim(&*store, &mut tx, &envelope("a")).await,
+        Claimed::Fresh
+    );
     H::effect(store.connection(&mut tx), "a").await;
     drop(tx);
     assert_eq!(look(&*store, &envelope("a")).await, Claimed::Fresh);
@@ -31,9 +37,16 @@ pub async fn a_dropped_transaction_rolls_back<H: StoreHarness>(world: &H) {
 pub async fn effects_and_claim_appear_together<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut tx = store.begin().await.expect("begun");
-    assert_eq!(claim(&*store, &mut tx, &envelope("a")).await, Claimed::Fresh);
+    assert_eq!(
+        claim(&*store, &mut tx, &envelope("a")).await,
+        Claimed::Fresh
+    );
     H::effect(store.connection(&mut tx), "a").await;
-    assert_eq!(world.effects("a").await, 0, "nothing shows before the commit");
+    assert_eq!(
+        world.effects("a").await,
+        0,
+        "nothing shows before the commit"
+    );
     finish(&*store, tx, &envelope("a"), Outcome::Done { attempt: 1 }).await;
     assert_eq!(world.effects("a").await, 1);
     assert_eq!(look(&*store, &envelope("a")).await, Claimed::Redelivered);
@@ -44,7 +57,10 @@ pub async fn effects_and_claim_appear_together<H: StoreHarness>(world: &H) {
 pub async fn a_swallowed_error_is_no_commit<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut tx = store.begin().await.expect("begun");
-    assert_eq!(claim(&*store, &mut tx, &envelope("a")).await, Claimed::Fresh);
+    assert_eq!(
+        claim(&*store, &mut tx, &envelope("a")).await,
+        Claimed::Fresh
+    );
     H::effect(store.connection(&mut tx), "a").await;
     H::spoil(store.connection(&mut tx)).await;
     broken(&*store, tx).await;
@@ -56,7 +72,10 @@ pub async fn a_swallowed_error_is_no_commit<H: StoreHarness>(world: &H) {
 pub async fn a_handler_that_ends_the_transaction_is_found_out<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut tx = store.begin().await.expect("begun");
-    assert_eq!(claim(&*store, &mut tx, &envelope("a")).await, Claimed::Fresh);
+    assert_eq!(
+        claim(&*store, &mut tx, &envelope("a")).await,
+        Claimed::Fresh
+    );
     H::effect(store.connection(&mut tx), "a").await;
     H::commit_raw(store.connection(&mut tx)).await;
     broken(&*store, tx).await;
@@ -69,7 +88,10 @@ pub async fn a_handler_that_ends_the_transaction_is_found_out<H: StoreHarness>(w
 /// Settling or committing must tell that the handler broke its transaction.
 async fn broken<S: Store>(store: &S, mut tx: S::Tx) {
     let of = envelope("a");
-    let settled = [Settled { envelope: &of, outcome: Outcome::Done { attempt: 1 } }];
+    let settled = [Settled {
+        envelope: &of,
+        outcome: Outcome::Done { attempt: 1 },
+    }];
     let answer = match store.settle(&mut tx, &one(), &settled).await {
         Ok(()) => store.commit(tx).await,
         Err(error) => {
@@ -77,5 +99,8 @@ async fn broken<S: Store>(store: &S, mut tx: S::Tx) {
             Err(error)
         }
     };
-    assert!(matches!(answer, Err(CommitError::BrokenByHandler { .. })), "{answer:?}");
+    assert!(
+        matches!(answer, Err(CommitError::BrokenByHandler { .. })),
+        "{answer:?}"
+    );
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use hookbox_driver::{
-    Burial, Claimed, ClaimState, DeadFilter, DeadReason, Ledger, Outcome, Recorded, Store,
+    Burial, ClaimState, Claimed, DeadFilter, DeadReason, Ledger, Outcome, Recorded, Store,
 };
 
 use super::{DEAD, LATER, NOW, claim, done, fail, finish, look};
@@ -11,7 +11,10 @@ use crate::{another_body, envelope, of_number, with_receipt};
 
 pub async fn a_failed_attempt_and_its_retry_appear_together<H: StoreHarness>(world: &H) {
     let store = world.open().await;
-    assert_eq!(fail(&*store, &envelope("a"), 1, LATER).await, Recorded::Recorded);
+    assert_eq!(
+        fail(&*store, &envelope("a"), 1, LATER).await,
+        Recorded::Recorded
+    );
     let id = envelope("a").event.to_string();
     let event = store.event(&id).await.expect("read").expect("it is there");
     assert_eq!(event.claims[0].state, ClaimState::Retrying);
@@ -20,17 +23,33 @@ pub async fn a_failed_attempt_and_its_retry_appear_together<H: StoreHarness>(wor
     assert_eq!((event.retries.len(), event.retries[0].attempt), (1, 2));
     assert_eq!(event.receipts[0].outcome, "retrying");
     assert_eq!(event.body, envelope("a").body);
-    assert_eq!(look(&*store, &with_receipt("a", 2)).await, Claimed::Duplicate);
+    assert_eq!(
+        look(&*store, &with_receipt("a", 2)).await,
+        Claimed::Duplicate
+    );
     Store::close(&*store).await;
 }
 
 pub async fn a_failed_attempt_and_its_dead_letter_appear_together<H: StoreHarness>(world: &H) {
     let store = world.open().await;
-    assert_eq!(fail(&*store, &envelope("a"), 1, DEAD).await, Recorded::Recorded);
-    let dead = store.dead_list(&DeadFilter::default(), 0, 10).await.expect("read");
+    assert_eq!(
+        fail(&*store, &envelope("a"), 1, DEAD).await,
+        Recorded::Recorded
+    );
+    let dead = store
+        .dead_list(&DeadFilter::default(), 0, 10)
+        .await
+        .expect("read");
     assert_eq!(dead.len(), 1);
-    assert_eq!((dead[0].reason, dead[0].attempts), (DeadReason::Exhausted, 1));
-    let letter = store.dead_show(dead[0].id).await.expect("read").expect("it is there");
+    assert_eq!(
+        (dead[0].reason, dead[0].attempts),
+        (DeadReason::Exhausted, 1)
+    );
+    let letter = store
+        .dead_show(dead[0].id)
+        .await
+        .expect("read")
+        .expect("it is there");
     assert_eq!(letter.history.body, envelope("a").body);
     assert_eq!(letter.history.attempts.len(), 1);
     assert!(letter.history.retries.is_empty());
@@ -40,13 +59,28 @@ pub async fn a_failed_attempt_and_its_dead_letter_appear_together<H: StoreHarnes
 
 pub async fn a_failure_recorded_twice_counts_once<H: StoreHarness>(world: &H) {
     let store = world.open().await;
-    assert_eq!(fail(&*store, &envelope("a"), 1, LATER).await, Recorded::Recorded);
-    assert_eq!(fail(&*store, &envelope("a"), 1, LATER).await, Recorded::Superseded);
-    assert_eq!(fail(&*store, &envelope("a"), 1, DEAD).await, Recorded::Superseded);
+    assert_eq!(
+        fail(&*store, &envelope("a"), 1, LATER).await,
+        Recorded::Recorded
+    );
+    assert_eq!(
+        fail(&*store, &envelope("a"), 1, LATER).await,
+        Recorded::Superseded
+    );
+    assert_eq!(
+        fail(&*store, &envelope("a"), 1, DEAD).await,
+        Recorded::Superseded
+    );
     let id = envelope("a").event.to_string();
     let event = store.event(&id).await.expect("read").expect("it is there");
     assert_eq!((event.attempts.len(), event.claims[0].attempts), (1, 1));
-    assert_eq!(store.dead_count(&DeadFilter::default()).await.expect("read"), 0);
+    assert_eq!(
+        store
+            .dead_count(&DeadFilter::default())
+            .await
+            .expect("read"),
+        0
+    );
     Store::close(&*store).await;
 }
 
@@ -54,12 +88,27 @@ pub async fn undecodable_bytes_are_kept_once<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (route, bytes) = (one(), Bytes::from_static(b"\x00not an envelope\xff"));
     let reason = DeadReason::Undecodable;
-    let burial = Burial { route: &route, bytes: &bytes, reason, detail: "no mark".into() };
+    let burial = Burial {
+        route: &route,
+        bytes: &bytes,
+        reason,
+        detail: "no mark".into(),
+    };
     assert_eq!(store.bury(&burial).await.expect("kept"), Recorded::Recorded);
-    assert_eq!(store.bury(&burial).await.expect("kept"), Recorded::Superseded);
-    let dead = store.dead_list(&DeadFilter::default(), 0, 10).await.expect("read");
+    assert_eq!(
+        store.bury(&burial).await.expect("kept"),
+        Recorded::Superseded
+    );
+    let dead = store
+        .dead_list(&DeadFilter::default(), 0, 10)
+        .await
+        .expect("read");
     assert_eq!((dead.len(), dead[0].reason), (1, DeadReason::Undecodable));
-    let letter = store.dead_show(dead[0].id).await.expect("read").expect("it is there");
+    let letter = store
+        .dead_show(dead[0].id)
+        .await
+        .expect("read")
+        .expect("it is there");
     assert_eq!(letter.history.body, bytes);
     assert!(store.imbalances(10).await.expect("read").is_empty());
     Store::close(&*store).await;
@@ -90,9 +139,17 @@ pub async fn the_books_balance<H: StoreHarness>(world: &H) {
     fail(&*store, &envelope("r"), 1, NOW).await;
     fail(&*store, &envelope("d"), 1, DEAD).await;
     let books = store.books().await.expect("read");
-    let [books] = &books[..] else { panic!("one route: {books:?}") };
+    let [books] = &books[..] else {
+        panic!("one route: {books:?}")
+    };
     assert_eq!(books.route, one());
-    let counts = (books.done, books.duplicate, books.conflict, books.retrying, books.dead);
+    let counts = (
+        books.done,
+        books.duplicate,
+        books.conflict,
+        books.retrying,
+        books.dead,
+    );
     assert_eq!(counts, (4, 1, 1, 1, 1));
     assert_eq!(books.receipts(), 8);
     assert_eq!(store.imbalances(10).await.expect("read"), []);

@@ -17,11 +17,16 @@ pub async fn a_lost_connection_is_unavailable<H: StoreHarness>(world: &H) {
     world.sever().await;
     let tried = timeout(Duration::from_secs(60), async {
         let mut tx = store.begin().await?;
-        let claimed = store.claim(&mut tx, &crate::harness::one(), &[&of_number(2)]).await;
+        let claimed = store
+            .claim(&mut tx, &crate::harness::one(), &[&of_number(2)])
+            .await;
         store.rollback(tx).await;
         claimed
     });
-    let fault = tried.await.expect("a deadline of its own").expect_err("it is away");
+    let fault = tried
+        .await
+        .expect("a deadline of its own")
+        .expect_err("it is away");
     let ours = matches!(fault.kind(), FaultKind::Unavailable | FaultKind::Contention);
     assert!(ours, "{fault:?}");
     world.restore().await;
@@ -35,7 +40,10 @@ pub async fn a_lost_connection_is_unavailable<H: StoreHarness>(world: &H) {
 pub async fn a_constraint_violation_is_not_ours<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut tx = store.begin().await.expect("begun");
-    assert_eq!(claim(&*store, &mut tx, &envelope("a")).await, Claimed::Fresh);
+    assert_eq!(
+        claim(&*store, &mut tx, &envelope("a")).await,
+        Claimed::Fresh
+    );
     let error = H::violate(store.connection(&mut tx)).await;
     assert_eq!(store.diagnose(&*error), None, "{error:?}");
     store.rollback(tx).await;
@@ -57,7 +65,11 @@ pub async fn a_cancelled_unit_of_work_poisons_nobody<H: StoreHarness>(world: &H)
         let key = format!("after-{micros}");
         done(&*store, &envelope(&key)).await;
         let elsewhere = world.open().await;
-        assert_eq!(look(&*elsewhere, &envelope(&key)).await, Claimed::Redelivered, "committed");
+        assert_eq!(
+            look(&*elsewhere, &envelope(&key)).await,
+            Claimed::Redelivered,
+            "committed"
+        );
         Store::close(&*elsewhere).await;
     }
     assert_eq!(world.effects("cut").await, 0);

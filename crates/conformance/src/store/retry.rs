@@ -20,7 +20,10 @@ struct Taker {
 
 impl Taker {
     fn new(confirms: bool) -> Self {
-        Self { confirms, taken: Mutex::default() }
+        Self {
+            confirms,
+            taken: Mutex::default(),
+        }
     }
 
     fn envelopes(&self) -> Vec<Envelope> {
@@ -44,13 +47,19 @@ async fn requeue<S: Store>(store: &S, confirms: bool) -> (Requeued, Vec<Envelope
 }
 
 fn redo(attempt: u32) -> Envelope {
-    Envelope { redo: Some(Redo { attempt }), ..envelope("a") }
+    Envelope {
+        redo: Some(Redo { attempt }),
+        ..envelope("a")
+    }
 }
 
 pub async fn a_retry_is_not_due_early<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     fail(&*store, &envelope("a"), 1, LATER).await;
-    assert_eq!(requeue(&*store, true).await, (Requeued::default(), Vec::new()));
+    assert_eq!(
+        requeue(&*store, true).await,
+        (Requeued::default(), Vec::new())
+    );
     Store::close(&*store).await;
 }
 
@@ -59,10 +68,29 @@ pub async fn a_due_retry_is_republished_before_it_is_marked<H: StoreHarness>(wor
     fail(&*store, &envelope("a"), 1, NOW).await;
     // Not confirmed: it stays due.
     let (requeued, taken) = requeue(&*store, false).await;
-    assert_eq!(requeued, Requeued { due: 1, confirmed: 0 });
-    assert_eq!(taken, [redo(2)], "what travels is the envelope, asking for attempt 2");
+    assert_eq!(
+        requeued,
+        Requeued {
+            due: 1,
+            confirmed: 0
+        }
+    );
+    assert_eq!(
+        taken,
+        [redo(2)],
+        "what travels is the envelope, asking for attempt 2"
+    );
     let (requeued, taken) = requeue(&*store, true).await;
-    assert_eq!((requeued, taken), (Requeued { due: 1, confirmed: 1 }, vec![redo(2)]));
+    assert_eq!(
+        (requeued, taken),
+        (
+            Requeued {
+                due: 1,
+                confirmed: 1
+            },
+            vec![redo(2)]
+        )
+    );
     let (requeued, _) = requeue(&*store, true).await;
     assert_eq!(requeued, Requeued::default(), "it is queued");
     Store::close(&*store).await;
@@ -71,7 +99,10 @@ pub async fn a_due_retry_is_republished_before_it_is_marked<H: StoreHarness>(wor
 pub async fn a_retry_published_twice_is_granted_once<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     fail(&*store, &envelope("a"), 1, NOW).await;
-    let granted = Claimed::Granted { attempt: 2, attempts_before: 0 };
+    let granted = Claimed::Granted {
+        attempt: 2,
+        attempts_before: 0,
+    };
     let mut tx = store.begin().await.expect("begun");
     assert_eq!(claim(&*store, &mut tx, &redo(2)).await, granted);
     H::effect(store.connection(&mut tx), "a").await;
@@ -93,15 +124,26 @@ pub async fn a_replayed_dead_letter_is_granted_again<H: StoreHarness>(world: &H)
     assert_eq!(fail(&*store, &redo(2), 2, DEAD).await, Recorded::Recorded);
     let all = DeadFilter::default();
     assert_eq!(store.dead_discard(&all, 10, "ann").await.expect("done"), 1);
-    assert_eq!(store.dead_replay(&all, 10, "ann").await.expect("done"), 0, "it is discarded");
+    assert_eq!(
+        store.dead_replay(&all, 10, "ann").await.expect("done"),
+        0,
+        "it is discarded"
+    );
     assert_eq!(store.dead_restore(&all, 10, "ann").await.expect("done"), 1);
     assert_eq!(store.dead_replay(&all, 10, "ann").await.expect("done"), 1);
-    assert_eq!(store.dead_replay(&all, 10, "ann").await.expect("done"), 0, "once is enough");
+    assert_eq!(
+        store.dead_replay(&all, 10, "ann").await.expect("done"),
+        0,
+        "once is enough"
+    );
     assert_eq!(store.audits(10).await.expect("read").len(), 3);
     let (requeued, taken) = requeue(&*store, true).await;
     assert_eq!((requeued.confirmed, taken), (1, vec![redo(3)]));
     // A fresh round: two attempts were made before it.
-    let granted = Claimed::Granted { attempt: 3, attempts_before: 2 };
+    let granted = Claimed::Granted {
+        attempt: 3,
+        attempts_before: 2,
+    };
     assert_eq!(look(&*store, &redo(3)).await, granted);
     done(&*store, &redo(3)).await;
     assert_eq!(look(&*store, &redo(3)).await, Claimed::Redelivered);
