@@ -8,4 +8,5 @@ mod dead;
 mod development;
 mod help;
 mod looking;
+mod readme;
 mod simulation;

@@ -77,3 +77,47 @@ fn until(deployment: &Deployment, command: &[&str], wanted: impl Fn(&Value) -> b
         );
     }
 }
+
+/// A genuine event that breaks its JSON Schema is kept, tells the path and the rule, and goes
+/// through once the schema is mended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_breaks_its_schema_is_replayed_once_the_schema_is_mended() {
+    let deployment = Deployment::new(Pair::SqliteAlone).await;
+    std::fs::create_dir(deployment.folder.join("schemas")).unwrap();
+    let schema = |kind: &str| {
+        format!(r#"{{"properties":{{"event":{{"properties":{{"type":{{"type":"{kind}"}}}}}}}}}}"#)
+    };
+    deployment.write("schemas/application.complete.json", &schema("integer"));
+    let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
+    let preset = "preset = \"begini\"\n";
+    let with_schemas = format!("{preset}schemas = \"schemas\"\n");
+    deployment.write("hookbox.toml", &config.replacen(preset, &with_schemas, 1));
+    let ingest = deployment.start_ingest();
+    let worker = deployment.start(&["worker"]);
+    deployment.run(&["send", "--type", "application.complete"]);
+    let dead = until(&deployment, &["dead", "list"], |dead| entries(dead) == 1);
+    let letter = &dead["dead"][0];
+    assert_eq!(letter["reason"], "schema_broken");
+    let detail = letter["detail"].as_str().unwrap();
+    let rule = "/event/type: the value is not of type \"integer\" \
+                (rule /properties/event/properties/type/type)";
+    assert_eq!(detail, rule);
+    worker.stop();
+    deployment.write("schemas/application.complete.json", &schema("string"));
+    let worker = deployment.start(&["worker"]);
+    deployment.run(&["dead", "replay", "--all", "--yes"]);
+    let done = |books: &Value| {
+        let routes = books["routes"].as_array();
+        routes.is_some_and(|routes| routes.iter().any(|route| route["store"]["done"] == 1))
+    };
+    until(&deployment, &["reconcile"], done);
+    assert_eq!(
+        deployment
+            .count("select count(*) from begini_applications")
+            .await,
+        1
+    );
+    worker.stop();
+    ingest.stop();
+    deployment.finish().await;
+}

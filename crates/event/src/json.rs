@@ -8,6 +8,7 @@
 
 mod canonical;
 mod scanner;
+mod string;
 
 use crate::Pointer;
 

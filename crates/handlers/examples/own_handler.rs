@@ -111,7 +111,13 @@ async fn show(folder: &std::path::Path) -> anyhow::Result<()> {
         collect: true,
     };
     let store = Arc::clone(&sqlite);
-    let worker = Worker::new(sqlite, Arc::clone(&store), Arc::new(Wall), Arc::new(Zeros), config);
+    let worker = Worker::new(
+        sqlite,
+        Arc::clone(&store),
+        Arc::new(Wall),
+        Arc::new(Zeros),
+        config,
+    );
     let (shutdown, counters) = (CancellationToken::new(), worker.counters());
     let until_settled = async {
         while counters.settled() < 2 {
@@ -165,7 +171,9 @@ struct Wall;
 
 impl Clock for Wall {
     fn now(&self) -> Timestamp {
-        let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let since = std::time::SystemTime::UNIX_EPOCH
+            .elapsed()
+            .unwrap_or_default();
         Timestamp::from_unix_micros(since.as_micros() as i64)
     }
 }

@@ -64,90 +64,65 @@ pub(crate) fn settle(ended: Ended, attempt: u32, retry: &Retry, chance: f64) -> 
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn check(ended: Ended, attempt: u32, expect: Settlement) {
+        let retry = Retry::new(3, 2 * SECOND, 2.0, 60 * SECOND, 0.0).expect("valid");
+        let settled = settle(ended, attempt, &retry, 0.5);
+        assert_eq!(settled, expect, "{ended:?} at attempt {attempt}");
+    }
+
+    fn after(class: FailureClass, seconds: u32) -> Settlement {
+        let after = seconds * SECOND;
+        Settlement::Record(class, Then::Retry { after })
+    }
+
+    fn dead(class: FailureClass, reason: DeadReason) -> Settlement {
+        Settlement::Record(class, Then::Dead { reason })
+    }
+
     #[test]
-    fn the_table() {
-        let second = Duration::from_secs(1);
-        let retry = Retry::new(3, 2 * second, 2.0, 60 * second, 0.0).expect("valid");
+    fn what_may_pass_is_tried_again_until_it_is_exhausted() {
         let transient = |wish| Ended::Failed(Class::Transient { wish });
-        let after = |seconds| Then::Retry {
-            after: seconds * second,
-        };
-        let dead = |reason| Then::Dead { reason };
-        let record = Settlement::Record;
-        for (ended, attempt, expect) in [
-            (
-                transient(None),
-                1,
-                record(FailureClass::Transient, after(2)),
-            ),
-            (
-                transient(None),
-                2,
-                record(FailureClass::Transient, after(4)),
-            ),
-            (
-                transient(None),
-                3,
-                record(FailureClass::Transient, dead(DeadReason::Exhausted)),
-            ),
-            (
-                transient(None),
-                9,
-                record(FailureClass::Transient, dead(DeadReason::Exhausted)),
-            ),
-            (
-                transient(Some(9 * second)),
-                1,
-                record(FailureClass::Transient, after(9)),
-            ),
-            (
-                transient(Some(900 * second)),
-                1,
-                record(FailureClass::Transient, after(60)),
-            ),
-            (
-                Ended::Failed(Class::Permanent),
-                1,
-                record(FailureClass::Permanent, dead(DeadReason::Rejected)),
-            ),
-            (Ended::Panicked, 1, record(FailureClass::Panicked, after(2))),
-            (
-                Ended::Panicked,
-                3,
-                record(FailureClass::Panicked, dead(DeadReason::Exhausted)),
-            ),
-            (Ended::TimedOut, 2, record(FailureClass::TimedOut, after(4))),
-            (
-                Ended::BrokeTransaction,
-                1,
-                record(FailureClass::BrokeTransaction, after(2)),
-            ),
-            (
-                Ended::Orphaned,
-                1,
-                record(FailureClass::BrokeTransaction, dead(DeadReason::Orphaned)),
-            ),
-            (
-                Ended::Fault(FaultKind::Unavailable),
-                99,
-                Settlement::Again(FaultKind::Unavailable),
-            ),
-            (
-                Ended::Fault(FaultKind::Contention),
-                1,
-                Settlement::Again(FaultKind::Contention),
-            ),
-            (
-                Ended::Fault(FaultKind::Internal),
-                1,
-                Settlement::Again(FaultKind::Internal),
-            ),
+        let class = FailureClass::Transient;
+        check(transient(None), 1, after(class, 2));
+        check(transient(None), 2, after(class, 4));
+        check(transient(None), 3, dead(class, DeadReason::Exhausted));
+        check(transient(None), 9, dead(class, DeadReason::Exhausted));
+        check(transient(Some(9 * SECOND)), 1, after(class, 9));
+        check(transient(Some(900 * SECOND)), 1, after(class, 60));
+        for (ended, class) in [
+            (Ended::Panicked, FailureClass::Panicked),
+            (Ended::TimedOut, FailureClass::TimedOut),
+            (Ended::BrokeTransaction, FailureClass::BrokeTransaction),
         ] {
-            assert_eq!(
-                settle(ended, attempt, &retry, 0.5),
-                expect,
-                "{ended:?} at {attempt}"
-            );
+            check(ended, 1, after(class, 2));
+            check(ended, 3, dead(class, DeadReason::Exhausted));
+        }
+    }
+
+    #[test]
+    fn what_will_never_pass_is_a_dead_letter_now() {
+        let permanent = Ended::Failed(Class::Permanent);
+        check(
+            permanent,
+            1,
+            dead(FailureClass::Permanent, DeadReason::Rejected),
+        );
+        let orphaned = dead(FailureClass::BrokeTransaction, DeadReason::Orphaned);
+        check(Ended::Orphaned, 1, orphaned);
+    }
+
+    #[test]
+    fn our_own_faults_cost_no_attempt() {
+        for kind in [
+            FaultKind::Unavailable,
+            FaultKind::Contention,
+            FaultKind::Internal,
+        ] {
+            for attempt in [1, 3, 99] {
+                check(Ended::Fault(kind), attempt, Settlement::Again(kind));
+            }
         }
     }
 }

@@ -27,6 +27,7 @@ const AMQP_URL: &str = "HOOKBOX_TEST_AMQP_URL";
 /// When the servers cannot be had, or cargo cannot be run.
 pub fn run(arguments: &[String], environment: &[(&str, &str)]) -> Result<ExitCode> {
     let request = Request::parse(arguments);
+    build_binary(&request)?;
     let servers = Servers::start()?;
     let ran = run_cargo(&request, &servers, environment);
     if request.keep {
@@ -55,6 +56,26 @@ pub fn run(arguments: &[String], environment: &[(&str, &str)]) -> Result<ExitCod
     };
     println!("{tally}");
     Ok(code)
+}
+
+/// Tests of the whole start the binary, which cargo builds for the tests of its own package only.
+fn build_binary(request: &Request) -> Result<()> {
+    let whole = ["--workspace", "hookbox-tests"];
+    if !request
+        .cargo
+        .iter()
+        .any(|word| whole.contains(&word.as_str()))
+    {
+        return Ok(());
+    }
+    let build = ["build", "--package", "hookbox"];
+    let built = repository::cargo().args(build).status();
+    let built = built.context("running cargo build")?;
+    anyhow::ensure!(
+        built.success(),
+        "the binary that the tests start does not build: see above"
+    );
+    Ok(())
 }
 
 /// What was asked for.

@@ -113,55 +113,7 @@ async fn dead_letters_are_grouped_filtered_and_paged() {
     let rows = world.store.dead_list(&all, 0, 2).await.unwrap();
     let rest = world.store.dead_list(&all, rows[1].id, 10).await.unwrap();
     assert_eq!((rows.len(), rest.len()), (2, 2));
-    let only = |filter: DeadFilter| async move { filter };
-    for (filter, expect) in [
-        (
-            only(DeadFilter {
-                ids: vec![rows[0].id, -1],
-                ..all.clone()
-            })
-            .await,
-            1,
-        ),
-        (
-            only(DeadFilter {
-                reason: Some(DeadReason::Rejected),
-                ..all.clone()
-            })
-            .await,
-            1,
-        ),
-        (
-            only(DeadFilter {
-                state: Some(DeadState::Discarded),
-                ..all.clone()
-            })
-            .await,
-            0,
-        ),
-        (
-            only(DeadFilter {
-                route: Some(route("scores")),
-                ..all.clone()
-            })
-            .await,
-            4,
-        ),
-        (
-            only(DeadFilter {
-                topic: Some("begini.x".parse().unwrap()),
-                ..all.clone()
-            })
-            .await,
-            0,
-        ),
-    ] {
-        assert_eq!(
-            world.store.dead_count(&filter).await.unwrap(),
-            expect,
-            "{filter:?}"
-        );
-    }
+    filters_narrow(&world, rows[0].id).await;
     let shown = world.store.dead_show(rest[1].id).await.unwrap().unwrap();
     assert_eq!(
         (shown.row.reason, shown.row.attempts),
@@ -169,6 +121,40 @@ async fn dead_letters_are_grouped_filtered_and_paged() {
     );
     assert_eq!(shown.history.attempts.len(), 1);
     assert!(world.store.dead_show(-1).await.unwrap().is_none());
+}
+
+async fn filters_narrow(world: &World, id: i64) {
+    let all = DeadFilter::default;
+    let by_id = DeadFilter {
+        ids: vec![id, -1],
+        ..all()
+    };
+    let by_reason = DeadFilter {
+        reason: Some(DeadReason::Rejected),
+        ..all()
+    };
+    let by_state = DeadFilter {
+        state: Some(DeadState::Discarded),
+        ..all()
+    };
+    let by_route = DeadFilter {
+        route: Some(route("scores")),
+        ..all()
+    };
+    let by_topic = DeadFilter {
+        topic: Some("begini.x".parse().unwrap()),
+        ..all()
+    };
+    for (filter, expect) in [
+        (by_id, 1),
+        (by_reason, 1),
+        (by_state, 0),
+        (by_route, 4),
+        (by_topic, 0),
+    ] {
+        let count = world.store.dead_count(&filter).await.unwrap();
+        assert_eq!(count, expect, "{filter:?}");
+    }
 }
 
 #[tokio::test]

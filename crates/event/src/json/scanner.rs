@@ -25,8 +25,8 @@ struct Member {
 }
 
 pub(super) struct Scanner<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    pub(super) bytes: &'a [u8],
+    pub(super) at: usize,
     pointers: &'a [Pointer],
     extracts: Vec<Extract>,
     stack: Vec<Open>,
@@ -296,82 +296,6 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn string(&mut self) -> Result<Text, JsonError> {
-        self.at += 1;
-        let mut text = Text::new();
-        loop {
-            let start = self.at;
-            while matches!(self.peek(), Some(c) if c != b'"' && c != b'\\' && c >= b' ') {
-                self.at += 1;
-            }
-            // Cut at ASCII only, so a run of valid UTF-8 stays valid.
-            text.push_plain(&String::from_utf8_lossy(&self.bytes[start..self.at]));
-            match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(text);
-                }
-                Some(b'\\') => self.escape(&mut text)?,
-                Some(_) | None => return Err(self.syntax()),
-            }
-        }
-    }
-
-    fn escape(&mut self, text: &mut Text) -> Result<(), JsonError> {
-        self.at += 1;
-        let c = self.peek().ok_or_else(|| self.syntax())?;
-        let plain = match c {
-            b'"' | b'\\' | b'/' => char::from(c),
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'n' => '\n',
-            b'r' => '\r',
-            b't' => '\t',
-            b'u' => return self.unicode_escape(text),
-            _ => return Err(self.syntax()),
-        };
-        self.at += 1;
-        text.push(plain);
-        Ok(())
-    }
-
-    /// `\uXXXX`, and the second half of a surrogate pair when it follows.
-    fn unicode_escape(&mut self, text: &mut Text) -> Result<(), JsonError> {
-        self.at += 1;
-        let first = self.hex4()?;
-        if let Some(c) = char::from_u32(u32::from(first)) {
-            text.push(c);
-            return Ok(());
-        }
-        let before = self.at;
-        if first < 0xdc00 && self.bytes[self.at..].starts_with(b"\\u") {
-            self.at += 2;
-            let second = self.hex4()?;
-            if let Some(Ok(c)) = char::decode_utf16([first, second]).next() {
-                text.push(c);
-                return Ok(());
-            }
-            // The second is no low surrogate: it stands for itself and is read again.
-            self.at = before;
-        }
-        text.push_lone_surrogate(first);
-        Ok(())
-    }
-
-    fn hex4(&mut self) -> Result<u16, JsonError> {
-        let digits = self
-            .bytes
-            .get(self.at..self.at + 4)
-            .ok_or_else(|| self.syntax())?;
-        if !digits.iter().all(u8::is_ascii_hexdigit) {
-            return Err(self.syntax());
-        }
-        let text = std::str::from_utf8(digits).map_err(|_| self.syntax())?;
-        let unit = u16::from_str_radix(text, 16).map_err(|_| self.syntax())?;
-        self.at += 4;
-        Ok(unit)
-    }
-
     fn write_string(&mut self, text: &Text) {
         self.out.push(b'"');
         self.out.extend(&text.canonical);
@@ -392,11 +316,11 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn peek(&self) -> Option<u8> {
+    pub(super) fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
-    fn syntax(&self) -> JsonError {
+    pub(super) fn syntax(&self) -> JsonError {
         JsonError::Syntax { at: self.at }
     }
 }

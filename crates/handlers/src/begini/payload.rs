@@ -78,7 +78,12 @@ pub struct Application {
 impl Payload {
     /// The typed rows of this body.
     pub fn row(&self) -> Result<Row, Unfit> {
-        let mut event = Fields(self.event.iter().map(|(k, v)| (k.clone(), v.clone())).collect());
+        let mut event = Fields(
+            self.event
+                .iter()
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
+        );
         let kind: String = event.required("type")?;
         let mut details = Fields(event.optional::<Members>("details")?.unwrap_or_default());
         match kind.as_str() {
@@ -120,8 +125,14 @@ impl Payload {
             application_started_at: details.optional("application_started_at")?,
             application_completed_at: details.optional("application_completed_at")?,
             scored_at: details.optional("scored_at")?,
-            traits: traits.into_iter().map(one_trait).collect::<Result<_, _>>()?,
-            other: event.with("details", &details).with("calculated", &calculated).json(),
+            traits: traits
+                .into_iter()
+                .map(one_trait)
+                .collect::<Result<_, _>>()?,
+            other: event
+                .with("details", &details)
+                .with("calculated", &calculated)
+                .json(),
         }))
     }
 
@@ -132,9 +143,14 @@ impl Payload {
         mut event: Fields,
         mut details: Fields,
     ) -> Result<Row, Unfit> {
-        let percentages = details.0.extract_if(.., |name, _| name.starts_with("percent"));
+        let percentages = details
+            .0
+            .extract_if(.., |name, _| name.starts_with("percent"));
         let percentages = Fields(percentages.collect()).json();
-        let reasons = event.0.remove("reasons").map(|reasons| reasons.get().to_owned());
+        let reasons = event
+            .0
+            .remove("reasons")
+            .map(|reasons| reasons.get().to_owned());
         Ok(Row::Application(Application {
             integration_id: plain("integration_id", &self.integration_id)?,
             uid: plain("uid", &self.uid)?,
@@ -154,7 +170,10 @@ fn one_trait(members: Members) -> Result<Trait, Unfit> {
     let value = fields.text("value")?;
     Ok(Trait {
         key: plain("key", &key)?,
-        value: value.ok_or_else(|| Unfit { field: "value".into(), problem: "is missing" })?,
+        value: value.ok_or_else(|| Unfit {
+            field: "value".into(),
+            problem: "is missing",
+        })?,
         risk_band: fields.text("risk_band")?,
         other: fields.json(),
     })
@@ -165,19 +184,27 @@ struct Fields(Members);
 
 impl Fields {
     fn optional<T: DeserializeOwned>(&mut self, name: &str) -> Result<Option<T>, Unfit> {
-        let Some(raw) = self.0.remove(name) else { return Ok(None) };
-        serde_json::from_str(raw.get())
-            .map_err(|_| Unfit { field: name.to_owned(), problem: "is of another type" })
+        let Some(raw) = self.0.remove(name) else {
+            return Ok(None);
+        };
+        serde_json::from_str(raw.get()).map_err(|_| Unfit {
+            field: name.to_owned(),
+            problem: "is of another type",
+        })
     }
 
     fn required<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, Unfit> {
-        self.optional(name)?
-            .ok_or_else(|| Unfit { field: name.to_owned(), problem: "is missing" })
+        self.optional(name)?.ok_or_else(|| Unfit {
+            field: name.to_owned(),
+            problem: "is missing",
+        })
     }
 
     /// A string by its value, anything else by its text: `12.50` stays `12.50`.
     fn text(&mut self, name: &str) -> Result<Option<String>, Unfit> {
-        let Some(raw) = self.0.remove(name) else { return Ok(None) };
+        let Some(raw) = self.0.remove(name) else {
+            return Ok(None);
+        };
         if raw.get() == "null" {
             return Ok(None);
         }
@@ -204,7 +231,10 @@ impl Fields {
 /// A text that both databases can keep: PostgreSQL's `text` has no NUL.
 fn plain(field: &str, text: &str) -> Result<String, Unfit> {
     if text.contains('\0') {
-        return Err(Unfit { field: field.to_owned(), problem: "contains a NUL character" });
+        return Err(Unfit {
+            field: field.to_owned(),
+            problem: "contains a NUL character",
+        });
     }
     Ok(text.to_owned())
 }
@@ -214,7 +244,9 @@ mod tests {
     use super::*;
 
     fn row(body: &str) -> Result<Row, Unfit> {
-        serde_json::from_str::<Payload>(body).expect("a payload").row()
+        serde_json::from_str::<Payload>(body)
+            .expect("a payload")
+            .row()
     }
 
     #[test]
@@ -225,7 +257,9 @@ mod tests {
             "score_confidence":"0.333333333333333","flags":["x"],
             "traits":[{"key":"a","value":7,"risk_band":null,"z":1.50},
                       {"key":"b","value":"0.90"}]}}}}"#;
-        let Ok(Row::Score(score)) = row(body) else { panic!("a score") };
+        let Ok(Row::Score(score)) = row(body) else {
+            panic!("a score")
+        };
         assert_eq!(score.score, 712);
         assert_eq!(score.score_confidence.as_deref(), Some("0.333333333333333"));
         assert_eq!(
@@ -243,31 +277,44 @@ mod tests {
         let body = r#"{"uid":"u-12345","integration_id":"1","event":{
             "type":"application.incomplete","reasons":["LEFT"],"details":{
             "application_started_at":1,"percentage_complete":"0.333333333333333"}}}"#;
-        let Ok(Row::Application(application)) = row(body) else { panic!("an application") };
+        let Ok(Row::Application(application)) = row(body) else {
+            panic!("an application")
+        };
         assert_eq!(application.status, "incomplete");
-        assert_eq!(application.percentages, r#"{"percentage_complete":"0.333333333333333"}"#);
+        assert_eq!(
+            application.percentages,
+            r#"{"percentage_complete":"0.333333333333333"}"#
+        );
         assert_eq!(application.reasons.as_deref(), Some(r#"["LEFT"]"#));
         assert_eq!(application.other, "{}");
     }
 
     #[test]
     fn what_does_not_fit_is_told_by_its_field() {
-        let event = |event: &str| {
-            format!(r#"{{"uid":"u-12345","integration_id":"1","event":{event}}}"#)
+        let event =
+            |event: &str| format!(r#"{{"uid":"u-12345","integration_id":"1","event":{event}}}"#);
+        let unfit = |field: &str, problem| Unfit {
+            field: field.into(),
+            problem,
         };
-        let unfit = |field: &str, problem| Unfit { field: field.into(), problem };
-        assert_eq!(row(&event(r#"{"type":"a.new.type","details":7e9}"#)).err(), Some(unfit(
-            "details",
-            "is of another type"
-        )));
+        assert_eq!(
+            row(&event(r#"{"type":"a.new.type","details":7e9}"#)).err(),
+            Some(unfit("details", "is of another type"))
+        );
         assert_eq!(row(&event(r#"{"type":"a.new.type"}"#)), Ok(Row::Unknown));
         assert_eq!(row(&event("{}")), Err(unfit("type", "is missing")));
         let no_score = r#"{"type":"ios_score.complete","details":{"calculated":{}}}"#;
         assert_eq!(row(&event(no_score)), Err(unfit("score", "is missing")));
         let float = r#"{"type":"ios_score.complete","details":{"calculated":{"score":1.5}}}"#;
-        assert_eq!(row(&event(float)), Err(unfit("score", "is of another type")));
+        assert_eq!(
+            row(&event(float)),
+            Err(unfit("score", "is of another type"))
+        );
         let nul = r#"{"type":"ios_score.complete","details":{"calculated":{"score":1,
             "risk_band":"\u0000"}}}"#;
-        assert_eq!(row(&event(nul)), Err(unfit("risk_band", "contains a NUL character")));
+        assert_eq!(
+            row(&event(nul)),
+            Err(unfit("risk_band", "contains a NUL character"))
+        );
     }
 }

@@ -45,11 +45,7 @@ macro_rules! begini_for {
             }
         }
 
-        async fn $score(
-            tx: &mut $connection,
-            id: &[u8],
-            score: &Score,
-        ) -> Result<(), sqlx::Error> {
+        async fn $score(tx: &mut $connection, id: &[u8], score: &Score) -> Result<(), sqlx::Error> {
             sqlx::query(INSERT_SCORE)
                 .bind(id)
                 .bind(&score.integration_id)
@@ -90,8 +86,20 @@ macro_rules! begini_for {
     };
 }
 
-begini_for!(Postgres, sqlx::PgConnection, postgres_score, postgres_traits, postgres_application);
-begini_for!(Sqlite, sqlx::SqliteConnection, sqlite_score, sqlite_traits, sqlite_application);
+begini_for!(
+    Postgres,
+    sqlx::PgConnection,
+    postgres_score,
+    postgres_traits,
+    postgres_application
+);
+begini_for!(
+    Sqlite,
+    sqlx::SqliteConnection,
+    sqlite_score,
+    sqlite_traits,
+    sqlite_application
+);
 
 /// All traits of a score in one round trip.
 async fn postgres_traits(
@@ -143,7 +151,10 @@ async fn sqlite_traits(
 pub fn schemas() -> [(&'static str, &'static str); 8] {
     macro_rules! schema {
         ($name:literal) => {
-            ($name, include_str!(concat!("../../../../schemas/begini/", $name, ".json")))
+            (
+                $name,
+                include_str!(concat!("../../../../schemas/begini/", $name, ".json")),
+            )
         };
     }
     [

@@ -122,11 +122,19 @@ handler = {{ kind = "begini" }}
     )
 }
 
+/// An event to paste: in single quotes, with none in it, so any shell takes it.
+const EXAMPLE: &str = concat!(
+    r#"{"uid":"APPLICANT-0001","integration_id":"12345678901234567890","#,
+    r#""event":{"type":"psychometric_score.complete","details":{"#,
+    r#""application_started_at":1764000000,"application_completed_at":1764000600,"#,
+    r#""scored_at":1764000601,"platform":"WEB","calculated":{"score":712,"risk_band":"B","#,
+    r#""score_confidence":"0.333333333333333","#,
+    r#""traits":[{"key":"planning","value":"0.71","risk_band":"B"}]}}}}"#,
+);
+
 fn greeting(dir: &Path, address: &str) -> String {
     let key = dir.join(KEY);
     let (dir, key) = (dir.display(), key.display());
-    // Single quotes around the body, none in it: it can be pasted into any shell.
-    let body = r#"{"uid":"APPLICANT-0001","integration_id":"12345678901234567890","event":{"type":"psychometric_score.complete","details":{"application_started_at":1764000000,"application_completed_at":1764000600,"scored_at":1764000601,"platform":"WEB","calculated":{"score":712,"risk_band":"B","score_confidence":"0.333333333333333","traits":[{"key":"planning","value":"0.71","risk_band":"B"}]}}}}"#;
     format!(
         "
 hookbox listens on http://{address}/hooks/begini
@@ -135,7 +143,7 @@ hookbox listens on http://{address}/hooks/begini
 
 Send one signed event (paste this into a second terminal, in this folder):
 
-  BODY='{body}'; curl -sS http://{address}/hooks/begini -H 'Content-Type: application/json' \
+  BODY='{EXAMPLE}'; curl -sS http://{address}/hooks/begini -H 'Content-Type: application/json' \
 -H \"X-Signature: $(printf %s \"$BODY\" | openssl dgst -sha512 -hmac \"$(cat {key})\" -r | cut -d' ' -f1)\" \
 -d \"$BODY\"
 

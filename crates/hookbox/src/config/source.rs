@@ -125,54 +125,55 @@ fn pointers(at: &str, texts: &[String], places: &mut Places) -> IdentityConfig {
     IdentityConfig::Pointers(pointers.collect())
 }
 
+/// A tolerance of this source, or the usual one.
+fn tolerance(at: &str, text: Option<&String>, places: &mut Places) -> Duration {
+    let given = text.and_then(|text| places.take(at, duration(text)));
+    given.unwrap_or(TOLERANCE)
+}
+
 fn scheme(
     at: &str,
     source: &Source,
     preset: Option<Preset>,
     places: &mut Places,
 ) -> Option<Scheme> {
-    let tolerance = |key: &str, text: Option<&String>, places: &mut Places| match text {
-        Some(text) => places
-            .take(&format!("{at}/{key}"), duration(text))
-            .unwrap_or(TOLERANCE),
-        None => TOLERANCE,
-    };
-    let base = match (source.scheme.as_deref(), preset) {
-        (Some("standard-webhooks"), _) => Scheme::StandardWebhooks {
-            tolerance: tolerance("tolerance", source.tolerance.as_ref(), places),
-        },
+    match (source.scheme.as_deref(), preset.map(Preset::scheme)) {
+        (Some("standard-webhooks"), _) | (None, Some(Scheme::StandardWebhooks { .. })) => {
+            let at = format!("{at}/tolerance");
+            let tolerance = tolerance(&at, source.tolerance.as_ref(), places);
+            Some(Scheme::StandardWebhooks { tolerance })
+        }
+        (Some(_), _) if source.header.is_none() || source.algorithm.is_none() => {
+            let what = "scheme \"hmac\" needs the keys \"header\" and \"algorithm\"";
+            places.mistake(at, what);
+            None
+        }
         (Some(_), _) => {
-            let header = source.header.as_deref();
-            if header.is_none() || source.algorithm.is_none() {
-                places.mistake(
-                    at,
-                    "scheme \"hmac\" needs the keys \"header\" and \"algorithm\"",
-                );
-                return None;
-            }
-            Scheme::Hmac(HmacScheme {
+            let blank = HmacScheme {
                 algorithm: Algorithm::Sha256,
                 encoding: Encoding::Hex,
                 header: HeaderName::from_static("x-signature"),
                 prefix: String::new(),
                 timestamp: None,
-            })
+            };
+            written_out(at, source, blank, places)
         }
-        (None, Some(preset)) => preset.scheme(),
+        (None, Some(Scheme::Hmac(preset))) => written_out(at, source, preset, places),
         (None, None) => {
-            places.mistake(
-                at,
-                format!(
-                    "it needs a preset ({}) or a scheme",
-                    Preset::NAMES.join(", ")
-                ),
-            );
-            return None;
+            let names = Preset::NAMES.join(", ");
+            places.mistake(at, format!("it needs a preset ({names}) or a scheme"));
+            None
         }
-    };
-    let Scheme::Hmac(mut hmac) = base else {
-        return Some(base);
-    };
+    }
+}
+
+/// An HMAC scheme with what the source writes out over it.
+fn written_out(
+    at: &str,
+    source: &Source,
+    mut hmac: HmacScheme,
+    places: &mut Places,
+) -> Option<Scheme> {
     match source.algorithm.as_deref() {
         Some("sha256") => hmac.algorithm = Algorithm::Sha256,
         Some(_) => hmac.algorithm = Algorithm::Sha512,
@@ -190,11 +191,12 @@ fn scheme(
         hmac.prefix.clone_from(prefix);
     }
     if let Some(rule) = &source.timestamp {
+        let at = format!("{at}/timestamp");
         let header = rule.header.parse::<HeaderName>();
         hmac.timestamp = Some(TimestampRule {
-            header: places.take(&format!("{at}/timestamp/header"), header)?,
+            header: places.take(&format!("{at}/header"), header)?,
             separator: rule.separator.clone().unwrap_or_else(|| ".".into()),
-            tolerance: tolerance("timestamp/tolerance", rule.tolerance.as_ref(), places),
+            tolerance: tolerance(&format!("{at}/tolerance"), rule.tolerance.as_ref(), places),
         });
     }
     Some(Scheme::Hmac(hmac))

@@ -64,7 +64,8 @@ fn env(name: &str) -> Option<String> {
 fn check(text: &str, expect: Expect) {
     let told = match Config::parse(Path::new("hookbox.toml"), text, &env) {
         Ok(_) => "ok".to_owned(),
-        Err(mistakes) => mistakes.to_string(),
+        // A line break at the end keeps the expectations below in blocks.
+        Err(mistakes) => format!("{mistakes}\n"),
     };
     assert!(!told.contains("hunter2"), "a message shows a secret");
     expect.assert_eq(&told);
@@ -102,7 +103,8 @@ fn all_mistakes_of_structure_are_told_at_once() {
         hookbox.toml:11:1: ingest.body_max: it must be a whole number and B, KiB or MiB, as "1 MiB"
         hookbox.toml:12:1: ingest.limit: there is no such key
         hookbox.toml:25:59: source[0].secrets[1].value: there is no such key
-        hookbox.toml:43:11: route[0].retry.atempts: there is no such key; did you mean "attempts"?"#]],
+        hookbox.toml:43:11: route[0].retry.atempts: there is no such key; did you mean "attempts"?
+    "#]],
     );
 }
 
@@ -128,7 +130,8 @@ fn all_mistakes_of_meaning_are_told_at_once() {
         hookbox.toml:24:77: source[0].secrets[1].until: it must be a moment as 2026-12-31T00:00:00Z
         hookbox.toml:26:1: source[1].name: there are two sources of the name "begini"
         hookbox.toml:40:11: route[0].topics[0]: "begini..x" is not a topic: 1 to 200 characters of A-Z, a-z, 0-9, '_', '-' and '.'; a part between two dots is empty
-        hookbox.toml:42:1: route[0].retry: attempts must be from 1 to 100, so that every event ends somewhere"#]],
+        hookbox.toml:42:1: route[0].retry: attempts must be from 1 to 100, so that every event ends somewhere
+    "#]],
     );
 }
 
@@ -137,32 +140,36 @@ fn routes_are_checked() {
     let more = |route: &str| format!("{GOOD}[[route]]\n{route}\n");
     check(
         &more("name = \"scores\"\ntopics = [\"#\"]"),
-        expect![[r#"hookbox.toml:45:1: route[1].name: there are two routes of the name "scores""#]],
+        expect![[r#"
+        hookbox.toml:45:1: route[1].name: there are two routes of the name "scores"
+    "#]],
     );
     check(
         &more("name = \"unrouted\"\ntopics = [\"#\"]"),
-        expect![[
-            r#"hookbox.toml:45:1: route[1].name: "unrouted" is the route for topics that no route takes; it always exists"#
-        ]],
+        expect![[r#"
+            hookbox.toml:45:1: route[1].name: "unrouted" is the route for topics that no route takes; it always exists
+        "#]],
     );
     let endless = "name = \"x\"\ntopics = [\"#\"]\nretry = { attempts = 100000 }";
     check(
         &more(endless),
-        expect![
-            "hookbox.toml:47:1: route[1].retry: attempts must be from 1 to 100, so that every event ends somewhere"
-        ],
+        expect![[r#"
+        hookbox.toml:47:1: route[1].retry: attempts must be from 1 to 100, so that every event ends somewhere
+    "#]],
     );
     let shrinking = "name = \"x\"\ntopics = [\"#\"]\nretry = { factor = 0.5 }";
     check(
         &more(shrinking),
-        expect!["hookbox.toml:47:1: route[1].retry: factor must be from 1 to 100"],
+        expect![[r#"
+        hookbox.toml:47:1: route[1].retry: factor must be from 1 to 100
+    "#]],
     );
     let slow = "name = \"x\"\ntopics = [\"#\"]\nhandler_time_limit = \"1 h\"";
     check(
         &more(slow),
-        expect![
-            "hookbox.toml:44:1: route[1]: handler_time_limit must be from 1 ms to 3 min: RabbitMQ takes a message away that is not settled within 30 min"
-        ],
+        expect![[r#"
+        hookbox.toml:44:1: route[1]: handler_time_limit must be from 1 ms to 3 min: RabbitMQ takes a message away that is not settled within 30 min
+    "#]],
     );
 }
 
@@ -170,9 +177,9 @@ fn routes_are_checked() {
 fn what_is_no_config_is_told_by_its_place() {
     check(
         "environment = ",
-        expect![
-            "hookbox.toml:1:15: it is not TOML: string values must be quoted, expected literal string"
-        ],
+        expect![[r#"
+        hookbox.toml:1:15: it is not TOML: string values must be quoted, expected literal string
+    "#]],
     );
     check(
         "",
@@ -180,31 +187,32 @@ fn what_is_no_config_is_told_by_its_place() {
         hookbox.toml: the key "broker" is missing
         hookbox.toml: the key "environment" is missing
         hookbox.toml: the key "source" is missing
-        hookbox.toml: the key "store" is missing"#]],
+        hookbox.toml: the key "store" is missing
+    "#]],
     );
     check(
         &GOOD.replace("preset = \"begini\"", ""),
-        expect![
-            "hookbox.toml:21:1: source[0]: it needs a preset (begini, github, standard-webhooks) or a scheme"
-        ],
+        expect![[r#"
+        hookbox.toml:21:1: source[0]: it needs a preset (begini, github, standard-webhooks) or a scheme
+    "#]],
     );
     check(
         &GOOD.replace("preset = \"begini\"", "preset = \"stripe\""),
-        expect![[
-            r#"hookbox.toml:23:1: source[0].preset: the value is not one of "begini", "github" or "standard-webhooks""#
-        ]],
+        expect![[r#"
+            hookbox.toml:23:1: source[0].preset: the value is not one of "begini", "github" or "standard-webhooks"
+        "#]],
     );
     check(
         &GOOD.replace("algorithm = \"sha256\"", ""),
-        expect![[
-            r#"hookbox.toml:25:1: source[1]: scheme "hmac" needs the keys "header" and "algorithm""#
-        ]],
+        expect![[r#"
+        hookbox.toml:25:1: source[1]: scheme "hmac" needs the keys "header" and "algorithm"
+    "#]],
     );
     check(
         &GOOD.replace("id = \"old\"", "id = \"2026-11\""),
-        expect![[
-            r#"hookbox.toml:24:47: source[0].secrets[1].id: the id "2026-11" is there twice"#
-        ]],
+        expect![[r#"
+            hookbox.toml:24:47: source[0].secrets[1].id: the id "2026-11" is there twice
+        "#]],
     );
 }
 

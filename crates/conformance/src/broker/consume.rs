@@ -1,0 +1,212 @@
+//! Taking and settling.
+
+use hookbox_driver::Broker;
+use tokio::time::timeout;
+
+use super::{PATIENCE, envelopes, next, publish, quiet, subscribe};
+use crate::harness::{BrokerHarness, one};
+use crate::of_number;
+
+pub async fn acknowledged_is_gone<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    publish(&*broker, one(), 1).await;
+    let mut subscription = subscribe(&*broker, 10).await;
+    next(&mut *subscription)
+        .await
+        .ack()
+        .await
+        .expect("acknowledged");
+    subscription.close().await;
+    let mut subscription = subscribe(&*broker, 10).await;
+    quiet(&mut *subscription).await;
+    subscription.close().await;
+    broker.close().await;
+}
+
+pub async fn released_comes_again<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    publish(&*broker, one(), 1).await;
+    let mut subscription = subscribe(&*broker, 10).await;
+    let first = next(&mut *subscription).await;
+    assert!(!first.redelivered);
+    first.release().await.expect("released");
+    let again = next(&mut *subscription).await;
+    assert_eq!(envelopes(&again), [of_number(1)]);
+    again.ack().await.expect("acknowledged");
+    subscription.close().await;
+    broker.close().await;
+}
+
+pub async fn dropped_unsettled_comes_again<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    publish(&*broker, one(), 1).await;
+    let mut subscription = subscribe(&*broker, 10).await;
+    drop(next(&mut *subscription).await);
+    let again = next(&mut *subscription).await;
+    assert!(again.redelivered);
+    again.ack().await.expect("acknowledged");
+    subscription.close().await;
+    broker.close().await;
+}
+
+pub async fn unsettled_comes_back_after_a_lost_link<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    publish(&*broker, one(), 1).await;
+    let mut subscription = subscribe(&*broker, 10).await;
+    let in_hand = next(&mut *subscription).await;
+    world.sever().await;
+    let other = {
+        world.restore().await;
+        world.open().await
+    };
+    // The process that held it is gone without a word.
+    drop((in_hand, subscription, broker));
+    let mut subscription = subscribe(&*other, 10).await;
+    let again = next(&mut *subscription).await;
+    assert_eq!(envelopes(&again), [of_number(1)]);
+    again.ack().await.expect("acknowledged");
+    subscription.close().await;
+    other.close().await;
+}
+
+pub async fn settling_after_a_lost_link_is_a_fault_not_a_panic<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    publish(&*broker, one(), 1).await;
+    publish(&*broker, one(), 2).await;
+    let mut subscription = subscribe(&*broker, 10).await;
+    let (first, second) = (
+        next(&mut *subscription).await,
+        next(&mut *subscription).await,
+    );
+    subscription.close().await;
+    broker.close().await;
+    // Either it is told, or it was on its way; never a panic, never a hang.
+    for settled in [
+        timeout(PATIENCE, first.ack()).await.expect("no hang"),
+        timeout(PATIENCE, second.release()).await.expect("no hang"),
+    ] {
+        assert!(settled.is_err(), "there was nobody to settle with");
+    }
+    let broker = world.open().await;
+    let mut subscription = subscribe(&*broker, 10).await;
+    for _ in 0..2 {
+        next(&mut *subscription)
+            .await
+            .ack()
+            .await
+            .expect("acknowledged");
+    }
+    subscription.close().await;
+    broker.close().await;
+}
+
+pub async fn prefetch_bounds_what_is_in_hand<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    for number in 0..5 {
+        publish(&*broker, one(), number).await;
+    }
+    let mut subscription = subscribe(&*broker, 2).await;
+    let first = next(&mut *subscription).await;
+    let second = next(&mut *subscription).await;
+    quiet(&mut *subscription).await;
+    assert!(subscription.try_next().is_none());
+    first.ack().await.expect("acknowledged");
+    let third = next(&mut *subscription).await;
+    quiet(&mut *subscription).await;
+    drop((second, third));
+    subscription.close().await;
+    broker.close().await;
+}
+
+pub async fn a_message_in_hand_does_not_delay_its_neighbours<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    for number in 0..20 {
+        publish(&*broker, one(), number).await;
+    }
+    let mut subscription = subscribe(&*broker, 4).await;
+    let held = next(&mut *subscription).await;
+    for _ in 1..20 {
+        next(&mut *subscription)
+            .await
+            .ack()
+            .await
+            .expect("acknowledged");
+    }
+    held.ack().await.expect("acknowledged");
+    subscription.close().await;
+    broker.close().await;
+}
+
+pub async fn acks_in_any_order_settle_their_own_message<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    for number in 0..40 {
+        publish(&*broker, one(), number).await;
+    }
+    let mut subscription = subscribe(&*broker, 100).await;
+    let mut hand = Vec::new();
+    for _ in 0..40 {
+        hand.push(next(&mut *subscription).await);
+    }
+    // Neither first to last nor last to first; every fourth stays.
+    let mut tasks = tokio::task::JoinSet::new();
+    let mut kept = Vec::new();
+    while !hand.is_empty() {
+        let delivery = hand.swap_remove(hand.len() * 7 / 11);
+        if kept.len() < 10 && hand.len() % 4 == 0 {
+            kept.push(delivery);
+        } else {
+            tasks.spawn(delivery.ack());
+        }
+    }
+    while let Some(acked) = tasks.join_next().await {
+        acked.expect("no panic").expect("acknowledged");
+    }
+    let mut expected: Vec<_> = kept
+        .iter()
+        .flat_map(envelopes)
+        .map(|it| it.receipt)
+        .collect();
+    drop(kept);
+    subscription.close().await;
+    let mut subscription = subscribe(&*broker, 100).await;
+    let mut again = Vec::new();
+    for _ in 0..expected.len() {
+        let delivery = next(&mut *subscription).await;
+        again.extend(envelopes(&delivery).into_iter().map(|it| it.receipt));
+        delivery.ack().await.expect("acknowledged");
+    }
+    expected.sort();
+    again.sort();
+    assert_eq!(
+        again, expected,
+        "what was not acknowledged, and only that, comes again"
+    );
+    quiet(&mut *subscription).await;
+    subscription.close().await;
+    broker.close().await;
+}
+
+pub async fn closing_a_subscription_returns_what_is_in_hand<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    for number in 0..6 {
+        publish(&*broker, one(), number).await;
+    }
+    let mut subscription = subscribe(&*broker, 10).await;
+    next(&mut *subscription)
+        .await
+        .ack()
+        .await
+        .expect("acknowledged");
+    subscription.close().await;
+    let mut subscription = subscribe(&*broker, 10).await;
+    for _ in 1..6 {
+        next(&mut *subscription)
+            .await
+            .ack()
+            .await
+            .expect("acknowledged");
+    }
+    quiet(&mut *subscription).await;
+    subscription.close().await;
+    broker.close().await;
+}

@@ -1,0 +1,93 @@
+//! Every command of the README, in its order: what a newcomer types must work.
+//!
+//! `cargo xtask test` is not run here: it runs this, and `cargo xtask ci` takes it from the README.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::binary::command;
+use crate::development::Development;
+
+const README: &str = include_str!("../../README.md");
+
+/// How a newcomer runs the binary.
+const BY_CARGO: &str = "cargo run --release -- ";
+
+/// The lines in fences.
+fn lines() -> Vec<&'static str> {
+    let mut fenced = false;
+    let mut lines = Vec::new();
+    for line in README.lines() {
+        if line.starts_with("```") {
+            fenced = !fenced;
+        } else if fenced && !line.trim().is_empty() {
+            lines.push(line.trim());
+        }
+    }
+    lines
+}
+
+#[test]
+fn every_command_of_the_readme_works() {
+    let dev = Development::start("every_command_of_the_readme_works");
+    let mut tried = Vec::new();
+    for line in lines() {
+        if line == "cargo xtask test" {
+            continue;
+        }
+        let words = line
+            .strip_prefix(BY_CARGO)
+            .or_else(|| line.strip_prefix("hookbox "));
+        let Some(words) = words else {
+            panic!("nobody tries the README's line {line:?}")
+        };
+        let words: Vec<&str> = words.split_whitespace().collect();
+        tried.push(words[0]);
+        match words[0] {
+            // It runs already.
+            "dev" => {}
+            "simulate" => {
+                dev.simulate(&words[1..]).well();
+            }
+            "ingest" | "worker" => starts(&dev, &words),
+            _ => {
+                dev.run(&words).well();
+            }
+        }
+    }
+    for command in [
+        "dev",
+        "simulate",
+        "reconcile",
+        "dead",
+        "check-config",
+        "migrate",
+        "ingest",
+    ] {
+        assert!(tried.contains(&command), "the README has lost {command}");
+    }
+}
+
+/// A service starts, and drains when it is told to.
+fn starts(dev: &Development, words: &[&str]) {
+    let mut child = command(dev.folder(), words)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut text = String::new();
+    let began = Instant::now();
+    while !(text.contains("ingest listens on") || text.contains("the worker takes events")) {
+        let read = std::io::BufRead::read_line(&mut said, &mut text).unwrap();
+        let late = began.elapsed() > Duration::from_secs(60);
+        assert!(read > 0 && !late, "{words:?} did not start: {text}");
+    }
+    let id = child.id().to_string();
+    let told = std::process::Command::new("kill")
+        .args(["-TERM", &id])
+        .status()
+        .unwrap();
+    assert!(told.success());
+    assert!(child.wait().unwrap().success(), "{words:?} did not drain");
+}
