@@ -17,9 +17,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::diagnose::fault;
 
+/// Who waits for a settlement, if anybody does.
+type Reply = Option<oneshot::Sender<Result<(), Fault>>>;
+
 enum Command {
-    Ack(DeliveryTag, Option<oneshot::Sender<Result<(), Fault>>>),
-    Release(DeliveryTag, Option<oneshot::Sender<Result<(), Fault>>>),
+    Ack(DeliveryTag, Reply),
+    Release(DeliveryTag, Reply),
     Close(oneshot::Sender<()>),
 }
 
@@ -94,7 +97,7 @@ impl Settling {
 
     async fn tell(
         mut self: Box<Self>,
-        command: fn(DeliveryTag, Option<oneshot::Sender<Result<(), Fault>>>) -> Command,
+        command: fn(DeliveryTag, Reply) -> Command,
     ) -> Result<(), Fault> {
         let gone = || {
             let why = "its channel is gone; the message will come again";
