@@ -6,3 +6,4 @@ mod deployment;
 mod killing;
 mod poison;
 mod refused;
+mod secrets;

@@ -169,7 +169,10 @@ pub fn ingest_config(config: &Config) -> anyhow::Result<ingest::Config> {
         .context("the route for everything else is always there")?;
     let mut limits = ingest::Limits::standard();
     limits.body_max = config.ingest.body_max;
+    limits.body_bytes_in_flight_max = config.ingest.bodies_max;
     limits.connections_max = config.ingest.connections_max;
+    limits.connections_per_address_max = config.ingest.connections_per_address_max;
+    limits.waiting_max = config.ingest.waiting_max;
     Ok(ingest::Config {
         sources: config.sources.iter().map(source).collect(),
         routing: ingest::Routing {

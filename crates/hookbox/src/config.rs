@@ -6,6 +6,7 @@
 
 mod check;
 mod file;
+mod nearest;
 mod place;
 mod route;
 mod secret;
@@ -17,8 +18,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hookbox_event::{EnvironmentName, RouteName};
+use hookbox_driver::Clock as _;
+use hookbox_event::{EnvironmentName, RouteName, Timestamp};
 use secrecy::SecretString;
+
+use crate::clock::SystemClock;
 
 pub use place::Mistakes;
 pub use route::RouteConfig;
@@ -81,8 +85,14 @@ pub struct IngestConfig {
     pub trusted_proxies: Vec<String>,
     /// Largest body in bytes.
     pub body_max: usize,
+    /// Bytes of bodies in memory at once.
+    pub bodies_max: usize,
     /// Connections at once.
     pub connections_max: usize,
+    /// Connections at once from one address.
+    pub connections_per_address_max: usize,
+    /// Accepted requests that wait for the broker at once.
+    pub waiting_max: usize,
 }
 
 /// How to log.
@@ -90,7 +100,8 @@ pub struct IngestConfig {
 pub struct LogConfig {
     /// JSON instead of text.
     pub json: bool,
-    /// What to log, in the words of `tracing_subscriber::EnvFilter`.
+    /// What to log, in the words of `tracing_subscriber::EnvFilter`: `HOOKBOX_LOG`, else what the
+    /// file says.
     pub filter: Option<String>,
 }
 
@@ -105,7 +116,8 @@ impl Config {
                 format!("the config file cannot be read ({error}); {advice}"),
             )
         })?;
-        Self::parse(path, &text, &|name| std::env::var(name).ok())
+        let env = |name: &str| std::env::var(name).ok();
+        Self::parse(path, &text, &env, SystemClock.now())
     }
 
     /// Checks the text of a file; `env` is the environment.
@@ -113,9 +125,10 @@ impl Config {
         path: &Path,
         text: &str,
         env: &dyn Fn(&str) -> Option<String>,
+        now: Timestamp,
     ) -> Result<Self, Mistakes> {
         let (file, places) = structure::read(path, text)?;
-        check::check(path, file, places, env)
+        check::check(path, file, places, env, now)
     }
 
     /// All routes by name.

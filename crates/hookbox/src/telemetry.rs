@@ -1,51 +1,50 @@
 //! Logs: what, how, and above all what never.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::format::FmtSpan;
+use tracing::level_filters::LevelFilter;
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 use crate::config::LogConfig;
 
 /// What is logged where nothing else is said.
 const DEFAULT: &str = "info";
 
-/// Whatever anyone asks for: lapin logs returned messages with their payload, and libraries log
-/// statements and frames at their finer levels.
-const ALWAYS: [&str; 6] = [
-    "lapin=warn",
-    "lapin::returned_messages=off",
-    // What it says of closed channels is told once, by us, with what follows from it.
-    "lapin::channel=off",
-    "sqlx=warn",
-    "hyper=info",
-    "rustls=warn",
+/// How much of a library is logged at most, whatever anyone asks for; the first match counts.
+/// lapin logs returned messages with their payload. What it says of closed channels is told once,
+/// by us, with what follows from it. sqlx tells statements, the others frames and handshakes.
+const CEILINGS: [(&str, LevelFilter); 5] = [
+    ("lapin::returned_messages", LevelFilter::OFF),
+    ("lapin::channel", LevelFilter::OFF),
+    ("lapin", LevelFilter::WARN),
+    ("sqlx", LevelFilter::WARN),
+    ("rustls", LevelFilter::WARN),
 ];
+
+/// The ceiling of every other library: below `info` they show what they carry.
+const CEILING: LevelFilter = LevelFilter::INFO;
 
 /// Begins logging to standard error. Standard output belongs to what a command prints.
 pub fn begin(config: &LogConfig) {
-    let filter = std::env::var("HOOKBOX_LOG")
-        .ok()
-        .or_else(|| config.filter.clone());
-    let mut directives = filter.unwrap_or_else(|| DEFAULT.to_owned());
-    for always in ALWAYS {
-        directives.push(',');
-        directives.push_str(always);
-    }
-    let filter = EnvFilter::builder().parse_lossy(directives);
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_span_events(FmtSpan::NONE)
-        .with_target(false)
-        .with_writer(std::io::stderr);
+    let is_terminal = io::stderr().is_terminal();
     // A subscriber that is there already (in a test) stays.
-    let _ = if config.json {
-        builder.json().try_init()
-    } else {
-        builder
-            .with_ansi(std::io::stderr().is_terminal())
-            .try_init()
-    };
+    let _ = subscriber(config, is_terminal, io::stderr).try_init();
+}
+
+/// Checks what to log, as `info` or `hookbox_worker=debug,info`.
+pub fn filter(text: &str) -> Result<String, String> {
+    match EnvFilter::builder().parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!(
+            "{text:?} does not say what to log, as \"info\" or \"hookbox_worker=debug,info\" do \
+             ({error})"
+        )),
+    }
 }
 
 /// A panic's message may hold what was being worked on, so only its place is told. The text goes
@@ -56,6 +55,60 @@ pub fn hide_panics() {
             .location()
             .map(ToString::to_string)
             .unwrap_or_default();
-        tracing::error!(place, "a panic at {place}");
+        if tracing::dispatcher::has_been_set() {
+            tracing::error!(place, "a panic at {place}");
+        } else {
+            eprintln!("hookbox: a panic at {place}");
+        }
     }));
 }
+
+fn subscriber<W>(
+    config: &LogConfig,
+    is_terminal: bool,
+    writer: W,
+) -> impl Subscriber + Send + Sync + use<W>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    // The text was checked with the config, and the default is our own.
+    let wanted = EnvFilter::builder().parse_lossy(config.filter.as_deref().unwrap_or(DEFAULT));
+    let lines = fmt::layer().with_target(false).with_writer(writer);
+    let lines = if config.json {
+        lines.json().boxed()
+    } else {
+        lines.with_ansi(is_terminal).boxed()
+    };
+    // Two filters that must both agree: no directive, however exact, lifts a ceiling.
+    tracing_subscriber::registry()
+        .with(filter_fn(is_allowed))
+        .with(lines.with_filter(wanted))
+}
+
+fn is_allowed(event: &Metadata<'_>) -> bool {
+    let target = event.target();
+    if is_within(target, "hookbox") || target.starts_with("hookbox_") {
+        return true;
+    }
+    let ceiling = CEILINGS
+        .iter()
+        .find(|(library, _)| is_within(target, library) || is_crate_of(target, library));
+    *event.level() <= ceiling.map_or(CEILING, |(_, ceiling)| *ceiling)
+}
+
+/// The module or one below it.
+fn is_within(target: &str, module: &str) -> bool {
+    target
+        .strip_prefix(module)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+/// A crate of the same family, as `sqlx_core` is one of `sqlx`.
+fn is_crate_of(target: &str, library: &str) -> bool {
+    target
+        .strip_prefix(library)
+        .is_some_and(|rest| rest.starts_with('_'))
+}
+
+#[cfg(test)]
+mod tests;

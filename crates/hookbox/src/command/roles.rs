@@ -43,14 +43,18 @@ pub struct Roles {
 pub async fn run(config: Config, roles: Roles) -> anyhow::Result<Exit> {
     let tasks = TaskTracker::new();
     let shutdown = signals::shutdown(&tasks)?;
-    // Bound first: a port that is taken is told before anything is waited for.
+    // A port that is taken, or a certificate that cannot be used, is told before anything is
+    // waited for. It is let go again: a sender must find nobody, not somebody who says nothing.
+    if roles.ingest {
+        drop(listen(&config).await?);
+    }
+    let Some(opened) = open(&config, &roles, shutdown).await? else {
+        return Ok(exit::OK);
+    };
     let listener = if roles.ingest {
         Some(listen(&config).await?)
     } else {
         None
-    };
-    let Some(opened) = open(&config, &roles, shutdown).await? else {
-        return Ok(exit::OK);
     };
     serve_roles(config, roles, opened, listener).await
 }

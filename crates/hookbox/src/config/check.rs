@@ -1,17 +1,20 @@
 //! Does it mean something that can be? All that cannot, at once.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hookbox_event::EnvironmentName;
+use hookbox_event::{EnvironmentName, Timestamp};
 use hookbox_ingest::Limits;
 
-use super::file::{File, Ingest, Url};
+use super::file::{File, Ingest, Log, Url};
 use super::place::{Mistakes, Places};
 use super::secret::{Env, beside, resolve};
 use super::units::{duration, size};
-use super::{BrokerUrl, Config, IngestConfig, LogConfig, StoreUrl, route, source};
+use super::{
+    BrokerUrl, Config, IngestConfig, LogConfig, RouteConfig, SourceConfig, StoreUrl, route, source,
+};
+use crate::telemetry::filter;
 
 /// Longest drain. Whoever stops a service kills it after a while; systemd waits 90 s.
 const DRAIN_MAX: Duration = Duration::from_secs(90);
@@ -22,9 +25,10 @@ pub fn check(
     file: File,
     mut places: Places,
     env: Env<'_>,
+    now: Timestamp,
 ) -> Result<Config, Mistakes> {
     let folder = path.parent().unwrap_or(Path::new(""));
-    let checked = effective(path, folder, &file, &mut places, env);
+    let checked = effective(path, folder, &file, &mut places, env, now);
     match checked {
         Some(config) if places.is_clean() => Ok(config),
         Some(_) | None => {
@@ -42,6 +46,7 @@ fn effective(
     file: &File,
     places: &mut Places,
     env: Env<'_>,
+    now: Timestamp,
 ) -> Option<Config> {
     let environment = places.take("/environment", file.environment.parse::<EnvironmentName>());
     let store = store(folder, &file.store.url, places, env);
@@ -54,31 +59,9 @@ fn effective(
     if drain.is_some_and(|drain| drain.is_zero() || drain > DRAIN_MAX) {
         places.mistake("/drain", "it must be from 1 ms to 90 s");
     }
-    let mut sources = Vec::new();
-    for (index, one) in file.source.iter().enumerate() {
-        let at = format!("/source/{index}");
-        if file.source[..index]
-            .iter()
-            .any(|other| other.name == one.name)
-        {
-            let twice = format!("there are two sources of the name {:?}", one.name);
-            places.mistake(&format!("{at}/name"), twice);
-        }
-        sources.extend(source::check(&at, one, folder, places, env));
-    }
-    let mut routes = Vec::new();
-    for (index, one) in file.route.iter().enumerate() {
-        let at = format!("/route/{index}");
-        if file.route[..index]
-            .iter()
-            .any(|other| other.name == one.name)
-        {
-            let twice = format!("there are two routes of the name {:?}", one.name);
-            places.mistake(&format!("{at}/name"), twice);
-        }
-        routes.extend(route::check(&at, one, &file.worker, places));
-    }
-    routes.extend(route::unrouted(&file.worker, places));
+    let log = log(&file.log, places, env);
+    let sources = sources(folder, file, places, env, now);
+    let routes = routes(file, places);
     Some(Config {
         path: path.to_owned(),
         environment: environment?,
@@ -87,12 +70,68 @@ fn effective(
         broker: broker?,
         ingest: ingest?,
         drain: drain?,
-        log: LogConfig {
-            json: file.log.format.as_deref() == Some("json"),
-            filter: file.log.filter.clone(),
-        },
+        log: log?,
         sources,
         routes,
+    })
+}
+
+fn sources(
+    folder: &Path,
+    file: &File,
+    places: &mut Places,
+    env: Env<'_>,
+    now: Timestamp,
+) -> Vec<SourceConfig> {
+    let mut sources = Vec::new();
+    for (index, one) in file.source.iter().enumerate() {
+        let at = format!("/source/{index}");
+        let before = &file.source[..index];
+        if before.iter().any(|other| other.name == one.name) {
+            let twice = format!("there are two sources of the name {:?}", one.name);
+            places.mistake(&format!("{at}/name"), twice);
+        }
+        let Some(source) = source::check(&at, one, folder, places, env) else {
+            continue;
+        };
+        if !source.keys.is_empty() && !source.keys.iter().any(|key| key.is_valid(now)) {
+            let what = "every secret is past its \"until\", so nothing would verify; add one that \
+                        is valid";
+            places.mistake(&format!("{at}/secrets"), what);
+        }
+        sources.push(source);
+    }
+    sources
+}
+
+fn routes(file: &File, places: &mut Places) -> Vec<RouteConfig> {
+    let mut routes = Vec::new();
+    for (index, one) in file.route.iter().enumerate() {
+        let at = format!("/route/{index}");
+        let before = &file.route[..index];
+        if before.iter().any(|other| other.name == one.name) {
+            let twice = format!("there are two routes of the name {:?}", one.name);
+            places.mistake(&format!("{at}/name"), twice);
+        }
+        routes.extend(route::check(&at, one, &file.worker, places));
+    }
+    routes.extend(route::unrouted(&file.worker, places));
+    routes
+}
+
+fn log(given: &Log, places: &mut Places, env: Env<'_>) -> Option<LogConfig> {
+    let variable = env("HOOKBOX_LOG").filter(|text| !text.is_empty());
+    let filter = match (&variable, &given.filter) {
+        (Some(text), _) => {
+            let checked = filter(text).map_err(|why| format!("HOOKBOX_LOG: {why}"));
+            Some(places.take("", checked)?)
+        }
+        (None, Some(text)) => Some(places.take("/log/filter", filter(text))?),
+        (None, None) => None,
+    };
+    Some(LogConfig {
+        json: given.format.as_deref() == Some("json"),
+        filter,
     })
 }
 
@@ -143,43 +182,83 @@ fn ingest(folder: &Path, given: &Ingest, places: &mut Places) -> Option<IngestCo
         format!("{listen:?} is not an address and a port, as 127.0.0.1:8080 or [::1]:8080")
     });
     let listen = places.take("/ingest/listen", listen);
-    let body_max = match &given.body_max {
-        Some(text) => places.take("/ingest/body_max", size(text)),
-        None => Some(standard.body_max),
-    };
-    if body_max.is_some_and(|max| max == 0 || max > Limits::BODY_MAX_CAP) {
-        let why = "it must be from 1 B to 15 MiB: RabbitMQ 4 refuses messages over 16 MiB";
-        places.mistake("/ingest/body_max", why);
-    }
+    let sizes = sizes(given, &standard, places);
     for (index, proxy) in given.trusted_proxies.iter().enumerate() {
-        let address = proxy.split('/').next().unwrap_or_default();
-        if address.parse::<IpAddr>().is_err() {
+        if !is_network(proxy) {
             let what = format!("{proxy:?} is not an address or a network, as 10.0.0.0/8");
             places.mistake(&format!("/ingest/trusted_proxies/{index}"), what);
         }
     }
     let tls = given.tls.as_ref().map(|tls| {
-        let files = (beside(folder, &tls.certificate), beside(folder, &tls.key));
-        for (key, path) in [("certificate", &files.0), ("key", &files.1)] {
-            if !path.is_file() {
-                let what = format!("the file {} is not there", path.display());
-                places.mistake(&format!("/ingest/tls/{key}"), what);
-            }
-        }
-        files
+        (
+            pem("/ingest/tls/certificate", folder, &tls.certificate, places),
+            pem("/ingest/tls/key", folder, &tls.key, places),
+        )
     });
-    let listen = listen?;
-    if !listen.ip().is_loopback() && tls.is_none() && given.trusted_proxies.is_empty() {
+    let is_open = listen.is_some_and(|listen| !listen.ip().is_loopback());
+    let is_known = places.is_whole("/ingest/tls") && places.is_whole("/ingest/trusted_proxies");
+    if is_open && is_known && tls.is_none() && given.trusted_proxies.is_empty() {
         places.mistake(
             "/ingest/listen",
             "off loopback it needs tls = { certificate, key }, or trusted_proxies that do the TLS",
         );
     }
+    let (body_max, bodies_max) = sizes?;
+    let connections_max = given.connections.unwrap_or(standard.connections_max);
+    let per_address = standard.connections_per_address_max;
     Some(IngestConfig {
-        listen,
+        listen: listen?,
         tls,
         trusted_proxies: given.trusted_proxies.clone(),
-        body_max: body_max?,
-        connections_max: given.connections.unwrap_or(standard.connections_max),
+        body_max,
+        bodies_max,
+        connections_max,
+        connections_per_address_max: given.connections_per_address.unwrap_or(per_address),
+        waiting_max: given.waiting.unwrap_or(standard.waiting_max),
     })
+}
+
+/// The largest body, and the most bytes of bodies at once.
+fn sizes(given: &Ingest, standard: &Limits, places: &mut Places) -> Option<(usize, usize)> {
+    let mut size_or = |key: &str, text: &Option<String>, standard: usize| match text {
+        Some(text) => places.take(&format!("/ingest/{key}"), size(text)),
+        None => Some(standard),
+    };
+    let body_max = size_or("body_max", &given.body_max, standard.body_max)?;
+    let usual = standard.body_bytes_in_flight_max;
+    let bodies_max = size_or("bodies_max", &given.bodies_max, usual)?;
+    if body_max == 0 || body_max > Limits::BODY_MAX_CAP {
+        let why = "it must be from 1 B to 15 MiB: RabbitMQ 4 refuses messages over 16 MiB";
+        places.mistake("/ingest/body_max", why);
+    } else if bodies_max < body_max {
+        let why = "it must be at least body_max, or the largest body would never be taken";
+        places.mistake("/ingest/bodies_max", why);
+    }
+    Some((body_max, bodies_max))
+}
+
+/// An address, or a network as `10.0.0.0/8`.
+fn is_network(text: &str) -> bool {
+    let (address, bits) = match text.split_once('/') {
+        Some((address, bits)) => (address, Some(bits)),
+        None => (text, None),
+    };
+    let most = match address.parse::<IpAddr>() {
+        Ok(IpAddr::V4(_)) => 32,
+        Ok(IpAddr::V6(_)) => 128,
+        Err(_) => return false,
+    };
+    bits.is_none_or(|bits| bits.parse::<u8>().is_ok_and(|bits| bits <= most))
+}
+
+/// The path of a PEM file. Its text in its place may be a private key, so it is not shown.
+fn pem(at: &str, folder: &Path, given: &str, places: &mut Places) -> PathBuf {
+    let path = beside(folder, given);
+    if given.contains("-----BEGIN") || given.contains('\n') {
+        places.mistake(at, "it must be the path of a PEM file, not its text");
+    } else if !path.is_file() {
+        let what = format!("the file {} is not there", path.display());
+        places.mistake(at, what);
+    }
+    path
 }

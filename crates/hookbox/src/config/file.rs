@@ -55,7 +55,10 @@ pub struct Ingest {
     #[serde(default)]
     pub trusted_proxies: Vec<String>,
     pub body_max: Option<String>,
+    pub bodies_max: Option<String>,
     pub connections: Option<usize>,
+    pub connections_per_address: Option<usize>,
+    pub waiting: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -160,7 +163,8 @@ pub struct Handler {
 #[derive(Deserialize, Clone, Default)]
 #[serde(deny_unknown_fields)]
 pub struct Retry {
-    pub attempts: Option<u32>,
+    /// Any number, so that one that cannot be is told with its reason.
+    pub attempts: Option<i64>,
     pub first: Option<String>,
     pub factor: Option<f64>,
     pub max: Option<String>,

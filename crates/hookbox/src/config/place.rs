@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
 use toml_edit::{Document, Item};
 
 /// All mistakes of a config file.
@@ -64,6 +65,8 @@ pub struct Places {
     text: String,
     document: Document<String>,
     mistakes: Vec<Mistake>,
+    /// Pointers to what is not shaped as it must be.
+    broken: Vec<String>,
 }
 
 impl Places {
@@ -86,11 +89,16 @@ impl Places {
             text: text.to_owned(),
             document,
             mistakes: Vec::new(),
+            broken: Vec::new(),
         })
     }
 
-    /// Notes a mistake at a JSON Pointer into the file.
+    /// Notes a mistake at a JSON Pointer into the file. What is said of a thing whose structure is
+    /// wrong already, or of what it is part of, only follows from that, and is dropped.
     pub fn mistake(&mut self, pointer: &str, what: impl Into<String>) {
+        if self.broken.iter().any(|broken| related(broken, pointer)) {
+            return;
+        }
         let at = self
             .span(pointer)
             .map(|span| line_and_column(&self.text, span.start));
@@ -107,8 +115,23 @@ impl Places {
             .ok()
     }
 
+    /// From here on, what is noted at or around this pointer is dropped.
+    pub fn broken(&mut self, pointer: String) {
+        self.broken.push(pointer);
+    }
+
     pub fn is_clean(&self) -> bool {
         self.mistakes.is_empty()
+    }
+
+    /// Whether what is at this pointer can be judged.
+    pub fn is_whole(&self, pointer: &str) -> bool {
+        !self.broken.iter().any(|broken| related(broken, pointer))
+    }
+
+    /// The file as JSON. A moment that is written as TOML has it becomes its text.
+    pub fn json(&self) -> Value {
+        json_of_item(self.document.as_item())
     }
 
     pub fn into_mistakes(mut self) -> Mistakes {
@@ -125,7 +148,7 @@ impl Places {
         let mut item = self.document.as_item();
         let mut span = None;
         for token in pointer.split('/').skip(1) {
-            let token = token.replace("~1", "/").replace("~0", "~");
+            let token = unescape(token);
             let key = item
                 .as_table_like()
                 .and_then(|table| table.get_key_value(&token));
@@ -151,6 +174,57 @@ fn element(item: &Item, token: &str) -> Option<Range<usize>> {
     item.as_array()?.get(token.parse().ok()?)?.span()
 }
 
+/// One of them leads to the other.
+fn related(a: &str, b: &str) -> bool {
+    let below = |a: &str, b: &str| {
+        b.strip_prefix(a)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    below(a, b) || below(b, a)
+}
+
+fn json_of_item(item: &Item) -> Value {
+    if let Some(table) = item.as_table_like() {
+        let members = table.iter();
+        return members
+            .map(|(key, item)| (key.to_owned(), json_of_item(item)))
+            .collect();
+    }
+    if let Some(tables) = item.as_array_of_tables() {
+        return tables
+            .iter()
+            .map(|table| json_of_item(&Item::Table(table.clone())))
+            .collect();
+    }
+    item.as_value().map_or(Value::Null, json_of_value)
+}
+
+fn json_of_value(value: &toml_edit::Value) -> Value {
+    match value {
+        toml_edit::Value::String(text) => Value::from(text.value().as_str()),
+        toml_edit::Value::Integer(number) => Value::from(*number.value()),
+        // JSON has no infinity: it becomes null, which is no number.
+        toml_edit::Value::Float(number) => Value::from(*number.value()),
+        toml_edit::Value::Boolean(is) => Value::from(*is.value()),
+        toml_edit::Value::Datetime(moment) => Value::from(moment.value().to_string()),
+        toml_edit::Value::Array(values) => values.iter().map(json_of_value).collect(),
+        toml_edit::Value::InlineTable(table) => table
+            .iter()
+            .map(|(key, value)| (key.to_owned(), json_of_value(value)))
+            .collect(),
+    }
+}
+
+/// A key as a part of a JSON Pointer.
+pub fn escape(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+/// A part of a JSON Pointer as a key.
+pub fn unescape(token: &str) -> String {
+    token.replace("~1", "/").replace("~0", "~")
+}
+
 fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let before = &text[..offset.min(text.len())];
     let line = before.matches('\n').count() + 1;
@@ -172,7 +246,7 @@ fn readable(pointer: &str) -> String {
             if !text.is_empty() {
                 text.push('.');
             }
-            text.push_str(token);
+            text.push_str(&unescape(token));
         }
     }
     text

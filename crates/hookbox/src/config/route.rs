@@ -16,6 +16,9 @@ use super::units::duration;
 /// of it leaves room for retries of the transaction.
 const HANDLER_TIME_LIMIT_MAX: Duration = Duration::from_secs(180);
 
+/// How long one run of a handler may take, where nothing else is said.
+const HANDLER_TIME_LIMIT: Duration = Duration::from_secs(30);
+
 /// One route, effective.
 pub struct RouteConfig {
     /// Its name.
@@ -50,21 +53,7 @@ pub fn check(at: &str, route: &Route, worker: &Worker, places: &mut Places) -> O
         .filter_map(|(index, topic)| places.take(&format!("{at}/topics/{index}"), topic.parse()))
         .collect();
     let retry = retry(&format!("{at}/retry"), route, places);
-    let limit = route
-        .handler_time_limit
-        .as_ref()
-        .or(worker.handler_time_limit.as_ref());
-    let handler_time_limit = match limit {
-        None => Duration::from_secs(30),
-        Some(text) => places.take(at, duration(text))?,
-    };
-    if handler_time_limit.is_zero() || handler_time_limit > HANDLER_TIME_LIMIT_MAX {
-        places.mistake(
-            at,
-            "handler_time_limit must be from 1 ms to 3 min: RabbitMQ takes a message away that \
-             is not settled within 30 min",
-        );
-    }
+    let handler_time_limit = handler_time_limit(at, route, worker, places)?;
     let concurrency = route.concurrency.or(worker.concurrency).unwrap_or(4);
     Some(RouteConfig {
         name: name?,
@@ -99,6 +88,28 @@ pub fn unrouted(worker: &Worker, places: &mut Places) -> Option<RouteConfig> {
     })
 }
 
+fn handler_time_limit(
+    at: &str,
+    route: &Route,
+    worker: &Worker,
+    places: &mut Places,
+) -> Option<Duration> {
+    let (at, text) = match (&route.handler_time_limit, &worker.handler_time_limit) {
+        (Some(text), _) => (format!("{at}/handler_time_limit"), text),
+        (None, Some(text)) => ("/worker/handler_time_limit".to_owned(), text),
+        (None, None) => return Some(HANDLER_TIME_LIMIT),
+    };
+    let limit = places.take(&at, duration(text))?;
+    if limit.is_zero() || limit > HANDLER_TIME_LIMIT_MAX {
+        places.mistake(
+            &at,
+            "it must be from 1 ms to 3 min: RabbitMQ takes a message away that is not settled \
+             within 30 min",
+        );
+    }
+    Some(limit)
+}
+
 fn retry(at: &str, route: &Route, places: &mut Places) -> Option<Retry> {
     let given = route.retry.clone().unwrap_or_default();
     let time = |key: &str, text: Option<&String>, default: u64, places: &mut Places| match text {
@@ -108,7 +119,8 @@ fn retry(at: &str, route: &Route, places: &mut Places) -> Option<Retry> {
     let first = time("first", given.first.as_ref(), 5, places)?;
     let max = time("max", given.max.as_ref(), 6 * 3600, places)?;
     let built = Retry::new(
-        given.attempts.unwrap_or(12),
+        // What is no `u32` is out of any range.
+        u32::try_from(given.attempts.unwrap_or(12)).unwrap_or(0),
         first,
         given.factor.unwrap_or(3.0),
         max.max(if given.max.is_none() {

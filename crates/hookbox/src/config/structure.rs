@@ -7,34 +7,60 @@ use serde_json::Value;
 
 use super::SCHEMA;
 use super::file::File;
-use super::place::{Mistakes, Places};
+use super::nearest::nearest;
+use super::place::{Mistakes, Places, escape, unescape};
 
 /// Reads the file's structure.
 pub fn read(path: &Path, text: &str) -> Result<(File, Places), Mistakes> {
     let mut places = Places::new(path, text)?;
-    let value: Value = match toml_edit::de::from_str(text) {
-        Ok(value) => value,
-        Err(error) => {
-            places.mistake("", error.message().to_owned());
-            return Err(places.into_mistakes());
-        }
-    };
+    let mut value = places.json();
     let schema: Value = serde_json::from_str(SCHEMA).map_err(|error| broken_schema(path, error))?;
     let validator =
         jsonschema::draft202012::new(&schema).map_err(|error| broken_schema(path, error))?;
+    let mut wrong = Vec::new();
     for error in validator.iter_errors(&value) {
         let pointer = error.instance_path().to_string();
         tell(&mut places, &pointer, &schema, &error);
+        match error.kind() {
+            ValidationErrorKind::AdditionalProperties { unexpected } => {
+                let keys = unexpected.iter().map(|key| escape(key));
+                wrong.extend(keys.map(|key| format!("{pointer}/{key}")));
+            }
+            _ => wrong.push(pointer),
+        }
     }
-    if !places.is_clean() {
-        return Err(places.into_mistakes());
+    // What is shaped right is checked for its meaning all the same, so that everything is told at
+    // once. Where nothing sensible is left without what is wrong, this is all that can be told.
+    for pointer in wrong {
+        remove(&mut value, &pointer);
+        places.broken(pointer);
     }
     match serde_json::from_value(value) {
         Ok(file) => Ok((file, places)),
-        Err(error) => {
-            places.mistake("", error.to_string());
-            Err(places.into_mistakes())
+        Err(_) if !places.is_clean() => Err(places.into_mistakes()),
+        // Its text would show the value.
+        Err(_) => Err(Mistakes::one(
+            path,
+            "it is shaped as schemas/config.json says, and cannot be read all the same: this is \
+             a mistake of hookbox, please report it"
+                .to_owned(),
+        )),
+    }
+}
+
+/// Takes what is wrong out: the key, or the whole list that it is in, because a list without one
+/// of its entries would have the others in wrong places.
+fn remove(value: &mut Value, pointer: &str) {
+    let Some((parent, token)) = pointer.rsplit_once('/') else {
+        *value = Value::Null;
+        return;
+    };
+    match value.pointer_mut(parent) {
+        Some(Value::Object(members)) => {
+            members.remove(&unescape(token));
         }
+        Some(_) => remove(value, parent),
+        None => {}
     }
 }
 
@@ -44,6 +70,16 @@ fn broken_schema(path: &Path, error: impl std::fmt::Display) -> Mistakes {
         path,
         format!("hookbox's own config schema is broken: {error}"),
     )
+}
+
+/// What to do instead of writing a secret down.
+const NEVER_WRITTEN: &str = "a secret is never written here: { id = \"NAME\", env = \"VARIABLE\" } \
+    or { id = \"NAME\", file = \"PATH\" } says where it is";
+
+/// `/source/{index}/secrets/{index}`
+fn is_secret(pointer: &str) -> bool {
+    let parts: Vec<&str> = pointer.split('/').collect();
+    matches!(parts[..], ["", "source", _, "secrets", _])
 }
 
 fn tell(
@@ -56,10 +92,13 @@ fn tell(
         ValidationErrorKind::AdditionalProperties { unexpected } => {
             let known = known_keys(schema, &error.schema_path().to_string());
             for key in unexpected {
-                let hint = nearest(key, &known)
-                    .map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
+                let hint = match nearest(key, &known) {
+                    Some(near) => format!("; did you mean {near:?}?"),
+                    None if is_secret(pointer) => format!("; {NEVER_WRITTEN}"),
+                    None => String::new(),
+                };
                 places.mistake(
-                    &format!("{pointer}/{key}"),
+                    &format!("{pointer}/{}", escape(key)),
                     format!("there is no such key{hint}"),
                 );
             }
@@ -74,6 +113,18 @@ fn tell(
                 "it must be { env = \"NAME\" } or { file = \"PATH\" }, because a URL may hold a \
                  password; only a \"sqlite:PATH\" URL is written out",
             );
+        }
+        ValidationErrorKind::OneOfNotValid { .. } => {
+            places.mistake(
+                pointer,
+                "it must be \"dead_letter\", \"process\", or a list of { topics, action }",
+            );
+        }
+        ValidationErrorKind::Type { .. } if is_secret(pointer) => {
+            places.mistake(pointer, NEVER_WRITTEN);
+        }
+        ValidationErrorKind::MinItems { .. } if pointer.ends_with("/secrets") => {
+            places.mistake(pointer, "it needs a secret: verification cannot be switched off");
         }
         ValidationErrorKind::Pattern { .. } => {
             let name = pointer.rsplit('/').next().unwrap_or_default();
@@ -91,7 +142,8 @@ fn wording(name: &str) -> &'static str {
             "it must be 1 to 63 characters of a-z, 0-9, '-' and '_', and start with a letter or \
              digit"
         }
-        "body_max" => "it must be a whole number and B, KiB or MiB, as \"1 MiB\"",
+        "body_max" | "bodies_max" => "it must be a whole number and B, KiB or MiB, as \"1 MiB\"",
+        "env" => "it must be the name of an environment variable, not the secret itself",
         "first" | "max" | "drain" | "tolerance" | "handler_time_limit" => {
             "it must be a number and ms, s, min, h or d, as \"5 s\""
         }
@@ -107,27 +159,4 @@ fn known_keys(schema: &Value, schema_path: &str) -> Vec<String> {
         .and_then(Value::as_object)
         .map(|properties| properties.keys().cloned().collect())
         .unwrap_or_default()
-}
-
-/// The known key that differs least, when it differs little.
-fn nearest<'k>(key: &str, known: &'k [String]) -> Option<&'k str> {
-    let (distance, near) = known
-        .iter()
-        .map(|known| (distance(key, known), known.as_str()))
-        .min()?;
-    (distance <= 1 + key.len() / 3).then_some(near)
-}
-
-/// Levenshtein's distance.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, cb) in b.chars().enumerate() {
-            let cost = diagonal + usize::from(ca != cb);
-            diagonal = row[j + 1];
-            row[j + 1] = cost.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row.last().copied().unwrap_or(0)
 }

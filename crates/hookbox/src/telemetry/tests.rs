@@ -1,0 +1,91 @@
+//! What a library says of what it carries never comes out, whatever is asked for.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use super::*;
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What comes out of some events under a filter.
+fn logged(filter: &str, json: bool, events: impl FnOnce()) -> String {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let config = LogConfig {
+        json,
+        filter: Some(filter.to_owned()),
+    };
+    let subscriber = subscriber(&config, false, move || writer.clone());
+    tracing::subscriber::with_default(subscriber, events);
+    let bytes = lines.0.lock().unwrap().clone();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn no_filter_lifts_a_ceiling() {
+    let events = || {
+        tracing::error!(target: "lapin::returned_messages", "canary");
+        tracing::error!(target: "lapin::channel", "canary");
+        tracing::info!(target: "lapin::io_loop", "canary");
+        tracing::debug!(target: "sqlx::query", "canary");
+        tracing::info!(target: "sqlx_core::pool", "canary");
+        tracing::trace!(target: "hyper::proto::h1", "canary");
+        tracing::debug!(target: "rustls::client", "canary");
+        tracing::debug!(target: "hookboxes", "canary");
+        tracing::trace!(target: "hookbox_worker::run", "of ours");
+        tracing::warn!(target: "lapin::consumers", "of lapin");
+        tracing::warn!(target: "sqlx::query", "of sqlx");
+        tracing::info!(target: "hyper_util::client", "of hyper");
+    };
+    let most = "trace,lapin=trace,lapin::returned_messages=trace,lapin::channel=trace,\
+                sqlx::query=trace,sqlx_core::pool=trace,hyper::proto::h1=trace,\
+                rustls::client=trace";
+    for json in [false, true] {
+        let lines = logged(most, json, events);
+        assert!(!lines.contains("canary"), "{lines}");
+        for kept in ["of ours", "of lapin", "of sqlx", "of hyper"] {
+            assert!(lines.contains(kept), "{kept}: {lines}");
+        }
+    }
+}
+
+#[test]
+fn a_filter_asks_for_less() {
+    let lines = logged("hookbox_worker=debug,warn", false, || {
+        tracing::debug!(target: "hookbox_worker::run", "kept");
+        tracing::info!(target: "hookbox_ingest", "dropped");
+    });
+    assert!(
+        lines.contains("kept") && !lines.contains("dropped"),
+        "{lines}"
+    );
+}
+
+#[test]
+fn json_is_one_object_a_line() {
+    let lines = logged("info", true, || {
+        tracing::info!(route = "scores", "one\nline");
+    });
+    let line: serde_json::Value = serde_json::from_str(lines.trim_end()).unwrap();
+    assert_eq!(line["fields"]["route"], "scores");
+    assert_eq!(line["level"], "INFO");
+}
+
+#[test]
+fn a_filter_that_says_nothing_is_refused() {
+    assert!(filter("hookbox_worker=debug,info").is_ok());
+    assert!(filter("hookbox=loud").unwrap_err().contains("hookbox=loud"));
+}
