@@ -92,6 +92,6 @@ fn unavailable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> O
 }
 
 /// Closes a connection; one that is blocked never answers (E9), so it is given up at a deadline.
-pub(crate) async fn close(connection: Connection, deadline: Duration) {
+pub(crate) async fn close(connection: &Connection, deadline: Duration) {
     let _ = timeout(deadline, connection.close(200, "hookbox is done".into())).await;
 }

@@ -9,6 +9,7 @@ use lapin::options::{BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Connection, Consumer};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Options;
@@ -30,6 +31,7 @@ pub(crate) async fn subscribe(
     prefetch: u16,
     options: Options,
     tasks: TaskTracker,
+    stop: CancellationToken,
 ) -> Result<RabbitSubscription, Fault> {
     let doing = || format!("subscribe to {queue}");
     let begin = async {
@@ -54,7 +56,7 @@ pub(crate) async fn subscribe(
         Ok(Err(error)) => return Err(fault(doing(), error)),
         Err(_elapsed) => return Err(late(doing())),
     };
-    let acker = Acker::start(channel, &tasks, options.close_deadline);
+    let acker = Acker::start(channel, &tasks, stop, options.close_deadline);
     Ok(RabbitSubscription {
         queue,
         consumer,

@@ -13,6 +13,7 @@ use lapin::options::{BasicAckOptions, BasicNackOptions};
 use lapin::types::DeliveryTag;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::diagnose::fault;
@@ -34,9 +35,14 @@ pub(crate) struct Acker {
 }
 
 impl Acker {
-    pub fn start(channel: Channel, tasks: &TaskTracker, close_deadline: Duration) -> Self {
+    pub fn start(
+        channel: Channel,
+        tasks: &TaskTracker,
+        stop: CancellationToken,
+        close_deadline: Duration,
+    ) -> Self {
         let (commands, waiting) = mpsc::unbounded_channel();
-        tasks.spawn(settle_all(channel, waiting, close_deadline));
+        tasks.spawn(settle_all(channel, waiting, stop, close_deadline));
         Self { commands }
     }
 
@@ -52,9 +58,19 @@ impl Acker {
 async fn settle_all(
     channel: Channel,
     mut waiting: mpsc::UnboundedReceiver<Command>,
+    stop: CancellationToken,
     close_deadline: Duration,
 ) {
-    while let Some(command) = waiting.recv().await {
+    loop {
+        let next = tokio::select! {
+            // What was told before the driver closed is written before this ends.
+            biased;
+            next = waiting.recv() => next,
+            () = stop.cancelled() => None,
+        };
+        let Some(command) = next else {
+            return;
+        };
         let (result, reply) = match command {
             Command::Ack(tag, reply) => {
                 let options = BasicAckOptions { multiple: false };

@@ -6,6 +6,8 @@
 //! has a deadline, a connection that had any trouble is thrown away, and lapin's own recovery is
 //! never used.
 
+#[cfg(test)]
+mod canaries;
 mod connection;
 mod consumer;
 mod delivery;
@@ -20,7 +22,7 @@ mod topology;
 
 pub use options::Options;
 pub use rabbit::Rabbit;
-pub use topology::{QueueDeclaration, Topology, topology};
+pub use topology::{Argument, QueueDeclaration, Topology, topology};
 
 #[cfg(feature = "testing")]
 pub use testing::delete_topology;

@@ -121,6 +121,10 @@ impl Rabbit {
     /// acknowledgements from being written.
     async fn consuming(&self) -> Result<Arc<Connection>, Fault> {
         let mut held = self.consuming.lock().await;
+        if self.stop.is_cancelled() {
+            let doing = "connect to the broker for consuming: the driver is closed";
+            return Err(Fault::plain(FaultKind::Unavailable, doing));
+        }
         if let Some(connection) = held.as_ref().filter(|it| it.status().connected()) {
             return Ok(Arc::clone(connection));
         }
@@ -157,8 +161,10 @@ impl Broker for Rabbit {
             .map(|route| route_queue(&self.options.environment, route))
             .collect();
         let ask = async {
-            let messages = u32::try_from(queues.len()).unwrap_or(u32::MAX);
-            let bytes = u32::try_from(batch.bytes.len() * queues.len()).unwrap_or(u32::MAX);
+            // What is over a bound by itself takes all of it: it is published alone.
+            let messages = permits(queues.len(), self.options.in_flight_max);
+            let total = batch.bytes.len() * queues.len();
+            let bytes = permits(total, self.options.in_flight_bytes_max);
             let closed = |_| unavailable("the driver is closed".into());
             let messages = Arc::clone(&self.messages)
                 .acquire_many_owned(messages)
@@ -190,10 +196,11 @@ impl Broker for Rabbit {
         let connection = self.consuming().await?;
         let name = self.queue_name(queue);
         let (options, tasks) = (self.options.clone(), self.tasks.clone());
+        let stop = self.stop.clone();
         let doing = format!("subscribe to {name}");
         let subscription = self
             .on_amqp(&doing, async move {
-                consumer::subscribe(connection, name, prefetch, options, tasks).await
+                consumer::subscribe(connection, name, prefetch, options, tasks, stop).await
             })
             .await?;
         Ok(Box::new(subscription))
@@ -230,21 +237,22 @@ impl Broker for Rabbit {
 
     async fn close(&self) {
         self.stop.cancel();
+        self.tasks.close();
+        // Settlements on their way are written before their connection goes. The supervisor
+        // closes the other one within its own deadline.
+        let _ = timeout(self.options.close_deadline * 2, self.tasks.wait()).await;
         let consuming = self.consuming.lock().await.take();
         if let (Some(connection), Some(runtime)) = (consuming, &self.runtime) {
             let deadline = self.options.close_deadline;
-            let closing = async move {
-                // Subscriptions may hold it still; dropping theirs closes it.
-                if let Ok(connection) = Arc::try_unwrap(connection) {
-                    close(connection, deadline).await;
-                }
-            };
+            // Subscriptions may hold it still; they end with a fault.
+            let closing = async move { close(&connection, deadline).await };
             let _ = runtime.spawn(closing).await;
         }
-        self.tasks.close();
-        // The supervisor closes within its own deadline.
-        let _ = timeout(self.options.close_deadline * 2, self.tasks.wait()).await;
     }
+}
+
+fn permits(wanted: usize, bound: usize) -> u32 {
+    u32::try_from(wanted.min(bound)).unwrap_or(u32::MAX)
 }
 
 async fn depth(connection: &Connection, queue: Queue, name: String) -> Result<Depth, Fault> {

@@ -50,7 +50,7 @@ pub(crate) async fn establish(options: &Options, first: bool) -> Result<Connecti
             Ok(connection)
         }
         Ok(Ok(Verified::Different(differences))) => {
-            close(connection, options.close_deadline).await;
+            close(&connection, options.close_deadline).await;
             Err(TopologyError(differences).into())
         }
         Ok(Err(error)) => Err(unavailable(error.into())),
@@ -128,15 +128,16 @@ async fn publish(
     readiness.send_replace(Readiness::Ready);
     let ended = watch_over(&connection, &mut publishers, readiness, stop).await;
     readiness.send_replace(Readiness::NotReady(ended.clone()));
-    tracing::warn!(
-        why = ended,
-        "the publishing connection is given up: {ended}"
-    );
+    // Closing is nothing to warn of, whatever the publishers said of it first.
+    if !stop.is_cancelled() {
+        tracing::warn!(
+            why = ended,
+            "the publishing connection is given up: {ended}"
+        );
+    }
     // A publisher that is stopped in a round drops its requests: their senders are told so.
     publishers.shutdown().await;
-    if let Ok(connection) = Arc::try_unwrap(connection).map_err(drop) {
-        close(connection, options.close_deadline).await;
-    }
+    close(&connection, options.close_deadline).await;
 }
 
 /// Returns why the connection must be given up.

@@ -119,40 +119,30 @@ pub(crate) enum Verified {
     Different(Vec<TopologyDifference>),
 }
 
-/// Looks at every queue, declares those that are missing, and compares the rest with their
-/// declaration. All differences are told at once.
+/// Compares every queue that exists with its declaration, then declares those that are missing.
+/// All differences are told at once, and before anything is declared.
 pub(crate) async fn verify(
     connection: &Connection,
     topology: &Topology,
 ) -> Result<Verified, lapin::Error> {
-    let mut declared = Vec::new();
+    let mut missing = Vec::new();
     let mut differences = Vec::new();
-    // The dead queue first: dead-lettering must have somewhere to go before a route has messages.
-    for queue in topology.queues.iter().rev() {
-        let exists = exists(connection, &queue.name).await?;
-        // An error closes the channel, so each question has its own.
-        let channel = connection.create_channel().await?;
-        let options = QueueDeclareOptions::durable();
-        match channel
-            .queue_declare(queue.name.as_str().into(), options, queue.table())
-            .await
-        {
-            Ok(_) if exists => {}
-            Ok(_) => declared.push(queue.name.clone()),
-            Err(error) => match soft_error(&error) {
-                Some((AMQPSoftError::PRECONDITIONFAILED, text)) => {
-                    let what = format!(
-                        "{text}; hookbox never deletes or redeclares a queue: move its messages \
-                         and delete it, or give this environment another name"
-                    );
-                    let queue = queue.name.clone();
-                    differences.push(TopologyDifference {
-                        queue,
-                        difference: what,
-                    });
-                }
-                Some(_) | None => return Err(error),
-            },
+    for queue in &topology.queues {
+        if !exists(connection, &queue.name).await? {
+            missing.push(queue);
+        } else if let Some(difference) = declare(connection, queue).await? {
+            differences.push(difference);
+        }
+    }
+    let mut declared = Vec::new();
+    if differences.is_empty() {
+        // The dead queue first: dead-lettering must have somewhere to go before a route has
+        // messages.
+        for queue in missing.into_iter().rev() {
+            match declare(connection, queue).await? {
+                Some(difference) => differences.push(difference),
+                None => declared.push(queue.name.clone()),
+            }
         }
     }
     Ok(if differences.is_empty() {
@@ -160,6 +150,32 @@ pub(crate) async fn verify(
     } else {
         Verified::Different(differences)
     })
+}
+
+/// Declares a queue; of one that exists, RabbitMQ only compares the arguments.
+async fn declare(
+    connection: &Connection,
+    queue: &QueueDeclaration,
+) -> Result<Option<TopologyDifference>, lapin::Error> {
+    // An error closes the channel, so each question has its own.
+    let channel = connection.create_channel().await?;
+    let options = QueueDeclareOptions::durable();
+    let declared = channel
+        .queue_declare(queue.name.as_str().into(), options, queue.table())
+        .await;
+    let Err(error) = declared else {
+        return Ok(None);
+    };
+    match soft_error(&error) {
+        Some((AMQPSoftError::PRECONDITIONFAILED, text)) => Ok(Some(TopologyDifference {
+            queue: queue.name.clone(),
+            difference: format!(
+                "{text}; hookbox never deletes or redeclares a queue: move its messages and \
+                 delete it, or give this environment another name"
+            ),
+        })),
+        Some(_) | None => Err(error),
+    }
 }
 
 async fn exists(connection: &Connection, name: &str) -> Result<bool, lapin::Error> {

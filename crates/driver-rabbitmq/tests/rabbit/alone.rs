@@ -1,0 +1,48 @@
+//! Tests that look at what a whole process shares: its threads, its log.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::world::eventually;
+
+/// Set in the process that such a test has for itself.
+const ALONE: &str = "HOOKBOX_TEST_ALONE";
+
+/// Whether this process is the test's own. When it is not, runs the test of this name in one,
+/// and there is nothing more to do.
+pub fn alone(name: &str) -> bool {
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args([name, "--exact", "--nocapture"])
+        .env(ALONE, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains(" 1 passed"),
+        "{name} failed in a process of its own:\n{said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    false
+}
+
+/// The names of this process's threads that AMQP brought.
+pub fn amqp_threads() -> Vec<String> {
+    std::fs::read_dir("/proc/self/task")
+        .unwrap()
+        // A thread may end between the listing and the look at it.
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok())
+        .map(|name| name.trim().to_owned())
+        .filter(|name| name.starts_with("lapin") || name.starts_with("hookbox-amqp"))
+        .collect()
+}
+
+pub async fn no_amqp_thread_is_left() {
+    eventually("no thread is left", Duration::from_secs(10), async || {
+        let left = amqp_threads();
+        left.is_empty().then_some(()).ok_or(left)
+    })
+    .await;
+}

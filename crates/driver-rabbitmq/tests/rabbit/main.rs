@@ -1,0 +1,16 @@
+//! What only RabbitMQ can get wrong, against a real server: `HOOKBOX_TEST_AMQP_URL`.
+//!
+//! The promises that every broker keeps are tested by the conformance suite as well; here are the
+//! cases that need the broker's own means. Each test has an environment of its own, and proves at
+//! its end that none of its queues is left.
+#![allow(clippy::unwrap_used)]
+
+mod alone;
+mod closing;
+mod consuming;
+mod opening;
+mod outages;
+mod proxy;
+mod publishing;
+mod schema;
+mod world;

@@ -1,0 +1,135 @@
+//! Opening: queues that are not ours as we declare them, and brokers that are not there.
+
+use std::time::{Duration, Instant};
+
+use hookbox_driver::{Broker, OpenError, TopologyDifference, describe};
+use hookbox_driver_rabbitmq::{Options, Rabbit};
+use lapin::types::AMQPValue;
+use tokio::net::TcpListener;
+
+use crate::alone::{alone, no_amqp_thread_is_left};
+use crate::world::{World, batch, route, url};
+
+async fn refused(options: Options) -> OpenError {
+    match Rabbit::open(options).await {
+        Ok(_) => panic!("it opened"),
+        Err(error) => error,
+    }
+}
+
+/// The one difference that opening finds.
+async fn difference(world: &World) -> TopologyDifference {
+    match refused(world.options()).await {
+        OpenError::Topology(mut differences) => {
+            assert_eq!(differences.len(), 1, "{differences:?}");
+            differences.remove(0)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn text(text: &str) -> AMQPValue {
+    AMQPValue::LongString(text.into())
+}
+
+#[tokio::test]
+async fn another_delivery_limit_is_told_and_nothing_is_changed() {
+    let world = World::new().await;
+    let arguments = [
+        ("x-queue-type", text("quorum")),
+        ("x-overflow", text("reject-publish")),
+        ("x-delivery-limit", AMQPValue::LongLongInt(7)),
+        ("x-dead-letter-exchange", text("")),
+        ("x-dead-letter-routing-key", text(&world.dead())),
+        ("x-dead-letter-strategy", text("at-least-once")),
+    ];
+    world.declare(&world.queue(), &arguments).await;
+    let told = difference(&world).await;
+    assert_eq!(told.queue, world.queue());
+    for part in ["x-delivery-limit", "'1000'", "'7'"] {
+        assert!(told.difference.contains(part), "{part}: {told}");
+    }
+    assert_eq!(world.waiting(&world.dead()).await, None);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_classic_queue_is_told() {
+    let world = World::new().await;
+    let arguments = [
+        ("x-queue-type", text("classic")),
+        ("x-overflow", text("reject-publish")),
+        ("x-dead-letter-exchange", text("")),
+        ("x-dead-letter-routing-key", text(&world.dead())),
+    ];
+    world.declare(&world.queue(), &arguments).await;
+    let told = difference(&world).await;
+    assert_eq!(told.queue, world.queue());
+    for part in ["x-queue-type", "'quorum'", "'classic'"] {
+        assert!(told.difference.contains(part), "{part}: {told}");
+    }
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn queues_that_are_as_declared_are_taken_as_they_are() {
+    let world = World::new().await;
+    let first = world.open().await;
+    first.publish(&[route()], &batch("kept")).await.unwrap();
+    let second = world.open().await;
+    assert_eq!(world.waiting(&world.queue()).await, Some(1));
+    second.close().await;
+    first.close().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn where_nothing_listens_it_fails_at_once() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = closed.local_addr().unwrap();
+    drop(closed);
+    let url = format!("amqp://guest:hunter2@{address}/%2f");
+    let options = Options::new(url, "test".parse().unwrap(), vec![route()]);
+    let began = Instant::now();
+    let error = refused(options).await;
+    assert!(matches!(error, OpenError::Unavailable { .. }), "{error:?}");
+    assert!(!describe(&error).contains("hunter2"));
+    assert!(began.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_told_and_not_shown() {
+    let wrong = url().replace("guest:guest@", "guest:hunter2@");
+    assert!(wrong.contains("hunter2"), "the test server's user is guest");
+    let options = Options::new(wrong, "test".parse().unwrap(), vec![route()]);
+    let deadlines = options.preflight_deadline + options.connect_deadline;
+    let began = Instant::now();
+    let error = refused(options).await;
+    assert!(matches!(error, OpenError::Unavailable { .. }), "{error:?}");
+    assert!(describe(&error).contains("ACCESS_REFUSED"), "{error:?}");
+    assert!(!format!("{error:?}").contains("hunter2"));
+    assert!(began.elapsed() < deadlines);
+}
+
+#[tokio::test]
+async fn a_silent_broker_is_given_up_in_time_and_costs_no_thread() {
+    if !alone("opening::a_silent_broker_is_given_up_in_time_and_costs_no_thread") {
+        return;
+    }
+    // The kernel takes the connections; nobody ever reads or writes.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    for _ in 0..3 {
+        let url = format!("amqp://guest:guest@{address}/%2f");
+        let mut options = Options::new(url, "test".parse().unwrap(), vec![route()]);
+        options.preflight_deadline = Duration::from_millis(300);
+        let began = Instant::now();
+        let error = refused(options).await;
+        assert!(matches!(error, OpenError::Unavailable { .. }), "{error:?}");
+        assert!(describe(&error).contains("says nothing"), "{error:?}");
+        assert!(began.elapsed() < Duration::from_secs(1));
+    }
+    // While the peer still holds the sockets.
+    no_amqp_thread_is_left().await;
+    drop(silent);
+}

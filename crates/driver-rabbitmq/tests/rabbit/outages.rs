@@ -1,0 +1,133 @@
+//! Links that are cut, lose everything, or lose the answers only.
+
+use std::time::{Duration, Instant};
+
+use hookbox_driver::{Broker, PublishError, PublishErrorKind};
+use hookbox_driver_rabbitmq::Rabbit;
+
+use crate::proxy::{Mode, Proxy};
+use crate::world::{
+    PATIENCE, World, batch, eventually, route, take, until_not_ready, until_ready, url,
+};
+
+const CONFIRM_DEADLINE: Duration = Duration::from_secs(1);
+
+/// For what is not waiting, on a busy machine.
+const SLACK: Duration = Duration::from_millis(500);
+
+struct Link {
+    world: World,
+    proxy: Proxy,
+    rabbit: Rabbit,
+}
+
+impl Link {
+    async fn new() -> Self {
+        let world = World::new().await;
+        let proxy = Proxy::before(&url()).await;
+        let mut options = world.options();
+        options.url = proxy.url(&url());
+        options.confirm_deadline = CONFIRM_DEADLINE;
+        options.preflight_deadline = Duration::from_millis(300);
+        options.close_deadline = Duration::from_millis(300);
+        let rabbit = Rabbit::open(options).await.unwrap();
+        Self {
+            world,
+            proxy,
+            rabbit,
+        }
+    }
+
+    async fn publish(&self, text: &str) -> (Result<(), PublishError>, Duration) {
+        let began = Instant::now();
+        let published = self.rabbit.publish(&[route()], &batch(text)).await;
+        (published, began.elapsed())
+    }
+
+    async fn heals(self) {
+        self.proxy.set(Mode::Pass);
+        until_ready(&self.rabbit).await;
+        self.publish("healed").await.0.unwrap();
+        self.rabbit.close().await;
+        self.world.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_loses_everything_times_out_and_heals() {
+    let link = Link::new().await;
+    link.proxy.set(Mode::Hole);
+    let (published, took) = link.publish("lost").await;
+    assert_eq!(published.unwrap_err().kind, PublishErrorKind::TimedOut);
+    assert!(took < CONFIRM_DEADLINE + SLACK, "{took:?}");
+    until_not_ready(&link.rabbit).await;
+    // From now on nobody waits.
+    let (published, took) = link.publish("refused").await;
+    assert_eq!(published.unwrap_err().kind, PublishErrorKind::Unavailable);
+    assert!(took < SLACK, "{took:?}");
+    assert_eq!(link.world.waiting(&link.world.queue()).await, Some(0));
+    link.heals().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_confirm_is_not_ok_although_the_message_is_there() {
+    let link = Link::new().await;
+    link.proxy.set(Mode::LoseAnswers);
+    let (published, took) = link.publish("stored").await;
+    assert_eq!(published.unwrap_err().kind, PublishErrorKind::TimedOut);
+    assert!(took < CONFIRM_DEADLINE + SLACK, "{took:?}");
+    until_not_ready(&link.rabbit).await;
+    let queue = link.world.queue();
+    eventually("the message is there", PATIENCE, async || {
+        match link.world.waiting(&queue).await {
+            Some(1) => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    link.proxy.set(Mode::Pass);
+    until_ready(&link.rabbit).await;
+    take(&link.rabbit, "stored").await;
+    link.heals().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_link_is_unavailable_at_once_and_heals() {
+    let link = Link::new().await;
+    link.proxy.set(Mode::Cut);
+    let (published, took) = link.publish("cut off").await;
+    let error = published.unwrap_err();
+    assert_eq!(error.kind, PublishErrorKind::Unavailable, "{error:?}");
+    assert!(took < SLACK, "{took:?}");
+    until_not_ready(&link.rabbit).await;
+    link.heals().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_ends_the_wait_for_a_confirm() {
+    let link = Link::new().await;
+    link.proxy.set(Mode::LoseAnswers);
+    let (published, ()) = tokio::join!(link.publish("waiting"), async {
+        let queue = link.world.queue();
+        eventually("the message is there", PATIENCE, async || {
+            match link.world.waiting(&queue).await {
+                Some(1) => Ok(()),
+                other => Err(other),
+            }
+        })
+        .await;
+        link.proxy.set(Mode::Cut);
+    });
+    let error = published.0.unwrap_err();
+    assert_eq!(error.kind, PublishErrorKind::Unavailable, "{error:?}");
+    link.heals().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_driver_notices_a_cut() {
+    let link = Link::new().await;
+    link.proxy.set(Mode::Cut);
+    let why = until_not_ready(&link.rabbit).await;
+    assert!(why.contains("lost") || why.contains("channel"), "{why}");
+    link.heals().await;
+}

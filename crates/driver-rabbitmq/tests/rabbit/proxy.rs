@@ -1,0 +1,122 @@
+//! A TCP proxy in front of the broker that loses what a test wants lost.
+
+use std::io;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// What it does with what it reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    Pass,
+    /// Swallows everything in both directions, and closes nothing.
+    Hole,
+    /// Brings everything to the broker, and nothing back.
+    LoseAnswers,
+    /// Ends every connection, old and new.
+    Cut,
+}
+
+pub struct Proxy {
+    port: u16,
+    mode: watch::Sender<Mode>,
+    /// Ends with the proxy.
+    _running: JoinSet<io::Result<()>>,
+}
+
+impl Proxy {
+    /// A proxy in front of a broker, by its URL.
+    pub async fn before(url: &str) -> Self {
+        let server = address(url);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (mode, watching) = watch::channel(Mode::Pass);
+        let mut running = JoinSet::new();
+        running.spawn(accept(listener, server, watching));
+        Self {
+            port,
+            mode,
+            _running: running,
+        }
+    }
+
+    pub fn set(&self, mode: Mode) {
+        self.mode.send_replace(mode);
+    }
+
+    /// The URL that leads through the proxy.
+    pub fn url(&self, url: &str) -> String {
+        let through = format!("127.0.0.1:{}", self.port);
+        url.replace(&address(url), &through)
+    }
+}
+
+/// `host:port` of a URL.
+fn address(url: &str) -> String {
+    let rest = url.split_once("://").unwrap().1;
+    let authority = rest.split(['/', '?']).next().unwrap();
+    let address = authority.rsplit('@').next().unwrap();
+    assert!(
+        address.contains(':'),
+        "the test server's URL must name its port"
+    );
+    address.to_owned()
+}
+
+async fn accept(
+    listener: TcpListener,
+    server: String,
+    mode: watch::Receiver<Mode>,
+) -> io::Result<()> {
+    let mut pairs = JoinSet::new();
+    loop {
+        let (client, _) = listener.accept().await?;
+        let server = TcpStream::connect(&server).await?;
+        pairs.spawn(pair(client, server, mode.clone()));
+    }
+}
+
+/// One connection, until either side or the test ends it.
+async fn pair(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    mut mode: watch::Receiver<Mode>,
+) -> io::Result<()> {
+    let mut asked = vec![0; 64 * 1024];
+    let mut answered = vec![0; 64 * 1024];
+    loop {
+        let now = *mode.borrow_and_update();
+        if now == Mode::Cut {
+            return Ok(());
+        }
+        tokio::select! {
+            changed = mode.changed() => {
+                if changed.is_err() {
+                    return Ok(());
+                }
+            }
+            read = client.read(&mut asked) => {
+                let bytes = &asked[..read?];
+                if bytes.is_empty() {
+                    return Ok(());
+                }
+                match now {
+                    Mode::Hole | Mode::Cut => {}
+                    Mode::Pass | Mode::LoseAnswers => server.write_all(bytes).await?,
+                }
+            }
+            read = server.read(&mut answered) => {
+                let bytes = &answered[..read?];
+                if bytes.is_empty() {
+                    return Ok(());
+                }
+                match now {
+                    Mode::Hole | Mode::LoseAnswers | Mode::Cut => {}
+                    Mode::Pass => client.write_all(bytes).await?,
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! An environment of a test's own, batches, and a second pair of eyes on the broker.
+
+use std::fmt::Debug;
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+use hookbox_driver::{Batch, Broker, Delivery, Queue, Readiness, Subscription};
+use hookbox_driver_rabbitmq::{Options, Rabbit, delete_topology, topology};
+use hookbox_event::{EnvironmentName, ReceiptId, RouteName};
+use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Connection, ConnectionProperties};
+use tokio::time::{Instant, timeout};
+
+const URL: &str = "HOOKBOX_TEST_AMQP_URL";
+
+/// Longest wait for what must come. Only a failing test takes as long.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The test server's URL.
+pub fn url() -> String {
+    std::env::var(URL)
+        .unwrap_or_else(|_| panic!("{URL} must name a RabbitMQ server, such as amqp://…/%2f"))
+}
+
+pub struct World {
+    pub environment: EnvironmentName,
+    /// Another connection than the driver's.
+    pub raw: Connection,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let random = RandomState::new().hash_one(0);
+        let environment = format!("test-{random:016x}").parse().unwrap();
+        let raw = Connection::connect(&url(), ConnectionProperties::default())
+            .await
+            .unwrap();
+        Self { environment, raw }
+    }
+
+    pub fn options(&self) -> Options {
+        Options::new(url(), self.environment.clone(), vec![route()])
+    }
+
+    pub async fn open(&self) -> Rabbit {
+        Rabbit::open(self.options()).await.unwrap()
+    }
+
+    /// The name of the route's queue, as operators see it.
+    pub fn queue(&self) -> String {
+        format!("hookbox.{}.route.{}", self.environment, route())
+    }
+
+    /// The name of the dead-letter queue.
+    pub fn dead(&self) -> String {
+        format!("hookbox.{}.dead", self.environment)
+    }
+
+    /// Declares a queue as somebody else would.
+    pub async fn declare(&self, name: &str, arguments: &[(&str, AMQPValue)]) {
+        let mut table = FieldTable::default();
+        for (key, value) in arguments {
+            table.insert((*key).into(), value.clone());
+        }
+        let channel = self.raw.create_channel().await.unwrap();
+        channel
+            .queue_declare(name.into(), QueueDeclareOptions::durable(), table)
+            .await
+            .unwrap();
+    }
+
+    /// Deletes a queue, and says how many messages were in it.
+    pub async fn delete(&self, name: &str) -> u32 {
+        let channel = self.raw.create_channel().await.unwrap();
+        channel
+            .queue_delete(name.into(), QueueDeleteOptions::default())
+            .await
+            .unwrap()
+    }
+
+    /// How many messages wait in a queue; nothing when there is no such queue.
+    pub async fn waiting(&self, name: &str) -> Option<u32> {
+        let channel = self.raw.create_channel().await.unwrap();
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::durable()
+        };
+        match channel
+            .queue_declare(name.into(), passive, FieldTable::default())
+            .await
+        {
+            Ok(queue) => Some(queue.message_count()),
+            Err(error) => {
+                assert!(error.to_string().contains("NOT_FOUND"), "{error}");
+                None
+            }
+        }
+    }
+
+    /// Removes the queues, and proves that none is left.
+    pub async fn finish(self) {
+        delete_topology(&self.options()).await.unwrap();
+        let queues = topology(&self.environment, &[route()]).queues;
+        assert_eq!(queues.len(), 2);
+        for queue in queues {
+            assert_eq!(self.waiting(&queue.name).await, None, "{}", queue.name);
+        }
+        self.raw.close(200, "done".into()).await.unwrap();
+    }
+}
+
+pub fn route() -> RouteName {
+    "scores".parse().unwrap()
+}
+
+/// A message that says `text`; the driver does not look into it.
+pub fn batch(text: &str) -> Batch {
+    Batch {
+        topic: "provider.thing.happened".parse().unwrap(),
+        count: 1,
+        first_receipt: ReceiptId::from_bytes([7; 16]),
+        bytes: text.to_owned().into(),
+    }
+}
+
+pub async fn subscribe(rabbit: &Rabbit, queue: Queue) -> Box<dyn Subscription> {
+    rabbit.subscribe(&queue, 10).await.unwrap()
+}
+
+pub async fn next(subscription: &mut dyn Subscription) -> Delivery {
+    timeout(PATIENCE, subscription.next())
+        .await
+        .expect("a delivery in time")
+        .unwrap()
+}
+
+/// Takes the one message that must come, and acknowledges it.
+pub async fn take(rabbit: &Rabbit, text: &str) {
+    let mut subscription = subscribe(rabbit, Queue::Route(route())).await;
+    let delivery = next(&mut *subscription).await;
+    assert_eq!(delivery.bytes, text);
+    delivery.ack().await.unwrap();
+    subscription.close().await;
+}
+
+pub async fn until_ready(rabbit: &Rabbit) {
+    eventually("the driver is ready", PATIENCE, async || {
+        match rabbit.readiness() {
+            Readiness::Ready => Ok(()),
+            Readiness::NotReady(why) => Err(why),
+        }
+    })
+    .await;
+}
+
+/// Watches closely: a driver that recovers at once is not ready for a moment only.
+pub async fn until_not_ready(rabbit: &Rabbit) -> String {
+    eventually("the driver is not ready", PATIENCE, async || {
+        match rabbit.readiness() {
+            Readiness::Ready => Err("ready"),
+            Readiness::NotReady(why) => Ok(why),
+        }
+    })
+    .await
+}
+
+/// Waits until something is so, and fails with what it was last when it takes too long.
+pub async fn eventually<T, E: Debug>(
+    what: &str,
+    patience: Duration,
+    mut look: impl AsyncFnMut() -> Result<T, E>,
+) -> T {
+    let give_up = Instant::now() + patience;
+    let mut ticks = tokio::time::interval(Duration::from_millis(2));
+    loop {
+        ticks.tick().await;
+        match look().await {
+            Ok(seen) => return seen,
+            Err(last) => assert!(
+                Instant::now() < give_up,
+                "never came: {what}; last: {last:?}"
+            ),
+        }
+    }
+}
