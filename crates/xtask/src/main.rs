@@ -2,6 +2,7 @@
 //!
 //! Kept small, so that it builds in a second on a machine that has built nothing else yet.
 
+mod bench;
 mod ci;
 mod dump;
 mod finding;
@@ -26,6 +27,8 @@ cargo xtask tidy
         The house rules that a program can check, all findings at once.
 cargo xtask dump [cargo test's arguments] [-- filter …]
         Rewrites what is generated in schemas/.
+cargo xtask bench [--events N] [--json]
+        Measures the release build beside what the servers alone can do; writes docs/BENCHMARKS.md.
 ";
 
 fn main() -> ExitCode {
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
     let result = match (task, rest) {
         ("test", rest) => test::run(rest, &[]),
         ("dump", rest) => dump::run(rest),
+        ("bench", rest) => bench::run(rest),
         ("ci", []) => ci::run(),
         ("tidy", []) => tidy::run(),
         ("help" | "--help" | "-h", _) => {

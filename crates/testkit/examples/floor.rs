@@ -1,0 +1,224 @@
+//! What the servers alone can do on this machine, one connection each: the floors that
+//! `cargo xtask bench` compares hookbox with. No code of hookbox takes part.
+//!
+//! `DATABASE_URL` and `AMQP_URL` name the servers, the one argument a folder for a SQLite file.
+//! Prints one line of JSON. Each floor takes a few seconds, and removes what it made.
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use lapin::options::{
+    BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection as Amqp, ConnectionProperties,
+    PublisherConfirm,
+};
+use sqlx::postgres::PgConnection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection};
+
+/// About what one event of Begini is, with its envelope.
+const BODY_BYTES: usize = 600;
+
+/// As many as hookbox's ingest puts into one message at most, and so into one transaction.
+const BATCH: i32 = 64;
+
+/// Publishes that wait for their confirm at once.
+const IN_FLIGHT: usize = 64;
+
+/// Long enough that a pause of the disk is averaged out, short enough to wait for.
+const LASTS: Duration = Duration::from_secs(5);
+
+/// Before the clock starts: connections, caches and files warm up.
+const WARM_UP: Duration = Duration::from_millis(500);
+
+const QUEUE: &str = "hookbox.floor";
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+#[tokio::main]
+async fn main() -> Outcome<()> {
+    let folder = std::env::args().nth(1).ok_or("name a folder")?;
+    let publishes = publishes(&std::env::var("AMQP_URL")?).await?;
+    let postgres_url = std::env::var("DATABASE_URL")?;
+    let inserts = postgres(&postgres_url, 1).await?;
+    let batched = postgres(&postgres_url, BATCH).await?;
+    let (commits, version) = sqlite(Path::new(&folder)).await?;
+    println!(
+        "{{\"amqp_publishes\": {publishes:.1}, \"postgres_inserts\": {inserts:.1}, \
+         \"postgres_batched_inserts\": {batched:.1}, \"sqlite_commits\": {commits:.1}, \
+         \"sqlite_version\": \"{version}\"}}"
+    );
+    Ok(())
+}
+
+/// Counts how often something can be done in a second, after a warm-up.
+struct Meter {
+    warm: Instant,
+    began: Option<Instant>,
+    count: u64,
+}
+
+impl Meter {
+    fn new() -> Self {
+        Meter {
+            warm: Instant::now() + WARM_UP,
+            began: None,
+            count: 0,
+        }
+    }
+
+    /// One more was done; whether to go on.
+    fn more(&mut self) -> bool {
+        let now = Instant::now();
+        match self.began {
+            None if now < self.warm => true,
+            None => {
+                self.began = Some(now);
+                true
+            }
+            Some(began) => {
+                self.count += 1;
+                now - began < LASTS
+            }
+        }
+    }
+
+    fn rate(&self) -> f64 {
+        let seconds = self
+            .began
+            .map_or(0.0, |began| began.elapsed().as_secs_f64());
+        self.count as f64 / seconds.max(f64::MIN_POSITIVE)
+    }
+}
+
+/// Confirmed publishes a second to a quorum queue: one channel, one event a message.
+async fn publishes(url: &str) -> Outcome<f64> {
+    let connection = Amqp::connect(url, ConnectionProperties::default()).await?;
+    let channel = connection.create_channel().await?;
+    let confirms = ConfirmSelectOptions::default();
+    channel.confirm_select(confirms).await?;
+    let options = QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    let mut arguments = FieldTable::default();
+    let quorum = AMQPValue::LongString("quorum".into());
+    arguments.insert("x-queue-type".into(), quorum);
+    channel
+        .queue_declare(QUEUE.into(), options, arguments)
+        .await?;
+    let rate = publish(&channel).await;
+    let options = QueueDeleteOptions::default();
+    channel.queue_delete(QUEUE.into(), options).await?;
+    connection.close(200, "done".into()).await?;
+    rate
+}
+
+async fn publish(channel: &Channel) -> Outcome<f64> {
+    let body = [b'x'; BODY_BYTES];
+    let mut waiting: VecDeque<PublisherConfirm> = VecDeque::new();
+    let mut meter = Meter::new();
+    let options = BasicPublishOptions {
+        mandatory: true,
+        ..BasicPublishOptions::default()
+    };
+    loop {
+        let persistent = BasicProperties::default().with_delivery_mode(2);
+        let sent = channel
+            .basic_publish("".into(), QUEUE.into(), options, &body, persistent)
+            .await?;
+        waiting.push_back(sent);
+        if waiting.len() < IN_FLIGHT {
+            continue;
+        }
+        if let Some(first) = waiting.pop_front() {
+            confirmed(first).await?;
+        }
+        if !meter.more() {
+            break;
+        }
+    }
+    let rate = meter.rate();
+    for left in waiting {
+        confirmed(left).await?;
+    }
+    Ok(rate)
+}
+
+async fn confirmed(confirm: PublisherConfirm) -> Outcome<()> {
+    match confirm.await? {
+        Confirmation::Ack(None) => Ok(()),
+        Confirmation::Ack(Some(_)) | Confirmation::Nack(_) | Confirmation::NotRequested => {
+            Err("a publish was not confirmed".into())
+        }
+    }
+}
+
+/// Rows a second into PostgreSQL: one connection, so many rows a commit.
+async fn postgres(url: &str, rows: i32) -> Outcome<f64> {
+    let mut connection = PgConnection::connect(url).await?;
+    sqlx::query("create table hookbox_floor (id bigint generated always as identity primary key, body bytea not null)")
+        .execute(&mut connection)
+        .await?;
+    let body = [b'x'; BODY_BYTES];
+    let mut meter = Meter::new();
+    let filled = loop {
+        // A statement of its own is a transaction of its own.
+        let insert = sqlx::query(
+            "insert into hookbox_floor (body) select $1::bytea from generate_series(1, $2)",
+        );
+        let insert = insert.bind(&body[..]).bind(rows);
+        if let Err(error) = insert.execute(&mut connection).await {
+            break Err(error);
+        }
+        if !meter.more() {
+            break Ok(());
+        }
+    };
+    let rate = meter.rate() * f64::from(rows);
+    sqlx::query("drop table hookbox_floor")
+        .execute(&mut connection)
+        .await?;
+    connection.close().await?;
+    filled?;
+    Ok(rate)
+}
+
+/// Commits a second into a SQLite file, each of one row and each on the disk; and SQLite's version.
+async fn sqlite(folder: &Path) -> Outcome<(f64, String)> {
+    let mut connection = SqliteConnectOptions::new()
+        .filename(folder.join("floor.db"))
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .connect()
+        .await?;
+    let version: String = sqlx::query_scalar("select sqlite_version()")
+        .fetch_one(&mut connection)
+        .await?;
+    sqlx::query("create table floor (id integer primary key, body blob not null) strict")
+        .execute(&mut connection)
+        .await?;
+    let body = [b'x'; BODY_BYTES];
+    let mut meter = Meter::new();
+    loop {
+        sqlx::query("insert into floor (body) values (?)")
+            .bind(&body[..])
+            .execute(&mut connection)
+            .await?;
+        if !meter.more() {
+            break;
+        }
+    }
+    let rate = meter.rate();
+    connection.close().await?;
+    for name in ["floor.db", "floor.db-wal", "floor.db-shm"] {
+        let _ = std::fs::remove_file(folder.join(name));
+    }
+    Ok((rate, version))
+}

@@ -1,0 +1,169 @@
+//! One ingest and two workers of the release build, in a folder of their own.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use hookbox_testkit::servers::account::Account;
+use hookbox_testkit::servers::folder::{Ending, Folder};
+use hookbox_testkit::servers::ports;
+use hookbox_testkit::servers::process::{Process, tail, wait_until};
+
+use crate::repository;
+
+/// Each a process, as an operator would run them on a machine of two cores.
+const ROLES: [(&str, &str); 3] = [
+    ("ingest", "ingest"),
+    ("worker 1", "worker"),
+    ("worker 2", "worker"),
+];
+
+/// Until ingest answers. It opens a broker that is there already.
+const READY_MAX: Duration = Duration::from_secs(30);
+
+/// The private servers; without them, everything is in one SQLite file.
+pub(super) struct Urls {
+    pub postgres: String,
+    pub amqp: String,
+}
+
+/// A running hookbox. It ends when this is dropped.
+pub(super) struct Deployment {
+    processes: Vec<(&'static str, Process)>,
+    // Last: the folder goes when nobody lives in it any more.
+    folder: Folder,
+}
+
+/// A program of the release build.
+pub(super) fn release(name: &str) -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let target = repository::root().join(target.unwrap_or_else(|| "target".into()));
+    target.join("release").join(name)
+}
+
+impl Deployment {
+    /// Migrates, and starts every role.
+    pub fn start(urls: Option<&Urls>) -> Result<Deployment> {
+        let folder = Folder::new("bench", Account::Ourselves)?;
+        let [port] = ports::free().context("choosing a port")?;
+        folder.write("begini.key", &ports::random_name()?)?;
+        if let Some(urls) = urls {
+            folder.write("database_url", &urls.postgres)?;
+            folder.write("amqp_url", &urls.amqp)?;
+        }
+        folder.write("hookbox.toml", &config(urls.is_some(), port))?;
+        let mut deployment = Deployment {
+            processes: Vec::new(),
+            folder,
+        };
+        deployment.must(&["migrate"])?;
+        for (name, role) in ROLES {
+            let mut command = deployment.folder.watched(&release("hookbox"), Ending::Kill);
+            deployment.configure(&mut command);
+            command.arg(role);
+            let process = Process::start(command, Ending::Kill, &deployment.log(name))?;
+            deployment.processes.push((name, process));
+        }
+        let url = format!("http://127.0.0.1:{port}/readyz");
+        let answers = || {
+            let output = deployment.hookbox(&["healthcheck", "--url", &url]);
+            output.is_ok_and(|output| output.status.success())
+        };
+        if !wait_until(READY_MAX, answers) {
+            bail!("ingest is not ready:\n{}", deployment.logs());
+        }
+        Ok(deployment)
+    }
+
+    /// Runs one of its commands to the end.
+    pub fn hookbox(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = Command::new(release("hookbox"));
+        self.configure(&mut command);
+        let output = command.args(arguments).output();
+        output.with_context(|| format!("running hookbox {}", arguments.join(" ")))
+    }
+
+    /// The same; a failure is an error that says why.
+    pub fn must(&self, arguments: &[&str]) -> Result<Output> {
+        let output = self.hookbox(arguments)?;
+        if !output.status.success() {
+            bail!(
+                "hookbox {} failed: {}{}",
+                arguments.join(" "),
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        Ok(output)
+    }
+
+    /// The process id of each role.
+    pub fn roles(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        self.processes
+            .iter()
+            .map(|(name, process)| (*name, process.id()))
+    }
+
+    /// The ends of the logs, for an error.
+    pub fn logs(&self) -> String {
+        let one = |(name, _): &(&str, Process)| format!("{name}:\n{}", tail(&self.log(name)));
+        self.processes
+            .iter()
+            .map(one)
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{name}.log"))
+    }
+
+    /// Nothing of the caller's own settings.
+    fn configure(&self, command: &mut Command) {
+        command
+            .current_dir(self.folder.path())
+            .env("HOOKBOX_CONFIG", self.folder.path().join("hookbox.toml"))
+            .env_remove("HOOKBOX_LOG");
+    }
+}
+
+impl Drop for Deployment {
+    fn drop(&mut self) {
+        for (_, process) in &mut self.processes {
+            // The folder's keeper goes on where this fails.
+            let _ = process.end(&self.folder);
+        }
+    }
+}
+
+/// The defaults, with the routes of Begini's example.
+fn config(servers: bool, port: u16) -> String {
+    let (store, broker) = if servers {
+        (r#"{ file = "database_url" }"#, r#"{ file = "amqp_url" }"#)
+    } else {
+        (r#""sqlite:hookbox.db""#, r#""sqlite:hookbox.db""#)
+    };
+    format!(
+        r#"environment = "bench"
+[store]
+url = {store}
+[broker]
+url = {broker}
+[ingest]
+listen = "127.0.0.1:{port}"
+[[source]]
+name = "begini"
+preset = "begini"
+secrets = [{{ id = "bench", file = "begini.key" }}]
+[[route]]
+name = "scores"
+topics = ["begini.*_score.complete"]
+handler = {{ kind = "begini" }}
+[[route]]
+name = "applications"
+topics = ["begini.application.*"]
+handler = {{ kind = "begini" }}
+"#
+    )
+}

@@ -1,0 +1,145 @@
+//! The traffic, the clock and the books of one run.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use hookbox_testkit::servers::process::wait_until;
+use serde_json::{Value, json};
+
+use super::deployment::Deployment;
+use super::machine;
+
+/// Sent before the clock starts, so that connections, caches and plans are warm, and both workers
+/// have shown that they run.
+const WARM_UP_EVENTS: u32 = 1_000;
+
+/// Different seeds are different events.
+const WARM_UP_SEED: &str = "1";
+const SEED: &str = "2";
+
+/// What a provider's bad day looks like, in percent.
+const SHARES: [&str; 8] = [
+    "--duplicates",
+    "5",
+    "--tampered",
+    "1",
+    "--malformed",
+    "1",
+    "--conflicts",
+    "0.5",
+];
+
+/// Until everything accepted has its outcome: far longer than any machine of use needs.
+const DRAIN_MAX: Duration = Duration::from_secs(600);
+
+/// Sends, waits until nothing moves, and compares what came of it with what must.
+pub(super) fn pair(deployment: &Deployment, events: u32) -> Result<Value> {
+    simulate(deployment, WARM_UP_EVENTS, WARM_UP_SEED)?;
+    let before = drained(deployment, None)?;
+    let began = Instant::now();
+    let tally = simulate(deployment, events, SEED)?;
+    let sent = began.elapsed();
+    let accepted = number(&tally["accepted"])?;
+    let after = drained(deployment, Some(before.receipts + accepted))?;
+    let took = began.elapsed();
+    let expected = &tally["expected"];
+    for (outcome, found) in [
+        ("done", after.done - before.done),
+        ("duplicate", after.duplicate - before.duplicate),
+        ("conflict", after.conflict - before.conflict),
+    ] {
+        let wanted = number(&expected[outcome])?;
+        // What was sent again for want of an answer may have been stored twice.
+        let doubt = number(&tally["unknown_outcome"])?;
+        let differs = found.abs_diff(wanted) > doubt;
+        ensure!(!differs, "{outcome} is {found}, and must be {wanted}");
+    }
+    let mut memory = serde_json::Map::new();
+    for (name, process) in deployment.roles() {
+        memory.insert(name.to_owned(), machine::peak_memory_kib(process).into());
+    }
+    Ok(json!({
+        "accepted": accepted,
+        "accepted_per_second": tally["accepted_per_second"],
+        "processed_per_second": accepted as f64 / took.as_secs_f64(),
+        "sent_seconds": sent.as_secs_f64(),
+        "drained_seconds": took.as_secs_f64(),
+        "latency_ms": tally["latency_ms"],
+        "answers": tally["answers"],
+        "done": after.done - before.done,
+        "duplicate": after.duplicate - before.duplicate,
+        "conflict": after.conflict - before.conflict,
+        "dead": after.dead - before.dead,
+        "peak_memory_kib": memory,
+    }))
+}
+
+fn simulate(deployment: &Deployment, events: u32, seed: &str) -> Result<Value> {
+    let count = events.to_string();
+    let mut arguments = vec!["simulate", "--json", "--count", &count, "--seed", seed];
+    arguments.extend(SHARES);
+    let output = deployment.must(&arguments)?;
+    serde_json::from_slice(&output.stdout).context("reading the tally")
+}
+
+/// Receipts by outcome, over all routes.
+#[derive(Default)]
+struct Books {
+    receipts: u64,
+    done: u64,
+    duplicate: u64,
+    conflict: u64,
+    dead: u64,
+}
+
+/// Looks until so many receipts have their outcome and nothing moves. The books say it as soon as
+/// it is so: where the broker does not tell what workers have in hand, the number of receipts does.
+fn drained(deployment: &Deployment, receipts: Option<u64>) -> Result<Books> {
+    let mut last = Ok((Value::Null, Books::default()));
+    let arguments = match receipts {
+        Some(_) => &["reconcile", "--json"][..],
+        None => &["reconcile", "--json", "--wait", "60s"],
+    };
+    let rests = wait_until(DRAIN_MAX, || {
+        last = look(deployment, arguments);
+        let Ok((verdict, books)) = &last else {
+            return true;
+        };
+        verdict == "balanced" && receipts.is_none_or(|receipts| books.receipts >= receipts)
+    });
+    let (verdict, books) = last?;
+    if !rests {
+        bail!(
+            "not drained after {} s: {verdict}, {} receipts of {receipts:?}",
+            DRAIN_MAX.as_secs(),
+            books.receipts
+        );
+    }
+    Ok(books)
+}
+
+fn look(deployment: &Deployment, arguments: &[&str]) -> Result<(Value, Books)> {
+    // It exits with 1 when the books do not balance, and says so all the same.
+    let output = deployment.hookbox(arguments)?;
+    let report: Value = serde_json::from_slice(&output.stdout).with_context(|| {
+        let error = String::from_utf8_lossy(&output.stderr);
+        format!("reading the books: {error}")
+    })?;
+    ensure!(report["verdict"] != "imbalanced", "imbalanced: {report:#}");
+    let mut books = Books::default();
+    for line in report["routes"].as_array().into_iter().flatten() {
+        let store = &line["store"];
+        books.receipts += number(&store["receipts"])?;
+        books.done += number(&store["done"])?;
+        books.duplicate += number(&store["duplicate"])?;
+        books.conflict += number(&store["conflict"])?;
+        books.dead += number(&store["dead"])?;
+    }
+    Ok((report["verdict"].clone(), books))
+}
+
+fn number(value: &Value) -> Result<u64> {
+    value
+        .as_u64()
+        .with_context(|| format!("{value} is no count"))
+}
