@@ -82,7 +82,7 @@ pub(crate) async fn supervise(
             }
             Err(error) => {
                 let why = describe(&error);
-                tracing::warn!(error = why, "the broker is not there yet: {why}");
+                tracing::warn!(error = why, "the broker cannot be used yet: {why}");
                 readiness.send_replace(Readiness::NotReady(why));
             }
         }
@@ -113,7 +113,10 @@ async fn publish(
             Ok::<_, lapin::Error>(channel)
         };
         let Ok(Ok(channel)) = timeout(options.connect_deadline, channel).await else {
-            readiness.send_replace(Readiness::NotReady("no channel could be opened".into()));
+            let why = "no channel could be opened";
+            tracing::warn!(why, "the publishing connection is given up: {why}");
+            readiness.send_replace(Readiness::NotReady(why.into()));
+            close(&connection, options.close_deadline).await;
             return;
         };
         let publisher = Publisher {

@@ -5,9 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hookbox_driver::{Broker, Queue};
+use hookbox_driver_rabbitmq::Rabbit;
 
 use crate::alone::{alone, amqp_threads, no_amqp_thread_is_left};
-use crate::world::{World, batch, next, route, subscribe, take};
+use crate::proxy::{Mode, Proxy};
+use crate::world::{
+    PATIENCE, World, batch, eventually, next, route, subscribe, take, until_not_ready, until_ready,
+    url,
+};
 
 #[tokio::test]
 async fn a_closed_driver_leaves_no_thread() {
@@ -41,6 +46,79 @@ async fn a_dropped_driver_leaves_no_thread() {
     drop((subscription, in_hand));
     world.finish().await;
     no_amqp_thread_is_left().await;
+}
+
+/// The client library keeps a thread for a dead connection until its heartbeat is missed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_connection_leaves_no_thread() {
+    if !alone("closing::a_lost_connection_leaves_no_thread") {
+        return;
+    }
+    let world = World::new().await;
+    let raw = lapin_threads();
+    let proxy = Proxy::before(&url()).await;
+    let mut options = world.options();
+    options.url = proxy.url(&url());
+    options.heartbeat_seconds = 1;
+    options.confirm_deadline = Duration::from_millis(300);
+    options.close_deadline = Duration::from_millis(300);
+    options.preflight_deadline = Duration::from_millis(300);
+    let rabbit = Rabbit::open(options).await.unwrap();
+    for _ in 0..3 {
+        proxy.set(Mode::Hole);
+        rabbit
+            .publish(&[route()], &batch("lost"))
+            .await
+            .unwrap_err();
+        until_not_ready(&rabbit).await;
+        proxy.set(Mode::Pass);
+        until_ready(&rabbit).await;
+    }
+    eventually("one thread is left", PATIENCE, async || {
+        match lapin_threads() - raw {
+            1 => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await;
+    rabbit.close().await;
+    drop(rabbit);
+    world.finish().await;
+    no_amqp_thread_is_left().await;
+}
+
+/// Closing while nothing answers: bounded, and nothing stays behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closing_over_a_dead_link_is_bounded_and_leaves_no_thread() {
+    if !alone("closing::closing_over_a_dead_link_is_bounded_and_leaves_no_thread") {
+        return;
+    }
+    let world = World::new().await;
+    let proxy = Proxy::before(&url()).await;
+    let mut options = world.options();
+    options.url = proxy.url(&url());
+    options.close_deadline = Duration::from_millis(300);
+    let bound = options.close_deadline * 3 + Duration::from_millis(500);
+    let rabbit = Rabbit::open(options).await.unwrap();
+    let subscription = subscribe(&rabbit, Queue::Route(route())).await;
+    proxy.set(Mode::Hole);
+    let began = Instant::now();
+    rabbit.close().await;
+    assert!(began.elapsed() < bound, "{:?}", began.elapsed());
+    drop(rabbit);
+    drop(subscription);
+    world.finish().await;
+    no_amqp_thread_is_left().await;
+    // Only now do the sockets close.
+    drop(proxy);
+}
+
+fn lapin_threads() -> usize {
+    let threads = amqp_threads();
+    threads
+        .iter()
+        .filter(|name| name.starts_with("lapin"))
+        .count()
 }
 
 /// A log that a test reads.

@@ -27,6 +27,7 @@ pub struct World {
     pub environment: EnvironmentName,
     /// Another connection than the driver's.
     pub raw: Connection,
+    finished: bool,
 }
 
 impl World {
@@ -36,7 +37,11 @@ impl World {
         let raw = Connection::connect(&url(), ConnectionProperties::default())
             .await
             .unwrap();
-        Self { environment, raw }
+        Self {
+            environment,
+            raw,
+            finished: false,
+        }
     }
 
     pub fn options(&self) -> Options {
@@ -99,7 +104,7 @@ impl World {
     }
 
     /// Removes the queues, and proves that none is left.
-    pub async fn finish(self) {
+    pub async fn finish(mut self) {
         delete_topology(&self.options()).await.unwrap();
         let queues = topology(&self.environment, &[route()]).queues;
         assert_eq!(queues.len(), 2);
@@ -107,6 +112,32 @@ impl World {
             assert_eq!(self.waiting(&queue.name).await, None, "{}", queue.name);
         }
         self.raw.close(200, "done".into()).await.unwrap();
+        self.finished = true;
+    }
+}
+
+/// A failing test leaves no queues behind either.
+impl Drop for World {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        let options = self.options();
+        let removed = std::thread::spawn(move || {
+            tokio::runtime::Runtime::new()?.block_on(async {
+                let removing = timeout(PATIENCE, delete_topology(&options)).await;
+                removing
+                    .map_err(std::io::Error::other)?
+                    .map_err(std::io::Error::other)
+            })
+        })
+        .join();
+        if !matches!(removed, Ok(Ok(()))) {
+            eprintln!(
+                "the queues of {} may be left: {removed:?}",
+                self.environment
+            );
+        }
     }
 }
 
