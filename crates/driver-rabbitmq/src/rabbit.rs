@@ -121,22 +121,28 @@ impl Rabbit {
     /// acknowledgements from being written.
     async fn consuming(&self) -> Result<Arc<Connection>, Fault> {
         let mut held = self.consuming.lock().await;
-        if self.stop.is_cancelled() {
+        let closed = || {
             let doing = "connect to the broker for consuming: the driver is closed";
-            return Err(Fault::plain(FaultKind::Unavailable, doing));
+            Fault::plain(FaultKind::Unavailable, doing)
+        };
+        if self.stop.is_cancelled() {
+            return Err(closed());
         }
         if let Some(connection) = held.as_ref().filter(|it| it.status().connected()) {
             return Ok(Arc::clone(connection));
         }
         let options = self.options.clone();
         let doing = "connect to the broker for consuming";
-        let connection = self
-            .on_amqp(doing, async move {
-                connect(&options, "consume")
-                    .await
-                    .map_err(|error| Fault::new(FaultKind::Unavailable, doing, error))
-            })
-            .await?;
+        let connecting = self.on_amqp(doing, async move {
+            connect(&options, "consume")
+                .await
+                .map_err(|error| Fault::new(FaultKind::Unavailable, doing, error))
+        });
+        let connection = tokio::select! {
+            connected = connecting => connected?,
+            // Closing waits for the lock that is held here.
+            () = self.stop.cancelled() => return Err(closed()),
+        };
         let connection = Arc::new(connection);
         *held = Some(Arc::clone(&connection));
         Ok(connection)

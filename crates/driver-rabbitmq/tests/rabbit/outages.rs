@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hookbox_driver::{Broker, PublishError, PublishErrorKind};
+use hookbox_driver::{Broker, PublishError, PublishErrorKind, Queue};
 use hookbox_driver_rabbitmq::Rabbit;
 
 use crate::proxy::{Mode, Proxy};
@@ -130,4 +130,25 @@ async fn an_idle_driver_notices_a_cut() {
     let why = until_not_ready(&link.rabbit).await;
     assert!(why.contains("lost") || why.contains("channel"), "{why}");
     link.heals().await;
+}
+
+/// Neither the link nor who subscribes over it keeps a driver from closing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closing_does_not_wait_for_a_connection_that_is_being_made() {
+    let world = World::new().await;
+    let proxy = Proxy::before(&url()).await;
+    let mut options = world.options();
+    options.url = proxy.url(&url());
+    options.preflight_deadline = Duration::from_secs(5);
+    options.close_deadline = Duration::from_millis(300);
+    let bound = options.close_deadline * 3 + SLACK;
+    let rabbit = Rabbit::open(options).await.unwrap();
+    proxy.set(Mode::Hole);
+    let began = Instant::now();
+    let queue = Queue::Route(route());
+    // In this order: the first is polled first, and has begun to connect.
+    let (subscribed, ()) = tokio::join!(rabbit.subscribe(&queue, 1), rabbit.close());
+    assert!(subscribed.is_err());
+    assert!(began.elapsed() < bound, "{:?}", began.elapsed());
+    world.finish().await;
 }
