@@ -3,22 +3,28 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use hookbox_event::RouteName;
 
 use crate::command::{DeadCommand, EventsCommand, ReconcileArgs, SendArgs, SimulateArgs};
+use crate::config::LogConfig;
+use crate::telemetry;
 
 /// A durable, verified inbox for webhooks.
 #[derive(Debug, Parser)]
 #[command(name = "hookbox", version, after_help = EXIT_CODES)]
 pub struct Cli {
-    /// The config file [default: $HOOKBOX_CONFIG, else ./hookbox.toml]
+    /// The config file [default: $HOOKBOX_CONFIG, else ./hookbox.toml, else what `dev` made here]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
     /// Print JSON instead of text
     #[arg(long, global = true)]
     pub json: bool,
+
+    /// How services log
+    #[command(flatten)]
+    pub log: LogArgs,
 
     /// What to do
     #[command(subcommand)]
@@ -29,6 +35,40 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 not done, or what was looked at 
     2 wrong arguments; 64 the config cannot be used; 69 the broker or the store cannot be reached; \
     70 an internal error; 78 refused (another environment, schema or queues, unsafe settings); \
     130 stopped by a second signal";
+
+/// How to log, over what the config says.
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// What services log on standard error, as "info" or "hookbox_worker=debug,info" [default:
+    /// $HOOKBOX_LOG, else the config's]
+    #[arg(long = "log", global = true, value_name = "FILTER", value_parser = telemetry::filter)]
+    pub filter: Option<String>,
+
+    /// As what services log [default: the config's, else text]
+    #[arg(long = "log-format", global = true, value_name = "FORMAT")]
+    pub format: Option<LogFormat>,
+}
+
+/// As what to log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    // Lines for people. (Not a doc comment: it would stretch the help of every command.)
+    Text,
+    // One object a line.
+    Json,
+}
+
+impl LogArgs {
+    /// The config's, with what was said on the command line over it.
+    pub fn over(&self, config: &LogConfig) -> LogConfig {
+        LogConfig {
+            json: self
+                .format
+                .map_or(config.json, |format| format == LogFormat::Json),
+            filter: self.filter.clone().or_else(|| config.filter.clone()),
+        }
+    }
+}
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -68,12 +108,13 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct DevArgs {
     /// Where the config, the key and the database are kept
-    #[arg(long, default_value = ".hookbox-dev", value_name = "FOLDER")]
+    #[arg(long, default_value = crate::command::DEV_FOLDER, value_name = "FOLDER")]
     pub dir: PathBuf,
 
-    /// Where to listen; loopback only
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
-    pub listen: SocketAddr,
+    /// Where to listen; loopback only [default: as its config says, which begins with
+    /// 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
 }
 
 /// Arguments of `worker`.
@@ -87,7 +128,7 @@ pub struct WorkerArgs {
 /// Arguments of `healthcheck`.
 #[derive(Debug, Args)]
 pub struct HealthcheckArgs {
-    /// What to ask
+    /// What to ask; http only
     #[arg(long, default_value = "http://127.0.0.1:8080/readyz")]
     pub url: String,
 }

@@ -18,6 +18,7 @@ mod simulate;
 mod worker;
 
 pub use dead::DeadCommand;
+pub use dev::FOLDER as DEV_FOLDER;
 pub use events::EventsCommand;
 pub use reconcile::ReconcileArgs;
 pub use send::SendArgs;
@@ -31,7 +32,7 @@ use crate::telemetry;
 /// Runs one command.
 pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
     match &cli.command {
-        Command::Dev(args) => dev::run(args).await,
+        Command::Dev(args) => dev::run(args, &cli.log).await,
         Command::Run => run::run(service(&cli)?).await,
         Command::Ingest => ingest::run(service(&cli)?).await,
         Command::Worker(args) => worker::run(service(&cli)?, args).await,
@@ -55,6 +56,6 @@ fn load(cli: &Cli) -> anyhow::Result<Config> {
 /// The config, for a service: it logs.
 fn service(cli: &Cli) -> anyhow::Result<Config> {
     let config = load(cli)?;
-    telemetry::begin(&config.log);
+    telemetry::begin(&cli.log.over(&config.log));
     Ok(config)
 }

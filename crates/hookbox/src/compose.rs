@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::SystemClock;
 use crate::config::{BrokerUrl, Config, IdentityConfig, StoreUrl};
+use crate::exit::Unusable;
 use crate::rng::SystemRng;
 
 /// First wait for a dependency that is away at the start.
@@ -228,8 +229,14 @@ where
 pub fn schemas(config: &Config) -> anyhow::Result<HashMap<SourceName, Arc<Schemas>>> {
     let mut compiled = HashMap::new();
     for source in &config.sources {
+        let unusable = || {
+            let (file, name) = (config.path.display(), &source.name);
+            Unusable(format!(
+                "{file}: the JSON Schemas of the source {name} cannot be used"
+            ))
+        };
         let texts = match (&source.schemas, source.preset) {
-            (Some(folder), _) => read_schemas(folder)?,
+            (Some(folder), _) => read_schemas(folder).with_context(unusable)?,
             (None, Some(Preset::Begini)) => hookbox_handlers::begini_schemas()
                 .map(|(name, text)| (name.to_owned(), text.to_owned()))
                 .into(),
@@ -238,10 +245,12 @@ pub fn schemas(config: &Config) -> anyhow::Result<HashMap<SourceName, Arc<Schema
         let mut values = Vec::new();
         for (name, text) in &texts {
             let value: serde_json::Value = serde_json::from_str(text)
-                .with_context(|| format!("the JSON Schema {name:?} is not JSON"))?;
+                .with_context(|| format!("{name}.json is not JSON"))
+                .with_context(unusable)?;
             values.push((name.as_str(), value));
         }
-        let schemas = Schemas::compile(values.iter().map(|(name, value)| (*name, value)))?;
+        let schemas = Schemas::compile(values.iter().map(|(name, value)| (*name, value)))
+            .with_context(unusable)?;
         compiled.insert(source.name.clone(), Arc::new(schemas));
     }
     Ok(compiled)

@@ -23,6 +23,12 @@ pub const REFUSED: Exit = Exit(78);
 /// Stopped by a second signal (128 + SIGINT).
 pub const STOPPED: Exit = Exit(130);
 
+/// Something that the config names cannot be used. As the context of an error, it makes the exit
+/// code that of a config.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unusable(pub String);
+
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
         exit.0.into()
@@ -56,7 +62,7 @@ pub fn tell(error: &anyhow::Error, json: bool) -> Exit {
 }
 
 fn code(error: &anyhow::Error) -> Exit {
-    if error.downcast_ref::<Mistakes>().is_some() {
+    if error.is::<Mistakes>() || error.is::<Unusable>() {
         return CONFIG;
     }
     match error.downcast_ref::<OpenError>() {

@@ -14,6 +14,7 @@ mod signals;
 mod simulate;
 mod telemetry;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -35,9 +36,13 @@ fn main() -> ExitCode {
         }
     };
     let json = cli.json;
-    let code = match runtime.block_on(command::run(cli)) {
-        Ok(code) => code,
-        Err(error) => exit::tell(&error, json),
+    // What unwinds to here is used no more.
+    let ran = catch_unwind(AssertUnwindSafe(|| runtime.block_on(command::run(cli))));
+    let code = match ran {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => exit::tell(&error, json),
+        // Its place was told when it began.
+        Err(_) => exit::INTERNAL,
     };
     // What still runs was given its time to drain.
     runtime.shutdown_background();

@@ -1,16 +1,19 @@
 //! `hookbox check-config`: what the config comes to, with secrets hidden.
 
-use hookbox_signature::{ConflictAction, Scheme};
+use hookbox_signature::{Algorithm, ConflictAction, Encoding, Scheme};
 use serde_json::{Value, json};
 
+use crate::command::roles;
 use crate::compose;
 use crate::config::{BrokerUrl, Config, IdentityConfig, RouteConfig, SourceConfig, StoreUrl};
 use crate::exit::{self, Exit};
 
 /// Prints the effective config. Loading it has told every mistake already; what is left to try is
-/// whether the JSON Schemas compile.
+/// whether
+/// the JSON Schemas compile and the certificate goes with its key.
 pub fn run(config: &Config, as_json: bool) -> anyhow::Result<Exit> {
     compose::schemas(config)?;
+    roles::tls(config)?;
     let effective = effective(config);
     if as_json {
         println!("{effective}");
@@ -38,9 +41,13 @@ fn effective(config: &Config) -> Value {
             "tls": config.ingest.tls.is_some(),
             "trusted_proxies": config.ingest.trusted_proxies,
             "body_bytes_max": config.ingest.body_max,
+            "bodies_bytes_max": config.ingest.bodies_max,
             "connections_max": config.ingest.connections_max,
+            "connections_per_address_max": config.ingest.connections_per_address_max,
+            "waiting_max": config.ingest.waiting_max,
         },
         "drain_ms": config.drain.as_millis() as u64,
+        "log": { "json": config.log.json, "filter": config.log.filter },
         "sources": config.sources.iter().map(source).collect::<Vec<_>>(),
         "routes": config.routes.iter().map(route).collect::<Vec<_>>(),
     })
@@ -61,10 +68,7 @@ fn source(source: &SourceConfig) -> Value {
     json!({
         "name": source.name.as_str(),
         "path": format!("/hooks/{}", source.name),
-        "scheme": match &source.scheme {
-            Scheme::Hmac(hmac) => format!("{hmac:?}"),
-            Scheme::StandardWebhooks { .. } => "standard-webhooks".to_owned(),
-        },
+        "scheme": scheme(&source.scheme),
         "secrets": keys.collect::<Vec<_>>(),
         "signature_status": source.answer.signature_status,
         "topic": source.topic.as_ref().map(ToString::to_string),
@@ -80,12 +84,45 @@ fn source(source: &SourceConfig) -> Value {
     })
 }
 
+fn scheme(scheme: &Scheme) -> Value {
+    match scheme {
+        Scheme::Hmac(hmac) => json!({
+            "name": "hmac",
+            "header": hmac.header.as_str(),
+            "algorithm": match hmac.algorithm {
+                Algorithm::Sha256 => "sha256",
+                Algorithm::Sha512 => "sha512",
+            },
+            "encoding": match hmac.encoding {
+                Encoding::Hex => "hex",
+                Encoding::Base64 => "base64",
+            },
+            "prefix": hmac.prefix,
+            "timestamp": hmac.timestamp.as_ref().map(|rule| json!({
+                "header": rule.header.as_str(),
+                "separator": rule.separator,
+                "tolerance_ms": rule.tolerance.as_millis() as u64,
+            })),
+        }),
+        Scheme::StandardWebhooks { tolerance } => json!({
+            "name": "standard-webhooks",
+            "tolerance_ms": tolerance.as_millis() as u64,
+        }),
+    }
+}
+
 fn route(route: &RouteConfig) -> Value {
     json!({
         "name": route.name.as_str(),
         "topics": route.topics.iter().map(|topic| topic.as_str()).collect::<Vec<_>>(),
         "handler": route.handler,
-        "attempts": route.retry.attempts(),
+        "retry": {
+            "attempts": route.retry.attempts(),
+            "first_ms": route.delays.first.as_millis() as u64,
+            "factor": route.delays.factor,
+            "max_ms": route.delays.max.as_millis() as u64,
+            "jitter": route.delays.jitter,
+        },
         "handler_time_limit_ms": route.handler_time_limit.as_millis() as u64,
         "concurrency": route.concurrency,
         "prefetch": route.prefetch,

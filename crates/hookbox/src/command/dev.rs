@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use anyhow::{Context, bail};
 use hookbox_driver::Rng;
 use tokio_util::task::TaskTracker;
 
-use crate::cli::DevArgs;
+use crate::cli::{DevArgs, LogArgs};
 use crate::command::roles::{self, Roles};
 use crate::compose;
 use crate::config::{Config, StoreUrl};
@@ -17,25 +18,30 @@ use crate::exit::{self, Exit};
 use crate::rng::SystemRng;
 use crate::{signals, telemetry};
 
+/// Where a new config listens.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// Where everything is kept, and where the other commands look for the config.
+pub const FOLDER: &str = ".hookbox-dev";
+
 /// The names of what is made.
 const CONFIG: &str = "hookbox.toml";
 const KEY: &str = "begini.key";
 
 /// Makes what is missing, says what to do, and runs until a signal.
-pub async fn run(args: &DevArgs) -> anyhow::Result<Exit> {
-    if !args.listen.ip().is_loopback() {
-        bail!(
-            "{} is not loopback, and `hookbox dev` has a development key and no TLS; write a \
-             config for that (see docs/CONFIG.md)",
-            args.listen
-        );
+pub async fn run(args: &DevArgs, log: &LogArgs) -> anyhow::Result<Exit> {
+    if let Some(listen) = args.listen {
+        loopback_only(listen)?;
     }
     prepare(args)?;
     let mut config = Config::load(&args.dir.join(CONFIG))?;
-    config.ingest.listen = args.listen;
-    telemetry::begin(&config.log);
+    let configured = config.ingest.listen;
+    config.ingest.listen = args.listen.unwrap_or(configured);
+    loopback_only(config.ingest.listen)?;
+    telemetry::begin(&log.over(&config.log));
     let listener = roles::listen(&config).await?;
     let address = listener.tcp.local_addr()?;
+    let elsewhere = elsewhere(&args.dir, configured, address);
     if let StoreUrl::Sqlite(path) = &config.store {
         hookbox_driver_sqlite::migrate(compose::sqlite_options(&config, path)).await?;
     }
@@ -48,9 +54,19 @@ pub async fn run(args: &DevArgs) -> anyhow::Result<Exit> {
     let Some(opened) = roles::open(&config, &roles, shutdown).await? else {
         return Ok(exit::OK);
     };
-    print!("{}", greeting(&args.dir, &address.to_string()));
+    print!("{}", greeting(&args.dir, address, &elsewhere));
     std::io::stdout().flush()?;
     roles::serve_roles(config, roles, opened, Some(listener)).await
+}
+
+fn loopback_only(listen: SocketAddr) -> anyhow::Result<()> {
+    if !listen.ip().is_loopback() {
+        bail!(
+            "{listen} is not loopback, and `hookbox dev` has a development key and no TLS; write \
+             a config for that (see docs/CONFIG.md)"
+        );
+    }
+    Ok(())
 }
 
 /// Makes the folder, the key and the config; what is there stays as it is.
@@ -90,7 +106,7 @@ fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
 }
 
 fn config_text(args: &DevArgs) -> String {
-    let listen = args.listen;
+    let listen = args.listen.unwrap_or(LISTEN);
     format!(
         r##"# Made by `hookbox dev`. Every key is explained in docs/CONFIG.md.
 environment = "dev"
@@ -132,9 +148,12 @@ const EXAMPLE: &str = concat!(
     r#""traits":[{"key":"planning","value":"0.71","risk_band":"B"}]}}}}"#,
 );
 
-fn greeting(dir: &Path, address: &str) -> String {
+/// What to say once it listens. `elsewhere` is what the other commands need to be told.
+fn greeting(dir: &Path, address: SocketAddr, elsewhere: &str) -> String {
     let key = dir.join(KEY);
     let (dir, key) = (dir.display(), key.display());
+    // As it was called: after `cargo run` it is not in the PATH.
+    let hookbox = std::env::args().next().unwrap_or("hookbox".into());
     format!(
         "
 hookbox listens on http://{address}/hooks/begini
@@ -144,12 +163,29 @@ hookbox listens on http://{address}/hooks/begini
 Send one signed event (paste this into a second terminal, in this folder):
 
   BODY='{EXAMPLE}'; curl -sS http://{address}/hooks/begini -H 'Content-Type: application/json' \
--H \"X-Signature: $(printf %s \"$BODY\" | openssl dgst -sha512 -hmac \"$(cat {key})\" -r | cut -d' ' -f1)\" \
+-H \"X-Signature: $(printf %s \"$BODY\" | openssl dgst -sha512 -hmac \"$(cat '{key}')\" -r | cut -d' ' -f1)\" \
 -d \"$BODY\"
 
-Without curl: hookbox send. Many, with duplicates and forgeries among them: hookbox simulate.
+Without curl:
+  {hookbox} send{elsewhere}
+Many, with duplicates and forgeries among them:
+  {hookbox} simulate{elsewhere}
+
 Stop with Ctrl-C.
 
 "
     )
+}
+
+/// What `send` and `simulate` cannot know by themselves: a config in another folder than the
+/// usual one, and an address other than the config's.
+fn elsewhere(dir: &Path, listen: SocketAddr, address: SocketAddr) -> String {
+    let mut arguments = String::new();
+    if dir != Path::new(FOLDER) {
+        arguments.push_str(&format!(" --config '{}'", dir.join(CONFIG).display()));
+    }
+    if listen != address {
+        arguments.push_str(&format!(" --url http://{address}"));
+    }
+    arguments
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use http::Uri;
 use http_body_util::Empty;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
@@ -16,10 +17,13 @@ const DEADLINE: Duration = Duration::from_secs(3);
 /// Asks once; anything but 200 is not healthy.
 pub async fn run(args: &HealthcheckArgs) -> anyhow::Result<Exit> {
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<bytes::Bytes>>();
-    let url = args
+    let url: Uri = args
         .url
         .parse()
         .with_context(|| format!("{:?} is not a URL", args.url))?;
+    if url.scheme_str() != Some("http") {
+        bail!("{url} is not an http URL; a listener with TLS is best asked by its own clients");
+    }
     let asked = tokio::time::timeout(DEADLINE, client.get(url)).await;
     let answer = asked
         .context("it did not answer in time")?

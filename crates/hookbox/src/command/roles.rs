@@ -1,5 +1,6 @@
 //! Starting and draining roles: what `dev`, `run`, `ingest` and `worker` share.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,13 +13,14 @@ use hookbox_worker::{Handler, Worker};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::compose::{self, AnyStore};
 use crate::config::Config;
-use crate::exit::{self, Exit};
+use crate::exit::{self, Exit, Unusable};
 use crate::signals;
 
 /// What a role needs beyond its config, opened.
@@ -71,7 +73,7 @@ pub async fn serve_roles(
         store,
         shutdown,
     } = opened;
-    let running = TaskTracker::new();
+    let mut running = JoinSet::new();
     if let Some(listener) = listener {
         let address = listener.tcp.local_addr()?;
         let ledger = store.as_ref().map(AnyStore::ledger);
@@ -99,10 +101,18 @@ pub async fn serve_roles(
             )),
         };
     }
-    running.close();
-    shutdown.cancelled().await;
+    let ended = tokio::select! {
+        () = shutdown.cancelled() => false,
+        _ = running.join_next() => !shutdown.is_cancelled(),
+    };
+    if ended {
+        // Half a hookbox would look alive to whoever watches the process.
+        tracing::error!("a role ended by itself; everything stops, to be started again");
+        shutdown.cancel();
+    }
     // Half as long again as the roles give themselves: they cut what is left, we cut them.
-    let drained = tokio::time::timeout(config.drain.mul_f64(1.5), running.wait()).await;
+    let all = async { while running.join_next().await.is_some() {} };
+    let drained = tokio::time::timeout(config.drain.mul_f64(1.5), all).await;
     if drained.is_err() {
         tracing::error!("not drained in time: what was taken and not settled comes again");
         return Ok(exit::FAILED);
@@ -114,7 +124,7 @@ pub async fn serve_roles(
         }
     };
     let _ = tokio::time::timeout(Duration::from_secs(5), close).await;
-    Ok(exit::OK)
+    Ok(if ended { exit::INTERNAL } else { exit::OK })
 }
 
 /// Opens the broker, and the store where a role needs it. `None` when it was time to stop.
@@ -152,22 +162,31 @@ pub async fn listen(config: &Config) -> anyhow::Result<Listener> {
              ([ingest] listen, or --listen of `hookbox dev`)"
         )
     })?;
-    let tls = match &config.ingest.tls {
-        None => None,
-        Some((certificate, key)) => {
-            let chain = CertificateDer::pem_file_iter(certificate)
-                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-                .with_context(|| format!("read the certificate {}", certificate.display()))?;
-            let key = PrivateKeyDer::from_pem_file(key)
-                .with_context(|| format!("read the key {}", key.display()))?;
-            let server = rustls::ServerConfig::builder()
-                .with_no_client_auth()
-                .with_single_cert(chain, key)
-                .context("the certificate and the key do not go together")?;
-            Some(TlsAcceptor::from(Arc::new(server)))
-        }
-    };
+    let tls = tls(config)?;
     Ok(Listener { tcp, tls })
+}
+
+/// The certificate and the key of the config, where it has them.
+pub fn tls(config: &Config) -> anyhow::Result<Option<TlsAcceptor>> {
+    let Some((certificate, key)) = &config.ingest.tls else {
+        return Ok(None);
+    };
+    let unusable = |what: &str, path: &Path| {
+        let path = path.display();
+        Unusable(format!(
+            "{}: the {what} {path} cannot be used",
+            config.path.display()
+        ))
+    };
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .with_context(|| unusable("certificate", certificate))?;
+    let private = PrivateKeyDer::from_pem_file(key).with_context(|| unusable("key", key))?;
+    let server = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .with_context(|| unusable("key to the certificate", key))?;
+    Ok(Some(TlsAcceptor::from(Arc::new(server))))
 }
 
 fn worker<S>(

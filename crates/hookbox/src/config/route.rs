@@ -29,12 +29,27 @@ pub struct RouteConfig {
     pub handler: String,
     /// When to try again.
     pub retry: Retry,
+    /// The delays that the policy was built from.
+    pub delays: Delays,
     /// How long one run of the handler may take.
     pub handler_time_limit: Duration,
     /// Transactions at once.
     pub concurrency: NonZeroUsize,
     /// Messages in hand.
     pub prefetch: u16,
+}
+
+/// What a retry policy is built from, beside the number of its attempts.
+#[derive(Clone, Copy)]
+pub struct Delays {
+    /// After the first failure.
+    pub first: Duration,
+    /// How much longer each further one is.
+    pub factor: f64,
+    /// The longest.
+    pub max: Duration,
+    /// By which share each is varied.
+    pub jitter: f64,
 }
 
 /// Checks one route.
@@ -54,6 +69,7 @@ pub fn check(at: &str, route: &Route, worker: &Worker, places: &mut Places) -> O
         .collect();
     let retry = retry(&format!("{at}/retry"), route, places);
     let handler_time_limit = handler_time_limit(at, route, worker, places)?;
+    let (retry, delays) = retry?;
     let concurrency = route.concurrency.or(worker.concurrency).unwrap_or(4);
     Some(RouteConfig {
         name: name?,
@@ -62,7 +78,8 @@ pub fn check(at: &str, route: &Route, worker: &Worker, places: &mut Places) -> O
             .handler
             .as_ref()
             .map_or_else(|| "record".into(), |it| it.kind.clone()),
-        retry: retry?,
+        retry,
+        delays,
         handler_time_limit,
         // The schema has checked that it is at least one.
         concurrency: NonZeroUsize::new(concurrency).unwrap_or(NonZeroUsize::MIN),
@@ -110,25 +127,24 @@ fn handler_time_limit(
     Some(limit)
 }
 
-fn retry(at: &str, route: &Route, places: &mut Places) -> Option<Retry> {
+fn retry(at: &str, route: &Route, places: &mut Places) -> Option<(Retry, Delays)> {
     let given = route.retry.clone().unwrap_or_default();
-    let time = |key: &str, text: Option<&String>, default: u64, places: &mut Places| match text {
+    let mut time = |key: &str, text: Option<&String>, usual: Duration| match text {
         Some(text) => places.take(&format!("{at}/{key}"), duration(text)),
-        None => Some(Duration::from_secs(default)),
+        None => Some(usual),
     };
-    let first = time("first", given.first.as_ref(), 5, places)?;
-    let max = time("max", given.max.as_ref(), 6 * 3600, places)?;
-    let built = Retry::new(
-        // What is no `u32` is out of any range.
-        u32::try_from(given.attempts.unwrap_or(12)).unwrap_or(0),
+    let first = time("first", given.first.as_ref(), Duration::from_secs(5))?;
+    // A long first delay alone is no contradiction: only a longest delay that is written can be.
+    let usual = first.max(Duration::from_secs(6 * 3600));
+    let max = time("max", given.max.as_ref(), usual)?;
+    let delays = Delays {
         first,
-        given.factor.unwrap_or(3.0),
-        max.max(if given.max.is_none() {
-            first
-        } else {
-            Duration::ZERO
-        }),
-        given.jitter.unwrap_or(0.2),
-    );
-    places.take(at, built)
+        factor: given.factor.unwrap_or(3.0),
+        max,
+        jitter: given.jitter.unwrap_or(0.2),
+    };
+    // What is no `u32` is out of any range.
+    let attempts = u32::try_from(given.attempts.unwrap_or(12)).unwrap_or(0);
+    let built = Retry::new(attempts, first, delays.factor, max, delays.jitter);
+    Some((places.take(at, built)?, delays))
 }

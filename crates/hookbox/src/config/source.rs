@@ -139,6 +139,7 @@ fn scheme(
 ) -> Option<Scheme> {
     match (source.scheme.as_deref(), preset.map(Preset::scheme)) {
         (Some("standard-webhooks"), _) | (None, Some(Scheme::StandardWebhooks { .. })) => {
+            unused(at, source, &HMAC_KEYS, "scheme \"hmac\"", places);
             let at = format!("{at}/tolerance");
             let tolerance = tolerance(&at, source.tolerance.as_ref(), places);
             Some(Scheme::StandardWebhooks { tolerance })
@@ -167,6 +168,27 @@ fn scheme(
     }
 }
 
+/// The keys that say how an HMAC is written.
+const HMAC_KEYS: [&str; 5] = ["header", "algorithm", "encoding", "prefix", "timestamp"];
+
+/// What is set and would be ignored is a mistake: whoever wrote it counts on it.
+fn unused(at: &str, source: &Source, keys: &[&str], belongs_to: &str, places: &mut Places) {
+    let set = |key: &str| match key {
+        "header" => source.header.is_some(),
+        "algorithm" => source.algorithm.is_some(),
+        "encoding" => source.encoding.is_some(),
+        "prefix" => source.prefix.is_some(),
+        "timestamp" => source.timestamp.is_some(),
+        _ => source.tolerance.is_some(),
+    };
+    for key in keys.iter().filter(|key| set(key)) {
+        places.mistake(
+            &format!("{at}/{key}"),
+            format!("it belongs to {belongs_to}"),
+        );
+    }
+}
+
 /// An HMAC scheme with what the source writes out over it.
 fn written_out(
     at: &str,
@@ -174,6 +196,8 @@ fn written_out(
     mut hmac: HmacScheme,
     places: &mut Places,
 ) -> Option<Scheme> {
+    let elsewhere = "scheme \"standard-webhooks\"; an HMAC has timestamp = { header, tolerance }";
+    unused(at, source, &["tolerance"], elsewhere, places);
     match source.algorithm.as_deref() {
         Some("sha256") => hmac.algorithm = Algorithm::Sha256,
         Some(_) => hmac.algorithm = Algorithm::Sha512,

@@ -124,7 +124,10 @@ fn tell(
             places.mistake(pointer, NEVER_WRITTEN);
         }
         ValidationErrorKind::MinItems { .. } if pointer.ends_with("/secrets") => {
-            places.mistake(pointer, "it needs a secret: verification cannot be switched off");
+            places.mistake(
+                pointer,
+                "it needs a secret: verification cannot be switched off",
+            );
         }
         ValidationErrorKind::Pattern { .. } => {
             let name = pointer.rsplit('/').next().unwrap_or_default();

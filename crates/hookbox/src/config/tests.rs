@@ -18,6 +18,9 @@ url = { env = "AMQP_URL" }
 listen = "127.0.0.1:8080"
 body_max = "1 MiB"
 connections = 100
+connections_per_address = 50
+bodies_max = "32 MiB"
+waiting = 200
 trusted_proxies = ["10.0.0.0/8"]
 [worker]
 concurrency = 2
@@ -51,6 +54,9 @@ retry = { attempts = 12, first = "5 s", factor = 3, max = "6 h", jitter = 0.2 }
 concurrency = 3
 "#;
 
+/// 2026-11-24T00:00:00Z
+const NOW: Timestamp = Timestamp::from_unix_micros(1_795_478_400_000_000);
+
 fn env(name: &str) -> Option<String> {
     match name {
         "DATABASE_URL" => Some("postgres://u:hunter2@localhost/db".into()),
@@ -62,7 +68,7 @@ fn env(name: &str) -> Option<String> {
 }
 
 fn check(text: &str, expect: Expect) {
-    let told = match Config::parse(Path::new("hookbox.toml"), text, &env) {
+    let told = match Config::parse(Path::new("hookbox.toml"), text, &env, NOW) {
         Ok(_) => "ok".to_owned(),
         // A line break at the end keeps the expectations below in blocks.
         Err(mistakes) => format!("{mistakes}\n"),
@@ -73,7 +79,7 @@ fn check(text: &str, expect: Expect) {
 
 #[test]
 fn a_full_config_loads() {
-    let config = Config::parse(Path::new("hookbox.toml"), GOOD, &env).expect("it loads");
+    let config = Config::parse(Path::new("hookbox.toml"), GOOD, &env, NOW).expect("it loads");
     assert_eq!(config.routes.len(), 2);
     assert_eq!(config.routes[1].name.as_str(), UNROUTED);
     assert_eq!(config.routes[0].concurrency.get(), 3);
@@ -97,14 +103,14 @@ fn all_mistakes_of_structure_are_told_at_once() {
     check(
         &bad,
         expect![[r#"
-        hookbox.toml: the key "environment" is missing
-        hookbox.toml:2:1: enviroment: there is no such key; did you mean "environment"?
-        hookbox.toml:5:1: store.url: it must be { env = "NAME" } or { file = "PATH" }, because a URL may hold a password; only a "sqlite:PATH" URL is written out
-        hookbox.toml:11:1: ingest.body_max: it must be a whole number and B, KiB or MiB, as "1 MiB"
-        hookbox.toml:12:1: ingest.limit: there is no such key
-        hookbox.toml:25:59: source[0].secrets[1].value: there is no such key
-        hookbox.toml:43:11: route[0].retry.atempts: there is no such key; did you mean "attempts"?
-    "#]],
+            hookbox.toml: the key "environment" is missing
+            hookbox.toml:2:1: enviroment: there is no such key; did you mean "environment"?
+            hookbox.toml:5:1: store.url: it must be { env = "NAME" } or { file = "PATH" }, because a URL may hold a password; only a "sqlite:PATH" URL is written out
+            hookbox.toml:11:1: ingest.body_max: it must be a whole number and B, KiB or MiB, as "1 MiB"
+            hookbox.toml:12:1: ingest.limit: there is no such key
+            hookbox.toml:28:59: source[0].secrets[1].value: there is no such key; a secret is never written here: { id = "NAME", env = "VARIABLE" } or { id = "NAME", file = "PATH" } says where it is
+            hookbox.toml:46:11: route[0].retry.atempts: there is no such key; did you mean "attempts"?
+        "#]],
     );
 }
 
@@ -123,15 +129,15 @@ fn all_mistakes_of_meaning_are_told_at_once() {
     check(
         &bad,
         expect![[r#"
-        hookbox.toml:8:1: broker.url: what it refers to is empty
-        hookbox.toml:10:1: ingest.listen: off loopback it needs tls = { certificate, key }, or trusted_proxies that do the TLS
-        hookbox.toml:11:1: ingest.body_max: it must be from 1 B to 15 MiB: RabbitMQ 4 refuses messages over 16 MiB
-        hookbox.toml:24:12: source[0].secrets[0]: the environment variable NOWHERE is not set; set it
-        hookbox.toml:24:77: source[0].secrets[1].until: it must be a moment as 2026-12-31T00:00:00Z
-        hookbox.toml:26:1: source[1].name: there are two sources of the name "begini"
-        hookbox.toml:40:11: route[0].topics[0]: "begini..x" is not a topic: 1 to 200 characters of A-Z, a-z, 0-9, '_', '-' and '.'; a part between two dots is empty
-        hookbox.toml:42:1: route[0].retry: attempts must be from 1 to 100, so that every event ends somewhere
-    "#]],
+            hookbox.toml:8:1: broker.url: what it refers to is empty
+            hookbox.toml:10:1: ingest.listen: off loopback it needs tls = { certificate, key }, or trusted_proxies that do the TLS
+            hookbox.toml:11:1: ingest.body_max: it must be from 1 B to 15 MiB: RabbitMQ 4 refuses messages over 16 MiB
+            hookbox.toml:27:12: source[0].secrets[0]: the environment variable NOWHERE is not set; set it
+            hookbox.toml:27:77: source[0].secrets[1].until: it must be a moment as 2026-12-31T00:00:00Z
+            hookbox.toml:29:1: source[1].name: there are two sources of the name "begini"
+            hookbox.toml:43:11: route[0].topics[0]: "begini..x" is not a topic: 1 to 200 characters of A-Z, a-z, 0-9, '_', '-' and '.'; a part between two dots is empty
+            hookbox.toml:45:1: route[0].retry: attempts must be from 1 to 100, so that every event ends somewhere
+        "#]],
     );
 }
 
@@ -141,35 +147,35 @@ fn routes_are_checked() {
     check(
         &more("name = \"scores\"\ntopics = [\"#\"]"),
         expect![[r#"
-        hookbox.toml:45:1: route[1].name: there are two routes of the name "scores"
-    "#]],
+            hookbox.toml:48:1: route[1].name: there are two routes of the name "scores"
+        "#]],
     );
     check(
         &more("name = \"unrouted\"\ntopics = [\"#\"]"),
         expect![[r#"
-            hookbox.toml:45:1: route[1].name: "unrouted" is the route for topics that no route takes; it always exists
+            hookbox.toml:48:1: route[1].name: "unrouted" is the route for topics that no route takes; it always exists
         "#]],
     );
     let endless = "name = \"x\"\ntopics = [\"#\"]\nretry = { attempts = 100000 }";
     check(
         &more(endless),
         expect![[r#"
-        hookbox.toml:47:1: route[1].retry: attempts must be from 1 to 100, so that every event ends somewhere
-    "#]],
+            hookbox.toml:50:1: route[1].retry: attempts must be from 1 to 100, so that every event ends somewhere
+        "#]],
     );
     let shrinking = "name = \"x\"\ntopics = [\"#\"]\nretry = { factor = 0.5 }";
     check(
         &more(shrinking),
         expect![[r#"
-        hookbox.toml:47:1: route[1].retry: factor must be from 1 to 100
-    "#]],
+            hookbox.toml:50:1: route[1].retry: factor must be from 1 to 100
+        "#]],
     );
     let slow = "name = \"x\"\ntopics = [\"#\"]\nhandler_time_limit = \"1 h\"";
     check(
         &more(slow),
         expect![[r#"
-        hookbox.toml:44:1: route[1]: handler_time_limit must be from 1 ms to 3 min: RabbitMQ takes a message away that is not settled within 30 min
-    "#]],
+            hookbox.toml:50:1: route[1].handler_time_limit: it must be from 1 ms to 3 min: RabbitMQ takes a message away that is not settled within 30 min
+        "#]],
     );
 }
 
@@ -193,57 +199,171 @@ fn what_is_no_config_is_told_by_its_place() {
     check(
         &GOOD.replace("preset = \"begini\"", ""),
         expect![[r#"
-        hookbox.toml:21:1: source[0]: it needs a preset (begini, github, standard-webhooks) or a scheme
-    "#]],
+            hookbox.toml:24:1: source[0]: it needs a preset (begini, github, standard-webhooks) or a scheme
+        "#]],
     );
     check(
         &GOOD.replace("preset = \"begini\"", "preset = \"stripe\""),
         expect![[r#"
-            hookbox.toml:23:1: source[0].preset: the value is not one of "begini", "github" or "standard-webhooks"
+            hookbox.toml:26:1: source[0].preset: the value is not one of "begini", "github" or "standard-webhooks"
         "#]],
     );
     check(
         &GOOD.replace("algorithm = \"sha256\"", ""),
         expect![[r#"
-        hookbox.toml:25:1: source[1]: scheme "hmac" needs the keys "header" and "algorithm"
-    "#]],
+            hookbox.toml:28:1: source[1]: scheme "hmac" needs the keys "header" and "algorithm"
+        "#]],
     );
     check(
         &GOOD.replace("id = \"old\"", "id = \"2026-11\""),
         expect![[r#"
-            hookbox.toml:24:47: source[0].secrets[1].id: the id "2026-11" is there twice
+            hookbox.toml:27:47: source[0].secrets[1].id: the id "2026-11" is there twice
         "#]],
     );
 }
 
 #[test]
-fn the_schema_and_the_structs_know_the_same_keys() {
-    let schema: serde_json::Value = serde_json::from_str(SCHEMA).expect("JSON");
-    jsonschema::meta::validate(&schema).expect("a JSON Schema");
-    // Every key of the schema must be one that serde takes: a file with each of them loads (or is
-    // refused for its meaning), and serde refuses any other by `deny_unknown_fields`.
-    let keys = |pointer: &str| -> Vec<String> {
-        let object = schema
-            .pointer(&format!("{pointer}/properties"))
-            .and_then(|it| it.as_object());
-        object
-            .map(|it| it.keys().cloned().collect())
-            .unwrap_or_default()
-    };
-    let missing: Vec<String> = [
-        "",
-        "/properties/ingest",
-        "/properties/worker",
-        "/properties/log",
-    ]
-    .iter()
-    .flat_map(|pointer| keys(pointer))
-    .chain(keys("/properties/source/items"))
-    .chain(keys("/properties/route/items"))
-    .filter(|key| {
-        let told = include_str!("file.rs");
-        !told.contains(&format!("pub {key}:"))
-    })
-    .collect();
-    assert_eq!(missing, Vec::<String>::new());
+fn structure_and_meaning_are_told_together() {
+    let bad = GOOD
+        .replace("connections = 100", "connection = 100")
+        .replace("algorithm = \"sha256\"", "algorithm = \"sha1\"")
+        .replace("trusted_proxies = [\"10.0.0.0/8\"]", "trusted_proxies = 1")
+        .replace("127.0.0.1:8080", "0.0.0.0:8080")
+        .replace("first = \"5 s\"", "first = \"5\"")
+        .replacen("env = \"KEY\"", "env = \"NOWHERE\"", 1)
+        .replace("begini.*_score.complete", "begini..x");
+    check(
+        &bad,
+        expect![[r#"
+        hookbox.toml:12:1: ingest.connection: there is no such key; did you mean "connections"?
+        hookbox.toml:16:1: ingest.trusted_proxies: the value is not of type "array"
+        hookbox.toml:27:12: source[0].secrets[0]: the environment variable NOWHERE is not set; set it
+        hookbox.toml:32:1: source[1].algorithm: the value is not one of "sha256" or "sha512"
+        hookbox.toml:43:11: route[0].topics[0]: "begini..x" is not a topic: 1 to 200 characters of A-Z, a-z, 0-9, '_', '-' and '.'; a part between two dots is empty
+        hookbox.toml:45:26: route[0].retry.first: it must be a number and ms, s, min, h or d, as "5 s"
+    "#]],
+    );
 }
+
+#[test]
+fn what_would_be_ignored_is_refused() {
+    let begini = "preset = \"begini\"\n";
+    check(
+        &GOOD.replace(begini, &format!("{begini}tolerance = \"1 min\"\n")),
+        expect![[r#"
+            hookbox.toml:27:1: source[0].tolerance: it belongs to scheme "standard-webhooks"; an HMAC has timestamp = { header, tolerance }
+        "#]],
+    );
+    check(
+        &GOOD.replace("scheme = \"hmac\"", "scheme = \"standard-webhooks\""),
+        expect![[r#"
+            hookbox.toml:31:1: source[1].header: it belongs to scheme "hmac"
+            hookbox.toml:32:1: source[1].algorithm: it belongs to scheme "hmac"
+            hookbox.toml:33:1: source[1].encoding: it belongs to scheme "hmac"
+            hookbox.toml:34:1: source[1].prefix: it belongs to scheme "hmac"
+            hookbox.toml:35:1: source[1].timestamp: it belongs to scheme "hmac"
+            hookbox.toml:40:12: source[1].secrets[0]: the secret is not base64, as Standard Webhooks writes secrets
+        "#]],
+    );
+}
+
+#[test]
+fn limits_and_addresses_are_checked() {
+    check(
+        &GOOD.replace("bodies_max = \"32 MiB\"", "bodies_max = \"512 KiB\""),
+        expect![[r#"
+            hookbox.toml:14:1: ingest.bodies_max: it must be at least body_max, or the largest body would never be taken
+        "#]],
+    );
+    check(
+        &GOOD.replace("10.0.0.0/8\"", "10.0.0.0/33\", \"proxy\", \"::1\""),
+        expect![[r#"
+            hookbox.toml:16:20: ingest.trusted_proxies[0]: "10.0.0.0/33" is not an address or a network, as 10.0.0.0/8
+            hookbox.toml:16:35: ingest.trusted_proxies[1]: "proxy" is not an address or a network, as 10.0.0.0/8
+        "#]],
+    );
+    check(
+        &GOOD.replace("127.0.0.1:8080", "localhost"),
+        expect![[r#"
+        hookbox.toml:10:1: ingest.listen: "localhost" is not an address and a port, as 127.0.0.1:8080 or [::1]:8080
+    "#]],
+    );
+    check(
+        &GOOD.replace("drain = \"10 s\"", "drain = \"10 min\""),
+        expect![[r#"
+            hookbox.toml:3:1: drain: it must be from 1 ms to 90 s
+        "#]],
+    );
+    check(
+        &GOOD.replace("filter = \"info\"", "filter = \"a=loud\""),
+        expect![[r#"
+            hookbox.toml:23:1: log.filter: "a=loud" does not say what to log, as "info" or "hookbox_worker=debug,info" do (error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5)
+        "#]],
+    );
+    check(
+        &GOOD.replace(
+            "handler_time_limit = \"10 s\"",
+            "handler_time_limit = \"10 min\"",
+        ),
+        expect![[r#"
+            hookbox.toml:20:1: worker.handler_time_limit: it must be from 1 ms to 3 min: RabbitMQ takes a message away that is not settled within 30 min
+        "#]],
+    );
+    check(
+        &GOOD.replace("\"process\" }]", "\"drop\" }]"),
+        expect![[r#"
+            hookbox.toml:38:1: source[1].on_conflict: it must be "dead_letter", "process", or a list of { topics, action }
+        "#]],
+    );
+    check(
+        &GOOD
+            .replace("jitter = 0.2", "jitter = 2, attempts = -1")
+            .replace("attempts = 12, ", ""),
+        expect![[r#"
+            hookbox.toml:45:1: route[0].retry: attempts must be from 1 to 100, so that every event ends somewhere
+        "#]],
+    );
+    check(
+        &GOOD.replace("max = \"6 h\"", "max = \"1 s\""),
+        expect![[r#"
+            hookbox.toml:45:1: route[0].retry: max must be at least first, and at most 7 days
+        "#]],
+    );
+    check(
+        &GOOD.replace("kind = \"begini\"", "kind = \"bergini\""),
+        expect![[r#"
+            hookbox.toml:44:13: route[0].handler.kind: the value is not one of "record" or "begini"
+        "#]],
+    );
+    check(
+        &GOOD.replace("factor = 3", "factor = inf"),
+        expect![[r#"
+        hookbox.toml:45:41: route[0].retry.factor: the value is not of type "number"
+    "#]],
+    );
+    check(
+        &GOOD.replace("connections = 8", "\"a/b~c\" = 8"),
+        expect![[r#"
+            hookbox.toml:6:1: store.a/b~c: there is no such key
+        "#]],
+    );
+}
+
+#[test]
+fn what_is_given_with_the_image_loads() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let compose = std::fs::read_to_string(folder.join(".docker/hookbox.toml")).expect("there");
+    // In the container they are mounted there; here they are variables.
+    let here = |name: &str| match name {
+        "database_url" => env("DATABASE_URL"),
+        "amqp_url" => env("AMQP_URL"),
+        _ => env("KEY"),
+    };
+    let text = compose.replace("file = \"/run/secrets/", "env = \"");
+    let config = Config::parse(Path::new("hookbox.toml"), &text, &here, NOW);
+    let config = config.unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert!(config.log.json && config.ingest.connections_per_address_max == 4096);
+}
+
+mod keys;
+mod secrets;

@@ -1,0 +1,100 @@
+//! Secrets are references, end in time, and are shown in no message.
+
+use expect_test::expect;
+
+use super::{GOOD, check};
+
+#[test]
+fn a_secret_is_never_written_down_and_never_shown() {
+    let secrets = |text: &str| {
+        let begin = GOOD.find("secrets = [").expect("there");
+        let end = begin + GOOD[begin..].find('\n').expect("there");
+        format!("{}secrets = {text}{}", &GOOD[..begin], &GOOD[end..])
+    };
+    check(
+        &secrets("[\"hunter2\"]"),
+        expect![[r#"
+        hookbox.toml:27:12: source[0].secrets[0]: a secret is never written here: { id = "NAME", env = "VARIABLE" } or { id = "NAME", file = "PATH" } says where it is
+    "#]],
+    );
+    check(
+        &secrets("\"hunter2\""),
+        expect![[r#"
+        hookbox.toml:27:1: source[0].secrets: the value is not of type "array"
+    "#]],
+    );
+    check(
+        &secrets("[{ id = \"a\", value = \"hunter2\" }]"),
+        expect![[r#"
+            hookbox.toml:27:24: source[0].secrets[0].value: there is no such key; a secret is never written here: { id = "NAME", env = "VARIABLE" } or { id = "NAME", file = "PATH" } says where it is
+        "#]],
+    );
+    check(
+        &secrets("[{ id = \"a\", env = \"hunter2+/=\" }]"),
+        expect![[r#"
+            hookbox.toml:27:24: source[0].secrets[0].env: it must be the name of an environment variable, not the secret itself
+        "#]],
+    );
+    check(
+        &secrets("[{ id = \"a\" }]"),
+        expect![[r#"
+        hookbox.toml:27:12: source[0].secrets[0]: it must name one of env and file
+    "#]],
+    );
+    check(
+        &secrets("[{ id = \"a\", env = \"KEY\", file = \"key\" }]"),
+        expect![[r#"
+            hookbox.toml:27:12: source[0].secrets[0]: it must name one of env and file
+        "#]],
+    );
+    check(
+        &secrets("[{ id = \"a\", file = \"nowhere\" }]"),
+        expect![[r#"
+            hookbox.toml:27:12: source[0].secrets[0]: the file nowhere cannot be read (No such file or directory (os error 2))
+        "#]],
+    );
+    check(
+        &secrets("[]"),
+        expect![[r#"
+        hookbox.toml:27:1: source[0].secrets: it needs a secret: verification cannot be switched off
+    "#]],
+    );
+    check(
+        &GOOD.replace("{ env = \"AMQP_URL\" }", "\"amqp://u:hunter2@h\""),
+        expect![[r#"
+            hookbox.toml:8:1: broker.url: it must be { env = "NAME" } or { file = "PATH" }, because a URL may hold a password; only a "sqlite:PATH" URL is written out
+        "#]],
+    );
+    let pem = "tls = { certificate = \"nowhere\", key = \"\"\"-----BEGIN hunter2\n\"\"\" }\n";
+    check(
+        &GOOD.replace("connections = 100\n", &format!("connections = 100\n{pem}")),
+        expect![[r#"
+            hookbox.toml:13:9: ingest.tls.certificate: the file nowhere is not there
+            hookbox.toml:13:34: ingest.tls.key: it must be the path of a PEM file, not its text
+        "#]],
+    );
+}
+
+#[test]
+fn a_secret_ends_and_another_takes_over() {
+    let until = |moment: &str| GOOD.replace("\"2026-12-31T00:00:00Z\"", moment);
+    // TOML has moments of its own, and one of two secrets may have ended.
+    check(&until("2026-12-31T00:00:00Z"), expect![["ok"]]);
+    check(&until("2026-01-01T00:00:00Z"), expect![["ok"]]);
+    check(
+        &until("2026-12-31"),
+        expect![[r#"
+        hookbox.toml:27:73: source[0].secrets[1].until: it must be a moment as 2026-12-31T00:00:00Z
+    "#]],
+    );
+    let all = until("2026-01-01T00:00:00Z").replace(
+        "{ id = \"2026-11\", env = \"KEY\" }",
+        "{ id = \"2026-11\", env = \"KEY\", until = \"2026-11-24T00:00:00Z\" }",
+    );
+    check(
+        &all,
+        expect![[r#"
+        hookbox.toml:27:1: source[0].secrets: every secret is past its "until", so nothing would verify; add one that is valid
+    "#]],
+    );
+}
