@@ -162,9 +162,9 @@ async fn confirmed(confirm: PublisherConfirm) -> Outcome<()> {
 /// Rows a second into PostgreSQL: one connection, so many rows a commit.
 async fn postgres(url: &str, rows: i32) -> Outcome<f64> {
     let mut connection = PgConnection::connect(url).await?;
-    sqlx::query("create table hookbox_floor (id bigint generated always as identity primary key, body bytea not null)")
-        .execute(&mut connection)
-        .await?;
+    let table = "create table hookbox_floor \
+                 (id bigint generated always as identity primary key, body bytea not null)";
+    sqlx::query(table).execute(&mut connection).await?;
     let body = [b'x'; BODY_BYTES];
     let mut meter = Meter::new();
     let filled = loop {

@@ -19,9 +19,10 @@ struct Banned {
 const CODE: &[Kind] = &[Kind::Code];
 const ANYWHERE: &[Kind] = &[Kind::Code, Kind::Comment, Kind::Text];
 
-/// Tests and what only tests use.
+/// Tests and what only tests use. A canary does on purpose what the product never does.
 const TESTS: &[&str] = &[
     "tests/",
+    "/canaries.rs",
     "crates/testkit/",
     "crates/conformance/",
     "/testing.rs",
