@@ -153,6 +153,10 @@ impl Rabbit {
 impl Broker for Rabbit {
     async fn publish(&self, routes: &[RouteName], batch: &Batch) -> Result<(), PublishError> {
         let unavailable = |why: String| PublishError::new(PublishErrorKind::Unavailable, why);
+        if routes.is_empty() {
+            // Nothing would be published, so nothing would be refused, either.
+            return Err(PublishError::plain(PublishErrorKind::Unroutable));
+        }
         if let Readiness::NotReady(why) = self.readiness() {
             let blocked = why.contains("resource alarm");
             let kind = PublishErrorKind::Blocked;
