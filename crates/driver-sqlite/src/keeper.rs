@@ -142,6 +142,9 @@ impl Keeper {
                     self.contended += 1;
                 }
                 Err(fault) => {
+                    // First: who has heard of the fault must not be told that a settlement is on
+                    // its way.
+                    self.settles.close();
                     // Refused when the subscription is gone: then nobody takes, and what is in
                     // hand comes again when its lease is over.
                     let _ = self.hands.try_send(Err(fault));
