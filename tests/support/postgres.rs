@@ -1,12 +1,12 @@
 //! A database of a test's own, behind a proxy.
 
-use hookbox_driver_postgres::testing::Database;
+use hookbox_driver_postgres::testing::{Database, SERVER_URL};
 use hookbox_driver_postgres::{Options, Postgres, migrate};
 use hookbox_event::EnvironmentName;
 use sqlx::{Connection, PgConnection};
 
 use crate::proxy::{Proxy, address_of};
-use crate::random_environment;
+use crate::{random_environment, variable};
 
 pub struct PostgresWorld {
     pub database: Database,
@@ -110,5 +110,16 @@ impl PostgresWorld {
             left = self.count(open, "").await;
         }
         assert_eq!(left, 0, "a session is left in the middle of something");
+        let name = self.database.name().to_owned();
+        drop(self.database);
+        let mut server = PgConnection::connect(&variable(SERVER_URL)).await.unwrap();
+        let there: bool =
+            sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+                .bind(name)
+                .fetch_one(&mut server)
+                .await
+                .unwrap();
+        server.close().await.unwrap();
+        assert!(!there, "the database is still there");
     }
 }

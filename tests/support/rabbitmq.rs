@@ -7,10 +7,11 @@ use crate::proxy::{Proxy, address_of};
 use crate::{random_environment, variable};
 
 pub struct RabbitWorld {
-    url: String,
+    pub url: String,
     pub proxy: Proxy,
     pub environment: EnvironmentName,
     pub routes: Vec<RouteName>,
+    finished: bool,
 }
 
 impl RabbitWorld {
@@ -23,6 +24,7 @@ impl RabbitWorld {
             proxy,
             environment: random_environment(),
             routes,
+            finished: false,
         }
     }
 
@@ -39,8 +41,33 @@ impl RabbitWorld {
     }
 
     /// Removes the queues.
-    pub async fn finish(self) {
-        let past = Options::new(self.url, self.environment, self.routes);
-        delete_topology(&past).await.unwrap();
+    pub async fn finish(mut self) {
+        delete_topology(&self.past()).await.unwrap();
+        self.finished = true;
+    }
+
+    /// The options past the proxy.
+    fn past(&self) -> Options {
+        Options::new(&*self.url, self.environment.clone(), self.routes.clone())
+    }
+}
+
+impl Drop for RabbitWorld {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        // A test that panics must leave nothing behind, either. On a thread of its own: its
+        // runtime cannot be waited on from inside.
+        let past = self.past();
+        let removing = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            runtime.is_ok_and(|it| it.block_on(delete_topology(&past)).is_ok())
+        });
+        if !removing.join().unwrap_or(false) {
+            eprintln!("the queues of {} could not be removed", self.environment);
+        }
     }
 }

@@ -113,3 +113,10 @@ impl SqliteWorld {
         std::fs::remove_dir_all(&self.folder).unwrap();
     }
 }
+
+impl Drop for SqliteWorld {
+    fn drop(&mut self) {
+        // Only after a failed test is there something to remove.
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
