@@ -1,6 +1,7 @@
 //! The harness of the embedded driver, which is both broker and store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_conformance::{BrokerHarness, Failed, StoreHarness};
@@ -15,6 +16,14 @@ impl Embedded {
     pub async fn pair() -> (Self, Self) {
         let world = Arc::new(SqliteWorld::new(&["one", "two"]).await);
         (Self(Arc::clone(&world)), Self(world))
+    }
+
+    /// With limits that are short enough to be waited for.
+    async fn open_impatient(&self) -> Arc<Sqlite> {
+        let mut options = self.0.options();
+        options.busy_timeout = Duration::from_secs(2);
+        options.lease = Duration::from_secs(3);
+        Arc::new(Sqlite::open(options).await.unwrap())
     }
 
     /// The last of a pair ends the world.
@@ -34,7 +43,7 @@ impl StoreHarness for Embedded {
     }
 
     async fn open(&self) -> Arc<Sqlite> {
-        Arc::new(self.0.open().await)
+        self.open_impatient().await
     }
 
     async fn effect(connection: &mut SqliteConnection, key: &str) {
@@ -61,6 +70,16 @@ impl StoreHarness for Embedded {
 
     async fn commit_raw(connection: &mut SqliteConnection) {
         sqlx::query("commit").execute(connection).await.unwrap();
+    }
+
+    async fn roll_back_raw(connection: &mut SqliteConnection) {
+        sqlx::query("rollback").execute(connection).await.unwrap();
+    }
+
+    /// There is no link: what a handler can lose is a file that it reaches for.
+    async fn lose(&self, connection: &mut SqliteConnection) -> Failed {
+        let attach = "attach '/nowhere/at/all/hookbox.db' as other";
+        Box::new(sqlx::query(attach).execute(connection).await.unwrap_err())
     }
 
     async fn violate(connection: &mut SqliteConnection) -> Failed {
@@ -90,11 +109,18 @@ impl BrokerHarness for Embedded {
     }
 
     async fn open(&self) -> Arc<Sqlite> {
-        Arc::new(self.0.open().await)
+        self.open_impatient().await
     }
 
     async fn sever(&self) {
         self.0.sever().await;
+    }
+
+    async fn refuse_two(&self) {
+        let refuse = "create trigger refuse before insert on messages
+                      when new.queue like '%.route.two'
+                      begin select raise(abort, 'the queue is full'); end";
+        self.0.execute(refuse).await;
     }
 
     /// There is no link that could be cut one way.

@@ -1,14 +1,18 @@
 //! The harnesses of the drivers that talk to servers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_conformance::{BrokerHarness, Failed, StoreHarness};
-use hookbox_driver_postgres::Postgres;
-use hookbox_driver_rabbitmq::Rabbit;
+use hookbox_driver_postgres::{Options, Postgres};
+use hookbox_driver_rabbitmq::{Rabbit, topology};
 use hookbox_tests::postgres::PostgresWorld;
 use hookbox_tests::proxy::Mode;
 use hookbox_tests::rabbitmq::RabbitWorld;
+use lapin::options::QueueDeclareOptions;
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Connection, ConnectionProperties};
 use sqlx::PgConnection;
 
 pub struct InPostgres(PostgresWorld);
@@ -22,7 +26,9 @@ impl StoreHarness for InPostgres {
     }
 
     async fn open(&self) -> Arc<Postgres> {
-        Arc::new(self.0.open().await)
+        let mut options = Options::new(self.0.url(), self.0.environment.clone());
+        options.lock_timeout = Duration::from_secs(2);
+        Arc::new(Postgres::open(options).await.unwrap())
     }
 
     async fn effect(connection: &mut PgConnection, key: &str) {
@@ -47,6 +53,15 @@ impl StoreHarness for InPostgres {
 
     async fn commit_raw(connection: &mut PgConnection) {
         sqlx::query("commit").execute(connection).await.unwrap();
+    }
+
+    async fn roll_back_raw(connection: &mut PgConnection) {
+        sqlx::query("rollback").execute(connection).await.unwrap();
+    }
+
+    async fn lose(&self, connection: &mut PgConnection) -> Failed {
+        let statement = sqlx::query("select pg_terminate_backend(pg_backend_pid())");
+        Box::new(statement.execute(connection).await.unwrap_err())
     }
 
     async fn violate(connection: &mut PgConnection) -> Failed {
@@ -79,11 +94,18 @@ impl BrokerHarness for InRabbit {
     }
 
     async fn open(&self) -> Arc<Rabbit> {
-        Arc::new(self.0.open().await)
+        let mut options = self.0.options();
+        options.heartbeat_seconds = 2;
+        Arc::new(Rabbit::open(options).await.unwrap())
     }
 
     async fn sever(&self) {
         self.0.proxy.set(Mode::Hole);
+    }
+
+    async fn refuse_two(&self) {
+        let topology = topology(&self.0.environment, &self.0.routes);
+        refuse(&self.0.url, &topology.queues[1].name).await;
     }
 
     async fn lose_answers(&self) {
@@ -98,4 +120,21 @@ impl BrokerHarness for InRabbit {
     async fn finish(self) {
         self.0.finish().await;
     }
+}
+
+/// Puts a queue that refuses everything in the place of one: full from the beginning.
+async fn refuse(url: &str, queue: &str) {
+    let connection = Connection::connect(url, ConnectionProperties::default());
+    let connection = connection.await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let deleted = channel.queue_delete(queue.into(), Default::default());
+    deleted.await.unwrap();
+    let mut full = FieldTable::default();
+    full.insert("x-max-length".into(), AMQPValue::LongLongInt(0));
+    let overflow = AMQPValue::LongString("reject-publish".into());
+    full.insert("x-overflow".into(), overflow);
+    let durable = QueueDeclareOptions::durable();
+    let declared = channel.queue_declare(queue.into(), durable, full);
+    declared.await.unwrap();
+    connection.close(200, "done".into()).await.unwrap();
 }

@@ -4,6 +4,14 @@ mod consume;
 
 pub use consume::*;
 
+mod hand;
+mod link;
+mod refuse;
+
+pub use hand::*;
+pub use link::*;
+pub use refuse::*;
+
 use std::sync::Arc;
 use std::time::Duration;
 

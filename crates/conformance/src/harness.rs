@@ -29,6 +29,9 @@ pub trait BrokerHarness: Send + Sync + Sized {
     /// Requests arrive, answers do not, where a driver's link can be cut one way; else as `sever`.
     async fn lose_answers(&self);
 
+    /// The queue of route `two` refuses every message from now on.
+    async fn refuse_two(&self);
+
     /// All is well again.
     async fn restore(&self);
 
@@ -59,6 +62,12 @@ pub trait StoreHarness: Send + Sync + Sized {
 
     /// What a wrong handler does: commits by itself.
     async fn commit_raw(connection: &mut <Self::Store as Store>::Connection);
+
+    /// What another wrong handler does: rolls back by itself.
+    async fn roll_back_raw(connection: &mut <Self::Store as Store>::Connection);
+
+    /// The error of a handler's statement in whose middle the store is lost, until `restore`.
+    async fn lose(&self, connection: &mut <Self::Store as Store>::Connection) -> Failed;
 
     /// The error of a handler's statement that breaks a constraint.
     async fn violate(connection: &mut <Self::Store as Store>::Connection) -> Failed;

@@ -4,12 +4,14 @@ mod claim;
 mod commit;
 mod fail;
 mod fault;
+mod race;
 mod retry;
 
 pub use claim::*;
 pub use commit::*;
 pub use fail::*;
 pub use fault::*;
+pub use race::*;
 pub use retry::*;
 
 use std::time::Duration;

@@ -6,15 +6,18 @@
 //! **Broker** — [`Broker`], [`Subscription`], [`Delivery`]
 //! - `bytes_survive_exactly`
 //! - `published_survives_a_restart_of_the_driver`
-//! - `publishing_to_nowhere_is_an_error`
+//! - `publishing_to_nowhere_is_an_error`, `publishing_to_no_route_is_an_error`
 //! - `a_batch_for_two_routes_reaches_both`
 //! - `a_rejected_publish_is_never_reported_as_accepted`
+//! - `a_refusing_queue_is_never_reported_as_accepted`
 //! - `publish_without_a_broker_fails_within_its_deadline`
 //! - `a_lost_confirm_is_not_an_acceptance`
 //! - `acknowledged_is_gone`, `released_comes_again`, `dropped_unsettled_comes_again`
 //! - `unsettled_comes_back_after_a_lost_link`
 //! - `settling_after_a_lost_link_is_a_fault_not_a_panic`
-//! - `prefetch_bounds_what_is_in_hand`
+//! - `settling_over_a_severed_link_is_a_fault`
+//! - `prefetch_bounds_what_is_in_hand`, `what_is_over_the_prefetch_is_anothers`
+//! - `cancelling_next_loses_no_message`
 //! - `a_message_in_hand_does_not_delay_its_neighbours`
 //! - `acks_in_any_order_settle_their_own_message`
 //! - `closing_a_subscription_returns_what_is_in_hand`
@@ -31,15 +34,22 @@
 //! - `opposite_orders_do_not_deadlock`
 //! - `a_swallowed_error_is_no_commit`
 //! - `a_handler_that_ends_the_transaction_is_found_out`
+//! - `a_handler_that_rolls_back_is_found_out`
 //! - `a_failed_attempt_and_its_retry_appear_together`
 //! - `a_failed_attempt_and_its_dead_letter_appear_together`
 //! - `a_failure_recorded_twice_counts_once`
-//! - `a_retry_is_not_due_early`, `a_due_retry_is_republished_before_it_is_marked`
-//! - `a_retry_published_twice_is_granted_once`
+//! - `a_retry_is_not_due_early`, `a_retry_comes_when_it_is_due`
+//! - `a_due_retry_is_republished_before_it_is_marked`
+//! - `a_retry_is_marked_after_its_publish_only`
+//! - `a_retry_published_twice_is_granted_once`, `two_processes_at_once_count_once`
 //! - `a_replayed_dead_letter_is_granted_again`
+//! - `undecodable_bytes_are_kept_once`
 //! - `a_lost_connection_is_unavailable`, `a_constraint_violation_is_not_ours`
+//! - `a_handlers_lost_connection_is_unavailable`
 //! - `a_busy_lock_is_contention`
 //! - `a_cancelled_unit_of_work_poisons_nobody`
+//! - `a_unit_of_work_cut_anywhere_has_one_effect`
+//! - `a_failure_cut_anywhere_is_whole_or_nothing`
 //! - `the_books_balance`
 //!
 //! Architecture invariant: no runtime, no SQL driver, no AMQP client and no HTTP in this crate.

@@ -1,0 +1,71 @@
+//! Lost links, seen from the side that lost them.
+
+use hookbox_driver::{Broker, Fault, FaultKind, Subscription};
+use tokio::time::timeout;
+
+use super::{PATIENCE, envelopes, next, publish, subscribe};
+use crate::harness::{BrokerHarness, one};
+use crate::of_number;
+
+/// The fault that a subscription ends with.
+async fn end_of(subscription: &mut dyn Subscription) -> Fault {
+    let fault = timeout(PATIENCE, subscription.next())
+        .await
+        .expect("it ends in time")
+        .expect_err("nothing can come over a severed link");
+    assert_ne!(fault.kind(), FaultKind::Internal, "{fault:?}");
+    fault
+}
+
+/// Whoever waits on a link that is severed is told, and can subscribe again when it is back.
+pub async fn a_broken_subscription_ends_with_a_fault<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    publish(&*broker, one(), 1).await;
+    let mut subscription = subscribe(&*broker, 10).await;
+    let in_hand = next(&mut *subscription).await;
+    world.sever().await;
+    end_of(&mut *subscription).await;
+    assert!(subscription.try_next().is_none());
+    drop((in_hand, subscription));
+    world.restore().await;
+    let mut subscription = subscribe(&*broker, 10).await;
+    let again = next(&mut *subscription).await;
+    assert_eq!(envelopes(&again), [of_number(1)]);
+    again.ack().await.expect("acknowledged");
+    subscription.close().await;
+    broker.close().await;
+}
+
+/// Settling over a link that was lost is told, and the messages come again.
+pub async fn settling_over_a_severed_link_is_a_fault<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    publish(&*broker, one(), 1).await;
+    publish(&*broker, one(), 2).await;
+    let mut subscription = subscribe(&*broker, 10).await;
+    let first = next(&mut *subscription).await;
+    let second = next(&mut *subscription).await;
+    world.sever().await;
+    end_of(&mut *subscription).await;
+    for settled in [
+        timeout(PATIENCE, first.ack()).await.expect("no hang"),
+        timeout(PATIENCE, second.release()).await.expect("no hang"),
+    ] {
+        let fault = settled.expect_err("there was no link to settle over");
+        assert_ne!(fault.kind(), FaultKind::Internal, "{fault:?}");
+    }
+    timeout(PATIENCE, subscription.close())
+        .await
+        .expect("closing ends");
+    world.restore().await;
+    let mut subscription = subscribe(&*broker, 10).await;
+    let mut again = Vec::new();
+    for _ in 0..2 {
+        let delivery = next(&mut *subscription).await;
+        again.extend(envelopes(&delivery));
+        delivery.ack().await.expect("acknowledged");
+    }
+    again.sort_by_key(|envelope| envelope.event != of_number(1).event);
+    assert_eq!(again, [of_number(1), of_number(2)]);
+    subscription.close().await;
+    broker.close().await;
+}

@@ -1,0 +1,61 @@
+//! Publishes that are refused, or that go nowhere.
+
+use std::collections::HashSet;
+
+use hookbox_driver::{Broker, PublishErrorKind};
+
+use super::{batch, envelopes, next, publish_until_taken, subscribe};
+use crate::harness::{BrokerHarness, one, two};
+use crate::of_number;
+
+/// A publish to no route is in no queue, so it is not accepted.
+pub async fn publishing_to_no_route_is_an_error<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    let answer = broker.publish(&[], &batch(&[of_number(1)])).await;
+    let error = answer.expect_err("it went nowhere");
+    assert_eq!(error.kind, PublishErrorKind::Unroutable);
+    publish_until_taken(&*broker, 2).await;
+    broker.close().await;
+}
+
+/// A queue that refuses is told to whoever published to it, and costs nobody else what was
+/// accepted.
+pub async fn a_refusing_queue_is_never_reported_as_accepted<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    world.refuse_two().await;
+    let publishes = (0..200).map(|number| {
+        let broker = &broker;
+        async move {
+            let route = if number % 2 == 0 { one() } else { two() };
+            let answer = broker.publish(&[route], &batch(&[of_number(number)])).await;
+            (number, answer.is_ok())
+        }
+    });
+    let answers = futures_util::future::join_all(publishes).await;
+    let refused = answers.iter().filter(|(number, _)| number % 2 == 1);
+    for (number, accepted) in refused {
+        assert!(!accepted, "number {number} was refused and accepted");
+    }
+    let both = broker
+        .publish(&[one(), two()], &batch(&[of_number(1_000)]))
+        .await;
+    assert!(both.is_err(), "one of the two refused");
+    publish_until_taken(&*broker, 1_001).await;
+    let mut missing: HashSet<_> = answers
+        .iter()
+        .filter(|(_, accepted)| *accepted)
+        .map(|(number, _)| *number)
+        .chain([1_001])
+        .map(|number| of_number(number).event)
+        .collect();
+    let mut subscription = subscribe(&*broker, 500).await;
+    while !missing.is_empty() {
+        let delivery = next(&mut *subscription).await;
+        for envelope in envelopes(&delivery) {
+            missing.remove(&envelope.event);
+        }
+        delivery.ack().await.expect("acknowledged");
+    }
+    subscription.close().await;
+    broker.close().await;
+}

@@ -1,0 +1,307 @@
+//! Two processes at once, and one that was cut in the middle.
+
+use std::pin::pin;
+use std::sync::Mutex;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use hookbox_driver::{
+    Claimed, CommitError, DueRetry, FaultKind, Ledger, Outcome, Recorded, Republish, Settled,
+    Store, Then,
+};
+use hookbox_event::Envelope;
+
+use super::{DEAD, LATER, NOW, claim, done, fail, look};
+use crate::harness::{StoreHarness, eventually, one};
+use crate::{envelope, of_number, with_receipt};
+
+/// What a worker does with one envelope, and what came of it.
+async fn work<H: StoreHarness>(
+    store: &H::Store,
+    envelope: &Envelope,
+    key: &str,
+) -> Result<Claimed, CommitError> {
+    let mut tx = store.begin().await?;
+    let claimed = store.claim(&mut tx, &one(), &[envelope]).await?[0];
+    let attempt = match claimed {
+        Claimed::Fresh => 1,
+        Claimed::Granted { attempt, .. } => attempt,
+        Claimed::Redelivered | Claimed::Duplicate | Claimed::Conflict | Claimed::Orphaned => {
+            store.rollback(tx).await;
+            return Ok(claimed);
+        }
+    };
+    H::effect(store.connection(&mut tx), key).await;
+    let outcome = Outcome::Done { attempt };
+    let settled = [Settled { envelope, outcome }];
+    store.settle(&mut tx, &one(), &settled).await?;
+    store.commit(tx).await?;
+    Ok(claimed)
+}
+
+/// Polls a future so many times, each time that it asks for it, and drops it then.
+async fn poll_so_often<T>(future: impl Future<Output = T>, polls: u32) -> Option<T> {
+    let mut future = pin!(future);
+    let mut left = polls;
+    std::future::poll_fn(|context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        match future.as_mut().poll(context) {
+            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// H8, at every point where a unit of work waits, its settling and its commit included: whoever
+/// works next has what it is told, and no effect is had twice.
+pub async fn a_unit_of_work_cut_anywhere_has_one_effect<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let mut cut = 0;
+    for polls in 0..150 {
+        let (key, next) = (format!("cut-{polls}"), format!("next-{polls}"));
+        let unit = envelope(&key);
+        if poll_so_often(work::<H>(&store, &unit, &key), polls)
+            .await
+            .is_none()
+        {
+            cut += 1;
+        }
+        let after = work::<H>(&store, &envelope(&next), &next).await;
+        assert_eq!(after.expect("worked"), Claimed::Fresh);
+        assert_eq!(world.effects(&next).await, 1, "after {polls} polls");
+        // It may have been committed: redelivery tells.
+        let again = work::<H>(&store, &unit, &key).await.expect("worked");
+        assert!(
+            matches!(again, Claimed::Fresh | Claimed::Redelivered),
+            "{again:?}"
+        );
+        assert_eq!(world.effects(&key).await, 1, "after {polls} polls");
+    }
+    assert!(cut > 0, "nothing was cut");
+    assert_eq!(store.books().await.expect("read")[0].done, 300);
+    assert_eq!(store.imbalances(10).await.expect("read"), []);
+    Store::close(&*store).await;
+}
+
+/// A record of a failure that is cut anywhere is there as a whole, or not at all.
+pub async fn a_failure_cut_anywhere_is_whole_or_nothing<H: StoreHarness>(world: &H) {
+    let (store, elsewhere) = (world.open().await, world.open().await);
+    let mut cut = 0;
+    for then in [LATER, DEAD] {
+        for polls in 0..60 {
+            let one = envelope(&format!("{polls}-{}", then == DEAD));
+            let recorded = poll_so_often(fail(&*store, &one, 1, then), polls).await;
+            cut += u32::from(recorded.is_none());
+            // Whatever of it is still going on is over when this is answered.
+            let again = fail(&*elsewhere, &one, 1, then).await;
+            if recorded.is_some() {
+                assert_eq!(again, Recorded::Superseded, "after {polls} polls");
+            }
+            let id = one.event.to_string();
+            let event = elsewhere.event(&id).await.expect("read").expect("there");
+            assert_eq!((event.attempts.len(), event.claims[0].attempts), (1, 1));
+            assert_eq!(event.retries.len(), usize::from(then == LATER));
+            assert_eq!(event.receipts.len(), 1);
+        }
+    }
+    assert!(cut > 0, "nothing was cut");
+    assert_eq!(store.imbalances(10).await.expect("read"), []);
+    Store::close(&*elsewhere).await;
+    Store::close(&*store).await;
+}
+
+/// Somebody else's transaction that does not end is contention, and gone when it is.
+pub async fn a_busy_lock_is_contention<H: StoreHarness>(world: &H) {
+    let (store, elsewhere) = (world.open().await, world.open().await);
+    let (mine, theirs) = (with_receipt("a", 1), with_receipt("a", 2));
+    let mut held = elsewhere.begin().await.expect("begun");
+    assert_eq!(claim(&*elsewhere, &mut held, &theirs).await, Claimed::Fresh);
+    match work::<H>(&store, &mine, "a").await {
+        Err(CommitError::Fault(fault)) => assert_eq!(fault.kind(), FaultKind::Contention),
+        other => panic!("{other:?}"),
+    }
+    elsewhere.rollback(held).await;
+    let worked = work::<H>(&store, &mine, "a").await.expect("worked");
+    assert_eq!(worked, Claimed::Fresh);
+    assert_eq!(look(&*elsewhere, &theirs).await, Claimed::Duplicate);
+    assert_eq!(world.effects("a").await, 1);
+    Store::close(&*elsewhere).await;
+    Store::close(&*store).await;
+}
+
+/// Of two records of one failure at once, one counts; of two copies of a retry, one runs.
+pub async fn two_processes_at_once_count_once<H: StoreHarness>(world: &H) {
+    let (store, elsewhere) = (world.open().await, world.open().await);
+    for number in 0..20 {
+        let event = of_number(number);
+        let (left, right) = tokio::join!(
+            fail(&*store, &event, 1, NOW),
+            fail(&*elsewhere, &event, 1, NOW)
+        );
+        let recorded = [left, right];
+        let counted = recorded.iter().filter(|it| **it == Recorded::Recorded);
+        assert_eq!(counted.count(), 1, "{recorded:?}");
+        let taken = requeued(&*store).await;
+        let [retry] = &taken[..] else {
+            panic!("one retry: {taken:?}")
+        };
+        let key = format!("retried-{number}");
+        let (left, right) = tokio::join!(
+            work::<H>(&store, retry, &key),
+            work::<H>(&elsewhere, retry, &key)
+        );
+        let mut both = [left.expect("worked"), right.expect("worked")];
+        both.sort_by_key(|claimed| *claimed == Claimed::Redelivered);
+        let granted = Claimed::Granted {
+            attempt: 2,
+            attempts_before: 0,
+        };
+        assert_eq!(both, [granted, Claimed::Redelivered]);
+        assert_eq!(world.effects(&key).await, 1);
+    }
+    assert_eq!(store.imbalances(10).await.expect("read"), []);
+    Store::close(&*elsewhere).await;
+    Store::close(&*store).await;
+}
+
+async fn requeued<S: Store>(store: &S) -> Vec<Envelope> {
+    let taker = Taker::default();
+    store.requeue_due(100, &taker).await.expect("requeued");
+    taker.0.into_inner().expect("no panic")
+}
+
+/// Confirms what it is handed.
+#[derive(Default)]
+struct Taker(Mutex<Vec<Envelope>>);
+
+#[async_trait]
+impl Republish for Taker {
+    async fn republish(&self, due: &DueRetry) -> bool {
+        let mut taken = self.0.lock().expect("no panic");
+        taken.push(due.envelope.clone());
+        true
+    }
+}
+
+/// Looks, as another process would, whether what it is handed is marked already, and confirms it
+/// only when it is told to; told nothing, it hangs.
+struct Looking<'a, S> {
+    elsewhere: &'a S,
+    confirms: Option<bool>,
+    marked: Mutex<Vec<bool>>,
+}
+
+#[async_trait]
+impl<S: Ledger> Republish for Looking<'_, S> {
+    async fn republish(&self, due: &DueRetry) -> bool {
+        let marked = is_marked(self.elsewhere, &due.envelope).await;
+        self.marked.lock().expect("no panic").push(marked);
+        match self.confirms {
+            Some(confirms) => confirms,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+async fn is_marked<S: Ledger>(store: &S, envelope: &Envelope) -> bool {
+    let id = envelope.event.to_string();
+    let event = store.event(&id).await.expect("read").expect("it is there");
+    event.retries[0].queued_at.is_some()
+}
+
+/// While a retry is being published it is not marked, and it stays due when that does not end.
+pub async fn a_retry_is_marked_after_its_publish_only<H: StoreHarness>(world: &H) {
+    let (store, elsewhere) = (world.open().await, world.open().await);
+    let event = envelope("a");
+    fail(&*store, &event, 1, NOW).await;
+    for confirms in [Some(false), None, Some(false), Some(true)] {
+        let looking = Looking {
+            elsewhere: &*elsewhere,
+            confirms,
+            marked: Mutex::default(),
+        };
+        // A scheduler that was cut may hold the row for a moment longer.
+        let took = async || {
+            let patience = Duration::from_millis(300);
+            let _ = tokio::time::timeout(patience, store.requeue_due(10, &looking)).await;
+            looking.marked.lock().expect("no panic").len()
+        };
+        eventually("it is handed out", took, |taken| *taken > 0).await;
+        let marked = looking.marked.into_inner().expect("no panic");
+        assert!(!marked.contains(&true), "it was marked too early");
+        let now = is_marked(&*elsewhere, &event).await;
+        assert_eq!(now, confirms == Some(true), "{confirms:?}");
+    }
+    assert_eq!(requeued(&*elsewhere).await, []);
+    Store::close(&*elsewhere).await;
+    Store::close(&*store).await;
+}
+
+/// A retry comes when it is due, by the store's clock, and not before.
+pub async fn a_retry_comes_when_it_is_due<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let after = Duration::from_millis(700);
+    let began = Instant::now();
+    fail(&*store, &envelope("a"), 1, Then::Retry { after }).await;
+    let due = async || requeued(&*store).await;
+    let due = eventually("the retry is due", due, |due| !due.is_empty()).await;
+    // The database's clock is not this process's, and may be set meanwhile.
+    let waited = began.elapsed() + Duration::from_millis(50);
+    assert!(waited >= after, "it was due after {waited:?}");
+    assert_eq!(due.len(), 1);
+    assert_eq!(requeued(&*store).await, [], "it is on its way");
+    Store::close(&*store).await;
+}
+
+/// A handler that rolls back by itself is found out, and its event runs again.
+pub async fn a_handler_that_rolls_back_is_found_out<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let event = envelope("a");
+    let mut tx = store.begin().await.expect("begun");
+    assert_eq!(claim(&*store, &mut tx, &event).await, Claimed::Fresh);
+    H::effect(store.connection(&mut tx), "a").await;
+    H::roll_back_raw(store.connection(&mut tx)).await;
+    let outcome = Outcome::Done { attempt: 1 };
+    let settled = [Settled {
+        envelope: &event,
+        outcome,
+    }];
+    let answer = match store.settle(&mut tx, &one(), &settled).await {
+        Ok(()) => store.commit(tx).await,
+        Err(error) => {
+            store.rollback(tx).await;
+            Err(error)
+        }
+    };
+    assert!(
+        matches!(answer, Err(CommitError::BrokenByHandler { .. })),
+        "{answer:?}"
+    );
+    assert_eq!(world.effects("a").await, 0);
+    done(&*store, &event).await;
+    assert_eq!(store.imbalances(10).await.expect("read"), []);
+    Store::close(&*store).await;
+}
+
+/// What cannot be reached is diagnosed as unavailable in a handler's hands, too.
+pub async fn a_handlers_lost_connection_is_unavailable<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let mut tx = store.begin().await.expect("begun");
+    assert_eq!(
+        claim(&*store, &mut tx, &envelope("a")).await,
+        Claimed::Fresh
+    );
+    let error = world.lose(store.connection(&mut tx)).await;
+    let diagnosed = store.diagnose(&*error);
+    assert_eq!(diagnosed, Some(FaultKind::Unavailable), "{error:?}");
+    drop(tx);
+    world.restore().await;
+    done(&*store, &envelope("a")).await;
+    Store::close(&*store).await;
+}
