@@ -4,6 +4,7 @@
 
 mod embedded;
 mod probe;
+mod promises;
 mod servers;
 mod whole;
 
