@@ -32,7 +32,7 @@ use crate::telemetry;
 /// Runs one command.
 pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
     match &cli.command {
-        Command::Dev(args) => dev::run(args, &cli.log).await,
+        Command::Dev(args) => dev::run(args, &cli.log, cli.json).await,
         Command::Run => run::run(service(&cli)?).await,
         Command::Ingest => ingest::run(service(&cli)?).await,
         Command::Worker(args) => worker::run(service(&cli)?, args).await,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use hookbox_driver::{Broker, Clock, Ledger, OpenError, Rng, Store, describe};
 use hookbox_driver_postgres::Postgres;
 use hookbox_driver_rabbitmq::Rabbit;
@@ -130,7 +130,12 @@ pub async fn wait_for<T>(
     let mut wait = WAIT_FIRST;
     let mut told = String::new();
     loop {
-        let why = match open().await {
+        // What is half open ends with the process.
+        let opened = tokio::select! {
+            () = shutdown.cancelled() => return Ok(None),
+            opened = open() => opened,
+        };
+        let why = match opened {
             Ok(opened) => return Ok(Some(opened)),
             Err(error @ OpenError::Unavailable { .. }) => describe(&error),
             Err(error) => return Err(error),
@@ -242,6 +247,9 @@ pub fn schemas(config: &Config) -> anyhow::Result<HashMap<SourceName, Arc<Schema
                 .into(),
             (None, Some(Preset::Github | Preset::StandardWebhooks) | None) => continue,
         };
+        if texts.is_empty() {
+            return Err(anyhow!("there is no .json file in it")).with_context(unusable);
+        }
         let mut values = Vec::new();
         for (name, text) in &texts {
             let value: serde_json::Value = serde_json::from_str(text)

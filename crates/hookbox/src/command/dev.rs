@@ -11,6 +11,7 @@ use hookbox_driver::Rng;
 use tokio_util::task::TaskTracker;
 
 use crate::cli::{DevArgs, LogArgs};
+use crate::command::print;
 use crate::command::roles::{self, Roles};
 use crate::compose;
 use crate::config::{Config, StoreUrl};
@@ -29,7 +30,7 @@ const CONFIG: &str = "hookbox.toml";
 const KEY: &str = "begini.key";
 
 /// Makes what is missing, says what to do, and runs until a signal.
-pub async fn run(args: &DevArgs, log: &LogArgs) -> anyhow::Result<Exit> {
+pub async fn run(args: &DevArgs, log: &LogArgs, json: bool) -> anyhow::Result<Exit> {
     if let Some(listen) = args.listen {
         loopback_only(listen)?;
     }
@@ -54,8 +55,11 @@ pub async fn run(args: &DevArgs, log: &LogArgs) -> anyhow::Result<Exit> {
     let Some(opened) = roles::open(&config, &roles, shutdown).await? else {
         return Ok(exit::OK);
     };
-    print!("{}", greeting(&args.dir, address, &elsewhere));
-    std::io::stdout().flush()?;
+    if json {
+        print::text(&told(&args.dir, address))?;
+    } else {
+        print::text(&greeting(&args.dir, address, &elsewhere))?;
+    }
     roles::serve_roles(config, roles, opened, Some(listener)).await
 }
 
@@ -177,6 +181,16 @@ Stop with Ctrl-C.
     )
 }
 
+/// The same for a program.
+fn told(dir: &Path, address: SocketAddr) -> String {
+    let told = serde_json::json!({
+        "url": format!("http://{address}/hooks/begini"),
+        "key": dir.join(KEY),
+        "config": dir.join(CONFIG),
+    });
+    format!("{told}\n")
+}
+
 /// What `send` and `simulate` cannot know by themselves: a config in another folder than the
 /// usual one, and an address other than the config's.
 fn elsewhere(dir: &Path, listen: SocketAddr, address: SocketAddr) -> String {
@@ -188,4 +202,48 @@ fn elsewhere(dir: &Path, listen: SocketAddr, address: SocketAddr) -> String {
         arguments.push_str(&format!(" --url http://{address}"));
     }
     arguments
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_can_be_pasted_and_keeps_to_its_schema() {
+        // It stands between single quotes.
+        assert!(!EXAMPLE.contains('\''));
+        let example: serde_json::Value = serde_json::from_str(EXAMPLE).unwrap();
+        let (_, schema) = hookbox_handlers::begini_schemas()
+            .into_iter()
+            .find(|(name, _)| *name == example["event"]["type"])
+            .unwrap();
+        let schema = serde_json::from_str(schema).unwrap();
+        assert!(jsonschema::is_valid(&schema, &example));
+    }
+
+    #[test]
+    fn the_config_that_is_made_can_be_used() {
+        let args = DevArgs {
+            dir: FOLDER.into(),
+            listen: None,
+        };
+        let text = config_text(&args).replace("file = \"begini.key\"", "env = \"KEY\"");
+        let env = |name: &str| (name == "KEY").then(|| "a-key-for-tests".to_owned());
+        let now = hookbox_event::Timestamp::from_unix_micros(0);
+        let config = Config::parse(Path::new("hookbox.toml"), &text, &env, now);
+        let config = config.unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        assert_eq!(config.ingest.listen, LISTEN);
+        assert_eq!(config.routes.len(), 3);
+    }
+
+    #[test]
+    fn other_commands_are_told_only_what_they_cannot_know() {
+        let told =
+            |dir: &str, address: &str| elsewhere(Path::new(dir), LISTEN, address.parse().unwrap());
+        assert_eq!(told(FOLDER, "127.0.0.1:8080"), "");
+        assert_eq!(
+            told("other", "127.0.0.1:9"),
+            " --config 'other/hookbox.toml' --url http://127.0.0.1:9"
+        );
+    }
 }

@@ -101,6 +101,26 @@ pub async fn serve_roles(
             )),
         };
     }
+    let end = supervise(&mut running, &shutdown, config.drain).await;
+    if end == exit::FAILED {
+        return Ok(end);
+    }
+    let close = async {
+        broker.close().await;
+        if let Some(store) = &store {
+            store.close().await;
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(5), close).await;
+    Ok(end)
+}
+
+/// Waits until it is time to stop, then until all roles have drained.
+async fn supervise(
+    running: &mut JoinSet<()>,
+    shutdown: &CancellationToken,
+    drain: Duration,
+) -> Exit {
     let ended = tokio::select! {
         () = shutdown.cancelled() => false,
         _ = running.join_next() => !shutdown.is_cancelled(),
@@ -112,19 +132,12 @@ pub async fn serve_roles(
     }
     // Half as long again as the roles give themselves: they cut what is left, we cut them.
     let all = async { while running.join_next().await.is_some() {} };
-    let drained = tokio::time::timeout(config.drain.mul_f64(1.5), all).await;
+    let drained = tokio::time::timeout(drain.mul_f64(1.5), all).await;
     if drained.is_err() {
         tracing::error!("not drained in time: what was taken and not settled comes again");
-        return Ok(exit::FAILED);
+        return exit::FAILED;
     }
-    let close = async {
-        broker.close().await;
-        if let Some(store) = &store {
-            store.close().await;
-        }
-    };
-    let _ = tokio::time::timeout(Duration::from_secs(5), close).await;
-    Ok(if ended { exit::INTERNAL } else { exit::OK })
+    if ended { exit::INTERNAL } else { exit::OK }
 }
 
 /// Opens the broker, and the store where a role needs it. `None` when it was time to stop.
@@ -212,4 +225,48 @@ where
 
 async fn work<S: Store>(worker: Worker<S>, shutdown: CancellationToken) {
     worker.run(shutdown).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    async fn until(shutdown: CancellationToken) {
+        shutdown.cancelled().await;
+    }
+
+    #[tokio::test]
+    async fn a_role_that_ends_by_itself_stops_the_others() {
+        let shutdown = CancellationToken::new();
+        let mut running = JoinSet::new();
+        running.spawn(until(shutdown.clone()));
+        running.spawn(async { panic!("a role that breaks") });
+        let end = supervise(&mut running, &shutdown, LONG).await;
+        assert_eq!(end, exit::INTERNAL);
+        assert!(shutdown.is_cancelled() && running.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_signal_drains_all() {
+        let shutdown = CancellationToken::new();
+        let mut running = JoinSet::new();
+        running.spawn(until(shutdown.clone()));
+        running.spawn(until(shutdown.clone()));
+        shutdown.cancel();
+        let end = supervise(&mut running, &shutdown, LONG).await;
+        assert_eq!(end, exit::OK);
+        assert!(running.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_does_not_drain_is_cut() {
+        let shutdown = CancellationToken::new();
+        let mut running = JoinSet::new();
+        running.spawn(std::future::pending());
+        shutdown.cancel();
+        let end = supervise(&mut running, &shutdown, Duration::from_millis(10)).await;
+        assert_eq!(end, exit::FAILED);
+    }
 }

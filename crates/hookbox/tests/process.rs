@@ -1,0 +1,179 @@
+//! The process: what `dev` makes, what it refuses, and what signals do to it.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// Longest wait for something that must come; a debug build on a busy machine is slow.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A folder that goes with its test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(test: &str) -> Self {
+        let name = format!("hookbox-process-{}-{test}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        Self(folder)
+    }
+
+    fn hookbox(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hookbox"));
+        command.args(arguments).current_dir(&self.0);
+        command
+            .env_remove("HOOKBOX_CONFIG")
+            .env_remove("HOOKBOX_LOG");
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn dev(&self) -> Running {
+        let mut command = self.hookbox(&["dev", "--json", "--listen", "127.0.0.1:0"]);
+        let mut process = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut told = String::new();
+        let stdout = process.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut told).unwrap();
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        let url = told["url"].as_str().unwrap();
+        let address = url.strip_prefix("http://").unwrap();
+        let address = address.strip_suffix("/hooks/begini").unwrap().to_owned();
+        Running { process, address }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A process that is killed with its test.
+struct Running {
+    process: Child,
+    address: String,
+}
+
+impl Running {
+    fn terminate(&self) {
+        let command = format!("kill -TERM {}", self.process.id());
+        let sent = Command::new("sh").args(["-c", &command]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    fn code(mut self) -> Option<i32> {
+        self.process.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[test]
+fn what_dev_makes_is_its_owners_only_and_stays() {
+    let folder = Folder::new("owner");
+    let made = folder.0.join(".hookbox-dev");
+    let first = folder.dev();
+    assert_eq!(mode(&made), 0o700);
+    for name in ["begini.key", "hookbox.toml", "hookbox.db"] {
+        assert_eq!(mode(&made.join(name)), 0o600, "{name}");
+    }
+    let key = std::fs::read_to_string(made.join("begini.key")).unwrap();
+    assert_eq!(key.len(), 64);
+    first.terminate();
+    assert_eq!(first.code(), Some(0));
+    let second = folder.dev();
+    let kept = std::fs::read_to_string(made.join("begini.key")).unwrap();
+    assert_eq!(kept, key);
+    second.terminate();
+    assert_eq!(second.code(), Some(0));
+}
+
+#[test]
+fn an_address_that_dev_cannot_have_is_told() {
+    let folder = Folder::new("address");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    for (listen, why) in [
+        (listen.as_str(), "cannot listen on"),
+        ("0.0.0.0:0", "is not loopback"),
+    ] {
+        let output = folder
+            .hookbox(&["dev", "--listen", listen])
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(why), "{said}");
+    }
+}
+
+#[test]
+fn a_second_signal_stops_at_once() {
+    let folder = Folder::new("signals");
+    let mut dev = folder.dev();
+    // A body that does not come keeps it from draining, for a while.
+    let mut request = TcpStream::connect(&dev.address).unwrap();
+    let head = "POST /hooks/begini HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n\
+                content-length: 100\r\n\r\n";
+    request.write_all(head.as_bytes()).unwrap();
+    request.set_read_timeout(Some(PATIENCE)).unwrap();
+    // It asks for the body, so it is at it.
+    let mut asked = [0; 12];
+    request.read_exact(&mut asked).unwrap();
+    assert_eq!(&asked, b"HTTP/1.1 100");
+    let stderr = dev.process.stderr.take().unwrap();
+    let mut lines = BufReader::new(stderr).lines();
+    dev.terminate();
+    assert!(lines.any(|line| line.unwrap().contains("draining")));
+    dev.terminate();
+    assert_eq!(dev.code(), Some(130));
+}
+
+#[test]
+fn what_is_waited_for_is_left_by_a_signal() {
+    let folder = Folder::new("waiting");
+    let config = "environment = \"test\"\n[store]\nurl = { file = \"store\" }\n\
+                  [broker]\nurl = \"sqlite:broker.db\"\n[[source]]\nname = \"begini\"\n\
+                  preset = \"begini\"\nsecrets = [{ id = \"a\", file = \"key\" }]\n";
+    std::fs::write(folder.0.join("hookbox.toml"), config).unwrap();
+    std::fs::write(folder.0.join("key"), "a-key-for-tests").unwrap();
+    // Nobody listens on a port that was just let go.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let url = format!("postgres://someone:hunter2@127.0.0.1:{port}/db");
+    std::fs::write(folder.0.join("store"), url).unwrap();
+    let mut worker = folder.hookbox(&["worker", "--log-format", "json", "--log", "trace"]);
+    let mut process = worker.stderr(Stdio::piped()).spawn().unwrap();
+    let stderr = process.stderr.take().unwrap();
+    let running = Running {
+        process,
+        address: String::new(),
+    };
+    let mut lines = BufReader::new(stderr).lines();
+    let told = lines.find_map(|line| line.ok().filter(|line| line.contains("waiting for")));
+    let told: serde_json::Value = serde_json::from_str(&told.unwrap()).unwrap();
+    assert_eq!(told["fields"]["what"], "the store");
+    running.terminate();
+    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    assert_eq!(running.code(), Some(0));
+    assert!(!format!("{told}{rest:?}").contains("hunter2"));
+}
