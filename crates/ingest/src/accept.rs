@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::receive::Peer;
+use crate::write_deadline::WriteDeadline;
 use crate::{Ingest, Limits, router};
 
 /// How long to wait after accepting failed (out of file descriptors, say) before trying again.
@@ -111,6 +112,7 @@ impl Connection {
     async fn begin(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
         // Answers are one small write each: waiting to fill a packet only delays them.
         let _ = stream.set_nodelay(true);
+        let stream = WriteDeadline::new(stream, self.limits.write_deadline);
         match tls {
             None => self.serve(stream).await,
             Some(tls) => {

@@ -5,10 +5,12 @@
 //! its retry is a duplicate. A letter that was taken gets its true answer or none.
 
 use std::collections::{HashMap, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use hookbox_driver::{Batch, Broker, PublishErrorKind, describe};
 use hookbox_event::{Envelope, InstanceId, ReceiptId, SourceName, Timestamp, Topic};
 use hookbox_signature::Verified;
@@ -113,7 +115,7 @@ impl Batcher {
         match tokio::time::timeout(deadline, answered).await {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(kind))) => Err(not(kind)),
-            // The lane is gone: nobody can say that it is on disk.
+            // Publishing panicked: nobody can say that it is on disk.
             Ok(Err(_dropped)) => Err(not(PublishErrorKind::Unavailable)),
             Err(_elapsed) => Err(not(PublishErrorKind::TimedOut)),
         }
@@ -187,7 +189,12 @@ impl Shared {
             if !taken.is_empty() {
                 // What is left is for another lane.
                 self.filled.notify_one();
-                self.publish(taken).await;
+                // A panic drops what was taken, which answers 503 to those who wait for it. The
+                // lane goes on: without its lanes an ingest would refuse everything.
+                let published = AssertUnwindSafe(self.publish(taken)).catch_unwind();
+                if published.await.is_err() {
+                    tracing::error!("publishing a batch panicked; its requests were answered 503");
+                }
             } else if closed {
                 self.filled.notify_waiters();
                 return;

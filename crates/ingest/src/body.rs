@@ -1,5 +1,6 @@
 //! Reading a body that cannot be trusted to be small, fast, or as long as it says.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -7,13 +8,15 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body_util::BodyExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use crate::Limits;
 use crate::response::NotAccepted;
 
-/// Most bytes that are set aside before any has come.
-const RESERVED_MAX: usize = 64 * 1024;
+/// Most bytes that are set aside before any has come: enough for nearly every webhook, and little
+/// for each of thousands of connections that only announce one.
+const RESERVED_MAX: usize = 8 * 1024;
 
 /// The length that is announced, where one is, and what else can be said before the body is read.
 pub(crate) fn check_head(
@@ -45,12 +48,22 @@ pub(crate) fn check_head(
     }
 }
 
-/// Reads the whole body: no longer than the limit, in time, and not absurdly slowly.
+/// Reads the whole body: no longer than the limit, in time, and not absurdly slowly. What comes
+/// back with it is its share of `memory`.
+///
+/// Bytes count once they are here, never when they are announced: a few connections that
+/// announce much and send nothing would otherwise keep everyone else out.
 pub(crate) async fn read(
     mut body: Body,
     announced: Option<usize>,
     limits: &Limits,
-) -> Result<Bytes, NotAccepted> {
+    memory: &Arc<Semaphore>,
+) -> Result<(Bytes, OwnedSemaphorePermit), NotAccepted> {
+    // Said before the sender goes on, where it is plain already that there is no room.
+    if memory.available_permits() < announced.unwrap_or(0) {
+        return Err(NotAccepted::TooBusy);
+    }
+    let mut room = take_room(memory, 0)?;
     let began = Instant::now();
     let mut bytes = BytesMut::with_capacity(announced.unwrap_or(0).min(RESERVED_MAX));
     loop {
@@ -58,7 +71,7 @@ pub(crate) async fn read(
         let frame = timeout_at(deadline, body.frame()).await;
         let frame = match frame {
             Err(_elapsed) => return Err(NotAccepted::TooSlow),
-            Ok(None) => return Ok(bytes.freeze()),
+            Ok(None) => return Ok((bytes.freeze(), room)),
             Ok(Some(Err(_))) => return Err(NotAccepted::BrokenBody),
             Ok(Some(Ok(frame))) => frame,
         };
@@ -69,8 +82,16 @@ pub(crate) async fn read(
         if bytes.len() + data.len() > limits.body_max {
             return Err(NotAccepted::TooLarge);
         }
+        room.merge(take_room(memory, data.len())?);
         bytes.extend_from_slice(&data);
     }
+}
+
+fn take_room(memory: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, NotAccepted> {
+    let bytes = u32::try_from(bytes).map_err(|_| NotAccepted::TooLarge)?;
+    Arc::clone(memory)
+        .try_acquire_many_owned(bytes)
+        .map_err(|_| NotAccepted::TooBusy)
 }
 
 /// When the next byte must be here: the whole body's deadline, or the moment at which what has

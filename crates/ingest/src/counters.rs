@@ -15,7 +15,8 @@ pub struct Counters {
     pub batches: AtomicU64,
     /// Accepted requests that wait for a lane at this moment.
     pub waiting: AtomicU64,
-    /// Refusals that could not be kept for operators because too many came at once.
+    /// Refusals that could not be kept for operators because too many came at once,
+    /// or because the store was away.
     pub refusals_dropped: AtomicU64,
     refused: Mutex<BTreeMap<&'static str, u64>>,
 }

@@ -19,6 +19,7 @@ mod refusals;
 mod response;
 mod router;
 mod state;
+mod write_deadline;
 
 pub use accept::{Listener, serve};
 pub use config::{Config, Identity, Routing, Source};

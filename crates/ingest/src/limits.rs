@@ -17,6 +17,12 @@ pub struct Limits {
     pub body_rate_min: usize,
     /// How long a body may be slow: connections start slowly.
     pub body_grace: Duration,
+    /// From the end of a request's head to its answer. Reading and confirming have deadlines of
+    /// their own that end earlier; this one bounds whatever they do not.
+    pub request_deadline: Duration,
+    /// How long the other side may take none of an answer. Answers are a few hundred bytes: who
+    /// does not read them for so long only wants to keep the connection busy.
+    pub write_deadline: Duration,
     /// Most headers of one request. Proxies add a dozen.
     pub headers_max: usize,
     /// Largest head in bytes: what the parser may buffer.
@@ -27,7 +33,8 @@ pub struct Limits {
     pub connections_per_address_max: usize,
     /// To complete a TLS handshake.
     pub tls_deadline: Duration,
-    /// Bytes of bodies in memory at once, over all connections.
+    /// Bytes of bodies in memory at once, over all connections; what has come counts, not what is
+    /// announced.
     pub body_bytes_in_flight_max: usize,
     /// Accepted requests that wait for their confirm at once.
     pub waiting_max: usize,
@@ -54,6 +61,8 @@ impl Limits {
             body_deadline: Duration::from_secs(10),
             body_rate_min: 1024,
             body_grace: Duration::from_secs(2),
+            request_deadline: Duration::from_secs(15),
+            write_deadline: Duration::from_secs(5),
             headers_max: 64,
             head_bytes_max: 32 * 1024,
             connections_max: 4096,

@@ -7,11 +7,13 @@ use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use bytes::Bytes;
-use hookbox_driver::Refusal as KeptRefusal;
+use hookbox_driver::{PublishErrorKind, Refusal as KeptRefusal};
 use hookbox_event::ReceiptId;
 use hookbox_signature::{Answer, verify};
+use http::header::ALLOW;
 use http::{HeaderMap, Method, Response};
 use sha2::{Digest, Sha256};
+use tokio::time::timeout;
 
 use crate::batcher::Letter;
 use crate::counters::add;
@@ -53,8 +55,14 @@ pub(crate) async fn receive(
     };
     let source = ingest.sources.get(&name);
     let taken = match source {
-        Some(source) => take(&ingest, source, request, &mut arrival).await,
-        None => Err(stranger(&request)),
+        Some(source) => {
+            let taken = take(&ingest, source, request, &mut arrival);
+            let late = NotAccepted::NotDurable(PublishErrorKind::TimedOut);
+            timeout(ingest.limits.request_deadline, taken)
+                .await
+                .unwrap_or(Err(late))
+        }
+        None => Err(stranger(&ingest, &request)),
     };
     match taken {
         Ok(()) => {
@@ -76,12 +84,25 @@ pub(crate) async fn unknown_path(State(ingest): State<Arc<Ingest>>) -> Response<
     NotAccepted::UnknownPath.response(id, &Answer::default())
 }
 
-fn stranger(request: &Request) -> NotAccepted {
-    if request.method() == Method::POST {
-        NotAccepted::UnknownSource
-    } else {
-        NotAccepted::WrongMethod
+/// Another method than a health check's. The router adds which it takes.
+pub(crate) async fn wrong_method(State(ingest): State<Arc<Ingest>>) -> Response<Body> {
+    let id = ReceiptId::new(ingest.clock.now(), ingest.rng.ten());
+    ingest.counters.refuse(NotAccepted::WrongMethod.reason());
+    let mut response = NotAccepted::WrongMethod.response(id, &Answer::default());
+    response.headers_mut().remove(ALLOW);
+    response
+}
+
+fn stranger(ingest: &Ingest, request: &Request) -> NotAccepted {
+    if request.method() != Method::POST {
+        return NotAccepted::WrongMethod;
     }
+    // Costs an HMAC as a wrong signature does, so that time tells no more than the answer. The
+    // body of a request to nobody is not read.
+    let decoy = &ingest.decoy;
+    let now = ingest.clock.now();
+    let _ = verify(&decoy.0, &decoy.1, request.headers(), Bytes::new(), now);
+    NotAccepted::UnknownSource
 }
 
 async fn take(
@@ -98,13 +119,7 @@ async fn take(
         return Err(NotAccepted::Draining);
     }
     let announced = body::check_head(&head.headers, &ingest.limits)?;
-    // Admission before allocation: a body of unknown length is taken for as long as it may be.
-    let room = announced.unwrap_or(ingest.limits.body_max);
-    let room = u32::try_from(room).map_err(|_| NotAccepted::TooLarge)?;
-    let room = Arc::clone(&ingest.body_bytes)
-        .try_acquire_many_owned(room)
-        .map_err(|_| NotAccepted::TooBusy)?;
-    let bytes = body::read(body, announced, &ingest.limits).await?;
+    let (bytes, room) = body::read(body, announced, &ingest.limits, &ingest.body_bytes).await?;
     arrival.body_bytes = bytes.len();
     let now = ingest.clock.now();
     let keys = source.keys_now();
@@ -175,12 +190,22 @@ fn digest_of(bytes: &Bytes) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// The W3C trace context, when it is one: `00-{32 hex}-{16 hex}-{2 hex}`.
+/// The W3C trace context, when it is one: `{version}-{32 hex}-{16 hex}-{2 hex}`, there once, of
+/// a version that may be, and with ids that are not all zeros.
 fn traceparent(headers: &HeaderMap) -> Option<String> {
-    let text = headers.get("traceparent")?.to_str().ok()?;
+    let mut values = headers.get_all("traceparent").iter();
+    let text = values.next()?.to_str().ok()?;
+    if values.next().is_some() {
+        return None;
+    }
     let parts: Vec<&str> = text.split('-').collect();
     let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
     let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
     let plain = parts.iter().all(|part| part.bytes().all(hex));
-    (lengths == [2, 32, 16, 2] && plain).then(|| text.to_owned())
+    if lengths != [2, 32, 16, 2] || !plain {
+        return None;
+    }
+    let is_zero = |part: &str| part.bytes().all(|c| c == b'0');
+    let is_valid = parts[0] != "ff" && !is_zero(parts[1]) && !is_zero(parts[2]);
+    is_valid.then(|| text.to_owned())
 }

@@ -33,7 +33,7 @@ impl Refusals {
     ) -> Self {
         let sender = ledger.map(|ledger| {
             let (sender, receiver) = mpsc::channel(WAITING_MAX);
-            tasks.spawn(keep(ledger, receiver, stop));
+            tasks.spawn(keep(ledger, receiver, stop, Arc::clone(&counters)));
             sender
         });
         Self { sender, counters }
@@ -52,6 +52,7 @@ async fn keep(
     ledger: Arc<dyn Ledger>,
     mut receiver: mpsc::Receiver<Refusal>,
     stop: CancellationToken,
+    counters: Arc<Counters>,
 ) {
     let mut told = false;
     loop {
@@ -66,18 +67,57 @@ async fn keep(
         if !waiting.is_empty() {
             match ledger.keep_refusals(&waiting).await {
                 Ok(()) => told = false,
-                Err(fault) if !told => {
+                Err(fault) => {
+                    add(&counters.refusals_dropped, waiting.len() as u64);
+                    if !told {
+                        tracing::warn!(
+                            error = describe(&fault),
+                            "refusals are not kept while the store is away; they are still counted"
+                        );
+                    }
                     told = true;
-                    tracing::warn!(
-                        error = describe(&fault),
-                        "refusals are not kept while the store is away; they are still counted"
-                    );
                 }
-                Err(_) => {}
             }
         }
         if stopping {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::atomic::Ordering;
+
+    use hookbox_event::{ReceiptId, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_dropped_and_counted() {
+        let (sender, mut receiver) = mpsc::channel(2);
+        let refusals = Refusals {
+            sender: Some(sender),
+            counters: Arc::default(),
+        };
+        for number in 1..=5 {
+            refusals.note(Refusal {
+                request: ReceiptId::from_bytes([number; 16]),
+                source: "begini".into(),
+                reason: "missing_header".into(),
+                body_digest: None,
+                body_bytes: 0,
+                peer: "127.0.0.1".into(),
+                at: Timestamp::from_unix_micros(0),
+            });
+        }
+        let dropped = &refusals.counters.refusals_dropped;
+        assert_eq!(dropped.load(Ordering::Relaxed), 3);
+        let first = receiver.try_recv().unwrap().request;
+        assert_eq!(first, ReceiptId::from_bytes([1; 16]), "the first are kept");
+        assert!(receiver.try_recv().is_ok());
+        assert!(receiver.try_recv().is_err());
     }
 }

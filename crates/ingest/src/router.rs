@@ -13,6 +13,7 @@ pub fn router(ingest: Arc<Ingest>) -> Router {
         .route("/hooks/{source}", any(receive::receive))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .method_not_allowed_fallback(receive::wrong_method)
         .fallback(receive::unknown_path)
         .with_state(ingest)
 }

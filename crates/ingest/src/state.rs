@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use hookbox_driver::{Broker, Clock, Ledger, Rng};
 use hookbox_event::InstanceId;
+use hookbox_signature::{Key, Preset, Scheme};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,6 +26,8 @@ pub struct Ingest {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
     pub(crate) body_bytes: Arc<Semaphore>,
+    /// What requests to nobody are verified against: a key that nobody has.
+    pub(crate) decoy: (Scheme, Vec<Key>),
     draining: AtomicBool,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -62,6 +65,7 @@ impl Ingest {
         let by_name = |source: Source| (source.name.as_str().to_owned(), source);
         Arc::new(Self {
             sources: sources.into_iter().map(by_name).collect(),
+            decoy: decoy(&*rng),
             body_bytes: Arc::new(Semaphore::new(limits.body_bytes_in_flight_max)),
             limits,
             broker,
@@ -112,4 +116,11 @@ impl Ingest {
         self.tasks.close();
         self.tasks.wait().await;
     }
+}
+
+fn decoy(rng: &dyn Rng) -> (Scheme, Vec<Key>) {
+    let mut secret = vec![0; 32];
+    rng.fill(&mut secret);
+    let key = Key::new("decoy", None, secret);
+    (Preset::Begini.scheme(), key.into_iter().collect())
 }

@@ -71,6 +71,28 @@ async fn a_broker_that_says_nothing_is_503_within_the_deadline() {
 }
 
 #[tokio::test]
+async fn a_lane_that_panics_strands_nobody_and_goes_on() {
+    let world = World::with(Limits {
+        lanes: 1,
+        ..Limits::standard()
+    })
+    .await;
+    world.broker.set(Mode::Panic);
+    for _ in 0..3 {
+        let began = Instant::now();
+        try_again(&world.begini(EVENT).await);
+        let took = began.elapsed();
+        assert!(
+            took < Duration::from_secs(2),
+            "not by its deadline: {took:?}"
+        );
+    }
+    world.broker.set(Mode::Take);
+    world.keeps(EVENT).await;
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_sender_that_leaves_cancels_nothing() {
     let world = World::new().await;
     world.broker.set(Mode::Hang);
@@ -170,6 +192,13 @@ async fn readiness_follows_the_broker() {
     world.broker.set_ready(Readiness::NotReady(why.to_owned()));
     let answer = world.ask(&ready).await;
     assert_eq!(answer.status, 503);
+    for path in ["/readyz", "/healthz"] {
+        let answer = world.ask(&head("POST", path, &[])).await;
+        assert_eq!(answer.status, 405, "{path}");
+        assert_eq!(answer.header("allow"), Some("GET,HEAD"), "{path}");
+        assert_eq!(answer.json()["reason"], "method", "{path}");
+    }
+    let answer = world.ask(&ready).await;
     let expect = serde_json::json!({ "status": "not_ready", "why": why });
     assert_eq!(answer.json(), expect);
     assert_eq!(world.ask(&alive).await.status, 200, "it lives all the same");

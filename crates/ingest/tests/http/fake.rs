@@ -22,6 +22,8 @@ pub enum Mode {
     Fail(PublishErrorKind),
     /// Does not answer until the mode is another one.
     Hang,
+    /// Breaks: the task that called it panics.
+    Panic,
 }
 
 /// A batch that was kept.
@@ -94,8 +96,10 @@ impl Broker for FakeBroker {
         self.begun.send_modify(|begun| *begun += 1);
         let mut mode = self.mode.subscribe();
         let mode = *mode.wait_for(|mode| *mode != Mode::Hang).await.unwrap();
-        if let Mode::Fail(kind) = mode {
-            return Err(PublishError::plain(kind));
+        match mode {
+            Mode::Take | Mode::Hang => {}
+            Mode::Fail(kind) => return Err(PublishError::plain(kind)),
+            Mode::Panic => panic!("the broker breaks, as it was told"),
         }
         let frames = decode_batch(&batch.bytes).unwrap();
         let kept = Kept {

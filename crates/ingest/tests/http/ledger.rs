@@ -1,6 +1,7 @@
 //! A ledger in memory that keeps refusals, which is all that an ingest uses one for.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use hookbox_driver::{
@@ -12,11 +13,17 @@ use hookbox_driver::{
 #[derive(Default)]
 pub struct FakeLedger {
     kept: Mutex<Vec<Refusal>>,
+    away: AtomicBool,
 }
 
 impl FakeLedger {
     pub fn kept(&self) -> Vec<Refusal> {
         self.kept.lock().unwrap().clone()
+    }
+
+    /// From now on it keeps nothing.
+    pub fn go_away(&self) {
+        self.away.store(true, Ordering::Relaxed);
     }
 }
 
@@ -79,6 +86,9 @@ impl Ledger for FakeLedger {
     }
 
     async fn keep_refusals(&self, refusals: &[Refusal]) -> Result<(), Fault> {
+        if self.away.load(Ordering::Relaxed) {
+            return Err(Fault::plain(FaultKind::Unavailable, "keep refusals"));
+        }
         self.kept.lock().unwrap().extend_from_slice(refusals);
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hookbox_ingest::Limits;
 
-use crate::client::{head, post};
+use crate::client::{Client, head, post};
 use crate::fake::Mode;
 use crate::world::{EVENT, World, begini, eventually, hasty, signed};
 
@@ -211,7 +211,8 @@ async fn bodies_in_memory_are_bounded_and_given_back() {
     let mut holder = world.client().await;
     let headers = [("content-length", "100")];
     holder.send(&head("POST", "/hooks/begini", &headers)).await;
-    // As soon as the first has its room, there is none for a second.
+    holder.send(&[b' '; 90]).await;
+    // As soon as what came of the first is held, there is no room for a second.
     let mut tries = 0;
     let refused = loop {
         let answer = world.begini(EVENT).await;
@@ -252,4 +253,68 @@ async fn a_body_is_counted_until_the_broker_has_answered() {
         tries += 1;
         assert!(tries < 1_000, "the room is never given back");
     }
+}
+
+#[tokio::test]
+async fn bodies_that_are_only_announced_keep_no_one_out() {
+    let world = World::with(Limits {
+        body_bytes_in_flight_max: 100,
+        body_max: 100,
+        ..Limits::standard()
+    })
+    .await;
+    let announced = [("content-length", "100"), ("expect", "100-continue")];
+    let endless = [("transfer-encoding", "chunked"), ("expect", "100-continue")];
+    let mut slow = Vec::new();
+    for headers in [announced, endless, announced] {
+        let mut client = world.client().await;
+        let go_on = client.ask(&head("POST", "/hooks/begini", &headers)).await;
+        assert_eq!(go_on.status, 100, "its body is waited for");
+        slow.push(client);
+    }
+    world.keeps(EVENT).await;
+    // What they send counts from then on, and is over the limit for somebody.
+    for client in &mut slow {
+        client.offer(b"50\r\n").await;
+        client.offer(&[b' '; 0x50]).await;
+    }
+    let mut statuses = Vec::new();
+    for mut client in slow {
+        client.end().await;
+        statuses.extend(client.answer().await.map(|answer| answer.status));
+    }
+    assert!(statuses.contains(&503), "{statuses:?}");
+    world.keeps(EVENT).await;
+}
+
+#[tokio::test]
+async fn a_request_has_one_deadline_for_all_of_it() {
+    let short = Duration::from_millis(200);
+    let world = World::with(Limits {
+        request_deadline: short,
+        confirm_deadline: Duration::from_secs(60),
+        ..Limits::standard()
+    })
+    .await;
+    world.broker.set(Mode::Hang);
+    let began = tokio::time::Instant::now();
+    assert_eq!(world.begini(EVENT).await.status, 503);
+    assert!(began.elapsed() >= short, "cut too early");
+}
+
+#[tokio::test]
+async fn who_never_reads_the_answers_is_cut() {
+    let world = World::with(hasty()).await;
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    // Small, so that the answers are soon more than the sockets hold.
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut client = Client::over(socket.connect(world.address).await.unwrap());
+    // Answers to these leave the connection open.
+    let many = head("GET", "/healthz", &[]).repeat(1_000);
+    let mut sent = 0;
+    while client.offer(&many).await {
+        sent += 1;
+        assert!(sent < 10_000, "its answers are kept without a limit");
+    }
+    world.keeps(EVENT).await;
 }

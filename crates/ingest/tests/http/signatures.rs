@@ -125,3 +125,19 @@ async fn a_refusal_is_kept_for_operators_without_what_was_sent() {
     assert_eq!(kept[1].body_digest, None, "it was not read");
     assert_eq!(kept[2].source, "x".repeat(63));
 }
+
+#[tokio::test]
+async fn a_refusal_that_could_not_be_kept_is_counted() {
+    let world = World::new().await;
+    let counters = world.ingest.counters();
+    world.ledger.go_away();
+    for _ in 0..2 {
+        let answer = world.ask(&post("/hooks/begini", &[], b"abc")).await;
+        assert_eq!(answer.status, 403, "a store that is away changes no answer");
+    }
+    world.stop().await;
+    let dropped = counters
+        .refusals_dropped
+        .load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(dropped, 2);
+}

@@ -140,6 +140,7 @@ pub fn hasty() -> Limits {
         body_grace: short,
         body_deadline: short * 2,
         confirm_deadline: short,
+        write_deadline: short,
         ..Limits::standard()
     }
 }
