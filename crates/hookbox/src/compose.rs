@@ -76,8 +76,8 @@ pub async fn broker(
     config: &Config,
     store: Option<&AnyStore>,
 ) -> Result<Arc<dyn Broker>, OpenError> {
-    match (&config.broker, &config.store, store) {
-        (BrokerUrl::Amqp(url), _, _) => {
+    match (&config.broker, store) {
+        (BrokerUrl::Amqp(url), _) => {
             let options = hookbox_driver_rabbitmq::Options::new(
                 url.expose_secret(),
                 config.environment.clone(),
@@ -85,12 +85,10 @@ pub async fn broker(
             );
             Ok(Arc::new(Rabbit::open(options).await?))
         }
-        (BrokerUrl::Sqlite(path), StoreUrl::Sqlite(other), Some(AnyStore::Sqlite(sqlite)))
-            if path == other =>
-        {
+        (BrokerUrl::Sqlite(_), Some(AnyStore::Sqlite(sqlite))) if config.is_one_file() => {
             Ok(Arc::clone(sqlite) as _)
         }
-        (BrokerUrl::Sqlite(path), _, _) => Ok(sqlite(config, path).await?),
+        (BrokerUrl::Sqlite(path), _) => Ok(sqlite(config, path).await?),
     }
 }
 

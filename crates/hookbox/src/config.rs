@@ -136,6 +136,14 @@ impl Config {
         self.routes.iter().map(|route| route.name.clone()).collect()
     }
 
+    /// Whether the store and the broker are one SQLite file, however it is written.
+    pub fn is_one_file(&self) -> bool {
+        match (&self.store, &self.broker) {
+            (StoreUrl::Sqlite(store), BrokerUrl::Sqlite(broker)) => place(store) == place(broker),
+            (StoreUrl::Postgres(_), _) | (_, BrokerUrl::Amqp(_)) => false,
+        }
+    }
+
     /// Where a command finds the config: `--config`, else `HOOKBOX_CONFIG`, else
     /// `./hookbox.toml`, else the one that `hookbox dev` made here.
     pub fn find(given: Option<&Path>) -> PathBuf {
@@ -155,6 +163,19 @@ impl Config {
         }
         usual.to_owned()
     }
+}
+
+/// Where a file is, or will be: its folder may be written in several ways.
+fn place(path: &Path) -> PathBuf {
+    if let Ok(place) = path.canonicalize() {
+        return place;
+    }
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return path.to_owned();
+    };
+    // The folder of a bare name is empty, and that of the process is meant.
+    let folder = Path::new(".").join(folder);
+    folder.canonicalize().unwrap_or(folder).join(name)
 }
 
 #[cfg(test)]

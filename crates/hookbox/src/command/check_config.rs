@@ -3,7 +3,7 @@
 use hookbox_signature::{Algorithm, ConflictAction, Encoding, Scheme};
 use serde_json::{Value, json};
 
-use crate::command::roles;
+use crate::command::{print, roles};
 use crate::compose;
 use crate::config::{BrokerUrl, Config, IdentityConfig, RouteConfig, SourceConfig, StoreUrl};
 use crate::exit::{self, Exit};
@@ -16,10 +16,10 @@ pub fn run(config: &Config, as_json: bool) -> anyhow::Result<Exit> {
     roles::tls(config)?;
     let effective = effective(config);
     if as_json {
-        println!("{effective}");
+        print::text(&format!("{effective}\n"))?;
     } else {
-        println!("{} is good. It comes to:", config.path.display());
-        println!("{effective:#}");
+        let path = config.path.display();
+        print::text(&format!("{path} is good. It comes to:\n{effective:#}\n"))?;
     }
     Ok(exit::OK)
 }

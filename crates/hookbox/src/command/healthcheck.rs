@@ -9,6 +9,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
 use crate::cli::HealthcheckArgs;
+use crate::command::print;
 use crate::exit::{self, Exit};
 
 /// Longer than this, and a container's health check has given up as well.
@@ -28,7 +29,7 @@ pub async fn run(args: &HealthcheckArgs) -> anyhow::Result<Exit> {
     let answer = asked
         .context("it did not answer in time")?
         .context("it cannot be reached")?;
-    println!("{}", answer.status());
+    print::text(&format!("{}\n", answer.status()))?;
     Ok(if answer.status() == http::StatusCode::OK {
         exit::OK
     } else {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::command::print;
 use crate::compose;
 use crate::config::{BrokerUrl, Config, StoreUrl};
 use crate::exit::{self, Exit};
@@ -18,24 +19,27 @@ pub async fn run(config: &Config, json: bool) -> anyhow::Result<Exit> {
         }
         StoreUrl::Sqlite(path) => report.push(file(config, "store", path, json).await?),
     }
-    match (&config.broker, &config.store) {
-        (BrokerUrl::Sqlite(path), StoreUrl::Sqlite(other)) if path == other => {}
-        (BrokerUrl::Sqlite(path), _) => report.push(file(config, "broker", path, json).await?),
-        (BrokerUrl::Amqp(_), _) => {}
+    match &config.broker {
+        BrokerUrl::Sqlite(path) if !config.is_one_file() => {
+            report.push(file(config, "broker", path, json).await?);
+        }
+        BrokerUrl::Sqlite(_) | BrokerUrl::Amqp(_) => {}
     }
     if json {
         let lines: Vec<_> = report
             .iter()
             .map(|(what, from, to)| serde_json::json!({ "what": what, "from": from, "to": to }))
             .collect();
-        println!("{}", serde_json::json!({ "migrated": lines }));
+        let report = serde_json::json!({ "migrated": lines });
+        print::text(&format!("{report}\n"))?;
     } else {
         for (what, from, to) in report {
-            if from == to {
-                println!("{what}: already at version {to}");
+            let line = if from == to {
+                format!("{what}: already at version {to}\n")
             } else {
-                println!("{what}: migrated from version {from} to {to}");
-            }
+                format!("{what}: migrated from version {from} to {to}\n")
+            };
+            print::text(&line)?;
         }
     }
     Ok(exit::OK)

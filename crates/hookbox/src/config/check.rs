@@ -147,7 +147,7 @@ fn store(folder: &Path, given: &Url, places: &mut Places, env: Env<'_>) -> Optio
     let at = "/store/url";
     let text = url(at, folder, given, places, env)?;
     if let Some(path) = text.strip_prefix("sqlite:") {
-        return Some(StoreUrl::Sqlite(beside(folder, path)));
+        return sqlite(at, folder, path, places).map(StoreUrl::Sqlite);
     }
     if text.starts_with("postgres://") || text.starts_with("postgresql://") {
         return Some(StoreUrl::Postgres(text.into()));
@@ -163,7 +163,7 @@ fn broker(folder: &Path, given: &Url, places: &mut Places, env: Env<'_>) -> Opti
     let at = "/broker/url";
     let text = url(at, folder, given, places, env)?;
     if let Some(path) = text.strip_prefix("sqlite:") {
-        return Some(BrokerUrl::Sqlite(beside(folder, path)));
+        return sqlite(at, folder, path, places).map(BrokerUrl::Sqlite);
     }
     if text.starts_with("amqp://") || text.starts_with("amqps://") {
         return Some(BrokerUrl::Amqp(text.into()));
@@ -173,6 +173,17 @@ fn broker(folder: &Path, given: &Url, places: &mut Places, env: Env<'_>) -> Opti
         "what it refers to must begin with amqp://, amqps:// or sqlite:",
     );
     None
+}
+
+/// What stands behind `sqlite:` is a path and nothing else.
+fn sqlite(at: &str, folder: &Path, path: &str, places: &mut Places) -> Option<PathBuf> {
+    if path.is_empty() || path.starts_with("//") || path.contains('?') {
+        let what = "behind sqlite: comes a path, without // and without parameters, as \
+                    \"sqlite:hookbox.db\" or \"sqlite:/var/lib/hookbox/hookbox.db\"";
+        places.mistake(at, what);
+        return None;
+    }
+    Some(beside(folder, path))
 }
 
 fn ingest(folder: &Path, given: &Ingest, places: &mut Places) -> Option<IngestConfig> {

@@ -350,6 +350,32 @@ fn limits_and_addresses_are_checked() {
 }
 
 #[test]
+fn a_file_is_one_however_it_is_written() {
+    let parse = |store: &str, broker: &str| {
+        let text = GOOD
+            .replace("{ env = \"DATABASE_URL\" }", &format!("{store:?}"))
+            .replace("{ env = \"AMQP_URL\" }", &format!("{broker:?}"));
+        let config = Config::parse(Path::new("hookbox.toml"), &text, &env, NOW);
+        config.unwrap_or_else(|mistakes| panic!("{mistakes}"))
+    };
+    assert!(parse("sqlite:h.db", "sqlite:h.db").is_one_file());
+    assert!(parse("sqlite:h.db", "sqlite:./h.db").is_one_file());
+    assert!(parse("sqlite:src/../h.db", "sqlite:h.db").is_one_file());
+    assert!(!parse("sqlite:h.db", "sqlite:b.db").is_one_file());
+    assert!(!parse("sqlite:h.db", "sqlite:src/h.db").is_one_file());
+    let broker = |url: &str| GOOD.replace("{ env = \"AMQP_URL\" }", &format!("{url:?}"));
+    check(&broker("sqlite:"), expect![[r#"
+        hookbox.toml:8:1: broker.url: behind sqlite: comes a path, without // and without parameters, as "sqlite:hookbox.db" or "sqlite:/var/lib/hookbox/hookbox.db"
+    "#]]);
+    check(&broker("sqlite://h.db"), expect![[r#"
+        hookbox.toml:8:1: broker.url: behind sqlite: comes a path, without // and without parameters, as "sqlite:hookbox.db" or "sqlite:/var/lib/hookbox/hookbox.db"
+    "#]]);
+    check(&broker("sqlite:h.db?mode=rwc"), expect![[r#"
+        hookbox.toml:8:1: broker.url: behind sqlite: comes a path, without // and without parameters, as "sqlite:hookbox.db" or "sqlite:/var/lib/hookbox/hookbox.db"
+    "#]]);
+}
+
+#[test]
 fn what_is_given_with_the_image_loads() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let compose = std::fs::read_to_string(folder.join(".docker/hookbox.toml")).expect("there");
