@@ -122,6 +122,12 @@ impl Client {
         self.closes_within(PATIENCE).await
     }
 
+    /// Everything until the other side closes.
+    pub async fn rest(&mut self, heard: &mut Vec<u8>) {
+        while self.more().await {}
+        heard.append(&mut self.read);
+    }
+
     /// Reads something; `false` at the end, a reset included.
     async fn more(&mut self) -> bool {
         let read = timeout(PATIENCE, self.stream.read_buf(&mut self.read)).await;

@@ -15,4 +15,5 @@ mod good;
 mod ledger;
 mod limits;
 mod signatures;
+mod tls;
 mod world;

@@ -10,6 +10,7 @@ use hookbox_ingest::{Config, Identity, Ingest, Limits, Listener, Routing, Source
 use hookbox_signature::{Algorithm, Encoding, HmacScheme, Key, Preset, Scheme, sign};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{Answer, Client, PATIENCE, post};
@@ -40,6 +41,15 @@ impl World {
 
     /// One that gives open requests this long when it ends.
     pub async fn graced(limits: Limits, grace: Duration) -> Self {
+        Self::begin(limits, grace, None).await
+    }
+
+    /// One that listens behind TLS.
+    pub async fn secured(limits: Limits, tls: TlsAcceptor) -> Self {
+        Self::begin(limits, Duration::from_secs(5), Some(tls)).await
+    }
+
+    async fn begin(limits: Limits, grace: Duration, tls: Option<TlsAcceptor>) -> Self {
         let ledger = Arc::new(FakeLedger::default());
         let broker = Arc::new(FakeBroker::new());
         let ingest = Ingest::start(
@@ -54,7 +64,7 @@ impl World {
         let shutdown = CancellationToken::new();
         let mut served = JoinSet::new();
         served.spawn(serve(
-            Listener { tcp, tls: None },
+            Listener { tcp, tls },
             Arc::clone(&ingest),
             shutdown.clone(),
             grace,
@@ -140,6 +150,7 @@ pub fn hasty() -> Limits {
         body_grace: short,
         body_deadline: short * 2,
         confirm_deadline: short,
+        tls_deadline: short,
         write_deadline: short,
         ..Limits::standard()
     }

@@ -1,0 +1,124 @@
+//! The same behind TLS, and whoever does not complete a handshake.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::CertifiedKey;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+use tokio_rustls::rustls::crypto::ring::default_provider;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use hookbox_ingest::Limits;
+
+use crate::client::{Client, PATIENCE};
+use crate::world::{EVENT, World, begini, hasty};
+
+const NAME: &str = "hooks.example";
+
+/// A certificate, and the side that shows it.
+fn server() -> (CertificateDer<'static>, TlsAcceptor) {
+    let CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed([NAME.to_owned()]).unwrap();
+    let certificate = cert.der().clone();
+    let key = signing_key.serialize_der().try_into().unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key)
+        .unwrap();
+    (certificate, TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Sends a request as someone who trusts this certificate alone; reads to the end.
+async fn ask(world: &World, trusted: &CertificateDer<'static>, request: &[u8]) -> String {
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted.clone()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let tcp = TcpStream::connect(world.address).await.unwrap();
+    let name = ServerName::try_from(NAME).unwrap();
+    let mut stream = TlsConnector::from(Arc::new(config))
+        .connect(name, tcp)
+        .await
+        .unwrap();
+    let mut text = String::new();
+    let asked = async {
+        stream.write_all(request).await.unwrap();
+        stream.read_to_string(&mut text).await.unwrap();
+    };
+    timeout(PATIENCE, asked).await.unwrap();
+    text
+}
+
+/// A request after which the connection ends.
+fn last(request: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8(request.to_vec()).unwrap();
+    let closing = text.replacen("\r\n\r\n", "\r\nconnection: close\r\n\r\n", 1);
+    closing.into_bytes()
+}
+
+#[tokio::test]
+async fn an_event_over_tls_is_kept_and_a_forged_one_is_not() {
+    let (certificate, acceptor) = server();
+    let world = World::secured(Limits::standard(), acceptor).await;
+    let answer = ask(&world, &certificate, &last(&begini(EVENT))).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    let all = world.broker.envelopes();
+    assert_eq!(all.len(), 1);
+    assert_eq!(all[0].body, EVENT);
+    assert!(answer.contains(&all[0].receipt.to_string()), "{answer}");
+
+    let forged = String::from_utf8(begini(EVENT)).unwrap();
+    let forged = forged.replacen("u-1", "u-2", 1);
+    let answer = ask(&world, &certificate, forged.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{answer}");
+    assert_eq!(world.broker.envelopes().len(), 1);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn who_does_not_complete_a_handshake_is_cut_and_delays_nobody() {
+    let (certificate, acceptor) = server();
+    let limits = Limits {
+        tls_deadline: Duration::from_millis(500),
+        // Longer than the test: it must be the handshake's own deadline that cuts.
+        head_deadline: PATIENCE * 3,
+        ..hasty()
+    };
+    let world = World::secured(limits.clone(), acceptor).await;
+    let began = Instant::now();
+    let mut silent = world.client().await;
+    let mut begun = world.client().await;
+    // The first bytes of a ClientHello of 512.
+    begun
+        .send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+        .await;
+    let answer = ask(&world, &certificate, &last(&begini(EVENT))).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(silent.closes().await);
+    assert!(begun.closes().await);
+    assert!(began.elapsed() >= limits.tls_deadline, "cut too early");
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_sent_in_the_clear_is_not_taken() {
+    let (_, acceptor) = server();
+    let world = World::secured(Limits::standard(), acceptor).await;
+    let mut plain: Client = world.client().await;
+    plain.offer(&begini(EVENT)).await;
+    let mut heard = Vec::new();
+    plain.rest(&mut heard).await;
+    // At most an alert, which is no HTTP.
+    assert!(!heard.starts_with(b"HTTP"), "{heard:?}");
+    world.nothing_published();
+    world.stop().await;
+}
