@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use hookbox_driver::{Broker, Clock, Queue, Rng, Store, Subscription};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -59,12 +60,14 @@ impl<S: Store> Worker<S> {
     }
 
     /// Works until `shutdown`, then drains: it takes nothing more, brings what is running to its
-    /// outcome, puts the rest back, and returns. The caller bounds how long that may take.
+    /// outcome, puts the rest back, and returns. The caller bounds how long that may take. It
+    /// returns without `shutdown` only when a part of it panicked.
     ///
     /// Each transaction runs in a task of its own that is never aborted (H8): cancelling this
     /// future stops nothing half-way.
     pub async fn run(&self, shutdown: CancellationToken) {
-        let tasks = TaskTracker::new();
+        let mut tasks = JoinSet::new();
+        let stop = shutdown.child_token();
         let beat = self.inner.clock.now();
         tracing::info!(
             routes = self.inner.config.routes.len(),
@@ -74,20 +77,26 @@ impl<S: Store> Worker<S> {
         );
         for index in 0..self.inner.config.routes.len() {
             let inner = Arc::clone(&self.inner);
-            tasks.spawn(inner.work_on_route(index, shutdown.clone()));
+            tasks.spawn(inner.work_on_route(index, stop.clone()));
         }
         let scheduler = Scheduler {
             inner: Arc::clone(&self.inner),
         };
-        tasks.spawn(scheduler.run(shutdown.clone()));
+        tasks.spawn(scheduler.run(stop.clone()));
         if self.inner.config.collect {
             let collector = Collector {
                 inner: Arc::clone(&self.inner),
             };
-            tasks.spawn(collector.run(shutdown));
+            tasks.spawn(collector.run(stop.clone()));
         }
-        tasks.close();
-        tasks.wait().await;
+        while let Some(ended) = tasks.join_next().await {
+            if ended.is_err() {
+                // Half a worker would look alive. The rest drains, and whoever runs this sees
+                // that it ended before it was told to.
+                tracing::error!("a part of the worker panicked; the rest of it drains");
+                stop.cancel();
+            }
+        }
         tracing::info!(
             settled = self.inner.counters.settled(),
             "the worker has drained"

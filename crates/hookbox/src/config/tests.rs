@@ -364,15 +364,24 @@ fn a_file_is_one_however_it_is_written() {
     assert!(!parse("sqlite:h.db", "sqlite:b.db").is_one_file());
     assert!(!parse("sqlite:h.db", "sqlite:src/h.db").is_one_file());
     let broker = |url: &str| GOOD.replace("{ env = \"AMQP_URL\" }", &format!("{url:?}"));
-    check(&broker("sqlite:"), expect![[r#"
+    check(
+        &broker("sqlite:"),
+        expect![[r#"
         hookbox.toml:8:1: broker.url: behind sqlite: comes a path, without // and without parameters, as "sqlite:hookbox.db" or "sqlite:/var/lib/hookbox/hookbox.db"
-    "#]]);
-    check(&broker("sqlite://h.db"), expect![[r#"
+    "#]],
+    );
+    check(
+        &broker("sqlite://h.db"),
+        expect![[r#"
         hookbox.toml:8:1: broker.url: behind sqlite: comes a path, without // and without parameters, as "sqlite:hookbox.db" or "sqlite:/var/lib/hookbox/hookbox.db"
-    "#]]);
-    check(&broker("sqlite:h.db?mode=rwc"), expect![[r#"
+    "#]],
+    );
+    check(
+        &broker("sqlite:h.db?mode=rwc"),
+        expect![[r#"
         hookbox.toml:8:1: broker.url: behind sqlite: comes a path, without // and without parameters, as "sqlite:hookbox.db" or "sqlite:/var/lib/hookbox/hookbox.db"
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

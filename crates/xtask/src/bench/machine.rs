@@ -21,7 +21,8 @@ pub(super) fn describe() -> Value {
             .ok()
             .and_then(|text| text.split_whitespace().next().map(str::to_owned)),
         "rustc": said("rustc", &["--version"]),
-        "commit": said("git", &["rev-parse", "--short", "HEAD"]),
+        // With `-dirty` when the tree is not what was committed.
+        "commit": said("git", &["describe", "--always", "--dirty", "--exclude", "*"]),
     })
 }
 
