@@ -268,88 +268,6 @@ fn what_would_be_ignored_is_refused() {
 }
 
 #[test]
-fn limits_and_addresses_are_checked() {
-    check(
-        &GOOD.replace("bodies_max = \"32 MiB\"", "bodies_max = \"512 KiB\""),
-        expect![[r#"
-            hookbox.toml:14:1: ingest.bodies_max: it must be at least body_max, or the largest body would never be taken
-        "#]],
-    );
-    check(
-        &GOOD.replace("10.0.0.0/8\"", "10.0.0.0/33\", \"proxy\", \"::1\""),
-        expect![[r#"
-            hookbox.toml:16:20: ingest.trusted_proxies[0]: "10.0.0.0/33" is not an address or a network, as 10.0.0.0/8
-            hookbox.toml:16:35: ingest.trusted_proxies[1]: "proxy" is not an address or a network, as 10.0.0.0/8
-        "#]],
-    );
-    check(
-        &GOOD.replace("127.0.0.1:8080", "localhost"),
-        expect![[r#"
-        hookbox.toml:10:1: ingest.listen: "localhost" is not an address and a port, as 127.0.0.1:8080 or [::1]:8080
-    "#]],
-    );
-    check(
-        &GOOD.replace("drain = \"10 s\"", "drain = \"10 min\""),
-        expect![[r#"
-            hookbox.toml:3:1: drain: it must be from 1 ms to 90 s
-        "#]],
-    );
-    check(
-        &GOOD.replace("filter = \"info\"", "filter = \"a=loud\""),
-        expect![[r#"
-            hookbox.toml:23:1: log.filter: "a=loud" does not say what to log, as "info" or "hookbox_worker=debug,info" do (error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5)
-        "#]],
-    );
-    check(
-        &GOOD.replace(
-            "handler_time_limit = \"10 s\"",
-            "handler_time_limit = \"10 min\"",
-        ),
-        expect![[r#"
-            hookbox.toml:20:1: worker.handler_time_limit: it must be from 1 ms to 3 min: RabbitMQ takes a message away that is not settled within 30 min
-        "#]],
-    );
-    check(
-        &GOOD.replace("\"process\" }]", "\"drop\" }]"),
-        expect![[r#"
-            hookbox.toml:38:1: source[1].on_conflict: it must be "dead_letter", "process", or a list of { topics, action }
-        "#]],
-    );
-    check(
-        &GOOD
-            .replace("jitter = 0.2", "jitter = 2, attempts = -1")
-            .replace("attempts = 12, ", ""),
-        expect![[r#"
-            hookbox.toml:45:1: route[0].retry: attempts must be from 1 to 100, so that every event ends somewhere
-        "#]],
-    );
-    check(
-        &GOOD.replace("max = \"6 h\"", "max = \"1 s\""),
-        expect![[r#"
-            hookbox.toml:45:1: route[0].retry: max must be at least first, and at most 7 days
-        "#]],
-    );
-    check(
-        &GOOD.replace("kind = \"begini\"", "kind = \"bergini\""),
-        expect![[r#"
-            hookbox.toml:44:13: route[0].handler.kind: the value is not one of "record" or "begini"
-        "#]],
-    );
-    check(
-        &GOOD.replace("factor = 3", "factor = inf"),
-        expect![[r#"
-        hookbox.toml:45:41: route[0].retry.factor: the value is not of type "number"
-    "#]],
-    );
-    check(
-        &GOOD.replace("connections = 8", "\"a/b~c\" = 8"),
-        expect![[r#"
-            hookbox.toml:6:1: store.a/b~c: there is no such key
-        "#]],
-    );
-}
-
-#[test]
 fn a_file_is_one_however_it_is_written() {
     let parse = |store: &str, broker: &str| {
         let text = GOOD
@@ -401,4 +319,5 @@ fn what_is_given_with_the_image_loads() {
 }
 
 mod keys;
+mod limits;
 mod secrets;
