@@ -2,10 +2,15 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
+use hookbox_testkit::servers::process::wait_until;
 use serde_json::{Value, json};
 
 use crate::repository;
+
+/// How long to listen whether anything else runs.
+const LISTEN: Duration = Duration::from_secs(3);
 
 /// Cores, memory, kernel and versions; what a system does not tell is null.
 pub(super) fn describe() -> Value {
@@ -17,9 +22,7 @@ pub(super) fn describe() -> Value {
         "memory_mib": kib("/proc/meminfo", "MemTotal").map(|kib| kib / 1024),
         "kernel": said("uname", &["-sr"]),
         "file_system": said("stat", &["-f", "-c", "%T", &temporary()]),
-        "load": fs::read_to_string("/proc/loadavg")
-            .ok()
-            .and_then(|text| text.split_whitespace().next().map(str::to_owned)),
+        "other_work_percent": other_work(),
         "rustc": said("rustc", &["--version"]),
         // With `-dirty` when the tree is not what was committed.
         "commit": said("git", &["describe", "--always", "--dirty", "--exclude", "*"]),
@@ -29,6 +32,30 @@ pub(super) fn describe() -> Value {
 /// The most memory that a process has had so far (`VmHWM`).
 pub(super) fn peak_memory_kib(process: u32) -> Option<u64> {
     kib(&format!("/proc/{process}/status"), "VmHWM")
+}
+
+/// How much of all cores is busy while we do nothing: what else runs is in the figures, too.
+fn other_work() -> Option<f64> {
+    let before = fs::read_to_string("/proc/stat").ok()?;
+    wait_until(LISTEN, || false);
+    let after = fs::read_to_string("/proc/stat").ok()?;
+    let ((busy, all), (busy_before, all_before)) = (ticks(&after)?, ticks(&before)?);
+    let all = all.checked_sub(all_before).filter(|all| *all > 0)?;
+    Some((busy.saturating_sub(busy_before) * 100) as f64 / all as f64)
+}
+
+/// Ticks that all cores were busy, and all ticks. Stolen ones are somebody's work as well.
+fn ticks(stat: &str) -> Option<(u64, u64)> {
+    let words = stat.lines().next()?.strip_prefix("cpu ")?;
+    // user, nice, system, idle, iowait, irq, softirq, steal; guests are in `user` already.
+    let ticks = words
+        .split_whitespace()
+        .take(8)
+        .map(|word| word.parse().ok());
+    let ticks: Vec<u64> = ticks.collect::<Option<_>>()?;
+    let idle = ticks.get(3)? + ticks.get(4)?;
+    let all: u64 = ticks.iter().sum();
+    Some((all - idle, all))
 }
 
 fn temporary() -> String {
@@ -73,5 +100,8 @@ mod tests {
         assert_eq!(value(text, "VmHWM"), Some("1234 kB"));
         assert_eq!(value(text, "model name"), Some("A: B"));
         assert_eq!(value(text, "VmRSS"), None);
+        let stat = "cpu  10 1 5 80 4 0 0 0 7 0\ncpu0 1 1\n";
+        assert_eq!(ticks(stat), Some((16, 100)));
+        assert_eq!(ticks("intr 1"), None);
     }
 }

@@ -40,7 +40,8 @@ little too low.
 - The run counts only when its books balance: `done`, `duplicate` and `conflict` must be what the \
 traffic was made of, or the bench fails.
 - **Peak memory** is `VmHWM`, the most that the process ever had in memory, warm-up included.
-- The floors are one connection each, without any code of hookbox: publishes of one message of \
+- The floors are one connection each, without any code of hookbox, the best of four counts of two \
+seconds: publishes of one message of \
 600 bytes to a quorum queue, 64 unconfirmed at a time; rows of 600 bytes into a table with one \
 index, one row or 64 rows a commit; commits of one row into SQLite with `synchronous=FULL`.
 - A ratio above 1 is no magic: hookbox shares a message, a confirm and a commit between the \
@@ -71,7 +72,6 @@ fn machine(text: &mut String, figures: &Value) {
         ("Memory, MiB", &machine["memory_mib"]),
         ("Kernel", &machine["kernel"]),
         ("File system", &machine["file_system"]),
-        ("Load average before the start", &machine["load"]),
         ("Compiler", &machine["rustc"]),
         ("Commit", &machine["commit"]),
         ("RabbitMQ", &versions["rabbitmq"]),
@@ -80,7 +80,22 @@ fn machine(text: &mut String, figures: &Value) {
     ] {
         let _ = writeln!(text, "| {name} | {} |", plain(value));
     }
+    let other = &machine["other_work_percent"];
+    let _ = writeln!(
+        text,
+        "| Other work on all cores before the start, % | {} |",
+        whole(other)
+    );
+    if other.as_f64().is_some_and(|percent| percent > QUIET) {
+        text.push_str(DISTURBED);
+    }
 }
+
+/// Percent of all cores. An idle system with its daemons is below it.
+const QUIET: f64 = 5.0;
+
+const DISTURBED: &str = "\n**The machine did other work when this began**: the figures are too low, and \
+differ from run to run.\n";
 
 fn floors(text: &mut String, floors: &Value) {
     text.push_str("\n## Floors: the servers alone\n\n| | a second |\n|---|---:|\n");
@@ -229,6 +244,7 @@ mod tests {
         };
         let figures = json!({
             "events": 10,
+            "machine": { "other_work_percent": 40.4 },
             "floors": { "amqp_publishes": 100.0, "postgres_inserts": 0.0, "sqlite_commits": 50.0 },
             "pairs": [pair("A", 300.0), pair("B", 20.0)],
         });
@@ -242,6 +258,8 @@ mod tests {
             "| PostgreSQL: processed to rows, one a commit | – |",
             "| SQLite: processed to commits | 0.20 |",
             "| Kernel | – |",
+            "| Other work on all cores before the start, % | 40 |",
+            DISTURBED.trim(),
         ] {
             assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
         }
