@@ -94,8 +94,8 @@ fn machine(text: &mut String, figures: &Value) {
 /// Percent of all cores. An idle system with its daemons is below it.
 const QUIET: f64 = 5.0;
 
-const DISTURBED: &str = "\n**The machine did other work when this began**: the figures are too low, and \
-differ from run to run.\n";
+const DISTURBED: &str = "\n**The machine did other work when this began**: the figures are \
+too low, and differ from run to run.\n";
 
 fn floors(text: &mut String, floors: &Value) {
     text.push_str("\n## Floors: the servers alone\n\n| | a second |\n|---|---:|\n");
