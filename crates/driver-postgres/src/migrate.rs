@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hookbox_crash::crash_point;
 use hookbox_driver::OpenError;
 use sqlx::PgConnection;
 use sqlx::migrate::{MigrateError, Migrator};
@@ -49,10 +50,13 @@ pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
         sqlx::query(TABLE_LOCK_TIMEOUT)
             .execute(&mut *connection)
             .await?;
+        crash_point!("migrate.before_migrations");
         if let Err(error) = MIGRATIONS.run(&mut *connection).await {
             return refused(error);
         }
+        crash_point!("migrate.after_migrations");
         meta::stamp(connection, options.environment.as_str()).await?;
+        crash_point!("migrate.after_stamp");
         Ok(Ok(Migrated { from, to: newest() }))
     })
     .await

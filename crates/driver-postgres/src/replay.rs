@@ -1,6 +1,7 @@
 //! What operators do to dead letters: replay, discard, restore. Each is one transaction together
 //! with its rows in the audit.
 
+use hookbox_crash::crash_point;
 use hookbox_driver::{DeadFilter, DeadState};
 use sqlx::{Error, PgConnection};
 
@@ -63,6 +64,7 @@ pub(crate) async fn change(
         receipts::revive(c, &chosen.routes, &chosen.events).await?;
         retries::put_replayed(c, &chosen.routes, &chosen.events).await?;
     }
+    crash_point!("ledger.mid_change");
     audit::insert_dead(c, by, change.action(), &chosen.ids).await?;
     Ok(chosen.ids.len() as u64)
 }

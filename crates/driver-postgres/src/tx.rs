@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
+use hookbox_crash::crash_point;
 use hookbox_driver::{ClaimState, CommitError, Fault, FaultKind};
 use hookbox_event::{EventId, RouteName};
 use sqlx::PgConnection;
@@ -100,6 +101,7 @@ impl Tx {
                  turned down",
             );
         }
+        crash_point!("postgres.after_guard");
         match self.lease.commit(self.deadline).await {
             Ok(()) => {
                 self.lease.give_back().await;

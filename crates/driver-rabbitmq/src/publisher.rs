@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookbox_crash::crash_point;
 use hookbox_driver::{Batch, PublishError, PublishErrorKind};
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable};
@@ -110,6 +111,7 @@ impl Publisher {
                 }
             }
         }
+        crash_point!("rabbitmq.before_confirm");
         let mut confirmed = vec![0; round.len()];
         let mut rejected = HashSet::new();
         let mut returned = None;
@@ -132,6 +134,7 @@ impl Publisher {
                 }
             }
         }
+        crash_point!("rabbitmq.after_confirm");
         let ended = ended.or(returned.map(Ended::Unroutable));
         for (index, request) in round.into_iter().enumerate() {
             let all = confirmed[index] == request.queues.len();

@@ -1,5 +1,6 @@
 //! The schema: made and brought up to date in one transaction, by one process at a time.
 
+use hookbox_crash::crash_point;
 use hookbox_driver::OpenError;
 use sqlx::Connection;
 use sqlx::migrate::{MigrateError, Migrator};
@@ -43,13 +44,16 @@ async fn in_one_transaction(
         .await
         .map_err(unreachable)?;
     let migrated = planned(&mut tx, options).await?;
+    crash_point!("migrate.before_migrations");
     MIGRATIONS
         .run_direct(None, &mut *tx, false)
         .await
         .map_err(why_not)?;
+    crash_point!("migrate.after_migrations");
     meta::stamp(&mut tx, &options.environment)
         .await
         .map_err(unreachable)?;
+    crash_point!("migrate.after_stamp");
     tx.commit().await.map_err(unreachable)?;
     Ok(migrated)
 }

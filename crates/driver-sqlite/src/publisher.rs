@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hookbox_crash::crash_point;
 use hookbox_driver::{Batch, Fault, FaultKind, PublishError, PublishErrorKind, Readiness};
 use tokio::sync::{mpsc, oneshot};
 
@@ -97,6 +98,7 @@ async fn round(shared: &Shared, first: Job, jobs: &mut mpsc::Receiver<Job>) {
                 .flat_map(|job| job.queues.iter().map(|queue| (queue.as_str(), &job.batch)))
                 .collect();
             let written = messages::publish(unit.connection(), &rows, crate::moment::now()).await;
+            crash_point!("sqlite.before_publish_commit");
             match written {
                 Ok(()) => unit.commit().await,
                 Err(error) => Err(error),
@@ -115,6 +117,7 @@ fn size(job: &Job) -> usize {
 fn answer(shared: &Shared, waiting: Vec<Job>, written: Result<(), Fault>) {
     match written {
         Ok(()) => {
+            crash_point!("sqlite.after_publish_commit");
             shared.health.set(None);
             for job in waiting {
                 for queue in &job.queues {

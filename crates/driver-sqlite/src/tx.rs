@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use hookbox_crash::crash_point;
 use hookbox_driver::{ClaimState, CommitError, Fault, FaultKind};
 use hookbox_event::{EventId, ReceiptId, RouteName};
 use sqlx::sqlite::SqliteConnection;
@@ -83,6 +84,7 @@ impl Tx {
                 });
             }
         }
+        crash_point!("sqlite.after_guard");
         self.unit
             .commit()
             .await

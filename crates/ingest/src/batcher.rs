@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use hookbox_crash::crash_point;
 use hookbox_driver::{Batch, Broker, PublishErrorKind, describe};
 use hookbox_event::{Envelope, InstanceId, ReceiptId, SourceName, Timestamp, Topic};
 use hookbox_signature::Verified;
@@ -219,8 +220,10 @@ impl Shared {
             return;
         };
         let routes = self.routing.routes_of(&batch.topic);
+        crash_point!("ingest.before_publish");
         let answer = match self.broker.publish(&routes, &batch).await {
             Ok(()) => {
+                crash_point!("ingest.after_publish");
                 add(&self.counters.batches, 1);
                 Ok(())
             }

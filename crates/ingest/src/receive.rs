@@ -7,6 +7,7 @@ use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use bytes::Bytes;
+use hookbox_crash::crash_point;
 use hookbox_driver::{PublishErrorKind, Refusal as KeptRefusal};
 use hookbox_event::ReceiptId;
 use hookbox_signature::{Answer, verify};
@@ -66,6 +67,7 @@ pub(crate) async fn receive(
     };
     match taken {
         Ok(()) => {
+            crash_point!("ingest.before_response");
             add(&ingest.counters.accepted, 1);
             accepted(id)
         }
@@ -130,6 +132,7 @@ async fn take(
             return Err(NotAccepted::Signature(refusal));
         }
     };
+    crash_point!("ingest.after_verify");
     let identified = identify(source, &verified);
     let letter = Letter {
         receipt: arrival.id,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use hookbox_crash::crash_point;
 use hookbox_driver::{Broker, Clock, Ledger, Rng};
 use hookbox_event::InstanceId;
 use hookbox_signature::{Key, Preset, Scheme};
@@ -111,6 +112,7 @@ impl Ingest {
     /// Ends the lanes once what they hold has its answer. The caller bounds how long.
     pub async fn finish(&self) {
         self.begin_drain();
+        crash_point!("ingest.draining");
         self.batcher.close();
         self.stop.cancel();
         self.tasks.close();

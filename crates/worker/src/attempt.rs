@@ -5,6 +5,7 @@
 
 use std::time::Instant;
 
+use hookbox_crash::crash_point;
 use hookbox_driver::{Claimed, CommitError, DeadReason, Fault, Outcome, Settled, Store};
 use hookbox_event::{Envelope, EventId};
 
@@ -99,6 +100,7 @@ impl<S: Store> Attempt<'_, S> {
             add(&self.counters.redelivered, sorted.redelivered);
             return Ok(());
         }
+        crash_point!("worker.after_claim");
         let mut outcomes = Vec::with_capacity(sorted.mine.len());
         for mine in &sorted.mine {
             match self.work_on(&mut tx, mine).await {
@@ -229,14 +231,19 @@ impl<S: Store> Attempt<'_, S> {
             outcome: Outcome::Duplicate,
         };
         settled.extend(sorted.duplicates.iter().map(duplicate));
+        crash_point!("worker.before_settle");
         let written = match self.store.settle(&mut tx, self.route, &settled).await {
-            Ok(()) => self.store.commit(tx).await,
+            Ok(()) => {
+                crash_point!("worker.before_commit");
+                self.store.commit(tx).await
+            }
             Err(error) => {
                 self.store.rollback(tx).await;
                 Err(error)
             }
         };
         written.map_err(|error| blame(error, &sorted.mine))?;
+        crash_point!("worker.after_commit");
         self.count(&settled, sorted.redelivered);
         Ok(())
     }

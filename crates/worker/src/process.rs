@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hookbox_crash::crash_point;
 use hookbox_driver::{
     Burial, DeadReason, Delivery, Failure, FailureClass, Fault, FaultKind, Recorded, Rng, Store,
     Then, describe,
@@ -44,8 +45,10 @@ impl<S: Store> Process<'_, S> {
             deliveries,
             contents,
         } = intake;
+        crash_point!("worker.after_delivery");
         let finished = self.outcomes(&contents).await;
         for delivery in deliveries {
+            crash_point!("worker.before_ack");
             let settled = match finished {
                 Ok(()) => delivery.ack().await,
                 Err(Stopped) => Delivery::release(delivery).await,
@@ -59,6 +62,7 @@ impl<S: Store> Process<'_, S> {
                     self.route
                 );
             }
+            crash_point!("worker.after_ack");
         }
     }
 
@@ -238,12 +242,14 @@ impl<S: Store> Process<'_, S> {
     async fn write(&self, record: Record<'_>) -> Result<Recorded, Stopped> {
         let mut pause = self.pause();
         loop {
+            crash_point!("worker.before_record");
             let written = match &record {
                 Record::Burial(burial) => self.store.bury(burial).await,
                 Record::Failure(failure) => self.store.fail(failure).await,
             };
             match written {
                 Ok(recorded) => {
+                    crash_point!("worker.after_record");
                     pause.over();
                     return Ok(recorded);
                 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use hookbox_crash::crash_point;
 use hookbox_driver::{Broker, Clock, Queue, Rng, Store, Subscription};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -122,6 +123,7 @@ impl<S: Store> Inner<S> {
                         .take(index, &mut *subscription, &slots, &tasks, &shutdown)
                         .await;
                     if ended.is_ok() {
+                        crash_point!("worker.draining");
                         // Running transactions settle their messages before the way back closes.
                         tasks.close();
                         tasks.wait().await;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
+use hookbox_crash::crash_point;
 use hookbox_driver::{Batch, Broker, DueRetry, Republish, Store, describe};
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +37,9 @@ impl<S: Store> Scheduler<S> {
             let after = match requeued {
                 Ok(requeued) => {
                     pause.over();
+                    if requeued.confirmed > 0 {
+                        crash_point!("scheduler.after_mark");
+                    }
                     add(&self.inner.counters.requeued, requeued.confirmed.into());
                     let more = requeued.due == TAKEN_AT_ONCE && requeued.confirmed > 0;
                     if more {
@@ -70,12 +74,16 @@ impl Republish for Publisher<'_> {
         let Some(batch) = Batch::of(std::slice::from_ref(&due.envelope)) else {
             return false;
         };
+        crash_point!("scheduler.before_republish");
         match self
             .broker
             .publish(std::slice::from_ref(&due.route), &batch)
             .await
         {
-            Ok(()) => true,
+            Ok(()) => {
+                crash_point!("scheduler.after_republish");
+                true
+            }
             Err(error) => {
                 tracing::warn!(
                     event.id = %due.envelope.event,

@@ -30,6 +30,7 @@ const IN_TESTS: &[&str] = &[
 
 /// Everything that makes up the binary.
 const ALL: &[&str] = &[
+    "crash",
     "event",
     "signature",
     "driver",
@@ -43,6 +44,12 @@ const ALL: &[&str] = &[
 ];
 
 const LAYERS: &[Layer] = &[
+    // Points at which tests end the process: whoever has something to lose may have some.
+    Layer {
+        package: "crash",
+        uses: &[],
+        tests_use: &[],
+    },
     Layer {
         package: "event",
         uses: &[],
@@ -60,17 +67,17 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         package: "driver-rabbitmq",
-        uses: &["event", "driver"],
+        uses: &["event", "driver", "crash"],
         tests_use: &["testkit", "conformance"],
     },
     Layer {
         package: "driver-postgres",
-        uses: &["event", "driver"],
+        uses: &["event", "driver", "crash"],
         tests_use: &["testkit", "conformance"],
     },
     Layer {
         package: "driver-sqlite",
-        uses: &["event", "driver"],
+        uses: &["event", "driver", "crash"],
         tests_use: &["testkit", "conformance"],
     },
     Layer {
@@ -80,12 +87,12 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         package: "ingest",
-        uses: &["event", "signature", "driver"],
+        uses: &["event", "signature", "driver", "crash"],
         tests_use: IN_TESTS,
     },
     Layer {
         package: "worker",
-        uses: &["event", "driver"],
+        uses: &["event", "driver", "crash"],
         tests_use: IN_TESTS,
     },
     Layer {

@@ -1,5 +1,6 @@
 //! Replay, discard and restore: the state of dead letters, changed by people.
 
+use hookbox_crash::crash_point;
 use hookbox_driver::{ClaimState, DeadFilter, DeadState, Fault};
 use sqlx::sqlite::SqliteConnection;
 
@@ -71,6 +72,7 @@ async fn turn_all(
             continue;
         }
         dead_letters::turn(connection, letter.id, to).await?;
+        crash_point!("ledger.mid_change");
         let subject = format!("dead letter {}", letter.id);
         audit::add(connection, by, turn.action(), &subject).await?;
         turned += 1;
