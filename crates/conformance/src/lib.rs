@@ -115,6 +115,7 @@ macro_rules! store_suite {
                 a_unit_of_work_cut_anywhere_has_one_effect,
                 a_failure_cut_anywhere_is_whole_or_nothing,
                 the_books_balance,
+                the_backlog_counts_what_waits,
             );
         }
     };

@@ -3,12 +3,12 @@
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    AuditRow, DeadFilter, DeadGroup, DeadLetter, DeadRow, EventDetail, EventFilter, EventRow,
-    Fault, Imbalance, Ledger, Refusal, RouteBooks,
+    AuditRow, Backlog, DeadFilter, DeadGroup, DeadLetter, DeadRow, EventDetail, EventFilter,
+    EventRow, Fault, Imbalance, Ledger, Refusal, RouteBooks,
 };
 
 use crate::replay::{Change, change};
-use crate::{Postgres, audit, books, dead_letters, events, history, refusals};
+use crate::{Postgres, audit, backlog, books, dead_letters, events, history, refusals};
 
 /// A read in a transaction of its own.
 macro_rules! read {
@@ -118,6 +118,10 @@ impl Ledger for Postgres {
 
     async fn books(&self) -> Result<Vec<RouteBooks>, Fault> {
         read!(self, "read the books", books::books)
+    }
+
+    async fn backlog(&self) -> Result<Vec<Backlog>, Fault> {
+        read!(self, "count what waits", backlog::backlog)
     }
 
     async fn imbalances(&self, limit: u32) -> Result<Vec<Imbalance>, Fault> {

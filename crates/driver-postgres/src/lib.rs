@@ -11,6 +11,7 @@
 
 mod attempts;
 mod audit;
+mod backlog;
 mod books;
 mod claim;
 mod claims;

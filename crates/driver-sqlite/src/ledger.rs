@@ -6,12 +6,12 @@ mod turn;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    AuditRow, DeadFilter, DeadGroup, DeadLetter, DeadRow, EventDetail, EventFilter, EventRow,
-    Fault, Imbalance, Ledger, Refusal, RouteBooks,
+    AuditRow, Backlog, DeadFilter, DeadGroup, DeadLetter, DeadRow, EventDetail, EventFilter,
+    EventRow, Fault, Imbalance, Ledger, Refusal, RouteBooks,
 };
 
 use crate::diagnose::fault;
-use crate::{Sqlite, audit, claims, dead_letters, receipts, refusals};
+use crate::{Sqlite, audit, backlog, claims, dead_letters, receipts, refusals};
 
 #[async_trait]
 impl Ledger for Sqlite {
@@ -95,6 +95,13 @@ impl Ledger for Sqlite {
         receipts::books(&mut reader)
             .await
             .map_err(fault("read the books"))
+    }
+
+    async fn backlog(&self) -> Result<Vec<Backlog>, Fault> {
+        let mut reader = self.shared.readers.take().await?;
+        backlog::backlog(&mut reader)
+            .await
+            .map_err(fault("count what waits"))
     }
 
     async fn imbalances(&self, limit: u32) -> Result<Vec<Imbalance>, Fault> {

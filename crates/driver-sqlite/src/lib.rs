@@ -28,6 +28,7 @@ mod tx;
 
 mod attempts;
 mod audit;
+mod backlog;
 mod claims;
 mod dead_letters;
 mod events;

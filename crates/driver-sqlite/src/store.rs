@@ -5,6 +5,8 @@ mod fail;
 mod requeue;
 mod settle;
 
+pub(crate) use requeue::HEARD_WITHIN;
+
 use std::error::Error;
 
 use async_trait::async_trait;

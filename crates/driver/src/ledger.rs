@@ -54,6 +54,9 @@ pub trait Ledger: Send + Sync + 'static {
     /// The books of every route, from one consistent reading.
     async fn books(&self) -> Result<Vec<RouteBooks>, Fault>;
 
+    /// How much waits in the store, for each route that has something waiting.
+    async fn backlog(&self) -> Result<Vec<Backlog>, Fault>;
+
     /// What in the tables contradicts itself; empty when all is well. At most `limit` rows.
     async fn imbalances(&self, limit: u32) -> Result<Vec<Imbalance>, Fault>;
 
@@ -323,6 +326,19 @@ impl RouteBooks {
     pub fn receipts(&self) -> u64 {
         self.done + self.duplicate + self.conflict + self.retrying + self.dead
     }
+}
+
+/// What waits on one route, counted in events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Backlog {
+    /// The route.
+    pub route: RouteName,
+    /// Those that wait for another attempt, due ones included.
+    pub retrying: u64,
+    /// Those whose attempt is due by the store's clock and that are not in their queue again.
+    pub due: u64,
+    /// Dead letters that nobody has replayed or discarded.
+    pub dead: u64,
 }
 
 /// Something in the tables that contradicts something else.

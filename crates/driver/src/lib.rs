@@ -50,7 +50,7 @@
 //! - `a_cancelled_unit_of_work_poisons_nobody`
 //! - `a_unit_of_work_cut_anywhere_has_one_effect`
 //! - `a_failure_cut_anywhere_is_whole_or_nothing`
-//! - `the_books_balance`
+//! - `the_books_balance`, `the_backlog_counts_what_waits`
 //!
 //! Architecture invariant: no runtime, no SQL driver, no AMQP client and no HTTP in this crate.
 
@@ -70,7 +70,7 @@ pub use clock::Clock;
 pub use delivery::{Delivery, Settler};
 pub use fault::{Fault, FaultKind, describe};
 pub use ledger::{
-    AttemptRow, AuditRow, ClaimRow, DeadFilter, DeadGroup, DeadLetter, DeadRow, DeadState,
+    AttemptRow, AuditRow, Backlog, ClaimRow, DeadFilter, DeadGroup, DeadLetter, DeadRow, DeadState,
     EventDetail, EventFilter, EventRow, Imbalance, Ledger, ReceiptRow, Refusal, RetryRow,
     RouteBooks,
 };

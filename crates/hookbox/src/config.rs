@@ -49,6 +49,8 @@ pub struct Config {
     pub broker: BrokerUrl,
     /// The HTTP side.
     pub ingest: IngestConfig,
+    /// Where metrics and readiness are shown, where they are.
+    pub metrics: Option<SocketAddr>,
     /// How long shutting down may take.
     pub drain: Duration,
     /// How to log.

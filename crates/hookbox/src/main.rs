@@ -9,6 +9,7 @@ mod command;
 mod compose;
 mod config;
 mod exit;
+mod monitor;
 mod rng;
 mod signals;
 mod simulate;

@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use hookbox_crash::crash_point;
@@ -221,8 +221,10 @@ impl Shared {
         };
         let routes = self.routing.routes_of(&batch.topic);
         crash_point!("ingest.before_publish");
+        let began = Instant::now();
         let answer = match self.broker.publish(&routes, &batch).await {
             Ok(()) => {
+                self.counters.confirms.note(began.elapsed());
                 crash_point!("ingest.after_publish");
                 add(&self.counters.batches, 1);
                 Ok(())

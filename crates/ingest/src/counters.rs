@@ -1,8 +1,10 @@
 //! What an ingest has done since its start, as plain numbers for whoever shows them.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crate::latencies::Latencies;
 
 /// The counters of one ingest. Read for display only, so nothing orders them.
 #[derive(Debug, Default)]
@@ -13,8 +15,14 @@ pub struct Counters {
     pub not_durable: AtomicU64,
     /// Batches that the broker confirmed.
     pub batches: AtomicU64,
+    /// From giving a batch to the broker until it confirmed it. Failures are not in it.
+    pub confirms: Latencies,
+    /// Requests to a source that have no answer yet.
+    pub in_flight: AtomicU64,
     /// Accepted requests that wait for a lane at this moment.
     pub waiting: AtomicU64,
+    /// It is shutting down.
+    pub draining: AtomicBool,
     /// Refusals that could not be kept for operators because too many came at once,
     /// or because the store was away.
     pub refusals_dropped: AtomicU64,
@@ -22,7 +30,8 @@ pub struct Counters {
 }
 
 impl Counters {
-    pub(crate) fn refuse(&self, reason: &'static str) {
+    /// Counts a request that was not accepted.
+    pub fn refuse(&self, reason: &'static str) {
         *self.refused().entry(reason).or_default() += 1;
     }
 
@@ -40,4 +49,20 @@ impl Counters {
 
 pub(crate) fn add(counter: &AtomicU64, count: u64) {
     counter.fetch_add(count, Ordering::Relaxed);
+}
+
+/// Counts a request as in flight until it is dropped, in whatever way the request ends.
+pub(crate) struct InFlight(Arc<Counters>);
+
+impl InFlight {
+    pub fn new(counters: &Arc<Counters>) -> Self {
+        add(&counters.in_flight, 1);
+        Self(Arc::clone(counters))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
 }

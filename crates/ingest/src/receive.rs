@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
 use crate::batcher::Letter;
-use crate::counters::add;
+use crate::counters::{InFlight, add};
 use crate::identify::identify;
 use crate::response::{NotAccepted, accepted};
 use crate::{Ingest, Source, body};
@@ -55,6 +55,7 @@ pub(crate) async fn receive(
         body_digest: None,
     };
     let source = ingest.sources.get(&name);
+    let _in_flight = InFlight::new(&ingest.counters);
     let taken = match source {
         Some(source) => {
             let taken = take(&ingest, source, request, &mut arrival);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{Broker, Clock, Ledger, Rng};
@@ -29,7 +29,6 @@ pub struct Ingest {
     pub(crate) body_bytes: Arc<Semaphore>,
     /// What requests to nobody are verified against: a key that nobody has.
     pub(crate) decoy: (Scheme, Vec<Key>),
-    draining: AtomicBool,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -75,7 +74,6 @@ impl Ingest {
             counters,
             clock,
             rng,
-            draining: AtomicBool::new(false),
             tasks,
             stop,
         })
@@ -101,12 +99,12 @@ impl Ingest {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.counters.draining.load(Ordering::Relaxed)
     }
 
     /// Readiness turns red, so that a balancer sends nothing more.
     pub(crate) fn begin_drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.counters.draining.store(true, Ordering::Relaxed);
     }
 
     /// Ends the lanes once what they hold has its answer. The caller bounds how long.

@@ -33,8 +33,10 @@ pub struct RouteCounters {
     pub redelivered: AtomicU64,
     /// Faults of our own, which cost no event an attempt.
     pub faults: AtomicU64,
-    /// Whether the route is paused because a dependency is away.
+    /// Whether the route is paused because a dependency is away: it holds what it has.
     pub paused: AtomicBool,
+    /// Whether the route has no subscription because the broker is away: it gets nothing new.
+    pub unsubscribed: AtomicBool,
 }
 
 pub(crate) fn add(counter: &AtomicU64, count: u64) {

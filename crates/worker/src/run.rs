@@ -1,7 +1,6 @@
 //! Subscribe, bound what runs at once, and drain: the worker as a whole.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{Broker, Clock, Queue, Rng, Store, Subscription};
@@ -110,9 +109,11 @@ impl<S: Store> Inner<S> {
     async fn work_on_route(self: Arc<Self>, index: usize, shutdown: CancellationToken) {
         let tasks = TaskTracker::new();
         let route = &self.config.routes[index];
-        let paused = AtomicBool::new(false);
+        let Some(counters) = self.counters.routes.get(&route.name) else {
+            return;
+        };
         let what = format!("taking from route {}", route.name);
-        let mut pause = Pause::new(&what, &paused, &self.rng, &shutdown);
+        let mut pause = Pause::new(&what, &counters.unsubscribed, &self.rng, &shutdown);
         let slots = Arc::new(Semaphore::new(route.concurrency.get()));
         while !shutdown.is_cancelled() {
             let queue = Queue::Route(route.name.clone());

@@ -8,7 +8,7 @@ use hookbox_driver::{
 };
 use hookbox_event::{Envelope, Redo};
 
-use super::{DEAD, LATER, NOW, claim, done, fail, finish, look};
+use super::{DEAD, LATER, NOW, claim, done, fail, finish, look, one};
 use crate::envelope;
 use crate::harness::StoreHarness;
 
@@ -150,5 +150,31 @@ pub async fn a_replayed_dead_letter_is_granted_again<H: StoreHarness>(world: &H)
     let books = store.books().await.expect("read");
     assert_eq!((books[0].done, books[0].dead), (1, 0));
     assert_eq!(store.imbalances(10).await.expect("read"), []);
+    Store::close(&*store).await;
+}
+
+pub async fn the_backlog_counts_what_waits<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    assert_eq!(store.backlog().await.expect("read"), []);
+    fail(&*store, &envelope("due"), 1, NOW).await;
+    fail(&*store, &envelope("later"), 1, LATER).await;
+    fail(&*store, &envelope("dead"), 1, DEAD).await;
+    done(&*store, &envelope("done")).await;
+    let counted = async |retrying, due, dead| {
+        let waiting = store.backlog().await.expect("read");
+        let [waiting] = &waiting[..] else {
+            panic!("one route: {waiting:?}")
+        };
+        assert_eq!(waiting.route, one());
+        let found = (waiting.retrying, waiting.due, waiting.dead);
+        assert_eq!(found, (retrying, due, dead));
+    };
+    counted(2, 1, 1).await;
+    // In its queue again, it waits for its attempt and is not due any more.
+    assert_eq!(requeue(&*store, true).await.0.confirmed, 1);
+    counted(2, 0, 1).await;
+    let all = DeadFilter::default();
+    assert_eq!(store.dead_discard(&all, 10, "ann").await.expect("done"), 1);
+    counted(2, 0, 0).await;
     Store::close(&*store).await;
 }

@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use hookbox_console::{NoAnswer, Operator};
 use hookbox_driver::{
-    AttemptRow, AuditRow, Batch, Broker, ClaimRow, ClaimState, DeadFilter, DeadGroup, DeadLetter,
-    DeadReason, DeadRow, DeadState, Depth, EventDetail, EventFilter, EventRow, Fault, FaultKind,
-    Imbalance, Ledger, PublishError, PublishErrorKind, Queue, Readiness, ReceiptRow, Refusal,
-    RetryRow, RouteBooks, Subscription,
+    AttemptRow, AuditRow, Backlog, Batch, Broker, ClaimRow, ClaimState, DeadFilter, DeadGroup,
+    DeadLetter, DeadReason, DeadRow, DeadState, Depth, EventDetail, EventFilter, EventRow, Fault,
+    FaultKind, Imbalance, Ledger, PublishError, PublishErrorKind, Queue, Readiness, ReceiptRow,
+    Refusal, RetryRow, RouteBooks, Subscription,
 };
 use hookbox_event::{ContentDigest, EventId, InstanceId, ReceiptId, Timestamp};
 
@@ -249,6 +249,10 @@ impl Ledger for Memory {
             return Ok(books.remove(0));
         }
         Ok(books.first().cloned().unwrap_or_default())
+    }
+
+    async fn backlog(&self) -> Result<Vec<Backlog>, Fault> {
+        Ok(Vec::new())
     }
 
     async fn imbalances(&self, _: u32) -> Result<Vec<Imbalance>, Fault> {

@@ -10,7 +10,7 @@ use crate::{moment, retries};
 
 /// After so long without hearing of a queued retry it is queued again: its message may have died
 /// at the broker. Longer than any backlog should last; if not, the fence keeps the effect single.
-const HEARD_WITHIN: Duration = Duration::from_secs(3_600);
+pub(crate) const HEARD_WITHIN: Duration = Duration::from_secs(3_600);
 
 /// Does not hold the writer while it publishes: publishing needs it.
 pub(super) async fn requeue_due(

@@ -46,6 +46,7 @@ fn effective(config: &Config) -> Value {
             "connections_per_address_max": config.ingest.connections_per_address_max,
             "waiting_max": config.ingest.waiting_max,
         },
+        "metrics": config.metrics.map(|listen| listen.to_string()),
         "drain_ms": config.drain.as_millis() as u64,
         "log": { "json": config.log.json, "filter": config.log.filter },
         "sources": config.sources.iter().map(source).collect::<Vec<_>>(),

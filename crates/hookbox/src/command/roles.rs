@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::compose::{self, AnyStore};
 use crate::config::Config;
 use crate::exit::{self, Exit, Unusable};
+use crate::monitor::{Monitored, Needs};
 use crate::signals;
 
 /// What a role needs beyond its config, opened.
@@ -31,6 +32,8 @@ pub struct Opened {
     pub store: Option<AnyStore>,
     /// Cancelled by the first signal.
     pub shutdown: CancellationToken,
+    /// What it shows of itself.
+    pub monitored: Monitored,
 }
 
 /// Which roles to run.
@@ -72,6 +75,7 @@ pub async fn serve_roles(
         broker,
         store,
         shutdown,
+        mut monitored,
     } = opened;
     let mut running = JoinSet::new();
     if let Some(listener) = listener {
@@ -85,23 +89,27 @@ pub async fn serve_roles(
             compose::rng(),
         );
         tracing::info!(address = %address, "ingest listens on {address}");
+        monitored.show(|parts| parts.ingest = Some(ingest.counters()));
         running.spawn(serve(listener, ingest, shutdown.clone(), config.drain));
     }
     if let Some(routes) = &roles.worker {
         let store = store.as_ref().context("a worker needs a store")?;
         let broker = Arc::clone(&broker);
         match store {
-            AnyStore::Postgres(store) => running.spawn(work(
-                worker(&config, routes, broker, store)?,
-                shutdown.clone(),
-            )),
-            AnyStore::Sqlite(store) => running.spawn(work(
-                worker(&config, routes, broker, store)?,
-                shutdown.clone(),
-            )),
-        };
+            AnyStore::Postgres(store) => {
+                let worker = worker(&config, routes, broker, store)?;
+                monitored.show(|parts| parts.worker = Some(worker.counters()));
+                running.spawn(work(worker, shutdown.clone()));
+            }
+            AnyStore::Sqlite(store) => {
+                let worker = worker(&config, routes, broker, store)?;
+                monitored.show(|parts| parts.worker = Some(worker.counters()));
+                running.spawn(work(worker, shutdown.clone()));
+            }
+        }
     }
-    let end = supervise(&mut running, &shutdown, config.drain).await;
+    monitored.watch();
+    let end = supervise(&mut running, &shutdown, &monitored, config.drain).await;
     if end == exit::FAILED {
         return Ok(end);
     }
@@ -119,6 +127,7 @@ pub async fn serve_roles(
 async fn supervise(
     running: &mut JoinSet<()>,
     shutdown: &CancellationToken,
+    monitored: &Monitored,
     drain: Duration,
 ) -> Exit {
     let ended = tokio::select! {
@@ -130,6 +139,7 @@ async fn supervise(
         tracing::error!("a role ended by itself; everything stops, to be started again");
         shutdown.cancel();
     }
+    monitored.show(|parts| parts.draining = true);
     // Half as long again as the roles give themselves: they cut what is left, we cut them.
     let all = async { while running.join_next().await.is_some() {} };
     let drained = tokio::time::timeout(drain.mul_f64(1.5), all).await;
@@ -146,11 +156,16 @@ pub async fn open(
     roles: &Roles,
     shutdown: CancellationToken,
 ) -> anyhow::Result<Option<Opened>> {
-    let store = if roles.worker.is_some() {
+    let needs = Needs {
+        store: roles.worker.is_some(),
+    };
+    let monitored = Monitored::start(config, needs).await?;
+    let store = if needs.store {
         let open = async || compose::store(config).await;
         let Some(store) = compose::wait_for("the store", &shutdown, open).await? else {
             return Ok(None);
         };
+        monitored.show(|parts| parts.store = Some(store.clone()));
         Some(store)
     } else {
         None
@@ -159,10 +174,12 @@ pub async fn open(
     let Some(broker) = compose::wait_for("the broker", &shutdown, open).await? else {
         return Ok(None);
     };
+    monitored.show(|parts| parts.broker = Some(Arc::clone(&broker)));
     Ok(Some(Opened {
         broker,
         store,
         shutdown,
+        monitored,
     }))
 }
 
@@ -243,7 +260,7 @@ mod tests {
         let mut running = JoinSet::new();
         running.spawn(until(shutdown.clone()));
         running.spawn(async { panic!("a role that breaks") });
-        let end = supervise(&mut running, &shutdown, LONG).await;
+        let end = supervise(&mut running, &shutdown, &Monitored::silent(), LONG).await;
         assert_eq!(end, exit::INTERNAL);
         assert!(shutdown.is_cancelled() && running.is_empty());
     }
@@ -255,7 +272,7 @@ mod tests {
         running.spawn(until(shutdown.clone()));
         running.spawn(until(shutdown.clone()));
         shutdown.cancel();
-        let end = supervise(&mut running, &shutdown, LONG).await;
+        let end = supervise(&mut running, &shutdown, &Monitored::silent(), LONG).await;
         assert_eq!(end, exit::OK);
         assert!(running.is_empty());
     }
@@ -266,7 +283,13 @@ mod tests {
         let mut running = JoinSet::new();
         running.spawn(std::future::pending());
         shutdown.cancel();
-        let end = supervise(&mut running, &shutdown, Duration::from_millis(10)).await;
+        let end = supervise(
+            &mut running,
+            &shutdown,
+            &Monitored::silent(),
+            Duration::from_millis(10),
+        )
+        .await;
         assert_eq!(end, exit::FAILED);
     }
 }

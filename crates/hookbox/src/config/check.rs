@@ -52,6 +52,7 @@ fn effective(
     let store = store(folder, &file.store.url, places, env);
     let broker = broker(folder, &file.broker.url, places, env);
     let ingest = ingest(folder, &file.ingest, places);
+    let metrics = metrics(file, ingest.as_ref(), places);
     let drain = match &file.drain {
         Some(text) => places.take("/drain", duration(text)),
         None => Some(Duration::from_secs(20)),
@@ -69,6 +70,7 @@ fn effective(
         store_connections: file.store.connections.unwrap_or(16),
         broker: broker?,
         ingest: ingest?,
+        metrics: metrics?,
         drain: drain?,
         log: log?,
         sources,
@@ -186,13 +188,34 @@ fn sqlite(at: &str, folder: &Path, path: &str, places: &mut Places) -> Option<Pa
     Some(beside(folder, path))
 }
 
+/// An address and a port.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let wrong =
+        |_| format!("{text:?} is not an address and a port, as 127.0.0.1:8080 or [::1]:8080");
+    text.parse().map_err(wrong)
+}
+
+/// Where metrics are shown: the outer `None` is a mistake, the inner one nowhere.
+fn metrics(
+    file: &File,
+    ingest: Option<&IngestConfig>,
+    places: &mut Places,
+) -> Option<Option<SocketAddr>> {
+    let Some(metrics) = &file.metrics else {
+        return Some(None);
+    };
+    let listen = places.take("/metrics/listen", address(&metrics.listen))?;
+    if ingest.is_some_and(|ingest| ingest.listen == listen && listen.port() != 0) {
+        let what = "webhooks are received there; metrics need a port of their own";
+        places.mistake("/metrics/listen", what);
+    }
+    Some(Some(listen))
+}
+
 fn ingest(folder: &Path, given: &Ingest, places: &mut Places) -> Option<IngestConfig> {
     let standard = Limits::standard();
     let listen = given.listen.as_deref().unwrap_or("127.0.0.1:8080");
-    let listen = listen.parse::<SocketAddr>().map_err(|_| {
-        format!("{listen:?} is not an address and a port, as 127.0.0.1:8080 or [::1]:8080")
-    });
-    let listen = places.take("/ingest/listen", listen);
+    let listen = places.take("/ingest/listen", address(listen));
     let sizes = sizes(given, &standard, places);
     for (index, proxy) in given.trusted_proxies.iter().enumerate() {
         if !is_network(proxy) {

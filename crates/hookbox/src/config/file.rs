@@ -12,6 +12,7 @@ pub struct File {
     pub ingest: Ingest,
     #[serde(default)]
     pub worker: Worker,
+    pub metrics: Option<Metrics>,
     pub drain: Option<String>,
     #[serde(default)]
     pub log: Log,
@@ -74,6 +75,12 @@ pub struct Worker {
     pub concurrency: Option<usize>,
     pub prefetch: Option<u16>,
     pub handler_time_limit: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    pub listen: String,
 }
 
 #[derive(Deserialize, Default)]

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    AuditRow, DeadFilter, DeadGroup, DeadLetter, DeadRow, EventDetail, EventFilter, EventRow,
-    Fault, FaultKind, Imbalance, Ledger, Refusal, RouteBooks,
+    AuditRow, Backlog, DeadFilter, DeadGroup, DeadLetter, DeadRow, EventDetail, EventFilter,
+    EventRow, Fault, FaultKind, Imbalance, Ledger, Refusal, RouteBooks,
 };
 
 /// The ledger.
@@ -78,6 +78,10 @@ impl Ledger for FakeLedger {
     }
 
     async fn books(&self) -> Result<Vec<RouteBooks>, Fault> {
+        never()
+    }
+
+    async fn backlog(&self) -> Result<Vec<Backlog>, Fault> {
         never()
     }
 

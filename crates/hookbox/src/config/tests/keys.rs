@@ -17,6 +17,7 @@ fn tables() -> Vec<(&'static str, BTreeSet<String>)> {
         ("/properties/ingest", taken::<file::Ingest>()),
         ("/properties/ingest/properties/tls", taken::<file::Tls>()),
         ("/properties/worker", taken::<file::Worker>()),
+        ("/properties/metrics", taken::<file::Metrics>()),
         ("/properties/log", taken::<file::Log>()),
         ("/properties/source/items", taken::<file::Source>()),
         (

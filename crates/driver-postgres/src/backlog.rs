@@ -1,0 +1,36 @@
+//! How much waits in the store, from one statement and so from one moment.
+
+use hookbox_driver::Backlog;
+use sqlx::{Error, PgConnection};
+
+use crate::column::Columns;
+
+/// What waits on each route that has something waiting.
+pub(crate) async fn backlog(c: &mut PgConnection) -> Result<Vec<Backlog>, Error> {
+    let rows = sqlx::query(
+        "select route, sum(retrying)::bigint as retrying, sum(due)::bigint as due,
+                sum(dead)::bigint as dead
+         from (select route, count(*) as retrying,
+                      count(*) filter (where not_before <= now()
+                                         and (queued_at is null
+                                              or queued_at < now() - interval '1 hour')) as due,
+                      0 as dead
+               from retries group by route
+               union all
+               select route, 0, 0, count(*) from dead_letters where state = 'dead' group by route)
+              as waiting
+         group by route order by route",
+    )
+    .fetch_all(c)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Backlog {
+                route: row.word("route", str::parse)?,
+                retrying: row.count("retrying")?,
+                due: row.count("due")?,
+                dead: row.count("dead")?,
+            })
+        })
+        .collect()
+}

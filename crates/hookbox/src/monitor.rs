@@ -1,0 +1,123 @@
+//! What a running hookbox shows of itself: `/metrics`, `/livez` and `/readyz` on a listener of
+//! their own, for every role.
+//!
+//! Everything is read when it is asked for, from the counters of the engines; what takes a look
+//! at a dependency is looked at by `watch`, on a timer, so that a scrape never waits.
+
+mod families;
+mod page;
+mod readiness;
+mod server;
+mod watch;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hookbox_driver::Broker;
+use hookbox_ingest as ingest;
+use hookbox_worker as worker;
+use tokio::task::JoinSet;
+
+use crate::compose::AnyStore;
+use crate::config::Config;
+
+pub use server::bind;
+
+/// What is shown, as far as it is there yet.
+#[derive(Default)]
+pub struct Monitor {
+    parts: Mutex<Parts>,
+    seen: Mutex<watch::Seen>,
+}
+
+/// The parts of a running hookbox. All are missing until they are open.
+#[derive(Default, Clone)]
+pub struct Parts {
+    /// The broker.
+    pub broker: Option<Arc<dyn Broker>>,
+    /// The store, for roles that have one.
+    pub store: Option<AnyStore>,
+    /// What the HTTP side counts.
+    pub ingest: Option<Arc<ingest::Counters>>,
+    /// What the worker counts.
+    pub worker: Option<Arc<worker::Counters>>,
+    /// Which dependencies the roles need, whether they are there yet or not.
+    pub needs: Needs,
+    /// It is shutting down.
+    pub draining: bool,
+}
+
+/// Which dependencies the roles of this process need.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Needs {
+    /// A store, besides the broker that all need.
+    pub store: bool,
+}
+
+/// A monitor with its listener and its looks at the dependencies, all of which end with it.
+pub struct Monitored {
+    monitor: Arc<Monitor>,
+    running: JoinSet<()>,
+    listens: bool,
+}
+
+impl Monitored {
+    /// Begins to listen where the config says so: nothing is shown, and nothing looked at, where
+    /// it does not. Dependencies may still be away.
+    pub async fn start(config: &Config, needs: Needs) -> anyhow::Result<Self> {
+        let monitor = Arc::new(Monitor::default());
+        monitor.change(|parts| parts.needs = needs);
+        let mut running = JoinSet::new();
+        if let Some(address) = config.metrics {
+            let listener = bind(address).await?;
+            let address = listener.local_addr()?;
+            tracing::info!(address = %address, "metrics are at http://{address}/metrics");
+            running.spawn(server::serve(listener, Arc::clone(&monitor)));
+        }
+        Ok(Self {
+            monitor,
+            running,
+            listens: config.metrics.is_some(),
+        })
+    }
+
+    /// One that nobody can ask.
+    #[cfg(test)]
+    pub fn silent() -> Self {
+        Self {
+            monitor: Arc::default(),
+            running: JoinSet::new(),
+            listens: false,
+        }
+    }
+
+    /// Shows what is open now.
+    pub fn show(&self, change: impl FnOnce(&mut Parts)) {
+        self.monitor.change(change);
+    }
+
+    /// Looks at the dependencies from now on.
+    pub fn watch(&mut self) {
+        if self.listens {
+            self.running.spawn(watch::watch(Arc::clone(&self.monitor)));
+        }
+    }
+}
+
+impl Monitor {
+    fn change(&self, change: impl FnOnce(&mut Parts)) {
+        change(&mut lock(&self.parts));
+    }
+
+    fn parts(&self) -> Parts {
+        lock(&self.parts).clone()
+    }
+
+    fn seen(&self) -> watch::Seen {
+        lock(&self.seen).clone()
+    }
+}
+
+/// Values that are swapped as a whole: a panic leaves the old or the new one.
+fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,172 @@
+//! Every metric by name: what it counts, in which unit, under which labels.
+//!
+//! A label has few values, and all of them are known from the config or the code: names of
+//! routes and queues, words of outcomes. Never a uid, a key or an id.
+
+use serde::Serialize;
+
+/// How a family is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// It only grows, from 0 at each start of the process.
+    Counter,
+    /// It goes up and down.
+    Gauge,
+    /// Counts by how long something took.
+    Histogram,
+}
+
+/// One metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Family {
+    /// Without the `hookbox_` before it, and without the `_total` that a counter ends with.
+    pub name: &'static str,
+    /// How it is read.
+    pub kind: Kind,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    /// What it says.
+    pub help: &'static str,
+}
+
+const fn counter(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Family {
+    let kind = Kind::Counter;
+    Family {
+        name,
+        kind,
+        labels,
+        help,
+    }
+}
+
+const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {
+    let kind = Kind::Gauge;
+    Family {
+        name,
+        kind,
+        labels,
+        help,
+    }
+}
+
+#[cfg(test)]
+impl Family {
+    /// Its whole name, as a query names it.
+    pub fn full_name(&self) -> String {
+        match self.kind {
+            Kind::Counter => format!("hookbox_{}_total", self.name),
+            Kind::Gauge | Kind::Histogram => format!("hookbox_{}", self.name),
+        }
+    }
+}
+
+pub const BUILD_INFO: Family = gauge("build_info", &["version"], "Always 1; which version runs");
+pub const DRAINING: Family = gauge("draining", &[], "1 while it shuts down");
+pub const BROKER_UP: Family = gauge("broker_up", &[], "1 while the broker takes publishes");
+pub const STORE_UP: Family = gauge("store_up", &[], "1 while the store answers");
+pub const REQUESTS: Family = counter(
+    "requests",
+    &["outcome"],
+    "Requests by outcome: accepted (answered 200), refused (4xx), not_durable (503)",
+);
+pub const REFUSED: Family = counter(
+    "requests_not_accepted",
+    &["reason"],
+    "Requests that were not answered 200, by reason",
+);
+pub const IN_FLIGHT: Family = gauge("requests_in_flight", &[], "Requests without an answer yet");
+pub const WAITING: Family = gauge(
+    "requests_waiting",
+    &[],
+    "Requests that wait to be put into a batch",
+);
+pub const BATCHES: Family = counter("batches", &[], "Batches that the broker confirmed");
+pub const CONFIRMS: Family = Family {
+    name: "publish_confirm_seconds",
+    kind: Kind::Histogram,
+    labels: &[],
+    help: "From giving a batch to the broker until it confirmed it",
+};
+pub const REFUSALS_DROPPED: Family = counter(
+    "refusals_dropped",
+    &[],
+    "Refusals that were counted and could not be kept for operators",
+);
+pub const RECEIPTS: Family = counter(
+    "receipts",
+    &["route", "outcome"],
+    "Receipts that got an outcome here: done, duplicate, conflict, dead, retrying; or redelivered, \
+     when they had it already",
+);
+pub const FAULTS: Family = counter(
+    "faults",
+    &["route"],
+    "Faults of a dependency that were waited out; they cost no event an attempt",
+);
+pub const PAUSED: Family = gauge(
+    "route_paused",
+    &["route", "by"],
+    "1 while a route is paused: by the store it holds what it has, by the broker it gets nothing",
+);
+pub const REQUEUED: Family = counter("retries_requeued", &[], "Due retries put back into a queue");
+pub const COLLECTED: Family = counter(
+    "broker_dead_collected",
+    &[],
+    "Envelopes that the broker gave up on, moved into the dead letters",
+);
+pub const QUEUE_MESSAGES: Family = gauge(
+    "queue_messages",
+    &["queue"],
+    "Messages (each is a batch) ready in a queue of the broker",
+);
+pub const QUEUE_CONSUMERS: Family = gauge(
+    "queue_consumers",
+    &["queue"],
+    "Consumers of a queue of the broker",
+);
+pub const RETRIES: Family = gauge(
+    "retries",
+    &["route"],
+    "Events that wait for another attempt",
+);
+pub const RETRIES_DUE: Family = gauge(
+    "retries_due",
+    &["route"],
+    "Those of them that are due and not yet back in their queue",
+);
+pub const DEAD: Family = gauge(
+    "dead_letters",
+    &["route"],
+    "Dead letters that nobody has dealt with",
+);
+
+/// All of them, in the order of the page: what is committed and documented.
+#[cfg(test)]
+pub const FAMILIES: &[Family] = &[
+    BUILD_INFO,
+    DRAINING,
+    BROKER_UP,
+    STORE_UP,
+    REQUESTS,
+    REFUSED,
+    IN_FLIGHT,
+    WAITING,
+    BATCHES,
+    CONFIRMS,
+    REFUSALS_DROPPED,
+    RECEIPTS,
+    FAULTS,
+    PAUSED,
+    REQUEUED,
+    COLLECTED,
+    QUEUE_MESSAGES,
+    QUEUE_CONSUMERS,
+    RETRIES,
+    RETRIES_DUE,
+    DEAD,
+];

@@ -1,0 +1,199 @@
+//! The page of metrics, in the text format that Prometheus reads (OpenMetrics 1.0).
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hookbox_ingest as ingest;
+use hookbox_worker as worker;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use super::families as f;
+use super::families::{Family, Kind};
+use super::watch::Seen;
+use super::{Monitor, Parts, readiness};
+
+/// What it is sent as.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Writes the page.
+pub fn of(monitor: &Monitor) -> Result<String, fmt::Error> {
+    write(Moment {
+        parts: monitor.parts(),
+        seen: monitor.seen(),
+    })
+}
+
+fn write(moment: Moment) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("hookbox");
+    registry.register_collector(Box::new(moment));
+    let mut page = String::new();
+    encode(&mut page, &registry)?;
+    Ok(page)
+}
+
+/// All that the page is written from.
+struct Moment {
+    parts: Parts,
+    seen: Seen,
+}
+
+impl fmt::Debug for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Moment").finish_non_exhaustive()
+    }
+}
+
+impl Collector for Moment {
+    fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
+        let mut page = Page(encoder);
+        let Self { parts, seen } = self;
+        page.rows(
+            &f::BUILD_INFO,
+            [(vec![env!("CARGO_PKG_VERSION").to_owned()], 1)],
+        )?;
+        page.one(&f::DRAINING, parts.draining.into())?;
+        page.one(&f::BROKER_UP, readiness::broker(parts).is_none().into())?;
+        if parts.needs.store {
+            page.one(&f::STORE_UP, readiness::store(parts, seen).is_none().into())?;
+        }
+        if let Some(counters) = &parts.ingest {
+            page.ingest(counters)?;
+        }
+        if let Some(counters) = &parts.worker {
+            page.worker(counters)?;
+        }
+        page.waiting(seen)
+    }
+}
+
+struct Page<'a>(DescriptorEncoder<'a>);
+
+impl Page<'_> {
+    fn ingest(&mut self, counters: &ingest::Counters) -> fmt::Result {
+        let (accepted, not_durable) = (read(&counters.accepted), read(&counters.not_durable));
+        let reasons = counters.refused_by_reason();
+        let not_accepted: u64 = reasons.values().sum();
+        let outcomes = [
+            ("accepted", accepted),
+            ("refused", not_accepted.saturating_sub(not_durable)),
+            ("not_durable", not_durable),
+        ];
+        let outcomes = outcomes.map(|(outcome, count)| (vec![outcome.to_owned()], count));
+        self.rows(&f::REQUESTS, outcomes)?;
+        let reasons = reasons.iter();
+        let reasons = reasons.map(|(reason, count)| (vec![(*reason).to_owned()], *count));
+        self.rows(&f::REFUSED, reasons)?;
+        self.one(&f::IN_FLIGHT, read(&counters.in_flight))?;
+        self.one(&f::WAITING, read(&counters.waiting))?;
+        self.one(&f::BATCHES, read(&counters.batches))?;
+        self.histogram(&f::CONFIRMS, &counters.confirms)?;
+        self.one(&f::REFUSALS_DROPPED, read(&counters.refusals_dropped))
+    }
+
+    fn worker(&mut self, counters: &worker::Counters) -> fmt::Result {
+        let (mut receipts, mut faults, mut paused) = (Vec::new(), Vec::new(), Vec::new());
+        for (route, one) in &counters.routes {
+            let route = route.as_str();
+            for (outcome, count) in [
+                ("done", &one.done),
+                ("duplicate", &one.duplicate),
+                ("conflict", &one.conflict),
+                ("dead", &one.dead),
+                ("retrying", &one.retrying),
+                ("redelivered", &one.redelivered),
+            ] {
+                receipts.push((vec![route.to_owned(), outcome.to_owned()], read(count)));
+            }
+            faults.push((vec![route.to_owned()], read(&one.faults)));
+            for (by, is_paused) in [("store", &one.paused), ("broker", &one.unsubscribed)] {
+                let is_paused = is_paused.load(Ordering::Relaxed);
+                paused.push((vec![route.to_owned(), by.to_owned()], is_paused.into()));
+            }
+        }
+        self.rows(&f::RECEIPTS, receipts)?;
+        self.rows(&f::FAULTS, faults)?;
+        self.rows(&f::PAUSED, paused)?;
+        self.one(&f::REQUEUED, read(&counters.requeued))?;
+        self.one(&f::COLLECTED, read(&counters.collected))
+    }
+
+    /// What a look could not read is left out: an old number would look like a new one.
+    fn waiting(&mut self, seen: &Seen) -> fmt::Result {
+        let depths = seen.depths.iter().flatten();
+        let of = |count: fn(&hookbox_driver::Depth) -> Option<u64>| {
+            let rows = depths.clone();
+            rows.filter_map(move |one| Some((vec![one.queue.to_string()], count(one)?)))
+        };
+        self.rows(&f::QUEUE_MESSAGES, of(|one| one.ready))?;
+        self.rows(&f::QUEUE_CONSUMERS, of(|one| one.consumers))?;
+        let backlog = seen.backlog.iter().flatten();
+        let of = |count: fn(&hookbox_driver::Backlog) -> u64| {
+            let rows = backlog.clone();
+            rows.map(move |one| (vec![one.route.to_string()], count(one)))
+        };
+        self.rows(&f::RETRIES, of(|one| one.retrying))?;
+        self.rows(&f::RETRIES_DUE, of(|one| one.due))?;
+        self.rows(&f::DEAD, of(|one| one.dead))
+    }
+
+    fn one(&mut self, family: &Family, value: u64) -> fmt::Result {
+        self.rows(family, [(Vec::new(), value)])
+    }
+
+    /// A family with a row for each set of values of its labels. Without rows it is left out.
+    fn rows(
+        &mut self,
+        family: &Family,
+        rows: impl IntoIterator<Item = (Vec<String>, u64)>,
+    ) -> fmt::Result {
+        let mut rows = rows.into_iter().peekable();
+        if rows.peek().is_none() {
+            return Ok(());
+        }
+        let kind = match family.kind {
+            Kind::Counter => MetricType::Counter,
+            Kind::Gauge | Kind::Histogram => MetricType::Gauge,
+        };
+        let mut encoder = self
+            .0
+            .encode_descriptor(family.name, family.help, None, kind)?;
+        for (values, value) in rows {
+            let labels: Vec<(&str, String)> = family.labels.iter().copied().zip(values).collect();
+            if labels.is_empty() {
+                row(&mut encoder, family.kind, value)?;
+            } else {
+                row(&mut encoder.encode_family(&labels)?, family.kind, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn histogram(&mut self, family: &Family, latencies: &ingest::Latencies) -> fmt::Result {
+        let kind = MetricType::Histogram;
+        let mut encoder = self
+            .0
+            .encode_descriptor(family.name, family.help, None, kind)?;
+        let buckets = latencies.buckets();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let sum = latencies.sum_seconds();
+        encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    }
+}
+
+fn row(encoder: &mut MetricEncoder<'_>, kind: Kind, value: u64) -> fmt::Result {
+    match kind {
+        Kind::Counter => encoder.encode_counter::<NoLabelSet, u64, u64>(&value, None),
+        Kind::Gauge | Kind::Histogram => encoder.encode_gauge(&value),
+    }
+}
+
+fn read(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! The page shows exactly the families of the list; the list is committed, and documented.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use hookbox_driver::{Backlog, Depth, Queue};
+
+use super::*;
+use crate::monitor::families::FAMILIES;
+use crate::monitor::{Monitor, Needs};
+
+/// A moment of a process with every role, in which everything has happened.
+fn everything() -> Moment {
+    let mut counters = worker::Counters::default();
+    let route: hookbox_event::RouteName = "scores".parse().unwrap();
+    counters
+        .routes
+        .insert(route.clone(), worker::RouteCounters::default());
+    let ingest = ingest::Counters::default();
+    ingest.refuse("too_large");
+    let queue = Queue::Route(route.clone());
+    let depth = Depth {
+        queue,
+        name: "hookbox.test.route.scores".into(),
+        ready: Some(3),
+        unsettled: None,
+        consumers: Some(1),
+        events: None,
+    };
+    let backlog = Backlog {
+        route,
+        retrying: 2,
+        due: 1,
+        dead: 7,
+    };
+    Moment {
+        parts: Parts {
+            ingest: Some(Arc::new(ingest)),
+            worker: Some(Arc::new(counters)),
+            needs: Needs { store: true },
+            ..Parts::default()
+        },
+        seen: Seen {
+            store: None,
+            depths: Some(vec![depth]),
+            backlog: Some(vec![backlog]),
+        },
+    }
+}
+
+#[test]
+fn the_page_has_every_family_and_no_other() {
+    let page = write(everything()).unwrap();
+    let shown: BTreeSet<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .collect();
+    let listed: Vec<String> = FAMILIES
+        .iter()
+        .map(|family| format!("hookbox_{}", family.name))
+        .collect();
+    let listed: BTreeSet<&str> = listed.iter().map(String::as_str).collect();
+    assert_eq!(shown, listed, "{page}");
+    for line in [
+        "hookbox_requests_not_accepted_total{reason=\"too_large\"} 1",
+        "hookbox_receipts_total{route=\"scores\",outcome=\"done\"} 0",
+        "hookbox_queue_messages{queue=\"route.scores\"} 3",
+        "hookbox_retries_due{route=\"scores\"} 1",
+        "hookbox_publish_confirm_seconds_bucket{le=\"+Inf\"} 0",
+        "hookbox_store_up 0",
+    ] {
+        assert!(page.lines().any(|one| one == line), "{line}: {page}");
+    }
+    assert!(page.ends_with("# EOF\n"));
+}
+
+#[test]
+fn a_process_that_waits_for_its_dependencies_shows_that() {
+    let monitor = Monitor::default();
+    monitor.change(|parts| parts.needs = Needs { store: true });
+    let page = of(&monitor).unwrap();
+    assert!(page.contains("\nhookbox_broker_up 0\n"), "{page}");
+    assert!(!page.contains("hookbox_receipts"), "{page}");
+    let (is_ready, words) = readiness::answer(&monitor);
+    assert!(!is_ready);
+    assert_eq!(words["dependencies"][1]["name"], "store");
+    assert_eq!(words["dependencies"][1]["why"], "it was not reached yet");
+}
+
+#[test]
+fn the_list_is_as_committed_and_documented() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let file = root.join("schemas/metrics.json");
+    let list: Vec<serde_json::Value> = FAMILIES
+        .iter()
+        .map(|family| {
+            let Family {
+                kind, labels, help, ..
+            } = family;
+            let name = family.full_name();
+            serde_json::json!({ "name": name, "kind": kind, "labels": labels, "help": help })
+        })
+        .collect();
+    let list = format!("{:#}\n", serde_json::Value::Array(list));
+    if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+        std::fs::write(&file, &list).unwrap();
+    }
+    let committed = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        committed == list,
+        "the metrics differ from schemas/metrics.json; UPDATE_SCHEMAS=1 rewrites it:\n{list}"
+    );
+    let document = std::fs::read_to_string(root.join("docs/METRICS.md")).unwrap();
+    for family in FAMILIES {
+        let row = format!("| `{}` |", family.full_name());
+        assert!(document.contains(&row), "docs/METRICS.md has no row {row}");
+    }
+    let table = document.lines().take_while(|line| !line.starts_with("## "));
+    let rows = table.filter(|line| line.starts_with("| `hookbox_")).count();
+    assert_eq!(rows, FAMILIES.len(), "docs/METRICS.md has more rows");
+}

@@ -1,0 +1,85 @@
+//! Whether this process does its work now, and which dependency keeps it from it.
+
+use std::sync::atomic::Ordering;
+
+use hookbox_driver::Readiness;
+use serde_json::{Value, json};
+
+use super::watch::Seen;
+use super::{Monitor, Parts};
+
+/// One thing that this process needs, and why it is not well, if it is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dependency {
+    /// `broker`, `store`, or `route` and its name.
+    pub name: String,
+    /// In words safe to show to an operator.
+    pub trouble: Option<String>,
+}
+
+/// Every dependency, each by name.
+pub fn dependencies(parts: &Parts, seen: &Seen) -> Vec<Dependency> {
+    let mut all = vec![dependency("broker", broker(parts))];
+    if parts.needs.store {
+        all.push(dependency("store", store(parts, seen)));
+    }
+    let routes = parts.worker.iter().flat_map(|worker| &worker.routes);
+    for (name, counters) in routes {
+        let held = counters.paused.load(Ordering::Relaxed);
+        let cut_off = counters.unsubscribed.load(Ordering::Relaxed);
+        let trouble = match (held, cut_off) {
+            (true, _) => Some("it is paused and holds what it has; the log says why"),
+            (false, true) => Some("it gets nothing from the broker; the log says why"),
+            (false, false) => None,
+        };
+        all.push(dependency(
+            &format!("route {name}"),
+            trouble.map(str::to_owned),
+        ));
+    }
+    all
+}
+
+/// Why the broker would not take a publish now.
+pub fn broker(parts: &Parts) -> Option<String> {
+    match parts.broker.as_ref().map(|broker| broker.readiness()) {
+        None => Some("it was not reached yet".to_owned()),
+        Some(Readiness::NotReady(why)) => Some(why),
+        Some(Readiness::Ready) => None,
+    }
+}
+
+/// Why the store cannot be used now.
+pub fn store(parts: &Parts, seen: &Seen) -> Option<String> {
+    match (&parts.store, &seen.store) {
+        (None, _) => Some("it was not reached yet".to_owned()),
+        (Some(_), Some(Err(why))) => Some(why.clone()),
+        // It was opened a moment ago.
+        (Some(_), Some(Ok(())) | None) => None,
+    }
+}
+
+/// The answer of `/readyz`: whether it is ready, and the words.
+pub fn answer(monitor: &Monitor) -> (bool, Value) {
+    let parts = monitor.parts();
+    let dependencies = dependencies(&parts, &monitor.seen());
+    let is_well = dependencies.iter().all(|one| one.trouble.is_none());
+    let is_ready = is_well && !parts.draining;
+    let shown = dependencies.iter().map(|one| match &one.trouble {
+        None => json!({ "name": one.name, "ready": true }),
+        Some(why) => json!({ "name": one.name, "ready": false, "why": why }),
+    });
+    let words = json!({
+        "status": if is_ready { "ready" } else { "not_ready" },
+        "draining": parts.draining,
+        "dependencies": shown.collect::<Vec<_>>(),
+    });
+    (is_ready, words)
+}
+
+fn dependency(name: &str, trouble: Option<String>) -> Dependency {
+    Dependency {
+        name: name.to_owned(),
+        trouble,
+    }
+}

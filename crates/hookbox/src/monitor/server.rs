@@ -1,0 +1,134 @@
+//! A small HTTP listener: three paths, all of them cheap, and bounded as the other one is.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::{Monitor, page, readiness};
+
+/// Connections at once. A scraper, a load balancer and a person need a handful.
+const CONNECTIONS_MAX: usize = 32;
+
+/// To send the head of a request, and so how long an idle connection is kept: scrapes are often
+/// a minute apart, and a new connection is cheap.
+const HEAD_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long one connection may last in all, so that none is kept by somebody who reads nothing.
+const CONNECTION_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Largest head in bytes: what the parser may buffer. It is hyper's smallest.
+const HEAD_BYTES_MAX: usize = 8 * 1024;
+
+/// How long to wait after accepting failed (out of file descriptors, say) before trying again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Binds the listener.
+pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "cannot listen on {address} for metrics; stop what listens there, or choose another \
+             address ([metrics] listen)"
+        )
+    })
+}
+
+/// Serves until it is dropped.
+pub async fn serve(listener: TcpListener, monitor: Arc<Monitor>) {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        // The semaphore is never closed.
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+            return;
+        };
+        while connections.try_join_next().is_some() {}
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let monitor = Arc::clone(&monitor);
+                connections.spawn(async move {
+                    let served = tokio::time::timeout(CONNECTION_DEADLINE, one(stream, monitor));
+                    // Whoever is cut may come again.
+                    let _ = served.await;
+                    drop(slot);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(error = %error, "a connection for metrics could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn one(stream: TcpStream, monitor: Arc<Monitor>) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let answer = answer(request.method(), request.uri().path(), &monitor);
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_DEADLINE)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(error = %error, "a connection for metrics ended early");
+    }
+}
+
+fn answer(method: &Method, path: &str, monitor: &Monitor) -> Response<Full<Bytes>> {
+    const TEXT: &str = "text/plain; charset=utf-8";
+    const JSON: &str = "application/json";
+    if method != Method::GET && method != Method::HEAD {
+        let mut refused = response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET\n".into());
+        refused
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return refused;
+    }
+    match path {
+        "/metrics" => match page::of(monitor) {
+            Ok(page) => response(StatusCode::OK, page::CONTENT_TYPE, page),
+            Err(_) => {
+                let sorry = "the metrics could not be written\n";
+                response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, sorry.into())
+            }
+        },
+        "/livez" => response(StatusCode::OK, JSON, r#"{"status":"alive"}"#.into()),
+        "/readyz" => {
+            let (is_ready, words) = readiness::answer(monitor);
+            let status = if is_ready {
+                StatusCode::OK
+            } else {
+                StatusCode::SERVICE_UNAVAILABLE
+            };
+            response(status, JSON, words.to_string())
+        }
+        _ => {
+            let there = "there are /metrics, /livez and /readyz\n";
+            response(StatusCode::NOT_FOUND, TEXT, there.into())
+        }
+    }
+}
+
+fn response(status: StatusCode, kind: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static(kind);
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}

@@ -1,0 +1,103 @@
+//! Looks at the dependencies, on a timer, so that neither a scrape nor a health check waits.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookbox_driver::{Backlog, Depth, Fault, Store, describe};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use super::{Monitor, lock};
+use crate::compose::AnyStore;
+
+/// How often the store is asked whether it is there: a round trip. With [`DEADLINE`] it bounds
+/// how long it can be away unnoticed.
+const PING_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the store, or the broker, may take to answer one look before it counts as away.
+const DEADLINE: Duration = Duration::from_secs(2);
+
+/// How often the depths of queues are read. A few channels of the broker each time.
+const DEPTHS_EVERY: Duration = Duration::from_secs(5);
+
+/// How often retries and dead letters are counted. Indexed, yet it reads a row for each of them.
+const BACKLOG_EVERY: Duration = Duration::from_secs(15);
+
+/// What was seen last. `None` where there was no look yet, or where it could not be read.
+#[derive(Debug, Default, Clone)]
+pub struct Seen {
+    /// Whether the store answers, and why not.
+    pub store: Option<Result<(), String>>,
+    /// How much waits in the broker's queues.
+    pub depths: Option<Vec<Depth>>,
+    /// How much waits in the store.
+    pub backlog: Option<Vec<Backlog>>,
+}
+
+/// Looks until it is dropped.
+pub async fn watch(monitor: Arc<Monitor>) {
+    tokio::join!(
+        every(PING_EVERY, || ping(&monitor)),
+        every(DEPTHS_EVERY, || depths(&monitor)),
+        every(BACKLOG_EVERY, || backlog(&monitor)),
+    );
+}
+
+async fn every<F: Future<Output = ()>>(period: Duration, look: impl Fn() -> F) {
+    let mut ticks = interval(period);
+    // After a look that took long, the next is a whole period away.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        look().await;
+    }
+}
+
+async fn ping(monitor: &Monitor) {
+    let Some(store) = monitor.parts().store else {
+        return;
+    };
+    let began = Instant::now();
+    let answered = within(async {
+        match &store {
+            AnyStore::Postgres(store) => store.ping().await,
+            AnyStore::Sqlite(store) => store.ping().await,
+        }
+    });
+    let found = answered.await;
+    let mut seen = lock(&monitor.seen);
+    let was_well = seen.store.as_ref().is_none_or(Result::is_ok);
+    match &found {
+        Err(why) if was_well => tracing::warn!(why, "the store does not answer: {why}"),
+        Ok(()) if !was_well => {
+            let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            tracing::info!(took_ms, "the store answers again");
+        }
+        Ok(()) | Err(_) => {}
+    }
+    seen.store = Some(found);
+}
+
+async fn depths(monitor: &Monitor) {
+    let Some(broker) = monitor.parts().broker else {
+        return;
+    };
+    let depths = within(broker.depths()).await.ok();
+    lock(&monitor.seen).depths = depths;
+}
+
+async fn backlog(monitor: &Monitor) {
+    let Some(store) = monitor.parts().store else {
+        return;
+    };
+    let backlog = within(store.ledger().backlog()).await.ok();
+    lock(&monitor.seen).backlog = backlog;
+}
+
+async fn within<T>(look: impl Future<Output = Result<T, Fault>>) -> Result<T, String> {
+    match timeout(DEADLINE, look).await {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(fault)) => Err(describe(&fault)),
+        Err(_elapsed) => Err(format!("no answer within {DEADLINE:?}")),
+    }
+}
