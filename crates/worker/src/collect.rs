@@ -39,6 +39,7 @@ impl<S: Store> Collector<S> {
                     pause.over();
                     let fault = loop {
                         let next = tokio::select! {
+                            biased;
                             () = shutdown.cancelled() => break None,
                             next = subscription.next() => next,
                         };

@@ -6,6 +6,9 @@
 //! failure costs its neighbours nothing. See `attempt` for the pipeline and `settle` for the
 //! table that says what follows from what.
 //!
+//! Every `select!` here is `biased`, shutdown first: the order in which branches are looked at is
+//! then no coin of tokio's, so that the simulation can run an engine twice alike (I20).
+//!
 //! Architecture invariant: this crate names no driver. It meets them in `hookbox`, and in tests.
 
 mod attempt;

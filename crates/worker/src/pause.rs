@@ -68,6 +68,7 @@ impl<'a> Pause<'a> {
             }
         };
         tokio::select! {
+            biased;
             () = self.shutdown.cancelled() => After::ShutDown,
             () = tokio::time::sleep(wait) => After::Again,
         }

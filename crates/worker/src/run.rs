@@ -156,12 +156,14 @@ impl<S: Store> Inner<S> {
     ) -> Result<(), hookbox_driver::Fault> {
         loop {
             let slot = tokio::select! {
+                biased;
                 () = shutdown.cancelled() => return Ok(()),
                 slot = Arc::clone(slots).acquire_owned() => slot,
             };
             // The semaphore is never closed.
             let Ok(slot) = slot else { return Ok(()) };
             let first = tokio::select! {
+                biased;
                 () = shutdown.cancelled() => return Ok(()),
                 first = subscription.next() => first?,
             };

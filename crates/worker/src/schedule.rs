@@ -58,6 +58,7 @@ impl<S: Store> Scheduler<S> {
 
     async fn idle(&self, shutdown: &CancellationToken) -> After {
         tokio::select! {
+            biased;
             () = shutdown.cancelled() => After::ShutDown,
             () = tokio::time::sleep(self.inner.config.schedule_interval) => After::Again,
         }

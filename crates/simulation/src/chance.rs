@@ -1,0 +1,61 @@
+//! The one source of chance of a run.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use hookbox_driver::Rng;
+
+/// Numbers from a seed: splitmix64, which is small, well spread, and needs no library whose next
+/// version would change what a seed means.
+pub(crate) struct Chance {
+    state: Mutex<u64>,
+}
+
+impl Chance {
+    pub fn new(seed: u64) -> Self {
+        let state = Mutex::new(seed);
+        Self { state }
+    }
+
+    pub fn next(&self) -> u64 {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = *state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// From 0 to `bound`, which is excluded and not 0. The slight bias of the remainder matters
+    /// to nobody here.
+    pub fn below(&self, bound: u64) -> u64 {
+        self.next() % bound.max(1)
+    }
+
+    /// From `low` to `high`, both included.
+    pub fn between(&self, low: u64, high: u64) -> u64 {
+        low + self.below(high - low + 1)
+    }
+
+    /// So often out of a hundred.
+    pub fn percent(&self, share: u64) -> bool {
+        self.below(100) < share
+    }
+
+    pub fn millis(&self, low: u64, high: u64) -> Duration {
+        Duration::from_millis(self.between(low, high))
+    }
+
+    pub fn pick<'a, T>(&self, among: &'a [T]) -> Option<&'a T> {
+        among.get(usize::try_from(self.below(among.len() as u64)).unwrap_or(0))
+    }
+}
+
+impl Rng for Chance {
+    fn fill(&self, bytes: &mut [u8]) {
+        for chunk in bytes.chunks_mut(8) {
+            let next = self.next().to_be_bytes();
+            chunk.copy_from_slice(&next[..chunk.len()]);
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! What senders were told, held against what the store has. Run when all is quiet.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use hookbox_driver::{ClaimState, DeadReason};
+use hookbox_event::{EventId, RouteName, decode_batch};
+
+use crate::body::{Plan, Said, identity};
+use crate::scenario::{Scenario, routes_of, source};
+use crate::tables::{Claim, OnRoute, Receipt, Tables, Word};
+use crate::world::State;
+
+/// What must have become of an event on a route.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    Done { failures: u32 },
+    Dead { reason: DeadReason, failures: u32 },
+}
+
+/// Every violation, as text that begins with its invariant.
+pub(crate) fn check(state: &State, scenario: &Scenario) -> Vec<String> {
+    let mut check = Check {
+        state,
+        tables: &state.tables,
+        scenario,
+        found: state.violations.clone(),
+    };
+    check.every_receipt();
+    check.every_claim();
+    check.every_effect();
+    check.the_books();
+    check.what_was_rubbish();
+    check.found
+}
+
+struct Check<'a> {
+    state: &'a State,
+    tables: &'a Tables,
+    scenario: &'a Scenario,
+    found: Vec<String>,
+}
+
+impl Check<'_> {
+    fn violation(&mut self, invariant: &str, what: String) {
+        self.found.push(format!("{invariant}: {what}"));
+    }
+
+    /// I1: every request that was answered 200 has its one end on every route that takes it.
+    fn every_receipt(&mut self) {
+        for accepted in self.state.accepted.clone() {
+            for route in routes_of(&accepted.body) {
+                let key = (route.clone(), accepted.receipt);
+                let Some(receipt) = self.tables.receipts.get(&key).cloned() else {
+                    let text = format!("receipt {} on {route} is nowhere", accepted.receipt);
+                    self.violation("I1", text);
+                    continue;
+                };
+                if let Some(what) = self.ends_wrongly(&route, &receipt, &accepted.body) {
+                    let text = format!("receipt {} on {route}: {what}", accepted.receipt);
+                    self.violation("I1", text);
+                }
+            }
+        }
+    }
+
+    fn ends_wrongly(&self, route: &RouteName, receipt: &Receipt, body: &Bytes) -> Option<String> {
+        let (event, digest) = identity(&source(), body);
+        let of_conflict = EventId::of_conflict(&event, &digest);
+        let kept = self.tables.events.get(&receipt.event)?;
+        if receipt.event != event && receipt.event != of_conflict {
+            return Some(format!("it is kept as event {:?}", receipt.event));
+        }
+        if kept.digest != digest {
+            return Some("its event has another body".to_owned());
+        }
+        let claim = self.tables.claims.get(&(route.clone(), receipt.event));
+        let state = claim.map(|it| it.state);
+        let fits = match receipt.word {
+            Word::Done => state == Some(ClaimState::Done),
+            Word::Dead | Word::Conflict => state == Some(ClaimState::Dead),
+            Word::Duplicate => matches!(state, Some(ClaimState::Done | ClaimState::Dead)),
+            Word::Retrying => false,
+        };
+        (!fits).then(|| format!("it is {:?}, and its event is {state:?}", receipt.word))
+    }
+
+    /// I2, I4, I9, I10: each event stands where its body says it must end, after as many attempts.
+    fn every_claim(&mut self) {
+        let claims: Vec<(OnRoute, Claim)> = self.tables.claims.clone().into_iter().collect();
+        for (on, claim) in claims {
+            let Some(kept) = self.tables.events.get(&on.1) else {
+                self.violation("I4", format!("{on:?} has no event"));
+                continue;
+            };
+            if kept.envelope.is_none() {
+                continue;
+            }
+            let body = kept.body.clone();
+            if !self.state.signed.contains(&body) {
+                let text = format!("{on:?} has a body that nobody signed");
+                self.violation("I4", text);
+                continue;
+            }
+            let expected = self.fate(&on, &body);
+            let found = self.found_fate(&on, claim);
+            if found.as_ref() != Ok(&expected) && !self.was_given_up(&on) {
+                let text = format!("{on:?} must be {expected:?}, and is {found:?}");
+                self.violation("I9", text);
+            }
+        }
+    }
+
+    fn fate(&self, on: &OnRoute, body: &Bytes) -> Fate {
+        let Ok(said) = serde_json::from_slice::<Said>(body) else {
+            let reason = DeadReason::Malformed;
+            return Fate::Dead {
+                reason,
+                failures: 0,
+            };
+        };
+        let (event, _) = identity(&source(), body);
+        if on.1 != event && !self.scenario.process_conflicts {
+            let reason = DeadReason::Conflict;
+            return Fate::Dead {
+                reason,
+                failures: 0,
+            };
+        }
+        let most = self.scenario.attempts;
+        match said.plan {
+            Plan::Well => Fate::Done { failures: 0 },
+            Plan::Permanent => Fate::Dead {
+                reason: DeadReason::Rejected,
+                failures: 1,
+            },
+            Plan::Transient(times)
+            | Plan::Panic(times)
+            | Plan::Hang(times)
+            | Plan::Swallow(times) => {
+                if times < most {
+                    Fate::Done { failures: times }
+                } else {
+                    let reason = DeadReason::Exhausted;
+                    let failures = most;
+                    Fate::Dead { reason, failures }
+                }
+            }
+        }
+    }
+
+    fn found_fate(&self, on: &OnRoute, claim: Claim) -> Result<Fate, String> {
+        let of = |it: &&(RouteName, EventId, u32)| it.0 == on.0 && it.1 == on.1;
+        let failures = self.tables.failures.keys().filter(of).count();
+        let failures = u32::try_from(failures).unwrap_or(u32::MAX);
+        let dead = self.tables.dead.get(on);
+        match (claim.state, dead) {
+            (ClaimState::Done, None) if claim.attempts == failures + 1 => {
+                Ok(Fate::Done { failures })
+            }
+            (ClaimState::Dead, Some(dead))
+                if dead.written == 1 && dead.attempts == failures && claim.attempts == failures =>
+            {
+                let reason = dead.reason;
+                Ok(Fate::Dead { reason, failures })
+            }
+            (state, dead) => Err(format!(
+                "{state:?} after {} attempts, {failures} failures, dead letter {:?}",
+                claim.attempts,
+                dead.map(|it| (it.reason, it.attempts, it.written))
+            )),
+        }
+    }
+
+    /// The broker gave one of its messages up: then, and only then, it may be a dead letter
+    /// without a reason of its own.
+    fn was_given_up(&self, on: &OnRoute) -> bool {
+        let reason = self.tables.dead.get(on).map(|it| it.reason);
+        if reason != Some(DeadReason::DeliveryLimit) {
+            return false;
+        }
+        self.state.queues.gave_up.iter().any(|(route, bytes)| {
+            let mut frames = decode_batch(bytes)
+                .unwrap_or_default()
+                .into_iter()
+                .flatten();
+            *route == on.0
+                && frames.any(|it| {
+                    it.event == on.1 || EventId::of_conflict(&it.event, &it.digest) == on.1
+                })
+        })
+    }
+
+    /// I3, I4: one effect for each event that is done, none for any other, of the bytes received.
+    fn every_effect(&mut self) {
+        for on in self.tables.doubled() {
+            self.violation("I3", format!("{on:?} has more than one effect"));
+        }
+        let mut counts: BTreeMap<OnRoute, usize> = BTreeMap::new();
+        for effect in self.tables.effects.clone() {
+            let on = (effect.route.clone(), effect.event);
+            *counts.entry(on.clone()).or_default() += 1;
+            let kept = self.tables.events.get(&effect.event);
+            if kept.map(|it| &it.body) != Some(&effect.body) {
+                self.violation("I4", format!("{on:?} has an effect of other bytes"));
+            }
+            let state = self.tables.claims.get(&on).map(|it| it.state);
+            if state != Some(ClaimState::Done) {
+                let text = format!(
+                    "{on:?} has an effect by {} at attempt {}, and is {state:?}",
+                    effect.by, effect.attempt
+                );
+                self.violation("I2", text);
+            }
+        }
+        for (on, claim) in &self.tables.claims {
+            if claim.state == ClaimState::Done && !counts.contains_key(on) {
+                let text = format!("I1: {on:?} is done, and has no effect");
+                self.found.push(text);
+            }
+        }
+    }
+
+    /// I2: receipts and claims tell the same, nothing waits, nothing is in two places.
+    fn the_books(&mut self) {
+        let mut firsts: BTreeMap<OnRoute, usize> = BTreeMap::new();
+        for ((route, _), receipt) in &self.tables.receipts {
+            if receipt.word != Word::Duplicate {
+                *firsts.entry((route.clone(), receipt.event)).or_default() += 1;
+            }
+        }
+        for (on, _) in self.tables.claims.clone() {
+            let first = firsts.remove(&on).unwrap_or(0);
+            let kept = self.tables.events.get(&on.1);
+            let buried = kept.is_some_and(|it| it.envelope.is_none());
+            if first != usize::from(!buried) {
+                let text = format!("{on:?} has {first} receipts that are no duplicates");
+                self.violation("I2", text);
+            }
+        }
+        for on in firsts.into_keys() {
+            self.violation("I2", format!("{on:?} has receipts, and no claim"));
+        }
+        for (on, dead) in self.tables.dead.clone() {
+            let claim = self.tables.claims.get(&on).map(|it| it.state);
+            if claim != Some(ClaimState::Dead) {
+                let text = format!("{on:?} is a dead letter ({:?}) and {claim:?}", dead.reason);
+                self.violation("I10", text);
+            }
+        }
+    }
+
+    /// What was never an envelope is kept, once, and named as that.
+    fn what_was_rubbish(&mut self) {
+        for (route, bytes) in self.state.queues.garbage.clone() {
+            let event = EventId::of_undecodable(&bytes);
+            let dead = self.tables.dead.get(&(route.clone(), event));
+            let well = dead.is_some_and(|it| it.reason == DeadReason::Undecodable);
+            if !well {
+                let text = format!("rubbish in {route} is not kept as a dead letter");
+                self.violation("I1", text);
+            }
+        }
+    }
+}

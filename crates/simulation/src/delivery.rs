@@ -1,0 +1,232 @@
+//! A subscription and its deliveries: late, doubled, out of order, and acked into the void.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hookbox_driver::{Delivery, Fault as OurFault, Queue, Settler, Subscription};
+use hookbox_event::RouteName;
+use tokio::sync::Notify;
+
+use crate::broker::unavailable;
+use crate::fault::Fault;
+use crate::process::Process;
+use crate::queues::Message;
+use crate::world::State;
+
+/// How far back in its queue a message may be and still come first.
+const REORDERED_WITHIN: u64 = 6;
+
+/// One consumer of one process.
+pub(crate) struct Taking {
+    pub process: Arc<Process>,
+    pub queue: Queue,
+    pub consumer: u64,
+    pub bell: Arc<Notify>,
+}
+
+#[async_trait]
+impl Subscription for Taking {
+    async fn next(&mut self) -> Result<Delivery, OurFault> {
+        loop {
+            self.process.unless_dead().await;
+            if self.process.world.state().queues.is_lost(self.consumer) {
+                return Err(unavailable("take a message: the connection is gone"));
+            }
+            if let Some(delivery) = self.try_next() {
+                return Ok(delivery);
+            }
+            self.bell.notified().await;
+        }
+    }
+
+    fn try_next(&mut self) -> Option<Delivery> {
+        if self.process.is_dead() {
+            return None;
+        }
+        loop {
+            let world = &self.process.world;
+            let waiting = world.state().queues.waiting_for(self.consumer) as u64;
+            if waiting == 0 {
+                return None;
+            }
+            let whom = format!("to {}", self.process.name);
+            let reordered = waiting > 1 && world.strikes(Fault::Reordered, &whom);
+            let place = if reordered {
+                world.chance.between(1, (waiting - 1).min(REORDERED_WITHIN))
+            } else {
+                0
+            };
+            let place = usize::try_from(place).unwrap_or(0);
+            let (tag, message) = world.state().queues.take(self.consumer, place)?;
+            if let Queue::Route(route) = &self.queue
+                && world.strikes(Fault::GaveUp, &format!("message {}", message.number))
+            {
+                give_up(&mut world.state(), self.consumer, tag, route);
+                continue;
+            }
+            let twice = world.strikes(Fault::DeliveredTwice, &whom);
+            let mut state = world.state();
+            if twice {
+                let mut copy = message.clone();
+                copy.redelivered = true;
+                state.queues.put_back(&self.queue, copy, true);
+            }
+            let text = format!(
+                "{} has message {} of {}{}",
+                self.process.name,
+                message.number,
+                self.queue,
+                if message.redelivered { ", again" } else { "" }
+            );
+            state.trace.note(&text);
+            drop(state);
+            return Some(self.delivery(tag, message));
+        }
+    }
+
+    async fn close(self: Box<Self>) {
+        self.process.step("close a subscription").await;
+        // What was settled has arrived; what is in hand stays in hand until it is settled, or
+        // comes again when the process ends.
+        let mut state = self.process.world.state();
+        if let Some(consumer) = state.queues.consumers.get_mut(&self.consumer) {
+            consumer.prefetch = 0;
+        }
+    }
+}
+
+impl Taking {
+    fn delivery(&self, tag: u64, message: Message) -> Delivery {
+        let Message {
+            bytes,
+            redelivered,
+            died_in,
+            ..
+        } = message.clone();
+        let settling = Settling {
+            process: Arc::clone(&self.process),
+            consumer: self.consumer,
+            tag,
+            message,
+            queue: self.queue.clone(),
+            settled: false,
+        };
+        Delivery::new(bytes, redelivered, died_in, Box::new(settling))
+    }
+}
+
+impl Drop for Taking {
+    fn drop(&mut self) {
+        // Nobody takes from a subscription that is dropped; what it has handed out can still be
+        // settled.
+        let mut state = self.process.world.state();
+        if let Some(consumer) = state.queues.consumers.get_mut(&self.consumer) {
+            consumer.prefetch = 0;
+        }
+    }
+}
+
+/// The broker moves a message to its dead-letter queue.
+fn give_up(state: &mut State, consumer: u64, tag: u64, route: &RouteName) {
+    if let Some((queue, message)) = state.queues.settle(consumer, tag) {
+        let bytes = message.bytes;
+        state.queues.gave_up.push((route.clone(), bytes.clone()));
+        let died_in = Some(format!("hookbox.simulation.{queue}"));
+        state.queues.put(&Queue::Dead, bytes, died_in);
+    }
+}
+
+/// One delivery in hand.
+struct Settling {
+    process: Arc<Process>,
+    consumer: u64,
+    tag: u64,
+    message: Message,
+    queue: Queue,
+    settled: bool,
+}
+
+#[async_trait]
+impl Settler for Settling {
+    async fn ack(mut self: Box<Self>) -> Result<(), OurFault> {
+        self.settled = true;
+        let process = Arc::clone(&self.process);
+        process.unless_dead().await;
+        self.check();
+        process.step("ack").await;
+        let world = &process.world;
+        if world.state().queues.is_lost(self.consumer) {
+            world.state().struck(Fault::AckStale, &process.name);
+            return if world.chance.percent(50) {
+                Ok(())
+            } else {
+                Err(unavailable("ack: the connection is gone"))
+            };
+        }
+        let faults = [Fault::AckLost, Fault::AckFailed, Fault::AckLate];
+        match world.one_of(&faults, &process.name) {
+            Some(Fault::AckLost) => {
+                world.state().queues.lose_connections(process.number);
+                Ok(())
+            }
+            Some(Fault::AckFailed) => {
+                world.state().queues.lose_connections(process.number);
+                Err(unavailable("ack: the connection broke"))
+            }
+            Some(_) => {
+                let (consumer, tag) = (self.consumer, self.tag);
+                let wait = world.chance.millis(50, 3_000);
+                world.after(wait, move |world| {
+                    world.state().queues.settle(consumer, tag);
+                });
+                Ok(())
+            }
+            None => {
+                let mut state = world.state();
+                state.queues.settle(self.consumer, self.tag);
+                let text = format!("{} has acked {}", process.name, self.message.number);
+                state.trace.note(&text);
+                Ok(())
+            }
+        }
+    }
+
+    async fn release(mut self: Box<Self>) -> Result<(), OurFault> {
+        self.settled = true;
+        let process = Arc::clone(&self.process);
+        process.step("release").await;
+        self.put_back();
+        Ok(())
+    }
+}
+
+impl Settling {
+    /// I6: when an ack is sent, everything in the message has its outcome, committed.
+    fn check(&self) {
+        let mut state = self.process.world.state();
+        let wanting = state.tables.wanting(&self.queue, &self.message);
+        if let Some(what) = wanting {
+            let number = self.message.number;
+            let text = format!("{} acks message {number}: {what}", self.process.name);
+            state.violate("I6", &text);
+        }
+    }
+
+    fn put_back(&self) {
+        let mut state = self.process.world.state();
+        if let Some((queue, mut message)) = state.queues.settle(self.consumer, self.tag) {
+            message.redelivered = true;
+            let text = format!("message {} is back in {queue}", message.number);
+            state.trace.note(&text);
+            state.queues.put_back(&queue, message, true);
+        }
+    }
+}
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        if !self.settled && !self.process.is_dead() {
+            self.put_back();
+        }
+    }
+}

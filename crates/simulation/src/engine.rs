@@ -1,0 +1,239 @@
+//! The processes of a run: real engines, started, killed, drained, and started again.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use hookbox_driver::{Broker, Clock, Rng};
+use hookbox_event::{Pointer, TopicPattern};
+use hookbox_ingest::{Identity, Ingest, Limits, Routing, Source};
+use hookbox_signature::{Answer, Key, Preset};
+use hookbox_worker::{Config, ConflictRule, OnConflict, Retry, Route, Worker, register};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::broker::SimBroker;
+use crate::chance::Chance;
+use crate::handler::{Apply, TIME_LIMIT};
+use crate::process::Process;
+use crate::scenario::{ROUTES, Scenario, route, source};
+use crate::store::SimStore;
+use crate::world::World;
+
+/// How long a drain may take. A handler may run to its time limit, and then its outcome is
+/// written, in spite of faults.
+const DRAIN: Duration = Duration::from_secs(60);
+
+/// What a process is, besides running.
+#[derive(Clone)]
+pub(crate) struct Running {
+    pub process: Arc<Process>,
+    /// Cancelled: it is to drain.
+    pub told: CancellationToken,
+    /// Where to post to, when it is an ingest.
+    pub ingest: Option<Arc<Ingest>>,
+}
+
+/// All processes of a run.
+pub(crate) struct Fleet {
+    pub world: Arc<World>,
+    pub scenario: Arc<Scenario>,
+    pub stop: CancellationToken,
+    pub tasks: TaskTracker,
+    slots: Mutex<Vec<Option<Running>>>,
+    numbers: AtomicU64,
+}
+
+impl Fleet {
+    pub fn start(world: &Arc<World>, scenario: &Arc<Scenario>) -> Arc<Self> {
+        let size = scenario.ingests + scenario.workers;
+        let fleet = Arc::new(Self {
+            world: Arc::clone(world),
+            scenario: Arc::clone(scenario),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            slots: Mutex::new((0..size).map(|_| None).collect()),
+            numbers: AtomicU64::new(0),
+        });
+        for slot in 0..usize::try_from(size).unwrap_or(0) {
+            fleet.tasks.spawn(Arc::clone(&fleet).keep(slot));
+        }
+        fleet
+    }
+
+    /// Processes that live and were not told to end.
+    pub fn running(&self) -> Vec<Running> {
+        self.slots().iter().flatten().cloned().collect()
+    }
+
+    fn slots(&self) -> std::sync::MutexGuard<'_, Vec<Option<Running>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps one place filled: as soon as a process has ended, the next one starts.
+    async fn keep(self: Arc<Self>, slot: usize) {
+        let is_ingest = (slot as u64) < self.scenario.ingests;
+        while !self.stop.is_cancelled() {
+            let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
+            let role = if is_ingest { "ingest" } else { "worker" };
+            let process = Process::new(&self.world, role, number);
+            if is_ingest {
+                self.ingest(slot, &process).await;
+            } else {
+                self.worker(slot, &process).await;
+            }
+            if !self.stop.is_cancelled() {
+                let wait = self.world.chance.millis(50, 1_500);
+                tokio::time::sleep(wait).await;
+            }
+        }
+    }
+
+    async fn ingest(&self, slot: usize, process: &Arc<Process>) {
+        let broker = Arc::new(SimBroker {
+            process: Arc::clone(process),
+        });
+        let config = self.ingest_config();
+        let ingest = Ingest::start(config, broker, None, self.clock(), self.rng());
+        let running = self.enter(slot, process, Some(Arc::clone(&ingest)));
+        tokio::select! {
+            biased;
+            () = process.died.cancelled() => {}
+            () = running.told.cancelled() => {}
+        }
+        self.slots()[slot] = None;
+        let drained = async {
+            ingest.finish().await;
+            true
+        };
+        self.end(process, drained).await;
+    }
+
+    async fn worker(&self, slot: usize, process: &Arc<Process>) {
+        let broker: Arc<dyn Broker> = Arc::new(SimBroker {
+            process: Arc::clone(process),
+        });
+        let store = Arc::new(SimStore {
+            process: Arc::clone(process),
+        });
+        let config = self.worker_config(process);
+        let worker = Worker::new(broker, store, self.clock(), self.rng(), config);
+        let running = self.enter(slot, process, None);
+        let told = running.told.clone();
+        let mut task = self.tasks.spawn(async move { worker.run(told).await });
+        tokio::select! {
+            biased;
+            () = process.died.cancelled() => {}
+            () = running.told.cancelled() => {}
+            _ = &mut task => {
+                let text = format!("{} ended before it was told to", process.name);
+                self.world.state().violate("I15", &text);
+            }
+        }
+        self.slots()[slot] = None;
+        if !task.is_finished() {
+            self.end(process, async { task.await.is_ok() }).await;
+        }
+    }
+
+    fn enter(&self, slot: usize, process: &Arc<Process>, ingest: Option<Arc<Ingest>>) -> Running {
+        let running = Running {
+            process: Arc::clone(process),
+            told: self.stop.child_token(),
+            ingest,
+        };
+        self.slots()[slot] = Some(running.clone());
+        running
+    }
+
+    /// Sees a process to its end: at once when it is dead, else when it has drained.
+    async fn end(&self, process: &Arc<Process>, drained: impl Future<Output = bool>) {
+        let well = tokio::select! {
+            biased;
+            () = process.died.cancelled() => return,
+            drained = tokio::time::timeout(DRAIN, drained) => drained.unwrap_or(false),
+        };
+        if !well {
+            let text = format!("{} did not drain within {DRAIN:?}", process.name);
+            self.world.state().violate("I15", &text);
+        }
+        self.world.note(&format!("{} has drained", process.name));
+        process.die();
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        // A clone of the pointer, as another type.
+        Arc::<World>::clone(&self.world)
+    }
+
+    fn rng(&self) -> Arc<dyn Rng> {
+        Arc::new(Chance::new(self.world.chance.next()))
+    }
+
+    fn ingest_config(&self) -> hookbox_ingest::Config {
+        let patterns = |text: &str| -> Vec<TopicPattern> { text.parse().into_iter().collect() };
+        let (unrouted, named) = ROUTES.split_last().expect("there are routes");
+        let pointer = |text: &str| -> Option<Pointer> { text.parse().ok() };
+        let identity = ["/integration_id", "/uid", "/event/type"];
+        hookbox_ingest::Config {
+            sources: vec![Source {
+                name: source(),
+                scheme: Preset::Begini.scheme(),
+                keys: RwLock::new(key("right").into_iter().collect()),
+                answer: Answer::default(),
+                topic: pointer("/event/type"),
+                identity: Identity::Pointers(identity.into_iter().filter_map(pointer).collect()),
+            }],
+            routing: Routing {
+                routes: named
+                    .iter()
+                    .map(|(name, pattern)| (route(name), patterns(pattern)))
+                    .collect(),
+                unrouted: route(unrouted.0),
+            },
+            limits: Limits {
+                lanes: self.scenario.lanes,
+                batch_max: self.scenario.batch_max,
+                ..Limits::standard()
+            },
+        }
+    }
+
+    fn worker_config(&self, process: &Arc<Process>) -> Config<SimStore> {
+        let scenario = &self.scenario;
+        let second = Duration::from_secs(1);
+        let retry = Retry::new(scenario.attempts, second / 5, 2.0, 3 * second, 0.5)
+            .expect("a policy within its limits");
+        let routes = ROUTES.iter().map(|(name, _)| Route {
+            name: route(name),
+            handler: register(Apply {
+                process: Arc::clone(process),
+                route: route(name),
+            }),
+            retry,
+            time_limit: TIME_LIMIT,
+            concurrency: scenario.concurrency,
+            prefetch: scenario.prefetch,
+        });
+        let action = if scenario.process_conflicts {
+            OnConflict::Process
+        } else {
+            OnConflict::DeadLetter
+        };
+        Config {
+            routes: routes.collect(),
+            schemas: Default::default(),
+            conflicts: vec![ConflictRule {
+                topics: "#".parse().expect("a pattern"),
+                action,
+            }],
+            schedule_interval: scenario.schedule_interval,
+            collect: true,
+        }
+    }
+}
+
+/// The key of the source, or of a forger.
+pub(crate) fn key(which: &str) -> Option<Key> {
+    Key::new("2026-11", None, which.as_bytes().to_vec()).ok()
+}

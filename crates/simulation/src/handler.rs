@@ -1,0 +1,85 @@
+//! The handler of a run: writes one effect, and fails as the event's body tells it to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookbox_event::RouteName;
+use hookbox_worker::{Event, Handler, HandlerError};
+
+use crate::body::{Plan, Said};
+use crate::process::Process;
+use crate::store::SimStore;
+use crate::tables::Effect;
+use crate::tx::{SimConnection, SimError};
+
+/// How long one run of a handler may take.
+pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(20);
+
+pub(crate) struct Apply {
+    pub process: Arc<Process>,
+    pub route: RouteName,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("it fails, as it was told to")]
+struct AsTold;
+
+impl Handler<SimStore> for Apply {
+    const NAME: &'static str = "apply";
+    type Payload = Said;
+
+    async fn handle(
+        &self,
+        event: &Event<Said>,
+        tx: &mut SimConnection,
+    ) -> Result<(), HandlerError> {
+        let world = &self.process.world;
+        let effect = Effect {
+            route: self.route.clone(),
+            event: event.id,
+            body: event.body.clone(),
+            by: self.process.name.clone(),
+            attempt: event.attempt,
+        };
+        world.note(&format!(
+            "{} handles {:?} on {}, attempt {}",
+            self.process.name, event.id, self.route, event.attempt
+        ));
+        self.process.step("handle").await;
+        // Written first: what follows must take it back.
+        self.own(tx.write(effect).await)?;
+        let fails = |times: u32| event.attempt <= times;
+        match event.payload.plan {
+            Plan::Transient(times) if fails(times) => Err(AsTold.into()),
+            Plan::Permanent => Err(HandlerError::permanent(AsTold)),
+            Plan::Panic(times) if fails(times) => {
+                // Unwinds without the hook that would print it.
+                std::panic::resume_unwind(Box::new("as told".to_owned()))
+            }
+            Plan::Hang(times) if fails(times) => {
+                tokio::time::sleep(TIME_LIMIT * 2).await;
+                Ok(())
+            }
+            Plan::Swallow(times) if fails(times) => match tx.refused().await {
+                Ok(()) | Err(SimError::Refused) => Ok(()),
+                error => self.own(error),
+            },
+            Plan::Well | Plan::Transient(_) | Plan::Panic(_) | Plan::Hang(_) | Plan::Swallow(_) => {
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Apply {
+    /// What its author makes of an error of the store; the driver's word outranks it.
+    fn own(&self, result: Result<(), SimError>) -> Result<(), HandlerError> {
+        result.map_err(|error| {
+            if self.process.world.chance.percent(50) {
+                HandlerError::permanent(error)
+            } else {
+                HandlerError::transient(error)
+            }
+        })
+    }
+}

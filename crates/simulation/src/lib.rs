@@ -1,0 +1,36 @@
+//! The engines of hookbox, real ones, over fakes of the seams that lie as real servers do.
+//!
+//! One run is one seed. A few senders post signed webhooks to real ingests, real workers take
+//! them to their outcomes, and between them stand a broker and a store in memory that lose
+//! confirms, deliver twice, answer a commit with an error, go away, and kill the process at any
+//! step. Time is virtual and every choice comes from the seed, so a run repeats itself to the
+//! letter (I20). It has two phases: faults, and then none at all, in which everything must drain
+//! in bounded time. Then `check` holds what senders were told against what the store has.
+//!
+//! What a seam promises is kept by the fakes; what it does not promise is what they break. A run
+//! that fails prints the one command that repeats it.
+
+mod body;
+mod broker;
+mod chance;
+mod check;
+mod delivery;
+mod engine;
+mod fault;
+mod handler;
+mod nemesis;
+mod process;
+mod queues;
+mod run;
+mod scenario;
+mod sender;
+mod store;
+mod summary;
+mod tables;
+mod trace;
+mod tx;
+mod world;
+
+pub use fault::Fault;
+pub use run::{Failed, Ran, run};
+pub use summary::Summary;

@@ -1,0 +1,125 @@
+//! `hookbox-simulation`: many seeds in a row; the first that breaks an invariant ends it.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use hookbox_simulation::{Fault, Ran, Summary, run};
+use serde_json::json;
+
+/// How often progress is told.
+const PROGRESS: Duration = Duration::from_secs(5);
+
+/// Runs the engines over fakes that lie, in virtual time.
+#[derive(Parser)]
+struct Arguments {
+    /// The first seed; one that nobody chose when it is not given.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How many seeds, one after the other.
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+    /// Print everything that happens, and not the last of it only.
+    #[arg(long)]
+    trace: bool,
+    /// Go on after a seed that breaks an invariant.
+    #[arg(long)]
+    keep_going: bool,
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let first = match arguments.seed {
+        Some(seed) => seed,
+        None => fresh_seed()?,
+    };
+    let began = Instant::now();
+    let mut told = began;
+    let mut all = Summary::default();
+    let mut failed: Vec<Ran> = Vec::new();
+    let mut out = std::io::stdout().lock();
+    for seed in (0..arguments.seeds).map(|it| first.wrapping_add(it)) {
+        let ran = run(seed, arguments.trace).context("starting a runtime")?;
+        all.add(&ran.summary);
+        for line in &ran.trace {
+            writeln!(out, "{line}")?;
+        }
+        if ran.failed.is_some() {
+            failed.push(ran);
+            if !arguments.keep_going {
+                break;
+            }
+        }
+        if told.elapsed() >= PROGRESS && !arguments.json {
+            told = Instant::now();
+            let (runs, of) = (all.runs, arguments.seeds);
+            writeln!(out, "{runs} of {of} seeds, {} failed", failed.len())?;
+            out.flush()?;
+        }
+    }
+    if arguments.json {
+        let failed: Vec<_> = failed.iter().filter_map(|it| it.failed.as_ref()).collect();
+        let failed = failed
+            .iter()
+            .map(|it| json!({ "seed": it.seed, "violations": it.violations }));
+        let result = json!({
+            "first_seed": first,
+            "seconds": began.elapsed().as_secs_f64(),
+            "summary": all.json(),
+            "failed": failed.collect::<Vec<_>>(),
+        });
+        writeln!(out, "{result}")?;
+    } else {
+        tell(&mut out, first, &all, &failed, began.elapsed())?;
+    }
+    Ok(if failed.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn fresh_seed() -> Result<u64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.context("the clock is before 1970")?;
+    // Seven digits: people read it out.
+    Ok(u64::from(now.subsec_micros()) * 10 + now.as_secs() % 10)
+}
+
+fn tell(
+    out: &mut impl Write,
+    first: u64,
+    all: &Summary,
+    failed: &[Ran],
+    took: Duration,
+) -> Result<()> {
+    for ran in failed {
+        if let Some(failed) = &ran.failed {
+            writeln!(out, "{failed}\n")?;
+        }
+    }
+    let struck = |it: &&Fault| all.faults.contains_key(it);
+    let faults = Fault::ALL.iter().filter(struck);
+    for fault in faults {
+        writeln!(out, "{:>8}  {}", all.faults[fault], fault.as_str())?;
+    }
+    let rate = all.runs as f64 / took.as_secs_f64().max(0.001);
+    writeln!(
+        out,
+        "{} seeds from {first}: {} failed; {rate:.0} seeds/s; {} accepted, {} effects, {} dead \
+         letters, {} failed attempts, {} virtual hours",
+        all.runs,
+        failed.len(),
+        all.accepted,
+        all.effects,
+        all.dead,
+        all.failures,
+        all.time.as_secs() / 3_600
+    )?;
+    Ok(())
+}

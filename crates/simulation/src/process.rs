@@ -1,0 +1,78 @@
+//! One process of hookbox, as the world sees it: something that acts through the seams until it
+//! is dead.
+//!
+//! To die is to be cut off: every step through a seam of a dead process takes for ever, its
+//! connections are lost and its transactions end, so that nothing of it can be seen from outside
+//! any more. What is left of its tasks ends with the run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::fault::Fault;
+use crate::world::World;
+
+pub(crate) struct Process {
+    pub name: String,
+    pub number: u64,
+    pub died: CancellationToken,
+    pub world: Arc<World>,
+}
+
+impl Process {
+    pub fn new(world: &Arc<World>, role: &str, number: u64) -> Arc<Self> {
+        let name = format!("{role}-{number}");
+        world.note(&format!("{name} starts"));
+        Arc::new(Self {
+            name,
+            number,
+            died: CancellationToken::new(),
+            world: Arc::clone(world),
+        })
+    }
+
+    pub fn is_dead(&self) -> bool {
+        self.died.is_cancelled()
+    }
+
+    /// Every step through a seam begins and ends with this: some time passes, and the process
+    /// may be dead, or die now.
+    pub async fn step(&self, what: &str) {
+        self.unless_dead().await;
+        let world = &self.world;
+        let slow = world.strikes(Fault::Slow, &format!("{} {what}", self.name));
+        let wait = if slow {
+            world.chance.millis(500, 1_500)
+        } else {
+            world.chance.millis(0, 4)
+        };
+        if wait > Duration::ZERO {
+            tokio::time::sleep(wait).await;
+        }
+        self.unless_dead().await;
+        if world.strikes(Fault::KilledAtStep, &format!("{} {what}", self.name)) {
+            self.die();
+        }
+        self.unless_dead().await;
+    }
+
+    /// Goes on only while the process lives.
+    pub async fn unless_dead(&self) {
+        if self.is_dead() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Ends the process at once.
+    pub fn die(&self) {
+        let world = &self.world;
+        self.died.cancel();
+        world.note(&format!("{} is dead", self.name));
+        world.state().queues.lose_connections(self.number);
+        let open = world.state().tables.open_by(self.number);
+        for tx in open {
+            world.leave(tx, &self.name);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The broker's side: what waits in which queue, and what is in whose hands.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hookbox_driver::Queue;
+use hookbox_event::{ReceiptId, RouteName};
+use tokio::sync::Notify;
+
+#[derive(Clone)]
+pub(crate) struct Message {
+    pub number: u64,
+    pub bytes: Bytes,
+    pub redelivered: bool,
+    pub died_in: Option<String>,
+}
+
+pub(crate) struct Consumer {
+    pub queue: Queue,
+    pub prefetch: usize,
+    pub process: u64,
+    /// By delivery tag.
+    pub unsettled: BTreeMap<u64, Message>,
+    /// Its connection is gone.
+    pub lost: bool,
+    pub bell: Arc<Notify>,
+}
+
+#[derive(Default)]
+pub(crate) struct Queues {
+    ready: BTreeMap<Queue, VecDeque<Message>>,
+    pub consumers: BTreeMap<u64, Consumer>,
+    pub away: bool,
+    numbers: u64,
+    /// Receipts that the broker has confirmed, by queue: what a 200 may rest on.
+    pub confirmed: BTreeSet<(RouteName, ReceiptId)>,
+    /// Messages that the broker gave up, and from which route.
+    pub gave_up: Vec<(RouteName, Bytes)>,
+    pub garbage: Vec<(RouteName, Bytes)>,
+}
+
+impl Queues {
+    pub fn number(&mut self) -> u64 {
+        self.numbers += 1;
+        self.numbers
+    }
+
+    pub fn put(&mut self, queue: &Queue, bytes: Bytes, died_in: Option<String>) -> u64 {
+        let number = self.number();
+        let message = Message {
+            number,
+            bytes,
+            redelivered: false,
+            died_in,
+        };
+        self.put_back(queue, message, false);
+        number
+    }
+
+    /// Puts a message into a queue, in front or at the end.
+    pub fn put_back(&mut self, queue: &Queue, message: Message, in_front: bool) {
+        let ready = self.ready.entry(queue.clone()).or_default();
+        if in_front {
+            ready.push_front(message);
+        } else {
+            ready.push_back(message);
+        }
+        self.ring(queue);
+    }
+
+    pub fn ring(&self, queue: &Queue) {
+        for consumer in self.consumers.values().filter(|it| it.queue == *queue) {
+            consumer.bell.notify_one();
+        }
+    }
+
+    pub fn subscribe(&mut self, queue: &Queue, prefetch: u16, process: u64) -> (u64, Arc<Notify>) {
+        let number = self.number();
+        let bell = Arc::new(Notify::new());
+        let consumer = Consumer {
+            queue: queue.clone(),
+            prefetch: usize::from(prefetch.max(1)),
+            process,
+            unsettled: BTreeMap::new(),
+            lost: false,
+            bell: Arc::clone(&bell),
+        };
+        self.consumers.insert(number, consumer);
+        (number, bell)
+    }
+
+    /// How many messages this consumer could be given now.
+    pub fn waiting_for(&self, consumer: u64) -> usize {
+        let Some(consumer) = self.consumers.get(&consumer) else {
+            return 0;
+        };
+        if consumer.lost || consumer.unsettled.len() >= consumer.prefetch {
+            return 0;
+        }
+        self.ready.get(&consumer.queue).map_or(0, VecDeque::len)
+    }
+
+    /// Gives a consumer the message at this place of its queue.
+    pub fn take(&mut self, consumer: u64, place: usize) -> Option<(u64, Message)> {
+        let tag = self.number();
+        let consumer = self.consumers.get_mut(&consumer)?;
+        let message = self.ready.get_mut(&consumer.queue)?.remove(place)?;
+        consumer.unsettled.insert(tag, message.clone());
+        Some((tag, message))
+    }
+
+    /// Takes a delivery out of a consumer's hands; none when its connection is gone.
+    pub fn settle(&mut self, consumer: u64, tag: u64) -> Option<(Queue, Message)> {
+        let consumer = self.consumers.get_mut(&consumer)?;
+        let message = consumer.unsettled.remove(&tag)?;
+        // There is room for another.
+        consumer.bell.notify_one();
+        Some((consumer.queue.clone(), message))
+    }
+
+    pub fn is_lost(&self, consumer: u64) -> bool {
+        self.consumers.get(&consumer).is_none_or(|it| it.lost)
+    }
+
+    /// Ends one consumer: what it had in hand comes again.
+    pub fn lose(&mut self, number: u64) {
+        let Some(consumer) = self.consumers.get_mut(&number) else {
+            return;
+        };
+        consumer.lost = true;
+        consumer.bell.notify_one();
+        let queue = consumer.queue.clone();
+        let unsettled = std::mem::take(&mut consumer.unsettled);
+        for (_, mut message) in unsettled.into_iter().rev() {
+            message.redelivered = true;
+            self.put_back(&queue, message, true);
+        }
+    }
+
+    pub fn lose_connections(&mut self, process: u64) {
+        let of_process = |it: &&u64| self.consumers[*it].process == process;
+        let numbers: Vec<u64> = self.consumers.keys().filter(of_process).copied().collect();
+        for number in numbers {
+            self.lose(number);
+        }
+    }
+
+    pub fn lose_everything(&mut self) {
+        let numbers: Vec<u64> = self.consumers.keys().copied().collect();
+        for number in numbers {
+            self.lose(number);
+        }
+    }
+
+    /// Messages anywhere: ready or in hand.
+    pub fn left(&self) -> usize {
+        let ready: usize = self.ready.values().map(VecDeque::len).sum();
+        let unsettled = self.consumers.values().map(|it| it.unsettled.len());
+        ready + unsettled.sum::<usize>()
+    }
+
+    pub fn describe(&self) -> String {
+        let ready = |(queue, ready): (&Queue, &VecDeque<Message>)| {
+            (!ready.is_empty()).then(|| format!("{} ready in {queue}", ready.len()))
+        };
+        let hands = |it: &Consumer| {
+            let count = it.unsettled.len();
+            (count > 0).then(|| format!("{count} of {} in hand of {}", it.queue, it.process))
+        };
+        let ready = self.ready.iter().filter_map(ready);
+        let hands = self.consumers.values().filter_map(hands);
+        ready.chain(hands).collect::<Vec<_>>().join(", ")
+    }
+}

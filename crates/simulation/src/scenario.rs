@@ -1,0 +1,197 @@
+//! What a seed means: how many of what, who posts what when, and which faults there are.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hookbox_event::{RouteName, SourceName};
+
+use crate::body::{Kind, Plan, Said};
+use crate::chance::Chance;
+use crate::fault::Fault;
+
+/// The one source, which signs as Begini does.
+pub(crate) const SOURCE: &str = "begini";
+
+/// Event types, and the routes that take each.
+const KINDS: &[(&str, &[&str])] = &[
+    ("ios_score.complete", &["scores", "audit"]),
+    ("android_score.complete", &["scores"]),
+    ("application.complete", &["applications"]),
+    ("other.thing", &["unrouted"]),
+];
+
+/// Routes with the patterns that make it so; the last has none.
+pub(crate) const ROUTES: &[(&str, &str)] = &[
+    ("scores", "begini.*_score.complete"),
+    ("audit", "begini.ios_score.*"),
+    ("applications", "begini.application.#"),
+    ("unrouted", ""),
+];
+
+/// One webhook that somebody posts until it is accepted, or until he has had enough.
+#[derive(Clone)]
+pub(crate) struct Post {
+    pub number: usize,
+    pub body: Bytes,
+    pub at: Duration,
+    /// After how many tries the sender gives up; never when none.
+    pub tries: Option<u32>,
+    pub forged: bool,
+}
+
+pub(crate) struct Scenario {
+    pub seed: u64,
+    pub ingests: u64,
+    pub workers: u64,
+    pub posts: Vec<Post>,
+    pub rates: BTreeMap<Fault, u64>,
+    /// How long faults go on.
+    pub safety: Duration,
+    pub lanes: usize,
+    pub batch_max: usize,
+    pub concurrency: NonZeroUsize,
+    pub prefetch: u16,
+    /// Attempts of a round.
+    pub attempts: u32,
+    pub process_conflicts: bool,
+    pub schedule_interval: Duration,
+}
+
+impl Scenario {
+    pub fn of(seed: u64) -> Self {
+        // A stream of its own: what a seed means does not depend on how a run draws.
+        let chance = Chance::new(seed ^ 0x5ce0_a210);
+        let safety = chance.millis(2_000, 12_000);
+        let posts = posts(&chance, safety);
+        Self {
+            seed,
+            ingests: chance.between(1, 2),
+            workers: chance.between(1, 3),
+            posts,
+            rates: rates(&chance),
+            safety,
+            lanes: size(&chance, 1, 3),
+            batch_max: *chance.pick(&[1, 2, 5, 64]).unwrap_or(&64),
+            concurrency: NonZeroUsize::new(size(&chance, 1, 3)).unwrap_or(NonZeroUsize::MIN),
+            prefetch: u16::try_from(chance.between(1, 12)).unwrap_or(1),
+            attempts: u32::try_from(chance.between(1, 4)).unwrap_or(1),
+            process_conflicts: chance.percent(40),
+            schedule_interval: chance.millis(300, 1_000),
+        }
+    }
+}
+
+fn size(chance: &Chance, low: u64, high: u64) -> usize {
+    usize::try_from(chance.between(low, high)).unwrap_or(1)
+}
+
+/// Each run has some of the faults only: a fault that is always there hides what only happens
+/// without it.
+fn rates(chance: &Chance) -> BTreeMap<Fault, u64> {
+    let share = *chance.pick(&[15, 40, 40, 70]).unwrap_or(&40);
+    let strength = chance.between(1, 4);
+    let some = Fault::ALL.iter().filter(|_| chance.percent(share));
+    some.map(|it| (*it, (it.per_mille() * strength).div_ceil(2)))
+        .collect()
+}
+
+fn posts(chance: &Chance, safety: Duration) -> Vec<Post> {
+    let events = chance.between(3, 10);
+    let within = u64::try_from(safety.as_millis()).unwrap_or(0);
+    let burst = chance.percent(30);
+    let mut posts = Vec::new();
+    for event in 0..events {
+        let bodies = bodies(chance, event);
+        for body in bodies {
+            let late = if burst { within / 10 } else { within };
+            posts.push(Post {
+                number: posts.len(),
+                body,
+                at: chance.millis(0, late),
+                tries: chance
+                    .percent(30)
+                    .then(|| u32::try_from(chance.between(1, 3)).unwrap_or(1)),
+                forged: false,
+            });
+        }
+    }
+    if chance.percent(30) {
+        let body = said(chance, events, 0).bytes();
+        posts.push(Post {
+            number: posts.len(),
+            body,
+            at: chance.millis(0, within),
+            tries: Some(3),
+            forged: true,
+        });
+    }
+    posts
+}
+
+/// All that is posted of one event: the same again, another body, or what is no JSON at all.
+fn bodies(chance: &Chance, event: u64) -> Vec<Bytes> {
+    let mut bodies = Vec::new();
+    let copies = *chance.pick(&[1, 1, 1, 2, 2, 3, 4]).unwrap_or(&1);
+    if chance.percent(5) {
+        let text = format!("{{\"uid\":\"u-{event}\" and then no JSON");
+        return vec![text.into(); copies];
+    }
+    let first = said(chance, event, 0);
+    for _ in 0..copies {
+        bodies.push(first.bytes());
+    }
+    if chance.percent(15) {
+        let mut other = said(chance, event, 1);
+        other.event = first.event;
+        for _ in 0..chance.between(1, 2) {
+            bodies.push(other.bytes());
+        }
+    }
+    bodies
+}
+
+fn said(chance: &Chance, event: u64, variant: u64) -> Said {
+    let name = chance.pick(KINDS).map_or("other.thing", |it| it.0);
+    Said {
+        integration_id: 7,
+        uid: format!("u-{event}"),
+        event: Kind {
+            name: name.to_owned(),
+        },
+        plan: plan(chance),
+        variant,
+    }
+}
+
+fn plan(chance: &Chance) -> Plan {
+    let times = u32::try_from(chance.between(1, 5)).unwrap_or(1);
+    match chance.below(100) {
+        0..60 => Plan::Well,
+        60..76 => Plan::Transient(times),
+        76..84 => Plan::Permanent,
+        84..90 => Plan::Panic(times),
+        90..93 => Plan::Hang(times),
+        _ => Plan::Swallow(times),
+    }
+}
+
+/// Where a body goes.
+pub(crate) fn routes_of(body: &[u8]) -> Vec<RouteName> {
+    let said = serde_json::from_slice::<Said>(body).ok();
+    let kind = said.map(|it| it.event.name);
+    let routes = KINDS
+        .iter()
+        .find(|it| Some(it.0) == kind.as_deref())
+        .map_or(&["unrouted"][..], |it| it.1);
+    routes.iter().map(|name| route(name)).collect()
+}
+
+pub(crate) fn route(name: &str) -> RouteName {
+    name.parse().expect("a name of this file")
+}
+
+pub(crate) fn source() -> SourceName {
+    SOURCE.parse().expect("a name of this file")
+}

@@ -1,0 +1,156 @@
+//! Who posts webhooks: signs them, posts them again until they are accepted, and remembers what
+//! was answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hookbox_driver::Clock;
+use hookbox_event::ReceiptId;
+use hookbox_signature::{Preset, sign};
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use tower::ServiceExt;
+
+use crate::engine::{Fleet, Running, key};
+use crate::fault::Fault;
+use crate::scenario::{Post, SOURCE, routes_of};
+
+/// How long a sender waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// One webhook that was answered 200.
+#[derive(Clone)]
+pub(crate) struct Accepted {
+    pub receipt: ReceiptId,
+    pub body: Bytes,
+}
+
+enum Told {
+    Accepted(ReceiptId),
+    /// Try again later.
+    Later,
+    Refused(StatusCode),
+    /// No answer: it may have been accepted.
+    Nothing,
+}
+
+/// Posts one webhook until it has its end.
+pub(crate) async fn send(fleet: Arc<Fleet>, post: Post) {
+    let world = &fleet.world;
+    tokio::time::sleep(post.at).await;
+    for number in 1.. {
+        let told = attempt(&fleet, &post).await;
+        let what = match &told {
+            Told::Accepted(receipt) => format!("accepted as {receipt}"),
+            Told::Later => "told to try again".to_owned(),
+            Told::Refused(status) => format!("refused, {status}"),
+            Told::Nothing => "not answered".to_owned(),
+        };
+        world.note(&format!("post {} try {number}: {what}", post.number));
+        match told {
+            Told::Accepted(receipt) => return accept(&fleet, &post, receipt),
+            Told::Refused(status) => return refuse(&fleet, &post, status),
+            Told::Later | Told::Nothing => {}
+        }
+        if post.tries.is_some_and(|most| number >= most) {
+            return;
+        }
+        let wait = world.chance.millis(200, 2_500);
+        tokio::time::sleep(wait).await;
+    }
+}
+
+fn accept(fleet: &Fleet, post: &Post, receipt: ReceiptId) {
+    let mut state = fleet.world.state();
+    if post.forged {
+        let text = format!("post {} was forged, and accepted", post.number);
+        state.violate("I4", &text);
+    }
+    for route in routes_of(&post.body) {
+        if !state.queues.confirmed.contains(&(route.clone(), receipt)) {
+            let text = format!("receipt {receipt} is answered 200, and {route} did not confirm it");
+            state.violate("I5", &text);
+        }
+    }
+    let body = post.body.clone();
+    state.accepted.push(Accepted { receipt, body });
+}
+
+fn refuse(fleet: &Fleet, post: &Post, status: StatusCode) {
+    if !post.forged {
+        let text = format!("post {} is genuine, and was refused: {status}", post.number);
+        fleet.world.state().violate("I1", &text);
+    }
+}
+
+async fn attempt(fleet: &Fleet, post: &Post) -> Told {
+    let world = &fleet.world;
+    let ingests = fleet.running().into_iter();
+    let ingests: Vec<Running> = ingests.filter(|it| it.ingest.is_some()).collect();
+    let Some((running, ingest)) = world
+        .chance
+        .pick(&ingests)
+        .and_then(|it| it.ingest.clone().map(|ingest| (it, ingest)))
+    else {
+        return Told::Nothing;
+    };
+    if post.forged {
+        world.state().struck(Fault::Forged, "post");
+    } else {
+        world.state().signed.insert(post.body.clone());
+    }
+    let Some(request) = request(fleet, post) else {
+        return Told::Nothing;
+    };
+    let whom = format!("post {}", post.number);
+    let left = if world.strikes(Fault::SenderLeft, &whom) {
+        world.chance.millis(0, 40)
+    } else {
+        PATIENCE
+    };
+    let answer = async {
+        let answered = hookbox_ingest::router(ingest).oneshot(request).await;
+        match answered {
+            Ok(response) => read(response).await,
+            Err(never) => match never {},
+        }
+    };
+    let told = tokio::select! {
+        biased;
+        () = running.process.died.cancelled() => Told::Nothing,
+        told = answer => told,
+        () = tokio::time::sleep(left) => Told::Nothing,
+    };
+    if world.strikes(Fault::AnswerLost, &whom) {
+        return Told::Nothing;
+    }
+    told
+}
+
+fn request(fleet: &Fleet, post: &Post) -> Option<Request<Full<Bytes>>> {
+    let key = key(if post.forged { "wrong" } else { "right" })?;
+    let now = fleet.world.now();
+    let headers = sign(&Preset::Begini.scheme(), &key, &post.body, now, "");
+    let mut request = Request::post(format!("/hooks/{SOURCE}"));
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    request.body(Full::new(post.body.clone())).ok()
+}
+
+async fn read<B: BodyExt>(response: Response<B>) -> Told {
+    let status = response.status();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        return Told::Later;
+    }
+    if status != StatusCode::OK {
+        return Told::Refused(status);
+    }
+    let Ok(body) = response.into_body().collect().await else {
+        return Told::Nothing;
+    };
+    let fields: serde_json::Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
+    let receipt = fields["receipt"].as_str().and_then(|it| it.parse().ok());
+    receipt.map_or(Told::Refused(status), Told::Accepted)
+}

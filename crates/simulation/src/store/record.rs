@@ -1,0 +1,125 @@
+//! Recording a failure or a burial, as the drivers do it, in one transaction of its own.
+
+use std::time::Duration;
+
+use hookbox_driver::{Burial, ClaimState, DeadReason, Failure, Fault as OurFault, Recorded, Then};
+use hookbox_event::{ContentDigest, EventId};
+
+use crate::broker::unavailable;
+use crate::fault::Fault;
+use crate::store::SimStore;
+use crate::tables::{Claim, EventKept, Key, Retry, Tables, Word};
+use crate::tx::{SimTx, wait_for};
+
+impl SimStore {
+    /// Runs a change that is one transaction; it may take, and the answer be an error.
+    pub(super) async fn record(
+        &self,
+        mut tx: SimTx,
+        keys: &[Key],
+        change: impl FnOnce(&mut Tables, Duration) -> Recorded + Send,
+    ) -> Result<Recorded, OurFault> {
+        let world = &self.process.world;
+        tx.statement("record").await?;
+        let aborted = world.strikes(Fault::AbortedUnknown, &self.process.name);
+        if aborted {
+            return Err(unavailable("record: there was no answer"));
+        }
+        let now = world.elapsed();
+        let recorded = wait_for(world, tx.id, keys, |tables| change(tables, now)).await?;
+        world.note(&format!("{} records: {recorded:?}", self.process.name));
+        tx.ended = true;
+        world.abort(tx.id);
+        let unknown = world.strikes(Fault::RecordedUnknown, &self.process.name);
+        self.process.step("recorded").await;
+        if unknown {
+            return Err(unavailable("record: there was no answer"));
+        }
+        Ok(recorded)
+    }
+}
+
+pub(super) fn fail(tables: &mut Tables, failure: &Failure<'_>, now: Duration) -> Recorded {
+    let envelope = failure.envelope;
+    let on = (failure.route.clone(), envelope.event);
+    let mut then = failure.then;
+    let claim = tables.claims.get(&on).copied();
+    if envelope.redo.is_none() && failure.attempt == 1 && claim.is_none() {
+        tables.keep_event(envelope);
+        let same = |it: &EventKept| it.digest == envelope.digest;
+        if !tables.events.get(&envelope.event).is_some_and(same) {
+            return Recorded::Superseded;
+        }
+        return follow(tables, failure, then, now);
+    }
+    match claim.map(|it| it.state) {
+        Some(ClaimState::Running) => {
+            if let Then::Retry { .. } = then {
+                let reason = DeadReason::Orphaned;
+                then = Then::Dead { reason };
+            }
+        }
+        Some(ClaimState::Retrying) if envelope.redo.is_some() => {
+            let waiting = tables.retries.get(&on).map(|it| it.attempt);
+            if waiting != Some(failure.attempt) {
+                return Recorded::Superseded;
+            }
+        }
+        Some(ClaimState::Retrying | ClaimState::Done | ClaimState::Dead) | None => {
+            return Recorded::Superseded;
+        }
+    }
+    follow(tables, failure, then, now)
+}
+
+fn follow(tables: &mut Tables, failure: &Failure<'_>, then: Then, now: Duration) -> Recorded {
+    let (route, envelope, attempt) = (failure.route, failure.envelope, failure.attempt);
+    let on = (route.clone(), envelope.event);
+    let (state, word) = match then {
+        Then::Retry { .. } => (ClaimState::Retrying, Word::Retrying),
+        Then::Dead { .. } => (ClaimState::Dead, Word::Dead),
+    };
+    let attempts = attempt;
+    tables.claims.insert(on.clone(), Claim { state, attempts });
+    tables.follow(route, &envelope.event, word);
+    tables.put_receipt(route, envelope, word);
+    let failures = &mut tables.failures;
+    let failed = (route.clone(), envelope.event, attempt);
+    failures.entry(failed).or_insert(failure.class.as_str());
+    match then {
+        Then::Retry { after } => {
+            let retry = Retry {
+                attempt: attempt + 1,
+                before: failure.attempts_before,
+                not_before: now + after,
+                queued_at: None,
+            };
+            tables.retries.insert(on, retry);
+        }
+        Then::Dead { reason } => {
+            tables.retries.remove(&on);
+            tables.put_dead(&on, reason, attempt);
+        }
+    }
+    Recorded::Recorded
+}
+
+pub(super) fn bury(tables: &mut Tables, burial: &Burial<'_>) -> Recorded {
+    let event = EventId::of_undecodable(burial.bytes);
+    let on = (burial.route.clone(), event);
+    tables.events.entry(event).or_insert_with(|| EventKept {
+        digest: ContentDigest::of_raw_body(burial.bytes),
+        body: burial.bytes.clone(),
+        envelope: None,
+    });
+    if tables.claims.contains_key(&on) {
+        return Recorded::Superseded;
+    }
+    let claim = Claim {
+        state: ClaimState::Dead,
+        attempts: 0,
+    };
+    tables.claims.insert(on.clone(), claim);
+    tables.put_dead(&on, burial.reason, 0);
+    Recorded::Recorded
+}

@@ -1,0 +1,89 @@
+//! Putting due retries back into their queues, as the drivers do it: published, then marked.
+
+use hookbox_driver::{DueRetry, Fault as OurFault, Republish, Requeued};
+
+use crate::broker::unavailable;
+use crate::fault::Fault;
+use crate::store::due_retry;
+use crate::tables::{Key, OnRoute, Tables, Word};
+use crate::tx::SimTx;
+
+pub(super) async fn requeue(
+    mut tx: SimTx,
+    limit: u32,
+    republish: &dyn Republish,
+) -> Result<Requeued, OurFault> {
+    let process = std::sync::Arc::clone(&tx.process);
+    let world = &process.world;
+    tx.statement("lock due retries").await?;
+    let due = {
+        let mut state = world.state();
+        let now = world.elapsed();
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let due = state.tables.due(now, limit);
+        let due: Vec<(OnRoute, DueRetry)> = due
+            .into_iter()
+            .filter_map(|on| envelope(&state.tables, &on).map(|it| (on, it)))
+            .collect();
+        for ((route, event), _) in &due {
+            let key = Key::Retry(route.clone(), *event);
+            state.tables.lock(key, tx.id);
+        }
+        due
+    };
+    let mut confirmed = Vec::new();
+    for (on, due) in &due {
+        if republish.republish(due).await {
+            let attempt = due.envelope.redo.map(|it| it.attempt);
+            confirmed.push((on.clone(), attempt));
+        }
+    }
+    let requeued = Requeued {
+        due: u32::try_from(due.len()).unwrap_or(u32::MAX),
+        confirmed: u32::try_from(confirmed.len()).unwrap_or(u32::MAX),
+    };
+    if confirmed.is_empty() {
+        return Ok(requeued);
+    }
+    tx.statement("mark retries").await?;
+    let aborted = world.strikes(Fault::AbortedUnknown, &process.name);
+    if aborted {
+        return Err(unavailable("mark retries: there was no answer"));
+    }
+    {
+        let mut state = world.state();
+        let now = world.elapsed();
+        for (on, attempt) in &confirmed {
+            let retry = state.tables.retries.get_mut(on);
+            if let Some(retry) = retry.filter(|it| Some(it.attempt) == *attempt) {
+                retry.queued_at = Some(now);
+            }
+        }
+        let text = format!("{} has requeued {}", process.name, confirmed.len());
+        state.trace.note(&text);
+    }
+    tx.ended = true;
+    world.abort(tx.id);
+    let unknown = world.strikes(Fault::CommittedUnknown, &process.name);
+    process.step("marked").await;
+    if unknown {
+        return Err(unavailable("mark retries: there was no answer"));
+    }
+    Ok(requeued)
+}
+
+/// The envelope of a retry, as the first receipt of its event brought it.
+fn envelope(tables: &Tables, on: &OnRoute) -> Option<DueRetry> {
+    let (route, event) = on;
+    let retry = tables.retries.get(on)?;
+    let first = tables
+        .receipts
+        .iter()
+        .filter(|(key, it)| key.0 == *route && it.event == *event)
+        .min_by_key(|(key, it)| (it.word == Word::Duplicate, it.envelope.received_at, key.1))?;
+    let mut envelope = first.1.envelope.clone();
+    let kept = tables.events.get(event)?;
+    envelope.body = kept.body.clone();
+    envelope.digest = kept.digest;
+    Some(due_retry(route, envelope, retry.attempt))
+}

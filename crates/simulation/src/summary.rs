@@ -1,0 +1,76 @@
+//! What happened in one run or in many, in numbers.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::fault::Fault;
+use crate::world::State;
+
+/// Counts of runs.
+#[derive(Debug, Default, Clone)]
+pub struct Summary {
+    /// Runs.
+    pub runs: u64,
+    /// Requests that were answered 200.
+    pub accepted: u64,
+    /// Effects of handlers.
+    pub effects: u64,
+    /// Dead letters.
+    pub dead: u64,
+    /// Attempts that failed.
+    pub failures: u64,
+    /// Lines of the traces.
+    pub events: u64,
+    /// Virtual time.
+    pub time: Duration,
+    /// How often each fault struck.
+    pub faults: BTreeMap<Fault, u64>,
+}
+
+impl Summary {
+    pub(crate) fn of(state: &State, time: Duration) -> Self {
+        Self {
+            runs: 1,
+            accepted: state.accepted.len() as u64,
+            effects: state.tables.effects.len() as u64,
+            dead: state.tables.dead.len() as u64,
+            failures: state.tables.failures.len() as u64,
+            events: state.trace.events(),
+            time,
+            faults: state.faults.counts.clone(),
+        }
+    }
+
+    /// Adds another.
+    pub fn add(&mut self, other: &Summary) {
+        self.runs += other.runs;
+        self.accepted += other.accepted;
+        self.effects += other.effects;
+        self.dead += other.dead;
+        self.failures += other.failures;
+        self.events += other.events;
+        self.time += other.time;
+        for (fault, count) in &other.faults {
+            *self.faults.entry(*fault).or_default() += count;
+        }
+    }
+
+    /// For machines.
+    pub fn json(&self) -> Value {
+        let faults = Fault::ALL
+            .iter()
+            .map(|it| (it.as_str(), self.faults.get(it).copied().unwrap_or(0)));
+        json!({
+            "runs": self.runs,
+            "accepted": self.accepted,
+            "effects": self.effects,
+            "dead_letters": self.dead,
+            "failed_attempts": self.failures,
+            "events": self.events,
+            "virtual_seconds": self.time.as_secs(),
+            "faults": faults.collect::<BTreeMap<_, _>>(),
+        })
+    }
+}

@@ -1,0 +1,236 @@
+//! The store's side: its tables, as they are committed, and the locks of open transactions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hookbox_driver::{ClaimState, DeadReason, Queue};
+use hookbox_event::{ContentDigest, Envelope, EventId, ReceiptId, RouteName, decode_batch};
+
+use crate::queues::Message;
+
+pub(crate) type OnRoute = (RouteName, EventId);
+
+#[derive(Clone)]
+pub(crate) struct EventKept {
+    pub digest: ContentDigest,
+    pub body: Bytes,
+    pub envelope: Option<Envelope>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub state: ClaimState,
+    pub attempts: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Word {
+    Done,
+    Duplicate,
+    Conflict,
+    Retrying,
+    Dead,
+}
+
+#[derive(Clone)]
+pub(crate) struct Receipt {
+    pub event: EventId,
+    pub word: Word,
+    pub envelope: Envelope,
+}
+
+#[derive(Clone)]
+pub(crate) struct Retry {
+    pub attempt: u32,
+    pub before: u32,
+    /// Since the beginning of the run.
+    pub not_before: Duration,
+    pub queued_at: Option<Duration>,
+}
+
+#[derive(Clone)]
+pub(crate) struct Dead {
+    pub reason: DeadReason,
+    pub attempts: u32,
+    /// How often it was written: once for each event, or something was given up twice.
+    pub written: u32,
+}
+
+/// One effect of a handler. Nothing makes it unique: a double effect is to be seen.
+#[derive(Debug, Clone)]
+pub(crate) struct Effect {
+    pub route: RouteName,
+    pub event: EventId,
+    pub body: Bytes,
+    pub by: String,
+    pub attempt: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Key {
+    Event(EventId),
+    Claim(RouteName, EventId),
+    Retry(RouteName, EventId),
+}
+
+#[derive(Default)]
+pub(crate) struct Tables {
+    pub events: BTreeMap<EventId, EventKept>,
+    pub claims: BTreeMap<OnRoute, Claim>,
+    pub receipts: BTreeMap<(RouteName, ReceiptId), Receipt>,
+    pub retries: BTreeMap<OnRoute, Retry>,
+    pub dead: BTreeMap<OnRoute, Dead>,
+    /// Failed attempts, and how they failed.
+    pub failures: BTreeMap<(RouteName, EventId, u32), &'static str>,
+    pub effects: Vec<Effect>,
+    pub away: bool,
+    locks: BTreeMap<Key, u64>,
+    /// Open transactions, and the process of each.
+    open: BTreeMap<u64, u64>,
+    transactions: u64,
+}
+
+impl Tables {
+    pub fn begin(&mut self, process: u64) -> u64 {
+        self.transactions += 1;
+        self.open.insert(self.transactions, process);
+        self.transactions
+    }
+
+    pub fn is_open(&self, tx: u64) -> bool {
+        self.open.contains_key(&tx)
+    }
+
+    pub fn open_by(&self, process: u64) -> Vec<u64> {
+        let of_process = |(tx, by): (&u64, &u64)| (*by == process).then_some(*tx);
+        self.open.iter().filter_map(of_process).collect()
+    }
+
+    pub fn open_count(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Ends a transaction: its locks are free.
+    pub fn close(&mut self, tx: u64) {
+        self.open.remove(&tx);
+        self.locks.retain(|_, holder| *holder != tx);
+    }
+
+    /// The store restarts: every open transaction is gone.
+    pub fn close_all(&mut self) {
+        self.open.clear();
+        self.locks.clear();
+    }
+
+    pub fn is_locked_by_another(&self, key: &Key, tx: u64) -> bool {
+        self.locks.get(key).is_some_and(|holder| *holder != tx)
+    }
+
+    pub fn lock(&mut self, key: Key, tx: u64) {
+        self.locks.insert(key, tx);
+    }
+
+    pub fn keep_event(&mut self, envelope: &Envelope) {
+        let mut plain = envelope.clone();
+        plain.redo = None;
+        self.events.entry(envelope.event).or_insert(EventKept {
+            digest: envelope.digest,
+            body: envelope.body.clone(),
+            envelope: Some(plain),
+        });
+    }
+
+    /// Writes an outcome; a receipt that has one keeps it.
+    pub fn put_receipt(&mut self, route: &RouteName, envelope: &Envelope, word: Word) {
+        let mut plain = envelope.clone();
+        plain.redo = None;
+        let key = (route.clone(), envelope.receipt);
+        self.receipts.entry(key).or_insert(Receipt {
+            event: envelope.event,
+            word,
+            envelope: plain,
+        });
+    }
+
+    /// Moves receipts that wait or are dead to what has become of their event.
+    pub fn follow(&mut self, route: &RouteName, event: &EventId, word: Word) {
+        for ((of, _), receipt) in &mut self.receipts {
+            let moves = matches!(receipt.word, Word::Retrying | Word::Dead);
+            if of == route && receipt.event == *event && moves {
+                receipt.word = word;
+            }
+        }
+    }
+
+    pub fn put_dead(&mut self, on: &OnRoute, reason: DeadReason, attempts: u32) {
+        let written = self.dead.get(on).map_or(0, |it| it.written) + 1;
+        let dead = Dead {
+            reason,
+            attempts,
+            written,
+        };
+        self.dead.insert(on.clone(), dead);
+    }
+
+    pub fn due(&self, now: Duration, limit: usize) -> Vec<OnRoute> {
+        let hour = Duration::from_secs(3_600);
+        let is_due = |retry: &Retry| {
+            let unheard = |at: Duration| now.saturating_sub(at) > hour;
+            retry.not_before <= now && retry.queued_at.is_none_or(unheard)
+        };
+        let free = |on: &OnRoute| !self.locks.contains_key(&Key::Retry(on.0.clone(), on.1));
+        let due = self
+            .retries
+            .iter()
+            .filter(|(on, it)| is_due(it) && free(on));
+        due.map(|(on, _)| on.clone()).take(limit).collect()
+    }
+
+    /// What of a message has no outcome that is committed.
+    pub fn wanting(&self, queue: &Queue, message: &Message) -> Option<String> {
+        let route = route_of(queue, message)?;
+        let buried = |bytes: &[u8]| {
+            let event = EventId::of_undecodable(bytes);
+            let known = self.dead.contains_key(&(route.clone(), event));
+            (!known).then(|| "undecodable bytes are not kept".to_owned())
+        };
+        let Ok(frames) = decode_batch(&message.bytes) else {
+            return buried(&message.bytes);
+        };
+        frames.iter().find_map(|frame| match frame {
+            Ok(envelope) => self.wants(&route, envelope),
+            Err(bad) => buried(&bad.bytes),
+        })
+    }
+
+    fn wants(&self, route: &RouteName, envelope: &Envelope) -> Option<String> {
+        let receipt = envelope.receipt;
+        if !self.receipts.contains_key(&(route.clone(), receipt)) {
+            return Some(format!("receipt {receipt} has no outcome"));
+        }
+        let redo = envelope.redo?;
+        let retry = self.retries.get(&(route.clone(), envelope.event))?;
+        let same = retry.attempt == redo.attempt;
+        same.then(|| format!("attempt {} still waits", redo.attempt))
+    }
+
+    /// Pairs of route and event that have more than one effect.
+    pub fn doubled(&self) -> BTreeSet<OnRoute> {
+        let mut once = BTreeSet::new();
+        let on = |it: &Effect| (it.route.clone(), it.event);
+        let again = self.effects.iter().map(on);
+        again.filter(|on| !once.insert(on.clone())).collect()
+    }
+}
+
+/// The route that a message was for.
+pub(crate) fn route_of(queue: &Queue, message: &Message) -> Option<RouteName> {
+    match queue {
+        Queue::Route(route) => Some(route.clone()),
+        Queue::Dead => {
+            let died_in = message.died_in.as_deref()?;
+            died_in.rsplit_once("route.")?.1.parse().ok()
+        }
+    }
+}

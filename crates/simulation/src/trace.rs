@@ -1,0 +1,55 @@
+//! What happened in a run, in order: its last lines for people, its digest for comparison.
+
+use std::collections::VecDeque;
+
+use tokio::time::Instant;
+
+/// How many lines are kept for whoever reads of a failure. What led to a violation stands within
+/// the last few hundred; `--trace` prints all.
+const KEPT: usize = 400;
+
+pub(crate) struct Trace {
+    began: Instant,
+    digest: u64,
+    events: u64,
+    last: VecDeque<String>,
+    keep_all: bool,
+}
+
+impl Trace {
+    pub fn new(began: Instant, keep_all: bool) -> Self {
+        Self {
+            began,
+            // FNV-1a: the order of what happened is compared, not defended.
+            digest: 0xcbf2_9ce4_8422_2325,
+            events: 0,
+            last: VecDeque::new(),
+            keep_all,
+        }
+    }
+
+    pub fn note(&mut self, what: &str) {
+        let at = self.began.elapsed().as_millis();
+        let line = format!("{:>4}.{:03} {what}", at / 1000, at % 1000);
+        for byte in line.bytes().chain([b'\n']) {
+            self.digest = (self.digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        self.events += 1;
+        if self.last.len() >= KEPT && !self.keep_all {
+            self.last.pop_front();
+        }
+        self.last.push_back(line);
+    }
+
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    pub fn lines(&self) -> Vec<String> {
+        self.last.iter().cloned().collect()
+    }
+}

@@ -1,0 +1,301 @@
+//! One transaction of the store in memory: locks, what it would change, and its end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookbox_driver::{ClaimState, Fault as OurFault, FaultKind, Outcome};
+use hookbox_event::{Envelope, RouteName};
+use tokio::time::{Instant, timeout_at};
+
+use crate::fault::Fault;
+use crate::process::Process;
+use crate::tables::{Claim, Effect, Key, OnRoute, Tables, Word};
+use crate::world::World;
+
+/// How long a lock is waited for before the store gives up the waiting transaction.
+const LOCK_DEADLINE: Duration = Duration::from_secs(3);
+
+/// An open transaction. Dropping it rolls back.
+pub(crate) struct SimTx {
+    pub process: Arc<Process>,
+    pub id: u64,
+    pub owned: BTreeMap<OnRoute, Owned>,
+    /// Events that this transaction keeps when it commits.
+    pub events: Vec<Envelope>,
+    pub settled: Vec<(RouteName, Envelope, Outcome)>,
+    pub connection: SimConnection,
+    pub ended: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Owned {
+    pub attempt: u32,
+    pub granted: bool,
+    pub end: Option<(ClaimState, u32)>,
+}
+
+/// What a handler borrows.
+pub(crate) struct SimConnection {
+    pub process: Arc<Process>,
+    pub tx: u64,
+    pub effects: Vec<Effect>,
+    /// A statement failed: nothing of this transaction can be committed.
+    pub aborted: bool,
+    pub route: Option<RouteName>,
+}
+
+/// An error of the store, as a handler gets it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SimError {
+    #[error("the connection to the store is gone")]
+    Gone,
+    #[error("the store ended the transaction to resolve a deadlock")]
+    Deadlock,
+    #[error("the statement was refused: a constraint of the handler's")]
+    Refused,
+}
+
+impl SimTx {
+    pub fn new(process: &Arc<Process>, id: u64) -> Self {
+        Self {
+            process: Arc::clone(process),
+            id,
+            owned: BTreeMap::new(),
+            events: Vec::new(),
+            settled: Vec::new(),
+            connection: SimConnection {
+                process: Arc::clone(process),
+                tx: id,
+                effects: Vec::new(),
+                aborted: false,
+                route: None,
+            },
+            ended: false,
+        }
+    }
+
+    /// A statement of ours: the transaction must still be there after it.
+    pub async fn statement(&self, doing: &'static str) -> Result<(), OurFault> {
+        statement(&self.process, self.id, doing)
+            .await
+            .map_err(|error| {
+                let kind = match error {
+                    SimError::Gone | SimError::Refused => FaultKind::Unavailable,
+                    SimError::Deadlock => FaultKind::Contention,
+                };
+                OurFault::new(kind, doing, error)
+            })
+    }
+
+    /// Waits until nobody else holds this key, and takes it where `take` says so then.
+    pub async fn lock(&self, key: Key, take: impl Fn(&Tables) -> bool) -> Result<bool, OurFault> {
+        let keys = [key];
+        wait_for(&self.process.world, self.id, &keys, |tables| {
+            let take = take(tables);
+            if take {
+                let [key] = keys.clone();
+                tables.lock(key, self.id);
+            }
+            take
+        })
+        .await
+    }
+
+    /// Ends it without a trace. With bad luck its locks stay for a while.
+    pub fn give_up(&mut self) {
+        if !self.ended {
+            self.ended = true;
+            self.process.world.leave(self.id, &self.process.name);
+        }
+    }
+
+    /// What a commit changes.
+    pub fn changes(&mut self) -> Changes {
+        Changes {
+            by: self.process.name.clone(),
+            tx: self.id,
+            owned: std::mem::take(&mut self.owned),
+            events: std::mem::take(&mut self.events),
+            settled: std::mem::take(&mut self.settled),
+            effects: std::mem::take(&mut self.connection.effects),
+        }
+    }
+}
+
+impl Drop for SimTx {
+    fn drop(&mut self) {
+        if !self.process.is_dead() {
+            self.give_up();
+        }
+    }
+}
+
+impl SimConnection {
+    /// The handler's statement: an effect that must happen once.
+    pub async fn write(&mut self, effect: Effect) -> Result<(), SimError> {
+        statement(&self.process, self.tx, "write an effect").await?;
+        self.effects.push(effect);
+        Ok(())
+    }
+
+    /// A statement that the store refuses, for a reason of the handler's.
+    pub async fn refused(&mut self) -> Result<(), SimError> {
+        statement(&self.process, self.tx, "break a constraint").await?;
+        self.aborted = true;
+        Err(SimError::Refused)
+    }
+}
+
+async fn statement(process: &Arc<Process>, tx: u64, doing: &str) -> Result<(), SimError> {
+    process.step(doing).await;
+    let world = &process.world;
+    let fault = world.one_of(&[Fault::StatementLost, Fault::Deadlock], &process.name);
+    let mut state = world.state();
+    if state.tables.away || !state.tables.is_open(tx) {
+        return Err(SimError::Gone);
+    }
+    match fault {
+        None => Ok(()),
+        Some(fault) => {
+            state.tables.close(tx);
+            drop(state);
+            world.unlocked.notify_waiters();
+            Err(if fault == Fault::Deadlock {
+                SimError::Deadlock
+            } else {
+                SimError::Gone
+            })
+        }
+    }
+}
+
+/// Waits until nobody else holds any of these keys, and then does something at once.
+pub(crate) async fn wait_for<T>(
+    world: &World,
+    tx: u64,
+    keys: &[Key],
+    then: impl FnOnce(&mut Tables) -> T,
+) -> Result<T, OurFault> {
+    let deadline = Instant::now() + LOCK_DEADLINE;
+    loop {
+        let unlocked = world.unlocked.notified();
+        {
+            let mut state = world.state();
+            let tables = &mut state.tables;
+            if tables.away || !tables.is_open(tx) {
+                let doing = "wait for a lock: the connection is gone";
+                return Err(OurFault::plain(FaultKind::Unavailable, doing));
+            }
+            if !keys.iter().any(|key| tables.is_locked_by_another(key, tx)) {
+                return Ok(then(tables));
+            }
+        }
+        if timeout_at(deadline, unlocked).await.is_err() {
+            let mut state = world.state();
+            state.tables.close(tx);
+            drop(state);
+            world.unlocked.notify_waiters();
+            let doing = "wait for a lock";
+            return Err(OurFault::plain(FaultKind::Contention, doing));
+        }
+    }
+}
+
+impl World {
+    /// The owner of a transaction is gone: it ends, now or when the store notices.
+    pub fn leave(self: &Arc<Self>, tx: u64, whom: &str) {
+        if !self.state().tables.is_open(tx) {
+            return;
+        }
+        if self.strikes(Fault::Zombie, whom) {
+            let wait = self.chance.millis(100, 4_000);
+            self.after(wait, move |world| world.abort(tx));
+        } else {
+            self.abort(tx);
+        }
+    }
+
+    pub fn abort(&self, tx: u64) {
+        self.state().tables.close(tx);
+        self.unlocked.notify_waiters();
+    }
+}
+
+/// A transaction's changes, all of which become visible at once.
+pub(crate) struct Changes {
+    by: String,
+    tx: u64,
+    owned: BTreeMap<OnRoute, Owned>,
+    events: Vec<Envelope>,
+    settled: Vec<(RouteName, Envelope, Outcome)>,
+    effects: Vec<Effect>,
+}
+
+impl Changes {
+    /// Commits. Only a transaction that is still open can.
+    pub fn apply(self, world: &World) -> bool {
+        let mut state = world.state();
+        if !state.tables.is_open(self.tx) {
+            return false;
+        }
+        let tables = &mut state.tables;
+        for envelope in &self.events {
+            tables.keep_event(envelope);
+        }
+        for (route, envelope, outcome) in &self.settled {
+            let granted = self.owned.get(&(route.clone(), envelope.event));
+            let granted = granted.is_some_and(|it| it.granted);
+            settle_one(tables, (route, envelope, outcome), granted);
+        }
+        for (on, owned) in self.owned {
+            if let Some((state, attempts)) = owned.end {
+                tables.claims.insert(on, Claim { state, attempts });
+            }
+        }
+        let text = format!(
+            "{} commits {}: {} outcomes, {} effects",
+            self.by,
+            self.tx,
+            self.settled.len(),
+            self.effects.len()
+        );
+        tables.effects.extend(self.effects);
+        tables.close(self.tx);
+        state.trace.note(&text);
+        drop(state);
+        world.unlocked.notify_waiters();
+        true
+    }
+}
+
+fn settle_one(
+    tables: &mut Tables,
+    (route, envelope, outcome): (&RouteName, &Envelope, &Outcome),
+    granted: bool,
+) {
+    let on = (route.clone(), envelope.event);
+    let (word, followed) = match outcome {
+        Outcome::Done { .. } => (Word::Done, Some(Word::Done)),
+        Outcome::Duplicate => (Word::Duplicate, None),
+        Outcome::Conflict { .. } => (Word::Conflict, Some(Word::Dead)),
+        Outcome::Dead { .. } => (Word::Dead, Some(Word::Dead)),
+    };
+    tables.put_receipt(route, envelope, word);
+    let attempts = |tables: &Tables| tables.claims.get(&on).map_or(0, |it| it.attempts);
+    match outcome {
+        Outcome::Done { .. } | Outcome::Duplicate => {}
+        Outcome::Conflict { .. } => {
+            let attempts = attempts(tables);
+            tables.put_dead(&on, hookbox_driver::DeadReason::Conflict, attempts);
+        }
+        Outcome::Dead { reason, .. } => {
+            let attempts = attempts(tables);
+            tables.put_dead(&on, *reason, attempts);
+        }
+    }
+    if granted && let Some(word) = followed {
+        tables.retries.remove(&on);
+        tables.follow(route, &envelope.event, word);
+    }
+}

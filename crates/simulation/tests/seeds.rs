@@ -1,0 +1,38 @@
+//! A short run of the simulation: no seed breaks an invariant, every fault happens, and a seed
+//! repeats itself. Thousands of seeds are run by the program of this crate.
+
+use hookbox_simulation::{Fault, Summary, run};
+
+/// Where the seeds begin. The program begins elsewhere each time; a test must not.
+const FIRST: u64 = 1_000;
+
+#[test]
+fn no_seed_breaks_an_invariant_and_every_fault_happens() {
+    let mut all = Summary::default();
+    for seed in FIRST..FIRST + 300 {
+        let ran = run(seed, false).unwrap();
+        if let Some(failed) = &ran.failed {
+            panic!("{failed}");
+        }
+        all.add(&ran.summary);
+    }
+    for fault in Fault::ALL {
+        let struck = all.faults.get(fault).copied().unwrap_or(0);
+        assert!(struck > 0, "{} never happened", fault.as_str());
+    }
+    assert!(all.accepted > 1_000, "{} accepted", all.accepted);
+    assert!(all.effects > 1_000, "{} effects", all.effects);
+}
+
+#[test]
+fn a_seed_repeats_itself_to_the_letter() {
+    for seed in FIRST..FIRST + 40 {
+        let (one, other) = (run(seed, true).unwrap(), run(seed, true).unwrap());
+        let differs = one.trace.iter().zip(&other.trace).find(|(a, b)| a != b);
+        assert_eq!(differs, None, "seed {seed}: not the same");
+        assert_eq!(one.digest, other.digest, "seed {seed}");
+        assert!(one.trace.len() > 20, "seed {seed} does next to nothing");
+    }
+    let digest = |seed| run(seed, false).unwrap().digest;
+    assert_ne!(digest(FIRST), digest(FIRST + 1));
+}
