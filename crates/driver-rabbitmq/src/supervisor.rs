@@ -27,6 +27,9 @@ const PAUSE_LONGEST: Duration = Duration::from_secs(3);
 /// How often a blocked or dead connection is looked for while nothing is published.
 const WATCH: Duration = Duration::from_millis(250);
 
+/// Why nothing is published during an alarm.
+const ALARM: &str = "the broker has a resource alarm and takes nothing";
+
 /// A connection whose queues are verified.
 pub(crate) async fn establish(options: &Options, first: bool) -> Result<Connection, OpenError> {
     let connection = connect(options, "publish").await?;
@@ -140,7 +143,25 @@ async fn publish(
     }
     // A publisher that is stopped in a round drops its requests: their senders are told so.
     publishers.shutdown().await;
+    sit_out_alarm(&connection, readiness, stop).await;
     close(&connection, options.close_deadline).await;
+}
+
+/// Waits for the end of a resource alarm on the connection that it has blocked. A new connection
+/// would look well until something is published over it: an alarm blocks only who publishes.
+async fn sit_out_alarm(
+    connection: &Connection,
+    readiness: &watch::Sender<Readiness>,
+    stop: &CancellationToken,
+) {
+    let is_blocked = || connection.status().connected() && connection.status().blocked();
+    while is_blocked() && !stop.is_cancelled() {
+        readiness.send_replace(Readiness::NotReady(ALARM.into()));
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = sleep(WATCH) => {}
+        }
+    }
 }
 
 /// Returns why the connection must be given up.
@@ -165,8 +186,7 @@ async fn watch_over(
                     return "the connection was lost".into();
                 }
                 let now = if status.blocked() {
-                    let why = "the broker has a resource alarm and takes nothing";
-                    Readiness::NotReady(why.into())
+                    Readiness::NotReady(ALARM.into())
                 } else {
                     Readiness::Ready
                 };
