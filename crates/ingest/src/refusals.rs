@@ -19,6 +19,9 @@ const WAITING_MAX: usize = 1_000;
 /// How often they are written.
 const INTERVAL: Duration = Duration::from_secs(1);
 
+/// How long the last write may take once it is time to stop: it is one small transaction.
+const LAST_WRITE: Duration = Duration::from_secs(1);
+
 pub(crate) struct Refusals {
     sender: Option<mpsc::Sender<Refusal>>,
     counters: Arc<Counters>,
@@ -65,7 +68,14 @@ async fn keep(
             waiting.push(refusal);
         }
         if !waiting.is_empty() {
-            match ledger.keep_refusals(&waiting).await {
+            let kept = tokio::select! {
+                kept = ledger.keep_refusals(&waiting) => kept,
+                () = late(&stop) => {
+                    add(&counters.refusals_dropped, waiting.len() as u64);
+                    return;
+                }
+            };
+            match kept {
                 Ok(()) => told = false,
                 Err(fault) => {
                     add(&counters.refusals_dropped, waiting.len() as u64);
@@ -83,6 +93,12 @@ async fn keep(
             return;
         }
     }
+}
+
+/// A store that is away must not keep a process from its end.
+async fn late(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(LAST_WRITE).await;
 }
 
 #[cfg(test)]

@@ -34,7 +34,11 @@ impl<S: Store> Collector<S> {
         let what = "collecting the broker's dead letters";
         let mut pause = Pause::new(what, &paused, &self.inner.rng, &shutdown);
         while !shutdown.is_cancelled() {
-            let fault = match self.inner.broker.subscribe(&Queue::Dead, PREFETCH).await {
+            let subscribed = tokio::select! {
+                subscribed = self.inner.broker.subscribe(&Queue::Dead, PREFETCH) => subscribed,
+                () = self.inner.cut.cancelled() => return,
+            };
+            let fault = match subscribed {
                 Ok(mut subscription) => {
                     pause.over();
                     let fault = loop {
@@ -80,8 +84,11 @@ impl<S: Store> Collector<S> {
             rng: &self.inner.rng,
             shutdown,
         };
-        process.run(intake).await;
-        add(&self.inner.counters.collected, collected as u64);
+        tokio::select! {
+            () = process.run(intake) => add(&self.inner.counters.collected, collected as u64),
+            // What is dropped unsettled is put back.
+            () = self.inner.cut.cancelled() => {}
+        }
     }
 }
 

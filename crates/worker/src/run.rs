@@ -30,6 +30,8 @@ pub(crate) struct Inner<S: Store> {
     pub rng: Arc<dyn Rng>,
     pub config: Config<S>,
     pub counters: Arc<Counters>,
+    /// Cancelled when a drain has taken long enough.
+    pub cut: CancellationToken,
 }
 
 impl<S: Store> Worker<S> {
@@ -50,6 +52,7 @@ impl<S: Store> Worker<S> {
                 rng,
                 config,
                 counters,
+                cut: CancellationToken::new(),
             }),
         }
     }
@@ -57,6 +60,13 @@ impl<S: Store> Worker<S> {
     /// What it has done so far.
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.inner.counters)
+    }
+
+    /// Cancelling it while the worker drains lets go of what still runs: transactions are rolled
+    /// back, by their server where it does not answer, and their messages are put back. Nothing
+    /// is spent; all of it comes again.
+    pub fn cut(&self) -> CancellationToken {
+        self.inner.cut.clone()
     }
 
     /// Works until `shutdown`, then drains: it takes nothing more, brings what is running to its
@@ -117,7 +127,11 @@ impl<S: Store> Inner<S> {
         let slots = Arc::new(Semaphore::new(route.concurrency.get()));
         while !shutdown.is_cancelled() {
             let queue = Queue::Route(route.name.clone());
-            let fault = match self.broker.subscribe(&queue, route.prefetch).await {
+            let subscribed = tokio::select! {
+                subscribed = self.broker.subscribe(&queue, route.prefetch) => subscribed,
+                () = self.cut.cancelled() => break,
+            };
+            let fault = match subscribed {
                 Ok(mut subscription) => {
                     pause.over();
                     let ended = Arc::clone(&self)
@@ -179,9 +193,11 @@ impl<S: Store> Inner<S> {
             let shutdown = shutdown.clone();
             tasks.spawn(async move {
                 let route = &inner.config.routes[index];
-                inner
-                    .process(route, Work::Handle(route), &shutdown, intake)
-                    .await;
+                tokio::select! {
+                    () = inner.process(route, Work::Handle(route), &shutdown, intake) => {}
+                    // What is dropped unsettled is put back.
+                    () = inner.cut.cancelled() => {}
+                }
                 drop(slot);
             });
         }

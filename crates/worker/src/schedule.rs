@@ -29,11 +29,10 @@ impl<S: Store> Scheduler<S> {
             broker: &*self.inner.broker,
         };
         loop {
-            let requeued = self
-                .inner
-                .store
-                .requeue_due(TAKEN_AT_ONCE, &publisher)
-                .await;
+            let requeued = tokio::select! {
+                requeued = self.inner.store.requeue_due(TAKEN_AT_ONCE, &publisher) => requeued,
+                () = self.inner.cut.cancelled() => return,
+            };
             let after = match requeued {
                 Ok(requeued) => {
                     pause.over();

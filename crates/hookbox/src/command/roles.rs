@@ -24,6 +24,15 @@ use crate::exit::{self, Exit, Unusable};
 use crate::monitor::{Monitored, Needs};
 use crate::signals;
 
+/// The share of the drain in which what runs may come to its end by itself: every request has its
+/// answer or runs into a deadline of its own (the longest is for a body, 10 s), every transaction
+/// commits. What still runs then is cut, and puts back what it holds.
+const GRACE: f64 = 0.6;
+
+/// The share of the drain by which every role has ended: the lanes of ingest wait for confirms
+/// (2.5 s) after the grace. The rest is for closing connections.
+const ROLES: f64 = 0.85;
+
 /// What a role needs beyond its config, opened.
 pub struct Opened {
     /// The broker.
@@ -90,7 +99,8 @@ pub async fn serve_roles(
         );
         tracing::info!(address = %address, "ingest listens on {address}");
         monitored.show(|parts| parts.ingest = Some(ingest.counters()));
-        running.spawn(serve(listener, ingest, shutdown.clone(), config.drain));
+        let grace = grace(config.drain);
+        running.spawn(serve(listener, ingest, shutdown.clone(), grace));
     }
     if let Some(routes) = &roles.worker {
         let store = store.as_ref().context("a worker needs a store")?;
@@ -99,12 +109,12 @@ pub async fn serve_roles(
             AnyStore::Postgres(store) => {
                 let worker = worker(&config, routes, broker, store)?;
                 monitored.show(|parts| parts.worker = Some(worker.counters()));
-                running.spawn(work(worker, shutdown.clone()));
+                running.spawn(work(worker, shutdown.clone(), grace(config.drain)));
             }
             AnyStore::Sqlite(store) => {
                 let worker = worker(&config, routes, broker, store)?;
                 monitored.show(|parts| parts.worker = Some(worker.counters()));
-                running.spawn(work(worker, shutdown.clone()));
+                running.spawn(work(worker, shutdown.clone(), grace(config.drain)));
             }
         }
     }
@@ -119,8 +129,12 @@ pub async fn serve_roles(
             store.close().await;
         }
     };
-    let _ = tokio::time::timeout(Duration::from_secs(5), close).await;
+    let _ = tokio::time::timeout(config.drain.mul_f64(1.0 - ROLES), close).await;
     Ok(end)
+}
+
+fn grace(drain: Duration) -> Duration {
+    drain.mul_f64(GRACE)
 }
 
 /// Waits until it is time to stop, then until all roles have drained.
@@ -140,9 +154,8 @@ async fn supervise(
         shutdown.cancel();
     }
     monitored.show(|parts| parts.draining = true);
-    // Half as long again as the roles give themselves: they cut what is left, we cut them.
     let all = async { while running.join_next().await.is_some() {} };
-    let drained = tokio::time::timeout(drain.mul_f64(1.5), all).await;
+    let drained = tokio::time::timeout(drain.mul_f64(ROLES), all).await;
     if drained.is_err() {
         tracing::error!("not drained in time: what was taken and not settled comes again");
         return exit::FAILED;
@@ -240,8 +253,20 @@ where
     ))
 }
 
-async fn work<S: Store>(worker: Worker<S>, shutdown: CancellationToken) {
-    worker.run(shutdown).await;
+async fn work<S: Store>(worker: Worker<S>, shutdown: CancellationToken, grace: Duration) {
+    let running = worker.run(shutdown.clone());
+    let long_enough = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(grace).await;
+    };
+    tokio::pin!(running);
+    tokio::select! {
+        () = running.as_mut() => return,
+        () = long_enough => {}
+    }
+    tracing::warn!("what still runs is let go of at the end of the grace, and comes again");
+    worker.cut().cancel();
+    running.await;
 }
 
 #[cfg(test)]
