@@ -1,6 +1,7 @@
 //! hookbox as it is deployed: a config, an ingest and workers, each a process of its own.
 
 use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -27,6 +28,20 @@ pub struct Deployment {
     pub port: u16,
     environment: String,
     postgres: Option<PostgresWorld>,
+    own: Option<Own>,
+}
+
+/// Servers of a test's own, which it may break.
+#[derive(Debug, Clone)]
+pub struct Own {
+    /// How hookbox reaches PostgreSQL.
+    pub store: String,
+    /// How hookbox reaches RabbitMQ.
+    pub broker: String,
+    /// How the test reaches PostgreSQL, whatever it does to the other way.
+    pub direct: String,
+    /// Lines before the first table of the config.
+    pub settings: String,
 }
 
 /// A process that is killed when dropped.
@@ -34,6 +49,19 @@ pub struct Process(Child);
 
 impl Deployment {
     pub async fn new(pair: Pair) -> Self {
+        let postgres = match pair {
+            Pair::RabbitmqPostgres => Some(PostgresWorld::empty().await),
+            Pair::SqliteAlone => None,
+        };
+        Self::begin(postgres, None)
+    }
+
+    /// Over servers of the test's own, which hold nothing yet.
+    pub fn over(own: Own) -> Self {
+        Self::begin(None, Some(own))
+    }
+
+    fn begin(postgres: Option<PostgresWorld>, own: Option<Own>) -> Self {
         let folder = std::env::temp_dir().join(random_name("hookbox-journey"));
         std::fs::create_dir(&folder).unwrap();
         let port = TcpListener::bind("127.0.0.1:0")
@@ -42,15 +70,12 @@ impl Deployment {
             .unwrap()
             .port();
         let environment = random_name("journey");
-        let postgres = match pair {
-            Pair::RabbitmqPostgres => Some(PostgresWorld::empty().await),
-            Pair::SqliteAlone => None,
-        };
         let deployment = Self {
             folder,
             port,
             environment,
             postgres,
+            own,
         };
         deployment.write("key", "a-key-for-tests");
         deployment.write("hookbox.toml", &deployment.config());
@@ -59,16 +84,23 @@ impl Deployment {
     }
 
     fn config(&self) -> String {
-        let (store, broker) = match &self.postgres {
-            Some(postgres) => {
+        let files = ("{ file = \"store\" }", "{ file = \"broker\" }");
+        let (store, broker) = match (&self.postgres, &self.own) {
+            (Some(postgres), _) => {
                 self.write("store", postgres.database.url());
                 self.write("broker", &variable("HOOKBOX_TEST_AMQP_URL"));
-                ("{ file = \"store\" }", "{ file = \"broker\" }")
+                files
             }
-            None => ("\"sqlite:hookbox.db\"", "\"sqlite:hookbox.db\""),
+            (None, Some(own)) => {
+                self.write("store", &own.store);
+                self.write("broker", &own.broker);
+                files
+            }
+            (None, None) => ("\"sqlite:hookbox.db\"", "\"sqlite:hookbox.db\""),
         };
+        let settings = self.own.as_ref().map_or("", |own| &own.settings);
         format!(
-            "environment = \"{}\"\n[store]\nurl = {store}\n[broker]\nurl = {broker}\n\
+            "environment = \"{}\"\n{settings}[store]\nurl = {store}\n[broker]\nurl = {broker}\n\
              [ingest]\nlisten = \"127.0.0.1:{}\"\n\
              [[source]]\nname = \"begini\"\npreset = \"begini\"\n\
              secrets = [{{ id = \"test\", file = \"key\" }}]\n\
@@ -156,9 +188,18 @@ impl Deployment {
 
     /// A number out of the store.
     pub async fn count(&self, statement: &'static str) -> u64 {
-        match &self.postgres {
-            Some(postgres) => postgres.count_all(statement).await,
-            None => {
+        match (&self.postgres, &self.own) {
+            (Some(postgres), _) => postgres.count_all(statement).await,
+            (None, Some(own)) => {
+                let mut connection = sqlx::PgConnection::connect(&own.direct).await.unwrap();
+                let count: i64 = sqlx::query_scalar(statement)
+                    .fetch_one(&mut connection)
+                    .await
+                    .unwrap();
+                connection.close().await.unwrap();
+                u64::try_from(count).unwrap()
+            }
+            (None, None) => {
                 let path = format!("sqlite:{}", self.folder.join("hookbox.db").display());
                 let mut connection = sqlx::SqliteConnection::connect(&path).await.unwrap();
                 let count: i64 = sqlx::query_scalar(statement)
@@ -187,15 +228,26 @@ impl Deployment {
         }
     }
 
+    /// Removes the folder. The servers were the test's own, and gone.
+    pub fn remove(self) {
+        std::fs::remove_dir_all(&self.folder).unwrap();
+    }
+
     /// Removes everything.
     pub async fn finish(self) {
-        if let Some(postgres) = self.postgres {
-            let url = variable("HOOKBOX_TEST_AMQP_URL");
+        let broker = match (&self.postgres, &self.own) {
+            (Some(_), _) => Some(variable("HOOKBOX_TEST_AMQP_URL")),
+            (None, Some(own)) => Some(own.broker.clone()),
+            (None, None) => None,
+        };
+        if let Some(url) = broker {
             let routes = ["scores", "applications", "unrouted"].map(|name| name.parse().unwrap());
             let environment = self.environment.parse().unwrap();
             delete_topology(&Options::new(url, environment, routes.into()))
                 .await
                 .unwrap();
+        }
+        if let Some(postgres) = self.postgres {
             postgres.finish().await;
         }
         std::fs::remove_dir_all(&self.folder).unwrap();
@@ -211,16 +263,35 @@ impl Process {
 
     /// As a service manager does: it must drain and end well.
     pub fn stop(mut self) {
-        let id = self.0.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &id])
-                .status()
-                .unwrap()
-                .success()
-        );
+        self.signal("TERM");
         let ended = self.0.wait().unwrap();
         assert!(ended.success(), "it ended with {ended}");
+    }
+
+    /// Sends a signal by name.
+    pub fn signal(&self, name: &str) {
+        let id = self.0.id().to_string();
+        let mut kill = Command::new("kill");
+        kill.args([&format!("-{name}"), &id]);
+        assert!(kill.status().unwrap().success());
+    }
+
+    /// Its exit code, when it ends within a limit; 128 and the signal's number, when one ended it.
+    pub fn ends_within(mut self, limit: Duration) -> Option<i32> {
+        let (tell, told) = std::sync::mpsc::channel();
+        let id = self.0.id().to_string();
+        let waiting = std::thread::spawn(move || tell.send(self.0.wait().unwrap()));
+        let ended = told.recv_timeout(limit).ok();
+        if ended.is_none() {
+            let killed = Command::new("kill").args(["-KILL", &id]).status();
+            assert!(killed.unwrap().success());
+        }
+        // Nobody listens any more where it was killed.
+        let _ = waiting.join().unwrap();
+        let ended = ended?;
+        ended
+            .code()
+            .or_else(|| ended.signal().map(|signal| 128 + signal))
     }
 }
 

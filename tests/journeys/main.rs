@@ -3,7 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod deployment;
+mod drain;
 mod killing;
+mod outages;
 mod poison;
 mod refused;
 mod secrets;
+mod shown;
+mod small_disk;

@@ -76,9 +76,9 @@ pub enum Command {
     /// Try hookbox: one process, all roles, one SQLite file, a development key; nothing to set up
     Dev(DevArgs),
     /// Run all roles in one process
-    Run,
+    Run(ServiceArgs),
     /// Receive webhooks
-    Ingest,
+    Ingest(ServiceArgs),
     /// Process events
     Worker(WorkerArgs),
     /// Bring the database's schema up to this version; says what it does
@@ -117,12 +117,25 @@ pub struct DevArgs {
     pub listen: Option<SocketAddr>,
 }
 
+/// Arguments of every service but `dev`.
+#[derive(Debug, Args)]
+pub struct ServiceArgs {
+    /// Where to show metrics and readiness; processes that share a config and a machine need one
+    /// each [default: the config's]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub metrics: Option<SocketAddr>,
+}
+
 /// Arguments of `worker`.
 #[derive(Debug, Args)]
 pub struct WorkerArgs {
     /// Work on this route only; may be said more than once [default: all routes]
     #[arg(long, value_name = "NAME")]
     pub route: Vec<RouteName>,
+
+    /// What every service takes
+    #[command(flatten)]
+    pub service: ServiceArgs,
 }
 
 /// Arguments of `healthcheck`.

@@ -24,7 +24,7 @@ pub use reconcile::ReconcileArgs;
 pub use send::SendArgs;
 pub use simulate::SimulateArgs;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, ServiceArgs};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::telemetry;
@@ -33,9 +33,9 @@ use crate::telemetry;
 pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
     match &cli.command {
         Command::Dev(args) => dev::run(args, &cli.log, cli.json).await,
-        Command::Run => run::run(service(&cli)?).await,
-        Command::Ingest => ingest::run(service(&cli)?).await,
-        Command::Worker(args) => worker::run(service(&cli)?, args).await,
+        Command::Run(args) => run::run(service(&cli, args)?).await,
+        Command::Ingest(args) => ingest::run(service(&cli, args)?).await,
+        Command::Worker(args) => worker::run(service(&cli, &args.service)?, args).await,
         Command::Migrate => migrate::run(&load(&cli)?, cli.json).await,
         Command::CheckConfig => check_config::run(&load(&cli)?, cli.json),
         Command::Healthcheck(args) => healthcheck::run(args).await,
@@ -54,8 +54,9 @@ fn load(cli: &Cli) -> anyhow::Result<Config> {
 }
 
 /// The config, for a service: it logs.
-fn service(cli: &Cli) -> anyhow::Result<Config> {
-    let config = load(cli)?;
+fn service(cli: &Cli, args: &ServiceArgs) -> anyhow::Result<Config> {
+    let mut config = load(cli)?;
+    config.metrics = args.metrics.or(config.metrics);
     telemetry::begin(&cli.log.over(&config.log));
     Ok(config)
 }

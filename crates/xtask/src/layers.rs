@@ -160,6 +160,7 @@ const EVERYTHING: &[&str] = &[
     "handlers",
     "console",
     "hookbox",
+    "testkit",
 ];
 
 /// A library of others that only some crates may name.

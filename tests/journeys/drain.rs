@@ -1,0 +1,212 @@
+//! Told to stop, in the worst moments: every open request has its true answer, the process ends
+//! within its deadline, nothing is spent, and everything in hand is put back.
+
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
+use serde_json::Value;
+
+use crate::deployment::{Deployment, Own, Pair};
+use crate::shown::{Shown, within};
+
+/// What the config says, and a second for a process of a debug build to come to its end.
+const DRAIN: &str = "drain = \"10 s\"\n";
+const DRAIN_MAX: Duration = Duration::from_secs(11);
+
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopped_under_load_and_started_again_on_rabbitmq_and_postgres() {
+    under_load(Deployment::new(Pair::RabbitmqPostgres).await, "TERM", &[0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopped_under_load_and_started_again_on_sqlite() {
+    under_load(Deployment::new(Pair::SqliteAlone).await, "TERM", &[0]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopped_at_once_by_a_second_signal_on_rabbitmq_and_postgres() {
+    let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
+    under_load(deployment, "TERM TERM", &[0, 130]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopped_at_once_by_a_second_signal_on_sqlite() {
+    let deployment = Deployment::new(Pair::SqliteAlone).await;
+    under_load(deployment, "TERM TERM", &[0, 130]).await;
+}
+
+/// Three times under load: stopped, and started again; what was answered 200 is done once.
+async fn under_load(deployment: Deployment, signals: &str, codes: &[i32]) {
+    const EVENTS: u64 = 6_000;
+    let shown = Shown::new();
+    let arguments = ["run", "--metrics", &shown.address()];
+    let mut running = deployment.start(&arguments);
+    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    let load = simulate(&deployment, EVENTS, "32", "60");
+    let accepted = "hookbox_requests_total{outcome=\"accepted\"}";
+    for _ in 0..3 {
+        within(PATIENCE, "it is under load", async || {
+            shown.metric(accepted).is_some_and(|count| count >= 300.0)
+        })
+        .await;
+        let told = Instant::now();
+        for signal in signals.split(' ') {
+            running.signal(signal);
+        }
+        let code = running.ends_within(Duration::from_secs(21));
+        eprintln!("ended with {code:?} after {:?}", told.elapsed());
+        assert!(code.is_some_and(|code| codes.contains(&code)), "{code:?}");
+        running = deployment.start(&arguments);
+        within(PATIENCE, "ready", async || shown.is_ready()).await;
+    }
+    let tally = told(load).await;
+    assert_eq!(tally["undelivered"], 0, "{tally:#}");
+    all_done(&deployment, EVENTS).await;
+    running.stop();
+    nothing_spent(&deployment, EVENTS).await;
+    deployment.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopped_while_the_broker_is_frozen() {
+    const REQUESTS: u64 = 32;
+    let (rabbitmq, postgres, deployment) = servers();
+    let shown = Shown::new();
+    let running = deployment.start(&["run", "--metrics", &shown.address()]);
+    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    rabbitmq.stop().unwrap();
+    let load = simulate(&deployment, REQUESTS, "32", "0");
+    within(PATIENCE, "all requests are open", async || {
+        shown.metric("hookbox_requests_in_flight") == Some(REQUESTS as f64)
+    })
+    .await;
+    let told_at = Instant::now();
+    running.signal("TERM");
+    within(PATIENCE, "it drains", async || {
+        shown.metric("hookbox_draining") != Some(0.0)
+    })
+    .await;
+    let tally = told(load).await;
+    assert_eq!(tally["answers"]["503"], REQUESTS, "{tally:#}");
+    assert_eq!(tally["accepted"], 0, "{tally:#}");
+    assert_eq!(
+        running.ends_within(DRAIN_MAX),
+        Some(0),
+        "{}",
+        deployment.log()
+    );
+    eprintln!("ended after {:?}", told_at.elapsed());
+    rabbitmq.cont().unwrap();
+    drop((rabbitmq, postgres));
+    deployment.remove();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopped_while_the_store_is_frozen() {
+    const EVENTS: u64 = 3_000;
+    let (rabbitmq, postgres, deployment) = servers();
+    let ingest = deployment.start_ingest();
+    let shown = Shown::new();
+    let worker = ["worker", "--metrics", &shown.address()];
+    let running = deployment.start(&worker);
+    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    let load = simulate(&deployment, EVENTS, "32", "10");
+    let done = "hookbox_receipts_total{route=\"scores\",outcome=\"done\"}";
+    within(PATIENCE, "it is under load", async || {
+        shown.metric(done).is_some_and(|done| done >= 100.0)
+    })
+    .await;
+    postgres.stop().unwrap();
+    let told_at = Instant::now();
+    running.signal("TERM");
+    assert_eq!(
+        running.ends_within(DRAIN_MAX),
+        Some(0),
+        "{}",
+        deployment.log()
+    );
+    eprintln!("ended after {:?}", told_at.elapsed());
+    let tally = told(load).await;
+    assert_eq!(tally["accepted"], EVENTS, "{tally:#}");
+    // Nobody holds a message any more: all that is left is ready for another worker.
+    within(PATIENCE, "everything is put back", async || {
+        let listed = rabbitmq.ctl(&["-q", "list_queues", "messages_unacknowledged"]);
+        let listed = listed.unwrap();
+        listed
+            .lines()
+            .filter_map(|line| line.parse::<u64>().ok())
+            .sum::<u64>()
+            == 0
+    })
+    .await;
+    postgres.cont().unwrap();
+    let again = deployment.start(&worker);
+    all_done(&deployment, EVENTS).await;
+    again.stop();
+    ingest.stop();
+    nothing_spent(&deployment, EVENTS).await;
+    drop((rabbitmq, postgres));
+    deployment.remove();
+}
+
+fn servers() -> (RabbitmqServer, PostgresServer, Deployment) {
+    let (rabbitmq, postgres) = (
+        RabbitmqServer::start().unwrap(),
+        PostgresServer::start().unwrap(),
+    );
+    let deployment = Deployment::over(Own {
+        store: postgres.url().to_owned(),
+        broker: rabbitmq.url().to_owned(),
+        direct: postgres.url().to_owned(),
+        settings: DRAIN.to_owned(),
+    });
+    (rabbitmq, postgres, deployment)
+}
+
+fn simulate(deployment: &Deployment, events: u64, connections: &str, retries: &str) -> Child {
+    let count = events.to_string();
+    deployment
+        .command(&["simulate", "--json", "--seed", "9", "--count", &count])
+        .args(["--concurrency", connections, "--retries", retries])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+async fn told(load: Child) -> Value {
+    let output = tokio::task::spawn_blocking(|| load.wait_with_output()).await;
+    serde_json::from_slice(&output.unwrap().unwrap().stdout).unwrap()
+}
+
+async fn all_done(deployment: &Deployment, events: u64) {
+    within(PATIENCE, "every event is done", async || {
+        deployment
+            .count("select count(*) from claims where state = 'done'")
+            .await
+            == events
+    })
+    .await;
+}
+
+async fn nothing_spent(deployment: &Deployment, events: u64) {
+    let count = async |statement| deployment.count(statement).await;
+    assert_eq!(
+        count("select count(*) from attempts").await,
+        0,
+        "an attempt was spent"
+    );
+    assert_eq!(count("select count(*) from dead_letters").await, 0);
+    let effects = "select (select count(*) from begini_scores)
+                        + (select count(*) from begini_applications)";
+    assert_eq!(count(effects).await, events);
+    assert!(
+        !deployment.log().contains("a panic at"),
+        "{}",
+        deployment.log()
+    );
+}

@@ -1,0 +1,253 @@
+//! A dependency goes away under load and comes back: it is shown within two of its deadlines, the
+//! worker pauses and holds, nothing is spent, nothing dead-letters, and all goes on by itself.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
+use hookbox_tests::proxy::{Mode, Proxy, address_of};
+use hookbox_tests::{random_name, variable};
+use serde_json::Value;
+
+use crate::deployment::{Deployment, Own, Process};
+use crate::shown::{self, Shown, within};
+use crate::small_disk::SmallDisk;
+
+/// Two deadlines of the store: it is asked each second, and has two to answer. A second more for
+/// a machine that compiles meanwhile.
+const TWO_DEADLINES: Duration = Duration::from_secs(5);
+
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How many events are sent; at the rate below, for about ten seconds.
+const EVENTS: u64 = 2_000;
+const RATE: &str = "200";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_postgres_costs_nothing() {
+    let postgres = PostgresServer::start().unwrap();
+    let world = World::over(postgres.url(), postgres.url());
+    world
+        .outage(
+            "store",
+            async || postgres.stop().unwrap(),
+            async || postgres.cont().unwrap(),
+        )
+        .await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_postgres_costs_nothing() {
+    let mut postgres = PostgresServer::start().unwrap();
+    let url = postgres.url().to_owned();
+    let world = World::over(&url, &url);
+    let postgres = std::cell::RefCell::new(&mut postgres);
+    world
+        .outage(
+            "store",
+            async || postgres.borrow_mut().kill().unwrap(),
+            async || postgres.borrow_mut().restart().unwrap(),
+        )
+        .await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_black_hole_before_postgres_costs_nothing() {
+    let postgres = PostgresServer::start().unwrap();
+    let proxy = Proxy::before(address_of(postgres.url())).await;
+    let through = postgres
+        .url()
+        .replacen(&address_of(postgres.url()), &proxy.address(), 1);
+    let world = World::over(&through, postgres.url());
+    world
+        .outage(
+            "store",
+            async || proxy.set(Mode::Hole),
+            async || proxy.set(Mode::Pass),
+        )
+        .await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_of_postgres_costs_nothing() {
+    let Some(disk) = SmallDisk::new("postgres", 48) else {
+        return;
+    };
+    let postgres = PostgresServer::start().unwrap();
+    let url = database_on(&postgres, &disk).await;
+    let world = World::over(&url, &url);
+    // Reading works on: what shows it is the route that cannot write.
+    world
+        .outage("route scores", async || disk.fill(), async || disk.free())
+        .await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
+    let rabbitmq = RabbitmqServer::start().unwrap();
+    let postgres = PostgresServer::start().unwrap();
+    let own = own(postgres.url(), rabbitmq.url(), postgres.url());
+    let deployment = Deployment::over(own);
+    let shown = Shown::new();
+    let running = deployment.start(&["run", "--metrics", &shown.address()]);
+    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    let alarm = |limit: &str| rabbitmq.ctl(&["set_disk_free_limit", limit]).unwrap();
+    alarm("1000GB");
+    // The alarm reaches a connection that publishes, so something is sent until it is refused.
+    within(TWO_DEADLINES, "the broker is shown as away", async || {
+        let _ = deployment.command(&["send"]).output().unwrap();
+        shown.metric("hookbox_broker_up") == Some(0.0)
+    })
+    .await;
+    // And for as long as it lasts, also when nobody sends: longer than any deadline.
+    let began = Instant::now();
+    within(PATIENCE, "it lasts", async || {
+        assert!(!shown.is_ready(), "it looked well during the alarm");
+        began.elapsed() > Duration::from_secs(12)
+    })
+    .await;
+    let why = shown.trouble("broker").unwrap();
+    assert!(why.contains("alarm"), "{why}");
+    let (status, _) = shown::get(deployment.port, "/readyz").unwrap();
+    assert_eq!(status, 503);
+    let refused = deployment.command(&["send"]).output().unwrap();
+    assert!(
+        !refused.status.success(),
+        "an event was taken during the alarm"
+    );
+    alarm("50MB");
+    within(PATIENCE, "ready again", async || shown.is_ready()).await;
+    deployment.run(&["send"]);
+    running.stop();
+    deployment.finish().await;
+}
+
+/// A deployment over servers that a test breaks.
+struct World {
+    deployment: Deployment,
+    ingest: Process,
+    worker: Process,
+    shown: Shown,
+}
+
+impl World {
+    /// PostgreSQL as hookbox reaches it, and as the test does; and the shared RabbitMQ.
+    fn over(store: &str, direct: &str) -> Self {
+        let own = own(store, &variable("HOOKBOX_TEST_AMQP_URL"), direct);
+        let deployment = Deployment::over(own);
+        let shown = Shown::new();
+        let ingest = deployment.start_ingest();
+        let worker = deployment.start(&["worker", "--metrics", &shown.address()]);
+        Self {
+            deployment,
+            ingest,
+            worker,
+            shown,
+        }
+    }
+
+    /// Breaks something under load, sees it shown, mends it, and counts.
+    async fn outage(&self, shown_by: &str, break_it: impl AsyncFn(), mend: impl AsyncFn()) {
+        let Self {
+            deployment, shown, ..
+        } = self;
+        within(PATIENCE, "ready", async || shown.is_ready()).await;
+        let count = EVENTS.to_string();
+        let load = deployment
+            .command(&[
+                "simulate", "--json", "--count", &count, "--rate", RATE, "--seed", "5",
+            ])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let settled = "hookbox_receipts_total{route=\"scores\",outcome=\"done\"}";
+        within(PATIENCE, "some are done", async || {
+            shown.metric(settled).is_some_and(|done| done >= 100.0)
+        })
+        .await;
+        break_it().await;
+        let took = within(TWO_DEADLINES, "the outage is shown", async || {
+            shown.trouble(shown_by).is_some()
+        })
+        .await;
+        eprintln!("shown by {shown_by:?} after {took:?}");
+        // Ingest needs the broker only: everything is taken all the while.
+        let output = tokio::task::spawn_blocking(|| load.wait_with_output()).await;
+        let tally: Value = serde_json::from_slice(&output.unwrap().unwrap().stdout).unwrap();
+        assert_eq!(tally["accepted"], EVENTS, "{tally:#}");
+        let held = "hookbox_route_paused{route=\"scores\",by=\"store\"}";
+        within(PATIENCE, "the route is paused", async || {
+            shown.metric(held) == Some(1.0)
+        })
+        .await;
+        assert!(!shown.is_ready());
+        mend().await;
+        let took = within(PATIENCE, "ready again", async || shown.is_ready()).await;
+        eprintln!("ready again after {took:?}");
+        within(PATIENCE, "every event is done", async || {
+            deployment
+                .count("select count(*) from claims where state = 'done'")
+                .await
+                == EVENTS
+        })
+        .await;
+        self.nothing_was_spent().await;
+    }
+
+    async fn nothing_was_spent(&self) {
+        let count = async |statement| self.deployment.count(statement).await;
+        assert_eq!(
+            count("select count(*) from attempts").await,
+            0,
+            "an attempt was spent"
+        );
+        assert_eq!(count("select count(*) from dead_letters").await, 0);
+        assert_eq!(count("select count(*) from retries").await, 0);
+        let effects = "select (select count(*) from begini_scores)
+                            + (select count(*) from begini_applications)";
+        assert_eq!(count(effects).await, EVENTS);
+    }
+
+    async fn finish(self) {
+        self.worker.stop();
+        self.ingest.stop();
+        let log = self.deployment.log();
+        assert!(!log.contains("a panic at"), "{log}");
+        self.deployment.finish().await;
+    }
+}
+
+fn own(store: &str, broker: &str, direct: &str) -> Own {
+    Own {
+        store: store.to_owned(),
+        broker: broker.to_owned(),
+        direct: direct.to_owned(),
+        settings: String::new(),
+    }
+}
+
+/// A database of this server whose tables are on another disk than its log.
+async fn database_on(server: &PostgresServer, disk: &SmallDisk) -> String {
+    use sqlx::{AssertSqlSafe, Connection, PgConnection};
+    let mut connection = PgConnection::connect(server.url()).await.unwrap();
+    let name = random_name("small").replace('-', "_");
+    let folder = disk.folder().display();
+    for statement in [
+        format!("create tablespace {name} location '{folder}'"),
+        format!("create database {name} tablespace {name}"),
+    ] {
+        sqlx::query(AssertSqlSafe(statement))
+            .execute(&mut connection)
+            .await
+            .unwrap();
+    }
+    connection.close().await.unwrap();
+    let (before, _) = server.url().rsplit_once('/').unwrap();
+    format!("{before}/{name}")
+}
