@@ -49,6 +49,13 @@ pub struct Process(Child);
 
 impl Deployment {
     pub async fn new(pair: Pair) -> Self {
+        let deployment = Self::without_a_schema(pair).await;
+        deployment.run(&["migrate"]);
+        deployment
+    }
+
+    /// One that nobody has migrated yet.
+    pub async fn without_a_schema(pair: Pair) -> Self {
         let postgres = match pair {
             Pair::RabbitmqPostgres => Some(PostgresWorld::empty().await),
             Pair::SqliteAlone => None,
@@ -58,7 +65,9 @@ impl Deployment {
 
     /// Over servers of the test's own, which hold nothing yet.
     pub fn over(own: Own) -> Self {
-        Self::begin(None, Some(own))
+        let deployment = Self::begin(None, Some(own));
+        deployment.run(&["migrate"]);
+        deployment
     }
 
     fn begin(postgres: Option<PostgresWorld>, own: Option<Own>) -> Self {
@@ -79,7 +88,6 @@ impl Deployment {
         };
         deployment.write("key", "a-key-for-tests");
         deployment.write("hookbox.toml", &deployment.config());
-        deployment.run(&["migrate"]);
         deployment
     }
 
@@ -119,7 +127,12 @@ impl Deployment {
 
     /// A command that has not begun.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(binary());
+        self.command_of(&binary(), arguments)
+    }
+
+    /// The same of another build.
+    pub fn command_of(&self, binary: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary);
         command
             .args(arguments)
             .current_dir(&self.folder)
@@ -145,18 +158,18 @@ impl Deployment {
 
     /// Starts a service.
     pub fn start(&self, arguments: &[&str]) -> Process {
+        self.spawn(self.command(arguments))
+    }
+
+    /// Starts a command as a service.
+    pub fn spawn(&self, mut command: Command) -> Process {
         let log = std::fs::OpenOptions::new();
         let log = { log }
             .create(true)
             .append(true)
             .open(self.folder.join("log"))
             .unwrap();
-        let child = self
-            .command(arguments)
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
         Process(child)
     }
 

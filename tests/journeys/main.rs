@@ -5,9 +5,11 @@
 mod deployment;
 mod drain;
 mod killing;
+mod migrating;
 mod outages;
 mod poison;
 mod refused;
 mod secrets;
 mod shown;
+mod skew;
 mod small_disk;

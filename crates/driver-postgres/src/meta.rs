@@ -4,8 +4,16 @@ use sqlx::{Error, PgConnection};
 
 const ENVIRONMENT: &str = "environment";
 
+/// The schema version that a hookbox must know, at least, to work on this database.
+const WORKS_FROM: &str = "works_from";
+
 /// The stamp, if the table exists and there is one.
 pub(crate) async fn environment(c: &mut PgConnection) -> Result<Option<String>, Error> {
+    value(c, ENVIRONMENT).await
+}
+
+/// What stands under a key, if the table exists and it does.
+async fn value(c: &mut PgConnection, key: &'static str) -> Result<Option<String>, Error> {
     let exists: bool = sqlx::query_scalar("select to_regclass('meta') is not null")
         .fetch_one(&mut *c)
         .await?;
@@ -13,7 +21,7 @@ pub(crate) async fn environment(c: &mut PgConnection) -> Result<Option<String>, 
         return Ok(None);
     }
     sqlx::query_scalar("select value from meta where key = $1")
-        .bind(ENVIRONMENT)
+        .bind(key)
         .fetch_optional(c)
         .await
 }
@@ -25,5 +33,24 @@ pub(crate) async fn stamp(c: &mut PgConnection, environment: &str) -> Result<(),
         .bind(environment)
         .execute(c)
         .await?;
+    Ok(())
+}
+
+/// The schema version from which on a hookbox may work on this one, where one is written down.
+pub(crate) async fn works_from(c: &mut PgConnection) -> Result<Option<i64>, Error> {
+    let found = value(c, WORKS_FROM).await?;
+    Ok(found.and_then(|text| text.parse().ok()))
+}
+
+/// Writes it down; it is never lowered.
+pub(crate) async fn raise_works_from(c: &mut PgConnection, version: i64) -> Result<(), Error> {
+    sqlx::query(
+        "insert into meta (key, value) values ($1, $2) on conflict (key) do update
+         set value = greatest(meta.value::bigint, excluded.value::bigint)::text",
+    )
+    .bind(WORKS_FROM)
+    .bind(version.to_string())
+    .execute(c)
+    .await?;
     Ok(())
 }

@@ -23,6 +23,11 @@ const DEADLINE: Duration = Duration::from_secs(60 * 60);
 /// it.
 const TABLE_LOCK_TIMEOUT: &str = "set lock_timeout = '30s'";
 
+/// Whoever knows this schema version works on the newest one as well: every migration since has
+/// only added. One that takes something away, or asks more of what is written, raises it to the
+/// version whose hookbox does without. `docs/UPGRADING.md` is about it.
+const WORKS_FROM: i64 = 2;
+
 /// What a migration did, or would do: schema versions before and after. 0 is an empty database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Migrated {
@@ -33,8 +38,8 @@ pub struct Migrated {
 }
 
 /// Brings the database to the newest schema, and stamps it with the environment when it has no
-/// stamp. A database of another environment or of a newer hookbox is refused before anything is
-/// changed. Of two at once, one waits for the other and finds nothing left to do.
+/// stamp. A database of another environment is refused before anything is changed, and so is one
+/// of a newer hookbox, unless it says that this one may work on it: then there is nothing to do. Of two at once, one waits for the other and finds nothing left to do.
 pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
     first_look(&options).await?.judge(false)?;
     with_connection(&options, async |connection| {
@@ -51,11 +56,19 @@ pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
             .execute(&mut *connection)
             .await?;
         crash_point!("migrate.before_migrations");
+        if from > newest() {
+            return Ok(Ok(Migrated { from, to: from }));
+        }
+        if meta::environment(connection).await?.is_some() {
+            // Before anything is taken away from those who still count on it.
+            meta::raise_works_from(connection, WORKS_FROM).await?;
+        }
         if let Err(error) = MIGRATIONS.run(&mut *connection).await {
             return refused(error);
         }
         crash_point!("migrate.after_migrations");
         meta::stamp(connection, options.environment.as_str()).await?;
+        meta::raise_works_from(connection, WORKS_FROM).await?;
         crash_point!("migrate.after_stamp");
         Ok(Ok(Migrated { from, to: newest() }))
     })
@@ -67,7 +80,10 @@ pub async fn plan(options: Options) -> Result<Migrated, OpenError> {
     first_look(&options).await?.judge(false)?;
     with_connection(&options, async |connection| {
         let inspected = inspect(connection, &options).await?;
-        Ok(inspected.map(|from| Migrated { from, to: newest() }))
+        Ok(inspected.map(|from| Migrated {
+            from,
+            to: newest().max(from),
+        }))
     })
     .await
 }
@@ -117,13 +133,15 @@ async fn inspect(
 ) -> Result<Result<i64, OpenError>, sqlx::Error> {
     let stamp = meta::environment(connection).await?;
     let from = version(connection).await?;
-    Ok(same_environment(stamp.as_deref(), options).and_then(|()| {
-        if from > newest() {
-            Err(newer(from))
-        } else {
-            Ok(from)
-        }
-    }))
+    let known = from <= newest() || works_on_newer(connection).await?;
+    Ok(same_environment(stamp.as_deref(), options)
+        .and_then(|()| if known { Ok(from) } else { Err(newer(from)) }))
+}
+
+/// Whether a database that a newer hookbox has migrated says that this one may work on it.
+pub(crate) async fn works_on_newer(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let from = meta::works_from(connection).await?;
+    Ok(from.is_some_and(|from| from <= newest()))
 }
 
 /// A migration that did not go through. Each is a transaction, so it has changed nothing.

@@ -85,6 +85,14 @@ async fn check(
     let server = Server::ask(connection).await?;
     let environment = meta::environment(connection).await?;
     let found = migrate::version(connection).await?;
+    let works_on_newer = found > migrate::newest() && migrate::works_on_newer(connection).await?;
+    if works_on_newer {
+        tracing::warn!(
+            found,
+            known = migrate::newest(),
+            "the schema is of a newer hookbox, and this one may work on it: upgrade it, too"
+        );
+    }
     Ok(server
         .judge(true)
         .and_then(|()| migrate::same_environment(environment.as_deref(), options))
@@ -93,11 +101,14 @@ async fn check(
                 found,
                 wanted: migrate::newest(),
             }),
-            std::cmp::Ordering::Equal if environment.is_none() => Err(OpenError::Unsafe {
-                what: "the database",
-                why: "it has no environment stamp; run `hookbox migrate`".to_owned(),
-            }),
+            std::cmp::Ordering::Equal | std::cmp::Ordering::Greater if environment.is_none() => {
+                Err(OpenError::Unsafe {
+                    what: "the database",
+                    why: "it has no environment stamp; run `hookbox migrate`".to_owned(),
+                })
+            }
             std::cmp::Ordering::Equal => Ok(()),
+            std::cmp::Ordering::Greater if works_on_newer => Ok(()),
             std::cmp::Ordering::Greater => Err(migrate::newer(found)),
         }))
 }

@@ -4,6 +4,8 @@ use hookbox_event::EnvironmentName;
 use sqlx::sqlite::SqliteConnection;
 
 const ENVIRONMENT: &str = "environment";
+/// The schema version that a hookbox must know, at least, to work on this file.
+const WORKS_FROM: &str = "works_from";
 const LAST_PROBE: &str = "last_probe";
 
 /// The environment that the file is stamped with.
@@ -35,6 +37,31 @@ pub(crate) async fn probe(connection: &mut SqliteConnection, now: i64) -> sqlx::
     )
     .bind(LAST_PROBE)
     .bind(now.to_string())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The schema version from which on a hookbox may work on this one, where one is written down.
+pub(crate) async fn works_from(connection: &mut SqliteConnection) -> sqlx::Result<Option<i64>> {
+    let found: Option<String> = sqlx::query_scalar("SELECT value FROM meta WHERE key = ?1")
+        .bind(WORKS_FROM)
+        .fetch_optional(connection)
+        .await?;
+    Ok(found.and_then(|text| text.parse().ok()))
+}
+
+/// Writes it down; it is never lowered.
+pub(crate) async fn raise_works_from(
+    connection: &mut SqliteConnection,
+    version: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE
+         SET value = max(CAST(value AS INTEGER), CAST(excluded.value AS INTEGER))",
+    )
+    .bind(WORKS_FROM)
+    .bind(version.to_string())
     .execute(connection)
     .await?;
     Ok(())

@@ -12,6 +12,11 @@ use crate::{Options, THE_FILE, connect, file, meta};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
+/// Whoever knows this schema version works on the newest one as well: every migration since has
+/// only added. One that takes something away, or asks more of what is written, raises it to the
+/// version whose hookbox does without. `docs/UPGRADING.md` is about it.
+const WORKS_FROM: i64 = 2;
+
 /// From which schema version to which [`migrate`] went; equal when there was nothing to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Migrated {
@@ -45,12 +50,18 @@ async fn in_one_transaction(
         .map_err(unreachable)?;
     let migrated = planned(&mut tx, options).await?;
     crash_point!("migrate.before_migrations");
+    if migrated.from > newest_version() {
+        return Ok(migrated);
+    }
     MIGRATIONS
         .run_direct(None, &mut *tx, false)
         .await
         .map_err(why_not)?;
     crash_point!("migrate.after_migrations");
     meta::stamp(&mut tx, &options.environment)
+        .await
+        .map_err(unreachable)?;
+    meta::raise_works_from(&mut tx, WORKS_FROM)
         .await
         .map_err(unreachable)?;
     crash_point!("migrate.after_stamp");
@@ -77,17 +88,34 @@ async fn planned(
     options: &Options,
 ) -> Result<Migrated, OpenError> {
     let from = version(connection).await.map_err(unreachable)?;
-    let to = newest_version();
-    if from > to {
-        return Err(OpenError::SchemaNewer {
-            found: from,
-            wanted: to,
-        });
-    }
+    let to = newest_version().max(from);
+    works_on(connection, from).await?;
     if from > 0 {
         check_environment(connection, options).await?;
     }
     Ok(Migrated { from, to })
+}
+
+/// Refuses the file of a newer hookbox, unless it says that this one may work on it.
+pub(crate) async fn works_on(
+    connection: &mut SqliteConnection,
+    found: i64,
+) -> Result<(), OpenError> {
+    let wanted = newest_version();
+    if found <= wanted {
+        return Ok(());
+    }
+    match meta::works_from(connection).await.map_err(unreachable)? {
+        Some(from) if from <= wanted => {
+            tracing::warn!(
+                found,
+                known = wanted,
+                "the schema is of a newer hookbox, and this one may work on it: upgrade it, too"
+            );
+            Ok(())
+        }
+        Some(_) | None => Err(OpenError::SchemaNewer { found, wanted }),
+    }
 }
 
 /// The version of the file: that of its newest migration, 0 when there is none.

@@ -86,9 +86,7 @@ impl Drop for Sqlite {
 async fn check(connection: &mut SqliteConnection, options: &Options) -> Result<(), OpenError> {
     let wanted = newest_version();
     let found = migrate::version(connection).await.map_err(unreachable)?;
-    if found > wanted {
-        return Err(OpenError::SchemaNewer { found, wanted });
-    }
+    migrate::works_on(connection, found).await?;
     if found < wanted {
         return Err(OpenError::SchemaOlder { found, wanted });
     }

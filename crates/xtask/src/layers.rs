@@ -161,6 +161,7 @@ const EVERYTHING: &[&str] = &[
     "console",
     "hookbox",
     "testkit",
+    "crash",
 ];
 
 /// A library of others that only some crates may name.

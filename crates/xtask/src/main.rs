@@ -10,6 +10,7 @@ mod install;
 mod layers;
 mod readme;
 mod repository;
+mod skew;
 mod source;
 mod tally;
 mod test;
@@ -27,6 +28,8 @@ cargo xtask tidy
         The house rules that a program can check, all findings at once.
 cargo xtask dump [cargo test's arguments] [-- filter …]
         Rewrites what is generated in schemas/.
+cargo xtask skew [--old REVISION]
+        Builds an older hookbox and runs it beside this one, on one broker and one store.
 cargo xtask bench [--events N] [--json]
         Measures the release build beside what the servers alone can do; writes docs/BENCHMARKS.md.
 ";
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
     let result = match (task, rest) {
         ("test", rest) => test::run(rest, &[]),
         ("dump", rest) => dump::run(rest),
+        ("skew", rest) => skew::run(rest),
         ("bench", rest) => bench::run(rest),
         ("ci", []) => ci::run(),
         ("tidy", []) => tidy::run(),

@@ -73,15 +73,34 @@ async fn an_older_schema_is_refused() {
     assert!(refused.to_string().contains("hookbox migrate"), "{refused}");
 }
 
+/// A newer hookbox has migrated the database.
+const TOMORROW: &str =
+    "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+     values (9999, 'tomorrow', true, '', 0)";
+
 #[tokio::test]
-async fn a_newer_schema_is_refused_by_all() {
+async fn a_newer_schema_that_only_added_is_worked_on() {
     let world = World::new().await;
     let options = world.database.options(&environment());
+    world.execute(TOMORROW).await;
+    let store = Postgres::open(options.clone()).await.unwrap();
+    store.ping().await.unwrap();
+    store.close().await;
+    let nothing = Migrated {
+        from: 9999,
+        to: 9999,
+    };
+    assert_eq!(plan(options.clone()).await.unwrap(), nothing);
+    assert_eq!(migrate(options).await.unwrap(), nothing);
+}
+
+#[tokio::test]
+async fn a_newer_schema_that_took_something_away_is_refused_by_all() {
+    let world = World::new().await;
+    let options = world.database.options(&environment());
+    world.execute(TOMORROW).await;
     world
-        .execute(
-            "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
-             values (9999, 'tomorrow', true, '', 0)",
-        )
+        .execute("update meta set value = '9999' where key = 'works_from'")
         .await;
     for refused in [
         Postgres::open(options.clone()).await.unwrap_err(),

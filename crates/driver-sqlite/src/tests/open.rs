@@ -95,6 +95,21 @@ async fn an_older_or_newer_schema_is_refused() {
              SELECT 1 + max(version), 'later', TRUE, x'00', 0 FROM _sqlx_migrations",
         )
         .await;
+    // It only added.
+    let there = newest + 1;
+    let nothing = Migrated {
+        from: there,
+        to: there,
+    };
+    assert_eq!(migrate(world.options()).await.unwrap(), nothing);
+    assert_eq!(plan(world.options()).await.unwrap(), nothing);
+    let driver = Sqlite::open(world.options()).await.unwrap();
+    Store::ping(&driver).await.unwrap();
+    Store::close(&driver).await;
+    // It took something away.
+    world
+        .execute("UPDATE meta SET value = 9999 WHERE key = 'works_from'")
+        .await;
     for refused in [
         Sqlite::open(world.options()).await.err().unwrap(),
         migrate(world.options()).await.unwrap_err(),

@@ -1,0 +1,84 @@
+//! `cargo xtask skew`: an older hookbox beside this one, on one broker and one store.
+//!
+//! The older one is built from its commit, in a work tree and a target folder of its own, so that
+//! neither build touches the other. What is then done with both is a test (tests/journeys/skew.rs).
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{repository, test};
+
+/// What runs beside this one, where nothing else is said: the last commit of the first schema.
+const OLD: &str = "59c5812";
+
+/// Names the older binary to the test.
+const OLD_BINARY: &str = "HOOKBOX_OLD_BINARY";
+
+/// Builds the older hookbox and runs the test.
+///
+/// # Errors
+/// When the revision is not there or does not build, or the servers cannot be had.
+pub fn run(arguments: &[String]) -> Result<ExitCode> {
+    let revision = match arguments {
+        [] => OLD,
+        [word, revision] if word == "--old" => revision,
+        _ => bail!("cargo xtask skew [--old REVISION]"),
+    };
+    let binary = build(revision)?;
+    let words = ["-p", "hookbox-tests", "--test", "journeys", "--", "skew::"];
+    let words = words.map(str::to_owned);
+    let binary = binary.to_str().context("the path is not UTF-8")?;
+    test::run(&words, &[(OLD_BINARY, binary)])
+}
+
+fn build(revision: &str) -> Result<PathBuf> {
+    let root = repository::root();
+    let commit = output(
+        git(&root)
+            .args(["rev-parse", "--verify", "--short=12"])
+            .arg(format!("{revision}^{{commit}}")),
+    )?;
+    let folder = root.join("target/skew");
+    let (tree, target) = (folder.join(&commit), folder.join("target"));
+    if !tree.is_dir() {
+        std::fs::create_dir_all(&folder).context("making target/skew")?;
+        // One that was removed by hand is still on git's list.
+        output(git(&root).args(["worktree", "prune"]))?;
+        output(
+            git(&root)
+                .args(["worktree", "add", "--detach"])
+                .arg(&tree)
+                .arg(&commit),
+        )?;
+    }
+    eprintln!("building hookbox of {commit}");
+    let built = Command::new(repository::cargo_program())
+        .args(["build", "--locked", "--package", "hookbox", "--target-dir"])
+        .arg(&target)
+        .current_dir(&tree)
+        .status()
+        .context("running cargo build")?;
+    ensure!(
+        built.success(),
+        "hookbox of {commit} does not build: see above"
+    );
+    Ok(target.join("debug/hookbox"))
+}
+
+fn git(root: &Path) -> Command {
+    let mut git = Command::new("git");
+    git.current_dir(root);
+    git
+}
+
+fn output(command: &mut Command) -> Result<String> {
+    let output = command.output().context("running git")?;
+    ensure!(
+        output.status.success(),
+        "git failed: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}

@@ -1,0 +1,166 @@
+//! Two versions of hookbox side by side: the older one's ingest and workers, and this one's, over
+//! one broker and one store, through the migration in the middle.
+//!
+//! `cargo xtask skew` builds the older one and names it in `HOOKBOX_OLD_BINARY`.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::deployment::{Deployment, Pair, Process};
+use crate::shown::{get, within};
+
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Events of each load.
+const EVENTS: u64 = 1_500;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_versions_side_by_side_lose_and_double_nothing() {
+    let Some(old) = std::env::var_os("HOOKBOX_OLD_BINARY").map(PathBuf::from) else {
+        eprintln!("DID NOT RUN: it takes an older hookbox; `cargo xtask skew` builds one");
+        return;
+    };
+    for pair in [Pair::RabbitmqPostgres, Pair::SqliteAlone] {
+        let sides = Sides::begin(pair, old.clone()).await;
+        sides.run().await;
+    }
+}
+
+struct Sides {
+    deployment: Deployment,
+    old: PathBuf,
+    old_port: u16,
+}
+
+impl Sides {
+    /// The older version alone, as it was deployed.
+    async fn begin(pair: Pair, old: PathBuf) -> Self {
+        let deployment = Deployment::without_a_schema(pair).await;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let old_port = listener.local_addr().unwrap().port();
+        let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
+        let (new, old_listens) = (deployment.port.to_string(), old_port.to_string());
+        deployment.write("old.toml", &config.replace(&new, &old_listens));
+        let migrate = deployment.command_of(&old, &["migrate"]).status().unwrap();
+        assert!(migrate.success(), "the older hookbox could not migrate");
+        Self {
+            deployment,
+            old,
+            old_port,
+        }
+    }
+
+    async fn run(self) {
+        let Self { deployment, .. } = &self;
+        let old_ingest = self.start_old("ingest");
+        let old_workers = [self.start_old("worker"), self.start_old("worker")];
+        ready(self.old_port).await;
+        // Through the migration, under load.
+        let first = self.load(self.old_port, 1);
+        self.accepted(100).await;
+        deployment.run(&["migrate"]);
+        let new_ingest = deployment.start_ingest();
+        let new_worker = deployment.start(&["worker"]);
+        let second = self.load(deployment.port, 2);
+        let mut accepted = told(first).await + told(second).await;
+        self.done(2 * EVENTS).await;
+        // What this one writes, the older one reads.
+        new_worker.stop();
+        accepted += told(self.load(deployment.port, 3)).await;
+        self.done(3 * EVENTS).await;
+        // What the older one writes, this one reads.
+        for worker in old_workers {
+            worker.stop();
+        }
+        let new_worker = deployment.start(&["worker"]);
+        accepted += told(self.load(self.old_port, 4)).await;
+        self.done(4 * EVENTS).await;
+        let books = deployment.json(&["reconcile", "--wait", "60s"]);
+        assert_eq!(
+            books["imbalances"].as_array().map(Vec::len),
+            Some(0),
+            "{books:#}"
+        );
+        self.each_has_one_effect(accepted).await;
+        for process in [new_worker, new_ingest, old_ingest] {
+            process.stop();
+        }
+        self.deployment.finish().await;
+    }
+
+    fn start_old(&self, role: &str) -> Process {
+        let arguments = ["--config", "old.toml", role];
+        self.deployment
+            .spawn(self.deployment.command_of(&self.old, &arguments))
+    }
+
+    /// Events of a seed of their own, with duplicates among them.
+    fn load(&self, port: u16, seed: u64) -> Child {
+        let (count, seed) = (EVENTS.to_string(), seed.to_string());
+        let url = format!("http://127.0.0.1:{port}");
+        let arguments = ["simulate", "--json", "--url", &url, "--count", &count];
+        self.deployment
+            .command(&arguments)
+            .args(["--seed", &seed, "--duplicates", "5", "--concurrency", "16"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+
+    async fn accepted(&self, receipts: u64) {
+        within(PATIENCE, "it is under load", async || {
+            self.deployment.count("select count(*) from receipts").await >= receipts
+        })
+        .await;
+    }
+
+    async fn done(&self, events: u64) {
+        let statement = "select count(*) from claims where state = 'done'";
+        within(PATIENCE, "every event is done", async || {
+            self.deployment.count(statement).await >= events
+        })
+        .await;
+    }
+
+    async fn each_has_one_effect(&self, accepted: u64) {
+        let count = async |statement| self.deployment.count(statement).await;
+        let effects = "select (select count(*) from begini_scores)
+                            + (select count(*) from begini_applications)";
+        assert_eq!(count(effects).await, 4 * EVENTS);
+        assert_eq!(count("select count(*) from events").await, 4 * EVENTS);
+        assert_eq!(
+            count("select count(*) from attempts").await,
+            0,
+            "an attempt was spent"
+        );
+        assert_eq!(count("select count(*) from dead_letters").await, 0);
+        let receipts = count("select count(*) from receipts").await;
+        assert!(
+            receipts >= accepted,
+            "{receipts} receipts of {accepted} accepted"
+        );
+        let log = self.deployment.log();
+        assert!(!log.contains("a panic at"), "{log}");
+    }
+}
+
+async fn ready(port: u16) {
+    within(PATIENCE, "the older ingest is ready", async || {
+        get(port, "/readyz").is_some_and(|(status, _)| status == 200)
+    })
+    .await;
+}
+
+/// How many requests were answered 200; none was left without an answer for good.
+async fn told(load: Child) -> u64 {
+    let output = tokio::task::spawn_blocking(|| load.wait_with_output()).await;
+    let tally: Value = serde_json::from_slice(&output.unwrap().unwrap().stdout).unwrap();
+    assert_eq!(tally["undelivered"], 0, "{tally:#}");
+    tally["accepted"].as_u64().unwrap()
+}
