@@ -18,6 +18,8 @@ pub(crate) enum Plan {
     Panic(u32),
     /// It takes longer than it may.
     Hang(u32),
+    /// It commits the transaction that it only borrows.
+    Commit,
     /// A statement fails, and it goes on as if nothing had happened (H9).
     Swallow(u32),
 }

@@ -78,7 +78,9 @@ impl Check<'_> {
         let state = claim.map(|it| it.state);
         let fits = match receipt.word {
             Word::Done => state == Some(ClaimState::Done),
-            Word::Dead | Word::Conflict => state == Some(ClaimState::Dead),
+            Word::Dead => state == Some(ClaimState::Dead),
+            // It stays what it is when an operator has it processed after all.
+            Word::Conflict => matches!(state, Some(ClaimState::Done | ClaimState::Dead)),
             Word::Duplicate => matches!(state, Some(ClaimState::Done | ClaimState::Dead)),
             Word::Retrying => false,
         };
@@ -104,7 +106,15 @@ impl Check<'_> {
             }
             let expected = self.fate(&on, &body);
             let found = self.found_fate(&on, claim);
-            if found.as_ref() != Ok(&expected) && !self.was_given_up(&on) {
+            let fits = if self.tables.orphans.contains(&on) {
+                claim.state == ClaimState::Dead
+            } else if self.was_given_up(&on) {
+                // It may have been given up before, between and after its attempts.
+                found.is_ok()
+            } else {
+                found.as_ref() == Ok(&expected)
+            };
+            if !fits {
                 let text = format!("{on:?} must be {expected:?}, and is {found:?}");
                 self.violation("I9", text);
             }
@@ -120,18 +130,27 @@ impl Check<'_> {
             };
         };
         let (event, _) = identity(&source(), body);
-        if on.1 != event && !self.scenario.process_conflicts {
+        // Each replay is a round of its own, and a conflict has none before the first.
+        let mut rounds = self.tables.replays.get(on).copied().unwrap_or(0);
+        if on.1 == event || self.scenario.process_conflicts {
+            rounds += 1;
+        }
+        if rounds == 0 {
             let reason = DeadReason::Conflict;
             return Fate::Dead {
                 reason,
                 failures: 0,
             };
         }
-        let most = self.scenario.attempts;
+        let most = self.scenario.attempts * rounds;
         match said.plan {
             Plan::Well => Fate::Done { failures: 0 },
             Plan::Permanent => Fate::Dead {
                 reason: DeadReason::Rejected,
+                failures: rounds,
+            },
+            Plan::Commit => Fate::Dead {
+                reason: DeadReason::Orphaned,
                 failures: 1,
             },
             Plan::Transient(times)
@@ -154,12 +173,16 @@ impl Check<'_> {
         let failures = self.tables.failures.keys().filter(of).count();
         let failures = u32::try_from(failures).unwrap_or(u32::MAX);
         let dead = self.tables.dead.get(on);
+        let replays = self.tables.replays.get(on).copied().unwrap_or(0);
+        let written = dead.map_or(0, |it| it.written);
         match (claim.state, dead) {
-            (ClaimState::Done, None) if claim.attempts == failures + 1 => {
+            (ClaimState::Done, _) if claim.attempts == failures + 1 && written == replays => {
                 Ok(Fate::Done { failures })
             }
             (ClaimState::Dead, Some(dead))
-                if dead.written == 1 && dead.attempts == failures && claim.attempts == failures =>
+                if written == replays + 1
+                    && dead.attempts == failures
+                    && claim.attempts == failures =>
             {
                 let reason = dead.reason;
                 Ok(Fate::Dead { reason, failures })
@@ -175,10 +198,6 @@ impl Check<'_> {
     /// The broker gave one of its messages up: then, and only then, it may be a dead letter
     /// without a reason of its own.
     fn was_given_up(&self, on: &OnRoute) -> bool {
-        let reason = self.tables.dead.get(on).map(|it| it.reason);
-        if reason != Some(DeadReason::DeliveryLimit) {
-            return false;
-        }
         self.state.queues.gave_up.iter().any(|(route, bytes)| {
             let mut frames = decode_batch(bytes)
                 .unwrap_or_default()
@@ -205,7 +224,7 @@ impl Check<'_> {
                 self.violation("I4", format!("{on:?} has an effect of other bytes"));
             }
             let state = self.tables.claims.get(&on).map(|it| it.state);
-            if state != Some(ClaimState::Done) {
+            if state != Some(ClaimState::Done) && !self.tables.orphans.contains(&on) {
                 let text = format!(
                     "{on:?} has an effect by {} at attempt {}, and is {state:?}",
                     effect.by, effect.attempt
@@ -243,7 +262,12 @@ impl Check<'_> {
         }
         for (on, dead) in self.tables.dead.clone() {
             let claim = self.tables.claims.get(&on).map(|it| it.state);
-            if claim != Some(ClaimState::Dead) {
+            let fits = match claim {
+                Some(ClaimState::Dead) => true,
+                Some(ClaimState::Done) => self.tables.replays.contains_key(&on),
+                Some(ClaimState::Running | ClaimState::Retrying) | None => false,
+            };
+            if !fits {
                 let text = format!("{on:?} is a dead letter ({:?}) and {claim:?}", dead.reason);
                 self.violation("I10", text);
             }

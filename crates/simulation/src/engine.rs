@@ -14,11 +14,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::SimBroker;
 use crate::chance::Chance;
+use crate::fault::Fault;
 use crate::handler::{Apply, TIME_LIMIT};
 use crate::process::Process;
 use crate::scenario::{ROUTES, Scenario, route, source};
 use crate::store::SimStore;
-use crate::world::World;
+use crate::world::{SimClock, World};
 
 /// How long a drain may take. A handler may run to its time limit, and then its outcome is
 /// written, in spite of faults.
@@ -94,7 +95,7 @@ impl Fleet {
             process: Arc::clone(process),
         });
         let config = self.ingest_config();
-        let ingest = Ingest::start(config, broker, None, self.clock(), self.rng());
+        let ingest = Ingest::start(config, broker, None, self.clock(process), self.rng());
         let running = self.enter(slot, process, Some(Arc::clone(&ingest)));
         tokio::select! {
             biased;
@@ -117,7 +118,7 @@ impl Fleet {
             process: Arc::clone(process),
         });
         let config = self.worker_config(process);
-        let worker = Worker::new(broker, store, self.clock(), self.rng(), config);
+        let worker = Worker::new(broker, store, self.clock(process), self.rng(), config);
         let running = self.enter(slot, process, None);
         let told = running.told.clone();
         let mut task = self.tasks.spawn(async move { worker.run(told).await });
@@ -161,9 +162,18 @@ impl Fleet {
         process.die();
     }
 
-    fn clock(&self) -> Arc<dyn Clock> {
-        // A clone of the pointer, as another type.
-        Arc::<World>::clone(&self.world)
+    fn clock(&self, process: &Process) -> Arc<dyn Clock> {
+        let wrong = self.world.strikes(Fault::ClockWrong, &process.name);
+        let day = 24 * 3_600_000;
+        let offset = if wrong {
+            self.world.chance.between(0, 2 * day) as i64 - day as i64
+        } else {
+            0
+        };
+        Arc::new(SimClock {
+            world: Arc::clone(&self.world),
+            offset: offset * 1_000,
+        })
     }
 
     fn rng(&self) -> Arc<dyn Rng> {

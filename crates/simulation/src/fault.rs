@@ -93,6 +93,10 @@ faults! {
     KilledAnytime = "killed_anytime", 0;
     /// A process is told to end, and drains.
     Drained = "drained", 0;
+    /// A process starts with a clock that is wrong by up to a day.
+    ClockWrong = "clock_wrong", 300;
+    /// An operator replays a dead letter.
+    Replayed = "dead_letter_replayed", 0;
     /// The sender goes away before its answer.
     SenderLeft = "sender_left", 60;
     /// The answer was given, and never arrives.

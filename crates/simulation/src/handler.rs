@@ -64,6 +64,7 @@ impl Handler<SimStore> for Apply {
                 Ok(()) | Err(SimError::Refused) => Ok(()),
                 error => self.own(error),
             },
+            Plan::Commit => self.own(tx.commit().await),
             Plan::Well | Plan::Transient(_) | Plan::Panic(_) | Plan::Hang(_) | Plan::Swallow(_) => {
                 Ok(())
             }

@@ -20,6 +20,7 @@ const BLOWS: &[Fault] = &[
     Fault::KilledAnytime,
     Fault::Drained,
     Fault::Garbage,
+    Fault::Replayed,
 ];
 
 /// Strikes until the phase of faults is over.
@@ -95,6 +96,15 @@ fn strike(fleet: &Fleet, fault: Fault) {
             let queue = Queue::Route(route(name));
             state.queues.put(&queue, bytes.clone(), None);
             state.queues.garbage.push((route(name), bytes));
+        }
+        (Fault::Replayed, _) => {
+            let dead = world.state().tables.replayable();
+            if let Some(on) = world.chance.pick(&dead) {
+                let mut state = world.state();
+                state.struck(fault, &format!("{on:?}"));
+                let now = world.elapsed();
+                state.tables.replay(on, now);
+            }
         }
         _ => {}
     }

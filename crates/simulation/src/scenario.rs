@@ -173,6 +173,7 @@ fn plan(chance: &Chance) -> Plan {
         76..84 => Plan::Permanent,
         84..90 => Plan::Panic(times),
         90..93 => Plan::Hang(times),
+        93..95 => Plan::Commit,
         _ => Plan::Swallow(times),
     }
 }

@@ -41,7 +41,6 @@ impl Store for SimStore {
         route: &RouteName,
         envelopes: &[&Envelope],
     ) -> Result<Vec<Claimed>, OurFault> {
-        tx.connection.route = Some(route.clone());
         tx.statement("claim").await?;
         let mut found = BTreeMap::new();
         let mut sorted: Vec<&Envelope> = envelopes.to_vec();
@@ -73,8 +72,10 @@ impl Store for SimStore {
         route: &RouteName,
         settled: &[Settled<'_>],
     ) -> Result<(), CommitError> {
-        tx.statement("settle").await?;
-        if tx.connection.aborted {
+        if !tx.connection.ended {
+            tx.statement("settle").await?;
+        }
+        if tx.connection.aborted || tx.connection.ended {
             return Err(broken());
         }
         for Settled { envelope, outcome } in settled {
@@ -209,7 +210,7 @@ impl SimStore {
 
 fn broken() -> CommitError {
     CommitError::BrokenByHandler {
-        why: "a statement failed in it, and the error was swallowed".to_owned(),
+        why: "a statement failed in it, or the handler ended it".to_owned(),
     }
 }
 
@@ -221,12 +222,12 @@ async fn claim_plain(
 ) -> Result<Claimed, OurFault> {
     let event = envelope.event;
     let on = (route.clone(), event);
-    let held = tx.events.iter().any(|it| it.event == event);
+    let held = tx.connection.events.iter().any(|it| it.event == event);
     let unknown = |tables: &crate::tables::Tables| !tables.events.contains_key(&event);
     if !held && tx.lock(Key::Event(event), unknown).await? {
-        tx.events.push(envelope.clone());
+        tx.connection.events.push(envelope.clone());
     }
-    let own = tx.events.iter().find(|it| it.event == event);
+    let own = tx.connection.events.iter().find(|it| it.event == event);
     let own = own.map(|it| it.digest);
     let kept = || {
         let state = tx.process.world.state();
@@ -241,6 +242,7 @@ async fn claim_plain(
             granted: false,
             end: None,
         };
+        tx.connection.claimed.push(on.clone());
         tx.owned.insert(on, owned);
         return Ok(Claimed::Fresh);
     }
@@ -287,6 +289,7 @@ async fn claim_redone(
                 granted: true,
                 end: None,
             };
+            tx.connection.claimed.push(on.clone());
             tx.owned.insert(on, owned);
             Some(Claimed::Granted {
                 attempt: wanted,

@@ -84,6 +84,10 @@ pub(crate) struct Tables {
     /// Failed attempts, and how they failed.
     pub failures: BTreeMap<(RouteName, EventId, u32), &'static str>,
     pub effects: Vec<Effect>,
+    /// How often an operator has replayed each.
+    pub replays: BTreeMap<OnRoute, u32>,
+    /// Claims of transactions that a handler has committed by itself.
+    pub orphans: BTreeSet<OnRoute>,
     pub away: bool,
     locks: BTreeMap<Key, u64>,
     /// Open transactions, and the process of each.
@@ -171,6 +175,52 @@ impl Tables {
             written,
         };
         self.dead.insert(on.clone(), dead);
+    }
+
+    /// An operator's replay: due at once, in a new round.
+    pub fn replay(&mut self, on: &OnRoute, now: Duration) {
+        let Some(claim) = self.claims.get_mut(on) else {
+            return;
+        };
+        claim.state = ClaimState::Retrying;
+        let retry = Retry {
+            attempt: claim.attempts + 1,
+            before: claim.attempts,
+            not_before: now,
+            queued_at: None,
+        };
+        self.retries.insert(on.clone(), retry);
+        *self.replays.entry(on.clone()).or_default() += 1;
+        for ((of, _), receipt) in &mut self.receipts {
+            if *of == on.0 && receipt.event == on.1 && receipt.word == Word::Dead {
+                receipt.word = Word::Retrying;
+            }
+        }
+    }
+
+    /// Dead letters that can be replayed and do no harm: not what is no envelope, and not what
+    /// may have had its effect.
+    pub fn replayable(&self) -> Vec<OnRoute> {
+        let is_dead = |on: &OnRoute| {
+            let free = !self.locks.contains_key(&Key::Claim(on.0.clone(), on.1));
+            let state = self.claims.get(on).map(|it| it.state);
+            free && state == Some(ClaimState::Dead) && !self.orphans.contains(on)
+        };
+        let dead = self.dead.iter();
+        let dead = dead.filter(|(_, it)| it.reason != DeadReason::Undecodable);
+        dead.map(|(on, _)| on.clone()).filter(is_dead).collect()
+    }
+
+    /// A handler commits the transaction that it borrows: its claims stay behind, running.
+    pub fn commit_early(&mut self, tx: u64, claimed: Vec<OnRoute>, effects: Vec<Effect>) {
+        for on in claimed {
+            let attempts = self.claims.get(&on).map_or(0, |it| it.attempts);
+            let state = ClaimState::Running;
+            self.claims.insert(on.clone(), Claim { state, attempts });
+            self.orphans.insert(on);
+        }
+        self.effects.extend(effects);
+        self.close(tx);
     }
 
     pub fn due(&self, now: Duration, limit: usize) -> Vec<OnRoute> {

@@ -21,8 +21,6 @@ pub(crate) struct SimTx {
     pub process: Arc<Process>,
     pub id: u64,
     pub owned: BTreeMap<OnRoute, Owned>,
-    /// Events that this transaction keeps when it commits.
-    pub events: Vec<Envelope>,
     pub settled: Vec<(RouteName, Envelope, Outcome)>,
     pub connection: SimConnection,
     pub ended: bool,
@@ -42,7 +40,11 @@ pub(crate) struct SimConnection {
     pub effects: Vec<Effect>,
     /// A statement failed: nothing of this transaction can be committed.
     pub aborted: bool,
-    pub route: Option<RouteName>,
+    /// The handler has committed by itself.
+    pub ended: bool,
+    /// What the transaction would keep and has claimed.
+    pub events: Vec<Envelope>,
+    pub claimed: Vec<OnRoute>,
 }
 
 /// An error of the store, as a handler gets it.
@@ -62,14 +64,15 @@ impl SimTx {
             process: Arc::clone(process),
             id,
             owned: BTreeMap::new(),
-            events: Vec::new(),
             settled: Vec::new(),
             connection: SimConnection {
                 process: Arc::clone(process),
                 tx: id,
                 effects: Vec::new(),
                 aborted: false,
-                route: None,
+                ended: false,
+                events: Vec::new(),
+                claimed: Vec::new(),
             },
             ended: false,
         }
@@ -116,7 +119,7 @@ impl SimTx {
             by: self.process.name.clone(),
             tx: self.id,
             owned: std::mem::take(&mut self.owned),
-            events: std::mem::take(&mut self.events),
+            events: std::mem::take(&mut self.connection.events),
             settled: std::mem::take(&mut self.settled),
             effects: std::mem::take(&mut self.connection.effects),
         }
@@ -136,6 +139,24 @@ impl SimConnection {
     pub async fn write(&mut self, effect: Effect) -> Result<(), SimError> {
         statement(&self.process, self.tx, "write an effect").await?;
         self.effects.push(effect);
+        Ok(())
+    }
+
+    /// What only hookbox may do.
+    pub async fn commit(&mut self) -> Result<(), SimError> {
+        statement(&self.process, self.tx, "commit by itself").await?;
+        self.ended = true;
+        let world = &self.process.world;
+        let mut state = world.state();
+        for envelope in std::mem::take(&mut self.events) {
+            state.tables.keep_event(&envelope);
+        }
+        let claimed = std::mem::take(&mut self.claimed);
+        let effects = std::mem::take(&mut self.effects);
+        state.tables.commit_early(self.tx, claimed, effects);
+        state.trace.note("a handler has committed by itself");
+        drop(state);
+        world.unlocked.notify_waiters();
         Ok(())
     }
 
@@ -262,7 +283,11 @@ impl Changes {
         );
         tables.effects.extend(self.effects);
         tables.close(self.tx);
+        let doubled = tables.doubled();
         state.trace.note(&text);
+        for on in doubled {
+            state.violate("I3", &format!("{on:?} has more than one effect"));
+        }
         drop(state);
         world.unlocked.notify_waiters();
         true

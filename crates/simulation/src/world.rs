@@ -115,8 +115,14 @@ impl State {
     }
 }
 
-impl Clock for World {
+/// The clock of one process, wrong by so many microseconds.
+pub(crate) struct SimClock {
+    pub world: Arc<World>,
+    pub offset: i64,
+}
+
+impl Clock for SimClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_unix_micros(BEGINNING).saturating_add(self.elapsed())
+        Timestamp::from_unix_micros(BEGINNING + self.offset).saturating_add(self.world.elapsed())
     }
 }

@@ -54,10 +54,12 @@ pub(super) fn fail(tables: &mut Tables, failure: &Failure<'_>, now: Duration) ->
     }
     match claim.map(|it| it.state) {
         Some(ClaimState::Running) => {
-            if let Then::Retry { .. } = then {
-                let reason = DeadReason::Orphaned;
-                then = Then::Dead { reason };
+            let kept = tables.events.get(&envelope.event);
+            if kept.is_some_and(|it| it.digest != envelope.digest) {
+                return Recorded::Superseded;
             }
+            let reason = DeadReason::Orphaned;
+            then = Then::Dead { reason };
         }
         Some(ClaimState::Retrying) if envelope.redo.is_some() => {
             let waiting = tables.retries.get(&on).map(|it| it.attempt);
