@@ -50,13 +50,16 @@ async fn record(c: &mut PgConnection, failure: &Failure<'_>) -> Result<Recorded,
     let locked = claims::lock(c, route, std::slice::from_ref(event)).await?;
     match locked.first().map(|(_, state, _)| *state) {
         // A handler committed the claim by itself. Its effects stand, so whatever was to follow,
-        // it must not run again.
+        // it must not run again, and an operator must know before he replays it.
         Some(ClaimState::Running) => {
-            if let Then::Retry { .. } = then {
-                then = Then::Dead {
-                    reason: DeadReason::Orphaned,
-                };
+            let kept = events::one(c, event).await?;
+            if kept.is_some_and(|kept| kept.digest != envelope.digest) {
+                // That claim is of another body. This one is a conflict, as its next claim says.
+                return Ok(Recorded::Superseded);
             }
+            then = Then::Dead {
+                reason: DeadReason::Orphaned,
+            };
         }
         // Only the very attempt that it waits for may fail.
         Some(ClaimState::Retrying) if envelope.redo.is_some() => {

@@ -57,6 +57,43 @@ pub async fn a_failed_attempt_and_its_dead_letter_appear_together<H: StoreHarnes
     Store::close(&*store).await;
 }
 
+/// A handler ends its transaction over one body while another body of the event fails.
+pub async fn an_orphan_takes_no_other_body<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let mut tx = store.begin().await.expect("begun");
+    assert_eq!(
+        claim(&*store, &mut tx, &envelope("a")).await,
+        Claimed::Fresh
+    );
+    H::commit_raw(store.connection(&mut tx)).await;
+    drop(tx);
+    let other = another_body("a", 2);
+    let word = match fail(&*store, &other, 1, LATER).await {
+        // Its next claim will say what it is.
+        Recorded::Superseded => Claimed::Conflict,
+        // It is kept as what it is already.
+        Recorded::Recorded => Claimed::Redelivered,
+    };
+    assert_eq!(look(&*store, &other).await, word);
+    let id = envelope("a").event.to_string();
+    let event = store.event(&id).await.expect("read").expect("it is there");
+    assert_eq!(event.claims[0].state, ClaimState::Running);
+    assert_eq!((event.receipts.len(), event.attempts.len()), (0, 0));
+    // Whatever was to follow from the orphan's own failure: its effects stand.
+    assert_eq!(
+        fail(&*store, &envelope("a"), 1, DEAD).await,
+        Recorded::Recorded
+    );
+    let filter = DeadFilter {
+        reason: Some(DeadReason::Orphaned),
+        ..DeadFilter::default()
+    };
+    let dead = store.dead_list(&filter, 0, 10).await.expect("read");
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].event, envelope("a").event);
+    Store::close(&*store).await;
+}
+
 pub async fn a_failure_recorded_twice_counts_once<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     assert_eq!(

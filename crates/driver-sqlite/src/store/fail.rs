@@ -133,14 +133,12 @@ fn run_of(known: Option<&Known>, failure: &Failure<'_>) -> Option<Run> {
     };
     match state {
         // Committed by a handler that ended its transaction. Its effects stand, so it must not
-        // run again, whatever was to follow; and it was the run after those that are counted.
+        // run again, whatever was to follow, and an operator must know before he replays it; and
+        // it was the run after those that are counted.
         ClaimState::Running => Some(Run {
             attempt: attempts.saturating_add(1),
-            then: match failure.then {
-                Then::Retry { .. } => Then::Dead {
-                    reason: DeadReason::Orphaned,
-                },
-                dead @ Then::Dead { .. } => dead,
+            then: Then::Dead {
+                reason: DeadReason::Orphaned,
             },
         }),
         // Only the very attempt that it waits for may fail.
