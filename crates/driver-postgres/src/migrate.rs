@@ -39,7 +39,8 @@ pub struct Migrated {
 
 /// Brings the database to the newest schema, and stamps it with the environment when it has no
 /// stamp. A database of another environment is refused before anything is changed, and so is one
-/// of a newer hookbox, unless it says that this one may work on it: then there is nothing to do. Of two at once, one waits for the other and finds nothing left to do.
+/// of a newer hookbox, unless it says that this one may work on it: then there is nothing to do.
+/// Of two at once, one waits for the other and finds nothing left to do.
 pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
     first_look(&options).await?.judge(false)?;
     with_connection(&options, async |connection| {
