@@ -35,6 +35,9 @@ pub(crate) struct Connections {
     options: Options,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Seat>>,
+    /// For looking whether the server is there. Not one of the others: when all of those are at
+    /// work, the server is there.
+    probe: tokio::sync::Mutex<Option<PgConnection>>,
 }
 
 struct Seat {
@@ -57,6 +60,7 @@ impl Connections {
             options,
             permits,
             idle: Mutex::default(),
+            probe: tokio::sync::Mutex::default(),
         })
     }
 
@@ -96,10 +100,34 @@ impl Connections {
         Ok(lease)
     }
 
+    /// One round trip, on a connection that is used for nothing else.
+    ///
+    /// Cancelling it is harmless: the connection is taken out while it is asked, and dropped.
+    pub async fn probe(&self) -> Result<(), Fault> {
+        let mut held = self.probe.lock().await;
+        if self.permits.is_closed() {
+            let doing = "look for the database: the store is closed";
+            return Err(Fault::plain(FaultKind::Unavailable, doing));
+        }
+        if let Some(mut connection) = held.take()
+            && ask(REUSE_DEADLINE, connection.ping()).await.is_ok()
+        {
+            *held = Some(connection);
+            return Ok(());
+        }
+        let limit = self.options.connect_deadline;
+        *held = Some(connect(&self.session, limit).await?);
+        Ok(())
+    }
+
     /// Takes no more callers and says goodbye on the connections that are idle. Leases that are
     /// out close when they are dropped.
     pub async fn close(&self) {
         self.permits.close();
+        let probe = self.probe.lock().await.take();
+        if let Some(connection) = probe {
+            goodbye(connection).await;
+        }
         let idle = std::mem::take(&mut *self.lock_idle());
         for seat in idle {
             goodbye(seat.connection).await;

@@ -49,7 +49,7 @@ pub struct Options {
     pub url: String,
     /// The environment that the database is stamped with.
     pub environment: EnvironmentName,
-    /// Most connections at once.
+    /// Most connections at once, besides one that only looks whether the server is there.
     pub connections_max: u32,
     /// How long to wait for a free one.
     pub acquire_deadline: Duration,

@@ -68,9 +68,7 @@ impl Store for Postgres {
     }
 
     async fn ping(&self) -> Result<(), Fault> {
-        // To begin is the round trip, and it finds a live connection if there can be one.
-        self.read().await?.rollback().await;
-        Ok(())
+        self.connections.probe().await
     }
 
     async fn close(&self) {

@@ -19,6 +19,8 @@ async fn connections_are_bounded_and_come_back() {
     let two = world.store.begin().await.unwrap();
     let fault = world.store.begin().await.err().expect("there is no third");
     assert_eq!(fault.kind(), FaultKind::Unavailable);
+    let busy = "a store whose connections are all at work is there";
+    world.store.ping().await.expect(busy);
     drop(one);
     world
         .store
