@@ -4,6 +4,7 @@
 
 mod deployment;
 mod drain;
+mod full_disks;
 mod killing;
 mod migrating;
 mod outages;

@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 
 use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
 use hookbox_tests::proxy::{Mode, Proxy, address_of};
-use hookbox_tests::{random_name, variable};
+use hookbox_tests::variable;
 use serde_json::Value;
 
 use crate::deployment::{Deployment, Own, Process};
 use crate::shown::{self, Shown, within};
-use crate::small_disk::SmallDisk;
 
 /// Two deadlines of the store: it is asked each second, and has two to answer. A second more for
 /// a machine that compiles meanwhile.
@@ -73,21 +72,6 @@ async fn a_black_hole_before_postgres_costs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_of_postgres_costs_nothing() {
-    let Some(disk) = SmallDisk::new("postgres", 48) else {
-        return;
-    };
-    let postgres = PostgresServer::start().unwrap();
-    let url = database_on(&postgres, &disk).await;
-    let world = World::over(&url, &url);
-    // Reading works on: what shows it is the route that cannot write.
-    world
-        .outage("route scores", async || disk.fill(), async || disk.free())
-        .await;
-    world.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
     let rabbitmq = RabbitmqServer::start().unwrap();
     let postgres = PostgresServer::start().unwrap();
@@ -128,16 +112,16 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
 }
 
 /// A deployment over servers that a test breaks.
-struct World {
-    deployment: Deployment,
+pub struct World {
+    pub deployment: Deployment,
     ingest: Process,
     worker: Process,
-    shown: Shown,
+    pub shown: Shown,
 }
 
 impl World {
     /// PostgreSQL as hookbox reaches it, and as the test does; and the shared RabbitMQ.
-    fn over(store: &str, direct: &str) -> Self {
+    pub fn over(store: &str, direct: &str) -> Self {
         let own = own(store, &variable("HOOKBOX_TEST_AMQP_URL"), direct);
         let deployment = Deployment::over(own);
         let shown = Shown::new();
@@ -152,7 +136,7 @@ impl World {
     }
 
     /// Breaks something under load, sees it shown, mends it, and counts.
-    async fn outage(&self, shown_by: &str, break_it: impl AsyncFn(), mend: impl AsyncFn()) {
+    pub async fn outage(&self, shown_by: &str, break_it: impl AsyncFn(), mend: impl AsyncFn()) {
         let Self {
             deployment, shown, ..
         } = self;
@@ -214,7 +198,7 @@ impl World {
         assert_eq!(count(effects).await, EVENTS);
     }
 
-    async fn finish(self) {
+    pub async fn finish(self) {
         self.worker.stop();
         self.ingest.stop();
         let log = self.deployment.log();
@@ -223,31 +207,11 @@ impl World {
     }
 }
 
-fn own(store: &str, broker: &str, direct: &str) -> Own {
+pub fn own(store: &str, broker: &str, direct: &str) -> Own {
     Own {
         store: store.to_owned(),
         broker: broker.to_owned(),
         direct: direct.to_owned(),
         settings: String::new(),
     }
-}
-
-/// A database of this server whose tables are on another disk than its log.
-async fn database_on(server: &PostgresServer, disk: &SmallDisk) -> String {
-    use sqlx::{AssertSqlSafe, Connection, PgConnection};
-    let mut connection = PgConnection::connect(server.url()).await.unwrap();
-    let name = random_name("small").replace('-', "_");
-    let folder = disk.folder().display();
-    for statement in [
-        format!("create tablespace {name} location '{folder}'"),
-        format!("create database {name} tablespace {name}"),
-    ] {
-        sqlx::query(AssertSqlSafe(statement))
-            .execute(&mut connection)
-            .await
-            .unwrap();
-    }
-    connection.close().await.unwrap();
-    let (before, _) = server.url().rsplit_once('/').unwrap();
-    format!("{before}/{name}")
 }

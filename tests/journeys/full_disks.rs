@@ -1,0 +1,146 @@
+//! A disk that is full, of PostgreSQL's tables, of its log, and of RabbitMQ: what cannot be kept is
+//! answered 503, what was taken is not lost, and room is all it takes to go on.
+
+use std::cell::RefCell;
+use std::process::Stdio;
+use std::time::Duration;
+
+use hookbox_testkit::servers::{PostgresServer, RabbitmqServer, find};
+use hookbox_tests::random_name;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+use crate::deployment::Deployment;
+use crate::outages::{World, own};
+use crate::shown::{Shown, within};
+use crate::small_disk::SmallDisk;
+
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How much there is for a server that has little to keep: its own files take half of it.
+const DISK_MIB: u32 = 96;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_of_postgres_costs_nothing() {
+    let Some(disk) = SmallDisk::new("postgres", 48) else {
+        return;
+    };
+    let postgres = PostgresServer::start().unwrap();
+    let url = database_on(&postgres, &disk).await;
+    let world = World::over(&url, &url);
+    // Reading works on: what shows it is the route that cannot write.
+    world
+        .outage("route scores", async || disk.fill(), async || disk.free())
+        .await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_of_postgress_log_costs_nothing() {
+    let Some(disk) = SmallDisk::new("postgres", DISK_MIB) else {
+        return;
+    };
+    let mut postgres = PostgresServer::start().unwrap();
+    postgres.kill().unwrap();
+    disk.takes_over(&postgres.folder().join("data/pg_wal"));
+    postgres.restart().unwrap();
+    let url = postgres.url().to_owned();
+    let world = World::over(&url, &url);
+    let postgres = RefCell::new(&mut postgres);
+    let fill = async || {
+        disk.fill();
+        // To the next file of the log, for which there is no room: PostgreSQL gives up.
+        let mut connection = PgConnection::connect(&url).await.unwrap();
+        let _ = sqlx::query("select pg_switch_wal()")
+            .execute(&mut connection)
+            .await;
+    };
+    let mend = async || {
+        disk.free();
+        postgres.borrow_mut().restart().unwrap();
+    };
+    world.outage("store", fill, mend).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_of_rabbitmq_is_answered_503_and_loses_nothing() {
+    const EVENTS: u64 = 3_000;
+    let Some(disk) = SmallDisk::new("rabbitmq", DISK_MIB) else {
+        return;
+    };
+    // Its alarm, which comes long before, is another test's.
+    let settings = "disk_free_limit.absolute = 1KB\n";
+    let mut rabbitmq = RabbitmqServer::start_found(&find::rabbitmq().unwrap(), settings).unwrap();
+    rabbitmq.kill().unwrap();
+    disk.takes_over(&rabbitmq.folder().join("mnesia"));
+    rabbitmq.restart().unwrap();
+    let postgres = PostgresServer::start().unwrap();
+    let deployment = Deployment::over(own(postgres.url(), rabbitmq.url(), postgres.url()));
+    let shown = Shown::new();
+    let running = deployment.start(&["run", "--metrics", &shown.address()]);
+    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    let count = EVENTS.to_string();
+    let load = deployment
+        .command(&["simulate", "--json", "--seed", "3", "--count", &count])
+        .args(["--rate", "300", "--retries", "100"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let requests =
+        |outcome| shown.metric(&format!("hookbox_requests_total{{outcome={outcome:?}}}"));
+    within(PATIENCE, "it is under load", async || {
+        requests("accepted").is_some_and(|count| count >= 300.0)
+    })
+    .await;
+    disk.fill();
+    within(PATIENCE, "it is answered 503", async || {
+        requests("not_durable").is_some_and(|count| count >= 1.0)
+    })
+    .await;
+    let took = within(PATIENCE, "the broker is shown as away", async || {
+        shown.metric("hookbox_broker_up") == Some(0.0)
+    })
+    .await;
+    eprintln!("shown {took:?} after the first 503");
+    disk.free();
+    // A quorum queue whose log met a full disk stays down until its broker is started again.
+    rabbitmq.restart().unwrap();
+    let output = tokio::task::spawn_blocking(|| load.wait_with_output()).await;
+    let tally: Value = serde_json::from_slice(&output.unwrap().unwrap().stdout).unwrap();
+    assert_eq!(tally["undelivered"], 0, "{tally:#}");
+    let done = "select count(*) from claims where state = 'done'";
+    within(PATIENCE, "every event is done", async || {
+        deployment.count(done).await == EVENTS
+    })
+    .await;
+    assert_eq!(deployment.count("select count(*) from attempts").await, 0);
+    assert_eq!(
+        deployment.count("select count(*) from dead_letters").await,
+        0
+    );
+    running.stop();
+    drop((rabbitmq, postgres));
+    deployment.remove();
+}
+
+/// A database of this server whose tables are on another disk than its log.
+async fn database_on(server: &PostgresServer, disk: &SmallDisk) -> String {
+    let mut connection = PgConnection::connect(server.url()).await.unwrap();
+    let name = random_name("small").replace('-', "_");
+    let folder = disk.folder().display();
+    for statement in [
+        format!("create tablespace {name} location '{folder}'"),
+        format!("create database {name} tablespace {name}"),
+    ] {
+        sqlx::query(AssertSqlSafe(statement))
+            .execute(&mut connection)
+            .await
+            .unwrap();
+    }
+    connection.close().await.unwrap();
+    let (before, _) = server.url().rsplit_once('/').unwrap();
+    format!("{before}/{name}")
+}
