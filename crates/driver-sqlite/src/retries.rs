@@ -2,6 +2,7 @@
 
 use hookbox_driver::{DueRetry, RetryRow};
 use hookbox_event::{Envelope, EventId, Redo, RouteName};
+use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use crate::column::Columns;
@@ -51,16 +52,24 @@ pub(crate) async fn end(
     Ok(())
 }
 
+/// A retry that is due.
+pub(crate) struct Due {
+    pub(crate) retry: DueRetry,
+    /// With the attempt it tells this retry from a later one: a replay may ask for an attempt
+    /// that was asked for before and never made.
+    not_before: i64,
+}
+
 /// What is due and not on its way: not queued, or queued before `heard_since`.
 pub(crate) async fn due(
     connection: &mut SqliteConnection,
     now: i64,
     heard_since: i64,
     limit: u32,
-) -> sqlx::Result<Vec<DueRetry>> {
+) -> sqlx::Result<Vec<Due>> {
     // The header data is the first receipt's, which stands for the event on this route.
     let rows = sqlx::query(
-        "SELECT w.route, w.attempt, e.event_id, e.source, e.topic, e.content_digest, e.seal,
+        "SELECT w.route, w.attempt, w.not_before, e.event_id, e.source, e.topic, e.content_digest, e.seal,
                 e.body, r.receipt_id, r.key_id, r.instance, r.number, r.traceparent,
                 r.received_at
          FROM retries AS w
@@ -82,8 +91,8 @@ pub(crate) async fn due(
     rows.iter().map(due_retry).collect()
 }
 
-fn due_retry(row: &SqliteRow) -> sqlx::Result<DueRetry> {
-    Ok(DueRetry {
+fn due_retry(row: &SqliteRow) -> sqlx::Result<Due> {
+    let retry = DueRetry {
         route: row.parsed("route")?,
         envelope: Envelope {
             receipt: row.receipt("receipt_id")?,
@@ -102,21 +111,28 @@ fn due_retry(row: &SqliteRow) -> sqlx::Result<DueRetry> {
             }),
             body: row.bytes("body")?,
         },
+    };
+    Ok(Due {
+        retry,
+        not_before: row.try_get("not_before")?,
     })
 }
 
-/// Marks one as queued, if it still waits for the same attempt.
+/// Marks one as queued, if it is still the same that waits: while it was published it may have
+/// come to its end, and an operator may have replayed it.
 pub(crate) async fn mark_queued(
     connection: &mut SqliteConnection,
-    due: &DueRetry,
+    due: &Due,
     now: i64,
 ) -> sqlx::Result<()> {
     sqlx::query(
-        "UPDATE retries SET queued_at = ?4 WHERE route = ?1 AND event_id = ?2 AND attempt = ?3",
+        "UPDATE retries SET queued_at = ?5
+         WHERE route = ?1 AND event_id = ?2 AND attempt = ?3 AND not_before = ?4",
     )
-    .bind(due.route.as_str())
-    .bind(&due.envelope.event.as_bytes()[..])
-    .bind(due.envelope.redo.map(|redo| redo.attempt))
+    .bind(due.retry.route.as_str())
+    .bind(&due.retry.envelope.event.as_bytes()[..])
+    .bind(due.retry.envelope.redo.map(|redo| redo.attempt))
+    .bind(due.not_before)
     .bind(now)
     .execute(connection)
     .await?;

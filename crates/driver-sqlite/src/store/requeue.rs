@@ -26,17 +26,17 @@ pub(super) async fn requeue_due(
             .map_err(fault("look for due retries"))?
     };
     let mut confirmed = Vec::with_capacity(due.len());
-    for retry in &due {
-        if republish.republish(retry).await {
-            confirmed.push(retry);
+    for due in &due {
+        if republish.republish(&due.retry).await {
+            confirmed.push(due);
         }
     }
     if !confirmed.is_empty() {
         let doing = "mark retries as queued";
         let mut unit = shared.writer.begin().await?;
         let now = moment::now();
-        for retry in &confirmed {
-            retries::mark_queued(unit.connection(), retry, now)
+        for due in &confirmed {
+            retries::mark_queued(unit.connection(), due, now)
                 .await
                 .map_err(fault(doing))?;
         }

@@ -221,3 +221,42 @@ async fn what_cannot_be_read_is_buried_once_and_never_replayed() {
     close(store).await;
     world.end().await;
 }
+
+/// The message of a retry is dead again, and replayed, before its publish is marked.
+struct Overtaken<'a>(&'a Sqlite);
+
+#[async_trait]
+impl Republish for Overtaken<'_> {
+    async fn republish(&self, due: &DueRetry) -> bool {
+        let (store, route) = (self.0, route("a"));
+        let mut tx = store.begin().await.unwrap();
+        let envelope = &due.envelope;
+        store.claim(&mut tx, &route, &[envelope]).await.unwrap();
+        let outcome = Outcome::Dead {
+            reason: DeadReason::Malformed,
+            detail: "no attempt was made".to_owned(),
+        };
+        let settled = [Settled { envelope, outcome }];
+        store.settle(&mut tx, &route, &settled).await.unwrap();
+        store.commit(tx).await.unwrap();
+        let replayed = store.dead_replay(&DeadFilter::default(), 10, "ann").await;
+        assert_eq!(replayed.unwrap(), 1);
+        true
+    }
+}
+
+#[tokio::test]
+async fn a_replay_is_not_marked_for_the_publish_of_an_earlier_one() {
+    let world = World::new();
+    let store = world.open().await;
+    let then = Then::Retry {
+        after: Duration::ZERO,
+    };
+    fail(&store, &envelope(1), 1, then).await;
+    store.requeue_due(10, &Overtaken(&store)).await.unwrap();
+    let due = requeue(&store).await;
+    assert_eq!(due.len(), 1, "or it would wait for an hour");
+    assert_eq!(due[0].envelope.redo, Some(hookbox_event::Redo { attempt: 2 }));
+    close(store).await;
+    world.end().await;
+}
