@@ -252,7 +252,9 @@ impl Check<'_> {
             let first = firsts.remove(&on).unwrap_or(0);
             let kept = self.tables.events.get(&on.1);
             let buried = kept.is_some_and(|it| it.envelope.is_none());
-            if first != usize::from(!buried) {
+            // Any receipt that finds an orphan dies with it.
+            let orphaned = first > 0 && self.tables.orphans.contains(&on);
+            if first != usize::from(!buried) && !orphaned {
                 let text = format!("{on:?} has {first} receipts that are no duplicates");
                 self.violation("I2", text);
             }

@@ -260,6 +260,10 @@ impl Tables {
             return Some(format!("receipt {receipt} has no outcome"));
         }
         let redo = envelope.redo?;
+        if self.replays.contains_key(&(route.clone(), envelope.event)) {
+            // What waits may be a later replay, which asks for the same attempt.
+            return None;
+        }
         let retry = self.retries.get(&(route.clone(), envelope.event))?;
         let same = retry.attempt == redo.attempt;
         same.then(|| format!("attempt {} still waits", redo.attempt))

@@ -1,11 +1,13 @@
 //! Putting due retries back into their queues, as the drivers do it: published, then marked.
 
+use std::time::Duration;
+
 use hookbox_driver::{DueRetry, Fault as OurFault, Republish, Requeued};
 
 use crate::broker::unavailable;
 use crate::fault::Fault;
 use crate::store::due_retry;
-use crate::tables::{Key, OnRoute, Tables, Word};
+use crate::tables::{Key, OnRoute, Retry, Tables, Word};
 use crate::tx::SimTx;
 
 pub(super) async fn requeue(
@@ -21,21 +23,24 @@ pub(super) async fn requeue(
         let now = world.elapsed();
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let due = state.tables.due(now, limit);
-        let due: Vec<(OnRoute, DueRetry)> = due
+        let due: Vec<(OnRoute, DueRetry, Duration)> = due
             .into_iter()
-            .filter_map(|on| envelope(&state.tables, &on).map(|it| (on, it)))
+            .filter_map(|on| {
+                let not_before = state.tables.retries.get(&on)?.not_before;
+                envelope(&state.tables, &on).map(|it| (on, it, not_before))
+            })
             .collect();
-        for ((route, event), _) in &due {
+        for ((route, event), ..) in &due {
             let key = Key::Retry(route.clone(), *event);
             state.tables.lock(key, tx.id);
         }
         due
     };
     let mut confirmed = Vec::new();
-    for (on, due) in &due {
+    for (on, due, not_before) in &due {
         if republish.republish(due).await {
             let attempt = due.envelope.redo.map(|it| it.attempt);
-            confirmed.push((on.clone(), attempt));
+            confirmed.push((on.clone(), attempt, *not_before));
         }
     }
     let requeued = Requeued {
@@ -53,9 +58,11 @@ pub(super) async fn requeue(
     {
         let mut state = world.state();
         let now = world.elapsed();
-        for (on, attempt) in &confirmed {
+        for (on, attempt, not_before) in &confirmed {
             let retry = state.tables.retries.get_mut(on);
-            if let Some(retry) = retry.filter(|it| Some(it.attempt) == *attempt) {
+            let same =
+                |it: &&mut Retry| Some(it.attempt) == *attempt && it.not_before == *not_before;
+            if let Some(retry) = retry.filter(same) {
                 retry.queued_at = Some(now);
             }
         }
