@@ -6,6 +6,7 @@
 //! has a deadline, a connection that had any trouble is thrown away, and lapin's own recovery is
 //! never used.
 
+mod anchor;
 #[cfg(test)]
 mod canaries;
 mod connection;

@@ -38,7 +38,8 @@ pub(crate) async fn establish(options: &Options, first: bool) -> Result<Connecti
         what: "the broker",
         source,
     };
-    match timeout(options.connect_deadline, verify(&connection, &topology)).await {
+    let verifying = verify(&connection, &options.environment, &topology);
+    match timeout(options.connect_deadline, verifying).await {
         Ok(Ok(Verified::Good { declared })) => {
             for queue in declared {
                 if first {

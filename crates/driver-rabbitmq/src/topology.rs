@@ -1,5 +1,5 @@
 //! Every queue and every argument, declared here only. `schemas/topology.json` is this file's
-//! output; nothing here deletes or redeclares anything.
+//! output (beside an anchor that comes and goes); nothing here deletes or redeclares any of them.
 //!
 //! A batch is published through the default exchange to the queue of each route by name. That
 //! binding cannot be removed, and a missing queue is always told by a return. A topic exchange
@@ -14,6 +14,8 @@ use lapin::options::QueueDeclareOptions;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Connection, ErrorKind};
+
+use crate::anchor::drop_anchor;
 
 /// How often RabbitMQ may deliver a message in vain before it goes to the dead queue. Explicit,
 /// because the default is none before 4.0 and 20 after, and what counts differs. Far above our
@@ -123,6 +125,7 @@ pub(crate) enum Verified {
 /// All differences are told at once, and before anything is declared.
 pub(crate) async fn verify(
     connection: &Connection,
+    environment: &EnvironmentName,
     topology: &Topology,
 ) -> Result<Verified, lapin::Error> {
     let mut missing = Vec::new();
@@ -144,6 +147,9 @@ pub(crate) async fn verify(
                 None => declared.push(queue.name.clone()),
             }
         }
+    }
+    if !declared.is_empty() {
+        drop_anchor(connection, environment).await?;
     }
     Ok(if differences.is_empty() {
         Verified::Good { declared }
