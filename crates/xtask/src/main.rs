@@ -3,6 +3,7 @@
 //! Kept small, so that it builds in a second on a machine that has built nothing else yet.
 
 mod bench;
+mod chaos;
 mod ci;
 mod dump;
 mod finding;
@@ -32,6 +33,8 @@ cargo xtask skew [--old REVISION]
         Builds an older hookbox and runs it beside this one, on one broker and one store.
 cargo xtask bench [--events N] [--json]
         Measures the release build beside what the servers alone can do; writes docs/BENCHMARKS.md.
+cargo xtask chaos [--case NAME] [--seed N] [--minutes M] [--layer NAME] [--mutants] [--list]
+        Tries faults on real servers, and checks what the client saw; writes docs/FAULTS.md.
 ";
 
 fn main() -> ExitCode {
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         ("dump", rest) => dump::run(rest),
         ("skew", rest) => skew::run(rest),
         ("bench", rest) => bench::run(rest),
+        ("chaos", rest) => chaos::run(rest),
         ("ci", []) => ci::run(),
         ("tidy", []) => tidy::run(),
         ("help" | "--help" | "-h", _) => {

@@ -178,7 +178,7 @@ fn private(server: Server, variable: &str) -> Option<Server> {
 }
 
 /// Sees to it that the servers are on this machine.
-fn provide(servers: &[Server]) -> Result<()> {
+pub fn provide(servers: &[Server]) -> Result<()> {
     let missing = |server: &Server| match server {
         Server::Postgres => find::postgres().map(drop).err(),
         Server::Rabbitmq => find::rabbitmq().map(drop).err(),

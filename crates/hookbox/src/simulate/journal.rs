@@ -5,8 +5,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
+
+/// How long a line may wait for the disk. What a checker reads must not be lost with the machine,
+/// and a sync for each line would make the sender slower than what it tests.
+const SYNC_EVERY: Duration = Duration::from_millis(100);
 
 /// A file to which lines are appended.
 pub struct Journal {
@@ -15,6 +20,7 @@ pub struct Journal {
 
 struct State {
     file: BufWriter<File>,
+    synced: Instant,
     failed: Option<io::Error>,
 }
 
@@ -35,6 +41,8 @@ pub(super) struct Entry<'a> {
     pub(super) status: Option<u16>,
     /// The receipt, where it was accepted.
     pub(super) receipt: Option<&'a str>,
+    /// The SHA-256 of the body as it was signed, to be compared with what is stored.
+    pub(super) digest: &'a str,
     /// Why no answer came.
     pub(super) error: Option<&'a str>,
     /// How long it took.
@@ -53,6 +61,7 @@ impl Journal {
         }
         let state = State {
             file: BufWriter::new(options.open(path)?),
+            synced: Instant::now(),
             failed: None,
         };
         Ok(Self {
@@ -65,6 +74,7 @@ impl Journal {
         let mut state = self.state();
         let written = serde_json::to_writer(&mut state.file, entry).map_err(io::Error::from);
         let written = written.and_then(|()| state.file.write_all(b"\n"));
+        let written = written.and_then(|()| state.sync_when_due());
         if let Err(error) = written {
             state.failed.get_or_insert(error);
         }
@@ -73,7 +83,7 @@ impl Journal {
     /// Writes down what is still in memory.
     pub fn finish(&self) -> io::Result<()> {
         let mut state = self.state();
-        let flushed = state.file.flush();
+        let flushed = state.sync();
         state.failed.take().map_or(flushed, Err)
     }
 
@@ -81,5 +91,24 @@ impl Journal {
         // A writer that panicked has written a line in whole, in part or not at all; the next
         // line is as good as before.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn sync_when_due(&mut self) -> io::Result<()> {
+        if self.synced.elapsed() < SYNC_EVERY {
+            return Ok(());
+        }
+        self.sync()
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.flush()?;
+        // Not every file has a disk behind it: a pipe cannot be synced, and need not be.
+        if self.file.get_ref().metadata()?.is_file() {
+            self.file.get_ref().sync_data()?;
+        }
+        self.synced = Instant::now();
+        Ok(())
     }
 }

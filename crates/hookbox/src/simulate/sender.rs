@@ -12,6 +12,7 @@ use http::header::{CONTENT_TYPE, HOST, USER_AGENT};
 use http::{Method, Request};
 use http_body_util::Full;
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -89,6 +90,13 @@ pub(super) struct Shared {
     pub(super) began: Instant,
     pub(super) stop: CancellationToken,
     pub(super) progress: indicatif::ProgressBar,
+}
+
+/// What the journal tells of an attempt beside its answer.
+struct Noted<'a> {
+    attempt: u32,
+    digest: &'a str,
+    took: Duration,
 }
 
 /// What one attempt says about the request.
@@ -170,6 +178,10 @@ impl Shared {
     async fn deliver(&self, job: Job, link: &mut Link, counts: &mut Counts) -> End {
         let fate = Fate::of(self.seed, job.number, &self.shares);
         let body = fate.body(job.role);
+        let digest = match &self.journal {
+            Some(_) => hex::encode(Sha256::digest(&body)),
+            None => String::new(),
+        };
         let id = format!("msg_{:016x}{:08x}", self.seed, job.number);
         let mut chance = Chance::new(self.seed, job.number, Purpose::Backoff);
         let mut maybe_stored = false;
@@ -179,7 +191,16 @@ impl Shared {
             let answered = link.exchange(request).await;
             let took = began.elapsed();
             counts.attempts += 1;
-            self.note(&fate, job, attempt, &answered, took);
+            self.note(
+                &fate,
+                job,
+                &Noted {
+                    attempt,
+                    digest: &digest,
+                    took,
+                },
+                &answered,
+            );
             match counts.judge(answered, took) {
                 Told::Accepted => return End::Accepted,
                 Told::Refused => return End::Refused,
@@ -210,14 +231,7 @@ impl Shared {
         request
     }
 
-    fn note(
-        &self,
-        fate: &Fate,
-        job: Job,
-        attempt: u32,
-        answered: &Result<Answer, LinkError>,
-        took: Duration,
-    ) {
+    fn note(&self, fate: &Fate, job: Job, noted: &Noted<'_>, answered: &Result<Answer, LinkError>) {
         #[derive(Deserialize)]
         struct Accepted<'a> {
             #[serde(borrow)]
@@ -238,11 +252,12 @@ impl Shared {
             class: fate.nature.as_str(),
             copy: job.role.as_str(),
             r#type: fate.event.kind.as_str(),
-            attempt,
+            attempt: noted.attempt,
             status,
             receipt,
+            digest: noted.digest,
             error: error.as_deref(),
-            milliseconds: took.as_secs_f64() * 1e3,
+            milliseconds: noted.took.as_secs_f64() * 1e3,
         });
     }
 }

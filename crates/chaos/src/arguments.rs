@@ -1,0 +1,94 @@
+//! What can be asked for.
+
+use clap::{Parser, ValueEnum};
+
+use crate::case::Layer;
+use crate::pair::Pair;
+
+/// Faults by number and name, against real servers.
+///
+/// Without arguments every case runs. A failure prints its seed and the one command that repeats
+/// it.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask chaos")]
+pub struct Arguments {
+    /// Only this case: its number, its name, or how its name begins (crash/worker. say)
+    #[arg(long, value_name = "NAME")]
+    pub case: Option<String>,
+    /// Decides about everything that chance decides [default: another one each time]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Soaks (case 84) for so long, instead of running the cases
+    #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u64).range(1..=1_440))]
+    pub minutes: Option<u64>,
+    /// Only this layer
+    #[arg(long, value_enum)]
+    pub layer: Option<LayerName>,
+    /// Only this pair [default: both]
+    #[arg(long, value_enum)]
+    pub pair: Option<PairName>,
+    /// What a change must pass: the simulation, the whole crash-point matrix, the fast faults;
+    /// writes no report
+    #[arg(long)]
+    pub ci: bool,
+    /// Names the cases, and runs nothing
+    #[arg(long)]
+    pub list: bool,
+    /// Breaks the code in known ways, one after the other, and sees that each is caught
+    #[arg(long)]
+    pub mutants: bool,
+    /// One JSON object for each outcome
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A layer, as it is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LayerName {
+    Simulation,
+    Crashes,
+    Faults,
+    Cluster,
+    Tests,
+}
+
+/// A pair, as it is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PairName {
+    Rabbitmq,
+    Sqlite,
+}
+
+impl Arguments {
+    /// Whether a pair is wanted.
+    pub fn wants_pair(&self, pair: Pair) -> bool {
+        match self.pair {
+            None => true,
+            Some(PairName::Rabbitmq) => pair == Pair::RabbitmqPostgres,
+            Some(PairName::Sqlite) => pair == Pair::Sqlite,
+        }
+    }
+
+    /// Whether a layer is wanted.
+    pub fn wants_layer(&self, layer: Layer) -> bool {
+        match self.layer {
+            // The tests of a change have run before; the cluster needs more than CI may have.
+            None if self.ci => !matches!(layer, Layer::Cluster | Layer::Tests),
+            None => true,
+            Some(LayerName::Simulation) => layer == Layer::Simulation,
+            Some(LayerName::Crashes) => layer == Layer::Crashes,
+            Some(LayerName::Faults) => layer == Layer::Faults,
+            Some(LayerName::Cluster) => layer == Layer::Cluster,
+            Some(LayerName::Tests) => layer == Layer::Tests,
+        }
+    }
+
+    /// Whether a case is meant.
+    pub fn wants_case(&self, number: Option<u8>, name: &str) -> bool {
+        let Some(wanted) = &self.case else {
+            return true;
+        };
+        let numbered = number.is_some_and(|number| wanted.parse() == Ok(number));
+        numbered || name.starts_with(wanted.as_str())
+    }
+}

@@ -1,0 +1,33 @@
+//! Every fault case by number and name, in the order of the chain: from ingest to the broker, the
+//! cluster, from the broker to the worker, to PostgreSQL, one file, HTTP.
+
+mod broker;
+mod cluster;
+mod embedded;
+mod http;
+mod store;
+mod worker;
+
+use crate::case::Case;
+use crate::pair::Pair;
+
+const SERVERS: &[Pair] = &[Pair::RabbitmqPostgres];
+const FILE: &[Pair] = &[Pair::Sqlite];
+const BOTH: &[Pair] = &Pair::ALL;
+
+/// All cases.
+pub fn all() -> impl Iterator<Item = &'static Case> {
+    [
+        broker::CASES,
+        cluster::CASES,
+        worker::CASES,
+        store::CASES,
+        embedded::CASES,
+        http::CASES,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,300 @@
+//! From ingest to the broker.
+
+use crate::case::{Case, Proof};
+use crate::fault::Fault::{
+    BlockBroker, CutPublish, FreezeBroker, KillBroker, KillIngest, LoseConfirms, LosePublishes,
+};
+
+use super::{BOTH, SERVERS};
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        number: 1,
+        name: "ingest-killed-before-publish",
+        what: "Killed before the publish: no 200 was sent, nothing is counted as \
+            accepted.",
+        proofs: &[Proof::Crashes(&[
+            "ingest.after_verify",
+            "ingest.before_publish",
+        ])],
+    },
+    Case {
+        number: 2,
+        name: "ingest-killed-before-confirm",
+        what: "Killed after the publish, before the confirm: an error, and no double.",
+        proofs: &[Proof::Crashes(&[
+            "rabbitmq.before_confirm",
+            "sqlite.before_publish_commit",
+        ])],
+    },
+    Case {
+        number: 3,
+        name: "ingest-killed-after-confirm",
+        what: "Killed after the confirm, before the answer: as before.",
+        proofs: &[Proof::Crashes(&[
+            "rabbitmq.after_confirm",
+            "sqlite.after_publish_commit",
+            "ingest.after_publish",
+        ])],
+    },
+    Case {
+        number: 4,
+        name: "ingest-killed-mid-response",
+        what: "Killed when the answer is known: the event is there, whatever the \
+            client saw.",
+        proofs: &[
+            Proof::Crashes(&["ingest.before_response"]),
+            Proof::Faults {
+                pairs: BOTH,
+                fast: true,
+                faults: &[KillIngest, KillIngest],
+            },
+        ],
+    },
+    Case {
+        number: 5,
+        name: "broker-killed",
+        what: "Broker killed with publishes in flight: 503, and every 200 survives \
+            its restart.",
+        proofs: &[Proof::Faults {
+            pairs: SERVERS,
+            fast: true,
+            faults: &[KillBroker],
+        }],
+    },
+    Case {
+        number: 6,
+        name: "broker-frozen",
+        what: "Broker stopped for seconds, then continued: 503 at the confirm \
+            deadline, nothing leaks.",
+        proofs: &[
+            Proof::Faults {
+                pairs: SERVERS,
+                fast: true,
+                faults: &[FreezeBroker(5_000)],
+            },
+            Proof::Faults {
+                pairs: SERVERS,
+                fast: false,
+                faults: &[FreezeBroker(60_000)],
+            },
+        ],
+    },
+    Case {
+        number: 7,
+        name: "broker-frozen-at-start",
+        what: "Broker stopped before ingest connects: bounded attempts, no thread \
+            leaks.",
+        proofs: &[Proof::Tests {
+            package: "hookbox-driver-rabbitmq",
+            filters: &["a_silent_broker_is_given_up_in_time_and_costs_no_thread"],
+        }],
+    },
+    Case {
+        number: 8,
+        name: "broker-restart-loop",
+        what: "Broker killed again and again under load: nothing lost, no growth.",
+        proofs: &[Proof::Faults {
+            pairs: SERVERS,
+            fast: false,
+            faults: &[
+                KillBroker, KillBroker, KillBroker, KillBroker, KillBroker, KillBroker,
+            ],
+        }],
+    },
+    Case {
+        number: 9,
+        name: "confirms-lost",
+        what: "Confirms vanish: 503, the events are recovered, duplicates are told.",
+        proofs: &[
+            Proof::Faults {
+                pairs: SERVERS,
+                fast: true,
+                faults: &[LoseConfirms(5_000)],
+            },
+            Proof::Tests {
+                package: "hookbox-driver-rabbitmq",
+                filters: &["a_lost_confirm_is_not_ok_although_the_message_is_there"],
+            },
+        ],
+    },
+    Case {
+        number: 10,
+        name: "publishes-lost",
+        what: "Publishes vanish on a half-open link: 503 by the deadline, rebuilt.",
+        proofs: &[
+            Proof::Faults {
+                pairs: SERVERS,
+                fast: true,
+                faults: &[LosePublishes(5_000)],
+            },
+            Proof::Faults {
+                pairs: SERVERS,
+                fast: false,
+                faults: &[LosePublishes(25_000)],
+            },
+        ],
+    },
+    Case {
+        number: 11,
+        name: "publish-cut",
+        what: "The link breaks in the middle of a publish: rebuilt, no half message \
+            is ever seen.",
+        proofs: &[Proof::Faults {
+            pairs: SERVERS,
+            fast: true,
+            faults: &[CutPublish, CutPublish],
+        }],
+    },
+    Case {
+        number: 12,
+        name: "queue-missing",
+        what: "A queue is gone at run time: never a clean confirm (H2).",
+        proofs: &[Proof::Tests {
+            package: "hookbox-driver-rabbitmq",
+            filters: &[
+                "a_deleted_queue_is_never_ok",
+                "a_deleted_queue_acknowledges_what_it_never_took",
+            ],
+        }],
+    },
+    Case {
+        number: 13,
+        name: "routable-and-not",
+        what: "Routable and unroutable in one batch: what is unroutable is never \
+            accepted.",
+        proofs: &[Proof::Tests {
+            package: "hookbox-driver-rabbitmq",
+            filters: &["of_a_batch_for_two_queues_one_missing_is_not_ok"],
+        }],
+    },
+    Case {
+        number: 14,
+        name: "nacks-beside-confirms",
+        what: "Many publishes at once, some nacked: none of those is accepted (H1).",
+        proofs: &[
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &["a_rejected_publish_is_never_reported_as_accepted"],
+            },
+            Proof::Tests {
+                package: "hookbox-driver-rabbitmq",
+                filters: &["confirms_of_a_shared_channel_are_swapped"],
+            },
+            Proof::Simulation,
+        ],
+    },
+    Case {
+        number: 15,
+        name: "queue-full",
+        what: "A full queue rejects: 503 for what is over, once for what was \
+            accepted.",
+        proofs: &[Proof::Tests {
+            package: "hookbox-tests",
+            filters: &["a_refusing_queue_is_never_reported_as_accepted"],
+        }],
+    },
+    Case {
+        number: 16,
+        name: "queue-as-other",
+        what: "A queue with other arguments, of another type, or under a policy of \
+            others: refused with the difference, nothing is changed.",
+        proofs: &[Proof::Tests {
+            package: "hookbox-driver-rabbitmq",
+            filters: &[
+                "another_delivery_limit_is_told_and_nothing_is_changed",
+                "a_classic_queue_is_told",
+            ],
+        }],
+    },
+    Case {
+        number: 17,
+        name: "resource-alarm",
+        what: "Memory or disk alarm: 503 fast, consumers drain, recovery by itself.",
+        proofs: &[
+            Proof::Faults {
+                pairs: SERVERS,
+                fast: true,
+                faults: &[BlockBroker(6_000)],
+            },
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &["an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts"],
+            },
+        ],
+    },
+    Case {
+        number: 18,
+        name: "broker-disk-full",
+        what: "The broker's disk is full: 503, and after space and a restart \
+            everything accepted is there.",
+        proofs: &[Proof::Tests {
+            package: "hookbox-tests",
+            filters: &["a_full_disk_of_rabbitmq_is_answered_503_and_loses_nothing"],
+        }],
+    },
+    Case {
+        number: 19,
+        name: "largest-payload",
+        what: "A body of the limit, and one byte over: 413, and never a closed \
+            channel.",
+        proofs: &[
+            Proof::Tests {
+                package: "hookbox-ingest",
+                filters: &[
+                    "a_body_may_be_as_long_as_the_limit",
+                    "chunks_just_over_the_limit_are_answered_413",
+                ],
+            },
+            Proof::Tests {
+                package: "hookbox-driver-rabbitmq",
+                filters: &["a_batch_over_the_bound_in_flight_is_published_alone"],
+            },
+            Proof::Missing("no RabbitMQ 4.x was at hand; 3.10 was"),
+        ],
+    },
+    Case {
+        number: 20,
+        name: "wrong-credentials",
+        what: "Wrong password, host or permission: told, not shown, no busy loop.",
+        proofs: &[
+            Proof::Tests {
+                package: "hookbox-driver-rabbitmq",
+                filters: &["a_wrong_password_is_told_and_not_shown"],
+            },
+            Proof::Missing("a permission that is revoked at run time"),
+        ],
+    },
+    Case {
+        number: 21,
+        name: "broker-tls",
+        what: "Expired certificate, wrong authority, wrong name: refused.",
+        proofs: &[Proof::Missing("only the HTTP side is tried with TLS")],
+    },
+    Case {
+        number: 22,
+        name: "channel-closed",
+        what: "The broker closes a channel with publishes on it: rebuilt, neighbours \
+            go on (E7).",
+        proofs: &[Proof::Tests {
+            package: "hookbox-driver-rabbitmq",
+            filters: &[
+                "subscribing_to_a_missing_queue_is_a_fault_and_harms_no_neighbour",
+                "a_deleted_queue_is_never_ok",
+            ],
+        }],
+    },
+    Case {
+        number: 23,
+        name: "confirms-in-every-mix",
+        what: "Ack, nack, return and a lost link at each position of a round.",
+        proofs: &[Proof::Simulation],
+    },
+    Case {
+        number: 24,
+        name: "spool",
+        what: "Broker away, ingest killed five times meanwhile: everything answered \
+            200 has its effect.",
+        proofs: &[Proof::Crashes(&["spool."])],
+    },
+];

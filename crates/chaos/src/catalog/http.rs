@@ -1,0 +1,188 @@
+//! HTTP, and everything together.
+
+use crate::case::{Case, Proof};
+use crate::fault::Fault::{KillWorker, TermIngest, TermWorker};
+
+use super::BOTH;
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        number: 72,
+        name: "slow-clients",
+        what: "Slow heads, slow bodies, idle and half-closed connections: bounded.",
+        proofs: &[Proof::Tests {
+            package: "hookbox-ingest",
+            filters: &[
+                "a_slow_head_is_cut",
+                "a_slow_body_is_answered_408",
+                "one_address_has_so_many_connections",
+                "who_never_reads_the_answers_is_cut",
+                "who_does_not_complete_a_handshake",
+            ],
+        }],
+    },
+    Case {
+        number: 73,
+        name: "framing",
+        what: "Contradicting and odd framings: refused, and nothing after them is \
+            read.",
+        proofs: &[Proof::Tests {
+            package: "hookbox-ingest",
+            filters: &[
+                "two_framings_at_once",
+                "framings_that_contradict_themselves_are_refused",
+                "too_many_headers_and_too_long_heads_are_refused",
+            ],
+        }],
+    },
+    Case {
+        number: 74,
+        name: "lying-lengths",
+        what: "Lengths that lie: no hang, nothing is verified over other bytes.",
+        proofs: &[Proof::Tests {
+            package: "hookbox-ingest",
+            filters: &[
+                "a_body_that_ends_early_is_not_published",
+                "what_follows_a_body_that_is_too_short_is_not_taken",
+            ],
+        }],
+    },
+    Case {
+        number: 75,
+        name: "signatures",
+        what: "Signatures that are wrong in every way: refused.",
+        proofs: &[Proof::Tests {
+            package: "hookbox-signature",
+            filters: &[
+                "a_bad_signature_is_refused_by_its_kind",
+                "any_flipped_bit_is_refused",
+            ],
+        }],
+    },
+    Case {
+        number: 76,
+        name: "timestamps",
+        what: "Timestamps that are missing, malformed, early and late.",
+        proofs: &[Proof::Tests {
+            package: "hookbox-signature",
+            filters: &[
+                "a_timestamp_is_signed_and_has_one_text",
+                "damage_is_refused_by_its_kind",
+            ],
+        }],
+    },
+    Case {
+        number: 77,
+        name: "captured-requests",
+        what: "A genuine request sent again, under its own id and others.",
+        proofs: &[
+            Proof::Tests {
+                package: "hookbox-signature",
+                filters: &["an_identity_is_never_taken_from_what_is_not_signed"],
+            },
+            Proof::Tests {
+                package: "hookbox-ingest",
+                filters: &["the_same_event_twice_has_one_identity_and_two_receipts"],
+            },
+        ],
+    },
+    Case {
+        number: 78,
+        name: "injection",
+        what: "Ids with anything in them: kept or refused, never a 500.",
+        proofs: &[
+            Proof::Tests {
+                package: "hookbox-ingest",
+                filters: &["scalars_of_any_kind_are_identities"],
+            },
+            Proof::Tests {
+                package: "hookbox-driver-postgres",
+                filters: &["what_text_and_time_cannot_hold_is_no_poison"],
+            },
+        ],
+    },
+    Case {
+        number: 79,
+        name: "packed-bodies",
+        what: "Packed bodies are refused.",
+        proofs: &[Proof::Tests {
+            package: "hookbox-ingest",
+            filters: &["a_body_that_is_packed_is_refused"],
+        }],
+    },
+    Case {
+        number: 80,
+        name: "drain",
+        what: "SIGTERM under load: true answers, exit in time.",
+        proofs: &[
+            Proof::Crashes(&["ingest.draining", "worker.draining"]),
+            Proof::Faults {
+                pairs: BOTH,
+                fast: true,
+                faults: &[TermIngest, TermWorker, TermIngest, TermWorker],
+            },
+            Proof::Tests {
+                package: "hookbox-ingest",
+                filters: &["a_request_under_way_gets_its_true_answer"],
+            },
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &[
+                    "stopped_under_load_and_started_again",
+                    "stopped_at_once_by_a_second_signal",
+                    "stopped_while_the_broker_is_frozen",
+                    "stopped_while_the_store_is_frozen",
+                ],
+            },
+            Proof::Tests {
+                package: "hookbox",
+                filters: &["a_second_signal_stops_at_once"],
+            },
+        ],
+    },
+    Case {
+        number: 81,
+        name: "exhaustion",
+        what: "Bodies, connections and waiting requests over their bounds: 503; a \
+            panic stays alone.",
+        proofs: &[Proof::Tests {
+            package: "hookbox-ingest",
+            filters: &[
+                "bodies_in_memory_are_bounded_and_given_back",
+                "more_than_may_wait_is_503_at_once",
+                "a_lane_that_panics_strands_nobody_and_goes_on",
+            ],
+        }],
+    },
+    Case {
+        number: 82,
+        name: "log-canaries",
+        what: "Secrets, bodies and names are in no log, at any level.",
+        proofs: &[
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &["no_canary_is_logged_at_the_finest_level"],
+            },
+            Proof::Faults {
+                pairs: BOTH,
+                fast: true,
+                faults: &[KillWorker],
+            },
+        ],
+    },
+    Case {
+        number: 83,
+        name: "two-versions",
+        what: "Ingest and workers of this version and the one before, side by side.",
+        proofs: &[Proof::Tests {
+            package: "hookbox-tests",
+            filters: &["two_versions_side_by_side_lose_and_double_nothing"],
+        }],
+    },
+    Case {
+        number: 84,
+        name: "soak",
+        what: "Everything together, for as long as is asked.",
+        proofs: &[Proof::Soak],
+    },
+];

@@ -1,0 +1,258 @@
+//! From the worker to PostgreSQL.
+
+use crate::case::{Case, Proof};
+use crate::fault::Fault::{
+    CommitDropped, CommitUnanswered, FreezeWorker, KillPostgres, LockStore, StoreHole,
+    TerminateBackends,
+};
+
+use super::SERVERS;
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        number: 50,
+        name: "backends-terminated",
+        what: "Sessions terminated under work: tried again, one effect, no attempt \
+            spent.",
+        proofs: &[
+            Proof::Faults {
+                pairs: SERVERS,
+                fast: true,
+                faults: &[TerminateBackends, TerminateBackends, TerminateBackends],
+            },
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &["a_unit_of_work_cut_anywhere_has_one_effect"],
+            },
+        ],
+    },
+    Case {
+        number: 51,
+        name: "postgres-killed",
+        what: "PostgreSQL killed under load: paused, nothing lost, no dead letter.",
+        proofs: &[
+            Proof::Faults {
+                pairs: SERVERS,
+                fast: true,
+                faults: &[KillPostgres],
+            },
+            Proof::Faults {
+                pairs: SERVERS,
+                fast: false,
+                faults: &[
+                    KillPostgres,
+                    KillPostgres,
+                    KillPostgres,
+                    KillPostgres,
+                    KillPostgres,
+                ],
+            },
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &["a_killed_postgres_costs_nothing"],
+            },
+        ],
+    },
+    Case {
+        number: 52,
+        name: "commit-unanswered",
+        what: "COMMIT arrives and its answer does not: redelivery finds it done.",
+        proofs: &[
+            Proof::Faults {
+                pairs: SERVERS,
+                fast: true,
+                faults: &[CommitUnanswered, CommitUnanswered],
+            },
+            Proof::Tests {
+                package: "hookbox-driver-postgres",
+                filters: &["a_commit_whose_answer_is_lost_is_a_fault_and_redelivery_tells"],
+            },
+        ],
+    },
+    Case {
+        number: 53,
+        name: "commit-dropped",
+        what: "COMMIT does not arrive: it runs again.",
+        proofs: &[
+            Proof::Faults {
+                pairs: SERVERS,
+                fast: true,
+                faults: &[CommitDropped, CommitDropped],
+            },
+            Proof::Tests {
+                package: "hookbox-driver-postgres",
+                filters: &["a_commit_that_is_lost_is_a_fault_and_the_event_runs_again"],
+            },
+        ],
+    },
+    Case {
+        number: 54,
+        name: "postgres-black-hole",
+        what: "PostgreSQL says nothing for a while: every slot recovers (H10).",
+        proofs: &[
+            Proof::Faults {
+                pairs: SERVERS,
+                fast: true,
+                faults: &[StoreHole(8_000)],
+            },
+            Proof::Faults {
+                pairs: SERVERS,
+                fast: false,
+                faults: &[StoreHole(60_000)],
+            },
+            Proof::Tests {
+                package: "hookbox-driver-postgres",
+                filters: &["a_network_that_goes_silent_is_noticed_and_every_slot_recovers"],
+            },
+        ],
+    },
+    Case {
+        number: 55,
+        name: "zombie-transaction",
+        what: "A worker stopped in the middle of its transaction, its message with \
+            another: one effect.",
+        proofs: &[Proof::Faults {
+            pairs: SERVERS,
+            fast: true,
+            faults: &[FreezeWorker(4_000), LockStore(4_000), FreezeWorker(4_000)],
+        }],
+    },
+    Case {
+        number: 56,
+        name: "deadlocks",
+        what: "Opposite orders: no deadlock; an injected one is tried again.",
+        proofs: &[Proof::Tests {
+            package: "hookbox-driver-postgres",
+            filters: &[
+                "opposite_orders_do_not_deadlock",
+                "a_deadlock_between_handlers_is_contention",
+            ],
+        }],
+    },
+    Case {
+        number: 57,
+        name: "swallowed-error",
+        what: "A handler hides an SQL error and says it is well: no commit (H9).",
+        proofs: &[Proof::Tests {
+            package: "hookbox-driver-postgres",
+            filters: &["a_swallowed_error_is_no_commit"],
+        }],
+    },
+    Case {
+        number: 58,
+        name: "cancelled-anywhere",
+        what: "Cancelled at any await: no poisoned connection (H8), no write that is \
+            lost.",
+        proofs: &[
+            Proof::Tests {
+                package: "hookbox-driver-postgres",
+                filters: &[
+                    "a_cancelled_begin_poisons_nobody",
+                    "a_cancelled_claim_poisons_nobody",
+                ],
+            },
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &["a_cancelled_unit_of_work_poisons_nobody"],
+            },
+            Proof::Simulation,
+        ],
+    },
+    Case {
+        number: 59,
+        name: "handler-timeout",
+        what: "A handler over its time: its query is ended, its connection closed.",
+        proofs: &[
+            Proof::Tests {
+                package: "hookbox-driver-sqlite",
+                filters: &["an_endless_statement_ends_with_its_transaction"],
+            },
+            Proof::Tests {
+                package: "hookbox-driver-postgres",
+                filters: &["a_rollback_that_gets_no_answer_ends"],
+            },
+        ],
+    },
+    Case {
+        number: 60,
+        name: "postgres-disk-full",
+        what: "PostgreSQL's disk is full: paused, no dead letter, resumed.",
+        proofs: &[Proof::Tests {
+            package: "hookbox-tests",
+            filters: &[
+                "a_full_disk_of_postgres_costs_nothing",
+                "a_full_disk_of_postgress_log_costs_nothing",
+            ],
+        }],
+    },
+    Case {
+        number: 61,
+        name: "connections-exhausted",
+        what: "No connection to be had: paused, nothing spent.",
+        proofs: &[Proof::Tests {
+            package: "hookbox-driver-postgres",
+            filters: &["connections_are_bounded_and_come_back"],
+        }],
+    },
+    Case {
+        number: 62,
+        name: "pooler",
+        what: "Behind a pooler in transaction mode, and through a change of the \
+            schema.",
+        proofs: &[Proof::Missing("PgBouncer is not tried")],
+    },
+    Case {
+        number: 63,
+        name: "read-only",
+        what: "A read-only server: refused.",
+        proofs: &[Proof::Tests {
+            package: "hookbox-driver-postgres",
+            filters: &["a_read_only_database_is_refused"],
+        }],
+    },
+    Case {
+        number: 64,
+        name: "unsafe-server",
+        what: "A server that may lose commits: refused.",
+        proofs: &[Proof::Tests {
+            package: "hookbox-driver-postgres",
+            filters: &[
+                "a_server_that_loses_commits_is_refused",
+                "a_commit_that_would_not_be_durable_is_refused",
+            ],
+        }],
+    },
+    Case {
+        number: 65,
+        name: "retention",
+        what: "A late duplicate at the edge of retention.",
+        proofs: &[Proof::Missing("nothing is purged by hookbox itself")],
+    },
+    Case {
+        number: 66,
+        name: "clocks",
+        what: "Clocks that are a day off: leases and delays go by the clock of the \
+            database.",
+        proofs: &[Proof::Missing("clocks of processes are not shifted")],
+    },
+    Case {
+        number: 67,
+        name: "migration-killed",
+        what: "Killed at each step of a migration, and two at once: it converges.",
+        proofs: &[
+            Proof::Crashes(&["migrate."]),
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &["a_migrator_killed_at_any_step_is_followed_by_one_that_finishes"],
+            },
+            Proof::Tests {
+                package: "hookbox-driver-postgres",
+                filters: &["two_migrators_at_once_do_it_once"],
+            },
+            Proof::Tests {
+                package: "hookbox-driver-sqlite",
+                filters: &["two_that_migrate_at_once_agree"],
+            },
+        ],
+    },
+];

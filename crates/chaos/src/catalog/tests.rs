@@ -1,0 +1,60 @@
+//! The catalogue is whole, and every test that it names is there.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use super::all;
+use crate::case::Proof;
+use crate::report::path;
+
+#[test]
+fn every_number_is_there_once_and_every_case_has_a_proof() {
+    let numbers: Vec<u8> = all().map(|case| case.number).collect();
+    assert_eq!(numbers, (1..=84).collect::<Vec<_>>());
+    let names: BTreeSet<&str> = all().map(|case| case.name).collect();
+    assert_eq!(names.len(), 84, "a name stands twice");
+    for case in all() {
+        assert!(!case.proofs.is_empty(), "{}: nothing shows it", case.name);
+    }
+}
+
+#[test]
+fn every_test_that_is_named_is_there() {
+    let mut missing = Vec::new();
+    for case in all() {
+        for proof in case.proofs {
+            let Proof::Tests { package, filters } = proof else {
+                continue;
+            };
+            let folder = match *package {
+                "hookbox-tests" => "tests".to_owned(),
+                other => format!("crates/{}", other.trim_start_matches("hookbox-")),
+            };
+            let folder = match *package {
+                "hookbox" => path("crates/hookbox"),
+                _ => path(&folder),
+            };
+            let text = read(&folder) + &read(&path("crates/conformance/src"));
+            for filter in *filters {
+                if !text.contains(&format!("fn {filter}")) {
+                    missing.push(format!("{}: {package}: {filter}", case.name));
+                }
+            }
+        }
+    }
+    assert_eq!(missing, Vec::<String>::new());
+}
+
+fn read(folder: &Path) -> String {
+    let mut text = String::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") {
+            text.push_str(&read(&path));
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            text.push_str(&fs::read_to_string(&path).unwrap());
+        }
+    }
+    text
+}

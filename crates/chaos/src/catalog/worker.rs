@@ -1,0 +1,229 @@
+//! From the broker to the worker.
+
+use crate::case::{Case, Proof};
+use crate::fault::Fault::{FreezeWorker, KillWorker};
+
+use super::BOTH;
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        number: 32,
+        name: "worker-killed-anywhere",
+        what: "Killed at every step from the delivery to the acknowledgement: one \
+            effect.",
+        proofs: &[
+            Proof::Crashes(&["worker."]),
+            Proof::Faults {
+                pairs: BOTH,
+                fast: true,
+                faults: &[KillWorker, KillWorker, KillWorker],
+            },
+        ],
+    },
+    Case {
+        number: 33,
+        name: "worker-frozen",
+        what: "Stopped for three heartbeats, its messages go to another, then \
+            continued: one effect.",
+        proofs: &[
+            Proof::Faults {
+                pairs: BOTH,
+                fast: true,
+                faults: &[FreezeWorker(8_000)],
+            },
+            Proof::Faults {
+                pairs: BOTH,
+                fast: false,
+                faults: &[FreezeWorker(35_000)],
+            },
+        ],
+    },
+    Case {
+        number: 34,
+        name: "stale-acknowledgement",
+        what: "An acknowledgement after a reconnect acknowledges nothing else.",
+        proofs: &[
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &["settling_after_a_lost_link_is_a_fault_not_a_panic"],
+            },
+            Proof::Tests {
+                package: "hookbox-driver-rabbitmq",
+                filters: &["after_close_nothing_can_be_taken_or_settled_and_all_comes_again"],
+            },
+            Proof::Simulation,
+        ],
+    },
+    Case {
+        number: 35,
+        name: "consumer-cancelled",
+        what: "The broker cancels a consumer: told, and subscribed again.",
+        proofs: &[Proof::Tests {
+            package: "hookbox-driver-rabbitmq",
+            filters: &[
+                "a_deleted_queue_ends_the_subscription_with_a_fault",
+                "auto_recovery_leaves_a_consumer_hanging",
+            ],
+        }],
+    },
+    Case {
+        number: 36,
+        name: "consumer-timeout",
+        what: "A handler longer than the consumer timeout: no double effect.",
+        proofs: &[Proof::Missing(
+            "the consumer timeout of 30 min is longer than any handler may take by \
+            the config; a shorter one is not tried",
+        )],
+    },
+    Case {
+        number: 37,
+        name: "delivery-count",
+        what: "Any delivery count, or none: read safely.",
+        proofs: &[
+            Proof::Tests {
+                package: "hookbox-driver-rabbitmq",
+                filters: &["over_the_delivery_limit_a_message_dies_into_the_dead_queue"],
+            },
+            Proof::Missing("counts that are negative or text"),
+        ],
+    },
+    Case {
+        number: 38,
+        name: "two-workers-one-message",
+        what: "One message to two workers at the same time: one effect.",
+        proofs: &[
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &[
+                    "two_processes_at_once_count_once",
+                    "of_two_concurrent_claims_one_is_fresh",
+                ],
+            },
+            Proof::Simulation,
+        ],
+    },
+    Case {
+        number: 39,
+        name: "duplicates-and-disorder",
+        what: "Duplicates, late and out of order: one effect each.",
+        proofs: &[
+            Proof::Faults {
+                pairs: BOTH,
+                fast: true,
+                faults: &[],
+            },
+            Proof::Simulation,
+        ],
+    },
+    Case {
+        number: 40,
+        name: "acknowledgements-in-any-order",
+        what: "Acknowledged in any order: each its own message, never a closed \
+            channel (E6).",
+        proofs: &[Proof::Tests {
+            package: "hookbox-tests",
+            filters: &["acks_in_any_order_settle_their_own_message"],
+        }],
+    },
+    Case {
+        number: 41,
+        name: "prefetch-bounds-memory",
+        what: "The prefetch bounds what is in hand.",
+        proofs: &[Proof::Tests {
+            package: "hookbox-tests",
+            filters: &[
+                "prefetch_bounds_what_is_in_hand",
+                "what_is_over_the_prefetch_is_anothers",
+            ],
+        }],
+    },
+    Case {
+        number: 42,
+        name: "handler-always-fails",
+        what: "A handler that always fails: its attempts, then one dead letter; the \
+            rest goes on.",
+        proofs: &[Proof::Tests {
+            package: "hookbox-tests",
+            filters: &["what_always_fails_is_shown_mended_and_replayed"],
+        }],
+    },
+    Case {
+        number: 43,
+        name: "handler-kills-the-process",
+        what: "A handler that ends the process: quarantined by its own starts, \
+            neighbours untouched.",
+        proofs: &[Proof::Crashes(&["worker.mid_handler"])],
+    },
+    Case {
+        number: 44,
+        name: "strange-bodies",
+        what: "Signed bodies of any bytes: accepted once, kept as they are.",
+        proofs: &[
+            Proof::Tests {
+                package: "hookbox-ingest",
+                filters: &[
+                    "what_is_not_json_is_kept_by_its_bytes",
+                    "a_key_that_is_there_twice_has_no_last_word",
+                ],
+            },
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &["bytes_survive_exactly"],
+            },
+        ],
+    },
+    Case {
+        number: 45,
+        name: "retry-killed",
+        what: "Killed between a retry and what follows: one retry, one effect.",
+        proofs: &[Proof::Crashes(&["scheduler.", "worker.after_record"])],
+    },
+    Case {
+        number: 46,
+        name: "dead-letter-killed",
+        what: "Killed between the dead letter and the acknowledgement: one dead \
+            letter.",
+        proofs: &[Proof::Crashes(&[
+            "worker.before_record",
+            "worker.after_record",
+        ])],
+    },
+    Case {
+        number: 47,
+        name: "ladder-order",
+        what: "Long and short delays together: the short one does not wait.",
+        proofs: &[
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &["a_retry_comes_when_it_is_due"],
+            },
+            Proof::Tests {
+                package: "hookbox-driver-postgres",
+                filters: &["a_retry_is_not_due_early"],
+            },
+        ],
+    },
+    Case {
+        number: 48,
+        name: "forged-headers",
+        what: "Headers that a publisher forged are ignored.",
+        proofs: &[Proof::Missing(
+            "hookbox reads no x-death at all; no test plants one",
+        )],
+    },
+    Case {
+        number: 49,
+        name: "replayed-twice",
+        what: "A dead letter replayed twice: one effect at most.",
+        proofs: &[
+            Proof::Tests {
+                package: "hookbox-driver-postgres",
+                filters: &[
+                    "a_replayed_dead_letter_has_a_fresh_round",
+                    "a_retry_that_is_published_twice_is_granted_once",
+                ],
+            },
+            Proof::Crashes(&["ledger."]),
+        ],
+    },
+];

@@ -1,0 +1,57 @@
+//! The effects, made so that a double one is seen: tables without any uniqueness, and a cause for
+//! some events to fail at their first attempt and to succeed at their second.
+
+use anyhow::Result;
+
+use crate::sql::Sql;
+
+/// Events whose uid ends so fail once.
+pub const FAILS_ONCE: char = '7';
+
+const POSTGRES: &str = "
+    alter table begini_score_traits drop constraint begini_score_traits_event_id_fkey;
+    alter table begini_score_traits drop constraint begini_score_traits_pkey;
+    alter table begini_scores drop constraint begini_scores_pkey;
+    alter table begini_applications drop constraint begini_applications_pkey;
+    create index chaos_scores on begini_scores (event_id);
+    create function fail_once() returns trigger language plpgsql as $$
+    begin
+        if new.uid like '%7'
+            and not exists (select from attempts where event_id = new.event_id) then
+            raise exception 'made to fail once';
+        end if;
+        return new;
+    end $$;
+    create trigger fail_once before insert on begini_scores
+        for each row execute function fail_once();";
+
+const SQLITE: &str = "
+    drop table begini_score_traits;
+    drop table begini_scores;
+    drop table begini_applications;
+    create table begini_scores (
+        event_id blob not null, integration_id text not null, uid text not null,
+        kind text not null, platform text, score integer not null, risk_band text,
+        score_confidence text, application_started_at integer,
+        application_completed_at integer, scored_at integer, other text not null) strict;
+    create table begini_score_traits (
+        event_id blob not null, position integer not null, key text not null,
+        value text not null, risk_band text, other text not null) strict;
+    create table begini_applications (
+        event_id blob not null, integration_id text not null, uid text not null,
+        status text not null, started_at integer, ended_at integer,
+        percentages text not null, reasons text, other text not null) strict;
+    create index chaos_scores on begini_scores (uid);
+    create index chaos_applications on begini_applications (uid);
+    create trigger fail_once before insert on begini_scores
+        when new.uid like '%7'
+            and not exists (select 1 from attempts where event_id = new.event_id)
+        begin select raise(abort, 'made to fail once'); end;";
+
+/// Takes every guard off the effects that is not hookbox's own.
+///
+/// # Errors
+/// When the store refuses.
+pub fn unguard(sql: &Sql) -> Result<()> {
+    sql.run(if sql.is_postgres() { POSTGRES } else { SQLITE })
+}

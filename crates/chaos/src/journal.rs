@@ -1,0 +1,118 @@
+//! What the client saw, read back from the journal: for each event, what was sent and what was
+//! answered.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+/// One line.
+#[derive(Debug, Deserialize)]
+struct Line {
+    event: u32,
+    class: Class,
+    r#type: String,
+    status: Option<u16>,
+    receipt: Option<String>,
+    digest: String,
+}
+
+/// What an event is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    Valid,
+    Tampered,
+    Malformed,
+}
+
+/// What was answered about one event.
+#[derive(Debug)]
+pub struct Told {
+    pub class: Class,
+    /// Begini's type.
+    pub kind: String,
+    /// The receipts of everything that was accepted.
+    pub receipts: Vec<String>,
+    /// Attempts after which nobody knows.
+    pub unknown: u32,
+    /// Attempts that were refused for good.
+    pub refused: u32,
+    /// SHA-256 of every body that was sent about it.
+    pub digests: Vec<String>,
+}
+
+/// A journal.
+#[derive(Debug, Default)]
+pub struct Journal {
+    pub seed: u64,
+    /// Whether more was sent than it tells of.
+    pub is_partial: bool,
+    pub events: BTreeMap<u32, Told>,
+    /// Requests made.
+    pub attempts: u64,
+    /// Requests answered 200.
+    pub accepted: u64,
+    /// Answers by their status; 0 where none came.
+    pub answers: BTreeMap<u16, u64>,
+}
+
+impl Journal {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// When it cannot be read, or a line in it is none.
+    pub fn read(seed: u64, path: &Path) -> Result<Self> {
+        let file = std::fs::File::open(path);
+        let file = file.with_context(|| format!("opening the journal {}", path.display()))?;
+        let mut journal = Journal {
+            seed,
+            ..Journal::default()
+        };
+        for line in BufReader::new(file).lines() {
+            let line = line.context("reading the journal")?;
+            let line: Line = serde_json::from_str(&line)
+                .with_context(|| format!("reading a line of the journal: {line}"))?;
+            journal.note(line);
+        }
+        Ok(journal)
+    }
+
+    /// The applicant in an event's body.
+    pub fn uid(&self, event: u32) -> String {
+        format!("SIM{:016X}-{event:08X}", self.seed)
+    }
+
+    /// The oldest receipt: those of other journals are older, as receipts are ordered by time.
+    pub fn first_receipt(&self) -> Option<&str> {
+        let receipts = self.events.values().flat_map(|told| &told.receipts);
+        receipts.map(String::as_str).min()
+    }
+
+    fn note(&mut self, line: Line) {
+        self.attempts += 1;
+        *self.answers.entry(line.status.unwrap_or(0)).or_default() += 1;
+        let told = self.events.entry(line.event).or_insert_with(|| Told {
+            class: line.class,
+            kind: line.r#type,
+            receipts: Vec::new(),
+            unknown: 0,
+            refused: 0,
+            digests: Vec::new(),
+        });
+        match (line.status, line.receipt) {
+            (Some(200), Some(receipt)) => {
+                self.accepted += 1;
+                told.receipts.push(receipt);
+            }
+            (Some(400..=407 | 409..=428 | 430..=499), _) => told.refused += 1,
+            (Some(408 | 429), _) => {}
+            _ => told.unknown += 1,
+        }
+        if !told.digests.contains(&line.digest) {
+            told.digests.push(line.digest);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Load: `hookbox simulate` as a process of its own, a provider that signs, repeats itself, lies,
+//! and sends again what was not accepted. It writes a journal of every attempt, on disk before
+//! the next tenth of a second.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use hookbox_testkit::servers::process::wait_until;
+
+use crate::world::World;
+
+/// What to send.
+#[derive(Debug, Clone)]
+pub struct Load {
+    /// To which ingest, from 1.
+    pub ingest: usize,
+    pub seed: u64,
+    pub count: u32,
+    /// Requests a second; 0 is as fast as it goes.
+    pub rate: u32,
+    pub concurrency: u16,
+    /// How often one request is sent again.
+    pub retries: u32,
+}
+
+/// Load on its way.
+pub struct Sending {
+    child: Child,
+    seed: u64,
+    journal: PathBuf,
+    said: PathBuf,
+}
+
+impl Load {
+    /// A little of everything.
+    pub fn small(seed: u64) -> Self {
+        Self {
+            ingest: 1,
+            seed,
+            count: 120,
+            rate: 0,
+            concurrency: 8,
+            retries: 100,
+        }
+    }
+
+    /// Begins to send.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(&self, world: &World) -> Result<Sending> {
+        let journal = world.path(&format!("journal-{}", self.seed));
+        let said = world.path(&format!("simulate-{}.err", self.seed));
+        let mut command = world.command(&["simulate", "--json", "--url", &world.url(self.ingest)]);
+        for (name, value) in [
+            ("--seed", self.seed.to_string()),
+            ("--count", self.count.to_string()),
+            ("--rate", self.rate.to_string()),
+            ("--concurrency", self.concurrency.to_string()),
+            ("--retries", self.retries.to_string()),
+            ("--duplicates", "5".into()),
+            ("--tampered", "2".into()),
+            ("--malformed", "2".into()),
+            ("--conflicts", "2".into()),
+            ("--late", "5".into()),
+        ] {
+            command.args([name, &value]);
+        }
+        let child = command
+            .arg("--journal")
+            .arg(&journal)
+            .stdout(Stdio::null())
+            .stderr(File::create(&said).context("making a file for what simulate says")?)
+            .spawn()
+            .context("starting hookbox simulate")?;
+        Ok(Sending {
+            child,
+            seed: self.seed,
+            journal,
+            said,
+        })
+    }
+}
+
+impl Sending {
+    /// Whether all is sent.
+    pub fn is_over(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)) | Err(_))
+    }
+
+    /// Waits until all is sent, and meanwhile starts again what ends; gives the journal.
+    ///
+    /// # Errors
+    /// When it takes too long.
+    pub fn finish(mut self, world: &mut World, limit: Duration) -> Result<(u64, PathBuf)> {
+        let began = Instant::now();
+        while !wait_until(Duration::from_millis(200), || self.is_over()) {
+            world.tend(None)?;
+            if began.elapsed() > limit {
+                let _ = self.child.kill();
+                bail!(
+                    "I15: the load is not through {} s after the last fault:\n{}",
+                    limit.as_secs(),
+                    world.tails()
+                );
+            }
+        }
+        let said = std::fs::read_to_string(&self.said).unwrap_or_default();
+        match self.child.wait() {
+            // It exits with 1 when something was never conclusively answered, which the journal
+            // tells, too.
+            Ok(status) if matches!(status.code(), Some(0 | 1)) => {
+                Ok((self.seed, self.journal.clone()))
+            }
+            other => bail!("hookbox simulate ended with {other:?}: {said}"),
+        }
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

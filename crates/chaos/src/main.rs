@@ -1,0 +1,63 @@
+//! `cargo xtask chaos`: faults by number and name, against the real binary, a real PostgreSQL and
+//! a real RabbitMQ, with one checker.
+
+mod arguments;
+mod case;
+mod catalog;
+mod chance;
+mod checker;
+mod effects;
+mod fault;
+mod journal;
+mod load;
+mod matrix;
+mod mutants;
+mod node;
+mod others;
+mod outcome;
+mod pair;
+mod place;
+mod plan;
+mod power_loss;
+mod proxy;
+mod report;
+mod run;
+mod scenario;
+mod servers;
+mod soak;
+mod sql;
+mod world;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use arguments::Arguments;
+use case::Proof;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if arguments.list {
+        list();
+        return ExitCode::SUCCESS;
+    }
+    let ended = if arguments.mutants {
+        mutants::run(&arguments)
+    } else {
+        run::Run::new(&arguments).and_then(run::Run::all)
+    };
+    ended.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn list() {
+    for case in catalog::all() {
+        let proofs: Vec<String> = case.proofs.iter().map(Proof::label).collect();
+        println!("{:>2}  {}\n    {}", case.number, case.name, case.what);
+        println!("    {}", proofs.join("\n    "));
+    }
+    let points = hookbox_crash::POINTS.len();
+    println!("crash/POINT:TIME for {points} points, first and second time");
+}

@@ -1,0 +1,341 @@
+//! The crash-point matrix: hookbox is ended at every named point, at the first and at the second
+//! passing, on every pair that has the point; then the checker runs.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use hookbox_crash::{CRASH_AT, POINTS, Point};
+
+use crate::chance::Chance;
+use crate::checker::Figures;
+use crate::effects;
+use crate::fault::pause;
+use crate::journal::Journal;
+use crate::load::Load;
+use crate::outcome::{Outcome, Verdict};
+use crate::pair::Pair;
+use crate::plan::Plan;
+use crate::proxy::Mode;
+use crate::scenario::{STOP_MAX, rest};
+use crate::servers::Servers;
+use crate::world::World;
+
+/// Worlds at the same time. Each waits most of its time; more than four only wait for the cores.
+const LANES: usize = 4;
+
+/// How long a point may take to be reached, loads and all.
+const REACHED_MAX: Duration = Duration::from_secs(90);
+
+/// One place of the matrix.
+#[derive(Debug, Clone, Copy)]
+pub struct Cell {
+    pub point: &'static Point,
+    /// 1 or 2.
+    pub time: u8,
+    pub pair: Pair,
+}
+
+/// Whose point it is, and how it comes about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Actor {
+    /// By load.
+    Ingest,
+    /// By load.
+    Worker,
+    /// By SIGTERM under load.
+    Draining(&'static str),
+    /// By `hookbox migrate`.
+    Migrator,
+    /// By `hookbox dead replay`.
+    Operator,
+    /// By load while the broker is away, and when it is back.
+    Spool,
+}
+
+impl Cell {
+    /// Every cell there is.
+    pub fn all() -> Vec<Cell> {
+        let mut cells = Vec::new();
+        for pair in Pair::ALL {
+            for point in POINTS.iter().filter(|point| is_on(point, pair)) {
+                cells.extend([1, 2].map(|time| Cell { point, time, pair }));
+            }
+        }
+        cells
+    }
+
+    /// As `--case` knows it.
+    pub fn name(&self) -> String {
+        format!("crash/{}:{}", self.point.name, self.time)
+    }
+
+    fn actor(&self) -> Actor {
+        let name = self.point.name;
+        match name.split_once('.').unwrap_or((name, "")) {
+            ("ingest", "draining") => Actor::Draining("ingest 1"),
+            ("worker", "draining") => Actor::Draining("worker 1"),
+            ("ingest" | "rabbitmq", _) => Actor::Ingest,
+            ("sqlite", point) if point.contains("publish") => Actor::Ingest,
+            ("migrate", _) => Actor::Migrator,
+            ("ledger", _) => Actor::Operator,
+            ("spool", _) => Actor::Spool,
+            (_, _) => Actor::Worker,
+        }
+    }
+
+    /// The variable's text. A drain is passed once in a life, so its second time is that of the
+    /// next process.
+    fn crash(&self) -> String {
+        match self.actor() {
+            Actor::Draining(_) | Actor::Migrator | Actor::Operator => self.point.name.to_owned(),
+            Actor::Ingest | Actor::Worker | Actor::Spool => {
+                format!("{}:{}", self.point.name, self.time)
+            }
+        }
+    }
+}
+
+fn is_on(point: &Point, pair: Pair) -> bool {
+    match point.name.split_once('.').map_or("", |it| it.0) {
+        "rabbitmq" | "postgres" | "spool" => pair == Pair::RabbitmqPostgres,
+        "sqlite" => pair == Pair::Sqlite,
+        _ => true,
+    }
+}
+
+/// Runs cells in lanes, telling each outcome as it comes.
+pub fn run(servers: &Servers, cells: Vec<Cell>, seed: u64, tell: &(dyn Fn(Outcome) + Sync)) {
+    let left = Mutex::new(VecDeque::from(cells));
+    let next = || {
+        left.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front()
+    };
+    thread::scope(|scope| {
+        for _ in 0..LANES {
+            scope.spawn(|| {
+                let mut lane = Lane::default();
+                while let Some(cell) = next() {
+                    tell(lane.run(servers, cell, seed));
+                }
+            });
+        }
+    });
+}
+
+/// Worlds that are used again, as long as all goes well in them.
+#[derive(Default)]
+struct Lane {
+    worlds: Vec<World>,
+}
+
+impl Lane {
+    fn run(&mut self, servers: &Servers, cell: Cell, seed: u64) -> Outcome {
+        let began = Instant::now();
+        let ran = self.crash(servers, &cell, mixed(seed, &cell));
+        let seconds = began.elapsed().as_secs_f32();
+        if ran.is_err() {
+            // What went wrong stays in it: the next cell gets another.
+            self.worlds.retain(|world| world.pair != cell.pair);
+        }
+        Outcome {
+            case: cell.name(),
+            pair: Some(cell.pair),
+            seed,
+            seconds,
+            figures: ran.as_ref().copied().unwrap_or_default(),
+            verdict: Verdict::of(ran.map(drop)),
+        }
+    }
+
+    fn crash(&mut self, servers: &Servers, cell: &Cell, seed: u64) -> Result<Figures> {
+        match cell.actor() {
+            Actor::Migrator => return migrator(servers, cell, seed),
+            Actor::Spool => return spool(servers, cell, seed),
+            Actor::Ingest | Actor::Worker | Actor::Draining(_) | Actor::Operator => {}
+        }
+        if !self.worlds.iter().any(|world| world.pair == cell.pair) {
+            let world = World::new(servers, cell.pair, &Plan::default())?;
+            self.worlds.push(world);
+        }
+        let world = self.worlds.iter_mut().find(|it| it.pair == cell.pair);
+        let world = world.context("a world")?;
+        let figures = match cell.actor() {
+            Actor::Operator => operator(world, cell, seed),
+            _ => by_load(world, cell, seed),
+        }?;
+        world.stop(STOP_MAX)?;
+        Ok(figures)
+    }
+}
+
+/// A seed of the cell's own: no two cells of a world send the same events.
+fn mixed(seed: u64, cell: &Cell) -> u64 {
+    let mut mix = seed ^ u64::from(cell.time);
+    for byte in cell.point.name.bytes() {
+        mix = Chance::new(mix ^ u64::from(byte)).next();
+    }
+    mix >> 8
+}
+
+/// Starts both, and sends until the point was reached.
+fn by_load(world: &mut World, cell: &Cell, seed: u64) -> Result<Figures> {
+    let crash = cell.crash();
+    world.crashes = 0;
+    let is = |actor| (cell.actor() == actor).then_some(crash.as_str());
+    world.worker(
+        1,
+        is(Actor::Worker).or_else(|| is(Actor::Draining("worker 1"))),
+    )?;
+    world.ingest(
+        1,
+        is(Actor::Ingest).or_else(|| is(Actor::Draining("ingest 1"))),
+    )?;
+    let wanted = wanted(cell);
+    let (mut figures, mut round, began) = (Figures::default(), 0, Instant::now());
+    while world.crashes < wanted || round == 0 {
+        ensure!(
+            began.elapsed() < REACHED_MAX,
+            "{crash} was reached {} times of {wanted}\n{}",
+            world.crashes,
+            world.tails()
+        );
+        let sending = Load::small(seed + round);
+        let mut sending = sending.start(world)?;
+        while !sending.is_over() {
+            if let Actor::Draining(name) = cell.actor()
+                && world.crashes < wanted
+            {
+                let again = world.crashes + 1 < wanted;
+                drain(world, name, again.then_some(crash.as_str()))?;
+            }
+            world.tend(None)?;
+            pause(20);
+        }
+        let (seed, path) = sending.finish(world, REACHED_MAX)?;
+        figures.add(&rest(world, &Journal::read(seed, &path)?)?);
+        round += 1;
+    }
+    ensure!(
+        world.ends.is_empty(),
+        "ended otherwise: {}",
+        world.ends.join("; ")
+    );
+    Ok(figures)
+}
+
+/// How many crashes there are to be.
+fn wanted(cell: &Cell) -> usize {
+    match cell.actor() {
+        Actor::Draining(_) | Actor::Migrator | Actor::Operator => cell.time.into(),
+        Actor::Ingest | Actor::Worker | Actor::Spool => 1,
+    }
+}
+
+/// Tells a service to stop and waits for it to crash while it drains.
+fn drain(world: &mut World, name: &str, again: Option<&str>) -> Result<()> {
+    pause(150);
+    let node = world.node(name).context("the service that drains")?;
+    node.signal("TERM")?;
+    let ended = node.wait(STOP_MAX);
+    ensure!(
+        node.crashed(),
+        "{name} was to crash while draining, and ended with {ended:?}"
+    );
+    world.tend(again)
+}
+
+fn migrator(servers: &Servers, cell: &Cell, seed: u64) -> Result<Figures> {
+    let mut world = World::bare(servers, cell.pair, &Plan::default())?;
+    for _ in 0..cell.time {
+        crashes(&world, &["migrate"], &cell.crash())?;
+    }
+    world.must(&["migrate"])?;
+    effects::unguard(&world.place.sql)?;
+    world.worker(1, None)?;
+    world.ingest(1, None)?;
+    let sending = Load::small(seed).start(&world)?;
+    let (seed, path) = sending.finish(&mut world, REACHED_MAX)?;
+    let figures = rest(&mut world, &Journal::read(seed, &path)?)?;
+    world.stop(STOP_MAX)?;
+    Ok(figures)
+}
+
+/// Dead letters are there; their replay is ended half way, and done again.
+fn operator(world: &mut World, cell: &Cell, seed: u64) -> Result<Figures> {
+    world.worker(1, None)?;
+    world.ingest(1, None)?;
+    let sending = Load::small(seed).start(world)?;
+    let (seed, path) = sending.finish(world, REACHED_MAX)?;
+    let journal = Journal::read(seed, &path)?;
+    rest(world, &journal)?;
+    let replay = ["dead", "replay", "--reason", "schema_broken", "--yes"];
+    for _ in 0..cell.time {
+        crashes(world, &replay, &cell.crash())?;
+        rest(world, &journal)?;
+    }
+    world.must(&replay)?;
+    rest(world, &journal)
+}
+
+/// Runs a command that must crash.
+fn crashes(world: &World, arguments: &[&str], crash: &str) -> Result<()> {
+    use std::os::unix::process::ExitStatusExt as _;
+    let output = world.command(arguments).env(CRASH_AT, crash).output();
+    let output = output.context("running hookbox")?;
+    if output.status.signal().is_none() {
+        bail!(
+            "hookbox {} was to crash at {crash}, and ended with {}: {}{}",
+            arguments.join(" "),
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(())
+}
+
+fn spool(servers: &Servers, cell: &Cell, seed: u64) -> Result<Figures> {
+    let plan = Plan {
+        ingest: "spool = \"sqlite:spool.db\"".to_owned(),
+        ..Plan::default()
+    };
+    let mut world = World::new(servers, cell.pair, &plan)?;
+    let crash = cell.crash();
+    world.worker(1, None)?;
+    world.ingest(1, Some(&crash))?;
+    let mode = |world: &World, mode| {
+        let proxy = world.place.to_broker.as_ref().context("no proxy")?;
+        proxy.set(mode);
+        proxy.cut();
+        anyhow::Ok(())
+    };
+    let (mut figures, began) = (Figures::default(), Instant::now());
+    for round in 0.. {
+        mode(&world, Mode::Hole)?;
+        let mut load = Load::small(seed + round);
+        load.rate = 40;
+        let mut sending = load.start(&world)?;
+        let away = Instant::now();
+        while !sending.is_over() && away.elapsed() < Duration::from_secs(6) {
+            world.tend(None)?;
+            pause(50);
+        }
+        mode(&world, Mode::Pass)?;
+        let (seed, path) = sending.finish(&mut world, REACHED_MAX)?;
+        figures.add(&rest(&mut world, &Journal::read(seed, &path)?)?);
+        if world.crashes > 0 {
+            break;
+        }
+        ensure!(
+            began.elapsed() < REACHED_MAX,
+            "{crash} was never reached\n{}",
+            world.tails()
+        );
+    }
+    world.stop(STOP_MAX)?;
+    Ok(figures)
+}

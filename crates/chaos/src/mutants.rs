@@ -1,0 +1,174 @@
+//! Breaks the code on purpose, one way after the other, in a copy of the tree, and sees that each
+//! is caught: a suite that finds nothing in broken code proves nothing about sound code.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::json;
+
+use crate::arguments::Arguments;
+use crate::report::{self, Results, path};
+
+/// Where the patches are. The first line of each says `breaks:` and what; further lines before
+/// the difference say `caught by:` and a command, the first that must fail.
+const FOLDER: &str = "crates/chaos/mutants";
+
+struct Mutant {
+    name: String,
+    breaks: String,
+    catchers: Vec<String>,
+    patch: PathBuf,
+}
+
+/// Breaks and looks, for each that is wanted.
+///
+/// # Errors
+/// When a patch does not apply, or a mutant does not build.
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let mut results = Results::read()?;
+    let copy = copy_of_the_tree()?;
+    let (mut caught, mut missed) = (0, 0);
+    for mutant in all()? {
+        if !arguments.wants_case(None, &mutant.name) {
+            continue;
+        }
+        let began = Instant::now();
+        let by = catch(&copy, &mutant).with_context(|| mutant.name.clone())?;
+        let (catcher, finding) = match &by {
+            Some((catcher, finding)) => (catcher.as_str(), finding.as_str()),
+            None => ("NOTHING", ""),
+        };
+        println!(
+            "{:<30} {:>6.1} s  caught by {catcher}: {finding}",
+            mutant.name,
+            began.elapsed().as_secs_f32()
+        );
+        if by.is_some() {
+            caught += 1;
+        } else {
+            missed += 1;
+        }
+        let row = json!({
+            "breaks": mutant.breaks, "caught_by": format!("`{catcher}`"), "finding": finding,
+            "date": report::today(), "commit": report::commit(),
+        });
+        results.mutants.insert(mutant.name, row);
+        results.write()?;
+    }
+    ensure!(caught + missed > 0, "no mutant of that name is in {FOLDER}");
+    println!("{caught} passed, {missed} failed");
+    Ok(if missed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn all() -> Result<Vec<Mutant>> {
+    let mut mutants = Vec::new();
+    for entry in fs::read_dir(path(FOLDER)).with_context(|| format!("reading {FOLDER}"))? {
+        let file = entry?.path();
+        let name = file.file_stem().unwrap_or_default().to_string_lossy();
+        let text = fs::read_to_string(&file).with_context(|| format!("reading {name}"))?;
+        let said = |word: &str| {
+            let lines = text.lines().filter_map(|line| line.strip_prefix(word));
+            lines.map(|it| it.trim().to_owned()).collect::<Vec<_>>()
+        };
+        mutants.push(Mutant {
+            name: name.into_owned(),
+            breaks: said("breaks:").concat(),
+            catchers: said("caught by:"),
+            patch: file.clone(),
+        });
+    }
+    mutants.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(mutants)
+}
+
+/// A clone of what is committed, with a target folder of its own that stays between runs.
+fn copy_of_the_tree() -> Result<PathBuf> {
+    let copy = path("target/mutants");
+    if copy.join(".git").exists() {
+        git(&copy, &["fetch", "--quiet", "origin"])?;
+    } else {
+        fs::create_dir_all(path("target")).context("making the target folder")?;
+        let (from, to) = (path("."), copy.display().to_string());
+        git(&from, &["clone", "--quiet", ".", &to])?;
+    }
+    let output = Command::new("git")
+        .args(["rev-parse", "HEAD"])
+        .current_dir(path("."))
+        .output()
+        .context("asking git for the commit")?;
+    let head = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    git(&copy, &["checkout", "--quiet", "--force", &head])?;
+    git(&copy, &["clean", "--quiet", "-fd"])?;
+    Ok(copy)
+}
+
+/// Breaks, and runs what must catch it until something does; what did, and its words.
+fn catch(copy: &Path, mutant: &Mutant) -> Result<Option<(String, String)>> {
+    let patch = mutant.patch.display().to_string();
+    git(copy, &["apply", &patch]).context("the patch does not fit the code any more")?;
+    let found = look(copy, mutant);
+    git(copy, &["checkout", "--quiet", "--force", "."])?;
+    found
+}
+
+fn look(copy: &Path, mutant: &Mutant) -> Result<Option<(String, String)>> {
+    let builds = shell(copy, "cargo build --quiet -p hookbox")?;
+    ensure!(builds.0, "it does not build:\n{}", builds.1);
+    for catcher in &mutant.catchers {
+        let (well, text) = shell(copy, catcher)?;
+        if well {
+            continue;
+        }
+        if text.contains("error: could not compile") {
+            bail!("`{catcher}` does not build:\n{text}");
+        }
+        return Ok(Some((catcher.clone(), finding(&text))));
+    }
+    Ok(None)
+}
+
+/// The line that says most: an invariant, or a failed test.
+fn finding(text: &str) -> String {
+    let is = |line: &&str| {
+        let invariant = line.trim_start().strip_prefix('I');
+        let invariant = invariant.is_some_and(|it| it.starts_with(|c: char| c.is_ascii_digit()));
+        invariant || line.ends_with("... FAILED") || line.contains("invariant")
+    };
+    let line = text.lines().find(is).unwrap_or_default().trim();
+    line.replace('|', "/").chars().take(160).collect()
+}
+
+fn shell(folder: &Path, command: &str) -> Result<(bool, String)> {
+    let output = Command::new("sh")
+        .args(["-c", command])
+        .current_dir(folder)
+        .env_remove("CARGO_TARGET_DIR")
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("running {command}"))?;
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.push_str(&String::from_utf8_lossy(&output.stderr));
+    Ok((output.status.success(), text))
+}
+
+fn git(folder: &Path, arguments: &[&str]) -> Result<()> {
+    let output = Command::new("git")
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .with_context(|| format!("git {}", arguments.join(" ")))?;
+    ensure!(
+        output.status.success(),
+        "git {}: {}",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! One process of hookbox: the real binary, with signals by its id.
+
+use std::fs::OpenOptions;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use hookbox_testkit::servers::process::wait_until;
+
+/// What `abort()` ends a process with.
+const ABORTED: i32 = 6;
+
+/// A running process. It is killed when dropped.
+pub struct Node {
+    child: Child,
+    ended: Option<ExitStatus>,
+}
+
+impl Node {
+    /// Starts a command, its log going to the end of a file.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn start(mut command: Command, log: &Path) -> Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(log);
+        let file = file.with_context(|| format!("opening {}", log.display()))?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(file)
+            .spawn()
+            .context("starting hookbox")?;
+        Ok(Self { child, ended: None })
+    }
+
+    /// Its id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait().ok().flatten();
+        }
+        self.ended
+    }
+
+    /// Whether it ended at a crash point.
+    pub fn crashed(&mut self) -> bool {
+        self.ended()
+            .is_some_and(|status| status.signal() == Some(ABORTED))
+    }
+
+    /// As `kill -9` does, and waits.
+    pub fn kill(&mut self) {
+        if self.ended().is_none() {
+            let _ = self.child.kill();
+            self.ended = self.child.wait().ok();
+        }
+    }
+
+    /// Sends a signal by its name.
+    ///
+    /// # Errors
+    /// When it cannot be sent: the process is gone.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        let id = self.id().to_string();
+        let sent = Command::new("sh")
+            .args(["-c", r#"kill -s "$0" "$1""#, name, &id])
+            .stderr(Stdio::null())
+            .status()
+            .with_context(|| format!("sending SIG{name}"))?;
+        if sent.success() {
+            Ok(())
+        } else {
+            bail!("SIG{name} could not be sent: process {id} is gone")
+        }
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
+        wait_until(limit, || self.ended().is_some());
+        self.ended
+    }
+
+    /// Threads and open files, while it runs.
+    pub fn resources(&self) -> Option<(usize, usize)> {
+        let count = |what| {
+            let folder = format!("/proc/{}/{what}", self.id());
+            std::fs::read_dir(folder).ok().map(Iterator::count)
+        };
+        Some((count("task")?, count("fd")?))
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,78 @@
+//! The store and the broker of one case, and the proxies in front of them.
+
+use anyhow::{Context, Result};
+use hookbox_testkit::servers::folder::Folder;
+use hookbox_testkit::servers::ports;
+
+use crate::proxy::Proxy;
+use crate::servers::Servers;
+use crate::sql::Sql;
+use crate::world::KEY;
+
+/// Where a case's events are.
+pub struct Place {
+    /// The store, past every proxy.
+    pub sql: Sql,
+    /// In front of the broker, for ingests and workers alike; none for a file.
+    pub to_broker: Option<Proxy>,
+    /// In front of the store; none for a file.
+    pub to_store: Option<Proxy>,
+    /// The server's URL and the database to remove.
+    pub(crate) database: Option<(String, String)>,
+    /// What must be in no log.
+    pub(crate) secrets: Vec<String>,
+}
+
+impl Place {
+    /// An SQLite file for everything.
+    ///
+    /// # Errors
+    /// When there is no runtime to be had.
+    pub fn in_a_file(folder: &Folder) -> Result<Self> {
+        Ok(Self {
+            sql: Sql::sqlite(&folder.path().join("hookbox.db"))?,
+            to_broker: None,
+            to_store: None,
+            database: None,
+            secrets: vec![KEY.to_owned()],
+        })
+    }
+
+    /// A database of its own on the private servers. Their URLs, through proxies, are written
+    /// into the files `store` and `broker`.
+    ///
+    /// # Errors
+    /// When a server refuses.
+    pub fn on_servers(servers: &Servers, folder: &Folder) -> Result<Self> {
+        servers.start()?;
+        let (postgres, broker) = (servers.postgres_url(), servers.broker_url());
+        let name = format!("chaos_{}", &ports::random_name()?[..12]);
+        Sql::postgres(&postgres)?.run(&format!("create database {name}"))?;
+        let (server, _) = postgres.rsplit_once('/').context("the URL of PostgreSQL")?;
+        let url = format!("{server}/{name}");
+        let to_store = Proxy::before(servers.postgres_port()).context("a proxy")?;
+        let to_broker = Proxy::before(servers.broker_port()).context("a proxy")?;
+        let through = |url: &str, of: u16, proxy: &Proxy| {
+            url.replacen(&format!(":{of}/"), &format!(":{}/", proxy.port()), 1)
+        };
+        folder.write("store", &through(&url, servers.postgres_port(), &to_store))?;
+        let through_broker = through(&broker, servers.broker_port(), &to_broker);
+        folder.write("broker", &through_broker)?;
+        let passwords = [password(&postgres), password(&broker)];
+        let secrets = passwords.into_iter().flatten().chain([KEY.to_owned()]);
+        Ok(Self {
+            sql: Sql::postgres(&url)?,
+            to_store: Some(to_store),
+            to_broker: Some(to_broker),
+            database: Some((postgres, name)),
+            secrets: secrets.collect(),
+        })
+    }
+}
+
+/// The password in a URL.
+fn password(url: &str) -> Option<String> {
+    let (_, rest) = url.split_once("://")?;
+    let (account, _) = rest.rsplit_once('@')?;
+    account.split_once(':').map(|(_, word)| word.to_owned())
+}

@@ -1,0 +1,52 @@
+//! What may be said about a world before it is made: its config.
+
+use crate::pair::Pair;
+
+/// What may be said about a world before it is made.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What services log.
+    pub filter: &'static str,
+    /// Lines under `[ingest]`.
+    pub ingest: String,
+    /// Lines at the top.
+    pub top: String,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            // Everything that could leak is looked at.
+            filter: "debug",
+            ingest: String::new(),
+            top: String::new(),
+        }
+    }
+}
+
+impl Plan {
+    /// The config of one ingest and its workers.
+    pub fn config(&self, pair: Pair, environment: &str, port: u16) -> String {
+        let url = |name| match pair {
+            Pair::RabbitmqPostgres => format!("{{ file = \"{name}\" }}"),
+            Pair::Sqlite => "\"sqlite:hookbox.db\"".to_owned(),
+        };
+        format!(
+            "environment = \"{environment}\"\n{}\n[store]\nurl = {}\n[broker]\nurl = {}\n\
+             [ingest]\nlisten = \"127.0.0.1:{port}\"\n{}\n\
+             [log]\nfilter = \"{}\"\n\
+             [[source]]\nname = \"begini\"\npreset = \"begini\"\n\
+             secrets = [{{ id = \"test\", file = \"key\" }}]\n\
+             [[route]]\nname = \"scores\"\ntopics = [\"begini.*_score.complete\"]\n\
+             handler = {{ kind = \"begini\" }}\n\
+             retry = {{ attempts = 3, first = \"50 ms\", max = \"50 ms\" }}\n\
+             [[route]]\nname = \"applications\"\ntopics = [\"begini.application.*\"]\n\
+             handler = {{ kind = \"begini\" }}\n",
+            self.top,
+            url("store"),
+            url("broker"),
+            self.ingest,
+            self.filter,
+        )
+    }
+}

@@ -1,0 +1,290 @@
+//! A byte-level TCP proxy in front of a real server. It knows no protocol: it passes bytes,
+//! forgets them, loses answers, cuts links at once, in the middle of a frame, or when a client
+//! says certain bytes.
+//!
+//! Threads and the standard library alone, so that no fault of a runtime that hookbox uses can
+//! hide another.
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use hookbox_testkit::servers::process::wait_until;
+
+/// What becomes of the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Mode {
+    /// They arrive.
+    Pass = 0,
+    /// They are read and forgotten, in both directions, and nobody is told.
+    Hole = 1,
+    /// Requests arrive, answers do not.
+    LoseAnswers = 2,
+    /// Answers arrive, requests do not.
+    LoseRequests = 3,
+}
+
+/// What happens when a client says the bytes that were waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Snap {
+    /// They reach the server, its answer never comes, and the link is cut: done, and unknown.
+    After,
+    /// They never reach the server, and the link is cut: not done, and unknown.
+    Before,
+    /// Half of them reach the server, and the link is cut.
+    Amid,
+}
+
+/// For how long a link whose words reached the server stays, so that the server acts on them.
+/// Far longer than a commit takes.
+const HEARD: Duration = Duration::from_millis(300);
+
+/// How often an idle copier looks whether it is over.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// A proxy. It ends when dropped.
+pub struct Proxy {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+struct Trap {
+    words: Vec<u8>,
+    snap: Snap,
+    left: u64,
+}
+
+struct Shared {
+    server: SocketAddr,
+    mode: AtomicU8,
+    over: AtomicBool,
+    snapped: AtomicU64,
+    links: Mutex<Vec<(TcpStream, TcpStream)>>,
+    trap: Mutex<Option<Trap>>,
+}
+
+impl Proxy {
+    /// In front of a server of this machine.
+    ///
+    /// # Errors
+    /// When there is no port to listen on.
+    pub fn before(port: u16) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let own = listener.local_addr()?.port();
+        let shared = Arc::new(Shared {
+            server: (Ipv4Addr::LOCALHOST, port).into(),
+            mode: AtomicU8::new(Mode::Pass as u8),
+            over: AtomicBool::new(false),
+            snapped: AtomicU64::new(0),
+            links: Mutex::default(),
+            trap: Mutex::default(),
+        });
+        let accepting = Arc::clone(&shared);
+        thread::Builder::new()
+            .name("proxy".into())
+            .spawn(move || accepting.accept(&listener))?;
+        Ok(Self { port: own, shared })
+    }
+
+    /// Where clients find it.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// From now on, for open links and new ones.
+    pub fn set(&self, mode: Mode) {
+        self.shared.mode.store(mode as u8, Ordering::SeqCst);
+    }
+
+    /// Cuts every open link. New ones follow the mode.
+    pub fn cut(&self) {
+        for (client, server) in lock(&self.shared.links).drain(..) {
+            let _ = client.shutdown(Shutdown::Both);
+            let _ = server.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Waits for a client to say `words`, so many times.
+    pub fn arm(&self, words: &[u8], snap: Snap, times: u64) {
+        *lock(&self.shared.trap) = Some(Trap {
+            words: words.to_vec(),
+            snap,
+            left: times,
+        });
+    }
+
+    /// Waits for nothing any more.
+    pub fn disarm(&self) {
+        *lock(&self.shared.trap) = None;
+    }
+
+    /// How often what was waited for has been said.
+    #[cfg(test)]
+    pub fn snapped(&self) -> u64 {
+        self.shared.snapped.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.over.store(true, Ordering::SeqCst);
+        self.cut();
+        // Wakes the thread that accepts.
+        let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
+    }
+}
+
+impl Shared {
+    fn accept(self: Arc<Self>, listener: &TcpListener) {
+        for client in listener.incoming() {
+            if self.over.load(Ordering::SeqCst) {
+                return;
+            }
+            if let Ok(client) = client {
+                // A refused server is a refused client: the link is dropped.
+                let _ = self.link(client);
+            }
+        }
+    }
+
+    fn link(self: &Arc<Self>, client: TcpStream) -> io::Result<()> {
+        let server = TcpStream::connect_timeout(&self.server, Duration::from_secs(5))?;
+        client.set_nodelay(true)?;
+        server.set_nodelay(true)?;
+        let kept = (client.try_clone()?, server.try_clone()?);
+        {
+            let mut links = lock(&self.links);
+            links.retain(|(client, _)| client.peer_addr().is_ok());
+            links.push(kept);
+        }
+        let lost = Arc::new(AtomicBool::new(false));
+        let (there, back) = (
+            Copier::new(self, &client, &server, true, &lost)?,
+            Copier::new(self, &server, &client, false, &lost)?,
+        );
+        thread::Builder::new()
+            .name("proxy there".into())
+            .spawn(move || there.run())?;
+        thread::Builder::new()
+            .name("proxy back".into())
+            .spawn(move || back.run())?;
+        Ok(())
+    }
+
+    fn passes(&self, from_client: bool) -> bool {
+        let mode = self.mode.load(Ordering::SeqCst);
+        mode == Mode::Pass as u8
+            || (from_client && mode == Mode::LoseAnswers as u8)
+            || (!from_client && mode == Mode::LoseRequests as u8)
+    }
+
+    /// What to do, and where in these bytes, if they are what was waited for.
+    fn springs(&self, bytes: &[u8]) -> Option<(Snap, usize)> {
+        let mut trap = lock(&self.trap);
+        let set = trap.as_mut()?;
+        let words = &set.words;
+        let place = bytes.windows(words.len()).position(|it| it == words)?;
+        let half = place + words.len() / 2;
+        let snap = set.snap;
+        set.left -= 1;
+        if set.left == 0 {
+            *trap = None;
+        }
+        Some((snap, half))
+    }
+}
+
+/// One direction of one link.
+struct Copier {
+    shared: Arc<Shared>,
+    from: TcpStream,
+    to: TcpStream,
+    from_client: bool,
+    /// Set when this link's answers are lost, and the link is to be cut.
+    lost: Arc<AtomicBool>,
+}
+
+impl Copier {
+    fn new(
+        shared: &Arc<Shared>,
+        from: &TcpStream,
+        to: &TcpStream,
+        from_client: bool,
+        lost: &Arc<AtomicBool>,
+    ) -> io::Result<Self> {
+        let from = from.try_clone()?;
+        from.set_read_timeout(Some(LOOK))?;
+        Ok(Self {
+            shared: Arc::clone(shared),
+            from,
+            to: to.try_clone()?,
+            from_client,
+            lost: Arc::clone(lost),
+        })
+    }
+
+    fn run(mut self) {
+        // An error of one side is the end of both, which is all that there is to tell.
+        let _ = self.copy();
+        let _ = self.from.shutdown(Shutdown::Both);
+        let _ = self.to.shutdown(Shutdown::Both);
+    }
+
+    fn copy(&mut self) -> io::Result<()> {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let read = match self.from.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(read) => read,
+                Err(error) if is_time_out(&error) => {
+                    if self.shared.over.load(Ordering::SeqCst) {
+                        return Ok(());
+                    }
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let bytes = buffer.get(..read).unwrap_or_default();
+            if self.from_client
+                && let Some((snap, half)) = self.shared.springs(bytes)
+            {
+                return self.snap(snap, bytes, half);
+            }
+            if self.shared.passes(self.from_client) && !self.lost.load(Ordering::SeqCst) {
+                self.to.write_all(bytes)?;
+            }
+        }
+    }
+
+    fn snap(&mut self, snap: Snap, bytes: &[u8], half: usize) -> io::Result<()> {
+        self.lost.store(true, Ordering::SeqCst);
+        self.shared.snapped.fetch_add(1, Ordering::SeqCst);
+        match snap {
+            Snap::Before => {}
+            Snap::Amid => self.to.write_all(bytes.get(..half).unwrap_or(bytes))?,
+            Snap::After => {
+                self.to.write_all(bytes)?;
+                wait_until(HEARD, || false);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_time_out(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+    )
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! The proxy does what its modes say, before a server that repeats what it hears.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use super::{Mode, Proxy, Snap};
+
+/// A server that answers with what it heard, and tells it.
+fn echo() -> (u16, mpsc::Receiver<Vec<u8>>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        for link in listener.incoming() {
+            let mut link = link.unwrap();
+            let tell = tell.clone();
+            thread::spawn(move || {
+                let mut buffer = [0; 64];
+                while let Ok(read @ 1..) = link.read(&mut buffer) {
+                    let _ = tell.send(buffer[..read].to_vec());
+                    let _ = link.write_all(&buffer[..read]);
+                }
+            });
+        }
+    });
+    (port, told)
+}
+
+fn client(proxy: &Proxy) -> TcpStream {
+    let link = TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port())).unwrap();
+    link.set_read_timeout(Some(Duration::from_millis(700)))
+        .unwrap();
+    link
+}
+
+/// What is answered; none when nothing is, or the link is cut.
+fn ask(link: &mut TcpStream, words: &[u8]) -> Option<Vec<u8>> {
+    link.write_all(words).ok()?;
+    let mut buffer = [0; 64];
+    match link.read(&mut buffer) {
+        Ok(0) | Err(_) => None,
+        Ok(read) => Some(buffer[..read].to_vec()),
+    }
+}
+
+#[test]
+fn modes_hold_for_open_links_and_new_ones() {
+    let (port, told) = echo();
+    let proxy = Proxy::before(port).unwrap();
+    let mut link = client(&proxy);
+    assert_eq!(ask(&mut link, b"one").unwrap(), b"one");
+    told.recv().unwrap();
+    proxy.set(Mode::Hole);
+    assert_eq!(ask(&mut link, b"two"), None);
+    assert!(told.try_recv().is_err());
+    proxy.set(Mode::LoseAnswers);
+    assert_eq!(ask(&mut link, b"three"), None);
+    assert_eq!(told.recv().unwrap(), b"three");
+    proxy.set(Mode::Pass);
+    assert_eq!(ask(&mut link, b"four").unwrap(), b"four");
+    proxy.cut();
+    assert_eq!(ask(&mut link, b"five"), None);
+    assert_eq!(ask(&mut client(&proxy), b"six").unwrap(), b"six");
+}
+
+#[test]
+fn words_that_were_waited_for_snap_the_link() {
+    let (port, told) = echo();
+    let proxy = Proxy::before(port).unwrap();
+    proxy.arm(b"COMMIT", Snap::After, 1);
+    let mut link = client(&proxy);
+    assert_eq!(ask(&mut link, b"begin").unwrap(), b"begin");
+    assert_eq!(ask(&mut link, b"COMMIT"), None);
+    assert_eq!(told.recv().unwrap(), b"begin");
+    assert_eq!(told.recv().unwrap(), b"COMMIT");
+    proxy.arm(b"COMMIT", Snap::Before, 1);
+    assert_eq!(ask(&mut client(&proxy), b"COMMIT"), None);
+    assert!(told.try_recv().is_err(), "the server has heard of it");
+    proxy.arm(b"COMMIT", Snap::Amid, 1);
+    assert_eq!(ask(&mut client(&proxy), b"COMMIT"), None);
+    assert_eq!(told.recv().unwrap(), b"COM");
+    assert_eq!(proxy.snapped(), 3);
+    assert_eq!(ask(&mut client(&proxy), b"COMMIT").unwrap(), b"COMMIT");
+}

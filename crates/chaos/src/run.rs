@@ -1,0 +1,367 @@
+//! Runs what was asked for, layer by layer, and tells and keeps what came of it.
+
+use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+use crate::arguments::Arguments;
+use crate::case::{Case, Layer, Proof};
+use crate::catalog;
+use crate::chance::fresh_seed;
+use crate::checker::Figures;
+use crate::matrix::{self, Cell};
+use crate::others;
+use crate::outcome::{Outcome, Verdict};
+use crate::pair::Pair;
+use crate::report::{self, Results};
+use crate::scenario::{self, Given};
+use crate::servers::Servers;
+use crate::soak;
+
+/// A run.
+pub struct Run<'a> {
+    arguments: &'a Arguments,
+    seed: u64,
+    servers: Servers,
+    results: Mutex<Results>,
+    tally: Mutex<Tally>,
+}
+
+#[derive(Default)]
+struct Tally {
+    held: usize,
+    broken: Vec<String>,
+    not_run: usize,
+}
+
+impl<'a> Run<'a> {
+    /// Nothing has run yet.
+    ///
+    /// # Errors
+    /// When the results of former runs cannot be read.
+    pub fn new(arguments: &'a Arguments) -> Result<Self> {
+        let seed = arguments.seed.unwrap_or_else(fresh_seed);
+        eprintln!("seed {seed}");
+        Ok(Self {
+            arguments,
+            seed,
+            servers: Servers::new(),
+            results: Mutex::new(Results::read()?),
+            tally: Mutex::default(),
+        })
+    }
+
+    /// Runs everything that is wanted.
+    ///
+    /// # Errors
+    /// When it cannot be run; a case that does not hold is an exit code.
+    pub fn all(self) -> Result<ExitCode> {
+        if let Some(minutes) = self.arguments.minutes {
+            self.soaks(Duration::from_secs(minutes * 60))?;
+            return self.end();
+        }
+        for layer in Layer::ALL {
+            if self.arguments.wants_layer(layer) {
+                self.layer(layer)?;
+            }
+        }
+        self.end()
+    }
+
+    fn layer(&self, layer: Layer) -> Result<()> {
+        match layer {
+            Layer::Simulation => self.simulation(),
+            Layer::Crashes => self.crashes(),
+            Layer::Faults => self.faults(),
+            Layer::Cluster => self.cluster(),
+            Layer::Tests => self.tests(),
+        }
+    }
+
+    fn simulation(&self) -> Result<()> {
+        let cases = self.cases(|proof| matches!(proof, Proof::Simulation));
+        let named = self.arguments.wants_case(None, "simulation");
+        if cases.is_empty() && !named {
+            return Ok(());
+        }
+        let seeds = if self.arguments.ci { 3_000 } else { 10_000 };
+        let began = Instant::now();
+        let verdict = others::simulation(seeds, self.seed);
+        let seconds = began.elapsed().as_secs_f32();
+        for name in cases.iter().map(|case| case.name).chain(["simulation"]) {
+            self.tell(Outcome {
+                case: name.to_owned(),
+                pair: None,
+                seed: self.seed,
+                seconds,
+                figures: Figures::default(),
+                verdict: verdict.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    fn crashes(&self) -> Result<()> {
+        let of_cases: Vec<&str> = self
+            .cases(|proof| matches!(proof, Proof::Crashes(_)))
+            .into_iter()
+            .flat_map(|case| case.proofs)
+            .flat_map(|proof| match proof {
+                Proof::Crashes(points) => *points,
+                _ => &[],
+            })
+            .copied()
+            .collect();
+        let wanted = |cell: &Cell| {
+            let named = self.arguments.wants_case(None, &cell.name());
+            let by_case = of_cases.iter().any(|it| cell.point.name.starts_with(it));
+            self.arguments.wants_pair(cell.pair) && (named || by_case)
+        };
+        let cells: Vec<Cell> = Cell::all().into_iter().filter(wanted).collect();
+        if cells.is_empty() {
+            return Ok(());
+        }
+        if cells.iter().any(|cell| cell.pair == Pair::RabbitmqPostgres) {
+            self.servers.start()?;
+        }
+        eprintln!("{} cells of the crash-point matrix", cells.len());
+        matrix::run(&self.servers, cells, self.seed, &|outcome| {
+            self.tell(outcome)
+        });
+        Ok(())
+    }
+
+    fn faults(&self) -> Result<()> {
+        for case in self.cases(|_| true) {
+            for pair in Pair::ALL {
+                if self.arguments.wants_pair(pair) {
+                    self.fault_case(case, pair)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn fault_case(&self, case: &Case, pair: Pair) -> Result<()> {
+        let (mut figures, mut result, mut any) = (Figures::default(), Ok(()), false);
+        let began = Instant::now();
+        for proof in case.proofs {
+            let (pairs, fast) = match proof {
+                Proof::Faults { pairs, fast, .. } | Proof::Scenario { pairs, fast, .. } => {
+                    (pairs, *fast)
+                }
+                _ => continue,
+            };
+            if !pairs.contains(&pair) || (self.arguments.ci && !fast) {
+                continue;
+            }
+            any = true;
+            self.servers.start()?;
+            let given = Given {
+                servers: &self.servers,
+                pair,
+                seed: self.seed,
+            };
+            let ran = match proof {
+                Proof::Faults { faults, .. } => scenario::through(&given, faults),
+                Proof::Scenario { run, .. } => run(&given),
+                _ => continue,
+            };
+            match ran {
+                Ok(more) => figures.add(&more),
+                Err(error) => result = Err(error),
+            }
+            self.servers.mend()?;
+        }
+        if any {
+            self.tell(Outcome {
+                case: case.name.to_owned(),
+                pair: Some(pair),
+                seed: self.seed,
+                seconds: began.elapsed().as_secs_f32(),
+                figures,
+                verdict: Verdict::of(result),
+            });
+        }
+        Ok(())
+    }
+
+    fn cluster(&self) -> Result<()> {
+        for case in self.cases(|proof| matches!(proof, Proof::Cluster)) {
+            let began = Instant::now();
+            let (figures, verdict) = others::cluster(case.number, self.seed);
+            self.tell(Outcome {
+                case: case.name.to_owned(),
+                pair: None,
+                seed: self.seed,
+                seconds: began.elapsed().as_secs_f32(),
+                figures,
+                verdict,
+            });
+        }
+        Ok(())
+    }
+
+    fn tests(&self) -> Result<()> {
+        let cases = self.cases(|proof| matches!(proof, Proof::Tests { .. }));
+        if !cases.is_empty() {
+            self.servers.start()?;
+        }
+        for case in cases {
+            let began = Instant::now();
+            let mut result = Ok(());
+            for proof in case.proofs {
+                if let Proof::Tests { package, filters } = proof {
+                    result = result.and(others::tests(&self.servers, package, filters));
+                }
+            }
+            self.tell(Outcome {
+                case: format!("{}/tests", case.name),
+                pair: None,
+                seed: self.seed,
+                seconds: began.elapsed().as_secs_f32(),
+                figures: Figures::default(),
+                verdict: Verdict::of(result),
+            });
+        }
+        Ok(())
+    }
+
+    fn soaks(&self, time: Duration) -> Result<()> {
+        for pair in Pair::ALL {
+            if !self.arguments.wants_pair(pair) {
+                continue;
+            }
+            self.servers.start()?;
+            let given = Given {
+                servers: &self.servers,
+                pair,
+                seed: self.seed,
+            };
+            let began = Instant::now();
+            let mut soaked = soak::Soaked::default();
+            let ran = soak::run(&given, time, &mut soaked);
+            let outcome = Outcome {
+                case: "soak".to_owned(),
+                pair: Some(pair),
+                seed: self.seed,
+                seconds: began.elapsed().as_secs_f32(),
+                figures: soaked.figures,
+                verdict: Verdict::of(ran),
+            };
+            let row = self.soak_row(&soaked, &outcome);
+            let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+            results.soaks.insert(pair.to_string(), row);
+            drop(results);
+            self.tell(outcome);
+        }
+        Ok(())
+    }
+
+    fn soak_row(&self, soaked: &soak::Soaked, outcome: &Outcome) -> serde_json::Value {
+        let figures = &soaked.figures;
+        let result = match &outcome.verdict {
+            Verdict::Held => "held, books balanced",
+            Verdict::Broken(_) => "broken",
+            Verdict::DidNotRun(_) => "did not run",
+        };
+        json!({
+            "date": report::today(),
+            "commit": report::commit(),
+            "servers": self.servers.versions(),
+            "minutes": (outcome.seconds / 60.0) as u64,
+            "seed": self.seed,
+            "rounds": soaked.rounds,
+            "accepted": figures.accepted,
+            "unanswered": figures.unanswered,
+            "effects": figures.effects,
+            "lost": figures.lost,
+            "doubled": figures.doubled,
+            "faults": soaked.faults,
+            "threads": soaked.threads,
+            "files": soaked.files,
+            "result": result,
+        })
+    }
+
+    /// The wanted cases of which a proof is of a kind.
+    fn cases(&self, kind: impl Fn(&Proof) -> bool) -> Vec<&'static Case> {
+        catalog::all()
+            .filter(|case| self.arguments.wants_case(Some(case.number), case.name))
+            .filter(|case| case.proofs.iter().any(&kind))
+            .collect()
+    }
+
+    fn tell(&self, outcome: Outcome) {
+        let pair = outcome.pair.map_or("-", Pair::as_str);
+        let figures = &outcome.figures;
+        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        let (word, why) = match &outcome.verdict {
+            Verdict::Held => {
+                tally.held += 1;
+                ("held", "")
+            }
+            Verdict::Broken(why) => {
+                tally.broken.push(outcome.again());
+                ("BROKEN", why.as_str())
+            }
+            Verdict::DidNotRun(why) => {
+                tally.not_run += 1;
+                ("did not run", why.as_str())
+            }
+        };
+        if self.arguments.json {
+            println!(
+                "{}",
+                json!({
+                    "case": outcome.case, "pair": pair, "seed": outcome.seed,
+                    "seconds": outcome.seconds, "result": word.to_lowercase(), "why": why,
+                    "accepted": figures.accepted, "unanswered": figures.unanswered,
+                    "lost": figures.lost, "doubled": figures.doubled, "again": outcome.again(),
+                })
+            );
+        } else {
+            println!(
+                "{word:<8} {:<40} {pair:<9} {:>6.1} s  {} accepted, {} not",
+                outcome.case, outcome.seconds, figures.accepted, figures.unanswered
+            );
+            if !why.is_empty() {
+                println!("{why}\nagain: {}", outcome.again());
+            }
+        }
+        let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+        results.note(&outcome);
+    }
+
+    fn end(self) -> Result<ExitCode> {
+        if !self.arguments.ci {
+            let results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+            results.write()?;
+        }
+        let tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        ensure!(
+            tally.held + tally.broken.len() + tally.not_run > 0,
+            "nothing of that name is to run here: `cargo xtask chaos --list` names the cases"
+        );
+        for again in &tally.broken {
+            eprintln!("broken; again: {again}");
+        }
+        let not_run = match tally.not_run {
+            0 => String::new(),
+            some => format!(", {some} skipped"),
+        };
+        println!(
+            "{} passed, {} failed{not_run}",
+            tally.held,
+            tally.broken.len()
+        );
+        Ok(if tally.broken.is_empty() {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
+    }
+}

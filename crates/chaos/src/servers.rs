@@ -1,0 +1,138 @@
+//! The private servers of a run, which faults may break: started when first needed, whole again
+//! after each case.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use anyhow::{Context, Result, ensure};
+use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
+
+/// Both servers.
+pub struct Servers {
+    started: OnceLock<Both>,
+}
+
+struct Both {
+    postgres: Mutex<PostgresServer>,
+    rabbitmq: Mutex<RabbitmqServer>,
+    postgres_url: String,
+    broker_url: String,
+    ports: (u16, u16),
+    versions: String,
+}
+
+impl Servers {
+    /// None is started yet.
+    pub fn new() -> Self {
+        Self {
+            started: OnceLock::new(),
+        }
+    }
+
+    /// Starts both, if they do not run yet.
+    ///
+    /// # Errors
+    /// When one of them cannot be had.
+    pub fn start(&self) -> Result<()> {
+        if self.started.get().is_some() {
+            return Ok(());
+        }
+        eprintln!("starting PostgreSQL and RabbitMQ");
+        let postgres = PostgresServer::start().context("starting PostgreSQL")?;
+        // Faults fill it up on purpose; what it needs beside that is little.
+        let rabbitmq = RabbitmqServer::start().context("starting RabbitMQ")?;
+        let both = Both {
+            postgres_url: postgres.url().to_owned(),
+            broker_url: rabbitmq.url().to_owned(),
+            ports: (postgres.port(), rabbitmq.port()),
+            versions: format!(
+                "PostgreSQL {}, RabbitMQ {}",
+                postgres.version(),
+                rabbitmq.version()
+            ),
+            postgres: Mutex::new(postgres),
+            rabbitmq: Mutex::new(rabbitmq),
+        };
+        let _ = self.started.set(both);
+        Ok(())
+    }
+
+    /// Brings back whatever a case that failed has left frozen, blocked or gone.
+    ///
+    /// # Errors
+    /// When a server cannot be brought back.
+    pub fn mend(&self) -> Result<()> {
+        if self.started.get().is_none() {
+            return Ok(());
+        }
+        let (mut postgres, mut rabbitmq) = (self.postgres(), self.rabbitmq());
+        // Continuing what was never stopped is harmless, and fails only for what is gone.
+        if postgres.cont().is_err() {
+            postgres.restart().context("starting PostgreSQL again")?;
+        }
+        if rabbitmq.cont().is_err() {
+            rabbitmq.restart().context("starting RabbitMQ again")?;
+        }
+        Ok(())
+    }
+
+    fn both(&self) -> &Both {
+        match self.started.get() {
+            Some(both) => both,
+            None => unreachable!("a case that needs the servers starts them first"),
+        }
+    }
+
+    /// The URL of its database for maintenance.
+    pub fn postgres_url(&self) -> String {
+        self.both().postgres_url.clone()
+    }
+
+    /// Its URL.
+    pub fn broker_url(&self) -> String {
+        self.both().broker_url.clone()
+    }
+
+    /// Where PostgreSQL listens.
+    pub fn postgres_port(&self) -> u16 {
+        self.both().ports.0
+    }
+
+    /// Where RabbitMQ listens.
+    pub fn broker_port(&self) -> u16 {
+        self.both().ports.1
+    }
+
+    /// What runs, if it does.
+    pub fn versions(&self) -> Option<&str> {
+        self.started.get().map(|both| both.versions.as_str())
+    }
+
+    /// PostgreSQL, to break it.
+    pub fn postgres(&self) -> MutexGuard<'_, PostgresServer> {
+        let server = &self.both().postgres;
+        server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// RabbitMQ, to break it.
+    pub fn rabbitmq(&self) -> MutexGuard<'_, RabbitmqServer> {
+        let server = &self.both().rabbitmq;
+        server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The binary under test, beside our own: both are built together.
+///
+/// # Errors
+/// When it was not built.
+pub fn binary() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("finding our own program")?;
+    let folder = own.parent().map(Path::to_owned).unwrap_or_default();
+    let places = [folder.join("hookbox"), folder.join("../hookbox")];
+    let found = places.into_iter().find(|place| place.is_file());
+    ensure!(
+        found.is_some(),
+        "run `cargo build -p hookbox` first (`cargo xtask chaos` does)"
+    );
+    Ok(found.unwrap_or_default())
+}

@@ -1,0 +1,162 @@
+//! Case 84: faults of every kind, drawn from a seed, under load for as long as is asked; every
+//! minute or so all is healed, comes to rest, and is checked.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::chance::Chance;
+use crate::checker::Figures;
+use crate::fault::{self, Fault, pause};
+use crate::journal::Journal;
+use crate::load::{Load, Sending};
+use crate::pair::Pair;
+use crate::plan::Plan;
+use crate::scenario::{Given, SETTLE_MAX, STOP_MAX, rest};
+use crate::world::World;
+
+/// For how long a round sends, roughly: long enough for several faults on top of each other's
+/// traces, short enough that a finding is near its cause.
+const ROUND: Duration = Duration::from_secs(50);
+
+/// Requests of the first round, for each ingest; later ones go by what the round before managed.
+const FIRST: u32 = 4_000;
+
+/// Most threads of a process. Two runtimes on two cores, a driver's own, and their blocking pools.
+const THREADS_MAX: usize = 96;
+
+/// Most open files of a process: the load's connections, pools, and what is just being closed.
+const FILES_MAX: usize = 512;
+
+/// What a soak has seen.
+#[derive(Debug, Default)]
+pub struct Soaked {
+    pub figures: Figures,
+    pub rounds: u32,
+    /// How often each fault was inflicted.
+    pub faults: BTreeMap<String, u64>,
+    /// Most threads and open files of any process.
+    pub threads: usize,
+    pub files: usize,
+}
+
+/// Soaks for so long.
+///
+/// # Errors
+/// When an invariant does not hold.
+pub fn run(given: &Given<'_>, time: Duration, soaked: &mut Soaked) -> Result<()> {
+    let plan = Plan {
+        filter: "info",
+        ..Plan::default()
+    };
+    let mut world = World::new(given.servers, given.pair, &plan)?;
+    let mut chance = Chance::new(given.seed);
+    let ingests = match given.pair {
+        Pair::RabbitmqPostgres => 2,
+        // One process writes into the file for all senders: two would only wait for each other.
+        Pair::Sqlite => 1,
+    };
+    world.worker(1, None)?;
+    world.worker(2, None)?;
+    for number in 1..=ingests {
+        world.ingest(number, None)?;
+    }
+    let (began, mut count) = (Instant::now(), FIRST);
+    while began.elapsed() < time {
+        let round = Instant::now();
+        let loads = (1..=ingests).map(|ingest| {
+            let load = Load {
+                ingest,
+                seed: chance.next() >> 8,
+                count,
+                rate: 0,
+                concurrency: 24,
+                retries: 1_000,
+            };
+            load.start(&world)
+        });
+        let loads = loads.collect::<Result<Vec<_>>>()?;
+        let ended = one_round(given, &mut world, &mut chance, loads, soaked);
+        let accepted = ended.with_context(|| format!("round {}", soaked.rounds + 1))?;
+        soaked.rounds += 1;
+        let each = accepted / ingests as u64;
+        let per_second = each as f64 / round.elapsed().as_secs_f64();
+        count = (per_second * ROUND.as_secs_f64()).clamp(1_000.0, 60_000.0) as u32;
+        eprintln!(
+            "{:>5} s: round {}, {} accepted in all, {} not, {} effects; {} threads, {} files \
+             at most",
+            began.elapsed().as_secs(),
+            soaked.rounds,
+            soaked.figures.accepted,
+            soaked.figures.unanswered,
+            soaked.figures.effects,
+            soaked.threads,
+            soaked.files,
+        );
+    }
+    whole(&world)?;
+    world.stop(STOP_MAX)
+}
+
+fn one_round(
+    given: &Given<'_>,
+    world: &mut World,
+    chance: &mut Chance,
+    mut loads: Vec<Sending>,
+    soaked: &mut Soaked,
+) -> Result<u64> {
+    while loads.iter_mut().any(|load| !load.is_over()) {
+        let fault: Fault = *chance.one_of(fault::all(given.pair));
+        fault.inflict(world, given.servers, chance)?;
+        *soaked.faults.entry(fault.kind()).or_default() += 1;
+        world.tend(None)?;
+        pause(chance.between(500, 4_000));
+        world.tend(None)?;
+        bounded(world, soaked)?;
+    }
+    let mut accepted = 0;
+    for load in loads {
+        let (seed, path) = load.finish(world, SETTLE_MAX)?;
+        let journal = Journal::read(seed, &path)?;
+        accepted += journal.accepted;
+        let figures = rest(world, &journal)?;
+        // It counts the whole store each time.
+        soaked.figures.dead = 0;
+        soaked.figures.add(&figures);
+        std::fs::remove_file(&path).context("removing a journal that was checked")?;
+    }
+    Ok(accepted)
+}
+
+/// I14: threads and open files stay within bounds, whatever is away.
+fn bounded(world: &mut World, soaked: &mut Soaked) -> Result<()> {
+    for service in &world.services {
+        let Some((threads, files)) = service.node.as_ref().and_then(|node| node.resources()) else {
+            continue;
+        };
+        soaked.threads = soaked.threads.max(threads);
+        soaked.files = soaked.files.max(files);
+        ensure!(
+            threads <= THREADS_MAX && files <= FILES_MAX,
+            "I14: {} has {threads} threads and {files} open files",
+            service.name
+        );
+    }
+    Ok(())
+}
+
+/// I3, over all rounds: no event has two effects.
+fn whole(world: &World) -> Result<()> {
+    for table in ["begini_scores", "begini_applications"] {
+        let doubles = world.place.sql.number(&format!(
+            "select cast(count(*) as text) from \
+             (select event_id from {table} group by event_id having count(*) > 1) d"
+        ))?;
+        ensure!(
+            doubles == 0,
+            "I3: {doubles} events have more than one row in {table}"
+        );
+    }
+    Ok(())
+}

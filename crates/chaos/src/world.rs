@@ -1,0 +1,375 @@
+//! Where a case runs: a config, a store, a broker behind proxies, and processes of the real
+//! binary that are started again when they end, as a service manager does.
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use hookbox_testkit::servers::account::Account;
+use hookbox_testkit::servers::folder::{Ending, Folder};
+use hookbox_testkit::servers::ports;
+use serde_json::Value;
+
+use crate::effects;
+use crate::node::Node;
+use crate::pair::Pair;
+use crate::place::Place;
+use crate::plan::Plan;
+use crate::servers::Servers;
+use crate::sql::Sql;
+
+/// Until a process that was started answers. A debug build on two busy cores is slow.
+const READY_MAX: Duration = Duration::from_secs(60);
+
+/// The key that signs, and that must be in no log.
+pub const KEY: &str = "chaos-key-that-must-never-be-logged";
+
+/// A world. Everything in it ends when it is dropped.
+pub struct World {
+    pub pair: Pair,
+    pub services: Vec<Service>,
+    /// How often a process ended at a crash point.
+    pub crashes: usize,
+    /// Processes that ended badly otherwise, and how.
+    pub ends: Vec<String>,
+    ports: [u16; 2],
+    pub place: Place,
+    binary: PathBuf,
+    // Last: it goes when nobody lives in it any more.
+    folder: Folder,
+}
+
+/// A process that is to run.
+pub struct Service {
+    /// As whom its log knows it.
+    pub name: &'static str,
+    arguments: Vec<String>,
+    /// None while it is not to run.
+    pub node: Option<Node>,
+}
+
+impl World {
+    /// Migrates an empty store and makes doubles visible in it.
+    ///
+    /// # Errors
+    /// When anything refuses.
+    pub fn new(servers: &Servers, pair: Pair, plan: &Plan) -> Result<Self> {
+        let world = Self::bare(servers, pair, plan)?;
+        world.must(&["migrate"])?;
+        effects::unguard(&world.place.sql)?;
+        Ok(world)
+    }
+
+    /// A world whose store has no schema yet.
+    ///
+    /// # Errors
+    /// When anything refuses.
+    pub fn bare(servers: &Servers, pair: Pair, plan: &Plan) -> Result<Self> {
+        let folder = Folder::new("chaos", Account::Ourselves)?;
+        let ports = ports::free().context("choosing ports")?;
+        let place = match pair {
+            Pair::RabbitmqPostgres => Place::on_servers(servers, &folder)?,
+            Pair::Sqlite => Place::in_a_file(&folder)?,
+        };
+        let world = Self {
+            pair,
+            services: Vec::new(),
+            crashes: 0,
+            ends: Vec::new(),
+            ports,
+            place,
+            binary: crate::servers::binary()?,
+            folder,
+        };
+        world.folder.write("key", KEY)?;
+        let environment = format!("chaos-{}", &ports::random_name()?[..12]);
+        for (number, port) in (1..).zip(ports) {
+            let text = plan.config(pair, &environment, port);
+            world
+                .folder
+                .write(&format!("hookbox-{number}.toml"), &text)?;
+        }
+        Ok(world)
+    }
+
+    /// Where files of the case may be put.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// What must be in no log.
+    pub fn secrets(&self) -> &[String] {
+        &self.place.secrets
+    }
+
+    /// Where the ingest of a number listens, from 1.
+    pub fn url(&self, ingest: usize) -> String {
+        format!("http://127.0.0.1:{}", self.ports[ingest - 1])
+    }
+
+    /// A command of hookbox that has not begun.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.folder.watched(&self.binary, Ending::Kill);
+        let configured = arguments.iter().any(|word| word.starts_with("--config"));
+        if !configured {
+            command.args(["--config", "hookbox-1.toml"]);
+        }
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_remove("HOOKBOX_CONFIG")
+            .env_remove(hookbox_crash::CRASH_AT)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command of hookbox to its end.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn hookbox(&self, arguments: &[&str]) -> Result<Output> {
+        self.command(arguments).output().context("running hookbox")
+    }
+
+    /// Runs a command of hookbox that must do well.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn must(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.hookbox(arguments)?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(
+            output.status.success(),
+            "hookbox {} ended with {}: {text}{}",
+            arguments.join(" "),
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(text)
+    }
+
+    /// Runs a command of hookbox and reads its JSON, however it ends.
+    ///
+    /// # Errors
+    /// When it says no JSON.
+    pub fn json(&self, arguments: &[&str]) -> Result<Value> {
+        let output = self.hookbox(&[arguments, &["--json"]].concat())?;
+        serde_json::from_slice(&output.stdout).with_context(|| {
+            format!(
+                "hookbox {}: {}{}",
+                arguments.join(" "),
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            )
+        })
+    }
+
+    /// Starts an ingest, from 1, which crashes where `crash` says, and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn ingest(&mut self, number: usize, crash: Option<&str>) -> Result<()> {
+        let config = format!("hookbox-{number}.toml");
+        let name = ["ingest 1", "ingest 2"][number - 1];
+        self.service(name, &["--config", &config, "ingest"], crash)?;
+        self.answers(number)
+    }
+
+    /// Starts a worker.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn worker(&mut self, number: usize, crash: Option<&str>) -> Result<()> {
+        let name = ["worker 1", "worker 2"][number - 1];
+        self.service(name, &["worker"], crash)
+    }
+
+    fn service(
+        &mut self,
+        name: &'static str,
+        arguments: &[&str],
+        crash: Option<&str>,
+    ) -> Result<()> {
+        let mut service = Service {
+            name,
+            arguments: arguments.iter().map(|&word| word.to_owned()).collect(),
+            node: None,
+        };
+        service.node = Some(self.launch(&service, crash)?);
+        self.services.retain(|it| it.name != name);
+        self.services.push(service);
+        Ok(())
+    }
+
+    fn launch(&self, service: &Service, crash: Option<&str>) -> Result<Node> {
+        let words: Vec<&str> = service.arguments.iter().map(String::as_str).collect();
+        let mut command = self.command(&words);
+        if let Some(crash) = crash {
+            command.env(hookbox_crash::CRASH_AT, crash);
+        }
+        Node::start(command, &self.path(&format!("{}.log", service.name)))
+    }
+
+    /// Waits until an ingest is ready.
+    ///
+    /// # Errors
+    /// When it is not in time.
+    pub fn answers(&mut self, number: usize) -> Result<()> {
+        let url = format!("{}/readyz", self.url(number));
+        let began = Instant::now();
+        loop {
+            if self
+                .hookbox(&["healthcheck", "--url", &url])?
+                .status
+                .success()
+            {
+                return Ok(());
+            }
+            self.tend(None)?;
+            if began.elapsed() > READY_MAX {
+                bail!("ingest {number} is not ready:\n{}", self.tails());
+            }
+        }
+    }
+
+    /// Starts again what has ended: at `crash` again where that is said.
+    ///
+    /// # Errors
+    /// When something cannot be started.
+    pub fn tend(&mut self, crash: Option<&str>) -> Result<()> {
+        for place in 0..self.services.len() {
+            let service = &mut self.services[place];
+            let Some(node) = &mut service.node else {
+                continue;
+            };
+            let Some(status) = node.ended() else {
+                continue;
+            };
+            if node.crashed() {
+                self.crashes += 1;
+            } else if !status.success() {
+                self.ends.push(format!("{}: {status}", service.name));
+            }
+            let node = self.launch(&self.services[place], crash)?;
+            self.services[place].node = Some(node);
+        }
+        Ok(())
+    }
+
+    /// A service that runs, by its name.
+    pub fn node(&mut self, name: &str) -> Option<&mut Node> {
+        let service = self.services.iter_mut().find(|it| it.name == name)?;
+        service.node.as_mut()
+    }
+
+    /// Kills a service as `kill -9` does; [`World::tend`] starts it again.
+    pub fn kill(&mut self, name: &str) -> Result<()> {
+        let node = self.node(name);
+        node.with_context(|| format!("{name} does not run"))?.kill();
+        let place = self.services.iter().position(|it| it.name == name);
+        if let Some(place) = place {
+            let node = self.launch(&self.services[place], None)?;
+            self.services[place].node = Some(node);
+        }
+        Ok(())
+    }
+
+    /// Ends every service as a service manager does: each must drain, and end well.
+    ///
+    /// # Errors
+    /// When one does not.
+    pub fn stop(&mut self, limit: Duration) -> Result<()> {
+        let mut bad = Vec::new();
+        for service in &self.services {
+            if let Some(node) = &service.node {
+                // Gone already is told below.
+                let _ = node.signal("TERM");
+            }
+        }
+        for service in &mut self.services {
+            let Some(mut node) = service.node.take() else {
+                continue;
+            };
+            match node.wait(limit) {
+                Some(status) if status.success() => {}
+                Some(status) => bad.push(format!("{} ended with {status}", service.name)),
+                None => bad.push(format!(
+                    "{} is still there {} s after SIGTERM",
+                    service.name,
+                    limit.as_secs()
+                )),
+            }
+        }
+        self.services.clear();
+        ensure!(bad.is_empty(), "{}\n{}", bad.join("; "), self.tails());
+        Ok(())
+    }
+
+    /// The ends of all logs.
+    pub fn tails(&self) -> String {
+        let logs = ["ingest 1", "ingest 2", "worker 1", "worker 2"];
+        let tail = |name: &&str| {
+            let path = self.path(&format!("{name}.log"));
+            path.is_file().then(|| {
+                format!(
+                    "-- {name}\n{}\n",
+                    hookbox_testkit::servers::process::tail(&path)
+                )
+            })
+        };
+        logs.iter().filter_map(tail).collect()
+    }
+
+    /// Every log in full.
+    pub fn logs(&self) -> Vec<(String, String)> {
+        let files = std::fs::read_dir(self.folder.path()).into_iter().flatten();
+        let logs = files.flatten().filter_map(|file| {
+            let name = file.file_name().to_string_lossy().into_owned();
+            let bytes = name
+                .ends_with(".log")
+                .then(|| std::fs::read(file.path()).ok());
+            Some((name, String::from_utf8_lossy(&bytes??).into_owned()))
+        });
+        logs.collect()
+    }
+
+    /// Waits until nothing is in flight, and gives the books. Whatever ends meanwhile is started
+    /// again.
+    ///
+    /// # Errors
+    /// When they do not come to rest in time, or do not balance.
+    pub fn settle(&mut self, limit: Duration) -> Result<Value> {
+        let began = Instant::now();
+        loop {
+            self.tend(None)?;
+            let books = self.json(&["reconcile", "--wait", "20s"]);
+            match &books {
+                Ok(books) if books["verdict"] == "balanced" => return Ok(books.clone()),
+                Ok(books) if books["verdict"] == "imbalanced" => {
+                    bail!("I2: the books do not balance: {books:#}")
+                }
+                Ok(_) | Err(_) if began.elapsed() < limit => {}
+                Ok(books) => bail!(
+                    "I15: not at rest {} s after the last fault: {books:#}\n{}",
+                    limit.as_secs(),
+                    self.tails()
+                ),
+                Err(error) => bail!("I15: the books cannot be read: {error:#}"),
+            }
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.services.clear();
+        if let Some((server, name)) = &self.place.database {
+            let dropped = Sql::postgres(server)
+                .and_then(|sql| sql.run(&format!("drop database if exists {name} with (force)")));
+            if let Err(error) = dropped {
+                eprintln!("the database {name} could not be removed: {error:#}");
+            }
+        }
+    }
+}
