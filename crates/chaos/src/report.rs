@@ -23,6 +23,9 @@ pub struct Results {
     pub soaks: BTreeMap<String, Value>,
     /// By mutant.
     pub mutants: BTreeMap<String, Value>,
+    /// Which code runs: what is built now, whatever is committed meanwhile.
+    #[serde(skip)]
+    pub commit: String,
 }
 
 /// One result.
@@ -52,10 +55,17 @@ impl Results {
     pub fn read() -> Result<Self> {
         let path = path("docs/faults.json");
         if !path.is_file() {
-            return Ok(Self::default());
+            return Ok(Self {
+                commit: commit(),
+                ..Self::default()
+            });
         }
         let text = std::fs::read_to_string(&path).context("reading docs/faults.json")?;
-        serde_json::from_str(&text).context("reading docs/faults.json")
+        let results: Self = serde_json::from_str(&text).context("reading docs/faults.json")?;
+        Ok(Self {
+            commit: commit(),
+            ..results
+        })
     }
 
     /// Notes an outcome.
@@ -79,7 +89,7 @@ impl Results {
             result: result.to_owned(),
             why: why.lines().next().unwrap_or_default().to_owned(),
             date: today(),
-            commit: commit(),
+            commit: self.commit.clone(),
         };
         self.cases.insert(key, row);
     }
@@ -307,7 +317,7 @@ pub fn today() -> String {
 }
 
 /// Which code this is.
-pub fn commit() -> String {
+fn commit() -> String {
     let output = Command::new("git")
         .args(["rev-parse", "--short", "HEAD"])
         .current_dir(path("."))

@@ -252,8 +252,8 @@ impl<'a> Run<'a> {
                 figures: soaked.figures,
                 verdict: Verdict::of(ran),
             };
-            let row = self.soak_row(&soaked, &outcome);
             let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
+            let row = self.soak_row(&soaked, &outcome, &results.commit);
             results.soaks.insert(pair.to_string(), row);
             drop(results);
             self.tell(outcome);
@@ -261,7 +261,12 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn soak_row(&self, soaked: &soak::Soaked, outcome: &Outcome) -> serde_json::Value {
+    fn soak_row(
+        &self,
+        soaked: &soak::Soaked,
+        outcome: &Outcome,
+        commit: &str,
+    ) -> serde_json::Value {
         let figures = &soaked.figures;
         let result = match &outcome.verdict {
             Verdict::Held => "held, books balanced",
@@ -270,7 +275,7 @@ impl<'a> Run<'a> {
         };
         json!({
             "date": report::today(),
-            "commit": report::commit(),
+            "commit": commit,
             "servers": self.servers.versions(),
             "minutes": (outcome.seconds / 60.0) as u64,
             "seed": self.seed,

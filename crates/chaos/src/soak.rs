@@ -64,6 +64,9 @@ pub fn run(given: &Given<'_>, time: Duration, soaked: &mut Soaked) -> Result<()>
     }
     let (began, mut count) = (Instant::now(), FIRST);
     while began.elapsed() < time {
+        for number in 1..=ingests {
+            world.answers(number)?;
+        }
         let round = Instant::now();
         let loads = (1..=ingests).map(|ingest| {
             let load = Load {
