@@ -69,7 +69,8 @@ pub(crate) async fn due(
 ) -> sqlx::Result<Vec<Due>> {
     // The header data is the first receipt's, which stands for the event on this route.
     let rows = sqlx::query(
-        "SELECT w.route, w.attempt, w.not_before, e.event_id, e.source, e.topic, e.content_digest, e.seal,
+        "SELECT w.route, w.attempt, w.not_before,
+                e.event_id, e.source, e.topic, e.content_digest, e.seal,
                 e.body, r.receipt_id, r.key_id, r.instance, r.number, r.traceparent,
                 r.received_at
          FROM retries AS w

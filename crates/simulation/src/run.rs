@@ -17,7 +17,8 @@ use crate::summary::Summary;
 use crate::world::World;
 
 /// How long everything may take to drain once nothing breaks any more. A handler that hangs to
-/// its limit at each of four attempts takes 80 s; all else is seconds.
+/// its limit at each of four attempts, with a few copies of its message about, takes two or three
+/// minutes; all else is seconds.
 const LIVENESS: Duration = Duration::from_secs(300);
 
 /// How often to look whether it has.
