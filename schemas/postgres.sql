@@ -1,6 +1,24 @@
 -- The migrated schema of the PostgreSQL store, read from the catalogs. Written by the tests with
 -- UPDATE_SCHEMAS=1; not to be edited, and not a migration.
 
+CREATE TABLE accepted (
+    route text NOT NULL,
+    receipts bigint NOT NULL,
+    CONSTRAINT accepted_pkey PRIMARY KEY (route),
+    CONSTRAINT accepted_receipts_check CHECK ((receipts >= 0))
+);
+
+CREATE TABLE accounts (
+    instance uuid NOT NULL,
+    first bigint NOT NULL,
+    last bigint NOT NULL,
+    closing boolean NOT NULL,
+    told_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT accounts_pkey PRIMARY KEY (instance, first),
+    CONSTRAINT accounts_check CHECK ((last >= (first - 1))),
+    CONSTRAINT accounts_first_check CHECK ((first >= 1))
+);
+
 CREATE TABLE attempts (
     route text NOT NULL,
     event_id bytea NOT NULL,
@@ -120,6 +138,15 @@ CREATE TABLE meta (
     key text NOT NULL,
     value text NOT NULL,
     CONSTRAINT meta_pkey PRIMARY KEY (key)
+);
+
+CREATE TABLE open_receipts (
+    route text NOT NULL,
+    receipt_id uuid NOT NULL,
+    instance uuid NOT NULL,
+    number bigint NOT NULL,
+    told_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT open_receipts_pkey PRIMARY KEY (route, receipt_id)
 );
 
 CREATE TABLE receipts (

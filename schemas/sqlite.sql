@@ -1,5 +1,19 @@
 -- Written from the migrated schema; do not edit.
 
+CREATE TABLE accepted (
+    route text not null primary key,
+    receipts integer not null check (receipts >= 0)
+) strict, without rowid;
+
+CREATE TABLE accounts (
+    instance blob not null check (length(instance) = 16),
+    first integer not null check (first >= 1),
+    last integer not null check (last >= first - 1),
+    closing integer not null check (closing in (0, 1)),
+    told_at integer not null,
+    primary key (instance, first)
+) strict, without rowid;
+
 CREATE TABLE attempts (
     route TEXT NOT NULL,
     event_id BLOB NOT NULL,
@@ -129,6 +143,15 @@ CREATE TABLE meta (
     key TEXT NOT NULL PRIMARY KEY,
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE open_receipts (
+    receipt_id blob not null check (length(receipt_id) = 16),
+    route text not null,
+    instance blob not null check (length(instance) = 16),
+    number integer not null,
+    told_at integer not null,
+    primary key (receipt_id, route)
+) strict, without rowid;
 
 CREATE TABLE receipts (
     route TEXT NOT NULL,

@@ -76,7 +76,8 @@ fn queues_and_books_say_whose_word_it_is() {
             "route.scores",
             "route.applications",
             "route.unrouted",
-            "dead"
+            "dead",
+            "accounts"
         ]
     );
     assert_eq!(lines[0]["broker"]["ready"], 0);

@@ -225,6 +225,18 @@ impl Deployment {
         }
     }
 
+    /// Bytes out of the file.
+    pub async fn bytes(&self, statement: &'static str) -> Vec<u8> {
+        let path = format!("sqlite:{}", self.folder.join("hookbox.db").display());
+        let mut connection = sqlx::SqliteConnection::connect(&path).await.unwrap();
+        let bytes = sqlx::query_scalar(statement)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap();
+        connection.close().await.unwrap();
+        bytes
+    }
+
     /// Changes something in the store.
     pub async fn execute(&self, statement: &'static str) {
         match &self.postgres {

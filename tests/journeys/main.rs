@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod accounting;
 mod deployment;
 mod drain;
 mod full_disks;

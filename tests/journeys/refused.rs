@@ -35,6 +35,9 @@ async fn an_older_and_a_newer_schema_are_refused() {
                      execution_time) select 9000, 'x', true, checksum, 0 from _sqlx_migrations \
                      where version = 1";
         deployment.execute(raise).await;
+        deployment
+            .execute("update meta set value = '9000' where key = 'works_from'")
+            .await;
         let said = refused(&deployment, &["worker"], 78);
         assert!(said.contains("knows only"), "{said}");
         deployment

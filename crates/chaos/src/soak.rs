@@ -109,6 +109,8 @@ fn one_round(
     mut loads: Vec<Sending>,
     soaked: &mut Soaked,
 ) -> Result<u64> {
+    // Whoever finds nobody at all to send to gives up at once: first everybody is there.
+    pause(2_000);
     while loads.iter_mut().any(|load| !load.is_over()) {
         let fault: Fault = *chance.one_of(fault::all(given.pair));
         fault.inflict(world, given.servers, chance)?;

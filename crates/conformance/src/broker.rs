@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookbox_driver::{Batch, Broker, Delivery, PublishError, Queue, Readiness, Subscription};
-use hookbox_event::{Envelope, RouteName, decode_batch};
+use hookbox_event::{Accepted, Account, Envelope, InstanceId, ReceiptId, RouteName, decode_batch};
 use tokio::time::{Instant, timeout};
 
 use crate::harness::{BrokerHarness, eventually, one, two};
@@ -239,9 +239,43 @@ pub async fn depths_count_what_waits<H: BrokerHarness>(world: &H) {
             of(Queue::Route(one())),
             of(Queue::Route(two())),
             of(Queue::Dead),
+            of(Queue::Accounts),
         )
     };
-    let wanted = (Some(0), Some(3), Some(0));
+    let wanted = (Some(0), Some(3), Some(0), Some(0));
     eventually("the depths", ready, |depths| *depths == wanted).await;
+    broker.close().await;
+}
+
+/// What is told is told like an event: on disk when it is confirmed, as it was, and settled like
+/// any other message.
+pub async fn an_account_reaches_its_queue<H: BrokerHarness>(world: &H) {
+    let broker = world.open().await;
+    let account = Account {
+        instance: InstanceId::from_bytes([3; 16]),
+        first: 1,
+        last: 2,
+        closing: false,
+        accepted: vec![Accepted {
+            routes: vec![one(), two()],
+            first: 2,
+            receipts: vec![ReceiptId::from_bytes([4; 16])],
+        }],
+    };
+    broker.tell(&account).await.expect("told");
+    let mut taking = broker
+        .subscribe(&Queue::Accounts, 4)
+        .await
+        .expect("subscribed");
+    let delivery = taking.next().await.expect("a delivery");
+    assert_eq!(Account::decode(&delivery.bytes), Ok(account));
+    delivery.ack().await.expect("acknowledged");
+    taking.close().await;
+    let ready = async || {
+        let depths = broker.depths().await.expect("depths");
+        let mut accounts = depths.into_iter().filter(|it| it.queue == Queue::Accounts);
+        accounts.next().and_then(|it| it.ready)
+    };
+    eventually("the depth", ready, |ready| *ready == Some(0)).await;
     broker.close().await;
 }

@@ -68,6 +68,7 @@ macro_rules! broker_suite {
                 acks_in_any_order_settle_their_own_message,
                 closing_a_subscription_returns_what_is_in_hand,
                 depths_count_what_waits,
+                an_account_reaches_its_queue,
             );
         }
     };
@@ -117,6 +118,9 @@ macro_rules! store_suite {
                 a_failure_cut_anywhere_is_whole_or_nothing,
                 the_books_balance,
                 the_backlog_counts_what_waits,
+                an_account_counts_once,
+                what_was_told_and_is_nowhere_is_named,
+                a_gap_in_the_accounts_is_told_until_it_is_filled,
             );
         }
     };

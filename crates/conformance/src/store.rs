@@ -1,5 +1,6 @@
 //! The promises of a store.
 
+mod account;
 mod claim;
 mod commit;
 mod fail;
@@ -7,6 +8,7 @@ mod fault;
 mod race;
 mod retry;
 
+pub use account::*;
 pub use claim::*;
 pub use commit::*;
 pub use fail::*;

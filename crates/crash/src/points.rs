@@ -46,6 +46,11 @@ pub const POINTS: &[Point] = &[
         "the answer is known, and not a byte of it has left",
     ),
     point(
+        "ingest.before_tell",
+        "numbers are decided, and the books were not told",
+    ),
+    point("ingest.after_tell", "told, and nobody knows"),
+    point(
         "ingest.draining",
         "told to stop, and the publishing lanes are still running",
     ),
@@ -90,6 +95,14 @@ pub const POINTS: &[Point] = &[
     point(
         "worker.draining",
         "told to stop, and transactions are still running",
+    ),
+    point(
+        "bookkeeper.before_account",
+        "an account is in hand, and not written",
+    ),
+    point(
+        "bookkeeper.after_account",
+        "an account is written, and not acknowledged",
     ),
     point(
         "scheduler.before_republish",

@@ -3,12 +3,12 @@
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    AuditRow, Backlog, DeadFilter, DeadGroup, DeadLetter, DeadRow, EventDetail, EventFilter,
-    EventRow, Fault, Imbalance, Ledger, Refusal, RouteBooks,
+    Accounts, AuditRow, Backlog, DeadFilter, DeadGroup, DeadLetter, DeadRow, EventDetail,
+    EventFilter, EventRow, Fault, Imbalance, Ledger, Refusal, RouteBooks,
 };
 
 use crate::replay::{Change, change};
-use crate::{Postgres, audit, backlog, books, dead_letters, events, history, refusals};
+use crate::{Postgres, accounts, audit, backlog, books, dead_letters, events, history, refusals};
 
 /// A read in a transaction of its own.
 macro_rules! read {
@@ -122,6 +122,10 @@ impl Ledger for Postgres {
 
     async fn backlog(&self) -> Result<Vec<Backlog>, Fault> {
         read!(self, "count what waits", backlog::backlog)
+    }
+
+    async fn accounts(&self, limit: u32) -> Result<Accounts, Fault> {
+        read!(self, "read the accounts", |c| accounts::read(c, limit))
     }
 
     async fn imbalances(&self, limit: u32) -> Result<Vec<Imbalance>, Fault> {

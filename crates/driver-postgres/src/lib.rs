@@ -9,6 +9,7 @@
 //! opens a savepoint. It must not end the transaction; the guard before the commit finds out.
 //! Settings are to be changed with `SET LOCAL` only, because connections are used again.
 
+mod accounts;
 mod attempts;
 mod audit;
 mod backlog;

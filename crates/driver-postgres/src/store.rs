@@ -7,10 +7,10 @@ use hookbox_driver::{
     Burial, Claimed, CommitError, Failure, Fault, FaultKind, Recorded, Republish, Requeued,
     Settled, Store,
 };
-use hookbox_event::{Envelope, RouteName};
+use hookbox_event::{Account, Envelope, RouteName};
 use sqlx::PgConnection;
 
-use crate::{Postgres, Tx, claim, diagnose, fail, requeue, settle};
+use crate::{Postgres, Tx, accounts, claim, diagnose, fail, requeue, settle};
 
 #[async_trait]
 impl Store for Postgres {
@@ -61,6 +61,14 @@ impl Store for Postgres {
 
     async fn requeue_due(&self, limit: u32, republish: &dyn Republish) -> Result<Requeued, Fault> {
         requeue::requeue(self.write().await?, limit, republish).await
+    }
+
+    async fn account(&self, account: &Account) -> Result<(), Fault> {
+        accounts::account(self.write().await?, account).await
+    }
+
+    async fn check_accounts(&self) -> Result<(), Fault> {
+        accounts::check(self.write().await?).await
     }
 
     fn diagnose(&self, error: &(dyn Error + 'static)) -> Option<FaultKind> {

@@ -7,7 +7,7 @@ use hookbox_driver::{
     Batch, Broker, Depth, Fault, FaultKind, OpenError, PublishError, PublishErrorKind, Queue,
     Readiness, Subscription,
 };
-use hookbox_event::RouteName;
+use hookbox_event::{Account, RouteName};
 use lapin::Connection;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::connection::{close, connect};
 use crate::diagnose::{fault, late};
 use crate::publisher::Request;
-use crate::topology::{dead_queue, route_queue};
+use crate::topology::{accounts_queue, dead_queue, route_queue};
 use crate::{Options, consumer, supervisor};
 
 /// Threads for AMQP. Heartbeats run on them, so nothing that blocks or computes may.
@@ -97,6 +97,47 @@ impl Rabbit {
         match queue {
             Queue::Route(route) => route_queue(&self.options.environment, route),
             Queue::Dead => dead_queue(&self.options.environment),
+            Queue::Accounts => accounts_queue(&self.options.environment),
+        }
+    }
+
+    /// Publishes one message to each queue, and waits for the confirms.
+    async fn send(&self, queues: Vec<String>, batch: Batch) -> Result<(), PublishError> {
+        let unavailable = |why: String| PublishError::new(PublishErrorKind::Unavailable, why);
+        if let Readiness::NotReady(why) = self.readiness() {
+            let blocked = why.contains("resource alarm");
+            let kind = PublishErrorKind::Blocked;
+            return Err(if blocked {
+                PublishError::plain(kind)
+            } else {
+                unavailable(why)
+            });
+        }
+        let ask = async {
+            // What is over a bound by itself takes all of it: it is published alone.
+            let messages = permits(queues.len(), self.options.in_flight_max);
+            let total = batch.bytes.len() * queues.len();
+            let bytes = permits(total, self.options.in_flight_bytes_max);
+            let closed = |_| unavailable("the driver is closed".into());
+            let messages = Arc::clone(&self.messages)
+                .acquire_many_owned(messages)
+                .await;
+            let bytes = Arc::clone(&self.bytes).acquire_many_owned(bytes).await;
+            let room = (messages.map_err(closed)?, bytes.map_err(closed)?);
+            let (answer, answered) = oneshot::channel();
+            let request = Request {
+                queues,
+                batch,
+                answer,
+                room,
+            };
+            let gone = || unavailable("the connection was lost on the way".into());
+            self.requests.send(request).await.map_err(|_| gone())?;
+            answered.await.map_err(|_| gone())?
+        };
+        match timeout(self.options.confirm_deadline, ask).await {
+            Ok(answer) => answer,
+            Err(_elapsed) => Err(PublishError::plain(PublishErrorKind::TimedOut)),
         }
     }
 
@@ -152,50 +193,20 @@ impl Rabbit {
 #[async_trait]
 impl Broker for Rabbit {
     async fn publish(&self, routes: &[RouteName], batch: &Batch) -> Result<(), PublishError> {
-        let unavailable = |why: String| PublishError::new(PublishErrorKind::Unavailable, why);
         if routes.is_empty() {
             // Nothing would be published, so nothing would be refused, either.
             return Err(PublishError::plain(PublishErrorKind::Unroutable));
         }
-        if let Readiness::NotReady(why) = self.readiness() {
-            let blocked = why.contains("resource alarm");
-            let kind = PublishErrorKind::Blocked;
-            return Err(if blocked {
-                PublishError::plain(kind)
-            } else {
-                unavailable(why)
-            });
-        }
-        let queues: Vec<String> = routes
+        let queues = routes
             .iter()
             .map(|route| route_queue(&self.options.environment, route))
             .collect();
-        let ask = async {
-            // What is over a bound by itself takes all of it: it is published alone.
-            let messages = permits(queues.len(), self.options.in_flight_max);
-            let total = batch.bytes.len() * queues.len();
-            let bytes = permits(total, self.options.in_flight_bytes_max);
-            let closed = |_| unavailable("the driver is closed".into());
-            let messages = Arc::clone(&self.messages)
-                .acquire_many_owned(messages)
-                .await;
-            let bytes = Arc::clone(&self.bytes).acquire_many_owned(bytes).await;
-            let room = (messages.map_err(closed)?, bytes.map_err(closed)?);
-            let (answer, answered) = oneshot::channel();
-            let request = Request {
-                queues,
-                batch: batch.clone(),
-                answer,
-                room,
-            };
-            let gone = || unavailable("the connection was lost on the way".into());
-            self.requests.send(request).await.map_err(|_| gone())?;
-            answered.await.map_err(|_| gone())?
-        };
-        match timeout(self.options.confirm_deadline, ask).await {
-            Ok(answer) => answer,
-            Err(_elapsed) => Err(PublishError::plain(PublishErrorKind::TimedOut)),
-        }
+        self.send(queues, batch.clone()).await
+    }
+
+    async fn tell(&self, account: &Account) -> Result<(), PublishError> {
+        let queue = accounts_queue(&self.options.environment);
+        self.send(vec![queue], Batch::of_account(account)).await
     }
 
     async fn subscribe(
@@ -220,7 +231,7 @@ impl Broker for Rabbit {
         let connection = self.consuming().await?;
         let routes = self.options.routes.iter().cloned().map(Queue::Route);
         let queues: Vec<(Queue, String)> = routes
-            .chain([Queue::Dead])
+            .chain([Queue::Dead, Queue::Accounts])
             .map(|queue| {
                 let name = self.queue_name(&queue);
                 (queue, name)

@@ -22,8 +22,9 @@ use crate::anchor::drop_anchor;
 /// own attempts, which are counted in the store.
 const DELIVERY_LIMIT: i64 = 1_000;
 
-/// The dead queue's own limit. It has nowhere to send to, so reaching it would drop messages;
-/// leaving it out means 20 on RabbitMQ 4, and "unlimited" (-1) means none at all on 3.10.
+/// The limit of the queues of dead letters and of accounts. They have nowhere to send to, so
+/// reaching it would drop messages; leaving it out means 20 on RabbitMQ 4, and "unlimited" (-1)
+/// means none at all on 3.10.
 const DEAD_DELIVERY_LIMIT: i64 = 1_000_000_000;
 
 /// A queue as it must be.
@@ -47,7 +48,8 @@ pub enum Argument {
 /// All queues of one environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topology {
-    /// Route queues in the order of the routes, then the dead queue. All durable.
+    /// Route queues in the order of the routes, then those of accounts and of dead letters. All
+    /// durable.
     pub queues: Vec<QueueDeclaration>,
 }
 
@@ -59,6 +61,11 @@ pub(crate) fn route_queue(environment: &EnvironmentName, route: &RouteName) -> S
 /// The name of the dead-letter queue.
 pub(crate) fn dead_queue(environment: &EnvironmentName) -> String {
     format!("hookbox.{environment}.dead")
+}
+
+/// The name of the queue of accounts.
+pub(crate) fn accounts_queue(environment: &EnvironmentName) -> String {
+    format!("hookbox.{environment}.accounts")
 }
 
 /// The queues of an environment with these routes.
@@ -94,8 +101,12 @@ pub fn topology(environment: &EnvironmentName, routes: &[RouteName]) -> Topology
             .chain([("x-delivery-limit", Argument::Number(DEAD_DELIVERY_LIMIT))])
             .collect(),
     };
+    let accounts = QueueDeclaration {
+        name: accounts_queue(environment),
+        ..dead.clone()
+    };
     Topology {
-        queues: routes.iter().map(route).chain([dead]).collect(),
+        queues: routes.iter().map(route).chain([accounts, dead]).collect(),
     }
 }
 

@@ -7,12 +7,13 @@ use hookbox_driver::{
     Batch, Broker, Depth, Fault, FaultKind, PublishError, PublishErrorKind, Queue, Readiness,
     Subscription,
 };
-use hookbox_event::RouteName;
+use hookbox_event::{Account, RouteName};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::diagnose::fault;
 use crate::publisher::Job;
+use crate::shared::Shared;
 use crate::{Sqlite, keeper, messages};
 
 #[async_trait]
@@ -27,20 +28,12 @@ impl Broker for Sqlite {
             .iter()
             .map(|route| shared.queue_name(&Queue::Route(route.clone())))
             .collect();
-        let (reply, answer) = oneshot::channel();
-        let job = Job {
-            queues,
-            batch: batch.clone(),
-            reply,
-        };
-        let gone = || PublishError::plain(PublishErrorKind::Unavailable);
-        let published = async {
-            shared.jobs.send(job).await.map_err(|_| gone())?;
-            answer.await.map_err(|_| gone())?
-        };
-        timeout(shared.options.publish_deadline, published)
-            .await
-            .unwrap_or_else(|late| Err(PublishError::new(PublishErrorKind::TimedOut, late)))
+        put(shared, queues, batch.clone()).await
+    }
+
+    async fn tell(&self, account: &Account) -> Result<(), PublishError> {
+        let queue = self.shared.queue_name(&Queue::Accounts);
+        put(&self.shared, vec![queue], Batch::of_account(account)).await
     }
 
     async fn subscribe(
@@ -70,7 +63,7 @@ impl Broker for Sqlite {
             .await
             .map_err(fault("count the messages"))?;
         let routes = shared.options.routes.iter().cloned().map(Queue::Route);
-        let depths = routes.chain([Queue::Dead]).map(|queue| {
+        let depths = routes.chain([Queue::Dead, Queue::Accounts]).map(|queue| {
             let name = shared.queue_name(&queue);
             let waiting = found.get(&name).copied().unwrap_or_default();
             Depth {
@@ -93,4 +86,22 @@ impl Broker for Sqlite {
     async fn close(&self) {
         self.end().await;
     }
+}
+
+/// Hands a batch to the publisher, and waits for its commit.
+async fn put(shared: &Shared, queues: Vec<String>, batch: Batch) -> Result<(), PublishError> {
+    let (reply, answer) = oneshot::channel();
+    let job = Job {
+        queues,
+        batch,
+        reply,
+    };
+    let gone = || PublishError::plain(PublishErrorKind::Unavailable);
+    let published = async {
+        shared.jobs.send(job).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    };
+    timeout(shared.options.publish_deadline, published)
+        .await
+        .unwrap_or_else(|late| Err(PublishError::new(PublishErrorKind::TimedOut, late)))
 }

@@ -91,7 +91,7 @@ pub(crate) fn subscribe(
     let (settles, words) = mpsc::unbounded_channel();
     let keeper = Keeper {
         dead: shared.queue_name(&Queue::Dead),
-        is_dead: *queue == Queue::Dead,
+        is_dead: !matches!(queue, Queue::Route(_)),
         queue: name,
         token,
         prefetch,

@@ -6,12 +6,12 @@ mod turn;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    AuditRow, Backlog, DeadFilter, DeadGroup, DeadLetter, DeadRow, EventDetail, EventFilter,
-    EventRow, Fault, Imbalance, Ledger, Refusal, RouteBooks,
+    Accounts, AuditRow, Backlog, DeadFilter, DeadGroup, DeadLetter, DeadRow, EventDetail,
+    EventFilter, EventRow, Fault, Imbalance, Ledger, Refusal, RouteBooks,
 };
 
 use crate::diagnose::fault;
-use crate::{Sqlite, audit, backlog, claims, dead_letters, receipts, refusals};
+use crate::{Sqlite, accounts, audit, backlog, claims, dead_letters, receipts, refusals};
 
 #[async_trait]
 impl Ledger for Sqlite {
@@ -102,6 +102,13 @@ impl Ledger for Sqlite {
         backlog::backlog(&mut reader)
             .await
             .map_err(fault("count what waits"))
+    }
+
+    async fn accounts(&self, limit: u32) -> Result<Accounts, Fault> {
+        let mut reader = self.shared.readers.take().await?;
+        accounts::read(&mut reader, limit)
+            .await
+            .map_err(fault("read the accounts"))
     }
 
     async fn imbalances(&self, limit: u32) -> Result<Vec<Imbalance>, Fault> {

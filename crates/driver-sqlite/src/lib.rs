@@ -14,6 +14,7 @@
 #[cfg(not(unix))]
 compile_error!("the SQLite driver sets file modes and syncs folders as Unix does");
 
+mod accounts;
 mod options;
 mod sqlite;
 

@@ -40,7 +40,7 @@ impl Shared {
             .routes
             .iter()
             .map(|route| Queue::Route(route.clone()))
-            .chain([Queue::Dead])
+            .chain([Queue::Dead, Queue::Accounts])
             .map(|queue| name(&options, &queue))
             .collect::<Vec<_>>();
         let shared = Self {

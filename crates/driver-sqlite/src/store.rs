@@ -14,11 +14,11 @@ use hookbox_driver::{
     Burial, Claimed, CommitError, Failure, Fault, FaultKind, Recorded, Republish, Requeued,
     Settled, Store,
 };
-use hookbox_event::{Envelope, RouteName};
+use hookbox_event::{Account, Envelope, RouteName};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::diagnose::{diagnose, fault};
-use crate::{Sqlite, Tx};
+use crate::{Sqlite, Tx, accounts};
 
 #[async_trait]
 impl Store for Sqlite {
@@ -85,6 +85,31 @@ impl Store for Sqlite {
 
     async fn requeue_due(&self, limit: u32, republish: &dyn Republish) -> Result<Requeued, Fault> {
         requeue::requeue_due(&self.shared, limit, republish).await
+    }
+
+    async fn account(&self, account: &Account) -> Result<(), Fault> {
+        let doing = "write an account down";
+        let mut unit = self.shared.writer.begin().await?;
+        accounts::account(unit.connection(), account)
+            .await
+            .map_err(fault(doing))?;
+        unit.commit().await.map_err(fault(doing))
+    }
+
+    async fn check_accounts(&self) -> Result<(), Fault> {
+        let doing = "check the accounts";
+        let mut reader = self.shared.readers.take().await?;
+        let wanted = accounts::is_to_check(&mut reader).await;
+        drop(reader);
+        // The writer is for whoever has something to write.
+        if !wanted.map_err(fault(doing))? {
+            return Ok(());
+        }
+        let mut unit = self.shared.writer.begin().await?;
+        accounts::check(unit.connection())
+            .await
+            .map_err(fault(doing))?;
+        unit.commit().await.map_err(fault(doing))
     }
 
     fn diagnose(&self, error: &(dyn Error + 'static)) -> Option<FaultKind> {

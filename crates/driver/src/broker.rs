@@ -5,7 +5,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hookbox_event::{Envelope, ReceiptId, RouteName, Topic, encode_batch};
+use hookbox_event::{Account, Envelope, ReceiptId, RouteName, Topic, encode_batch};
 
 use crate::{Delivery, Fault};
 
@@ -18,6 +18,9 @@ pub trait Broker: Send + Sync + 'static {
     /// broker. Anything else is an error, and after an error the outcome is unknown: the batch
     /// may be in any of the queues or in none. It answers within the driver's confirm deadline.
     async fn publish(&self, routes: &[RouteName], batch: &Batch) -> Result<(), PublishError>;
+
+    /// Publishes an account to the queue of accounts, with the same promise.
+    async fn tell(&self, account: &Account) -> Result<(), PublishError>;
 
     /// Starts taking messages of one queue, with at most `prefetch` of them unsettled at a time.
     async fn subscribe(&self, queue: &Queue, prefetch: u16)
@@ -57,6 +60,8 @@ pub enum Queue {
     Route(RouteName),
     /// What never reached a handler: undecodable messages, and those over the delivery limit.
     Dead,
+    /// What ingests say they have answered.
+    Accounts,
 }
 
 impl fmt::Display for Queue {
@@ -64,6 +69,7 @@ impl fmt::Display for Queue {
         match self {
             Queue::Route(route) => write!(f, "route.{route}"),
             Queue::Dead => f.write_str("dead"),
+            Queue::Accounts => f.write_str("accounts"),
         }
     }
 }
@@ -117,6 +123,22 @@ impl Batch {
             first_receipt: first.receipt,
             bytes: encode_batch(envelopes),
         })
+    }
+}
+
+impl Batch {
+    /// An account as a message. It tells of events, and holds none.
+    pub fn of_account(account: &Account) -> Self {
+        let receipts = account.accepted.iter().flat_map(|it| &it.receipts);
+        Self {
+            topic: Topic::of_accounts(),
+            count: 0,
+            first_receipt: receipts
+                .copied()
+                .next()
+                .unwrap_or(ReceiptId::from_bytes([0; 16])),
+            bytes: account.encode(),
+        }
     }
 }
 

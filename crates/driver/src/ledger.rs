@@ -5,7 +5,7 @@ use bytes::Bytes;
 use hookbox_event::{ContentDigest, EventId, InstanceId, ReceiptId, RouteName, Timestamp, Topic};
 use serde::Serialize;
 
-use crate::{ClaimState, DeadReason, Fault};
+use crate::{Accounts, ClaimState, DeadReason, Fault};
 
 /// The operators' side of a store. Reads never lock out writers; each change is one transaction
 /// together with its row in the audit.
@@ -56,6 +56,10 @@ pub trait Ledger: Send + Sync + 'static {
 
     /// How much waits in the store, for each route that has something waiting.
     async fn backlog(&self) -> Result<Vec<Backlog>, Fault>;
+
+    /// What ingests say they have answered, beside what has an outcome; at most `limit` receipts
+    /// and gaps.
+    async fn accounts(&self, limit: u32) -> Result<Accounts, Fault>;
 
     /// What in the tables contradicts itself; empty when all is well. At most `limit` rows.
     async fn imbalances(&self, limit: u32) -> Result<Vec<Imbalance>, Fault>;

@@ -23,6 +23,7 @@
 //! - `closing_a_subscription_returns_what_is_in_hand`
 //! - `a_broken_subscription_ends_with_a_fault`
 //! - `depths_count_what_waits`
+//! - `an_account_reaches_its_queue`
 //!
 //! **Store** — [`Store`], [`Ledger`]
 //! - `the_first_claim_is_fresh`, `the_second_is_a_duplicate`, `another_body_is_a_conflict`
@@ -52,9 +53,12 @@
 //! - `a_unit_of_work_cut_anywhere_has_one_effect`
 //! - `a_failure_cut_anywhere_is_whole_or_nothing`
 //! - `the_books_balance`, `the_backlog_counts_what_waits`
+//! - `an_account_counts_once`, `what_was_told_and_is_nowhere_is_named`
+//! - `a_gap_in_the_accounts_is_told_until_it_is_filled`
 //!
 //! Architecture invariant: no runtime, no SQL driver, no AMQP client and no HTTP in this crate.
 
+mod accounts;
 mod broker;
 mod clock;
 mod delivery;
@@ -64,6 +68,7 @@ mod open;
 mod rng;
 mod store;
 
+pub use accounts::{AccountGap, Accounts, OpenReceipt};
 pub use broker::{
     Batch, Broker, Depth, PublishError, PublishErrorKind, Queue, Readiness, Subscription,
 };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hookbox_event::{Envelope, RouteName};
+use hookbox_event::{Account, Envelope, RouteName};
 use serde::{Deserialize, Serialize};
 
 use crate::{Fault, FaultKind};
@@ -72,6 +72,13 @@ pub trait Store: Send + Sync + 'static {
     /// [`hookbox_event::Redo`] keeps the effect single. A retry that was queued and not heard of
     /// for an hour is due again.
     async fn requeue_due(&self, limit: u32, republish: &dyn Republish) -> Result<Requeued, Fault>;
+
+    /// Writes an account down: once, however often it comes. Of its receipts, those without an
+    /// outcome are kept until they have one.
+    async fn account(&self, account: &Account) -> Result<(), Fault>;
+
+    /// Forgets the kept receipts of accounts that have their outcome by now.
+    async fn check_accounts(&self) -> Result<(), Fault>;
 
     /// Whether an error, anywhere in its chain of causes, is the database's own trouble rather
     /// than the handler's: `None` when it is not ours. It outranks what the handler's author

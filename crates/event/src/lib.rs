@@ -3,6 +3,7 @@
 //! Architecture invariant: nothing in this crate does IO, reads a clock or draws random bytes.
 //! Time and chance come in as arguments, so that every other crate can own them in its tests.
 
+mod account;
 mod digest;
 mod envelope;
 mod id;
@@ -13,6 +14,7 @@ mod timestamp;
 mod topic;
 mod wire;
 
+pub use account::{ACCOUNT_VERSION, Accepted, Account};
 pub use digest::ContentDigest;
 pub use envelope::{Envelope, Redo};
 pub use id::{EventId, InstanceId, ReceiptId};

@@ -43,6 +43,11 @@ impl Topic {
             .map_or_else(|| Self(format!("{source}.{UNTYPED}")), Self)
     }
 
+    /// Of what hookbox tells itself, as no source can be named.
+    pub fn of_accounts() -> Self {
+        Self("hookbox.account".to_owned())
+    }
+
     /// The topic as written.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use hookbox_signature::Verified;
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 use tokio_util::task::TaskTracker;
 
+use crate::book::Book;
 use crate::counters::add;
 use crate::identify::Identified;
 use crate::response::NotAccepted;
@@ -61,7 +62,7 @@ struct Shared {
     batch_bytes_max: usize,
     waiting_max: usize,
     instance: InstanceId,
-    numbers: AtomicU64,
+    book: Arc<Book>,
     counters: Arc<Counters>,
 }
 
@@ -75,7 +76,7 @@ impl Batcher {
         broker: Arc<dyn Broker>,
         routing: Routing,
         limits: &Limits,
-        instance: InstanceId,
+        (instance, book): (InstanceId, Arc<Book>),
         counters: Arc<Counters>,
     ) -> Self {
         let shared = Arc::new(Shared {
@@ -87,7 +88,7 @@ impl Batcher {
             batch_bytes_max: limits.batch_bytes_max,
             waiting_max: limits.waiting_max,
             instance,
-            numbers: AtomicU64::new(1),
+            book,
             counters,
         });
         for _ in 0..limits.lanes {
@@ -212,9 +213,11 @@ impl Shared {
             .filter(|waiting| !waiting.answer.is_closed())
             .map(|waiting| (waiting.letter, waiting.answer))
             .unzip();
+        let numbers = self.book.numbers(letters.len());
         let (envelopes, _rooms): (Vec<Envelope>, Vec<OwnedSemaphorePermit>) = letters
             .into_iter()
-            .map(|letter| self.envelope(letter))
+            .zip(numbers.first..)
+            .map(|(letter, number)| self.envelope(letter, number))
             .unzip();
         let Some(batch) = Batch::of(&envelopes) else {
             return;
@@ -227,6 +230,8 @@ impl Shared {
                 self.counters.confirms.note(began.elapsed());
                 crash_point!("ingest.after_publish");
                 add(&self.counters.batches, 1);
+                let receipts = envelopes.iter().map(|envelope| envelope.receipt).collect();
+                numbers.confirmed(routes, receipts);
                 Ok(())
             }
             Err(error) => {
@@ -248,7 +253,7 @@ impl Shared {
         }
     }
 
-    fn envelope(&self, letter: Letter) -> (Envelope, OwnedSemaphorePermit) {
+    fn envelope(&self, letter: Letter, number: u64) -> (Envelope, OwnedSemaphorePermit) {
         let Letter {
             receipt,
             source,
@@ -267,7 +272,7 @@ impl Shared {
             received_at,
             key_id: verified.key_id().to_owned(),
             instance: self.instance,
-            number: self.numbers.fetch_add(1, Ordering::Relaxed),
+            number,
             seal: None,
             traceparent,
             redo: None,

@@ -26,6 +26,10 @@ pub struct Counters {
     /// Refusals that could not be kept for operators because too many came at once,
     /// or because the store was away.
     pub refusals_dropped: AtomicU64,
+    /// Accounts that the broker confirmed.
+    pub accounts: AtomicU64,
+    /// Accepted receipts that were not told to the books, because too many waited for it.
+    pub untold: AtomicU64,
     refused: Mutex<BTreeMap<&'static str, u64>>,
 }
 

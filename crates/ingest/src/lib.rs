@@ -9,6 +9,7 @@
 mod accept;
 mod batcher;
 mod body;
+mod book;
 mod config;
 mod counters;
 mod health;

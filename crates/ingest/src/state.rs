@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::batcher::Batcher;
+use crate::book::Book;
 use crate::refusals::Refusals;
 use crate::{Config, Counters, Limits, Source};
 
@@ -29,6 +30,7 @@ pub struct Ingest {
     pub(crate) body_bytes: Arc<Semaphore>,
     /// What requests to nobody are verified against: a key that nobody has.
     pub(crate) decoy: (Scheme, Vec<Key>),
+    lanes: TaskTracker,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -43,7 +45,7 @@ impl Ingest {
         clock: Arc<dyn Clock>,
         rng: Arc<dyn Rng>,
     ) -> Arc<Self> {
-        let tasks = TaskTracker::new();
+        let (lanes, tasks) = (TaskTracker::new(), TaskTracker::new());
         let stop = CancellationToken::new();
         let counters = Arc::new(Counters::default());
         let instance = InstanceId::new(clock.now(), rng.ten());
@@ -52,14 +54,17 @@ impl Ingest {
             routing,
             limits,
         } = config;
+        let book = Book::new(instance, Arc::clone(&broker), Arc::clone(&counters));
+        let book = Arc::new(book);
         let batcher = Batcher::start(
-            &tasks,
+            &lanes,
             Arc::clone(&broker),
             routing,
             &limits,
-            instance,
+            (instance, Arc::clone(&book)),
             Arc::clone(&counters),
         );
+        tasks.spawn(book.tell(stop.clone()));
         let refusals = Refusals::start(&tasks, ledger, Arc::clone(&counters), stop.clone());
         tracing::info!(instance = %instance, sources = sources.len(), "ingest {instance} begins");
         let by_name = |source: Source| (source.name.as_str().to_owned(), source);
@@ -74,6 +79,7 @@ impl Ingest {
             counters,
             clock,
             rng,
+            lanes,
             tasks,
             stop,
         })
@@ -112,6 +118,9 @@ impl Ingest {
         self.begin_drain();
         crash_point!("ingest.draining");
         self.batcher.close();
+        self.lanes.close();
+        self.lanes.wait().await;
+        // Every number is decided now, so the last account is whole.
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;

@@ -8,7 +8,7 @@ use hookbox_driver::{
     Batch, Broker, Depth, Fault as OurFault, FaultKind, PublishError, PublishErrorKind, Queue,
     Readiness, Subscription,
 };
-use hookbox_event::{RouteName, decode_batch};
+use hookbox_event::{Account, RouteName, decode_batch};
 
 use crate::delivery::Taking;
 use crate::fault::Fault;
@@ -71,6 +71,17 @@ impl Broker for SimBroker {
                 fail(PublishErrorKind::TimedOut)
             }
         }
+    }
+
+    async fn tell(&self, account: &Account) -> Result<(), PublishError> {
+        let process = &self.process;
+        process.step("tell").await;
+        let mut state = process.world.state();
+        if state.queues.away {
+            return Err(PublishError::plain(PublishErrorKind::Unavailable));
+        }
+        state.queues.put(&Queue::Accounts, account.encode(), None);
+        Ok(())
     }
 
     async fn subscribe(

@@ -10,7 +10,7 @@ use hookbox_driver::{
     Burial, ClaimState, Claimed, CommitError, DueRetry, Failure, Fault as OurFault, FaultKind,
     Outcome, Recorded, Republish, Requeued, Settled, Store,
 };
-use hookbox_event::{Envelope, EventId, RouteName};
+use hookbox_event::{Account, Envelope, EventId, RouteName};
 
 use crate::broker::unavailable;
 use crate::fault::Fault;
@@ -166,6 +166,21 @@ impl Store for SimStore {
     ) -> Result<Requeued, OurFault> {
         let tx = self.open("look for due retries").await?;
         requeue::requeue(tx, limit, republish).await
+    }
+
+    async fn account(&self, account: &Account) -> Result<(), OurFault> {
+        let tx = self.open("account").await?;
+        let mut state = self.process.world.state();
+        let told = (account.instance, account.first, account.last);
+        let text = format!("account {told:?}");
+        state.trace.note(&text);
+        drop(state);
+        drop(tx);
+        Ok(())
+    }
+
+    async fn check_accounts(&self) -> Result<(), OurFault> {
+        self.open("check the accounts").await.map(drop)
     }
 
     fn diagnose(&self, error: &(dyn Error + 'static)) -> Option<FaultKind> {

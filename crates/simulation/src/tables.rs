@@ -282,6 +282,7 @@ impl Tables {
 pub(crate) fn route_of(queue: &Queue, message: &Message) -> Option<RouteName> {
     match queue {
         Queue::Route(route) => Some(route.clone()),
+        Queue::Accounts => None,
         Queue::Dead => {
             let died_in = message.died_in.as_deref()?;
             died_in.rsplit_once("route.")?.1.parse().ok()

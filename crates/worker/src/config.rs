@@ -21,7 +21,8 @@ pub struct Config<S: Store> {
     /// How often to look for retries that are due. The precision of every backoff; a look is one
     /// indexed query. Half a second is a good value.
     pub schedule_interval: Duration,
-    /// Whether to collect the broker's dead-letter queue into the store. Every worker may.
+    /// Whether to take from the broker's queues of dead letters and of accounts into the store.
+    /// Every worker may.
     pub collect: bool,
 }
 

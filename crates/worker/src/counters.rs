@@ -14,6 +14,8 @@ pub struct Counters {
     pub requeued: AtomicU64,
     /// Envelopes collected from the broker's dead-letter queue.
     pub collected: AtomicU64,
+    /// Accounts written into the store.
+    pub accounts: AtomicU64,
 }
 
 /// The counters of one route. All of receipts, but where said otherwise.

@@ -12,6 +12,7 @@
 //! Architecture invariant: this crate names no driver. It meets them in `hookbox`, and in tests.
 
 mod attempt;
+mod bookkeep;
 mod check;
 mod collect;
 mod config;

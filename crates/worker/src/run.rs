@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::attempt::Work;
+use crate::bookkeep::Bookkeeper;
 use crate::collect::Collector;
 use crate::counters::Counters;
 use crate::intake::Intake;
@@ -98,6 +99,10 @@ impl<S: Store> Worker<S> {
                 inner: Arc::clone(&self.inner),
             };
             tasks.spawn(collector.run(stop.clone()));
+            let bookkeeper = Bookkeeper {
+                inner: Arc::clone(&self.inner),
+            };
+            tasks.spawn(bookkeeper.run(stop.clone()));
         }
         while let Some(ended) = tasks.join_next().await {
             if ended.is_err() {

@@ -67,7 +67,7 @@ pub async fn queues(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Qu
             queue: depth.queue.to_string(),
             store: match &depth.queue {
                 Queue::Route(route) => books.remove(route).map(StoreSide::of),
-                Queue::Dead => None,
+                Queue::Dead | Queue::Accounts => None,
             },
             broker: Some(BrokerSide::of(depth)),
         })

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hookbox_driver::{Broker, Depth, Ledger, Queue, RouteBooks};
+use hookbox_driver::{AccountGap, Accounts, Broker, Depth, Ledger, OpenReceipt, Queue, RouteBooks};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
@@ -13,6 +13,9 @@ use crate::{Operator, Problem, Reach, Source};
 
 /// Most contradictions that are listed. One is enough to act on, a hundred show the pattern.
 const IMBALANCES_MAX: u32 = 100;
+
+/// Most receipts without an outcome that are named.
+const OPEN_MAX: u32 = 100;
 
 /// How often a wait looks. Each look is two cheap queries and one question to the broker.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -42,10 +45,16 @@ pub struct ReconcileReport {
     pub verdict: Verdict,
     /// Whether it was to wait until nothing moves.
     pub waited: bool,
+    /// Whether nothing moved for long enough to say that nothing is on its way.
+    pub stood: bool,
     /// One line for each route.
     pub routes: Vec<RouteLine>,
     /// Messages in the broker's dead-letter queue that wait to be collected into the store.
     pub dead_queue: Option<InFlight>,
+    /// Accounts in the broker's queue that wait to be written into the store.
+    pub accounts_queue: Option<InFlight>,
+    /// From the store: what ingests say they have answered, and what is not there.
+    pub accounts: Option<AccountsLine>,
     /// From the store: what contradicts what, at most 100.
     pub imbalances: Vec<ImbalanceLine>,
     /// What could not be found out.
@@ -57,6 +66,10 @@ pub struct ReconcileReport {
 pub struct RouteLine {
     /// The route.
     pub route: String,
+    /// Told by ingests: receipts that they answered 200. Less than were accepted where an ingest
+    /// was killed before it told, or has not told yet; what was stored although its sender was
+    /// answered otherwise is not in it, either.
+    pub told: Option<u64>,
     /// Store and broker together: receipts accepted. Null where in flight is known in messages
     /// only. A retry that is in its queue counts in both until it has run.
     pub accepted: Option<u64>,
@@ -94,6 +107,17 @@ pub struct InFlight {
     pub events: Option<u64>,
 }
 
+/// What ingests say they have answered, beside what has an outcome.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AccountsLine {
+    /// Receipts that were answered 200 and have no outcome: in flight, or missing.
+    pub open: u64,
+    /// The oldest of them, at most 100.
+    pub receipts: Vec<OpenReceipt>,
+    /// Numbers of which an ingest must have told, and has not; at most 100.
+    pub gaps: Vec<AccountGap>,
+}
+
 /// Something that contradicts something else.
 #[derive(Debug, Clone, Serialize)]
 pub struct ImbalanceLine {
@@ -126,27 +150,28 @@ pub async fn reconcile(
     operator: &mut dyn Operator,
 ) -> ReconcileReport {
     let until = Instant::now() + wait.unwrap_or_default();
-    let mut report = read(broker, store, wait.is_some()).await;
+    let mut stood = false;
+    let mut report = read(broker, store).await;
     let mut still_since = Instant::now();
     while Instant::now() < until && !operator.interrupted() {
         if report.is_at_rest() && still_since.elapsed() >= report.still_for() {
+            stood = true;
             break;
         }
         sleep(LOOK_EVERY.min(until - Instant::now())).await;
-        let next = read(broker, store, wait.is_some()).await;
+        let next = read(broker, store).await;
         if !next.says_the_same(&report) {
             still_since = Instant::now();
         }
         report = next;
     }
+    report.waited = wait.is_some();
+    report.stood = stood;
+    report.verdict = report.judge();
     report
 }
 
-async fn read(
-    broker: &Reach<dyn Broker>,
-    store: &Reach<dyn Ledger>,
-    waited: bool,
-) -> ReconcileReport {
+async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> ReconcileReport {
     let (depths, books, mut problems) = both_sides(broker, store).await;
     let mut imbalances = Vec::new();
     if let (Reach::Open(ledger), Some(_)) = (store, &books) {
@@ -155,12 +180,33 @@ async fn read(
             Err(fault) => problems.push(Problem::of(Source::Store, &fault)),
         }
     }
-    let (routes, dead_queue) = lines(depths, books);
-    let mut report = ReconcileReport {
-        verdict: Verdict::Unknown,
-        waited,
+    let accounts = match (store, &books) {
+        (Reach::Open(ledger), Some(_)) => match ledger.accounts(OPEN_MAX).await {
+            Ok(accounts) => Some(accounts),
+            Err(fault) => {
+                problems.push(Problem::of(Source::Store, &fault));
+                None
+            }
+        },
+        (Reach::Open(_) | Reach::Away(_), _) => None,
+    };
+    let Lines {
         routes,
         dead_queue,
+        accounts_queue,
+    } = lines(depths, books, accounts.as_ref());
+    let mut report = ReconcileReport {
+        verdict: Verdict::Unknown,
+        waited: false,
+        stood: false,
+        routes,
+        dead_queue,
+        accounts_queue,
+        accounts: accounts.map(|accounts| AccountsLine {
+            open: accounts.open_count,
+            receipts: accounts.open,
+            gaps: accounts.gaps,
+        }),
         imbalances: imbalances
             .into_iter()
             .map(|imbalance| ImbalanceLine {
@@ -175,12 +221,20 @@ async fn read(
     report
 }
 
+/// What the queues and the books come to.
+struct Lines {
+    routes: Vec<RouteLine>,
+    dead_queue: Option<InFlight>,
+    accounts_queue: Option<InFlight>,
+}
+
 fn lines(
     depths: Option<Vec<Depth>>,
     books: Option<Vec<RouteBooks>>,
-) -> (Vec<RouteLine>, Option<InFlight>) {
+    accounts: Option<&Accounts>,
+) -> Lines {
     let mut routes: BTreeMap<String, RouteLine> = BTreeMap::new();
-    let mut dead_queue = None;
+    let (mut dead_queue, mut accounts_queue) = (None, None);
     let (broker_answers, store_answers) = (depths.is_some(), books.is_some());
     for depth in depths.unwrap_or_default() {
         let in_flight = InFlight {
@@ -190,9 +244,11 @@ fn lines(
         };
         match depth.queue {
             Queue::Dead => dead_queue = Some(in_flight),
+            Queue::Accounts => accounts_queue = Some(in_flight),
             Queue::Route(route) => {
                 let line = RouteLine {
                     route: route.to_string(),
+                    told: None,
                     accepted: None,
                     // A route without rows has settled nothing yet.
                     store: store_answers.then(Settled::nothing),
@@ -206,6 +262,7 @@ fn lines(
         let route = book.route.to_string();
         let line = routes.entry(route.clone()).or_insert(RouteLine {
             route,
+            told: None,
             accepted: None,
             store: None,
             broker: None,
@@ -215,21 +272,46 @@ fn lines(
     let mut routes: Vec<RouteLine> = routes.into_values().collect();
     for line in &mut routes {
         line.accepted = line.accepted().filter(|_| broker_answers);
+        line.told = accounts.map(|accounts| {
+            let told = accounts.told.iter();
+            let mut told = told.filter(|(route, _)| route.as_str() == line.route);
+            told.next().map_or(0, |(_, receipts)| *receipts)
+        });
     }
-    (routes, dead_queue)
+    Lines {
+        routes,
+        dead_queue,
+        accounts_queue,
+    }
 }
 
 impl ReconcileReport {
     fn judge(&self) -> Verdict {
-        if !self.imbalances.is_empty() {
+        if !self.imbalances.is_empty() || self.gaps() > 0 || self.missing() > 0 {
             Verdict::Imbalanced
         } else if !self.problems.is_empty() {
             Verdict::Unknown
-        } else if self.moves() {
+        } else if self.moves() || self.open() > 0 {
             Verdict::Moving
         } else {
             Verdict::Balanced
         }
+    }
+
+    /// Receipts that were answered 200 and have no outcome.
+    fn open(&self) -> u64 {
+        self.accounts.as_ref().map_or(0, |accounts| accounts.open)
+    }
+
+    /// Those of them that are nowhere: everything was waited for, and nothing is on its way.
+    pub(crate) fn missing(&self) -> u64 {
+        if self.stood { self.open() } else { 0 }
+    }
+
+    /// Numbers may be told of in another order than they were given out, until all are told.
+    pub(crate) fn gaps(&self) -> usize {
+        let gaps = self.accounts.as_ref().map_or(0, |it| it.gaps.len());
+        if self.is_at_rest() { gaps } else { 0 }
     }
 
     fn moves(&self) -> bool {
@@ -239,7 +321,8 @@ impl ReconcileReport {
 
     fn queues(&self) -> impl Iterator<Item = &InFlight> {
         let routes = self.routes.iter().filter_map(|line| line.broker.as_ref());
-        routes.chain(&self.dead_queue)
+        let others = self.dead_queue.iter().chain(&self.accounts_queue);
+        routes.chain(others)
     }
 
     fn is_at_rest(&self) -> bool {
@@ -249,7 +332,8 @@ impl ReconcileReport {
     /// A message that a worker has in hand is in no queue and not yet in the store: where the
     /// broker does not count it, only time tells.
     fn still_for(&self) -> Duration {
-        if self.queues().all(|queue| queue.in_hand.is_some()) {
+        // So is what an account tells of before it has its outcome.
+        if self.open() == 0 && self.queues().all(|queue| queue.in_hand.is_some()) {
             Duration::ZERO
         } else {
             STILL_FOR
@@ -261,7 +345,9 @@ impl ReconcileReport {
             let of = |line: &RouteLine| (line.route.clone(), line.store.clone());
             report.routes.iter().map(of).collect()
         };
-        self.is_at_rest() == other.is_at_rest() && settled(self) == settled(other)
+        self.is_at_rest() == other.is_at_rest()
+            && settled(self) == settled(other)
+            && self.accounts == other.accounts
     }
 }
 

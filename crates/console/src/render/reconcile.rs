@@ -9,6 +9,7 @@ impl Text for ReconcileReport {
         let mut table = Table::new(&[
             ("ROUTE", Align::Left),
             ("ACCEPTED", Align::Right),
+            ("ingest: TOLD", Align::Right),
             ("store: DONE", Align::Right),
             ("DUPLICATE", Align::Right),
             ("CONFLICT", Align::Right),
@@ -26,6 +27,13 @@ impl Text for ReconcileReport {
                 "broker: dead-letter queue not yet collected: {waiting}\n"
             ));
         }
+        if let Some(waiting) = self.accounts_queue.as_ref().filter(|it| !it.is_empty()) {
+            let waiting = in_flight(waiting);
+            text.push_str(&format!(
+                "broker: accounts not yet written down: {waiting}\n"
+            ));
+        }
+        text.push_str(&self.accounts());
         for imbalance in &self.imbalances {
             text.push_str(&format!(
                 "store: imbalance on route {}, event {}: {}\n",
@@ -41,6 +49,39 @@ impl Text for ReconcileReport {
 }
 
 impl ReconcileReport {
+    /// Receipts by name once it is sure that they are nowhere.
+    fn accounts(&self) -> String {
+        let Some(accounts) = &self.accounts else {
+            return String::new();
+        };
+        let mut text = String::new();
+        if self.missing() > 0 {
+            for open in &accounts.receipts {
+                text.push_str(&format!(
+                    "MISSING: receipt {} of route {} was answered 200 and is nowhere (number {} \
+                     of ingest {})\n",
+                    open.receipt, open.route, open.number, open.instance
+                ));
+            }
+            let more = accounts.open.saturating_sub(accounts.receipts.len() as u64);
+            if more > 0 {
+                text.push_str(&format!("MISSING: and {more} more\n"));
+            }
+        } else if accounts.open > 0 {
+            let open = count(accounts.open, "receipt", "receipts");
+            text.push_str(&format!("answered 200 and on the way: {open}\n"));
+        }
+        if self.gaps() > 0 {
+            for gap in &accounts.gaps {
+                text.push_str(&format!(
+                    "UNTOLD: ingest {} must have told of numbers {} to {}, and has not\n",
+                    gap.instance, gap.first, gap.last
+                ));
+            }
+        }
+        text
+    }
+
     fn verdict(&self) -> String {
         match self.verdict {
             Verdict::Balanced => "balanced: every receipt has its outcome\n".to_owned(),
@@ -52,8 +93,19 @@ impl ReconcileReport {
                     .to_owned()
             }
             Verdict::Imbalanced => {
-                let found = self.imbalances.len() as u64;
-                let found = count(found, "contradiction", "contradictions");
+                let (missing, gaps) = (self.missing(), self.gaps() as u64);
+                let found = [
+                    (missing, "missing receipt", "missing receipts"),
+                    (gaps, "untold range", "untold ranges"),
+                    (
+                        self.imbalances.len() as u64,
+                        "contradiction",
+                        "contradictions",
+                    ),
+                ];
+                let found = found.into_iter().filter(|(number, ..)| *number > 0);
+                let found = found.map(|(number, one, more)| count(number, one, more));
+                let found = found.collect::<Vec<_>>().join(", ");
                 format!("imbalanced: {found}; `hookbox events show` tells what happened\n")
             }
             Verdict::Unknown => "unknown: not everybody could be asked\n".to_owned(),
@@ -61,7 +113,7 @@ impl ReconcileReport {
     }
 }
 
-fn cells(line: &RouteLine) -> [String; 8] {
+fn cells(line: &RouteLine) -> [String; 9] {
     let settled = |of: fn(&crate::command::reconcile::Settled) -> u64| {
         let store = line.store.as_ref();
         store.map_or("-".to_owned(), |store| of(store).to_string())
@@ -69,6 +121,7 @@ fn cells(line: &RouteLine) -> [String; 8] {
     [
         line.route.clone(),
         known(line.accepted),
+        known(line.told),
         settled(|store| store.done),
         settled(|store| store.duplicate),
         settled(|store| store.conflict),

@@ -7,7 +7,10 @@ use expect_test::expect;
 use hookbox_console::Reach;
 use hookbox_console::command::reconcile::{Verdict, reconcile};
 use hookbox_console::render::{Text, json};
-use hookbox_driver::{Broker, Depth, Imbalance, Ledger, Queue, RouteBooks};
+use hookbox_driver::{
+    AccountGap, Accounts, Broker, Depth, Imbalance, Ledger, OpenReceipt, Queue, RouteBooks,
+};
+use hookbox_event::{InstanceId, ReceiptId};
 
 use crate::world::{Depths, Memory, Person, depth, event_id};
 
@@ -34,6 +37,7 @@ fn scores(ready: u64, in_hand: Option<u64>, events: Option<u64>) -> Vec<Depth> {
     vec![
         depth(route, ready, in_hand, events),
         depth(Queue::Dead, 0, in_hand.map(|_| 0), None),
+        depth(Queue::Accounts, 0, in_hand.map(|_| 0), None),
     ]
 }
 
@@ -52,8 +56,8 @@ async fn balanced_books_say_so() {
     )
     .await;
     expect![[r#"
-        ROUTE   ACCEPTED  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
-        scores       100           92          5         1     2         0  0 events
+        ROUTE   ACCEPTED  ingest: TOLD  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
+        scores       100             0           92          5         1     2         0  0 events
         balanced: every receipt has its outcome
     "#]]
     .assert_eq(&report.text());
@@ -61,9 +65,11 @@ async fn balanced_books_say_so() {
         {
           "verdict": "balanced",
           "waited": false,
+          "stood": false,
           "routes": [
             {
               "route": "scores",
+              "told": 0,
               "accepted": 100,
               "store": {
                 "receipts": 100,
@@ -84,6 +90,16 @@ async fn balanced_books_say_so() {
             "ready": 0,
             "in_hand": 0,
             "events": null
+          },
+          "accounts_queue": {
+            "ready": 0,
+            "in_hand": 0,
+            "events": null
+          },
+          "accounts": {
+            "open": 0,
+            "receipts": [],
+            "gaps": []
           },
           "imbalances": [],
           "problems": []
@@ -106,8 +122,8 @@ async fn in_flight_is_counted_in_what_the_broker_knows() {
     let report = reconcile(&messages, &store(vec![book(2, 0)]), None, &mut person).await;
     assert_eq!(report.routes[0].accepted, None);
     expect![[r#"
-        ROUTE   ACCEPTED  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
-        scores         ?            2          5         1     2         0  3 messages ready
+        ROUTE   ACCEPTED  ingest: TOLD  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
+        scores         ?             0            2          5         1     2         0  3 messages ready
         moving: nothing contradicts itself; --wait 30s judges when it is at rest
     "#]]
     .assert_eq(&report.text());
@@ -128,8 +144,8 @@ async fn an_imbalance_is_listed_and_is_not_well() {
     let store: Reach<dyn Ledger> = Reach::Open(Arc::new(memory));
     let report = reconcile(&broker, &store, None, &mut Person::default()).await;
     expect![[r#"
-        ROUTE   ACCEPTED  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
-        scores         9            1          5         1     2         0  0 messages
+        ROUTE   ACCEPTED  ingest: TOLD  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
+        scores         9             0            1          5         1     2         0  0 messages
         store: imbalance on route scores, event cdcdcdcdcdcd: the claim is done and there is no receipt
         imbalanced: 1 contradiction; `hookbox events show` tells what happened
     "#]].assert_eq(&report.text());
@@ -137,9 +153,11 @@ async fn an_imbalance_is_listed_and_is_not_well() {
         {
           "verdict": "imbalanced",
           "waited": false,
+          "stood": false,
           "routes": [
             {
               "route": "scores",
+              "told": 0,
               "accepted": 9,
               "store": {
                 "receipts": 9,
@@ -160,6 +178,16 @@ async fn an_imbalance_is_listed_and_is_not_well() {
             "ready": 0,
             "in_hand": 0,
             "events": null
+          },
+          "accounts_queue": {
+            "ready": 0,
+            "in_hand": 0,
+            "events": null
+          },
+          "accounts": {
+            "open": 0,
+            "receipts": [],
+            "gaps": []
           },
           "imbalances": [
             {
@@ -238,10 +266,72 @@ async fn with_one_source_away_nobody_can_say() {
     assert_eq!(report.verdict, Verdict::Unknown);
     assert!(!report.is_well());
     expect![[r#"
-        ROUTE   ACCEPTED  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
-        scores         ?            1          5         1     2         0  -
+        ROUTE   ACCEPTED  ingest: TOLD  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
+        scores         ?             0            1          5         1     2         0  -
         the broker could not be asked: the broker cannot be reached
         unknown: not everybody could be asked
     "#]]
     .assert_eq(&report.text());
+}
+
+#[tokio::test]
+async fn what_is_nowhere_is_named_once_nothing_is_on_its_way() {
+    let open = OpenReceipt {
+        receipt: ReceiptId::from_bytes([1; 16]),
+        route: "scores".parse().unwrap(),
+        instance: InstanceId::from_bytes([2; 16]),
+        number: 42,
+    };
+    let gap = AccountGap {
+        instance: InstanceId::from_bytes([2; 16]),
+        first: 7,
+        last: 9,
+    };
+    let memory = || Memory {
+        books: Mutex::new(vec![book(92, 0)]),
+        accounts: Accounts {
+            told: vec![("scores".parse().unwrap(), 101)],
+            open_count: 1,
+            open: vec![open.clone()],
+            gaps: Vec::new(),
+        },
+        ..Memory::default()
+    };
+    let (mut person, at_rest) = (Person::default(), || {
+        broker(vec![scores(0, Some(0), Some(0))])
+    });
+    let store = Reach::Open(Arc::new(memory()) as Arc<dyn Ledger>);
+    let report = reconcile(&at_rest(), &store, None, &mut person).await;
+    assert_eq!(report.verdict, Verdict::Moving, "it may be on its way");
+    assert!(
+        report
+            .text()
+            .contains("answered 200 and on the way: 1 receipt")
+    );
+    let wait = Some(Duration::from_secs(20));
+    let report = reconcile(&at_rest(), &store, wait, &mut person).await;
+    expect![[r#"
+        ROUTE   ACCEPTED  ingest: TOLD  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
+        scores       100           101           92          5         1     2         0  0 events
+        MISSING: receipt 01010101-0101-0101-0101-010101010101 of route scores was answered 200 and is nowhere (number 42 of ingest 02020202-0202-0202-0202-020202020202)
+        imbalanced: 1 missing receipt; `hookbox events show` tells what happened
+    "#]].assert_eq(&report.text());
+    assert!(!report.is_well());
+
+    let gaps = Memory {
+        accounts: Accounts {
+            gaps: vec![gap],
+            ..Accounts::default()
+        },
+        ..memory()
+    };
+    let store = Reach::Open(Arc::new(gaps) as Arc<dyn Ledger>);
+    let report = reconcile(&at_rest(), &store, None, &mut person).await;
+    expect![[r#"
+        ROUTE   ACCEPTED  ingest: TOLD  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
+        scores       100             0           92          5         1     2         0  0 events
+        UNTOLD: ingest 02020202-0202-0202-0202-020202020202 must have told of numbers 7 to 9, and has not
+        imbalanced: 1 untold range; `hookbox events show` tells what happened
+    "#]].assert_eq(&report.text());
+    assert!(!report.is_well());
 }

@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use hookbox_console::{NoAnswer, Operator};
 use hookbox_driver::{
-    AttemptRow, AuditRow, Backlog, Batch, Broker, ClaimRow, ClaimState, DeadFilter, DeadGroup,
-    DeadLetter, DeadReason, DeadRow, DeadState, Depth, EventDetail, EventFilter, EventRow, Fault,
-    FaultKind, Imbalance, Ledger, PublishError, PublishErrorKind, Queue, Readiness, ReceiptRow,
-    Refusal, RetryRow, RouteBooks, Subscription,
+    Accounts, AttemptRow, AuditRow, Backlog, Batch, Broker, ClaimRow, ClaimState, DeadFilter,
+    DeadGroup, DeadLetter, DeadReason, DeadRow, DeadState, Depth, EventDetail, EventFilter,
+    EventRow, Fault, FaultKind, Imbalance, Ledger, PublishError, PublishErrorKind, Queue,
+    Readiness, ReceiptRow, Refusal, RetryRow, RouteBooks, Subscription,
 };
-use hookbox_event::{ContentDigest, EventId, InstanceId, ReceiptId, Timestamp};
+use hookbox_event::{Account, ContentDigest, EventId, InstanceId, ReceiptId, Timestamp};
 
 pub const BODY: &[u8] = b"{\"uid\":\"CANARY-1\"}";
 
@@ -33,6 +33,7 @@ pub struct Memory {
     /// One reading of the books after another; the last one stays.
     pub books: Mutex<Vec<Vec<RouteBooks>>>,
     pub imbalances: Vec<Imbalance>,
+    pub accounts: Accounts,
     pub audit_is_away: bool,
     /// Changes after so many chunks fail.
     pub away_after: Option<usize>,
@@ -255,6 +256,10 @@ impl Ledger for Memory {
         Ok(Vec::new())
     }
 
+    async fn accounts(&self, _: u32) -> Result<Accounts, Fault> {
+        Ok(self.accounts.clone())
+    }
+
     async fn imbalances(&self, _: u32) -> Result<Vec<Imbalance>, Fault> {
         Ok(self.imbalances.clone())
     }
@@ -285,6 +290,10 @@ pub fn depth(queue: Queue, ready: u64, unsettled: Option<u64>, events: Option<u6
 #[async_trait]
 impl Broker for Depths {
     async fn publish(&self, _: &[hookbox_event::RouteName], _: &Batch) -> Result<(), PublishError> {
+        Err(PublishError::plain(PublishErrorKind::Unavailable))
+    }
+
+    async fn tell(&self, _: &Account) -> Result<(), PublishError> {
         Err(PublishError::plain(PublishErrorKind::Unavailable))
     }
 

@@ -263,7 +263,7 @@ async fn prefetch_bounds_what_is_in_hand() {
         (Some(7), Some(3), Some(10))
     );
     assert_eq!(depth.name, "hookbox.test.route.a");
-    assert_eq!(depths.len(), 3, "two routes and the dead-letter queue");
+    assert_eq!(depths.len(), 4, "two routes, dead letters and accounts");
     // In any order: each settles its own message.
     hand.remove(1).ack().await.unwrap();
     assert_eq!(numbers(&next(&mut subscription).await), [3]);

@@ -256,7 +256,10 @@ async fn a_replay_is_not_marked_for_the_publish_of_an_earlier_one() {
     store.requeue_due(10, &Overtaken(&store)).await.unwrap();
     let due = requeue(&store).await;
     assert_eq!(due.len(), 1, "or it would wait for an hour");
-    assert_eq!(due[0].envelope.redo, Some(hookbox_event::Redo { attempt: 2 }));
+    assert_eq!(
+        due[0].envelope.redo,
+        Some(hookbox_event::Redo { attempt: 2 })
+    );
     close(store).await;
     world.end().await;
 }

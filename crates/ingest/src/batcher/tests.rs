@@ -5,7 +5,7 @@ use bytes::Bytes;
 use hookbox_driver::{
     Depth, Fault, FaultKind, PublishError, Queue as BrokerQueue, Readiness, Subscription,
 };
-use hookbox_event::{ContentDigest, EventId, RouteName};
+use hookbox_event::{Account, ContentDigest, EventId, RouteName};
 use hookbox_signature::{Key, Preset, sign, verify};
 use tokio::sync::{Semaphore, watch};
 
@@ -136,6 +136,10 @@ impl Broker for Gate {
         Ok(())
     }
 
+    async fn tell(&self, _: &Account) -> Result<(), PublishError> {
+        Ok(())
+    }
+
     async fn subscribe(&self, _: &BrokerQueue, _: u16) -> Result<Box<dyn Subscription>, Fault> {
         Err(Fault::plain(FaultKind::Internal, "subscribe"))
     }
@@ -169,12 +173,13 @@ async fn nothing_is_taken_over_the_limit_or_after_closing() {
     let (tasks, counters) = (TaskTracker::new(), Arc::new(Counters::default()));
     let broker = Arc::clone(&gate) as Arc<dyn Broker>;
     let instance = InstanceId::new(NOW, [0; 10]);
+    let book = Book::new(instance, Arc::clone(&broker), Arc::clone(&counters));
     let batcher = Batcher::start(
         &tasks,
         broker,
         routing,
         &limits,
-        instance,
+        (instance, Arc::new(book)),
         Arc::clone(&counters),
     );
     let batcher = &batcher;

@@ -8,7 +8,7 @@ use hookbox_driver::{
     Batch, Broker, Clock, Depth, Fault, FaultKind, PublishError, PublishErrorKind, Queue,
     Readiness, Rng, Subscription,
 };
-use hookbox_event::{Envelope, RouteName, Timestamp, decode_batch};
+use hookbox_event::{Account, Envelope, RouteName, Timestamp, decode_batch};
 use tokio::sync::watch;
 
 use crate::client::PATIENCE;
@@ -108,6 +108,10 @@ impl Broker for FakeBroker {
             envelopes: frames.into_iter().map(Result::unwrap).collect(),
         };
         self.kept.send_modify(|all| all.push(kept));
+        Ok(())
+    }
+
+    async fn tell(&self, _: &Account) -> Result<(), PublishError> {
         Ok(())
     }
 

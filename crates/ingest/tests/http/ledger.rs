@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    AuditRow, Backlog, DeadFilter, DeadGroup, DeadLetter, DeadRow, EventDetail, EventFilter,
-    EventRow, Fault, FaultKind, Imbalance, Ledger, Refusal, RouteBooks,
+    Accounts, AuditRow, Backlog, DeadFilter, DeadGroup, DeadLetter, DeadRow, EventDetail,
+    EventFilter, EventRow, Fault, FaultKind, Imbalance, Ledger, Refusal, RouteBooks,
 };
 
 /// The ledger.
@@ -82,6 +82,10 @@ impl Ledger for FakeLedger {
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, Fault> {
+        never()
+    }
+
+    async fn accounts(&self, _: u32) -> Result<Accounts, Fault> {
         never()
     }
 

@@ -1,0 +1,178 @@
+//! The tables `accounts`, `accepted` and `open_receipts`: what ingests say they have answered.
+
+use hookbox_driver::{AccountGap, Accounts, Fault, OpenReceipt};
+use hookbox_event::{Account, InstanceId, ReceiptId, RouteName};
+use sqlx::{Error, PgConnection};
+
+use crate::column::{Columns, bigint, uuid};
+use crate::tx::Tx;
+
+/// See [`hookbox_driver::Store::account`].
+pub(crate) async fn account(mut tx: Tx, account: &Account) -> Result<(), Fault> {
+    let doing = "write an account down";
+    let is_new = tx
+        .run(|c| extend(c, account))
+        .await
+        .map_err(|error| error.ours(doing))?;
+    if !is_new {
+        tx.rollback().await;
+        return Ok(());
+    }
+    tx.run(|c| keep(c, account))
+        .await
+        .map_err(|error| error.ours(doing))?;
+    tx.commit_ours().await
+}
+
+/// Adds the range to the instance's; `false` when it is there already.
+async fn extend(c: &mut PgConnection, account: &Account) -> Result<bool, Error> {
+    let instance = uuid(account.instance.as_bytes());
+    // Two workers may have two accounts of one instance in hand: one after the other.
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1::text, 7))")
+        .bind(instance)
+        .execute(&mut *c)
+        .await?;
+    let known: bool = sqlx::query_scalar(
+        "select exists (select from accounts where instance = $1 and first <= $2 and last >= $3
+                        and (closing or not $4))",
+    )
+    .bind(instance)
+    .bind(bigint(account.first))
+    .bind(bigint(account.last))
+    .bind(account.closing)
+    .fetch_one(&mut *c)
+    .await?;
+    if known {
+        return Ok(false);
+    }
+    // The range itself, and its neighbours on both sides, become one row.
+    sqlx::query(
+        "with neighbours as (
+             delete from accounts
+             where instance = $1 and (last = $2 - 1 or first = $3 + 1)
+             returning first, last, closing
+         )
+         insert into accounts (instance, first, last, closing)
+         select $1, least($2, min(first)), greatest($3, max(last)),
+                $4 or coalesce(bool_or(closing), false)
+         from neighbours",
+    )
+    .bind(instance)
+    .bind(bigint(account.first))
+    .bind(bigint(account.last))
+    .bind(account.closing)
+    .execute(c)
+    .await?;
+    Ok(true)
+}
+
+async fn keep(c: &mut PgConnection, account: &Account) -> Result<(), Error> {
+    let (mut routes, mut receipts, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
+    for run in &account.accepted {
+        for route in &run.routes {
+            for (number, receipt) in (run.first..).zip(&run.receipts) {
+                routes.push(route.as_str());
+                receipts.push(uuid(receipt.as_bytes()));
+                numbers.push(bigint(number));
+            }
+        }
+    }
+    sqlx::query(
+        "insert into accepted (route, receipts)
+         select route, count(*) from unnest($1::text[]) as told (route) group by route
+         order by route
+         on conflict (route) do update set receipts = accepted.receipts + excluded.receipts",
+    )
+    .bind(&routes)
+    .execute(&mut *c)
+    .await?;
+    sqlx::query(
+        "insert into open_receipts (route, receipt_id, instance, number)
+         select told.route, told.receipt_id, $4, told.number
+         from unnest($1::text[], $2::uuid[], $3::bigint[]) as told (route, receipt_id, number)
+         where not exists (select from receipts r
+                           where r.route = told.route and r.receipt_id = told.receipt_id)
+         on conflict do nothing",
+    )
+    .bind(&routes)
+    .bind(receipts)
+    .bind(numbers)
+    .bind(uuid(account.instance.as_bytes()))
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// See [`hookbox_driver::Store::check_accounts`].
+pub(crate) async fn check(mut tx: Tx) -> Result<(), Fault> {
+    tx.run(async |c: &mut PgConnection| {
+        sqlx::query(
+            "delete from open_receipts where (route, receipt_id) in (
+                 select o.route, o.receipt_id from open_receipts o
+                 join receipts r using (route, receipt_id)
+                 for update of o skip locked)",
+        )
+        .execute(c)
+        .await
+    })
+    .await
+    .map_err(|error| error.ours("check the accounts"))?;
+    tx.commit_ours().await
+}
+
+/// See [`hookbox_driver::Ledger::accounts`].
+pub(crate) async fn read(c: &mut PgConnection, limit: u32) -> Result<Accounts, Error> {
+    let told = sqlx::query("select route, receipts from accepted order by route")
+        .fetch_all(&mut *c)
+        .await?;
+    let told = told.iter().map(|row| {
+        let route: RouteName = row.word("route", str::parse)?;
+        Ok((route, row.count("receipts")?))
+    });
+    let open = sqlx::query(
+        "select route, receipt_id, instance, number, count(*) over () as all_of_them
+         from open_receipts o
+         where not exists (select from receipts r
+                           where r.route = o.route and r.receipt_id = o.receipt_id)
+         order by told_at, instance, number limit $1",
+    )
+    .bind(i64::from(limit))
+    .fetch_all(&mut *c)
+    .await?;
+    let gaps = sqlx::query(
+        "select instance, before + 1 as first, first - 1 as last
+         from (select instance, first,
+                      coalesce(lag(last) over (partition by instance order by first), 0) as before
+               from accounts) as ranges
+         where first > before + 1 order by instance, first limit $1",
+    )
+    .bind(i64::from(limit))
+    .fetch_all(c)
+    .await?;
+    Ok(Accounts {
+        told: told.collect::<Result<_, Error>>()?,
+        open_count: match open.first() {
+            Some(row) => row.count("all_of_them")?,
+            None => 0,
+        },
+        open: open.iter().map(open_receipt).collect::<Result<_, _>>()?,
+        gaps: gaps.iter().map(gap).collect::<Result<_, _>>()?,
+    })
+}
+
+fn open_receipt(row: &sqlx::postgres::PgRow) -> Result<OpenReceipt, Error> {
+    Ok(OpenReceipt {
+        receipt: row.id16("receipt_id", ReceiptId::from_bytes)?,
+        route: row.word("route", str::parse)?,
+        instance: row.id16("instance", InstanceId::from_bytes)?,
+        number: row.count("number")?,
+    })
+}
+
+fn gap(row: &sqlx::postgres::PgRow) -> Result<AccountGap, Error> {
+    Ok(AccountGap {
+        instance: row.id16("instance", InstanceId::from_bytes)?,
+        first: row.count("first")?,
+        last: row.count("last")?,
+    })
+}

@@ -1,0 +1,201 @@
+//! The tables `accounts`, `accepted` and `open_receipts`: what ingests say they have answered.
+
+use std::collections::BTreeMap;
+
+use hookbox_driver::{AccountGap, Accounts, OpenReceipt};
+use hookbox_event::{Account, RouteName};
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{QueryBuilder, Row};
+
+use crate::column::Columns;
+use crate::moment;
+
+/// See [`hookbox_driver::Store::account`].
+pub(crate) async fn account(c: &mut SqliteConnection, account: &Account) -> sqlx::Result<()> {
+    if extend(c, account).await? {
+        count(c, account).await?;
+        open(c, account).await?;
+    }
+    Ok(())
+}
+
+/// Adds the range to the instance's; `false` when it is there already.
+async fn extend(c: &mut SqliteConnection, account: &Account) -> sqlx::Result<bool> {
+    let instance = &account.instance.as_bytes()[..];
+    let (mut first, mut last) = (number(account.first), number(account.last));
+    let mut closing = account.closing;
+    let rows = sqlx::query(
+        "SELECT first, last, closing FROM accounts
+         WHERE instance = ?1 AND last >= ?2 - 1 AND first <= ?3 + 1",
+    )
+    .bind(instance)
+    .bind(first)
+    .bind(last)
+    .fetch_all(&mut *c)
+    .await?;
+    for row in &rows {
+        let (from, to): (i64, i64) = (row.try_get("first")?, row.try_get("last")?);
+        let closed: bool = row.try_get("closing")?;
+        if from <= first && to >= last && (closed || !account.closing) {
+            return Ok(false);
+        }
+        first = first.min(from);
+        last = last.max(to);
+        closing |= closed;
+    }
+    sqlx::query("DELETE FROM accounts WHERE instance = ?1 AND first >= ?2 AND last <= ?3")
+        .bind(instance)
+        .bind(first)
+        .bind(last)
+        .execute(&mut *c)
+        .await?;
+    sqlx::query(
+        "INSERT INTO accounts (instance, first, last, closing, told_at)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+    )
+    .bind(instance)
+    .bind(first)
+    .bind(last)
+    .bind(closing)
+    .bind(moment::now())
+    .execute(c)
+    .await?;
+    Ok(true)
+}
+
+async fn count(c: &mut SqliteConnection, account: &Account) -> sqlx::Result<()> {
+    let mut told: BTreeMap<&RouteName, i64> = BTreeMap::new();
+    for run in &account.accepted {
+        for route in &run.routes {
+            *told.entry(route).or_default() += number(run.receipts.len() as u64);
+        }
+    }
+    for (route, receipts) in told {
+        sqlx::query(
+            "INSERT INTO accepted (route, receipts) VALUES (?1, ?2)
+             ON CONFLICT (route) DO UPDATE SET receipts = receipts + excluded.receipts",
+        )
+        .bind(route.as_str())
+        .bind(receipts)
+        .execute(&mut *c)
+        .await?;
+    }
+    Ok(())
+}
+
+async fn open(c: &mut SqliteConnection, account: &Account) -> sqlx::Result<()> {
+    let now = moment::now();
+    for run in &account.accepted {
+        for route in &run.routes {
+            let numbered: Vec<_> = (run.first..).zip(&run.receipts).collect();
+            for chunk in numbered.chunks(crate::ROWS_MAX) {
+                let mut insert = QueryBuilder::<sqlx::Sqlite>::new(
+                    "INSERT INTO open_receipts (receipt_id, number, route, instance, told_at)
+                     SELECT told.column1, told.column2, ",
+                );
+                insert
+                    .push_bind(route.as_str())
+                    .push(", ")
+                    .push_bind(&account.instance.as_bytes()[..])
+                    .push(", ")
+                    .push_bind(now)
+                    .push(" FROM (");
+                insert.push_values(chunk, |mut row, (number_of, receipt)| {
+                    row.push_bind(&receipt.as_bytes()[..])
+                        .push_bind(number(*number_of));
+                });
+                insert
+                    .push(
+                        ") AS told WHERE NOT EXISTS (SELECT 1 FROM receipts r
+                         WHERE r.receipt_id = told.column1 AND r.route = ",
+                    )
+                    .push_bind(route.as_str())
+                    .push(") ON CONFLICT DO NOTHING");
+                insert.build().execute(&mut *c).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether anything is open that has its outcome by now.
+pub(crate) async fn is_to_check(c: &mut SqliteConnection) -> sqlx::Result<bool> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM open_receipts o
+                        JOIN receipts r USING (receipt_id, route))",
+    )
+    .fetch_one(c)
+    .await
+}
+
+/// See [`hookbox_driver::Store::check_accounts`].
+pub(crate) async fn check(c: &mut SqliteConnection) -> sqlx::Result<()> {
+    sqlx::query(
+        "DELETE FROM open_receipts WHERE (receipt_id, route) IN (
+             SELECT o.receipt_id, o.route FROM open_receipts o
+             JOIN receipts r USING (receipt_id, route))",
+    )
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// See [`hookbox_driver::Ledger::accounts`].
+pub(crate) async fn read(c: &mut SqliteConnection, limit: u32) -> sqlx::Result<Accounts> {
+    let told = sqlx::query("SELECT route, receipts FROM accepted ORDER BY route")
+        .fetch_all(&mut *c)
+        .await?;
+    let told = told
+        .iter()
+        .map(|row| Ok((row.parsed("route")?, row.count("receipts")?)));
+    let open = sqlx::query(
+        "SELECT route, receipt_id, instance, number, count(*) OVER () AS all_of_them
+         FROM open_receipts o
+         WHERE NOT EXISTS (SELECT 1 FROM receipts r
+                           WHERE r.route = o.route AND r.receipt_id = o.receipt_id)
+         ORDER BY told_at, instance, number LIMIT ?1",
+    )
+    .bind(limit)
+    .fetch_all(&mut *c)
+    .await?;
+    let gaps = sqlx::query(
+        "SELECT instance, before + 1 AS first, first - 1 AS last
+         FROM (SELECT instance, first,
+                      coalesce(lag(last) OVER (PARTITION BY instance ORDER BY first), 0) AS before
+               FROM accounts)
+         WHERE first > before + 1 ORDER BY instance, first LIMIT ?1",
+    )
+    .bind(limit)
+    .fetch_all(c)
+    .await?;
+    Ok(Accounts {
+        told: told.collect::<sqlx::Result<_>>()?,
+        open_count: match open.first() {
+            Some(row) => row.count("all_of_them")?,
+            None => 0,
+        },
+        open: open.iter().map(open_receipt).collect::<sqlx::Result<_>>()?,
+        gaps: gaps.iter().map(gap).collect::<sqlx::Result<_>>()?,
+    })
+}
+
+fn open_receipt(row: &SqliteRow) -> sqlx::Result<OpenReceipt> {
+    Ok(OpenReceipt {
+        receipt: row.receipt("receipt_id")?,
+        route: row.parsed("route")?,
+        instance: row.instance("instance")?,
+        number: row.count("number")?,
+    })
+}
+
+fn gap(row: &SqliteRow) -> sqlx::Result<AccountGap> {
+    Ok(AccountGap {
+        instance: row.instance("instance")?,
+        first: row.count("first")?,
+        last: row.count("last")?,
+    })
+}
+
+fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,109 @@
+//! What ingests say they have answered is written into the store, so that it can be compared with
+//! what has an outcome.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use hookbox_crash::crash_point;
+use hookbox_driver::{Delivery, Fault, Queue, Store, Subscription};
+use hookbox_event::Account;
+use tokio_util::sync::CancellationToken;
+
+use crate::counters::add;
+use crate::pause::{After, Pause};
+use crate::run::Inner;
+
+/// Accounts in hand at a time: one a second comes from each ingest, and one is 200 KiB at most.
+const PREFETCH: u16 = 8;
+
+/// How often receipts that had no outcome are looked at again. They are few, and only whoever
+/// reads the books waits for it.
+const CHECK_EVERY: Duration = Duration::from_secs(5);
+
+/// Takes from the queue of accounts.
+pub(crate) struct Bookkeeper<S: Store> {
+    pub inner: Arc<Inner<S>>,
+}
+
+impl<S: Store> Bookkeeper<S> {
+    pub async fn run(self, shutdown: CancellationToken) {
+        let paused = AtomicBool::new(false);
+        let what = "writing down what ingests have answered";
+        let mut pause = Pause::new(what, &paused, &self.inner.rng, &shutdown);
+        while !shutdown.is_cancelled() {
+            let queue = Queue::Accounts;
+            let subscribed = tokio::select! {
+                biased;
+                subscribed = self.inner.broker.subscribe(&queue, PREFETCH) => subscribed,
+                () = self.inner.cut.cancelled() => return,
+            };
+            let ended = match subscribed {
+                Ok(mut subscription) => {
+                    pause.over();
+                    let ended = self.take(&mut *subscription, &shutdown).await;
+                    subscription.close().await;
+                    ended
+                }
+                Err(fault) => Err(fault),
+            };
+            if let Err(fault) = ended
+                && pause.after(&fault).await == After::ShutDown
+            {
+                return;
+            }
+        }
+    }
+
+    /// Until shutdown, or until the broker or the store is in trouble: what is in hand goes back.
+    async fn take(
+        &self,
+        subscription: &mut dyn Subscription,
+        shutdown: &CancellationToken,
+    ) -> Result<(), Fault> {
+        let mut check = tokio::time::interval(CHECK_EVERY);
+        check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(()),
+                next = subscription.next() => Some(next?),
+                _ = check.tick() => None,
+            };
+            let work = async {
+                match next {
+                    Some(delivery) => self.keep(delivery).await,
+                    None => self.inner.store.check_accounts().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                worked = work => worked?,
+                () = self.inner.cut.cancelled() => return Ok(()),
+            }
+        }
+    }
+
+    async fn keep(&self, delivery: Delivery) -> Result<(), Fault> {
+        match Account::decode(&delivery.bytes) {
+            Ok(account) => {
+                crash_point!("bookkeeper.before_account");
+                self.inner.store.account(&account).await?;
+                crash_point!("bookkeeper.after_account");
+                add(&self.inner.counters.accounts, 1);
+            }
+            Err(error) => {
+                // Its numbers stay untold, which the books say.
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(
+                    error,
+                    bytes = delivery.bytes.len(),
+                    "an account cannot be read and is passed over; `hookbox reconcile` names \
+                     the numbers that are missing"
+                );
+            }
+        }
+        // Lost, it comes again, and is known.
+        delivery.ack().await
+    }
+}

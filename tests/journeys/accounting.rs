@@ -1,0 +1,115 @@
+//! Everything that is answered 200 is accounted for: what is lost on purpose is named, and
+//! nothing else is.
+
+use std::collections::BTreeSet;
+
+use hookbox_event::{Envelope, decode_batch};
+use hookbox_tests::variable;
+use lapin::options::{BasicAckOptions, BasicGetOptions};
+use lapin::{Connection, ConnectionProperties};
+use serde_json::Value;
+
+use crate::deployment::{Deployment, Pair};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_taken_from_the_broker_by_hand_is_named_on_rabbitmq_and_postgres() {
+    lose(Pair::RabbitmqPostgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_taken_from_the_broker_by_hand_is_named_on_sqlite() {
+    lose(Pair::SqliteAlone).await;
+}
+
+async fn lose(pair: Pair) {
+    let deployment = Deployment::new(pair).await;
+    let ingest = deployment.start_ingest();
+    simulate(&deployment, "300", "1");
+    let worker = deployment.start(&["worker"]);
+    let books = deployment.json(&["reconcile", "--wait", "60s"]);
+    assert_eq!(books["verdict"], "balanced", "{books:#}");
+    worker.stop();
+    simulate(&deployment, "40", "2");
+    let lost = take_one(&deployment, pair).await;
+    assert!(!lost.is_empty(), "nothing was lost");
+    let worker = deployment.start(&["worker"]);
+    // Draining tells of the last of what was answered.
+    ingest.stop();
+    let command = ["reconcile", "--wait", "60s"];
+    let output = deployment.command(&command).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let books = deployment.json(&command);
+    assert_eq!(books["verdict"], "imbalanced", "{books:#}");
+    let named = books["accounts"]["receipts"].as_array().unwrap();
+    let named: BTreeSet<String> = named.iter().map(|it| string(&it["receipt"])).collect();
+    assert_eq!(named, lost, "{text}");
+    for receipt in &lost {
+        assert!(text.contains(receipt.as_str()), "{text}");
+    }
+    assert_eq!(books["accounts"]["open"], lost.len());
+    assert_eq!(books["accounts"]["gaps"].as_array().unwrap().len(), 0);
+    for line in books["routes"].as_array().unwrap() {
+        let settled = line["store"]["receipts"].as_u64().unwrap();
+        let told = line["told"].as_u64().unwrap();
+        let of_route = line["route"].as_str() == Some("scores");
+        let missing = if of_route { lost.len() as u64 } else { 0 };
+        assert_eq!(told, settled + missing, "{line:#}");
+    }
+    worker.stop();
+    deployment.finish().await;
+}
+
+fn simulate(deployment: &Deployment, count: &str, seed: &str) {
+    let words = [
+        "simulate",
+        "--count",
+        count,
+        "--seed",
+        seed,
+        "--duplicates",
+        "5",
+    ];
+    deployment.run(&words);
+}
+
+fn string(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+/// Takes one message of the scores out of its queue, and tells what was in it.
+async fn take_one(deployment: &Deployment, pair: Pair) -> BTreeSet<String> {
+    let bytes = match pair {
+        Pair::RabbitmqPostgres => {
+            let queues = deployment.json(&["queues"]);
+            let name = string(&queues["queues"][0]["broker"]["name"]);
+            let url = variable("HOOKBOX_TEST_AMQP_URL");
+            let properties = ConnectionProperties::default();
+            let connection = Connection::connect(&url, properties).await.unwrap();
+            let channel = connection.create_channel().await.unwrap();
+            let got = channel
+                .basic_get(name.as_str().into(), BasicGetOptions::default())
+                .await
+                .unwrap()
+                .expect("a message waits");
+            let bytes = got.data.clone();
+            got.acker.ack(BasicAckOptions::default()).await.unwrap();
+            connection.close(200, "done".into()).await.unwrap();
+            bytes
+        }
+        Pair::SqliteAlone => {
+            deployment
+                .bytes(
+                    "delete from messages where id = (select min(id) from messages \
+                     where queue like '%.route.scores') returning bytes",
+                )
+                .await
+        }
+    };
+    let envelopes = decode_batch(&bytes.into()).unwrap();
+    let receipt = |envelope: Envelope| envelope.receipt.to_string();
+    envelopes
+        .into_iter()
+        .map(|it| receipt(it.unwrap()))
+        .collect()
+}
