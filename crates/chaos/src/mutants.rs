@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::arguments::Arguments;
 use crate::report::{self, Results, path};
+use crate::servers::Servers;
 
 /// Where the patches are. The first line of each says after a `#` what it breaks; further such
 /// lines may say `# caught by:` and a command that must fail.
@@ -33,13 +34,15 @@ struct Mutant {
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut results = Results::read()?;
     let copy = copy_of_the_tree()?;
+    let servers = Servers::new();
+    servers.start()?;
     let (mut caught, mut missed) = (0, 0);
     for mutant in all()? {
         if !arguments.wants_case(None, &mutant.name) {
             continue;
         }
         let began = Instant::now();
-        let by = catch(&copy, &mutant).with_context(|| mutant.name.clone())?;
+        let by = catch(&servers, &copy, &mutant).with_context(|| mutant.name.clone())?;
         let (catcher, finding) = match &by {
             Some((catcher, finding)) => (catcher.as_str(), finding.as_str()),
             None => ("NOTHING", ""),
@@ -126,19 +129,19 @@ fn copy_of_the_tree() -> Result<PathBuf> {
 }
 
 /// Breaks, and runs what must catch it until something does; what did, and its words.
-fn catch(copy: &Path, mutant: &Mutant) -> Result<Option<(String, String)>> {
+fn catch(servers: &Servers, copy: &Path, mutant: &Mutant) -> Result<Option<(String, String)>> {
     let patch = mutant.patch.display().to_string();
     git(copy, &["apply", &patch]).context("the patch does not fit the code any more")?;
-    let found = look(copy, mutant);
+    let found = look(servers, copy, mutant);
     git(copy, &["checkout", "--quiet", "--force", "."])?;
     found
 }
 
-fn look(copy: &Path, mutant: &Mutant) -> Result<Option<(String, String)>> {
-    let builds = shell(copy, "cargo check --quiet -p hookbox")?;
+fn look(servers: &Servers, copy: &Path, mutant: &Mutant) -> Result<Option<(String, String)>> {
+    let builds = shell(servers, copy, "cargo check --quiet -p hookbox")?;
     ensure!(builds.0, "it does not build:\n{}", builds.1);
     for catcher in &mutant.catchers {
-        let (well, text) = shell(copy, catcher)?;
+        let (well, text) = shell(servers, copy, catcher)?;
         if well {
             continue;
         }
@@ -161,11 +164,13 @@ fn finding(text: &str) -> String {
     line.replace('|', "/").chars().take(160).collect()
 }
 
-fn shell(folder: &Path, command: &str) -> Result<(bool, String)> {
+fn shell(servers: &Servers, folder: &Path, command: &str) -> Result<(bool, String)> {
     let output = Command::new("sh")
         .args(["-c", command])
         .current_dir(folder)
         .env_remove("CARGO_TARGET_DIR")
+        .env("HOOKBOX_TEST_POSTGRES_URL", servers.postgres_url())
+        .env("HOOKBOX_TEST_AMQP_URL", servers.broker_url())
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("running {command}"))?;
@@ -188,3 +193,6 @@ fn git(folder: &Path, arguments: &[&str]) -> Result<()> {
     );
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
