@@ -87,7 +87,7 @@ impl<'a> Run<'a> {
         if cases.is_empty() && !named {
             return Ok(());
         }
-        let seeds = if self.arguments.ci { 3_000 } else { 10_000 };
+        let seeds = if self.arguments.ci { 4_000 } else { 10_000 };
         let began = Instant::now();
         let verdict = others::simulation(seeds, self.seed);
         let seconds = began.elapsed().as_secs_f32();

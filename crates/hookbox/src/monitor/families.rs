@@ -144,6 +144,27 @@ pub const DEAD: Family = gauge(
     &["route"],
     "Dead letters that nobody has dealt with",
 );
+pub const TOLD: Family = gauge(
+    "receipts_told",
+    &["route"],
+    "Receipts that ingests have told the books of: answered 200",
+);
+pub const OPEN: Family = gauge(
+    "receipts_open",
+    &[],
+    "Those of them without an outcome: on their way, or, when nothing is, missing",
+);
+pub const GAPS: Family = gauge(
+    "account_gaps",
+    &[],
+    "Ranges of numbers of which an ingest must have told the books, and has not; 100 at most",
+);
+pub const ACCOUNTS: Family = counter("accounts", &[], "Accounts that the broker confirmed");
+pub const UNTOLD: Family = counter(
+    "receipts_untold",
+    &[],
+    "Accepted receipts of which the books were not told, because too many waited for it",
+);
 
 /// All of them, in the order of the page: what is committed and documented.
 #[cfg(test)]
@@ -159,6 +180,8 @@ pub const FAMILIES: &[Family] = &[
     BATCHES,
     CONFIRMS,
     REFUSALS_DROPPED,
+    ACCOUNTS,
+    UNTOLD,
     RECEIPTS,
     FAULTS,
     PAUSED,
@@ -169,4 +192,7 @@ pub const FAMILIES: &[Family] = &[
     RETRIES,
     RETRIES_DUE,
     DEAD,
+    TOLD,
+    OPEN,
+    GAPS,
 ];

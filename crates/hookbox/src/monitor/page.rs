@@ -91,7 +91,9 @@ impl Page<'_> {
         self.one(&f::WAITING, read(&counters.waiting))?;
         self.one(&f::BATCHES, read(&counters.batches))?;
         self.histogram(&f::CONFIRMS, &counters.confirms)?;
-        self.one(&f::REFUSALS_DROPPED, read(&counters.refusals_dropped))
+        self.one(&f::REFUSALS_DROPPED, read(&counters.refusals_dropped))?;
+        self.one(&f::ACCOUNTS, read(&counters.accounts))?;
+        self.one(&f::UNTOLD, read(&counters.untold))
     }
 
     fn worker(&mut self, counters: &worker::Counters) -> fmt::Result {
@@ -137,7 +139,15 @@ impl Page<'_> {
         };
         self.rows(&f::RETRIES, of(|one| one.retrying))?;
         self.rows(&f::RETRIES_DUE, of(|one| one.due))?;
-        self.rows(&f::DEAD, of(|one| one.dead))
+        self.rows(&f::DEAD, of(|one| one.dead))?;
+        let Some(accounts) = &seen.accounts else {
+            return Ok(());
+        };
+        let told = accounts.told.iter();
+        let told = told.map(|(route, receipts)| (vec![route.to_string()], *receipts));
+        self.rows(&f::TOLD, told)?;
+        self.one(&f::OPEN, accounts.open_count)?;
+        self.one(&f::GAPS, accounts.gaps.len() as u64)
     }
 
     fn one(&mut self, family: &Family, value: u64) -> fmt::Result {

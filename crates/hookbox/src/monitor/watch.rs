@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookbox_driver::{Backlog, Depth, Fault, Store, describe};
+use hookbox_driver::{Accounts, Backlog, Depth, Fault, Store, describe};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::{Monitor, lock};
@@ -23,6 +23,9 @@ const DEPTHS_EVERY: Duration = Duration::from_secs(5);
 /// How often retries and dead letters are counted. Indexed, yet it reads a row for each of them.
 const BACKLOG_EVERY: Duration = Duration::from_secs(15);
 
+/// Most gaps that are counted: one is enough to act on.
+const GAPS_MAX: u32 = 100;
+
 /// What was seen last. `None` where there was no look yet, or where it could not be read.
 #[derive(Debug, Default, Clone)]
 pub struct Seen {
@@ -32,6 +35,8 @@ pub struct Seen {
     pub depths: Option<Vec<Depth>>,
     /// How much waits in the store.
     pub backlog: Option<Vec<Backlog>>,
+    /// What ingests have answered, and what of it has no outcome.
+    pub accounts: Option<Accounts>,
 }
 
 /// Looks until it is dropped.
@@ -40,6 +45,7 @@ pub async fn watch(monitor: Arc<Monitor>) {
         every(PING_EVERY, || ping(&monitor)),
         every(DEPTHS_EVERY, || depths(&monitor)),
         every(BACKLOG_EVERY, || backlog(&monitor)),
+        every(BACKLOG_EVERY, || accounts(&monitor)),
     );
 }
 
@@ -92,6 +98,14 @@ async fn backlog(monitor: &Monitor) {
     };
     let backlog = within(store.ledger().backlog()).await.ok();
     lock(&monitor.seen).backlog = backlog;
+}
+
+async fn accounts(monitor: &Monitor) {
+    let Some(store) = monitor.parts().store else {
+        return;
+    };
+    let accounts = within(store.ledger().accounts(GAPS_MAX)).await.ok();
+    lock(&monitor.seen).accounts = accounts;
 }
 
 async fn within<T>(look: impl Future<Output = Result<T, Fault>>) -> Result<T, String> {

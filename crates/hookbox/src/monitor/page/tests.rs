@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use hookbox_driver::{Backlog, Depth, Queue};
+use hookbox_driver::{Accounts, Backlog, Depth, Queue};
 
 use super::*;
 use crate::monitor::families::FAMILIES;
@@ -42,6 +42,10 @@ fn everything() -> Moment {
             ..Parts::default()
         },
         seen: Seen {
+            accounts: Some(Accounts {
+                told: vec![("scores".parse().unwrap(), 3)],
+                ..Accounts::default()
+            }),
             store: None,
             depths: Some(vec![depth]),
             backlog: Some(vec![backlog]),
