@@ -203,6 +203,8 @@ fn by_load(world: &mut World, cell: &Cell, seed: u64) -> Result<Figures> {
             world.crashes,
             world.tails()
         );
+        // It may have crashed while the round before came to rest.
+        world.answers(1)?;
         let sending = Load::small(seed + round);
         let mut sending = sending.start(world)?;
         while !sending.is_over() {
@@ -315,6 +317,7 @@ fn spool(servers: &Servers, cell: &Cell, seed: u64) -> Result<Figures> {
     };
     let (mut figures, began) = (Figures::default(), Instant::now());
     for round in 0.. {
+        world.answers(1)?;
         mode(&world, Mode::Hole)?;
         let mut load = Load::small(seed + round);
         load.rate = 40;
