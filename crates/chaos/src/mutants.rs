@@ -42,7 +42,15 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             continue;
         }
         let began = Instant::now();
-        let by = catch(&servers, &copy, &mutant).with_context(|| mutant.name.clone())?;
+        let by = match catch(&servers, &copy, &mutant) {
+            Ok(by) => by,
+            Err(error) => {
+                // It proves nothing: neither caught nor missed, and to be mended.
+                eprintln!("{}: {error:#}", mutant.name);
+                missed += 1;
+                continue;
+            }
+        };
         let (catcher, finding) = match &by {
             Some((catcher, finding)) => (catcher.as_str(), finding.as_str()),
             None => ("NOTHING", ""),
