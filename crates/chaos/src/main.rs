@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     let ended = if arguments.mutants {
         mutants::run(&arguments)
     } else {
-        run::Run::new(&arguments).and_then(run::Run::all)
+        run::Run::new(&arguments).all()
     };
     ended.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -32,7 +32,7 @@ struct Mutant {
 /// # Errors
 /// When a patch does not apply, or a mutant does not build.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let mut results = Results::read()?;
+    let mut results = Results::of_this_run();
     let copy = copy_of_the_tree()?;
     let servers = Servers::new();
     servers.start()?;

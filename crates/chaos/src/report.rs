@@ -29,7 +29,7 @@ pub struct Results {
 }
 
 /// One result.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Row {
     pub case: String,
     pub pair: Option<String>,
@@ -48,24 +48,22 @@ pub struct Row {
 }
 
 impl Results {
+    /// None yet, of the code that is here now.
+    pub fn of_this_run() -> Self {
+        Self {
+            commit: commit(),
+            ..Self::default()
+        }
+    }
+
     /// Those of the project.
-    ///
-    /// # Errors
-    /// When they are there and cannot be read.
-    pub fn read() -> Result<Self> {
+    fn kept() -> Result<Self> {
         let path = path("docs/faults.json");
         if !path.is_file() {
-            return Ok(Self {
-                commit: commit(),
-                ..Self::default()
-            });
+            return Ok(Self::default());
         }
         let text = std::fs::read_to_string(&path).context("reading docs/faults.json")?;
-        let results: Self = serde_json::from_str(&text).context("reading docs/faults.json")?;
-        Ok(Self {
-            commit: commit(),
-            ..results
-        })
+        serde_json::from_str(&text).context("reading docs/faults.json")
     }
 
     /// Notes an outcome.
@@ -94,15 +92,20 @@ impl Results {
         self.cases.insert(key, row);
     }
 
-    /// Writes both files.
+    /// Writes both files: what was kept, with these over it. Another run may have written
+    /// meanwhile.
     ///
     /// # Errors
-    /// When one cannot be written.
+    /// When one cannot be read or written.
     pub fn write(&self) -> Result<()> {
-        let mut json = serde_json::to_string_pretty(self).context("writing results")?;
+        let mut all = Self::kept()?;
+        all.cases.extend(self.cases.clone());
+        all.soaks.extend(self.soaks.clone());
+        all.mutants.extend(self.mutants.clone());
+        let mut json = serde_json::to_string_pretty(&all).context("writing results")?;
         json.push('\n');
         std::fs::write(path("docs/faults.json"), json).context("writing docs/faults.json")?;
-        std::fs::write(path("docs/FAULTS.md"), self.document()).context("writing docs/FAULTS.md")
+        std::fs::write(path("docs/FAULTS.md"), all.document()).context("writing docs/FAULTS.md")
     }
 
     fn document(&self) -> String {

@@ -39,19 +39,16 @@ struct Tally {
 
 impl<'a> Run<'a> {
     /// Nothing has run yet.
-    ///
-    /// # Errors
-    /// When the results of former runs cannot be read.
-    pub fn new(arguments: &'a Arguments) -> Result<Self> {
+    pub fn new(arguments: &'a Arguments) -> Self {
         let seed = arguments.seed.unwrap_or_else(fresh_seed);
         eprintln!("seed {seed}");
-        Ok(Self {
+        Self {
             arguments,
             seed,
             servers: Servers::new(),
-            results: Mutex::new(Results::read()?),
+            results: Mutex::new(Results::of_this_run()),
             tally: Mutex::default(),
-        })
+        }
     }
 
     /// Runs everything that is wanted.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookbox_driver::{OpenError, Readiness, describe};
+use hookbox_driver::{OpenError, Readiness, TopologyDifference, describe};
 use lapin::Connection;
 use lapin::options::ConfirmSelectOptions;
 use tokio::sync::watch;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Options;
 use crate::connection::{close, connect};
 use crate::publisher::{Ended, Publisher, Requests};
-use crate::topology::{TopologyError, Verified, topology, verify};
+use crate::topology::{Absent, TopologyError, Verified, topology, verify};
 
 /// First pause after a loss.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
@@ -30,7 +30,15 @@ const WATCH: Duration = Duration::from_millis(250);
 /// Why nothing is published during an alarm.
 const ALARM: &str = "the broker has a resource alarm and takes nothing";
 
-/// A connection whose queues are verified.
+/// How often the queues are compared with what they must be. Together with [`LOOK_DEADLINE`] it
+/// bounds how long a deleted or replaced queue goes unnoticed while nothing is published.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How long one look may take; a broker that does not answer is noticed otherwise.
+const LOOK_DEADLINE: Duration = Duration::from_secs(2);
+
+/// A connection whose queues are verified. Only the first one declares those that are missing:
+/// later, one that is gone was deleted by somebody.
 pub(crate) async fn establish(options: &Options, first: bool) -> Result<Connection, OpenError> {
     let connection = connect(options, "publish").await?;
     let topology = topology(&options.environment, &options.routes);
@@ -38,20 +46,18 @@ pub(crate) async fn establish(options: &Options, first: bool) -> Result<Connecti
         what: "the broker",
         source,
     };
-    let verifying = verify(&connection, &options.environment, &topology);
+    let absent = if first { Absent::Declare } else { Absent::Tell };
+    let verifying = verify(&connection, &options.environment, &topology, absent);
     match timeout(options.connect_deadline, verifying).await {
         Ok(Ok(Verified::Good { declared })) => {
             for queue in declared {
-                if first {
-                    tracing::info!(queue, "queue {queue} is declared");
-                } else {
-                    tracing::error!(
-                        queue,
-                        "queue {queue} was gone and is declared again; what was in it is lost"
-                    );
-                }
+                tracing::info!(queue, "queue {queue} is declared");
             }
             Ok(connection)
+        }
+        Ok(Ok(Verified::Missing(queues))) => {
+            close(&connection, options.close_deadline).await;
+            Err(unavailable(gone(&queues).into()))
         }
         Ok(Ok(Verified::Different(differences))) => {
             close(&connection, options.close_deadline).await;
@@ -133,7 +139,7 @@ async fn publish(
         publishers.spawn(publisher.run());
     }
     readiness.send_replace(Readiness::Ready);
-    let ended = watch_over(&connection, &mut publishers, readiness, stop).await;
+    let ended = watch_over(options, &connection, &mut publishers, readiness, stop).await;
     readiness.send_replace(Readiness::NotReady(ended.clone()));
     // Closing is nothing to warn of, whatever the publishers said of it first.
     if !stop.is_cancelled() {
@@ -165,15 +171,51 @@ async fn sit_out_alarm(
     }
 }
 
+/// In words that say what to do.
+fn gone(queues: &[String]) -> String {
+    format!(
+        "queue {} is gone: somebody deleted it, and what was in it is lost; nothing is accepted \
+         until a start of hookbox declares it again",
+        queues.join(", ")
+    )
+}
+
+/// Looks at the queues until one of them is not as it must be, and says which.
+async fn look_after_queues(options: &Options, connection: &Connection) -> String {
+    let topology = topology(&options.environment, &options.routes);
+    loop {
+        sleep(LOOK_EVERY).await;
+        if connection.status().blocked() {
+            // It answers nothing before its alarm is over.
+            continue;
+        }
+        let look = verify(connection, &options.environment, &topology, Absent::Tell);
+        match timeout(LOOK_DEADLINE, look).await {
+            Ok(Ok(Verified::Missing(queues))) => return gone(&queues),
+            Ok(Ok(Verified::Different(differences))) => {
+                let one =
+                    |it: &TopologyDifference| format!("queue {}: {}", it.queue, it.difference);
+                return differences.iter().map(one).collect::<Vec<_>>().join("; ");
+            }
+            // What is wrong with the connection itself shows elsewhere.
+            Ok(Ok(Verified::Good { .. }) | Err(_)) | Err(_) => {}
+        }
+    }
+}
+
 /// Returns why the connection must be given up.
 async fn watch_over(
+    options: &Options,
     connection: &Connection,
     publishers: &mut JoinSet<Ended>,
     readiness: &watch::Sender<Readiness>,
     stop: &CancellationToken,
 ) -> String {
+    let queues = look_after_queues(options, connection);
+    tokio::pin!(queues);
     loop {
         tokio::select! {
+            wrong = &mut queues => return wrong,
             () = stop.cancelled() => return "the driver is closing".into(),
             ended = publishers.join_next() => {
                 return match ended {

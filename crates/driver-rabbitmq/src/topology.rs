@@ -128,16 +128,28 @@ impl QueueDeclaration {
 pub(crate) enum Verified {
     /// All as declared; these queues were missing and were declared now.
     Good { declared: Vec<String> },
+    /// These are gone, and were not to be declared.
+    Missing(Vec<String>),
     /// Not as declared.
     Different(Vec<TopologyDifference>),
 }
 
-/// Compares every queue that exists with its declaration, then declares those that are missing.
-/// All differences are told at once, and before anything is declared.
+/// What to do about queues that are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Absent {
+    /// Declare them: somebody starts hookbox.
+    Declare,
+    /// Tell: they were there, and whoever deleted them must know what was in them.
+    Tell,
+}
+
+/// Compares every queue that exists with its declaration, then declares those that are missing, if
+/// that is wanted. All differences are told at once, and before anything is declared.
 pub(crate) async fn verify(
     connection: &Connection,
     environment: &EnvironmentName,
     topology: &Topology,
+    absent: Absent,
 ) -> Result<Verified, lapin::Error> {
     let mut missing = Vec::new();
     let mut differences = Vec::new();
@@ -149,6 +161,10 @@ pub(crate) async fn verify(
         }
     }
     let mut declared = Vec::new();
+    if absent == Absent::Tell && differences.is_empty() && !missing.is_empty() {
+        let names = missing.into_iter().map(|queue| queue.name.clone());
+        return Ok(Verified::Missing(names.collect()));
+    }
     if differences.is_empty() {
         // The dead queue first: dead-lettering must have somewhere to go before a route has
         // messages.

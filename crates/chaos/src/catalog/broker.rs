@@ -154,6 +154,7 @@ pub(super) const CASES: &[Case] = &[
             package: "hookbox-driver-rabbitmq",
             filters: &[
                 "a_deleted_queue_is_never_ok",
+                "a_queue_that_is_deleted_or_replaced_is_named_within_five_seconds",
                 "a_deleted_queue_acknowledges_what_it_never_took",
             ],
         }],
@@ -199,13 +200,20 @@ pub(super) const CASES: &[Case] = &[
         name: "queue-as-other",
         what: "A queue with other arguments, of another type, or under a policy of \
             others: refused with the difference, nothing is changed.",
-        proofs: &[Proof::Tests {
-            package: "hookbox-driver-rabbitmq",
-            filters: &[
-                "another_delivery_limit_is_told_and_nothing_is_changed",
-                "a_classic_queue_is_told",
-            ],
-        }],
+        proofs: &[
+            Proof::Tests {
+                package: "hookbox-driver-rabbitmq",
+                filters: &[
+                    "another_delivery_limit_is_told_and_nothing_is_changed",
+                    "a_classic_queue_is_told",
+                    "a_queue_that_is_deleted_or_replaced_is_named_within_five_seconds",
+                ],
+            },
+            Proof::Missing(
+                "AMQP shows no policies: one that is laid over a queue is seen in the \
+            books only",
+            ),
+        ],
     },
     Case {
         number: 17,

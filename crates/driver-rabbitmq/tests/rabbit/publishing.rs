@@ -1,11 +1,15 @@
 //! Publishing to a queue that somebody deleted.
 
-use hookbox_driver::{Broker, PublishErrorKind};
+use std::time::Duration;
 
-use crate::world::{World, batch, route, take, until_not_ready, until_ready};
+use hookbox_driver::{Broker, PublishErrorKind, Readiness};
+use hookbox_driver_rabbitmq::Rabbit;
+use tokio::time::Instant;
+
+use crate::world::{PATIENCE, World, batch, route, take, until_not_ready, until_ready};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deleted_queue_is_never_ok_and_is_declared_again() {
+async fn a_deleted_queue_is_never_ok_until_a_start_declares_it_again() {
     let world = World::new().await;
     let rabbit = world.open().await;
     rabbit.publish(&[route()], &batch("before")).await.unwrap();
@@ -17,10 +21,77 @@ async fn a_deleted_queue_is_never_ok_and_is_declared_again() {
     let error = published.unwrap_err();
     assert_eq!(error.kind, PublishErrorKind::Unroutable, "{error:?}");
     assert!(why.contains("does not exist"), "{why}");
+    until_gone(&rabbit, &world.queue()).await;
+    assert_eq!(
+        world.waiting(&world.queue()).await,
+        None,
+        "it is told, not mended"
+    );
+    let refused = rabbit.publish(&[route()], &batch("meanwhile")).await;
+    assert_eq!(refused.unwrap_err().kind, PublishErrorKind::Unavailable);
+    world.open().await.close().await;
     until_ready(&rabbit).await;
     assert_eq!(world.waiting(&world.queue()).await, Some(0));
     rabbit.publish(&[route()], &batch("after")).await.unwrap();
     take(&rabbit, "after").await;
+    rabbit.close().await;
+    world.finish().await;
+}
+
+/// Until readiness names the queue as gone.
+async fn until_gone(rabbit: &Rabbit, queue: &str) {
+    let began = Instant::now();
+    loop {
+        if let Readiness::NotReady(why) = rabbit.readiness()
+            && why.contains(queue)
+            && why.contains("is gone")
+        {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "{:?}", rabbit.readiness());
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Nothing is published, and nobody asks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_is_deleted_or_replaced_is_named_within_five_seconds() {
+    let world = World::new().await;
+    let rabbit = world.open().await;
+    until_ready(&rabbit).await;
+    world.delete(&world.dead()).await;
+    let began = Instant::now();
+    until_gone(&rabbit, &world.dead()).await;
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    world.open().await.close().await;
+    until_ready(&rabbit).await;
+
+    world.delete(&world.queue()).await;
+    world.declare(&world.queue(), &[]).await;
+    let began = Instant::now();
+    let why = until_not_ready(&rabbit).await;
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(
+        why.contains(&world.queue()) && why.contains("PRECONDITION_FAILED"),
+        "{why}"
+    );
+    let refused = rabbit
+        .publish(&[route()], &batch("into a classic queue"))
+        .await;
+    assert!(refused.is_err());
+    assert_eq!(
+        world.waiting(&world.queue()).await,
+        Some(0),
+        "it is left alone"
+    );
     rabbit.close().await;
     world.finish().await;
 }
