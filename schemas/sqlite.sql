@@ -196,3 +196,11 @@ CREATE TABLE retries (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX retries_not_before ON retries (not_before);
+
+CREATE TABLE starts (
+    route TEXT NOT NULL,
+    event_id BLOB NOT NULL CHECK (length(event_id) = 32),
+    starts INTEGER NOT NULL CHECK (starts >= 1),
+    started_at INTEGER NOT NULL,
+    PRIMARY KEY (event_id, route)
+) STRICT, WITHOUT ROWID;

@@ -280,6 +280,11 @@ impl Deployment {
 }
 
 impl Process {
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+
     /// As `kill -9` does.
     pub fn kill(mut self) {
         self.0.kill().unwrap();

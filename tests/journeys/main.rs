@@ -10,6 +10,7 @@ mod killing;
 mod migrating;
 mod outages;
 mod poison;
+mod quarantine;
 mod refused;
 mod secrets;
 mod shown;

@@ -7,6 +7,7 @@ mod fail;
 mod fault;
 mod race;
 mod retry;
+mod starts;
 
 pub use account::*;
 pub use claim::*;
@@ -15,6 +16,7 @@ pub use fail::*;
 pub use fault::*;
 pub use race::*;
 pub use retry::*;
+pub use starts::*;
 
 use std::time::Duration;
 

@@ -63,6 +63,10 @@ pub const POINTS: &[Point] = &[
         "claimed in a transaction, and no handler has run",
     ),
     point(
+        "worker.mid_handler",
+        "a handler has run, and the others of its transaction have not",
+    ),
+    point(
         "worker.before_settle",
         "the handlers have run, and no outcome is written",
     ),

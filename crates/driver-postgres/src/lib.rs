@@ -36,6 +36,7 @@ mod requeue;
 mod retries;
 mod server;
 mod settle;
+mod starts;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -7,10 +7,10 @@ use hookbox_driver::{
     Burial, Claimed, CommitError, Failure, Fault, FaultKind, Recorded, Republish, Requeued,
     Settled, Store,
 };
-use hookbox_event::{Account, Envelope, RouteName};
+use hookbox_event::{Account, Envelope, EventId, RouteName};
 use sqlx::PgConnection;
 
-use crate::{Postgres, Tx, accounts, claim, diagnose, fail, requeue, settle};
+use crate::{Postgres, Tx, accounts, claim, diagnose, fail, requeue, settle, starts};
 
 #[async_trait]
 impl Store for Postgres {
@@ -57,6 +57,32 @@ impl Store for Postgres {
 
     async fn bury(&self, burial: &Burial<'_>) -> Result<Recorded, Fault> {
         fail::bury(self.write().await?, burial).await
+    }
+
+    async fn starts(&self, route: &RouteName, events: &[EventId]) -> Result<Vec<u32>, Fault> {
+        let mut tx = self.write().await?;
+        let counts = tx
+            .run(|c| starts::of_events(c, route, events))
+            .await
+            .map_err(|error| error.ours("look up starts"))?;
+        tx.rollback().await;
+        Ok(counts)
+    }
+
+    async fn start(&self, route: &RouteName, events: &[EventId]) -> Result<(), Fault> {
+        let mut tx = self.write().await?;
+        tx.run(|c| starts::count(c, route, events))
+            .await
+            .map_err(|error| error.ours("count starts"))?;
+        tx.commit_ours().await
+    }
+
+    async fn survived(&self, route: &RouteName, events: &[EventId]) -> Result<(), Fault> {
+        let mut tx = self.write().await?;
+        tx.run(|c| starts::forget(c, route, events))
+            .await
+            .map_err(|error| error.ours("forget starts"))?;
+        tx.commit_ours().await
     }
 
     async fn requeue_due(&self, limit: u32, republish: &dyn Republish) -> Result<Requeued, Fault> {

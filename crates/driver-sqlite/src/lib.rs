@@ -38,6 +38,7 @@ mod meta;
 mod receipts;
 mod refusals;
 mod retries;
+mod starts;
 
 mod bell;
 mod column;

@@ -14,11 +14,11 @@ use hookbox_driver::{
     Burial, Claimed, CommitError, Failure, Fault, FaultKind, Recorded, Republish, Requeued,
     Settled, Store,
 };
-use hookbox_event::{Account, Envelope, RouteName};
+use hookbox_event::{Account, Envelope, EventId, RouteName};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::diagnose::{diagnose, fault};
-use crate::{Sqlite, Tx, accounts};
+use crate::{Sqlite, Tx, accounts, moment, starts};
 
 #[async_trait]
 impl Store for Sqlite {
@@ -81,6 +81,31 @@ impl Store for Sqlite {
             .map_err(fault(doing))?;
         unit.commit().await.map_err(fault(doing))?;
         Ok(recorded)
+    }
+
+    async fn starts(&self, route: &RouteName, events: &[EventId]) -> Result<Vec<u32>, Fault> {
+        let mut reader = self.shared.readers.take().await?;
+        starts::of_events(&mut reader, route, events)
+            .await
+            .map_err(fault("look up starts"))
+    }
+
+    async fn start(&self, route: &RouteName, events: &[EventId]) -> Result<(), Fault> {
+        let doing = "count starts";
+        let mut unit = self.shared.writer.begin().await?;
+        starts::count(unit.connection(), route, events, moment::now())
+            .await
+            .map_err(fault(doing))?;
+        unit.commit().await.map_err(fault(doing))
+    }
+
+    async fn survived(&self, route: &RouteName, events: &[EventId]) -> Result<(), Fault> {
+        let doing = "forget starts";
+        let mut unit = self.shared.writer.begin().await?;
+        starts::forget(unit.connection(), route, events)
+            .await
+            .map_err(fault(doing))?;
+        unit.commit().await.map_err(fault(doing))
     }
 
     async fn requeue_due(&self, limit: u32, republish: &dyn Republish) -> Result<Requeued, Fault> {

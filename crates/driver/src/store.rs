@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hookbox_event::{Account, Envelope, RouteName};
+use hookbox_event::{Account, Envelope, EventId, RouteName};
 use serde::{Deserialize, Serialize};
 
 use crate::{Fault, FaultKind};
@@ -65,6 +65,19 @@ pub trait Store: Send + Sync + 'static {
     /// Keeps bytes that could not be read as an envelope, as a dead letter of `route`.
     /// Idempotent by the bytes.
     async fn bury(&self, burial: &Burial<'_>) -> Result<Recorded, Fault>;
+
+    /// How often the handler of each event was started on `route` since a process last survived
+    /// it, in the order given. The worker asks about events that come again.
+    async fn starts(&self, route: &RouteName, events: &[EventId]) -> Result<Vec<u32>, Fault>;
+
+    /// Counts one more start of each event's handler, in a transaction of its own: once it is
+    /// `Ok`, the count outlives this process, whatever the handler does to it. No event may
+    /// stand twice in one call.
+    async fn start(&self, route: &RouteName, events: &[EventId]) -> Result<(), Fault>;
+
+    /// Forgets the starts of these events: this process has survived the attempt, be it a
+    /// success or a failure.
+    async fn survived(&self, route: &RouteName, events: &[EventId]) -> Result<(), Fault>;
 
     /// Takes up to `limit` retries that are due by the store's own clock, hands each to
     /// `republish`, and marks as queued those it confirmed. Two callers at once do not get the
@@ -241,11 +254,13 @@ pub enum DeadReason {
     DeliveryLimit,
     /// A handler ended its transaction, so whether all its effects stand is not known.
     Orphaned,
+    /// Every process that ran its handler died of it, or seems to have.
+    Quarantined,
 }
 
 impl DeadReason {
     /// Every reason, for parsing and help texts.
-    pub const ALL: [DeadReason; 8] = [
+    pub const ALL: [DeadReason; 9] = [
         DeadReason::Exhausted,
         DeadReason::Rejected,
         DeadReason::Malformed,
@@ -254,6 +269,7 @@ impl DeadReason {
         DeadReason::Undecodable,
         DeadReason::DeliveryLimit,
         DeadReason::Orphaned,
+        DeadReason::Quarantined,
     ];
 
     /// The word in tables, logs and metrics.
@@ -267,6 +283,7 @@ impl DeadReason {
             DeadReason::Undecodable => "undecodable",
             DeadReason::DeliveryLimit => "delivery_limit",
             DeadReason::Orphaned => "orphaned",
+            DeadReason::Quarantined => "quarantined",
         }
     }
 

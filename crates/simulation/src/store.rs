@@ -159,6 +159,27 @@ impl Store for SimStore {
             .await
     }
 
+    async fn starts(&self, route: &RouteName, events: &[EventId]) -> Result<Vec<u32>, OurFault> {
+        let tx = self.open("look up starts").await?;
+        tx.statement("starts").await?;
+        let state = self.process.world.state();
+        let on = |event: &EventId| (route.clone(), *event);
+        let of = |event| state.tables.starts.get(&on(event)).copied().unwrap_or(0);
+        Ok(events.iter().map(of).collect())
+    }
+
+    async fn start(&self, route: &RouteName, events: &[EventId]) -> Result<(), OurFault> {
+        let tx = self.open("count starts").await?;
+        let counted = self.record(tx, &[], |tables, _| record::start(tables, route, events));
+        counted.await.map(drop)
+    }
+
+    async fn survived(&self, route: &RouteName, events: &[EventId]) -> Result<(), OurFault> {
+        let tx = self.open("forget starts").await?;
+        let forgot = self.record(tx, &[], |tables, _| record::survived(tables, route, events));
+        forgot.await.map(drop)
+    }
+
     async fn requeue_due(
         &self,
         limit: u32,

@@ -19,8 +19,8 @@ use crate::{Config, Event, OnConflict, Route};
 pub(crate) enum Work<'a, S: Store> {
     /// Run the route's handler.
     Handle(&'a Route<S>),
-    /// Keep it as a dead letter: the broker gave up delivering it.
-    GiveUp { detail: &'a str },
+    /// Keep it as a dead letter without running anything.
+    GiveUp { reason: DeadReason, detail: &'a str },
 }
 
 impl<S: Store> Clone for Work<'_, S> {
@@ -167,8 +167,7 @@ impl<S: Store> Attempt<'_, S> {
         }
         let route = match self.work {
             Work::Handle(route) => route,
-            Work::GiveUp { detail } => {
-                let reason = DeadReason::DeliveryLimit;
+            Work::GiveUp { reason, detail } => {
                 return Ok(Outcome::Dead {
                     reason,
                     detail: detail.to_owned(),
@@ -202,6 +201,7 @@ impl<S: Store> Attempt<'_, S> {
             route.time_limit,
         )
         .await;
+        crash_point!("worker.mid_handler", mine.envelope.topic.as_str());
         match ran {
             Ok(()) => Ok(Outcome::Done {
                 attempt: mine.attempt,

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use hookbox_driver::{Delivery, Queue, Store};
+use hookbox_driver::{DeadReason, Delivery, Queue, Store};
 use hookbox_event::RouteName;
 use tokio_util::sync::CancellationToken;
 
@@ -80,7 +80,11 @@ impl<S: Store> Collector<S> {
             config: &self.inner.config,
             route: &route,
             counters,
-            work: Work::GiveUp { detail },
+            work: Work::GiveUp {
+                reason: DeadReason::DeliveryLimit,
+                detail,
+            },
+            company: &self.inner.company,
             rng: &self.inner.rng,
             shutdown,
         };

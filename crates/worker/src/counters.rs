@@ -33,6 +33,8 @@ pub struct RouteCounters {
     pub retrying: AtomicU64,
     /// Receipts that had their outcome already.
     pub redelivered: AtomicU64,
+    /// Runs of events that were in hand when a process died, alone since then.
+    pub suspects: AtomicU64,
     /// Faults of our own, which cost no event an attempt.
     pub faults: AtomicU64,
     /// Whether the route is paused because a dependency is away: it holds what it has.

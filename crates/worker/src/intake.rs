@@ -1,8 +1,10 @@
 //! What is in hand: messages of the broker, read into envelopes and into bytes that are none.
 
+use std::collections::{HashMap, HashSet};
+
 use bytes::Bytes;
 use hookbox_driver::Delivery;
-use hookbox_event::{Envelope, decode_batch};
+use hookbox_event::{Envelope, EventId, decode_batch};
 
 /// Most envelopes that share a transaction when several small messages are taken together. The
 /// same number as one full batch, so that a transaction is never longer than a batch makes it.
@@ -19,6 +21,9 @@ pub(crate) struct Intake {
 #[derive(Default)]
 pub(crate) struct Contents {
     pub envelopes: Vec<Envelope>,
+    /// Events of messages that were delivered before: what was in hand when a process died is
+    /// among them.
+    pub again: HashSet<EventId>,
     pub undecodable: Vec<Undecodable>,
 }
 
@@ -36,7 +41,12 @@ impl Intake {
             Ok(frames) => {
                 for frame in frames {
                     match frame {
-                        Ok(envelope) => self.contents.envelopes.push(envelope),
+                        Ok(envelope) => {
+                            if delivery.redelivered {
+                                self.contents.again.insert(envelope.event);
+                            }
+                            self.contents.envelopes.push(envelope);
+                        }
                         Err(bad) => self.contents.undecodable.push(Undecodable {
                             bytes: bad.bytes,
                             why: bad.error.to_string(),
@@ -63,7 +73,7 @@ impl Contents {
     /// a batch. Each round is one transaction; the order of a single event's receipts is kept.
     pub fn rounds(&self) -> Vec<Vec<&Envelope>> {
         let mut rounds: Vec<Vec<&Envelope>> = Vec::new();
-        let mut seen = std::collections::HashMap::new();
+        let mut seen = HashMap::new();
         for envelope in &self.envelopes {
             let occurrence: &mut usize = seen.entry(envelope.event).or_default();
             let mut round = *occurrence;

@@ -29,6 +29,7 @@ mod retry;
 mod run;
 mod schedule;
 mod settle;
+mod suspects;
 
 pub use check::{CompileError, Schemas};
 pub use config::{Config, ConflictRule, OnConflict, Route};

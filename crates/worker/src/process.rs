@@ -16,6 +16,7 @@ use crate::counters::{RouteCounters, add};
 use crate::intake::{Contents, Intake};
 use crate::pause::{After, Pause};
 use crate::settle::{Ended, Settlement, settle};
+use crate::suspects::Company;
 
 /// Everything that working on one queue needs.
 pub(crate) struct Process<'a, S: Store> {
@@ -24,6 +25,7 @@ pub(crate) struct Process<'a, S: Store> {
     pub route: &'a RouteName,
     pub counters: &'a RouteCounters,
     pub work: Work<'a, S>,
+    pub company: &'a Company,
     pub rng: &'a Arc<dyn Rng>,
     pub shutdown: &'a CancellationToken,
 }
@@ -35,7 +37,7 @@ enum Record<'a> {
 }
 
 /// Work was stopped by shutdown before it had its outcome.
-struct Stopped;
+pub(crate) struct Stopped;
 
 impl<S: Store> Process<'_, S> {
     /// Takes messages to their outcomes and acknowledges them. When a shutdown comes while a
@@ -88,13 +90,13 @@ impl<S: Store> Process<'_, S> {
             );
         }
         for round in contents.rounds() {
-            self.round(&round).await?;
+            self.round(&round, &contents.again).await?;
         }
         Ok(())
     }
 
     /// One transaction for all, and when one of them spoils it, one for each.
-    async fn round(&self, envelopes: &[&Envelope]) -> Result<(), Stopped> {
+    pub async fn together(&self, envelopes: &[&Envelope]) -> Result<(), Stopped> {
         match envelopes {
             [] => Ok(()),
             [envelope] => self.alone(envelope).await,
@@ -258,7 +260,7 @@ impl<S: Store> Process<'_, S> {
         }
     }
 
-    async fn wait(&self, pause: &mut Pause<'_>, fault: &Fault) -> Result<(), Stopped> {
+    pub async fn wait(&self, pause: &mut Pause<'_>, fault: &Fault) -> Result<(), Stopped> {
         add(&self.counters.faults, 1);
         match pause.after(fault).await {
             After::Again => Ok(()),
@@ -276,7 +278,7 @@ impl<S: Store> Process<'_, S> {
         }
     }
 
-    fn pause(&self) -> Pause<'_> {
+    pub fn pause(&self) -> Pause<'_> {
         Pause::new(
             self.route.as_str(),
             &self.counters.paused,

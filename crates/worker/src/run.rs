@@ -17,6 +17,7 @@ use crate::intake::Intake;
 use crate::pause::{After, Pause};
 use crate::process::Process;
 use crate::schedule::Scheduler;
+use crate::suspects::Company;
 use crate::{Config, Route};
 
 /// A worker: takes events from the queues of its routes and has them handled.
@@ -31,6 +32,8 @@ pub(crate) struct Inner<S: Store> {
     pub rng: Arc<dyn Rng>,
     pub config: Config<S>,
     pub counters: Arc<Counters>,
+    /// Who may run beside whom.
+    pub company: Company,
     /// Cancelled when a drain has taken long enough.
     pub cut: CancellationToken,
 }
@@ -53,6 +56,7 @@ impl<S: Store> Worker<S> {
                 rng,
                 config,
                 counters,
+                company: Company::default(),
                 cut: CancellationToken::new(),
             }),
         }
@@ -224,6 +228,7 @@ impl<S: Store> Inner<S> {
             route: &route.name,
             counters,
             work,
+            company: &self.company,
             rng: &self.rng,
             shutdown,
         };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hookbox_driver::{Burial, ClaimState, DeadReason, Failure, Fault as OurFault, Recorded, Then};
-use hookbox_event::{ContentDigest, EventId};
+use hookbox_event::{ContentDigest, EventId, RouteName};
 
 use crate::broker::unavailable;
 use crate::fault::Fault;
@@ -102,6 +102,20 @@ fn follow(tables: &mut Tables, failure: &Failure<'_>, then: Then, now: Duration)
             tables.retries.remove(&on);
             tables.put_dead(&on, reason, attempt);
         }
+    }
+    Recorded::Recorded
+}
+
+pub(super) fn start(tables: &mut Tables, route: &RouteName, events: &[EventId]) -> Recorded {
+    for event in events {
+        *tables.starts.entry((route.clone(), *event)).or_default() += 1;
+    }
+    Recorded::Recorded
+}
+
+pub(super) fn survived(tables: &mut Tables, route: &RouteName, events: &[EventId]) -> Recorded {
+    for event in events {
+        tables.starts.remove(&(route.clone(), *event));
     }
     Recorded::Recorded
 }

@@ -1,0 +1,69 @@
+//! Starts of handlers: counted, seen by everybody, forgotten.
+
+use hookbox_driver::{Claimed, Store};
+
+use super::{claim, done};
+use crate::envelope;
+use crate::harness::{StoreHarness, one, two};
+
+pub async fn starts_are_counted_until_a_process_survives<H: StoreHarness>(world: &H) {
+    let (store, elsewhere) = (world.open().await, world.open().await);
+    let [a, b, c] = ["a", "b", "c"].map(|name| envelope(name).event);
+    let counts = store.starts(&one(), &[b, a, c]).await.expect("read");
+    assert_eq!(counts, [0, 0, 0]);
+    store.start(&one(), &[a]).await.expect("counted");
+    elsewhere.start(&one(), &[b, a]).await.expect("counted");
+    store.start(&one(), &[a, c]).await.expect("counted");
+    // In the order asked for, whoever asks.
+    for store in [&store, &elsewhere] {
+        let counts = store.starts(&one(), &[b, a, c]).await.expect("read");
+        assert_eq!(counts, [1, 3, 1]);
+    }
+    elsewhere
+        .survived(&one(), &[c, a])
+        .await
+        .expect("forgotten");
+    let counts = store.starts(&one(), &[a, b, c]).await.expect("read");
+    assert_eq!(counts, [0, 1, 0], "what was not named stays");
+    store.survived(&one(), &[a, b]).await.expect("forgotten");
+    store.start(&one(), &[a]).await.expect("counted");
+    let counts = store.starts(&one(), &[a, b]).await.expect("read");
+    assert_eq!(counts, [1, 0], "it counts from the beginning");
+    let nothing = store.starts(&one(), &[]).await.expect("read");
+    assert!(nothing.is_empty());
+    Store::close(&*elsewhere).await;
+    Store::close(&*store).await;
+}
+
+pub async fn starts_are_per_route<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let a = [envelope("a").event];
+    for _ in 0..2 {
+        store.start(&one(), &a).await.expect("counted");
+    }
+    store.start(&two(), &a).await.expect("counted");
+    assert_eq!(store.starts(&one(), &a).await.expect("read"), [2]);
+    store.survived(&one(), &a).await.expect("forgotten");
+    assert_eq!(store.starts(&one(), &a).await.expect("read"), [0]);
+    assert_eq!(store.starts(&two(), &a).await.expect("read"), [1]);
+    Store::close(&*store).await;
+}
+
+/// What a process wrote that died in the middle of a handler is gone; that it began is not.
+pub async fn a_start_outlives_its_process<H: StoreHarness>(world: &H) {
+    let (store, elsewhere) = (world.open().await, world.open().await);
+    let event = envelope("a");
+    store.start(&one(), &[event.event]).await.expect("counted");
+    let mut tx = store.begin().await.expect("begun");
+    assert_eq!(claim(&*store, &mut tx, &event).await, Claimed::Fresh);
+    H::effect(store.connection(&mut tx), "a").await;
+    // Here it dies.
+    drop(tx);
+    drop(store);
+    let counts = elsewhere.starts(&one(), &[event.event]).await;
+    assert_eq!(counts.expect("read"), [1]);
+    assert_eq!(world.effects("a").await, 0);
+    // A count bars nobody: whether it is to run is the worker's to decide.
+    done(&*elsewhere, &event).await;
+    Store::close(&*elsewhere).await;
+}

@@ -1,0 +1,170 @@
+//! Poison: an event whose handler takes the whole process with it.
+//!
+//! A handler that aborts, overflows its stack or eats the machine's memory leaves nobody behind
+//! to record a failure, and the event comes again, and so do its neighbours: everything that was
+//! in hand. So starts are counted before the handler runs, of events that come again only, and
+//! forgotten as soon as the process has survived the attempt. Whoever has a count left over was
+//! in hand when a process died: a suspect. A suspect runs alone in its process, so that the
+//! next death, if there is one, is its own; an innocent one is cleared by its first run. Whatever
+//! was started [`STARTS_MAX`] times is quarantined: a dead letter, and its handler does not run.
+
+use std::collections::{HashMap, HashSet};
+
+use hookbox_driver::{DeadReason, Store};
+use hookbox_event::{Envelope, EventId};
+use tokio::sync::RwLock;
+
+use crate::attempt::Work;
+use crate::counters::add;
+use crate::process::{Process, Stopped};
+
+/// How many starts without an end are enough. The first may be a neighbour's fault; a deploy that
+/// kills, an operator and the machine itself may each take one more. With the first delivery,
+/// which is not counted, the process has died six times by then, four of them with nothing else
+/// in hand.
+const STARTS_MAX: u32 = 5;
+
+/// What an operator should know of one.
+const DETAIL: &str = "each of the last 5 times that its handler was started, the process did not \
+                      survive it: an abort, a stack overflow, or not enough memory";
+
+/// Who may run a handler beside whom, in one process.
+pub(crate) type Company = RwLock<()>;
+
+/// What to do with counts.
+#[derive(Clone, Copy)]
+enum Counts {
+    Look,
+    Start,
+    Survived,
+}
+
+impl<S: Store> Process<'_, S> {
+    /// One round of distinct events. Those that are suspects run alone, after the others.
+    pub(crate) async fn round(
+        &self,
+        envelopes: &[&Envelope],
+        again: &HashSet<EventId>,
+    ) -> Result<(), Stopped> {
+        let handles = match self.work {
+            Work::Handle(_) => true,
+            Work::GiveUp { .. } => false,
+        };
+        let came_again = |envelope: &&&Envelope| handles && again.contains(&envelope.event);
+        let counted: Vec<EventId> = envelopes
+            .iter()
+            .filter(came_again)
+            .map(|envelope| envelope.event)
+            .collect();
+        if counted.is_empty() {
+            return self.in_company(envelopes, &counted).await;
+        }
+        let starts = self.counts(Counts::Look, &counted).await?;
+        let starts: HashMap<EventId, u32> = counted.iter().copied().zip(starts).collect();
+        let starts_of = |envelope: &Envelope| starts.get(&envelope.event).copied().unwrap_or(0);
+        let (suspects, others): (Vec<&Envelope>, Vec<&Envelope>) = envelopes
+            .iter()
+            .partition(|envelope| starts_of(envelope) > 0);
+        let mut counted = counted;
+        counted.retain(|event| others.iter().any(|other| other.event == *event));
+        self.in_company(&others, &counted).await?;
+        for suspect in suspects {
+            self.suspect(suspect, starts_of(suspect)).await?;
+        }
+        Ok(())
+    }
+
+    /// Beside whatever else runs in this process.
+    async fn in_company(
+        &self,
+        envelopes: &[&Envelope],
+        counted: &[EventId],
+    ) -> Result<(), Stopped> {
+        let _beside_others = tokio::select! {
+            biased;
+            guard = self.company.read() => guard,
+            () = self.shutdown.cancelled() => return Err(Stopped),
+        };
+        self.counted(envelopes, counted).await
+    }
+
+    /// With nothing else running in this process, or not at all.
+    async fn suspect(&self, envelope: &Envelope, starts: u32) -> Result<(), Stopped> {
+        let event = std::slice::from_ref(&envelope.event);
+        if starts >= STARTS_MAX {
+            tracing::error!(
+                event.id = %envelope.event,
+                event.topic = %envelope.topic,
+                route = %self.route,
+                starts,
+                "the handler of event {} was started {starts} times in a process that did not \
+                 survive it; it is not run again",
+                envelope.event
+            );
+            let quarantine = Process {
+                work: Work::GiveUp {
+                    reason: DeadReason::Quarantined,
+                    detail: DETAIL,
+                },
+                ..*self
+            };
+            quarantine.together(&[envelope]).await?;
+            self.counts(Counts::Survived, event).await?;
+            return Ok(());
+        }
+        let _alone = tokio::select! {
+            biased;
+            guard = self.company.write() => guard,
+            () = self.shutdown.cancelled() => return Err(Stopped),
+        };
+        add(&self.counters.suspects, 1);
+        tracing::warn!(
+            event.id = %envelope.event,
+            event.topic = %envelope.topic,
+            route = %self.route,
+            starts,
+            "a process died while it had event {} in hand; its handler runs alone now",
+            envelope.event
+        );
+        self.counted(&[envelope], event).await
+    }
+
+    /// Counts the starts, works, and forgets them.
+    async fn counted(&self, envelopes: &[&Envelope], counted: &[EventId]) -> Result<(), Stopped> {
+        if counted.is_empty() {
+            return self.together(envelopes).await;
+        }
+        self.counts(Counts::Start, counted).await?;
+        let ended = self.together(envelopes).await;
+        match ended {
+            Ok(()) => self.counts(Counts::Survived, counted).await.map(drop),
+            Err(Stopped) => {
+                // Told to stop while the store is away, most likely. It is tried all the same:
+                // what stays behind makes them suspects, who are cleared by their next run.
+                let _ = self.store.survived(self.route, counted).await;
+                Err(Stopped)
+            }
+        }
+    }
+
+    async fn counts(&self, what: Counts, events: &[EventId]) -> Result<Vec<u32>, Stopped> {
+        let mut pause = self.pause();
+        loop {
+            let done = match what {
+                Counts::Look => self.store.starts(self.route, events).await,
+                Counts::Start => self.store.start(self.route, events).await.map(|()| vec![]),
+                Counts::Survived => {
+                    let survived = self.store.survived(self.route, events).await;
+                    survived.map(|()| vec![])
+                }
+            };
+            match done {
+                Ok(counts) => {
+                    pause.over();
+                    return Ok(counts);
+                }
+                Err(fault) => self.wait(&mut pause, &fault).await?,
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Case 43: an event whose handler kills its process, every time. The process is started again
+//! each time, as a service manager does it, and the event ends as one dead letter; what was in
+//! hand beside it each time it died has its effect, once, and is suspected by nobody.
+
+use std::time::{Duration, Instant};
+
+use hookbox_crash::CRASH_AT;
+
+use crate::deployment::{Deployment, Pair, Process};
+
+/// How many events of each other kind are in hand beside it.
+const NEIGHBOURS: u64 = 12;
+
+/// The first delivery is counted by nobody, the next five are.
+const DEATHS: u32 = 6;
+
+/// Longest wait for an end of it. A worker starts in a second, also where others build.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_kills_its_process_is_quarantined_alone_on_rabbitmq_and_postgres() {
+    quarantine(Pair::RabbitmqPostgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_kills_its_process_is_quarantined_alone_on_sqlite() {
+    quarantine(Pair::SqliteAlone).await;
+}
+
+async fn quarantine(pair: Pair) {
+    let deployment = Deployment::new(pair).await;
+    let ingest = deployment.start_ingest();
+    // Before any worker runs, so that they come together: on the route of the poison, before it
+    // and after it, and on the other one.
+    let send = |kind| deployment.run(&["send", "--type", kind]);
+    for number in 0..NEIGHBOURS {
+        if number == NEIGHBOURS / 2 {
+            send("application.complete");
+        }
+        send("application.expired");
+        send("psychometric_score.complete");
+    }
+    let (worker, deaths) = until_it_is_dead(&deployment, pair).await;
+    assert_eq!(deaths, DEATHS, "{}", deployment.log());
+    neighbours_are_done(&deployment).await;
+    worker.stop();
+    let dead = deployment.json(&["dead", "list"]);
+    let letters = dead["dead"].as_array().unwrap();
+    assert_eq!(letters.len(), 1, "{dead:#}");
+    assert_eq!(letters[0]["reason"], "quarantined", "{dead:#}");
+    assert_eq!(letters[0]["topic"], "begini.application.complete");
+    assert_eq!(letters[0]["attempts"], 0, "no attempt had an end");
+    for nothing in [
+        "select count(*) from attempts",
+        "select count(*) from starts",
+    ] {
+        assert_eq!(deployment.count(nothing).await, 0, "{nothing}");
+    }
+    // The cause is mended.
+    let worker = deployment.start(&["worker"]);
+    deployment.run(&["dead", "replay", "--all", "--yes"]);
+    wait(&deployment, "the replay", async || {
+        effects(&deployment).await == (NEIGHBOURS + 1, NEIGHBOURS)
+    })
+    .await;
+    worker.stop();
+    ingest.stop();
+    let books = deployment.json(&["reconcile"]);
+    assert_eq!(books["imbalances"].as_array().map(Vec::len), Some(0));
+    deployment.finish().await;
+}
+
+/// Starts a worker each time that one has died, until there is a dead letter.
+async fn until_it_is_dead(deployment: &Deployment, pair: Pair) -> (Process, u32) {
+    let dies = || {
+        let mut command = deployment.command(&["worker"]);
+        command.env(CRASH_AT, "worker.mid_handler=begini.application.complete:*");
+        deployment.spawn(command)
+    };
+    let mut deaths = 0;
+    let mut worker = dies();
+    wait(deployment, "the dead letter", async || {
+        if worker.has_ended() {
+            deaths += 1;
+            if pair == Pair::SqliteAlone {
+                // What the dead one had in hand is leased to it for a while, which passes here.
+                deployment
+                    .execute("update messages set lease_until = 0")
+                    .await;
+            }
+            worker = dies();
+        }
+        let dead = "select count(*) from dead_letters";
+        deployment.count(dead).await == 1
+    })
+    .await;
+    assert!(!worker.has_ended(), "it died of what it had given up");
+    (worker, deaths)
+}
+
+async fn neighbours_are_done(deployment: &Deployment) {
+    wait(deployment, "the neighbours", async || {
+        effects(deployment).await == (NEIGHBOURS, NEIGHBOURS)
+    })
+    .await;
+}
+
+/// Rows of the two handlers.
+async fn effects(deployment: &Deployment) -> (u64, u64) {
+    let applications = "select count(*) from begini_applications";
+    let scores = "select count(*) from begini_scores";
+    (
+        deployment.count(applications).await,
+        deployment.count(scores).await,
+    )
+}
+
+async fn wait(deployment: &Deployment, what: &str, mut there: impl AsyncFnMut() -> bool) {
+    let began = Instant::now();
+    while !there().await {
+        assert!(
+            began.elapsed() < PATIENCE,
+            "{what} did not come:\n{}",
+            deployment.log()
+        );
+        tokio::task::yield_now().await;
+    }
+}
