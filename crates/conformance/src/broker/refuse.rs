@@ -8,6 +8,9 @@ use super::{batch, envelopes, next, publish_until_taken, subscribe};
 use crate::harness::{BrokerHarness, one, two};
 use crate::of_number;
 
+/// Enough that publishers that share what they must not (H1) mix their confirms up.
+const PUBLISHES: usize = 4_000;
+
 /// A publish to no route is in no queue, so it is not accepted.
 pub async fn publishing_to_no_route_is_an_error<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
@@ -23,7 +26,7 @@ pub async fn publishing_to_no_route_is_an_error<H: BrokerHarness>(world: &H) {
 pub async fn a_refusing_queue_is_never_reported_as_accepted<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     world.refuse_two().await;
-    let publishes = (0..200).map(|number| {
+    let publishes = (0..PUBLISHES).map(|number| {
         let broker = &broker;
         async move {
             let route = if number % 2 == 0 { one() } else { two() };
@@ -37,15 +40,15 @@ pub async fn a_refusing_queue_is_never_reported_as_accepted<H: BrokerHarness>(wo
         assert!(!accepted, "number {number} was refused and accepted");
     }
     let both = broker
-        .publish(&[one(), two()], &batch(&[of_number(1_000)]))
+        .publish(&[one(), two()], &batch(&[of_number(PUBLISHES)]))
         .await;
     assert!(both.is_err(), "one of the two refused");
-    publish_until_taken(&*broker, 1_001).await;
+    publish_until_taken(&*broker, PUBLISHES + 1).await;
     let mut missing: HashSet<_> = answers
         .iter()
         .filter(|(_, accepted)| *accepted)
         .map(|(number, _)| *number)
-        .chain([1_001])
+        .chain([PUBLISHES + 1])
         .map(|number| of_number(number).event)
         .collect();
     let mut subscription = subscribe(&*broker, 500).await;
