@@ -61,7 +61,7 @@ pub fn cluster(number: u8, seed: u64) -> (Figures, Verdict) {
 fn cluster_said(number: u8, seed: u64) -> Result<Value> {
     let program = program("hookbox-cluster");
     if !program.is_file() {
-        let why = "hookbox-cluster is not built";
+        let why = "no program hookbox-cluster is there to start three nodes";
         return Ok(serde_json::json!({ "result": "did not run", "why": why }));
     }
     let output = Command::new(program)

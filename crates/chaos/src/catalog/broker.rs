@@ -303,6 +303,8 @@ pub(super) const CASES: &[Case] = &[
         name: "spool",
         what: "Broker away, ingest killed five times meanwhile: everything answered \
             200 has its effect.",
-        proofs: &[Proof::Crashes(&["spool."])],
+        proofs: &[Proof::Missing(
+            "there is no spool yet: a sender gets 503 while the broker is away",
+        )],
     },
 ];

@@ -152,7 +152,16 @@ pub(super) const CASES: &[Case] = &[
         name: "handler-kills-the-process",
         what: "A handler that ends the process: quarantined by its own starts, \
             neighbours untouched.",
-        proofs: &[Proof::Crashes(&["worker.mid_handler"])],
+        proofs: &[
+            Proof::Crashes(&["worker.mid_handler"]),
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &[
+                    "what_kills_its_process_is_quarantined_alone_on_rabbitmq_and_postgres",
+                    "what_kills_its_process_is_quarantined_alone_on_sqlite",
+                ],
+            },
+        ],
     },
     Case {
         number: 44,
