@@ -1,10 +1,10 @@
--- How often the handler of an event was started in a process that nobody has heard of since. Only
--- for events that came again, so the ordinary way writes nothing here; a row goes as soon as a
+-- How often a handler was started on a receipt in a process that nobody has heard of since. Only
+-- for receipts that came again, so the ordinary way writes nothing here; a row goes as soon as a
 -- process has survived the attempt, whatever its outcome. What is left names the suspects.
 CREATE TABLE starts (
     route TEXT NOT NULL,
-    event_id BLOB NOT NULL CHECK (length(event_id) = 32),
+    receipt_id BLOB NOT NULL CHECK (length(receipt_id) = 16),
     starts INTEGER NOT NULL CHECK (starts >= 1),
     started_at INTEGER NOT NULL,
-    PRIMARY KEY (event_id, route)
+    PRIMARY KEY (receipt_id, route)
 ) STRICT, WITHOUT ROWID;

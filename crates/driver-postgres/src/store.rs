@@ -7,7 +7,7 @@ use hookbox_driver::{
     Burial, Claimed, CommitError, Failure, Fault, FaultKind, Recorded, Republish, Requeued,
     Settled, Store,
 };
-use hookbox_event::{Account, Envelope, EventId, RouteName};
+use hookbox_event::{Account, Envelope, ReceiptId, RouteName};
 use sqlx::PgConnection;
 
 use crate::{Postgres, Tx, accounts, claim, diagnose, fail, requeue, settle, starts};
@@ -59,27 +59,27 @@ impl Store for Postgres {
         fail::bury(self.write().await?, burial).await
     }
 
-    async fn starts(&self, route: &RouteName, events: &[EventId]) -> Result<Vec<u32>, Fault> {
+    async fn starts(&self, route: &RouteName, receipts: &[ReceiptId]) -> Result<Vec<u32>, Fault> {
         let mut tx = self.write().await?;
         let counts = tx
-            .run(|c| starts::of_events(c, route, events))
+            .run(|c| starts::of_receipts(c, route, receipts))
             .await
             .map_err(|error| error.ours("look up starts"))?;
         tx.rollback().await;
         Ok(counts)
     }
 
-    async fn start(&self, route: &RouteName, events: &[EventId]) -> Result<(), Fault> {
+    async fn start(&self, route: &RouteName, receipts: &[ReceiptId]) -> Result<(), Fault> {
         let mut tx = self.write().await?;
-        tx.run(|c| starts::count(c, route, events))
+        tx.run(|c| starts::count(c, route, receipts))
             .await
             .map_err(|error| error.ours("count starts"))?;
         tx.commit_ours().await
     }
 
-    async fn survived(&self, route: &RouteName, events: &[EventId]) -> Result<(), Fault> {
+    async fn survived(&self, route: &RouteName, receipts: &[ReceiptId]) -> Result<(), Fault> {
         let mut tx = self.write().await?;
-        tx.run(|c| starts::forget(c, route, events))
+        tx.run(|c| starts::forget(c, route, receipts))
             .await
             .map_err(|error| error.ours("forget starts"))?;
         tx.commit_ours().await

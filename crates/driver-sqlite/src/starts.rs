@@ -2,53 +2,53 @@
 
 use std::collections::HashMap;
 
-use hookbox_event::{EventId, RouteName};
+use hookbox_event::{ReceiptId, RouteName};
 use sqlx::QueryBuilder;
 use sqlx::sqlite::SqliteConnection;
 
 use crate::column::{Columns, hex_list};
 
 /// How often each of these was started, in the order given.
-pub(crate) async fn of_events(
+pub(crate) async fn of_receipts(
     connection: &mut SqliteConnection,
     route: &RouteName,
-    events: &[EventId],
+    receipts: &[ReceiptId],
 ) -> sqlx::Result<Vec<u32>> {
     let rows = sqlx::query(
-        "SELECT event_id, starts FROM starts
-         WHERE route = ?1 AND event_id IN (SELECT unhex(value) FROM json_each(?2))",
+        "SELECT receipt_id, starts FROM starts
+         WHERE route = ?1 AND receipt_id IN (SELECT unhex(value) FROM json_each(?2))",
     )
     .bind(route.as_str())
-    .bind(hex_list(events.iter().map(EventId::as_bytes)))
+    .bind(hex_list(receipts.iter().map(ReceiptId::as_bytes)))
     .fetch_all(connection)
     .await?;
     let mut found = HashMap::with_capacity(rows.len());
     for row in &rows {
-        found.insert(row.event("event_id")?, row.small("starts")?);
+        found.insert(row.receipt("receipt_id")?, row.small("starts")?);
     }
-    let of = |event| found.get(event).copied().unwrap_or(0);
-    Ok(events.iter().map(of).collect())
+    let of = |receipt| found.get(receipt).copied().unwrap_or(0);
+    Ok(receipts.iter().map(of).collect())
 }
 
 /// Counts one more start of each.
 pub(crate) async fn count(
     connection: &mut SqliteConnection,
     route: &RouteName,
-    events: &[EventId],
+    receipts: &[ReceiptId],
     now: i64,
 ) -> sqlx::Result<()> {
-    for events in events.chunks(crate::ROWS_MAX) {
+    for receipts in receipts.chunks(crate::ROWS_MAX) {
         let mut insert = QueryBuilder::<sqlx::Sqlite>::new(
-            "INSERT INTO starts (route, event_id, starts, started_at) ",
+            "INSERT INTO starts (route, receipt_id, starts, started_at) ",
         );
-        insert.push_values(events, |mut row, event| {
+        insert.push_values(receipts, |mut row, receipt| {
             row.push_bind(route.as_str())
-                .push_bind(&event.as_bytes()[..])
+                .push_bind(&receipt.as_bytes()[..])
                 .push_bind(1_i64)
                 .push_bind(now);
         });
         insert.push(
-            " ON CONFLICT (event_id, route) DO UPDATE
+            " ON CONFLICT (receipt_id, route) DO UPDATE
              SET starts = starts.starts + 1, started_at = excluded.started_at",
         );
         insert.build().execute(&mut *connection).await?;
@@ -60,14 +60,14 @@ pub(crate) async fn count(
 pub(crate) async fn forget(
     connection: &mut SqliteConnection,
     route: &RouteName,
-    events: &[EventId],
+    receipts: &[ReceiptId],
 ) -> sqlx::Result<()> {
     sqlx::query(
         "DELETE FROM starts
-         WHERE route = ?1 AND event_id IN (SELECT unhex(value) FROM json_each(?2))",
+         WHERE route = ?1 AND receipt_id IN (SELECT unhex(value) FROM json_each(?2))",
     )
     .bind(route.as_str())
-    .bind(hex_list(events.iter().map(EventId::as_bytes)))
+    .bind(hex_list(receipts.iter().map(ReceiptId::as_bytes)))
     .execute(connection)
     .await?;
     Ok(())

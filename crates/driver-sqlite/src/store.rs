@@ -14,7 +14,7 @@ use hookbox_driver::{
     Burial, Claimed, CommitError, Failure, Fault, FaultKind, Recorded, Republish, Requeued,
     Settled, Store,
 };
-use hookbox_event::{Account, Envelope, EventId, RouteName};
+use hookbox_event::{Account, Envelope, ReceiptId, RouteName};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::diagnose::{diagnose, fault};
@@ -83,26 +83,26 @@ impl Store for Sqlite {
         Ok(recorded)
     }
 
-    async fn starts(&self, route: &RouteName, events: &[EventId]) -> Result<Vec<u32>, Fault> {
+    async fn starts(&self, route: &RouteName, receipts: &[ReceiptId]) -> Result<Vec<u32>, Fault> {
         let mut reader = self.shared.readers.take().await?;
-        starts::of_events(&mut reader, route, events)
+        starts::of_receipts(&mut reader, route, receipts)
             .await
             .map_err(fault("look up starts"))
     }
 
-    async fn start(&self, route: &RouteName, events: &[EventId]) -> Result<(), Fault> {
+    async fn start(&self, route: &RouteName, receipts: &[ReceiptId]) -> Result<(), Fault> {
         let doing = "count starts";
         let mut unit = self.shared.writer.begin().await?;
-        starts::count(unit.connection(), route, events, moment::now())
+        starts::count(unit.connection(), route, receipts, moment::now())
             .await
             .map_err(fault(doing))?;
         unit.commit().await.map_err(fault(doing))
     }
 
-    async fn survived(&self, route: &RouteName, events: &[EventId]) -> Result<(), Fault> {
+    async fn survived(&self, route: &RouteName, receipts: &[ReceiptId]) -> Result<(), Fault> {
         let doing = "forget starts";
         let mut unit = self.shared.writer.begin().await?;
-        starts::forget(unit.connection(), route, events)
+        starts::forget(unit.connection(), route, receipts)
             .await
             .map_err(fault(doing))?;
         unit.commit().await.map_err(fault(doing))

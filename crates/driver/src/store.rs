@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hookbox_event::{Account, Envelope, EventId, RouteName};
+use hookbox_event::{Account, Envelope, ReceiptId, RouteName};
 use serde::{Deserialize, Serialize};
 
 use crate::{Fault, FaultKind};
@@ -66,18 +66,19 @@ pub trait Store: Send + Sync + 'static {
     /// Idempotent by the bytes.
     async fn bury(&self, burial: &Burial<'_>) -> Result<Recorded, Fault>;
 
-    /// How often the handler of each event was started on `route` since a process last survived
-    /// it, in the order given. The worker asks about events that come again.
-    async fn starts(&self, route: &RouteName, events: &[EventId]) -> Result<Vec<u32>, Fault>;
+    /// How often a handler was started on each receipt on `route` since a process last survived
+    /// that, in the order given. The worker asks about receipts that come again: what has killed
+    /// a process may be one body of an event and not the other.
+    async fn starts(&self, route: &RouteName, receipts: &[ReceiptId]) -> Result<Vec<u32>, Fault>;
 
-    /// Counts one more start of each event's handler, in a transaction of its own: once it is
-    /// `Ok`, the count outlives this process, whatever the handler does to it. No event may
+    /// Counts one more start of the handler on each receipt, in a transaction of its own: once it is
+    /// `Ok`, the count outlives this process, whatever the handler does to it. No receipt may
     /// stand twice in one call.
-    async fn start(&self, route: &RouteName, events: &[EventId]) -> Result<(), Fault>;
+    async fn start(&self, route: &RouteName, receipts: &[ReceiptId]) -> Result<(), Fault>;
 
-    /// Forgets the starts of these events: this process has survived the attempt, be it a
+    /// Forgets the starts of these receipts: this process has survived the attempt, be it a
     /// success or a failure.
-    async fn survived(&self, route: &RouteName, events: &[EventId]) -> Result<(), Fault>;
+    async fn survived(&self, route: &RouteName, receipts: &[ReceiptId]) -> Result<(), Fault>;
 
     /// Takes up to `limit` retries that are due by the store's own clock, hands each to
     /// `republish`, and marks as queued those it confirmed. Two callers at once do not get the

@@ -153,6 +153,10 @@ impl Check<'_> {
                 reason: DeadReason::Orphaned,
                 failures: 1,
             },
+            Plan::Kill => Fate::Dead {
+                reason: DeadReason::Quarantined,
+                failures: 0,
+            },
             Plan::Transient(times)
             | Plan::Panic(times)
             | Plan::Hang(times)

@@ -67,6 +67,11 @@ impl Handler<SimStore> for Apply {
                 error => self.own(error),
             },
             Plan::Commit => self.own(tx.commit().await),
+            Plan::Kill => {
+                self.process.die();
+                self.process.unless_dead().await;
+                Ok(())
+            }
             Plan::Well | Plan::Transient(_) | Plan::Panic(_) | Plan::Hang(_) | Plan::Swallow(_) => {
                 Ok(())
             }

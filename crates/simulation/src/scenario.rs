@@ -174,6 +174,7 @@ fn plan(chance: &Chance) -> Plan {
         84..90 => Plan::Panic(times),
         90..93 => Plan::Hang(times),
         93..95 => Plan::Commit,
+        95..97 => Plan::Kill,
         _ => Plan::Swallow(times),
     }
 }

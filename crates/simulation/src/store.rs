@@ -10,7 +10,7 @@ use hookbox_driver::{
     Burial, ClaimState, Claimed, CommitError, DueRetry, Failure, Fault as OurFault, FaultKind,
     Outcome, Recorded, Republish, Requeued, Settled, Store,
 };
-use hookbox_event::{Account, Envelope, EventId, RouteName};
+use hookbox_event::{Account, Envelope, EventId, ReceiptId, RouteName};
 
 use crate::broker::unavailable;
 use crate::fault::Fault;
@@ -159,24 +159,30 @@ impl Store for SimStore {
             .await
     }
 
-    async fn starts(&self, route: &RouteName, events: &[EventId]) -> Result<Vec<u32>, OurFault> {
+    async fn starts(
+        &self,
+        route: &RouteName,
+        receipts: &[ReceiptId],
+    ) -> Result<Vec<u32>, OurFault> {
         let tx = self.open("look up starts").await?;
         tx.statement("starts").await?;
         let state = self.process.world.state();
-        let on = |event: &EventId| (route.clone(), *event);
-        let of = |event| state.tables.starts.get(&on(event)).copied().unwrap_or(0);
-        Ok(events.iter().map(of).collect())
+        let on = |receipt: &ReceiptId| (route.clone(), *receipt);
+        let of = |receipt| state.tables.starts.get(&on(receipt)).copied().unwrap_or(0);
+        Ok(receipts.iter().map(of).collect())
     }
 
-    async fn start(&self, route: &RouteName, events: &[EventId]) -> Result<(), OurFault> {
+    async fn start(&self, route: &RouteName, receipts: &[ReceiptId]) -> Result<(), OurFault> {
         let tx = self.open("count starts").await?;
-        let counted = self.record(tx, &[], |tables, _| record::start(tables, route, events));
+        let counted = self.record(tx, &[], |tables, _| record::start(tables, route, receipts));
         counted.await.map(drop)
     }
 
-    async fn survived(&self, route: &RouteName, events: &[EventId]) -> Result<(), OurFault> {
+    async fn survived(&self, route: &RouteName, receipts: &[ReceiptId]) -> Result<(), OurFault> {
         let tx = self.open("forget starts").await?;
-        let forgot = self.record(tx, &[], |tables, _| record::survived(tables, route, events));
+        let forgot = self.record(tx, &[], |tables, _| {
+            record::survived(tables, route, receipts)
+        });
         forgot.await.map(drop)
     }
 

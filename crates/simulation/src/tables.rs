@@ -83,8 +83,8 @@ pub(crate) struct Tables {
     pub dead: BTreeMap<OnRoute, Dead>,
     /// Failed attempts, and how they failed.
     pub failures: BTreeMap<(RouteName, EventId, u32), &'static str>,
-    /// Handlers that were started and not heard of since, of events that came again.
-    pub starts: BTreeMap<OnRoute, u32>,
+    /// Handlers that were started and not heard of since, on receipts that came again.
+    pub starts: BTreeMap<(RouteName, ReceiptId), u32>,
     pub effects: Vec<Effect>,
     /// How often an operator has replayed each.
     pub replays: BTreeMap<OnRoute, u32>,

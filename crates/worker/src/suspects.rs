@@ -11,7 +11,7 @@
 use std::collections::{HashMap, HashSet};
 
 use hookbox_driver::{DeadReason, Store};
-use hookbox_event::{Envelope, EventId};
+use hookbox_event::{Envelope, ReceiptId};
 use tokio::sync::RwLock;
 
 use crate::attempt::Work;
@@ -44,29 +44,29 @@ impl<S: Store> Process<'_, S> {
     pub(crate) async fn round(
         &self,
         envelopes: &[&Envelope],
-        again: &HashSet<EventId>,
+        again: &HashSet<ReceiptId>,
     ) -> Result<(), Stopped> {
         let handles = match self.work {
             Work::Handle(_) => true,
             Work::GiveUp { .. } => false,
         };
-        let came_again = |envelope: &&&Envelope| handles && again.contains(&envelope.event);
-        let counted: Vec<EventId> = envelopes
+        let came_again = |envelope: &&&Envelope| handles && again.contains(&envelope.receipt);
+        let counted: Vec<ReceiptId> = envelopes
             .iter()
             .filter(came_again)
-            .map(|envelope| envelope.event)
+            .map(|envelope| envelope.receipt)
             .collect();
         if counted.is_empty() {
             return self.in_company(envelopes, &counted).await;
         }
         let starts = self.counts(Counts::Look, &counted).await?;
-        let starts: HashMap<EventId, u32> = counted.iter().copied().zip(starts).collect();
-        let starts_of = |envelope: &Envelope| starts.get(&envelope.event).copied().unwrap_or(0);
+        let starts: HashMap<ReceiptId, u32> = counted.iter().copied().zip(starts).collect();
+        let starts_of = |envelope: &Envelope| starts.get(&envelope.receipt).copied().unwrap_or(0);
         let (suspects, others): (Vec<&Envelope>, Vec<&Envelope>) = envelopes
             .iter()
             .partition(|envelope| starts_of(envelope) > 0);
         let mut counted = counted;
-        counted.retain(|event| others.iter().any(|other| other.event == *event));
+        counted.retain(|receipt| others.iter().any(|other| other.receipt == *receipt));
         self.in_company(&others, &counted).await?;
         for suspect in suspects {
             self.suspect(suspect, starts_of(suspect)).await?;
@@ -78,7 +78,7 @@ impl<S: Store> Process<'_, S> {
     async fn in_company(
         &self,
         envelopes: &[&Envelope],
-        counted: &[EventId],
+        counted: &[ReceiptId],
     ) -> Result<(), Stopped> {
         let _beside_others = tokio::select! {
             biased;
@@ -90,7 +90,7 @@ impl<S: Store> Process<'_, S> {
 
     /// With nothing else running in this process, or not at all.
     async fn suspect(&self, envelope: &Envelope, starts: u32) -> Result<(), Stopped> {
-        let event = std::slice::from_ref(&envelope.event);
+        let receipt = std::slice::from_ref(&envelope.receipt);
         if starts >= STARTS_MAX {
             tracing::error!(
                 event.id = %envelope.event,
@@ -109,7 +109,7 @@ impl<S: Store> Process<'_, S> {
                 ..*self
             };
             quarantine.together(&[envelope]).await?;
-            self.counts(Counts::Survived, event).await?;
+            self.counts(Counts::Survived, receipt).await?;
             return Ok(());
         }
         let _alone = tokio::select! {
@@ -126,11 +126,11 @@ impl<S: Store> Process<'_, S> {
             "a process died while it had event {} in hand; its handler runs alone now",
             envelope.event
         );
-        self.counted(&[envelope], event).await
+        self.counted(&[envelope], receipt).await
     }
 
     /// Counts the starts, works, and forgets them.
-    async fn counted(&self, envelopes: &[&Envelope], counted: &[EventId]) -> Result<(), Stopped> {
+    async fn counted(&self, envelopes: &[&Envelope], counted: &[ReceiptId]) -> Result<(), Stopped> {
         if counted.is_empty() {
             return self.together(envelopes).await;
         }
@@ -147,14 +147,18 @@ impl<S: Store> Process<'_, S> {
         }
     }
 
-    async fn counts(&self, what: Counts, events: &[EventId]) -> Result<Vec<u32>, Stopped> {
+    async fn counts(&self, what: Counts, receipts: &[ReceiptId]) -> Result<Vec<u32>, Stopped> {
         let mut pause = self.pause();
         loop {
             let done = match what {
-                Counts::Look => self.store.starts(self.route, events).await,
-                Counts::Start => self.store.start(self.route, events).await.map(|()| vec![]),
+                Counts::Look => self.store.starts(self.route, receipts).await,
+                Counts::Start => self
+                    .store
+                    .start(self.route, receipts)
+                    .await
+                    .map(|()| vec![]),
                 Counts::Survived => {
-                    let survived = self.store.survived(self.route, events).await;
+                    let survived = self.store.survived(self.route, receipts).await;
                     survived.map(|()| vec![])
                 }
             };

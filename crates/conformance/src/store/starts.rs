@@ -8,7 +8,7 @@ use crate::harness::{StoreHarness, one, two};
 
 pub async fn starts_are_counted_until_a_process_survives<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
-    let [a, b, c] = ["a", "b", "c"].map(|name| envelope(name).event);
+    let [a, b, c] = ["a", "b", "c"].map(|name| envelope(name).receipt);
     let counts = store.starts(&one(), &[b, a, c]).await.expect("read");
     assert_eq!(counts, [0, 0, 0]);
     store.start(&one(), &[a]).await.expect("counted");
@@ -37,7 +37,7 @@ pub async fn starts_are_counted_until_a_process_survives<H: StoreHarness>(world:
 
 pub async fn starts_are_per_route<H: StoreHarness>(world: &H) {
     let store = world.open().await;
-    let a = [envelope("a").event];
+    let a = [envelope("a").receipt];
     for _ in 0..2 {
         store.start(&one(), &a).await.expect("counted");
     }
@@ -53,14 +53,17 @@ pub async fn starts_are_per_route<H: StoreHarness>(world: &H) {
 pub async fn a_start_outlives_its_process<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let event = envelope("a");
-    store.start(&one(), &[event.event]).await.expect("counted");
+    store
+        .start(&one(), &[event.receipt])
+        .await
+        .expect("counted");
     let mut tx = store.begin().await.expect("begun");
     assert_eq!(claim(&*store, &mut tx, &event).await, Claimed::Fresh);
     H::effect(store.connection(&mut tx), "a").await;
     // Here it dies.
     drop(tx);
     drop(store);
-    let counts = elsewhere.starts(&one(), &[event.event]).await;
+    let counts = elsewhere.starts(&one(), &[event.receipt]).await;
     assert_eq!(counts.expect("read"), [1]);
     assert_eq!(world.effects("a").await, 0);
     // A count bars nobody: whether it is to run is the worker's to decide.

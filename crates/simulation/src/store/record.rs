@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hookbox_driver::{Burial, ClaimState, DeadReason, Failure, Fault as OurFault, Recorded, Then};
-use hookbox_event::{ContentDigest, EventId, RouteName};
+use hookbox_event::{ContentDigest, EventId, ReceiptId, RouteName};
 
 use crate::broker::unavailable;
 use crate::fault::Fault;
@@ -106,16 +106,16 @@ fn follow(tables: &mut Tables, failure: &Failure<'_>, then: Then, now: Duration)
     Recorded::Recorded
 }
 
-pub(super) fn start(tables: &mut Tables, route: &RouteName, events: &[EventId]) -> Recorded {
-    for event in events {
-        *tables.starts.entry((route.clone(), *event)).or_default() += 1;
+pub(super) fn start(tables: &mut Tables, route: &RouteName, receipts: &[ReceiptId]) -> Recorded {
+    for receipt in receipts {
+        *tables.starts.entry((route.clone(), *receipt)).or_default() += 1;
     }
     Recorded::Recorded
 }
 
-pub(super) fn survived(tables: &mut Tables, route: &RouteName, events: &[EventId]) -> Recorded {
-    for event in events {
-        tables.starts.remove(&(route.clone(), *event));
+pub(super) fn survived(tables: &mut Tables, route: &RouteName, receipts: &[ReceiptId]) -> Recorded {
+    for receipt in receipts {
+        tables.starts.remove(&(route.clone(), *receipt));
     }
     Recorded::Recorded
 }
