@@ -193,10 +193,11 @@ CREATE INDEX retries_not_before ON retries USING btree (not_before);
 
 CREATE TABLE starts (
     route text NOT NULL,
-    event_id bytea NOT NULL,
+    receipt_id uuid NOT NULL,
+    attempt integer NOT NULL,
     starts integer NOT NULL,
     started_at timestamp with time zone NOT NULL DEFAULT now(),
-    CONSTRAINT starts_pkey PRIMARY KEY (event_id, route),
-    CONSTRAINT starts_event_id_check CHECK ((octet_length(event_id) = 32)),
+    CONSTRAINT starts_pkey PRIMARY KEY (receipt_id, attempt, route),
+    CONSTRAINT starts_attempt_check CHECK ((attempt >= 0)),
     CONSTRAINT starts_starts_check CHECK ((starts >= 1))
 );

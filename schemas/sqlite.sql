@@ -199,8 +199,9 @@ CREATE INDEX retries_not_before ON retries (not_before);
 
 CREATE TABLE starts (
     route TEXT NOT NULL,
-    event_id BLOB NOT NULL CHECK (length(event_id) = 32),
+    receipt_id BLOB NOT NULL CHECK (length(receipt_id) = 16),
+    attempt INTEGER NOT NULL CHECK (attempt >= 0),
     starts INTEGER NOT NULL CHECK (starts >= 1),
     started_at INTEGER NOT NULL,
-    PRIMARY KEY (event_id, route)
+    PRIMARY KEY (receipt_id, attempt, route)
 ) STRICT, WITHOUT ROWID;

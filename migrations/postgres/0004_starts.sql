@@ -4,7 +4,8 @@
 CREATE TABLE starts (
     route TEXT NOT NULL,
     receipt_id UUID NOT NULL,
+    attempt INTEGER NOT NULL CHECK (attempt >= 0),
     starts INTEGER NOT NULL CHECK (starts >= 1),
     started_at TIMESTAMPTZ NOT NULL DEFAULT now(),
-    PRIMARY KEY (receipt_id, route)
+    PRIMARY KEY (receipt_id, attempt, route)
 );

@@ -4,7 +4,8 @@
 CREATE TABLE starts (
     route TEXT NOT NULL,
     receipt_id BLOB NOT NULL CHECK (length(receipt_id) = 16),
+    attempt INTEGER NOT NULL CHECK (attempt >= 0),
     starts INTEGER NOT NULL CHECK (starts >= 1),
     started_at INTEGER NOT NULL,
-    PRIMARY KEY (receipt_id, route)
+    PRIMARY KEY (receipt_id, attempt, route)
 ) STRICT, WITHOUT ROWID;

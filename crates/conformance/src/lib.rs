@@ -110,6 +110,7 @@ macro_rules! store_suite {
                 a_replayed_dead_letter_is_granted_again,
                 undecodable_bytes_are_kept_once,
                 starts_are_counted_until_a_process_survives,
+                starts_are_per_attempt,
                 starts_are_per_route,
                 a_start_outlives_its_process,
                 a_lost_connection_is_unavailable,

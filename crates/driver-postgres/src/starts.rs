@@ -2,76 +2,90 @@
 
 use std::collections::HashMap;
 
+use hookbox_driver::Start;
 use hookbox_event::{ReceiptId, RouteName};
 use sqlx::{Error, PgConnection};
 use uuid::Uuid;
 
-use crate::column::{Columns, uuid};
+use crate::column::{Columns, integer, uuid};
 
 /// How often each of these was started, in the order given.
-pub(crate) async fn of_receipts(
+pub(crate) async fn counted(
     c: &mut PgConnection,
     route: &RouteName,
-    receipts: &[ReceiptId],
+    of: &[Start],
 ) -> Result<Vec<u32>, Error> {
+    let (receipts, _) = keys(of);
     let rows = sqlx::query(
-        "select receipt_id, starts from starts where route = $1 and receipt_id = any ($2)",
+        "select receipt_id, attempt, starts from starts
+         where route = $1 and receipt_id = any ($2)",
     )
     .bind(route.as_str())
-    .bind(ids(receipts))
+    .bind(receipts)
     .fetch_all(c)
     .await?;
     let mut found = HashMap::with_capacity(rows.len());
     for row in &rows {
-        found.insert(
-            row.id16("receipt_id", ReceiptId::from_bytes)?,
-            row.attempt("starts")?,
-        );
+        let start = Start {
+            receipt: row.id16("receipt_id", ReceiptId::from_bytes)?,
+            attempt: row.attempt("attempt")?,
+        };
+        found.insert(start, row.attempt("starts")?);
     }
-    let of = |receipt| found.get(receipt).copied().unwrap_or(0);
-    Ok(receipts.iter().map(of).collect())
+    let count = |start| found.get(start).copied().unwrap_or(0);
+    Ok(of.iter().map(count).collect())
 }
 
-/// Counts one more start of each, in the order of their ids.
+/// Counts one more start of each, in the order of their keys.
 pub(crate) async fn count(
     c: &mut PgConnection,
     route: &RouteName,
-    receipts: &[ReceiptId],
+    on: &[Start],
 ) -> Result<(), Error> {
+    let (receipts, attempts) = keys(on);
     sqlx::query(
-        "insert into starts (route, receipt_id, starts)
-         select $1, started.receipt_id, 1 from unnest($2::uuid[]) as started (receipt_id)
-         order by started.receipt_id
-         on conflict (receipt_id, route) do update
+        "insert into starts (route, receipt_id, attempt, starts)
+         select $1, receipt_id, attempt, 1
+         from unnest($2::uuid[], $3::integer[]) as started (receipt_id, attempt)
+         order by receipt_id, attempt
+         on conflict (receipt_id, attempt, route) do update
          set starts = least(starts.starts, 2147483646) + 1, started_at = now()",
     )
     .bind(route.as_str())
-    .bind(ids(receipts))
+    .bind(receipts)
+    .bind(attempts)
     .execute(c)
     .await?;
     Ok(())
 }
 
-/// Forgets the starts of these, in the order of their ids.
+/// Forgets the starts of these, in the order of their keys.
 pub(crate) async fn forget(
     c: &mut PgConnection,
     route: &RouteName,
-    receipts: &[ReceiptId],
+    of: &[Start],
 ) -> Result<(), Error> {
+    let (receipts, attempts) = keys(of);
     sqlx::query(
         "delete from starts using (
-             select receipt_id from starts where route = $1 and receipt_id = any ($2)
-             order by receipt_id for update
+             select receipt_id, attempt from starts
+             where route = $1 and (receipt_id, attempt) in (
+                 select * from unnest($2::uuid[], $3::integer[])
+             )
+             order by receipt_id, attempt for update
          ) as survived
-         where starts.route = $1 and starts.receipt_id = survived.receipt_id",
+         where starts.route = $1 and starts.receipt_id = survived.receipt_id
+             and starts.attempt = survived.attempt",
     )
     .bind(route.as_str())
-    .bind(ids(receipts))
+    .bind(receipts)
+    .bind(attempts)
     .execute(c)
     .await?;
     Ok(())
 }
 
-fn ids(receipts: &[ReceiptId]) -> Vec<Uuid> {
-    receipts.iter().map(|it| uuid(it.as_bytes())).collect()
+fn keys(starts: &[Start]) -> (Vec<Uuid>, Vec<i32>) {
+    let key = |start: &Start| (uuid(start.receipt.as_bytes()), integer(start.attempt));
+    starts.iter().map(key).unzip()
 }

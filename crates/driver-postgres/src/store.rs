@@ -5,9 +5,9 @@ use std::error::Error;
 use async_trait::async_trait;
 use hookbox_driver::{
     Burial, Claimed, CommitError, Failure, Fault, FaultKind, Recorded, Republish, Requeued,
-    Settled, Store,
+    Settled, Start, Store,
 };
-use hookbox_event::{Account, Envelope, ReceiptId, RouteName};
+use hookbox_event::{Account, Envelope, RouteName};
 use sqlx::PgConnection;
 
 use crate::{Postgres, Tx, accounts, claim, diagnose, fail, requeue, settle, starts};
@@ -59,27 +59,27 @@ impl Store for Postgres {
         fail::bury(self.write().await?, burial).await
     }
 
-    async fn starts(&self, route: &RouteName, receipts: &[ReceiptId]) -> Result<Vec<u32>, Fault> {
+    async fn starts(&self, route: &RouteName, of: &[Start]) -> Result<Vec<u32>, Fault> {
         let mut tx = self.write().await?;
         let counts = tx
-            .run(|c| starts::of_receipts(c, route, receipts))
+            .run(|c| starts::counted(c, route, of))
             .await
             .map_err(|error| error.ours("look up starts"))?;
         tx.rollback().await;
         Ok(counts)
     }
 
-    async fn start(&self, route: &RouteName, receipts: &[ReceiptId]) -> Result<(), Fault> {
+    async fn start(&self, route: &RouteName, on: &[Start]) -> Result<(), Fault> {
         let mut tx = self.write().await?;
-        tx.run(|c| starts::count(c, route, receipts))
+        tx.run(|c| starts::count(c, route, on))
             .await
             .map_err(|error| error.ours("count starts"))?;
         tx.commit_ours().await
     }
 
-    async fn survived(&self, route: &RouteName, receipts: &[ReceiptId]) -> Result<(), Fault> {
+    async fn survived(&self, route: &RouteName, of: &[Start]) -> Result<(), Fault> {
         let mut tx = self.write().await?;
-        tx.run(|c| starts::forget(c, route, receipts))
+        tx.run(|c| starts::forget(c, route, of))
             .await
             .map_err(|error| error.ours("forget starts"))?;
         tx.commit_ours().await

@@ -1,57 +1,57 @@
 //! The table `starts`: handlers that were started, and of which nobody has heard since.
+//!
+//! Row by row: only what comes again is counted, and that is at most a batch.
 
-use std::collections::HashMap;
-
-use hookbox_event::{ReceiptId, RouteName};
-use sqlx::QueryBuilder;
+use hookbox_driver::Start;
+use hookbox_event::RouteName;
 use sqlx::sqlite::SqliteConnection;
 
-use crate::column::{Columns, hex_list};
+use crate::column::Columns;
 
 /// How often each of these was started, in the order given.
-pub(crate) async fn of_receipts(
+pub(crate) async fn counted(
     connection: &mut SqliteConnection,
     route: &RouteName,
-    receipts: &[ReceiptId],
+    of: &[Start],
 ) -> sqlx::Result<Vec<u32>> {
-    let rows = sqlx::query(
-        "SELECT receipt_id, starts FROM starts
-         WHERE route = ?1 AND receipt_id IN (SELECT unhex(value) FROM json_each(?2))",
-    )
-    .bind(route.as_str())
-    .bind(hex_list(receipts.iter().map(ReceiptId::as_bytes)))
-    .fetch_all(connection)
-    .await?;
-    let mut found = HashMap::with_capacity(rows.len());
-    for row in &rows {
-        found.insert(row.receipt("receipt_id")?, row.small("starts")?);
+    let mut counts = Vec::with_capacity(of.len());
+    for start in of {
+        let row = sqlx::query(
+            "SELECT starts FROM starts WHERE receipt_id = ?1 AND attempt = ?2 AND route = ?3",
+        )
+        .bind(&start.receipt.as_bytes()[..])
+        .bind(start.attempt)
+        .bind(route.as_str())
+        .fetch_optional(&mut *connection)
+        .await?;
+        counts.push(match row {
+            Some(row) => row.small("starts")?,
+            None => 0,
+        });
     }
-    let of = |receipt| found.get(receipt).copied().unwrap_or(0);
-    Ok(receipts.iter().map(of).collect())
+    Ok(counts)
 }
 
 /// Counts one more start of each.
 pub(crate) async fn count(
     connection: &mut SqliteConnection,
     route: &RouteName,
-    receipts: &[ReceiptId],
+    on: &[Start],
     now: i64,
 ) -> sqlx::Result<()> {
-    for receipts in receipts.chunks(crate::ROWS_MAX) {
-        let mut insert = QueryBuilder::<sqlx::Sqlite>::new(
-            "INSERT INTO starts (route, receipt_id, starts, started_at) ",
-        );
-        insert.push_values(receipts, |mut row, receipt| {
-            row.push_bind(route.as_str())
-                .push_bind(&receipt.as_bytes()[..])
-                .push_bind(1_i64)
-                .push_bind(now);
-        });
-        insert.push(
-            " ON CONFLICT (receipt_id, route) DO UPDATE
+    for start in on {
+        sqlx::query(
+            "INSERT INTO starts (receipt_id, attempt, route, starts, started_at)
+             VALUES (?1, ?2, ?3, 1, ?4)
+             ON CONFLICT (receipt_id, attempt, route) DO UPDATE
              SET starts = starts.starts + 1, started_at = excluded.started_at",
-        );
-        insert.build().execute(&mut *connection).await?;
+        )
+        .bind(&start.receipt.as_bytes()[..])
+        .bind(start.attempt)
+        .bind(route.as_str())
+        .bind(now)
+        .execute(&mut *connection)
+        .await?;
     }
     Ok(())
 }
@@ -60,15 +60,15 @@ pub(crate) async fn count(
 pub(crate) async fn forget(
     connection: &mut SqliteConnection,
     route: &RouteName,
-    receipts: &[ReceiptId],
+    of: &[Start],
 ) -> sqlx::Result<()> {
-    sqlx::query(
-        "DELETE FROM starts
-         WHERE route = ?1 AND receipt_id IN (SELECT unhex(value) FROM json_each(?2))",
-    )
-    .bind(route.as_str())
-    .bind(hex_list(receipts.iter().map(ReceiptId::as_bytes)))
-    .execute(connection)
-    .await?;
+    for start in of {
+        sqlx::query("DELETE FROM starts WHERE receipt_id = ?1 AND attempt = ?2 AND route = ?3")
+            .bind(&start.receipt.as_bytes()[..])
+            .bind(start.attempt)
+            .bind(route.as_str())
+            .execute(&mut *connection)
+            .await?;
+    }
     Ok(())
 }

@@ -12,9 +12,9 @@ use std::error::Error;
 use async_trait::async_trait;
 use hookbox_driver::{
     Burial, Claimed, CommitError, Failure, Fault, FaultKind, Recorded, Republish, Requeued,
-    Settled, Store,
+    Settled, Start, Store,
 };
-use hookbox_event::{Account, Envelope, ReceiptId, RouteName};
+use hookbox_event::{Account, Envelope, RouteName};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::diagnose::{diagnose, fault};
@@ -83,26 +83,26 @@ impl Store for Sqlite {
         Ok(recorded)
     }
 
-    async fn starts(&self, route: &RouteName, receipts: &[ReceiptId]) -> Result<Vec<u32>, Fault> {
+    async fn starts(&self, route: &RouteName, of: &[Start]) -> Result<Vec<u32>, Fault> {
         let mut reader = self.shared.readers.take().await?;
-        starts::of_receipts(&mut reader, route, receipts)
+        starts::counted(&mut reader, route, of)
             .await
             .map_err(fault("look up starts"))
     }
 
-    async fn start(&self, route: &RouteName, receipts: &[ReceiptId]) -> Result<(), Fault> {
+    async fn start(&self, route: &RouteName, on: &[Start]) -> Result<(), Fault> {
         let doing = "count starts";
         let mut unit = self.shared.writer.begin().await?;
-        starts::count(unit.connection(), route, receipts, moment::now())
+        starts::count(unit.connection(), route, on, moment::now())
             .await
             .map_err(fault(doing))?;
         unit.commit().await.map_err(fault(doing))
     }
 
-    async fn survived(&self, route: &RouteName, receipts: &[ReceiptId]) -> Result<(), Fault> {
+    async fn survived(&self, route: &RouteName, of: &[Start]) -> Result<(), Fault> {
         let doing = "forget starts";
         let mut unit = self.shared.writer.begin().await?;
-        starts::forget(unit.connection(), route, receipts)
+        starts::forget(unit.connection(), route, of)
             .await
             .map_err(fault(doing))?;
         unit.commit().await.map_err(fault(doing))

@@ -46,7 +46,8 @@
 //! - `a_retry_published_twice_is_granted_once`, `two_processes_at_once_count_once`
 //! - `a_replayed_dead_letter_is_granted_again`
 //! - `undecodable_bytes_are_kept_once`
-//! - `starts_are_counted_until_a_process_survives`, `starts_are_per_route`
+//! - `starts_are_counted_until_a_process_survives`, `starts_are_per_attempt`,
+//!   `starts_are_per_route`
 //! - `a_start_outlives_its_process`
 //! - `a_lost_connection_is_unavailable`, `a_constraint_violation_is_not_ours`
 //! - `a_handlers_lost_connection_is_unavailable`
@@ -86,5 +87,5 @@ pub use open::{OpenError, TopologyDifference};
 pub use rng::Rng;
 pub use store::{
     Burial, ClaimState, Claimed, CommitError, DeadReason, DueRetry, Failure, FailureClass, Outcome,
-    Recorded, Republish, Requeued, Settled, Store, Then,
+    Recorded, Republish, Requeued, Settled, Start, Store, Then,
 };

@@ -66,19 +66,18 @@ pub trait Store: Send + Sync + 'static {
     /// Idempotent by the bytes.
     async fn bury(&self, burial: &Burial<'_>) -> Result<Recorded, Fault>;
 
-    /// How often a handler was started on each receipt on `route` since a process last survived
-    /// that, in the order given. The worker asks about receipts that come again: what has killed
-    /// a process may be one body of an event and not the other.
-    async fn starts(&self, route: &RouteName, receipts: &[ReceiptId]) -> Result<Vec<u32>, Fault>;
+    /// How often a handler was started on each of these on `route` since a process last survived
+    /// that, in the order given. The worker asks about what comes again.
+    async fn starts(&self, route: &RouteName, of: &[Start]) -> Result<Vec<u32>, Fault>;
 
-    /// Counts one more start of the handler on each receipt, in a transaction of its own: once it is
-    /// `Ok`, the count outlives this process, whatever the handler does to it. No receipt may
-    /// stand twice in one call.
-    async fn start(&self, route: &RouteName, receipts: &[ReceiptId]) -> Result<(), Fault>;
+    /// Counts one more start of the handler on each, in a transaction of its own: once it is
+    /// `Ok`, the count outlives this process, whatever the handler does to it. None may stand
+    /// twice in one call.
+    async fn start(&self, route: &RouteName, on: &[Start]) -> Result<(), Fault>;
 
-    /// Forgets the starts of these receipts: this process has survived the attempt, be it a
-    /// success or a failure.
-    async fn survived(&self, route: &RouteName, receipts: &[ReceiptId]) -> Result<(), Fault>;
+    /// Forgets the starts of these: this process has survived the attempt, be it a success or a
+    /// failure.
+    async fn survived(&self, route: &RouteName, of: &[Start]) -> Result<(), Fault>;
 
     /// Takes up to `limit` retries that are due by the store's own clock, hands each to
     /// `republish`, and marks as queued those it confirmed. Two callers at once do not get the
@@ -104,6 +103,27 @@ pub trait Store: Send + Sync + 'static {
 
     /// Ends all connections in an orderly way.
     async fn close(&self);
+}
+
+/// What a handler is started on. Not an event: what kills a process may be one body of it and not
+/// the other. And not a receipt alone: a copy of its first message runs nothing any more, and
+/// surviving that clears no retry or replay of the suspicion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Start {
+    /// The receipt.
+    pub receipt: ReceiptId,
+    /// The attempt that a retry or replay asks for; 0 for the message that came first.
+    pub attempt: u32,
+}
+
+impl Start {
+    /// Of the handler on this envelope.
+    pub fn of(envelope: &Envelope) -> Self {
+        Self {
+            receipt: envelope.receipt,
+            attempt: envelope.redo.map_or(0, |redo| redo.attempt),
+        }
+    }
 }
 
 /// What a claim found.

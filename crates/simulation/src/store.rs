@@ -8,9 +8,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hookbox_driver::{
     Burial, ClaimState, Claimed, CommitError, DueRetry, Failure, Fault as OurFault, FaultKind,
-    Outcome, Recorded, Republish, Requeued, Settled, Store,
+    Outcome, Recorded, Republish, Requeued, Settled, Start, Store,
 };
-use hookbox_event::{Account, Envelope, EventId, ReceiptId, RouteName};
+use hookbox_event::{Account, Envelope, EventId, RouteName};
 
 use crate::broker::unavailable;
 use crate::fault::Fault;
@@ -159,30 +159,24 @@ impl Store for SimStore {
             .await
     }
 
-    async fn starts(
-        &self,
-        route: &RouteName,
-        receipts: &[ReceiptId],
-    ) -> Result<Vec<u32>, OurFault> {
+    async fn starts(&self, route: &RouteName, of: &[Start]) -> Result<Vec<u32>, OurFault> {
         let tx = self.open("look up starts").await?;
         tx.statement("starts").await?;
         let state = self.process.world.state();
-        let on = |receipt: &ReceiptId| (route.clone(), *receipt);
-        let of = |receipt| state.tables.starts.get(&on(receipt)).copied().unwrap_or(0);
-        Ok(receipts.iter().map(of).collect())
+        let on = |start: &Start| (route.clone(), *start);
+        let count = |start| state.tables.starts.get(&on(start)).copied().unwrap_or(0);
+        Ok(of.iter().map(count).collect())
     }
 
-    async fn start(&self, route: &RouteName, receipts: &[ReceiptId]) -> Result<(), OurFault> {
+    async fn start(&self, route: &RouteName, of: &[Start]) -> Result<(), OurFault> {
         let tx = self.open("count starts").await?;
-        let counted = self.record(tx, &[], |tables, _| record::start(tables, route, receipts));
+        let counted = self.record(tx, &[], |tables, _| record::start(tables, route, of));
         counted.await.map(drop)
     }
 
-    async fn survived(&self, route: &RouteName, receipts: &[ReceiptId]) -> Result<(), OurFault> {
+    async fn survived(&self, route: &RouteName, of: &[Start]) -> Result<(), OurFault> {
         let tx = self.open("forget starts").await?;
-        let forgot = self.record(tx, &[], |tables, _| {
-            record::survived(tables, route, receipts)
-        });
+        let forgot = self.record(tx, &[], |tables, _| record::survived(tables, route, of));
         forgot.await.map(drop)
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookbox_driver::{ClaimState, DeadReason, Queue};
+use hookbox_driver::{ClaimState, DeadReason, Queue, Start};
 use hookbox_event::{ContentDigest, Envelope, EventId, ReceiptId, RouteName, decode_batch};
 
 use crate::queues::Message;
@@ -84,7 +84,7 @@ pub(crate) struct Tables {
     /// Failed attempts, and how they failed.
     pub failures: BTreeMap<(RouteName, EventId, u32), &'static str>,
     /// Handlers that were started and not heard of since, on receipts that came again.
-    pub starts: BTreeMap<(RouteName, ReceiptId), u32>,
+    pub starts: BTreeMap<(RouteName, Start), u32>,
     pub effects: Vec<Effect>,
     /// How often an operator has replayed each.
     pub replays: BTreeMap<OnRoute, u32>,

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
-use hookbox_driver::Delivery;
-use hookbox_event::{Envelope, ReceiptId, decode_batch};
+use hookbox_driver::{Delivery, Start};
+use hookbox_event::{Envelope, decode_batch};
 
 /// Most envelopes that share a transaction when several small messages are taken together. The
 /// same number as one full batch, so that a transaction is never longer than a batch makes it.
@@ -21,9 +21,9 @@ pub(crate) struct Intake {
 #[derive(Default)]
 pub(crate) struct Contents {
     pub envelopes: Vec<Envelope>,
-    /// Receipts of messages that were delivered before: what was in hand when a process died is
-    /// among them.
-    pub again: HashSet<ReceiptId>,
+    /// What messages ask for that were delivered before: what was in hand when a process died is
+    /// among it.
+    pub again: HashSet<Start>,
     pub undecodable: Vec<Undecodable>,
 }
 
@@ -43,7 +43,7 @@ impl Intake {
                     match frame {
                         Ok(envelope) => {
                             if delivery.redelivered {
-                                self.contents.again.insert(envelope.receipt);
+                                self.contents.again.insert(Start::of(&envelope));
                             }
                             self.contents.envelopes.push(envelope);
                         }

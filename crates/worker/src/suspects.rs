@@ -10,8 +10,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use hookbox_driver::{DeadReason, Store};
-use hookbox_event::{Envelope, ReceiptId};
+use hookbox_driver::{DeadReason, Start, Store};
+use hookbox_event::Envelope;
 use tokio::sync::RwLock;
 
 use crate::attempt::Work;
@@ -44,29 +44,30 @@ impl<S: Store> Process<'_, S> {
     pub(crate) async fn round(
         &self,
         envelopes: &[&Envelope],
-        again: &HashSet<ReceiptId>,
+        again: &HashSet<Start>,
     ) -> Result<(), Stopped> {
         let handles = match self.work {
             Work::Handle(_) => true,
             Work::GiveUp { .. } => false,
         };
-        let came_again = |envelope: &&&Envelope| handles && again.contains(&envelope.receipt);
-        let counted: Vec<ReceiptId> = envelopes
+        let came_again = |envelope: &&&Envelope| handles && again.contains(&Start::of(envelope));
+        let counted: Vec<Start> = envelopes
             .iter()
             .filter(came_again)
-            .map(|envelope| envelope.receipt)
+            .map(|envelope| Start::of(envelope))
             .collect();
         if counted.is_empty() {
             return self.in_company(envelopes, &counted).await;
         }
         let starts = self.counts(Counts::Look, &counted).await?;
-        let starts: HashMap<ReceiptId, u32> = counted.iter().copied().zip(starts).collect();
-        let starts_of = |envelope: &Envelope| starts.get(&envelope.receipt).copied().unwrap_or(0);
+        let starts: HashMap<Start, u32> = counted.iter().copied().zip(starts).collect();
+        let starts_of =
+            |envelope: &Envelope| starts.get(&Start::of(envelope)).copied().unwrap_or(0);
         let (suspects, others): (Vec<&Envelope>, Vec<&Envelope>) = envelopes
             .iter()
             .partition(|envelope| starts_of(envelope) > 0);
         let mut counted = counted;
-        counted.retain(|receipt| others.iter().any(|other| other.receipt == *receipt));
+        counted.retain(|start| others.iter().any(|other| Start::of(other) == *start));
         self.in_company(&others, &counted).await?;
         for suspect in suspects {
             self.suspect(suspect, starts_of(suspect)).await?;
@@ -75,11 +76,7 @@ impl<S: Store> Process<'_, S> {
     }
 
     /// Beside whatever else runs in this process.
-    async fn in_company(
-        &self,
-        envelopes: &[&Envelope],
-        counted: &[ReceiptId],
-    ) -> Result<(), Stopped> {
+    async fn in_company(&self, envelopes: &[&Envelope], counted: &[Start]) -> Result<(), Stopped> {
         let _beside_others = tokio::select! {
             biased;
             guard = self.company.read() => guard,
@@ -90,7 +87,7 @@ impl<S: Store> Process<'_, S> {
 
     /// With nothing else running in this process, or not at all.
     async fn suspect(&self, envelope: &Envelope, starts: u32) -> Result<(), Stopped> {
-        let receipt = std::slice::from_ref(&envelope.receipt);
+        let start = &[Start::of(envelope)];
         if starts >= STARTS_MAX {
             tracing::error!(
                 event.id = %envelope.event,
@@ -109,7 +106,7 @@ impl<S: Store> Process<'_, S> {
                 ..*self
             };
             quarantine.together(&[envelope]).await?;
-            self.counts(Counts::Survived, receipt).await?;
+            self.counts(Counts::Survived, start).await?;
             return Ok(());
         }
         let _alone = tokio::select! {
@@ -126,11 +123,11 @@ impl<S: Store> Process<'_, S> {
             "a process died while it had event {} in hand; its handler runs alone now",
             envelope.event
         );
-        self.counted(&[envelope], receipt).await
+        self.counted(&[envelope], start).await
     }
 
     /// Counts the starts, works, and forgets them.
-    async fn counted(&self, envelopes: &[&Envelope], counted: &[ReceiptId]) -> Result<(), Stopped> {
+    async fn counted(&self, envelopes: &[&Envelope], counted: &[Start]) -> Result<(), Stopped> {
         if counted.is_empty() {
             return self.together(envelopes).await;
         }
@@ -147,18 +144,14 @@ impl<S: Store> Process<'_, S> {
         }
     }
 
-    async fn counts(&self, what: Counts, receipts: &[ReceiptId]) -> Result<Vec<u32>, Stopped> {
+    async fn counts(&self, what: Counts, of: &[Start]) -> Result<Vec<u32>, Stopped> {
         let mut pause = self.pause();
         loop {
             let done = match what {
-                Counts::Look => self.store.starts(self.route, receipts).await,
-                Counts::Start => self
-                    .store
-                    .start(self.route, receipts)
-                    .await
-                    .map(|()| vec![]),
+                Counts::Look => self.store.starts(self.route, of).await,
+                Counts::Start => self.store.start(self.route, of).await.map(|()| vec![]),
                 Counts::Survived => {
-                    let survived = self.store.survived(self.route, receipts).await;
+                    let survived = self.store.survived(self.route, of).await;
                     survived.map(|()| vec![])
                 }
             };

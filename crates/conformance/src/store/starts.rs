@@ -1,6 +1,6 @@
 //! Starts of handlers: counted, seen by everybody, forgotten.
 
-use hookbox_driver::{Claimed, Store};
+use hookbox_driver::{Claimed, Start, Store};
 
 use super::{claim, done};
 use crate::envelope;
@@ -8,7 +8,7 @@ use crate::harness::{StoreHarness, one, two};
 
 pub async fn starts_are_counted_until_a_process_survives<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
-    let [a, b, c] = ["a", "b", "c"].map(|name| envelope(name).receipt);
+    let [a, b, c] = ["a", "b", "c"].map(|name| Start::of(&envelope(name)));
     let counts = store.starts(&one(), &[b, a, c]).await.expect("read");
     assert_eq!(counts, [0, 0, 0]);
     store.start(&one(), &[a]).await.expect("counted");
@@ -35,9 +35,26 @@ pub async fn starts_are_counted_until_a_process_survives<H: StoreHarness>(world:
     Store::close(&*store).await;
 }
 
+/// What a retry asks for is another thing than what the first message asked for.
+pub async fn starts_are_per_attempt<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let first = Start::of(&envelope("a"));
+    let [second, third] = [1, 2].map(|attempt| Start { attempt, ..first });
+    store.start(&one(), &[first, third]).await.expect("counted");
+    store.start(&one(), &[third]).await.expect("counted");
+    let all = [third, second, first];
+    assert_eq!(store.starts(&one(), &all).await.expect("read"), [2, 0, 1]);
+    store
+        .survived(&one(), &[first, second])
+        .await
+        .expect("forgotten");
+    assert_eq!(store.starts(&one(), &all).await.expect("read"), [2, 0, 0]);
+    Store::close(&*store).await;
+}
+
 pub async fn starts_are_per_route<H: StoreHarness>(world: &H) {
     let store = world.open().await;
-    let a = [envelope("a").receipt];
+    let a = [Start::of(&envelope("a"))];
     for _ in 0..2 {
         store.start(&one(), &a).await.expect("counted");
     }
@@ -54,7 +71,7 @@ pub async fn a_start_outlives_its_process<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let event = envelope("a");
     store
-        .start(&one(), &[event.receipt])
+        .start(&one(), &[Start::of(&event)])
         .await
         .expect("counted");
     let mut tx = store.begin().await.expect("begun");
@@ -63,7 +80,7 @@ pub async fn a_start_outlives_its_process<H: StoreHarness>(world: &H) {
     // Here it dies.
     drop(tx);
     drop(store);
-    let counts = elsewhere.starts(&one(), &[event.receipt]).await;
+    let counts = elsewhere.starts(&one(), &[Start::of(&event)]).await;
     assert_eq!(counts.expect("read"), [1]);
     assert_eq!(world.effects("a").await, 0);
     // A count bars nobody: whether it is to run is the worker's to decide.

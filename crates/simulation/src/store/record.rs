@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use hookbox_driver::{Burial, ClaimState, DeadReason, Failure, Fault as OurFault, Recorded, Then};
-use hookbox_event::{ContentDigest, EventId, ReceiptId, RouteName};
+use hookbox_driver::{
+    Burial, ClaimState, DeadReason, Failure, Fault as OurFault, Recorded, Start, Then,
+};
+use hookbox_event::{ContentDigest, EventId, RouteName};
 
 use crate::broker::unavailable;
 use crate::fault::Fault;
@@ -106,16 +108,16 @@ fn follow(tables: &mut Tables, failure: &Failure<'_>, then: Then, now: Duration)
     Recorded::Recorded
 }
 
-pub(super) fn start(tables: &mut Tables, route: &RouteName, receipts: &[ReceiptId]) -> Recorded {
-    for receipt in receipts {
-        *tables.starts.entry((route.clone(), *receipt)).or_default() += 1;
+pub(super) fn start(tables: &mut Tables, route: &RouteName, on: &[Start]) -> Recorded {
+    for start in on {
+        *tables.starts.entry((route.clone(), *start)).or_default() += 1;
     }
     Recorded::Recorded
 }
 
-pub(super) fn survived(tables: &mut Tables, route: &RouteName, receipts: &[ReceiptId]) -> Recorded {
-    for receipt in receipts {
-        tables.starts.remove(&(route.clone(), *receipt));
+pub(super) fn survived(tables: &mut Tables, route: &RouteName, on: &[Start]) -> Recorded {
+    for start in on {
+        tables.starts.remove(&(route.clone(), *start));
     }
     Recorded::Recorded
 }
