@@ -10,10 +10,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use hookbox_driver::{DeadReason, Start, Store};
+use hookbox_driver::{Claimed, DeadReason, Fault, FaultKind, Start, Store};
 use hookbox_event::Envelope;
 use tokio::sync::RwLock;
 
+use crate::OnConflict;
 use crate::attempt::Work;
 use crate::counters::add;
 use crate::process::{Process, Stopped};
@@ -88,32 +89,19 @@ impl<S: Store> Process<'_, S> {
     /// With nothing else running in this process, or not at all.
     async fn suspect(&self, envelope: &Envelope, starts: u32) -> Result<(), Stopped> {
         let start = &[Start::of(envelope)];
-        if starts >= STARTS_MAX {
-            tracing::error!(
-                event.id = %envelope.event,
-                event.topic = %envelope.topic,
-                route = %self.route,
-                starts,
-                "the handler of event {} was started {starts} times in a process that did not \
-                 survive it; it is not run again",
-                envelope.event
-            );
-            let quarantine = Process {
-                work: Work::GiveUp {
-                    reason: DeadReason::Quarantined,
-                    detail: DETAIL,
-                },
-                ..*self
-            };
-            quarantine.together(&[envelope]).await?;
-            self.counts(Counts::Survived, start).await?;
-            return Ok(());
-        }
         let _alone = tokio::select! {
             biased;
             guard = self.company.write() => guard,
             () = self.shutdown.cancelled() => return Err(Stopped),
         };
+        if !self.would_run(envelope).await? {
+            self.together(&[envelope]).await?;
+            return self.counts(Counts::Survived, start).await.map(drop);
+        }
+        if starts >= STARTS_MAX {
+            self.quarantine(envelope, starts).await?;
+            return self.counts(Counts::Survived, start).await.map(drop);
+        }
         add(&self.counters.suspects, 1);
         tracing::warn!(
             event.id = %envelope.event,
@@ -124,6 +112,56 @@ impl<S: Store> Process<'_, S> {
             envelope.event
         );
         self.counted(&[envelope], start).await
+    }
+
+    async fn quarantine(&self, envelope: &Envelope, starts: u32) -> Result<(), Stopped> {
+        tracing::error!(
+            event.id = %envelope.event,
+            event.topic = %envelope.topic,
+            route = %self.route,
+            starts,
+            "the handler of event {} was started {starts} times in a process that did not \
+             survive it; it is not run again",
+            envelope.event
+        );
+        let quarantine = Process {
+            work: Work::GiveUp {
+                reason: DeadReason::Quarantined,
+                detail: DETAIL,
+            },
+            ..*self
+        };
+        quarantine.together(&[envelope]).await
+    }
+
+    /// Whether its handler would run now. Asked by a claim that is given back: while another
+    /// process has the event in hand, be it by a copy of the message, the claim waits, so that
+    /// those who wait together are not counted as so many deaths.
+    async fn would_run(&self, envelope: &Envelope) -> Result<bool, Stopped> {
+        let mut pause = self.pause();
+        let claimed = loop {
+            match self.try_claim(envelope).await {
+                Ok(claimed) => break claimed,
+                Err(fault) => self.wait(&mut pause, &fault).await?,
+            }
+        };
+        pause.over();
+        Ok(match claimed {
+            Claimed::Fresh | Claimed::Granted { .. } => true,
+            Claimed::Conflict => match self.config.on_conflict(&envelope.topic) {
+                OnConflict::DeadLetter => false,
+                OnConflict::Process => true,
+            },
+            Claimed::Redelivered | Claimed::Duplicate | Claimed::Orphaned => false,
+        })
+    }
+
+    async fn try_claim(&self, envelope: &Envelope) -> Result<Claimed, Fault> {
+        let mut tx = self.store.begin().await?;
+        let claimed = self.store.claim(&mut tx, self.route, &[envelope]).await;
+        self.store.rollback(tx).await;
+        let none = || Fault::plain(FaultKind::Internal, "claim: it answered nothing");
+        claimed?.first().copied().ok_or_else(none)
     }
 
     /// Counts the starts, works, and forgets them.
