@@ -10,8 +10,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::Options;
+use crate::nodes::Nodes;
 
-const WHAT: &str = "the broker";
+/// What it is called where it is at fault.
+pub(crate) const WHAT: &str = "the broker";
 
 /// What a client of AMQP 0-9-1 says first.
 const PROTOCOL_HEADER: &[u8; 8] = b"AMQP\x00\x00\x09\x01";
@@ -19,34 +21,33 @@ const PROTOCOL_HEADER: &[u8; 8] = b"AMQP\x00\x00\x09\x01";
 /// The first byte of a method frame, which `connection.start` is.
 const METHOD_FRAME: u8 = 1;
 
-/// The URL, with what we insist on.
-pub(crate) fn uri(options: &Options) -> Result<AMQPUri, OpenError> {
-    let mut uri: AMQPUri = options
-        .url
-        .parse()
-        .map_err(|why: String| OpenError::Options {
-            what: WHAT,
-            // The parser's text may quote the URL, and the URL may hold a password.
-            why: if why.contains(&options.url) {
-                "the URL cannot be read".into()
-            } else {
-                why
-            },
-        })?;
-    uri.query.frame_max.get_or_insert(options.frame_bytes_max);
-    uri.query.heartbeat.get_or_insert(options.heartbeat_seconds);
-    Ok(uri)
+/// Connects to the first node that lets us in. What the last one said is told when none does.
+pub(crate) async fn connect(
+    options: &Options,
+    nodes: &Nodes,
+    purpose: &str,
+) -> Result<Connection, OpenError> {
+    let mut last = None;
+    for uri in nodes.in_turn() {
+        match connect_to(options, uri, purpose).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| unavailable("its URL names no host")))
 }
 
-/// Connects once.
-pub(crate) async fn connect(options: &Options, purpose: &str) -> Result<Connection, OpenError> {
-    let uri = uri(options)?;
-    preflight(&uri, options.preflight_deadline).await?;
+async fn connect_to(
+    options: &Options,
+    uri: &AMQPUri,
+    purpose: &str,
+) -> Result<Connection, OpenError> {
+    preflight(uri, options.preflight_deadline).await?;
     let name = format!("hookbox {} {purpose}", options.environment);
     let properties = ConnectionProperties::default().with_connection_name(name.as_str().into());
     match timeout(
         options.connect_deadline,
-        Connection::connect_uri(uri, properties),
+        Connection::connect_uri(uri.clone(), properties),
     )
     .await
     {

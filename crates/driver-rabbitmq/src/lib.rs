@@ -13,6 +13,7 @@ mod connection;
 mod consumer;
 mod delivery;
 mod diagnose;
+mod nodes;
 mod options;
 mod publisher;
 mod rabbit;

@@ -7,7 +7,8 @@ use hookbox_event::{EnvironmentName, RouteName};
 /// Options of a broker. `Debug` does not show the URL: it may hold a password.
 #[derive(Clone)]
 pub struct Options {
-    /// `amqp://user:password@host:port/vhost`, or `amqps://…`.
+    /// `amqp://user:password@host:port/vhost`, or `amqps://…`. Of a cluster, several hosts with
+    /// commas between them.
     pub url: String,
     /// Part of every queue's name, so that two environments never share one.
     pub environment: EnvironmentName,

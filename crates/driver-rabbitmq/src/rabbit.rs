@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::connection::{close, connect};
 use crate::diagnose::{fault, late};
+use crate::nodes::Nodes;
 use crate::publisher::Request;
 use crate::topology::{accounts_queue, dead_queue, route_queue};
 use crate::{Options, consumer, supervisor};
@@ -29,6 +30,7 @@ const THREADS: usize = 2;
 /// RabbitMQ as hookbox's broker.
 pub struct Rabbit {
     options: Options,
+    nodes: Arc<Nodes>,
     requests: mpsc::Sender<Request>,
     messages: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
@@ -43,6 +45,7 @@ impl Rabbit {
     /// Connects, verifies the queues and declares those that are missing. AMQP has its own small
     /// runtime: a busy handler must not cost the connection its heartbeat.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
+        let nodes = Arc::new(Nodes::of(&options)?);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("hookbox-amqp")
@@ -54,8 +57,8 @@ impl Rabbit {
             })?;
         let runtime = Background(Some(runtime));
         let first = {
-            let options = options.clone();
-            let task = async move { supervisor::establish(&options, true).await };
+            let (options, nodes) = (options.clone(), Arc::clone(&nodes));
+            let task = async move { supervisor::establish(&options, &nodes, true).await };
             let joined = runtime.handle().spawn(task).await;
             joined.map_err(|error| OpenError::Unavailable {
                 what: "the broker",
@@ -67,7 +70,14 @@ impl Rabbit {
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let receiver = Arc::new(Mutex::new(receiver));
-        let life = supervisor::supervise(options.clone(), first, receiver, ready, stop.clone());
+        let life = supervisor::supervise(
+            options.clone(),
+            Arc::clone(&nodes),
+            first,
+            receiver,
+            ready,
+            stop.clone(),
+        );
         tasks.spawn_on(life, &runtime.handle());
         let mut watching = readiness.clone();
         let begun = watching.wait_for(|now| *now == Readiness::Ready);
@@ -84,6 +94,7 @@ impl Rabbit {
             messages: Arc::new(Semaphore::new(options.in_flight_max)),
             bytes: Arc::new(Semaphore::new(options.in_flight_bytes_max)),
             options,
+            nodes,
             requests,
             readiness,
             consuming: Mutex::new(None),
@@ -172,10 +183,10 @@ impl Rabbit {
         if let Some(connection) = held.as_ref().filter(|it| it.status().connected()) {
             return Ok(Arc::clone(connection));
         }
-        let options = self.options.clone();
+        let (options, nodes) = (self.options.clone(), Arc::clone(&self.nodes));
         let doing = "connect to the broker for consuming";
         let connecting = self.on_amqp(doing, async move {
-            connect(&options, "consume")
+            connect(&options, &nodes, "consume")
                 .await
                 .map_err(|error| Fault::new(FaultKind::Unavailable, doing, error))
         });

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Options;
 use crate::connection::{close, connect};
+use crate::nodes::Nodes;
 use crate::publisher::{Ended, Publisher, Requests};
 use crate::topology::{Absent, TopologyError, Verified, topology, verify};
 
@@ -39,8 +40,12 @@ const LOOK_DEADLINE: Duration = Duration::from_secs(2);
 
 /// A connection whose queues are verified. Only the first one declares those that are missing:
 /// later, one that is gone was deleted by somebody.
-pub(crate) async fn establish(options: &Options, first: bool) -> Result<Connection, OpenError> {
-    let connection = connect(options, "publish").await?;
+pub(crate) async fn establish(
+    options: &Options,
+    nodes: &Nodes,
+    first: bool,
+) -> Result<Connection, OpenError> {
+    let connection = connect(options, nodes, "publish").await?;
     let topology = topology(&options.environment, &options.routes);
     let unavailable = |source: Box<dyn std::error::Error + Send + Sync>| OpenError::Unavailable {
         what: "the broker",
@@ -73,6 +78,7 @@ pub(crate) async fn establish(options: &Options, first: bool) -> Result<Connecti
 /// The supervisor's whole life.
 pub(crate) async fn supervise(
     options: Options,
+    nodes: Arc<Nodes>,
     first: Connection,
     requests: Requests,
     readiness: watch::Sender<Readiness>,
@@ -83,7 +89,7 @@ pub(crate) async fn supervise(
     while !stop.is_cancelled() {
         let established = match connection.take() {
             Some(connection) => Ok(connection),
-            None => establish(&options, false).await,
+            None => establish(&options, &nodes, false).await,
         };
         match established {
             Ok(established) => {

@@ -1,0 +1,147 @@
+//! The nodes of a broker, as its URL names them: one, or those of a cluster.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use hookbox_driver::OpenError;
+use lapin::uri::AMQPUri;
+
+use crate::Options;
+use crate::connection::WHAT;
+
+/// Most nodes: more than any cluster of quorum queues has, and few enough to try them all.
+const NODES_MAX: usize = 16;
+
+/// What AMQP 0-9-1 demands of every peer, in bytes.
+const FRAME_MIN: u32 = 4096;
+
+/// In seconds. A dead connection is noticed after two heartbeats; RabbitMQ's own default is 60.
+const HEARTBEAT_MAX: u16 = 60;
+
+/// The nodes, each of which is as good as any other. Every connection begins with the one after
+/// the one before it began with: connections spread over the nodes, and after a loss the node
+/// that was lost is not tried first.
+pub(crate) struct Nodes {
+    uris: Vec<AMQPUri>,
+    turn: AtomicUsize,
+}
+
+impl Nodes {
+    /// Reads `amqp://user:password@host:port,host:port/vhost`.
+    pub fn of(options: &Options) -> Result<Self, OpenError> {
+        let refuse = |why: String| OpenError::Options { what: WHAT, why };
+        let urls = split(&options.url);
+        if urls.len() > NODES_MAX {
+            return Err(refuse(format!("the URL names more than {NODES_MAX} nodes")));
+        }
+        let uris = urls.iter().map(|url| {
+            let mut uri: AMQPUri = url.parse().map_err(|why: String| {
+                // The parser's text may quote the URL, and the URL may hold a password.
+                refuse(if why.contains(url) {
+                    "the URL cannot be read".into()
+                } else {
+                    why
+                })
+            })?;
+            let frame = uri.query.frame_max.get_or_insert(options.frame_bytes_max);
+            if !(FRAME_MIN..=options.frame_bytes_max).contains(frame) {
+                let most = options.frame_bytes_max;
+                let range = format!("frame_max must be between {FRAME_MIN} and {most} bytes");
+                return Err(refuse(range));
+            }
+            let heartbeat = uri.query.heartbeat.get_or_insert(options.heartbeat_seconds);
+            if !(1..=HEARTBEAT_MAX).contains(heartbeat) {
+                return Err(refuse(format!(
+                    "heartbeat must be between 1 and {HEARTBEAT_MAX} seconds: without one, a \
+                     connection that is dead is taken for alive"
+                )));
+            }
+            Ok(uri)
+        });
+        Ok(Self {
+            uris: uris.collect::<Result<_, OpenError>>()?,
+            turn: AtomicUsize::new(0),
+        })
+    }
+
+    /// All of them, in the order in which they are to be tried now.
+    pub fn in_turn(&self) -> impl Iterator<Item = &AMQPUri> {
+        let first = self.turn.fetch_add(1, Ordering::Relaxed) % self.uris.len().max(1);
+        self.uris[first..].iter().chain(&self.uris[..first])
+    }
+}
+
+/// One URL for each host of a URL.
+fn split(url: &str) -> Vec<String> {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (authority, path) = match rest.find(['/', '?']) {
+        Some(end) => rest.split_at(end),
+        None => (rest, ""),
+    };
+    let (account, hosts) = match authority.rsplit_once('@') {
+        Some((account, hosts)) => (format!("{account}@"), hosts),
+        None => (String::new(), authority),
+    };
+    let one = |host: &str| format!("{scheme}://{account}{}{path}", host.trim());
+    hosts.split(',').map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn nodes(url: &str) -> Result<Nodes, OpenError> {
+        Nodes::of(&Options::new(url, "test".parse().unwrap(), Vec::new()))
+    }
+
+    fn hosts(nodes: &Nodes) -> Vec<String> {
+        let host = |uri: &AMQPUri| format!("{}:{}", uri.authority.host, uri.authority.port);
+        nodes.in_turn().map(host).collect()
+    }
+
+    #[test]
+    fn one_node_is_always_the_first() {
+        let nodes = nodes("amqp://u:p@only:1234/%2f").unwrap();
+        for _ in 0..3 {
+            assert_eq!(hosts(&nodes), ["only:1234"]);
+        }
+    }
+
+    #[test]
+    fn each_connection_begins_with_the_next_node() {
+        let nodes = nodes("amqps://u:p%2Cq@a:1,b, c:3/v?heartbeat=7").unwrap();
+        assert_eq!(hosts(&nodes), ["a:1", "b:5671", "c:3"]);
+        assert_eq!(hosts(&nodes), ["b:5671", "c:3", "a:1"]);
+        assert_eq!(hosts(&nodes), ["c:3", "a:1", "b:5671"]);
+        assert_eq!(hosts(&nodes), ["a:1", "b:5671", "c:3"]);
+        for uri in nodes.in_turn() {
+            assert_eq!(uri.authority.userinfo.password, "p,q");
+            assert_eq!((uri.vhost.as_str(), uri.query.heartbeat), ("v", Some(7)));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_without_the_password() {
+        for url in [
+            "amqp://u:hunter2@a,b:x/",
+            "amqp://u:hunter2@a,,b/",
+            "://u:hunter2@/",
+        ] {
+            let why = format!("{:?}", nodes(url).err().unwrap());
+            assert!(!why.contains("hunter2"), "{why}");
+        }
+        for query in [
+            "heartbeat=0",
+            "heartbeat=61",
+            "frame_max=0",
+            "frame_max=131073",
+        ] {
+            let refused = nodes(&format!("amqp://a/v?{query}")).err().unwrap();
+            let (why, (name, _)) = (format!("{refused:?}"), query.split_once('=').unwrap());
+            assert!(why.contains(name), "{why}");
+        }
+        let many = format!("amqp://{}", ["a"; 17].join(","));
+        assert!(nodes(&many).is_err());
+    }
+}
