@@ -91,6 +91,16 @@ impl Sending {
         matches!(self.child.try_wait(), Ok(Some(_)) | Err(_))
     }
 
+    /// How much was answered 200 by now.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn accepted(&self) -> Result<u64> {
+        let text = std::fs::read_to_string(&self.journal).context("reading the journal")?;
+        let accepted = text.lines().filter(|line| line.contains("\"status\":200"));
+        Ok(accepted.count() as u64)
+    }
+
     /// Waits until all is sent, and meanwhile starts again what ends; gives the journal.
     ///
     /// # Errors

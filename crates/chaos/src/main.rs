@@ -6,6 +6,7 @@ mod case;
 mod catalog;
 mod chance;
 mod checker;
+mod cluster;
 mod effects;
 mod fault;
 mod journal;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use hookbox_testkit::servers::folder::Folder;
-use hookbox_testkit::servers::ports;
+use hookbox_testkit::servers::{RabbitmqCluster, ports};
 
 use crate::proxy::Proxy;
 use crate::servers::Servers;
@@ -13,7 +13,7 @@ use crate::world::KEY;
 pub struct Place {
     /// The store, past every proxy.
     pub sql: Sql,
-    /// In front of the broker, for ingests and workers alike; none for a file.
+    /// In front of the broker, for ingests and workers alike; none for a file or a cluster.
     pub to_broker: Option<Proxy>,
     /// In front of the store; none for a file.
     pub to_store: Option<Proxy>,
@@ -45,29 +45,58 @@ impl Place {
     /// When a server refuses.
     pub fn on_servers(servers: &Servers, folder: &Folder) -> Result<Self> {
         servers.start()?;
-        let (postgres, broker) = (servers.postgres_url(), servers.broker_url());
+        let mut place = Self::on_postgres(servers, folder)?;
+        let broker = servers.broker_url();
+        let to_broker = Proxy::before(servers.broker_port()).context("a proxy")?;
+        folder.write(
+            "broker",
+            &through(&broker, servers.broker_port(), &to_broker),
+        )?;
+        place.secrets.extend(password(&broker));
+        place.to_broker = Some(to_broker);
+        Ok(place)
+    }
+
+    /// A database of its own, and a cluster without a proxy: all of its nodes in the file `broker`,
+    /// and these alone in `broker-2`.
+    ///
+    /// # Errors
+    /// When a server refuses.
+    pub fn on_cluster(
+        servers: &Servers,
+        cluster: &RabbitmqCluster,
+        second: &[u8],
+        folder: &Folder,
+    ) -> Result<Self> {
+        let mut place = Self::on_postgres(servers, folder)?;
+        folder.write("broker", &cluster.url(&[1, 2, 3]))?;
+        folder.write("broker-2", &cluster.url(second))?;
+        place.secrets.push(cluster.password().to_owned());
+        Ok(place)
+    }
+
+    fn on_postgres(servers: &Servers, folder: &Folder) -> Result<Self> {
+        let postgres = servers.postgres_url();
         let name = format!("chaos_{}", &ports::random_name()?[..12]);
         Sql::postgres(&postgres)?.run(&format!("create database {name}"))?;
         let (server, _) = postgres.rsplit_once('/').context("the URL of PostgreSQL")?;
         let url = format!("{server}/{name}");
         let to_store = Proxy::before(servers.postgres_port()).context("a proxy")?;
-        let to_broker = Proxy::before(servers.broker_port()).context("a proxy")?;
-        let through = |url: &str, of: u16, proxy: &Proxy| {
-            url.replacen(&format!(":{of}/"), &format!(":{}/", proxy.port()), 1)
-        };
         folder.write("store", &through(&url, servers.postgres_port(), &to_store))?;
-        let through_broker = through(&broker, servers.broker_port(), &to_broker);
-        folder.write("broker", &through_broker)?;
-        let passwords = [password(&postgres), password(&broker)];
-        let secrets = passwords.into_iter().flatten().chain([KEY.to_owned()]);
+        let secrets = password(&postgres).into_iter().chain([KEY.to_owned()]);
         Ok(Self {
             sql: Sql::postgres(&url)?,
             to_store: Some(to_store),
-            to_broker: Some(to_broker),
+            to_broker: None,
             database: Some((postgres, name)),
             secrets: secrets.collect(),
         })
     }
+}
+
+/// The URL of a server, by way of a proxy.
+fn through(url: &str, of: u16, proxy: &Proxy) -> String {
+    url.replacen(&format!(":{of}/"), &format!(":{}/", proxy.port()), 1)
 }
 
 /// The password in a URL.

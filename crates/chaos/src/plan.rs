@@ -11,6 +11,8 @@ pub struct Plan {
     pub ingest: String,
     /// Lines at the top.
     pub top: String,
+    /// Where the second ingest finds its broker: a file of its own, or that of all.
+    pub second_broker: &'static str,
 }
 
 impl Default for Plan {
@@ -20,13 +22,18 @@ impl Default for Plan {
             filter: "debug",
             ingest: String::new(),
             top: String::new(),
+            second_broker: "broker",
         }
     }
 }
 
 impl Plan {
-    /// The config of one ingest and its workers.
-    pub fn config(&self, pair: Pair, environment: &str, port: u16) -> String {
+    /// The config of an ingest, from 1; workers use that of the first.
+    pub fn config(&self, pair: Pair, environment: &str, number: usize, port: u16) -> String {
+        let broker = match number {
+            1 => "broker",
+            _ => self.second_broker,
+        };
         let url = |name| match pair {
             Pair::RabbitmqPostgres => format!("{{ file = \"{name}\" }}"),
             Pair::Sqlite => "\"sqlite:hookbox.db\"".to_owned(),
@@ -44,7 +51,7 @@ impl Plan {
              handler = {{ kind = \"begini\" }}\n",
             self.top,
             url("store"),
-            url("broker"),
+            url(broker),
             self.ingest,
             self.filter,
         )

@@ -12,6 +12,7 @@ use crate::case::{Case, Layer, Proof};
 use crate::catalog;
 use crate::chance::fresh_seed;
 use crate::checker::Figures;
+use crate::cluster;
 use crate::matrix::{self, Cell};
 use crate::others;
 use crate::outcome::{Outcome, Verdict};
@@ -189,7 +190,7 @@ impl<'a> Run<'a> {
     fn cluster(&self) -> Result<()> {
         for case in self.cases(|proof| matches!(proof, Proof::Cluster)) {
             let began = Instant::now();
-            let (figures, verdict) = others::cluster(case.number, self.seed);
+            let (figures, verdict) = cluster::run(&self.servers, case.number, self.seed);
             self.tell(Outcome {
                 case: case.name.to_owned(),
                 pair: None,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use hookbox_testkit::servers::account::Account;
 use hookbox_testkit::servers::folder::{Ending, Folder};
-use hookbox_testkit::servers::ports;
+use hookbox_testkit::servers::{RabbitmqCluster, ports};
 use serde_json::Value;
 
 use crate::effects;
@@ -29,6 +29,8 @@ pub const KEY: &str = "chaos-key-that-must-never-be-logged";
 pub struct World {
     pub pair: Pair,
     pub services: Vec<Service>,
+    /// The environment of everything in it.
+    pub environment: String,
     /// How often a process ended at a crash point.
     pub crashes: usize,
     /// Processes that ended badly otherwise, and how.
@@ -66,26 +68,47 @@ impl World {
     /// # Errors
     /// When anything refuses.
     pub fn bare(servers: &Servers, pair: Pair, plan: &Plan) -> Result<Self> {
+        Self::at(pair, plan, |folder| match pair {
+            Pair::RabbitmqPostgres => Place::on_servers(servers, folder),
+            Pair::Sqlite => Place::in_a_file(folder),
+        })
+    }
+
+    /// A world on a cluster, of which the second ingest knows these nodes alone.
+    ///
+    /// # Errors
+    /// When anything refuses.
+    pub fn on_cluster(servers: &Servers, cluster: &RabbitmqCluster, second: &[u8]) -> Result<Self> {
+        let plan = Plan {
+            second_broker: "broker-2",
+            ..Plan::default()
+        };
+        let world = Self::at(Pair::RabbitmqPostgres, &plan, |folder| {
+            Place::on_cluster(servers, cluster, second, folder)
+        })?;
+        world.must(&["migrate"])?;
+        effects::unguard(&world.place.sql)?;
+        Ok(world)
+    }
+
+    fn at(pair: Pair, plan: &Plan, place: impl FnOnce(&Folder) -> Result<Place>) -> Result<Self> {
         let folder = Folder::new("chaos", Account::Ourselves)?;
         let ports = ports::free().context("choosing ports")?;
-        let place = match pair {
-            Pair::RabbitmqPostgres => Place::on_servers(servers, &folder)?,
-            Pair::Sqlite => Place::in_a_file(&folder)?,
-        };
+        let place = place(&folder)?;
         let world = Self {
             pair,
             services: Vec::new(),
             crashes: 0,
             ends: Vec::new(),
+            environment: format!("chaos-{}", &ports::random_name()?[..12]),
             ports,
             place,
             binary: crate::servers::binary()?,
             folder,
         };
         world.folder.write("key", KEY)?;
-        let environment = format!("chaos-{}", &ports::random_name()?[..12]);
         for (number, port) in (1..).zip(ports) {
-            let text = plan.config(pair, &environment, port);
+            let text = plan.config(pair, &world.environment, number, port);
             world
                 .folder
                 .write(&format!("hookbox-{number}.toml"), &text)?;

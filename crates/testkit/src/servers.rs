@@ -19,8 +19,10 @@
 //! ```
 
 pub mod account;
+pub mod cluster;
 pub mod find;
 pub mod folder;
+pub mod network;
 pub mod ports;
 pub mod postgres;
 pub mod process;
@@ -30,6 +32,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+pub use cluster::RabbitmqCluster;
 pub use postgres::PostgresServer;
 pub use rabbitmq::RabbitmqServer;
 

@@ -47,7 +47,11 @@ impl Link {
     async fn heals(self) {
         self.proxy.set(Mode::Pass);
         until_ready(&self.rabbit).await;
-        self.publish("healed").await.0.unwrap();
+        // What was cut a moment ago may not be noticed yet: the first publish may be what does.
+        eventually("a publish is taken", PATIENCE, async || {
+            self.publish("healed").await.0
+        })
+        .await;
         self.rabbit.close().await;
         self.world.finish().await;
     }

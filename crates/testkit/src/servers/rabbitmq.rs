@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
-use std::path::PathBuf;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use super::{ServerError, ports};
 const NAME: &str = "RabbitMQ";
 
 /// A start takes eight seconds on two cores, and much longer on a machine that compiles meanwhile.
-const READY_MAX: Duration = Duration::from_secs(120);
+pub(super) const READY_MAX: Duration = Duration::from_secs(120);
 
 /// One look at whether it answers.
-const ANSWER_MAX: Duration = Duration::from_secs(2);
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// Starts on other ports, when somebody took ours meanwhile.
 const STARTS_MAX: u32 = 3;
@@ -31,7 +31,7 @@ const SCHEDULERS: &str = "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none";
 const LOOPBACK: &str = "-kernel inet_dist_use_interface {127,0,0,1}";
 
 /// The user that it makes instead of `guest`.
-const USER: &str = "hookbox";
+pub(super) const USER: &str = "hookbox";
 
 /// A private RabbitMQ. It ends, and its folder is removed, when this is dropped.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ impl RabbitmqServer {
     }
 
     /// Where it lives.
-    pub fn folder(&self) -> &std::path::Path {
+    pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
@@ -302,7 +302,8 @@ fn ready(process: &mut Process, port: u16, folder: &Folder) -> Result<(), Server
     let mut ended = false;
     let answered = wait_until(READY_MAX, || {
         ended = process.has_ended();
-        ended || (has_started(folder) && answers(port).unwrap_or(false))
+        let address = (Ipv4Addr::LOCALHOST, port).into();
+        ended || (has_started(&broker_log(folder)) && answers(address).unwrap_or(false))
     });
     let log = format!(
         "{}\n{}",
@@ -321,14 +322,13 @@ fn ready(process: &mut Process, port: u16, folder: &Folder) -> Result<(), Server
 }
 
 /// It listens before its start is complete, so a listening port alone says too little.
-fn has_started(folder: &Folder) -> bool {
-    let text = fs::read(broker_log(folder)).unwrap_or_default();
+pub(super) fn has_started(log: &Path) -> bool {
+    let text = fs::read(log).unwrap_or_default();
     String::from_utf8_lossy(&text).contains("Server startup complete")
 }
 
 /// Whether it greets: the first byte of a method frame answers AMQP's protocol header.
-fn answers(port: u16) -> io::Result<bool> {
-    let address = (Ipv4Addr::LOCALHOST, port).into();
+pub(super) fn answers(address: SocketAddr) -> io::Result<bool> {
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX)?;
     stream.set_read_timeout(Some(ANSWER_MAX))?;
     stream.write_all(b"AMQP\0\0\x09\x01")?;

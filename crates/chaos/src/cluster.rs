@@ -1,0 +1,290 @@
+//! Three nodes of RabbitMQ behind a switch, cut in two, killed, restarted, replaced under load.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+use hookbox_testkit::servers::{RabbitmqCluster, find, network};
+
+use crate::chance::Chance;
+use crate::checker::Figures;
+use crate::fault::pause;
+use crate::journal::Journal;
+use crate::load::{Load, Sending};
+use crate::outcome::Verdict;
+use crate::scenario::{SETTLE_MAX, STOP_MAX, rest};
+use crate::servers::Servers;
+use crate::world::World;
+
+/// In milliseconds. What was published before a fault has its answer by then: the confirm
+/// deadline, and what a busy machine takes besides.
+const ANSWERED: u64 = 4_000;
+
+/// In milliseconds. How long it is watched that nothing is accepted.
+const WATCHED: u64 = 15_000;
+
+/// L of the cases: until events are accepted again while a minority of nodes is away.
+const AGAIN_MAX: Duration = Duration::from_secs(60);
+
+/// In milliseconds.
+const FLAP: u64 = 5_000;
+
+/// How often partitions come and go.
+const FLAPS: u32 = 20;
+
+/// What was sent on to be sure that it is more than what was on its way.
+const MORE: u64 = 20;
+
+/// Runs a case.
+pub fn run(servers: &Servers, number: u8, seed: u64) -> (Figures, Verdict) {
+    let nodes = if number == 31 { 1 } else { 3 };
+    eprintln!("starting {nodes} of RabbitMQ's nodes, each on a host of its own");
+    let found = match find::rabbitmq() {
+        Ok(found) => found,
+        Err(error) => return (Figures::default(), Verdict::DidNotRun(error.to_string())),
+    };
+    if let Err(why) = network::available() {
+        return (Figures::default(), Verdict::DidNotRun(why));
+    }
+    let cluster = RabbitmqCluster::start(&found, nodes).map_err(anyhow::Error::from);
+    match cluster.and_then(|cluster| case(servers, cluster, number, seed)) {
+        Ok(figures) => (figures, Verdict::Held),
+        Err(error) => (Figures::default(), Verdict::Broken(format!("{error:#}"))),
+    }
+}
+
+fn case(servers: &Servers, cluster: RabbitmqCluster, number: u8, seed: u64) -> Result<Figures> {
+    servers.start()?;
+    let knows: &[u8] = if number == 25 { &[1] } else { &[1, 2, 3] };
+    let world = World::on_cluster(servers, &cluster, knows)?;
+    let mut course = Course {
+        chance: Chance::new(seed),
+        world,
+        cluster,
+        seed,
+    };
+    match number {
+        25 => course.leader_isolated_with_its_client(),
+        26 => course.leader_isolated_alone(),
+        27 => course.flapping(),
+        28 => course.two_killed(),
+        29 => course.rolling_restart(),
+        30 => course.node_replaced(),
+        other => bail!("case {other} is none of a cluster"),
+    }
+}
+
+struct Course {
+    chance: Chance,
+    // Before the cluster: its services end before their broker does.
+    world: World,
+    cluster: RabbitmqCluster,
+    seed: u64,
+}
+
+impl Course {
+    /// Node 1 leads, and is cut off together with the only ingest.
+    fn leader_isolated_with_its_client(&mut self) -> Result<Figures> {
+        let mut sending = self.begin(1_500)?;
+        self.isolate(1)?;
+        pause(ANSWERED);
+        self.nothing_is_accepted(&mut sending)?;
+        self.cluster.heal()?;
+        self.is_accepted(&mut sending)?;
+        self.finish(sending)
+    }
+
+    /// Node 1 leads, and is cut off; ingest reaches all three.
+    fn leader_isolated_alone(&mut self) -> Result<Figures> {
+        let mut sending = self.begin(1_500)?;
+        self.isolate(1)?;
+        pause(ANSWERED);
+        self.is_accepted(&mut sending)?;
+        pause(FLAP);
+        self.cluster.heal()?;
+        self.finish(sending)
+    }
+
+    /// One node off, or one link of the three, by chance.
+    fn flapping(&mut self) -> Result<Figures> {
+        let mut sending = self.begin(3_000)?;
+        for _ in 0..FLAPS {
+            let node = self.node();
+            if self.chance.between(0, 1) == 0 {
+                self.isolate(node)?;
+            } else {
+                self.cluster.cut(node, node % 3 + 1)?;
+            }
+            pause(FLAP);
+            self.cluster.heal()?;
+            pause(self.chance.between(500, 3_000));
+            self.world.tend(None)?;
+        }
+        self.is_accepted(&mut sending)?;
+        self.finish(sending)
+    }
+
+    fn two_killed(&mut self) -> Result<Figures> {
+        let mut sending = self.begin(1_200)?;
+        let first = self.node();
+        let second = first % 3 + 1;
+        self.cluster.kill(first)?;
+        self.cluster.kill(second)?;
+        pause(ANSWERED);
+        self.nothing_is_accepted(&mut sending)?;
+        self.cluster.restart(first, false)?;
+        self.cluster.restart(second, true)?;
+        self.is_accepted(&mut sending)?;
+        self.finish(sending)
+    }
+
+    fn rolling_restart(&mut self) -> Result<Figures> {
+        let mut sending = self.begin(2_000)?;
+        for node in 1..=3 {
+            self.cluster.stop(node)?;
+            self.is_accepted(&mut sending)?;
+            self.cluster.restart(node, true)?;
+            // A consumer that hangs would keep what is accepted from now on.
+            self.is_handled()?;
+        }
+        self.finish(sending)
+    }
+
+    fn node_replaced(&mut self) -> Result<Figures> {
+        let mut sending = self.begin(2_500)?;
+        let lost = self.cluster.name(3);
+        self.cluster.kill(3)?;
+        let ctl = |it: &Self, program: &str, words: &[&str]| it.cluster.ctl(1, program, words);
+        ctl(self, "rabbitmq-queues", &["shrink", &lost])?;
+        ctl(self, "rabbitmqctl", &["forget_cluster_node", &lost])?;
+        let joined = self.cluster.add()?;
+        let name = self.cluster.name(joined);
+        ctl(self, "rabbitmq-queues", &["grow", &name, "all"])?;
+        for (queue, members) in self.members()? {
+            ensure!(members == 3, "{queue} has {members} members after the grow");
+        }
+        // Two of the three are a majority only if the new one is a full member.
+        self.cluster.kill(2)?;
+        self.is_accepted(&mut sending)?;
+        self.is_handled()?;
+        self.cluster.restart(2, true)?;
+        self.finish(sending)
+    }
+
+    /// Starts the services and the load; returns when events are accepted. Whoever declares the
+    /// queues decides where they are led: the ingest, whose first connection is to node 1.
+    fn begin(&mut self, count: u32) -> Result<Sending> {
+        self.world.ingest(2, None)?;
+        self.world.worker(1, None)?;
+        self.world.worker(2, None)?;
+        for (queue, leader) in self.of_queues("leader")? {
+            let first = self.cluster.name(1);
+            ensure!(leader == first, "{queue} is led by {leader}");
+        }
+        for (queue, members) in self.members()? {
+            ensure!(members == 3, "{queue} has {members} members");
+        }
+        let mut load = Load::small(self.seed);
+        load.ingest = 2;
+        load.count = count;
+        load.rate = 25;
+        load.concurrency = 16;
+        load.retries = 1_000;
+        let mut sending = load.start(&self.world)?;
+        self.is_accepted(&mut sending)?;
+        Ok(sending)
+    }
+
+    fn finish(&mut self, sending: Sending) -> Result<Figures> {
+        let (seed, path) = sending.finish(&mut self.world, SETTLE_MAX * 2)?;
+        let journal = Journal::read(seed, &path)?;
+        let figures = rest(&mut self.world, &journal)?;
+        ensure!(figures.unanswered > 0, "no fault was ever felt");
+        self.world.stop(STOP_MAX)?;
+        Ok(figures)
+    }
+
+    fn node(&mut self) -> u8 {
+        u8::try_from(self.chance.between(1, 3)).unwrap_or(1)
+    }
+
+    fn isolate(&mut self, node: u8) -> Result<()> {
+        for other in (1..=3).filter(|&other| other != node) {
+            self.cluster.cut(node, other)?;
+        }
+        Ok(())
+    }
+
+    fn nothing_is_accepted(&mut self, sending: &mut Sending) -> Result<()> {
+        let before = sending.accepted()?;
+        pause(WATCHED);
+        let accepted = sending.accepted()? - before;
+        ensure!(!sending.is_over(), "the load was over before the fault was");
+        ensure!(
+            accepted == 0,
+            "{accepted} events were answered 200 without a majority of nodes"
+        );
+        Ok(())
+    }
+
+    /// Waits until more is accepted than was on its way.
+    fn is_accepted(&mut self, sending: &mut Sending) -> Result<()> {
+        let (began, before) = (Instant::now(), sending.accepted().unwrap_or(0));
+        while sending.accepted().unwrap_or(0) < before + MORE {
+            self.world.tend(None)?;
+            ensure!(!sending.is_over(), "the load was over before the fault was");
+            ensure!(
+                began.elapsed() < AGAIN_MAX,
+                "I15: nothing is accepted after {} s\n{}",
+                AGAIN_MAX.as_secs(),
+                self.world.tails()
+            );
+            pause(200);
+        }
+        Ok(())
+    }
+
+    /// Waits until more effects are there than there were.
+    fn is_handled(&mut self) -> Result<()> {
+        let count = |world: &World| {
+            let question = "select cast(count(*) as text) from begini_scores";
+            world.place.sql.number(question)
+        };
+        let (began, before) = (Instant::now(), count(&self.world)?);
+        while count(&self.world)? < before + 5 {
+            self.world.tend(None)?;
+            ensure!(
+                began.elapsed() < AGAIN_MAX,
+                "H4: no effect in {} s: a consumer hangs\n{}",
+                AGAIN_MAX.as_secs(),
+                self.world.tails()
+            );
+            pause(200);
+        }
+        Ok(())
+    }
+
+    fn members(&self) -> Result<BTreeMap<String, usize>> {
+        let said = self.of_queues("members")?;
+        let count = |text: &String| text.matches("rabbit@").count();
+        Ok(said
+            .iter()
+            .map(|(name, text)| (name.clone(), count(text)))
+            .collect())
+    }
+
+    /// What the broker says of each of our queues.
+    fn of_queues(&self, what: &str) -> Result<BTreeMap<String, String>> {
+        let words = ["list_queues", "--quiet", "--no-table-headers", "name", what];
+        let said = self.cluster.ctl(1, "rabbitmqctl", &words)?;
+        let ours = format!("hookbox.{}.", self.world.environment);
+        let queues: BTreeMap<String, String> = said
+            .lines()
+            .filter_map(|line| line.split_once('\t'))
+            .filter(|(name, _)| name.starts_with(&ours) && !name.contains("anchor"))
+            .map(|(name, text)| (name.to_owned(), text.to_owned()))
+            .collect();
+        ensure!(!queues.is_empty(), "there is no queue of ours: {said}");
+        Ok(queues)
+    }
+}

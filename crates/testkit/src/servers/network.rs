@@ -1,0 +1,229 @@
+//! Several hosts on one machine: network namespaces behind a switch, for tests of what crosses a
+//! network.
+//!
+//! A namespace here has no name: it is held by a process in a [`Folder`], so it ends, and its
+//! links with it, however the owner ends. This machine is on the same network, and reaches every
+//! host whatever is cut between them. Needs root and Linux; [`Network::new`] says so elsewhere.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use super::ServerError;
+use super::folder::{Ending, Folder};
+use super::ports::random;
+use super::process::{Process, run, wait_until};
+
+/// Tries to find a subnet that nobody uses.
+const TRIES_MAX: u32 = 20;
+
+/// Until a process is in its namespace.
+const APART_MAX: Duration = Duration::from_secs(10);
+
+/// This machine's own address on the network.
+const OURS: u8 = 254;
+
+/// Whether networks can be made here; if not, why.
+///
+/// # Errors
+/// What the operating system said.
+pub fn available() -> Result<(), String> {
+    let mut command = Command::new("unshare");
+    let output = command.args(["--net", "ip", "link"]).output();
+    let output = output.map_err(|error| format!("unshare cannot be run: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!(
+        "no network namespaces can be made: {}",
+        said.trim()
+    ))
+}
+
+/// A switch and hosts, each with an address of its own, 10.99.N.1 and on.
+#[derive(Debug)]
+pub struct Network {
+    subnet: u8,
+    switch: Process,
+    hosts: Vec<Process>,
+}
+
+impl Network {
+    /// A network without hosts.
+    ///
+    /// # Errors
+    /// When namespaces cannot be made here.
+    pub fn new(folder: &Folder) -> Result<Network, ServerError> {
+        let switch = apart(folder)?;
+        let inside = |arguments: &[&str]| inside(folder, &switch, "ip", arguments).map(drop);
+        inside(&["link", "set", "lo", "up"])?;
+        inside(&["link", "add", "switch", "type", "bridge"])?;
+        inside(&["link", "set", "switch", "up"])?;
+        let holder = switch.id().to_string();
+        let mut tries = 0;
+        let subnet = loop {
+            let [subnet] = random().map_err(ServerError::io("choosing a subnet"))?;
+            tries += 1;
+            let made = ip(
+                folder,
+                &[
+                    "link",
+                    "add",
+                    &uplink(subnet),
+                    "type",
+                    "veth",
+                    "peer",
+                    "name",
+                    "uplink",
+                    "netns",
+                    &holder,
+                ],
+            );
+            match made {
+                Ok(()) => break subnet,
+                // Another network of this machine has it.
+                Err(_) if tries < TRIES_MAX => {}
+                Err(error) => return Err(error),
+            }
+        };
+        inside(&["link", "set", "uplink", "master", "switch", "up"])?;
+        let address = format!("10.99.{subnet}.{OURS}/24");
+        ip(
+            folder,
+            &["address", "add", &address, "dev", &uplink(subnet)],
+        )?;
+        ip(folder, &["link", "set", &uplink(subnet), "up"])?;
+        Ok(Network {
+            subnet,
+            switch,
+            hosts: Vec::new(),
+        })
+    }
+
+    /// Adds a host, and gives its number, from 1.
+    ///
+    /// # Errors
+    /// When the operating system refuses.
+    pub fn add(&mut self, folder: &Folder) -> Result<u8, ServerError> {
+        let host = apart(folder)?;
+        let number = u8::try_from(self.hosts.len() + 1).unwrap_or(OURS);
+        let (link, holder) = (format!("h{number}"), host.id().to_string());
+        let switch = |arguments: &[&str]| inside(folder, &self.switch, "ip", arguments).map(drop);
+        switch(&[
+            "link", "add", &link, "type", "veth", "peer", "name", "eth0", "netns", &holder,
+        ])?;
+        switch(&["link", "set", &link, "master", "switch", "up"])?;
+        let address = format!("{}/24", self.address(number));
+        let own = |arguments: &[&str]| inside(folder, &host, "ip", arguments).map(drop);
+        own(&["address", "add", &address, "dev", "eth0"])?;
+        own(&["link", "set", "eth0", "up"])?;
+        own(&["link", "set", "lo", "up"])?;
+        self.hosts.push(host);
+        Ok(number)
+    }
+
+    /// Where a host is.
+    pub fn address(&self, host: u8) -> Ipv4Addr {
+        Ipv4Addr::new(10, 99, self.subnet, host)
+    }
+
+    /// A command that runs a program on a host.
+    pub fn command(&self, folder: &Folder, host: u8, program: &Path) -> Command {
+        let mut command = folder.launch(Path::new("nsenter"), Ending::Kill);
+        command
+            .arg(format!("--net=/proc/{}/ns/net", self.host(host).id()))
+            .arg("--")
+            .arg(program);
+        command
+    }
+
+    /// Nothing passes between two hosts any more, and nobody is told.
+    ///
+    /// # Errors
+    /// When the operating system refuses.
+    pub fn cut(&self, folder: &Folder, one: u8, other: u8) -> Result<(), ServerError> {
+        self.route(folder, "replace", one, other)?;
+        self.route(folder, "replace", other, one)
+    }
+
+    /// What was cut passes again.
+    ///
+    /// # Errors
+    /// When it was not cut.
+    pub fn heal(&self, folder: &Folder, one: u8, other: u8) -> Result<(), ServerError> {
+        self.route(folder, "delete", one, other)?;
+        self.route(folder, "delete", other, one)
+    }
+
+    fn route(&self, folder: &Folder, verb: &str, at: u8, to: u8) -> Result<(), ServerError> {
+        let to = format!("{}/32", self.address(to));
+        let arguments = ["route", verb, "blackhole", &to];
+        inside(folder, self.host(at), "ip", &arguments).map(drop)
+    }
+
+    fn host(&self, number: u8) -> &Process {
+        &self.hosts[usize::from(number) - 1]
+    }
+
+    /// Ends every host and the switch.
+    pub fn end(&mut self, folder: &Folder) {
+        for host in self.hosts.iter_mut().chain([&mut self.switch]) {
+            // The folder's keeper goes on where this fails.
+            let _ = host.end(folder);
+        }
+    }
+}
+
+/// The name of this machine's end.
+fn uplink(subnet: u8) -> String {
+    format!("hookbox{subnet}")
+}
+
+/// A process that holds a network namespace of its own.
+fn apart(folder: &Folder) -> Result<Process, ServerError> {
+    let ours = fs::read_link("/proc/self/ns/net")
+        .map_err(ServerError::io("looking for network namespaces"))?;
+    let mut command = folder.launch(Path::new("unshare"), Ending::Kill);
+    command.args(["--net", "sleep", "infinity"]);
+    let log = folder.path().join("network.log");
+    let mut holder = Process::start(command, Ending::Kill, &log)?;
+    let place = format!("/proc/{}/ns/net", holder.id());
+    let is_apart = || fs::read_link(&place).is_ok_and(|theirs| theirs != ours);
+    let mut ended = false;
+    let waited = wait_until(APART_MAX, || {
+        ended = holder.has_ended();
+        ended || is_apart()
+    });
+    if ended || !waited {
+        return Err(ServerError::Command {
+            doing: "making a network namespace, which needs root".to_owned(),
+            output: super::process::tail(&log),
+        });
+    }
+    Ok(holder)
+}
+
+fn ip(folder: &Folder, arguments: &[&str]) -> Result<(), ServerError> {
+    let mut command = folder.launch(Path::new("ip"), Ending::Kill);
+    command.args(arguments);
+    run(folder, &format!("ip {}", arguments.join(" ")), command).map(drop)
+}
+
+/// Runs a program in the namespace that a process holds.
+fn inside(
+    folder: &Folder,
+    holder: &Process,
+    program: &str,
+    arguments: &[&str],
+) -> Result<String, ServerError> {
+    let mut command = folder.launch(Path::new("nsenter"), Ending::Kill);
+    command
+        .arg(format!("--net=/proc/{}/ns/net", holder.id()))
+        .args(["--", program])
+        .args(arguments);
+    let doing = format!("{program} {} on a host", arguments.join(" "));
+    run(folder, &doing, command)
+}
