@@ -107,7 +107,7 @@ impl Course {
 
     /// One node off, or one link of the three, by chance.
     fn flapping(&mut self) -> Result<Figures> {
-        let mut sending = self.begin(3_000)?;
+        let mut sending = self.begin(6_000)?;
         for _ in 0..FLAPS {
             let node = self.node();
             if self.chance.between(0, 1) == 0 {

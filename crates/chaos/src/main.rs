@@ -26,6 +26,7 @@ mod run;
 mod scenario;
 mod servers;
 mod soak;
+mod spool;
 mod sql;
 mod world;
 

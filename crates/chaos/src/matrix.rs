@@ -301,7 +301,7 @@ fn crashes(world: &World, arguments: &[&str], crash: &str) -> Result<()> {
 
 fn spool(servers: &Servers, cell: &Cell, seed: u64) -> Result<Figures> {
     let plan = Plan {
-        ingest: "spool = \"sqlite:spool.db\"".to_owned(),
+        ingest: crate::spool::LINES.to_owned(),
         ..Plan::default()
     };
     let mut world = World::new(servers, cell.pair, &plan)?;

@@ -38,6 +38,20 @@ pub const POINTS: &[Point] = &[
         "committed to the file, and nobody knows",
     ),
     point(
+        "spool.before_keep",
+        "the broker takes nothing, and the spool has it not yet",
+    ),
+    point("spool.after_keep", "in the spool, and nobody was answered"),
+    point(
+        "spool.before_forward",
+        "the broker is back, and a message of the spool is in hand",
+    ),
+    point(
+        "spool.after_forward",
+        "the broker has it, and the spool has it still",
+    ),
+    point("spool.after_forget", "forwarded and forgotten"),
+    point(
         "ingest.after_publish",
         "the broker has it on disk, and nobody was answered",
     ),

@@ -42,12 +42,20 @@ pub(crate) fn fault(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Fault {
 pub(crate) fn is_full(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
-        if code(error) == Some(FULL) {
+        if code(error) == Some(FULL) || is_over_bound(error) {
             return true;
         }
         next = error.source();
     }
     false
+}
+
+/// The publisher's own word for a file at its bound.
+fn is_over_bound(error: &(dyn Error + 'static)) -> bool {
+    match error.downcast_ref::<sqlx::Error>() {
+        Some(sqlx::Error::Io(error)) => error.kind() == std::io::ErrorKind::StorageFull,
+        Some(_) | None => false,
+    }
 }
 
 fn one(error: &(dyn Error + 'static)) -> Option<FaultKind> {

@@ -50,6 +50,9 @@ pub struct Options {
     pub poll: Duration,
     /// How many connections may read at once.
     pub readers: u32,
+    /// How many bytes the file may hold before publishes are refused; without a bound, the disk
+    /// is the bound. What is taken out makes room again.
+    pub bytes_max: Option<u64>,
 }
 
 impl Options {
@@ -69,6 +72,7 @@ impl Options {
             lease: LEASE,
             poll: POLL,
             readers: READERS,
+            bytes_max: None,
         }
     }
 

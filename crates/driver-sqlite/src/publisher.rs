@@ -1,6 +1,7 @@
 //! The publisher: one task that writes what is waiting into one transaction, so that concurrent
 //! publishes share one sync of the disk. The commit is the confirm.
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::diagnose::{fault, is_full};
 use crate::shared::Shared;
+use crate::writer::Unit;
 use crate::{messages, meta};
 
 /// How many publishes share one commit, at most: keeps a commit within milliseconds.
@@ -98,6 +100,10 @@ async fn round(shared: &Shared, first: Job, jobs: &mut mpsc::Receiver<Job>) {
                 .flat_map(|job| job.queues.iter().map(|queue| (queue.as_str(), &job.batch)))
                 .collect();
             let written = messages::publish(unit.connection(), &rows, crate::moment::now()).await;
+            let written = match written {
+                Ok(()) => has_room(shared, &mut unit).await,
+                Err(error) => Err(error),
+            };
             crash_point!("sqlite.before_publish_commit");
             match written {
                 Ok(()) => unit.commit().await,
@@ -150,11 +156,30 @@ fn kind_of(fault: &Fault) -> PublishErrorKind {
 fn trouble_of(kind: PublishErrorKind) -> &'static str {
     match kind {
         PublishErrorKind::TimedOut => "the SQLite file is locked by another process",
-        PublishErrorKind::Blocked => "the disk of the SQLite file is full",
+        PublishErrorKind::Blocked => {
+            "the SQLite file is full: its disk, or the space that it may take"
+        }
         PublishErrorKind::Rejected
         | PublishErrorKind::Unroutable
         | PublishErrorKind::Unavailable => "the SQLite file cannot be written",
     }
+}
+
+/// Refuses what would take the file over its bound. Pages that are free are not counted.
+async fn has_room(shared: &Shared, unit: &mut Unit) -> sqlx::Result<()> {
+    let Some(most) = shared.options.bytes_max else {
+        return Ok(());
+    };
+    let used: i64 = sqlx::query_scalar(
+        "SELECT (page_count - freelist_count) * page_size
+         FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()",
+    )
+    .fetch_one(unit.connection())
+    .await?;
+    if u64::try_from(used).is_ok_and(|used| used <= most) {
+        return Ok(());
+    }
+    Err(sqlx::Error::Io(io::ErrorKind::StorageFull.into()))
 }
 
 /// Without it, an ingest that nobody sends to because it is not ready would never be ready.
@@ -165,6 +190,7 @@ async fn probe(shared: &Shared) {
     if meta::probe(unit.connection(), crate::moment::now())
         .await
         .is_ok()
+        && has_room(shared, &mut unit).await.is_ok()
         && unit.commit().await.is_ok()
     {
         shared.health.set(None);

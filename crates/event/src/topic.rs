@@ -48,6 +48,11 @@ impl Topic {
         Self("hookbox.account".to_owned())
     }
 
+    /// Of bytes that hold no envelope to name theirs.
+    pub fn unreadable() -> Self {
+        Self("hookbox.unreadable".to_owned())
+    }
+
     /// The topic as written.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,5 +1,7 @@
 //! From the config to the parts: the one place that names drivers.
 
+mod spooled;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,13 +18,15 @@ use hookbox_ingest as ingest;
 use hookbox_signature::{ConflictAction, Preset};
 use hookbox_worker as worker;
 use hookbox_worker::{Handler, Schemas};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::SystemClock;
 use crate::config::{BrokerUrl, Config, IdentityConfig, StoreUrl};
 use crate::exit::Unusable;
 use crate::rng::SystemRng;
+
+pub use spooled::{Spooled, spooled, with_spool};
 
 /// First wait for a dependency that is away at the start.
 const WAIT_FIRST: Duration = Duration::from_millis(250);
@@ -77,19 +81,17 @@ pub async fn broker(
     store: Option<&AnyStore>,
 ) -> Result<Arc<dyn Broker>, OpenError> {
     match (&config.broker, store) {
-        (BrokerUrl::Amqp(url), _) => {
-            let options = hookbox_driver_rabbitmq::Options::new(
-                url.expose_secret(),
-                config.environment.clone(),
-                config.route_names(),
-            );
-            Ok(Arc::new(Rabbit::open(options).await?))
-        }
+        (BrokerUrl::Amqp(url), _) => Ok(Arc::new(Rabbit::open(rabbit_options(config, url)).await?)),
         (BrokerUrl::Sqlite(_), Some(AnyStore::Sqlite(sqlite))) if config.is_one_file() => {
             Ok(Arc::clone(sqlite) as _)
         }
         (BrokerUrl::Sqlite(path), _) => Ok(sqlite(config, path).await?),
     }
+}
+
+fn rabbit_options(config: &Config, url: &SecretString) -> hookbox_driver_rabbitmq::Options {
+    let (environment, routes) = (config.environment.clone(), config.route_names());
+    hookbox_driver_rabbitmq::Options::new(url.expose_secret(), environment, routes)
 }
 
 /// The options of the PostgreSQL that the config names.
@@ -120,11 +122,14 @@ async fn sqlite(config: &Config, path: &Path) -> Result<Arc<Sqlite>, OpenError> 
 
 /// Opens something that may be away, until it is there, it refuses us, or it is time to stop
 /// (`None`). Told when it begins and when the reason changes.
-pub async fn wait_for<T>(
-    what: &str,
+pub async fn wait_for<T, F>(
+    what: &'static str,
     shutdown: &CancellationToken,
-    open: impl AsyncFn() -> Result<T, OpenError>,
-) -> Result<Option<T>, OpenError> {
+    open: impl Fn() -> F,
+) -> Result<Option<T>, OpenError>
+where
+    F: Future<Output = Result<T, OpenError>>,
+{
     let mut wait = WAIT_FIRST;
     let mut told = String::new();
     loop {

@@ -11,6 +11,7 @@ mod place;
 mod route;
 mod secret;
 mod source;
+mod spool;
 mod structure;
 mod units;
 
@@ -27,6 +28,7 @@ use crate::clock::SystemClock;
 pub use place::Mistakes;
 pub use route::RouteConfig;
 pub use source::{IdentityConfig, SourceConfig};
+pub use spool::SpoolConfig;
 pub use units::duration;
 
 /// The JSON Schema of the config file.
@@ -95,6 +97,8 @@ pub struct IngestConfig {
     pub connections_per_address_max: usize,
     /// Accepted requests that wait for the broker at once.
     pub waiting_max: usize,
+    /// Where events are kept that the broker cannot take now, where they are.
+    pub spool: Option<SpoolConfig>,
 }
 
 /// How to log.

@@ -38,6 +38,8 @@ pub struct Parts {
     pub store: Option<AnyStore>,
     /// What the HTTP side counts.
     pub ingest: Option<Arc<ingest::Counters>>,
+    /// What the spool counts, where there is one.
+    pub spool: Option<Arc<ingest::SpoolCounters>>,
     /// What the worker counts.
     pub worker: Option<Arc<worker::Counters>>,
     /// Which dependencies the roles need, whether they are there yet or not.

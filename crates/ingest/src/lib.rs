@@ -20,6 +20,7 @@ mod receive;
 mod refusals;
 mod response;
 mod router;
+mod spool;
 mod state;
 mod write_deadline;
 
@@ -29,4 +30,5 @@ pub use counters::Counters;
 pub use latencies::{BOUNDS_SECONDS, Latencies};
 pub use limits::Limits;
 pub use router::router;
+pub use spool::{LateBroker, SpoolCounters, Spooling};
 pub use state::Ingest;

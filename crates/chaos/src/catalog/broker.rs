@@ -4,6 +4,7 @@ use crate::case::{Case, Proof};
 use crate::fault::Fault::{
     BlockBroker, CutPublish, FreezeBroker, KillBroker, KillIngest, LoseConfirms, LosePublishes,
 };
+use crate::spool::{full_spool, spool};
 
 use super::{BOTH, SERVERS};
 
@@ -303,8 +304,18 @@ pub(super) const CASES: &[Case] = &[
         name: "spool",
         what: "Broker away, ingest killed five times meanwhile: everything answered \
             200 has its effect.",
-        proofs: &[Proof::Missing(
-            "there is no spool yet: a sender gets 503 while the broker is away",
-        )],
+        proofs: &[
+            Proof::Crashes(&["spool."]),
+            Proof::Scenario {
+                pairs: SERVERS,
+                fast: true,
+                run: spool,
+            },
+            Proof::Scenario {
+                pairs: SERVERS,
+                fast: false,
+                run: full_spool,
+            },
+        ],
     },
 ];

@@ -190,6 +190,39 @@ async fn a_full_disk_is_blocked_and_not_accepted() {
 }
 
 #[tokio::test]
+async fn a_file_at_its_bound_refuses_until_there_is_room() {
+    let world = World::new();
+    let bound = |options: &mut Options| options.bytes_max = Some(2_000_000);
+    let driver = world.open_with(bound).await;
+    let mut large = envelope(1);
+    large.body = vec![b'x'; 300_000].into();
+    let large = Batch::of(&[large]).unwrap();
+    let mut taken = 0;
+    let error = loop {
+        match driver.publish(&[route("a")], &large).await {
+            Ok(()) => taken += 1,
+            Err(error) => break error,
+        }
+        assert!(taken < 7, "it takes more than its bound");
+    };
+    assert_eq!(error.kind, PublishErrorKind::Blocked);
+    assert!(taken >= 4, "{taken} of 300 kB are not 2 MB");
+    assert!(matches!(driver.readiness(), Readiness::NotReady(_)));
+    assert_eq!(world.number("SELECT count(*) FROM messages").await, taken);
+    // What is in it can be taken out, and then there is room.
+    let mut subscription = driver.subscribe(&queue("a"), 16).await.unwrap();
+    next(&mut subscription).await.ack().await.unwrap();
+    eventually("there is room", async || {
+        driver.publish(&[route("a")], &large).await.is_ok()
+    })
+    .await;
+    assert_eq!(driver.readiness(), Readiness::Ready);
+    subscription.close().await;
+    close(driver).await;
+    world.end().await;
+}
+
+#[tokio::test]
 async fn acknowledged_is_gone_and_released_comes_again() {
     let world = World::new();
     let driver = world.open().await;

@@ -32,7 +32,11 @@ impl Sources {
             Err(error) => (None, Reach::Away(away(error)?)),
         };
         let broker = match compose::broker(config, opened.as_ref()).await {
-            Ok(broker) => Reach::Open(broker),
+            // What is in a spool of this machine is in flight as well.
+            Ok(broker) => match compose::with_spool(config, broker).await {
+                Ok(broker) => Reach::Open(broker),
+                Err(error) => Reach::Away(away(error)?),
+            },
             Err(error) => Reach::Away(away(error)?),
         };
         Ok(Self {

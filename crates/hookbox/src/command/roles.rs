@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::compose::{self, AnyStore};
+use crate::compose::{self, AnyStore, Spooled};
 use crate::config::Config;
 use crate::exit::{self, Exit, Unusable};
 use crate::monitor::{Monitored, Needs};
@@ -37,6 +37,8 @@ const ROLES: f64 = 0.85;
 pub struct Opened {
     /// The broker.
     pub broker: Arc<dyn Broker>,
+    /// The broker with a spool in front, for an ingest that has one.
+    pub spooled: Option<Spooled>,
     /// The store, for roles that have one.
     pub store: Option<AnyStore>,
     /// Cancelled by the first signal.
@@ -82,17 +84,22 @@ pub async fn serve_roles(
 ) -> anyhow::Result<Exit> {
     let Opened {
         broker,
+        spooled,
         store,
         shutdown,
         mut monitored,
     } = opened;
+    let taking = match &spooled {
+        Some(spooled) => Arc::clone(&spooled.spooling),
+        None => Arc::clone(&broker),
+    };
     let mut running = JoinSet::new();
     if let Some(listener) = listener {
         let address = listener.tcp.local_addr()?;
         let ledger = store.as_ref().map(AnyStore::ledger);
         let ingest = Ingest::start(
             compose::ingest_config(&config)?,
-            Arc::clone(&broker),
+            Arc::clone(&taking),
             ledger,
             compose::clock(),
             compose::rng(),
@@ -124,7 +131,7 @@ pub async fn serve_roles(
         return Ok(end);
     }
     let close = async {
-        broker.close().await;
+        taking.close().await;
         if let Some(store) = &store {
             store.close().await;
         }
@@ -174,7 +181,7 @@ pub async fn open(
     };
     let monitored = Monitored::start(config, needs).await?;
     let store = if needs.store {
-        let open = async || compose::store(config).await;
+        let open = || compose::store(config);
         let Some(store) = compose::wait_for("the store", &shutdown, open).await? else {
             return Ok(None);
         };
@@ -183,13 +190,26 @@ pub async fn open(
     } else {
         None
     };
-    let open = async || compose::broker(config, store.as_ref()).await;
-    let Some(broker) = compose::wait_for("the broker", &shutdown, open).await? else {
-        return Ok(None);
+    let spooled = match &config.ingest.spool {
+        Some(spool) if roles.ingest => {
+            Some(compose::spooled(config, spool, shutdown.clone()).await?)
+        }
+        Some(_) | None => None,
+    };
+    let broker = if let Some(spooled) = &spooled {
+        monitored.show(|parts| parts.spool = Some(Arc::clone(&spooled.counters)));
+        Arc::clone(&spooled.broker)
+    } else {
+        let open = || compose::broker(config, store.as_ref());
+        let Some(broker) = compose::wait_for("the broker", &shutdown, open).await? else {
+            return Ok(None);
+        };
+        broker
     };
     monitored.show(|parts| parts.broker = Some(Arc::clone(&broker)));
     Ok(Some(Opened {
         broker,
+        spooled,
         store,
         shutdown,
         monitored,

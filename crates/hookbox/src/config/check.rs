@@ -13,6 +13,7 @@ use super::secret::{Env, beside, resolve};
 use super::units::{duration, size};
 use super::{
     BrokerUrl, Config, IngestConfig, LogConfig, RouteConfig, SourceConfig, StoreUrl, route, source,
+    spool,
 };
 use crate::telemetry::filter;
 
@@ -63,7 +64,7 @@ fn effective(
     let log = log(&file.log, places, env);
     let sources = sources(folder, file, places, env, now);
     let routes = routes(file, places);
-    Some(Config {
+    let config = Config {
         path: path.to_owned(),
         environment: environment?,
         store: store?,
@@ -75,7 +76,9 @@ fn effective(
         log: log?,
         sources,
         routes,
-    })
+    };
+    spool::fits(&config, places);
+    Some(config)
 }
 
 fn sources(
@@ -178,7 +181,7 @@ fn broker(folder: &Path, given: &Url, places: &mut Places, env: Env<'_>) -> Opti
 }
 
 /// What stands behind `sqlite:` is a path and nothing else.
-fn sqlite(at: &str, folder: &Path, path: &str, places: &mut Places) -> Option<PathBuf> {
+pub(super) fn sqlite(at: &str, folder: &Path, path: &str, places: &mut Places) -> Option<PathBuf> {
     if path.is_empty() || path.starts_with("//") || path.contains('?') {
         let what = "behind sqlite: comes a path, without // and without parameters, as \
                     \"sqlite:hookbox.db\" or \"sqlite:/var/lib/hookbox/hookbox.db\"";
@@ -223,6 +226,7 @@ fn ingest(folder: &Path, given: &Ingest, places: &mut Places) -> Option<IngestCo
             places.mistake(&format!("/ingest/trusted_proxies/{index}"), what);
         }
     }
+    let spool = spool::check(folder, given, places);
     let tls = given.tls.as_ref().map(|tls| {
         (
             pem("/ingest/tls/certificate", folder, &tls.certificate, places),
@@ -249,6 +253,7 @@ fn ingest(folder: &Path, given: &Ingest, places: &mut Places) -> Option<IngestCo
         connections_max,
         connections_per_address_max: given.connections_per_address.unwrap_or(per_address),
         waiting_max: given.waiting.unwrap_or(standard.waiting_max),
+        spool: spool?,
     })
 }
 

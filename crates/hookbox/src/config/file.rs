@@ -60,6 +60,8 @@ pub struct Ingest {
     pub connections: Option<usize>,
     pub connections_per_address: Option<usize>,
     pub waiting: Option<usize>,
+    pub spool: Option<String>,
+    pub spool_max: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -166,6 +166,22 @@ pub const UNTOLD: Family = counter(
     "Accepted receipts of which the books were not told, because too many waited for it",
 );
 
+pub const SPOOL_EVENTS: Family = gauge(
+    "spool_events",
+    &[],
+    "Events in the spool, once for each of their routes, that wait until the broker is back",
+);
+pub const SPOOL_KEPT: Family = counter(
+    "spool_kept",
+    &[],
+    "Events that the broker could not take and the spool has kept",
+);
+pub const SPOOL_FORWARDED: Family = counter(
+    "spool_forwarded",
+    &[],
+    "Events of the spool that the broker has confirmed",
+);
+
 /// All of them, in the order of the page: what is committed and documented.
 #[cfg(test)]
 pub const FAMILIES: &[Family] = &[
@@ -182,6 +198,9 @@ pub const FAMILIES: &[Family] = &[
     REFUSALS_DROPPED,
     ACCOUNTS,
     UNTOLD,
+    SPOOL_EVENTS,
+    SPOOL_KEPT,
+    SPOOL_FORWARDED,
     RECEIPTS,
     FAULTS,
     PAUSED,

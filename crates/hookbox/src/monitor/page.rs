@@ -63,6 +63,11 @@ impl Collector for Moment {
         if let Some(counters) = &parts.ingest {
             page.ingest(counters)?;
         }
+        if let Some(counters) = &parts.spool {
+            page.one(&f::SPOOL_EVENTS, read(&counters.events))?;
+            page.one(&f::SPOOL_KEPT, read(&counters.kept))?;
+            page.one(&f::SPOOL_FORWARDED, read(&counters.forwarded))?;
+        }
         if let Some(counters) = &parts.worker {
             page.worker(counters)?;
         }

@@ -37,6 +37,7 @@ fn everything() -> Moment {
     Moment {
         parts: Parts {
             ingest: Some(Arc::new(ingest)),
+            spool: Some(Arc::default()),
             worker: Some(Arc::new(counters)),
             needs: Needs { store: true },
             ..Parts::default()

@@ -1,0 +1,116 @@
+//! A broker that may not be there yet: with a spool, ingest begins without it.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use async_trait::async_trait;
+use hookbox_driver::{
+    Batch, Broker, Depth, Fault, FaultKind, PublishError, PublishErrorKind, Queue, Readiness,
+    Subscription,
+};
+use hookbox_event::{Account, RouteName};
+use tokio_util::task::TaskTracker;
+
+/// A broker that takes nothing until it is open.
+pub struct LateBroker {
+    state: Arc<State>,
+    opening: TaskTracker,
+}
+
+struct State {
+    opened: OnceLock<Arc<dyn Broker>>,
+    /// Why it is not open.
+    why: Mutex<String>,
+}
+
+impl LateBroker {
+    /// Begins to open it. What `open` ends with when it cannot be used is shown to operators for
+    /// as long as the process lives; `None` when it was time to stop.
+    pub fn open<F>(open: F) -> Self
+    where
+        F: Future<Output = Result<Option<Arc<dyn Broker>>, String>> + Send + 'static,
+    {
+        let state = Arc::new(State {
+            opened: OnceLock::new(),
+            why: Mutex::new("it was not reached yet".to_owned()),
+        });
+        let opening = TaskTracker::new();
+        let begun = Arc::clone(&state);
+        opening.spawn(async move {
+            match open.await {
+                // Nobody else sets it.
+                Ok(Some(broker)) => drop(begun.opened.set(broker)),
+                Ok(None) => begun.say("hookbox is shutting down".to_owned()),
+                Err(why) => begun.say(why),
+            }
+        });
+        opening.close();
+        Self { state, opening }
+    }
+
+    fn opened(&self) -> Option<&Arc<dyn Broker>> {
+        self.state.opened.get()
+    }
+
+    fn fault(doing: &'static str) -> Fault {
+        Fault::plain(FaultKind::Unavailable, doing)
+    }
+}
+
+impl State {
+    fn say(&self, why: String) {
+        *self.why.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+}
+
+#[async_trait]
+impl Broker for LateBroker {
+    async fn publish(&self, routes: &[RouteName], batch: &Batch) -> Result<(), PublishError> {
+        match self.opened() {
+            Some(broker) => broker.publish(routes, batch).await,
+            None => Err(PublishError::plain(PublishErrorKind::Unavailable)),
+        }
+    }
+
+    async fn tell(&self, account: &Account) -> Result<(), PublishError> {
+        match self.opened() {
+            Some(broker) => broker.tell(account).await,
+            None => Err(PublishError::plain(PublishErrorKind::Unavailable)),
+        }
+    }
+
+    async fn subscribe(
+        &self,
+        queue: &Queue,
+        prefetch: u16,
+    ) -> Result<Box<dyn Subscription>, Fault> {
+        match self.opened() {
+            Some(broker) => broker.subscribe(queue, prefetch).await,
+            None => Err(Self::fault("subscribe: the broker was not reached yet")),
+        }
+    }
+
+    async fn depths(&self) -> Result<Vec<Depth>, Fault> {
+        match self.opened() {
+            Some(broker) => broker.depths().await,
+            None => Err(Self::fault(
+                "count the messages: the broker was not reached yet",
+            )),
+        }
+    }
+
+    fn readiness(&self) -> Readiness {
+        if let Some(broker) = self.opened() {
+            return broker.readiness();
+        }
+        let why = self.state.why.lock();
+        Readiness::NotReady(why.unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    async fn close(&self) {
+        // Opening ends by itself at a shutdown.
+        self.opening.wait().await;
+        if let Some(broker) = self.opened() {
+            broker.close().await;
+        }
+    }
+}
