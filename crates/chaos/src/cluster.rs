@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 use hookbox_testkit::servers::{RabbitmqCluster, find, network};
 
-use crate::chance::Chance;
 use crate::checker::Figures;
 use crate::fault::pause;
 use crate::journal::Journal;
@@ -15,6 +14,7 @@ use crate::outcome::Verdict;
 use crate::scenario::{SETTLE_MAX, STOP_MAX, rest};
 use crate::servers::Servers;
 use crate::world::World;
+use hookbox_testkit::chance::Chance;
 
 /// In milliseconds. What was published before a fault has its answer by then: the confirm
 /// deadline, and what a busy machine takes besides.

@@ -5,11 +5,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use hookbox_testkit::servers::process::wait_until;
 
-use crate::chance::Chance;
 use crate::pair::Pair;
 use crate::proxy::{Mode, Snap};
 use crate::servers::Servers;
 use crate::world::World;
+use hookbox_testkit::chance::Chance;
 
 /// A fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,6 @@
 mod arguments;
 mod case;
 mod catalog;
-mod chance;
 mod checker;
 mod cluster;
 mod effects;

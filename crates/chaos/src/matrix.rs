@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use hookbox_crash::{CRASH_AT, POINTS, Point};
 
-use crate::chance::Chance;
 use crate::checker::Figures;
 use crate::effects;
 use crate::fault::pause;
@@ -22,6 +21,7 @@ use crate::proxy::Mode;
 use crate::scenario::{STOP_MAX, rest};
 use crate::servers::Servers;
 use crate::world::World;
+use hookbox_testkit::chance::Chance;
 
 /// Worlds at the same time. Each waits most of its time; more than four only wait for the cores.
 const LANES: usize = 4;
@@ -176,7 +176,7 @@ impl Lane {
 fn mixed(seed: u64, cell: &Cell) -> u64 {
     let mut mix = seed ^ u64::from(cell.time);
     for byte in cell.point.name.bytes() {
-        mix = Chance::new(mix ^ u64::from(byte)).next();
+        mix = Chance::new(mix ^ u64::from(byte)).any();
     }
     mix >> 8
 }

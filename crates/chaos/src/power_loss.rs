@@ -5,7 +5,6 @@ use std::io::Write as _;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::chance::Chance;
 use crate::checker::{self, Figures};
 use crate::fault::pause;
 use crate::journal::Journal;
@@ -13,6 +12,7 @@ use crate::load::Load;
 use crate::plan::Plan;
 use crate::scenario::{Given, SETTLE_MAX, STOP_MAX, rest};
 use crate::world::World;
+use hookbox_testkit::chance::Chance;
 
 /// How often it fails.
 const TIMES: u64 = 3;
@@ -62,7 +62,7 @@ fn fail(world: &mut World, time: u64, seed: u64, chance: &mut Chance) -> Result<
     }
     // A commit that was being written: a frame begun, and not finished. Its length is any.
     let torn: Vec<u8> = (0..chance.between(1, 5_000))
-        .map(|_| chance.next().to_le_bytes()[0])
+        .map(|_| chance.any().to_le_bytes()[0])
         .collect();
     let log = OpenOptions::new()
         .append(true)

@@ -10,7 +10,6 @@ use serde_json::json;
 use crate::arguments::Arguments;
 use crate::case::{Case, Layer, Proof};
 use crate::catalog;
-use crate::chance::fresh_seed;
 use crate::checker::Figures;
 use crate::cluster;
 use crate::matrix::{self, Cell};
@@ -21,6 +20,7 @@ use crate::report::{self, Results};
 use crate::scenario::{self, Given};
 use crate::servers::Servers;
 use crate::soak;
+use hookbox_testkit::chance::fresh_seed;
 
 /// A run.
 pub struct Run<'a> {

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::chance::Chance;
 use crate::checker::{self, Figures};
 use crate::fault::{Fault, pause};
 use crate::journal::Journal;
@@ -13,6 +12,7 @@ use crate::pair::Pair;
 use crate::plan::Plan;
 use crate::servers::Servers;
 use crate::world::World;
+use hookbox_testkit::chance::Chance;
 
 /// Until everything has drained after the last fault: L of the cases, and what a debug build on
 /// two busy cores needs besides.

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::chance::Chance;
 use crate::checker::Figures;
 use crate::fault::{self, Fault, pause};
 use crate::journal::Journal;
@@ -15,6 +14,7 @@ use crate::pair::Pair;
 use crate::plan::Plan;
 use crate::scenario::{Given, SETTLE_MAX, STOP_MAX, rest};
 use crate::world::World;
+use hookbox_testkit::chance::Chance;
 
 /// For how long a round sends, roughly: long enough for several faults on top of each other's
 /// traces, short enough that a finding is near its cause.
@@ -71,7 +71,7 @@ pub fn run(given: &Given<'_>, time: Duration, soaked: &mut Soaked) -> Result<()>
         let loads = (1..=ingests).map(|ingest| {
             let load = Load {
                 ingest,
-                seed: chance.next() >> 8,
+                seed: chance.any() >> 8,
                 count,
                 rate: 0,
                 concurrency: 24,

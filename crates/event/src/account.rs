@@ -20,6 +20,10 @@ const MAGIC: &[u8; 4] = b"HKBA";
 /// The version of the account that this build writes.
 pub const ACCOUNT_VERSION: u8 = 1;
 
+/// The last number there can be: a store counts on from it in 64 bits with a sign. An ingest that
+/// numbers a million events a second gets there in 292,000 years; bytes that say more are broken.
+const NUMBER_MAX: u64 = i64::MAX as u64 - 1;
+
 /// What one ingest says of a range of its numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
@@ -87,7 +91,8 @@ impl Account {
             };
             next = after;
         }
-        self.first >= 1 && self.first <= self.last.saturating_add(1) && next <= self.last + 1
+        let is_range = self.first >= 1 && self.last <= NUMBER_MAX && self.first <= self.last + 1;
+        is_range && next <= self.last + 1
     }
 }
 

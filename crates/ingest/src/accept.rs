@@ -100,6 +100,23 @@ pub async fn serve(
     ingest.finish().await;
 }
 
+/// One connection over any stream, as [`serve`] treats it, until it ends: for whoever has no
+/// socket.
+pub async fn serve_stream(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: SocketAddr,
+    ingest: &Arc<Ingest>,
+) {
+    let connection = Connection {
+        app: router(Arc::clone(ingest)),
+        peer,
+        limits: ingest.limits.clone(),
+        shutdown: CancellationToken::new(),
+        cut: CancellationToken::new(),
+    };
+    connection.serve(stream).await;
+}
+
 struct Connection {
     app: Router,
     peer: SocketAddr,

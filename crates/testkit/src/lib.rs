@@ -1,3 +1,4 @@
 //! Private servers, fault proxy, clocks and builders for tests.
 
+pub mod chance;
 pub mod servers;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{chaos, dump, readme, repository, tidy};
+use crate::{chaos, dump, fuzz, readme, repository, tidy};
 
 /// Runs every step, and stops at the first that fails.
 ///
@@ -27,6 +27,7 @@ pub fn run() -> Result<ExitCode> {
         let mut shell = Command::new("sh");
         succeeds(shell.arg("-c").arg(command).current_dir(repository::root()))
     })?;
+    step("cargo xtask fuzz --ci", |_| fuzzing_holds())?;
     // Other seeds each time; what fails is printed with the command that repeats it.
     step("cargo xtask chaos --ci", |_| chaos_holds())?;
     step("git status --porcelain schemas/", |_| dumps_are_clean())?;
@@ -67,6 +68,15 @@ fn succeeds(command: &mut Command) -> Result<()> {
 fn chaos_holds() -> Result<()> {
     let code = chaos::run(&["--ci".to_owned()])?;
     anyhow::ensure!(code == ExitCode::SUCCESS, "a case does not hold: see above");
+    Ok(())
+}
+
+fn fuzzing_holds() -> Result<()> {
+    let code = fuzz::run(&["--ci".to_owned()])?;
+    anyhow::ensure!(
+        code == ExitCode::SUCCESS,
+        "a target does not hold: see above"
+    );
     Ok(())
 }
 

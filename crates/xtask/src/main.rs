@@ -7,6 +7,7 @@ mod chaos;
 mod ci;
 mod dump;
 mod finding;
+mod fuzz;
 mod install;
 mod layers;
 mod readme;
@@ -35,6 +36,8 @@ cargo xtask bench [--events N] [--json]
         Measures the release build beside what the servers alone can do; writes docs/BENCHMARKS.md.
 cargo xtask chaos [--case NAME] [--seed N] [--minutes M] [--layer NAME] [--mutants] [--list]
         Tries faults on real servers, and checks what the client saw; writes docs/FAULTS.md.
+cargo xtask fuzz [--target NAME] [--runs N] [--seed N] [--list]
+        Feeds every parser of what strangers write with mutations; writes docs/FUZZING.md.
 ";
 
 fn main() -> ExitCode {
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         ("skew", rest) => skew::run(rest),
         ("bench", rest) => bench::run(rest),
         ("chaos", rest) => chaos::run(rest),
+        ("fuzz", rest) => fuzz::run(rest),
         ("ci", []) => ci::run(),
         ("tidy", []) => tidy::run(),
         ("help" | "--help" | "-h", _) => {

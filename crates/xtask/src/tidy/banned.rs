@@ -31,6 +31,7 @@ const TESTS: &[&str] = &[
 const NO_PRINT: &str = "use `tracing`, or return the text: only programs write to the terminal";
 const PRINTERS: &[&str] = &[
     "crates/chaos/",
+    "crates/fuzz/",
     "crates/hookbox/",
     "crates/console/",
     "crates/xtask/",

@@ -13,7 +13,7 @@ impl Chance {
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn any(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -23,12 +23,12 @@ impl Chance {
 
     /// A number from `low` to `high`, both possible.
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
-        low + self.next() % (high - low + 1)
+        low + self.any() % (high - low + 1)
     }
 
     /// One of several.
     pub fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
-        let place = usize::try_from(self.next() % all.len() as u64).unwrap_or(0);
+        let place = usize::try_from(self.any() % all.len() as u64).unwrap_or(0);
         &all[place]
     }
 }
@@ -37,5 +37,5 @@ impl Chance {
 pub fn fresh_seed() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let nanos = now.map_or(0, |now| now.as_nanos() as u64);
-    Chance::new(nanos).next() % 1_000_000_000
+    Chance::new(nanos).any() % 1_000_000_000
 }

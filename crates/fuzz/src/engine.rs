@@ -1,0 +1,186 @@
+//! A run: threads that mutate, try, and keep what shows something new.
+
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use hookbox_testkit::chance::Chance;
+
+use crate::corpus;
+use crate::minimise::minimise;
+use crate::mutate::mutate;
+use crate::target::{Named, Target};
+
+/// One input takes microseconds; one that takes this long is an attack.
+const INPUT_MAX: Duration = Duration::from_secs(2);
+
+/// Inputs of a thread's own corpus. What comes later takes the place of a random one.
+const POOL_MAX: usize = 4_096;
+
+/// How often it is told how far it is.
+const TELL_EVERY: u64 = 1_000_000;
+
+/// What is to be run.
+pub struct Engine<'a> {
+    pub target: &'a Named,
+    pub seed: u64,
+    pub threads: u8,
+    pub runs: u64,
+}
+
+/// What came of it.
+pub struct Ended {
+    pub runs: u64,
+    /// Kinds of outcomes that were seen.
+    pub classes: usize,
+    pub seconds: f64,
+    pub failure: Option<Failure>,
+}
+
+/// An input that must not do what it does.
+pub struct Failure {
+    pub why: String,
+    pub file: PathBuf,
+}
+
+struct Shared {
+    runs: AtomicU64,
+    over: AtomicBool,
+    classes: Mutex<HashSet<u64>>,
+    failure: Mutex<Option<(Vec<u8>, String)>>,
+}
+
+impl Engine<'_> {
+    /// Tries one input.
+    pub fn one(&self, input: &[u8]) -> Ended {
+        let began = Instant::now();
+        let mut target = (self.target.make)();
+        let tried = attempt(&mut *target, input);
+        Ended {
+            runs: 1,
+            classes: 1,
+            seconds: began.elapsed().as_secs_f64(),
+            failure: tried.err().map(|why| Failure {
+                why,
+                file: PathBuf::from("the same file"),
+            }),
+        }
+    }
+
+    /// Tries all.
+    ///
+    /// # Errors
+    /// When the corpus cannot be read, or a failing input not be written.
+    pub fn run(&self) -> Result<Ended> {
+        let corpus = corpus::read(self.target.name)?;
+        let began = Instant::now();
+        let shared = Shared {
+            runs: AtomicU64::new(0),
+            over: AtomicBool::new(false),
+            classes: Mutex::default(),
+            failure: Mutex::new(None),
+        };
+        thread::scope(|scope| {
+            for number in 0..self.threads {
+                let (shared, corpus) = (&shared, &corpus);
+                scope.spawn(move || self.thread(number, corpus.clone(), shared));
+            }
+        });
+        let classes = lock(&shared.classes).len();
+        let failure = lock(&shared.failure).take();
+        let failure = failure.map(|(input, why)| self.keep(&input, why));
+        Ok(Ended {
+            runs: shared.runs.load(Ordering::Relaxed),
+            classes,
+            seconds: began.elapsed().as_secs_f64(),
+            failure: failure.transpose()?,
+        })
+    }
+
+    fn thread(&self, number: u8, mut pool: Vec<Vec<u8>>, shared: &Shared) {
+        let mut chance = Chance::new(self.seed ^ (u64::from(number) << 56));
+        let mut target = (self.target.make)();
+        pool.extend(target.seeds());
+        let words = target.words();
+        let mut seen = HashSet::new();
+        // The corpus itself is tried first.
+        let first = pool.clone();
+        let own = self.runs / u64::from(self.threads) + 1;
+        for run in 0..own.max(first.len() as u64) {
+            if shared.over.load(Ordering::Relaxed) {
+                return;
+            }
+            let input = match first.get(usize::try_from(run).unwrap_or(usize::MAX)) {
+                Some(input) => input.clone(),
+                None => {
+                    let before: &Vec<u8> = chance.one_of(&pool);
+                    mutate(before, &pool, &words, &mut chance)
+                }
+            };
+            match attempt(&mut *target, &input) {
+                Ok(class) => {
+                    if seen.insert(class) {
+                        lock(&shared.classes).insert(class);
+                        remember(&mut pool, input, &mut chance);
+                    }
+                }
+                Err(why) => {
+                    shared.over.store(true, Ordering::Relaxed);
+                    lock(&shared.failure).get_or_insert((input, why));
+                    return;
+                }
+            }
+            let runs = shared.runs.fetch_add(1, Ordering::Relaxed) + 1;
+            if runs.is_multiple_of(TELL_EVERY) {
+                eprintln!("{}: {runs} of {} inputs", self.target.name, self.runs);
+            }
+        }
+    }
+
+    /// Writes a failing input down, as short as it can be.
+    fn keep(&self, input: &[u8], why: String) -> Result<Failure> {
+        let mut target = (self.target.make)();
+        let short = minimise(input, |shorter| attempt(&mut *target, shorter).is_err());
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/fuzz");
+        std::fs::create_dir_all(&folder).context("making target/fuzz")?;
+        let file = folder.join(format!("{}-{}", self.target.name, self.seed));
+        std::fs::write(&file, short).with_context(|| format!("writing {}", file.display()))?;
+        Ok(Failure { why, file })
+    }
+}
+
+/// Tries an input: its class, or why it must not be so.
+pub fn attempt(target: &mut dyn Target, input: &[u8]) -> Result<u64, String> {
+    let began = Instant::now();
+    let tried = catch_unwind(AssertUnwindSafe(|| target.attempt(input)));
+    let class = tried.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|&text| text.to_owned()));
+        Err(format!("it panicked: {}", text.unwrap_or_default()))
+    })?;
+    if began.elapsed() > INPUT_MAX {
+        return Err(format!("it took {:?}", began.elapsed()));
+    }
+    Ok(class)
+}
+
+fn remember(pool: &mut Vec<Vec<u8>>, input: Vec<u8>, chance: &mut Chance) {
+    if pool.len() < POOL_MAX {
+        pool.push(input);
+    } else {
+        let place = chance.between(0, POOL_MAX as u64 - 1);
+        pool[usize::try_from(place).unwrap_or(0)] = input;
+    }
+}
+
+fn lock<T>(value: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,149 @@
+//! `cargo xtask fuzz`: every parser of what strangers write, fed with mutations of a committed
+//! corpus, seeded and repeatable.
+//!
+//! `cargo fuzz` needs a nightly compiler, and libFuzzer an unsafe entry point; this runs on the
+//! compiler that builds hookbox, and forbids unsafe code like everything else here. What it has
+//! instead of coverage is the *class* of each outcome (which error, which shape): an input that
+//! shows a new class joins the corpus of the run and is mutated further.
+
+mod corpus;
+mod engine;
+mod minimise;
+mod mutate;
+mod report;
+mod target;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use hookbox_testkit::chance::fresh_seed;
+use serde_json::json;
+
+use engine::{Ended, Engine};
+use target::TARGETS;
+
+/// Feeds parsers with mutations of a corpus
+#[derive(Debug, Parser)]
+#[command(name = "fuzz")]
+struct Arguments {
+    /// Only this target [default: all]
+    #[arg(long)]
+    target: Option<String>,
+    /// Inputs for each target
+    #[arg(long, default_value_t = 100_000)]
+    runs: u64,
+    /// Repeats a run; one that nobody chose when it is not given
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Threads; a run is repeated with as many
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
+    threads: u8,
+    /// Tries this file only, and shrinks nothing
+    #[arg(long, requires = "target")]
+    input: Option<PathBuf>,
+    /// What a change must pass: a short run, no report
+    #[arg(long)]
+    ci: bool,
+    /// Names the targets, and runs nothing
+    #[arg(long)]
+    list: bool,
+    /// One JSON object for each target
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    // What panics is told with its input; a backtrace of every shrunk copy is noise.
+    std::panic::set_hook(Box::new(|_| {}));
+    run(&Arguments::parse()).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if arguments.list {
+        for target in TARGETS {
+            println!("{:<10} {}", target.name, target.what);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let wanted = |name: &str| arguments.target.as_deref().is_none_or(|it| it == name);
+    ensure!(
+        TARGETS.iter().any(|target| wanted(target.name)),
+        "there is no such target; --list names them"
+    );
+    let seed = arguments.seed.unwrap_or_else(fresh_seed);
+    eprintln!("seed {seed}");
+    let mut failed = 0;
+    for target in TARGETS.iter().filter(|target| wanted(target.name)) {
+        let engine = Engine {
+            target,
+            seed,
+            threads: arguments.threads,
+            runs: arguments.runs / if arguments.ci { target.ci_divisor } else { 1 },
+        };
+        let ended = match &arguments.input {
+            Some(path) => {
+                let read = || format!("reading {}", path.display());
+                engine.one(&std::fs::read(path).with_context(read)?)
+            }
+            None => engine.run()?,
+        };
+        tell(arguments, &engine, &ended);
+        failed += usize::from(ended.failure.is_some());
+        if !arguments.ci && arguments.input.is_none() {
+            report::write(&engine, &ended)?;
+        }
+    }
+    println!(
+        "{} targets hold, {failed} do not",
+        TARGETS.len().min(ended_of(arguments)) - failed
+    );
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn ended_of(arguments: &Arguments) -> usize {
+    match arguments.target {
+        Some(_) => 1,
+        None => TARGETS.len(),
+    }
+}
+
+fn tell(arguments: &Arguments, engine: &Engine<'_>, ended: &Ended) {
+    let name = engine.target.name;
+    let again = ended.failure.as_ref().map(|failure| {
+        format!(
+            "cargo xtask fuzz --target {name} --input {}",
+            failure.file.display()
+        )
+    });
+    let why = ended.failure.as_ref().map(|failure| failure.why.as_str());
+    if arguments.json {
+        println!(
+            "{}",
+            json!({
+                "target": name, "seed": engine.seed, "runs": ended.runs, "classes": ended.classes,
+                "seconds": ended.seconds, "result": if why.is_some() { "failed" } else { "held" },
+                "why": why, "again": again,
+            })
+        );
+        return;
+    }
+    println!(
+        "{} {name:<10} {:>9} inputs, {:>4} classes, {:>6.1} s",
+        if why.is_some() { "FAILED" } else { "held  " },
+        ended.runs,
+        ended.classes,
+        ended.seconds
+    );
+    if let (Some(why), Some(again)) = (why, again) {
+        println!("{why}\nagain: {again}");
+    }
+}

@@ -1,0 +1,80 @@
+//! Config files.
+
+use std::path::Path;
+
+use hookbox::config::Config;
+use hookbox_event::Timestamp;
+
+use super::{Target, class, shape};
+
+/// What must be in no message.
+const SECRET: &str = "hunter2hunter2hunter2";
+
+pub struct Configs {
+    now: Timestamp,
+}
+
+impl Configs {
+    pub fn new() -> Self {
+        Self {
+            now: Timestamp::from_unix_micros(1_764_000_000_000_000),
+        }
+    }
+}
+
+impl Target for Configs {
+    fn words(&self) -> Vec<&'static [u8]> {
+        vec![
+            b"[store]\n",
+            b"[broker]\n",
+            b"[ingest]\n",
+            b"[[source]]\n",
+            b"[[route]]\n",
+            b"url = { env = \"SECRET\" }\n",
+            b"url = \"sqlite:a.db\"\n",
+            b"\"hunter2hunter2hunter2\"",
+            b"spool = \"sqlite:s.db\"\n",
+            b"spool_max = \"1 MiB\"\n",
+            b"drain = \"1 s\"\n",
+            b"topics = [\"a.*\"]\n",
+            b"retry = { attempts = 1 }\n",
+            b"preset = \"github\"\n",
+            b"\"\"\"",
+            b"'''",
+            b"\\u0000",
+            b"inf",
+            b"1979-05-27T07:32:00Z",
+        ]
+    }
+
+    fn attempt(&mut self, input: &[u8]) -> Result<u64, String> {
+        let Ok(text) = std::str::from_utf8(input) else {
+            return Ok(0);
+        };
+        // Nothing is beside this file, so that what it refers to is not there.
+        let path = Path::new("/hookbox-fuzz/hookbox.toml");
+        let env = |name: &str| match name {
+            "SECRET" => Some(SECRET.to_owned()),
+            "BROKER" => Some(format!("amqp://u:{SECRET}@localhost")),
+            "STORE" => Some(format!("postgres://u:{SECRET}@localhost/db")),
+            _ => None,
+        };
+        match Config::parse(path, text, &env, self.now) {
+            Ok(config) => Ok(class((
+                "taken",
+                config.sources.len().min(3),
+                config.routes.len().min(3),
+                config.ingest.spool.is_some(),
+                config.ingest.tls.is_some(),
+            ))),
+            Err(mistakes) => {
+                let words = mistakes.to_string();
+                // Only what stands behind a reference is a secret; the text itself may be quoted.
+                if words.contains(SECRET) && !text.contains(SECRET) {
+                    return Err("a secret is in the words".to_owned());
+                }
+                Ok(class(shape(&words)))
+            }
+        }
+    }
+}

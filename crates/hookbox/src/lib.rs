@@ -1,0 +1,52 @@
+//! hookbox: a durable, verified inbox for webhooks. One binary, several roles.
+//!
+//! This crate alone names drivers, reads the config and owns the process: it builds the parts,
+//! starts the roles, and drains them.
+
+mod cli;
+mod clock;
+mod command;
+mod compose;
+pub mod config;
+mod exit;
+mod monitor;
+mod rng;
+mod signals;
+mod simulate;
+mod telemetry;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    // Two providers are linked in by dependencies of dependencies; rustls panics unless one is
+    // chosen before its first use. It fails only when one was chosen already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    telemetry::hide_panics();
+    let cli = cli::Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("hookbox: no threads could be started: {error}");
+            return exit::INTERNAL.into();
+        }
+    };
+    let json = cli.json;
+    // What unwinds to here is used no more.
+    let ran = catch_unwind(AssertUnwindSafe(|| runtime.block_on(command::run(cli))));
+    let code = match ran {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => exit::tell(&error, json),
+        // Its place was told when it began.
+        Err(_) => exit::INTERNAL,
+    };
+    // What still runs was given its time to drain.
+    runtime.shutdown_background();
+    code.into()
+}

@@ -1,0 +1,29 @@
+//! `cargo xtask fuzz`: feeds every parser of what strangers write with what nobody would write.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+use crate::repository;
+
+/// Builds the fuzzer and runs it; its own `--help` tells the arguments. A short run takes the build
+/// that the tests have made, a long one an optimised build with every check of a debug build.
+///
+/// # Errors
+/// When it does not build.
+pub fn run(arguments: &[String]) -> Result<ExitCode> {
+    let quick = ["--ci", "--list", "--help", "--input"];
+    let is_quick = arguments.iter().any(|word| quick.contains(&word.as_str()));
+    let profile = if is_quick { "dev" } else { "fuzz" };
+    let status = repository::cargo()
+        .args(["run", "--quiet", "--profile", profile])
+        .args(["--package", "hookbox-fuzz", "--"])
+        .args(arguments)
+        .status()
+        .context("running cargo")?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
