@@ -196,6 +196,7 @@ CREATE TABLE starts (
     receipt_id uuid NOT NULL,
     attempt integer NOT NULL,
     starts integer NOT NULL,
+    started_by uuid NOT NULL,
     started_at timestamp with time zone NOT NULL DEFAULT now(),
     CONSTRAINT starts_pkey PRIMARY KEY (receipt_id, attempt, route),
     CONSTRAINT starts_attempt_check CHECK ((attempt >= 0)),

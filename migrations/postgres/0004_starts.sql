@@ -6,6 +6,7 @@ CREATE TABLE starts (
     receipt_id UUID NOT NULL,
     attempt INTEGER NOT NULL CHECK (attempt >= 0),
     starts INTEGER NOT NULL CHECK (starts >= 1),
+    started_by UUID NOT NULL,
     started_at TIMESTAMPTZ NOT NULL DEFAULT now(),
     PRIMARY KEY (receipt_id, attempt, route)
 );

@@ -6,6 +6,7 @@ CREATE TABLE starts (
     receipt_id BLOB NOT NULL CHECK (length(receipt_id) = 16),
     attempt INTEGER NOT NULL CHECK (attempt >= 0),
     starts INTEGER NOT NULL CHECK (starts >= 1),
+    started_by BLOB NOT NULL CHECK (length(started_by) = 16),
     started_at INTEGER NOT NULL,
     PRIMARY KEY (receipt_id, attempt, route)
 ) STRICT, WITHOUT ROWID;

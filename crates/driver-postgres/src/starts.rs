@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use hookbox_driver::Start;
-use hookbox_event::{ReceiptId, RouteName};
+use hookbox_event::{InstanceId, ReceiptId, RouteName};
 use sqlx::{Error, PgConnection};
 use uuid::Uuid;
 
@@ -36,24 +36,28 @@ pub(crate) async fn counted(
     Ok(of.iter().map(count).collect())
 }
 
-/// Counts one more start of each, in the order of their keys.
+/// Counts one more start of each, in the order of their keys; none that the same process counted.
 pub(crate) async fn count(
     c: &mut PgConnection,
     route: &RouteName,
+    by: &InstanceId,
     on: &[Start],
 ) -> Result<(), Error> {
     let (receipts, attempts) = keys(on);
     sqlx::query(
-        "insert into starts (route, receipt_id, attempt, starts)
-         select $1, receipt_id, attempt, 1
+        "insert into starts (route, receipt_id, attempt, starts, started_by)
+         select $1, receipt_id, attempt, 1, $4
          from unnest($2::uuid[], $3::integer[]) as started (receipt_id, attempt)
          order by receipt_id, attempt
          on conflict (receipt_id, attempt, route) do update
-         set starts = least(starts.starts, 2147483646) + 1, started_at = now()",
+         set starts = least(starts.starts, 2147483646) + 1, started_at = now(),
+             started_by = excluded.started_by
+         where starts.started_by <> excluded.started_by",
     )
     .bind(route.as_str())
     .bind(receipts)
     .bind(attempts)
+    .bind(uuid(by.as_bytes()))
     .execute(c)
     .await?;
     Ok(())

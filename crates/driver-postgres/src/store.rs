@@ -7,7 +7,7 @@ use hookbox_driver::{
     Burial, Claimed, CommitError, Failure, Fault, FaultKind, Recorded, Republish, Requeued,
     Settled, Start, Store,
 };
-use hookbox_event::{Account, Envelope, RouteName};
+use hookbox_event::{Account, Envelope, InstanceId, RouteName};
 use sqlx::PgConnection;
 
 use crate::{Postgres, Tx, accounts, claim, diagnose, fail, requeue, settle, starts};
@@ -69,9 +69,9 @@ impl Store for Postgres {
         Ok(counts)
     }
 
-    async fn start(&self, route: &RouteName, on: &[Start]) -> Result<(), Fault> {
+    async fn start(&self, route: &RouteName, by: &InstanceId, on: &[Start]) -> Result<(), Fault> {
         let mut tx = self.write().await?;
-        tx.run(|c| starts::count(c, route, on))
+        tx.run(|c| starts::count(c, route, by, on))
             .await
             .map_err(|error| error.ours("count starts"))?;
         tx.commit_ours().await

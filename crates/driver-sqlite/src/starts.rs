@@ -3,7 +3,7 @@
 //! Row by row: only what comes again is counted, and that is at most a batch.
 
 use hookbox_driver::Start;
-use hookbox_event::RouteName;
+use hookbox_event::{InstanceId, RouteName};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::column::Columns;
@@ -32,24 +32,28 @@ pub(crate) async fn counted(
     Ok(counts)
 }
 
-/// Counts one more start of each.
+/// Counts one more start of each; none that the same process counted.
 pub(crate) async fn count(
     connection: &mut SqliteConnection,
     route: &RouteName,
+    by: &InstanceId,
     on: &[Start],
     now: i64,
 ) -> sqlx::Result<()> {
     for start in on {
         sqlx::query(
-            "INSERT INTO starts (receipt_id, attempt, route, starts, started_at)
-             VALUES (?1, ?2, ?3, 1, ?4)
+            "INSERT INTO starts (receipt_id, attempt, route, starts, started_at, started_by)
+             VALUES (?1, ?2, ?3, 1, ?4, ?5)
              ON CONFLICT (receipt_id, attempt, route) DO UPDATE
-             SET starts = starts.starts + 1, started_at = excluded.started_at",
+             SET starts = starts.starts + 1, started_at = excluded.started_at,
+                 started_by = excluded.started_by
+             WHERE starts.started_by <> excluded.started_by",
         )
         .bind(&start.receipt.as_bytes()[..])
         .bind(start.attempt)
         .bind(route.as_str())
         .bind(now)
+        .bind(&by.as_bytes()[..])
         .execute(&mut *connection)
         .await?;
     }

@@ -14,7 +14,7 @@ use hookbox_driver::{
     Burial, Claimed, CommitError, Failure, Fault, FaultKind, Recorded, Republish, Requeued,
     Settled, Start, Store,
 };
-use hookbox_event::{Account, Envelope, RouteName};
+use hookbox_event::{Account, Envelope, InstanceId, RouteName};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::diagnose::{diagnose, fault};
@@ -90,10 +90,10 @@ impl Store for Sqlite {
             .map_err(fault("look up starts"))
     }
 
-    async fn start(&self, route: &RouteName, on: &[Start]) -> Result<(), Fault> {
+    async fn start(&self, route: &RouteName, by: &InstanceId, on: &[Start]) -> Result<(), Fault> {
         let doing = "count starts";
         let mut unit = self.shared.writer.begin().await?;
-        starts::count(unit.connection(), route, on, moment::now())
+        starts::count(unit.connection(), route, by, on, moment::now())
             .await
             .map_err(fault(doing))?;
         unit.commit().await.map_err(fault(doing))

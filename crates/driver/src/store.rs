@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hookbox_event::{Account, Envelope, ReceiptId, RouteName};
+use hookbox_event::{Account, Envelope, InstanceId, ReceiptId, RouteName};
 use serde::{Deserialize, Serialize};
 
 use crate::{Fault, FaultKind};
@@ -71,9 +71,10 @@ pub trait Store: Send + Sync + 'static {
     async fn starts(&self, route: &RouteName, of: &[Start]) -> Result<Vec<u32>, Fault>;
 
     /// Counts one more start of the handler on each, in a transaction of its own: once it is
-    /// `Ok`, the count outlives this process, whatever the handler does to it. None may stand
-    /// twice in one call.
-    async fn start(&self, route: &RouteName, on: &[Start]) -> Result<(), Fault>;
+    /// `Ok`, the count outlives this process, whatever the handler does to it. The same process
+    /// again is not another start: it did not hear that it was counted. None may stand twice in
+    /// one call.
+    async fn start(&self, route: &RouteName, by: &InstanceId, on: &[Start]) -> Result<(), Fault>;
 
     /// Forgets the starts of these: this process has survived the attempt, be it a success or a
     /// failure.

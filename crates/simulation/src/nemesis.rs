@@ -82,7 +82,7 @@ fn strike(fleet: &Fleet, fault: Fault) {
         }
         (Fault::KilledAnytime, Some(Running { process, .. })) => {
             world.state().struck(fault, &process.name);
-            process.die();
+            process.be_killed();
         }
         (Fault::Drained, Some(running)) => {
             world.state().struck(fault, &running.process.name);

@@ -52,7 +52,7 @@ impl Process {
         }
         self.unless_dead().await;
         if world.strikes(Fault::KilledAtStep, &format!("{} {what}", self.name)) {
-            self.die();
+            self.be_killed();
         }
         self.unless_dead().await;
     }
@@ -62,6 +62,13 @@ impl Process {
         if self.is_dead() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// Ends the process at once, by chance.
+    pub fn be_killed(&self) {
+        let killed = self.name.clone();
+        self.world.state().tables.killed.insert(killed);
+        self.die();
     }
 
     /// Ends the process at once.

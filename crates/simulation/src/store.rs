@@ -10,7 +10,7 @@ use hookbox_driver::{
     Burial, ClaimState, Claimed, CommitError, DueRetry, Failure, Fault as OurFault, FaultKind,
     Outcome, Recorded, Republish, Requeued, Settled, Start, Store,
 };
-use hookbox_event::{Account, Envelope, EventId, RouteName};
+use hookbox_event::{Account, Envelope, EventId, InstanceId, RouteName};
 
 use crate::broker::unavailable;
 use crate::fault::Fault;
@@ -164,13 +164,20 @@ impl Store for SimStore {
         tx.statement("starts").await?;
         let state = self.process.world.state();
         let on = |start: &Start| (route.clone(), *start);
-        let count = |start| state.tables.starts.get(&on(start)).copied().unwrap_or(0);
+        let count = |start| state.tables.starts.get(&on(start)).map_or(0, |it| it.0);
         Ok(of.iter().map(count).collect())
     }
 
-    async fn start(&self, route: &RouteName, of: &[Start]) -> Result<(), OurFault> {
+    async fn start(
+        &self,
+        route: &RouteName,
+        by: &InstanceId,
+        of: &[Start],
+    ) -> Result<(), OurFault> {
         let tx = self.open("count starts").await?;
-        let counted = self.record(tx, &[], |tables, _| record::start(tables, route, of));
+        let counted = self.record(tx, &[], |tables, _| {
+            record::start(tables, &self.process.name, *by, route, of)
+        });
         counted.await.map(drop)
     }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookbox_driver::{ClaimState, DeadReason, Queue, Start};
-use hookbox_event::{ContentDigest, Envelope, EventId, ReceiptId, RouteName, decode_batch};
+use hookbox_event::{
+    ContentDigest, Envelope, EventId, InstanceId, ReceiptId, RouteName, decode_batch,
+};
 
 use crate::queues::Message;
 
@@ -84,7 +86,11 @@ pub(crate) struct Tables {
     /// Failed attempts, and how they failed.
     pub failures: BTreeMap<(RouteName, EventId, u32), &'static str>,
     /// Handlers that were started and not heard of since, on receipts that came again.
-    pub starts: BTreeMap<(RouteName, Start), u32>,
+    pub starts: BTreeMap<(RouteName, Start), (u32, Option<InstanceId>)>,
+    /// Who has ever started one.
+    pub starters: BTreeMap<(RouteName, Start), BTreeSet<String>>,
+    /// Processes that were killed by chance, and not by a handler.
+    pub killed: BTreeSet<String>,
     pub effects: Vec<Effect>,
     /// How often an operator has replayed each.
     pub replays: BTreeMap<OnRoute, u32>,

@@ -85,6 +85,7 @@ impl<S: Store> Collector<S> {
                 detail,
             },
             company: &self.inner.company,
+            id: &self.inner.id,
             rng: &self.inner.rng,
             shutdown,
         };

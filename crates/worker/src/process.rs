@@ -7,7 +7,7 @@ use hookbox_driver::{
     Burial, DeadReason, Delivery, Failure, FailureClass, Fault, FaultKind, Recorded, Rng, Store,
     Then, describe,
 };
-use hookbox_event::{Envelope, RouteName};
+use hookbox_event::{Envelope, InstanceId, RouteName};
 use tokio_util::sync::CancellationToken;
 
 use crate::Config;
@@ -26,6 +26,8 @@ pub(crate) struct Process<'a, S: Store> {
     pub counters: &'a RouteCounters,
     pub work: Work<'a, S>,
     pub company: &'a Company,
+    /// This process, among all that ever count a start.
+    pub id: &'a InstanceId,
     pub rng: &'a Arc<dyn Rng>,
     pub shutdown: &'a CancellationToken,
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{Broker, Clock, Queue, Rng, Store, Subscription};
+use hookbox_event::InstanceId;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,8 @@ pub(crate) struct Inner<S: Store> {
     pub rng: Arc<dyn Rng>,
     pub config: Config<S>,
     pub counters: Arc<Counters>,
+    /// This process, in the counts of starts.
+    pub id: InstanceId,
     /// Who may run beside whom.
     pub company: Company,
     /// Cancelled when a drain has taken long enough.
@@ -47,6 +50,7 @@ impl<S: Store> Worker<S> {
         rng: Arc<dyn Rng>,
         config: Config<S>,
     ) -> Self {
+        let id = InstanceId::new(clock.now(), rng.ten());
         let counters = Arc::new(Counters::new(config.routes.iter().map(|route| &route.name)));
         Self {
             inner: Arc::new(Inner {
@@ -56,6 +60,7 @@ impl<S: Store> Worker<S> {
                 rng,
                 config,
                 counters,
+                id,
                 company: Company::default(),
                 cut: CancellationToken::new(),
             }),
@@ -229,6 +234,7 @@ impl<S: Store> Inner<S> {
             counters,
             work,
             company: &self.company,
+            id: &self.id,
             rng: &self.rng,
             shutdown,
         };

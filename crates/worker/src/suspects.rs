@@ -187,7 +187,11 @@ impl<S: Store> Process<'_, S> {
         loop {
             let done = match what {
                 Counts::Look => self.store.starts(self.route, of).await,
-                Counts::Start => self.store.start(self.route, of).await.map(|()| vec![]),
+                Counts::Start => self
+                    .store
+                    .start(self.route, self.id, of)
+                    .await
+                    .map(|()| vec![]),
                 Counts::Survived => {
                     let survived = self.store.survived(self.route, of).await;
                     survived.map(|()| vec![])

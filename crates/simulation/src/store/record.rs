@@ -5,7 +5,7 @@ use std::time::Duration;
 use hookbox_driver::{
     Burial, ClaimState, DeadReason, Failure, Fault as OurFault, Recorded, Start, Then,
 };
-use hookbox_event::{ContentDigest, EventId, RouteName};
+use hookbox_event::{ContentDigest, EventId, InstanceId, RouteName};
 
 use crate::broker::unavailable;
 use crate::fault::Fault;
@@ -108,9 +108,22 @@ fn follow(tables: &mut Tables, failure: &Failure<'_>, then: Then, now: Duration)
     Recorded::Recorded
 }
 
-pub(super) fn start(tables: &mut Tables, route: &RouteName, on: &[Start]) -> Recorded {
+pub(super) fn start(
+    tables: &mut Tables,
+    name: &str,
+    by: InstanceId,
+    route: &RouteName,
+    on: &[Start],
+) -> Recorded {
     for start in on {
-        *tables.starts.entry((route.clone(), *start)).or_default() += 1;
+        let key = (route.clone(), *start);
+        let counted = tables.starts.entry(key.clone()).or_default();
+        // The same process again did not hear that it was counted.
+        if counted.1 != Some(by) {
+            *counted = (counted.0 + 1, Some(by));
+        }
+        let starters = tables.starters.entry(key).or_default();
+        starters.insert(name.to_owned());
     }
     Recorded::Recorded
 }
