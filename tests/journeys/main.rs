@@ -16,3 +16,4 @@ mod secrets;
 mod shown;
 mod skew;
 mod small_disk;
+mod topology;

@@ -32,6 +32,9 @@ const FLAP: u64 = 5_000;
 /// How often partitions come and go.
 const FLAPS: u32 = 20;
 
+/// Until a queue with one member is named.
+const NAMED_MAX: Duration = Duration::from_secs(5);
+
 /// What was sent on to be sure that it is more than what was on its way.
 const MORE: u64 = 20;
 
@@ -46,7 +49,7 @@ pub fn run(servers: &Servers, number: u8, seed: u64) -> (Figures, Verdict) {
     if let Err(why) = network::available() {
         return (Figures::default(), Verdict::DidNotRun(why));
     }
-    let cluster = RabbitmqCluster::start(&found, nodes).map_err(anyhow::Error::from);
+    let cluster = RabbitmqCluster::start(&found, nodes, number == 31).map_err(anyhow::Error::from);
     match cluster.and_then(|cluster| case(servers, cluster, number, seed)) {
         Ok(figures) => (figures, Verdict::Held),
         Err(error) => (Figures::default(), Verdict::Broken(format!("{error:#}"))),
@@ -56,7 +59,11 @@ pub fn run(servers: &Servers, number: u8, seed: u64) -> (Figures, Verdict) {
 fn case(servers: &Servers, cluster: RabbitmqCluster, number: u8, seed: u64) -> Result<Figures> {
     servers.start()?;
     let knows: &[u8] = if number == 25 { &[1] } else { &[1, 2, 3] };
-    let world = World::on_cluster(servers, &cluster, knows)?;
+    let watched = match number {
+        31 => format!("management = \"{}\"", cluster.management(1)),
+        _ => String::new(),
+    };
+    let world = World::on_cluster(servers, &cluster, knows, watched)?;
     let mut course = Course {
         chance: Chance::new(seed),
         world,
@@ -70,6 +77,7 @@ fn case(servers: &Servers, cluster: RabbitmqCluster, number: u8, seed: u64) -> R
         28 => course.two_killed(),
         29 => course.rolling_restart(),
         30 => course.node_replaced(),
+        31 => course.one_member(),
         other => bail!("case {other} is none of a cluster"),
     }
 }
@@ -169,6 +177,46 @@ impl Course {
         self.is_handled()?;
         self.cluster.restart(2, true)?;
         self.finish(sending)
+    }
+
+    /// Queues of one node, in a cluster that has grown to three: named, and refused, until they
+    /// have grown, too.
+    fn one_member(&mut self) -> Result<Figures> {
+        self.world.ingest(2, None)?;
+        self.world.worker(1, None)?;
+        let joined = [self.cluster.add()?, self.cluster.add()?];
+        let began = Instant::now();
+        while self.is_ready()? {
+            ensure!(
+                began.elapsed() < NAMED_MAX,
+                "one member of three is not named"
+            );
+            pause(100);
+        }
+        let log = std::fs::read_to_string(self.world.path("ingest 2.log"))?;
+        ensure!(
+            log.contains("one member in a cluster of 3"),
+            "it is not named: {log}"
+        );
+        for node in joined {
+            let name = self.cluster.name(node);
+            self.cluster
+                .ctl(1, "rabbitmq-queues", &["grow", &name, "all"])?;
+        }
+        self.world.answers(2)?;
+        let mut load = Load::small(self.seed);
+        load.ingest = 2;
+        let sending = load.start(&self.world)?;
+        let (seed, path) = sending.finish(&mut self.world, SETTLE_MAX)?;
+        let figures = rest(&mut self.world, &Journal::read(seed, &path)?)?;
+        self.world.stop(STOP_MAX)?;
+        Ok(figures)
+    }
+
+    fn is_ready(&self) -> Result<bool> {
+        let url = format!("{}/readyz", self.world.url(2));
+        let asked = self.world.hookbox(&["healthcheck", "--url", &url])?;
+        Ok(asked.status.success())
     }
 
     /// Starts the services and the load; returns when events are accepted. Whoever declares the

@@ -11,6 +11,8 @@ pub struct Plan {
     pub ingest: String,
     /// Lines at the top.
     pub top: String,
+    /// Lines under `[broker]`.
+    pub broker: String,
     /// Where the second ingest finds its broker: a file of its own, or that of all.
     pub second_broker: &'static str,
 }
@@ -22,6 +24,7 @@ impl Default for Plan {
             filter: "debug",
             ingest: String::new(),
             top: String::new(),
+            broker: String::new(),
             second_broker: "broker",
         }
     }
@@ -39,7 +42,7 @@ impl Plan {
             Pair::Sqlite => "\"sqlite:hookbox.db\"".to_owned(),
         };
         format!(
-            "environment = \"{environment}\"\n{}\n[store]\nurl = {}\n[broker]\nurl = {}\n\
+            "environment = \"{environment}\"\n{}\n[store]\nurl = {}\n[broker]\nurl = {}\n{}\n\
              [ingest]\nlisten = \"127.0.0.1:{port}\"\n{}\n\
              [log]\nfilter = \"{}\"\n\
              [[source]]\nname = \"begini\"\npreset = \"begini\"\n\
@@ -52,6 +55,7 @@ impl Plan {
             self.top,
             url("store"),
             url(broker),
+            self.broker,
             self.ingest,
             self.filter,
         )

@@ -74,12 +74,19 @@ impl World {
         })
     }
 
-    /// A world on a cluster, of which the second ingest knows these nodes alone.
+    /// A world on a cluster, of which the second ingest knows these nodes alone, with these
+    /// lines under `[broker]`.
     ///
     /// # Errors
     /// When anything refuses.
-    pub fn on_cluster(servers: &Servers, cluster: &RabbitmqCluster, second: &[u8]) -> Result<Self> {
+    pub fn on_cluster(
+        servers: &Servers,
+        cluster: &RabbitmqCluster,
+        second: &[u8],
+        broker: String,
+    ) -> Result<Self> {
         let plan = Plan {
+            broker,
             second_broker: "broker-2",
             ..Plan::default()
         };

@@ -13,6 +13,7 @@ mod connection;
 mod consumer;
 mod delivery;
 mod diagnose;
+mod management;
 mod nodes;
 mod options;
 mod publisher;
@@ -24,6 +25,7 @@ mod topology;
 
 pub use options::Options;
 pub use rabbit::Rabbit;
+pub use supervisor::missing;
 pub use topology::{Argument, QueueDeclaration, Topology, topology};
 
 #[cfg(feature = "testing")]

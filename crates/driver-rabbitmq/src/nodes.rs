@@ -7,6 +7,7 @@ use lapin::uri::AMQPUri;
 
 use crate::Options;
 use crate::connection::WHAT;
+use crate::management::Management;
 
 /// Most nodes: more than any cluster of quorum queues has, and few enough to try them all.
 const NODES_MAX: usize = 16;
@@ -23,6 +24,7 @@ const HEARTBEAT_MAX: u16 = 60;
 pub(crate) struct Nodes {
     uris: Vec<AMQPUri>,
     turn: AtomicUsize,
+    management: Option<Management>,
 }
 
 impl Nodes {
@@ -57,10 +59,21 @@ impl Nodes {
             }
             Ok(uri)
         });
+        let uris = uris.collect::<Result<Vec<_>, OpenError>>()?;
+        let management = match uris.first() {
+            Some(first) => Management::of(options, first)?,
+            None => None,
+        };
         Ok(Self {
-            uris: uris.collect::<Result<_, OpenError>>()?,
+            uris,
             turn: AtomicUsize::new(0),
+            management,
         })
+    }
+
+    /// Their management API, where the options name one.
+    pub fn management(&self) -> Option<&Management> {
+        self.management.as_ref()
     }
 
     /// All of them, in the order in which they are to be tried now.

@@ -10,10 +10,17 @@ pub struct Options {
     /// `amqp://user:password@host:port/vhost`, or `amqps://…`. Of a cluster, several hosts with
     /// commas between them.
     pub url: String,
+    /// `http://host:15672` or `https://…` of the management API, through which policies and
+    /// members are looked at; with an account of its own, or that of `url`. Without it, they are
+    /// not.
+    pub management: Option<String>,
     /// Part of every queue's name, so that two environments never share one.
     pub environment: EnvironmentName,
     /// The routes whose queues are declared and published to.
     pub routes: Vec<RouteName>,
+    /// Whether a start declares queues that are missing. Off for whoever only looks: one that is
+    /// gone at run time was deleted, and that must be seen before it is mended.
+    pub declare: bool,
     /// To have a batch confirmed. Under every provider's time-out that we know of.
     pub confirm_deadline: Duration,
     /// To connect, log in and verify the queues.
@@ -46,6 +53,8 @@ impl Options {
     ) -> Self {
         Self {
             url: url.into(),
+            management: None,
+            declare: true,
             environment,
             routes,
             confirm_deadline: Duration::from_millis(2_500),

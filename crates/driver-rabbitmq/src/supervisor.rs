@@ -17,7 +17,7 @@ use crate::Options;
 use crate::connection::{close, connect};
 use crate::nodes::Nodes;
 use crate::publisher::{Ended, Publisher, Requests};
-use crate::topology::{Absent, TopologyError, Verified, topology, verify};
+use crate::topology::{Absent, Topology, TopologyError, Verified, topology, verify};
 
 /// First pause after a loss.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
@@ -51,14 +51,24 @@ pub(crate) async fn establish(
         what: "the broker",
         source,
     };
-    let absent = if first { Absent::Declare } else { Absent::Tell };
+    let absent = if first && options.declare {
+        Absent::Declare
+    } else {
+        Absent::Tell
+    };
     let verifying = verify(&connection, &options.environment, &topology, absent);
     match timeout(options.connect_deadline, verifying).await {
         Ok(Ok(Verified::Good { declared })) => {
             for queue in declared {
                 tracing::info!(queue, "queue {queue} is declared");
             }
-            Ok(connection)
+            match overlaid(nodes, &topology, &mut false).await {
+                differences if differences.is_empty() => Ok(connection),
+                differences => {
+                    close(&connection, options.close_deadline).await;
+                    Err(TopologyError(differences).into())
+                }
+            }
         }
         Ok(Ok(Verified::Missing(queues))) => {
             close(&connection, options.close_deadline).await;
@@ -94,7 +104,7 @@ pub(crate) async fn supervise(
         match established {
             Ok(established) => {
                 pause = PAUSE_FIRST;
-                publish(&options, established, &requests, &readiness, &stop).await;
+                publish(&options, &nodes, established, &requests, &readiness, &stop).await;
             }
             Err(error) => {
                 let why = describe(&error);
@@ -113,6 +123,7 @@ pub(crate) async fn supervise(
 /// Publishes over one connection until anything is wrong with it.
 async fn publish(
     options: &Options,
+    nodes: &Nodes,
     connection: Connection,
     requests: &Requests,
     readiness: &watch::Sender<Readiness>,
@@ -145,7 +156,15 @@ async fn publish(
         publishers.spawn(publisher.run());
     }
     readiness.send_replace(Readiness::Ready);
-    let ended = watch_over(options, &connection, &mut publishers, readiness, stop).await;
+    let ended = watch_over(
+        options,
+        nodes,
+        &connection,
+        &mut publishers,
+        readiness,
+        stop,
+    )
+    .await;
     readiness.send_replace(Readiness::NotReady(ended.clone()));
     // Closing is nothing to warn of, whatever the publishers said of it first.
     if !stop.is_cancelled() {
@@ -180,15 +199,69 @@ async fn sit_out_alarm(
 /// In words that say what to do.
 fn gone(queues: &[String]) -> String {
     format!(
-        "queue {} is gone: somebody deleted it, and what was in it is lost; nothing is accepted \
-         until a start of hookbox declares it again",
+        "queue {} is gone: somebody deleted it, and what was in it is lost, or it was never \
+         declared; nothing is accepted until a start of hookbox or `hookbox queues declare` does",
         queues.join(", ")
     )
 }
 
-/// Looks at the queues until one of them is not as it must be, and says which.
-async fn look_after_queues(options: &Options, connection: &Connection) -> String {
+/// The queues that are not there. Changes nothing.
+///
+/// # Errors
+/// When the broker cannot be reached, or a queue differs from what hookbox declares.
+pub async fn missing(options: &Options) -> Result<Vec<String>, OpenError> {
+    let nodes = Nodes::of(options)?;
+    let connection = connect(options, &nodes, "look").await?;
     let topology = topology(&options.environment, &options.routes);
+    let looking = verify(&connection, &options.environment, &topology, Absent::Tell);
+    let looked = timeout(options.connect_deadline, looking).await;
+    close(&connection, options.close_deadline).await;
+    let unavailable = |source: Box<dyn std::error::Error + Send + Sync>| OpenError::Unavailable {
+        what: "the broker",
+        source,
+    };
+    match looked {
+        Ok(Ok(Verified::Good { .. })) => Ok(Vec::new()),
+        Ok(Ok(Verified::Missing(queues))) => Ok(queues),
+        Ok(Ok(Verified::Different(differences))) => Err(TopologyError(differences).into()),
+        Ok(Err(error)) => Err(unavailable(error.into())),
+        Err(elapsed) => Err(unavailable(elapsed.into())),
+    }
+}
+
+/// What lies over the queues, as far as the management API tells. One that is away is no fault of
+/// the queues: it is told once, by `told`.
+async fn overlaid(nodes: &Nodes, topology: &Topology, told: &mut bool) -> Vec<TopologyDifference> {
+    let Some(management) = nodes.management() else {
+        return Vec::new();
+    };
+    let queues: Vec<String> = topology.queues.iter().map(|it| it.name.clone()).collect();
+    match management.look(&queues).await {
+        Ok(differences) => {
+            *told = false;
+            differences
+        }
+        Err(error) => {
+            if !std::mem::replace(told, true) {
+                tracing::warn!(
+                    error = describe(&error),
+                    "policies and members of the queues are not watched now"
+                );
+            }
+            Vec::new()
+        }
+    }
+}
+
+fn in_words(differences: &[TopologyDifference]) -> String {
+    let one = |it: &TopologyDifference| format!("queue {}: {}", it.queue, it.difference);
+    differences.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+/// Looks at the queues until one of them is not as it must be, and says which.
+async fn look_after_queues(options: &Options, nodes: &Nodes, connection: &Connection) -> String {
+    let topology = topology(&options.environment, &options.routes);
+    let mut told = false;
     loop {
         sleep(LOOK_EVERY).await;
         if connection.status().blocked() {
@@ -198,13 +271,13 @@ async fn look_after_queues(options: &Options, connection: &Connection) -> String
         let look = verify(connection, &options.environment, &topology, Absent::Tell);
         match timeout(LOOK_DEADLINE, look).await {
             Ok(Ok(Verified::Missing(queues))) => return gone(&queues),
-            Ok(Ok(Verified::Different(differences))) => {
-                let one =
-                    |it: &TopologyDifference| format!("queue {}: {}", it.queue, it.difference);
-                return differences.iter().map(one).collect::<Vec<_>>().join("; ");
-            }
+            Ok(Ok(Verified::Different(differences))) => return in_words(&differences),
             // What is wrong with the connection itself shows elsewhere.
             Ok(Ok(Verified::Good { .. }) | Err(_)) | Err(_) => {}
+        }
+        let differences = overlaid(nodes, &topology, &mut told).await;
+        if !differences.is_empty() {
+            return in_words(&differences);
         }
     }
 }
@@ -212,12 +285,13 @@ async fn look_after_queues(options: &Options, connection: &Connection) -> String
 /// Returns why the connection must be given up.
 async fn watch_over(
     options: &Options,
+    nodes: &Nodes,
     connection: &Connection,
     publishers: &mut JoinSet<Ended>,
     readiness: &watch::Sender<Readiness>,
     stop: &CancellationToken,
 ) -> String {
-    let queues = look_after_queues(options, connection);
+    let queues = look_after_queues(options, nodes, connection);
     tokio::pin!(queues);
     loop {
         tokio::select! {

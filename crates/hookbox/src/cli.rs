@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hookbox_event::RouteName;
 
-use crate::command::{DeadCommand, EventsCommand, ReconcileArgs, SendArgs, SimulateArgs};
+use crate::command::{
+    DeadCommand, EventsCommand, QueuesArgs, ReconcileArgs, SendArgs, SimulateArgs,
+};
 use crate::config::LogConfig;
 use crate::telemetry;
 
@@ -88,7 +90,7 @@ pub enum Command {
     /// Ask a running hookbox whether it is ready, for container health checks
     Healthcheck(HealthcheckArgs),
     /// How much waits in each queue, by the broker, with the store's side beside it
-    Queues,
+    Queues(QueuesArgs),
     /// What came in, and where it stands
     #[command(subcommand)]
     Events(EventsCommand),

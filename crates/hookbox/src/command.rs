@@ -20,6 +20,7 @@ mod worker;
 pub use dead::DeadCommand;
 pub use dev::FOLDER as DEV_FOLDER;
 pub use events::EventsCommand;
+pub use queues::QueuesArgs;
 pub use reconcile::ReconcileArgs;
 pub use send::SendArgs;
 pub use simulate::SimulateArgs;
@@ -39,7 +40,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Migrate => migrate::run(&load(&cli)?, cli.json).await,
         Command::CheckConfig => check_config::run(&load(&cli)?, cli.json),
         Command::Healthcheck(args) => healthcheck::run(args).await,
-        Command::Queues => queues::run(&load(&cli)?, cli.json).await,
+        Command::Queues(args) => queues::run(&load(&cli)?, args, cli.json).await,
         Command::Events(command) => events::run(&load(&cli)?, command, cli.json).await,
         Command::Dead(command) => dead::run(&load(&cli)?, command, cli.json).await,
         Command::Reconcile(args) => reconcile::run(&load(&cli)?, args, cli.json).await,

@@ -75,6 +75,21 @@ pub async fn store(config: &Config) -> Result<AnyStore, OpenError> {
     }
 }
 
+/// Opens the broker to look at it: a queue that is missing is told, and not declared.
+pub async fn broker_as_it_is(
+    config: &Config,
+    store: Option<&AnyStore>,
+) -> Result<Arc<dyn Broker>, OpenError> {
+    match &config.broker {
+        BrokerUrl::Amqp(url) => {
+            let mut options = rabbit_options(config, url);
+            options.declare = false;
+            Ok(Arc::new(Rabbit::open(options).await?))
+        }
+        BrokerUrl::Sqlite(_) => broker(config, store).await,
+    }
+}
+
 /// Opens the broker; a SQLite file that is the store as well is opened once.
 pub async fn broker(
     config: &Config,
@@ -89,9 +104,16 @@ pub async fn broker(
     }
 }
 
-fn rabbit_options(config: &Config, url: &SecretString) -> hookbox_driver_rabbitmq::Options {
+/// The options of the RabbitMQ that the config names.
+pub fn rabbit_options(config: &Config, url: &SecretString) -> hookbox_driver_rabbitmq::Options {
     let (environment, routes) = (config.environment.clone(), config.route_names());
-    hookbox_driver_rabbitmq::Options::new(url.expose_secret(), environment, routes)
+    let mut options =
+        hookbox_driver_rabbitmq::Options::new(url.expose_secret(), environment, routes);
+    options.management = config
+        .management
+        .as_ref()
+        .map(|url| url.expose_secret().to_owned());
+    options
 }
 
 /// The options of the PostgreSQL that the config names.

@@ -49,6 +49,8 @@ pub struct Config {
     pub store_connections: u32,
     /// The broker.
     pub broker: BrokerUrl,
+    /// RabbitMQ's management API; the URL may hold a password.
+    pub management: Option<SecretString>,
     /// The HTTP side.
     pub ingest: IngestConfig,
     /// Where metrics and readiness are shown, where they are.

@@ -210,10 +210,10 @@ pub(super) const CASES: &[Case] = &[
                     "a_queue_that_is_deleted_or_replaced_is_named_within_five_seconds",
                 ],
             },
-            Proof::Missing(
-                "AMQP shows no policies: one that is laid over a queue is seen in the \
-            books only",
-            ),
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &["a_policy_and_a_deletion_are_named_and_nothing_is_accepted"],
+            },
         ],
     },
     Case {

@@ -46,6 +46,6 @@ pub(super) const CASES: &[Case] = &[
         number: 31,
         name: "one-member",
         what: "A queue declared on one node, the cluster grown to three: told.",
-        proofs: &[Proof::Missing("the members of a queue are not watched yet")],
+        proofs: &[Proof::Cluster],
     },
 ];

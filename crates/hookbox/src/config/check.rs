@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use hookbox_event::{EnvironmentName, Timestamp};
 use hookbox_ingest::Limits;
+use secrecy::SecretString;
 
 use super::file::{File, Ingest, Log, Url};
 use super::place::{Mistakes, Places};
@@ -52,6 +53,7 @@ fn effective(
     let environment = places.take("/environment", file.environment.parse::<EnvironmentName>());
     let store = store(folder, &file.store.url, places, env);
     let broker = broker(folder, &file.broker.url, places, env);
+    let management = management(folder, file, broker.as_ref(), places, env);
     let ingest = ingest(folder, &file.ingest, places);
     let metrics = metrics(file, ingest.as_ref(), places);
     let drain = match &file.drain {
@@ -70,6 +72,7 @@ fn effective(
         store: store?,
         store_connections: file.store.connections.unwrap_or(16),
         broker: broker?,
+        management: management?,
         ingest: ingest?,
         metrics: metrics?,
         drain: drain?,
@@ -178,6 +181,34 @@ fn broker(folder: &Path, given: &Url, places: &mut Places, env: Env<'_>) -> Opti
         "what it refers to must begin with amqp://, amqps:// or sqlite:",
     );
     None
+}
+
+/// The management API; `None` is a mistake, and `Some(None)` is none named.
+fn management(
+    folder: &Path,
+    file: &File,
+    broker: Option<&BrokerUrl>,
+    places: &mut Places,
+    env: Env<'_>,
+) -> Option<Option<SecretString>> {
+    let Some(given) = &file.broker.management else {
+        return Some(None);
+    };
+    let at = "/broker/management";
+    let text = url(at, folder, given, places, env)?;
+    if !text.starts_with("http://") && !text.starts_with("https://") {
+        places.mistake(at, "what it refers to must begin with http:// or https://");
+    }
+    match broker {
+        Some(BrokerUrl::Sqlite(_)) => {
+            places.mistake(
+                at,
+                "the broker is a SQLite file, which has no management API",
+            );
+        }
+        Some(BrokerUrl::Amqp(_)) | None => {}
+    }
+    Some(Some(text.into()))
 }
 
 /// What stands behind `sqlite:` is a path and nothing else.

@@ -32,6 +32,7 @@ pub struct Store {
 #[serde(deny_unknown_fields)]
 pub struct Broker {
     pub url: Url,
+    pub management: Option<Url>,
 }
 
 #[derive(Deserialize)]

@@ -16,10 +16,13 @@ use super::folder::{Ending, Folder};
 use super::network::Network;
 use super::ports;
 use super::process::{Process, run, tail, wait_until};
-use super::rabbitmq::{READY_MAX, USER, answers, has_started};
+use super::rabbitmq::{NO_PLUGINS, READY_MAX, USER, answers, has_started};
 
 /// AMQP's port. Each node has its host to itself.
 const PORT: u16 = 5672;
+
+/// The plugin with the HTTP API, on its usual port of each host.
+const MANAGEMENT: &str = "[rabbitmq_management].\n";
 
 /// One scheduler each: three nodes share the processors with what is tested.
 const SCHEDULERS: &str = "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none";
@@ -31,6 +34,8 @@ pub struct RabbitmqCluster {
     network: Network,
     nodes: Vec<Node>,
     password: String,
+    /// What is in the file that names the plugins.
+    plugins: &'static str,
     cut: Vec<(u8, u8)>,
     // Last: the folder goes when nobody lives in it any more.
     folder: Folder,
@@ -44,11 +49,15 @@ struct Node {
 }
 
 impl RabbitmqCluster {
-    /// Starts so many nodes.
+    /// Starts so many nodes, with the management plugin where that is wanted.
     ///
     /// # Errors
     /// When network namespaces cannot be made here, or a node does not start.
-    pub fn start(found: &Rabbitmq, nodes: u8) -> Result<RabbitmqCluster, ServerError> {
+    pub fn start(
+        found: &Rabbitmq,
+        nodes: u8,
+        managed: bool,
+    ) -> Result<RabbitmqCluster, ServerError> {
         let folder = Folder::new("cluster", Account::Ourselves)?;
         folder.subfolder("home")?;
         let cookie = ports::random_name().map_err(ServerError::io("choosing a cookie"))?;
@@ -58,6 +67,7 @@ impl RabbitmqCluster {
             network: Network::new(&folder)?,
             nodes: Vec::new(),
             password: ports::random_name().map_err(ServerError::io("choosing a password"))?,
+            plugins: if managed { MANAGEMENT } else { NO_PLUGINS },
             cut: Vec::new(),
             folder,
         };
@@ -91,7 +101,7 @@ impl RabbitmqCluster {
 
     fn configure(&self, host: u8) -> Result<(), ServerError> {
         self.folder
-            .write(&format!("node{host}/enabled_plugins"), "[].\n")?;
+            .write(&format!("node{host}/enabled_plugins"), self.plugins)?;
         self.folder
             .write(&format!("node{host}/advanced.config"), "[].\n")?;
         let nodes = (1..=host).map(|number| {
@@ -181,6 +191,11 @@ impl RabbitmqCluster {
             .map(|&node| format!("{}:{PORT}", self.network.address(node)));
         let hosts: Vec<String> = hosts.collect();
         format!("amqp://{USER}:{}@{}/%2f", self.password, hosts.join(","))
+    }
+
+    /// The URL of a node's management API, without an account.
+    pub fn management(&self, node: u8) -> String {
+        format!("http://{}:15672", self.network.address(node))
     }
 
     /// The user's password, which must be in no log.

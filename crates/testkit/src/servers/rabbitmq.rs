@@ -30,6 +30,9 @@ const SCHEDULERS: &str = "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none";
 /// The distribution listens on loopback as well, not on every interface.
 const LOOPBACK: &str = "-kernel inet_dist_use_interface {127,0,0,1}";
 
+/// The file that names the plugins, where there are none.
+pub(super) const NO_PLUGINS: &str = "[].\n";
+
 /// The user that it makes instead of `guest`.
 pub(super) const USER: &str = "hookbox";
 
@@ -61,6 +64,17 @@ impl RabbitmqServer {
         RabbitmqServer::start_found(&find::rabbitmq()?, "")
     }
 
+    /// Starts it with its management plugin, and gives the URL of the HTTP API, without an account.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_managed() -> Result<(RabbitmqServer, String), ServerError> {
+        let [port] = ports::free().map_err(ServerError::io("choosing a port"))?;
+        let settings = format!("management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {port}\n");
+        let server = start_with(&find::rabbitmq()?, &settings, "[rabbitmq_management].\n")?;
+        Ok((server, format!("http://127.0.0.1:{port}")))
+    }
+
     /// Starts the one that was found, with lines of `rabbitmq.conf` of the test's own.
     ///
     /// # Errors
@@ -68,7 +82,7 @@ impl RabbitmqServer {
     pub fn start_found(found: &Rabbitmq, settings: &str) -> Result<RabbitmqServer, ServerError> {
         let mut starts = 1;
         loop {
-            match start_once(found, settings) {
+            match start_with(found, settings, NO_PLUGINS) {
                 Err(error) if error.is_port_taken() && starts < STARTS_MAX => starts += 1,
                 result => return result,
             }
@@ -181,7 +195,11 @@ impl Drop for RabbitmqServer {
     }
 }
 
-fn start_once(found: &Rabbitmq, settings: &str) -> Result<RabbitmqServer, ServerError> {
+fn start_with(
+    found: &Rabbitmq,
+    settings: &str,
+    plugins: &str,
+) -> Result<RabbitmqServer, ServerError> {
     let folder = Folder::new("rabbitmq", Account::for_server("rabbitmq")?)?;
     let password = ports::random_name().map_err(ServerError::io("choosing a password"))?;
     let [amqp, distribution, epmd] = ports::free().map_err(ServerError::io("choosing ports"))?;
@@ -191,6 +209,7 @@ fn start_once(found: &Rabbitmq, settings: &str) -> Result<RabbitmqServer, Server
         epmd,
     };
     configure(&folder, ports, &password, settings)?;
+    folder.write("enabled_plugins", plugins)?;
     let mut epmd = launch_epmd(found, ports, &folder)?;
     let mut process = launch(found, ports, &folder)?;
     if let Err(error) = ready(&mut process, ports.amqp, &folder) {
@@ -218,7 +237,6 @@ fn configure(
     for name in ["home", "log", "mnesia", "conf.d"] {
         folder.subfolder(name)?;
     }
-    folder.write("enabled_plugins", "[].\n")?;
     folder.write("advanced.config", "[].\n")?;
     let lines = format!(
         "listeners.tcp.default = 127.0.0.1:{}\n\
