@@ -1,6 +1,8 @@
 //! Where a case runs: a config, a store, a broker behind proxies, and processes of the real
 //! binary that are started again when they end, as a service manager does.
 
+mod logs;
+
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -334,34 +336,6 @@ impl World {
         self.services.clear();
         ensure!(bad.is_empty(), "{}\n{}", bad.join("; "), self.tails());
         Ok(())
-    }
-
-    /// The ends of all logs.
-    pub fn tails(&self) -> String {
-        let logs = ["ingest 1", "ingest 2", "worker 1", "worker 2"];
-        let tail = |name: &&str| {
-            let path = self.path(&format!("{name}.log"));
-            path.is_file().then(|| {
-                format!(
-                    "-- {name}\n{}\n",
-                    hookbox_testkit::servers::process::tail(&path)
-                )
-            })
-        };
-        logs.iter().filter_map(tail).collect()
-    }
-
-    /// Every log in full.
-    pub fn logs(&self) -> Vec<(String, String)> {
-        let files = std::fs::read_dir(self.folder.path()).into_iter().flatten();
-        let logs = files.flatten().filter_map(|file| {
-            let name = file.file_name().to_string_lossy().into_owned();
-            let bytes = name
-                .ends_with(".log")
-                .then(|| std::fs::read(file.path()).ok());
-            Some((name, String::from_utf8_lossy(&bytes??).into_owned()))
-        });
-        logs.collect()
     }
 
     /// Waits until nothing is in flight, and gives the books. Whatever ends meanwhile is started
