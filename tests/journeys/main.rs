@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod accounting;
+mod broker_tls;
 mod deployment;
 mod drain;
 mod full_disks;

@@ -112,3 +112,29 @@ async fn a_policy_and_a_deletion_are_named_and_nothing_is_accepted() {
     assert_eq!(books["imbalances"], serde_json::json!([]), "{books}");
     deployment.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_permission_that_is_revoked_is_told_and_comes_back() {
+    let rabbitmq = RabbitmqServer::start().unwrap();
+    let postgres = PostgresServer::start().unwrap();
+    let deployment = Deployment::over(Own {
+        store: postgres.url().to_owned(),
+        broker: rabbitmq.url().to_owned(),
+        direct: postgres.url().to_owned(),
+        settings: String::new(),
+    });
+    let ingest = deployment.start_ingest();
+    rabbitmq.ctl(&["clear_permissions", "hookbox"]).unwrap();
+    until(&deployment, false);
+    let log = deployment.log();
+    assert!(log.contains("ACCESS_REFUSED"), "{log}");
+    // Told when it begins, and not with every try: no busy loop.
+    let told = log.matches("the broker cannot be used yet").count();
+    assert!(told < 20, "told {told} times");
+    rabbitmq
+        .ctl(&["set_permissions", "hookbox", ".*", ".*", ".*"])
+        .unwrap();
+    until(&deployment, true);
+    ingest.stop();
+    deployment.finish().await;
+}

@@ -8,6 +8,7 @@ use std::time::Duration;
 use hookbox_driver::{OpenError, Readiness, TopologyDifference, describe};
 use lapin::Connection;
 use lapin::options::ConfirmSelectOptions;
+use lapin::protocol::AMQPSoftError;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -17,7 +18,7 @@ use crate::Options;
 use crate::connection::{close, connect};
 use crate::nodes::Nodes;
 use crate::publisher::{Ended, Publisher, Requests};
-use crate::topology::{Absent, Topology, TopologyError, Verified, topology, verify};
+use crate::topology::{Absent, Topology, TopologyError, Verified, soft_error, topology, verify};
 
 /// First pause after a loss.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
@@ -258,6 +259,11 @@ fn in_words(differences: &[TopologyDifference]) -> String {
     differences.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
+/// Whether we may not even look any more.
+fn is_refused(error: &lapin::Error) -> bool {
+    matches!(soft_error(error), Some((AMQPSoftError::ACCESSREFUSED, _)))
+}
+
 /// Looks at the queues until one of them is not as it must be, and says which.
 async fn look_after_queues(options: &Options, nodes: &Nodes, connection: &Connection) -> String {
     let topology = topology(&options.environment, &options.routes);
@@ -272,6 +278,9 @@ async fn look_after_queues(options: &Options, nodes: &Nodes, connection: &Connec
         match timeout(LOOK_DEADLINE, look).await {
             Ok(Ok(Verified::Missing(queues))) => return gone(&queues),
             Ok(Ok(Verified::Different(differences))) => return in_words(&differences),
+            // The channels that are open go on with what they were once allowed; the next
+            // connection would not.
+            Ok(Err(error)) if is_refused(&error) => return error.to_string(),
             // What is wrong with the connection itself shows elsewhere.
             Ok(Ok(Verified::Good { .. }) | Err(_)) | Err(_) => {}
         }

@@ -271,14 +271,20 @@ pub(super) const CASES: &[Case] = &[
                 package: "hookbox-driver-rabbitmq",
                 filters: &["a_wrong_password_is_told_and_not_shown"],
             },
-            Proof::Missing("a permission that is revoked at run time"),
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &["a_permission_that_is_revoked_is_told_and_comes_back"],
+            },
         ],
     },
     Case {
         number: 21,
         name: "broker-tls",
         what: "Expired certificate, wrong authority, wrong name: refused.",
-        proofs: &[Proof::Missing("only the HTTP side is tried with TLS")],
+        proofs: &[Proof::Tests {
+            package: "hookbox-tests",
+            filters: &["only_the_right_certificate_of_a_broker_is_taken"],
+        }],
     },
     Case {
         number: 22,

@@ -36,7 +36,14 @@ fn effective(config: &Config) -> Value {
             BrokerUrl::Amqp(_) => "rabbitmq (URL hidden)".to_owned(),
             BrokerUrl::Sqlite(path) => format!("sqlite:{}", path.display()),
         },
+        "management": config.management.as_ref().map(|_| "hidden"),
         "ingest": {
+            "spool": config.ingest.spool.as_ref().map(|spool| {
+                json!({
+                    "file": spool.path.display().to_string(),
+                    "bytes_max": spool.bytes_max,
+                })
+            }),
             "listen": config.ingest.listen.to_string(),
             "tls": config.ingest.tls.is_some(),
             "trusted_proxies": config.ingest.trusted_proxies,

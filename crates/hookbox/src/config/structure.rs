@@ -114,6 +114,13 @@ fn tell(
                  password; only a \"sqlite:PATH\" URL is written out",
             );
         }
+        ValidationErrorKind::OneOfNotValid { .. } if pointer.ends_with("/management") => {
+            places.mistake(
+                pointer,
+                "it must be { env = \"NAME\" } or { file = \"PATH\" }, or a URL without a password, \
+                 as \"http://rabbitmq:15672\"",
+            );
+        }
         ValidationErrorKind::OneOfNotValid { .. } => {
             places.mistake(
                 pointer,

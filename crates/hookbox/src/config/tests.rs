@@ -321,3 +321,4 @@ fn what_is_given_with_the_image_loads() {
 mod keys;
 mod limits;
 mod secrets;
+mod spool;

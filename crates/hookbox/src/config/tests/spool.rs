@@ -1,0 +1,72 @@
+//! Where events may be kept that the broker cannot take, and where policies may be looked up.
+
+use expect_test::expect;
+
+use super::{GOOD, check, env};
+use crate::config::{Config, SpoolConfig};
+
+fn with(lines: &str) -> String {
+    GOOD.replacen("[ingest]\n", &format!("[ingest]\n{lines}\n"), 1)
+}
+
+#[test]
+fn a_spool_has_a_file_and_a_bound() {
+    let load = |lines: &str| {
+        let path = std::path::Path::new("/etc/hookbox.toml");
+        let config = Config::parse(path, &with(lines), &env, super::NOW).expect("it loads");
+        let SpoolConfig { path, bytes_max } = config.ingest.spool.expect("a spool");
+        (path.display().to_string(), bytes_max)
+    };
+    let usual = load("spool = \"sqlite:spool.db\"");
+    assert_eq!(usual, ("/etc/spool.db".to_owned(), 1 << 30));
+    let own = load("spool = \"sqlite:/var/spool.db\"\nspool_max = \"16 MiB\"");
+    assert_eq!(own, ("/var/spool.db".to_owned(), 16 << 20));
+}
+
+#[test]
+fn what_cannot_be_a_spool_is_told() {
+    check(
+        &with("spool = \"/var/spool\"\nspool_max = \"15 MiB\""),
+        expect![[r#"
+            hookbox.toml:10:1: ingest.spool: it must begin with sqlite:, as "sqlite:spool.db"
+            hookbox.toml:11:1: ingest.spool_max: it must be 16 MiB or more
+        "#]],
+    );
+    check(
+        &with("spool_max = \"1024 MiB\""),
+        expect![[r#"
+        hookbox.toml:10:1: ingest.spool_max: there is no spool for it to bound
+    "#]],
+    );
+    let one = with("spool = \"sqlite:hookbox.db\"")
+        .replace("{ env = \"AMQP_URL\" }", "\"sqlite:hookbox.db\"")
+        .replace("{ env = \"DATABASE_URL\" }", "\"sqlite:hookbox.db\"");
+    check(
+        &one,
+        expect![[r#"
+        hookbox.toml:10:1: ingest.spool: it is the store's file; the spool needs one of its own
+        hookbox.toml:10:1: ingest.spool: the broker is a file on this machine, and never away: take the spool out
+    "#]],
+    );
+}
+
+#[test]
+fn a_management_url_with_a_password_is_a_reference() {
+    let managed = |text: &str| GOOD.replacen("[broker]\n", &format!("[broker]\n{text}\n"), 1);
+    check(
+        &managed("management = \"https://rabbitmq:15671\""),
+        expect!["ok"],
+    );
+    check(
+        &managed("management = \"http://u:hunter2@rabbitmq\""),
+        expect![[r#"
+            hookbox.toml:8:1: broker.management: it must be { env = "NAME" } or { file = "PATH" }, or a URL without a password, as "http://rabbitmq:15672"
+        "#]],
+    );
+    check(
+        &managed("management = { env = \"AMQP_URL\" }"),
+        expect![[r#"
+            hookbox.toml:8:1: broker.management: what it refers to must begin with http:// or https://
+        "#]],
+    );
+}
