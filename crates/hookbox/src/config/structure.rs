@@ -117,8 +117,8 @@ fn tell(
         ValidationErrorKind::OneOfNotValid { .. } if pointer.ends_with("/management") => {
             places.mistake(
                 pointer,
-                "it must be { env = \"NAME\" } or { file = \"PATH\" }, or a URL without a password, \
-                 as \"http://rabbitmq:15672\"",
+                "it must be { env = \"NAME\" } or { file = \"PATH\" }, or a URL without a \
+                 password, as \"http://rabbitmq:15672\"",
             );
         }
         ValidationErrorKind::OneOfNotValid { .. } => {
