@@ -4,6 +4,7 @@
 
 mod accounting;
 mod broker_tls;
+mod consumer_timeout;
 mod deployment;
 mod drain;
 mod full_disks;

@@ -70,22 +70,22 @@ pub(super) const CASES: &[Case] = &[
         number: 36,
         name: "consumer-timeout",
         what: "A handler longer than the consumer timeout: no double effect.",
-        proofs: &[Proof::Missing(
-            "the consumer timeout of 30 min is longer than any handler may take by \
-            the config; a shorter one is not tried",
-        )],
+        proofs: &[Proof::Tests {
+            package: "hookbox-tests",
+            filters: &["over_the_consumer_timeout_nothing_is_lost_doubled_or_spent"],
+        }],
     },
     Case {
         number: 37,
         name: "delivery-count",
         what: "Any delivery count, or none: read safely.",
-        proofs: &[
-            Proof::Tests {
-                package: "hookbox-driver-rabbitmq",
-                filters: &["over_the_delivery_limit_a_message_dies_into_the_dead_queue"],
-            },
-            Proof::Missing("counts that are negative or text"),
-        ],
+        proofs: &[Proof::Tests {
+            package: "hookbox-driver-rabbitmq",
+            filters: &[
+                "over_the_delivery_limit_a_message_dies_into_the_dead_queue",
+                "headers_that_a_publisher_forged_change_nothing",
+            ],
+        }],
     },
     Case {
         number: 38,
@@ -216,9 +216,10 @@ pub(super) const CASES: &[Case] = &[
         number: 48,
         name: "forged-headers",
         what: "Headers that a publisher forged are ignored.",
-        proofs: &[Proof::Missing(
-            "hookbox reads no x-death at all; no test plants one",
-        )],
+        proofs: &[Proof::Tests {
+            package: "hookbox-driver-rabbitmq",
+            filters: &["headers_that_a_publisher_forged_change_nothing"],
+        }],
     },
     Case {
         number: 49,

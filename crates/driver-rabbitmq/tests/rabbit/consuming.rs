@@ -1,6 +1,9 @@
 //! Consuming: queues that vanish, drivers that vanish, and messages that nobody can keep.
 
 use hookbox_driver::{Broker, FaultKind, Queue};
+use lapin::BasicProperties;
+use lapin::options::BasicPublishOptions;
+use lapin::types::{AMQPValue, FieldTable};
 use tokio::time::timeout;
 
 use crate::world::{PATIENCE, World, batch, next, route, subscribe, take};
@@ -107,5 +110,61 @@ async fn after_close_nothing_can_be_taken_or_settled_and_all_comes_again() {
     let other = world.open().await;
     take(&other, "kept").await;
     other.close().await;
+    world.finish().await;
+}
+
+/// Whoever may publish may write any header. None of them decides anything: the message comes, says
+/// what it says, and is settled as any other, in a route's queue and in that of dead letters.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn headers_that_a_publisher_forged_change_nothing() {
+    let world = World::new().await;
+    let rabbit = world.open().await;
+    let text = |text: &str| AMQPValue::LongString(text.into());
+    let mut death = FieldTable::default();
+    death.insert("queue".into(), text(&world.queue()));
+    death.insert("count".into(), AMQPValue::LongLongInt(i64::MIN));
+    let forged = [
+        ("x-delivery-count", AMQPValue::LongLongInt(-5)),
+        ("x-delivery-count", AMQPValue::LongLongInt(1_000_000)),
+        ("x-delivery-count", text("many")),
+        ("x-delivery-count", AMQPValue::Void),
+        (
+            "x-death",
+            AMQPValue::FieldArray(vec![AMQPValue::FieldTable(death)].into()),
+        ),
+        ("x-death", text("not an array")),
+        ("x-first-death-queue", text("hookbox.other.route.stolen")),
+        ("x-first-death-queue", AMQPValue::Boolean(true)),
+        ("x-last-death-reason", text("rejected")),
+    ];
+    let channel = world.raw.create_channel().await.unwrap();
+    for (queue, name) in [
+        (Queue::Route(route()), world.queue()),
+        (Queue::Dead, world.dead()),
+    ] {
+        let mut subscription = subscribe(&rabbit, queue).await;
+        for (header, value) in &forged {
+            let mut headers = FieldTable::default();
+            headers.insert((*header).into(), value.clone());
+            let properties = BasicProperties::default().with_headers(headers);
+            let options = BasicPublishOptions::default();
+            channel
+                .basic_publish(
+                    "".into(),
+                    name.as_str().into(),
+                    options,
+                    b"forged",
+                    properties,
+                )
+                .await
+                .unwrap();
+            let delivery = next(&mut *subscription).await;
+            assert_eq!(delivery.bytes, "forged", "{header} {value:?}");
+            delivery.ack().await.unwrap();
+        }
+        subscription.close().await;
+        assert_eq!(world.waiting(&name).await, Some(0));
+    }
+    rabbit.close().await;
     world.finish().await;
 }
