@@ -8,6 +8,7 @@ use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
 use hookbox_tests::proxy::{Mode, Proxy, address_of};
 use hookbox_tests::variable;
 use serde_json::Value;
+use sqlx::Connection as _;
 
 use crate::deployment::{Deployment, Own, Process};
 use crate::shown::{self, Shown, within};
@@ -71,6 +72,42 @@ async fn a_black_hole_before_postgres_costs_nothing() {
     world.finish().await;
 }
 
+/// The handlers that were running reach their time limit while nobody answers them: that is the
+/// store's fault, and not theirs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_black_hole_longer_than_the_time_limit_costs_no_attempt() {
+    let postgres = PostgresServer::start().unwrap();
+    let proxy = Proxy::before(address_of(postgres.url())).await;
+    let through = postgres
+        .url()
+        .replacen(&address_of(postgres.url()), &proxy.address(), 1);
+    let limit = "worker.handler_time_limit = \"2 s\"\n";
+    let world = World::with(&through, postgres.url(), limit);
+    world
+        .outage(
+            "store",
+            async || {
+                let mut locks = sqlx::PgConnection::connect(postgres.url()).await.unwrap();
+                let lock = "begin; lock table begini_scores in access exclusive mode";
+                sqlx::raw_sql(lock).execute(&mut locks).await.unwrap();
+                // A handler is in the middle of its statement when nobody answers any more.
+                let wait = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
+                let mut waiting = 0_i64;
+                while waiting == 0 {
+                    waiting = sqlx::query_scalar(wait)
+                        .fetch_one(&mut locks)
+                        .await
+                        .unwrap();
+                }
+                proxy.set(Mode::Hole);
+                sqlx::raw_sql("rollback").execute(&mut locks).await.unwrap();
+            },
+            async || proxy.set(Mode::Pass),
+        )
+        .await;
+    world.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
     let rabbitmq = RabbitmqServer::start().unwrap();
@@ -122,7 +159,13 @@ pub struct World {
 impl World {
     /// PostgreSQL as hookbox reaches it, and as the test does; and the shared RabbitMQ.
     pub fn over(store: &str, direct: &str) -> Self {
-        let own = own(store, &variable("HOOKBOX_TEST_AMQP_URL"), direct);
+        Self::with(store, direct, "")
+    }
+
+    /// The same with lines of config before its first table.
+    fn with(store: &str, direct: &str, settings: &str) -> Self {
+        let mut own = own(store, &variable("HOOKBOX_TEST_AMQP_URL"), direct);
+        own.settings = settings.to_owned();
         let deployment = Deployment::over(own);
         let shown = Shown::new();
         let ingest = deployment.start_ingest();

@@ -86,6 +86,7 @@ impl<S: Store> Collector<S> {
             },
             company: &self.inner.company,
             id: &self.inner.id,
+            store_faults: &self.inner.store_faults,
             rng: &self.inner.rng,
             shutdown,
         };

@@ -1,6 +1,7 @@
 //! Messages in hand to their outcomes: together first, one by one after a failure, then the ack.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{
@@ -28,6 +29,8 @@ pub(crate) struct Process<'a, S: Store> {
     pub company: &'a Company,
     /// This process, among all that ever count a start.
     pub id: &'a InstanceId,
+    /// Faults of the store that any part of this worker has met.
+    pub store_faults: &'a AtomicU64,
     pub rng: &'a Arc<dyn Rng>,
     pub shutdown: &'a CancellationToken,
 }
@@ -137,6 +140,7 @@ impl<S: Store> Process<'_, S> {
     async fn alone(&self, envelope: &Envelope) -> Result<(), Stopped> {
         let mut pause = self.pause();
         loop {
+            let faults = self.store_faults.load(Ordering::Relaxed);
             let trouble = match self.attempt().run(&[envelope]).await {
                 Ok(()) => {
                     pause.over();
@@ -155,6 +159,14 @@ impl<S: Store> Process<'_, S> {
                     continue;
                 }
             };
+            if trouble.failed.ended == Ended::TimedOut && self.was_store_away(faults).await {
+                let doing = "hear from the store within the handler's time limit";
+                let fault = Fault::plain(FaultKind::Unavailable, doing);
+                // Not counted as a fault that was met: two handlers that hang would excuse each
+                // other for ever.
+                self.pause_for(&mut pause, &fault).await?;
+                continue;
+            }
             let round = trouble.attempt.saturating_sub(trouble.attempts_before);
             let settlement = match self.work {
                 Work::Handle(route) => {
@@ -183,6 +195,12 @@ impl<S: Store> Process<'_, S> {
                 }
             }
         }
+    }
+
+    /// Whether the store was away since so many faults: a handler that ran over its time limit
+    /// meanwhile may have waited for nothing else, and a link that loses everything does not tell.
+    async fn was_store_away(&self, faults: u64) -> bool {
+        self.store_faults.load(Ordering::Relaxed) != faults || self.store.ping().await.is_err()
     }
 
     async fn record(
@@ -263,6 +281,15 @@ impl<S: Store> Process<'_, S> {
     }
 
     pub async fn wait(&self, pause: &mut Pause<'_>, fault: &Fault) -> Result<(), Stopped> {
+        match fault.kind() {
+            FaultKind::Unavailable => add(self.store_faults, 1),
+            // It answers.
+            FaultKind::Contention | FaultKind::Internal => {}
+        }
+        self.pause_for(pause, fault).await
+    }
+
+    async fn pause_for(&self, pause: &mut Pause<'_>, fault: &Fault) -> Result<(), Stopped> {
         add(&self.counters.faults, 1);
         match pause.after(fault).await {
             After::Again => Ok(()),

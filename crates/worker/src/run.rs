@@ -1,6 +1,7 @@
 //! Subscribe, bound what runs at once, and drain: the worker as a whole.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{Broker, Clock, Queue, Rng, Store, Subscription};
@@ -35,6 +36,8 @@ pub(crate) struct Inner<S: Store> {
     pub counters: Arc<Counters>,
     /// This process, in the counts of starts.
     pub id: InstanceId,
+    /// Faults of the store that any part of this worker has met.
+    pub store_faults: AtomicU64,
     /// Who may run beside whom.
     pub company: Company,
     /// Cancelled when a drain has taken long enough.
@@ -61,6 +64,7 @@ impl<S: Store> Worker<S> {
                 config,
                 counters,
                 id,
+                store_faults: AtomicU64::new(0),
                 company: Company::default(),
                 cut: CancellationToken::new(),
             }),
@@ -235,6 +239,7 @@ impl<S: Store> Inner<S> {
             work,
             company: &self.company,
             id: &self.id,
+            store_faults: &self.store_faults,
             rng: &self.rng,
             shutdown,
         };

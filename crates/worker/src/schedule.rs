@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
 use hookbox_crash::crash_point;
-use hookbox_driver::{Batch, Broker, DueRetry, Republish, Store, describe};
+use hookbox_driver::{Batch, Broker, DueRetry, FaultKind, Republish, Store, describe};
 use tokio_util::sync::CancellationToken;
 
 use crate::counters::add;
@@ -47,7 +47,12 @@ impl<S: Store> Scheduler<S> {
                         self.idle(&shutdown).await
                     }
                 }
-                Err(fault) => pause.after(&fault).await,
+                Err(fault) => {
+                    if fault.kind() == FaultKind::Unavailable {
+                        add(&self.inner.store_faults, 1);
+                    }
+                    pause.after(&fault).await
+                }
             };
             if after == After::ShutDown || shutdown.is_cancelled() {
                 return;
