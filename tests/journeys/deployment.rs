@@ -175,7 +175,12 @@ impl Deployment {
 
     /// Starts an ingest and waits until it is ready.
     pub fn start_ingest(&self) -> Process {
-        let ingest = self.start(&["ingest"]);
+        self.spawn_ingest(self.command(&["ingest"]))
+    }
+
+    /// Starts a command as an ingest and waits until it is ready.
+    pub fn spawn_ingest(&self, command: Command) -> Process {
+        let ingest = self.spawn(command);
         let url = format!("http://127.0.0.1:{}/readyz", self.port);
         let began = Instant::now();
         loop {

@@ -4,6 +4,7 @@
 
 mod accounting;
 mod broker_tls;
+mod clocks;
 mod consumer_timeout;
 mod deployment;
 mod drain;
@@ -12,6 +13,7 @@ mod killing;
 mod migrating;
 mod outages;
 mod poison;
+mod pooler;
 mod quarantine;
 mod refused;
 mod secrets;

@@ -1,7 +1,7 @@
 //! A dependency goes away under load and comes back: it is shown within two of its deadlines, the
 //! worker pauses and holds, nothing is spent, nothing dead-letters, and all goes on by itself.
 
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
@@ -180,6 +180,37 @@ impl World {
 
     /// Breaks something under load, sees it shown, mends it, and counts.
     pub async fn outage(&self, shown_by: &str, break_it: impl AsyncFn(), mend: impl AsyncFn()) {
+        let shown = &self.shown;
+        let load = self.load().await;
+        break_it().await;
+        let took = within(TWO_DEADLINES, "the outage is shown", async || {
+            shown.trouble(shown_by).is_some()
+        })
+        .await;
+        eprintln!("shown by {shown_by:?} after {took:?}");
+        // Ingest needs the broker only: everything is taken all the while.
+        all_is_taken(load).await;
+        let held = "hookbox_route_paused{route=\"scores\",by=\"store\"}";
+        within(PATIENCE, "the route is paused", async || {
+            shown.metric(held) == Some(1.0)
+        })
+        .await;
+        assert!(!shown.is_ready());
+        mend().await;
+        self.recovers().await;
+    }
+
+    /// Changes something under load, changes it back, and counts.
+    pub async fn change(&self, change_it: impl AsyncFn(), back: impl AsyncFn()) {
+        let load = self.load().await;
+        change_it().await;
+        all_is_taken(load).await;
+        back().await;
+        self.recovers().await;
+    }
+
+    /// Sends for a while; some of it is done when this returns.
+    async fn load(&self) -> Child {
         let Self {
             deployment, shown, ..
         } = self;
@@ -198,23 +229,13 @@ impl World {
             shown.metric(settled).is_some_and(|done| done >= 100.0)
         })
         .await;
-        break_it().await;
-        let took = within(TWO_DEADLINES, "the outage is shown", async || {
-            shown.trouble(shown_by).is_some()
-        })
-        .await;
-        eprintln!("shown by {shown_by:?} after {took:?}");
-        // Ingest needs the broker only: everything is taken all the while.
-        let output = tokio::task::spawn_blocking(|| load.wait_with_output()).await;
-        let tally: Value = serde_json::from_slice(&output.unwrap().unwrap().stdout).unwrap();
-        assert_eq!(tally["accepted"], EVENTS, "{tally:#}");
-        let held = "hookbox_route_paused{route=\"scores\",by=\"store\"}";
-        within(PATIENCE, "the route is paused", async || {
-            shown.metric(held) == Some(1.0)
-        })
-        .await;
-        assert!(!shown.is_ready());
-        mend().await;
+        load
+    }
+
+    async fn recovers(&self) {
+        let Self {
+            deployment, shown, ..
+        } = self;
         let took = within(PATIENCE, "ready again", async || shown.is_ready()).await;
         eprintln!("ready again after {took:?}");
         within(PATIENCE, "every event is done", async || {
@@ -248,6 +269,12 @@ impl World {
         assert!(!log.contains("a panic at"), "{log}");
         self.deployment.finish().await;
     }
+}
+
+async fn all_is_taken(load: Child) {
+    let output = tokio::task::spawn_blocking(|| load.wait_with_output()).await;
+    let tally: Value = serde_json::from_slice(&output.unwrap().unwrap().stdout).unwrap();
+    assert_eq!(tally["accepted"], EVENTS, "{tally:#}");
 }
 
 pub fn own(store: &str, broker: &str, direct: &str) -> Own {

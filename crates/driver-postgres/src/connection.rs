@@ -10,13 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hookbox_driver::{Fault, FaultKind};
-use sqlx::postgres::{PgConnectOptions, PgTransactionManager};
-use sqlx::{ConnectOptions, Connection, PgConnection, SqlSafeStr};
+use sqlx::postgres::PgTransactionManager;
+use sqlx::{Connection, PgConnection, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::Options;
 use crate::diagnose;
+use crate::session::Session;
 
 /// How old a connection may get before it is replaced: a backend's caches only ever grow, and a
 /// name may point to another server by then.
@@ -31,7 +32,7 @@ const GOODBYE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// All connections to one database.
 pub(crate) struct Connections {
-    session: PgConnectOptions,
+    session: Session,
     options: Options,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Seat>>,
@@ -53,7 +54,7 @@ pub(crate) struct Lease {
 }
 
 impl Connections {
-    pub fn new(session: PgConnectOptions, options: Options) -> Arc<Self> {
+    pub fn new(session: Session, options: Options) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(options.connections_max as usize));
         Arc::new(Self {
             session,
@@ -116,7 +117,7 @@ impl Connections {
             return Ok(());
         }
         let limit = self.options.connect_deadline;
-        *held = Some(connect(&self.session, limit).await?);
+        *held = Some(self.session.connect(limit).await?);
         Ok(())
     }
 
@@ -145,7 +146,7 @@ impl Connections {
     }
 
     async fn connect(&self) -> Result<Seat, Fault> {
-        let connection = connect(&self.session, self.options.connect_deadline).await?;
+        let connection = self.session.connect(self.options.connect_deadline).await?;
         Ok(Seat {
             connection,
             born: Instant::now(),
@@ -206,19 +207,6 @@ impl Lease {
         ask(limit, begin)
             .await
             .map_err(|error| error.ours("begin a transaction"))
-    }
-}
-
-/// A new connection, within a deadline. Whatever the reason that there is none: it is the
-/// database that is not there for us, be it that it has another password.
-pub(crate) async fn connect(
-    session: &PgConnectOptions,
-    limit: Duration,
-) -> Result<PgConnection, Fault> {
-    let doing = "connect to the database";
-    match ask(limit, session.connect()).await {
-        Ok(connection) => Ok(connection),
-        Err(error) => Err(Fault::new(FaultKind::Unavailable, doing, error)),
     }
 }
 

@@ -95,8 +95,9 @@ fn of_code(code: &str, message: &str) -> Option<FaultKind> {
     match code {
         // serialization_failure, deadlock_detected, lock_not_available.
         "40001" | "40P01" | "55P03" => Some(FaultKind::Contention),
-        // A prepared statement outlived a migration or its server: a new connection has none.
-        "26000" => Some(FaultKind::Contention),
+        // A prepared statement outlived a migration or its server: a new connection has none. Or
+        // it is somebody else's: a pooler hands sessions out in turns.
+        "26000" | "42P05" => Some(FaultKind::Contention),
         "0A000" if message.contains("cached plan") => Some(FaultKind::Contention),
         // admin_shutdown, crash_shutdown, cannot_connect_now, database_dropped, idle_session.
         "57P01" | "57P02" | "57P03" | "57P04" | "57P05" => Some(FaultKind::Unavailable),
@@ -128,6 +129,7 @@ mod tests {
             ("40P01", "", Some(Contention)),
             ("55P03", "", Some(Contention)),
             ("26000", "", Some(Contention)),
+            ("42P05", "", Some(Contention)),
             (
                 "0A000",
                 "cached plan must not change result type",

@@ -35,6 +35,7 @@ mod replay;
 mod requeue;
 mod retries;
 mod server;
+mod session;
 mod settle;
 mod starts;
 mod store;

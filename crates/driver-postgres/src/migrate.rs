@@ -7,7 +7,7 @@ use hookbox_driver::OpenError;
 use sqlx::PgConnection;
 use sqlx::migrate::{MigrateError, Migrator};
 
-use crate::connection::{ask, connect, goodbye};
+use crate::connection::{ask, goodbye};
 use crate::open::{away, first_look, unavailable};
 use crate::{Options, meta};
 
@@ -174,15 +174,19 @@ async fn with_connection<T>(
     options: &Options,
     work: impl AsyncFnOnce(&mut PgConnection) -> Result<Result<T, OpenError>, sqlx::Error>,
 ) -> Result<T, OpenError> {
-    let session = options.plain()?.options([
+    let settings = [
         ("synchronous_commit", "on"),
         ("statement_timeout", "0"),
         ("lock_timeout", "0"),
         ("idle_in_transaction_session_timeout", "0"),
         // `CREATE TABLE IF NOT EXISTS` says so every time.
         ("client_min_messages", "warning"),
-    ]);
-    let mut connection = connect(&session, options.connect_deadline)
+    ];
+    let session = options
+        .plain()?
+        .with(&settings.map(|(name, value)| (name, value.to_owned())));
+    let mut connection = session
+        .connect(options.connect_deadline)
         .await
         .map_err(unavailable)?;
     let worked = ask(DEADLINE, work(&mut connection)).await;

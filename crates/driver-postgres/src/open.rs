@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hookbox_driver::{Fault, OpenError};
 use sqlx::PgConnection;
 
-use crate::connection::{AskError, Connections, ask, connect, goodbye};
+use crate::connection::{AskError, Connections, ask, goodbye};
 use crate::server::Server;
 use crate::{Options, Tx, meta, migrate};
 
@@ -30,7 +30,7 @@ impl Postgres {
         server.judge(false)?;
         let session = options.session(&server)?;
         let limit = options.connect_deadline;
-        let mut connection = connect(&session, limit).await.map_err(unavailable)?;
+        let mut connection = session.connect(limit).await.map_err(unavailable)?;
         let checked = ask(limit, check(&mut connection, &options)).await;
         goodbye(connection).await;
         checked.map_err(away)??;
@@ -71,7 +71,8 @@ impl fmt::Debug for Postgres {
 pub(crate) async fn first_look(options: &Options) -> Result<Server, OpenError> {
     let plain = options.plain()?;
     let limit = options.connect_deadline;
-    let mut connection = connect(&plain, limit).await.map_err(unavailable)?;
+    plain.is_its_own(limit).await?;
+    let mut connection = plain.connect(limit).await.map_err(unavailable)?;
     let server = ask(limit, Server::ask(&mut connection)).await;
     goodbye(connection).await;
     server.map_err(away)

@@ -9,6 +9,7 @@ use hookbox_event::EnvironmentName;
 use sqlx::postgres::PgConnectOptions;
 
 use crate::server::Server;
+use crate::session::Session;
 
 /// The handler time limit that [`Options::new`] assumes.
 const HANDLER_TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -108,7 +109,7 @@ impl Options {
     }
 
     /// The URL, read, and nothing else set.
-    pub(crate) fn plain(&self) -> Result<PgConnectOptions, OpenError> {
+    pub(crate) fn plain(&self) -> Result<Session, OpenError> {
         let refuse = |why: &str| OpenError::Options {
             what: "the database",
             why: why.to_owned(),
@@ -122,11 +123,12 @@ impl Options {
         // The parser's own words are left out: they may quote the URL.
         let options = PgConnectOptions::from_str(&self.url)
             .map_err(|_| refuse("the URL or one of its parameters cannot be read"))?;
-        Ok(options.application_name(&self.application_name))
+        let options = options.application_name(&self.application_name);
+        Ok(Session::plain(options))
     }
 
     /// What every session of the store starts with.
-    pub(crate) fn session(&self, server: &Server) -> Result<PgConnectOptions, OpenError> {
+    pub(crate) fn session(&self, server: &Server) -> Result<Session, OpenError> {
         let mut settings = vec![
             ("synchronous_commit", server.synchronous_commit().to_owned()),
             ("default_transaction_isolation", "read committed".to_owned()),
@@ -148,7 +150,7 @@ impl Options {
             let limit = millis(self.transaction_timeout);
             settings.push(("transaction_timeout", limit));
         }
-        Ok(self.plain()?.options(settings))
+        Ok(self.plain()?.with(&settings))
     }
 }
 
@@ -182,7 +184,7 @@ mod tests {
     fn debug_and_errors_hide_the_password() {
         let url = "postgres://user:canary-password@host:99999999/db";
         let shown = format!("{:?}", options(url));
-        let refused = options(url).plain().unwrap_err();
+        let refused = options(url).plain().err().unwrap();
         for text in [shown, format!("{refused:?}"), refused.to_string()] {
             assert!(!text.contains("canary"), "{text}");
         }
@@ -198,7 +200,11 @@ mod tests {
 
     #[test]
     fn other_schemes_are_refused() {
-        let refused = options("mysql://host/db").plain().unwrap_err().to_string();
+        let refused = options("mysql://host/db")
+            .plain()
+            .err()
+            .unwrap()
+            .to_string();
         assert!(refused.contains("postgres://"), "{refused}");
     }
 }

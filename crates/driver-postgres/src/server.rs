@@ -85,8 +85,8 @@ impl Server {
         }
         if in_session && self.synchronous_commit != self.synchronous_commit() {
             return refuse(
-                "synchronous_commit does not stay on in our sessions (does a connection pooler \
-                 drop the `options` of new connections?)",
+                "synchronous_commit does not stay on in our sessions (is there a connection \
+                 pooler between?)",
             );
         }
         Ok(())

@@ -19,10 +19,12 @@
 //! ```
 
 pub mod account;
+pub mod clock;
 pub mod cluster;
 pub mod find;
 pub mod folder;
 pub mod network;
+pub mod pgbouncer;
 pub mod ports;
 pub mod postgres;
 pub mod process;
@@ -32,7 +34,9 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+pub use clock::Clock;
 pub use cluster::RabbitmqCluster;
+pub use pgbouncer::{PgBouncer, PoolMode};
 pub use postgres::PostgresServer;
 pub use rabbitmq::RabbitmqServer;
 

@@ -16,7 +16,7 @@ const PACKAGES: [&str; 3] = ["hookbox", "hookbox-chaos", "hookbox-simulation"];
 /// # Errors
 /// When something does not build, or the servers cannot be had.
 pub fn run(arguments: &[String]) -> Result<ExitCode> {
-    test::provide(&[Server::Postgres, Server::Rabbitmq])?;
+    test::provide(&Server::ALL)?;
     let mut build = repository::cargo();
     build.arg("build");
     for package in PACKAGES {

@@ -14,14 +14,28 @@ pub enum Server {
     Postgres,
     /// RabbitMQ.
     Rabbitmq,
+    /// PgBouncer, a pooler before PostgreSQL.
+    Pgbouncer,
+    /// libfaketime, which shifts the clock of a process. No server, but it comes the same way.
+    Faketime,
 }
 
 impl Server {
+    /// All of them.
+    pub const ALL: [Server; 4] = [
+        Server::Postgres,
+        Server::Rabbitmq,
+        Server::Pgbouncer,
+        Server::Faketime,
+    ];
+
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Server::Postgres => "PostgreSQL",
             Server::Rabbitmq => "RabbitMQ",
+            Server::Pgbouncer => "PgBouncer",
+            Server::Faketime => "libfaketime",
         }
     }
 }
@@ -102,6 +116,8 @@ impl Manager {
             (Manager::Brew, Server::Postgres) => "postgresql@17",
             (Manager::Apt | Manager::Apk | Manager::Dnf, Server::Rabbitmq) => "rabbitmq-server",
             (Manager::Brew, Server::Rabbitmq) => "rabbitmq",
+            (_, Server::Pgbouncer) => "pgbouncer",
+            (_, Server::Faketime) => "libfaketime",
         };
         servers.iter().map(package).collect()
     }
@@ -174,24 +190,27 @@ fn output(program: &str, arguments: &[&str]) -> Option<String> {
 mod tests {
     use super::*;
 
-    const BOTH: [Server; 2] = [Server::Postgres, Server::Rabbitmq];
-
     #[test]
     fn one_line_to_type_for_each_manager() {
-        let line = |manager: Manager| manager.line(&manager.packages(&BOTH));
+        let line = |manager: Manager| manager.line(&manager.packages(&Server::ALL));
         assert_eq!(
             line(Manager::Apt),
-            "sudo apt-get install -y --no-install-recommends postgresql rabbitmq-server"
+            "sudo apt-get install -y --no-install-recommends postgresql rabbitmq-server pgbouncer \
+             libfaketime"
         );
         assert_eq!(
             line(Manager::Dnf),
-            "sudo dnf install -y --setopt=install_weak_deps=False postgresql-server rabbitmq-server"
+            "sudo dnf install -y --setopt=install_weak_deps=False postgresql-server \
+             rabbitmq-server pgbouncer libfaketime"
         );
         assert_eq!(
             line(Manager::Apk),
-            "sudo apk add postgresql rabbitmq-server"
+            "sudo apk add postgresql rabbitmq-server pgbouncer libfaketime"
         );
-        assert_eq!(line(Manager::Brew), "brew install postgresql@17 rabbitmq");
+        assert_eq!(
+            line(Manager::Brew),
+            "brew install postgresql@17 rabbitmq pgbouncer libfaketime"
+        );
     }
 
     #[test]
@@ -204,7 +223,7 @@ mod tests {
 
     #[test]
     fn the_script_for_debian_is_a_script() -> Result<()> {
-        let script = Manager::Apt.script(&Manager::Apt.packages(&BOTH));
+        let script = Manager::Apt.script(&Manager::Apt.packages(&Server::ALL));
         assert!(
             script.contains("\napt-get install -y --no-install-recommends postgresql rabbitmq-")
         );

@@ -116,12 +116,9 @@ impl Servers {
     fn start() -> Result<Servers> {
         let postgres = private(Server::Postgres, POSTGRES_URL);
         let rabbitmq = private(Server::Rabbitmq, AMQP_URL);
-        provide(
-            &[postgres, rabbitmq]
-                .into_iter()
-                .flatten()
-                .collect::<Vec<_>>(),
-        )?;
+        let beside = [Server::Pgbouncer, Server::Faketime].map(Some);
+        let all = [postgres, rabbitmq].into_iter().chain(beside);
+        provide(&all.flatten().collect::<Vec<_>>())?;
         // At the same time: one takes a second, the other eight.
         let (postgres, rabbitmq) = thread::scope(|scope| {
             let rabbitmq = rabbitmq.map(|_| scope.spawn(RabbitmqServer::start));
@@ -182,6 +179,8 @@ pub fn provide(servers: &[Server]) -> Result<()> {
     let missing = |server: &Server| match server {
         Server::Postgres => find::postgres().map(drop).err(),
         Server::Rabbitmq => find::rabbitmq().map(drop).err(),
+        Server::Pgbouncer => find::pgbouncer().map(drop).err(),
+        Server::Faketime => find::faketime().map(drop).err(),
     };
     let wanted: Vec<Server> = servers
         .iter()

@@ -199,7 +199,14 @@ pub(super) const CASES: &[Case] = &[
         name: "pooler",
         what: "Behind a pooler in transaction mode, and through a change of the \
             schema.",
-        proofs: &[Proof::Missing("PgBouncer is not tried")],
+        proofs: &[Proof::Tests {
+            package: "hookbox-tests",
+            filters: &[
+                "a_pooler_that_lends_sessions_for_transactions_is_refused",
+                "a_pooler_whose_mode_changes_under_load_costs_nothing",
+                "a_schema_that_changes_under_load_costs_nothing",
+            ],
+        }],
     },
     Case {
         number: 63,
@@ -225,8 +232,14 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 65,
         name: "retention",
-        what: "A late duplicate at the edge of retention.",
-        proofs: &[Proof::Missing("nothing is purged by hookbox itself")],
+        what: "A late duplicate: hookbox forgets no event by itself, so none is too late.",
+        proofs: &[Proof::Tests {
+            package: "hookbox-tests",
+            filters: &[
+                "a_duplicate_after_three_years_is_one_on_rabbitmq_and_postgres",
+                "a_duplicate_after_three_years_is_one_on_sqlite",
+            ],
+        }],
     },
     Case {
         number: 66,
@@ -235,7 +248,10 @@ pub(super) const CASES: &[Case] = &[
             database.",
         proofs: &[
             Proof::Simulation,
-            Proof::Missing("clocks of real servers are not shifted"),
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &["clocks_that_are_a_day_off_and_jump_change_nothing"],
+            },
         ],
     },
     Case {

@@ -78,6 +78,12 @@ async fn accept(
     }
 }
 
+/// What becomes of bytes that were just read: those of before a change may be read after it, and
+/// then follow it.
+fn now(mode: &watch::Receiver<Mode>) -> Mode {
+    *mode.borrow()
+}
+
 /// One connection, until either side or the test ends it.
 async fn pair(
     mut client: TcpStream,
@@ -87,8 +93,7 @@ async fn pair(
     let mut asked = vec![0; 64 * 1024];
     let mut answered = vec![0; 64 * 1024];
     loop {
-        let now = *mode.borrow_and_update();
-        if now == Mode::Cut {
+        if *mode.borrow_and_update() == Mode::Cut {
             return Ok(());
         }
         tokio::select! {
@@ -102,7 +107,7 @@ async fn pair(
                 if bytes.is_empty() {
                     return Ok(());
                 }
-                match now {
+                match now(&mode) {
                     Mode::Hole | Mode::Cut => {}
                     Mode::Pass | Mode::LoseAnswers => server.write_all(bytes).await?,
                 }
@@ -112,7 +117,7 @@ async fn pair(
                 if bytes.is_empty() {
                     return Ok(());
                 }
-                match now {
+                match now(&mode) {
                     Mode::Hole | Mode::LoseAnswers | Mode::Cut => {}
                     Mode::Pass => client.write_all(bytes).await?,
                 }

@@ -13,7 +13,7 @@ pub const POSTGRES_MIN: Version = Version(15, 0, 0);
 /// The oldest version of RabbitMQ with everything its quorum queues need here.
 pub const RABBITMQ_MIN: Version = Version(3, 10, 0);
 
-/// What the two are called where they are missing.
+/// What they are called where they are missing.
 const POSTGRES_WANTED: &str = "PostgreSQL 15 or newer";
 const RABBITMQ_WANTED: &str = "RabbitMQ 3.10 or newer";
 
@@ -131,6 +131,35 @@ pub fn rabbitmq() -> Result<Rabbitmq, ServerError> {
     });
     newest(found.collect(), RABBITMQ_WANTED, RABBITMQ_MIN, |it| {
         (it.version, &it.scripts)
+    })
+}
+
+/// The PgBouncer of this machine, of any version.
+///
+/// # Errors
+/// [`ServerError::Missing`].
+pub fn pgbouncer() -> Result<PathBuf, ServerError> {
+    missing_without(on_path("pgbouncer").into_iter().next(), "PgBouncer")
+}
+
+/// The library of this machine that shifts the clock of a process it is loaded into (`LD_PRELOAD`).
+///
+/// # Errors
+/// [`ServerError::Missing`].
+pub fn faketime() -> Result<PathBuf, ServerError> {
+    // The one for programs of several threads.
+    let mut places = matching("/usr/lib", "", "faketime/libfaketimeMT.so.1");
+    places.extend(matching("/usr", "lib", "faketime/libfaketimeMT.so.1"));
+    let homebrew = "faketime/libfaketimeMT.1.dylib";
+    places.extend(matching("/opt/homebrew", "lib", homebrew));
+    places.extend(matching("/usr/local", "lib", homebrew));
+    missing_without(places.into_iter().next(), "libfaketime")
+}
+
+fn missing_without<T>(found: Option<T>, wanted: &'static str) -> Result<T, ServerError> {
+    found.ok_or(ServerError::Missing {
+        wanted,
+        too_old: Vec::new(),
     })
 }
 

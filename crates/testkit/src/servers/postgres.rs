@@ -1,5 +1,6 @@
 //! A private PostgreSQL: its own data folder, port and password, durable as in production.
 
+use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use super::account::Account;
 use super::find::{self, Postgres};
 use super::folder::{Ending, Folder};
 use super::process::{Process, run, tail, wait_until};
-use super::{ServerError, ports};
+use super::{Clock, ServerError, ports};
 
 const NAME: &str = "PostgreSQL";
 
@@ -32,9 +33,13 @@ pub struct PostgresServer {
     found: Postgres,
     port: u16,
     url: String,
+    environment: Environment,
     // Last: the folder goes when nobody lives in it any more.
     folder: Folder,
 }
+
+/// What its processes find besides the search path.
+type Environment = Vec<(&'static str, OsString)>;
 
 impl PostgresServer {
     /// Finds the newest PostgreSQL of this machine, and starts it.
@@ -53,13 +58,15 @@ impl PostgresServer {
         found: &Postgres,
         settings: &[(&str, &str)],
     ) -> Result<PostgresServer, ServerError> {
-        let mut starts = 1;
-        loop {
-            match start_once(found, settings) {
-                Err(error) if error.is_port_taken() && starts < STARTS_MAX => starts += 1,
-                result => return result,
-            }
-        }
+        start(found, settings, Vec::new())
+    }
+
+    /// Starts one that goes by a clock of its own.
+    ///
+    /// # Errors
+    /// When there is none that is new enough, or it does not start.
+    pub fn start_by(clock: &Clock) -> Result<PostgresServer, ServerError> {
+        start(&find::postgres()?, &[], clock.environment())
     }
 
     /// The superuser's URL of the database `postgres`. It holds the password.
@@ -117,7 +124,7 @@ impl PostgresServer {
     /// When it does not end or not start.
     pub fn restart(&mut self) -> Result<(), ServerError> {
         self.process.end(&self.folder)?;
-        self.process = launch(&self.found, &self.folder)?;
+        self.process = launch(&self.found, &self.environment, &self.folder)?;
         ready(&mut self.process, self.port, &self.folder)
     }
 
@@ -140,13 +147,31 @@ impl Drop for PostgresServer {
     }
 }
 
-fn start_once(found: &Postgres, settings: &[(&str, &str)]) -> Result<PostgresServer, ServerError> {
+fn start(
+    found: &Postgres,
+    settings: &[(&str, &str)],
+    environment: Environment,
+) -> Result<PostgresServer, ServerError> {
+    let mut starts = 1;
+    loop {
+        match start_once(found, settings, environment.clone()) {
+            Err(error) if error.is_port_taken() && starts < STARTS_MAX => starts += 1,
+            result => return result,
+        }
+    }
+}
+
+fn start_once(
+    found: &Postgres,
+    settings: &[(&str, &str)],
+    environment: Environment,
+) -> Result<PostgresServer, ServerError> {
     let folder = Folder::new("postgres", Account::for_server("postgres")?)?;
     let password = ports::random_name().map_err(ServerError::io("choosing a password"))?;
     let [port] = ports::free().map_err(ServerError::io("choosing a port"))?;
     initialise(found, &folder, &password)?;
     configure(&folder, port, settings)?;
-    let mut process = launch(found, &folder)?;
+    let mut process = launch(found, &environment, &folder)?;
     if let Err(error) = ready(&mut process, port, &folder) {
         let _ = process.end(&folder);
         return Err(error);
@@ -157,6 +182,7 @@ fn start_once(found: &Postgres, settings: &[(&str, &str)]) -> Result<PostgresSer
         found: found.clone(),
         port,
         url,
+        environment,
         folder,
     })
 }
@@ -192,12 +218,17 @@ fn configure(folder: &Folder, port: u16, settings: &[(&str, &str)]) -> Result<()
     folder.write("data/postgresql.auto.conf", &lines).map(drop)
 }
 
-fn launch(found: &Postgres, folder: &Folder) -> Result<Process, ServerError> {
+fn launch(
+    found: &Postgres,
+    environment: &Environment,
+    folder: &Folder,
+) -> Result<Process, ServerError> {
     let mut command = folder.launch(&found.programs.join("postgres"), Ending::Quit);
     command
         .arg("-D")
         .arg(folder.path().join("data"))
-        .env("LC_ALL", "C");
+        .env("LC_ALL", "C")
+        .envs(environment.iter().cloned());
     Process::start(command, Ending::Quit, &log(folder))
 }
 

@@ -75,6 +75,14 @@ impl Process {
         signal("CONT", &[self.id()])
     }
 
+    /// Has it read its settings again (SIGHUP).
+    ///
+    /// # Errors
+    /// When a signal cannot be sent.
+    pub fn reload(&self) -> Result<(), ServerError> {
+        signal("HUP", &[self.id()])
+    }
+
     /// SIGKILL to it and its children at once, as a power cut would; returns when all are gone.
     ///
     /// # Errors

@@ -1,0 +1,101 @@
+//! How a session begins: connected, then given our own settings.
+//!
+//! The settings are a statement and not parameters of the start: a connection pooler refuses
+//! those (PgBouncer: "unsupported startup parameter: options") or drops them.
+
+use std::time::Duration;
+
+use hookbox_driver::{Fault, FaultKind, OpenError};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection, Row};
+
+use crate::connection::{ask, goodbye};
+use crate::open::{away, unavailable};
+
+/// Where to connect to, and what to set then.
+#[derive(Clone)]
+pub(crate) struct Session {
+    connect: PgConnectOptions,
+    /// Statements, or nothing.
+    settings: String,
+}
+
+impl Session {
+    /// Nothing is set but what the server sets.
+    pub fn plain(connect: PgConnectOptions) -> Self {
+        // A parameter of the start that poolers do not know. It is about numbers in text, and
+        // ours travel in binary.
+        let connect = connect.extra_float_digits(None);
+        Self {
+            connect,
+            settings: String::new(),
+        }
+    }
+
+    /// With settings of ours: names and values are our own words, never a stranger's.
+    pub fn with(mut self, settings: &[(&'static str, String)]) -> Self {
+        let set = |(name, value): &(&str, String)| format!("set {name} = '{value}';");
+        self.settings = settings.iter().map(set).collect();
+        self
+    }
+
+    /// A new connection, within a deadline. Whatever the reason that there is none: it is the
+    /// database that is not there for us, be it that it has another password.
+    pub async fn connect(&self, limit: Duration) -> Result<PgConnection, Fault> {
+        let doing = "connect to the database";
+        let begin = async {
+            let mut connection = self.connect.connect().await?;
+            if !self.settings.is_empty() {
+                let settings = sqlx::raw_sql(AssertSqlSafe(self.settings.clone()));
+                connection.execute(settings).await?;
+            }
+            Ok(connection)
+        };
+        ask(limit, begin)
+            .await
+            .map_err(|error| Fault::new(FaultKind::Unavailable, doing, error))
+    }
+
+    /// Refuses a pooler that lends one session of the server to several connections, a
+    /// transaction at a time (PgBouncer: `pool_mode = transaction`). Settings, prepared
+    /// statements and a migrator's lock belong to a session: there they would be somebody else's.
+    pub async fn is_its_own(&self, limit: Duration) -> Result<(), OpenError> {
+        let mut first = self.connect(limit).await.map_err(unavailable)?;
+        let shared = match self.connect(limit).await {
+            Ok(mut second) => {
+                let shared = ask(limit, share(&mut first, &mut second)).await;
+                goodbye(second).await;
+                shared
+            }
+            Err(fault) => {
+                goodbye(first).await;
+                return Err(unavailable(fault));
+            }
+        };
+        goodbye(first).await;
+        if shared.map_err(away)? {
+            return Err(OpenError::Unsafe {
+                what: "the database",
+                why: "a connection pooler lends its sessions out for single transactions; set \
+                      the pooler's mode to `session`, or point the URL at PostgreSQL itself"
+                    .to_owned(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Whether two open connections are served by one process of the server.
+async fn share(first: &mut PgConnection, second: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let before = served_by(first).await?;
+    let other = served_by(second).await?;
+    // A pooler that others use, too, may have lent the first one's meanwhile.
+    let after = served_by(first).await?;
+    Ok(before == other || before != after)
+}
+
+/// Asked without a prepared statement, which a pooler in that mode may break.
+async fn served_by(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
+    let asked = sqlx::raw_sql("select pg_backend_pid()");
+    connection.fetch_one(asked).await?.try_get(0)
+}

@@ -1,0 +1,151 @@
+//! A private PgBouncer before a private PostgreSQL: a pooler as it is found between the two.
+
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::account::Account;
+use super::find;
+use super::folder::{Ending, Folder};
+use super::process::{Process, tail, wait_until};
+use super::{PostgresServer, ServerError, ports};
+
+const NAME: &str = "PgBouncer";
+
+/// It starts in a blink; a machine that compiles meanwhile blinks slowly.
+const READY_MAX: Duration = Duration::from_secs(30);
+
+/// One look at whether it answers.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// Sessions of the server that it hands out in turns: fewer than a worker has connections, so
+/// that they are handed out in turns.
+const POOL: u32 = 4;
+
+/// When it hands a session of the server to somebody else (its setting `pool_mode`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolMode {
+    /// When its client has gone.
+    Session,
+    /// When the transaction has ended.
+    Transaction,
+}
+
+/// A private PgBouncer. It ends, and its folder is removed, when this is dropped.
+#[derive(Debug)]
+pub struct PgBouncer {
+    process: Process,
+    port: u16,
+    server: u16,
+    url: String,
+    // Last: the folder goes when nobody lives in it any more.
+    folder: Folder,
+}
+
+impl PgBouncer {
+    /// Finds PgBouncer on this machine, and starts it before `server`.
+    ///
+    /// # Errors
+    /// When there is none, or it does not start.
+    pub fn before(server: &PostgresServer, mode: PoolMode) -> Result<PgBouncer, ServerError> {
+        let program = find::pgbouncer()?;
+        let folder = Folder::new("pgbouncer", Account::for_server("postgres")?)?;
+        let [port] = ports::free().map_err(ServerError::io("choosing a port"))?;
+        configure(&folder, port, server.port(), mode)?;
+        let password = server.url().split(['@', ':']).nth(2).unwrap_or_default();
+        folder.write("users", &format!("\"postgres\" \"{password}\"\n"))?;
+        let mut command = folder.launch(&program, Ending::Kill);
+        command.arg(folder.path().join("ini"));
+        let mut process = Process::start(command, Ending::Kill, &log(&folder))?;
+        if let Err(error) = ready(&mut process, port, &folder) {
+            let _ = process.end(&folder);
+            return Err(error);
+        }
+        let url = server
+            .url()
+            .replacen(&server.port().to_string(), &port.to_string(), 1);
+        Ok(PgBouncer {
+            process,
+            port,
+            server: server.port(),
+            url,
+            folder,
+        })
+    }
+
+    /// The server's URL by way of the pooler. It holds the password.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Has it pool in another way from now on: links that are open keep theirs until they are
+    /// closed.
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub fn pool(&self, mode: PoolMode) -> Result<(), ServerError> {
+        configure(&self.folder, self.port, self.server, mode)?;
+        let before = self.reloads();
+        self.process.reload()?;
+        if wait_until(READY_MAX, || self.reloads() > before) {
+            return Ok(());
+        }
+        Err(ServerError::NotReady {
+            server: NAME,
+            waited: READY_MAX,
+            log: tail(&log(&self.folder)),
+        })
+    }
+
+    /// How often it has said that it reads its settings again.
+    fn reloads(&self) -> usize {
+        let text = std::fs::read(log(&self.folder)).unwrap_or_default();
+        String::from_utf8_lossy(&text).matches("SIGHUP").count()
+    }
+}
+
+impl Drop for PgBouncer {
+    fn drop(&mut self) {
+        // The keeper goes on where this fails.
+        let _ = self.process.end(&self.folder);
+    }
+}
+
+fn configure(folder: &Folder, port: u16, server: u16, mode: PoolMode) -> Result<(), ServerError> {
+    let (mode, pool) = match mode {
+        // Each client keeps one.
+        PoolMode::Session => ("session", 100),
+        PoolMode::Transaction => ("transaction", POOL),
+    };
+    let users = folder.path().join("users");
+    let lines = format!(
+        "[databases]\n* = host=127.0.0.1 port={server}\n\
+         [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
+         auth_type = plain\nauth_file = {}\npool_mode = {mode}\ndefault_pool_size = {pool}\n",
+        users.display()
+    );
+    folder.write("ini", &lines).map(drop)
+}
+
+fn log(folder: &Folder) -> PathBuf {
+    folder.path().join("pgbouncer.log")
+}
+
+fn ready(process: &mut Process, port: u16, folder: &Folder) -> Result<(), ServerError> {
+    let mut ended = false;
+    let address = (Ipv4Addr::LOCALHOST, port).into();
+    let answered = wait_until(READY_MAX, || {
+        ended = process.has_ended();
+        ended || TcpStream::connect_timeout(&address, ANSWER_MAX).is_ok()
+    });
+    let log = tail(&log(folder));
+    match (ended, answered) {
+        (true, _) => Err(ServerError::Ended { server: NAME, log }),
+        (false, true) => Ok(()),
+        (false, false) => Err(ServerError::NotReady {
+            server: NAME,
+            waited: READY_MAX,
+            log,
+        }),
+    }
+}

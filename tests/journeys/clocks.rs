@@ -1,0 +1,192 @@
+//! Clocks that are wrong by days and years, and jump. Delays go by the database's clock, and
+//! whether an event has been here by nobody's.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use std::time::Duration;
+
+use hookbox_testkit::servers::{Clock, PostgresServer};
+use hookbox_tests::variable;
+use sqlx::Connection as _;
+
+use crate::deployment::{Deployment, Own, Pair};
+use crate::outages::own;
+use crate::shown::within;
+
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Events of a round of load; a tenth of them is sent twice.
+const EVENTS: u64 = 200;
+
+/// Events whose handler fails for as long as its table is away.
+const FAILING: u64 = 8;
+
+/// The retries of the config of all deployments, and others that last for as long as this test.
+const RETRY: &str = "attempts = 3, first = \"50 ms\", max = \"50 ms\"";
+const PATIENT_RETRY: &str = "attempts = 50, first = \"3 s\", max = \"3 s\"";
+
+const AWAY: &str = "alter table begini_scores rename to elsewhere";
+const BACK: &str = "alter table elsewhere rename to begini_scores";
+
+/// Whatever the workers' clocks say, each is due three seconds after the database's now.
+const ODD_DELAYS: &str = "select count(*) from retries
+     where not_before not between now() - interval '1 minute' and now() + interval '1 minute'";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clocks_that_are_a_day_off_and_jump_change_nothing() {
+    let [of_store, of_ingest, fast, slow] = [(); 4].map(|()| Clock::new().unwrap());
+    let postgres = PostgresServer::start_by(&of_store).unwrap();
+    let deployment = over(&postgres);
+    let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
+    assert!(config.contains(RETRY));
+    deployment.write("hookbox.toml", &config.replace(RETRY, PATIENT_RETRY));
+    of_ingest.shift(-1).unwrap();
+    fast.shift(1).unwrap();
+    slow.shift(-1).unwrap();
+    let services = [
+        deployment.spawn_ingest(by(&of_ingest, &deployment, "ingest")),
+        deployment.spawn(by(&fast, &deployment, "worker")),
+        deployment.spawn(by(&slow, &deployment, "worker")),
+    ];
+    load(&deployment, "1");
+    settled(&deployment);
+
+    let fail = async || {
+        execute(&postgres, AWAY).await;
+        for _ in 0..FAILING {
+            deployment.run(&["send", "--type", "psychometric_score.complete"]);
+        }
+        let waiting = "select count(*) from retries";
+        within(PATIENCE, "all have failed", async || {
+            deployment.count(waiting).await == FAILING
+        })
+        .await;
+        assert_eq!(deployment.count(ODD_DELAYS).await, 0);
+    };
+    fail().await;
+    // While they wait, everyone's clock but the database's jumps.
+    of_ingest.shift(1).unwrap();
+    fast.shift(-1).unwrap();
+    slow.shift(1).unwrap();
+    execute(&postgres, BACK).await;
+    settled(&deployment);
+
+    fail().await;
+    // And now the database's: all that waits is due at once, and stays one event each.
+    of_store.shift(1).unwrap();
+    execute(&postgres, BACK).await;
+    settled(&deployment);
+    of_store.shift(-1).unwrap();
+    load(&deployment, "2");
+    settled(&deployment);
+
+    let effects = "select (select count(*) from begini_scores)
+                        + (select count(*) from begini_applications)";
+    assert_eq!(deployment.count(effects).await, 2 * (EVENTS + FAILING));
+    let dead = "select count(*) from dead_letters";
+    assert_eq!(deployment.count(dead).await, 0);
+    for service in services {
+        service.stop();
+    }
+    clocks_were_wrong(&deployment).await;
+    deployment.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_duplicate_after_three_years_is_one_on_rabbitmq_and_postgres() {
+    let of_store = Clock::new().unwrap();
+    let postgres = PostgresServer::start_by(&of_store).unwrap();
+    let deployment = over(&postgres);
+    let old = "select count(*) from events where created_at < now() - interval '1000 days'";
+    late(&deployment, old, &[&of_store]).await;
+    deployment.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_duplicate_after_three_years_is_one_on_sqlite() {
+    let deployment = Deployment::new(Pair::SqliteAlone).await;
+    let old =
+        "select count(*) from events where created_at / 86400000000 < unixepoch() / 86400 - 1000";
+    late(&deployment, old, &[]).await;
+    deployment.finish().await;
+}
+
+/// Or nothing was tried at all.
+async fn clocks_were_wrong(deployment: &Deployment) {
+    let apart = "select count(*) from receipts
+         where received_at not between settled_at - interval '12 hours' and settled_at";
+    assert!(deployment.count(apart).await > EVENTS);
+    let log = deployment.log();
+    let days: BTreeSet<_> = log.lines().filter_map(|line| line.get(..10)).collect();
+    assert!(days.len() > 1, "{log}");
+}
+
+/// hookbox forgets no event by itself, so there is no age at which a copy has a second effect.
+async fn late(deployment: &Deployment, old: &'static str, beside: &[&Clock]) {
+    let clock = Clock::new().unwrap();
+    let clocks = || beside.iter().copied().chain([&clock]);
+    let pass = || {
+        let ingest = deployment.spawn_ingest(by(&clock, deployment, "ingest"));
+        let worker = deployment.spawn(by(&clock, deployment, "worker"));
+        load(deployment, "3");
+        settled(deployment);
+        worker.stop();
+        ingest.stop();
+    };
+    clocks().for_each(|clock| clock.shift(-3 * 365).unwrap());
+    pass();
+    clocks().for_each(|clock| clock.shift(0).unwrap());
+    assert_eq!(deployment.count(old).await, EVENTS, "nothing is old");
+    pass();
+    let first = "select count(*) from receipts where outcome = 'done'";
+    assert_eq!(deployment.count(first).await, EVENTS);
+    let effects = "select (select count(*) from begini_scores)
+                        + (select count(*) from begini_applications)";
+    assert_eq!(deployment.count(effects).await, EVENTS);
+    let again = "select count(*) from receipts where outcome = 'duplicate'";
+    assert!(deployment.count(again).await >= EVENTS);
+    assert_eq!(
+        deployment.count("select count(*) from dead_letters").await,
+        0
+    );
+}
+
+fn over(postgres: &PostgresServer) -> Deployment {
+    let broker = variable("HOOKBOX_TEST_AMQP_URL");
+    let own: Own = own(postgres.url(), &broker, postgres.url());
+    Deployment::over(own)
+}
+
+/// A service that goes by a clock of its own.
+fn by(clock: &Clock, deployment: &Deployment, service: &str) -> Command {
+    let mut command = deployment.command(&[service]);
+    command.envs(clock.environment());
+    command
+}
+
+fn load(deployment: &Deployment, seed: &str) {
+    let count = EVENTS.to_string();
+    deployment.run(&[
+        "simulate",
+        "--count",
+        &count,
+        "--duplicates",
+        "10",
+        "--seed",
+        seed,
+    ]);
+}
+
+fn settled(deployment: &Deployment) {
+    deployment.run(&["reconcile", "--wait", "120s"]);
+}
+
+async fn execute(postgres: &PostgresServer, statement: &'static str) {
+    let mut connection = sqlx::PgConnection::connect(postgres.url()).await.unwrap();
+    sqlx::query(statement)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+}
