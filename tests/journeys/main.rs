@@ -10,6 +10,7 @@ mod deployment;
 mod drain;
 mod full_disks;
 mod killing;
+mod largest;
 mod migrating;
 mod outages;
 mod poison;

@@ -49,8 +49,6 @@ pub enum Proof {
     Cluster,
     /// The soak.
     Soak,
-    /// Nothing shows it yet, and why.
-    Missing(&'static str),
 }
 
 /// The layers.
@@ -86,7 +84,6 @@ impl Proof {
             Proof::Simulation => "simulation".to_owned(),
             Proof::Cluster => "cluster".to_owned(),
             Proof::Soak => "soak".to_owned(),
-            Proof::Missing(why) => format!("nothing yet: {why}"),
         }
     }
 }

@@ -18,6 +18,12 @@ use crate::response::NotAccepted;
 /// for each of thousands of connections that only announce one.
 const RESERVED_MAX: usize = 8 * 1024;
 
+/// How much of a body that is too large is read and forgotten. Most senders read no answer before
+/// they have written everything, and a connection that is closed with bytes unread is reset, with
+/// the answer still in it (RFC 9112, section 9.6). Twice what any config allows: what is larger is
+/// no webhook, and its sender may as well be reset.
+const DISCARD_MAX: usize = 2 * Limits::BODY_MAX_CAP;
+
 /// The length that is announced, where one is, and what else can be said before the body is read.
 pub(crate) fn check_head(
     headers: &HeaderMap,
@@ -80,10 +86,25 @@ pub(crate) async fn read(
             continue;
         };
         if bytes.len() + data.len() > limits.body_max {
+            drop((bytes, data, room));
+            discard(body, began, limits).await;
             return Err(NotAccepted::TooLarge);
         }
         room.merge(take_room(memory, data.len())?);
         bytes.extend_from_slice(&data);
+    }
+}
+
+/// Reads the rest of a body that is refused, so that its sender gets to read why. It takes no
+/// longer than a body may.
+pub(crate) async fn discard(mut body: Body, began: Instant, limits: &Limits) {
+    let mut read = 0;
+    while read < DISCARD_MAX {
+        match timeout_at(deadline(began, read, limits), body.frame()).await {
+            Ok(Some(Ok(frame))) => read += frame.data_ref().map_or(0, Bytes::len),
+            // It has ended, or the sender has, or both are late.
+            Ok(None | Some(Err(_))) | Err(_) => return,
+        }
     }
 }
 

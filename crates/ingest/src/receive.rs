@@ -11,10 +11,10 @@ use hookbox_crash::crash_point;
 use hookbox_driver::{PublishErrorKind, Refusal as KeptRefusal};
 use hookbox_event::ReceiptId;
 use hookbox_signature::{Answer, verify};
-use http::header::ALLOW;
+use http::header::{ALLOW, EXPECT};
 use http::{HeaderMap, Method, Response};
 use sha2::{Digest, Sha256};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::batcher::Letter;
 use crate::counters::{InFlight, add};
@@ -121,7 +121,16 @@ async fn take(
     if ingest.is_draining() {
         return Err(NotAccepted::Draining);
     }
-    let announced = body::check_head(&head.headers, &ingest.limits)?;
+    let announced = match body::check_head(&head.headers, &ingest.limits) {
+        Ok(announced) => announced,
+        Err(why) => {
+            // Who asks before it sends has sent nothing yet, and is told not to.
+            if !head.headers.contains_key(EXPECT) {
+                body::discard(body, Instant::now(), &ingest.limits).await;
+            }
+            return Err(why);
+        }
+    };
     let (bytes, room) = body::read(body, announced, &ingest.limits, &ingest.body_bytes).await?;
     arrival.body_bytes = bytes.len();
     let now = ingest.clock.now();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hookbox_ingest::Limits;
 
-use crate::client::{Client, head, post};
+use crate::client::{Client, chunked, head, post};
 use crate::fake::Mode;
 use crate::world::{EVENT, World, begini, eventually, hasty, signed};
 
@@ -29,6 +29,34 @@ async fn a_body_may_be_as_long_as_the_limit() {
     let answer = client.ask(&head("POST", "/hooks/begini", &headers)).await;
     assert_eq!(answer.status, 413);
     assert_eq!(world.broker.kept().len(), 1);
+}
+
+/// Far more than the buffers of two sockets hold: it must be read for the sender to get through.
+const FAR_TOO_LARGE: usize = 16 * 1024 * 1024;
+
+#[tokio::test]
+async fn who_writes_it_all_first_reads_why_it_was_too_large() {
+    let world = World::with(Limits {
+        body_max: 1_000,
+        ..Limits::standard()
+    })
+    .await;
+    let body = vec![b' '; FAR_TOO_LARGE];
+    for request in [
+        begini(&body),
+        [
+            head("POST", "/hooks/begini", &[("transfer-encoding", "chunked")]),
+            chunked(&body),
+        ]
+        .concat(),
+        post("/hooks/begini", &[("content-encoding", "gzip")], &body),
+    ] {
+        let mut client = world.client().await;
+        assert!(client.offer(&request).await, "it was cut while it wrote");
+        let status = client.answer().await.unwrap().status;
+        assert!([413, 415].contains(&status), "{status}");
+    }
+    world.nothing_published();
 }
 
 #[tokio::test]

@@ -1,0 +1,83 @@
+//! The largest bodies: what hookbox takes, RabbitMQ takes too (16 MiB since 4.0, with headers of
+//! ours beside the body), and one that is larger is refused before it gets there.
+
+use hookbox_testkit::servers::{PostgresServer, RabbitmqServer, find};
+
+use crate::deployment::{Deployment, Pair};
+use crate::outages::own;
+
+/// The most that the config allows.
+const BODY_MAX: usize = 15 * 1024 * 1024;
+
+/// What RabbitMQ takes by itself from 4.0 on.
+const MESSAGE_MAX: usize = 16 * 1024 * 1024;
+
+/// An event of a journey; white space behind it is part of its body, and of nothing else.
+const EVENT: &str = r#"{"uid":"UID","integration_id":"1","event":{"type":
+    "psychometric_score.complete","details":{"scored_at":1,"application_started_at":1,
+    "calculated":{"score":1,"risk_band":"A","traits":[]}}}}"#;
+
+/// What RabbitMQ says as it closes the channel of a message that is too large.
+const REFUSED: &str = "PRECONDITION_FAILED";
+
+/// An ordinary body.
+const SMALL: usize = 1024;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_largest_body_goes_through_and_one_byte_more_is_answered_413() {
+    let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
+    let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
+    let larger = config.replace("[ingest]\n", "[ingest]\nbody_max = \"15 MiB\"\n");
+    assert_ne!(larger, config);
+    deployment.write("hookbox.toml", &larger);
+    let ingest = deployment.start_ingest();
+    let worker = deployment.start(&["worker"]);
+    assert_eq!(send(&deployment, BODY_MAX), "200");
+    assert_eq!(send(&deployment, BODY_MAX + 1), "413");
+    assert_eq!(send(&deployment, MESSAGE_MAX + 1), "413");
+    assert_eq!(send(&deployment, SMALL), "200");
+    deployment.run(&["reconcile", "--wait", "60s"]);
+    let kept = "select count(*) from events where octet_length(body) = 15 * 1024 * 1024";
+    assert_eq!(deployment.count(kept).await, 1);
+    let done = "select count(*) from claims where state = 'done'";
+    assert_eq!(deployment.count(done).await, 2);
+    worker.stop();
+    ingest.stop();
+    let log = deployment.log();
+    assert!(!log.contains(REFUSED), "RabbitMQ refused one: {log}");
+    deployment.finish().await;
+}
+
+/// A broker that is set to take less than hookbox: the event is not taken, why is said, and the
+/// next one is taken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_takes_less_is_named_and_takes_the_rest() {
+    let less = "max_message_size = 65536\n";
+    let rabbitmq = RabbitmqServer::start_found(&find::rabbitmq().unwrap(), less).unwrap();
+    let postgres = PostgresServer::start().unwrap();
+    let deployment = Deployment::over(own(postgres.url(), rabbitmq.url(), postgres.url()));
+    let ingest = deployment.start_ingest();
+    assert_eq!(send(&deployment, 100_000), "503");
+    let log = deployment.log();
+    assert!(log.contains(REFUSED), "{log}");
+    let mut answers = (0..100).map(|_| send(&deployment, SMALL));
+    assert!(
+        answers.any(|answer| answer == "200"),
+        "{}",
+        deployment.log()
+    );
+    ingest.stop();
+    deployment.finish().await;
+}
+
+/// Sends one event whose body has so many bytes; the status of the answer.
+fn send(deployment: &Deployment, bytes: usize) -> String {
+    // Another event for each length: one identity with two bodies is a conflict.
+    let event = EVENT.replace("UID", &format!("user-{bytes}"));
+    let space = " ".repeat(bytes - event.len());
+    deployment.write("body.json", &format!("{event}{space}"));
+    let sent = deployment.command(&["send", "--json", "--file", "body.json"]);
+    let output = { sent }.output().unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    answer["status"].to_string()
+}
