@@ -28,6 +28,7 @@ pub struct Load {
 
 /// Load on its way.
 pub struct Sending {
+    load: Load,
     child: Child,
     seed: u64,
     journal: PathBuf,
@@ -77,6 +78,7 @@ impl Load {
             .spawn()
             .context("starting hookbox simulate")?;
         Ok(Sending {
+            load: self.clone(),
             child,
             seed: self.seed,
             journal,
@@ -89,6 +91,11 @@ impl Sending {
     /// Whether all is sent.
     pub fn is_over(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(Some(_)) | Err(_))
+    }
+
+    /// Whether a request was made: with nobody listening when it starts, none is.
+    fn has_begun(&self) -> bool {
+        std::fs::metadata(&self.journal).is_ok_and(|journal| journal.len() > 0)
     }
 
     /// How much was answered 200 by now.
@@ -107,7 +114,7 @@ impl Sending {
     /// When it takes too long.
     pub fn finish(mut self, world: &mut World, limit: Duration) -> Result<(u64, PathBuf)> {
         let began = Instant::now();
-        while !wait_until(Duration::from_millis(200), || self.is_over()) {
+        while !(wait_until(Duration::from_millis(200), || self.is_over()) && self.has_begun()) {
             world.tend(None)?;
             if began.elapsed() > limit {
                 let _ = self.child.kill();
@@ -116,6 +123,11 @@ impl Sending {
                     limit.as_secs(),
                     world.tails()
                 );
+            }
+            if self.is_over() && !self.has_begun() {
+                // The ingest was killed before anything could be sent to it.
+                let load = self.load.clone();
+                self = load.start(world)?;
             }
         }
         let said = std::fs::read_to_string(&self.said).unwrap_or_default();
