@@ -139,12 +139,17 @@ impl Results {
         }
         for (pair, soak) in &self.soaks {
             let faults = soak["faults"].as_object().into_iter().flatten();
+            // SQLite is a part of hookbox; servers have versions of their own.
+            let with = match soak["servers"].as_str() {
+                Some(servers) if pair != "sqlite" => format!(" ({servers})"),
+                Some(_) | None => String::new(),
+            };
             let list: Vec<String> = faults
                 .map(|(name, times)| format!("{name} {times}"))
                 .collect();
             let _ = writeln!(
                 text,
-                "\nOn {pair}: {}. At most {} threads and {} open files in one process.",
+                "\nOn {pair}{with}: {}. At most {} threads and {} open files in one process.",
                 list.join(", "),
                 soak["threads"],
                 soak["files"],

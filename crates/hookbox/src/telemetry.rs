@@ -16,11 +16,13 @@ use crate::config::LogConfig;
 const DEFAULT: &str = "info";
 
 /// How much of a library is logged at most, whatever anyone asks for; the first match counts.
-/// lapin logs returned messages with their payload. What it says of closed channels is told once,
-/// by us, with what follows from it. sqlx tells statements, the others frames and handshakes.
-const CEILINGS: [(&str, LevelFilter); 5] = [
+/// lapin logs returned messages with their payload. What it says of closed channels and lost
+/// connections is told once, by us, with what follows from it, and not at all where we closed
+/// them. sqlx tells statements, the others frames and handshakes.
+const CEILINGS: [(&str, LevelFilter); 6] = [
     ("lapin::returned_messages", LevelFilter::OFF),
     ("lapin::channel", LevelFilter::OFF),
+    ("lapin::channels", LevelFilter::OFF),
     ("lapin", LevelFilter::WARN),
     ("sqlx", LevelFilter::WARN),
     ("rustls", LevelFilter::WARN),

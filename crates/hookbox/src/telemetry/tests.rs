@@ -39,6 +39,7 @@ fn no_filter_lifts_a_ceiling() {
     let events = || {
         tracing::error!(target: "lapin::returned_messages", "canary");
         tracing::error!(target: "lapin::channel", "canary");
+        tracing::error!(target: "lapin::channels", "canary");
         tracing::info!(target: "lapin::io_loop", "canary");
         tracing::debug!(target: "sqlx::query", "canary");
         tracing::info!(target: "sqlx_core::pool", "canary");
@@ -51,7 +52,7 @@ fn no_filter_lifts_a_ceiling() {
         tracing::info!(target: "hyper_util::client", "of hyper");
     };
     let most = "trace,lapin=trace,lapin::returned_messages=trace,lapin::channel=trace,\
-                sqlx::query=trace,sqlx_core::pool=trace,hyper::proto::h1=trace,\
+                lapin::channels=trace,sqlx::query=trace,sqlx_core::pool=trace,hyper::proto::h1=trace,\
                 rustls::client=trace";
     for json in [false, true] {
         let lines = logged(most, json, events);
