@@ -166,9 +166,11 @@ fn finding(text: &str) -> String {
     let is = |line: &&str| {
         let invariant = line.trim_start().strip_prefix('I');
         let invariant = invariant.is_some_and(|it| it.starts_with(|c: char| c.is_ascii_digit()));
-        invariant || line.ends_with("... FAILED") || line.contains("invariant")
+        // Quiet tests name what failed above what it said.
+        invariant || line.starts_with("---- ") || line.contains("invariant")
     };
     let line = text.lines().find(is).unwrap_or_default().trim();
+    let line = line.trim_start_matches("---- ").trim_end_matches(" ----");
     line.replace('|', "/").chars().take(160).collect()
 }
 
