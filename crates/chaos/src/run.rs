@@ -337,6 +337,12 @@ impl<'a> Run<'a> {
         }
         let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
         results.note(&outcome);
+        // A long run that is interrupted has shown what it has shown.
+        if !self.arguments.ci
+            && let Err(error) = results.write()
+        {
+            eprintln!("{error:#}");
+        }
     }
 
     fn end(self) -> Result<ExitCode> {
