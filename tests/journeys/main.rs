@@ -19,6 +19,7 @@ mod quarantine;
 mod refused;
 mod secrets;
 mod shown;
+#[cfg(feature = "skew")]
 mod skew;
 mod small_disk;
 mod topology;

@@ -1,9 +1,14 @@
 //! What can be asked for.
 
+use std::time::Duration;
+
 use clap::{Parser, ValueEnum};
 
 use crate::case::Layer;
 use crate::pair::Pair;
+
+/// How long a soak takes when nobody says: as long as what is promised of it.
+const SOAK: Duration = Duration::from_secs(30 * 60);
 
 /// Faults by number and name, against real servers.
 ///
@@ -18,12 +23,13 @@ pub struct Arguments {
     /// Decides about everything that chance decides [default: another one each time]
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Soaks (case 84) for so long, instead of running the cases
+    /// Soaks (case 84) for so long; with a case or a layer, runs that again and again for so
+    /// long, each time with the next seed
     #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u64).range(1..=1_440))]
     pub minutes: Option<u64>,
     /// Only this layer
     #[arg(long, value_enum)]
-    pub layer: Option<LayerName>,
+    pub layer: Option<Layer>,
     /// Only this pair [default: both]
     #[arg(long, value_enum)]
     pub pair: Option<PairName>,
@@ -34,22 +40,15 @@ pub struct Arguments {
     /// Names the cases, and runs nothing
     #[arg(long)]
     pub list: bool,
+    /// Writes the report again from what is kept, and runs nothing
+    #[arg(long)]
+    pub report: bool,
     /// Breaks the code in known ways, one after the other, and sees that each is caught
     #[arg(long)]
     pub mutants: bool,
     /// One JSON object for each outcome
     #[arg(long)]
     pub json: bool,
-}
-
-/// A layer, as it is said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LayerName {
-    Simulation,
-    Crashes,
-    Faults,
-    Cluster,
-    Tests,
 }
 
 /// A pair, as it is said.
@@ -72,15 +71,28 @@ impl Arguments {
     /// Whether a layer is wanted.
     pub fn wants_layer(&self, layer: Layer) -> bool {
         match self.layer {
-            // The tests of a change have run before; the cluster needs more than CI may have.
-            None if self.ci => !matches!(layer, Layer::Cluster | Layer::Tests),
+            // The tests of a change have run before; the cluster and an older version need more
+            // than CI may have.
+            None if self.ci => {
+                matches!(layer, Layer::Simulation | Layer::Crashes | Layer::Faults)
+            }
             None => true,
-            Some(LayerName::Simulation) => layer == Layer::Simulation,
-            Some(LayerName::Crashes) => layer == Layer::Crashes,
-            Some(LayerName::Faults) => layer == Layer::Faults,
-            Some(LayerName::Cluster) => layer == Layer::Cluster,
-            Some(LayerName::Tests) => layer == Layer::Tests,
+            Some(wanted) => wanted == layer,
         }
+    }
+
+    /// For how long to soak, if that is what is asked for.
+    pub fn soak(&self) -> Option<Duration> {
+        let named =
+            self.layer == Some(Layer::Soak) || matches!(self.case.as_deref(), Some("84" | "soak"));
+        let alone = self.minutes.is_some() && self.case.is_none() && self.layer.is_none();
+        (named || alone).then(|| self.time().unwrap_or(SOAK))
+    }
+
+    /// For how long to go on.
+    pub fn time(&self) -> Option<Duration> {
+        self.minutes
+            .map(|minutes| Duration::from_secs(minutes * 60))
     }
 
     /// Whether a case is meant.

@@ -1,6 +1,7 @@
 //! A fault case of the catalogue: its number and name, and what shows that it holds.
 
 use anyhow::Result;
+use clap::ValueEnum;
 
 use crate::checker::Figures;
 use crate::fault::Fault;
@@ -47,32 +48,64 @@ pub enum Proof {
     Simulation,
     /// A three-node cluster in network namespaces.
     Cluster,
+    /// An older hookbox beside this one: `cargo xtask skew`.
+    Versions,
     /// The soak.
     Soak,
 }
 
-/// The layers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The layers, as `--layer` and the report name them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Layer {
     Simulation,
     Crashes,
     Faults,
     Cluster,
+    Versions,
     Tests,
+    Soak,
 }
 
 impl Layer {
-    /// All, in the order in which they run: what says no soonest comes first.
-    pub const ALL: [Layer; 5] = [
+    /// What runs where nothing else is said, in the order in which it runs: what says no soonest
+    /// comes first. The soak takes as long as is asked, and so it is asked for.
+    pub const CASES: [Layer; 6] = [
         Layer::Simulation,
         Layer::Crashes,
         Layer::Faults,
         Layer::Cluster,
+        Layer::Versions,
         Layer::Tests,
     ];
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Layer::Simulation => "simulation",
+            Layer::Crashes => "crashes",
+            Layer::Faults => "faults",
+            Layer::Cluster => "cluster",
+            Layer::Versions => "versions",
+            Layer::Tests => "tests",
+            Layer::Soak => "soak",
+        }
+    }
 }
 
 impl Proof {
+    /// Which layer runs it.
+    pub fn layer(&self) -> Layer {
+        match self {
+            Proof::Faults { .. } | Proof::Scenario { .. } => Layer::Faults,
+            Proof::Crashes(_) => Layer::Crashes,
+            Proof::Tests { .. } => Layer::Tests,
+            Proof::Simulation => Layer::Simulation,
+            Proof::Cluster => Layer::Cluster,
+            Proof::Versions => Layer::Versions,
+            Proof::Soak => Layer::Soak,
+        }
+    }
+
     /// As the report names it.
     pub fn label(&self) -> String {
         match self {
@@ -83,6 +116,7 @@ impl Proof {
             }
             Proof::Simulation => "simulation".to_owned(),
             Proof::Cluster => "cluster".to_owned(),
+            Proof::Versions => "`cargo xtask skew`".to_owned(),
             Proof::Soak => "soak".to_owned(),
         }
     }

@@ -31,3 +31,7 @@ pub fn all() -> impl Iterator<Item = &'static Case> {
 
 #[cfg(test)]
 mod tests;
+
+/// Every line of every test that a case may name.
+#[cfg(test)]
+pub(crate) use tests::sources;

@@ -8,6 +8,7 @@ mod checker;
 mod cluster;
 mod effects;
 mod fault;
+mod invariants;
 mod journal;
 mod load;
 mod matrix;
@@ -27,6 +28,7 @@ mod servers;
 mod soak;
 mod spool;
 mod sql;
+mod tally;
 mod world;
 
 use std::process::ExitCode;
@@ -42,7 +44,11 @@ fn main() -> ExitCode {
         list();
         return ExitCode::SUCCESS;
     }
-    let ended = if arguments.mutants {
+    let ended = if arguments.report {
+        report::Results::of_this_run()
+            .write()
+            .map(|()| ExitCode::SUCCESS)
+    } else if arguments.mutants {
         mutants::run(&arguments)
     } else {
         run::Run::new(&arguments).all()

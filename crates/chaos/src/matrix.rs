@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use hookbox_crash::{CRASH_AT, POINTS, Point};
 
+use crate::case::Layer;
 use crate::checker::Figures;
 use crate::effects;
 use crate::fault::pause;
@@ -143,6 +144,7 @@ impl Lane {
         }
         Outcome {
             case: cell.name(),
+            layer: Layer::Crashes,
             pair: Some(cell.pair),
             seed,
             seconds,

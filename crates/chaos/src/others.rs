@@ -1,5 +1,6 @@
 //! The layers that are programs of their own: the simulation and the tests.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -32,12 +33,37 @@ pub fn simulation(seeds: u64, seed: u64) -> Verdict {
     })
 }
 
+/// Builds an older hookbox, and runs it beside this one.
+///
+/// # Errors
+/// When anything is lost or doubled between them.
+pub fn versions() -> Result<()> {
+    let output = Command::new(cargo())
+        .args(["xtask", "skew"])
+        .current_dir(path("."))
+        .stdin(Stdio::null())
+        .output()
+        .context("running cargo xtask skew")?;
+    ensure!(
+        output.status.success(),
+        "cargo xtask skew ended with {}:\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
+fn cargo() -> OsString {
+    std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
 /// Runs tests of a package by filters, each of which must match one at least.
 ///
 /// # Errors
 /// When one fails, or none is there.
 pub fn tests(servers: &Servers, package: &str, filters: &[&str]) -> Result<()> {
-    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let output = Command::new(cargo())
         .args(["test", "--quiet", "--package", package, "--"])
         .args(filters)
         .current_dir(path("."))

@@ -2,7 +2,6 @@
 //! from the results that it keeps beside it, so that a run of one case changes one line.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,9 +9,15 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::case::{Case, Proof};
-use crate::catalog;
-use crate::outcome::{Outcome, Verdict};
+use crate::case::Layer;
+use crate::outcome::Outcome;
+use crate::pair::Pair;
+
+mod page;
+mod standing;
+
+/// The simulation is of all cases that it shows, and runs once for all of them.
+pub const SIMULATION: &str = "simulation";
 
 /// Every result that is known.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -32,6 +37,7 @@ pub struct Results {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Row {
     pub case: String,
+    pub layer: String,
     pub pair: Option<String>,
     pub seed: u64,
     pub seconds: f32,
@@ -68,15 +74,12 @@ impl Results {
 
     /// Notes an outcome.
     pub fn note(&mut self, outcome: &Outcome) {
-        let (result, why) = match &outcome.verdict {
-            Verdict::Held => ("held", ""),
-            Verdict::Broken(why) => ("broken", why.as_str()),
-            Verdict::DidNotRun(why) => ("did not run", why.as_str()),
-        };
+        let (result, why) = outcome.verdict.words();
         let pair = outcome.pair.map(|pair| pair.to_string());
-        let key = format!("{} {}", outcome.case, pair.as_deref().unwrap_or("-"));
+        let key = key(&outcome.case, outcome.layer, outcome.pair);
         let row = Row {
             case: outcome.case.clone(),
+            layer: outcome.layer.as_str().to_owned(),
             pair,
             seed: outcome.seed,
             seconds: outcome.seconds,
@@ -105,198 +108,16 @@ impl Results {
         let mut json = serde_json::to_string_pretty(&all).context("writing results")?;
         json.push('\n');
         std::fs::write(path("docs/faults.json"), json).context("writing docs/faults.json")?;
-        std::fs::write(path("docs/FAULTS.md"), all.document()).context("writing docs/FAULTS.md")
-    }
-
-    fn document(&self) -> String {
-        let mut text = String::from(HEAD);
-        self.soaks(&mut text);
-        self.cases(&mut text);
-        self.matrix(&mut text);
-        self.mutants(&mut text);
-        text
-    }
-
-    fn soaks(&self, text: &mut String) {
-        text.push_str(SOAK);
-        for (pair, soak) in &self.soaks {
-            let number = |name: &str| soak[name].as_u64().unwrap_or_default();
-            let _ = writeln!(
-                text,
-                "| {pair} | {} | {} | {} min | {} | {} | {} | {} | {} | {} | {} | {} |",
-                soak["date"].as_str().unwrap_or_default(),
-                soak["commit"].as_str().unwrap_or_default(),
-                number("minutes"),
-                number("seed"),
-                number("rounds"),
-                number("accepted"),
-                number("unanswered"),
-                number("effects"),
-                number("lost"),
-                number("doubled"),
-                soak["result"].as_str().unwrap_or_default(),
-            );
-        }
-        for (pair, soak) in &self.soaks {
-            let faults = soak["faults"].as_object().into_iter().flatten();
-            // SQLite is a part of hookbox; servers have versions of their own.
-            let with = match soak["servers"].as_str() {
-                Some(servers) if pair != "sqlite" => format!(" ({servers})"),
-                Some(_) | None => String::new(),
-            };
-            let list: Vec<String> = faults
-                .map(|(name, times)| format!("{name} {times}"))
-                .collect();
-            let _ = writeln!(
-                text,
-                "\nOn {pair}{with}: {}. At most {} threads and {} open files in one process.",
-                list.join(", "),
-                soak["threads"],
-                soak["files"],
-            );
-        }
-    }
-
-    fn cases(&self, text: &mut String) {
-        text.push_str(CASES);
-        for case in catalog::all() {
-            let _ = writeln!(
-                text,
-                "| {} | {} | {} | {} | {} |",
-                case.number,
-                case.name,
-                case.what,
-                case.proofs
-                    .iter()
-                    .map(Proof::label)
-                    .collect::<Vec<_>>()
-                    .join("; "),
-                self.last(case),
-            );
-        }
-        text.push_str("\n## What is not shown, or does not hold\n\n");
-        let mut nothing = true;
-        for row in self.cases.values().filter(|row| row.result == "broken") {
-            let pair = row.pair.as_deref().unwrap_or("-");
-            let _ = writeln!(
-                text,
-                "- {} on {pair}, seed {}: {}",
-                row.case, row.seed, row.why
-            );
-            nothing = false;
-        }
-        if nothing {
-            text.push_str("Nothing that is known.\n");
-        }
-    }
-
-    /// The last results of a case, in one cell.
-    fn last(&self, case: &Case) -> String {
-        let rows = self.cases.values().filter(|row| row.case == case.name);
-        let one = |row: &Row| {
-            let pair = row.pair.as_deref().unwrap_or("all");
-            let why = match row.result.as_str() {
-                "did not run" => format!(" ({})", row.why),
-                _ => String::new(),
-            };
-            format!(
-                "{pair}: {}{why}, {}, {}, seed {}",
-                row.result, row.date, row.commit, row.seed
-            )
-        };
-        let list: Vec<String> = rows.map(one).collect();
-        if list.is_empty() {
-            return "never by this tool".to_owned();
-        }
-        list.join("; ")
-    }
-
-    fn matrix(&self, text: &mut String) {
-        text.push_str(MATRIX);
-        for (_, row) in self
-            .cases
-            .iter()
-            .filter(|(_, row)| row.case.starts_with("crash/"))
-        {
-            let _ = writeln!(
-                text,
-                "| {} | {} | {} | {} | {} | {} | {} | {} |",
-                row.case.trim_start_matches("crash/"),
-                row.pair.as_deref().unwrap_or("-"),
-                row.result,
-                row.accepted,
-                row.unanswered,
-                row.date,
-                row.commit,
-                row.seed,
-            );
-        }
-    }
-
-    fn mutants(&self, text: &mut String) {
-        text.push_str(MUTANTS);
-        for (name, row) in &self.mutants {
-            let word = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
-            let _ = writeln!(
-                text,
-                "| {name} | {} | {} | {} | {} | {} |",
-                word("breaks"),
-                word("caught_by"),
-                word("finding"),
-                word("date"),
-                word("commit"),
-            );
-        }
+        std::fs::write(path("docs/FAULTS.md"), page::document(&all))
+            .context("writing docs/FAULTS.md")
     }
 }
 
-const HEAD: &str = "\
-# Faults
-
-Written by `cargo xtask chaos`; do not edit. A run of a case changes its line.
-
-`cargo xtask chaos --list` names the cases; `--case NAME` runs one, `--seed N` repeats what chance
-decided, `--layer NAME` runs a layer, `--minutes M` soaks, `--mutants` breaks the code on purpose.
-Invariants I1 to I20 are checked by one checker from the client's journal, which is on disk, and
-from tables without uniqueness, in which a double effect shows.
-";
-
-const SOAK: &str = "
-## The soak: case 84
-
-Faults drawn from the seed, one after the other, under load; each round is healed, comes to rest
-and is checked: every receipt that was answered 200 has its outcome, every accepted event has one
-effect, the books balance.
-
-| pair | date | commit | time | seed | rounds | accepted | not accepted | effects | lost | double | result |
-|---|---|---|---|---|---|---|---|---|---|---|---|
-";
-
-const CASES: &str = "
-## The cases
-
-| no. | name | what | shown by | last run |
-|---|---|---|---|---|
-";
-
-const MATRIX: &str = "
-## The crash-point matrix
-
-The process ends itself at the named point, at its first (`:1`) and second (`:2`) passing.
-
-| point | pair | result | accepted | not accepted | date | commit | seed |
-|---|---|---|---|---|---|---|---|
-";
-
-const MUTANTS: &str = "
-## Broken on purpose
-
-Each line is a change to the code that breaks a promise, and what caught it
-(`cargo xtask chaos --mutants`).
-
-| mutant | breaks | caught by | finding | date | commit |
-|---|---|---|---|---|---|
-";
+/// Under what a result is kept.
+fn key(case: &str, layer: Layer, pair: Option<Pair>) -> String {
+    let pair = pair.map_or("-", Pair::as_str);
+    format!("{case} {} {pair}", layer.as_str())
+}
 
 /// A file of the project.
 pub fn path(name: &str) -> PathBuf {

@@ -1,7 +1,7 @@
 //! Runs what was asked for, layer by layer, and tells and keeps what came of it.
 
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -16,10 +16,11 @@ use crate::matrix::{self, Cell};
 use crate::others;
 use crate::outcome::{Outcome, Verdict};
 use crate::pair::Pair;
-use crate::report::{self, Results};
+use crate::report::{self, Results, SIMULATION};
 use crate::scenario::{self, Given};
 use crate::servers::Servers;
 use crate::soak;
+use crate::tally::Tally;
 use hookbox_testkit::chance::fresh_seed;
 
 /// A run.
@@ -29,13 +30,6 @@ pub struct Run<'a> {
     servers: Servers,
     results: Mutex<Results>,
     tally: Mutex<Tally>,
-}
-
-#[derive(Default)]
-struct Tally {
-    held: usize,
-    broken: Vec<String>,
-    not_run: usize,
 }
 
 impl<'a> Run<'a> {
@@ -56,17 +50,24 @@ impl<'a> Run<'a> {
     ///
     /// # Errors
     /// When it cannot be run; a case that does not hold is an exit code.
-    pub fn all(self) -> Result<ExitCode> {
-        if let Some(minutes) = self.arguments.minutes {
-            self.soaks(Duration::from_secs(minutes * 60))?;
+    pub fn all(mut self) -> Result<ExitCode> {
+        if let Some(time) = self.arguments.soak() {
+            self.soaks(time)?;
             return self.end();
         }
-        for layer in Layer::ALL {
-            if self.arguments.wants_layer(layer) {
-                self.layer(layer)?;
+        let (began, time) = (Instant::now(), self.arguments.time().unwrap_or_default());
+        loop {
+            for layer in Layer::CASES {
+                if self.arguments.wants_layer(layer) {
+                    self.layer(layer)?;
+                }
             }
+            let (broken, empty) = (self.tally().is_broken(), self.tally().is_empty());
+            if broken || empty || began.elapsed() >= time {
+                return self.end();
+            }
+            self.seed = self.seed.wrapping_add(1);
         }
-        self.end()
     }
 
     fn layer(&self, layer: Layer) -> Result<()> {
@@ -75,30 +76,29 @@ impl<'a> Run<'a> {
             Layer::Crashes => self.crashes(),
             Layer::Faults => self.faults(),
             Layer::Cluster => self.cluster(),
+            Layer::Versions => self.versions(),
             Layer::Tests => self.tests(),
+            Layer::Soak => Ok(()),
         }
     }
 
     fn simulation(&self) -> Result<()> {
         let cases = self.cases(|proof| matches!(proof, Proof::Simulation));
-        let named = self.arguments.wants_case(None, "simulation");
-        if cases.is_empty() && !named {
+        if cases.is_empty() && !self.arguments.wants_case(None, SIMULATION) {
             return Ok(());
         }
         let seeds = if self.arguments.ci { 4_000 } else { 10_000 };
         let began = Instant::now();
         let verdict = others::simulation(seeds, self.seed);
-        let seconds = began.elapsed().as_secs_f32();
-        for name in cases.iter().map(|case| case.name).chain(["simulation"]) {
-            self.tell(Outcome {
-                case: name.to_owned(),
-                pair: None,
-                seed: self.seed,
-                seconds,
-                figures: Figures::default(),
-                verdict: verdict.clone(),
-            });
-        }
+        self.tell(Outcome {
+            case: SIMULATION.to_owned(),
+            layer: Layer::Simulation,
+            pair: None,
+            seed: self.seed,
+            seconds: began.elapsed().as_secs_f32(),
+            figures: Figures::default(),
+            verdict,
+        });
         Ok(())
     }
 
@@ -177,6 +177,7 @@ impl<'a> Run<'a> {
         if any {
             self.tell(Outcome {
                 case: case.name.to_owned(),
+                layer: Layer::Faults,
                 pair: Some(pair),
                 seed: self.seed,
                 seconds: began.elapsed().as_secs_f32(),
@@ -191,14 +192,16 @@ impl<'a> Run<'a> {
         for case in self.cases(|proof| matches!(proof, Proof::Cluster)) {
             let began = Instant::now();
             let (figures, verdict) = cluster::run(&self.servers, case.number, self.seed);
-            self.tell(Outcome {
-                case: case.name.to_owned(),
-                pair: None,
-                seed: self.seed,
-                seconds: began.elapsed().as_secs_f32(),
-                figures,
-                verdict,
-            });
+            self.tell_of(case, Layer::Cluster, began, figures, verdict);
+        }
+        Ok(())
+    }
+
+    fn versions(&self) -> Result<()> {
+        for case in self.cases(|proof| matches!(proof, Proof::Versions)) {
+            let began = Instant::now();
+            let verdict = Verdict::of(others::versions());
+            self.tell_of(case, Layer::Versions, began, Figures::default(), verdict);
         }
         Ok(())
     }
@@ -216,16 +219,29 @@ impl<'a> Run<'a> {
                     result = result.and(others::tests(&self.servers, package, filters));
                 }
             }
-            self.tell(Outcome {
-                case: format!("{}/tests", case.name),
-                pair: None,
-                seed: self.seed,
-                seconds: began.elapsed().as_secs_f32(),
-                figures: Figures::default(),
-                verdict: Verdict::of(result),
-            });
+            let verdict = Verdict::of(result);
+            self.tell_of(case, Layer::Tests, began, Figures::default(), verdict);
         }
         Ok(())
+    }
+
+    fn tell_of(
+        &self,
+        case: &Case,
+        layer: Layer,
+        began: Instant,
+        figures: Figures,
+        verdict: Verdict,
+    ) {
+        self.tell(Outcome {
+            case: case.name.to_owned(),
+            layer,
+            pair: None,
+            seed: self.seed,
+            seconds: began.elapsed().as_secs_f32(),
+            figures,
+            verdict,
+        });
     }
 
     fn soaks(&self, time: Duration) -> Result<()> {
@@ -244,6 +260,7 @@ impl<'a> Run<'a> {
             let ran = soak::run(&given, time, &mut soaked);
             let outcome = Outcome {
                 case: "soak".to_owned(),
+                layer: Layer::Soak,
                 pair: Some(pair),
                 seed: self.seed,
                 seconds: began.elapsed().as_secs_f32(),
@@ -299,42 +316,8 @@ impl<'a> Run<'a> {
     }
 
     fn tell(&self, outcome: Outcome) {
-        let pair = outcome.pair.map_or("-", Pair::as_str);
-        let figures = &outcome.figures;
-        let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
-        let (word, why) = match &outcome.verdict {
-            Verdict::Held => {
-                tally.held += 1;
-                ("held", "")
-            }
-            Verdict::Broken(why) => {
-                tally.broken.push(outcome.again());
-                ("BROKEN", why.as_str())
-            }
-            Verdict::DidNotRun(why) => {
-                tally.not_run += 1;
-                ("did not run", why.as_str())
-            }
-        };
-        if self.arguments.json {
-            println!(
-                "{}",
-                json!({
-                    "case": outcome.case, "pair": pair, "seed": outcome.seed,
-                    "seconds": outcome.seconds, "result": word.to_lowercase(), "why": why,
-                    "accepted": figures.accepted, "unanswered": figures.unanswered,
-                    "lost": figures.lost, "doubled": figures.doubled, "again": outcome.again(),
-                })
-            );
-        } else {
-            println!(
-                "{word:<8} {:<40} {pair:<9} {:>6.1} s  {} accepted, {} not",
-                outcome.case, outcome.seconds, figures.accepted, figures.unanswered
-            );
-            if !why.is_empty() {
-                println!("{why}\nagain: {}", outcome.again());
-            }
-        }
+        self.tally().note(&outcome);
+        println!("{}", outcome.said(self.arguments.json));
         let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
         results.note(&outcome);
         // A long run that is interrupted has shown what it has shown.
@@ -345,32 +328,20 @@ impl<'a> Run<'a> {
         }
     }
 
+    fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn end(self) -> Result<ExitCode> {
         if !self.arguments.ci {
             let results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
             results.write()?;
         }
-        let tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+        let tally = self.tally();
         ensure!(
-            tally.held + tally.broken.len() + tally.not_run > 0,
+            !tally.is_empty(),
             "nothing of that name is to run here: `cargo xtask chaos --list` names the cases"
         );
-        for again in &tally.broken {
-            eprintln!("broken; again: {again}");
-        }
-        let not_run = match tally.not_run {
-            0 => String::new(),
-            some => format!(", {some} skipped"),
-        };
-        println!(
-            "{} passed, {} failed{not_run}",
-            tally.held,
-            tally.broken.len()
-        );
-        Ok(if tally.broken.is_empty() {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        })
+        Ok(tally.end())
     }
 }

@@ -27,8 +27,8 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
         _ => bail!("cargo xtask skew [--old REVISION]"),
     };
     let binary = build(revision)?;
-    let words = ["-p", "hookbox-tests", "--test", "journeys", "--", "skew::"];
-    let words = words.map(str::to_owned);
+    let words = "-p hookbox-tests --features skew --test journeys -- skew::";
+    let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
     let binary = binary.to_str().context("the path is not UTF-8")?;
     test::run(&words, &[(OLD_BINARY, binary)])
 }

@@ -174,10 +174,7 @@ pub(super) const CASES: &[Case] = &[
         number: 83,
         name: "two-versions",
         what: "Ingest and workers of this version and the one before, side by side.",
-        proofs: &[Proof::Tests {
-            package: "hookbox-tests",
-            filters: &["two_versions_side_by_side_lose_and_double_nothing"],
-        }],
+        proofs: &[Proof::Versions],
     },
     Case {
         number: 84,

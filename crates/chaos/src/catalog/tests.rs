@@ -46,6 +46,11 @@ fn every_test_that_is_named_is_there() {
     assert_eq!(missing, Vec::<String>::new());
 }
 
+/// All of the project's Rust.
+pub(crate) fn sources() -> String {
+    read(&path("crates")) + &read(&path("tests"))
+}
+
 fn read(folder: &Path) -> String {
     let mut text = String::new();
     for entry in fs::read_dir(folder).unwrap() {

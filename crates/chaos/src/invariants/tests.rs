@@ -1,0 +1,39 @@
+//! The table is whole, and what it names is there.
+
+use super::*;
+use crate::catalog::sources;
+use crate::report::path;
+
+#[test]
+fn every_invariant_is_there_and_something_checks_it() {
+    let numbers: Vec<u8> = INVARIANTS.iter().map(|it| it.number).collect();
+    assert_eq!(numbers, (1..=20).collect::<Vec<_>>());
+    for it in INVARIANTS {
+        assert!(it.files.len() + it.tests.len() > 0, "I{}", it.number);
+    }
+}
+
+#[test]
+fn every_file_reports_the_invariant_by_its_number() {
+    for it in INVARIANTS {
+        for file in it.files {
+            let text = std::fs::read_to_string(path(file)).unwrap();
+            let number = it.number;
+            let told = [format!("\"I{number}:"), format!("\"I{number}\"")];
+            let is_told = told.iter().any(|told| text.contains(told.as_str()));
+            assert!(is_told, "{file} tells nothing of I{number}");
+        }
+    }
+}
+
+#[test]
+fn every_test_is_there() {
+    let sources = sources();
+    for it in INVARIANTS {
+        for test in it.tests {
+            let there = sources.contains(&format!("fn {test}("))
+                || sources.contains(&format!("fn {test}<"));
+            assert!(there, "I{}: there is no test {test}", it.number);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! How a case stands: of everything that is to show it, what was last run, and what never was.
+
+use std::collections::BTreeSet;
+
+use super::{Results, Row, SIMULATION, key};
+use crate::case::{Case, Layer, Proof};
+use crate::matrix::Cell;
+use crate::pair::Pair;
+
+/// How a case stands.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// `held` only when all that is to show it was run, and held.
+    pub result: &'static str,
+    /// When each layer last ran it, on which code.
+    pub last: String,
+    /// Layers that never ran all of it.
+    pub missing: Vec<&'static str>,
+}
+
+/// How one does.
+pub fn of(results: &Results, case: &Case) -> Standing {
+    let layers: BTreeSet<Layer> = case.proofs.iter().map(Proof::layer).collect();
+    let (mut parts, mut missing) = (Vec::new(), Vec::new());
+    let (mut broken, mut ran) = (false, 0);
+    for layer in layers {
+        let wanted = wanted(case, layer);
+        let rows: Vec<&Row> = wanted
+            .iter()
+            .filter_map(|it| results.cases.get(it))
+            .collect();
+        let held: Vec<&Row> = rows
+            .iter()
+            .copied()
+            .filter(|row| row.result == "held")
+            .collect();
+        broken |= rows.iter().any(|row| row.result == "broken");
+        ran += held.len();
+        if held.len() < wanted.len() {
+            missing.push(layer.as_str());
+        }
+        if let Some(part) = part(layer, &held, wanted.len()) {
+            parts.push(part);
+        }
+    }
+    let result = match (broken, missing.is_empty(), ran) {
+        (true, _, _) => "BROKEN",
+        (false, true, _) => "held",
+        (false, false, 0) => "never run",
+        (false, false, _) => "held in part",
+    };
+    Standing {
+        result,
+        last: parts.join("; "),
+        missing,
+    }
+}
+
+/// The keys of all results that a layer owes a case.
+fn wanted(case: &Case, layer: Layer) -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    for proof in case.proofs.iter().filter(|it| it.layer() == layer) {
+        match proof {
+            Proof::Faults { pairs, .. } | Proof::Scenario { pairs, .. } => {
+                keys.extend(pairs.iter().map(|&pair| key(case.name, layer, Some(pair))));
+            }
+            Proof::Crashes(points) => {
+                let cells = Cell::all().into_iter().filter(|cell| {
+                    let mut points = points.iter();
+                    points.any(|begin| cell.point.name.starts_with(begin))
+                });
+                keys.extend(cells.map(|cell| key(&cell.name(), layer, Some(cell.pair))));
+            }
+            Proof::Soak => {
+                keys.extend(Pair::ALL.map(|pair| key(case.name, layer, Some(pair))));
+            }
+            Proof::Simulation => {
+                keys.insert(key(SIMULATION, layer, None));
+            }
+            Proof::Tests { .. } | Proof::Cluster | Proof::Versions => {
+                keys.insert(key(case.name, layer, None));
+            }
+        }
+    }
+    keys
+}
+
+/// One layer in a cell of the table: the oldest of its results, because the others are newer.
+fn part(layer: Layer, held: &[&Row], wanted: usize) -> Option<String> {
+    let oldest = held.iter().min_by(|a, b| a.date.cmp(&b.date))?;
+    let of = match (held.len(), wanted) {
+        (1, 1) => String::new(),
+        (held, wanted) => format!(" {held} of {wanted}"),
+    };
+    let seed = match layer {
+        Layer::Tests | Layer::Versions => String::new(),
+        Layer::Simulation | Layer::Crashes | Layer::Faults | Layer::Cluster | Layer::Soak => {
+            format!(", seed {}", oldest.seed)
+        }
+    };
+    Some(format!(
+        "{}{of} {} ({}{seed})",
+        layer.as_str(),
+        oldest.date,
+        oldest.commit
+    ))
+}
+
+#[cfg(test)]
+mod tests;
