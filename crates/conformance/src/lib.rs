@@ -125,6 +125,8 @@ macro_rules! store_suite {
                 an_account_counts_once,
                 what_was_told_and_is_nowhere_is_named,
                 a_gap_in_the_accounts_is_told_until_it_is_filled,
+                a_receipt_is_passed_by_later_ones,
+                an_ingest_that_ended_untold_is_named,
             );
         }
     };

@@ -1,8 +1,11 @@
 //! The tables `accounts`, `accepted` and `open_receipts`: what ingests say they have answered.
 
+use std::time::Duration;
+
 use hookbox_driver::{AccountGap, Accounts, Fault, OpenReceipt};
 use hookbox_event::{Account, InstanceId, ReceiptId, RouteName};
-use sqlx::{Error, PgConnection};
+use sqlx::postgres::PgRow;
+use sqlx::{Error, PgConnection, Row};
 
 use crate::column::{Columns, bigint, uuid};
 use crate::tx::Tx;
@@ -45,16 +48,17 @@ async fn extend(c: &mut PgConnection, account: &Account) -> Result<bool, Error> 
     if known {
         return Ok(false);
     }
-    // The range itself, and its neighbours on both sides, become one row.
+    // The range itself, and its neighbours on both sides, become one row, as old as the oldest of
+    // them: a gap before it is as old as what was first told behind it.
     sqlx::query(
         "with neighbours as (
              delete from accounts
              where instance = $1 and (last = $2 - 1 or first = $3 + 1)
-             returning first, last, closing
+             returning first, last, closing, told_at
          )
-         insert into accounts (instance, first, last, closing)
+         insert into accounts (instance, first, last, closing, told_at)
          select $1, least($2, min(first)), greatest($3, max(last)),
-                $4 or coalesce(bool_or(closing), false)
+                $4 or coalesce(bool_or(closing), false), least(now(), min(told_at))
          from neighbours",
     )
     .bind(instance)
@@ -121,27 +125,41 @@ pub(crate) async fn check(mut tx: Tx) -> Result<(), Fault> {
 }
 
 /// See [`hookbox_driver::Ledger::accounts`].
-pub(crate) async fn read(c: &mut PgConnection, limit: u32) -> Result<Accounts, Error> {
+pub(crate) async fn read(
+    c: &mut PgConnection,
+    limit: u32,
+    overdue: Duration,
+) -> Result<Accounts, Error> {
     let told = sqlx::query("select route, receipts from accepted order by route")
         .fetch_all(&mut *c)
         .await?;
-    let told = told.iter().map(|row| {
-        let route: RouteName = row.word("route", str::parse)?;
-        Ok((route, row.count("receipts")?))
-    });
+    let by_route = sqlx::query(
+        "select route, count(*) as receipts from open_receipts o
+         where not exists (select from receipts r
+                           where r.route = o.route and r.receipt_id = o.receipt_id)
+         group by route order by route",
+    )
+    .fetch_all(&mut *c)
+    .await?;
     let open = sqlx::query(
-        "select route, receipt_id, instance, number, count(*) over () as all_of_them
+        "select route, receipt_id, instance, number,
+                greatest(extract(epoch from now() - told_at), 0)::bigint as seconds,
+                exists (select from receipts r
+                        where r.route = o.route and r.receipt_id > o.receipt_id
+                          and r.settled_at > o.told_at + make_interval(secs => $2)) as passed
          from open_receipts o
          where not exists (select from receipts r
                            where r.route = o.route and r.receipt_id = o.receipt_id)
          order by told_at, instance, number limit $1",
     )
     .bind(i64::from(limit))
+    .bind(overdue.as_secs_f64())
     .fetch_all(&mut *c)
     .await?;
     let gaps = sqlx::query(
-        "select instance, before + 1 as first, first - 1 as last
-         from (select instance, first,
+        "select instance, before + 1 as first, first - 1 as last,
+                greatest(extract(epoch from now() - told_at), 0)::bigint as seconds
+         from (select instance, first, told_at,
                       coalesce(lag(last) over (partition by instance order by first), 0) as before
                from accounts) as ranges
          where first > before + 1 order by instance, first limit $1",
@@ -150,29 +168,33 @@ pub(crate) async fn read(c: &mut PgConnection, limit: u32) -> Result<Accounts, E
     .fetch_all(c)
     .await?;
     Ok(Accounts {
-        told: told.collect::<Result<_, Error>>()?,
-        open_count: match open.first() {
-            Some(row) => row.count("all_of_them")?,
-            None => 0,
-        },
+        told: told.iter().map(of_route).collect::<Result<_, _>>()?,
+        open_by_route: by_route.iter().map(of_route).collect::<Result<_, _>>()?,
         open: open.iter().map(open_receipt).collect::<Result<_, _>>()?,
         gaps: gaps.iter().map(gap).collect::<Result<_, _>>()?,
     })
 }
 
-fn open_receipt(row: &sqlx::postgres::PgRow) -> Result<OpenReceipt, Error> {
+fn of_route(row: &PgRow) -> Result<(RouteName, u64), Error> {
+    Ok((row.word("route", str::parse)?, row.count("receipts")?))
+}
+
+fn open_receipt(row: &PgRow) -> Result<OpenReceipt, Error> {
     Ok(OpenReceipt {
         receipt: row.id16("receipt_id", ReceiptId::from_bytes)?,
         route: row.word("route", str::parse)?,
         instance: row.id16("instance", InstanceId::from_bytes)?,
         number: row.count("number")?,
+        seconds: row.count("seconds")?,
+        passed: row.try_get("passed")?,
     })
 }
 
-fn gap(row: &sqlx::postgres::PgRow) -> Result<AccountGap, Error> {
+fn gap(row: &PgRow) -> Result<AccountGap, Error> {
     Ok(AccountGap {
         instance: row.id16("instance", InstanceId::from_bytes)?,
         first: row.count("first")?,
         last: row.count("last")?,
+        seconds: row.count("seconds")?,
     })
 }

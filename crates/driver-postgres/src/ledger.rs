@@ -1,14 +1,18 @@
 //! [`Postgres`] as the console's ledger. Reads see one moment and lock nobody out; each change is
 //! one transaction together with its rows in the audit.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use hookbox_driver::{
     Accounts, AuditRow, Backlog, DeadFilter, DeadGroup, DeadLetter, DeadRow, EventDetail,
-    EventFilter, EventRow, Fault, Imbalance, Ledger, Refusal, RouteBooks,
+    EventFilter, EventRow, Fault, Imbalance, Ledger, Refusal, RouteBooks, Unvouched,
 };
 
 use crate::replay::{Change, change};
-use crate::{Postgres, accounts, audit, backlog, books, dead_letters, events, history, refusals};
+use crate::{
+    Postgres, accounts, audit, backlog, books, dead_letters, events, history, refusals, unvouched,
+};
 
 /// A read in a transaction of its own.
 macro_rules! read {
@@ -124,8 +128,16 @@ impl Ledger for Postgres {
         read!(self, "count what waits", backlog::backlog)
     }
 
-    async fn accounts(&self, limit: u32) -> Result<Accounts, Fault> {
-        read!(self, "read the accounts", |c| accounts::read(c, limit))
+    async fn accounts(&self, limit: u32, overdue: Duration) -> Result<Accounts, Fault> {
+        read!(self, "read the accounts", |c| accounts::read(
+            c, limit, overdue
+        ))
+    }
+
+    async fn unvouched(&self, limit: u32, silent: Duration) -> Result<Vec<Unvouched>, Fault> {
+        read!(self, "look for silent ingests", |c| unvouched::read(
+            c, limit, silent
+        ))
     }
 
     async fn imbalances(&self, limit: u32) -> Result<Vec<Imbalance>, Fault> {

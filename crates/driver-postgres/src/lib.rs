@@ -42,6 +42,7 @@ mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tx;
+mod unvouched;
 
 pub use migrate::{Migrated, migrate, plan};
 pub use open::Postgres;

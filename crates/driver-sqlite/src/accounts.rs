@@ -1,6 +1,7 @@
 //! The tables `accounts`, `accepted` and `open_receipts`: what ingests say they have answered.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use hookbox_driver::{AccountGap, Accounts, OpenReceipt};
 use hookbox_event::{Account, RouteName};
@@ -23,9 +24,10 @@ pub(crate) async fn account(c: &mut SqliteConnection, account: &Account) -> sqlx
 async fn extend(c: &mut SqliteConnection, account: &Account) -> sqlx::Result<bool> {
     let instance = &account.instance.as_bytes()[..];
     let (mut first, mut last) = (number(account.first), number(account.last));
-    let mut closing = account.closing;
+    // As old as the oldest: a gap before it is as old as what was first told behind it.
+    let (mut closing, mut told_at) = (account.closing, moment::now());
     let rows = sqlx::query(
-        "SELECT first, last, closing FROM accounts
+        "SELECT first, last, closing, told_at FROM accounts
          WHERE instance = ?1 AND last >= ?2 - 1 AND first <= ?3 + 1",
     )
     .bind(instance)
@@ -42,6 +44,7 @@ async fn extend(c: &mut SqliteConnection, account: &Account) -> sqlx::Result<boo
         first = first.min(from);
         last = last.max(to);
         closing |= closed;
+        told_at = told_at.min(row.try_get("told_at")?);
     }
     sqlx::query("DELETE FROM accounts WHERE instance = ?1 AND first >= ?2 AND last <= ?3")
         .bind(instance)
@@ -57,7 +60,7 @@ async fn extend(c: &mut SqliteConnection, account: &Account) -> sqlx::Result<boo
     .bind(first)
     .bind(last)
     .bind(closing)
-    .bind(moment::now())
+    .bind(told_at)
     .execute(c)
     .await?;
     Ok(true)
@@ -141,42 +144,59 @@ pub(crate) async fn check(c: &mut SqliteConnection) -> sqlx::Result<()> {
 }
 
 /// See [`hookbox_driver::Ledger::accounts`].
-pub(crate) async fn read(c: &mut SqliteConnection, limit: u32) -> sqlx::Result<Accounts> {
+pub(crate) async fn read(
+    c: &mut SqliteConnection,
+    limit: u32,
+    overdue: Duration,
+) -> sqlx::Result<Accounts> {
     let told = sqlx::query("SELECT route, receipts FROM accepted ORDER BY route")
         .fetch_all(&mut *c)
         .await?;
-    let told = told
-        .iter()
-        .map(|row| Ok((row.parsed("route")?, row.count("receipts")?)));
+    let by_route = sqlx::query(
+        "SELECT route, count(*) AS receipts FROM open_receipts o
+         WHERE NOT EXISTS (SELECT 1 FROM receipts r
+                           WHERE r.route = o.route AND r.receipt_id = o.receipt_id)
+         GROUP BY route ORDER BY route",
+    )
+    .fetch_all(&mut *c)
+    .await?;
     let open = sqlx::query(
-        "SELECT route, receipt_id, instance, number, count(*) OVER () AS all_of_them
+        "SELECT route, receipt_id, instance, number, max(?2 - told_at, 0) / 1000000 AS seconds,
+                EXISTS (SELECT 1 FROM receipts r
+                        WHERE r.receipt_id > o.receipt_id AND r.route = o.route
+                          AND r.settled_at > o.told_at + ?3) AS passed
          FROM open_receipts o
          WHERE NOT EXISTS (SELECT 1 FROM receipts r
                            WHERE r.route = o.route AND r.receipt_id = o.receipt_id)
          ORDER BY told_at, instance, number LIMIT ?1",
     )
     .bind(limit)
+    .bind(moment::now())
+    .bind(i64::try_from(overdue.as_micros()).unwrap_or(i64::MAX / 2))
     .fetch_all(&mut *c)
     .await?;
     let gaps = sqlx::query(
-        "SELECT instance, before + 1 AS first, first - 1 AS last
-         FROM (SELECT instance, first,
+        "SELECT instance, before + 1 AS first, first - 1 AS last,
+                max(?2 - told_at, 0) / 1000000 AS seconds
+         FROM (SELECT instance, first, told_at,
                       coalesce(lag(last) OVER (PARTITION BY instance ORDER BY first), 0) AS before
                FROM accounts)
          WHERE first > before + 1 ORDER BY instance, first LIMIT ?1",
     )
     .bind(limit)
+    .bind(moment::now())
     .fetch_all(c)
     .await?;
     Ok(Accounts {
-        told: told.collect::<sqlx::Result<_>>()?,
-        open_count: match open.first() {
-            Some(row) => row.count("all_of_them")?,
-            None => 0,
-        },
+        told: told.iter().map(of_route).collect::<sqlx::Result<_>>()?,
+        open_by_route: by_route.iter().map(of_route).collect::<sqlx::Result<_>>()?,
         open: open.iter().map(open_receipt).collect::<sqlx::Result<_>>()?,
         gaps: gaps.iter().map(gap).collect::<sqlx::Result<_>>()?,
     })
+}
+
+fn of_route(row: &SqliteRow) -> sqlx::Result<(RouteName, u64)> {
+    Ok((row.parsed("route")?, row.count("receipts")?))
 }
 
 fn open_receipt(row: &SqliteRow) -> sqlx::Result<OpenReceipt> {
@@ -185,6 +205,8 @@ fn open_receipt(row: &SqliteRow) -> sqlx::Result<OpenReceipt> {
         route: row.parsed("route")?,
         instance: row.instance("instance")?,
         number: row.count("number")?,
+        seconds: row.count("seconds")?,
+        passed: row.try_get("passed")?,
     })
 }
 
@@ -193,6 +215,7 @@ fn gap(row: &SqliteRow) -> sqlx::Result<AccountGap> {
         instance: row.instance("instance")?,
         first: row.count("first")?,
         last: row.count("last")?,
+        seconds: row.count("seconds")?,
     })
 }
 

@@ -4,14 +4,18 @@ mod history;
 mod imbalances;
 mod turn;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use hookbox_driver::{
     Accounts, AuditRow, Backlog, DeadFilter, DeadGroup, DeadLetter, DeadRow, EventDetail,
-    EventFilter, EventRow, Fault, Imbalance, Ledger, Refusal, RouteBooks,
+    EventFilter, EventRow, Fault, Imbalance, Ledger, Refusal, RouteBooks, Unvouched,
 };
 
 use crate::diagnose::fault;
-use crate::{Sqlite, accounts, audit, backlog, claims, dead_letters, receipts, refusals};
+use crate::{
+    Sqlite, accounts, audit, backlog, claims, dead_letters, receipts, refusals, unvouched,
+};
 
 #[async_trait]
 impl Ledger for Sqlite {
@@ -104,11 +108,18 @@ impl Ledger for Sqlite {
             .map_err(fault("count what waits"))
     }
 
-    async fn accounts(&self, limit: u32) -> Result<Accounts, Fault> {
+    async fn accounts(&self, limit: u32, overdue: Duration) -> Result<Accounts, Fault> {
         let mut reader = self.shared.readers.take().await?;
-        accounts::read(&mut reader, limit)
+        accounts::read(&mut reader, limit, overdue)
             .await
             .map_err(fault("read the accounts"))
+    }
+
+    async fn unvouched(&self, limit: u32, silent: Duration) -> Result<Vec<Unvouched>, Fault> {
+        let mut reader = self.shared.readers.take().await?;
+        unvouched::read(&mut reader, limit, silent)
+            .await
+            .map_err(fault("look for silent ingests"))
     }
 
     async fn imbalances(&self, limit: u32) -> Result<Vec<Imbalance>, Fault> {

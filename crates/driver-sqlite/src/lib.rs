@@ -26,6 +26,7 @@ mod publisher;
 mod ledger;
 mod store;
 mod tx;
+mod unvouched;
 
 mod attempts;
 mod audit;

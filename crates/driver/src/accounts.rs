@@ -8,12 +8,19 @@ use serde::Serialize;
 pub struct Accounts {
     /// How many receipts they told of, for each route.
     pub told: Vec<(RouteName, u64)>,
-    /// How many of those have no outcome yet.
-    pub open_count: u64,
+    /// How many of those have no outcome yet, for each route that has any.
+    pub open_by_route: Vec<(RouteName, u64)>,
     /// The oldest of them. In flight, or missing: who knows that nothing is in flight can tell.
     pub open: Vec<OpenReceipt>,
     /// Numbers that an instance must have told of, and has not.
     pub gaps: Vec<AccountGap>,
+}
+
+impl Accounts {
+    /// How many receipts have no outcome yet, on all routes.
+    pub fn open_count(&self) -> u64 {
+        self.open_by_route.iter().map(|(_, count)| count).sum()
+    }
 }
 
 /// A receipt that was answered 200 and has no outcome yet.
@@ -27,6 +34,11 @@ pub struct OpenReceipt {
     pub instance: InstanceId,
     /// Its number for it.
     pub number: u64,
+    /// For how many seconds the store has known of it.
+    pub seconds: u64,
+    /// Whether it is overdue, and its route goes on without it: a receipt that was answered later
+    /// has got its outcome since it was.
+    pub passed: bool,
 }
 
 /// Numbers of which nothing was told, before others of which something was.
@@ -38,4 +50,19 @@ pub struct AccountGap {
     pub first: u64,
     /// The last of them.
     pub last: u64,
+    /// For how many seconds later numbers have been told of.
+    pub seconds: u64,
+}
+
+/// An ingest that has ended, or is cut off, without telling of its last numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unvouched {
+    /// The ingest process.
+    pub instance: InstanceId,
+    /// The last number that it has told of; 0 if none.
+    pub told: u64,
+    /// The last of its numbers that has come through.
+    pub seen: u64,
+    /// Numbers between them that have not: void, or lost, and nobody can say which.
+    pub absent: u64,
 }

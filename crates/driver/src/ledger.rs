@@ -1,11 +1,13 @@
 //! What a store must promise to the console: everything that operators see and do.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use hookbox_event::{ContentDigest, EventId, InstanceId, ReceiptId, RouteName, Timestamp, Topic};
 use serde::Serialize;
 
-use crate::{Accounts, ClaimState, DeadReason, Fault};
+use crate::{Accounts, ClaimState, DeadReason, Fault, Unvouched};
 
 /// The operators' side of a store. Reads never lock out writers; each change is one transaction
 /// together with its row in the audit.
@@ -58,8 +60,12 @@ pub trait Ledger: Send + Sync + 'static {
     async fn backlog(&self) -> Result<Vec<Backlog>, Fault>;
 
     /// What ingests say they have answered, beside what has an outcome; at most `limit` receipts
-    /// and gaps.
-    async fn accounts(&self, limit: u32) -> Result<Accounts, Fault>;
+    /// and gaps. A receipt is overdue when it was told of so long ago.
+    async fn accounts(&self, limit: u32, overdue: Duration) -> Result<Accounts, Fault>;
+
+    /// Ingests that are silent about their last numbers, although something with such a number
+    /// came through so long ago; at most `limit`.
+    async fn unvouched(&self, limit: u32, silent: Duration) -> Result<Vec<Unvouched>, Fault>;
 
     /// What in the tables contradicts itself; empty when all is well. At most `limit` rows.
     async fn imbalances(&self, limit: u32) -> Result<Vec<Imbalance>, Fault>;

@@ -57,7 +57,8 @@
 //! - `a_failure_cut_anywhere_is_whole_or_nothing`
 //! - `the_books_balance`, `the_backlog_counts_what_waits`
 //! - `an_account_counts_once`, `what_was_told_and_is_nowhere_is_named`
-//! - `a_gap_in_the_accounts_is_told_until_it_is_filled`
+//! - `a_gap_in_the_accounts_is_told_until_it_is_filled`, `a_receipt_is_passed_by_later_ones`
+//! - `an_ingest_that_ended_untold_is_named`
 //!
 //! Architecture invariant: no runtime, no SQL driver, no AMQP client and no HTTP in this crate.
 
@@ -71,7 +72,7 @@ mod open;
 mod rng;
 mod store;
 
-pub use accounts::{AccountGap, Accounts, OpenReceipt};
+pub use accounts::{AccountGap, Accounts, OpenReceipt, Unvouched};
 pub use broker::{
     Batch, Broker, Depth, PublishError, PublishErrorKind, Queue, Readiness, Subscription,
 };

@@ -6,6 +6,7 @@
 //! is what nobody knows: its senders were answered 503, so nothing was promised to them.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -157,6 +158,7 @@ impl Book {
             }
         }
         state.waiting -= receipts;
+        self.counters.to_tell.store(state.waiting as u64, Relaxed);
         let closing = closing && state.decided.is_empty();
         let some = state.untold > first || closing;
         some.then(|| Account {
@@ -179,6 +181,7 @@ impl Book {
             None
         } else {
             state.waiting += more;
+            self.counters.to_tell.store(state.waiting as u64, Relaxed);
             accepted
         };
         // A long outage is one row: void numbers join those before them.

@@ -28,6 +28,8 @@ pub struct Counters {
     pub refusals_dropped: AtomicU64,
     /// Accounts that the broker confirmed.
     pub accounts: AtomicU64,
+    /// Accepted receipts of which the books are still to be told.
+    pub to_tell: AtomicU64,
     /// Accepted receipts that were not told to the books, because too many waited for it.
     pub untold: AtomicU64,
     refused: Mutex<BTreeMap<&'static str, u64>>,

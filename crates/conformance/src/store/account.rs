@@ -1,11 +1,13 @@
 //! Accounts: what ingests say they have answered.
 
-use hookbox_driver::{AccountGap, Ledger, Store};
+use std::time::Duration;
+
+use hookbox_driver::{Accounts, Ledger, Store, Unvouched};
 use hookbox_event::{Accepted, Account, InstanceId, ReceiptId, RouteName};
 
 use crate::harness::{StoreHarness, one, two};
 use crate::store::done;
-use crate::{envelope, of_number};
+use crate::{envelope, of_number, with_receipt};
 
 const INSTANCE: InstanceId = InstanceId::from_bytes([5; 16]);
 
@@ -25,6 +27,13 @@ fn receipts(first: u64, routes: &[RouteName], receipts: &[ReceiptId]) -> Accepte
         first,
         receipts: receipts.to_vec(),
     }
+}
+
+/// Nothing in a test is as old.
+const LONG: Duration = Duration::from_secs(3_600);
+
+async fn read(store: &impl Ledger) -> Accounts {
+    store.accounts(10, LONG).await.expect("read")
 }
 
 /// However often it comes, and from however many workers at once.
@@ -47,9 +56,10 @@ pub async fn an_account_counts_once<H: StoreHarness>(world: &H) {
         .account(&account(5, 4, true, vec![]))
         .await
         .expect("closed");
-    let found = store.accounts(10).await.expect("read");
+    let found = read(&*store).await;
     assert_eq!(found.told, [(one(), 3), (two(), 2)]);
-    assert_eq!((found.open_count, found.open.len()), (5, 5));
+    assert_eq!((found.open_count(), found.open.len()), (5, 5));
+    assert_eq!(found.open_by_route, [(one(), 3), (two(), 2)]);
     assert_eq!(found.gaps, []);
     Store::close(&*store).await;
     Store::close(&*other).await;
@@ -67,12 +77,12 @@ pub async fn what_was_told_and_is_nowhere_is_named<H: StoreHarness>(world: &H) {
     let told = [before.receipt, after.receipt, lost];
     let account = account(1, 3, true, vec![receipts(1, &[one()], &told)]);
     store.account(&account).await.expect("written");
-    let found = store.accounts(10).await.expect("read");
+    let found = read(&*store).await;
     let open: Vec<ReceiptId> = found.open.iter().map(|it| it.receipt).collect();
     assert_eq!(open, [after.receipt, lost]);
     done(&*store, &after).await;
     for _ in 0..2 {
-        let found = store.accounts(10).await.expect("read");
+        let found = read(&*store).await;
         let [open] = &found.open[..] else {
             panic!("one: {found:?}")
         };
@@ -80,22 +90,22 @@ pub async fn what_was_told_and_is_nowhere_is_named<H: StoreHarness>(world: &H) {
             (open.receipt, open.number, open.instance),
             (lost, 3, INSTANCE)
         );
-        assert_eq!((&open.route, found.open_count), (&one(), 1));
+        assert_eq!((&open.route, found.open_count()), (&one(), 1));
         store.check_accounts().await.expect("checked");
     }
-    assert_eq!(store.accounts(0).await.expect("read").open, []);
+    assert_eq!(store.accounts(0, LONG).await.expect("read").open, []);
     Store::close(&*store).await;
 }
 
 /// Accounts may come in any order; what stays untold is told.
 pub async fn a_gap_in_the_accounts_is_told_until_it_is_filled<H: StoreHarness>(world: &H) {
     let store = world.open().await;
-    let gaps = async || store.accounts(10).await.expect("read").gaps;
-    let gap = |first, last| AccountGap {
-        instance: INSTANCE,
-        first,
-        last,
+    let gaps = async || -> Vec<(u64, u64)> {
+        let gaps = read(&*store).await.gaps;
+        assert!(gaps.iter().all(|it| it.instance == INSTANCE), "{gaps:?}");
+        gaps.iter().map(|it| (it.first, it.last)).collect()
     };
+    let gap = |first, last| (first, last);
     store
         .account(&account(8, 9, true, vec![]))
         .await
@@ -116,5 +126,58 @@ pub async fn a_gap_in_the_accounts_is_told_until_it_is_filled<H: StoreHarness>(w
         .await
         .expect("again");
     assert_eq!(gaps().await, []);
+    Store::close(&*store).await;
+}
+
+/// A receipt is passed when another that was answered after it has got its outcome since it was
+/// overdue, and not before.
+pub async fn a_receipt_is_passed_by_later_ones<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    // Their receipts are in this order.
+    let (first, second) = (with_receipt("first", 1), with_receipt("second", 2));
+    let told = account(1, 1, false, vec![receipts(1, &[one()], &[first.receipt])]);
+    store.account(&told).await.expect("written");
+    let passed = async |overdue| -> Vec<bool> {
+        let found = store.accounts(10, overdue).await.expect("read");
+        found.open.iter().map(|it| it.passed).collect()
+    };
+    assert_eq!(passed(Duration::ZERO).await, [false], "nothing came after");
+    done(&*store, &second).await;
+    assert_eq!(passed(Duration::ZERO).await, [true]);
+    assert_eq!(passed(LONG).await, [false], "it is not overdue");
+    done(&*store, &first).await;
+    assert_eq!(passed(Duration::ZERO).await, [false; 0]);
+    Store::close(&*store).await;
+}
+
+/// An ingest whose numbers came through and that never told of them is named, with how many of
+/// them did not come through; one that told of all, or closed, is not.
+pub async fn an_ingest_that_ended_untold_is_named<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let event = |number: u8| with_receipt(&format!("number-{number}"), number);
+    let instance = event(1).instance;
+    let silent = async || store.unvouched(10, Duration::ZERO).await.expect("read");
+    for number in [1, 2, 5] {
+        done(&*store, &event(number)).await;
+    }
+    let named = |told, absent| Unvouched {
+        instance,
+        told,
+        seen: 5,
+        absent,
+    };
+    assert_eq!(silent().await, [named(0, 2)]);
+    assert_eq!(
+        store.unvouched(10, LONG).await.expect("read"),
+        [],
+        "it is not silent yet"
+    );
+    let mut told = account(1, 2, false, vec![]);
+    told.instance = instance;
+    store.account(&told).await.expect("written");
+    assert_eq!(silent().await, [named(2, 2)]);
+    (told.first, told.last) = (3, 5);
+    store.account(&told).await.expect("written");
+    assert_eq!(silent().await, []);
     Store::close(&*store).await;
 }

@@ -1,15 +1,19 @@
 //! `reconcile`: do the books balance? For each route, what was accepted is done, duplicate,
 //! conflict, dead, retrying or in flight. The store knows the first five, the broker the last.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hookbox_driver::{AccountGap, Accounts, Broker, Depth, Ledger, OpenReceipt, Queue, RouteBooks};
+use hookbox_driver::{
+    AccountGap, Accounts, Broker, Fault, Ledger, OpenReceipt, RouteBooks, Unvouched,
+};
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use super::queues::both_sides;
 use crate::{Operator, Problem, Reach, Source};
+
+mod judge;
+mod lines;
 
 /// Most contradictions that are listed. One is enough to act on, a hundred show the pattern.
 const IMBALANCES_MAX: u32 = 100;
@@ -20,9 +24,9 @@ const OPEN_MAX: u32 = 100;
 /// How often a wait looks. Each look is two cheap queries and one question to the broker.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// For how long the books must stand still where the broker does not say what workers have in
-/// hand. Longer than a transaction takes, short enough to sit through.
-const STILL_FOR: Duration = Duration::from_secs(3);
+/// When a receipt without an outcome is overdue. Far longer than any handler may run and than a
+/// worker pauses; one that waits in its queue is not overdue, however long it waits.
+pub const OVERDUE: Duration = Duration::from_secs(600);
 
 /// What the books say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -45,7 +49,8 @@ pub struct ReconcileReport {
     pub verdict: Verdict,
     /// Whether it was to wait until nothing moves.
     pub waited: bool,
-    /// Whether nothing moved for long enough to say that nothing is on its way.
+    /// Whether all queues were empty and nothing moved for long enough to say that nothing is on
+    /// its way.
     pub stood: bool,
     /// One line for each route.
     pub routes: Vec<RouteLine>,
@@ -70,6 +75,8 @@ pub struct RouteLine {
     /// was killed before it told, or has not told yet; what was stored although its sender was
     /// answered otherwise is not in it, either.
     pub told: Option<u64>,
+    /// Told, and without an outcome: in flight, or missing.
+    pub open: Option<u64>,
     /// Store and broker together: receipts accepted. Null where in flight is known in messages
     /// only. A retry that is in its queue counts in both until it has run.
     pub accepted: Option<u64>,
@@ -114,8 +121,13 @@ pub struct AccountsLine {
     pub open: u64,
     /// The oldest of them, at most 100.
     pub receipts: Vec<OpenReceipt>,
+    /// Those of the listed that are nowhere: nothing is on its way any more, or all that was
+    /// answered after them has come through.
+    pub missing: Vec<OpenReceipt>,
     /// Numbers of which an ingest must have told, and has not; at most 100.
     pub gaps: Vec<AccountGap>,
+    /// Ingests that ended without telling of their last numbers; at most 100.
+    pub unvouched: Vec<Unvouched>,
 }
 
 /// Something that contradicts something else.
@@ -142,20 +154,24 @@ impl ReconcileReport {
 }
 
 /// Reads the books. With `wait`, first waits that long at most until nothing is in flight and
-/// nothing waits for a retry.
+/// nothing waits for a retry. Where the broker does not say what workers have in hand, a receipt
+/// without an outcome is missing once nothing has moved for `in_hand`: as long as a worker may have
+/// one in hand.
 pub async fn reconcile(
     broker: &Reach<dyn Broker>,
     store: &Reach<dyn Ledger>,
     wait: Option<Duration>,
+    in_hand: Duration,
     operator: &mut dyn Operator,
 ) -> ReconcileReport {
     let until = Instant::now() + wait.unwrap_or_default();
-    let mut stood = false;
     let mut report = read(broker, store).await;
     let mut still_since = Instant::now();
+    let stands = |report: &ReconcileReport, since: Instant| {
+        report.is_quiet() && since.elapsed() >= report.still_for(in_hand)
+    };
     while Instant::now() < until && !operator.interrupted() {
-        if report.is_at_rest() && still_since.elapsed() >= report.still_for() {
-            stood = true;
+        if report.is_at_rest() && stands(&report, still_since) {
             break;
         }
         sleep(LOOK_EVERY.min(until - Instant::now())).await;
@@ -166,46 +182,44 @@ pub async fn reconcile(
         report = next;
     }
     report.waited = wait.is_some();
-    report.stood = stood;
-    report.verdict = report.judge();
+    report.stood = wait.is_some() && stands(&report, still_since);
+    report.conclude();
     report
 }
 
 async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> ReconcileReport {
-    let (depths, books, mut problems) = both_sides(broker, store).await;
+    // Before the books: what is told of meanwhile must not look as if it had no outcome.
+    let (accounts, mut found) = told(store).await;
+    let (depths, books, problems) = both_sides(broker, store).await;
+    // Who cannot be reached is told once.
+    found.retain(|_| books.is_some());
+    found.extend(problems);
     let mut imbalances = Vec::new();
     if let (Reach::Open(ledger), Some(_)) = (store, &books) {
         match ledger.imbalances(IMBALANCES_MAX).await {
-            Ok(found) => imbalances = found,
-            Err(fault) => problems.push(Problem::of(Source::Store, &fault)),
+            Ok(listed) => imbalances = listed,
+            Err(fault) => found.push(Problem::of(Source::Store, &fault)),
         }
     }
-    let accounts = match (store, &books) {
-        (Reach::Open(ledger), Some(_)) => match ledger.accounts(OPEN_MAX).await {
-            Ok(accounts) => Some(accounts),
-            Err(fault) => {
-                problems.push(Problem::of(Source::Store, &fault));
-                None
-            }
-        },
-        (Reach::Open(_) | Reach::Away(_), _) => None,
-    };
-    let Lines {
-        routes,
-        dead_queue,
-        accounts_queue,
-    } = lines(depths, books, accounts.as_ref());
+    let accounts = accounts.filter(|_| books.is_some());
+    let lines = lines::of(
+        depths,
+        books,
+        accounts.as_ref().map(|(accounts, _)| accounts),
+    );
     let mut report = ReconcileReport {
         verdict: Verdict::Unknown,
         waited: false,
         stood: false,
-        routes,
-        dead_queue,
-        accounts_queue,
-        accounts: accounts.map(|accounts| AccountsLine {
-            open: accounts.open_count,
+        routes: lines.routes,
+        dead_queue: lines.dead_queue,
+        accounts_queue: lines.accounts_queue,
+        accounts: accounts.map(|(accounts, unvouched)| AccountsLine {
+            open: accounts.open_count(),
             receipts: accounts.open,
+            missing: Vec::new(),
             gaps: accounts.gaps,
+            unvouched,
         }),
         imbalances: imbalances
             .into_iter()
@@ -215,139 +229,25 @@ async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Reconcil
                 what: imbalance.what,
             })
             .collect(),
-        problems,
+        problems: found,
     };
-    report.verdict = report.judge();
+    report.conclude();
     report
 }
 
-/// What the queues and the books come to.
-struct Lines {
-    routes: Vec<RouteLine>,
-    dead_queue: Option<InFlight>,
-    accounts_queue: Option<InFlight>,
-}
-
-fn lines(
-    depths: Option<Vec<Depth>>,
-    books: Option<Vec<RouteBooks>>,
-    accounts: Option<&Accounts>,
-) -> Lines {
-    let mut routes: BTreeMap<String, RouteLine> = BTreeMap::new();
-    let (mut dead_queue, mut accounts_queue) = (None, None);
-    let (broker_answers, store_answers) = (depths.is_some(), books.is_some());
-    for depth in depths.unwrap_or_default() {
-        let in_flight = InFlight {
-            ready: depth.ready,
-            in_hand: depth.unsettled,
-            events: depth.events,
-        };
-        match depth.queue {
-            Queue::Dead => dead_queue = Some(in_flight),
-            Queue::Accounts => accounts_queue = Some(in_flight),
-            Queue::Route(route) => {
-                let line = RouteLine {
-                    route: route.to_string(),
-                    told: None,
-                    accepted: None,
-                    // A route without rows has settled nothing yet.
-                    store: store_answers.then(Settled::nothing),
-                    broker: Some(in_flight),
-                };
-                routes.insert(line.route.clone(), line);
-            }
-        }
-    }
-    for book in books.unwrap_or_default() {
-        let route = book.route.to_string();
-        let line = routes.entry(route.clone()).or_insert(RouteLine {
-            route,
-            told: None,
-            accepted: None,
-            store: None,
-            broker: None,
-        });
-        line.store = Some(Settled::of(&book));
-    }
-    let mut routes: Vec<RouteLine> = routes.into_values().collect();
-    for line in &mut routes {
-        line.accepted = line.accepted().filter(|_| broker_answers);
-        line.told = accounts.map(|accounts| {
-            let told = accounts.told.iter();
-            let mut told = told.filter(|(route, _)| route.as_str() == line.route);
-            told.next().map_or(0, |(_, receipts)| *receipts)
-        });
-    }
-    Lines {
-        routes,
-        dead_queue,
-        accounts_queue,
-    }
-}
-
-impl ReconcileReport {
-    fn judge(&self) -> Verdict {
-        if !self.imbalances.is_empty() || self.gaps() > 0 || self.missing() > 0 {
-            Verdict::Imbalanced
-        } else if !self.problems.is_empty() {
-            Verdict::Unknown
-        } else if self.moves() || self.open() > 0 {
-            Verdict::Moving
-        } else {
-            Verdict::Balanced
-        }
-    }
-
-    /// Receipts that were answered 200 and have no outcome.
-    fn open(&self) -> u64 {
-        self.accounts.as_ref().map_or(0, |accounts| accounts.open)
-    }
-
-    /// Those of them that are nowhere: everything was waited for, and nothing is on its way.
-    pub(crate) fn missing(&self) -> u64 {
-        if self.stood { self.open() } else { 0 }
-    }
-
-    /// Numbers may be told of in another order than they were given out, until all are told.
-    pub(crate) fn gaps(&self) -> usize {
-        let gaps = self.accounts.as_ref().map_or(0, |it| it.gaps.len());
-        if self.is_at_rest() { gaps } else { 0 }
-    }
-
-    fn moves(&self) -> bool {
-        let retrying = |line: &RouteLine| line.store.as_ref().is_some_and(|s| s.retrying > 0);
-        self.routes.iter().any(retrying) || self.queues().any(|queue| !queue.is_empty())
-    }
-
-    fn queues(&self) -> impl Iterator<Item = &InFlight> {
-        let routes = self.routes.iter().filter_map(|line| line.broker.as_ref());
-        let others = self.dead_queue.iter().chain(&self.accounts_queue);
-        routes.chain(others)
-    }
-
-    fn is_at_rest(&self) -> bool {
-        self.problems.is_empty() && !self.moves()
-    }
-
-    /// A message that a worker has in hand is in no queue and not yet in the store: where the
-    /// broker does not count it, only time tells.
-    fn still_for(&self) -> Duration {
-        // So is what an account tells of before it has its outcome.
-        if self.open() == 0 && self.queues().all(|queue| queue.in_hand.is_some()) {
-            Duration::ZERO
-        } else {
-            STILL_FOR
-        }
-    }
-
-    fn says_the_same(&self, other: &Self) -> bool {
-        let settled = |report: &Self| -> Vec<(String, Option<Settled>)> {
-            let of = |line: &RouteLine| (line.route.clone(), line.store.clone());
-            report.routes.iter().map(of).collect()
-        };
-        self.is_at_rest() == other.is_at_rest()
-            && settled(self) == settled(other)
-            && self.accounts == other.accounts
+/// What ingests have told of, and which of them never told of all.
+async fn told(store: &Reach<dyn Ledger>) -> (Option<(Accounts, Vec<Unvouched>)>, Vec<Problem>) {
+    let Reach::Open(ledger) = store else {
+        return (None, Vec::new());
+    };
+    let both = async {
+        let accounts = ledger.accounts(OPEN_MAX, OVERDUE).await?;
+        let unvouched = ledger.unvouched(OPEN_MAX, OVERDUE).await?;
+        Ok::<_, Fault>((accounts, unvouched))
+    };
+    match both.await {
+        Ok(both) => (Some(both), Vec::new()),
+        Err(fault) => (None, vec![Problem::of(Source::Store, &fault)]),
     }
 }
 

@@ -34,6 +34,13 @@ impl Text for ReconcileReport {
             ));
         }
         text.push_str(&self.accounts());
+        for line in self.routes.iter().filter(|line| line.short() > 0) {
+            let short = count(line.short(), "receipt", "receipts");
+            text.push_str(&format!(
+                "GONE: {short} of route {} had an outcome, and the rows are not there any more\n",
+                line.route
+            ));
+        }
         for imbalance in &self.imbalances {
             text.push_str(&format!(
                 "store: imbalance on route {}, event {}: {}\n",
@@ -56,20 +63,32 @@ impl ReconcileReport {
         };
         let mut text = String::new();
         if self.missing() > 0 {
-            for open in &accounts.receipts {
+            for open in &accounts.missing {
                 text.push_str(&format!(
                     "MISSING: receipt {} of route {} was answered 200 and is nowhere (number {} \
                      of ingest {})\n",
                     open.receipt, open.route, open.number, open.instance
                 ));
             }
-            let more = accounts.open.saturating_sub(accounts.receipts.len() as u64);
+            let more = self.missing().saturating_sub(accounts.missing.len() as u64);
             if more > 0 {
                 text.push_str(&format!("MISSING: and {more} more\n"));
             }
-        } else if accounts.open > 0 {
-            let open = count(accounts.open, "receipt", "receipts");
+        }
+        if accounts.open > self.missing() {
+            let open = accounts.open - self.missing();
+            let open = count(open, "receipt", "receipts");
             text.push_str(&format!("answered 200 and on the way: {open}\n"));
+        }
+        for silent in &accounts.unvouched {
+            let absent = count(silent.absent, "number", "numbers");
+            text.push_str(&format!(
+                "UNVOUCHED: ingest {} ended without telling of its numbers {} to {}; {absent} of \
+                 them came to nothing that is known, refused or lost\n",
+                silent.instance,
+                silent.told + 1,
+                silent.seen
+            ));
         }
         if self.gaps() > 0 {
             for gap in &accounts.gaps {
@@ -94,8 +113,10 @@ impl ReconcileReport {
             }
             Verdict::Imbalanced => {
                 let (missing, gaps) = (self.missing(), self.gaps() as u64);
+                let gone = self.routes.iter().map(RouteLine::short).sum();
                 let found = [
                     (missing, "missing receipt", "missing receipts"),
+                    (gone, "receipt gone", "receipts gone"),
                     (gaps, "untold range", "untold ranges"),
                     (
                         self.imbalances.len() as u64,

@@ -5,6 +5,7 @@
 mod changes;
 mod dead;
 mod events;
+mod missing;
 mod queues;
 mod reconcile;
 mod world;

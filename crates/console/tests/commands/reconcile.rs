@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use expect_test::expect;
 use hookbox_console::Reach;
-use hookbox_console::command::reconcile::{Verdict, reconcile};
+use hookbox_console::command::reconcile::{self, ReconcileReport, Verdict};
 use hookbox_console::render::{Text, json};
 use hookbox_driver::{
     AccountGap, Accounts, Broker, Depth, Imbalance, Ledger, OpenReceipt, Queue, RouteBooks,
@@ -13,6 +13,18 @@ use hookbox_driver::{
 use hookbox_event::{InstanceId, ReceiptId};
 
 use crate::world::{Depths, Memory, Person, depth, event_id};
+
+/// How long a worker may have something in hand.
+const IN_HAND: Duration = Duration::from_secs(10);
+
+async fn reconcile(
+    broker: &Reach<dyn Broker>,
+    store: &Reach<dyn Ledger>,
+    wait: Option<Duration>,
+    person: &mut Person,
+) -> ReconcileReport {
+    reconcile::reconcile(broker, store, wait, IN_HAND, person).await
+}
 
 fn book(done: u64, retrying: u64) -> Vec<RouteBooks> {
     vec![RouteBooks {
@@ -70,6 +82,7 @@ async fn balanced_books_say_so() {
             {
               "route": "scores",
               "told": 0,
+              "open": 0,
               "accepted": 100,
               "store": {
                 "receipts": 100,
@@ -99,7 +112,9 @@ async fn balanced_books_say_so() {
           "accounts": {
             "open": 0,
             "receipts": [],
-            "gaps": []
+            "missing": [],
+            "gaps": [],
+            "unvouched": []
           },
           "imbalances": [],
           "problems": []
@@ -158,6 +173,7 @@ async fn an_imbalance_is_listed_and_is_not_well() {
             {
               "route": "scores",
               "told": 0,
+              "open": 0,
               "accepted": 9,
               "store": {
                 "receipts": 9,
@@ -187,7 +203,9 @@ async fn an_imbalance_is_listed_and_is_not_well() {
           "accounts": {
             "open": 0,
             "receipts": [],
-            "gaps": []
+            "missing": [],
+            "gaps": [],
+            "unvouched": []
           },
           "imbalances": [
             {
@@ -281,17 +299,20 @@ async fn what_is_nowhere_is_named_once_nothing_is_on_its_way() {
         route: "scores".parse().unwrap(),
         instance: InstanceId::from_bytes([2; 16]),
         number: 42,
+        seconds: 5,
+        passed: false,
     };
     let gap = AccountGap {
         instance: InstanceId::from_bytes([2; 16]),
         first: 7,
         last: 9,
+        seconds: 5,
     };
     let memory = || Memory {
         books: Mutex::new(vec![book(92, 0)]),
         accounts: Accounts {
             told: vec![("scores".parse().unwrap(), 101)],
-            open_count: 1,
+            open_by_route: vec![("scores".parse().unwrap(), 1)],
             open: vec![open.clone()],
             gaps: Vec::new(),
         },

@@ -1,6 +1,7 @@
 //! A ledger and a broker in memory, and an operator who answers as told.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use hookbox_driver::{
     Accounts, AttemptRow, AuditRow, Backlog, Batch, Broker, ClaimRow, ClaimState, DeadFilter,
     DeadGroup, DeadLetter, DeadReason, DeadRow, DeadState, Depth, EventDetail, EventFilter,
     EventRow, Fault, FaultKind, Imbalance, Ledger, PublishError, PublishErrorKind, Queue,
-    Readiness, ReceiptRow, Refusal, RetryRow, RouteBooks, Subscription,
+    Readiness, ReceiptRow, Refusal, RetryRow, RouteBooks, Subscription, Unvouched,
 };
 use hookbox_event::{Account, ContentDigest, EventId, InstanceId, ReceiptId, Timestamp};
 
@@ -34,6 +35,7 @@ pub struct Memory {
     pub books: Mutex<Vec<Vec<RouteBooks>>>,
     pub imbalances: Vec<Imbalance>,
     pub accounts: Accounts,
+    pub unvouched: Vec<Unvouched>,
     pub audit_is_away: bool,
     /// Changes after so many chunks fail.
     pub away_after: Option<usize>,
@@ -256,8 +258,12 @@ impl Ledger for Memory {
         Ok(Vec::new())
     }
 
-    async fn accounts(&self, _: u32) -> Result<Accounts, Fault> {
+    async fn accounts(&self, _: u32, _: Duration) -> Result<Accounts, Fault> {
         Ok(self.accounts.clone())
+    }
+
+    async fn unvouched(&self, _: u32, _: Duration) -> Result<Vec<Unvouched>, Fault> {
+        Ok(self.unvouched.clone())
     }
 
     async fn imbalances(&self, _: u32) -> Result<Vec<Imbalance>, Fault> {

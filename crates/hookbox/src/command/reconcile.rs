@@ -11,11 +11,15 @@ use super::queues::Sources;
 use crate::config::{Config, duration};
 use crate::exit::{self, Exit};
 
+/// What a worker may take besides its handler: a pause of five seconds, a lock, and a commit.
+const IN_HAND_MORE: Duration = Duration::from_secs(15);
+
 /// Arguments of `reconcile`.
 #[derive(Debug, Args)]
 pub struct ReconcileArgs {
     /// Wait at most so long ("30s", "5 min") until nothing is in flight and nothing waits for a
-    /// retry; exits with 1 when something still moves then
+    /// retry; exits with 1 when something still moves then. A receipt without an outcome is
+    /// missing when nothing has moved for as long as a handler may run, and a little more
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     wait: Option<Duration>,
 }
@@ -28,7 +32,8 @@ pub async fn run(config: &Config, args: &ReconcileArgs, json: bool) -> anyhow::R
         person.listen()?;
     }
     let (broker, store) = (&sources.broker, &sources.store);
-    let report = reconcile::reconcile(broker, store, args.wait, &mut person).await;
+    let in_hand = longest_in_hand(config);
+    let report = reconcile::reconcile(broker, store, args.wait, in_hand, &mut person).await;
     sources.close().await;
     print::report(&report, json)?;
     Ok(if report.is_well() {
@@ -36,4 +41,11 @@ pub async fn run(config: &Config, args: &ReconcileArgs, json: bool) -> anyhow::R
     } else {
         exit::FAILED
     })
+}
+
+/// How long a worker may have a message in hand, and nothing shows it: a handler to its time limit,
+/// and then a pause and a commit.
+fn longest_in_hand(config: &Config) -> Duration {
+    let limits = config.routes.iter().map(|route| route.handler_time_limit);
+    limits.max().unwrap_or_default() + IN_HAND_MORE
 }

@@ -154,12 +154,32 @@ pub const OPEN: Family = gauge(
     &[],
     "Those of them without an outcome: on their way, or, when nothing is, missing",
 );
+pub const OLDEST: Family = gauge(
+    "receipts_open_oldest_seconds",
+    &[],
+    "How long the books have known of the oldest receipt without an outcome; 0 without one",
+);
+pub const OVERDUE: Family = gauge(
+    "receipts_overdue",
+    &[],
+    "Receipts without an outcome for ten minutes on routes that go on without them; 100 at most",
+);
+pub const CONTRADICTIONS: Family = gauge(
+    "books_contradictions",
+    &[],
+    "Rows of the books that contradict each other; 100 at most; looked at every ten minutes",
+);
 pub const GAPS: Family = gauge(
     "account_gaps",
     &[],
     "Ranges of numbers of which an ingest must have told the books, and has not; 100 at most",
 );
 pub const ACCOUNTS: Family = counter("accounts", &[], "Accounts that the broker confirmed");
+pub const TO_TELL: Family = gauge(
+    "receipts_to_tell",
+    &[],
+    "Accepted receipts of which the books are still to be told: a second's worth, or trouble",
+);
 pub const UNTOLD: Family = counter(
     "receipts_untold",
     &[],
@@ -197,6 +217,7 @@ pub const FAMILIES: &[Family] = &[
     CONFIRMS,
     REFUSALS_DROPPED,
     ACCOUNTS,
+    TO_TELL,
     UNTOLD,
     SPOOL_EVENTS,
     SPOOL_KEPT,
@@ -213,5 +234,8 @@ pub const FAMILIES: &[Family] = &[
     DEAD,
     TOLD,
     OPEN,
+    OLDEST,
+    OVERDUE,
     GAPS,
+    CONTRADICTIONS,
 ];

@@ -98,6 +98,7 @@ impl Page<'_> {
         self.histogram(&f::CONFIRMS, &counters.confirms)?;
         self.one(&f::REFUSALS_DROPPED, read(&counters.refusals_dropped))?;
         self.one(&f::ACCOUNTS, read(&counters.accounts))?;
+        self.one(&f::TO_TELL, read(&counters.to_tell))?;
         self.one(&f::UNTOLD, read(&counters.untold))
     }
 
@@ -145,13 +146,20 @@ impl Page<'_> {
         self.rows(&f::RETRIES, of(|one| one.retrying))?;
         self.rows(&f::RETRIES_DUE, of(|one| one.due))?;
         self.rows(&f::DEAD, of(|one| one.dead))?;
+        if let Some(contradictions) = seen.contradictions {
+            self.one(&f::CONTRADICTIONS, contradictions)?;
+        }
         let Some(accounts) = &seen.accounts else {
             return Ok(());
         };
         let told = accounts.told.iter();
         let told = told.map(|(route, receipts)| (vec![route.to_string()], *receipts));
         self.rows(&f::TOLD, told)?;
-        self.one(&f::OPEN, accounts.open_count)?;
+        let oldest = accounts.open.first().map_or(0, |it| it.seconds);
+        let overdue = accounts.open.iter().filter(|it| it.passed).count();
+        self.one(&f::OPEN, accounts.open_count())?;
+        self.one(&f::OLDEST, oldest)?;
+        self.one(&f::OVERDUE, overdue as u64)?;
         self.one(&f::GAPS, accounts.gaps.len() as u64)
     }
 

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookbox_console::command::reconcile::OVERDUE;
 use hookbox_driver::{Accounts, Backlog, Depth, Fault, Store, describe};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
@@ -23,8 +24,14 @@ const DEPTHS_EVERY: Duration = Duration::from_secs(5);
 /// How often retries and dead letters are counted. Indexed, yet it reads a row for each of them.
 const BACKLOG_EVERY: Duration = Duration::from_secs(15);
 
-/// Most gaps that are counted: one is enough to act on.
-const GAPS_MAX: u32 = 100;
+/// How often the books are searched for contradictions. It reads every claim.
+const CONTRADICTIONS_EVERY: Duration = Duration::from_secs(600);
+
+/// How long that may take. Minutes on tens of millions of rows, which is worth no more.
+const CONTRADICTIONS_DEADLINE: Duration = Duration::from_secs(120);
+
+/// Most gaps, receipts and contradictions that are counted: one is enough to act on.
+const COUNTED_MAX: u32 = 100;
 
 /// What was seen last. `None` where there was no look yet, or where it could not be read.
 #[derive(Debug, Default, Clone)]
@@ -37,6 +44,8 @@ pub struct Seen {
     pub backlog: Option<Vec<Backlog>>,
     /// What ingests have answered, and what of it has no outcome.
     pub accounts: Option<Accounts>,
+    /// How many rows of the books contradict each other.
+    pub contradictions: Option<u64>,
 }
 
 /// Looks until it is dropped.
@@ -46,6 +55,7 @@ pub async fn watch(monitor: Arc<Monitor>) {
         every(DEPTHS_EVERY, || depths(&monitor)),
         every(BACKLOG_EVERY, || backlog(&monitor)),
         every(BACKLOG_EVERY, || accounts(&monitor)),
+        every(CONTRADICTIONS_EVERY, || contradictions(&monitor)),
     );
 }
 
@@ -104,8 +114,20 @@ async fn accounts(monitor: &Monitor) {
     let Some(store) = monitor.parts().store else {
         return;
     };
-    let accounts = within(store.ledger().accounts(GAPS_MAX)).await.ok();
+    let accounts = within(store.ledger().accounts(COUNTED_MAX, OVERDUE))
+        .await
+        .ok();
     lock(&monitor.seen).accounts = accounts;
+}
+
+async fn contradictions(monitor: &Monitor) {
+    let Some(store) = monitor.parts().store else {
+        return;
+    };
+    let ledger = store.ledger();
+    let found = timeout(CONTRADICTIONS_DEADLINE, ledger.imbalances(COUNTED_MAX)).await;
+    let count = found.ok().and_then(Result::ok).map(|it| it.len() as u64);
+    lock(&monitor.seen).contradictions = count;
 }
 
 async fn within<T>(look: impl Future<Output = Result<T, Fault>>) -> Result<T, String> {

@@ -2,11 +2,12 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_driver::{
     Accounts, AuditRow, Backlog, DeadFilter, DeadGroup, DeadLetter, DeadRow, EventDetail,
-    EventFilter, EventRow, Fault, FaultKind, Imbalance, Ledger, Refusal, RouteBooks,
+    EventFilter, EventRow, Fault, FaultKind, Imbalance, Ledger, Refusal, RouteBooks, Unvouched,
 };
 
 /// The ledger.
@@ -85,7 +86,11 @@ impl Ledger for FakeLedger {
         never()
     }
 
-    async fn accounts(&self, _: u32) -> Result<Accounts, Fault> {
+    async fn accounts(&self, _: u32, _: Duration) -> Result<Accounts, Fault> {
+        never()
+    }
+
+    async fn unvouched(&self, _: u32, _: Duration) -> Result<Vec<Unvouched>, Fault> {
         never()
     }
 

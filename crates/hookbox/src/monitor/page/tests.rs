@@ -47,6 +47,7 @@ fn everything() -> Moment {
                 told: vec![("scores".parse().unwrap(), 3)],
                 ..Accounts::default()
             }),
+            contradictions: Some(0),
             store: None,
             depths: Some(vec![depth]),
             backlog: Some(vec![backlog]),

@@ -1,0 +1,139 @@
+//! What the books come to: what is missing, what only moves, and what contradicts itself.
+
+use std::time::Duration;
+
+use hookbox_driver::OpenReceipt;
+
+use super::{InFlight, OVERDUE, ReconcileReport, RouteLine, Settled, Verdict};
+
+/// For how long all must stand still where nothing is open and the broker does not say what
+/// workers have in hand. Whatever they have, an ingest tells of within a second.
+const STILL_FOR: Duration = Duration::from_secs(3);
+
+impl ReconcileReport {
+    /// Names what is missing, and judges.
+    pub(super) fn conclude(&mut self) {
+        let missing = match &self.accounts {
+            Some(accounts) => {
+                let open = accounts.receipts.iter();
+                let missing = open.filter(|it| self.stood || self.is_lost(it));
+                missing.cloned().collect()
+            }
+            None => Vec::new(),
+        };
+        if let Some(accounts) = &mut self.accounts {
+            accounts.missing = missing;
+        }
+        self.verdict = self.judge();
+    }
+
+    fn judge(&self) -> Verdict {
+        let short = self.routes.iter().any(|line| line.short() > 0);
+        let wrong = !self.imbalances.is_empty() || self.gaps() > 0 || self.missing() > 0 || short;
+        if wrong {
+            Verdict::Imbalanced
+        } else if !self.problems.is_empty() {
+            Verdict::Unknown
+        } else if self.moves() || self.open() > 0 {
+            Verdict::Moving
+        } else {
+            Verdict::Balanced
+        }
+    }
+
+    /// Receipts that were answered 200 and have no outcome.
+    fn open(&self) -> u64 {
+        self.accounts.as_ref().map_or(0, |accounts| accounts.open)
+    }
+
+    /// Those of them that are nowhere; when nothing is on its way, all of them.
+    pub(crate) fn missing(&self) -> u64 {
+        let named = self.accounts.as_ref().map_or(0, |it| it.missing.len());
+        if self.stood {
+            self.open()
+        } else {
+            named as u64
+        }
+    }
+
+    /// Whether a receipt is nowhere although others are on their way: it is overdue, and either
+    /// its route has passed it by or nothing waits where it could be.
+    fn is_lost(&self, open: &OpenReceipt) -> bool {
+        let of_route = |line: &&RouteLine| line.route == open.route.as_str();
+        let route = self.routes.iter().find(of_route);
+        // A route of the past has no queue; a broker that does not answer has no dead queue.
+        let queues = route.and_then(|it| it.broker.as_ref()).into_iter();
+        let nothing_waits = self.dead_queue.is_some()
+            && queues.chain(&self.dead_queue).all(|it| it.ready == Some(0));
+        open.seconds >= OVERDUE.as_secs() && (open.passed || nothing_waits)
+    }
+
+    /// Numbers may be told of in another order than they were given out, until all are told.
+    pub(crate) fn gaps(&self) -> usize {
+        let none_comes = self.accounts_queue.as_ref().is_some_and(|queue| {
+            queue.ready == Some(0) && (self.stood || queue.in_hand == Some(0))
+        });
+        let gaps = self.accounts.iter().flat_map(|it| &it.gaps);
+        gaps.filter(|gap| none_comes || gap.seconds >= OVERDUE.as_secs())
+            .count()
+    }
+
+    fn moves(&self) -> bool {
+        let retrying = |line: &RouteLine| line.store.as_ref().is_some_and(|s| s.retrying > 0);
+        self.routes.iter().any(retrying) || self.queues().any(|queue| !queue.is_empty())
+    }
+
+    fn queues(&self) -> impl Iterator<Item = &InFlight> {
+        let routes = self.routes.iter().filter_map(|line| line.broker.as_ref());
+        let others = self.dead_queue.iter().chain(&self.accounts_queue);
+        routes.chain(others)
+    }
+
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.problems.is_empty() && !self.moves()
+    }
+
+    /// Nothing is in a queue. What waits for a retry has its outcome, and is no receipt that
+    /// could be missing.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.problems.is_empty() && self.queues().all(InFlight::is_empty)
+    }
+
+    /// A message that a worker has in hand is in no queue and not yet in the store: where the
+    /// broker does not count it, only time tells.
+    pub(super) fn still_for(&self, in_hand: Duration) -> Duration {
+        let is_known = self.queues().all(|queue| queue.in_hand.is_some());
+        match (self.open(), is_known) {
+            (0, true) => Duration::ZERO,
+            // What an account tells of may get its outcome a moment later.
+            (0, false) | (1.., true) => STILL_FOR,
+            (1.., false) => in_hand.max(STILL_FOR),
+        }
+    }
+
+    pub(super) fn says_the_same(&self, other: &Self) -> bool {
+        let settled = |report: &Self| -> Vec<(String, Option<Settled>)> {
+            let of = |line: &RouteLine| (line.route.clone(), line.store.clone());
+            report.routes.iter().map(of).collect()
+        };
+        let open = |report: &Self| -> Vec<_> {
+            let accounts = report.accounts.iter();
+            let receipts = accounts.flat_map(|it| it.receipts.iter());
+            receipts.map(|it| (it.receipt, it.route.clone())).collect()
+        };
+        self.is_quiet() == other.is_quiet()
+            && settled(self) == settled(other)
+            && (self.open(), open(self)) == (other.open(), open(other))
+    }
+}
+
+impl RouteLine {
+    /// Receipts that were told of and are neither settled nor open: their rows are gone. It can
+    /// only be too small: what was stored without being told of hides as many.
+    pub(crate) fn short(&self) -> u64 {
+        let (Some(told), Some(open), Some(store)) = (self.told, self.open, &self.store) else {
+            return 0;
+        };
+        told.saturating_sub(store.receipts + open)
+    }
+}

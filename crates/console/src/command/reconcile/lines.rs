@@ -1,0 +1,85 @@
+//! A line for each route: what its queue and its books say.
+
+use std::collections::BTreeMap;
+
+use hookbox_driver::{Accounts, Depth, Queue, RouteBooks};
+use hookbox_event::RouteName;
+
+use super::{InFlight, RouteLine, Settled};
+
+/// What the queues and the books come to.
+pub(super) struct Lines {
+    pub routes: Vec<RouteLine>,
+    pub dead_queue: Option<InFlight>,
+    pub accounts_queue: Option<InFlight>,
+}
+
+/// Reads both.
+pub(super) fn of(
+    depths: Option<Vec<Depth>>,
+    books: Option<Vec<RouteBooks>>,
+    accounts: Option<&Accounts>,
+) -> Lines {
+    let mut routes: BTreeMap<String, RouteLine> = BTreeMap::new();
+    let (mut dead_queue, mut accounts_queue) = (None, None);
+    let (broker_answers, store_answers) = (depths.is_some(), books.is_some());
+    for depth in depths.unwrap_or_default() {
+        let in_flight = InFlight {
+            ready: depth.ready,
+            in_hand: depth.unsettled,
+            events: depth.events,
+        };
+        match depth.queue {
+            Queue::Dead => dead_queue = Some(in_flight),
+            Queue::Accounts => accounts_queue = Some(in_flight),
+            Queue::Route(route) => {
+                let mut line = RouteLine::named(&route.to_string());
+                // A route without rows has settled nothing yet.
+                line.store = store_answers.then(Settled::nothing);
+                line.broker = Some(in_flight);
+                routes.insert(line.route.clone(), line);
+            }
+        }
+    }
+    for book in books.unwrap_or_default() {
+        let route = book.route.to_string();
+        let named = RouteLine::named(&route);
+        let line = routes.entry(route).or_insert(named);
+        line.store = Some(Settled::of(&book));
+    }
+    // One that is neither configured nor in the books any more, and was told of.
+    for (route, _) in accounts.iter().flat_map(|it| &it.told) {
+        let mut line = RouteLine::named(route.as_str());
+        line.store = store_answers.then(Settled::nothing);
+        routes.entry(line.route.clone()).or_insert(line);
+    }
+    let mut routes: Vec<RouteLine> = routes.into_values().collect();
+    for line in &mut routes {
+        line.accepted = line.accepted().filter(|_| broker_answers);
+        line.told = accounts.map(|accounts| of_route(&accounts.told, &line.route));
+        line.open = accounts.map(|accounts| of_route(&accounts.open_by_route, &line.route));
+    }
+    Lines {
+        routes,
+        dead_queue,
+        accounts_queue,
+    }
+}
+
+fn of_route(counts: &[(RouteName, u64)], route: &str) -> u64 {
+    let mut counts = counts.iter().filter(|(name, _)| name.as_str() == route);
+    counts.next().map_or(0, |(_, count)| *count)
+}
+
+impl RouteLine {
+    fn named(route: &str) -> Self {
+        Self {
+            route: route.to_owned(),
+            told: None,
+            open: None,
+            accepted: None,
+            store: None,
+            broker: None,
+        }
+    }
+}

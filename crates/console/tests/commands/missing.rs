@@ -1,0 +1,178 @@
+//! `reconcile`: what is missing is named, and what is only on its way is not.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hookbox_console::Reach;
+use hookbox_console::command::reconcile::{OVERDUE, ReconcileReport, Verdict, reconcile};
+use hookbox_console::render::Text;
+use hookbox_driver::{
+    AccountGap, Accounts, Broker, Depth, Ledger, OpenReceipt, Queue, RouteBooks, Unvouched,
+};
+use hookbox_event::{InstanceId, ReceiptId};
+
+use crate::world::{Depths, Memory, Person, depth};
+
+/// How long a worker may have something in hand.
+const IN_HAND: Duration = Duration::from_secs(40);
+
+const LATE: u64 = OVERDUE.as_secs();
+
+const INSTANCE: InstanceId = InstanceId::from_bytes([2; 16]);
+
+fn open(seconds: u64, passed: bool) -> OpenReceipt {
+    OpenReceipt {
+        receipt: ReceiptId::from_bytes([1; 16]),
+        route: "scores".parse().unwrap(),
+        instance: INSTANCE,
+        number: 42,
+        seconds,
+        passed,
+    }
+}
+
+/// So many receipts are done, one retries, and these are open.
+fn memory(done: u64, told: u64, open: Vec<OpenReceipt>) -> Memory {
+    let route = || "scores".parse().unwrap();
+    Memory {
+        books: Mutex::new(vec![vec![RouteBooks {
+            route: route(),
+            done,
+            duplicate: 0,
+            conflict: 0,
+            retrying: 1,
+            dead: 0,
+        }]]),
+        accounts: Accounts {
+            told: vec![(route(), told)],
+            open_by_route: vec![(route(), open.len() as u64)],
+            open,
+            gaps: Vec::new(),
+        },
+        ..Memory::default()
+    }
+}
+
+fn queues(ready: u64, in_hand: Option<u64>) -> Vec<Depth> {
+    let route = Queue::Route("scores".parse().unwrap());
+    vec![
+        depth(route, ready, in_hand, None),
+        depth(Queue::Dead, 0, in_hand.map(|_| 0), None),
+        depth(Queue::Accounts, 0, in_hand.map(|_| 0), None),
+    ]
+}
+
+async fn report(memory: Memory, queues: Vec<Depth>, wait: Option<u64>) -> ReconcileReport {
+    let store: Reach<dyn Ledger> = Reach::Open(Arc::new(memory));
+    let broker: Reach<dyn Broker> = Reach::Open(Arc::new(Depths(Mutex::new(vec![queues]))));
+    let wait = wait.map(Duration::from_secs);
+    reconcile(&broker, &store, wait, IN_HAND, &mut Person::default()).await
+}
+
+fn names(report: &ReconcileReport) -> bool {
+    let text = report.text();
+    let named = text.contains("MISSING: receipt 01010101-0101-0101-0101-010101010101");
+    assert_eq!(named, report.verdict == Verdict::Imbalanced, "{text}");
+    named
+}
+
+#[tokio::test]
+async fn what_its_route_has_passed_by_is_missing_whatever_else_moves() {
+    let busy = || queues(7, None);
+    assert!(names(
+        &report(memory(90, 91, vec![open(LATE, true)]), busy(), None).await
+    ));
+    // Behind a long queue it only waits, however long.
+    assert!(!names(
+        &report(memory(90, 91, vec![open(LATE, false)]), busy(), None).await
+    ));
+    // It may be in hand as long as it is not overdue.
+    assert!(!names(
+        &report(memory(90, 91, vec![open(LATE - 1, true)]), busy(), None).await
+    ));
+}
+
+#[tokio::test]
+async fn what_is_overdue_where_nothing_waits_is_missing() {
+    let overdue = || memory(90, 91, vec![open(LATE, false)]);
+    assert!(names(&report(overdue(), queues(0, None), None).await));
+    let mut in_the_dead_queue = queues(0, None);
+    in_the_dead_queue[1].ready = Some(1);
+    assert!(!names(&report(overdue(), in_the_dead_queue, None).await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_handler_may_have_in_hand_is_not_missing() {
+    let slow = || memory(90, 91, vec![open(5, false)]);
+    let before = IN_HAND.as_secs() - 1;
+    assert!(!names(&report(slow(), queues(0, None), Some(before)).await));
+    assert!(names(
+        &report(slow(), queues(0, None), Some(before + 2)).await
+    ));
+    // Where the broker says that nobody has anything in hand, a moment is enough.
+    assert!(names(&report(slow(), queues(0, Some(0)), Some(5)).await));
+    assert!(!names(&report(slow(), queues(0, Some(1)), Some(60)).await));
+}
+
+#[tokio::test]
+async fn rows_that_are_gone_are_told() {
+    let report = report(
+        memory(90, 100, vec![open(5, false)]),
+        queues(0, Some(0)),
+        None,
+    )
+    .await;
+    assert_eq!(report.verdict, Verdict::Imbalanced);
+    let text = report.text();
+    // Ninety done, one retrying, one open.
+    assert!(text.contains("GONE: 8 receipts of route scores"), "{text}");
+    assert!(text.contains("imbalanced: 8 receipts gone"), "{text}");
+    assert!(!report.is_well());
+}
+
+#[tokio::test]
+async fn what_was_stored_and_never_told_of_is_no_contradiction() {
+    let report = report(memory(90, 12, Vec::new()), queues(0, Some(0)), None).await;
+    assert_eq!(report.verdict, Verdict::Moving, "one retries");
+    assert!(report.is_well());
+}
+
+#[tokio::test]
+async fn a_gap_is_told_when_no_account_can_come_or_it_is_old() {
+    let told = async |seconds, ready| {
+        let mut memory = memory(90, 91, Vec::new());
+        memory.accounts.gaps = vec![AccountGap {
+            instance: INSTANCE,
+            first: 7,
+            last: 9,
+            seconds,
+        }];
+        let mut queues = queues(3, Some(2));
+        queues[2].ready = Some(ready);
+        report(memory, queues, None)
+            .await
+            .text()
+            .contains("UNTOLD: ")
+    };
+    assert!(told(5, 0).await, "nothing waits that could fill it");
+    assert!(!told(5, 1).await);
+    assert!(told(LATE, 1).await);
+}
+
+#[tokio::test]
+async fn an_ingest_that_ended_untold_is_named_and_is_no_contradiction() {
+    let mut memory = memory(90, 91, Vec::new());
+    memory.unvouched = vec![Unvouched {
+        instance: INSTANCE,
+        told: 40,
+        seen: 44,
+        absent: 1,
+    }];
+    let report = report(memory, queues(0, Some(0)), None).await;
+    let text = report.text();
+    assert!(
+        text.contains("of its numbers 41 to 44; 1 number of them"),
+        "{text}"
+    );
+    assert!(report.is_well(), "{text}");
+}

@@ -1,0 +1,57 @@
+//! Ingests that never told of their last numbers: killed, or drained while no account was taken.
+
+use std::time::Duration;
+
+use hookbox_driver::Unvouched;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use crate::column::Columns;
+use crate::moment;
+
+/// See [`hookbox_driver::Ledger::unvouched`]. Instances are found by steps over an index, one step
+/// each, however many receipts they have.
+pub(crate) async fn read(
+    c: &mut SqliteConnection,
+    limit: u32,
+    silent: Duration,
+) -> sqlx::Result<Vec<Unvouched>> {
+    let rows = sqlx::query(
+        "WITH RECURSIVE known (instance) AS (
+             SELECT (SELECT min(instance) FROM receipts)
+             UNION ALL
+             SELECT (SELECT min(r.instance) FROM receipts r WHERE r.instance > known.instance)
+             FROM known WHERE known.instance IS NOT NULL
+         ),
+         ends AS (
+             SELECT instance,
+                    (SELECT coalesce(max(a.last), 0) FROM accounts a
+                     WHERE a.instance = known.instance) AS told,
+                    (SELECT max(r.number) FROM receipts r
+                     WHERE r.instance = known.instance) AS seen,
+                    (SELECT coalesce(max(a.closing), 0) FROM accounts a
+                     WHERE a.instance = known.instance) AS closing
+             FROM known WHERE instance IS NOT NULL
+         )
+         SELECT instance, told, seen,
+                seen - told - (SELECT count(DISTINCT r.number) FROM receipts r
+                               WHERE r.instance = ends.instance AND r.number > told) AS absent
+         FROM ends
+         WHERE closing = 0 AND seen > told
+           AND (SELECT max(r.settled_at) FROM receipts r
+                WHERE r.instance = ends.instance AND r.number = ends.seen) < ?2
+         ORDER BY instance DESC LIMIT ?1",
+    )
+    .bind(limit)
+    .bind(moment::ago(silent))
+    .fetch_all(c)
+    .await?;
+    let one = |row: &SqliteRow| {
+        Ok(Unvouched {
+            instance: row.instance("instance")?,
+            told: row.count("told")?,
+            seen: row.count("seen")?,
+            absent: row.count("absent")?,
+        })
+    };
+    rows.iter().map(one).collect()
+}
