@@ -59,7 +59,8 @@ impl Broker for Sqlite {
     async fn depths(&self) -> Result<Vec<Depth>, Fault> {
         let shared = &self.shared;
         let mut reader = shared.readers.take().await?;
-        let found = messages::depths(&mut reader, crate::moment::now())
+        let leases = messages::Leases::lasting(shared.options.lease);
+        let found = messages::depths(&mut reader, leases)
             .await
             .map_err(fault("count the messages"))?;
         let routes = shared.options.routes.iter().cloned().map(Queue::Route);

@@ -16,8 +16,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::delivery::Taking;
 use crate::diagnose::fault;
-use crate::messages::{self, Token};
-use crate::moment::now;
+use crate::messages::{self, Leases, Token};
 use crate::shared::Shared;
 use words::Words;
 
@@ -219,7 +218,8 @@ impl Keeper {
         self.looked = Instant::now();
         self.bell.mark_unchanged();
         let mut reader = self.shared.readers.take().await?;
-        self.maybe = messages::is_waiting(&mut reader, &self.queue, now())
+        let leases = Leases::lasting(self.shared.options.lease);
+        self.maybe = messages::is_waiting(&mut reader, &self.queue, leases)
             .await
             .map_err(fault("look for messages"))?;
         Ok(self.maybe)

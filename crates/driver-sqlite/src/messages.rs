@@ -1,6 +1,7 @@
 //! The table `messages`: the queues. A message is free when its lease is over.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hookbox_driver::Batch;
@@ -8,6 +9,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Row};
 
 use crate::column::{Columns, number_list};
+use crate::moment;
 
 /// Who has taken a message: a random mark of one subscription.
 pub(crate) type Token = [u8; 16];
@@ -18,6 +20,26 @@ const NOBODY: Token = [0; 16];
 /// The end of a lease that is over for good, whatever the clock says: in 2005, and as wide in
 /// SQLite's encoding as any later moment, so that a row keeps its size.
 const FREE: i64 = 1 << 50;
+
+/// When a lease counts: until it is over, and not when it lasts longer than any that is taken now.
+/// Such a one was taken by a clock that was wrong, or is from before the clock was set back, and
+/// its holder may be long gone. Should he live, the event's claim decides, as with any redelivery.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Leases {
+    now: i64,
+    furthest: i64,
+}
+
+impl Leases {
+    /// As of now, where leases last so long.
+    pub(crate) fn lasting(lease: Duration) -> Self {
+        Self {
+            now: moment::now(),
+            // Twice: processes of one file may have been told of different lengths.
+            furthest: moment::in_(lease.saturating_mul(2)),
+        }
+    }
+}
 
 /// A message that was taken.
 pub(crate) struct Taken {
@@ -77,13 +99,15 @@ pub(crate) async fn publish<'a>(
 pub(crate) async fn is_waiting(
     connection: &mut SqliteConnection,
     queue: &str,
-    now: i64,
+    leases: Leases,
 ) -> sqlx::Result<bool> {
     sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM messages WHERE queue = ?1 AND lease_until <= ?2)",
+        "SELECT EXISTS (SELECT 1 FROM messages
+                        WHERE queue = ?1 AND (lease_until <= ?2 OR lease_until > ?3))",
     )
     .bind(queue)
-    .bind(now)
+    .bind(leases.now)
+    .bind(leases.furthest)
     .fetch_one(connection)
     .await
 }
@@ -93,21 +117,23 @@ pub(crate) async fn take(
     connection: &mut SqliteConnection,
     queue: &str,
     token: &Token,
-    now: i64,
+    leases: Leases,
     lease_until: i64,
     limit: usize,
 ) -> sqlx::Result<Vec<Taken>> {
     let rows = sqlx::query(
         "UPDATE messages SET taken_by = ?2, lease_until = ?4, deliveries = deliveries + 1
-         WHERE id IN (SELECT id FROM messages WHERE queue = ?1 AND lease_until <= ?3
+         WHERE id IN (SELECT id FROM messages
+                      WHERE queue = ?1 AND (lease_until <= ?3 OR lease_until > ?6)
                       ORDER BY id LIMIT ?5)
          RETURNING id, deliveries, died_in, bytes",
     )
     .bind(queue)
     .bind(&token[..])
-    .bind(now)
+    .bind(leases.now)
     .bind(lease_until)
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .bind(leases.furthest)
     .fetch_all(connection)
     .await?;
     let mut taken = rows
@@ -231,14 +257,16 @@ pub(crate) async fn give_up(
 /// How much waits, by queue; an empty queue is not in the answer.
 pub(crate) async fn depths(
     connection: &mut SqliteConnection,
-    now: i64,
+    leases: Leases,
 ) -> sqlx::Result<HashMap<String, Waiting>> {
     let rows = sqlx::query(
-        "SELECT queue, sum(lease_until <= ?1) AS ready, sum(lease_until > ?1) AS unsettled,
+        "SELECT queue, sum(lease_until <= ?1 OR lease_until > ?2) AS ready,
+                sum(lease_until > ?1 AND lease_until <= ?2) AS unsettled,
                 sum(count) AS events
          FROM messages GROUP BY queue",
     )
-    .bind(now)
+    .bind(leases.now)
+    .bind(leases.furthest)
     .fetch_all(connection)
     .await?;
     rows.iter()

@@ -38,6 +38,23 @@ impl Sqlite {
         Ok(Self::start(options))
     }
 
+    /// How long SQLite's write-ahead log is now, in bytes. It grows without a bound while somebody
+    /// reads an old snapshot, because no checkpoint may pass that; nothing is lost by it, and the
+    /// disk may fill.
+    ///
+    /// # Errors
+    /// When the file system does not say.
+    pub fn log_bytes(&self) -> std::io::Result<u64> {
+        let mut name = self.shared.options.path.clone().into_os_string();
+        name.push("-wal");
+        match std::fs::metadata(name) {
+            Ok(found) => Ok(found.len()),
+            // Nobody has the file open.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
     fn start(options: Options) -> Self {
         let (shared, line) = Shared::new(options);
         let shared = Arc::new(shared);

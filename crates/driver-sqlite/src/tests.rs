@@ -9,6 +9,7 @@ mod closing;
 mod giving_up;
 mod leases;
 mod ledger;
+mod log;
 mod open;
 mod processes;
 mod schema;

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 
 use super::{Hand, Keeper, Settle};
 use crate::diagnose::fault;
-use crate::messages::{self, Taken};
-use crate::moment::{in_, now};
+use crate::messages::{self, Leases, Taken};
+use crate::moment::in_;
 
 /// After so many deliveries that nobody settled a message goes to the dead-letter queue: the
 /// same bound as at RabbitMQ, far over what restarts can cause.
@@ -111,7 +111,8 @@ impl Keeper {
         let mut taken = Vec::new();
         if room > 0 {
             let queue = &self.queue;
-            taken = messages::take(connection, queue, token, now(), lease_until, room).await?;
+            let leases = Leases::lasting(self.shared.options.lease);
+            taken = messages::take(connection, queue, token, leases, lease_until, room).await?;
         }
         let worn = |taken: &Taken| !self.is_dead && taken.deliveries > DELIVERIES_MAX;
         let given_up: Vec<i64> = taken

@@ -178,3 +178,33 @@ async fn over_the_delivery_limit_is_the_dead_letter_queue() {
     close(driver).await;
     world.end().await;
 }
+
+/// A process whose clock was a day ahead took it and died, or the clock was set back since.
+#[tokio::test]
+async fn a_lease_from_another_clock_is_none() {
+    let world = World::new();
+    let driver = world.open().await;
+    driver.publish(&[route("a")], &batch([1])).await.unwrap();
+    let day = 24 * 3_600 * 1_000_000_i64;
+    let mut meddling = world.meddle().await;
+    let stolen = sqlx::query(
+        "UPDATE messages SET taken_by = randomblob(16), deliveries = 1, lease_until = ?1",
+    )
+    .bind(crate::moment::now() + day)
+    .execute(&mut meddling)
+    .await
+    .unwrap();
+    assert_eq!(stolen.rows_affected(), 1);
+    meddling.close().await.unwrap();
+    let depths = driver.depths().await.unwrap();
+    let of_a = depths.iter().find(|it| it.queue == queue()).unwrap();
+    assert_eq!((of_a.ready, of_a.unsettled), (Some(1), Some(0)));
+    let mut subscription = driver.subscribe(&queue(), 1).await.unwrap();
+    let delivery = next(&mut subscription).await;
+    assert!(delivery.redelivered);
+    delivery.ack().await.unwrap();
+    subscription.close().await;
+    assert_eq!(world.number("SELECT count(*) FROM messages").await, 0);
+    close(driver).await;
+    world.end().await;
+}

@@ -186,6 +186,12 @@ pub const UNTOLD: Family = counter(
     "Accepted receipts of which the books were not told, because too many waited for it",
 );
 
+pub const SQLITE_LOG: Family = gauge(
+    "sqlite_log_bytes",
+    &[],
+    "SQLite's write-ahead log, which grows while somebody reads an old snapshot of the file",
+);
+
 pub const SPOOL_EVENTS: Family = gauge(
     "spool_events",
     &[],
@@ -238,4 +244,5 @@ pub const FAMILIES: &[Family] = &[
     OVERDUE,
     GAPS,
     CONTRADICTIONS,
+    SQLITE_LOG,
 ];

@@ -146,6 +146,9 @@ impl Page<'_> {
         self.rows(&f::RETRIES, of(|one| one.retrying))?;
         self.rows(&f::RETRIES_DUE, of(|one| one.due))?;
         self.rows(&f::DEAD, of(|one| one.dead))?;
+        if let Some(bytes) = seen.sqlite_log {
+            self.one(&f::SQLITE_LOG, bytes)?;
+        }
         if let Some(contradictions) = seen.contradictions {
             self.one(&f::CONTRADICTIONS, contradictions)?;
         }

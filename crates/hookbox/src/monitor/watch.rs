@@ -44,6 +44,8 @@ pub struct Seen {
     pub backlog: Option<Vec<Backlog>>,
     /// What ingests have answered, and what of it has no outcome.
     pub accounts: Option<Accounts>,
+    /// How long SQLite's log is, in bytes.
+    pub sqlite_log: Option<u64>,
     /// How many rows of the books contradict each other.
     pub contradictions: Option<u64>,
 }
@@ -53,6 +55,7 @@ pub async fn watch(monitor: Arc<Monitor>) {
     tokio::join!(
         every(PING_EVERY, || ping(&monitor)),
         every(DEPTHS_EVERY, || depths(&monitor)),
+        every(DEPTHS_EVERY, || sqlite_log(&monitor)),
         every(BACKLOG_EVERY, || backlog(&monitor)),
         every(BACKLOG_EVERY, || accounts(&monitor)),
         every(CONTRADICTIONS_EVERY, || contradictions(&monitor)),
@@ -100,6 +103,14 @@ async fn depths(monitor: &Monitor) {
     };
     let depths = within(broker.depths()).await.ok();
     lock(&monitor.seen).depths = depths;
+}
+
+async fn sqlite_log(monitor: &Monitor) {
+    let Some(AnyStore::Sqlite(store)) = monitor.parts().store else {
+        return;
+    };
+    let bytes = store.log_bytes().ok();
+    lock(&monitor.seen).sqlite_log = bytes;
 }
 
 async fn backlog(monitor: &Monitor) {

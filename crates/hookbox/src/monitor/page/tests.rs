@@ -47,6 +47,7 @@ fn everything() -> Moment {
                 told: vec![("scores".parse().unwrap(), 3)],
                 ..Accounts::default()
             }),
+            sqlite_log: Some(4_096),
             contradictions: Some(0),
             store: None,
             depths: Some(vec![depth]),

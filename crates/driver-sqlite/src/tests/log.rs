@@ -1,0 +1,46 @@
+//! SQLite's write-ahead log under a reader that does not end.
+
+use super::*;
+use hookbox_driver::Queue;
+
+#[tokio::test]
+async fn a_long_reader_lets_the_log_grow_and_the_log_shrinks_after_it() {
+    /// What SQLite writes back at, by default: a thousand pages.
+    const CHECKPOINT: u64 = 1_000 * 4_096;
+    /// What is left of it after a burst.
+    const KEPT: u64 = 64 << 20;
+    let world = World::new();
+    let driver = world.open().await;
+    let body = vec![b'x'; 1 << 20];
+    let large = Batch {
+        bytes: body.into(),
+        ..batch([1])
+    };
+    let mut reader = world.meddle().await;
+    sqlx::raw_sql("BEGIN; SELECT count(*) FROM messages")
+        .execute(&mut reader)
+        .await
+        .unwrap();
+    for _ in 0..80 {
+        driver.publish(&[route("a")], &large).await.unwrap();
+    }
+    let grown = driver.log_bytes().unwrap();
+    assert!(grown > KEPT + CHECKPOINT, "{grown}: it was written back");
+    // Nothing stops meanwhile.
+    let queue = Queue::Route(route("a"));
+    let mut subscription = driver.subscribe(&queue, 4).await.unwrap();
+    for _ in 0..80 {
+        next(&mut subscription).await.ack().await.unwrap();
+    }
+    subscription.close().await;
+    sqlx::raw_sql("COMMIT").execute(&mut reader).await.unwrap();
+    reader.close().await.unwrap();
+    // The next commits write it back, begin it anew, and cut it.
+    eventually("the log is cut back", async || {
+        driver.publish(&[route("b")], &batch([2])).await.unwrap();
+        driver.log_bytes().unwrap() <= KEPT
+    })
+    .await;
+    close(driver).await;
+    world.end().await;
+}
