@@ -202,3 +202,14 @@ CREATE TABLE starts (
     CONSTRAINT starts_attempt_check CHECK ((attempt >= 0)),
     CONSTRAINT starts_starts_check CHECK ((starts >= 1))
 );
+
+CREATE TABLE written_off (
+    route text NOT NULL,
+    receipt_id uuid NOT NULL,
+    instance uuid NOT NULL,
+    number bigint NOT NULL,
+    why text NOT NULL,
+    written_off_by text NOT NULL,
+    written_off_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT written_off_pkey PRIMARY KEY (route, receipt_id)
+);

@@ -206,3 +206,14 @@ CREATE TABLE starts (
     started_at INTEGER NOT NULL,
     PRIMARY KEY (receipt_id, attempt, route)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE written_off (
+    receipt_id blob not null check (length(receipt_id) = 16),
+    route text not null,
+    instance blob not null check (length(instance) = 16),
+    number integer not null,
+    why text not null,
+    written_off_by text not null,
+    written_off_at integer not null,
+    primary key (receipt_id, route)
+) strict, without rowid;

@@ -60,6 +60,12 @@ async fn lose(pair: Pair) {
         let missing = if of_route { lost.len() as u64 } else { 0 };
         assert_eq!(told, settled + missing, "{line:#}");
     }
+    // Somebody knows of it, and the next loss will be seen for what it is.
+    let write_off = ["--write-off", "taken by hand", "--yes", "--by", "ann"];
+    let written = deployment.json(&[&command[..], &write_off].concat());
+    assert_eq!(written["written_off"], lost.len(), "{written:#}");
+    let books = deployment.json(&["reconcile", "--wait", "60s"]);
+    assert_eq!(books["verdict"], "balanced", "{books:#}");
     worker.stop();
     deployment.finish().await;
 }

@@ -127,6 +127,7 @@ macro_rules! store_suite {
                 a_gap_in_the_accounts_is_told_until_it_is_filled,
                 a_receipt_is_passed_by_later_ones,
                 an_ingest_that_ended_untold_is_named,
+                what_is_lost_is_written_off_once,
             );
         }
     };

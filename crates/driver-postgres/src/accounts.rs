@@ -28,7 +28,7 @@ pub(crate) async fn account(mut tx: Tx, account: &Account) -> Result<(), Fault> 
 }
 
 /// Adds the range to the instance's; `false` when it is there already.
-async fn extend(c: &mut PgConnection, account: &Account) -> Result<bool, Error> {
+pub(crate) async fn extend(c: &mut PgConnection, account: &Account) -> Result<bool, Error> {
     let instance = uuid(account.instance.as_bytes());
     // Two workers may have two accounts of one instance in hand: one after the other.
     sqlx::query("select pg_advisory_xact_lock(hashtextextended($1::text, 7))")
@@ -141,6 +141,11 @@ pub(crate) async fn read(
     )
     .fetch_all(&mut *c)
     .await?;
+    let written_off = sqlx::query(
+        "select route, count(*) as receipts from written_off group by route order by route",
+    )
+    .fetch_all(&mut *c)
+    .await?;
     let open = sqlx::query(
         "select route, receipt_id, instance, number,
                 greatest(extract(epoch from now() - told_at), 0)::bigint as seconds,
@@ -170,6 +175,7 @@ pub(crate) async fn read(
     Ok(Accounts {
         told: told.iter().map(of_route).collect::<Result<_, _>>()?,
         open_by_route: by_route.iter().map(of_route).collect::<Result<_, _>>()?,
+        written_off: written_off.iter().map(of_route).collect::<Result<_, _>>()?,
         open: open.iter().map(open_receipt).collect::<Result<_, _>>()?,
         gaps: gaps.iter().map(gap).collect::<Result<_, _>>()?,
     })

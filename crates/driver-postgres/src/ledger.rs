@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Accounts, AuditRow, Backlog, DeadFilter, DeadGroup, DeadLetter, DeadRow, EventDetail,
-    EventFilter, EventRow, Fault, Imbalance, Ledger, Refusal, RouteBooks, Unvouched,
+    AccountGap, Accounts, AuditRow, Backlog, DeadFilter, DeadGroup, DeadLetter, DeadRow,
+    EventDetail, EventFilter, EventRow, Fault, Imbalance, Ledger, OpenReceipt, Refusal, RouteBooks,
+    Unvouched,
 };
 
 use crate::replay::{Change, change};
 use crate::{
     Postgres, accounts, audit, backlog, books, dead_letters, events, history, refusals, unvouched,
+    written_off,
 };
 
 /// A read in a transaction of its own.
@@ -131,6 +133,18 @@ impl Ledger for Postgres {
     async fn accounts(&self, limit: u32, overdue: Duration) -> Result<Accounts, Fault> {
         read!(self, "read the accounts", |c| accounts::read(
             c, limit, overdue
+        ))
+    }
+
+    async fn write_off(
+        &self,
+        receipts: &[OpenReceipt],
+        gaps: &[AccountGap],
+        by: &str,
+        why: &str,
+    ) -> Result<u64, Fault> {
+        write!(self, "write receipts off", |c| written_off::write_off(
+            c, receipts, gaps, by, why
         ))
     }
 

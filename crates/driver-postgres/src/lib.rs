@@ -43,6 +43,7 @@ mod store;
 pub mod testing;
 mod tx;
 mod unvouched;
+mod written_off;
 
 pub use migrate::{Migrated, migrate, plan};
 pub use open::Postgres;

@@ -21,7 +21,7 @@ pub(crate) async fn account(c: &mut SqliteConnection, account: &Account) -> sqlx
 }
 
 /// Adds the range to the instance's; `false` when it is there already.
-async fn extend(c: &mut SqliteConnection, account: &Account) -> sqlx::Result<bool> {
+pub(crate) async fn extend(c: &mut SqliteConnection, account: &Account) -> sqlx::Result<bool> {
     let instance = &account.instance.as_bytes()[..];
     let (mut first, mut last) = (number(account.first), number(account.last));
     // As old as the oldest: a gap before it is as old as what was first told behind it.
@@ -160,6 +160,11 @@ pub(crate) async fn read(
     )
     .fetch_all(&mut *c)
     .await?;
+    let written_off = sqlx::query(
+        "SELECT route, count(*) AS receipts FROM written_off GROUP BY route ORDER BY route",
+    )
+    .fetch_all(&mut *c)
+    .await?;
     let open = sqlx::query(
         "SELECT route, receipt_id, instance, number, max(?2 - told_at, 0) / 1000000 AS seconds,
                 EXISTS (SELECT 1 FROM receipts r
@@ -190,6 +195,10 @@ pub(crate) async fn read(
     Ok(Accounts {
         told: told.iter().map(of_route).collect::<sqlx::Result<_>>()?,
         open_by_route: by_route.iter().map(of_route).collect::<sqlx::Result<_>>()?,
+        written_off: written_off
+            .iter()
+            .map(of_route)
+            .collect::<sqlx::Result<_>>()?,
         open: open.iter().map(open_receipt).collect::<sqlx::Result<_>>()?,
         gaps: gaps.iter().map(gap).collect::<sqlx::Result<_>>()?,
     })

@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Accounts, AuditRow, Backlog, DeadFilter, DeadGroup, DeadLetter, DeadRow, EventDetail,
-    EventFilter, EventRow, Fault, Imbalance, Ledger, Refusal, RouteBooks, Unvouched,
+    AccountGap, Accounts, AuditRow, Backlog, DeadFilter, DeadGroup, DeadLetter, DeadRow,
+    EventDetail, EventFilter, EventRow, Fault, Imbalance, Ledger, OpenReceipt, Refusal, RouteBooks,
+    Unvouched,
 };
 
 use crate::diagnose::fault;
 use crate::{
     Sqlite, accounts, audit, backlog, claims, dead_letters, receipts, refusals, unvouched,
+    written_off,
 };
 
 #[async_trait]
@@ -113,6 +115,22 @@ impl Ledger for Sqlite {
         accounts::read(&mut reader, limit, overdue)
             .await
             .map_err(fault("read the accounts"))
+    }
+
+    async fn write_off(
+        &self,
+        receipts: &[OpenReceipt],
+        gaps: &[AccountGap],
+        by: &str,
+        why: &str,
+    ) -> Result<u64, Fault> {
+        let doing = "write receipts off";
+        let mut unit = self.shared.writer.begin().await?;
+        let count = written_off::write_off(unit.connection(), receipts, gaps, by, why)
+            .await
+            .map_err(fault(doing))?;
+        unit.commit().await.map_err(fault(doing))?;
+        Ok(count)
     }
 
     async fn unvouched(&self, limit: u32, silent: Duration) -> Result<Vec<Unvouched>, Fault> {

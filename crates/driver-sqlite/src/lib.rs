@@ -51,6 +51,7 @@ mod moment;
 mod readers;
 mod shared;
 mod writer;
+mod written_off;
 
 #[cfg(test)]
 mod tests;

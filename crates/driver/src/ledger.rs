@@ -7,7 +7,7 @@ use bytes::Bytes;
 use hookbox_event::{ContentDigest, EventId, InstanceId, ReceiptId, RouteName, Timestamp, Topic};
 use serde::Serialize;
 
-use crate::{Accounts, ClaimState, DeadReason, Fault, Unvouched};
+use crate::{AccountGap, Accounts, ClaimState, DeadReason, Fault, OpenReceipt, Unvouched};
 
 /// The operators' side of a store. Reads never lock out writers; each change is one transaction
 /// together with its row in the audit.
@@ -62,6 +62,17 @@ pub trait Ledger: Send + Sync + 'static {
     /// What ingests say they have answered, beside what has an outcome; at most `limit` receipts
     /// and gaps. A receipt is overdue when it was told of so long ago.
     async fn accounts(&self, limit: u32, overdue: Duration) -> Result<Accounts, Fault>;
+
+    /// Takes what is missing for good out of what is open, as a person says: receipts that have no
+    /// outcome still, and numbers that nobody will tell of. Each leaves a row in the audit. How
+    /// many there were.
+    async fn write_off(
+        &self,
+        receipts: &[OpenReceipt],
+        gaps: &[AccountGap],
+        by: &str,
+        why: &str,
+    ) -> Result<u64, Fault>;
 
     /// Ingests that are silent about their last numbers, although something with such a number
     /// came through so long ago; at most `limit`.

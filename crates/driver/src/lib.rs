@@ -58,7 +58,7 @@
 //! - `the_books_balance`, `the_backlog_counts_what_waits`
 //! - `an_account_counts_once`, `what_was_told_and_is_nowhere_is_named`
 //! - `a_gap_in_the_accounts_is_told_until_it_is_filled`, `a_receipt_is_passed_by_later_ones`
-//! - `an_ingest_that_ended_untold_is_named`
+//! - `an_ingest_that_ended_untold_is_named`, `what_is_lost_is_written_off_once`
 //!
 //! Architecture invariant: no runtime, no SQL driver, no AMQP client and no HTTP in this crate.
 

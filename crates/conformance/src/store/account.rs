@@ -181,3 +181,43 @@ pub async fn an_ingest_that_ended_untold_is_named<H: StoreHarness>(world: &H) {
     assert_eq!(silent().await, []);
     Store::close(&*store).await;
 }
+
+/// Written off, a receipt is named no more and is counted as that, once, with a row in the audit;
+/// one that has an outcome by now is left alone. Untold numbers are as if told of.
+pub async fn what_is_lost_is_written_off_once<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let (late, lost) = (of_number(1), ReceiptId::from_bytes([9; 16]));
+    let told = vec![receipts(4, &[one()], &[late.receipt, lost])];
+    store
+        .account(&account(4, 5, false, told))
+        .await
+        .expect("written");
+    let found = read(&*store).await;
+    assert_eq!((found.open.len(), found.gaps.len()), (2, 1));
+    done(&*store, &late).await;
+    let write = async || {
+        let written = store.write_off(&found.open, &found.gaps, "ann", "the disk burned");
+        written.await.expect("written off")
+    };
+    assert_eq!(write().await, 2, "one receipt and one range");
+    assert_eq!(write().await, 0, "again");
+    let after = read(&*store).await;
+    assert_eq!((after.open_count(), after.gaps.len()), (0, 0));
+    assert_eq!(after.written_off, [(one(), 1)]);
+    let audits = store.audits(10).await.expect("audited");
+    let subjects: Vec<&str> = audits.iter().map(|it| it.subject.as_str()).collect();
+    assert_eq!(audits.len(), 2, "{subjects:?}");
+    assert!(
+        audits
+            .iter()
+            .all(|it| it.actor == "ann" && it.action == "reconcile.write_off")
+    );
+    let lost = format!("receipt {lost} of route {}: the disk burned", one());
+    assert!(subjects.contains(&lost.as_str()), "{subjects:?}");
+    assert!(
+        subjects
+            .iter()
+            .any(|it| it.starts_with("numbers 1 to 3 of ingest"))
+    );
+    Store::close(&*store).await;
+}

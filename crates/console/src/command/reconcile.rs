@@ -14,6 +14,9 @@ use crate::{Operator, Problem, Reach, Source};
 
 mod judge;
 mod lines;
+mod write_off;
+
+pub use write_off::{WriteOff, WrittenOff, write_off};
 
 /// Most contradictions that are listed. One is enough to act on, a hundred show the pattern.
 const IMBALANCES_MAX: u32 = 100;
@@ -77,6 +80,8 @@ pub struct RouteLine {
     pub told: Option<u64>,
     /// Told, and without an outcome: in flight, or missing.
     pub open: Option<u64>,
+    /// Told, lost, and written off by a person.
+    pub written_off: Option<u64>,
     /// Store and broker together: receipts accepted. Null where in flight is known in messages
     /// only. A retry that is in its queue counts in both until it has run.
     pub accepted: Option<u64>,

@@ -2,7 +2,7 @@
 
 use super::table::{Align, Table, count, known, safe, short};
 use super::{Text, problems};
-use crate::command::reconcile::{InFlight, ReconcileReport, RouteLine, Verdict};
+use crate::command::reconcile::{InFlight, ReconcileReport, RouteLine, Verdict, WrittenOff};
 
 impl Text for ReconcileReport {
     fn text(&self) -> String {
@@ -52,6 +52,15 @@ impl Text for ReconcileReport {
         text.push_str(&problems(&self.problems));
         text.push_str(&self.verdict());
         text
+    }
+}
+
+impl Text for WrittenOff {
+    fn text(&self) -> String {
+        if self.receipts + self.gaps == 0 {
+            return "nothing is missing, so nothing was written off\n".to_owned();
+        }
+        format!("store: written off {}\n", self.written_off)
     }
 }
 

@@ -3,8 +3,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use hookbox_console::CommandError;
 use hookbox_console::Reach;
-use hookbox_console::command::reconcile::{OVERDUE, ReconcileReport, Verdict, reconcile};
+use hookbox_console::command::reconcile::{
+    OVERDUE, ReconcileReport, Verdict, WriteOff, reconcile, write_off,
+};
 use hookbox_console::render::Text;
 use hookbox_driver::{
     AccountGap, Accounts, Broker, Depth, Ledger, OpenReceipt, Queue, RouteBooks, Unvouched,
@@ -48,6 +51,7 @@ fn memory(done: u64, told: u64, open: Vec<OpenReceipt>) -> Memory {
             open_by_route: vec![(route(), open.len() as u64)],
             open,
             gaps: Vec::new(),
+            written_off: Vec::new(),
         },
         ..Memory::default()
     }
@@ -175,4 +179,42 @@ async fn an_ingest_that_ended_untold_is_named_and_is_no_contradiction() {
         "{text}"
     );
     assert!(report.is_well(), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_is_missing_is_written_off_and_only_when_asked() {
+    let request = |yes| WriteOff {
+        why: "the disk burned".into(),
+        by: "ann".into(),
+        yes,
+    };
+    let ledger = Memory::default();
+    let slow = report(memory(90, 91, vec![open(5, false)]), queues(1, None), None).await;
+    let mut person = Person::default();
+    let written = write_off(&ledger, &slow, &request(true), &mut person).await;
+    assert_eq!(written.unwrap().written_off, 0, "it may be on its way");
+
+    let late = memory(90, 91, vec![open(LATE, true)]);
+    let missing = report(late, queues(1, None), None).await;
+    let refused = write_off(&ledger, &missing, &request(false), &mut person).await;
+    assert!(matches!(
+        refused,
+        Err(CommandError::Declined | CommandError::NotAsked { .. })
+    ));
+    assert_eq!(ledger.audits.lock().unwrap().len(), 0);
+    let written = write_off(&ledger, &missing, &request(true), &mut person).await;
+    assert_eq!(written.unwrap().text(), "store: written off 1\n");
+    let audits = ledger.audits.lock().unwrap().clone();
+    let [(by, why, _)] = &audits[..] else {
+        panic!("one: {audits:?}")
+    };
+    assert_eq!((by.as_str(), why.as_str()), ("ann", "the disk burned"));
+}
+
+#[tokio::test]
+async fn what_is_written_off_is_not_missed_in_the_books() {
+    let mut memory = memory(90, 100, Vec::new());
+    memory.accounts.written_off = vec![("scores".parse().unwrap(), 9)];
+    let report = report(memory, queues(0, Some(0)), None).await;
+    assert_eq!(report.verdict, Verdict::Moving, "{}", report.text());
 }

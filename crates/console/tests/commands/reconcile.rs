@@ -83,6 +83,7 @@ async fn balanced_books_say_so() {
               "route": "scores",
               "told": 0,
               "open": 0,
+              "written_off": 0,
               "accepted": 100,
               "store": {
                 "receipts": 100,
@@ -174,6 +175,7 @@ async fn an_imbalance_is_listed_and_is_not_well() {
               "route": "scores",
               "told": 0,
               "open": 0,
+              "written_off": 0,
               "accepted": 9,
               "store": {
                 "receipts": 9,
@@ -315,6 +317,7 @@ async fn what_is_nowhere_is_named_once_nothing_is_on_its_way() {
             open_by_route: vec![("scores".parse().unwrap(), 1)],
             open: vec![open.clone()],
             gaps: Vec::new(),
+            written_off: Vec::new(),
         },
         ..Memory::default()
     };

@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use hookbox_console::{NoAnswer, Operator};
 use hookbox_driver::{
-    Accounts, AttemptRow, AuditRow, Backlog, Batch, Broker, ClaimRow, ClaimState, DeadFilter,
-    DeadGroup, DeadLetter, DeadReason, DeadRow, DeadState, Depth, EventDetail, EventFilter,
-    EventRow, Fault, FaultKind, Imbalance, Ledger, PublishError, PublishErrorKind, Queue,
-    Readiness, ReceiptRow, Refusal, RetryRow, RouteBooks, Subscription, Unvouched,
+    AccountGap, Accounts, AttemptRow, AuditRow, Backlog, Batch, Broker, ClaimRow, ClaimState,
+    DeadFilter, DeadGroup, DeadLetter, DeadReason, DeadRow, DeadState, Depth, EventDetail,
+    EventFilter, EventRow, Fault, FaultKind, Imbalance, Ledger, OpenReceipt, PublishError,
+    PublishErrorKind, Queue, Readiness, ReceiptRow, Refusal, RetryRow, RouteBooks, Subscription,
+    Unvouched,
 };
 use hookbox_event::{Account, ContentDigest, EventId, InstanceId, ReceiptId, Timestamp};
 
@@ -260,6 +261,27 @@ impl Ledger for Memory {
 
     async fn accounts(&self, _: u32, _: Duration) -> Result<Accounts, Fault> {
         Ok(self.accounts.clone())
+    }
+
+    async fn write_off(
+        &self,
+        receipts: &[OpenReceipt],
+        gaps: &[AccountGap],
+        by: &str,
+        why: &str,
+    ) -> Result<u64, Fault> {
+        let mut audits = self.audits.lock().unwrap();
+        for open in receipts {
+            audits.push((by.into(), why.into(), open.receipt.to_string()));
+        }
+        for gap in gaps {
+            audits.push((
+                by.into(),
+                why.into(),
+                format!("{} to {}", gap.first, gap.last),
+            ));
+        }
+        Ok((receipts.len() + gaps.len()) as u64)
     }
 
     async fn unvouched(&self, _: u32, _: Duration) -> Result<Vec<Unvouched>, Fault> {

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use clap::Args;
-use hookbox_console::command::reconcile;
+use hookbox_console::Reach;
+use hookbox_console::command::reconcile::{self, WriteOff};
 
-use super::person::Person;
+use super::person::{ByArgs, Person};
 use super::print;
 use super::queues::Sources;
 use crate::config::{Config, duration};
@@ -22,6 +23,15 @@ pub struct ReconcileArgs {
     /// missing when nothing has moved for as long as a handler may run, and a little more
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     wait: Option<Duration>,
+    /// Then write off what is missing, for the reason that is given: it is lost for good, and the
+    /// books need not name it again. At most 100 receipts at a time; each leaves a row in the audit
+    #[arg(long, value_name = "REASON")]
+    write_off: Option<String>,
+    /// Do not ask
+    #[arg(long, requires = "write_off")]
+    yes: bool,
+    #[command(flatten)]
+    by: ByArgs,
 }
 
 /// Runs it.
@@ -34,7 +44,26 @@ pub async fn run(config: &Config, args: &ReconcileArgs, json: bool) -> anyhow::R
     let (broker, store) = (&sources.broker, &sources.store);
     let in_hand = longest_in_hand(config);
     let report = reconcile::reconcile(broker, store, args.wait, in_hand, &mut person).await;
+    let written = match (&args.write_off, store) {
+        (Some(why), Reach::Open(ledger)) => {
+            let request = WriteOff {
+                why: why.clone(),
+                by: args.by.actor(),
+                yes: args.yes,
+            };
+            Some(reconcile::write_off(&**ledger, &report, &request, &mut person).await)
+        }
+        (Some(_) | None, _) => None,
+    };
     sources.close().await;
+    if let Some(written) = written {
+        // What was missing, to people: the result is what was done about it.
+        if !json {
+            print::report(&report, json)?;
+        }
+        print::report(&written?, json)?;
+        return Ok(exit::OK);
+    }
     print::report(&report, json)?;
     Ok(if report.is_well() {
         exit::OK

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Accounts, AuditRow, Backlog, DeadFilter, DeadGroup, DeadLetter, DeadRow, EventDetail,
-    EventFilter, EventRow, Fault, FaultKind, Imbalance, Ledger, Refusal, RouteBooks, Unvouched,
+    AccountGap, Accounts, AuditRow, Backlog, DeadFilter, DeadGroup, DeadLetter, DeadRow,
+    EventDetail, EventFilter, EventRow, Fault, FaultKind, Imbalance, Ledger, OpenReceipt, Refusal,
+    RouteBooks, Unvouched,
 };
 
 /// The ledger.
@@ -87,6 +88,16 @@ impl Ledger for FakeLedger {
     }
 
     async fn accounts(&self, _: u32, _: Duration) -> Result<Accounts, Fault> {
+        never()
+    }
+
+    async fn write_off(
+        &self,
+        _: &[OpenReceipt],
+        _: &[AccountGap],
+        _: &str,
+        _: &str,
+    ) -> Result<u64, Fault> {
         never()
     }
 

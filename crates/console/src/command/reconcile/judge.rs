@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hookbox_driver::OpenReceipt;
+use hookbox_driver::{AccountGap, OpenReceipt};
 
 use super::{InFlight, OVERDUE, ReconcileReport, RouteLine, Settled, Verdict};
 
@@ -70,12 +70,16 @@ impl ReconcileReport {
 
     /// Numbers may be told of in another order than they were given out, until all are told.
     pub(crate) fn gaps(&self) -> usize {
+        self.sure_gaps().count()
+    }
+
+    /// Those that no account will fill any more.
+    pub(super) fn sure_gaps(&self) -> impl Iterator<Item = &AccountGap> {
         let none_comes = self.accounts_queue.as_ref().is_some_and(|queue| {
             queue.ready == Some(0) && (self.stood || queue.in_hand == Some(0))
         });
         let gaps = self.accounts.iter().flat_map(|it| &it.gaps);
-        gaps.filter(|gap| none_comes || gap.seconds >= OVERDUE.as_secs())
-            .count()
+        gaps.filter(move |gap| none_comes || gap.seconds >= OVERDUE.as_secs())
     }
 
     fn moves(&self) -> bool {
@@ -128,12 +132,12 @@ impl ReconcileReport {
 }
 
 impl RouteLine {
-    /// Receipts that were told of and are neither settled nor open: their rows are gone. It can
-    /// only be too small: what was stored without being told of hides as many.
+    /// Receipts that were told of and are neither settled nor open nor written off: their rows are
+    /// gone. It can only be too small: what was stored without being told of hides as many.
     pub(crate) fn short(&self) -> u64 {
         let (Some(told), Some(open), Some(store)) = (self.told, self.open, &self.store) else {
             return 0;
         };
-        told.saturating_sub(store.receipts + open)
+        told.saturating_sub(store.receipts + open + self.written_off.unwrap_or(0))
     }
 }

@@ -57,6 +57,7 @@ pub(super) fn of(
     for line in &mut routes {
         line.accepted = line.accepted().filter(|_| broker_answers);
         line.told = accounts.map(|accounts| of_route(&accounts.told, &line.route));
+        line.written_off = accounts.map(|it| of_route(&it.written_off, &line.route));
         line.open = accounts.map(|accounts| of_route(&accounts.open_by_route, &line.route));
     }
     Lines {
@@ -77,6 +78,7 @@ impl RouteLine {
             route: route.to_owned(),
             told: None,
             open: None,
+            written_off: None,
             accepted: None,
             store: None,
             broker: None,

@@ -1,0 +1,69 @@
+//! The table `written_off`: receipts that are lost for good, as a person says.
+
+use hookbox_driver::{AccountGap, OpenReceipt};
+use hookbox_event::Account;
+use sqlx::sqlite::SqliteConnection;
+
+use crate::{accounts, audit, moment};
+
+/// The word in the audit.
+const ACTION: &str = "reconcile.write_off";
+
+/// See [`hookbox_driver::Ledger::write_off`].
+pub(crate) async fn write_off(
+    c: &mut SqliteConnection,
+    receipts: &[OpenReceipt],
+    gaps: &[AccountGap],
+    by: &str,
+    why: &str,
+) -> sqlx::Result<u64> {
+    let mut count = 0;
+    for open in receipts {
+        let written = sqlx::query(
+            "INSERT INTO written_off
+                 (receipt_id, route, instance, number, why, written_off_by, written_off_at)
+             SELECT receipt_id, route, instance, number, ?3, ?4, ?5 FROM open_receipts o
+             WHERE receipt_id = ?1 AND route = ?2
+               AND NOT EXISTS (SELECT 1 FROM receipts r
+                               WHERE r.receipt_id = o.receipt_id AND r.route = o.route)
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(&open.receipt.as_bytes()[..])
+        .bind(open.route.as_str())
+        .bind(why)
+        .bind(by)
+        .bind(moment::now())
+        .execute(&mut *c)
+        .await?;
+        if written.rows_affected() == 1 {
+            sqlx::query("DELETE FROM open_receipts WHERE receipt_id = ?1 AND route = ?2")
+                .bind(&open.receipt.as_bytes()[..])
+                .bind(open.route.as_str())
+                .execute(&mut *c)
+                .await?;
+            let subject = format!("receipt {} of route {}: {why}", open.receipt, open.route);
+            audit::add(c, by, ACTION, &subject).await?;
+            count += 1;
+        }
+    }
+    for gap in gaps {
+        // As if it had been told that nothing came of them.
+        let void = Account {
+            instance: gap.instance,
+            first: gap.first,
+            last: gap.last,
+            closing: false,
+            accepted: Vec::new(),
+        };
+        if accounts::extend(c, &void).await? {
+            let AccountGap { first, last, .. } = gap;
+            let subject = format!(
+                "numbers {first} to {last} of ingest {}: {why}",
+                gap.instance
+            );
+            audit::add(c, by, ACTION, &subject).await?;
+            count += 1;
+        }
+    }
+    Ok(count)
+}
