@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_conformance::{BrokerHarness, Failed, StoreHarness};
+use hookbox_driver::PublishErrorKind;
 use hookbox_driver_sqlite::Sqlite;
 use hookbox_tests::sqlite::SqliteWorld;
 use sqlx::SqliteConnection;
@@ -104,6 +105,11 @@ impl StoreHarness for Embedded {
 impl BrokerHarness for Embedded {
     type Broker = Sqlite;
 
+    const REFUSED: PublishErrorKind = PublishErrorKind::Unavailable;
+
+    /// What is published at the same moment is one transaction.
+    const REFUSES_ALONE: bool = false;
+
     async fn new() -> Self {
         Self(Arc::new(SqliteWorld::new(&["one", "two"]).await))
     }
@@ -130,6 +136,7 @@ impl BrokerHarness for Embedded {
 
     async fn restore(&self) {
         self.0.restore().await;
+        self.0.execute("drop trigger if exists refuse").await;
     }
 
     async fn finish(self) {

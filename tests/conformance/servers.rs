@@ -1,10 +1,12 @@
 //! The harnesses of the drivers that talk to servers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_conformance::{BrokerHarness, Failed, StoreHarness};
+use hookbox_driver::{Broker, PublishErrorKind};
 use hookbox_driver_postgres::{Options, Postgres};
 use hookbox_driver_rabbitmq::{Rabbit, topology};
 use hookbox_tests::postgres::PostgresWorld;
@@ -83,52 +85,73 @@ impl StoreHarness for InPostgres {
     }
 }
 
-pub struct InRabbit(RabbitWorld);
+pub struct InRabbit {
+    world: RabbitWorld,
+    refuses: AtomicBool,
+}
+
+impl InRabbit {
+    fn queue_of_two(&self) -> String {
+        let topology = topology(&self.world.environment, &self.world.routes);
+        topology.queues[1].name.clone()
+    }
+}
 
 #[async_trait]
 impl BrokerHarness for InRabbit {
     type Broker = Rabbit;
 
+    const REFUSED: PublishErrorKind = PublishErrorKind::Rejected;
+
+    const REFUSES_ALONE: bool = true;
+
     async fn new() -> Self {
-        Self(RabbitWorld::new(&["one", "two"]).await)
+        Self {
+            world: RabbitWorld::new(&["one", "two"]).await,
+            refuses: AtomicBool::new(false),
+        }
     }
 
     async fn open(&self) -> Arc<Rabbit> {
-        let mut options = self.0.options();
+        let mut options = self.world.options();
         options.heartbeat_seconds = 2;
         Arc::new(Rabbit::open(options).await.unwrap())
     }
 
     async fn sever(&self) {
-        self.0.proxy.set(Mode::Hole);
+        self.world.proxy.set(Mode::Hole);
     }
 
     async fn refuse_two(&self) {
-        let topology = topology(&self.0.environment, &self.0.routes);
-        refuse(&self.0.url, &topology.queues[1].name).await;
+        self.refuses.store(true, Ordering::Relaxed);
+        refuse(&self.world.url, &self.queue_of_two()).await;
     }
 
     async fn lose_answers(&self) {
-        self.0.proxy.set(Mode::LoseAnswers);
+        self.world.proxy.set(Mode::LoseAnswers);
     }
 
     async fn restore(&self) {
-        self.0.proxy.set(Mode::Pass);
-        self.0.proxy.cut();
+        self.world.proxy.set(Mode::Pass);
+        self.world.proxy.cut();
+        if self.refuses.swap(false, Ordering::Relaxed) {
+            // It is not the queue that was declared, which is soon noticed.
+            delete(&self.world.url, &self.queue_of_two()).await;
+            self.open().await.close().await;
+        }
     }
 
     async fn finish(self) {
-        self.0.finish().await;
+        self.world.finish().await;
     }
 }
 
 /// Puts a queue that refuses everything in the place of one: full from the beginning.
 async fn refuse(url: &str, queue: &str) {
+    delete(url, queue).await;
     let connection = Connection::connect(url, ConnectionProperties::default());
     let connection = connection.await.unwrap();
     let channel = connection.create_channel().await.unwrap();
-    let deleted = channel.queue_delete(queue.into(), Default::default());
-    deleted.await.unwrap();
     let mut full = FieldTable::default();
     full.insert("x-max-length".into(), AMQPValue::LongLongInt(0));
     let overflow = AMQPValue::LongString("reject-publish".into());
@@ -136,5 +159,14 @@ async fn refuse(url: &str, queue: &str) {
     let durable = QueueDeclareOptions::durable();
     let declared = channel.queue_declare(queue.into(), durable, full);
     declared.await.unwrap();
+    connection.close(200, "done".into()).await.unwrap();
+}
+
+async fn delete(url: &str, queue: &str) {
+    let connection = Connection::connect(url, ConnectionProperties::default());
+    let connection = connection.await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let deleted = channel.queue_delete(queue.into(), Default::default());
+    deleted.await.unwrap();
     connection.close(200, "done".into()).await.unwrap();
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use hookbox_driver::{Broker, Ledger, Store};
+use hookbox_driver::{Broker, Ledger, PublishErrorKind, Store};
 use hookbox_event::RouteName;
 
 /// Whatever went wrong.
@@ -16,6 +16,12 @@ pub type Failed = Box<dyn Error + Send + Sync>;
 #[async_trait]
 pub trait BrokerHarness: Send + Sync + Sized {
     type Broker: Broker;
+
+    /// How a publish to a queue that refuses is answered.
+    const REFUSED: PublishErrorKind;
+
+    /// Whether those are accepted who publish to other queues at the same moment.
+    const REFUSES_ALONE: bool;
 
     /// A fresh world, with the routes `one` and `two`.
     async fn new() -> Self;
@@ -29,7 +35,7 @@ pub trait BrokerHarness: Send + Sync + Sized {
     /// Requests arrive, answers do not, where a driver's link can be cut one way; else as `sever`.
     async fn lose_answers(&self);
 
-    /// The queue of route `two` refuses every message from now on.
+    /// The queue of route `two` refuses every message, until `restore`.
     async fn refuse_two(&self);
 
     /// All is well again.

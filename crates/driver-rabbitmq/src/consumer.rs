@@ -71,7 +71,7 @@ impl RabbitSubscription {
             .properties
             .headers()
             .as_ref()
-            .and_then(first_death_queue);
+            .and_then(last_death_queue);
         let settling = Settling::new(delivery.delivery_tag, self.acker.clone());
         let bytes = delivery.data.into();
         Delivery::new(bytes, delivery.redelivered, died_in, Box::new(settling))
@@ -116,9 +116,18 @@ impl Subscription for RabbitSubscription {
     }
 }
 
-/// The queue that a message died in first, as RabbitMQ notes it. Decides nothing but a name.
-fn first_death_queue(headers: &FieldTable) -> Option<String> {
-    match headers.inner().get("x-first-death-queue")? {
+/// The queue that a message died in last, as RabbitMQ notes it. Decides nothing but a name.
+///
+/// Whoever publishes may write any such header, and RabbitMQ keeps what it finds: the queue of the
+/// first death is whatever a publisher says. Its own note is always put before all others.
+fn last_death_queue(headers: &FieldTable) -> Option<String> {
+    let AMQPValue::FieldArray(deaths) = headers.inner().get("x-death")? else {
+        return None;
+    };
+    let AMQPValue::FieldTable(last) = deaths.as_slice().first()? else {
+        return None;
+    };
+    match last.inner().get("queue")? {
         AMQPValue::LongString(text) => Some(text.to_string()),
         AMQPValue::ShortString(text) => Some(text.to_string()),
         _ => None,

@@ -1,7 +1,8 @@
 //! Publishing: one task owns a channel (H1), and a round is settled as a whole before the next
 //! begins, so that a return can only belong to the present round (H2).
 
-use std::collections::HashSet;
+mod answers;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +10,11 @@ use hookbox_crash::crash_point;
 use hookbox_driver::{Batch, PublishError, PublishErrorKind};
 use lapin::options::BasicPublishOptions;
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, PublisherConfirm};
+use lapin::{BasicProperties, Channel, Connection, PublisherConfirm};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
+
+use answers::{Answers, Outcome, answers};
 
 /// One batch for some queues, and who waits for its answer.
 pub(crate) struct Request {
@@ -94,60 +97,48 @@ impl Publisher {
     /// One round: publish all, then await every confirm, under one deadline.
     async fn publish(&self, round: Vec<Request>) -> Result<(), Ended> {
         let deadline = Instant::now() + self.confirm_deadline;
-        let mut pending = Vec::new();
-        let mut ended = None;
-        'send: for (index, request) in round.iter().enumerate() {
-            for queue in &request.queues {
-                match timeout_at(deadline, self.send(queue, &request.batch)).await {
-                    Ok(Ok(confirm)) => pending.push(Pending {
-                        request: index,
-                        confirm,
-                    }),
-                    Ok(Err(error)) => ended = Some(Ended::Channel(error)),
-                    Err(_elapsed) => ended = Some(Ended::Late),
-                }
-                if ended.is_some() {
-                    break 'send;
-                }
-            }
-        }
+        let sent = self.send_all(&round, deadline).await;
         crash_point!("rabbitmq.before_confirm");
-        let mut confirmed = vec![0; round.len()];
-        let mut rejected = HashSet::new();
-        let mut returned = None;
-        if ended.is_none() {
-            for Pending { request, confirm } in pending {
-                match timeout_at(deadline, confirm).await {
-                    Ok(Ok(Confirmation::Ack(None))) => confirmed[request] += 1,
-                    Ok(Ok(Confirmation::Nack(None))) => {
-                        rejected.insert(request);
-                    }
-                    Ok(Ok(Confirmation::Ack(Some(back)) | Confirmation::Nack(Some(back)))) => {
-                        returned = Some(back.delivery.routing_key.to_string());
-                    }
-                    Ok(Ok(Confirmation::NotRequested)) => ended = Some(Ended::NotConfirming),
-                    Ok(Err(error)) => ended = Some(Ended::Channel(error)),
-                    Err(_elapsed) => ended = Some(Ended::Late),
-                }
-                if ended.is_some() {
-                    break;
-                }
-            }
-        }
+        let outcomes = match sent {
+            Ok(pending) => confirms(pending, deadline).await,
+            // What went out before it is not waited for: nothing of this round is accepted.
+            Err(lost) => vec![lost],
+        };
         crash_point!("rabbitmq.after_confirm");
-        let ended = ended.or(returned.map(Ended::Unroutable));
-        for (index, request) in round.into_iter().enumerate() {
-            let all = confirmed[index] == request.queues.len();
-            let result = match &ended {
-                // Only when nothing at all is wrong with the round does an ack say what it seems
-                // to say: a return sticks to whichever confirm completes next.
-                None if all && !rejected.contains(&index) => Ok(()),
-                None => Err(PublishError::plain(PublishErrorKind::Rejected)),
-                Some(ended) => Err(ended.as_publish_error()),
-            };
+        let publishes: Vec<usize> = round.iter().map(|it| it.queues.len()).collect();
+        let Answers { each, ended } = answers(&publishes, outcomes);
+        for (request, result) in round.into_iter().zip(each) {
             answer(request, result);
         }
         ended.map_or(Ok(()), Err)
+    }
+
+    async fn send_all(
+        &self,
+        round: &[Request],
+        deadline: Instant,
+    ) -> Result<Vec<Pending>, Outcome> {
+        let mut pending = Vec::new();
+        for (index, request) in round.iter().enumerate() {
+            for queue in &request.queues {
+                let ended = match timeout_at(deadline, self.send(queue, &request.batch)).await {
+                    Ok(Ok(confirm)) => {
+                        pending.push(Pending {
+                            request: index,
+                            confirm,
+                        });
+                        continue;
+                    }
+                    Ok(Err(error)) => Ended::Channel(error),
+                    Err(_elapsed) => Ended::Late,
+                };
+                return Err(Outcome {
+                    request: index,
+                    confirm: Err(ended),
+                });
+            }
+        }
+        Ok(pending)
     }
 
     async fn send(&self, queue: &str, batch: &Batch) -> Result<PublisherConfirm, lapin::Error> {
@@ -165,6 +156,24 @@ impl Publisher {
             )
             .await
     }
+}
+
+/// What each publish came to, up to the first whose confirm will not come.
+async fn confirms(pending: Vec<Pending>, deadline: Instant) -> Vec<Outcome> {
+    let mut outcomes = Vec::with_capacity(pending.len());
+    for Pending { request, confirm } in pending {
+        let confirm = match timeout_at(deadline, confirm).await {
+            Ok(Ok(confirm)) => Ok(confirm),
+            Ok(Err(error)) => Err(Ended::Channel(error)),
+            Err(_elapsed) => Err(Ended::Late),
+        };
+        let lost = confirm.is_err();
+        outcomes.push(Outcome { request, confirm });
+        if lost {
+            break;
+        }
+    }
+    outcomes
 }
 
 /// What an operator sees in the broker's own page.

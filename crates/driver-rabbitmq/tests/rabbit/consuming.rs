@@ -1,15 +1,19 @@
 //! Consuming: queues that vanish, drivers that vanish, and messages that nobody can keep.
 
+use std::time::Duration;
+
 use hookbox_driver::{Broker, FaultKind, Queue};
-use lapin::BasicProperties;
-use lapin::options::BasicPublishOptions;
-use lapin::types::{AMQPValue, FieldTable};
+use hookbox_driver_rabbitmq::Rabbit;
 use tokio::time::timeout;
 
-use crate::world::{PATIENCE, World, batch, next, route, subscribe, take};
+use crate::proxy::{Mode, Proxy};
+use crate::world::{PATIENCE, World, batch, eventually, next, route, subscribe, take, url};
 
 /// The limit is 1,000 returns; one more is dead.
-const DELIVERIES_TO_DEATH: usize = 1_001;
+pub const DELIVERIES_TO_DEATH: usize = 1_001;
+
+/// How long a delivery that must not come is waited for.
+const QUIET: Duration = Duration::from_millis(300);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_queue_ends_the_subscription_with_a_fault() {
@@ -65,6 +69,62 @@ async fn what_a_vanished_driver_had_in_hand_comes_again() {
     world.finish().await;
 }
 
+/// Tags are counted from 1 on each channel, so that those of a lost one name other messages of the
+/// next. What is settled late is settled nowhere (H4).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stale_settlement_never_settles_the_message_that_has_its_tag_now() {
+    let world = World::new().await;
+    let proxy = Proxy::before(&url()).await;
+    let mut options = world.options();
+    options.url = proxy.url(&url());
+    let rabbit = Rabbit::open(options).await.unwrap();
+    for text in ["one", "two"] {
+        rabbit.publish(&[route()], &batch(text)).await.unwrap();
+    }
+    let mut lost = subscribe(&rabbit, Queue::Route(route())).await;
+    let (stale_first, stale_second) = (next(&mut *lost).await, next(&mut *lost).await);
+    proxy.set(Mode::Cut);
+    let ended = timeout(PATIENCE, lost.next()).await.expect("no hang");
+    assert_eq!(ended.unwrap_err().kind(), FaultKind::Unavailable);
+    proxy.set(Mode::Pass);
+
+    // Its channel and its tags have the numbers of the lost ones.
+    let mut subscription = eventually("it subscribes again", PATIENCE, async || {
+        rabbit
+            .subscribe(&Queue::Route(route()), 10)
+            .await
+            .map_err(drop)
+    })
+    .await;
+    let first = next(&mut *subscription).await;
+    let second = next(&mut *subscription).await;
+    assert!(first.redelivered && second.redelivered);
+    let acked = timeout(PATIENCE, stale_first.ack()).await.expect("no hang");
+    assert_eq!(acked.unwrap_err().kind(), FaultKind::Unavailable);
+    let released = timeout(PATIENCE, stale_second.release()).await;
+    let released = released.expect("no hang").unwrap_err();
+    assert_eq!(released.kind(), FaultKind::Unavailable);
+    let more = timeout(QUIET, subscription.next()).await;
+    assert!(more.is_err(), "a stale release put it back: {more:?}");
+
+    // Neither was acknowledged: both come again, and can be settled then.
+    subscription.close().await;
+    drop((first, second, lost));
+    let mut subscription = subscribe(&rabbit, Queue::Route(route())).await;
+    let mut texts = Vec::new();
+    for _ in 0..2 {
+        let again = next(&mut *subscription).await;
+        texts.push(String::from_utf8(again.bytes.to_vec()).unwrap());
+        again.ack().await.unwrap();
+    }
+    texts.sort();
+    assert_eq!(texts, ["one", "two"]);
+    subscription.close().await;
+    assert_eq!(world.waiting(&world.queue()).await, Some(0));
+    rabbit.close().await;
+    world.finish().await;
+}
+
 /// With the dead queue reached through the default exchange, at least once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_the_delivery_limit_a_message_dies_into_the_dead_queue() {
@@ -110,61 +170,5 @@ async fn after_close_nothing_can_be_taken_or_settled_and_all_comes_again() {
     let other = world.open().await;
     take(&other, "kept").await;
     other.close().await;
-    world.finish().await;
-}
-
-/// Whoever may publish may write any header. None of them decides anything: the message comes, says
-/// what it says, and is settled as any other, in a route's queue and in that of dead letters.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn headers_that_a_publisher_forged_change_nothing() {
-    let world = World::new().await;
-    let rabbit = world.open().await;
-    let text = |text: &str| AMQPValue::LongString(text.into());
-    let mut death = FieldTable::default();
-    death.insert("queue".into(), text(&world.queue()));
-    death.insert("count".into(), AMQPValue::LongLongInt(i64::MIN));
-    let forged = [
-        ("x-delivery-count", AMQPValue::LongLongInt(-5)),
-        ("x-delivery-count", AMQPValue::LongLongInt(1_000_000)),
-        ("x-delivery-count", text("many")),
-        ("x-delivery-count", AMQPValue::Void),
-        (
-            "x-death",
-            AMQPValue::FieldArray(vec![AMQPValue::FieldTable(death)].into()),
-        ),
-        ("x-death", text("not an array")),
-        ("x-first-death-queue", text("hookbox.other.route.stolen")),
-        ("x-first-death-queue", AMQPValue::Boolean(true)),
-        ("x-last-death-reason", text("rejected")),
-    ];
-    let channel = world.raw.create_channel().await.unwrap();
-    for (queue, name) in [
-        (Queue::Route(route()), world.queue()),
-        (Queue::Dead, world.dead()),
-    ] {
-        let mut subscription = subscribe(&rabbit, queue).await;
-        for (header, value) in &forged {
-            let mut headers = FieldTable::default();
-            headers.insert((*header).into(), value.clone());
-            let properties = BasicProperties::default().with_headers(headers);
-            let options = BasicPublishOptions::default();
-            channel
-                .basic_publish(
-                    "".into(),
-                    name.as_str().into(),
-                    options,
-                    b"forged",
-                    properties,
-                )
-                .await
-                .unwrap();
-            let delivery = next(&mut *subscription).await;
-            assert_eq!(delivery.bytes, "forged", "{header} {value:?}");
-            delivery.ack().await.unwrap();
-        }
-        subscription.close().await;
-        assert_eq!(world.waiting(&name).await, Some(0));
-    }
-    rabbit.close().await;
     world.finish().await;
 }

@@ -8,9 +8,12 @@
 mod alone;
 mod closing;
 mod consuming;
+mod forged;
 mod opening;
 mod outages;
+mod pipelined;
 mod proxy;
 mod publishing;
 mod schema;
+mod unroutable;
 mod world;

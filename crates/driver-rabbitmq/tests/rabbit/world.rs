@@ -1,5 +1,6 @@
 //! An environment of a test's own, batches, and a second pair of eyes on the broker.
 
+use std::collections::HashSet;
 use std::fmt::Debug;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -27,25 +28,34 @@ pub struct World {
     pub environment: EnvironmentName,
     /// Another connection than the driver's.
     pub raw: Connection,
+    url: String,
     finished: bool,
 }
 
 impl World {
     pub async fn new() -> Self {
+        Self::on(&url()).await
+    }
+
+    /// On a server of the test's own.
+    pub async fn on(url: &str) -> Self {
         let random = RandomState::new().hash_one(0);
         let environment = format!("test-{random:016x}").parse().unwrap();
-        let raw = Connection::connect(&url(), ConnectionProperties::default())
-            .await
-            .unwrap();
         Self {
             environment,
-            raw,
+            raw: connect(url).await,
+            url: url.to_owned(),
             finished: false,
         }
     }
 
+    /// After the broker has closed the connection.
+    pub async fn connect_again(&mut self) {
+        self.raw = connect(&self.url).await;
+    }
+
     pub fn options(&self) -> Options {
-        Options::new(url(), self.environment.clone(), vec![route()])
+        Options::new(&*self.url, self.environment.clone(), vec![route()])
     }
 
     pub async fn open(&self) -> Rabbit {
@@ -141,6 +151,12 @@ impl Drop for World {
     }
 }
 
+async fn connect(url: &str) -> Connection {
+    Connection::connect(url, ConnectionProperties::default())
+        .await
+        .unwrap()
+}
+
 pub fn route() -> RouteName {
     "scores".parse().unwrap()
 }
@@ -173,6 +189,15 @@ pub async fn take(rabbit: &Rabbit, text: &str) {
     assert_eq!(delivery.bytes, text);
     delivery.ack().await.unwrap();
     subscription.close().await;
+}
+
+/// Takes and acknowledges until all of these messages have come. Others may be among them.
+pub async fn all_are_there(subscription: &mut dyn Subscription, mut texts: HashSet<String>) {
+    while !texts.is_empty() {
+        let delivery = next(subscription).await;
+        texts.remove(std::str::from_utf8(&delivery.bytes).unwrap());
+        delivery.ack().await.unwrap();
+    }
 }
 
 pub async fn until_ready(rabbit: &Rabbit) {

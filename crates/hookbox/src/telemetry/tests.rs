@@ -90,3 +90,20 @@ fn a_filter_that_says_nothing_is_refused() {
     assert!(filter("hookbox_worker=debug,info").is_ok());
     assert!(filter("hookbox=loud").unwrap_err().contains("hookbox=loud"));
 }
+
+#[test]
+fn a_panic_is_told_by_its_place_and_not_by_what_it_says() {
+    for json in [false, true] {
+        let lines = logged("trace", json, || {
+            // The hook is the whole process's: other tests get theirs back.
+            let before = std::panic::take_hook();
+            hide_panics();
+            let broken = std::panic::catch_unwind(|| panic!("canary {}", "of a body"));
+            std::panic::set_hook(before);
+            assert!(broken.is_err());
+        });
+        assert!(lines.contains("a panic at "), "{lines}");
+        assert!(lines.contains("telemetry/tests.rs"), "{lines}");
+        assert!(!lines.contains("canary"), "{lines}");
+    }
+}

@@ -136,11 +136,31 @@ impl Broker for FakeBroker {
 /// The moment at which every test happens.
 pub const NOW: Timestamp = Timestamp::from_unix_micros(1_764_000_000_123_456);
 
-/// A clock that stands still.
-pub struct Still;
+/// A clock that stands still, and breaks once when it is told to.
+#[derive(Default)]
+pub struct Still {
+    until_broken: AtomicU64,
+}
+
+impl Still {
+    /// Breaks when it is looked at for the so-manieth time from now.
+    pub fn break_at(&self, look: u64) {
+        self.until_broken.store(look, Ordering::SeqCst);
+    }
+
+    /// How often it is looked at before it breaks; 0 when it has, or was not told to.
+    pub fn until_broken(&self) -> u64 {
+        self.until_broken.load(Ordering::SeqCst)
+    }
+}
 
 impl Clock for Still {
     fn now(&self) -> Timestamp {
+        let one_less = |looks: u64| looks.checked_sub(1);
+        let (now, old) = (Ordering::SeqCst, Ordering::SeqCst);
+        if self.until_broken.fetch_update(now, old, one_less) == Ok(1) {
+            panic!("the clock breaks, as it was told");
+        }
         NOW
     }
 }

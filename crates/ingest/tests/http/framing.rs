@@ -114,6 +114,100 @@ async fn framings_that_contradict_themselves_are_refused() {
     world.keeps(EVENT).await;
 }
 
+/// What is refused, and would be followed by a request that verifies if it were taken for less
+/// than it is.
+fn refused_and_followed() -> Vec<(&'static str, Vec<u8>, u16)> {
+    let text = |text: &str| text.as_bytes().to_vec();
+    let length = EVENT.len().to_string();
+    let unsigned = head("POST", "/hooks/begini", &[("content-length", &length)]);
+    let unsigned = String::from_utf8(unsigned).unwrap();
+    let folded = unsigned.replace("host: ", "x-folded: a\r\n b\r\nhost: ");
+    let folded_length = unsigned.replace(&length, &format!("1\r\n {length}"));
+    let chunks = head("POST", "/hooks/begini", &[("transfer-encoding", "chunked")]);
+    let flood = format!("1;{}\r\nx\r\n0\r\n\r\n", "a=b;".repeat(16 * 1024));
+    let many = "1;a=b\r\nx\r\n".repeat(16 * 1024);
+    vec![
+        (
+            "bare line feeds",
+            text(&unsigned.replace("\r\n", "\n")),
+            403,
+        ),
+        (
+            "bare carriage returns",
+            text(&unsigned.replace("\r\n", "\r")),
+            400,
+        ),
+        ("a folded header", text(&folded), 400),
+        ("a folded length", text(&folded_length), 400),
+        ("HTTP/0.9", text("GET /hooks/begini\r\n"), 400),
+        (
+            "HTTP/0.9 with headers",
+            text("POST /hooks/begini\r\nhost: x\r\n\r\n"),
+            400,
+        ),
+        (
+            "HTTP/2.0",
+            text(&unsigned.replace("HTTP/1.1", "HTTP/2.0")),
+            400,
+        ),
+        ("CONNECT", head("CONNECT", "hooks.example:443", &[]), 404),
+        ("TRACE", head("TRACE", "/hooks/begini", &[]), 405),
+        (
+            "another host",
+            text(&unsigned.replace(" /hooks", " http://other.example/hooks")),
+            403,
+        ),
+        (
+            "a flood in one chunk",
+            [&chunks[..], flood.as_bytes()].concat(),
+            400,
+        ),
+        (
+            "a flood over all chunks",
+            [&chunks[..], many.as_bytes()].concat(),
+            400,
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn what_follows_a_strange_request_is_never_taken() {
+    let world = World::new().await;
+    for (what, strange, status) in refused_and_followed() {
+        let mut client = world.client().await;
+        // With the body that the head announces, where it announces one.
+        client
+            .offer(&[&strange[..], EVENT, &begini(EVENT)].concat())
+            .await;
+        let answer = client.answer().await.expect(what);
+        assert_eq!(answer.status, status, "{what}");
+        assert!(client.closes().await, "{what}");
+        world.nothing_published();
+    }
+    world.keeps(EVENT).await;
+}
+
+/// Whoever sends to a proxy names the host in the request line; it is no other request for it.
+#[tokio::test]
+async fn a_whole_address_in_the_request_line_is_the_same_place() {
+    let world = World::new().await;
+    let request = String::from_utf8(begini(EVENT)).unwrap();
+    let whole = request.replace("POST /hooks", "POST http://hooks.example/hooks");
+    let mut client = world.client().await;
+    client.send(whole.as_bytes()).await;
+    client.send(&begini(b"{}")).await;
+    for _ in 0..2 {
+        assert_eq!(client.answer().await.unwrap().status, 200);
+    }
+    let bodies: Vec<_> = world
+        .broker
+        .envelopes()
+        .into_iter()
+        .map(|it| it.body)
+        .collect();
+    assert_eq!(bodies, [EVENT, b"{}"]);
+}
+
 #[tokio::test]
 async fn a_body_that_is_packed_is_refused() {
     let world = World::new().await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hookbox_ingest::Limits;
 
-use crate::client::{Client, chunked, head, post};
+use crate::client::{Client, PATIENCE, chunked, head, post};
 use crate::fake::Mode;
 use crate::world::{EVENT, World, begini, eventually, hasty, signed};
 
@@ -226,6 +226,38 @@ async fn one_address_has_so_many_connections() {
         tries += 1;
         assert!(tries < 1_000, "the place is never given back");
     }
+}
+
+/// Connections that are there before a healthy one, and the places for them.
+const IDLE: usize = 200;
+const PLACES: usize = 50;
+
+/// Who finds every place taken waits to be accepted. An idle connection keeps its place for no
+/// longer than a head may take, so the wait is bounded by how many are before it.
+#[tokio::test]
+async fn idle_connections_keep_a_healthy_one_waiting_for_a_bounded_time() {
+    let limits = Limits {
+        connections_max: PLACES,
+        connections_per_address_max: IDLE,
+        ..hasty()
+    };
+    let world = World::with(limits.clone()).await;
+    let began = tokio::time::Instant::now();
+    let mut idle = Vec::new();
+    for _ in 0..IDLE {
+        idle.push(world.client().await);
+    }
+    let mut healthy = world.client().await;
+    assert_eq!(healthy.ask(&begini(EVENT)).await.status, 200);
+    let waited = began.elapsed();
+    // So many had to be cut first, one after the other in each place.
+    let turns = limits.head_deadline * u32::try_from(IDLE / PLACES).unwrap();
+    assert!(waited >= turns, "all were let in at once: {waited:?}");
+    assert!(waited < turns + PATIENCE / 2, "{waited:?}");
+    for client in &mut idle {
+        assert!(client.closes().await);
+    }
+    world.keeps(EVENT).await;
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
-//! One ingest on a socket of its own, with two sources and a broker in memory.
+//! One ingest on a socket of its own, with a source of each kind and a broker in memory.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use hookbox_driver::{Broker, Ledger};
+use hookbox_driver::{Broker, Clock, Ledger};
 use hookbox_event::{ContentDigest, Envelope, EventId, Scalar, SourceName, scan};
 use hookbox_ingest::{Config, Identity, Ingest, Limits, Listener, Routing, Source, serve};
 use hookbox_signature::{Algorithm, Encoding, HmacScheme, Key, Preset, Scheme, sign};
@@ -25,6 +25,7 @@ pub struct World {
     pub address: SocketAddr,
     pub broker: Arc<FakeBroker>,
     pub ledger: Arc<FakeLedger>,
+    pub clock: Arc<Still>,
     pub ingest: Arc<Ingest>,
     pub shutdown: CancellationToken,
     served: JoinSet<()>,
@@ -52,11 +53,12 @@ impl World {
     async fn begin(limits: Limits, grace: Duration, tls: Option<TlsAcceptor>) -> Self {
         let ledger = Arc::new(FakeLedger::default());
         let broker = Arc::new(FakeBroker::new());
+        let clock = Arc::new(Still::default());
         let ingest = Ingest::start(
             config(limits),
             Arc::clone(&broker) as Arc<dyn Broker>,
             Some(Arc::clone(&ledger) as Arc<dyn Ledger>),
-            Arc::new(Still),
+            Arc::clone(&clock) as Arc<dyn Clock>,
             Arc::new(Counting::default()),
         );
         let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -73,6 +75,7 @@ impl World {
             address,
             broker,
             ledger,
+            clock,
             ingest,
             shutdown,
             served,
@@ -187,6 +190,20 @@ fn config(limits: Limits) -> Config {
                 hookbox_signature::Answer::default(),
                 None,
                 Identity::Body,
+            ),
+            source(
+                "github",
+                Preset::Github.scheme(),
+                Preset::Github.answer(),
+                Preset::Github.topic(),
+                Identity::Body,
+            ),
+            source(
+                "standard",
+                Preset::StandardWebhooks.scheme(),
+                Preset::StandardWebhooks.answer(),
+                Preset::StandardWebhooks.topic(),
+                Identity::SignedId,
             ),
         ],
         routing: Routing {

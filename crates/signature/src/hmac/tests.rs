@@ -105,10 +105,18 @@ fn a_bad_signature_is_refused_by_its_kind() {
         (vec![other_body], Refusal::WrongSignature),
         (vec!["a".repeat(5000)], Refusal::UnreadableHeader),
         (vec![format!("{good},{good}")], Refusal::MalformedSignature),
+        (vec![format!("{good}\t")], Refusal::MalformedSignature),
+        (vec![format!("\u{feff}{good}")], Refusal::UnreadableHeader),
+        (vec![good.clone(); 1_000], Refusal::RepeatedHeader),
+        (
+            vec![vec![good.as_str(); 1_000].join(",")],
+            Refusal::UnreadableHeader,
+        ),
     ] {
         let mut headers = HeaderMap::new();
         for text in &values {
-            headers.append("x-signature", value(text));
+            let text = HeaderValue::from_bytes(text.as_bytes()).expect("obs-text");
+            headers.append("x-signature", text);
         }
         assert_eq!(
             check(&scheme, &key, &headers, BODY),
@@ -116,15 +124,72 @@ fn a_bad_signature_is_refused_by_its_kind() {
             "{values:?}"
         );
     }
-    let mut strange = HeaderMap::new();
-    strange.insert(
-        "x-signature",
-        HeaderValue::from_bytes(b"\xff\xfe").expect("obs-text"),
-    );
+}
+
+fn utf16(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
+/// The same characters in other bytes are other bytes, in a header and in what is signed.
+#[test]
+fn text_in_utf16_is_refused() {
+    let scheme = Preset::Begini.scheme();
+    let keys = [key("k", "secret")];
+    let good = signed(&scheme, &keys[0], BODY);
+    let text = good["x-signature"].to_str().expect("ASCII");
+    // It has zero bytes, which no header can have.
+    assert!(HeaderValue::from_bytes(&utf16(text)).is_err());
+    let wide: String = text
+        .chars()
+        .map(|digit| char::from_u32(digit as u32 + 0xfee0).expect("full-width"))
+        .collect();
+    for bytes in [&b"\xff\xfe"[..], wide.as_bytes()] {
+        let mut strange = HeaderMap::new();
+        let bytes = HeaderValue::from_bytes(bytes).expect("obs-text");
+        strange.insert("x-signature", bytes);
+        assert_eq!(
+            check(&scheme, &keys, &strange, BODY),
+            Err(Refusal::UnreadableHeader)
+        );
+    }
+    let body = utf16(std::str::from_utf8(BODY).expect("UTF-8"));
     assert_eq!(
-        check(&scheme, &key, &strange, BODY),
-        Err(Refusal::UnreadableHeader)
+        check(&scheme, &keys, &good, &body),
+        Err(Refusal::WrongSignature)
     );
+    let secret = Key::new("k", None, utf16("secret")).expect("a key");
+    assert_eq!(
+        check(&scheme, &[secret], &good, BODY),
+        Err(Refusal::WrongSignature)
+    );
+    let own = signed(&scheme, &keys[0], &body);
+    assert_eq!(check(&scheme, &keys, &own, &body), Ok("k".into()));
+}
+
+/// A line end is no part of a header's value, but may well be one of a body or of a secret's file.
+#[test]
+fn a_line_end_too_many_is_refused() {
+    let scheme = Preset::Begini.scheme();
+    let keys = [key("k", "secret")];
+    let good = signed(&scheme, &keys[0], BODY);
+    let text = good["x-signature"].to_str().expect("ASCII");
+    for end in ["\n", "\r\n", "\0"] {
+        assert!(HeaderValue::from_str(&format!("{text}{end}")).is_err());
+        let body = [BODY, end.as_bytes()].concat();
+        assert_eq!(
+            check(&scheme, &keys, &good, &body),
+            Err(Refusal::WrongSignature)
+        );
+        if end == "\0" {
+            // RFC 2104 fills a key up with zeros: this one is the same.
+            continue;
+        }
+        let other = [key("k", &format!("secret{end}"))];
+        assert_eq!(
+            check(&scheme, &other, &good, BODY),
+            Err(Refusal::WrongSignature)
+        );
+    }
 }
 
 #[test]

@@ -100,6 +100,22 @@ fn damage_is_refused_by_its_kind() {
     );
 }
 
+/// Whoever sends many wants work done: none is looked at, good ones among them or not.
+#[test]
+fn a_thousand_signatures_are_refused_unread() {
+    let last_good = [&["v1,"; 999][..], &[GOOD]].concat().join(" ");
+    let all_good = [GOOD; 1_000].join(" ");
+    for (signatures, expect) in [
+        (["v1,"; 1_000].join(" "), Refusal::TooManySignatures),
+        (last_good, Refusal::TooManySignatures),
+        (all_good, Refusal::UnreadableHeader),
+    ] {
+        let signature = ("webhook-signature", signatures.as_str());
+        let refused = check(&[ID, STAMP, signature], BODY, 1_614_265_330);
+        assert_eq!(refused, Err(expect), "{} bytes", signatures.len());
+    }
+}
+
 #[test]
 fn what_is_signed_here_verifies() {
     let scheme = Preset::StandardWebhooks.scheme();

@@ -1,0 +1,199 @@
+//! Every mix of what the publishes of a small round can come to, and every way in which they can
+//! belong to its requests.
+#![allow(clippy::unwrap_used)]
+
+use hookbox_driver::{PublishError, PublishErrorKind};
+use lapin::message::{BasicReturnMessage, Delivery};
+use lapin::{Confirmation, ErrorKind};
+
+use super::{Answers, Outcome, answers};
+use crate::publisher::Ended;
+
+/// Publishes of the largest round that is tried.
+const PUBLISHES_MAX: usize = 5;
+
+/// Requests of that round.
+const REQUESTS_MAX: usize = 3;
+
+/// Where a message came back from.
+const NOWHERE: &str = "hookbox.test.route.nowhere";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Came {
+    Accepted,
+    AcceptedAndReturned,
+    Rejected,
+    RejectedAndReturned,
+    Lost,
+}
+
+use Came::{Accepted, AcceptedAndReturned, Lost, Rejected, RejectedAndReturned};
+
+const ALL: [Came; 5] = [
+    Accepted,
+    AcceptedAndReturned,
+    Rejected,
+    RejectedAndReturned,
+    Lost,
+];
+
+impl Came {
+    fn confirm(self) -> Result<Confirmation, Ended> {
+        match self {
+            Accepted => Ok(Confirmation::Ack(None)),
+            AcceptedAndReturned => Ok(Confirmation::Ack(Some(returned()))),
+            Rejected => Ok(Confirmation::Nack(None)),
+            RejectedAndReturned => Ok(Confirmation::Nack(Some(returned()))),
+            Lost => Err(Ended::Channel(ErrorKind::MissingHeartbeatError.into())),
+        }
+    }
+}
+
+fn returned() -> BasicReturnMessage {
+    BasicReturnMessage {
+        delivery: Delivery::mock(0, "".into(), NOWHERE.into(), false, Vec::new()),
+        reply_code: 312,
+        reply_text: "NO_ROUTE".into(),
+    }
+}
+
+/// All sequences of so many of these.
+fn sequences<T: Copy>(of: &[T], length: usize) -> Vec<Vec<T>> {
+    (0..length).fold(vec![Vec::new()], |shorter, _| {
+        let longer = shorter.iter().flat_map(|sequence| {
+            of.iter().map(|one| {
+                let mut longer = sequence.clone();
+                longer.push(*one);
+                longer
+            })
+        });
+        longer.collect()
+    })
+}
+
+/// The answers to a round in which these came, each to its owner.
+fn told(requests: usize, owners: &[usize], came: &[Came]) -> Answers {
+    let publishes: Vec<usize> = (0..requests)
+        .map(|request| owners.iter().filter(|owner| **owner == request).count())
+        .collect();
+    let outcome = |(request, came): (&usize, &Came)| Outcome {
+        request: *request,
+        confirm: came.confirm(),
+    };
+    answers(&publishes, owners.iter().zip(came).map(outcome).collect())
+}
+
+fn kind(answer: &Result<(), PublishError>) -> Result<(), PublishErrorKind> {
+    match answer {
+        Ok(()) => Ok(()),
+        Err(error) => Err(error.kind),
+    }
+}
+
+/// What must be said to one request: yes only where nothing is wrong with any publish of its own,
+/// and nothing came back or was lost in the whole round.
+fn promised(request: usize, owners: &[usize], came: &[Came]) -> Result<(), PublishErrorKind> {
+    if came.contains(&Lost) {
+        return Err(PublishErrorKind::Unavailable);
+    }
+    if came.contains(&AcceptedAndReturned) || came.contains(&RejectedAndReturned) {
+        return Err(PublishErrorKind::Unroutable);
+    }
+    let mut own = owners
+        .iter()
+        .zip(came)
+        .filter(|(owner, _)| **owner == request);
+    if own.all(|(_, came)| *came == Accepted) {
+        Ok(())
+    } else {
+        Err(PublishErrorKind::Rejected)
+    }
+}
+
+#[test]
+fn every_mix_of_confirms_is_told_as_promised_and_once_to_each() {
+    let (mut rounds, mut yes, mut yes_beside_a_no) = (0, 0, 0);
+    for requests in 1..=REQUESTS_MAX {
+        let names: Vec<usize> = (0..requests).collect();
+        for length in requests..=PUBLISHES_MAX {
+            let mixes = sequences(&ALL, length);
+            for owners in sequences(&names, length) {
+                // A request without a publish is refused before it is one.
+                if !names.iter().all(|request| owners.contains(request)) {
+                    continue;
+                }
+                for came in &mixes {
+                    let Answers { each, ended } = told(requests, &owners, came);
+                    let each: Vec<_> = each.iter().map(kind).collect();
+                    let wanted: Vec<_> = names
+                        .iter()
+                        .map(|request| promised(*request, &owners, came))
+                        .collect();
+                    assert_eq!(each, wanted, "{owners:?} {came:?}");
+                    let unclean = |it: &Came| !matches!(it, Accepted | Rejected);
+                    let ends = came.iter().any(unclean);
+                    assert_eq!(ended.is_some(), ends, "{owners:?} {came:?}");
+                    rounds += 1;
+                    yes += each.iter().filter(|it| it.is_ok()).count();
+                    yes_beside_a_no +=
+                        usize::from(each.contains(&Ok(())) && each.iter().any(Result::is_err));
+                }
+            }
+        }
+    }
+    assert!(rounds > 500_000, "{rounds}");
+    assert!(yes > 0 && yes_beside_a_no > 0, "{yes} {yes_beside_a_no}");
+}
+
+/// The confirms that are not waited for once one of them is lost, or of which nothing is heard.
+#[test]
+fn a_publish_without_an_outcome_is_never_accepted() {
+    for missing in 1..=PUBLISHES_MAX {
+        for length in 0..=PUBLISHES_MAX - missing {
+            for came in sequences(&ALL, length) {
+                let outcome = |came: &Came| Outcome {
+                    request: 0,
+                    confirm: came.confirm(),
+                };
+                let outcomes = came.iter().map(outcome).collect();
+                let Answers { each, .. } = answers(&[length + missing], outcomes);
+                assert_eq!(each.len(), 1);
+                assert!(each[0].is_err(), "{came:?} and {missing} missing");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_first_loss_is_why_a_publisher_ends_and_a_return_is_named() {
+    let late = Outcome {
+        request: 0,
+        confirm: Err(Ended::Late),
+    };
+    let others = [AcceptedAndReturned, Lost].map(|came| Outcome {
+        request: 0,
+        confirm: came.confirm(),
+    });
+    let outcomes = [late].into_iter().chain(others).collect();
+    let Answers { each, ended } = answers(&[3], outcomes);
+    assert_eq!(kind(&each[0]), Err(PublishErrorKind::TimedOut));
+    assert!(matches!(ended, Some(Ended::Late)), "{ended:?}");
+
+    let Answers { each, ended } = told(1, &[0, 0], &[Rejected, RejectedAndReturned]);
+    assert!(matches!(ended, Some(Ended::Unroutable(queue)) if queue == NOWHERE));
+    let why = each[0].as_ref().unwrap_err().source.as_ref().unwrap();
+    assert!(why.to_string().contains(NOWHERE), "{why}");
+}
+
+/// A channel that forgot to ask for confirms accepts nothing.
+#[test]
+fn what_was_never_to_be_confirmed_is_not_accepted() {
+    let outcome = |confirm| Outcome {
+        request: 0,
+        confirm: Ok(confirm),
+    };
+    let outcomes = [Confirmation::Ack(None), Confirmation::NotRequested].map(outcome);
+    let Answers { each, ended } = answers(&[2], outcomes.into());
+    assert_eq!(kind(&each[0]), Err(PublishErrorKind::Unavailable));
+    assert!(matches!(ended, Some(Ended::NotConfirming)), "{ended:?}");
+}

@@ -1,0 +1,145 @@
+//! Headers that whoever may publish can forge, in the broker's own words.
+
+use std::collections::BTreeMap;
+
+use hookbox_driver::{Broker, Queue};
+use lapin::options::BasicPublishOptions;
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel};
+
+use crate::consuming::DELIVERIES_TO_DEATH;
+use crate::world::{World, next, route, subscribe};
+
+fn text(text: &str) -> AMQPValue {
+    AMQPValue::LongString(text.into())
+}
+
+/// Past the driver, as anybody.
+async fn publish(channel: &Channel, queue: &str, bytes: &str, headers: &[(&str, AMQPValue)]) {
+    let mut table = FieldTable::default();
+    for (name, value) in headers {
+        table.insert((*name).into(), value.clone());
+    }
+    let properties = BasicProperties::default().with_headers(table);
+    let options = BasicPublishOptions::default();
+    channel
+        .basic_publish(
+            "".into(),
+            queue.into(),
+            options,
+            bytes.as_bytes(),
+            properties,
+        )
+        .await
+        .unwrap();
+}
+
+/// A death that never was.
+fn death(queue: &str, reason: &str) -> AMQPValue {
+    let mut death = FieldTable::default();
+    death.insert("queue".into(), text(queue));
+    death.insert("reason".into(), text(reason));
+    death.insert("exchange".into(), text(""));
+    death.insert("count".into(), AMQPValue::LongLongInt(1));
+    death.insert("time".into(), AMQPValue::Timestamp(1));
+    let keys = AMQPValue::FieldArray(vec![text(queue)].into());
+    death.insert("routing-keys".into(), keys);
+    AMQPValue::FieldTable(death)
+}
+
+/// None of them decides anything: the message comes, says what it says, and is settled as any
+/// other, in a route's queue and in that of dead letters.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn headers_that_a_publisher_forged_change_nothing() {
+    let world = World::new().await;
+    let rabbit = world.open().await;
+    let mut death = FieldTable::default();
+    death.insert("queue".into(), text(&world.queue()));
+    death.insert("count".into(), AMQPValue::LongLongInt(i64::MIN));
+    let forged = [
+        ("x-delivery-count", AMQPValue::LongLongInt(-5)),
+        ("x-delivery-count", AMQPValue::LongLongInt(1_000_000)),
+        ("x-delivery-count", text("many")),
+        ("x-delivery-count", AMQPValue::Void),
+        (
+            "x-death",
+            AMQPValue::FieldArray(vec![AMQPValue::FieldTable(death)].into()),
+        ),
+        ("x-death", text("not an array")),
+        ("x-death", AMQPValue::FieldArray(Vec::new().into())),
+        (
+            "x-death",
+            AMQPValue::FieldArray(vec![text("no table")].into()),
+        ),
+        ("x-first-death-queue", text("hookbox.other.route.stolen")),
+        ("x-first-death-queue", AMQPValue::Boolean(true)),
+        ("x-last-death-reason", text("rejected")),
+    ];
+    let channel = world.raw.create_channel().await.unwrap();
+    for (queue, name) in [
+        (Queue::Route(route()), world.queue()),
+        (Queue::Dead, world.dead()),
+    ] {
+        let mut subscription = subscribe(&rabbit, queue).await;
+        for header in &forged {
+            publish(&channel, &name, "forged", std::slice::from_ref(header)).await;
+            let delivery = next(&mut *subscription).await;
+            assert_eq!(delivery.bytes, "forged", "{header:?}");
+            delivery.ack().await.unwrap();
+        }
+        subscription.close().await;
+        assert_eq!(world.waiting(&name).await, Some(0));
+    }
+    rabbit.close().await;
+    world.finish().await;
+}
+
+/// RabbitMQ adds to the deaths that it finds in a header, and believes them. That of a message that
+/// says it has been in the dead queue is a circle to 3.x, which forwards it no more (H11); those of
+/// all others arrive, and say truly where they died.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forged_death_does_not_say_where_a_message_died_and_keeps_no_other_from_it() {
+    let world = World::new().await;
+    let rabbit = world.open().await;
+    let stolen = "hookbox.other.route.stolen";
+    let (dead, queue) = (world.dead(), world.queue());
+    let forged = |deaths: Vec<AMQPValue>| {
+        [
+            ("x-death", AMQPValue::FieldArray(deaths.into())),
+            ("x-first-death-queue", text(stolen)),
+            ("x-first-death-reason", text("rejected")),
+            ("x-first-death-exchange", text("")),
+            ("x-last-death-queue", text(stolen)),
+        ]
+    };
+    let elsewhere = forged(vec![death(stolen, "rejected"), death(&queue, "expired")]);
+    let circle = forged(vec![
+        death(stolen, "expired"),
+        death(&dead, "delivery_limit"),
+    ]);
+    let channel = world.raw.create_channel().await.unwrap();
+    publish(&channel, &queue, "circle", &circle).await;
+    publish(&channel, &queue, "elsewhere", &elsewhere).await;
+    publish(&channel, &queue, "genuine", &[]).await;
+    let mut subscription = subscribe(&rabbit, Queue::Route(route())).await;
+    for _ in 0..3 * DELIVERIES_TO_DEATH {
+        next(&mut *subscription).await.release().await.unwrap();
+    }
+    let mut collecting = subscribe(&rabbit, Queue::Dead).await;
+    let mut died = BTreeMap::new();
+    while !(died.contains_key("elsewhere") && died.contains_key("genuine")) {
+        let delivery = next(&mut *collecting).await;
+        let name = String::from_utf8(delivery.bytes.to_vec()).unwrap();
+        died.insert(name, delivery.died_in.clone());
+        delivery.ack().await.unwrap();
+    }
+    assert!(
+        died.values().all(|it| it.as_ref() == Some(&queue)),
+        "{died:?}"
+    );
+    assert_eq!(world.waiting(&queue).await, Some(0));
+    collecting.close().await;
+    subscription.close().await;
+    rabbit.close().await;
+    world.finish().await;
+}

@@ -1,0 +1,63 @@
+//! Messages that no queue takes, among many that one does.
+
+use std::collections::{BTreeMap, HashSet};
+
+use futures_util::future::join_all;
+use hookbox_driver::{Broker, PublishErrorKind, Queue};
+use hookbox_event::RouteName;
+
+use crate::world::{World, all_are_there, batch, route, subscribe, until_ready};
+
+/// What all channels send before they wait for confirms. A return ends the connection, so a round
+/// is not much longer than what one connection takes.
+const ROUND: usize = 128;
+
+/// Rounds in all, each over new connections: 6,400 messages.
+const ROUNDS: usize = 50;
+
+/// Returns come between the confirms of others, and must not be told of those (H2). One message in
+/// sixteen goes nowhere or to one queue of two only, each time at other places.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn among_thousands_of_good_messages_no_unroutable_one_is_ever_ok() {
+    let world = World::new().await;
+    let rabbit = world.open().await;
+    let nowhere: RouteName = "nowhere".parse().unwrap();
+    let mut accepted = HashSet::new();
+    let mut refused = BTreeMap::<&str, usize>::new();
+    for round in 0..ROUNDS {
+        until_ready(&rabbit).await;
+        let publishes = (0..ROUND).map(|number| {
+            let routes = match (number + round) % 64 {
+                7 => vec![nowhere.clone()],
+                33 => vec![route(), nowhere.clone()],
+                _ => vec![route()],
+            };
+            let text = format!("{round}.{number}");
+            let rabbit = &rabbit;
+            async move {
+                let published = rabbit.publish(&routes, &batch(&text)).await;
+                (published, routes, text)
+            }
+        });
+        for (published, routes, text) in join_all(publishes).await {
+            let bad = routes.contains(&nowhere);
+            match published {
+                Ok(()) => {
+                    assert!(!bad, "{text} went nowhere, and was Ok");
+                    accepted.insert(text);
+                }
+                Err(error) if bad => *refused.entry(error.kind.as_str()).or_default() += 1,
+                Err(_) => {}
+            }
+        }
+    }
+    // Without both of them, nothing would be shown.
+    let unroutable = PublishErrorKind::Unroutable.as_str();
+    assert!(refused[unroutable] >= ROUNDS, "{refused:?}");
+    assert!(accepted.len() >= ROUNDS * 2, "{}", accepted.len());
+    let mut subscription = subscribe(&rabbit, Queue::Route(route())).await;
+    all_are_there(&mut *subscription, accepted).await;
+    subscription.close().await;
+    rabbit.close().await;
+    world.finish().await;
+}
