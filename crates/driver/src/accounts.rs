@@ -12,7 +12,8 @@ pub struct Accounts {
     pub open_by_route: Vec<(RouteName, u64)>,
     /// How many were lost and written off, for each route that has any.
     pub written_off: Vec<(RouteName, u64)>,
-    /// The oldest of the open ones. In flight, or missing: who knows that nothing is in flight can tell.
+    /// The oldest of the open ones. In flight, or missing: who knows that nothing is in flight can
+    /// tell.
     pub open: Vec<OpenReceipt>,
     /// Numbers that an instance must have told of, and has not.
     pub gaps: Vec<AccountGap>,
