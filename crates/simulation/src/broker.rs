@@ -76,12 +76,22 @@ impl Broker for SimBroker {
     async fn tell(&self, account: &Account) -> Result<(), PublishError> {
         let process = &self.process;
         process.step("tell").await;
-        let mut state = process.world.state();
+        let state = process.world.state();
         if state.queues.away {
             return Err(PublishError::plain(PublishErrorKind::Unavailable));
         }
-        state.queues.put(&Queue::Accounts, account.encode(), None);
-        Ok(())
+        drop(state);
+        let whom = format!("{} tells", process.name);
+        let faults = [Fault::LostBeforePublish, Fault::ConfirmLost];
+        let fault = process.world.one_of(&faults, &whom);
+        if fault != Some(Fault::LostBeforePublish) {
+            let mut state = process.world.state();
+            state.queues.put(&Queue::Accounts, account.encode(), None);
+        }
+        match fault {
+            None => Ok(()),
+            Some(_) => Err(PublishError::plain(PublishErrorKind::Unavailable)),
+        }
     }
 
     async fn subscribe(

@@ -10,6 +10,7 @@
 //! What a seam promises is kept by the fakes; what it does not promise is what they break. A run
 //! that fails prints the one command that repeats it.
 
+mod accounts;
 mod body;
 mod broker;
 mod chance;

@@ -147,6 +147,10 @@ async fn drain(fleet: &Fleet, senders: &mut JoinSet<()>) -> Option<String> {
             if tables.open_count() > 0 {
                 left.push(format!("{} open transactions", tables.open_count()));
             }
+            let untold = tables.accounts.untold(&state);
+            if untold > 0 {
+                left.push(format!("{untold} receipts of which nobody has told"));
+            }
             if !world.later.is_empty() {
                 left.push(format!("{} things on their way", world.later.len()));
             }

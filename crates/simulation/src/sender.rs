@@ -13,6 +13,7 @@ use tower::ServiceExt;
 
 use crate::engine::{Fleet, Running, key};
 use crate::fault::Fault;
+use crate::process::Process;
 use crate::scenario::{Post, SOURCE, routes_of};
 
 /// How long a sender waits for an answer.
@@ -23,10 +24,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Accepted {
     pub receipt: ReceiptId,
     pub body: Bytes,
+    /// The ingest that answered.
+    pub by: Arc<Process>,
 }
 
 enum Told {
-    Accepted(ReceiptId),
+    Accepted(ReceiptId, Arc<Process>),
     /// Try again later.
     Later,
     Refused(StatusCode),
@@ -41,14 +44,14 @@ pub(crate) async fn send(fleet: Arc<Fleet>, post: Post) {
     for number in 1.. {
         let told = attempt(&fleet, &post).await;
         let what = match &told {
-            Told::Accepted(receipt) => format!("accepted as {receipt}"),
+            Told::Accepted(receipt, _) => format!("accepted as {receipt}"),
             Told::Later => "told to try again".to_owned(),
             Told::Refused(status) => format!("refused, {status}"),
             Told::Nothing => "not answered".to_owned(),
         };
         world.note(&format!("post {} try {number}: {what}", post.number));
         match told {
-            Told::Accepted(receipt) => return accept(&fleet, &post, receipt),
+            Told::Accepted(receipt, by) => return accept(&fleet, &post, receipt, by),
             Told::Refused(status) => return refuse(&fleet, &post, status),
             Told::Later | Told::Nothing => {}
         }
@@ -60,7 +63,7 @@ pub(crate) async fn send(fleet: Arc<Fleet>, post: Post) {
     }
 }
 
-fn accept(fleet: &Fleet, post: &Post, receipt: ReceiptId) {
+fn accept(fleet: &Fleet, post: &Post, receipt: ReceiptId, by: Arc<Process>) {
     let mut state = fleet.world.state();
     if post.forged {
         let text = format!("post {} was forged, and accepted", post.number);
@@ -73,7 +76,7 @@ fn accept(fleet: &Fleet, post: &Post, receipt: ReceiptId) {
         }
     }
     let body = post.body.clone();
-    state.accepted.push(Accepted { receipt, body });
+    state.accepted.push(Accepted { receipt, body, by });
 }
 
 fn refuse(fleet: &Fleet, post: &Post, status: StatusCode) {
@@ -111,7 +114,7 @@ async fn attempt(fleet: &Fleet, post: &Post) -> Told {
     let answer = async {
         let answered = hookbox_ingest::router(ingest).oneshot(request).await;
         match answered {
-            Ok(response) => read(response).await,
+            Ok(response) => read(response, &running.process).await,
             Err(never) => match never {},
         }
     };
@@ -139,7 +142,7 @@ fn request(post: &Post) -> Option<Request<Full<Bytes>>> {
     request.body(Full::new(post.body.clone())).ok()
 }
 
-async fn read<B: BodyExt>(response: Response<B>) -> Told {
+async fn read<B: BodyExt>(response: Response<B>, by: &Arc<Process>) -> Told {
     let status = response.status();
     if status == StatusCode::SERVICE_UNAVAILABLE {
         return Told::Later;
@@ -152,5 +155,7 @@ async fn read<B: BodyExt>(response: Response<B>) -> Told {
     };
     let fields: serde_json::Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
     let receipt = fields["receipt"].as_str().and_then(|it| it.parse().ok());
-    receipt.map_or(Told::Refused(status), Told::Accepted)
+    receipt.map_or(Told::Refused(status), |receipt| {
+        Told::Accepted(receipt, Arc::clone(by))
+    })
 }

@@ -202,6 +202,9 @@ impl Store for SimStore {
         let told = (account.instance, account.first, account.last);
         let text = format!("account {told:?}");
         state.trace.note(&text);
+        if let Some(what) = state.tables.accounts.write(account) {
+            state.violate("I2", &what);
+        }
         drop(state);
         drop(tx);
         Ok(())

@@ -9,6 +9,7 @@ use hookbox_event::{
     ContentDigest, Envelope, EventId, InstanceId, ReceiptId, RouteName, decode_batch,
 };
 
+use crate::accounts::Accounts;
 use crate::queues::Message;
 
 pub(crate) type OnRoute = (RouteName, EventId);
@@ -96,6 +97,8 @@ pub(crate) struct Tables {
     pub replays: BTreeMap<OnRoute, u32>,
     /// Claims of transactions that a handler has committed by itself.
     pub orphans: BTreeSet<OnRoute>,
+    /// What ingests have told.
+    pub accounts: Accounts,
     pub away: bool,
     locks: BTreeMap<Key, u64>,
     /// Open transactions, and the process of each.
