@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod accounting;
+mod alarm;
 mod broker_tls;
 mod clocks;
 mod consumer_timeout;
@@ -19,6 +20,7 @@ mod quarantine;
 mod refused;
 mod secrets;
 mod shown;
+mod signed;
 mod skew;
 mod small_disk;
 mod topology;
