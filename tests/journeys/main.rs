@@ -7,6 +7,7 @@ mod alarm;
 mod broker_tls;
 mod clocks;
 mod consumer_timeout;
+mod credentials;
 mod deployment;
 mod drain;
 mod full_disks;
