@@ -19,6 +19,7 @@ mod largest;
 mod migrating;
 mod outages;
 mod poison;
+mod policies;
 mod pooler;
 mod quarantine;
 mod refused;
