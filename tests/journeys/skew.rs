@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use hookbox_tests::did_not_run;
 use serde_json::Value;
 
 use crate::deployment::{Deployment, Pair, Process};
@@ -22,7 +23,7 @@ const EVENTS: u64 = 1_500;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_versions_side_by_side_lose_and_double_nothing() {
     let Some(old) = std::env::var_os("HOOKBOX_OLD_BINARY").map(PathBuf::from) else {
-        eprintln!("DID NOT RUN: it takes an older hookbox; `cargo xtask skew` builds one");
+        did_not_run("it takes an older hookbox; `cargo xtask skew` builds one");
         return;
     };
     for pair in [Pair::RabbitmqPostgres, Pair::SqliteAlone] {
