@@ -1,22 +1,33 @@
 //! RabbitMQ behind TLS: a certificate that is expired, of another authority or for another name is
-//! refused, and the password never leaves; the right one is taken.
+//! refused, and the password never leaves; the right one is taken, and may be renewed.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hookbox_tests::proxy::address_of;
 use hookbox_tests::variable;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 
 use crate::deployment::{Deployment, Pair};
+use crate::shown::{Shown, within};
+
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How many events are sent under load, for about ten seconds.
+const EVENTS: u64 = 2_000;
 
 /// RFC 7468: base64 in lines of 64.
 fn pem(der: &[u8]) -> String {
@@ -41,8 +52,8 @@ impl Authority {
         Self(Issuer::new(params, key), pem)
     }
 
-    /// Ends TLS with a certificate of this authority, before the real broker.
-    async fn before_broker(&self, name: &str, expired: bool, links: &mut JoinSet<()>) -> u16 {
+    /// What shows a certificate of this authority, with a key of its own.
+    fn acceptor(&self, name: &str, expired: bool) -> TlsAcceptor {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         if expired {
             params.not_before = date_time_ymd(2019, 1, 1);
@@ -59,62 +70,79 @@ impl Authority {
                 key.serialize_der().try_into().unwrap(),
             )
             .unwrap();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        TlsAcceptor::from(Arc::new(config))
+    }
+}
+
+/// Ends TLS before the real broker.
+struct Front {
+    port: u16,
+    shows: watch::Sender<TlsAcceptor>,
+    /// Links whose certificate was taken.
+    taken: Arc<AtomicU64>,
+    _links: JoinSet<()>,
+}
+
+impl Front {
+    async fn new(acceptor: TlsAcceptor) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let broker: SocketAddr = address_of(&variable("HOOKBOX_TEST_AMQP_URL"))
-            .parse()
-            .unwrap();
+        let (shows, showing) = watch::channel(acceptor);
+        let taken = Arc::new(AtomicU64::new(0));
+        let mut links = JoinSet::new();
+        let counted = Arc::clone(&taken);
         links.spawn(async move {
             let mut open = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let acceptor = acceptor.clone();
-                open.spawn(async move {
-                    // Whoever does not like the certificate ends it here.
-                    let Ok(mut theirs) = acceptor.accept(stream).await else {
-                        return;
-                    };
-                    let mut ours = TcpStream::connect(broker).await.unwrap();
-                    let _ = tokio::io::copy_bidirectional(&mut theirs, &mut ours).await;
-                });
+                open.spawn(link(stream, showing.clone(), Arc::clone(&counted)));
             }
         });
-        port
+        Self {
+            port,
+            shows,
+            taken,
+            _links: links,
+        }
+    }
+
+    /// Shows another certificate from now on, and cuts every link that is open.
+    fn rotate(&self, acceptor: TlsAcceptor) {
+        self.shows.send_replace(acceptor);
+    }
+
+    fn taken(&self) -> u64 {
+        self.taken.load(Ordering::SeqCst)
+    }
+}
+
+async fn link(stream: TcpStream, mut showing: watch::Receiver<TlsAcceptor>, taken: Arc<AtomicU64>) {
+    let acceptor = showing.borrow_and_update().clone();
+    // Whoever does not like the certificate ends it here.
+    let Ok(mut theirs) = acceptor.accept(stream).await else {
+        return;
+    };
+    taken.fetch_add(1, Ordering::SeqCst);
+    let broker = address_of(&variable("HOOKBOX_TEST_AMQP_URL"));
+    let mut ours = TcpStream::connect(broker).await.unwrap();
+    tokio::select! {
+        _ = tokio::io::copy_bidirectional(&mut theirs, &mut ours) => {}
+        _ = showing.changed() => {}
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_the_right_certificate_of_a_broker_is_taken() {
     let (authority, another) = (Authority::new(), Authority::new());
-    let mut links = JoinSet::new();
-    let good = authority
-        .before_broker("localhost", false, &mut links)
-        .await;
+    let good = Front::new(authority.acceptor("localhost", false)).await;
     let bad = [
-        (
-            "expired",
-            authority.before_broker("localhost", true, &mut links).await,
-        ),
-        (
-            "another authority",
-            another.before_broker("localhost", false, &mut links).await,
-        ),
-        (
-            "another name",
-            authority
-                .before_broker("elsewhere.test", false, &mut links)
-                .await,
-        ),
+        ("expired", authority.acceptor("localhost", true)),
+        ("another authority", another.acceptor("localhost", false)),
+        ("another name", authority.acceptor("elsewhere.test", false)),
     ];
     let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
     let trusted: PathBuf = deployment.folder.join("authority.pem");
     deployment.write("authority.pem", &authority.1);
     let plain = variable("HOOKBOX_TEST_AMQP_URL");
-    let through = |port: u16| {
-        let to = format!("localhost:{port}");
-        let url = plain.replacen(&address_of(&plain), &to, 1);
-        deployment.write("broker", &url.replacen("amqp://", "amqps://", 1));
-    };
     let run = |words: &[&str]| {
         let mut command = deployment.command(words);
         let output = command.env("SSL_CERT_FILE", &trusted).output().unwrap();
@@ -131,19 +159,86 @@ async fn only_the_right_certificate_of_a_broker_is_taken() {
         .rsplit_once(':')
         .unwrap()
         .1;
-    for (what, port) in bad {
-        through(port);
+    for (what, acceptor) in bad {
+        let front = Front::new(acceptor).await;
+        through(&deployment, &front);
         let (code, said) = run(&["queues", "declare", "--yes"]);
         assert_eq!(code, Some(69), "{what}: {said}");
         assert!(said.contains("ertificate"), "{what}: {said}");
         assert!(!said.contains(password), "{what}: a password is shown");
+        assert_eq!(front.taken(), 0, "{what}");
     }
-    through(good);
+    through(&deployment, &good);
     let (code, said) = run(&["queues", "declare", "--yes"]);
     assert_eq!(code, Some(0), "{said}");
     let (code, said) = run(&["queues"]);
     assert_eq!(code, Some(0), "{said}");
     deployment.write("broker", &plain);
-    links.shutdown().await;
     deployment.finish().await;
+}
+
+/// The certificate is renewed while they are connected: the links that are cut then come back
+/// under the new one, which nobody has seen before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_is_renewed_under_load_costs_nothing() {
+    let authority = Authority::new();
+    let front = Front::new(authority.acceptor("localhost", false)).await;
+    let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
+    deployment.write("authority.pem", &authority.1);
+    through(&deployment, &front);
+    let trusting = |words: &[&str]| {
+        let mut command = deployment.command(words);
+        command.env("SSL_CERT_FILE", deployment.folder.join("authority.pem"));
+        command
+    };
+    let ingest = deployment.spawn_ingest(trusting(&["ingest"]));
+    let shown = Shown::new();
+    let worker = deployment.spawn(trusting(&["worker", "--metrics", &shown.address()]));
+    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    let count = EVENTS.to_string();
+    let load = deployment
+        .command(&["simulate", "--json", "--count", &count, "--seed", "8"])
+        .args(["--rate", "200", "--retries", "60"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let done = "hookbox_receipts_total{route=\"scores\",outcome=\"done\"}";
+    for so_far in [100.0, 300.0, 500.0] {
+        within(PATIENCE, "it is under load", async || {
+            shown.metric(done).is_some_and(|done| done >= so_far)
+        })
+        .await;
+        let before = front.taken();
+        front.rotate(authority.acceptor("localhost", false));
+        // Of ingest one link, and of the worker two.
+        within(PATIENCE, "they are back", async || {
+            front.taken() >= before + 3
+        })
+        .await;
+    }
+    let output = tokio::task::spawn_blocking(|| load.wait_with_output()).await;
+    let tally: Value = serde_json::from_slice(&output.unwrap().unwrap().stdout).unwrap();
+    assert_eq!(tally["accepted"], EVENTS, "{tally:#}");
+    // Draining tells the books of the last of what was answered.
+    ingest.stop();
+    let output = trusting(&["reconcile", "--wait", "120s", "--json"]).output();
+    let books: Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
+    assert_eq!(books["verdict"], "balanced", "{books:#}");
+    let effects = "select (select count(*) from begini_scores)
+                        + (select count(*) from begini_applications)";
+    assert_eq!(deployment.count(effects).await, EVENTS);
+    worker.stop();
+    let log = deployment.log();
+    assert!(log.contains("is given up"), "no link was lost: {log}");
+    assert!(!log.contains("a panic at"), "{log}");
+    deployment.finish().await;
+}
+
+/// The broker as it is reached through a front.
+fn through(deployment: &Deployment, front: &Front) {
+    let plain = variable("HOOKBOX_TEST_AMQP_URL");
+    let to = format!("localhost:{}", front.port);
+    let url = plain.replacen(&address_of(&plain), &to, 1);
+    deployment.write("broker", &url.replacen("amqp://", "amqps://", 1));
 }

@@ -5,13 +5,15 @@ use std::collections::BTreeSet;
 use std::process::Command;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use hookbox_testkit::servers::{Clock, PostgresServer};
 use hookbox_tests::variable;
 use sqlx::Connection as _;
 
 use crate::deployment::{Deployment, Own, Pair};
 use crate::outages::own;
-use crate::shown::within;
+use crate::shown::{Shown, within};
 
 /// Longest wait for something that must come on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -109,6 +111,45 @@ async fn a_duplicate_after_three_years_is_one_on_sqlite() {
     let old =
         "select count(*) from events where created_at / 86400000000 < unixepoch() / 86400 - 1000";
     late(&deployment, old, &[]).await;
+    deployment.finish().await;
+}
+
+/// Whoever signs the time of a request is refused by a clock that is wrong, and it is told apart
+/// from a forged request: `docs/alerts.yaml` watches for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn genuine_requests_that_a_wrong_clock_refuses_are_counted_as_such() {
+    const SENT: u32 = 6;
+    let deployment = Deployment::new(Pair::SqliteAlone).await;
+    let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
+    let signing = config.replace("preset = \"begini\"", "preset = \"standard-webhooks\"");
+    assert_ne!(config, signing);
+    deployment.write("hookbox.toml", &signing);
+    deployment.write("key", &format!("whsec_{}", BASE64.encode([7; 32])));
+    let (clock, shown) = (Clock::new().unwrap(), Shown::new());
+    let mut command = by(&clock, &deployment, "ingest");
+    command.args(["--metrics", &shown.address()]);
+    let ingest = deployment.spawn_ingest(command);
+    let counted = |reason| {
+        let of = format!("hookbox_requests_not_accepted_total{{reason=\"{reason}\"}}");
+        shown.metric(&of).unwrap_or(0.0)
+    };
+    deployment.run(&["send"]);
+    assert_eq!(counted("out_of_tolerance"), 0.0);
+    for days in [1, -1] {
+        clock.shift(days).unwrap();
+        let before = counted("out_of_tolerance");
+        for _ in 0..SENT {
+            let refused = deployment.json(&["send"]);
+            assert_eq!(refused["status"], 401, "{refused}");
+        }
+        let more = counted("out_of_tolerance") - before;
+        assert_eq!(more, f64::from(SENT));
+    }
+    assert_eq!(counted("wrong_signature"), 0.0);
+    assert!(deployment.log().contains("out_of_tolerance"));
+    clock.shift(0).unwrap();
+    deployment.run(&["send"]);
+    ingest.stop();
     deployment.finish().await;
 }
 

@@ -244,9 +244,17 @@ impl Deployment {
 
     /// Changes something in the store.
     pub async fn execute(&self, statement: &'static str) {
-        match &self.postgres {
-            Some(postgres) => postgres.execute(statement).await,
-            None => {
+        match (&self.postgres, &self.own) {
+            (Some(postgres), _) => postgres.execute(statement).await,
+            (None, Some(own)) => {
+                let mut connection = sqlx::PgConnection::connect(&own.direct).await.unwrap();
+                sqlx::query(statement)
+                    .execute(&mut connection)
+                    .await
+                    .unwrap();
+                connection.close().await.unwrap();
+            }
+            (None, None) => {
                 let path = format!("sqlite:{}", self.folder.join("hookbox.db").display());
                 let mut connection = sqlx::SqliteConnection::connect(&path).await.unwrap();
                 sqlx::query(statement)
@@ -285,6 +293,11 @@ impl Deployment {
 }
 
 impl Process {
+    /// As the system knows it.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Whether it has ended by itself.
     pub fn has_ended(&mut self) -> bool {
         self.0.try_wait().unwrap().is_some()

@@ -3,22 +3,29 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod accounting;
+mod alarm;
 mod broker_tls;
 mod clocks;
 mod consumer_timeout;
+mod credentials;
 mod deployment;
+mod descriptors;
 mod drain;
+mod frozen_start;
 mod full_disks;
+mod full_spool;
 mod killing;
 mod largest;
 mod migrating;
 mod outages;
 mod poison;
+mod policies;
 mod pooler;
 mod quarantine;
 mod refused;
 mod secrets;
 mod shown;
+mod signed;
 #[cfg(feature = "skew")]
 mod skew;
 mod small_disk;

@@ -2,16 +2,16 @@
 //! worker pauses and holds, nothing is spent, nothing dead-letters, and all goes on by itself.
 
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
+use hookbox_testkit::servers::PostgresServer;
 use hookbox_tests::proxy::{Mode, Proxy, address_of};
 use hookbox_tests::variable;
 use serde_json::Value;
 use sqlx::Connection as _;
 
 use crate::deployment::{Deployment, Own, Process};
-use crate::shown::{self, Shown, within};
+use crate::shown::{Shown, within};
 
 /// Two deadlines of the store: it is asked each second, and has two to answer. A second more for
 /// a machine that compiles meanwhile.
@@ -106,46 +106,6 @@ async fn a_black_hole_longer_than_the_time_limit_costs_no_attempt() {
         )
         .await;
     world.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
-    let rabbitmq = RabbitmqServer::start().unwrap();
-    let postgres = PostgresServer::start().unwrap();
-    let own = own(postgres.url(), rabbitmq.url(), postgres.url());
-    let deployment = Deployment::over(own);
-    let shown = Shown::new();
-    let running = deployment.start(&["run", "--metrics", &shown.address()]);
-    within(PATIENCE, "ready", async || shown.is_ready()).await;
-    let alarm = |limit: &str| rabbitmq.ctl(&["set_disk_free_limit", limit]).unwrap();
-    alarm("1000GB");
-    // The alarm reaches a connection that publishes, so something is sent until it is refused.
-    within(TWO_DEADLINES, "the broker is shown as away", async || {
-        let _ = deployment.command(&["send"]).output().unwrap();
-        shown.metric("hookbox_broker_up") == Some(0.0)
-    })
-    .await;
-    // And for as long as it lasts, also when nobody sends: longer than any deadline.
-    let began = Instant::now();
-    within(PATIENCE, "it lasts", async || {
-        assert!(!shown.is_ready(), "it looked well during the alarm");
-        began.elapsed() > Duration::from_secs(12)
-    })
-    .await;
-    let why = shown.trouble("broker").unwrap();
-    assert!(why.contains("alarm"), "{why}");
-    let (status, _) = shown::get(deployment.port, "/readyz").unwrap();
-    assert_eq!(status, 503);
-    let refused = deployment.command(&["send"]).output().unwrap();
-    assert!(
-        !refused.status.success(),
-        "an event was taken during the alarm"
-    );
-    alarm("50MB");
-    within(PATIENCE, "ready again", async || shown.is_ready()).await;
-    deployment.run(&["send"]);
-    running.stop();
-    deployment.finish().await;
 }
 
 /// A deployment over servers that a test breaks.

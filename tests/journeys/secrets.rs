@@ -1,10 +1,24 @@
 //! Nothing secret is logged, at any level, by us or by a library.
 
+use std::time::Duration;
+
+use hookbox_testkit::servers::PostgresServer;
+use hookbox_tests::proxy::{Proxy, address_of};
+use hookbox_tests::variable;
+use lapin::options::QueueDeleteOptions;
+use lapin::{Connection, ConnectionProperties};
 use serde_json::Value;
 
 use crate::deployment::{Deployment, Pair};
+use crate::outages::own;
+use crate::shown::{get, within};
+use crate::signed::Signed;
 
-/// What must never be seen: planted in the key, the uid and the values of a body.
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What must never be seen: planted in the key, the uid and the values of a body. Beside them,
+/// signatures and the passwords of the servers.
 const CANARIES: [&str; 4] = [
     "a-key-for-tests",
     "CANARY-UID-4711",
@@ -14,60 +28,136 @@ const CANARIES: [&str; 4] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_canary_is_logged_at_the_finest_level() {
-    for pair in [Pair::RabbitmqPostgres, Pair::SqliteAlone] {
-        let deployment = Deployment::new(pair).await;
-        let logging = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
-        let logging = format!("{logging}[log]\nfilter = \"trace\"\n");
-        deployment.write("hookbox.toml", &logging);
-        let ingest = deployment.start_ingest();
-        // A handler that fails, an event that breaks its schema, and a body that is not JSON.
-        deployment
-            .execute("alter table begini_scores rename to elsewhere")
-            .await;
-        let worker = deployment.start(&["worker"]);
-        deployment.write(
-            "score.json",
-            &body("psychometric_score.complete", CANARIES[2]),
-        );
-        deployment.write("broken.json", &body("application.complete", CANARIES[3]));
-        deployment.write("not.json", "canary-value-0815 is no JSON");
-        for file in ["score.json", "broken.json", "not.json"] {
-            deployment.run(&["send", "--file", file]);
-        }
-        // A forged request, and an answer that tells nothing.
-        let url = format!("http://127.0.0.1:{}/hooks/begini", deployment.port);
-        deployment.write(
-            "other.toml",
-            &logging.replace("file = \"key\"", "file = \"forged\""),
-        );
-        deployment.write("forged", "another-key");
-        let forged = [
-            "send",
-            "--config",
-            "other.toml",
-            "--url",
-            &url,
-            "--file",
-            "score.json",
-        ];
-        let refused = deployment.command(&forged).output().unwrap();
-        assert!(!refused.status.success());
-        wait_for_dead_letters(&deployment, 3).await;
-        worker.stop();
-        ingest.stop();
-        let log = deployment.log();
-        for told in [
-            "was not accepted",
-            "is a dead letter",
-            "will be tried again",
-        ] {
-            assert!(log.contains(told), "the log does not tell {told:?}:\n{log}");
-        }
-        for canary in CANARIES.iter().chain(&["another-key"]) {
-            assert!(!log.contains(canary), "{canary} is in the log of {pair:?}");
-        }
-        deployment.finish().await;
+    let deployment = Deployment::new(Pair::SqliteAlone).await;
+    let told = [
+        "was not accepted",
+        "is a dead letter",
+        "will be tried again",
+    ];
+    look(deployment, &told, &[], async |_| {}).await;
+
+    let postgres = PostgresServer::start().unwrap();
+    let broker = variable("HOOKBOX_TEST_AMQP_URL");
+    let proxies = [
+        Proxy::before(address_of(postgres.url())).await,
+        Proxy::before(address_of(&broker)).await,
+    ];
+    let [store_url, broker_url] = [postgres.url(), &broker];
+    let through = |url: &str, proxy: &Proxy| url.replacen(&address_of(url), &proxy.address(), 1);
+    let (store, amqp) = (
+        through(store_url, &proxies[0]),
+        through(broker_url, &proxies[1]),
+    );
+    let deployment = Deployment::over(own(&store, &amqp, postgres.url()));
+    let passwords = [password_of(store_url), password_of(broker_url)];
+    let told = [&told[..], &[RETURNED, "the connection was lost"]].concat();
+    look(deployment, &told, &passwords, async |deployment| {
+        a_message_is_returned(deployment, &broker).await;
+        links_are_cut(deployment, &proxies).await;
+    })
+    .await;
+}
+
+/// What is logged of a message whose queue is gone.
+const RETURNED: &str = "does not exist";
+
+/// Provokes what is logged of what holds a secret, and looks for the secrets.
+async fn look(
+    deployment: Deployment,
+    told: &[&str],
+    passwords: &[String],
+    break_links: impl AsyncFnOnce(&Deployment),
+) {
+    let logging = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
+    let logging = format!("{logging}[log]\nfilter = \"trace\"\n");
+    deployment.write("hookbox.toml", &logging);
+    let ingest = deployment.start_ingest();
+    // A handler that fails, an event that breaks its schema, and a body that is not JSON.
+    deployment
+        .execute("alter table begini_scores rename to elsewhere")
+        .await;
+    let worker = deployment.start(&["worker"]);
+    deployment.write(
+        "score.json",
+        &body("psychometric_score.complete", CANARIES[2]),
+    );
+    deployment.write("broken.json", &body("application.complete", CANARIES[3]));
+    deployment.write("not.json", "canary-value-0815 is no JSON");
+    for file in ["score.json", "broken.json", "not.json"] {
+        deployment.run(&["send", "--file", file]);
     }
+    let signed = Signed::catch(&deployment, &["--file", "score.json"]);
+    let signature = signed.header("x-signature");
+    assert!(signature.len() >= 64, "{signature} is no signature");
+    assert_eq!(signed.send(deployment.port).status, 200);
+    forge(&deployment, &logging);
+    wait_for_dead_letters(&deployment, 3).await;
+    break_links(&deployment).await;
+    worker.stop();
+    ingest.stop();
+    let log = deployment.log();
+    for told in told {
+        assert!(log.contains(told), "the log does not tell {told:?}");
+    }
+    let secrets = passwords.iter().chain([&signature]).map(String::as_str);
+    for canary in CANARIES.into_iter().chain(["another-key"]).chain(secrets) {
+        let line = log.lines().find(|line| line.contains(canary));
+        assert_eq!(line, None, "{canary} is in the log");
+    }
+    deployment.finish().await;
+}
+
+/// A forged request, and an answer that tells nothing.
+fn forge(deployment: &Deployment, config: &str) {
+    let url = format!("http://127.0.0.1:{}/hooks/begini", deployment.port);
+    deployment.write(
+        "other.toml",
+        &config.replace("file = \"key\"", "file = \"forged\""),
+    );
+    deployment.write("forged", "another-key");
+    let mut forged = deployment.command(&["send", "--config", "other.toml", "--url", &url]);
+    let refused = forged.args(["--file", "score.json"]).output().unwrap();
+    assert!(!refused.status.success());
+}
+
+/// The queue is deleted, and an event that is genuine comes back from the broker.
+async fn a_message_is_returned(deployment: &Deployment, broker: &str) {
+    let queues = deployment.json(&["queues"]);
+    let name = queues["queues"][0]["broker"]["name"].as_str().unwrap();
+    let properties = ConnectionProperties::default();
+    let connection = Connection::connect(broker, properties).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let options = QueueDeleteOptions::default();
+    channel.queue_delete(name.into(), options).await.unwrap();
+    connection.close(200, "done".into()).await.unwrap();
+    let mut send = deployment.command(&["send", "--file", "score.json"]);
+    assert!(!send.output().unwrap().status.success());
+    deployment.run(&["queues", "declare", "--yes"]);
+    ready(deployment).await;
+}
+
+/// The links to the broker and to the store are cut, and made again.
+async fn links_are_cut(deployment: &Deployment, proxies: &[Proxy]) {
+    for proxy in proxies {
+        proxy.cut();
+    }
+    within(PATIENCE, "the broker is lost", async || {
+        deployment.log().contains("the connection was lost")
+    })
+    .await;
+    ready(deployment).await;
+}
+
+async fn ready(deployment: &Deployment) {
+    within(PATIENCE, "ready again", async || {
+        get(deployment.port, "/readyz").is_some_and(|(status, _)| status == 200)
+    })
+    .await;
+}
+
+fn password_of(url: &str) -> String {
+    let (account, _) = url.rsplit_once('@').unwrap();
+    account.rsplit_once(':').unwrap().1.to_owned()
 }
 
 fn body(kind: &str, value: &str) -> String {

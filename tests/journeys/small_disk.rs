@@ -6,7 +6,7 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use hookbox_tests::random_name;
+use hookbox_tests::{did_not_run, random_name};
 
 /// A mounted folder; unmounted when dropped.
 pub struct SmallDisk {
@@ -38,7 +38,7 @@ impl SmallDisk {
             .status();
         if !mounted.is_ok_and(|status| status.success()) {
             fs::remove_dir(&folder).unwrap();
-            eprintln!("DID NOT RUN: a disk that can be filled needs root (mount -t tmpfs)");
+            did_not_run("a disk that can be filled needs root (mount -t tmpfs)");
             return None;
         }
         let disk = Self { folder };

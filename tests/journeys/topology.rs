@@ -1,21 +1,41 @@
-//! Queues under attack: a policy laid over them, one of them deleted. It is named within five
-//! seconds, nothing is accepted meanwhile, and nothing is repaired behind anybody's back.
+//! Queues under attack: a policy laid over them, one of them deleted or replaced. It is named
+//! within five seconds, nothing is accepted meanwhile, and nothing is repaired behind anybody's
+//! back.
 
 use std::time::{Duration, Instant};
 
 use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Connection, ConnectionProperties};
 
-use crate::deployment::{Deployment, Own};
+use crate::deployment::Deployment;
+use crate::outages::own;
+use crate::shown::within;
+use crate::signed::Signed;
 
 /// What is promised.
 const NAMED_WITHIN: Duration = Duration::from_secs(5);
 
+/// How long a worker whose queue is back may take until it takes from it.
+const RESUBSCRIBED_WITHIN: Duration = Duration::from_secs(5);
+
 /// Longest wait for what must come on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Lays a harmful policy over every queue of hookbox.
-fn lay(rabbitmq: &RabbitmqServer) {
-    let definition = "{\"max-length\":10,\"overflow\":\"drop-head\"}";
+/// What is harmful over a queue of hookbox, each by itself: what would be dropped, what would
+/// expire, and what would be deleted.
+const HARMFUL: [(&str, &str); 3] = [
+    ("message-ttl", "{\"message-ttl\":3600000}"),
+    ("expires", "{\"expires\":3600000}"),
+    (
+        "max-length",
+        "{\"max-length\":10,\"overflow\":\"drop-head\"}",
+    ),
+];
+
+/// Lays a policy over every queue of hookbox.
+fn lay(rabbitmq: &RabbitmqServer, definition: &str) {
     let words = [
         "set_policy",
         "theirs",
@@ -47,94 +67,157 @@ fn until(deployment: &Deployment, ready: bool) -> Duration {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_policy_and_a_deletion_are_named_and_nothing_is_accepted() {
+/// The queue of a route.
+fn queue_of(rabbitmq: &RabbitmqServer, route: &str) -> Option<String> {
+    let words = ["list_queues", "--quiet", "--no-table-headers", "name"];
+    let listed = rabbitmq.ctl(&words).unwrap();
+    let ending = format!(".route.{route}");
+    let mut names = listed.lines().filter(|name| name.ends_with(&ending));
+    names.next().map(str::to_owned)
+}
+
+/// Servers of a test's own, and an ingest over them that watches for policies.
+fn watched() -> (RabbitmqServer, PostgresServer, Deployment) {
     let (rabbitmq, management) = RabbitmqServer::start_managed().unwrap();
     let postgres = PostgresServer::start().unwrap();
-    let deployment = Deployment::over(Own {
-        store: postgres.url().to_owned(),
-        broker: rabbitmq.url().to_owned(),
-        direct: postgres.url().to_owned(),
-        settings: String::new(),
-    });
+    let deployment = Deployment::over(own(postgres.url(), rabbitmq.url(), postgres.url()));
     let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
     let managed = format!("[broker]\nmanagement = \"{management}\"\n");
-    deployment.write("hookbox.toml", &config.replace("[broker]\n", &managed));
+    // Beside its own route, every score goes to a second one.
+    let second = "[[route]]\nname = \"second\"\ntopics = [\"begini.*_score.complete\"]\n";
+    let config = config.replace("[broker]\n", &managed) + second;
+    deployment.write("hookbox.toml", &config);
+    (rabbitmq, postgres, deployment)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_and_a_deletion_are_named_and_nothing_is_accepted() {
+    let (rabbitmq, _postgres, deployment) = watched();
     let ingest = deployment.start_ingest();
     let fine = deployment.json(&["queues"]);
     assert_eq!(fine["problems"].as_array().map(Vec::len), Some(0), "{fine}");
+    let signed = Signed::catch(&deployment, &[]);
 
-    lay(&rabbitmq);
+    for (key, definition) in HARMFUL {
+        lay(&rabbitmq, definition);
+        let took = until(&deployment, false);
+        assert!(took < NAMED_WITHIN, "{key}: {took:?}");
+        let log = deployment.log();
+        assert!(log.contains(&format!("sets {key} over it")), "{log}");
+        let answer = signed.send(deployment.port);
+        assert_eq!(answer.status, 503, "accepted under {key}");
+        // Nobody starts under it, either, and looking at it changes nothing.
+        let started = deployment.command(&["worker"]).output().unwrap();
+        let said = String::from_utf8_lossy(&started.stderr).into_owned();
+        let refused = !started.status.success() && said.contains("theirs");
+        assert!(refused, "{key}: {said}");
+        rabbitmq.ctl(&["clear_policy", "theirs"]).unwrap();
+        until(&deployment, true);
+    }
+
+    let victim = queue_of(&rabbitmq, "scores").unwrap();
+    rabbitmq.ctl(&["delete_queue", &victim]).unwrap();
+    // Before anybody looked: the broker returns it, and its other queue does not make it whole.
+    assert_eq!(signed.send(deployment.port).status, 503);
     let took = until(&deployment, false);
     assert!(took < NAMED_WITHIN, "{took:?}");
-    let log = deployment.log();
-    assert!(log.contains("sets max-length over it"), "{log}");
-    let url = format!("http://127.0.0.1:{}", deployment.port);
-    let refused = deployment.json(&["send", "--url", &url]).to_string();
-    assert!(
-        refused.contains("503"),
-        "accepted under a policy that drops it: {refused}"
-    );
-    // Nobody starts under it, either, and looking at it changes nothing.
-    let started = deployment.command(&["worker"]).output().unwrap();
-    let said = String::from_utf8_lossy(&started.stderr).into_owned();
-    assert!(
-        !started.status.success() && said.contains("theirs"),
-        "{said}"
-    );
-    rabbitmq.ctl(&["clear_policy", "theirs"]).unwrap();
-    until(&deployment, true);
-
-    let listed = rabbitmq
-        .ctl(&["list_queues", "--quiet", "--no-table-headers", "name"])
-        .unwrap();
-    let victim = listed
-        .lines()
-        .find(|name| name.ends_with(".route.scores"))
-        .unwrap();
-    rabbitmq.ctl(&["delete_queue", victim]).unwrap();
-    let took = until(&deployment, false);
-    assert!(took < NAMED_WITHIN, "{took:?}");
+    assert_eq!(signed.send(deployment.port).status, 503);
     let looked = deployment.json(&["queues"]).to_string();
-    assert!(looked.contains(victim), "{looked}");
-    let after = rabbitmq
-        .ctl(&["list_queues", "--quiet", "--no-table-headers", "name"])
-        .unwrap();
-    assert!(
-        !after.lines().any(|name| name == victim),
-        "looking has declared it"
-    );
+    assert!(looked.contains(&victim), "{looked}");
+    let after = queue_of(&rabbitmq, "scores");
+    assert_eq!(after, None, "looking has declared it");
     let declared = deployment.json(&["queues", "declare", "--yes"]);
     assert_eq!(declared["declared"], serde_json::json!([victim]));
     until(&deployment, true);
+    assert_eq!(signed.send(deployment.port).status, 200);
     ingest.stop();
-    let books = deployment.json(&["reconcile"]);
-    assert_eq!(books["imbalances"], serde_json::json!([]), "{books}");
+    let worker = deployment.start(&["worker"]);
+    let books = deployment.json(&["reconcile", "--wait", "60s"]);
+    assert_eq!(books["verdict"], "balanced", "{books:#}");
+    worker.stop();
     deployment.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_permission_that_is_revoked_is_told_and_comes_back() {
+async fn a_queue_that_is_replaced_is_left_alone_and_one_that_is_back_is_taken_from() {
     let rabbitmq = RabbitmqServer::start().unwrap();
     let postgres = PostgresServer::start().unwrap();
-    let deployment = Deployment::over(Own {
-        store: postgres.url().to_owned(),
-        broker: rabbitmq.url().to_owned(),
-        direct: postgres.url().to_owned(),
-        settings: String::new(),
-    });
+    let deployment = Deployment::over(own(postgres.url(), rabbitmq.url(), postgres.url()));
     let ingest = deployment.start_ingest();
-    rabbitmq.ctl(&["clear_permissions", "hookbox"]).unwrap();
+    let mut worker = deployment.start(&["worker"]);
+    deployment.run(&["send"]);
+    let done = "select count(*) from claims where state = 'done'";
+    within(PATIENCE, "the worker takes", async || {
+        deployment.count(done).await == 1
+    })
+    .await;
+
+    // Its consumer is cancelled, and it is still the same worker that goes on.
+    let victim = queue_of(&rabbitmq, "scores").unwrap();
+    rabbitmq.ctl(&["delete_queue", &victim]).unwrap();
     until(&deployment, false);
-    let log = deployment.log();
-    assert!(log.contains("ACCESS_REFUSED"), "{log}");
-    // Told when it begins, and not with every try: no busy loop.
-    let told = log.matches("the broker cannot be used yet").count();
-    assert!(told < 20, "told {told} times");
-    rabbitmq
-        .ctl(&["set_permissions", "hookbox", ".*", ".*", ".*"])
-        .unwrap();
+    within(PATIENCE, "the consumer is gone", async || {
+        deployment.log().contains("the broker ended the consumer")
+    })
+    .await;
+    let declared = deployment.json(&["queues", "declare", "--yes"]);
+    assert_eq!(declared["declared"], serde_json::json!([victim]));
     until(&deployment, true);
+    deployment.run(&["send"]);
+    let took = within(RESUBSCRIBED_WITHIN, "it takes again", async || {
+        deployment.count(done).await == 2
+    })
+    .await;
+    eprintln!("taken {took:?} after it was sent");
+    assert!(!worker.has_ended(), "{}", deployment.log());
+    worker.stop();
+
+    // Somebody's classic queue of the same name, with a message in it.
+    rabbitmq.ctl(&["delete_queue", &victim]).unwrap();
+    classic(&rabbitmq, &victim).await;
+    let took = until(&deployment, false);
+    assert!(took < NAMED_WITHIN, "{took:?}");
+    let log = deployment.log();
+    assert!(log.contains("PRECONDITION_FAILED"), "{log}");
+    let refused = deployment.command(&["send"]).output().unwrap();
+    assert!(!refused.status.success(), "accepted into a classic queue");
+    let declaring = deployment.command(&["queues", "declare", "--yes"]);
+    let said = { declaring }.output().unwrap();
+    assert!(!said.status.success(), "it was taken for one of ours");
+    let words = ["list_queues", "--quiet", "name", "type", "messages"];
+    let listed = rabbitmq.ctl(&words).unwrap();
+    let line = listed.lines().find(|line| line.starts_with(&victim));
+    let line: Vec<&str> = line.unwrap().split_whitespace().collect();
+    assert!(line[1].contains("classic"), "{line:?}");
+    assert_eq!(line[2], "1", "what was in it is gone");
     ingest.stop();
     deployment.finish().await;
+}
+
+/// Declares a classic queue with a message in it.
+async fn classic(rabbitmq: &RabbitmqServer, name: &str) {
+    let properties = ConnectionProperties::default();
+    let connection = Connection::connect(rabbitmq.url(), properties)
+        .await
+        .unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let durable = QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    channel
+        .queue_declare(name.into(), durable, FieldTable::default())
+        .await
+        .unwrap();
+    let confirming = ConfirmSelectOptions::default();
+    channel.confirm_select(confirming).await.unwrap();
+    let publishing = BasicPublishOptions::default();
+    let durably = BasicProperties::default().with_delivery_mode(2);
+    channel
+        .basic_publish("".into(), name.into(), publishing, b"theirs", durably)
+        .await
+        .unwrap()
+        .await
+        .unwrap();
+    connection.close(200, "done".into()).await.unwrap();
 }

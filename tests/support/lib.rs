@@ -12,6 +12,7 @@ pub mod rabbitmq;
 pub mod sqlite;
 
 use std::hash::{BuildHasher, RandomState};
+use std::io::Write as _;
 
 use hookbox_event::EnvironmentName;
 
@@ -30,4 +31,10 @@ pub fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
         panic!("{name} is not set: run the tests with `cargo xtask test`, or name a server in it")
     })
+}
+
+/// Tells of a test that cannot run here, in words that can be looked for. Past what catches
+/// the output of a test that passes: it would be a silent skip otherwise.
+pub fn did_not_run(why: &str) {
+    writeln!(std::io::stderr(), "DID NOT RUN: {why}").unwrap();
 }

@@ -13,6 +13,7 @@ mod connection;
 mod consumer;
 mod delivery;
 mod diagnose;
+mod fallback_runtime;
 mod management;
 mod nodes;
 mod options;

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{Batch, PublishError, PublishErrorKind};
-use lapin::options::BasicPublishOptions;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, PublisherConfirm};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use answers::{Answers, Outcome, answers};
 
@@ -39,6 +39,8 @@ pub(crate) enum Ended {
     Unroutable(String),
     #[error("the channel is not in confirm mode")]
     NotConfirming,
+    #[error("no other channel was opened in time")]
+    NotRenewed,
 }
 
 /// A publisher: owns its channel until something is wrong.
@@ -56,8 +58,24 @@ struct Pending {
     confirm: PublisherConfirm,
 }
 
+/// What became of a round, where nothing is wrong with the channel.
+enum Settled {
+    Taken,
+    /// Some of it was, and some may have been taken.
+    Rejected,
+}
+
+/// A channel on which every publish is confirmed.
+pub(crate) async fn confirming_channel(connection: &Connection) -> lapin::Result<Channel> {
+    let channel = connection.create_channel().await?;
+    channel
+        .confirm_select(ConfirmSelectOptions::default())
+        .await?;
+    Ok(channel)
+}
+
 impl Publisher {
-    pub async fn run(self) -> Ended {
+    pub async fn run(mut self) -> Ended {
         loop {
             let round = self.next_round().await;
             if round.is_empty() {
@@ -70,10 +88,32 @@ impl Publisher {
                 }
                 continue;
             }
-            if let Err(ended) = self.publish(round).await {
+            let settled = match self.publish(round).await {
+                Ok(Settled::Taken) => Ok(()),
+                Ok(Settled::Rejected) => self.renew().await,
+                Err(ended) => Err(ended),
+            };
+            if let Err(ended) = settled {
                 return ended;
             }
         }
+    }
+
+    /// Goes on over another channel. RabbitMQ remembers for each channel that a queue is full, and
+    /// does not take it back when it is the bound that goes (a policy that is cleared): the channel
+    /// would be refused for as long as it lives (H16).
+    async fn renew(&mut self) -> Result<(), Ended> {
+        let renewing = async {
+            self.channel
+                .close(200, "a batch was rejected".into())
+                .await?;
+            confirming_channel(&self.connection).await
+        };
+        let renewed = timeout(self.confirm_deadline, renewing).await;
+        self.channel = renewed
+            .map_err(|_elapsed| Ended::NotRenewed)?
+            .map_err(Ended::Channel)?;
+        Ok(())
     }
 
     /// Whatever waits, up to a round.
@@ -95,7 +135,7 @@ impl Publisher {
     }
 
     /// One round: publish all, then await every confirm, under one deadline.
-    async fn publish(&self, round: Vec<Request>) -> Result<(), Ended> {
+    async fn publish(&self, round: Vec<Request>) -> Result<Settled, Ended> {
         let deadline = Instant::now() + self.confirm_deadline;
         let sent = self.send_all(&round, deadline).await;
         crash_point!("rabbitmq.before_confirm");
@@ -110,7 +150,11 @@ impl Publisher {
         for (request, result) in round.into_iter().zip(each) {
             answer(request, result);
         }
-        ended.map_or(Ok(()), Err)
+        match ended {
+            Some(ended) => Err(ended),
+            None if rejected.is_empty() => Ok(Settled::Taken),
+            None => Ok(Settled::Rejected),
+        }
     }
 
     async fn send_all(
@@ -214,6 +258,7 @@ impl Ended {
                 let why = "the channel is not in confirm mode";
                 PublishError::new(PublishErrorKind::Unavailable, why)
             }
+            Ended::NotRenewed => PublishError::plain(PublishErrorKind::Unavailable),
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::diagnose::{fault, late};
 use crate::nodes::Nodes;
 use crate::publisher::Request;
 use crate::topology::{accounts_queue, dead_queue, route_queue};
-use crate::{Options, consumer, supervisor};
+use crate::{Options, consumer, fallback_runtime, supervisor};
 
 /// Threads for AMQP. Heartbeats run on them, so nothing that blocks or computes may.
 const THREADS: usize = 2;
@@ -46,15 +46,17 @@ impl Rabbit {
     /// runtime: a busy handler must not cost the connection its heartbeat.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         let nodes = Arc::new(Nodes::of(&options)?);
+        let no_threads = |error| OpenError::Options {
+            what: "the broker",
+            why: format!("no threads could be started for it ({error})"),
+        };
+        fallback_runtime::make().map_err(no_threads)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("hookbox-amqp")
             .enable_all()
             .build()
-            .map_err(|error| OpenError::Options {
-                what: "the broker",
-                why: format!("no threads could be started for it ({error})"),
-            })?;
+            .map_err(no_threads)?;
         let runtime = Background(Some(runtime));
         let first = {
             let (options, nodes) = (options.clone(), Arc::clone(&nodes));

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use hookbox_driver::{OpenError, Readiness, TopologyDifference, describe};
 use lapin::Connection;
-use lapin::options::ConfirmSelectOptions;
 use lapin::protocol::AMQPSoftError;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -17,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Options;
 use crate::connection::{close, connect};
 use crate::nodes::Nodes;
-use crate::publisher::{Ended, Publisher, Requests};
+use crate::publisher::{Ended, Publisher, Requests, confirming_channel};
 use crate::topology::{Absent, Topology, TopologyError, Verified, soft_error, topology, verify};
 
 /// First pause after a loss.
@@ -133,14 +132,8 @@ async fn publish(
     let connection = Arc::new(connection);
     let mut publishers = JoinSet::new();
     for _ in 0..options.publish_channels.max(1) {
-        let channel = async {
-            let channel = connection.create_channel().await?;
-            channel
-                .confirm_select(ConfirmSelectOptions::default())
-                .await?;
-            Ok::<_, lapin::Error>(channel)
-        };
-        let Ok(Ok(channel)) = timeout(options.connect_deadline, channel).await else {
+        let opening = timeout(options.connect_deadline, confirming_channel(&connection));
+        let Ok(Ok(channel)) = opening.await else {
             let why = "no channel could be opened";
             tracing::warn!(why, "the publishing connection is given up: {why}");
             readiness.send_replace(Readiness::NotReady(why.into()));

@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -26,6 +27,10 @@ use crate::{Ingest, Limits, router};
 
 /// How long to wait after accepting failed (out of file descriptors, say) before trying again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often it is told at most that accepting fails: whoever can open connections could fill the
+/// log otherwise.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// What to listen on.
 pub struct Listener {
@@ -49,6 +54,7 @@ pub async fn serve(
     let slots = Arc::new(Semaphore::new(limits.connections_max));
     let addresses = Arc::new(Addresses::default());
     let app = router(Arc::clone(&ingest));
+    let mut tell_from = Instant::now();
     loop {
         let slot = tokio::select! {
             () = shutdown.cancelled() => break,
@@ -61,7 +67,10 @@ pub async fn serve(
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(error = %error, "a connection could not be accepted");
+                if Instant::now() >= tell_from {
+                    tracing::warn!(error = %error, "a connection could not be accepted");
+                    tell_from = Instant::now() + TELL_EVERY;
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }

@@ -1,6 +1,6 @@
-//! The accounts that have reached the store, and what must hold of them: each instance tells of its
-//! numbers from 1 and without a gap, tells each once, tells only what was confirmed, and, as long as
-//! it lives, tells of everything that it has answered 200.
+//! The accounts that have reached the store, and what must hold of them: each instance tells of
+//! its numbers from 1 and without a gap, tells each once, tells only what was confirmed, and, as
+//! long as it lives, tells of everything that it has answered 200.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -127,3 +127,21 @@ fn the_list_is_as_committed_and_documented() {
     let rows = table.filter(|line| line.starts_with("| `hookbox_")).count();
     assert_eq!(rows, FAMILIES.len(), "docs/METRICS.md has more rows");
 }
+
+/// A rule over a metric that is not there would never ring.
+#[test]
+fn alerts_are_about_metrics_that_are_there() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let rules = std::fs::read_to_string(root.join("docs/alerts.yaml")).unwrap();
+    let expressions = rules.lines().filter(|line| line.contains("expr: "));
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let names: Vec<&str> = expressions
+        .flat_map(|line| line.split(|c| !is_part(c)))
+        .filter(|word| word.starts_with("hookbox_"))
+        .collect();
+    assert!(names.contains(&"hookbox_requests_not_accepted_total"));
+    for name in names {
+        let is_there = FAMILIES.iter().any(|family| family.full_name() == name);
+        assert!(is_there, "docs/alerts.yaml watches {name}");
+    }
+}

@@ -1,0 +1,149 @@
+//! A running ingest may not use RabbitMQ any more: its permission is revoked, its password changed,
+//! its virtual host gone. It says so, tries again no more often than its pauses allow, and comes
+//! back by itself.
+
+use std::time::{Duration, Instant};
+
+use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
+
+use crate::deployment::Deployment;
+use crate::outages::own;
+use crate::shown::{Shown, within};
+
+/// Longest wait for what must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The first pause between two tries and the longest one, each of which is halved at most.
+const PAUSE_FIRST: Duration = Duration::from_millis(100);
+const PAUSE_LONGEST: Duration = Duration::from_secs(3);
+
+/// What RabbitMQ says to whoever lost his permission, and to whoever has another password.
+const REVOKED: &str = "refused for user 'hookbox'";
+const UNKNOWN: &str = "Login was refused";
+
+/// What is logged of each try.
+const TOLD: &str = "the broker cannot be used yet";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_permission_that_is_revoked_is_told_and_comes_back() {
+    let world = World::start().await;
+    let permit = ["set_permissions", "hookbox", ".*", ".*", ".*"];
+    let revoke = || world.ctl(&["clear_permissions", "hookbox"]);
+    world
+        .refused(REVOKED, Duration::from_secs(10), revoke)
+        .await;
+    world.ctl(&permit);
+    world.comes_back().await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_or_a_virtual_host_that_is_wrong_meanwhile_is_told_and_comes_back() {
+    let world = World::start().await;
+    let lasts = Duration::from_secs(4);
+    let url = world.rabbitmq.url().to_owned();
+    let (account, _) = url.rsplit_once('@').unwrap();
+    let (_, password) = account.rsplit_once(':').unwrap();
+    let change = || {
+        world.ctl(&["change_password", "hookbox", "another"]);
+        world.ctl(&["close_all_connections", "the password is another one"]);
+    };
+    world.refused(UNKNOWN, lasts, change).await;
+    assert!(
+        !world.deployment.log().contains(password),
+        "a password is shown"
+    );
+    world.ctl(&["change_password", "hookbox", password]);
+    world.comes_back().await;
+
+    let delete = || world.ctl(&["delete_vhost", "/"]);
+    world.refused("vhost", lasts, delete).await;
+    world.ctl(&["add_vhost", "/"]);
+    world.ctl(&["set_permissions", "hookbox", ".*", ".*", ".*"]);
+    // Its queues went with it, and nobody declares them behind anybody's back.
+    within(PATIENCE, "the queues are missed", async || {
+        let why = world.shown.trouble("broker");
+        why.is_some_and(|why| why.contains("is gone"))
+    })
+    .await;
+    world.deployment.run(&["queues", "declare", "--yes"]);
+    world.comes_back().await;
+    world.finish().await;
+}
+
+struct World {
+    rabbitmq: RabbitmqServer,
+    _postgres: PostgresServer,
+    deployment: Deployment,
+    shown: Shown,
+    ingest: crate::deployment::Process,
+}
+
+impl World {
+    async fn start() -> Self {
+        let rabbitmq = RabbitmqServer::start().unwrap();
+        let postgres = PostgresServer::start().unwrap();
+        let deployment = Deployment::over(own(postgres.url(), rabbitmq.url(), postgres.url()));
+        let shown = Shown::new();
+        let ingest = deployment.start(&["ingest", "--metrics", &shown.address()]);
+        within(PATIENCE, "ready", async || shown.is_ready()).await;
+        Self {
+            rabbitmq,
+            _postgres: postgres,
+            deployment,
+            shown,
+            ingest,
+        }
+    }
+
+    fn ctl(&self, words: &[&str]) {
+        self.rabbitmq.ctl(words).unwrap();
+    }
+
+    /// Takes something away, and sees for a while that it is told why, and tried with pauses.
+    async fn refused(&self, why: &str, lasts: Duration, take_away: impl FnOnce()) {
+        let began = Instant::now();
+        let before = self.deployment.log().len();
+        take_away();
+        let told = || self.deployment.log()[before..].to_owned();
+        within(PATIENCE, "it is shown", async || {
+            let trouble = self.shown.trouble("broker");
+            trouble.is_some_and(|trouble| trouble.contains(why)) && told().contains(TOLD)
+        })
+        .await;
+        let shown = Instant::now();
+        within(PATIENCE, "it lasts", async || {
+            assert!(!self.shown.is_ready(), "it looked well without {why}");
+            shown.elapsed() > lasts
+        })
+        .await;
+        let told = told();
+        let (tries, most) = (told.matches(TOLD).count(), tries_max(began.elapsed()));
+        eprintln!("{why}: {tries} tries, of {most} at most");
+        assert!(tries > 1, "it was not tried again: {told}");
+        assert!(tries <= most, "{tries} tries: {told}");
+        // Beside each try, the loss itself is told, by each of its channels.
+        assert!(told.lines().count() <= 2 * most, "{told}");
+    }
+
+    async fn comes_back(&self) {
+        within(PATIENCE, "ready again", async || self.shown.is_ready()).await;
+        self.deployment.run(&["send"]);
+    }
+
+    async fn finish(self) {
+        self.ingest.stop();
+        self.deployment.finish().await;
+    }
+}
+
+/// As many tries as pauses fit in, all of them as short as they may be.
+fn tries_max(time: Duration) -> usize {
+    let (mut tries, mut passed, mut pause) = (1, Duration::ZERO, PAUSE_FIRST);
+    while passed < time {
+        passed += pause / 2;
+        pause = (pause * 2).min(PAUSE_LONGEST);
+        tries += 1;
+    }
+    tries
+}

@@ -1,0 +1,91 @@
+//! Ingest runs out of file descriptors: whoever has a connection is answered, nobody panics, the
+//! log stays readable, and all goes on when connections are closed.
+
+use std::net::TcpStream;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use hookbox_testkit::servers::PostgresServer;
+use hookbox_tests::proxy::{Proxy, address_of};
+use hookbox_tests::variable;
+
+use crate::deployment::Deployment;
+use crate::outages::own;
+use crate::shown::within;
+
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What a process may open: its own, and some connections.
+const DESCRIPTORS_MAX: &str = "64";
+
+/// More than there is room for, and less than one address may have.
+const CONNECTIONS: usize = 200;
+
+/// What is logged of a connection that could not be accepted.
+const TOLD: &str = "a connection could not be accepted";
+
+/// Seconds from one telling to the next.
+const TOLD_EVERY: u64 = 10;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn out_of_descriptors_nobody_panics_and_all_goes_on() {
+    let postgres = PostgresServer::start().unwrap();
+    let broker = variable("HOOKBOX_TEST_AMQP_URL");
+    let proxy = Proxy::before(address_of(&broker)).await;
+    let through = broker.replacen(&address_of(&broker), &proxy.address(), 1);
+    let deployment = Deployment::over(own(postgres.url(), &through, postgres.url()));
+    let mut ingest = deployment.spawn_ingest(narrow(&deployment.command(&["ingest"])));
+    deployment.run(&["send"]);
+
+    let open = || TcpStream::connect(("127.0.0.1", deployment.port)).unwrap();
+    let mut idle: Vec<TcpStream> = (0..CONNECTIONS).map(|_| open()).collect();
+    let told = || deployment.log().matches(TOLD).count();
+    within(PATIENCE, "it has run out", async || told() > 0).await;
+    // Who sends nothing is cut after five seconds, and another one comes in his place.
+    let began = Instant::now();
+    within(PATIENCE, "it lasts", async || {
+        assert!(!ingest.has_ended(), "{}", deployment.log());
+        idle.push(open());
+        began.elapsed() > Duration::from_secs(4)
+    })
+    .await;
+    // The broker's links break as well, until there is no descriptor for another.
+    let lost = "the broker cannot be used yet";
+    within(PATIENCE, "the broker is lost", async || {
+        idle.push(open());
+        proxy.cut();
+        deployment.log().contains(lost)
+    })
+    .await;
+    // Told when it begins, and now and then; not with every try.
+    let may = 2 + began.elapsed().as_secs() / TOLD_EVERY;
+    assert!(told() as u64 <= may, "told {} times", told());
+
+    drop(idle);
+    let took = within(PATIENCE, "it is taken again", async || {
+        deployment
+            .command(&["send"])
+            .output()
+            .unwrap()
+            .status
+            .success()
+    })
+    .await;
+    eprintln!("taken again after {took:?}");
+    ingest.stop();
+    let log = deployment.log();
+    assert!(!log.contains("a panic at"), "{log}");
+    deployment.finish().await;
+}
+
+/// The same command with few file descriptors.
+fn narrow(command: &Command) -> Command {
+    let mut narrow = Command::new("sh");
+    let limit = format!("ulimit -n {DESCRIPTORS_MAX} && exec \"$0\" \"$@\"");
+    narrow.args(["-c", &limit]).arg(command.get_program());
+    narrow.args(command.get_args());
+    narrow.current_dir(command.get_current_dir().unwrap());
+    narrow.env_remove("HOOKBOX_CONFIG");
+    narrow
+}

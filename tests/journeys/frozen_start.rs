@@ -1,0 +1,97 @@
+//! Ingest is started while RabbitMQ is frozen: connections are taken, and nobody speaks. It waits,
+//! with pauses, without growing, and is ready by itself when somebody does.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
+
+use crate::deployment::{Deployment, Process};
+use crate::outages::own;
+use crate::shown::{Shown, within};
+
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Long enough for some tries: each takes two seconds, and the pauses grow.
+const FROZEN: Duration = Duration::from_secs(15);
+
+/// How long it may take until everything is started that is.
+const SETTLED: Duration = Duration::from_secs(5);
+
+/// Hundredths of a second of a processor: a fifth of the time would be a busy loop.
+const TICKS_MAX: u64 = 300;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_rabbitmq_is_waited_for_at_the_start() {
+    let rabbitmq = RabbitmqServer::start().unwrap();
+    let postgres = PostgresServer::start().unwrap();
+    let deployment = Deployment::over(own(postgres.url(), rabbitmq.url(), postgres.url()));
+    let shown = Shown::new();
+    rabbitmq.stop().unwrap();
+    let mut ingest = deployment.start(&["ingest", "--metrics", &shown.address()]);
+    within(PATIENCE, "it shows itself", async || {
+        shown.get("/livez").is_some()
+    })
+    .await;
+    let began = Instant::now();
+    let (mut first, mut most) = (Held::default(), Held::default());
+    within(PATIENCE, "it lasts", async || {
+        assert!(!ingest.has_ended(), "{}", deployment.log());
+        assert!(!shown.is_ready(), "ready without a broker");
+        let early = began.elapsed() < SETTLED;
+        let so_far = if early { &mut first } else { &mut most };
+        so_far.raise(&Held::by(&ingest));
+        began.elapsed() > FROZEN
+    })
+    .await;
+    eprintln!("first {first:?}, then {most:?}");
+    assert!(most.threads <= first.threads, "{first:?}, {most:?}");
+    assert!(most.files <= first.files, "{first:?}, {most:?}");
+    assert!(most.ticks < TICKS_MAX, "{most:?}");
+    let log = deployment.log();
+    assert!(log.contains("waiting for the broker"), "{log}");
+    assert!(log.lines().count() < 20, "{log}");
+
+    rabbitmq.cont().unwrap();
+    let took = within(PATIENCE, "ready by itself", async || shown.is_ready()).await;
+    eprintln!("ready {took:?} after the broker");
+    deployment.run(&["send"]);
+    ingest.stop();
+    deployment.finish().await;
+}
+
+/// What a process has taken of its machine.
+#[derive(Debug, Default)]
+struct Held {
+    threads: usize,
+    files: usize,
+    ticks: u64,
+}
+
+impl Held {
+    fn by(process: &Process) -> Self {
+        let place = format!("/proc/{}", process.id());
+        let count = |what: &str| fs::read_dir(format!("{place}/{what}")).unwrap().count();
+        let stat = fs::read_to_string(format!("{place}/stat")).unwrap();
+        // After the name in brackets: the state is the 3rd field, the times the 14th and 15th.
+        let fields: Vec<&str> = stat
+            .rsplit_once(')')
+            .unwrap()
+            .1
+            .split_whitespace()
+            .collect();
+        let ticks = |at: usize| fields[at - 3].parse::<u64>().unwrap();
+        Self {
+            threads: count("task"),
+            files: count("fd"),
+            ticks: ticks(14) + ticks(15),
+        }
+    }
+
+    fn raise(&mut self, to: &Self) {
+        self.threads = self.threads.max(to.threads);
+        self.files = self.files.max(to.files);
+        self.ticks = self.ticks.max(to.ticks);
+    }
+}

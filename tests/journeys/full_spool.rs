@@ -1,0 +1,154 @@
+//! The spool's disk is full while RabbitMQ is away: what it cannot keep is answered 503, and
+//! nothing else; room is all it takes to go on; and what was answered 200 is done once, in the
+//! order in which it came on each route.
+
+use std::time::Duration;
+
+use hookbox_event::decode_batch;
+use hookbox_testkit::servers::PostgresServer;
+use hookbox_tests::proxy::{Mode, Proxy, address_of};
+use hookbox_tests::variable;
+use lapin::options::BasicGetOptions;
+use lapin::{Connection, ConnectionProperties};
+use serde_json::Value;
+
+use crate::deployment::Deployment;
+use crate::outages::own;
+use crate::shown::{Shown, get, within};
+use crate::signed::Signed;
+use crate::small_disk::SmallDisk;
+
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Some times what the spool takes for what is sent here.
+const DISK_MIB: u32 = 16;
+
+/// Events of a round; sent one after the other, so that they have an order.
+const ROUND: u64 = 40;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_of_the_spool_is_answered_503_and_loses_nothing() {
+    let Some(disk) = SmallDisk::new("root", DISK_MIB) else {
+        return;
+    };
+    let postgres = PostgresServer::start().unwrap();
+    let broker = variable("HOOKBOX_TEST_AMQP_URL");
+    let proxy = Proxy::before(address_of(&broker)).await;
+    let through = broker.replacen(&address_of(&broker), &proxy.address(), 1);
+    let deployment = Deployment::over(own(postgres.url(), &through, postgres.url()));
+    spool_on(&disk, &deployment);
+    let shown = Shown::new();
+    let ingest = deployment.start(&["ingest", "--metrics", &shown.address()]);
+    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    let signed = Signed::catch(&deployment, &[]);
+    let mut rounds = Rounds(&deployment, 0);
+
+    proxy.set(Mode::Hole);
+    proxy.cut();
+    assert_eq!(rounds.send(), ROUND, "the spool does not take everything");
+    let kept = || shown.metric("hookbox_spool_kept_total");
+    assert_eq!(kept(), Some(ROUND as f64), "the broker was not away");
+
+    disk.fill();
+    // What its log has room for already is taken still.
+    while rounds.send() == ROUND {}
+    let answer = signed.send(deployment.port);
+    assert_eq!(answer.status, 503);
+    assert!(answer.header("retry-after").is_some());
+    let takes = || get(deployment.port, "/readyz").map(|(status, _)| status) == Some(200);
+    within(PATIENCE, "it is shown", async || !takes()).await;
+
+    disk.free();
+    within(PATIENCE, "it takes again", async || takes()).await;
+    assert_eq!(rounds.send(), ROUND, "there is room again");
+    let accepted = accepted(&deployment);
+    assert_eq!(kept(), Some(accepted.len() as f64));
+
+    proxy.set(Mode::Pass);
+    within(PATIENCE, "all is forwarded", async || {
+        shown.metric("hookbox_spool_events") == Some(0.0)
+            && shown.metric("hookbox_spool_forwarded_total") == kept()
+    })
+    .await;
+    in_order(&deployment, &broker, &accepted).await;
+    let worker = deployment.start(&["worker"]);
+    // Draining tells the books of the last of what was answered.
+    ingest.stop();
+    let books = deployment.json(&["reconcile", "--wait", "120s"]);
+    assert_eq!(books["verdict"], "balanced", "{books:#}");
+    let effects = "select (select count(*) from begini_scores)
+                        + (select count(*) from begini_applications)";
+    assert_eq!(deployment.count(effects).await, accepted.len() as u64);
+    worker.stop();
+    let log = deployment.log();
+    assert!(!log.contains("a panic at"), "{log}");
+    deployment.finish().await;
+}
+
+fn spool_on(disk: &SmallDisk, deployment: &Deployment) {
+    let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
+    let file = disk.folder().join("spool.db");
+    let spooling = format!("[ingest]\nspool = \"sqlite:{}\"\n", file.display());
+    deployment.write("hookbox.toml", &config.replace("[ingest]\n", &spooling));
+}
+
+/// Rounds of load, each of other events.
+struct Rounds<'a>(&'a Deployment, u64);
+
+impl Rounds<'_> {
+    /// How many were answered 200; all others were answered 503.
+    fn send(&mut self) -> u64 {
+        self.1 += 1;
+        let (count, seed) = (ROUND.to_string(), self.1.to_string());
+        let words = ["simulate", "--count", &count, "--seed", &seed];
+        let mut command = self.0.command(&words);
+        command.args(["--concurrency", "1", "--retries", "0", "--json"]);
+        let output = command.args(["--journal", "journal"]).output().unwrap();
+        let tally: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let answered = |status: &str| tally["answers"][status].as_u64().unwrap_or(0);
+        assert_eq!(answered("200") + answered("503"), ROUND, "{tally:#}");
+        answered("200")
+    }
+}
+
+/// The receipts of all that was answered 200, in the order of the answers.
+fn accepted(deployment: &Deployment) -> Vec<String> {
+    let journal = std::fs::read_to_string(deployment.folder.join("journal")).unwrap();
+    let lines = journal.lines().map(serde_json::from_str);
+    let entries = lines.map(|entry: serde_json::Result<Value>| entry.unwrap());
+    let accepted = entries.filter(|entry| entry["status"] == 200);
+    accepted
+        .map(|entry| entry["receipt"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// Every one of these receipts is in a queue of the broker once, after those that came before it.
+async fn in_order(deployment: &Deployment, broker: &str, accepted: &[String]) {
+    let listed = deployment.json(&["queues"]);
+    let properties = ConnectionProperties::default();
+    let connection = Connection::connect(broker, properties).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let mut found = 0;
+    for queue in listed["queues"].as_array().unwrap() {
+        let name = queue["broker"]["name"].as_str().unwrap();
+        if !name.contains(".route.") {
+            continue;
+        }
+        let mut last = None;
+        let looking = BasicGetOptions::default();
+        while let Some(got) = channel.basic_get(name.into(), looking).await.unwrap() {
+            for envelope in decode_batch(&got.data.clone().into()).unwrap() {
+                let receipt = envelope.unwrap().receipt.to_string();
+                let place = accepted.iter().position(|one| *one == receipt);
+                assert!(place.is_some(), "{receipt} was not answered 200");
+                assert!(place > last, "{receipt} has overtaken another in {name}");
+                last = place;
+                found += 1;
+            }
+        }
+    }
+    assert_eq!(found, accepted.len());
+    // All of it goes back.
+    connection.close(200, "looked".into()).await.unwrap();
+}

@@ -1,0 +1,168 @@
+//! Policies over our queues that nobody watches for, because the config names no management API:
+//! what a full queue refuses is answered 503, what one drops is a dead letter, and what one takes
+//! with it is named by the books.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
+use serde_json::Value;
+
+use crate::deployment::{Deployment, Process};
+use crate::outages::own;
+use crate::shown::{get, within};
+
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Events of a round, sent one after the other: each is a message of its own.
+const ROUND: u64 = 50;
+
+const BOUND_REFUSING: &str = "{\"max-length\":10,\"overflow\":\"reject-publish\"}";
+const BOUND_DROPPING: &str = "{\"max-length\":10,\"overflow\":\"drop-head\"}";
+
+const EFFECTS: &str = "select (select count(*) from begini_scores)
+                            + (select count(*) from begini_applications)";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_full_queue_refuses_drops_or_takes_with_it_is_told() {
+    let rabbitmq = RabbitmqServer::start().unwrap();
+    let postgres = PostgresServer::start().unwrap();
+    let deployment = Deployment::over(own(postgres.url(), rabbitmq.url(), postgres.url()));
+    let ingest = deployment.start_ingest();
+
+    lay(&rabbitmq, BOUND_REFUSING);
+    let (accepted, refused) = send(&deployment, "1");
+    eprintln!("a full queue took {} and refused {refused}", accepted.len());
+    assert!(accepted.len() >= 10, "it was full from the beginning");
+    assert!(refused > 0, "it was never full");
+    rabbitmq.ctl(&["clear_policy", "theirs"]).unwrap();
+    let worker = deployment.start(&["worker"]);
+    balanced(&deployment).await;
+    // What was refused may not be there, either: the broker says no before it stores anything.
+    assert_eq!(deployment.count(EFFECTS).await, accepted.len() as u64);
+    assert_eq!(outcomes(&deployment).await, accepted.len() as u64);
+    worker.stop();
+
+    let first = accepted.len() as u64;
+    dropped_is_dead(&rabbitmq, &deployment, first).await;
+    expired_is_named(&rabbitmq, &deployment, ingest).await;
+    deployment.finish().await;
+}
+
+/// What a full queue drops dies into the queue of what the broker gave up, as everything does: it
+/// becomes a dead letter, and is done when it is replayed.
+async fn dropped_is_dead(rabbitmq: &RabbitmqServer, deployment: &Deployment, before: u64) {
+    let (waiting, refused) = send(deployment, "2");
+    assert_eq!(refused, 0, "it is refused for good: {}", deployment.log());
+    lay(rabbitmq, BOUND_DROPPING);
+    let (more, refused) = send(deployment, "3");
+    assert_eq!(refused, 0, "nobody could have known");
+    let sent = (waiting.len() + more.len()) as u64;
+    let worker = deployment.start(&["worker"]);
+    balanced(deployment).await;
+    let dead = "select count(*) from dead_letters where reason = 'delivery_limit'";
+    let dropped = deployment.count(dead).await;
+    eprintln!("dropped {dropped} of {sent}");
+    assert!(dropped > 0, "nothing was dropped");
+    let done = deployment.count(EFFECTS).await;
+    assert_eq!(done + dropped, before + sent);
+    rabbitmq.ctl(&["clear_policy", "theirs"]).unwrap();
+    deployment.run(&["dead", "replay", "--all", "--yes"]);
+    within(PATIENCE, "what was dropped is done", async || {
+        deployment.count(EFFECTS).await == before + sent
+    })
+    .await;
+    worker.stop();
+}
+
+/// A queue that is deleted because nobody takes from it takes everything with it: the books name
+/// every receipt that was in it.
+async fn expired_is_named(rabbitmq: &RabbitmqServer, deployment: &Deployment, ingest: Process) {
+    let (sent, refused) = send(deployment, "4");
+    assert_eq!(refused, 0);
+    lay(rabbitmq, "{\"expires\":1000}");
+    within(PATIENCE, "the queues are gone", async || {
+        get(deployment.port, "/readyz").is_some_and(|(status, _)| status == 503)
+    })
+    .await;
+    rabbitmq.ctl(&["clear_policy", "theirs"]).unwrap();
+    deployment.run(&["queues", "declare", "--yes"]);
+    let worker = deployment.start(&["worker"]);
+    // Draining tells the books of the last of what was answered.
+    ingest.stop();
+    let command = ["reconcile", "--wait", "60s"];
+    let output = deployment.command(&command).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let books = deployment.json(&command);
+    assert_eq!(books["verdict"], "imbalanced", "{books:#}");
+    let named = books["accounts"]["receipts"].as_array().unwrap();
+    let named: BTreeSet<String> = named.iter().map(|it| string(&it["receipt"])).collect();
+    assert_eq!(named, sent, "{text}");
+    for receipt in &named {
+        assert!(text.contains(receipt.as_str()), "{receipt}: {text}");
+    }
+    worker.stop();
+}
+
+/// Lays a policy over the queues of the routes, and not over the one with the accounts.
+fn lay(rabbitmq: &RabbitmqServer, definition: &str) {
+    let pattern = "^hookbox\\..*\\.route\\.";
+    let words = [
+        "set_policy",
+        "theirs",
+        pattern,
+        definition,
+        "--apply-to",
+        "queues",
+    ];
+    rabbitmq.ctl(&words).unwrap();
+}
+
+/// The receipts of what was answered 200, and how many were answered 503; there is nothing else.
+fn send(deployment: &Deployment, seed: &str) -> (BTreeSet<String>, u64) {
+    let journal = format!("journal-{seed}");
+    let count = ROUND.to_string();
+    let words = ["simulate", "--count", &count, "--seed", seed];
+    let mut command = deployment.command(&words);
+    command.args([
+        "--concurrency",
+        "1",
+        "--retries",
+        "0",
+        "--journal",
+        &journal,
+    ]);
+    // It is not content with what is not accepted.
+    command.output().unwrap();
+    let journal = std::fs::read_to_string(deployment.folder.join(journal)).unwrap();
+    let (mut accepted, mut refused) = (BTreeSet::new(), 0);
+    for line in journal.lines() {
+        let entry: Value = serde_json::from_str(line).unwrap();
+        match entry["status"].as_u64() {
+            Some(200) => assert!(accepted.insert(string(&entry["receipt"]))),
+            Some(503) => refused += 1,
+            other => panic!("answered {other:?}"),
+        }
+    }
+    assert_eq!(accepted.len() as u64 + refused, ROUND);
+    (accepted, refused)
+}
+
+fn string(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+async fn outcomes(deployment: &Deployment) -> u64 {
+    deployment.count("select count(*) from receipts").await
+}
+
+/// Ingest tells the books once a second, so they may know of less for a while.
+async fn balanced(deployment: &Deployment) {
+    within(PATIENCE, "everything has an outcome", async || {
+        let books = deployment.json(&["reconcile", "--wait", "60s"]);
+        books["verdict"] == "balanced" && books["accounts"]["open"] == 0
+    })
+    .await;
+}
