@@ -147,13 +147,14 @@ impl Publisher {
         crash_point!("rabbitmq.after_confirm");
         let publishes: Vec<usize> = round.iter().map(|it| it.queues.len()).collect();
         let Answers { each, ended } = answers(&publishes, outcomes);
+        let rejected = each.iter().any(Result::is_err);
         for (request, result) in round.into_iter().zip(each) {
             answer(request, result);
         }
         match ended {
             Some(ended) => Err(ended),
-            None if rejected.is_empty() => Ok(Settled::Taken),
-            None => Ok(Settled::Rejected),
+            None if rejected => Ok(Settled::Rejected),
+            None => Ok(Settled::Taken),
         }
     }
 
