@@ -18,6 +18,7 @@ mod pooler;
 mod quarantine;
 mod refused;
 mod secrets;
+mod sessions;
 mod shown;
 mod skew;
 mod small_disk;
