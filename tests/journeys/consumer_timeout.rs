@@ -1,12 +1,15 @@
 //! RabbitMQ takes a message away that is not settled within its consumer timeout, and closes the
-//! channel. A worker whose store is frozen for longer loses what it has in hand to itself: it comes
-//! again, has one effect, and no attempt is spent.
+//! channel. It comes again while its handler is still at work: the other copy waits for the first
+//! one's transaction, finds that it is done, and no attempt is spent.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hookbox_testkit::servers::{PostgresServer, RabbitmqServer, find};
+use sqlx::{Connection, PgConnection};
 
-use crate::deployment::{Deployment, Own};
+use crate::deployment::Deployment;
+use crate::outages::own;
+use crate::shown::{Shown, within};
 
 /// Two seconds instead of 30 minutes.
 const SETTINGS: &str = "consumer_timeout = 2000\n";
@@ -14,55 +17,77 @@ const SETTINGS: &str = "consumer_timeout = 2000\n";
 /// Looked at each second instead of each minute; not a setting of `rabbitmq.conf`.
 const EACH_SECOND: &str = "application:set_env(rabbit, channel_tick_interval, 1000).";
 
-/// Longest wait for the time-out, on a busy machine.
+/// A handler's statement waits for the table, and another session for that handler's transaction.
+const AGAIN: &str = "select count(*) from pg_stat_activity as first
+     where first.wait_event_type = 'Lock' and first.wait_event = 'relation'
+     and exists (select from pg_stat_activity as again
+                 where first.pid = any (pg_blocking_pids(again.pid))
+                 and again.wait_event = 'transactionid')";
+
+/// Longest wait for something that must come on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn over_the_consumer_timeout_nothing_is_lost_doubled_or_spent() {
+async fn a_handler_over_the_consumer_timeout_loses_doubles_and_spends_nothing() {
     let rabbitmq = RabbitmqServer::start_found(&find::rabbitmq().unwrap(), SETTINGS).unwrap();
     rabbitmq.ctl(&["eval", EACH_SECOND]).unwrap();
     let postgres = PostgresServer::start().unwrap();
-    let deployment = Deployment::over(Own {
-        store: postgres.url().to_owned(),
-        broker: rabbitmq.url().to_owned(),
-        direct: postgres.url().to_owned(),
-        settings: String::new(),
-    });
+    let deployment = Deployment::over(own(postgres.url(), rabbitmq.url(), postgres.url()));
     let ingest = deployment.start_ingest();
-    let worker = deployment.start(&["worker"]);
-    deployment.run(&["simulate", "--count", "20", "--seed", "1"]);
-    deployment.run(&["reconcile", "--wait", "60s"]);
-    postgres.stop().unwrap();
-    deployment.run(&["simulate", "--count", "60", "--seed", "2"]);
-    let began = Instant::now();
-    let log = rabbitmq.folder().join("log/broker.log");
-    // "Consumer … on channel … has timed out waiting for delivery acknowledgement"
-    while !std::fs::read_to_string(&log)
-        .unwrap_or_default()
-        .contains("timed out")
-    {
-        assert!(began.elapsed() < PATIENCE, "no consumer has timed out");
-        tokio::task::yield_now().await;
+    let shown = Shown::new();
+    let mut worker = deployment.start(&["worker", "--metrics", &shown.address()]);
+    deployment.run(&["send"]);
+    let rows = "select count(*) from begini_scores";
+    within(PATIENCE, "the first is done", async || {
+        deployment.count(rows).await == 1
+    })
+    .await;
+    let mut holder = PgConnection::connect(postgres.url()).await.unwrap();
+    let lock = "begin; lock table begini_scores in access exclusive mode";
+    sqlx::raw_sql(lock).execute(&mut holder).await.unwrap();
+    // Fewer than run at once, so that there is room for what comes again.
+    for _ in 0..2 {
+        deployment.run(&["send"]);
     }
-    postgres.cont().unwrap();
-    let books = deployment.json(&["reconcile", "--wait", "120s"]);
-    assert_eq!(
-        books["verdict"],
-        "balanced",
-        "{books}; {}",
-        deployment.log()
-    );
-    let doubled = "select count(*) - count(distinct (route, event_id)) from claims";
-    assert_eq!(deployment.count(doubled).await, 0);
-    let spent = "select count(*) from attempts";
-    assert_eq!(
-        deployment.count(spent).await,
-        0,
-        "an attempt was spent on a time-out"
-    );
-    let waiting = "select count(*) from claims where state not in ('done', 'dead')";
-    assert_eq!(deployment.count(waiting).await, 0);
+    let took = within(
+        PATIENCE,
+        "it comes again while its handler runs",
+        async || deployment.count(AGAIN).await >= 1,
+    )
+    .await;
+    eprintln!("again after {took:?}");
+    let log = std::fs::read_to_string(rabbitmq.folder().join("log/broker.log")).unwrap();
+    // "Consumer … on channel … has timed out waiting for delivery acknowledgement"
+    assert!(log.contains("timed out"), "{log}");
+    sqlx::raw_sql("rollback")
+        .execute(&mut holder)
+        .await
+        .unwrap();
+    holder.close().await.unwrap();
+    let again = "hookbox_receipts_total{route=\"scores\",outcome=\"redelivered\"}";
+    within(PATIENCE, "what came again is known", async || {
+        shown.metric(again).is_some_and(|count| count >= 1.0)
+    })
+    .await;
+    let books = deployment.json(&["reconcile", "--wait", "60s"]);
+    let log = deployment.log();
+    assert_eq!(books["verdict"], "balanced", "{books}; {log}");
+    assert_eq!(deployment.count(rows).await, 3);
+    for spent in [
+        "select count(*) from attempts",
+        "select count(*) from dead_letters",
+        "select count(*) from retries",
+    ] {
+        assert_eq!(deployment.count(spent).await, 0, "{spent}: {log}");
+    }
+    assert!(!worker.has_ended(), "the worker died of it: {log}");
+    deployment.run(&["send"]);
+    within(PATIENCE, "it goes on", async || {
+        deployment.count(rows).await == 4
+    })
+    .await;
     worker.stop();
     ingest.stop();
-    deployment.finish().await;
+    drop((postgres, rabbitmq));
+    deployment.remove();
 }

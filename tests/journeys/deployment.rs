@@ -324,6 +324,18 @@ impl Process {
         assert!(kill.status().unwrap().success());
     }
 
+    /// The most memory that it has had at once, in bytes.
+    pub fn peak_memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let (_, peak) = status.split_once("VmHWM:").unwrap();
+        peak.split_whitespace()
+            .next()
+            .unwrap()
+            .parse::<usize>()
+            .unwrap()
+            * 1024
+    }
+
     /// Its exit code, when it ends within a limit; 128 and the signal's number, when one ended it.
     pub fn ends_within(mut self, limit: Duration) -> Option<i32> {
         let (tell, told) = std::sync::mpsc::channel();

@@ -4,6 +4,7 @@
 use hookbox_testkit::servers::{PostgresServer, RabbitmqServer, find};
 
 use crate::deployment::{Deployment, Pair};
+use crate::event::score_of;
 use crate::outages::own;
 
 /// The most that the config allows.
@@ -11,11 +12,6 @@ const BODY_MAX: usize = 15 * 1024 * 1024;
 
 /// What RabbitMQ takes by itself from 4.0 on.
 const MESSAGE_MAX: usize = 16 * 1024 * 1024;
-
-/// An event of a journey; white space behind it is part of its body, and of nothing else.
-const EVENT: &str = r#"{"uid":"UID","integration_id":"1","event":{"type":
-    "psychometric_score.complete","details":{"scored_at":1,"application_started_at":1,
-    "calculated":{"score":1,"risk_band":"A","traits":[]}}}}"#;
 
 /// What RabbitMQ says as it closes the channel of a message that is too large.
 const REFUSED: &str = "PRECONDITION_FAILED";
@@ -73,9 +69,7 @@ async fn a_broker_that_takes_less_is_named_and_takes_the_rest() {
 /// Sends one event whose body has so many bytes; the status of the answer.
 fn send(deployment: &Deployment, bytes: usize) -> String {
     // Another event for each length: one identity with two bodies is a conflict.
-    let event = EVENT.replace("UID", &format!("user-{bytes}"));
-    let space = " ".repeat(bytes - event.len());
-    deployment.write("body.json", &format!("{event}{space}"));
+    deployment.write("body.json", &score_of(&format!("user-{bytes}"), bytes));
     let sent = deployment.command(&["send", "--json", "--file", "body.json"]);
     let output = { sent }.output().unwrap();
     let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();

@@ -20,6 +20,10 @@ const TWO_DEADLINES: Duration = Duration::from_secs(5);
 /// Longest wait for something that must come on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// As many connections as the config has them by default, and one that looks whether the store is
+/// there.
+const SESSIONS_MAX: u64 = 16 + 1;
+
 /// How many events are sent; at the rate below, for about ten seconds.
 const EVENTS: u64 = 2_000;
 const RATE: &str = "200";
@@ -69,6 +73,13 @@ async fn a_black_hole_before_postgres_costs_nothing() {
             async || proxy.set(Mode::Pass),
         )
         .await;
+    // Neither are there more sessions than before, however often it tried to connect.
+    let sessions = "select count(*) from pg_stat_activity where application_name = 'hookbox'";
+    let sessions = world.deployment.count(sessions).await;
+    assert!(
+        (1..=SESSIONS_MAX).contains(&sessions),
+        "{sessions} sessions"
+    );
     world.finish().await;
 }
 

@@ -4,14 +4,10 @@
 
 use hookbox_testkit::servers::{PgBouncer, PoolMode, PostgresServer};
 use hookbox_tests::variable;
-use sqlx::Connection as _;
 
 use crate::deployment::Deployment;
 use crate::outages::{World, own};
-
-/// Ends every session but the one that asks: whoever had one connects again.
-const TERMINATE: &str = "select pg_terminate_backend(pid) from pg_stat_activity
-     where backend_type = 'client backend' and pid <> pg_backend_pid()";
+use crate::sessions::{TERMINATE, execute, said};
 
 /// A prepared statement that claims events gives another type from now on.
 const ALTER: &str = "create domain event_key as bytea;
@@ -61,23 +57,4 @@ async fn a_schema_that_changes_under_load_costs_nothing() {
     world.change(altered, async || {}).await;
     said(&postgres, "cached plan must not change result type");
     world.finish().await;
-}
-
-/// Or nothing was tried at all.
-#[track_caller]
-fn said(postgres: &PostgresServer, words: &str) {
-    let log = std::fs::read_to_string(postgres.folder().join("postgres.log")).unwrap();
-    assert!(
-        log.contains(words),
-        "PostgreSQL never said {words:?}: {log}"
-    );
-}
-
-async fn execute(url: &str, statements: &'static str) {
-    let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
-    sqlx::raw_sql(statements)
-        .execute(&mut connection)
-        .await
-        .unwrap();
-    connection.close().await.unwrap();
 }

@@ -1,6 +1,14 @@
 //! What hookbox refuses to start with, and what it says then.
 
+use std::time::Duration;
+
+use hookbox_testkit::servers::PostgresServer;
+use hookbox_tests::variable;
+
 use crate::deployment::{Deployment, Pair};
+use crate::outages::own;
+use crate::sessions::execute;
+use crate::shown::within;
 
 fn refused(deployment: &Deployment, arguments: &[&str], code: i32) -> String {
     let output = deployment.command(arguments).output().unwrap();
@@ -62,5 +70,46 @@ async fn a_config_that_is_wrong_is_refused_before_anything_is_touched() {
     }
     let said = refused(&deployment, &["worker", "--config", "nowhere.toml"], 64);
     assert!(said.contains("cannot be read"), "{said}");
+    deployment.finish().await;
+}
+
+/// A commit there means nothing after a crash.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_does_not_keep_what_it_committed_is_refused() {
+    let postgres = PostgresServer::start().unwrap();
+    let broker = variable("HOOKBOX_TEST_AMQP_URL");
+    let deployment = Deployment::over(own(postgres.url(), &broker, postgres.url()));
+    let settings = [
+        (
+            "fsync",
+            "alter system set fsync = off",
+            "alter system reset fsync",
+        ),
+        (
+            "full_page_writes",
+            "alter system set full_page_writes = off",
+            "alter system reset full_page_writes",
+        ),
+    ];
+    for (name, off, on) in settings {
+        execute(postgres.url(), off).await;
+        execute(postgres.url(), "select pg_reload_conf()").await;
+        let is_off = "select count(*) from pg_settings
+             where name in ('fsync', 'full_page_writes') and setting = 'off'";
+        within(Duration::from_secs(20), "it is off", async || {
+            deployment.count(is_off).await == 1
+        })
+        .await;
+        for command in ["worker", "migrate"] {
+            let said = refused(&deployment, &[command], 78);
+            assert!(said.contains(&format!("{name} is off")), "{said}");
+        }
+        execute(postgres.url(), on).await;
+        execute(postgres.url(), "select pg_reload_conf()").await;
+        within(Duration::from_secs(20), "it is on", async || {
+            deployment.count(is_off).await == 0
+        })
+        .await;
+    }
     deployment.finish().await;
 }

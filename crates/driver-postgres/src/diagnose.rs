@@ -27,6 +27,8 @@ pub(crate) fn of_our_own(error: &sqlx::Error) -> FaultKind {
     match diagnose(error) {
         Some(kind) => kind,
         None if code_is(error, "57014") => FaultKind::Unavailable,
+        // The one thing that we ask for and a server may not do: to write, of a standby.
+        None if code_is(error, "0A000") => FaultKind::Unavailable,
         None => FaultKind::Internal,
     }
 }

@@ -40,8 +40,7 @@ impl<S: Store> Bookkeeper<S> {
             };
             let ended = match subscribed {
                 Ok(mut subscription) => {
-                    pause.over();
-                    let ended = self.take(&mut *subscription, &shutdown).await;
+                    let ended = self.take(&mut *subscription, &mut pause, &shutdown).await;
                     subscription.close().await;
                     ended
                 }
@@ -59,6 +58,7 @@ impl<S: Store> Bookkeeper<S> {
     async fn take(
         &self,
         subscription: &mut dyn Subscription,
+        pause: &mut Pause<'_>,
         shutdown: &CancellationToken,
     ) -> Result<(), Fault> {
         let mut check = tokio::time::interval(CHECK_EVERY);
@@ -78,7 +78,11 @@ impl<S: Store> Bookkeeper<S> {
             };
             tokio::select! {
                 biased;
-                worked = work => worked?,
+                // A queue that gives something is no sign yet that the store takes it.
+                worked = work => {
+                    worked?;
+                    pause.over();
+                }
                 () = self.inner.cut.cancelled() => return Ok(()),
             }
         }

@@ -9,8 +9,8 @@ use hookbox_driver::{
 use hookbox_event::{Envelope, Redo};
 
 use super::{DEAD, LATER, NOW, claim, done, fail, finish, look, one};
-use crate::envelope;
 use crate::harness::StoreHarness;
+use crate::{envelope, of_number};
 
 /// Takes what is due, and confirms it or not.
 struct Taker {
@@ -53,13 +53,20 @@ fn redo(attempt: u32) -> Envelope {
     }
 }
 
+/// Nor do those that are due later, many more than one look takes, stand in the way of one that
+/// came after them and is due now.
 pub async fn a_retry_is_not_due_early<H: StoreHarness>(world: &H) {
     let store = world.open().await;
-    fail(&*store, &envelope("a"), 1, LATER).await;
+    for number in 0..200 {
+        fail(&*store, &of_number(number), 1, LATER).await;
+    }
     assert_eq!(
         requeue(&*store, true).await,
         (Requeued::default(), Vec::new())
     );
+    fail(&*store, &envelope("a"), 1, NOW).await;
+    let (requeued, taken) = requeue(&*store, true).await;
+    assert_eq!((requeued.confirmed, taken), (1, vec![redo(2)]));
     Store::close(&*store).await;
 }
 

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use hookbox_driver::{Claimed, CommitError, Fault, FaultKind, Outcome, Store};
+use hookbox_driver::{Claimed, CommitError, Fault, FaultKind, Outcome, Settled, Store};
 use hookbox_driver_postgres::{Options, Postgres};
 
 use crate::proxy::{Mode, Proxy};
-use crate::world::{World, add_effect, envelope, environment};
+use crate::world::{ROUTE, World, add_effect, envelope, environment, eventually, route};
 
 const DONE: Outcome = Outcome::Done { attempt: 1 };
 
@@ -182,4 +182,58 @@ async fn a_rollback_that_gets_no_answer_ends() {
     );
     proxy.set(Mode::Pass);
     assert_eq!(world.process(&envelope, "e").await, Claimed::Fresh);
+}
+
+/// A worker that is cut off holds its claims until the server ends its transaction. Whoever gets
+/// the event meanwhile waits for that, and has it then; the first one's commit comes too late.
+#[tokio::test]
+async fn a_worker_that_is_cut_off_makes_another_wait_and_loses_its_claim() {
+    let (world, proxy) = behind_a_proxy(|options| {
+        options.idle_in_transaction = Duration::from_secs(2);
+    })
+    .await;
+    let elsewhere = Postgres::open(world.database.options(&environment()));
+    let elsewhere = elsewhere.await.unwrap();
+    let envelope = envelope(1, 1, "{}");
+    let mut zombie = world.store.begin().await.unwrap();
+    let claimed = world.claim(&mut zombie, &[&envelope]).await.unwrap();
+    assert_eq!(claimed, [Claimed::Fresh]);
+    let pid: i32 = sqlx::query_scalar("select pg_backend_pid()")
+        .fetch_one(world.store.connection(&mut zombie))
+        .await
+        .unwrap();
+    add_effect(world.store.connection(&mut zombie), "e").await;
+    world.settle(&mut zombie, &envelope, DONE).await.unwrap();
+    proxy.set(Mode::Hole);
+
+    let mut tx = elsewhere.begin().await.unwrap();
+    let (route, batch) = (route(ROUTE), [&envelope]);
+    let claiming = elsewhere.claim(&mut tx, &route, &batch);
+    let blocked =
+        format!("select count(*) from pg_stat_activity where {pid} = any (pg_blocking_pids(pid))");
+    let waits = eventually("it waits for the other's transaction", async || match world
+        .number(&blocked)
+        .await
+    {
+        0 => Err("it does not wait".to_owned()),
+        waiting => Ok(waiting),
+    });
+    let (claimed, waiting) = tokio::join!(claiming, waits);
+    assert_eq!((claimed.unwrap(), waiting), (vec![Claimed::Fresh], 1));
+    let left = format!("select count(*) from pg_stat_activity where pid = {pid}");
+    assert_eq!(world.number(&left).await, 0, "the server has not ended it");
+    add_effect(elsewhere.connection(&mut tx), "e").await;
+    let done = [Settled {
+        envelope: &envelope,
+        outcome: DONE,
+    }];
+    elsewhere.settle(&mut tx, &route, &done).await.unwrap();
+    elsewhere.commit(tx).await.unwrap();
+
+    proxy.set(Mode::Pass);
+    assert_unavailable(world.store.commit(zombie).await);
+    assert_eq!(world.effects("e").await, 1);
+    assert_eq!(world.process(&envelope, "e").await, Claimed::Redelivered);
+    world.assert_balanced().await;
+    elsewhere.close().await;
 }

@@ -1,0 +1,85 @@
+//! Case 56: handlers whose own statements get in each other's way, in a running worker. PostgreSQL
+//! ends one of two that wait for each other (40P01), or one that it cannot put in order (40001):
+//! that handler runs again, and no attempt is spent.
+
+use std::time::Duration;
+
+use crate::deployment::{Deployment, Pair};
+use crate::event::score;
+use crate::shown::within;
+
+/// Two handlers lock two rows, each the other one's first. A third is told once that it cannot be
+/// put in order; a sequence does not go back with its transaction.
+const IN_THE_WAY: &str = "create function in_the_way() returns trigger language plpgsql as $$
+     begin
+         if new.uid in ('left-side', 'right-side') then
+             update sides set changes = changes + 1 where side = new.uid;
+             perform pg_sleep(3);
+             update sides set changes = changes + 1 where side <> new.uid;
+         elsif new.uid = 'unordered' and nextval('unordered') = 1 then
+             raise exception 'could not serialize access' using errcode = '40001';
+         end if;
+         return new;
+     end $$";
+const TRIGGER: &str = "create trigger in_the_way before insert on begini_scores
+     for each row execute function in_the_way()";
+
+const ASLEEP: &str = "select count(*) from pg_stat_activity
+     where datname = current_database() and wait_event = 'PgSleep'";
+
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadlock_and_a_failed_serialization_of_handlers_cost_no_attempt() {
+    let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
+    for statement in [
+        "create table sides (side text primary key, changes integer not null)",
+        "insert into sides values ('left-side', 0), ('right-side', 0)",
+        "create sequence unordered",
+        IN_THE_WAY,
+        TRIGGER,
+    ] {
+        deployment.execute(statement).await;
+    }
+    let ingest = deployment.start_ingest();
+    let worker = deployment.start(&["worker"]);
+    // Not before the first one runs: taken together, they would share a transaction.
+    for (asleep, uid) in (1..).zip(["left-side", "right-side"]) {
+        send(&deployment, uid);
+        within(PATIENCE, "its handler runs", async || {
+            deployment.count(ASLEEP).await == asleep
+        })
+        .await;
+    }
+    send(&deployment, "unordered");
+    let done = "select count(*) from claims where state = 'done'";
+    within(PATIENCE, "all are done", async || {
+        deployment.count(done).await == 3
+    })
+    .await;
+    let deadlocks = "select deadlocks from pg_stat_database where datname = current_database()";
+    within(PATIENCE, "PostgreSQL has counted it", async || {
+        deployment.count(deadlocks).await >= 1
+    })
+    .await;
+    let tries = "select last_value from unordered";
+    assert_eq!(deployment.count(tries).await, 2, "it ran once more");
+    let changes = "select sum(changes) from sides";
+    assert_eq!(deployment.count(changes).await, 4, "one effect each");
+    for spent in [
+        "select count(*) from attempts",
+        "select count(*) from dead_letters",
+        "select count(*) from retries",
+    ] {
+        assert_eq!(deployment.count(spent).await, 0, "{spent}");
+    }
+    worker.stop();
+    ingest.stop();
+    deployment.finish().await;
+}
+
+fn send(deployment: &Deployment, uid: &str) {
+    deployment.write("body.json", &score(uid));
+    deployment.run(&["send", "--file", "body.json"]);
+}

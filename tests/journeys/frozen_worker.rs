@@ -1,0 +1,94 @@
+//! Case 33: a worker is frozen (SIGSTOP) in the middle of its handlers for longer than RabbitMQ
+//! waits for its heartbeat. What it had in hand goes to another, which waits until the server has
+//! ended the frozen one's transaction, and has each effect once. Thawed, the first one's commit and
+//! its acknowledgements come too late and harm nobody, and it goes on.
+
+use std::time::Duration;
+
+use hookbox_tests::variable;
+use sqlx::{Connection, PgConnection};
+
+use crate::deployment::{Deployment, Pair};
+use crate::shown::{Shown, within};
+
+/// A handler's statement that waits for the table.
+const IN_HAND: &str = "select count(*) from pg_stat_activity
+     where datname = current_database() and wait_event_type = 'Lock' and wait_event = 'relation'";
+
+const DONE: &str = "select count(*) from claims where state = 'done'";
+
+/// How many events the frozen one has in hand, and how many it does afterwards.
+const HELD: u64 = 4;
+const LATER: u64 = 3;
+
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_frozen_worker_had_in_hand_is_done_by_another_and_it_goes_on() {
+    let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
+    let broker = variable("HOOKBOX_TEST_AMQP_URL");
+    deployment.write("broker", &format!("{broker}?heartbeat=2"));
+    // PostgreSQL ends a transaction that waits for its client for five seconds longer.
+    let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
+    let limit = "worker.handler_time_limit = \"5 s\"\n[store]\n";
+    deployment.write("hookbox.toml", &config.replacen("[store]\n", limit, 1));
+    let ingest = deployment.start_ingest();
+    let url = std::fs::read_to_string(deployment.folder.join("store")).unwrap();
+    let mut holder = PgConnection::connect(&url).await.unwrap();
+    let lock = "begin; lock table begini_scores in access exclusive mode";
+    sqlx::raw_sql(lock).execute(&mut holder).await.unwrap();
+    for _ in 0..HELD {
+        deployment.run(&["send"]);
+    }
+    let mut frozen = deployment.start(&["worker"]);
+    within(PATIENCE, "it has something in hand", async || {
+        deployment.count(IN_HAND).await >= 1
+    })
+    .await;
+    frozen.signal("STOP");
+    let shown = Shown::new();
+    let other = deployment.start(&["worker", "--metrics", &shown.address()]);
+    sqlx::raw_sql("rollback")
+        .execute(&mut holder)
+        .await
+        .unwrap();
+    holder.close().await.unwrap();
+    let took = within(PATIENCE, "all of it is done by the other", async || {
+        deployment.count(DONE).await == HELD
+    })
+    .await;
+    eprintln!("done by the other after {took:?}");
+    let by_it = "hookbox_receipts_total{route=\"scores\",outcome=\"done\"}";
+    assert_eq!(shown.metric(by_it), Some(HELD as f64), "the other's");
+    other.stop();
+
+    frozen.signal("CONT");
+    let late = "could not be settled and will come again";
+    within(PATIENCE, "its acknowledgement comes too late", async || {
+        deployment.log().contains(late)
+    })
+    .await;
+    for _ in 0..LATER {
+        deployment.run(&["send"]);
+    }
+    within(PATIENCE, "it goes on", async || {
+        deployment.count(DONE).await == HELD + LATER
+    })
+    .await;
+    assert!(!frozen.has_ended(), "it died of it: {}", deployment.log());
+    let rows = "select count(*) from begini_scores";
+    assert_eq!(deployment.count(rows).await, HELD + LATER);
+    for spent in [
+        "select count(*) from attempts",
+        "select count(*) from dead_letters",
+        "select count(*) from retries",
+    ] {
+        assert_eq!(deployment.count(spent).await, 0, "{spent}");
+    }
+    let books = deployment.json(&["reconcile", "--wait", "60s"]);
+    assert_eq!(books["verdict"], "balanced", "{books}");
+    frozen.stop();
+    ingest.stop();
+    deployment.finish().await;
+}

@@ -1,0 +1,123 @@
+//! Case 63: a failover to a replica of PostgreSQL that lacks the last of what was committed. The
+//! events of that tail are acknowledged and gone. An ingest that goes on tells of numbers that
+//! follow theirs, so `reconcile` names the range that is not told any more; what an ingest told and
+//! ended with, all in the tail, left no trace anywhere, and nobody can name it.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use hookbox_testkit::servers::PostgresServer;
+use hookbox_tests::variable;
+use serde_json::Value;
+
+use crate::deployment::Deployment;
+use crate::outages::own;
+use crate::shown::within;
+
+/// How many events are kept, and how many each ingest has done in the tail.
+const KEPT: u64 = 12;
+const OF_THE_FIRST: u64 = 8;
+const OF_THE_SECOND: u64 = 5;
+
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_that_loses_the_tail_is_named_as_far_as_anybody_can_know() {
+    let mut postgres = PostgresServer::start().unwrap();
+    let broker = variable("HOOKBOX_TEST_AMQP_URL");
+    let deployment = Deployment::over(own(postgres.url(), &broker, postgres.url()));
+    let (data, replica) = (
+        postgres.folder().join("data"),
+        postgres.folder().join("replica"),
+    );
+    let worker = deployment.start(&["worker"]);
+    let first = deployment.start_ingest();
+    simulate(&deployment, KEPT, 1);
+    all_is_told(&deployment, KEPT).await;
+    postgres.kill().unwrap();
+    copy(&data, &replica);
+    postgres.restart().unwrap();
+
+    simulate(&deployment, OF_THE_FIRST, 2);
+    all_is_told(&deployment, KEPT + OF_THE_FIRST).await;
+    first.stop();
+    let second = deployment.start_ingest();
+    simulate(&deployment, OF_THE_SECOND, 3);
+    all_is_told(&deployment, KEPT + OF_THE_FIRST + OF_THE_SECOND).await;
+    postgres.kill().unwrap();
+    std::fs::remove_dir_all(&data).unwrap();
+    std::fs::rename(&replica, &data).unwrap();
+    postgres.restart().unwrap();
+
+    // The books went with what they were about.
+    let (code, books) = reconcile(&deployment);
+    assert_eq!(
+        (code, &books["verdict"]),
+        (Some(0), &"balanced".into()),
+        "{books:#}"
+    );
+    assert_eq!(told(&books), KEPT, "{books:#}");
+    // Until the ingest that is still there tells of something more.
+    simulate(&deployment, 1, 4);
+    within(PATIENCE, "it is told", async || {
+        told(&reconcile(&deployment).1) == KEPT + 1
+    })
+    .await;
+    let (code, books) = reconcile(&deployment);
+    assert_eq!(
+        (code, &books["verdict"]),
+        (Some(1), &"imbalanced".into()),
+        "{books:#}"
+    );
+    let gaps = books["accounts"]["gaps"].as_array().unwrap();
+    // All of the second one's, and nothing of the first's, which is no more.
+    assert_eq!(gaps.len(), 1, "{books:#}");
+    assert_eq!(
+        (&gaps[0]["first"], &gaps[0]["last"]),
+        (&1.into(), &OF_THE_SECOND.into())
+    );
+    let text = deployment.command(&["reconcile"]).output().unwrap();
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(text.contains("UNTOLD: ingest"), "{text}");
+    worker.stop();
+    second.stop();
+    deployment.finish().await;
+}
+
+fn copy(from: &Path, to: &Path) {
+    let mut copy = Command::new("cp");
+    assert!(copy.arg("-a").args([from, to]).status().unwrap().success());
+}
+
+fn simulate(deployment: &Deployment, count: u64, seed: u64) {
+    let (count, seed) = (count.to_string(), seed.to_string());
+    deployment.run(&["simulate", "--count", &count, "--seed", &seed]);
+}
+
+/// Waits until as many are told of as have their outcome.
+async fn all_is_told(deployment: &Deployment, receipts: u64) {
+    within(PATIENCE, "all is told", async || {
+        let (code, books) = reconcile(deployment);
+        code == Some(0) && told(&books) == receipts
+    })
+    .await;
+    let settled = "select count(*) from receipts";
+    assert_eq!(deployment.count(settled).await, receipts);
+}
+
+fn reconcile(deployment: &Deployment) -> (Option<i32>, Value) {
+    let output = deployment
+        .command(&["reconcile", "--json", "--wait", "30s"])
+        .output()
+        .unwrap();
+    let books = serde_json::from_slice(&output.stdout).unwrap();
+    (output.status.code(), books)
+}
+
+fn told(books: &Value) -> u64 {
+    let routes = books["routes"].as_array().unwrap();
+    let of = |route: &Value| route["told"].as_u64().unwrap();
+    routes.iter().map(of).sum()
+}

@@ -1,0 +1,112 @@
+//! Case 41: large bodies queue up before a worker. However many messages its prefetch lets it take,
+//! its memory stays within what the config says: a few copies of what it has in hand.
+
+use std::time::Duration;
+
+use sqlx::{Connection, PgConnection};
+
+use crate::deployment::{Deployment, Pair, Process};
+use crate::event::score_of;
+use crate::shown::within;
+
+const MIB: usize = 1024 * 1024;
+
+/// How many messages wait, each with a body of 1 MiB.
+const QUEUED: usize = 60;
+
+/// How many send at once.
+const SENDERS: usize = 4;
+
+/// A worker without anything in hand, in a debug build: its code, threads and schemas.
+const BASE_MIB: usize = 64;
+
+/// How often a body is in memory: as it was received, in the statement that keeps it, and in the
+/// buffer that carries the statement to PostgreSQL.
+const COPIES: usize = 3;
+
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A handler's statement waits for the table.
+const BLOCKED: &str = "select count(*) from pg_stat_activity
+     where datname = current_database() and wait_event_type = 'Lock' and wait_event = 'relation'";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_workers_memory_is_bounded_by_its_prefetch() {
+    let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
+    let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
+    let ingest = deployment.start_ingest();
+    send_all(&deployment);
+    let url = std::fs::read_to_string(deployment.folder.join("store")).unwrap();
+    let mut holder = PgConnection::connect(&url).await.unwrap();
+    let lock = "begin; lock table begini_scores in access exclusive mode";
+    sqlx::raw_sql(lock).execute(&mut holder).await.unwrap();
+    let mut last = None;
+    for prefetch in [1, 50, 2_000] {
+        let limited = format!("worker.prefetch = {prefetch}\n[store]\n");
+        deployment.write("hookbox.toml", &config.replacen("[store]\n", &limited, 1));
+        let worker = deployment.start(&["worker"]);
+        let in_hand = QUEUED.min(prefetch);
+        within(PATIENCE, "it has in hand what it may", async || {
+            ready(&deployment) == Some((QUEUED - in_hand) as u64)
+                && worker.peak_memory() >= in_hand * MIB
+                && deployment.count(BLOCKED).await >= 1
+        })
+        .await;
+        assert_bounded(&worker, in_hand);
+        if in_hand == QUEUED {
+            last = Some(worker);
+        } else {
+            worker.kill();
+            within(PATIENCE, "its messages are back", async || {
+                ready(&deployment) == Some(QUEUED as u64)
+            })
+            .await;
+        }
+    }
+    sqlx::raw_sql("rollback")
+        .execute(&mut holder)
+        .await
+        .unwrap();
+    holder.close().await.unwrap();
+    let worker = last.unwrap();
+    let done = "select count(*) from claims where state = 'done'";
+    within(PATIENCE, "all are done", async || {
+        deployment.count(done).await == QUEUED as u64
+    })
+    .await;
+    assert_bounded(&worker, QUEUED);
+    worker.stop();
+    ingest.stop();
+    deployment.finish().await;
+}
+
+#[track_caller]
+fn assert_bounded(worker: &Process, in_hand: usize) {
+    let bound = BASE_MIB + COPIES * in_hand;
+    let peak = worker.peak_memory() / MIB;
+    eprintln!("{in_hand} MiB in hand: {peak} MiB at most, of {bound}");
+    assert!(peak <= bound, "{peak} MiB with {in_hand} MiB in hand");
+}
+
+fn ready(deployment: &Deployment) -> Option<u64> {
+    let queues = deployment.json(&["queues"]);
+    let scores = queues["queues"].as_array().unwrap().iter();
+    let mut scores = scores.filter(|queue| queue["queue"] == "route.scores");
+    scores.next()?["broker"]["ready"].as_u64()
+}
+
+/// Several at once: to sign a mebibyte takes a debug build a while.
+fn send_all(deployment: &Deployment) {
+    std::thread::scope(|scope| {
+        for sender in 0..SENDERS {
+            scope.spawn(move || {
+                for number in (sender..QUEUED).step_by(SENDERS) {
+                    let file = format!("body-{sender}.json");
+                    deployment.write(&file, &score_of(&format!("user-{number}"), MIB));
+                    deployment.run(&["send", "--file", &file]);
+                }
+            });
+        }
+    });
+}

@@ -1,0 +1,88 @@
+//! Case 42: one event that always fails, in the middle of fifty good ones. It is tried as often and
+//! with as much time between as its policy says, and becomes one dead letter; the good ones wait
+//! for none of that.
+
+use std::time::Duration;
+
+use crate::deployment::{Deployment, Pair};
+use crate::event::score;
+use crate::shown::within;
+
+/// How many good ones, half of them before it.
+const GOOD: u64 = 50;
+
+/// Two seconds after the first attempt, and four after the second.
+const POLICY: &str = "attempts = 3, first = \"2 s\", factor = 2.0, max = \"1 min\", jitter = 0.0";
+
+/// Pairs of attempts that are as far apart as the policy says.
+const IN_TIME_POSTGRES: &str = "select count(*) from attempts a join attempts b
+     on a.event_id = b.event_id and b.attempt = a.attempt + 1
+     where b.at - a.at >= a.attempt * interval '2 s'";
+const IN_TIME_SQLITE: &str = "select count(*) from attempts a join attempts b
+     on a.event_id = b.event_id and b.attempt = a.attempt + 1
+     where b.at - a.at >= a.attempt * 2000000";
+
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_always_fails_is_waited_for_by_nobody_on_rabbitmq_and_postgres() {
+    let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
+    for statement in [
+        "create function refuses() returns trigger language plpgsql as $$
+         begin
+             raise exception 'told to fail';
+         end $$",
+        "create trigger refuses before insert on begini_scores
+         for each row when (new.uid = 'fails') execute function refuses()",
+    ] {
+        deployment.execute(statement).await;
+    }
+    try_among_good_ones(deployment, IN_TIME_POSTGRES).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_always_fails_is_waited_for_by_nobody_on_sqlite() {
+    let deployment = Deployment::new(Pair::SqliteAlone).await;
+    deployment
+        .execute(
+            "create trigger refuses before insert on begini_scores when new.uid = 'fails'
+             begin select raise(abort, 'told to fail'); end",
+        )
+        .await;
+    try_among_good_ones(deployment, IN_TIME_SQLITE).await;
+}
+
+async fn try_among_good_ones(deployment: Deployment, in_time: &'static str) {
+    let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
+    let usual = "attempts = 3, first = \"50 ms\", max = \"50 ms\"";
+    assert!(config.contains(usual), "{config}");
+    deployment.write("hookbox.toml", &config.replacen(usual, POLICY, 1));
+    let ingest = deployment.start_ingest();
+    // All of them wait when the worker begins.
+    let half = (GOOD / 2).to_string();
+    deployment.run(&["simulate", "--count", &half, "--seed", "1"]);
+    deployment.write("body.json", &score("fails"));
+    deployment.run(&["send", "--file", "body.json"]);
+    deployment.run(&["simulate", "--count", &half, "--seed", "2"]);
+    let worker = deployment.start(&["worker"]);
+    let died = "select count(*) from dead_letters";
+    within(PATIENCE, "it is given up", async || {
+        deployment.count(died).await >= 1
+    })
+    .await;
+    let before_its_second = "select count(*) from claims where state = 'done'
+         and settled_at < (select at from attempts where attempt = 2)";
+    assert_eq!(deployment.count(before_its_second).await, GOOD);
+    let attempts = "select count(*) from attempts";
+    assert_eq!(deployment.count(attempts).await, 3, "no other failed");
+    assert_eq!(deployment.count(in_time).await, 2, "tried too early");
+    let exhausted = "select count(*) from dead_letters where reason = 'exhausted' and attempts = 3";
+    assert_eq!(deployment.count(exhausted).await, 1);
+    let books = deployment.json(&["reconcile", "--wait", "60s"]);
+    assert_eq!(books["verdict"], "balanced", "{books:#}");
+    assert_eq!(deployment.count(died).await, 1);
+    worker.stop();
+    ingest.stop();
+    deployment.finish().await;
+}

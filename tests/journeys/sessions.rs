@@ -1,0 +1,171 @@
+//! What happens to PostgreSQL's sessions under load: none is free, the process of one is killed,
+//! all of them lead to a standby. The worker holds what it has, spends nothing, and goes on.
+
+use std::cell::RefCell;
+use std::process::Command;
+use std::time::Duration;
+
+use hookbox_testkit::servers::{PostgresServer, find};
+use sqlx::postgres::PgRow;
+use sqlx::{Connection, Executor, PgConnection, Row};
+use tokio::sync::Mutex;
+
+use crate::outages::World;
+use crate::shown::within;
+
+/// Ends every session but the one that asks: whoever had one connects again.
+pub const TERMINATE: &str = "select pg_terminate_backend(pid) from pg_stat_activity
+     where backend_type = 'client backend' and pid <> pg_backend_pid()";
+
+/// Ends hookbox's alone.
+const TERMINATE_HOOKBOX: &str = "select pg_terminate_backend(pid) from pg_stat_activity
+     where application_name = 'hookbox'";
+
+/// A session of hookbox's in the middle of a transaction.
+const AT_WORK: &str = "select pid from pg_stat_activity
+     where application_name = 'hookbox' and xact_start is not null limit 1";
+
+/// More than hookbox needs, and not more than a test has connected to at once.
+const SLOTS: usize = 30;
+
+/// How many processes are killed, one after the other.
+const KILLS: usize = 3;
+
+/// Longest wait for a server that starts itself anew.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgres_without_a_free_slot_costs_nothing() {
+    let slots = SLOTS.to_string();
+    let settings = [("max_connections", slots.as_str())];
+    let postgres = PostgresServer::start_found(&find::postgres().unwrap(), &settings).unwrap();
+    let world = World::over(postgres.url(), postgres.url());
+    let taken = Mutex::new(Vec::new());
+    world
+        .outage(
+            "store",
+            async || *taken.lock().await = take_every_slot(postgres.url()).await,
+            async || taken.lock().await.clear(),
+        )
+        .await;
+    said(&postgres, "too many clients already");
+    world.finish().await;
+}
+
+/// Freed slots go to whoever asks first, so until all of them are ours: a session that begins holds
+/// one before anybody can see whose it is.
+async fn take_every_slot(url: &str) -> Vec<PgConnection> {
+    let mut taken = vec![PgConnection::connect(url).await.unwrap()];
+    while taken.len() < SLOTS {
+        taken[0].execute(TERMINATE_HOOKBOX).await.unwrap();
+        let error = loop {
+            match PgConnection::connect(url).await {
+                Ok(connection) => taken.push(connection),
+                Err(error) => break error,
+            }
+        };
+        let code = error.as_database_error().unwrap().code();
+        assert_eq!(code.as_deref(), Some("53300"), "{error}");
+    }
+    taken
+}
+
+/// PostgreSQL takes a process that dies in the middle of something for damage to the memory that
+/// all share: it ends all sessions, recovers, and starts anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_processes_of_postgres_cost_nothing() {
+    let postgres = PostgresServer::start().unwrap();
+    let world = World::over(postgres.url(), postgres.url());
+    world
+        .change(
+            async || {
+                for killed in 0..KILLS {
+                    kill_one_at_work(postgres.url()).await;
+                    within(PATIENCE, "PostgreSQL has seen it die", async || {
+                        deaths(&postgres) > killed
+                    })
+                    .await;
+                }
+            },
+            async || {},
+        )
+        .await;
+    assert!(deaths(&postgres) >= KILLS);
+    world.finish().await;
+}
+
+async fn kill_one_at_work(url: &str) {
+    let mut pid = None;
+    within(PATIENCE, "a session is at work", async || {
+        // It may be recovering from the last one still.
+        if let Ok(mut connection) = PgConnection::connect(url).await {
+            let found = connection.fetch_optional(AT_WORK).await;
+            pid = found.ok().flatten().map(|row: PgRow| row.get::<i32, _>(0));
+        }
+        pid.is_some()
+    })
+    .await;
+    let pid = pid.unwrap().to_string();
+    let killed = Command::new("kill").args(["-KILL", &pid]).status();
+    assert!(killed.unwrap().success());
+}
+
+fn deaths(postgres: &PostgresServer) -> usize {
+    log(postgres)
+        .matches("was terminated by signal 9: Killed")
+        .count()
+}
+
+/// As after a failover, when the name still leads to the one that is a standby now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_postgres_that_becomes_a_standby_costs_nothing() {
+    let postgres = PostgresServer::start().unwrap();
+    let url = postgres.url().to_owned();
+    let standby = postgres.folder().join("data/standby.signal");
+    let world = World::over(&url, &url);
+    let postgres = RefCell::new(postgres);
+    // Reading works on: what shows it is the route that cannot write.
+    world
+        .outage(
+            "route scores",
+            async || {
+                std::fs::write(&standby, "").unwrap();
+                postgres.borrow_mut().restart().unwrap();
+            },
+            async || {
+                std::fs::remove_file(&standby).unwrap();
+                postgres.borrow_mut().restart().unwrap();
+            },
+        )
+        .await;
+    said(&postgres.borrow(), "during recovery");
+    let log = world.deployment.log();
+    assert!(!log.contains("fault.kind=\"internal\""), "{log}");
+    // Once as it goes away and once as it comes back, and not each time that it was tried.
+    let told = log.matches("ingests have answered is paused").count();
+    assert!(told <= 2, "told {told} times: {log}");
+    world.finish().await;
+}
+
+/// Or nothing was tried at all.
+#[track_caller]
+pub fn said(postgres: &PostgresServer, words: &str) {
+    let log = log(postgres);
+    assert!(
+        log.contains(words),
+        "PostgreSQL never said {words:?}: {log}"
+    );
+}
+
+fn log(postgres: &PostgresServer) -> String {
+    std::fs::read_to_string(postgres.folder().join("postgres.log")).unwrap()
+}
+
+pub async fn execute(url: &str, statements: &'static str) {
+    let mut connection = PgConnection::connect(url).await.unwrap();
+    sqlx::raw_sql(statements)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+}

@@ -1,0 +1,141 @@
+//! Case 44: bodies that are signed well and are no good: what PostgreSQL takes in no text, what is
+//! no UTF-8, no JSON, or JSON that breaks its readers. Each is accepted, kept byte for byte, and
+//! ends as done or as a dead letter that can be looked at; the worker lives.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use sqlx::Connection;
+
+use crate::deployment::{Deployment, Pair};
+use crate::event::score;
+use crate::shown::within;
+
+/// As deep as no reader should follow by calling itself.
+const DEPTH: usize = 100_000;
+
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strange_bodies_are_kept_as_they_came_on_rabbitmq_and_postgres() {
+    keep(Pair::RabbitmqPostgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strange_bodies_are_kept_as_they_came_on_sqlite() {
+    keep(Pair::SqliteAlone).await;
+}
+
+async fn keep(pair: Pair) {
+    let deployment = Deployment::new(pair).await;
+    let ingest = deployment.start_ingest();
+    let mut worker = deployment.start(&["worker"]);
+    let bodies = strange();
+    for body in &bodies {
+        std::fs::write(deployment.folder.join("body"), body).unwrap();
+        // Twice, so that whatever the body is, the event is the same.
+        for _ in 0..2 {
+            deployment.run(&["send", "--file", "body"]);
+        }
+    }
+    let all = bodies.len() as u64;
+    within(PATIENCE, "each has its outcome", async || {
+        assert!(!worker.has_ended(), "it died of one: {}", deployment.log());
+        let ended = "select count(*) from claims where state in ('done', 'dead')";
+        let again = "select count(*) from receipts where outcome = 'duplicate'";
+        deployment.count(ended).await == all && deployment.count(again).await == all
+    })
+    .await;
+    assert_eq!(deployment.count("select count(*) from claims").await, all);
+    let kept = kept(&deployment, pair).await;
+    assert_eq!(kept.len(), bodies.len());
+    assert!(
+        kept.into_iter().collect::<BTreeSet<_>>() == bodies.into_iter().collect(),
+        "a body is not what was sent"
+    );
+    all_can_be_looked_at(&deployment, all);
+    // Whoever comes next is taken care of.
+    deployment.run(&["send"]);
+    let books = deployment.json(&["reconcile", "--wait", "60s"]);
+    assert_eq!(books["verdict"], "balanced", "{books:#}");
+    assert_eq!(
+        deployment.count("select count(*) from claims").await,
+        all + 1
+    );
+    worker.stop();
+    ingest.stop();
+    let log = deployment.log();
+    assert!(!log.contains("a panic at"), "{log}");
+    deployment.finish().await;
+}
+
+fn strange() -> Vec<Vec<u8>> {
+    let deep = "[".repeat(DEPTH) + &"]".repeat(DEPTH);
+    let with = |uid: &str, member: &str| {
+        let event = score(uid);
+        let rest = event.strip_prefix('{').unwrap();
+        format!("{{\"strange\":{member},{rest}").into_bytes()
+    };
+    let mut invalid = score("not-UTF-8-X").into_bytes();
+    let at = invalid.iter().position(|byte| *byte == b'X').unwrap();
+    invalid[at] = 0xff;
+    vec![
+        Vec::new(),
+        vec![0],
+        deep.clone().into_bytes(),
+        "[".repeat(DEPTH).into_bytes(),
+        invalid,
+        with("deep", &deep),
+        with("nul-beside", r#""a\u0000b""#),
+        score(r"nul-\u0000").into_bytes(),
+        with("surrogate-beside", r#""\ud800""#),
+        score(r"surrogate-\udfff").into_bytes(),
+        with("infinite", "1e400"),
+        score("infinite-score")
+            .replace(r#""score":1"#, r#""score":1e400"#)
+            .into_bytes(),
+        with("twice", r#"1,"strange":2"#),
+        with("twice-named", r#"1,"uid":"another""#),
+    ]
+}
+
+/// The bodies of all events.
+async fn kept(deployment: &Deployment, pair: Pair) -> Vec<Vec<u8>> {
+    let bodies = "select body from events";
+    match pair {
+        Pair::RabbitmqPostgres => {
+            let url = std::fs::read_to_string(deployment.folder.join("store")).unwrap();
+            let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
+            let bodies = sqlx::query_scalar(bodies).fetch_all(&mut connection).await;
+            connection.close().await.unwrap();
+            bodies.unwrap()
+        }
+        Pair::SqliteAlone => {
+            let path = format!("sqlite:{}", deployment.folder.join("hookbox.db").display());
+            let mut connection = sqlx::SqliteConnection::connect(&path).await.unwrap();
+            let bodies = sqlx::query_scalar(bodies).fetch_all(&mut connection).await;
+            connection.close().await.unwrap();
+            bodies.unwrap()
+        }
+    }
+}
+
+/// Each event, and each dead letter among them, by the commands of operators.
+fn all_can_be_looked_at(deployment: &Deployment, all: u64) {
+    let events = deployment.json(&["events", "list", "--limit", "100"]);
+    let events = events["events"].as_array().unwrap();
+    assert_eq!(events.len() as u64, all);
+    for event in events {
+        let id = event["event"].as_str().unwrap();
+        deployment.run(&["events", "show", id, "--body"]);
+    }
+    let dead = deployment.json(&["dead", "list", "--limit", "100"]);
+    let dead = dead["dead"].as_array().unwrap();
+    assert!(!dead.is_empty(), "all of them were good");
+    for letter in dead {
+        let id = letter["id"].as_i64().unwrap().to_string();
+        let shown = deployment.run(&["dead", "show", &id, "--body"]);
+        eprintln!("{shown:.400}");
+    }
+}

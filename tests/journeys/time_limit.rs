@@ -1,0 +1,98 @@
+//! Case 59: a handler whose statement is still running in PostgreSQL when its time is up. The
+//! attempt counts, the statement is ended, its session is used by nobody again, and what else
+//! there is to do is done meanwhile.
+
+use std::time::Duration;
+
+use crate::deployment::{Deployment, Pair};
+use crate::event::score;
+use crate::shown::within;
+
+/// One sleeps far longer than any limit.
+const SLEEPS: &str = "create function sleeps() returns trigger language plpgsql as $$
+     begin
+         if new.uid = 'sleeper' then perform pg_sleep(600); end if;
+         return new;
+     end $$";
+const TRIGGER: &str = "create trigger sleeps before insert on begini_scores
+     for each row execute function sleeps()";
+
+/// Statements that sleep, of this database.
+const ASLEEP: &str = "select count(*) from pg_stat_activity
+     where datname = current_database() and wait_event = 'PgSleep'";
+
+/// The sessions that were seen to sleep, and are there still.
+const NOTE: &str = "insert into sleepers select pid, backend_start from pg_stat_activity
+     where datname = current_database() and wait_event = 'PgSleep'";
+const THERE: &str =
+    "select count(*) from pg_stat_activity join sleepers using (pid, backend_start)";
+
+/// PostgreSQL looks every two seconds whether its client is there still.
+const ENDED_WITHIN: Duration = Duration::from_secs(5);
+
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_over_the_time_limit_is_ended_and_counts() {
+    let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
+    let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
+    let limit = "worker.handler_time_limit = \"1 s\"\n[store]\n";
+    deployment.write("hookbox.toml", &config.replacen("[store]\n", limit, 1));
+    let sleepers = "create table sleepers (pid integer, backend_start timestamptz)";
+    for statement in [SLEEPS, TRIGGER, sleepers] {
+        deployment.execute(statement).await;
+    }
+    let ingest = deployment.start_ingest();
+    let worker = deployment.start(&["worker"]);
+    send(&deployment, "sleeper");
+    within(PATIENCE, "the statement runs", async || {
+        deployment.count(ASLEEP).await == 1
+    })
+    .await;
+    deployment.execute(NOTE).await;
+    let died = "select count(*) from dead_letters where reason = 'exhausted' and attempts = 3";
+    send(&deployment, "another");
+    let rows = "select count(*) from begini_scores where uid = 'another'";
+    within(PATIENCE, "another is done", async || {
+        deployment.count(rows).await == 1
+    })
+    .await;
+    let attempts = "select count(*) from attempts";
+    within(PATIENCE, "the first attempt is counted", async || {
+        deployment.count(attempts).await >= 1
+    })
+    .await;
+    within(ENDED_WITHIN, "its session is gone", async || {
+        deployment.count(THERE).await == 0
+    })
+    .await;
+    within(PATIENCE, "it is given up", async || {
+        deployment.count(died).await == 1
+    })
+    .await;
+    within(ENDED_WITHIN, "no statement is left", async || {
+        deployment.count(ASLEEP).await == 0
+    })
+    .await;
+    let timed_out = "select count(*) from attempts where outcome = 'timed_out'";
+    assert_eq!(deployment.count(timed_out).await, 3);
+    assert_eq!(deployment.count(attempts).await, 3, "nobody else failed");
+    deployment
+        .execute("drop trigger sleeps on begini_scores")
+        .await;
+    deployment.run(&["dead", "replay", "--all", "--yes"]);
+    let both = "select count(*) from begini_scores";
+    within(PATIENCE, "it is done, too", async || {
+        deployment.count(both).await == 2
+    })
+    .await;
+    worker.stop();
+    ingest.stop();
+    deployment.finish().await;
+}
+
+fn send(deployment: &Deployment, uid: &str) {
+    deployment.write("body.json", &score(uid));
+    deployment.run(&["send", "--file", "body.json"]);
+}
