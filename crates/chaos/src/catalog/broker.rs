@@ -86,10 +86,16 @@ pub(super) const CASES: &[Case] = &[
         name: "broker-frozen-at-start",
         what: "Broker stopped before ingest connects: bounded attempts, no thread \
             leaks.",
-        proofs: &[Proof::Tests {
-            package: "hookbox-driver-rabbitmq",
-            filters: &["a_silent_broker_is_given_up_in_time_and_costs_no_thread"],
-        }],
+        proofs: &[
+            Proof::Tests {
+                package: "hookbox-driver-rabbitmq",
+                filters: &["a_silent_broker_is_given_up_in_time_and_costs_no_thread"],
+            },
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &["a_frozen_rabbitmq_is_waited_for_at_the_start"],
+            },
+        ],
     },
     Case {
         number: 8,
@@ -151,14 +157,20 @@ pub(super) const CASES: &[Case] = &[
         number: 12,
         name: "queue-missing",
         what: "A queue is gone at run time: never a clean confirm (H2).",
-        proofs: &[Proof::Tests {
-            package: "hookbox-driver-rabbitmq",
-            filters: &[
-                "a_deleted_queue_is_never_ok",
-                "a_queue_that_is_deleted_or_replaced_is_named_within_five_seconds",
-                "a_deleted_queue_acknowledges_what_it_never_took",
-            ],
-        }],
+        proofs: &[
+            Proof::Tests {
+                package: "hookbox-driver-rabbitmq",
+                filters: &[
+                    "a_deleted_queue_is_never_ok",
+                    "a_queue_that_is_deleted_or_replaced_is_named_within_five_seconds",
+                    "a_deleted_queue_acknowledges_what_it_never_took",
+                ],
+            },
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &["a_policy_and_a_deletion_are_named_and_nothing_is_accepted"],
+            },
+        ],
     },
     Case {
         number: 13,
@@ -167,7 +179,11 @@ pub(super) const CASES: &[Case] = &[
             accepted.",
         proofs: &[Proof::Tests {
             package: "hookbox-driver-rabbitmq",
-            filters: &["of_a_batch_for_two_queues_one_missing_is_not_ok"],
+            filters: &[
+                "among_thousands_of_good_messages_no_unroutable_one_is_ever_ok",
+                "a_return_sticks_to_another_message",
+                "of_a_batch_for_two_queues_one_missing_is_not_ok",
+            ],
         }],
     },
     Case {
@@ -177,7 +193,10 @@ pub(super) const CASES: &[Case] = &[
         proofs: &[
             Proof::Tests {
                 package: "hookbox-tests",
-                filters: &["a_rejected_publish_is_never_reported_as_accepted"],
+                filters: &[
+                    "a_refusing_queue_is_never_reported_as_accepted",
+                    "a_rejected_publish_is_never_reported_as_accepted",
+                ],
             },
             Proof::Tests {
                 package: "hookbox-driver-rabbitmq",
@@ -193,7 +212,10 @@ pub(super) const CASES: &[Case] = &[
             accepted.",
         proofs: &[Proof::Tests {
             package: "hookbox-tests",
-            filters: &["a_refusing_queue_is_never_reported_as_accepted"],
+            filters: &[
+                "what_a_full_queue_refuses_drops_or_takes_with_it_is_told",
+                "a_refusing_queue_is_never_reported_as_accepted",
+            ],
         }],
     },
     Case {
@@ -212,7 +234,11 @@ pub(super) const CASES: &[Case] = &[
             },
             Proof::Tests {
                 package: "hookbox-tests",
-                filters: &["a_policy_and_a_deletion_are_named_and_nothing_is_accepted"],
+                filters: &[
+                    "a_queue_that_is_replaced_is_left_alone_and_one_that_is_back_is_taken_from",
+                    "what_a_full_queue_refuses_drops_or_takes_with_it_is_told",
+                    "a_policy_and_a_deletion_are_named_and_nothing_is_accepted",
+                ],
             },
         ],
     },
@@ -279,7 +305,10 @@ pub(super) const CASES: &[Case] = &[
             },
             Proof::Tests {
                 package: "hookbox-tests",
-                filters: &["a_permission_that_is_revoked_is_told_and_comes_back"],
+                filters: &[
+                    "a_password_or_a_virtual_host_that_is_wrong_meanwhile_is_told_and_comes_back",
+                    "a_permission_that_is_revoked_is_told_and_comes_back",
+                ],
             },
         ],
     },
@@ -289,7 +318,10 @@ pub(super) const CASES: &[Case] = &[
         what: "Expired certificate, wrong authority, wrong name: refused.",
         proofs: &[Proof::Tests {
             package: "hookbox-tests",
-            filters: &["only_the_right_certificate_of_a_broker_is_taken"],
+            filters: &[
+                "a_certificate_that_is_renewed_under_load_costs_nothing",
+                "only_the_right_certificate_of_a_broker_is_taken",
+            ],
         }],
     },
     Case {
@@ -297,19 +329,35 @@ pub(super) const CASES: &[Case] = &[
         name: "channel-closed",
         what: "The broker closes a channel with publishes on it: rebuilt, neighbours \
             go on (E7).",
-        proofs: &[Proof::Tests {
-            package: "hookbox-driver-rabbitmq",
-            filters: &[
-                "subscribing_to_a_missing_queue_is_a_fault_and_harms_no_neighbour",
-                "a_deleted_queue_is_never_ok",
-            ],
-        }],
+        proofs: &[
+            Proof::Tests {
+                package: "hookbox-driver-rabbitmq",
+                filters: &[
+                    "what_the_broker_closes_under_64_publishes_accepts_nothing_that_is_not_there",
+                    "subscribing_to_a_missing_queue_is_a_fault_and_harms_no_neighbour",
+                    "a_deleted_queue_is_never_ok",
+                ],
+            },
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &["a_broker_that_takes_less_is_named_and_takes_the_rest"],
+            },
+        ],
     },
     Case {
         number: 23,
         name: "confirms-in-every-mix",
         what: "Ack, nack, return and a lost link at each position of a round.",
-        proofs: &[Proof::Simulation],
+        proofs: &[
+            Proof::Simulation,
+            Proof::Tests {
+                package: "hookbox-driver-rabbitmq",
+                filters: &[
+                    "every_mix_of_confirms_is_told_as_promised_and_once_to_each",
+                    "a_publish_without_an_outcome_is_never_accepted",
+                ],
+            },
+        ],
     },
     Case {
         number: 24,
@@ -327,6 +375,10 @@ pub(super) const CASES: &[Case] = &[
                 pairs: SERVERS,
                 fast: false,
                 run: full_spool,
+            },
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &["a_full_disk_of_the_spool_is_answered_503_and_loses_nothing"],
             },
         ],
     },

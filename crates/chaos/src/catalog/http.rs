@@ -13,6 +13,7 @@ pub(super) const CASES: &[Case] = &[
         proofs: &[Proof::Tests {
             package: "hookbox-ingest",
             filters: &[
+                "idle_connections_keep_a_healthy_one_waiting_for_a_bounded_time",
                 "a_slow_head_is_cut",
                 "a_slow_body_is_answered_408",
                 "one_address_has_so_many_connections",
@@ -29,6 +30,9 @@ pub(super) const CASES: &[Case] = &[
         proofs: &[Proof::Tests {
             package: "hookbox-ingest",
             filters: &[
+                "what_follows_a_strange_request_is_never_taken",
+                "a_whole_address_in_the_request_line_is_the_same_place",
+                "other_methods_and_places",
                 "two_framings_at_once",
                 "framings_that_contradict_themselves_are_refused",
                 "too_many_headers_and_too_long_heads_are_refused",
@@ -54,6 +58,9 @@ pub(super) const CASES: &[Case] = &[
         proofs: &[Proof::Tests {
             package: "hookbox-signature",
             filters: &[
+                "a_thousand_signatures_are_refused_unread",
+                "text_in_utf16_is_refused",
+                "a_line_end_too_many_is_refused",
                 "a_bad_signature_is_refused_by_its_kind",
                 "any_flipped_bit_is_refused",
             ],
@@ -63,13 +70,19 @@ pub(super) const CASES: &[Case] = &[
         number: 76,
         name: "timestamps",
         what: "Timestamps that are missing, malformed, early and late.",
-        proofs: &[Proof::Tests {
-            package: "hookbox-signature",
-            filters: &[
-                "a_timestamp_is_signed_and_has_one_text",
-                "damage_is_refused_by_its_kind",
-            ],
-        }],
+        proofs: &[
+            Proof::Tests {
+                package: "hookbox-signature",
+                filters: &[
+                    "a_timestamp_is_signed_and_has_one_text",
+                    "damage_is_refused_by_its_kind",
+                ],
+            },
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &["genuine_requests_that_a_wrong_clock_refuses_are_counted_as_such"],
+            },
+        ],
     },
     Case {
         number: 77,
@@ -82,7 +95,14 @@ pub(super) const CASES: &[Case] = &[
             },
             Proof::Tests {
                 package: "hookbox-ingest",
-                filters: &["the_same_event_twice_has_one_identity_and_two_receipts"],
+                filters: &[
+                    "an_unsigned_delivery_id_neither_makes_an_event_nor_hides_one",
+                    "the_same_event_twice_has_one_identity_and_two_receipts",
+                ],
+            },
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &["a_conflict_is_kept", "a_duplicate_has_one_effect"],
             },
         ],
     },
@@ -93,7 +113,11 @@ pub(super) const CASES: &[Case] = &[
         proofs: &[
             Proof::Tests {
                 package: "hookbox-ingest",
-                filters: &["scalars_of_any_kind_are_identities"],
+                filters: &[
+                    "strange_texts_are_ids_and_types_like_any_other",
+                    "strange_ids_in_a_signed_header_are_kept_or_refused_and_never_a_fault",
+                    "scalars_of_any_kind_are_identities",
+                ],
             },
             Proof::Tests {
                 package: "hookbox-driver-postgres",
@@ -145,14 +169,25 @@ pub(super) const CASES: &[Case] = &[
         name: "exhaustion",
         what: "Bodies, connections and waiting requests over their bounds: 503; a \
             panic stays alone.",
-        proofs: &[Proof::Tests {
-            package: "hookbox-ingest",
-            filters: &[
-                "bodies_in_memory_are_bounded_and_given_back",
-                "more_than_may_wait_is_503_at_once",
-                "a_lane_that_panics_strands_nobody_and_goes_on",
-            ],
-        }],
+        proofs: &[
+            Proof::Tests {
+                package: "hookbox-ingest",
+                filters: &[
+                    "a_panic_costs_its_own_request_and_no_other",
+                    "bodies_in_memory_are_bounded_and_given_back",
+                    "more_than_may_wait_is_503_at_once",
+                    "a_lane_that_panics_strands_nobody_and_goes_on",
+                ],
+            },
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &["out_of_descriptors_nobody_panics_and_all_goes_on"],
+            },
+            Proof::Tests {
+                package: "hookbox",
+                filters: &["a_panic_is_told_by_its_place_and_not_by_what_it_says"],
+            },
+        ],
     },
     Case {
         number: 82,

@@ -22,7 +22,14 @@ pub(super) const CASES: &[Case] = &[
             },
             Proof::Tests {
                 package: "hookbox-tests",
-                filters: &["a_unit_of_work_cut_anywhere_has_one_effect"],
+                filters: &[
+                    "killed_processes_of_postgres_cost_nothing",
+                    "a_unit_of_work_cut_anywhere_has_one_effect",
+                ],
+            },
+            Proof::Tests {
+                package: "hookbox-driver-postgres",
+                filters: &["a_lost_connection_is_unavailable_and_the_next_begin_works"],
             },
         ],
     },
@@ -104,6 +111,13 @@ pub(super) const CASES: &[Case] = &[
                 package: "hookbox-driver-postgres",
                 filters: &["a_network_that_goes_silent_is_noticed_and_every_slot_recovers"],
             },
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &[
+                    "a_black_hole_before_postgres_costs_nothing",
+                    "a_black_hole_longer_than_the_time_limit_costs_no_attempt",
+                ],
+            },
         ],
     },
     Case {
@@ -111,32 +125,50 @@ pub(super) const CASES: &[Case] = &[
         name: "zombie-transaction",
         what: "A worker stopped in the middle of its transaction, its message with \
             another: one effect.",
-        proofs: &[Proof::Faults {
-            pairs: SERVERS,
-            fast: true,
-            faults: &[FreezeWorker(4_000), LockStore(4_000), FreezeWorker(4_000)],
-        }],
+        proofs: &[
+            Proof::Faults {
+                pairs: SERVERS,
+                fast: true,
+                faults: &[FreezeWorker(4_000), LockStore(4_000), FreezeWorker(4_000)],
+            },
+            Proof::Tests {
+                package: "hookbox-driver-postgres",
+                filters: &["a_worker_that_is_cut_off_makes_another_wait_and_loses_its_claim"],
+            },
+        ],
     },
     Case {
         number: 56,
         name: "deadlocks",
         what: "Opposite orders: no deadlock; an injected one is tried again.",
-        proofs: &[Proof::Tests {
-            package: "hookbox-driver-postgres",
-            filters: &[
-                "opposite_orders_do_not_deadlock",
-                "a_deadlock_between_handlers_is_contention",
-            ],
-        }],
+        proofs: &[
+            Proof::Tests {
+                package: "hookbox-driver-postgres",
+                filters: &[
+                    "opposite_orders_do_not_deadlock",
+                    "a_deadlock_between_handlers_is_contention",
+                ],
+            },
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &["a_deadlock_and_a_failed_serialization_of_handlers_cost_no_attempt"],
+            },
+        ],
     },
     Case {
         number: 57,
         name: "swallowed-error",
         what: "A handler hides an SQL error and says it is well: no commit (H9).",
-        proofs: &[Proof::Tests {
-            package: "hookbox-driver-postgres",
-            filters: &["a_swallowed_error_is_no_commit"],
-        }],
+        proofs: &[
+            Proof::Tests {
+                package: "hookbox-driver-postgres",
+                filters: &["a_swallowed_error_is_no_commit"],
+            },
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &["panics_time_limits_and_broken_transactions_are_failures"],
+            },
+        ],
     },
     Case {
         number: 58,
@@ -171,6 +203,13 @@ pub(super) const CASES: &[Case] = &[
                 package: "hookbox-driver-postgres",
                 filters: &["a_rollback_that_gets_no_answer_ends"],
             },
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &[
+                    "a_statement_over_the_time_limit_is_ended_and_counts",
+                    "panics_time_limits_and_broken_transactions_are_failures",
+                ],
+            },
         ],
     },
     Case {
@@ -189,10 +228,16 @@ pub(super) const CASES: &[Case] = &[
         number: 61,
         name: "connections-exhausted",
         what: "No connection to be had: paused, nothing spent.",
-        proofs: &[Proof::Tests {
-            package: "hookbox-driver-postgres",
-            filters: &["connections_are_bounded_and_come_back"],
-        }],
+        proofs: &[
+            Proof::Tests {
+                package: "hookbox-driver-postgres",
+                filters: &["connections_are_bounded_and_come_back"],
+            },
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &["a_postgres_without_a_free_slot_costs_nothing"],
+            },
+        ],
     },
     Case {
         number: 62,
@@ -212,22 +257,37 @@ pub(super) const CASES: &[Case] = &[
         number: 63,
         name: "read-only",
         what: "A read-only server: refused.",
-        proofs: &[Proof::Tests {
-            package: "hookbox-driver-postgres",
-            filters: &["a_read_only_database_is_refused"],
-        }],
+        proofs: &[
+            Proof::Tests {
+                package: "hookbox-driver-postgres",
+                filters: &["a_read_only_database_is_refused"],
+            },
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &[
+                    "a_postgres_that_becomes_a_standby_costs_nothing",
+                    "a_failover_that_loses_the_tail_is_named_as_far_as_anybody_can_know",
+                ],
+            },
+        ],
     },
     Case {
         number: 64,
         name: "unsafe-server",
         what: "A server that may lose commits: refused.",
-        proofs: &[Proof::Tests {
-            package: "hookbox-driver-postgres",
-            filters: &[
-                "a_server_that_loses_commits_is_refused",
-                "a_commit_that_would_not_be_durable_is_refused",
-            ],
-        }],
+        proofs: &[
+            Proof::Tests {
+                package: "hookbox-driver-postgres",
+                filters: &[
+                    "a_server_that_loses_commits_is_refused",
+                    "a_commit_that_would_not_be_durable_is_refused",
+                ],
+            },
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &["a_server_that_does_not_keep_what_it_committed_is_refused"],
+            },
+        ],
     },
     Case {
         number: 65,
@@ -252,6 +312,10 @@ pub(super) const CASES: &[Case] = &[
                 package: "hookbox-tests",
                 filters: &["clocks_that_are_a_day_off_and_jump_change_nothing"],
             },
+            Proof::Tests {
+                package: "hookbox-driver-sqlite",
+                filters: &["a_lease_from_another_clock_is_none"],
+            },
         ],
     },
     Case {
@@ -262,7 +326,10 @@ pub(super) const CASES: &[Case] = &[
             Proof::Crashes(&["migrate."]),
             Proof::Tests {
                 package: "hookbox-tests",
-                filters: &["a_migrator_killed_at_any_step_is_followed_by_one_that_finishes"],
+                filters: &[
+                    "of_migrators_at_once_one_migrates_and_all_are_content",
+                    "a_migrator_killed_at_any_step_is_followed_by_one_that_finishes",
+                ],
             },
             Proof::Tests {
                 package: "hookbox-driver-postgres",

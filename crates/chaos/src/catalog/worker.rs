@@ -36,6 +36,10 @@ pub(super) const CASES: &[Case] = &[
                 fast: false,
                 faults: &[FreezeWorker(35_000)],
             },
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &["what_a_frozen_worker_had_in_hand_is_done_by_another_and_it_goes_on"],
+            },
         ],
     },
     Case {
@@ -49,7 +53,10 @@ pub(super) const CASES: &[Case] = &[
             },
             Proof::Tests {
                 package: "hookbox-driver-rabbitmq",
-                filters: &["after_close_nothing_can_be_taken_or_settled_and_all_comes_again"],
+                filters: &[
+                    "a_stale_settlement_never_settles_the_message_that_has_its_tag_now",
+                    "after_close_nothing_can_be_taken_or_settled_and_all_comes_again",
+                ],
             },
             Proof::Simulation,
         ],
@@ -58,13 +65,21 @@ pub(super) const CASES: &[Case] = &[
         number: 35,
         name: "consumer-cancelled",
         what: "The broker cancels a consumer: told, and subscribed again.",
-        proofs: &[Proof::Tests {
-            package: "hookbox-driver-rabbitmq",
-            filters: &[
-                "a_deleted_queue_ends_the_subscription_with_a_fault",
-                "auto_recovery_leaves_a_consumer_hanging",
-            ],
-        }],
+        proofs: &[
+            Proof::Tests {
+                package: "hookbox-driver-rabbitmq",
+                filters: &[
+                    "a_deleted_queue_ends_the_subscription_with_a_fault",
+                    "auto_recovery_leaves_a_consumer_hanging",
+                ],
+            },
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &[
+                    "a_queue_that_is_replaced_is_left_alone_and_one_that_is_back_is_taken_from",
+                ],
+            },
+        ],
     },
     Case {
         number: 36,
@@ -72,7 +87,7 @@ pub(super) const CASES: &[Case] = &[
         what: "A handler longer than the consumer timeout: no double effect.",
         proofs: &[Proof::Tests {
             package: "hookbox-tests",
-            filters: &["over_the_consumer_timeout_nothing_is_lost_doubled_or_spent"],
+            filters: &["a_handler_over_the_consumer_timeout_loses_doubles_and_spends_nothing"],
         }],
     },
     Case {
@@ -132,6 +147,7 @@ pub(super) const CASES: &[Case] = &[
         proofs: &[Proof::Tests {
             package: "hookbox-tests",
             filters: &[
+                "a_workers_memory_is_bounded_by_its_prefetch",
                 "prefetch_bounds_what_is_in_hand",
                 "what_is_over_the_prefetch_is_anothers",
             ],
@@ -144,7 +160,11 @@ pub(super) const CASES: &[Case] = &[
             rest goes on.",
         proofs: &[Proof::Tests {
             package: "hookbox-tests",
-            filters: &["what_always_fails_is_shown_mended_and_replayed"],
+            filters: &[
+                "what_always_fails_is_waited_for_by_nobody_on_rabbitmq_and_postgres",
+                "what_always_fails_is_waited_for_by_nobody_on_sqlite",
+                "what_always_fails_is_shown_mended_and_replayed",
+            ],
         }],
     },
     Case {
@@ -177,7 +197,11 @@ pub(super) const CASES: &[Case] = &[
             },
             Proof::Tests {
                 package: "hookbox-tests",
-                filters: &["bytes_survive_exactly"],
+                filters: &[
+                    "strange_bodies_are_kept_as_they_came_on_rabbitmq_and_postgres",
+                    "strange_bodies_are_kept_as_they_came_on_sqlite",
+                    "bytes_survive_exactly",
+                ],
             },
         ],
     },
@@ -192,10 +216,16 @@ pub(super) const CASES: &[Case] = &[
         name: "dead-letter-killed",
         what: "Killed between the dead letter and the acknowledgement: one dead \
             letter.",
-        proofs: &[Proof::Crashes(&[
-            "worker.before_record",
-            "worker.after_record",
-        ])],
+        proofs: &[
+            Proof::Crashes(&["worker.before_record", "worker.after_record"]),
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &[
+                    "a_failure_recorded_twice_counts_once",
+                    "a_failure_cut_anywhere_is_whole_or_nothing",
+                ],
+            },
+        ],
     },
     Case {
         number: 47,
@@ -204,7 +234,7 @@ pub(super) const CASES: &[Case] = &[
         proofs: &[
             Proof::Tests {
                 package: "hookbox-tests",
-                filters: &["a_retry_comes_when_it_is_due"],
+                filters: &["a_retry_is_not_due_early", "a_retry_comes_when_it_is_due"],
             },
             Proof::Tests {
                 package: "hookbox-driver-postgres",
@@ -218,7 +248,10 @@ pub(super) const CASES: &[Case] = &[
         what: "Headers that a publisher forged are ignored.",
         proofs: &[Proof::Tests {
             package: "hookbox-driver-rabbitmq",
-            filters: &["headers_that_a_publisher_forged_change_nothing"],
+            filters: &[
+                "a_forged_death_does_not_say_where_a_message_died_and_keeps_no_other_from_it",
+                "headers_that_a_publisher_forged_change_nothing",
+            ],
         }],
     },
     Case {
