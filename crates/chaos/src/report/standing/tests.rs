@@ -40,7 +40,7 @@ fn each_layer_and_pair_is_wanted() {
         Verdict::Held,
     );
     assert_eq!(of(&results, two).result, "held in part");
-    assert_eq!(of(&results, two).missing, ["faults"]);
+    assert_eq!(of(&results, two).missing, ["faults", "tests"]);
     ran(
         &mut results,
         two.name,
@@ -48,6 +48,8 @@ fn each_layer_and_pair_is_wanted() {
         Some(second),
         Verdict::Held,
     );
+    assert_eq!(of(&results, two).missing, ["tests"]);
+    ran(&mut results, two.name, Layer::Tests, None, Verdict::Held);
     assert_eq!(of(&results, two).result, "held");
     let broken = Verdict::Broken("I3".to_owned());
     ran(&mut results, two.name, Layer::Faults, Some(first), broken);
