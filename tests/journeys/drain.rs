@@ -68,7 +68,24 @@ async fn under_load(deployment: Deployment, signals: &str, codes: &[i32]) {
     all_done(&deployment, EVENTS).await;
     running.stop();
     nothing_spent(&deployment, EVENTS).await;
+    if codes == [0] {
+        nobody_waits_in_vain(&deployment, &tally).await;
+    }
     deployment.finish().await;
+}
+
+/// Told to stop once, it answers whatever it has begun: what is stored was answered 200, request
+/// by request, and none was cut. (A request that meets a connection which is being closed was
+/// never begun; its sender finds no answer, and nothing of it is stored.)
+async fn nobody_waits_in_vain(deployment: &Deployment, tally: &Value) {
+    let books = deployment.json(&["reconcile"]);
+    for line in books["routes"].as_array().unwrap() {
+        assert_eq!(line["broker"]["ready"], 0, "it waits still: {line:#}");
+    }
+    let stored = deployment.count("select count(*) from receipts").await;
+    assert_eq!(tally["answers"]["200"], stored, "{tally:#}");
+    let log = deployment.log();
+    assert!(!log.contains("connections are cut"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
