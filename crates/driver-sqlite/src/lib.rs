@@ -54,6 +54,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use diagnose::ends_by_itself;
 #[cfg(any(test, feature = "testing"))]
 pub use migrate::dump_schema;
 pub use migrate::{Migrated, migrate, plan};
