@@ -87,6 +87,14 @@ impl Spooling {
     pub async fn start(broker: Arc<dyn Broker>, spool: Arc<dyn Broker>) -> Result<Self, Fault> {
         let depths = spool.depths().await?;
         let is_empty = depths.iter().all(|depth| waiting(depth) == 0);
+        let dead = depths.iter().find(|depth| depth.queue == Queue::Dead);
+        let dead = dead.map_or(0, waiting);
+        if dead > 0 {
+            tracing::error!(
+                messages = dead,
+                "an earlier hookbox gave up {dead} messages of the spool; nobody forwards them"
+            );
+        }
         let routes = depths.into_iter().filter_map(|depth| match depth.queue {
             Queue::Route(route) => Some(route),
             // A spool must give up no message, and accounts have no way of their own.

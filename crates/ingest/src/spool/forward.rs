@@ -212,8 +212,9 @@ impl<'a> Forwarder<'a> {
             receipt = %first.batch.first_receipt,
             events = first.batch.count,
             bytes = first.batch.bytes.len(),
-            "the broker refuses {} events of route {} by themselves, from receipt {} on ({} bytes): \
-             they stay in the spool and are tried again now and then, and others pass them",
+            "the broker refuses {} events of route {} by themselves, from receipt {} on \
+             ({} bytes): they stay in the spool and are tried again now and then, and others \
+             pass them",
             first.batch.count,
             self.route,
             first.batch.first_receipt,
