@@ -36,6 +36,7 @@ mod signed;
 #[cfg(feature = "skew")]
 mod skew;
 mod small_disk;
+mod spooled;
 mod strange_bodies;
 mod time_limit;
 mod topology;

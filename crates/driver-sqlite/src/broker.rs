@@ -1,5 +1,6 @@
 //! The broker's seam: queues are rows, and the commit is the confirm.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -86,6 +87,27 @@ impl Broker for Sqlite {
 
     async fn close(&self) {
         self.end().await;
+    }
+}
+
+impl Sqlite {
+    /// The queues that hold something and are not of the routes that the file was opened with,
+    /// each with how many events it holds: nobody can take them.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn unknown_queues(&self) -> Result<BTreeMap<String, u64>, Fault> {
+        let shared = &self.shared;
+        let mut reader = shared.readers.take().await?;
+        let found = messages::depths(&mut reader, crate::moment::now())
+            .await
+            .map_err(fault("count the messages"))?;
+        let unknown = found
+            .into_iter()
+            .filter(|(name, _)| shared.bells.listen(name).is_none());
+        Ok(unknown
+            .map(|(name, waiting)| (name, waiting.events))
+            .collect())
     }
 }
 

@@ -1,8 +1,9 @@
 //! SQLite's result codes in our words, as far as they are the file's trouble and not a handler's.
 
 use std::error::Error;
+use std::io;
 
-use hookbox_driver::{Fault, FaultKind};
+use hookbox_driver::{Fault, FaultKind, OpenError};
 use sqlx::sqlite::SqliteError;
 
 // Primary result codes (sqlite.org/rescode.html): the low byte of what SQLite reports.
@@ -42,7 +43,7 @@ pub(crate) fn fault(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Fault {
 pub(crate) fn is_full(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
-        if code(error) == Some(FULL) || is_over_bound(error) {
+        if code(error) == Some(FULL) || is_without_room(error) {
             return true;
         }
         next = error.source();
@@ -50,12 +51,26 @@ pub(crate) fn is_full(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// The publisher's own word for a file at its bound.
-fn is_over_bound(error: &(dyn Error + 'static)) -> bool {
-    match error.downcast_ref::<sqlx::Error>() {
-        Some(sqlx::Error::Io(error)) => error.kind() == std::io::ErrorKind::StorageFull,
-        Some(_) | None => false,
+/// Whether opening may work when nothing but time has passed: another process holds the file, or
+/// its disk is full. A file that is not there, or is none of ours, stays so.
+pub fn ends_by_itself(error: &OpenError) -> bool {
+    match error {
+        OpenError::Unavailable { .. } => {
+            diagnose(error) == Some(FaultKind::Contention) || is_full(error)
+        }
+        OpenError::Environment { .. }
+        | OpenError::SchemaOlder { .. }
+        | OpenError::SchemaNewer { .. }
+        | OpenError::Unsafe { .. }
+        | OpenError::Topology(_)
+        | OpenError::Options { .. } => false,
     }
+}
+
+/// The publisher's own word for a file at its bound, and the system's for a disk.
+fn is_without_room(error: &(dyn Error + 'static)) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::StorageFull)
 }
 
 fn one(error: &(dyn Error + 'static)) -> Option<FaultKind> {

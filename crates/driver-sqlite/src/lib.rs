@@ -56,6 +56,7 @@ mod written_off;
 #[cfg(test)]
 mod tests;
 
+pub use diagnose::ends_by_itself;
 #[cfg(any(test, feature = "testing"))]
 pub use migrate::dump_schema;
 pub use migrate::{Migrated, migrate, plan};

@@ -23,6 +23,10 @@ const LEASE: Duration = Duration::from_secs(15);
 /// How long another process's publish may go unnoticed while idle. A look costs microseconds.
 const POLL: Duration = Duration::from_millis(50);
 
+/// After so many deliveries that nobody settled a message goes to the dead-letter queue: the
+/// same bound as at RabbitMQ, far over what restarts can cause.
+const DELIVERIES_MAX: u32 = 1_000;
+
 /// Connections for reading: one for the subscriptions' looks and a few for the console.
 const READERS: u32 = 4;
 
@@ -53,6 +57,9 @@ pub struct Options {
     /// How many bytes the file may hold before publishes are refused; without a bound, the disk
     /// is the bound. What is taken out makes room again.
     pub bytes_max: Option<u64>,
+    /// How often a message is delivered before it goes to the dead-letter queue; without a bound,
+    /// for ever.
+    pub deliveries_max: Option<u32>,
 }
 
 impl Options {
@@ -73,6 +80,7 @@ impl Options {
             poll: POLL,
             readers: READERS,
             bytes_max: None,
+            deliveries_max: Some(DELIVERIES_MAX),
         }
     }
 

@@ -25,5 +25,5 @@ pub use timestamp::Timestamp;
 pub use topic::{InvalidTopic, Topic, TopicPattern};
 pub use wire::{
     BATCH_VERSION, BadBatch, BadFrame, ENVELOPE_VERSION, Frame, WireError, decode_batch,
-    encode_batch,
+    encode_batch, join_batches,
 };

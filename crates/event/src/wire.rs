@@ -117,6 +117,22 @@ fn encode_header(envelope: &Envelope) -> Vec<u8> {
     serde_json::to_vec(&header).expect("a header is plain data")
 }
 
+/// Joins batches into one, byte for byte and in their order: members of a header that only a newer
+/// build knows stay. `None` when one of them is not a batch as this build writes it.
+pub fn join_batches<'a>(batches: impl IntoIterator<Item = &'a Bytes>) -> Option<Bytes> {
+    let mut out = BytesMut::new();
+    out.put_slice(MAGIC);
+    out.put_u8(BATCH_VERSION);
+    for batch in batches {
+        let is_whole = decode_batch(batch).ok()?.iter().all(Result::is_ok);
+        if !is_whole || batch[MAGIC.len()] != BATCH_VERSION {
+            return None;
+        }
+        out.put_slice(&batch[MAGIC.len() + 1..]);
+    }
+    Some(out.freeze())
+}
+
 /// Reads a batch of any known version. A frame that cannot be read harms no other; only a
 /// message that is no batch at all fails as a whole.
 pub fn decode_batch(bytes: &Bytes) -> Result<Vec<Frame>, BadBatch> {

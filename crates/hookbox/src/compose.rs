@@ -1,5 +1,6 @@
 //! From the config to the parts: the one place that names drivers.
 
+mod spool_lock;
 mod spooled;
 
 use std::collections::HashMap;

@@ -3,25 +3,37 @@
 //!
 //! It is a broker over two brokers, so nothing else of ingest knows of it, and the promise of a
 //! publish is the same: `Ok` means on disk. Once something is kept, everything is, until all of
-//! it is forwarded: nothing overtakes. What timed out may be at the broker and in the spool; it
-//! is one receipt, so the store gives it one outcome.
+//! it is forwarded: nothing overtakes, but what the broker refuses by itself. What timed out may
+//! be at the broker and in the spool; it is one receipt, so the store gives it one outcome.
+//!
+//! It empties under any load: while the broker takes them, two messages leave for each that comes
+//! in, and what comes waits for the last few.
 //!
 //! Accounts go the same way, and are forwarded after everything that they tell of.
 
+mod accounts;
+mod close;
 mod counters;
 mod forward;
+mod gate;
+mod kept;
 mod late;
+mod pause;
+mod way;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_crash::crash_point;
 use hookbox_driver::{
-    Batch, Broker, Depth, Fault, PublishError, Queue, Readiness, Subscription, describe,
+    Batch, Broker, Depth, Fault, PublishError, PublishErrorKind, Queue, Readiness, Subscription,
+    describe,
 };
 use hookbox_event::{Account, RouteName};
-use tokio::sync::RwLock;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,6 +41,19 @@ pub use counters::SpoolCounters;
 pub use late::LateBroker;
 
 use crate::counters::add;
+use gate::{Gate, Place, Turn};
+use way::Way;
+
+/// Messages of a queue in hand: as many as make one for the broker when each is one event. The
+/// largest bodies that are usual (1 MiB) make 64 MiB of them.
+const PREFETCH: u16 = 64;
+
+/// How often it is looked whether the broker is back, and whether the spool is empty.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// How long something waits for others to leave before it is kept. A broker so slow that this is
+/// not enough is as good as away.
+const MAKE_ROOM_MAX: Duration = Duration::from_millis(250);
 
 /// A broker that keeps on this machine's disk what the other cannot take now.
 pub struct Spooling {
@@ -40,9 +65,18 @@ struct Shared {
     broker: Arc<dyn Broker>,
     spool: Arc<dyn Broker>,
     counters: Arc<SpoolCounters>,
-    /// Held for reading by whoever keeps something, for writing by whoever ends the keeping.
-    keeping: RwLock<()>,
+    gate: Gate,
+    ways: HashMap<RouteName, Way>,
     stop: CancellationToken,
+}
+
+/// What is in the spool and waits for the broker: all but what the broker refuses by itself.
+#[derive(Clone, Copy, Default)]
+struct Left {
+    messages: u64,
+    /// Those of the messages that are no accounts.
+    of_routes: u64,
+    events: u64,
 }
 
 impl Spooling {
@@ -51,32 +85,43 @@ impl Spooling {
     /// # Errors
     /// When the spool cannot be read.
     pub async fn start(broker: Arc<dyn Broker>, spool: Arc<dyn Broker>) -> Result<Self, Fault> {
+        let depths = spool.depths().await?;
+        let is_empty = depths.iter().all(|depth| waiting(depth) == 0);
+        let dead = depths.iter().find(|depth| depth.queue == Queue::Dead);
+        let dead = dead.map_or(0, waiting);
+        if dead > 0 {
+            tracing::error!(
+                messages = dead,
+                "an earlier hookbox gave up {dead} messages of the spool; nobody forwards them"
+            );
+        }
+        let routes = depths.into_iter().filter_map(|depth| match depth.queue {
+            Queue::Route(route) => Some(route),
+            // A spool must give up no message, and accounts have no way of their own.
+            Queue::Dead | Queue::Accounts => None,
+        });
+        let routes: Vec<RouteName> = routes.collect();
+        let way = |route: &RouteName| (route.clone(), Way::default());
         let shared = Arc::new(Shared {
             broker,
             spool,
             counters: Arc::default(),
-            keeping: RwLock::default(),
+            gate: Gate::new(!is_empty),
+            ways: routes.iter().map(way).collect(),
             stop: CancellationToken::new(),
         });
-        let depths = shared.look().await?;
-        if depths.iter().any(|depth| waiting(depth) > 0) {
-            shared.counters.spooling.store(true, Ordering::SeqCst);
+        if !is_empty {
             tracing::warn!(
-                events = shared.counters.events.load(Ordering::Relaxed),
+                events = shared.look().await?.events,
                 "the spool holds events of an earlier process; they are forwarded first"
             );
         }
         let tasks = TaskTracker::new();
-        for depth in depths {
-            match depth.queue {
-                // Nothing gives up a message of the spool.
-                Queue::Dead => {}
-                queue @ (Queue::Route(_) | Queue::Accounts) => {
-                    tasks.spawn(forward::forward(Arc::clone(&shared), queue));
-                }
-            }
+        for route in routes {
+            tasks.spawn(forward::forward(Arc::clone(&shared), route));
         }
-        tasks.spawn(forward::watch(Arc::clone(&shared)));
+        tasks.spawn(accounts::forward(Arc::clone(&shared)));
+        tasks.spawn(close::watch(Arc::clone(&shared)));
         Ok(Self { shared, tasks })
     }
 
@@ -87,21 +132,66 @@ impl Spooling {
 }
 
 impl Shared {
-    fn takes_now(&self) -> bool {
-        !self.counters.spooling.load(Ordering::SeqCst)
-            && self.broker.readiness() == Readiness::Ready
+    fn is_ready(&self) -> bool {
+        self.broker.readiness() == Readiness::Ready
     }
 
-    /// Keeps something. `events` is how much it is worth in the counters.
-    async fn keep(
+    async fn until_ready(&self) {
+        while !self.is_ready() {
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Waits until nobody has a message of the queue in hand: what a process that died had comes
+    /// again when its lease is over, and is older than everything else.
+    async fn until_whole(&self, queue: &Queue) {
+        loop {
+            let depths = self.spool.depths().await.unwrap_or_default();
+            let own = depths.iter().find(|depth| depth.queue == *queue);
+            if own.is_some_and(|depth| depth.unsettled == Some(0)) {
+                return;
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Gives something to the broker while it takes what comes, or else keeps it. `events` is how
+    /// much it is worth in the counters.
+    async fn give_or_keep(
         &self,
         events: u64,
-        kept: impl Future<Output = Result<(), PublishError>>,
+        given: impl Future<Output = Result<(), PublishError>> + Send,
+        kept: impl Future<Output = Result<(), PublishError>> + Send,
     ) -> Result<(), PublishError> {
-        let _keeping = self.keeping.read().await;
-        if !self.counters.spooling.swap(true, Ordering::SeqCst) {
-            tracing::warn!("the broker takes nothing now; what comes is kept in the spool");
-        }
+        let place = match self.gate.enter(|| self.is_ready()).await {
+            Turn::Keep(place) => place,
+            Turn::Give(place) => {
+                let late = PublishError::plain(PublishErrorKind::TimedOut);
+                let given = tokio::select! {
+                    given = given => given,
+                    () = place.is_late() => Err(late),
+                };
+                match given {
+                    Ok(()) => return Ok(()),
+                    Err(error) => tracing::info!(
+                        kind = error.kind.as_str(),
+                        error = describe(&error),
+                        "the broker did not take {events} events; they are kept in the spool"
+                    ),
+                }
+                place.keep()
+            }
+        };
+        self.keep(&place, events, kept).await
+    }
+
+    async fn keep(
+        &self,
+        place: &Place<'_>,
+        events: u64,
+        kept: impl Future<Output = Result<(), PublishError>> + Send,
+    ) -> Result<(), PublishError> {
+        place.is_oldest().await;
         crash_point!("spool.before_keep");
         kept.await?;
         crash_point!("spool.after_keep");
@@ -110,16 +200,43 @@ impl Shared {
         Ok(())
     }
 
+    /// Waits until enough has left the ways of these routes.
+    async fn make_room(&self, routes: &[RouteName]) {
+        if !self.gate.is_spooling() || !self.is_ready() {
+            return;
+        }
+        let all = async {
+            for way in routes.iter().filter_map(|route| self.ways.get(route)) {
+                way.make_room().await;
+            }
+        };
+        let _ = timeout(MAKE_ROOM_MAX, all).await;
+    }
+
     /// How much is in the spool.
-    async fn look(&self) -> Result<Vec<Depth>, Fault> {
+    async fn look(&self) -> Result<Left, Fault> {
         let depths = self.spool.depths().await?;
-        let routes = depths.iter().filter(|depth| match depth.queue {
-            Queue::Route(_) => true,
-            Queue::Dead | Queue::Accounts => false,
-        });
-        let events = routes.filter_map(|depth| depth.events).sum();
+        let mut left = Left::default();
+        let (mut events, mut refused) = (0, 0);
+        for depth in &depths {
+            match &depth.queue {
+                Queue::Route(route) => {
+                    let of_way = self.ways.get(route).map(Way::refused).unwrap_or_default();
+                    let messages = waiting(depth).saturating_sub(of_way.0);
+                    let here = depth.events.unwrap_or(0);
+                    left.of_routes += messages;
+                    left.messages += messages;
+                    left.events += here.saturating_sub(of_way.1);
+                    events += here;
+                    refused += of_way.1;
+                }
+                Queue::Accounts => left.messages += waiting(depth),
+                Queue::Dead => {}
+            }
+        }
         self.counters.events.store(events, Ordering::Relaxed);
-        Ok(depths)
+        self.counters.refused.store(refused, Ordering::Relaxed);
+        Ok(left)
     }
 }
 
@@ -132,28 +249,17 @@ fn waiting(depth: &Depth) -> u64 {
 impl Broker for Spooling {
     async fn publish(&self, routes: &[RouteName], batch: &Batch) -> Result<(), PublishError> {
         let shared = &self.shared;
-        if shared.takes_now() {
-            match shared.broker.publish(routes, batch).await {
-                Ok(()) => return Ok(()),
-                Err(error) => tracing::info!(
-                    kind = error.kind.as_str(),
-                    error = describe(&error),
-                    "the broker did not take a batch of {}; it is kept in the spool",
-                    batch.count
-                ),
-            }
-        }
-        let events = (batch.count * routes.len()) as u64;
+        shared.make_room(routes).await;
+        let given = shared.broker.publish(routes, batch);
         let kept = shared.spool.publish(routes, batch);
-        shared.keep(events, kept).await
+        let events = (batch.count * routes.len()) as u64;
+        shared.give_or_keep(events, given, kept).await
     }
 
     async fn tell(&self, account: &Account) -> Result<(), PublishError> {
         let shared = &self.shared;
-        if shared.takes_now() && shared.broker.tell(account).await.is_ok() {
-            return Ok(());
-        }
-        shared.keep(0, shared.spool.tell(account)).await
+        let (given, kept) = (shared.broker.tell(account), shared.spool.tell(account));
+        shared.give_or_keep(0, given, kept).await
     }
 
     async fn subscribe(
@@ -169,7 +275,7 @@ impl Broker for Spooling {
     }
 
     fn readiness(&self) -> Readiness {
-        if self.shared.takes_now() {
+        if !self.shared.gate.is_spooling() && self.shared.is_ready() {
             return Readiness::Ready;
         }
         match self.shared.spool.readiness() {
@@ -184,8 +290,8 @@ impl Broker for Spooling {
         self.shared.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;
-        let left = self.shared.look().await;
-        let left: u64 = left.iter().flatten().map(waiting).sum();
+        let depths = self.shared.spool.depths().await;
+        let left: u64 = depths.iter().flatten().map(waiting).sum();
         if left > 0 {
             tracing::warn!(
                 messages = left,

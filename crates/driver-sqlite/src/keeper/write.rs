@@ -13,10 +13,6 @@ use crate::diagnose::fault;
 use crate::messages::{self, Leases, Taken};
 use crate::moment::in_;
 
-/// After so many deliveries that nobody settled a message goes to the dead-letter queue: the
-/// same bound as at RabbitMQ, far over what restarts can cause.
-const DELIVERIES_MAX: u32 = 1_000;
-
 /// What a transaction found out.
 struct Done {
     taken: Vec<Taken>,
@@ -114,10 +110,9 @@ impl Keeper {
             let leases = Leases::lasting(self.shared.options.lease);
             taken = messages::take(connection, queue, token, leases, lease_until, room).await?;
         }
-        let worn = |taken: &Taken| !self.is_dead && taken.deliveries > DELIVERIES_MAX;
         let given_up: Vec<i64> = taken
             .iter()
-            .filter(|one| worn(one))
+            .filter(|one| self.is_worn(one))
             .map(|one| one.id)
             .collect();
         if !given_up.is_empty() {
@@ -132,8 +127,13 @@ impl Keeper {
         })
     }
 
+    fn is_worn(&self, taken: &Taken) -> bool {
+        let most = self.shared.options.deliveries_max;
+        !self.is_dead && most.is_some_and(|most| taken.deliveries > most)
+    }
+
     fn hand_out(&mut self, taken: Taken) {
-        if !self.is_dead && taken.deliveries > DELIVERIES_MAX {
+        if self.is_worn(&taken) {
             return;
         }
         let id = taken.id;

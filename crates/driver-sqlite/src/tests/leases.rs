@@ -152,6 +152,26 @@ async fn an_acknowledgement_that_comes_too_late_harms_nobody() {
 }
 
 #[tokio::test]
+async fn without_a_delivery_limit_nothing_is_given_up() {
+    let world = World::new();
+    let driver = world
+        .open_with(|options| options.deliveries_max = None)
+        .await;
+    driver.publish(&[route("a")], &batch([1])).await.unwrap();
+    world
+        .execute("UPDATE messages SET deliveries = 1000000")
+        .await;
+    let mut subscription = driver.subscribe(&queue(), 1).await.unwrap();
+    let delivery = next(&mut subscription).await;
+    assert!(delivery.redelivered);
+    assert_eq!(numbers(&delivery), [1]);
+    delivery.ack().await.unwrap();
+    subscription.close().await;
+    close(driver).await;
+    world.end().await;
+}
+
+#[tokio::test]
 async fn over_the_delivery_limit_is_the_dead_letter_queue() {
     let world = World::new();
     let driver = world.open().await;

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use crate::{Migrated, plan};
+use crate::{Migrated, ends_by_itself, plan};
 use hookbox_driver::OpenError;
 
 #[tokio::test]
@@ -71,6 +71,51 @@ async fn the_settings_are_in_force_on_every_kind_of_connection() {
     assert!(refused.to_string().contains("readonly"), "{refused}");
     drop(reader);
     close(driver).await;
+    world.end().await;
+}
+
+/// What a config does not name any more is still in the file.
+#[tokio::test]
+async fn queues_that_nobody_knows_are_told() {
+    let world = World::new();
+    let driver = world.open().await;
+    let routes = [route("a"), route("b")];
+    driver.publish(&routes, &batch([1, 2])).await.unwrap();
+    assert_eq!(driver.unknown_queues().await.unwrap().len(), 0);
+    close(driver).await;
+    let driver = world
+        .open_with(|options| options.routes = vec![route("a")])
+        .await;
+    let unknown = driver.unknown_queues().await.unwrap();
+    assert_eq!(unknown, [("hookbox.test.route.b".to_owned(), 2)].into());
+    close(driver).await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn only_what_is_locked_or_full_ends_by_itself() {
+    let world = World::new();
+    migrate(world.options()).await.unwrap();
+    let lock = world.lock().await;
+    let locked = migrate(world.options()).await.unwrap_err();
+    assert!(ends_by_itself(&locked), "{locked:?}");
+    lock.close().await.unwrap();
+    for kind in [
+        std::io::ErrorKind::StorageFull,
+        std::io::ErrorKind::NotFound,
+    ] {
+        let source = std::io::Error::from(kind).into();
+        let error = OpenError::Unavailable { what: "x", source };
+        let is_full = kind == std::io::ErrorKind::StorageFull;
+        assert_eq!(ends_by_itself(&error), is_full);
+    }
+    let mut nowhere = world.options();
+    nowhere.path = world.folder.join("no").join("such.db");
+    let error = migrate(nowhere).await.unwrap_err();
+    assert!(!ends_by_itself(&error), "{error:?}");
+    std::fs::write(world.path(), [1; 8192]).unwrap();
+    let error = migrate(world.options()).await.unwrap_err();
+    assert!(!ends_by_itself(&error), "{error:?}");
     world.end().await;
 }
 

@@ -102,6 +102,17 @@ fn version_1_is_the_golden_file() {
 }
 
 #[test]
+fn joined_batches_are_one_to_the_byte() {
+    let parts: Vec<Bytes> = batch().chunks(2).map(encode_batch).collect();
+    assert_eq!(join_batches(&parts), Some(encode_batch(&batch())));
+    let cut = parts[0].slice(..parts[0].len() - 1);
+    assert_eq!(join_batches([&cut, &parts[1]]), None);
+    let mut newer = parts[1].to_vec();
+    newer[4] = BATCH_VERSION + 1;
+    assert_eq!(join_batches([&parts[0], &Bytes::from(newer)]), None);
+}
+
+#[test]
 fn a_bad_frame_harms_no_other() {
     let mut bytes = encode_batch(&batch()).to_vec();
     // The version byte of the first envelope: behind the mark, the batch version and a length.

@@ -192,7 +192,10 @@ pub async fn open(
     };
     let spooled = match &config.ingest.spool {
         Some(spool) if roles.ingest => {
-            Some(compose::spooled(config, spool, shutdown.clone()).await?)
+            let Some(spooled) = compose::spooled(config, spool, shutdown.clone()).await? else {
+                return Ok(None);
+            };
+            Some(spooled)
         }
         Some(_) | None => None,
     };

@@ -1,5 +1,6 @@
 //! Store and forward: RabbitMQ with a SQLite file in front.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,25 +10,28 @@ use hookbox_driver::{
     Batch, Broker, Depth, Fault, OpenError, PublishError, Queue, Readiness, Subscription, describe,
 };
 use hookbox_driver_rabbitmq::Rabbit;
-use hookbox_driver_sqlite::Sqlite;
+use hookbox_driver_sqlite::{Options, Sqlite, ends_by_itself};
 use hookbox_event::{Account, RouteName};
 use hookbox_ingest as ingest;
 use tokio_util::sync::CancellationToken;
 
+use super::spool_lock::lock;
 use super::{rabbit_options, sqlite_options, wait_for};
 use crate::config::{BrokerUrl, Config, SpoolConfig};
+use crate::exit::Unusable;
 
 /// How long after the death of a process what it was forwarding is forwarded again. One process
 /// uses a spool, so nobody else is hurt by a lease that is short.
 const SPOOL_LEASE: Duration = Duration::from_secs(2);
 
 /// The broker of an ingest that keeps what the broker cannot take now: the broker may be away at
-/// the start, and is opened when it is there.
+/// the start, and is opened when it is there. `None` when it was time to stop before the spool
+/// could be opened.
 pub async fn spooled(
     config: &Config,
     spool: &SpoolConfig,
     shutdown: CancellationToken,
-) -> anyhow::Result<Spooled> {
+) -> anyhow::Result<Option<Spooled>> {
     let rabbit = match &config.broker {
         BrokerUrl::Amqp(url) => rabbit_options(config, url),
         BrokerUrl::Sqlite(_) => return Err(anyhow!("a spool goes with RabbitMQ")),
@@ -35,12 +39,14 @@ pub async fn spooled(
     let mut options = sqlite_options(config, &spool.path);
     options.bytes_max = Some(spool.bytes_max);
     options.lease = SPOOL_LEASE;
-    let opened = async {
-        hookbox_driver_sqlite::migrate(options.clone()).await?;
-        Sqlite::open(options).await
-    };
-    let opened = opened.await;
+    // Nobody would look for what a spool has given up.
+    options.deliveries_max = None;
+    let opened = wait_for("the spool", &shutdown, || open(&options)).await;
     let opened = opened.with_context(|| format!("open the spool {}", spool.path.display()))?;
+    let Some((lock, opened)) = opened else {
+        return Ok(None);
+    };
+    refuse_unknown_routes(config, spool, &opened).await?;
     let late = ingest::LateBroker::open(async move {
         let open = || Rabbit::open(rabbit.clone());
         match wait_for("the broker", &shutdown, open).await {
@@ -55,11 +61,61 @@ pub async fn spooled(
     let broker: Arc<dyn Broker> = Arc::new(late);
     let spooling = ingest::Spooling::start(Arc::clone(&broker), Arc::new(opened));
     let spooling = spooling.await.context("read the spool")?;
-    Ok(Spooled {
+    Ok(Some(Spooled {
         counters: spooling.counters(),
         broker,
         spooling: Arc::new(spooling),
+        _lock: lock,
+    }))
+}
+
+/// Opens the file, once more after making it or its schema. One that is as it must be is not
+/// written to: it may lie on a disk that is full, and must be emptied all the same.
+async fn open(options: &Options) -> Result<(File, Sqlite), OpenError> {
+    let opened = async {
+        let lock = lock(&options.path)?;
+        let spool = match Sqlite::open(options.clone()).await {
+            Err(OpenError::SchemaOlder { .. }) => {
+                hookbox_driver_sqlite::migrate(options.clone()).await?;
+                Sqlite::open(options.clone()).await?
+            }
+            opened => opened?,
+        };
+        Ok((lock, spool))
+    };
+    opened.await.map_err(|error: OpenError| match error {
+        // Waiting would hide a path that is wrong.
+        OpenError::Unavailable { .. } if !ends_by_itself(&error) => OpenError::Options {
+            what: "the spool",
+            why: describe(&error),
+        },
+        error => error,
     })
+}
+
+/// What was kept for a route that is gone would be forwarded by nobody.
+async fn refuse_unknown_routes(
+    config: &Config,
+    spool: &SpoolConfig,
+    opened: &Sqlite,
+) -> anyhow::Result<()> {
+    let unknown = opened.unknown_queues().await.context("read the spool")?;
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let prefix = format!("hookbox.{}.route.", config.environment);
+    let of_route = |(queue, events): (&String, &u64)| {
+        let route = queue.strip_prefix(&prefix).unwrap_or(queue);
+        format!("{events} events of the route {route}")
+    };
+    let events: Vec<String> = unknown.iter().map(of_route).collect();
+    Err(anyhow!(Unusable(format!(
+        "{}: the spool {} holds {}, which the config does not have: put it back until they are \
+         forwarded (hookbox_spool_events), then take it out",
+        config.path.display(),
+        spool.path.display(),
+        events.join(" and ")
+    ))))
 }
 
 /// A broker with a spool in front.
@@ -70,6 +126,8 @@ pub struct Spooled {
     pub spooling: Arc<dyn Broker>,
     /// What the spool counts.
     pub counters: Arc<ingest::SpoolCounters>,
+    /// Keeps other processes off the spool.
+    _lock: File,
 }
 
 /// A broker that counts what is in this machine's spool, where there is one, with what it has

@@ -197,6 +197,11 @@ pub const SPOOL_EVENTS: Family = gauge(
     &[],
     "Events in the spool, once for each of their routes, that wait until the broker is back",
 );
+pub const SPOOL_REFUSED: Family = gauge(
+    "spool_refused_events",
+    &[],
+    "Those of them that the broker refuses by themselves, while it takes others",
+);
 pub const SPOOL_KEPT: Family = counter(
     "spool_kept",
     &[],
@@ -226,6 +231,7 @@ pub const FAMILIES: &[Family] = &[
     TO_TELL,
     UNTOLD,
     SPOOL_EVENTS,
+    SPOOL_REFUSED,
     SPOOL_KEPT,
     SPOOL_FORWARDED,
     RECEIPTS,

@@ -65,6 +65,7 @@ impl Collector for Moment {
         }
         if let Some(counters) = &parts.spool {
             page.one(&f::SPOOL_EVENTS, read(&counters.events))?;
+            page.one(&f::SPOOL_REFUSED, read(&counters.refused))?;
             page.one(&f::SPOOL_KEPT, read(&counters.kept))?;
             page.one(&f::SPOOL_FORWARDED, read(&counters.forwarded))?;
         }

@@ -11,7 +11,7 @@ use super::{Monitor, Parts};
 /// One thing that this process needs, and why it is not well, if it is not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dependency {
-    /// `broker`, `store`, or `route` and its name.
+    /// `broker`, `spool`, `store`, or `route` and its name.
     pub name: String,
     /// In words safe to show to an operator.
     pub trouble: Option<String>,
@@ -20,6 +20,11 @@ pub struct Dependency {
 /// Every dependency, each by name.
 pub fn dependencies(parts: &Parts, seen: &Seen) -> Vec<Dependency> {
     let mut all = vec![dependency("broker", broker(parts))];
+    if let Some(counters) = &parts.spool {
+        let refused = counters.refused.load(Ordering::Relaxed);
+        let why = || format!("the broker refuses {refused} events of it; the log names them");
+        all.push(dependency("spool", (refused > 0).then(why)));
+    }
     if parts.needs.store {
         all.push(dependency("store", store(parts, seen)));
     }

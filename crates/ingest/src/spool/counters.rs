@@ -1,14 +1,14 @@
 //! What a spool has done since the start of its process.
 
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 
-/// The counters of a spool. `spooling` alone decides anything.
+/// The counters of a spool. Nothing but a look at how fast it empties decides by them.
 #[derive(Debug, Default)]
 pub struct SpoolCounters {
-    /// Everything that comes is kept, until all that was kept is forwarded.
-    pub spooling: AtomicBool,
     /// Events in it, each once for every route, as far as known.
     pub events: AtomicU64,
+    /// Those of them that the broker refuses by themselves.
+    pub refused: AtomicU64,
     /// Events that were kept.
     pub kept: AtomicU64,
     /// Events that were forwarded.

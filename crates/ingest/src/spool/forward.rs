@@ -1,190 +1,281 @@
-//! From the spool to the broker: one message of a queue after the other, each until it is
-//! confirmed.
+//! From the spool to the broker: what a route has, in its order, as many messages together as
+//! make one. What the broker does not take is tried again; what it refuses by itself, while it
+//! takes others, lets them past.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
 use hookbox_crash::crash_point;
-use hookbox_driver::{Batch, Delivery, PublishError, Queue, Readiness, Subscription, describe};
-use hookbox_event::{Account, Envelope, ReceiptId, Topic, decode_batch};
+use hookbox_driver::{Batch, Fault, PublishError, PublishErrorKind, Queue, Subscription, describe};
+use hookbox_event::RouteName;
+use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{Shared, waiting};
+use super::kept::{Kept, join, together};
+use super::pause::Pause;
+use super::way::Way;
+use super::{LOOK_EVERY, PREFETCH, Shared};
 use crate::counters::add;
 
-/// Messages of a queue in hand. They are forwarded one by one; taking them together spares the
-/// disk a sync for each.
-const PREFETCH: u16 = 32;
+/// So many times in a row a message must fail alone before another one is tried in its place.
+const ALONE_MAX: u32 = 5;
 
-/// How often it is looked whether the broker is back, and whether the spool is empty.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How long such a message waits for another one to be tried. Nobody waits behind it, and each try
+/// may cost other routes their connection.
+const ALONE_PAUSE: Duration = Duration::from_secs(60);
 
-/// Forwards one queue until it is time to stop.
-pub(super) async fn forward(shared: Arc<Shared>, queue: Queue) {
+/// How many refused messages of a route stay in hand; the rest of the hand is for the others.
+const REFUSED_MAX: usize = PREFETCH as usize / 2;
+
+/// When a refused message is tried again. Each try costs the broker's connection, so that the
+/// pauses grow: whoever gives the broker a higher limit need not wait for long, or starts anew.
+const REFUSED_FIRST: Duration = Duration::from_secs(5);
+
+/// The longest of those pauses.
+const REFUSED_LONGEST: Duration = Duration::from_secs(600);
+
+/// Forwards one route until it is time to stop.
+pub(super) async fn forward(shared: Arc<Shared>, route: RouteName) {
     let stop = shared.stop.clone();
     tokio::select! {
         () = stop.cancelled() => {}
-        () = in_order(&shared, &queue) => {}
+        () = in_order(&shared, &route) => {}
     }
 }
 
-async fn in_order(shared: &Shared, queue: &Queue) {
-    loop {
-        // What a process that died had in hand comes again when its lease is over, and it is
-        // older than everything else.
-        if !is_whole(shared, queue).await {
-            tokio::time::sleep(LOOK_EVERY).await;
-            continue;
-        }
-        match shared.spool.subscribe(queue, PREFETCH).await {
-            Ok(subscription) => all_of(shared, queue, subscription).await,
-            Err(fault) => {
-                tracing::warn!(error = describe(&fault), "the spool cannot be read now");
-            }
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-}
-
-/// Whether nobody has a message of the queue in hand.
-async fn is_whole(shared: &Shared, queue: &Queue) -> bool {
-    let Ok(depths) = shared.look().await else {
-        return false;
+async fn in_order(shared: &Shared, route: &RouteName) {
+    let Some(way) = shared.ways.get(route) else {
+        return;
     };
-    let own = depths.iter().find(|depth| depth.queue == *queue);
-    own.is_some_and(|depth| depth.unsettled == Some(0))
-}
-
-/// Returns when the subscription breaks. What is in hand then comes again.
-async fn all_of(shared: &Shared, queue: &Queue, mut subscription: Box<dyn Subscription>) {
+    let queue = Queue::Route(route.clone());
     loop {
-        let delivery = match subscription.next().await {
-            Ok(delivery) => delivery,
-            Err(fault) => {
-                tracing::warn!(error = describe(&fault), "the spool cannot be read now");
-                return;
-            }
+        shared.until_whole(&queue).await;
+        let ended = match shared.spool.subscribe(&queue, PREFETCH).await {
+            Ok(subscription) => Forwarder::new(shared, way, route, subscription).run().await,
+            Err(fault) => fault,
         };
-        if *queue == Queue::Accounts {
-            // Everything that an account tells of was kept before it.
-            while !are_routes_empty(shared).await {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        }
-        if !one(shared, queue, delivery).await {
-            return;
-        }
+        // What was in hand comes again, and is in its order then.
+        way.tell_refused(0, 0);
+        way.rests();
+        tracing::warn!(error = describe(&ended), "the spool cannot be read now");
+        sleep(LOOK_EVERY).await;
     }
 }
 
-async fn are_routes_empty(shared: &Shared) -> bool {
-    let Ok(depths) = shared.look().await else {
-        return false;
-    };
-    depths.iter().all(|depth| match depth.queue {
-        Queue::Route(_) => waiting(depth) == 0,
-        Queue::Dead | Queue::Accounts => true,
-    })
+/// What one route has in hand.
+struct Forwarder<'a> {
+    shared: &'a Shared,
+    way: &'a Way,
+    route: &'a RouteName,
+    subscription: Box<dyn Subscription>,
+    /// In order, and never more than [`PREFETCH`] with those refused.
+    hand: VecDeque<Kept>,
+    pause: Pause,
+    /// How often the first of the hand has failed alone, for a reason that may be its own.
+    failed_alone: u32,
+    refused: VecDeque<Kept>,
+    refused_at: Instant,
+    refused_pause: Duration,
 }
 
-/// Until the broker has confirmed it; `false` when the spool does not forget it.
-async fn one(shared: &Shared, queue: &Queue, delivery: Delivery) -> bool {
-    let (bytes, mut told) = (delivery.bytes.clone(), false);
-    loop {
-        if shared.broker.readiness() == Readiness::Ready {
-            crash_point!("spool.before_forward");
-            match publish(shared, queue, &bytes).await {
-                Ok(events) => {
-                    crash_point!("spool.after_forward");
-                    add(&shared.counters.forwarded, events);
-                    break;
-                }
-                Err(error) if !told => {
-                    told = true;
-                    tracing::warn!(
-                        kind = error.kind.as_str(),
-                        error = describe(&error),
-                        "the broker did not take a message of the spool; it is tried again"
-                    );
-                }
-                Err(_) => {}
+impl<'a> Forwarder<'a> {
+    fn new(
+        shared: &'a Shared,
+        way: &'a Way,
+        route: &'a RouteName,
+        subscription: Box<dyn Subscription>,
+    ) -> Self {
+        Self {
+            shared,
+            way,
+            route,
+            subscription,
+            hand: VecDeque::new(),
+            pause: Pause::default(),
+            failed_alone: 0,
+            refused: VecDeque::new(),
+            refused_at: Instant::now(),
+            refused_pause: REFUSED_FIRST,
+        }
+    }
+
+    /// Ends when the subscription breaks, or the spool does not forget what is forwarded: it will
+    /// be forwarded once more, and is the same receipts.
+    async fn run(mut self) -> Fault {
+        loop {
+            if let Err(fault) = self.step().await {
+                return fault;
             }
         }
-        tokio::time::sleep(LOOK_EVERY).await;
     }
-    match delivery.ack().await {
-        Ok(()) => {
-            crash_point!("spool.after_forget");
-            true
+
+    async fn step(&mut self) -> Result<(), Fault> {
+        self.fill().await?;
+        self.shared.until_ready().await;
+        if !self.refused.is_empty() && Instant::now() >= self.refused_at {
+            self.try_refused().await?;
+            self.shared.until_ready().await;
         }
-        Err(fault) => {
-            // It will be forwarded once more, and is the same receipts.
-            tracing::info!(
-                error = describe(&fault),
-                "the spool did not forget a message"
+        // After a failure one at a time, so that no other can be its reason.
+        let count = if self.pause.is_first() {
+            together(&self.hand)
+        } else {
+            1
+        };
+        let Some(batch) = join(&self.hand, count) else {
+            return Ok(());
+        };
+        match publish(self.shared, self.route, &batch).await {
+            Ok(()) => self.passed(count).await,
+            Err(error) => self.failed(count, &error).await,
+        }
+    }
+
+    /// Takes what is there, and waits when that is nothing.
+    async fn fill(&mut self) -> Result<(), Fault> {
+        while let Some(delivery) = self.subscription.try_next() {
+            self.hand.push_back(Kept::of(delivery));
+        }
+        if self.hand.is_empty() {
+            self.way.rests();
+            tokio::select! {
+                delivery = self.subscription.next() => self.hand.push_back(Kept::of(delivery?)),
+                () = sleep_until(self.refused_at), if !self.refused.is_empty() => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The first `count` are confirmed.
+    async fn passed(&mut self, count: usize) -> Result<(), Fault> {
+        self.pause = Pause::default();
+        self.failed_alone = 0;
+        for kept in self.hand.drain(..count) {
+            kept.delivery.ack().await?;
+        }
+        crash_point!("spool.after_forget");
+        self.way.moved(count);
+        Ok(())
+    }
+
+    async fn failed(&mut self, count: usize, error: &PublishError) -> Result<(), Fault> {
+        self.way.holds();
+        if self.pause.is_first() {
+            tracing::warn!(
+                route = %self.route,
+                kind = error.kind.as_str(),
+                error = describe(error),
+                "the broker did not take a message of the spool; it is tried again"
             );
-            false
         }
-    }
-}
-
-/// Gives one message to the broker; answers how many events it was.
-async fn publish(shared: &Shared, queue: &Queue, bytes: &Bytes) -> Result<u64, PublishError> {
-    match queue {
-        Queue::Route(route) => {
-            let batch = batch(bytes);
-            let routes = std::slice::from_ref(route);
-            shared.broker.publish(routes, &batch).await?;
-            Ok(batch.count as u64)
+        let pause = self.pause.next();
+        if count > 1 {
+            return Ok(());
         }
-        Queue::Accounts => match Account::decode(bytes) {
-            Ok(account) => shared.broker.tell(&account).await.map(|()| 0),
-            Err(error) => {
-                tracing::error!(
-                    error = describe(&error),
-                    "an account in the spool cannot be read; the books will name what it told of"
-                );
-                Ok(0)
-            }
-        },
-        Queue::Dead => Ok(0),
-    }
-}
-
-/// The batch that was kept. Bytes that are none go as they are: the worker keeps them as a dead
-/// letter, as it does with whatever it cannot read.
-fn batch(bytes: &Bytes) -> Batch {
-    let frames = decode_batch(bytes).unwrap_or_default();
-    let envelopes: Vec<&Envelope> = frames.iter().flatten().collect();
-    let first = envelopes.first();
-    Batch {
-        topic: first.map_or_else(Topic::unreadable, |first| first.topic.clone()),
-        count: envelopes.len(),
-        first_receipt: first.map_or(ReceiptId::from_bytes([0; 16]), |first| first.receipt),
-        bytes: bytes.clone(),
-    }
-}
-
-/// Ends the keeping when all that was kept is forwarded.
-pub(super) async fn watch(shared: Arc<Shared>) {
-    loop {
-        tokio::select! {
-            () = shared.stop.cancelled() => return,
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-        }
-        if !shared.counters.spooling.load(Ordering::SeqCst) {
-            continue;
-        }
-        // Nobody is about to keep something while this is held.
-        let _nobody_keeps = shared.keeping.write().await;
-        let Ok(depths) = shared.look().await else {
-            continue;
+        self.failed_alone = if may_be_its_own(error.kind) {
+            self.failed_alone + 1
+        } else {
+            0
         };
-        let is_empty = depths.iter().all(|depth| waiting(depth) == 0);
-        if is_empty && shared.broker.readiness() == Readiness::Ready {
-            shared.counters.spooling.store(false, Ordering::SeqCst);
-            tracing::info!("all that was kept in the spool is forwarded");
+        if self.failed_alone >= ALONE_MAX && self.lets_past().await? {
+            return Ok(());
         }
+        if self.hand.len() == 1 && self.failed_alone >= ALONE_MAX {
+            tokio::select! {
+                delivery = self.subscription.next() => self.hand.push_back(Kept::of(delivery?)),
+                () = sleep(ALONE_PAUSE) => {}
+            }
+        } else {
+            sleep(pause).await;
+        }
+        Ok(())
+    }
+
+    /// Tries the second when the first has failed too often. If the broker takes that one, it is
+    /// the first that is refused, and no longer the broker that is away.
+    async fn lets_past(&mut self) -> Result<bool, Fault> {
+        if self.refused.len() >= REFUSED_MAX {
+            return Ok(false);
+        }
+        let Some(second) = self.hand.get(1).map(|kept| kept.batch.clone()) else {
+            return Ok(false);
+        };
+        self.shared.until_ready().await;
+        if publish(self.shared, self.route, &second).await.is_err() {
+            return Ok(false);
+        }
+        let Some(first) = self.hand.pop_front() else {
+            return Ok(false);
+        };
+        tracing::error!(
+            route = %self.route,
+            receipt = %first.batch.first_receipt,
+            events = first.batch.count,
+            bytes = first.batch.bytes.len(),
+            "the broker refuses {} events of route {} by themselves, from receipt {} on \
+             ({} bytes): they stay in the spool and are tried again now and then, and others \
+             pass them",
+            first.batch.count,
+            self.route,
+            first.batch.first_receipt,
+            first.batch.bytes.len()
+        );
+        if self.refused.is_empty() {
+            self.refused_pause = REFUSED_FIRST;
+            self.refused_at = Instant::now() + REFUSED_FIRST;
+        }
+        self.refused.push_back(first);
+        self.tell_refused();
+        self.passed(1).await?;
+        Ok(true)
+    }
+
+    /// Tries one that was refused, and the next one at once when it is taken.
+    async fn try_refused(&mut self) -> Result<(), Fault> {
+        let Some(kept) = self.refused.pop_front() else {
+            return Ok(());
+        };
+        if publish(self.shared, self.route, &kept.batch).await.is_ok() {
+            tracing::info!(
+                route = %self.route,
+                receipt = %kept.batch.first_receipt,
+                "the broker takes what it had refused, from receipt {} on",
+                kept.batch.first_receipt
+            );
+            self.refused_pause = REFUSED_FIRST;
+            kept.delivery.ack().await?;
+        } else {
+            self.refused.push_back(kept);
+            self.refused_pause = (self.refused_pause * 2).min(REFUSED_LONGEST);
+            self.refused_at = Instant::now() + self.refused_pause;
+        }
+        self.tell_refused();
+        Ok(())
+    }
+
+    fn tell_refused(&self) {
+        let events = self.refused.iter().map(|kept| kept.batch.count).sum();
+        self.way.tell_refused(self.refused.len(), events);
+    }
+}
+
+async fn publish(shared: &Shared, route: &RouteName, batch: &Batch) -> Result<(), PublishError> {
+    crash_point!("spool.before_forward");
+    let routes = std::slice::from_ref(route);
+    shared.broker.publish(routes, batch).await?;
+    crash_point!("spool.after_forward");
+    add(&shared.counters.forwarded, batch.count as u64);
+    Ok(())
+}
+
+/// Whether it may be the message, and not the broker or the route: RabbitMQ ends the connection
+/// of a message that it refuses.
+fn may_be_its_own(kind: PublishErrorKind) -> bool {
+    match kind {
+        PublishErrorKind::Unavailable => true,
+        PublishErrorKind::Rejected
+        | PublishErrorKind::Unroutable
+        | PublishErrorKind::TimedOut
+        | PublishErrorKind::Blocked => false,
     }
 }

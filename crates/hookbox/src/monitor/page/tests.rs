@@ -96,6 +96,27 @@ fn a_process_that_waits_for_its_dependencies_shows_that() {
 }
 
 #[test]
+fn what_the_broker_refuses_of_a_spool_is_shown() {
+    let monitor = Monitor::default();
+    let counters = Arc::new(ingest::SpoolCounters::default());
+    let shown = Arc::clone(&counters);
+    monitor.change(|parts| parts.spool = Some(shown));
+    assert_eq!(
+        readiness::answer(&monitor).1["dependencies"][1]["ready"],
+        true
+    );
+    counters.refused.store(3, Ordering::Relaxed);
+    let (_, words) = readiness::answer(&monitor);
+    let why = "the broker refuses 3 events of it; the log names them";
+    assert_eq!(words["dependencies"][1]["why"], why);
+    let page = of(&monitor).unwrap();
+    assert!(
+        page.contains("\nhookbox_spool_refused_events 3\n"),
+        "{page}"
+    );
+}
+
+#[test]
 fn the_list_is_as_committed_and_documented() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let file = root.join("schemas/metrics.json");

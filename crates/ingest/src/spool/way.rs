@@ -1,0 +1,93 @@
+//! The way of one route out of the spool, as its forwarder tells of it to everybody else.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::sync::Semaphore;
+
+/// So many messages leave the spool for each that comes in while the broker takes them, so that
+/// it empties however fast they come.
+const OUT_FOR_ONE_IN: u32 = 2;
+
+/// How many of those that left count at most, so that a lull saves up no burst.
+const SAVED_MAX: usize = 16;
+
+/// The state of one way.
+pub(super) struct Way {
+    /// It is forwarding, and has more to forward.
+    moves: AtomicBool,
+    /// The broker did not take the last one.
+    is_held_up: AtomicBool,
+    /// Messages that have left, and let nobody in for it yet.
+    left: Semaphore,
+    refused_messages: AtomicU64,
+    refused_events: AtomicU64,
+}
+
+impl Default for Way {
+    fn default() -> Self {
+        Self {
+            moves: AtomicBool::new(false),
+            is_held_up: AtomicBool::new(false),
+            left: Semaphore::new(SAVED_MAX),
+            refused_messages: AtomicU64::new(0),
+            refused_events: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Way {
+    /// Waits until as many have left as make room for one.
+    pub async fn make_room(&self) {
+        if self.moves.load(Ordering::SeqCst)
+            && let Ok(left) = self.left.acquire_many(OUT_FOR_ONE_IN).await
+        {
+            left.forget();
+        }
+    }
+
+    /// So many messages have left.
+    pub fn moved(&self, messages: usize) {
+        self.is_held_up.store(false, Ordering::SeqCst);
+        self.moves.store(true, Ordering::SeqCst);
+        self.save(messages);
+    }
+
+    /// Nothing is left to forward, for now.
+    pub fn rests(&self) {
+        self.is_held_up.store(false, Ordering::SeqCst);
+        self.stands();
+    }
+
+    /// The broker did not take the last one.
+    pub fn holds(&self) {
+        self.is_held_up.store(true, Ordering::SeqCst);
+        self.stands();
+    }
+
+    pub fn is_held_up(&self) -> bool {
+        self.is_held_up.load(Ordering::SeqCst)
+    }
+
+    /// What the broker refuses by itself, in messages and in events.
+    pub fn refused(&self) -> (u64, u64) {
+        let messages = self.refused_messages.load(Ordering::SeqCst);
+        (messages, self.refused_events.load(Ordering::SeqCst))
+    }
+
+    pub fn tell_refused(&self, messages: usize, events: usize) {
+        let (messages, events) = (messages as u64, events as u64);
+        self.refused_messages.store(messages, Ordering::SeqCst);
+        self.refused_events.store(events, Ordering::SeqCst);
+    }
+
+    fn stands(&self) {
+        self.moves.store(false, Ordering::SeqCst);
+        // Whoever waits already must not wait for what does not move.
+        self.save(SAVED_MAX);
+    }
+
+    fn save(&self, messages: usize) {
+        let room = SAVED_MAX.saturating_sub(self.left.available_permits());
+        self.left.add_permits(messages.min(room));
+    }
+}

@@ -1,0 +1,161 @@
+//! A broker in memory that does as it is told.
+
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hookbox_driver::{
+    Batch, Broker, Depth, Fault, FaultKind, PublishError, PublishErrorKind, Queue, Readiness,
+    Subscription,
+};
+use hookbox_event::{Account, RouteName, decode_batch};
+
+/// How it treats what it is given.
+#[derive(Debug, Clone, Copy)]
+pub struct Manner {
+    /// Nobody reaches it.
+    pub is_away: bool,
+    /// How long it takes to confirm.
+    pub confirm: Duration,
+    /// The largest message; it ends the connection of one that is larger.
+    pub bytes_max: usize,
+    /// It does not answer, until a deadline passes.
+    pub is_silent: bool,
+    /// It says no.
+    pub rejects: bool,
+}
+
+/// What a broker is like that is well.
+pub const WELL: Manner = Manner {
+    is_away: false,
+    confirm: Duration::from_millis(5),
+    bytes_max: usize::MAX,
+    is_silent: false,
+    rejects: false,
+};
+
+/// What a broker is like that nobody reaches.
+pub const AWAY: Manner = Manner {
+    is_away: true,
+    ..WELL
+};
+
+/// The deadline of a publish that is not answered: longer than anything else that is waited for.
+const DEADLINE: Duration = Duration::from_secs(2);
+
+/// The broker.
+pub struct FakeBroker(Mutex<State>);
+
+struct State {
+    manner: Manner,
+    begun: usize,
+    accounts: usize,
+    /// The route and the number of each event, as they came.
+    got: Vec<(String, u64)>,
+    /// How many events each message had.
+    sizes: Vec<usize>,
+}
+
+impl FakeBroker {
+    pub fn new(manner: Manner) -> Self {
+        Self(Mutex::new(State {
+            manner,
+            begun: 0,
+            accounts: 0,
+            got: Vec::new(),
+            sizes: Vec::new(),
+        }))
+    }
+
+    pub fn set(&self, manner: Manner) {
+        self.lock().manner = manner;
+    }
+
+    /// How many publishes were begun, whatever came of them.
+    pub fn begun(&self) -> usize {
+        self.lock().begun
+    }
+
+    pub fn accounts(&self) -> usize {
+        self.lock().accounts
+    }
+
+    /// The numbers of the events that a route has got, as they came.
+    pub fn got(&self, route: &str) -> Vec<u64> {
+        let state = self.lock();
+        let of_route = state.got.iter().filter(|(to, _)| to == route);
+        of_route.map(|(_, number)| *number).collect()
+    }
+
+    /// The most events that one message had.
+    pub fn largest(&self) -> usize {
+        self.lock().sizes.iter().copied().max().unwrap_or(0)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+}
+
+#[async_trait]
+impl Broker for FakeBroker {
+    async fn publish(&self, routes: &[RouteName], batch: &Batch) -> Result<(), PublishError> {
+        let manner = {
+            let mut state = self.lock();
+            state.begun += 1;
+            state.manner
+        };
+        let no = |kind| Err(PublishError::plain(kind));
+        if manner.is_away {
+            return no(PublishErrorKind::Unavailable);
+        }
+        if manner.is_silent {
+            tokio::time::sleep(DEADLINE).await;
+            return no(PublishErrorKind::TimedOut);
+        }
+        tokio::time::sleep(manner.confirm).await;
+        if manner.rejects {
+            return no(PublishErrorKind::Rejected);
+        }
+        if batch.bytes.len() > manner.bytes_max {
+            return no(PublishErrorKind::Unavailable);
+        }
+        let frames = decode_batch(&batch.bytes).unwrap();
+        let numbers: Vec<u64> = frames.into_iter().map(|one| one.unwrap().number).collect();
+        assert_eq!(numbers.len(), batch.count);
+        let mut state = self.lock();
+        state.sizes.push(numbers.len());
+        for route in routes {
+            let got = numbers.iter().map(|number| (route.to_string(), *number));
+            state.got.extend(got);
+        }
+        Ok(())
+    }
+
+    async fn tell(&self, _: &Account) -> Result<(), PublishError> {
+        let mut state = self.lock();
+        if state.manner.is_away {
+            return Err(PublishError::plain(PublishErrorKind::Unavailable));
+        }
+        state.accounts += 1;
+        Ok(())
+    }
+
+    async fn subscribe(&self, _: &Queue, _: u16) -> Result<Box<dyn Subscription>, Fault> {
+        let never = "subscribe: an ingest never does";
+        Err(Fault::plain(FaultKind::Internal, never))
+    }
+
+    async fn depths(&self) -> Result<Vec<Depth>, Fault> {
+        Ok(Vec::new())
+    }
+
+    fn readiness(&self) -> Readiness {
+        if self.lock().manner.is_away {
+            return Readiness::NotReady("it is away, as it was told".to_owned());
+        }
+        Readiness::Ready
+    }
+
+    async fn close(&self) {}
+}

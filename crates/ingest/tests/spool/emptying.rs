@@ -1,0 +1,113 @@
+//! The broker is back, and what comes does not stop: the spool empties all the same, in order,
+//! and is left alone from then on.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use hookbox_driver::Broker;
+use hookbox_event::{Account, InstanceId};
+use tokio::time::{Instant, timeout};
+
+use crate::broker::{AWAY, Manner, WELL};
+use crate::world::{World, batch};
+
+/// How long it may take under load. A spool that grows never empties.
+const SOON: Duration = Duration::from_secs(20);
+
+/// So many events in a row that were not kept: keeping is over.
+const DIRECT: u64 = 20;
+
+/// One event after the other, faster than the broker confirms: before keeping, from 200 a second
+/// on, a spool grew for as long as they came.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_empties_while_events_come_faster_than_confirms_and_keeps_their_order() {
+    let world = World::new(AWAY).await;
+    for number in 0..500 {
+        world.publish(number..number + 1).await;
+    }
+    assert_eq!((world.kept(), world.broker.got("a").len()), (500, 0));
+    let account = Account {
+        instance: InstanceId::from_bytes([7; 16]),
+        first: 1,
+        last: 500,
+        closing: false,
+        accepted: Vec::new(),
+    };
+    world.spooling.tell(&account).await.unwrap();
+    world.broker.set(WELL);
+    let (began, mut next, mut direct) = (Instant::now(), 500, 0);
+    while direct < DIRECT {
+        let kept = world.kept();
+        world.publish(next..next + 1).await;
+        next += 1;
+        direct = if world.kept() == kept { direct + 1 } else { 0 };
+        let (elapsed, left) = (began.elapsed(), world.events());
+        assert!(
+            elapsed < SOON,
+            "{left} events are in the spool after {next}"
+        );
+    }
+    let rate = (next - 500) as f64 / began.elapsed().as_secs_f64();
+    eprintln!(
+        "empty after {:?}, at {rate:.0} events a second",
+        began.elapsed()
+    );
+    assert_eq!(world.broker.got("a"), (0..next).collect::<Vec<_>>());
+    assert_eq!((world.events(), world.broker.accounts()), (0, 1));
+    let largest = world.broker.largest();
+    assert!(
+        (32..=64).contains(&largest),
+        "{largest} events in a message"
+    );
+    world.end().await;
+}
+
+/// Full batches on several lanes: no message holds more than one of them, so joining helps
+/// nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_empties_under_the_largest_load_there_is() {
+    let world = World::new(AWAY).await;
+    for number in 0..100 {
+        world.publish(number * 64..(number + 1) * 64).await;
+    }
+    world.broker.set(Manner {
+        confirm: Duration::from_millis(20),
+        ..WELL
+    });
+    let (is_over, next) = (AtomicBool::new(false), AtomicU64::new(100));
+    let lane = async || {
+        while !is_over.load(Ordering::Relaxed) {
+            let first = next.fetch_add(1, Ordering::Relaxed) * 64;
+            world.publish_to("a", &batch(first..first + 64, 10)).await;
+        }
+    };
+    let began = Instant::now();
+    let until_direct = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(100));
+        let (mut kept, mut same) = (world.kept(), 0);
+        while same < 3 {
+            ticks.tick().await;
+            let (before, taken) = (kept, next.load(Ordering::Relaxed));
+            kept = world.kept();
+            same = if kept == before && taken > 100 {
+                same + 1
+            } else {
+                0
+            };
+        }
+        is_over.store(true, Ordering::Relaxed);
+    };
+    let all = async { tokio::join!(lane(), lane(), lane(), lane(), until_direct) };
+    let emptied = timeout(SOON, all).await;
+    let (left, taken) = (world.events(), next.load(Ordering::Relaxed));
+    assert!(
+        emptied.is_ok(),
+        "{left} events are in the spool after {taken} batches"
+    );
+    eprintln!("empty after {:?}, {taken} batches", began.elapsed());
+    let mut got = world.broker.got("a");
+    assert_eq!(got[..100 * 64], (0..100 * 64).collect::<Vec<_>>());
+    got.sort_unstable();
+    assert_eq!(got, (0..taken * 64).collect::<Vec<_>>());
+    world.end().await;
+}

@@ -1,0 +1,65 @@
+//! A message that the broker refuses by itself is in nobody's way, and is not lost.
+
+use crate::broker::{AWAY, Manner, WELL};
+use crate::world::{World, batch, eventually};
+
+/// The limit of the broker; a message over it ends its connection, each time.
+const BYTES_MAX: usize = 20_000;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_is_too_large_for_the_broker_lets_the_others_past_and_is_kept() {
+    let world = World::new(AWAY).await;
+    world.publish(0..1).await;
+    world.publish_to("a", &batch(1..2, BYTES_MAX)).await;
+    for number in 2..10 {
+        world.publish(number..number + 1).await;
+    }
+    world.publish_to("b", &batch(0..1, 10)).await;
+    let strict = Manner {
+        bytes_max: BYTES_MAX,
+        ..WELL
+    };
+    world.broker.set(strict);
+    eventually("the others pass", || world.broker.got("a").len() == 9).await;
+    assert_eq!(world.broker.got("a"), [0, 2, 3, 4, 5, 6, 7, 8, 9]);
+    assert_eq!(world.broker.got("b"), [0]);
+    eventually("it is named", || world.refused() == 1).await;
+    // Nothing else is left, so that the keeping ends.
+    let mut next = 10;
+    loop {
+        let kept = world.kept();
+        world.publish(next..next + 1).await;
+        next += 1;
+        if world.kept() == kept {
+            break;
+        }
+    }
+    assert_eq!((world.events(), world.refused()), (1, 1));
+    world.broker.set(WELL);
+    eventually("it is taken", || world.broker.got("a").contains(&1)).await;
+    eventually("nothing is left", || {
+        (world.events(), world.refused()) == (0, 0)
+    })
+    .await;
+    world.end().await;
+}
+
+/// A route whose queue is full keeps its order: that is no message's own fault.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_route_that_takes_nothing_lets_nobody_past() {
+    let world = World::new(AWAY).await;
+    for number in 0..5 {
+        world.publish(number..number + 1).await;
+    }
+    world.broker.set(Manner {
+        rejects: true,
+        ..WELL
+    });
+    let begun = world.broker.begun();
+    eventually("it is tried", || world.broker.begun() >= begun + 6).await;
+    assert_eq!((world.broker.got("a").len(), world.refused()), (0, 0));
+    world.broker.set(WELL);
+    eventually("all are forwarded", || world.broker.got("a").len() == 5).await;
+    assert_eq!(world.broker.got("a"), [0, 1, 2, 3, 4]);
+    world.end().await;
+}

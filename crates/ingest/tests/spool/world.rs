@@ -1,0 +1,142 @@
+//! A spool in a folder of its own, before a broker in memory.
+
+use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hookbox_driver::{Batch, Broker};
+use hookbox_driver_sqlite::{Options, Sqlite, migrate};
+use hookbox_event::{
+    ContentDigest, Envelope, EventId, InstanceId, ReceiptId, RouteName, SourceName, Timestamp,
+    Topic,
+};
+use hookbox_ingest::{SpoolCounters, Spooling};
+use tokio::time::{Instant, interval};
+
+use crate::broker::{FakeBroker, Manner};
+
+/// Longer than anything takes on a machine that is busy with other things.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+const NOW: Timestamp = Timestamp::from_unix_micros(1_764_000_000_000_000);
+
+/// Everything a test needs.
+pub struct World {
+    pub broker: Arc<FakeBroker>,
+    pub spooling: Spooling,
+    pub counters: Arc<SpoolCounters>,
+    folder: PathBuf,
+}
+
+impl World {
+    pub async fn new(manner: Manner) -> Self {
+        let random = RandomState::new().hash_one(std::process::id());
+        let folder = std::env::temp_dir().join(format!("hookbox-spool-{random:016x}"));
+        std::fs::create_dir(&folder).unwrap();
+        let broker = Arc::new(FakeBroker::new(manner));
+        let spooling = start(&folder, &broker).await;
+        Self {
+            counters: spooling.counters(),
+            broker,
+            spooling,
+            folder,
+        }
+    }
+
+    /// Ends the process, so to say, and starts the next one.
+    pub async fn restart(self) -> Self {
+        self.spooling.close().await;
+        let spooling = start(&self.folder, &self.broker).await;
+        Self {
+            counters: spooling.counters(),
+            spooling,
+            ..self
+        }
+    }
+
+    /// Publishes events with these numbers as one batch to the route `a`.
+    pub async fn publish(&self, numbers: std::ops::Range<u64>) {
+        self.publish_to("a", &batch(numbers, 10)).await;
+    }
+
+    pub async fn publish_to(&self, route: &str, batch: &Batch) {
+        let routes: [RouteName; 1] = [route.parse().unwrap()];
+        self.spooling.publish(&routes, batch).await.unwrap();
+    }
+
+    /// Events in the spool.
+    pub fn events(&self) -> u64 {
+        self.counters.events.load(Ordering::Relaxed)
+    }
+
+    /// Events that were kept.
+    pub fn kept(&self) -> u64 {
+        self.counters.kept.load(Ordering::Relaxed)
+    }
+
+    /// Events that the broker refuses by themselves.
+    pub fn refused(&self) -> u64 {
+        self.counters.refused.load(Ordering::Relaxed)
+    }
+
+    /// Ends it, and shows that it left nothing behind.
+    pub async fn end(self) {
+        self.spooling.close().await;
+        let next = start(&self.folder, &self.broker).await;
+        assert_eq!(next.counters().events.load(Ordering::Relaxed), 0);
+        next.close().await;
+        assert!(!self.folder.join("spool.db-wal").exists());
+        std::fs::remove_dir_all(&self.folder).unwrap();
+    }
+}
+
+async fn start(folder: &std::path::Path, broker: &Arc<FakeBroker>) -> Spooling {
+    let routes = ["a", "b"].map(|name| name.parse().unwrap()).to_vec();
+    let mut options = Options::new(folder.join("spool.db"), "test".parse().unwrap(), routes);
+    options.lease = Duration::from_secs(2);
+    migrate(options.clone()).await.unwrap();
+    let spool = Sqlite::open(options).await.unwrap();
+    let broker = Arc::clone(broker) as Arc<dyn Broker>;
+    Spooling::start(broker, Arc::new(spool)).await.unwrap()
+}
+
+/// Events with these numbers, each with a body of so many bytes.
+pub fn batch(numbers: std::ops::Range<u64>, body_bytes: usize) -> Batch {
+    let source: SourceName = "begini".parse().unwrap();
+    let envelope = |number: u64| {
+        let mut random = [0; 10];
+        random[2..].copy_from_slice(&number.to_be_bytes());
+        let body = Bytes::from(vec![b'x'; body_bytes]);
+        let digest = ContentDigest::of_raw_body(&body);
+        Envelope {
+            receipt: ReceiptId::new(NOW, random),
+            topic: Topic::of(&source, Some("thing")),
+            event: EventId::from_digest(&source, &digest),
+            digest,
+            source: source.clone(),
+            received_at: NOW,
+            key_id: "test".to_owned(),
+            instance: InstanceId::new(NOW, [0; 10]),
+            number,
+            seal: None,
+            traceparent: None,
+            redo: None,
+            body,
+        }
+    };
+    let envelopes: Vec<Envelope> = numbers.map(envelope).collect();
+    Batch::of(&envelopes).unwrap()
+}
+
+/// Waits on a level, bounded.
+pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    let mut ticks = interval(Duration::from_millis(2));
+    while !is_so() {
+        ticks.tick().await;
+        assert!(began.elapsed() < PATIENCE, "never: {what}");
+    }
+}

@@ -1,0 +1,141 @@
+//! An ingest with a spool: whose file it is, what it refuses to start with, and a message that
+//! RabbitMQ never takes.
+
+use std::time::Duration;
+
+use hookbox_testkit::servers::{RabbitmqServer, find};
+use sqlx::Connection as _;
+
+use crate::deployment::{Deployment, Process};
+use crate::outages::own;
+use crate::shown::{Shown, within};
+
+/// Nobody listens there.
+const NOWHERE: &str = "amqp://127.0.0.1:1";
+
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The exit code of a config that cannot be used.
+const CONFIG: i32 = 64;
+
+/// A deployment whose ingest has a spool, before a broker.
+fn spooled(broker: &str) -> Deployment {
+    let deployment = Deployment::over(own("sqlite:hookbox.db", broker, ""));
+    rewrite(
+        &deployment,
+        "[ingest]\n",
+        "[ingest]\nspool = \"sqlite:spool.db\"\n",
+    );
+    deployment
+}
+
+fn rewrite(deployment: &Deployment, from: &str, to: &str) {
+    let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
+    let changed = config.replacen(from, to, 1);
+    assert_ne!(changed, config);
+    deployment.write("hookbox.toml", &changed);
+}
+
+/// Starts an ingest that must not start, and gives back what it says.
+fn refused(deployment: &Deployment, arguments: &[&str]) -> String {
+    let before = deployment.log().len();
+    let code = deployment.start(arguments).ends_within(PATIENCE);
+    let said = deployment.log().split_off(before);
+    assert_eq!(code, Some(CONFIG), "{said}");
+    said
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_process_uses_a_spool_and_all_its_routes_are_known() {
+    let deployment = spooled(NOWHERE);
+    let first = deployment.start_ingest();
+    deployment.run(&["send"]);
+    let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
+    let port = deployment.port.to_string();
+    deployment.write("other.toml", &config.replacen(&port, "0", 1));
+    let said = refused(&deployment, &["ingest", "--config", "other.toml"]);
+    assert!(said.contains("another hookbox uses it"), "{said}");
+    // The system takes the lock from whoever dies.
+    first.kill();
+    let known = "name = \"scores\"";
+    rewrite(&deployment, known, "name = \"points\"");
+    let said = refused(&deployment, &["ingest"]);
+    assert!(
+        said.contains("holds 1 events of the route scores"),
+        "{said}"
+    );
+    rewrite(&deployment, "name = \"points\"", known);
+    deployment.start_ingest().stop();
+    deployment.remove();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_spool_that_is_locked_is_waited_for_and_a_wrong_one_is_refused() {
+    let deployment = spooled(NOWHERE);
+    let path = deployment.folder.join("spool.db");
+    let url = format!("sqlite:{}?mode=rwc", path.display());
+    let mut locks = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("BEGIN EXCLUSIVE")
+        .execute(&mut locks)
+        .await
+        .unwrap();
+    let mut ingest: Process = deployment.start(&["ingest"]);
+    within(PATIENCE, "it waits", async || {
+        assert!(!ingest.has_ended(), "{}", deployment.log());
+        deployment.log().contains("waiting for the spool")
+    })
+    .await;
+    sqlx::raw_sql("ROLLBACK").execute(&mut locks).await.unwrap();
+    locks.close().await.unwrap();
+    within(PATIENCE, "it takes events", async || {
+        deployment
+            .command(&["send"])
+            .output()
+            .unwrap()
+            .status
+            .success()
+    })
+    .await;
+    ingest.stop();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let said = refused(&deployment, &["ingest"]);
+    assert!(said.contains("spool.db"), "{said}");
+    deployment.remove();
+}
+
+/// It was answered 200, so it is kept and named, and those behind it get there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_rabbitmq_never_takes_is_in_nobodys_way() {
+    let less = "max_message_size = 65536\n";
+    let rabbitmq = RabbitmqServer::start_found(&find::rabbitmq().unwrap(), less).unwrap();
+    let deployment = spooled(rabbitmq.url());
+    let shown = Shown::new();
+    let ingest =
+        deployment.spawn_ingest(deployment.command(&["ingest", "--metrics", &shown.address()]));
+    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    let event = r#"{"uid":"u","integration_id":"1","event":{"type":
+        "psychometric_score.complete"}}"#;
+    deployment.write("large.json", &format!("{event}{}", " ".repeat(100_000)));
+    deployment.run(&["send", "--file", "large.json"]);
+    let refused = "hookbox_spool_refused_events";
+    within(PATIENCE, "it is named, and the others pass", async || {
+        deployment.run(&["send"]);
+        shown.metric(refused) == Some(1.0)
+    })
+    .await;
+    assert!(shown.trouble("spool").is_some());
+    // Whatever is sent from now on needs the spool no more.
+    within(PATIENCE, "keeping is over", async || {
+        let kept = shown.metric("hookbox_spool_kept_total");
+        deployment.run(&["send"]);
+        shown.metric("hookbox_spool_kept_total") == kept
+    })
+    .await;
+    let log = deployment.log();
+    assert!(log.contains("refuses 1 events of route scores"), "{log}");
+    assert_eq!(shown.metric("hookbox_spool_events"), Some(1.0));
+    ingest.stop();
+    deployment.finish().await;
+}
