@@ -21,4 +21,5 @@ mod secrets;
 mod shown;
 mod skew;
 mod small_disk;
+mod suspects;
 mod topology;
