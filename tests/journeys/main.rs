@@ -38,5 +38,6 @@ mod skew;
 mod small_disk;
 mod spooled;
 mod strange_bodies;
+mod suspects;
 mod time_limit;
 mod topology;

@@ -99,7 +99,8 @@ impl Sqlite {
     pub async fn unknown_queues(&self) -> Result<BTreeMap<String, u64>, Fault> {
         let shared = &self.shared;
         let mut reader = shared.readers.take().await?;
-        let found = messages::depths(&mut reader, crate::moment::now())
+        let leases = messages::Leases::lasting(shared.options.lease);
+        let found = messages::depths(&mut reader, leases)
             .await
             .map_err(fault("count the messages"))?;
         let unknown = found

@@ -36,7 +36,7 @@ pub struct Cli {
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 not done, or what was looked at is not well; \
     2 wrong arguments; 64 the config cannot be used; 69 the broker or the store cannot be reached; \
     70 an internal error; 78 refused (another environment, schema or queues, unsafe settings); \
-    130 stopped by a second signal";
+    130 stopped at once by Ctrl-C while it drained";
 
 /// How to log, over what the config says.
 #[derive(Debug, Args)]

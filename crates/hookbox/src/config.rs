@@ -57,6 +57,8 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// How long shutting down may take.
     pub drain: Duration,
+    /// How much of it, at its beginning, readiness is red while requests are still taken.
+    pub drain_lead: Duration,
     /// How to log.
     pub log: LogConfig,
     /// The endpoints.

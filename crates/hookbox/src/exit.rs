@@ -20,7 +20,7 @@ pub const UNAVAILABLE: Exit = Exit(69);
 pub const INTERNAL: Exit = Exit(70);
 /// Refused: another environment, another schema, other queues, unsafe settings (`EX_CONFIG`).
 pub const REFUSED: Exit = Exit(78);
-/// Stopped by a second signal (128 + SIGINT).
+/// Stopped at once by SIGINT, while it drained (128 + SIGINT).
 pub const STOPPED: Exit = Exit(130);
 
 /// Something that the config names cannot be used. As the context of an error, it makes the exit

@@ -8,6 +8,7 @@ mod clock;
 mod command;
 mod compose;
 pub mod config;
+mod drain;
 mod exit;
 mod monitor;
 mod rng;

@@ -2,15 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// Longest wait for something that must come; a debug build on a busy machine is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How many bytes the body of a slow request has.
+const BODY: usize = 100;
 
 /// A folder that goes with its test.
 struct Folder(PathBuf);
@@ -47,7 +50,30 @@ impl Folder {
         let url = told["url"].as_str().unwrap();
         let address = url.strip_prefix("http://").unwrap();
         let address = address.strip_suffix("/hooks/begini").unwrap().to_owned();
-        Running { process, address }
+        Running {
+            process,
+            address,
+            log: None,
+        }
+    }
+
+    /// One that was told to end, with a request that keeps it from that: its body is waited for.
+    fn draining(&self) -> (Running, TcpStream) {
+        let mut dev = self.dev();
+        let mut request = TcpStream::connect(&dev.address).unwrap();
+        let head = format!(
+            "POST /hooks/begini HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n\
+             content-length: {BODY}\r\n\r\n"
+        );
+        request.write_all(head.as_bytes()).unwrap();
+        request.set_read_timeout(Some(PATIENCE)).unwrap();
+        // It asks for the body, so it is at it.
+        let mut asked = [0; 12];
+        request.read_exact(&mut asked).unwrap();
+        assert_eq!(&asked, b"HTTP/1.1 100");
+        dev.terminate();
+        assert!(dev.tells("draining"));
+        (dev, request)
     }
 }
 
@@ -61,13 +87,39 @@ impl Drop for Folder {
 struct Running {
     process: Child,
     address: String,
+    log: Option<Lines<BufReader<ChildStderr>>>,
 }
 
 impl Running {
     fn terminate(&self) {
-        let command = format!("kill -TERM {}", self.process.id());
+        self.signal("TERM");
+    }
+
+    fn signal(&self, name: &str) {
+        let command = format!("kill -{name} {}", self.process.id());
         let sent = Command::new("sh").args(["-c", &command]).status().unwrap();
         assert!(sent.success());
+    }
+
+    /// Reads what it logs, until it says this or ends.
+    fn tells(&mut self, what: &str) -> bool {
+        let log = self.log.get_or_insert_with(|| {
+            let stderr = self.process.stderr.take().unwrap();
+            BufReader::new(stderr).lines()
+        });
+        log.any(|line| line.unwrap().contains(what))
+    }
+
+    /// The answer to a request without a body.
+    fn answers(&self, what: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let head =
+            format!("{what} HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 
     fn code(mut self) -> Option<i32> {
@@ -126,25 +178,52 @@ fn an_address_that_dev_cannot_have_is_told() {
 }
 
 #[test]
-fn a_second_signal_stops_at_once() {
-    let folder = Folder::new("signals");
-    let mut dev = folder.dev();
-    // A body that does not come keeps it from draining, for a while.
-    let mut request = TcpStream::connect(&dev.address).unwrap();
-    let head = "POST /hooks/begini HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\n\
-                content-length: 100\r\n\r\n";
-    request.write_all(head.as_bytes()).unwrap();
-    request.set_read_timeout(Some(PATIENCE)).unwrap();
-    // It asks for the body, so it is at it.
-    let mut asked = [0; 12];
-    request.read_exact(&mut asked).unwrap();
-    assert_eq!(&asked, b"HTTP/1.1 100");
-    let stderr = dev.process.stderr.take().unwrap();
-    let mut lines = BufReader::new(stderr).lines();
-    dev.terminate();
-    assert!(lines.any(|line| line.unwrap().contains("draining")));
-    dev.terminate();
+fn an_interrupt_stops_at_once_what_drains() {
+    let folder = Folder::new("interrupt");
+    let (dev, request) = folder.draining();
+    dev.signal("INT");
     assert_eq!(dev.code(), Some(130));
+    drop(request);
+}
+
+/// Service managers send it twice, and a request that is open is nobody's to throw away.
+#[test]
+fn a_second_sigterm_leaves_open_requests_their_answers() {
+    let folder = Folder::new("twice");
+    let (mut dev, mut request) = folder.draining();
+    dev.terminate();
+    assert!(dev.tells("it drains already"));
+    assert!(dev.process.try_wait().unwrap().is_none());
+    request.write_all(&[b'x'; BODY]).unwrap();
+    let mut answer = String::new();
+    request.read_to_string(&mut answer).unwrap();
+    // Nobody signed it, and that is its answer.
+    assert!(answer.contains("HTTP/1.1 403"), "{answer}");
+    assert_eq!(dev.code(), Some(0));
+}
+
+#[test]
+fn for_the_lead_of_a_drain_readiness_is_red_and_requests_are_answered() {
+    let folder = Folder::new("lead");
+    let dev = folder.dev();
+    dev.terminate();
+    assert_eq!(dev.code(), Some(0));
+    let path = folder.0.join(".hookbox-dev/hookbox.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    assert!(config.contains("[ingest]\n"));
+    let leads = config.replace("[ingest]\n", "[ingest]\ndrain_lead = \"3 s\"\n");
+    std::fs::write(&path, leads).unwrap();
+    let dev = folder.dev();
+    assert!(dev.answers("GET /readyz").contains("200 OK"));
+    let told = Instant::now();
+    dev.terminate();
+    while !dev.answers("GET /readyz").contains("503 ") {
+        assert!(told.elapsed() < Duration::from_secs(3), "it stays green");
+    }
+    let answer = dev.answers("POST /hooks/begini");
+    assert!(answer.contains("HTTP/1.1 403"), "{answer}");
+    assert_eq!(dev.code(), Some(0));
+    assert!(told.elapsed() >= Duration::from_secs(3));
 }
 
 #[test]
@@ -167,6 +246,7 @@ fn what_is_waited_for_is_left_by_a_signal() {
     let running = Running {
         process,
         address: String::new(),
+        log: None,
     };
     let mut lines = BufReader::new(stderr).lines();
     let told = lines.find_map(|line| line.ok().filter(|line| line.contains("waiting for")));

@@ -40,31 +40,70 @@ pub struct Listener {
     pub tls: Option<TlsAcceptor>,
 }
 
-/// Serves until `shutdown`, then drains: readiness turns red, idle connections are closed, open
-/// requests get their true answer, within `grace`. What is left then is cut.
+/// How long the two parts of an end may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Leaving {
+    /// Readiness is red and requests are still taken, so that a balancer turns away before a
+    /// connection is refused. Nothing, where there is no balancer.
+    pub lead: Duration,
+    /// Nothing more is taken; open requests get their true answer. What is left then is cut.
+    pub grace: Duration,
+}
+
+/// Serves until `shutdown`, then leaves: readiness turns red at once, and after the lead the
+/// listener and idle connections are closed and open requests are waited for.
 pub async fn serve(
     listener: Listener,
     ingest: Arc<Ingest>,
     shutdown: CancellationToken,
-    grace: Duration,
+    leaving: Leaving,
 ) {
-    let limits = ingest.limits.clone();
     let connections = TaskTracker::new();
-    let cut = CancellationToken::new();
+    let (drain, cut) = (CancellationToken::new(), CancellationToken::new());
+    let long_enough = async {
+        shutdown.cancelled().await;
+        ingest.turn_away();
+        if !leaving.lead.is_zero() {
+            tokio::time::sleep(leaving.lead).await;
+        }
+    };
+    tokio::select! {
+        // Between two connections: none is dropped that was accepted.
+        () = accept(&listener, &ingest, &connections, &drain, &cut) => {}
+        () = long_enough => {}
+    }
+    ingest.begin_drain();
+    drop(listener);
+    drain.cancel();
+    connections.close();
+    let waited = tokio::time::timeout(leaving.grace, connections.wait()).await;
+    if waited.is_err() {
+        tracing::warn!(
+            open = connections.len(),
+            "connections are cut at the end of the grace"
+        );
+        cut.cancel();
+        connections.wait().await;
+    }
+    ingest.finish().await;
+}
+
+/// Takes connections until it is dropped.
+async fn accept(
+    listener: &Listener,
+    ingest: &Arc<Ingest>,
+    connections: &TaskTracker,
+    drain: &CancellationToken,
+    cut: &CancellationToken,
+) {
+    let limits = &ingest.limits;
     let slots = Arc::new(Semaphore::new(limits.connections_max));
     let addresses = Arc::new(Addresses::default());
-    let app = router(Arc::clone(&ingest));
+    let app = router(Arc::clone(ingest));
     let mut tell_from = Instant::now();
     loop {
-        let slot = tokio::select! {
-            () = shutdown.cancelled() => break,
-            slot = Arc::clone(&slots).acquire_owned() => slot,
-        };
-        let accepted = tokio::select! {
-            () = shutdown.cancelled() => break,
-            accepted = listener.tcp.accept() => accepted,
-        };
-        let (stream, peer) = match accepted {
+        let slot = Arc::clone(&slots).acquire_owned().await;
+        let (stream, peer) = match listener.tcp.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 if Instant::now() >= tell_from {
@@ -83,7 +122,7 @@ pub async fn serve(
             app: app.clone(),
             peer,
             limits: limits.clone(),
-            shutdown: shutdown.clone(),
+            drain: drain.clone(),
             cut: cut.clone(),
         };
         let tls = listener.tls.clone();
@@ -92,21 +131,6 @@ pub async fn serve(
             drop((slot, seat));
         });
     }
-    drop(listener);
-    ingest.begin_drain();
-    connections.close();
-    if tokio::time::timeout(grace, connections.wait())
-        .await
-        .is_err()
-    {
-        tracing::warn!(
-            open = connections.len(),
-            "connections are cut at the end of the grace"
-        );
-        cut.cancel();
-        connections.wait().await;
-    }
-    ingest.finish().await;
 }
 
 /// One connection over any stream, as [`serve`] treats it, until it ends: for whoever has no
@@ -120,7 +144,7 @@ pub async fn serve_stream(
         app: router(Arc::clone(ingest)),
         peer,
         limits: ingest.limits.clone(),
-        shutdown: CancellationToken::new(),
+        drain: CancellationToken::new(),
         cut: CancellationToken::new(),
     };
     connection.serve(stream).await;
@@ -130,7 +154,7 @@ struct Connection {
     app: Router,
     peer: SocketAddr,
     limits: Limits,
-    shutdown: CancellationToken,
+    drain: CancellationToken,
     cut: CancellationToken,
 }
 
@@ -161,7 +185,7 @@ impl Connection {
             app,
             peer,
             limits,
-            shutdown,
+            drain,
             cut,
         } = self;
         let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
@@ -186,7 +210,7 @@ impl Connection {
                     }
                     return;
                 }
-                () = shutdown.cancelled(), if !draining => {
+                () = drain.cancelled(), if !draining => {
                     draining = true;
                     connection.as_mut().graceful_shutdown();
                 }

@@ -15,7 +15,7 @@ pub(crate) async fn alive() -> Response<Body> {
 }
 
 pub(crate) async fn ready(State(ingest): State<Arc<Ingest>>) -> Response<Body> {
-    let why = if ingest.is_draining() {
+    let why = if ingest.is_leaving() {
         Some("it is shutting down".to_owned())
     } else {
         match ingest.broker.readiness() {

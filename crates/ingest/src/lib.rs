@@ -24,7 +24,7 @@ mod spool;
 mod state;
 mod write_deadline;
 
-pub use accept::{Listener, serve, serve_stream};
+pub use accept::{Leaving, Listener, serve, serve_stream};
 pub use config::{Config, Identity, Routing, Source};
 pub use counters::Counters;
 pub use latencies::{BOUNDS_SECONDS, Latencies};

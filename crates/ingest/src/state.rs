@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{Broker, Clock, Ledger, Rng};
@@ -30,6 +30,7 @@ pub struct Ingest {
     pub(crate) body_bytes: Arc<Semaphore>,
     /// What requests to nobody are verified against: a key that nobody has.
     pub(crate) decoy: (Scheme, Vec<Key>),
+    leaving: AtomicBool,
     lanes: TaskTracker,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -79,6 +80,7 @@ impl Ingest {
             counters,
             clock,
             rng,
+            leaving: AtomicBool::new(false),
             lanes,
             tasks,
             stop,
@@ -104,12 +106,23 @@ impl Ingest {
         true
     }
 
+    /// Whether readiness is red because the process ends.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
+    /// Readiness turns red, so that a balancer sends nothing more. What it sends is still taken.
+    pub(crate) fn turn_away(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         self.counters.draining.load(Ordering::Relaxed)
     }
 
-    /// Readiness turns red, so that a balancer sends nothing more.
+    /// Nothing more is taken.
     pub(crate) fn begin_drain(&self) {
+        self.turn_away();
         self.counters.draining.store(true, Ordering::Relaxed);
     }
 

@@ -11,10 +11,9 @@ use crate::scenario::{Scenario, routes_of, source};
 use crate::tables::{Claim, OnRoute, Receipt, Tables, Word};
 use crate::world::State;
 
-/// How many processes must have been killed by chance, each with a handler begun alone, before its
-/// event may be taken for poison: the worker quarantines at five starts, and the first of them
-/// may have been beside a neighbour that kills.
-const KILLS_OF_POISON: usize = 4;
+/// How many processes must have died, each with its handler begun, before an event may be taken
+/// for poison: as many starts as the worker quarantines at. A drain is no death, cut or not.
+const DEATHS_OF_POISON: usize = 5;
 
 /// What must have become of an event on a route.
 #[derive(Debug, PartialEq, Eq)]
@@ -220,8 +219,8 @@ impl Check<'_> {
         }
     }
 
-    /// So many processes were killed with its handler begun that it looks like poison, whoever
-    /// killed them: then, and only then, it may be quarantined without killing anybody itself.
+    /// So many processes died with its handler begun that it looks like poison, whoever killed
+    /// them: then, and only then, it may be quarantined without killing anybody itself.
     fn was_killed_often(&self, on: &OnRoute, found: Option<&Fate>) -> bool {
         let quarantined = matches!(
             found,
@@ -236,8 +235,8 @@ impl Check<'_> {
         };
         quarantined
             && self.tables.starters.iter().any(|((route, start), by)| {
-                let killed = by.intersection(&self.tables.killed).count();
-                *route == on.0 && of_event(start) && killed >= KILLS_OF_POISON
+                let died = by.intersection(&self.tables.deaths).count();
+                *route == on.0 && of_event(start) && died >= DEATHS_OF_POISON
             })
     }
 

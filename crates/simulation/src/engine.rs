@@ -25,6 +25,9 @@ use crate::world::{SimClock, World};
 /// written, in spite of faults.
 const DRAIN: Duration = Duration::from_secs(60);
 
+/// How long a worker may take for its last words, as in a drain of 20 s.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// What a process is, besides running.
 #[derive(Clone)]
 pub(crate) struct Running {
@@ -119,9 +122,10 @@ impl Fleet {
         });
         let config = self.worker_config(process);
         let worker = Worker::new(broker, store, self.clock(process), self.rng(), config);
+        let worker = Arc::new(worker);
         let running = self.enter(slot, process, None);
-        let told = running.told.clone();
-        let mut task = self.tasks.spawn(async move { worker.run(told).await });
+        let (told, works) = (running.told.clone(), Arc::clone(&worker));
+        let mut task = self.tasks.spawn(async move { works.run(told).await });
         tokio::select! {
             biased;
             () = process.died.cancelled() => {}
@@ -133,7 +137,32 @@ impl Fleet {
         }
         self.slots()[slot] = None;
         if !task.is_finished() {
-            self.end(process, async { task.await.is_ok() }).await;
+            let drained = async {
+                let ended = tokio::select! {
+                    biased;
+                    ended = &mut task => ended,
+                    () = self.grace(process) => {
+                        worker.cut().cancel();
+                        task.await
+                    }
+                };
+                let told = tokio::time::timeout(FAREWELL, worker.farewell()).await;
+                if told.is_err() {
+                    process.count_as_death();
+                }
+                ended.is_ok()
+            };
+            self.end(process, drained).await;
+        }
+    }
+
+    /// How long a worker may bring to its end what it runs: for ever, or less than that may take.
+    async fn grace(&self, process: &Process) {
+        let world = &self.world;
+        if world.strikes(Fault::Cut, &process.name) {
+            tokio::time::sleep(world.chance.millis(0, 3_000)).await;
+        } else {
+            std::future::pending::<()>().await;
         }
     }
 

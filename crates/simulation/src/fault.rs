@@ -93,6 +93,8 @@ faults! {
     KilledAnytime = "killed_anytime", 0;
     /// A process is told to end, and drains.
     Drained = "drained", 0;
+    /// A process that drains is not let finish: it lets go of what runs.
+    Cut = "drain_cut", 500;
     /// A process starts with a clock that is wrong by up to a day.
     ClockWrong = "clock_wrong", 300;
     /// An operator replays a dead letter.

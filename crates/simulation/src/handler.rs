@@ -68,7 +68,7 @@ impl Handler<SimStore> for Apply {
             },
             Plan::Commit => self.own(tx.commit().await),
             Plan::Kill => {
-                self.process.die();
+                self.process.be_killed();
                 self.process.unless_dead().await;
                 Ok(())
             }

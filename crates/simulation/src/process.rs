@@ -64,11 +64,16 @@ impl Process {
         }
     }
 
-    /// Ends the process at once, by chance.
+    /// Ends the process at once, against its will.
     pub fn be_killed(&self) {
-        let killed = self.name.clone();
-        self.world.state().tables.killed.insert(killed);
+        self.count_as_death();
         self.die();
+    }
+
+    /// Who looks at what it began takes it for one that was killed.
+    pub fn count_as_death(&self) {
+        let name = self.name.clone();
+        self.world.state().tables.deaths.insert(name);
     }
 
     /// Ends the process at once.

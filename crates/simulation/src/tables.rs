@@ -90,8 +90,9 @@ pub(crate) struct Tables {
     pub starts: BTreeMap<(RouteName, Start), (u32, Option<InstanceId>)>,
     /// Who has ever started one.
     pub starters: BTreeMap<(RouteName, Start), BTreeSet<String>>,
-    /// Processes that were killed by chance, and not by a handler.
-    pub killed: BTreeSet<String>,
+    /// Processes that did not end of their own will, by chance or by a handler, or could not say
+    /// at their end that they did.
+    pub deaths: BTreeSet<String>,
     pub effects: Vec<Effect>,
     /// How often an operator has replayed each.
     pub replays: BTreeMap<OnRoute, u32>,

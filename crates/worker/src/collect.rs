@@ -85,6 +85,7 @@ impl<S: Store> Collector<S> {
                 detail,
             },
             company: &self.inner.company,
+            begun: &self.inner.begun,
             id: &self.inner.id,
             store_faults: &self.inner.store_faults,
             rng: &self.inner.rng,

@@ -17,7 +17,7 @@ use crate::counters::{RouteCounters, add};
 use crate::intake::{Contents, Intake};
 use crate::pause::{After, Pause};
 use crate::settle::{Ended, Settlement, settle};
-use crate::suspects::Company;
+use crate::suspects::{Begun, Company};
 
 /// Everything that working on one queue needs.
 pub(crate) struct Process<'a, S: Store> {
@@ -27,6 +27,8 @@ pub(crate) struct Process<'a, S: Store> {
     pub counters: &'a RouteCounters,
     pub work: Work<'a, S>,
     pub company: &'a Company,
+    /// Starts that this process has counted.
+    pub begun: &'a Begun,
     /// This process, among all that ever count a start.
     pub id: &'a InstanceId,
     /// Faults of the store that any part of this worker has met.
@@ -39,6 +41,25 @@ pub(crate) struct Process<'a, S: Store> {
 enum Record<'a> {
     Burial(Burial<'a>),
     Failure(Failure<'a>),
+}
+
+/// What one run of one event came to.
+pub(crate) enum Ran {
+    /// The event has its outcome.
+    Well,
+    /// A fault of our own.
+    Fault(Fault),
+    /// The handler ran over its time limit while the store was away.
+    HeldUp(Fault),
+    /// The handler failed: this is to be recorded.
+    Failed(Box<EventTrouble>, FailureClass, Then),
+}
+
+/// Whether another run has to come.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Followed {
+    Over,
+    Again,
 }
 
 /// Work was stopped by shutdown before it had its outcome.
@@ -140,61 +161,72 @@ impl<S: Store> Process<'_, S> {
     async fn alone(&self, envelope: &Envelope) -> Result<(), Stopped> {
         let mut pause = self.pause();
         loop {
-            let faults = self.store_faults.load(Ordering::Relaxed);
-            let trouble = match self.attempt().run(&[envelope]).await {
-                Ok(()) => {
-                    pause.over();
-                    return Ok(());
-                }
-                Err(Trouble::Fault(fault)) => {
-                    self.wait(&mut pause, &fault).await?;
-                    continue;
-                }
-                Err(Trouble::Event(trouble)) => trouble,
-                Err(Trouble::Broken { why }) => {
-                    // Alone, a broken transaction comes back as the trouble of its one event;
-                    // with no handler run, nobody but us can have broken it.
-                    let fault = Fault::new(FaultKind::Internal, "commit without a handler", why);
-                    self.wait(&mut pause, &fault).await?;
-                    continue;
-                }
-            };
-            if trouble.failed.ended == Ended::TimedOut && self.was_store_away(faults).await {
-                let doing = "hear from the store within the handler's time limit";
-                let fault = Fault::plain(FaultKind::Unavailable, doing);
-                // Not counted as a fault that was met: two handlers that hang would excuse each
-                // other for ever.
-                self.pause_for(&mut pause, &fault).await?;
-                continue;
+            let ran = self.once(envelope).await;
+            if self.follow(ran, &mut pause).await? == Followed::Over {
+                return Ok(());
             }
-            let round = trouble.attempt.saturating_sub(trouble.attempts_before);
-            let settlement = match self.work {
-                Work::Handle(route) => {
-                    settle(trouble.failed.ended, round, &route.retry, self.rng.unit())
-                }
-                // No handler runs here, so all that can be found is an orphan.
-                Work::GiveUp { .. } => Settlement::Record(
-                    FailureClass::BrokeTransaction,
-                    Then::Dead {
-                        reason: DeadReason::Orphaned,
-                    },
-                ),
-            };
-            match settlement {
-                Settlement::Again(kind) => {
-                    let fault = Fault::plain(kind, "run a handler's statement");
-                    self.wait(&mut pause, &fault).await?;
-                }
-                Settlement::Record(class, then) => {
-                    match self.record(&trouble, class, then).await? {
-                        Recorded::Recorded => return Ok(()),
-                        // The event has moved on since it was claimed (another body of it, say,
-                        // was committed meanwhile): what this receipt is now, a new claim tells.
-                        Recorded::Superseded => {}
-                    }
+        }
+    }
+
+    /// One event in its own transaction, once: no longer than the store's deadlines and the
+    /// handler's time limit.
+    pub async fn once(&self, envelope: &Envelope) -> Ran {
+        let faults = self.store_faults.load(Ordering::Relaxed);
+        let trouble = match self.attempt().run(&[envelope]).await {
+            Ok(()) => return Ran::Well,
+            Err(Trouble::Fault(fault)) => return Ran::Fault(fault),
+            Err(Trouble::Event(trouble)) => trouble,
+            // Alone, a broken transaction comes back as the trouble of its one event; with no
+            // handler run, nobody but us can have broken it.
+            Err(Trouble::Broken { why }) => {
+                let doing = "commit without a handler";
+                return Ran::Fault(Fault::new(FaultKind::Internal, doing, why));
+            }
+        };
+        if trouble.failed.ended == Ended::TimedOut && self.was_store_away(faults).await {
+            let doing = "hear from the store within the handler's time limit";
+            return Ran::HeldUp(Fault::plain(FaultKind::Unavailable, doing));
+        }
+        let round = trouble.attempt.saturating_sub(trouble.attempts_before);
+        let settlement = match self.work {
+            Work::Handle(route) => {
+                settle(trouble.failed.ended, round, &route.retry, self.rng.unit())
+            }
+            // No handler runs here, so all that can be found is an orphan.
+            Work::GiveUp { .. } => Settlement::Record(
+                FailureClass::BrokeTransaction,
+                Then::Dead {
+                    reason: DeadReason::Orphaned,
+                },
+            ),
+        };
+        match settlement {
+            Settlement::Again(kind) => Ran::Fault(Fault::plain(kind, "run a handler's statement")),
+            Settlement::Record(class, then) => Ran::Failed(trouble, class, then),
+        }
+    }
+
+    /// What has to follow a run before there is another.
+    pub async fn follow(&self, ran: Ran, pause: &mut Pause<'_>) -> Result<Followed, Stopped> {
+        match ran {
+            Ran::Well => {
+                pause.over();
+                return Ok(Followed::Over);
+            }
+            Ran::Fault(fault) => self.wait(pause, &fault).await?,
+            // Not counted as a fault that was met: two handlers that hang would excuse each other
+            // for ever.
+            Ran::HeldUp(fault) => self.pause_for(pause, &fault).await?,
+            Ran::Failed(trouble, class, then) => {
+                match self.record(&trouble, class, then).await? {
+                    Recorded::Recorded => return Ok(Followed::Over),
+                    // The event has moved on since it was claimed (another body of it, say, was
+                    // committed meanwhile): what this receipt is now, a new claim tells.
+                    Recorded::Superseded => {}
                 }
             }
         }
+        Ok(Followed::Again)
     }
 
     /// Whether the store was away since so many faults: a handler that ran over its time limit

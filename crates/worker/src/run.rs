@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{Broker, Clock, Queue, Rng, Store, Subscription};
@@ -19,8 +20,11 @@ use crate::intake::Intake;
 use crate::pause::{After, Pause};
 use crate::process::Process;
 use crate::schedule::Scheduler;
-use crate::suspects::Company;
+use crate::suspects::{Begun, Company};
 use crate::{Config, Route};
+
+/// Between two tries to have starts forgotten, of the few that there is time for.
+const FAREWELL_PAUSE: Duration = Duration::from_millis(100);
 
 /// A worker: takes events from the queues of its routes and has them handled.
 pub struct Worker<S: Store> {
@@ -40,6 +44,8 @@ pub(crate) struct Inner<S: Store> {
     pub store_faults: AtomicU64,
     /// Who may run beside whom.
     pub company: Company,
+    /// Starts of handlers that this process has counted.
+    pub begun: Begun,
     /// Cancelled when a drain has taken long enough.
     pub cut: CancellationToken,
 }
@@ -66,6 +72,7 @@ impl<S: Store> Worker<S> {
                 id,
                 store_faults: AtomicU64::new(0),
                 company: Company::default(),
+                begun: Begun::default(),
                 cut: CancellationToken::new(),
             }),
         }
@@ -81,6 +88,20 @@ impl<S: Store> Worker<S> {
     /// is spent; all of it comes again.
     pub fn cut(&self) -> CancellationToken {
         self.inner.cut.clone()
+    }
+
+    /// Has the store forget the starts that this worker counted and did not bring to an end: it
+    /// was told to end, and has survived them. For after [`Worker::run`]; it tries until the store
+    /// has done so, and the caller bounds how long. What stays counts as a death, of which one
+    /// alone does nothing but make its event run alone.
+    pub async fn farewell(&self) {
+        let inner = &self.inner;
+        for (route, begun) in inner.begun.all() {
+            while inner.store.survived(&route, &begun).await.is_err() {
+                tokio::time::sleep(FAREWELL_PAUSE).await;
+            }
+            inner.begun.forget(&route, &begun);
+        }
     }
 
     /// Works until `shutdown`, then drains: it takes nothing more, brings what is running to its
@@ -238,6 +259,7 @@ impl<S: Store> Inner<S> {
             counters,
             work,
             company: &self.company,
+            begun: &self.begun,
             id: &self.id,
             store_faults: &self.store_faults,
             rng: &self.rng,

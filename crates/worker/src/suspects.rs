@@ -9,15 +9,17 @@
 //! was started [`STARTS_MAX`] times is quarantined: a dead letter, and its handler does not run.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 
 use hookbox_driver::{Claimed, DeadReason, Fault, FaultKind, Start, Store};
-use hookbox_event::Envelope;
+use hookbox_event::{Envelope, RouteName};
 use tokio::sync::RwLock;
+use tokio::time::{Instant, sleep};
 
 use crate::OnConflict;
 use crate::attempt::Work;
 use crate::counters::add;
-use crate::process::{Process, Stopped};
+use crate::process::{Followed, Process, Ran, Stopped};
 
 /// How many starts without an end are enough. The first may be a neighbour's fault; a deploy that
 /// kills, an operator and the machine itself may each take one more. With the first delivery,
@@ -31,6 +33,51 @@ const DETAIL: &str = "each of the last 5 times that its handler was started, the
 
 /// Who may run a handler beside whom, in one process.
 pub(crate) type Company = RwLock<()>;
+
+/// The starts that this process has counted, and not forgotten again. One that ends of its own
+/// will while it has some has survived them: its end is no death.
+#[derive(Default)]
+pub(crate) struct Begun {
+    starts: Mutex<HashMap<RouteName, HashSet<Start>>>,
+}
+
+impl Begun {
+    fn add(&self, route: &RouteName, starts: &[Start]) {
+        self.of_route(route, |begun| begun.extend(starts));
+    }
+
+    pub fn forget(&self, route: &RouteName, starts: &[Start]) {
+        self.of_route(route, |begun| begun.retain(|start| !starts.contains(start)));
+    }
+
+    /// Those of these that were counted here.
+    fn among(&self, route: &RouteName, starts: &[Start]) -> Vec<Start> {
+        self.of_route(route, |begun| {
+            let counted = starts.iter().filter(|start| begun.contains(start));
+            counted.copied().collect()
+        })
+    }
+
+    /// All of them, in order.
+    pub fn all(&self) -> Vec<(RouteName, Vec<Start>)> {
+        let held = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<(RouteName, Vec<Start>)> = held
+            .iter()
+            .filter(|(_, starts)| !starts.is_empty())
+            .map(|(route, starts)| (route.clone(), starts.iter().copied().collect()))
+            .collect();
+        for (_, starts) in &mut all {
+            starts.sort_by_key(|start| (*start.receipt.as_bytes(), start.attempt));
+        }
+        all.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
+        all
+    }
+
+    fn of_route<T>(&self, route: &RouteName, change: impl FnOnce(&mut HashSet<Start>) -> T) -> T {
+        let mut held = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
+        change(held.entry(route.clone()).or_default())
+    }
+}
 
 /// What to do with counts.
 #[derive(Clone, Copy)]
@@ -88,30 +135,72 @@ impl<S: Store> Process<'_, S> {
 
     /// With nothing else running in this process, or not at all.
     async fn suspect(&self, envelope: &Envelope, starts: u32) -> Result<(), Stopped> {
-        let start = &[Start::of(envelope)];
-        let _alone = tokio::select! {
-            biased;
-            guard = self.company.write() => guard,
-            () = self.shutdown.cancelled() => return Err(Stopped),
-        };
-        if !self.would_run(envelope).await? {
-            self.together(&[envelope]).await?;
-            return self.counts(Counts::Survived, start).await.map(drop);
+        let ended = self.exclusively(envelope, starts).await;
+        self.survived(&[Start::of(envelope)], ended).await
+    }
+
+    /// Until it has its outcome. The others of this process stop for it, so they stop for one run
+    /// at a time, and have at least as long for themselves before the next: what keeps one event
+    /// from its outcome, be it for hours, never keeps the others from theirs.
+    async fn exclusively(&self, envelope: &Envelope, starts: u32) -> Result<(), Stopped> {
+        let mut pause = self.pause();
+        let (mut told, mut counted) = (false, false);
+        loop {
+            // Whoever has it in hand elsewhere is waited for beside the others.
+            let runs = self.would_run(envelope).await?;
+            if runs && starts >= STARTS_MAX {
+                return self.quarantine(envelope, starts).await;
+            }
+            if runs && !std::mem::replace(&mut told, true) {
+                add(&self.counters.suspects, 1);
+                tracing::warn!(
+                    event.id = %envelope.event,
+                    event.topic = %envelope.topic,
+                    route = %self.route,
+                    starts,
+                    "a process died while it had event {} in hand; its handler runs alone now",
+                    envelope.event
+                );
+            }
+            let (ran, held) = {
+                let _alone = tokio::select! {
+                    biased;
+                    guard = self.company.write() => guard,
+                    () = self.shutdown.cancelled() => return Err(Stopped),
+                };
+                let began = Instant::now();
+                (
+                    self.once_alone(envelope, &mut counted).await,
+                    began.elapsed(),
+                )
+            };
+            if self.follow(ran, &mut pause).await? == Followed::Over {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                () = self.shutdown.cancelled() => return Err(Stopped),
+                () = sleep(held) => {}
+            }
         }
-        if starts >= STARTS_MAX {
-            self.quarantine(envelope, starts).await?;
-            return self.counts(Counts::Survived, start).await.map(drop);
+    }
+
+    /// Counts a start, where the handler would run now, and runs it. One is counted however often
+    /// it is run: two processes with a copy each, and in each other's way, have not died once.
+    async fn once_alone(&self, envelope: &Envelope, counted: &mut bool) -> Ran {
+        let start = [Start::of(envelope)];
+        match self.try_claim(envelope).await {
+            Ok(claimed) if self.runs(envelope, claimed) && !*counted => {
+                self.begun.add(self.route, &start);
+                if let Err(fault) = self.store.start(self.route, self.id, &start).await {
+                    return Ran::Fault(fault);
+                }
+                *counted = true;
+            }
+            Ok(_) => {}
+            Err(fault) => return Ran::Fault(fault),
         }
-        add(&self.counters.suspects, 1);
-        tracing::warn!(
-            event.id = %envelope.event,
-            event.topic = %envelope.topic,
-            route = %self.route,
-            starts,
-            "a process died while it had event {} in hand; its handler runs alone now",
-            envelope.event
-        );
-        self.counted(&[envelope], start).await
+        self.once(envelope).await
     }
 
     async fn quarantine(&self, envelope: &Envelope, starts: u32) -> Result<(), Stopped> {
@@ -146,14 +235,18 @@ impl<S: Store> Process<'_, S> {
             }
         };
         pause.over();
-        Ok(match claimed {
+        Ok(self.runs(envelope, claimed))
+    }
+
+    fn runs(&self, envelope: &Envelope, claimed: Claimed) -> bool {
+        match claimed {
             Claimed::Fresh | Claimed::Granted { .. } => true,
             Claimed::Conflict => match self.config.on_conflict(&envelope.topic) {
                 OnConflict::DeadLetter => false,
                 OnConflict::Process => true,
             },
             Claimed::Redelivered | Claimed::Duplicate | Claimed::Orphaned => false,
-        })
+        }
     }
 
     async fn try_claim(&self, envelope: &Envelope) -> Result<Claimed, Fault> {
@@ -171,18 +264,31 @@ impl<S: Store> Process<'_, S> {
         }
         self.counts(Counts::Start, counted).await?;
         let ended = self.together(envelopes).await;
+        self.survived(counted, ended).await
+    }
+
+    /// Forgets starts whose work has ended, one way or the other.
+    async fn survived(&self, counted: &[Start], ended: Result<(), Stopped>) -> Result<(), Stopped> {
         match ended {
             Ok(()) => self.counts(Counts::Survived, counted).await.map(drop),
             Err(Stopped) => {
-                // Told to stop while the store is away, most likely. It is tried all the same:
-                // what stays behind makes them suspects, who are cleared by their next run.
-                let _ = self.store.survived(self.route, counted).await;
+                // Told to stop while the store is away, most likely. It is tried all the same, and
+                // at the end of the process once more: what stays behind makes them suspects. Who
+                // was a suspect and had no turn stays one.
+                let begun = self.begun.among(self.route, counted);
+                if !begun.is_empty() && self.store.survived(self.route, &begun).await.is_ok() {
+                    self.begun.forget(self.route, &begun);
+                }
                 Err(Stopped)
             }
         }
     }
 
     async fn counts(&self, what: Counts, of: &[Start]) -> Result<Vec<u32>, Stopped> {
+        if let Counts::Start = what {
+            // Before it is counted: whether it was is not always heard.
+            self.begun.add(self.route, of);
+        }
         let mut pause = self.pause();
         loop {
             let done = match what {
@@ -194,7 +300,10 @@ impl<S: Store> Process<'_, S> {
                     .map(|()| vec![]),
                 Counts::Survived => {
                     let survived = self.store.survived(self.route, of).await;
-                    survived.map(|()| vec![])
+                    survived.map(|()| {
+                        self.begun.forget(self.route, of);
+                        vec![]
+                    })
                 }
             };
             match done {

@@ -55,6 +55,7 @@ fn effective(config: &Config) -> Value {
         },
         "metrics": config.metrics.map(|listen| listen.to_string()),
         "drain_ms": config.drain.as_millis() as u64,
+        "drain_lead_ms": config.drain_lead.as_millis() as u64,
         "log": { "json": config.log.json, "filter": config.log.filter },
         "sources": config.sources.iter().map(source).collect::<Vec<_>>(),
         "routes": config.routes.iter().map(route).collect::<Vec<_>>(),

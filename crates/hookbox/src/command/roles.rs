@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use hookbox_driver::{Broker, Store};
@@ -20,18 +19,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::compose::{self, AnyStore, Spooled};
 use crate::config::Config;
+use crate::drain::Drain;
 use crate::exit::{self, Exit, Unusable};
 use crate::monitor::{Monitored, Needs};
 use crate::signals;
-
-/// The share of the drain in which what runs may come to its end by itself: every request has its
-/// answer or runs into a deadline of its own (the longest is for a body, 10 s), every transaction
-/// commits. What still runs then is cut, and puts back what it holds.
-const GRACE: f64 = 0.6;
-
-/// The share of the drain by which every role has ended: the lanes of ingest wait for confirms
-/// (2.5 s) after the grace. The rest is for closing connections.
-const ROLES: f64 = 0.85;
 
 /// What a role needs beyond its config, opened.
 pub struct Opened {
@@ -93,6 +84,7 @@ pub async fn serve_roles(
         Some(spooled) => Arc::clone(&spooled.spooling),
         None => Arc::clone(&broker),
     };
+    let drain = Drain::of(&config);
     let mut running = JoinSet::new();
     if let Some(listener) = listener {
         let address = listener.tcp.local_addr()?;
@@ -106,8 +98,8 @@ pub async fn serve_roles(
         );
         tracing::info!(address = %address, "ingest listens on {address}");
         monitored.show(|parts| parts.ingest = Some(ingest.counters()));
-        let grace = grace(config.drain);
-        running.spawn(serve(listener, ingest, shutdown.clone(), grace));
+        let leaving = drain.leaving();
+        running.spawn(serve(listener, ingest, shutdown.clone(), leaving));
     }
     if let Some(routes) = &roles.worker {
         let store = store.as_ref().context("a worker needs a store")?;
@@ -116,17 +108,17 @@ pub async fn serve_roles(
             AnyStore::Postgres(store) => {
                 let worker = worker(&config, routes, broker, store)?;
                 monitored.show(|parts| parts.worker = Some(worker.counters()));
-                running.spawn(work(worker, shutdown.clone(), grace(config.drain)));
+                running.spawn(work(worker, shutdown.clone(), drain));
             }
             AnyStore::Sqlite(store) => {
                 let worker = worker(&config, routes, broker, store)?;
                 monitored.show(|parts| parts.worker = Some(worker.counters()));
-                running.spawn(work(worker, shutdown.clone(), grace(config.drain)));
+                running.spawn(work(worker, shutdown.clone(), drain));
             }
         }
     }
     monitored.watch();
-    let end = supervise(&mut running, &shutdown, &monitored, config.drain).await;
+    let end = supervise(&mut running, &shutdown, &monitored, drain).await;
     if end == exit::FAILED {
         return Ok(end);
     }
@@ -136,12 +128,8 @@ pub async fn serve_roles(
             store.close().await;
         }
     };
-    let _ = tokio::time::timeout(config.drain.mul_f64(1.0 - ROLES), close).await;
+    let _ = tokio::time::timeout(drain.closing(), close).await;
     Ok(end)
-}
-
-fn grace(drain: Duration) -> Duration {
-    drain.mul_f64(GRACE)
 }
 
 /// Waits until it is time to stop, then until all roles have drained.
@@ -149,7 +137,7 @@ async fn supervise(
     running: &mut JoinSet<()>,
     shutdown: &CancellationToken,
     monitored: &Monitored,
-    drain: Duration,
+    drain: Drain,
 ) -> Exit {
     let ended = tokio::select! {
         () = shutdown.cancelled() => false,
@@ -162,7 +150,7 @@ async fn supervise(
     }
     monitored.show(|parts| parts.draining = true);
     let all = async { while running.join_next().await.is_some() {} };
-    let drained = tokio::time::timeout(drain.mul_f64(ROLES), all).await;
+    let drained = tokio::time::timeout(drain.roles(), all).await;
     if drained.is_err() {
         tracing::error!("not drained in time: what was taken and not settled comes again");
         return exit::FAILED;
@@ -276,25 +264,39 @@ where
     ))
 }
 
-async fn work<S: Store>(worker: Worker<S>, shutdown: CancellationToken, grace: Duration) {
+async fn work<S: Store>(worker: Worker<S>, shutdown: CancellationToken, drain: Drain) {
     let running = worker.run(shutdown.clone());
     let long_enough = async {
         shutdown.cancelled().await;
-        tokio::time::sleep(grace).await;
+        tokio::time::sleep(drain.grace()).await;
     };
     tokio::pin!(running);
     tokio::select! {
-        () = running.as_mut() => return,
-        () = long_enough => {}
+        () = running.as_mut() => {}
+        () = long_enough => {
+            tracing::warn!("what still runs is let go of at the end of the grace, and comes again");
+            worker.cut().cancel();
+            running.await;
+        }
     }
-    tracing::warn!("what still runs is let go of at the end of the grace, and comes again");
-    worker.cut().cancel();
-    running.await;
+    let told = tokio::time::timeout(drain.farewell(), worker.farewell()).await;
+    if told.is_err() {
+        tracing::warn!(
+            "the store does not answer: what was in hand again will run alone for once, as if \
+             this process had died of it"
+        );
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    fn drain(all: Duration) -> Drain {
+        Drain::new(all, Duration::ZERO)
+    }
 
     const LONG: Duration = Duration::from_secs(20);
 
@@ -308,7 +310,7 @@ mod tests {
         let mut running = JoinSet::new();
         running.spawn(until(shutdown.clone()));
         running.spawn(async { panic!("a role that breaks") });
-        let end = supervise(&mut running, &shutdown, &Monitored::silent(), LONG).await;
+        let end = supervise(&mut running, &shutdown, &Monitored::silent(), drain(LONG)).await;
         assert_eq!(end, exit::INTERNAL);
         assert!(shutdown.is_cancelled() && running.is_empty());
     }
@@ -320,7 +322,7 @@ mod tests {
         running.spawn(until(shutdown.clone()));
         running.spawn(until(shutdown.clone()));
         shutdown.cancel();
-        let end = supervise(&mut running, &shutdown, &Monitored::silent(), LONG).await;
+        let end = supervise(&mut running, &shutdown, &Monitored::silent(), drain(LONG)).await;
         assert_eq!(end, exit::OK);
         assert!(running.is_empty());
     }
@@ -335,7 +337,7 @@ mod tests {
             &mut running,
             &shutdown,
             &Monitored::silent(),
-            Duration::from_millis(10),
+            drain(Duration::from_millis(10)),
         )
         .await;
         assert_eq!(end, exit::FAILED);

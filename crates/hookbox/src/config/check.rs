@@ -56,13 +56,7 @@ fn effective(
     let management = management(folder, file, broker.as_ref(), places, env);
     let ingest = ingest(folder, &file.ingest, places);
     let metrics = metrics(file, ingest.as_ref(), places);
-    let drain = match &file.drain {
-        Some(text) => places.take("/drain", duration(text)),
-        None => Some(Duration::from_secs(20)),
-    };
-    if drain.is_some_and(|drain| drain.is_zero() || drain > DRAIN_MAX) {
-        places.mistake("/drain", "it must be from 1 ms to 90 s");
-    }
+    let drain = drain(file, places);
     let log = log(&file.log, places, env);
     let sources = sources(folder, file, places, env, now);
     let routes = routes(file, places);
@@ -75,13 +69,34 @@ fn effective(
         management: management?,
         ingest: ingest?,
         metrics: metrics?,
-        drain: drain?,
+        drain: drain?.0,
+        drain_lead: drain?.1,
         log: log?,
         sources,
         routes,
     };
     spool::fits(&config, places);
     Some(config)
+}
+
+/// How long a drain may take, and how much of it is its lead. None unless it is asked for: only
+/// who has a balancer in front needs one, and only who has one knows how often it looks.
+fn drain(file: &File, places: &mut Places) -> Option<(Duration, Duration)> {
+    let mut or = |at: &str, text: &Option<String>, usual: u64| match text {
+        Some(text) => places.take(at, duration(text)),
+        None => Some(Duration::from_secs(usual)),
+    };
+    let drain = or("/drain", &file.drain, 20);
+    let lead = or("/ingest/drain_lead", &file.ingest.drain_lead, 0);
+    let (drain, lead) = (drain?, lead?);
+    if drain.is_zero() || drain > DRAIN_MAX {
+        places.mistake("/drain", "it must be from 1 ms to 90 s");
+    } else if lead > drain / 2 {
+        let why = "it must be at most half of drain, which it is a part of: requests that are \
+                   open then still need time for their answers";
+        places.mistake("/ingest/drain_lead", why);
+    }
+    Some((drain, lead))
 }
 
 fn sources(

@@ -61,6 +61,7 @@ pub struct Ingest {
     pub connections: Option<usize>,
     pub connections_per_address: Option<usize>,
     pub waiting: Option<usize>,
+    pub drain_lead: Option<String>,
     pub spool: Option<String>,
     pub spool_max: Option<String>,
 }

@@ -154,7 +154,7 @@ fn wording(name: &str) -> &'static str {
         }
         "body_max" | "bodies_max" => "it must be a whole number and B, KiB or MiB, as \"1 MiB\"",
         "env" => "it must be the name of an environment variable, not the secret itself",
-        "first" | "max" | "drain" | "tolerance" | "handler_time_limit" => {
+        "first" | "max" | "drain" | "drain_lead" | "tolerance" | "handler_time_limit" => {
             "it must be a number and ms, s, min, h or d, as \"5 s\""
         }
         _ => "it must begin with '/', as a JSON Pointer does",

@@ -1,13 +1,17 @@
 //! Shutting down: what was taken gets its true answer, what was not is not taken.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hookbox_driver::PublishErrorKind;
 use hookbox_ingest::Limits;
 use tokio::net::TcpStream;
 
+use crate::client::head;
 use crate::fake::Mode;
 use crate::world::{EVENT, World, begini};
+
+/// Long enough for a few requests on a busy machine.
+const LEAD: Duration = Duration::from_secs(3);
 
 /// Waits until nothing listens any more.
 async fn until_refused(world: &World) {
@@ -38,6 +42,28 @@ async fn a_request_under_way_gets_its_true_answer() {
         world.until_stopped().await;
         assert_eq!(world.broker.envelopes().len(), usize::from(status == 200));
     }
+}
+
+/// A balancer asks for readiness now and then. Until it has asked, nobody is turned away.
+#[tokio::test]
+async fn readiness_turns_red_before_anything_is_refused() {
+    let mut world = World::leading(LEAD).await;
+    let ready = head("GET", "/readyz", &[]);
+    let mut kept = world.client().await;
+    assert_eq!(kept.ask(&ready).await.status, 200);
+    let told = Instant::now();
+    world.shutdown.cancel();
+    while kept.ask(&ready).await.status != 503 {
+        assert!(told.elapsed() < LEAD, "it stays green");
+    }
+    assert_eq!(world.begini(EVENT).await.status, 200);
+    assert_eq!(kept.ask(&begini(EVENT)).await.status, 200);
+    assert!(told.elapsed() < LEAD, "too late to show anything");
+    assert!(kept.closes().await);
+    assert!(told.elapsed() >= LEAD);
+    until_refused(&world).await;
+    world.until_stopped().await;
+    assert_eq!(world.broker.envelopes().len(), 2);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hookbox_driver::{Broker, Clock, Ledger};
 use hookbox_event::{ContentDigest, Envelope, EventId, Scalar, SourceName, scan};
-use hookbox_ingest::{Config, Identity, Ingest, Limits, Listener, Routing, Source, serve};
+use hookbox_ingest::{Config, Identity, Ingest, Leaving, Limits, Listener, Routing, Source, serve};
 use hookbox_signature::{Algorithm, Encoding, HmacScheme, Key, Preset, Scheme, sign};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -42,15 +42,23 @@ impl World {
 
     /// One that gives open requests this long when it ends.
     pub async fn graced(limits: Limits, grace: Duration) -> Self {
-        Self::begin(limits, grace, None).await
+        let lead = Duration::ZERO;
+        Self::begin(limits, Leaving { lead, grace }, None).await
+    }
+
+    /// One that goes on taking for this long when it ends.
+    pub async fn leading(lead: Duration) -> Self {
+        let grace = Duration::from_secs(5);
+        Self::begin(Limits::standard(), Leaving { lead, grace }, None).await
     }
 
     /// One that listens behind TLS.
     pub async fn secured(limits: Limits, tls: TlsAcceptor) -> Self {
-        Self::begin(limits, Duration::from_secs(5), Some(tls)).await
+        let (lead, grace) = (Duration::ZERO, Duration::from_secs(5));
+        Self::begin(limits, Leaving { lead, grace }, Some(tls)).await
     }
 
-    async fn begin(limits: Limits, grace: Duration, tls: Option<TlsAcceptor>) -> Self {
+    async fn begin(limits: Limits, leaving: Leaving, tls: Option<TlsAcceptor>) -> Self {
         let ledger = Arc::new(FakeLedger::default());
         let broker = Arc::new(FakeBroker::new());
         let clock = Arc::new(Still::default());
@@ -69,7 +77,7 @@ impl World {
             Listener { tcp, tls },
             Arc::clone(&ingest),
             shutdown.clone(),
-            grace,
+            leaving,
         ));
         Self {
             address,

@@ -32,6 +32,18 @@ fn limits_and_addresses_are_checked() {
         "#]],
     );
     check(
+        &GOOD.replace("waiting = 200", "drain_lead = \"6 s\""),
+        expect![[r#"
+            hookbox.toml:15:1: ingest.drain_lead: it must be at most half of drain, which it is a part of: requests that are open then still need time for their answers
+        "#]],
+    );
+    check(
+        &GOOD.replace("waiting = 200", "drain_lead = \"soon\""),
+        expect![[r#"
+            hookbox.toml:15:1: ingest.drain_lead: it must be a number and ms, s, min, h or d, as "5 s"
+        "#]],
+    );
+    check(
         &GOOD.replace("filter = \"info\"", "filter = \"a=loud\""),
         expect![[r#"
             hookbox.toml:23:1: log.filter: "a=loud" does not say what to log, as "info" or "hookbox_worker=debug,info" do (error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5)

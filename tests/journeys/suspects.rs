@@ -1,0 +1,125 @@
+//! Case 43, its other side: what was in hand when a process ended is no poison for that, and what
+//! may be poison costs nobody else anything. The handler is held up by an operator, who has locked
+//! its table and forgotten it.
+
+use std::time::Duration;
+
+use hookbox_crash::CRASH_AT;
+use sqlx::{Connection, PgConnection};
+
+use crate::deployment::{Deployment, Pair};
+use crate::shown::within;
+
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Longer than a handler is let finish in it, and shorter than it waits for a lock (10 s).
+const DRAIN: Duration = Duration::from_secs(8);
+
+const STARTS: &str = "select count(*) from starts";
+
+const EFFECTS: &str = "select count(*) from begini_applications";
+
+/// An operator, with the handler's table to himself.
+async fn locked(deployment: &Deployment) -> PgConnection {
+    let url = std::fs::read_to_string(deployment.folder.join("store")).unwrap();
+    let mut operator = PgConnection::connect(&url).await.unwrap();
+    for statement in [
+        "begin",
+        "lock table begini_applications in access exclusive mode",
+    ] {
+        sqlx::query(statement).execute(&mut operator).await.unwrap();
+    }
+    operator
+}
+
+async fn unlock(operator: PgConnection) {
+    operator.close().await.unwrap();
+}
+
+/// Waits until a handler waits for the operator.
+async fn is_held_up(deployment: &Deployment) {
+    let waiting = "select count(*) from pg_stat_activity
+                   where datname = current_database() and wait_event_type = 'Lock'";
+    within(PATIENCE, "a handler waits for the lock", async || {
+        deployment.count(waiting).await > 0
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drain_in_the_middle_of_a_handler_is_no_death() {
+    let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
+    let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
+    let drain = format!("drain = \"{} s\"\n{config}", DRAIN.as_secs());
+    deployment.write("hookbox.toml", &drain);
+    let ingest = deployment.start_ingest();
+    let operator = locked(&deployment).await;
+    deployment.run(&["send", "--type", "application.complete"]);
+    // Starts are counted of what comes again.
+    let worker = deployment.start(&["worker"]);
+    is_held_up(&deployment).await;
+    worker.kill();
+    let worker = deployment.start(&["worker"]);
+    within(PATIENCE, "its start is counted", async || {
+        deployment.count(STARTS).await == 1
+    })
+    .await;
+    is_held_up(&deployment).await;
+    worker.signal("TERM");
+    assert_eq!(worker.ends_within(DRAIN), Some(0), "{}", deployment.log());
+    let log = deployment.log();
+    assert!(log.contains("what still runs is let go of"), "{log}");
+    assert_eq!(deployment.count(STARTS).await, 0, "{log}");
+    unlock(operator).await;
+    let worker = deployment.start(&["worker"]);
+    within(PATIENCE, "it is done", async || {
+        deployment.count(EFFECTS).await == 1
+    })
+    .await;
+    worker.stop();
+    ingest.stop();
+    let log = deployment.log();
+    assert!(!log.contains("its handler runs alone now"), "{log}");
+    deployment.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_suspect_that_is_held_up_stops_no_other_route() {
+    let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
+    let ingest = deployment.start_ingest();
+    deployment.run(&["send", "--type", "application.complete"]);
+    // The first delivery is counted by nobody.
+    for counted in 0..2 {
+        let mut command = deployment.command(&["worker"]);
+        command.env(CRASH_AT, "worker.mid_handler=begini.application.complete:*");
+        let mut worker = deployment.spawn(command);
+        within(PATIENCE, "it dies", async || worker.has_ended()).await;
+        assert_eq!(deployment.count(STARTS).await, counted);
+    }
+    let operator = locked(&deployment).await;
+    let worker = deployment.start(&["worker"]);
+    within(PATIENCE, "it is a suspect", async || {
+        deployment.log().contains("its handler runs alone now")
+    })
+    .await;
+    is_held_up(&deployment).await;
+    for _ in 0..3 {
+        deployment.run(&["send", "--type", "psychometric_score.complete"]);
+    }
+    let scores = "select count(*) from begini_scores";
+    within(PATIENCE, "the other route goes on", async || {
+        deployment.count(scores).await == 3
+    })
+    .await;
+    // It was not because this one was over.
+    assert_eq!(deployment.count(STARTS).await, 1, "{}", deployment.log());
+    unlock(operator).await;
+    within(PATIENCE, "it is done and cleared", async || {
+        deployment.count(EFFECTS).await == 1 && deployment.count(STARTS).await == 0
+    })
+    .await;
+    worker.stop();
+    ingest.stop();
+    deployment.finish().await;
+}
