@@ -78,7 +78,8 @@ async fn a_failover_that_loses_the_tail_is_named_as_far_as_anybody_can_know() {
         (&gaps[0]["first"], &gaps[0]["last"]),
         (&1.into(), &OF_THE_SECOND.into())
     );
-    let text = deployment.command(&["reconcile"]).output().unwrap();
+    let waited = ["reconcile", "--wait", "30s"];
+    let text = deployment.command(&waited).output().unwrap();
     let text = String::from_utf8(text.stdout).unwrap();
     assert!(text.contains("UNTOLD: ingest"), "{text}");
     worker.stop();

@@ -153,14 +153,14 @@ pub(super) const CASES: &[Case] = &[
                 package: "hookbox-tests",
                 filters: &[
                     "stopped_under_load_and_started_again",
-                    "stopped_at_once_by_a_second_signal",
+                    "stopped_twice_under_load_is_stopped_once",
                     "stopped_while_the_broker_is_frozen",
                     "stopped_while_the_store_is_frozen",
                 ],
             },
             Proof::Tests {
                 package: "hookbox",
-                filters: &["a_second_signal_stops_at_once"],
+                filters: &["a_second_sigterm_leaves_open_requests_their_answers"],
             },
         ],
     },
