@@ -28,7 +28,16 @@ pub struct World {
     pub broker: Arc<FakeBroker>,
     pub spooling: Spooling,
     pub counters: Arc<SpoolCounters>,
-    folder: PathBuf,
+    folder: Folder,
+}
+
+/// A folder that goes with its test, also with one that fails.
+struct Folder(PathBuf);
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 impl World {
@@ -37,7 +46,8 @@ impl World {
         let folder = std::env::temp_dir().join(format!("hookbox-spool-{random:016x}"));
         std::fs::create_dir(&folder).unwrap();
         let broker = Arc::new(FakeBroker::new(manner));
-        let spooling = start(&folder, &broker).await;
+        let folder = Folder(folder);
+        let spooling = start(&folder.0, &broker).await;
         Self {
             counters: spooling.counters(),
             broker,
@@ -49,7 +59,7 @@ impl World {
     /// Ends the process, so to say, and starts the next one.
     pub async fn restart(self) -> Self {
         self.spooling.close().await;
-        let spooling = start(&self.folder, &self.broker).await;
+        let spooling = start(&self.folder.0, &self.broker).await;
         Self {
             counters: spooling.counters(),
             spooling,
@@ -85,11 +95,11 @@ impl World {
     /// Ends it, and shows that it left nothing behind.
     pub async fn end(self) {
         self.spooling.close().await;
-        let next = start(&self.folder, &self.broker).await;
+        let next = start(&self.folder.0, &self.broker).await;
         assert_eq!(next.counters().events.load(Ordering::Relaxed), 0);
         next.close().await;
-        assert!(!self.folder.join("spool.db-wal").exists());
-        std::fs::remove_dir_all(&self.folder).unwrap();
+        assert!(!self.folder.0.join("spool.db-wal").exists());
+        std::fs::remove_dir_all(&self.folder.0).unwrap();
     }
 }
 
