@@ -3,18 +3,21 @@
 //! It reads the store past every line of hookbox, and so finds what hookbox would not say of
 //! itself. Everything that it finds is told at once, each with its invariant's number.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod findings;
+mod stored;
+
+use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::effects::FAILS_ONCE;
+use crate::effects::{FAILS_ALWAYS, FAILS_ONCE};
 use crate::journal::{Class, Journal, Told};
+use crate::plan::ATTEMPTS;
 use crate::sql::Sql;
 use crate::world::World;
-
-/// Findings that are told at most: the first few show the pattern.
-const TOLD_MAX: usize = 12;
+use findings::Findings;
+use stored::{OnRoute, Stored};
 
 /// What was checked, in numbers.
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,19 +51,6 @@ impl Figures {
     }
 }
 
-/// What the store says about the events of one seed.
-struct Stored {
-    /// Receipts, and their outcomes by route.
-    receipts: BTreeMap<String, Vec<String>>,
-    /// Effects by applicant.
-    scores: BTreeMap<String, u64>,
-    applications: BTreeMap<String, u64>,
-    /// State and attempts of the claims behind scores.
-    claims: BTreeMap<String, (String, u64)>,
-    /// Digests of bodies.
-    bodies: BTreeSet<String>,
-}
-
 /// Checks everything that was sent, once nothing moves any more.
 ///
 /// # Errors
@@ -87,7 +77,9 @@ pub fn check(world: &World, journal: &Journal) -> Result<Figures> {
             &mut figures,
         );
         bodies(&stored, told, &uid, &mut found);
+        ends(&stored, told, &uid, &mut found);
     }
+    once(&stored, &mut found);
     let sent: BTreeSet<String> = journal.events.keys().map(|it| journal.uid(*it)).collect();
     for uid in stored.scores.keys().chain(stored.applications.keys()) {
         if !journal.is_partial && !sent.contains(uid) {
@@ -101,7 +93,7 @@ pub fn check(world: &World, journal: &Journal) -> Result<Figures> {
         }
     }
     attempts(&stored, &mut found);
-    figures.dead = dead_letters(sql, &mut found)?;
+    figures.dead = reasons(sql, &mut found)?;
     logs(world, &mut found);
     found.end().map(|()| figures)
 }
@@ -124,8 +116,11 @@ fn receipts(stored: &Stored, told: &Told, uid: &str, found: &mut Findings, figur
             }
             Some(outcomes) => {
                 let ended = ["done", "duplicate", "conflict", "dead"];
-                if !outcomes.iter().all(|it| ended.contains(&it.as_str())) {
-                    found.tell(format!("I2: receipt {receipt} of {uid} is {outcomes:?}"));
+                for it in outcomes
+                    .iter()
+                    .filter(|it| !ended.contains(&it.word.as_str()))
+                {
+                    found.tell(format!("I2: receipt {receipt} of {uid} is {}", it.word));
                 }
             }
         }
@@ -160,6 +155,11 @@ fn effects(
         Class::Valid if !partial && told.receipts.is_empty() && told.unknown == 0 && count > 0 => {
             found.tell(format!("I4: {uid} has an effect, and nothing was accepted"));
         }
+        Class::Valid if fails_always(told, uid) => {
+            if count > 0 {
+                found.tell(format!("I4: {uid} fails always, and has an effect"));
+            }
+        }
         Class::Valid if !told.receipts.is_empty() && count == 0 => {
             figures.lost += 1;
             found.tell(format!(
@@ -184,31 +184,104 @@ fn bodies(stored: &Stored, told: &Told, uid: &str, found: &mut Findings) {
     }
 }
 
-/// I9: only failures of a handler count.
-fn attempts(stored: &Stored, found: &mut Findings) {
-    for (uid, (state, attempts)) in &stored.claims {
-        let expected = if uid.ends_with(FAILS_ONCE) { 2 } else { 1 };
-        if state != "done" || *attempts != expected {
-            found.tell(format!(
-                "I9: {uid} is {state} after {attempts} attempts; its handler made it {expected}"
-            ));
+/// I10: what must die has one dead letter on each route that it took, with its reason and its
+/// attempts.
+fn ends(stored: &Stored, told: &Told, uid: &str, found: &mut Findings) {
+    let reasons: &[&str] = match told.class {
+        Class::Malformed => &["malformed", "schema_broken", "rejected"],
+        Class::Valid if fails_always(told, uid) => &["exhausted", "conflict"],
+        // Its conflicts may.
+        Class::Valid => &["conflict"],
+        Class::Tampered => &[],
+    };
+    let outcomes = told
+        .receipts
+        .iter()
+        .filter_map(|it| stored.receipts.get(it));
+    for outcome in outcomes.flatten() {
+        let dead = stored.dead.get(&outcome.on).map_or(&[][..], Vec::as_slice);
+        let is_first = !matches!(outcome.word.as_str(), "conflict" | "duplicate");
+        let must_die = match told.class {
+            Class::Malformed => true,
+            Class::Valid => fails_always(told, uid) && is_first || outcome.word == "conflict",
+            Class::Tampered => false,
+        };
+        if must_die && dead.is_empty() {
+            found.tell(format!("I10: {uid} must be dead, and is {}", outcome.word));
+        }
+        for letter in dead {
+            let attempts = match letter.reason.as_str() {
+                "exhausted" => ATTEMPTS..=ATTEMPTS,
+                // Each replay is another one.
+                _ => 0..=ATTEMPTS,
+            };
+            if !reasons.contains(&letter.reason.as_str()) || !attempts.contains(&letter.attempts) {
+                found.tell(format!(
+                    "I10: {uid} is dead because of {} after {} attempts",
+                    letter.reason, letter.attempts
+                ));
+            }
         }
     }
 }
 
-/// I10: dead letters are what was made to be one.
-fn dead_letters(sql: &Sql, found: &mut Findings) -> Result<u64> {
-    let rows = sql.rows(
-        "select reason, cast(count(*) as text), cast(max(attempts) as text) \
-         from dead_letters group by reason",
-    )?;
+/// I2, I10: no event has both an effect and a dead letter, or more than one of these on a route.
+fn once(stored: &Stored, found: &mut Findings) {
+    for (on, letters) in &stored.dead {
+        if letters.len() > 1 {
+            found.tell(format!("I10: {on:?} has {} dead letters", letters.len()));
+        }
+        if let Some(uid) = stored.effects.get(&on.1)
+            && letters.iter().any(|letter| letter.state == "dead")
+        {
+            found.tell(format!("I2: {uid} has an effect and a dead letter"));
+        }
+    }
+}
+
+fn fails_always(told: &Told, uid: &str) -> bool {
+    told.kind.ends_with("score.complete") && uid.ends_with(FAILS_ALWAYS)
+}
+
+/// I9: only failures of a handler count.
+fn attempts(stored: &Stored, found: &mut Findings) {
+    for (event, uid) in &stored.effects {
+        let is_score = stored.scores.contains_key(uid);
+        let route = if is_score { "scores" } else { "applications" };
+        let on: OnRoute = (route.to_owned(), event.clone());
+        let expected = if is_score && uid.ends_with(FAILS_ONCE) {
+            2
+        } else {
+            1
+        };
+        match stored.claims.get(&on) {
+            Some((state, attempts)) if state == "done" && *attempts == expected => {}
+            Some((state, attempts)) => found.tell(format!(
+                "I9: {uid} is {state} after {attempts} attempts; its handler made it {expected}"
+            )),
+            None => found.tell(format!("I9: {uid} has an effect, and no claim on {route}")),
+        }
+    }
+}
+
+/// I9: no dead letter anywhere is of our own making. How many there are.
+fn reasons(sql: &Sql, found: &mut Findings) -> Result<u64> {
+    let rows =
+        sql.rows("select reason, cast(count(*) as text) from dead_letters group by reason")?;
+    let known = [
+        "malformed",
+        "schema_broken",
+        "conflict",
+        "rejected",
+        "exhausted",
+    ];
     let mut sum = 0;
     for row in rows {
-        let [reason, count, _] = &row[..] else {
-            bail!("dead letters come in threes");
+        let [reason, count] = &row[..] else {
+            bail!("dead letters come in twos");
         };
         sum += count.parse::<u64>().context("a count")?;
-        if !["malformed", "schema_broken", "conflict", "rejected"].contains(&reason.as_str()) {
+        if !known.contains(&reason.as_str()) {
             found.tell(format!("I9: {count} dead letters because of {reason}"));
         }
     }
@@ -229,129 +302,6 @@ fn logs(world: &World, found: &mut Findings) {
                 found.tell(format!("I19: {word:?} stands in {name}: {line}"));
             }
         }
-    }
-}
-
-impl Stored {
-    fn read(sql: &Sql, journal: &Journal) -> Result<Self> {
-        let mark = format!("like 'SIM{:016X}-%'", journal.seed);
-        let receipt = if sql.is_postgres() {
-            "cast(receipt_id as text)".to_owned()
-        } else {
-            sql.hex("receipt_id")
-        };
-        let mut receipts: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        let since = since(sql, journal);
-        for row in sql.rows(&format!(
-            "select {receipt}, outcome from receipts where {since}"
-        ))? {
-            let [id, outcome] = two(row)?;
-            receipts.entry(dashed(&id)).or_default().push(outcome);
-        }
-        let effects = |table: &str| {
-            let question = format!(
-                "select uid, cast(count(*) as text) from {table} where uid {mark} group by uid"
-            );
-            counts(sql.rows(&question)?)
-        };
-        let claims = sql.rows(&format!(
-            "select distinct s.uid, c.state, cast(c.attempts as text) from begini_scores s \
-             join claims c on c.event_id = s.event_id and c.route = 'scores' where s.uid {mark}"
-        ))?;
-        let claims = claims.into_iter().map(|row| {
-            let mut row = row.into_iter();
-            let (uid, state) = (
-                row.next().unwrap_or_default(),
-                row.next().unwrap_or_default(),
-            );
-            let attempts = row.next().unwrap_or_default();
-            Ok((uid, (state, attempts.parse().context("attempts")?)))
-        });
-        Ok(Self {
-            receipts,
-            scores: effects("begini_scores")?,
-            applications: effects("begini_applications")?,
-            claims: claims.collect::<Result<_>>()?,
-            bodies: bodies_of(sql, &since)?,
-        })
-    }
-}
-
-/// Receipts that may be the journal's.
-fn since(sql: &Sql, journal: &Journal) -> String {
-    match journal.first_receipt() {
-        Some(first) if sql.is_postgres() => format!("receipt_id >= '{first}'"),
-        Some(first) => format!("receipt_id >= x'{}'", first.replace('-', "")),
-        None => "true".to_owned(),
-    }
-}
-
-/// SHA-256 of every body behind those receipts.
-fn bodies_of(sql: &Sql, since: &str) -> Result<BTreeSet<String>> {
-    let body = if sql.is_postgres() {
-        "encode(sha256(body), 'hex')"
-    } else {
-        "lower(hex(body))"
-    };
-    let rows = sql.rows(&format!(
-        "select {body} from events \
-         where event_id in (select event_id from receipts where {since})"
-    ))?;
-    if sql.is_postgres() {
-        return Ok(rows.into_iter().flatten().collect());
-    }
-    let digest = |row: Vec<String>| {
-        let bytes = hex::decode(row.first().map_or("", String::as_str)).unwrap_or_default();
-        hex::encode(<sha2::Sha256 as sha2::Digest>::digest(bytes))
-    };
-    Ok(rows.into_iter().map(digest).collect())
-}
-
-fn counts(rows: Vec<Vec<String>>) -> Result<BTreeMap<String, u64>> {
-    let one = |row| {
-        let [name, count] = two(row)?;
-        Ok((name, count.parse().context("a count")?))
-    };
-    rows.into_iter().map(one).collect()
-}
-
-fn two(row: Vec<String>) -> Result<[String; 2]> {
-    <[String; 2]>::try_from(row).map_err(|row| anyhow::anyhow!("not two columns: {row:?}"))
-}
-
-/// An id of 32 hex digits as others are written; any other as it is.
-fn dashed(id: &str) -> String {
-    if id.len() != 32 {
-        return id.to_owned();
-    }
-    let (a, b, c, d, e) = (&id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..]);
-    format!("{a}-{b}-{c}-{d}-{e}")
-}
-
-#[derive(Default)]
-struct Findings {
-    told: Vec<String>,
-    more: usize,
-}
-
-impl Findings {
-    fn tell(&mut self, what: String) {
-        if self.told.len() < TOLD_MAX {
-            self.told.push(what);
-        } else {
-            self.more += 1;
-        }
-    }
-
-    fn end(self) -> Result<()> {
-        if self.told.is_empty() {
-            return Ok(());
-        }
-        let more = match self.more {
-            0 => String::new(),
-            more => format!("\nand {more} more"),
-        };
-        bail!("{}{more}", self.told.join("\n"))
     }
 }
 

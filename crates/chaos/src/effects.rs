@@ -1,5 +1,6 @@
 //! The effects, made so that a double one is seen: tables without any uniqueness, and a cause for
-//! some events to fail at their first attempt and to succeed at their second.
+//! some events to fail at their first attempt and to succeed at their second. What came again
+//! from the broker is noted: hookbox counts its starts, and forgets them.
 
 use anyhow::Result;
 
@@ -7,6 +8,9 @@ use crate::sql::Sql;
 
 /// Events whose uid ends so fail once.
 pub const FAILS_ONCE: char = '7';
+
+/// Scores whose uid ends so fail always, and end as dead letters.
+pub const FAILS_ALWAYS: char = 'B';
 
 const POSTGRES: &str = "
     alter table begini_score_traits drop constraint begini_score_traits_event_id_fkey;
@@ -20,10 +24,21 @@ const POSTGRES: &str = "
             and not exists (select from attempts where event_id = new.event_id) then
             raise exception 'made to fail once';
         end if;
+        if new.uid like '%B' then
+            raise exception 'made to fail always';
+        end if;
         return new;
     end $$;
     create trigger fail_once before insert on begini_scores
-        for each row execute function fail_once();";
+        for each row execute function fail_once();
+    create table chaos_came_again (receipt_id uuid not null);
+    create function came_again() returns trigger language plpgsql as $$
+    begin
+        insert into chaos_came_again values (new.receipt_id);
+        return new;
+    end $$;
+    create trigger came_again after insert on starts
+        for each row execute function came_again();";
 
 const SQLITE: &str = "
     drop table begini_score_traits;
@@ -46,7 +61,13 @@ const SQLITE: &str = "
     create trigger fail_once before insert on begini_scores
         when new.uid like '%7'
             and not exists (select 1 from attempts where event_id = new.event_id)
-        begin select raise(abort, 'made to fail once'); end;";
+        begin select raise(abort, 'made to fail once'); end;
+    create trigger fail_always before insert on begini_scores
+        when new.uid like '%B'
+        begin select raise(abort, 'made to fail always'); end;
+    create table chaos_came_again (receipt_id blob not null) strict;
+    create trigger came_again after insert on starts
+        begin insert into chaos_came_again values (new.receipt_id); end;";
 
 /// Takes every guard off the effects that is not hookbox's own.
 ///
@@ -54,4 +75,12 @@ const SQLITE: &str = "
 /// When the store refuses.
 pub fn unguard(sql: &Sql) -> Result<()> {
     sql.run(if sql.is_postgres() { POSTGRES } else { SQLITE })
+}
+
+/// How often something came again from the broker that a worker had in hand before.
+///
+/// # Errors
+/// When the store refuses.
+pub fn came_again(sql: &Sql) -> Result<u64> {
+    sql.number("select cast(count(*) as text) from chaos_came_again")
 }

@@ -1,15 +1,11 @@
-//! Faults of processes, servers and networks: each breaks something real, waits, and mends it.
+//! Faults of processes, servers and networks: what there is, on what part, and for how long. How
+//! each is done is in `inflict`.
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
 use hookbox_testkit::servers::process::wait_until;
 
 use crate::pair::Pair;
-use crate::proxy::{Mode, Snap};
-use crate::servers::Servers;
-use crate::world::World;
-use hookbox_testkit::chance::Chance;
 
 /// A fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +28,10 @@ pub enum Fault {
     LoseConfirms(u64),
     /// Publishes vanish.
     LosePublishes(u64),
-    /// The link breaks in the middle of a publish.
+    /// The link breaks in the middle of a publish: in the frame that says where to.
     CutPublish,
+    /// The same, in the middle of an event's body.
+    CutBody,
     KillPostgres,
     FreezePostgres(u64),
     TerminateBackends,
@@ -51,6 +49,21 @@ pub enum Fault {
 
 use Fault::*;
 
+/// What a fault is of: two at a time are of different parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    Ingest,
+    Worker,
+    Broker,
+    LinkToBroker,
+    Store,
+    LinkToStore,
+}
+
+/// In milliseconds. Until the words that a trap waits for are said: under load they are said many
+/// times a second, and after what was before them a link may have to be made again.
+const TRAP_MAX: u64 = 10_000;
+
 /// What can go wrong with servers.
 pub const ON_SERVERS: &[Fault] = &[
     KillIngest,
@@ -67,6 +80,7 @@ pub const ON_SERVERS: &[Fault] = &[
     LoseConfirms(4_000),
     LosePublishes(4_000),
     CutPublish,
+    CutBody,
     KillPostgres,
     FreezePostgres(6_000),
     TerminateBackends,
@@ -105,140 +119,54 @@ impl Fault {
         name.split('(').next().unwrap_or_default().to_owned()
     }
 
-    /// Breaks, waits and mends.
-    ///
-    /// # Errors
-    /// When it cannot be done.
-    pub fn inflict(self, world: &mut World, servers: &Servers, chance: &mut Chance) -> Result<()> {
-        let worker = *chance.one_of(&["worker 1", "worker 2"]);
+    /// What it is of.
+    pub fn part(self) -> Part {
         match self {
-            KillIngest => world.kill("ingest 1"),
-            KillWorker => world.kill(worker),
-            TermIngest => tell(world, "ingest 1", "TERM"),
-            TermWorker => tell(world, worker, "TERM"),
-            FreezeIngest(time) => freeze(world, "ingest 1", time),
-            FreezeWorker(time) => freeze(world, worker, time),
-            KillBroker | FreezeBroker(_) | BlockBroker(_) => self.break_broker(servers),
-            KillPostgres | FreezePostgres(_) => self.break_postgres(servers),
-            CutBroker | BrokerHole(_) | LoseConfirms(_) | LosePublishes(_) | CutPublish => {
-                self.break_link_to_broker(world)
+            KillIngest | TermIngest | FreezeIngest(_) => Part::Ingest,
+            KillWorker | TermWorker | FreezeWorker(_) => Part::Worker,
+            KillBroker | FreezeBroker(_) | BlockBroker(_) => Part::Broker,
+            CutBroker | BrokerHole(_) | LoseConfirms(_) | LosePublishes(_) | CutPublish
+            | CutBody => Part::LinkToBroker,
+            KillPostgres | FreezePostgres(_) | TerminateBackends | LockStore(_) | LongReader(_) => {
+                Part::Store
             }
-            CutStore | StoreHole(_) | CommitUnanswered | CommitDropped => {
-                self.break_link_to_store(world)
-            }
-            TerminateBackends => {
-                let question = "select cast(count(pg_terminate_backend(pid)) as text) \
-                     from pg_stat_activity where datname = current_database() \
-                     and pid <> pg_backend_pid()";
-                world.place.sql.number(question).map(drop)
-            }
-            LockStore(time) => lock_store(world, time),
-            LongReader(time) => world.place.sql.hold("select count(*) from events", time),
+            CutStore | StoreHole(_) | CommitUnanswered | CommitDropped => Part::LinkToStore,
         }
-        .with_context(|| format!("inflicting {self:?}"))
     }
 
-    fn break_broker(self, servers: &Servers) -> Result<()> {
-        let mut broker = servers.rabbitmq();
+    /// For how many milliseconds it lasts: exactly, or at most where it waits for words.
+    pub fn lasts(self) -> u64 {
         match self {
-            FreezeBroker(time) => {
-                broker.stop()?;
-                pause(time);
-                broker.cont()?;
-            }
-            BlockBroker(time) => {
-                broker.ctl(&["set_vm_memory_high_watermark", "0.000001"])?;
-                pause(time);
-                broker.ctl(&["set_vm_memory_high_watermark", "0.4"])?;
-            }
-            _ => {
-                broker.kill()?;
-                broker.restart()?;
-            }
+            FreezeIngest(time) | FreezeWorker(time) | FreezeBroker(time) | BlockBroker(time)
+            | BrokerHole(time) | LoseConfirms(time) | LosePublishes(time)
+            | FreezePostgres(time) | StoreHole(time) | LockStore(time) | LongReader(time) => time,
+            CutPublish | CutBody | CommitUnanswered | CommitDropped => TRAP_MAX,
+            KillIngest | KillWorker | TermIngest | TermWorker | KillBroker | CutBroker
+            | KillPostgres | TerminateBackends | CutStore => 0,
         }
-        Ok(())
     }
 
-    fn break_postgres(self, servers: &Servers) -> Result<()> {
-        let mut postgres = servers.postgres();
-        if let FreezePostgres(time) = self {
-            postgres.stop()?;
-            pause(time);
-            postgres.cont()?;
-        } else {
-            postgres.kill()?;
-            postgres.restart()?;
-        }
-        Ok(())
+    /// Whether it lasts until certain words are said, and not for a time.
+    pub fn waits_for_words(self) -> bool {
+        matches!(
+            self,
+            CutPublish | CutBody | CommitUnanswered | CommitDropped
+        )
     }
 
-    fn break_link_to_broker(self, world: &World) -> Result<()> {
-        let proxy = world.place.to_broker.as_ref().context("no proxy")?;
-        match self {
-            BrokerHole(time) => during(|mode| proxy.set(mode), Mode::Hole, time),
-            LoseConfirms(time) => during(|mode| proxy.set(mode), Mode::LoseAnswers, time),
-            LosePublishes(time) => during(|mode| proxy.set(mode), Mode::LoseRequests, time),
-            CutPublish => {
-                // basic.publish: class 60, method 40, and a first short that is always zero.
-                proxy.arm(&[0, 60, 0, 40, 0, 0], Snap::Amid, 3);
-                pause(1_500);
-                proxy.disarm();
-            }
-            _ => {}
-        }
-        proxy.cut();
-        Ok(())
+    /// Whether a sender must have felt it: while it lasts, ingest can promise nothing.
+    pub fn is_felt(self) -> bool {
+        // A link that is cut is made again before anybody need notice.
+        matches!(self.part(), Part::Broker | Part::LinkToBroker) && self != CutBroker
     }
 
-    fn break_link_to_store(self, world: &World) -> Result<()> {
-        let proxy = world.place.to_store.as_ref().context("no proxy")?;
-        match self {
-            StoreHole(time) => {
-                during(|mode| proxy.set(mode), Mode::Hole, time);
-                proxy.cut();
-            }
-            CommitUnanswered | CommitDropped => {
-                let snap = if self == CommitDropped {
-                    Snap::Before
-                } else {
-                    Snap::After
-                };
-                proxy.arm(b"COMMIT", snap, 5);
-                pause(2_500);
-                proxy.disarm();
-            }
-            _ => proxy.cut(),
-        }
-        Ok(())
+    /// For how many milliseconds ingest itself stands still.
+    pub fn holds_ingest(self) -> u64 {
+        let FreezeIngest(time) = self else {
+            return 0;
+        };
+        time
     }
-}
-
-fn tell(world: &mut World, name: &str, signal: &str) -> Result<()> {
-    let node = world.node(name);
-    node.with_context(|| format!("{name} does not run"))?
-        .signal(signal)
-}
-
-fn freeze(world: &mut World, name: &str, time: u64) -> Result<()> {
-    tell(world, name, "STOP")?;
-    pause(time);
-    tell(world, name, "CONT")
-}
-
-fn lock_store(world: &World, time: u64) -> Result<()> {
-    let sql = &world.place.sql;
-    let statement = if sql.is_postgres() {
-        "lock table claims in exclusive mode"
-    } else {
-        "create table if not exists chaos_lock (x integer) strict"
-    };
-    sql.hold(statement, time)
-}
-
-fn during(set: impl Fn(Mode), mode: Mode, time: u64) {
-    set(mode);
-    pause(time);
-    set(Mode::Pass);
 }
 
 /// Lets a fault last. Milliseconds.

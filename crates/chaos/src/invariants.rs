@@ -34,7 +34,7 @@ pub const INVARIANTS: &[Invariant] = &[
     Invariant {
         number: 2,
         what: "At rest nothing waits anywhere, and no event has both an effect and a dead letter.",
-        files: &[CHECKER, SIMULATION, "crates/chaos/src/world.rs"],
+        files: &[CHECKER, SIMULATION, "crates/chaos/src/world/rest.rs"],
         tests: &[],
     },
     Invariant {
@@ -52,7 +52,10 @@ pub const INVARIANTS: &[Invariant] = &[
     Invariant {
         number: 5,
         what: "A 200 comes after the confirm of every route's queue.",
-        files: &["crates/simulation/src/sender.rs"],
+        files: &[
+            "crates/chaos/src/answers.rs",
+            "crates/simulation/src/sender.rs",
+        ],
         tests: &["a_refusing_queue_is_never_reported_as_accepted"],
     },
     Invariant {
@@ -88,7 +91,7 @@ pub const INVARIANTS: &[Invariant] = &[
     Invariant {
         number: 10,
         what: "A dead letter has its reason, its attempts and its body, once for each event.",
-        files: &[SIMULATION],
+        files: &[CHECKER, SIMULATION],
         tests: &["exhaustion_dead_letters_once_and_a_replay_succeeds_once"],
     },
     Invariant {
@@ -119,7 +122,7 @@ pub const INVARIANTS: &[Invariant] = &[
     Invariant {
         number: 14,
         what: "Threads, open files, memory and what is in hand stay within their bounds.",
-        files: &["crates/chaos/src/scenario.rs", "crates/chaos/src/soak.rs"],
+        files: &["crates/chaos/src/used.rs"],
         tests: &[
             "bodies_in_memory_are_bounded_and_given_back",
             "prefetch_bounds_what_is_in_hand",
@@ -128,7 +131,11 @@ pub const INVARIANTS: &[Invariant] = &[
     Invariant {
         number: 15,
         what: "After the last fault everything drains, and every outage is shown while it lasts.",
-        files: &["crates/chaos/src/world.rs", "crates/simulation/src/run.rs"],
+        files: &[
+            "crates/chaos/src/answers.rs",
+            "crates/chaos/src/world/rest.rs",
+            "crates/simulation/src/run.rs",
+        ],
         tests: &["a_frozen_postgres_costs_nothing"],
     },
     Invariant {

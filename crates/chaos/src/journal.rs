@@ -17,6 +17,7 @@ struct Line {
     status: Option<u16>,
     receipt: Option<String>,
     digest: String,
+    milliseconds: f64,
 }
 
 /// What an event is.
@@ -57,6 +58,8 @@ pub struct Journal {
     pub accepted: u64,
     /// Answers by their status; 0 where none came.
     pub answers: BTreeMap<u16, u64>,
+    /// The longest that each of them took, in milliseconds.
+    pub longest: BTreeMap<u16, f64>,
 }
 
 impl Journal {
@@ -93,7 +96,10 @@ impl Journal {
 
     fn note(&mut self, line: Line) {
         self.attempts += 1;
-        *self.answers.entry(line.status.unwrap_or(0)).or_default() += 1;
+        let status = line.status.unwrap_or(0);
+        *self.answers.entry(status).or_default() += 1;
+        let longest = self.longest.entry(status).or_default();
+        *longest = longest.max(line.milliseconds);
         let told = self.events.entry(line.event).or_insert_with(|| Told {
             class: line.class,
             kind: line.r#type,

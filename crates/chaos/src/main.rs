@@ -1,6 +1,7 @@
 //! `cargo xtask chaos`: faults by number and name, against the real binary, a real PostgreSQL and
 //! a real RabbitMQ, with one checker.
 
+mod answers;
 mod arguments;
 mod case;
 mod catalog;
@@ -8,6 +9,7 @@ mod checker;
 mod cluster;
 mod effects;
 mod fault;
+mod inflict;
 mod invariants;
 mod journal;
 mod load;
@@ -29,6 +31,7 @@ mod soak;
 mod spool;
 mod sql;
 mod tally;
+mod used;
 mod world;
 
 use std::process::ExitCode;

@@ -9,6 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use hookbox_testkit::servers::process::wait_until;
 
+use crate::used;
+
 /// What `abort()` ends a process with.
 const ABORTED: i32 = 6;
 
@@ -54,12 +56,14 @@ impl Node {
             .is_some_and(|status| status.signal() == Some(ABORTED))
     }
 
-    /// As `kill -9` does, and waits.
-    pub fn kill(&mut self) {
-        if self.ended().is_none() {
+    /// As `kill -9` does, and waits; whether it was alive until then.
+    pub fn kill(&mut self) -> bool {
+        let lived = self.ended().is_none();
+        if lived {
             let _ = self.child.kill();
             self.ended = self.child.wait().ok();
         }
+        lived
     }
 
     /// Sends a signal by its name.
@@ -86,13 +90,9 @@ impl Node {
         self.ended
     }
 
-    /// Threads and open files, while it runs.
-    pub fn resources(&self) -> Option<(usize, usize)> {
-        let count = |what| {
-            let folder = format!("/proc/{}/{what}", self.id());
-            std::fs::read_dir(folder).ok().map(Iterator::count)
-        };
-        Some((count("task")?, count("fd")?))
+    /// Whether it stands still after SIGSTOP.
+    pub fn is_stopped(&self) -> bool {
+        used::state(self.id()) == Some('T')
     }
 }
 

@@ -10,6 +10,9 @@ use crate::outcome::Verdict;
 use crate::report::path;
 use crate::servers::Servers;
 
+/// How a test begins to say that it could not run here, and why.
+const DID_NOT_RUN: &str = "DID NOT RUN:";
+
 fn program(name: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap_or_default();
     own.with_file_name(name)
@@ -59,33 +62,53 @@ fn cargo() -> OsString {
 }
 
 /// Runs tests of a package by filters, each of which must match one at least.
-///
-/// # Errors
-/// When one fails, or none is there.
-pub fn tests(servers: &Servers, package: &str, filters: &[&str]) -> Result<()> {
+pub fn tests(servers: &Servers, package: &str, filters: &[&str]) -> Verdict {
     let output = Command::new(cargo())
-        .args(["test", "--quiet", "--package", package, "--"])
+        .args(["test", "--package", package, "--"])
+        // What a test says that could not run here is in its output, and it ends well.
+        .args(["--no-capture", "--test-threads", "1"])
         .args(filters)
         .current_dir(path("."))
         .env("HOOKBOX_TEST_POSTGRES_URL", servers.postgres_url())
         .env("HOOKBOX_TEST_AMQP_URL", servers.broker_url())
         .stdin(Stdio::null())
-        .output()
-        .context("running cargo test")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    ensure!(
-        output.status.success(),
-        "tests of {package} failed:\n{text}"
-    );
-    let passed = text.split(" passed;").filter_map(|part| {
-        let word = part.rsplit(' ').next()?;
-        word.parse::<usize>().ok()
-    });
-    let passed: usize = passed.sum();
-    ensure!(
-        passed >= filters.len(),
-        "{passed} tests of {package} ran, for {} filters",
-        filters.len()
-    );
-    Ok(())
+        .output();
+    let output = match output.context("running cargo test") {
+        Ok(output) => output,
+        Err(error) => return Verdict::Broken(format!("{error:#}")),
+    };
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.push_str(&String::from_utf8_lossy(&output.stderr));
+    if !output.status.success() {
+        return Verdict::Broken(format!("tests of {package} failed:\n{text}"));
+    }
+    said(package, filters, &text)
 }
+
+/// What the output of tests that ended well says.
+fn said(package: &str, filters: &[&str], text: &str) -> Verdict {
+    if let Some((_, why)) = text.lines().find_map(|it| it.split_once(DID_NOT_RUN)) {
+        return Verdict::DidNotRun(why.trim().to_owned());
+    }
+    // Without capturing, a test's own words may stand between its name and its end.
+    let ran: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("test ")?.split_once(" ..."))
+        .map(|(name, _)| name)
+        .collect();
+    let missing: Vec<&str> = filters
+        .iter()
+        .copied()
+        .filter(|filter| !ran.iter().any(|name| name.contains(filter)))
+        .collect();
+    if missing.is_empty() {
+        return Verdict::Held;
+    }
+    Verdict::Broken(format!(
+        "{package} has no test of the name {}",
+        missing.join(", ")
+    ))
+}
+
+#[cfg(test)]
+mod tests;

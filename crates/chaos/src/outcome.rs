@@ -41,6 +41,15 @@ impl Verdict {
         }
     }
 
+    /// Of both together: the worse, or the first of two that are as bad.
+    pub fn and(self, other: Self) -> Self {
+        match (&self, &other) {
+            (Verdict::Broken(_), _) | (_, Verdict::Held) => self,
+            (Verdict::DidNotRun(_), Verdict::DidNotRun(_)) => self,
+            (Verdict::DidNotRun(_), Verdict::Broken(_)) | (Verdict::Held, _) => other,
+        }
+    }
+
     /// Of a run.
     pub fn of(ran: Result<()>) -> Self {
         match ran {

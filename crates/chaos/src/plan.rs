@@ -2,6 +2,9 @@
 
 use crate::pair::Pair;
 
+/// After how many attempts a score is a dead letter.
+pub const ATTEMPTS: u64 = 3;
+
 /// What may be said about a world before it is made.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -49,7 +52,7 @@ impl Plan {
              secrets = [{{ id = \"test\", file = \"key\" }}]\n\
              [[route]]\nname = \"scores\"\ntopics = [\"begini.*_score.complete\"]\n\
              handler = {{ kind = \"begini\" }}\n\
-             retry = {{ attempts = 3, first = \"50 ms\", max = \"50 ms\" }}\n\
+             retry = {{ attempts = {ATTEMPTS}, first = \"50 ms\", max = \"50 ms\" }}\n\
              [[route]]\nname = \"applications\"\ntopics = [\"begini.application.*\"]\n\
              handler = {{ kind = \"begini\" }}\n",
             self.top,

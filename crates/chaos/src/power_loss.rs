@@ -1,7 +1,9 @@
-//! The power fails: what is left of the file is what was synced, and a torn end.
+//! The power fails: what is left of the file is what was synced, and of the rest whatever the
+//! operating system had written by chance.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+mod disk;
+
+use std::fs;
 
 use anyhow::{Context, Result, ensure};
 
@@ -12,69 +14,92 @@ use crate::load::Load;
 use crate::plan::Plan;
 use crate::scenario::{Given, SETTLE_MAX, STOP_MAX, rest};
 use crate::world::World;
+use disk::{Disk, Files, Left};
 use hookbox_testkit::chance::Chance;
 
-/// How often it fails.
-const TIMES: u64 = 3;
+/// A moment at which it fails: how much of the disk's log there was then. What the client had
+/// seen by then is a file of its own.
+struct Moment {
+    number: usize,
+    log: u64,
+    left: Left,
+}
 
-const SERVICES: [&str; 2] = ["ingest 1", "worker 1"];
-
-/// Copies the file and its log several times while everybody stands still, tears the end of each
-/// log's copy, and goes on from each copy: everything that was answered 200 until then is in it.
+/// Fails several times under load, each time with something else left of what was not synced, and
+/// goes on from each: everything that was answered 200 until then is there.
 ///
 /// # Errors
 /// When an invariant does not hold.
 pub fn power_loss(given: &Given<'_>) -> Result<Figures> {
     let mut world = World::new(given.servers, given.pair, &Plan::default())?;
     let mut chance = Chance::new(given.seed);
+    let disk = Disk::under(&mut world)?;
     world.worker(1, None)?;
     world.ingest(1, None)?;
     let mut load = Load::small(given.seed);
-    load.count = 600;
-    load.rate = 200;
-    let sending = load.start(&world)?;
-    for time in 0..TIMES {
-        pause(chance.between(400, 900));
-        fail(&mut world, time, given.seed, &mut chance)?;
+    (load.count, load.rate) = (1_000, 150);
+    let mut sending = load.start(&world)?;
+    let mut moments = Vec::new();
+    for (number, left) in Left::ALL.into_iter().enumerate() {
+        pause(chance.between(700, 1_300));
+        ensure!(
+            !sending.is_over(),
+            "the load was over before the power failed"
+        );
+        moments.push(fail(&world, &disk, (number, left), given.seed)?);
     }
     let (seed, path) = sending.finish(&mut world, SETTLE_MAX)?;
     let mut figures = rest(&mut world, &Journal::read(seed, &path)?)?;
     world.stop(STOP_MAX)?;
-    for time in 0..TIMES {
-        figures.add(&go_on(&mut world, time, seed).with_context(|| format!("failure {time}"))?);
+    world.variables.clear();
+    for moment in moments {
+        let files = disk.failed(&world, moment.log, moment.left, &mut chance)?;
+        let more = go_on(&mut world, &moment, &files, seed);
+        figures.add(&more.with_context(|| {
+            format!(
+                "failure {}, with {:?} left of {} writes that were not synced",
+                moment.number, moment.left, files.unsynced
+            )
+        })?);
     }
     Ok(figures)
 }
 
-fn fail(world: &mut World, time: u64, seed: u64, chance: &mut Chance) -> Result<()> {
-    for name in SERVICES {
-        world.node(name).context(name)?.signal("STOP")?;
-    }
-    for (from, to) in [
-        ("hookbox.db".to_owned(), format!("failed-{time}.db")),
-        ("hookbox.db-wal".to_owned(), format!("failed-{time}.db-wal")),
-        (format!("journal-{seed}"), format!("failed-{time}.journal")),
-    ] {
-        fs::copy(world.path(&from), world.path(&to)).with_context(|| format!("copying {from}"))?;
-    }
-    for name in SERVICES {
-        world.node(name).context(name)?.signal("CONT")?;
-    }
-    // A commit that was being written: a frame begun, and not finished. Its length is any.
-    let torn: Vec<u8> = (0..chance.between(1, 5_000))
-        .map(|_| chance.any().to_le_bytes()[0])
-        .collect();
-    let log = OpenOptions::new()
-        .append(true)
-        .open(world.path(&format!("failed-{time}.db-wal")));
-    let log = log.and_then(|mut log| log.write_all(&torn));
-    log.context("tearing the end of a log")
+/// First what the client has seen, then what the disk has: the later one has more.
+fn fail(world: &World, disk: &Disk, (number, left): (usize, Left), seed: u64) -> Result<Moment> {
+    let seen = fs::read_to_string(world.path(&format!("journal-{seed}")));
+    let seen = seen.context("reading the journal")?;
+    // Its last line may be in writing.
+    let whole = seen.rfind('\n').map_or(0, |end| end + 1);
+    fs::write(
+        world.path(&format!("failed-{number}.journal")),
+        &seen[..whole],
+    )
+    .context("keeping the journal")?;
+    Ok(Moment {
+        number,
+        log: disk.moment(world)?,
+        left,
+    })
 }
 
-fn go_on(world: &mut World, time: u64, seed: u64) -> Result<Figures> {
-    for end in ["db", "db-wal"] {
-        let from = world.path(&format!("failed-{time}.{end}"));
-        fs::rename(from, world.path(&format!("hookbox.{end}"))).context("restoring")?;
+fn go_on(world: &mut World, moment: &Moment, files: &Files, seed: u64) -> Result<Figures> {
+    ensure!(files.unsynced > 0, "there was nothing that was not synced");
+    match moment.left {
+        Left::Nothing => ensure!(files.kept == 0, "{} writes are left", files.kept),
+        Left::Everything | Left::Torn => ensure!(files.kept == files.unsynced, "some are not left"),
+        Left::Holes => ensure!(
+            0 < files.kept && files.kept < files.unsynced,
+            "{} of {} are left: no holes",
+            files.kept,
+            files.unsynced
+        ),
+    }
+    for (name, bytes) in [
+        ("hookbox.db", &files.database),
+        ("hookbox.db-wal", &files.log),
+    ] {
+        fs::write(world.path(name), bytes).with_context(|| format!("writing {name}"))?;
     }
     let shared = world.path("hookbox.db-shm");
     if shared.is_file() {
@@ -86,9 +111,15 @@ fn go_on(world: &mut World, time: u64, seed: u64) -> Result<Figures> {
         "I1: the file is damaged after the failure: {whole:?}"
     );
     world.worker(1, None)?;
-    let mut journal = Journal::read(seed, &world.path(&format!("failed-{time}.journal")))?;
+    let path = world.path(&format!("failed-{}.journal", moment.number));
+    let mut journal = Journal::read(seed, &path)?;
+    ensure!(
+        journal.accepted > 0,
+        "nothing was accepted before the failure"
+    );
     journal.is_partial = true;
     let books = world.settle(SETTLE_MAX)?;
+    world.ended_well()?;
     checker::books(&books)?;
     let figures = checker::check(world, &journal)?;
     world.stop(STOP_MAX)?;

@@ -35,7 +35,7 @@ pub enum Snap {
     After,
     /// They never reach the server, and the link is cut: not done, and unknown.
     Before,
-    /// Half of them reach the server, and the link is cut.
+    /// Half of them reach the server, with all that was said before, and the link is cut.
     Amid,
 }
 
@@ -63,6 +63,7 @@ struct Shared {
     mode: AtomicU8,
     over: AtomicBool,
     snapped: AtomicU64,
+    forgotten: AtomicU64,
     links: Mutex<Vec<(TcpStream, TcpStream)>>,
     trap: Mutex<Option<Trap>>,
 }
@@ -80,6 +81,7 @@ impl Proxy {
             mode: AtomicU8::new(Mode::Pass as u8),
             over: AtomicBool::new(false),
             snapped: AtomicU64::new(0),
+            forgotten: AtomicU64::new(0),
             links: Mutex::default(),
             trap: Mutex::default(),
         });
@@ -100,12 +102,15 @@ impl Proxy {
         self.shared.mode.store(mode as u8, Ordering::SeqCst);
     }
 
-    /// Cuts every open link. New ones follow the mode.
-    pub fn cut(&self) {
+    /// Cuts every open link, and tells how many there were. New ones follow the mode.
+    pub fn cut(&self) -> u64 {
+        let mut cut = 0;
         for (client, server) in lock(&self.shared.links).drain(..) {
-            let _ = client.shutdown(Shutdown::Both);
+            // Refused by a link that was over already.
+            cut += u64::from(client.shutdown(Shutdown::Both).is_ok());
             let _ = server.shutdown(Shutdown::Both);
         }
+        cut
     }
 
     /// Waits for a client to say `words`, so many times.
@@ -123,9 +128,13 @@ impl Proxy {
     }
 
     /// How often what was waited for has been said.
-    #[cfg(test)]
     pub fn snapped(&self) -> u64 {
         self.shared.snapped.load(Ordering::SeqCst)
+    }
+
+    /// How many bytes were read and forgotten.
+    pub fn forgotten(&self) -> u64 {
+        self.shared.forgotten.load(Ordering::SeqCst)
     }
 }
 
@@ -256,6 +265,9 @@ impl Copier {
             }
             if self.shared.passes(self.from_client) && !self.lost.load(Ordering::SeqCst) {
                 self.to.write_all(bytes)?;
+            } else {
+                let forgotten = &self.shared.forgotten;
+                forgotten.fetch_add(read as u64, Ordering::SeqCst);
             }
         }
     }

@@ -62,8 +62,10 @@ impl<'a> Run<'a> {
                     self.layer(layer)?;
                 }
             }
-            let (broken, empty) = (self.tally().is_broken(), self.tally().is_empty());
-            if broken || empty || began.elapsed() >= time {
+            let tally = self.tally();
+            let is_enough = tally.is_broken() || tally.is_empty();
+            drop(tally);
+            if is_enough || began.elapsed() >= time {
                 return self.end();
             }
             self.seed = self.seed.wrapping_add(1);
@@ -213,13 +215,12 @@ impl<'a> Run<'a> {
         }
         for case in cases {
             let began = Instant::now();
-            let mut result = Ok(());
+            let mut verdict = Verdict::Held;
             for proof in case.proofs {
                 if let Proof::Tests { package, filters } = proof {
-                    result = result.and(others::tests(&self.servers, package, filters));
+                    verdict = verdict.and(others::tests(&self.servers, package, filters));
                 }
             }
-            let verdict = Verdict::of(result);
             self.tell_of(case, Layer::Tests, began, Figures::default(), verdict);
         }
         Ok(())
@@ -301,8 +302,10 @@ impl<'a> Run<'a> {
             "lost": figures.lost,
             "doubled": figures.doubled,
             "faults": soaked.faults,
-            "threads": soaked.threads,
-            "files": soaked.files,
+            "together": soaked.together,
+            "threads": soaked.used.threads,
+            "files": soaked.used.files,
+            "memory_mib": soaked.used.memory,
             "result": result,
         })
     }

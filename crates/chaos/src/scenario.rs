@@ -1,16 +1,19 @@
 //! The ordinary course of a case: load, faults, healing, rest, and the checker.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::answers;
 use crate::checker::{self, Figures};
-use crate::fault::{Fault, pause};
+use crate::effects;
+use crate::fault::{Fault, Part, pause};
 use crate::journal::Journal;
 use crate::load::Load;
 use crate::pair::Pair;
 use crate::plan::Plan;
 use crate::servers::Servers;
+use crate::used::{self, Watch};
 use crate::world::World;
 use hookbox_testkit::chance::Chance;
 
@@ -21,11 +24,15 @@ pub const SETTLE_MAX: Duration = Duration::from_secs(120);
 /// A drain may take 20 s by the config's default.
 pub const STOP_MAX: Duration = Duration::from_secs(40);
 
-/// More threads than before the faults, that are no leak: pools grow to their bounds.
-const THREADS_MORE_MAX: usize = 12;
+/// Requests a second. Slower where it lasts long, so that what waits after it is soon done.
+const RATES: [u32; 2] = [150, 50];
 
-/// More open files than before the faults, that are no leak: connections of the load and pools.
-const FILES_MORE_MAX: usize = 64;
+/// In milliseconds. Until a fault that takes no time of its own is over, and the next begins.
+const BETWEEN: u64 = 2_000;
+
+/// In milliseconds. What a worker has in hand that is frozen for so long goes to another: RabbitMQ
+/// misses two heartbeats of 10 s, and a lease in SQLite lasts 15 s.
+const MOVES: u64 = 30_000;
 
 /// What a case is given.
 pub struct Given<'a> {
@@ -52,22 +59,51 @@ pub fn through_in(world: &mut World, given: &Given<'_>, faults: &[Fault]) -> Res
     world.worker(1, None)?;
     world.worker(2, None)?;
     world.ingest(1, None)?;
-    let before = world.node("ingest 1").and_then(|node| node.resources());
-    let mut load = Load::small(given.seed);
-    load.count = 150 + 300 * u32::try_from(faults.len()).unwrap_or(1);
-    load.rate = 150;
-    load.concurrency = 16;
-    let sending = load.start(world)?;
+    let before = used::now(&world.living);
+    let watch = Watch::over(&world.living)?;
+    let mut sending = load(given.seed, faults).start(world)?;
     for fault in faults {
         pause(chance.between(300, 900));
-        fault.inflict(world, given.servers, &mut chance)?;
+        world.tend(None)?;
+        ensure!(!sending.is_over(), "the load was over before {fault:?} was");
+        let struck = fault.inflict(world, given.servers, &mut chance)?;
+        ensure!(struck, "{fault:?} struck nothing");
         world.tend(None)?;
     }
     let (seed, path) = sending.finish(world, SETTLE_MAX)?;
-    let figures = rest(world, &Journal::read(seed, &path)?)?;
-    bounded(world, before)?;
+    let journal = Journal::read(seed, &path)?;
+    let figures = rest(world, &journal)?;
+    let held = faults.iter().map(|fault| fault.holds_ingest()).max();
+    answers::are_true(&journal, held.unwrap_or(0))?;
+    if faults.iter().any(|fault| fault.is_felt()) {
+        answers::told_later(&journal)?;
+    }
+    if faults
+        .iter()
+        .any(|it| it.part() == Part::Worker && it.lasts() >= MOVES)
+    {
+        ensure!(
+            effects::came_again(&world.place.sql)? > 0,
+            "nothing that the frozen worker had in hand went to another"
+        );
+    }
+    watch.end()?;
+    used::given_back(&world.living, &before)?;
     world.stop(STOP_MAX)?;
     Ok(figures)
+}
+
+/// As much as is needed for each fault to strike into it.
+fn load(seed: u64, faults: &[Fault]) -> Load {
+    // While ingest can accept nothing, senders wait, and there is no end of the load.
+    let goes_on = |fault: &&Fault| !fault.is_felt() && !fault.waits_for_words();
+    let lasting: u64 = faults.iter().filter(goes_on).map(|it| it.lasts()).sum();
+    let time = 1_000 + lasting + BETWEEN * faults.len() as u64;
+    let mut load = Load::small(seed);
+    load.rate = RATES[usize::from(lasting > 20_000)];
+    load.count = u32::try_from(time * u64::from(load.rate) / 1_000).unwrap_or(u32::MAX);
+    load.concurrency = 16;
+    load
 }
 
 /// Waits for rest, and checks everything.
@@ -80,6 +116,7 @@ pub fn rest(world: &mut World, journal: &Journal) -> Result<Figures> {
         "nothing was accepted, so nothing was shown"
     );
     let books = world.settle(SETTLE_MAX)?;
+    world.ended_well()?;
     checker::books(&books)?;
     checker::check(world, journal).with_context(|| {
         format!(
@@ -88,31 +125,4 @@ pub fn rest(world: &mut World, journal: &Journal) -> Result<Figures> {
             world.tails()
         )
     })
-}
-
-/// I14: nothing has leaked from an ingest that lived through it.
-fn bounded(world: &mut World, before: Option<(usize, usize)>) -> Result<()> {
-    let Some(before) = before else {
-        return Ok(());
-    };
-    let began = Instant::now();
-    loop {
-        let now = world.node("ingest 1").and_then(|node| node.resources());
-        let Some(now) = now else {
-            return Ok(());
-        };
-        let threads = now.0 <= before.0 + THREADS_MORE_MAX;
-        if threads && now.1 <= before.1 + FILES_MORE_MAX {
-            return Ok(());
-        }
-        ensure!(
-            began.elapsed() < Duration::from_secs(30),
-            "I14: ingest had {} threads and {} open files before, and has {} and {}",
-            before.0,
-            before.1,
-            now.0,
-            now.1
-        );
-        pause(500);
-    }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::answers;
 use crate::checker::Figures;
 use crate::fault::{self, Fault, pause};
 use crate::journal::Journal;
@@ -13,6 +14,7 @@ use crate::load::{Load, Sending};
 use crate::pair::Pair;
 use crate::plan::Plan;
 use crate::scenario::{Given, SETTLE_MAX, STOP_MAX, rest};
+use crate::used::{Used, Watch};
 use crate::world::World;
 use hookbox_testkit::chance::Chance;
 
@@ -20,14 +22,11 @@ use hookbox_testkit::chance::Chance;
 /// traces, short enough that a finding is near its cause.
 const ROUND: Duration = Duration::from_secs(50);
 
+/// One of so many faults has another strike while it lasts: those that last are half of all.
+const ONE_OF: u64 = 2;
+
 /// Requests of the first round, for each ingest; later ones go by what the round before managed.
 const FIRST: u32 = 4_000;
-
-/// Most threads of a process. Two runtimes on two cores, a driver's own, and their blocking pools.
-const THREADS_MAX: usize = 96;
-
-/// Most open files of a process: the load's connections, pools, and what is just being closed.
-const FILES_MAX: usize = 512;
 
 /// What a soak has seen.
 #[derive(Debug, Default)]
@@ -36,9 +35,10 @@ pub struct Soaked {
     pub rounds: u32,
     /// How often each fault was inflicted.
     pub faults: BTreeMap<String, u64>,
-    /// Most threads and open files of any process.
-    pub threads: usize,
-    pub files: usize,
+    /// How often two struck at a time.
+    pub together: u64,
+    /// The most that any process used.
+    pub used: Used,
 }
 
 /// Soaks for so long.
@@ -87,15 +87,16 @@ pub fn run(given: &Given<'_>, time: Duration, soaked: &mut Soaked) -> Result<()>
         let per_second = each as f64 / round.elapsed().as_secs_f64();
         count = (per_second * ROUND.as_secs_f64()).clamp(1_000.0, 60_000.0) as u32;
         eprintln!(
-            "{:>5} s: round {}, {} accepted in all, {} not, {} effects; {} threads, {} files \
-             at most",
+            "{:>5} s: round {}, {} accepted in all, {} not, {} effects; {} threads, {} files, \
+             {} MiB at most",
             began.elapsed().as_secs(),
             soaked.rounds,
             soaked.figures.accepted,
             soaked.figures.unanswered,
             soaked.figures.effects,
-            soaked.threads,
-            soaked.files,
+            soaked.used.threads,
+            soaked.used.files,
+            soaked.used.memory,
         );
     }
     whole(&world)?;
@@ -109,16 +110,18 @@ fn one_round(
     mut loads: Vec<Sending>,
     soaked: &mut Soaked,
 ) -> Result<u64> {
+    let watch = Watch::over(&world.living)?;
     // Whoever finds nobody at all to send to gives up at once: first everybody is there.
     pause(2_000);
+    let mut held = 0;
     while loads.iter_mut().any(|load| !load.is_over()) {
-        let fault: Fault = *chance.one_of(fault::all(given.pair));
-        fault.inflict(world, given.servers, chance)?;
-        *soaked.faults.entry(fault.kind()).or_default() += 1;
+        let faults = some(given, chance);
+        let struck = strike(given, world, chance, &faults)?;
+        soaked.note(&faults, &struck);
+        held = held.max(faults.iter().map(|it| it.holds_ingest()).max().unwrap_or(0));
         world.tend(None)?;
         pause(chance.between(500, 4_000));
         world.tend(None)?;
-        bounded(world, soaked)?;
     }
     let mut accepted = 0;
     for load in loads {
@@ -126,29 +129,60 @@ fn one_round(
         let journal = Journal::read(seed, &path)?;
         accepted += journal.accepted;
         let figures = rest(world, &journal)?;
+        answers::are_true(&journal, held)?;
         // It counts the whole store each time.
         soaked.figures.dead = 0;
         soaked.figures.add(&figures);
         std::fs::remove_file(&path).context("removing a journal that was checked")?;
     }
+    soaked.used = soaked.used.most(watch.end()?);
     Ok(accepted)
 }
 
-/// I14: threads and open files stay within bounds, whatever is away.
-fn bounded(world: &mut World, soaked: &mut Soaked) -> Result<()> {
-    for service in &world.services {
-        let Some((threads, files)) = service.node.as_ref().and_then(|node| node.resources()) else {
-            continue;
-        };
-        soaked.threads = soaked.threads.max(threads);
-        soaked.files = soaked.files.max(files);
-        ensure!(
-            threads <= THREADS_MAX && files <= FILES_MAX,
-            "I14: {} has {threads} threads and {files} open files",
-            service.name
-        );
+/// One fault, or two of different parts of which the first lasts.
+fn some(given: &Given<'_>, chance: &mut Chance) -> Vec<Fault> {
+    let all = fault::all(given.pair);
+    let first = *chance.one_of(all);
+    let others: Vec<Fault> = all
+        .iter()
+        .filter(|other| other.part() != first.part())
+        .copied()
+        .collect();
+    if first.lasts() > 0 && chance.between(1, ONE_OF) == 1 {
+        vec![first, *chance.one_of(&others)]
+    } else {
+        vec![first]
     }
-    Ok(())
+}
+
+/// Inflicts them, the second while the first lasts; which have struck.
+fn strike(
+    given: &Given<'_>,
+    world: &mut World,
+    chance: &mut Chance,
+    faults: &[Fault],
+) -> Result<Vec<bool>> {
+    let [first, second] = faults else {
+        let struck = faults
+            .iter()
+            .map(|fault| fault.inflict(world, given.servers, chance));
+        return struck.collect();
+    };
+    let begun = first.begin(world, given.servers, chance)?;
+    pause(chance.between(0, 1_000));
+    let struck = second.inflict(world, given.servers, chance)?;
+    begun.last(world)?;
+    Ok(vec![begun.mend(world, given.servers)?, struck])
+}
+
+impl Soaked {
+    /// Counts those that struck.
+    fn note(&mut self, faults: &[Fault], struck: &[bool]) {
+        for (fault, struck) in faults.iter().zip(struck) {
+            *self.faults.entry(fault.kind()).or_default() += u64::from(*struck);
+        }
+        self.together += u64::from(struck == [true, true]);
+    }
 }
 
 /// I3, over all rounds: no event has two effects.

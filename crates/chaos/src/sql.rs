@@ -20,6 +20,12 @@ enum Place {
     Sqlite(PathBuf),
 }
 
+/// A transaction that stays open.
+pub enum Held {
+    Postgres(PgConnection),
+    Sqlite(SqliteConnection),
+}
+
 /// One row.
 pub type Texts = Vec<String>;
 
@@ -85,32 +91,48 @@ impl Sql {
         })
     }
 
-    /// Runs a statement in a transaction that stays open for so many milliseconds and is undone.
+    /// Runs a statement in a transaction that stays open until [`Sql::end`], which undoes it.
     ///
     /// # Errors
     /// When the store refuses.
-    pub fn hold(&self, statement: &str, time: u64) -> Result<()> {
+    pub fn begin(&self, statement: &str) -> Result<Held> {
         let statement = AssertSqlSafe(statement.to_owned());
-        self.runtime.block_on(async {
-            match &self.place {
+        let held: sqlx::Result<Held> = self.runtime.block_on(async {
+            Ok(match &self.place {
                 Place::Postgres(url) => {
                     let mut connection = PgConnection::connect(url).await?;
                     connection.execute("begin").await?;
                     connection.execute(sqlx::raw_sql(statement)).await?;
-                    crate::fault::pause(time);
-                    connection.execute("rollback").await?;
-                    connection.close().await
+                    Held::Postgres(connection)
                 }
                 Place::Sqlite(path) => {
                     let mut connection = open(path).await?;
                     connection.execute("begin").await?;
                     connection.execute(sqlx::raw_sql(statement)).await?;
-                    crate::fault::pause(time);
+                    Held::Sqlite(connection)
+                }
+            })
+        });
+        held.context("opening a transaction in the store")
+    }
+
+    /// Undoes a transaction.
+    ///
+    /// # Errors
+    /// When a store that is there refuses.
+    pub fn end(&self, held: Held) -> Result<()> {
+        self.runtime.block_on(async {
+            match held {
+                Held::Postgres(mut connection) => {
+                    connection.execute("rollback").await?;
+                    connection.close().await
+                }
+                Held::Sqlite(mut connection) => {
                     connection.execute("rollback").await?;
                     connection.close().await
                 }
             }
-            .context("holding a transaction open in the store")
+            .context("undoing a transaction in the store")
         })
     }
 

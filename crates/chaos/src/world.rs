@@ -2,6 +2,7 @@
 //! binary that are started again when they end, as a service manager does.
 
 mod logs;
+mod rest;
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -20,6 +21,7 @@ use crate::place::Place;
 use crate::plan::Plan;
 use crate::servers::Servers;
 use crate::sql::Sql;
+use crate::used::{self, Living};
 
 /// Until a process that was started answers. A debug build on two busy cores is slow.
 const READY_MAX: Duration = Duration::from_secs(60);
@@ -37,6 +39,10 @@ pub struct World {
     pub crashes: usize,
     /// Processes that ended badly otherwise, and how.
     pub ends: Vec<String>,
+    /// Every process that runs.
+    pub living: Living,
+    /// What the environment of every service has besides.
+    pub variables: Vec<(&'static str, PathBuf)>,
     ports: [u16; 2],
     pub place: Place,
     binary: PathBuf,
@@ -109,6 +115,8 @@ impl World {
             services: Vec::new(),
             crashes: 0,
             ends: Vec::new(),
+            living: Living::default(),
+            variables: Vec::new(),
             environment: format!("chaos-{}", &ports::random_name()?[..12]),
             ports,
             place,
@@ -237,10 +245,13 @@ impl World {
     fn launch(&self, service: &Service, crash: Option<&str>) -> Result<Node> {
         let words: Vec<&str> = service.arguments.iter().map(String::as_str).collect();
         let mut command = self.command(&words);
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         if let Some(crash) = crash {
             command.env(hookbox_crash::CRASH_AT, crash);
         }
-        Node::start(command, &self.path(&format!("{}.log", service.name)))
+        let node = Node::start(command, &self.path(&format!("{}.log", service.name)))?;
+        used::lock(&self.living).insert(service.name, node.id());
+        Ok(node)
     }
 
     /// Waits until an ingest is ready.
@@ -295,16 +306,20 @@ impl World {
         service.node.as_mut()
     }
 
-    /// Kills a service as `kill -9` does; [`World::tend`] starts it again.
-    pub fn kill(&mut self, name: &str) -> Result<()> {
-        let node = self.node(name);
-        node.with_context(|| format!("{name} does not run"))?.kill();
+    /// Kills a service as `kill -9` does, and starts it again; whether it was alive until then.
+    ///
+    /// # Errors
+    /// When it is not to run, or cannot be started.
+    pub fn kill(&mut self, name: &str) -> Result<bool> {
+        // What has ended by itself is told apart.
+        self.tend(None)?;
         let place = self.services.iter().position(|it| it.name == name);
-        if let Some(place) = place {
-            let node = self.launch(&self.services[place], None)?;
-            self.services[place].node = Some(node);
-        }
-        Ok(())
+        let place = place.with_context(|| format!("{name} does not run"))?;
+        let node = self.services[place].node.as_mut();
+        let lived = node.with_context(|| format!("{name} does not run"))?.kill();
+        let node = self.launch(&self.services[place], None)?;
+        self.services[place].node = Some(node);
+        Ok(lived)
     }
 
     /// Ends every service as a service manager does: each must drain, and end well.
@@ -334,34 +349,9 @@ impl World {
             }
         }
         self.services.clear();
+        used::lock(&self.living).clear();
         ensure!(bad.is_empty(), "{}\n{}", bad.join("; "), self.tails());
         Ok(())
-    }
-
-    /// Waits until nothing is in flight, and gives the books. Whatever ends meanwhile is started
-    /// again.
-    ///
-    /// # Errors
-    /// When they do not come to rest in time, or do not balance.
-    pub fn settle(&mut self, limit: Duration) -> Result<Value> {
-        let began = Instant::now();
-        loop {
-            self.tend(None)?;
-            let books = self.json(&["reconcile", "--wait", "20s"]);
-            match &books {
-                Ok(books) if books["verdict"] == "balanced" => return Ok(books.clone()),
-                Ok(books) if books["verdict"] == "imbalanced" => {
-                    bail!("I2: the books do not balance: {books:#}")
-                }
-                Ok(_) | Err(_) if began.elapsed() < limit => {}
-                Ok(books) => bail!(
-                    "I15: not at rest {} s after the last fault: {books:#}\n{}",
-                    limit.as_secs(),
-                    self.tails()
-                ),
-                Err(error) => bail!("I15: the books cannot be read: {error:#}"),
-            }
-        }
     }
 }
 

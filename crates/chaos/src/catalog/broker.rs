@@ -2,7 +2,8 @@
 
 use crate::case::{Case, Proof};
 use crate::fault::Fault::{
-    BlockBroker, CutPublish, FreezeBroker, KillBroker, KillIngest, LoseConfirms, LosePublishes,
+    BlockBroker, CutBody, CutPublish, FreezeBroker, KillBroker, KillIngest, LoseConfirms,
+    LosePublishes,
 };
 use crate::spool::{full_spool, spool};
 
@@ -150,7 +151,7 @@ pub(super) const CASES: &[Case] = &[
         proofs: &[Proof::Faults {
             pairs: SERVERS,
             fast: true,
-            faults: &[CutPublish, CutPublish],
+            faults: &[CutPublish, CutBody],
         }],
     },
     Case {

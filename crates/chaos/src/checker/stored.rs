@@ -1,0 +1,178 @@
+//! What the store says about the events of one journal, read past every line of hookbox.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result, bail};
+
+use crate::journal::Journal;
+use crate::sql::{Sql, Texts};
+
+/// A route and an event's id.
+pub(super) type OnRoute = (String, String);
+
+/// What became of a receipt on one route.
+pub(super) struct Outcome {
+    pub(super) on: OnRoute,
+    pub(super) word: String,
+}
+
+/// A dead letter.
+pub(super) struct DeadLetter {
+    pub(super) state: String,
+    pub(super) reason: String,
+    pub(super) attempts: u64,
+}
+
+/// All of it.
+pub(super) struct Stored {
+    /// Receipts, and their outcomes by route.
+    pub(super) receipts: BTreeMap<String, Vec<Outcome>>,
+    /// Effects by applicant.
+    pub(super) scores: BTreeMap<String, u64>,
+    pub(super) applications: BTreeMap<String, u64>,
+    /// Events that have effects, with their applicants.
+    pub(super) effects: BTreeMap<String, String>,
+    /// State and attempts of claims.
+    pub(super) claims: BTreeMap<OnRoute, (String, u64)>,
+    pub(super) dead: BTreeMap<OnRoute, Vec<DeadLetter>>,
+    /// Digests of bodies.
+    pub(super) bodies: BTreeSet<String>,
+}
+
+impl Stored {
+    /// Reads everything that may be of the journal.
+    pub(super) fn read(sql: &Sql, journal: &Journal) -> Result<Self> {
+        let since = since(sql, journal);
+        let (scores, of_scores) = effects(sql, journal, "begini_scores")?;
+        let (applications, of_applications) = effects(sql, journal, "begini_applications")?;
+        Ok(Self {
+            receipts: receipts(sql, &since)?,
+            scores,
+            applications,
+            effects: of_scores.into_iter().chain(of_applications).collect(),
+            claims: claims(sql, &since)?,
+            dead: dead(sql, &since)?,
+            bodies: bodies(sql, &since)?,
+        })
+    }
+}
+
+/// Receipts that may be the journal's.
+fn since(sql: &Sql, journal: &Journal) -> String {
+    match journal.first_receipt() {
+        Some(first) if sql.is_postgres() => format!("receipt_id >= '{first}'"),
+        Some(first) => format!("receipt_id >= x'{}'", first.replace('-', "")),
+        None => "true".to_owned(),
+    }
+}
+
+fn receipts(sql: &Sql, since: &str) -> Result<BTreeMap<String, Vec<Outcome>>> {
+    let receipt = if sql.is_postgres() {
+        "cast(receipt_id as text)".to_owned()
+    } else {
+        sql.hex("receipt_id")
+    };
+    let event = sql.hex("event_id");
+    let mut receipts: BTreeMap<String, Vec<Outcome>> = BTreeMap::new();
+    for row in sql.rows(&format!(
+        "select {receipt}, route, {event}, outcome from receipts where {since}"
+    ))? {
+        let [id, route, event, word] = columns(row)?;
+        let on = (route, event);
+        receipts
+            .entry(dashed(&id))
+            .or_default()
+            .push(Outcome { on, word });
+    }
+    Ok(receipts)
+}
+
+/// By applicant, and the events that they are of.
+type Effects = (BTreeMap<String, u64>, BTreeMap<String, String>);
+
+fn effects(sql: &Sql, journal: &Journal, table: &str) -> Result<Effects> {
+    let (mut counts, mut events) = Effects::default();
+    let event = sql.hex("event_id");
+    for row in sql.rows(&format!(
+        "select {event}, uid, cast(count(*) as text) from {table} \
+         where uid like 'SIM{:016X}-%' group by event_id, uid",
+        journal.seed
+    ))? {
+        let [event, uid, count] = columns(row)?;
+        *counts.entry(uid.clone()).or_default() += number(&count)?;
+        events.insert(event, uid);
+    }
+    Ok((counts, events))
+}
+
+fn claims(sql: &Sql, since: &str) -> Result<BTreeMap<OnRoute, (String, u64)>> {
+    let event = sql.hex("event_id");
+    let rows = sql.rows(&format!(
+        "select route, {event}, state, cast(attempts as text) from claims \
+         where event_id in (select event_id from receipts where {since})"
+    ))?;
+    let claim = |row| {
+        let [route, event, state, attempts] = columns(row)?;
+        Ok(((route, event), (state, number(&attempts)?)))
+    };
+    rows.into_iter().map(claim).collect()
+}
+
+fn dead(sql: &Sql, since: &str) -> Result<BTreeMap<OnRoute, Vec<DeadLetter>>> {
+    let event = sql.hex("event_id");
+    let rows = sql.rows(&format!(
+        "select route, {event}, state, reason, cast(attempts as text) from dead_letters \
+         where event_id in (select event_id from receipts where {since})"
+    ))?;
+    let mut dead: BTreeMap<OnRoute, Vec<DeadLetter>> = BTreeMap::new();
+    for row in rows {
+        let [route, event, state, reason, attempts] = columns(row)?;
+        dead.entry((route, event)).or_default().push(DeadLetter {
+            state,
+            reason,
+            attempts: number(&attempts)?,
+        });
+    }
+    Ok(dead)
+}
+
+/// SHA-256 of every body behind those receipts.
+fn bodies(sql: &Sql, since: &str) -> Result<BTreeSet<String>> {
+    let body = if sql.is_postgres() {
+        "encode(sha256(body), 'hex')"
+    } else {
+        "lower(hex(body))"
+    };
+    let rows = sql.rows(&format!(
+        "select {body} from events \
+         where event_id in (select event_id from receipts where {since})"
+    ))?;
+    if sql.is_postgres() {
+        return Ok(rows.into_iter().flatten().collect());
+    }
+    let digest = |row: Texts| {
+        let bytes = hex::decode(row.first().map_or("", String::as_str)).unwrap_or_default();
+        hex::encode(<sha2::Sha256 as sha2::Digest>::digest(bytes))
+    };
+    Ok(rows.into_iter().map(digest).collect())
+}
+
+fn number(text: &str) -> Result<u64> {
+    text.parse().with_context(|| format!("{text} is no number"))
+}
+
+fn columns<const N: usize>(row: Texts) -> Result<[String; N]> {
+    match <[String; N]>::try_from(row) {
+        Ok(columns) => Ok(columns),
+        Err(row) => bail!("not {N} columns: {row:?}"),
+    }
+}
+
+/// An id of 32 hex digits as others are written; any other as it is.
+fn dashed(id: &str) -> String {
+    if id.len() != 32 {
+        return id.to_owned();
+    }
+    let (a, b, c, d, e) = (&id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..]);
+    format!("{a}-{b}-{c}-{d}-{e}")
+}

@@ -1,0 +1,262 @@
+//! How each fault is done: it is begun, lasts, and is mended, and tells whether it has struck. What
+//! struck nothing shows nothing.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use hookbox_testkit::chance::Chance;
+use hookbox_testkit::servers::process::wait_until;
+
+use crate::fault::{Fault, Fault::*, Part};
+use crate::proxy::{Mode, Proxy, Snap};
+use crate::scenario::STOP_MAX;
+use crate::servers::Servers;
+use crate::sql::Held;
+use crate::world::World;
+
+/// AMQP's `basic.publish`: class 60, method 40, and a first short that is always zero.
+const PUBLISH: &[u8] = &[0, 60, 0, 40, 0, 0];
+
+/// How the body of every event begins that the load sends.
+const BODY: &[u8] = br#"{"uid":""#;
+
+/// How often a trap springs. One link after the other: what was not said on the first is said
+/// again on the next.
+const SPRINGS: u64 = 3;
+
+/// Which workers there are.
+const WORKERS: [&str; 2] = ["worker 1", "worker 2"];
+
+/// A fault that lasts.
+pub struct Begun {
+    fault: Fault,
+    /// Which process, where it is of one.
+    service: &'static str,
+    /// What had been counted before: see [`counted`].
+    before: u64,
+    /// Whether it has struck already.
+    struck: bool,
+    held: Option<Held>,
+}
+
+impl Fault {
+    /// Breaks, waits and mends; whether it struck.
+    ///
+    /// # Errors
+    /// When it cannot be done.
+    pub fn inflict(
+        self,
+        world: &mut World,
+        servers: &Servers,
+        chance: &mut Chance,
+    ) -> Result<bool> {
+        let begun = self.begin(world, servers, chance)?;
+        begun.last(world)?;
+        begun.mend(world, servers)
+    }
+
+    /// Breaks.
+    ///
+    /// # Errors
+    /// When it cannot be done.
+    pub fn begin(self, world: &mut World, servers: &Servers, chance: &mut Chance) -> Result<Begun> {
+        let mut begun = Begun {
+            fault: self,
+            service: match self.part() {
+                Part::Worker => *chance.one_of(&WORKERS),
+                Part::Ingest
+                | Part::Broker
+                | Part::LinkToBroker
+                | Part::Store
+                | Part::LinkToStore => "ingest 1",
+            },
+            before: 0,
+            struck: false,
+            held: None,
+        };
+        begun.before = begun.counted(world)?;
+        let broken = begun.break_it(world, servers);
+        broken.with_context(|| format!("beginning {self:?}"))?;
+        Ok(begun)
+    }
+}
+
+impl Begun {
+    /// Lets it last as long as it is to.
+    ///
+    /// # Errors
+    /// When what it waits for cannot be counted.
+    pub fn last(&self, world: &World) -> Result<()> {
+        let time = Duration::from_millis(self.fault.lasts());
+        if !self.fault.waits_for_words() {
+            wait_until(time, || false);
+            return Ok(());
+        }
+        let proxy = self.proxy(world)?;
+        wait_until(time, || proxy.snapped() >= self.before + SPRINGS);
+        Ok(())
+    }
+
+    /// Mends; whether it struck.
+    ///
+    /// # Errors
+    /// When it cannot be mended.
+    pub fn mend(mut self, world: &mut World, servers: &Servers) -> Result<bool> {
+        let mended = self.mend_it(world, servers);
+        mended.with_context(|| format!("mending {:?}", self.fault))?;
+        Ok(self.struck)
+    }
+
+    fn break_it(&mut self, world: &mut World, servers: &Servers) -> Result<()> {
+        match self.fault {
+            KillIngest | KillWorker => self.struck = world.kill(self.service)?,
+            TermIngest | TermWorker => self.signal(world, "TERM")?,
+            FreezeIngest(_) | FreezeWorker(_) => self.signal(world, "STOP")?,
+            KillBroker => servers.rabbitmq().kill()?,
+            FreezeBroker(_) => servers.rabbitmq().stop()?,
+            BlockBroker(_) => {
+                let words = ["set_vm_memory_high_watermark", "0.000001"];
+                servers.rabbitmq().ctl(&words)?;
+            }
+            KillPostgres => servers.postgres().kill()?,
+            FreezePostgres(_) => servers.postgres().stop()?,
+            TerminateBackends => {
+                let question = "select cast(count(pg_terminate_backend(pid)) as text) \
+                     from pg_stat_activity where datname = current_database() \
+                     and pid <> pg_backend_pid()";
+                self.struck = world.place.sql.number(question)? > 0;
+            }
+            CutBroker | CutStore => self.struck = self.proxy(world)?.cut() > 0,
+            BrokerHole(_) | StoreHole(_) => self.proxy(world)?.set(Mode::Hole),
+            LoseConfirms(_) => self.proxy(world)?.set(Mode::LoseAnswers),
+            LosePublishes(_) => self.proxy(world)?.set(Mode::LoseRequests),
+            CutPublish => self.proxy(world)?.arm(PUBLISH, Snap::Amid, SPRINGS),
+            CutBody => self.proxy(world)?.arm(BODY, Snap::Amid, SPRINGS),
+            CommitUnanswered => self.proxy(world)?.arm(b"COMMIT", Snap::After, SPRINGS),
+            CommitDropped => self.proxy(world)?.arm(b"COMMIT", Snap::Before, SPRINGS),
+            LockStore(_) => self.held = Some(world.place.sql.begin(lock(world))?),
+            LongReader(_) => {
+                self.held = Some(world.place.sql.begin("select count(*) from events")?);
+            }
+        }
+        Ok(())
+    }
+
+    fn mend_it(&mut self, world: &mut World, servers: &Servers) -> Result<()> {
+        match self.fault {
+            KillIngest | KillWorker | TerminateBackends | CutBroker | CutStore => {}
+            TermIngest | TermWorker => self.has_ended(world)?,
+            FreezeIngest(_) | FreezeWorker(_) => {
+                let node = world.node(self.service);
+                self.struck = node.is_some_and(|node| node.is_stopped());
+                self.signal(world, "CONT")?;
+            }
+            KillBroker => {
+                self.struck = true;
+                servers.rabbitmq().restart()?;
+            }
+            FreezeBroker(_) => {
+                self.struck = true;
+                servers.rabbitmq().cont()?;
+            }
+            BlockBroker(_) => {
+                let broker = servers.rabbitmq();
+                let alarms = broker.ctl(&["eval", "rabbit_alarm:get_alarms()."])?;
+                self.struck = alarms.contains("resource_limit");
+                broker.ctl(&["set_vm_memory_high_watermark", "0.4"])?;
+            }
+            KillPostgres => {
+                self.struck = true;
+                servers.postgres().restart()?;
+            }
+            FreezePostgres(_) => {
+                self.struck = true;
+                servers.postgres().cont()?;
+            }
+            BrokerHole(_) | LoseConfirms(_) | LosePublishes(_) | StoreHole(_) => {
+                self.struck = self.counted(world)? > self.before;
+                let proxy = self.proxy(world)?;
+                proxy.set(Mode::Pass);
+                // What vanished leaves a stream that nobody can read on.
+                proxy.cut();
+            }
+            CutPublish | CutBody | CommitUnanswered | CommitDropped => {
+                self.struck = self.counted(world)? > self.before;
+                self.proxy(world)?.disarm();
+            }
+            LockStore(_) | LongReader(_) => {
+                self.struck = self.counted(world)? > self.before;
+                if let Some(held) = self.held.take() {
+                    world.place.sql.end(held)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What grows when it strikes.
+    fn counted(&self, world: &World) -> Result<u64> {
+        match self.fault {
+            BrokerHole(_) | LoseConfirms(_) | LosePublishes(_) | StoreHole(_) => {
+                Ok(self.proxy(world)?.forgotten())
+            }
+            CutPublish | CutBody | CommitUnanswered | CommitDropped => {
+                Ok(self.proxy(world)?.snapped())
+            }
+            // Those who wait for the lock. SQLite has no list of them, and one lock for all.
+            LockStore(_) if world.place.sql.is_postgres() => world.place.sql.number(
+                "select cast(count(*) as text) from pg_locks where not granted \
+                 and relation = 'claims'::regclass",
+            ),
+            LockStore(_) => Ok(u64::from(self.held.is_some())),
+            // What the reader does not see.
+            LongReader(_) => {
+                let question = "select cast(count(*) as text) from events";
+                world.place.sql.number(question)
+            }
+            KillIngest | KillWorker | TermIngest | TermWorker | FreezeIngest(_)
+            | FreezeWorker(_) | KillBroker | FreezeBroker(_) | BlockBroker(_) | CutBroker
+            | KillPostgres | FreezePostgres(_) | TerminateBackends | CutStore => Ok(0),
+        }
+    }
+
+    fn proxy<'a>(&self, world: &'a World) -> Result<&'a Proxy> {
+        let place = &world.place;
+        let proxy = match self.fault.part() {
+            Part::LinkToStore => &place.to_store,
+            Part::LinkToBroker | Part::Ingest | Part::Worker | Part::Broker | Part::Store => {
+                &place.to_broker
+            }
+        };
+        proxy.as_ref().context("no proxy")
+    }
+
+    fn signal(&mut self, world: &mut World, signal: &str) -> Result<()> {
+        let node = world.node(self.service);
+        node.with_context(|| format!("{} does not run", self.service))?
+            .signal(signal)
+    }
+
+    /// A process that was told to end has drained, and ended well.
+    fn has_ended(&mut self, world: &mut World) -> Result<()> {
+        let node = world.node(self.service).context("nobody was told to end")?;
+        let status = node.wait(STOP_MAX);
+        ensure!(
+            status.is_some(),
+            "{} is still there {} s after SIGTERM",
+            self.service,
+            STOP_MAX.as_secs()
+        );
+        self.struck = true;
+        Ok(())
+    }
+}
+
+/// What workers of a store write, and cannot while somebody else has it.
+fn lock(world: &World) -> &'static str {
+    if world.place.sql.is_postgres() {
+        "lock table claims in exclusive mode"
+    } else {
+        "create table if not exists chaos_lock (x integer) strict"
+    }
+}

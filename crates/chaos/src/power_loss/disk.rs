@@ -1,0 +1,259 @@
+//! The disk under one database file: what was done to it, and what it would hold if the power had
+//! failed at a moment. What does the writing down is `crates/chaos/power_loss/disk.c`.
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use hookbox_testkit::chance::Chance;
+
+use crate::report::path;
+use crate::world::World;
+
+/// Where it is written, in a world's folder.
+const LOG: &str = "disk.done";
+
+/// A header: what, which file, where, and how long, as `disk.c` has it.
+const HEADER: usize = 24;
+
+/// What became of what was not synced. The operating system promises nothing about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    Nothing,
+    Everything,
+    /// Everything, and the last write of each file in half.
+    Torn,
+    /// Later writes without earlier ones.
+    Holes,
+}
+
+/// Which of the two files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum File {
+    Database,
+    Log,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum What {
+    Write,
+    Truncate,
+    /// What was written before this place of the log is durable.
+    Sync,
+}
+
+/// One thing that was done.
+#[derive(Debug)]
+struct Done {
+    what: What,
+    file: File,
+    /// Where, or how long, or until what place of the log.
+    at: u64,
+    bytes: Vec<u8>,
+    /// Its own place in the log.
+    place: u64,
+}
+
+/// Both files.
+#[derive(Debug, Default)]
+pub struct Files {
+    pub database: Vec<u8>,
+    pub log: Vec<u8>,
+    /// How many writes were not synced, and how many of these are in it all the same.
+    pub unsynced: usize,
+    pub kept: usize,
+}
+
+/// A disk that is written down.
+pub struct Disk {
+    /// What was there before.
+    before: Files,
+}
+
+impl Left {
+    /// All of them.
+    pub const ALL: [Left; 4] = [Left::Nothing, Left::Everything, Left::Torn, Left::Holes];
+}
+
+impl Disk {
+    /// Builds what writes down, and has every service of the world load it from now on. None of
+    /// them runs yet.
+    ///
+    /// # Errors
+    /// When there is no C compiler, or the file cannot be read.
+    pub fn under(world: &mut World) -> Result<Self> {
+        let library = world.path("disk.so");
+        let output = Command::new("cc")
+            .args([
+                "-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror", "-o",
+            ])
+            .arg(&library)
+            .arg(path("crates/chaos/power_loss/disk.c"))
+            .args(["-ldl", "-pthread"])
+            .output()
+            .context("running cc")?;
+        ensure!(
+            output.status.success(),
+            "disk.c does not build: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let database = world.path("hookbox.db");
+        for (name, value) in [
+            ("LD_PRELOAD", &library),
+            ("HOOKBOX_DISK_LOG", &world.path(LOG)),
+            ("HOOKBOX_DISK_FILE", &database),
+        ] {
+            world.variables.push((name, value.clone()));
+        }
+        ensure!(
+            !world.path("hookbox.db-wal").exists(),
+            "somebody has the file open already"
+        );
+        let before = Files {
+            database: fs::read(&database).context("reading the file")?,
+            ..Files::default()
+        };
+        Ok(Self { before })
+    }
+
+    /// How much is written down by now: a moment.
+    ///
+    /// # Errors
+    /// When nothing is.
+    pub fn moment(&self, world: &World) -> Result<u64> {
+        let log = fs::metadata(world.path(LOG)).context("looking at the disk's log")?;
+        Ok(log.len())
+    }
+
+    /// What the disk would hold if the power had failed at that moment or soon after: when most
+    /// was written that no sync had covered.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn failed(
+        &self,
+        world: &World,
+        moment: u64,
+        left: Left,
+        chance: &mut Chance,
+    ) -> Result<Files> {
+        let text = fs::read(world.path(LOG)).context("reading the disk's log")?;
+        let all = parse(&text)?;
+        let end = fullest(&all, moment);
+        let until: Vec<&Done> = all.iter().filter(|done| done.place < end).collect();
+        let mut files = Files {
+            database: self.before.database.clone(),
+            ..Files::default()
+        };
+        for file in [File::Database, File::Log] {
+            let of_file = || until.iter().copied().filter(|done| done.file == file);
+            let synced = of_file().filter_map(Done::synced).max().unwrap_or(0);
+            let changes: Vec<&Done> = of_file().filter(|it| it.synced().is_none()).collect();
+            let (durable, open) =
+                changes.split_at(changes.partition_point(|done| done.place < synced));
+            let bytes = match file {
+                File::Database => &mut files.database,
+                File::Log => &mut files.log,
+            };
+            durable.iter().for_each(|done| done.apply(bytes, None));
+            files.unsynced += open.len();
+            for (number, done) in open.iter().enumerate() {
+                let is_last = number + 1 == open.len();
+                if let Some(part) = done.part(left, (number == 0, is_last), chance) {
+                    done.apply(bytes, Some(part));
+                    files.kept += 1;
+                }
+            }
+        }
+        Ok(files)
+    }
+}
+
+impl Done {
+    /// Until where everything is durable, if it is a sync.
+    fn synced(&self) -> Option<u64> {
+        match self.what {
+            What::Sync => Some(self.at),
+            What::Write | What::Truncate => None,
+        }
+    }
+
+    /// How many of its bytes are left, if it has happened at all.
+    fn part(&self, left: Left, (first, last): (bool, bool), chance: &mut Chance) -> Option<usize> {
+        let all = self.bytes.len();
+        match left {
+            Left::Nothing => None,
+            Left::Everything => Some(all),
+            Left::Torn if last => Some(all / 2),
+            Left::Torn => Some(all),
+            // Not the first, but the last: one without the other.
+            Left::Holes if first || last => last.then_some(all),
+            Left::Holes => (chance.between(0, 1) == 1).then_some(all),
+        }
+    }
+
+    fn apply(&self, bytes: &mut Vec<u8>, part: Option<usize>) {
+        let at = usize::try_from(self.at).unwrap_or(usize::MAX);
+        match self.what {
+            What::Sync => {}
+            What::Truncate => bytes.resize(at, 0),
+            What::Write => {
+                let written = &self.bytes[..part.unwrap_or(self.bytes.len())];
+                bytes.resize(bytes.len().max(at + written.len()), 0);
+                bytes[at..at + written.len()].copy_from_slice(written);
+            }
+        }
+    }
+}
+
+/// The end of the log that a failure would leave: right before the next sync of SQLite's log that
+/// has something to sync, from a moment on; the moment itself where there is none.
+fn fullest(all: &[Done], moment: u64) -> u64 {
+    let mut open = 0;
+    for done in all.iter().filter(|done| done.file == File::Log) {
+        match done.what {
+            // A commit of one page is two writes: a frame's header, and the page.
+            What::Sync if done.place >= moment && open >= 2 => return done.place,
+            What::Sync => open = 0,
+            What::Write | What::Truncate => open += 1,
+        }
+    }
+    moment
+}
+
+fn parse(text: &[u8]) -> Result<Vec<Done>> {
+    let mut all = Vec::new();
+    let mut place = 0;
+    while let Some(header) = text.get(place..place + HEADER) {
+        let small = |at: usize| u32::from_ne_bytes(header[at..at + 4].try_into().unwrap_or([0; 4]));
+        let large = |at: usize| u64::from_ne_bytes(header[at..at + 8].try_into().unwrap_or([0; 8]));
+        let what = match small(0) {
+            1 => What::Write,
+            2 => What::Truncate,
+            3 => What::Sync,
+            other => anyhow::bail!("{other} is nothing that is done to a file"),
+        };
+        let file = match small(4) {
+            1 => File::Database,
+            2 => File::Log,
+            other => anyhow::bail!("{other} is no file of ours"),
+        };
+        let start = place + HEADER;
+        let Some(bytes) = text.get(start..start + large(16) as usize) else {
+            // It is being written.
+            break;
+        };
+        all.push(Done {
+            what,
+            file,
+            at: large(8),
+            bytes: bytes.to_vec(),
+            place: place as u64,
+        });
+        place = start + bytes.len();
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests;
