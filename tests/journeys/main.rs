@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod accounting;
+mod anchor;
 mod broker_tls;
 mod clocks;
 mod consumer_timeout;
@@ -11,6 +12,7 @@ mod drain;
 mod full_disks;
 mod killing;
 mod largest;
+mod management;
 mod migrating;
 mod outages;
 mod poison;

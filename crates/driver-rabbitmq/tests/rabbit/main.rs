@@ -6,11 +6,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod alone;
+mod api;
 mod closing;
 mod consuming;
 mod opening;
 mod outages;
+mod overlay;
 mod proxy;
 mod publishing;
 mod schema;
+mod watch;
 mod world;

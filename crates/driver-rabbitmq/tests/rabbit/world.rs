@@ -27,11 +27,17 @@ pub struct World {
     pub environment: EnvironmentName,
     /// Another connection than the driver's.
     pub raw: Connection,
+    routes: Vec<RouteName>,
     finished: bool,
 }
 
 impl World {
     pub async fn new() -> Self {
+        Self::with(vec![route()]).await
+    }
+
+    /// One of several routes.
+    pub async fn with(routes: Vec<RouteName>) -> Self {
         let random = RandomState::new().hash_one(0);
         let environment = format!("test-{random:016x}").parse().unwrap();
         let raw = Connection::connect(&url(), ConnectionProperties::default())
@@ -40,12 +46,13 @@ impl World {
         Self {
             environment,
             raw,
+            routes,
             finished: false,
         }
     }
 
     pub fn options(&self) -> Options {
-        Options::new(url(), self.environment.clone(), vec![route()])
+        Options::new(url(), self.environment.clone(), self.routes.clone())
     }
 
     pub async fn open(&self) -> Rabbit {
@@ -106,8 +113,8 @@ impl World {
     /// Removes the queues, and proves that none is left.
     pub async fn finish(mut self) {
         delete_topology(&self.options()).await.unwrap();
-        let queues = topology(&self.environment, &[route()]).queues;
-        assert_eq!(queues.len(), 3);
+        let queues = topology(&self.environment, &self.routes).queues;
+        assert_eq!(queues.len(), self.routes.len() + 2);
         for queue in queues {
             assert_eq!(self.waiting(&queue.name).await, None, "{}", queue.name);
         }
