@@ -4,6 +4,7 @@
 
 mod accounting;
 mod alarm;
+mod anchor;
 mod broker_tls;
 mod clocks;
 mod consumer_timeout;
@@ -20,6 +21,7 @@ mod full_spool;
 mod killing;
 mod largest;
 mod lost_tail;
+mod management;
 mod memory;
 mod migrating;
 mod neighbours;

@@ -18,7 +18,7 @@ use lapin::types::{AMQPValue, FieldTable};
 /// queue, not even this one.
 const EXPIRES: i64 = 10_000;
 
-/// Writes an entry behind those of the queues that were just declared.
+/// Writes an entry behind those of the queues.
 ///
 /// # Errors
 /// When the broker refuses, or the connection is lost.

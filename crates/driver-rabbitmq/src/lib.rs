@@ -13,16 +13,20 @@ mod connection;
 mod consumer;
 mod delivery;
 mod diagnose;
+mod examine;
 mod fallback_runtime;
 mod management;
 mod nodes;
 mod options;
+mod overlay;
+mod policy;
 mod publisher;
 mod rabbit;
 mod supervisor;
 #[cfg(feature = "testing")]
 mod testing;
 mod topology;
+mod watch;
 
 pub use options::Options;
 pub use rabbit::Rabbit;

@@ -13,13 +13,15 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use lapin::uri::AMQPUri;
-use regex::Regex;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::timeout;
+use tokio::try_join;
 
 use crate::Options;
 use crate::connection::WHAT;
+use crate::policy::Policy;
+use crate::topology::QueueDeclaration;
 
 /// Of one question. Together with the pause between looks, a harmful policy is named within five
 /// seconds.
@@ -28,30 +30,15 @@ const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// Longest answer that is read: some thousands of policies.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// What a policy must not set over our queues, and what would come of it.
-const HARMFUL: [(&str, &str); 6] = [
-    (
-        "max-length",
-        "it bounds the queue, so events would be refused, or its oldest dropped",
-    ),
-    (
-        "max-length-bytes",
-        "it bounds the queue, so events would be refused, or its oldest dropped",
-    ),
-    (
-        "message-ttl",
-        "messages would expire before they are processed",
-    ),
-    ("expires", "the queue would be deleted when no worker runs"),
-    (
-        "overflow",
-        "what a full queue does is declared: it must reject, and not drop its oldest",
-    ),
-    ("delivery-limit", "messages would be given up too soon"),
-];
-
 /// Nodes of a cluster from which on a queue must not have one member alone.
 const NODES: usize = 3;
+
+/// Queues of one answer: the most that the API gives.
+const PAGE: u32 = 500;
+
+/// With which the names of our queues begin, as the API's pattern. A virtual host may have any
+/// number of others.
+const PREFIX: &str = "%5Ehookbox%5C.";
 
 /// The API of one broker.
 pub(crate) struct Management {
@@ -75,18 +62,16 @@ pub(crate) enum Unanswered {
     Unreadable(String, #[source] serde_json::Error),
 }
 
+/// A page of queues.
 #[derive(Debug, Deserialize)]
-struct Policy {
-    name: String,
-    pattern: String,
-    #[serde(rename = "apply-to")]
-    apply_to: String,
-    #[serde(default)]
-    definition: serde_json::Map<String, Value>,
+struct Page {
+    page_count: u32,
+    items: Vec<Queue>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Queue {
+    name: String,
     #[serde(default)]
     members: Vec<String>,
 }
@@ -129,31 +114,60 @@ impl Management {
         }))
     }
 
-    /// What is wrong with these queues.
-    pub async fn look(&self, queues: &[String]) -> Result<Vec<TopologyDifference>, Unanswered> {
-        let mut found = Vec::new();
-        for kind in ["policies", "operator-policies"] {
-            let policies: Vec<Policy> = self.ask(&format!("{kind}/{}", self.vhost)).await?;
-            found.extend(policies.iter().flat_map(|policy| wrong(policy, queues)));
-        }
-        let nodes: Vec<Value> = self.ask("nodes?columns=name").await?;
+    /// What is wrong with these queues. As many requests as there are kinds of things to ask for,
+    /// however many queues there are: together within two answers' time.
+    pub async fn look(
+        &self,
+        queues: &[QueueDeclaration],
+    ) -> Result<Vec<TopologyDifference>, Unanswered> {
+        let (by_users, by_operators) = (
+            format!("policies/{}", self.vhost),
+            format!("operator-policies/{}", self.vhost),
+        );
+        let (by_users, by_operators, nodes): (Vec<Policy>, Vec<Policy>, Vec<Value>) = try_join!(
+            self.ask(&by_users),
+            self.ask(&by_operators),
+            self.ask("nodes?columns=name")
+        )?;
+        let policies = by_users.iter().chain(&by_operators);
+        let mut found: Vec<TopologyDifference> =
+            policies.flat_map(|policy| policy.wrong(queues)).collect();
         if nodes.len() >= NODES {
-            for name in queues {
-                let path = format!("queues/{}/{}?columns=members", self.vhost, encoded(name));
-                let queue: Queue = self.ask(&path).await?;
-                if queue.members.len() == 1 {
-                    found.push(TopologyDifference {
-                        queue: name.clone(),
-                        difference: format!(
-                            "it has one member in a cluster of {} nodes, and dies with it; run \
-                             `rabbitmq-queues grow NODE all` for two more nodes",
-                            nodes.len()
-                        ),
-                    });
-                }
-            }
+            let alone = self.alone(queues).await?;
+            found.extend(alone.into_iter().map(|queue| TopologyDifference {
+                queue,
+                difference: format!(
+                    "it has one member in a cluster of {} nodes, and dies with it; run \
+                     `rabbitmq-queues grow NODE all` for two more nodes",
+                    nodes.len()
+                ),
+            }));
         }
         Ok(found)
+    }
+
+    /// Those of these queues that have one member. One that is not there is told by AMQP.
+    async fn alone(&self, queues: &[QueueDeclaration]) -> Result<Vec<String>, Unanswered> {
+        let mut found = Vec::new();
+        let mut page = 1;
+        loop {
+            let path = format!(
+                "queues/{}?page={page}&page_size={PAGE}&name={PREFIX}&use_regex=true\
+                 &columns=name,members",
+                self.vhost
+            );
+            let told: Page = self.ask(&path).await?;
+            let is_ours = |name: &str| queues.iter().any(|queue| queue.name == name);
+            let alone = told
+                .items
+                .into_iter()
+                .filter(|queue| queue.members.len() == 1 && is_ours(&queue.name));
+            found.extend(alone.map(|queue| queue.name));
+            if page >= told.page_count {
+                return Ok(found);
+            }
+            page += 1;
+        }
     }
 
     async fn ask<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, Unanswered> {
@@ -164,7 +178,6 @@ impl Management {
         let answer = async {
             let answer = self.client.request(request).await;
             let answer = answer.map_err(|error| Unanswered::Unreachable(error.into()))?;
-            // A queue that is not there is told by AMQP.
             if answer.status() != StatusCode::OK {
                 return Err(Unanswered::Status(answer.status(), path.to_owned()));
             }
@@ -179,37 +192,6 @@ impl Management {
         serde_json::from_slice(&body)
             .map_err(|error| Unanswered::Unreadable(path.to_owned(), error))
     }
-}
-
-/// What a policy does to queues of ours that it matches. Every policy that matches is told, not
-/// only the one of the highest priority: the others wait for that one to go.
-fn wrong(policy: &Policy, queues: &[String]) -> Vec<TopologyDifference> {
-    if !["all", "queues", "quorum_queues"].contains(&policy.apply_to.as_str()) {
-        return Vec::new();
-    }
-    // A pattern that only Perl can read may match anything.
-    let pattern = Regex::new(&policy.pattern).ok();
-    let matches = |name: &&String| pattern.as_ref().is_none_or(|it| it.is_match(name));
-    let harmful: Vec<&(&str, &str)> = HARMFUL
-        .iter()
-        .filter(|(key, _)| policy.definition.contains_key(*key))
-        .collect();
-    let difference = |(key, why): &(&str, &str)| {
-        format!(
-            "the policy {:?} sets {key} over it: {why}; take the queues of hookbox out of its \
-             pattern, or clear it",
-            policy.name
-        )
-    };
-    queues
-        .iter()
-        .filter(matches)
-        .flat_map(|name| harmful.iter().map(move |one| (name, one)))
-        .map(|(name, one)| TopologyDifference {
-            queue: name.clone(),
-            difference: difference(one),
-        })
-        .collect()
 }
 
 /// A segment of a path: everything but what never means anything is encoded (RFC 3986 §2.3).
@@ -230,41 +212,7 @@ fn base64(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use super::*;
-
-    fn policy(pattern: &str, apply_to: &str, definition: &str) -> Policy {
-        Policy {
-            name: "theirs".into(),
-            pattern: pattern.into(),
-            apply_to: apply_to.into(),
-            definition: serde_json::from_str(definition).unwrap(),
-        }
-    }
-
-    #[test]
-    fn what_is_harmful_and_matches_is_told_of_each_queue() {
-        let queues = ["hookbox.a.route.x".to_owned(), "hookbox.a.dead".to_owned()];
-        let told = |pattern: &str, apply_to: &str, definition: &str| {
-            let found = wrong(&policy(pattern, apply_to, definition), &queues);
-            found.into_iter().map(|it| it.queue).collect::<Vec<_>>()
-        };
-        let long = "{\"max-length\": 5}";
-        assert_eq!(told(".*", "all", long), queues);
-        assert_eq!(told("^hookbox\\..*\\.dead$", "queues", long), queues[1..]);
-        assert_eq!(told("other", "quorum_queues", long), [""; 0]);
-        assert_eq!(told(".*", "exchanges", long), [""; 0]);
-        assert_eq!(told(".*", "classic_queues", long), [""; 0]);
-        assert_eq!(
-            told(".*", "all", "{\"queue-leader-locator\": \"balanced\"}"),
-            [""; 0]
-        );
-        // A pattern with a look-ahead is one that we cannot read.
-        assert_eq!(told("^(?!x)", "all", long), queues);
-        let both = "{\"overflow\": \"drop-head\", \"message-ttl\": 1}";
-        assert_eq!(told("dead", "all", both).len(), 2);
-    }
 
     #[test]
     fn a_path_is_one_segment() {

@@ -8,6 +8,7 @@ use lapin::uri::AMQPUri;
 use crate::Options;
 use crate::connection::WHAT;
 use crate::management::Management;
+use crate::overlay::Overlay;
 
 /// Most nodes: more than any cluster of quorum queues has, and few enough to try them all.
 const NODES_MAX: usize = 16;
@@ -24,7 +25,7 @@ const HEARTBEAT_MAX: u16 = 60;
 pub(crate) struct Nodes {
     uris: Vec<AMQPUri>,
     turn: AtomicUsize,
-    management: Option<Management>,
+    overlay: Option<Overlay>,
 }
 
 impl Nodes {
@@ -64,16 +65,17 @@ impl Nodes {
             Some(first) => Management::of(options, first)?,
             None => None,
         };
+        let overlay = management.map(Overlay::new);
         Ok(Self {
             uris,
             turn: AtomicUsize::new(0),
-            management,
+            overlay,
         })
     }
 
-    /// Their management API, where the options name one.
-    pub fn management(&self) -> Option<&Management> {
-        self.management.as_ref()
+    /// What lies over their queues, where the options name a management API.
+    pub fn overlay(&self) -> Option<&Overlay> {
+        self.overlay.as_ref()
     }
 
     /// All of them, in the order in which they are to be tried now.

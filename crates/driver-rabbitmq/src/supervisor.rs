@@ -5,9 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookbox_driver::{OpenError, Readiness, TopologyDifference, describe};
+use hookbox_driver::{OpenError, Readiness, describe};
 use lapin::Connection;
-use lapin::protocol::AMQPSoftError;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -17,7 +16,8 @@ use crate::Options;
 use crate::connection::{close, connect};
 use crate::nodes::Nodes;
 use crate::publisher::{Ended, Publisher, Requests, confirming_channel};
-use crate::topology::{Absent, Topology, TopologyError, Verified, soft_error, topology, verify};
+use crate::topology::{Absent, TopologyError, Verified, topology, verify};
+use crate::watch::{gone, look_after};
 
 /// First pause after a loss.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
@@ -30,13 +30,6 @@ const WATCH: Duration = Duration::from_millis(250);
 
 /// Why nothing is published during an alarm.
 const ALARM: &str = "the broker has a resource alarm and takes nothing";
-
-/// How often the queues are compared with what they must be. Together with [`LOOK_DEADLINE`] it
-/// bounds how long a deleted or replaced queue goes unnoticed while nothing is published.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
-
-/// How long one look may take; a broker that does not answer is noticed otherwise.
-const LOOK_DEADLINE: Duration = Duration::from_secs(2);
 
 /// A connection whose queues are verified. Only the first one declares those that are missing:
 /// later, one that is gone was deleted by somebody.
@@ -56,19 +49,34 @@ pub(crate) async fn establish(
     } else {
         Absent::Tell
     };
+    if let Some(overlay) = nodes.overlay() {
+        match overlay.look(&topology.queues).await {
+            Ok(differences) if differences.is_empty() => {}
+            Ok(differences) => {
+                close(&connection, options.close_deadline).await;
+                return Err(TopologyError(differences).into());
+            }
+            // Whoever only looks may look without it.
+            Err(error) if !options.declare => {
+                let why = describe(&error);
+                tracing::warn!(error = why, "policies and members are not looked at: {why}");
+            }
+            Err(error) => {
+                close(&connection, options.close_deadline).await;
+                return Err(OpenError::Unavailable {
+                    what: "the broker's management API",
+                    source: error.into(),
+                });
+            }
+        }
+    }
     let verifying = verify(&connection, &options.environment, &topology, absent);
     match timeout(options.connect_deadline, verifying).await {
         Ok(Ok(Verified::Good { declared })) => {
             for queue in declared {
                 tracing::info!(queue, "queue {queue} is declared");
             }
-            match overlaid(nodes, &topology, &mut false).await {
-                differences if differences.is_empty() => Ok(connection),
-                differences => {
-                    close(&connection, options.close_deadline).await;
-                    Err(TopologyError(differences).into())
-                }
-            }
+            Ok(connection)
         }
         Ok(Ok(Verified::Missing(queues))) => {
             close(&connection, options.close_deadline).await;
@@ -190,15 +198,6 @@ async fn sit_out_alarm(
     }
 }
 
-/// In words that say what to do.
-fn gone(queues: &[String]) -> String {
-    format!(
-        "queue {} is gone: somebody deleted it, and what was in it is lost, or it was never \
-         declared; nothing is accepted until a start of hookbox or `hookbox queues declare` does",
-        queues.join(", ")
-    )
-}
-
 /// The queues that are not there. Changes nothing.
 ///
 /// # Errors
@@ -223,67 +222,6 @@ pub async fn missing(options: &Options) -> Result<Vec<String>, OpenError> {
     }
 }
 
-/// What lies over the queues, as far as the management API tells. One that is away is no fault of
-/// the queues: it is told once, by `told`.
-async fn overlaid(nodes: &Nodes, topology: &Topology, told: &mut bool) -> Vec<TopologyDifference> {
-    let Some(management) = nodes.management() else {
-        return Vec::new();
-    };
-    let queues: Vec<String> = topology.queues.iter().map(|it| it.name.clone()).collect();
-    match management.look(&queues).await {
-        Ok(differences) => {
-            *told = false;
-            differences
-        }
-        Err(error) => {
-            if !std::mem::replace(told, true) {
-                tracing::warn!(
-                    error = describe(&error),
-                    "policies and members of the queues are not watched now"
-                );
-            }
-            Vec::new()
-        }
-    }
-}
-
-fn in_words(differences: &[TopologyDifference]) -> String {
-    let one = |it: &TopologyDifference| format!("queue {}: {}", it.queue, it.difference);
-    differences.iter().map(one).collect::<Vec<_>>().join("; ")
-}
-
-/// Whether we may not even look any more.
-fn is_refused(error: &lapin::Error) -> bool {
-    matches!(soft_error(error), Some((AMQPSoftError::ACCESSREFUSED, _)))
-}
-
-/// Looks at the queues until one of them is not as it must be, and says which.
-async fn look_after_queues(options: &Options, nodes: &Nodes, connection: &Connection) -> String {
-    let topology = topology(&options.environment, &options.routes);
-    let mut told = false;
-    loop {
-        sleep(LOOK_EVERY).await;
-        if connection.status().blocked() {
-            // It answers nothing before its alarm is over.
-            continue;
-        }
-        let look = verify(connection, &options.environment, &topology, Absent::Tell);
-        match timeout(LOOK_DEADLINE, look).await {
-            Ok(Ok(Verified::Missing(queues))) => return gone(&queues),
-            Ok(Ok(Verified::Different(differences))) => return in_words(&differences),
-            // The channels that are open go on with what they were once allowed; the next
-            // connection would not.
-            Ok(Err(error)) if is_refused(&error) => return error.to_string(),
-            // What is wrong with the connection itself shows elsewhere.
-            Ok(Ok(Verified::Good { .. }) | Err(_)) | Err(_) => {}
-        }
-        let differences = overlaid(nodes, &topology, &mut told).await;
-        if !differences.is_empty() {
-            return in_words(&differences);
-        }
-    }
-}
-
 /// Returns why the connection must be given up.
 async fn watch_over(
     options: &Options,
@@ -293,7 +231,7 @@ async fn watch_over(
     readiness: &watch::Sender<Readiness>,
     stop: &CancellationToken,
 ) -> String {
-    let queues = look_after_queues(options, nodes, connection);
+    let queues = look_after(options, nodes, connection);
     tokio::pin!(queues);
     loop {
         tokio::select! {

@@ -10,12 +10,12 @@ use std::collections::BTreeMap;
 
 use hookbox_driver::{OpenError, TopologyDifference};
 use hookbox_event::{EnvironmentName, RouteName};
-use lapin::options::QueueDeclareOptions;
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Connection, ErrorKind};
 
 use crate::anchor::drop_anchor;
+use crate::examine::{Asker, Round};
 
 /// How often RabbitMQ may deliver a message in vain before it goes to the dead queue. Explicit,
 /// because the default is none before 4.0 and 20 after, and what counts differs. Far above our
@@ -151,33 +151,31 @@ pub(crate) async fn verify(
     topology: &Topology,
     absent: Absent,
 ) -> Result<Verified, lapin::Error> {
-    let mut missing = Vec::new();
-    let mut differences = Vec::new();
-    for queue in &topology.queues {
-        if !exists(connection, &queue.name).await? {
-            missing.push(queue);
-        } else if let Some(difference) = declare(connection, queue).await? {
-            differences.push(difference);
-        }
+    let round = Round::over(&topology.queues);
+    round.run(connection).await?;
+    let mut differences = round.differences();
+    if !differences.is_empty() {
+        return Ok(Verified::Different(differences));
     }
+    let missing = round.missing();
     let mut declared = Vec::new();
-    if absent == Absent::Tell && differences.is_empty() && !missing.is_empty() {
-        let names = missing.into_iter().map(|queue| queue.name.clone());
-        return Ok(Verified::Missing(names.collect()));
+    match absent {
+        Absent::Tell if missing.is_empty() => return Ok(Verified::Good { declared }),
+        Absent::Tell => {
+            let names = missing.into_iter().map(|queue| queue.name.clone());
+            return Ok(Verified::Missing(names.collect()));
+        }
+        Absent::Declare => {}
     }
-    if differences.is_empty() {
-        // The dead queue first: dead-lettering must have somewhere to go before a route has
-        // messages.
-        for queue in missing.into_iter().rev() {
-            match declare(connection, queue).await? {
-                Some(difference) => differences.push(difference),
-                None => declared.push(queue.name.clone()),
-            }
+    // The dead queue first: dead-lettering must have somewhere to go before a route has messages.
+    let mut asker = Asker::new(connection);
+    for queue in missing.into_iter().rev() {
+        match asker.declare(queue).await? {
+            Some(difference) => differences.push(difference),
+            None => declared.push(queue.name.clone()),
         }
     }
-    if !declared.is_empty() {
-        drop_anchor(connection, environment).await?;
-    }
+    anchor(connection, environment, declared.is_empty()).await?;
     Ok(if differences.is_empty() {
         Verified::Good { declared }
     } else {
@@ -185,52 +183,30 @@ pub(crate) async fn verify(
     })
 }
 
-/// Declares a queue; of one that exists, RabbitMQ only compares the arguments.
-async fn declare(
+/// At every start, also where all queues were there: whoever declared them may have died before
+/// its anchor, and nobody can tell by looking. Where nothing was declared now, one who may declare
+/// nothing else has to do without.
+async fn anchor(
     connection: &Connection,
-    queue: &QueueDeclaration,
-) -> Result<Option<TopologyDifference>, lapin::Error> {
-    // An error closes the channel, so each question has its own.
-    let channel = connection.create_channel().await?;
-    let options = QueueDeclareOptions::durable();
-    let declared = channel
-        .queue_declare(queue.name.as_str().into(), options, queue.table())
-        .await;
-    let Err(error) = declared else {
-        return Ok(None);
-    };
-    match soft_error(&error) {
-        Some((AMQPSoftError::PRECONDITIONFAILED, text)) => Ok(Some(TopologyDifference {
-            queue: queue.name.clone(),
-            difference: format!(
-                "{text}; hookbox never deletes or redeclares a queue: move its messages and \
-                 delete it, or give this environment another name"
-            ),
-        })),
-        Some(_) | None => Err(error),
+    environment: &EnvironmentName,
+    nothing_declared: bool,
+) -> Result<(), lapin::Error> {
+    match drop_anchor(connection, environment).await {
+        Err(error) if nothing_declared && is_refused(&error) => {
+            tracing::warn!(
+                error = %error,
+                "the queue that is declared last may lose what is in it when the broker is killed \
+                 soon after: this account must not declare the anchor behind it (H14)"
+            );
+            Ok(())
+        }
+        dropped => dropped,
     }
 }
 
-async fn exists(connection: &Connection, name: &str) -> Result<bool, lapin::Error> {
-    let channel = connection.create_channel().await?;
-    let passive = QueueDeclareOptions {
-        passive: true,
-        ..QueueDeclareOptions::durable()
-    };
-    match channel
-        .queue_declare(name.into(), passive, FieldTable::default())
-        .await
-    {
-        Ok(_) => Ok(true),
-        Err(error) => match soft_error(&error) {
-            Some((AMQPSoftError::NOTFOUND, _)) => Ok(false),
-            // It exists and something else is the matter: the comparison will say what.
-            Some((AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::RESOURCELOCKED, _)) => {
-                Ok(true)
-            }
-            Some(_) | None => Err(error),
-        },
-    }
+/// Whether we may not even ask.
+pub(crate) fn is_refused(error: &lapin::Error) -> bool {
+    matches!(soft_error(error), Some((AMQPSoftError::ACCESSREFUSED, _)))
 }
 
 /// The broker's own words for a channel error.

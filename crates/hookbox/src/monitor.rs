@@ -34,6 +34,8 @@ pub struct Monitor {
 pub struct Parts {
     /// The broker.
     pub broker: Option<Arc<dyn Broker>>,
+    /// Why it could not be opened yet.
+    pub broker_away: Option<String>,
     /// The store, for roles that have one.
     pub store: Option<AnyStore>,
     /// What the HTTP side counts.

@@ -1,6 +1,8 @@
 //! Tests that look at what a whole process shares: its threads, its log.
 
+use std::io::Write;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::world::eventually;
@@ -45,4 +47,36 @@ pub async fn no_amqp_thread_is_left() {
         left.is_empty().then_some(()).ok_or(left)
     })
     .await;
+}
+
+/// A log that a test reads.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// All that this process says from now on.
+    pub fn begin() -> Self {
+        let log = Self::default();
+        let writer = log.clone();
+        tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_max_level(tracing_subscriber::filter::LevelFilter::INFO)
+            .with_writer(move || writer.clone())
+            .init();
+        log
+    }
+
+    pub fn said(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

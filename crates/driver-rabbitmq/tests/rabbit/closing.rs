@@ -1,13 +1,11 @@
 //! What is left of a driver that is closed or dropped: no thread, no warning.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use hookbox_driver::{Broker, Queue};
 use hookbox_driver_rabbitmq::Rabbit;
 
-use crate::alone::{alone, amqp_threads, no_amqp_thread_is_left};
+use crate::alone::{Log, alone, amqp_threads, no_amqp_thread_is_left};
 use crate::proxy::{Mode, Proxy};
 use crate::world::{
     PATIENCE, World, batch, eventually, next, route, subscribe, take, until_not_ready, until_ready,
@@ -121,32 +119,12 @@ fn lapin_threads() -> usize {
         .count()
 }
 
-/// A log that a test reads.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn an_orderly_life_warns_of_nothing() {
     if !alone("closing::an_orderly_life_warns_of_nothing") {
         return;
     }
-    let log = Log::default();
-    let writer = log.clone();
-    tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_max_level(tracing_subscriber::filter::LevelFilter::INFO)
-        .with_writer(move || writer.clone())
-        .init();
+    let log = Log::begin();
     let world = World::new().await;
     let rabbit = world.open().await;
     rabbit.publish(&[route()], &batch("one")).await.unwrap();
@@ -154,7 +132,7 @@ async fn an_orderly_life_warns_of_nothing() {
     rabbit.close().await;
     drop(rabbit);
     world.finish().await;
-    let said = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let said = log.said();
     assert!(said.contains("is declared"), "{said}");
     // Ours only: lapin calls it an error when a queue that is looked for is not there.
     let ours: Vec<&str> = said

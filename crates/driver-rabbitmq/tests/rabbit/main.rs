@@ -6,14 +6,17 @@
 #![allow(clippy::unwrap_used)]
 
 mod alone;
+mod api;
 mod closing;
 mod consuming;
 mod forged;
 mod opening;
 mod outages;
+mod overlay;
 mod pipelined;
 mod proxy;
 mod publishing;
 mod schema;
 mod unroutable;
+mod watch;
 mod world;

@@ -1,6 +1,7 @@
 //! A TCP proxy in front of the broker that loses what a test wants lost.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,6 +18,8 @@ pub enum Mode {
     LoseAnswers,
     /// Ends every connection, old and new.
     Cut,
+    /// Brings everything, and answers late.
+    Late(Duration),
 }
 
 pub struct Proxy {
@@ -109,7 +112,9 @@ async fn pair(
                 }
                 match now(&mode) {
                     Mode::Hole | Mode::Cut => {}
-                    Mode::Pass | Mode::LoseAnswers => server.write_all(bytes).await?,
+                    Mode::Pass | Mode::LoseAnswers | Mode::Late(_) => {
+                        server.write_all(bytes).await?;
+                    }
                 }
             }
             read = server.read(&mut answered) => {
@@ -120,6 +125,10 @@ async fn pair(
                 match now(&mode) {
                     Mode::Hole | Mode::LoseAnswers | Mode::Cut => {}
                     Mode::Pass => client.write_all(bytes).await?,
+                    Mode::Late(by) => {
+                        tokio::time::sleep(by).await;
+                        client.write_all(bytes).await?;
+                    }
                 }
             }
         }

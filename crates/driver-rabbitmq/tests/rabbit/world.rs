@@ -29,22 +29,33 @@ pub struct World {
     /// Another connection than the driver's.
     pub raw: Connection,
     url: String,
+    routes: Vec<RouteName>,
     finished: bool,
 }
 
 impl World {
     pub async fn new() -> Self {
-        Self::on(&url()).await
+        Self::at(&url(), vec![route()]).await
+    }
+
+    /// One of several routes.
+    pub async fn with(routes: Vec<RouteName>) -> Self {
+        Self::at(&url(), routes).await
     }
 
     /// On a server of the test's own.
     pub async fn on(url: &str) -> Self {
+        Self::at(url, vec![route()]).await
+    }
+
+    async fn at(url: &str, routes: Vec<RouteName>) -> Self {
         let random = RandomState::new().hash_one(0);
         let environment = format!("test-{random:016x}").parse().unwrap();
         Self {
             environment,
             raw: connect(url).await,
             url: url.to_owned(),
+            routes,
             finished: false,
         }
     }
@@ -55,7 +66,7 @@ impl World {
     }
 
     pub fn options(&self) -> Options {
-        Options::new(&*self.url, self.environment.clone(), vec![route()])
+        Options::new(&*self.url, self.environment.clone(), self.routes.clone())
     }
 
     pub async fn open(&self) -> Rabbit {
@@ -116,8 +127,8 @@ impl World {
     /// Removes the queues, and proves that none is left.
     pub async fn finish(mut self) {
         delete_topology(&self.options()).await.unwrap();
-        let queues = topology(&self.environment, &[route()]).queues;
-        assert_eq!(queues.len(), 3);
+        let queues = topology(&self.environment, &self.routes).queues;
+        assert_eq!(queues.len(), self.routes.len() + 2);
         for queue in queues {
             assert_eq!(self.waiting(&queue.name).await, None, "{}", queue.name);
         }

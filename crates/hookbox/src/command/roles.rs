@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use hookbox_driver::{Broker, Store};
+use hookbox_driver::{Broker, Store, describe};
 use hookbox_event::RouteName;
 use hookbox_handlers::{Begini, Record};
 use hookbox_ingest::{Ingest, Listener, serve};
@@ -191,7 +191,12 @@ pub async fn open(
         monitored.show(|parts| parts.spool = Some(Arc::clone(&spooled.counters)));
         Arc::clone(&spooled.broker)
     } else {
-        let open = || compose::broker(config, store.as_ref());
+        let open = async || {
+            let opened = compose::broker(config, store.as_ref()).await;
+            let why = opened.as_ref().err().map(|error| describe(error));
+            monitored.show(|parts| parts.broker_away = why);
+            opened
+        };
         let Some(broker) = compose::wait_for("the broker", &shutdown, open).await? else {
             return Ok(None);
         };

@@ -48,7 +48,10 @@ pub fn dependencies(parts: &Parts, seen: &Seen) -> Vec<Dependency> {
 /// Why the broker would not take a publish now.
 pub fn broker(parts: &Parts) -> Option<String> {
     match parts.broker.as_ref().map(|broker| broker.readiness()) {
-        None => Some("it was not reached yet".to_owned()),
+        None => {
+            let why = parts.broker_away.as_deref();
+            Some(why.unwrap_or("it was not reached yet").to_owned())
+        }
         Some(Readiness::NotReady(why)) => Some(why),
         Some(Readiness::Ready) => None,
     }

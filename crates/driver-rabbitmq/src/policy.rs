@@ -1,0 +1,149 @@
+//! A policy of an operator's, and what it would do to a queue of ours.
+
+use hookbox_driver::TopologyDifference;
+use regex::Regex;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::topology::{Argument, QueueDeclaration};
+
+/// As the management API tells it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Policy {
+    name: String,
+    pattern: String,
+    #[serde(rename = "apply-to")]
+    apply_to: String,
+    #[serde(default)]
+    definition: serde_json::Map<String, Value>,
+}
+
+impl Policy {
+    /// What it does to those of these queues that it matches. Every policy that matches is told,
+    /// not only the one of the highest priority: the others wait for that one to go.
+    pub fn wrong(&self, queues: &[QueueDeclaration]) -> Vec<TopologyDifference> {
+        if !["all", "queues", "quorum_queues"].contains(&self.apply_to.as_str()) {
+            return Vec::new();
+        }
+        // A pattern that only Perl can read may match anything.
+        let pattern = Regex::new(&self.pattern).ok();
+        let is_matched = |name: &str| pattern.as_ref().is_none_or(|it| it.is_match(name));
+        let mut found = Vec::new();
+        for queue in queues.iter().filter(|queue| is_matched(&queue.name)) {
+            for (key, value) in &self.definition {
+                let Some(why) = harm(key, value, queue) else {
+                    continue;
+                };
+                found.push(TopologyDifference {
+                    queue: queue.name.clone(),
+                    difference: format!(
+                        "the policy {:?} sets {key} over it: {why}; take the queues of hookbox \
+                         out of its pattern, or clear it",
+                        self.name
+                    ),
+                });
+            }
+        }
+        found
+    }
+}
+
+/// Why a queue must not have this set over it; nothing, where it changes nothing for us.
+fn harm(key: &str, value: &Value, queue: &QueueDeclaration) -> Option<&'static str> {
+    match key {
+        // We declare no bound, so any bound is one too many.
+        "max-length" | "max-length-bytes" => {
+            Some("it bounds the queue, so events would be refused, or its oldest dropped")
+        }
+        // However long: a backlog is what waits longest.
+        "message-ttl" => Some("messages would expire before they are processed"),
+        // However late: the queue goes with all that is in it.
+        "expires" => Some("the queue would be deleted when no worker runs"),
+        // A policy goes before our argument. Its value may be ours; any other makes a quorum
+        // queue drop its oldest, also `reject-publish-dlx`, which only classic queues know.
+        "overflow" if value.as_str() != Some("reject-publish") => {
+            Some("what a full queue does is declared: it must reject, and not drop its oldest")
+        }
+        // The lower of both counts, so that a higher one changes nothing. A negative one means no
+        // limit to some versions, and none left to others.
+        "delivery-limit" if !is_no_lower(value, queue) => {
+            Some("messages would be given up too soon")
+        }
+        _ => None,
+    }
+}
+
+fn is_no_lower(value: &Value, queue: &QueueDeclaration) -> bool {
+    match queue.arguments.get("x-delivery-limit") {
+        Some(Argument::Number(ours)) => value.as_i64().is_some_and(|theirs| theirs >= *ours),
+        Some(Argument::Text(_)) | None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::topology::topology;
+
+    const ROUTE: &str = "hookbox.a.route.x";
+    const ACCOUNTS: &str = "hookbox.a.accounts";
+    const DEAD: &str = "hookbox.a.dead";
+
+    /// The queues that a policy is told of.
+    fn told(pattern: &str, apply_to: &str, definition: &str) -> Vec<String> {
+        let queues = topology(&"a".parse().unwrap(), &["x".parse().unwrap()]).queues;
+        let policy = Policy {
+            name: "theirs".into(),
+            pattern: pattern.into(),
+            apply_to: apply_to.into(),
+            definition: serde_json::from_str(definition).unwrap(),
+        };
+        let found = policy.wrong(&queues);
+        found.into_iter().map(|it| it.queue).collect()
+    }
+
+    #[test]
+    fn what_is_harmful_and_matches_is_told_of_each_queue() {
+        let long = "{\"max-length\": 5}";
+        assert_eq!(told(".*", "all", long), [ROUTE, ACCOUNTS, DEAD]);
+        assert_eq!(told("^hookbox\\..*\\.dead$", "queues", long), [DEAD]);
+        assert_eq!(told("other", "quorum_queues", long), [""; 0]);
+        assert_eq!(told(".*", "exchanges", long), [""; 0]);
+        assert_eq!(told(".*", "classic_queues", long), [""; 0]);
+        // A pattern with a look-ahead is one that we cannot read.
+        assert_eq!(told("^(?!x)", "all", long).len(), 3);
+        let both = "{\"overflow\": \"drop-head\", \"message-ttl\": 1}";
+        assert_eq!(told("dead", "all", both), [DEAD, DEAD]);
+    }
+
+    #[test]
+    fn what_changes_nothing_is_not_told() {
+        let route = |definition: &str| told("route", "all", definition);
+        for harmless in [
+            "{\"queue-leader-locator\": \"balanced\"}",
+            "{\"overflow\": \"reject-publish\"}",
+            "{\"delivery-limit\": 1000}",
+            "{\"delivery-limit\": 5000}",
+        ] {
+            assert_eq!(route(harmless), [""; 0], "{harmless}");
+        }
+        for harmful in [
+            "{\"overflow\": \"drop-head\"}",
+            "{\"overflow\": \"reject-publish-dlx\"}",
+            "{\"overflow\": 1}",
+            "{\"delivery-limit\": 999}",
+            "{\"delivery-limit\": -1}",
+            "{\"delivery-limit\": \"many\"}",
+            "{\"max-length\": 1000000000}",
+            "{\"max-length-bytes\": 1}",
+            "{\"message-ttl\": 86400000}",
+            "{\"expires\": 86400000}",
+        ] {
+            assert_eq!(route(harmful), [ROUTE], "{harmful}");
+        }
+        // The limit of each queue is its own.
+        assert_eq!(told("dead", "all", "{\"delivery-limit\": 5000}"), [DEAD]);
+    }
+}

@@ -1,0 +1,134 @@
+//! Looks after the queues while they are published to: by AMQP whether they are there and as
+//! declared, and by the management API what lies over them. Side by side, so that neither waits
+//! for the other; a look and the pause before it take less than five seconds.
+
+use std::time::Duration;
+
+use hookbox_driver::TopologyDifference;
+use lapin::Connection;
+use tokio::time::{sleep, timeout};
+
+use crate::Options;
+use crate::examine::Round;
+use crate::nodes::Nodes;
+use crate::topology::{QueueDeclaration, is_refused, topology};
+
+/// How often the queues are compared with what they must be. Together with [`LOOK_DEADLINE`] it
+/// bounds how long a deleted or replaced queue goes unnoticed while nothing is published.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// How long one look may take before it is told that it takes too long.
+const LOOK_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Looks until something is not as it must be, and says what.
+pub(crate) async fn look_after(
+    options: &Options,
+    nodes: &Nodes,
+    connection: &Connection,
+) -> String {
+    let queues = topology(&options.environment, &options.routes).queues;
+    tokio::select! {
+        wrong = at_queues(connection, &queues) => wrong,
+        wrong = at_overlay(nodes, &queues) => wrong,
+    }
+}
+
+async fn at_queues(connection: &Connection, queues: &[QueueDeclaration]) -> String {
+    let mut is_told = false;
+    loop {
+        sleep(LOOK_EVERY).await;
+        if connection.status().blocked() {
+            // It answers nothing before its alarm is over.
+            continue;
+        }
+        let round = Round::over(queues);
+        let look = round.run(connection);
+        tokio::pin!(look);
+        // A look that takes longer is not cut off but told, and what it has found counts.
+        let mut late = false;
+        let looked = loop {
+            match timeout(LOOK_DEADLINE, look.as_mut()).await {
+                Ok(looked) => break looked,
+                Err(_elapsed) => late = true,
+            }
+            if let Some(wrong) = wrong(&round) {
+                return wrong;
+            }
+            if !connection.status().blocked() && !std::mem::replace(&mut is_told, true) {
+                tell(
+                    &round,
+                    queues,
+                    &format!("{LOOK_DEADLINE:?} were not enough"),
+                );
+            }
+        };
+        if let Some(wrong) = wrong(&round) {
+            return wrong;
+        }
+        match looked {
+            Ok(()) => {
+                if !late && std::mem::replace(&mut is_told, false) {
+                    tracing::info!("all queues are looked at in time again");
+                }
+            }
+            // The channels that are open go on with what they were once allowed; the next
+            // connection would not.
+            Err(error) if is_refused(&error) => return error.to_string(),
+            // Where the connection is lost, that shows elsewhere, too.
+            Err(error) => {
+                if !std::mem::replace(&mut is_told, true) {
+                    tell(&round, queues, &error.to_string());
+                }
+            }
+        }
+    }
+}
+
+fn tell(round: &Round<'_>, queues: &[QueueDeclaration], why: &str) {
+    let (left, all) = (round.left(), queues.len());
+    tracing::warn!(
+        left,
+        all,
+        why,
+        "{left} of {all} queues could not be looked at in time ({why}): one that is deleted or \
+         replaced is noticed later"
+    );
+}
+
+async fn at_overlay(nodes: &Nodes, queues: &[QueueDeclaration]) -> String {
+    let Some(overlay) = nodes.overlay() else {
+        return std::future::pending().await;
+    };
+    loop {
+        sleep(LOOK_EVERY).await;
+        // An API that is away is told by the overlay.
+        let found = overlay.look(queues).await.unwrap_or_default();
+        if !found.is_empty() {
+            return in_words(&found);
+        }
+    }
+}
+
+fn wrong(round: &Round<'_>) -> Option<String> {
+    let differences = round.differences();
+    if !differences.is_empty() {
+        return Some(in_words(&differences));
+    }
+    let missing = round.missing();
+    let names: Vec<String> = missing.iter().map(|queue| queue.name.clone()).collect();
+    (!names.is_empty()).then(|| gone(&names))
+}
+
+/// In words that say what to do.
+pub(crate) fn gone(queues: &[String]) -> String {
+    format!(
+        "queue {} is gone: somebody deleted it, and what was in it is lost, or it was never \
+         declared; nothing is accepted until a start of hookbox or `hookbox queues declare` does",
+        queues.join(", ")
+    )
+}
+
+fn in_words(differences: &[TopologyDifference]) -> String {
+    let one = |it: &TopologyDifference| format!("queue {}: {}", it.queue, it.difference);
+    differences.iter().map(one).collect::<Vec<_>>().join("; ")
+}

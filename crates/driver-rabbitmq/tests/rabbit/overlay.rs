@@ -1,0 +1,111 @@
+//! Policies over the queues, and a management API that does not always answer.
+
+use hookbox_driver::{Broker, OpenError, PublishErrorKind, Readiness, describe};
+use hookbox_driver_rabbitmq::{Options, Rabbit};
+
+use crate::alone::{Log, alone};
+use crate::api::{Api, Says};
+use crate::world::{PATIENCE, World, batch, eventually, route, until_not_ready, until_ready};
+
+const DROPS: Says = Says::Policy(r#"{"max-length":10,"overflow":"drop-head"}"#);
+
+fn watched(world: &World, api: &Api) -> Options {
+    let mut options = world.options();
+    options.management = Some(api.url());
+    options
+}
+
+/// Waits until it was asked so many times more.
+async fn until_asked(api: &Api, times: u64) {
+    let enough = api.asked() + times;
+    eventually("it is asked", PATIENCE, async || {
+        let asked = api.asked();
+        (asked >= enough).then_some(()).ok_or(asked)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_cannot_ask_for_policies_waits() {
+    let world = World::new().await;
+    let api = Api::new(Says::Nothing).await;
+    let Err(error) = Rabbit::open(watched(&world, &api)).await else {
+        panic!("it opened");
+    };
+    assert!(matches!(error, OpenError::Unavailable { .. }), "{error:?}");
+    assert!(describe(&error).contains("management API"), "{error:?}");
+    assert_eq!(
+        world.waiting(&world.queue()).await,
+        None,
+        "and declares nothing"
+    );
+    api.set(DROPS);
+    let refused = Rabbit::open(watched(&world, &api)).await.err().unwrap();
+    assert!(matches!(refused, OpenError::Topology(_)), "{refused:?}");
+    // What hookbox declares itself is no harm.
+    api.set(Says::Policy(r#"{"overflow":"reject-publish"}"#));
+    let rabbit = Rabbit::open(watched(&world, &api)).await.unwrap();
+    rabbit.close().await;
+    // Whoever only looks may look.
+    api.set(Says::Nothing);
+    let mut looking = watched(&world, &api);
+    looking.declare = false;
+    let rabbit = Rabbit::open(looking).await.unwrap();
+    rabbit.close().await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_found_stays_found_while_nobody_can_look() {
+    let world = World::new().await;
+    let api = Api::new(Says::NoPolicy).await;
+    let rabbit = Rabbit::open(watched(&world, &api)).await.unwrap();
+    api.set(DROPS);
+    let why = until_not_ready(&rabbit).await;
+    assert!(why.contains("sets max-length over it"), "{why}");
+    api.set(Says::Nothing);
+    // Each of these is a try to come back.
+    let until = api.asked() + 3;
+    while api.asked() < until {
+        let now = rabbit.readiness();
+        assert!(matches!(now, Readiness::NotReady(_)), "it came back");
+        let published = rabbit.publish(&[route()], &batch("dropped")).await;
+        assert_eq!(published.unwrap_err().kind, PublishErrorKind::Unavailable);
+    }
+    let why = until_not_ready(&rabbit).await;
+    assert!(why.contains("max-length"), "{why}");
+    api.set(Says::NoPolicy);
+    until_ready(&rabbit).await;
+    rabbit.publish(&[route()], &batch("kept")).await.unwrap();
+    rabbit.close().await;
+    world.finish().await;
+}
+
+/// It is told, once, and told when it is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_api_that_is_away_alone_stops_nothing_and_is_told() {
+    if !alone("overlay::an_api_that_is_away_alone_stops_nothing_and_is_told") {
+        return;
+    }
+    let log = Log::begin();
+    let world = World::new().await;
+    let api = Api::new(Says::NoPolicy).await;
+    let rabbit = Rabbit::open(watched(&world, &api)).await.unwrap();
+    api.set(Says::Nothing);
+    let told = || log.said().matches("are not watched now").count();
+    until_asked(&api, 2).await;
+    assert_eq!(told(), 0, "one that fails is nothing: {}", log.said());
+    until_asked(&api, 4).await;
+    assert_eq!(told(), 1, "{}", log.said());
+    assert_eq!(rabbit.readiness(), Readiness::Ready);
+    rabbit.publish(&[route()], &batch("kept")).await.unwrap();
+    api.set(Says::NoPolicy);
+    eventually("it is told", PATIENCE, async || {
+        let said = log.said();
+        said.contains("are watched again").then_some(()).ok_or(said)
+    })
+    .await;
+    assert_eq!(told(), 1);
+    rabbit.close().await;
+    world.finish().await;
+}

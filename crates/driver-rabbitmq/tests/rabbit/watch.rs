@@ -1,0 +1,78 @@
+//! A queue that is deleted is named in time, however many there are and however slow the link is.
+
+use std::time::{Duration, Instant};
+
+use hookbox_driver::Broker;
+use hookbox_driver_rabbitmq::Rabbit;
+use hookbox_event::RouteName;
+
+use crate::alone::{Log, alone};
+use crate::proxy::{Mode, Proxy};
+use crate::world::{PATIENCE, World, eventually, until_not_ready, until_ready, url};
+
+/// What is promised.
+const NAMED_WITHIN: Duration = Duration::from_secs(5);
+
+const ROUTES: usize = 50;
+
+/// Of a round trip between two regions of a provider.
+const FAR: Duration = Duration::from_millis(20);
+
+/// So slow that a look at all queues takes longer than one may.
+const VERY_FAR: Duration = Duration::from_millis(150);
+
+/// Longest time to declare so many queues on a busy machine.
+const DECLARED_WITHIN: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_among_many_queues_is_named_on_a_slow_link() {
+    if !alone("watch::a_deletion_among_many_queues_is_named_on_a_slow_link") {
+        return;
+    }
+    let log = Log::begin();
+    let routes = (0..ROUTES).map(|number| format!("route-{number}").parse().unwrap());
+    let routes: Vec<RouteName> = routes.collect();
+    let world = World::with(routes.clone()).await;
+    let declare = async || {
+        let mut options = world.options();
+        options.connect_deadline = DECLARED_WITHIN;
+        Rabbit::open(options).await.unwrap().close().await;
+    };
+    declare().await;
+    let proxy = Proxy::before(&url()).await;
+    let mut options = world.options();
+    options.url = proxy.url(&url());
+    let rabbit = Rabbit::open(options).await.unwrap();
+    let last = format!("hookbox.{}.route.{}", world.environment, routes[ROUTES - 1]);
+
+    proxy.set(Mode::Late(FAR));
+    world.delete(&last).await;
+    let began = Instant::now();
+    let why = until_not_ready(&rabbit).await;
+    assert!(began.elapsed() < NAMED_WITHIN, "{:?}", began.elapsed());
+    assert!(why.contains(&format!("{last} is gone")), "{why}");
+    assert!(
+        !log.said().contains("could not be looked at"),
+        "{}",
+        log.said()
+    );
+    assert_eq!(world.waiting(&last).await, None, "it was not repaired");
+
+    // A look that takes too long goes on all the same, and says so.
+    proxy.set(Mode::Pass);
+    declare().await;
+    until_ready(&rabbit).await;
+    proxy.set(Mode::Late(VERY_FAR));
+    eventually("it is told", PATIENCE, async || {
+        let said = log.said();
+        let told = said.contains("queues could not be looked at in time");
+        told.then_some(()).ok_or(said)
+    })
+    .await;
+    world.delete(&last).await;
+    let why = until_not_ready(&rabbit).await;
+    assert!(why.contains(&format!("{last} is gone")), "{why}");
+    proxy.set(Mode::Pass);
+    rabbit.close().await;
+    world.finish().await;
+}
