@@ -36,6 +36,8 @@ pub struct Figures {
     pub lost: u64,
     /// Events with more than one effect.
     pub doubled: u64,
+    /// Events with an effect about which nothing was answered: stored before the answer.
+    pub untold: u64,
 }
 
 impl Figures {
@@ -48,6 +50,7 @@ impl Figures {
         self.dead += other.dead;
         self.lost += other.lost;
         self.doubled += other.doubled;
+        self.untold += other.untold;
     }
 }
 
@@ -150,6 +153,9 @@ fn effects(
     if count > 1 {
         figures.doubled += 1;
         found.tell(format!("I3: {uid} has {count} effects"));
+    }
+    if told.class == Class::Valid && told.receipts.is_empty() && told.unknown > 0 && count > 0 {
+        figures.untold += 1;
     }
     match told.class {
         Class::Valid if !partial && told.receipts.is_empty() && told.unknown == 0 && count > 0 => {
@@ -264,10 +270,13 @@ fn attempts(stored: &Stored, found: &mut Findings) {
     }
 }
 
-/// I9: no dead letter anywhere is of our own making. How many there are.
+/// I9: no dead letter anywhere is of our own making, but for those that a case made, found and
+/// discarded. How many there are.
 fn reasons(sql: &Sql, found: &mut Findings) -> Result<u64> {
-    let rows =
-        sql.rows("select reason, cast(count(*) as text) from dead_letters group by reason")?;
+    let rows = sql.rows(
+        "select reason, cast(count(*) as text) from dead_letters \
+         where state <> 'discarded' group by reason",
+    )?;
     let known = [
         "malformed",
         "schema_broken",

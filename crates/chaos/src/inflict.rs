@@ -63,7 +63,10 @@ impl Fault {
         let mut begun = Begun {
             fault: self,
             service: match self.part() {
-                Part::Worker => *chance.one_of(&WORKERS),
+                Part::Worker => {
+                    let worker: &&str = chance.one_of(&WORKERS);
+                    worker
+                }
                 Part::Ingest
                 | Part::Broker
                 | Part::LinkToBroker

@@ -23,6 +23,7 @@ mod place;
 mod plan;
 mod power_loss;
 mod proxy;
+mod publish;
 mod report;
 mod run;
 mod scenario;

@@ -87,6 +87,17 @@ impl Cell {
         }
     }
 
+    /// Whether what is in hand there is stored, and not answered yet.
+    fn is_after_storing(&self) -> bool {
+        let points = [
+            "rabbitmq.after_confirm",
+            "sqlite.after_publish_commit",
+            "ingest.after_publish",
+            "ingest.before_response",
+        ];
+        points.contains(&self.point.name)
+    }
+
     /// The variable's text. A drain is passed once in a life, so its second time is that of the
     /// next process.
     fn crash(&self) -> String {
@@ -207,8 +218,12 @@ fn by_load(world: &mut World, cell: &Cell, seed: u64) -> Result<Figures> {
         );
         // It may have crashed while the round before came to rest.
         world.answers(1)?;
-        let sending = Load::small(seed + round);
-        let mut sending = sending.start(world)?;
+        let mut load = Load::small(seed + round);
+        if cell.is_after_storing() && world.crashes < wanted {
+            // Nobody sends again what was not answered, and the ingest is soon there again.
+            (load.retries, load.rate) = (0, 40);
+        }
+        let mut sending = load.start(world)?;
         while !sending.is_over() {
             if let Actor::Draining(name) = cell.actor()
                 && world.crashes < wanted
@@ -223,9 +238,8 @@ fn by_load(world: &mut World, cell: &Cell, seed: u64) -> Result<Figures> {
         round += 1;
     }
     ensure!(
-        world.ends.is_empty(),
-        "ended otherwise: {}",
-        world.ends.join("; ")
+        !cell.is_after_storing() || figures.untold > 0,
+        "I1: nothing that was in hand at {crash} was stored: it came before that"
     );
     Ok(figures)
 }

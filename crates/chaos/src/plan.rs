@@ -12,6 +12,8 @@ pub struct Plan {
     pub filter: &'static str,
     /// Lines under `[ingest]`.
     pub ingest: String,
+    /// Further such lines of the second ingest.
+    pub second_ingest: &'static str,
     /// Lines at the top.
     pub top: String,
     /// Lines under `[broker]`.
@@ -26,6 +28,7 @@ impl Default for Plan {
             // Everything that could leak is looked at.
             filter: "debug",
             ingest: String::new(),
+            second_ingest: "",
             top: String::new(),
             broker: String::new(),
             second_broker: "broker",
@@ -36,9 +39,9 @@ impl Default for Plan {
 impl Plan {
     /// The config of an ingest, from 1; workers use that of the first.
     pub fn config(&self, pair: Pair, environment: &str, number: usize, port: u16) -> String {
-        let broker = match number {
-            1 => "broker",
-            _ => self.second_broker,
+        let (broker, more) = match number {
+            1 => ("broker", ""),
+            _ => (self.second_broker, self.second_ingest),
         };
         let url = |name| match pair {
             Pair::RabbitmqPostgres => format!("{{ file = \"{name}\" }}"),
@@ -46,7 +49,7 @@ impl Plan {
         };
         format!(
             "environment = \"{environment}\"\n{}\n[store]\nurl = {}\n[broker]\nurl = {}\n{}\n\
-             [ingest]\nlisten = \"127.0.0.1:{port}\"\n{}\n\
+             [ingest]\nlisten = \"127.0.0.1:{port}\"\n{}\n{more}\n\
              [log]\nfilter = \"{}\"\n\
              [[source]]\nname = \"begini\"\npreset = \"begini\"\n\
              secrets = [{{ id = \"test\", file = \"key\" }}]\n\

@@ -1,5 +1,5 @@
-//! Case 84: faults of every kind, drawn from a seed, under load for as long as is asked; every
-//! minute or so all is healed, comes to rest, and is checked.
+//! Case 84: faults of every kind, drawn from a seed, some of them two at a time, under load for as
+//! long as is asked; every minute or so all is healed, comes to rest, and is checked.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use crate::load::{Load, Sending};
 use crate::pair::Pair;
 use crate::plan::Plan;
 use crate::scenario::{Given, SETTLE_MAX, STOP_MAX, rest};
+use crate::spool;
 use crate::used::{Used, Watch};
 use crate::world::World;
 use hookbox_testkit::chance::Chance;
@@ -48,6 +49,8 @@ pub struct Soaked {
 pub fn run(given: &Given<'_>, time: Duration, soaked: &mut Soaked) -> Result<()> {
     let plan = Plan {
         filter: "info",
+        // Of two, one promises what is on its own disk while the broker is away.
+        second_ingest: spool::LINES,
         ..Plan::default()
     };
     let mut world = World::new(given.servers, given.pair, &plan)?;

@@ -146,8 +146,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 11,
         name: "publish-cut",
-        what: "The link breaks in the middle of a publish: rebuilt, no half message \
-            is ever seen.",
+        what: "The link breaks in the middle of a publish, of its first frame or of a \
+            body: rebuilt, no half message is ever seen.",
         proofs: &[Proof::Faults {
             pairs: SERVERS,
             fast: true,

@@ -13,8 +13,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 26,
         name: "leader-isolated-majority",
-        what: "The leader is cut off, the client is not: a burst of 503, then \
-            success.",
+        what: "The leader is cut off, the client is with the others: a burst of 503, \
+            then success.",
         proofs: &[Proof::Cluster],
     },
     Case {

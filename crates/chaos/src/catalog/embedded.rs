@@ -10,8 +10,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 68,
         name: "file-killed",
-        what: "Killed at each crash point: everything accepted is there, the file is \
-            whole.",
+        what: "Killed at each crash point, and the power lost with none, some, all or \
+            half of what was not synced left: everything accepted is there, the file is whole.",
         proofs: &[
             Proof::Crashes(&["sqlite."]),
             Proof::Tests {

@@ -42,7 +42,7 @@ pub(super) struct Stored {
 impl Stored {
     /// Reads everything that may be of the journal.
     pub(super) fn read(sql: &Sql, journal: &Journal) -> Result<Self> {
-        let since = since(sql, journal);
+        let (since, events) = (since(sql, journal), events(sql, journal));
         let (scores, of_scores) = effects(sql, journal, "begini_scores")?;
         let (applications, of_applications) = effects(sql, journal, "begini_applications")?;
         Ok(Self {
@@ -50,9 +50,9 @@ impl Stored {
             scores,
             applications,
             effects: of_scores.into_iter().chain(of_applications).collect(),
-            claims: claims(sql, &since)?,
-            dead: dead(sql, &since)?,
-            bodies: bodies(sql, &since)?,
+            claims: claims(sql, &events)?,
+            dead: dead(sql, &events)?,
+            bodies: bodies(sql, &events)?,
         })
     }
 }
@@ -64,6 +64,23 @@ fn since(sql: &Sql, journal: &Journal) -> String {
         Some(first) => format!("receipt_id >= x'{}'", first.replace('-', "")),
         None => "true".to_owned(),
     }
+}
+
+/// Events that may be: those of such receipts, and those with effects, of which no receipt may have
+/// been told.
+fn events(sql: &Sql, journal: &Journal) -> String {
+    let since = since(sql, journal);
+    let of = |table| {
+        format!(
+            "select event_id from {table} where uid like 'SIM{:016X}-%'",
+            journal.seed
+        )
+    };
+    format!(
+        "select event_id from receipts where {since} union {} union {}",
+        of("begini_scores"),
+        of("begini_applications")
+    )
 }
 
 fn receipts(sql: &Sql, since: &str) -> Result<BTreeMap<String, Vec<Outcome>>> {
@@ -105,11 +122,11 @@ fn effects(sql: &Sql, journal: &Journal, table: &str) -> Result<Effects> {
     Ok((counts, events))
 }
 
-fn claims(sql: &Sql, since: &str) -> Result<BTreeMap<OnRoute, (String, u64)>> {
+fn claims(sql: &Sql, events: &str) -> Result<BTreeMap<OnRoute, (String, u64)>> {
     let event = sql.hex("event_id");
     let rows = sql.rows(&format!(
         "select route, {event}, state, cast(attempts as text) from claims \
-         where event_id in (select event_id from receipts where {since})"
+         where event_id in ({events})"
     ))?;
     let claim = |row| {
         let [route, event, state, attempts] = columns(row)?;
@@ -118,11 +135,11 @@ fn claims(sql: &Sql, since: &str) -> Result<BTreeMap<OnRoute, (String, u64)>> {
     rows.into_iter().map(claim).collect()
 }
 
-fn dead(sql: &Sql, since: &str) -> Result<BTreeMap<OnRoute, Vec<DeadLetter>>> {
+fn dead(sql: &Sql, events: &str) -> Result<BTreeMap<OnRoute, Vec<DeadLetter>>> {
     let event = sql.hex("event_id");
     let rows = sql.rows(&format!(
         "select route, {event}, state, reason, cast(attempts as text) from dead_letters \
-         where event_id in (select event_id from receipts where {since})"
+         where event_id in ({events})"
     ))?;
     let mut dead: BTreeMap<OnRoute, Vec<DeadLetter>> = BTreeMap::new();
     for row in rows {
@@ -137,7 +154,7 @@ fn dead(sql: &Sql, since: &str) -> Result<BTreeMap<OnRoute, Vec<DeadLetter>>> {
 }
 
 /// SHA-256 of every body behind those receipts.
-fn bodies(sql: &Sql, since: &str) -> Result<BTreeSet<String>> {
+fn bodies(sql: &Sql, events: &str) -> Result<BTreeSet<String>> {
     let body = if sql.is_postgres() {
         "encode(sha256(body), 'hex')"
     } else {
@@ -145,7 +162,7 @@ fn bodies(sql: &Sql, since: &str) -> Result<BTreeSet<String>> {
     };
     let rows = sql.rows(&format!(
         "select {body} from events \
-         where event_id in (select event_id from receipts where {since})"
+         where event_id in ({events})"
     ))?;
     if sql.is_postgres() {
         return Ok(rows.into_iter().flatten().collect());

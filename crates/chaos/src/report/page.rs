@@ -24,7 +24,7 @@ pub fn document(results: &Results) -> String {
 fn soaks(results: &Results, text: &mut String) {
     text.push_str(SOAK);
     for (pair, soak) in &results.soaks {
-        let number = |name: &str| soak[name].as_u64().unwrap_or_default();
+        let number = |name| number(soak, name);
         let _ = writeln!(
             text,
             "| {pair} | {} | {} | {} min | {} | {} | {} | {} | {} | {} | {} | {} |",
@@ -53,8 +53,10 @@ fn soaks(results: &Results, text: &mut String) {
             .collect();
         let _ = writeln!(
             text,
-            "\nOn {pair}{with}: {}. At most {} threads, {} open files and {} MiB in one process.",
+            "\nOn {pair}{with}: {}; {} of them two at a time. At most {} threads, {} open files \
+             and {} MiB in one process.",
             list.join(", "),
+            number(soak, "together"),
             soak["threads"],
             soak["files"],
             soak["memory_mib"],
@@ -156,6 +158,10 @@ fn mutants(results: &Results, text: &mut String) {
     }
 }
 
+fn number(row: &Value, name: &str) -> u64 {
+    row[name].as_u64().unwrap_or_default()
+}
+
 fn word<'a>(row: &'a Value, name: &str) -> &'a str {
     row[name].as_str().unwrap_or_default()
 }
@@ -174,9 +180,10 @@ from tables without uniqueness, in which a double effect shows.
 const SOAK: &str = "
 ## The soak: case 84
 
-Faults drawn from the seed, one after the other, under load; each round is healed, comes to rest
-and is checked: every receipt that was answered 200 has its outcome, every accepted event has one
-effect, the books balance.
+Faults drawn from the seed, one after the other and some two at a time, under load; each round is
+healed, comes to rest and is checked: every receipt that was answered 200 has its outcome, every
+accepted event has one effect, or a dead letter where it must, the books balance. A fault is
+counted when it struck.
 
 | pair | date | commit | time | seed | rounds | accepted | not accepted | effects | lost | double | result |
 |---|---|---|---|---|---|---|---|---|---|---|---|
