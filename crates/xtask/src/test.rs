@@ -21,6 +21,10 @@ const POSTGRES_URL: &str = "HOOKBOX_TEST_POSTGRES_URL";
 /// Names a RabbitMQ to use instead of a private one.
 const AMQP_URL: &str = "HOOKBOX_TEST_AMQP_URL";
 
+/// How many tests run at a time. Those that take long wait for servers and for faults that last, so
+/// on a small machine more of them than it has cores: four.
+const THREADS: &str = "RUST_TEST_THREADS";
+
 /// Runs the tests. The last line of the output is `N passed, M failed`.
 ///
 /// # Errors
@@ -216,6 +220,12 @@ fn run_cargo(
     let mut command = folder.watched(Path::new(&repository::cargo_program()), Ending::Kill);
     command.current_dir(repository::root()).args(&request.cargo);
     command.envs(environment.iter().copied());
+    if env::var_os(THREADS).is_none() {
+        command.env(
+            THREADS,
+            thread::available_parallelism()?.get().max(4).to_string(),
+        );
+    }
     if let Some(postgres) = &servers.postgres {
         command.env(POSTGRES_URL, postgres.url());
     }
