@@ -32,7 +32,7 @@ pub struct Begun {
     fault: Fault,
     /// Which process, where it is of one.
     service: &'static str,
-    /// What had been counted before: see [`counted`].
+    /// What had been counted before.
     before: u64,
     /// Whether it has struck already.
     struck: bool,
