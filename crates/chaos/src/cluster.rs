@@ -299,8 +299,9 @@ impl Course {
             ensure!(!sending.is_over(), "the load was over before the fault was");
             ensure!(
                 began.elapsed() < AGAIN_MAX,
-                "I15: nothing is accepted after {} s\n{}",
+                "I15: nothing is accepted after {} s; {}\n{}",
                 AGAIN_MAX.as_secs(),
+                self.standing(),
                 self.world.tails()
             );
             pause(200);

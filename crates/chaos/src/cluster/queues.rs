@@ -43,6 +43,18 @@ impl Course {
         self.world.must(&words).map(drop)
     }
 
+    /// How the replicas of the queue of scores stand, by a node that runs: for a finding.
+    pub(super) fn standing(&mut self) -> String {
+        let Some(node) = (1..=3).find(|&node| self.cluster.runs(node)) else {
+            return "no node runs".to_owned();
+        };
+        let queue = format!("hookbox.{}.route.scores", self.world.environment);
+        let said = self
+            .cluster
+            .ctl(node, "rabbitmq-queues", &["quorum_status", &queue]);
+        said.unwrap_or_else(|error| error.to_string())
+    }
+
     /// Waits until each worker has a consumer on each route's queue, by the broker.
     pub(super) fn is_consumed(&mut self) -> Result<()> {
         let began = Instant::now();
