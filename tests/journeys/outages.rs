@@ -92,7 +92,7 @@ async fn a_black_hole_longer_than_the_time_limit_costs_no_attempt() {
     let through = postgres
         .url()
         .replacen(&address_of(postgres.url()), &proxy.address(), 1);
-    let limit = "worker.handler_time_limit = \"2 s\"\n";
+    let limit = "worker.handler_time_limit = \"4 s\"\n";
     let world = World::with(&through, postgres.url(), limit);
     world
         .outage(

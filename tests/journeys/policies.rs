@@ -82,7 +82,14 @@ async fn expired_is_named(rabbitmq: &RabbitmqServer, deployment: &Deployment, in
     let (sent, refused) = send(deployment, "4");
     assert_eq!(refused, 0);
     lay(rabbitmq, "{\"expires\":1000}");
+    // Each by a clock of its own.
     within(PATIENCE, "the queues are gone", async || {
+        let names = ["list_queues", "--quiet", "--no-table-headers", "name"];
+        let listed = rabbitmq.ctl(&names).unwrap();
+        !listed.lines().any(|name| name.contains(".route."))
+    })
+    .await;
+    within(PATIENCE, "that is shown", async || {
         get(deployment.port, "/readyz").is_some_and(|(status, _)| status == 503)
     })
     .await;
