@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::CommandError;
+
 /// The person who runs a command, as a command sees them.
 pub trait Operator: Send {
     /// Asks a question that is answered by yes or no.
@@ -23,6 +25,20 @@ pub enum NoAnswer {
     /// The terminal failed.
     #[error("the answer could not be read")]
     Unreadable(#[source] io::Error),
+}
+
+/// Says what will be done, and asks whether it may be.
+pub(crate) fn confirmed(operator: &mut dyn Operator, sentence: String) -> Result<(), CommandError> {
+    match operator.ask(&format!("This will {sentence} Go on?")) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(CommandError::Declined),
+        Err(source @ (NoAnswer::NoTerminal | NoAnswer::Unreadable(_))) => {
+            Err(CommandError::NotAsked {
+                question: sentence,
+                source,
+            })
+        }
+    }
 }
 
 /// Who is written into the audit: what `--by` says, else the user of the system, else "unknown".

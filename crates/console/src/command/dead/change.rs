@@ -4,7 +4,8 @@ use hookbox_driver::{DeadFilter, DeadReason, DeadState, Fault, Ledger};
 use serde::Serialize;
 
 use super::words;
-use crate::{CommandError, NoAnswer, Operator, Problem, Source};
+use crate::operator::confirmed;
+use crate::{CommandError, Operator, Problem, Source};
 
 /// Dead letters of one transaction. Small enough that nobody waits for its locks and that an
 /// interrupt is heard soon, large enough that a hundred thousand are a matter of a minute.
@@ -149,16 +150,7 @@ fn confirm(report: &ChangeReport, operator: &mut dyn Operator) -> Result<(), Com
     };
     let (verb, matched, filter) = (report.change.as_str(), report.matched, &report.filter);
     let sentence = format!("{verb} {matched} {letters} ({filter}).");
-    match operator.ask(&format!("This will {sentence} Go on?")) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(CommandError::Declined),
-        Err(source @ (NoAnswer::NoTerminal | NoAnswer::Unreadable(_))) => {
-            Err(CommandError::NotAsked {
-                question: sentence,
-                source,
-            })
-        }
-    }
+    confirmed(operator, sentence)
 }
 
 /// Walks the ids upwards, so that each is looked at once: a replayed one that dies again at once

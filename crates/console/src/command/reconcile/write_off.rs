@@ -4,7 +4,8 @@ use hookbox_driver::{AccountGap, Ledger};
 use serde::Serialize;
 
 use super::ReconcileReport;
-use crate::{CommandError, NoAnswer, Operator, Source};
+use crate::operator::confirmed;
+use crate::{CommandError, Operator, Source};
 
 /// What a person says.
 #[derive(Debug, Clone)]
@@ -65,14 +66,5 @@ fn confirm(what: &WrittenOff, operator: &mut dyn Operator) -> Result<(), Command
          them again.",
         what.receipts, what.gaps
     );
-    match operator.ask(&format!("This will {sentence} Go on?")) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(CommandError::Declined),
-        Err(source @ (NoAnswer::NoTerminal | NoAnswer::Unreadable(_))) => {
-            Err(CommandError::NotAsked {
-                question: sentence,
-                source,
-            })
-        }
-    }
+    confirmed(operator, sentence)
 }
