@@ -37,6 +37,9 @@ const FLAPS: u32 = 20;
 /// Until a queue with one member is named.
 const NAMED_MAX: Duration = Duration::from_secs(5);
 
+/// More events than any case lasts for: the load goes on until a case has seen enough.
+const ENDLESS: u32 = 100_000;
+
 /// What was sent on to be sure that it is more than what was on its way.
 const MORE: u64 = 20;
 
@@ -99,7 +102,7 @@ struct Course {
 impl Course {
     /// Node 1 leads, and is cut off together with the only ingest.
     fn leader_isolated_with_its_client(&mut self) -> Result<Figures> {
-        let mut sending = self.begin(1_500)?;
+        let mut sending = self.begin()?;
         self.isolate(1)?;
         pause(ANSWERED);
         self.nothing_is_accepted(&mut sending)?;
@@ -110,7 +113,7 @@ impl Course {
 
     /// Node 1 leads, and is cut off; ingest knows the other two.
     fn leader_isolated_alone(&mut self) -> Result<Figures> {
-        let mut sending = self.begin(1_500)?;
+        let mut sending = self.begin()?;
         self.isolate(1)?;
         pause(ANSWERED);
         self.is_accepted(&mut sending)?;
@@ -121,7 +124,7 @@ impl Course {
 
     /// One node off, or one link of the three, by chance.
     fn flapping(&mut self) -> Result<Figures> {
-        let mut sending = self.begin(6_000)?;
+        let mut sending = self.begin()?;
         for _ in 0..FLAPS {
             let node = self.node();
             if self.chance.between(0, 1) == 0 {
@@ -139,7 +142,7 @@ impl Course {
     }
 
     fn two_killed(&mut self) -> Result<Figures> {
-        let mut sending = self.begin(1_200)?;
+        let mut sending = self.begin()?;
         let first = self.node();
         let second = first % 3 + 1;
         self.cluster.kill(first)?;
@@ -153,7 +156,7 @@ impl Course {
     }
 
     fn rolling_restart(&mut self) -> Result<Figures> {
-        let mut sending = self.begin(2_000)?;
+        let mut sending = self.begin()?;
         for node in 1..=3 {
             self.cluster.stop(node)?;
             self.is_accepted(&mut sending)?;
@@ -166,7 +169,7 @@ impl Course {
     }
 
     fn node_replaced(&mut self) -> Result<Figures> {
-        let mut sending = self.begin(2_500)?;
+        let mut sending = self.begin()?;
         self.put_into_the_dead_queue()?;
         let lost = self.cluster.name(3);
         self.cluster.kill(3)?;
@@ -233,7 +236,7 @@ impl Course {
 
     /// Starts the services and the load; returns when events are accepted. Whoever declares the
     /// queues decides where they are led: the first config's first node is node 1.
-    fn begin(&mut self, count: u32) -> Result<Sending> {
+    fn begin(&mut self) -> Result<Sending> {
         self.world.must(&["queues", "declare", "--yes"])?;
         self.world.ingest(2, None)?;
         self.world.worker(1, None)?;
@@ -247,7 +250,7 @@ impl Course {
         }
         let mut load = Load::small(self.seed);
         load.ingest = 2;
-        load.count = count;
+        load.count = ENDLESS;
         load.rate = 25;
         load.concurrency = 16;
         load.retries = 1_000;
@@ -257,6 +260,7 @@ impl Course {
     }
 
     fn finish(&mut self, sending: Sending, is_felt: bool) -> Result<Figures> {
+        sending.enough()?;
         let (seed, path) = sending.finish(&mut self.world, SETTLE_MAX * 2)?;
         let journal = Journal::read(seed, &path)?;
         let figures = rest(&mut self.world, &journal)?;

@@ -49,6 +49,10 @@ pub enum Fault {
 
 use Fault::*;
 
+/// In milliseconds. What a worker has in hand that is frozen for so long goes to another: RabbitMQ
+/// misses two heartbeats of 10 s, and a lease in SQLite lasts 15 s.
+const MOVES: u64 = 30_000;
+
 /// What a fault is of: two at a time are of different parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
@@ -158,6 +162,11 @@ impl Fault {
     pub fn is_felt(self) -> bool {
         // A link that is cut is made again before anybody need notice.
         matches!(self.part(), Part::Broker | Part::LinkToBroker) && self != CutBroker
+    }
+
+    /// Whether it is so long that what a worker had in hand goes to another.
+    pub fn moves_work(self) -> bool {
+        self.part() == Part::Worker && self.lasts() >= MOVES
     }
 
     /// For how many milliseconds ingest itself stands still.

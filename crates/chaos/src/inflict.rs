@@ -1,9 +1,9 @@
 //! How each fault is done: it is begun, lasts, and is mended, and tells whether it has struck. What
 //! struck nothing shows nothing.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use hookbox_testkit::chance::Chance;
 use hookbox_testkit::servers::process::wait_until;
 
@@ -23,6 +23,19 @@ const BODY: &[u8] = br#"{"uid":""#;
 /// How often a trap springs. One link after the other: what was not said on the first is said
 /// again on the next.
 const SPRINGS: u64 = 3;
+
+/// How long a lease in SQLite lasts that is not renewed.
+const LEASE: Duration = Duration::from_secs(15);
+
+/// Work comes in for so long; and what a running worker had in hand is done after it, so that what
+/// is taken still is the frozen one's.
+const SETTLED: Duration = Duration::from_millis(1_500);
+
+/// What came in for [`SETTLED`] takes longer than this.
+const AT_WORK: Duration = Duration::from_millis(60);
+
+/// How often it is tried to freeze a worker that has something in hand.
+const FREEZES: u32 = 20;
 
 /// Which workers there are.
 const WORKERS: [&str; 2] = ["worker 1", "worker 2"];
@@ -114,6 +127,9 @@ impl Begun {
         match self.fault {
             KillIngest | KillWorker => self.struck = world.kill(self.service)?,
             TermIngest | TermWorker => self.signal(world, "TERM")?,
+            FreezeWorker(_) if self.fault.moves_work() && !world.place.sql.is_postgres() => {
+                self.freeze_with_work(world)?;
+            }
             FreezeIngest(_) | FreezeWorker(_) => self.signal(world, "STOP")?,
             KillBroker => servers.rabbitmq().kill()?,
             FreezeBroker(_) => servers.rabbitmq().stop()?,
@@ -234,6 +250,35 @@ impl Begun {
         proxy.as_ref().context("no proxy")
     }
 
+    /// A broker sends to a frozen worker up to its prefetch; from a file a worker takes itself,
+    /// and has most of the time nothing in hand. So both stand still until there is work for
+    /// them, and this one is frozen when it has begun with it, and not in the middle of a write,
+    /// which would hold up all others instead.
+    fn freeze_with_work(&mut self, world: &mut World) -> Result<()> {
+        for _ in 0..FREEZES {
+            each_worker(world, "STOP")?;
+            wait_until(SETTLED, || false);
+            each_worker(world, "CONT")?;
+            wait_until(AT_WORK, || false);
+            self.signal(world, "STOP")?;
+            let taken_until = micros(SystemTime::now() + LEASE)?;
+            let published = "select cast(max(seq) as text) from sqlite_sequence \
+                 where name = 'messages'";
+            let before = world.place.sql.number(published)?;
+            wait_until(SETTLED, || false);
+            let goes_on = world.place.sql.number(published)? > before;
+            let held = format!(
+                "select cast(count(*) as text) from messages \
+                 where lease_until > {} and lease_until <= {taken_until}",
+                micros(SystemTime::now())?,
+            );
+            if goes_on && world.place.sql.number(&held)? > 0 {
+                return Ok(());
+            }
+        }
+        bail!("{} never had anything in hand", self.service)
+    }
+
     fn signal(&mut self, world: &mut World, signal: &str) -> Result<()> {
         let node = world.node(self.service);
         node.with_context(|| format!("{} does not run", self.service))?
@@ -262,4 +307,19 @@ fn lock(world: &World) -> &'static str {
     } else {
         "create table if not exists chaos_lock (x integer) strict"
     }
+}
+
+fn each_worker(world: &mut World, signal: &str) -> Result<()> {
+    for worker in WORKERS {
+        let node = world.node(worker);
+        node.with_context(|| format!("{worker} does not run"))?
+            .signal(signal)?;
+    }
+    Ok(())
+}
+
+/// As a lease is kept: microseconds since the Unix epoch.
+fn micros(moment: SystemTime) -> Result<u128> {
+    let since = moment.duration_since(SystemTime::UNIX_EPOCH);
+    Ok(since.context("the clock is before 1970")?.as_micros())
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use hookbox_testkit::servers::process::wait_until;
 
+use crate::node::signal;
 use crate::world::World;
 
 /// What to send.
@@ -106,6 +107,14 @@ impl Sending {
         let text = std::fs::read_to_string(&self.journal).context("reading the journal")?;
         let accepted = text.lines().filter(|line| line.contains("\"status\":200"));
         Ok(accepted.count() as u64)
+    }
+
+    /// Nothing new is sent from now on; what is on its way has its answer yet.
+    ///
+    /// # Errors
+    /// When the signal cannot be sent.
+    pub fn enough(&self) -> Result<()> {
+        signal(self.child.id(), "INT")
     }
 
     /// Waits until all is sent, and meanwhile starts again what ends; gives the journal.

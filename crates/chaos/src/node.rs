@@ -71,17 +71,7 @@ impl Node {
     /// # Errors
     /// When it cannot be sent: the process is gone.
     pub fn signal(&self, name: &str) -> Result<()> {
-        let id = self.id().to_string();
-        let sent = Command::new("sh")
-            .args(["-c", r#"kill -s "$0" "$1""#, name, &id])
-            .stderr(Stdio::null())
-            .status()
-            .with_context(|| format!("sending SIG{name}"))?;
-        if sent.success() {
-            Ok(())
-        } else {
-            bail!("SIG{name} could not be sent: process {id} is gone")
-        }
+        signal(self.id(), name)
     }
 
     /// Waits for its end.
@@ -93,6 +83,23 @@ impl Node {
     /// Whether it stands still after SIGSTOP.
     pub fn is_stopped(&self) -> bool {
         used::state(self.id()) == Some('T')
+    }
+}
+
+/// Sends a signal, by its name, to a child of ours.
+///
+/// # Errors
+/// When it cannot be sent: the process is gone.
+pub fn signal(process: u32, name: &str) -> Result<()> {
+    let sent = Command::new("sh")
+        .args(["-c", r#"kill -s "$0" "$1""#, name, &process.to_string()])
+        .stderr(Stdio::null())
+        .status()
+        .with_context(|| format!("sending SIG{name}"))?;
+    if sent.success() {
+        Ok(())
+    } else {
+        bail!("SIG{name} could not be sent: process {process} is gone")
     }
 }
 

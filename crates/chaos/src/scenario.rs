@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use crate::answers;
 use crate::checker::{self, Figures};
 use crate::effects;
-use crate::fault::{Fault, Part, pause};
+use crate::fault::{Fault, pause};
 use crate::journal::Journal;
 use crate::load::Load;
 use crate::pair::Pair;
@@ -29,10 +29,6 @@ const RATES: [u32; 2] = [150, 50];
 
 /// In milliseconds. Until a fault that takes no time of its own is over, and the next begins.
 const BETWEEN: u64 = 2_000;
-
-/// In milliseconds. What a worker has in hand that is frozen for so long goes to another: RabbitMQ
-/// misses two heartbeats of 10 s, and a lease in SQLite lasts 15 s.
-const MOVES: u64 = 30_000;
 
 /// What a case is given.
 pub struct Given<'a> {
@@ -78,10 +74,7 @@ pub fn through_in(world: &mut World, given: &Given<'_>, faults: &[Fault]) -> Res
     if faults.iter().any(|fault| fault.is_felt()) {
         answers::told_later(&journal)?;
     }
-    if faults
-        .iter()
-        .any(|it| it.part() == Part::Worker && it.lasts() >= MOVES)
-    {
+    if faults.iter().any(|fault| fault.moves_work()) {
         ensure!(
             effects::came_again(&world.place.sql)? > 0,
             "nothing that the frozen worker had in hand went to another"
