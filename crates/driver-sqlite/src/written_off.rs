@@ -1,7 +1,6 @@
 //! The table `written_off`: receipts that are lost for good, as a person says.
 
 use hookbox_driver::{AccountGap, OpenReceipt};
-use hookbox_event::Account;
 use sqlx::sqlite::SqliteConnection;
 
 use crate::{accounts, audit, moment};
@@ -47,15 +46,7 @@ pub(crate) async fn write_off(
         }
     }
     for gap in gaps {
-        // As if it had been told that nothing came of them.
-        let void = Account {
-            instance: gap.instance,
-            first: gap.first,
-            last: gap.last,
-            closing: false,
-            accepted: Vec::new(),
-        };
-        if accounts::extend(c, &void).await? {
+        if accounts::extend(c, &gap.void()).await? {
             let AccountGap { first, last, .. } = gap;
             let subject = format!(
                 "numbers {first} to {last} of ingest {}: {why}",

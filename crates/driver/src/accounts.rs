@@ -1,6 +1,6 @@
 //! What ingests say they have answered, as operators see it.
 
-use hookbox_event::{InstanceId, ReceiptId, RouteName};
+use hookbox_event::{Account, InstanceId, ReceiptId, RouteName};
 use serde::Serialize;
 
 /// What ingests say they have answered.
@@ -55,6 +55,19 @@ pub struct AccountGap {
     pub last: u64,
     /// For how many seconds later numbers have been told of.
     pub seconds: u64,
+}
+
+impl AccountGap {
+    /// The account that closes it: as if it had been told that nothing came of these numbers.
+    pub fn void(&self) -> Account {
+        Account {
+            instance: self.instance,
+            first: self.first,
+            last: self.last,
+            closing: false,
+            accepted: Vec::new(),
+        }
+    }
 }
 
 /// An ingest that has ended, or is cut off, without telling of its last numbers.
