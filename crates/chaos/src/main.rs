@@ -35,6 +35,7 @@ mod tally;
 mod used;
 mod world;
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -45,7 +46,8 @@ use case::Proof;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.list {
-        list();
+        // A pipe that is closed early is no failure.
+        let _ = list();
         return ExitCode::SUCCESS;
     }
     let ended = if arguments.report {
@@ -63,12 +65,17 @@ fn main() -> ExitCode {
     })
 }
 
-fn list() {
+/// Whoever reads may have read enough.
+fn list() -> io::Result<()> {
+    let mut out = io::stdout().lock();
     for case in catalog::all() {
         let proofs: Vec<String> = case.proofs.iter().map(Proof::label).collect();
-        println!("{:>2}  {}\n    {}", case.number, case.name, case.what);
-        println!("    {}", proofs.join("\n    "));
+        writeln!(out, "{:>2}  {}\n    {}", case.number, case.name, case.what)?;
+        writeln!(out, "    {}", proofs.join("\n    "))?;
     }
     let points = hookbox_crash::POINTS.len();
-    println!("crash/POINT:TIME for {points} points, first and second time");
+    writeln!(
+        out,
+        "crash/POINT:TIME for {points} points, first and second time"
+    )
 }

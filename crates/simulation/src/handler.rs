@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hookbox_driver::Start;
 use hookbox_event::RouteName;
 use hookbox_worker::{Event, Handler, HandlerError};
 
@@ -47,6 +48,18 @@ impl Handler<SimStore> for Apply {
             "{} handles {:?} on {}, attempt {}",
             self.process.name, event.id, self.route, event.attempt
         ));
+        let on = (self.route.clone(), event.id);
+        // Of an event without an attempt a replay is the first one.
+        let is_first = event.attempt == 1 && !world.state().tables.replays.contains_key(&on);
+        let start = Start {
+            receipt: event.receipt,
+            attempt: if is_first { 0 } else { event.attempt },
+        };
+        let running = self.process.company.begin(&self.route, &start);
+        if running.is_wrong {
+            let what = format!("{} runs {:?} beside others", self.process.name, event.id);
+            world.state().violate("I10", &what);
+        }
         self.process.step("handle").await;
         // Written first: what follows must take it back.
         self.own(tx.write(effect).await)?;

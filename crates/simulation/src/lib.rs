@@ -15,6 +15,7 @@ mod body;
 mod broker;
 mod chance;
 mod check;
+mod company;
 mod delivery;
 mod engine;
 mod fault;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::company::Company;
 use crate::fault::Fault;
 use crate::world::World;
 
@@ -18,6 +19,7 @@ pub(crate) struct Process {
     pub number: u64,
     pub died: CancellationToken,
     pub world: Arc<World>,
+    pub company: Company,
 }
 
 impl Process {
@@ -29,6 +31,7 @@ impl Process {
             number,
             died: CancellationToken::new(),
             world: Arc::clone(world),
+            company: Company::default(),
         })
     }
 

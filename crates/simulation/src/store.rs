@@ -165,7 +165,9 @@ impl Store for SimStore {
         let state = self.process.world.state();
         let on = |start: &Start| (route.clone(), *start);
         let count = |start| state.tables.starts.get(&on(start)).map_or(0, |it| it.0);
-        Ok(of.iter().map(count).collect())
+        let counts: Vec<u32> = of.iter().map(count).collect();
+        self.process.company.told(route, of, &counts);
+        Ok(counts)
     }
 
     async fn start(
@@ -184,7 +186,9 @@ impl Store for SimStore {
     async fn survived(&self, route: &RouteName, of: &[Start]) -> Result<(), OurFault> {
         let tx = self.open("forget starts").await?;
         let forgot = self.record(tx, &[], |tables, _| record::survived(tables, route, of));
-        forgot.await.map(drop)
+        forgot.await?;
+        self.process.company.cleared(route, of);
+        Ok(())
     }
 
     async fn requeue_due(
