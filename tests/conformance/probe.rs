@@ -122,6 +122,7 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
                 concurrency: NonZeroUsize::new(2).unwrap(),
                 prefetch: 16,
             }],
+            all_routes: vec![route()],
             schemas: HashMap::new(),
             conflicts: Vec::new(),
             schedule_interval: moment,

@@ -147,15 +147,20 @@ pub(crate) async fn read(
     .fetch_all(&mut *c)
     .await?;
     let open = sqlx::query(
-        "select route, receipt_id, instance, number,
-                greatest(extract(epoch from now() - told_at), 0)::bigint as seconds,
-                exists (select from receipts r
-                        where r.route = o.route and r.receipt_id > o.receipt_id
-                          and r.settled_at > o.told_at + make_interval(secs => $2)) as passed
-         from open_receipts o
-         where not exists (select from receipts r
-                           where r.route = o.route and r.receipt_id = o.receipt_id)
-         order by told_at, instance, number limit $1",
+        "select o.*, greatest(extract(epoch from now() - told_at), 0)::bigint as seconds,
+                o.told_at < now() - make_interval(secs => $2)
+                and exists (select from receipts r
+                            where r.route = o.route and r.receipt_id > o.receipt_id
+                              and r.settled_at < now() - make_interval(secs => $2)) as passed
+         from accepted a cross join lateral (
+             select route, receipt_id, instance, number, told_at
+             from open_receipts o
+             where o.route = a.route
+               and not exists (select from receipts r
+                               where r.route = o.route and r.receipt_id = o.receipt_id)
+             order by told_at, instance, number limit $1
+         ) o
+         order by told_at, instance, number",
     )
     .bind(i64::from(limit))
     .bind(overdue.as_secs_f64())

@@ -22,7 +22,7 @@ pub(crate) async fn requeue(
     republish: &dyn Republish,
 ) -> Result<Requeued, Fault> {
     let mut due = tx
-        .run(|c| retries::lock_due(c, limit))
+        .run(|c| retries::lock_due(c, limit, republish.routes()))
         .await
         .map_err(|error| error.ours("look for due retries"))?;
     if due.is_empty() {

@@ -111,12 +111,19 @@ pub(crate) struct Due {
 
 /// Locks retries that are due, those that wait longest first, and passes over those that
 /// another scheduler has locked. A body's length is known without reading the body.
-pub(crate) async fn lock_due(c: &mut PgConnection, limit: u32) -> Result<Vec<Due>, Error> {
+pub(crate) async fn lock_due(
+    c: &mut PgConnection,
+    limit: u32,
+    routes: Option<&[RouteName]>,
+) -> Result<Vec<Due>, Error> {
+    let routes: Option<Vec<&str>> =
+        routes.map(|routes| routes.iter().map(RouteName::as_str).collect());
     let rows = sqlx::query(
         "select r.route, r.event_id, octet_length(e.body)::bigint as body_bytes
          from retries r join events e using (event_id)
          where r.not_before <= now()
            and (r.queued_at is null or r.queued_at < now() - interval '1 hour')
+           and ($2::text[] is null or r.route = any ($2))
            and exists (select from receipts
                        where receipts.event_id = r.event_id and receipts.route = r.route)
          order by r.not_before
@@ -124,6 +131,7 @@ pub(crate) async fn lock_due(c: &mut PgConnection, limit: u32) -> Result<Vec<Due
          for update of r skip locked",
     )
     .bind(i64::from(limit))
+    .bind(routes)
     .fetch_all(c)
     .await?;
     rows.iter()

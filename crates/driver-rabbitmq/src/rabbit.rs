@@ -206,8 +206,10 @@ impl Rabbit {
 #[async_trait]
 impl Broker for Rabbit {
     async fn publish(&self, routes: &[RouteName], batch: &Batch) -> Result<(), PublishError> {
-        if routes.is_empty() {
-            // Nothing would be published, so nothing would be refused, either.
+        let known = |route: &RouteName| self.options.routes.contains(route);
+        if routes.is_empty() || !routes.iter().all(known) {
+            // Nothing would be published, so nothing would be refused, either; and what comes back
+            // from a queue that nobody declared would cost others the connection.
             return Err(PublishError::plain(PublishErrorKind::Unroutable));
         }
         let queues = routes

@@ -166,14 +166,19 @@ pub(crate) async fn read(
     .fetch_all(&mut *c)
     .await?;
     let open = sqlx::query(
-        "SELECT route, receipt_id, instance, number, max(?2 - told_at, 0) / 1000000 AS seconds,
-                EXISTS (SELECT 1 FROM receipts r
-                        WHERE r.receipt_id > o.receipt_id AND r.route = o.route
-                          AND r.settled_at > o.told_at + ?3) AS passed
-         FROM open_receipts o
-         WHERE NOT EXISTS (SELECT 1 FROM receipts r
-                           WHERE r.route = o.route AND r.receipt_id = o.receipt_id)
-         ORDER BY told_at, instance, number LIMIT ?1",
+        "SELECT o.*, max(?2 - told_at, 0) / 1000000 AS seconds,
+                (o.told_at < ?2 - ?3
+                 AND EXISTS (SELECT 1 FROM receipts r
+                             WHERE r.receipt_id > o.receipt_id AND r.route = o.route
+                               AND r.settled_at < ?2 - ?3)) AS passed
+         FROM (SELECT route, receipt_id, instance, number, told_at,
+                      row_number() OVER (PARTITION BY route
+                                         ORDER BY told_at, instance, number) AS place
+               FROM open_receipts o
+               WHERE NOT EXISTS (SELECT 1 FROM receipts r
+                                 WHERE r.route = o.route AND r.receipt_id = o.receipt_id)) o
+         WHERE place <= ?1
+         ORDER BY told_at, instance, number",
     )
     .bind(limit)
     .bind(moment::now())

@@ -6,6 +6,7 @@ use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 
 use crate::column::Columns;
+use crate::moment;
 
 /// One waiting attempt, to be written.
 pub(crate) struct Waiting<'a> {
@@ -63,10 +64,15 @@ pub(crate) struct Due {
 /// What is due and not on its way: not queued, or queued before `heard_since`.
 pub(crate) async fn due(
     connection: &mut SqliteConnection,
-    now: i64,
     heard_since: i64,
     limit: u32,
+    routes: Option<&[RouteName]>,
 ) -> sqlx::Result<Vec<Due>> {
+    // Names of routes need no escaping in JSON.
+    let routes = routes.map(|routes| {
+        let names: Vec<String> = routes.iter().map(|route| format!("\"{route}\"")).collect();
+        format!("[{}]", names.join(","))
+    });
     // The header data is the first receipt's, which stands for the event on this route.
     let rows = sqlx::query(
         "SELECT w.route, w.attempt, w.not_before,
@@ -82,11 +88,13 @@ pub(crate) async fn due(
              ORDER BY f.outcome = 'duplicate', f.received_at, f.receipt_id LIMIT 1)
          WHERE w.not_before <= ?1 AND c.state = 'retrying'
            AND (w.queued_at IS NULL OR w.queued_at <= ?2)
+           AND (?4 IS NULL OR w.route IN (SELECT value FROM json_each(?4)))
          ORDER BY w.not_before LIMIT ?3",
     )
-    .bind(now)
+    .bind(moment::now())
     .bind(heard_since)
     .bind(limit)
+    .bind(routes)
     .fetch_all(connection)
     .await?;
     rows.iter().map(due_retry).collect()

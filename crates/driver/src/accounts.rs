@@ -3,6 +3,8 @@
 use hookbox_event::{Account, InstanceId, ReceiptId, RouteName};
 use serde::Serialize;
 
+use crate::RouteBooks;
+
 /// What ingests say they have answered.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Accounts {
@@ -24,6 +26,27 @@ impl Accounts {
     pub fn open_count(&self) -> u64 {
         self.open_by_route.iter().map(|(_, count)| count).sum()
     }
+
+    /// How many receipts were told of whose rows are gone, by books that were read later.
+    pub fn gone(&self, books: &[RouteBooks]) -> u64 {
+        let of_route = |counts: &[(RouteName, u64)], route: &RouteName| {
+            let found = counts.iter().find(|(name, _)| name == route);
+            found.map_or(0, |(_, count)| *count)
+        };
+        let gone = self.told.iter().map(|(route, told)| {
+            let line = books.iter().find(|line| line.route == *route);
+            let settled = line.map_or(0, RouteBooks::receipts);
+            let open = of_route(&self.open_by_route, route);
+            receipts_gone(*told, settled, open, of_route(&self.written_off, route))
+        });
+        gone.sum()
+    }
+}
+
+/// Receipts of a route that were told of and are neither settled nor open nor written off: their
+/// rows are gone. It can only be too small: what was stored without being told of hides as many.
+pub const fn receipts_gone(told: u64, settled: u64, open: u64, written_off: u64) -> u64 {
+    told.saturating_sub(settled + open + written_off)
 }
 
 /// A receipt that was answered 200 and has no outcome yet.
@@ -40,7 +63,7 @@ pub struct OpenReceipt {
     /// For how many seconds the store has known of it.
     pub seconds: u64,
     /// Whether it is overdue, and its route goes on without it: a receipt that was answered later
-    /// has got its outcome since it was.
+    /// has its outcome since as long.
     pub passed: bool,
 }
 

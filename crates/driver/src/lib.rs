@@ -69,10 +69,11 @@ mod delivery;
 mod fault;
 mod ledger;
 mod open;
+mod requeue;
 mod rng;
 mod store;
 
-pub use accounts::{AccountGap, Accounts, OpenReceipt, Unvouched};
+pub use accounts::{AccountGap, Accounts, OpenReceipt, Unvouched, receipts_gone};
 pub use broker::{
     Batch, Broker, Depth, PublishError, PublishErrorKind, Queue, Readiness, Subscription,
 };
@@ -85,8 +86,9 @@ pub use ledger::{
     RouteBooks,
 };
 pub use open::{OpenError, TopologyDifference};
+pub use requeue::{DueRetry, Republish, Requeued};
 pub use rng::Rng;
 pub use store::{
-    Burial, ClaimState, Claimed, CommitError, DeadReason, DueRetry, Failure, FailureClass, Outcome,
-    Recorded, Republish, Requeued, Settled, Start, Store, Then,
+    Burial, ClaimState, Claimed, CommitError, DeadReason, Failure, FailureClass, Outcome, Recorded,
+    Settled, Start, Store, Then,
 };

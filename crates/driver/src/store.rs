@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hookbox_event::{Account, Envelope, InstanceId, ReceiptId, RouteName};
 use serde::{Deserialize, Serialize};
 
-use crate::{Fault, FaultKind};
+use crate::{Fault, FaultKind, Republish, Requeued};
 
 /// A store: remembers, per route, what was done with each event, in the same transaction as the
 /// effects of the handler that did it.
@@ -80,11 +80,11 @@ pub trait Store: Send + Sync + 'static {
     /// failure.
     async fn survived(&self, route: &RouteName, of: &[Start]) -> Result<(), Fault>;
 
-    /// Takes up to `limit` retries that are due by the store's own clock, hands each to
-    /// `republish`, and marks as queued those it confirmed. Two callers at once do not get the
-    /// same retry where the database can prevent it; where they do, the fence of
-    /// [`hookbox_event::Redo`] keeps the effect single. A retry that was queued and not heard of
-    /// for an hour is due again.
+    /// Takes up to `limit` retries that are due by the store's own clock, of the routes that
+    /// `republish` takes, hands each to it, and marks as queued those it confirmed. Two callers at
+    /// once do not get the same retry where the database can prevent it; where they do, the fence
+    /// of [`hookbox_event::Redo`] keeps the effect single. A retry that was queued and not heard
+    /// of for an hour is due again.
     async fn requeue_due(&self, limit: u32, republish: &dyn Republish) -> Result<Requeued, Fault>;
 
     /// Writes an account down: once, however often it comes. Of its receipts, those without an
@@ -371,29 +371,4 @@ pub struct Burial<'a> {
     pub reason: DeadReason,
     /// What an operator should know.
     pub detail: String,
-}
-
-/// A retry that is due, ready to travel: its envelope has `redo` set.
-#[derive(Debug, Clone)]
-pub struct DueRetry {
-    /// To which route.
-    pub route: RouteName,
-    /// What to publish.
-    pub envelope: Envelope,
-}
-
-/// How a store hands out what is due.
-#[async_trait]
-pub trait Republish: Send + Sync {
-    /// Publishes one retry. `true` only when the broker confirmed it.
-    async fn republish(&self, due: &DueRetry) -> bool;
-}
-
-/// What [`Store::requeue_due`] did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Requeued {
-    /// Retries that were due and taken.
-    pub due: u32,
-    /// Those that were published, confirmed and marked.
-    pub confirmed: u32,
 }

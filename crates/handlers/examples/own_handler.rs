@@ -98,13 +98,14 @@ async fn show(folder: &std::path::Path) -> anyhow::Result<()> {
 
     let config = Config {
         routes: vec![Route {
-            name: route,
+            name: route.clone(),
             handler,
             retry: Retry::new(5, Duration::from_secs(1), 2.0, Duration::from_secs(60), 0.2)?,
             time_limit: Duration::from_secs(5),
             concurrency: NonZeroUsize::MIN,
             prefetch: 16,
         }],
+        all_routes: vec![route],
         schemas: HashMap::new(),
         conflicts: Vec::new(),
         schedule_interval: Duration::from_millis(500),

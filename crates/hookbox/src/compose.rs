@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::SystemClock;
 use crate::config::{BrokerUrl, Config, IdentityConfig, StoreUrl};
+use crate::drain::Drain;
 use crate::exit::Unusable;
 use crate::rng::SystemRng;
 
@@ -114,6 +115,8 @@ pub fn rabbit_options(config: &Config, url: &SecretString) -> hookbox_driver_rab
         .management
         .as_ref()
         .map(|url| url.expose_secret().to_owned());
+    // One that is silent must not take more than a drain has.
+    options.close_deadline = options.close_deadline.min(Drain::of(config).closing());
     options
 }
 
@@ -249,6 +252,7 @@ where
     });
     Ok(worker::Config {
         routes,
+        all_routes: config.route_names(),
         schemas: schemas(config)?,
         conflicts: conflicts.collect(),
         schedule_interval: SCHEDULE_INTERVAL,

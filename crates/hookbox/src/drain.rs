@@ -55,9 +55,11 @@ impl Drain {
         self.lead + self.rest.mul_f64(GRACE)
     }
 
-    /// For the last words of a worker to its store, after the grace.
-    pub fn farewell(&self) -> Duration {
-        self.rest.mul_f64(FAREWELL)
+    /// For the last words of a worker to its store, so long after the signal: its share, or most
+    /// of what is left until every role must have ended.
+    pub fn farewell_after(&self, since: Duration) -> Duration {
+        let left = self.roles().saturating_sub(since);
+        self.rest.mul_f64(FAREWELL).min(left.mul_f64(0.8))
     }
 
     /// From the signal until every role has ended.
@@ -81,7 +83,12 @@ mod tests {
         let without = Drain::new(20 * second, Duration::ZERO);
         assert_eq!(without.leaving().lead, Duration::ZERO);
         assert_eq!(without.grace(), 12 * second);
-        assert!(without.grace() + without.farewell() < without.roles());
+        let at_the_grace = without.farewell_after(without.grace());
+        assert_eq!(at_the_grace, 2 * second);
+        assert!(without.grace() + at_the_grace < without.roles());
+        let late = Duration::from_millis(16_500);
+        assert!(late + without.farewell_after(late) < without.roles());
+        assert_eq!(without.farewell_after(18 * second), Duration::ZERO);
         assert_eq!(without.roles() + without.closing(), 20 * second);
         let with = Drain::new(30 * second, 10 * second);
         assert_eq!(with.leaving().lead, 10 * second);

@@ -261,6 +261,7 @@ impl Fleet {
         };
         Config {
             routes: routes.collect(),
+            all_routes: ROUTES.iter().map(|it| route(it.0)).collect(),
             schemas: Default::default(),
             conflicts: vec![ConflictRule {
                 topics: "#".parse().expect("a pattern"),

@@ -14,6 +14,9 @@ use crate::{Registered, Retry, Schemas};
 pub struct Config<S: Store> {
     /// The routes that it works on.
     pub routes: Vec<Route<S>>,
+    /// Every route that has a queue, whoever works on it: retries of others wait until they have
+    /// one again.
+    pub all_routes: Vec<RouteName>,
     /// The JSON Schemas of sources that have some.
     pub schemas: HashMap<SourceName, Arc<Schemas>>,
     /// What to do with conflicts, first match wins; a dead letter where none matches.

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use async_trait::async_trait;
 use hookbox_crash::crash_point;
 use hookbox_driver::{Batch, Broker, DueRetry, FaultKind, Republish, Store, describe};
+use hookbox_event::RouteName;
 use tokio_util::sync::CancellationToken;
 
 use crate::counters::add;
@@ -27,6 +28,7 @@ impl<S: Store> Scheduler<S> {
         let mut pause = Pause::new("the retry scheduler", &paused, &self.inner.rng, &shutdown);
         let publisher = Publisher {
             broker: &*self.inner.broker,
+            routes: &self.inner.config.all_routes,
         };
         loop {
             let requeued = tokio::select! {
@@ -71,10 +73,15 @@ impl<S: Store> Scheduler<S> {
 
 struct Publisher<'a> {
     broker: &'a dyn Broker,
+    routes: &'a [RouteName],
 }
 
 #[async_trait]
 impl Republish for Publisher<'_> {
+    fn routes(&self) -> Option<&[RouteName]> {
+        Some(self.routes)
+    }
+
     async fn republish(&self, due: &DueRetry) -> bool {
         let Some(batch) = Batch::of(std::slice::from_ref(&due.envelope)) else {
             return false;

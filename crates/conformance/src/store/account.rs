@@ -129,8 +129,28 @@ pub async fn a_gap_in_the_accounts_is_told_until_it_is_filled<H: StoreHarness>(w
     Store::close(&*store).await;
 }
 
-/// A receipt is passed when another that was answered after it has got its outcome since it was
-/// overdue, and not before.
+/// However much waits on one route, what waits longest on another is told, too.
+pub async fn what_waits_on_one_route_hides_nothing_of_another<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let of = |number| with_receipt("one", number).receipt;
+    let told = account(
+        1,
+        3,
+        false,
+        vec![
+            receipts(1, &[one()], &[of(1), of(2)]),
+            receipts(3, &[two()], &[of(3)]),
+        ],
+    );
+    store.account(&told).await.expect("written");
+    let found = store.accounts(1, Duration::ZERO).await.expect("read");
+    let open: Vec<_> = found.open.iter().map(|it| it.receipt).collect();
+    assert_eq!(open, [of(1), of(3)], "the first of each");
+    Store::close(&*store).await;
+}
+
+/// A receipt is passed when another that was answered after it has its outcome since so long as
+/// itself is overdue, and not before: behind a long queue all only wait.
 pub async fn a_receipt_is_passed_by_later_ones<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     // Their receipts are in this order.

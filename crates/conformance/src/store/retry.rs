@@ -6,15 +6,17 @@ use async_trait::async_trait;
 use hookbox_driver::{
     Claimed, DeadFilter, DueRetry, Ledger, Outcome, Recorded, Republish, Requeued, Store,
 };
-use hookbox_event::{Envelope, Redo};
+use hookbox_event::{Envelope, Redo, RouteName};
 
 use super::{DEAD, LATER, NOW, claim, done, fail, finish, look, one};
-use crate::harness::StoreHarness;
+use crate::harness::{self, StoreHarness};
 use crate::{envelope, of_number};
 
 /// Takes what is due, and confirms it or not.
 struct Taker {
     confirms: bool,
+    /// Of which routes.
+    routes: Option<Vec<RouteName>>,
     taken: Mutex<Vec<DueRetry>>,
 }
 
@@ -22,6 +24,7 @@ impl Taker {
     fn new(confirms: bool) -> Self {
         Self {
             confirms,
+            routes: None,
             taken: Mutex::default(),
         }
     }
@@ -37,6 +40,10 @@ impl Republish for Taker {
     async fn republish(&self, due: &DueRetry) -> bool {
         self.taken.lock().expect("no panic").push(due.clone());
         self.confirms
+    }
+
+    fn routes(&self) -> Option<&[RouteName]> {
+        self.routes.as_deref()
     }
 }
 
@@ -67,6 +74,27 @@ pub async fn a_retry_is_not_due_early<H: StoreHarness>(world: &H) {
     fail(&*store, &envelope("a"), 1, NOW).await;
     let (requeued, taken) = requeue(&*store, true).await;
     assert_eq!((requeued.confirmed, taken), (1, vec![redo(2)]));
+    Store::close(&*store).await;
+}
+
+/// A route that was taken out of the config has no queue any more: its retries wait, and those of
+/// others do not wait behind them.
+pub async fn a_retry_of_a_route_without_a_queue_waits_alone<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    fail(&*store, &envelope("a"), 1, NOW).await;
+    let only = |route: &str| Taker {
+        routes: Some(vec![route.parse().expect("a name")]),
+        ..Taker::new(true)
+    };
+    let others = only("others");
+    let requeued = store.requeue_due(10, &others).await.expect("looked");
+    assert_eq!(
+        (requeued, others.envelopes()),
+        (Requeued::default(), vec![])
+    );
+    let ours = only(harness::one().as_str());
+    let requeued = store.requeue_due(10, &ours).await.expect("looked");
+    assert_eq!((requeued.confirmed, ours.envelopes()), (1, vec![redo(2)]));
     Store::close(&*store).await;
 }
 

@@ -31,6 +31,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// worker pauses; one that waits in its queue is not overdue, however long it waits.
 pub const OVERDUE: Duration = Duration::from_secs(600);
 
+/// How long a worker that is cut off from the store may have a message in hand where the broker
+/// does not count those: RabbitMQ takes it back after half an hour
+/// (<https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout>), and looks once a minute.
+pub const IN_HAND_MAX: Duration = Duration::from_secs(35 * 60);
+
 /// What the books say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hookbox_console::CommandError;
 use hookbox_console::Reach;
 use hookbox_console::command::reconcile::{
-    OVERDUE, ReconcileReport, Verdict, WriteOff, reconcile, write_off,
+    IN_HAND_MAX, OVERDUE, ReconcileReport, Verdict, WriteOff, reconcile, write_off,
 };
 use hookbox_console::render::Text;
 use hookbox_driver::{
@@ -98,9 +98,15 @@ async fn what_its_route_has_passed_by_is_missing_whatever_else_moves() {
 
 #[tokio::test]
 async fn what_is_overdue_where_nothing_waits_is_missing() {
-    let overdue = || memory(90, 91, vec![open(LATE, false)]);
-    assert!(names(&report(overdue(), queues(0, None), None).await));
-    let mut in_the_dead_queue = queues(0, None);
+    let after = |seconds| memory(90, 91, vec![open(seconds, false)]);
+    let overdue = || after(LATE);
+    assert!(names(&report(overdue(), queues(0, Some(0)), None).await));
+    // A worker may have it in hand: until the broker takes it back, where that does not tell.
+    assert!(!names(&report(overdue(), queues(0, Some(1)), None).await));
+    assert!(!names(&report(overdue(), queues(0, None), None).await));
+    let too_long = IN_HAND_MAX.as_secs();
+    assert!(names(&report(after(too_long), queues(0, None), None).await));
+    let mut in_the_dead_queue = queues(0, Some(0));
     in_the_dead_queue[1].ready = Some(1);
     assert!(!names(&report(overdue(), in_the_dead_queue, None).await));
 }

@@ -21,7 +21,8 @@ pub(super) async fn requeue_due(
     let _alone = shared.requeueing.lock().await;
     let due = {
         let mut reader = shared.readers.take().await?;
-        retries::due(&mut reader, moment::now(), moment::ago(HEARD_WITHIN), limit)
+        let heard_since = moment::ago(HEARD_WITHIN);
+        retries::due(&mut reader, heard_since, limit, republish.routes())
             .await
             .map_err(fault("look for due retries"))?
     };

@@ -1,7 +1,8 @@
 //! Starting and draining roles: what `dev`, `run`, `ingest` and `worker` share.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use anyhow::Context;
 use hookbox_driver::{Broker, Store, describe};
@@ -13,6 +14,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -271,8 +273,10 @@ where
 
 async fn work<S: Store>(worker: Worker<S>, shutdown: CancellationToken, drain: Drain) {
     let running = worker.run(shutdown.clone());
+    let began = OnceLock::new();
     let long_enough = async {
         shutdown.cancelled().await;
+        began.get_or_init(Instant::now);
         tokio::time::sleep(drain.grace()).await;
     };
     tokio::pin!(running);
@@ -284,7 +288,9 @@ async fn work<S: Store>(worker: Worker<S>, shutdown: CancellationToken, drain: D
             running.await;
         }
     }
-    let told = tokio::time::timeout(drain.farewell(), worker.farewell()).await;
+    // Letting go of a broker that is silent may have taken some of it.
+    let since = began.get().map_or(Duration::ZERO, Instant::elapsed);
+    let told = tokio::time::timeout(drain.farewell_after(since), worker.farewell()).await;
     if told.is_err() {
         tracing::warn!(
             "the store does not answer: what was in hand again will run alone for once, as if \
@@ -295,8 +301,6 @@ async fn work<S: Store>(worker: Worker<S>, shutdown: CancellationToken, drain: D
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn drain(all: Duration) -> Drain {

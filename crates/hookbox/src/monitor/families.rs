@@ -167,7 +167,8 @@ pub const OVERDUE: Family = gauge(
 pub const CONTRADICTIONS: Family = gauge(
     "books_contradictions",
     &[],
-    "Rows of the books that contradict each other; 100 at most; looked at every ten minutes",
+    "Rows of the books that contradict each other, 100 at most, and receipts that were told of \
+     and whose rows are gone; looked at every ten minutes",
 );
 pub const GAPS: Family = gauge(
     "account_gaps",

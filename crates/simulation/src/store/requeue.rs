@@ -22,9 +22,9 @@ pub(super) async fn requeue(
         let mut state = world.state();
         let now = world.elapsed();
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let due = state.tables.due(now, limit);
+        let takes = |on: &OnRoute| republish.routes().is_none_or(|it| it.contains(&on.0));
+        let due = state.tables.due(now, limit).into_iter().filter(takes);
         let due: Vec<(OnRoute, DueRetry, Duration)> = due
-            .into_iter()
             .filter_map(|on| {
                 let not_before = state.tables.retries.get(&on)?.not_before;
                 envelope(&state.tables, &on).map(|it| (on, it, not_before))

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use hookbox_driver::{AccountGap, OpenReceipt};
+use hookbox_driver::{AccountGap, OpenReceipt, receipts_gone};
 
-use super::{InFlight, OVERDUE, ReconcileReport, RouteLine, Settled, Verdict};
+use super::{IN_HAND_MAX, InFlight, OVERDUE, ReconcileReport, RouteLine, Settled, Verdict};
 
 /// For how long all must stand still where nothing is open and the broker does not say what
 /// workers have in hand. Whatever they have, an ingest tells of within a second.
@@ -64,7 +64,13 @@ impl ReconcileReport {
         // A route of the past has no queue; a broker that does not answer has no dead queue.
         let queues = route.and_then(|it| it.broker.as_ref()).into_iter();
         let nothing_waits = self.dead_queue.is_some()
-            && queues.chain(&self.dead_queue).all(|it| it.ready == Some(0));
+            && queues.chain(&self.dead_queue).all(|it| {
+                it.ready == Some(0)
+                    && match it.in_hand {
+                        Some(messages) => messages == 0,
+                        None => open.seconds >= IN_HAND_MAX.as_secs(),
+                    }
+            });
         open.seconds >= OVERDUE.as_secs() && (open.passed || nothing_waits)
     }
 
@@ -132,12 +138,11 @@ impl ReconcileReport {
 }
 
 impl RouteLine {
-    /// Receipts that were told of and are neither settled nor open nor written off: their rows are
-    /// gone. It can only be too small: what was stored without being told of hides as many.
+    /// See [`receipts_gone`].
     pub(crate) fn short(&self) -> u64 {
         let (Some(told), Some(open), Some(store)) = (self.told, self.open, &self.store) else {
             return 0;
         };
-        told.saturating_sub(store.receipts + open + self.written_off.unwrap_or(0))
+        receipts_gone(told, store.receipts, open, self.written_off.unwrap_or(0))
     }
 }
