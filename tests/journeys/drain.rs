@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
 use serde_json::Value;
+use sqlx::Connection as _;
 
 use crate::deployment::{Deployment, Own, Pair};
 use crate::shown::{Shown, within};
@@ -168,6 +169,29 @@ async fn stopped_while_the_store_is_frozen() {
     nothing_spent(&deployment, EVENTS).await;
     drop((rabbitmq, postgres));
     deployment.remove();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopped_while_somebody_else_has_the_file() {
+    let deployment = Deployment::new(Pair::SqliteAlone).await;
+    let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
+    deployment.write("hookbox.toml", &format!("{DRAIN}{config}"));
+    let shown = Shown::new();
+    let worker = deployment.start(&["worker", "--metrics", &shown.address()]);
+    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    let url = format!("sqlite:{}", deployment.folder.join("hookbox.db").display());
+    let mut other = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    let told_at = Instant::now();
+    worker.signal("TERM");
+    let code = worker.ends_within(DRAIN_MAX);
+    assert_eq!(code, Some(0), "{}", deployment.log());
+    eprintln!("ended after {:?}", told_at.elapsed());
+    other.close().await.unwrap();
+    deployment.finish().await;
 }
 
 fn servers() -> (RabbitmqServer, PostgresServer, Deployment) {

@@ -2,12 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_driver::{Delivery, Fault, FaultKind, Settler, Subscription};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use crate::keeper::{Hand, Settle};
+
+/// How long a subscription that ends waits for its last words to be written: as long as one of
+/// RabbitMQ waits. A process that is to end must not wait for whoever has the file locked.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
 
 /// What [`crate::keeper`] hands out.
 pub(crate) struct Taking {
@@ -56,8 +62,9 @@ impl Subscription for Taking {
         self.put_back();
         let (reply, answer) = oneshot::channel();
         if self.settles.send(Settle::Flush(reply)).is_ok() {
-            // Without an answer the keeper has ended, and leases run out by themselves.
-            let _ = answer.await;
+            // Without an answer the keeper has ended, or somebody else has the file; leases run out
+            // by themselves.
+            let _ = timeout(CLOSE_MAX, answer).await;
         }
     }
 }
