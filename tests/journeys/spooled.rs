@@ -1,5 +1,5 @@
-//! An ingest with a spool: whose file it is, what it refuses to start with, and a message that
-//! RabbitMQ never takes.
+//! An ingest with a spool: whose file it is, what it refuses to start with, what it waits for, and
+//! a message that RabbitMQ never takes.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use sqlx::Connection as _;
 use crate::deployment::{Deployment, Process};
 use crate::outages::own;
 use crate::shown::{Shown, within};
+use crate::topology::{classic, queue_of};
 
 /// Nobody listens there.
 const NOWHERE: &str = "amqp://127.0.0.1:1";
@@ -136,6 +137,41 @@ async fn a_message_that_rabbitmq_never_takes_is_in_nobodys_way() {
     let log = deployment.log();
     assert!(log.contains("refuses 1 events of route scores"), "{log}");
     assert_eq!(shown.metric("hookbox_spool_events"), Some(1.0));
+    ingest.stop();
+    deployment.finish().await;
+}
+
+/// Somebody's classic queue stands where ours was when an ingest with a spool starts: it keeps what
+/// comes, and goes on by itself when ours can be there again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_that_is_in_the_way_at_the_start_is_waited_for() {
+    let rabbitmq = RabbitmqServer::start().unwrap();
+    let deployment = spooled(rabbitmq.url());
+    let ingest = deployment.start_ingest();
+    within(PATIENCE, "the queues are declared", async || {
+        queue_of(&rabbitmq, "scores").is_some()
+    })
+    .await;
+    ingest.stop();
+    let victim = queue_of(&rabbitmq, "scores").unwrap();
+    rabbitmq.ctl(&["delete_queue", &victim]).unwrap();
+    classic(&rabbitmq, &victim).await;
+    let shown = Shown::new();
+    let ingest = deployment.start(&["ingest", "--metrics", &shown.address()]);
+    within(PATIENCE, "it is named", async || {
+        deployment.log().contains("PRECONDITION_FAILED")
+    })
+    .await;
+    within(PATIENCE, "events are kept", async || {
+        let sent = deployment.command(&["send"]).output().unwrap();
+        sent.status.success() && shown.metric("hookbox_spool_events") >= Some(1.0)
+    })
+    .await;
+    rabbitmq.ctl(&["delete_queue", &victim]).unwrap();
+    within(PATIENCE, "they are forwarded", async || {
+        shown.metric("hookbox_spool_events") == Some(0.0)
+    })
+    .await;
     ingest.stop();
     deployment.finish().await;
 }

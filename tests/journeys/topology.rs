@@ -68,7 +68,7 @@ fn until(deployment: &Deployment, ready: bool) -> Duration {
 }
 
 /// The queue of a route.
-fn queue_of(rabbitmq: &RabbitmqServer, route: &str) -> Option<String> {
+pub fn queue_of(rabbitmq: &RabbitmqServer, route: &str) -> Option<String> {
     let words = ["list_queues", "--quiet", "--no-table-headers", "name"];
     let listed = rabbitmq.ctl(&words).unwrap();
     let ending = format!(".route.{route}");
@@ -195,7 +195,7 @@ async fn a_queue_that_is_replaced_is_left_alone_and_one_that_is_back_is_taken_fr
 }
 
 /// Declares a classic queue with a message in it.
-async fn classic(rabbitmq: &RabbitmqServer, name: &str) {
+pub async fn classic(rabbitmq: &RabbitmqServer, name: &str) {
     let properties = ConnectionProperties::default();
     let connection = Connection::connect(rabbitmq.url(), properties)
         .await

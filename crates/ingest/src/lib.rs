@@ -30,5 +30,5 @@ pub use counters::Counters;
 pub use latencies::{BOUNDS_SECONDS, Latencies};
 pub use limits::Limits;
 pub use router::router;
-pub use spool::{LateBroker, SpoolCounters, Spooling};
+pub use spool::{LateBroker, Reason, SpoolCounters, Spooling};
 pub use state::Ingest;

@@ -38,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use counters::SpoolCounters;
-pub use late::LateBroker;
+pub use late::{LateBroker, Reason};
 
 use crate::counters::add;
 use gate::{Gate, Place, Turn};

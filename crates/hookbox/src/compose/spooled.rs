@@ -16,7 +16,7 @@ use hookbox_ingest as ingest;
 use tokio_util::sync::CancellationToken;
 
 use super::spool_lock::lock;
-use super::{rabbit_options, sqlite_options, wait_for};
+use super::{WAIT_LONGEST, rabbit_options, sqlite_options, wait_for};
 use crate::config::{BrokerUrl, Config, SpoolConfig};
 use crate::exit::Unusable;
 
@@ -47,17 +47,7 @@ pub async fn spooled(
         return Ok(None);
     };
     refuse_unknown_routes(config, spool, &opened).await?;
-    let late = ingest::LateBroker::open(async move {
-        let open = || Rabbit::open(rabbit.clone());
-        match wait_for("the broker", &shutdown, open).await {
-            Ok(rabbit) => Ok(rabbit.map(|rabbit| Arc::new(rabbit) as Arc<dyn Broker>)),
-            Err(error) => {
-                let why = describe(&error);
-                tracing::error!(error = why, "the broker cannot be used: {why}");
-                Err(why)
-            }
-        }
-    });
+    let late = ingest::LateBroker::open(|reason| open_late(rabbit, shutdown, reason));
     let broker: Arc<dyn Broker> = Arc::new(late);
     let spooling = ingest::Spooling::start(Arc::clone(&broker), Arc::new(opened));
     let spooling = spooling.await.context("read the spool")?;
@@ -67,6 +57,36 @@ pub async fn spooled(
         spooling: Arc::new(spooling),
         _lock: lock,
     }))
+}
+
+/// Opens the broker, whenever that may be. What another has laid over our queues may be taken away
+/// again while this process lives, as it may be for one that was ready before.
+async fn open_late(
+    rabbit: hookbox_driver_rabbitmq::Options,
+    shutdown: CancellationToken,
+    reason: ingest::Reason,
+) -> Result<Option<Arc<dyn Broker>>, String> {
+    let open = || Rabbit::open(rabbit.clone());
+    let mut told = String::new();
+    loop {
+        let error = match wait_for("the broker", &shutdown, open).await {
+            Ok(rabbit) => return Ok(rabbit.map(|rabbit| Arc::new(rabbit) as Arc<dyn Broker>)),
+            Err(error) => error,
+        };
+        let why = describe(&error);
+        if why != told {
+            tracing::error!(error = why, "the broker cannot be used: {why}");
+        }
+        if !matches!(error, OpenError::Topology(_)) {
+            return Err(why);
+        }
+        reason.is(&why);
+        told = why;
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(None),
+            () = tokio::time::sleep(WAIT_LONGEST) => {}
+        }
+    }
 }
 
 /// Opens the file, once more after making it or its schema. One that is as it must be is not
@@ -177,8 +197,10 @@ impl Broker for Counted {
                 continue;
             };
             let more = |count: Option<u64>, kept: Option<u64>| Some(count? + kept.unwrap_or(0));
-            depth.ready = more(depth.ready, kept.ready);
-            depth.unsettled = more(depth.unsettled, kept.unsettled);
+            // What is in the spool waits, also while it is being forwarded, and what the broker
+            // refuses: RabbitMQ does not tell what is in hand, and it must not count for nothing.
+            let waits = Some(kept.ready.unwrap_or(0) + kept.unsettled.unwrap_or(0));
+            depth.ready = more(depth.ready, waits);
             depth.events = more(depth.events, kept.events);
         }
         Ok(depths)

@@ -23,9 +23,10 @@ struct State {
 }
 
 impl LateBroker {
-    /// Begins to open it. What `open` ends with when it cannot be used is shown to operators for
-    /// as long as the process lives; `None` when it was time to stop.
-    pub fn open<F>(open: F) -> Self
+    /// Begins to open it. `open` says meanwhile why it is not open, for operators; what it ends
+    /// with when it cannot be used is shown for as long as the process lives. `None` when it was
+    /// time to stop.
+    pub fn open<F>(open: impl FnOnce(Reason) -> F) -> Self
     where
         F: Future<Output = Result<Option<Arc<dyn Broker>>, String>> + Send + 'static,
     {
@@ -35,6 +36,7 @@ impl LateBroker {
         });
         let opening = TaskTracker::new();
         let begun = Arc::clone(&state);
+        let open = open(Reason(Arc::clone(&state)));
         opening.spawn(async move {
             match open.await {
                 // Nobody else sets it.
@@ -53,6 +55,17 @@ impl LateBroker {
 
     fn fault(doing: &'static str) -> Fault {
         Fault::plain(FaultKind::Unavailable, doing)
+    }
+}
+
+/// Where it is said why a broker is not open yet.
+#[derive(Clone)]
+pub struct Reason(Arc<State>);
+
+impl Reason {
+    /// This is why, from now on.
+    pub fn is(&self, why: &str) {
+        self.0.say(why.to_owned());
     }
 }
 
