@@ -20,17 +20,30 @@ const STARTS: &str = "select count(*) from starts";
 
 const EFFECTS: &str = "select count(*) from begini_applications";
 
-/// An operator, with the handler's table to himself.
-async fn locked(deployment: &Deployment) -> PgConnection {
+const LOCK_APPLICATIONS: &str = "lock table begini_applications in access exclusive mode";
+
+const LOCK_SCORES: &str = "lock table begini_scores in access exclusive mode";
+
+/// An operator, with a handler's table to himself.
+async fn locked(deployment: &Deployment, lock: &'static str) -> PgConnection {
     let url = std::fs::read_to_string(deployment.folder.join("store")).unwrap();
     let mut operator = PgConnection::connect(&url).await.unwrap();
-    for statement in [
-        "begin",
-        "lock table begini_applications in access exclusive mode",
-    ] {
+    for statement in ["begin", lock] {
         sqlx::query(statement).execute(&mut operator).await.unwrap();
     }
     operator
+}
+
+/// Makes what waits in a queue a suspect: its handler takes two processes with it, of which the
+/// first, with what came for the first time, is counted by nobody.
+async fn suspect(deployment: &Deployment, crash: &str) {
+    for counted in 0..2 {
+        let mut command = deployment.command(&["worker"]);
+        command.env(CRASH_AT, crash);
+        let mut worker = deployment.spawn(command);
+        within(PATIENCE, "it dies", async || worker.has_ended()).await;
+        assert_eq!(deployment.count(STARTS).await, counted);
+    }
 }
 
 async fn unlock(operator: PgConnection) {
@@ -54,7 +67,7 @@ async fn a_drain_in_the_middle_of_a_handler_is_no_death() {
     let drain = format!("drain = \"{} s\"\n{config}", DRAIN.as_secs());
     deployment.write("hookbox.toml", &drain);
     let ingest = deployment.start_ingest();
-    let operator = locked(&deployment).await;
+    let operator = locked(&deployment, LOCK_APPLICATIONS).await;
     deployment.run(&["send", "--type", "application.complete"]);
     // Starts are counted of what comes again.
     let worker = deployment.start(&["worker"]);
@@ -89,15 +102,12 @@ async fn a_suspect_that_is_held_up_stops_no_other_route() {
     let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
     let ingest = deployment.start_ingest();
     deployment.run(&["send", "--type", "application.complete"]);
-    // The first delivery is counted by nobody.
-    for counted in 0..2 {
-        let mut command = deployment.command(&["worker"]);
-        command.env(CRASH_AT, "worker.mid_handler=begini.application.complete:*");
-        let mut worker = deployment.spawn(command);
-        within(PATIENCE, "it dies", async || worker.has_ended()).await;
-        assert_eq!(deployment.count(STARTS).await, counted);
-    }
-    let operator = locked(&deployment).await;
+    suspect(
+        &deployment,
+        "worker.mid_handler=begini.application.complete:*",
+    )
+    .await;
+    let operator = locked(&deployment, LOCK_APPLICATIONS).await;
     let worker = deployment.start(&["worker"]);
     within(PATIENCE, "it is a suspect", async || {
         deployment.log().contains("its handler runs alone now")
@@ -117,6 +127,56 @@ async fn a_suspect_that_is_held_up_stops_no_other_route() {
     unlock(operator).await;
     within(PATIENCE, "it is done and cleared", async || {
         deployment.count(EFFECTS).await == 1 && deployment.count(STARTS).await == 0
+    })
+    .await;
+    worker.stop();
+    ingest.stop();
+    deployment.finish().await;
+}
+
+/// It waits for its turn beside a handler that is held up, and not in front of everybody else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_suspect_that_waits_for_a_handler_that_is_held_up_stops_nobody() {
+    let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
+    let ingest = deployment.start_ingest();
+    deployment.run(&["send", "--type", "psychometric_score.complete"]);
+    suspect(
+        &deployment,
+        "worker.mid_handler=begini.psychometric_score.complete:*",
+    )
+    .await;
+    deployment.run(&["send", "--type", "application.complete"]);
+    let of_applications = locked(&deployment, LOCK_APPLICATIONS).await;
+    let of_scores = locked(&deployment, LOCK_SCORES).await;
+    let worker = deployment.start(&["worker"]);
+    within(PATIENCE, "it is a suspect", async || {
+        deployment.log().contains("its handler runs alone now")
+    })
+    .await;
+    // Its first turn may have come before; the other's comes while it waits for the next.
+    let waiting = "select count(*) from pg_locks
+                   where not granted and relation = 'begini_applications'::regclass";
+    within(PATIENCE, "the other handler is held up", async || {
+        deployment.count(waiting).await > 0
+    })
+    .await;
+    unlock(of_scores).await;
+    for _ in 0..3 {
+        deployment.run(&["send", "--type", "psychometric_score.complete"]);
+    }
+    let scores = "select count(*) from begini_scores";
+    within(PATIENCE, "others of its route go on", async || {
+        deployment.count(scores).await >= 3
+    })
+    .await;
+    // The table itself cannot be read by anybody now.
+    let applied = "select count(*) from claims where route = 'applications' and state = 'done'";
+    assert_eq!(deployment.count(applied).await, 0, "{}", deployment.log());
+    unlock(of_applications).await;
+    within(PATIENCE, "all are done and cleared", async || {
+        deployment.count(scores).await == 4
+            && deployment.count(EFFECTS).await == 1
+            && deployment.count(STARTS).await == 0
     })
     .await;
     worker.stop();

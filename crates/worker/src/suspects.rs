@@ -10,11 +10,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use hookbox_driver::{Claimed, DeadReason, Fault, FaultKind, Start, Store};
 use hookbox_event::{Envelope, RouteName};
-use tokio::sync::RwLock;
-use tokio::time::{Instant, sleep};
+use tokio::sync::{RwLock, RwLockWriteGuard};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::OnConflict;
 use crate::attempt::Work;
@@ -26,6 +27,9 @@ use crate::process::{Followed, Process, Ran, Stopped};
 /// which is not counted, the process has died six times by then, four of them with nothing else
 /// in hand.
 const STARTS_MAX: u32 = 5;
+
+/// How long a suspect stands in the others' way until they have ended, and then they in its own.
+const ALONE_WAIT: Duration = Duration::from_secs(5);
 
 /// What an operator should know of one.
 const DETAIL: &str = "each of the last 5 times that its handler was started, the process did not \
@@ -163,10 +167,8 @@ impl<S: Store> Process<'_, S> {
                 );
             }
             let (ran, held) = {
-                let _alone = tokio::select! {
-                    biased;
-                    guard = self.company.write() => guard,
-                    () = self.shutdown.cancelled() => return Err(Stopped),
+                let Some(_alone) = self.alone_in_time().await? else {
+                    continue;
                 };
                 let began = Instant::now();
                 (
@@ -182,6 +184,24 @@ impl<S: Store> Process<'_, S> {
                 () = self.shutdown.cancelled() => return Err(Stopped),
                 () = sleep(held) => {}
             }
+        }
+    }
+
+    /// Waits until nothing else runs in this process, and steps back where that takes long: behind
+    /// one who waits for this nobody else begins, and what runs may itself be held up for hours.
+    async fn alone_in_time(&self) -> Result<Option<RwLockWriteGuard<'_, ()>>, Stopped> {
+        let alone = tokio::select! {
+            biased;
+            alone = timeout(ALONE_WAIT, self.company.write()) => alone,
+            () = self.shutdown.cancelled() => return Err(Stopped),
+        };
+        if let Ok(alone) = alone {
+            return Ok(Some(alone));
+        }
+        tokio::select! {
+            biased;
+            () = self.shutdown.cancelled() => Err(Stopped),
+            () = sleep(ALONE_WAIT) => Ok(None),
         }
     }
 
