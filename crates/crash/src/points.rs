@@ -140,6 +140,10 @@ pub const POINTS: &[Point] = &[
         "the lock is held, and nothing is changed",
     ),
     point(
+        "postgres.between_migrations",
+        "some of the schema is new, and committed",
+    ),
+    point(
         "migrate.after_migrations",
         "the schema is new, and the environment is not stamped",
     ),

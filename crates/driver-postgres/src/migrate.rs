@@ -64,7 +64,7 @@ pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
             // Before anything is taken away from those who still count on it.
             meta::raise_works_from(connection, WORKS_FROM).await?;
         }
-        if let Err(error) = MIGRATIONS.run(&mut *connection).await {
+        if let Err(error) = apply(connection, from).await {
             return refused(error);
         }
         crash_point!("migrate.after_migrations");
@@ -74,6 +74,19 @@ pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
         Ok(Ok(Migrated { from, to: newest() }))
     })
     .await
+}
+
+/// Each migration is committed by itself: whoever finds some of them goes on from there.
+async fn apply(connection: &mut PgConnection, from: i64) -> Result<(), MigrateError> {
+    let versions = MIGRATIONS.iter().map(|migration| migration.version);
+    let mut missing: Vec<i64> = versions.filter(|version| *version > from).collect();
+    missing.sort_unstable();
+    for version in missing {
+        MIGRATIONS.run_to(version, &mut *connection).await?;
+        crash_point!("postgres.between_migrations");
+    }
+    // Also that those which were there before are ours.
+    MIGRATIONS.run(connection).await
 }
 
 /// What [`migrate`] would do. It changes nothing, and refuses what [`migrate`] would refuse.
