@@ -17,6 +17,7 @@ use crate::plan::ATTEMPTS;
 use crate::sql::Sql;
 use crate::world::World;
 use findings::Findings;
+pub use findings::figures_of;
 use stored::{OnRoute, Stored};
 
 /// What was checked, in numbers.
@@ -98,7 +99,7 @@ pub fn check(world: &World, journal: &Journal) -> Result<Figures> {
     attempts(&stored, &mut found);
     figures.dead = reasons(sql, &mut found)?;
     logs(world, &mut found);
-    found.end().map(|()| figures)
+    found.end(figures)
 }
 
 /// I1: everything that was accepted has an outcome.

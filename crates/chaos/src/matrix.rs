@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use hookbox_crash::{CRASH_AT, POINTS, Point};
 
 use crate::case::Layer;
-use crate::checker::Figures;
+use crate::checker::{Figures, figures_of};
 use crate::effects;
 use crate::fault::pause;
 use crate::journal::Journal;
@@ -80,7 +80,8 @@ impl Cell {
             ("worker", "draining") => Actor::Draining("worker 1"),
             ("ingest" | "rabbitmq", _) => Actor::Ingest,
             ("sqlite", point) if point.contains("publish") => Actor::Ingest,
-            ("migrate", _) => Actor::Migrator,
+            // SQLite migrates in one transaction.
+            ("migrate", _) | ("postgres", "between_migrations") => Actor::Migrator,
             ("ledger", _) => Actor::Operator,
             ("spool", _) => Actor::Spool,
             (_, _) => Actor::Worker,
@@ -159,7 +160,7 @@ impl Lane {
             pair: Some(cell.pair),
             seed,
             seconds,
-            figures: ran.as_ref().copied().unwrap_or_default(),
+            figures: ran.as_ref().map_or_else(figures_of, |figures| *figures),
             verdict: Verdict::of(ran.map(drop)),
         }
     }

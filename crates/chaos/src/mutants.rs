@@ -156,7 +156,10 @@ fn look(servers: &Servers, copy: &Path, mutant: &Mutant) -> Result<Option<(Strin
         if text.contains("error: could not compile") {
             bail!("`{catcher}` does not build:\n{text}");
         }
-        return Ok(Some((catcher.clone(), finding(&text))));
+        let finding = finding(&text);
+        // A server that does not start catches nothing.
+        ensure!(!finding.is_empty(), "`{catcher}` found nothing:\n{text}");
+        return Ok(Some((catcher.clone(), finding)));
     }
     Ok(None)
 }

@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use hookbox_crash::CRASH_AT;
 use hookbox_testkit::servers::process::wait_until;
 
 use crate::used;
@@ -18,6 +19,8 @@ const ABORTED: i32 = 6;
 pub struct Node {
     child: Child,
     ended: Option<ExitStatus>,
+    /// Whether it is to end at a crash point.
+    is_armed: bool,
 }
 
 impl Node {
@@ -28,13 +31,18 @@ impl Node {
     pub fn start(mut command: Command, log: &Path) -> Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(log);
         let file = file.with_context(|| format!("opening {}", log.display()))?;
+        let is_armed = command.get_envs().any(|(name, _)| name == CRASH_AT);
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(file)
             .spawn()
             .context("starting hookbox")?;
-        Ok(Self { child, ended: None })
+        Ok(Self {
+            child,
+            ended: None,
+            is_armed,
+        })
     }
 
     /// Its id.
@@ -50,9 +58,11 @@ impl Node {
         self.ended
     }
 
-    /// Whether it ended at a crash point.
+    /// Whether it ended at a crash point. Who aborts without one was not told to.
     pub fn crashed(&mut self) -> bool {
+        let armed = self.is_armed;
         self.ended()
+            .filter(|_| armed)
             .is_some_and(|status| status.signal() == Some(ABORTED))
     }
 

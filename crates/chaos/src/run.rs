@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::arguments::Arguments;
 use crate::case::{Case, Layer, Proof};
 use crate::catalog;
-use crate::checker::Figures;
+use crate::checker::{Figures, figures_of};
 use crate::cluster;
 use crate::matrix::{self, Cell};
 use crate::others;
@@ -185,7 +185,10 @@ impl<'a> Run<'a> {
             };
             match ran {
                 Ok(more) => figures.add(&more),
-                Err(error) => result = Err(error),
+                Err(error) => {
+                    figures.add(&figures_of(&error));
+                    result = Err(error);
+                }
             }
             if pair == Pair::RabbitmqPostgres {
                 self.servers.mend()?;
@@ -274,6 +277,9 @@ impl<'a> Run<'a> {
             let began = Instant::now();
             let mut soaked = soak::Soaked::default();
             let ran = soak::run(&given, time, &mut soaked);
+            if let Err(error) = &ran {
+                soaked.figures.add(&figures_of(error));
+            }
             let outcome = Outcome {
                 case: "soak".to_owned(),
                 layer: Layer::Soak,

@@ -158,7 +158,8 @@ fn some(given: &Given<'_>, chance: &mut Chance) -> Vec<Fault> {
     }
 }
 
-/// Inflicts them, the second while the first lasts; which have struck.
+/// Inflicts them, the second while the first lasts; which have struck. The first is mended in its
+/// time: a process that is to end cannot drain well while what it needs is away for as long.
 fn strike(
     given: &Given<'_>,
     world: &mut World,
@@ -171,11 +172,13 @@ fn strike(
             .map(|fault| fault.inflict(world, given.servers, chance));
         return struck.collect();
     };
-    let begun = first.begin(world, given.servers, chance)?;
+    let first = first.begin(world, given.servers, chance)?;
     pause(chance.between(0, 1_000));
-    let struck = second.inflict(world, given.servers, chance)?;
-    begun.last(world)?;
-    Ok(vec![begun.mend(world, given.servers)?, struck])
+    let second = second.begin(world, given.servers, chance)?;
+    first.last(world)?;
+    let struck = first.mend(world, given.servers)?;
+    second.last(world)?;
+    Ok(vec![struck, second.mend(world, given.servers)?])
 }
 
 impl Soaked {

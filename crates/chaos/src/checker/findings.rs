@@ -1,6 +1,10 @@
 //! Everything that does not hold, told at once.
 
-use anyhow::{Result, bail};
+use std::fmt::{self, Display};
+
+use anyhow::Result;
+
+use super::Figures;
 
 /// Findings that are told at most: the first few show the pattern.
 const TOLD_MAX: usize = 12;
@@ -21,14 +25,37 @@ impl Findings {
         }
     }
 
-    pub(super) fn end(self) -> Result<()> {
+    /// The figures, with the findings where there are any.
+    pub(super) fn end(self, figures: Figures) -> Result<Figures> {
         if self.told.is_empty() {
-            return Ok(());
+            return Ok(figures);
         }
         let more = match self.more {
             0 => String::new(),
             more => format!("\nand {more} more"),
         };
-        bail!("{}{more}", self.told.join("\n"))
+        let text = format!("{}{more}", self.told.join("\n"));
+        Err(Broken { figures, text }.into())
     }
+}
+
+/// What does not hold, and what was counted all the same.
+#[derive(Debug)]
+struct Broken {
+    figures: Figures,
+    text: String,
+}
+
+impl Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Broken {}
+
+/// What was counted where something did not hold.
+pub fn figures_of(error: &anyhow::Error) -> Figures {
+    let broken = error.chain().find_map(|cause| cause.downcast_ref());
+    broken.map_or_else(Figures::default, |it: &Broken| it.figures)
 }

@@ -152,7 +152,9 @@ fn wording(name: &str) -> &'static str {
             "it must be 1 to 63 characters of a-z, 0-9, '-' and '_', and start with a letter or \
              digit"
         }
-        "body_max" | "bodies_max" => "it must be a whole number and B, KiB or MiB, as \"1 MiB\"",
+        "body_max" | "bodies_max" | "spool_max" => {
+            "it must be a whole number and B, KiB or MiB, as \"1 MiB\""
+        }
         "env" => "it must be the name of an environment variable, not the secret itself",
         "first" | "max" | "drain" | "drain_lead" | "tolerance" | "handler_time_limit" => {
             "it must be a number and ms, s, min, h or d, as \"5 s\""
