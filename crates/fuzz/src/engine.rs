@@ -19,6 +19,12 @@ use crate::target::{Named, Target};
 /// One input takes microseconds; one that takes this long is an attack.
 const INPUT_MAX: Duration = Duration::from_secs(2);
 
+/// One that took only too long has ended by then, and is told with the others.
+const ENDLESS: Duration = Duration::from_secs(20);
+
+/// How often it is looked whether all come to an end.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
 /// Inputs of a thread's own corpus. What comes later takes the place of a random one.
 const POOL_MAX: usize = 4_096;
 
@@ -48,11 +54,16 @@ pub struct Failure {
     pub file: PathBuf,
 }
 
+/// An input on trial, since when.
+type Trying = Mutex<Option<(Instant, Vec<u8>)>>;
+
 struct Shared {
     runs: AtomicU64,
     over: AtomicBool,
     classes: Mutex<HashSet<u64>>,
     failure: Mutex<Option<(Vec<u8>, String)>>,
+    /// What each thread tries.
+    trying: Vec<Trying>,
 }
 
 impl Engine<'_> {
@@ -84,11 +95,19 @@ impl Engine<'_> {
             over: AtomicBool::new(false),
             classes: Mutex::default(),
             failure: Mutex::new(None),
+            trying: (0..self.threads).map(|_| Mutex::default()).collect(),
         };
         thread::scope(|scope| {
-            for number in 0..self.threads {
+            let threads = (0..self.threads).map(|number| {
                 let (shared, corpus) = (&shared, &corpus);
-                scope.spawn(move || self.thread(number, corpus.clone(), shared));
+                scope.spawn(move || self.thread(number, corpus.clone(), shared))
+            });
+            let threads: Vec<_> = threads.collect();
+            while threads.iter().any(|thread| !thread.is_finished()) {
+                thread::park_timeout(LOOK_EVERY);
+                if let Some(input) = endless(&shared.trying, Instant::now()) {
+                    self.give_up(&input);
+                }
             }
         });
         let classes = lock(&shared.classes).len();
@@ -122,7 +141,11 @@ impl Engine<'_> {
                     mutate(before, &pool, &words, &mut chance)
                 }
             };
-            match attempt(&mut *target, &input) {
+            let trying = &shared.trying[usize::from(number)];
+            *lock(trying) = Some((Instant::now(), input.clone()));
+            let tried = attempt(&mut *target, &input);
+            *lock(trying) = None;
+            match tried {
                 Ok(class) => {
                     if seen.insert(class) {
                         lock(&shared.classes).insert(class);
@@ -142,16 +165,44 @@ impl Engine<'_> {
         }
     }
 
+    /// Ends the process: a thread that does not come back can be ended in no other way.
+    fn give_up(&self, input: &[u8]) -> ! {
+        let name = self.target.name;
+        println!("FAILED {name}: an input does not end within {ENDLESS:?}");
+        match self.write(input) {
+            Ok(file) => println!(
+                "again: cargo xtask fuzz --target {name} --input {}",
+                file.display()
+            ),
+            Err(error) => println!("again: --target {name} --seed {}: {error:#}", self.seed),
+        }
+        std::process::exit(1)
+    }
+
     /// Writes a failing input down, as short as it can be.
     fn keep(&self, input: &[u8], why: String) -> Result<Failure> {
         let mut target = (self.target.make)();
         let short = minimise(input, |shorter| attempt(&mut *target, shorter).is_err());
+        let file = self.write(&short)?;
+        Ok(Failure { why, file })
+    }
+
+    fn write(&self, input: &[u8]) -> Result<PathBuf> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/fuzz");
         std::fs::create_dir_all(&folder).context("making target/fuzz")?;
         let file = folder.join(format!("{}-{}", self.target.name, self.seed));
-        std::fs::write(&file, short).with_context(|| format!("writing {}", file.display()))?;
-        Ok(Failure { why, file })
+        std::fs::write(&file, input).with_context(|| format!("writing {}", file.display()))?;
+        Ok(file)
     }
+}
+
+/// What is being tried for longer than anything may.
+fn endless(trying: &[Trying], now: Instant) -> Option<Vec<u8>> {
+    trying.iter().find_map(|it| {
+        let trying = lock(it);
+        let (since, input) = trying.as_ref()?;
+        (now.saturating_duration_since(*since) > ENDLESS).then(|| input.clone())
+    })
 }
 
 /// Tries an input: its class, or why it must not be so.

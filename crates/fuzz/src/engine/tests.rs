@@ -59,3 +59,16 @@ fn every_committed_input_holds() {
         }
     }
 }
+
+#[test]
+fn what_does_not_end_is_named_and_what_runs_is_not() {
+    let now = Instant::now();
+    let trying = |input: &[u8], for_so_long| Mutex::new(Some((now - for_so_long, input.to_vec())));
+    let all = [
+        Mutex::new(None),
+        trying(b"long", ENDLESS),
+        trying(b"endless", ENDLESS + INPUT_MAX),
+    ];
+    assert_eq!(endless(&all[..2], now), None);
+    assert_eq!(endless(&all, now).as_deref(), Some(&b"endless"[..]));
+}
