@@ -158,8 +158,8 @@ fn some(given: &Given<'_>, chance: &mut Chance) -> Vec<Fault> {
     }
 }
 
-/// Inflicts them, the second while the first lasts; which have struck. The first is mended in its
-/// time: a process that is to end cannot drain well while what it needs is away for as long.
+/// Inflicts them, the second while the first lasts; which have struck. Each lasts as long as it
+/// would alone; only the end of a process that is told to end is waited for when the first is over.
 fn strike(
     given: &Given<'_>,
     world: &mut World,
@@ -172,13 +172,19 @@ fn strike(
             .map(|fault| fault.inflict(world, given.servers, chance));
         return struck.collect();
     };
+    let is_told_to_end = matches!(second, Fault::TermIngest | Fault::TermWorker);
     let first = first.begin(world, given.servers, chance)?;
     pause(chance.between(0, 1_000));
     let second = second.begin(world, given.servers, chance)?;
-    first.last(world)?;
-    let struck = first.mend(world, given.servers)?;
+    if is_told_to_end {
+        first.last(world)?;
+        let struck = first.mend(world, given.servers)?;
+        return Ok(vec![struck, second.mend(world, given.servers)?]);
+    }
     second.last(world)?;
-    Ok(vec![struck, second.mend(world, given.servers)?])
+    let struck = second.mend(world, given.servers)?;
+    first.last(world)?;
+    Ok(vec![first.mend(world, given.servers)?, struck])
 }
 
 impl Soaked {
