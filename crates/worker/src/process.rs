@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{
@@ -9,6 +10,7 @@ use hookbox_driver::{
     Then, describe,
 };
 use hookbox_event::{Envelope, InstanceId, RouteName};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Config;
@@ -18,6 +20,9 @@ use crate::intake::{Contents, Intake};
 use crate::pause::{After, Pause};
 use crate::settle::{Ended, Settlement, settle};
 use crate::suspects::{Begun, Company};
+
+/// A store that is there answers in milliseconds; one that takes so long was away when asked.
+const PING_MAX: Duration = Duration::from_millis(500);
 
 /// Everything that working on one queue needs.
 pub(crate) struct Process<'a, S: Store> {
@@ -231,8 +236,14 @@ impl<S: Store> Process<'_, S> {
 
     /// Whether the store was away since so many faults: a handler that ran over its time limit
     /// meanwhile may have waited for nothing else, and a link that loses everything does not tell.
+    /// One that is back while it is asked was away as well, and answers late.
     async fn was_store_away(&self, faults: u64) -> bool {
-        self.store_faults.load(Ordering::Relaxed) != faults || self.store.ping().await.is_err()
+        let has_met_faults = || self.store_faults.load(Ordering::Relaxed) != faults;
+        let asked = Instant::now();
+        has_met_faults()
+            || self.store.ping().await.is_err()
+            || asked.elapsed() > PING_MAX
+            || has_met_faults()
     }
 
     async fn record(
