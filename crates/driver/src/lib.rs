@@ -43,6 +43,7 @@
 //! - `a_retry_is_not_due_early`, `a_retry_comes_when_it_is_due`
 //! - `a_due_retry_is_republished_before_it_is_marked`
 //! - `a_retry_is_marked_after_its_publish_only`
+//! - `a_retry_of_a_route_without_a_queue_waits_alone`
 //! - `a_retry_published_twice_is_granted_once`, `two_processes_at_once_count_once`
 //! - `a_replayed_dead_letter_is_granted_again`
 //! - `undecodable_bytes_are_kept_once`
@@ -58,6 +59,7 @@
 //! - `the_books_balance`, `the_backlog_counts_what_waits`
 //! - `an_account_counts_once`, `what_was_told_and_is_nowhere_is_named`
 //! - `a_gap_in_the_accounts_is_told_until_it_is_filled`, `a_receipt_is_passed_by_later_ones`
+//! - `what_waits_on_one_route_hides_nothing_of_another`
 //! - `an_ingest_that_ended_untold_is_named`, `what_is_lost_is_written_off_once`
 //!
 //! Architecture invariant: no runtime, no SQL driver, no AMQP client and no HTTP in this crate.

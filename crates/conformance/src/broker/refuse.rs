@@ -14,11 +14,18 @@ const PUBLISHES: usize = 4_000;
 /// As many at least must be accepted, and as many refused, by a broker on a busy machine.
 const SHOWN_MIN: usize = 200;
 
-/// A publish to no route is in no queue, so it is not accepted.
+/// A publish to no route is in no queue, so it is not accepted; nor is one to a route that the
+/// config does not have, whole or in part.
 pub async fn publishing_to_no_route_is_an_error<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     let answer = broker.publish(&[], &batch(&[of_number(1)])).await;
     let error = answer.expect_err("it went nowhere");
+    assert_eq!(error.kind, PublishErrorKind::Unroutable);
+    let nowhere = "nowhere".parse().expect("a name");
+    let answer = broker
+        .publish(&[one(), nowhere], &batch(&[of_number(1)]))
+        .await;
+    let error = answer.expect_err("half of it went nowhere");
     assert_eq!(error.kind, PublishErrorKind::Unroutable);
     publish_until_taken(&*broker, 2).await;
     broker.close().await;

@@ -99,11 +99,17 @@ async fn a_queue_that_is_deleted_or_replaced_is_named_within_five_seconds() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_a_batch_for_two_queues_one_missing_is_not_ok() {
     let world = World::new().await;
-    let rabbit = world.open().await;
-    let nowhere = "nowhere".parse().unwrap();
+    let mut options = world.options();
+    let nowhere: hookbox_event::RouteName = "nowhere".parse().unwrap();
+    options.routes.push(nowhere.clone());
+    let rabbit = hookbox_driver_rabbitmq::Rabbit::open(options)
+        .await
+        .unwrap();
+    world
+        .delete(&world.queue().replace(route().as_str(), "nowhere"))
+        .await;
     let published = rabbit.publish(&[route(), nowhere], &batch("half")).await;
     assert_eq!(published.unwrap_err().kind, PublishErrorKind::Unroutable);
-    until_ready(&rabbit).await;
     // Stored in one of the two all the same: an error says nothing about what was stored.
     take(&rabbit, "half").await;
     rabbit.close().await;
