@@ -102,14 +102,19 @@ async fn of_a_batch_for_two_queues_one_missing_is_not_ok() {
     let mut options = world.options();
     let nowhere: hookbox_event::RouteName = "nowhere".parse().unwrap();
     options.routes.push(nowhere.clone());
-    let rabbit = hookbox_driver_rabbitmq::Rabbit::open(options)
-        .await
-        .unwrap();
+    let open = async || {
+        let opened = hookbox_driver_rabbitmq::Rabbit::open(options.clone()).await;
+        opened.unwrap()
+    };
+    let rabbit = open().await;
     world
         .delete(&world.queue().replace(route().as_str(), "nowhere"))
         .await;
     let published = rabbit.publish(&[route(), nowhere], &batch("half")).await;
     assert_eq!(published.unwrap_err().kind, PublishErrorKind::Unroutable);
+    // A start declares it again.
+    open().await.close().await;
+    until_ready(&rabbit).await;
     // Stored in one of the two all the same: an error says nothing about what was stored.
     take(&rabbit, "half").await;
     rabbit.close().await;
