@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use hookbox_testkit::chance::Chance;
 use hookbox_testkit::servers::process::wait_until;
 
-use crate::fault::{Fault, Fault::*, Part};
+use crate::fault::{Fault, Fault::*, Part, pause};
 use crate::proxy::{Mode, Proxy, Snap};
 use crate::scenario::STOP_MAX;
 use crate::servers::Servers;
@@ -27,12 +27,12 @@ const SPRINGS: u64 = 3;
 /// How long a lease in SQLite lasts that is not renewed.
 const LEASE: Duration = Duration::from_secs(15);
 
-/// Work comes in for so long; and what a running worker had in hand is done after it, so that what
-/// is taken still is the frozen one's.
-const SETTLED: Duration = Duration::from_millis(1_500);
+/// In milliseconds. Work comes in for so long; and what a running worker had in hand is done after
+/// it, so that what is taken still is the frozen one's.
+const SETTLED: u64 = 1_500;
 
-/// What came in for [`SETTLED`] takes longer than this.
-const AT_WORK: Duration = Duration::from_millis(60);
+/// In milliseconds. What came in for [`SETTLED`] takes longer than this.
+const AT_WORK: u64 = 60;
 
 /// How often it is tried to freeze a worker that has something in hand.
 const FREEZES: u32 = 20;
@@ -257,15 +257,15 @@ impl Begun {
     fn freeze_with_work(&mut self, world: &mut World) -> Result<()> {
         for _ in 0..FREEZES {
             each_worker(world, "STOP")?;
-            wait_until(SETTLED, || false);
+            pause(SETTLED);
             each_worker(world, "CONT")?;
-            wait_until(AT_WORK, || false);
+            pause(AT_WORK);
             self.signal(world, "STOP")?;
             let taken_until = micros(SystemTime::now() + LEASE)?;
             let published = "select cast(max(seq) as text) from sqlite_sequence \
                  where name = 'messages'";
             let before = world.place.sql.number(published)?;
-            wait_until(SETTLED, || false);
+            pause(SETTLED);
             let goes_on = world.place.sql.number(published)? > before;
             let held = format!(
                 "select cast(count(*) as text) from messages \
