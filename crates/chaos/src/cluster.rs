@@ -37,9 +37,6 @@ const FLAPS: u32 = 20;
 /// Until a queue with one member is named.
 const NAMED_MAX: Duration = Duration::from_secs(5);
 
-/// More events than any case lasts for: the load goes on until a case has seen enough.
-const ENDLESS: u32 = 100_000;
-
 /// What was sent on to be sure that it is more than what was on its way.
 const MORE: u64 = 20;
 
@@ -248,12 +245,10 @@ impl Course {
         for (queue, members) in self.members()? {
             ensure!(members == 3, "{queue} has {members} members");
         }
-        let mut load = Load::small(self.seed);
+        let mut load = Load::endless(self.seed);
         load.ingest = 2;
-        load.count = ENDLESS;
         load.rate = 25;
         load.concurrency = 16;
-        load.retries = 1_000;
         let mut sending = load.start(&self.world)?;
         self.is_accepted(&mut sending)?;
         Ok(sending)

@@ -1,7 +1,7 @@
 //! How each fault is done: it is begun, lasts, and is mended, and tells whether it has struck. What
 //! struck nothing shows nothing.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 use hookbox_testkit::chance::Chance;
@@ -43,6 +43,7 @@ const WORKERS: [&str; 2] = ["worker 1", "worker 2"];
 /// A fault that lasts.
 pub struct Begun {
     fault: Fault,
+    since: Instant,
     /// Which process, where it is of one.
     service: &'static str,
     /// What had been counted before.
@@ -75,6 +76,7 @@ impl Fault {
     pub fn begin(self, world: &mut World, servers: &Servers, chance: &mut Chance) -> Result<Begun> {
         let mut begun = Begun {
             fault: self,
+            since: Instant::now(),
             service: match self.part() {
                 Part::Worker => {
                     let worker: &&str = chance.one_of(&WORKERS);
@@ -93,6 +95,7 @@ impl Fault {
         begun.before = begun.counted(world)?;
         let broken = begun.break_it(world, servers);
         broken.with_context(|| format!("beginning {self:?}"))?;
+        begun.since = Instant::now();
         Ok(begun)
     }
 }
@@ -103,14 +106,32 @@ impl Begun {
     /// # Errors
     /// When what it waits for cannot be counted.
     pub fn last(&self, world: &World) -> Result<()> {
-        let time = Duration::from_millis(self.fault.lasts());
         if !self.fault.waits_for_words() {
-            wait_until(time, || false);
+            wait_until(self.left(), || false);
             return Ok(());
         }
         let proxy = self.proxy(world)?;
-        wait_until(time, || proxy.snapped() >= self.before + SPRINGS);
+        wait_until(self.left(), || proxy.snapped() >= self.before + SPRINGS);
         Ok(())
+    }
+
+    /// For how long it is to last yet, or at most where it waits for words.
+    pub fn left(&self) -> Duration {
+        Duration::from_millis(self.fault.lasts()).saturating_sub(self.since.elapsed())
+    }
+
+    /// Whether it is over when a process has ended in its own time.
+    pub fn is_told_to_end(&self) -> bool {
+        matches!(self.fault, TermIngest | TermWorker)
+    }
+
+    /// For how many milliseconds ingest has stood still through it, which is longer than it was
+    /// to last where another had to be mended before.
+    pub fn has_held_ingest(&self) -> u64 {
+        if self.fault.holds_ingest() == 0 {
+            return 0;
+        }
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Mends; whether it struck.

@@ -13,6 +13,12 @@ use hookbox_testkit::servers::process::wait_until;
 use crate::node::signal;
 use crate::world::World;
 
+/// A little of everything.
+const FEW: u32 = 120;
+
+/// More events than any case lasts for.
+const ENDLESS: u32 = 100_000;
+
 /// What to send.
 #[derive(Debug, Clone)]
 pub struct Load {
@@ -42,10 +48,19 @@ impl Load {
         Self {
             ingest: 1,
             seed,
-            count: 120,
+            count: FEW,
             rate: 0,
             concurrency: 8,
             retries: 100,
+        }
+    }
+
+    /// Until it is [enough](Sending::enough).
+    pub fn endless(seed: u64) -> Self {
+        Self {
+            count: ENDLESS,
+            retries: 1_000,
+            ..Self::small(seed)
         }
     }
 
@@ -134,9 +149,13 @@ impl Sending {
                 );
             }
             if self.is_over() && !self.has_begun() {
-                // The ingest was killed before anything could be sent to it.
-                let load = self.load.clone();
-                self = load.start(world)?;
+                // The ingest was killed before anything could be sent to it, and by now nobody
+                // says when it is enough.
+                let few = Load {
+                    count: self.load.count.min(FEW),
+                    ..self.load.clone()
+                };
+                self = few.start(world)?;
             }
         }
         let said = std::fs::read_to_string(&self.said).unwrap_or_default();

@@ -27,8 +27,8 @@ pub const STOP_MAX: Duration = Duration::from_secs(40);
 /// Requests a second. Slower where it lasts long, so that what waits after it is soon done.
 const RATES: [u32; 2] = [150, 50];
 
-/// In milliseconds. Until a fault that takes no time of its own is over, and the next begins.
-const BETWEEN: u64 = 2_000;
+/// In milliseconds. What is sent for so long after the last fault shows that it is over.
+const AFTER: u64 = 1_000;
 
 /// What a case is given.
 pub struct Given<'a> {
@@ -66,6 +66,8 @@ pub fn through_in(world: &mut World, given: &Given<'_>, faults: &[Fault]) -> Res
         ensure!(struck, "{fault:?} struck nothing");
         world.tend(None)?;
     }
+    pause(AFTER);
+    sending.enough()?;
     let (seed, path) = sending.finish(world, SETTLE_MAX)?;
     let journal = Journal::read(seed, &path)?;
     let figures = rest(world, &journal)?;
@@ -86,15 +88,13 @@ pub fn through_in(world: &mut World, given: &Given<'_>, faults: &[Fault]) -> Res
     Ok(figures)
 }
 
-/// As much as is needed for each fault to strike into it.
+/// It goes on until all faults are through, however long the tools take that bring them about.
 fn load(seed: u64, faults: &[Fault]) -> Load {
-    // While ingest can accept nothing, senders wait, and there is no end of the load.
+    // While ingest can accept nothing, senders wait, and little comes together.
     let goes_on = |fault: &&Fault| !fault.is_felt() && !fault.waits_for_words();
     let lasting: u64 = faults.iter().filter(goes_on).map(|it| it.lasts()).sum();
-    let time = 1_000 + lasting + BETWEEN * faults.len() as u64;
-    let mut load = Load::small(seed);
+    let mut load = Load::endless(seed);
     load.rate = RATES[usize::from(lasting > 20_000)];
-    load.count = u32::try_from(time * u64::from(load.rate) / 1_000).unwrap_or(u32::MAX);
     load.concurrency = 16;
     load
 }

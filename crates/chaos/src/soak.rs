@@ -119,9 +119,9 @@ fn one_round(
     let mut held = 0;
     while loads.iter_mut().any(|load| !load.is_over()) {
         let faults = some(given, chance);
-        let struck = strike(given, world, chance, &faults)?;
+        let (struck, stood_still) = strike(given, world, chance, &faults)?;
         soaked.note(&faults, &struck);
-        held = held.max(faults.iter().map(|it| it.holds_ingest()).max().unwrap_or(0));
+        held = held.max(stood_still);
         world.tend(None)?;
         pause(chance.between(500, 4_000));
         world.tend(None)?;
@@ -158,33 +158,30 @@ fn some(given: &Given<'_>, chance: &mut Chance) -> Vec<Fault> {
     }
 }
 
-/// Inflicts them, the second while the first lasts; which have struck. Each lasts as long as it
-/// would alone; only the end of a process that is told to end is waited for when the first is over.
+/// Inflicts them, the second while the first lasts; which have struck, and for how many
+/// milliseconds ingest stood still. Whichever is over first is mended first, only the end of a
+/// process that is told to end is waited for when the other is over.
 fn strike(
     given: &Given<'_>,
     world: &mut World,
     chance: &mut Chance,
     faults: &[Fault],
-) -> Result<Vec<bool>> {
-    let [first, second] = faults else {
-        let struck = faults
-            .iter()
-            .map(|fault| fault.inflict(world, given.servers, chance));
-        return struck.collect();
-    };
-    let is_told_to_end = matches!(second, Fault::TermIngest | Fault::TermWorker);
-    let first = first.begin(world, given.servers, chance)?;
-    pause(chance.between(0, 1_000));
-    let second = second.begin(world, given.servers, chance)?;
-    if is_told_to_end {
-        first.last(world)?;
-        let struck = first.mend(world, given.servers)?;
-        return Ok(vec![struck, second.mend(world, given.servers)?]);
+) -> Result<(Vec<bool>, u64)> {
+    let mut begun = Vec::new();
+    for (place, fault) in faults.iter().enumerate() {
+        if place > 0 {
+            pause(chance.between(0, 1_000));
+        }
+        begun.push((place, fault.begin(world, given.servers, chance)?));
     }
-    second.last(world)?;
-    let struck = second.mend(world, given.servers)?;
-    first.last(world)?;
-    Ok(vec![first.mend(world, given.servers)?, struck])
+    begun.sort_by_key(|(_, begun)| (begun.is_told_to_end(), begun.left()));
+    let (mut struck, mut held) = (vec![false; faults.len()], 0);
+    for (place, one) in begun {
+        one.last(world)?;
+        held = held.max(one.has_held_ingest());
+        struck[place] = one.mend(world, given.servers)?;
+    }
+    Ok((struck, held))
 }
 
 impl Soaked {
