@@ -254,7 +254,7 @@ impl Course {
         Ok(sending)
     }
 
-    fn finish(&mut self, sending: Sending, is_felt: bool) -> Result<Figures> {
+    fn finish(&mut self, mut sending: Sending, is_felt: bool) -> Result<Figures> {
         sending.enough()?;
         let (seed, path) = sending.finish(&mut self.world, SETTLE_MAX * 2)?;
         let journal = Journal::read(seed, &path)?;

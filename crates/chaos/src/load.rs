@@ -128,7 +128,10 @@ impl Sending {
     ///
     /// # Errors
     /// When the signal cannot be sent.
-    pub fn enough(&self) -> Result<()> {
+    pub fn enough(&mut self) -> Result<()> {
+        if self.is_over() {
+            return Ok(());
+        }
         signal(self.child.id(), "INT")
     }
 
