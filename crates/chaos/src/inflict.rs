@@ -174,9 +174,9 @@ impl Begun {
             CutBody => self.proxy(world)?.arm(BODY, Snap::Amid, SPRINGS),
             CommitUnanswered => self.proxy(world)?.arm(b"COMMIT", Snap::After, SPRINGS),
             CommitDropped => self.proxy(world)?.arm(b"COMMIT", Snap::Before, SPRINGS),
-            LockStore(_) => self.held = Some(world.place.sql.begin(lock(world))?),
+            LockStore(_) => self.held = world.place.sql.begin(lock(world))?,
             LongReader(_) => {
-                self.held = Some(world.place.sql.begin("select count(*) from events")?);
+                self.held = world.place.sql.begin("select count(*) from events")?;
             }
         }
         Ok(())

@@ -1,12 +1,16 @@
 //! The store, past every proxy and every line of hookbox: rows as texts.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
 use tokio::runtime::Runtime;
+
+/// How long a lock is asked for that somebody else has: longer than any transaction that goes on.
+const LOCK_MAX: Duration = Duration::from_secs(5);
 
 /// A store that can be asked. Every question is a connection of its own, so that it survives
 /// whatever happens to the server.
@@ -92,28 +96,46 @@ impl Sql {
     }
 
     /// Runs a statement in a transaction that stays open until [`Sql::end`], which undoes it.
+    /// None, when somebody else has the lock that it takes, and does not let go: a process that
+    /// is frozen in the middle of a write.
     ///
     /// # Errors
     /// When the store refuses.
-    pub fn begin(&self, statement: &str) -> Result<Held> {
+    pub fn begin(&self, statement: &str) -> Result<Option<Held>> {
+        let began = Instant::now();
+        loop {
+            match self.runtime.block_on(self.begin_once(statement)) {
+                Ok(held) => return Ok(Some(held)),
+                Err(error) if is_locked(&error) => {
+                    if began.elapsed() > LOCK_MAX {
+                        return Ok(None);
+                    }
+                }
+                Err(error) => return Err(error).context("opening a transaction in the store"),
+            }
+        }
+    }
+
+    async fn begin_once(&self, statement: &str) -> sqlx::Result<Held> {
         let statement = AssertSqlSafe(statement.to_owned());
-        let held: sqlx::Result<Held> = self.runtime.block_on(async {
-            Ok(match &self.place {
-                Place::Postgres(url) => {
-                    let mut connection = PgConnection::connect(url).await?;
-                    connection.execute("begin").await?;
-                    connection.execute(sqlx::raw_sql(statement)).await?;
-                    Held::Postgres(connection)
-                }
-                Place::Sqlite(path) => {
-                    let mut connection = open(path).await?;
-                    connection.execute("begin").await?;
-                    connection.execute(sqlx::raw_sql(statement)).await?;
-                    Held::Sqlite(connection)
-                }
-            })
-        });
-        held.context("opening a transaction in the store")
+        Ok(match &self.place {
+            Place::Postgres(url) => {
+                let mut connection = PgConnection::connect(url).await?;
+                connection.execute("begin").await?;
+                connection.execute("set local lock_timeout = '5s'").await?;
+                connection.execute(sqlx::raw_sql(statement)).await?;
+                Held::Postgres(connection)
+            }
+            Place::Sqlite(path) => {
+                let mut connection = open(path).await?;
+                // SQLite's own waits grow to 100 ms, and whoever writes without a pause would
+                // hardly ever be met between two transactions.
+                connection.execute("pragma busy_timeout = 3").await?;
+                connection.execute("begin").await?;
+                connection.execute(sqlx::raw_sql(statement)).await?;
+                Held::Sqlite(connection)
+            }
+        })
     }
 
     /// Undoes a transaction.
@@ -173,10 +195,16 @@ impl Sql {
     }
 }
 
+/// SQLITE_BUSY, SQLITE_BUSY_SNAPSHOT and PostgreSQL's lock_not_available.
+fn is_locked(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| matches!(code.as_ref(), "5" | "517" | "55P03"))
+}
+
 async fn open(path: &Path) -> sqlx::Result<SqliteConnection> {
     SqliteConnectOptions::new()
         .filename(path)
-        .busy_timeout(std::time::Duration::from_secs(20))
+        .busy_timeout(Duration::from_secs(20))
         .connect()
         .await
 }
