@@ -122,7 +122,8 @@ impl Sql {
             Place::Postgres(url) => {
                 let mut connection = PgConnection::connect(url).await?;
                 connection.execute("begin").await?;
-                connection.execute("set local lock_timeout = '5s'").await?;
+                let patience = format!("set local lock_timeout = {}", LOCK_MAX.as_millis());
+                connection.execute(AssertSqlSafe(patience)).await?;
                 connection.execute(sqlx::raw_sql(statement)).await?;
                 Held::Postgres(connection)
             }
