@@ -1,6 +1,7 @@
 //! Are the queues there, and as declared? Several are asked about at a time, each by a passive
 //! declaration (is it there?) and then one with arguments (are they the same?): on a link of 20 ms
-//! a hundred queues take a second. Nothing is declared here.
+//! a hundred queues take a second. Nothing is meant to be declared here; a queue that is deleted
+//! between the two is, and one that had anything is seen to be another by having nothing.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,6 +24,38 @@ const LANES: usize = 8;
 enum State {
     AsDeclared,
     Missing,
+    Different(TopologyDifference),
+}
+
+/// What a queue had when it was asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Holds {
+    messages: u32,
+    consumers: u32,
+}
+
+impl Holds {
+    fn nothing(self) -> bool {
+        self == Self::default()
+    }
+
+    /// Whether it is another queue than the one before. That one's last message may have gone
+    /// together with its last consumer, too; to ask once more costs a connection, and no event.
+    fn is_new_after(self, before: Self) -> bool {
+        self.nothing() && !before.nothing()
+    }
+}
+
+/// Whether a queue is there.
+enum Look {
+    Missing,
+    /// With so much; nothing is known of one that is there and does not say.
+    There(Holds),
+}
+
+/// What came of a declaration.
+pub(crate) enum Declared {
+    Same(Holds),
     Different(TopologyDifference),
 }
 
@@ -59,12 +92,13 @@ impl<'a> Round<'a> {
             let Some(queue) = self.queues.get(place) else {
                 return Ok(());
             };
-            let state = if !asker.is_there(&queue.name).await? {
-                State::Missing
-            } else if let Some(difference) = asker.declare(queue).await? {
-                State::Different(difference)
-            } else {
-                State::AsDeclared
+            let state = match asker.look(&queue.name).await? {
+                Look::Missing => State::Missing,
+                Look::There(before) => match asker.declare(queue).await? {
+                    Declared::Different(difference) => State::Different(difference),
+                    Declared::Same(now) if now.is_new_after(before) => State::Missing,
+                    Declared::Same(_) => State::AsDeclared,
+                },
             };
             self.seen().insert(place, state);
         }
@@ -112,38 +146,38 @@ impl<'a> Asker<'a> {
     }
 
     /// Declares a queue; of one that exists, RabbitMQ only compares the arguments.
-    pub async fn declare(
-        &mut self,
-        queue: &QueueDeclaration,
-    ) -> Result<Option<TopologyDifference>, lapin::Error> {
+    pub async fn declare(&mut self, queue: &QueueDeclaration) -> Result<Declared, lapin::Error> {
         let options = QueueDeclareOptions::durable();
-        let Err(error) = self.ask(&queue.name, options, queue.table()).await else {
-            return Ok(None);
+        let error = match self.ask(&queue.name, options, queue.table()).await {
+            Ok(holds) => return Ok(Declared::Same(holds)),
+            Err(error) => error,
         };
         match soft_error(&error) {
-            Some((AMQPSoftError::PRECONDITIONFAILED, text)) => Ok(Some(TopologyDifference {
-                queue: queue.name.clone(),
-                difference: format!(
-                    "{text}; hookbox never deletes or redeclares a queue: move its messages and \
-                     delete it, or give this environment another name"
-                ),
-            })),
+            Some((AMQPSoftError::PRECONDITIONFAILED, text)) => {
+                Ok(Declared::Different(TopologyDifference {
+                    queue: queue.name.clone(),
+                    difference: format!(
+                        "{text}; hookbox never deletes or redeclares a queue: move its messages \
+                         and delete it, or give this environment another name"
+                    ),
+                }))
+            }
             Some(_) | None => Err(error),
         }
     }
 
-    async fn is_there(&mut self, name: &str) -> Result<bool, lapin::Error> {
+    async fn look(&mut self, name: &str) -> Result<Look, lapin::Error> {
         let passive = QueueDeclareOptions {
             passive: true,
             ..QueueDeclareOptions::durable()
         };
         match self.ask(name, passive, FieldTable::default()).await {
-            Ok(()) => Ok(true),
+            Ok(holds) => Ok(Look::There(holds)),
             Err(error) => match soft_error(&error) {
-                Some((AMQPSoftError::NOTFOUND, _)) => Ok(false),
+                Some((AMQPSoftError::NOTFOUND, _)) => Ok(Look::Missing),
                 // It exists and something else is the matter: the comparison will say what.
                 Some((AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::RESOURCELOCKED, _)) => {
-                    Ok(true)
+                    Ok(Look::There(Holds::default()))
                 }
                 Some(_) | None => Err(error),
             },
@@ -155,13 +189,21 @@ impl<'a> Asker<'a> {
         name: &str,
         options: QueueDeclareOptions,
         arguments: FieldTable,
-    ) -> Result<(), lapin::Error> {
+    ) -> Result<Holds, lapin::Error> {
         // Put back only after an answer that leaves the channel open.
         let channel = match self.channel.take() {
             Some(channel) => channel,
             None => self.connection.create_channel().await?,
         };
-        let asked = channel.queue_declare(name.into(), options, arguments).await;
-        asked.map(|_| self.channel = Some(channel))
+        let queue = channel.queue_declare(name.into(), options, arguments);
+        let queue = queue.await?;
+        self.channel = Some(channel);
+        Ok(Holds {
+            messages: queue.message_count(),
+            consumers: queue.consumer_count(),
+        })
     }
 }
+
+#[cfg(test)]
+mod tests;

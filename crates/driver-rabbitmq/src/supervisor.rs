@@ -102,6 +102,12 @@ pub(crate) async fn supervise(
     readiness: watch::Sender<Readiness>,
     stop: CancellationToken,
 ) {
+    if nodes.overlay().is_none() {
+        tracing::info!(
+            "nobody looks for policies over the queues, or for a queue with one member (H13): \
+             [broker] management lets this process"
+        );
+    }
     let mut connection = Some(first);
     let mut pause = PAUSE_FIRST;
     while !stop.is_cancelled() {

@@ -15,7 +15,7 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Connection, ErrorKind};
 
 use crate::anchor::drop_anchor;
-use crate::examine::{Asker, Round};
+use crate::examine::{Asker, Declared, Round};
 
 /// How often RabbitMQ may deliver a message in vain before it goes to the dead queue. Explicit,
 /// because the default is none before 4.0 and 20 after, and what counts differs. Far above our
@@ -171,8 +171,8 @@ pub(crate) async fn verify(
     let mut asker = Asker::new(connection);
     for queue in missing.into_iter().rev() {
         match asker.declare(queue).await? {
-            Some(difference) => differences.push(difference),
-            None => declared.push(queue.name.clone()),
+            Declared::Different(difference) => differences.push(difference),
+            Declared::Same(_) => declared.push(queue.name.clone()),
         }
     }
     anchor(connection, environment, declared.is_empty()).await?;

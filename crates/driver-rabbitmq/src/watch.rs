@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hookbox_driver::TopologyDifference;
 use lapin::Connection;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::Options;
 use crate::examine::Round;
@@ -19,6 +19,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// How long one look may take before it is told that it takes too long.
 const LOOK_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How long a broker may answer nothing at all: as long as a confirm may take. With the pause
+/// before a look, one that is gone without a word is noticed within two such deadlines while
+/// nothing is published, long before a heartbeat is missed.
+const SILENCE_MAX: Duration = Duration::from_millis(2_500);
+
+/// How often it is seen how far a look is.
+const TICK: Duration = Duration::from_millis(250);
 
 /// Looks until something is not as it must be, and says what.
 pub(crate) async fn look_after(
@@ -46,15 +54,22 @@ async fn at_queues(connection: &Connection, queues: &[QueueDeclaration]) -> Stri
         tokio::pin!(look);
         // A look that takes longer is not cut off but told, and what it has found counts.
         let mut late = false;
+        let began = Instant::now();
         let looked = loop {
-            match timeout(LOOK_DEADLINE, look.as_mut()).await {
+            match timeout(TICK, look.as_mut()).await {
                 Ok(looked) => break looked,
-                Err(_elapsed) => late = true,
+                Err(_elapsed) => late = began.elapsed() >= LOOK_DEADLINE,
             }
             if let Some(wrong) = wrong(&round) {
                 return wrong;
             }
-            if !connection.status().blocked() && !std::mem::replace(&mut is_told, true) {
+            if connection.status().blocked() {
+                continue;
+            }
+            if began.elapsed() >= SILENCE_MAX && round.left() == queues.len() {
+                return format!("the broker has answered nothing for {SILENCE_MAX:?}");
+            }
+            if late && !std::mem::replace(&mut is_told, true) {
                 tell(
                     &round,
                     queues,

@@ -108,8 +108,8 @@ impl<S: Store> Worker<S> {
     /// outcome, puts the rest back, and returns. The caller bounds how long that may take. It
     /// returns without `shutdown` only when a part of it panicked.
     ///
-    /// Each transaction runs in a task of its own that is never aborted (H8): cancelling this
-    /// future stops nothing half-way.
+    /// Each transaction runs in a task of its own: cancelling this future stops nothing half-way.
+    /// Only [`cut`](Self::cut) does, and what it drops in the middle ends with its connection (H8).
     pub async fn run(&self, shutdown: CancellationToken) {
         let mut tasks = JoinSet::new();
         let stop = shutdown.child_token();

@@ -12,6 +12,9 @@ use crate::world::{
 
 const CONFIRM_DEADLINE: Duration = Duration::from_secs(1);
 
+/// Of a confirm, where nobody says otherwise.
+const DEFAULT_DEADLINE: Duration = Duration::from_millis(2_500);
+
 /// For what is not waiting, on a busy machine.
 const SLACK: Duration = Duration::from_millis(500);
 
@@ -133,6 +136,19 @@ async fn an_idle_driver_notices_a_cut() {
     link.proxy.set(Mode::Cut);
     let why = until_not_ready(&link.rabbit).await;
     assert!(why.contains("lost") || why.contains("channel"), "{why}");
+    link.heals().await;
+}
+
+/// Without a publish, and long before a heartbeat is missed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_driver_notices_a_broker_that_answers_nothing_within_two_deadlines() {
+    let link = Link::new().await;
+    link.proxy.set(Mode::Hole);
+    let began = Instant::now();
+    let why = until_not_ready(&link.rabbit).await;
+    let took = began.elapsed();
+    assert!(why.contains("answered nothing"), "{why}");
+    assert!(took < 2 * DEFAULT_DEADLINE + SLACK, "{took:?}");
     link.heals().await;
 }
 
