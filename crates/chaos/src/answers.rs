@@ -20,7 +20,7 @@ pub fn are_true(journal: &Journal, held: u64) -> Result<()> {
     for (status, count) in &journal.answers {
         ensure!(
             *status < 500 || *status == LATER,
-            "I5: {status} was answered {count} times"
+            "I15: {status} was answered {count} times, which does not say that an outage is one"
         );
     }
     let max = ANSWERED_MAX + held as f64;

@@ -44,6 +44,11 @@ pub enum Proof {
         package: &'static str,
         filters: &'static [&'static str],
     },
+    /// A test that a hazard of a library or a server is still there.
+    Canary {
+        package: &'static str,
+        filters: &'static [&'static str],
+    },
     /// The seeded simulation.
     Simulation,
     /// A three-node cluster in network namespaces.
@@ -61,6 +66,7 @@ pub enum Layer {
     Crashes,
     Faults,
     Cluster,
+    Canaries,
     Versions,
     Tests,
     Soak,
@@ -69,11 +75,12 @@ pub enum Layer {
 impl Layer {
     /// What runs where nothing else is said, in the order in which it runs: what says no soonest
     /// comes first. The soak takes as long as is asked, and so it is asked for.
-    pub const CASES: [Layer; 6] = [
+    pub const CASES: [Layer; 7] = [
         Layer::Simulation,
         Layer::Crashes,
         Layer::Faults,
         Layer::Cluster,
+        Layer::Canaries,
         Layer::Versions,
         Layer::Tests,
     ];
@@ -85,10 +92,34 @@ impl Layer {
             Layer::Crashes => "crashes",
             Layer::Faults => "faults",
             Layer::Cluster => "cluster",
+            Layer::Canaries => "canaries",
             Layer::Versions => "versions",
             Layer::Tests => "tests",
             Layer::Soak => "soak",
         }
+    }
+}
+
+impl Case {
+    /// What one layer runs of it on a pair, in words that change with it.
+    pub fn contents(&self, layer: Layer, pair: Option<Pair>) -> String {
+        let of_it = |proof: &&Proof| {
+            let here = match proof {
+                Proof::Faults { pairs, .. } | Proof::Scenario { pairs, .. } => {
+                    pair.is_some_and(|pair| pairs.contains(&pair))
+                }
+                Proof::Crashes(_)
+                | Proof::Tests { .. }
+                | Proof::Canary { .. }
+                | Proof::Simulation
+                | Proof::Cluster
+                | Proof::Versions
+                | Proof::Soak => true,
+            };
+            proof.layer() == layer && here
+        };
+        let contents = self.proofs.iter().filter(of_it).map(Proof::contents);
+        contents.collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -99,10 +130,42 @@ impl Proof {
             Proof::Faults { .. } | Proof::Scenario { .. } => Layer::Faults,
             Proof::Crashes(_) => Layer::Crashes,
             Proof::Tests { .. } => Layer::Tests,
+            Proof::Canary { .. } => Layer::Canaries,
             Proof::Simulation => Layer::Simulation,
             Proof::Cluster => Layer::Cluster,
             Proof::Versions => Layer::Versions,
             Proof::Soak => Layer::Soak,
+        }
+    }
+
+    /// The package and the filters of tests.
+    pub fn tests(&self) -> Option<(&'static str, &'static [&'static str])> {
+        match self {
+            Proof::Tests { package, filters } | Proof::Canary { package, filters } => {
+                Some((package, filters))
+            }
+            Proof::Faults { .. }
+            | Proof::Scenario { .. }
+            | Proof::Crashes(_)
+            | Proof::Simulation
+            | Proof::Cluster
+            | Proof::Versions
+            | Proof::Soak => None,
+        }
+    }
+
+    /// What it consists of, where its name does not say: a result of anything else is not its.
+    pub fn contents(&self) -> String {
+        match self {
+            Proof::Faults { faults, .. } => format!("{faults:?}"),
+            Proof::Tests { .. } | Proof::Canary { .. } => self.label(),
+            // A course is what it is called, points have results of their own, the rest is one.
+            Proof::Scenario { .. }
+            | Proof::Crashes(_)
+            | Proof::Simulation
+            | Proof::Cluster
+            | Proof::Versions
+            | Proof::Soak => String::new(),
         }
     }
 
@@ -111,7 +174,7 @@ impl Proof {
         match self {
             Proof::Faults { .. } | Proof::Scenario { .. } => "real faults".to_owned(),
             Proof::Crashes(points) => format!("crash points {}", points.join(", ")),
-            Proof::Tests { package, filters } => {
+            Proof::Tests { package, filters } | Proof::Canary { package, filters } => {
                 format!("`{package}`: {}", filters.join(", "))
             }
             Proof::Simulation => "simulation".to_owned(),

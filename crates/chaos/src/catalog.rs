@@ -1,7 +1,8 @@
 //! Every fault case by number and name, in the order of the chain: from ingest to the broker, the
-//! cluster, from the broker to the worker, to PostgreSQL, one file, HTTP.
+//! cluster, from the broker to the worker, to PostgreSQL, one file, HTTP; and the canaries.
 
 mod broker;
+mod canaries;
 mod cluster;
 mod embedded;
 mod http;
@@ -15,8 +16,18 @@ const SERVERS: &[Pair] = &[Pair::RabbitmqPostgres];
 const FILE: &[Pair] = &[Pair::Sqlite];
 const BOTH: &[Pair] = &Pair::ALL;
 
-/// All cases.
+/// All cases, and after them the canaries.
 pub fn all() -> impl Iterator<Item = &'static Case> {
+    faults().chain(canaries())
+}
+
+/// The canaries.
+pub fn canaries() -> impl Iterator<Item = &'static Case> {
+    canaries::CASES.iter()
+}
+
+/// The cases.
+pub fn faults() -> impl Iterator<Item = &'static Case> {
     [
         broker::CASES,
         cluster::CASES,

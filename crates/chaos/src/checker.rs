@@ -181,13 +181,18 @@ fn effects(
     }
 }
 
-/// I4: what is stored is what was sent, byte for byte.
+/// I4: what is stored of each receipt is what was sent for it, byte for byte: also of one whose
+/// event came with another body before.
 fn bodies(stored: &Stored, told: &Told, uid: &str, found: &mut Findings) {
-    let accepted = !told.receipts.is_empty();
-    if accepted && !told.digests.iter().any(|it| stored.bodies.contains(it)) {
-        found.tell(format!(
-            "I4: no body that was sent about {uid} is stored as it was"
-        ));
+    for (receipt, digest) in &told.digests {
+        for outcome in stored.receipts.get(receipt).into_iter().flatten() {
+            if stored.bodies.get(&outcome.on.1) != Some(digest) {
+                found.tell(format!(
+                    "I4: receipt {receipt} of {uid} is {}, and its body is not stored as it was",
+                    outcome.word
+                ));
+            }
+        }
     }
 }
 

@@ -52,10 +52,7 @@ pub const INVARIANTS: &[Invariant] = &[
     Invariant {
         number: 5,
         what: "A 200 comes after the confirm of every route's queue.",
-        files: &[
-            "crates/chaos/src/answers.rs",
-            "crates/simulation/src/sender.rs",
-        ],
+        files: &["crates/simulation/src/sender.rs"],
         tests: &["a_refusing_queue_is_never_reported_as_accepted"],
     },
     Invariant {

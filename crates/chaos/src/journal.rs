@@ -41,8 +41,8 @@ pub struct Told {
     pub unknown: u32,
     /// Attempts that were refused for good.
     pub refused: u32,
-    /// SHA-256 of every body that was sent about it.
-    pub digests: Vec<String>,
+    /// SHA-256 of the body that each receipt is of.
+    pub digests: BTreeMap<String, String>,
 }
 
 /// A journal.
@@ -106,19 +106,17 @@ impl Journal {
             receipts: Vec::new(),
             unknown: 0,
             refused: 0,
-            digests: Vec::new(),
+            digests: BTreeMap::new(),
         });
         match (line.status, line.receipt) {
             (Some(200), Some(receipt)) => {
                 self.accepted += 1;
+                told.digests.insert(receipt.clone(), line.digest);
                 told.receipts.push(receipt);
             }
             (Some(400..=407 | 409..=428 | 430..=499), _) => told.refused += 1,
             (Some(408 | 429), _) => {}
             _ => told.unknown += 1,
-        }
-        if !told.digests.contains(&line.digest) {
-            told.digests.push(line.digest);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Breaks the code on purpose, one way after the other, in a copy of the tree, and sees that each
 //! is caught: a suite that finds nothing in broken code proves nothing about sound code.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -37,12 +38,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let servers = Servers::new();
     servers.start()?;
     let (mut caught, mut missed) = (0, 0);
+    let mut passed = BTreeSet::new();
     for mutant in all()? {
         if !arguments.wants_case(None, &mutant.name) {
             continue;
         }
         let began = Instant::now();
-        let by = match catch(&servers, &copy, &mutant) {
+        let by = control(&servers, &copy, &mutant, &mut passed);
+        let by = match by.and_then(|()| catch(&servers, &copy, &mutant)) {
             Ok(by) => by,
             Err(error) => {
                 // It proves nothing: neither caught nor missed, and to be mended.
@@ -134,6 +137,28 @@ fn copy_of_the_tree() -> Result<PathBuf> {
     git(&copy, &["checkout", "--quiet", "--force", &head])?;
     git(&copy, &["clean", "--quiet", "-fd"])?;
     Ok(copy)
+}
+
+/// What is to catch it passes while nothing is broken, or its failing later would say nothing.
+fn control(
+    servers: &Servers,
+    copy: &Path,
+    mutant: &Mutant,
+    passed: &mut BTreeSet<String>,
+) -> Result<()> {
+    for catcher in &mutant.catchers {
+        if passed.contains(catcher) {
+            continue;
+        }
+        let (well, text) = shell(servers, copy, catcher)?;
+        ensure!(
+            well,
+            "`{catcher}` fails on code that is not broken:\n{text}"
+        );
+        println!("passes while nothing is broken: {catcher}");
+        passed.insert(catcher.clone());
+    }
+    Ok(())
 }
 
 /// Breaks, and runs what must catch it until something does; what did, and its words.

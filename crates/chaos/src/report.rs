@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::case::Layer;
+use crate::catalog;
 use crate::outcome::Outcome;
 use crate::pair::Pair;
 
@@ -51,6 +52,9 @@ pub struct Row {
     pub why: String,
     pub date: String,
     pub commit: String,
+    /// What was run: what is added to a case later has not held with it.
+    #[serde(default)]
+    pub contents: String,
 }
 
 impl Results {
@@ -91,6 +95,7 @@ impl Results {
             why: why.lines().next().unwrap_or_default().to_owned(),
             date: today(),
             commit: self.commit.clone(),
+            contents: contents(&outcome.case, outcome.layer, outcome.pair),
         };
         self.cases.insert(key, row);
     }
@@ -117,6 +122,12 @@ impl Results {
 fn key(case: &str, layer: Layer, pair: Option<Pair>) -> String {
     let pair = pair.map_or("-", Pair::as_str);
     format!("{case} {} {pair}", layer.as_str())
+}
+
+/// What one layer runs of a case now. A cell of the matrix, and the simulation, are no cases.
+fn contents(case: &str, layer: Layer, pair: Option<Pair>) -> String {
+    let case = catalog::all().find(|it| it.name == case);
+    case.map_or_else(String::new, |case| case.contents(layer, pair))
 }
 
 /// A file of the project.

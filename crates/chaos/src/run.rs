@@ -80,7 +80,7 @@ impl<'a> Run<'a> {
             Layer::Faults => self.faults(),
             Layer::Cluster => self.cluster(),
             Layer::Versions => self.versions(),
-            Layer::Tests => self.tests(),
+            Layer::Tests | Layer::Canaries => self.tests(layer),
             Layer::Soak => Ok(()),
         }
     }
@@ -226,20 +226,19 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn tests(&self) -> Result<()> {
-        let cases = self.cases(|proof| matches!(proof, Proof::Tests { .. }));
+    fn tests(&self, layer: Layer) -> Result<()> {
+        let cases = self.cases(|proof| proof.layer() == layer);
         if !cases.is_empty() {
             self.servers.start()?;
         }
         for case in cases {
             let began = Instant::now();
             let mut verdict = Verdict::Held;
-            for proof in case.proofs {
-                if let Proof::Tests { package, filters } = proof {
-                    verdict = verdict.and(others::tests(&self.servers, package, filters));
-                }
+            let of_it = case.proofs.iter().filter(|proof| proof.layer() == layer);
+            for (package, filters) in of_it.filter_map(Proof::tests) {
+                verdict = verdict.and(others::tests(&self.servers, package, filters));
             }
-            self.tell_of(case, Layer::Tests, began, Figures::default(), verdict);
+            self.tell_of(case, layer, began, Figures::default(), verdict);
         }
         Ok(())
     }

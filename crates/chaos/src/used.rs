@@ -13,11 +13,12 @@ use hookbox_testkit::servers::process::wait_until;
 
 use crate::fault::pause;
 
-/// Most threads of a process. Two runtimes on two cores, a driver's own, and their blocking pools.
-const THREADS_MAX: usize = 96;
+/// Most threads of a process, also while a server is away: two runtimes on two cores, a driver's
+/// own, and their blocking pools are 14. One that is lost with each attempt to connect soon shows.
+const THREADS_MAX: usize = 24;
 
 /// Most open files of a process: the load's connections, pools, and what is just being closed.
-const FILES_MAX: usize = 512;
+const FILES_MAX: usize = 256;
 
 /// Most memory of a process, in MiB. Ingest may hold 64 MiB of bodies and as much that is not
 /// confirmed, a worker a batch for each of its slots; a debug build itself takes some 60.

@@ -4,16 +4,18 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use super::all;
-use crate::case::Proof;
+use super::{all, canaries, faults};
 use crate::report::path;
 
 #[test]
 fn every_number_is_there_once_and_every_case_has_a_proof() {
-    let numbers: Vec<u8> = all().map(|case| case.number).collect();
+    let numbers: Vec<u8> = faults().map(|case| case.number).collect();
     assert_eq!(numbers, (1..=84).collect::<Vec<_>>());
+    let hazards = canaries().map(|case| format!("canary-h{}", case.number - 100));
+    let named: Vec<&str> = canaries().map(|case| case.name).collect();
+    assert_eq!(hazards.collect::<Vec<_>>(), named);
     let names: BTreeSet<&str> = all().map(|case| case.name).collect();
-    assert_eq!(names.len(), 84, "a name stands twice");
+    assert_eq!(names.len(), 84 + named.len(), "a name stands twice");
     for case in all() {
         assert!(!case.proofs.is_empty(), "{}: nothing shows it", case.name);
     }
@@ -24,19 +26,19 @@ fn every_test_that_is_named_is_there() {
     let mut missing = Vec::new();
     for case in all() {
         for proof in case.proofs {
-            let Proof::Tests { package, filters } = proof else {
+            let Some((package, filters)) = proof.tests() else {
                 continue;
             };
-            let folder = match *package {
+            let folder = match package {
                 "hookbox-tests" => "tests".to_owned(),
                 other => format!("crates/{}", other.trim_start_matches("hookbox-")),
             };
-            let folder = match *package {
+            let folder = match package {
                 "hookbox" => path("crates/hookbox"),
                 _ => path(&folder),
             };
             let text = read(&folder) + &read(&path("crates/conformance/src"));
-            for filter in *filters {
+            for filter in filters {
                 if !text.contains(&format!("fn {filter}")) {
                     missing.push(format!("{}: {package}: {filter}", case.name));
                 }

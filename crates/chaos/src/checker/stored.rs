@@ -1,6 +1,6 @@
 //! What the store says about the events of one journal, read past every line of hookbox.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
 
@@ -35,8 +35,8 @@ pub(super) struct Stored {
     /// State and attempts of claims.
     pub(super) claims: BTreeMap<OnRoute, (String, u64)>,
     pub(super) dead: BTreeMap<OnRoute, Vec<DeadLetter>>,
-    /// Digests of bodies.
-    pub(super) bodies: BTreeSet<String>,
+    /// Digests of bodies by their events.
+    pub(super) bodies: BTreeMap<String, String>,
 }
 
 impl Stored {
@@ -154,24 +154,27 @@ fn dead(sql: &Sql, events: &str) -> Result<BTreeMap<OnRoute, Vec<DeadLetter>>> {
 }
 
 /// SHA-256 of every body behind those receipts.
-fn bodies(sql: &Sql, events: &str) -> Result<BTreeSet<String>> {
+fn bodies(sql: &Sql, events: &str) -> Result<BTreeMap<String, String>> {
+    let event = sql.hex("event_id");
     let body = if sql.is_postgres() {
         "encode(sha256(body), 'hex')"
     } else {
         "lower(hex(body))"
     };
-    let rows = sql.rows(&format!(
-        "select {body} from events \
-         where event_id in ({events})"
-    ))?;
-    if sql.is_postgres() {
-        return Ok(rows.into_iter().flatten().collect());
+    let mut bodies = BTreeMap::new();
+    for row in sql.rows(&format!(
+        "select {event}, {body} from events where event_id in ({events})"
+    ))? {
+        let [event, body] = columns(row)?;
+        let digest = if sql.is_postgres() {
+            body
+        } else {
+            let bytes = hex::decode(&body).context("a body in hex")?;
+            hex::encode(<sha2::Sha256 as sha2::Digest>::digest(bytes))
+        };
+        bodies.insert(event, digest);
     }
-    let digest = |row: Texts| {
-        let bytes = hex::decode(row.first().map_or("", String::as_str)).unwrap_or_default();
-        hex::encode(<sha2::Sha256 as sha2::Digest>::digest(bytes))
-    };
-    Ok(rows.into_iter().map(digest).collect())
+    Ok(bodies)
 }
 
 fn number(text: &str) -> Result<u64> {

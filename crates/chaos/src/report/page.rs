@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::{Results, standing};
-use crate::case::Proof;
+use crate::case::{Case, Proof};
 use crate::catalog;
 use crate::invariants::INVARIANTS;
 
@@ -13,7 +13,10 @@ use crate::invariants::INVARIANTS;
 pub fn document(results: &Results) -> String {
     let mut text = String::from(HEAD);
     soaks(results, &mut text);
-    cases(results, &mut text);
+    text.push_str(CASES);
+    cases(results, catalog::faults(), &mut text);
+    text.push_str(CANARIES);
+    cases(results, catalog::canaries(), &mut text);
     not_shown(results, &mut text);
     invariants(&mut text);
     matrix(results, &mut text);
@@ -64,9 +67,8 @@ fn soaks(results: &Results, text: &mut String) {
     }
 }
 
-fn cases(results: &Results, text: &mut String) {
-    text.push_str(CASES);
-    for case in catalog::all() {
+fn cases(results: &Results, cases: impl Iterator<Item = &'static Case>, text: &mut String) {
+    for case in cases {
         let standing = standing::of(results, case);
         let mut proofs: Vec<String> = case.proofs.iter().map(Proof::label).collect();
         proofs.dedup();
@@ -199,8 +201,22 @@ a case tells the oldest of them.
 |---|---|---|---|---|---|
 ";
 
+const CANARIES: &str = "
+## The canaries
+
+Each asserts that a hazard of `docs/HAZARDS.md`, by its number from 101, is still there upstream.
+One that fails says what may go. That file says why H6 and H7 have none.
+
+| no. | name | what | shown by | result | last run |
+|---|---|---|---|---|---|
+";
+
 const CHECKED: &str = "
 ## The invariants
+
+What `crates/chaos` reports is checked after every real fault, crash, partition and round of a soak;
+what `crates/simulation` reports, after every seed. What cannot be seen from outside is each shown
+by the tests that are named.
 
 | | what always holds | checked by |
 |---|---|---|
@@ -219,7 +235,7 @@ const MUTANTS: &str = "
 ## Broken on purpose
 
 Each line is a change to the code that breaks a promise, and what caught it
-(`cargo xtask chaos --mutants`).
+(`cargo xtask chaos --mutants`); what catches passes on the same code while nothing is broken.
 
 | mutant | breaks | caught by | finding | date | commit |
 |---|---|---|---|---|---|

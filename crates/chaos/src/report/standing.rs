@@ -28,6 +28,7 @@ pub fn of(results: &Results, case: &Case) -> Standing {
         let rows: Vec<&Row> = wanted
             .iter()
             .filter_map(|it| results.cases.get(it))
+            .filter(|row| is_of_now(case, layer, row))
             .collect();
         let held: Vec<&Row> = rows
             .iter()
@@ -56,6 +57,13 @@ pub fn of(results: &Results, case: &Case) -> Standing {
     }
 }
 
+/// Whether a result is of what the case consists of now.
+fn is_of_now(case: &Case, layer: Layer, row: &Row) -> bool {
+    let pair = |it: &Pair| row.pair.as_deref() == Some(it.as_str());
+    let pair = Pair::ALL.into_iter().find(pair);
+    row.case != case.name || row.contents == case.contents(layer, pair)
+}
+
 /// The keys of all results that a layer owes a case.
 fn wanted(case: &Case, layer: Layer) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
@@ -77,7 +85,7 @@ fn wanted(case: &Case, layer: Layer) -> BTreeSet<String> {
             Proof::Simulation => {
                 keys.insert(key(SIMULATION, layer, None));
             }
-            Proof::Tests { .. } | Proof::Cluster | Proof::Versions => {
+            Proof::Tests { .. } | Proof::Canary { .. } | Proof::Cluster | Proof::Versions => {
                 keys.insert(key(case.name, layer, None));
             }
         }
@@ -93,7 +101,7 @@ fn part(layer: Layer, held: &[&Row], wanted: usize) -> Option<String> {
         (held, wanted) => format!(" {held} of {wanted}"),
     };
     let seed = match layer {
-        Layer::Tests | Layer::Versions => String::new(),
+        Layer::Tests | Layer::Canaries | Layer::Versions => String::new(),
         Layer::Simulation | Layer::Crashes | Layer::Faults | Layer::Cluster | Layer::Soak => {
             format!(", seed {}", oldest.seed)
         }

@@ -84,3 +84,14 @@ fn a_crash_case_wants_every_cell_of_its_points() {
     assert_eq!(standing.result, "held in part");
     assert!(standing.last.starts_with("crashes 4 of 8 "), "{standing:?}");
 }
+
+#[test]
+fn what_is_added_to_a_case_has_not_held_before() {
+    let (mut results, case) = (Results::default(), case("queue-full"));
+    ran(&mut results, case.name, Layer::Tests, None, Verdict::Held);
+    assert_eq!(of(&results, case).result, "held");
+    for row in results.cases.values_mut() {
+        row.contents = "another test".to_owned();
+    }
+    assert_eq!(of(&results, case).missing, ["tests"]);
+}
