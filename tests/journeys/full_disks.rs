@@ -18,6 +18,9 @@ use crate::small_disk::SmallDisk;
 /// Longest wait for something that must come on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Two deadlines of a confirm.
+const TWO_DEADLINES: Duration = Duration::from_secs(5);
+
 /// How much there is for a server that has little to keep: its own files take half of it.
 const DISK_MIB: u32 = 96;
 
@@ -121,7 +124,7 @@ async fn fill_rabbitmq(disk: &SmallDisk) -> Queues {
         requests("not_durable").is_some_and(|count| count >= 1.0)
     })
     .await;
-    let took = within(PATIENCE, "the broker is shown as away", async || {
+    let took = within(TWO_DEADLINES, "the broker is shown as away", async || {
         shown.metric("hookbox_broker_up") == Some(0.0)
     })
     .await;
