@@ -27,6 +27,19 @@ const TRIGGER: &str = "create trigger in_the_way before insert on begini_scores
 const ASLEEP: &str = "select count(*) from pg_stat_activity
      where datname = current_database() and wait_event = 'PgSleep'";
 
+/// A handler finds a statement of its name in its session, once: so does one behind a pooler that
+/// lent the session to somebody else before (H15).
+const SHARED: &str = "create function shared() returns trigger language plpgsql as $$
+     begin
+         if nextval('shared') = 1 then
+             execute 'prepare somebodys as select 1';
+             execute 'prepare somebodys as select 1';
+         end if;
+         return new;
+     end $$";
+const BEFORE_SCORES: &str = "create trigger shared before insert on begini_scores
+     for each row execute function shared()";
+
 /// Longest wait for something that must come on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -67,6 +80,35 @@ async fn a_deadlock_and_a_failed_serialization_of_handlers_cost_no_attempt() {
     assert_eq!(deployment.count(tries).await, 2, "it ran once more");
     let changes = "select sum(changes) from sides";
     assert_eq!(deployment.count(changes).await, 4, "one effect each");
+    nothing_was_spent(&deployment).await;
+    worker.stop();
+    ingest.stop();
+    deployment.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_that_the_session_has_already_costs_no_attempt() {
+    let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
+    for statement in ["create sequence shared", SHARED, BEFORE_SCORES] {
+        deployment.execute(statement).await;
+    }
+    let ingest = deployment.start_ingest();
+    let worker = deployment.start(&["worker"]);
+    send(&deployment, "somebody");
+    let done = "select count(*) from claims where state = 'done'";
+    within(PATIENCE, "it is done", async || {
+        deployment.count(done).await == 1
+    })
+    .await;
+    let tries = "select last_value from shared";
+    assert_eq!(deployment.count(tries).await, 2, "it ran once more");
+    nothing_was_spent(&deployment).await;
+    worker.stop();
+    ingest.stop();
+    deployment.finish().await;
+}
+
+async fn nothing_was_spent(deployment: &Deployment) {
     for spent in [
         "select count(*) from attempts",
         "select count(*) from dead_letters",
@@ -74,9 +116,6 @@ async fn a_deadlock_and_a_failed_serialization_of_handlers_cost_no_attempt() {
     ] {
         assert_eq!(deployment.count(spent).await, 0, "{spent}");
     }
-    worker.stop();
-    ingest.stop();
-    deployment.finish().await;
 }
 
 fn send(deployment: &Deployment, uid: &str) {

@@ -21,6 +21,9 @@ const FOLDERS: [&str; 2] = ["crates/simulation/mutants", "crates/chaos/mutants"]
 /// What catches a mutant of an engine, where its patch says nothing else.
 const SIMULATION: &str = "cargo run --quiet -p hookbox-simulation -- --seeds 3000 --seed 1";
 
+/// What is told to have caught a mutant that nothing did.
+pub const UNCAUGHT: &str = "NOTHING";
+
 struct Mutant {
     name: String,
     breaks: String,
@@ -56,7 +59,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         };
         let (catcher, finding) = match &by {
             Some((catcher, finding)) => (catcher.as_str(), finding.as_str()),
-            None => ("NOTHING", ""),
+            None => (UNCAUGHT, ""),
         };
         println!(
             "{:<30} {:>6.1} s  caught by {catcher}: {finding}",

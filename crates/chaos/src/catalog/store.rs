@@ -250,6 +250,7 @@ pub(super) const CASES: &[Case] = &[
                 "a_pooler_that_lends_sessions_for_transactions_is_refused",
                 "a_pooler_whose_mode_changes_under_load_costs_nothing",
                 "a_schema_that_changes_under_load_costs_nothing",
+                "a_statement_that_the_session_has_already_costs_no_attempt",
             ],
         }],
     },

@@ -8,6 +8,7 @@ use super::{Results, standing};
 use crate::case::{Case, Proof};
 use crate::catalog;
 use crate::invariants::INVARIANTS;
+use crate::mutants::UNCAUGHT;
 
 /// All of it.
 pub fn document(results: &Results) -> String {
@@ -104,6 +105,11 @@ fn not_shown(results: &Results, text: &mut String) {
                 case.name,
                 missing.join(", ")
             ));
+        }
+    }
+    for (name, row) in &results.mutants {
+        if word(row, "caught_by").contains(UNCAUGHT) {
+            lines.push(format!("- the mutant {name}: {UNCAUGHT} caught it"));
         }
     }
     if lines.is_empty() {
