@@ -55,6 +55,7 @@ async fn at_queues(connection: &Connection, queues: &[QueueDeclaration]) -> Stri
         // A look that takes longer is not cut off but told, and what it has found counts.
         let mut late = false;
         let began = Instant::now();
+        let mut silent_since = began;
         let looked = loop {
             match timeout(TICK, look.as_mut()).await {
                 Ok(looked) => break looked,
@@ -64,9 +65,10 @@ async fn at_queues(connection: &Connection, queues: &[QueueDeclaration]) -> Stri
                 return wrong;
             }
             if connection.status().blocked() {
+                silent_since = Instant::now();
                 continue;
             }
-            if began.elapsed() >= SILENCE_MAX && round.left() == queues.len() {
+            if silent_since.elapsed() >= SILENCE_MAX && round.left() == queues.len() {
                 return format!("the broker has answered nothing for {SILENCE_MAX:?}");
             }
             if late && !std::mem::replace(&mut is_told, true) {
