@@ -66,11 +66,7 @@ async fn a_deadlock_and_a_failed_serialization_of_handlers_cost_no_attempt() {
         .await;
     }
     send(&deployment, "unordered");
-    let done = "select count(*) from claims where state = 'done'";
-    within(PATIENCE, "all are done", async || {
-        deployment.count(done).await == 3
-    })
-    .await;
+    are_done(&deployment, 3).await;
     let deadlocks = "select deadlocks from pg_stat_database where datname = current_database()";
     within(PATIENCE, "PostgreSQL has counted it", async || {
         deployment.count(deadlocks).await >= 1
@@ -95,17 +91,21 @@ async fn a_statement_that_the_session_has_already_costs_no_attempt() {
     let ingest = deployment.start_ingest();
     let worker = deployment.start(&["worker"]);
     send(&deployment, "somebody");
-    let done = "select count(*) from claims where state = 'done'";
-    within(PATIENCE, "it is done", async || {
-        deployment.count(done).await == 1
-    })
-    .await;
+    are_done(&deployment, 1).await;
     let tries = "select last_value from shared";
     assert_eq!(deployment.count(tries).await, 2, "it ran once more");
     nothing_was_spent(&deployment).await;
     worker.stop();
     ingest.stop();
     deployment.finish().await;
+}
+
+async fn are_done(deployment: &Deployment, events: u64) {
+    let done = "select count(*) from claims where state = 'done'";
+    within(PATIENCE, "all are done", async || {
+        deployment.count(done).await == events
+    })
+    .await;
 }
 
 async fn nothing_was_spent(deployment: &Deployment) {

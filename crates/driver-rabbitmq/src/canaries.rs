@@ -27,13 +27,13 @@ const PATIENCE: Duration = Duration::from_secs(9);
 /// How long counts as for ever.
 const HANG: Duration = Duration::from_secs(4);
 
-async fn connect(properties: ConnectionProperties) -> Connection {
+pub(crate) async fn connect(properties: ConnectionProperties) -> Connection {
     let url = std::env::var(URL)
         .unwrap_or_else(|_| panic!("{URL} must name a RabbitMQ server, such as amqp://…/%2f"));
     Connection::connect(&url, properties).await.unwrap()
 }
 
-async fn confirming(connection: &Connection) -> Channel {
+pub(crate) async fn confirming(connection: &Connection) -> Channel {
     let channel = connection.create_channel().await.unwrap();
     let options = ConfirmSelectOptions::default();
     channel.confirm_select(options).await.unwrap();
@@ -78,12 +78,12 @@ async fn quorum(channel: &Channel) -> String {
     name
 }
 
-async fn delete(channel: &Channel, queue: &str) -> u32 {
+pub(crate) async fn delete(channel: &Channel, queue: &str) -> u32 {
     let options = QueueDeleteOptions::default();
     channel.queue_delete(queue.into(), options).await.unwrap()
 }
 
-async fn publish(channel: &Channel, queue: &str, id: &str) -> PublisherConfirm {
+pub(crate) async fn publish(channel: &Channel, queue: &str, id: &str) -> PublisherConfirm {
     let options = BasicPublishOptions {
         mandatory: true,
         immediate: false,

@@ -53,13 +53,12 @@ async fn at_queues(connection: &Connection, queues: &[QueueDeclaration]) -> Stri
         let look = round.run(connection);
         tokio::pin!(look);
         // A look that takes longer is not cut off but told, and what it has found counts.
-        let mut late = false;
         let began = Instant::now();
         let mut silent_since = began;
+        let is_late = || began.elapsed() >= LOOK_DEADLINE;
         let looked = loop {
-            match timeout(TICK, look.as_mut()).await {
-                Ok(looked) => break looked,
-                Err(_elapsed) => late = began.elapsed() >= LOOK_DEADLINE,
+            if let Ok(looked) = timeout(TICK, look.as_mut()).await {
+                break looked;
             }
             if let Some(wrong) = wrong(&round) {
                 return wrong;
@@ -71,7 +70,7 @@ async fn at_queues(connection: &Connection, queues: &[QueueDeclaration]) -> Stri
             if silent_since.elapsed() >= SILENCE_MAX && round.left() == queues.len() {
                 return format!("the broker has answered nothing for {SILENCE_MAX:?}");
             }
-            if late && !std::mem::replace(&mut is_told, true) {
+            if is_late() && !std::mem::replace(&mut is_told, true) {
                 tell(
                     &round,
                     queues,
@@ -84,7 +83,7 @@ async fn at_queues(connection: &Connection, queues: &[QueueDeclaration]) -> Stri
         }
         match looked {
             Ok(()) => {
-                if !late && std::mem::replace(&mut is_told, false) {
+                if !is_late() && std::mem::replace(&mut is_told, false) {
                     tracing::info!("all queues are looked at in time again");
                 }
             }

@@ -5,22 +5,11 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 
 use lapin::ConnectionProperties;
-use lapin::options::{
-    BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueueDeleteOptions,
-};
-use lapin::{BasicProperties, Connection};
+use lapin::options::QueueDeclareOptions;
 
 use super::*;
+use crate::canaries::{confirming, connect, delete, publish};
 use crate::topology::Argument;
-
-const URL: &str = "HOOKBOX_TEST_AMQP_URL";
-
-async fn connect() -> Connection {
-    let url = std::env::var(URL)
-        .unwrap_or_else(|_| panic!("{URL} must name a RabbitMQ server, such as amqp://…/%2f"));
-    let properties = ConnectionProperties::default();
-    Connection::connect(&url, properties).await.unwrap()
-}
 
 fn queue() -> QueueDeclaration {
     let kind = Argument::Text("quorum".to_owned());
@@ -32,10 +21,8 @@ fn queue() -> QueueDeclaration {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_that_is_deleted_between_both_questions_is_told() {
-    let (connection, queue) = (connect().await, queue());
-    let channel = connection.create_channel().await.unwrap();
-    let options = ConfirmSelectOptions::default();
-    channel.confirm_select(options).await.unwrap();
+    let connection = connect(ConnectionProperties::default()).await;
+    let (channel, queue) = (confirming(&connection).await, queue());
     let name = queue.name.as_str();
     let options = QueueDeclareOptions::durable();
     let declared = channel.queue_declare(name.into(), options, queue.table());
@@ -44,9 +31,7 @@ async fn a_queue_that_is_deleted_between_both_questions_is_told() {
     let Look::There(empty) = asker.look(name).await.unwrap() else {
         panic!("{name} was declared");
     };
-    let (options, properties) = (BasicPublishOptions::default(), BasicProperties::default());
-    let published = channel.basic_publish("".into(), name.into(), options, b"x", properties);
-    published.await.unwrap().await.unwrap();
+    publish(&channel, name, "x").await.await.unwrap();
     let Look::There(before) = asker.look(name).await.unwrap() else {
         panic!("{name} was declared");
     };
@@ -55,12 +40,11 @@ async fn a_queue_that_is_deleted_between_both_questions_is_told() {
     };
     assert!(!there.is_new_after(before) && !there.is_new_after(empty));
 
-    let delete = |name: &str| channel.queue_delete(name.into(), QueueDeleteOptions::default());
-    delete(name).await.unwrap();
+    delete(&channel, name).await;
     let Declared::Same(now) = asker.declare(&queue).await.unwrap() else {
         panic!("{name} is declared again");
     };
     assert!(now.is_new_after(before), "{now:?} after {before:?}");
-    delete(name).await.unwrap();
+    delete(&channel, name).await;
     let _ = connection.close(200, "done".into()).await;
 }

@@ -23,7 +23,6 @@ const ANYWHERE: &[Kind] = &[Kind::Code, Kind::Comment, Kind::Text];
 const TESTS: &[&str] = &[
     "tests/",
     "/canaries.rs",
-    "/tests.rs",
     "crates/testkit/",
     "crates/conformance/",
     "/testing.rs",
