@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Batch, Broker, Depth, Fault, FaultKind, OpenError, PublishError, PublishErrorKind, Queue,
-    Readiness, Subscription,
+    Batch, Broker, Depth, Fault, FaultKind, NotReadyKind, OpenError, PublishError,
+    PublishErrorKind, Queue, Readiness, Subscription,
 };
 use hookbox_event::{Account, RouteName};
 use lapin::Connection;
@@ -68,7 +68,10 @@ impl Rabbit {
             })??
         };
         let (requests, receiver) = mpsc::channel(options.in_flight_max);
-        let (ready, readiness) = watch::channel(Readiness::NotReady("it is starting".into()));
+        let (ready, readiness) = watch::channel(Readiness::not_ready(
+            NotReadyKind::Starting,
+            "it is starting",
+        ));
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let receiver = Arc::new(Mutex::new(receiver));
@@ -117,13 +120,15 @@ impl Rabbit {
     /// Publishes one message to each queue, and waits for the confirms.
     async fn send(&self, queues: Vec<String>, batch: Batch) -> Result<(), PublishError> {
         let unavailable = |why: String| PublishError::new(PublishErrorKind::Unavailable, why);
-        if let Readiness::NotReady(why) = self.readiness() {
-            let blocked = why.contains("resource alarm");
-            let kind = PublishErrorKind::Blocked;
-            return Err(if blocked {
-                PublishError::plain(kind)
-            } else {
-                unavailable(why)
+        if let Readiness::NotReady { kind, why } = self.readiness() {
+            return Err(match kind {
+                NotReadyKind::Alarm => PublishError::plain(PublishErrorKind::Blocked),
+                NotReadyKind::Starting
+                | NotReadyKind::Unreachable
+                | NotReadyKind::Topology
+                | NotReadyKind::Refused
+                | NotReadyKind::Storage
+                | NotReadyKind::Closing => unavailable(why),
             });
         }
         let ask = async {

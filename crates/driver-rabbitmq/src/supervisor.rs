@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookbox_driver::{OpenError, Readiness, describe};
+use hookbox_driver::{NotReadyKind, OpenError, Readiness, describe};
 use lapin::Connection;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -123,7 +123,8 @@ pub(crate) async fn supervise(
             Err(error) => {
                 let why = describe(&error);
                 tracing::warn!(error = why, "the broker cannot be used yet: {why}");
-                readiness.send_replace(Readiness::NotReady(why));
+                let kind = kind_of(&error);
+                readiness.send_replace(Readiness::not_ready(kind, why));
             }
         }
         tokio::select! {
@@ -131,7 +132,8 @@ pub(crate) async fn supervise(
             () = sleep(jittered(pause)) => pause = (pause * 2).min(PAUSE_LONGEST),
         }
     }
-    readiness.send_replace(Readiness::NotReady("the driver is closed".into()));
+    let closed = Readiness::not_ready(NotReadyKind::Closing, "the driver is closed");
+    readiness.send_replace(closed);
 }
 
 /// Publishes over one connection until anything is wrong with it.
@@ -150,7 +152,7 @@ async fn publish(
         let Ok(Ok(channel)) = opening.await else {
             let why = "no channel could be opened";
             tracing::warn!(why, "the publishing connection is given up: {why}");
-            readiness.send_replace(Readiness::NotReady(why.into()));
+            readiness.send_replace(Readiness::not_ready(NotReadyKind::Unreachable, why));
             close(&connection, options.close_deadline).await;
             return;
         };
@@ -164,7 +166,7 @@ async fn publish(
         publishers.spawn(publisher.run());
     }
     readiness.send_replace(Readiness::Ready);
-    let ended = watch_over(
+    let (kind, ended) = watch_over(
         options,
         nodes,
         &connection,
@@ -173,7 +175,7 @@ async fn publish(
         stop,
     )
     .await;
-    readiness.send_replace(Readiness::NotReady(ended.clone()));
+    readiness.send_replace(Readiness::not_ready(kind, ended.clone()));
     // Closing is nothing to warn of, whatever the publishers said of it first.
     if !stop.is_cancelled() {
         tracing::warn!(
@@ -196,7 +198,7 @@ async fn sit_out_alarm(
 ) {
     let is_blocked = || connection.status().connected() && connection.status().blocked();
     while is_blocked() && !stop.is_cancelled() {
-        readiness.send_replace(Readiness::NotReady(ALARM.into()));
+        readiness.send_replace(Readiness::not_ready(NotReadyKind::Alarm, ALARM));
         tokio::select! {
             () = stop.cancelled() => {}
             () = sleep(WATCH) => {}
@@ -236,26 +238,27 @@ async fn watch_over(
     publishers: &mut JoinSet<Ended>,
     readiness: &watch::Sender<Readiness>,
     stop: &CancellationToken,
-) -> String {
+) -> (NotReadyKind, String) {
     let queues = look_after(options, nodes, connection);
     tokio::pin!(queues);
     loop {
         tokio::select! {
-            wrong = &mut queues => return wrong,
-            () = stop.cancelled() => return "the driver is closing".into(),
+            wrong = &mut queues => return (NotReadyKind::Topology, wrong),
+            () = stop.cancelled() => return (NotReadyKind::Closing, "the driver is closing".into()),
             ended = publishers.join_next() => {
-                return match ended {
+                let why = match ended {
                     Some(Ok(ended)) => describe(&ended),
                     Some(Err(_)) | None => "a publisher ended unexpectedly".into(),
                 };
+                return (NotReadyKind::Unreachable, why);
             }
             () = sleep(WATCH) => {
                 let status = connection.status();
                 if !status.connected() {
-                    return "the connection was lost".into();
+                    return (NotReadyKind::Unreachable, "the connection was lost".into());
                 }
                 let now = if status.blocked() {
-                    Readiness::NotReady(ALARM.into())
+                    Readiness::not_ready(NotReadyKind::Alarm, ALARM)
                 } else {
                     Readiness::Ready
                 };
@@ -266,6 +269,19 @@ async fn watch_over(
                 });
             }
         }
+    }
+}
+
+/// The class of what keeps the broker from being used.
+fn kind_of(error: &OpenError) -> NotReadyKind {
+    match error {
+        OpenError::Unavailable { .. } => NotReadyKind::Unreachable,
+        OpenError::Topology(_) | OpenError::Unsafe { .. } => NotReadyKind::Topology,
+        OpenError::Refused { .. }
+        | OpenError::Environment { .. }
+        | OpenError::SchemaOlder { .. }
+        | OpenError::SchemaNewer { .. }
+        | OpenError::Options { .. } => NotReadyKind::Refused,
     }
 }
 

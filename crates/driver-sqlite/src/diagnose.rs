@@ -62,6 +62,7 @@ pub fn ends_by_itself(error: &OpenError) -> bool {
         | OpenError::SchemaOlder { .. }
         | OpenError::SchemaNewer { .. }
         | OpenError::Unsafe { .. }
+        | OpenError::Refused { .. }
         | OpenError::Topology(_)
         | OpenError::Options { .. } => false,
     }

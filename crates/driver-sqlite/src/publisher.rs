@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hookbox_crash::crash_point;
-use hookbox_driver::{Batch, Fault, FaultKind, PublishError, PublishErrorKind, Readiness};
+use hookbox_driver::{
+    Batch, Fault, FaultKind, NotReadyKind, PublishError, PublishErrorKind, Readiness,
+};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::diagnose::{fault, is_full};
@@ -40,7 +42,7 @@ impl Health {
     pub(crate) fn readiness(&self) -> Readiness {
         match *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) {
             None => Readiness::Ready,
-            Some(why) => Readiness::NotReady(why.to_owned()),
+            Some(why) => Readiness::not_ready(NotReadyKind::Storage, why),
         }
     }
 

@@ -96,8 +96,55 @@ pub struct Depth {
 pub enum Readiness {
     /// It would.
     Ready,
-    /// It would not, and why, in words safe to show to an operator.
-    NotReady(String),
+    /// It would not.
+    NotReady {
+        /// The class of the reason: all that is shown in public.
+        kind: NotReadyKind,
+        /// The reason, in words for operators.
+        why: String,
+    },
+}
+
+impl Readiness {
+    /// Not ready, for this reason.
+    pub fn not_ready(kind: NotReadyKind, why: impl Into<String>) -> Self {
+        let why = why.into();
+        Readiness::NotReady { kind, why }
+    }
+}
+
+/// Why a broker takes nothing, by class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NotReadyKind {
+    /// It has not been opened yet.
+    Starting,
+    /// There is no connection, or no answer.
+    Unreachable,
+    /// It has a resource alarm.
+    Alarm,
+    /// A queue is missing or not as declared.
+    Topology,
+    /// It refuses what is published, or this account.
+    Refused,
+    /// The file cannot be written, or is not the one that was opened.
+    Storage,
+    /// The driver is closing.
+    Closing,
+}
+
+impl NotReadyKind {
+    /// The word for the public answer, logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            NotReadyKind::Starting => "starting",
+            NotReadyKind::Unreachable => "unreachable",
+            NotReadyKind::Alarm => "alarm",
+            NotReadyKind::Topology => "topology",
+            NotReadyKind::Refused => "refused",
+            NotReadyKind::Storage => "storage",
+            NotReadyKind::Closing => "closing",
+        }
+    }
 }
 
 /// Envelopes of one topic, written down as one message.

@@ -77,7 +77,8 @@ mod store;
 
 pub use accounts::{AccountGap, Accounts, OpenReceipt, Unvouched, receipts_gone};
 pub use broker::{
-    Batch, Broker, Depth, PublishError, PublishErrorKind, Queue, Readiness, Subscription,
+    Batch, Broker, Depth, NotReadyKind, PublishError, PublishErrorKind, Queue, Readiness,
+    Subscription,
 };
 pub use clock::Clock;
 pub use delivery::{Delivery, Settler};

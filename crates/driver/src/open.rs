@@ -51,6 +51,20 @@ pub enum OpenError {
     /// The queues are not as hookbox declares them.
     #[error("the broker's queues differ from what hookbox declares: {}", list(.0))]
     Topology(Vec<TopologyDifference>),
+    /// It was reached, and refuses: a wrong password, a missing right, a limit, a file that is not
+    /// there. Waiting does not help; a person has to act.
+    #[error("{what} cannot be used: {why}; {remedy}")]
+    Refused {
+        /// Which thing.
+        what: &'static str,
+        /// What it refuses.
+        why: String,
+        /// The statement or command that puts it right.
+        remedy: String,
+        /// The cause, where its own text adds something.
+        #[source]
+        source: Option<Box<dyn Error + Send + Sync>>,
+    },
     /// It cannot be reached.
     #[error("{what} cannot be reached; check its URL and that it runs")]
     Unavailable {

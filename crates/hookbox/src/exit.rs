@@ -73,6 +73,7 @@ fn code(error: &anyhow::Error) -> Exit {
             | OpenError::SchemaOlder { .. }
             | OpenError::SchemaNewer { .. }
             | OpenError::Unsafe { .. }
+            | OpenError::Refused { .. }
             | OpenError::Topology(_),
         ) => REFUSED,
         None => FAILED,

@@ -20,7 +20,7 @@ pub(crate) async fn ready(State(ingest): State<Arc<Ingest>>) -> Response<Body> {
     } else {
         match ingest.broker.readiness() {
             Readiness::Ready => None,
-            Readiness::NotReady(why) => Some(why),
+            Readiness::NotReady { why, .. } => Some(why),
         }
     };
     match why {

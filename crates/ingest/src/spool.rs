@@ -280,9 +280,10 @@ impl Broker for Spooling {
         }
         match self.shared.spool.readiness() {
             Readiness::Ready => Readiness::Ready,
-            Readiness::NotReady(why) => Readiness::NotReady(format!(
-                "the broker takes nothing now, and nor does the spool: {why}"
-            )),
+            Readiness::NotReady { kind, why } => Readiness::not_ready(
+                kind,
+                format!("the broker takes nothing now, and nor does the spool: {why}"),
+            ),
         }
     }
 

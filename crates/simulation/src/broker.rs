@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Batch, Broker, Depth, Fault as OurFault, FaultKind, PublishError, PublishErrorKind, Queue,
-    Readiness, Subscription,
+    Batch, Broker, Depth, Fault as OurFault, FaultKind, NotReadyKind, PublishError,
+    PublishErrorKind, Queue, Readiness, Subscription,
 };
 use hookbox_event::{Account, RouteName, decode_batch};
 
@@ -125,7 +125,7 @@ impl Broker for SimBroker {
 
     fn readiness(&self) -> Readiness {
         if self.process.world.state().queues.away {
-            Readiness::NotReady("the broker is away".to_owned())
+            Readiness::not_ready(NotReadyKind::Unreachable, "the broker is away")
         } else {
             Readiness::Ready
         }

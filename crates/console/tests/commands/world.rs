@@ -9,9 +9,9 @@ use hookbox_console::{NoAnswer, Operator};
 use hookbox_driver::{
     AccountGap, Accounts, AttemptRow, AuditRow, Backlog, Batch, Broker, ClaimRow, ClaimState,
     DeadFilter, DeadGroup, DeadLetter, DeadReason, DeadRow, DeadState, Depth, EventDetail,
-    EventFilter, EventRow, Fault, FaultKind, Imbalance, Ledger, OpenReceipt, PublishError,
-    PublishErrorKind, Queue, Readiness, ReceiptRow, Refusal, RetryRow, RouteBooks, Subscription,
-    Unvouched,
+    EventFilter, EventRow, Fault, FaultKind, Imbalance, Ledger, NotReadyKind, OpenReceipt,
+    PublishError, PublishErrorKind, Queue, Readiness, ReceiptRow, Refusal, RetryRow, RouteBooks,
+    Subscription, Unvouched,
 };
 use hookbox_event::{Account, ContentDigest, EventId, InstanceId, ReceiptId, Timestamp};
 
@@ -338,7 +338,7 @@ impl Broker for Depths {
     }
 
     fn readiness(&self) -> Readiness {
-        Readiness::NotReady("it only tells depths".into())
+        Readiness::not_ready(NotReadyKind::Unreachable, "it only tells depths")
     }
 
     async fn close(&self) {}

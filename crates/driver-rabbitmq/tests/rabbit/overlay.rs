@@ -68,7 +68,7 @@ async fn what_was_found_stays_found_while_nobody_can_look() {
     let until = api.asked() + 3;
     while api.asked() < until {
         let now = rabbit.readiness();
-        assert!(matches!(now, Readiness::NotReady(_)), "it came back");
+        assert!(matches!(now, Readiness::NotReady { .. }), "it came back");
         let published = rabbit.publish(&[route()], &batch("dropped")).await;
         assert_eq!(published.unwrap_err().kind, PublishErrorKind::Unavailable);
     }

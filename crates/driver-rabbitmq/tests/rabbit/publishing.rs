@@ -42,7 +42,7 @@ async fn a_deleted_queue_is_never_ok_until_a_start_declares_it_again() {
 async fn until_gone(rabbit: &Rabbit, queue: &str) {
     let began = Instant::now();
     loop {
-        if let Readiness::NotReady(why) = rabbit.readiness()
+        if let Readiness::NotReady { why, .. } = rabbit.readiness()
             && why.contains(queue)
             && why.contains("is gone")
         {

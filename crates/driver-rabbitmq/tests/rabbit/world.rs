@@ -215,7 +215,7 @@ pub async fn until_ready(rabbit: &Rabbit) {
     eventually("the driver is ready", PATIENCE, async || {
         match rabbit.readiness() {
             Readiness::Ready => Ok(()),
-            Readiness::NotReady(why) => Err(why),
+            Readiness::NotReady { why, .. } => Err(why),
         }
     })
     .await;
@@ -226,7 +226,7 @@ pub async fn until_not_ready(rabbit: &Rabbit) -> String {
     eventually("the driver is not ready", PATIENCE, async || {
         match rabbit.readiness() {
             Readiness::Ready => Err("ready"),
-            Readiness::NotReady(why) => Ok(why),
+            Readiness::NotReady { why, .. } => Ok(why),
         }
     })
     .await

@@ -153,7 +153,7 @@ async fn readiness_follows_the_lock_without_anybody_publishing() {
         .await
         .unwrap_err();
     assert_eq!(error.kind, PublishErrorKind::TimedOut);
-    assert!(matches!(driver.readiness(), Readiness::NotReady(_)));
+    assert!(matches!(driver.readiness(), Readiness::NotReady { .. }));
     lock.close().await.unwrap();
     let ready = async || driver.readiness() == Readiness::Ready;
     eventually("it is ready again", ready).await;
@@ -207,7 +207,7 @@ async fn a_file_at_its_bound_refuses_until_there_is_room() {
     };
     assert_eq!(error.kind, PublishErrorKind::Blocked);
     assert!(taken >= 4, "{taken} of 300 kB are not 2 MB");
-    assert!(matches!(driver.readiness(), Readiness::NotReady(_)));
+    assert!(matches!(driver.readiness(), Readiness::NotReady { .. }));
     assert_eq!(world.number("SELECT count(*) FROM messages").await, taken);
     // What is in it can be taken out, and then there is room.
     let mut subscription = driver.subscribe(&queue("a"), 16).await.unwrap();

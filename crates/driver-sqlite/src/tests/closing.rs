@@ -83,7 +83,7 @@ async fn a_closed_driver_refuses_everything_with_a_fault() {
         .await
         .unwrap_err();
     assert_eq!(error.kind, PublishErrorKind::Unavailable);
-    assert!(matches!(driver.readiness(), Readiness::NotReady(_)));
+    assert!(matches!(driver.readiness(), Readiness::NotReady { .. }));
     let fault = driver.subscribe(&queue("a"), 1).await.err().unwrap();
     assert_eq!(fault.kind(), FaultKind::Unavailable);
     let fault = driver.begin().await.err().unwrap();

@@ -67,6 +67,7 @@ fn away(error: OpenError) -> Result<String, OpenError> {
         | OpenError::SchemaOlder { .. }
         | OpenError::SchemaNewer { .. }
         | OpenError::Unsafe { .. }
+        | OpenError::Refused { .. }
         | OpenError::Topology(_)
         | OpenError::Options { .. } => Err(error),
     }

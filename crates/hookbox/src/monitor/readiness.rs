@@ -52,7 +52,7 @@ pub fn broker(parts: &Parts) -> Option<String> {
             let why = parts.broker_away.as_deref();
             Some(why.unwrap_or("it was not reached yet").to_owned())
         }
-        Some(Readiness::NotReady(why)) => Some(why),
+        Some(Readiness::NotReady { why, .. }) => Some(why),
         Some(Readiness::Ready) => None,
     }
 }

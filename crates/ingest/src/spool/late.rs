@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Batch, Broker, Depth, Fault, FaultKind, PublishError, PublishErrorKind, Queue, Readiness,
-    Subscription,
+    Batch, Broker, Depth, Fault, FaultKind, NotReadyKind, PublishError, PublishErrorKind, Queue,
+    Readiness, Subscription,
 };
 use hookbox_event::{Account, RouteName};
 use tokio_util::task::TaskTracker;
@@ -116,7 +116,8 @@ impl Broker for LateBroker {
             return broker.readiness();
         }
         let why = self.state.why.lock();
-        Readiness::NotReady(why.unwrap_or_else(PoisonError::into_inner).clone())
+        let why = why.unwrap_or_else(PoisonError::into_inner).clone();
+        Readiness::not_ready(NotReadyKind::Starting, why)
     }
 
     async fn close(&self) {

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hookbox_driver::{PublishErrorKind, Readiness};
+use hookbox_driver::{NotReadyKind, PublishErrorKind, Readiness};
 use hookbox_ingest::Limits;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -189,7 +189,8 @@ async fn readiness_follows_the_broker() {
     let alive = head("GET", "/healthz", &[]);
     assert_eq!(world.ask(&ready).await.status, 200);
     let why = "no connection to the broker";
-    world.broker.set_ready(Readiness::NotReady(why.to_owned()));
+    let away = Readiness::not_ready(NotReadyKind::Unreachable, why);
+    world.broker.set_ready(away);
     let answer = world.ask(&ready).await;
     assert_eq!(answer.status, 503);
     for path in ["/readyz", "/healthz"] {

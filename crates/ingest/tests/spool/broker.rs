@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Batch, Broker, Depth, Fault, FaultKind, PublishError, PublishErrorKind, Queue, Readiness,
-    Subscription,
+    Batch, Broker, Depth, Fault, FaultKind, NotReadyKind, PublishError, PublishErrorKind, Queue,
+    Readiness, Subscription,
 };
 use hookbox_event::{Account, RouteName, decode_batch};
 
@@ -152,7 +152,7 @@ impl Broker for FakeBroker {
 
     fn readiness(&self) -> Readiness {
         if self.lock().manner.is_away {
-            return Readiness::NotReady("it is away, as it was told".to_owned());
+            return Readiness::not_ready(NotReadyKind::Unreachable, "it was told to be");
         }
         Readiness::Ready
     }
