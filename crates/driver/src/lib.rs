@@ -69,6 +69,7 @@ mod broker;
 mod clock;
 mod delivery;
 mod fault;
+mod foreign_schema;
 mod ledger;
 mod open;
 mod requeue;
@@ -83,6 +84,7 @@ pub use broker::{
 pub use clock::Clock;
 pub use delivery::{Delivery, Settler};
 pub use fault::{Fault, FaultKind, describe};
+pub use foreign_schema::{AppliedMigration, ForeignSchema, KnownMigration, foreign_schema};
 pub use ledger::{
     AttemptRow, AuditRow, Backlog, ClaimRow, DeadFilter, DeadGroup, DeadLetter, DeadRow, DeadState,
     EventDetail, EventFilter, EventRow, Imbalance, Ledger, ReceiptRow, Refusal, RetryRow,

@@ -1,0 +1,228 @@
+//! What of another program stands where a store wants its schema: one rule for every database.
+//!
+//! A driver reads, without changing anything and before it migrates, the rows of
+//! `_sqlx_migrations` and the names of all tables, views and indexes in the schema where its own
+//! go, and calls [`foreign_schema`] with them. What it gets is the `why` of
+//! [`crate::OpenError::Refused`]; the remedy is the driver's ("give hookbox a database of its
+//! own"). The same check belongs before a version is compared: the version of another program's
+//! migrations means nothing.
+
+use std::fmt;
+
+/// Most names that a refusal lists.
+const LISTED_MAX: usize = 10;
+
+/// Most characters of a foreign description that a refusal repeats.
+const DESCRIPTION_MAX: usize = 80;
+
+/// One of hookbox's own migrations.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownMigration<'a> {
+    /// Its number.
+    pub version: i64,
+    /// Its name, as sqlx stores it.
+    pub description: &'a str,
+    /// Its statements.
+    pub sql: &'a str,
+}
+
+/// One row of `_sqlx_migrations`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppliedMigration {
+    /// Its number.
+    pub version: i64,
+    /// Its name.
+    pub description: String,
+}
+
+/// What is in the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ForeignSchema {
+    /// `_sqlx_migrations` lists a migration that is none of hookbox's.
+    Migration(AppliedMigration),
+    /// These exist, and migrations that are still to run would create them.
+    Objects(Vec<String>),
+}
+
+/// Compares a database with our migrations; `None` when nothing is in the way.
+///
+/// `applied` is ours when every migration with a number of ours has our description, and at least
+/// one has; what lies beyond the newest of ours is a newer hookbox's. `present` are the names of
+/// all tables, views and indexes, in lower case where the database does not tell case apart.
+pub fn foreign_schema(
+    known: &[KnownMigration<'_>],
+    applied: &[AppliedMigration],
+    present: &[String],
+) -> Option<ForeignSchema> {
+    let is_ours = |row: &AppliedMigration| {
+        let own = known.iter().find(|one| one.version == row.version);
+        own.map(|own| own.description == row.description)
+    };
+    let newest = known.iter().map(|one| one.version).max().unwrap_or(0);
+    let foreign = applied.iter().find(|row| match is_ours(row) {
+        Some(ours) => !ours,
+        // Ours are numbered one by one, so that one below our newest cannot be a later one.
+        None => row.version < newest,
+    });
+    let foreign = foreign.or_else(|| {
+        let none_ours = applied.iter().all(|row| is_ours(row).is_none());
+        applied.first().filter(|_| none_ours)
+    });
+    if let Some(foreign) = foreign {
+        return Some(ForeignSchema::Migration(foreign.clone()));
+    }
+    let has_run = |version: i64| applied.iter().any(|row| row.version == version);
+    let pending = known.iter().filter(|one| !has_run(one.version));
+    let created = pending.flat_map(|one| names_created(one.sql));
+    let in_the_way: Vec<String> = created
+        .filter(|name| present.iter().any(|there| there == name))
+        .collect();
+    (!in_the_way.is_empty()).then_some(ForeignSchema::Objects(in_the_way))
+}
+
+impl fmt::Display for ForeignSchema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ForeignSchema::Migration(row) => {
+                // Another program wrote it, so it is quoted and cut.
+                let shown: String = row.description.chars().take(DESCRIPTION_MAX).collect();
+                write!(
+                    f,
+                    "it belongs to another program: its table `_sqlx_migrations` lists migration \
+                     {} as {shown:?}, which is not one of hookbox's",
+                    row.version
+                )
+            }
+            ForeignSchema::Objects(names) => {
+                let shown: Vec<&str> = names.iter().take(LISTED_MAX).map(String::as_str).collect();
+                write!(f, "it already has {}", shown.join(", "))?;
+                if names.len() > shown.len() {
+                    write!(f, " and {} more", names.len() - shown.len())?;
+                }
+                f.write_str(", which hookbox did not create and would have to create")
+            }
+        }
+    }
+}
+
+/// The names of what a migration creates, as they are written: ours are in lower case and without
+/// quotes.
+fn names_created(sql: &str) -> Vec<String> {
+    let code: Vec<&str> = sql
+        .lines()
+        .map(|line| line.split_once("--").map_or(line, |(code, _)| code))
+        .collect();
+    let code = code.join(" ");
+    let mut words = code
+        .split(|c: char| c.is_whitespace() || c == '(' || c == ';')
+        .filter(|word| !word.is_empty());
+    let mut names = Vec::new();
+    while let Some(word) = words.next() {
+        if !word.eq_ignore_ascii_case("create") {
+            continue;
+        }
+        let is = |word: &str, any: &[&str]| any.iter().any(|one| word.eq_ignore_ascii_case(one));
+        let kind = words.by_ref().find(|word| !is(word, &["unique"]));
+        if kind.is_none_or(|kind| !is(kind, &["table", "index", "view"])) {
+            continue;
+        }
+        let name = words
+            .by_ref()
+            .find(|word| !is(word, &["if", "not", "exists", "concurrently"]));
+        names.extend(name.map(str::to_owned));
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: [KnownMigration<'_>; 2] = [
+        KnownMigration {
+            version: 1,
+            description: "core",
+            sql: "-- create table no (x)\nCREATE TABLE meta (\n key TEXT);\n\
+                  CREATE UNIQUE INDEX meta_key ON meta (key);",
+        },
+        KnownMigration {
+            version: 2,
+            description: "accounts",
+            sql: "create table if not exists accounts(n integer);",
+        },
+    ];
+
+    fn applied(rows: &[(i64, &str)]) -> Vec<AppliedMigration> {
+        let row = |(version, description): &(i64, &str)| AppliedMigration {
+            version: *version,
+            description: (*description).to_owned(),
+        };
+        rows.iter().map(row).collect()
+    }
+
+    fn found(rows: &[(i64, &str)], present: &[&str]) -> Option<ForeignSchema> {
+        let present: Vec<String> = present.iter().map(|name| (*name).to_owned()).collect();
+        foreign_schema(&KNOWN, &applied(rows), &present)
+    }
+
+    #[test]
+    fn names_are_read_from_the_statements() {
+        assert_eq!(names_created(KNOWN[0].sql), ["meta", "meta_key"]);
+        assert_eq!(names_created(KNOWN[1].sql), ["accounts"]);
+        assert_eq!(names_created("create type t as enum ()"), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_ours_is_not_in_the_way() {
+        assert_eq!(found(&[], &[]), None);
+        assert_eq!(found(&[], &["customers"]), None);
+        let core = ["meta", "meta_key"];
+        assert_eq!(found(&[(1, "core")], &core), None);
+        let all = ["meta", "meta_key", "accounts"];
+        assert_eq!(found(&[(1, "core"), (2, "accounts")], &all), None);
+        // A newer hookbox's.
+        let newer = [(1, "core"), (2, "accounts"), (3, "later")];
+        assert_eq!(found(&newer, &all), None);
+    }
+
+    #[test]
+    fn another_programs_migrations_are_named() {
+        for rows in [
+            &[(1, "create users")][..],
+            &[(1, "core"), (2, "orders")],
+            &[(20_240_101_000_000, "init")],
+            &[(0, "zero"), (1, "core")],
+        ] {
+            let found = found(rows, &["accounts"]);
+            assert!(
+                matches!(found, Some(ForeignSchema::Migration(_))),
+                "{rows:?}"
+            );
+        }
+        let text = found(&[(1, "a\u{1b}[2J")], &[]).map(|found| found.to_string());
+        let expect = "it belongs to another program: its table `_sqlx_migrations` lists migration \
+                      1 as \"a\\u{1b}[2J\", which is not one of hookbox's";
+        assert_eq!(text.as_deref(), Some(expect));
+    }
+
+    #[test]
+    fn tables_of_a_pending_migration_are_in_the_way() {
+        let names = |names: &[&str]| {
+            let names = names.iter().map(|name| (*name).to_owned());
+            Some(ForeignSchema::Objects(names.collect()))
+        };
+        assert_eq!(found(&[], &["accounts", "x"]), names(&["accounts"]));
+        assert_eq!(
+            found(&[(1, "core")], &["meta", "meta_key", "accounts"]),
+            names(&["accounts"])
+        );
+        let text = names(&["accounts", "meta"]).map(|found| found.to_string());
+        assert_eq!(
+            text.as_deref(),
+            Some(
+                "it already has accounts, meta, which hookbox did not create and would have to \
+                 create"
+            )
+        );
+    }
+}
