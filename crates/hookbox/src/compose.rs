@@ -205,6 +205,7 @@ pub fn ingest_config(config: &Config) -> anyhow::Result<ingest::Config> {
     let mut limits = ingest::Limits::standard();
     limits.body_max = config.ingest.body_max;
     limits.body_bytes_in_flight_max = config.ingest.bodies_max;
+    limits.idle_deadline = config.ingest.idle;
     limits.connections_max = config.ingest.connections_max;
     limits.connections_per_address_max = config.ingest.connections_per_address_max;
     limits.waiting_max = config.ingest.waiting_max;

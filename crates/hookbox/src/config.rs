@@ -95,6 +95,8 @@ pub struct IngestConfig {
     pub body_max: usize,
     /// Bytes of bodies in memory at once.
     pub bodies_max: usize,
+    /// How long a connection may be idle.
+    pub idle: Duration,
     /// Connections at once.
     pub connections_max: usize,
     /// Connections at once from one address.

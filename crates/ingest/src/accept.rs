@@ -1,29 +1,20 @@
-//! Our own accept loop: every connection bounded in number, time and size, and drained in order.
+//! Our own accept loop: connections bounded in number, and drained in order.
 //!
 //! `axum::serve` builds its server without a timer, so that hyper's time-out for the head does
 //! nothing (axum 0.8, tokio-rs/axum#2741), and it has no limit on connections.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
 
-use crate::receive::Peer;
-use crate::write_deadline::WriteDeadline;
-use crate::{Ingest, Limits, router};
+use crate::connection::Connection;
+use crate::places::Places;
+use crate::{Ingest, router};
 
 /// How long to wait after accepting failed (out of file descriptors, say) before trying again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -97,12 +88,11 @@ async fn accept(
     cut: &CancellationToken,
 ) {
     let limits = &ingest.limits;
-    let slots = Arc::new(Semaphore::new(limits.connections_max));
-    let addresses = Arc::new(Addresses::default());
+    let places = Places::new(limits);
     let app = router(Arc::clone(ingest));
     let mut tell_from = Instant::now();
     loop {
-        let slot = Arc::clone(&slots).acquire_owned().await;
+        let slot = places.slot().await;
         let (stream, peer) = match listener.tcp.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -114,7 +104,7 @@ async fn accept(
                 continue;
             }
         };
-        let Some(seat) = addresses.enter(peer.ip(), limits.connections_per_address_max) else {
+        let Some(place) = places.enter(slot, peer.ip()) else {
             tracing::info!(peer = %peer.ip(), "too many connections from {}", peer.ip());
             continue;
         };
@@ -122,143 +112,10 @@ async fn accept(
             app: app.clone(),
             peer,
             limits: limits.clone(),
+            place: Some(place),
             drain: drain.clone(),
             cut: cut.clone(),
         };
-        let tls = listener.tls.clone();
-        connections.spawn(async move {
-            connection.begin(stream, tls).await;
-            drop((slot, seat));
-        });
-    }
-}
-
-/// One connection over any stream, as [`serve`] treats it, until it ends: for whoever has no
-/// socket.
-pub async fn serve_stream(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    peer: SocketAddr,
-    ingest: &Arc<Ingest>,
-) {
-    let connection = Connection {
-        app: router(Arc::clone(ingest)),
-        peer,
-        limits: ingest.limits.clone(),
-        drain: CancellationToken::new(),
-        cut: CancellationToken::new(),
-    };
-    connection.serve(stream).await;
-}
-
-struct Connection {
-    app: Router,
-    peer: SocketAddr,
-    limits: Limits,
-    drain: CancellationToken,
-    cut: CancellationToken,
-}
-
-impl Connection {
-    async fn begin(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
-        // Answers are one small write each: waiting to fill a packet only delays them.
-        let _ = stream.set_nodelay(true);
-        let stream = WriteDeadline::new(stream, self.limits.write_deadline);
-        match tls {
-            None => self.serve(stream).await,
-            Some(tls) => {
-                let handshake = tokio::time::timeout(self.limits.tls_deadline, tls.accept(stream));
-                match handshake.await {
-                    Ok(Ok(stream)) => self.serve(stream).await,
-                    Ok(Err(error)) => {
-                        tracing::debug!(peer = %self.peer.ip(), error = %error, "no TLS");
-                    }
-                    Err(_elapsed) => {
-                        tracing::debug!(peer = %self.peer.ip(), "the TLS handshake took too long");
-                    }
-                }
-            }
-        }
-    }
-
-    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let Self {
-            app,
-            peer,
-            limits,
-            drain,
-            cut,
-        } = self;
-        let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
-            request.extensions_mut().insert(Peer(peer));
-            app.clone().oneshot(request)
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.head_deadline)
-            .max_headers(limits.headers_max)
-            .max_buf_size(limits.head_bytes_max)
-            .keep_alive(true)
-            .half_close(false)
-            .serve_connection(TokioIo::new(stream), service);
-        tokio::pin!(connection);
-        let mut draining = false;
-        loop {
-            tokio::select! {
-                ended = connection.as_mut() => {
-                    if let Err(error) = ended {
-                        tracing::debug!(peer = %peer.ip(), error = %error, "a connection ended");
-                    }
-                    return;
-                }
-                () = drain.cancelled(), if !draining => {
-                    draining = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                () = cut.cancelled() => return,
-            }
-        }
-    }
-}
-
-/// How many connections each address has.
-#[derive(Default)]
-struct Addresses {
-    counts: Mutex<HashMap<IpAddr, usize>>,
-}
-
-/// One connection's place; given back when dropped.
-struct Seat {
-    addresses: Arc<Addresses>,
-    address: IpAddr,
-}
-
-impl Addresses {
-    fn enter(self: &Arc<Self>, address: IpAddr, max: usize) -> Option<Seat> {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(address).or_default();
-        if *count >= max {
-            return None;
-        }
-        *count += 1;
-        Some(Seat {
-            addresses: Arc::clone(self),
-            address,
-        })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut counts = self
-            .addresses
-            .counts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.address);
-            }
-        }
+        connections.spawn(connection.begin(stream, listener.tls.clone()));
     }
 }

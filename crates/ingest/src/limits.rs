@@ -7,9 +7,13 @@ use std::time::Duration;
 pub struct Limits {
     /// Largest body in bytes. Webhooks are small; RabbitMQ 4 refuses messages over 16 MiB.
     pub body_max: usize,
-    /// From the connection (or the end of the last request) to the end of a request's head. It
-    /// ends slow-header attacks, and is how long an idle connection is kept.
+    /// From the first byte of a request's head to its end. It ends slow-header attacks. An idle
+    /// connection ends after as long, too, while another one waits for its place.
     pub head_deadline: Duration,
+    /// How long a connection may be idle: since it was opened or since its last answer, without a
+    /// byte of a request. Longer than load balancers keep theirs (ALB and nginx: 60 s), so that
+    /// they close first: a request sent on a connection that is being closed has no answer.
+    pub idle_deadline: Duration,
     /// To read a whole body.
     pub body_deadline: Duration,
     /// Slowest body, in bytes a second, after the first [`Limits::body_grace`]. A real sender on
@@ -58,6 +62,7 @@ impl Limits {
         Self {
             body_max: 1024 * 1024,
             head_deadline: Duration::from_secs(5),
+            idle_deadline: Duration::from_secs(75),
             body_deadline: Duration::from_secs(10),
             body_rate_min: 1024,
             body_grace: Duration::from_secs(2),

@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 use super::{Target, class};
 
 /// Longer than every deadline of a connection: then it has ended by itself.
-const CONNECTION_MAX: Duration = Duration::from_secs(120);
+const CONNECTION_MAX: Duration = Duration::from_secs(300);
 
 /// What a connection may have in its pipe.
 const PIPE: usize = 64 * 1024;

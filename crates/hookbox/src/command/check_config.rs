@@ -49,6 +49,7 @@ fn effective(config: &Config) -> Value {
             "trusted_proxies": config.ingest.trusted_proxies,
             "body_bytes_max": config.ingest.body_max,
             "bodies_bytes_max": config.ingest.bodies_max,
+            "idle_ms": config.ingest.idle.as_millis() as u64,
             "connections_max": config.ingest.connections_max,
             "connections_per_address_max": config.ingest.connections_per_address_max,
             "waiting_max": config.ingest.waiting_max,

@@ -21,6 +21,10 @@ use crate::telemetry::filter;
 /// Longest drain. Whoever stops a service kills it after a while; systemd waits 90 s.
 const DRAIN_MAX: Duration = Duration::from_secs(90);
 
+/// Shortest and longest time that a connection may be idle. A head alone may take 5 s; an ALB can
+/// be set to 4,000 s.
+const IDLE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(7200));
+
 /// Checks the meaning of a file.
 pub fn check(
     path: &Path,
@@ -266,6 +270,7 @@ fn ingest(folder: &Path, given: &Ingest, places: &mut Places) -> Option<IngestCo
     let listen = given.listen.as_deref().unwrap_or("127.0.0.1:8080");
     let listen = places.take("/ingest/listen", address(listen));
     let sizes = sizes(given, &standard, places);
+    let idle = idle(given, &standard, places);
     for (index, proxy) in given.trusted_proxies.iter().enumerate() {
         if !is_network(proxy) {
             let what = format!("{proxy:?} is not an address or a network, as 10.0.0.0/8");
@@ -296,11 +301,27 @@ fn ingest(folder: &Path, given: &Ingest, places: &mut Places) -> Option<IngestCo
         trusted_proxies: given.trusted_proxies.clone(),
         body_max,
         bodies_max,
+        idle: idle?,
         connections_max,
         connections_per_address_max: given.connections_per_address.unwrap_or(per_address),
         waiting_max: given.waiting.unwrap_or(standard.waiting_max),
         spool: spool?,
     })
+}
+
+/// How long a connection may be idle.
+fn idle(given: &Ingest, standard: &Limits, places: &mut Places) -> Option<Duration> {
+    let at = "/ingest/idle";
+    let Some(text) = &given.idle else {
+        return Some(standard.idle_deadline);
+    };
+    let idle = places.take(at, duration(text))?;
+    if idle < IDLE.0 || idle > IDLE.1 {
+        let why = "it must be from 5 s to 2 h, and longer than the load balancer in front keeps \
+                   its idle connections (ALB and nginx: 60 s)";
+        places.mistake(at, why);
+    }
+    Some(idle)
 }
 
 /// The largest body, and the most bytes of bodies at once.

@@ -58,6 +58,7 @@ pub struct Ingest {
     pub trusted_proxies: Vec<String>,
     pub body_max: Option<String>,
     pub bodies_max: Option<String>,
+    pub idle: Option<String>,
     pub connections: Option<usize>,
     pub connections_per_address: Option<usize>,
     pub waiting: Option<usize>,

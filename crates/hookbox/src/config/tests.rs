@@ -87,6 +87,10 @@ fn a_full_config_loads() {
     assert_eq!(config.sources[0].answer.signature_status, 403);
     assert_eq!(config.sources[1].answer.signature_status, 400);
     assert!(config.log.json);
+    assert_eq!(config.ingest.idle, Duration::from_secs(75));
+    let text = GOOD.replace("waiting = 200", "idle = \"350 s\"");
+    let config = Config::parse(Path::new("hookbox.toml"), &text, &env, NOW).expect("it loads");
+    assert_eq!(config.ingest.idle, Duration::from_secs(350));
 }
 
 #[test]

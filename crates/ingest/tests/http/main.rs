@@ -13,6 +13,7 @@ mod fake;
 mod framing;
 mod good;
 mod identities;
+mod idle;
 mod ledger;
 mod limits;
 mod panics;

@@ -91,6 +91,7 @@ async fn who_does_not_complete_a_handshake_is_cut_and_delays_nobody() {
         tls_deadline: Duration::from_millis(500),
         // Longer than the test: it must be the handshake's own deadline that cuts.
         head_deadline: PATIENCE * 3,
+        idle_deadline: PATIENCE * 3,
         ..hasty()
     };
     let world = World::secured(limits.clone(), acceptor).await;

@@ -158,6 +158,7 @@ pub fn hasty() -> Limits {
     let short = Duration::from_millis(200);
     Limits {
         head_deadline: short,
+        idle_deadline: short,
         body_grace: short,
         body_deadline: short * 2,
         confirm_deadline: short,

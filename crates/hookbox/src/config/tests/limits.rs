@@ -43,6 +43,14 @@ fn limits_and_addresses_are_checked() {
             hookbox.toml:15:1: ingest.drain_lead: it must be a number and ms, s, min, h or d, as "5 s"
         "#]],
     );
+    for idle in ["4 s", "3 h"] {
+        check(
+            &GOOD.replace("waiting = 200", &format!("idle = \"{idle}\"")),
+            expect![[r#"
+                hookbox.toml:15:1: ingest.idle: it must be from 5 s to 2 h, and longer than the load balancer in front keeps its idle connections (ALB and nginx: 60 s)
+            "#]],
+        );
+    }
     check(
         &GOOD.replace("filter = \"info\"", "filter = \"a=loud\""),
         expect![[r#"

@@ -1,0 +1,131 @@
+//! One connection: bounded in time and size, over TLS or not, until it ends.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use http::HeaderValue;
+use http::header::CONNECTION;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use crate::places::Place;
+use crate::read_deadline::{ReadDeadline, Requests};
+use crate::receive::Peer;
+use crate::write_deadline::WriteDeadline;
+use crate::{Ingest, Limits, router};
+
+/// One connection over any stream, as [`crate::serve`] treats it, until it ends: for callers
+/// without a socket.
+pub async fn serve_stream(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: SocketAddr,
+    ingest: &Arc<Ingest>,
+) {
+    let connection = Connection {
+        app: router(Arc::clone(ingest)),
+        peer,
+        limits: ingest.limits.clone(),
+        place: None,
+        drain: CancellationToken::new(),
+        cut: CancellationToken::new(),
+    };
+    connection.serve(stream).await;
+}
+
+/// A connection that was accepted.
+pub(crate) struct Connection {
+    pub app: Router,
+    pub peer: SocketAddr,
+    pub limits: Limits,
+    /// Its place among the connections, where these are counted.
+    pub place: Option<Place>,
+    /// No other request is taken: the connection ends when it is idle, or after the answer.
+    pub drain: CancellationToken,
+    /// It ends at once.
+    pub cut: CancellationToken,
+}
+
+impl Connection {
+    /// Serves a socket.
+    pub async fn begin(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
+        // Answers are one small write each: waiting to fill a packet only delays them.
+        let _ = stream.set_nodelay(true);
+        let stream = WriteDeadline::new(stream, self.limits.write_deadline);
+        match tls {
+            None => self.serve(stream).await,
+            Some(tls) => {
+                let handshake = tokio::time::timeout(self.limits.tls_deadline, tls.accept(stream));
+                match handshake.await {
+                    Ok(Ok(stream)) => self.serve(stream).await,
+                    Ok(Err(error)) => {
+                        tracing::debug!(peer = %self.peer.ip(), error = %error, "no TLS");
+                    }
+                    Err(_elapsed) => {
+                        tracing::debug!(peer = %self.peer.ip(), "the TLS handshake took too long");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let Self {
+            app,
+            peer,
+            limits,
+            place,
+            drain,
+            cut,
+        } = self;
+        let requests = Arc::new(Requests::default());
+        let counted = Arc::clone(&requests);
+        let stream = ReadDeadline::new(stream, &limits, requests, place, drain.clone());
+        let draining = drain.clone();
+        let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            let open = counted.open();
+            let answer = app.clone().oneshot(request);
+            let draining = draining.clone();
+            async move {
+                let mut response = answer.await?;
+                if draining.is_cancelled() {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(CONNECTION, close);
+                }
+                drop(open);
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let connection = http1::Builder::new()
+            // The stream has this deadline, and another one for idle connections.
+            .header_read_timeout(None)
+            .max_headers(limits.headers_max)
+            .max_buf_size(limits.head_bytes_max)
+            .keep_alive(true)
+            .half_close(false)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let mut is_draining = false;
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(peer = %peer.ip(), error = %error, "a connection ended");
+                    }
+                    return;
+                }
+                // Polled once more, an idle connection sees it and ends.
+                () = drain.cancelled(), if !is_draining => is_draining = true,
+                () = cut.cancelled() => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! A stream with two deadlines for reading: one for a connection without a request, and one for
+//! the head of a request from its first byte.
+//!
+//! hyper has a single deadline that runs from the end of the last answer to the end of the next
+//! head. Short, it closes connections that a load balancer is about to use again, and the request
+//! it has sent by then is lost; long, a head may arrive one byte at a time.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::Limits;
+use crate::places::Place;
+
+/// Ends a connection that is idle (an end of the stream, so that hyper closes it in order) and one
+/// whose head takes too long (an error). While a request is open it does nothing: a body and an
+/// answer have deadlines of their own.
+pub(crate) struct ReadDeadline<S> {
+    stream: S,
+    requests: Arc<Requests>,
+    place: Option<Place>,
+    drain: CancellationToken,
+    idle_deadline: Duration,
+    head_deadline: Duration,
+    wait: Wait,
+    /// How many answers have left.
+    flushed: u64,
+    timer: Pin<Box<Sleep>>,
+}
+
+/// What is waited for while no request is open.
+#[derive(Clone, Copy)]
+enum Wait {
+    /// The first byte of a head.
+    FirstByte { since: Instant },
+    /// The rest of the head that follows so many requests. (A first part that was read together
+    /// with the request before it is not seen: then the connection counts as idle.)
+    Head { after: u64 },
+}
+
+/// How many requests of one connection were begun and answered. Counted by the service, since
+/// only hyper knows where a head ends.
+#[derive(Default)]
+pub(crate) struct Requests {
+    begun: AtomicU64,
+    answered: AtomicU64,
+}
+
+/// A request whose head was read, until it has its answer.
+pub(crate) struct OpenRequest(Arc<Requests>);
+
+impl Requests {
+    pub fn open(self: &Arc<Self>) -> OpenRequest {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        OpenRequest(Arc::clone(self))
+    }
+
+    // The service and the stream are polled by one task: no order between the two is lost.
+    fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        self.0.answered.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl<S> ReadDeadline<S> {
+    pub fn new(
+        stream: S,
+        limits: &Limits,
+        requests: Arc<Requests>,
+        place: Option<Place>,
+        drain: CancellationToken,
+    ) -> Self {
+        Self {
+            stream,
+            requests,
+            place,
+            drain,
+            idle_deadline: limits.idle_deadline,
+            head_deadline: limits.head_deadline,
+            wait: Wait::FirstByte {
+                since: Instant::now(),
+            },
+            flushed: 0,
+            timer: Box::pin(sleep(limits.head_deadline.min(limits.idle_deadline))),
+        }
+    }
+
+    /// Something was read.
+    fn bytes_came(&mut self) {
+        let begun = self.requests.begun();
+        if begun != self.requests.answered() {
+            return;
+        }
+        match self.wait {
+            Wait::Head { after } if after == begun => {}
+            Wait::Head { .. } | Wait::FirstByte { .. } => {
+                self.wait = Wait::Head { after: begun };
+                self.timer
+                    .as_mut()
+                    .reset(Instant::now() + self.head_deadline);
+            }
+        }
+    }
+
+    /// Nothing can be read now: whether that has lasted too long.
+    fn overdue(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let begun = self.requests.begun();
+        if begun != self.requests.answered() || begun != self.flushed {
+            return Poll::Pending;
+        }
+        match self.wait {
+            Wait::Head { after } if after == begun => self
+                .timer
+                .as_mut()
+                .poll(context)
+                .map(|()| Err(io::ErrorKind::TimedOut.into())),
+            // That request has its answer.
+            Wait::Head { .. } => {
+                self.idle_from(Instant::now());
+                self.idle(context)
+            }
+            Wait::FirstByte { .. } => self.idle(context),
+        }
+    }
+
+    fn idle_from(&mut self, since: Instant) {
+        self.wait = Wait::FirstByte { since };
+        let next = self.head_deadline.min(self.idle_deadline);
+        self.timer.as_mut().reset(since + next);
+    }
+
+    /// `Ready` is the end of the stream.
+    fn idle(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Wait::FirstByte { since } = self.wait else {
+            return Poll::Pending;
+        };
+        if self.drain.is_cancelled() {
+            return Poll::Ready(Ok(()));
+        }
+        while self.timer.as_mut().poll(context).is_ready() {
+            let now = Instant::now();
+            let is_wanted = self.place.as_ref().is_some_and(Place::is_wanted);
+            if now >= since + self.idle_deadline || is_wanted {
+                return Poll::Ready(Ok(()));
+            }
+            // From time to time, so that a place that is wanted later is given up, too.
+            let next = (now + self.head_deadline).min(since + self.idle_deadline);
+            self.timer.as_mut().reset(next);
+        }
+        Poll::Pending
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for ReadDeadline<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        match Pin::new(&mut this.stream).poll_read(context, buffer) {
+            Poll::Ready(Ok(())) => {
+                if buffer.filled().len() > before {
+                    this.bytes_came();
+                }
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            // What has arrived by now was read first: only what arrives after this is lost.
+            Poll::Pending => this.overdue(context),
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for ReadDeadline<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.stream).poll_flush(context);
+        // hyper flushes when its own buffer is empty, so an answer has left as a whole.
+        let answered = this.requests.answered();
+        if matches!(flushed, Poll::Ready(Ok(()))) && this.flushed != answered {
+            this.flushed = answered;
+            if let Wait::FirstByte { .. } = this.wait {
+                this.idle_from(Instant::now());
+            }
+            // hyper has read ahead while the request was open, and does not read again before
+            // something wakes it.
+            if this.overdue(context).is_ready() {
+                context.waker().wake_by_ref();
+            }
+        }
+        flushed
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+    }
+}
