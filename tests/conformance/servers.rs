@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_conformance::{BrokerHarness, Failed, StoreHarness};
-use hookbox_driver::{Broker, PublishErrorKind};
+use hookbox_driver::PublishErrorKind;
 use hookbox_driver_postgres::{Options, Postgres};
 use hookbox_driver_rabbitmq::{Rabbit, topology};
 use hookbox_tests::postgres::PostgresWorld;
@@ -115,6 +115,7 @@ impl BrokerHarness for InRabbit {
     async fn open(&self) -> Arc<Rabbit> {
         let mut options = self.world.options();
         options.heartbeat_seconds = 2;
+        self.world.declare().await;
         Arc::new(Rabbit::open(options).await.unwrap())
     }
 
@@ -137,7 +138,7 @@ impl BrokerHarness for InRabbit {
         if self.refuses.swap(false, Ordering::Relaxed) {
             // It is not the queue that was declared, which is soon noticed.
             delete(&self.world.url, &self.queue_of_two()).await;
-            self.open().await.close().await;
+            self.world.declare().await;
         }
     }
 

@@ -21,8 +21,9 @@ const PAUSE_LONGEST: Duration = Duration::from_secs(3);
 const REVOKED: &str = "refused for user 'hookbox'";
 const UNKNOWN: &str = "Login was refused";
 
-/// What is logged of each try.
-const TOLD: &str = "the broker cannot be used yet";
+/// What is logged of each try: of the first as an error, of the others at `debug`.
+const TOLD: &str = "cannot be used";
+const EACH_TRY: &str = "hookbox_driver_rabbitmq=debug,info";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_permission_that_is_revoked_is_told_and_comes_back() {
@@ -63,7 +64,7 @@ async fn a_password_or_a_virtual_host_that_is_wrong_meanwhile_is_told_and_comes_
     // Its queues went with it, and nobody declares them behind anybody's back.
     within(PATIENCE, "the queues are missed", async || {
         let why = world.shown.trouble("broker");
-        why.is_some_and(|why| why.contains("is gone"))
+        why.is_some_and(|why| why.contains("is missing"))
     })
     .await;
     world.deployment.run(&["queues", "declare", "--yes"]);
@@ -85,7 +86,8 @@ impl World {
         let postgres = PostgresServer::start().unwrap();
         let deployment = Deployment::over(own(postgres.url(), rabbitmq.url(), postgres.url()));
         let shown = Shown::new();
-        let ingest = deployment.start(&["ingest", "--metrics", &shown.address()]);
+        let words = ["ingest", "--log", EACH_TRY, "--metrics", &shown.address()];
+        let ingest = deployment.start(&words);
         within(PATIENCE, "ready", async || shown.is_ready()).await;
         Self {
             rabbitmq,

@@ -65,9 +65,14 @@ impl Deployment {
 
     /// Over servers of the test's own, which hold nothing yet.
     pub fn over(own: Own) -> Self {
-        let deployment = Self::begin(None, Some(own));
+        let deployment = Self::unmigrated(own);
         deployment.run(&["migrate"]);
         deployment
+    }
+
+    /// The same before `hookbox migrate`.
+    pub fn unmigrated(own: Own) -> Self {
+        Self::begin(None, Some(own))
     }
 
     fn begin(postgres: Option<PostgresWorld>, own: Option<Own>) -> Self {

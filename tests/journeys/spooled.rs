@@ -20,9 +20,20 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The exit code of a config that cannot be used.
 const CONFIG: i32 = 64;
 
+/// The exit code where the broker is unavailable.
+const UNAVAILABLE: i32 = 69;
+
 /// A deployment whose ingest has a spool, before a broker.
 fn spooled(broker: &str) -> Deployment {
-    let deployment = Deployment::over(own("sqlite:hookbox.db", broker, ""));
+    let deployment = Deployment::unmigrated(own("sqlite:hookbox.db", broker, ""));
+    let migrate = deployment.command(&["migrate"]).output().unwrap();
+    // The store comes first, and does not need the broker.
+    let is_there = broker != NOWHERE;
+    let code = if is_there { 0 } else { UNAVAILABLE };
+    assert_eq!(migrate.status.code(), Some(code), "{migrate:?}");
+    let said = String::from_utf8(migrate.stdout).unwrap();
+    assert!(said.contains("store: migrated"), "{said}");
+    assert_eq!(said.contains("broker: declared queue"), is_there, "{said}");
     rewrite(
         &deployment,
         "[ingest]\n",
@@ -147,12 +158,6 @@ async fn a_message_that_rabbitmq_never_takes_is_in_nobodys_way() {
 async fn a_queue_that_is_in_the_way_at_the_start_is_waited_for() {
     let rabbitmq = RabbitmqServer::start().unwrap();
     let deployment = spooled(rabbitmq.url());
-    let ingest = deployment.start_ingest();
-    within(PATIENCE, "the queues are declared", async || {
-        queue_of(&rabbitmq, "scores").is_some()
-    })
-    .await;
-    ingest.stop();
     let victim = queue_of(&rabbitmq, "scores").unwrap();
     rabbitmq.ctl(&["delete_queue", &victim]).unwrap();
     classic(&rabbitmq, &victim).await;
@@ -168,6 +173,12 @@ async fn a_queue_that_is_in_the_way_at_the_start_is_waited_for() {
     })
     .await;
     rabbitmq.ctl(&["delete_queue", &victim]).unwrap();
+    within(PATIENCE, "it is missed", async || {
+        let why = shown.trouble("broker");
+        why.is_some_and(|why| why.contains("is missing"))
+    })
+    .await;
+    deployment.run(&["queues", "declare", "--yes"]);
     within(PATIENCE, "they are forwarded", async || {
         shown.metric("hookbox_spool_events") == Some(0.0)
     })

@@ -11,7 +11,7 @@ use lapin::{BasicProperties, Connection, ConnectionProperties};
 
 use crate::deployment::Deployment;
 use crate::outages::own;
-use crate::shown::within;
+use crate::shown::{Shown, within};
 use crate::signed::Signed;
 
 /// What is promised.
@@ -87,6 +87,9 @@ fn watched() -> (RabbitmqServer, PostgresServer, Deployment) {
     let second = "[[route]]\nname = \"second\"\ntopics = [\"begini.*_score.complete\"]\n";
     let config = config.replace("[broker]\n", &managed) + second;
     deployment.write("hookbox.toml", &config);
+    let migrated = deployment.json(&["migrate"]);
+    let new = queue_of(&rabbitmq, "second");
+    assert_eq!(migrated["declared"], serde_json::json!([new]));
     (rabbitmq, postgres, deployment)
 }
 
@@ -126,6 +129,8 @@ async fn a_policy_and_a_deletion_are_named_and_nothing_is_accepted() {
     assert!(looked.contains(&victim), "{looked}");
     let after = queue_of(&rabbitmq, "scores");
     assert_eq!(after, None, "looking has declared it");
+    let code = deployment.command(&["queues"]).output().unwrap().status;
+    assert_eq!(code.code(), Some(78));
     let declared = deployment.json(&["queues", "declare", "--yes"]);
     assert_eq!(declared["declared"], serde_json::json!([victim]));
     until(&deployment, true);
@@ -191,6 +196,74 @@ async fn a_queue_that_is_replaced_is_left_alone_and_one_that_is_back_is_taken_fr
     assert!(line[1].contains("classic"), "{line:?}");
     assert_eq!(line[2], "1", "what was in it is gone");
     ingest.stop();
+    deployment.finish().await;
+}
+
+/// R4: what was in it was answered 200 and is lost. No start makes that look well, and neither
+/// does a deployment, which migrates each time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
+    const LOST: u64 = 5;
+    let rabbitmq = RabbitmqServer::start().unwrap();
+    let postgres = PostgresServer::start().unwrap();
+    let deployment = Deployment::over(own(postgres.url(), rabbitmq.url(), postgres.url()));
+    let ingest = deployment.start_ingest();
+    // It collects what the ingest reports, and leaves the scores in their queue.
+    let collector = deployment.start(&["worker", "--route", "applications"]);
+    for _ in 0..LOST {
+        deployment.run(&["send"]);
+    }
+    within(PATIENCE, "all are reported", async || {
+        deployment.json(&["reconcile"])["accounts"]["open"] == LOST
+    })
+    .await;
+    collector.stop();
+    ingest.stop();
+    let victim = queue_of(&rabbitmq, "scores").unwrap();
+    rabbitmq.ctl(&["delete_queue", &victim]).unwrap();
+
+    let shown = Shown::new();
+    let worker = deployment.start(&["worker", "--metrics", &shown.address()]);
+    within(PATIENCE, "it is missed", async || {
+        shown
+            .trouble("broker")
+            .is_some_and(|why| why.contains(&victim))
+    })
+    .await;
+    let why = shown.trouble("broker").unwrap();
+    for part in [
+        "is missing",
+        "`hookbox queues declare`",
+        "`hookbox reconcile`",
+    ] {
+        assert!(why.contains(part), "{part}: {why}");
+    }
+    assert!(!shown.is_ready());
+    let log = deployment.log();
+    assert!(log.contains("ERROR") && log.contains(&why), "{log}");
+    let migrated = deployment.command(&["migrate"]).output().unwrap();
+    let said = String::from_utf8(migrated.stderr).unwrap();
+    assert_eq!(migrated.status.code(), Some(78), "{said}");
+    assert!(
+        said.contains(&victim) && said.contains("queues declare"),
+        "{said}"
+    );
+    let asked = deployment.command(&["queues", "declare"]).output().unwrap();
+    assert!(!asked.status.success(), "declared without a person's word");
+    assert_eq!(queue_of(&rabbitmq, "scores"), None, "it was declared");
+    assert!(!shown.is_ready());
+
+    let declared = deployment.json(&["queues", "declare", "--yes", "--by", "ada"]);
+    assert_eq!(declared["declared"], serde_json::json!([victim]));
+    assert_eq!(declared["missing"][0]["open"], LOST, "{declared}");
+    let audited = "select count(*) from audit where action = 'queues.declare' and actor = 'ada'";
+    assert_eq!(deployment.count(audited).await, 1);
+    within(PATIENCE, "it is ready", async || shown.is_ready()).await;
+    let books = deployment.json(&["reconcile", "--wait", "60s"]);
+    assert_eq!(books["verdict"], "imbalanced", "{books:#}");
+    let named = books["accounts"]["receipts"].as_array().map(Vec::len);
+    assert_eq!(named, Some(5), "{books:#}");
+    worker.stop();
     deployment.finish().await;
 }
 

@@ -1,6 +1,6 @@
 //! Queues of a test's own, behind a proxy.
 
-use hookbox_driver_rabbitmq::{Options, Rabbit, delete_topology};
+use hookbox_driver_rabbitmq::{Options, Rabbit, declare, delete_topology};
 use hookbox_event::{EnvironmentName, RouteName};
 
 use crate::proxy::{Proxy, address_of};
@@ -37,7 +37,13 @@ impl RabbitWorld {
     }
 
     pub async fn open(&self) -> Rabbit {
+        self.declare().await;
         Rabbit::open(self.options()).await.unwrap()
+    }
+
+    /// Declares the queues that are missing.
+    pub async fn declare(&self) {
+        declare(&self.past()).await.unwrap();
     }
 
     /// Removes the queues.

@@ -231,10 +231,9 @@ impl Course {
         Ok(asked.status.success())
     }
 
-    /// Starts the services and the load; returns when events are accepted. Whoever declares the
-    /// queues decides where they are led: the first config's first node is node 1.
+    /// Starts the services and the load; returns when events are accepted. `migrate` has declared
+    /// the queues over the first config's first node, which is node 1 and leads them.
     fn begin(&mut self) -> Result<Sending> {
-        self.world.must(&["queues", "declare", "--yes"])?;
         self.world.ingest(2, None)?;
         self.world.worker(1, None)?;
         self.world.worker(2, None)?;

@@ -1,6 +1,7 @@
 //! One file per command. Each is a function from the seams to a report.
 
 pub mod dead;
+pub mod declare;
 pub mod events;
 pub mod history;
 pub mod queues;

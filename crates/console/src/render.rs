@@ -4,6 +4,7 @@
 //! or removed: scripts read them.
 
 mod dead;
+mod declare;
 mod events;
 mod json;
 mod queues;
@@ -27,7 +28,7 @@ fn problems(problems: &[Problem]) -> String {
         .iter()
         .map(|problem| {
             let what = table::safe(&problem.what);
-            format!("the {} could not be asked: {what}\n", problem.source)
+            format!("problem at the {}: {what}\n", problem.source)
         })
         .collect()
 }

@@ -34,7 +34,8 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn of(source: Source, error: &(dyn std::error::Error + 'static)) -> Self {
+    /// What a source answered instead.
+    pub fn of(source: Source, error: &(dyn std::error::Error + 'static)) -> Self {
         Self {
             source,
             what: hookbox_driver::describe(error),

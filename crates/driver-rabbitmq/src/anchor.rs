@@ -6,6 +6,9 @@
 //! queue then starts with an empty log and never elects a leader, and all that it had confirmed is
 //! gone. So the last entry must not be one of ours. `cargo xtask chaos --case broker-killed`
 //! shows it.
+//!
+//! Only what declares queues drops one, each time, also where every queue was there: a process
+//! that was killed between the queues and its anchor is run again, since it did not succeed.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,7 +1,6 @@
 //! Are the queues there, and as declared? Several are asked about at a time, each by a passive
-//! declaration (is it there?) and then one with arguments (are they the same?): on a link of 20 ms
-//! a hundred queues take a second. Nothing is meant to be declared here; a queue that is deleted
-//! between the two is, and one that had anything is seen to be another by having nothing.
+//! declaration (is it there?) and then by a comparison (are its arguments the same?): on a
+//! connection of 20 ms a hundred queues take a second. Neither can declare a queue.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,51 +10,26 @@ use futures_util::future::join_all;
 use hookbox_driver::TopologyDifference;
 use lapin::options::QueueDeclareOptions;
 use lapin::protocol::AMQPSoftError;
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection};
 
-use crate::topology::{QueueDeclaration, soft_error};
+use crate::refusal::soft_error;
+use crate::topology::QueueDeclaration;
 
 /// Questions under way at once, each on a channel of its own: an error closes the channel.
 const LANES: usize = 8;
 
+/// An argument that makes a declaration a mere comparison. RabbitMQ compares the arguments that
+/// the existing queue's type knows, and this one is of streams only; before it makes a queue it
+/// checks every argument, and this one is neither known to a quorum queue nor a length of time.
+/// So a queue that was deleted a moment ago is refused, and not declared (H18).
+const NEVER_DECLARED: (&str, &str) = ("x-max-age", "never");
+
 /// What a queue is like.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum State {
+pub(crate) enum State {
     AsDeclared,
     Missing,
-    Different(TopologyDifference),
-}
-
-/// What a queue had when it was asked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Holds {
-    messages: u32,
-    consumers: u32,
-}
-
-impl Holds {
-    fn nothing(self) -> bool {
-        self == Self::default()
-    }
-
-    /// Whether it is another queue than the one before. That one's last message may have gone
-    /// together with its last consumer, too; to ask once more costs a connection, and no event.
-    fn is_new_after(self, before: Self) -> bool {
-        self.nothing() && !before.nothing()
-    }
-}
-
-/// Whether a queue is there.
-enum Look {
-    Missing,
-    /// With so much; nothing is known of one that is there and does not say.
-    There(Holds),
-}
-
-/// What came of a declaration.
-pub(crate) enum Declared {
-    Same(Holds),
     Different(TopologyDifference),
 }
 
@@ -92,14 +66,7 @@ impl<'a> Round<'a> {
             let Some(queue) = self.queues.get(place) else {
                 return Ok(());
             };
-            let state = match asker.look(&queue.name).await? {
-                Look::Missing => State::Missing,
-                Look::There(before) => match asker.declare(queue).await? {
-                    Declared::Different(difference) => State::Different(difference),
-                    Declared::Same(now) if now.is_new_after(before) => State::Missing,
-                    Declared::Same(_) => State::AsDeclared,
-                },
-            };
+            let state = asker.examine(queue).await?;
             self.seen().insert(place, state);
         }
     }
@@ -132,56 +99,62 @@ impl<'a> Round<'a> {
 }
 
 /// Asks one question after the other, on one channel as long as that lasts.
-pub(crate) struct Asker<'a> {
+struct Asker<'a> {
     connection: &'a Connection,
     channel: Option<Channel>,
 }
 
 impl<'a> Asker<'a> {
-    pub fn new(connection: &'a Connection) -> Self {
+    fn new(connection: &'a Connection) -> Self {
         Self {
             connection,
             channel: None,
         }
     }
 
-    /// Declares a queue; of one that exists, RabbitMQ only compares the arguments.
-    pub async fn declare(&mut self, queue: &QueueDeclaration) -> Result<Declared, lapin::Error> {
-        let options = QueueDeclareOptions::durable();
-        let error = match self.ask(&queue.name, options, queue.table()).await {
-            Ok(holds) => return Ok(Declared::Same(holds)),
-            Err(error) => error,
+    async fn examine(&mut self, queue: &QueueDeclaration) -> Result<State, lapin::Error> {
+        if !self.is_there(&queue.name).await? {
+            return Ok(State::Missing);
+        }
+        self.compare(queue).await
+    }
+
+    async fn is_there(&mut self, name: &str) -> Result<bool, lapin::Error> {
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::durable()
+        };
+        let Err(error) = self.ask(name, passive, FieldTable::default()).await else {
+            return Ok(true);
         };
         match soft_error(&error) {
-            Some((AMQPSoftError::PRECONDITIONFAILED, text)) => {
-                Ok(Declared::Different(TopologyDifference {
-                    queue: queue.name.clone(),
-                    difference: format!(
-                        "{text}; hookbox never deletes or redeclares a queue: move its messages \
-                         and delete it, or give this environment another name"
-                    ),
-                }))
+            Some((AMQPSoftError::NOTFOUND, _)) => Ok(false),
+            // It exists and something else is the matter: the comparison will say what.
+            Some((AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::RESOURCELOCKED, _)) => {
+                Ok(true)
             }
             Some(_) | None => Err(error),
         }
     }
 
-    async fn look(&mut self, name: &str) -> Result<Look, lapin::Error> {
-        let passive = QueueDeclareOptions {
-            passive: true,
-            ..QueueDeclareOptions::durable()
+    /// Compares the arguments of a queue that was there.
+    async fn compare(&mut self, queue: &QueueDeclaration) -> Result<State, lapin::Error> {
+        let mut arguments = queue.table();
+        let (name, value) = NEVER_DECLARED;
+        arguments.insert(name.into(), AMQPValue::LongString(value.into()));
+        let durable = QueueDeclareOptions::durable();
+        let Err(error) = self.ask(&queue.name, durable, arguments).await else {
+            return Ok(State::AsDeclared);
         };
-        match self.ask(name, passive, FieldTable::default()).await {
-            Ok(holds) => Ok(Look::There(holds)),
-            Err(error) => match soft_error(&error) {
-                Some((AMQPSoftError::NOTFOUND, _)) => Ok(Look::Missing),
-                // It exists and something else is the matter: the comparison will say what.
-                Some((AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::RESOURCELOCKED, _)) => {
-                    Ok(Look::There(Holds::default()))
-                }
-                Some(_) | None => Err(error),
-            },
-        }
+        let Some((AMQPSoftError::PRECONDITIONFAILED, text)) = soft_error(&error) else {
+            return Err(error);
+        };
+        // It differs, or it was deleted since and RabbitMQ refuses to make such a queue.
+        Ok(if self.is_there(&queue.name).await? {
+            State::Different(difference(queue, &text))
+        } else {
+            State::Missing
+        })
     }
 
     async fn ask(
@@ -189,19 +162,27 @@ impl<'a> Asker<'a> {
         name: &str,
         options: QueueDeclareOptions,
         arguments: FieldTable,
-    ) -> Result<Holds, lapin::Error> {
+    ) -> Result<(), lapin::Error> {
         // Put back only after an answer that leaves the channel open.
         let channel = match self.channel.take() {
             Some(channel) => channel,
             None => self.connection.create_channel().await?,
         };
         let queue = channel.queue_declare(name.into(), options, arguments);
-        let queue = queue.await?;
+        queue.await?;
         self.channel = Some(channel);
-        Ok(Holds {
-            messages: queue.message_count(),
-            consumers: queue.consumer_count(),
-        })
+        Ok(())
+    }
+}
+
+/// A queue that is not as declared, in the broker's words.
+pub(crate) fn difference(queue: &QueueDeclaration, text: &str) -> TopologyDifference {
+    TopologyDifference {
+        queue: queue.name.clone(),
+        difference: format!(
+            "{text}; hookbox never deletes or redeclares a queue: move its messages and delete \
+             it, or give this environment another name"
+        ),
     }
 }
 

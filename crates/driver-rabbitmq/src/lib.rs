@@ -11,6 +11,7 @@ mod anchor;
 mod canaries;
 mod connection;
 mod consumer;
+mod declare;
 mod delivery;
 mod diagnose;
 mod examine;
@@ -22,15 +23,17 @@ mod overlay;
 mod policy;
 mod publisher;
 mod rabbit;
+mod refusal;
 mod supervisor;
 #[cfg(feature = "testing")]
 mod testing;
 mod topology;
+mod troubles;
 mod watch;
 
+pub use declare::{Declaration, declare, missing};
 pub use options::Options;
 pub use rabbit::Rabbit;
-pub use supervisor::missing;
 pub use topology::{Argument, QueueDeclaration, Topology, topology};
 
 #[cfg(feature = "testing")]

@@ -40,6 +40,9 @@ const PAGE: u32 = 500;
 /// number of others.
 const PREFIX: &str = "%5Ehookbox%5C.";
 
+/// What it is called where it is at fault.
+const API: &str = "the broker's management API";
+
 /// The API of one broker.
 pub(crate) struct Management {
     client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
@@ -60,6 +63,15 @@ pub(crate) enum Unanswered {
     Late,
     #[error("the management API said something else than was asked for {0}")]
     Unreadable(String, #[source] serde_json::Error),
+}
+
+impl From<Unanswered> for OpenError {
+    fn from(unanswered: Unanswered) -> Self {
+        OpenError::Unavailable {
+            what: API,
+            source: unanswered.into(),
+        }
+    }
 }
 
 /// A page of queues.

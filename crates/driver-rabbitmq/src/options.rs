@@ -18,9 +18,9 @@ pub struct Options {
     pub environment: EnvironmentName,
     /// The routes whose queues are declared and published to.
     pub routes: Vec<RouteName>,
-    /// Whether a start declares queues that are missing. Off for whoever only looks: one that is
-    /// gone at run time was deleted, and that must be seen before it is mended.
-    pub declare: bool,
+    /// Whether opening fails while the management API does not answer. Off for commands that only
+    /// read: they warn instead.
+    pub management_required: bool,
     /// To have a batch confirmed. Under every provider's time-out that we know of.
     pub confirm_deadline: Duration,
     /// To connect, log in and verify the queues.
@@ -54,7 +54,7 @@ impl Options {
         Self {
             url: url.into(),
             management: None,
-            declare: true,
+            management_required: true,
             environment,
             routes,
             confirm_deadline: Duration::from_millis(2_500),

@@ -21,7 +21,9 @@ use crate::connection::{close, connect};
 use crate::diagnose::{fault, late};
 use crate::nodes::Nodes;
 use crate::publisher::Request;
+use crate::supervisor::Established;
 use crate::topology::{accounts_queue, dead_queue, route_queue};
+use crate::watch::missing_text;
 use crate::{Options, consumer, fallback_runtime, supervisor};
 
 /// Threads for AMQP. Heartbeats run on them, so nothing that blocks or computes may.
@@ -42,8 +44,9 @@ pub struct Rabbit {
 }
 
 impl Rabbit {
-    /// Connects, verifies the queues and declares those that are missing. AMQP has its own small
-    /// runtime: a busy handler must not cost the connection its heartbeat.
+    /// Connects and verifies the queues. Where one is missing it opens and is not ready until the
+    /// queue is declared by [`crate::declare`]: the other queues can be consumed meanwhile. AMQP
+    /// has its own small runtime: a busy handler must not cost the connection its heartbeat.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         let nodes = Arc::new(Nodes::of(&options)?);
         let no_threads = |error| OpenError::Options {
@@ -60,18 +63,23 @@ impl Rabbit {
         let runtime = Background(Some(runtime));
         let first = {
             let (options, nodes) = (options.clone(), Arc::clone(&nodes));
-            let task = async move { supervisor::establish(&options, &nodes, true).await };
+            let task = async move { supervisor::establish(&options, &nodes).await };
             let joined = runtime.handle().spawn(task).await;
-            joined.map_err(|error| OpenError::Unavailable {
-                what: "the broker",
-                source: error.into(),
-            })??
+            joined.map_err(|error| unavailable(error.into()))??
         };
+        let (first, now) = match first {
+            Established::Whole(connection) => {
+                let starting = Readiness::not_ready(NotReadyKind::Starting, "it is starting");
+                (Some(connection), starting)
+            }
+            Established::Missing(queues) => {
+                let why = missing_text(&queues);
+                (None, Readiness::not_ready(NotReadyKind::Topology, why))
+            }
+        };
+        let is_whole = first.is_some();
         let (requests, receiver) = mpsc::channel(options.in_flight_max);
-        let (ready, readiness) = watch::channel(Readiness::not_ready(
-            NotReadyKind::Starting,
-            "it is starting",
-        ));
+        let (ready, readiness) = watch::channel(now);
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let receiver = Arc::new(Mutex::new(receiver));
@@ -85,15 +93,11 @@ impl Rabbit {
         );
         tasks.spawn_on(life, &runtime.handle());
         let mut watching = readiness.clone();
-        let begun = watching.wait_for(|now| *now == Readiness::Ready);
+        let begun = watching.wait_for(|now| !is_whole || *now == Readiness::Ready);
         let begun = timeout(options.connect_deadline, begun).await;
         if !matches!(begun, Ok(Ok(_))) {
             stop.cancel();
-            let source = "it did not open channels in time".into();
-            return Err(OpenError::Unavailable {
-                what: "the broker",
-                source,
-            });
+            return Err(unavailable("it did not open channels in time".into()));
         }
         Ok(Self {
             messages: Arc::new(Semaphore::new(options.in_flight_max)),
@@ -289,6 +293,13 @@ impl Broker for Rabbit {
             let closing = async move { close(&connection, deadline).await };
             let _ = runtime.spawn(closing).await;
         }
+    }
+}
+
+fn unavailable(source: Box<dyn std::error::Error + Send + Sync>) -> OpenError {
+    OpenError::Unavailable {
+        what: "the broker",
+        source,
     }
 }
 

@@ -14,10 +14,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Options;
 use crate::connection::{close, connect};
+use crate::declare;
 use crate::nodes::Nodes;
 use crate::publisher::{Ended, Publisher, Requests, confirming_channel};
-use crate::topology::{Absent, TopologyError, Verified, topology, verify};
-use crate::watch::{gone, look_after};
+use crate::topology::topology;
+use crate::troubles::Troubles;
+use crate::watch::{look_after, missing_text};
 
 /// First pause after a loss.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
@@ -31,73 +33,56 @@ const WATCH: Duration = Duration::from_millis(250);
 /// Why nothing is published during an alarm.
 const ALARM: &str = "the broker has a resource alarm and takes nothing";
 
-/// A connection whose queues are verified. Only the first one declares those that are missing:
-/// later, one that is gone was deleted by somebody.
-pub(crate) async fn establish(
+/// A connection that can be published over, or the queues that are missing. None is ever declared
+/// here: one that is gone was deleted with what was in it, and a person must know.
+pub(crate) enum Established {
+    Whole(Connection),
+    Missing(Vec<String>),
+}
+
+/// Connects and verifies the queues.
+pub(crate) async fn establish(options: &Options, nodes: &Nodes) -> Result<Established, OpenError> {
+    let connection = connect(options, nodes, "publish").await?;
+    match verify(options, nodes, &connection).await {
+        Ok(missing) if missing.is_empty() => Ok(Established::Whole(connection)),
+        Ok(missing) => {
+            close(&connection, options.close_deadline).await;
+            Ok(Established::Missing(missing))
+        }
+        Err(error) => {
+            close(&connection, options.close_deadline).await;
+            Err(error)
+        }
+    }
+}
+
+/// Looks at what lies over the queues, and at the queues. Gives those that are missing.
+async fn verify(
     options: &Options,
     nodes: &Nodes,
-    first: bool,
-) -> Result<Connection, OpenError> {
-    let connection = connect(options, nodes, "publish").await?;
-    let topology = topology(&options.environment, &options.routes);
-    let unavailable = |source: Box<dyn std::error::Error + Send + Sync>| OpenError::Unavailable {
-        what: "the broker",
-        source,
-    };
-    let absent = if first && options.declare {
-        Absent::Declare
-    } else {
-        Absent::Tell
-    };
+    connection: &Connection,
+) -> Result<Vec<String>, OpenError> {
+    let queues = topology(&options.environment, &options.routes).queues;
     if let Some(overlay) = nodes.overlay() {
-        match overlay.look(&topology.queues).await {
+        match overlay.look(&queues).await {
             Ok(differences) if differences.is_empty() => {}
-            Ok(differences) => {
-                close(&connection, options.close_deadline).await;
-                return Err(TopologyError(differences).into());
-            }
-            // Whoever only looks may look without it.
-            Err(error) if !options.declare => {
+            Ok(differences) => return Err(OpenError::Topology(differences)),
+            Err(error) if options.management_required => return Err(error.into()),
+            Err(error) => {
                 let why = describe(&error);
                 tracing::warn!(error = why, "policies and members are not looked at: {why}");
             }
-            Err(error) => {
-                close(&connection, options.close_deadline).await;
-                return Err(OpenError::Unavailable {
-                    what: "the broker's management API",
-                    source: error.into(),
-                });
-            }
         }
     }
-    let verifying = verify(&connection, &options.environment, &topology, absent);
-    match timeout(options.connect_deadline, verifying).await {
-        Ok(Ok(Verified::Good { declared })) => {
-            for queue in declared {
-                tracing::info!(queue, "queue {queue} is declared");
-            }
-            Ok(connection)
-        }
-        Ok(Ok(Verified::Missing(queues))) => {
-            close(&connection, options.close_deadline).await;
-            Err(unavailable(gone(&queues).into()))
-        }
-        Ok(Ok(Verified::Different(differences))) => {
-            close(&connection, options.close_deadline).await;
-            Err(TopologyError(differences).into())
-        }
-        Ok(Err(error)) => Err(unavailable(error.into())),
-        Err(_elapsed) => Err(unavailable(
-            "its queues could not be verified in time".into(),
-        )),
-    }
+    let missing = declare::look(options, connection).await?;
+    Ok(missing.into_iter().map(|queue| queue.name).collect())
 }
 
 /// The supervisor's whole life.
 pub(crate) async fn supervise(
     options: Options,
     nodes: Arc<Nodes>,
-    first: Connection,
+    first: Option<Connection>,
     requests: Requests,
     readiness: watch::Sender<Readiness>,
     stop: CancellationToken,
@@ -108,24 +93,29 @@ pub(crate) async fn supervise(
              [broker] management lets this process"
         );
     }
-    let mut connection = Some(first);
+    let mut connection = first;
     let mut pause = PAUSE_FIRST;
+    let mut troubles = Troubles::default();
     while !stop.is_cancelled() {
         let established = match connection.take() {
-            Some(connection) => Ok(connection),
-            None => establish(&options, &nodes, false).await,
+            Some(connection) => Ok(Established::Whole(connection)),
+            None => establish(&options, &nodes).await,
         };
-        match established {
-            Ok(established) => {
+        let trouble = match established {
+            Ok(Established::Whole(connection)) => {
                 pause = PAUSE_FIRST;
-                publish(&options, &nodes, established, &requests, &readiness, &stop).await;
+                troubles = Troubles::default();
+                publish(&options, &nodes, connection, &requests, &readiness, &stop).await;
+                None
             }
-            Err(error) => {
-                let why = describe(&error);
-                tracing::warn!(error = why, "the broker cannot be used yet: {why}");
-                let kind = kind_of(&error);
-                readiness.send_replace(Readiness::not_ready(kind, why));
+            Ok(Established::Missing(queues)) => {
+                Some((NotReadyKind::Topology, missing_text(&queues)))
             }
+            Err(error) => Some((kind_of(&error), describe(&error))),
+        };
+        if let Some((kind, why)) = trouble {
+            troubles.log(kind, &why);
+            readiness.send_replace(Readiness::not_ready(kind, why));
         }
         tokio::select! {
             () = stop.cancelled() => {}
@@ -203,30 +193,6 @@ async fn sit_out_alarm(
             () = stop.cancelled() => {}
             () = sleep(WATCH) => {}
         }
-    }
-}
-
-/// The queues that are not there. Changes nothing.
-///
-/// # Errors
-/// When the broker cannot be reached, or a queue differs from what hookbox declares.
-pub async fn missing(options: &Options) -> Result<Vec<String>, OpenError> {
-    let nodes = Nodes::of(options)?;
-    let connection = connect(options, &nodes, "look").await?;
-    let topology = topology(&options.environment, &options.routes);
-    let looking = verify(&connection, &options.environment, &topology, Absent::Tell);
-    let looked = timeout(options.connect_deadline, looking).await;
-    close(&connection, options.close_deadline).await;
-    let unavailable = |source: Box<dyn std::error::Error + Send + Sync>| OpenError::Unavailable {
-        what: "the broker",
-        source,
-    };
-    match looked {
-        Ok(Ok(Verified::Good { .. })) => Ok(Vec::new()),
-        Ok(Ok(Verified::Missing(queues))) => Ok(queues),
-        Ok(Ok(Verified::Different(differences))) => Err(TopologyError(differences).into()),
-        Ok(Err(error)) => Err(unavailable(error.into())),
-        Err(elapsed) => Err(unavailable(elapsed.into())),
     }
 }
 

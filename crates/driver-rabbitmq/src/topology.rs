@@ -8,14 +8,9 @@
 
 use std::collections::BTreeMap;
 
-use hookbox_driver::{OpenError, TopologyDifference};
+use hookbox_driver::Queue;
 use hookbox_event::{EnvironmentName, RouteName};
-use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{Connection, ErrorKind};
-
-use crate::anchor::drop_anchor;
-use crate::examine::{Asker, Declared, Round};
 
 /// How often RabbitMQ may deliver a message in vain before it goes to the dead queue. Explicit,
 /// because the default is none before 4.0 and 20 after, and what counts differs. Far above our
@@ -30,6 +25,8 @@ const DEAD_DELIVERY_LIMIT: i64 = 1_000_000_000;
 /// A queue as it must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueDeclaration {
+    /// What it is for.
+    pub queue: Queue,
     /// Its name.
     pub name: String,
     /// Its arguments: texts and numbers.
@@ -77,7 +74,8 @@ pub fn topology(environment: &EnvironmentName, routes: &[RouteName]) -> Topology
         ("x-queue-type", text("quorum")),
         ("x-overflow", text("reject-publish")),
     ];
-    let route = |route| QueueDeclaration {
+    let route = |route: &RouteName| QueueDeclaration {
+        queue: Queue::Route(route.clone()),
         name: route_queue(environment, route),
         arguments: common
             .iter()
@@ -94,6 +92,7 @@ pub fn topology(environment: &EnvironmentName, routes: &[RouteName]) -> Topology
             .collect(),
     };
     let dead = QueueDeclaration {
+        queue: Queue::Dead,
         name: dead_queue(environment),
         arguments: common
             .iter()
@@ -102,6 +101,7 @@ pub fn topology(environment: &EnvironmentName, routes: &[RouteName]) -> Topology
             .collect(),
     };
     let accounts = QueueDeclaration {
+        queue: Queue::Accounts,
         name: accounts_queue(environment),
         ..dead.clone()
     };
@@ -121,116 +121,5 @@ impl QueueDeclaration {
             table.insert((*name).into(), value);
         }
         table
-    }
-}
-
-/// What verifying found.
-pub(crate) enum Verified {
-    /// All as declared; these queues were missing and were declared now.
-    Good { declared: Vec<String> },
-    /// These are gone, and were not to be declared.
-    Missing(Vec<String>),
-    /// Not as declared.
-    Different(Vec<TopologyDifference>),
-}
-
-/// What to do about queues that are missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Absent {
-    /// Declare them: somebody starts hookbox.
-    Declare,
-    /// Tell: they were there, and whoever deleted them must know what was in them.
-    Tell,
-}
-
-/// Compares every queue that exists with its declaration, then declares those that are missing, if
-/// that is wanted. All differences are told at once, and before anything is declared.
-pub(crate) async fn verify(
-    connection: &Connection,
-    environment: &EnvironmentName,
-    topology: &Topology,
-    absent: Absent,
-) -> Result<Verified, lapin::Error> {
-    let round = Round::over(&topology.queues);
-    round.run(connection).await?;
-    let mut differences = round.differences();
-    if !differences.is_empty() {
-        return Ok(Verified::Different(differences));
-    }
-    let missing = round.missing();
-    let mut declared = Vec::new();
-    match absent {
-        Absent::Tell if missing.is_empty() => return Ok(Verified::Good { declared }),
-        Absent::Tell => {
-            let names = missing.into_iter().map(|queue| queue.name.clone());
-            return Ok(Verified::Missing(names.collect()));
-        }
-        Absent::Declare => {}
-    }
-    // The dead queue first: dead-lettering must have somewhere to go before a route has messages.
-    let mut asker = Asker::new(connection);
-    for queue in missing.into_iter().rev() {
-        match asker.declare(queue).await? {
-            Declared::Different(difference) => differences.push(difference),
-            Declared::Same(_) => declared.push(queue.name.clone()),
-        }
-    }
-    anchor(connection, environment, declared.is_empty()).await?;
-    Ok(if differences.is_empty() {
-        Verified::Good { declared }
-    } else {
-        Verified::Different(differences)
-    })
-}
-
-/// At every start, also where all queues were there: whoever declared them may have died before
-/// its anchor, and nobody can tell by looking. Where nothing was declared now, one who may declare
-/// nothing else has to do without.
-async fn anchor(
-    connection: &Connection,
-    environment: &EnvironmentName,
-    nothing_declared: bool,
-) -> Result<(), lapin::Error> {
-    match drop_anchor(connection, environment).await {
-        Err(error) if nothing_declared && is_refused(&error) => {
-            tracing::warn!(
-                error = %error,
-                "the queue that is declared last may lose what is in it when the broker is killed \
-                 soon after: this account must not declare the anchor behind it (H14)"
-            );
-            Ok(())
-        }
-        dropped => dropped,
-    }
-}
-
-/// Whether we may not even ask.
-pub(crate) fn is_refused(error: &lapin::Error) -> bool {
-    matches!(soft_error(error), Some((AMQPSoftError::ACCESSREFUSED, _)))
-}
-
-/// The broker's own words for a channel error.
-pub(crate) fn soft_error(error: &lapin::Error) -> Option<(AMQPSoftError, String)> {
-    let ErrorKind::ProtocolError(error) = error.kind() else {
-        return None;
-    };
-    match error.kind() {
-        AMQPErrorKind::Soft(kind) => Some((kind.clone(), error.get_message().to_string())),
-        AMQPErrorKind::Hard(_) => None,
-    }
-}
-
-impl From<Vec<TopologyDifference>> for TopologyError {
-    fn from(differences: Vec<TopologyDifference>) -> Self {
-        Self(differences)
-    }
-}
-
-/// Differences on their way to an [`OpenError`].
-pub(crate) struct TopologyError(pub Vec<TopologyDifference>);
-
-impl From<TopologyError> for OpenError {
-    fn from(error: TopologyError) -> Self {
-        OpenError::Topology(error.0)
     }
 }

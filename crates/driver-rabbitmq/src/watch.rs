@@ -11,7 +11,8 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::Options;
 use crate::examine::Round;
 use crate::nodes::Nodes;
-use crate::topology::{QueueDeclaration, is_refused, topology};
+use crate::refusal::is_refused;
+use crate::topology::{QueueDeclaration, topology};
 
 /// How often the queues are compared with what they must be. Together with [`LOOK_DEADLINE`] it
 /// bounds how long a deleted or replaced queue goes unnoticed while nothing is published.
@@ -132,15 +133,25 @@ fn wrong(round: &Round<'_>) -> Option<String> {
     }
     let missing = round.missing();
     let names: Vec<String> = missing.iter().map(|queue| queue.name.clone()).collect();
-    (!names.is_empty()).then(|| gone(&names))
+    (!names.is_empty()).then(|| missing_text(&names))
 }
 
-/// In words that say what to do.
-pub(crate) fn gone(queues: &[String]) -> String {
+/// What is missing, what that means, and what to do.
+pub(crate) fn missing_text(queues: &[String]) -> String {
+    let what = match queues {
+        [one] => format!(
+            "queue {one} is missing: it was deleted with every message in it, or its route is \
+             new"
+        ),
+        _ => format!(
+            "queues {} are missing: they were deleted with every message in them, or their \
+             routes are new",
+            queues.join(", ")
+        ),
+    };
     format!(
-        "queue {} is gone: somebody deleted it, and what was in it is lost, or it was never \
-         declared; nothing is accepted until a start of hookbox or `hookbox queues declare` does",
-        queues.join(", ")
+        "{what}; nothing is accepted until `hookbox queues declare` has declared what is missing, \
+         and `hookbox reconcile` lists the receipts that are known to be lost"
     )
 }
 

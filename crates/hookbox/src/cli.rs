@@ -35,8 +35,8 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 not done, or what was looked at is not well; \
     2 wrong arguments; 64 the config cannot be used; 69 the broker or the store cannot be reached; \
-    70 an internal error; 78 refused (another environment, schema or queues, unsafe settings); \
-    130 stopped at once by Ctrl-C while it drained";
+    70 an internal error; 78 refused (another environment, schema or queues, a missing right, \
+    unsafe settings); 130 stopped at once by Ctrl-C while it drained";
 
 /// How to log, over what the config says.
 #[derive(Debug, Args)]
@@ -83,7 +83,7 @@ pub enum Command {
     Ingest(ServiceArgs),
     /// Process events
     Worker(WorkerArgs),
-    /// Bring the database's schema up to this version; says what it does
+    /// Bring the schema up to this version and declare new queues; says what it does
     Migrate,
     /// Check the config and print what it comes to, with secrets hidden
     CheckConfig,

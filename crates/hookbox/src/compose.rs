@@ -77,7 +77,7 @@ pub async fn store(config: &Config) -> Result<AnyStore, OpenError> {
     }
 }
 
-/// Opens the broker to look at it: a queue that is missing is told, and not declared.
+/// Opens the broker to read from it: a management API that does not answer is no obstacle.
 pub async fn broker_as_it_is(
     config: &Config,
     store: Option<&AnyStore>,
@@ -85,7 +85,7 @@ pub async fn broker_as_it_is(
     match &config.broker {
         BrokerUrl::Amqp(url) => {
             let mut options = rabbit_options(config, url);
-            options.declare = false;
+            options.management_required = false;
             Ok(Arc::new(Rabbit::open(options).await?))
         }
         BrokerUrl::Sqlite(_) => broker(config, store).await,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hookbox_driver::{Broker, Depth, Ledger, Queue, RouteBooks};
+use hookbox_driver::{Broker, Depth, Ledger, NotReadyKind, Queue, Readiness, RouteBooks};
 use hookbox_event::RouteName;
 use serde::Serialize;
 
@@ -105,6 +105,17 @@ impl StoreSide {
     }
 }
 
+/// Queues that are missing at the broker, or not as declared.
+fn topology_problem(broker: &dyn Broker) -> Option<Problem> {
+    let Readiness::NotReady { kind, why } = broker.readiness() else {
+        return None;
+    };
+    (kind == NotReadyKind::Topology).then_some(Problem {
+        source: Source::Broker,
+        what: why,
+    })
+}
+
 /// What both sides say, and what could not be found out. The broker is asked first: a message
 /// that is settled meanwhile is then in both, and never in neither.
 pub(super) async fn both_sides(
@@ -114,7 +125,10 @@ pub(super) async fn both_sides(
     let mut problems = Vec::new();
     let depths = match broker {
         Reach::Open(broker) => match broker.depths().await {
-            Ok(depths) => Some(depths),
+            Ok(depths) => {
+                problems.extend(topology_problem(&**broker));
+                Some(depths)
+            }
             Err(fault) => {
                 problems.push(Problem::of(Source::Broker, &fault));
                 None

@@ -174,7 +174,7 @@ async fn what_was_done_before_a_fault_is_told() {
         .unwrap();
     expect![[r#"
         store: discarded 500 of 600 dead letters (all)
-        the store could not be asked: failed to take a connection (unavailable): connection refused
+        problem at the store: failed to take a connection (unavailable): connection refused
     "#]]
     .assert_eq(&report.text());
 }

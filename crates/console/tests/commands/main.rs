@@ -4,6 +4,7 @@
 
 mod changes;
 mod dead;
+mod declare;
 mod events;
 mod missing;
 mod queues;

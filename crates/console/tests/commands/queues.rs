@@ -92,15 +92,15 @@ async fn with_one_source_away_the_other_is_printed() {
         route.old                 -        -       -          -                2     3  -
         route.scores              -        -       -          -                2     3  -
         ready and in hand are messages, each a batch of events; ? = not told by the broker
-        the broker could not be asked: no route to it
+        problem at the broker: no route to it
     "#]].assert_eq(&report.text());
     let gone: Reach<dyn Broker> = Reach::Open(Arc::new(Depths(Mutex::default())));
     let report = queues(&gone, &Reach::Away("the file is locked".into())).await;
     expect![[r#"
         QUEUE  broker: READY  IN HAND  EVENTS  CONSUMERS  store: RETRYING  DEAD  NAME AT THE BROKER
         ready and in hand are messages, each a batch of events; ? = not told by the broker
-        the broker could not be asked: failed to take a connection (unavailable): connection refused
-        the store could not be asked: the file is locked
+        problem at the broker: failed to take a connection (unavailable): connection refused
+        problem at the store: the file is locked
     "#]]
     .assert_eq(&report.text());
 }

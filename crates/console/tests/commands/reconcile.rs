@@ -288,7 +288,7 @@ async fn with_one_source_away_nobody_can_say() {
     expect![[r#"
         ROUTE   ACCEPTED  ingest: TOLD  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
         scores         ?             0            1          5         1     2         0  -
-        the broker could not be asked: the broker cannot be reached
+        problem at the broker: the broker cannot be reached
         unknown: not everybody could be asked
     "#]]
     .assert_eq(&report.text());

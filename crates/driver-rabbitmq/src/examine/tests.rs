@@ -1,50 +1,49 @@
-//! A queue that is deleted in the middle of a look at it.
+//! A queue that is deleted while it is examined.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 
+use hookbox_driver::Queue;
 use lapin::ConnectionProperties;
 use lapin::options::QueueDeclareOptions;
 
 use super::*;
-use crate::canaries::{confirming, connect, delete, publish};
+use crate::canaries::{confirming, connect, delete};
 use crate::topology::Argument;
 
 fn queue() -> QueueDeclaration {
     let kind = Argument::Text("quorum".to_owned());
     QueueDeclaration {
+        queue: Queue::Dead,
         name: format!("hookbox-look-{:016x}", RandomState::new().hash_one(0)),
         arguments: BTreeMap::from([("x-queue-type", kind)]),
     }
 }
 
+/// H18. The comparison must be what RabbitMQ accepts of a queue that exists, and refuses of one
+/// that does not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_queue_that_is_deleted_between_both_questions_is_told() {
+async fn a_queue_that_is_deleted_between_both_questions_is_missing_and_not_declared() {
     let connection = connect(ConnectionProperties::default()).await;
-    let (channel, queue) = (confirming(&connection).await, queue());
-    let name = queue.name.as_str();
+    let (channel, mut queue) = (confirming(&connection).await, queue());
     let options = QueueDeclareOptions::durable();
-    let declared = channel.queue_declare(name.into(), options, queue.table());
+    let declared = channel.queue_declare(queue.name.as_str().into(), options, queue.table());
     declared.await.unwrap();
     let mut asker = Asker::new(&connection);
-    let Look::There(empty) = asker.look(name).await.unwrap() else {
-        panic!("{name} was declared");
-    };
-    publish(&channel, name, "x").await.await.unwrap();
-    let Look::There(before) = asker.look(name).await.unwrap() else {
-        panic!("{name} was declared");
-    };
-    let Declared::Same(there) = asker.declare(&queue).await.unwrap() else {
-        panic!("{name} is as it was declared");
-    };
-    assert!(!there.is_new_after(before) && !there.is_new_after(empty));
+    assert_eq!(asker.examine(&queue).await.unwrap(), State::AsDeclared);
 
-    delete(&channel, name).await;
-    let Declared::Same(now) = asker.declare(&queue).await.unwrap() else {
-        panic!("{name} is declared again");
+    let limit = Argument::Number(7);
+    queue.arguments.insert("x-delivery-limit", limit);
+    let State::Different(difference) = asker.examine(&queue).await.unwrap() else {
+        panic!("another delivery limit is a difference");
     };
-    assert!(now.is_new_after(before), "{now:?} after {before:?}");
-    delete(&channel, name).await;
+    assert!(difference.difference.contains("x-delivery-limit"));
+    queue.arguments.remove("x-delivery-limit");
+
+    delete(&channel, &queue.name).await;
+    // As if it had been there a moment ago.
+    assert_eq!(asker.compare(&queue).await.unwrap(), State::Missing);
+    assert!(!asker.is_there(&queue.name).await.unwrap());
     let _ = connection.close(200, "done".into()).await;
 }

@@ -3,13 +3,12 @@
 use std::time::{Duration, Instant};
 
 use hookbox_driver::{Broker, Queue};
-use hookbox_driver_rabbitmq::Rabbit;
 
 use crate::alone::{Log, alone, amqp_threads, no_amqp_thread_is_left};
 use crate::proxy::{Mode, Proxy};
 use crate::world::{
-    PATIENCE, World, batch, eventually, next, route, subscribe, take, until_not_ready, until_ready,
-    url,
+    PATIENCE, World, batch, eventually, next, open, route, subscribe, take, until_not_ready,
+    until_ready, url,
 };
 
 #[tokio::test]
@@ -61,7 +60,7 @@ async fn a_lost_connection_leaves_no_thread() {
     options.confirm_deadline = Duration::from_millis(300);
     options.close_deadline = Duration::from_millis(300);
     options.preflight_deadline = Duration::from_millis(300);
-    let rabbit = Rabbit::open(options).await.unwrap();
+    let rabbit = open(options).await;
     for _ in 0..3 {
         proxy.set(Mode::Hole);
         rabbit
@@ -97,7 +96,7 @@ async fn closing_over_a_dead_link_is_bounded_and_leaves_no_thread() {
     options.url = proxy.url(&url());
     options.close_deadline = Duration::from_millis(300);
     let bound = options.close_deadline * 3 + Duration::from_millis(500);
-    let rabbit = Rabbit::open(options).await.unwrap();
+    let rabbit = open(options).await;
     let subscription = subscribe(&rabbit, Queue::Route(route())).await;
     proxy.set(Mode::Hole);
     let began = Instant::now();
@@ -133,7 +132,6 @@ async fn an_orderly_life_warns_of_nothing() {
     drop(rabbit);
     world.finish().await;
     let said = log.said();
-    assert!(said.contains("is declared"), "{said}");
     // Ours only: lapin calls it an error when a queue that is looked for is not there.
     let ours: Vec<&str> = said
         .lines()

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use hookbox_driver::{Broker, FaultKind, Queue};
-use hookbox_driver_rabbitmq::Rabbit;
 use tokio::time::timeout;
 
 use crate::proxy::{Mode, Proxy};
-use crate::world::{PATIENCE, World, batch, eventually, next, route, subscribe, take, url};
+use crate::world::{PATIENCE, World, batch, eventually, next, open, route, subscribe, take, url};
 
 /// The limit is 1,000 returns; one more is dead.
 pub const DELIVERIES_TO_DEATH: usize = 1_001;
@@ -77,7 +76,7 @@ async fn a_stale_settlement_never_settles_the_message_that_has_its_tag_now() {
     let proxy = Proxy::before(&url()).await;
     let mut options = world.options();
     options.url = proxy.url(&url());
-    let rabbit = Rabbit::open(options).await.unwrap();
+    let rabbit = open(options).await;
     for text in ["one", "two"] {
         rabbit.publish(&[route()], &batch(text)).await.unwrap();
     }

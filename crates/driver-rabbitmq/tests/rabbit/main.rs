@@ -9,6 +9,7 @@ mod alone;
 mod api;
 mod closing;
 mod consuming;
+mod declaring;
 mod forged;
 mod opening;
 mod outages;

@@ -7,7 +7,7 @@ use hookbox_driver_rabbitmq::Rabbit;
 
 use crate::proxy::{Mode, Proxy};
 use crate::world::{
-    PATIENCE, World, batch, eventually, route, take, until_not_ready, until_ready, url,
+    PATIENCE, World, batch, eventually, open, route, take, until_not_ready, until_ready, url,
 };
 
 const CONFIRM_DEADLINE: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ impl Link {
         options.confirm_deadline = CONFIRM_DEADLINE;
         options.preflight_deadline = Duration::from_millis(300);
         options.close_deadline = Duration::from_millis(300);
-        let rabbit = Rabbit::open(options).await.unwrap();
+        let rabbit = open(options).await;
         Self {
             world,
             proxy,
@@ -162,7 +162,7 @@ async fn closing_does_not_wait_for_a_connection_that_is_being_made() {
     options.preflight_deadline = Duration::from_secs(5);
     options.close_deadline = Duration::from_millis(300);
     let bound = options.close_deadline * 3 + SLACK;
-    let rabbit = Rabbit::open(options).await.unwrap();
+    let rabbit = open(options).await;
     proxy.set(Mode::Hole);
     let began = Instant::now();
     let queue = Queue::Route(route());

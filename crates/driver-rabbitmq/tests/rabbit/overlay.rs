@@ -1,11 +1,11 @@
 //! Policies over the queues, and a management API that does not always answer.
 
 use hookbox_driver::{Broker, OpenError, PublishErrorKind, Readiness, describe};
-use hookbox_driver_rabbitmq::{Options, Rabbit};
+use hookbox_driver_rabbitmq::{Options, Rabbit, declare};
 
 use crate::alone::{Log, alone};
 use crate::api::{Api, Says};
-use crate::world::{PATIENCE, World, batch, eventually, route, until_not_ready, until_ready};
+use crate::world::{PATIENCE, World, batch, eventually, open, route, until_not_ready, until_ready};
 
 const DROPS: Says = Says::Policy(r#"{"max-length":10,"overflow":"drop-head"}"#);
 
@@ -39,17 +39,22 @@ async fn a_start_that_cannot_ask_for_policies_waits() {
         None,
         "and declares nothing"
     );
+    let error = declare(&watched(&world, &api)).await.unwrap_err();
+    assert!(matches!(error, OpenError::Unavailable { .. }), "{error:?}");
     api.set(DROPS);
     let refused = Rabbit::open(watched(&world, &api)).await.err().unwrap();
     assert!(matches!(refused, OpenError::Topology(_)), "{refused:?}");
+    let refused = declare(&watched(&world, &api)).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Topology(_)), "{refused:?}");
+    assert_eq!(world.waiting(&world.queue()).await, None);
     // What hookbox declares itself is no harm.
     api.set(Says::Policy(r#"{"overflow":"reject-publish"}"#));
-    let rabbit = Rabbit::open(watched(&world, &api)).await.unwrap();
+    let rabbit = open(watched(&world, &api)).await;
     rabbit.close().await;
-    // Whoever only looks may look.
+    // A command that only reads does not wait for it.
     api.set(Says::Nothing);
     let mut looking = watched(&world, &api);
-    looking.declare = false;
+    looking.management_required = false;
     let rabbit = Rabbit::open(looking).await.unwrap();
     rabbit.close().await;
     world.finish().await;
@@ -59,7 +64,7 @@ async fn a_start_that_cannot_ask_for_policies_waits() {
 async fn what_was_found_stays_found_while_nobody_can_look() {
     let world = World::new().await;
     let api = Api::new(Says::NoPolicy).await;
-    let rabbit = Rabbit::open(watched(&world, &api)).await.unwrap();
+    let rabbit = open(watched(&world, &api)).await;
     api.set(DROPS);
     let why = until_not_ready(&rabbit).await;
     assert!(why.contains("sets max-length over it"), "{why}");
@@ -90,7 +95,7 @@ async fn an_api_that_is_away_alone_stops_nothing_and_is_told() {
     let log = Log::begin();
     let world = World::new().await;
     let api = Api::new(Says::NoPolicy).await;
-    let rabbit = Rabbit::open(watched(&world, &api)).await.unwrap();
+    let rabbit = open(watched(&world, &api)).await;
     api.set(Says::Nothing);
     let told = || log.said().matches("are not watched now").count();
     until_asked(&api, 2).await;

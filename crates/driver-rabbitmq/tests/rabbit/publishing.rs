@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use hookbox_driver::{Broker, PublishErrorKind, Readiness};
-use hookbox_driver_rabbitmq::Rabbit;
+use hookbox_driver_rabbitmq::{Rabbit, declare};
 use tokio::time::Instant;
 
-use crate::world::{PATIENCE, World, batch, route, take, until_not_ready, until_ready};
+use crate::world::{PATIENCE, World, batch, open, route, take, until_not_ready, until_ready};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deleted_queue_is_never_ok_until_a_start_declares_it_again() {
+async fn a_deleted_queue_is_never_ok_until_it_is_declared() {
     let world = World::new().await;
     let rabbit = world.open().await;
     rabbit.publish(&[route()], &batch("before")).await.unwrap();
@@ -21,15 +21,15 @@ async fn a_deleted_queue_is_never_ok_until_a_start_declares_it_again() {
     let error = published.unwrap_err();
     assert_eq!(error.kind, PublishErrorKind::Unroutable, "{error:?}");
     assert!(why.contains("does not exist"), "{why}");
-    until_gone(&rabbit, &world.queue()).await;
+    until_missing(&rabbit, &world.queue()).await;
     assert_eq!(
         world.waiting(&world.queue()).await,
         None,
-        "it is told, not mended"
+        "it was declared again"
     );
     let refused = rabbit.publish(&[route()], &batch("meanwhile")).await;
     assert_eq!(refused.unwrap_err().kind, PublishErrorKind::Unavailable);
-    world.open().await.close().await;
+    assert_eq!(world.declare_missing().await, [world.queue()]);
     until_ready(&rabbit).await;
     assert_eq!(world.waiting(&world.queue()).await, Some(0));
     rabbit.publish(&[route()], &batch("after")).await.unwrap();
@@ -38,13 +38,13 @@ async fn a_deleted_queue_is_never_ok_until_a_start_declares_it_again() {
     world.finish().await;
 }
 
-/// Until readiness names the queue as gone.
-async fn until_gone(rabbit: &Rabbit, queue: &str) {
+/// Until readiness names the queue as missing.
+async fn until_missing(rabbit: &Rabbit, queue: &str) {
     let began = Instant::now();
     loop {
         if let Readiness::NotReady { why, .. } = rabbit.readiness()
             && why.contains(queue)
-            && why.contains("is gone")
+            && why.contains("is missing")
         {
             return;
         }
@@ -61,13 +61,13 @@ async fn a_queue_that_is_deleted_or_replaced_is_named_within_five_seconds() {
     until_ready(&rabbit).await;
     world.delete(&world.dead()).await;
     let began = Instant::now();
-    until_gone(&rabbit, &world.dead()).await;
+    until_missing(&rabbit, &world.dead()).await;
     assert!(
         began.elapsed() < Duration::from_secs(5),
         "{:?}",
         began.elapsed()
     );
-    world.open().await.close().await;
+    world.declare_missing().await;
     until_ready(&rabbit).await;
 
     world.delete(&world.queue()).await;
@@ -102,18 +102,13 @@ async fn of_a_batch_for_two_queues_one_missing_is_not_ok() {
     let mut options = world.options();
     let nowhere: hookbox_event::RouteName = "nowhere".parse().unwrap();
     options.routes.push(nowhere.clone());
-    let open = async || {
-        let opened = hookbox_driver_rabbitmq::Rabbit::open(options.clone()).await;
-        opened.unwrap()
-    };
-    let rabbit = open().await;
+    let rabbit = open(options.clone()).await;
     world
         .delete(&world.queue().replace(route().as_str(), "nowhere"))
         .await;
     let published = rabbit.publish(&[route(), nowhere], &batch("half")).await;
     assert_eq!(published.unwrap_err().kind, PublishErrorKind::Unroutable);
-    // A start declares it again.
-    open().await.close().await;
+    declare(&options).await.unwrap();
     until_ready(&rabbit).await;
     // Stored in one of the two all the same: an error says nothing about what was stored.
     take(&rabbit, "half").await;
@@ -126,9 +121,7 @@ async fn a_batch_over_the_bound_in_flight_is_published_alone() {
     let world = World::new().await;
     let mut options = world.options();
     options.in_flight_bytes_max = 10;
-    let rabbit = hookbox_driver_rabbitmq::Rabbit::open(options)
-        .await
-        .unwrap();
+    let rabbit = open(options).await;
     let text = "longer than ten bytes";
     rabbit.publish(&[route()], &batch(text)).await.unwrap();
     take(&rabbit, text).await;

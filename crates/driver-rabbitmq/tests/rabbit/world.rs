@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use hookbox_driver::{Batch, Broker, Delivery, Queue, Readiness, Subscription};
-use hookbox_driver_rabbitmq::{Options, Rabbit, delete_topology, topology};
+use hookbox_driver_rabbitmq::{Options, Rabbit, declare, delete_topology, topology};
 use hookbox_event::{EnvironmentName, ReceiptId, RouteName};
 use lapin::options::{QueueDeclareOptions, QueueDeleteOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -69,8 +69,14 @@ impl World {
         Options::new(&*self.url, self.environment.clone(), self.routes.clone())
     }
 
+    /// Declares what is missing, and opens.
     pub async fn open(&self) -> Rabbit {
-        Rabbit::open(self.options()).await.unwrap()
+        open(self.options()).await
+    }
+
+    /// Declares what is missing, as a person does.
+    pub async fn declare_missing(&self) -> Vec<String> {
+        declare(&self.options()).await.unwrap().declared
     }
 
     /// The name of the route's queue, as operators see it.
@@ -160,6 +166,12 @@ impl Drop for World {
             );
         }
     }
+}
+
+/// Declares what is missing, and opens.
+pub async fn open(options: Options) -> Rabbit {
+    declare(&options).await.unwrap();
+    Rabbit::open(options).await.unwrap()
 }
 
 async fn connect(url: &str) -> Connection {

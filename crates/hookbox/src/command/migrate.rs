@@ -1,13 +1,22 @@
-//! `hookbox migrate`: brings the schema up to this version. Migrations only add.
+//! `hookbox migrate`: brings the schema up to this version, then declares queues that are new.
+//! Migrations only add.
 
 use std::path::Path;
 
+use hookbox_console::Reach;
+use hookbox_console::command::declare::missing_queues;
+use hookbox_driver::OpenError;
+use hookbox_driver_rabbitmq as rabbitmq;
+use secrecy::SecretString;
+
 use crate::command::print;
+use crate::command::queues::warn_of_anchor;
 use crate::compose;
 use crate::config::{BrokerUrl, Config, StoreUrl};
 use crate::exit::{self, Exit};
 
-/// Migrates the store, and the broker's file where that is another SQLite file.
+/// Migrates the store, and the broker's file where that is another SQLite file; on RabbitMQ,
+/// declares the queues. What was done is printed, also where the next step fails.
 pub async fn run(config: &Config, json: bool) -> anyhow::Result<Exit> {
     let mut report = Vec::new();
     match &config.store {
@@ -19,30 +28,81 @@ pub async fn run(config: &Config, json: bool) -> anyhow::Result<Exit> {
         }
         StoreUrl::Sqlite(path) => report.push(file(config, "store", path, json).await?),
     }
-    match &config.broker {
+    let declared = match &config.broker {
         BrokerUrl::Sqlite(path) if !config.is_one_file() => {
             report.push(file(config, "broker", path, json).await?);
+            Ok(Vec::new())
         }
-        BrokerUrl::Sqlite(_) | BrokerUrl::Amqp(_) => {}
+        BrokerUrl::Sqlite(_) => Ok(Vec::new()),
+        BrokerUrl::Amqp(url) => declare(config, url).await,
+    };
+    tell(&report, declared.as_deref().unwrap_or_default(), json)?;
+    declared?;
+    Ok(exit::OK)
+}
+
+/// Declares the queues that are missing, unless one of them was used: that one was deleted, with
+/// what was in it, and a deployment must not make it look as if nothing had happened.
+async fn declare(config: &Config, url: &SecretString) -> anyhow::Result<Vec<String>> {
+    let options = compose::rabbit_options(config, url);
+    let missing = rabbitmq::missing(&options).await?;
+    if !missing.is_empty() {
+        let store = compose::store(config).await?;
+        let names = missing.into_iter().map(|it| (it.queue, it.name)).collect();
+        let (missing, problems) = missing_queues(names, &Reach::Open(store.ledger())).await;
+        store.close().await;
+        if let Some(problem) = problems.first() {
+            anyhow::bail!(
+                "read what the store knows of missing queues: {}",
+                problem.what
+            );
+        }
+        let deleted: Vec<String> = { missing }
+            .iter()
+            .filter(|queue| queue.was_used == Some(true))
+            .map(|queue| format!("queue {}", queue.line()))
+            .collect();
+        if !deleted.is_empty() {
+            return Err(deleted_queues(&deleted).into());
+        }
     }
+    let done = rabbitmq::declare(&options).await?;
+    warn_of_anchor(done.anchor_refused.as_deref());
+    Ok(done.declared)
+}
+
+fn deleted_queues(lines: &[String]) -> OpenError {
+    OpenError::Refused {
+        what: "the broker",
+        why: format!("it misses queues that were used: {}", lines.join("; ")),
+        remedy: "run `hookbox queues declare` to declare them empty, and `hookbox reconcile` to \
+                 list the receipts that are known to be lost"
+            .to_owned(),
+        source: None,
+    }
+}
+
+fn tell(report: &[(&str, i64, i64)], declared: &[String], json: bool) -> std::io::Result<()> {
     if json {
         let lines: Vec<_> = report
             .iter()
             .map(|(what, from, to)| serde_json::json!({ "what": what, "from": from, "to": to }))
             .collect();
-        let report = serde_json::json!({ "migrated": lines });
-        print::text(&format!("{report}\n"))?;
-    } else {
-        for (what, from, to) in report {
-            let line = if from == to {
-                format!("{what}: already at version {to}\n")
-            } else {
-                format!("{what}: migrated from version {from} to {to}\n")
-            };
-            print::text(&line)?;
-        }
+        let report = serde_json::json!({ "migrated": lines, "declared": declared });
+        return print::text(&format!("{report}\n"));
     }
-    Ok(exit::OK)
+    for (what, from, to) in report {
+        let line = if from == to {
+            format!("{what}: already at version {to}\n")
+        } else {
+            format!("{what}: migrated from version {from} to {to}\n")
+        };
+        print::text(&line)?;
+    }
+    for queue in declared {
+        print::text(&format!("broker: declared queue {queue}\n"))?;
+    }
+    Ok(())
 }
 
 async fn file(

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use hookbox_console::command::declare::{DeclareReport, MissingQueue, missing_queues};
 use hookbox_console::command::queues;
-use hookbox_console::{Operator as _, Reach};
-use hookbox_driver::{Broker, Ledger, OpenError, describe};
+use hookbox_console::{Operator as _, Problem, Reach, Source};
+use hookbox_driver::{Broker, Ledger, NotReadyKind, OpenError, Readiness, describe};
+use hookbox_driver_rabbitmq as rabbitmq;
 
-use super::person::Person;
+use super::person::{ByArgs, Person};
 use super::print;
 use crate::compose::{self, AnyStore};
 use crate::config::{BrokerUrl, Config};
@@ -27,13 +29,7 @@ impl Sources {
     /// Opens what is there. Something that is away is told in the report; something that refuses
     /// us (another environment, another schema) ends the command.
     pub async fn open(config: &Config) -> Result<Self, OpenError> {
-        let (opened, store) = match compose::store(config).await {
-            Ok(store) => {
-                let ledger = store.ledger();
-                (Some(store), Reach::Open(ledger))
-            }
-            Err(error) => (None, Reach::Away(away(error)?)),
-        };
+        let (opened, store) = store(config).await?;
         let broker = match compose::broker_as_it_is(config, opened.as_ref()).await {
             // What is in a spool of this machine is in flight as well.
             Ok(broker) => match compose::with_spool(config, broker).await {
@@ -49,6 +45,20 @@ impl Sources {
         })
     }
 
+    /// Whether the broker was reached and does not have all its queues.
+    fn is_missing_queues(&self) -> bool {
+        match &self.broker {
+            Reach::Open(broker) => matches!(
+                broker.readiness(),
+                Readiness::NotReady {
+                    kind: NotReadyKind::Topology,
+                    ..
+                }
+            ),
+            Reach::Away(_) => false,
+        }
+    }
+
     /// Ends all connections.
     pub async fn close(self) {
         if let Reach::Open(broker) = &self.broker {
@@ -58,6 +68,17 @@ impl Sources {
             store.close().await;
         }
     }
+}
+
+/// The store, as far as it can be opened.
+async fn store(config: &Config) -> Result<(Option<AnyStore>, Reach<dyn Ledger>), OpenError> {
+    Ok(match compose::store(config).await {
+        Ok(store) => {
+            let ledger = store.ledger();
+            (Some(store), Reach::Open(ledger))
+        }
+        Err(error) => (None, Reach::Away(away(error)?)),
+    })
 }
 
 fn away(error: OpenError) -> Result<String, OpenError> {
@@ -83,7 +104,7 @@ pub struct QueuesArgs {
 /// What to do with them, when they are not only looked at.
 #[derive(Debug, Subcommand)]
 pub enum QueuesCommand {
-    /// Declare the queues that are missing, as a start of a role does; deletes nothing
+    /// Declare the queues that are missing, and say what is known to be lost; deletes nothing
     Declare(DeclareArgs),
 }
 
@@ -93,6 +114,8 @@ pub struct DeclareArgs {
     /// Do not ask
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    by: ByArgs,
 }
 
 /// Runs it.
@@ -108,33 +131,79 @@ async fn declare(config: &Config, args: &DeclareArgs, json: bool) -> anyhow::Res
         anyhow::bail!("the broker is a SQLite file, whose queues cannot be missing");
     };
     let options = compose::rabbit_options(config, url);
-    let missing = hookbox_driver_rabbitmq::missing(&options).await?;
-    if !missing.is_empty() {
-        let question = format!(
-            "This will declare {}; what was in a queue that was deleted does not come back. Go on?",
-            missing.join(", ")
-        );
-        if !args.yes && !Person::new().ask(&question).context("say --yes")? {
-            return Ok(exit::FAILED);
-        }
-        let broker = hookbox_driver_rabbitmq::Rabbit::open(options).await?;
-        broker.close().await;
+    let names = rabbitmq::missing(&options).await?;
+    let names: Vec<_> = names.into_iter().map(|it| (it.queue, it.name)).collect();
+    let (opened, store) = store(config).await?;
+    let (missing, mut problems) = missing_queues(names, &store).await;
+    let agreed = missing.is_empty() || args.yes || asked(&missing)?;
+    if agreed && !missing.is_empty() {
+        problems.extend(audit(&store, &args.by.actor(), &missing).await);
     }
-    if json {
-        print::text(&format!("{}\n", serde_json::json!({ "declared": missing })))?;
-    } else if missing.is_empty() {
-        print::text("no queue is missing\n")?;
-    } else {
-        print::text(&format!("declared {}\n", missing.join(", ")))?;
+    if let Some(store) = opened {
+        store.close().await;
     }
+    if !agreed {
+        return Ok(exit::FAILED);
+    }
+    // Also where none is missing: what declared them may have died before it was done (H14).
+    let rabbitmq::Declaration {
+        declared,
+        anchor_refused,
+    } = rabbitmq::declare(&options).await?;
+    warn_of_anchor(anchor_refused.as_deref());
+    let report = DeclareReport {
+        declared,
+        missing,
+        problems,
+    };
+    print::report(&report, json)?;
     Ok(exit::OK)
+}
+
+/// Says on standard error that the queue declared last is not protected (H14).
+pub fn warn_of_anchor(refused: Option<&str>) {
+    if let Some(why) = refused {
+        eprintln!(
+            "warning: if the broker is killed within three minutes, the queue that was declared \
+             last may lose its messages: the temporary queue that protects it was refused: {why}"
+        );
+    }
+}
+
+fn asked(missing: &[MissingQueue]) -> anyhow::Result<bool> {
+    let lines = missing.iter().map(|queue| format!("  {}\n", queue.line()));
+    let question = format!(
+        "These queues are missing at the broker:\n{}They will be declared empty: what was in a \
+         queue that was deleted does not come back. Go on?",
+        lines.collect::<String>()
+    );
+    Person::new().ask(&question).context("say --yes")
+}
+
+/// Leaves a row in the audit, before the act. A store that is unavailable is no reason to leave
+/// a broker without its queues.
+async fn audit(store: &Reach<dyn Ledger>, by: &str, missing: &[MissingQueue]) -> Option<Problem> {
+    let Reach::Open(ledger) = store else {
+        return None;
+    };
+    let names: Vec<&str> = missing.iter().map(|queue| &*queue.name).collect();
+    let written = ledger.audit(by, "queues.declare", &names.join(", ")).await;
+    written
+        .err()
+        .map(|fault| Problem::of(Source::Store, &fault))
 }
 
 async fn look(config: &Config, json: bool) -> anyhow::Result<Exit> {
     let sources = Sources::open(config).await?;
     let report = queues::queues(&sources.broker, &sources.store).await;
+    let is_missing_some = sources.is_missing_queues();
     sources.close().await;
     print::report(&report, json)?;
-    let well = report.problems.is_empty();
-    Ok(if well { exit::OK } else { exit::UNAVAILABLE })
+    Ok(if is_missing_some {
+        exit::REFUSED
+    } else if report.problems.is_empty() {
+        exit::OK
+    } else {
+        exit::UNAVAILABLE
+    })
 }

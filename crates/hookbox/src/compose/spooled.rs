@@ -60,7 +60,8 @@ pub async fn spooled(
 }
 
 /// Opens the broker, whenever that may be. What another has laid over our queues may be taken away
-/// again while this process lives, as it may be for one that was ready before.
+/// again while this process lives, and a right that is missing be granted, as they may be for one
+/// that was ready before.
 async fn open_late(
     rabbit: hookbox_driver_rabbitmq::Options,
     shutdown: CancellationToken,
@@ -77,7 +78,7 @@ async fn open_late(
         if why != told {
             tracing::error!(error = why, "the broker cannot be used: {why}");
         }
-        if !matches!(error, OpenError::Topology(_)) {
+        if !matches!(error, OpenError::Topology(_) | OpenError::Refused { .. }) {
             return Err(why);
         }
         reason.is(&why);

@@ -1,0 +1,137 @@
+//! Declaring the queues that are missing: done by a person or a deployment, never by a role. A
+//! queue that is missing at run time was deleted with what was in it, and that must be seen before
+//! it is declared again.
+
+use hookbox_driver::{OpenError, describe};
+use lapin::Connection;
+use lapin::options::QueueDeclareOptions;
+use lapin::protocol::AMQPSoftError;
+use tokio::time::timeout;
+
+use crate::Options;
+use crate::anchor::drop_anchor;
+use crate::connection::{WHAT, close, connect};
+use crate::examine::{Round, difference};
+use crate::nodes::Nodes;
+use crate::refusal::soft_error;
+use crate::topology::{QueueDeclaration, topology};
+
+/// What was declared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declaration {
+    /// The names of the queues that were missing.
+    pub declared: Vec<String>,
+    /// Why the broker refused the anchor, if it did (H14): until three minutes have passed, the
+    /// queue that was declared last may lose its messages if the broker is killed.
+    pub anchor_refused: Option<String>,
+}
+
+/// The queues that are not there, in the order of their declarations. Changes nothing.
+///
+/// # Errors
+/// When the broker cannot be reached or refuses, or a queue differs from what hookbox declares.
+pub async fn missing(options: &Options) -> Result<Vec<QueueDeclaration>, OpenError> {
+    let nodes = Nodes::of(options)?;
+    let connection = connect(options, &nodes, "look").await?;
+    let looked = look(options, &connection).await;
+    close(&connection, options.close_deadline).await;
+    looked
+}
+
+/// Declares the queues that are not there, and names them. Nothing is declared while a queue
+/// differs, a policy lies over one, or the management API that the options name does not answer.
+///
+/// # Errors
+/// When the broker cannot be reached or refuses, or a queue differs from what hookbox declares.
+pub async fn declare(options: &Options) -> Result<Declaration, OpenError> {
+    let nodes = Nodes::of(options)?;
+    let connection = connect(options, &nodes, "declare").await?;
+    let declared = declare_over(options, &nodes, &connection).await;
+    close(&connection, options.close_deadline).await;
+    declared
+}
+
+async fn declare_over(
+    options: &Options,
+    nodes: &Nodes,
+    connection: &Connection,
+) -> Result<Declaration, OpenError> {
+    let queues = topology(&options.environment, &options.routes).queues;
+    if let Some(overlay) = nodes.overlay() {
+        let differences = overlay.look(&queues).await?;
+        if !differences.is_empty() {
+            return Err(OpenError::Topology(differences));
+        }
+    }
+    let missing = look(options, connection).await?;
+    // The dead queue first: dead-lettering must have somewhere to go before a route has messages.
+    for queue in missing.iter().rev() {
+        let declaring = timeout(options.connect_deadline, declare_one(connection, queue));
+        declaring.await.map_err(|_elapsed| late())??;
+    }
+    let anchor_refused = anchor(options, connection).await?;
+    Ok(Declaration {
+        declared: missing.into_iter().map(|queue| queue.name).collect(),
+        anchor_refused,
+    })
+}
+
+/// Why the broker refuses the anchor, if it does: a limit on queues, or a missing right, must not
+/// stop what needs no queue more.
+async fn anchor(options: &Options, connection: &Connection) -> Result<Option<String>, OpenError> {
+    let dropping = drop_anchor(connection, &options.environment);
+    match timeout(options.connect_deadline, dropping).await {
+        Ok(Ok(())) => Ok(None),
+        Ok(Err(error)) if soft_error(&error).is_some() => Ok(Some(describe(&error))),
+        Ok(Err(error)) => Err(unavailable(error)),
+        Err(_elapsed) => Err(late()),
+    }
+}
+
+/// The queues that are missing.
+pub(crate) async fn look(
+    options: &Options,
+    connection: &Connection,
+) -> Result<Vec<QueueDeclaration>, OpenError> {
+    let queues = topology(&options.environment, &options.routes).queues;
+    let round = Round::over(&queues);
+    let looked = timeout(options.connect_deadline, round.run(connection)).await;
+    looked.map_err(|_elapsed| late())?.map_err(unavailable)?;
+    let differences = round.differences();
+    if !differences.is_empty() {
+        return Err(OpenError::Topology(differences));
+    }
+    Ok(round.missing().into_iter().cloned().collect())
+}
+
+async fn declare_one(connection: &Connection, queue: &QueueDeclaration) -> Result<(), OpenError> {
+    let channel = connection.create_channel().await.map_err(unavailable)?;
+    let durable = QueueDeclareOptions::durable();
+    let declared = channel.queue_declare(queue.name.as_str().into(), durable, queue.table());
+    let Err(error) = declared.await else {
+        // The next one has a channel of its own; how this one ends does not matter.
+        let _ = channel.close(200, "declared".into()).await;
+        return Ok(());
+    };
+    match soft_error(&error) {
+        // Another one has declared it meanwhile, or there is a limit on queues.
+        Some((AMQPSoftError::PRECONDITIONFAILED, text)) => {
+            Err(OpenError::Topology(vec![difference(queue, &text)]))
+        }
+        Some(_) | None => Err(unavailable(error)),
+    }
+}
+
+fn unavailable(error: lapin::Error) -> OpenError {
+    OpenError::Unavailable {
+        what: WHAT,
+        source: error.into(),
+    }
+}
+
+fn late() -> OpenError {
+    OpenError::Unavailable {
+        what: WHAT,
+        source: "its queues could not be verified or declared in time".into(),
+    }
+}

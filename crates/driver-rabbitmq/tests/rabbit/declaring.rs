@@ -1,0 +1,85 @@
+//! Queues are declared by a person or a deployment, never by what publishes and consumes.
+
+use hookbox_driver::{Broker, NotReadyKind, PublishErrorKind, Queue, Readiness};
+use hookbox_driver_rabbitmq::{Rabbit, declare, missing};
+use hookbox_testkit::servers::RabbitmqServer;
+
+use crate::world::{World, batch, next, route, subscribe, take, until_ready};
+
+/// R4: what was in a deleted queue is lost, and no start makes it look as if nothing happened.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_misses_a_queue_is_not_ready_until_it_is_declared() {
+    let world = World::new().await;
+    let first = world.open().await;
+    for text in ["lost", "lost too"] {
+        first.publish(&[route()], &batch(text)).await.unwrap();
+    }
+    first.close().await;
+    assert_eq!(world.delete(&world.queue()).await, 2);
+
+    let rabbit = Rabbit::open(world.options()).await.unwrap();
+    let Readiness::NotReady { kind, why } = rabbit.readiness() else {
+        panic!("it is ready without its queue");
+    };
+    assert_eq!(kind, NotReadyKind::Topology);
+    for part in [&*world.queue(), "is missing", "`hookbox queues declare`"] {
+        assert!(why.contains(part), "{part}: {why}");
+    }
+    let refused = rabbit.publish(&[route()], &batch("meanwhile")).await;
+    assert_eq!(refused.unwrap_err().kind, PublishErrorKind::Unavailable);
+    let depths = rabbit.depths().await.unwrap();
+    let of = |queue: Queue| depths.iter().find(|depth| depth.queue == queue).unwrap();
+    assert_eq!(of(Queue::Route(route())).ready, None);
+    // What is in the other queues is consumed meanwhile.
+    assert_eq!(of(Queue::Accounts).ready, Some(0));
+    subscribe(&rabbit, Queue::Dead).await.close().await;
+    let named = missing(&world.options()).await.unwrap();
+    assert_eq!(named.len(), 1, "{named:?}");
+    assert_eq!(
+        (&named[0].queue, &named[0].name),
+        (&Queue::Route(route()), &world.queue())
+    );
+    assert_eq!(
+        world.waiting(&world.queue()).await,
+        None,
+        "looking has declared it"
+    );
+
+    assert_eq!(world.declare_missing().await, [world.queue()]);
+    assert_eq!(world.declare_missing().await, [""; 0]);
+    until_ready(&rabbit).await;
+    rabbit.publish(&[route()], &batch("after")).await.unwrap();
+    take(&rabbit, "after").await;
+    rabbit.close().await;
+    world.finish().await;
+}
+
+/// R5: the anchor is refused, and what needs no queue more starts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_on_queues_that_is_reached_stops_nothing_that_is_declared() {
+    let server = RabbitmqServer::start().unwrap();
+    let world = World::on(server.url()).await;
+    world.declare_missing().await;
+    let limit = ["set_vhost_limits", "-p", "/", r#"{"max-queues":3}"#];
+    server.ctl(&limit).unwrap();
+    let again = declare(&world.options()).await.unwrap();
+    assert_eq!(again.declared, [""; 0]);
+    let why = again.anchor_refused.unwrap();
+    assert!(why.contains("(3) is reached"), "{why}");
+    let rabbit = Rabbit::open(world.options()).await.unwrap();
+    rabbit.publish(&[route()], &batch("taken")).await.unwrap();
+    let mut subscription = subscribe(&rabbit, Queue::Route(route())).await;
+    next(&mut *subscription).await.ack().await.unwrap();
+    subscription.close().await;
+    rabbit.close().await;
+
+    // One more is what the limit is there for.
+    let mut more = world.options();
+    more.routes.push("more".parse().unwrap());
+    let refused = declare(&more).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("queue limit in vhost '/' (3) is reached"),
+        "{refused}"
+    );
+    world.finish().await;
+}
