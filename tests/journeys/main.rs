@@ -5,6 +5,7 @@
 mod accounting;
 mod alarm;
 mod anchor;
+mod balancer;
 mod broker_tls;
 mod clocks;
 mod consumer_timeout;

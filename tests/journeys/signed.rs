@@ -48,6 +48,11 @@ impl Signed {
         header(head, name).unwrap()
     }
 
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// Sends it, over a connection of its own.
     pub fn send(&self, port: u16) -> Answer {
         let began = Instant::now();

@@ -24,6 +24,7 @@ pub mod cluster;
 pub mod find;
 pub mod folder;
 pub mod network;
+pub mod nginx;
 pub mod pgbouncer;
 pub mod ports;
 pub mod postgres;
@@ -36,6 +37,7 @@ use std::time::Duration;
 
 pub use clock::Clock;
 pub use cluster::RabbitmqCluster;
+pub use nginx::Nginx;
 pub use pgbouncer::{PgBouncer, PoolMode};
 pub use postgres::PostgresServer;
 pub use rabbitmq::RabbitmqServer;

@@ -16,16 +16,19 @@ pub enum Server {
     Rabbitmq,
     /// PgBouncer, a pooler before PostgreSQL.
     Pgbouncer,
+    /// nginx, a load balancer before an ingest.
+    Nginx,
     /// libfaketime, which shifts the clock of a process. No server, but it comes the same way.
     Faketime,
 }
 
 impl Server {
     /// All of them.
-    pub const ALL: [Server; 4] = [
+    pub const ALL: [Server; 5] = [
         Server::Postgres,
         Server::Rabbitmq,
         Server::Pgbouncer,
+        Server::Nginx,
         Server::Faketime,
     ];
 
@@ -35,6 +38,7 @@ impl Server {
             Server::Postgres => "PostgreSQL",
             Server::Rabbitmq => "RabbitMQ",
             Server::Pgbouncer => "PgBouncer",
+            Server::Nginx => "nginx",
             Server::Faketime => "libfaketime",
         }
     }
@@ -117,6 +121,9 @@ impl Manager {
             (Manager::Apt | Manager::Apk | Manager::Dnf, Server::Rabbitmq) => "rabbitmq-server",
             (Manager::Brew, Server::Rabbitmq) => "rabbitmq",
             (_, Server::Pgbouncer) => "pgbouncer",
+            // Without the modules that need a dozen libraries.
+            (Manager::Apt, Server::Nginx) => "nginx-light",
+            (Manager::Dnf | Manager::Apk | Manager::Brew, Server::Nginx) => "nginx",
             (_, Server::Faketime) => "libfaketime",
         };
         servers.iter().map(package).collect()
@@ -142,7 +149,11 @@ impl Manager {
         let install = self.line(packages).replacen("sudo ", "", 1);
         match self {
             Manager::Apt => {
-                let units: Vec<_> = packages.iter().map(|it| format!("{it}.service")).collect();
+                let unit = |package: &&str| match *package {
+                    "nginx-light" => "nginx.service".to_owned(),
+                    package => format!("{package}.service"),
+                };
+                let units: Vec<_> = packages.iter().map(unit).collect();
                 APT.replace("INSTALL", &install)
                     .replace("UNITS", &units.join(" "))
             }
@@ -196,20 +207,20 @@ mod tests {
         assert_eq!(
             line(Manager::Apt),
             "sudo apt-get install -y --no-install-recommends postgresql rabbitmq-server pgbouncer \
-             libfaketime"
+             nginx-light libfaketime"
         );
         assert_eq!(
             line(Manager::Dnf),
             "sudo dnf install -y --setopt=install_weak_deps=False postgresql-server \
-             rabbitmq-server pgbouncer libfaketime"
+             rabbitmq-server pgbouncer nginx libfaketime"
         );
         assert_eq!(
             line(Manager::Apk),
-            "sudo apk add postgresql rabbitmq-server pgbouncer libfaketime"
+            "sudo apk add postgresql rabbitmq-server pgbouncer nginx libfaketime"
         );
         assert_eq!(
             line(Manager::Brew),
-            "brew install postgresql@17 rabbitmq pgbouncer libfaketime"
+            "brew install postgresql@17 rabbitmq pgbouncer nginx libfaketime"
         );
     }
 

@@ -120,7 +120,7 @@ impl Servers {
     fn start() -> Result<Servers> {
         let postgres = private(Server::Postgres, POSTGRES_URL);
         let rabbitmq = private(Server::Rabbitmq, AMQP_URL);
-        let beside = [Server::Pgbouncer, Server::Faketime].map(Some);
+        let beside = [Server::Pgbouncer, Server::Nginx, Server::Faketime].map(Some);
         let all = [postgres, rabbitmq].into_iter().chain(beside);
         provide(&all.flatten().collect::<Vec<_>>())?;
         // At the same time: one takes a second, the other eight.
@@ -184,6 +184,7 @@ pub fn provide(servers: &[Server]) -> Result<()> {
         Server::Postgres => find::postgres().map(drop).err(),
         Server::Rabbitmq => find::rabbitmq().map(drop).err(),
         Server::Pgbouncer => find::pgbouncer().map(drop).err(),
+        Server::Nginx => find::nginx().map(drop).err(),
         Server::Faketime => find::faketime().map(drop).err(),
     };
     let wanted: Vec<Server> = servers

@@ -142,6 +142,17 @@ pub fn pgbouncer() -> Result<PathBuf, ServerError> {
     missing_without(on_path("pgbouncer").into_iter().next(), "PgBouncer")
 }
 
+/// The nginx of this machine, of any version.
+///
+/// # Errors
+/// [`ServerError::Missing`].
+pub fn nginx() -> Result<PathBuf, ServerError> {
+    // Its folder is not on the path of ordinary users everywhere.
+    let usual = PathBuf::from("/usr/sbin/nginx");
+    let usual = usual.exists().then_some(usual);
+    missing_without(on_path("nginx").into_iter().next().or(usual), "nginx")
+}
+
 /// The library of this machine that shifts the clock of a process it is loaded into (`LD_PRELOAD`).
 ///
 /// # Errors

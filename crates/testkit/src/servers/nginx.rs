@@ -1,0 +1,122 @@
+//! A private nginx before an ingest: a load balancer as it is found in front of webhooks, which
+//! keeps its connections to the ingest open and uses them again.
+
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::account::Account;
+use super::find;
+use super::folder::{Ending, Folder};
+use super::process::{Process, tail, wait_until};
+use super::{ServerError, ports};
+
+const NAME: &str = "nginx";
+
+/// It starts in a blink; a machine that compiles meanwhile blinks slowly.
+const READY_MAX: Duration = Duration::from_secs(30);
+
+/// One look at whether it answers.
+const ANSWER_MAX: Duration = Duration::from_secs(2);
+
+/// Idle connections that it keeps for 60 s, its default: more than a test opens.
+const CONFIG: &str = "daemon off;
+pid FOLDER/pid;
+error_log stderr;
+events { worker_connections 1024; }
+http {
+    access_log off;
+    client_body_temp_path FOLDER/client;
+    proxy_temp_path FOLDER/proxy;
+    fastcgi_temp_path FOLDER/fastcgi;
+    uwsgi_temp_path FOLDER/uwsgi;
+    scgi_temp_path FOLDER/scgi;
+    upstream ingest {
+        server 127.0.0.1:SERVER;
+        keepalive 512;
+        keepalive_timeout 60s;
+    }
+    server {
+        listen 127.0.0.1:PORT;
+        location / {
+            proxy_pass http://ingest;
+            proxy_http_version 1.1;
+            proxy_set_header Connection \"\";
+        }
+    }
+}
+";
+
+/// A private nginx. It ends, and its folder is removed, when this is dropped.
+#[derive(Debug)]
+pub struct Nginx {
+    process: Process,
+    port: u16,
+    // Last: the folder goes when the process has ended.
+    folder: Folder,
+}
+
+impl Nginx {
+    /// Finds nginx on this machine, and starts it before an ingest on a port of this machine.
+    ///
+    /// # Errors
+    /// When there is none, or it does not start.
+    pub fn before(server: u16) -> Result<Nginx, ServerError> {
+        let program = find::nginx()?;
+        let folder = Folder::new("nginx", Account::for_server("www-data")?)?;
+        let [port] = ports::free().map_err(ServerError::io("choosing a port"))?;
+        let config = CONFIG
+            .replace("FOLDER", &folder.path().display().to_string())
+            .replace("SERVER", &server.to_string())
+            .replace("PORT", &port.to_string());
+        let config = folder.write("nginx.conf", &config)?;
+        let mut command = folder.launch(&program, Ending::Kill);
+        command.arg("-p").arg(folder.path()).arg("-c").arg(config);
+        command.args(["-e", "stderr"]);
+        let mut process = Process::start(command, Ending::Kill, &log(&folder))?;
+        if let Err(error) = ready(&mut process, port, &folder) {
+            let _ = process.end(&folder);
+            return Err(error);
+        }
+        Ok(Nginx {
+            process,
+            port,
+            folder,
+        })
+    }
+
+    /// Where it listens, on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // The keeper of the folder ends it where this fails.
+        let _ = self.process.end(&self.folder);
+    }
+}
+
+fn log(folder: &Folder) -> PathBuf {
+    folder.path().join("nginx.log")
+}
+
+fn ready(process: &mut Process, port: u16, folder: &Folder) -> Result<(), ServerError> {
+    let mut ended = false;
+    let address = (Ipv4Addr::LOCALHOST, port).into();
+    let answered = wait_until(READY_MAX, || {
+        ended = process.has_ended();
+        ended || TcpStream::connect_timeout(&address, ANSWER_MAX).is_ok()
+    });
+    let log = tail(&log(folder));
+    match (ended, answered) {
+        (true, _) => Err(ServerError::Ended { server: NAME, log }),
+        (false, true) => Ok(()),
+        (false, false) => Err(ServerError::NotReady {
+            server: NAME,
+            waited: READY_MAX,
+            log,
+        }),
+    }
+}

@@ -1,0 +1,98 @@
+//! Connections that are kept open between requests, by a sender and by a load balancer: none of
+//! them may end in the moment in which it is used again.
+
+use std::time::Duration;
+
+use hookbox_testkit::servers::Nginx;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::deployment::{Deployment, Pair};
+use crate::signed::Signed;
+
+/// How many connections are used again.
+const CONNECTIONS: u32 = 120;
+
+/// For how long the first and the last of them are idle: around the deadline of a head.
+const IDLE: (Duration, Duration) = (Duration::from_millis(4_950), Duration::from_millis(5_050));
+
+/// How long one answer may take.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
+
+/// The statuses of two requests over one connection, with so much time between them.
+async fn twice(port: u16, request: Vec<u8>, idle: Duration) -> Vec<u16> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let mut statuses = Vec::new();
+    for _ in 0..2 {
+        let answered = timeout(ANSWER_MAX, answer(&mut stream, &request)).await;
+        let Ok(Some(status)) = answered else {
+            break;
+        };
+        statuses.push(status);
+        // The sender's own pace, not a wait for something.
+        sleep_until(Instant::now() + idle).await;
+    }
+    statuses
+}
+
+/// One request and its answer; `None` where the connection ends without one.
+async fn answer(stream: &mut TcpStream, request: &[u8]) -> Option<u16> {
+    stream.write_all(request).await.ok()?;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.ok()?);
+    }
+    let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+    let length = head.split_once("content-length: ")?.1;
+    let length = length.split("\r\n").next()?.parse().unwrap();
+    stream.read_exact(&mut vec![0; length]).await.ok()?;
+    head.split(' ').nth(1)?.parse().ok()
+}
+
+/// Every connection is used twice. All requests are answered 200.
+async fn all_are_answered(port: u16, signed: &Signed) {
+    let mut connections = JoinSet::new();
+    for number in 0..CONNECTIONS {
+        let idle = IDLE.0 + (IDLE.1 - IDLE.0) * number / CONNECTIONS;
+        connections.spawn(twice(port, signed.bytes().to_vec(), idle));
+    }
+    let statuses = connections.join_all().await.concat();
+    let answered = statuses.iter().filter(|status| **status == 200).count();
+    assert_eq!(answered, 2 * CONNECTIONS as usize, "{statuses:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_was_idle_is_answered() {
+    let deployment = Deployment::new(Pair::SqliteAlone).await;
+    let signed = Signed::catch(&deployment, &[]);
+    let ingest = deployment.start_ingest();
+    all_are_answered(deployment.port, &signed).await;
+    ingest.stop();
+    deployment.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_balancer_that_keeps_connections_loses_nothing() {
+    let deployment = Deployment::new(Pair::SqliteAlone).await;
+    let signed = Signed::catch(&deployment, &[]);
+    let ingest = deployment.start_ingest();
+    let nginx = Nginx::before(deployment.port).unwrap();
+    all_are_answered(nginx.port(), &signed).await;
+    let url = format!("http://127.0.0.1:{}", nginx.port());
+    let load = [
+        "simulate",
+        "--url",
+        &url,
+        "--count",
+        "2000",
+        "--retries",
+        "0",
+    ];
+    let tally = deployment.json(&load);
+    assert_eq!(tally["undelivered"], 0, "{tally:#}");
+    assert_eq!(tally["accepted"], 2_000, "{tally:#}");
+    ingest.stop();
+    deployment.finish().await;
+}
