@@ -77,6 +77,32 @@ impl StoreHarness for Embedded {
         sqlx::query("rollback").execute(connection).await.unwrap();
     }
 
+    async fn undo_to_savepoint(connection: &mut SqliteConnection, key: &str) {
+        let mark = sqlx::raw_sql("savepoint its_own");
+        mark.execute(&mut *connection).await.unwrap();
+        Self::effect(connection, key).await;
+        let undo = sqlx::raw_sql("rollback to its_own");
+        undo.execute(connection).await.unwrap();
+    }
+
+    async fn change_session(connection: &mut SqliteConnection) {
+        let change = sqlx::raw_sql("pragma query_only = on");
+        change.execute(connection).await.unwrap();
+    }
+
+    async fn leave_behind(connection: &mut SqliteConnection) {
+        let leave = sqlx::raw_sql("create temporary table left_behind (n integer)");
+        leave.execute(connection).await.unwrap();
+    }
+
+    async fn finds_left_behind(connection: &mut SqliteConnection) -> bool {
+        let find = "select exists (select 1 from temp.sqlite_schema where name = 'left_behind')";
+        sqlx::query_scalar(find)
+            .fetch_one(connection)
+            .await
+            .unwrap()
+    }
+
     /// There is no link: what a handler can lose is a file that it reaches for.
     async fn lose(&self, connection: &mut SqliteConnection) -> Failed {
         let attach = "attach '/nowhere/at/all/hookbox.db' as other";

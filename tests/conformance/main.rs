@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+#[macro_use]
+mod whole;
+
 mod embedded;
 mod probe;
 mod promises;
+mod proved;
 mod servers;
-mod whole;
 
 use embedded::Embedded;
 use hookbox_conformance::{broker_suite, store_suite};

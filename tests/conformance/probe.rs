@@ -56,6 +56,25 @@ impl<H: StoreHarness + 'static> Handler<H::Store> for Probe<H> {
                 H::commit_raw(tx).await;
                 Ok(())
             }
+            "rolls" => {
+                H::roll_back_raw(tx).await;
+                H::effect(tx, name).await;
+                let fails = name.contains("fails");
+                if fails {
+                    Err(HandlerError::transient("told to fail"))
+                } else {
+                    Ok(())
+                }
+            }
+            "changes" => {
+                H::change_session(tx).await;
+                Ok(())
+            }
+            "leaves" => {
+                assert!(!H::finds_left_behind(tx).await, "another one's");
+                H::leave_behind(tx).await;
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

@@ -61,6 +61,32 @@ impl StoreHarness for InPostgres {
         sqlx::query("rollback").execute(connection).await.unwrap();
     }
 
+    async fn undo_to_savepoint(connection: &mut PgConnection, key: &str) {
+        let mark = sqlx::raw_sql("savepoint its_own");
+        mark.execute(&mut *connection).await.unwrap();
+        Self::effect(connection, key).await;
+        let undo = sqlx::raw_sql("rollback to its_own");
+        undo.execute(connection).await.unwrap();
+    }
+
+    async fn change_session(connection: &mut PgConnection) {
+        let change = sqlx::raw_sql("set search_path = pg_catalog");
+        change.execute(connection).await.unwrap();
+    }
+
+    async fn leave_behind(connection: &mut PgConnection) {
+        let leave = sqlx::raw_sql("create temporary table left_behind (n integer)");
+        leave.execute(connection).await.unwrap();
+    }
+
+    async fn finds_left_behind(connection: &mut PgConnection) -> bool {
+        let find = "select to_regclass('pg_temp.left_behind') is not null";
+        sqlx::query_scalar(find)
+            .fetch_one(connection)
+            .await
+            .unwrap()
+    }
+
     async fn lose(&self, connection: &mut PgConnection) -> Failed {
         let statement = sqlx::query("select pg_terminate_backend(pg_backend_pid())");
         Box::new(statement.execute(connection).await.unwrap_err())

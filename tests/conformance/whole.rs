@@ -51,11 +51,11 @@ both_pairs!(
     undecodable_bytes_end_as_a_dead_letter,
 );
 
-async fn servers() -> (InRabbit, InPostgres) {
+pub async fn servers() -> (InRabbit, InPostgres) {
     (InRabbit::new().await, InPostgres::new().await)
 }
 
-async fn settled<B, S>(pair: &Pair<B, S>, wanted: impl Fn(&RouteBooks) -> bool) -> RouteBooks
+pub async fn settled<B, S>(pair: &Pair<B, S>, wanted: impl Fn(&RouteBooks) -> bool) -> RouteBooks
 where
     B: BrokerHarness + 'static,
     S: StoreHarness + 'static,
@@ -351,7 +351,7 @@ where
     pair.finish().await;
 }
 
-async fn take<B, S>(pair: &Pair<B, S>) -> Box<dyn Subscription>
+pub async fn take<B, S>(pair: &Pair<B, S>) -> Box<dyn Subscription>
 where
     B: BrokerHarness + 'static,
     S: StoreHarness + 'static,

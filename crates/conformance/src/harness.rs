@@ -72,6 +72,18 @@ pub trait StoreHarness: Send + Sync + Sized {
     /// What another wrong handler does: rolls back by itself.
     async fn roll_back_raw(connection: &mut <Self::Store as Store>::Connection);
 
+    /// What a careful handler does: writes an effect after a savepoint, and goes back to it.
+    async fn undo_to_savepoint(connection: &mut <Self::Store as Store>::Connection, key: &str);
+
+    /// Changes the session so that hookbox's own statements would not do what they must.
+    async fn change_session(connection: &mut <Self::Store as Store>::Connection);
+
+    /// Leaves something in the session that a commit does not take away.
+    async fn leave_behind(connection: &mut <Self::Store as Store>::Connection);
+
+    /// Whether that is there.
+    async fn finds_left_behind(connection: &mut <Self::Store as Store>::Connection) -> bool;
+
     /// The error of a handler's statement in whose middle the store is lost, until `restore`.
     async fn lose(&self, connection: &mut <Self::Store as Store>::Connection) -> Failed;
 

@@ -104,7 +104,7 @@ pub const POINTS: &[Point] = &[
     point("worker.after_ack", "acknowledged"),
     point(
         "worker.before_record",
-        "an attempt has failed, and that is not recorded",
+        "an attempt has failed or ended its transaction, and that is not recorded",
     ),
     point(
         "worker.after_record",

@@ -177,6 +177,13 @@ pub(crate) async fn end(
     Ok(done.rows_affected() == ends.len() as u64)
 }
 
+/// The number of the transaction, none when it has none or there is no transaction.
+pub(crate) async fn transaction(c: &mut PgConnection) -> Result<Option<String>, Error> {
+    sqlx::query_scalar("select pg_current_xact_id_if_assigned()::text")
+        .fetch_one(c)
+        .await
+}
+
 /// Claims an event whose first attempt has failed, in the state that follows. Whether it was
 /// free, and the event that is kept says the same.
 pub(crate) async fn insert_failed(

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use hookbox_driver::{Fault, FaultKind};
 use sqlx::postgres::PgTransactionManager;
-use sqlx::{Connection, PgConnection, SqlSafeStr};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqlSafeStr};
 use sqlx_core::transaction::TransactionManager;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -44,6 +44,8 @@ pub(crate) struct Connections {
 struct Seat {
     connection: PgConnection,
     born: Instant,
+    /// A handler that is not hookbox's own has had it since its session was last reset.
+    used: bool,
 }
 
 /// One connection inside an open transaction. Dropping it closes the connection.
@@ -150,6 +152,7 @@ impl Connections {
         Ok(Seat {
             connection,
             born: Instant::now(),
+            used: false,
         })
     }
 
@@ -189,6 +192,27 @@ impl Lease {
         ask(limit, PgTransactionManager::rollback(connection)).await
     }
 
+    /// A handler that is not hookbox's own gets the connection.
+    pub fn lend(&mut self) {
+        self.seat.used = true;
+    }
+
+    /// The reset of the session.
+    pub fn reset(&self) -> String {
+        self.home.session.reset()
+    }
+
+    /// Another connection to the same database, which belongs to nobody.
+    pub async fn another(&self) -> Result<PgConnection, Fault> {
+        let limit = self.home.options.connect_deadline;
+        self.home.session.connect(limit).await
+    }
+
+    /// The limits of the database's sessions.
+    pub fn options(&self) -> &Options {
+        &self.home.options
+    }
+
     /// Lets the connection be used again. Only for a connection on which everything went well
     /// and whose transaction has ended.
     pub async fn give_back(self) {
@@ -202,11 +226,18 @@ impl Lease {
     }
 
     async fn start(&mut self, statement: &'static str, limit: Duration) -> Result<(), Fault> {
+        let statement = if self.seat.used {
+            AssertSqlSafe(self.home.session.begin_anew(statement)).into_sql_str()
+        } else {
+            statement.into_sql_str()
+        };
         let connection = &mut self.seat.connection;
-        let begin = PgTransactionManager::begin(connection, Some(statement.into_sql_str()));
+        let begin = PgTransactionManager::begin(connection, Some(statement));
         ask(limit, begin)
             .await
-            .map_err(|error| error.ours("begin a transaction"))
+            .map_err(|error| error.ours("begin a transaction"))?;
+        self.seat.used = false;
+        Ok(())
     }
 }
 

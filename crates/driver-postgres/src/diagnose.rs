@@ -38,6 +38,23 @@ pub(crate) fn is_aborted(error: &sqlx::Error) -> bool {
     code_is(error, "25P02")
 }
 
+/// Whether the server does not know the savepoint, or has no transaction that could have one.
+pub(crate) fn has_no_savepoint(error: &sqlx::Error) -> bool {
+    code_is(error, "3B001") || code_is(error, "25P01")
+}
+
+/// Whether the server ended a statement because it took too long, or somebody cancelled it.
+pub(crate) fn is_cancelled(error: &sqlx::Error) -> bool {
+    code_is(error, "57014")
+}
+
+/// Whether a statement of hookbox's own was refused for a right, a name or a prepared statement
+/// that it had when the transaction began.
+pub(crate) fn is_refused(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.is_some_and(|code| code.starts_with("42") || code == "3F000" || code == "26000")
+}
+
 fn code_is(error: &sqlx::Error, code: &str) -> bool {
     error
         .as_database_error()

@@ -6,8 +6,8 @@
 //! - Whole operations that touch several tables: `claim`, `settle`, `fail`, `requeue`, `replay`.
 //!
 //! A handler borrows a plain [`sqlx::PgConnection`] inside an open transaction. `begin` on it
-//! opens a savepoint. It must not end the transaction; the guard before the commit finds out.
-//! Settings are to be changed with `SET LOCAL` only, because connections are used again.
+//! opens a savepoint. It must not end the transaction, and must leave the session as it was: after
+//! each handler that is not hookbox's own, `proof` finds out, and the session is reset.
 
 mod accounts;
 mod attempts;
@@ -29,11 +29,13 @@ mod meta;
 mod migrate;
 mod open;
 mod options;
+mod proof;
 mod receipts;
 mod refusals;
 mod replay;
 mod requeue;
 mod retries;
+mod rights;
 mod server;
 mod session;
 mod settle;

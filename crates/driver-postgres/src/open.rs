@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 
 use crate::connection::{AskError, Connections, ask, goodbye};
 use crate::server::Server;
-use crate::{Options, Tx, meta, migrate};
+use crate::{Options, Tx, meta, migrate, proof};
 
 /// For a unit of work. Said for each, whatever the session's default was changed to.
 const WRITE: &str = "begin isolation level read committed read write";
@@ -43,6 +43,15 @@ impl Postgres {
     pub(crate) async fn write(&self) -> Result<Tx, Fault> {
         let lease = self.connections.begin(WRITE).await?;
         Ok(Tx::new(lease, self.connections.options().answer_deadline))
+    }
+
+    /// A transaction for a handler that is not hookbox's own.
+    pub(crate) async fn lend(&self) -> Result<Tx, Fault> {
+        let lease = self.connections.begin(proof::BEGIN).await?;
+        Ok(Tx::guarded(
+            lease,
+            self.connections.options().answer_deadline,
+        ))
     }
 
     /// A transaction for a change that an operator asked for: it may take its time.

@@ -12,6 +12,16 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection, Row};
 use crate::connection::{ask, goodbye};
 use crate::open::{away, unavailable};
 
+/// The levels are named, since a handler may have set others as the session's defaults.
+const PLAIN_BEGIN: &str = "begin isolation level read committed read write";
+
+/// Takes back what a handler can do to its session. The names and values that the driver sends at
+/// the start of a session are set again: a pooler sends them to its server in its own way, so that
+/// `reset all` may not bring them back.
+const RESET: &str = "reset session authorization; reset role; reset all; unlisten *; close all; \
+     discard temp; select pg_catalog.pg_advisory_unlock_all(); \
+     set client_encoding = 'UTF8'; set datestyle = 'ISO, MDY'; set timezone = 'UTC';";
+
 /// Where to connect to, and what to set then.
 #[derive(Clone)]
 pub(crate) struct Session {
@@ -37,6 +47,19 @@ impl Session {
         let set = |(name, value): &(&str, String)| format!("set {name} = '{value}';");
         self.settings = settings.iter().map(set).collect();
         self
+    }
+
+    /// What begins a transaction in a session that a handler has had. The reset is a transaction
+    /// of its own, so that no roll-back brings the handler's settings back.
+    pub fn begin_anew(&self, begin: &str) -> String {
+        let settings = &self.settings;
+        format!("{PLAIN_BEGIN}; {RESET}{settings} commit; {begin}")
+    }
+
+    /// The reset alone, inside of a transaction.
+    pub fn reset(&self) -> String {
+        let settings = &self.settings;
+        format!("{RESET}{settings}")
     }
 
     /// A new connection, within a deadline. Whatever the reason that there is none: it is the

@@ -3,9 +3,10 @@
 use hookbox_driver::{ClaimState, CommitError, DeadReason, Fault, Outcome, Settled};
 use hookbox_event::{Envelope, EventId, RouteName};
 
+use crate::connection::AskError;
 use crate::dead_letters::{self, Died};
 use crate::receipts::{self, outcome};
-use crate::tx::{Tx, broken_or_fault};
+use crate::tx::{Tx, ended};
 use crate::{attempts, retries};
 
 /// What follows from the outcomes, by table.
@@ -30,16 +31,18 @@ pub(crate) async fn settle(
     }
     let follow = sort(tx, route, settled)?;
     let transaction = tx.id.clone().unwrap_or_default();
-    let alive = tx
+    let inserted = tx
         .run(|c| receipts::insert(c, &transaction, route, &follow.receipts))
-        .await
-        .map_err(|error| broken_or_fault(error, "write outcomes"))?;
-    if !alive {
-        return Err(CommitError::BrokenByHandler {
-            why: "it was ended before hookbox could settle".to_owned(),
-        });
+        .await;
+    match inserted {
+        Ok(true) => {}
+        Ok(false) => return Err(ended()),
+        Err(error) => return Err(tx.blame(error, "write outcomes").await),
     }
-    write(tx, route, &follow).await.map_err(CommitError::Fault)
+    match write(tx, route, &follow).await {
+        Ok(()) => Ok(()),
+        Err((error, doing)) => Err(tx.blame(error, doing).await),
+    }
 }
 
 fn sort<'a>(
@@ -99,12 +102,17 @@ impl<'a> Follow<'a> {
     }
 }
 
-/// The transaction is known to be alive here.
-async fn write(tx: &mut Tx, route: &RouteName, follow: &Follow<'_>) -> Result<(), Fault> {
+/// The transaction is known to be alive here. An error comes with what was being done.
+async fn write(
+    tx: &mut Tx,
+    route: &RouteName,
+    follow: &Follow<'_>,
+) -> Result<(), (AskError, &'static str)> {
+    let doing = |doing: &'static str| move |error| (error, doing);
     if !follow.died.is_empty() {
         tx.run(|c| dead_letters::put(c, route, &follow.died))
             .await
-            .map_err(|error| error.ours("write dead letters"))?;
+            .map_err(doing("write dead letters"))?;
     }
     let done: Vec<EventId> = follow.redone.iter().map(|(event, _)| *event).collect();
     for (events, word) in [(&done, outcome::DONE), (&follow.given_up, outcome::DEAD)] {
@@ -113,16 +121,16 @@ async fn write(tx: &mut Tx, route: &RouteName, follow: &Follow<'_>) -> Result<()
         }
         tx.run(|c| retries::delete(c, route, events))
             .await
-            .map_err(|error| error.ours("end retries"))?;
+            .map_err(doing("end retries"))?;
         tx.run(|c| receipts::follow(c, route, events, word))
             .await
-            .map_err(|error| error.ours("move receipts"))?;
+            .map_err(doing("move receipts"))?;
     }
     if !follow.redone.is_empty() {
         let took = tx.began.elapsed();
         tx.run(|c| attempts::insert_done(c, route, &follow.redone, took))
             .await
-            .map_err(|error| error.ours("record attempts"))?;
+            .map_err(doing("record attempts"))?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use hookbox_driver::{
 use hookbox_event::{Account, Envelope, InstanceId, RouteName};
 use sqlx::PgConnection;
 
-use crate::{Postgres, Tx, accounts, claim, diagnose, fail, requeue, settle, starts};
+use crate::{Postgres, Tx, accounts, claim, diagnose, fail, proof, requeue, settle, starts};
 
 #[async_trait]
 impl Store for Postgres {
@@ -19,6 +19,10 @@ impl Store for Postgres {
 
     async fn begin(&self) -> Result<Tx, Fault> {
         self.write().await
+    }
+
+    async fn begin_for_handler(&self) -> Result<Tx, Fault> {
+        self.lend().await
     }
 
     async fn claim(
@@ -32,6 +36,10 @@ impl Store for Postgres {
 
     fn connection<'t>(&self, tx: &'t mut Tx) -> &'t mut PgConnection {
         tx.lend()
+    }
+
+    async fn prove(&self, tx: &mut Tx) -> Result<(), CommitError> {
+        proof::prove(tx).await
     }
 
     async fn settle(

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use hookbox_crash::crash_point;
 use hookbox_driver::{ClaimState, CommitError, Fault, FaultKind};
 use hookbox_event::{EventId, RouteName};
-use sqlx::PgConnection;
+use sqlx::{Executor, PgConnection};
 
-use crate::connection::{AskError, Lease};
-use crate::{claims, connection, diagnose};
+use crate::connection::{AskError, Lease, ask, goodbye};
+use crate::{Options, claims, connection, diagnose, proof, rights};
 
 /// How long a rollback may take. A connection that needs longer is closed, and the server rolls
 /// back when it notices.
@@ -25,6 +25,8 @@ pub struct Tx {
     sound: bool,
     /// A handler has had the connection.
     lent: bool,
+    /// It is for a handler that is not hookbox's own, and has the savepoint for it.
+    guarded: bool,
     /// The transaction's number at the server.
     pub(crate) id: Option<String>,
     pub(crate) began: Instant,
@@ -50,15 +52,41 @@ impl Tx {
             deadline,
             sound: true,
             lent: false,
+            guarded: false,
             id: None,
             began: Instant::now(),
             owned: BTreeMap::new(),
         }
     }
 
+    /// One that was begun with [`proof::BEGIN`].
+    pub(crate) fn guarded(lease: Lease, deadline: Duration) -> Self {
+        Self {
+            guarded: true,
+            ..Self::new(lease, deadline)
+        }
+    }
+
     pub(crate) fn lend(&mut self) -> &mut PgConnection {
         self.lent = true;
+        if self.guarded {
+            self.lease.lend();
+        }
         self.lease.connection()
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        self.lease.options()
+    }
+
+    /// What resets the session inside of the transaction.
+    pub(crate) fn reset(&self) -> String {
+        self.lease.reset()
+    }
+
+    /// How many transactions and savepoints are open, as far as sqlx knows.
+    pub(crate) fn depth(&self) -> usize {
+        self.lease.depth()
     }
 
     /// Runs a statement under the deadline.
@@ -92,14 +120,16 @@ impl Tx {
                 why: why.to_owned(),
             })
         };
-        if self.lease.depth() != 1 {
-            return broken("a savepoint was left open, or the transaction was ended");
+        match self.lease.depth() {
+            1 => {}
+            0 => return Err(ended()),
+            _ => return broken("a savepoint was left open"),
         }
         if !self.guard().await? {
-            return broken(
-                "it was ended before hookbox could commit it, or its synchronous_commit was \
-                 turned down",
-            );
+            if !self.is_alive().await? {
+                return Err(ended());
+            }
+            return broken("its claims were changed, or its synchronous_commit was turned down");
         }
         crash_point!("postgres.after_guard");
         match self.lease.commit(self.deadline).await {
@@ -137,8 +167,64 @@ impl Tx {
             // Nothing was claimed or looked up, so there is nothing of ours to protect.
             return Ok(true);
         };
-        let held = self.run(|c| claims::end(c, id, ends)).await;
-        held.map_err(|error| broken_or_fault(error, "end the claims"))
+        match self.run(|c| claims::end(c, id, ends)).await {
+            Ok(held) => Ok(held),
+            Err(error) => Err(self.blame(error, "end the claims").await),
+        }
+    }
+
+    /// Whether the transaction is the one that began.
+    async fn is_alive(&mut self) -> Result<bool, CommitError> {
+        let id = self.id.clone();
+        match self.run(claims::transaction).await {
+            Ok(found) => Ok(found == id),
+            Err(error) => Err(self.blame(error, "look at the transaction").await),
+        }
+    }
+
+    /// Whose an error is that a statement of hookbox's own has met after a handler.
+    pub(crate) async fn blame(&mut self, error: AskError, doing: &'static str) -> CommitError {
+        let AskError::Database(cause) = &error else {
+            return error.ours(doing).into();
+        };
+        if diagnose::is_aborted(cause) {
+            return self.aborted_or_ended(doing).await;
+        }
+        // A right or a table that hookbox has, only not in this transaction: the handler has
+        // taken it away. Where it is missing elsewhere, too, it is not the handler's doing.
+        if self.guarded && diagnose::is_refused(cause) && self.is_well_elsewhere().await {
+            return CommitError::BrokenByHandler {
+                why: format!("hookbox could no longer {doing} in it: {cause}"),
+            };
+        }
+        error.ours(doing).into()
+    }
+
+    /// A transaction in which the server answers nothing any more: it has the savepoint, or it is
+    /// another one.
+    async fn aborted_or_ended(&mut self, doing: &'static str) -> CommitError {
+        let aborted = CommitError::BrokenByHandler {
+            why: "a statement failed in it, and the error was swallowed".to_owned(),
+        };
+        if !self.guarded {
+            return aborted;
+        }
+        let back = sqlx::raw_sql(proof::TO_SAVEPOINT);
+        match self.run(|c| c.execute(back)).await {
+            Ok(_) => aborted,
+            Err(AskError::Database(error)) if diagnose::has_no_savepoint(&error) => ended(),
+            Err(error) => error.ours(doing).into(),
+        }
+    }
+
+    /// Whether a session that no handler has had can do what hookbox does.
+    async fn is_well_elsewhere(&mut self) -> bool {
+        let Ok(mut connection) = self.lease.another().await else {
+            return false;
+        };
+        let missing = ask(self.deadline, rights::missing(&mut connection)).await;
+        goodbye(connection).await;
+        missing.is_ok_and(|missing| missing.is_empty())
     }
 
     /// Rolls back. The connection is used again only when no handler had it and nothing went
@@ -164,12 +250,9 @@ impl Tx {
     }
 }
 
-/// An error of a statement of ours that comes after handlers: an aborted transaction is theirs.
-pub(crate) fn broken_or_fault(error: AskError, doing: &'static str) -> CommitError {
-    match error {
-        AskError::Database(error) if diagnose::is_aborted(&error) => CommitError::BrokenByHandler {
-            why: "a statement failed in it, and the error was swallowed".to_owned(),
-        },
-        error => CommitError::Fault(error.ours(doing)),
+/// A handler has ended the transaction.
+pub(crate) fn ended() -> CommitError {
+    CommitError::EndedByHandler {
+        why: "the transaction is not the one that began".to_owned(),
     }
 }

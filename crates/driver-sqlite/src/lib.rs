@@ -24,6 +24,7 @@ mod keeper;
 mod publisher;
 
 mod ledger;
+mod proof;
 mod store;
 mod tx;
 mod unvouched;

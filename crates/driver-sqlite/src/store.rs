@@ -18,7 +18,7 @@ use hookbox_event::{Account, Envelope, InstanceId, RouteName};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::diagnose::{diagnose, fault};
-use crate::{Sqlite, Tx, accounts, moment, starts};
+use crate::{Sqlite, Tx, accounts, moment, proof, starts};
 
 #[async_trait]
 impl Store for Sqlite {
@@ -27,6 +27,10 @@ impl Store for Sqlite {
 
     async fn begin(&self) -> Result<Tx, Fault> {
         Ok(Tx::new(self.shared.writer.begin().await?))
+    }
+
+    async fn begin_for_handler(&self) -> Result<Tx, Fault> {
+        Ok(Tx::guarded(self.shared.writer.begin().await?))
     }
 
     async fn claim(
@@ -42,6 +46,10 @@ impl Store for Sqlite {
 
     fn connection<'t>(&self, tx: &'t mut Tx) -> &'t mut SqliteConnection {
         tx.connection()
+    }
+
+    async fn prove(&self, tx: &mut Tx) -> Result<(), CommitError> {
+        proof::prove(tx).await
     }
 
     async fn settle(

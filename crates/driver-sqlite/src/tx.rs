@@ -41,16 +41,28 @@ impl Tx {
         }
     }
 
+    /// One for a handler that is not hookbox's own: no other transaction gets its connection.
+    pub(crate) fn guarded(mut unit: Unit) -> Self {
+        unit.lend();
+        Self::new(unit)
+    }
+
     pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
         self.unit.connection()
     }
 
     /// Fails when a handler ended the transaction, or SQLite did and the handler swallowed it.
+    ///
+    /// Where nothing was committed since, nothing that the handler did stands (SQLite itself rolls
+    /// back on some errors, a full disk among them): that is a failed attempt.
     pub(crate) async fn check_whole(&mut self) -> Result<(), CommitError> {
-        self.unit
-            .is_whole()
-            .await
-            .map_err(|error| blame("check the transaction", error))
+        let whole = self.unit.is_whole().await;
+        if self.unit.has_committed() {
+            return Err(CommitError::EndedByHandler {
+                why: "something was committed before hookbox did".to_owned(),
+            });
+        }
+        whole.map_err(|error| blame("check the transaction", error))
     }
 
     /// The guard, then the commit.
@@ -93,7 +105,7 @@ impl Tx {
 }
 
 /// An error where nothing of ours can fail but the file: else the handler left it so.
-fn blame(doing: &'static str, error: sqlx::Error) -> CommitError {
+pub(crate) fn blame(doing: &'static str, error: sqlx::Error) -> CommitError {
     match diagnose(&error) {
         Some(kind) => Fault::new(kind, doing, error).into(),
         None => CommitError::BrokenByHandler {

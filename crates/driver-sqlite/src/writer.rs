@@ -2,9 +2,10 @@
 //!
 //! Whoever waits is served in order. A unit that does not end by its own commit or roll-back
 //! takes its connection with it: it is closed, which rolls back, and the next unit opens another.
+//! So does one whose connection a handler had that is not hookbox's own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use hookbox_driver::{Fault, FaultKind};
@@ -57,6 +58,12 @@ pub(crate) struct Writer {
 pub(crate) struct Unit {
     leashed: Leashed,
     slot: OwnedMutexGuard<Option<Leashed>>,
+    /// How many transactions the connection had committed when this one began.
+    commits: u64,
+    /// A handler that is not hookbox's own has had the connection: nobody else gets it. There are
+    /// too many ways to change a connection of SQLite's (pragmas, temporary triggers, attached
+    /// files, functions) to take each of them back, and a new one costs less than a commit.
+    used: bool,
 }
 
 /// A connection whose running statement stops when it is dropped. Without that, a handler's
@@ -64,6 +71,8 @@ pub(crate) struct Unit {
 struct Leashed {
     leash: Leash,
     connection: SqliteConnection,
+    /// How many transactions it has committed, whoever asked for it.
+    commits: Arc<AtomicU64>,
 }
 
 struct Leash(Arc<AtomicBool>);
@@ -112,7 +121,13 @@ impl Writer {
                 return Err(fault(doing)(error));
             }
         }
-        Ok(Unit { leashed, slot })
+        let commits = leashed.commits.load(Ordering::Acquire);
+        Ok(Unit {
+            leashed,
+            slot,
+            commits,
+            used: false,
+        })
     }
 
     async fn connect(&self) -> sqlx::Result<Leashed> {
@@ -120,15 +135,21 @@ impl Writer {
         sqlx::raw_sql(ASK_AGAIN).execute(&mut connection).await?;
         let abandoned = Arc::new(AtomicBool::new(false));
         let looked_at = Arc::clone(&abandoned);
-        connection
-            .lock_handle()
-            .await?
-            .set_progress_handler(STEPS_BETWEEN_LOOKS, move || {
-                !looked_at.load(Ordering::Relaxed)
-            });
+        let commits = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&commits);
+        let mut handle = connection.lock_handle().await?;
+        handle.set_progress_handler(STEPS_BETWEEN_LOOKS, move || {
+            !looked_at.load(Ordering::Relaxed)
+        });
+        handle.set_commit_hook(move || {
+            counted.fetch_add(1, Ordering::AcqRel);
+            true
+        });
+        drop(handle);
         Ok(Leashed {
             leash: Leash(abandoned),
             connection,
+            commits,
         })
     }
 
@@ -145,7 +166,9 @@ impl Writer {
 
 impl Leashed {
     async fn close(self) {
-        let Leashed { leash, connection } = self;
+        let Leashed {
+            leash, connection, ..
+        } = self;
         connect::close(connection).await;
         drop(leash);
     }
@@ -154,6 +177,17 @@ impl Leashed {
 impl Unit {
     pub(crate) fn connection(&mut self) -> &mut SqliteConnection {
         &mut self.leashed.connection
+    }
+
+    /// A handler that is not hookbox's own gets the connection.
+    pub(crate) fn lend(&mut self) {
+        self.used = true;
+    }
+
+    /// Whether something was committed on the connection since the transaction began: not by us,
+    /// as long as [`Unit::commit`] was not called.
+    pub(crate) fn has_committed(&self) -> bool {
+        self.leashed.commits.load(Ordering::Acquire) != self.commits
     }
 
     /// Checks that this is still the transaction that was begun.
@@ -196,7 +230,14 @@ impl Unit {
     }
 
     fn give_back(self) {
-        let Unit { leashed, mut slot } = self;
-        *slot = Some(leashed);
+        let Unit {
+            leashed,
+            mut slot,
+            used,
+            ..
+        } = self;
+        if !used {
+            *slot = Some(leashed);
+        }
     }
 }

@@ -35,7 +35,9 @@
 //! - `opposite_orders_do_not_deadlock`
 //! - `a_swallowed_error_is_no_commit`
 //! - `a_handler_that_ends_the_transaction_is_found_out`
-//! - `a_handler_that_rolls_back_is_found_out`
+//! - `a_handler_that_rolls_back_is_found_out`, `a_handler_that_rolls_back_is_never_run_again`
+//! - `an_end_is_told_from_an_error`, `a_savepoint_of_the_handlers_is_its_own`
+//! - `a_changed_session_is_no_commit`, `a_session_is_new_for_the_next_handler`
 //! - `a_failed_attempt_and_its_retry_appear_together`
 //! - `a_failed_attempt_and_its_dead_letter_appear_together`
 //! - `an_orphan_takes_no_other_body`

@@ -25,6 +25,10 @@ pub trait Store: Send + Sync + 'static {
     /// store's connection; drivers make it harmless when it is.
     async fn begin(&self) -> Result<Self::Tx, Fault>;
 
+    /// Opens a transaction for a handler that is not hookbox's own. Its session is as a new one
+    /// would be, whatever an earlier handler did to it.
+    async fn begin_for_handler(&self) -> Result<Self::Tx, Fault>;
+
     /// Records the events and claims them for `route`. Answers one word for each envelope, in
     /// the order given. Claims that came out `Fresh` or `Granted` are this transaction's alone
     /// until it ends; a concurrent claim of the same event waits for it, or is `Contention`.
@@ -40,9 +44,16 @@ pub trait Store: Send + Sync + 'static {
     /// What the handler borrows.
     fn connection<'t>(&self, tx: &'t mut Self::Tx) -> &'t mut Self::Connection;
 
+    /// Proves, after a handler that is not hookbox's own and whatever it returned, that the
+    /// transaction of [`Store::begin_for_handler`] is still the one that began, and that its
+    /// session is as it was. What a handler left in the session (temporary tables, cursors,
+    /// session locks, ...) is gone afterwards, so that the next handler finds none of it.
+    async fn prove(&self, tx: &mut Self::Tx) -> Result<(), CommitError>;
+
     /// Writes the outcome of receipts into the transaction. A receipt that has an outcome already
     /// keeps it. It is the first statement after the handlers, so a transaction that a handler
-    /// left aborted (25P02 in PostgreSQL) or ended shows here: `CommitError::BrokenByHandler`.
+    /// left aborted (25P02 in PostgreSQL) or ended shows here, where no proof has shown it:
+    /// `CommitError::BrokenByHandler` or `CommitError::EndedByHandler`.
     async fn settle(
         &self,
         tx: &mut Self::Tx,
@@ -215,10 +226,17 @@ pub struct Settled<'a> {
 /// Why a commit did not take.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// The guard found the transaction aborted or ended: a handler swallowed an error or ended
-    /// the transaction itself. Nothing of ours was committed; it counts as the handler's failure.
+    /// A handler swallowed an error, or left the transaction or its session so that it must not
+    /// be committed. Nothing is committed; it counts as the handler's failure.
     #[error("the handler broke its transaction: {why}")]
     BrokenByHandler {
+        /// What the guard saw.
+        why: String,
+    },
+    /// A handler ended the transaction itself (`COMMIT`, `ROLLBACK`). What it committed, or wrote
+    /// afterwards, stands, so that it must never run again: its event is orphaned.
+    #[error("the handler ended its transaction: {why}")]
+    EndedByHandler {
         /// What the guard saw.
         why: String,
     },
@@ -239,7 +257,7 @@ pub enum FailureClass {
     Panicked,
     /// The handler took longer than its time limit.
     TimedOut,
-    /// The handler swallowed a database error or ended the transaction.
+    /// The handler swallowed a database error, changed its session or ended the transaction.
     BrokeTransaction,
 }
 

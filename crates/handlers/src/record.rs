@@ -11,6 +11,7 @@ pub struct Record;
 impl<S: Store> Handler<S> for Record {
     const NAME: &'static str = "record";
     type Payload = IgnoredAny;
+    const TRUSTED: bool = true;
 
     async fn handle(
         &self,

@@ -20,6 +20,8 @@ pub(crate) enum Plan {
     Hang(u32),
     /// It commits the transaction that it only borrows.
     Commit,
+    /// It rolls back the transaction that it only borrows, and writes its effect after that.
+    RollBack,
     /// It takes its process with it.
     Kill,
     /// A statement fails, and it goes on as if nothing had happened (H9).

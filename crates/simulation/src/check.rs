@@ -173,6 +173,10 @@ impl Check<'_> {
                 reason: DeadReason::Orphaned,
                 failures: 1,
             },
+            Plan::RollBack => Fate::Dead {
+                reason: DeadReason::Orphaned,
+                failures: rounds,
+            },
             Plan::Kill => Fate::Dead {
                 reason: DeadReason::Quarantined,
                 failures: 0,

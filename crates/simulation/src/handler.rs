@@ -60,6 +60,12 @@ impl Handler<SimStore> for Apply {
             let what = format!("{} runs {:?} beside others", self.process.name, event.id);
             world.state().violate("I10", &what);
         }
+        let run = (on, event.attempt);
+        if self.process.has_ended(&run) {
+            let name = &self.process.name;
+            let what = format!("{name} runs {run:?} again, which has ended its transaction");
+            world.state().violate("I3", &what);
+        }
         self.process.step("handle").await;
         // Written first: what follows must take it back.
         self.own(tx.write(effect).await)?;
@@ -80,6 +86,7 @@ impl Handler<SimStore> for Apply {
                 error => self.own(error),
             },
             Plan::Commit => self.own(tx.commit().await),
+            Plan::RollBack => self.own(tx.roll_back(&run).await),
             Plan::Kill => {
                 self.process.be_killed();
                 self.process.unless_dead().await;

@@ -5,13 +5,16 @@
 //! connections are lost and its transactions end, so that nothing of it can be seen from outside
 //! any more. What is left of its tasks ends with the run.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::task::{Id, try_id};
 use tokio_util::sync::CancellationToken;
 
 use crate::company::Company;
 use crate::fault::Fault;
+use crate::tables::OnRoute;
 use crate::world::World;
 
 pub(crate) struct Process {
@@ -20,6 +23,8 @@ pub(crate) struct Process {
     pub died: CancellationToken,
     pub world: Arc<World>,
     pub company: Company,
+    /// Runs that ended their transaction with a roll-back, each with the task that knows it.
+    ended: Mutex<BTreeSet<(Option<Id>, OnRoute, u32)>>,
 }
 
 impl Process {
@@ -32,7 +37,22 @@ impl Process {
             died: CancellationToken::new(),
             world: Arc::clone(world),
             company: Company::default(),
+            ended: Mutex::default(),
         })
+    }
+
+    /// The store has proved to this task that a run has ended its transaction. From then on the
+    /// claim is free, so that another task may run another copy of the same event until it is
+    /// recorded; this one must not.
+    pub fn note_end(&self, (on, attempt): (OnRoute, u32)) {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.insert((try_id(), on, attempt));
+    }
+
+    /// Whether this task knows that.
+    pub fn has_ended(&self, (on, attempt): &(OnRoute, u32)) -> bool {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.contains(&(try_id(), on.clone(), *attempt))
     }
 
     pub fn is_dead(&self) -> bool {

@@ -175,6 +175,7 @@ fn plan(chance: &Chance) -> Plan {
         90..93 => Plan::Hang(times),
         93..95 => Plan::Commit,
         95..97 => Plan::Kill,
+        97..98 => Plan::RollBack,
         _ => Plan::Swallow(times),
     }
 }

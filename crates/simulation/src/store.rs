@@ -66,16 +66,33 @@ impl Store for SimStore {
         &mut tx.connection
     }
 
+    async fn begin_for_handler(&self) -> Result<SimTx, OurFault> {
+        self.open("begin for a handler").await
+    }
+
+    async fn prove(&self, tx: &mut SimTx) -> Result<(), CommitError> {
+        if tx.connection.ended {
+            self.process.step("prove").await;
+            return Err(ended(tx));
+        }
+        tx.statement("prove").await?;
+        if tx.connection.aborted {
+            return Err(broken());
+        }
+        Ok(())
+    }
+
     async fn settle(
         &self,
         tx: &mut SimTx,
         route: &RouteName,
         settled: &[Settled<'_>],
     ) -> Result<(), CommitError> {
-        if !tx.connection.ended {
-            tx.statement("settle").await?;
+        if tx.connection.ended {
+            return Err(ended(tx));
         }
-        if tx.connection.aborted || tx.connection.ended {
+        tx.statement("settle").await?;
+        if tx.connection.aborted {
             return Err(broken());
         }
         for Settled { envelope, outcome } in settled {
@@ -260,7 +277,16 @@ impl SimStore {
 
 fn broken() -> CommitError {
     CommitError::BrokenByHandler {
-        why: "a statement failed in it, or the handler ended it".to_owned(),
+        why: "a statement failed in it".to_owned(),
+    }
+}
+
+fn ended(tx: &SimTx) -> CommitError {
+    if let Some(run) = tx.connection.rolled_back.clone() {
+        tx.process.note_end(run);
+    }
+    CommitError::EndedByHandler {
+        why: "the handler ended it".to_owned(),
     }
 }
 

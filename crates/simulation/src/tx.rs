@@ -40,8 +40,10 @@ pub(crate) struct SimConnection {
     pub effects: Vec<Effect>,
     /// A statement failed: nothing of this transaction can be committed.
     pub aborted: bool,
-    /// The handler has committed by itself.
+    /// The handler has committed or rolled back by itself.
     pub ended: bool,
+    /// Whose handler has rolled back, and in which attempt.
+    pub rolled_back: Option<(OnRoute, u32)>,
     /// What the transaction would keep and has claimed.
     pub events: Vec<Envelope>,
     pub claimed: Vec<OnRoute>,
@@ -71,6 +73,7 @@ impl SimTx {
                 effects: Vec::new(),
                 aborted: false,
                 ended: false,
+                rolled_back: None,
                 events: Vec::new(),
                 claimed: Vec::new(),
             },
@@ -157,6 +160,20 @@ impl SimConnection {
         state.trace.note("a handler has committed by itself");
         drop(state);
         world.unlocked.notify_waiters();
+        Ok(())
+    }
+
+    /// What only hookbox may do, too. What is written after it stands by itself.
+    pub async fn roll_back(&mut self, run: &(OnRoute, u32)) -> Result<(), SimError> {
+        statement(&self.process, self.tx, "roll back by itself").await?;
+        self.ended = true;
+        self.rolled_back = Some(run.clone());
+        self.events.clear();
+        self.claimed.clear();
+        self.effects.clear();
+        let world = &self.process.world;
+        world.abort(self.tx);
+        world.note("a handler has rolled back by itself, and has an effect");
         Ok(())
     }
 

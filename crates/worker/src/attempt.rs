@@ -12,6 +12,7 @@ use hookbox_event::{Envelope, EventId};
 use crate::check::check;
 use crate::counters::{RouteCounters, add};
 use crate::guard::{self, Failed};
+use crate::proof::{self, prove};
 use crate::settle::Ended;
 use crate::{Config, Event, OnConflict, Route};
 
@@ -87,7 +88,12 @@ pub(crate) struct Attempt<'a, S: Store> {
 impl<S: Store> Attempt<'_, S> {
     /// Runs the transaction to its commit, or tells what prevented it. Nothing stays behind then.
     pub async fn run(&self, envelopes: &[&Envelope]) -> Result<(), Trouble> {
-        let mut tx = self.store.begin().await?;
+        let mut tx = match self.work {
+            Work::Handle(route) if !route.handler.is_trusted() => {
+                self.store.begin_for_handler().await?
+            }
+            Work::Handle(_) | Work::GiveUp { .. } => self.store.begin().await?,
+        };
         let sorted = match self.claim(&mut tx, envelopes).await {
             Ok(sorted) => sorted,
             Err(fault) => {
@@ -106,13 +112,13 @@ impl<S: Store> Attempt<'_, S> {
             match self.work_on(&mut tx, mine).await {
                 Ok(outcome) => outcomes.push(outcome),
                 Err(trouble) => {
-                    if trouble.failed.interrupted {
+                    if trouble.is_interrupted() {
                         // Stopped in the middle of a statement: only closing is safe.
                         drop(tx);
                     } else {
                         self.store.rollback(tx).await;
                     }
-                    return Err(Trouble::Event(trouble));
+                    return Err(trouble);
                 }
             }
         }
@@ -143,16 +149,16 @@ impl<S: Store> Attempt<'_, S> {
     }
 
     /// Decides about one event and, where it is to be handled, runs the handler.
-    async fn work_on(&self, tx: &mut S::Tx, mine: &Mine) -> Result<Outcome, Box<EventTrouble>> {
+    async fn work_on(&self, tx: &mut S::Tx, mine: &Mine) -> Result<Outcome, Trouble> {
         let started = Instant::now();
         let trouble = |failed, took| {
-            Box::new(EventTrouble {
+            Trouble::Event(Box::new(EventTrouble {
                 envelope: mine.envelope.clone(),
                 attempt: mine.attempt,
                 attempts_before: mine.attempts_before,
                 failed,
                 took,
-            })
+            }))
         };
         if mine.orphaned {
             let error = "an earlier run of the handler ended its own transaction; whether all of \
@@ -202,6 +208,11 @@ impl<S: Store> Attempt<'_, S> {
         )
         .await;
         crash_point!("worker.mid_handler", mine.envelope.topic.as_str());
+        let ran = if route.handler.is_trusted() {
+            ran
+        } else {
+            prove(self.store, tx, ran).await?
+        };
         match ran {
             Ok(()) => Ok(Outcome::Done {
                 attempt: mine.attempt,
@@ -277,18 +288,37 @@ impl<S: Store> Attempt<'_, S> {
 fn blame(error: CommitError, mine: &[Mine]) -> Trouble {
     match (error, mine) {
         (CommitError::Fault(fault), _) => Trouble::Fault(fault),
-        (CommitError::BrokenByHandler { why }, [only]) => Trouble::Event(Box::new(EventTrouble {
-            envelope: only.envelope.clone(),
-            attempt: only.attempt,
-            attempts_before: only.attempts_before,
-            failed: Failed {
-                ended: Ended::BrokeTransaction,
-                error: why,
-                interrupted: true,
-            },
+        (CommitError::BrokenByHandler { why }, [only]) => only.trouble(Failed {
+            ended: Ended::BrokeTransaction,
+            error: why,
+            interrupted: true,
+        }),
+        (CommitError::EndedByHandler { why }, [only]) => only.trouble(proof::ended(&why, None)),
+        (CommitError::BrokenByHandler { why } | CommitError::EndedByHandler { why }, _) => {
+            Trouble::Broken { why }
+        }
+    }
+}
+
+impl Trouble {
+    fn is_interrupted(&self) -> bool {
+        match self {
+            Trouble::Event(trouble) => trouble.failed.interrupted,
+            Trouble::Broken { .. } | Trouble::Fault(_) => false,
+        }
+    }
+}
+
+impl Mine {
+    /// What the commit found out about the only handler of a transaction.
+    fn trouble(&self, failed: Failed) -> Trouble {
+        Trouble::Event(Box::new(EventTrouble {
+            envelope: self.envelope.clone(),
+            attempt: self.attempt,
+            attempts_before: self.attempts_before,
+            failed,
             took: std::time::Duration::ZERO,
-        })),
-        (CommitError::BrokenByHandler { why }, _) => Trouble::Broken { why },
+        }))
     }
 }
 

@@ -12,10 +12,13 @@ use crate::HandlerError;
 /// Does something about an event, inside a transaction that it borrows.
 ///
 /// What it writes through `tx` is committed together with the record that it was done, so it
-/// happens once. The engine opens and ends the transaction: a handler that commits, rolls back or
-/// goes on after a failed statement is found out, and its attempt counts as failed. What it does
-/// elsewhere (a call over the network) may happen more than once; use the event's id as the
-/// idempotency key for it.
+/// happens once. The engine opens and ends the transaction. A handler that continues after a
+/// failed statement, or that changes its session (role, `search_path`, time limits, also with
+/// `SET LOCAL`) and does not change it back, has failed its attempt. One that ends the transaction
+/// (`COMMIT`, `ROLLBACK`) leaves effects that hookbox cannot take back: its event becomes an
+/// `orphaned` dead letter, and the handler does not run again. Only a process that is killed
+/// before that is recorded runs it once more. What a handler does elsewhere (a call over the
+/// network) may happen more than once; use the event's id as the idempotency key for it.
 pub trait Handler<S: Store>: Send + Sync + 'static {
     /// Its name in the config, in logs and on pages.
     const NAME: &'static str;
@@ -23,6 +26,10 @@ pub trait Handler<S: Store>: Send + Sync + 'static {
     /// What the body is read into. A body that does not fit is a permanent failure: a dead
     /// letter that says where it did not fit. Use [`serde::de::IgnoredAny`] to take anything.
     type Payload: DeserializeOwned + Send + Sync + 'static;
+
+    /// Whether the engine may rely on it to leave its transaction and its session alone. Of any
+    /// other handler that is proved after each event, with one statement.
+    const TRUSTED: bool = false;
 
     /// Handles one event. `?` makes any error transient (tried again); `.or_reject()?` makes it
     /// permanent (a dead letter now).

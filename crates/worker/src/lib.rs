@@ -23,6 +23,7 @@ mod handler;
 mod intake;
 mod pause;
 mod process;
+mod proof;
 mod registry;
 mod rehearse;
 mod retry;

@@ -145,11 +145,15 @@ impl<S: Store> Process<'_, S> {
                                 let fault = Fault::plain(kind, "run a handler's statement");
                                 self.wait(&mut pause, &fault).await?;
                             }
+                            // What it did stands: recorded before it could run again.
+                            Ended::Orphaned => {
+                                self.orphan(trouble, &mut pause).await?;
+                                break;
+                            }
                             Ended::Failed(_)
                             | Ended::Panicked
                             | Ended::TimedOut
-                            | Ended::BrokeTransaction
-                            | Ended::Orphaned => break,
+                            | Ended::BrokeTransaction => break,
                         },
                         Err(Trouble::Broken { .. }) => break,
                     }
@@ -160,6 +164,15 @@ impl<S: Store> Process<'_, S> {
                 Ok(())
             }
         }
+    }
+
+    /// Records the one event of a shared transaction whose handler has ended it. The others run
+    /// by themselves then: what was claimed with a commit is found orphaned, what was rolled back
+    /// is free again.
+    async fn orphan(&self, of: Box<EventTrouble>, pause: &mut Pause<'_>) -> Result<(), Stopped> {
+        let reason = DeadReason::Orphaned;
+        let ran = Ran::Failed(of, FailureClass::BrokeTransaction, Then::Dead { reason });
+        self.follow(ran, pause).await.map(drop)
     }
 
     /// One event in its own transaction, until it has an outcome.

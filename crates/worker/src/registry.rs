@@ -13,6 +13,9 @@ pub trait DynHandler<S: Store>: Send + Sync + 'static {
     /// [`Handler::NAME`].
     fn name(&self) -> &'static str;
 
+    /// [`Handler::TRUSTED`].
+    fn is_trusted(&self) -> bool;
+
     /// Reads the body into the payload and handles the event.
     async fn run(&self, event: Event<()>, tx: &mut S::Connection) -> Result<(), HandlerError>;
 }
@@ -31,6 +34,10 @@ struct Typed<H>(H);
 impl<S: Store, H: Handler<S>> DynHandler<S> for Typed<H> {
     fn name(&self) -> &'static str {
         H::NAME
+    }
+
+    fn is_trusted(&self) -> bool {
+        H::TRUSTED
     }
 
     async fn run(&self, event: Event<()>, tx: &mut S::Connection) -> Result<(), HandlerError> {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hookbox_driver::{Fault, Store};
+use hookbox_driver::{CommitError, Fault, Store};
 use hookbox_event::Envelope;
 
 use crate::attempt::event_of;
@@ -36,7 +36,7 @@ pub async fn rehearse<S: Store>(
     handler: &Registered<S>,
     envelope: &Envelope,
 ) -> Result<Rehearsal, Fault> {
-    let mut tx = store.begin().await?;
+    let mut tx = store.begin_for_handler().await?;
     let started = Instant::now();
     let event = event_of(envelope, 1);
     let connection = store.connection(&mut tx);
@@ -44,8 +44,19 @@ pub async fn rehearse<S: Store>(
     let took = started.elapsed();
     match ran {
         Ok(()) => {
+            let proved = store.prove(&mut tx).await;
             store.rollback(tx).await;
-            Ok(Rehearsal::Handled { took })
+            match proved {
+                Ok(()) => Ok(Rehearsal::Handled { took }),
+                Err(CommitError::Fault(fault)) => Err(fault),
+                Err(
+                    broken @ (CommitError::BrokenByHandler { .. }
+                    | CommitError::EndedByHandler { .. }),
+                ) => Ok(Rehearsal::Failed {
+                    permanent: matches!(broken, CommitError::EndedByHandler { .. }),
+                    error: broken.to_string(),
+                }),
+            }
         }
         Err(failed) if failed.interrupted => {
             drop(tx);

@@ -78,7 +78,7 @@ pub async fn a_handler_that_ends_the_transaction_is_found_out<H: StoreHarness>(w
     );
     H::effect(store.connection(&mut tx), "a").await;
     H::commit_raw(store.connection(&mut tx)).await;
-    broken(&*store, tx).await;
+    ended(&*store, tx).await;
     // Its effects stand, so nobody may run it again.
     assert_eq!(world.effects("a").await, 1);
     assert_eq!(look(&*store, &envelope("a")).await, Claimed::Orphaned);
@@ -86,21 +86,34 @@ pub async fn a_handler_that_ends_the_transaction_is_found_out<H: StoreHarness>(w
 }
 
 /// Settling or committing must tell that the handler broke its transaction.
-async fn broken<S: Store>(store: &S, mut tx: S::Tx) {
+async fn broken<S: Store>(store: &S, tx: S::Tx) {
+    let answer = settle_and_commit(store, tx).await;
+    assert!(
+        matches!(answer, Err(CommitError::BrokenByHandler { .. })),
+        "{answer:?}"
+    );
+}
+
+/// Or that it ended it.
+async fn ended<S: Store>(store: &S, tx: S::Tx) {
+    let answer = settle_and_commit(store, tx).await;
+    assert!(
+        matches!(answer, Err(CommitError::EndedByHandler { .. })),
+        "{answer:?}"
+    );
+}
+
+async fn settle_and_commit<S: Store>(store: &S, mut tx: S::Tx) -> Result<(), CommitError> {
     let of = envelope("a");
     let settled = [Settled {
         envelope: &of,
         outcome: Outcome::Done { attempt: 1 },
     }];
-    let answer = match store.settle(&mut tx, &one(), &settled).await {
+    match store.settle(&mut tx, &one(), &settled).await {
         Ok(()) => store.commit(tx).await,
         Err(error) => {
             store.rollback(tx).await;
             Err(error)
         }
-    };
-    assert!(
-        matches!(answer, Err(CommitError::BrokenByHandler { .. })),
-        "{answer:?}"
-    );
+    }
 }

@@ -280,7 +280,10 @@ pub async fn a_handler_that_rolls_back_is_found_out<H: StoreHarness>(world: &H) 
         }
     };
     assert!(
-        matches!(answer, Err(CommitError::BrokenByHandler { .. })),
+        matches!(
+            answer,
+            Err(CommitError::BrokenByHandler { .. } | CommitError::EndedByHandler { .. })
+        ),
         "{answer:?}"
     );
     assert_eq!(world.effects("a").await, 0);

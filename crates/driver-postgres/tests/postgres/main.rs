@@ -12,6 +12,7 @@ mod ledger;
 mod opening;
 mod outages;
 mod plans;
+mod proof;
 mod proxy;
 mod replays;
 mod schema;

@@ -29,6 +29,7 @@ macro_rules! begini_for {
         impl Handler<$store> for Begini {
             const NAME: &'static str = "begini";
             type Payload = Payload;
+            const TRUSTED: bool = true;
 
             async fn handle(
                 &self,

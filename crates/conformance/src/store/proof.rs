@@ -1,0 +1,153 @@
+//! What the proof after a handler finds out, and what it takes back.
+
+use hookbox_driver::{
+    Claimed, CommitError, DeadFilter, DeadReason, Failure, FailureClass, Ledger, Outcome, Recorded,
+    Settled, Store, Then,
+};
+use hookbox_event::{Envelope, RouteName};
+
+use super::{claim, done, look};
+use crate::envelope;
+use crate::harness::{StoreHarness, one};
+
+/// A transaction for a handler, in which an event is claimed.
+async fn claimed<S: Store>(store: &S, of: &Envelope) -> S::Tx {
+    let mut tx = store.begin_for_handler().await.expect("begun");
+    assert_eq!(claim(store, &mut tx, of).await, Claimed::Fresh);
+    tx
+}
+
+/// What is written after the roll-back stands, so there is no second run.
+pub async fn a_handler_that_rolls_back_is_never_run_again<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let event = envelope("a");
+    let mut tx = claimed(&*store, &event).await;
+    H::effect(store.connection(&mut tx), "before").await;
+    H::roll_back_raw(store.connection(&mut tx)).await;
+    H::effect(store.connection(&mut tx), "after").await;
+    let proof = store.prove(&mut tx).await;
+    assert!(
+        matches!(proof, Err(CommitError::EndedByHandler { .. })),
+        "{proof:?}"
+    );
+    store.rollback(tx).await;
+    assert_eq!(world.effects("before").await, 0);
+    assert_eq!(world.effects("after").await, 1);
+    let route = one();
+    let failure = orphan(&route, &event);
+    assert_eq!(
+        store.fail(&failure).await.expect("kept"),
+        Recorded::Recorded
+    );
+    assert_eq!(look(&*store, &event).await, Claimed::Redelivered);
+    let dead = store.dead_list(&DeadFilter::default(), 0, 9).await;
+    let dead = dead.expect("read");
+    assert_eq!((dead.len(), dead[0].reason), (1, DeadReason::Orphaned));
+    assert_eq!(dead[0].attempts, 1);
+    assert_eq!(store.imbalances(10).await.expect("read"), []);
+    Store::close(&*store).await;
+}
+
+fn orphan<'a>(route: &'a RouteName, event: &'a Envelope) -> Failure<'a> {
+    Failure {
+        route,
+        envelope: event,
+        attempt: 1,
+        attempts_before: 0,
+        class: FailureClass::BrokeTransaction,
+        error: "it rolled back".into(),
+        took: std::time::Duration::ZERO,
+        then: Then::Dead {
+            reason: DeadReason::Orphaned,
+        },
+    }
+}
+
+/// A transaction that an error has spoilt may run again; one that was ended may not, also when an
+/// error came after that.
+pub async fn an_end_is_told_from_an_error<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    for (end, name) in [(false, "error"), (true, "end")] {
+        let event = envelope(name);
+        let mut tx = claimed(&*store, &event).await;
+        if end {
+            H::commit_raw(store.connection(&mut tx)).await;
+            H::effect(store.connection(&mut tx), name).await;
+        }
+        H::spoil(store.connection(&mut tx)).await;
+        let proof = store.prove(&mut tx).await;
+        let found_out = match proof {
+            Err(CommitError::EndedByHandler { .. }) => end,
+            Err(CommitError::BrokenByHandler { .. }) => !end,
+            Ok(()) | Err(CommitError::Fault(_)) => false,
+        };
+        assert!(found_out, "{name}: {proof:?}");
+        store.rollback(tx).await;
+        assert_eq!(world.effects(name).await, u64::from(end));
+    }
+    Store::close(&*store).await;
+}
+
+/// A handler may nest transactions.
+pub async fn a_savepoint_of_the_handlers_is_its_own<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let event = envelope("a");
+    let mut tx = claimed(&*store, &event).await;
+    H::effect(store.connection(&mut tx), "kept").await;
+    H::undo_to_savepoint(store.connection(&mut tx), "undone").await;
+    store.prove(&mut tx).await.expect("whole");
+    let settled = [Settled {
+        envelope: &event,
+        outcome: Outcome::Done { attempt: 1 },
+    }];
+    let settling = store.settle(&mut tx, &one(), &settled).await;
+    settling.expect("settled");
+    store.commit(tx).await.expect("committed");
+    assert_eq!(world.effects("kept").await, 1);
+    assert_eq!(world.effects("undone").await, 0);
+    Store::close(&*store).await;
+}
+
+/// It is the handler's failure, and no fault that is waited for.
+pub async fn a_changed_session_is_no_commit<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let event = envelope("a");
+    let mut tx = claimed(&*store, &event).await;
+    H::effect(store.connection(&mut tx), "a").await;
+    H::change_session(store.connection(&mut tx)).await;
+    let proof = store.prove(&mut tx).await;
+    assert!(
+        matches!(proof, Err(CommitError::BrokenByHandler { .. })),
+        "{proof:?}"
+    );
+    store.rollback(tx).await;
+    assert_eq!(world.effects("a").await, 0);
+    assert_eq!(look(&*store, &event).await, Claimed::Fresh);
+    done(&*store, &event).await;
+    Store::close(&*store).await;
+}
+
+/// In the same transaction, and in the next one.
+pub async fn a_session_is_new_for_the_next_handler<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    for name in ["first", "second"] {
+        let event = envelope(name);
+        let mut tx = claimed(&*store, &event).await;
+        for run in ["one", "another"] {
+            let connection = store.connection(&mut tx);
+            assert!(!H::finds_left_behind(connection).await, "{name}: {run}");
+            H::leave_behind(connection).await;
+            assert!(H::finds_left_behind(connection).await, "{name}: {run}");
+            store.prove(&mut tx).await.expect("whole");
+        }
+        // The last one's leavings are for the next transaction.
+        let settled = [Settled {
+            envelope: &event,
+            outcome: Outcome::Done { attempt: 1 },
+        }];
+        let settling = store.settle(&mut tx, &one(), &settled).await;
+        settling.expect("settled");
+        store.commit(tx).await.expect("committed");
+    }
+    Store::close(&*store).await;
+}

@@ -1,0 +1,213 @@
+//! The proof after a handler that is not hookbox's own: the transaction is the one that began, and
+//! its session is as it was. What is not compared is reset, so that the next handler finds none of
+//! it, be it in the same transaction or in a later one.
+
+use std::time::Instant;
+
+use hookbox_driver::CommitError;
+use sqlx::{AssertSqlSafe, Connection, Error, Executor, PgConnection, Row};
+
+use crate::connection::AskError;
+use crate::diagnose;
+use crate::tx::{Tx, ended};
+
+/// What a handler must leave as it found it. Each of these decides what hookbox's own statements
+/// do or whether they are allowed, and what the commit means.
+macro_rules! watched {
+    () => {
+        "array[current_user::text, session_user::text,
+             pg_catalog.current_setting('search_path'),
+             pg_catalog.current_setting('session_replication_role'),
+             pg_catalog.current_setting('statement_timeout'),
+             pg_catalog.current_setting('lock_timeout'),
+             pg_catalog.current_setting('idle_in_transaction_session_timeout'),
+             coalesce(pg_catalog.current_setting('transaction_timeout', true), ''),
+             pg_catalog.current_setting('synchronous_commit'),
+             pg_catalog.current_setting('row_security'),
+             pg_catalog.current_setting('transaction_read_only'),
+             pg_catalog.current_setting('client_encoding')]::text[]"
+    };
+}
+
+/// The names of [`watched!`], in its order, for whoever reads the failure.
+const WATCHED: [&str; 12] = [
+    "role",
+    "session_authorization",
+    "search_path",
+    "session_replication_role",
+    "statement_timeout",
+    "lock_timeout",
+    "idle_in_transaction_session_timeout",
+    "transaction_timeout",
+    "synchronous_commit",
+    "row_security",
+    "transaction_read_only",
+    "client_encoding",
+];
+
+/// Remembers what the session is like, until the transaction ends.
+macro_rules! remember {
+    () => {
+        concat!(
+            "select pg_catalog.set_config('hookbox.began', (",
+            watched!(),
+            ")::text, true)"
+        )
+    };
+}
+
+/// Begins a transaction for a handler. Its savepoint tells a transaction that is aborted from one
+/// that was ended, where the server answers nothing else any more.
+pub(crate) const BEGIN: &str = concat!(
+    "begin isolation level read committed read write; ",
+    remember!(),
+    "; savepoint hookbox_unit"
+);
+
+/// Goes back to the savepoint, which no other transaction has.
+pub(crate) const TO_SAVEPOINT: &str = "rollback to savepoint hookbox_unit";
+
+const ASK: &str = concat!(
+    "select pg_catalog.pg_current_xact_id_if_assigned()::text, ",
+    watched!(),
+    ", nullif(pg_catalog.current_setting('hookbox.began', true), '')::text[],
+     statements.prepared, statements.cached
+     from (select pg_catalog.array_agg(name) filter (where from_sql) as prepared,
+                  pg_catalog.count(*) filter (where not from_sql) as cached
+           from pg_catalog.pg_prepared_statements) as statements; "
+);
+
+/// What the proof says.
+pub(crate) struct Proof {
+    transaction: Option<String>,
+    now: Vec<String>,
+    began: Option<Vec<String>>,
+    /// Statements that the handler has prepared under names of its own.
+    prepared: Vec<String>,
+    /// How many of the driver's statements are still prepared.
+    cached: i64,
+}
+
+/// See [`hookbox_driver::Store::prove`].
+pub(crate) async fn prove(tx: &mut Tx) -> Result<(), CommitError> {
+    let asked = Instant::now();
+    let limit = tx.options().statement_timeout;
+    let reset = tx.reset();
+    let proof = match tx.run(|c| ask(c, reset)).await {
+        Ok(proof) => proof,
+        // Sooner than hookbox's own limit: the handler has set another.
+        Err(AskError::Database(error))
+            if diagnose::is_cancelled(&error) && asked.elapsed() < limit =>
+        {
+            return broken("it left a time limit that hookbox's own statements exceed".to_owned());
+        }
+        Err(error) => return Err(tx.blame(error, "prove the transaction").await),
+    };
+    if proof.transaction.is_none() || proof.transaction != tx.id {
+        return Err(ended());
+    }
+    if tx.depth() != 1 {
+        return broken("a savepoint was left open".to_owned());
+    }
+    let changed = proof.changed();
+    if !changed.is_empty() {
+        return broken(format!(
+            "it changed its session and did not change it back: {}",
+            changed.join(", ")
+        ));
+    }
+    let Proof {
+        prepared, cached, ..
+    } = proof;
+    match tx.run(|c| forget(c, prepared, cached)).await {
+        Ok(()) => Ok(()),
+        Err(error) => Err(tx.blame(error, "reset the session").await),
+    }
+}
+
+fn broken(why: String) -> Result<(), CommitError> {
+    Err(CommitError::BrokenByHandler { why })
+}
+
+impl Proof {
+    /// Names what is not as it was. Without its value: a handler may have put anything there.
+    fn changed(&self) -> Vec<&'static str> {
+        let Some(began) = &self.began else {
+            return vec!["all settings"];
+        };
+        let values = began.iter().zip(&self.now);
+        let pairs = WATCHED.into_iter().zip(values);
+        pairs
+            .filter(|(_, (began, now))| began != now)
+            .map(|(name, _)| name)
+            .collect()
+    }
+}
+
+/// Asks, and then resets the session, in one round trip. It is no prepared statement: the handler
+/// may have removed those.
+async fn ask(c: &mut PgConnection, reset: String) -> Result<Proof, Error> {
+    let asked = format!("{ASK}{reset} {}", remember!());
+    let rows = c.fetch_all(sqlx::raw_sql(AssertSqlSafe(asked))).await?;
+    let row = rows.first().ok_or(Error::RowNotFound)?;
+    let prepared: Option<Vec<String>> = row.try_get(3)?;
+    Ok(Proof {
+        transaction: row.try_get(0)?,
+        now: row.try_get(1)?,
+        began: row.try_get(2)?,
+        prepared: prepared.unwrap_or_default(),
+        cached: row.try_get(4)?,
+    })
+}
+
+/// Removes the statements that the handler has prepared, and forgets those of the driver when the
+/// handler has removed one: the driver would use a statement that the server does not know.
+async fn forget(c: &mut PgConnection, prepared: Vec<String>, cached: i64) -> Result<(), Error> {
+    for name in prepared {
+        let name = name.replace('"', "\"\"");
+        let deallocate = AssertSqlSafe(format!("deallocate \"{name}\""));
+        c.execute(sqlx::raw_sql(deallocate)).await?;
+    }
+    if usize::try_from(cached).is_ok_and(|cached| cached < c.cached_statements_size()) {
+        c.clear_cached_statements().await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proof(began: Option<&[&str]>, now: &[&str]) -> Proof {
+        let owned = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
+        Proof {
+            transaction: None,
+            now: owned(now),
+            began: began.map(owned),
+            prepared: Vec::new(),
+            cached: 0,
+        }
+    }
+
+    #[test]
+    fn what_was_changed_is_named() {
+        let began = ["a"; WATCHED.len()];
+        assert_eq!(proof(Some(&began), &began).changed(), Vec::<&str>::new());
+        for (at, name) in WATCHED.into_iter().enumerate() {
+            let mut now = began;
+            now[at] = "b";
+            assert_eq!(proof(Some(&began), &now).changed(), [name]);
+        }
+        let mut two = began;
+        (two[0], two[2]) = ("b", "b");
+        assert_eq!(proof(Some(&began), &two).changed(), ["role", "search_path"]);
+        assert_eq!(proof(None, &began).changed(), ["all settings"]);
+    }
+
+    #[test]
+    fn each_watched_setting_has_its_name() {
+        let expressions = watched!().matches("current_setting(").count();
+        // Two are no settings: current_user and session_user.
+        assert_eq!(expressions + 2, WATCHED.len());
+    }
+}

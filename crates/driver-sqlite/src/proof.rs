@@ -1,0 +1,74 @@
+//! The proof after a handler that is not hookbox's own: the transaction is the one that began, and
+//! the connection is as it was. Its temporary tables, views and triggers are dropped, so that the
+//! next handler of the same transaction finds none of them; later ones have another connection.
+//!
+//! A file that a handler attaches stays until the transaction ends: SQLite detaches none within.
+
+use hookbox_driver::CommitError;
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{AssertSqlSafe, Row};
+
+use crate::diagnose::fault;
+use crate::tx::{Tx, blame};
+
+/// What decides what hookbox's own statements do, and what it is. SQLite does not let the others
+/// that matter (`synchronous`, `foreign_keys`, `journal_mode`) be changed within a transaction.
+const WATCHED: [(&str, i64); 4] = [
+    ("query_only", 0),
+    ("ignore_check_constraints", 0),
+    ("writable_schema", 0),
+    ("recursive_triggers", 0),
+];
+
+/// In the order of [`WATCHED`].
+const ASK: &str = "SELECT (SELECT query_only FROM pragma_query_only),
+            (SELECT ignore_check_constraints FROM pragma_ignore_check_constraints),
+            (SELECT writable_schema FROM pragma_writable_schema),
+            (SELECT recursive_triggers FROM pragma_recursive_triggers)";
+
+/// Triggers first: they go with their tables, and a second drop would fail.
+const TEMPORARY: &str = "SELECT type, name FROM temp.sqlite_schema
+     WHERE type IN ('trigger', 'view', 'table') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+     ORDER BY type = 'table', type = 'view', name";
+
+/// See [`hookbox_driver::Store::prove`].
+pub(crate) async fn prove(tx: &mut Tx) -> Result<(), CommitError> {
+    tx.check_whole().await?;
+    let changed = changed(tx.unit.connection())
+        .await
+        .map_err(|error| blame("look at the connection", error))?;
+    if !changed.is_empty() {
+        return Err(CommitError::BrokenByHandler {
+            why: format!(
+                "it changed its connection and did not change it back: {}",
+                changed.join(", ")
+            ),
+        });
+    }
+    drop_temporary(tx.unit.connection())
+        .await
+        .map_err(fault("drop what a handler left on its connection"))?;
+    Ok(())
+}
+
+async fn changed(connection: &mut SqliteConnection) -> sqlx::Result<Vec<&'static str>> {
+    let row = sqlx::query(ASK).fetch_one(connection).await?;
+    let mut changed = Vec::new();
+    for (at, (name, wanted)) in WATCHED.into_iter().enumerate() {
+        if row.try_get::<i64, _>(at)? != wanted {
+            changed.push(name);
+        }
+    }
+    Ok(changed)
+}
+
+async fn drop_temporary(connection: &mut SqliteConnection) -> sqlx::Result<()> {
+    let found = sqlx::query(TEMPORARY).fetch_all(&mut *connection).await?;
+    for row in found {
+        let (kind, name): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        let name = name.replace('"', "\"\"");
+        let statement = AssertSqlSafe(format!("DROP {kind} IF EXISTS temp.\"{name}\""));
+        sqlx::raw_sql(statement).execute(&mut *connection).await?;
+    }
+    Ok(())
+}

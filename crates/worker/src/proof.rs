@@ -1,0 +1,142 @@
+//! What a run of a handler came to, once the store has proved what it did to its transaction.
+
+use std::time::Duration;
+
+use hookbox_driver::{CommitError, Fault, Store};
+
+use crate::guard::Failed;
+use crate::settle::Ended;
+
+/// How long to wait for a proof after a handler that was stopped, maybe in the middle of a
+/// statement that still runs. Without a proof it has failed as it was stopped.
+const AFTER_INTERRUPTION: Duration = Duration::from_secs(1);
+
+/// Corrects the result of a run. A handler that ended its transaction must never run again,
+/// whether it succeeded, failed, panicked or was stopped afterwards. The outer error is a fault
+/// of the store, met where the handler had succeeded.
+pub(crate) async fn prove<S: Store>(
+    store: &S,
+    tx: &mut S::Tx,
+    ran: Result<(), Failed>,
+) -> Result<Result<(), Failed>, Fault> {
+    let proved = if ran.as_ref().is_err_and(|failed| failed.interrupted) {
+        match tokio::time::timeout(AFTER_INTERRUPTION, store.prove(tx)).await {
+            Ok(proved) => proved,
+            Err(_elapsed) => return Ok(ran),
+        }
+    } else {
+        store.prove(tx).await
+    };
+    correct(proved, ran)
+}
+
+/// The table.
+fn correct(
+    proved: Result<(), CommitError>,
+    ran: Result<(), Failed>,
+) -> Result<Result<(), Failed>, Fault> {
+    match (proved, ran) {
+        (Err(CommitError::EndedByHandler { why }), ran) => Ok(Err(ended(&why, ran.err()))),
+        (Ok(()), ran) => Ok(ran),
+        // It has failed already, and nothing of it will be committed.
+        (Err(CommitError::BrokenByHandler { .. } | CommitError::Fault(_)), Err(failed)) => {
+            Ok(Err(failed))
+        }
+        (Err(CommitError::BrokenByHandler { why }), Ok(())) => Ok(Err(Failed {
+            ended: Ended::BrokeTransaction,
+            error: why,
+            interrupted: false,
+        })),
+        (Err(CommitError::Fault(fault)), Ok(())) => Err(fault),
+    }
+}
+
+/// The failure of a handler that ended its transaction.
+pub(crate) fn ended(why: &str, failed: Option<Failed>) -> Failed {
+    let mut error = format!(
+        "the handler ended its own transaction ({why}); whether all of its effects stand is not \
+         known, so it is not run again"
+    );
+    let interrupted = failed.as_ref().is_some_and(|failed| failed.interrupted);
+    if let Some(failed) = failed {
+        error.push_str("; then: ");
+        error.push_str(&failed.error);
+    }
+    Failed {
+        ended: Ended::Orphaned,
+        error,
+        interrupted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Class;
+    use hookbox_driver::FaultKind;
+
+    fn failed(ended: Ended) -> Result<(), Failed> {
+        Err(Failed {
+            ended,
+            error: "its own error".to_owned(),
+            interrupted: false,
+        })
+    }
+
+    fn broken() -> Result<(), CommitError> {
+        let why = "broken".to_owned();
+        Err(CommitError::BrokenByHandler { why })
+    }
+
+    fn ended_by_itself() -> Result<(), CommitError> {
+        let why = "gone".to_owned();
+        Err(CommitError::EndedByHandler { why })
+    }
+
+    fn fault() -> Result<(), CommitError> {
+        Err(Fault::plain(FaultKind::Unavailable, "prove").into())
+    }
+
+    #[test]
+    fn an_end_outranks_everything_and_a_failure_outranks_the_rest() {
+        let transient = || failed(Ended::Failed(Class::Transient { wish: None }));
+        let contention = || failed(Ended::Fault(FaultKind::Contention));
+        let transient_end = Some(Ended::Failed(Class::Transient { wish: None }));
+        for (proved, ran, expect) in [
+            (Ok(()), Ok(()), None),
+            (Ok(()), transient(), transient_end),
+            (broken(), Ok(()), Some(Ended::BrokeTransaction)),
+            (broken(), transient(), transient_end),
+            (fault(), transient(), transient_end),
+            (
+                broken(),
+                contention(),
+                Some(Ended::Fault(FaultKind::Contention)),
+            ),
+            (ended_by_itself(), Ok(()), Some(Ended::Orphaned)),
+            (ended_by_itself(), transient(), Some(Ended::Orphaned)),
+            (
+                ended_by_itself(),
+                failed(Ended::Panicked),
+                Some(Ended::Orphaned),
+            ),
+            (
+                ended_by_itself(),
+                failed(Ended::TimedOut),
+                Some(Ended::Orphaned),
+            ),
+        ] {
+            let what = format!("{proved:?} {ran:?}");
+            let corrected = correct(proved, ran).expect("no fault");
+            assert_eq!(corrected.err().map(|it| it.ended), expect, "{what}");
+        }
+        assert!(correct(fault(), Ok(())).is_err(), "the store's own fault");
+    }
+
+    #[test]
+    fn the_failure_of_an_end_keeps_what_the_handler_said() {
+        let failed = ended("it is gone", failed(Ended::Panicked).err());
+        assert!(failed.error.contains("it is gone"), "{}", failed.error);
+        assert!(failed.error.ends_with("; then: its own error"));
+    }
+}
