@@ -108,6 +108,12 @@ impl Options {
         self.statement_timeout.saturating_add(ANSWER_MARGIN)
     }
 
+    /// Reads the URL as every connection does, without one: what is refused here is refused by
+    /// `migrate` and at a start.
+    pub fn check_url(&self) -> Result<(), OpenError> {
+        self.plain().map(drop)
+    }
+
     /// The URL, read, and nothing else set.
     pub(crate) fn plain(&self) -> Result<Session, OpenError> {
         let refuse = |why: &str| OpenError::Options {

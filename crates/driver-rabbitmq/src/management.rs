@@ -88,33 +88,43 @@ struct Queue {
     members: Vec<String>,
 }
 
+fn refuse(why: &str) -> OpenError {
+    OpenError::Options {
+        what: WHAT,
+        why: format!("the URL of the management API {why}"),
+    }
+}
+
+/// The account in a URL, where it has one, and the URL without it.
+pub(crate) fn read(url: &str) -> Result<(Option<String>, String), OpenError> {
+    let (scheme, rest) = url
+        .split_once("://")
+        .ok_or_else(|| refuse("has no scheme"))?;
+    if !["http", "https"].contains(&scheme) {
+        return Err(refuse("must begin with http:// or https://"));
+    }
+    let (account, place) = match rest.rsplit_once('@') {
+        Some((account, place)) => (Some(account.to_owned()), place),
+        None => (None, rest),
+    };
+    let base = format!("{scheme}://{}", place.trim_end_matches('/'));
+    if base.parse::<http::Uri>().is_err() {
+        return Err(refuse("cannot be read"));
+    }
+    Ok((account, base))
+}
+
 impl Management {
     /// Where the options name an API; with the account of the AMQP URL unless they name another.
     pub fn of(options: &Options, amqp: &AMQPUri) -> Result<Option<Self>, OpenError> {
         let Some(url) = &options.management else {
             return Ok(None);
         };
-        let refuse = |why: &str| OpenError::Options {
-            what: WHAT,
-            why: format!("the URL of the management API {why}"),
-        };
-        let (scheme, rest) = url
-            .split_once("://")
-            .ok_or_else(|| refuse("has no scheme"))?;
-        if !["http", "https"].contains(&scheme) {
-            return Err(refuse("must begin with http:// or https://"));
-        }
-        let (account, place) = match rest.rsplit_once('@') {
-            Some((account, place)) => (account.to_owned(), place),
-            None => {
-                let user = &amqp.authority.userinfo;
-                (format!("{}:{}", user.username, user.password), rest)
-            }
-        };
-        let base = format!("{scheme}://{}", place.trim_end_matches('/'));
-        if base.parse::<http::Uri>().is_err() {
-            return Err(refuse("cannot be read"));
-        }
+        let (account, base) = read(url)?;
+        let account = account.unwrap_or_else(|| {
+            let user = &amqp.authority.userinfo;
+            format!("{}:{}", user.username, user.password)
+        });
         let tls = hyper_rustls::HttpsConnectorBuilder::new().with_native_roots();
         let tls = tls.map_err(|_| refuse("needs certificates, and this system has none"))?;
         Ok(Some(Self {

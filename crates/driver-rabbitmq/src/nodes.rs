@@ -31,36 +31,7 @@ pub(crate) struct Nodes {
 impl Nodes {
     /// Reads `amqp://user:password@host:port,host:port/vhost`.
     pub fn of(options: &Options) -> Result<Self, OpenError> {
-        let refuse = |why: String| OpenError::Options { what: WHAT, why };
-        let urls = split(&options.url);
-        if urls.len() > NODES_MAX {
-            return Err(refuse(format!("the URL names more than {NODES_MAX} nodes")));
-        }
-        let uris = urls.iter().map(|url| {
-            let mut uri: AMQPUri = url.parse().map_err(|why: String| {
-                // The parser's text may quote the URL, and the URL may hold a password.
-                refuse(if why.contains(url) {
-                    "the URL cannot be read".into()
-                } else {
-                    why
-                })
-            })?;
-            let frame = uri.query.frame_max.get_or_insert(options.frame_bytes_max);
-            if !(FRAME_MIN..=options.frame_bytes_max).contains(frame) {
-                let most = options.frame_bytes_max;
-                let range = format!("frame_max must be between {FRAME_MIN} and {most} bytes");
-                return Err(refuse(range));
-            }
-            let heartbeat = uri.query.heartbeat.get_or_insert(options.heartbeat_seconds);
-            if !(1..=HEARTBEAT_MAX).contains(heartbeat) {
-                return Err(refuse(format!(
-                    "heartbeat must be between 1 and {HEARTBEAT_MAX} seconds: without one, a \
-                     connection that is dead is taken for alive"
-                )));
-            }
-            Ok(uri)
-        });
-        let uris = uris.collect::<Result<Vec<_>, OpenError>>()?;
+        let uris = uris(options)?;
         let management = match uris.first() {
             Some(first) => Management::of(options, first)?,
             None => None,
@@ -83,6 +54,40 @@ impl Nodes {
         let first = self.turn.fetch_add(1, Ordering::Relaxed) % self.uris.len().max(1);
         self.uris[first..].iter().chain(&self.uris[..first])
     }
+}
+
+/// Reads the URL, without a connection.
+pub(crate) fn uris(options: &Options) -> Result<Vec<AMQPUri>, OpenError> {
+    let refuse = |why: String| OpenError::Options { what: WHAT, why };
+    let urls = split(&options.url);
+    if urls.len() > NODES_MAX {
+        return Err(refuse(format!("the URL names more than {NODES_MAX} nodes")));
+    }
+    let uris = urls.iter().map(|url| {
+        let mut uri: AMQPUri = url.parse().map_err(|why: String| {
+            // The parser's text may quote the URL, and the URL may hold a password.
+            refuse(if why.contains(url) {
+                "the URL cannot be read".into()
+            } else {
+                why
+            })
+        })?;
+        let frame = uri.query.frame_max.get_or_insert(options.frame_bytes_max);
+        if !(FRAME_MIN..=options.frame_bytes_max).contains(frame) {
+            let most = options.frame_bytes_max;
+            let range = format!("frame_max must be between {FRAME_MIN} and {most} bytes");
+            return Err(refuse(range));
+        }
+        let heartbeat = uri.query.heartbeat.get_or_insert(options.heartbeat_seconds);
+        if !(1..=HEARTBEAT_MAX).contains(heartbeat) {
+            return Err(refuse(format!(
+                "heartbeat must be between 1 and {HEARTBEAT_MAX} seconds: without one, a \
+                 connection that is dead is taken for alive"
+            )));
+        }
+        Ok(uri)
+    });
+    uris.collect()
 }
 
 /// One URL for each host of a URL.

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use hookbox_driver::OpenError;
 use hookbox_event::{EnvironmentName, RouteName};
+
+use crate::{management, nodes};
 
 /// Options of a broker. `Debug` does not show the URL: it may hold a password.
 #[derive(Clone)]
@@ -68,6 +71,19 @@ impl Options {
             in_flight_max: 4096,
             in_flight_bytes_max: 64 * 1024 * 1024,
         }
+    }
+
+    /// Reads the URL as every connection does, without one: what is refused here is refused at a
+    /// start.
+    pub fn check_url(&self) -> Result<(), OpenError> {
+        nodes::uris(self).map(drop)
+    }
+
+    /// Reads the URL of the management API, where there is one, as a start does.
+    pub fn check_management(&self) -> Result<(), OpenError> {
+        self.management
+            .as_deref()
+            .map_or(Ok(()), |url| management::read(url).map(drop))
     }
 }
 
