@@ -8,14 +8,15 @@ use std::collections::BTreeMap;
 
 use hookbox_driver::DeadReason;
 use hookbox_event::{Topic, scan};
-use jsonschema::Validator;
+use jsonschema::{Draft, Validator};
 use serde_json::Value;
 
 /// Most mistakes that one dead letter tells. The first few show what is wrong; a body with two
 /// million bad traits must not make a detail of megabytes.
 const MISTAKES_MAX: usize = 5;
 
-/// The compiled JSON Schemas (draft 2020-12) of one source.
+/// The compiled JSON Schemas of one source, each of the draft that its `$schema` names; of draft
+/// 2020-12 without one. `format` is not checked, whatever the draft.
 pub struct Schemas {
     by_type: BTreeMap<String, Validator>,
     unknown: Option<Validator>,
@@ -23,11 +24,28 @@ pub struct Schemas {
 
 /// A schema that cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("the JSON Schema {name:?} cannot be compiled")]
-pub struct CompileError {
-    name: String,
-    #[source]
-    source: Box<jsonschema::ValidationError<'static>>,
+pub enum CompileError {
+    /// It breaks the rules of its draft.
+    #[error("the JSON Schema {name}.json cannot be compiled")]
+    Invalid {
+        /// The event type that it is for.
+        name: String,
+        /// Which rule.
+        #[source]
+        source: Box<jsonschema::ValidationError<'static>>,
+    },
+    /// It is written in a language that is not known, so that what it means is not known either
+    /// (JSON Schema Core §8.1.1).
+    #[error(
+        "the JSON Schema {name}.json has the \"$schema\" {dialect:?}, which is not known; known \
+         are the drafts 4, 6, 7, 2019-09 and 2020-12 of json-schema.org"
+    )]
+    UnknownDialect {
+        /// The event type that it is for.
+        name: String,
+        /// What it says.
+        dialect: String,
+    },
 }
 
 /// A body that does not pass.
@@ -48,10 +66,19 @@ impl Schemas {
     ) -> Result<Self, CompileError> {
         let mut by_type = BTreeMap::new();
         for (name, schema) in schemas {
-            let validator = jsonschema::draft202012::new(schema).map_err(|error| CompileError {
-                name: name.to_owned(),
-                source: Box::new(error.to_owned()),
-            })?;
+            if let Some(dialect) = unknown_dialect(Draft::default(), schema) {
+                return Err(CompileError::UnknownDialect {
+                    name: name.to_owned(),
+                    dialect: dialect.to_owned(),
+                });
+            }
+            let options = jsonschema::options().should_validate_formats(false);
+            let validator = options
+                .build(schema)
+                .map_err(|error| CompileError::Invalid {
+                    name: name.to_owned(),
+                    source: Box::new(error.to_owned()),
+                })?;
             by_type.insert(name.to_owned(), validator);
         }
         let unknown = by_type.remove(Self::UNKNOWN);
@@ -107,6 +134,17 @@ impl Schemas {
             detail: mistakes.join("; "),
         })
     }
+}
+
+/// The first `$schema` in it that names no known draft. A schema inside another one may have its
+/// own.
+fn unknown_dialect(draft: Draft, schema: &Value) -> Option<&str> {
+    let own = draft.detect(schema);
+    if own == Draft::Unknown {
+        return schema.get("$schema").and_then(Value::as_str);
+    }
+    own.subresources_of(schema)
+        .find_map(|inner| unknown_dialect(own, inner))
 }
 
 /// Checks one body of a source.
@@ -168,5 +206,80 @@ mod tests {
         let schemas = Schemas::compile([(Schemas::UNKNOWN, &schema)]).expect("compiles");
         assert!(check(Some(&schemas), &topic, b"{}").is_err());
         assert!(check(None, &topic, b"{} x").is_err());
+    }
+
+    fn passes(schema: &Value, body: &str) -> bool {
+        let schemas = Schemas::compile([("a.b", schema)]).expect("compiles");
+        let topic = "x.a.b".parse().expect("a topic");
+        check(Some(&schemas), &topic, body.as_bytes()).is_ok()
+    }
+
+    /// Case C20: until draft 2019-09, what stands beside `$ref` is ignored.
+    #[test]
+    fn a_schema_means_what_its_draft_says() {
+        let schema = |dialect: &str| {
+            let (name, text) = ("definitions", json!({ "type": "string" }));
+            json!({
+                "$schema": dialect,
+                name: { "x": text },
+                "properties": { "code": { "$ref": "#/definitions/x", "maxLength": 3 } },
+            })
+        };
+        let body = r#"{"code":"four"}"#;
+        for (dialect, valid) in [
+            ("http://json-schema.org/draft-04/schema#", true),
+            ("http://json-schema.org/draft-06/schema#", true),
+            ("http://json-schema.org/draft-07/schema#", true),
+            ("http://json-schema.org/draft-07/schema", true),
+            ("https://json-schema.org/draft/2019-09/schema", false),
+            ("https://json-schema.org/draft/2020-12/schema", false),
+        ] {
+            let schema = schema(dialect);
+            assert_eq!(passes(&schema, body), valid, "{dialect}");
+            assert!(!passes(&schema, r#"{"code":4}"#), "{dialect}");
+        }
+        let mut newest = schema("");
+        newest.as_object_mut().expect("an object").remove("$schema");
+        assert!(
+            !passes(&newest, body),
+            "without $schema it is draft 2020-12"
+        );
+    }
+
+    #[test]
+    fn a_format_is_not_checked_in_any_draft() {
+        for dialect in [
+            "http://json-schema.org/draft-04/schema#",
+            "http://json-schema.org/draft-07/schema#",
+            "https://json-schema.org/draft/2020-12/schema",
+        ] {
+            let schema = json!({ "$schema": dialect, "format": "email" });
+            assert!(passes(&schema, r#""nobody""#), "{dialect}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_dialect_is_refused_by_its_name() {
+        let other = "https://example.com/my-dialect";
+        let root = json!({ "$schema": other, "type": "object" });
+        let inner = json!({ "properties": { "a": { "$id": "a", "$schema": other } } });
+        for schema in [root, inner] {
+            let refused = Schemas::compile([("a.b", &schema)]).map(drop);
+            let refused = refused.expect_err("it is refused").to_string();
+            assert!(
+                refused.contains("a.b.json") && refused.contains(other),
+                "{refused}"
+            );
+        }
+        // What is only named so is no dialect.
+        let data = json!({ "properties": { "$schema": { "const": { "$schema": other } } } });
+        assert!(Schemas::compile([("a.b", &data)]).is_ok());
+        for bad in [
+            json!({ "$schema": 7 }),
+            json!({ "$ref": "other.json" }),
+            json!({ "$ref": "https://example.com/other.json" }),
+        ] {
+            assert!(Schemas::compile([("a.b", &bad)]).is_err(), "{bad}");
+        }
     }
 }
