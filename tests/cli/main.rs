@@ -4,9 +4,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod binary;
+mod checking;
 mod dead;
 mod development;
 mod help;
+mod identities;
 mod looking;
 mod readme;
+mod service;
 mod simulation;

@@ -35,6 +35,17 @@ fn expected(tally: &Value) -> BTreeMap<String, [u64; 4]> {
     routes.iter().map(of).collect()
 }
 
+/// On whose terms `hookbox dev` has requests signed.
+fn terms() -> Value {
+    serde_json::json!({
+        "config": ".hookbox-dev/hookbox.toml",
+        "source": "begini",
+        "scheme": "hmac-sha512",
+        "header": "x-signature",
+        "key": "dev",
+    })
+}
+
 #[test]
 fn what_the_tally_expects_is_what_the_books_say() {
     let dev = Development::start("what_the_tally_expects_is_what_the_books_say");
@@ -67,6 +78,7 @@ fn what_the_tally_expects_is_what_the_books_say() {
         assert_eq!(tally[what], count, "{what}: {tally:#}");
     }
     assert_eq!(tally["answers"]["403"], 30);
+    assert_eq!(tally["signed"], terms());
     assert_eq!(tally["planned"], tally["sent"]);
     let reconciled = dev.settle();
     assert_eq!(reconciled["verdict"], "balanced");
@@ -110,8 +122,17 @@ fn one_event_is_sent_and_only_200_with_json_is_success() {
         (&200.into(), &true.into())
     );
     assert!(sent["answer"]["receipt"].is_string());
+    assert_eq!(sent["signed"], terms());
     let kind = ["send", "--url", dev.url(), "--type", "application.expired"];
-    assert!(dev.run(&kind).well().out.contains("answered 200: accepted"));
+    let said = dev.run(&kind).well().out;
+    assert!(said.contains("answered 200: accepted"), "{said}");
+    let signed = "signed by the config .hookbox-dev/hookbox.toml: source begini, hmac-sha512 in \
+                  x-signature, key \"dev\"; it verifies only where the same is configured";
+    assert!(said.contains(signed), "{said}");
+    let said = dev.run(&["simulate", "--url", dev.url(), "--count", "1"]);
+    assert!(said.well().out.contains(signed));
+    let strange = dev.run(&["send", "--header", "no colon"]);
+    assert_eq!(strange.code, 2, "{strange:?}");
     let file = dev.folder().join("body");
     std::fs::write(&file, b"not JSON, and genuine all the same").unwrap();
     dev.run(&["send", "--url", dev.url(), "--file", file.to_str().unwrap()])

@@ -37,6 +37,20 @@ impl EventId {
         ))
     }
 
+    /// The identity of an event whose type is in a header that is not signed: the type tells it
+    /// from other events that are `base`, and identifies nothing by itself.
+    ///
+    /// `value` is the header's own text, not the topic made of it: two texts may have one topic.
+    pub fn of_typed(base: &EventId, value: &[u8]) -> Self {
+        Self(hash("type header", &[&base.0, value]))
+    }
+
+    /// The identity of a delivery that the sender numbers in a header that is not signed: its
+    /// number tells it from other deliveries of `base`, and identifies nothing by itself.
+    pub fn of_delivery(base: &EventId, value: &[u8]) -> Self {
+        Self(hash("delivery header", &[&base.0, value]))
+    }
+
     /// The identity of a second, different body that came under the identity of `original`.
     ///
     /// It makes a conflict an event of its own, so that it is kept, shown and replayed like any
@@ -213,6 +227,29 @@ mod tests {
             "85d0a4f83619a804ab7c3e0a7b1e1e077425290b894a8cdf95b8dfd5326bcfb6"
         );
         assert_eq!(id.to_string().parse::<EventId>(), Ok(id));
+    }
+
+    #[test]
+    fn what_a_header_says_is_never_an_identity_by_itself() {
+        let base = |n: u8| EventId::from_bytes([n; 32]);
+        let ids = [
+            base(1),
+            EventId::of_typed(&base(1), b"push"),
+            EventId::of_typed(&base(1), b"pull"),
+            EventId::of_typed(&base(2), b"push"),
+            EventId::of_delivery(&base(1), b"push"),
+            EventId::of_delivery(&base(2), b"push"),
+            EventId::of_typed(&EventId::of_delivery(&base(1), b"push"), b"push"),
+        ];
+        let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
+        assert_eq!(distinct.len(), ids.len());
+        assert_eq!(
+            [ids[1], ids[4]].map(|id| id.to_string()),
+            [
+                "ae716f17ef010069d627387bc3092c76822687a230c8ab59aa45d4035da8d179",
+                "22f6013af335abf1438b59e4ad66488a73dc3d83c652d6293b245d449fc231e3",
+            ]
+        );
     }
 
     #[test]

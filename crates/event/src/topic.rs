@@ -30,6 +30,19 @@ fn plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
 }
 
+/// A type in the characters of a topic: '/' and ':' separate its parts as '.' does, a space is
+/// '_', and a type with any other character has no such text. Letters and digits are never
+/// changed, so that two types have one topic only where they differ in nothing but separators.
+fn topic_text(kind: &str) -> Option<String> {
+    let one = |c| match c {
+        '/' | ':' => Some('.'),
+        ' ' => Some('_'),
+        c => plain(c).then_some(c),
+    };
+    let text: String = kind.chars().map(one).collect::<Option<_>>()?;
+    (!text.is_empty()).then_some(text)
+}
+
 impl Topic {
     /// The topic of an event type of a source.
     ///
@@ -41,6 +54,26 @@ impl Topic {
             .map(|kind| format!("{source}.{kind}"))
             .filter(|topic| topic.len() <= TOPIC_BYTES_MAX)
             .map_or_else(|| Self(format!("{source}.{UNTYPED}")), Self)
+    }
+
+    /// The topic of an event type that a header gives, such as `orders/create` or `repo:push`:
+    /// `source.orders.create`, `source.repo.push`. A text that the body gives is one more part.
+    ///
+    /// A part that a topic cannot hold is left out. Without the header's text the topic is
+    /// `source.untyped`, because the body's part alone would name another type.
+    pub fn of_header(source: &SourceName, header: Option<&[u8]>, part: Option<&str>) -> Self {
+        let kind = header.and_then(|bytes| std::str::from_utf8(bytes).ok());
+        let kind = kind.and_then(topic_text);
+        let joined = kind.as_ref().zip(part.and_then(topic_text));
+        let joined = joined
+            .map(|(kind, part)| format!("{kind}.{part}"))
+            .filter(|joined| Self::is_event_type(source, joined));
+        Self::of(source, joined.or(kind).as_deref())
+    }
+
+    /// Whether a topic of this source can have this event type.
+    pub fn is_event_type(source: &SourceName, kind: &str) -> bool {
+        Self::of(source, Some(kind)).event_type() == kind
     }
 
     /// Of what hookbox tells itself, as no source can be named.
@@ -263,5 +296,43 @@ mod tests {
             Topic::of(&source, Some("New.Kind")).event_type(),
             "New.Kind"
         );
+    }
+
+    #[test]
+    fn the_type_of_a_header_is_written_as_a_topic() {
+        let source: SourceName = "shop".parse().expect("a name");
+        let long = "x".repeat(300);
+        for (header, part, topic) in [
+            ("orders/create", None, "shop.orders.create"),
+            ("repo:push", None, "shop.repo.push"),
+            ("Merge Request Hook", None, "shop.Merge_Request_Hook"),
+            ("push", None, "shop.push"),
+            ("issues", Some("opened"), "shop.issues.opened"),
+            ("issues", Some(""), "shop.issues"),
+            ("issues", Some("a\0b"), "shop.issues"),
+            ("issues", Some(long.as_str()), "shop.issues"),
+            ("", Some("opened"), "shop.untyped"),
+            ("a, b", None, "shop.untyped"),
+            ("caf\u{e9}", Some("opened"), "shop.untyped"),
+            (long.as_str(), Some("opened"), "shop.untyped"),
+        ] {
+            let found = Topic::of_header(&source, Some(header.as_bytes()), part);
+            assert_eq!(found.as_str(), topic, "{header:?} {part:?}");
+        }
+        let no_text = Topic::of_header(&source, Some(b"\xff"), None);
+        let absent = Topic::of_header(&source, None, Some("opened"));
+        assert_eq!([no_text.as_str(), absent.as_str()], ["shop.untyped"; 2]);
+    }
+
+    #[test]
+    fn a_source_has_the_types_that_its_topics_can_hold() {
+        let source: SourceName = "jira".parse().expect("a name");
+        for kind in ["issue_created", "a.b", "untyped", "A-1"] {
+            assert!(Topic::is_event_type(&source, kind), "{kind}");
+        }
+        let long = "x".repeat(196);
+        for kind in ["jira:issue_created", "a b", "", "\u{e9}", long.as_str()] {
+            assert!(!Topic::is_event_type(&source, kind), "{kind}");
+        }
     }
 }

@@ -1,33 +1,33 @@
 //! From the config to the parts: the one place that names drivers.
 
+mod schemas;
 mod spool_lock;
 mod spooled;
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use hookbox_driver::{Broker, Clock, Ledger, OpenError, Rng, Store, describe};
 use hookbox_driver_postgres::Postgres;
 use hookbox_driver_rabbitmq::Rabbit;
 use hookbox_driver_sqlite::Sqlite;
-use hookbox_event::{RouteName, SourceName};
+use hookbox_event::RouteName;
 use hookbox_handlers::{Begini, Record};
 use hookbox_ingest as ingest;
-use hookbox_signature::{ConflictAction, Preset};
+use hookbox_signature::ConflictAction;
 use hookbox_worker as worker;
-use hookbox_worker::{Handler, Schemas};
+use hookbox_worker::Handler;
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::SystemClock;
-use crate::config::{BrokerUrl, Config, IdentityConfig, StoreUrl};
+use crate::config::{BrokerUrl, Config, StoreUrl};
 use crate::drain::Drain;
-use crate::exit::Unusable;
 use crate::rng::SystemRng;
 
+pub use schemas::schemas;
 pub use spooled::{Spooled, spooled, with_spool};
 
 /// First wait for a dependency that is away at the start.
@@ -189,11 +189,7 @@ pub fn ingest_config(config: &Config) -> anyhow::Result<ingest::Config> {
         keys: std::sync::RwLock::new(source.keys.clone().into()),
         answer: source.answer.clone(),
         topic: source.topic.clone(),
-        identity: match &source.identity {
-            IdentityConfig::Pointers(pointers) => ingest::Identity::Pointers(pointers.clone()),
-            IdentityConfig::SignedId => ingest::Identity::SignedId,
-            IdentityConfig::Body => ingest::Identity::Body,
-        },
+        identity: source.identity.clone(),
     };
     let (routes, unrouted): (Vec<_>, Vec<_>) = config
         .routes
@@ -259,61 +255,6 @@ where
         schedule_interval: SCHEDULE_INTERVAL,
         collect: true,
     })
-}
-
-/// The compiled JSON Schemas of every source that has some.
-pub fn schemas(config: &Config) -> anyhow::Result<HashMap<SourceName, Arc<Schemas>>> {
-    let mut compiled = HashMap::new();
-    for source in &config.sources {
-        let unusable = || {
-            let (file, name) = (config.path.display(), &source.name);
-            Unusable(format!(
-                "{file}: the JSON Schemas of the source {name} cannot be used"
-            ))
-        };
-        let texts = match (&source.schemas, source.preset) {
-            (Some(folder), _) => read_schemas(folder).with_context(unusable)?,
-            (None, Some(Preset::Begini)) => hookbox_handlers::begini_schemas()
-                .map(|(name, text)| (name.to_owned(), text.to_owned()))
-                .into(),
-            (None, Some(Preset::Github | Preset::StandardWebhooks) | None) => continue,
-        };
-        if texts.is_empty() {
-            return Err(anyhow!("there is no .json file in it")).with_context(unusable);
-        }
-        let mut values = Vec::new();
-        for (name, text) in &texts {
-            let value: serde_json::Value = serde_json::from_str(text)
-                .with_context(|| format!("{name}.json is not JSON"))
-                .with_context(unusable)?;
-            values.push((name.as_str(), value));
-        }
-        let schemas = Schemas::compile(values.iter().map(|(name, value)| (*name, value)))
-            .with_context(unusable)?;
-        compiled.insert(source.name.clone(), Arc::new(schemas));
-    }
-    Ok(compiled)
-}
-
-/// `{event type}.json` for each type, and `unknown.json` for every other.
-fn read_schemas(folder: &Path) -> anyhow::Result<Vec<(String, String)>> {
-    let read = || format!("read the JSON Schemas in {}", folder.display());
-    let mut texts = Vec::new();
-    for entry in std::fs::read_dir(folder).with_context(read)? {
-        let path = entry.with_context(read)?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "json")
-        {
-            let name = path
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            texts.push((name, std::fs::read_to_string(&path).with_context(read)?));
-        }
-    }
-    Ok(texts)
 }
 
 /// The system's clock, as the engines take it.

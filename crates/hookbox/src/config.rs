@@ -6,14 +6,18 @@
 
 mod check;
 mod file;
+mod identity;
+mod key;
 mod nearest;
 mod place;
 mod route;
+mod scheme;
 mod secret;
 mod source;
 mod spool;
 mod structure;
 mod units;
+mod urls;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -27,7 +31,7 @@ use crate::clock::SystemClock;
 
 pub use place::Mistakes;
 pub use route::RouteConfig;
-pub use source::{IdentityConfig, SourceConfig};
+pub use source::SourceConfig;
 pub use spool::SpoolConfig;
 pub use units::duration;
 
@@ -65,6 +69,8 @@ pub struct Config {
     pub sources: Vec<SourceConfig>,
     /// The routes, the one for everything else last.
     pub routes: Vec<RouteConfig>,
+    /// What can be used and is likely not meant, each with its place.
+    pub warnings: Vec<String>,
 }
 
 /// Where the store is.

@@ -15,6 +15,7 @@ mod rng;
 mod signals;
 mod simulate;
 mod telemetry;
+mod tls;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;

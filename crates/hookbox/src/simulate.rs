@@ -14,6 +14,7 @@ mod run;
 mod sender;
 mod tally;
 mod target;
+mod terms;
 
 pub use journal::Journal;
 pub use link::{Answer, Link};
@@ -21,6 +22,7 @@ pub use plan::Shares;
 pub use run::{Simulation, simulate};
 pub use sender::Signer;
 pub use target::Target;
+pub use terms::Terms;
 
 /// One event of a provider, for `send`: the body of a generated event of this type.
 pub fn one_event(kind: &str, seed: u64) -> Option<Vec<u8>> {

@@ -4,6 +4,7 @@ use std::sync::{Arc, RwLock};
 
 use hookbox_event::{Pointer, RouteName, SourceName, Topic, TopicPattern};
 use hookbox_signature::{Answer, Key, Scheme};
+use http::HeaderName;
 
 use crate::Limits;
 
@@ -27,10 +28,24 @@ pub struct Source {
     pub keys: RwLock<Arc<[Key]>>,
     /// The answer its sender wants for a bad signature.
     pub answer: Answer,
-    /// Where a body tells its event type.
-    pub topic: Option<Pointer>,
+    /// Where a request names its event type.
+    pub topic: Option<EventType>,
     /// How its events are told apart.
     pub identity: Identity,
+}
+
+/// Where a request names its event type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventType {
+    /// At this place of the body.
+    Body(Pointer),
+    /// In a header, which is not signed: its text is a part of the event id.
+    Header {
+        /// The header.
+        name: HeaderName,
+        /// The place of the body whose text is the last part of the type.
+        pointer: Option<Pointer>,
+    },
 }
 
 /// Which event a request tells of.
@@ -42,6 +57,19 @@ pub enum Identity {
     SignedId,
     /// What the body says.
     Body,
+    /// What the body says, together with the number that the sender gives each delivery in this
+    /// header, which is not signed.
+    Delivery(HeaderName),
+}
+
+impl EventType {
+    /// The place of the body that names it, or a part of it.
+    pub(crate) fn pointer(&self) -> Option<&Pointer> {
+        match self {
+            EventType::Body(pointer) => Some(pointer),
+            EventType::Header { pointer, .. } => pointer.as_ref(),
+        }
+    }
 }
 
 /// Which routes take a topic.

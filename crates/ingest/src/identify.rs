@@ -1,11 +1,13 @@
-//! Which event a verified request tells of, and what it says.
+//! Which event a verified request is of, and what it says.
 
 use hookbox_event::{ContentDigest, EventId, Extract, Pointer, Scalar, Topic, scan};
 use hookbox_signature::Verified;
+use http::HeaderMap;
 
-use crate::{Identity, Source};
+use crate::header_text::header_text;
+use crate::{EventType, Identity, Source};
 
-/// What was read from a body.
+/// What was read from a request.
 pub(crate) struct Identified {
     pub topic: Topic,
     pub event: EventId,
@@ -13,13 +15,15 @@ pub(crate) struct Identified {
 }
 
 /// Never fails: a genuine body that is not JSON, or lacks its identity fields, is identified by
-/// what it says. Refusing it would lose it.
-pub(crate) fn identify(source: &Source, verified: &Verified) -> Identified {
+/// what it says, and a header that is absent or holds strange bytes is no reason to refuse it.
+/// Refusing it would lose it.
+pub(crate) fn identify(source: &Source, headers: &HeaderMap, verified: &Verified) -> Identified {
     let fields: &[Pointer] = match &source.identity {
         Identity::Pointers(pointers) => pointers,
-        Identity::SignedId | Identity::Body => &[],
+        Identity::SignedId | Identity::Body | Identity::Delivery(_) => &[],
     };
-    let pointers: Vec<Pointer> = source.topic.iter().chain(fields).cloned().collect();
+    let kind_at = source.topic.as_ref().and_then(EventType::pointer);
+    let pointers: Vec<Pointer> = kind_at.into_iter().chain(fields).cloned().collect();
     let (digest, extracts) = match scan(verified.body(), &pointers) {
         Ok(document) => (
             ContentDigest::of_canonical_json(&document.canonical),
@@ -28,8 +32,7 @@ pub(crate) fn identify(source: &Source, verified: &Verified) -> Identified {
         Err(_) => (ContentDigest::of_raw_body(verified.body()), Vec::new()),
     };
     let mut extracts = extracts.into_iter();
-    let kind = source.topic.as_ref().and_then(|_| extracts.next());
-    let kind = match kind {
+    let kind = match kind_at.and_then(|_| extracts.next()) {
         Some(Extract::Found(Scalar::String(kind))) => Some(kind),
         Some(_) | None => None,
     };
@@ -39,22 +42,44 @@ pub(crate) fn identify(source: &Source, verified: &Verified) -> Identified {
             Extract::Absent | Extract::Container | Extract::Ambiguous => None,
         })
         .collect();
-    let event = match (&source.identity, verified.signed_id()) {
-        (Identity::Pointers(pointers), _)
-            if !values.is_empty() && values.len() == pointers.len() =>
-        {
-            EventId::from_fields(&source.name, &values)
+    let event = base(source, headers, verified, &digest, &values);
+    let (topic, event) = match &source.topic {
+        Some(EventType::Header { name, .. }) => {
+            let text = header_text(headers, name);
+            let topic = Topic::of_header(&source.name, text.as_deref(), kind.as_deref());
+            // By the header's own text: two of them that have one topic are two events.
+            let event = text.map_or(event, |text| EventId::of_typed(&event, &text));
+            (topic, event)
         }
-        (Identity::SignedId, Some(id)) => {
-            EventId::from_fields(&source.name, &[Scalar::String(id.to_owned())])
-        }
-        (Identity::Pointers(_) | Identity::SignedId | Identity::Body, _) => {
-            EventId::from_digest(&source.name, &digest)
-        }
+        Some(EventType::Body(_)) | None => (Topic::of(&source.name, kind.as_deref()), event),
     };
     Identified {
-        topic: Topic::of(&source.name, kind.as_deref()),
+        topic,
         event,
         digest,
+    }
+}
+
+/// The event, but for a type that a header gives.
+fn base(
+    source: &Source,
+    headers: &HeaderMap,
+    verified: &Verified,
+    digest: &ContentDigest,
+    values: &[Scalar],
+) -> EventId {
+    let by_body = || EventId::from_digest(&source.name, digest);
+    match &source.identity {
+        Identity::Pointers(pointers) if !values.is_empty() && values.len() == pointers.len() => {
+            EventId::from_fields(&source.name, values)
+        }
+        Identity::SignedId => verified.signed_id().map_or_else(by_body, |id| {
+            EventId::from_fields(&source.name, &[Scalar::String(id.to_owned())])
+        }),
+        // Never by the number alone: whoever replays a captured request can write any number on
+        // it, and would hide the event that the number belongs to (H12).
+        Identity::Delivery(name) => header_text(headers, name)
+            .map_or_else(by_body, |number| EventId::of_delivery(&by_body(), &number)),
+        Identity::Pointers(_) | Identity::Body => by_body(),
     }
 }

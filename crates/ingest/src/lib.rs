@@ -13,6 +13,7 @@ mod book;
 mod config;
 mod connection;
 mod counters;
+mod header_text;
 mod health;
 mod identify;
 mod latencies;
@@ -28,7 +29,7 @@ mod state;
 mod write_deadline;
 
 pub use accept::{Leaving, Listener, serve};
-pub use config::{Config, Identity, Routing, Source};
+pub use config::{Config, EventType, Identity, Routing, Source};
 pub use connection::serve_stream;
 pub use counters::Counters;
 pub use latencies::{BOUNDS_SECONDS, Latencies};

@@ -143,7 +143,7 @@ async fn take(
         }
     };
     crash_point!("ingest.after_verify");
-    let identified = identify(source, &verified);
+    let identified = identify(source, &head.headers, &verified);
     let letter = Letter {
         receipt: arrival.id,
         source: source.name.clone(),

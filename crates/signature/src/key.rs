@@ -3,6 +3,14 @@
 use hookbox_event::Timestamp;
 use secrecy::{ExposeSecret, SecretSlice};
 
+/// The shortest key that a config may name: what NIST SP 800-63B §5.1.1.2 demands of a password.
+/// Whoever has one captured request can try all shorter ones on a single machine.
+pub const KEY_BYTES_MIN: usize = 8;
+
+/// The shortest key that is strong enough: 112 bits. NIST SP 800-131A Rev. 2 §10 disallows shorter
+/// HMAC keys, and RFC 2104 §3 advises as many bytes as the hash has.
+pub const KEY_BYTES_STRONG: usize = 14;
+
 /// A secret that a source's requests are signed with.
 #[derive(Clone)]
 pub struct Key {

@@ -14,8 +14,8 @@ mod standard_webhooks;
 mod verified;
 
 pub use hmac::{Algorithm, Encoding, HmacScheme, TimestampRule};
-pub use key::{InvalidKey, Key};
+pub use key::{InvalidKey, KEY_BYTES_MIN, KEY_BYTES_STRONG, Key};
 pub use preset::{Answer, ConflictAction, Identity, Preset};
 pub use refusal::Refusal;
-pub use scheme::{Scheme, sign, verify};
+pub use scheme::{Scheme, can_verify, sign, verify};
 pub use verified::Verified;

@@ -58,6 +58,19 @@ pub fn sign(
     }
 }
 
+/// Whether a request that is signed as a scheme says verifies under it: where it does not, no
+/// request ever will. Header values are taken as HTTP carries them, without white space around
+/// them.
+pub fn can_verify(scheme: &Scheme, key: &Key, now: Timestamp) -> Result<(), Refusal> {
+    let body = Bytes::from_static(b"{}");
+    let mut headers = HeaderMap::new();
+    for (name, value) in sign(scheme, key, &body, now, "msg_probe") {
+        let carried = HeaderValue::from_bytes(value.as_bytes().trim_ascii());
+        headers.append(name, carried.map_err(|_| Refusal::UnreadableHeader)?);
+    }
+    verify(scheme, std::slice::from_ref(key), &headers, body, now).map(drop)
+}
+
 /// The value of a header that must be there exactly once.
 pub(crate) fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h str, Refusal> {
     let mut values = headers.get_all(name).iter();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hookbox_driver::{Broker, Clock, Rng};
 use hookbox_event::{Pointer, TopicPattern};
-use hookbox_ingest::{Identity, Ingest, Limits, Routing, Source};
+use hookbox_ingest::{EventType, Identity, Ingest, Limits, Routing, Source};
 use hookbox_signature::{Answer, Key, Preset};
 use hookbox_worker::{Config, ConflictRule, OnConflict, Retry, Route, Worker, register};
 use tokio_util::sync::CancellationToken;
@@ -220,7 +220,7 @@ impl Fleet {
                 scheme: Preset::Begini.scheme(),
                 keys: RwLock::new(key("right").into_iter().collect()),
                 answer: Answer::default(),
-                topic: pointer("/event/type"),
+                topic: pointer("/event/type").map(EventType::Body),
                 identity: Identity::Pointers(identity.into_iter().filter_map(pointer).collect()),
             }],
             routing: Routing {

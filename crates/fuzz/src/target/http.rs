@@ -11,7 +11,7 @@ use hookbox_driver::{
     Subscription,
 };
 use hookbox_event::{Account, RouteName, Timestamp, decode_batch};
-use hookbox_ingest::{Config, Identity, Ingest, Limits, Routing, Source, serve_stream};
+use hookbox_ingest::{Config, EventType, Identity, Ingest, Limits, Routing, Source, serve_stream};
 use hookbox_signature::{Answer, Key, Preset, sign};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
@@ -111,7 +111,7 @@ impl Connections {
             scheme: Preset::Begini.scheme(),
             keys: RwLock::new(Arc::from([key.clone()])),
             answer: Answer::default(),
-            topic: "/event".parse().ok(),
+            topic: "/event".parse().ok().map(EventType::Body),
             identity: Identity::Body,
         };
         let config = Config {

@@ -1,19 +1,25 @@
 //! `hookbox check-config`: what the config comes to, with secrets hidden.
 
+use std::path::Path;
+
+use hookbox_ingest::{EventType, Identity};
 use hookbox_signature::{Algorithm, ConflictAction, Encoding, Scheme};
 use serde_json::{Value, json};
 
-use crate::command::{print, roles};
-use crate::compose;
-use crate::config::{BrokerUrl, Config, IdentityConfig, RouteConfig, SourceConfig, StoreUrl};
-use crate::exit::{self, Exit};
+use crate::command::print;
+use crate::config::{BrokerUrl, Config, RouteConfig, SourceConfig, StoreUrl};
+use crate::exit::{self, Exit, Unusable};
+use crate::{compose, tls};
 
-/// Prints the effective config. Loading it has told every mistake already; what is left to try is
-/// whether
-/// the JSON Schemas compile and the certificate goes with its key.
+/// Prints the effective config. Loading it has reported every mistake already; what is left to try
+/// is whether the JSON Schemas compile, and whether senders accept the certificate.
 pub fn run(config: &Config, as_json: bool) -> anyhow::Result<Exit> {
     compose::schemas(config)?;
-    roles::tls(config)?;
+    tls::check(config)?;
+    sqlite_files(config)?;
+    for warning in &config.warnings {
+        eprintln!("warning: {warning}");
+    }
     let effective = effective(config);
     if as_json {
         print::text(&format!("{effective}\n"))?;
@@ -22,6 +28,33 @@ pub fn run(config: &Config, as_json: bool) -> anyhow::Result<Exit> {
         print::text(&format!("{path} is good. It comes to:\n{effective:#}\n"))?;
     }
     Ok(exit::OK)
+}
+
+/// Refuses a SQLite file that `migrate` could not make.
+fn sqlite_files(config: &Config) -> Result<(), Unusable> {
+    let store = match &config.store {
+        StoreUrl::Sqlite(path) => Some(("store.url", path)),
+        StoreUrl::Postgres(_) => None,
+    };
+    let broker = match &config.broker {
+        BrokerUrl::Sqlite(path) => Some(("broker.url", path)),
+        BrokerUrl::Amqp(_) => None,
+    };
+    for (key, path) in store.into_iter().chain(broker) {
+        let file = path.display();
+        // The folder of a bare name is empty, and that of the process is meant.
+        let folder = Path::new(".").join(path.parent().unwrap_or(Path::new("")));
+        let why = if path.is_dir() {
+            format!("{file} is a folder; name a file in it")
+        } else if !folder.is_dir() {
+            format!("the folder of {file} is not there; make it")
+        } else {
+            continue;
+        };
+        let config = config.path.display();
+        return Err(Unusable(format!("{config}: {key}: {why}")));
+    }
+    Ok(())
 }
 
 fn effective(config: &Config) -> Value {
@@ -60,6 +93,7 @@ fn effective(config: &Config) -> Value {
         "log": { "json": config.log.json, "filter": config.log.filter },
         "sources": config.sources.iter().map(source).collect::<Vec<_>>(),
         "routes": config.routes.iter().map(route).collect::<Vec<_>>(),
+        "warnings": config.warnings,
     })
 }
 
@@ -81,17 +115,33 @@ fn source(source: &SourceConfig) -> Value {
         "scheme": scheme(&source.scheme),
         "secrets": keys.collect::<Vec<_>>(),
         "signature_status": source.answer.signature_status,
-        "topic": source.topic.as_ref().map(ToString::to_string),
-        "identity": match &source.identity {
-            IdentityConfig::Pointers(pointers) => {
-                json!(pointers.iter().map(ToString::to_string).collect::<Vec<_>>())
-            }
-            IdentityConfig::SignedId => json!("the signed message id"),
-            IdentityConfig::Body => json!("what the body says"),
-        },
+        "topic": source.topic.as_ref().map(topic),
+        "identity": identity(&source.identity),
         "on_conflict": conflicts.collect::<Vec<_>>(),
         "schemas": source.schemas,
     })
+}
+
+/// As it is written in the config.
+fn topic(topic: &EventType) -> Value {
+    match topic {
+        EventType::Body(pointer) => json!(pointer.to_string()),
+        EventType::Header { name, pointer } => json!({
+            "header": name.as_str(),
+            "pointer": pointer.as_ref().map(ToString::to_string),
+        }),
+    }
+}
+
+fn identity(identity: &Identity) -> Value {
+    match identity {
+        Identity::Pointers(pointers) => {
+            json!(pointers.iter().map(ToString::to_string).collect::<Vec<_>>())
+        }
+        Identity::SignedId => json!("the signed message id"),
+        Identity::Body => json!("what the body says"),
+        Identity::Delivery(name) => json!({ "header": name.as_str(), "with": "body" }),
+    }
 }
 
 fn scheme(scheme: &Scheme) -> Value {

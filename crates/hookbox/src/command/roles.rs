@@ -1,6 +1,5 @@
 //! Starting and draining roles: what `dev`, `run`, `ingest` and `worker` share.
 
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -10,21 +9,18 @@ use hookbox_event::RouteName;
 use hookbox_handlers::{Begini, Record};
 use hookbox_ingest::{Ingest, Listener, serve};
 use hookbox_worker::{Handler, Worker};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::compose::{self, AnyStore, Spooled};
 use crate::config::Config;
 use crate::drain::Drain;
-use crate::exit::{self, Exit, Unusable};
+use crate::exit::{self, Exit};
 use crate::monitor::{Monitored, Needs};
-use crate::signals;
+use crate::{signals, tls};
 
 /// What a role needs beyond its config, opened.
 pub struct Opened {
@@ -52,6 +48,13 @@ pub struct Roles {
 pub async fn run(config: Config, roles: Roles) -> anyhow::Result<Exit> {
     let tasks = TaskTracker::new();
     let shutdown = signals::shutdown(&tasks)?;
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    if roles.worker.is_some() {
+        // A schema that cannot be used is reported before anything is waited for.
+        compose::schemas(&config)?;
+    }
     // A port that is taken, or a certificate that cannot be used, is told before anything is
     // waited for. It is let go again: a sender must find nobody, not somebody who says nothing.
     if roles.ingest {
@@ -223,31 +226,8 @@ pub async fn listen(config: &Config) -> anyhow::Result<Listener> {
              ([ingest] listen, or --listen of `hookbox dev`)"
         )
     })?;
-    let tls = tls(config)?;
+    let tls = tls::acceptor(config)?;
     Ok(Listener { tcp, tls })
-}
-
-/// The certificate and the key of the config, where it has them.
-pub fn tls(config: &Config) -> anyhow::Result<Option<TlsAcceptor>> {
-    let Some((certificate, key)) = &config.ingest.tls else {
-        return Ok(None);
-    };
-    let unusable = |what: &str, path: &Path| {
-        let path = path.display();
-        Unusable(format!(
-            "{}: the {what} {path} cannot be used",
-            config.path.display()
-        ))
-    };
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .with_context(|| unusable("certificate", certificate))?;
-    let private = PrivateKeyDer::from_pem_file(key).with_context(|| unusable("key", key))?;
-    let server = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, private)
-        .with_context(|| unusable("key to the certificate", key))?;
-    Ok(Some(TlsAcceptor::from(Arc::new(server))))
 }
 
 fn worker<S>(

@@ -8,13 +8,14 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use hookbox_driver::{Clock as _, Rng as _};
 use hookbox_event::SourceName;
+use http::{HeaderName, HeaderValue};
 
 use super::print;
 use crate::clock::SystemClock;
 use crate::config::{Config, SourceConfig};
 use crate::exit::{self, Exit};
 use crate::rng::SystemRng;
-use crate::simulate::{Answer, Link, Signer, Target, event_types, one_event};
+use crate::simulate::{Answer, Link, Signer, Target, Terms, event_types, one_event};
 
 /// Where to, and in whose name: what `send` and `simulate` share.
 #[derive(Debug, Args)]
@@ -28,6 +29,18 @@ pub struct ToArgs {
     source: Option<SourceName>,
 }
 
+/// A source of the config, and what requests to it need.
+pub struct Resolved<'c> {
+    /// The source.
+    pub source: &'c SourceConfig,
+    /// What signs.
+    pub signer: Signer,
+    /// On whose terms.
+    pub terms: Terms,
+    /// Where to.
+    pub target: Target,
+}
+
 /// Arguments of `send`.
 #[derive(Debug, Args)]
 pub struct SendArgs {
@@ -36,6 +49,10 @@ pub struct SendArgs {
     /// The body, byte for byte [default: a made-up Begini event]
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
+    /// A header beside the signature, which it does not cover, such as the event type of some
+    /// providers; may be said more than once
+    #[arg(long, value_name = "NAME: VALUE", value_parser = header)]
+    header: Vec<(HeaderName, HeaderValue)>,
     /// The type of the made-up event
     #[arg(long, value_name = "TYPE", conflicts_with = "file",
         default_value = "psychometric_score.complete",
@@ -43,12 +60,22 @@ pub struct SendArgs {
     r#type: String,
 }
 
+/// A header as curl takes it.
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text
+        .split_once(':')
+        .ok_or("it looks like \"X-Event: push\"")?;
+    let name = name.trim().parse::<HeaderName>();
+    let value = HeaderValue::from_bytes(value.trim().as_bytes());
+    Ok((
+        name.map_err(|_| "the name is not one of a header")?,
+        value.map_err(|_| "the value cannot be in a header")?,
+    ))
+}
+
 impl ToArgs {
     /// The source, its signer and the URL.
-    pub fn resolve<'c>(
-        &self,
-        config: &'c Config,
-    ) -> anyhow::Result<(&'c SourceConfig, Signer, Target)> {
+    pub fn resolve<'c>(&self, config: &'c Config) -> anyhow::Result<Resolved<'c>> {
         let names = || {
             let names = config.sources.iter().map(|source| source.name.as_str());
             names.collect::<Vec<_>>().join(", ")
@@ -69,10 +96,17 @@ impl ToArgs {
         let signer = Signer {
             scheme: source.scheme.clone(),
             key: key.clone(),
+            headers: Vec::new(),
         };
+        let terms = Terms::new(&config.path, &source.name, &source.scheme, key);
         let url = self.url.clone().unwrap_or_else(|| listening(config));
         let target = Target::new(&url, source.name.as_str())?;
-        Ok((source, signer, target))
+        Ok(Resolved {
+            source,
+            signer,
+            terms,
+            target,
+        })
     }
 }
 
@@ -95,7 +129,13 @@ fn listening(config: &Config) -> String {
 
 /// Sends it, prints what was answered, and is content with nothing but 200 and JSON.
 pub async fn run(config: &Config, args: &SendArgs, json: bool) -> anyhow::Result<Exit> {
-    let (_, signer, target) = args.to.resolve(config)?;
+    let Resolved {
+        mut signer,
+        terms,
+        target,
+        ..
+    } = args.to.resolve(config)?;
+    signer.headers.clone_from(&args.header);
     let mut random = [0; 8];
     SystemRng.fill(&mut random);
     let body = match &args.file {
@@ -112,7 +152,7 @@ pub async fn run(config: &Config, args: &SendArgs, json: bool) -> anyhow::Result
         .exchange(request)
         .await
         .with_context(|| format!("the event was not answered by {target}"))?;
-    print::text(&told(&target, &answer, json))?;
+    print::text(&report(&target, &terms, &answer, json))?;
     Ok(if answer.is_accepted() {
         exit::OK
     } else {
@@ -120,7 +160,7 @@ pub async fn run(config: &Config, args: &SendArgs, json: bool) -> anyhow::Result
     })
 }
 
-fn told(target: &Target, answer: &Answer, json: bool) -> String {
+fn report(target: &Target, terms: &Terms, answer: &Answer, json: bool) -> String {
     let said = String::from_utf8_lossy(&answer.body);
     if !json {
         let verdict = if answer.is_accepted() {
@@ -129,11 +169,13 @@ fn told(target: &Target, answer: &Answer, json: bool) -> String {
             "not accepted (a provider wants exactly 200 and JSON)"
         };
         let said: String = said.chars().filter(|c| !c.is_control()).collect();
-        return format!("{target} answered {}: {verdict}\n{said}\n", answer.status);
+        let status = answer.status;
+        return format!("{target} answered {status}: {verdict}\n{said}\n{terms}\n");
     }
     let parsed = serde_json::from_slice::<serde_json::Value>(&answer.body);
     let report = serde_json::json!({
         "url": target.to_string(),
+        "signed": terms,
         "status": answer.status,
         "accepted": answer.is_accepted(),
         "answer": parsed.unwrap_or_else(|_| said.into_owned().into()),

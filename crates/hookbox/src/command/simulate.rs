@@ -7,12 +7,13 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::Args;
 use hookbox_driver::Rng as _;
-use hookbox_signature::Preset;
+use hookbox_ingest::{EventType, Identity};
+use hookbox_signature::{self as signature, Preset};
 use tokio_util::task::TaskTracker;
 
 use super::print;
-use super::send::ToArgs;
-use crate::config::{Config, UNROUTED};
+use super::send::{Resolved, ToArgs};
+use crate::config::{Config, SourceConfig, UNROUTED};
 use crate::exit::{self, Exit};
 use crate::rng::SystemRng;
 use crate::signals;
@@ -64,7 +65,12 @@ pub struct SimulateArgs {
 
 /// Sends, and prints the tally, also of a run that was stopped by Ctrl-C.
 pub async fn run(config: &Config, args: &SimulateArgs, json: bool) -> anyhow::Result<Exit> {
-    let (source, signer, target) = args.to.resolve(config)?;
+    let Resolved {
+        source,
+        signer,
+        terms,
+        target,
+    } = args.to.resolve(config)?;
     let shares = args.shares();
     if let Some(mistake) = shares.mistake() {
         bail!("{mistake}");
@@ -72,11 +78,12 @@ pub async fn run(config: &Config, args: &SimulateArgs, json: bool) -> anyhow::Re
     if !args.rate.is_finite() || args.rate < 0.0 {
         bail!("--rate is a number of requests a second, 0 for as fast as it goes");
     }
-    if source.preset != Some(Preset::Begini) {
+    if !is_beginis(source) {
         let name = &source.name;
         eprintln!(
-            "the source {name} has not the preset \"begini\": its events are Begini's all the \
-             same, and what is expected of topics, schemas and conflicts may not hold"
+            "the source {name} has not the preset \"begini\", or another topic or identity: its \
+             events are Begini's all the same, and what is expected of topics, schemas and \
+             conflicts may not hold"
         );
     }
     let journal = match &args.journal {
@@ -93,6 +100,7 @@ pub async fn run(config: &Config, args: &SimulateArgs, json: bool) -> anyhow::Re
         target,
         source: source.name.clone(),
         signer,
+        terms,
         seed: args.seed.unwrap_or_else(random_seed),
         count: args.count,
         shares,
@@ -119,6 +127,24 @@ pub async fn run(config: &Config, args: &SimulateArgs, json: bool) -> anyhow::Re
     }
     let well = tally.is_well() && !tally.interrupted;
     Ok(if well { exit::OK } else { exit::FAILED })
+}
+
+/// Whether events of a source are named and told apart as Begini's are.
+fn is_beginis(source: &SourceConfig) -> bool {
+    let topic = match &source.topic {
+        Some(EventType::Body(pointer)) => Some(pointer.to_string()),
+        Some(EventType::Header { .. }) | None => None,
+    };
+    let identity = match &source.identity {
+        Identity::Pointers(pointers) => {
+            signature::Identity::Pointers(pointers.iter().map(ToString::to_string).collect())
+        }
+        Identity::SignedId => signature::Identity::SignedId,
+        Identity::Body | Identity::Delivery(_) => signature::Identity::Body,
+    };
+    source.preset == Some(Preset::Begini)
+        && topic.as_deref() == Preset::Begini.topic()
+        && identity == Preset::Begini.identity()
 }
 
 impl SimulateArgs {

@@ -13,8 +13,8 @@ use super::place::{Mistakes, Places};
 use super::secret::{Env, beside, resolve};
 use super::units::{duration, size};
 use super::{
-    BrokerUrl, Config, IngestConfig, LogConfig, RouteConfig, SourceConfig, StoreUrl, route, source,
-    spool,
+    BrokerUrl, Config, IngestConfig, LogConfig, RouteConfig, SourceConfig, StoreUrl, route, scheme,
+    source, spool, urls,
 };
 use crate::telemetry::filter;
 
@@ -36,7 +36,10 @@ pub fn check(
     let folder = path.parent().unwrap_or(Path::new(""));
     let checked = effective(path, folder, &file, &mut places, env, now);
     match checked {
-        Some(config) if places.is_clean() => Ok(config),
+        Some(config) if places.is_clean() => Ok(Config {
+            warnings: places.warnings(),
+            ..config
+        }),
         Some(_) | None => {
             if places.is_clean() {
                 places.mistake("", "it cannot be used");
@@ -78,8 +81,10 @@ fn effective(
         log: log?,
         sources,
         routes,
+        warnings: Vec::new(),
     };
     spool::fits(&config, places);
+    urls::check(&config, places);
     Some(config)
 }
 
@@ -126,6 +131,7 @@ fn sources(
                         is valid";
             places.mistake(&format!("{at}/secrets"), what);
         }
+        scheme::check_verifies(&at, &source, now, places);
         sources.push(source);
     }
     sources
@@ -215,9 +221,6 @@ fn management(
     };
     let at = "/broker/management";
     let text = url(at, folder, given, places, env)?;
-    if !text.starts_with("http://") && !text.starts_with("https://") {
-        places.mistake(at, "what it refers to must begin with http:// or https://");
-    }
     match broker {
         Some(BrokerUrl::Sqlite(_)) => {
             places.mistake(

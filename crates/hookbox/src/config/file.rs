@@ -110,8 +110,8 @@ pub struct Source {
     pub secrets: Vec<Secret>,
     #[serde(default)]
     pub answer: Answer,
-    pub topic: Option<String>,
-    pub identity: Option<Vec<String>>,
+    pub topic: Option<Topic>,
+    pub identity: Option<Identity>,
     pub on_conflict: Option<OnConflict>,
     pub schemas: Option<String>,
 }
@@ -131,6 +131,42 @@ pub struct Secret {
     pub env: Option<String>,
     pub file: Option<String>,
     pub until: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub enum Topic {
+    Pointer(String),
+    Header(TopicHeader),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TopicHeader {
+    pub header: String,
+    pub pointer: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub enum Identity {
+    Word(Word),
+    Pointers(Vec<String>),
+    Header(IdentityHeader),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityHeader {
+    pub header: String,
+    #[serde(rename = "with")]
+    pub _with: Word,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Word {
+    Body,
 }
 
 #[derive(Deserialize, Default)]

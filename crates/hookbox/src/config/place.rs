@@ -39,21 +39,30 @@ impl Mistakes {
 
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
-        for (index, Mistake { at, key, what }) in self.mistakes.iter().enumerate() {
+        for (index, mistake) in self.mistakes.iter().enumerate() {
             if index > 0 {
                 writeln!(f)?;
             }
-            match at {
-                Some((line, column)) => write!(f, "{path}:{line}:{column}: ")?,
-                None => write!(f, "{path}: ")?,
-            }
-            if !key.is_empty() {
-                write!(f, "{key}: ")?;
-            }
-            f.write_str(what)?;
+            f.write_str(&mistake.line(&self.path))?;
         }
         Ok(())
+    }
+}
+
+impl Mistake {
+    /// `file:line:column: key: what`
+    fn line(&self, path: &Path) -> String {
+        let Mistake { at, key, what } = self;
+        let path = path.display();
+        let place = match at {
+            Some((line, column)) => format!("{path}:{line}:{column}: "),
+            None => format!("{path}: "),
+        };
+        let key = match key.as_str() {
+            "" => String::new(),
+            key => format!("{key}: "),
+        };
+        format!("{place}{key}{what}")
     }
 }
 
@@ -65,6 +74,7 @@ pub struct Places {
     text: String,
     document: Document<String>,
     mistakes: Vec<Mistake>,
+    warnings: Vec<Mistake>,
     /// Pointers to what is not shaped as it must be.
     broken: Vec<String>,
 }
@@ -89,6 +99,7 @@ impl Places {
             text: text.to_owned(),
             document,
             mistakes: Vec::new(),
+            warnings: Vec::new(),
             broken: Vec::new(),
         })
     }
@@ -99,14 +110,33 @@ impl Places {
         if self.broken.iter().any(|broken| related(broken, pointer)) {
             return;
         }
+        let mistake = self.place(pointer, what.into());
+        self.mistakes.push(mistake);
+    }
+
+    /// Notes at a JSON Pointer what can be used and is likely not meant.
+    pub fn warn(&mut self, pointer: &str, what: impl Into<String>) {
+        let warning = self.place(pointer, what.into());
+        self.warnings.push(warning);
+    }
+
+    fn place(&self, pointer: &str, what: String) -> Mistake {
         let at = self
             .span(pointer)
             .map(|span| line_and_column(&self.text, span.start));
-        self.mistakes.push(Mistake {
+        Mistake {
             at,
             key: readable(pointer),
-            what: what.into(),
-        });
+            what,
+        }
+    }
+
+    /// The warnings, in the order of the file, each a line.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings: Vec<&Mistake> = self.warnings.iter().collect();
+        warnings.sort();
+        let line = |warning: &&Mistake| warning.line(&self.path);
+        warnings.iter().map(line).collect()
     }
 
     /// The value, or a mistake and nothing.

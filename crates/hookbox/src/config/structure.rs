@@ -107,26 +107,7 @@ fn tell(
             let key = property.as_str().unwrap_or_default();
             places.mistake(pointer, format!("the key {key:?} is missing"));
         }
-        ValidationErrorKind::OneOfNotValid { .. } if pointer.ends_with("/url") => {
-            places.mistake(
-                pointer,
-                "it must be { env = \"NAME\" } or { file = \"PATH\" }, because a URL may hold a \
-                 password; only a \"sqlite:PATH\" URL is written out",
-            );
-        }
-        ValidationErrorKind::OneOfNotValid { .. } if pointer.ends_with("/management") => {
-            places.mistake(
-                pointer,
-                "it must be { env = \"NAME\" } or { file = \"PATH\" }, or a URL without a \
-                 password, as \"http://rabbitmq:15672\"",
-            );
-        }
-        ValidationErrorKind::OneOfNotValid { .. } => {
-            places.mistake(
-                pointer,
-                "it must be \"dead_letter\", \"process\", or a list of { topics, action }",
-            );
-        }
+        ValidationErrorKind::OneOfNotValid { .. } => places.mistake(pointer, forms(pointer)),
         ValidationErrorKind::Type { .. } if is_secret(pointer) => {
             places.mistake(pointer, NEVER_WRITTEN);
         }
@@ -142,6 +123,29 @@ fn tell(
         }
         // The masked text: what is written there may be a secret in the wrong place.
         _ => places.mistake(pointer, error.masked_with("the value").to_string()),
+    }
+}
+
+/// The forms that a key may have, of those that have several.
+fn forms(pointer: &str) -> &'static str {
+    match pointer.rsplit('/').next().unwrap_or_default() {
+        "url" => {
+            "it must be { env = \"NAME\" } or { file = \"PATH\" }, because a URL may hold a \
+             password; only a \"sqlite:PATH\" URL is written out"
+        }
+        "management" => {
+            "it must be { env = \"NAME\" } or { file = \"PATH\" }, or a URL without a password, as \
+             \"http://rabbitmq:15672\""
+        }
+        "topic" => {
+            "it must be a JSON Pointer into the body, as \"/type\", or { header = \"NAME\" }, with \
+             or without pointer = \"/PATH\""
+        }
+        "identity" => {
+            "it must be a list of JSON Pointers into the body, as [\"/id\"], or \"body\", or { \
+             header = \"NAME\", with = \"body\" }"
+        }
+        _ => "it must be \"dead_letter\", \"process\", or a list of { topics, action }",
     }
 }
 

@@ -61,7 +61,7 @@ fn env(name: &str) -> Option<String> {
     match name {
         "DATABASE_URL" => Some("postgres://u:hunter2@localhost/db".into()),
         "AMQP_URL" => Some("amqp://u:hunter2@localhost".into()),
-        "KEY" | "KEY2" => Some("hunter2".into()),
+        "KEY" | "KEY2" => Some("hunter2-hunter2".into()),
         "EMPTY" => Some("  \n".into()),
         _ => None,
     }
@@ -322,7 +322,10 @@ fn what_is_given_with_the_image_loads() {
     assert!(config.log.json && config.ingest.connections_per_address_max == 4096);
 }
 
+mod identity;
 mod keys;
 mod limits;
 mod secrets;
 mod spool;
+mod urls;
+mod verifying;

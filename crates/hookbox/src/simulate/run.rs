@@ -16,6 +16,7 @@ use super::plan::{Plan, Shares};
 use super::sender::{Counts, Shared, Signer, send_all};
 use super::tally::{Tally, Told};
 use super::target::Target;
+use super::terms::Terms;
 
 /// What is to be sent, and how.
 pub struct Simulation {
@@ -25,6 +26,8 @@ pub struct Simulation {
     pub source: SourceName,
     /// How requests are signed.
     pub signer: Signer,
+    /// On whose terms.
+    pub terms: Terms,
     /// What decides about every body, copy and order.
     pub seed: u64,
     /// How many events.
@@ -80,6 +83,7 @@ pub async fn simulate(simulation: Simulation, stop: CancellationToken) -> Result
     Ok(Tally::of(
         Told {
             target: target.to_string(),
+            signed: simulation.terms,
             seed: shared.seed,
             planned: requests,
             made: sent.len() as u64,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hookbox_driver::Clock as _;
 use hookbox_signature::{Key, Scheme, sign};
 use http::header::{CONTENT_TYPE, HOST, USER_AGENT};
-use http::{Method, Request};
+use http::{HeaderName, HeaderValue, Method, Request};
 use http_body_util::Full;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -39,6 +39,8 @@ pub struct Signer {
     pub scheme: Scheme,
     /// With what.
     pub key: Key,
+    /// Headers beside the signature, which it does not cover.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// How one request of the plan ended.
@@ -120,12 +122,12 @@ impl Signer {
         if let Ok(host) = target.authority.parse() {
             headers.insert(HOST, host);
         }
-        headers.insert(
-            CONTENT_TYPE,
-            http::HeaderValue::from_static("application/json"),
-        );
-        headers.insert(USER_AGENT, http::HeaderValue::from_static("hookbox"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(USER_AGENT, HeaderValue::from_static("hookbox"));
         headers.extend(signed);
+        for (name, value) in &self.headers {
+            headers.append(name, value.clone());
+        }
         request
     }
 }

@@ -11,6 +11,7 @@ use hookbox_event::{RouteName, Topic, TopicPattern};
 use serde::Serialize;
 
 use super::expect::{Expected, Sum};
+use super::terms::Terms;
 
 /// The route of whatever no other route takes.
 const UNROUTED: &str = "unrouted";
@@ -20,6 +21,8 @@ const UNROUTED: &str = "unrouted";
 pub struct Tally {
     /// Where to.
     pub target: String,
+    /// On whose terms the requests were signed.
+    pub signed: Terms,
     /// What decided about every body, copy and order.
     pub seed: u64,
     /// Whether it was stopped before everything was sent.
@@ -87,6 +90,7 @@ pub struct Latency {
 /// What the senders counted.
 pub(super) struct Told {
     pub(super) target: String,
+    pub(super) signed: Terms,
     pub(super) seed: u64,
     pub(super) planned: u64,
     pub(super) made: u64,
@@ -105,6 +109,7 @@ impl Tally {
         let accepted = sum.total.receipts + sum.wrongly_accepted;
         Self {
             target: told.target,
+            signed: told.signed,
             seed: told.seed,
             interrupted: told.made < told.planned,
             planned: told.planned,
@@ -149,7 +154,8 @@ impl Tally {
             "sent      {} of {} requests to {} (seed {}) in {:.1} s, {:.0} a second\n\
              accepted  {} (latency p50 {:.1} ms, p90 {:.1}, p99 {:.1}, max {:.1})\n\
              refused   {}, sent again {}, unreachable {}, outcome unknown {}\n\
-             answers   {}",
+             answers   {}\n\
+             {}",
             self.sent,
             self.planned,
             self.target,
@@ -166,6 +172,7 @@ impl Tally {
             self.unreachable,
             self.unknown_outcome,
             statuses(&self.answers),
+            self.signed,
         );
         let _ = writeln!(
             text,

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use hookbox_driver::{Broker, Clock, Ledger};
 use hookbox_event::{ContentDigest, Envelope, EventId, Scalar, SourceName, scan};
-use hookbox_ingest::{Config, Identity, Ingest, Leaving, Limits, Listener, Routing, Source, serve};
+use hookbox_ingest::{
+    Config, EventType, Identity, Ingest, Leaving, Limits, Listener, Routing, Source, serve,
+};
 use hookbox_signature::{Algorithm, Encoding, HmacScheme, Key, Preset, Scheme, sign};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -175,7 +177,7 @@ fn config(limits: Limits) -> Config {
         scheme,
         keys: RwLock::new(Arc::from([key(name)])),
         answer,
-        topic: topic.map(|topic| topic.parse().unwrap()),
+        topic: topic.map(|topic| EventType::Body(topic.parse().unwrap())),
         identity,
     };
     let pointers = ["/integration_id", "/uid", "/event/type"];
@@ -214,6 +216,8 @@ fn config(limits: Limits) -> Config {
                 Preset::StandardWebhooks.topic(),
                 Identity::SignedId,
             ),
+            with_headers(&key("hub"), Preset::Github.scheme()),
+            with_a_topic(&key("shop")),
         ],
         routing: Routing {
             routes: vec![
@@ -224,6 +228,36 @@ fn config(limits: Limits) -> Config {
             unrouted: "unrouted".parse().unwrap(),
         },
         limits,
+    }
+}
+
+/// As GitHub: its type in a header, and the number of each delivery in another one.
+fn with_headers(key: &Key, scheme: Scheme) -> Source {
+    Source {
+        name: "hub".parse().unwrap(),
+        scheme,
+        keys: RwLock::new(Arc::from([key.clone()])),
+        answer: hookbox_signature::Answer::default(),
+        topic: Some(EventType::Header {
+            name: http::HeaderName::from_static("x-github-event"),
+            pointer: Some("/action".parse().unwrap()),
+        }),
+        identity: Identity::Delivery(http::HeaderName::from_static("x-github-delivery")),
+    }
+}
+
+/// As Shopify: its type in a header, and nothing else beside the body.
+fn with_a_topic(key: &Key) -> Source {
+    Source {
+        name: "shop".parse().unwrap(),
+        scheme: plain_scheme(),
+        keys: RwLock::new(Arc::from([key.clone()])),
+        answer: hookbox_signature::Answer::default(),
+        topic: Some(EventType::Header {
+            name: http::HeaderName::from_static("x-shopify-topic"),
+            pointer: None,
+        }),
+        identity: Identity::Body,
     }
 }
 

@@ -1,7 +1,7 @@
 //! HMAC signatures against known answers, against every kind of damage, and by property.
 
 use super::*;
-use crate::{Preset, Scheme, sign, verify};
+use crate::{Preset, Scheme, can_verify, sign, verify};
 use proptest::prelude::*;
 
 const NOW: Timestamp = Timestamp::from_unix_micros(1_764_000_000_000_000);
@@ -264,5 +264,35 @@ proptest! {
         let mut forged = HeaderMap::new();
         forged.insert("x-signature", value(&hex::encode(flip(&hex::decode(text).expect("hex")))));
         prop_assert!(check(&scheme, &keys, &forged, &body).is_err());
+    }
+}
+
+#[test]
+fn a_scheme_that_contradicts_itself_can_never_verify() {
+    let key = key("k", "a-key-for-tests");
+    let judge = |header: &'static str, prefix: &str, stamp: Option<&'static str>| {
+        let scheme = Scheme::Hmac(HmacScheme {
+            algorithm: Algorithm::Sha256,
+            encoding: Encoding::Hex,
+            header: HeaderName::from_static(header),
+            prefix: prefix.to_owned(),
+            timestamp: stamp.map(|stamp| TimestampRule {
+                header: HeaderName::from_static(stamp),
+                separator: ".".to_owned(),
+                tolerance: Duration::from_secs(300),
+            }),
+        });
+        can_verify(&scheme, &key, NOW)
+    };
+    assert_eq!(judge("x-sig", "v0=", Some("x-time")), Ok(()));
+    assert_eq!(judge("x-sig", "Bearer ", None), Ok(()));
+    let twice = judge("x-sig", "", Some("x-sig"));
+    assert_eq!(twice, Err(Refusal::RepeatedHeader));
+    for prefix in [" v0=", "v\u{e9}", "v0\n"] {
+        assert!(judge("x-sig", prefix, None).is_err(), "{prefix:?}");
+    }
+    for name in Preset::NAMES {
+        let preset = Preset::parse(name).expect("a preset");
+        assert_eq!(can_verify(&preset.scheme(), &key, NOW), Ok(()), "{name}");
     }
 }

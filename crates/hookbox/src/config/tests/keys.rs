@@ -29,6 +29,14 @@ fn tables() -> Vec<(&'static str, BTreeSet<String>)> {
             taken::<file::Secret>(),
         ),
         (
+            "/properties/source/items/properties/topic/oneOf/1",
+            taken::<file::TopicHeader>(),
+        ),
+        (
+            "/properties/source/items/properties/identity/oneOf/2",
+            taken::<file::IdentityHeader>(),
+        ),
+        (
             "/properties/source/items/properties/answer",
             taken::<file::Answer>(),
         ),

@@ -66,7 +66,7 @@ fn a_management_url_with_a_password_is_a_reference() {
     check(
         &managed("management = { env = \"AMQP_URL\" }"),
         expect![[r#"
-            hookbox.toml:8:1: broker.management: what it refers to must begin with http:// or https://
+            hookbox.toml:8:1: broker.management: the URL of the management API must begin with http:// or https://
         "#]],
     );
 }

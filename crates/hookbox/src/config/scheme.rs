@@ -1,0 +1,177 @@
+//! How a sender signs: a preset's scheme, each value of which can be written out.
+
+use std::time::Duration;
+
+use hookbox_event::Timestamp;
+use hookbox_signature::{
+    Algorithm, Encoding, HmacScheme, Preset, Scheme, TimestampRule, can_verify,
+};
+use http::HeaderName;
+
+use super::SourceConfig;
+use super::file::Source;
+use super::place::Places;
+use super::units::duration;
+
+/// How far a signed timestamp may be from now, where nothing else is said.
+const TOLERANCE: Duration = Duration::from_secs(300);
+
+/// The shortest tolerance: timestamps are whole seconds, and a request takes time to arrive.
+const TOLERANCE_MIN: Duration = Duration::from_secs(1);
+
+/// Headers that frame a request or describe its transfer. A client, a proxy or hookbox itself
+/// decides what they hold, so no signature and no timestamp of a sender can be in them.
+const OF_HTTP: [&str; 10] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "date",
+    "expect",
+    "host",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Refuses a source whose own signature would not verify: every request to it would be refused.
+pub fn check_verifies(at: &str, source: &SourceConfig, now: Timestamp, places: &mut Places) {
+    let valid = source.keys.iter().find(|key| key.is_valid(now));
+    let refused = valid.and_then(|key| can_verify(&source.scheme, key, now).err());
+    if let Some(refusal) = refused {
+        let what = format!(
+            "no request can ever verify, because what is signed as written here is refused: \
+             {refusal}; compare it with the provider's documentation"
+        );
+        places.mistake(at, what);
+    }
+}
+
+/// A tolerance of this source, or the usual one.
+fn tolerance(at: &str, text: Option<&String>, places: &mut Places) -> Duration {
+    let given = text.and_then(|text| places.take(at, duration(text)));
+    if given.is_some_and(|given| given < TOLERANCE_MIN) {
+        let what = "it must be at least 1 s: timestamps are whole seconds, and with less no \
+                    request would arrive in time";
+        places.mistake(at, what);
+    }
+    given.unwrap_or(TOLERANCE)
+}
+
+/// A header that a sender can write.
+pub fn header(at: &str, name: &str, places: &mut Places) -> Option<HeaderName> {
+    let header = places.take(at, name.parse::<HeaderName>())?;
+    if OF_HTTP.contains(&header.as_str()) {
+        let what = format!(
+            "{header} is a header of HTTP itself, which a sender cannot choose freely; name the \
+             one that the provider documents"
+        );
+        places.mistake(at, what);
+        return None;
+    }
+    Some(header)
+}
+
+/// Checks the scheme of one source.
+pub fn check(
+    at: &str,
+    source: &Source,
+    preset: Option<Preset>,
+    places: &mut Places,
+) -> Option<Scheme> {
+    match (source.scheme.as_deref(), preset.map(Preset::scheme)) {
+        (Some("standard-webhooks"), _) | (None, Some(Scheme::StandardWebhooks { .. })) => {
+            unused(at, source, &HMAC_KEYS, "scheme \"hmac\"", places);
+            let at = format!("{at}/tolerance");
+            let tolerance = tolerance(&at, source.tolerance.as_ref(), places);
+            Some(Scheme::StandardWebhooks { tolerance })
+        }
+        (Some(_), _) if source.header.is_none() || source.algorithm.is_none() => {
+            let what = "scheme \"hmac\" needs the keys \"header\" and \"algorithm\"";
+            places.mistake(at, what);
+            None
+        }
+        (Some(_), _) => {
+            let blank = HmacScheme {
+                algorithm: Algorithm::Sha256,
+                encoding: Encoding::Hex,
+                header: HeaderName::from_static("x-signature"),
+                prefix: String::new(),
+                timestamp: None,
+            };
+            written_out(at, source, blank, places)
+        }
+        (None, Some(Scheme::Hmac(preset))) => written_out(at, source, preset, places),
+        (None, None) => {
+            let names = Preset::NAMES.join(", ");
+            places.mistake(at, format!("it needs a preset ({names}) or a scheme"));
+            None
+        }
+    }
+}
+
+/// The keys that say how an HMAC is written.
+const HMAC_KEYS: [&str; 5] = ["header", "algorithm", "encoding", "prefix", "timestamp"];
+
+/// What is set and would be ignored is a mistake: whoever wrote it counts on it.
+fn unused(at: &str, source: &Source, keys: &[&str], belongs_to: &str, places: &mut Places) {
+    let set = |key: &str| match key {
+        "header" => source.header.is_some(),
+        "algorithm" => source.algorithm.is_some(),
+        "encoding" => source.encoding.is_some(),
+        "prefix" => source.prefix.is_some(),
+        "timestamp" => source.timestamp.is_some(),
+        _ => source.tolerance.is_some(),
+    };
+    for key in keys.iter().filter(|key| set(key)) {
+        places.mistake(
+            &format!("{at}/{key}"),
+            format!("it belongs to {belongs_to}"),
+        );
+    }
+}
+
+/// An HMAC scheme with what the source writes out over it.
+fn written_out(
+    at: &str,
+    source: &Source,
+    mut hmac: HmacScheme,
+    places: &mut Places,
+) -> Option<Scheme> {
+    let elsewhere = "scheme \"standard-webhooks\"; an HMAC has timestamp = { header, tolerance }";
+    unused(at, source, &["tolerance"], elsewhere, places);
+    match source.algorithm.as_deref() {
+        Some("sha256") => hmac.algorithm = Algorithm::Sha256,
+        Some(_) => hmac.algorithm = Algorithm::Sha512,
+        None => {}
+    }
+    match source.encoding.as_deref() {
+        Some("base64") => hmac.encoding = Encoding::Base64,
+        Some(_) => hmac.encoding = Encoding::Hex,
+        None => {}
+    }
+    if let Some(name) = &source.header {
+        hmac.header = header(&format!("{at}/header"), name, places)?;
+    }
+    if let Some(prefix) = &source.prefix {
+        hmac.prefix.clone_from(prefix);
+    }
+    if let Some(rule) = &source.timestamp {
+        let at = format!("{at}/timestamp");
+        let name = header(&format!("{at}/header"), &rule.header, places)?;
+        if name == hmac.header {
+            let what = format!(
+                "the signature is in {name}, too, and one header cannot hold both: no request \
+                 would ever verify"
+            );
+            places.mistake(&format!("{at}/header"), what);
+            return None;
+        }
+        hmac.timestamp = Some(TimestampRule {
+            header: name,
+            separator: rule.separator.clone().unwrap_or_else(|| ".".into()),
+            tolerance: tolerance(&format!("{at}/tolerance"), rule.tolerance.as_ref(), places),
+        });
+    }
+    Some(Scheme::Hmac(hmac))
+}

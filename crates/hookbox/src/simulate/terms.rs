@@ -1,0 +1,66 @@
+//! On whose terms requests were signed: without them, "accepted" says nothing about whether a
+//! provider's own requests would be.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use hookbox_event::SourceName;
+use hookbox_signature::{Algorithm, Key, Scheme};
+use serde::Serialize;
+
+/// The config, the source and the key by which requests were signed. It holds no secret.
+#[derive(Debug, Clone, Serialize)]
+pub struct Terms {
+    /// The config file.
+    pub config: PathBuf,
+    /// Its source.
+    pub source: SourceName,
+    /// `hmac-sha256`, `hmac-sha512` or `standard-webhooks`.
+    pub scheme: &'static str,
+    /// The header with the signature.
+    pub header: String,
+    /// The id of the key.
+    pub key: String,
+}
+
+impl Terms {
+    /// The terms of one source of a config and one of its keys.
+    pub fn new(config: &Path, source: &SourceName, scheme: &Scheme, key: &Key) -> Self {
+        let (scheme, header) = match scheme {
+            Scheme::Hmac(hmac) => (
+                match hmac.algorithm {
+                    Algorithm::Sha256 => "hmac-sha256",
+                    Algorithm::Sha512 => "hmac-sha512",
+                },
+                hmac.header.as_str(),
+            ),
+            Scheme::StandardWebhooks { .. } => ("standard-webhooks", "webhook-signature"),
+        };
+        Self {
+            config: config.to_owned(),
+            source: source.clone(),
+            scheme,
+            header: header.to_owned(),
+            key: key.id().to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Terms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            config,
+            source,
+            scheme,
+            header,
+            key,
+        } = self;
+        write!(
+            f,
+            "signed by the config {}: source {source}, {scheme} in {header}, key {key:?}; it \
+             verifies only where the same is configured, and does not show that the provider \
+             signs so",
+            config.display()
+        )
+    }
+}

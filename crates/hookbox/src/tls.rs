@@ -1,0 +1,105 @@
+//! The certificate that ingest shows: whether it and its key can be used, and until when.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use hookbox_driver::Clock as _;
+use hookbox_event::Timestamp;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::exit::Unusable;
+
+/// The certificate and the key of the config, where it has them.
+///
+/// An expired certificate is logged and used: some senders do not check it, and a restart must not
+/// take from them what they had before it. `check-config` refuses it.
+pub fn acceptor(config: &Config) -> anyhow::Result<Option<TlsAcceptor>> {
+    let Some((certificate, key)) = &config.ingest.tls else {
+        return Ok(None);
+    };
+    let acceptor = load(config, certificate, key)?;
+    if let Err(error) = check_dates(config, SystemClock.now()) {
+        tracing::warn!(error = format!("{error:#}"), "{error:#}");
+    }
+    Ok(Some(acceptor))
+}
+
+/// Refuses what [`acceptor`] refuses, and a certificate that no sender accepts now: one that is
+/// expired or not valid yet, or whose dates cannot be read.
+pub fn check(config: &Config) -> anyhow::Result<()> {
+    if let Some((certificate, key)) = &config.ingest.tls {
+        load(config, certificate, key)?;
+        check_dates(config, SystemClock.now())?;
+    }
+    Ok(())
+}
+
+fn load(config: &Config, certificate: &Path, key: &Path) -> anyhow::Result<TlsAcceptor> {
+    let chain = chain(config, certificate)?;
+    let unusable = |what: &str| unusable(config, what, key);
+    let private = PrivateKeyDer::from_pem_file(key).with_context(|| unusable("key"))?;
+    let server = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .with_context(|| unusable("key to the certificate"))?;
+    Ok(TlsAcceptor::from(Arc::new(server)))
+}
+
+fn chain(config: &Config, path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let chain = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .with_context(|| unusable(config, "certificate", path))?;
+    if chain.is_empty() {
+        let none = anyhow!("there is no certificate in it, as PEM");
+        return Err(none.context(unusable(config, "certificate", path)));
+    }
+    Ok(chain)
+}
+
+/// Every certificate of the chain, since a sender rejects a chain for any of them.
+fn check_dates(config: &Config, now: Timestamp) -> anyhow::Result<()> {
+    let Some((path, _)) = &config.ingest.tls else {
+        return Ok(());
+    };
+    for certificate in chain(config, path)? {
+        check_date(&certificate, now).with_context(|| unusable(config, "certificate", path))?;
+    }
+    Ok(())
+}
+
+fn check_date(der: &[u8], now: Timestamp) -> anyhow::Result<()> {
+    // The parser's text is of ASN.1, and names nothing that helps.
+    let (_, certificate) =
+        X509Certificate::from_der(der).map_err(|_| anyhow!("its dates cannot be read"))?;
+    let validity = certificate.validity();
+    let (from, until) = (
+        validity.not_before.timestamp(),
+        validity.not_after.timestamp(),
+    );
+    let moment = |seconds: i64| Timestamp::from_unix_micros(seconds.saturating_mul(1_000_000));
+    if now.unix_seconds() > until {
+        let until = moment(until);
+        return Err(anyhow!(
+            "it expired at {until}, and senders that check it do not connect; renew it"
+        ));
+    }
+    if now.unix_seconds() < from {
+        let from = moment(from);
+        return Err(anyhow!(
+            "it is not valid before {from}, and senders that check it do not connect; check the \
+             clock, or use the one before it until then"
+        ));
+    }
+    Ok(())
+}
+
+fn unusable(config: &Config, what: &str, path: &Path) -> Unusable {
+    let (config, path) = (config.path.display(), path.display());
+    Unusable(format!("{config}: the {what} {path} cannot be used"))
+}

@@ -1,0 +1,178 @@
+//! Sources whose events differ in headers that nobody signs: each delivery and each type is an
+//! event of its own, and a header identifies nothing without the body.
+
+use hookbox_event::{ContentDigest, EventId, scan};
+use hookbox_signature::Preset;
+
+use crate::client::post;
+use crate::world::{World, key, plain_scheme, signature, source};
+
+/// A genuine GitHub request; the headers that are not signed as they are given.
+fn hub(unsigned: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let signed = signature(&Preset::Github.scheme(), &key("hub"), body);
+    let headers = [unsigned, &[("x-hub-signature-256", signed.as_str())]].concat();
+    post("/hooks/hub", &headers, body)
+}
+
+fn membership(delivery: &str, body: &[u8]) -> Vec<u8> {
+    let unsigned = [
+        ("x-github-event", "membership"),
+        ("x-github-delivery", delivery),
+    ];
+    hub(&unsigned, body)
+}
+
+/// A genuine Shopify request.
+fn shop(unsigned: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let signed = signature(&plain_scheme(), &key("shop"), body);
+    let headers = [unsigned, &[("x-plain", signed.as_str())]].concat();
+    post("/hooks/shop", &headers, body)
+}
+
+fn by_body(name: &str, body: &[u8]) -> EventId {
+    let canonical = scan(body, &[]).unwrap().canonical;
+    let digest = ContentDigest::of_canonical_json(&canonical);
+    EventId::from_digest(&source(name), &digest)
+}
+
+/// Topics and ids of what is accepted, in order.
+async fn accepted(requests: &[Vec<u8>]) -> (Vec<String>, Vec<EventId>) {
+    let world = World::new().await;
+    for request in requests {
+        let answer = world.ask(request).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    let envelopes = world.broker.envelopes();
+    let topics = envelopes.iter().map(|one| one.topic.to_string()).collect();
+    let events = envelopes.iter().map(|one| one.event).collect();
+    world.stop().await;
+    (topics, events)
+}
+
+const ADDED: &[u8] = br#"{"action":"added","member":{"id":1},"team":{"id":2}}"#;
+const REMOVED: &[u8] = br#"{"action":"removed","member":{"id":1},"team":{"id":2}}"#;
+const ORDER: &[u8] = br#"{"id":820982911946154500,"total_price":"403.00"}"#;
+
+/// Case C10: a member is added, removed and added again, and each delivery has its own id.
+#[tokio::test]
+async fn deliveries_with_equal_bodies_are_distinct_events() {
+    let (topics, events) = accepted(&[
+        membership("d-1", ADDED),
+        membership("d-2", REMOVED),
+        membership("d-3", ADDED),
+        membership("d-4", REMOVED),
+        membership("d-5", ADDED),
+        // GitHub redelivers under the same id.
+        membership("d-5", ADDED),
+    ])
+    .await;
+    assert_eq!(topics[0], "hub.membership.added");
+    assert_eq!(topics[1], "hub.membership.removed");
+    let mut distinct = events.clone();
+    distinct.sort();
+    distinct.dedup();
+    assert_eq!(distinct.len(), 5);
+    assert_eq!(events[4], events[5], "a redelivery is the same event");
+}
+
+/// Case C10b: one order is created and paid, in one body.
+#[tokio::test]
+async fn a_type_in_a_header_is_part_of_the_event() {
+    let (topics, events) = accepted(&[
+        shop(&[("x-shopify-topic", "orders/create")], ORDER),
+        shop(&[("x-shopify-topic", "orders/paid")], ORDER),
+        shop(&[("x-shopify-topic", "orders/paid")], ORDER),
+    ])
+    .await;
+    assert_eq!(topics[..2], ["shop.orders.create", "shop.orders.paid"]);
+    assert_ne!(events[0], events[1]);
+    assert_eq!(events[1], events[2], "a retry is the same event");
+}
+
+/// Whoever replays a captured body under the id of another delivery makes another event of it,
+/// and does not hide the one that the id belongs to (H12).
+#[tokio::test]
+async fn a_delivery_id_hides_no_other_event() {
+    let (_, events) = accepted(&[
+        membership("d-of-another", ADDED),
+        membership("d-of-another", REMOVED),
+        membership("d-1", ADDED),
+    ])
+    .await;
+    assert_ne!(events[0], events[1], "the genuine event is not hidden");
+    // The cost: the replay is an event of its own.
+    assert_ne!(events[0], events[2]);
+}
+
+#[tokio::test]
+async fn without_its_headers_an_event_is_what_its_body_says() {
+    let (topics, events) = accepted(&[
+        hub(&[], ADDED),
+        hub(&[("x-github-delivery", ""), ("x-github-event", "")], ADDED),
+        shop(&[], ORDER),
+    ])
+    .await;
+    assert_eq!(topics, ["hub.untyped", "hub.untyped", "shop.untyped"]);
+    let body = by_body("hub", ADDED);
+    assert_eq!(events, [body, body, by_body("shop", ORDER)]);
+}
+
+/// Nothing that a header says makes a genuine request one to refuse.
+#[tokio::test]
+async fn strange_headers_are_kept_apart_by_their_own_bytes() {
+    let long = "x".repeat(3_000);
+    let strange = [
+        "orders/paid",
+        // Its topic is the same, and its text is another.
+        "orders.paid",
+        "caf\u{e9}",
+        "'; drop table events; --",
+        "#",
+        long.as_str(),
+    ];
+    let mut requests: Vec<_> = strange
+        .iter()
+        .map(|text| shop(&[("x-shopify-topic", text)], ORDER))
+        .collect();
+    let two = [("x-shopify-topic", "orders/paid"), ("x-shopify-topic", "b")];
+    requests.push(shop(&two, ORDER));
+    // A proxy may write two lines as one (RFC 9110 §5.3).
+    requests.push(shop(&[("x-shopify-topic", "orders/paid, b")], ORDER));
+    let (topics, events) = accepted(&requests).await;
+    let paid = "shop.orders.paid";
+    assert_eq!(topics[..2], [paid, paid]);
+    assert!(topics[2..].iter().all(|topic| topic == "shop.untyped"));
+    let mut distinct = events.clone();
+    distinct.sort();
+    distinct.dedup();
+    assert_eq!(distinct.len(), strange.len() + 1);
+    assert_eq!(events[6], events[7]);
+}
+
+/// The header alone where the body has no such text, and neither where the header is not there.
+#[tokio::test]
+async fn a_pointer_is_joined_where_it_leads_to_a_text() {
+    let push = [("x-github-event", "push"), ("x-github-delivery", "d")];
+    let only_body = [("x-github-delivery", "d")];
+    let (topics, _) = accepted(&[
+        hub(&push, br#"{"action":"opened"}"#),
+        hub(&push, br#"{"ref":"main"}"#),
+        hub(&push, br#"{"action":7}"#),
+        hub(&push, br#"{"action":"a\u0000b"}"#),
+        hub(&push, br#"{"action":"a","action":"b"}"#),
+        hub(&push, b"no JSON"),
+        hub(&only_body, br#"{"action":"opened"}"#),
+    ])
+    .await;
+    let alone = "hub.push";
+    let wanted = [
+        "hub.push.opened",
+        alone,
+        alone,
+        alone,
+        alone,
+        alone,
+        "hub.untyped",
+    ];
+    assert_eq!(topics, wanted);
+}

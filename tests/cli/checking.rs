@@ -1,0 +1,211 @@
+//! `check-config` and a start: what they refuse, what they warn about, and what they print.
+
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+use crate::binary::Said;
+use crate::service::Service;
+
+const PLAIN: &str = "[[source]]\nname = \"jira\"\nscheme = \"hmac\"\nheader = \"X-Sig\"\n\
+                     algorithm = \"sha256\"\nidentity = [\"/id\"]\n\
+                     secrets = [{ id = \"k\", file = \"key\" }]\n";
+
+/// The exit code of a config that cannot be used.
+const UNUSABLE: i32 = 64;
+
+fn refused(said: &Said, words: &[&str]) {
+    assert_eq!(said.code, UNUSABLE, "{said:?}");
+    for word in words {
+        assert!(said.err.contains(word), "{word}: {said:?}");
+    }
+}
+
+/// Case C14, and a source whose events have no type at all.
+#[test]
+fn a_schema_that_no_event_would_be_checked_with_is_refused() {
+    let typed = format!("{PLAIN}topic = \"/webhookEvent\"\nschemas = \"schemas\"\n");
+    let service = Service::prepare("a_schema_that_no_event", &typed);
+    let schemas = service.folder().join("schemas");
+    std::fs::create_dir(&schemas).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(schemas.join(name), text).unwrap();
+    write("jira:issue_created.json", r#"{"required":["issue"]}"#);
+    let words = ["jira:issue_created.json", "jira.untyped", "A-Z, a-z, 0-9"];
+    refused(&service.run(&["check-config"]), &words);
+    refused(&service.run(&["worker"]), &words);
+    refused(&service.run(&["run"]), &words);
+
+    std::fs::remove_file(schemas.join("jira:issue_created.json")).unwrap();
+    for name in ["issue_created.json", "unknown.json", "untyped.json"] {
+        write(name, "{}");
+    }
+    service.run(&["check-config"]).well();
+    let untyped = format!("{PLAIN}schemas = \"schemas\"\n");
+    let without = Service::prepare("a_schema_without_a_topic", &untyped);
+    let schemas = without.folder().join("schemas");
+    std::fs::create_dir(&schemas).unwrap();
+    std::fs::write(schemas.join("unknown.json"), "{}").unwrap();
+    without.run(&["check-config"]).well();
+    std::fs::write(schemas.join("issue_created.json"), "{}").unwrap();
+    let words = ["issue_created.json", "without \"topic\""];
+    refused(&without.run(&["check-config"]), &words);
+}
+
+/// Case C20, from the file to the outcome of an event.
+#[test]
+fn a_schema_is_of_the_draft_that_it_names() {
+    let sources = format!("{PLAIN}topic = \"/kind\"\nschemas = \"schemas\"\n");
+    let mut service = Service::prepare("a_schema_is_of_the_draft", &sources);
+    let schemas = service.folder().join("schemas");
+    std::fs::create_dir(&schemas).unwrap();
+    let schema = |dialect: &str| {
+        format!(
+            r##"{{"$schema":"{dialect}","definitions":{{"x":{{"type":"string"}}}},
+                "properties":{{"code":{{"$ref":"#/definitions/x","maxLength":3}}}}}}"##
+        )
+    };
+    let write = |text: String| std::fs::write(schemas.join("seven.json"), text).unwrap();
+    write(schema("https://example.com/my-dialect"));
+    let words = ["seven.json", "https://example.com/my-dialect"];
+    refused(&service.run(&["check-config"]), &words);
+    refused(&service.run(&["worker"]), &words);
+
+    write(schema("http://json-schema.org/draft-07/schema#"));
+    service.run(&["check-config"]).well();
+    service.begin();
+    service.send("jira", &[], r#"{"kind":"seven","code":"four"}"#);
+    service.send("jira", &[], r#"{"kind":"seven","code":4}"#);
+    let states = service.events();
+    let states: Vec<&str> = states.iter().map(|(_, state, _)| state.as_str()).collect();
+    assert_eq!(states, ["dead", "done"]);
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
+}
+
+/// Writes a certificate of these years, and gives back its key.
+fn certificate(folder: &Path, years: (i32, i32)) -> KeyPair {
+    let mut params = CertificateParams::new(["hooks.example".to_owned()]).unwrap();
+    params.not_before = date_time_ymd(years.0, 1, 1);
+    params.not_after = date_time_ymd(years.1, 1, 1);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let text = pem("CERTIFICATE", certificate.der());
+    std::fs::write(folder.join("cert.pem"), text).unwrap();
+    write_key(folder, &key);
+    key
+}
+
+fn write_key(folder: &Path, key: &KeyPair) {
+    let text = pem("PRIVATE KEY", &key.serialize_der());
+    std::fs::write(folder.join("key.pem"), text).unwrap();
+}
+
+#[test]
+fn a_certificate_that_senders_reject_is_refused() {
+    let tls = "tls = { certificate = \"cert.pem\", key = \"key.pem\" }\n";
+    let mut service = Service::prepare(
+        "a_certificate_that_senders_reject",
+        &format!("{tls}{PLAIN}"),
+    );
+    let folder = service.folder().to_owned();
+    certificate(&folder, (2020, 4000));
+    service.run(&["check-config"]).well();
+
+    write_key(&folder, &KeyPair::generate().unwrap());
+    let mismatch = service.run(&["check-config"]);
+    refused(&mismatch, &["the key to the certificate"]);
+    refused(&service.run(&["run"]), &["the key to the certificate"]);
+    std::fs::write(folder.join("cert.pem"), "no certificate").unwrap();
+    refused(&service.run(&["check-config"]), &["cert.pem"]);
+    certificate(&folder, (3000, 4000));
+    let early = ["cert.pem cannot be used", "not valid before 3000-01-01"];
+    refused(&service.run(&["check-config"]), &early);
+    certificate(&folder, (2019, 2020));
+    let expired = ["cert.pem cannot be used", "expired at 2020-01-01"];
+    refused(&service.run(&["check-config"]), &expired);
+    // What ran with it runs with it after a restart, and says so.
+    service.begin();
+    assert!(
+        service.log().contains("expired at 2020-01-01"),
+        "{}",
+        service.log()
+    );
+}
+
+/// What `migrate` refuses for its URL, `check-config` refuses, too.
+#[test]
+fn a_url_that_migrate_refuses_is_refused() {
+    for (store, broker, at) in [
+        (
+            "postgres://u:p@localhost:99999999/db",
+            "amqp://localhost",
+            "store.url",
+        ),
+        (
+            "postgres://u:p@localhost/db",
+            "amqp://localhost/v?heartbeat=0",
+            "broker.url",
+        ),
+    ] {
+        let service = Service::prepare("a_url_that_migrate_refuses", PLAIN);
+        let config = service.folder().join("hookbox.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        let text = text.replacen("\"sqlite:hookbox.db\"", "{ file = \"store\" }", 1);
+        let text = text.replacen("\"sqlite:hookbox.db\"", "{ file = \"broker\" }", 1);
+        std::fs::write(&config, text).unwrap();
+        std::fs::write(service.folder().join("store"), store).unwrap();
+        std::fs::write(service.folder().join("broker"), broker).unwrap();
+        for command in ["check-config", "migrate", "ingest"] {
+            refused(&service.run(&[command]), &[at]);
+        }
+    }
+    for (path, why) in [("nowhere/h.db", "is not there"), (".", "is a folder")] {
+        let service = Service::prepare("a_file_that_migrate_cannot_make", PLAIN);
+        let config = service.folder().join("hookbox.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        let text = text.replace("sqlite:hookbox.db", &format!("sqlite:{path}"));
+        std::fs::write(&config, text).unwrap();
+        refused(&service.run(&["check-config"]), &["store.url", why]);
+        assert_ne!(service.run(&["migrate"]).code, 0);
+    }
+}
+
+#[test]
+fn a_default_that_makes_one_event_of_two_is_said() {
+    let github = "[[source]]\nname = \"hub\"\npreset = \"github\"\n\
+                  secrets = [{ id = \"k\", file = \"key\" }]\n";
+    let mut service = Service::prepare("a_default_that_makes_one", github);
+    let said = service.run(&["check-config", "--json"]).well();
+    assert!(
+        said.err
+            .contains("warning: hookbox.toml:8:1: source[0]: two requests")
+    );
+    let shown = said.json();
+    assert_eq!(shown["warnings"].as_array().unwrap().len(), 1);
+    assert_eq!(shown["sources"][0]["identity"], "what the body says");
+    assert!(shown["sources"][0]["topic"].is_null());
+    service.begin();
+    assert!(
+        service
+            .log()
+            .contains("two requests with the same body are one event")
+    );
+
+    let chosen = format!(
+        "{github}topic = {{ header = \"X-GitHub-Event\", pointer = \"/action\" }}\n\
+         identity = {{ header = \"X-GitHub-Delivery\", with = \"body\" }}\n"
+    );
+    let service = Service::prepare("a_default_that_was_chosen", &chosen);
+    let said = service.run(&["check-config", "--json"]).well();
+    assert_eq!(said.err, "");
+    let source = &said.json()["sources"][0];
+    assert_eq!(source["topic"]["header"], "x-github-event");
+    assert_eq!(source["topic"]["pointer"], "/action");
+    assert_eq!(source["identity"]["header"], "x-github-delivery");
+    assert_eq!(source["identity"]["with"], "body");
+}

@@ -1,0 +1,130 @@
+//! A running `hookbox run` over a SQLite file, with sources of a test's own.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::binary::{Said, command, run};
+
+/// How long it may take to start: a debug build on a busy machine.
+const UP_WITHIN: Duration = Duration::from_secs(60);
+
+/// What it logs when it listens.
+const LISTENS: &str = "ingest listens on ";
+
+/// A folder with a config, a key and a schema, and what runs in it; all of it goes with the test.
+pub struct Service {
+    folder: PathBuf,
+    url: String,
+    process: Option<Child>,
+    log: Arc<Mutex<String>>,
+}
+
+impl Service {
+    /// Makes the folder, migrates, and starts nothing yet.
+    pub fn prepare(test: &str, sources: &str) -> Self {
+        let name = format!("hookbox-cli-{}-{test}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        let config = format!(
+            "environment = \"test\"\n[store]\nurl = \"sqlite:hookbox.db\"\n[broker]\n\
+             url = \"sqlite:hookbox.db\"\n[ingest]\nlisten = \"127.0.0.1:0\"\n{sources}"
+        );
+        std::fs::write(folder.join("hookbox.toml"), config).unwrap();
+        std::fs::write(folder.join("key"), "a-key-for-tests").unwrap();
+        Self {
+            folder,
+            url: String::new(),
+            process: None,
+            log: Arc::default(),
+        }
+    }
+
+    /// Starts all roles, and waits until they listen.
+    pub fn start(test: &str, sources: &str) -> Self {
+        let mut service = Self::prepare(test, sources);
+        service.begin();
+        service
+    }
+
+    /// Starts all roles of what was prepared.
+    pub fn begin(&mut self) {
+        self.run(&["migrate"]).well();
+        let mut process = command(&self.folder, &["run"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = process.stderr.take().unwrap();
+        let (say, said) = mpsc::channel();
+        let log = Arc::clone(&self.log);
+        // It ends with the process, whose end closes the pipe.
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                log.lock().unwrap().push_str(&(line.clone() + "\n"));
+                let address = line.split_once(LISTENS).map(|(_, rest)| rest);
+                if let Some(address) = address.and_then(|rest| rest.split_whitespace().next()) {
+                    let _ = say.send(format!("http://{address}"));
+                }
+            }
+        });
+        self.process = Some(process);
+        let listens = said.recv_timeout(UP_WITHIN);
+        self.url = listens.expect("hookbox run logs where it listens");
+    }
+
+    /// Runs a command beside it.
+    pub fn run(&self, arguments: &[&str]) -> Said {
+        run(&self.folder, arguments)
+    }
+
+    /// Sends one body to a source, with headers that are not signed.
+    #[track_caller]
+    pub fn send(&self, source: &str, headers: &[&str], body: &str) {
+        std::fs::write(self.folder.join("body"), body).unwrap();
+        let mut arguments = vec!["send", "--url", &self.url, "--source", source];
+        arguments.extend(["--file", "body"]);
+        for header in headers {
+            arguments.extend(["--header", header]);
+        }
+        self.run(&arguments).well();
+    }
+
+    /// Waits until nothing moves, and lists all events: topic, state and id, in order.
+    pub fn events(&self) -> Vec<(String, String, String)> {
+        self.run(&["reconcile", "--wait", "60s"]).well();
+        let list = self.run(&["events", "list", "--limit", "100", "--json"]);
+        let list = list.well().json();
+        let of = |event: &Value, key: &str| event[key].as_str().unwrap().to_owned();
+        let lines = list["events"].as_array().unwrap().iter();
+        let mut events: Vec<_> = lines
+            .map(|line| (of(line, "topic"), of(line, "state"), of(line, "event")))
+            .collect();
+        events.sort();
+        events
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.process {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
