@@ -105,6 +105,7 @@ macro_rules! store_suite {
                 a_failed_attempt_and_its_retry_appear_together,
                 a_failed_attempt_and_its_dead_letter_appear_together,
                 an_orphan_takes_no_other_body,
+                text_from_outside_is_made_storable,
                 a_failure_recorded_twice_counts_once,
                 a_retry_is_not_due_early,
                 a_retry_comes_when_it_is_due,

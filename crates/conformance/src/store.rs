@@ -9,6 +9,7 @@ mod proof;
 mod race;
 mod retry;
 mod starts;
+mod text;
 
 pub use account::*;
 pub use claim::*;
@@ -19,6 +20,7 @@ pub use proof::*;
 pub use race::*;
 pub use retry::*;
 pub use starts::*;
+pub use text::*;
 
 use std::time::Duration;
 

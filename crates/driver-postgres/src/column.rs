@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use hookbox_driver::ClaimState;
+use hookbox_driver::{ClaimState, storable};
 use hookbox_event::{ContentDigest, EventId, Timestamp};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::PgRow;
@@ -22,13 +22,9 @@ pub(crate) fn moment(at: Timestamp) -> OffsetDateTime {
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-/// A text without NUL, which PostgreSQL cannot keep in one.
+/// A text from outside, as it can be kept.
 pub(crate) fn text(text: &str) -> Cow<'_, str> {
-    if text.contains('\0') {
-        Cow::Owned(text.replace('\0', ""))
-    } else {
-        Cow::Borrowed(text)
-    }
+    storable(text)
 }
 
 /// A count for a `bigint`.
@@ -152,8 +148,8 @@ mod tests {
     }
 
     #[test]
-    fn a_nul_is_left_out() {
-        assert_eq!(text("a\0b"), "ab");
+    fn a_nul_is_escaped() {
+        assert_eq!(text("a\0b"), "a\\u{0}b");
         assert_eq!(text("ab"), "ab");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hookbox_driver::AttemptRow;
+use hookbox_driver::{AttemptRow, storable};
 use hookbox_event::{EventId, RouteName};
 use sqlx::sqlite::SqliteConnection;
 
@@ -35,7 +35,7 @@ pub(crate) async fn keep(
     .bind(&made.event.as_bytes()[..])
     .bind(made.attempt)
     .bind(made.outcome)
-    .bind(made.error)
+    .bind(made.error.map(storable))
     .bind(i64::try_from(made.took.as_millis()).unwrap_or(i64::MAX))
     .bind(now)
     .execute(connection)

@@ -1,6 +1,6 @@
 //! The table `audit`: what operators did and saw. Rows are only ever added.
 
-use hookbox_driver::AuditRow;
+use hookbox_driver::{AuditRow, storable};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::column::Columns;
@@ -14,9 +14,9 @@ pub(crate) async fn add(
 ) -> sqlx::Result<()> {
     sqlx::query("INSERT INTO audit (at, actor, action, subject) VALUES (?1, ?2, ?3, ?4)")
         .bind(crate::moment::now())
-        .bind(actor)
-        .bind(action)
-        .bind(subject)
+        .bind(storable(actor))
+        .bind(storable(action))
+        .bind(storable(subject))
         .execute(connection)
         .await?;
     Ok(())

@@ -1,6 +1,6 @@
 //! The table `dead_letters`: events that a route has given up on.
 
-use hookbox_driver::{DeadFilter, DeadGroup, DeadReason, DeadRow, DeadState};
+use hookbox_driver::{DeadFilter, DeadGroup, DeadReason, DeadRow, DeadState, storable};
 use hookbox_event::{EventId, RouteName, Topic};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row};
@@ -50,7 +50,7 @@ pub(crate) async fn put(
     .bind(death.route.as_str())
     .bind(&death.event.as_bytes()[..])
     .bind(death.reason.as_str())
-    .bind(death.detail)
+    .bind(storable(death.detail))
     .bind(death.attempts)
     .bind(now)
     .execute(connection)

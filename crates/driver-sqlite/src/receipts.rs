@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use hookbox_driver::{ReceiptRow, RouteBooks};
+use hookbox_driver::{ReceiptRow, RouteBooks, storable};
 use hookbox_event::{Envelope, EventId, ReceiptId, RouteName};
 use sqlx::QueryBuilder;
 use sqlx::sqlite::SqliteConnection;
@@ -67,11 +67,11 @@ pub(crate) async fn keep(
                 .push_bind(&envelope.receipt.as_bytes()[..])
                 .push_bind(&envelope.event.as_bytes()[..])
                 .push_bind(word.as_str())
-                .push_bind(envelope.key_id.as_str())
+                .push_bind(storable(&envelope.key_id))
                 .push_bind(&envelope.instance.as_bytes()[..])
                 // Numbers count up from 1 in one process, so they fit for a very long time.
                 .push_bind(i64::try_from(envelope.number).unwrap_or(i64::MAX))
-                .push_bind(envelope.traceparent.as_deref())
+                .push_bind(envelope.traceparent.as_deref().map(storable))
                 .push_bind(envelope.received_at.unix_micros())
                 .push_bind(now);
         });

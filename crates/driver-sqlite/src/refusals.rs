@@ -1,6 +1,6 @@
 //! The table `refusals`: the newest refused requests, so that operators see who is turned away.
 
-use hookbox_driver::Refusal;
+use hookbox_driver::{Refusal, storable};
 use sqlx::QueryBuilder;
 use sqlx::sqlite::SqliteConnection;
 
@@ -20,11 +20,11 @@ pub(crate) async fn keep(
         );
         insert.push_values(refusals, |mut row, refusal| {
             row.push_bind(&refusal.request.as_bytes()[..])
-                .push_bind(refusal.source.as_str())
-                .push_bind(refusal.reason.as_str())
+                .push_bind(storable(&refusal.source))
+                .push_bind(storable(&refusal.reason))
                 .push_bind(refusal.body_digest.as_deref())
                 .push_bind(i64::try_from(refusal.body_bytes).unwrap_or(i64::MAX))
-                .push_bind(refusal.peer.as_str())
+                .push_bind(storable(&refusal.peer))
                 .push_bind(refusal.at.unix_micros());
         });
         insert.push(" ON CONFLICT DO NOTHING");

@@ -1,6 +1,6 @@
 //! The table `written_off`: receipts that are lost for good, as a person says.
 
-use hookbox_driver::{AccountGap, OpenReceipt};
+use hookbox_driver::{AccountGap, OpenReceipt, storable};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::{accounts, audit, moment};
@@ -29,8 +29,8 @@ pub(crate) async fn write_off(
         )
         .bind(&open.receipt.as_bytes()[..])
         .bind(open.route.as_str())
-        .bind(why)
-        .bind(by)
+        .bind(storable(why))
+        .bind(storable(by))
         .bind(moment::now())
         .execute(&mut *c)
         .await?;

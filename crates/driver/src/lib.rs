@@ -41,6 +41,7 @@
 //! - `a_failed_attempt_and_its_retry_appear_together`
 //! - `a_failed_attempt_and_its_dead_letter_appear_together`
 //! - `an_orphan_takes_no_other_body`
+//! - `text_from_outside_is_made_storable`
 //! - `a_failure_recorded_twice_counts_once`
 //! - `a_retry_is_not_due_early`, `a_retry_comes_when_it_is_due`
 //! - `a_due_retry_is_republished_before_it_is_marked`
@@ -76,6 +77,7 @@ mod ledger;
 mod open;
 mod requeue;
 mod rng;
+mod storable;
 mod store;
 
 pub use accounts::{AccountGap, Accounts, OpenReceipt, Unvouched, receipts_gone};
@@ -95,6 +97,7 @@ pub use ledger::{
 pub use open::{OpenError, TopologyDifference};
 pub use requeue::{DueRetry, Republish, Requeued};
 pub use rng::Rng;
+pub use storable::{STORABLE_MAX, storable};
 pub use store::{
     Burial, ClaimState, Claimed, CommitError, DeadReason, Failure, FailureClass, Outcome, Recorded,
     Settled, Start, Store, Then,

@@ -4,15 +4,11 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use hookbox_driver::{Store, describe};
+use hookbox_driver::{Store, describe, storable};
 
 use crate::Event;
 use crate::registry::DynHandler;
 use crate::settle::Ended;
-
-/// Most characters of an error's text that are kept. Enough for a chain of causes; an error that
-/// quotes a whole body must not double it.
-const ERROR_CHARS_MAX: usize = 2_000;
 
 /// How a run ended without success, and the text for the store.
 #[derive(Debug)]
@@ -42,15 +38,15 @@ pub(crate) async fn run<S: Store>(
                 .map_or(Ended::Failed(error.class), Ended::Fault);
             Err(Failed {
                 ended,
-                error: clip(&describe(error.cause())),
+                error: storable(&describe(error.cause())).into_owned(),
                 interrupted: false,
             })
         }
         Ok(Err(panic)) => {
-            let error = clip(&format!("the handler panicked: {}", message(&*panic)));
+            let error = format!("the handler panicked: {}", message(&*panic));
             Err(Failed {
                 ended: Ended::Panicked,
-                error,
+                error: storable(&error).into_owned(),
                 interrupted: true,
             })
         }
@@ -72,12 +68,4 @@ fn message(panic: &(dyn std::any::Any + Send)) -> &str {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("(no text)")
-}
-
-fn clip(text: &str) -> String {
-    // A NUL cannot be kept in PostgreSQL's text.
-    text.chars()
-        .filter(|c| *c != '\0')
-        .take(ERROR_CHARS_MAX)
-        .collect()
 }

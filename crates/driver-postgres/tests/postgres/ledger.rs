@@ -236,7 +236,7 @@ async fn the_newest_ten_thousand_refusals_are_kept() {
     );
     let newest = world.store.refusals(2).await.unwrap();
     let expect = Refusal {
-        reason: "signature".to_owned(),
+        reason: "signature\\u{0}".to_owned(),
         ..refusal(10_006)
     };
     assert_eq!(newest[0], expect);
