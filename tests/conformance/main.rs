@@ -10,6 +10,7 @@ mod probe;
 mod promises;
 mod proved;
 mod servers;
+mod sessions;
 
 use embedded::Embedded;
 use hookbox_conformance::{broker_suite, store_suite};

@@ -10,7 +10,9 @@ use std::time::Duration;
 use hookbox_conformance::{BrokerHarness, StoreHarness};
 use hookbox_driver::{Batch, Broker, Clock, Ledger, Rng, RouteBooks, Store};
 use hookbox_event::{Envelope, RouteName, Timestamp};
-use hookbox_worker::{Config, Counters, Event, Handler, HandlerError, Retry, Route, Worker};
+use hookbox_worker::{
+    Config, Counters, Event, Handler, HandlerError, Registered, Retry, Route, Worker,
+};
 use serde::Deserialize;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +21,7 @@ use tokio_util::task::TaskTracker;
 /// What an event of the conformance builders says.
 #[derive(Deserialize)]
 pub struct Told {
-    event: String,
+    pub event: String,
 }
 
 /// Writes one effect for each run, and then does what the event's name says.
@@ -131,13 +133,21 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
             failing: Arc::clone(&self.failing),
             world: PhantomData,
         };
+        self.work_with(
+            hookbox_worker::register(handler),
+            Duration::from_millis(500),
+        )
+    }
+
+    /// The same with another handler, and its time limit.
+    pub fn work_with(&self, handler: Registered<S::Store>, time_limit: Duration) -> Running {
         let moment = Duration::from_millis(20);
         let config = Config {
             routes: vec![Route {
                 name: route(),
-                handler: hookbox_worker::register(handler),
+                handler,
                 retry: Retry::new(2, moment, 1.0, moment, 0.0).unwrap(),
-                time_limit: Duration::from_millis(500),
+                time_limit,
                 concurrency: NonZeroUsize::new(2).unwrap(),
                 prefetch: 16,
             }],

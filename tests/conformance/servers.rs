@@ -19,6 +19,12 @@ use sqlx::PgConnection;
 
 pub struct InPostgres(PostgresWorld);
 
+impl InPostgres {
+    pub fn database(&self) -> &PostgresWorld {
+        &self.0
+    }
+}
+
 #[async_trait]
 impl StoreHarness for InPostgres {
     type Store = Postgres;

@@ -40,6 +40,7 @@ mod signed;
 mod skew;
 mod small_disk;
 mod spooled;
+mod store_refuses;
 mod strange_bodies;
 mod suspects;
 mod time_limit;

@@ -77,6 +77,14 @@ impl PostgresWorld {
         connection.close().await.unwrap();
     }
 
+    /// A statement that a test made up.
+    pub async fn execute_any(&self, statement: &str) {
+        let mut connection = self.connect().await;
+        let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned()));
+        statement.execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
     pub async fn count_all(&self, statement: &'static str) -> u64 {
         let mut connection = self.connect().await;
         let count: i64 = sqlx::query_scalar(statement)

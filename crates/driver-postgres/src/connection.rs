@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::Options;
 use crate::diagnose;
+use crate::refusal::{self, Names, Refusal, Stage};
 use crate::session::Session;
 
 /// How old a connection may get before it is replaced: a backend's caches only ever grow, and a
@@ -208,6 +209,11 @@ impl Lease {
         self.home.session.connect(limit).await
     }
 
+    /// Whose session it is.
+    pub fn names(&self) -> Arc<Names> {
+        Arc::clone(self.home.session.names())
+    }
+
     /// The limits of the database's sessions.
     pub fn options(&self) -> &Options {
         &self.home.options
@@ -264,6 +270,13 @@ pub(crate) async fn ask<T>(
 pub(crate) enum AskError {
     /// An error.
     Database(sqlx::Error),
+    /// An error that is a refusal, and what ends it.
+    Refused {
+        /// The error.
+        error: sqlx::Error,
+        /// What it means.
+        refusal: Refusal,
+    },
     /// Nothing.
     Silent {
         /// For so long.
@@ -275,17 +288,47 @@ impl AskError {
     /// The fault, for a statement of our own that no handler can have spoilt.
     pub fn ours(self, doing: &'static str) -> Fault {
         let kind = match &self {
-            AskError::Database(error) => diagnose::of_our_own(error),
+            AskError::Database(error) | AskError::Refused { error, .. } => {
+                diagnose::of_our_own(error)
+            }
             AskError::Silent { .. } => FaultKind::Unavailable,
         };
         Fault::new(kind, doing, self)
     }
 }
 
+impl AskError {
+    /// Names what a refusal means, where it is one.
+    pub fn refused_at(self, stage: Stage, names: &Names) -> Self {
+        match self {
+            AskError::Database(error) => match refusal_of(&error, stage, names) {
+                Some(refusal) => AskError::Refused { error, refusal },
+                None => AskError::Database(error),
+            },
+            AskError::Refused { .. } | AskError::Silent { .. } => self,
+        }
+    }
+}
+
+fn refusal_of(error: &sqlx::Error, stage: Stage, names: &Names) -> Option<Refusal> {
+    let code = error.as_database_error()?.code()?;
+    refusal::of_code(&code, stage, names)
+}
+
+/// What an error says. sqlx's own text ends with a line of PostgreSQL's source, which reads like
+/// one of the statement's.
+pub(crate) fn text(error: &sqlx::Error) -> String {
+    match error.as_database_error() {
+        Some(database) => format!("error returned from database: {}", database.message()),
+        None => error.to_string(),
+    }
+}
+
 impl std::fmt::Display for AskError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            AskError::Database(error) => error.fmt(f),
+            AskError::Database(error) => f.write_str(&text(error)),
+            AskError::Refused { error, refusal } => write!(f, "{refusal} ({})", text(error)),
             AskError::Silent { limit } => write!(f, "no answer within {limit:?}"),
         }
     }
@@ -295,7 +338,11 @@ impl std::error::Error for AskError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             // It is shown in place of this error, so the chain goes on behind it.
-            AskError::Database(error) => error.source(),
+            AskError::Database(error) | AskError::Refused { error, .. } => {
+                // The text of a database's error is all there is.
+                let shown = error.as_database_error().is_some();
+                error.source().filter(|_| !shown)
+            }
             AskError::Silent { .. } => None,
         }
     }

@@ -48,6 +48,11 @@ pub(crate) fn is_cancelled(error: &sqlx::Error) -> bool {
     code_is(error, "57014")
 }
 
+/// Whether the role lacks a right.
+pub(crate) fn is_forbidden(error: &sqlx::Error) -> bool {
+    code_is(error, "42501")
+}
+
 /// Whether a statement of hookbox's own was refused for a right, a name or a prepared statement
 /// that it had when the transaction began.
 pub(crate) fn is_refused(error: &sqlx::Error) -> bool {
@@ -68,7 +73,7 @@ fn one(error: &(dyn Error + 'static)) -> Option<FaultKind> {
     }
     if let Some(error) = error.downcast_ref::<AskError>() {
         return match error {
-            AskError::Database(error) => of_sqlx(error),
+            AskError::Database(error) | AskError::Refused { error, .. } => of_sqlx(error),
             AskError::Silent { .. } => Some(FaultKind::Unavailable),
         };
     }

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use hookbox_crash::crash_point;
-use hookbox_driver::OpenError;
-use sqlx::PgConnection;
+use hookbox_driver::{KnownMigration, OpenError};
 use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::{Connection, PgConnection};
 
-use crate::connection::{ask, goodbye};
+use crate::connection::{ask, goodbye, text};
 use crate::open::{away, first_look, unavailable};
-use crate::{Options, meta};
+use crate::refusal::{Names, Stage};
+use crate::{Options, diagnose, in_the_way, meta};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 
@@ -43,13 +44,13 @@ pub struct Migrated {
 /// Of two at once, one waits for the other and finds nothing left to do.
 pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
     first_look(&options).await?.judge(false)?;
-    with_connection(&options, async |connection| {
+    with_connection(&options, async |connection, names| {
         // A session's lock: it goes with the connection, however this ends.
         sqlx::query("select pg_advisory_lock($1)")
             .bind(LOCK)
             .execute(&mut *connection)
             .await?;
-        let from = match inspect(connection, &options).await? {
+        let from = match inspect(connection, &options, names).await? {
             Ok(from) => from,
             Err(refused) => return Ok(Err(refused)),
         };
@@ -64,19 +65,39 @@ pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
             // Before anything is taken away from those who still count on it.
             meta::raise_works_from(connection, WORKS_FROM).await?;
         }
-        if let Err(error) = apply(connection, from).await {
-            return refused(error);
+        if from > 0 {
+            return finish(connection, from, &options).await;
         }
-        crash_point!("migrate.after_migrations");
-        meta::stamp(connection, options.environment.as_str()).await?;
-        meta::raise_works_from(connection, WORKS_FROM).await?;
-        crash_point!("migrate.after_stamp");
-        Ok(Ok(Migrated { from, to: newest() }))
+        // A new database gets all of it or nothing.
+        let mut tx = connection.begin().await?;
+        let migrated = finish(&mut tx, from, &options).await?;
+        match migrated {
+            Ok(_) => tx.commit().await?,
+            Err(_) => tx.rollback().await?,
+        }
+        Ok(migrated)
     })
     .await
 }
 
-/// Each migration is committed by itself: whoever finds some of them goes on from there.
+/// Makes what is missing, and stamps the database.
+async fn finish(
+    connection: &mut PgConnection,
+    from: i64,
+    options: &Options,
+) -> Result<Result<Migrated, OpenError>, sqlx::Error> {
+    if let Err(error) = apply(connection, from).await {
+        return refused(error);
+    }
+    crash_point!("migrate.after_migrations");
+    meta::stamp(connection, options.environment.as_str()).await?;
+    meta::raise_works_from(connection, WORKS_FROM).await?;
+    crash_point!("migrate.after_stamp");
+    Ok(Ok(Migrated { from, to: newest() }))
+}
+
+/// In a database that has some of them, each migration is committed by itself: whoever finds some
+/// of them continues from there.
 async fn apply(connection: &mut PgConnection, from: i64) -> Result<(), MigrateError> {
     let versions = MIGRATIONS.iter().map(|migration| migration.version);
     let mut missing: Vec<i64> = versions.filter(|version| *version > from).collect();
@@ -92,14 +113,23 @@ async fn apply(connection: &mut PgConnection, from: i64) -> Result<(), MigrateEr
 /// What [`migrate`] would do. It changes nothing, and refuses what [`migrate`] would refuse.
 pub async fn plan(options: Options) -> Result<Migrated, OpenError> {
     first_look(&options).await?.judge(false)?;
-    with_connection(&options, async |connection| {
-        let inspected = inspect(connection, &options).await?;
+    with_connection(&options, async |connection, names| {
+        let inspected = inspect(connection, &options, names).await?;
         Ok(inspected.map(|from| Migrated {
             from,
             to: newest().max(from),
         }))
     })
     .await
+}
+
+/// All migrations of this hookbox.
+pub(crate) fn known() -> impl Iterator<Item = KnownMigration<'static>> {
+    MIGRATIONS.iter().map(|migration| KnownMigration {
+        version: migration.version,
+        description: &migration.description,
+        sql: migration.sql.as_str(),
+    })
 }
 
 /// The newest schema version that this hookbox knows.
@@ -144,10 +174,19 @@ pub(crate) fn newer(found: i64) -> OpenError {
 async fn inspect(
     connection: &mut PgConnection,
     options: &Options,
+    names: &Names,
 ) -> Result<Result<i64, OpenError>, sqlx::Error> {
+    if let Some(refused) = in_the_way::anything(connection).await? {
+        return Ok(Err(refused));
+    }
     let stamp = meta::environment(connection).await?;
     let from = version(connection).await?;
     let known = from <= newest() || works_on_newer(connection).await?;
+    if from < newest()
+        && let Some(refused) = in_the_way::no_create(connection, names).await?
+    {
+        return Ok(Err(refused));
+    }
     Ok(same_environment(stamp.as_deref(), options)
         .and_then(|()| if known { Ok(from) } else { Err(newer(from)) }))
 }
@@ -162,7 +201,12 @@ pub(crate) async fn works_on_newer(connection: &mut PgConnection) -> Result<bool
 fn refused(error: MigrateError) -> Result<Result<Migrated, OpenError>, sqlx::Error> {
     let why = match error {
         MigrateError::Execute(error) => return Err(error),
+        // A right that is missing has a remedy of its own.
+        MigrateError::ExecuteMigration(error, _) if diagnose::is_forbidden(&error) => {
+            return Err(error);
+        }
         MigrateError::ExecuteMigration(error, version) => {
+            let error = text(&error);
             format!("migration {version} failed and was rolled back: {error}")
         }
         MigrateError::VersionMissing(version) => format!(
@@ -185,7 +229,7 @@ fn refused(error: MigrateError) -> Result<Result<Migrated, OpenError>, sqlx::Err
 /// Work on a connection that has no time limits at the server but one for all at the client.
 async fn with_connection<T>(
     options: &Options,
-    work: impl AsyncFnOnce(&mut PgConnection) -> Result<Result<T, OpenError>, sqlx::Error>,
+    work: impl AsyncFnOnce(&mut PgConnection, &Names) -> Result<Result<T, OpenError>, sqlx::Error>,
 ) -> Result<T, OpenError> {
     let settings = [
         ("synchronous_commit", "on"),
@@ -202,7 +246,8 @@ async fn with_connection<T>(
         .connect(options.connect_deadline)
         .await
         .map_err(unavailable)?;
-    let worked = ask(DEADLINE, work(&mut connection)).await;
+    let names = session.names();
+    let worked = ask(DEADLINE, work(&mut connection, names)).await;
     goodbye(connection).await;
-    worked.map_err(away)?
+    worked.map_err(|error| away(error, Stage::Migrate, names))?
 }

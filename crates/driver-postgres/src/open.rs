@@ -1,14 +1,18 @@
 //! Opening a store: refuse, before anything is done, a database that is not ours to use.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hookbox_driver::{Fault, OpenError};
 use sqlx::PgConnection;
 
-use crate::connection::{AskError, Connections, ask, goodbye};
+use crate::connection::{AskError, Connections, ask, goodbye, text};
+use crate::refusal::{self, Names, Refusal, Stage};
 use crate::server::Server;
-use crate::{Options, Tx, meta, migrate, proof};
+use crate::session::Session;
+use crate::{Options, Tx, in_the_way, meta, migrate, proof, rights};
 
 /// For a unit of work. Said for each, whatever the session's default was changed to.
 const WRITE: &str = "begin isolation level read committed read write";
@@ -32,8 +36,12 @@ impl Postgres {
         let limit = options.connect_deadline;
         let mut connection = session.connect(limit).await.map_err(unavailable)?;
         let checked = ask(limit, check(&mut connection, &options)).await;
+        let checked = match checked {
+            Ok(checked) => checked,
+            Err(error) => Err(explain(error, &mut connection, &session, limit).await),
+        };
         goodbye(connection).await;
-        checked.map_err(away)??;
+        checked?;
         Ok(Self {
             connections: Connections::new(session, options),
         })
@@ -84,7 +92,27 @@ pub(crate) async fn first_look(options: &Options) -> Result<Server, OpenError> {
     let mut connection = plain.connect(limit).await.map_err(unavailable)?;
     let server = ask(limit, Server::ask(&mut connection)).await;
     goodbye(connection).await;
-    server.map_err(away)
+    server.map_err(|error| away(error, Stage::Use, plain.names()))
+}
+
+/// Why the check got no answer. A role that lacks rights gets the statements that give it all of
+/// them, since the server names only the first that it missed.
+async fn explain(
+    error: AskError,
+    connection: &mut PgConnection,
+    session: &Session,
+    limit: Duration,
+) -> OpenError {
+    let names = session.names();
+    let error = away(error, Stage::Use, names);
+    if !matches!(error, OpenError::Refused { .. }) {
+        return error;
+    }
+    let missing = ask(limit, rights::missing(connection)).await;
+    match missing.unwrap_or_default() {
+        missing if missing.is_empty() => error,
+        missing => refused(refusal::missing_rights(&missing, names), None),
+    }
 }
 
 /// The inner result is what the database is, the outer one whether it answered.
@@ -93,6 +121,9 @@ async fn check(
     options: &Options,
 ) -> Result<Result<(), OpenError>, sqlx::Error> {
     let server = Server::ask(connection).await?;
+    if let Some(refused) = in_the_way::migrations(connection).await? {
+        return Ok(Err(refused));
+    }
     let environment = meta::environment(connection).await?;
     let found = migrate::version(connection).await?;
     let works_on_newer = found > migrate::newest() && migrate::works_on_newer(connection).await?;
@@ -123,16 +154,47 @@ async fn check(
         }))
 }
 
+/// Why there is no connection.
 pub(crate) fn unavailable(fault: Fault) -> OpenError {
-    OpenError::Unavailable {
-        what: "the database",
-        source: fault.into(),
+    match refusal_in(&fault) {
+        Some((refusal, text)) => refused(refusal, Some(text.into())),
+        None => OpenError::Unavailable {
+            what: "the database",
+            source: fault.into(),
+        },
     }
 }
 
-pub(crate) fn away(error: AskError) -> OpenError {
-    OpenError::Unavailable {
-        what: "the database",
-        source: error.into(),
+/// Why a database that was connected to did not answer as it should.
+pub(crate) fn away(error: AskError, stage: Stage, names: &Names) -> OpenError {
+    match error.refused_at(stage, names) {
+        AskError::Refused { error, refusal } => refused(refusal, Some(text(&error).into())),
+        error @ (AskError::Database(_) | AskError::Silent { .. }) => OpenError::Unavailable {
+            what: "the database",
+            source: error.into(),
+        },
     }
+}
+
+/// A refusal that a person must end.
+pub(crate) fn refused(refusal: Refusal, source: Option<Box<dyn Error + Send + Sync>>) -> OpenError {
+    let Refusal { why, remedy } = refusal;
+    OpenError::Refused {
+        what: "the database",
+        why,
+        remedy,
+        source,
+    }
+}
+
+/// The refusal that a fault's chain of causes holds, and what the server said.
+fn refusal_in(fault: &Fault) -> Option<(Refusal, String)> {
+    let mut next = fault.source();
+    while let Some(error) = next {
+        if let Some(AskError::Refused { error, refusal }) = error.downcast_ref::<AskError>() {
+            return Some((refusal.clone(), text(error)));
+        }
+        next = error.source();
+    }
+    None
 }

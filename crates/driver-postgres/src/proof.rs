@@ -45,23 +45,14 @@ const WATCHED: [&str; 12] = [
     "client_encoding",
 ];
 
-/// Remembers what the session is like, until the transaction ends.
-macro_rules! remember {
-    () => {
-        concat!(
-            "select pg_catalog.set_config('hookbox.began', (",
-            watched!(),
-            ")::text, true)"
-        )
-    };
-}
-
-/// Begins a transaction for a handler. Its savepoint tells a transaction that is aborted from one
-/// that was ended, where the server answers nothing else any more.
+/// Begins a transaction for a handler. It remembers what the session is like; its savepoint tells
+/// a transaction that is aborted from one that was ended, where the server answers nothing else any
+/// more.
 pub(crate) const BEGIN: &str = concat!(
-    "begin isolation level read committed read write; ",
-    remember!(),
-    "; savepoint hookbox_unit"
+    "begin isolation level read committed read write; \
+     select pg_catalog.set_config('hookbox.began', (",
+    watched!(),
+    ")::text, true); savepoint hookbox_unit"
 );
 
 /// Goes back to the savepoint, which no other transaction has.
@@ -109,13 +100,16 @@ pub(crate) async fn prove(tx: &mut Tx) -> Result<(), CommitError> {
     if tx.depth() != 1 {
         return broken("a savepoint was left open".to_owned());
     }
-    let changed = proof.changed();
+    // The reset takes away what the server remembers of the beginning.
+    let began = tx.session.take().or(proof.began);
+    let changed = changed(began.as_deref(), &proof.now);
     if !changed.is_empty() {
         return broken(format!(
             "it changed its session and did not change it back: {}",
             changed.join(", ")
         ));
     }
+    tx.session = began;
     let Proof {
         prepared, cached, ..
     } = proof;
@@ -129,25 +123,22 @@ fn broken(why: String) -> Result<(), CommitError> {
     Err(CommitError::BrokenByHandler { why })
 }
 
-impl Proof {
-    /// Names what is not as it was. Without its value: a handler may have put anything there.
-    fn changed(&self) -> Vec<&'static str> {
-        let Some(began) = &self.began else {
-            return vec!["all settings"];
-        };
-        let values = began.iter().zip(&self.now);
-        let pairs = WATCHED.into_iter().zip(values);
-        pairs
-            .filter(|(_, (began, now))| began != now)
-            .map(|(name, _)| name)
-            .collect()
-    }
+/// Names what is not as it was. Without its value: a handler may have put anything there.
+fn changed(began: Option<&[String]>, now: &[String]) -> Vec<&'static str> {
+    let Some(began) = began else {
+        return vec!["all settings"];
+    };
+    let pairs = WATCHED.into_iter().zip(began.iter().zip(now));
+    pairs
+        .filter(|(_, (began, now))| began != now)
+        .map(|(name, _)| name)
+        .collect()
 }
 
 /// Asks, and then resets the session, in one round trip. It is no prepared statement: the handler
 /// may have removed those.
 async fn ask(c: &mut PgConnection, reset: String) -> Result<Proof, Error> {
-    let asked = format!("{ASK}{reset} {}", remember!());
+    let asked = format!("{ASK}{reset}");
     let rows = c.fetch_all(sqlx::raw_sql(AssertSqlSafe(asked))).await?;
     let row = rows.first().ok_or(Error::RowNotFound)?;
     let prepared: Option<Vec<String>> = row.try_get(3)?;
@@ -178,30 +169,20 @@ async fn forget(c: &mut PgConnection, prepared: Vec<String>, cached: i64) -> Res
 mod tests {
     use super::*;
 
-    fn proof(began: Option<&[&str]>, now: &[&str]) -> Proof {
-        let owned = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
-        Proof {
-            transaction: None,
-            now: owned(now),
-            began: began.map(owned),
-            prepared: Vec::new(),
-            cached: 0,
-        }
-    }
-
     #[test]
     fn what_was_changed_is_named() {
-        let began = ["a"; WATCHED.len()];
-        assert_eq!(proof(Some(&began), &began).changed(), Vec::<&str>::new());
+        let began = vec!["a".to_owned(); WATCHED.len()];
+        assert_eq!(changed(Some(&began), &began), Vec::<&str>::new());
         for (at, name) in WATCHED.into_iter().enumerate() {
-            let mut now = began;
-            now[at] = "b";
-            assert_eq!(proof(Some(&began), &now).changed(), [name]);
+            let mut now = began.clone();
+            now[at] = "b".to_owned();
+            assert_eq!(changed(Some(&began), &now), [name]);
         }
-        let mut two = began;
-        (two[0], two[2]) = ("b", "b");
-        assert_eq!(proof(Some(&began), &two).changed(), ["role", "search_path"]);
-        assert_eq!(proof(None, &began).changed(), ["all settings"]);
+        let mut two = began.clone();
+        two[0] = "b".to_owned();
+        two[2] = "b".to_owned();
+        assert_eq!(changed(Some(&began), &two), ["role", "search_path"]);
+        assert_eq!(changed(None, &began), ["all settings"]);
     }
 
     #[test]

@@ -4,25 +4,47 @@ use std::collections::BTreeMap;
 
 use sqlx::{Error, PgConnection, Row};
 
-/// By table. What operators do (replays, write-offs) needs more on some of them.
-const NEEDED: [(&str, &[&str]); 11] = [
-    ("meta", &["SELECT"]),
+/// To settle events, by table.
+const SETTLING: [(&str, &[&str]); 6] = [
     ("events", &["SELECT", "INSERT"]),
     ("claims", &["SELECT", "INSERT", "UPDATE"]),
     ("receipts", &["SELECT", "INSERT", "UPDATE"]),
     ("attempts", &["SELECT", "INSERT"]),
     ("retries", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("dead_letters", &["SELECT", "INSERT", "UPDATE"]),
+];
+
+/// For everything else that a worker does. What operators do (replays, write-offs) needs more.
+const WORKING: [(&str, &[&str]); 6] = [
+    ("_sqlx_migrations", &["SELECT"]),
+    ("meta", &["SELECT"]),
     ("starts", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
-    ("accounts", &["SELECT", "INSERT", "UPDATE"]),
+    ("accounts", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("accepted", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("open_receipts", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
 ];
 
-/// Tables and the rights on them that the session's role lacks, or that are not there for it.
-pub(crate) async fn missing(c: &mut PgConnection) -> Result<BTreeMap<String, Vec<String>>, Error> {
+/// What the session's role lacks to work, a table at a time, as `GRANT` takes it: `SELECT, INSERT
+/// ON events`. A table that is not there for it counts as one on which it lacks everything.
+pub(crate) async fn missing(c: &mut PgConnection) -> Result<Vec<String>, Error> {
+    let mut missing = missing_of(c, &WORKING).await?;
+    missing.extend(missing_of(c, &SETTLING).await?);
+    Ok(missing)
+}
+
+/// Whether it can settle events.
+pub(crate) async fn can_settle(c: &mut PgConnection) -> Result<bool, Error> {
+    missing_of(c, &SETTLING)
+        .await
+        .map(|missing| missing.is_empty())
+}
+
+async fn missing_of(
+    c: &mut PgConnection,
+    needed: &[(&str, &[&str])],
+) -> Result<Vec<String>, Error> {
     let pairs = || {
-        let all = NEEDED.iter();
+        let all = needed.iter();
         all.flat_map(|(table, rights)| rights.iter().map(move |right| (*table, *right)))
     };
     let tables: Vec<&str> = pairs().map(|(table, _)| table).collect();
@@ -42,5 +64,7 @@ pub(crate) async fn missing(c: &mut PgConnection) -> Result<BTreeMap<String, Vec
         let privileges = missing.entry(row.try_get(0)?).or_default();
         privileges.push(row.try_get(1)?);
     }
-    Ok(missing)
+    let grant =
+        |(table, rights): (String, Vec<String>)| format!("{} ON {table}", rights.join(", "));
+    Ok(missing.into_iter().map(grant).collect())
 }

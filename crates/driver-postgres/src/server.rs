@@ -16,6 +16,7 @@ pub(crate) struct Server {
     fsync: bool,
     full_page_writes: bool,
     synchronous_commit: String,
+    encoding: String,
     /// It notices while it works that its client has gone (14 and later, on most systems).
     pub checks_clients: bool,
     /// It can end transactions that take too long (17 and later).
@@ -31,7 +32,8 @@ impl Server {
                     current_setting('transaction_read_only') = 'on',
                     current_setting('fsync') = 'on',
                     current_setting('full_page_writes') = 'on',
-                    current_setting('synchronous_commit')",
+                    current_setting('synchronous_commit'),
+                    current_setting('server_encoding')",
         )
         .fetch_one(&mut *connection)
         .await?;
@@ -43,6 +45,7 @@ impl Server {
             fsync: row.try_get(3)?,
             full_page_writes: row.try_get(4)?,
             synchronous_commit: row.try_get(5)?,
+            encoding: row.try_get(6)?,
             checks_clients: version >= 140_000 && can_check_clients(connection).await?,
             limits_transactions: version >= 170_000,
         })
@@ -68,6 +71,20 @@ impl Server {
         };
         if self.version < VERSION_MIN {
             return refuse("it is older than PostgreSQL 13");
+        }
+        if self.encoding != "UTF8" {
+            // Fixed when a database is made; a text that it cannot hold would never be settled.
+            return Err(OpenError::Refused {
+                what: "the database",
+                why: format!(
+                    "its encoding is {}, which cannot hold every text; it must be UTF8",
+                    self.encoding
+                ),
+                remedy: "make another one, and move what is in this one: CREATE DATABASE hookbox \
+                         ENCODING 'UTF8' TEMPLATE template0"
+                    .to_owned(),
+                source: None,
+            });
         }
         if self.standby {
             return refuse("it is a standby; point the URL at the primary");
@@ -118,6 +135,7 @@ mod tests {
             fsync: true,
             full_page_writes: true,
             synchronous_commit: "on".to_owned(),
+            encoding: "UTF8".to_owned(),
             checks_clients: true,
             limits_transactions: false,
         }
@@ -186,6 +204,24 @@ mod tests {
                 (Some(word), Some(said)) => assert!(said.contains(word), "{said}"),
                 (word, said) => panic!("{server:?}: expected {word:?}, got {said:?}"),
             }
+        }
+    }
+    #[test]
+    fn an_encoding_that_cannot_hold_every_text_is_refused() {
+        for encoding in ["LATIN1", "SQL_ASCII", "WIN1252"] {
+            let server = Server {
+                encoding: encoding.to_owned(),
+                ..good()
+            };
+            let Err(refused @ OpenError::Refused { .. }) = server.judge(false) else {
+                panic!("{encoding} is taken")
+            };
+            let said = refused.to_string();
+            assert!(said.contains(encoding), "{said}");
+            assert!(
+                said.contains("ENCODING 'UTF8' TEMPLATE template0"),
+                "{said}"
+            );
         }
     }
 }

@@ -3,6 +3,7 @@
 //! The settings are a statement and not parameters of the start: a connection pooler refuses
 //! those (PgBouncer: "unsupported startup parameter: options") or drops them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hookbox_driver::{Fault, FaultKind, OpenError};
@@ -11,6 +12,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection, Row};
 
 use crate::connection::{ask, goodbye};
 use crate::open::{away, unavailable};
+use crate::refusal::{Names, Stage};
 
 /// The levels are named, since a handler may have set others as the session's defaults.
 const PLAIN_BEGIN: &str = "begin isolation level read committed read write";
@@ -28,6 +30,7 @@ pub(crate) struct Session {
     connect: PgConnectOptions,
     /// Statements, or nothing.
     settings: String,
+    names: Arc<Names>,
 }
 
 impl Session {
@@ -36,9 +39,12 @@ impl Session {
         // A parameter of the start that poolers do not know. It is about numbers in text, and
         // ours travel in binary.
         let connect = connect.extra_float_digits(None);
+        let role = connect.get_username().to_owned();
+        let database = connect.get_database().unwrap_or(&role).to_owned();
         Self {
             connect,
             settings: String::new(),
+            names: Arc::new(Names { role, database }),
         }
     }
 
@@ -62,8 +68,13 @@ impl Session {
         format!("{RESET}{settings}")
     }
 
-    /// A new connection, within a deadline. Whatever the reason that there is none: it is the
-    /// database that is not there for us, be it that it has another password.
+    /// Whose sessions these are.
+    pub fn names(&self) -> &Arc<Names> {
+        &self.names
+    }
+
+    /// A new connection, within a deadline. Whatever the reason that there is none, for a running
+    /// process it is the database that is not there for it: a password may be corrected.
     pub async fn connect(&self, limit: Duration) -> Result<PgConnection, Fault> {
         let doing = "connect to the database";
         let begin = async {
@@ -76,6 +87,7 @@ impl Session {
         };
         ask(limit, begin)
             .await
+            .map_err(|error| error.refused_at(Stage::Connect, &self.names))
             .map_err(|error| Fault::new(FaultKind::Unavailable, doing, error))
     }
 
@@ -96,7 +108,7 @@ impl Session {
             }
         };
         goodbye(first).await;
-        if shared.map_err(away)? {
+        if shared.map_err(|error| away(error, Stage::Use, &self.names))? {
             return Err(OpenError::Unsafe {
                 what: "the database",
                 why: "a connection pooler lends its sessions out for single transactions; set \

@@ -10,6 +10,7 @@ use hookbox_event::{EventId, RouteName};
 use sqlx::{Executor, PgConnection};
 
 use crate::connection::{AskError, Lease, ask, goodbye};
+use crate::refusal::Stage;
 use crate::{Options, claims, connection, diagnose, proof, rights};
 
 /// How long a rollback may take. A connection that needs longer is closed, and the server rolls
@@ -27,6 +28,8 @@ pub struct Tx {
     lent: bool,
     /// It is for a handler that is not hookbox's own, and has the savepoint for it.
     guarded: bool,
+    /// What the session was like when it began, as the first proof has heard it.
+    pub(crate) session: Option<Vec<String>>,
     /// The transaction's number at the server.
     pub(crate) id: Option<String>,
     pub(crate) began: Instant,
@@ -53,6 +56,7 @@ impl Tx {
             sound: true,
             lent: false,
             guarded: false,
+            session: None,
             id: None,
             began: Instant::now(),
             owned: BTreeMap::new(),
@@ -98,9 +102,15 @@ impl Tx {
         F: Future<Output = Result<T, sqlx::Error>> + Send + 't,
     {
         self.sound = false;
-        let answer = connection::ask(self.deadline, statement(self.lease.connection())).await?;
-        self.sound = true;
-        Ok(answer)
+        // Whose they are, before the connection is borrowed.
+        let names = self.lease.names();
+        match connection::ask(self.deadline, statement(self.lease.connection())).await {
+            Ok(answer) => {
+                self.sound = true;
+                Ok(answer)
+            }
+            Err(error) => Err(error.refused_at(Stage::Use, &names)),
+        }
     }
 
     /// Commits a transaction in which no handler ran.
@@ -143,7 +153,7 @@ impl Tx {
                 if diagnose::diagnose(&error).is_none() =>
             {
                 Err(CommitError::BrokenByHandler {
-                    why: format!("the commit was refused: {error}"),
+                    why: format!("the commit was refused: {}", connection::text(&error)),
                 })
             }
             Err(error) => Err(error.ours("commit").into()),
@@ -184,8 +194,9 @@ impl Tx {
 
     /// Whose an error is that a statement of hookbox's own has met after a handler.
     pub(crate) async fn blame(&mut self, error: AskError, doing: &'static str) -> CommitError {
-        let AskError::Database(cause) = &error else {
-            return error.ours(doing).into();
+        let cause = match &error {
+            AskError::Database(cause) | AskError::Refused { error: cause, .. } => cause,
+            AskError::Silent { .. } => return error.ours(doing).into(),
         };
         if diagnose::is_aborted(cause) {
             return self.aborted_or_ended(doing).await;
@@ -194,7 +205,10 @@ impl Tx {
         // taken it away. Where it is missing elsewhere, too, it is not the handler's doing.
         if self.guarded && diagnose::is_refused(cause) && self.is_well_elsewhere().await {
             return CommitError::BrokenByHandler {
-                why: format!("hookbox could no longer {doing} in it: {cause}"),
+                why: format!(
+                    "hookbox could no longer {doing} in it: {}",
+                    connection::text(cause)
+                ),
             };
         }
         error.ours(doing).into()
@@ -222,9 +236,9 @@ impl Tx {
         let Ok(mut connection) = self.lease.another().await else {
             return false;
         };
-        let missing = ask(self.deadline, rights::missing(&mut connection)).await;
+        let can_settle = ask(self.deadline, rights::can_settle(&mut connection)).await;
         goodbye(connection).await;
-        missing.is_ok_and(|missing| missing.is_empty())
+        can_settle.unwrap_or(false)
     }
 
     /// Rolls back. The connection is used again only when no handler had it and nothing went

@@ -14,6 +14,7 @@ mod outages;
 mod plans;
 mod proof;
 mod proxy;
+mod refused;
 mod replays;
 mod schema;
 mod units;

@@ -1,0 +1,81 @@
+//! Looks, before anything is changed, whether a database has room for hookbox's schema: what of
+//! another program stands there, and whether tables may be made.
+
+use hookbox_driver::{AppliedMigration, KnownMigration, OpenError, foreign_schema};
+use sqlx::{Error, PgConnection, Row};
+
+use crate::migrate;
+use crate::open::refused;
+use crate::refusal::{self, Names, Refusal};
+
+/// What another program has put where hookbox's own tables would go.
+pub(crate) async fn anything(c: &mut PgConnection) -> Result<Option<OpenError>, Error> {
+    let applied = applied(c).await?;
+    let present: Vec<String> = sqlx::query_scalar(
+        "select relname::text from pg_class
+         where relnamespace = to_regnamespace(quote_ident(current_schema()))
+           and relkind in ('r', 'p', 'v', 'm', 'f', 'i', 'I', 'S')",
+    )
+    .fetch_all(c)
+    .await?;
+    Ok(refuse(&applied, &present))
+}
+
+/// Another program's migrations, whose versions mean nothing to hookbox.
+pub(crate) async fn migrations(c: &mut PgConnection) -> Result<Option<OpenError>, Error> {
+    let applied = applied(c).await?;
+    Ok(refuse(&applied, &[]))
+}
+
+fn refuse(applied: &[AppliedMigration], present: &[String]) -> Option<OpenError> {
+    let known: Vec<KnownMigration<'_>> = migrate::known().collect();
+    foreign_schema(&known, applied, present).map(|foreign| {
+        let refusal = Refusal {
+            why: foreign.to_string(),
+            remedy: "give hookbox a database of its own, or a schema of its own as the first of \
+                     its role's search_path"
+                .to_owned(),
+        };
+        refused(refusal, None)
+    })
+}
+
+/// The rows of `_sqlx_migrations`, none where there is no such table.
+async fn applied(c: &mut PgConnection) -> Result<Vec<AppliedMigration>, Error> {
+    let exists: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
+        .fetch_one(&mut *c)
+        .await?;
+    if !exists {
+        return Ok(Vec::new());
+    }
+    let rows = sqlx::query(
+        "select version, description from _sqlx_migrations where success order by version",
+    )
+    .fetch_all(c)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(AppliedMigration {
+                version: row.try_get(0)?,
+                description: row.try_get(1)?,
+            })
+        })
+        .collect()
+}
+
+/// Whether the role may not make the tables that are missing.
+pub(crate) async fn no_create(
+    c: &mut PgConnection,
+    names: &Names,
+) -> Result<Option<OpenError>, Error> {
+    let row = sqlx::query(
+        "select current_schema()::text,
+                coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)",
+    )
+    .fetch_one(c)
+    .await?;
+    let schema: Option<String> = row.try_get(0)?;
+    let may: bool = row.try_get(1)?;
+    let refusal = (!may).then(|| refusal::no_create(schema.as_deref(), names));
+    Ok(refusal.map(|refusal| refused(refusal, None)))
+}

@@ -1,0 +1,213 @@
+//! What a server that was reached refuses, and the statement that puts it right.
+//!
+//! Decided by the code alone: the server's own text is in the operator's language, and may be any.
+
+use std::fmt;
+
+/// Who asked, and for what.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Names {
+    pub role: String,
+    pub database: String,
+}
+
+/// What was being done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Nothing yet: the server was connected to.
+    Connect,
+    /// The schema was being made.
+    Migrate,
+    /// A statement of a role that only uses the schema.
+    Use,
+}
+
+/// A refusal that waiting does not end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub why: String,
+    pub remedy: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.why, self.remedy)
+    }
+}
+
+/// What an error's code means, where it is a refusal. Too many connections, a server that starts
+/// or stops, and the like are none: those end by themselves.
+pub(crate) fn of_code(code: &str, stage: Stage, names: &Names) -> Option<Refusal> {
+    let (role, database) = (quoted(&names.role), quoted(&names.database));
+    let (why, remedy) = match (code, stage) {
+        // invalid_password
+        ("28P01", _) => (
+            format!(
+                "PostgreSQL does not accept the password of role {role}, or there is no such role"
+            ),
+            format!(
+                "correct the URL, or: ALTER ROLE {role} PASSWORD '...' (CREATE ROLE {role} LOGIN \
+                 PASSWORD '...' where there is none)"
+            ),
+        ),
+        // invalid_authorization_specification
+        ("28000", _) => (
+            format!(
+                "PostgreSQL does not let role {role} log in from here: the role does not exist, \
+                 has no LOGIN, or has no line in pg_hba.conf"
+            ),
+            format!(
+                "CREATE ROLE {role} LOGIN PASSWORD '...' (or ALTER ROLE {role} LOGIN), and check \
+                 pg_hba.conf"
+            ),
+        ),
+        // invalid_catalog_name
+        ("3D000", _) => (
+            format!("database {database} does not exist"),
+            format!("CREATE DATABASE {database} OWNER {role} ENCODING 'UTF8' TEMPLATE template0"),
+        ),
+        // insufficient_privilege
+        ("42501", Stage::Connect) => (
+            format!("role {role} may not connect to database {database}"),
+            format!("GRANT CONNECT ON DATABASE {database} TO {role}"),
+        ),
+        ("42501", Stage::Migrate) => (
+            format!("role {role} lacks a right that the migration needs"),
+            format!(
+                "run `hookbox migrate` as the owner of the tables and of the schema, or GRANT \
+                 CREATE ON SCHEMA public TO {role}"
+            ),
+        ),
+        ("42501", Stage::Use) => (
+            format!("role {role} lacks a right on hookbox's tables"),
+            format!(
+                "GRANT USAGE ON SCHEMA public TO {role}; GRANT SELECT, INSERT, UPDATE, DELETE ON \
+                 ALL TABLES IN SCHEMA public TO {role}"
+            ),
+        ),
+        _ => return None,
+    };
+    Some(Refusal { why, remedy })
+}
+
+/// The role may not make tables in the schema where they would go.
+pub(crate) fn no_create(schema: Option<&str>, names: &Names) -> Refusal {
+    let role = quoted(&names.role);
+    match schema {
+        Some(schema) => {
+            let schema = quoted(schema);
+            Refusal {
+                why: format!("role {role} may not create tables in schema {schema}"),
+                remedy: format!("GRANT CREATE ON SCHEMA {schema} TO {role}"),
+            }
+        }
+        None => Refusal {
+            why: format!("role {role} has no schema: its search_path names none that exists"),
+            remedy: format!("CREATE SCHEMA {role} AUTHORIZATION {role}, or set its search_path"),
+        },
+    }
+}
+
+/// The role lacks rights on tables: `SELECT, INSERT ON events` and so on.
+pub(crate) fn missing_rights(rights: &[String], names: &Names) -> Refusal {
+    let role = quoted(&names.role);
+    let grants = rights
+        .iter()
+        .map(|right| format!("GRANT {right} TO {role}"));
+    Refusal {
+        why: format!("role {role} lacks rights on hookbox's tables"),
+        remedy: grants.collect::<Vec<_>>().join("; "),
+    }
+}
+
+/// A name as a statement has it: in quotes where it needs them.
+fn quoted(name: &str) -> String {
+    let starts = |c: char| c.is_ascii_lowercase() || c == '_';
+    let goes_on = |c: char| starts(c) || c.is_ascii_digit();
+    if name.starts_with(starts) && name.chars().all(goes_on) {
+        return name.to_owned();
+    }
+    let name = name.replace('"', "\"\"");
+    format!("\"{}\"", hookbox_driver::storable(&name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Names {
+        Names {
+            role: "hookbox".to_owned(),
+            database: "in-box".to_owned(),
+        }
+    }
+
+    #[test]
+    fn each_refusal_names_the_statement_that_ends_it() {
+        use Stage::{Connect, Migrate, Use};
+        for (code, stage, remedy) in [
+            ("28P01", Connect, "ALTER ROLE hookbox PASSWORD"),
+            ("28000", Connect, "CREATE ROLE hookbox LOGIN"),
+            (
+                "3D000",
+                Connect,
+                "CREATE DATABASE \"in-box\" OWNER hookbox ENCODING 'UTF8'",
+            ),
+            (
+                "42501",
+                Connect,
+                "GRANT CONNECT ON DATABASE \"in-box\" TO hookbox",
+            ),
+            ("42501", Migrate, "GRANT CREATE ON SCHEMA public TO hookbox"),
+            (
+                "42501",
+                Use,
+                "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES",
+            ),
+        ] {
+            let refusal = of_code(code, stage, &names()).expect(code);
+            assert!(refusal.remedy.contains(remedy), "{code}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn what_ends_by_itself_is_no_refusal() {
+        for code in [
+            "53300", "57P03", "57P01", "08006", "40001", "25006", "XX000", "42P01",
+        ] {
+            for stage in [Stage::Connect, Stage::Migrate, Stage::Use] {
+                assert_eq!(of_code(code, stage, &names()), None, "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_quoted_where_they_need_it() {
+        for (name, expect) in [
+            ("hookbox", "hookbox"),
+            ("hook_box1", "hook_box1"),
+            ("Hookbox", "\"Hookbox\""),
+            ("1st", "\"1st\""),
+            ("", "\"\""),
+            ("a\"; drop", "\"a\"\"; drop\""),
+            ("a\u{1b}b", "\"a\\u{1b}b\""),
+        ] {
+            assert_eq!(quoted(name), expect);
+        }
+    }
+
+    #[test]
+    fn rights_and_schemas_are_named() {
+        let rights = ["SELECT ON meta".to_owned(), "INSERT ON events".to_owned()];
+        let refusal = missing_rights(&rights, &names());
+        let grants = "GRANT SELECT ON meta TO hookbox; GRANT INSERT ON events TO hookbox";
+        assert_eq!(refusal.remedy, grants);
+        let refusal = no_create(Some("public"), &names());
+        assert_eq!(refusal.remedy, "GRANT CREATE ON SCHEMA public TO hookbox");
+        let refusal = no_create(None, &names());
+        assert!(
+            refusal.remedy.starts_with("CREATE SCHEMA hookbox"),
+            "{refusal}"
+        );
+    }
+}

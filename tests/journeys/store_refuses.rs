@@ -1,0 +1,60 @@
+//! PostgreSQL is reached, and refuses: a running worker pauses and says what would end it, a
+//! command says so and ends with 78.
+
+use std::time::Duration;
+
+use hookbox_testkit::servers::PostgresServer;
+use hookbox_tests::variable;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+
+use crate::deployment::Deployment;
+use crate::outages::own;
+use crate::sessions::TERMINATE;
+use crate::shown::{Shown, within};
+
+/// Longest wait for what must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Refused, as the exit code.
+const REFUSED: Option<i32> = Some(78);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_of_the_store_that_changes_is_named_and_comes_back() {
+    let postgres = PostgresServer::start().unwrap();
+    let broker = variable("HOOKBOX_TEST_AMQP_URL");
+    let deployment = Deployment::over(own(postgres.url(), &broker, postgres.url()));
+    let shown = Shown::new();
+    let worker = deployment.start(&["worker", "--metrics", &shown.address()]);
+    within(PATIENCE, "ready", async || shown.is_ready()).await;
+
+    let mut admin = PgConnection::connect(postgres.url()).await.unwrap();
+    let set = |password: &str| {
+        let statement = format!("alter role postgres password '{password}'");
+        sqlx::raw_sql(AssertSqlSafe(statement))
+    };
+    admin.execute(set("another")).await.unwrap();
+    admin.execute(TERMINATE).await.unwrap();
+    within(PATIENCE, "it is shown", async || {
+        let trouble = shown.trouble("store");
+        trouble.is_some_and(|why| why.contains("does not accept the password of role postgres"))
+    })
+    .await;
+    let output = deployment.command(&["events", "list"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), REFUSED, "{said}");
+    assert!(said.contains("ALTER ROLE postgres PASSWORD"), "{said}");
+    let told = format!("{said}{}", deployment.log());
+    for unwanted in ["cannot be reached", "at line"] {
+        assert!(!told.contains(unwanted), "{unwanted}: {told}");
+    }
+
+    let (account, _) = postgres.url().rsplit_once('@').unwrap();
+    let (_, password) = account.rsplit_once(':').unwrap();
+    assert!(!told.contains(password), "a password is shown");
+    admin.execute(set(password)).await.unwrap();
+    within(PATIENCE, "ready again", async || shown.is_ready()).await;
+    assert!(!deployment.log().contains("dead letter"), "nothing died");
+    worker.stop();
+    admin.close().await.unwrap();
+    deployment.finish().await;
+}
