@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Batch, Broker, Depth, Fault, FaultKind, PublishError, PublishErrorKind, Queue, Readiness,
-    Subscription,
+    Batch, Broker, Depth, Fault, FaultKind, NotReadyKind, PublishError, PublishErrorKind, Queue,
+    Readiness, Subscription,
 };
 use hookbox_event::{Account, RouteName};
 use tokio::sync::oneshot;
@@ -50,7 +50,7 @@ impl Broker for Sqlite {
             ));
         }
         // A file that cannot even be read is told here, before anything is started.
-        let mut reader = shared.readers.take().await?;
+        let mut reader = shared.readers.take_for_queues().await?;
         let token = messages::new_token(&mut reader)
             .await
             .map_err(fault("subscribe"))?;
@@ -59,7 +59,7 @@ impl Broker for Sqlite {
 
     async fn depths(&self) -> Result<Vec<Depth>, Fault> {
         let shared = &self.shared;
-        let mut reader = shared.readers.take().await?;
+        let mut reader = shared.readers.take_for_queues().await?;
         let leases = messages::Leases::lasting(shared.options.lease);
         let found = messages::depths(&mut reader, leases)
             .await
@@ -82,7 +82,11 @@ impl Broker for Sqlite {
     }
 
     fn readiness(&self) -> Readiness {
-        self.shared.health.readiness()
+        // Also while nothing is published: the public answer is asked for before an event is sent.
+        match self.shared.file.check() {
+            Ok(()) => self.shared.health.readiness(),
+            Err(displaced) => Readiness::not_ready(NotReadyKind::Storage, displaced.to_string()),
+        }
     }
 
     async fn close(&self) {
@@ -98,7 +102,7 @@ impl Sqlite {
     /// When the file cannot be read.
     pub async fn unknown_queues(&self) -> Result<BTreeMap<String, u64>, Fault> {
         let shared = &self.shared;
-        let mut reader = shared.readers.take().await?;
+        let mut reader = shared.readers.take_for_queues().await?;
         let leases = messages::Leases::lasting(shared.options.lease);
         let found = messages::depths(&mut reader, leases)
             .await

@@ -1,9 +1,13 @@
 //! How every connection is opened, and the proof that SQLite runs as the promises need it.
 
-use hookbox_driver::OpenError;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection};
+use std::path::Path;
 
+use hookbox_driver::{FaultKind, OpenError};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+
+use crate::diagnose::diagnose;
+use crate::refused::by_sqlite;
 use crate::{Options, THE_FILE};
 
 /// The first SQLite without the WAL-reset bug: with several connections that write and
@@ -34,30 +38,50 @@ pub(crate) fn for_reading(options: &Options) -> SqliteConnectOptions {
     for_writing(options).pragma("query_only", "ON")
 }
 
-/// Checks the version and the settings on a connection that was opened for writing.
-pub(crate) async fn prove(connection: &mut SqliteConnection) -> Result<(), OpenError> {
-    let version: String = ask(connection, "SELECT sqlite_version()").await?;
+/// Checks the version and the settings on a connection that was opened for writing, and that it
+/// may write.
+pub(crate) async fn prove(connection: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
+    let unusable = by_sqlite(path);
+    let version: String = ask(connection, "SELECT sqlite_version()")
+        .await
+        .map_err(&unusable)?;
     check_version(&version)?;
-    let mode: String = ask(connection, "PRAGMA journal_mode").await?;
+    let mode: String = ask(connection, "PRAGMA journal_mode")
+        .await
+        .map_err(&unusable)?;
     expect("journal_mode", &mode, "wal")?;
     for (pragma, question, needed) in [
         ("synchronous", "PRAGMA synchronous", 2),
         ("foreign_keys", "PRAGMA foreign_keys", 1),
     ] {
-        let found: i64 = ask(connection, question).await?;
+        let found: i64 = ask(connection, question).await.map_err(&unusable)?;
         expect(pragma, &found.to_string(), &needed.to_string())?;
     }
-    Ok(())
+    may_write(connection).await.map_err(unusable)
 }
 
-async fn ask<T>(connection: &mut SqliteConnection, question: &'static str) -> Result<T, OpenError>
+/// SQLite opens a file that it may only read without a word. Who holds the write lock now does not
+/// matter: that it is read-only is found out first.
+async fn may_write(connection: &mut SqliteConnection) -> sqlx::Result<()> {
+    let patience: i64 = ask(connection, "PRAGMA busy_timeout").await?;
+    ask::<i64>(connection, "PRAGMA busy_timeout = 0").await?;
+    let begun = sqlx::raw_sql("BEGIN IMMEDIATE; ROLLBACK")
+        .execute(&mut *connection)
+        .await;
+    // The number is SQLite's own.
+    let restore = AssertSqlSafe(format!("PRAGMA busy_timeout = {patience}"));
+    sqlx::raw_sql(restore).execute(connection).await?;
+    match begun {
+        Err(error) if diagnose(&error) != Some(FaultKind::Contention) => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+async fn ask<T>(connection: &mut SqliteConnection, question: &'static str) -> sqlx::Result<T>
 where
     T: for<'r> sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite> + Send + Unpin,
 {
-    sqlx::query_scalar(question)
-        .fetch_one(connection)
-        .await
-        .map_err(unreachable)
+    sqlx::query_scalar(question).fetch_one(connection).await
 }
 
 fn expect(setting: &str, found: &str, needed: &str) -> Result<(), OpenError> {
@@ -86,23 +110,18 @@ fn check_version(version: &str) -> Result<(), OpenError> {
     })
 }
 
-/// Opens one connection, or says that the file cannot be reached.
-pub(crate) async fn connect(options: &SqliteConnectOptions) -> Result<SqliteConnection, OpenError> {
-    options.connect().await.map_err(unreachable)
+/// Opens one connection, or says why the file cannot be opened.
+pub(crate) async fn connect(
+    options: &SqliteConnectOptions,
+    path: &Path,
+) -> Result<SqliteConnection, OpenError> {
+    options.connect().await.map_err(by_sqlite(path))
 }
 
 /// Closes one connection whose work is done; what it could not say any more does not matter.
 pub(crate) async fn close(connection: SqliteConnection) {
     if let Err(error) = connection.close().await {
         tracing::debug!(%error, "closing a SQLite connection failed");
-    }
-}
-
-/// The file cannot be reached, and why.
-pub(crate) fn unreachable(error: sqlx::Error) -> OpenError {
-    OpenError::Unavailable {
-        what: THE_FILE,
-        source: error.into(),
     }
 }
 

@@ -6,7 +6,10 @@ use std::io;
 use hookbox_driver::{Fault, FaultKind, OpenError};
 use sqlx::sqlite::SqliteError;
 
+use crate::opened_file::Displaced;
+
 // Primary result codes (sqlite.org/rescode.html): the low byte of what SQLite reports.
+const ERROR: i32 = 1;
 const PERM: i32 = 3;
 const BUSY: i32 = 5;
 const LOCKED: i32 = 6;
@@ -35,7 +38,15 @@ pub(crate) fn diagnose(error: &(dyn Error + 'static)) -> Option<FaultKind> {
 pub(crate) fn fault(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Fault {
     move |error| {
         let kind = diagnose(&error).unwrap_or(FaultKind::Internal);
-        Fault::new(kind, doing, error)
+        match error {
+            // What sqlx would put before it is not so.
+            sqlx::Error::Io(error)
+                if error.get_ref().is_some_and(|inner| inner.is::<Displaced>()) =>
+            {
+                Fault::new(kind, doing, error)
+            }
+            error => Fault::new(kind, doing, error),
+        }
     }
 }
 
@@ -65,6 +76,30 @@ pub fn ends_by_itself(error: &OpenError) -> bool {
         | OpenError::Refused { .. }
         | OpenError::Topology(_)
         | OpenError::Options { .. } => false,
+    }
+}
+
+/// Why a file cannot be used that was to be opened, where waiting does not help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unusable {
+    /// It is another kind of file.
+    NoDatabase,
+    /// Its pages contradict each other.
+    Damaged,
+    /// The system does not let us.
+    Forbidden,
+    /// A statement of ours does not fit its tables.
+    Foreign,
+}
+
+/// The class of an error at opening; `None` where it may pass.
+pub(crate) fn unusable(error: &sqlx::Error) -> Option<Unusable> {
+    match code(error)? {
+        NOTADB => Some(Unusable::NoDatabase),
+        CORRUPT => Some(Unusable::Damaged),
+        PERM | READONLY | CANTOPEN => Some(Unusable::Forbidden),
+        ERROR => Some(Unusable::Foreign),
+        _ => None,
     }
 }
 

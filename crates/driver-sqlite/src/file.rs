@@ -1,6 +1,6 @@
 //! The file itself: made so that only its owner reads it, and never on a network filesystem.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use hookbox_driver::OpenError;
 
 use crate::THE_FILE;
+use crate::refused::{self, by_system};
 
 /// Filesystems on which locks and shared memory do not hold between machines, or not at all.
 const REFUSED: [&str; 18] = [
@@ -56,18 +57,30 @@ pub(crate) fn create(path: &Path) -> Result<(), OpenError> {
     let file = match made {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-        Err(error) => return Err(unreachable(error)),
+        Err(error) => return Err(by_system(path)(error)),
     };
     // SQLite makes the names of its log durable by itself, but not the name of the file.
     file.sync_all()
         .and_then(|()| File::open(folder(path)))
         .and_then(|folder| folder.sync_all())
-        .map_err(unreachable)
+        .map_err(by_system(path))
 }
 
-/// Whether there is a file already.
-pub(crate) fn is_there(path: &Path) -> Result<bool, OpenError> {
-    path.try_exists().map_err(unreachable)
+/// What is at the path already, which must be a file: to open a pipe would wait for its other end.
+pub(crate) fn look_up(path: &Path) -> Result<Option<Metadata>, OpenError> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_file() => Ok(Some(found)),
+        Ok(found) => {
+            let what = if found.is_dir() {
+                "a folder"
+            } else {
+                "no file"
+            };
+            Err(refused::refused(path, format!("is {what}"), "name a file"))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(by_system(path)(error)),
+    }
 }
 
 /// Refuses a filesystem on which SQLite's locks cannot be trusted, where it can be told.
@@ -75,7 +88,7 @@ pub(crate) fn refuse_network(path: &Path) -> Result<(), OpenError> {
     // Where a link leads is what counts; the file itself may not be there yet.
     let place = fs::canonicalize(path)
         .or_else(|_| fs::canonicalize(folder(path)))
-        .map_err(unreachable)?;
+        .map_err(by_system(path))?;
     let Ok(mounts) = fs::read_to_string(MOUNTS) else {
         return Ok(());
     };
@@ -91,7 +104,8 @@ pub(crate) fn refuse_network(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-fn folder(path: &Path) -> PathBuf {
+/// The folder that the file lies in.
+pub(crate) fn folder(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         Some(_) | None => PathBuf::from("."),
@@ -114,13 +128,6 @@ fn mount(line: &str) -> Option<(PathBuf, &str)> {
     let (place, what) = line.split_once(" - ")?;
     let point = place.split(' ').nth(4)?.replace("\\040", " ");
     Some((PathBuf::from(point), what.split(' ').next()?))
-}
-
-fn unreachable(error: io::Error) -> OpenError {
-    OpenError::Unavailable {
-        what: THE_FILE,
-        source: error.into(),
-    }
 }
 
 #[cfg(test)]

@@ -217,7 +217,7 @@ impl Keeper {
         }
         self.looked = Instant::now();
         self.bell.mark_unchanged();
-        let mut reader = self.shared.readers.take().await?;
+        let mut reader = self.shared.readers.take_for_queues().await?;
         let leases = Leases::lasting(self.shared.options.lease);
         self.maybe = messages::is_waiting(&mut reader, &self.queue, leases)
             .await

@@ -7,6 +7,8 @@ const ENVIRONMENT: &str = "environment";
 /// The schema version that a hookbox must know, at least, to work on this file.
 const WORKS_FROM: &str = "works_from";
 const LAST_PROBE: &str = "last_probe";
+/// A mark that no other file has.
+const BIRTH: &str = "birth";
 
 /// The environment that the file is stamped with.
 pub(crate) async fn environment(connection: &mut SqliteConnection) -> sqlx::Result<Option<String>> {
@@ -27,6 +29,26 @@ pub(crate) async fn stamp(
         .execute(connection)
         .await?;
     Ok(())
+}
+
+/// Marks the file, once and for all, so that another one in its place is not taken for it.
+pub(crate) async fn mark_birth(connection: &mut SqliteConnection) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO meta (key, value) VALUES (?1, lower(hex(randomblob(16))))
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(BIRTH)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The file's mark; none where no hookbox that writes it has migrated the file.
+pub(crate) async fn birth(connection: &mut SqliteConnection) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar("SELECT value FROM meta WHERE key = ?1")
+        .bind(BIRTH)
+        .fetch_optional(connection)
+        .await
 }
 
 /// Writes something small that changes each time, to learn whether writing works again.

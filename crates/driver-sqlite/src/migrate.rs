@@ -1,12 +1,13 @@
 //! The schema: made and brought up to date in one transaction, by one process at a time.
 
 use hookbox_crash::crash_point;
-use hookbox_driver::OpenError;
+use hookbox_driver::{AppliedMigration, KnownMigration, OpenError, foreign_schema};
 use sqlx::Connection;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnection, SqliteJournalMode};
 
-use crate::connect::{connect, for_reading, for_writing, unreachable};
+use crate::connect::{connect, for_reading, for_writing};
+use crate::refused::{by_sqlite, refused};
 use crate::sqlite::check_environment;
 use crate::{Options, THE_FILE, connect, file, meta};
 
@@ -27,14 +28,21 @@ pub struct Migrated {
 }
 
 /// Makes the file if there is none, brings its schema up to date, and stamps it with the
-/// environment if it has no stamp. All of it or nothing, also when two processes do it at once.
+/// environment if it has no stamp. All of it or nothing, also when two processes do it at once; and
+/// nothing at all to the file of another program.
 pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
     options.check()?;
-    file::refuse_network(&options.path)?;
-    file::create(&options.path)?;
+    let path = &options.path;
+    file::refuse_network(path)?;
+    if file::look_up(path)?.is_some() {
+        // Before anything is changed: the mode below is kept in the file, whoever it belongs to.
+        inspect(&options).await?;
+    } else {
+        file::create(path)?;
+    }
     // The mode is kept in the file; every later connection finds it there.
     let wal = for_writing(&options).journal_mode(SqliteJournalMode::Wal);
-    let mut connection = connect(&wal).await?;
+    let mut connection = connect(&wal, path).await?;
     let migrated = in_one_transaction(&mut connection, &options).await;
     connect::close(connection).await;
     migrated
@@ -44,10 +52,11 @@ async fn in_one_transaction(
     connection: &mut SqliteConnection,
     options: &Options,
 ) -> Result<Migrated, OpenError> {
+    let unusable = by_sqlite(&options.path);
     let mut tx = connection
         .begin_with("BEGIN IMMEDIATE")
         .await
-        .map_err(unreachable)?;
+        .map_err(&unusable)?;
     let migrated = planned(&mut tx, options).await?;
     crash_point!("migrate.before_migrations");
     if migrated.from > newest_version() {
@@ -60,12 +69,13 @@ async fn in_one_transaction(
     crash_point!("migrate.after_migrations");
     meta::stamp(&mut tx, &options.environment)
         .await
-        .map_err(unreachable)?;
+        .map_err(&unusable)?;
+    meta::mark_birth(&mut tx).await.map_err(&unusable)?;
     meta::raise_works_from(&mut tx, WORKS_FROM)
         .await
-        .map_err(unreachable)?;
+        .map_err(&unusable)?;
     crash_point!("migrate.after_stamp");
-    tx.commit().await.map_err(unreachable)?;
+    tx.commit().await.map_err(&unusable)?;
     Ok(migrated)
 }
 
@@ -73,12 +83,16 @@ async fn in_one_transaction(
 pub async fn plan(options: Options) -> Result<Migrated, OpenError> {
     options.check()?;
     file::refuse_network(&options.path)?;
-    if !file::is_there(&options.path)? {
+    if file::look_up(&options.path)?.is_none() {
         let to = newest_version();
         return Ok(Migrated { from: 0, to });
     }
-    let mut connection = connect(&for_reading(&options)).await?;
-    let planned = planned(&mut connection, &options).await;
+    inspect(&options).await
+}
+
+async fn inspect(options: &Options) -> Result<Migrated, OpenError> {
+    let mut connection = connect(&for_reading(options), &options.path).await?;
+    let planned = planned(&mut connection, options).await;
     connect::close(connection).await;
     planned
 }
@@ -87,25 +101,31 @@ async fn planned(
     connection: &mut SqliteConnection,
     options: &Options,
 ) -> Result<Migrated, OpenError> {
-    let from = version(connection).await.map_err(unreachable)?;
+    let from = version(connection, options).await?;
     let to = newest_version().max(from);
-    works_on(connection, from).await?;
+    works_on(connection, options, from).await?;
     if from > 0 {
         check_environment(connection, options).await?;
     }
+    let names = names(connection).await.map_err(by_sqlite(&options.path))?;
+    let applied = applied(connection).await;
+    let applied = applied.map_err(by_sqlite(&options.path))?;
+    is_ours(options, &applied, &names)?;
     Ok(Migrated { from, to })
 }
 
 /// Refuses the file of a newer hookbox, unless it says that this one may work on it.
 pub(crate) async fn works_on(
     connection: &mut SqliteConnection,
+    options: &Options,
     found: i64,
 ) -> Result<(), OpenError> {
     let wanted = newest_version();
     if found <= wanted {
         return Ok(());
     }
-    match meta::works_from(connection).await.map_err(unreachable)? {
+    let works_from = meta::works_from(connection).await;
+    match works_from.map_err(by_sqlite(&options.path))? {
         Some(from) if from <= wanted => {
             tracing::warn!(
                 found,
@@ -118,18 +138,69 @@ pub(crate) async fn works_on(
     }
 }
 
-/// The version of the file: that of its newest migration, 0 when there is none.
-pub(crate) async fn version(connection: &mut SqliteConnection) -> sqlx::Result<i64> {
+/// The version of the file: that of its newest migration, 0 when there is none. Another program's
+/// migrations have no version that means anything here, and are refused.
+pub(crate) async fn version(
+    connection: &mut SqliteConnection,
+    options: &Options,
+) -> Result<i64, OpenError> {
+    let applied = applied(connection).await;
+    let applied = applied.map_err(by_sqlite(&options.path))?;
+    is_ours(options, &applied, &[])?;
+    let versions = applied.iter().map(|row| row.version);
+    Ok(versions.max().unwrap_or(0))
+}
+
+/// Refuses the file of another program, and one whose tables stand where ours would be created.
+fn is_ours(
+    options: &Options,
+    applied: &[AppliedMigration],
+    present: &[String],
+) -> Result<(), OpenError> {
+    let known: Vec<KnownMigration<'_>> = MIGRATIONS
+        .iter()
+        .map(|migration| KnownMigration {
+            version: migration.version,
+            description: &migration.description,
+            sql: migration.sql.as_str(),
+        })
+        .collect();
+    match foreign_schema(&known, applied, present) {
+        None => Ok(()),
+        Some(found) => Err(refused(
+            &options.path,
+            format!("is not hookbox's: {found}"),
+            "give hookbox a file of its own",
+        )),
+    }
+}
+
+/// The migrations that were run on the file, in one transaction each with what they did.
+async fn applied(connection: &mut SqliteConnection) -> sqlx::Result<Vec<AppliedMigration>> {
     let migrated: bool = sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')",
     )
     .fetch_one(&mut *connection)
     .await?;
     if !migrated {
-        return Ok(0);
+        return Ok(Vec::new());
     }
-    sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success")
-        .fetch_one(connection)
+    let rows: Vec<(i64, String)> = sqlx::query_as(
+        "SELECT version, description FROM _sqlx_migrations WHERE success ORDER BY version",
+    )
+    .fetch_all(connection)
+    .await?;
+    let row = |(version, description)| AppliedMigration {
+        version,
+        description,
+    };
+    Ok(rows.into_iter().map(row).collect())
+}
+
+/// The names of all that the file has, as SQLite compares them.
+async fn names(connection: &mut SqliteConnection) -> sqlx::Result<Vec<String>> {
+    sqlx::query_scalar("SELECT lower(name) FROM sqlite_schema")
+        .fetch_all(connection)
         .await
 }
 
@@ -163,7 +234,8 @@ fn why_not(error: MigrateError) -> OpenError {
 #[cfg(any(test, feature = "testing"))]
 pub async fn dump_schema() -> Result<String, OpenError> {
     let in_memory = sqlx::sqlite::SqliteConnectOptions::new().in_memory(true);
-    let mut connection = connect(&in_memory).await?;
+    let path = std::path::Path::new(":memory:");
+    let mut connection = connect(&in_memory, path).await?;
     MIGRATIONS
         .run_direct(None, &mut connection, false)
         .await
@@ -176,7 +248,7 @@ pub async fn dump_schema() -> Result<String, OpenError> {
     )
     .fetch_all(&mut connection)
     .await
-    .map_err(unreachable)?;
+    .map_err(by_sqlite(path))?;
     connect::close(connection).await;
     let mut dump = String::from("-- Written from the migrated schema; do not edit.\n");
     for statement in statements {

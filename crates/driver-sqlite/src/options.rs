@@ -57,6 +57,10 @@ pub struct Options {
     /// How many bytes the file may hold before publishes are refused; without a bound, the disk
     /// is the bound. What is taken out makes room again.
     pub bytes_max: Option<u64>,
+    /// Whether the caller keeps every other process off the file, as the lock of a spool does.
+    /// What it holds is then handed out to the end, also when its path leads to it no more: no
+    /// other process can do so, and none can be using its log.
+    pub exclusive: bool,
     /// How often a message is delivered before it goes to the dead-letter queue; without a bound,
     /// for ever.
     pub deliveries_max: Option<u32>,
@@ -80,6 +84,7 @@ impl Options {
             poll: POLL,
             readers: READERS,
             bytes_max: None,
+            exclusive: false,
             deliveries_max: Some(DELIVERIES_MAX),
         }
     }

@@ -1,26 +1,47 @@
 //! The readers: a few connections that cannot write, so that reading never waits for the writer.
 
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::Duration;
 
-use hookbox_driver::Fault;
+use hookbox_driver::{Fault, FaultKind};
 use sqlx::pool::PoolConnection;
-use sqlx::sqlite::{SqlitePool, SqlitePoolOptions};
+use sqlx::sqlite::{SqliteConnection, SqlitePool, SqlitePoolOptions};
+use tokio::sync::{Mutex, OwnedMappedMutexGuard, OwnedMutexGuard};
+use tokio::time::timeout;
 
 use crate::Options;
-use crate::connect::for_reading;
+use crate::connect::{self, for_reading};
 use crate::diagnose::fault;
+use crate::opened_file::OpenedFile;
 
 /// How long to wait for a connection. Reads take milliseconds, so this means that the file is
 /// not reachable.
 const ACQUIRE_WAIT: Duration = Duration::from_secs(3);
 
+/// How long emptying the log may take. It is done where the file is displaced, and helps only.
+const EMPTY_LOG_MAX: Duration = Duration::from_secs(2);
+
+const DOING: &str = "open the SQLite file for reading";
+
 pub(crate) struct Readers {
     pool: SqlitePool,
+    file: Arc<OpenedFile>,
+    /// Open from before the file was identified until the driver closes: see [`OpenedFile`].
+    pinned: Arc<Mutex<Option<SqliteConnection>>>,
+    /// No other process opens the file.
+    exclusive: bool,
+}
+
+/// A connection for reading queues.
+pub(crate) enum QueueReader {
+    Pooled(PoolConnection<sqlx::Sqlite>),
+    Pinned(OwnedMappedMutexGuard<Option<SqliteConnection>, SqliteConnection>),
 }
 
 impl Readers {
-    /// Opens nothing yet.
-    pub(crate) fn new(options: &Options) -> Self {
+    /// Opens nothing yet but keeps the connection that it is given.
+    pub(crate) fn new(options: &Options, file: Arc<OpenedFile>, pinned: SqliteConnection) -> Self {
         let pool = SqlitePoolOptions::new()
             .max_connections(options.readers)
             .min_connections(0)
@@ -30,26 +51,83 @@ impl Readers {
             .max_lifetime(None)
             .test_before_acquire(false)
             .connect_lazy_with(for_reading(options));
-        Self { pool }
+        Self {
+            pool,
+            file,
+            pinned: Arc::new(Mutex::new(Some(pinned))),
+            exclusive: options.exclusive,
+        }
     }
 
     /// A connection for one or more reads.
     pub(crate) async fn take(&self) -> Result<PoolConnection<sqlx::Sqlite>, Fault> {
-        self.pool
-            .acquire()
-            .await
-            .map_err(fault("open the SQLite file for reading"))
+        let acquired = self.pool.acquire().await;
+        // Afterwards, since a connection that was opened just now went by the path.
+        self.file.check().map_err(|gone| gone.fault(DOING))?;
+        acquired.map_err(fault(DOING))
     }
 
     /// A transaction, for reads that must see one state. Dropped, it ends.
     pub(crate) async fn snapshot(&self) -> Result<sqlx::Transaction<'static, sqlx::Sqlite>, Fault> {
-        self.pool
-            .begin()
-            .await
-            .map_err(fault("open the SQLite file for reading"))
+        let begun = self.pool.begin().await;
+        self.file.check().map_err(|gone| gone.fault(DOING))?;
+        begun.map_err(fault(DOING))
+    }
+
+    /// A connection for reading queues. Where no other process opens the file, what it holds is
+    /// handed out to the end, also when no path leads to it.
+    pub(crate) async fn take_for_queues(&self) -> Result<QueueReader, Fault> {
+        if !(self.exclusive && self.file.is_displaced()) {
+            return self.take().await.map(QueueReader::Pooled);
+        }
+        let slot = Arc::clone(&self.pinned).lock_owned().await;
+        OwnedMutexGuard::try_map(slot, Option::as_mut)
+            .map(QueueReader::Pinned)
+            .map_err(|_| {
+                let doing = "read the SQLite file after it was closed";
+                Fault::plain(FaultKind::Unavailable, doing)
+            })
+    }
+
+    /// Brings what is only in the log into the file that was opened.
+    pub(crate) async fn empty_log(&self) {
+        let mut slot = self.pinned.lock().await;
+        let Some(connection) = slot.as_mut() else {
+            return;
+        };
+        let emptied = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(connection);
+        match timeout(EMPTY_LOG_MAX, emptied).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the log of the SQLite file stays full"),
+            Err(late) => tracing::debug!(%late, "the log of the SQLite file stays full"),
+        }
     }
 
     pub(crate) async fn close(&self) {
         self.pool.close().await;
+        // The last one, since it is what keeps the file identified.
+        if let Some(connection) = self.pinned.lock().await.take() {
+            connect::close(connection).await;
+        }
+    }
+}
+
+impl Deref for QueueReader {
+    type Target = SqliteConnection;
+
+    fn deref(&self) -> &SqliteConnection {
+        match self {
+            QueueReader::Pooled(connection) => connection,
+            QueueReader::Pinned(connection) => connection,
+        }
+    }
+}
+
+impl DerefMut for QueueReader {
+    fn deref_mut(&mut self) -> &mut SqliteConnection {
+        match self {
+            QueueReader::Pooled(connection) => connection,
+            QueueReader::Pinned(connection) => connection,
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! What the driver, its tasks and its subscriptions have in common.
 
+use std::sync::Arc;
+
 use hookbox_driver::Queue;
-use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -9,6 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::Options;
 use crate::bell::Bells;
 use crate::connect::for_reading;
+use crate::opened_file::OpenedFile;
 use crate::publisher::{Health, Job};
 use crate::readers::Readers;
 use crate::writer::Writer;
@@ -19,6 +22,7 @@ const LINE: usize = 256;
 
 pub(crate) struct Shared {
     pub(crate) options: Options,
+    pub(crate) file: Arc<OpenedFile>,
     pub(crate) writer: Writer,
     pub(crate) readers: Readers,
     pub(crate) bells: Bells,
@@ -34,7 +38,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(options: Options) -> (Self, mpsc::Receiver<Job>) {
+    /// Over a file that is open: `pinned` has read it and stays open as long as this.
+    pub(crate) fn new(
+        options: Options,
+        file: OpenedFile,
+        pinned: SqliteConnection,
+    ) -> (Self, mpsc::Receiver<Job>) {
+        let file = Arc::new(file);
         let (jobs, line) = mpsc::channel(LINE);
         let queues = options
             .routes
@@ -44,8 +54,9 @@ impl Shared {
             .map(|queue| name(&options, &queue))
             .collect::<Vec<_>>();
         let shared = Self {
-            writer: Writer::new(&options),
-            readers: Readers::new(&options),
+            writer: Writer::new(&options, Arc::clone(&file)),
+            readers: Readers::new(&options, Arc::clone(&file), pinned),
+            file,
             bells: Bells::new(queues),
             health: Health::default(),
             jobs,

@@ -6,8 +6,10 @@ use hookbox_driver::OpenError;
 use sqlx::sqlite::SqliteConnection;
 use tokio::time::timeout;
 
-use crate::connect::{connect, for_writing, prove, unreachable};
+use crate::connect::{connect, for_writing, prove};
 use crate::migrate::{self, newest_version};
+use crate::opened_file::{self, Identity, OpenedFile, beside};
+use crate::refused::{absent, by_sqlite};
 use crate::shared::Shared;
 use crate::{Options, THE_FILE, bell, connect, file, meta, publisher};
 
@@ -19,23 +21,22 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens a file that [`crate::migrate`] has prepared; changes nothing in it.
+    /// Opens a file that [`crate::migrate`] has prepared; changes nothing in it, and creates none.
     ///
     /// Must be called within a tokio runtime, in which its tasks then live.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         options.check()?;
-        file::refuse_network(&options.path)?;
-        if !file::is_there(&options.path)? {
-            return Err(OpenError::SchemaOlder {
-                found: 0,
-                wanted: newest_version(),
-            });
+        let path = &options.path;
+        file::refuse_network(path)?;
+        let found = file::look_up(path)?.ok_or_else(|| absent(path))?;
+        let mut connection = connect(&for_writing(&options), path).await?;
+        match identify(&mut connection, &options, Identity::of(&found)).await {
+            Ok(file) => Ok(Self::start(options, file, connection)),
+            Err(error) => {
+                connect::close(connection).await;
+                Err(error)
+            }
         }
-        let mut connection = connect(&for_writing(&options)).await?;
-        let checked = check(&mut connection, &options).await;
-        connect::close(connection).await;
-        checked?;
-        Ok(Self::start(options))
     }
 
     /// How long SQLite's write-ahead log is now, in bytes. It grows without a bound while somebody
@@ -45,9 +46,7 @@ impl Sqlite {
     /// # Errors
     /// When the file system does not say.
     pub fn log_bytes(&self) -> std::io::Result<u64> {
-        let mut name = self.shared.options.path.clone().into_os_string();
-        name.push("-wal");
-        match std::fs::metadata(name) {
+        match std::fs::metadata(beside(&self.shared.options.path, "-wal")) {
             Ok(found) => Ok(found.len()),
             // Nobody has the file open.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
@@ -55,8 +54,8 @@ impl Sqlite {
         }
     }
 
-    fn start(options: Options) -> Self {
-        let (shared, line) = Shared::new(options);
+    fn start(options: Options, file: OpenedFile, pinned: SqliteConnection) -> Self {
+        let (shared, line) = Shared::new(options, file, pinned);
         let shared = Arc::new(shared);
         shared
             .tasks
@@ -68,6 +67,13 @@ impl Sqlite {
             tokio::select! {
                 () = watching.abandoned.cancelled() => {}
                 () = bell::watch_others(&watching.bells, &options, every, &watching.closing) => {}
+            }
+        });
+        let checking = Arc::clone(&shared);
+        shared.tasks.spawn(async move {
+            tokio::select! {
+                () = checking.abandoned.cancelled() => {}
+                () = opened_file::watch(&checking) => {}
             }
         });
         Self { shared }
@@ -90,6 +96,12 @@ impl Sqlite {
             shared.tasks.wait().await;
         }
         shared.writer.close().await;
+        if shared.options.exclusive && shared.file.is_displaced() {
+            // A log that stayed would be taken for that of the file that is put in this one's
+            // place. Where other processes may use the log already, it is not ours to empty.
+            shared.readers.empty_log().await;
+        }
+        shared.file.let_go();
         shared.readers.close().await;
     }
 }
@@ -100,15 +112,27 @@ impl Drop for Sqlite {
     }
 }
 
-async fn check(connection: &mut SqliteConnection, options: &Options) -> Result<(), OpenError> {
+/// Checks what was opened, and remembers it. The connection can only read from now on.
+async fn identify(
+    connection: &mut SqliteConnection,
+    options: &Options,
+    before: Identity,
+) -> Result<OpenedFile, OpenError> {
+    let path = &options.path;
     let wanted = newest_version();
-    let found = migrate::version(connection).await.map_err(unreachable)?;
-    migrate::works_on(connection, found).await?;
+    let found = migrate::version(connection, options).await?;
+    migrate::works_on(connection, options, found).await?;
     if found < wanted {
         return Err(OpenError::SchemaOlder { found, wanted });
     }
     check_environment(connection, options).await?;
-    prove(connection).await
+    prove(connection, path).await?;
+    let birth = meta::birth(connection).await.map_err(by_sqlite(path))?;
+    sqlx::raw_sql("PRAGMA query_only = ON")
+        .execute(connection)
+        .await
+        .map_err(by_sqlite(path))?;
+    OpenedFile::new(path, before, birth)
 }
 
 /// Refuses the file of another environment.
@@ -116,7 +140,8 @@ pub(crate) async fn check_environment(
     connection: &mut SqliteConnection,
     options: &Options,
 ) -> Result<(), OpenError> {
-    let stamp = meta::environment(connection).await.map_err(unreachable)?;
+    let stamp = meta::environment(connection).await;
+    let stamp = stamp.map_err(by_sqlite(&options.path))?;
     match stamp {
         Some(found) if found == options.environment.as_str() => Ok(()),
         found => Err(OpenError::Environment {

@@ -6,6 +6,8 @@
 mod broken;
 mod broker;
 mod closing;
+mod displaced;
+mod foreign;
 mod giving_up;
 mod leases;
 mod ledger;

@@ -107,7 +107,7 @@ impl Tx {
 /// An error where nothing of ours can fail but the file: else the handler left it so.
 pub(crate) fn blame(doing: &'static str, error: sqlx::Error) -> CommitError {
     match diagnose(&error) {
-        Some(kind) => Fault::new(kind, doing, error).into(),
+        Some(_) => fault(doing)(error).into(),
         None => CommitError::BrokenByHandler {
             why: error.to_string(),
         },

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 use crate::Options;
 use crate::connect::{self, for_writing};
 use crate::diagnose::{diagnose, fault};
+use crate::opened_file::OpenedFile;
 
 /// Takes the write lock at once (upgrading later fails without waiting), and sets the mark by
 /// which [`Unit::is_whole`] finds out that somebody ended the transaction behind our back.
@@ -47,6 +48,9 @@ type Slot = Mutex<Option<Leashed>>;
 pub(crate) struct Writer {
     slot: Arc<Slot>,
     options: SqliteConnectOptions,
+    file: Arc<OpenedFile>,
+    /// No other process opens the file.
+    exclusive: bool,
     /// How long to wait in our own line.
     line_wait: Duration,
     /// How long to wait for another process.
@@ -64,6 +68,8 @@ pub(crate) struct Unit {
     /// too many ways to change a connection of SQLite's (pragmas, temporary triggers, attached
     /// files, functions) to take each of them back, and a new one costs less than a commit.
     used: bool,
+    /// What must be at its path once this is committed; none where that does not matter.
+    confirms_in: Option<Arc<OpenedFile>>,
 }
 
 /// A connection whose running statement stops when it is dropped. Without that, a handler's
@@ -84,10 +90,12 @@ impl Drop for Leash {
 }
 
 impl Writer {
-    pub(crate) fn new(options: &Options) -> Self {
+    pub(crate) fn new(options: &Options, file: Arc<OpenedFile>) -> Self {
         Self {
             slot: Arc::default(),
             options: for_writing(options),
+            file,
+            exclusive: options.exclusive,
             line_wait: options.writer_wait,
             lock_wait: options.busy_timeout,
             closed: AtomicBool::new(false),
@@ -95,8 +103,20 @@ impl Writer {
     }
 
     /// Begins a transaction that holds the file's write lock. Cancelled half-way, it harms
-    /// nobody: the connection is closed.
+    /// nobody: the connection is closed. A file that its path does not lead to is refused.
     pub(crate) async fn begin(&self) -> Result<Unit, Fault> {
+        self.unit(Some(Arc::clone(&self.file))).await
+    }
+
+    /// The same, to take and settle messages. Where no other process opens the file, it need not
+    /// be at its path: what is handed out is confirmed elsewhere, and is handed out again when the
+    /// settlement is lost.
+    pub(crate) async fn begin_for_queues(&self) -> Result<Unit, Fault> {
+        let file = (!self.exclusive).then(|| Arc::clone(&self.file));
+        self.unit(file).await
+    }
+
+    async fn unit(&self, confirms_in: Option<Arc<OpenedFile>>) -> Result<Unit, Fault> {
         let doing = "begin a transaction";
         let mut slot = timeout(self.line_wait, Arc::clone(&self.slot).lock_owned())
             .await
@@ -111,6 +131,12 @@ impl Writer {
             Some(leashed) => leashed,
             None => self.connect().await.map_err(fault(doing))?,
         };
+        if let Some(file) = &confirms_in
+            && let Err(displaced) = file.check()
+        {
+            *slot = Some(leashed);
+            return Err(displaced.fault(doing));
+        }
         let asked = Instant::now();
         while let Err(error) =
             SqliteTransactionManager::begin(&mut leashed.connection, Some(BEGIN.into_sql_str()))
@@ -127,11 +153,15 @@ impl Writer {
             slot,
             commits,
             used: false,
+            confirms_in,
         })
     }
 
     async fn connect(&self) -> sqlx::Result<Leashed> {
-        let mut connection = self.options.connect().await?;
+        let connected = self.options.connect().await;
+        // It went by the path, and what is there now may be another file.
+        self.file.check()?;
+        let mut connection = connected?;
         sqlx::raw_sql(ASK_AGAIN).execute(&mut connection).await?;
         let abandoned = Arc::new(AtomicBool::new(false));
         let looked_at = Arc::clone(&abandoned);
@@ -204,10 +234,15 @@ impl Unit {
         Ok(())
     }
 
-    /// Commits, durably: `synchronous=FULL` syncs the log before this returns.
+    /// Commits, durably: `synchronous=FULL` syncs the log before this returns. An error when the
+    /// file was displaced by then: what was committed is in a file that no restart finds.
     pub(crate) async fn commit(mut self) -> sqlx::Result<()> {
         SqliteTransactionManager::commit(&mut self.leashed.connection).await?;
+        let confirms_in = self.confirms_in.take();
         self.give_back();
+        if let Some(file) = confirms_in {
+            file.check()?;
+        }
         Ok(())
     }
 

@@ -27,7 +27,7 @@ impl Keeper {
     /// Writes all words, renews what is due and takes what there is room for. When it fails,
     /// nothing is forgotten: all of it is tried again.
     pub(super) async fn write(&mut self) -> Result<(), Fault> {
-        let mut unit = self.shared.writer.begin().await?;
+        let mut unit = self.shared.writer.begin_for_queues().await?;
         let began = Instant::now();
         let room = if self.maybe { self.room() } else { 0 };
         let renew = self.must_renew();

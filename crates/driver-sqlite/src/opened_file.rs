@@ -1,0 +1,177 @@
+//! The file that was opened: whether its path still leads to it, and which file it is.
+//!
+//! SQLite keeps writing to the file that it opened, and its commits succeed, when that file has
+//! been deleted, renamed or replaced: what they confirm is in no file that a restart finds. So the
+//! path is compared with the open file (device and inode number) before a transaction begins and
+//! again after its commit, before anything is confirmed.
+//!
+//! An inode number is not given to another file while the first is open, and a connection of this
+//! process (see [`crate::readers::Readers`]) has it open from before the numbers are read until the
+//! driver closes. The same connection makes the comparison of `-wal` and `-shm` right: while any
+//! process has read the database, SQLite itself neither deletes nor recreates them, so if they
+//! differ, somebody else did that, and commits go to a log that no other process reads.
+//!
+//! A difference is final for this driver, and the path is not opened again: what lies there now may
+//! be an older backup of the same file, without what was confirmed since.
+
+mod displaced;
+mod watch;
+
+use std::ffi::OsString;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use hookbox_driver::OpenError;
+
+use crate::refused::{by_system, refused};
+pub(crate) use displaced::{Displaced, How};
+pub(crate) use watch::watch;
+
+/// What a file system numbers a file by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+/// The file, its log and its shared memory, as they were when they were opened.
+pub(crate) struct OpenedFile {
+    parts: Vec<Part>,
+    /// The mark that the file was created with; none in a file of before 0.2.0.
+    birth: Mutex<Option<String>>,
+    displaced: OnceLock<Displaced>,
+    closed: AtomicBool,
+}
+
+struct Part {
+    path: PathBuf,
+    identity: Identity,
+}
+
+impl Identity {
+    pub(crate) fn of(found: &Metadata) -> Self {
+        Self {
+            device: found.dev(),
+            inode: found.ino(),
+        }
+    }
+}
+
+impl Part {
+    /// How it differs from what it was.
+    fn difference(&self) -> Option<(&Path, How)> {
+        let how = match fs::metadata(&self.path) {
+            Ok(found) if Identity::of(&found) == self.identity => return None,
+            Ok(_) => How::Replaced,
+            Err(error) => match error.kind() {
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => How::Gone,
+                kind => How::Unknown(kind),
+            },
+        };
+        Some((&self.path, how))
+    }
+}
+
+impl OpenedFile {
+    /// Remembers what is open. Called when a connection has read the file, which must stay open;
+    /// `before` was read before it was opened, so that both are the file that was opened.
+    pub(crate) fn new(
+        path: &Path,
+        before: Identity,
+        birth: Option<String>,
+    ) -> Result<Self, OpenError> {
+        let displaced = || {
+            let remedy = "start hookbox when nothing else changes the file";
+            refused(path, "was replaced while it was being opened", remedy)
+        };
+        let unreadable = by_system(path);
+        // A relative path would follow the working directory.
+        let named = std::path::absolute(path).map_err(&unreadable)?;
+        let real = fs::canonicalize(path).map_err(&unreadable)?;
+        let mut parts = Vec::new();
+        for path in [named, beside(&real, "-wal"), beside(&real, "-shm")] {
+            let found = fs::metadata(&path).map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => displaced(),
+                _ => unreadable(error),
+            })?;
+            let identity = Identity::of(&found);
+            parts.push(Part { path, identity });
+        }
+        if parts.first().is_none_or(|file| file.identity != before) {
+            return Err(displaced());
+        }
+        Ok(Self {
+            parts,
+            birth: Mutex::new(birth),
+            displaced: OnceLock::new(),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// Whether the path leads to the file that is open. Three looks at a directory.
+    pub(crate) fn check(&self) -> Result<(), Displaced> {
+        if let Some(displaced) = self.displaced.get() {
+            return Err(displaced.clone());
+        }
+        let Some((path, how)) = self.parts.iter().find_map(Part::difference) else {
+            return Ok(());
+        };
+        // Read after the difference was found: SQLite deletes the log when it is closed.
+        if self.closed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        Err(match how {
+            How::Gone | How::Replaced | How::Overwritten => self.displace(path, how),
+            // Nothing may be confirmed, and it may pass.
+            How::Unknown(_) => Displaced::new(path, how),
+        })
+    }
+
+    /// It is about to be closed, and need not stay what it is. Whoever uses it later meets that it
+    /// is closed.
+    pub(crate) fn let_go(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// Whether it was found displaced before; it stays so.
+    pub(crate) fn is_displaced(&self) -> bool {
+        self.displaced.get().is_some()
+    }
+
+    /// Compares the mark of what the path leads to with the one remembered. A file that had none
+    /// may have been given one by `hookbox migrate` meanwhile.
+    fn check_birth(&self, found: Option<String>) -> Result<(), Displaced> {
+        let mut birth = self.birth.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&*birth, found) {
+            (Some(known), found) if found.as_ref() != Some(known) => {
+                let path = self.parts.first().map(|part| part.path.clone());
+                Err(self.displace(&path.unwrap_or_default(), How::Overwritten))
+            }
+            (Some(_), _) | (None, None) => Ok(()),
+            (None, found) => {
+                *birth = found;
+                Ok(())
+            }
+        }
+    }
+
+    /// Remembers it, and logs it the first time.
+    fn displace(&self, path: &Path, how: How) -> Displaced {
+        let displaced = Displaced::new(path, how);
+        if self.displaced.set(displaced.clone()).is_ok() {
+            tracing::error!(path = %path.display(), "{displaced}");
+        }
+        displaced
+    }
+}
+
+/// The name of a file that SQLite keeps beside the database.
+pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name: OsString = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}

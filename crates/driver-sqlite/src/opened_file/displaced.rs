@@ -1,0 +1,66 @@
+//! The error of a file that is not, or no longer, the one that was opened.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hookbox_driver::{Fault, FaultKind};
+
+/// The path does not lead to the file that is open, so nothing can be confirmed.
+#[derive(Debug, Clone)]
+pub(crate) struct Displaced {
+    path: PathBuf,
+    how: How,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum How {
+    /// There is nothing at the path.
+    Gone,
+    /// There is another file at the path.
+    Replaced,
+    /// There is the same file with the content of another.
+    Overwritten,
+    /// The path cannot be looked up now.
+    Unknown(io::ErrorKind),
+}
+
+impl Displaced {
+    pub(crate) fn new(path: &Path, how: How) -> Self {
+        let path = path.to_owned();
+        Self { path, how }
+    }
+
+    /// As a fault. `doing` reads after "failed to".
+    pub(crate) fn fault(self, doing: &'static str) -> Fault {
+        Fault::new(FaultKind::Unavailable, doing, self)
+    }
+}
+
+impl fmt::Display for Displaced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        let happened = match self.how {
+            How::Gone => "was deleted or moved while hookbox had it open",
+            How::Replaced => "was replaced by another file while hookbox had it open",
+            How::Overwritten => "was overwritten with another file while hookbox had it open",
+            How::Unknown(kind) => return write!(f, "{path} cannot be checked now: {kind}"),
+        };
+        write!(
+            f,
+            "{path} {happened}; nothing is written until the right file is in its place and \
+             hookbox is restarted"
+        )
+    }
+}
+
+impl Error for Displaced {}
+
+/// For where SQLite's own errors are expected.
+impl From<Displaced> for sqlx::Error {
+    fn from(displaced: Displaced) -> Self {
+        sqlx::Error::Io(io::Error::other(displaced))
+    }
+}

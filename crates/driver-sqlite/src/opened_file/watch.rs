@@ -1,0 +1,55 @@
+//! Checks the open file while nothing is written, and saves what only its log holds.
+
+use std::time::Duration;
+
+use sqlx::ConnectOptions;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::shared::Shared;
+use crate::{connect, meta};
+
+/// How often the path is compared: how long a readiness that nobody asks for may be wrong.
+const CHECK_EVERY: Duration = Duration::from_millis(500);
+
+/// In how many of these checks the content is compared as well, over a new connection: `cp` over
+/// the open file changes neither name nor inode number, and cached pages would hide it.
+const BIRTH_EVERY: u32 = 10;
+
+/// Checks until it is stopped, or until the file is displaced.
+pub(crate) async fn watch(shared: &Shared) {
+    let mut ticks = interval(CHECK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut until_birth = BIRTH_EVERY;
+    loop {
+        tokio::select! {
+            () = shared.closing.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let mut checked = shared.file.check();
+        until_birth = until_birth.saturating_sub(1);
+        if checked.is_ok() && until_birth == 0 {
+            until_birth = BIRTH_EVERY;
+            checked = match birth(shared).await {
+                Ok(found) => shared.file.check_birth(found),
+                Err(error) => {
+                    // Whoever reads or writes the file meets the same error and reports it.
+                    tracing::debug!(%error, "the SQLite file could not be read by its path");
+                    Ok(())
+                }
+            };
+        }
+        if checked.is_err() && shared.file.is_displaced() {
+            // What was committed is then all in the file that was opened, wherever that is now,
+            // and its log cannot be taken for the log of the file in its place.
+            shared.readers.empty_log().await;
+            return;
+        }
+    }
+}
+
+async fn birth(shared: &Shared) -> sqlx::Result<Option<String>> {
+    let mut connection = shared.read_options().connect().await?;
+    let found = meta::birth(&mut connection).await;
+    connect::close(connection).await;
+    found
+}

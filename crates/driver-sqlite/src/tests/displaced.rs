@@ -1,0 +1,236 @@
+//! The file is deleted, moved, replaced or overwritten while it is open: nothing is confirmed.
+
+use std::fs;
+use std::process::Command;
+
+use super::*;
+use hookbox_driver::{
+    CommitError, FaultKind, Ledger, NotReadyKind, PublishErrorKind, Queue, Readiness, describe,
+};
+
+fn queue() -> Queue {
+    Queue::Route(route("a"))
+}
+
+/// Runs a command on the files. In a process of its own: to close a file here would drop the locks
+/// that SQLite has on it.
+fn run(program: &str, arguments: &[&Path]) {
+    let done = Command::new(program).args(arguments).status().unwrap();
+    assert!(done.success(), "{program} {arguments:?}");
+}
+
+/// Everything that would confirm something is refused, and names the path.
+async fn refuses(driver: &Sqlite, path: &Path, case: &str) {
+    let Readiness::NotReady { kind, why } = driver.readiness() else {
+        panic!("{case}: ready")
+    };
+    assert_eq!(kind, NotReadyKind::Storage, "{case}");
+    assert!(why.contains(path.to_str().unwrap()), "{case}: {why}");
+    let error = driver.publish(&[route("a")], &batch([9])).await;
+    assert_eq!(
+        error.unwrap_err().kind,
+        PublishErrorKind::Unavailable,
+        "{case}"
+    );
+    let failure = Failure {
+        route: &route("a"),
+        envelope: &envelope(9),
+        attempt: 1,
+        attempts_before: 0,
+        class: FailureClass::Transient,
+        error: "it went wrong".to_owned(),
+        took: Duration::ZERO,
+        then: Then::Retry {
+            after: Duration::ZERO,
+        },
+    };
+    for fault in [
+        driver.begin().await.err(),
+        driver.fail(&failure).await.err(),
+        driver.ping().await.err(),
+        driver.books().await.err(),
+    ] {
+        let fault = fault.unwrap_or_else(|| panic!("{case}: it is used"));
+        assert_eq!(fault.kind(), FaultKind::Unavailable, "{case}");
+        let said = describe(&fault);
+        assert!(said.contains(path.to_str().unwrap()), "{case}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_at_its_path_is_refused_whatever_happened_to_it() {
+    type Case = (&'static str, fn(&World));
+    let cases: [Case; 7] = [
+        ("deleted", |world| fs::remove_file(world.path()).unwrap()),
+        ("moved", |world| {
+            fs::rename(world.path(), world.folder.join("elsewhere.db")).unwrap();
+        }),
+        ("replaced", |world| {
+            fs::rename(world.folder.join("backup.db"), world.path()).unwrap();
+        }),
+        ("created anew", |world| {
+            fs::remove_file(world.path()).unwrap();
+            fs::write(world.path(), "").unwrap();
+        }),
+        ("its log deleted", |world| {
+            fs::remove_file(world.folder.join("hookbox.db-wal")).unwrap();
+        }),
+        ("its log replaced", |world| {
+            fs::rename(
+                world.folder.join("empty"),
+                world.folder.join("hookbox.db-wal"),
+            )
+            .unwrap();
+        }),
+        ("its shared memory deleted", |world| {
+            fs::remove_file(world.folder.join("hookbox.db-shm")).unwrap();
+        }),
+    ];
+    for (case, displace) in cases {
+        let world = World::new();
+        migrate(world.options()).await.unwrap();
+        fs::copy(world.path(), world.folder.join("backup.db")).unwrap();
+        fs::write(world.folder.join("empty"), "").unwrap();
+        let driver = world.open().await;
+        driver.publish(&[route("a")], &batch([1])).await.unwrap();
+        assert_eq!(driver.readiness(), Readiness::Ready);
+        displace(&world);
+        refuses(&driver, &world.path(), case).await;
+        if case == "deleted" {
+            assert!(!world.path().exists(), "it was made anew");
+        }
+        close(driver).await;
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_is_moved_takes_the_file_from_its_path() {
+    let world = World::new();
+    let inner = world.folder.join("inner");
+    fs::create_dir(&inner).unwrap();
+    let path = inner.join("hookbox.db");
+    let options = options(&path);
+    migrate(options.clone()).await.unwrap();
+    let driver = Sqlite::open(options).await.unwrap();
+    fs::rename(&inner, world.folder.join("outer")).unwrap();
+    refuses(&driver, &path, "moved with its folder").await;
+    close(driver).await;
+}
+
+#[tokio::test]
+async fn a_link_that_leads_elsewhere_is_another_file() {
+    let world = World::new();
+    let mut options = world.options();
+    migrate(options.clone()).await.unwrap();
+    let link = world.folder.join("link.db");
+    std::os::unix::fs::symlink(world.path(), &link).unwrap();
+    options.path = link.clone();
+    let driver = Sqlite::open(options.clone()).await.unwrap();
+    driver.publish(&[route("a")], &batch([1])).await.unwrap();
+    let other = world.folder.join("other.db");
+    options.path = other.clone();
+    migrate(options).await.unwrap();
+    fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink(&other, &link).unwrap();
+    refuses(&driver, &link, "another target").await;
+    close(driver).await;
+}
+
+/// The inode stays, and SQLite's cached pages would answer as before.
+#[tokio::test]
+async fn a_file_that_is_overwritten_in_its_place_is_found_out() {
+    let world = World::new();
+    let mut options = world.options();
+    options.path = world.folder.join("other.db");
+    migrate(options.clone()).await.unwrap();
+    let driver = world.open().await;
+    run("cp", &[&options.path, &world.path()]);
+    let is_refused = async || driver.readiness() != Readiness::Ready;
+    eventually("it is found out", is_refused).await;
+    refuses(&driver, &world.path(), "overwritten").await;
+    close(driver).await;
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_open_meanwhile_is_not_confirmed() {
+    let world = World::new();
+    let driver = world.open().await;
+    let one = envelope(1);
+    let mut tx = driver.begin().await.unwrap();
+    driver.claim(&mut tx, &route("a"), &[&one]).await.unwrap();
+    driver
+        .settle(&mut tx, &route("a"), &[done(&one)])
+        .await
+        .unwrap();
+    fs::remove_file(world.path()).unwrap();
+    let CommitError::Fault(fault) = driver.commit(tx).await.unwrap_err() else {
+        panic!("it is the handler's")
+    };
+    assert_eq!(fault.kind(), FaultKind::Unavailable);
+    let said = describe(&fault);
+    assert!(said.contains(world.path().to_str().unwrap()), "{said}");
+    close(driver).await;
+}
+
+/// What was confirmed before is in the file that was moved, without its log; putting it back is
+/// noticed by the next start only.
+#[tokio::test]
+async fn a_moved_file_is_whole_and_put_back_at_a_restart() {
+    let world = World::new();
+    let driver = world.open().await;
+    driver.publish(&[route("a")], &batch([1])).await.unwrap();
+    let elsewhere = world.folder.join("elsewhere.db");
+    fs::rename(world.path(), &elsewhere).unwrap();
+    let log = world.folder.join("hookbox.db-wal");
+    eventually("its log is empty", async || {
+        fs::metadata(&log).is_ok_and(|log| log.len() == 0)
+    })
+    .await;
+    let options = SqliteConnectOptions::new().filename(&elsewhere);
+    let mut connection = options.connect().await.unwrap();
+    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM messages")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+    assert_eq!(kept, 1);
+    fs::rename(&elsewhere, world.path()).unwrap();
+    refuses(&driver, &world.path(), "put back").await;
+    close(driver).await;
+    let driver = world.open().await;
+    assert_eq!(driver.readiness(), Readiness::Ready);
+    let mut subscription = driver.subscribe(&queue(), 1).await.unwrap();
+    assert_eq!(drain(&mut subscription, 1..2).await, 1);
+    subscription.close().await;
+    close(driver).await;
+    world.end().await;
+}
+
+/// What a spool has confirmed reaches the broker although its file is gone; nothing is added.
+#[tokio::test]
+async fn a_file_of_one_process_is_emptied_where_no_path_leads_to_it() {
+    for subscribes_before in [true, false] {
+        let world = World::new();
+        let driver = world.open_with(|options| options.exclusive = true).await;
+        driver.publish(&[route("a")], &batch([1])).await.unwrap();
+        driver.publish(&[route("a")], &batch([2])).await.unwrap();
+        let before = if subscribes_before {
+            Some(driver.subscribe(&queue(), 1).await.unwrap())
+        } else {
+            None
+        };
+        fs::remove_file(world.path()).unwrap();
+        refuses(&driver, &world.path(), "deleted").await;
+        let mut subscription = match before {
+            Some(subscription) => subscription,
+            None => driver.subscribe(&queue(), 1).await.unwrap(),
+        };
+        assert_eq!(drain(&mut subscription, 1..3).await, 2);
+        subscription.close().await;
+        let left = driver.depths().await.unwrap();
+        assert!(left.iter().all(|depth| depth.events == Some(0)), "{left:?}");
+        close(driver).await;
+        let log = world.folder.join("hookbox.db-wal");
+        assert!(fs::metadata(log).is_ok_and(|log| log.len() == 0));
+    }
+}

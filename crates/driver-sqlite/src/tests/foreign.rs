@@ -1,0 +1,79 @@
+//! A file that belongs to another program: refused, and left as it was.
+
+use super::*;
+use crate::plan;
+use hookbox_driver::OpenError;
+
+/// What another program has written, and what is said of it.
+const CASES: [(&str, &str); 4] = [
+    (
+        "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL,
+            installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, success BOOLEAN NOT NULL,
+            checksum BLOB NOT NULL, execution_time BIGINT NOT NULL);
+         INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+            VALUES (20240101000000, 'init', TRUE, x'00', 1);
+         CREATE TABLE orders (n INTEGER)",
+        "lists migration 20240101000000 as \"init\"",
+    ),
+    (
+        "CREATE TABLE _sqlx_migrations (id INTEGER)",
+        "has tables that hookbox did not create",
+    ),
+    (
+        "CREATE TABLE Accounts (name TEXT); INSERT INTO accounts VALUES ('theirs')",
+        "already has accounts",
+    ),
+    (
+        "CREATE TABLE orders (n INTEGER); CREATE INDEX messages_queue ON orders (n)",
+        "already has messages_queue",
+    ),
+];
+
+#[tokio::test]
+async fn another_programs_file_is_refused_and_left_alone() {
+    for (statements, words) in CASES {
+        let world = World::new();
+        let empty = SqliteConnectOptions::new()
+            .filename(world.path())
+            .create_if_missing(true);
+        let mut connection = empty.connect().await.unwrap();
+        sqlx::raw_sql(statements)
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        connection.close().await.unwrap();
+        let before = std::fs::read(world.path()).unwrap();
+        for refused in [
+            plan(world.options()).await.unwrap_err(),
+            migrate(world.options()).await.unwrap_err(),
+        ] {
+            assert!(matches!(refused, OpenError::Refused { .. }), "{refused}");
+            let said = refused.to_string();
+            assert!(said.contains(words), "{said}");
+            assert!(said.contains(world.path().to_str().unwrap()), "{said}");
+        }
+        assert!(Sqlite::open(world.options()).await.is_err(), "{words}");
+        assert_eq!(std::fs::read(world.path()).unwrap(), before, "{words}");
+        world.end().await;
+    }
+}
+
+/// Its version is higher than any of ours, and it is not a newer hookbox's.
+#[tokio::test]
+async fn another_programs_version_is_not_compared() {
+    let world = World::new();
+    let (statements, words) = CASES[0];
+    let empty = SqliteConnectOptions::new()
+        .filename(world.path())
+        .create_if_missing(true);
+    let mut connection = empty.connect().await.unwrap();
+    sqlx::raw_sql(statements)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+    let refused = Sqlite::open(world.options()).await.err().unwrap();
+    assert!(matches!(refused, OpenError::Refused { .. }), "{refused}");
+    assert!(refused.to_string().contains(words), "{refused}");
+    world.end().await;
+}
