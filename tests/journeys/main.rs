@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod absent_file;
 mod accounting;
 mod alarm;
 mod anchor;
@@ -25,6 +26,7 @@ mod lost_tail;
 mod management;
 mod memory;
 mod migrating;
+mod moved_file;
 mod neighbours;
 mod outages;
 mod poison;

@@ -23,6 +23,9 @@ const CONFIG: i32 = 64;
 /// The exit code where the broker is unavailable.
 const UNAVAILABLE: i32 = 69;
 
+/// The exit code of what is refused until a person acts.
+const REFUSED: i32 = 78;
+
 /// A deployment whose ingest has a spool, before a broker.
 fn spooled(broker: &str) -> Deployment {
     let deployment = Deployment::unmigrated(own("sqlite:hookbox.db", broker, ""));
@@ -50,11 +53,11 @@ fn rewrite(deployment: &Deployment, from: &str, to: &str) {
 }
 
 /// Starts an ingest that must not start, and gives back what it says.
-fn refused(deployment: &Deployment, arguments: &[&str]) -> String {
+fn refused(deployment: &Deployment, arguments: &[&str], with: i32) -> String {
     let before = deployment.log().len();
     let code = deployment.start(arguments).ends_within(PATIENCE);
     let said = deployment.log().split_off(before);
-    assert_eq!(code, Some(CONFIG), "{said}");
+    assert_eq!(code, Some(with), "{said}");
     said
 }
 
@@ -66,13 +69,13 @@ async fn one_process_uses_a_spool_and_all_its_routes_are_known() {
     let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
     let port = deployment.port.to_string();
     deployment.write("other.toml", &config.replacen(&port, "0", 1));
-    let said = refused(&deployment, &["ingest", "--config", "other.toml"]);
+    let said = refused(&deployment, &["ingest", "--config", "other.toml"], CONFIG);
     assert!(said.contains("another hookbox uses it"), "{said}");
     // The system takes the lock from whoever dies.
     first.kill();
     let known = "name = \"scores\"";
     rewrite(&deployment, known, "name = \"points\"");
-    let said = refused(&deployment, &["ingest"]);
+    let said = refused(&deployment, &["ingest"], CONFIG);
     assert!(
         said.contains("holds 1 events of the route scores"),
         "{said}"
@@ -112,8 +115,9 @@ async fn a_spool_that_is_locked_is_waited_for_and_a_wrong_one_is_refused() {
     ingest.stop();
     std::fs::remove_file(&path).unwrap();
     std::fs::create_dir(&path).unwrap();
-    let said = refused(&deployment, &["ingest"]);
-    assert!(said.contains("spool.db"), "{said}");
+    let said = refused(&deployment, &["ingest"], REFUSED);
+    let named = format!("{} is a folder", path.display());
+    assert!(said.contains(&named), "{said}");
     deployment.remove();
 }
 

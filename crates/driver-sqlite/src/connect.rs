@@ -60,8 +60,8 @@ pub(crate) async fn prove(connection: &mut SqliteConnection, path: &Path) -> Res
     may_write(connection).await.map_err(unusable)
 }
 
-/// SQLite opens a file that it may only read without a word. Who holds the write lock now does not
-/// matter: that it is read-only is found out first.
+/// SQLite opens a file that it may only read without reporting it. A write lock of another process
+/// does not matter here: SQLite checks first whether the file is read-only.
 async fn may_write(connection: &mut SqliteConnection) -> sqlx::Result<()> {
     let patience: i64 = ask(connection, "PRAGMA busy_timeout").await?;
     ask::<i64>(connection, "PRAGMA busy_timeout = 0").await?;

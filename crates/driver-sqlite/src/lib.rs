@@ -6,6 +6,8 @@
 //!   for it is served in order. A few others read and never wait.
 //! - Several processes may open the same file. What one of them holds too long is contention for
 //!   the others, and never a loss.
+//! - A file that was deleted, moved or replaced while it is open confirms nothing more, until the
+//!   next start.
 //! - A queue is rows of a table, a confirm is a commit, and what a consumer has in hand is leased:
 //!   when its process dies, the lease runs out and the message comes again.
 //!

@@ -35,7 +35,7 @@ pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
     let path = &options.path;
     file::refuse_network(path)?;
     if file::look_up(path)?.is_some() {
-        // Before anything is changed: the mode below is kept in the file, whoever it belongs to.
+        // Before anything is changed: the mode below is kept in the file, also in another program's.
         inspect(&options).await?;
     } else {
         file::create(path)?;

@@ -131,8 +131,8 @@ impl OpenedFile {
         })
     }
 
-    /// It is about to be closed, and need not stay what it is. Whoever uses it later meets that it
-    /// is closed.
+    /// It is about to be closed, and SQLite will delete its log: later differences mean nothing.
+    /// Readers and writer report by themselves that they are closed.
     pub(crate) fn let_go(&self) {
         self.closed.store(true, Ordering::Release);
     }
@@ -140,6 +140,19 @@ impl OpenedFile {
     /// Whether it was found displaced before; it stays so.
     pub(crate) fn is_displaced(&self) -> bool {
         self.displaced.get().is_some()
+    }
+
+    /// Whether the log beside the path is that of the file which was opened, and no other file's:
+    /// not where its pages would be written into a backup, or where the log was replaced.
+    pub(crate) fn has_its_log(&self) -> bool {
+        let file = self.parts.first();
+        self.displaced
+            .get()
+            .is_some_and(|displaced| match displaced.how() {
+                How::Gone => true,
+                How::Replaced => file.is_some_and(|file| file.path == displaced.path()),
+                How::Overwritten | How::Unknown(_) => false,
+            })
     }
 
     /// Compares the mark of what the path leads to with the one remembered. A file that had none

@@ -96,7 +96,7 @@ impl Sqlite {
             shared.tasks.wait().await;
         }
         shared.writer.close().await;
-        if shared.options.exclusive && shared.file.is_displaced() {
+        if shared.options.exclusive && shared.file.has_its_log() {
             // A log that stayed would be taken for that of the file that is put in this one's
             // place. Where other processes may use the log already, it is not ours to empty.
             shared.readers.empty_log().await;

@@ -102,8 +102,8 @@ impl Writer {
         }
     }
 
-    /// Begins a transaction that holds the file's write lock. Cancelled half-way, it harms
-    /// nobody: the connection is closed. A file that its path does not lead to is refused.
+    /// Begins a transaction that holds the file's write lock. Cancelled half-way, its
+    /// connection is closed, which rolls back. A file that its path does not lead to is refused.
     pub(crate) async fn begin(&self) -> Result<Unit, Fault> {
         self.unit(Some(Arc::clone(&self.file))).await
     }

@@ -78,12 +78,13 @@ pub enum Command {
     /// Try hookbox: one process, all roles, one SQLite file, a development key; nothing to set up
     Dev(DevArgs),
     /// Run all roles in one process
-    Run(ServiceArgs),
+    Run(RunArgs),
     /// Receive webhooks
     Ingest(ServiceArgs),
     /// Process events
     Worker(WorkerArgs),
-    /// Bring the schema up to this version and declare new queues; says what it does
+    /// Bring the schema up to this version, create absent SQLite files and declare new queues; says
+    /// what it does
     Migrate,
     /// Check the config and print what it comes to, with secrets hidden
     CheckConfig,
@@ -126,6 +127,19 @@ pub struct ServiceArgs {
     /// each [default: the config's]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub metrics: Option<SocketAddr>,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Create the SQLite files of the store and the broker where they do not exist; without it,
+    /// only `migrate` creates them
+    #[arg(long)]
+    pub create: bool,
+
+    /// What every service takes
+    #[command(flatten)]
+    pub service: ServiceArgs,
 }
 
 /// Arguments of `worker`.

@@ -34,7 +34,7 @@ use crate::telemetry;
 pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
     match &cli.command {
         Command::Dev(args) => dev::run(args, &cli.log, cli.json).await,
-        Command::Run(args) => run::run(service(&cli, args)?).await,
+        Command::Run(args) => run::run(service(&cli, &args.service)?, args.create).await,
         Command::Ingest(args) => ingest::run(service(&cli, args)?).await,
         Command::Worker(args) => worker::run(service(&cli, &args.service)?, args).await,
         Command::Migrate => migrate::run(&load(&cli)?, cli.json).await,

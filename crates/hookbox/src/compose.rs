@@ -142,6 +142,32 @@ pub fn sqlite_options(config: &Config, path: &Path) -> hookbox_driver_sqlite::Op
     hookbox_driver_sqlite::Options::new(path, config.environment.clone(), routes)
 }
 
+/// Creates the SQLite files of the store and the broker that do not exist; those that do stay as
+/// they are.
+pub async fn create_files(config: &Config) -> Result<(), OpenError> {
+    for path in sqlite_files(config) {
+        // What cannot be looked up is refused when it is opened.
+        if matches!(path.try_exists(), Ok(false)) {
+            hookbox_driver_sqlite::migrate(sqlite_options(config, path)).await?;
+            tracing::info!(path = %path.display(), "created {}", path.display());
+        }
+    }
+    Ok(())
+}
+
+/// The SQLite files of the store and the broker, each once.
+pub fn sqlite_files(config: &Config) -> Vec<&Path> {
+    let mut files = Vec::new();
+    if let StoreUrl::Sqlite(path) = &config.store {
+        files.push(path.as_path());
+    }
+    match &config.broker {
+        BrokerUrl::Sqlite(path) if !config.is_one_file() => files.push(path),
+        BrokerUrl::Sqlite(_) | BrokerUrl::Amqp(_) => {}
+    }
+    files
+}
+
 async fn sqlite(config: &Config, path: &Path) -> Result<Arc<Sqlite>, OpenError> {
     Ok(Arc::new(Sqlite::open(sqlite_options(config, path)).await?))
 }

@@ -42,6 +42,8 @@ pub struct Parts {
     pub ingest: Option<Arc<ingest::Counters>>,
     /// What the spool counts, where there is one.
     pub spool: Option<Arc<ingest::SpoolCounters>>,
+    /// The spool's file.
+    pub spool_file: Option<Arc<dyn Broker>>,
     /// What the worker counts.
     pub worker: Option<Arc<worker::Counters>>,
     /// Which dependencies the roles need, whether they are there yet or not.

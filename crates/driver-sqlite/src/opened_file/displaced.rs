@@ -33,6 +33,14 @@ impl Displaced {
         Self { path, how }
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn how(&self) -> How {
+        self.how
+    }
+
     /// As a fault. `doing` reads after "failed to".
     pub(crate) fn fault(self, doing: &'static str) -> Fault {
         Fault::new(FaultKind::Unavailable, doing, self)

@@ -5,10 +5,12 @@ use std::time::Duration;
 use sqlx::ConnectOptions;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::Displaced;
+use crate::diagnose::{Unusable, unusable};
 use crate::shared::Shared;
 use crate::{connect, meta};
 
-/// How often the path is compared: how long a readiness that nobody asks for may be wrong.
+/// How often the path is compared while nothing is read or written.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 
 /// In how many of these checks the content is compared as well, over a new connection: `cp` over
@@ -31,18 +33,30 @@ pub(crate) async fn watch(shared: &Shared) {
             until_birth = BIRTH_EVERY;
             checked = match birth(shared).await {
                 Ok(found) => shared.file.check_birth(found),
-                Err(error) => {
-                    // Whoever reads or writes the file meets the same error and reports it.
-                    tracing::debug!(%error, "the SQLite file could not be read by its path");
-                    Ok(())
-                }
+                Err(error) => by_error(shared, &error),
             };
         }
         if checked.is_err() && shared.file.is_displaced() {
-            // What was committed is then all in the file that was opened, wherever that is now,
-            // and its log cannot be taken for the log of the file in its place.
-            shared.readers.empty_log().await;
+            if shared.file.has_its_log() {
+                // What was committed is then all in the file that was opened, wherever that is
+                // now, and its log cannot be taken for the log of the file in its place.
+                shared.readers.empty_log().await;
+            }
             return;
+        }
+    }
+}
+
+/// Our tables were in it when it was opened.
+fn by_error(shared: &Shared, error: &sqlx::Error) -> Result<(), Displaced> {
+    match unusable(error) {
+        Some(Unusable::NoDatabase | Unusable::Damaged | Unusable::Foreign) => {
+            shared.file.check_birth(None)
+        }
+        Some(Unusable::Forbidden) | None => {
+            // Reads and writes meet the same error and report it.
+            tracing::debug!(%error, "the SQLite file could not be read by its path");
+            Ok(())
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::cli::{DevArgs, LogArgs};
 use crate::command::print;
 use crate::command::roles::{self, Roles};
 use crate::compose;
-use crate::config::{Config, StoreUrl};
+use crate::config::Config;
 use crate::exit::{self, Exit};
 use crate::rng::SystemRng;
 use crate::{signals, telemetry};
@@ -43,7 +43,7 @@ pub async fn run(args: &DevArgs, log: &LogArgs, json: bool) -> anyhow::Result<Ex
     let listener = roles::listen(&config).await?;
     let address = listener.tcp.local_addr()?;
     let elsewhere = elsewhere(&args.dir, configured, address);
-    if let StoreUrl::Sqlite(path) = &config.store {
+    for path in compose::sqlite_files(&config) {
         hookbox_driver_sqlite::migrate(compose::sqlite_options(&config, path)).await?;
     }
     let tasks = TaskTracker::new();

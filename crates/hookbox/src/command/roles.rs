@@ -193,7 +193,10 @@ pub async fn open(
         Some(_) | None => None,
     };
     let broker = if let Some(spooled) = &spooled {
-        monitored.show(|parts| parts.spool = Some(Arc::clone(&spooled.counters)));
+        monitored.show(|parts| {
+            parts.spool = Some(Arc::clone(&spooled.counters));
+            parts.spool_file = Some(Arc::clone(&spooled.file));
+        });
         Arc::clone(&spooled.broker)
     } else {
         let open = async || {

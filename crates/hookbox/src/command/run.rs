@@ -1,11 +1,15 @@
 //! `hookbox run`: all roles in one process.
 
 use crate::command::roles::{self, Roles};
+use crate::compose;
 use crate::config::Config;
 use crate::exit::Exit;
 
-/// Runs ingest and worker until a signal.
-pub async fn run(config: Config) -> anyhow::Result<Exit> {
+/// Runs ingest and worker until a signal; with `create`, creates SQLite files that do not exist.
+pub async fn run(config: Config, create: bool) -> anyhow::Result<Exit> {
+    if create {
+        compose::create_files(&config).await?;
+    }
     roles::run(
         config,
         Roles {

@@ -1,40 +1,147 @@
-//! One process uses a spool: two would forward each other's events out of their order, and hold
-//! each other up at every restart.
+//! The lock file beside a spool: one process uses a spool, and one that was created is not created
+//! again.
+//!
+//! Two processes would forward each other's events out of their order, and hold each other up at
+//! every restart. And a spool that is gone has taken with it what it was given, so that an empty
+//! one in its place would hide a loss: once the spool exists, the lock file says so.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hookbox_driver::OpenError;
 
 /// What it is called where it is at fault.
-const WHAT: &str = "the spool";
+pub const WHAT: &str = "the spool";
 
-/// Takes the lock of a spool for as long as the file is open; the system takes it from a process
-/// that dies. It lies beside the spool: a file of SQLite must not be opened beside SQLite.
-pub fn lock(spool: &Path) -> Result<File, OpenError> {
-    let mut path = spool.as_os_str().to_owned();
-    path.push(".lock");
-    let opened = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path);
-    let unavailable = |error: std::io::Error| OpenError::Unavailable {
-        what: WHAT,
-        source: error.into(),
-    };
-    let file = opened.map_err(unavailable)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Options {
+/// What is in the lock file of a spool that was created.
+const CREATED: &str = "The spool beside this file was created. While this file says so, hookbox \
+    creates no other in its place.\n";
+
+/// A spool's lock, held for as long as this lives; the system takes it from a process that dies.
+pub struct SpoolLock {
+    file: File,
+    spool: PathBuf,
+    path: PathBuf,
+}
+
+impl SpoolLock {
+    /// Takes the lock of a spool. It lies beside the spool: a file of SQLite must not be opened
+    /// beside SQLite.
+    pub fn take(spool: &Path) -> Result<Self, OpenError> {
+        let mut path = spool.as_os_str().to_owned();
+        path.push(".lock");
+        let path = PathBuf::from(path);
+        let opened = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path);
+        let file = opened.map_err(|error| unusable(&path, error))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self {
+                file,
+                spool: spool.to_owned(),
+                path,
+            }),
+            Err(TryLockError::WouldBlock) => Err(OpenError::Options {
+                what: WHAT,
+                why: format!(
+                    "another hookbox uses it and holds {}; give each ingest a spool of its own",
+                    path.display()
+                ),
+            }),
+            Err(TryLockError::Error(error)) => Err(unusable(&path, error)),
+        }
+    }
+
+    /// Whether the spool may be created now: it never was.
+    pub fn allows_creation(&self) -> Result<(), OpenError> {
+        let written = self.file.metadata();
+        if written.map_err(|error| unusable(&self.path, error))?.len() == 0 {
+            return Ok(());
+        }
+        let (spool, lock) = (self.spool.display(), self.path.display());
+        Err(OpenError::Refused {
             what: WHAT,
             why: format!(
-                "another hookbox uses it and holds {}; give each ingest a spool of its own",
-                path.display()
+                "{spool} was created before and is gone, or empty; accepted events may be lost"
             ),
-        }),
-        Err(TryLockError::Error(error)) => Err(unavailable(error)),
+            remedy: format!(
+                "put it back, or delete {lock} to begin with an empty one, and whatever is left \
+                 of {spool}-wal and {spool}-shm"
+            ),
+            source: None,
+        })
+    }
+
+    /// The spool exists. Written once; where the disk is full, at a later start.
+    pub fn was_created(&mut self) {
+        let written = self.file.metadata().and_then(|found| match found.len() {
+            0 => self
+                .file
+                .write_all(CREATED.as_bytes())
+                .and_then(|()| self.file.sync_all()),
+            _ => Ok(()),
+        });
+        if let Err(error) = written {
+            let path = self.path.display();
+            tracing::warn!(
+                %error,
+                "{path} does not say yet that the spool was created: {error}"
+            );
+        }
+    }
+}
+
+fn unusable(path: &Path, error: std::io::Error) -> OpenError {
+    match error.kind() {
+        ErrorKind::NotFound
+        | ErrorKind::NotADirectory
+        | ErrorKind::IsADirectory
+        | ErrorKind::PermissionDenied
+        | ErrorKind::ReadOnlyFilesystem => OpenError::Refused {
+            what: WHAT,
+            why: format!("its lock file {} cannot be used", path.display()),
+            remedy: "create its folder, let the user that hookbox runs as write there, or correct \
+                     the path"
+                .to_owned(),
+            source: Some(error.into()),
+        },
+        _ => OpenError::Unavailable {
+            what: WHAT,
+            source: error.into(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spool_is_created_once() {
+        let folder = std::env::temp_dir().join(format!("hookbox-lock-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let spool = folder.join("spool.db");
+        let mut lock = SpoolLock::take(&spool).unwrap();
+        assert!(matches!(
+            SpoolLock::take(&spool),
+            Err(OpenError::Options { .. })
+        ));
+        // A process that dies here has created nothing.
+        assert!(lock.allows_creation().is_ok());
+        lock.was_created();
+        lock.was_created();
+        drop(lock);
+        let lock = SpoolLock::take(&spool).unwrap();
+        let said = lock.allows_creation().unwrap_err().to_string();
+        assert!(said.contains(spool.to_str().unwrap()), "{said}");
+        drop(lock);
+        std::fs::remove_dir_all(&folder).unwrap();
+        let nowhere = SpoolLock::take(&spool);
+        assert!(matches!(nowhere, Err(OpenError::Refused { .. })));
     }
 }

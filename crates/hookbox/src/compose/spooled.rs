@@ -1,6 +1,5 @@
 //! Store and forward: RabbitMQ with a SQLite file in front.
 
-use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use hookbox_event::{Account, RouteName};
 use hookbox_ingest as ingest;
 use tokio_util::sync::CancellationToken;
 
-use super::spool_lock::lock;
+use super::spool_lock::{SpoolLock, WHAT};
 use super::{WAIT_LONGEST, rabbit_options, sqlite_options, wait_for};
 use crate::config::{BrokerUrl, Config, SpoolConfig};
 use crate::exit::Unusable;
@@ -39,6 +38,8 @@ pub async fn spooled(
     let mut options = sqlite_options(config, &spool.path);
     options.bytes_max = Some(spool.bytes_max);
     options.lease = SPOOL_LEASE;
+    // Its lock sees to that.
+    options.exclusive = true;
     // Nobody would look for what a spool has given up.
     options.deliveries_max = None;
     let opened = wait_for("the spool", &shutdown, || open(&options)).await;
@@ -47,14 +48,16 @@ pub async fn spooled(
         return Ok(None);
     };
     refuse_unknown_routes(config, spool, &opened).await?;
+    let file: Arc<dyn Broker> = Arc::new(opened);
     let late = ingest::LateBroker::open(|reason| open_late(rabbit, shutdown, reason));
     let broker: Arc<dyn Broker> = Arc::new(late);
-    let spooling = ingest::Spooling::start(Arc::clone(&broker), Arc::new(opened));
+    let spooling = ingest::Spooling::start(Arc::clone(&broker), Arc::clone(&file));
     let spooling = spooling.await.context("read the spool")?;
     Ok(Some(Spooled {
         counters: spooling.counters(),
         broker,
         spooling: Arc::new(spooling),
+        file,
         _lock: lock,
     }))
 }
@@ -92,26 +95,41 @@ async fn open_late(
 
 /// Opens the file, once more after making it or its schema. One that is as it must be is not
 /// written to: it may lie on a disk that is full, and must be emptied all the same.
-async fn open(options: &Options) -> Result<(File, Sqlite), OpenError> {
+async fn open(options: &Options) -> Result<(SpoolLock, Sqlite), OpenError> {
     let opened = async {
-        let lock = lock(&options.path)?;
+        let mut lock = SpoolLock::take(&options.path)?;
+        // A broken link is none of ours to follow, and is refused by what follows.
+        if std::fs::symlink_metadata(&options.path).is_err_and(|error| is_absent(&error)) {
+            lock.allows_creation()?;
+            hookbox_driver_sqlite::migrate(options.clone()).await?;
+        }
         let spool = match Sqlite::open(options.clone()).await {
-            Err(OpenError::SchemaOlder { .. }) => {
+            Err(OpenError::SchemaOlder { found, .. }) => {
+                if found == 0 {
+                    lock.allows_creation()?;
+                }
                 hookbox_driver_sqlite::migrate(options.clone()).await?;
                 Sqlite::open(options.clone()).await?
             }
             opened => opened?,
         };
+        lock.was_created();
         Ok((lock, spool))
     };
     opened.await.map_err(|error: OpenError| match error {
         // Waiting would hide a path that is wrong.
-        OpenError::Unavailable { .. } if !ends_by_itself(&error) => OpenError::Options {
-            what: "the spool",
-            why: describe(&error),
+        OpenError::Unavailable { .. } if !ends_by_itself(&error) => OpenError::Refused {
+            what: WHAT,
+            why: format!("{}: {}", options.path.display(), describe(&error)),
+            remedy: "see to the file and its disk, or name another one".to_owned(),
+            source: None,
         },
         error => error,
     })
+}
+
+fn is_absent(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::NotFound
 }
 
 /// What was kept for a route that is gone would be forwarded by nobody.
@@ -147,8 +165,10 @@ pub struct Spooled {
     pub spooling: Arc<dyn Broker>,
     /// What the spool counts.
     pub counters: Arc<ingest::SpoolCounters>,
+    /// The spool alone.
+    pub file: Arc<dyn Broker>,
     /// Keeps other processes off the spool.
-    _lock: File,
+    _lock: SpoolLock,
 }
 
 /// A broker that counts what is in this machine's spool, where there is one, with what it has

@@ -23,7 +23,13 @@ pub fn dependencies(parts: &Parts, seen: &Seen) -> Vec<Dependency> {
     if let Some(counters) = &parts.spool {
         let refused = counters.refused.load(Ordering::Relaxed);
         let why = || format!("the broker refuses {refused} events of it; the log names them");
-        all.push(dependency("spool", (refused > 0).then(why)));
+        // Also while the broker takes everything: it is needed when that ends.
+        let file = parts.spool_file.as_ref().map(|file| file.readiness());
+        let trouble = match file {
+            Some(Readiness::NotReady { why, .. }) => Some(why),
+            Some(Readiness::Ready) | None => (refused > 0).then(why),
+        };
+        all.push(dependency("spool", trouble));
     }
     if parts.needs.store {
         all.push(dependency("store", store(parts, seen)));

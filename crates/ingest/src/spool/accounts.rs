@@ -8,6 +8,7 @@ use hookbox_driver::{Delivery, Fault, PublishError, Queue, Subscription, describ
 use hookbox_event::Account;
 use tokio::time::sleep;
 
+use super::forward::log_once;
 use super::pause::Pause;
 use super::{LOOK_EVERY, PREFETCH, Shared};
 
@@ -15,17 +16,15 @@ use super::{LOOK_EVERY, PREFETCH, Shared};
 pub(super) async fn forward(shared: Arc<Shared>) {
     let stop = shared.stop.clone();
     let forwarding = async {
+        let mut logged = String::new();
         loop {
             shared.until_whole(&Queue::Accounts).await;
-            match shared.spool.subscribe(&Queue::Accounts, PREFETCH).await {
-                Ok(subscription) => {
-                    if let Err(fault) = all_of(&shared, subscription).await {
-                        tracing::warn!(error = describe(&fault), "the spool cannot be read now");
-                    }
-                }
-                Err(fault) => {
-                    tracing::warn!(error = describe(&fault), "the spool cannot be read now");
-                }
+            let ended = match shared.spool.subscribe(&Queue::Accounts, PREFETCH).await {
+                Ok(subscription) => all_of(&shared, subscription).await,
+                Err(fault) => Err(fault),
+            };
+            if let Err(fault) = ended {
+                log_once(&mut logged, &fault);
             }
             sleep(LOOK_EVERY).await;
         }

@@ -48,6 +48,7 @@ async fn in_order(shared: &Shared, route: &RouteName) {
         return;
     };
     let queue = Queue::Route(route.clone());
+    let mut logged = String::new();
     loop {
         shared.until_whole(&queue).await;
         let ended = match shared.spool.subscribe(&queue, PREFETCH).await {
@@ -57,8 +58,18 @@ async fn in_order(shared: &Shared, route: &RouteName) {
         // What was in hand comes again, and is in its order then.
         way.tell_refused(0, 0);
         way.rests();
-        tracing::warn!(error = describe(&ended), "the spool cannot be read now");
+        log_once(&mut logged, &ended);
         sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Logs why the spool cannot be read, when the reason is another than the last: it is tried again
+/// several times a second.
+pub(super) fn log_once(logged: &mut String, fault: &Fault) {
+    let why = describe(fault);
+    if why != *logged {
+        tracing::warn!(error = why, "the spool cannot be read now: {why}");
+        *logged = why;
     }
 }
 

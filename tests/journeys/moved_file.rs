@@ -1,0 +1,193 @@
+//! A SQLite file is deleted, or replaced by a backup, while hookbox uses it: nothing is answered
+//! 200 from then on, readiness falls and the file is named, until a restart.
+
+use std::fs;
+use std::net::TcpListener;
+use std::time::Duration;
+
+use hookbox_tests::proxy::{Mode, Proxy, address_of};
+use hookbox_tests::variable;
+
+use crate::deployment::{Deployment, Pair};
+use crate::outages::own;
+use crate::shown::{Shown, get, within};
+use crate::signed::Signed;
+
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Refused: a person has to act.
+const REFUSED: i32 = 78;
+
+/// How many events are sent once the file is not the one that was opened.
+const EVENTS: usize = 10;
+
+/// Every event is answered 503, the public readiness falls, and the log names the file once.
+async fn refuses(deployment: &Deployment, signed: &Signed, port: u16, file: &str) {
+    for _ in 0..EVENTS {
+        assert_eq!(signed.send(port).status, 503, "{}", deployment.log());
+    }
+    let (status, _) = get(port, "/readyz").unwrap();
+    assert_eq!(status, 503, "{}", deployment.log());
+    let path = deployment.folder.join(file);
+    let named = |line: &&str| line.contains("ERROR") && line.contains(path.to_str().unwrap());
+    let log = deployment.log();
+    assert_eq!(log.lines().filter(named).count(), 1, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_file_of_dev_is_deleted() {
+    let deployment = Deployment::without_a_schema(Pair::SqliteAlone).await;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let dev = ["dev", "--dir", "dev", "--listen", &address.to_string()];
+    let process = deployment.start(&dev);
+    let is_ready = async || get(address.port(), "/readyz").is_some_and(|(status, _)| status == 200);
+    within(PATIENCE, "dev is ready", is_ready).await;
+    let signed = Signed::catch(&deployment, &["--config", "dev/hookbox.toml"]);
+    assert_eq!(signed.send(address.port()).status, 200);
+    fs::remove_file(deployment.folder.join("dev/hookbox.db")).unwrap();
+    refuses(&deployment, &signed, address.port(), "dev/hookbox.db").await;
+    process.stop();
+    assert!(!deployment.folder.join("dev/hookbox.db").exists());
+    // `dev` creates what is missing.
+    let process = deployment.start(&dev);
+    within(PATIENCE, "dev is ready again", is_ready).await;
+    assert_eq!(signed.send(address.port()).status, 200);
+    process.stop();
+    deployment.remove();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_is_moved_over_the_file_under_load() {
+    let deployment = Deployment::new(Pair::SqliteAlone).await;
+    let file = deployment.folder.join("hookbox.db");
+    let backup = deployment.folder.join("backup.db");
+    fs::copy(&file, &backup).unwrap();
+    let shown = Shown::new();
+    let run = deployment.command(&["run", "--metrics", &shown.address()]);
+    let run = deployment.spawn_ingest(run);
+    let signed = Signed::catch(&deployment, &[]);
+    let load = [
+        "simulate",
+        "--count",
+        "2000",
+        "--rate",
+        "200",
+        "--retries",
+        "0",
+    ];
+    let load = deployment.start(&load);
+    within(PATIENCE, "there is load", async || {
+        done(&deployment).await > 10
+    })
+    .await;
+    fs::rename(&backup, &file).unwrap();
+    refuses(&deployment, &signed, deployment.port, "hookbox.db").await;
+    for dependency in ["broker", "store"] {
+        within(PATIENCE, dependency, async || {
+            let why = shown.trouble(dependency).unwrap_or_default();
+            why.contains(file.to_str().unwrap()) && why.contains("replaced")
+        })
+        .await;
+    }
+    load.kill();
+    run.stop();
+    let run = deployment.spawn_ingest(deployment.command(&["run"]));
+    assert_eq!(signed.send(deployment.port).status, 200);
+    run.stop();
+    deployment.remove();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_file_is_deleted_and_migrated_anew_beside_a_running_ingest() {
+    let deployment = Deployment::new(Pair::SqliteAlone).await;
+    let ingest = deployment.start_ingest();
+    let worker = deployment.start(&["worker"]);
+    let signed = Signed::catch(&deployment, &[]);
+    assert_eq!(signed.send(deployment.port).status, 200);
+    within(PATIENCE, "it is done", async || {
+        done(&deployment).await == 1
+    })
+    .await;
+    fs::remove_file(deployment.folder.join("hookbox.db")).unwrap();
+    worker.stop();
+    deployment.run(&["migrate"]);
+    let shown = Shown::new();
+    let worker = deployment.start(&["worker", "--metrics", &shown.address()]);
+    within(PATIENCE, "the worker is ready", async || shown.is_ready()).await;
+    refuses(&deployment, &signed, deployment.port, "hookbox.db").await;
+    // Its end leaves the log of the new file alone.
+    ingest.stop();
+    assert!(shown.is_ready(), "{}", deployment.log());
+    let ingest = deployment.start_ingest();
+    assert_eq!(signed.send(deployment.port).status, 200);
+    within(PATIENCE, "it is done", async || {
+        done(&deployment).await == 1
+    })
+    .await;
+    ingest.stop();
+    let books = deployment.json(&["reconcile", "--wait", "60s"]);
+    assert_eq!(books["verdict"], "balanced", "{books:#}");
+    worker.stop();
+    deployment.remove();
+}
+
+async fn done(deployment: &Deployment) -> u64 {
+    let done = "select count(*) from claims where state = 'done'";
+    deployment.count(done).await
+}
+
+/// What it held reaches RabbitMQ all the same; what comes after is not confirmed into it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_spool_is_deleted_while_rabbitmq_is_unavailable() {
+    let broker = variable("HOOKBOX_TEST_AMQP_URL");
+    let proxy = Proxy::before(address_of(&broker)).await;
+    let through = broker.replacen(&address_of(&broker), &proxy.address(), 1);
+    let deployment = Deployment::over(own("sqlite:hookbox.db", &through, ""));
+    let config = fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
+    let spooling = config.replace("[ingest]\n", "[ingest]\nspool = \"sqlite:spool.db\"\n");
+    deployment.write("hookbox.toml", &spooling);
+    let shown = Shown::new();
+    let start = || deployment.start(&["ingest", "--metrics", &shown.address()]);
+    let ingest = start();
+    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    let signed = Signed::catch(&deployment, &[]);
+    proxy.set(Mode::Hole);
+    proxy.cut();
+    assert_eq!(signed.send(deployment.port).status, 200);
+    assert_eq!(shown.metric("hookbox_spool_kept_total"), Some(1.0));
+
+    let spool = deployment.folder.join("spool.db");
+    fs::remove_file(&spool).unwrap();
+    refuses(&deployment, &signed, deployment.port, "spool.db").await;
+    let why = shown.trouble("spool").unwrap_or_default();
+    assert!(why.contains(spool.to_str().unwrap()), "{why}");
+
+    proxy.set(Mode::Pass);
+    within(PATIENCE, "what it held is forwarded", async || {
+        shown.metric("hookbox_spool_forwarded_total") == Some(1.0)
+    })
+    .await;
+    within(PATIENCE, "RabbitMQ takes events", async || {
+        signed.send(deployment.port).status == 200
+    })
+    .await;
+    assert!(
+        shown.trouble("spool").is_some(),
+        "it is missed all the same"
+    );
+    ingest.stop();
+    let before = deployment.log().len();
+    assert_eq!(start().ends_within(PATIENCE), Some(REFUSED));
+    let said = deployment.log().split_off(before);
+    assert!(said.contains(spool.to_str().unwrap()), "{said}");
+    assert!(!spool.exists());
+    // A person decides that it is lost.
+    fs::remove_file(deployment.folder.join("spool.db.lock")).unwrap();
+    let ingest = start();
+    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    ingest.stop();
+    deployment.finish().await;
+}
