@@ -139,16 +139,20 @@ async fn a_link_that_leads_elsewhere_is_another_file() {
 /// The inode stays, and SQLite's cached pages would answer as before.
 #[tokio::test]
 async fn a_file_that_is_overwritten_in_its_place_is_found_out() {
-    let world = World::new();
-    let mut options = world.options();
-    options.path = world.folder.join("other.db");
+    let (one, other) = (World::new(), World::new());
+    let mut options = one.options();
+    options.path = one.folder.join("other.db");
     migrate(options.clone()).await.unwrap();
-    let driver = world.open().await;
-    run("cp", &[&options.path, &world.path()]);
-    let is_refused = async || driver.readiness() != Readiness::Ready;
-    eventually("it is found out", is_refused).await;
-    refuses(&driver, &world.path(), "overwritten").await;
-    close(driver).await;
+    let text = other.folder.join("text");
+    fs::write(&text, "no database\n".repeat(1_000)).unwrap();
+    for (world, with) in [(&one, &options.path), (&other, &text)] {
+        let driver = world.open().await;
+        run("cp", &[with, &world.path()]);
+        let is_refused = async || driver.readiness() != Readiness::Ready;
+        eventually("it is found out", is_refused).await;
+        refuses(&driver, &world.path(), "overwritten").await;
+        close(driver).await;
+    }
 }
 
 #[tokio::test]
