@@ -65,7 +65,8 @@ pub(crate) async fn prove(connection: &mut SqliteConnection, path: &Path) -> Res
 async fn may_write(connection: &mut SqliteConnection) -> sqlx::Result<()> {
     let patience: i64 = ask(connection, "PRAGMA busy_timeout").await?;
     ask::<i64>(connection, "PRAGMA busy_timeout = 0").await?;
-    let begun = sqlx::raw_sql("BEGIN IMMEDIATE; ROLLBACK")
+    // Of a file that it may only read, `BEGIN IMMEDIATE` by itself begins to read.
+    let begun = sqlx::raw_sql("BEGIN IMMEDIATE; DELETE FROM meta WHERE FALSE; ROLLBACK")
         .execute(&mut *connection)
         .await;
     // The number is SQLite's own.

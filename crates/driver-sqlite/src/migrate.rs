@@ -1,5 +1,7 @@
 //! The schema: made and brought up to date in one transaction, by one process at a time.
 
+use std::path::Path;
+
 use hookbox_crash::crash_point;
 use hookbox_driver::{AppliedMigration, KnownMigration, OpenError, foreign_schema};
 use sqlx::Connection;
@@ -65,7 +67,7 @@ async fn in_one_transaction(
     MIGRATIONS
         .run_direct(None, &mut *tx, false)
         .await
-        .map_err(why_not)?;
+        .map_err(|error| why_not(&options.path, error))?;
     crash_point!("migrate.after_migrations");
     meta::stamp(&mut tx, &options.environment)
         .await
@@ -213,8 +215,11 @@ pub(crate) fn newest_version() -> i64 {
         .unwrap_or(0)
 }
 
-fn why_not(error: MigrateError) -> OpenError {
+fn why_not(path: &Path, error: MigrateError) -> OpenError {
     match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+            by_sqlite(path)(error)
+        }
         MigrateError::VersionMismatch(version) => OpenError::Unsafe {
             what: THE_FILE,
             why: format!(
@@ -234,12 +239,12 @@ fn why_not(error: MigrateError) -> OpenError {
 #[cfg(any(test, feature = "testing"))]
 pub async fn dump_schema() -> Result<String, OpenError> {
     let in_memory = sqlx::sqlite::SqliteConnectOptions::new().in_memory(true);
-    let path = std::path::Path::new(":memory:");
+    let path = Path::new(":memory:");
     let mut connection = connect(&in_memory, path).await?;
     MIGRATIONS
         .run_direct(None, &mut connection, false)
         .await
-        .map_err(why_not)?;
+        .map_err(|error| why_not(path, error))?;
     let statements: Vec<String> = sqlx::query_scalar(
         "SELECT sql FROM sqlite_schema
          WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'

@@ -14,6 +14,9 @@ const ALLOW: &str = "let the user that hookbox runs as read and write the file a
 
 /// A file that cannot be used, and what to do.
 pub(crate) fn refused(path: &Path, why: impl AsRef<str>, remedy: &str) -> OpenError {
+    // A relative one would leave open which folder it is in.
+    let absolute = std::path::absolute(path);
+    let path = absolute.as_deref().unwrap_or(path);
     OpenError::Refused {
         what: THE_FILE,
         why: format!("{} {}", path.display(), why.as_ref()),

@@ -30,6 +30,8 @@ impl SpoolLock {
     /// Takes the lock of a spool. It lies beside the spool: a file of SQLite must not be opened
     /// beside SQLite.
     pub fn take(spool: &Path) -> Result<Self, OpenError> {
+        // Messages name it, and a relative path would leave open which folder it is in.
+        let spool = std::path::absolute(spool).unwrap_or_else(|_| spool.to_owned());
         let mut path = spool.as_os_str().to_owned();
         path.push(".lock");
         let path = PathBuf::from(path);
@@ -41,11 +43,7 @@ impl SpoolLock {
             .open(&path);
         let file = opened.map_err(|error| unusable(&path, error))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self {
-                file,
-                spool: spool.to_owned(),
-                path,
-            }),
+            Ok(()) => Ok(Self { file, spool, path }),
             Err(TryLockError::WouldBlock) => Err(OpenError::Options {
                 what: WHAT,
                 why: format!(
