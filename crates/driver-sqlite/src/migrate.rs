@@ -37,7 +37,7 @@ pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
     let path = &options.path;
     file::refuse_network(path)?;
     if file::look_up(path)?.is_some() {
-        // Before anything is changed: the mode below is kept in the file, also in another program's.
+        // Before anything is changed: the mode below is kept in the file, and it may be foreign.
         inspect(&options).await?;
     } else {
         file::create(path)?;
