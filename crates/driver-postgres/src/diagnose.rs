@@ -21,6 +21,38 @@ pub(crate) fn diagnose(error: &(dyn Error + 'static)) -> Option<FaultKind> {
     None
 }
 
+/// An error and its causes on one line. sqlx ends the text of a PostgreSQL error with a line of
+/// the server's own source, which reads like one of the statement's: it is left out.
+pub(crate) fn describe(error: &(dyn Error + 'static)) -> String {
+    let shown = hookbox_driver::describe(error);
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = of_postgres(error)
+            && let Some(line) = found.line()
+        {
+            let with_line = format!("{} at line {line}", found.message());
+            return shown.replace(&with_line, found.message());
+        }
+        next = error.source();
+    }
+    shown
+}
+
+/// The server's error, where it is one.
+fn of_postgres<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e PgDatabaseError> {
+    let boxed: Option<&dyn DatabaseError> = match error.downcast_ref::<sqlx::Error>() {
+        Some(sqlx::Error::Database(error)) => Some(&**error),
+        Some(_) => None,
+        None => error
+            .downcast_ref::<Box<dyn DatabaseError>>()
+            .map(|error| &**error),
+    };
+    match boxed {
+        Some(error) => error.try_downcast_ref::<PgDatabaseError>(),
+        None => error.downcast_ref::<PgDatabaseError>(),
+    }
+}
+
 /// The class of an error of a statement of hookbox's own. What is not known trouble should not
 /// exist; but a statement of ours that was cancelled is as good as a server that is too slow.
 pub(crate) fn of_our_own(error: &sqlx::Error) -> FaultKind {

@@ -109,6 +109,10 @@ impl Store for Postgres {
         diagnose::diagnose(error)
     }
 
+    fn describe(&self, error: &(dyn Error + 'static)) -> String {
+        diagnose::describe(error)
+    }
+
     async fn ping(&self) -> Result<(), Fault> {
         self.connections.probe().await
     }

@@ -110,6 +110,12 @@ pub trait Store: Send + Sync + 'static {
     /// said.
     fn diagnose(&self, error: &(dyn Error + 'static)) -> Option<FaultKind>;
 
+    /// An error of a handler's and its causes on one line, for the store: as [`crate::describe`]
+    /// has it, without what the database's library adds that is not about the error.
+    fn describe(&self, error: &(dyn Error + 'static)) -> String {
+        crate::describe(error)
+    }
+
     /// One cheap round trip, to see whether the store is there.
     async fn ping(&self) -> Result<(), Fault>;
 

@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use hookbox_driver::{Store, describe, storable};
+use hookbox_driver::{Store, storable};
 
 use crate::Event;
 use crate::registry::DynHandler;
@@ -38,7 +38,7 @@ pub(crate) async fn run<S: Store>(
                 .map_or(Ended::Failed(error.class), Ended::Fault);
             Err(Failed {
                 ended,
-                error: storable(&describe(error.cause())).into_owned(),
+                error: storable(&store.describe(error.cause())).into_owned(),
                 interrupted: false,
             })
         }

@@ -307,3 +307,30 @@ async fn a_time_limit_that_stops_hookbox_is_the_handlers() {
     let connection = world.connect().await;
     connection.close().await.unwrap();
 }
+
+#[tokio::test]
+async fn an_error_is_described_without_a_line_of_the_servers_source() {
+    #[derive(Debug)]
+    struct Embedded(sqlx::Error);
+    impl std::fmt::Display for Embedded {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            write!(f, "could not book it: {}", self.0)
+        }
+    }
+    impl std::error::Error for Embedded {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+    let world = world().await;
+    let mut tx = begin(&world, 1).await;
+    let connection = world.store.connection(&mut tx);
+    let failed = connection.execute("insert into nowhere values (1)").await;
+    let error = Embedded(failed.unwrap_err());
+    assert!(error.to_string().contains(" at line "), "{error}");
+    let shown = world.store.describe(&error);
+    let missing = "relation \"nowhere\" does not exist";
+    assert!(shown.contains(missing), "{shown}");
+    assert!(!shown.contains(" at line "), "{shown}");
+    world.store.rollback(tx).await;
+}
