@@ -22,7 +22,7 @@ const REVOKED: &str = "refused for user 'hookbox'";
 const UNKNOWN: &str = "Login was refused";
 
 /// What is logged of each try: of the first as an error, of the others at `debug`.
-const TOLD: &str = "cannot be used";
+const TOLD: &str = "nothing can be published";
 const EACH_TRY: &str = "hookbox_driver_rabbitmq=debug,info";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

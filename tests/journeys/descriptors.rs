@@ -51,7 +51,7 @@ async fn out_of_descriptors_nobody_panics_and_all_goes_on() {
     })
     .await;
     // The broker's links break as well, until there is no descriptor for another.
-    let lost = "the broker cannot be used yet";
+    let lost = "nothing can be published";
     within(PATIENCE, "the broker is lost", async || {
         idle.push(open());
         proxy.cut();

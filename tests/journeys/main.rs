@@ -34,6 +34,7 @@ mod policies;
 mod pooler;
 mod quarantine;
 mod refused;
+mod rights;
 mod secrets;
 mod sessions;
 mod shown;

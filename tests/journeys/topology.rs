@@ -239,8 +239,13 @@ async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
         assert!(why.contains(part), "{part}: {why}");
     }
     assert!(!shown.is_ready());
-    let log = deployment.log();
-    assert!(log.contains("ERROR") && log.contains(&why), "{log}");
+    within(PATIENCE, "it is logged", async || {
+        let log = deployment.log();
+        { log }
+            .lines()
+            .any(|line| line.contains("ERROR") && line.contains(&why))
+    })
+    .await;
     let migrated = deployment.command(&["migrate"]).output().unwrap();
     let said = String::from_utf8(migrated.stderr).unwrap();
     assert_eq!(migrated.status.code(), Some(78), "{said}");

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::Options;
 use crate::nodes::Nodes;
+use crate::refusal::{Account, unavailable};
 
 /// What it is called where it is at fault.
 pub(crate) const WHAT: &str = "the broker";
@@ -52,7 +53,7 @@ async fn connect_to(
     .await
     {
         Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(unavailable(error)),
+        Ok(Err(error)) => Err(Account::of(uri).at_login(error)),
         Err(_elapsed) => Err(unavailable("it did not complete the login in time")),
     }
 }
@@ -82,13 +83,6 @@ async fn preflight(uri: &AMQPUri, deadline: Duration) -> Result<(), OpenError> {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(unavailable(error)),
         Err(_elapsed) => Err(unavailable("it takes the connection and says nothing")),
-    }
-}
-
-fn unavailable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> OpenError {
-    OpenError::Unavailable {
-        what: WHAT,
-        source: source.into(),
     }
 }
 

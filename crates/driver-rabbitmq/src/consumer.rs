@@ -14,7 +14,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::Options;
 use crate::delivery::{Acker, Settling};
-use crate::diagnose::{fault, late};
+use crate::diagnose::{fault, fault_of, late};
+use crate::refusal::Account;
 
 /// A subscription to one queue.
 pub(crate) struct RabbitSubscription {
@@ -27,6 +28,7 @@ pub(crate) struct RabbitSubscription {
 
 pub(crate) async fn subscribe(
     connection: Arc<Connection>,
+    account: Account,
     queue: String,
     prefetch: u16,
     options: Options,
@@ -53,7 +55,7 @@ pub(crate) async fn subscribe(
     };
     let (channel, consumer) = match timeout(options.connect_deadline, begin).await {
         Ok(Ok(begun)) => begun,
-        Ok(Err(error)) => return Err(fault(doing(), error)),
+        Ok(Err(error)) => return Err(fault_of(&account, doing(), error)),
         Err(_elapsed) => return Err(late(doing())),
     };
     let acker = Acker::start(channel, &tasks, stop, options.close_deadline);

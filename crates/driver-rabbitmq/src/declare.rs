@@ -5,15 +5,14 @@
 use hookbox_driver::{OpenError, describe};
 use lapin::Connection;
 use lapin::options::QueueDeclareOptions;
-use lapin::protocol::AMQPSoftError;
 use tokio::time::timeout;
 
 use crate::Options;
 use crate::anchor::drop_anchor;
-use crate::connection::{WHAT, close, connect};
-use crate::examine::{Round, difference};
+use crate::connection::{close, connect};
+use crate::examine::Round;
 use crate::nodes::Nodes;
-use crate::refusal::soft_error;
+use crate::refusal::{Account, soft_error, unavailable};
 use crate::topology::{QueueDeclaration, topology};
 
 /// What was declared.
@@ -33,7 +32,7 @@ pub struct Declaration {
 pub async fn missing(options: &Options) -> Result<Vec<QueueDeclaration>, OpenError> {
     let nodes = Nodes::of(options)?;
     let connection = connect(options, &nodes, "look").await?;
-    let looked = look(options, &connection).await;
+    let looked = look(options, nodes.account(), &connection).await;
     close(&connection, options.close_deadline).await;
     looked
 }
@@ -63,11 +62,18 @@ async fn declare_over(
             return Err(OpenError::Topology(differences));
         }
     }
-    let missing = look(options, connection).await?;
+    let account = nodes.account();
+    let missing = look(options, account, connection).await?;
     // The dead queue first: dead-lettering must have somewhere to go before a route has messages.
     for queue in missing.iter().rev() {
         let declaring = timeout(options.connect_deadline, declare_one(connection, queue));
-        declaring.await.map_err(|_elapsed| late())??;
+        if let Err(error) = declaring.await.map_err(|_elapsed| late())? {
+            // Another process may have declared it since, or something else of its name.
+            let still_missing = look(options, account, connection).await?;
+            if still_missing.contains(queue) {
+                return Err(account.at_declaration(&queue.name, error));
+            }
+        }
     }
     let anchor_refused = anchor(options, connection).await?;
     Ok(Declaration {
@@ -91,12 +97,14 @@ async fn anchor(options: &Options, connection: &Connection) -> Result<Option<Str
 /// The queues that are missing.
 pub(crate) async fn look(
     options: &Options,
+    account: &Account,
     connection: &Connection,
 ) -> Result<Vec<QueueDeclaration>, OpenError> {
     let queues = topology(&options.environment, &options.routes).queues;
     let round = Round::over(&queues);
     let looked = timeout(options.connect_deadline, round.run(connection)).await;
-    looked.map_err(|_elapsed| late())?.map_err(unavailable)?;
+    let looked = looked.map_err(|_elapsed| late())?;
+    looked.map_err(|error| account.at_queues(error))?;
     let differences = round.differences();
     if !differences.is_empty() {
         return Err(OpenError::Topology(differences));
@@ -104,34 +112,19 @@ pub(crate) async fn look(
     Ok(round.missing().into_iter().cloned().collect())
 }
 
-async fn declare_one(connection: &Connection, queue: &QueueDeclaration) -> Result<(), OpenError> {
-    let channel = connection.create_channel().await.map_err(unavailable)?;
+async fn declare_one(
+    connection: &Connection,
+    queue: &QueueDeclaration,
+) -> Result<(), lapin::Error> {
+    let channel = connection.create_channel().await?;
     let durable = QueueDeclareOptions::durable();
     let declared = channel.queue_declare(queue.name.as_str().into(), durable, queue.table());
-    let Err(error) = declared.await else {
-        // The next one has a channel of its own; how this one ends does not matter.
-        let _ = channel.close(200, "declared".into()).await;
-        return Ok(());
-    };
-    match soft_error(&error) {
-        // Another one has declared it meanwhile, or there is a limit on queues.
-        Some((AMQPSoftError::PRECONDITIONFAILED, text)) => {
-            Err(OpenError::Topology(vec![difference(queue, &text)]))
-        }
-        Some(_) | None => Err(unavailable(error)),
-    }
-}
-
-fn unavailable(error: lapin::Error) -> OpenError {
-    OpenError::Unavailable {
-        what: WHAT,
-        source: error.into(),
-    }
+    declared.await?;
+    // The next one has a channel of its own; how this one ends does not matter.
+    let _ = channel.close(200, "declared".into()).await;
+    Ok(())
 }
 
 fn late() -> OpenError {
-    OpenError::Unavailable {
-        what: WHAT,
-        source: "its queues could not be verified or declared in time".into(),
-    }
+    unavailable("its queues could not be verified or declared in time")
 }

@@ -176,7 +176,7 @@ impl<'a> Asker<'a> {
 }
 
 /// A queue that is not as declared, in the broker's words.
-pub(crate) fn difference(queue: &QueueDeclaration, text: &str) -> TopologyDifference {
+fn difference(queue: &QueueDeclaration, text: &str) -> TopologyDifference {
     TopologyDifference {
         queue: queue.name.clone(),
         difference: format!(

@@ -65,8 +65,31 @@ pub(crate) enum Unanswered {
     Unreadable(String, #[source] serde_json::Error),
 }
 
+impl Unanswered {
+    /// Whether the account is not let in, or may not see this.
+    fn is_refused(&self) -> bool {
+        match self {
+            Unanswered::Status(status, _) => {
+                [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(status)
+            }
+            Unanswered::Unreachable(_) | Unanswered::Late | Unanswered::Unreadable(..) => false,
+        }
+    }
+}
+
 impl From<Unanswered> for OpenError {
     fn from(unanswered: Unanswered) -> Self {
+        if unanswered.is_refused() {
+            return OpenError::Refused {
+                what: API,
+                why: "it refuses the account".to_owned(),
+                remedy: "correct the user name or the password ([broker] management, or else the \
+                         URL of the broker), or run `rabbitmqctl set_user_tags USER monitoring \
+                         policymaker`"
+                    .to_owned(),
+                source: Some(unanswered.into()),
+            };
+        }
         OpenError::Unavailable {
             what: API,
             source: unanswered.into(),

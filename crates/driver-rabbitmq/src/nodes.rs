@@ -9,6 +9,7 @@ use crate::Options;
 use crate::connection::WHAT;
 use crate::management::Management;
 use crate::overlay::Overlay;
+use crate::refusal::Account;
 
 /// Most nodes: more than any cluster of quorum queues has, and few enough to try them all.
 const NODES_MAX: usize = 16;
@@ -25,6 +26,7 @@ const HEARTBEAT_MAX: u16 = 60;
 pub(crate) struct Nodes {
     uris: Vec<AMQPUri>,
     turn: AtomicUsize,
+    account: Account,
     overlay: Option<Overlay>,
 }
 
@@ -32,16 +34,22 @@ impl Nodes {
     /// Reads `amqp://user:password@host:port,host:port/vhost`.
     pub fn of(options: &Options) -> Result<Self, OpenError> {
         let uris = uris(options)?;
-        let management = match uris.first() {
-            Some(first) => Management::of(options, first)?,
-            None => None,
-        };
-        let overlay = management.map(Overlay::new);
+        let first = uris.first().ok_or_else(|| OpenError::Options {
+            what: WHAT,
+            why: "the URL names no host".into(),
+        })?;
+        let overlay = Management::of(options, first)?.map(Overlay::new);
         Ok(Self {
+            account: Account::of(first),
             uris,
             turn: AtomicUsize::new(0),
             overlay,
         })
+    }
+
+    /// Whose rights count: all nodes are of one cluster.
+    pub fn account(&self) -> &Account {
+        &self.account
     }
 
     /// What lies over their queues, where the options name a management API.

@@ -21,9 +21,9 @@ pub struct Options {
     pub environment: EnvironmentName,
     /// The routes whose queues are declared and published to.
     pub routes: Vec<RouteName>,
-    /// Whether opening fails while the management API does not answer. Off for commands that only
-    /// read: they warn instead.
-    pub management_required: bool,
+    /// For commands that only read: a management API that does not answer is warned of, and it is
+    /// not tried whether publishing is allowed.
+    pub reads_only: bool,
     /// To have a batch confirmed. Under every provider's time-out that we know of.
     pub confirm_deadline: Duration,
     /// To connect, log in and verify the queues.
@@ -57,7 +57,7 @@ impl Options {
         Self {
             url: url.into(),
             management: None,
-            management_required: true,
+            reads_only: false,
             environment,
             routes,
             confirm_deadline: Duration::from_millis(2_500),

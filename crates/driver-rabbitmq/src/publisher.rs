@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookbox_crash::crash_point;
-use hookbox_driver::{Batch, PublishError, PublishErrorKind};
+use hookbox_driver::{Batch, NotReadyKind, PublishError, PublishErrorKind, describe};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection, PublisherConfirm};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::refusal::{Account, is_refused};
+use crate::rejections::Rejections;
 use answers::{Answers, Outcome, answers};
 
 /// One batch for some queues, and who waits for its answer.
@@ -48,6 +50,7 @@ pub(crate) struct Publisher {
     pub connection: Arc<Connection>,
     pub channel: Channel,
     pub requests: Requests,
+    pub rejections: Arc<Rejections>,
     pub confirm_deadline: Duration,
     pub round_max: usize,
 }
@@ -148,6 +151,9 @@ impl Publisher {
         let publishes: Vec<usize> = round.iter().map(|it| it.queues.len()).collect();
         let Answers { each, ended } = answers(&publishes, outcomes);
         let rejected = each.iter().any(Result::is_err);
+        if ended.is_none() {
+            self.note(&each);
+        }
         for (request, result) in round.into_iter().zip(each) {
             answer(request, result);
         }
@@ -155,6 +161,15 @@ impl Publisher {
             Some(ended) => Err(ended),
             None if rejected => Ok(Settled::Rejected),
             None => Ok(Settled::Taken),
+        }
+    }
+
+    /// Of a round in which something was confirmed, not everything was rejected.
+    fn note(&self, each: &[Result<(), PublishError>]) {
+        if each.iter().any(Result::is_ok) {
+            self.rejections.confirmed();
+        } else {
+            self.rejections.rejected(Instant::now());
         }
     }
 
@@ -245,6 +260,19 @@ fn answer(request: Request, result: Result<(), PublishError>) {
 }
 
 impl Ended {
+    /// The class of the reason, and the reason in words for operators.
+    pub fn trouble(self, account: &Account) -> (NotReadyKind, String) {
+        match self {
+            Ended::Channel(error) if is_refused(&error) => {
+                (NotReadyKind::Refused, describe(&account.at_queues(error)))
+            }
+            Ended::Unroutable(_) => (NotReadyKind::Topology, describe(&self)),
+            Ended::Channel(_) | Ended::Late | Ended::NotConfirming | Ended::NotRenewed => {
+                (NotReadyKind::Unreachable, describe(&self))
+            }
+        }
+    }
+
     fn as_publish_error(&self) -> PublishError {
         match self {
             Ended::Channel(error) => {

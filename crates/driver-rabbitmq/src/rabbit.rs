@@ -19,12 +19,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::connection::{close, connect};
 use crate::diagnose::{fault, late};
+use crate::establish::{Established, establish};
 use crate::nodes::Nodes;
 use crate::publisher::Request;
-use crate::supervisor::Established;
+use crate::rejections::Rejections;
+use crate::supervisor::Supervisor;
 use crate::topology::{accounts_queue, dead_queue, route_queue};
 use crate::watch::missing_text;
-use crate::{Options, consumer, fallback_runtime, supervisor};
+use crate::{Options, consumer, fallback_runtime};
 
 /// Threads for AMQP. Heartbeats run on them, so nothing that blocks or computes may.
 const THREADS: usize = 2;
@@ -34,6 +36,7 @@ pub struct Rabbit {
     options: Options,
     nodes: Arc<Nodes>,
     requests: mpsc::Sender<Request>,
+    rejections: Arc<Rejections>,
     messages: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     readiness: watch::Receiver<Readiness>,
@@ -63,48 +66,46 @@ impl Rabbit {
         let runtime = Background(Some(runtime));
         let first = {
             let (options, nodes) = (options.clone(), Arc::clone(&nodes));
-            let task = async move { supervisor::establish(&options, &nodes).await };
+            let task = async move { establish(&options, &nodes).await };
             let joined = runtime.handle().spawn(task).await;
-            joined.map_err(|error| unavailable(error.into()))??
+            joined.map_err(|error| OpenError::Unavailable {
+                what: "the broker",
+                source: error.into(),
+            })??
         };
         let (first, now) = match first {
-            Established::Whole(connection) => {
+            Established::Whole(opened) => {
                 let starting = Readiness::not_ready(NotReadyKind::Starting, "it is starting");
-                (Some(connection), starting)
+                (Some(opened), starting)
             }
             Established::Missing(queues) => {
                 let why = missing_text(&queues);
                 (None, Readiness::not_ready(NotReadyKind::Topology, why))
             }
         };
-        let is_whole = first.is_some();
         let (requests, receiver) = mpsc::channel(options.in_flight_max);
         let (ready, readiness) = watch::channel(now);
-        let stop = CancellationToken::new();
-        let tasks = TaskTracker::new();
-        let receiver = Arc::new(Mutex::new(receiver));
-        let life = supervisor::supervise(
-            options.clone(),
-            Arc::clone(&nodes),
-            first,
-            receiver,
-            ready,
-            stop.clone(),
-        );
-        tasks.spawn_on(life, &runtime.handle());
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let rejections = Arc::new(Rejections::default());
+        let supervisor = Supervisor {
+            options: options.clone(),
+            nodes: Arc::clone(&nodes),
+            requests: Arc::new(Mutex::new(receiver)),
+            rejections: Arc::clone(&rejections),
+            readiness: ready,
+            stop: stop.clone(),
+        };
+        tasks.spawn_on(supervisor.run(first), &runtime.handle());
         let mut watching = readiness.clone();
-        let begun = watching.wait_for(|now| !is_whole || *now == Readiness::Ready);
-        let begun = timeout(options.connect_deadline, begun).await;
-        if !matches!(begun, Ok(Ok(_))) {
-            stop.cancel();
-            return Err(unavailable("it did not open channels in time".into()));
-        }
+        // It is the supervisor alone that ends, and says so before.
+        let _ = watching.wait_for(has_begun).await;
         Ok(Self {
             messages: Arc::new(Semaphore::new(options.in_flight_max)),
             bytes: Arc::new(Semaphore::new(options.in_flight_bytes_max)),
             options,
             nodes,
             requests,
+            rejections,
             readiness,
             consuming: Mutex::new(None),
             stop,
@@ -125,15 +126,17 @@ impl Rabbit {
     async fn send(&self, queues: Vec<String>, batch: Batch) -> Result<(), PublishError> {
         let unavailable = |why: String| PublishError::new(PublishErrorKind::Unavailable, why);
         if let Readiness::NotReady { kind, why } = self.readiness() {
-            return Err(match kind {
-                NotReadyKind::Alarm => PublishError::plain(PublishErrorKind::Blocked),
+            match kind {
+                NotReadyKind::Alarm => return Err(PublishError::plain(PublishErrorKind::Blocked)),
+                // Nothing else would find out that publishes are taken again.
+                NotReadyKind::Refused if self.rejections.is_shown() => {}
                 NotReadyKind::Starting
                 | NotReadyKind::Unreachable
                 | NotReadyKind::Topology
                 | NotReadyKind::Refused
                 | NotReadyKind::Storage
-                | NotReadyKind::Closing => unavailable(why),
-            });
+                | NotReadyKind::Closing => return Err(unavailable(why)),
+            }
         }
         let ask = async {
             // What is over a bound by itself takes all of it: it is published alone.
@@ -241,11 +244,13 @@ impl Broker for Rabbit {
         let connection = self.consuming().await?;
         let name = self.queue_name(queue);
         let (options, tasks) = (self.options.clone(), self.tasks.clone());
-        let stop = self.stop.clone();
+        let (stop, account) = (self.stop.clone(), self.nodes.account().clone());
         let doing = format!("subscribe to {name}");
         let subscription = self
             .on_amqp(&doing, async move {
-                consumer::subscribe(connection, name, prefetch, options, tasks, stop).await
+                let subscribing =
+                    consumer::subscribe(connection, account, name, prefetch, options, tasks, stop);
+                subscribing.await
             })
             .await?;
         Ok(Box::new(subscription))
@@ -296,10 +301,11 @@ impl Broker for Rabbit {
     }
 }
 
-fn unavailable(source: Box<dyn std::error::Error + Send + Sync>) -> OpenError {
-    OpenError::Unavailable {
-        what: "the broker",
-        source,
+/// Whether the supervisor has begun its work, or cannot.
+fn has_begun(readiness: &Readiness) -> bool {
+    match readiness {
+        Readiness::Ready => true,
+        Readiness::NotReady { kind, .. } => *kind != NotReadyKind::Starting,
     }
 }
 

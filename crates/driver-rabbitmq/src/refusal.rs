@@ -1,7 +1,103 @@
-//! What RabbitMQ refuses, by the reply codes of AMQP 0-9-1.
+//! What RabbitMQ refuses, by the reply codes of AMQP 0-9-1, and the command that grants it.
 
+use hookbox_driver::OpenError;
 use lapin::ErrorKind;
-use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
+use lapin::uri::AMQPUri;
+
+use crate::connection::WHAT;
+
+/// What the queues of hookbox are called, as a pattern of permissions.
+const OURS: &str = r"^hookbox\.";
+
+/// The same and the default exchange, over which everything is published.
+const OURS_AND_DEFAULT: &str = r"^(hookbox\.|amq\.default$)";
+
+/// The account of a URL, without its password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Account {
+    user: String,
+    vhost: String,
+}
+
+impl Account {
+    pub fn of(uri: &AMQPUri) -> Self {
+        Self {
+            user: uri.authority.userinfo.username.clone(),
+            vhost: uri.vhost.clone(),
+        }
+    }
+
+    /// An error of connecting and logging in.
+    pub fn at_login(&self, error: lapin::Error) -> OpenError {
+        let Self { user, vhost } = self;
+        let (why, remedy) = match reply(&error) {
+            Some(AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED)) => (
+                format!("it refuses the login of the user {user:?}"),
+                format!(
+                    "correct the user name or the password in the URL, or run `rabbitmqctl \
+                     change_password {} PASSWORD`",
+                    quoted(user)
+                ),
+            ),
+            Some(AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)) => (
+                format!("it does not let the user {user:?} into the virtual host {vhost:?}"),
+                format!(
+                    "run `rabbitmqctl add_vhost {}` where it does not exist, and `{}`",
+                    quoted(vhost),
+                    self.grant()
+                ),
+            ),
+            Some(_) | None if is_tls(&error) => (
+                "the TLS connection to it is refused".to_owned(),
+                "check that its certificate is valid, is for the host name in the URL, and is \
+                 signed by an authority that this system trusts"
+                    .to_owned(),
+            ),
+            Some(_) | None => return unavailable(error),
+        };
+        refused(why, remedy, error)
+    }
+
+    /// An error of looking at the queues, consuming from them or publishing to them.
+    pub fn at_queues(&self, error: lapin::Error) -> OpenError {
+        if !is_refused(&error) {
+            return unavailable(error);
+        }
+        let Self { user, vhost } = self;
+        let why = format!(
+            "the user {user:?} is missing a right in the virtual host {vhost:?} that it needs to \
+             configure, publish to or consume from the queues"
+        );
+        refused(why, format!("run `{}`", self.grant()), error)
+    }
+
+    /// An error of declaring a queue that is missing.
+    pub fn at_declaration(&self, queue: &str, error: lapin::Error) -> OpenError {
+        let Some((AMQPSoftError::PRECONDITIONFAILED, _)) = soft_error(&error) else {
+            return self.at_queues(error);
+        };
+        let remedy = format!(
+            "raise the limit where it is one on queues (`rabbitmqctl set_vhost_limits -p {} \
+             '{{\"max-queues\": NUMBER}}'`), and run this again",
+            quoted(&self.vhost)
+        );
+        refused(
+            format!("it does not declare the queue {queue}"),
+            remedy,
+            error,
+        )
+    }
+
+    /// The command that grants what hookbox needs, and takes what else the user has.
+    fn grant(&self) -> String {
+        format!(
+            "rabbitmqctl set_permissions -p {} {} '{OURS}' '{OURS_AND_DEFAULT}' '{OURS}'",
+            quoted(&self.vhost),
+            quoted(&self.user)
+        )
+    }
+}
 
 /// Whether this account may not do it.
 pub(crate) fn is_refused(error: &lapin::Error) -> bool {
@@ -16,5 +112,132 @@ pub(crate) fn soft_error(error: &lapin::Error) -> Option<(AMQPSoftError, String)
     match error.kind() {
         AMQPErrorKind::Soft(kind) => Some((kind.clone(), error.get_message().to_string())),
         AMQPErrorKind::Hard(_) => None,
+    }
+}
+
+/// It is nothing that a person has to act on, as far as the code says.
+pub(crate) fn unavailable(
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> OpenError {
+    OpenError::Unavailable {
+        what: WHAT,
+        source: source.into(),
+    }
+}
+
+fn refused(why: String, remedy: String, error: lapin::Error) -> OpenError {
+    OpenError::Refused {
+        what: WHAT,
+        why,
+        remedy,
+        source: Some(error.into()),
+    }
+}
+
+fn reply(error: &lapin::Error) -> Option<&AMQPErrorKind> {
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => Some(error.kind()),
+        // Not exhaustive, and nothing else is an answer of the broker's.
+        _ => None,
+    }
+}
+
+fn is_tls(error: &lapin::Error) -> bool {
+    let ErrorKind::IOError(error) = error.kind() else {
+        return false;
+    };
+    let inner = error.get_ref();
+    inner.is_some_and(|inner| inner.is::<rustls::Error>())
+}
+
+/// As one word of a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::Arc;
+
+    use hookbox_driver::describe;
+    use lapin::protocol::AMQPError;
+
+    use super::*;
+
+    fn account() -> Account {
+        let uri: AMQPUri = "amqp://o'neil:hunter2@broker/orders".parse().unwrap();
+        Account::of(&uri)
+    }
+
+    fn error(kind: impl Into<AMQPErrorKind>) -> lapin::Error {
+        ErrorKind::ProtocolError(AMQPError::new(kind.into(), "its words".into())).into()
+    }
+
+    /// The text of a refusal.
+    fn text(error: OpenError) -> String {
+        assert!(matches!(error, OpenError::Refused { .. }), "{error:?}");
+        let text = describe(&error);
+        assert!(
+            text.contains("its words") && !text.contains("hunter2"),
+            "{text}"
+        );
+        text
+    }
+
+    #[test]
+    fn each_reply_code_has_its_remedy() {
+        let account = account();
+        let login = text(account.at_login(error(AMQPSoftError::ACCESSREFUSED)));
+        assert!(
+            login.contains(r"`rabbitmqctl change_password 'o'\''neil' PASSWORD`"),
+            "{login}"
+        );
+        let vhost = text(account.at_login(error(AMQPHardError::NOTALLOWED)));
+        assert!(
+            vhost.contains("`rabbitmqctl add_vhost 'orders'`"),
+            "{vhost}"
+        );
+        let grant = concat!(
+            r"rabbitmqctl set_permissions -p 'orders' 'o'\''neil' ",
+            r"'^hookbox\.' '^(hookbox\.|amq\.default$)' '^hookbox\.'",
+        );
+        assert!(vhost.contains(grant), "{vhost}");
+        let queue = text(account.at_queues(error(AMQPSoftError::ACCESSREFUSED)));
+        assert!(queue.contains(grant), "{queue}");
+        let declared = text(account.at_declaration("q", error(AMQPSoftError::ACCESSREFUSED)));
+        assert!(declared.contains(grant), "{declared}");
+        let limit = text(account.at_declaration("q", error(AMQPSoftError::PRECONDITIONFAILED)));
+        assert!(limit.contains("set_vhost_limits -p 'orders'"), "{limit}");
+    }
+
+    #[test]
+    fn what_may_pass_by_itself_is_unavailable() {
+        let account = account();
+        let io = || std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        for passing in [
+            account.at_login(error(AMQPHardError::INTERNALERROR)),
+            account.at_login(error(AMQPHardError::CONNECTIONFORCED)),
+            account.at_login(ErrorKind::IOError(Arc::new(io())).into()),
+            account.at_login(ErrorKind::MissingHeartbeatError.into()),
+            account.at_queues(error(AMQPSoftError::NOTFOUND)),
+            account.at_queues(error(AMQPHardError::NOTALLOWED)),
+            account.at_declaration("q", error(AMQPSoftError::RESOURCELOCKED)),
+        ] {
+            assert!(
+                matches!(passing, OpenError::Unavailable { .. }),
+                "{passing:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_accepted_is_refused() {
+        let expired = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
+        let error = std::io::Error::new(std::io::ErrorKind::InvalidData, expired);
+        let error = account().at_login(ErrorKind::IOError(Arc::new(error)).into());
+        assert!(matches!(error, OpenError::Refused { .. }), "{error:?}");
+        assert!(describe(&error).contains("authority"), "{error:?}");
     }
 }

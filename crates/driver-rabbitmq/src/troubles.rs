@@ -16,18 +16,18 @@ impl Troubles {
     /// Logs a reason: as an error where a person has to act. Every further try is seen at `debug`.
     pub fn log(&mut self, kind: NotReadyKind, why: &str) {
         if !self.is_due(why, Instant::now()) {
-            tracing::debug!(error = why, "the broker still cannot be used: {why}");
+            tracing::debug!(error = why, "still nothing can be published: {why}");
             return;
         }
         match kind {
             NotReadyKind::Topology | NotReadyKind::Refused | NotReadyKind::Storage => {
-                tracing::error!(error = why, "the broker cannot be used: {why}");
+                tracing::error!(error = why, "nothing can be published: {why}");
             }
             NotReadyKind::Starting
             | NotReadyKind::Unreachable
             | NotReadyKind::Alarm
             | NotReadyKind::Closing => {
-                tracing::warn!(error = why, "the broker cannot be used yet: {why}");
+                tracing::warn!(error = why, "nothing can be published: {why}");
             }
         }
     }

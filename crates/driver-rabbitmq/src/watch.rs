@@ -4,14 +4,14 @@
 
 use std::time::Duration;
 
-use hookbox_driver::TopologyDifference;
+use hookbox_driver::{NotReadyKind, TopologyDifference, describe};
 use lapin::Connection;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::Options;
 use crate::examine::Round;
 use crate::nodes::Nodes;
-use crate::refusal::is_refused;
+use crate::refusal::{Account, is_refused};
 use crate::topology::{QueueDeclaration, topology};
 
 /// How often the queues are compared with what they must be. Together with [`LOOK_DEADLINE`] it
@@ -34,15 +34,19 @@ pub(crate) async fn look_after(
     options: &Options,
     nodes: &Nodes,
     connection: &Connection,
-) -> String {
+) -> (NotReadyKind, String) {
     let queues = topology(&options.environment, &options.routes).queues;
     tokio::select! {
-        wrong = at_queues(connection, &queues) => wrong,
-        wrong = at_overlay(nodes, &queues) => wrong,
+        wrong = at_queues(nodes.account(), connection, &queues) => wrong,
+        wrong = at_overlay(nodes, &queues) => (NotReadyKind::Topology, wrong),
     }
 }
 
-async fn at_queues(connection: &Connection, queues: &[QueueDeclaration]) -> String {
+async fn at_queues(
+    account: &Account,
+    connection: &Connection,
+    queues: &[QueueDeclaration],
+) -> (NotReadyKind, String) {
     let mut is_told = false;
     loop {
         sleep(LOOK_EVERY).await;
@@ -62,14 +66,15 @@ async fn at_queues(connection: &Connection, queues: &[QueueDeclaration]) -> Stri
                 break looked;
             }
             if let Some(wrong) = wrong(&round) {
-                return wrong;
+                return (NotReadyKind::Topology, wrong);
             }
             if connection.status().blocked() {
                 silent_since = Instant::now();
                 continue;
             }
             if silent_since.elapsed() >= SILENCE_MAX && round.left() == queues.len() {
-                return format!("the broker has answered nothing for {SILENCE_MAX:?}");
+                let why = format!("the broker has answered nothing for {SILENCE_MAX:?}");
+                return (NotReadyKind::Unreachable, why);
             }
             if is_late() && !std::mem::replace(&mut is_told, true) {
                 tell(
@@ -80,7 +85,7 @@ async fn at_queues(connection: &Connection, queues: &[QueueDeclaration]) -> Stri
             }
         };
         if let Some(wrong) = wrong(&round) {
-            return wrong;
+            return (NotReadyKind::Topology, wrong);
         }
         match looked {
             Ok(()) => {
@@ -90,7 +95,10 @@ async fn at_queues(connection: &Connection, queues: &[QueueDeclaration]) -> Stri
             }
             // The channels that are open go on with what they were once allowed; the next
             // connection would not.
-            Err(error) if is_refused(&error) => return error.to_string(),
+            Err(error) if is_refused(&error) => {
+                let refused = account.at_queues(error);
+                return (NotReadyKind::Refused, describe(&refused));
+            }
             // Where the connection is lost, that shows elsewhere, too.
             Err(error) => {
                 if !std::mem::replace(&mut is_told, true) {

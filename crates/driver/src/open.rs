@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use crate::NotReadyKind;
+
 /// Why a broker or store cannot be opened. Each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -82,6 +84,21 @@ pub enum OpenError {
         /// Why, without the URL (it may hold a password).
         why: String,
     },
+}
+
+impl OpenError {
+    /// The class of what keeps it from being used.
+    pub fn not_ready_kind(&self) -> NotReadyKind {
+        match self {
+            OpenError::Unavailable { .. } => NotReadyKind::Unreachable,
+            OpenError::Topology(_) | OpenError::Unsafe { .. } => NotReadyKind::Topology,
+            OpenError::Refused { .. }
+            | OpenError::Environment { .. }
+            | OpenError::SchemaOlder { .. }
+            | OpenError::SchemaNewer { .. }
+            | OpenError::Options { .. } => NotReadyKind::Refused,
+        }
+    }
 }
 
 /// One thing that is not as declared.

@@ -85,7 +85,7 @@ pub async fn broker_as_it_is(
     match &config.broker {
         BrokerUrl::Amqp(url) => {
             let mut options = rabbit_options(config, url);
-            options.management_required = false;
+            options.reads_only = true;
             Ok(Arc::new(Rabbit::open(options).await?))
         }
         BrokerUrl::Sqlite(_) => broker(config, store).await,

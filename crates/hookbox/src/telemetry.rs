@@ -16,14 +16,13 @@ use crate::config::LogConfig;
 const DEFAULT: &str = "info";
 
 /// How much of a library is logged at most, whatever anyone asks for; the first match counts.
-/// lapin logs returned messages with their payload. What it says of closed channels and lost
-/// connections is told once, by us, with what follows from it, and not at all where we closed
-/// them. sqlx tells statements, the others frames and handshakes.
-const CEILINGS: [(&str, LevelFilter); 6] = [
-    ("lapin::returned_messages", LevelFilter::OFF),
-    ("lapin::channel", LevelFilter::OFF),
-    ("lapin::channels", LevelFilter::OFF),
-    ("lapin", LevelFilter::WARN),
+/// lapin logs returned messages with their payload, and every closed channel and lost connection
+/// without saying whose: all of these are errors that it returns as well, and that are logged once,
+/// by us, with what follows from them. A panic of its threads is the one thing that it does not
+/// return. sqlx logs statements, the others frames and handshakes.
+const CEILINGS: [(&str, LevelFilter); 4] = [
+    ("lapin::thread", LevelFilter::WARN),
+    ("lapin", LevelFilter::OFF),
     ("sqlx", LevelFilter::WARN),
     ("rustls", LevelFilter::WARN),
 ];

@@ -1,6 +1,8 @@
 //! Queues are declared by a person or a deployment, never by what publishes and consumes.
 
-use hookbox_driver::{Broker, NotReadyKind, PublishErrorKind, Queue, Readiness};
+use hookbox_driver::{
+    Broker, NotReadyKind, OpenError, PublishErrorKind, Queue, Readiness, describe,
+};
 use hookbox_driver_rabbitmq::{Rabbit, declare, missing};
 use hookbox_testkit::servers::RabbitmqServer;
 
@@ -76,7 +78,9 @@ async fn a_limit_on_queues_that_is_reached_stops_nothing_that_is_declared() {
     // One more is what the limit is there for.
     let mut more = world.options();
     more.routes.push("more".parse().unwrap());
-    let refused = declare(&more).await.unwrap_err().to_string();
+    let refused = declare(&more).await.unwrap_err();
+    assert!(matches!(refused, OpenError::Refused { .. }), "{refused:?}");
+    let refused = describe(&refused);
     assert!(
         refused.contains("queue limit in vhost '/' (3) is reached"),
         "{refused}"

@@ -5,6 +5,7 @@
 //! its end that none of its queues is left.
 #![allow(clippy::unwrap_used)]
 
+mod alarm;
 mod alone;
 mod api;
 mod closing;
@@ -17,6 +18,7 @@ mod overlay;
 mod pipelined;
 mod proxy;
 mod publishing;
+mod rights;
 mod schema;
 mod unroutable;
 mod watch;

@@ -98,7 +98,7 @@ async fn where_nothing_listens_it_fails_at_once() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_told_and_not_shown() {
+async fn a_wrong_password_is_refused_and_not_shown() {
     let right = url();
     let (user, server) = right.split_once('@').unwrap();
     let user = user.rsplit_once(':').unwrap().0;
@@ -107,7 +107,7 @@ async fn a_wrong_password_is_told_and_not_shown() {
     let deadlines = options.preflight_deadline + options.connect_deadline;
     let began = Instant::now();
     let error = refused(options).await;
-    assert!(matches!(error, OpenError::Unavailable { .. }), "{error:?}");
+    assert!(matches!(error, OpenError::Refused { .. }), "{error:?}");
     assert!(describe(&error).contains("ACCESS_REFUSED"), "{error:?}");
     assert!(!format!("{error:?}").contains("hunter2"));
     assert!(began.elapsed() < deadlines);

@@ -54,7 +54,7 @@ async fn a_start_that_cannot_ask_for_policies_waits() {
     // A command that only reads does not wait for it.
     api.set(Says::Nothing);
     let mut looking = watched(&world, &api);
-    looking.management_required = false;
+    looking.reads_only = true;
     let rabbit = Rabbit::open(looking).await.unwrap();
     rabbit.close().await;
     world.finish().await;

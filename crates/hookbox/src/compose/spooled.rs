@@ -69,7 +69,7 @@ async fn open_late(
     rabbit: hookbox_driver_rabbitmq::Options,
     shutdown: CancellationToken,
     reason: ingest::Reason,
-) -> Result<Option<Arc<dyn Broker>>, String> {
+) -> Result<Option<Arc<dyn Broker>>, OpenError> {
     let open = || Rabbit::open(rabbit.clone());
     let mut told = String::new();
     loop {
@@ -82,9 +82,9 @@ async fn open_late(
             tracing::error!(error = why, "the broker cannot be used: {why}");
         }
         if !matches!(error, OpenError::Topology(_) | OpenError::Refused { .. }) {
-            return Err(why);
+            return Err(error);
         }
-        reason.is(&why);
+        reason.is(&error);
         told = why;
         tokio::select! {
             () = shutdown.cancelled() => return Ok(None),

@@ -47,7 +47,9 @@ fn no_filter_lifts_a_ceiling() {
         tracing::debug!(target: "rustls::client", "canary");
         tracing::debug!(target: "hookboxes", "canary");
         tracing::trace!(target: "hookbox_worker::run", "of ours");
-        tracing::warn!(target: "lapin::consumers", "of lapin");
+        tracing::error!(target: "lapin::io_loop", "canary");
+        tracing::error!(target: "lapin::consumer", "canary");
+        tracing::error!(target: "lapin::thread", "of lapin");
         tracing::warn!(target: "sqlx::query", "of sqlx");
         tracing::info!(target: "hyper_util::client", "of hyper");
     };

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Batch, Broker, Depth, Fault, FaultKind, NotReadyKind, PublishError, PublishErrorKind, Queue,
-    Readiness, Subscription,
+    Batch, Broker, Depth, Fault, FaultKind, NotReadyKind, OpenError, PublishError,
+    PublishErrorKind, Queue, Readiness, Subscription, describe,
 };
 use hookbox_event::{Account, RouteName};
 use tokio_util::task::TaskTracker;
@@ -19,7 +19,7 @@ pub struct LateBroker {
 struct State {
     opened: OnceLock<Arc<dyn Broker>>,
     /// Why it is not open.
-    why: Mutex<String>,
+    why: Mutex<(NotReadyKind, String)>,
 }
 
 impl LateBroker {
@@ -28,11 +28,11 @@ impl LateBroker {
     /// time to stop.
     pub fn open<F>(open: impl FnOnce(Reason) -> F) -> Self
     where
-        F: Future<Output = Result<Option<Arc<dyn Broker>>, String>> + Send + 'static,
+        F: Future<Output = Result<Option<Arc<dyn Broker>>, OpenError>> + Send + 'static,
     {
         let state = Arc::new(State {
             opened: OnceLock::new(),
-            why: Mutex::new("it was not reached yet".to_owned()),
+            why: Mutex::new((NotReadyKind::Starting, "it was not reached yet".to_owned())),
         });
         let opening = TaskTracker::new();
         let begun = Arc::clone(&state);
@@ -41,8 +41,10 @@ impl LateBroker {
             match open.await {
                 // Nobody else sets it.
                 Ok(Some(broker)) => drop(begun.opened.set(broker)),
-                Ok(None) => begun.say("hookbox is shutting down".to_owned()),
-                Err(why) => begun.say(why),
+                Ok(None) => {
+                    begun.say(NotReadyKind::Closing, "hookbox is shutting down".to_owned());
+                }
+                Err(error) => begun.say(error.not_ready_kind(), describe(&error)),
             }
         });
         opening.close();
@@ -64,14 +66,14 @@ pub struct Reason(Arc<State>);
 
 impl Reason {
     /// This is why, from now on.
-    pub fn is(&self, why: &str) {
-        self.0.say(why.to_owned());
+    pub fn is(&self, error: &OpenError) {
+        self.0.say(error.not_ready_kind(), describe(error));
     }
 }
 
 impl State {
-    fn say(&self, why: String) {
-        *self.why.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    fn say(&self, kind: NotReadyKind, why: String) {
+        *self.why.lock().unwrap_or_else(PoisonError::into_inner) = (kind, why);
     }
 }
 
@@ -116,8 +118,8 @@ impl Broker for LateBroker {
             return broker.readiness();
         }
         let why = self.state.why.lock();
-        let why = why.unwrap_or_else(PoisonError::into_inner).clone();
-        Readiness::not_ready(NotReadyKind::Starting, why)
+        let (kind, why) = why.unwrap_or_else(PoisonError::into_inner).clone();
+        Readiness::not_ready(kind, why)
     }
 
     async fn close(&self) {

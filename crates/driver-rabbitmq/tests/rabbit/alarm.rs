@@ -1,0 +1,33 @@
+//! A resource alarm that is there before the driver: RabbitMQ blocks a connection when something is
+//! published over it, and not before.
+
+use hookbox_driver::{Broker, NotReadyKind, PublishErrorKind, Readiness};
+use hookbox_driver_rabbitmq::Rabbit;
+use hookbox_testkit::servers::RabbitmqServer;
+
+use crate::world::{World, batch, route, take, until_ready};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_during_an_alarm_is_not_ready_until_that_is_over() {
+    let server = RabbitmqServer::start().unwrap();
+    let world = World::on(server.url()).await;
+    world.declare_missing().await;
+    server
+        .ctl(&["set_vm_memory_high_watermark", "0.00001"])
+        .unwrap();
+    let rabbit = Rabbit::open(world.options()).await.unwrap();
+    let Readiness::NotReady { kind, why } = rabbit.readiness() else {
+        panic!("it is ready during an alarm");
+    };
+    assert_eq!(kind, NotReadyKind::Alarm, "{why}");
+    let published = rabbit.publish(&[route()], &batch("meanwhile")).await;
+    assert_eq!(published.unwrap_err().kind, PublishErrorKind::Blocked);
+    server
+        .ctl(&["set_vm_memory_high_watermark", "0.4"])
+        .unwrap();
+    until_ready(&rabbit).await;
+    rabbit.publish(&[route()], &batch("after")).await.unwrap();
+    take(&rabbit, "after").await;
+    rabbit.close().await;
+    world.finish().await;
+}

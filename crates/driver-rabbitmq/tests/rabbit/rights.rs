@@ -1,0 +1,202 @@
+//! What an account may not do: named with the command that grants it, and not ready meanwhile.
+
+use std::process::Command;
+
+use hookbox_driver::{
+    Broker, NotReadyKind, OpenError, PublishErrorKind, Queue, Readiness, describe,
+};
+use hookbox_driver_rabbitmq::{Options, Rabbit, declare};
+use hookbox_testkit::servers::RabbitmqServer;
+
+use crate::world::{PATIENCE, World, batch, eventually, next, route, subscribe, take, until_ready};
+
+/// Tries of readiness that must all be red: each is a few milliseconds after the one before.
+const LOOKS: usize = 600;
+
+fn permit(server: &RabbitmqServer, configure: &str, write: &str, read: &str) {
+    server
+        .ctl(&[
+            "set_permissions",
+            "-p",
+            "/",
+            "hookbox",
+            configure,
+            write,
+            read,
+        ])
+        .unwrap();
+}
+
+/// Runs what the words say to run, as a person who pastes it.
+fn run_the_remedy(server: &RabbitmqServer, why: &str) {
+    let (_, command) = why.split_once("run `rabbitmqctl ").unwrap();
+    let (command, _) = command.split_once('`').unwrap();
+    let split = Command::new("sh")
+        .args(["-c", &format!("printf '%s\\n' {command}")])
+        .output()
+        .unwrap();
+    let words = String::from_utf8(split.stdout).unwrap();
+    let words: Vec<&str> = words.lines().collect();
+    server.ctl(&words).unwrap();
+}
+
+/// The words of a start that is refused.
+async fn refused(options: Options) -> String {
+    match Rabbit::open(options).await {
+        Err(error @ OpenError::Refused { .. }) => describe(&error),
+        Err(error) => panic!("{error:?}"),
+        Ok(_) => panic!("it opened"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_account_may_not_do_is_named_with_the_command_that_grants_it() {
+    let server = RabbitmqServer::start().unwrap();
+    let world = World::on(server.url()).await;
+    world.declare_missing().await;
+    let (account, _) = server.url().rsplit_once('@').unwrap();
+    let (_, password) = account.rsplit_once(':').unwrap();
+    let with = |from: &str, to: &str| {
+        let mut options = world.options();
+        options.url = options.url.replacen(from, to, 1);
+        assert_ne!(options.url, world.options().url);
+        options
+    };
+
+    let why = refused(with(password, "hunter2")).await;
+    assert!(
+        why.contains("`rabbitmqctl change_password 'hookbox' PASSWORD`"),
+        "{why}"
+    );
+    assert!(
+        why.contains("ACCESS_REFUSED") && !why.contains("hunter2"),
+        "{why}"
+    );
+    let why = refused(with("hookbox:", "nobody:")).await;
+    assert!(why.contains("the login of the user \"nobody\""), "{why}");
+    let why = refused(with("/%2f", "/orders")).await;
+    assert!(why.contains("`rabbitmqctl add_vhost 'orders'`"), "{why}");
+    server.ctl(&["add_vhost", "orders"]).unwrap();
+    let why = refused(with("/%2f", "/orders")).await;
+    assert!(
+        why.contains("`rabbitmqctl set_permissions -p 'orders' 'hookbox' "),
+        "{why}"
+    );
+
+    permit(&server, "^$", ".*", ".*");
+    let why = refused(world.options()).await;
+    let error = declare(&world.options()).await.unwrap_err();
+    assert_eq!(describe(&error), why);
+    run_the_remedy(&server, &why);
+    // That is all it needs.
+    world.delete(&world.queue()).await;
+    assert_eq!(world.declare_missing().await, [world.queue()]);
+    let rabbit = Rabbit::open(world.options()).await.unwrap();
+    rabbit.publish(&[route()], &batch("taken")).await.unwrap();
+    take(&rabbit, "taken").await;
+    rabbit.close().await;
+
+    permit(&server, ".*", ".*", "^$");
+    let rabbit = Rabbit::open(world.options()).await.unwrap();
+    let fault = rabbit.subscribe(&Queue::Route(route()), 1).await.err();
+    let why = describe(&fault.unwrap());
+    run_the_remedy(&server, &why);
+    rabbit.close().await;
+    let rabbit = Rabbit::open(world.options()).await.unwrap();
+    subscribe(&rabbit, Queue::Route(route()))
+        .await
+        .close()
+        .await;
+    rabbit.close().await;
+    permit(&server, ".*", ".*", ".*");
+    world.finish().await;
+}
+
+/// C39: its queues are there, and nothing can be published. A connection is as good as the next.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_right_to_publish_it_is_not_ready_until_that_is_granted() {
+    let server = RabbitmqServer::start().unwrap();
+    let mut world = World::on(server.url()).await;
+    let rabbit = world.open().await;
+    permit(&server, ".*", "^hookbox", ".*");
+    server
+        .ctl(&["close_all_connections", "its rights have changed"])
+        .unwrap();
+    world.connect_again().await;
+    let why = eventually("it is refused", PATIENCE, async || {
+        match rabbit.readiness() {
+            Readiness::NotReady {
+                kind: NotReadyKind::Refused,
+                why,
+            } => Ok(why),
+            other => Err(other),
+        }
+    })
+    .await;
+    assert!(why.contains("amq.default"), "{why}");
+    let mut looks = 0;
+    eventually("it stays so", PATIENCE, async || {
+        assert_ne!(rabbit.readiness(), Readiness::Ready);
+        looks += 1;
+        (looks > LOOKS).then_some(()).ok_or(looks)
+    })
+    .await;
+    let published = rabbit.publish(&[route()], &batch("refused")).await;
+    assert_eq!(published.unwrap_err().kind, PublishErrorKind::Unavailable);
+    // Nor does another start look well.
+    let started = refused(world.options()).await;
+    run_the_remedy(&server, &started);
+    until_ready(&rabbit).await;
+    rabbit.publish(&[route()], &batch("taken")).await.unwrap();
+    take(&rabbit, "taken").await;
+    assert_eq!(
+        world.waiting(&world.queue()).await,
+        Some(0),
+        "a probe is in a queue"
+    );
+    rabbit.close().await;
+    permit(&server, ".*", ".*", ".*");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_rejects_everything_for_seconds_is_not_ready_until_a_publish_is_confirmed() {
+    let server = RabbitmqServer::start().unwrap();
+    let world = World::on(server.url()).await;
+    let rabbit = world.open().await;
+    let full = ["set_policy", "theirs", "^hookbox\\..*route"];
+    let full = [
+        &full[..],
+        &[r#"{"max-length":1,"overflow":"reject-publish"}"#],
+    ]
+    .concat();
+    server.ctl(&full).unwrap();
+    let why = eventually("it rejects everything", PATIENCE, async || {
+        match rabbit.publish(&[route()], &batch("one more")).await {
+            Err(error) => assert_eq!(error.kind, PublishErrorKind::Rejected, "{error:?}"),
+            // Until the queue is full.
+            Ok(()) => assert_eq!(rabbit.readiness(), Readiness::Ready),
+        }
+        match rabbit.readiness() {
+            Readiness::NotReady {
+                kind: NotReadyKind::Refused,
+                why,
+            } => Ok(why),
+            other => Err(other),
+        }
+    })
+    .await;
+    assert!(why.contains("rejects every publish"), "{why}");
+    server.ctl(&["clear_policy", "theirs"]).unwrap();
+    // It is not ready, and what comes is what finds out.
+    eventually("a publish is taken", PATIENCE, async || {
+        rabbit.publish(&[route()], &batch("room again")).await
+    })
+    .await;
+    until_ready(&rabbit).await;
+    let mut subscription = subscribe(&rabbit, Queue::Route(route())).await;
+    next(&mut *subscription).await.ack().await.unwrap();
+    subscription.close().await;
+    rabbit.close().await;
+    world.finish().await;
+}
