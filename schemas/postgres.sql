@@ -185,6 +185,9 @@ CREATE TABLE retries (
     attempts_before integer NOT NULL,
     not_before timestamp with time zone NOT NULL,
     queued_at timestamp with time zone,
+    deferred_attempt integer,
+    deferred_reason text,
+    deferred_since timestamp with time zone,
     CONSTRAINT retries_pkey PRIMARY KEY (event_id, route),
     CONSTRAINT retries_attempt_check CHECK ((attempt >= 1)),
     CONSTRAINT retries_attempts_before_check CHECK ((attempts_before >= 0))
@@ -198,6 +201,8 @@ CREATE TABLE starts (
     starts integer NOT NULL,
     started_by uuid NOT NULL,
     started_at timestamp with time zone NOT NULL DEFAULT now(),
+    isolated integer NOT NULL DEFAULT 0,
+    unproven integer NOT NULL DEFAULT 0,
     CONSTRAINT starts_pkey PRIMARY KEY (receipt_id, attempt, route),
     CONSTRAINT starts_attempt_check CHECK ((attempt >= 0)),
     CONSTRAINT starts_starts_check CHECK ((starts >= 1))

@@ -190,7 +190,7 @@ CREATE TABLE retries (
     attempt INTEGER NOT NULL CHECK (attempt >= 1),
     attempts_before INTEGER NOT NULL CHECK (attempts_before >= 0),
     not_before INTEGER NOT NULL,
-    queued_at INTEGER,
+    queued_at INTEGER, deferred_attempt INTEGER, deferred_reason TEXT, deferred_since INTEGER,
     PRIMARY KEY (event_id, route),
     FOREIGN KEY (route, event_id) REFERENCES claims (route, event_id)
 ) STRICT, WITHOUT ROWID;
@@ -203,7 +203,7 @@ CREATE TABLE starts (
     attempt INTEGER NOT NULL CHECK (attempt >= 0),
     starts INTEGER NOT NULL CHECK (starts >= 1),
     started_by BLOB NOT NULL CHECK (length(started_by) = 16),
-    started_at INTEGER NOT NULL,
+    started_at INTEGER NOT NULL, isolated INTEGER NOT NULL DEFAULT 0, unproven INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (receipt_id, attempt, route)
 ) STRICT, WITHOUT ROWID;
 

@@ -4,12 +4,11 @@
 
 use std::time::Duration;
 
-use hookbox_testkit::servers::{PostgresServer, RabbitmqServer, find};
-use sqlx::{Connection, PgConnection};
-
 use crate::deployment::Deployment;
+use crate::gate;
 use crate::outages::own;
 use crate::shown::{Shown, within};
+use hookbox_testkit::servers::{PostgresServer, RabbitmqServer, find};
 
 /// Two seconds instead of 30 minutes.
 const SETTINGS: &str = "consumer_timeout = 2000\n";
@@ -17,9 +16,9 @@ const SETTINGS: &str = "consumer_timeout = 2000\n";
 /// Looked at each second instead of each minute; not a setting of `rabbitmq.conf`.
 const EACH_SECOND: &str = "application:set_env(rabbit, channel_tick_interval, 1000).";
 
-/// A handler's statement waits for the table, and another session for that handler's transaction.
+/// A handler's statement is held up, and another session waits for that handler's transaction.
 const AGAIN: &str = "select count(*) from pg_stat_activity as first
-     where first.wait_event_type = 'Lock' and first.wait_event = 'relation'
+     where first.wait_event = 'PgSleep'
      and exists (select from pg_stat_activity as again
                  where first.pid = any (pg_blocking_pids(again.pid))
                  and again.wait_event = 'transactionid')";
@@ -42,9 +41,8 @@ async fn a_handler_over_the_consumer_timeout_loses_doubles_and_spends_nothing() 
         deployment.count(rows).await == 1
     })
     .await;
-    let mut holder = PgConnection::connect(postgres.url()).await.unwrap();
-    let lock = "begin; lock table begini_scores in access exclusive mode";
-    sqlx::raw_sql(lock).execute(&mut holder).await.unwrap();
+    gate::prepare(&deployment).await;
+    gate::hold_scores(&deployment).await;
     // Fewer than run at once, so that there is room for what comes again.
     for _ in 0..2 {
         deployment.run(&["send"]);
@@ -59,11 +57,7 @@ async fn a_handler_over_the_consumer_timeout_loses_doubles_and_spends_nothing() 
     let log = std::fs::read_to_string(rabbitmq.folder().join("log/broker.log")).unwrap();
     // "Consumer … on channel … has timed out waiting for delivery acknowledgement"
     assert!(log.contains("timed out"), "{log}");
-    sqlx::raw_sql("rollback")
-        .execute(&mut holder)
-        .await
-        .unwrap();
-    holder.close().await.unwrap();
+    gate::free_scores(&deployment).await;
     let again = "hookbox_receipts_total{route=\"scores\",outcome=\"redelivered\"}";
     within(PATIENCE, "what came again is known", async || {
         shown.metric(again).is_some_and(|count| count >= 1.0)

@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
-use sqlx::{Connection, PgConnection};
-
 use crate::deployment::{Deployment, Pair, Process};
 use crate::event::score_of;
+use crate::gate;
 use crate::shown::within;
 
 const MIB: usize = 1024 * 1024;
@@ -27,30 +26,26 @@ const COPIES: usize = 3;
 /// Longest wait for something that must come on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A handler's statement waits for the table.
-const BLOCKED: &str = "select count(*) from pg_stat_activity
-     where datname = current_database() and wait_event_type = 'Lock' and wait_event = 'relation'";
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_workers_memory_is_bounded_by_its_prefetch() {
     let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
     let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
     let ingest = deployment.start_ingest();
     send_all(&deployment);
-    let url = std::fs::read_to_string(deployment.folder.join("store")).unwrap();
-    let mut holder = PgConnection::connect(&url).await.unwrap();
-    let lock = "begin; lock table begini_scores in access exclusive mode";
-    sqlx::raw_sql(lock).execute(&mut holder).await.unwrap();
+    gate::prepare(&deployment).await;
+    gate::hold_scores(&deployment).await;
     let mut last = None;
     for prefetch in [1, 50, 2_000] {
-        let limited = format!("worker.prefetch = {prefetch}\n[store]\n");
+        let limited = format!(
+            "worker.prefetch = {prefetch}\nworker.handler_time_limit = \"3 min\"\n[store]\n"
+        );
         deployment.write("hookbox.toml", &config.replacen("[store]\n", &limited, 1));
         let worker = deployment.start(&["worker"]);
         let in_hand = QUEUED.min(prefetch);
         within(PATIENCE, "it has in hand what it may", async || {
             ready(&deployment) == Some((QUEUED - in_hand) as u64)
                 && worker.peak_memory() >= in_hand * MIB
-                && deployment.count(BLOCKED).await >= 1
+                && deployment.count(gate::HELD_UP).await >= 1
         })
         .await;
         assert_bounded(&worker, in_hand);
@@ -64,11 +59,7 @@ async fn a_workers_memory_is_bounded_by_its_prefetch() {
             .await;
         }
     }
-    sqlx::raw_sql("rollback")
-        .execute(&mut holder)
-        .await
-        .unwrap();
-    holder.close().await.unwrap();
+    gate::free_scores(&deployment).await;
     let worker = last.unwrap();
     let done = "select count(*) from claims where state = 'done'";
     within(PATIENCE, "all are done", async || {

@@ -11,8 +11,10 @@ use crate::deployment::{Deployment, Pair, Process};
 /// How many events of each other kind are in hand beside it.
 const NEIGHBOURS: u64 = 12;
 
-/// The first delivery is counted by nobody, the next five are.
-const DEATHS: u32 = 6;
+/// The first delivery is counted by nobody, the second beside its neighbours is no death alone. Of
+/// those alone the first is after its neighbours have been done. Then it is all that there is, and
+/// ten deaths alone are needed.
+const DEATHS: u32 = 12;
 
 /// Longest wait for an end of it. A worker starts in a second, also where others build.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -50,6 +52,9 @@ async fn quarantine(pair: Pair) {
     assert_eq!(letters[0]["reason"], "quarantined", "{dead:#}");
     assert_eq!(letters[0]["topic"], "begini.application.complete");
     assert_eq!(letters[0]["attempts"], 0, "no attempt had an end");
+    let detail = letters[0]["detail"].as_str().unwrap();
+    let known = "the process ended while this handler ran alone, ten times";
+    assert!(detail.starts_with(known), "{detail}");
     for nothing in [
         "select count(*) from attempts",
         "select count(*) from starts",

@@ -1,38 +1,22 @@
 //! Case 43, its other side: what was in hand when a process ended is no poison for that, and what
-//! may be poison costs nobody else anything. The handler is held up by an operator, who has locked
-//! its table and forgotten it.
+//! may be poison costs nobody else anything. The handler is held up in its statement.
 
 use std::time::Duration;
 
-use hookbox_crash::CRASH_AT;
-use sqlx::{Connection, PgConnection};
-
 use crate::deployment::{Deployment, Pair};
+use crate::gate;
 use crate::shown::within;
+use hookbox_crash::CRASH_AT;
 
 /// Longest wait for something that must come on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Longer than a handler is let finish in it, and shorter than it waits for a lock (10 s).
+/// Longer than a handler is let finish in it, and shorter than its time limit (30 s).
 const DRAIN: Duration = Duration::from_secs(8);
 
 const STARTS: &str = "select count(*) from starts";
 
 const EFFECTS: &str = "select count(*) from begini_applications";
-
-const LOCK_APPLICATIONS: &str = "lock table begini_applications in access exclusive mode";
-
-const LOCK_SCORES: &str = "lock table begini_scores in access exclusive mode";
-
-/// An operator, with a handler's table to himself.
-async fn locked(deployment: &Deployment, lock: &'static str) -> PgConnection {
-    let url = std::fs::read_to_string(deployment.folder.join("store")).unwrap();
-    let mut operator = PgConnection::connect(&url).await.unwrap();
-    for statement in ["begin", lock] {
-        sqlx::query(statement).execute(&mut operator).await.unwrap();
-    }
-    operator
-}
 
 /// Makes what waits in a queue a suspect: its handler takes two processes with it, of which the
 /// first, with what came for the first time, is counted by nobody.
@@ -46,16 +30,10 @@ async fn suspect(deployment: &Deployment, crash: &str) {
     }
 }
 
-async fn unlock(operator: PgConnection) {
-    operator.close().await.unwrap();
-}
-
-/// Waits until a handler waits for the operator.
+/// Waits until a handler is held up.
 async fn is_held_up(deployment: &Deployment) {
-    let waiting = "select count(*) from pg_stat_activity
-                   where datname = current_database() and wait_event_type = 'Lock'";
-    within(PATIENCE, "a handler waits for the lock", async || {
-        deployment.count(waiting).await > 0
+    within(PATIENCE, "a handler is held up", async || {
+        deployment.count(gate::HELD_UP).await > 0
     })
     .await;
 }
@@ -67,7 +45,8 @@ async fn a_drain_in_the_middle_of_a_handler_is_no_death() {
     let drain = format!("drain = \"{} s\"\n{config}", DRAIN.as_secs());
     deployment.write("hookbox.toml", &drain);
     let ingest = deployment.start_ingest();
-    let operator = locked(&deployment, LOCK_APPLICATIONS).await;
+    gate::prepare(&deployment).await;
+    gate::hold_applications(&deployment).await;
     deployment.run(&["send", "--type", "application.complete"]);
     // Starts are counted of what comes again.
     let worker = deployment.start(&["worker"]);
@@ -84,7 +63,7 @@ async fn a_drain_in_the_middle_of_a_handler_is_no_death() {
     let log = deployment.log();
     assert!(log.contains("what still runs is let go of"), "{log}");
     assert_eq!(deployment.count(STARTS).await, 0, "{log}");
-    unlock(operator).await;
+    gate::free_applications(&deployment).await;
     let worker = deployment.start(&["worker"]);
     within(PATIENCE, "it is done", async || {
         deployment.count(EFFECTS).await == 1
@@ -107,7 +86,8 @@ async fn a_suspect_that_is_held_up_stops_no_other_route() {
         "worker.mid_handler=begini.application.complete:*",
     )
     .await;
-    let operator = locked(&deployment, LOCK_APPLICATIONS).await;
+    gate::prepare(&deployment).await;
+    gate::hold_applications(&deployment).await;
     let worker = deployment.start(&["worker"]);
     within(PATIENCE, "it is a suspect", async || {
         deployment.log().contains("its handler runs alone now")
@@ -124,7 +104,7 @@ async fn a_suspect_that_is_held_up_stops_no_other_route() {
     .await;
     // It was not because this one was over.
     assert_eq!(deployment.count(STARTS).await, 1, "{}", deployment.log());
-    unlock(operator).await;
+    gate::free_applications(&deployment).await;
     within(PATIENCE, "it is done and cleared", async || {
         deployment.count(EFFECTS).await == 1 && deployment.count(STARTS).await == 0
     })
@@ -146,21 +126,23 @@ async fn a_suspect_that_waits_for_a_handler_that_is_held_up_stops_nobody() {
     )
     .await;
     deployment.run(&["send", "--type", "application.complete"]);
-    let of_applications = locked(&deployment, LOCK_APPLICATIONS).await;
-    let of_scores = locked(&deployment, LOCK_SCORES).await;
+    gate::prepare(&deployment).await;
+    gate::hold_applications(&deployment).await;
+    gate::hold_scores(&deployment).await;
     let worker = deployment.start(&["worker"]);
     within(PATIENCE, "it is a suspect", async || {
         deployment.log().contains("its handler runs alone now")
     })
     .await;
     // Its first turn may have come before; the other's comes while it waits for the next.
-    let waiting = "select count(*) from pg_locks
-                   where not granted and relation = 'begini_applications'::regclass";
+    let waiting = "select count(*) from pg_stat_activity
+                   where datname = current_database() and wait_event = 'PgSleep'
+                       and query ilike '%begini_applications%'";
     within(PATIENCE, "the other handler is held up", async || {
         deployment.count(waiting).await > 0
     })
     .await;
-    unlock(of_scores).await;
+    gate::free_scores(&deployment).await;
     for _ in 0..3 {
         deployment.run(&["send", "--type", "psychometric_score.complete"]);
     }
@@ -169,10 +151,9 @@ async fn a_suspect_that_waits_for_a_handler_that_is_held_up_stops_nobody() {
         deployment.count(scores).await >= 3
     })
     .await;
-    // The table itself cannot be read by anybody now.
     let applied = "select count(*) from claims where route = 'applications' and state = 'done'";
     assert_eq!(deployment.count(applied).await, 0, "{}", deployment.log());
-    unlock(of_applications).await;
+    gate::free_applications(&deployment).await;
     within(PATIENCE, "all are done and cleared", async || {
         deployment.count(scores).await == 4
             && deployment.count(EFFECTS).await == 1

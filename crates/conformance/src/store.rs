@@ -3,6 +3,7 @@
 mod account;
 mod claim;
 mod commit;
+mod defer;
 mod fail;
 mod fault;
 mod proof;
@@ -14,6 +15,7 @@ mod text;
 pub use account::*;
 pub use claim::*;
 pub use commit::*;
+pub use defer::*;
 pub use fail::*;
 pub use fault::*;
 pub use proof::*;

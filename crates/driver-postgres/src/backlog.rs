@@ -9,15 +9,20 @@ use crate::column::Columns;
 pub(crate) async fn backlog(c: &mut PgConnection) -> Result<Vec<Backlog>, Error> {
     let rows = sqlx::query(
         "select route, sum(retrying)::bigint as retrying, sum(due)::bigint as due,
-                sum(dead)::bigint as dead
+                sum(dead)::bigint as dead, sum(deferred)::bigint as deferred,
+                max(oldest)::bigint as oldest
          from (select route, count(*) as retrying,
                       count(*) filter (where not_before <= now()
                                          and (queued_at is null
                                               or queued_at < now() - interval '1 hour')) as due,
-                      0 as dead
+                      0 as dead,
+                      count(*) filter (where deferred_attempt = attempt) as deferred,
+                      coalesce(greatest(0, floor(extract(epoch from now() - min(deferred_since)
+                          filter (where deferred_attempt = attempt)))), 0) as oldest
                from retries group by route
                union all
-               select route, 0, 0, count(*) from dead_letters where state = 'dead' group by route)
+               select route, 0, 0, count(*), 0, 0 from dead_letters where state = 'dead'
+               group by route)
               as waiting
          group by route order by route",
     )
@@ -29,6 +34,8 @@ pub(crate) async fn backlog(c: &mut PgConnection) -> Result<Vec<Backlog>, Error>
                 route: row.word("route", str::parse)?,
                 retrying: row.count("retrying")?,
                 due: row.count("due")?,
+                deferred: row.count("deferred")?,
+                deferred_oldest_s: row.count("oldest")?,
                 dead: row.count("dead")?,
             })
         })

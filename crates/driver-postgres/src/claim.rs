@@ -6,8 +6,9 @@ use hookbox_driver::{ClaimState, Claimed, Fault, FaultKind};
 use hookbox_event::{Envelope, EventId, RouteName};
 
 use crate::claims::{self, Known};
+use crate::events;
+use crate::retries::{self, Waiting};
 use crate::tx::{Owned, Tx};
-use crate::{events, retries};
 
 /// See [`hookbox_driver::Store::claim`]. On the ordinary path these are two statements.
 pub(crate) async fn claim(
@@ -117,12 +118,12 @@ async fn claim_redone(
         .await
         .map_err(|error| error.ours("lock claims"))?;
     // In a new statement: the lock may have been waited for, and the retry changed meanwhile.
-    let waiting: HashMap<EventId, (u32, u32)> = tx
+    let waiting: HashMap<EventId, Waiting> = tx
         .run(|c| retries::waiting(c, route, &ids))
         .await
         .map_err(|error| error.ours("look up retries"))?
         .into_iter()
-        .map(|(event, attempt, before)| (event, (attempt, before)))
+        .map(|waiting| (waiting.event, waiting))
         .collect();
     let mut granted = BTreeSet::new();
     let wanted: HashMap<EventId, u32> = envelopes
@@ -132,17 +133,19 @@ async fn claim_redone(
     for (event, state, transaction) in locked {
         tx.id = Some(transaction);
         let claimed = match (state, waiting.get(&event), wanted.get(&event)) {
-            (ClaimState::Retrying, Some((attempt, before)), Some(wanted)) if attempt == wanted => {
+            (ClaimState::Retrying, Some(waiting), Some(wanted))
+                if waiting.attempt == *wanted && !waiting.is_put_off =>
+            {
                 granted.insert(event);
                 let owned = Owned {
-                    attempt: *attempt,
+                    attempt: waiting.attempt,
                     granted: true,
                     end: None,
                 };
                 tx.owned.insert((route.clone(), event), owned);
                 Claimed::Granted {
-                    attempt: *attempt,
-                    attempts_before: *before,
+                    attempt: waiting.attempt,
+                    attempts_before: waiting.attempts_before,
                 }
             }
             (ClaimState::Running, _, _) => Claimed::Orphaned,

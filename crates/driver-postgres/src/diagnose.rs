@@ -162,6 +162,9 @@ fn of_code(code: &str, message: &str) -> Option<FaultKind> {
         // idle_in_transaction_session_timeout, transaction_timeout: this process was stopped,
         // since the engine's own limits are shorter.
         "25P03" | "25P04" => Some(FaultKind::Unavailable),
+        // insufficient_privilege, undefined_table, undefined_column, undefined_function,
+        // invalid_schema_name: what was deployed and what the database has do not fit.
+        "42501" | "42P01" | "42703" | "42883" | "3F000" => Some(FaultKind::MissingRight),
         // Connection exceptions; no disk, memory or connections; the system's IO; corruption.
         code if ["08", "53", "58", "XX"]
             .iter()
@@ -179,7 +182,7 @@ mod tests {
 
     #[test]
     fn the_table() {
-        use FaultKind::{Contention, Unavailable};
+        use FaultKind::{Contention, MissingRight, Unavailable};
         for (code, message, expect) in [
             ("40001", "", Some(Contention)),
             ("40P01", "", Some(Contention)),
@@ -205,7 +208,12 @@ mod tests {
             ("25P02", "", None),
             ("23505", "", None),
             ("22P05", "", None),
-            ("42P01", "", None),
+            ("42501", "", Some(MissingRight)),
+            ("42P01", "", Some(MissingRight)),
+            ("42703", "", Some(MissingRight)),
+            ("42883", "", Some(MissingRight)),
+            ("3F000", "", Some(MissingRight)),
+            ("42601", "", None),
             ("P0001", "", None),
         ] {
             assert_eq!(of_code(code, message), expect, "{code} {message}");

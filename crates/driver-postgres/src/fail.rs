@@ -40,7 +40,8 @@ async fn record(c: &mut PgConnection, failure: &Failure<'_>) -> Result<Recorded,
     let envelope = failure.envelope;
     let (route, event) = (failure.route, &envelope.event);
     let mut then = failure.then;
-    if envelope.redo.is_none() && failure.attempt == 1 {
+    // Also of a retry: a store that was restored to an earlier moment has never seen its event.
+    if failure.attempt == 1 {
         events::insert(c, &[envelope]).await?;
         let state = state_of(then);
         if claims::insert_failed(c, route, envelope, state, failure.attempt).await? {
@@ -64,7 +65,7 @@ async fn record(c: &mut PgConnection, failure: &Failure<'_>) -> Result<Recorded,
         // Only the very attempt that it waits for may fail.
         Some(ClaimState::Retrying) if envelope.redo.is_some() => {
             let waiting = retries::waiting(c, route, std::slice::from_ref(event)).await?;
-            if waiting.first().map(|(_, attempt, _)| *attempt) != Some(failure.attempt) {
+            if waiting.first().map(|waiting| waiting.attempt) != Some(failure.attempt) {
                 return Ok(Recorded::Superseded);
             }
         }

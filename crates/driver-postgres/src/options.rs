@@ -28,9 +28,10 @@ const ACQUIRE_DEADLINE: Duration = Duration::from_secs(3);
 /// How long a new connection may take, TLS and password included.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// How long to wait for another transaction's lock before it is contention. A worker that died
-/// without a word is found out by the server sooner (see `CLIENT_CHECK`).
-const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait for another transaction's lock at most, before it is contention. A worker that
+/// died without a word is found out by the server sooner (see `CLIENT_CHECK`). An event that waits
+/// for a foreign lock holds up its route for so long before it is put off.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often the server looks whether the client of a running statement is still there.
 const CLIENT_CHECK: Duration = Duration::from_secs(2);
@@ -93,10 +94,22 @@ impl Options {
         .handler_time_limit(HANDLER_TIME_LIMIT)
     }
 
-    /// Sets what follows from the longest time limit of any route's handler.
+    /// Sets what follows from the time limit of the handlers, where all have the same.
     #[must_use]
-    pub fn handler_time_limit(mut self, limit: Duration) -> Self {
-        let after = limit.saturating_add(AFTER_HANDLER);
+    pub fn handler_time_limit(self, limit: Duration) -> Self {
+        self.handler_time_limits(limit, limit)
+    }
+
+    /// Sets what follows from the shortest and the longest time limit of any route's handler.
+    ///
+    /// A handler that waits for a lock must hear that from the server before its own time is up:
+    /// the one is nobody's attempt, the other is the handler's. Half of its time is for its work.
+    #[must_use]
+    pub fn handler_time_limits(mut self, least: Duration, most: Duration) -> Self {
+        if !least.is_zero() {
+            self.lock_timeout = LOCK_TIMEOUT.min(least / 2);
+        }
+        let after = most.saturating_add(AFTER_HANDLER);
         self.statement_timeout = after;
         self.idle_in_transaction = after;
         self.transaction_timeout = after.saturating_mul(HANDLERS_IN_A_TRANSACTION);
@@ -131,6 +144,15 @@ impl Options {
             .map_err(|_| refuse("the URL or one of its parameters cannot be read"))?;
         let options = options.application_name(&self.application_name);
         Ok(Session::plain(options))
+    }
+
+    /// As whom sessions work, as far as the URL says; else the server's word for it.
+    pub(crate) fn role(&self) -> String {
+        let options = PgConnectOptions::from_str(&self.url);
+        options.map_or_else(
+            |_| "current_user".to_owned(),
+            |options| options.get_username().to_owned(),
+        )
     }
 
     /// What every session of the store starts with.
@@ -201,7 +223,18 @@ mod tests {
         let options = options("postgres://host/db").handler_time_limit(Duration::from_secs(60));
         assert_eq!(options.statement_timeout, Duration::from_secs(65));
         assert_eq!(options.idle_in_transaction, Duration::from_secs(65));
+        assert_eq!(options.lock_timeout, Duration::from_secs(5));
         assert!(options.answer_deadline > options.lock_timeout);
+    }
+
+    #[test]
+    fn a_lock_is_given_up_before_any_handler_is_out_of_time() {
+        for (least, expect) in [(30_000, 5_000), (5_000, 2_500), (200, 100), (1, 1)] {
+            let options = options("postgres://host/db")
+                .handler_time_limits(Duration::from_millis(least), Duration::from_secs(60));
+            assert_eq!(millis(options.lock_timeout), expect.to_string());
+            assert_eq!(options.statement_timeout, Duration::from_secs(65));
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hookbox_driver::{DueRetry, RetryRow};
+use hookbox_driver::{DeferReason, Deferral, DeferredSince, DueRetry, RetryRow};
 use hookbox_event::{Envelope, EventId, InstanceId, ReceiptId, Redo, RouteName};
 use sqlx::postgres::PgRow;
 use sqlx::{Error, PgConnection, Row};
@@ -13,15 +13,28 @@ use crate::column::{Columns, integer};
 /// that a `Duration` holds.
 const DELAY_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// The attempts that events wait for: which, and how many had been made when its round began.
+/// What an event waits for.
+pub(crate) struct Waiting {
+    pub event: EventId,
+    pub attempt: u32,
+    /// How many attempts had been made when the present round began.
+    pub attempts_before: u32,
+    /// It is put off, its time has not come, and no message for it is in the queue but old ones.
+    pub is_put_off: bool,
+}
+
+/// The attempts that events wait for.
 pub(crate) async fn waiting(
     c: &mut PgConnection,
     route: &RouteName,
     events: &[EventId],
-) -> Result<Vec<(EventId, u32, u32)>, Error> {
+) -> Result<Vec<Waiting>, Error> {
     let ids: Vec<&[u8; 32]> = events.iter().map(EventId::as_bytes).collect();
     let rows = sqlx::query(
-        "select event_id, attempt, attempts_before from retries
+        "select event_id, attempt, attempts_before,
+                coalesce(deferred_attempt = attempt, false)
+                    and queued_at is null and not_before > now() as is_put_off
+         from retries
          where route = $1 and event_id = any ($2)",
     )
     .bind(route.as_str())
@@ -30,12 +43,12 @@ pub(crate) async fn waiting(
     .await?;
     rows.iter()
         .map(|row| {
-            let attempt = row.attempt("attempt")?;
-            Ok((
-                row.event("event_id")?,
-                attempt,
-                row.attempt("attempts_before")?,
-            ))
+            Ok(Waiting {
+                event: row.event("event_id")?,
+                attempt: row.attempt("attempt")?,
+                attempts_before: row.attempt("attempts_before")?,
+                is_put_off: row.try_get("is_put_off")?,
+            })
         })
         .collect()
 }
@@ -53,13 +66,65 @@ pub(crate) async fn put(
          values ($1, $2, $3, $4, now() + make_interval(secs => $5))
          on conflict (event_id, route) do update
          set attempt = excluded.attempt, attempts_before = excluded.attempts_before,
-             not_before = excluded.not_before, queued_at = null",
+             not_before = excluded.not_before, queued_at = null,
+             deferred_attempt = null, deferred_reason = null, deferred_since = null",
     )
     .bind(route.as_str())
     .bind(event.as_bytes())
     .bind(integer(attempt))
     .bind(integer(attempts_before))
     .bind(after.min(DELAY_MAX).as_secs_f64())
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// How long an event has been put off for the same reason, without an attempt in between.
+pub(crate) async fn put_off_for(
+    c: &mut PgConnection,
+    deferral: &Deferral<'_>,
+) -> Result<Option<Duration>, Error> {
+    let seconds: Option<f64> = sqlx::query_scalar(
+        "select extract(epoch from now() - deferred_since)::float8 from retries
+         where route = $1 and event_id = $2 and deferred_attempt = attempt and attempt = $3
+           and deferred_reason = $4",
+    )
+    .bind(deferral.route.as_str())
+    .bind(deferral.envelope.event.as_bytes())
+    .bind(integer(deferral.attempt))
+    .bind(deferral.reason.as_str())
+    .fetch_optional(c)
+    .await?
+    .flatten();
+    Ok(seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()))
+}
+
+/// Puts an event off: it waits for the attempt that was not made.
+pub(crate) async fn put_off(
+    c: &mut PgConnection,
+    deferral: &Deferral<'_>,
+    after: Duration,
+) -> Result<(), Error> {
+    sqlx::query(
+        "insert into retries (route, event_id, attempt, attempts_before, not_before,
+                              deferred_attempt, deferred_reason, deferred_since)
+         values ($1, $2, $3, $4, now() + make_interval(secs => $5), $3, $6, now())
+         on conflict (event_id, route) do update
+         set attempt = excluded.attempt, attempts_before = excluded.attempts_before,
+             not_before = excluded.not_before, queued_at = null,
+             deferred_attempt = excluded.attempt,
+             deferred_reason = excluded.deferred_reason,
+             deferred_since = case
+                 when retries.deferred_attempt = excluded.attempt
+                      and retries.deferred_reason = excluded.deferred_reason
+                 then retries.deferred_since else excluded.deferred_since end",
+    )
+    .bind(deferral.route.as_str())
+    .bind(deferral.envelope.event.as_bytes())
+    .bind(integer(deferral.attempt))
+    .bind(integer(deferral.attempts_before))
+    .bind(after.min(DELAY_MAX).as_secs_f64())
+    .bind(deferral.reason.as_str())
     .execute(c)
     .await?;
     Ok(())
@@ -78,7 +143,8 @@ pub(crate) async fn put_replayed(
          join claims using (route, event_id)
          on conflict (event_id, route) do update
          set attempt = excluded.attempt, attempts_before = excluded.attempts_before,
-             not_before = excluded.not_before, queued_at = null",
+             not_before = excluded.not_before, queued_at = null,
+             deferred_attempt = null, deferred_reason = null, deferred_since = null",
     )
     .bind(routes)
     .bind(events)
@@ -195,7 +261,9 @@ pub(crate) async fn of_event(
     event: &EventId,
 ) -> Result<Vec<RetryRow>, Error> {
     let rows = sqlx::query(
-        "select route, attempt, not_before, queued_at
+        "select route, attempt, not_before, queued_at,
+                case when deferred_attempt = attempt then deferred_reason end as reason,
+                deferred_since
          from retries where event_id = $1 order by route",
     )
     .bind(event.as_bytes())
@@ -208,9 +276,21 @@ pub(crate) async fn of_event(
                 attempt: row.attempt("attempt")?,
                 not_before: row.at("not_before")?,
                 queued_at: row.at_some("queued_at")?,
+                deferred: deferred(row)?,
             })
         })
         .collect()
+}
+
+fn deferred(row: &PgRow) -> Result<Option<DeferredSince>, Error> {
+    let reason: Option<&str> = row.try_get("reason")?;
+    match (reason, row.at_some("deferred_since")?) {
+        (Some(_), Some(since)) => {
+            let reason = row.known("reason", DeferReason::parse)?;
+            Ok(Some(DeferredSince { reason, since }))
+        }
+        (None, _) | (_, None) => Ok(None),
+    }
 }
 
 fn due_retry(row: &PgRow) -> Result<DueRetry, Error> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use hookbox_driver::Start;
+use hookbox_driver::{Start, StartCounts, StartKind};
 use hookbox_event::{InstanceId, ReceiptId, RouteName};
 use sqlx::{Error, PgConnection};
 use uuid::Uuid;
@@ -14,10 +14,10 @@ pub(crate) async fn counted(
     c: &mut PgConnection,
     route: &RouteName,
     of: &[Start],
-) -> Result<Vec<u32>, Error> {
+) -> Result<Vec<StartCounts>, Error> {
     let (receipts, _) = keys(of);
     let rows = sqlx::query(
-        "select receipt_id, attempt, starts from starts
+        "select receipt_id, attempt, starts, isolated, unproven from starts
          where route = $1 and receipt_id = any ($2)",
     )
     .bind(route.as_str())
@@ -30,9 +30,14 @@ pub(crate) async fn counted(
             receipt: row.id16("receipt_id", ReceiptId::from_bytes)?,
             attempt: row.attempt("attempt")?,
         };
-        found.insert(start, row.attempt("starts")?);
+        let counts = StartCounts {
+            all: row.attempt("starts")?,
+            isolated: row.attempt("isolated")?,
+            unproven: row.attempt("unproven")?,
+        };
+        found.insert(start, counts);
     }
-    let count = |start| found.get(start).copied().unwrap_or(0);
+    let count = |start| found.get(start).copied().unwrap_or_default();
     Ok(of.iter().map(count).collect())
 }
 
@@ -41,23 +46,33 @@ pub(crate) async fn count(
     c: &mut PgConnection,
     route: &RouteName,
     by: &InstanceId,
+    kind: StartKind,
     on: &[Start],
 ) -> Result<(), Error> {
     let (receipts, attempts) = keys(on);
+    let (isolated, unproven) = match kind {
+        StartKind::Shared => (0, 0),
+        StartKind::Isolated => (1, 0),
+        StartKind::Unproven => (0, 1),
+    };
     sqlx::query(
-        "insert into starts (route, receipt_id, attempt, starts, started_by)
-         select $1, receipt_id, attempt, 1, $4
+        "insert into starts (route, receipt_id, attempt, starts, started_by, isolated, unproven)
+         select $1, receipt_id, attempt, 1, $4, $5, $6
          from unnest($2::uuid[], $3::integer[]) as started (receipt_id, attempt)
          order by receipt_id, attempt
          on conflict (receipt_id, attempt, route) do update
          set starts = least(starts.starts, 2147483646) + 1, started_at = now(),
-             started_by = excluded.started_by
+             started_by = excluded.started_by,
+             isolated = least(starts.isolated, 2147483646) + excluded.isolated,
+             unproven = least(starts.unproven, 2147483646) + excluded.unproven
          where starts.started_by <> excluded.started_by",
     )
     .bind(route.as_str())
     .bind(receipts)
     .bind(attempts)
     .bind(uuid(by.as_bytes()))
+    .bind(isolated)
+    .bind(unproven)
     .execute(c)
     .await?;
     Ok(())

@@ -4,13 +4,15 @@ use std::error::Error;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Burial, Claimed, CommitError, Failure, Fault, FaultKind, Recorded, Republish, Requeued,
-    Settled, Start, Store,
+    Burial, Claimed, CommitError, Deferral, Deferred, Failure, Fault, FaultKind, Recorded,
+    Republish, Requeued, Settled, Start, StartCounts, StartKind, Store,
 };
 use hookbox_event::{Account, Envelope, InstanceId, RouteName};
 use sqlx::PgConnection;
 
-use crate::{Postgres, Tx, accounts, claim, diagnose, fail, proof, requeue, settle, starts};
+use crate::{
+    Postgres, Tx, accounts, claim, defer, diagnose, fail, proof, remedy, requeue, settle, starts,
+};
 
 #[async_trait]
 impl Store for Postgres {
@@ -63,11 +65,15 @@ impl Store for Postgres {
         fail::fail(self.write().await?, failure).await
     }
 
+    async fn defer(&self, deferral: &Deferral<'_>) -> Result<Deferred, Fault> {
+        defer::defer(self.write().await?, deferral).await
+    }
+
     async fn bury(&self, burial: &Burial<'_>) -> Result<Recorded, Fault> {
         fail::bury(self.write().await?, burial).await
     }
 
-    async fn starts(&self, route: &RouteName, of: &[Start]) -> Result<Vec<u32>, Fault> {
+    async fn starts(&self, route: &RouteName, of: &[Start]) -> Result<Vec<StartCounts>, Fault> {
         let mut tx = self.write().await?;
         let counts = tx
             .run(|c| starts::counted(c, route, of))
@@ -77,9 +83,15 @@ impl Store for Postgres {
         Ok(counts)
     }
 
-    async fn start(&self, route: &RouteName, by: &InstanceId, on: &[Start]) -> Result<(), Fault> {
+    async fn start(
+        &self,
+        route: &RouteName,
+        by: &InstanceId,
+        kind: StartKind,
+        on: &[Start],
+    ) -> Result<(), Fault> {
         let mut tx = self.write().await?;
-        tx.run(|c| starts::count(c, route, by, on))
+        tx.run(|c| starts::count(c, route, by, kind, on))
             .await
             .map_err(|error| error.ours("count starts"))?;
         tx.commit_ours().await
@@ -111,6 +123,11 @@ impl Store for Postgres {
 
     fn describe(&self, error: &(dyn Error + 'static)) -> String {
         diagnose::describe(error)
+    }
+
+    fn remedy(&self, error: &(dyn Error + 'static)) -> Option<String> {
+        let role = self.connections.options().role();
+        remedy::remedy(error, &role)
     }
 
     async fn ping(&self) -> Result<(), Fault> {

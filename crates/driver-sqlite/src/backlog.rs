@@ -10,14 +10,19 @@ use crate::store::HEARD_WITHIN;
 /// What waits on each route that has something waiting.
 pub(crate) async fn backlog(connection: &mut SqliteConnection) -> sqlx::Result<Vec<Backlog>> {
     let rows = sqlx::query(
-        "SELECT route, sum(retrying) AS retrying, sum(due) AS due, sum(dead) AS dead
+        "SELECT route, sum(retrying) AS retrying, sum(due) AS due, sum(dead) AS dead,
+                sum(deferred) AS deferred, max(0, max(oldest)) AS oldest
          FROM (SELECT route, count(*) AS retrying,
                       count(*) FILTER (WHERE not_before <= ?1
                                          AND (queued_at IS NULL OR queued_at <= ?2)) AS due,
-                      0 AS dead
+                      0 AS dead,
+                      count(*) FILTER (WHERE deferred_attempt = attempt) AS deferred,
+                      coalesce((?1 - min(deferred_since)
+                          FILTER (WHERE deferred_attempt = attempt)) / 1000000, 0) AS oldest
                FROM retries GROUP BY route
                UNION ALL
-               SELECT route, 0, 0, count(*) FROM dead_letters WHERE state = 'dead' GROUP BY route)
+               SELECT route, 0, 0, count(*), 0, 0 FROM dead_letters WHERE state = 'dead'
+               GROUP BY route)
          GROUP BY route ORDER BY route",
     )
     .bind(moment::now())
@@ -30,6 +35,8 @@ pub(crate) async fn backlog(connection: &mut SqliteConnection) -> sqlx::Result<V
                 route: row.parsed("route")?,
                 retrying: row.count("retrying")?,
                 due: row.count("due")?,
+                deferred: row.count("deferred")?,
+                deferred_oldest_s: row.count("oldest")?,
                 dead: row.count("dead")?,
             })
         })

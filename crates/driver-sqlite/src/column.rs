@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use bytes::Bytes;
-use hookbox_driver::{ClaimState, DeadReason, DeadState};
+use hookbox_driver::{ClaimState, DeadReason, DeadState, DeferReason};
 use hookbox_event::{ContentDigest, EventId, InstanceId, ReceiptId, Timestamp};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
@@ -24,6 +24,7 @@ pub(crate) trait Columns {
     fn claim_state(&self, name: &str) -> sqlx::Result<ClaimState>;
     fn dead_state(&self, name: &str) -> sqlx::Result<DeadState>;
     fn dead_reason(&self, name: &str) -> sqlx::Result<DeadReason>;
+    fn defer_reason(&self, name: &str) -> sqlx::Result<DeferReason>;
     /// Names and topics.
     fn parsed<T>(&self, name: &str) -> sqlx::Result<T>
     where
@@ -96,6 +97,10 @@ impl Columns for SqliteRow {
 
     fn dead_reason(&self, name: &str) -> sqlx::Result<DeadReason> {
         word(self, name, &DeadReason::ALL, DeadReason::as_str)
+    }
+
+    fn defer_reason(&self, name: &str) -> sqlx::Result<DeferReason> {
+        word(self, name, &DeferReason::ALL, DeferReason::as_str)
     }
 
     fn parsed<T>(&self, name: &str) -> sqlx::Result<T>

@@ -9,14 +9,25 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Row};
 
 use crate::column::{Columns, hex_list};
+use crate::moment;
 
 /// What is known of an event, as one route sees it.
 pub(crate) struct Known {
     pub(crate) digest: ContentDigest,
     /// Where it stands on the route, and the attempts made.
     pub(crate) claim: Option<(ClaimState, u32)>,
-    /// The attempt that waits, and those made before its round.
-    pub(crate) retry: Option<(u32, u32)>,
+    /// The attempt that waits.
+    pub(crate) retry: Option<Retry>,
+}
+
+/// The attempt that an event waits for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Retry {
+    pub(crate) attempt: u32,
+    /// How many attempts had been made when the present round began.
+    pub(crate) attempts_before: u32,
+    /// It is put off, its time has not come, and no message for it is in the queue but old ones.
+    pub(crate) is_put_off: bool,
 }
 
 /// What is known of these events on one route.
@@ -27,7 +38,9 @@ pub(crate) async fn known(
 ) -> sqlx::Result<HashMap<EventId, Known>> {
     let rows = sqlx::query(
         "SELECT e.event_id, e.content_digest, c.state, c.attempts,
-                r.attempt AS retry_attempt, r.attempts_before
+                r.attempt AS retry_attempt, r.attempts_before,
+                coalesce(r.deferred_attempt = r.attempt, 0)
+                    AND r.queued_at IS NULL AND r.not_before > ?3 AS is_put_off
          FROM json_each(?2) AS wanted
          CROSS JOIN events AS e ON e.event_id = unhex(wanted.value)
          LEFT JOIN claims AS c ON c.route = ?1 AND c.event_id = e.event_id
@@ -35,6 +48,7 @@ pub(crate) async fn known(
     )
     .bind(route.as_str())
     .bind(hex_list(events.into_iter().map(|event| event.as_bytes())))
+    .bind(moment::now())
     .fetch_all(connection)
     .await?;
     let mut known = HashMap::with_capacity(rows.len());
@@ -46,7 +60,11 @@ pub(crate) async fn known(
         };
         let retry: Option<i64> = row.try_get("retry_attempt")?;
         let retry = match retry {
-            Some(_) => Some((row.small("retry_attempt")?, row.small("attempts_before")?)),
+            Some(_) => Some(Retry {
+                attempt: row.small("retry_attempt")?,
+                attempts_before: row.small("attempts_before")?,
+                is_put_off: row.try_get("is_put_off")?,
+            }),
             None => None,
         };
         let digest = row.digest("content_digest")?;

@@ -151,7 +151,9 @@ fn kind_of(fault: &Fault) -> PublishErrorKind {
     match fault.kind() {
         FaultKind::Contention => PublishErrorKind::TimedOut,
         FaultKind::Unavailable if is_full(fault) => PublishErrorKind::Blocked,
-        FaultKind::Unavailable | FaultKind::Internal => PublishErrorKind::Unavailable,
+        FaultKind::Unavailable | FaultKind::MissingRight | FaultKind::Internal => {
+            PublishErrorKind::Unavailable
+        }
     }
 }
 

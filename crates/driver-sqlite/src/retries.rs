@@ -1,6 +1,8 @@
 //! The table `retries`: events that wait for another attempt.
 
-use hookbox_driver::{DueRetry, RetryRow};
+use std::time::Duration;
+
+use hookbox_driver::{Deferral, DeferredSince, DueRetry, RetryRow};
 use hookbox_event::{Envelope, EventId, Redo, RouteName};
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
@@ -27,13 +29,67 @@ pub(crate) async fn put(
          VALUES (?1, ?2, ?3, ?4, ?5, NULL)
          ON CONFLICT (route, event_id) DO UPDATE
          SET attempt = excluded.attempt, attempts_before = excluded.attempts_before,
-             not_before = excluded.not_before, queued_at = NULL",
+             not_before = excluded.not_before, queued_at = NULL,
+             deferred_attempt = NULL, deferred_reason = NULL, deferred_since = NULL",
     )
     .bind(waiting.route.as_str())
     .bind(&waiting.event.as_bytes()[..])
     .bind(waiting.attempt)
     .bind(waiting.attempts_before)
     .bind(waiting.not_before)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// How long an event has been put off for the same reason, without an attempt in between.
+pub(crate) async fn put_off_for(
+    connection: &mut SqliteConnection,
+    deferral: &Deferral<'_>,
+) -> sqlx::Result<Option<Duration>> {
+    let since: Option<i64> = sqlx::query_scalar(
+        "SELECT deferred_since FROM retries
+         WHERE route = ?1 AND event_id = ?2 AND deferred_attempt = attempt AND attempt = ?3
+           AND deferred_reason = ?4",
+    )
+    .bind(deferral.route.as_str())
+    .bind(&deferral.envelope.event.as_bytes()[..])
+    .bind(deferral.attempt)
+    .bind(deferral.reason.as_str())
+    .fetch_optional(connection)
+    .await?
+    .flatten();
+    let age = |since: i64| u64::try_from(moment::now().saturating_sub(since)).unwrap_or(0);
+    Ok(since.map(|since| Duration::from_micros(age(since))))
+}
+
+/// Puts an event off: it waits for the attempt that was not made.
+pub(crate) async fn put_off(
+    connection: &mut SqliteConnection,
+    deferral: &Deferral<'_>,
+    not_before: i64,
+    now: i64,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO retries (route, event_id, attempt, attempts_before, not_before, queued_at,
+                              deferred_attempt, deferred_reason, deferred_since)
+         VALUES (?1, ?2, ?3, ?4, ?5, NULL, ?3, ?6, ?7)
+         ON CONFLICT (route, event_id) DO UPDATE
+         SET attempt = excluded.attempt, attempts_before = excluded.attempts_before,
+             not_before = excluded.not_before, queued_at = NULL,
+             deferred_attempt = excluded.attempt, deferred_reason = excluded.deferred_reason,
+             deferred_since = CASE
+                 WHEN retries.deferred_attempt = excluded.attempt
+                      AND retries.deferred_reason = excluded.deferred_reason
+                 THEN retries.deferred_since ELSE excluded.deferred_since END",
+    )
+    .bind(deferral.route.as_str())
+    .bind(&deferral.envelope.event.as_bytes()[..])
+    .bind(deferral.attempt)
+    .bind(deferral.attempts_before)
+    .bind(not_before)
+    .bind(deferral.reason.as_str())
+    .bind(now)
     .execute(connection)
     .await?;
     Ok(())
@@ -154,7 +210,9 @@ pub(crate) async fn of_event(
     event: &EventId,
 ) -> sqlx::Result<Vec<RetryRow>> {
     let rows = sqlx::query(
-        "SELECT w.route, w.attempt, w.not_before, w.queued_at
+        "SELECT w.route, w.attempt, w.not_before, w.queued_at,
+                CASE WHEN w.deferred_attempt = w.attempt THEN w.deferred_reason END AS reason,
+                w.deferred_since
          FROM claims AS c
          CROSS JOIN retries AS w ON w.route = c.route AND w.event_id = c.event_id
          WHERE c.event_id = ?1 ORDER BY w.route",
@@ -169,7 +227,19 @@ pub(crate) async fn of_event(
                 attempt: row.small("attempt")?,
                 not_before: row.moment("not_before")?,
                 queued_at: row.moment_or_none("queued_at")?,
+                deferred: deferred(row)?,
             })
         })
         .collect()
+}
+
+fn deferred(row: &SqliteRow) -> sqlx::Result<Option<DeferredSince>> {
+    let reason: Option<&str> = row.try_get("reason")?;
+    match (reason, row.moment_or_none("deferred_since")?) {
+        (Some(_), Some(since)) => {
+            let reason = row.defer_reason("reason")?;
+            Ok(Some(DeferredSince { reason, since }))
+        }
+        (None, _) | (_, None) => Ok(None),
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Row by row: only what comes again is counted, and that is at most a batch.
 
-use hookbox_driver::Start;
+use hookbox_driver::{Start, StartCounts, StartKind};
 use hookbox_event::{InstanceId, RouteName};
 use sqlx::sqlite::SqliteConnection;
 
@@ -13,11 +13,12 @@ pub(crate) async fn counted(
     connection: &mut SqliteConnection,
     route: &RouteName,
     of: &[Start],
-) -> sqlx::Result<Vec<u32>> {
+) -> sqlx::Result<Vec<StartCounts>> {
     let mut counts = Vec::with_capacity(of.len());
     for start in of {
         let row = sqlx::query(
-            "SELECT starts FROM starts WHERE receipt_id = ?1 AND attempt = ?2 AND route = ?3",
+            "SELECT starts, isolated, unproven FROM starts
+             WHERE receipt_id = ?1 AND attempt = ?2 AND route = ?3",
         )
         .bind(&start.receipt.as_bytes()[..])
         .bind(start.attempt)
@@ -25,8 +26,12 @@ pub(crate) async fn counted(
         .fetch_optional(&mut *connection)
         .await?;
         counts.push(match row {
-            Some(row) => row.small("starts")?,
-            None => 0,
+            Some(row) => StartCounts {
+                all: row.small("starts")?,
+                isolated: row.small("isolated")?,
+                unproven: row.small("unproven")?,
+            },
+            None => StartCounts::default(),
         });
     }
     Ok(counts)
@@ -35,18 +40,25 @@ pub(crate) async fn counted(
 /// Counts one more start of each; none that the same process counted.
 pub(crate) async fn count(
     connection: &mut SqliteConnection,
-    route: &RouteName,
-    by: &InstanceId,
+    (route, by, kind): (&RouteName, &InstanceId, StartKind),
     on: &[Start],
     now: i64,
 ) -> sqlx::Result<()> {
+    let (isolated, unproven) = match kind {
+        StartKind::Shared => (0, 0),
+        StartKind::Isolated => (1, 0),
+        StartKind::Unproven => (0, 1),
+    };
     for start in on {
         sqlx::query(
-            "INSERT INTO starts (receipt_id, attempt, route, starts, started_at, started_by)
-             VALUES (?1, ?2, ?3, 1, ?4, ?5)
+            "INSERT INTO starts (receipt_id, attempt, route, starts, started_at, started_by,
+                                 isolated, unproven)
+             VALUES (?1, ?2, ?3, 1, ?4, ?5, ?6, ?7)
              ON CONFLICT (receipt_id, attempt, route) DO UPDATE
              SET starts = starts.starts + 1, started_at = excluded.started_at,
-                 started_by = excluded.started_by
+                 started_by = excluded.started_by,
+                 isolated = starts.isolated + excluded.isolated,
+                 unproven = starts.unproven + excluded.unproven
              WHERE starts.started_by <> excluded.started_by",
         )
         .bind(&start.receipt.as_bytes()[..])
@@ -54,6 +66,8 @@ pub(crate) async fn count(
         .bind(route.as_str())
         .bind(now)
         .bind(&by.as_bytes()[..])
+        .bind(isolated)
+        .bind(unproven)
         .execute(&mut *connection)
         .await?;
     }

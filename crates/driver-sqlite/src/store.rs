@@ -1,6 +1,7 @@
 //! The store's seam. Each operation has its file; each statement is in its table's file.
 
 mod claim;
+mod defer;
 mod fail;
 mod requeue;
 mod settle;
@@ -11,8 +12,8 @@ use std::error::Error;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Burial, Claimed, CommitError, Failure, Fault, FaultKind, Recorded, Republish, Requeued,
-    Settled, Start, Store,
+    Burial, Claimed, CommitError, Deferral, Deferred, Failure, Fault, FaultKind, Recorded,
+    Republish, Requeued, Settled, Start, StartCounts, StartKind, Store,
 };
 use hookbox_event::{Account, Envelope, InstanceId, RouteName};
 use sqlx::sqlite::SqliteConnection;
@@ -81,6 +82,16 @@ impl Store for Sqlite {
         Ok(recorded)
     }
 
+    async fn defer(&self, deferral: &Deferral<'_>) -> Result<Deferred, Fault> {
+        let doing = "put an event off";
+        let mut unit = self.shared.writer.begin().await?;
+        let deferred = defer::defer(unit.connection(), deferral)
+            .await
+            .map_err(fault(doing))?;
+        unit.commit().await.map_err(fault(doing))?;
+        Ok(deferred)
+    }
+
     async fn bury(&self, burial: &Burial<'_>) -> Result<Recorded, Fault> {
         let doing = "bury a message";
         let mut unit = self.shared.writer.begin().await?;
@@ -91,17 +102,23 @@ impl Store for Sqlite {
         Ok(recorded)
     }
 
-    async fn starts(&self, route: &RouteName, of: &[Start]) -> Result<Vec<u32>, Fault> {
+    async fn starts(&self, route: &RouteName, of: &[Start]) -> Result<Vec<StartCounts>, Fault> {
         let mut reader = self.shared.readers.take().await?;
         starts::counted(&mut reader, route, of)
             .await
             .map_err(fault("look up starts"))
     }
 
-    async fn start(&self, route: &RouteName, by: &InstanceId, on: &[Start]) -> Result<(), Fault> {
+    async fn start(
+        &self,
+        route: &RouteName,
+        by: &InstanceId,
+        kind: StartKind,
+        on: &[Start],
+    ) -> Result<(), Fault> {
         let doing = "count starts";
         let mut unit = self.shared.writer.begin().await?;
-        starts::count(unit.connection(), route, by, on, moment::now())
+        starts::count(unit.connection(), (route, by, kind), on, moment::now())
             .await
             .map_err(fault(doing))?;
         unit.commit().await.map_err(fault(doing))
@@ -147,6 +164,11 @@ impl Store for Sqlite {
 
     fn diagnose(&self, error: &(dyn Error + 'static)) -> Option<FaultKind> {
         diagnose(error)
+    }
+
+    /// A file has no rights of its own, and no code for a table that is missing.
+    fn remedy(&self, _error: &(dyn Error + 'static)) -> Option<String> {
+        None
     }
 
     async fn ping(&self) -> Result<(), Fault> {

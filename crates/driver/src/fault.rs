@@ -11,6 +11,9 @@ pub enum FaultKind {
     Contention,
     /// A dependency is away, full or refuses us: pause, and go on when it is back.
     Unavailable,
+    /// The database denied a right, or lacks a table, column, function or schema that a statement
+    /// names: a fault of the deployment, which a person has to fix.
+    MissingRight,
     /// Our own statement was refused for a reason that should not exist. Treated like
     /// [`FaultKind::Unavailable`], and told loudly.
     Internal,
@@ -22,6 +25,7 @@ impl FaultKind {
         match self {
             FaultKind::Contention => "contention",
             FaultKind::Unavailable => "unavailable",
+            FaultKind::MissingRight => "missing_right",
             FaultKind::Internal => "internal",
         }
     }

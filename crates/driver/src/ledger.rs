@@ -7,7 +7,10 @@ use bytes::Bytes;
 use hookbox_event::{ContentDigest, EventId, InstanceId, ReceiptId, RouteName, Timestamp, Topic};
 use serde::Serialize;
 
-use crate::{AccountGap, Accounts, ClaimState, DeadReason, Fault, OpenReceipt, Unvouched};
+use crate::{
+    AccountGap, Accounts, Backlog, ClaimState, DeadReason, DeferredSince, Fault, OpenReceipt,
+    Unvouched,
+};
 
 /// The operators' side of a store. Reads never lock out writers; each change is one transaction
 /// together with its row in the audit.
@@ -140,7 +143,8 @@ pub struct EventDetail {
     pub claims: Vec<ClaimRow>,
     /// Its receipts.
     pub receipts: Vec<ReceiptRow>,
-    /// Its recorded attempts: all failed ones, and the one that succeeded after a failure.
+    /// Its recorded attempts: all failed ones, and the one that succeeded after a failure or a
+    /// deferral.
     pub attempts: Vec<AttemptRow>,
     /// Its waiting retries.
     pub retries: Vec<RetryRow>,
@@ -210,6 +214,8 @@ pub struct RetryRow {
     pub not_before: Timestamp,
     /// When it was put into the queue, if it was.
     pub queued_at: Option<Timestamp>,
+    /// Why and since when it is put off, if it waits without having failed.
+    pub deferred: Option<DeferredSince>,
 }
 
 /// What has become of a dead letter.
@@ -347,19 +353,6 @@ impl RouteBooks {
     pub fn receipts(&self) -> u64 {
         self.done + self.duplicate + self.conflict + self.retrying + self.dead
     }
-}
-
-/// What waits on one route, counted in events.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Backlog {
-    /// The route.
-    pub route: RouteName,
-    /// Those that wait for another attempt, due ones included.
-    pub retrying: u64,
-    /// Those whose attempt is due by the store's clock and that are not in their queue again.
-    pub due: u64,
-    /// Dead letters that nobody has replayed or discarded.
-    pub dead: u64,
 }
 
 /// Something in the tables that contradicts something else.

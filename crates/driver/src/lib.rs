@@ -50,8 +50,14 @@
 //! - `a_retry_published_twice_is_granted_once`, `two_processes_at_once_count_once`
 //! - `a_replayed_dead_letter_is_granted_again`
 //! - `undecodable_bytes_are_kept_once`
-//! - `starts_are_counted_until_a_process_survives`, `starts_are_per_attempt`,
-//!   `starts_are_per_route`
+//! - `a_deferred_event_waits_for_the_same_attempt`, `a_deferral_keeps_its_beginning`
+//! - `a_deferral_ends_with_the_next_attempt`, `a_deferral_ends_at_its_greatest_age`
+//! - `a_copy_of_a_deferred_event_is_not_granted_early`,
+//!   `copies_of_a_deferred_event_have_one_effect`
+//! - `a_deferral_of_what_has_moved_on_changes_nothing`,
+//!   `a_deferral_cut_anywhere_is_whole_or_nothing`
+//! - `starts_are_counted_until_a_process_survives`, `starts_are_counted_by_kind`,
+//!   `starts_are_per_attempt`, `starts_are_per_route`
 //! - `a_start_outlives_its_process`
 //! - `a_lost_connection_is_unavailable`, `a_constraint_violation_is_not_ours`
 //! - `a_handlers_lost_connection_is_unavailable`
@@ -68,8 +74,10 @@
 //! Architecture invariant: no runtime, no SQL driver, no AMQP client and no HTTP in this crate.
 
 mod accounts;
+mod backlog;
 mod broker;
 mod clock;
+mod deferral;
 mod delivery;
 mod fault;
 mod foreign_schema;
@@ -77,28 +85,32 @@ mod ledger;
 mod open;
 mod requeue;
 mod rng;
+mod starts;
 mod storable;
 mod store;
 
 pub use accounts::{AccountGap, Accounts, OpenReceipt, Unvouched, receipts_gone};
+pub use backlog::Backlog;
 pub use broker::{
     Batch, Broker, Depth, NotReadyKind, PublishError, PublishErrorKind, Queue, Readiness,
     Subscription,
 };
 pub use clock::Clock;
+pub use deferral::{DeferReason, Deferral, Deferred, DeferredSince};
 pub use delivery::{Delivery, Settler};
 pub use fault::{Fault, FaultKind, describe};
 pub use foreign_schema::{AppliedMigration, ForeignSchema, KnownMigration, foreign_schema};
 pub use ledger::{
-    AttemptRow, AuditRow, Backlog, ClaimRow, DeadFilter, DeadGroup, DeadLetter, DeadRow, DeadState,
+    AttemptRow, AuditRow, ClaimRow, DeadFilter, DeadGroup, DeadLetter, DeadRow, DeadState,
     EventDetail, EventFilter, EventRow, Imbalance, Ledger, ReceiptRow, Refusal, RetryRow,
     RouteBooks,
 };
 pub use open::{OpenError, TopologyDifference};
 pub use requeue::{DueRetry, Republish, Requeued};
 pub use rng::Rng;
+pub use starts::{Start, StartCounts, StartKind};
 pub use storable::{STORABLE_MAX, storable};
 pub use store::{
     Burial, ClaimState, Claimed, CommitError, DeadReason, Failure, FailureClass, Outcome, Recorded,
-    Settled, Start, Store, Then,
+    Settled, Store, Then,
 };

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hookbox_event::{Account, Envelope, InstanceId, ReceiptId, RouteName};
+use hookbox_event::{Account, Envelope, InstanceId, RouteName};
 use serde::{Deserialize, Serialize};
 
-use crate::{Fault, FaultKind, Republish, Requeued};
+use crate::{
+    Deferral, Deferred, Fault, FaultKind, Republish, Requeued, Start, StartCounts, StartKind,
+};
 
 /// A store: remembers, per route, what was done with each event, in the same transaction as the
 /// effects of the handler that did it.
@@ -73,19 +75,32 @@ pub trait Store: Send + Sync + 'static {
     /// own. Recording the same attempt twice changes nothing the second time.
     async fn fail(&self, failure: &Failure<'_>) -> Result<Recorded, Fault>;
 
+    /// Puts an event off without an attempt, in one transaction of its own: it waits for the same
+    /// attempt as before, its receipts are retrying, and the store keeps why and since when. Until
+    /// that wait is over, copies of its message are not granted; afterwards the fence of
+    /// [`hookbox_event::Redo`] keeps the effect single. Once deferred for longer than its
+    /// greatest age, it is [`Deferred::Expired`] and nothing is changed.
+    async fn defer(&self, deferral: &Deferral<'_>) -> Result<Deferred, Fault>;
+
     /// Keeps bytes that could not be read as an envelope, as a dead letter of `route`.
     /// Idempotent by the bytes.
     async fn bury(&self, burial: &Burial<'_>) -> Result<Recorded, Fault>;
 
     /// How often a handler was started on each of these on `route` since a process last survived
     /// that, in the order given. The worker asks about what comes again.
-    async fn starts(&self, route: &RouteName, of: &[Start]) -> Result<Vec<u32>, Fault>;
+    async fn starts(&self, route: &RouteName, of: &[Start]) -> Result<Vec<StartCounts>, Fault>;
 
     /// Counts one more start of the handler on each, in a transaction of its own: once it is
     /// `Ok`, the count outlives this process, whatever the handler does to it. The same process
     /// again is not another start: it did not hear that it was counted. None may stand twice in
     /// one call.
-    async fn start(&self, route: &RouteName, by: &InstanceId, on: &[Start]) -> Result<(), Fault>;
+    async fn start(
+        &self,
+        route: &RouteName,
+        by: &InstanceId,
+        kind: StartKind,
+        on: &[Start],
+    ) -> Result<(), Fault>;
 
     /// Forgets the starts of these: this process has survived the attempt, be it a success or a
     /// failure.
@@ -116,32 +131,15 @@ pub trait Store: Send + Sync + 'static {
         crate::describe(error)
     }
 
+    /// What an operator is to do about an error that is [`FaultKind::MissingRight`], as far as the
+    /// database says: safe to show, and bounded.
+    fn remedy(&self, error: &(dyn Error + 'static)) -> Option<String>;
+
     /// One cheap round trip, to see whether the store is there.
     async fn ping(&self) -> Result<(), Fault>;
 
     /// Ends all connections in an orderly way.
     async fn close(&self);
-}
-
-/// What a handler is started on. Not an event: what kills a process may be one body of it and not
-/// the other. And not a receipt alone: a copy of its first message runs nothing any more, and
-/// surviving that clears no retry or replay of the suspicion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Start {
-    /// The receipt.
-    pub receipt: ReceiptId,
-    /// The attempt that a retry or replay asks for; 0 for the message that came first.
-    pub attempt: u32,
-}
-
-impl Start {
-    /// Of the handler on this envelope.
-    pub fn of(envelope: &Envelope) -> Self {
-        Self {
-            receipt: envelope.receipt,
-            attempt: envelope.redo.map_or(0, |redo| redo.attempt),
-        }
-    }
 }
 
 /// What a claim found.

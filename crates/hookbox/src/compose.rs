@@ -126,14 +126,11 @@ pub fn postgres_options(config: &Config) -> hookbox_driver_postgres::Options {
         StoreUrl::Postgres(url) => url.expose_secret(),
         StoreUrl::Sqlite(_) => "",
     };
-    let limit = config
-        .routes
-        .iter()
-        .map(|route| route.handler_time_limit)
-        .max();
+    let limits = config.routes.iter().map(|route| route.handler_time_limit);
+    let (least, most) = (limits.clone().min(), limits.max());
     let mut options = hookbox_driver_postgres::Options::new(url, config.environment.clone());
     options.connections_max = config.store_connections;
-    options.handler_time_limit(limit.unwrap_or_default())
+    options.handler_time_limits(least.unwrap_or_default(), most.unwrap_or_default())
 }
 
 /// The options of a SQLite file.

@@ -3,17 +3,13 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use hookbox_driver::{ClaimState, DeadReason, Start};
+use hookbox_driver::{ClaimState, DeadReason};
 use hookbox_event::{EventId, RouteName, decode_batch};
 
 use crate::body::{Plan, Said, identity};
 use crate::scenario::{Scenario, routes_of, source};
 use crate::tables::{Claim, OnRoute, Receipt, Tables, Word};
 use crate::world::State;
-
-/// How many processes must have died, each with its handler begun, before an event may be taken
-/// for poison: as many starts as the worker quarantines at. A drain is no death, cut or not.
-const DEATHS_OF_POISON: usize = 5;
 
 /// What must have become of an event on a route.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,6 +53,16 @@ fn killed_as_another_body(expected: &Fate, found: Option<&Fate>, body: &Bytes) -
     kills
         && dead_of(Some(expected)) == Some(DeadReason::Conflict)
         && dead_of(found) == Some(DeadReason::Quarantined)
+}
+
+/// Events that were quarantined and that killed no process.
+pub(crate) fn innocents(tables: &Tables) -> u64 {
+    let is_innocent = |on: &&OnRoute| {
+        let kept = tables.events.get(&on.1);
+        let said = kept.and_then(|it| serde_json::from_slice::<Said>(&it.body).ok());
+        !said.is_some_and(|it| matches!(it.plan, Plan::Kill))
+    };
+    tables.convicted.iter().filter(is_innocent).count() as u64
 }
 
 impl Check<'_> {
@@ -223,8 +229,8 @@ impl Check<'_> {
         }
     }
 
-    /// So many processes died with its handler begun that it looks like poison, whoever killed
-    /// them: then, and only then, it may be quarantined without killing anybody itself.
+    /// So many processes died with it alone that it looks like poison, whoever killed them: then,
+    /// and only then, it may be quarantined without killing anybody itself.
     fn was_killed_often(&self, on: &OnRoute, found: Option<&Fate>) -> bool {
         let quarantined = matches!(
             found,
@@ -233,15 +239,7 @@ impl Check<'_> {
                 ..
             })
         );
-        let of_event = |start: &Start| {
-            let receipt = self.tables.receipts.get(&(on.0.clone(), start.receipt));
-            receipt.is_some_and(|receipt| receipt.event == on.1)
-        };
-        quarantined
-            && self.tables.starters.iter().any(|((route, start), by)| {
-                let died = by.intersection(&self.tables.deaths).count();
-                *route == on.0 && of_event(start) && died >= DEATHS_OF_POISON
-            })
+        quarantined && self.tables.convicted.contains(on)
     }
 
     /// The broker gave one of its messages up: then, and only then, it may be a dead letter

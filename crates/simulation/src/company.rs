@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use hookbox_driver::Start;
+use hookbox_driver::{Start, StartCounts};
 use hookbox_event::RouteName;
 use tokio::task::{self, Id};
 
@@ -36,11 +36,11 @@ pub(crate) struct Running<'a> {
 
 impl Company {
     /// The store said of each how often it was started.
-    pub fn told(&self, route: &RouteName, of: &[Start], counts: &[u32]) {
+    pub fn told(&self, route: &RouteName, of: &[Start], counts: &[StartCounts]) {
         let mut now = self.now();
         for (start, count) in of.iter().zip(counts) {
             let on = suspect(route, start);
-            if *count > 0 {
+            if count.all > 0 {
                 now.suspects.insert(on);
             } else {
                 now.suspects.remove(&on);

@@ -75,6 +75,10 @@ faults! {
     StatementLost = "statement_lost", 25;
     /// The store ends a transaction to resolve a deadlock.
     Deadlock = "deadlock", 40;
+    /// A handler's statement waits for a lock that somebody else holds, and gives up.
+    ForeignLock = "foreign_lock", 60;
+    /// A handler's statement is denied a right.
+    MissingRight = "missing_right", 60;
     /// The commit took, and the answer is an error.
     CommittedUnknown = "committed_and_unknown", 60;
     /// The commit did not take, and the answer is an error.

@@ -49,8 +49,8 @@ impl Handler<SimStore> for Apply {
             self.process.name, event.id, self.route, event.attempt
         ));
         let on = (self.route.clone(), event.id);
-        // Of an event without an attempt a replay is the first one.
-        let is_first = event.attempt == 1 && !world.state().tables.replays.contains_key(&on);
+        // Of an event without an attempt a replay, or what was put off, is the first one.
+        let is_first = event.attempt == 1 && !world.state().tables.retries.contains_key(&on);
         let start = Start {
             receipt: event.receipt,
             attempt: if is_first { 0 } else { event.attempt },

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Burial, ClaimState, Claimed, CommitError, DueRetry, Failure, Fault as OurFault, FaultKind,
-    Outcome, Recorded, Republish, Requeued, Settled, Start, Store,
+    Burial, ClaimState, Claimed, CommitError, Deferral, Deferred, DueRetry, Failure,
+    Fault as OurFault, FaultKind, Outcome, Recorded, Republish, Requeued, Settled, Start,
+    StartCounts, StartKind, Store,
 };
 use hookbox_event::{Account, Envelope, EventId, InstanceId, RouteName};
 
@@ -16,8 +17,9 @@ use crate::broker::unavailable;
 use crate::fault::Fault;
 use crate::process::Process;
 use crate::tables::Key;
-use crate::tx::{Owned, SimConnection, SimError, SimTx};
+use crate::tx::{SimConnection, SimError, SimTx};
 
+mod claim;
 mod record;
 mod requeue;
 
@@ -48,12 +50,12 @@ impl Store for SimStore {
         sorted.sort_by_key(|envelope| envelope.event);
         for envelope in sorted {
             let redone = match envelope.redo {
-                Some(redo) => claim_redone(tx, route, envelope, redo.attempt).await?,
+                Some(redo) => claim::redone(tx, route, envelope, redo.attempt).await?,
                 None => None,
             };
             let claimed = match redone {
                 Some(claimed) => claimed,
-                None => claim_plain(tx, route, envelope).await?,
+                None => claim::plain(tx, route, envelope).await?,
             };
             found.insert(envelope.event, claimed);
         }
@@ -168,6 +170,20 @@ impl Store for SimStore {
             .await
     }
 
+    async fn defer(&self, deferral: &Deferral<'_>) -> Result<Deferred, OurFault> {
+        let tx = self.open("put an event off").await?;
+        let (route, event) = (deferral.route.clone(), deferral.envelope.event);
+        let keys = [
+            Key::Event(event),
+            Key::Claim(route.clone(), event),
+            Key::Retry(route, event),
+        ];
+        self.record(tx, &keys, |tables, now| {
+            record::defer(tables, deferral, now)
+        })
+        .await
+    }
+
     async fn bury(&self, burial: &Burial<'_>) -> Result<Recorded, OurFault> {
         let tx = self.open("bury").await?;
         let event = EventId::of_undecodable(burial.bytes);
@@ -176,13 +192,19 @@ impl Store for SimStore {
             .await
     }
 
-    async fn starts(&self, route: &RouteName, of: &[Start]) -> Result<Vec<u32>, OurFault> {
+    async fn starts(&self, route: &RouteName, of: &[Start]) -> Result<Vec<StartCounts>, OurFault> {
         let tx = self.open("look up starts").await?;
         tx.statement("starts").await?;
         let state = self.process.world.state();
         let on = |start: &Start| (route.clone(), *start);
-        let count = |start| state.tables.starts.get(&on(start)).map_or(0, |it| it.0);
-        let counts: Vec<u32> = of.iter().map(count).collect();
+        let count = |start| {
+            state
+                .tables
+                .starts
+                .get(&on(start))
+                .map_or_else(StartCounts::default, |it| it.0)
+        };
+        let counts: Vec<StartCounts> = of.iter().map(count).collect();
         self.process.company.told(route, of, &counts);
         Ok(counts)
     }
@@ -191,11 +213,12 @@ impl Store for SimStore {
         &self,
         route: &RouteName,
         by: &InstanceId,
+        kind: StartKind,
         of: &[Start],
     ) -> Result<(), OurFault> {
         let tx = self.open("count starts").await?;
         let counted = self.record(tx, &[], |tables, _| {
-            record::start(tables, &self.process.name, *by, route, of)
+            record::start(tables, &self.process.name, (*by, kind), route, of)
         });
         counted.await.map(drop)
     }
@@ -241,13 +264,18 @@ impl Store for SimStore {
             if let Some(error) = error.downcast_ref::<SimError>() {
                 return match error {
                     SimError::Gone => Some(FaultKind::Unavailable),
-                    SimError::Deadlock => Some(FaultKind::Contention),
+                    SimError::Deadlock | SimError::Locked => Some(FaultKind::Contention),
+                    SimError::Denied => Some(FaultKind::MissingRight),
                     SimError::Refused => None,
                 };
             }
             next = error.source();
         }
         None
+    }
+
+    fn remedy(&self, _error: &(dyn Error + 'static)) -> Option<String> {
+        Some("GRANT it".to_owned())
     }
 
     async fn ping(&self) -> Result<(), OurFault> {
@@ -288,95 +316,6 @@ fn ended(tx: &SimTx) -> CommitError {
     CommitError::EndedByHandler {
         why: "the handler ended it".to_owned(),
     }
-}
-
-/// An envelope that came from ingest.
-async fn claim_plain(
-    tx: &mut SimTx,
-    route: &RouteName,
-    envelope: &Envelope,
-) -> Result<Claimed, OurFault> {
-    let event = envelope.event;
-    let on = (route.clone(), event);
-    let held = tx.connection.events.iter().any(|it| it.event == event);
-    let unknown = |tables: &crate::tables::Tables| !tables.events.contains_key(&event);
-    if !held && tx.lock(Key::Event(event), unknown).await? {
-        tx.connection.events.push(envelope.clone());
-    }
-    let own = tx.connection.events.iter().find(|it| it.event == event);
-    let own = own.map(|it| it.digest);
-    let kept = || {
-        let state = tx.process.world.state();
-        state.tables.events.get(&event).map(|it| it.digest)
-    };
-    let same = own.or_else(kept) == Some(envelope.digest);
-    let key = Key::Claim(route.clone(), event);
-    let free = |tables: &crate::tables::Tables| same && !tables.claims.contains_key(&on);
-    if tx.lock(key, free).await? {
-        let owned = Owned {
-            attempt: 1,
-            granted: false,
-            end: None,
-        };
-        tx.connection.claimed.push(on.clone());
-        tx.owned.insert(on, owned);
-        return Ok(Claimed::Fresh);
-    }
-    let state = tx.process.world.state();
-    let receipt = (route.clone(), envelope.receipt);
-    if state.tables.receipts.contains_key(&receipt) {
-        return Ok(Claimed::Redelivered);
-    }
-    if !same {
-        return Ok(Claimed::Conflict);
-    }
-    match state.tables.claims.get(&on).map(|it| it.state) {
-        Some(ClaimState::Running) => Ok(Claimed::Orphaned),
-        Some(ClaimState::Done | ClaimState::Retrying | ClaimState::Dead) => Ok(Claimed::Duplicate),
-        None => Err(OurFault::plain(
-            FaultKind::Contention,
-            "claim an event: what was in the way has vanished",
-        )),
-    }
-}
-
-/// A retry. None when its event was never claimed.
-async fn claim_redone(
-    tx: &mut SimTx,
-    route: &RouteName,
-    envelope: &Envelope,
-    wanted: u32,
-) -> Result<Option<Claimed>, OurFault> {
-    let on = (route.clone(), envelope.event);
-    let key = Key::Claim(route.clone(), envelope.event);
-    let known = |tables: &crate::tables::Tables| tables.claims.contains_key(&on);
-    if !tx.lock(key, known).await? {
-        return Ok(None);
-    }
-    let state = tx.process.world.state();
-    let claim = state.tables.claims.get(&on).map(|it| it.state);
-    let retry = state.tables.retries.get(&on).cloned();
-    drop(state);
-    Ok(match (claim, retry) {
-        (None, _) => None,
-        (Some(ClaimState::Retrying), Some(retry)) if retry.attempt == wanted => {
-            let owned = Owned {
-                attempt: wanted,
-                granted: true,
-                end: None,
-            };
-            tx.connection.claimed.push(on.clone());
-            tx.owned.insert(on, owned);
-            Some(Claimed::Granted {
-                attempt: wanted,
-                attempts_before: retry.before,
-            })
-        }
-        (Some(ClaimState::Running), _) => Some(Claimed::Orphaned),
-        (Some(ClaimState::Retrying | ClaimState::Done | ClaimState::Dead), _) => {
-            Some(Claimed::Redelivered)
-        }
-    })
 }
 
 /// A retry as it travels.

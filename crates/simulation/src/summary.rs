@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::check::innocents;
 use crate::fault::Fault;
 use crate::world::State;
 
@@ -21,6 +22,8 @@ pub struct Summary {
     pub dead: u64,
     /// Attempts that failed.
     pub failures: u64,
+    /// Events that killed no process and were quarantined.
+    pub innocents: u64,
     /// Lines of the traces.
     pub events: u64,
     /// Virtual time.
@@ -37,6 +40,7 @@ impl Summary {
             effects: state.tables.effects.len() as u64,
             dead: state.tables.dead.len() as u64,
             failures: state.tables.failures.len() as u64,
+            innocents: innocents(&state.tables),
             events: state.trace.events(),
             time,
             faults: state.faults.counts.clone(),
@@ -50,6 +54,7 @@ impl Summary {
         self.effects += other.effects;
         self.dead += other.dead;
         self.failures += other.failures;
+        self.innocents += other.innocents;
         self.events += other.events;
         self.time += other.time;
         for (fault, count) in &other.faults {
@@ -68,6 +73,7 @@ impl Summary {
             "effects": self.effects,
             "dead_letters": self.dead,
             "failed_attempts": self.failures,
+            "innocents_quarantined": self.innocents,
             "events": self.events,
             "virtual_seconds": self.time.as_secs(),
             "faults": faults.collect::<BTreeMap<_, _>>(),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookbox_driver::{ClaimState, DeadReason, Queue, Start};
+use hookbox_driver::{ClaimState, DeadReason, DeferReason, Queue, Start, StartCounts, StartKind};
 use hookbox_event::{
     ContentDigest, Envelope, EventId, InstanceId, ReceiptId, RouteName, decode_batch,
 };
@@ -50,6 +50,15 @@ pub(crate) struct Retry {
     /// Since the beginning of the run.
     pub not_before: Duration,
     pub queued_at: Option<Duration>,
+    /// It is put off, and why; without an attempt.
+    pub deferred: Option<DeferReason>,
+}
+
+impl Retry {
+    /// No message for it is in its queue but old ones, which must not run it early.
+    pub fn is_put_off(&self, now: Duration) -> bool {
+        self.deferred.is_some() && self.queued_at.is_none() && self.not_before > now
+    }
 }
 
 #[derive(Clone)]
@@ -77,6 +86,13 @@ pub(crate) enum Key {
     Retry(RouteName, EventId),
 }
 
+/// How many processes must have died with an event alone in them, after they had completed
+/// another, before it may be taken for poison. A drain is no death, cut or not.
+const PROVEN_DEATHS: usize = 3;
+
+/// How many, if that was not so each time.
+const ALL_DEATHS: usize = 10;
+
 #[derive(Default)]
 pub(crate) struct Tables {
     pub events: BTreeMap<EventId, EventKept>,
@@ -87,9 +103,11 @@ pub(crate) struct Tables {
     /// Failed attempts, and how they failed.
     pub failures: BTreeMap<(RouteName, EventId, u32), &'static str>,
     /// Handlers that were started and not heard of since, on receipts that came again.
-    pub starts: BTreeMap<(RouteName, Start), (u32, Option<InstanceId>)>,
-    /// Who has ever started one.
-    pub starters: BTreeMap<(RouteName, Start), BTreeSet<String>>,
+    pub starts: BTreeMap<(RouteName, Start), (StartCounts, Option<InstanceId>)>,
+    /// Who has started one since a process survived it, and how.
+    pub starters: BTreeMap<(RouteName, Start), BTreeMap<String, StartKind>>,
+    /// Events that were quarantined after as many deaths alone as that takes.
+    pub convicted: BTreeSet<OnRoute>,
     /// Processes that did not end of their own will, by chance or by a handler, or could not say
     /// at their end that they did.
     pub deaths: BTreeSet<String>,
@@ -200,6 +218,7 @@ impl Tables {
             before: claim.attempts,
             not_before: now,
             queued_at: None,
+            deferred: None,
         };
         self.retries.insert(on.clone(), retry);
         *self.replays.entry(on.clone()).or_default() += 1;
@@ -249,6 +268,21 @@ impl Tables {
         due.map(|(on, _)| on.clone()).take(limit).collect()
     }
 
+    /// An event is quarantined: whether so many processes have died while it ran alone.
+    pub fn convict(&mut self, route: &RouteName, envelope: &Envelope) -> bool {
+        let starters = self.starters.get(&(route.clone(), Start::of(envelope)));
+        let of = |kind| {
+            let died = |it: &(&String, &StartKind)| *it.1 == kind && self.deaths.contains(it.0);
+            starters.into_iter().flatten().filter(died).count()
+        };
+        let (proven, unproven) = (of(StartKind::Isolated), of(StartKind::Unproven));
+        let is_just = proven >= PROVEN_DEATHS || proven + unproven >= ALL_DEATHS;
+        if is_just {
+            self.convicted.insert((route.clone(), envelope.event));
+        }
+        is_just
+    }
+
     /// What of a message has no outcome that is committed.
     pub fn wanting(&self, queue: &Queue, message: &Message) -> Option<String> {
         let route = route_of(queue, message)?;
@@ -277,7 +311,9 @@ impl Tables {
             return None;
         }
         let retry = self.retries.get(&(route.clone(), envelope.event))?;
-        let same = retry.attempt == redo.attempt;
+        // What is put off is published anew.
+        let put_off = retry.deferred.is_some() && retry.queued_at.is_none();
+        let same = retry.attempt == redo.attempt && !put_off;
         same.then(|| format!("attempt {} still waits", redo.attempt))
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hookbox_driver::{ClaimState, Fault as OurFault, FaultKind, Outcome};
+use hookbox_driver::{ClaimState, DeadReason, Fault as OurFault, FaultKind, Outcome};
 use hookbox_event::{Envelope, RouteName};
 use tokio::time::{Instant, timeout_at};
 
@@ -56,6 +56,10 @@ pub(crate) enum SimError {
     Gone,
     #[error("the store ended the transaction to resolve a deadlock")]
     Deadlock,
+    #[error("another session holds the lock that the statement waited for")]
+    Locked,
+    #[error("the store denied a right")]
+    Denied,
     #[error("the statement was refused: a constraint of the handler's")]
     Refused,
 }
@@ -87,8 +91,8 @@ impl SimTx {
             .await
             .map_err(|error| {
                 let kind = match error {
-                    SimError::Gone | SimError::Refused => FaultKind::Unavailable,
-                    SimError::Deadlock => FaultKind::Contention,
+                    SimError::Gone | SimError::Refused | SimError::Denied => FaultKind::Unavailable,
+                    SimError::Deadlock | SimError::Locked => FaultKind::Contention,
                 };
                 OurFault::new(kind, doing, error)
             })
@@ -141,6 +145,16 @@ impl SimConnection {
     /// The handler's statement: an effect that must happen once.
     pub async fn write(&mut self, effect: Effect) -> Result<(), SimError> {
         statement(&self.process, self.tx, "write an effect").await?;
+        let world = &self.process.world;
+        if world.strikes(Fault::ForeignLock, &self.process.name) {
+            tokio::time::sleep(world.chance.millis(10, 3_000)).await;
+            self.aborted = true;
+            return Err(SimError::Locked);
+        }
+        if world.strikes(Fault::MissingRight, &self.process.name) {
+            self.aborted = true;
+            return Err(SimError::Denied);
+        }
         self.effects.push(effect);
         Ok(())
     }
@@ -301,6 +315,22 @@ impl Changes {
         tables.effects.extend(self.effects);
         tables.close(self.tx);
         let doubled = tables.doubled();
+        let mut innocents = Vec::new();
+        for (route, envelope, outcome) in &self.settled {
+            let is_quarantine = matches!(
+                outcome,
+                Outcome::Dead {
+                    reason: DeadReason::Quarantined,
+                    ..
+                }
+            );
+            if is_quarantine && !tables.convict(route, envelope) {
+                innocents.push((route.clone(), envelope.event));
+            }
+        }
+        for on in innocents {
+            state.violate("I10", &format!("{on:?} is quarantined without the deaths"));
+        }
         state.trace.note(&text);
         for on in doubled {
             state.violate("I3", &format!("{on:?} has more than one effect"));

@@ -6,13 +6,14 @@
 use std::time::Instant;
 
 use hookbox_crash::crash_point;
-use hookbox_driver::{Claimed, CommitError, DeadReason, Fault, Outcome, Settled, Store};
+use hookbox_driver::{Claimed, DeadReason, Fault, Outcome, Settled, Store};
 use hookbox_event::{Envelope, EventId};
 
+use crate::blame::{blame, is_done};
 use crate::check::check;
-use crate::counters::{RouteCounters, add};
+use crate::counters::{Counted, RouteCounters, add};
 use crate::guard::{self, Failed};
-use crate::proof::{self, prove};
+use crate::proof::prove;
 use crate::settle::Ended;
 use crate::{Config, Event, OnConflict, Route};
 
@@ -60,7 +61,7 @@ impl From<Fault> for Trouble {
 }
 
 /// One envelope that is ours to work on.
-struct Mine {
+pub(crate) struct Mine {
     envelope: Envelope,
     attempt: u32,
     attempts_before: u32,
@@ -168,6 +169,7 @@ impl<S: Store> Attempt<'_, S> {
                 ended: Ended::Orphaned,
                 error,
                 interrupted: false,
+                remedy: None,
             };
             return Err(trouble(failed, started.elapsed()));
         }
@@ -199,6 +201,7 @@ impl<S: Store> Attempt<'_, S> {
         }
         let event = event_of(&mine.envelope, mine.attempt);
         let connection = self.store.connection(tx);
+        let _running = Counted::new(&self.counters.running, 1);
         let ran = guard::run(
             self.store,
             &*route.handler,
@@ -253,17 +256,33 @@ impl<S: Store> Attempt<'_, S> {
                 Err(error)
             }
         };
-        written.map_err(|error| blame(error, &sorted.mine))?;
+        let remedy = |fault: &Fault| self.store.remedy(fault);
+        let ran = settled.first().is_some_and(|first| is_done(&first.outcome));
+        written.map_err(|error| blame(error, &sorted.mine, ran, remedy))?;
         crash_point!("worker.after_commit");
         self.count(&settled, sorted.redelivered);
         Ok(())
+    }
+
+    /// A handler did its work: nothing that the route needs is missing.
+    fn has_succeeded(&self) {
+        if self.counters.rights.succeed() {
+            tracing::info!(
+                route = %self.route,
+                "a handler of route {} succeeded again; the route resumes",
+                self.route
+            );
+        }
     }
 
     fn count(&self, settled: &[Settled<'_>], redelivered: u64) {
         add(&self.counters.redelivered, redelivered);
         for Settled { outcome, envelope } in settled {
             match outcome {
-                Outcome::Done { .. } => add(&self.counters.done, 1),
+                Outcome::Done { .. } => {
+                    add(&self.counters.done, 1);
+                    self.has_succeeded();
+                }
                 Outcome::Duplicate => add(&self.counters.duplicate, 1),
                 Outcome::Conflict { .. } => add(&self.counters.conflict, 1),
                 Outcome::Dead { reason, .. } => {
@@ -284,22 +303,6 @@ impl<S: Store> Attempt<'_, S> {
     }
 }
 
-/// Who broke a transaction: with one event in it, that event's handler.
-fn blame(error: CommitError, mine: &[Mine]) -> Trouble {
-    match (error, mine) {
-        (CommitError::Fault(fault), _) => Trouble::Fault(fault),
-        (CommitError::BrokenByHandler { why }, [only]) => only.trouble(Failed {
-            ended: Ended::BrokeTransaction,
-            error: why,
-            interrupted: true,
-        }),
-        (CommitError::EndedByHandler { why }, [only]) => only.trouble(proof::ended(&why, None)),
-        (CommitError::BrokenByHandler { why } | CommitError::EndedByHandler { why }, _) => {
-            Trouble::Broken { why }
-        }
-    }
-}
-
 impl Trouble {
     fn is_interrupted(&self) -> bool {
         match self {
@@ -311,7 +314,7 @@ impl Trouble {
 
 impl Mine {
     /// What the commit found out about the only handler of a transaction.
-    fn trouble(&self, failed: Failed) -> Trouble {
+    pub fn trouble(&self, failed: Failed) -> Trouble {
         Trouble::Event(Box::new(EventTrouble {
             envelope: self.envelope.clone(),
             attempt: self.attempt,

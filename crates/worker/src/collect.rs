@@ -15,7 +15,7 @@ use crate::counters::{RouteCounters, add};
 use crate::intake::Intake;
 use crate::pause::{After, Pause};
 use crate::process::Process;
-use crate::run::Inner;
+use crate::run::{Inner, Slot};
 
 /// How many dead messages are in hand at a time. They are rare; a handful keeps memory small.
 const PREFETCH: u16 = 8;
@@ -80,11 +80,13 @@ impl<S: Store> Collector<S> {
             config: &self.inner.config,
             route: &route,
             counters,
+            all_counters: &self.inner.counters,
+            slot: &Slot::default(),
             work: Work::GiveUp {
                 reason: DeadReason::DeliveryLimit,
                 detail,
             },
-            company: &self.inner.company,
+            isolation: &self.inner.isolation,
             begun: &self.inner.begun,
             id: &self.inner.id,
             store_faults: &self.inner.store_faults,

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use hookbox_event::RouteName;
 
+use crate::rights::Rights;
+
 /// The counters of all routes of one worker.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -31,6 +33,8 @@ pub struct RouteCounters {
     pub dead: AtomicU64,
     /// Failed attempts that will be tried again.
     pub retrying: AtomicU64,
+    /// Put off without an attempt; they will be tried again.
+    pub deferred: AtomicU64,
     /// Receipts that had their outcome already.
     pub redelivered: AtomicU64,
     /// Runs of events that were in hand when a process died, alone since then.
@@ -39,8 +43,61 @@ pub struct RouteCounters {
     pub faults: AtomicU64,
     /// Whether the route is paused because a dependency is away: it holds what it has.
     pub paused: AtomicBool,
+    /// Receipts that are being worked on: claimed, handled, or held until they can be.
+    pub in_flight: AtomicU64,
+    /// Handlers that run now.
+    pub running: AtomicU64,
+    /// For how many seconds nothing was settled while something was in flight.
+    pub standstill_s: AtomicU64,
+    /// Whether the route stands still longer than its handlers account for.
+    pub stalled: AtomicBool,
+    /// Rights that the route's handler lacks.
+    pub(crate) rights: Rights,
     /// Whether the route has no subscription because the broker is away: it gets nothing new.
     pub unsubscribed: AtomicBool,
+}
+
+/// Something that is counted while this is held.
+pub(crate) struct Counted<'a> {
+    gauge: &'a AtomicU64,
+    by: u64,
+}
+
+impl<'a> Counted<'a> {
+    pub fn new(gauge: &'a AtomicU64, by: u64) -> Self {
+        add(gauge, by);
+        Self { gauge, by }
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.gauge.fetch_sub(self.by, Ordering::Relaxed);
+    }
+}
+
+impl RouteCounters {
+    /// What the route's handler lacks in the database, while it is paused for that: text for
+    /// operators.
+    pub fn missing_right(&self) -> Option<String> {
+        self.rights.missing()
+    }
+
+    /// Receipts that were settled in one way or another. It grows with everything that moves.
+    pub fn settled(&self) -> u64 {
+        let all = [
+            &self.done,
+            &self.duplicate,
+            &self.conflict,
+            &self.dead,
+            &self.retrying,
+            &self.deferred,
+            &self.redelivered,
+        ];
+        all.iter()
+            .map(|counter| counter.load(Ordering::Relaxed))
+            .sum()
+    }
 }
 
 pub(crate) fn add(counter: &AtomicU64, count: u64) {
@@ -59,6 +116,16 @@ impl Counters {
         }
     }
 
+    /// Whether a handler has run to its end here and the process has survived it.
+    pub(crate) fn has_completed(&self) -> bool {
+        let ran = |route: &RouteCounters| {
+            [&route.done, &route.retrying]
+                .iter()
+                .any(|counter| counter.load(Ordering::Relaxed) > 0)
+        };
+        self.routes.values().any(ran)
+    }
+
     /// All receipts that got an outcome in this process.
     pub fn settled(&self) -> u64 {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -70,6 +137,7 @@ impl Counters {
                     + read(&route.conflict)
                     + read(&route.dead)
                     + read(&route.retrying)
+                    + read(&route.deferred)
             })
             .sum()
     }

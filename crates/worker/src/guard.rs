@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use hookbox_driver::{Store, storable};
+use hookbox_driver::{FaultKind, Store, storable};
 
 use crate::Event;
 use crate::registry::DynHandler;
@@ -18,6 +18,8 @@ pub(crate) struct Failed {
     pub error: String,
     /// Whether the handler was stopped in the middle, so that its connection must be closed.
     pub interrupted: bool,
+    /// What an operator is to do, where the database denied the handler something.
+    pub remedy: Option<String>,
 }
 
 /// Runs a handler once.
@@ -36,10 +38,22 @@ pub(crate) async fn run<S: Store>(
             let ended = store
                 .diagnose(error.cause())
                 .map_or(Ended::Failed(error.class), Ended::Fault);
+            let remedy = match ended {
+                Ended::Fault(FaultKind::MissingRight) => store.remedy(error.cause()),
+                Ended::Fault(
+                    FaultKind::Contention | FaultKind::Unavailable | FaultKind::Internal,
+                )
+                | Ended::Failed(_)
+                | Ended::Panicked
+                | Ended::TimedOut
+                | Ended::BrokeTransaction
+                | Ended::Orphaned => None,
+            };
             Err(Failed {
                 ended,
                 error: storable(&store.describe(error.cause())).into_owned(),
                 interrupted: false,
+                remedy,
             })
         }
         Ok(Err(panic)) => {
@@ -48,6 +62,7 @@ pub(crate) async fn run<S: Store>(
                 ended: Ended::Panicked,
                 error: storable(&error).into_owned(),
                 interrupted: true,
+                remedy: None,
             })
         }
         Err(_elapsed) => {
@@ -56,6 +71,7 @@ pub(crate) async fn run<S: Store>(
                 ended: Ended::TimedOut,
                 error,
                 interrupted: true,
+                remedy: None,
             })
         }
     }

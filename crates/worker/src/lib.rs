@@ -12,6 +12,8 @@
 //! Architecture invariant: this crate names no driver. It meets them in `hookbox`, and in tests.
 
 mod attempt;
+mod begun;
+mod blame;
 mod bookkeep;
 mod check;
 mod collect;
@@ -21,15 +23,19 @@ mod error;
 mod guard;
 mod handler;
 mod intake;
+mod isolation;
 mod pause;
 mod process;
 mod proof;
+mod record;
 mod registry;
 mod rehearse;
 mod retry;
+mod rights;
 mod run;
 mod schedule;
 mod settle;
+mod standstill;
 mod suspects;
 
 pub use check::{CompileError, Schemas};

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hookbox_driver::{Fault, FaultKind, Rng, describe};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// First wait after a fault. Long enough for a failover's first connection refusals to pass
@@ -21,6 +22,14 @@ const CONTENTION_MAX: u32 = 5;
 /// The wait between runs under contention, at most.
 const CONTENTION_WAIT: Duration = Duration::from_millis(25);
 
+/// A run that took longer before it met contention has waited for a lock. Whoever holds that one
+/// does not let go of it soon.
+const QUICK: Duration = Duration::from_secs(1);
+
+/// How long contention may last before it is shown. Whatever holds a claim may be a handler that
+/// takes its time.
+const CONTENTION_SHOWN: Duration = Duration::from_secs(8);
+
 /// Counts the faults in a row of one piece of work.
 pub(crate) struct Pause<'a> {
     pub what: &'a str,
@@ -29,6 +38,8 @@ pub(crate) struct Pause<'a> {
     pub rng: &'a Arc<dyn Rng>,
     pub shutdown: &'a CancellationToken,
     in_a_row: u32,
+    /// When the first of them was met.
+    since: Option<Instant>,
 }
 
 /// Whether to go on after a wait.
@@ -51,20 +62,33 @@ impl<'a> Pause<'a> {
             rng,
             shutdown,
             in_a_row: 0,
+            since: None,
         }
+    }
+
+    /// Whether contention, met after a run of this length, may be over at once: there were few in
+    /// a row, and nothing was waited for.
+    pub fn is_quick(&self, took: Duration) -> bool {
+        self.in_a_row < CONTENTION_MAX && took < QUICK
     }
 
     /// Waits as long as this fault asks for.
     pub async fn after(&mut self, fault: &Fault) -> After {
         self.in_a_row += 1;
+        let lasts = self.since.get_or_insert_with(Instant::now).elapsed();
         let wait = match fault.kind() {
             FaultKind::Contention if self.in_a_row <= CONTENTION_MAX => {
                 CONTENTION_WAIT.mul_f64(self.rng.unit())
             }
-            FaultKind::Contention | FaultKind::Unavailable | FaultKind::Internal => {
+            FaultKind::Contention => {
+                if lasts >= CONTENTION_SHOWN {
+                    self.tell(fault);
+                }
+                self.backoff()
+            }
+            FaultKind::Unavailable | FaultKind::MissingRight | FaultKind::Internal => {
                 self.tell(fault);
-                let doubled = FIRST.saturating_mul(1 << self.in_a_row.min(10));
-                doubled.min(LONGEST).mul_f64(0.5 + 0.5 * self.rng.unit())
+                self.backoff()
             }
         };
         tokio::select! {
@@ -74,9 +98,15 @@ impl<'a> Pause<'a> {
         }
     }
 
+    fn backoff(&self) -> Duration {
+        let doubled = FIRST.saturating_mul(1 << self.in_a_row.min(10));
+        doubled.min(LONGEST).mul_f64(0.5 + 0.5 * self.rng.unit())
+    }
+
     /// It works (again).
     pub fn over(&mut self) {
         self.in_a_row = 0;
+        self.since = None;
         if self.paused.swap(false, Ordering::Relaxed) {
             tracing::info!(what = self.what, "{} goes on", self.what);
         }

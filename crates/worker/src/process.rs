@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{
-    Burial, DeadReason, Delivery, Failure, FailureClass, Fault, FaultKind, Recorded, Rng, Store,
-    Then, describe,
+    Burial, DeadReason, DeferReason, Deferred, Delivery, FailureClass, Fault, FaultKind, Recorded,
+    Rng, Store, Then, describe,
 };
 use hookbox_event::{Envelope, InstanceId, RouteName};
 use tokio::time::Instant;
@@ -15,11 +15,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Config;
 use crate::attempt::{Attempt, EventTrouble, Trouble, Work};
-use crate::counters::{RouteCounters, add};
+use crate::begun::Begun;
+use crate::counters::{Counted, Counters, RouteCounters, add};
+use crate::error::Class;
 use crate::intake::{Contents, Intake};
+use crate::isolation::Isolation;
 use crate::pause::{After, Pause};
+use crate::record::Record;
+use crate::run::Slot;
 use crate::settle::{Ended, Settlement, settle};
-use crate::suspects::{Begun, Company};
 
 /// A store that is there answers in milliseconds; one that takes so long was away when asked.
 const PING_MAX: Duration = Duration::from_millis(500);
@@ -30,8 +34,12 @@ pub(crate) struct Process<'a, S: Store> {
     pub config: &'a Config<S>,
     pub route: &'a RouteName,
     pub counters: &'a RouteCounters,
+    /// Those of all routes of this process.
+    pub all_counters: &'a Counters,
+    /// The place among the route's transactions that this work has.
+    pub slot: &'a Slot,
     pub work: Work<'a, S>,
-    pub company: &'a Company,
+    pub isolation: &'a Isolation,
     /// Starts that this process has counted.
     pub begun: &'a Begun,
     /// This process, among all that ever count a start.
@@ -42,12 +50,6 @@ pub(crate) struct Process<'a, S: Store> {
     pub shutdown: &'a CancellationToken,
 }
 
-/// What a store keeps in a transaction of its own.
-enum Record<'a> {
-    Burial(Burial<'a>),
-    Failure(Failure<'a>),
-}
-
 /// What one run of one event came to.
 pub(crate) enum Ran {
     /// The event has its outcome.
@@ -56,6 +58,8 @@ pub(crate) enum Ran {
     Fault(Fault),
     /// The handler ran over its time limit while the store was away.
     HeldUp(Fault),
+    /// The handler did not get what it needs, and the event is not to pay for it.
+    Blocked(Box<EventTrouble>, DeferReason),
     /// The handler failed: this is to be recorded.
     Failed(Box<EventTrouble>, FailureClass, Then),
 }
@@ -79,6 +83,8 @@ impl<S: Store> Process<'_, S> {
             contents,
         } = intake;
         crash_point!("worker.after_delivery");
+        let receipts = contents.envelopes.len() + contents.undecodable.len();
+        let _in_flight = Counted::new(&self.counters.in_flight, receipts as u64);
         let finished = self.outcomes(&contents).await;
         for delivery in deliveries {
             crash_point!("worker.before_ack");
@@ -132,36 +138,10 @@ impl<S: Store> Process<'_, S> {
             [] => Ok(()),
             [envelope] => self.alone(envelope).await,
             several => {
-                let mut pause = self.pause();
-                loop {
-                    match self.attempt().run(several).await {
-                        Ok(()) => {
-                            pause.over();
-                            return Ok(());
-                        }
-                        Err(Trouble::Fault(fault)) => self.wait(&mut pause, &fault).await?,
-                        Err(Trouble::Event(trouble)) => match trouble.failed.ended {
-                            Ended::Fault(kind) => {
-                                let fault = Fault::plain(kind, "run a handler's statement");
-                                self.wait(&mut pause, &fault).await?;
-                            }
-                            // What it did stands: recorded before it could run again.
-                            Ended::Orphaned => {
-                                self.orphan(trouble, &mut pause).await?;
-                                break;
-                            }
-                            Ended::Failed(_)
-                            | Ended::Panicked
-                            | Ended::TimedOut
-                            | Ended::BrokeTransaction => break,
-                        },
-                        Err(Trouble::Broken { .. }) => break,
-                    }
+                if self.shared(several).await? {
+                    return Ok(());
                 }
-                for envelope in several {
-                    self.alone(envelope).await?;
-                }
-                Ok(())
+                self.one_by_one(several).await
             }
         }
     }
@@ -170,20 +150,88 @@ impl<S: Store> Process<'_, S> {
     /// by themselves then: what was claimed with a commit is found orphaned, what was rolled back
     /// is free again.
     async fn orphan(&self, of: Box<EventTrouble>, pause: &mut Pause<'_>) -> Result<(), Stopped> {
+        let took = of.took;
         let reason = DeadReason::Orphaned;
         let ran = Ran::Failed(of, FailureClass::BrokeTransaction, Then::Dead { reason });
-        self.follow(ran, pause).await.map(drop)
+        self.follow(ran, took, pause).await.map(drop)
+    }
+
+    /// Several events in one transaction. False when it is one of them that keeps the others from
+    /// their outcome: by its failure, or by a lock that another session holds.
+    async fn shared(&self, several: &[&Envelope]) -> Result<bool, Stopped> {
+        let mut pause = self.pause();
+        loop {
+            if self.counters.rights.missing().is_some() {
+                // One at a time is tried.
+                return Ok(false);
+            }
+            let began = Instant::now();
+            let fault = match self.attempt().run(several).await {
+                Ok(()) => {
+                    pause.over();
+                    return Ok(true);
+                }
+                Err(Trouble::Fault(fault)) => fault,
+                Err(Trouble::Event(trouble)) => match trouble.failed.ended {
+                    Ended::Fault(kind) => Fault::plain(kind, "run a handler's statement"),
+                    Ended::Failed(_)
+                    | Ended::Panicked
+                    | Ended::TimedOut
+                    | Ended::BrokeTransaction => return Ok(false),
+                    // What it did stands: recorded before it could run again.
+                    Ended::Orphaned => {
+                        self.orphan(trouble, &mut pause).await?;
+                        return Ok(false);
+                    }
+                },
+                Err(Trouble::Broken { .. }) => return Ok(false),
+            };
+            let separates = match fault.kind() {
+                FaultKind::Contention => !pause.is_quick(began.elapsed()),
+                FaultKind::MissingRight => true,
+                FaultKind::Unavailable | FaultKind::Internal => false,
+            };
+            if separates {
+                return Ok(false);
+            }
+            self.wait(&mut pause, &fault).await?;
+        }
+    }
+
+    /// Each event in its own transaction. One that has to be run again waits behind the others.
+    async fn one_by_one(&self, several: &[&Envelope]) -> Result<(), Stopped> {
+        let mut waiting = Vec::with_capacity(several.len());
+        for envelope in several {
+            waiting.push((*envelope, self.pause()));
+        }
+        while !waiting.is_empty() {
+            let mut again = Vec::new();
+            for (envelope, mut pause) in waiting {
+                if self.step(envelope, &mut pause).await? == Followed::Again {
+                    again.push((envelope, pause));
+                }
+            }
+            waiting = again;
+        }
+        Ok(())
     }
 
     /// One event in its own transaction, until it has an outcome.
     async fn alone(&self, envelope: &Envelope) -> Result<(), Stopped> {
         let mut pause = self.pause();
-        loop {
-            let ran = self.once(envelope).await;
-            if self.follow(ran, &mut pause).await? == Followed::Over {
-                return Ok(());
-            }
-        }
+        while self.step(envelope, &mut pause).await? == Followed::Again {}
+        Ok(())
+    }
+
+    /// One run of one event, and what has to follow it.
+    async fn step(&self, envelope: &Envelope, pause: &mut Pause<'_>) -> Result<Followed, Stopped> {
+        let _probe = match self.work {
+            Work::Handle(_) => self.counters.rights.admit(self.shutdown).await?,
+            Work::GiveUp { .. } => None,
+        };
+        let began = Instant::now();
+        let ran = self.once(envelope).await;
+        self.follow(ran, began.elapsed(), pause).await
     }
 
     /// One event in its own transaction, once: no longer than the store's deadlines and the
@@ -220,12 +268,18 @@ impl<S: Store> Process<'_, S> {
         };
         match settlement {
             Settlement::Again(kind) => Ran::Fault(Fault::plain(kind, "run a handler's statement")),
+            Settlement::Defer(reason) => Ran::Blocked(trouble, reason),
             Settlement::Record(class, then) => Ran::Failed(trouble, class, then),
         }
     }
 
     /// What has to follow a run before there is another.
-    pub async fn follow(&self, ran: Ran, pause: &mut Pause<'_>) -> Result<Followed, Stopped> {
+    pub async fn follow(
+        &self,
+        ran: Ran,
+        took: Duration,
+        pause: &mut Pause<'_>,
+    ) -> Result<Followed, Stopped> {
         match ran {
             Ran::Well => {
                 pause.over();
@@ -235,6 +289,19 @@ impl<S: Store> Process<'_, S> {
             // Not counted as a fault that was met: two handlers that hang would excuse each other
             // for ever.
             Ran::HeldUp(fault) => self.pause_for(pause, &fault).await?,
+            Ran::Blocked(trouble, reason) => {
+                if reason == DeferReason::ForeignLock && pause.is_quick(took) {
+                    let doing = "run a handler's statement";
+                    let fault = Fault::plain(FaultKind::Contention, doing);
+                    self.pause_for(pause, &fault).await?;
+                    return Ok(Followed::Again);
+                }
+                match self.put_off(&trouble, reason).await? {
+                    Deferred::Recorded => return Ok(Followed::Over),
+                    Deferred::Superseded => {}
+                    Deferred::Expired => return self.expire(&trouble).await,
+                }
+            }
             Ran::Failed(trouble, class, then) => {
                 match self.record(&trouble, class, then).await? {
                     Recorded::Recorded => return Ok(Followed::Over),
@@ -245,6 +312,23 @@ impl<S: Store> Process<'_, S> {
             }
         }
         Ok(Followed::Again)
+    }
+
+    /// An event was put off for longer than it may be, while others succeeded: from now on it is
+    /// its own fault, and this was an attempt.
+    async fn expire(&self, trouble: &EventTrouble) -> Result<Followed, Stopped> {
+        let Work::Handle(route) = self.work else {
+            return Ok(Followed::Again);
+        };
+        let round = trouble.attempt.saturating_sub(trouble.attempts_before);
+        let ended = Ended::Failed(Class::Transient { wish: None });
+        match settle(ended, round, &route.retry, self.rng.unit()) {
+            Settlement::Record(class, then) => match self.record(trouble, class, then).await? {
+                Recorded::Recorded => Ok(Followed::Over),
+                Recorded::Superseded => Ok(Followed::Again),
+            },
+            Settlement::Again(_) | Settlement::Defer(_) => Ok(Followed::Again),
+        }
     }
 
     /// Whether the store was away since so many faults: a handler that ran over its time limit
@@ -259,88 +343,11 @@ impl<S: Store> Process<'_, S> {
             || has_met_faults()
     }
 
-    async fn record(
-        &self,
-        trouble: &EventTrouble,
-        class: FailureClass,
-        then: Then,
-    ) -> Result<Recorded, Stopped> {
-        let envelope = &trouble.envelope;
-        let failure = Failure {
-            route: self.route,
-            envelope,
-            attempt: trouble.attempt,
-            attempts_before: trouble.attempts_before,
-            class,
-            error: trouble.failed.error.clone(),
-            took: trouble.took,
-            then,
-        };
-        if self.write(Record::Failure(failure)).await? == Recorded::Superseded {
-            return Ok(Recorded::Superseded);
-        }
-        match then {
-            Then::Retry { after } => {
-                add(&self.counters.retrying, 1);
-                tracing::info!(
-                    event.id = %envelope.event,
-                    event.topic = %envelope.topic,
-                    route = %self.route,
-                    attempt = trouble.attempt,
-                    class = class.as_str(),
-                    after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
-                    "attempt {} on event {} failed ({}); it will be tried again",
-                    trouble.attempt,
-                    envelope.event,
-                    class.as_str()
-                );
-            }
-            Then::Dead { reason } => {
-                add(&self.counters.dead, 1);
-                tracing::warn!(
-                    event.id = %envelope.event,
-                    event.topic = %envelope.topic,
-                    route = %self.route,
-                    attempt = trouble.attempt,
-                    class = class.as_str(),
-                    reason = reason.as_str(),
-                    "event {} is a dead letter of route {} ({}) after {} attempts; see \
-                     `hookbox dead list`",
-                    envelope.event,
-                    self.route,
-                    reason.as_str(),
-                    trouble.attempt
-                );
-            }
-        }
-        Ok(Recorded::Recorded)
-    }
-
-    /// Writes a record that must be written, through every outage.
-    async fn write(&self, record: Record<'_>) -> Result<Recorded, Stopped> {
-        let mut pause = self.pause();
-        loop {
-            crash_point!("worker.before_record");
-            let written = match &record {
-                Record::Burial(burial) => self.store.bury(burial).await,
-                Record::Failure(failure) => self.store.fail(failure).await,
-            };
-            match written {
-                Ok(recorded) => {
-                    crash_point!("worker.after_record");
-                    pause.over();
-                    return Ok(recorded);
-                }
-                Err(fault) => self.wait(&mut pause, &fault).await?,
-            }
-        }
-    }
-
     pub async fn wait(&self, pause: &mut Pause<'_>, fault: &Fault) -> Result<(), Stopped> {
         match fault.kind() {
             FaultKind::Unavailable => add(self.store_faults, 1),
             // It answers.
-            FaultKind::Contention | FaultKind::Internal => {}
+            FaultKind::Contention | FaultKind::MissingRight | FaultKind::Internal => {}
         }
         self.pause_for(pause, fault).await
     }

@@ -46,6 +46,7 @@ fn correct(
             ended: Ended::BrokeTransaction,
             error: why,
             interrupted: false,
+            remedy: None,
         })),
         (Err(CommitError::Fault(fault)), Ok(())) => Err(fault),
     }
@@ -66,6 +67,7 @@ pub(crate) fn ended(why: &str, failed: Option<Failed>) -> Failed {
         ended: Ended::Orphaned,
         error,
         interrupted,
+        remedy: None,
     }
 }
 
@@ -80,6 +82,7 @@ mod tests {
             ended,
             error: "its own error".to_owned(),
             interrupted: false,
+            remedy: None,
         })
     }
 

@@ -1,26 +1,28 @@
 //! Subscribe, bound what runs at once, and drain: the worker as a whole.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{Broker, Clock, Queue, Rng, Store, Subscription};
 use hookbox_event::InstanceId;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::attempt::Work;
+use crate::begun::Begun;
 use crate::bookkeep::Bookkeeper;
 use crate::collect::Collector;
 use crate::counters::Counters;
 use crate::intake::Intake;
+use crate::isolation::Isolation;
 use crate::pause::{After, Pause};
 use crate::process::Process;
 use crate::schedule::Scheduler;
-use crate::suspects::{Begun, Company};
+use crate::standstill::Watch;
 use crate::{Config, Route};
 
 /// Between two tries to have starts forgotten, of the few that there is time for.
@@ -29,6 +31,21 @@ const FAREWELL_PAUSE: Duration = Duration::from_millis(100);
 /// A worker: takes events from the queues of its routes and has them handled.
 pub struct Worker<S: Store> {
     inner: Arc<Inner<S>>,
+}
+
+/// One of the transactions that a route runs at once, until it is released or dropped.
+#[derive(Default)]
+pub(crate) struct Slot(Mutex<Option<OwnedSemaphorePermit>>);
+
+impl Slot {
+    fn new(permit: OwnedSemaphorePermit) -> Self {
+        Self(Mutex::new(Some(permit)))
+    }
+
+    /// Lets another transaction of the route begin.
+    pub fn release(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
 }
 
 pub(crate) struct Inner<S: Store> {
@@ -43,7 +60,7 @@ pub(crate) struct Inner<S: Store> {
     /// Faults of the store that any part of this worker has met.
     pub store_faults: AtomicU64,
     /// Who may run beside whom.
-    pub company: Company,
+    pub isolation: Isolation,
     /// Starts of handlers that this process has counted.
     pub begun: Begun,
     /// Cancelled when a drain has taken long enough.
@@ -71,7 +88,7 @@ impl<S: Store> Worker<S> {
                 counters,
                 id,
                 store_faults: AtomicU64::new(0),
-                company: Company::default(),
+                isolation: Isolation::default(),
                 begun: Begun::default(),
                 cut: CancellationToken::new(),
             }),
@@ -128,6 +145,10 @@ impl<S: Store> Worker<S> {
             inner: Arc::clone(&self.inner),
         };
         tasks.spawn(scheduler.run(stop.clone()));
+        let watch = Watch {
+            inner: Arc::clone(&self.inner),
+        };
+        tasks.spawn(watch.run(stop.clone()));
         if self.inner.config.collect {
             let collector = Collector {
                 inner: Arc::clone(&self.inner),
@@ -232,12 +253,12 @@ impl<S: Store> Inner<S> {
             let shutdown = shutdown.clone();
             tasks.spawn(async move {
                 let route = &inner.config.routes[index];
+                let slot = Slot::new(slot);
                 tokio::select! {
-                    () = inner.process(route, Work::Handle(route), &shutdown, intake) => {}
+                    () = inner.process(route, &slot, &shutdown, intake) => {}
                     // What is dropped unsettled is put back.
                     () = inner.cut.cancelled() => {}
                 }
-                drop(slot);
             });
         }
     }
@@ -245,7 +266,7 @@ impl<S: Store> Inner<S> {
     async fn process(
         &self,
         route: &Route<S>,
-        work: Work<'_, S>,
+        slot: &Slot,
         shutdown: &CancellationToken,
         intake: Intake,
     ) {
@@ -257,8 +278,10 @@ impl<S: Store> Inner<S> {
             config: &self.config,
             route: &route.name,
             counters,
-            work,
-            company: &self.company,
+            all_counters: &self.counters,
+            slot,
+            work: Work::Handle(route),
+            isolation: &self.isolation,
             begun: &self.begun,
             id: &self.id,
             store_faults: &self.store_faults,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hookbox_driver::{DeadReason, FailureClass, FaultKind, Then};
+use hookbox_driver::{DeadReason, DeferReason, FailureClass, FaultKind, Then};
 
 use crate::Retry;
 use crate::error::Class;
@@ -29,8 +29,10 @@ pub(crate) enum Ended {
 pub(crate) enum Settlement {
     /// Record the attempt and what follows from it, then acknowledge.
     Record(FailureClass, Then),
-    /// No attempt is counted: run it again here, at once for contention, after a pause otherwise.
+    /// No attempt is counted: run it again here, after a pause.
     Again(FaultKind),
+    /// No attempt is counted: put it off, unless running it again at once may do.
+    Defer(DeferReason),
 }
 
 /// The table. `attempt` counts from 1 within the present round; `chance` is from 0 to 1.
@@ -56,7 +58,11 @@ pub(crate) fn settle(ended: Ended, attempt: u32, retry: &Retry, chance: f64) -> 
         Ended::TimedOut => again(FailureClass::TimedOut, None),
         Ended::BrokeTransaction => again(FailureClass::BrokeTransaction, None),
         Ended::Orphaned => dead(FailureClass::BrokeTransaction, DeadReason::Orphaned),
-        Ended::Fault(kind) => Settlement::Again(kind),
+        Ended::Fault(FaultKind::Contention) => Settlement::Defer(DeferReason::ForeignLock),
+        Ended::Fault(FaultKind::MissingRight) => Settlement::Defer(DeferReason::MissingRight),
+        Ended::Fault(kind @ (FaultKind::Unavailable | FaultKind::Internal)) => {
+            Settlement::Again(kind)
+        }
     }
 }
 
@@ -115,13 +121,21 @@ mod tests {
 
     #[test]
     fn our_own_faults_cost_no_attempt() {
-        for kind in [
-            FaultKind::Unavailable,
-            FaultKind::Contention,
-            FaultKind::Internal,
+        let locked = Settlement::Defer(DeferReason::ForeignLock);
+        for (kind, expect) in [
+            (
+                FaultKind::Unavailable,
+                Settlement::Again(FaultKind::Unavailable),
+            ),
+            (FaultKind::Internal, Settlement::Again(FaultKind::Internal)),
+            (FaultKind::Contention, locked),
+            (
+                FaultKind::MissingRight,
+                Settlement::Defer(DeferReason::MissingRight),
+            ),
         ] {
             for attempt in [1, 3, 99] {
-                check(Ended::Fault(kind), attempt, Settlement::Again(kind));
+                check(Ended::Fault(kind), attempt, expect);
             }
         }
     }

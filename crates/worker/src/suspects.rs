@@ -1,85 +1,61 @@
 //! Poison: an event whose handler takes the whole process with it.
 //!
 //! A handler that aborts, overflows its stack or eats the machine's memory leaves nobody behind
-//! to record a failure, and the event comes again, and so do its neighbours: everything that was
-//! in hand. So starts are counted before the handler runs, of events that come again only, and
-//! forgotten as soon as the process has survived the attempt. Whoever has a count left over was
-//! in hand when a process died: a suspect. A suspect runs alone in its process, so that the
-//! next death, if there is one, is its own; an innocent one is cleared by its first run. Whatever
-//! was started [`STARTS_MAX`] times is quarantined: a dead letter, and its handler does not run.
+//! to record a failure, and the event is redelivered, and so are its neighbours: everything that
+//! was in flight. So starts are counted before the handler runs, of redelivered events only, and
+//! forgotten as soon as the process has survived the attempt. What has a count left over was in
+//! flight when a process died: it is suspected. A suspected event runs alone in its process, so
+//! that the next death, if there is one, is its own; an innocent one is cleared by its first run.
+//!
+//! A process that dies of something else dies with an innocent event alone in it, too. So deaths
+//! alone count fully only in a process that had completed other events before ([`ALONE_MAX`] of
+//! them are enough), an event that has died alone runs after everything that has not
+//! ([`crate::isolation`]), and an event that is the only one there is has more tries
+//! ([`UNPROVEN_MAX`]). What reaches its limit is quarantined: a dead letter, and its handler does
+//! not run.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use hookbox_driver::{Claimed, DeadReason, Fault, FaultKind, Start, Store};
-use hookbox_event::{Envelope, RouteName};
-use tokio::sync::{RwLock, RwLockWriteGuard};
+use hookbox_driver::{Claimed, DeadReason, Fault, FaultKind, Start, StartCounts, StartKind, Store};
+use hookbox_event::Envelope;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::OnConflict;
 use crate::attempt::Work;
 use crate::counters::add;
+use crate::isolation::Alone;
 use crate::process::{Followed, Process, Ran, Stopped};
 
-/// How many starts without an end are enough. The first may be a neighbour's fault; a deploy that
-/// kills, an operator and the machine itself may each take one more. With the first delivery,
-/// which is not counted, the process has died six times by then, four of them with nothing else
-/// in hand.
-const STARTS_MAX: u32 = 5;
+/// How many deaths alone are enough, in processes that had completed another event before. With
+/// the first delivery, which is not counted, and the one beside others, the process has died five
+/// times by then, three of them in this handler and in nothing else.
+const ALONE_MAX: u32 = 3;
+
+/// How many deaths alone are enough, whatever else the processes did. A crash loop ends here.
+const UNPROVEN_MAX: u32 = 10;
 
 /// How long a suspect stands in the others' way until they have ended, and then they in its own.
 const ALONE_WAIT: Duration = Duration::from_secs(5);
 
-/// What an operator should know of one.
-const DETAIL: &str = "each of the last 5 times that its handler was started, the process did not \
-                      survive it: an abort, a stack overflow, or not enough memory";
+/// What is known of an event that is quarantined.
+const PROVEN: &str = "the process ended while this handler ran alone, three times, each time after \
+                      it had completed other events: an abort, a stack overflow, or not enough \
+                      memory";
 
-/// Who may run a handler beside whom, in one process.
-pub(crate) type Company = RwLock<()>;
+/// What is known of one in whose processes nothing else was completed.
+const UNPROVEN: &str = "the process ended while this handler ran alone, ten times; it had not \
+                        completed another event before each of them, so that the handler is the \
+                        likely cause and not the certain one";
 
-/// The starts that this process has counted, and not forgotten again. One that ends of its own
-/// will while it has some has survived them: its end is no death.
-#[derive(Default)]
-pub(crate) struct Begun {
-    starts: Mutex<HashMap<RouteName, HashSet<Start>>>,
-}
-
-impl Begun {
-    fn add(&self, route: &RouteName, starts: &[Start]) {
-        self.of_route(route, |begun| begun.extend(starts));
-    }
-
-    pub fn forget(&self, route: &RouteName, starts: &[Start]) {
-        self.of_route(route, |begun| begun.retain(|start| !starts.contains(start)));
-    }
-
-    /// Those of these that were counted here.
-    fn among(&self, route: &RouteName, starts: &[Start]) -> Vec<Start> {
-        self.of_route(route, |begun| {
-            let counted = starts.iter().filter(|start| begun.contains(start));
-            counted.copied().collect()
-        })
-    }
-
-    /// All of them, in order.
-    pub fn all(&self) -> Vec<(RouteName, Vec<Start>)> {
-        let held = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut all: Vec<(RouteName, Vec<Start>)> = held
-            .iter()
-            .filter(|(_, starts)| !starts.is_empty())
-            .map(|(route, starts)| (route.clone(), starts.iter().copied().collect()))
-            .collect();
-        for (_, starts) in &mut all {
-            starts.sort_by_key(|start| (*start.receipt.as_bytes(), start.attempt));
-        }
-        all.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
-        all
-    }
-
-    fn of_route<T>(&self, route: &RouteName, change: impl FnOnce(&mut HashSet<Start>) -> T) -> T {
-        let mut held = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
-        change(held.entry(route.clone()).or_default())
+/// Why an event with these counts is not to be started again, if so.
+fn conviction(counts: StartCounts) -> Option<&'static str> {
+    if counts.isolated >= ALONE_MAX {
+        Some(PROVEN)
+    } else if counts.alone() >= UNPROVEN_MAX {
+        Some(UNPROVEN)
+    } else {
+        None
     }
 }
 
@@ -112,17 +88,22 @@ impl<S: Store> Process<'_, S> {
             return self.in_company(envelopes, &counted).await;
         }
         let starts = self.counts(Counts::Look, &counted).await?;
-        let starts: HashMap<Start, u32> = counted.iter().copied().zip(starts).collect();
-        let starts_of =
-            |envelope: &Envelope| starts.get(&Start::of(envelope)).copied().unwrap_or(0);
-        let (suspects, others): (Vec<&Envelope>, Vec<&Envelope>) = envelopes
+        let starts: HashMap<Start, StartCounts> = counted.iter().copied().zip(starts).collect();
+        let counts_of = |envelope: &Envelope| {
+            let counts = starts.get(&Start::of(envelope)).copied();
+            counts.unwrap_or_default()
+        };
+        let (mut suspects, others): (Vec<&Envelope>, Vec<&Envelope>) = envelopes
             .iter()
-            .partition(|envelope| starts_of(envelope) > 0);
+            .partition(|envelope| counts_of(envelope).all > 0);
         let mut counted = counted;
         counted.retain(|start| others.iter().any(|other| Start::of(other) == *start));
         self.in_company(&others, &counted).await?;
+        // They may wait for long, and others are not to wait for their place.
+        self.slot.release();
+        suspects.sort_by_key(|envelope| counts_of(envelope).alone());
         for suspect in suspects {
-            self.suspect(suspect, starts_of(suspect)).await?;
+            self.suspect(suspect, counts_of(suspect)).await?;
         }
         Ok(())
     }
@@ -131,29 +112,29 @@ impl<S: Store> Process<'_, S> {
     async fn in_company(&self, envelopes: &[&Envelope], counted: &[Start]) -> Result<(), Stopped> {
         let _beside_others = tokio::select! {
             biased;
-            guard = self.company.read() => guard,
+            shared = self.isolation.shared() => shared,
             () = self.shutdown.cancelled() => return Err(Stopped),
         };
         self.counted(envelopes, counted).await
     }
 
     /// With nothing else running in this process, or not at all.
-    async fn suspect(&self, envelope: &Envelope, starts: u32) -> Result<(), Stopped> {
-        let ended = self.exclusively(envelope, starts).await;
+    async fn suspect(&self, envelope: &Envelope, counts: StartCounts) -> Result<(), Stopped> {
+        let ended = self.exclusively(envelope, counts).await;
         self.survived(&[Start::of(envelope)], ended).await
     }
 
     /// Until it has its outcome. The others of this process stop for it, so they stop for one run
     /// at a time, and have at least as long for themselves before the next: what keeps one event
     /// from its outcome, be it for hours, never keeps the others from theirs.
-    async fn exclusively(&self, envelope: &Envelope, starts: u32) -> Result<(), Stopped> {
+    async fn exclusively(&self, envelope: &Envelope, counts: StartCounts) -> Result<(), Stopped> {
         let mut pause = self.pause();
         let (mut told, mut counted) = (false, false);
         loop {
             // Whoever has it in hand elsewhere is waited for beside the others.
             let runs = self.would_run(envelope).await?;
-            if runs && starts >= STARTS_MAX {
-                return self.quarantine(envelope, starts).await;
+            if runs && let Some(detail) = conviction(counts) {
+                return self.quarantine(envelope, counts, detail).await;
             }
             if runs && !std::mem::replace(&mut told, true) {
                 add(&self.counters.suspects, 1);
@@ -161,13 +142,19 @@ impl<S: Store> Process<'_, S> {
                     event.id = %envelope.event,
                     event.topic = %envelope.topic,
                     route = %self.route,
-                    starts,
-                    "a process died while it had event {} in hand; its handler runs alone now",
-                    envelope.event
+                    starts = counts.all,
+                    deaths_alone = counts.isolated,
+                    deaths_unproven = counts.unproven,
+                    "a process died while event {} was in flight; its handler runs alone now \
+                     (deaths alone: {} of {ALONE_MAX} after other events, {} of {UNPROVEN_MAX} in \
+                     all)",
+                    envelope.event,
+                    counts.isolated,
+                    counts.alone()
                 );
             }
             let (ran, held) = {
-                let Some(_alone) = self.alone_in_time().await? else {
+                let Some(_alone) = self.alone_in_time(counts.alone()).await? else {
                     continue;
                 };
                 let began = Instant::now();
@@ -176,7 +163,7 @@ impl<S: Store> Process<'_, S> {
                     began.elapsed(),
                 )
             };
-            if self.follow(ran, &mut pause).await? == Followed::Over {
+            if self.follow(ran, held, &mut pause).await? == Followed::Over {
                 return Ok(());
             }
             tokio::select! {
@@ -187,12 +174,18 @@ impl<S: Store> Process<'_, S> {
         }
     }
 
-    /// Waits until nothing else runs in this process, and steps back where that takes long: behind
-    /// one who waits for this nobody else begins, and what runs may itself be held up for hours.
-    async fn alone_in_time(&self) -> Result<Option<RwLockWriteGuard<'_, ()>>, Stopped> {
+    /// Waits for this event's turn and until nothing else runs in this process, and steps back
+    /// where that takes long: behind one that waits for this nothing else starts, and what runs
+    /// may itself be held up for hours.
+    async fn alone_in_time(&self, deaths: u32) -> Result<Option<Alone<'_>>, Stopped> {
+        let ticket = self.isolation.ticket(deaths);
+        let alone = async {
+            ticket.turn(self.all_counters).await;
+            timeout(ALONE_WAIT, ticket.alone()).await
+        };
         let alone = tokio::select! {
             biased;
-            alone = timeout(ALONE_WAIT, self.company.write()) => alone,
+            alone = alone => alone,
             () = self.shutdown.cancelled() => return Err(Stopped),
         };
         if let Ok(alone) = alone {
@@ -212,7 +205,12 @@ impl<S: Store> Process<'_, S> {
         match self.try_claim(envelope).await {
             Ok(claimed) if self.runs(envelope, claimed) && !*counted => {
                 self.begun.add(self.route, &start);
-                if let Err(fault) = self.store.start(self.route, self.id, &start).await {
+                let kind = if self.all_counters.has_completed() {
+                    StartKind::Isolated
+                } else {
+                    StartKind::Unproven
+                };
+                if let Err(fault) = self.store.start(self.route, self.id, kind, &start).await {
                     return Ran::Fault(fault);
                 }
                 *counted = true;
@@ -223,20 +221,26 @@ impl<S: Store> Process<'_, S> {
         self.once(envelope).await
     }
 
-    async fn quarantine(&self, envelope: &Envelope, starts: u32) -> Result<(), Stopped> {
+    async fn quarantine(
+        &self,
+        envelope: &Envelope,
+        counts: StartCounts,
+        detail: &'static str,
+    ) -> Result<(), Stopped> {
         tracing::error!(
             event.id = %envelope.event,
             event.topic = %envelope.topic,
             route = %self.route,
-            starts,
-            "the handler of event {} was started {starts} times in a process that did not \
-             survive it; it is not run again",
+            starts = counts.all,
+            deaths_alone = counts.isolated,
+            deaths_unproven = counts.unproven,
+            "event {} is quarantined: {detail}; its handler is not run again",
             envelope.event
         );
         let quarantine = Process {
             work: Work::GiveUp {
                 reason: DeadReason::Quarantined,
-                detail: DETAIL,
+                detail,
             },
             ..*self
         };
@@ -304,7 +308,7 @@ impl<S: Store> Process<'_, S> {
         }
     }
 
-    async fn counts(&self, what: Counts, of: &[Start]) -> Result<Vec<u32>, Stopped> {
+    async fn counts(&self, what: Counts, of: &[Start]) -> Result<Vec<StartCounts>, Stopped> {
         if let Counts::Start = what {
             // Before it is counted: whether it was is not always heard.
             self.begun.add(self.route, of);
@@ -315,7 +319,7 @@ impl<S: Store> Process<'_, S> {
                 Counts::Look => self.store.starts(self.route, of).await,
                 Counts::Start => self
                     .store
-                    .start(self.route, self.id, of)
+                    .start(self.route, self.id, StartKind::Shared, of)
                     .await
                     .map(|()| vec![]),
                 Counts::Survived => {
@@ -333,6 +337,32 @@ impl<S: Store> Process<'_, S> {
                 }
                 Err(fault) => self.wait(&mut pause, &fault).await?,
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_convicted_by_deaths_alone_only() {
+        for (all, isolated, unproven, expect) in [
+            (0, 0, 0, None),
+            (99, 0, 0, None),
+            (5, 2, 3, None),
+            (3, 3, 0, Some(PROVEN)),
+            (9, 0, 9, None),
+            (10, 0, 10, Some(UNPROVEN)),
+            (10, 2, 8, Some(UNPROVEN)),
+            (12, 3, 9, Some(PROVEN)),
+        ] {
+            let counts = StartCounts {
+                all,
+                isolated,
+                unproven,
+            };
+            assert_eq!(conviction(counts), expect, "{counts:?}");
         }
     }
 }

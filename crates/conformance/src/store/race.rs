@@ -17,7 +17,7 @@ use crate::harness::{StoreHarness, eventually, one};
 use crate::{envelope, of_number, with_receipt};
 
 /// What a worker does with one envelope, and what came of it.
-async fn work<H: StoreHarness>(
+pub(super) async fn work<H: StoreHarness>(
     store: &H::Store,
     envelope: &Envelope,
     key: &str,
@@ -41,7 +41,7 @@ async fn work<H: StoreHarness>(
 }
 
 /// Polls a future so many times, each time that it asks for it, and drops it then.
-async fn poll_so_often<T>(future: impl Future<Output = T>, polls: u32) -> Option<T> {
+pub(super) async fn poll_so_often<T>(future: impl Future<Output = T>, polls: u32) -> Option<T> {
     let mut future = pin!(future);
     let mut left = polls;
     std::future::poll_fn(|context| {
@@ -170,7 +170,7 @@ pub async fn two_processes_at_once_count_once<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-async fn requeued<S: Store>(store: &S) -> Vec<Envelope> {
+pub(super) async fn requeued<S: Store>(store: &S) -> Vec<Envelope> {
     let taker = Taker::default();
     store.requeue_due(100, &taker).await.expect("requeued");
     taker.0.into_inner().expect("no panic")

@@ -1,7 +1,7 @@
 //! Starts of handlers: counted, seen by everybody, forgotten.
 
-use hookbox_driver::{Claimed, Start, Store};
-use hookbox_event::InstanceId;
+use hookbox_driver::{Claimed, Start, StartCounts, StartKind, Store};
+use hookbox_event::{InstanceId, RouteName};
 
 use super::{claim, done};
 use crate::envelope;
@@ -12,37 +12,74 @@ fn by(number: u8) -> InstanceId {
     InstanceId::from_bytes([number; 16])
 }
 
+/// Counts starts beside others.
+async fn start<S: Store>(store: &S, route: &RouteName, process: u8, on: &[Start]) {
+    store
+        .start(route, &by(process), StartKind::Shared, on)
+        .await
+        .expect("counted");
+}
+
+/// How often each was started.
+async fn counts<S: Store>(store: &S, route: &RouteName, of: &[Start]) -> Vec<u32> {
+    let counts = store.starts(route, of).await.expect("read");
+    counts.iter().map(|counts| counts.all).collect()
+}
+
+/// Those with nothing else in the process are counted by themselves.
+pub async fn starts_are_counted_by_kind<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let a = [Start::of(&envelope("a"))];
+    start(&*store, &one(), 1, &a).await;
+    for (process, kind) in [
+        (2, StartKind::Unproven),
+        (3, StartKind::Isolated),
+        (4, StartKind::Isolated),
+        // Not heard of, and said again.
+        (4, StartKind::Isolated),
+    ] {
+        store
+            .start(&one(), &by(process), kind, &a)
+            .await
+            .expect("counted");
+    }
+    let expect = StartCounts {
+        all: 4,
+        isolated: 2,
+        unproven: 1,
+    };
+    assert_eq!(store.starts(&one(), &a).await.expect("read"), [expect]);
+    store.survived(&one(), &a).await.expect("forgotten");
+    let nothing = [StartCounts::default()];
+    assert_eq!(store.starts(&one(), &a).await.expect("read"), nothing);
+    Store::close(&*store).await;
+}
+
 pub async fn starts_are_counted_until_a_process_survives<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let [a, b, c] = ["a", "b", "c"].map(|name| Start::of(&envelope(name)));
-    let counts = store.starts(&one(), &[b, a, c]).await.expect("read");
-    assert_eq!(counts, [0, 0, 0]);
-    store.start(&one(), &by(1), &[a]).await.expect("counted");
-    elsewhere
-        .start(&one(), &by(2), &[b, a])
-        .await
-        .expect("counted");
+    let found = counts(&*store, &one(), &[b, a, c]).await;
+    assert_eq!(found, [0, 0, 0]);
+    start(&*store, &one(), 1, &[a]).await;
+    start(&*elsewhere, &one(), 2, &[b, a]).await;
     // Not heard of, and said again.
-    elsewhere
-        .start(&one(), &by(2), &[b, a])
-        .await
-        .expect("counted");
-    store.start(&one(), &by(1), &[a, c]).await.expect("counted");
+    start(&*elsewhere, &one(), 2, &[b, a]).await;
+    start(&*store, &one(), 1, &[a, c]).await;
     // In the order asked for, whoever asks.
     for store in [&store, &elsewhere] {
-        let counts = store.starts(&one(), &[b, a, c]).await.expect("read");
-        assert_eq!(counts, [1, 3, 1]);
+        let found = counts(&**store, &one(), &[b, a, c]).await;
+        assert_eq!(found, [1, 3, 1]);
     }
     elsewhere
         .survived(&one(), &[c, a])
         .await
         .expect("forgotten");
-    let counts = store.starts(&one(), &[a, b, c]).await.expect("read");
-    assert_eq!(counts, [0, 1, 0], "what was not named stays");
+    let found = counts(&*store, &one(), &[a, b, c]).await;
+    assert_eq!(found, [0, 1, 0], "what was not named stays");
     store.survived(&one(), &[a, b]).await.expect("forgotten");
-    store.start(&one(), &by(1), &[a]).await.expect("counted");
-    let counts = store.starts(&one(), &[a, b]).await.expect("read");
-    assert_eq!(counts, [1, 0], "it counts from the beginning");
+    start(&*store, &one(), 1, &[a]).await;
+    let found = counts(&*store, &one(), &[a, b]).await;
+    assert_eq!(found, [1, 0], "it counts from the beginning");
     let nothing = store.starts(&one(), &[]).await.expect("read");
     assert!(nothing.is_empty());
     Store::close(&*elsewhere).await;
@@ -54,21 +91,15 @@ pub async fn starts_are_per_attempt<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let first = Start::of(&envelope("a"));
     let [second, third] = [1, 2].map(|attempt| Start { attempt, ..first });
-    store
-        .start(&one(), &by(1), &[first, third])
-        .await
-        .expect("counted");
-    store
-        .start(&one(), &by(2), &[third])
-        .await
-        .expect("counted");
+    start(&*store, &one(), 1, &[first, third]).await;
+    start(&*store, &one(), 2, &[third]).await;
     let all = [third, second, first];
-    assert_eq!(store.starts(&one(), &all).await.expect("read"), [2, 0, 1]);
+    assert_eq!(counts(&*store, &one(), &all).await, [2, 0, 1]);
     store
         .survived(&one(), &[first, second])
         .await
         .expect("forgotten");
-    assert_eq!(store.starts(&one(), &all).await.expect("read"), [2, 0, 0]);
+    assert_eq!(counts(&*store, &one(), &all).await, [2, 0, 0]);
     Store::close(&*store).await;
 }
 
@@ -76,16 +107,13 @@ pub async fn starts_are_per_route<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let a = [Start::of(&envelope("a"))];
     for process in 1..=2 {
-        store
-            .start(&one(), &by(process), &a)
-            .await
-            .expect("counted");
+        start(&*store, &one(), process, &a).await;
     }
-    store.start(&two(), &by(1), &a).await.expect("counted");
-    assert_eq!(store.starts(&one(), &a).await.expect("read"), [2]);
+    start(&*store, &two(), 1, &a).await;
+    assert_eq!(counts(&*store, &one(), &a).await, [2]);
     store.survived(&one(), &a).await.expect("forgotten");
-    assert_eq!(store.starts(&one(), &a).await.expect("read"), [0]);
-    assert_eq!(store.starts(&two(), &a).await.expect("read"), [1]);
+    assert_eq!(counts(&*store, &one(), &a).await, [0]);
+    assert_eq!(counts(&*store, &two(), &a).await, [1]);
     Store::close(&*store).await;
 }
 
@@ -93,18 +121,15 @@ pub async fn starts_are_per_route<H: StoreHarness>(world: &H) {
 pub async fn a_start_outlives_its_process<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let event = envelope("a");
-    store
-        .start(&one(), &by(1), &[Start::of(&event)])
-        .await
-        .expect("counted");
+    start(&*store, &one(), 1, &[Start::of(&event)]).await;
     let mut tx = store.begin().await.expect("begun");
     assert_eq!(claim(&*store, &mut tx, &event).await, Claimed::Fresh);
     H::effect(store.connection(&mut tx), "a").await;
     // Here it dies.
     drop(tx);
     drop(store);
-    let counts = elsewhere.starts(&one(), &[Start::of(&event)]).await;
-    assert_eq!(counts.expect("read"), [1]);
+    let found = counts(&*elsewhere, &one(), &[Start::of(&event)]).await;
+    assert_eq!(found, [1]);
     assert_eq!(world.effects("a").await, 0);
     // A count bars nobody: whether it is to run is the worker's to decide.
     done(&*elsewhere, &event).await;

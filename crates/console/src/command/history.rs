@@ -98,6 +98,10 @@ pub struct Retry {
     pub not_before: String,
     /// When it was put into the queue.
     pub queued_at: Option<String>,
+    /// Why it is put off without an attempt, if it is.
+    pub deferred: Option<String>,
+    /// Since when.
+    pub deferred_since: Option<String>,
 }
 
 /// A body, exactly: as text where it is UTF-8, as base64 where it is not.
@@ -181,6 +185,8 @@ fn retries(detail: &EventDetail) -> Vec<Retry> {
         attempt: retry.attempt,
         not_before: retry.not_before.to_string(),
         queued_at: retry.queued_at.map(|at| at.to_string()),
+        deferred: retry.deferred.map(|it| it.reason.as_str().to_owned()),
+        deferred_since: retry.deferred.map(|it| it.since.to_string()),
     };
     detail.retries.iter().map(retry).collect()
 }

@@ -140,16 +140,24 @@ fn retries(history: &History) -> String {
         ("ATTEMPT", Align::Right),
         ("NOT BEFORE", Align::Left),
         ("QUEUED", Align::Left),
+        ("DEFERRED", Align::Left),
+        ("SINCE", Align::Left),
     ]);
     for retry in &history.retries {
         table.row([
             retry.route.clone(),
             retry.attempt.to_string(),
             retry.not_before.clone(),
-            retry.queued_at.clone().unwrap_or_else(|| "-".to_owned()),
+            or_dash(retry.queued_at.as_deref()),
+            or_dash(retry.deferred.as_deref()),
+            or_dash(retry.deferred_since.as_deref()),
         ]);
     }
     section("retries", history.retries.len(), &table)
+}
+
+fn or_dash(text: Option<&str>) -> String {
+    text.unwrap_or("-").to_owned()
 }
 
 fn section(title: &str, rows: usize, table: &Table) -> String {

@@ -122,8 +122,8 @@ async fn one_is_shown_with_its_history_and_its_body_only_on_demand() {
           1 on scores: transient after 12 ms, at 2026-09-21T14:13:22Z
               insert the score: \u{1b}no
         retries
-          ROUTE   ATTEMPT  NOT BEFORE            QUEUED
-          scores        2  2026-09-21T14:14:20Z  -
+          ROUTE   ATTEMPT  NOT BEFORE            QUEUED  DEFERRED      SINCE
+          scores        2  2026-09-21T14:14:20Z  -       foreign_lock  2026-09-21T14:13:40Z
     "#]].assert_eq(&report.text());
     assert!(!json(&report).contains("CANARY"));
     assert!(memory.audits.lock().unwrap().is_empty());

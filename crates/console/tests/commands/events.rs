@@ -69,8 +69,8 @@ async fn an_event_is_shown_with_its_history_and_without_its_body() {
           1 on scores: transient after 12 ms, at 2026-09-21T14:13:22Z
               insert the score: \u{1b}no
         retries
-          ROUTE   ATTEMPT  NOT BEFORE            QUEUED
-          scores        2  2026-09-21T14:14:20Z  -
+          ROUTE   ATTEMPT  NOT BEFORE            QUEUED  DEFERRED      SINCE
+          scores        2  2026-09-21T14:14:20Z  -       foreign_lock  2026-09-21T14:13:40Z
     "#]].assert_eq(&report.text());
     expect![[r#"
         {
@@ -117,7 +117,9 @@ async fn an_event_is_shown_with_its_history_and_without_its_body() {
               "route": "scores",
               "attempt": 2,
               "not_before": "2026-09-21T14:14:20Z",
-              "queued_at": null
+              "queued_at": null,
+              "deferred": "foreign_lock",
+              "deferred_since": "2026-09-21T14:13:40Z"
             }
           ]
         }

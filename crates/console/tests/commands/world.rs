@@ -8,10 +8,10 @@ use bytes::Bytes;
 use hookbox_console::{NoAnswer, Operator};
 use hookbox_driver::{
     AccountGap, Accounts, AttemptRow, AuditRow, Backlog, Batch, Broker, ClaimRow, ClaimState,
-    DeadFilter, DeadGroup, DeadLetter, DeadReason, DeadRow, DeadState, Depth, EventDetail,
-    EventFilter, EventRow, Fault, FaultKind, Imbalance, Ledger, NotReadyKind, OpenReceipt,
-    PublishError, PublishErrorKind, Queue, Readiness, ReceiptRow, Refusal, RetryRow, RouteBooks,
-    Subscription, Unvouched,
+    DeadFilter, DeadGroup, DeadLetter, DeadReason, DeadRow, DeadState, DeferReason, DeferredSince,
+    Depth, EventDetail, EventFilter, EventRow, Fault, FaultKind, Imbalance, Ledger, NotReadyKind,
+    OpenReceipt, PublishError, PublishErrorKind, Queue, Readiness, ReceiptRow, Refusal, RetryRow,
+    RouteBooks, Subscription, Unvouched,
 };
 use hookbox_event::{Account, ContentDigest, EventId, InstanceId, ReceiptId, Timestamp};
 
@@ -151,6 +151,10 @@ impl Memory {
                 attempt: 2,
                 not_before: at(60),
                 queued_at: None,
+                deferred: Some(DeferredSince {
+                    reason: DeferReason::ForeignLock,
+                    since: at(20),
+                }),
             }],
         }
     }

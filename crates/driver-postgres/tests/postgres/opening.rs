@@ -263,7 +263,7 @@ async fn sessions_have_the_promised_settings_whatever_the_database_says() {
     .await
     .unwrap();
     let settings: Vec<String> = (0..row.len()).map(|column| row.get(column)).collect();
-    let promised = ["on", "read committed", "35s", "10s", "35s", "2s", "hookbox"];
+    let promised = ["on", "read committed", "35s", "5s", "35s", "2s", "hookbox"];
     assert_eq!(settings, promised);
     store.rollback(tx).await;
 }

@@ -91,12 +91,12 @@ fn decide(seen: &Seen<'_>) -> Claimed {
         return match (known.claim, known.retry) {
             // The store was set back behind the broker: better done again than not at all.
             (None, _) => Claimed::Fresh,
-            (Some((ClaimState::Retrying, _)), Some((attempt, attempts_before)))
-                if attempt == redo.attempt =>
+            (Some((ClaimState::Retrying, _)), Some(retry))
+                if retry.attempt == redo.attempt && !retry.is_put_off =>
             {
                 Claimed::Granted {
-                    attempt,
-                    attempts_before,
+                    attempt: retry.attempt,
+                    attempts_before: retry.attempts_before,
                 }
             }
             (Some((ClaimState::Running, _)), _) if seen.mine.is_none() => Claimed::Orphaned,

@@ -145,7 +145,7 @@ fn run_of(known: Option<&Known>, failure: &Failure<'_>) -> Option<Run> {
         ClaimState::Retrying => {
             let waits_for = known
                 .and_then(|known| known.retry)
-                .map(|(attempt, _)| attempt);
+                .map(|retry| retry.attempt);
             let fenced = failure.envelope.redo.is_some() && waits_for == Some(failure.attempt);
             fenced.then_some(as_said)
         }

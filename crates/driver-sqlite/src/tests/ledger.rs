@@ -215,7 +215,8 @@ async fn every_kind_of_imbalance_is_found() {
             "a retry that is not there",
         ),
         (
-            "INSERT INTO retries SELECT route, event_id, 2, 0, 0, NULL FROM claims",
+            "INSERT INTO retries (route, event_id, attempt, attempts_before, not_before)
+             SELECT route, event_id, 2, 0, 0 FROM claims",
             "a retry waits though the claim is done",
         ),
         (

@@ -100,8 +100,8 @@ pub const REFUSALS_DROPPED: Family = counter(
 pub const RECEIPTS: Family = counter(
     "receipts",
     &["route", "outcome"],
-    "Receipts that got an outcome here: done, duplicate, conflict, dead, retrying; or redelivered, \
-     when they had it already",
+    "Receipts that got an outcome here: done, duplicate, conflict, dead, retrying, deferred; or \
+     redelivered, when they had it already",
 );
 pub const FAULTS: Family = counter(
     "faults",
@@ -111,7 +111,19 @@ pub const FAULTS: Family = counter(
 pub const PAUSED: Family = gauge(
     "route_paused",
     &["route", "by"],
-    "1 while a route is paused: by the store it holds what it has, by the broker it gets nothing",
+    "1 while a route is paused: by the store it holds what it has, by the broker it gets nothing, \
+     by a standstill nothing is settled though something is in flight, by a missing right its \
+     handler is denied what it needs",
+);
+pub const STANDSTILL: Family = gauge(
+    "route_standstill_seconds",
+    &["route"],
+    "For how long nothing was settled on a route while something was in flight",
+);
+pub const ISOLATED: Family = counter(
+    "isolated_runs",
+    &["route"],
+    "Events that were in flight when a process died, and whose handler therefore runs alone",
 );
 pub const REQUEUED: Family = counter("retries_requeued", &[], "Due retries put back into a queue");
 pub const COLLECTED: Family = counter(
@@ -138,6 +150,16 @@ pub const RETRIES_DUE: Family = gauge(
     "retries_due",
     &["route"],
     "Those of them that are due and not yet back in their queue",
+);
+pub const DEFERRED: Family = gauge(
+    "deferred",
+    &["route"],
+    "Those of them that are put off without an attempt: by a foreign lock or a missing right",
+);
+pub const DEFERRED_OLDEST: Family = gauge(
+    "deferred_oldest_seconds",
+    &["route"],
+    "How long the oldest of those has been put off",
 );
 pub const DEAD: Family = gauge(
     "dead_letters",
@@ -238,12 +260,16 @@ pub const FAMILIES: &[Family] = &[
     RECEIPTS,
     FAULTS,
     PAUSED,
+    STANDSTILL,
+    ISOLATED,
     REQUEUED,
     COLLECTED,
     QUEUE_MESSAGES,
     QUEUE_CONSUMERS,
     RETRIES,
     RETRIES_DUE,
+    DEFERRED,
+    DEFERRED_OLDEST,
     DEAD,
     TOLD,
     OPEN,

@@ -105,6 +105,7 @@ impl Page<'_> {
 
     fn worker(&mut self, counters: &worker::Counters) -> fmt::Result {
         let (mut receipts, mut faults, mut paused) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut standstill, mut isolated) = (Vec::new(), Vec::new());
         for (route, one) in &counters.routes {
             let route = route.as_str();
             for (outcome, count) in [
@@ -113,19 +114,28 @@ impl Page<'_> {
                 ("conflict", &one.conflict),
                 ("dead", &one.dead),
                 ("retrying", &one.retrying),
+                ("deferred", &one.deferred),
                 ("redelivered", &one.redelivered),
             ] {
                 receipts.push((vec![route.to_owned(), outcome.to_owned()], read(count)));
             }
             faults.push((vec![route.to_owned()], read(&one.faults)));
-            for (by, is_paused) in [("store", &one.paused), ("broker", &one.unsubscribed)] {
-                let is_paused = is_paused.load(Ordering::Relaxed);
+            standstill.push((vec![route.to_owned()], read(&one.standstill_s)));
+            isolated.push((vec![route.to_owned()], read(&one.suspects)));
+            for (by, is_paused) in [
+                ("store", one.paused.load(Ordering::Relaxed)),
+                ("broker", one.unsubscribed.load(Ordering::Relaxed)),
+                ("standstill", one.stalled.load(Ordering::Relaxed)),
+                ("missing_right", one.missing_right().is_some()),
+            ] {
                 paused.push((vec![route.to_owned(), by.to_owned()], is_paused.into()));
             }
         }
         self.rows(&f::RECEIPTS, receipts)?;
         self.rows(&f::FAULTS, faults)?;
         self.rows(&f::PAUSED, paused)?;
+        self.rows(&f::STANDSTILL, standstill)?;
+        self.rows(&f::ISOLATED, isolated)?;
         self.one(&f::REQUEUED, read(&counters.requeued))?;
         self.one(&f::COLLECTED, read(&counters.collected))
     }
@@ -146,6 +156,8 @@ impl Page<'_> {
         };
         self.rows(&f::RETRIES, of(|one| one.retrying))?;
         self.rows(&f::RETRIES_DUE, of(|one| one.due))?;
+        self.rows(&f::DEFERRED, of(|one| one.deferred))?;
+        self.rows(&f::DEFERRED_OLDEST, of(|one| one.deferred_oldest_s))?;
         self.rows(&f::DEAD, of(|one| one.dead))?;
         if let Some(bytes) = seen.sqlite_log {
             self.one(&f::SQLITE_LOG, bytes)?;

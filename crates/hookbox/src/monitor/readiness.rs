@@ -38,15 +38,26 @@ pub fn dependencies(parts: &Parts, seen: &Seen) -> Vec<Dependency> {
     for (name, counters) in routes {
         let held = counters.paused.load(Ordering::Relaxed);
         let cut_off = counters.unsubscribed.load(Ordering::Relaxed);
-        let trouble = match (held, cut_off) {
-            (true, _) => Some("it is paused and holds what it has; the log says why"),
-            (false, true) => Some("it gets nothing from the broker; the log says why"),
-            (false, false) => None,
+        let stalled = counters.stalled.load(Ordering::Relaxed);
+        let missing = counters.missing_right();
+        let trouble = match (missing, held, stalled, cut_off) {
+            (Some(missing), ..) => Some(format!(
+                "its handler is denied what it needs, so events wait: {missing}"
+            )),
+            (None, true, ..) => {
+                Some("it is paused and holds what it has; the log says why".to_owned())
+            }
+            (None, false, true, _) => Some(
+                "it stands still: nothing is settled, though something is in flight; the log \
+                 says more"
+                    .to_owned(),
+            ),
+            (None, false, false, true) => {
+                Some("it gets nothing from the broker; the log says why".to_owned())
+            }
+            (None, false, false, false) => None,
         };
-        all.push(dependency(
-            &format!("route {name}"),
-            trouble.map(str::to_owned),
-        ));
+        all.push(dependency(&format!("route {name}"), trouble));
     }
     all
 }

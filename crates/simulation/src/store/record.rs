@@ -1,9 +1,11 @@
 //! Recording a failure or a burial, as the drivers do it, in one transaction of its own.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use hookbox_driver::{
-    Burial, ClaimState, DeadReason, Failure, Fault as OurFault, Recorded, Start, Then,
+    Burial, ClaimState, DeadReason, Deferral, Deferred, Failure, Fault as OurFault, Recorded,
+    Start, StartKind, Then,
 };
 use hookbox_event::{ContentDigest, EventId, InstanceId, RouteName};
 
@@ -15,12 +17,12 @@ use crate::tx::{SimTx, wait_for};
 
 impl SimStore {
     /// Runs a change that is one transaction; it may take, and the answer be an error.
-    pub(super) async fn record(
+    pub(super) async fn record<T: Debug + Send>(
         &self,
         mut tx: SimTx,
         keys: &[Key],
-        change: impl FnOnce(&mut Tables, Duration) -> Recorded + Send,
-    ) -> Result<Recorded, OurFault> {
+        change: impl FnOnce(&mut Tables, Duration) -> T + Send,
+    ) -> Result<T, OurFault> {
         let world = &self.process.world;
         tx.statement("record").await?;
         let aborted = world.strikes(Fault::AbortedUnknown, &self.process.name);
@@ -46,7 +48,7 @@ pub(super) fn fail(tables: &mut Tables, failure: &Failure<'_>, now: Duration) ->
     let on = (failure.route.clone(), envelope.event);
     let mut then = failure.then;
     let claim = tables.claims.get(&on).copied();
-    if envelope.redo.is_none() && failure.attempt == 1 && claim.is_none() {
+    if failure.attempt == 1 && claim.is_none() {
         tables.keep_event(envelope);
         let same = |it: &EventKept| it.digest == envelope.digest;
         if !tables.events.get(&envelope.event).is_some_and(same) {
@@ -97,6 +99,7 @@ fn follow(tables: &mut Tables, failure: &Failure<'_>, then: Then, now: Duration)
                 before: failure.attempts_before,
                 not_before: now + after,
                 queued_at: None,
+                deferred: None,
             };
             tables.retries.insert(on, retry);
         }
@@ -108,10 +111,50 @@ fn follow(tables: &mut Tables, failure: &Failure<'_>, then: Then, now: Duration)
     Recorded::Recorded
 }
 
+pub(super) fn defer(tables: &mut Tables, deferral: &Deferral<'_>, now: Duration) -> Deferred {
+    let (route, envelope, attempt) = (deferral.route, deferral.envelope, deferral.attempt);
+    let on = (route.clone(), envelope.event);
+    let claim = tables.claims.get(&on).copied();
+    let waiting = tables.retries.get(&on).cloned();
+    match claim.map(|it| it.state) {
+        None if attempt == 1 => {
+            tables.keep_event(envelope);
+            let same = |it: &EventKept| it.digest == envelope.digest;
+            if !tables.events.get(&envelope.event).is_some_and(same) {
+                return Deferred::Superseded;
+            }
+        }
+        Some(ClaimState::Retrying) if envelope.redo.is_some() => {
+            if waiting.as_ref().map(|it| it.attempt) != Some(attempt) {
+                return Deferred::Superseded;
+            }
+        }
+        Some(ClaimState::Retrying | ClaimState::Running | ClaimState::Done | ClaimState::Dead)
+        | None => return Deferred::Superseded,
+    }
+    // Its age is not kept here: the drivers' conformance is about it.
+    let Some(after) = deferral.wait(None) else {
+        return Deferred::Expired;
+    };
+    let (state, attempts) = (ClaimState::Retrying, attempt.saturating_sub(1));
+    tables.claims.insert(on.clone(), Claim { state, attempts });
+    tables.follow(route, &envelope.event, Word::Retrying);
+    tables.put_receipt(route, envelope, Word::Retrying);
+    let retry = Retry {
+        attempt,
+        before: deferral.attempts_before,
+        not_before: now + after,
+        queued_at: None,
+        deferred: Some(deferral.reason),
+    };
+    tables.retries.insert(on, retry);
+    Deferred::Recorded
+}
+
 pub(super) fn start(
     tables: &mut Tables,
     name: &str,
-    by: InstanceId,
+    (by, kind): (InstanceId, StartKind),
     route: &RouteName,
     on: &[Start],
 ) -> Recorded {
@@ -120,10 +163,16 @@ pub(super) fn start(
         let counted = tables.starts.entry(key.clone()).or_default();
         // The same process again did not hear that it was counted.
         if counted.1 != Some(by) {
-            *counted = (counted.0 + 1, Some(by));
+            counted.0.all += 1;
+            match kind {
+                StartKind::Shared => {}
+                StartKind::Isolated => counted.0.isolated += 1,
+                StartKind::Unproven => counted.0.unproven += 1,
+            }
+            counted.1 = Some(by);
+            let starters = tables.starters.entry(key).or_default();
+            starters.insert(name.to_owned(), kind);
         }
-        let starters = tables.starters.entry(key).or_default();
-        starters.insert(name.to_owned());
     }
     Recorded::Recorded
 }
@@ -131,6 +180,7 @@ pub(super) fn start(
 pub(super) fn survived(tables: &mut Tables, route: &RouteName, on: &[Start]) -> Recorded {
     for start in on {
         tables.starts.remove(&(route.clone(), *start));
+        tables.starters.remove(&(route.clone(), *start));
     }
     Recorded::Recorded
 }

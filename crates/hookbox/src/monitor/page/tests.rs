@@ -32,6 +32,8 @@ fn everything() -> Moment {
         route,
         retrying: 2,
         due: 1,
+        deferred: 1,
+        deferred_oldest_s: 40,
         dead: 7,
     };
     Moment {

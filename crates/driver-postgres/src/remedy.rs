@@ -1,0 +1,126 @@
+//! What an operator is to do where the database denies a handler something. The server's text is
+//! shown here and decides nothing.
+
+use std::error::Error;
+
+use sqlx::error::DatabaseError;
+
+/// Longest text of the server's that is shown.
+const TEXT_MAX: usize = 200;
+
+/// insufficient_privilege.
+const DENIED: &str = "42501";
+
+/// What is missing, and the statement that puts it right as far as it is known; for the first
+/// error of the server's in the chain.
+pub(crate) fn remedy(error: &(dyn Error + 'static), role: &str) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let database = error.downcast_ref::<sqlx::Error>();
+        if let Some(database) = database.and_then(sqlx::Error::as_database_error) {
+            return of_database(database, role);
+        }
+        if let Some(database) = error.downcast_ref::<Box<dyn DatabaseError>>() {
+            return of_database(&**database, role);
+        }
+        next = error.source();
+    }
+    None
+}
+
+fn of_database(error: &dyn DatabaseError, role: &str) -> Option<String> {
+    let code = error.code()?;
+    if code == DENIED {
+        return Some(denied(error.message(), role));
+    }
+    // The server's text names what the statement named, which a handler may take from a body.
+    Some(format!(
+        "the database lacks a table, column, function or schema that the handler's statement names \
+         (SQLSTATE {code}); run the migrations of the handler"
+    ))
+}
+
+fn denied(message: &str, role: &str) -> String {
+    let said: String = message.chars().take(TEXT_MAX).collect();
+    let role = format!("\"{}\"", role.replace('"', "\"\""));
+    let grant = match grant(&said) {
+        Some(what) => format!("GRANT {what} TO {role}"),
+        None => format!("GRANT the right that it names TO {role}"),
+    };
+    format!(
+        "the server says: {}; run: {} (or TO the role that the handler switches to)",
+        shown(&said),
+        shown(&grant)
+    )
+}
+
+/// The grant that an English text of the server's asks for: whole rights, of which a handler may
+/// need less.
+fn grant(message: &str) -> Option<String> {
+    let what = message.strip_prefix("permission denied for ")?;
+    let (kind, name) = what.rsplit_once(' ')?;
+    let right = match kind {
+        "table" | "view" | "materialized view" | "foreign table" | "relation" => {
+            "SELECT, INSERT, UPDATE, DELETE ON"
+        }
+        "sequence" => "USAGE ON SEQUENCE",
+        "schema" => "USAGE ON SCHEMA",
+        "function" | "procedure" | "routine" => "EXECUTE ON ROUTINE",
+        _ => return None,
+    };
+    Some(format!("{right} {name}"))
+}
+
+/// Text of others, safe to show.
+fn shown(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let escaped = c.is_control().then(|| c.escape_default());
+            let plain = (!c.is_control()).then_some(c);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_grant_names_role_and_object() {
+        for (message, expect) in [
+            (
+                "permission denied for table scores",
+                "run: GRANT SELECT, INSERT, UPDATE, DELETE ON scores TO \"worker\"",
+            ),
+            (
+                "permission denied for sequence scores_id_seq",
+                "run: GRANT USAGE ON SEQUENCE scores_id_seq TO \"worker\"",
+            ),
+            (
+                "permission denied for schema app",
+                "run: GRANT USAGE ON SCHEMA app TO \"worker\"",
+            ),
+            (
+                "permission denied for function book",
+                "run: GRANT EXECUTE ON ROUTINE book TO \"worker\"",
+            ),
+            (
+                "keine Berechtigung für Tabelle scores",
+                "run: GRANT the right that it names TO \"worker\"",
+            ),
+        ] {
+            let text = denied(message, "worker");
+            assert!(text.starts_with(&format!("the server says: {message}; ")));
+            assert!(text.contains(expect), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_others_wrote_is_escaped_and_bounded() {
+        let text = denied("permission denied for table \u{1b}[31m\nx", "a\"b");
+        assert!(!text.contains('\u{1b}') && !text.contains('\n'), "{text}");
+        assert!(text.contains("TO \"a\"\"b\""), "{text}");
+        assert!(denied(&"x".repeat(9_999), "worker").len() < 500);
+    }
+}

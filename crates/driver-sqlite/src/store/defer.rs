@@ -1,0 +1,54 @@
+//! Putting an event off without an attempt.
+
+use hookbox_driver::{ClaimState, Deferral, Deferred};
+use sqlx::sqlite::SqliteConnection;
+
+use crate::events::{self, Known};
+use crate::receipts::{self, Word};
+use crate::{claims, moment, retries};
+
+/// Makes an event wait for the attempt that was not made, unless it has moved on.
+pub(super) async fn defer(
+    connection: &mut SqliteConnection,
+    deferral: &Deferral<'_>,
+) -> sqlx::Result<Deferred> {
+    let (route, envelope) = (deferral.route, deferral.envelope);
+    let event = &envelope.event;
+    let known = events::known(connection, route, [event]).await?;
+    if !may_wait(known.get(event), deferral) {
+        return Ok(Deferred::Superseded);
+    }
+    let age = retries::put_off_for(connection, deferral).await?;
+    let Some(after) = deferral.wait(age) else {
+        return Ok(Deferred::Expired);
+    };
+    let now = moment::now();
+    events::keep(connection, &[envelope], now).await?;
+    let (state, made) = (ClaimState::Retrying, deferral.attempt.saturating_sub(1));
+    claims::put(connection, route, event, state, made, now).await?;
+    receipts::keep(connection, route, &[(envelope, Word::Retrying)], now).await?;
+    receipts::follow(connection, route, event, Word::Retrying, now).await?;
+    retries::put_off(connection, deferral, moment::in_(after), now).await?;
+    Ok(Deferred::Recorded)
+}
+
+/// Whether the event still is where the claim found it.
+fn may_wait(known: Option<&Known>, deferral: &Deferral<'_>) -> bool {
+    let envelope = deferral.envelope;
+    let Some(known) = known else {
+        return true;
+    };
+    if envelope.redo.is_none() && known.digest != envelope.digest {
+        // It is a conflict by now, as its next claim says.
+        return false;
+    }
+    match known.claim {
+        None => true,
+        // Only the very attempt that it waits for may be put off again.
+        Some((ClaimState::Retrying, _)) => {
+            let waits_for = known.retry.map(|retry| retry.attempt);
+            envelope.redo.is_some() && waits_for == Some(deferral.attempt)
+        }
+        Some((ClaimState::Running | ClaimState::Done | ClaimState::Dead, _)) => false,
+    }
+}

@@ -1,0 +1,150 @@
+//! Events that are put off without an attempt, and the rule for how long.
+
+use std::time::Duration;
+
+use hookbox_event::{Envelope, RouteName, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// Why an event is put off: what its handler needs and did not get, through no fault of the event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeferReason {
+    /// The handler waited for a lock that another session holds.
+    ForeignLock,
+    /// The database denied the handler a right, or lacks a table, column or function it needs.
+    MissingRight,
+}
+
+impl DeferReason {
+    /// Every reason, for parsing.
+    pub const ALL: [DeferReason; 2] = [DeferReason::ForeignLock, DeferReason::MissingRight];
+
+    /// The word in tables, logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DeferReason::ForeignLock => "foreign_lock",
+            DeferReason::MissingRight => "missing_right",
+        }
+    }
+
+    /// The reason that a word names.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+}
+
+/// An event that is to be put off.
+#[derive(Debug, Clone)]
+pub struct Deferral<'a> {
+    /// On which route.
+    pub route: &'a RouteName,
+    /// By which receipt.
+    pub envelope: &'a Envelope,
+    /// The attempt that was claimed, and was not made.
+    pub attempt: u32,
+    /// The attempts before the present round, as the claim said; 0 for a fresh event.
+    pub attempts_before: u32,
+    /// Why.
+    pub reason: DeferReason,
+    /// The shortest wait before the attempt is granted again.
+    pub least: Duration,
+    /// The longest wait.
+    pub most: Duration,
+    /// How old the deferral may be when it is renewed; none for any age.
+    pub age_max: Option<Duration>,
+}
+
+/// What came of putting an event off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deferred {
+    /// It waits.
+    Recorded,
+    /// The event has moved on since it was claimed: nothing was changed.
+    Superseded,
+    /// It was put off for this reason longer than is allowed: nothing was changed.
+    Expired,
+}
+
+/// A deferral as it stands in the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DeferredSince {
+    /// Why.
+    pub reason: DeferReason,
+    /// When the event was first put off for this reason, without an attempt in between.
+    pub since: Timestamp,
+}
+
+impl Deferral<'_> {
+    /// How long the event waits when it has been put off for `age` already: as long again, within
+    /// the bounds, so that a short lock is retried soon and a long one rarely. `None` when that
+    /// age is over the greatest.
+    pub fn wait(&self, age: Option<Duration>) -> Option<Duration> {
+        if self.age_max.is_some_and(|most| age >= Some(most)) {
+            return None;
+        }
+        let age = age.unwrap_or_default();
+        Some(age.clamp(self.least, self.most.max(self.least)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use bytes::Bytes;
+    use hookbox_event::{ContentDigest, EventId, InstanceId, ReceiptId};
+
+    use super::*;
+
+    fn wait(age: Option<u64>, age_max: Option<u64>) -> Option<u64> {
+        let body = Bytes::from_static(b"{}");
+        let envelope = Envelope {
+            receipt: ReceiptId::from_bytes([1; 16]),
+            source: "begini".parse().unwrap(),
+            topic: "begini.score".parse().unwrap(),
+            event: EventId::from_bytes([1; 32]),
+            digest: ContentDigest::of_raw_body(&body),
+            received_at: Timestamp::from_unix_micros(0),
+            key_id: "one".to_owned(),
+            instance: InstanceId::from_bytes([1; 16]),
+            number: 1,
+            seal: None,
+            traceparent: None,
+            redo: None,
+            body,
+        };
+        let deferral = Deferral {
+            route: &"scores".parse().unwrap(),
+            envelope: &envelope,
+            attempt: 1,
+            attempts_before: 0,
+            reason: DeferReason::ForeignLock,
+            least: Duration::from_secs(1),
+            most: Duration::from_secs(60),
+            age_max: age_max.map(Duration::from_secs),
+        };
+        let wait = deferral.wait(age.map(Duration::from_secs));
+        wait.map(|wait| wait.as_secs())
+    }
+
+    #[test]
+    fn the_wait_doubles_the_age_within_its_bounds() {
+        let ages = [None, Some(0), Some(1), Some(7), Some(60), Some(3600)];
+        let waits = ages.map(|age| wait(age, None).unwrap());
+        assert_eq!(waits, [1, 1, 1, 7, 60, 60]);
+    }
+
+    #[test]
+    fn a_deferral_expires_at_its_greatest_age() {
+        assert_eq!(wait(None, Some(100)), Some(1));
+        assert_eq!(wait(Some(99), Some(100)), Some(60));
+        assert_eq!(wait(Some(100), Some(100)), None);
+    }
+
+    #[test]
+    fn every_reason_is_read_back_from_its_word() {
+        for reason in DeferReason::ALL {
+            assert_eq!(DeferReason::parse(reason.as_str()), Some(reason));
+        }
+        assert_eq!(DeferReason::parse("other"), None);
+    }
+}

@@ -1,0 +1,54 @@
+//! Starts of handlers, counted so that one that ends its process is found out.
+
+use hookbox_event::{Envelope, ReceiptId};
+
+/// What a handler is started on. Not an event: what kills a process may be one body of it and not
+/// the other. And not a receipt alone: a copy of its first message runs nothing any more, and
+/// surviving that clears no retry or replay of the suspicion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Start {
+    /// The receipt.
+    pub receipt: ReceiptId,
+    /// The attempt that a retry or replay asks for; 0 for the message that came first.
+    pub attempt: u32,
+}
+
+impl Start {
+    /// Of the handler on this envelope.
+    pub fn of(envelope: &Envelope) -> Self {
+        Self {
+            receipt: envelope.receipt,
+            attempt: envelope.redo.map_or(0, |redo| redo.attempt),
+        }
+    }
+}
+
+/// Under which circumstances a handler is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StartKind {
+    /// Beside other handlers of its process.
+    Shared,
+    /// As the only handler of its process, which has completed another event before: it works.
+    Isolated,
+    /// As the only handler of a process that has completed nothing yet. Its end may have any
+    /// cause.
+    Unproven,
+}
+
+/// The starts that were counted and that no process has survived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StartCounts {
+    /// All of them.
+    pub all: u32,
+    /// Those of [`StartKind::Isolated`].
+    pub isolated: u32,
+    /// Those of [`StartKind::Unproven`].
+    pub unproven: u32,
+}
+
+impl StartCounts {
+    /// Those in which no other handler ran in the process.
+    pub fn alone(self) -> u32 {
+        self.isolated.saturating_add(self.unproven)
+    }
+}

@@ -1,0 +1,193 @@
+//! Rights and objects that a route's handler lacks in the database: for every event, or for one.
+//!
+//! An event whose handler is denied something is put off without an attempt. When several distinct
+//! events were denied in a row and no handler has succeeded in between, it is the deployment: the
+//! route is paused, says what is missing, and tries one event at a time, ever more rarely, until
+//! one succeeds.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hookbox_event::EventId;
+use tokio::sync::MutexGuard as ProbeGuard;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::process::Stopped;
+
+/// How many distinct events must have been denied in a row. One or two may be peculiar.
+const EVENTS: usize = 3;
+
+/// The first wait between two tries of a paused route.
+const FIRST: Duration = Duration::from_secs(1);
+
+/// The longest. It bounds how long a grant goes unnoticed.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// How long one event alone may be denied while others succeed. After that each denial is a
+/// failed attempt like any other, so that it ends somewhere.
+const AGE_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// What is known of one route.
+#[derive(Debug, Default)]
+pub(crate) struct Rights {
+    state: Mutex<State>,
+    probe: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Events that were denied since a handler last succeeded; at most [`EVENTS`].
+    denied: HashSet<EventId>,
+    /// Tries since the route is paused.
+    tries: u32,
+    /// What is missing, while the route is paused.
+    missing: Option<String>,
+    /// A handler of this route has succeeded in this process, and none was denied [`EVENTS`]
+    /// times since.
+    works: bool,
+}
+
+impl Rights {
+    /// A handler was denied something. Whether that pauses the route now.
+    pub fn deny(&self, event: EventId, remedy: Option<&str>) -> bool {
+        let mut state = self.state();
+        if state.missing.is_some() {
+            state.tries = state.tries.saturating_add(1);
+            return false;
+        }
+        state.denied.insert(event);
+        if state.denied.len() < EVENTS {
+            return false;
+        }
+        let remedy = remedy.unwrap_or("the database denies it; see the handler's error");
+        state.missing = Some(remedy.to_owned());
+        (state.works, state.tries) = (false, 0);
+        true
+    }
+
+    /// A handler has succeeded. Whether that ends a pause.
+    pub fn succeed(&self) -> bool {
+        let mut state = self.state();
+        state.denied.clear();
+        state.works = true;
+        state.missing.take().is_some()
+    }
+
+    /// How long an event may be put off: without an end, unless others show that the route works.
+    pub fn age_max(&self) -> Option<Duration> {
+        self.state().works.then_some(AGE_MAX)
+    }
+
+    /// What is missing, while the route is paused.
+    pub fn missing(&self) -> Option<String> {
+        self.state().missing.clone()
+    }
+
+    /// Waits until an event may be tried: at once, unless the route is paused. What it answers
+    /// then is held until that event has its outcome.
+    pub async fn admit(
+        &self,
+        shutdown: &CancellationToken,
+    ) -> Result<Option<ProbeGuard<'_, ()>>, Stopped> {
+        if self.wait().is_none() {
+            return Ok(None);
+        }
+        let probe = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return Err(Stopped),
+            probe = self.probe.lock() => probe,
+        };
+        let Some(wait) = self.wait() else {
+            return Ok(None);
+        };
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => Err(Stopped),
+            () = sleep(wait) => Ok(Some(probe)),
+        }
+    }
+
+    /// How long to wait before the next try, while the route is paused.
+    fn wait(&self) -> Option<Duration> {
+        let state = self.state();
+        let doubled = FIRST.saturating_mul(1 << state.tries.min(10));
+        state.missing.as_ref().map(|_| doubled.min(LONGEST))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(number: u8) -> EventId {
+        EventId::from_bytes([number; 32])
+    }
+
+    #[test]
+    fn three_distinct_events_in_a_row_pause_the_route() {
+        let rights = Rights::default();
+        for _ in 0..9 {
+            assert!(!rights.deny(event(1), None), "one event alone");
+        }
+        assert!(!rights.deny(event(2), None));
+        assert!(!rights.succeed(), "it was not paused");
+        assert!(!rights.deny(event(3), None), "one has succeeded since");
+        assert!(!rights.deny(event(2), None));
+        assert_eq!(rights.missing(), None);
+        assert!(rights.deny(event(1), Some("GRANT it")));
+        assert_eq!(rights.missing().as_deref(), Some("GRANT it"));
+        assert!(!rights.deny(event(4), None), "it is paused already");
+        assert!(rights.succeed(), "that ends it");
+        assert_eq!(rights.missing(), None);
+    }
+
+    #[test]
+    fn an_event_alone_is_put_off_for_a_bounded_time() {
+        let rights = Rights::default();
+        assert_eq!(rights.age_max(), None, "nothing shows that the route works");
+        rights.succeed();
+        assert_eq!(rights.age_max(), Some(AGE_MAX));
+        for number in 0..3 {
+            rights.deny(event(number), None);
+        }
+        assert_eq!(rights.age_max(), None, "it does not work");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_paused_route_tries_one_event_at_a_time() {
+        let (rights, shutdown) = (Rights::default(), CancellationToken::new());
+        assert!(matches!(rights.admit(&shutdown).await, Ok(None)));
+        for number in 0..3 {
+            rights.deny(event(number), None);
+        }
+        let mut waits = Vec::new();
+        for _ in 0..7 {
+            let began = tokio::time::Instant::now();
+            let probe = rights.admit(&shutdown).await;
+            assert!(matches!(probe, Ok(Some(_))));
+            waits.push(began.elapsed().as_secs());
+            let other = tokio::time::timeout(LONGEST * 2, rights.admit(&shutdown)).await;
+            assert!(other.is_err(), "another is tried beside it");
+            rights.deny(event(9), None);
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);
+        rights.succeed();
+        assert!(matches!(rights.admit(&shutdown).await, Ok(None)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shutdown_does_not_wait_for_a_grant() {
+        let (rights, shutdown) = (Rights::default(), CancellationToken::new());
+        for number in 0..3 {
+            rights.deny(event(number), None);
+        }
+        shutdown.cancel();
+        assert!(rights.admit(&shutdown).await.is_err());
+    }
+}

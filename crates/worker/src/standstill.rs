@@ -1,0 +1,133 @@
+//! Whether a route stands still: something is in flight, and nothing is settled.
+//!
+//! A foreign lock on hookbox's own tables, a lost answer or a handler that waits for ever look the
+//! same from outside: nothing happens, and nothing fails. So this is measured, not concluded.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hookbox_driver::Store;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::Route;
+use crate::counters::RouteCounters;
+use crate::run::Inner;
+
+/// How often to check. A standstill has to be visible within ten seconds.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// After how long without anything settled a route stands still.
+const STANDSTILL: Duration = Duration::from_secs(8);
+
+/// Checks all routes of a worker.
+pub(crate) struct Watch<S: Store> {
+    pub inner: Arc<Inner<S>>,
+}
+
+/// What was seen of a route.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    settled: u64,
+    /// Since when that number has been the same, or nothing has been in flight.
+    since: Instant,
+}
+
+impl<S: Store> Watch<S> {
+    pub async fn run(self, shutdown: CancellationToken) {
+        let now = Instant::now();
+        let routes = &self.inner.config.routes;
+        let mut seen = vec![
+            Seen {
+                settled: 0,
+                since: now,
+            };
+            routes.len()
+        ];
+        let mut ticks = interval(CHECK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            for (route, seen) in routes.iter().zip(&mut seen) {
+                if let Some(counters) = self.inner.counters.routes.get(&route.name) {
+                    check(route, counters, seen, Instant::now());
+                }
+            }
+        }
+    }
+}
+
+fn check<S: Store>(route: &Route<S>, counters: &RouteCounters, seen: &mut Seen, now: Instant) {
+    let settled = counters.settled();
+    let in_flight = counters.in_flight.load(Ordering::Relaxed);
+    if in_flight == 0 || settled != seen.settled {
+        *seen = Seen {
+            settled,
+            since: now,
+        };
+    }
+    let stands = now.duration_since(seen.since);
+    let running = counters.running.load(Ordering::Relaxed);
+    counters
+        .standstill_s
+        .store(stands.as_secs(), Ordering::Relaxed);
+    // A route without a right it needs is shown as that.
+    let stalled =
+        counters.missing_right().is_none() && is_stalled(stands, running > 0, route.time_limit);
+    if stalled == counters.stalled.swap(stalled, Ordering::Relaxed) {
+        return;
+    }
+    if stalled {
+        tracing::error!(
+            route = %route.name,
+            in_flight,
+            handlers = running,
+            seconds = stands.as_secs(),
+            "route {} stands still: nothing was settled for {} s while {in_flight} receipts are \
+             in flight and {running} handlers run; check the store for locks that other sessions \
+             hold (PostgreSQL: pg_blocking_pids)",
+            route.name,
+            stands.as_secs()
+        );
+    } else {
+        tracing::info!(route = %route.name, "route {} settles events again", route.name);
+    }
+}
+
+/// A handler may take its time: only what is longer than its limit is a standstill then.
+fn is_stalled(stands: Duration, is_running: bool, time_limit: Duration) -> bool {
+    let allowed = if is_running {
+        time_limit.saturating_add(STANDSTILL)
+    } else {
+        STANDSTILL
+    };
+    stands >= allowed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_handler_is_no_standstill() {
+        let limit = Duration::from_secs(30);
+        for (seconds, is_running, expect) in [
+            (7, false, false),
+            (8, false, true),
+            (37, true, false),
+            (38, true, true),
+        ] {
+            let stands = Duration::from_secs(seconds);
+            assert_eq!(
+                is_stalled(stands, is_running, limit),
+                expect,
+                "{seconds} s, running: {is_running}"
+            );
+        }
+    }
+}

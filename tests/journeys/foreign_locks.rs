@@ -1,0 +1,203 @@
+//! Locks that others hold: on a handler's table, they cost no event an attempt, and no route its
+//! other events; on hookbox's own tables, nothing can be done, and that is shown within ten
+//! seconds.
+
+use std::time::{Duration, Instant};
+
+use sqlx::{Connection, PgConnection};
+
+use crate::deployment::{Deployment, Pair, Process};
+use crate::event::score;
+use crate::shown::{Shown, within};
+
+/// Events that meet the lock.
+const MET: u64 = 5;
+
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Within which a standstill must be seen, and what a busy machine may add.
+const SEEN_WITHIN: Duration = Duration::from_secs(10);
+
+const FAILED: &str = "select count(*) from attempts where outcome <> 'done'";
+const DEAD: &str = "select count(*) from dead_letters";
+const DONE: &str = "select count(*) from claims where state = 'done'";
+
+/// The handlers of all events of one person, which are named after him, change his row.
+const PEOPLE: &str = "create table people (uid text primary key, events integer not null)";
+const COUNT: &str = "create function count_events() returns trigger language plpgsql as $$
+     begin
+         insert into people values (split_part(new.uid, '-', 1), 1)
+             on conflict (uid) do update set events = people.events + 1;
+         return new;
+     end $$";
+const TRIGGER: &str = "create trigger count_events before insert on begini_scores
+     for each row execute function count_events()";
+
+struct World {
+    deployment: Deployment,
+    ingest: Process,
+    worker: Process,
+    shown: Shown,
+}
+
+impl World {
+    async fn new() -> Self {
+        let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
+        let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
+        let limit = "worker.handler_time_limit = \"5 s\"\n[store]\n";
+        deployment.write("hookbox.toml", &config.replacen("[store]\n", limit, 1));
+        for statement in [PEOPLE, COUNT, TRIGGER] {
+            deployment.execute(statement).await;
+        }
+        let (ingest, shown) = (deployment.start_ingest(), Shown::new());
+        let worker = deployment.start(&["worker", "--metrics", &shown.address()]);
+        Self {
+            deployment,
+            ingest,
+            worker,
+            shown,
+        }
+    }
+
+    fn send(&self, uid: &str) {
+        self.deployment.write("body.json", &score(uid));
+        self.deployment.run(&["send", "--file", "body.json"]);
+    }
+
+    /// Somebody's transaction that does not end.
+    async fn hold(&self, lock: &'static str) -> PgConnection {
+        let url = std::fs::read_to_string(self.deployment.folder.join("store")).unwrap();
+        let mut holder = PgConnection::connect(&url).await.unwrap();
+        sqlx::raw_sql(lock).execute(&mut holder).await.unwrap();
+        holder
+    }
+
+    async fn are_done(&self, events: u64) {
+        let log = || self.deployment.log();
+        within(PATIENCE, "all are done", async || {
+            self.deployment.count(DONE).await == events
+        })
+        .await;
+        assert_eq!(self.deployment.count(FAILED).await, 0, "{}", log());
+        assert_eq!(self.deployment.count(DEAD).await, 0, "{}", log());
+    }
+
+    async fn finish(self) {
+        self.worker.stop();
+        self.ingest.stop();
+        let books = self.deployment.json(&["reconcile"]);
+        assert_eq!(books["imbalances"].as_array().map(Vec::len), Some(0));
+        self.deployment.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_locked_row_of_a_handler_costs_no_attempt_and_stops_no_other_event() {
+    let world = World::new().await;
+    let deployment = &world.deployment;
+    world.send("locked-first");
+    world.are_done(1).await;
+    let holder = world
+        .hold("begin; select from people where uid = 'locked' for update")
+        .await;
+    for number in 0..MET {
+        world.send(&format!("locked-{number}"));
+        world.send(&format!("free-{number}"));
+    }
+    let deferred = "select count(*) from retries
+         where deferred_reason = 'foreign_lock' and deferred_attempt = 1 and attempt = 1";
+    within(PATIENCE, "they are deferred, others done", async || {
+        deployment.count(deferred).await == MET && deployment.count(DONE).await == 1 + MET
+    })
+    .await;
+    assert_eq!(deployment.count(FAILED).await, 0, "{}", deployment.log());
+    let shown = "hookbox_deferred{route=\"scores\"}";
+    within(PATIENCE, "the metrics show it", async || {
+        world.shown.metric(shown) == Some(MET as f64)
+    })
+    .await;
+    let oldest = "hookbox_deferred_oldest_seconds{route=\"scores\"}";
+    within(PATIENCE, "and for how long", async || {
+        world.shown.metric(oldest).is_some_and(|age| age >= 1.0)
+    })
+    .await;
+    let listed = deployment.json(&["events", "list", "--state", "retrying"]);
+    let event = listed["events"][0]["event"].as_str().unwrap().to_owned();
+    let event = deployment.json(&["events", "show", &event]);
+    let retry = &event["retries"][0];
+    assert_eq!(retry["deferred"], "foreign_lock", "{event:#}");
+    assert_eq!(
+        (&retry["attempt"], retry["deferred_since"].is_string()),
+        (&1.into(), true)
+    );
+    holder.close().await.unwrap();
+    world.are_done(1 + 2 * MET).await;
+    let people = "select sum(events) from people";
+    assert_eq!(
+        deployment.count(people).await,
+        1 + 2 * MET,
+        "one effect each"
+    );
+    world.finish().await;
+}
+
+/// With a time limit of 5 s for handlers, a lock of 35 s cost 22 attempts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_locked_table_of_a_handler_costs_no_attempt() {
+    let world = World::new().await;
+    let deployment = &world.deployment;
+    let holder = world
+        .hold("begin; lock table begini_scores in access exclusive mode")
+        .await;
+    for number in 0..MET {
+        world.send(&format!("user{number}-only"));
+    }
+    deployment.run(&["send", "--type", "application.complete"]);
+    let deferred = "select count(*) from retries where deferred_reason = 'foreign_lock'";
+    within(
+        PATIENCE,
+        "they are deferred, another route works",
+        async || deployment.count(deferred).await == MET && deployment.count(DONE).await == 1,
+    )
+    .await;
+    assert_eq!(deployment.count(FAILED).await, 0, "{}", deployment.log());
+    holder.close().await.unwrap();
+    world.are_done(1 + MET).await;
+    world.finish().await;
+}
+
+/// Nothing can be written then, so nothing is settled; but it is seen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_on_hookboxs_own_table_is_seen_within_ten_seconds_and_costs_no_attempt() {
+    let world = World::new().await;
+    let deployment = &world.deployment;
+    world.send("before");
+    world.are_done(1).await;
+    within(PATIENCE, "it is ready", async || world.shown.is_ready()).await;
+    let holder = world
+        .hold("begin; lock table claims in access exclusive mode")
+        .await;
+    for number in 0..MET {
+        world.send(&format!("user{number}-only"));
+    }
+    let sent = Instant::now();
+    let paused = "hookbox_route_paused{route=\"scores\",by=\"standstill\"}";
+    within(PATIENCE, "the metrics show it", async || {
+        world.shown.metric(paused) == Some(1.0)
+    })
+    .await;
+    let took = sent.elapsed();
+    assert!(took <= SEEN_WITHIN, "it was shown after {took:?}");
+    let trouble = world.shown.trouble("route scores").unwrap_or_default();
+    assert!(trouble.contains("it stands still"), "{trouble}");
+    let log = deployment.log();
+    assert!(log.contains("route scores stands still"), "{log}");
+    holder.close().await.unwrap();
+    world.are_done(1 + MET).await;
+    within(PATIENCE, "it is ready again", async || {
+        world.shown.is_ready() && world.shown.metric(paused) == Some(0.0)
+    })
+    .await;
+    world.finish().await;
+}

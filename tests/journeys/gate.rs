@@ -1,0 +1,52 @@
+//! Holds up handlers in the middle of their statement, for as long as a test wants. Unlike a lock,
+//! which PostgreSQL stops waiting for, it is the handler's own time that passes.
+
+use crate::deployment::Deployment;
+
+/// Whether a handler of this database is held up.
+pub const HELD_UP: &str = "select count(*) from pg_stat_activity
+     where datname = current_database() and wait_event = 'PgSleep'";
+
+/// A handler waits as long as its table is in here. Each look sees what others have committed.
+const GATES: &str = "create table gates (held text primary key)";
+const HOLD_UP: &str = "create function hold_up() returns trigger language plpgsql as $$
+     begin
+         while exists (select from gates where held = tg_table_name) loop
+             perform pg_sleep(0.05);
+         end loop;
+         return new;
+     end $$";
+
+/// Prepares both handlers' tables.
+pub async fn prepare(deployment: &Deployment) {
+    for statement in [
+        GATES,
+        HOLD_UP,
+        "create trigger hold_up before insert on begini_scores
+             for each row execute function hold_up()",
+        "create trigger hold_up before insert on begini_applications
+             for each row execute function hold_up()",
+    ] {
+        deployment.execute(statement).await;
+    }
+}
+
+pub async fn hold_scores(deployment: &Deployment) {
+    let hold = "insert into gates values ('begini_scores')";
+    deployment.execute(hold).await;
+}
+
+pub async fn free_scores(deployment: &Deployment) {
+    let free = "delete from gates where held = 'begini_scores'";
+    deployment.execute(free).await;
+}
+
+pub async fn hold_applications(deployment: &Deployment) {
+    let hold = "insert into gates values ('begini_applications')";
+    deployment.execute(hold).await;
+}
+
+pub async fn free_applications(deployment: &Deployment) {
+    let free = "delete from gates where held = 'begini_applications'";
+    deployment.execute(free).await;
+}

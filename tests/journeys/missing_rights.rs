@@ -1,0 +1,157 @@
+//! A right that the handler needs is missing. Where every event meets it, the route is
+//! paused, spends nothing, and says which grant is missing; where one does, it waits alone.
+
+use std::time::Duration;
+
+use sqlx::Connection;
+
+use crate::deployment::{Deployment, Pair};
+use crate::event::score;
+use crate::shown::{Shown, within};
+
+/// Events that meet it. All of them were dead letters once.
+const EVENTS: u64 = 75;
+
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+const SPENT: &str = "select count(*) from attempts where outcome <> 'done'";
+const DEAD: &str = "select count(*) from dead_letters";
+const DONE: &str = "select count(*) from claims where state = 'done'";
+
+/// The handler writes as another role, which is not the owner of anything.
+const WRITES: &str = "create function write_as() returns trigger language plpgsql security definer
+     as $$
+     begin
+         insert into notes values (new.uid);
+         return new;
+     end $$";
+const TRIGGER: &str = "create trigger write_as before insert on begini_scores
+     for each row execute function write_as()";
+
+/// One event alone is denied, whatever is granted.
+const DENIES: &str = "create function denies() returns trigger language plpgsql as $$
+     begin
+         if new.uid = 'denied' then
+             raise exception 'permission denied for table secrets' using errcode = '42501';
+         end if;
+         return new;
+     end $$";
+const DENY: &str = "create trigger denies before insert on begini_scores
+     for each row execute function denies()";
+
+fn send(deployment: &Deployment, uid: &str) {
+    deployment.write("body.json", &score(uid));
+    deployment.run(&["send", "--file", "body.json"]);
+}
+
+/// A role without rights that owns the function above; gone when it is dropped at the end.
+async fn statement(deployment: &Deployment, text: String) {
+    let url = std::fs::read_to_string(deployment.folder.join("store")).unwrap();
+    let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(text))
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_right_that_every_event_needs_pauses_the_route_and_spends_nothing() {
+    let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
+    let role = hookbox_tests::random_name("noter").replace('-', "_");
+    statement(
+        &deployment,
+        format!(
+            "create table notes (uid text); {WRITES}; {TRIGGER}; create role {role};
+             grant create on schema public to {role};
+             grant {role} to current_user; alter function write_as() owner to {role}"
+        ),
+    )
+    .await;
+    let (ingest, shown) = (deployment.start_ingest(), Shown::new());
+    let worker = deployment.start(&["worker", "--metrics", &shown.address()]);
+    for number in 0..EVENTS {
+        send(&deployment, &format!("user-{number}"));
+    }
+    let paused = "hookbox_route_paused{route=\"scores\",by=\"missing_right\"}";
+    within(PATIENCE, "the route is paused", async || {
+        shown.metric(paused) == Some(1.0)
+    })
+    .await;
+    let trouble = shown.trouble("route scores").unwrap_or_default();
+    assert!(
+        trouble.contains("permission denied for table notes")
+            && trouble.contains("GRANT SELECT, INSERT, UPDATE, DELETE ON notes TO"),
+        "{trouble}"
+    );
+    assert!(!shown.is_ready());
+    // Another route does not mind.
+    deployment.run(&["send", "--type", "application.complete"]);
+    within(PATIENCE, "the other route works", async || {
+        deployment.count(DONE).await == 1
+    })
+    .await;
+    for nothing in [SPENT, DEAD] {
+        assert_eq!(deployment.count(nothing).await, 0, "{nothing}");
+    }
+    statement(&deployment, format!("grant insert on notes to {role}")).await;
+    within(PATIENCE, "all are done", async || {
+        deployment.count(DONE).await == 1 + EVENTS
+    })
+    .await;
+    let notes = "select count(*) from notes";
+    assert_eq!(deployment.count(notes).await, EVENTS, "one effect each");
+    for nothing in [SPENT, DEAD] {
+        assert_eq!(deployment.count(nothing).await, 0, "{nothing}");
+    }
+    within(PATIENCE, "it is ready again", async || {
+        shown.is_ready() && shown.metric(paused) == Some(0.0)
+    })
+    .await;
+    worker.stop();
+    ingest.stop();
+    statement(
+        &deployment,
+        format!("drop owned by {role} cascade; drop role {role}"),
+    )
+    .await;
+    deployment.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_event_that_is_denied_a_right_waits_alone() {
+    let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
+    for create in [DENIES, DENY] {
+        deployment.execute(create).await;
+    }
+    let (ingest, shown) = (deployment.start_ingest(), Shown::new());
+    let worker = deployment.start(&["worker", "--metrics", &shown.address()]);
+    send(&deployment, "denied");
+    for number in 0..9 {
+        send(&deployment, &format!("user-{number}"));
+    }
+    let deferred = "select count(*) from retries where deferred_reason = 'missing_right'";
+    within(PATIENCE, "it is deferred, others done", async || {
+        deployment.count(deferred).await == 1 && deployment.count(DONE).await == 9
+    })
+    .await;
+    let paused = "hookbox_route_paused{route=\"scores\",by=\"missing_right\"}";
+    within(PATIENCE, "the route is not paused", async || {
+        shown.metric(paused) == Some(0.0)
+    })
+    .await;
+    for nothing in [SPENT, DEAD] {
+        assert_eq!(deployment.count(nothing).await, 0, "{nothing}");
+    }
+    deployment
+        .execute("drop trigger denies on begini_scores")
+        .await;
+    within(PATIENCE, "it is done, too", async || {
+        deployment.count(DONE).await == 10
+    })
+    .await;
+    worker.stop();
+    ingest.stop();
+    deployment.finish().await;
+}
