@@ -30,14 +30,14 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const EVENTS: u64 = 2_000;
 
 /// RFC 7468: base64 in lines of 64.
-fn pem(der: &[u8]) -> String {
+pub fn pem(what: &str, der: &[u8]) -> String {
     let text = BASE64.encode(der);
     let lines: Vec<&str> = (0..text.len())
         .step_by(64)
         .map(|at| &text[at..text.len().min(at + 64)])
         .collect();
     let lines = lines.join("\n");
-    format!("-----BEGIN CERTIFICATE-----\n{lines}\n-----END CERTIFICATE-----\n")
+    format!("-----BEGIN {what}-----\n{lines}\n-----END {what}-----\n")
 }
 
 /// An authority of a test's own.
@@ -48,7 +48,7 @@ impl Authority {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
-        let pem = pem(params.self_signed(&key).unwrap().der());
+        let pem = pem("CERTIFICATE", params.self_signed(&key).unwrap().der());
         Self(Issuer::new(params, key), pem)
     }
 

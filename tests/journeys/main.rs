@@ -22,6 +22,7 @@ mod frozen_worker;
 mod full_disks;
 mod full_spool;
 mod gate;
+mod healthcheck;
 mod innocents;
 mod killing;
 mod largest;

@@ -157,7 +157,8 @@ pub struct WorkerArgs {
 /// Arguments of `healthcheck`.
 #[derive(Debug, Args)]
 pub struct HealthcheckArgs {
-    /// What to ask; http only
-    #[arg(long, default_value = "http://127.0.0.1:8080/readyz")]
-    pub url: String,
+    /// What to ask; http only [default: /readyz where the config's ingest listens; where nothing
+    /// listens there, or with TLS, of its metrics]
+    #[arg(long)]
+    pub url: Option<String>,
 }

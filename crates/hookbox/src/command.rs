@@ -39,7 +39,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Command::Worker(args) => worker::run(service(&cli, &args.service)?, args).await,
         Command::Migrate => migrate::run(&load(&cli)?, cli.json).await,
         Command::CheckConfig => check_config::run(&load(&cli)?, cli.json),
-        Command::Healthcheck(args) => healthcheck::run(args).await,
+        Command::Healthcheck(args) => healthcheck::run(&cli, args).await,
         Command::Queues(args) => queues::run(&load(&cli)?, args, cli.json).await,
         Command::Events(command) => events::run(&load(&cli)?, command, cli.json).await,
         Command::Dead(command) => dead::run(&load(&cli)?, command, cli.json).await,

@@ -4,6 +4,7 @@
 //! Everything is read when it is asked for, from the counters of the engines; what takes a look
 //! at a dependency is looked at by `watch`, on a timer, so that a scrape never waits.
 
+mod exposition;
 mod families;
 mod page;
 mod readiness;

@@ -1,4 +1,7 @@
 //! `GET /healthz`: the process lives. `GET /readyz`: a webhook sent now would be taken.
+//!
+//! Both are public. A reason may name queues, policies, files and the environment, so only its
+//! class is shown here; the listener for metrics and the log have the reason.
 
 use std::sync::Arc;
 
@@ -15,18 +18,18 @@ pub(crate) async fn alive() -> Response<Body> {
 }
 
 pub(crate) async fn ready(State(ingest): State<Arc<Ingest>>) -> Response<Body> {
-    let why = if ingest.is_leaving() {
-        Some("it is shutting down".to_owned())
+    let class = if ingest.is_leaving() {
+        Some("draining")
     } else {
         match ingest.broker.readiness() {
             Readiness::Ready => None,
-            Readiness::NotReady { why, .. } => Some(why),
+            Readiness::NotReady { kind, why: _ } => Some(kind.as_str()),
         }
     };
-    match why {
+    match class {
         None => json(StatusCode::OK, &serde_json::json!({ "status": "ready" })),
-        Some(why) => {
-            let fields = serde_json::json!({ "status": "not_ready", "why": why });
+        Some(class) => {
+            let fields = serde_json::json!({ "status": "not_ready", "class": class });
             json(StatusCode::SERVICE_UNAVAILABLE, &fields)
         }
     }

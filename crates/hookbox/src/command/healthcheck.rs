@@ -1,38 +1,87 @@
 //! `hookbox healthcheck`: asks a running hookbox whether it is ready.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use http::Uri;
+use http::{StatusCode, Uri};
 use http_body_util::Empty;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
-use crate::cli::HealthcheckArgs;
-use crate::command::print;
+use crate::cli::{Cli, HealthcheckArgs};
+use crate::command::{load, print};
+use crate::config::Config;
 use crate::exit::{self, Exit};
 
 /// Longer than this, and a container's health check has given up as well.
 const DEADLINE: Duration = Duration::from_secs(3);
 
-/// Asks once; anything but 200 is not healthy.
-pub async fn run(args: &HealthcheckArgs) -> anyhow::Result<Exit> {
-    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<bytes::Bytes>>();
-    let url: Uri = args
-        .url
-        .parse()
-        .with_context(|| format!("{:?} is not a URL", args.url))?;
-    if url.scheme_str() != Some("http") {
-        bail!("{url} is not an http URL; a listener with TLS is best asked by its own clients");
-    }
-    let asked = tokio::time::timeout(DEADLINE, client.get(url)).await;
-    let answer = asked
-        .context("it did not answer in time")?
-        .context("it cannot be reached")?;
-    print::text(&format!("{}\n", answer.status()))?;
-    Ok(if answer.status() == http::StatusCode::OK {
+/// Asks once; anything but 200 is not healthy. The config is read only where no URL is given.
+pub async fn run(cli: &Cli, args: &HealthcheckArgs) -> anyhow::Result<Exit> {
+    let urls = match &args.url {
+        Some(url) => vec![url.clone()],
+        None => urls(&load(cli)?)?,
+    };
+    let status = tokio::time::timeout(DEADLINE, first(&urls)).await;
+    let status = status.context("it did not answer in time")??;
+    print::text(&format!("{status}\n"))?;
+    Ok(if status == StatusCode::OK {
         exit::OK
     } else {
         exit::FAILED
     })
+}
+
+/// The answer of the first one that listens.
+async fn first(urls: &[String]) -> anyhow::Result<StatusCode> {
+    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<bytes::Bytes>>();
+    let mut unreachable = None;
+    for text in urls {
+        let url: Uri = text
+            .parse()
+            .with_context(|| format!("{text:?} is not a URL"))?;
+        if url.scheme_str() != Some("http") {
+            bail!("{url} is not an http URL; a listener with TLS is best asked by its own clients");
+        }
+        match client.get(url).await {
+            Ok(answer) => return Ok(answer.status()),
+            Err(error) if error.is_connect() => unreachable = Some((text, error)),
+            Err(error) => return Err(error).with_context(|| format!("{text} gave no answer")),
+        }
+    }
+    let (text, error) = unreachable.context("there is nothing to ask")?;
+    Err(error).with_context(|| format!("{text} cannot be reached"))
+}
+
+/// Where processes of this config say whether they are ready. An ingest does where it takes
+/// webhooks; a process without one (a worker, or one that still waits for its broker) on the
+/// listener for metrics.
+fn urls(config: &Config) -> anyhow::Result<Vec<String>> {
+    let ingest = (config.ingest.tls.is_none()).then_some(config.ingest.listen);
+    let listeners = ingest.into_iter().chain(config.metrics);
+    let urls: Vec<String> = listeners
+        .map(local)
+        .filter(|address| address.port() != 0)
+        .map(|address| format!("http://{address}/readyz"))
+        .collect();
+    if urls.is_empty() {
+        bail!(
+            "{}: the ingest listens with TLS, or on any free port; set [metrics] listen, which is \
+             asked instead, or name what to ask with --url",
+            config.path.display()
+        );
+    }
+    Ok(urls)
+}
+
+/// How this machine reaches a listener.
+pub fn local(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
 }

@@ -10,7 +10,7 @@ use hookbox_driver::{Clock as _, Rng as _};
 use hookbox_event::SourceName;
 use http::{HeaderName, HeaderValue};
 
-use super::print;
+use super::{healthcheck, print};
 use crate::clock::SystemClock;
 use crate::config::{Config, SourceConfig};
 use crate::exit::{self, Exit};
@@ -112,13 +112,7 @@ impl ToArgs {
 
 /// Where this machine reaches the config's ingest.
 fn listening(config: &Config) -> String {
-    let mut address = config.ingest.listen;
-    if address.ip().is_unspecified() {
-        address.set_ip(match address.ip() {
-            std::net::IpAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            std::net::IpAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
-    }
+    let address = healthcheck::local(config.ingest.listen);
     let scheme = if config.ingest.tls.is_some() {
         "https"
     } else {

@@ -1,4 +1,4 @@
-//! The page of metrics, in the text format that Prometheus reads (OpenMetrics 1.0).
+//! The page of metrics, in OpenMetrics 1.0.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,9 +15,6 @@ use super::families as f;
 use super::families::{Family, Kind};
 use super::watch::Seen;
 use super::{Monitor, Parts, readiness};
-
-/// What it is sent as.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Writes the page.
 pub fn of(monitor: &Monitor) -> Result<String, fmt::Error> {

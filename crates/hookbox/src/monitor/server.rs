@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE};
+use http::header::{ALLOW, CONTENT_TYPE, VARY};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use super::exposition::Exposition;
 use super::{Monitor, page, readiness};
 
 /// Connections at once. A scraper, a load balancer and a person need a handful.
@@ -76,7 +77,7 @@ pub async fn serve(listener: TcpListener, monitor: Arc<Monitor>) {
 
 async fn one(stream: TcpStream, monitor: Arc<Monitor>) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = answer(request.method(), request.uri().path(), &monitor);
+        let answer = answer(&request, &monitor);
         async move { Ok::<_, Infallible>(answer) }
     });
     let served = http1::Builder::new()
@@ -90,19 +91,26 @@ async fn one(stream: TcpStream, monitor: Arc<Monitor>) {
     }
 }
 
-fn answer(method: &Method, path: &str, monitor: &Monitor) -> Response<Full<Bytes>> {
+fn answer<B>(request: &Request<B>, monitor: &Monitor) -> Response<Full<Bytes>> {
     const TEXT: &str = "text/plain; charset=utf-8";
     const JSON: &str = "application/json";
-    if method != Method::GET && method != Method::HEAD {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
         let mut refused = response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET\n".into());
         refused
             .headers_mut()
             .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return refused;
     }
-    match path {
+    match request.uri().path() {
         "/metrics" => match page::of(monitor) {
-            Ok(page) => response(StatusCode::OK, page::CONTENT_TYPE, page),
+            Ok(page) => {
+                let exposition = Exposition::asked_for(request.headers());
+                let page = exposition.of(page);
+                let mut page = response(StatusCode::OK, exposition.content_type(), page);
+                page.headers_mut()
+                    .insert(VARY, HeaderValue::from_static("Accept"));
+                page
+            }
             Err(_) => {
                 let sorry = "the metrics could not be written\n";
                 response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, sorry.into())

@@ -53,9 +53,14 @@ async fn readiness_turns_red_before_anything_is_refused() {
     assert_eq!(kept.ask(&ready).await.status, 200);
     let told = Instant::now();
     world.shutdown.cancel();
-    while kept.ask(&ready).await.status != 503 {
+    let red = loop {
+        let answer = kept.ask(&ready).await;
+        if answer.status == 503 {
+            break answer.json();
+        }
         assert!(told.elapsed() < LEAD, "it stays green");
-    }
+    };
+    assert_eq!(red["class"], "draining");
     assert_eq!(world.begini(EVENT).await.status, 200);
     assert_eq!(kept.ask(&begini(EVENT)).await.status, 200);
     assert!(told.elapsed() < LEAD, "too late to show anything");

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use hookbox_driver::{Accounts, Backlog, Depth, Queue};
 
 use super::*;
+use crate::monitor::exposition::Exposition;
 use crate::monitor::families::FAMILIES;
 use crate::monitor::{Monitor, Needs};
 
@@ -82,6 +83,58 @@ fn the_page_has_every_family_and_no_other() {
         assert!(page.lines().any(|one| one == line), "{line}: {page}");
     }
     assert!(page.ends_with("# EOF\n"));
+}
+
+/// What `promtool check metrics` has to say about a page, which it says by failing.
+#[test]
+fn the_older_format_is_as_prometheus_wants_it() {
+    let page = Exposition::Text.of(write(everything()).unwrap());
+    let mut families: Vec<(&str, &str)> = Vec::new();
+    let mut help = None;
+    for line in page.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, text) = rest.split_once(' ').unwrap();
+            assert!(text.len() > 1, "{name} has no help");
+            help = Some(name);
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            assert_eq!(help, Some(name), "the help comes first");
+            assert!(families.iter().all(|(other, _)| *other != name), "{name}");
+            families.push((name, kind));
+        } else {
+            let (name, kind) = families.last().unwrap();
+            let sample = line.split(['{', ' ']).next().unwrap();
+            let suffix = sample.strip_prefix(name).unwrap_or("another family");
+            let expected: &[&str] = match *kind {
+                "histogram" => &["_bucket", "_sum", "_count"],
+                _ => &[""],
+            };
+            assert!(expected.contains(&suffix), "{line}");
+            assert!(!line.contains("le=") || *kind == "histogram", "{line}");
+        }
+    }
+    assert_eq!(families.len(), FAMILIES.len());
+    const UNITS: [&str; 7] = [
+        "milliseconds",
+        "ms",
+        "minutes",
+        "hours",
+        "kilobytes",
+        "mb",
+        "pct",
+    ];
+    for (name, kind) in families {
+        let words: Vec<&str> = name.split('_').collect();
+        let last = *words.last().unwrap();
+        assert!(
+            name.chars().all(|c| c.is_ascii_lowercase() || c == '_'),
+            "{name}"
+        );
+        assert_eq!(kind == "counter", last == "total", "{name} is a {kind}");
+        assert!(!["bucket", "sum", "count"].contains(&last), "{name}");
+        assert!(!words.iter().any(|word| UNITS.contains(word)), "{name}");
+        assert!(!words.contains(&kind), "{name}");
+    }
 }
 
 #[test]
