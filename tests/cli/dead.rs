@@ -22,6 +22,49 @@ fn total(dev: &Development, state: &str) -> u64 {
     list["total"].as_u64().unwrap()
 }
 
+/// A conflict is kept as a dead letter, and counts wherever dead letters are counted.
+#[test]
+fn dead_letters_have_one_number_everywhere() {
+    let dev = Development::start("dead_letters_have_one_number_everywhere");
+    let shares = [
+        "--malformed",
+        "20",
+        "--conflicts",
+        "40",
+        "--duplicates",
+        "10",
+    ];
+    let load = [&["--count", "100", "--seed", "7"][..], &shares].concat();
+    dev.simulate(&load).well();
+    dev.settle();
+    let number = |value: &Value| value.as_u64().unwrap_or(0);
+    let all_agree = || {
+        let listed = total(&dev, "dead");
+        let groups = dev.json(&["dead", "groups"]);
+        let groups = groups["groups"].as_array().unwrap().iter();
+        assert_eq!(
+            groups.map(|group| number(&group["count"])).sum::<u64>(),
+            listed
+        );
+        let queues = dev.json(&["queues"]);
+        let queues = queues["queues"].as_array().unwrap().iter();
+        assert_eq!(
+            queues
+                .map(|queue| number(&queue["store"]["dead"]))
+                .sum::<u64>(),
+            listed
+        );
+        assert_eq!(number(&dev.json(&["reconcile"])["dead_letters"]), listed);
+        listed
+    };
+    let before = all_agree();
+    let conflicts = dev.json(&["dead", "list", "--reason", "conflict", "--limit", "1"]);
+    assert!(number(&conflicts["total"]) > 0, "{conflicts:#}");
+    let id = conflicts["dead"][0]["id"].as_i64().unwrap().to_string();
+    dev.run(&["dead", "discard", &id, "--yes"]).well();
+    assert_eq!(all_agree(), before - 1);
+}
+
 #[test]
 fn dead_letters_are_grouped_listed_and_shown() {
     let dev = with_dead("dead_letters_are_grouped_listed_and_shown", 40);

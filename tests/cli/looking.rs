@@ -41,6 +41,20 @@ fn events_are_listed_and_shown() {
         text.starts_with("store: event ") && !text.contains("uid"),
         "{text}"
     );
+    // By a receipt, as `reconcile` and the logs name it.
+    let receipt = shown["receipts"][0]["receipt"].as_str().unwrap();
+    let of_receipt = dev.json(&["events", "show", receipt]);
+    assert_eq!(of_receipt["event"], id);
+    assert_eq!(of_receipt["receipt"], receipt);
+    let text = dev.run(&["events", "show", receipt]).well().out;
+    let first = format!("store: receipt {receipt} tells of event {id}\n");
+    assert!(text.starts_with(&first), "{text}");
+    let unknown = dev.run(&["events", "show", "01990000-0000-7000-8000-000000000000"]);
+    assert_eq!(unknown.code, 1);
+    assert!(
+        unknown.err.contains("has no outcome in the store"),
+        "{unknown:?}"
+    );
     let revealed = dev.json(&["events", "show", id, "--body", "--by", "ada"]);
     let body = revealed["body"]["body"].as_str().unwrap();
     assert!(body.starts_with(r#"{"uid":"SIM"#), "{body}");

@@ -3,6 +3,7 @@
 mod account;
 mod claim;
 mod commit;
+mod count;
 mod defer;
 mod fail;
 mod fault;
@@ -15,6 +16,7 @@ mod text;
 pub use account::*;
 pub use claim::*;
 pub use commit::*;
+pub use count::*;
 pub use defer::*;
 pub use fail::*;
 pub use fault::*;

@@ -3,6 +3,7 @@
 use std::io;
 
 use hookbox_driver::Fault;
+use hookbox_event::ReceiptId;
 
 use crate::{NoAnswer, Source};
 
@@ -26,11 +27,20 @@ pub enum CommandError {
     /// Not the beginning of an event id.
     #[error(
         "{prefix:?} cannot be the beginning of an event id: give 4 to 64 hex digits, as \
-         `hookbox events list` prints them"
+         `hookbox events list` prints them, or the whole id of a receipt"
     )]
     NotAPrefix {
         /// What was given.
         prefix: String,
+    },
+    /// A receipt without an event.
+    #[error(
+        "receipt {receipt} has no outcome in the store: it is still on its way, it was not \
+         accepted, or it is missing (`hookbox reconcile --wait 5min` names what is missing)"
+    )]
+    NoOutcome {
+        /// Which.
+        receipt: ReceiptId,
     },
     /// No event, or several.
     #[error(

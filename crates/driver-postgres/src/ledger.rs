@@ -9,11 +9,12 @@ use hookbox_driver::{
     EventDetail, EventFilter, EventRow, Fault, Imbalance, Ledger, OpenReceipt, Refusal, RouteBooks,
     Unvouched,
 };
+use hookbox_event::{EventId, ReceiptId};
 
 use crate::replay::{Change, change};
 use crate::{
-    Postgres, accounts, audit, backlog, books, dead_letters, events, history, refusals, unvouched,
-    written_off,
+    Postgres, accounts, audit, backlog, books, dead_letters, events, history, receipts, refusals,
+    unvouched, written_off,
 };
 
 /// A read in a transaction of its own.
@@ -52,6 +53,12 @@ impl Ledger for Postgres {
         read!(self, "show an event", |c| history::by_prefix(
             c,
             id_prefix_hex
+        ))
+    }
+
+    async fn event_of(&self, receipt: &ReceiptId) -> Result<Option<EventId>, Fault> {
+        read!(self, "look up a receipt", |c| receipts::event_of(
+            c, receipt
         ))
     }
 

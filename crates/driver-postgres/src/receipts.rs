@@ -131,6 +131,29 @@ pub(crate) async fn revive(
     Ok(())
 }
 
+/// The event that a receipt tells of. The key begins with the route, so it is looked up once for
+/// each route that has receipts, whose names are found by steps over the key.
+pub(crate) async fn event_of(
+    c: &mut PgConnection,
+    receipt: &ReceiptId,
+) -> Result<Option<EventId>, Error> {
+    let row = sqlx::query(
+        "with recursive routes as (
+             (select route from receipts order by route limit 1)
+             union all
+             select (select r.route from receipts r where r.route > routes.route
+                     order by r.route limit 1)
+             from routes where routes.route is not null)
+         select receipts.event_id from routes
+         join receipts on receipts.route = routes.route and receipts.receipt_id = $1
+         limit 1",
+    )
+    .bind(uuid(receipt.as_bytes()))
+    .fetch_optional(c)
+    .await?;
+    row.map(|row| row.event("event_id")).transpose()
+}
+
 /// The receipts of one event, oldest first.
 pub(crate) async fn of_event(
     c: &mut PgConnection,

@@ -12,6 +12,7 @@ use hookbox_driver::{
     EventDetail, EventFilter, EventRow, Fault, Imbalance, Ledger, OpenReceipt, Refusal, RouteBooks,
     Unvouched,
 };
+use hookbox_event::{EventId, ReceiptId};
 
 use crate::diagnose::fault;
 use crate::{
@@ -33,6 +34,13 @@ impl Ledger for Sqlite {
         history::by_prefix(&mut snapshot, id_prefix_hex)
             .await
             .map_err(fault("show an event"))
+    }
+
+    async fn event_of(&self, receipt: &ReceiptId) -> Result<Option<EventId>, Fault> {
+        let mut reader = self.shared.readers.take().await?;
+        receipts::event_of(&mut reader, receipt)
+            .await
+            .map_err(fault("look up a receipt"))
     }
 
     async fn dead_groups(&self, filter: &DeadFilter) -> Result<Vec<DeadGroup>, Fault> {

@@ -104,6 +104,18 @@ pub(crate) async fn follow(
     Ok(())
 }
 
+/// The event that a receipt tells of.
+pub(crate) async fn event_of(
+    connection: &mut SqliteConnection,
+    receipt: &ReceiptId,
+) -> sqlx::Result<Option<EventId>> {
+    let row = sqlx::query("SELECT event_id FROM receipts WHERE receipt_id = ?1 LIMIT 1")
+        .bind(&receipt.as_bytes()[..])
+        .fetch_optional(connection)
+        .await?;
+    row.map(|row| row.event("event_id")).transpose()
+}
+
 /// The receipts of one event, in the order they came in.
 pub(crate) async fn of_event(
     connection: &mut SqliteConnection,

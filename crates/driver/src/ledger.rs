@@ -23,6 +23,9 @@ pub trait Ledger: Send + Sync + 'static {
     /// when nothing or more than one event has it.
     async fn event(&self, id_prefix_hex: &str) -> Result<Option<EventDetail>, Fault>;
 
+    /// The event that a receipt tells of; none when the receipt has no outcome.
+    async fn event_of(&self, receipt: &ReceiptId) -> Result<Option<EventId>, Fault>;
+
     /// Dead letters by route, topic, reason and the first line of their error; largest first.
     async fn dead_groups(&self, filter: &DeadFilter) -> Result<Vec<DeadGroup>, Fault>;
 

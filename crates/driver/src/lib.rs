@@ -66,6 +66,7 @@
 //! - `a_unit_of_work_cut_anywhere_has_one_effect`
 //! - `a_failure_cut_anywhere_is_whole_or_nothing`
 //! - `the_books_balance`, `the_backlog_counts_what_waits`
+//! - `dead_letters_have_one_count`, `a_receipt_leads_to_its_event`
 //! - `an_account_counts_once`, `what_was_told_and_is_nowhere_is_named`
 //! - `a_gap_in_the_accounts_is_told_until_it_is_filled`, `a_receipt_is_passed_by_later_ones`
 //! - `what_waits_on_one_route_hides_nothing_of_another`

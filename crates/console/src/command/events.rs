@@ -1,6 +1,7 @@
 //! `events list` and `events show`: what came in, and where it stands.
 
 use hookbox_driver::{EventFilter, Ledger};
+use hookbox_event::{EventId, ReceiptId};
 use serde::Serialize;
 
 use super::history::{Body, History};
@@ -48,6 +49,8 @@ pub struct EventLine {
 pub struct EventReport {
     /// Where it comes from: the store.
     pub source: Source,
+    /// The receipt by which it was looked up; null when it was looked up by its id.
+    pub receipt: Option<String>,
     /// The event with all that happened to it.
     #[serde(flatten)]
     pub history: History,
@@ -80,20 +83,20 @@ pub async fn list(
     })
 }
 
-/// Shows one event. With `reveal`, the name of who wants it, the body too: that leaves a row in
+/// Shows one event, by the beginning of its id or by the whole id of a receipt, which is written
+/// with hyphens. With `reveal`, the name of who wants it, the body too: that leaves a row in
 /// the audit first, and without the row there is no body.
 pub async fn show(
     ledger: &dyn Ledger,
-    prefix: &str,
+    id: &str,
     reveal: Option<&str>,
 ) -> Result<EventReport, CommandError> {
-    let hex = prefix.chars().all(|digit| digit.is_ascii_hexdigit());
-    if !hex || !(PREFIX_DIGITS_MIN..=ID_DIGITS).contains(&prefix.len()) {
-        return Err(CommandError::NotAPrefix {
-            prefix: prefix.chars().take(ID_DIGITS).collect(),
-        });
-    }
-    let prefix = prefix.to_ascii_lowercase();
+    let receipt = Some(id).filter(|id| id.contains('-'));
+    let receipt: Option<ReceiptId> = receipt.and_then(|id| id.parse().ok());
+    let prefix = match &receipt {
+        Some(receipt) => event_of(ledger, receipt).await?.to_string(),
+        None => prefix(id)?,
+    };
     let detail = ledger
         .event(&prefix)
         .await
@@ -111,6 +114,26 @@ pub async fn show(
     }
     Ok(EventReport {
         source: Source::Store,
+        receipt: receipt.map(|receipt| receipt.to_string()),
         history,
     })
+}
+
+/// The event of a receipt.
+async fn event_of(ledger: &dyn Ledger, receipt: &ReceiptId) -> Result<EventId, CommandError> {
+    let found = ledger.event_of(receipt).await;
+    found
+        .map_err(CommandError::store(format!("look up receipt {receipt}")))?
+        .ok_or(CommandError::NoOutcome { receipt: *receipt })
+}
+
+/// The beginning of an event id, as it is stored.
+fn prefix(prefix: &str) -> Result<String, CommandError> {
+    let hex = prefix.chars().all(|digit| digit.is_ascii_hexdigit());
+    if !hex || !(PREFIX_DIGITS_MIN..=ID_DIGITS).contains(&prefix.len()) {
+        return Err(CommandError::NotAPrefix {
+            prefix: prefix.chars().take(ID_DIGITS).collect(),
+        });
+    }
+    Ok(prefix.to_ascii_lowercase())
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use hookbox_driver::{Broker, Depth, Ledger, NotReadyKind, Queue, Readiness, RouteBooks};
+use hookbox_driver::{
+    Backlog, Broker, Depth, Fault, Ledger, NotReadyKind, Queue, Readiness, RouteBooks,
+};
 use hookbox_event::RouteName;
 use serde::Serialize;
 
@@ -44,21 +46,25 @@ pub struct BrokerSide {
 }
 
 /// The store's side of a route.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub struct StoreSide {
-    /// Receipts whose event waits for another attempt.
+    /// Events that wait for another attempt.
     pub retrying: u64,
-    /// Receipts whose event is a dead letter.
+    /// Dead letters that wait for a decision, conflicts among them: what `dead groups`,
+    /// `reconcile` and the metric count.
     pub dead: u64,
 }
 
 /// Reports on the queues, with whatever of the two sides is there.
 pub async fn queues(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> QueuesReport {
-    let (depths, books, problems) = both_sides(broker, store).await;
-    let mut books: BTreeMap<RouteName, RouteBooks> = books
+    let (depths, mut problems) = broker_side(broker).await;
+    let (backlog, more) = store_side(store, async |ledger| ledger.backlog().await).await;
+    problems.extend(more);
+    let nothing = backlog.is_some().then_some(StoreSide::NOTHING);
+    let mut waiting: BTreeMap<RouteName, StoreSide> = backlog
         .unwrap_or_default()
         .into_iter()
-        .map(|book| (book.route.clone(), book))
+        .map(|one| (one.route.clone(), StoreSide::of(&one)))
         .collect();
     let mut lines: Vec<QueueLine> = depths
         .unwrap_or_default()
@@ -66,17 +72,17 @@ pub async fn queues(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Qu
         .map(|depth| QueueLine {
             queue: depth.queue.to_string(),
             store: match &depth.queue {
-                Queue::Route(route) => books.remove(route).map(StoreSide::of),
+                Queue::Route(route) => waiting.remove(route).or(nothing),
                 Queue::Dead | Queue::Accounts => None,
             },
             broker: Some(BrokerSide::of(depth)),
         })
         .collect();
     // Routes of the past have rows and no queue.
-    lines.extend(books.into_values().map(|book| QueueLine {
-        queue: Queue::Route(book.route.clone()).to_string(),
+    lines.extend(waiting.into_iter().map(|(route, side)| QueueLine {
+        queue: Queue::Route(route).to_string(),
         broker: None,
-        store: Some(StoreSide::of(book)),
+        store: Some(side),
     }));
     QueuesReport {
         queues: lines,
@@ -97,10 +103,15 @@ impl BrokerSide {
 }
 
 impl StoreSide {
-    fn of(book: RouteBooks) -> Self {
+    const NOTHING: Self = Self {
+        retrying: 0,
+        dead: 0,
+    };
+
+    fn of(backlog: &Backlog) -> Self {
         Self {
-            retrying: book.retrying,
-            dead: book.dead,
+            retrying: backlog.retrying,
+            dead: backlog.dead,
         }
     }
 }
@@ -122,41 +133,41 @@ pub(super) async fn both_sides(
     broker: &Reach<dyn Broker>,
     store: &Reach<dyn Ledger>,
 ) -> (Option<Vec<Depth>>, Option<Vec<RouteBooks>>, Vec<Problem>) {
-    let mut problems = Vec::new();
-    let depths = match broker {
+    let (depths, mut problems) = broker_side(broker).await;
+    let (books, more) = store_side(store, async |ledger| ledger.books().await).await;
+    problems.extend(more);
+    (depths, books, problems)
+}
+
+async fn broker_side(broker: &Reach<dyn Broker>) -> (Option<Vec<Depth>>, Vec<Problem>) {
+    match broker {
         Reach::Open(broker) => match broker.depths().await {
             Ok(depths) => {
-                problems.extend(topology_problem(&**broker));
-                Some(depths)
+                let problems = topology_problem(&**broker).into_iter().collect();
+                (Some(depths), problems)
             }
-            Err(fault) => {
-                problems.push(Problem::of(Source::Broker, &fault));
-                None
-            }
+            Err(fault) => (None, vec![Problem::of(Source::Broker, &fault)]),
         },
-        Reach::Away(why) => {
-            problems.push(Problem {
-                source: Source::Broker,
-                what: why.clone(),
-            });
-            None
-        }
-    };
-    let books = match store {
-        Reach::Open(ledger) => match ledger.books().await {
-            Ok(books) => Some(books),
-            Err(fault) => {
-                problems.push(Problem::of(Source::Store, &fault));
-                None
-            }
+        Reach::Away(why) => (None, vec![away(Source::Broker, why)]),
+    }
+}
+
+async fn store_side<T>(
+    store: &Reach<dyn Ledger>,
+    read: impl AsyncFnOnce(&dyn Ledger) -> Result<T, Fault>,
+) -> (Option<T>, Vec<Problem>) {
+    match store {
+        Reach::Open(ledger) => match read(&**ledger).await {
+            Ok(found) => (Some(found), Vec::new()),
+            Err(fault) => (None, vec![Problem::of(Source::Store, &fault)]),
         },
-        Reach::Away(why) => {
-            problems.push(Problem {
-                source: Source::Store,
-                what: why.clone(),
-            });
-            None
-        }
-    };
-    (depths, books, problems)
+        Reach::Away(why) => (None, vec![away(Source::Store, why)]),
+    }
+}
+
+fn away(source: Source, why: &str) -> Problem {
+    Problem {
+        source,
+        what: why.to_owned(),
+    }
 }

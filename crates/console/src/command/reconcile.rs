@@ -66,8 +66,14 @@ pub struct ReconcileReport {
     pub dead_queue: Option<InFlight>,
     /// Accounts in the broker's queue that wait to be written into the store.
     pub accounts_queue: Option<InFlight>,
+    /// From the store: dead letters that wait for a decision, conflicts among them; the number of
+    /// `queues`, `dead groups` and the metric.
+    pub dead_letters: Option<u64>,
     /// From the store: what ingests say they have answered, and what is not there.
     pub accounts: Option<AccountsLine>,
+    /// Where no queue holds anything and a receipt has no outcome: for how many seconds nothing
+    /// may change until it is missing.
+    pub missing_after_seconds: Option<u64>,
     /// From the store: what contradicts what, at most 100.
     pub imbalances: Vec<ImbalanceLine>,
     /// What could not be found out.
@@ -193,6 +199,22 @@ pub async fn reconcile(
     }
     report.waited = wait.is_some();
     report.stood = wait.is_some() && stands(&report, still_since);
+    report.missing_after_seconds = report.missing_after(in_hand);
+    report.conclude();
+    report
+}
+
+/// Reads the books once more, after something was written off. What stood still then still does,
+/// if no queue holds anything.
+pub async fn reconcile_again(
+    broker: &Reach<dyn Broker>,
+    store: &Reach<dyn Ledger>,
+    before: &ReconcileReport,
+) -> ReconcileReport {
+    let mut report = read(broker, store).await;
+    report.waited = before.waited;
+    report.stood = before.stood && report.is_quiet();
+    report.missing_after_seconds = before.missing_after_seconds;
     report.conclude();
     report
 }
@@ -204,8 +226,12 @@ async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Reconcil
     // Who cannot be reached is told once.
     found.retain(|_| books.is_some());
     found.extend(problems);
-    let mut imbalances = Vec::new();
+    let (mut imbalances, mut dead_letters) = (Vec::new(), None);
     if let (Reach::Open(ledger), Some(_)) = (store, &books) {
+        match ledger.backlog().await {
+            Ok(routes) => dead_letters = Some(routes.iter().map(|route| route.dead).sum()),
+            Err(fault) => found.push(Problem::of(Source::Store, &fault)),
+        }
         match ledger.imbalances(IMBALANCES_MAX).await {
             Ok(listed) => imbalances = listed,
             Err(fault) => found.push(Problem::of(Source::Store, &fault)),
@@ -224,6 +250,8 @@ async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Reconcil
         routes: lines.routes,
         dead_queue: lines.dead_queue,
         accounts_queue: lines.accounts_queue,
+        dead_letters,
+        missing_after_seconds: None,
         accounts: accounts.map(|(accounts, unvouched)| AccountsLine {
             open: accounts.open_count(),
             receipts: accounts.open,

@@ -42,11 +42,12 @@ impl Text for EventsReport {
 
 impl Text for EventReport {
     fn text(&self) -> String {
-        format!(
-            "store: event {}\n{}",
-            self.history.event,
-            history(&self.history)
-        )
+        let event = &self.history.event;
+        let first = match &self.receipt {
+            Some(receipt) => format!("store: receipt {receipt} tells of event {event}\n"),
+            None => format!("store: event {event}\n"),
+        };
+        first + &history(&self.history)
     }
 }
 

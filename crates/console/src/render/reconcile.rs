@@ -4,6 +4,9 @@ use super::table::{Align, Table, count, known, safe, short};
 use super::{Text, problems};
 use crate::command::reconcile::{InFlight, ReconcileReport, RouteLine, Verdict, WrittenOff};
 
+/// What a wait needs beyond the time in which nothing may change: to start, and to look.
+const WAIT_MORE: u64 = 10;
+
 impl Text for ReconcileReport {
     fn text(&self) -> String {
         let mut table = Table::new(&[
@@ -33,6 +36,11 @@ impl Text for ReconcileReport {
                 "broker: accounts not yet written down: {waiting}\n"
             ));
         }
+        if let Some(dead) = self.dead_letters.filter(|dead| *dead > 0) {
+            text.push_str(&format!(
+                "store: dead letters that wait for a decision: {dead} (`hookbox dead groups`)\n"
+            ));
+        }
         text.push_str(&self.accounts());
         for line in self.routes.iter().filter(|line| line.short() > 0) {
             let short = count(line.short(), "receipt", "receipts");
@@ -57,10 +65,19 @@ impl Text for ReconcileReport {
 
 impl Text for WrittenOff {
     fn text(&self) -> String {
-        if self.receipts + self.gaps == 0 {
-            return "nothing is missing, so nothing was written off\n".to_owned();
-        }
-        format!("store: written off {}\n", self.written_off)
+        let what = if self.receipts + self.gaps == 0 {
+            "nothing is missing, so nothing was written off".to_owned()
+        } else {
+            format!("store: written off {}", self.written_off)
+        };
+        let afterwards = match self.verdict {
+            Some(Verdict::Balanced) => "afterwards: balanced\n",
+            Some(Verdict::Moving) => "afterwards: moving\n",
+            Some(Verdict::Imbalanced) => "afterwards: imbalanced\n",
+            Some(Verdict::Unknown) => "afterwards: unknown\n",
+            None => "",
+        };
+        format!("{what}\n{afterwards}")
     }
 }
 
@@ -87,7 +104,15 @@ impl ReconcileReport {
         if accounts.open > self.missing() {
             let open = accounts.open - self.missing();
             let open = count(open, "receipt", "receipts");
-            text.push_str(&format!("answered 200 and on the way: {open}\n"));
+            text.push_str(&match self.missing_after_seconds {
+                None => format!("answered 200 and on the way: {open}\n"),
+                Some(seconds) => format!(
+                    "answered 200 and without an outcome: {open}; no queue holds anything, so they \
+                     are missing when nothing has changed for {seconds} s (--wait {}s waits for \
+                     that)\n",
+                    seconds + WAIT_MORE
+                ),
+            });
         }
         for silent in &accounts.unvouched {
             let absent = count(silent.absent, "number", "numbers");

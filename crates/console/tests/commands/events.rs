@@ -75,6 +75,7 @@ async fn an_event_is_shown_with_its_history_and_without_its_body() {
     expect![[r#"
         {
           "source": "store",
+          "receipt": null,
           "event": "abababababababababababababababababababababababababababababababab",
           "topic": "begini.ios_score.complete",
           "digest": "0707070707070707070707070707070707070707070707070707070707070707",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hookbox_console::CommandError;
 use hookbox_console::Reach;
 use hookbox_console::command::reconcile::{
-    IN_HAND_MAX, OVERDUE, ReconcileReport, Verdict, WriteOff, reconcile, write_off,
+    IN_HAND_MAX, OVERDUE, ReconcileReport, Verdict, WriteOff, reconcile, reconcile_again, write_off,
 };
 use hookbox_console::render::Text;
 use hookbox_driver::{
@@ -122,6 +122,43 @@ async fn what_a_handler_may_have_in_hand_is_not_missing() {
     // Where the broker says that nobody has anything in hand, a moment is enough.
     assert!(names(&report(slow(), queues(0, Some(0)), Some(5)).await));
     assert!(!names(&report(slow(), queues(0, Some(1)), Some(60)).await));
+}
+
+/// Nothing is on the way where no queue holds anything.
+#[tokio::test]
+async fn without_anything_in_a_queue_nothing_is_on_the_way() {
+    let young = || memory(90, 91, vec![open(5, false)]);
+    let text = report(young(), queues(0, None), None).await.text();
+    assert!(!text.contains("on the way"), "{text}");
+    let words = "answered 200 and without an outcome: 1 receipt; no queue holds anything, so they \
+                 are missing when nothing has changed for 40 s (--wait 50s waits for that)";
+    assert!(text.contains(words), "{text}");
+    for queues in [queues(1, None), queues(0, Some(1))] {
+        let text = report(young(), queues, None).await.text();
+        assert!(
+            text.contains("answered 200 and on the way: 1 receipt\n"),
+            "{text}"
+        );
+    }
+}
+
+/// More may be missing than was written off: the exit code is that of the books afterwards.
+#[tokio::test(start_paused = true)]
+async fn the_verdict_is_that_of_the_books_after_a_write_off() {
+    let broker: Reach<dyn Broker> =
+        Reach::Open(Arc::new(Depths(Mutex::new(vec![queues(0, Some(0))]))));
+    let store: Reach<dyn Ledger> = Reach::Open(Arc::new(memory(90, 91, vec![open(5, false)])));
+    let wait = Some(Duration::from_secs(10));
+    let before = reconcile(&broker, &store, wait, IN_HAND, &mut Person::default()).await;
+    assert_eq!(before.verdict, Verdict::Imbalanced);
+    let still = reconcile_again(&broker, &store, &before).await;
+    assert_eq!(
+        (still.verdict, still.is_well()),
+        (Verdict::Imbalanced, false)
+    );
+    let nothing_open: Reach<dyn Ledger> = Reach::Open(Arc::new(memory(90, 91, Vec::new())));
+    let clean = reconcile_again(&broker, &nothing_open, &before).await;
+    assert_ne!(clean.verdict, Verdict::Imbalanced);
 }
 
 #[tokio::test]

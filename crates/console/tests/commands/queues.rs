@@ -6,21 +6,19 @@ use expect_test::expect;
 use hookbox_console::Reach;
 use hookbox_console::command::queues::queues;
 use hookbox_console::render::{Text, json};
-use hookbox_driver::{Broker, Ledger, Queue, RouteBooks};
+use hookbox_driver::{Backlog, Broker, Ledger, Queue};
 
 use crate::world::{Depths, Memory, depth};
 
 fn store() -> Reach<dyn Ledger> {
-    let books = |route: &str| RouteBooks {
+    let backlog = |route: &str| Backlog {
         route: route.parse().unwrap(),
-        done: 10,
-        duplicate: 1,
-        conflict: 0,
         retrying: 2,
+        due: 1,
         dead: 3,
     };
     Reach::Open(Arc::new(Memory {
-        books: Mutex::new(vec![vec![books("old"), books("scores")]]),
+        backlog: vec![backlog("old"), backlog("scores")],
         ..Memory::default()
     }))
 }

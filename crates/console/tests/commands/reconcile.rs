@@ -110,6 +110,7 @@ async fn balanced_books_say_so() {
             "in_hand": 0,
             "events": null
           },
+          "dead_letters": 0,
           "accounts": {
             "open": 0,
             "receipts": [],
@@ -117,6 +118,7 @@ async fn balanced_books_say_so() {
             "gaps": [],
             "unvouched": []
           },
+          "missing_after_seconds": null,
           "imbalances": [],
           "problems": []
         }
@@ -202,6 +204,7 @@ async fn an_imbalance_is_listed_and_is_not_well() {
             "in_hand": 0,
             "events": null
           },
+          "dead_letters": 0,
           "accounts": {
             "open": 0,
             "receipts": [],
@@ -209,6 +212,7 @@ async fn an_imbalance_is_listed_and_is_not_well() {
             "gaps": [],
             "unvouched": []
           },
+          "missing_after_seconds": null,
           "imbalances": [
             {
               "route": "scores",
@@ -330,7 +334,7 @@ async fn what_is_nowhere_is_named_once_nothing_is_on_its_way() {
     assert!(
         report
             .text()
-            .contains("answered 200 and on the way: 1 receipt")
+            .contains("answered 200 and without an outcome: 1 receipt; no queue holds anything")
     );
     let wait = Some(Duration::from_secs(20));
     let report = reconcile(&at_rest(), &store, wait, &mut person).await;

@@ -49,7 +49,7 @@ pub struct ListArgs {
 /// Arguments of `events show`.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// The event's id, or how it begins: at least 4 hex digits
+    /// The event's id, or how it begins: at least 4 hex digits; or the whole id of a receipt
     id: String,
     /// Show the body, too; that leaves a row in the audit
     #[arg(long)]

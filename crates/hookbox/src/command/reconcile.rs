@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use hookbox_console::Reach;
-use hookbox_console::command::reconcile::{self, WriteOff};
+use hookbox_console::command::reconcile::{self, ReconcileReport, WriteOff};
 
 use super::person::{ByArgs, Person};
 use super::print;
@@ -44,6 +44,7 @@ pub async fn run(config: &Config, args: &ReconcileArgs, json: bool) -> anyhow::R
     let (broker, store) = (&sources.broker, &sources.store);
     let in_hand = longest_in_hand(config);
     let report = reconcile::reconcile(broker, store, args.wait, in_hand, &mut person).await;
+    let mut after = None;
     let written = match (&args.write_off, store) {
         (Some(why), Reach::Open(ledger)) => {
             let request = WriteOff {
@@ -51,25 +52,33 @@ pub async fn run(config: &Config, args: &ReconcileArgs, json: bool) -> anyhow::R
                 by: args.by.actor(),
                 yes: args.yes,
             };
-            Some(reconcile::write_off(&**ledger, &report, &request, &mut person).await)
+            let written = reconcile::write_off(&**ledger, &report, &request, &mut person).await;
+            after = Some(reconcile::reconcile_again(broker, store, &report).await);
+            Some(written)
         }
         (Some(_) | None, _) => None,
     };
     sources.close().await;
-    if let Some(written) = written {
+    if let (Some(written), Some(after)) = (written, after) {
         // What was missing, to people: the result is what was done about it.
         if !json {
             print::report(&report, json)?;
         }
-        print::report(&written?, json)?;
-        return Ok(exit::OK);
+        let mut written = written?;
+        written.verdict = Some(after.verdict);
+        print::report(&written, json)?;
+        return Ok(code(&after));
     }
     print::report(&report, json)?;
-    Ok(if report.is_well() {
+    Ok(code(&report))
+}
+
+fn code(report: &ReconcileReport) -> Exit {
+    if report.is_well() {
         exit::OK
     } else {
         exit::FAILED
-    })
+    }
 }
 
 /// How long a worker may have a message in hand, and nothing shows it: a handler to its time limit,

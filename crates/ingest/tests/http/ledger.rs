@@ -10,6 +10,7 @@ use hookbox_driver::{
     EventDetail, EventFilter, EventRow, Fault, FaultKind, Imbalance, Ledger, OpenReceipt, Refusal,
     RouteBooks, Unvouched,
 };
+use hookbox_event::{EventId, ReceiptId};
 
 /// The ledger.
 #[derive(Default)]
@@ -40,6 +41,10 @@ impl Ledger for FakeLedger {
     }
 
     async fn event(&self, _: &str) -> Result<Option<EventDetail>, Fault> {
+        never()
+    }
+
+    async fn event_of(&self, _: &ReceiptId) -> Result<Option<EventId>, Fault> {
         never()
     }
 

@@ -109,6 +109,13 @@ impl ReconcileReport {
         self.problems.is_empty() && self.queues().all(InFlight::is_empty)
     }
 
+    /// When a receipt without an outcome is missing, where no queue holds anything that could be
+    /// it.
+    pub(super) fn missing_after(&self, in_hand: Duration) -> Option<u64> {
+        let is_open = self.open() > 0 && self.is_quiet();
+        is_open.then(|| self.still_for(in_hand).as_secs())
+    }
+
     /// A message that a worker has in hand is in no queue and not yet in the store: where the
     /// broker does not count it, only time tells.
     pub(super) fn still_for(&self, in_hand: Duration) -> Duration {

@@ -3,7 +3,7 @@
 use hookbox_driver::{AccountGap, Ledger};
 use serde::Serialize;
 
-use super::ReconcileReport;
+use super::{ReconcileReport, Verdict};
 use crate::operator::confirmed;
 use crate::{CommandError, Operator, Source};
 
@@ -29,6 +29,8 @@ pub struct WrittenOff {
     pub gaps: usize,
     /// How many of both were; what has an outcome by now is left alone.
     pub written_off: u64,
+    /// What the books say afterwards, which decides the exit code; null until they are read again.
+    pub verdict: Option<Verdict>,
 }
 
 /// Writes off what the report names as missing or untold, after saying how much and asking. No
@@ -46,6 +48,7 @@ pub async fn write_off(
         receipts: receipts.len(),
         gaps: gaps.len(),
         written_off: 0,
+        verdict: None,
     };
     if receipts.is_empty() && gaps.is_empty() {
         return Ok(done);
