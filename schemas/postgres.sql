@@ -14,6 +14,7 @@ CREATE TABLE accounts (
     last bigint NOT NULL,
     closing boolean NOT NULL,
     told_at timestamp with time zone NOT NULL DEFAULT now(),
+    heard_at timestamp with time zone NOT NULL DEFAULT now(),
     CONSTRAINT accounts_pkey PRIMARY KEY (instance, first),
     CONSTRAINT accounts_check CHECK ((last >= (first - 1))),
     CONSTRAINT accounts_first_check CHECK ((first >= 1))
@@ -126,6 +127,17 @@ CREATE TABLE events (
 );
 CREATE INDEX events_received_at ON events USING btree (received_at);
 
+CREATE TABLE incarnations (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    incarnation uuid NOT NULL DEFAULT gen_random_uuid(),
+    began_at timestamp with time zone NOT NULL DEFAULT now(),
+    accepted_by text,
+    why text,
+    what text,
+    CONSTRAINT incarnations_pkey PRIMARY KEY (id),
+    CONSTRAINT incarnations_incarnation_key UNIQUE (incarnation)
+);
+
 CREATE TABLE instances (
     instance uuid NOT NULL,
     role text NOT NULL,
@@ -206,6 +218,15 @@ CREATE TABLE starts (
     CONSTRAINT starts_pkey PRIMARY KEY (receipt_id, attempt, route),
     CONSTRAINT starts_attempt_check CHECK ((attempt >= 0)),
     CONSTRAINT starts_starts_check CHECK ((starts >= 1))
+);
+
+CREATE TABLE witness (
+    id integer NOT NULL,
+    newest bytea,
+    confirmed bigint NOT NULL,
+    CONSTRAINT witness_pkey PRIMARY KEY (id),
+    CONSTRAINT witness_confirmed_check CHECK ((confirmed >= 0)),
+    CONSTRAINT witness_id_check CHECK ((id = 1))
 );
 
 CREATE TABLE written_off (

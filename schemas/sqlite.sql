@@ -10,7 +10,7 @@ CREATE TABLE accounts (
     first integer not null check (first >= 1),
     last integer not null check (last >= first - 1),
     closing integer not null check (closing in (0, 1)),
-    told_at integer not null,
+    told_at integer not null, heard_at integer,
     primary key (instance, first)
 ) strict, without rowid;
 
@@ -79,6 +79,11 @@ CREATE TABLE begini_scores (
 
 CREATE INDEX begini_scores_by_uid on begini_scores (uid);
 
+CREATE TABLE broker_witnesses (
+    id integer primary key,
+    bytes blob not null
+) strict;
+
 CREATE TABLE claims (
     route TEXT NOT NULL,
     event_id BLOB NOT NULL REFERENCES events (event_id),
@@ -114,6 +119,17 @@ CREATE TABLE events (
 ) STRICT;
 
 CREATE INDEX events_received_at ON events (received_at);
+
+CREATE TABLE incarnations (
+    id integer primary key,
+    incarnation blob not null unique default (randomblob(16)) check (length(incarnation) = 16),
+    began_at integer not null,
+    -- Of a life that began because a person accepted that store and broker contradicted each
+    -- other: who, why, and the contradiction with its span.
+    accepted_by text,
+    why text,
+    what text
+) strict;
 
 CREATE TABLE instances (
     instance BLOB NOT NULL PRIMARY KEY CHECK (length(instance) = 16),
@@ -206,6 +222,12 @@ CREATE TABLE starts (
     started_at INTEGER NOT NULL, isolated INTEGER NOT NULL DEFAULT 0, unproven INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (receipt_id, attempt, route)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE witness (
+    id integer primary key check (id = 1),
+    newest blob,
+    confirmed integer not null check (confirmed >= 0)
+) strict;
 
 CREATE TABLE written_off (
     receipt_id blob not null check (length(receipt_id) = 16),

@@ -156,6 +156,7 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
             conflicts: Vec::new(),
             schedule_interval: moment,
             collect: true,
+            witness: true,
         };
         let broker = Arc::clone(&self.broker);
         let store = Arc::clone(&self.store);

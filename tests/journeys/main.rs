@@ -39,6 +39,7 @@ mod policies;
 mod pooler;
 mod quarantine;
 mod refused;
+mod restored;
 mod rights;
 mod secrets;
 mod sessions;

@@ -7,10 +7,12 @@ pub use consume::*;
 mod hand;
 mod link;
 mod refuse;
+mod witness;
 
 pub use hand::*;
 pub use link::*;
 pub use refuse::*;
+pub use witness::*;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -27,12 +27,20 @@ pub fn with_receipt(event: &str, receipt: u8) -> Envelope {
         received_at: now,
         key_id: "2026-11".into(),
         instance: InstanceId::new(now, [7; 10]),
-        number: u64::from(receipt),
+        number: number(&id, receipt),
         seal: None,
         traceparent: None,
         redo: None,
         body: Bytes::from(body),
     }
+}
+
+/// No ingest gives two receipts one number.
+fn number(event: &EventId, receipt: u8) -> u64 {
+    let mut bytes = [0; 8];
+    bytes[3..7].copy_from_slice(&event.as_bytes()[..4]);
+    bytes[7] = receipt;
+    u64::from_be_bytes(bytes)
 }
 
 /// Another receipt of the same event that says something else.

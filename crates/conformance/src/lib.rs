@@ -69,6 +69,8 @@ macro_rules! broker_suite {
                 closing_a_subscription_returns_what_is_in_hand,
                 depths_count_what_waits,
                 an_account_reaches_its_queue,
+                the_witness_is_read_and_stays,
+                the_newest_witness_outlives_its_readers,
             );
         }
     };
@@ -147,6 +149,12 @@ macro_rules! store_suite {
                 what_waits_on_one_route_hides_nothing_of_another,
                 an_ingest_that_ended_untold_is_named,
                 what_is_lost_is_written_off_once,
+                an_ingest_that_never_closed_is_named_when_silent,
+                a_number_beyond_a_closing_report_is_an_imbalance,
+                one_number_of_two_receipts_is_an_imbalance,
+                a_witness_follows_what_is_reported,
+                a_store_behind_its_witness_is_found,
+                an_accepted_restore_begins_another_life,
             );
         }
     };

@@ -12,6 +12,7 @@ mod race;
 mod retry;
 mod starts;
 mod text;
+mod witness;
 
 pub use account::*;
 pub use claim::*;
@@ -25,6 +26,7 @@ pub use race::*;
 pub use retry::*;
 pub use starts::*;
 pub use text::*;
+pub use witness::*;
 
 use std::time::Duration;
 

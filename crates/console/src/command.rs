@@ -6,3 +6,4 @@ pub mod events;
 pub mod history;
 pub mod queues;
 pub mod reconcile;
+pub mod witness;

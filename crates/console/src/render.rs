@@ -10,6 +10,7 @@ mod json;
 mod queues;
 mod reconcile;
 mod table;
+mod witness;
 
 pub use json::json;
 

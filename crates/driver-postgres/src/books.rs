@@ -85,6 +85,19 @@ pub(crate) async fn imbalances(c: &mut PgConnection, limit: u32) -> Result<Vec<I
            and not exists (select from claims c
                            where c.event_id = d.event_id and c.route = d.route
                              and c.state in ('dead', 'running'))
+         union all
+         select r.route, r.event_id, 'a receipt has number ' || r.number
+                || ', and its ingest closed with number ' || closed.last
+         from (select instance, max(last) as last from accounts
+               group by instance having bool_or(closing)) closed
+         join receipts r on r.instance = closed.instance and r.number > closed.last
+         union all
+         select r.route, r.event_id,
+                'another receipt has the number ' || r.number || ' of the same ingest'
+         from receipts r
+         where exists (select from receipts o
+                       where o.instance = r.instance and o.number = r.number
+                         and o.receipt_id < r.receipt_id)
          limit $1",
     )
     .bind(i64::from(limit))

@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    AccountGap, Accounts, AuditRow, Backlog, DeadFilter, DeadGroup, DeadLetter, DeadRow,
-    EventDetail, EventFilter, EventRow, Fault, Imbalance, Ledger, OpenReceipt, Refusal, RouteBooks,
-    Unvouched,
+    AcceptedRestore, AccountGap, Accounts, AuditRow, Backlog, DeadFilter, DeadGroup, DeadLetter,
+    DeadRow, EventDetail, EventFilter, EventRow, Fault, Imbalance, Ledger, Mismatch, OpenReceipt,
+    Refusal, RouteBooks, SilentIngest, Unvouched, WitnessPosition,
 };
-use hookbox_event::{EventId, ReceiptId};
+use hookbox_event::{EventId, ReceiptId, Witness};
 
 use crate::replay::{Change, change};
 use crate::{
     Postgres, accounts, audit, backlog, books, dead_letters, events, history, receipts, refusals,
-    unvouched, written_off,
+    silent, unvouched, witness, written_off,
 };
 
 /// A read in a transaction of its own.
@@ -158,6 +158,33 @@ impl Ledger for Postgres {
     async fn unvouched(&self, limit: u32, silent: Duration) -> Result<Vec<Unvouched>, Fault> {
         read!(self, "look for silent ingests", |c| unvouched::read(
             c, limit, silent
+        ))
+    }
+
+    async fn silent(&self, limit: u32, silent: Duration) -> Result<Vec<SilentIngest>, Fault> {
+        read!(self, "look for ingests that never closed", |c| {
+            silent::read(c, limit, silent)
+        })
+    }
+
+    async fn witness_position(&self) -> Result<WitnessPosition, Fault> {
+        read!(self, "read the newest witness", witness::position)
+    }
+
+    async fn accept_restore(
+        &self,
+        mismatch: &Mismatch,
+        by: &str,
+        why: &str,
+    ) -> Result<Witness, Fault> {
+        write!(self, "accept a restored store", |c| witness::accept(
+            c, mismatch, by, why
+        ))
+    }
+
+    async fn accepted_restores(&self, limit: u32) -> Result<Vec<AcceptedRestore>, Fault> {
+        read!(self, "read the accepted restores", |c| witness::accepted(
+            c, limit
         ))
     }
 

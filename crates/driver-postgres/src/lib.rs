@@ -43,12 +43,14 @@ mod rights;
 mod server;
 mod session;
 mod settle;
+mod silent;
 mod starts;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tx;
 mod unvouched;
+mod witness;
 mod written_off;
 
 pub use migrate::{Migrated, migrate, plan};

@@ -4,14 +4,15 @@ use std::error::Error;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Burial, Claimed, CommitError, Deferral, Deferred, Failure, Fault, FaultKind, Recorded,
-    Republish, Requeued, Settled, Start, StartCounts, StartKind, Store,
+    Burial, Claimed, CommitError, Deferral, Deferred, Failure, Fault, FaultKind, NextWitness,
+    Recorded, Republish, Requeued, Settled, Start, StartCounts, StartKind, Store,
 };
-use hookbox_event::{Account, Envelope, InstanceId, RouteName};
+use hookbox_event::{Account, Envelope, InstanceId, RouteName, Witness};
 use sqlx::PgConnection;
 
 use crate::{
     Postgres, Tx, accounts, claim, defer, diagnose, fail, proof, remedy, requeue, settle, starts,
+    witness,
 };
 
 #[async_trait]
@@ -115,6 +116,18 @@ impl Store for Postgres {
 
     async fn check_accounts(&self) -> Result<(), Fault> {
         accounts::check(self.write().await?).await
+    }
+
+    async fn take_witness(
+        &self,
+        found: &[Witness],
+        routes: &[RouteName],
+    ) -> Result<NextWitness, Fault> {
+        self.next_witness(found, routes).await
+    }
+
+    async fn witness_confirmed(&self, sequence: u64) -> Result<(), Fault> {
+        witness::confirmed(self.write().await?, sequence).await
     }
 
     fn diagnose(&self, error: &(dyn Error + 'static)) -> Option<FaultKind> {

@@ -33,6 +33,7 @@ mod testing;
 mod topology;
 mod troubles;
 mod watch;
+mod witnesses;
 
 pub use declare::{Declaration, declare, missing};
 pub use options::Options;

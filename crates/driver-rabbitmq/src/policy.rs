@@ -88,6 +88,7 @@ mod tests {
     use crate::topology::topology;
 
     const ROUTE: &str = "hookbox.a.route.x";
+    const WITNESS: &str = "hookbox.a.witness";
     const ACCOUNTS: &str = "hookbox.a.accounts";
     const DEAD: &str = "hookbox.a.dead";
 
@@ -107,13 +108,13 @@ mod tests {
     #[test]
     fn what_is_harmful_and_matches_is_told_of_each_queue() {
         let long = "{\"max-length\": 5}";
-        assert_eq!(told(".*", "all", long), [ROUTE, ACCOUNTS, DEAD]);
+        assert_eq!(told(".*", "all", long), [ROUTE, WITNESS, ACCOUNTS, DEAD]);
         assert_eq!(told("^hookbox\\..*\\.dead$", "queues", long), [DEAD]);
         assert_eq!(told("other", "quorum_queues", long), [""; 0]);
         assert_eq!(told(".*", "exchanges", long), [""; 0]);
         assert_eq!(told(".*", "classic_queues", long), [""; 0]);
         // A pattern with a look-ahead is one that we cannot read.
-        assert_eq!(told("^(?!x)", "all", long).len(), 3);
+        assert_eq!(told("^(?!x)", "all", long).len(), 4);
         let both = "{\"overflow\": \"drop-head\", \"message-ttl\": 1}";
         assert_eq!(told("dead", "all", both), [DEAD, DEAD]);
     }

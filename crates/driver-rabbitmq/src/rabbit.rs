@@ -7,7 +7,7 @@ use hookbox_driver::{
     Batch, Broker, Depth, Fault, FaultKind, NotReadyKind, OpenError, PublishError,
     PublishErrorKind, Queue, Readiness, Subscription,
 };
-use hookbox_event::{Account, RouteName};
+use hookbox_event::{Account, RouteName, Witness};
 use lapin::Connection;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
@@ -24,9 +24,9 @@ use crate::nodes::Nodes;
 use crate::publisher::Request;
 use crate::rejections::Rejections;
 use crate::supervisor::Supervisor;
-use crate::topology::{accounts_queue, dead_queue, route_queue};
+use crate::topology::{accounts_queue, dead_queue, route_queue, witness_queue};
 use crate::watch::missing_text;
-use crate::{Options, consumer, fallback_runtime};
+use crate::{Options, consumer, fallback_runtime, witnesses};
 
 /// Threads for AMQP. Heartbeats run on them, so nothing that blocks or computes may.
 const THREADS: usize = 2;
@@ -119,6 +119,7 @@ impl Rabbit {
             Queue::Route(route) => route_queue(&self.options.environment, route),
             Queue::Dead => dead_queue(&self.options.environment),
             Queue::Accounts => accounts_queue(&self.options.environment),
+            Queue::Witness => witness_queue(&self.options.environment),
         }
     }
 
@@ -234,6 +235,21 @@ impl Broker for Rabbit {
     async fn tell(&self, account: &Account) -> Result<(), PublishError> {
         let queue = accounts_queue(&self.options.environment);
         self.send(vec![queue], Batch::of_account(account)).await
+    }
+
+    async fn publish_witness(&self, witness: &Witness) -> Result<(), PublishError> {
+        let queue = witness_queue(&self.options.environment);
+        self.send(vec![queue], Batch::of_witness(witness)).await
+    }
+
+    async fn witnesses(&self) -> Result<Vec<Witness>, Fault> {
+        let connection = self.consuming().await?;
+        let queue = witness_queue(&self.options.environment);
+        let deadline = self.options.connect_deadline;
+        self.on_amqp("read the witnesses", async move {
+            witnesses::read(&connection, &queue, deadline).await
+        })
+        .await
     }
 
     async fn subscribe(

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use hookbox_driver::Queue;
+use hookbox_driver::{Queue, WITNESSES_KEPT};
 use hookbox_event::{EnvironmentName, RouteName};
 use lapin::types::{AMQPValue, FieldTable};
 
@@ -45,8 +45,8 @@ pub enum Argument {
 /// All queues of one environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topology {
-    /// Route queues in the order of the routes, then those of accounts and of dead letters. All
-    /// durable.
+    /// Route queues in the order of the routes, then those of witnesses, accounts and dead letters.
+    /// All durable.
     pub queues: Vec<QueueDeclaration>,
 }
 
@@ -63,6 +63,11 @@ pub(crate) fn dead_queue(environment: &EnvironmentName) -> String {
 /// The name of the queue of accounts.
 pub(crate) fn accounts_queue(environment: &EnvironmentName) -> String {
     format!("hookbox.{environment}.accounts")
+}
+
+/// The name of the queue of witnesses.
+pub(crate) fn witness_queue(environment: &EnvironmentName) -> String {
+    format!("hookbox.{environment}.witness")
 }
 
 /// The queues of an environment with these routes.
@@ -105,8 +110,24 @@ pub fn topology(environment: &EnvironmentName, routes: &[RouteName]) -> Topology
         name: accounts_queue(environment),
         ..dead.clone()
     };
+    // The one queue that may drop messages: each newer witness makes the oldest worthless. Reading
+    // counts as a delivery, so its limit is as good as none, too.
+    let witness = QueueDeclaration {
+        queue: Queue::Witness,
+        name: witness_queue(environment),
+        arguments: BTreeMap::from([
+            ("x-queue-type", text("quorum")),
+            ("x-overflow", text("drop-head")),
+            ("x-max-length", Argument::Number(WITNESSES_KEPT.into())),
+            ("x-delivery-limit", Argument::Number(DEAD_DELIVERY_LIMIT)),
+        ]),
+    };
     Topology {
-        queues: routes.iter().map(route).chain([accounts, dead]).collect(),
+        queues: routes
+            .iter()
+            .map(route)
+            .chain([witness, accounts, dead])
+            .collect(),
     }
 }
 

@@ -53,14 +53,15 @@ pub(crate) async fn extend(c: &mut SqliteConnection, account: &Account) -> sqlx:
         .execute(&mut *c)
         .await?;
     sqlx::query(
-        "INSERT INTO accounts (instance, first, last, closing, told_at)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO accounts (instance, first, last, closing, told_at, heard_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )
     .bind(instance)
     .bind(first)
     .bind(last)
     .bind(closing)
     .bind(told_at)
+    .bind(moment::now())
     .execute(c)
     .await?;
     Ok(true)

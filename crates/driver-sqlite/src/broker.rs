@@ -8,14 +8,14 @@ use hookbox_driver::{
     Batch, Broker, Depth, Fault, FaultKind, NotReadyKind, PublishError, PublishErrorKind, Queue,
     Readiness, Subscription,
 };
-use hookbox_event::{Account, RouteName};
+use hookbox_event::{Account, RouteName, Witness};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::diagnose::fault;
 use crate::publisher::Job;
 use crate::shared::Shared;
-use crate::{Sqlite, keeper, messages};
+use crate::{Sqlite, broker_witnesses, keeper, messages};
 
 #[async_trait]
 impl Broker for Sqlite {
@@ -35,6 +35,30 @@ impl Broker for Sqlite {
     async fn tell(&self, account: &Account) -> Result<(), PublishError> {
         let queue = self.shared.queue_name(&Queue::Accounts);
         put(&self.shared, vec![queue], Batch::of_account(account)).await
+    }
+
+    async fn publish_witness(&self, witness: &Witness) -> Result<(), PublishError> {
+        let doing = "keep a witness";
+        let kept = async {
+            let mut unit = self.shared.writer.begin().await?;
+            broker_witnesses::publish(unit.connection(), witness)
+                .await
+                .map_err(fault(doing))?;
+            unit.commit().await.map_err(fault(doing))
+        };
+        let deadline = self.shared.options.publish_deadline;
+        match timeout(deadline, kept).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(fault)) => Err(PublishError::new(PublishErrorKind::Unavailable, fault)),
+            Err(late) => Err(PublishError::new(PublishErrorKind::TimedOut, late)),
+        }
+    }
+
+    async fn witnesses(&self) -> Result<Vec<Witness>, Fault> {
+        let mut reader = self.shared.readers.take().await?;
+        broker_witnesses::all(&mut reader)
+            .await
+            .map_err(fault("read the witnesses"))
     }
 
     async fn subscribe(

@@ -14,6 +14,7 @@ pub(crate) trait Columns {
     fn digest(&self, name: &str) -> sqlx::Result<ContentDigest>;
     fn receipt(&self, name: &str) -> sqlx::Result<ReceiptId>;
     fn instance(&self, name: &str) -> sqlx::Result<InstanceId>;
+    fn id16(&self, name: &str) -> sqlx::Result<[u8; 16]>;
     fn moment(&self, name: &str) -> sqlx::Result<Timestamp>;
     fn moment_or_none(&self, name: &str) -> sqlx::Result<Option<Timestamp>>;
     fn count(&self, name: &str) -> sqlx::Result<u64>;
@@ -47,6 +48,10 @@ impl Columns for SqliteRow {
 
     fn instance(&self, name: &str) -> sqlx::Result<InstanceId> {
         Ok(InstanceId::from_bytes(exactly(self, name)?))
+    }
+
+    fn id16(&self, name: &str) -> sqlx::Result<[u8; 16]> {
+        exactly(self, name)
     }
 
     fn moment(&self, name: &str) -> sqlx::Result<Timestamp> {

@@ -8,16 +8,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    AccountGap, Accounts, AuditRow, Backlog, DeadFilter, DeadGroup, DeadLetter, DeadRow,
-    EventDetail, EventFilter, EventRow, Fault, Imbalance, Ledger, OpenReceipt, Refusal, RouteBooks,
-    Unvouched,
+    AcceptedRestore, AccountGap, Accounts, AuditRow, Backlog, DeadFilter, DeadGroup, DeadLetter,
+    DeadRow, EventDetail, EventFilter, EventRow, Fault, Imbalance, Ledger, Mismatch, OpenReceipt,
+    Refusal, RouteBooks, SilentIngest, Unvouched, WitnessPosition,
 };
-use hookbox_event::{EventId, ReceiptId};
+use hookbox_event::{EventId, ReceiptId, Witness};
 
 use crate::diagnose::fault;
 use crate::{
-    Sqlite, accounts, audit, backlog, claims, dead_letters, receipts, refusals, unvouched,
-    written_off,
+    Sqlite, accounts, audit, backlog, claims, dead_letters, receipts, refusals, silent, unvouched,
+    witness, written_off,
 };
 
 #[async_trait]
@@ -146,6 +146,42 @@ impl Ledger for Sqlite {
         unvouched::read(&mut reader, limit, silent)
             .await
             .map_err(fault("look for silent ingests"))
+    }
+
+    async fn silent(&self, limit: u32, silent: Duration) -> Result<Vec<SilentIngest>, Fault> {
+        let mut reader = self.shared.readers.take().await?;
+        silent::read(&mut reader, limit, silent)
+            .await
+            .map_err(fault("look for ingests that never closed"))
+    }
+
+    async fn witness_position(&self) -> Result<WitnessPosition, Fault> {
+        let mut snapshot = self.shared.readers.snapshot().await?;
+        witness::position(&mut snapshot)
+            .await
+            .map_err(fault("read the newest witness"))
+    }
+
+    async fn accept_restore(
+        &self,
+        mismatch: &Mismatch,
+        by: &str,
+        why: &str,
+    ) -> Result<Witness, Fault> {
+        let doing = "accept a restored store";
+        let mut unit = self.shared.writer.begin().await?;
+        let witness = witness::accept(unit.connection(), mismatch, by, why)
+            .await
+            .map_err(fault(doing))?;
+        unit.commit().await.map_err(fault(doing))?;
+        Ok(witness)
+    }
+
+    async fn accepted_restores(&self, limit: u32) -> Result<Vec<AcceptedRestore>, Fault> {
+        let mut reader = self.shared.readers.take().await?;
+        witness::accepted(&mut reader, limit)
+            .await
+            .map_err(fault("read the accepted restores"))
     }
 
     async fn imbalances(&self, limit: u32) -> Result<Vec<Imbalance>, Fault> {

@@ -18,9 +18,11 @@ compile_error!("the SQLite driver sets file modes and syncs folders as Unix does
 
 mod accounts;
 mod options;
+mod silent;
 mod sqlite;
 
 mod broker;
+mod broker_witnesses;
 mod delivery;
 mod keeper;
 mod publisher;
@@ -55,6 +57,7 @@ mod opened_file;
 mod readers;
 mod refused;
 mod shared;
+mod witness;
 mod writer;
 mod written_off;
 

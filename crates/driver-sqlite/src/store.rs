@@ -12,14 +12,14 @@ use std::error::Error;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Burial, Claimed, CommitError, Deferral, Deferred, Failure, Fault, FaultKind, Recorded,
-    Republish, Requeued, Settled, Start, StartCounts, StartKind, Store,
+    Burial, Claimed, CommitError, Deferral, Deferred, Failure, Fault, FaultKind, NextWitness,
+    Recorded, Republish, Requeued, Settled, Start, StartCounts, StartKind, Store,
 };
-use hookbox_event::{Account, Envelope, InstanceId, RouteName};
+use hookbox_event::{Account, Envelope, InstanceId, RouteName, Witness};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::diagnose::{diagnose, fault};
-use crate::{Sqlite, Tx, accounts, moment, proof, starts};
+use crate::{Sqlite, Tx, accounts, moment, proof, starts, witness};
 
 #[async_trait]
 impl Store for Sqlite {
@@ -157,6 +157,32 @@ impl Store for Sqlite {
         }
         let mut unit = self.shared.writer.begin().await?;
         accounts::check(unit.connection())
+            .await
+            .map_err(fault(doing))?;
+        unit.commit().await.map_err(fault(doing))
+    }
+
+    async fn take_witness(
+        &self,
+        found: &[Witness],
+        routes: &[RouteName],
+    ) -> Result<NextWitness, Fault> {
+        let doing = "commit a witness";
+        let mut unit = self.shared.writer.begin().await?;
+        let next = witness::take(unit.connection(), found, routes)
+            .await
+            .map_err(fault(doing))?;
+        match &next {
+            NextWitness::Publish(_) => unit.commit().await.map_err(fault(doing))?,
+            NextWitness::Unchanged | NextWitness::Mismatch(_) => unit.rollback().await,
+        }
+        Ok(next)
+    }
+
+    async fn witness_confirmed(&self, sequence: u64) -> Result<(), Fault> {
+        let doing = "record a confirmed witness";
+        let mut unit = self.shared.writer.begin().await?;
+        witness::confirmed(unit.connection(), sequence)
             .await
             .map_err(fault(doing))?;
         unit.commit().await.map_err(fault(doing))

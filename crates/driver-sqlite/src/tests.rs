@@ -165,7 +165,7 @@ fn told_again(n: u64, receipt: u8) -> Envelope {
         received_at,
         key_id: "2026-11".to_owned(),
         instance: InstanceId::from_bytes([7; 16]),
-        number: n,
+        number: n + 1_000_000 * u64::from(receipt),
         seal: None,
         traceparent: None,
         redo: None,

@@ -105,3 +105,15 @@ pub struct Unvouched {
     /// Numbers between them that have not: void, or lost, and nobody can say which.
     pub absent: u64,
 }
+
+/// An ingest that has neither closed nor reported anything for long: it is idle, or it was killed,
+/// and what it accepted after its last report is known to nothing but the queue that it went to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SilentIngest {
+    /// The ingest process.
+    pub instance: InstanceId,
+    /// The last number that it has reported.
+    pub reported: u64,
+    /// For how many seconds it has reported nothing.
+    pub seconds: u64,
+}

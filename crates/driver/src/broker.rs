@@ -5,7 +5,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hookbox_event::{Account, Envelope, ReceiptId, RouteName, Topic, encode_batch};
+use hookbox_event::{Account, Envelope, ReceiptId, RouteName, Topic, Witness, encode_batch};
 
 use crate::{Delivery, Fault};
 
@@ -21,6 +21,19 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Publishes an account to the queue of accounts, with the same promise.
     async fn tell(&self, account: &Account) -> Result<(), PublishError>;
+
+    /// Publishes a witness beside those that are kept, with the same promise. The newest
+    /// [`WITNESSES_KEPT`](crate::WITNESSES_KEPT) stay. A broker that only stands before another
+    /// one keeps none.
+    async fn publish_witness(&self, _witness: &Witness) -> Result<(), PublishError> {
+        Err(PublishError::plain(PublishErrorKind::Unroutable))
+    }
+
+    /// The witnesses that are kept, in any order. They stay. Those that another reader reads at
+    /// this moment may be missing: one who expects more reads again.
+    async fn witnesses(&self) -> Result<Vec<Witness>, Fault> {
+        Ok(Vec::new())
+    }
 
     /// Starts taking messages of one queue, with at most `prefetch` of them unsettled at a time.
     async fn subscribe(&self, queue: &Queue, prefetch: u16)
@@ -62,6 +75,8 @@ pub enum Queue {
     Dead,
     /// What ingests say they have answered.
     Accounts,
+    /// The witnesses of the store. It is read in place, and nothing subscribes to it.
+    Witness,
 }
 
 impl fmt::Display for Queue {
@@ -70,6 +85,7 @@ impl fmt::Display for Queue {
             Queue::Route(route) => write!(f, "route.{route}"),
             Queue::Dead => f.write_str("dead"),
             Queue::Accounts => f.write_str("accounts"),
+            Queue::Witness => f.write_str("witness"),
         }
     }
 }
@@ -185,6 +201,18 @@ impl Batch {
                 .next()
                 .unwrap_or(ReceiptId::from_bytes([0; 16])),
             bytes: account.encode(),
+        }
+    }
+}
+
+impl Batch {
+    /// A witness as a message. It holds no event.
+    pub fn of_witness(witness: &Witness) -> Self {
+        Self {
+            topic: Topic::of_witnesses(),
+            count: 0,
+            first_receipt: ReceiptId::from_bytes([0; 16]),
+            bytes: witness.encode(),
         }
     }
 }

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hookbox_event::{ContentDigest, EventId, InstanceId, ReceiptId, RouteName, Timestamp, Topic};
+use hookbox_event::{
+    ContentDigest, EventId, InstanceId, ReceiptId, RouteName, Timestamp, Topic, Witness,
+};
 use serde::Serialize;
 
 use crate::{
-    AccountGap, Accounts, Backlog, ClaimState, DeadReason, DeferredSince, Fault, OpenReceipt,
-    Unvouched,
+    AcceptedRestore, AccountGap, Accounts, Backlog, ClaimState, DeadReason, DeferredSince, Fault,
+    Imbalance, Mismatch, OpenReceipt, RouteBooks, SilentIngest, Unvouched, WitnessPosition,
 };
 
 /// The operators' side of a store. Reads never lock out writers; each change is one transaction
@@ -83,6 +85,26 @@ pub trait Ledger: Send + Sync + 'static {
     /// Ingests that are silent about their last numbers, although something with such a number
     /// came through so long ago; at most `limit`.
     async fn unvouched(&self, limit: u32, silent: Duration) -> Result<Vec<Unvouched>, Fault>;
+
+    /// Ingests that have neither closed nor reported anything for so long, the longest silent
+    /// first; at most `limit`.
+    async fn silent(&self, limit: u32, silent: Duration) -> Result<Vec<SilentIngest>, Fault>;
+
+    /// What this store knows of itself and of its newest witness.
+    async fn witness_position(&self) -> Result<WitnessPosition, Fault>;
+
+    /// Begins another life of this store, as a person accepts that it and its broker contradict
+    /// each other, and commits the first witness of that life, with a sequence number above all
+    /// others. One transaction, with a row in the audit.
+    async fn accept_restore(
+        &self,
+        mismatch: &Mismatch,
+        by: &str,
+        why: &str,
+    ) -> Result<Witness, Fault>;
+
+    /// What was accepted so, newest first; at most `limit`.
+    async fn accepted_restores(&self, limit: u32) -> Result<Vec<AcceptedRestore>, Fault>;
 
     /// What in the tables contradicts itself; empty when all is well. At most `limit` rows.
     async fn imbalances(&self, limit: u32) -> Result<Vec<Imbalance>, Fault>;
@@ -332,41 +354,6 @@ pub struct AuditRow {
     pub action: String,
     /// On what.
     pub subject: String,
-}
-
-/// The books of one route: every settled receipt has one outcome.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct RouteBooks {
-    /// The route.
-    pub route: RouteName,
-    /// Receipts whose event's effects are committed.
-    pub done: u64,
-    /// Receipts of events that were known.
-    pub duplicate: u64,
-    /// Receipts with another body under a known event id.
-    pub conflict: u64,
-    /// Receipts whose event waits for another attempt.
-    pub retrying: u64,
-    /// Receipts whose event is a dead letter.
-    pub dead: u64,
-}
-
-impl RouteBooks {
-    /// All settled receipts of the route.
-    pub fn receipts(&self) -> u64 {
-        self.done + self.duplicate + self.conflict + self.retrying + self.dead
-    }
-}
-
-/// Something in the tables that contradicts something else.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Imbalance {
-    /// The route.
-    pub route: RouteName,
-    /// The event.
-    pub event: EventId,
-    /// What contradicts what.
-    pub what: String,
 }
 
 /// One refused request, as far as it may be kept: digests, not bodies.

@@ -24,6 +24,7 @@
 //! - `a_broken_subscription_ends_with_a_fault`
 //! - `depths_count_what_waits`
 //! - `an_account_reaches_its_queue`
+//! - `the_witness_is_read_and_stays`, `the_newest_witness_outlives_its_readers`
 //!
 //! **Store** — [`Store`], [`Ledger`]
 //! - `the_first_claim_is_fresh`, `the_second_is_a_duplicate`, `another_body_is_a_conflict`
@@ -71,13 +72,22 @@
 //! - `a_gap_in_the_accounts_is_told_until_it_is_filled`, `a_receipt_is_passed_by_later_ones`
 //! - `what_waits_on_one_route_hides_nothing_of_another`
 //! - `an_ingest_that_ended_untold_is_named`, `what_is_lost_is_written_off_once`
+//! - `an_ingest_that_never_closed_is_named_when_silent`
+//! - `a_number_beyond_a_closing_report_is_an_imbalance`
+//! - `one_number_of_two_receipts_is_an_imbalance`
+//! - `a_witness_follows_what_is_reported`, `a_store_behind_its_witness_is_found`
+//! - `an_accepted_restore_begins_another_life`
 //!
 //! Architecture invariant: no runtime, no SQL driver, no AMQP client and no HTTP in this crate.
 
 mod accounts;
 mod backlog;
+mod books;
+mod broker;
 mod broker;
 mod clock;
+mod clock;
+mod dead_reason;
 mod deferral;
 mod delivery;
 mod fault;
@@ -89,20 +99,24 @@ mod rng;
 mod starts;
 mod storable;
 mod store;
+mod witness;
 
+pub use accounts::{AccountGap, Accounts, OpenReceipt, SilentIngest, Unvouched, receipts_gone};
 pub use accounts::{AccountGap, Accounts, OpenReceipt, Unvouched, receipts_gone};
 pub use backlog::Backlog;
+pub use books::{Imbalance, RouteBooks};
 pub use broker::{
     Batch, Broker, Depth, NotReadyKind, PublishError, PublishErrorKind, Queue, Readiness,
     Subscription,
 };
 pub use clock::Clock;
+pub use dead_reason::DeadReason;
 pub use deferral::{DeferReason, Deferral, Deferred, DeferredSince};
 pub use delivery::{Delivery, Settler};
 pub use fault::{Fault, FaultKind, describe};
 pub use foreign_schema::{AppliedMigration, ForeignSchema, KnownMigration, foreign_schema};
 pub use ledger::{
-    AttemptRow, AuditRow, ClaimRow, DeadFilter, DeadGroup, DeadLetter, DeadRow, DeadState,
+    AttemptRow, AuditRow, Backlog, ClaimRow, DeadFilter, DeadGroup, DeadLetter, DeadRow, DeadState,
     EventDetail, EventFilter, EventRow, Imbalance, Ledger, ReceiptRow, Refusal, RetryRow,
     RouteBooks,
 };
@@ -113,5 +127,9 @@ pub use starts::{Start, StartCounts, StartKind};
 pub use storable::{STORABLE_MAX, storable};
 pub use store::{
     Burial, ClaimState, Claimed, CommitError, DeadReason, Failure, FailureClass, Outcome, Recorded,
-    Settled, Store, Then,
+    Settled, Start, Store, Then,
+};
+pub use witness::{
+    AcceptedRestore, BrokerBehind, Mismatch, NextWitness, OtherStore, StoreBehind, UnknownNumbers,
+    WITNESS_INGESTS_MAX, WITNESSES_KEPT, WitnessPosition, newest_witness,
 };

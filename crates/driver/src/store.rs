@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hookbox_event::{Account, Envelope, InstanceId, RouteName};
+use hookbox_event::{Account, Envelope, InstanceId, RouteName, Witness};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Deferral, Deferred, Fault, FaultKind, Republish, Requeued, Start, StartCounts, StartKind,
+    DeadReason, Deferral, Deferred, Fault, FaultKind, NextWitness, Republish, Requeued, Start,
+    StartCounts, StartKind,
 };
 
 /// A store: remembers, per route, what was done with each event, in the same transaction as the
@@ -119,6 +120,19 @@ pub trait Store: Send + Sync + 'static {
 
     /// Forgets the kept receipts of accounts that have their outcome by now.
     async fn check_accounts(&self) -> Result<(), Fault>;
+
+    /// Compares this store with the witnesses that its broker held before this call, and where
+    /// nothing contradicts commits the next witness, if there is one to publish: of what is
+    /// recorded now, with the routes whose queues the broker has.
+    async fn take_witness(
+        &self,
+        found: &[Witness],
+        routes: &[RouteName],
+    ) -> Result<NextWitness, Fault>;
+
+    /// Records that the broker has confirmed the witness of this sequence number; the highest
+    /// counts.
+    async fn witness_confirmed(&self, sequence: u64) -> Result<(), Fault>;
 
     /// Whether an error, anywhere in its chain of causes, is the database's own trouble rather
     /// than the handler's: `None` when it is not ours. It outranks what the handler's author
@@ -275,65 +289,6 @@ impl FailureClass {
             FailureClass::TimedOut => "timed_out",
             FailureClass::BrokeTransaction => "broke_transaction",
         }
-    }
-}
-
-/// Why a route gave up on an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeadReason {
-    /// Every attempt that the retry policy allows has failed.
-    Exhausted,
-    /// The handler said that it will never take this event.
-    Rejected,
-    /// The body is not JSON that can be read.
-    Malformed,
-    /// The body breaks its JSON Schema.
-    SchemaBroken,
-    /// Another body came under the same event id.
-    Conflict,
-    /// What came out of the broker is not an envelope.
-    Undecodable,
-    /// The broker gave up delivering it.
-    DeliveryLimit,
-    /// A handler ended its transaction, so whether all its effects stand is not known.
-    Orphaned,
-    /// Every process that ran its handler died of it, or seems to have.
-    Quarantined,
-}
-
-impl DeadReason {
-    /// Every reason, for parsing and help texts.
-    pub const ALL: [DeadReason; 9] = [
-        DeadReason::Exhausted,
-        DeadReason::Rejected,
-        DeadReason::Malformed,
-        DeadReason::SchemaBroken,
-        DeadReason::Conflict,
-        DeadReason::Undecodable,
-        DeadReason::DeliveryLimit,
-        DeadReason::Orphaned,
-        DeadReason::Quarantined,
-    ];
-
-    /// The word in tables, logs and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            DeadReason::Exhausted => "exhausted",
-            DeadReason::Rejected => "rejected",
-            DeadReason::Malformed => "malformed",
-            DeadReason::SchemaBroken => "schema_broken",
-            DeadReason::Conflict => "conflict",
-            DeadReason::Undecodable => "undecodable",
-            DeadReason::DeliveryLimit => "delivery_limit",
-            DeadReason::Orphaned => "orphaned",
-            DeadReason::Quarantined => "quarantined",
-        }
-    }
-
-    /// The reason that a word names.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| reason.as_str() == word)
     }
 }
 

@@ -186,6 +186,11 @@ uuid_id!(
     /// One running process of hookbox, from its start to its end.
     InstanceId
 );
+uuid_id!(
+    /// One life of a store: made anew with the schema, and when a person accepts that the store
+    /// was restored. Random, so two stores never share one.
+    Incarnation
+);
 
 #[cfg(test)]
 mod tests {

@@ -13,11 +13,12 @@ mod pointer;
 mod timestamp;
 mod topic;
 mod wire;
+mod witness;
 
 pub use account::{ACCOUNT_VERSION, Accepted, Account};
 pub use digest::ContentDigest;
 pub use envelope::{Envelope, Redo};
-pub use id::{EventId, InstanceId, ReceiptId};
+pub use id::{EventId, Incarnation, InstanceId, ReceiptId};
 pub use json::{Document, Extract, JsonError, Scalar, scan};
 pub use name::{EnvironmentName, InvalidName, RouteName, SourceName};
 pub use pointer::{InvalidPointer, Pointer};
@@ -27,3 +28,4 @@ pub use wire::{
     BATCH_VERSION, BadBatch, BadFrame, ENVELOPE_VERSION, Frame, WireError, decode_batch,
     encode_batch, join_batches,
 };
+pub use witness::{ReportedUpTo, WITNESS_VERSION, Witness};

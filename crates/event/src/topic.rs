@@ -81,6 +81,11 @@ impl Topic {
         Self("hookbox.account".to_owned())
     }
 
+    /// Of a store's witnesses at the broker.
+    pub fn of_witnesses() -> Self {
+        Self("hookbox.witness".to_owned())
+    }
+
     /// Of bytes that hold no envelope to name theirs.
     pub fn unreadable() -> Self {
         Self("hookbox.unreadable".to_owned())

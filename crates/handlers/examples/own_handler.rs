@@ -110,6 +110,7 @@ async fn show(folder: &std::path::Path) -> anyhow::Result<()> {
         conflicts: Vec::new(),
         schedule_interval: Duration::from_millis(500),
         collect: true,
+        witness: false,
     };
     let store = Arc::clone(&sqlite);
     let worker = Worker::new(
@@ -119,14 +120,7 @@ async fn show(folder: &std::path::Path) -> anyhow::Result<()> {
         Arc::new(Zeros),
         config,
     );
-    let (shutdown, counters) = (CancellationToken::new(), worker.counters());
-    let until_settled = async {
-        while counters.settled() < 2 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        shutdown.cancel();
-    };
-    tokio::join!(worker.run(shutdown.clone()), until_settled);
+    run_until_settled(&worker, 2).await;
 
     let books = store.books().await?;
     println!("done: {}, duplicate: {}", books[0].done, books[0].duplicate);
@@ -140,6 +134,17 @@ async fn show(folder: &std::path::Path) -> anyhow::Result<()> {
     anyhow::ensure!((rows, cents) == (1, 1250), "the effect must be there once");
     Store::close(&*store).await;
     Ok(())
+}
+
+async fn run_until_settled(worker: &Worker<Sqlite>, receipts: u64) {
+    let (shutdown, counters) = (CancellationToken::new(), worker.counters());
+    let until_settled = async {
+        while counters.settled() < receipts {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        shutdown.cancel();
+    };
+    tokio::join!(worker.run(shutdown.clone()), until_settled);
 }
 
 fn environment() -> hookbox_event::EnvironmentName {

@@ -277,6 +277,7 @@ where
         conflicts: conflicts.collect(),
         schedule_interval: SCHEDULE_INTERVAL,
         collect: true,
+        witness: !config.is_one_file(),
     })
 }
 

@@ -58,6 +58,8 @@ pub struct Parts {
 pub struct Needs {
     /// A store, besides the broker that all need.
     pub store: bool,
+    /// Whether the store has a broker that holds its witnesses: not where both are one file.
+    pub witness: bool,
 }
 
 /// A monitor with its listener and its looks at the dependencies, all of which end with it.

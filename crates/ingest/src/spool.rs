@@ -32,7 +32,7 @@ use hookbox_driver::{
     Batch, Broker, Depth, Fault, PublishError, PublishErrorKind, Queue, Readiness, Subscription,
     describe,
 };
-use hookbox_event::{Account, RouteName};
+use hookbox_event::{Account, RouteName, Witness};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -98,7 +98,7 @@ impl Spooling {
         let routes = depths.into_iter().filter_map(|depth| match depth.queue {
             Queue::Route(route) => Some(route),
             // A spool must give up no message, and accounts have no way of their own.
-            Queue::Dead | Queue::Accounts => None,
+            Queue::Dead | Queue::Accounts | Queue::Witness => None,
         });
         let routes: Vec<RouteName> = routes.collect();
         let way = |route: &RouteName| (route.clone(), Way::default());
@@ -231,7 +231,7 @@ impl Shared {
                     refused += of_way.1;
                 }
                 Queue::Accounts => left.messages += waiting(depth),
-                Queue::Dead => {}
+                Queue::Dead | Queue::Witness => {}
             }
         }
         self.counters.events.store(events, Ordering::Relaxed);
@@ -260,6 +260,14 @@ impl Broker for Spooling {
         let shared = &self.shared;
         let (given, kept) = (shared.broker.tell(account), shared.spool.tell(account));
         shared.give_or_keep(0, given, kept).await
+    }
+
+    async fn publish_witness(&self, witness: &Witness) -> Result<(), PublishError> {
+        self.shared.broker.publish_witness(witness).await
+    }
+
+    async fn witnesses(&self) -> Result<Vec<Witness>, Fault> {
+        self.shared.broker.witnesses().await
     }
 
     async fn subscribe(

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hookbox_event::{Account, InstanceId, ReceiptId};
+use hookbox_event::{Account, InstanceId, ReceiptId, ReportedUpTo};
 
 use crate::world::State;
 
@@ -14,6 +14,8 @@ pub(crate) struct Accounts {
     /// By the first number of each.
     by_instance: BTreeMap<InstanceId, BTreeMap<u64, Account>>,
     told: BTreeSet<ReceiptId>,
+    /// The last number of each that has closed.
+    closed: BTreeMap<InstanceId, u64>,
 }
 
 impl Accounts {
@@ -21,6 +23,9 @@ impl Accounts {
     pub fn write(&mut self, account: &Account) -> Option<String> {
         let instance = account.instance;
         let told = self.by_instance.entry(instance).or_default();
+        if account.closing {
+            self.closed.insert(instance, account.last);
+        }
         if account.last >= account.first {
             match told.get(&account.first) {
                 Some(known) if known.accepted == account.accepted => {}
@@ -45,6 +50,21 @@ impl Accounts {
             .count()
     }
 
+    /// How many receipts were told of.
+    pub fn receipts(&self) -> u64 {
+        self.told.len() as u64
+    }
+
+    /// How far each instance has told, the newest first.
+    pub fn reported(&self) -> Vec<ReportedUpTo> {
+        let last = |told: &BTreeMap<u64, Account>| told.values().map(|it| it.last).max();
+        let one = |(instance, told): (&InstanceId, &BTreeMap<u64, Account>)| ReportedUpTo {
+            instance: *instance,
+            number: last(told).unwrap_or(0),
+        };
+        self.by_instance.iter().rev().map(one).collect()
+    }
+
     /// What does not hold, once all that was sent has come.
     pub fn check(&self, state: &State) -> Vec<String> {
         let mut found = Vec::new();
@@ -60,6 +80,35 @@ impl Accounts {
                 }
                 next = account.last + 1;
                 found.extend(unconfirmed(account, state));
+            }
+        }
+        found.extend(self.numbers(state));
+        found
+    }
+
+    /// What the stores call imbalances of numbers: a receipt beyond the last number of an instance
+    /// that has closed, and two receipts with one number.
+    fn numbers(&self, state: &State) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut by_number = BTreeMap::new();
+        for ((_, receipt), kept) in &state.tables.receipts {
+            let (instance, number) = (kept.envelope.instance, kept.envelope.number);
+            if by_number
+                .insert((instance, number), *receipt)
+                .is_some_and(|it| it != *receipt)
+            {
+                found.push(format!(
+                    "I2: two receipts have number {number} of {instance}"
+                ));
+            }
+            if self
+                .closed
+                .get(&instance)
+                .is_some_and(|last| number > *last)
+            {
+                found.push(format!(
+                    "I2: {instance} has closed before its number {number}"
+                ));
             }
         }
         found

@@ -8,7 +8,7 @@ use hookbox_driver::{
     Batch, Broker, Depth, Fault as OurFault, FaultKind, NotReadyKind, PublishError,
     PublishErrorKind, Queue, Readiness, Subscription,
 };
-use hookbox_event::{Account, RouteName, decode_batch};
+use hookbox_event::{Account, RouteName, Witness, decode_batch};
 
 use crate::delivery::Taking;
 use crate::fault::Fault;
@@ -92,6 +92,25 @@ impl Broker for SimBroker {
             None => Ok(()),
             Some(_) => Err(PublishError::plain(PublishErrorKind::Unavailable)),
         }
+    }
+
+    async fn publish_witness(&self, witness: &Witness) -> Result<(), PublishError> {
+        self.process.unless_dead().await;
+        let mut state = self.process.world.state();
+        let away = state.queues.away;
+        if !away && state.tables.witnesses.publish(witness) {
+            return Ok(());
+        }
+        Err(PublishError::plain(PublishErrorKind::Unavailable))
+    }
+
+    async fn witnesses(&self) -> Result<Vec<Witness>, OurFault> {
+        self.process.unless_dead().await;
+        let state = self.process.world.state();
+        if state.queues.away {
+            return Err(unavailable("read the witnesses"));
+        }
+        Ok(state.tables.witnesses.held())
     }
 
     async fn subscribe(

@@ -32,6 +32,8 @@ pub(crate) fn check(state: &State, scenario: &Scenario) -> Vec<String> {
     check.the_books();
     check.what_was_rubbish();
     check.found.extend(state.tables.accounts.check(state));
+    let witnesses = &state.tables.witnesses;
+    check.found.extend(witnesses.check(&state.tables.accounts));
     check.found
 }
 

@@ -269,6 +269,7 @@ impl Fleet {
             }],
             schedule_interval: scenario.schedule_interval,
             collect: true,
+            witness: true,
         }
     }
 }

@@ -31,6 +31,7 @@ mod summary;
 mod tables;
 mod trace;
 mod tx;
+mod witness;
 mod world;
 
 pub use fault::Fault;

@@ -8,15 +8,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use hookbox_driver::{
     Burial, ClaimState, Claimed, CommitError, Deferral, Deferred, DueRetry, Failure,
-    Fault as OurFault, FaultKind, Outcome, Recorded, Republish, Requeued, Settled, Start,
-    StartCounts, StartKind, Store,
+    Fault as OurFault, FaultKind, NextWitness, Outcome, Recorded, Republish, Requeued, Settled,
+    Start, StartCounts, StartKind, Store,
 };
-use hookbox_event::{Account, Envelope, EventId, InstanceId, RouteName};
+use hookbox_event::{Account, Envelope, EventId, InstanceId, RouteName, Timestamp, Witness};
 
 use crate::broker::unavailable;
 use crate::fault::Fault;
 use crate::process::Process;
-use crate::tables::Key;
+use crate::tables::{Key, Tables};
 use crate::tx::{SimConnection, SimError, SimTx};
 
 mod claim;
@@ -256,6 +256,40 @@ impl Store for SimStore {
 
     async fn check_accounts(&self) -> Result<(), OurFault> {
         self.open("check the accounts").await.map(drop)
+    }
+
+    async fn take_witness(
+        &self,
+        found: &[Witness],
+        routes: &[RouteName],
+    ) -> Result<NextWitness, OurFault> {
+        self.process.unless_dead().await;
+        let world = &self.process.world;
+        let now = Timestamp::from_unix_micros(0).saturating_add(world.elapsed());
+        let mut state = world.state();
+        if state.tables.away {
+            return Err(unavailable("commit a witness"));
+        }
+        let Tables {
+            witnesses,
+            accounts,
+            ..
+        } = &mut state.tables;
+        let taken = witnesses.take(found, routes, now, accounts);
+        taken.map_err(|what| {
+            state.violate("I2", &what);
+            unavailable("commit a witness")
+        })
+    }
+
+    async fn witness_confirmed(&self, sequence: u64) -> Result<(), OurFault> {
+        self.process.unless_dead().await;
+        let mut state = self.process.world.state();
+        if state.tables.away {
+            return Err(unavailable("record a confirmed witness"));
+        }
+        state.tables.witnesses.confirm(sequence);
+        Ok(())
     }
 
     fn diagnose(&self, error: &(dyn Error + 'static)) -> Option<FaultKind> {

@@ -11,6 +11,7 @@ use hookbox_event::{
 
 use crate::accounts::Accounts;
 use crate::queues::Message;
+use crate::witness::Witnesses;
 
 pub(crate) type OnRoute = (RouteName, EventId);
 
@@ -118,6 +119,8 @@ pub(crate) struct Tables {
     pub orphans: BTreeSet<OnRoute>,
     /// What ingests have told.
     pub accounts: Accounts,
+    /// What store and broker hold of each other.
+    pub witnesses: Witnesses,
     pub away: bool,
     locks: BTreeMap<Key, u64>,
     /// Open transactions, and the process of each.
@@ -330,7 +333,7 @@ impl Tables {
 pub(crate) fn route_of(queue: &Queue, message: &Message) -> Option<RouteName> {
     match queue {
         Queue::Route(route) => Some(route.clone()),
-        Queue::Accounts => None,
+        Queue::Accounts | Queue::Witness => None,
         Queue::Dead => {
             let died_in = message.died_in.as_deref()?;
             died_in.rsplit_once("route.")?.1.parse().ok()

@@ -27,6 +27,9 @@ pub struct Config<S: Store> {
     /// Whether to take from the broker's queues of dead letters and of accounts into the store.
     /// Every worker may.
     pub collect: bool,
+    /// Whether to keep the store's newest witness at the broker. Off where they are one file: what
+    /// restores one restores the other.
+    pub witness: bool,
 }
 
 /// One route, as the worker sees it.

@@ -37,6 +37,7 @@ mod schedule;
 mod settle;
 mod standstill;
 mod suspects;
+mod witness;
 
 pub use check::{CompileError, Schemas};
 pub use config::{Config, ConflictRule, OnConflict, Route};

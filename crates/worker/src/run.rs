@@ -23,6 +23,7 @@ use crate::pause::{After, Pause};
 use crate::process::Process;
 use crate::schedule::Scheduler;
 use crate::standstill::Watch;
+use crate::witness::{WitnessKeeper, WitnessLog, last_round};
 use crate::{Config, Route};
 
 /// Between two tries to have starts forgotten, of the few that there is time for.
@@ -159,6 +160,13 @@ impl<S: Store> Worker<S> {
             };
             tasks.spawn(bookkeeper.run(stop.clone()));
         }
+        if self.inner.config.witness {
+            let keeper = WitnessKeeper {
+                inner: Arc::clone(&self.inner),
+                log: WitnessLog::default(),
+            };
+            tasks.spawn(keeper.run(stop.clone()));
+        }
         while let Some(ended) = tasks.join_next().await {
             if ended.is_err() {
                 // Half a worker would look alive. The rest drains, and whoever runs this sees
@@ -166,6 +174,9 @@ impl<S: Store> Worker<S> {
                 tracing::error!("a part of the worker panicked; the rest of it drains");
                 stop.cancel();
             }
+        }
+        if self.inner.config.witness {
+            last_round(&self.inner).await;
         }
         tracing::info!(
             settled = self.inner.counters.settled(),

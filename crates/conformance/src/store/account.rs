@@ -174,7 +174,11 @@ pub async fn a_receipt_is_passed_by_later_ones<H: StoreHarness>(world: &H) {
 /// them did not come through; one that told of all, or closed, is not.
 pub async fn an_ingest_that_ended_untold_is_named<H: StoreHarness>(world: &H) {
     let store = world.open().await;
-    let event = |number: u8| with_receipt(&format!("number-{number}"), number);
+    let event = |number: u8| {
+        let mut event = with_receipt(&format!("number-{number}"), number);
+        event.number = number.into();
+        event
+    };
     let instance = event(1).instance;
     let silent = async || store.unvouched(10, Duration::ZERO).await.expect("read");
     for number in [1, 2, 5] {

@@ -70,6 +70,7 @@ async fn read(ledger: &dyn Ledger) -> Result<Known, Fault> {
     Ok(Known {
         accounts: ledger.accounts(0, OVERDUE).await?,
         books: ledger.books().await?,
+        has_witness: ledger.witness_position().await?.confirmed > 0,
     })
 }
 
@@ -77,6 +78,8 @@ async fn read(ledger: &dyn Ledger) -> Result<Known, Fault> {
 struct Known {
     accounts: Accounts,
     books: Vec<RouteBooks>,
+    /// The broker has confirmed one.
+    has_witness: bool,
 }
 
 impl Known {
@@ -89,6 +92,7 @@ impl Known {
                     .any(|book| book.route == *route && book.receipts() > 0)
                     || { reported }.any(|(name, count)| name == route && *count > 0)
             }
+            Queue::Witness => self.has_witness,
             // Dead letters of any route, and accept reports of all of them.
             Queue::Dead | Queue::Accounts => {
                 self.books.iter().any(|book| book.receipts() > 0) || { reported }

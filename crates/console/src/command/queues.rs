@@ -73,7 +73,7 @@ pub async fn queues(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Qu
             queue: depth.queue.to_string(),
             store: match &depth.queue {
                 Queue::Route(route) => waiting.remove(route).or(nothing),
-                Queue::Dead | Queue::Accounts => None,
+                Queue::Dead | Queue::Accounts | Queue::Witness => None,
             },
             broker: Some(BrokerSide::of(depth)),
         })

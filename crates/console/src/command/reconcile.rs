@@ -4,18 +4,24 @@
 use std::time::Duration;
 
 use hookbox_driver::{
-    AccountGap, Accounts, Broker, Fault, Ledger, OpenReceipt, RouteBooks, Unvouched,
+    AcceptedRestore, AccountGap, Accounts, Broker, Fault, Ledger, Mismatch, OpenReceipt,
+    RouteBooks, SilentIngest, Unvouched,
 };
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use super::queues::both_sides;
+use super::witness;
 use crate::{Operator, Problem, Reach, Source};
 
+mod accept;
 mod judge;
 mod lines;
+mod unknown;
 mod write_off;
 
+pub use accept::{AcceptRestore, RestoreAccepted, accept_restore};
+pub use unknown::Unknown;
 pub use write_off::{WriteOff, WrittenOff, write_off};
 
 /// Most contradictions that are listed. One is enough to act on, a hundred show the pattern.
@@ -23,6 +29,9 @@ const IMBALANCES_MAX: u32 = 100;
 
 /// Most receipts without an outcome that are named.
 const OPEN_MAX: u32 = 100;
+
+/// Most accepted restores that are listed.
+const ACCEPTED_MAX: u32 = 10;
 
 /// How often a wait looks. Each look is two cheap queries and one question to the broker.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -71,6 +80,11 @@ pub struct ReconcileReport {
     pub dead_letters: Option<u64>,
     /// From the store: what ingests say they have answered, and what is not there.
     pub accounts: Option<AccountsLine>,
+    /// How store and broker contradict each other, and what was accepted of that before; null where
+    /// they are one file, or where one of them is away.
+    pub witness: Option<WitnessLine>,
+    /// What nothing that is left can tell.
+    pub unknown: Vec<Unknown>,
     /// Where no queue holds anything and a receipt has no outcome: for how many seconds nothing
     /// may change until it is missing.
     pub missing_after_seconds: Option<u64>,
@@ -78,6 +92,10 @@ pub struct ReconcileReport {
     pub imbalances: Vec<ImbalanceLine>,
     /// What could not be found out.
     pub problems: Vec<Problem>,
+    #[serde(skip)]
+    silent: Vec<SilentIngest>,
+    #[serde(skip)]
+    storage: Storage,
 }
 
 /// The books of one route.
@@ -146,6 +164,24 @@ pub struct AccountsLine {
     pub unvouched: Vec<Unvouched>,
 }
 
+/// Whether store and broker are as they left each other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WitnessLine {
+    /// How they contradict each other; null where they do not.
+    pub mismatch: Option<Mismatch>,
+    /// Contradictions that a person has accepted, newest first, at most 10.
+    pub accepted: Vec<AcceptedRestore>,
+}
+
+/// Where store and broker keep what they know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Storage {
+    /// In one file, so that what restores one restores the other.
+    OneFile,
+    /// Each in a place of its own.
+    Apart,
+}
+
 /// Something that contradicts something else.
 #[derive(Debug, Clone, Serialize)]
 pub struct ImbalanceLine {
@@ -176,6 +212,7 @@ impl ReconcileReport {
 pub async fn reconcile(
     broker: &Reach<dyn Broker>,
     store: &Reach<dyn Ledger>,
+    storage: Storage,
     wait: Option<Duration>,
     in_hand: Duration,
     operator: &mut dyn Operator,
@@ -197,6 +234,10 @@ pub async fn reconcile(
         }
         report = next;
     }
+    if storage == Storage::Apart {
+        report.look_at_witnesses(broker, store).await;
+    }
+    report.storage = storage;
     report.waited = wait.is_some();
     report.stood = wait.is_some() && stands(&report, still_since);
     report.missing_after_seconds = report.missing_after(in_hand);
@@ -214,6 +255,8 @@ pub async fn reconcile_again(
     let mut report = read(broker, store).await;
     report.waited = before.waited;
     report.stood = before.stood && report.is_quiet();
+    report.storage = before.storage;
+    report.witness = before.witness.clone();
     report.missing_after_seconds = before.missing_after_seconds;
     report.conclude();
     report
@@ -221,7 +264,7 @@ pub async fn reconcile_again(
 
 async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> ReconcileReport {
     // Before the books: what is told of meanwhile must not look as if it had no outcome.
-    let (accounts, mut found) = told(store).await;
+    let (reports, mut found) = told(store).await;
     let (depths, books, problems) = both_sides(broker, store).await;
     // Who cannot be reached is told once.
     found.retain(|_| books.is_some());
@@ -237,12 +280,12 @@ async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Reconcil
             Err(fault) => found.push(Problem::of(Source::Store, &fault)),
         }
     }
-    let accounts = accounts.filter(|_| books.is_some());
-    let lines = lines::of(
-        depths,
-        books,
-        accounts.as_ref().map(|(accounts, _)| accounts),
-    );
+    let reports = reports.filter(|_| books.is_some());
+    let lines = lines::of(depths, books, reports.as_ref().map(|it| &it.accounts));
+    let (accounts, silent) = match reports {
+        Some(it) => (Some((it.accounts, it.unvouched)), it.silent),
+        None => (None, Vec::new()),
+    };
     let mut report = ReconcileReport {
         verdict: Verdict::Unknown,
         waited: false,
@@ -250,6 +293,10 @@ async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Reconcil
         routes: lines.routes,
         dead_queue: lines.dead_queue,
         accounts_queue: lines.accounts_queue,
+        witness: None,
+        unknown: Vec::new(),
+        silent,
+        storage: Storage::Apart,
         dead_letters,
         missing_after_seconds: None,
         accounts: accounts.map(|(accounts, unvouched)| AccountsLine {
@@ -273,19 +320,48 @@ async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Reconcil
     report
 }
 
-/// What ingests have told of, and which of them never told of all.
-async fn told(store: &Reach<dyn Ledger>) -> (Option<(Accounts, Vec<Unvouched>)>, Vec<Problem>) {
+/// What ingests have reported, and what is not known of them.
+struct Reports {
+    accounts: Accounts,
+    unvouched: Vec<Unvouched>,
+    silent: Vec<SilentIngest>,
+}
+
+async fn told(store: &Reach<dyn Ledger>) -> (Option<Reports>, Vec<Problem>) {
     let Reach::Open(ledger) = store else {
         return (None, Vec::new());
     };
-    let both = async {
-        let accounts = ledger.accounts(OPEN_MAX, OVERDUE).await?;
-        let unvouched = ledger.unvouched(OPEN_MAX, OVERDUE).await?;
-        Ok::<_, Fault>((accounts, unvouched))
+    let read = async {
+        Ok::<_, Fault>(Reports {
+            accounts: ledger.accounts(OPEN_MAX, OVERDUE).await?,
+            unvouched: ledger.unvouched(OPEN_MAX, OVERDUE).await?,
+            silent: ledger.silent(OPEN_MAX, OVERDUE).await?,
+        })
     };
-    match both.await {
-        Ok(both) => (Some(both), Vec::new()),
+    match read.await {
+        Ok(reports) => (Some(reports), Vec::new()),
         Err(fault) => (None, vec![Problem::of(Source::Store, &fault)]),
+    }
+}
+
+impl ReconcileReport {
+    /// Once, at the end: it is no matter of a moment.
+    async fn look_at_witnesses(&mut self, broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) {
+        let (Reach::Open(broker), Reach::Open(ledger)) = (broker, store) else {
+            return;
+        };
+        let compared = async {
+            let mismatch = witness::compare(&**broker, &**ledger).await?;
+            let accepted = ledger.accepted_restores(ACCEPTED_MAX).await;
+            let accepted = accepted.map_err(|fault| (Source::Store, fault))?;
+            Ok::<_, (Source, Fault)>(WitnessLine { mismatch, accepted })
+        };
+        match compared.await {
+            Ok(line) => self.witness = Some(line),
+            // A side that does not answer at all is a problem already.
+            Err((source, _)) if self.problems.iter().any(|it| it.source == source) => {}
+            Err((source, fault)) => self.problems.push(Problem::of(source, &fault)),
+        }
     }
 }
 

@@ -1,8 +1,11 @@
 //! `reconcile` as text.
 
 use super::table::{Align, Table, count, known, safe, short};
+use super::witness::witness;
 use super::{Text, problems};
-use crate::command::reconcile::{InFlight, ReconcileReport, RouteLine, Verdict, WrittenOff};
+use crate::command::reconcile::{
+    InFlight, ReconcileReport, RestoreAccepted, RouteLine, Unknown, Verdict, WrittenOff,
+};
 
 /// What a wait needs beyond the time in which nothing may change: to start, and to look.
 const WAIT_MORE: u64 = 10;
@@ -36,12 +39,14 @@ impl Text for ReconcileReport {
                 "broker: accounts not yet written down: {waiting}\n"
             ));
         }
+        text.push_str(&self.witness.as_ref().map_or_else(String::new, witness));
         if let Some(dead) = self.dead_letters.filter(|dead| *dead > 0) {
             text.push_str(&format!(
                 "store: dead letters that wait for a decision: {dead} (`hookbox dead groups`)\n"
             ));
         }
         text.push_str(&self.accounts());
+        text.push_str(&self.unknown());
         for line in self.routes.iter().filter(|line| line.short() > 0) {
             let short = count(line.short(), "receipt", "receipts");
             text.push_str(&format!(
@@ -60,6 +65,15 @@ impl Text for ReconcileReport {
         text.push_str(&problems(&self.problems));
         text.push_str(&self.verdict());
         text
+    }
+}
+
+impl Text for RestoreAccepted {
+    fn text(&self) -> String {
+        match &self.accepted {
+            None => "store and broker agree, so there was nothing to accept\n".to_owned(),
+            Some(mismatch) => format!("store: accepted that {}\n", mismatch.describe()),
+        }
     }
 }
 
@@ -125,7 +139,7 @@ impl ReconcileReport {
             ));
         }
         if self.gaps() > 0 {
-            for gap in &accounts.gaps {
+            for gap in self.sure_gaps() {
                 text.push_str(&format!(
                     "UNTOLD: ingest {} must have told of numbers {} to {}, and has not\n",
                     gap.instance, gap.first, gap.last
@@ -135,9 +149,42 @@ impl ReconcileReport {
         text
     }
 
+    /// What no line above names.
+    fn unknown(&self) -> String {
+        let mut text = String::new();
+        for one in &self.unknown {
+            let line = match one {
+                Unknown::YoungGap(gap) => format!(
+                    "UNKNOWN: ingest {} has reported later numbers for {} s, and not yet {} to {}: \
+                     they are in flight, or lost; after ten minutes, or with --wait, it is certain\n",
+                    gap.instance, gap.seconds, gap.first, gap.last
+                ),
+                Unknown::Unreported(_) => continue,
+                Unknown::SilentIngest(silent) => format!(
+                    "UNKNOWN: ingest {} has not closed and has reported nothing for {} s: if it \
+                     was killed, what it accepted after number {} is known to nothing but its queue\n",
+                    silent.instance, silent.seconds, silent.reported
+                ),
+                Unknown::RestoredFile => "UNKNOWN: whether the file was restored to an older \
+                     state: store and broker are this one file, and nothing beside it remembers \
+                     more\n"
+                    .to_owned(),
+            };
+            text.push_str(&line);
+        }
+        text
+    }
+
     fn verdict(&self) -> String {
         match self.verdict {
-            Verdict::Balanced => "balanced: every receipt has its outcome\n".to_owned(),
+            Verdict::Balanced if self.unknown.is_empty() => {
+                "balanced: every receipt has its outcome\n".to_owned()
+            }
+            Verdict::Balanced => {
+                "balanced: every receipt that is known has its outcome; what is not known is named \
+                 above\n"
+                    .to_owned()
+            }
             Verdict::Moving if self.waited => {
                 "moving: the wait ran out while something was in flight or retrying\n".to_owned()
             }
@@ -148,7 +195,13 @@ impl ReconcileReport {
             Verdict::Imbalanced => {
                 let (missing, gaps) = (self.missing(), self.gaps() as u64);
                 let gone = self.routes.iter().map(RouteLine::short).sum();
+                let contradicts = u64::from(self.mismatch().is_some());
                 let found = [
+                    (
+                        contradicts,
+                        "contradiction of store and broker",
+                        "contradictions of store and broker",
+                    ),
                     (missing, "missing receipt", "missing receipts"),
                     (gone, "receipt gone", "receipts gone"),
                     (gaps, "untold range", "untold ranges"),

@@ -5,8 +5,11 @@
 mod changes;
 mod dead;
 mod declare;
+mod depths;
 mod events;
 mod missing;
 mod queues;
 mod reconcile;
+mod unknown;
+mod witness;
 mod world;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use hookbox_console::CommandError;
 use hookbox_console::Reach;
 use hookbox_console::command::reconcile::{
-    IN_HAND_MAX, OVERDUE, ReconcileReport, Verdict, WriteOff, reconcile, reconcile_again, write_off,
+    IN_HAND_MAX, OVERDUE, ReconcileReport, Storage, Verdict, WriteOff, reconcile, reconcile_again,
+    write_off,
 };
 use hookbox_console::render::Text;
 use hookbox_driver::{
@@ -19,9 +20,9 @@ use crate::world::{Depths, Memory, Person, depth};
 /// How long a worker may have something in hand.
 const IN_HAND: Duration = Duration::from_secs(40);
 
-const LATE: u64 = OVERDUE.as_secs();
+pub const LATE: u64 = OVERDUE.as_secs();
 
-const INSTANCE: InstanceId = InstanceId::from_bytes([2; 16]);
+pub const INSTANCE: InstanceId = InstanceId::from_bytes([2; 16]);
 
 fn open(seconds: u64, passed: bool) -> OpenReceipt {
     OpenReceipt {
@@ -35,7 +36,7 @@ fn open(seconds: u64, passed: bool) -> OpenReceipt {
 }
 
 /// So many receipts are done, one retries, and these are open.
-fn memory(done: u64, told: u64, open: Vec<OpenReceipt>) -> Memory {
+pub fn memory(done: u64, told: u64, open: Vec<OpenReceipt>) -> Memory {
     let route = || "scores".parse().unwrap();
     Memory {
         books: Mutex::new(vec![vec![RouteBooks {
@@ -57,7 +58,7 @@ fn memory(done: u64, told: u64, open: Vec<OpenReceipt>) -> Memory {
     }
 }
 
-fn queues(ready: u64, in_hand: Option<u64>) -> Vec<Depth> {
+pub fn queues(ready: u64, in_hand: Option<u64>) -> Vec<Depth> {
     let route = Queue::Route("scores".parse().unwrap());
     vec![
         depth(route, ready, in_hand, None),
@@ -66,11 +67,12 @@ fn queues(ready: u64, in_hand: Option<u64>) -> Vec<Depth> {
     ]
 }
 
-async fn report(memory: Memory, queues: Vec<Depth>, wait: Option<u64>) -> ReconcileReport {
+pub async fn report(memory: Memory, queues: Vec<Depth>, wait: Option<u64>) -> ReconcileReport {
     let store: Reach<dyn Ledger> = Reach::Open(Arc::new(memory));
     let broker: Reach<dyn Broker> = Reach::Open(Arc::new(Depths(Mutex::new(vec![queues]))));
     let wait = wait.map(Duration::from_secs);
-    reconcile(&broker, &store, wait, IN_HAND, &mut Person::default()).await
+    let mut person = Person::default();
+    reconcile(&broker, &store, Storage::Apart, wait, IN_HAND, &mut person).await
 }
 
 fn names(report: &ReconcileReport) -> bool {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use expect_test::expect;
 use hookbox_console::Reach;
-use hookbox_console::command::reconcile::{self, ReconcileReport, Verdict};
+use hookbox_console::command::reconcile::{self, ReconcileReport, Storage, Verdict};
 use hookbox_console::render::{Text, json};
 use hookbox_driver::{
     AccountGap, Accounts, Broker, Depth, Imbalance, Ledger, OpenReceipt, Queue, RouteBooks,
@@ -23,7 +23,7 @@ async fn reconcile(
     wait: Option<Duration>,
     person: &mut Person,
 ) -> ReconcileReport {
-    reconcile::reconcile(broker, store, wait, IN_HAND, person).await
+    reconcile::reconcile(broker, store, Storage::Apart, wait, IN_HAND, person).await
 }
 
 fn book(done: u64, retrying: u64) -> Vec<RouteBooks> {
@@ -118,6 +118,11 @@ async fn balanced_books_say_so() {
             "gaps": [],
             "unvouched": []
           },
+          "witness": {
+            "mismatch": null,
+            "accepted": []
+          },
+          "unknown": [],
           "missing_after_seconds": null,
           "imbalances": [],
           "problems": []
@@ -212,6 +217,11 @@ async fn an_imbalance_is_listed_and_is_not_well() {
             "gaps": [],
             "unvouched": []
           },
+          "witness": {
+            "mismatch": null,
+            "accepted": []
+          },
+          "unknown": [],
           "missing_after_seconds": null,
           "imbalances": [
             {

@@ -7,13 +7,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use hookbox_console::{NoAnswer, Operator};
 use hookbox_driver::{
-    AccountGap, Accounts, AttemptRow, AuditRow, Backlog, Batch, Broker, ClaimRow, ClaimState,
+    AcceptedRestore, AccountGap, Accounts, AttemptRow, AuditRow, Backlog, ClaimRow, ClaimState,
     DeadFilter, DeadGroup, DeadLetter, DeadReason, DeadRow, DeadState, DeferReason, DeferredSince,
-    Depth, EventDetail, EventFilter, EventRow, Fault, FaultKind, Imbalance, Ledger, NotReadyKind,
-    OpenReceipt, PublishError, PublishErrorKind, Queue, Readiness, ReceiptRow, Refusal, RetryRow,
-    RouteBooks, Subscription, Unvouched,
+    EventDetail, EventFilter, EventRow, Fault, FaultKind, Imbalance, Ledger, Mismatch, OpenReceipt,
+    ReceiptRow, Refusal, RetryRow, RouteBooks, SilentIngest, Unvouched, WitnessPosition,
 };
-use hookbox_event::{Account, ContentDigest, EventId, InstanceId, ReceiptId, Timestamp};
+use hookbox_event::{
+    ContentDigest, EventId, Incarnation, InstanceId, ReceiptId, ReportedUpTo, Timestamp, Witness,
+};
+
+pub use crate::depths::{Depths, depth};
 
 pub const BODY: &[u8] = b"{\"uid\":\"CANARY-1\"}";
 
@@ -38,6 +41,10 @@ pub struct Memory {
     pub imbalances: Vec<Imbalance>,
     pub accounts: Accounts,
     pub unvouched: Vec<Unvouched>,
+    pub silent: Vec<SilentIngest>,
+    /// The newest; without one, the first, which every broker here holds.
+    pub witness: Option<Witness>,
+    pub accepted: Vec<AcceptedRestore>,
     pub audit_is_away: bool,
     /// Changes after so many chunks fail.
     pub away_after: Option<usize>,
@@ -298,6 +305,37 @@ impl Ledger for Memory {
         Ok(self.unvouched.clone())
     }
 
+    async fn silent(&self, _: u32, _: Duration) -> Result<Vec<SilentIngest>, Fault> {
+        Ok(self.silent.clone())
+    }
+
+    async fn witness_position(&self) -> Result<WitnessPosition, Fault> {
+        let newest = self.witness.clone().unwrap_or(witness(1, 1));
+        Ok(WitnessPosition {
+            incarnation: Incarnation::from_bytes([1; 16]),
+            since: at(0),
+            confirmed: newest.sequence,
+            receipts: newest.receipts,
+            ingests: newest.ingests.clone(),
+            newest: Some(newest),
+        })
+    }
+
+    async fn accept_restore(
+        &self,
+        mismatch: &Mismatch,
+        by: &str,
+        why: &str,
+    ) -> Result<Witness, Fault> {
+        let row = (by.to_owned(), why.to_owned(), mismatch.describe());
+        self.audits.lock().unwrap().push(row);
+        Ok(witness(2, mismatch.highest() + 1))
+    }
+
+    async fn accepted_restores(&self, _: u32) -> Result<Vec<AcceptedRestore>, Fault> {
+        Ok(self.accepted.clone())
+    }
+
     async fn imbalances(&self, _: u32) -> Result<Vec<Imbalance>, Fault> {
         Ok(self.imbalances.clone())
     }
@@ -311,54 +349,19 @@ impl Ledger for Memory {
     }
 }
 
-/// A broker that only tells depths: one reading after another; the last one stays.
-pub struct Depths(pub Mutex<Vec<Vec<Depth>>>);
-
-pub fn depth(queue: Queue, ready: u64, unsettled: Option<u64>, events: Option<u64>) -> Depth {
-    Depth {
-        name: format!("hookbox.test.{queue}"),
-        queue,
-        ready: Some(ready),
-        unsettled,
-        consumers: None,
-        events,
+/// A witness of the store of this byte, ten seconds later for each number, with ten receipts more.
+pub fn witness(store: u8, sequence: u64) -> Witness {
+    Witness {
+        store: Incarnation::from_bytes([store; 16]),
+        sequence,
+        at: at(10 * i64::try_from(sequence).unwrap()),
+        receipts: 10 * sequence,
+        ingests: vec![ReportedUpTo {
+            instance: InstanceId::from_bytes([7; 16]),
+            number: 10 * sequence,
+        }],
+        routes: vec!["scores".parse().unwrap()],
     }
-}
-
-#[async_trait]
-impl Broker for Depths {
-    async fn publish(&self, _: &[hookbox_event::RouteName], _: &Batch) -> Result<(), PublishError> {
-        Err(PublishError::plain(PublishErrorKind::Unavailable))
-    }
-
-    async fn tell(&self, _: &Account) -> Result<(), PublishError> {
-        Err(PublishError::plain(PublishErrorKind::Unavailable))
-    }
-
-    async fn subscribe(&self, _: &Queue, _: u16) -> Result<Box<dyn Subscription>, Fault> {
-        Err(away())
-    }
-
-    async fn depths(&self) -> Result<Vec<Depth>, Fault> {
-        let mut depths = self.0.lock().unwrap();
-        if depths.len() > 1 {
-            return Ok(depths.remove(0));
-        }
-        depths.first().cloned().ok_or_else(away)
-    }
-
-    fn readiness(&self) -> Readiness {
-        Readiness::not_ready(NotReadyKind::Unreachable, "it only tells depths")
-    }
-
-    async fn close(&self) {}
-}
-
-/// A message with a line for each sentence.
-pub fn sentences(message: &impl ToString) -> String {
-    let text = message.to_string();
-    let text = text.replace(". ", ".\n").replace("? ", "?\n");
-    text.replace(": ", ":\n") + "\n"
 }
 
 /// An operator who answers as told, and interrupts after so many looks.
@@ -384,4 +387,11 @@ impl Operator for Person {
         self.interrupts_after
             .is_some_and(|after| self.told.len() > after)
     }
+}
+
+/// A message with a line for each sentence.
+pub fn sentences(message: &impl ToString) -> String {
+    let text = message.to_string();
+    let text = text.replace(". ", ".\n").replace("? ", "?\n");
+    text.replace(": ", ":\n") + "\n"
 }

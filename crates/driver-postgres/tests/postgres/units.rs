@@ -113,6 +113,9 @@ async fn opposite_orders_do_not_deadlock() {
                     let mut bytes = [0; 16];
                     bytes[..3].copy_from_slice(&receipt);
                     envelope.receipt = hookbox_event::ReceiptId::from_bytes(bytes);
+                    envelope.number = receipt
+                        .iter()
+                        .fold(1, |all, one| all * 256 + u64::from(*one));
                 }
                 match worker % 3 {
                     0 => {}

@@ -38,7 +38,7 @@ async fn a_deletion_among_many_queues_is_named_on_a_slow_link() {
         options.connect_deadline = DECLARED_WITHIN;
         declare(&options).await.unwrap().declared
     };
-    assert_eq!(declare_all().await.len(), ROUTES + 2);
+    assert_eq!(declare_all().await.len(), ROUTES + 3);
     let proxy = Proxy::before(&url()).await;
     let mut options = world.options();
     options.url = proxy.url(&url());

@@ -134,7 +134,7 @@ impl World {
     pub async fn finish(mut self) {
         delete_topology(&self.options()).await.unwrap();
         let queues = topology(&self.environment, &self.routes).queues;
-        assert_eq!(queues.len(), self.routes.len() + 2);
+        assert_eq!(queues.len(), self.routes.len() + 3);
         for queue in queues {
             assert_eq!(self.waiting(&queue.name).await, None, "{}", queue.name);
         }

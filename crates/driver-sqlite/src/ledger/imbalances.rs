@@ -41,6 +41,18 @@ WHERE c.state <> 'running' AND e.topic <> 'hookbox.undecodable'
   AND NOT EXISTS (SELECT 1 FROM receipts AS r
                   WHERE r.route = c.route AND r.event_id = c.event_id
                     AND r.outcome <> 'duplicate')
+UNION ALL
+SELECT r.route, r.event_id, 'a receipt has number ' || r.number
+       || ', and its ingest closed with number ' || closed.last
+FROM (SELECT instance, max(last) AS last FROM accounts
+      GROUP BY instance HAVING max(closing)) AS closed
+JOIN receipts AS r ON r.instance = closed.instance AND r.number > closed.last
+UNION ALL
+SELECT r.route, r.event_id, 'another receipt has the number ' || r.number || ' of the same ingest'
+FROM receipts AS r
+WHERE EXISTS (SELECT 1 FROM receipts AS o
+              WHERE o.instance = r.instance AND o.number = r.number
+                AND o.receipt_id < r.receipt_id)
 LIMIT ?1";
 
 /// At most `limit` contradictions.

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use clap::Args;
 use hookbox_console::Reach;
-use hookbox_console::command::reconcile::{self, ReconcileReport, WriteOff};
+use hookbox_console::command::reconcile::{
+    self, AcceptRestore, ReconcileReport, RestoreAccepted, Storage, WriteOff,
+};
 
 use super::person::{ByArgs, Person};
 use super::print;
@@ -25,10 +27,15 @@ pub struct ReconcileArgs {
     wait: Option<Duration>,
     /// Then write off what is missing, for the reason that is given: it is lost for good, and the
     /// books need not name it again. At most 100 receipts at a time; each leaves a row in the audit
-    #[arg(long, value_name = "REASON")]
+    #[arg(long, value_name = "REASON", group = "change")]
     write_off: Option<String>,
+    /// First accept, for the reason that is given, that store and broker contradict each other
+    /// because one of them was restored or replaced: the provider has been asked for what is lost.
+    /// It leaves a row in the audit, and is listed from then on
+    #[arg(long, value_name = "REASON", group = "change")]
+    accept_restore: Option<String>,
     /// Do not ask
-    #[arg(long, requires = "write_off")]
+    #[arg(long, requires = "change")]
     yes: bool,
     #[command(flatten)]
     by: ByArgs,
@@ -42,8 +49,21 @@ pub async fn run(config: &Config, args: &ReconcileArgs, json: bool) -> anyhow::R
         person.listen()?;
     }
     let (broker, store) = (&sources.broker, &sources.store);
+    if let Some(why) = &args.accept_restore {
+        let accepted = accept(&sources, args, why, &mut person).await?;
+        // With --json the report lists it.
+        if !json {
+            print::report(&accepted, json)?;
+        }
+    }
     let in_hand = longest_in_hand(config);
-    let report = reconcile::reconcile(broker, store, args.wait, in_hand, &mut person).await;
+    let storage = if config.is_one_file() {
+        Storage::OneFile
+    } else {
+        Storage::Apart
+    };
+    let report =
+        reconcile::reconcile(broker, store, storage, args.wait, in_hand, &mut person).await;
     let mut after = None;
     let written = match (&args.write_off, store) {
         (Some(why), Reach::Open(ledger)) => {
@@ -79,6 +99,31 @@ fn code(report: &ReconcileReport) -> Exit {
     } else {
         exit::FAILED
     }
+}
+
+async fn accept(
+    sources: &Sources,
+    args: &ReconcileArgs,
+    why: &str,
+    person: &mut Person,
+) -> anyhow::Result<RestoreAccepted> {
+    let away = |what: &str, why: &str| {
+        anyhow::anyhow!("nothing was accepted: the {what} cannot be reached: {why}")
+    };
+    let broker = match &sources.broker {
+        Reach::Open(broker) => broker,
+        Reach::Away(why) => return Err(away("broker", why)),
+    };
+    let ledger = match &sources.store {
+        Reach::Open(ledger) => ledger,
+        Reach::Away(why) => return Err(away("store", why)),
+    };
+    let request = AcceptRestore {
+        why: why.to_owned(),
+        by: args.by.actor(),
+        yes: args.yes,
+    };
+    Ok(reconcile::accept_restore(&**broker, &**ledger, &request, person).await?)
 }
 
 /// How long a worker may have a message in hand, and nothing shows it: a handler to its time limit,

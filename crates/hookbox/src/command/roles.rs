@@ -171,6 +171,7 @@ pub async fn open(
 ) -> anyhow::Result<Option<Opened>> {
     let needs = Needs {
         store: roles.worker.is_some(),
+        witness: roles.worker.is_some() && !config.is_one_file(),
     };
     let monitored = Monitored::start(config, needs).await?;
     let store = if needs.store {

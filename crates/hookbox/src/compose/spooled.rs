@@ -10,7 +10,7 @@ use hookbox_driver::{
 };
 use hookbox_driver_rabbitmq::Rabbit;
 use hookbox_driver_sqlite::{Options, Sqlite, ends_by_itself};
-use hookbox_event::{Account, RouteName};
+use hookbox_event::{Account, RouteName, Witness};
 use hookbox_ingest as ingest;
 use tokio_util::sync::CancellationToken;
 
@@ -199,6 +199,14 @@ impl Broker for Counted {
 
     async fn tell(&self, account: &Account) -> Result<(), PublishError> {
         self.broker.tell(account).await
+    }
+
+    async fn publish_witness(&self, witness: &Witness) -> Result<(), PublishError> {
+        self.broker.publish_witness(witness).await
+    }
+
+    async fn witnesses(&self) -> Result<Vec<Witness>, Fault> {
+        self.broker.witnesses().await
     }
 
     async fn subscribe(

@@ -192,6 +192,11 @@ pub const CONTRADICTIONS: Family = gauge(
     "Rows of the books that contradict each other, 100 at most, and receipts that were told of \
      and whose rows are gone; looked at every ten minutes",
 );
+pub const WITNESS: Family = gauge(
+    "witness_mismatch",
+    &[],
+    "1 while the store and its broker contradict each other: one of them was restored or replaced",
+);
 pub const GAPS: Family = gauge(
     "account_gaps",
     &[],
@@ -277,5 +282,6 @@ pub const FAMILIES: &[Family] = &[
     OVERDUE,
     GAPS,
     CONTRADICTIONS,
+    WITNESS,
     SQLITE_LOG,
 ];

@@ -162,6 +162,9 @@ impl Page<'_> {
         if let Some(contradictions) = seen.contradictions {
             self.one(&f::CONTRADICTIONS, contradictions)?;
         }
+        if let Some(mismatch) = &seen.witness {
+            self.one(&f::WITNESS, mismatch.is_some().into())?;
+        }
         let Some(accounts) = &seen.accounts else {
             return Ok(());
         };

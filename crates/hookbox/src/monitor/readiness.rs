@@ -11,7 +11,7 @@ use super::{Monitor, Parts};
 /// One thing that this process needs, and why it is not well, if it is not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dependency {
-    /// `broker`, `spool`, `store`, or `route` and its name.
+    /// `broker`, `spool`, `store`, `witness`, or `route` and its name.
     pub name: String,
     /// In words safe to show to an operator.
     pub trouble: Option<String>,
@@ -33,6 +33,9 @@ pub fn dependencies(parts: &Parts, seen: &Seen) -> Vec<Dependency> {
     }
     if parts.needs.store {
         all.push(dependency("store", store(parts, seen)));
+    }
+    if parts.needs.witness {
+        all.push(dependency("witness", witness(seen)));
     }
     let routes = parts.worker.iter().flat_map(|worker| &worker.routes);
     for (name, counters) in routes {
@@ -82,6 +85,13 @@ pub fn store(parts: &Parts, seen: &Seen) -> Option<String> {
         // It was opened a moment ago.
         (Some(_), Some(Ok(())) | None) => None,
     }
+}
+
+/// How the store and its broker contradict each other.
+fn witness(seen: &Seen) -> Option<String> {
+    let mismatch = seen.witness.as_ref()?.as_ref()?;
+    let what = mismatch.describe();
+    Some(format!("{what}; `hookbox reconcile` names what to do"))
 }
 
 /// The answer of `/readyz`: whether it is ready, and the words.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookbox_console::command::reconcile::OVERDUE;
-use hookbox_driver::{Accounts, Backlog, Depth, Fault, Store, describe};
+use hookbox_console::command::witness;
+use hookbox_driver::{Accounts, Backlog, Depth, Fault, Mismatch, Store, describe};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::{Monitor, lock};
@@ -30,6 +31,12 @@ const CONTRADICTIONS_EVERY: Duration = Duration::from_secs(600);
 /// How long that may take. Minutes on tens of millions of rows, which is worth no more.
 const CONTRADICTIONS_DEADLINE: Duration = Duration::from_secs(120);
 
+/// How often the store is compared with the witnesses at its broker: a few messages are read.
+const WITNESS_EVERY: Duration = Duration::from_secs(10);
+
+/// How long that may take. A broker that seems to hold too little is read for two seconds.
+const WITNESS_DEADLINE: Duration = Duration::from_secs(8);
+
 /// Most gaps, receipts and contradictions that are counted: one is enough to act on.
 const COUNTED_MAX: u32 = 100;
 
@@ -48,6 +55,8 @@ pub struct Seen {
     pub sqlite_log: Option<u64>,
     /// How many rows of the books contradict each other, or are gone.
     pub contradictions: Option<u64>,
+    /// How the store and its broker contradict each other, if they do.
+    pub witness: Option<Option<Mismatch>>,
 }
 
 /// Looks until it is dropped.
@@ -59,6 +68,7 @@ pub async fn watch(monitor: Arc<Monitor>) {
         every(BACKLOG_EVERY, || backlog(&monitor)),
         every(BACKLOG_EVERY, || accounts(&monitor)),
         every(CONTRADICTIONS_EVERY, || contradictions(&monitor)),
+        every(WITNESS_EVERY, || witness(&monitor)),
     );
 }
 
@@ -145,6 +155,19 @@ async fn contradictions(monitor: &Monitor) {
     };
     let count = timeout(CONTRADICTIONS_DEADLINE, found).await;
     lock(&monitor.seen).contradictions = count.ok().and_then(Result::ok);
+}
+
+async fn witness(monitor: &Monitor) {
+    let parts = monitor.parts();
+    let (true, Some(broker), Some(store)) = (parts.needs.witness, parts.broker, parts.store) else {
+        return;
+    };
+    let ledger = store.ledger();
+    let compared = witness::compare(&*broker, &*ledger);
+    // One that cannot be compared now is what it was: the side that is unavailable is shown.
+    if let Ok(Ok(mismatch)) = timeout(WITNESS_DEADLINE, compared).await {
+        lock(&monitor.seen).witness = Some(mismatch);
+    }
 }
 
 async fn within<T>(look: impl Future<Output = Result<T, Fault>>) -> Result<T, String> {

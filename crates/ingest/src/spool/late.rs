@@ -7,7 +7,7 @@ use hookbox_driver::{
     Batch, Broker, Depth, Fault, FaultKind, NotReadyKind, OpenError, PublishError,
     PublishErrorKind, Queue, Readiness, Subscription, describe,
 };
-use hookbox_event::{Account, RouteName};
+use hookbox_event::{Account, RouteName, Witness};
 use tokio_util::task::TaskTracker;
 
 /// A broker that takes nothing until it is open.
@@ -90,6 +90,22 @@ impl Broker for LateBroker {
         match self.opened() {
             Some(broker) => broker.tell(account).await,
             None => Err(PublishError::plain(PublishErrorKind::Unavailable)),
+        }
+    }
+
+    async fn publish_witness(&self, witness: &Witness) -> Result<(), PublishError> {
+        match self.opened() {
+            Some(broker) => broker.publish_witness(witness).await,
+            None => Err(PublishError::plain(PublishErrorKind::Unavailable)),
+        }
+    }
+
+    async fn witnesses(&self) -> Result<Vec<Witness>, Fault> {
+        match self.opened() {
+            Some(broker) => broker.witnesses().await,
+            None => Err(Self::fault(
+                "read the witnesses: the broker was not reached yet",
+            )),
         }
     }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    AccountGap, Accounts, AuditRow, Backlog, DeadFilter, DeadGroup, DeadLetter, DeadRow,
-    EventDetail, EventFilter, EventRow, Fault, FaultKind, Imbalance, Ledger, OpenReceipt, Refusal,
-    RouteBooks, Unvouched,
+    AcceptedRestore, AccountGap, Accounts, AuditRow, Backlog, DeadFilter, DeadGroup, DeadLetter,
+    DeadRow, EventDetail, EventFilter, EventRow, Fault, FaultKind, Imbalance, Ledger, Mismatch,
+    OpenReceipt, Refusal, RouteBooks, SilentIngest, Unvouched, WitnessPosition,
 };
-use hookbox_event::{EventId, ReceiptId};
+use hookbox_event::{EventId, ReceiptId, Witness};
 
 /// The ledger.
 #[derive(Default)]
@@ -41,6 +41,22 @@ impl Ledger for FakeLedger {
     }
 
     async fn event(&self, _: &str) -> Result<Option<EventDetail>, Fault> {
+        never()
+    }
+
+    async fn silent(&self, _: u32, _: Duration) -> Result<Vec<SilentIngest>, Fault> {
+        never()
+    }
+
+    async fn witness_position(&self) -> Result<WitnessPosition, Fault> {
+        never()
+    }
+
+    async fn accept_restore(&self, _: &Mismatch, _: &str, _: &str) -> Result<Witness, Fault> {
+        never()
+    }
+
+    async fn accepted_restores(&self, _: u32) -> Result<Vec<AcceptedRestore>, Fault> {
         never()
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hookbox_driver::{AccountGap, OpenReceipt, receipts_gone};
+use hookbox_driver::{AccountGap, Mismatch, OpenReceipt, receipts_gone};
 
 use super::{IN_HAND_MAX, InFlight, OVERDUE, ReconcileReport, RouteLine, Settled, Verdict};
 
@@ -24,17 +24,18 @@ impl ReconcileReport {
         if let Some(accounts) = &mut self.accounts {
             accounts.missing = missing;
         }
+        self.unknown = self.find_unknown();
         self.verdict = self.judge();
     }
 
     fn judge(&self) -> Verdict {
         let short = self.routes.iter().any(|line| line.short() > 0);
         let wrong = !self.imbalances.is_empty() || self.gaps() > 0 || self.missing() > 0 || short;
-        if wrong {
+        if wrong || self.mismatch().is_some() {
             Verdict::Imbalanced
         } else if !self.problems.is_empty() {
             Verdict::Unknown
-        } else if self.moves() || self.open() > 0 {
+        } else if self.moves() || self.open() > 0 || self.young_gaps().next().is_some() {
             Verdict::Moving
         } else {
             Verdict::Balanced
@@ -79,13 +80,28 @@ impl ReconcileReport {
         self.sure_gaps().count()
     }
 
-    /// Those that no account will fill any more.
-    pub(super) fn sure_gaps(&self) -> impl Iterator<Item = &AccountGap> {
+    /// Those that no report will fill any more.
+    pub(crate) fn sure_gaps(&self) -> impl Iterator<Item = &AccountGap> {
+        self.gaps_that(true)
+    }
+
+    /// Those that a report may still fill.
+    pub(super) fn young_gaps(&self) -> impl Iterator<Item = &AccountGap> {
+        self.gaps_that(false)
+    }
+
+    /// How store and broker contradict each other.
+    pub(crate) fn mismatch(&self) -> Option<&Mismatch> {
+        self.witness.as_ref()?.mismatch.as_ref()
+    }
+
+    fn gaps_that(&self, are_sure: bool) -> impl Iterator<Item = &AccountGap> {
         let none_comes = self.accounts_queue.as_ref().is_some_and(|queue| {
             queue.ready == Some(0) && (self.stood || queue.in_hand == Some(0))
         });
         let gaps = self.accounts.iter().flat_map(|it| &it.gaps);
-        gaps.filter(move |gap| none_comes || gap.seconds >= OVERDUE.as_secs())
+        let is_sure = move |gap: &AccountGap| none_comes || gap.seconds >= OVERDUE.as_secs();
+        gaps.filter(move |gap| is_sure(gap) == are_sure)
     }
 
     fn moves(&self) -> bool {
@@ -100,7 +116,7 @@ impl ReconcileReport {
     }
 
     pub(super) fn is_at_rest(&self) -> bool {
-        self.problems.is_empty() && !self.moves()
+        self.problems.is_empty() && !self.moves() && self.young_gaps().next().is_none()
     }
 
     /// Nothing is in a queue. What waits for a retry has its outcome, and is no receipt that

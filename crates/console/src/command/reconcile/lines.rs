@@ -32,6 +32,8 @@ pub(super) fn of(
         match depth.queue {
             Queue::Dead => dead_queue = Some(in_flight),
             Queue::Accounts => accounts_queue = Some(in_flight),
+            // What it holds is no work: it is compared, and stays.
+            Queue::Witness => {}
             Queue::Route(route) => {
                 let mut line = RouteLine::named(&route.to_string());
                 // A route without rows has settled nothing yet.

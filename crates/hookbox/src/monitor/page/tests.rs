@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use hookbox_driver::{Accounts, Backlog, Depth, Queue};
+use hookbox_driver::{Accounts, Backlog, Depth, Mismatch, OtherStore, Queue};
+use hookbox_event::{Incarnation, Timestamp};
 
 use super::*;
 use crate::monitor::exposition::Exposition;
@@ -42,7 +43,10 @@ fn everything() -> Moment {
             ingest: Some(Arc::new(ingest)),
             spool: Some(Arc::default()),
             worker: Some(Arc::new(counters)),
-            needs: Needs { store: true },
+            needs: Needs {
+                store: true,
+                witness: true,
+            },
             ..Parts::default()
         },
         seen: Seen {
@@ -52,6 +56,7 @@ fn everything() -> Moment {
             }),
             sqlite_log: Some(4_096),
             contradictions: Some(0),
+            witness: Some(Some(restored())),
             store: None,
             depths: Some(vec![depth]),
             backlog: Some(vec![backlog]),
@@ -79,6 +84,7 @@ fn the_page_has_every_family_and_no_other() {
         "hookbox_retries_due{route=\"scores\"} 1",
         "hookbox_publish_confirm_seconds_bucket{le=\"+Inf\"} 0",
         "hookbox_store_up 0",
+        "hookbox_witness_mismatch 1",
     ] {
         assert!(page.lines().any(|one| one == line), "{line}: {page}");
     }
@@ -140,7 +146,8 @@ fn the_older_format_is_as_prometheus_wants_it() {
 #[test]
 fn a_process_that_waits_for_its_dependencies_shows_that() {
     let monitor = Monitor::default();
-    monitor.change(|parts| parts.needs = Needs { store: true });
+    let (store, witness) = (true, true);
+    monitor.change(|parts| parts.needs = Needs { store, witness });
     let page = of(&monitor).unwrap();
     assert!(page.contains("\nhookbox_broker_up 0\n"), "{page}");
     assert!(!page.contains("hookbox_receipts"), "{page}");
@@ -148,6 +155,42 @@ fn a_process_that_waits_for_its_dependencies_shows_that() {
     assert!(!is_ready);
     assert_eq!(words["dependencies"][1]["name"], "store");
     assert_eq!(words["dependencies"][1]["why"], "it was not reached yet");
+}
+
+/// A store that was restored.
+fn restored() -> Mismatch {
+    Mismatch::OtherStore(OtherStore {
+        store: Incarnation::from_bytes([1; 16]),
+        broker: Incarnation::from_bytes([2; 16]),
+        from: Timestamp::from_unix_micros(0),
+        until: Timestamp::from_unix_micros(1_000_000),
+        sequence: 3,
+    })
+}
+
+#[test]
+fn a_store_and_a_broker_that_contradict_each_other_are_shown() {
+    let monitor = Monitor::default();
+    let (store, witness) = (true, true);
+    monitor.change(|parts| parts.needs = Needs { store, witness });
+    let of_witness = || readiness::answer(&monitor).1["dependencies"][2].clone();
+    assert_eq!(of_witness()["name"], "witness");
+    assert_eq!(of_witness()["ready"], true, "nothing is known yet");
+    assert!(!of(&monitor).unwrap().contains("witness_mismatch"));
+    monitor.seen.lock().unwrap().witness = Some(None);
+    assert_eq!(of_witness()["ready"], true);
+    let page = of(&monitor).unwrap();
+    assert!(page.contains("\nhookbox_witness_mismatch 0\n"), "{page}");
+    monitor.seen.lock().unwrap().witness = Some(Some(restored()));
+    let why = of_witness()["why"].as_str().unwrap().to_owned();
+    assert!(
+        why.starts_with("the broker was used with another store"),
+        "{why}"
+    );
+    assert!(
+        why.ends_with("`hookbox reconcile` names what to do"),
+        "{why}"
+    );
 }
 
 #[test]

@@ -1,0 +1,71 @@
+//! Witnesses: kept for the store, and read in place.
+
+use hookbox_driver::{Broker, WITNESSES_KEPT, newest_witness};
+use hookbox_event::{Incarnation, InstanceId, ReportedUpTo, Timestamp, Witness};
+
+use crate::harness::{BrokerHarness, eventually, one};
+
+fn witness(sequence: u64) -> Witness {
+    Witness {
+        store: Incarnation::from_bytes([6; 16]),
+        sequence,
+        at: Timestamp::from_unix_micros(1_764_000_000_000_000),
+        receipts: sequence * 10,
+        ingests: vec![ReportedUpTo {
+            instance: InstanceId::from_bytes([7; 16]),
+            number: sequence,
+        }],
+        routes: vec![one()],
+    }
+}
+
+async fn sequences<B: Broker>(broker: &B) -> Vec<u64> {
+    let found = broker.witnesses().await.expect("read");
+    let mut sequences: Vec<u64> = found.iter().map(|it| it.sequence).collect();
+    sequences.sort_unstable();
+    sequences
+}
+
+/// However often they are read, by whichever process, and over a restart of the driver.
+pub async fn the_witness_is_read_and_stays<H: BrokerHarness>(world: &H) {
+    let (broker, other) = (world.open().await, world.open().await);
+    assert_eq!(sequences(&*broker).await, [0; 0]);
+    for sequence in 1..=2 {
+        let published = broker.publish_witness(&witness(sequence)).await;
+        published.expect("published");
+    }
+    for _ in 0..30 {
+        for reader in [&broker, &other] {
+            let read = async || sequences(&**reader).await;
+            eventually("both are read", read, |found| *found == [1, 2]).await;
+        }
+    }
+    let found = broker.witnesses().await.expect("read");
+    assert_eq!(newest_witness(&found), Some(&witness(2)), "as it was");
+    broker.close().await;
+    other.close().await;
+    let broker = world.open().await;
+    let read = async || sequences(&*broker).await;
+    eventually("both are there", read, |found| *found == [1, 2]).await;
+    broker.close().await;
+}
+
+/// What is pushed out is always the oldest, also while others read what is kept.
+pub async fn the_newest_witness_outlives_its_readers<H: BrokerHarness>(world: &H) {
+    let (broker, other) = (world.open().await, world.open().await);
+    for sequence in 1..=40 {
+        let (published, read) = tokio::join!(
+            async { broker.publish_witness(&witness(sequence)).await },
+            other.witnesses(),
+        );
+        published.expect("published");
+        read.expect("read");
+        let newest = async || sequences(&*broker).await.last().copied();
+        eventually("the newest", newest, |found| *found == Some(sequence)).await;
+    }
+    let kept: Vec<u64> = (41 - u64::from(WITNESSES_KEPT)..=40).collect();
+    let read = async || sequences(&*other).await;
+    eventually("no more than the newest", read, |found| *found == kept).await;
+    broker.close().await;
+    other.close().await;
+}

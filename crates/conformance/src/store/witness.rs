@@ -1,0 +1,237 @@
+//! Witnesses, from the side of the store, and what else a verdict rests on.
+
+use std::time::Duration;
+
+use hookbox_driver::{Ledger, Mismatch, NextWitness, SilentIngest, Store};
+use hookbox_event::{Accepted, Account, Incarnation, InstanceId, ReceiptId, Witness};
+
+use crate::harness::{StoreHarness, one};
+use crate::store::done;
+use crate::with_receipt;
+
+/// Nothing in a test is as old.
+const LONG: Duration = Duration::from_secs(3_600);
+
+/// One report of one receipt.
+fn account(instance: InstanceId, number: u64, closing: bool) -> Account {
+    let [_, .., byte] = number.to_be_bytes();
+    Account {
+        instance,
+        first: number,
+        last: number,
+        closing,
+        accepted: vec![Accepted {
+            routes: vec![one()],
+            first: number,
+            receipts: vec![ReceiptId::from_bytes([byte; 16])],
+        }],
+    }
+}
+
+const INSTANCE: InstanceId = InstanceId::from_bytes([5; 16]);
+
+async fn take(store: &impl Store, found: &[Witness]) -> NextWitness {
+    store.take_witness(found, &[one()]).await.expect("taken")
+}
+
+async fn published(store: &impl Store, found: &[Witness]) -> Witness {
+    match take(store, found).await {
+        NextWitness::Publish(witness) => witness,
+        other => panic!("something is to be published: {other:?}"),
+    }
+}
+
+/// A witness is due when something was reported since the last one, and again until it is
+/// confirmed; from any process.
+pub async fn a_witness_follows_what_is_reported<H: StoreHarness>(world: &H) {
+    let (store, other) = (world.open().await, world.open().await);
+    let first = published(&*store, &[]).await;
+    assert_eq!((first.sequence, first.receipts), (1, 0));
+    assert_eq!(first.ingests, []);
+    assert_eq!(published(&*other, &[]).await, first, "not confirmed yet");
+    store.witness_confirmed(1).await.expect("recorded");
+    let found = [first.clone()];
+    assert_eq!(take(&*other, &found).await, NextWitness::Unchanged);
+    let told = account(INSTANCE, 1, false);
+    store.account(&told).await.expect("written");
+    let second = published(&*other, &found).await;
+    assert_eq!((second.sequence, second.receipts), (2, 1));
+    assert_eq!(
+        (second.store, second.routes.clone()),
+        (first.store, vec![one()])
+    );
+    let [reported] = &second.ingests[..] else {
+        panic!("one ingest: {second:?}")
+    };
+    assert_eq!((reported.instance, reported.number), (INSTANCE, 1));
+    // Before it is confirmed, more is reported.
+    let told = account(INSTANCE, 2, false);
+    store.account(&told).await.expect("written");
+    assert_eq!(published(&*store, &found).await.sequence, 3);
+    other.witness_confirmed(3).await.expect("recorded");
+    other.witness_confirmed(2).await.expect("late");
+    let position = store.witness_position().await.expect("read");
+    assert_eq!((position.sequence(), position.confirmed), (3, 3));
+    assert_eq!((position.incarnation, position.receipts), (first.store, 2));
+    Store::close(&*store).await;
+    Store::close(&*other).await;
+}
+
+/// A store that does not know what its broker holds says so, and so does one whose broker does not
+/// hold what it has confirmed; neither commits a witness then.
+pub async fn a_store_behind_its_witness_is_found<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let told = account(INSTANCE, 1, false);
+    store.account(&told).await.expect("written");
+    let known = published(&*store, &[]).await;
+    store.witness_confirmed(1).await.expect("recorded");
+    let mut later = known.clone();
+    (later.sequence, later.receipts, later.ingests[0].number) = (9, 601, 601);
+    let NextWitness::Mismatch(Mismatch::StoreBehind(behind)) =
+        take(&*store, &[known.clone(), later.clone()]).await
+    else {
+        panic!("it is behind")
+    };
+    assert_eq!((behind.store, behind.broker, behind.receipts), (1, 9, 600));
+    assert_eq!(behind.from, known.at);
+    let [unknown] = behind.ingests[..] else {
+        panic!("one ingest: {behind:?}")
+    };
+    assert_eq!((unknown.first, unknown.last), (2, 601));
+    later.store = Incarnation::from_bytes([9; 16]);
+    assert!(matches!(
+        take(&*store, &[later]).await,
+        NextWitness::Mismatch(Mismatch::OtherStore(_))
+    ));
+    assert!(matches!(
+        take(&*store, &[]).await,
+        NextWitness::Mismatch(Mismatch::BrokerBehind(_))
+    ));
+    let position = store.witness_position().await.expect("read");
+    assert_eq!(position.newest, Some(known), "nothing was taken");
+    Store::close(&*store).await;
+}
+
+/// Accepted, a contradiction is over as soon as the fresh witness is published; it stays in the
+/// audit and in the list of what was accepted.
+pub async fn an_accepted_restore_begins_another_life<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let known = published(&*store, &[]).await;
+    store.witness_confirmed(1).await.expect("recorded");
+    assert_eq!(store.accepted_restores(10).await.expect("read"), []);
+    let mut later = known.clone();
+    later.sequence = 9;
+    let NextWitness::Mismatch(mismatch) = take(&*store, &[later.clone()]).await else {
+        panic!("it is behind")
+    };
+    let accepted = store.accept_restore(&mismatch, "ann", "the disk burned");
+    let fresh = accepted.await.expect("accepted");
+    assert_eq!(fresh.sequence, 10);
+    assert_ne!(fresh.store, known.store);
+    assert!(
+        matches!(
+            take(&*store, &[later.clone()]).await,
+            NextWitness::Mismatch(_)
+        ),
+        "it is not published yet"
+    );
+    let held = [later, fresh.clone()];
+    assert_eq!(take(&*store, &held).await, NextWitness::Publish(fresh));
+    store.witness_confirmed(10).await.expect("recorded");
+    assert_eq!(take(&*store, &held).await, NextWitness::Unchanged);
+    let accepted = store.accepted_restores(10).await.expect("read");
+    let [one] = &accepted[..] else {
+        panic!("one: {accepted:?}")
+    };
+    assert_eq!(
+        (one.by.as_str(), one.why.as_str()),
+        ("ann", "the disk burned")
+    );
+    assert_eq!(one.what, mismatch.describe());
+    let audits = store.audits(10).await.expect("audited");
+    assert_eq!(audits.len(), 1, "{audits:?}");
+    assert_eq!(
+        (audits[0].actor.as_str(), audits[0].action.as_str()),
+        ("ann", "reconcile.accept_restore")
+    );
+    assert_eq!(audits[0].subject, format!("the disk burned: {}", one.what));
+    Store::close(&*store).await;
+}
+
+/// Until it closes or reports again.
+pub async fn an_ingest_that_never_closed_is_named_when_silent<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let (open, closed) = (INSTANCE, InstanceId::from_bytes([6; 16]));
+    for told in [
+        account(open, 1, false),
+        account(open, 2, false),
+        account(closed, 1, true),
+    ] {
+        store.account(&told).await.expect("written");
+    }
+    let silent = async |since| store.silent(10, since).await.expect("read");
+    assert_eq!(silent(LONG).await, [], "it is not silent for so long");
+    let found = silent(Duration::ZERO).await;
+    let [
+        SilentIngest {
+            instance, reported, ..
+        },
+    ] = found[..]
+    else {
+        panic!("one: {found:?}")
+    };
+    assert_eq!((instance, reported), (open, 2));
+    store
+        .account(&account(open, 3, true))
+        .await
+        .expect("written");
+    assert_eq!(silent(Duration::ZERO).await, []);
+    Store::close(&*store).await;
+}
+
+/// An ingest that has closed has given out no further number. One that is open may have.
+pub async fn a_number_beyond_a_closing_report_is_an_imbalance<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let mut event = with_receipt("late", 1);
+    event.number = 3;
+    done(&*store, &event).await;
+    let mut told = account(event.instance, 1, false);
+    store.account(&told).await.expect("written");
+    assert_eq!(store.imbalances(10).await.expect("read"), []);
+    // Void, and stored all the same: a confirm came too late.
+    (told.first, told.last, told.accepted) = (2, 3, Vec::new());
+    store.account(&told).await.expect("written");
+    (told.first, told.last, told.closing) = (4, 3, true);
+    store.account(&told).await.expect("closed");
+    assert_eq!(store.imbalances(10).await.expect("read"), []);
+    let mut beyond = with_receipt("beyond", 2);
+    beyond.number = 4;
+    done(&*store, &beyond).await;
+    let found = store.imbalances(10).await.expect("read");
+    let [one] = &found[..] else {
+        panic!("one: {found:?}")
+    };
+    assert_eq!(one.event, beyond.event);
+    assert!(one.what.contains("closed with number 3"), "{one:?}");
+    Store::close(&*store).await;
+}
+
+/// Two receipts with one number of one ingest: the same receipt on two routes is none.
+pub async fn one_number_of_two_receipts_is_an_imbalance<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let first = with_receipt("first", 1);
+    done(&*store, &first).await;
+    assert_eq!(store.imbalances(10).await.expect("read"), []);
+    let mut second = with_receipt("second", 1);
+    second.number = first.number;
+    done(&*store, &second).await;
+    let found = store.imbalances(10).await.expect("read");
+    let [one] = &found[..] else {
+        panic!("one: {found:?}")
+    };
+    assert!(
+        one.what.contains("another receipt has the number"),
+        "{one:?}"
+    );
+    Store::close(&*store).await;
+}

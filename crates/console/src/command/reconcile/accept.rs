@@ -1,0 +1,68 @@
+//! `reconcile --accept-restore`: a person knows that store and broker contradict each other, has
+//! done what is to be done about it, and lets them begin anew.
+
+use hookbox_driver::{Broker, Fault, FaultKind, Ledger, Mismatch};
+use serde::Serialize;
+
+use crate::command::witness;
+use crate::operator::confirmed;
+use crate::{CommandError, Operator, Source};
+
+/// What a person says.
+#[derive(Debug, Clone)]
+pub struct AcceptRestore {
+    /// Why, for the audit and for those who read it later.
+    pub why: String,
+    /// Who, for the audit.
+    pub by: String,
+    /// Do not ask.
+    pub yes: bool,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct RestoreAccepted {
+    /// Where it was recorded.
+    pub source: Source,
+    /// What was accepted; null where there was nothing to accept.
+    pub accepted: Option<Mismatch>,
+}
+
+/// Accepts the contradiction that there is now, after saying which and asking. The store begins
+/// another life, and the broker gets its first witness: whatever was lost stays in the audit.
+pub async fn accept_restore(
+    broker: &dyn Broker,
+    ledger: &dyn Ledger,
+    request: &AcceptRestore,
+    operator: &mut dyn Operator,
+) -> Result<RestoreAccepted, CommandError> {
+    let doing = "compare the store with the witnesses of its broker";
+    let found = witness::compare(broker, ledger).await;
+    let accepted = found.map_err(|(source_of_truth, source)| CommandError::Failed {
+        source_of_truth,
+        doing: doing.to_owned(),
+        source,
+    })?;
+    if let Some(mismatch) = &accepted {
+        if !request.yes {
+            let what = mismatch.describe();
+            let sentence = format!("accept that {what}: it will not be named again.");
+            confirmed(operator, sentence)?;
+        }
+        let doing = "accept a restored store";
+        let fresh = ledger
+            .accept_restore(mismatch, &request.by, &request.why)
+            .await
+            .map_err(CommandError::store(doing))?;
+        let published = broker.publish_witness(&fresh).await;
+        published.map_err(|error| CommandError::Failed {
+            source_of_truth: Source::Broker,
+            doing: "publish the first witness after a restore".to_owned(),
+            source: Fault::new(FaultKind::Unavailable, "publish a witness", error),
+        })?;
+    }
+    Ok(RestoreAccepted {
+        source: Source::Store,
+        accepted,
+    })
+}

@@ -1,0 +1,37 @@
+//! What nothing that is left can tell: a verdict must not sound as if it did.
+
+use hookbox_driver::{AccountGap, SilentIngest, Unvouched};
+use serde::Serialize;
+
+use super::{ReconcileReport, Storage};
+
+/// Something that is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Unknown {
+    /// Whether numbers that are not reported yet will be: a gap that is too young to be judged.
+    YoungGap(AccountGap),
+    /// What became of the last numbers of an ingest that ended without reporting them.
+    Unreported(Unvouched),
+    /// Whether an ingest that never closed has accepted anything after its last report.
+    SilentIngest(SilentIngest),
+    /// Whether the one file of store and broker was restored to an older state: nothing beside it
+    /// remembers more.
+    RestoredFile,
+}
+
+impl ReconcileReport {
+    pub(super) fn find_unknown(&self) -> Vec<Unknown> {
+        let unvouched = self.accounts.iter().flat_map(|it| &it.unvouched);
+        let is_named = |silent: &&SilentIngest| {
+            let mut unvouched = unvouched.clone();
+            unvouched.any(|it| it.instance == silent.instance)
+        };
+        let gaps = self.young_gaps().cloned().map(Unknown::YoungGap);
+        let unreported = unvouched.clone().cloned().map(Unknown::Unreported);
+        let silent = self.silent.iter().filter(|it| !is_named(it));
+        let silent = silent.cloned().map(Unknown::SilentIngest);
+        let file = (self.storage == Storage::OneFile).then_some(Unknown::RestoredFile);
+        gaps.chain(unreported).chain(silent).chain(file).collect()
+    }
+}

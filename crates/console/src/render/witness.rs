@@ -1,0 +1,70 @@
+//! How store and broker contradict each other, as text: what happened, the time for which to ask
+//! the provider, and what to do then.
+
+use hookbox_driver::Mismatch;
+
+use super::table::{count, safe};
+use crate::command::reconcile::WitnessLine;
+
+/// What was accepted, then what is not.
+pub(super) fn witness(line: &WitnessLine) -> String {
+    let mut text = String::new();
+    for it in &line.accepted {
+        text.push_str(&format!(
+            "accepted at {} by {} ({}): {}\n",
+            it.at,
+            safe(&it.by),
+            safe(&it.why),
+            safe(&it.what),
+        ));
+    }
+    let Some(mismatch) = &line.mismatch else {
+        return text;
+    };
+    text.push_str(&format!("RESTORED: {}\n", mismatch.describe()));
+    text.push_str(&advice(mismatch));
+    text.push_str(
+        "RESTORED: when that is done, `hookbox reconcile --accept-restore REASON` lets store and \
+         broker begin anew\n",
+    );
+    text
+}
+
+fn advice(mismatch: &Mismatch) -> String {
+    match mismatch {
+        Mismatch::StoreBehind(it) => {
+            let mut text = String::new();
+            for unknown in &it.ingests {
+                text.push_str(&format!(
+                    "RESTORED: ingest {} had reported numbers {} to {}, and the store does not \
+                     know them\n",
+                    unknown.instance, unknown.first, unknown.last
+                ));
+            }
+            let receipts = count(it.receipts, "receipt", "receipts");
+            text.push_str(&format!(
+                "RESTORED: ask the provider to send again what it sent from {} to {} ({receipts} \
+                 reported), and from then until the restore: what is there already is a \
+                 duplicate\n",
+                it.from, it.until
+            ));
+            text
+        }
+        Mismatch::OtherStore(it) => format!(
+            "RESTORED: where this is the wrong database or broker, correct the config; where the \
+             database was replaced, ask the provider to send again what it sent from {} to {}, and \
+             from then until it was replaced\n",
+            it.from, it.until
+        ),
+        Mismatch::BrokerBehind(it) => {
+            let routes: Vec<&str> = it.routes.iter().map(|route| route.as_str()).collect();
+            format!(
+                "RESTORED: what was in its queues (routes {}, the dead-letter queue and accept \
+                 reports) is lost where they were deleted or emptied: ask the provider to send \
+                 again what it sent from {} until now\n",
+                routes.join(", "),
+                it.from
+            )
+        }
+    }
+}

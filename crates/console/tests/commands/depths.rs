@@ -1,0 +1,59 @@
+//! A broker that tells how much waits, and holds the first witness.
+
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use hookbox_driver::{
+    Batch, Broker, Depth, Fault, NotReadyKind, PublishError, PublishErrorKind, Queue, Readiness,
+    Subscription,
+};
+use hookbox_event::{Account, Witness};
+
+use crate::world::{away, witness};
+
+/// A broker that only tells depths: one reading after another; the last one stays.
+pub struct Depths(pub Mutex<Vec<Vec<Depth>>>);
+
+pub fn depth(queue: Queue, ready: u64, unsettled: Option<u64>, events: Option<u64>) -> Depth {
+    Depth {
+        name: format!("hookbox.test.{queue}"),
+        queue,
+        ready: Some(ready),
+        unsettled,
+        consumers: None,
+        events,
+    }
+}
+
+#[async_trait]
+impl Broker for Depths {
+    async fn witnesses(&self) -> Result<Vec<Witness>, Fault> {
+        Ok(vec![witness(1, 1)])
+    }
+
+    async fn publish(&self, _: &[hookbox_event::RouteName], _: &Batch) -> Result<(), PublishError> {
+        Err(PublishError::plain(PublishErrorKind::Unavailable))
+    }
+
+    async fn tell(&self, _: &Account) -> Result<(), PublishError> {
+        Err(PublishError::plain(PublishErrorKind::Unavailable))
+    }
+
+    async fn subscribe(&self, _: &Queue, _: u16) -> Result<Box<dyn Subscription>, Fault> {
+        Err(away())
+    }
+
+    async fn depths(&self) -> Result<Vec<Depth>, Fault> {
+        let mut depths = self.0.lock().unwrap();
+        if depths.len() > 1 {
+            return Ok(depths.remove(0));
+        }
+        depths.first().cloned().ok_or_else(away)
+    }
+
+    fn readiness(&self) -> Readiness {
+        Readiness::not_ready(NotReadyKind::Unreachable, "it only tells depths")
+    }
+
+    async fn close(&self) {}
+}

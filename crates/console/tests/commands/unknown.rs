@@ -1,0 +1,115 @@
+//! `reconcile`: a verdict names what it cannot know.
+
+use hookbox_console::command::reconcile::{ReconcileReport, Unknown, Verdict};
+use hookbox_console::render::Text;
+use hookbox_driver::{AccountGap, SilentIngest, Unvouched};
+
+use crate::missing::{INSTANCE, LATE, memory, queues, report};
+use crate::world::Memory;
+
+/// Ninety receipts are done, and nothing moves.
+fn at_rest() -> Memory {
+    let memory = memory(90, 90, Vec::new());
+    memory.books.lock().unwrap()[0][0].retrying = 0;
+    memory
+}
+
+async fn with_a_gap(seconds: u64, in_hand: Option<u64>) -> ReconcileReport {
+    let mut memory = at_rest();
+    memory.accounts.gaps = vec![AccountGap {
+        instance: INSTANCE,
+        first: 7,
+        last: 9,
+        seconds,
+    }];
+    report(memory, queues(0, in_hand), None).await
+}
+
+/// R1c: a gap that a report may still fill is named as young, and no verdict speaks of every
+/// receipt.
+#[tokio::test]
+async fn a_young_gap_is_named_and_nothing_is_called_balanced() {
+    let young = with_a_gap(5, None).await;
+    let text = young.text();
+    assert_eq!(young.verdict, Verdict::Moving, "{text}");
+    assert!(young.is_well(), "without a wait it is no fault: {text}");
+    let named = format!(
+        "UNKNOWN: ingest {INSTANCE} has reported later numbers for 5 s, and not yet 7 to 9:"
+    );
+    assert!(text.contains(&named), "{text}");
+    assert!(!text.contains("every receipt"), "{text}");
+    assert!(matches!(young.unknown[..], [Unknown::YoungGap(_)]));
+    let old = with_a_gap(LATE, None).await;
+    assert_eq!((old.verdict, old.unknown), (Verdict::Imbalanced, vec![]));
+    let sure = with_a_gap(5, Some(0)).await;
+    assert_eq!((sure.verdict, sure.unknown), (Verdict::Imbalanced, vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_judges_a_young_gap() {
+    let mut memory = at_rest();
+    memory.accounts.gaps = vec![AccountGap {
+        instance: INSTANCE,
+        first: 7,
+        last: 9,
+        seconds: 5,
+    }];
+    let waited = report(memory, queues(0, None), Some(30)).await;
+    assert_eq!(waited.verdict, Verdict::Imbalanced);
+    assert!(waited.text().contains("UNTOLD: "), "{}", waited.text());
+}
+
+async fn balanced(memory: Memory) -> (String, Vec<Unknown>) {
+    let report = report(memory, queues(0, Some(0)), None).await;
+    assert_eq!(report.verdict, Verdict::Balanced);
+    (report.text(), report.unknown)
+}
+
+#[tokio::test]
+async fn of_every_receipt_only_a_verdict_speaks_that_knows() {
+    let (text, unknown) = balanced(at_rest()).await;
+    assert_eq!(unknown, []);
+    assert!(
+        text.ends_with("balanced: every receipt has its outcome\n"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn an_ingest_that_never_closed_is_named() {
+    let mut memory = at_rest();
+    memory.silent = vec![SilentIngest {
+        instance: INSTANCE,
+        reported: 120,
+        seconds: 3_000,
+    }];
+    let (text, unknown) = balanced(memory).await;
+    assert!(matches!(unknown[..], [Unknown::SilentIngest(_)]));
+    assert!(
+        text.contains("has not closed and has reported nothing for 3000 s"),
+        "{text}"
+    );
+    assert!(text.contains("what it accepted after number 120"), "{text}");
+    assert!(!text.contains("every receipt has"), "{text}");
+}
+
+/// And once, also where it is silent.
+#[tokio::test]
+async fn an_ingest_whose_last_numbers_came_through_unreported_is_named() {
+    let mut memory = at_rest();
+    memory.unvouched = vec![Unvouched {
+        instance: INSTANCE,
+        told: 40,
+        seen: 44,
+        absent: 1,
+    }];
+    memory.silent = vec![SilentIngest {
+        instance: INSTANCE,
+        reported: 40,
+        seconds: 3_000,
+    }];
+    let (text, unknown) = balanced(memory).await;
+    assert!(matches!(unknown[..], [Unknown::Unreported(_)]));
+    assert!(text.contains("UNVOUCHED: "), "{text}");
+    assert!(!text.contains("every receipt has"), "{text}");
+}

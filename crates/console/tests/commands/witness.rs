@@ -1,0 +1,281 @@
+//! `reconcile`: a store or a broker that was restored or replaced is named, with what to do.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use expect_test::expect;
+use hookbox_console::command::reconcile::{
+    AcceptRestore, ReconcileReport, Storage, Unknown, Verdict, accept_restore, reconcile,
+};
+use hookbox_console::render::{Text, json};
+use hookbox_console::{CommandError, Reach, Source};
+use hookbox_driver::{
+    AcceptedRestore, Batch, Broker, Depth, Fault, Ledger, Mismatch, PublishError, PublishErrorKind,
+    Queue, Readiness, Subscription,
+};
+use hookbox_event::{Account, RouteName, Witness};
+
+use crate::missing::queues;
+use crate::world::{Depths, Memory, Person, at, away, witness};
+
+/// An empty broker that holds witnesses: one reading after another; the last one stays.
+struct Holding {
+    depths: Depths,
+    readings: Mutex<Vec<Vec<Witness>>>,
+    published: Mutex<Vec<Witness>>,
+}
+
+#[async_trait]
+impl Broker for Holding {
+    async fn publish(&self, _: &[RouteName], _: &Batch) -> Result<(), PublishError> {
+        Err(PublishError::plain(PublishErrorKind::Unavailable))
+    }
+
+    async fn tell(&self, _: &Account) -> Result<(), PublishError> {
+        Err(PublishError::plain(PublishErrorKind::Unavailable))
+    }
+
+    async fn publish_witness(&self, witness: &Witness) -> Result<(), PublishError> {
+        self.published.lock().unwrap().push(witness.clone());
+        Ok(())
+    }
+
+    async fn witnesses(&self) -> Result<Vec<Witness>, Fault> {
+        let mut readings = self.readings.lock().unwrap();
+        if readings.len() > 1 {
+            return Ok(readings.remove(0));
+        }
+        readings.first().cloned().ok_or_else(away)
+    }
+
+    async fn subscribe(&self, _: &Queue, _: u16) -> Result<Box<dyn Subscription>, Fault> {
+        Err(away())
+    }
+
+    async fn depths(&self) -> Result<Vec<Depth>, Fault> {
+        self.depths.depths().await
+    }
+
+    fn readiness(&self) -> Readiness {
+        Readiness::Ready
+    }
+
+    async fn close(&self) {}
+}
+
+fn holding(readings: Vec<Vec<Witness>>) -> Arc<Holding> {
+    Arc::new(Holding {
+        depths: Depths(Mutex::new(vec![queues(0, Some(0))])),
+        readings: Mutex::new(readings),
+        published: Mutex::default(),
+    })
+}
+
+fn store(sequence: u64) -> Memory {
+    Memory {
+        witness: Some(witness(1, sequence)),
+        ..Memory::default()
+    }
+}
+
+async fn report(memory: Memory, broker: Arc<Holding>, storage: Storage) -> ReconcileReport {
+    let store: Reach<dyn Ledger> = Reach::Open(Arc::new(memory));
+    let broker: Reach<dyn Broker> = Reach::Open(broker);
+    let (in_hand, mut person) = (Duration::from_secs(10), Person::default());
+    reconcile(&broker, &store, storage, None, in_hand, &mut person).await
+}
+
+#[tokio::test]
+async fn a_store_that_was_restored_is_red_with_the_span() {
+    let broker = holding(vec![vec![witness(1, 64), witness(1, 63)]]);
+    let report = report(store(4), broker, Storage::Apart).await;
+    assert_eq!(report.verdict, Verdict::Imbalanced);
+    assert!(!report.is_well());
+    expect![[r#"
+        ROUTE   ACCEPTED  ingest: TOLD  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
+        scores         0             0            0          0         0     0         0  0 messages
+        RESTORED: the store was restored to an older state: its newest witness is number 4 of 2026-09-21T14:14:00Z, and the broker holds number 64 of 2026-09-21T14:24:00Z, 600 receipts later
+        RESTORED: ingest 07070707-0707-0707-0707-070707070707 had reported numbers 41 to 640, and the store does not know them
+        RESTORED: ask the provider to send again what it sent from 2026-09-21T14:14:00Z to 2026-09-21T14:24:00Z (600 receipts reported), and from then until the restore: what is there already is a duplicate
+        RESTORED: when that is done, `hookbox reconcile --accept-restore REASON` lets store and broker begin anew
+        imbalanced: 1 contradiction of store and broker; `hookbox events show` tells what happened
+    "#]].assert_eq(&report.text());
+    expect![[r#"
+        {
+          "mismatch": {
+            "kind": "store_behind",
+            "from": "2026-09-21T14:14:00Z",
+            "until": "2026-09-21T14:24:00Z",
+            "store": 4,
+            "broker": 64,
+            "receipts": 600,
+            "ingests": [
+              {
+                "instance": "07070707-0707-0707-0707-070707070707",
+                "first": 41,
+                "last": 640
+              }
+            ]
+          },
+          "accepted": []
+        }
+    "#]]
+    .assert_eq(&json(&report.witness));
+}
+
+#[tokio::test]
+async fn another_store_is_red() {
+    let broker = holding(vec![vec![witness(1, 4), witness(9, 5)]]);
+    let report = report(store(4), broker, Storage::Apart).await;
+    assert_eq!(report.verdict, Verdict::Imbalanced);
+    expect![[r#"
+        ROUTE   ACCEPTED  ingest: TOLD  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
+        scores         0             0            0          0         0     0         0  0 messages
+        RESTORED: the broker was used with another store: this store is 01010101-0101-0101-0101-010101010101, its newest witness is of 2026-09-21T14:14:00Z, and the broker holds number 5 of store 09090909-0909-0909-0909-090909090909, of 2026-09-21T14:14:10Z
+        RESTORED: where this is the wrong database or broker, correct the config; where the database was replaced, ask the provider to send again what it sent from 2026-09-21T14:14:00Z to 2026-09-21T14:14:10Z, and from then until it was replaced
+        RESTORED: when that is done, `hookbox reconcile --accept-restore REASON` lets store and broker begin anew
+        imbalanced: 1 contradiction of store and broker; `hookbox events show` tells what happened
+    "#]].assert_eq(&report.text());
+    expect![[r#"
+        {
+          "mismatch": {
+            "kind": "other_store",
+            "store": "01010101-0101-0101-0101-010101010101",
+            "broker": "09090909-0909-0909-0909-090909090909",
+            "from": "2026-09-21T14:14:00Z",
+            "until": "2026-09-21T14:14:10Z",
+            "sequence": 5
+          },
+          "accepted": []
+        }
+    "#]]
+    .assert_eq(&json(&report.witness));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_was_emptied_is_red() {
+    let broker = holding(vec![vec![]]);
+    let report = report(store(4), broker, Storage::Apart).await;
+    assert_eq!(report.verdict, Verdict::Imbalanced);
+    expect![[r#"
+        ROUTE   ACCEPTED  ingest: TOLD  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
+        scores         0             0            0          0         0     0         0  0 messages
+        RESTORED: the broker was replaced, emptied or restored: it has confirmed witness number 4 of 2026-09-21T14:14:00Z, and holds none
+        RESTORED: what was in its queues (routes scores, the dead-letter queue and accept reports) is lost where they were deleted or emptied: ask the provider to send again what it sent from 2026-09-21T14:13:20Z until now
+        RESTORED: when that is done, `hookbox reconcile --accept-restore REASON` lets store and broker begin anew
+        imbalanced: 1 contradiction of store and broker; `hookbox events show` tells what happened
+    "#]].assert_eq(&report.text());
+    expect![[r#"
+        {
+          "mismatch": {
+            "kind": "broker_behind",
+            "confirmed": 4,
+            "found": null,
+            "from": "2026-09-21T14:13:20Z",
+            "until": "2026-09-21T14:14:00Z",
+            "routes": [
+              "scores"
+            ]
+          },
+          "accepted": []
+        }
+    "#]]
+    .assert_eq(&json(&report.witness));
+}
+
+/// What another reader has for a moment is read again.
+#[tokio::test(start_paused = true)]
+async fn a_broker_whose_witnesses_are_being_read_is_not_an_empty_one() {
+    let reading = vec![witness(1, 3), witness(1, 4)];
+    let broker = holding(vec![vec![], vec![witness(1, 2)], vec![], reading]);
+    let well = report(store(4), broker, Storage::Apart).await;
+    assert_eq!(well.verdict, Verdict::Balanced, "{}", well.text());
+    assert!(
+        well.text()
+            .ends_with("balanced: every receipt has its outcome\n")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_compared_is_unknown_and_not_balanced() {
+    let report = report(store(4), holding(Vec::new()), Storage::Apart).await;
+    assert_eq!(report.verdict, Verdict::Unknown);
+    assert_eq!(report.problems[0].source, Source::Broker);
+}
+
+#[tokio::test]
+async fn of_one_file_nothing_can_tell_whether_it_was_restored() {
+    let report = report(store(4), holding(Vec::new()), Storage::OneFile).await;
+    assert_eq!(report.verdict, Verdict::Balanced);
+    assert_eq!(report.unknown, [Unknown::RestoredFile]);
+    expect![[r#"
+        ROUTE   ACCEPTED  ingest: TOLD  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
+        scores         0             0            0          0         0     0         0  0 messages
+        UNKNOWN: whether the file was restored to an older state: store and broker are this one file, and nothing beside it remembers more
+        balanced: every receipt that is known has its outcome; what is not known is named above
+    "#]].assert_eq(&report.text());
+}
+
+fn request(yes: bool) -> AcceptRestore {
+    AcceptRestore {
+        why: "the provider has sent it again".into(),
+        by: "ann".into(),
+        yes,
+    }
+}
+
+#[tokio::test]
+async fn a_restore_is_accepted_when_a_person_says_so() {
+    let (memory, broker) = (store(4), holding(vec![vec![witness(1, 64)]]));
+    let mut person = Person::default();
+    let refused = accept_restore(&*broker, &memory, &request(false), &mut person).await;
+    assert!(matches!(refused, Err(CommandError::NotAsked { .. })));
+    assert!(
+        person.asked[0].contains("receipts later"),
+        "{:?}",
+        person.asked
+    );
+    assert_eq!(memory.audits.lock().unwrap().len(), 0);
+    assert_eq!(broker.published.lock().unwrap()[..], []);
+    let accepted = accept_restore(&*broker, &memory, &request(true), &mut person).await;
+    let accepted = accepted.unwrap();
+    assert!(matches!(accepted.accepted, Some(Mismatch::StoreBehind(_))));
+    let text = accepted.text();
+    assert!(
+        text.starts_with("store: accepted that the store was restored"),
+        "{text}"
+    );
+    let audits = memory.audits.lock().unwrap().clone();
+    assert_eq!((audits[0].0.as_str(), audits.len()), ("ann", 1));
+    assert_eq!(broker.published.lock().unwrap()[..], [witness(2, 65)]);
+}
+
+#[tokio::test]
+async fn where_both_agree_there_is_nothing_to_accept() {
+    let (memory, broker) = (store(4), holding(vec![vec![witness(1, 4)]]));
+    let mut person = Person::default();
+    let accepted = accept_restore(&*broker, &memory, &request(true), &mut person).await;
+    assert!(accepted.unwrap().text().contains("nothing to accept"));
+    assert_eq!(broker.published.lock().unwrap()[..], []);
+}
+
+#[tokio::test]
+async fn what_was_accepted_stays_listed() {
+    let accepted = AcceptedRestore {
+        at: at(700),
+        by: "ann".into(),
+        why: "it was \u{1b}[31msent again".into(),
+        what: "the store was restored".into(),
+    };
+    let memory = Memory {
+        accepted: vec![accepted],
+        ..store(4)
+    };
+    let broker = holding(vec![vec![witness(1, 4)]]);
+    let report = report(memory, broker, Storage::Apart).await;
+    assert_eq!(report.verdict, Verdict::Balanced);
+    let text = report.text();
+    assert!(text.contains("by ann (it was "), "{text}");
+    assert!(!text.contains('\u{1b}'), "{text}");
+}

@@ -1,0 +1,35 @@
+//! The table `broker_witnesses`: what the broker's side keeps for its store.
+
+use hookbox_driver::WITNESSES_KEPT;
+use hookbox_event::Witness;
+use sqlx::Row;
+use sqlx::sqlite::SqliteConnection;
+
+/// See [`hookbox_driver::Broker::publish_witness`].
+pub(crate) async fn publish(c: &mut SqliteConnection, witness: &Witness) -> sqlx::Result<()> {
+    sqlx::query("INSERT INTO broker_witnesses (bytes) VALUES (?1)")
+        .bind(&witness.encode()[..])
+        .execute(&mut *c)
+        .await?;
+    sqlx::query(
+        "DELETE FROM broker_witnesses
+         WHERE id NOT IN (SELECT id FROM broker_witnesses ORDER BY id DESC LIMIT ?1)",
+    )
+    .bind(WITNESSES_KEPT)
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// See [`hookbox_driver::Broker::witnesses`].
+pub(crate) async fn all(c: &mut SqliteConnection) -> sqlx::Result<Vec<Witness>> {
+    let rows = sqlx::query("SELECT bytes FROM broker_witnesses ORDER BY id")
+        .fetch_all(c)
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let bytes: Vec<u8> = row.try_get("bytes")?;
+            Witness::decode(&bytes).map_err(|error| sqlx::Error::Decode(error.into()))
+        })
+        .collect()
+}

@@ -1,0 +1,37 @@
+//! Ingests that have neither closed nor reported anything for long.
+
+use std::time::Duration;
+
+use hookbox_driver::SilentIngest;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use crate::column::Columns;
+use crate::moment;
+
+/// See [`hookbox_driver::Ledger::silent`].
+pub(crate) async fn read(
+    c: &mut SqliteConnection,
+    limit: u32,
+    silent: Duration,
+) -> sqlx::Result<Vec<SilentIngest>> {
+    let rows = sqlx::query(
+        "SELECT instance, max(last) AS reported,
+                max(?2 - max(coalesce(heard_at, told_at)), 0) / 1000000 AS seconds
+         FROM accounts GROUP BY instance
+         HAVING NOT max(closing) AND max(coalesce(heard_at, told_at)) < ?2 - ?3
+         ORDER BY max(coalesce(heard_at, told_at)), instance LIMIT ?1",
+    )
+    .bind(limit)
+    .bind(moment::now())
+    .bind(i64::try_from(silent.as_micros()).unwrap_or(i64::MAX / 2))
+    .fetch_all(c)
+    .await?;
+    let one = |row: &SqliteRow| {
+        Ok(SilentIngest {
+            instance: row.instance("instance")?,
+            reported: row.count("reported")?,
+            seconds: row.count("seconds")?,
+        })
+    };
+    rows.iter().map(one).collect()
+}

@@ -1,0 +1,153 @@
+//! The tables `incarnations` and `witness`: what tells a restored store from one that is whole.
+
+use hookbox_driver::{
+    AcceptedRestore, Mismatch, NextWitness, WITNESS_INGESTS_MAX, WitnessPosition, storable,
+};
+use hookbox_event::{Incarnation, ReportedUpTo, RouteName, Timestamp, Witness};
+use sqlx::Row;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+
+use crate::column::Columns;
+use crate::{audit, moment};
+
+/// The word in the audit.
+const ACTION: &str = "reconcile.accept_restore";
+
+/// See [`hookbox_driver::Store::take_witness`].
+pub(crate) async fn take(
+    c: &mut SqliteConnection,
+    found: &[Witness],
+    routes: &[RouteName],
+) -> sqlx::Result<NextWitness> {
+    let position = position(c).await?;
+    if let Some(mismatch) = position.compare(position.confirmed, found) {
+        return Ok(NextWitness::Mismatch(mismatch));
+    }
+    let Some(witness) = position.next(now(), routes) else {
+        return Ok(NextWitness::Unchanged);
+    };
+    if witness.sequence > position.sequence() {
+        keep(c, &witness).await?;
+    }
+    Ok(NextWitness::Publish(witness))
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_unix_micros(moment::now())
+}
+
+async fn keep(c: &mut SqliteConnection, witness: &Witness) -> sqlx::Result<()> {
+    sqlx::query("UPDATE witness SET newest = ?1 WHERE id = 1")
+        .bind(&witness.encode()[..])
+        .execute(c)
+        .await?;
+    Ok(())
+}
+
+/// See [`hookbox_driver::Store::witness_confirmed`].
+pub(crate) async fn confirmed(c: &mut SqliteConnection, sequence: u64) -> sqlx::Result<()> {
+    sqlx::query("UPDATE witness SET confirmed = max(confirmed, ?1) WHERE id = 1")
+        .bind(i64::try_from(sequence).unwrap_or(i64::MAX))
+        .execute(c)
+        .await?;
+    Ok(())
+}
+
+/// See [`hookbox_driver::Ledger::witness_position`]. For a connection with one view of the file.
+pub(crate) async fn position(c: &mut SqliteConnection) -> sqlx::Result<WitnessPosition> {
+    let row = sqlx::query(
+        "SELECT i.incarnation, i.began_at, w.newest, w.confirmed,
+                (SELECT coalesce(sum(receipts), 0) FROM accepted) AS receipts
+         FROM witness w CROSS JOIN (
+             SELECT incarnation, began_at FROM incarnations ORDER BY id DESC LIMIT 1) i",
+    )
+    .fetch_one(&mut *c)
+    .await?;
+    let ingests = sqlx::query(
+        "SELECT instance, max(last) AS last FROM accounts
+         GROUP BY instance ORDER BY instance DESC LIMIT ?1",
+    )
+    .bind(WITNESS_INGESTS_MAX)
+    .fetch_all(c)
+    .await?;
+    Ok(WitnessPosition {
+        incarnation: Incarnation::from_bytes(row.id16("incarnation")?),
+        since: row.moment("began_at")?,
+        newest: newest(&row)?,
+        confirmed: row.count("confirmed")?,
+        receipts: row.count("receipts")?,
+        ingests: ingests.iter().map(reported).collect::<sqlx::Result<_>>()?,
+    })
+}
+
+fn newest(row: &SqliteRow) -> sqlx::Result<Option<Witness>> {
+    let bytes: Option<Vec<u8>> = row.try_get("newest")?;
+    let decoded = bytes.map(|bytes| Witness::decode(&bytes)).transpose();
+    decoded.map_err(|error| sqlx::Error::Decode(error.into()))
+}
+
+fn reported(row: &SqliteRow) -> sqlx::Result<ReportedUpTo> {
+    Ok(ReportedUpTo {
+        instance: row.instance("instance")?,
+        number: row.count("last")?,
+    })
+}
+
+/// See [`hookbox_driver::Ledger::accept_restore`].
+pub(crate) async fn accept(
+    c: &mut SqliteConnection,
+    mismatch: &Mismatch,
+    by: &str,
+    why: &str,
+) -> sqlx::Result<Witness> {
+    let before = position(c).await?;
+    let what = mismatch.describe();
+    sqlx::query(
+        "INSERT INTO incarnations (began_at, accepted_by, why, what) VALUES (?1, ?2, ?3, ?4)",
+    )
+    .bind(moment::now())
+    .bind(storable(by))
+    .bind(storable(why))
+    .bind(&what)
+    .execute(&mut *c)
+    .await?;
+    let after = position(c).await?;
+    let witness = Witness {
+        store: after.incarnation,
+        sequence: before.sequence().max(mismatch.highest()) + 1,
+        at: now(),
+        receipts: after.receipts,
+        ingests: after.ingests,
+        routes: before.newest.map(|it| it.routes).unwrap_or_default(),
+    };
+    keep(c, &witness).await?;
+    // The broker has confirmed nothing of this life yet.
+    sqlx::query("UPDATE witness SET confirmed = 0 WHERE id = 1")
+        .execute(&mut *c)
+        .await?;
+    audit::add(c, by, ACTION, &format!("{why}: {what}")).await?;
+    Ok(witness)
+}
+
+/// See [`hookbox_driver::Ledger::accepted_restores`].
+pub(crate) async fn accepted(
+    c: &mut SqliteConnection,
+    limit: u32,
+) -> sqlx::Result<Vec<AcceptedRestore>> {
+    let rows = sqlx::query(
+        "SELECT began_at, accepted_by, why, what FROM incarnations
+         WHERE accepted_by IS NOT NULL ORDER BY id DESC LIMIT ?1",
+    )
+    .bind(limit)
+    .fetch_all(c)
+    .await?;
+    let one = |row: &SqliteRow| {
+        Ok(AcceptedRestore {
+            at: row.moment("began_at")?,
+            by: row.text("accepted_by")?,
+            why: row.text("why")?,
+            what: row.text("what")?,
+        })
+    };
+    rows.iter().map(one).collect()
+}

@@ -1,0 +1,133 @@
+//! A witness: what a store has recorded by a moment, kept at the broker, so that a store that is
+//! restored to an older state, or a broker that is replaced, does not pass for a complete one.
+//!
+//! A worker publishes it after the store has committed it. So the broker never holds a witness
+//! that its store does not know, unless the store is not what it was. Every version ever written
+//! is kept as a golden file in `schemas/wire/`.
+//!
+//! ```text
+//! witness = "HKBW" version:u8 json      readers ignore members they do not know
+//! ```
+
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+
+use crate::{Incarnation, InstanceId, RouteName, Timestamp, WireError};
+
+const MAGIC: &[u8; 4] = b"HKBW";
+
+/// The version of the witness that this build writes.
+pub const WITNESS_VERSION: u8 = 1;
+
+/// The last sequence number that a store can count in 64 bits with a sign.
+const SEQUENCE_MAX: u64 = i64::MAX as u64 - 1;
+
+/// What a store has recorded by a moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Witness {
+    /// Which store, and which of its lives.
+    pub store: Incarnation,
+    /// It grows with each witness of the store; from 1.
+    pub sequence: u64,
+    /// When it was committed, by the store's clock.
+    pub at: Timestamp,
+    /// How many receipts ingests had reported.
+    pub receipts: u64,
+    /// How far each of the newest ingests had reported.
+    pub ingests: Vec<ReportedUpTo>,
+    /// The routes whose queues the broker has.
+    pub routes: Vec<RouteName>,
+}
+
+/// How far one ingest has reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportedUpTo {
+    /// The ingest process.
+    pub instance: InstanceId,
+    /// The highest number that it has reported.
+    pub number: u64,
+}
+
+impl Witness {
+    /// As it travels.
+    pub fn encode(&self) -> Bytes {
+        let mut bytes = BytesMut::new();
+        bytes.put_slice(MAGIC);
+        bytes.put_u8(WITNESS_VERSION);
+        // Texts and numbers alone: there is nothing in it that JSON could not say.
+        bytes.put_slice(&serde_json::to_vec(self).unwrap_or_default());
+        bytes.freeze()
+    }
+
+    /// Reads what [`Witness::encode`] wrote, of any version.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+        let rest = bytes.strip_prefix(MAGIC).ok_or(WireError::NotABatch)?;
+        let (version, json) = rest.split_first().ok_or(WireError::Truncated)?;
+        if *version != WITNESS_VERSION {
+            return Err(WireError::UnknownVersion(*version));
+        }
+        let witness: Self = serde_json::from_slice(json).map_err(|error| WireError::BadHeader {
+            column: error.column(),
+        })?;
+        if (1..=SEQUENCE_MAX).contains(&witness.sequence) {
+            Ok(witness)
+        } else {
+            Err(WireError::Truncated)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOLDEN: &str = include_str!("../../../schemas/wire/witnesses/witness-v1.hex");
+
+    fn witness() -> Witness {
+        let now = Timestamp::from_unix_micros(1_764_000_000_000_000);
+        Witness {
+            store: Incarnation::from_bytes([4; 16]),
+            sequence: 12,
+            at: now,
+            receipts: 650,
+            ingests: vec![ReportedUpTo {
+                instance: InstanceId::new(now, [9; 10]),
+                number: 651,
+            }],
+            routes: vec!["scores".parse().expect("a name")],
+        }
+    }
+
+    #[test]
+    fn the_golden_witness_is_read_and_written() {
+        let golden: String = GOLDEN.split_whitespace().collect();
+        if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/wire/witnesses");
+            let text = hex::encode(witness().encode()) + "\n";
+            std::fs::write(format!("{folder}/witness-v1.hex"), text).expect("written");
+            return;
+        }
+        assert_eq!(hex::encode(witness().encode()), golden);
+        let bytes = hex::decode(golden).expect("hex");
+        assert_eq!(Witness::decode(&bytes), Ok(witness()));
+    }
+
+    #[test]
+    fn a_damaged_witness_is_refused() {
+        let bytes = witness().encode();
+        assert_eq!(Witness::decode(b"HKBA\x01"), Err(WireError::NotABatch));
+        assert_eq!(Witness::decode(b"HKBW"), Err(WireError::Truncated));
+        assert_eq!(
+            Witness::decode(b"HKBW\x09{}"),
+            Err(WireError::UnknownVersion(9))
+        );
+        assert!(Witness::decode(&bytes[..bytes.len() - 1]).is_err());
+        for sequence in [0, u64::MAX] {
+            let bad = Witness {
+                sequence,
+                ..witness()
+            };
+            assert_eq!(Witness::decode(&bad.encode()), Err(WireError::Truncated));
+        }
+    }
+}

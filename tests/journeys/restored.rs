@@ -1,0 +1,300 @@
+//! A database that is restored from an older copy, under a broker that goes on: what was accepted
+//! between the copy and the restore is acknowledged and gone, and nothing in the database knows of
+//! it. The witnesses at the broker do (R1a, R1b). And a gap in the accept reports that is too young
+//! to be judged is named as that (R1c).
+
+use std::time::Duration;
+
+use hookbox_driver_postgres::testing::{Database, SERVER_URL};
+use hookbox_tests::variable;
+use lapin::options::{BasicAckOptions, BasicGetOptions};
+use lapin::{Connection, ConnectionProperties};
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+use crate::deployment::{Deployment, Own, Pair, Process};
+use crate::shown::{Shown, within};
+
+/// Events before the copy, between it and the restore, and after the restore.
+const KEPT: u64 = 12;
+const LOST: u64 = 600;
+const LATER: u64 = 50;
+
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A deployment over a database that can be restored.
+struct World {
+    deployment: Deployment,
+    database: Database,
+    shown: Shown,
+}
+
+impl World {
+    async fn new() -> Self {
+        let database = Database::create().await.unwrap();
+        let url = database.url().to_owned();
+        let own = Own {
+            store: url.clone(),
+            broker: variable("HOOKBOX_TEST_AMQP_URL"),
+            direct: url,
+            settings: String::new(),
+        };
+        let deployment = Deployment::over(own);
+        Self {
+            deployment,
+            database,
+            shown: Shown::new(),
+        }
+    }
+
+    fn start_worker(&self) -> Process {
+        let address = self.shown.address();
+        self.deployment.start(&["worker", "--metrics", &address])
+    }
+
+    fn simulate(&self, count: u64, seed: u64) {
+        let (count, seed) = (count.to_string(), seed.to_string());
+        let words = ["simulate", "--count", &count, "--seed", &seed];
+        self.deployment.run(&words);
+    }
+
+    /// Exit code, JSON and text.
+    fn reconcile(&self, more: &[&str]) -> (Option<i32>, Value, String) {
+        let words = [&["reconcile"], more].concat();
+        let output = self.deployment.command(&words).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        (output.status.code(), self.deployment.json(&words), text)
+    }
+
+    /// Waits until so many are reported and done, and until the broker holds a witness of it.
+    async fn all_is_reported(&self, receipts: u64) {
+        within(PATIENCE, "all is reported", async || {
+            let (code, books, _) = self.reconcile(&["--wait", "30s"]);
+            code == Some(0) && told(&books) == receipts
+        })
+        .await;
+        // Every witness that is due is confirmed: what the store says now is in the newest one.
+        let waits = "select count(*) from witness, incarnations where newest is null \
+                     or confirmed < (substring(convert_from(substring(newest from 6), 'UTF8') \
+                                     from '\"sequence\":([0-9]+)'))::bigint \
+                     or (substring(convert_from(substring(newest from 6), 'UTF8') \
+                         from '\"receipts\":([0-9]+)'))::bigint \
+                        < (select sum(receipts) from accepted)";
+        within(PATIENCE, "the witness is confirmed", async || {
+            self.deployment.count(waits).await == 0
+        })
+        .await;
+    }
+
+    /// A copy of the database, to which nothing may be connected now.
+    async fn copy(&self) -> Database {
+        let server = variable(SERVER_URL);
+        let copy = Database::create_at(&server, Some(self.database.name())).await;
+        copy.unwrap()
+    }
+
+    /// The database as it was when it was copied, whatever is connected to it.
+    async fn restore(&self, copy: &Database) {
+        let mut server = PgConnection::connect(&variable(SERVER_URL)).await.unwrap();
+        let (name, copy) = (self.database.name(), copy.name());
+        for statement in [
+            format!("drop database {name} with (force)"),
+            format!("create database {name} template {copy}"),
+        ] {
+            let statement = sqlx::query(AssertSqlSafe(statement));
+            statement.execute(&mut server).await.unwrap();
+        }
+        server.close().await.unwrap();
+    }
+
+    async fn finish(self) {
+        self.deployment.finish().await;
+    }
+}
+
+fn told(books: &Value) -> u64 {
+    let routes = books["routes"].as_array().unwrap();
+    let of = |route: &Value| route["told"].as_u64().unwrap();
+    routes.iter().map(of).sum()
+}
+
+/// Red, with what the broker knows of the time that is missing.
+fn names_the_span(books: &Value, text: &str) {
+    assert_eq!(books["verdict"], "imbalanced", "{books:#}");
+    let mismatch = &books["witness"]["mismatch"];
+    assert_eq!(mismatch["kind"], "store_behind", "{books:#}");
+    assert_eq!(mismatch["receipts"], LOST, "{books:#}");
+    let (from, until) = (mismatch["from"].as_str(), mismatch["until"].as_str());
+    let (from, until) = (from.unwrap(), until.unwrap());
+    assert!(from < until, "{from} {until}");
+    let span = format!("ask the provider to send again what it sent from {from} to {until}");
+    assert!(text.contains(&span), "{text}");
+    assert!(!text.contains("every receipt"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_store_is_red_until_a_person_accepts_it() {
+    let world = World::new().await;
+    let (worker, ingest) = (world.start_worker(), world.deployment.start_ingest());
+    world.simulate(KEPT, 1);
+    world.all_is_reported(KEPT).await;
+    worker.stop();
+    let copy = world.copy().await;
+    let worker = world.start_worker();
+    world.simulate(LOST, 2);
+    world.all_is_reported(KEPT + LOST).await;
+    // Its closing report is recorded, so that nothing but the witnesses knows of it afterwards.
+    ingest.stop();
+    let closing = "select count(*) from accounts where closing";
+    within(PATIENCE, "it has closed", async || {
+        world.deployment.count(closing).await == 1
+    })
+    .await;
+    worker.stop();
+    world.restore(&copy).await;
+
+    let (worker, ingest) = (world.start_worker(), world.deployment.start_ingest());
+    world.simulate(LATER, 3);
+    let waited = ["--wait", "30s"];
+    let (code, books, text) = world.reconcile(&waited);
+    assert_eq!(code, Some(1), "{text}");
+    names_the_span(&books, &text);
+    within(PATIENCE, "the worker is red", async || {
+        world.shown.trouble("witness").is_some()
+            && world.shown.metric("hookbox_witness_mismatch") == Some(1.0)
+    })
+    .await;
+    let why = world.shown.trouble("witness").unwrap();
+    assert!(why.contains("restored to an older state"), "{why}");
+    // It stops nothing.
+    let receipts = "select count(*) from receipts";
+    let done = world.deployment.count(receipts).await;
+    assert_eq!(done, KEPT + LATER);
+
+    let accept = ["--accept-restore", "sent again", "--yes", "--by", "ann"];
+    let accepted = world
+        .deployment
+        .run(&[&["reconcile"], &accept[..]].concat());
+    assert!(accepted.contains("store: accepted that"), "{accepted}");
+    let (code, books, text) = world.reconcile(&waited);
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(books["verdict"], "balanced", "{books:#}");
+    assert_eq!(books["witness"]["mismatch"], Value::Null);
+    assert_eq!(books["witness"]["accepted"][0]["by"], "ann");
+    assert!(
+        text.contains("by ann (sent again): the store was"),
+        "{text}"
+    );
+    let audited = "select count(*) from audit where action = 'reconcile.accept_restore'";
+    assert_eq!(world.deployment.count(audited).await, 1);
+    within(PATIENCE, "the worker is ready", async || {
+        world.shown.is_ready() && world.shown.metric("hookbox_witness_mismatch") == Some(0.0)
+    })
+    .await;
+    // Witnesses go on in the new life.
+    world.simulate(1, 4);
+    world.all_is_reported(KEPT + LATER + 1).await;
+    worker.stop();
+    ingest.stop();
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_restored_under_a_running_hookbox_is_red_at_once() {
+    let world = World::new().await;
+    let (worker, ingest) = (world.start_worker(), world.deployment.start_ingest());
+    world.simulate(KEPT, 1);
+    world.all_is_reported(KEPT).await;
+    worker.stop();
+    let copy = world.copy().await;
+    let worker = world.start_worker();
+    world.simulate(LOST, 2);
+    world.all_is_reported(KEPT + LOST).await;
+    // Worker and ingest go on, and nothing more is accepted.
+    world.restore(&copy).await;
+    let (code, books, text) = world.reconcile(&["--wait", "30s"]);
+    assert_eq!(code, Some(1), "{text}");
+    names_the_span(&books, &text);
+    let unknown = &books["witness"]["mismatch"]["ingests"][0];
+    assert_eq!(unknown["first"], KEPT + 1, "{books:#}");
+    assert_eq!(unknown["last"], KEPT + LOST, "{books:#}");
+    // What it accepts next leaves the gap in its numbers besides, and takes no witness away.
+    world.simulate(LATER, 3);
+    within(PATIENCE, "the gap is named", async || {
+        let (_, books, _) = world.reconcile(&["--wait", "30s"]);
+        books["accounts"]["gaps"][0]["first"] == KEPT + 1
+    })
+    .await;
+    let (code, books, text) = world.reconcile(&[]);
+    assert_eq!(code, Some(1), "{text}");
+    names_the_span(&books, &text);
+    worker.stop();
+    ingest.stop();
+    world.finish().await;
+}
+
+/// How many accept reports wait.
+fn reports(deployment: &Deployment) -> u64 {
+    let queues = deployment.json(&["queues"]);
+    let queues = queues["queues"].as_array().unwrap();
+    let accounts = queues.iter().find(|it| it["queue"] == "accounts").unwrap();
+    accounts["broker"]["ready"].as_u64().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_young_gap_in_the_accept_reports_is_named() {
+    let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
+    let ingest = deployment.start_ingest();
+    for seed in ["1", "2"] {
+        let before = reports(&deployment);
+        deployment.run(&["simulate", "--count", "20", "--seed", seed]);
+        within(PATIENCE, "they are reported", async || {
+            reports(&deployment) > before
+        })
+        .await;
+    }
+    let queues = deployment.json(&["queues"]);
+    let queues = queues["queues"].as_array().unwrap();
+    let accounts = queues.iter().find(|it| it["queue"] == "accounts").unwrap();
+    lose_one(accounts["broker"]["name"].as_str().unwrap()).await;
+    let worker = deployment.start(&["worker"]);
+    let settled = "select count(*) from receipts";
+    within(PATIENCE, "all is done", async || {
+        deployment.count(settled).await == 40 && reports(&deployment) == 0
+    })
+    .await;
+    let gaps = "select count(*) from accounts where first > 1";
+    within(PATIENCE, "the later report is recorded", async || {
+        deployment.count(gaps).await == 1
+    })
+    .await;
+    let output = deployment.command(&["reconcile"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(
+        text.contains("UNKNOWN: ingest ") && text.contains("not yet 1 to "),
+        "{text}"
+    );
+    assert!(!text.contains("every receipt"), "{text}");
+    let books = deployment.json(&["reconcile"]);
+    assert_eq!(books["verdict"], "moving", "{books:#}");
+    assert_eq!(books["unknown"][0]["kind"], "young_gap", "{books:#}");
+    let books = deployment.json(&["reconcile", "--wait", "30s"]);
+    assert_eq!(books["verdict"], "imbalanced", "{books:#}");
+    worker.stop();
+    ingest.stop();
+    deployment.finish().await;
+}
+
+/// Takes the first message out of a queue.
+async fn lose_one(queue: &str) {
+    let url = variable("HOOKBOX_TEST_AMQP_URL");
+    let properties = ConnectionProperties::default();
+    let connection = Connection::connect(&url, properties).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    let got = channel.basic_get(queue.into(), BasicGetOptions::default());
+    let got = got.await.unwrap().expect("a message waits");
+    got.acker.ack(BasicAckOptions::default()).await.unwrap();
+    connection.close(200, "done".into()).await.unwrap();
+}
