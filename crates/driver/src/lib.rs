@@ -84,8 +84,6 @@ mod accounts;
 mod backlog;
 mod books;
 mod broker;
-mod broker;
-mod clock;
 mod clock;
 mod dead_reason;
 mod deferral;
@@ -102,7 +100,6 @@ mod store;
 mod witness;
 
 pub use accounts::{AccountGap, Accounts, OpenReceipt, SilentIngest, Unvouched, receipts_gone};
-pub use accounts::{AccountGap, Accounts, OpenReceipt, Unvouched, receipts_gone};
 pub use backlog::Backlog;
 pub use books::{Imbalance, RouteBooks};
 pub use broker::{
@@ -116,9 +113,8 @@ pub use delivery::{Delivery, Settler};
 pub use fault::{Fault, FaultKind, describe};
 pub use foreign_schema::{AppliedMigration, ForeignSchema, KnownMigration, foreign_schema};
 pub use ledger::{
-    AttemptRow, AuditRow, Backlog, ClaimRow, DeadFilter, DeadGroup, DeadLetter, DeadRow, DeadState,
-    EventDetail, EventFilter, EventRow, Imbalance, Ledger, ReceiptRow, Refusal, RetryRow,
-    RouteBooks,
+    AttemptRow, AuditRow, ClaimRow, DeadFilter, DeadGroup, DeadLetter, DeadRow, DeadState,
+    EventDetail, EventFilter, EventRow, Ledger, ReceiptRow, Refusal, RetryRow,
 };
 pub use open::{OpenError, TopologyDifference};
 pub use requeue::{DueRetry, Republish, Requeued};
@@ -126,8 +122,8 @@ pub use rng::Rng;
 pub use starts::{Start, StartCounts, StartKind};
 pub use storable::{STORABLE_MAX, storable};
 pub use store::{
-    Burial, ClaimState, Claimed, CommitError, DeadReason, Failure, FailureClass, Outcome, Recorded,
-    Settled, Start, Store, Then,
+    Burial, ClaimState, Claimed, CommitError, Failure, FailureClass, Outcome, Recorded, Settled,
+    Store, Then,
 };
 pub use witness::{
     AcceptedRestore, BrokerBehind, Mismatch, NextWitness, OtherStore, StoreBehind, UnknownNumbers,

@@ -162,16 +162,7 @@ impl<S: Store> Attempt<'_, S> {
             }))
         };
         if mine.orphaned {
-            let error = "an earlier run of the handler ended its own transaction; whether all of \
-                         its effects stand is not known, so it is not run again"
-                .to_owned();
-            let failed = Failed {
-                ended: Ended::Orphaned,
-                error,
-                interrupted: false,
-                remedy: None,
-            };
-            return Err(trouble(failed, started.elapsed()));
+            return Err(trouble(orphaned(), started.elapsed()));
         }
         let route = match self.work {
             Work::Handle(route) => route,
@@ -300,6 +291,18 @@ impl<S: Store> Attempt<'_, S> {
                 }
             }
         }
+    }
+}
+
+/// The failure of an event whose claim was committed without its outcome.
+fn orphaned() -> Failed {
+    let error = "an earlier run of the handler ended its own transaction; whether all of its \
+                 effects stand is not known, so it is not run again";
+    Failed {
+        ended: Ended::Orphaned,
+        error: error.to_owned(),
+        interrupted: false,
+        remedy: None,
     }
 }
 

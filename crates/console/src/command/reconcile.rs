@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use hookbox_driver::{
-    AcceptedRestore, AccountGap, Accounts, Broker, Fault, Ledger, Mismatch, OpenReceipt,
-    RouteBooks, SilentIngest, Unvouched,
+    AcceptedRestore, AccountGap, Broker, Fault, Ledger, Mismatch, OpenReceipt, RouteBooks,
+    SilentIngest, Unvouched,
 };
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
@@ -17,6 +17,7 @@ use crate::{Operator, Problem, Reach, Source};
 mod accept;
 mod judge;
 mod lines;
+mod reports;
 mod unknown;
 mod write_off;
 
@@ -264,7 +265,7 @@ pub async fn reconcile_again(
 
 async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> ReconcileReport {
     // Before the books: what is told of meanwhile must not look as if it had no outcome.
-    let (reports, mut found) = told(store).await;
+    let (reports, mut found) = reports::read(store).await;
     let (depths, books, problems) = both_sides(broker, store).await;
     // Who cannot be reached is told once.
     found.retain(|_| books.is_some());
@@ -318,30 +319,6 @@ async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Reconcil
     };
     report.conclude();
     report
-}
-
-/// What ingests have reported, and what is not known of them.
-struct Reports {
-    accounts: Accounts,
-    unvouched: Vec<Unvouched>,
-    silent: Vec<SilentIngest>,
-}
-
-async fn told(store: &Reach<dyn Ledger>) -> (Option<Reports>, Vec<Problem>) {
-    let Reach::Open(ledger) = store else {
-        return (None, Vec::new());
-    };
-    let read = async {
-        Ok::<_, Fault>(Reports {
-            accounts: ledger.accounts(OPEN_MAX, OVERDUE).await?,
-            unvouched: ledger.unvouched(OPEN_MAX, OVERDUE).await?,
-            silent: ledger.silent(OPEN_MAX, OVERDUE).await?,
-        })
-    };
-    match read.await {
-        Ok(reports) => (Some(reports), Vec::new()),
-        Err(fault) => (None, vec![Problem::of(Source::Store, &fault)]),
-    }
 }
 
 impl ReconcileReport {

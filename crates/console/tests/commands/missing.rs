@@ -151,7 +151,8 @@ async fn the_verdict_is_that_of_the_books_after_a_write_off() {
         Reach::Open(Arc::new(Depths(Mutex::new(vec![queues(0, Some(0))]))));
     let store: Reach<dyn Ledger> = Reach::Open(Arc::new(memory(90, 91, vec![open(5, false)])));
     let wait = Some(Duration::from_secs(10));
-    let before = reconcile(&broker, &store, wait, IN_HAND, &mut Person::default()).await;
+    let mut person = Person::default();
+    let before = reconcile(&broker, &store, Storage::Apart, wait, IN_HAND, &mut person).await;
     assert_eq!(before.verdict, Verdict::Imbalanced);
     let still = reconcile_again(&broker, &store, &before).await;
     assert_eq!(

@@ -15,6 +15,8 @@ fn store() -> Reach<dyn Ledger> {
         route: route.parse().unwrap(),
         retrying: 2,
         due: 1,
+        deferred: 0,
+        deferred_oldest_s: 0,
         dead: 3,
     };
     Reach::Open(Arc::new(Memory {
