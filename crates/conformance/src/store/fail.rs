@@ -159,7 +159,8 @@ pub async fn the_books_balance<H: StoreHarness>(world: &H) {
     }
     let again = {
         let mut again = of_number(0);
-        again.receipt = with_receipt("again", 9).receipt;
+        let other = with_receipt("again", 9);
+        (again.receipt, again.number) = (other.receipt, other.number);
         again
     };
     let mut tx = store.begin().await.expect("begun");
