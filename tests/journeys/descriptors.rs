@@ -42,7 +42,7 @@ async fn out_of_descriptors_nobody_panics_and_all_goes_on() {
     let mut idle: Vec<TcpStream> = (0..CONNECTIONS).map(|_| open()).collect();
     let told = || deployment.log().matches(TOLD).count();
     within(PATIENCE, "it has run out", async || told() > 0).await;
-    // Who sends nothing is cut after five seconds, and another one comes in his place.
+    // While one waits, those that send nothing are closed after five seconds.
     let began = Instant::now();
     within(PATIENCE, "it lasts", async || {
         assert!(!ingest.has_ended(), "{}", deployment.log());

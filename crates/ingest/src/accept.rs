@@ -93,7 +93,9 @@ async fn accept(
     let mut tell_from = Instant::now();
     loop {
         let slot = places.slot().await;
-        let (stream, peer) = match listener.tcp.accept().await {
+        let accepted = listener.tcp.accept().await;
+        places.accepted(accepted.is_ok());
+        let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 if Instant::now() >= tell_from {

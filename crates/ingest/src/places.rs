@@ -14,6 +14,8 @@ pub(crate) struct Places {
     slots: Arc<Semaphore>,
     /// Every slot is taken, and the accept loop waits for one.
     is_full: AtomicBool,
+    /// A connection waits that the system lets us not accept, for want of descriptors say.
+    is_refused: AtomicBool,
     per_address_max: usize,
     counts: Mutex<HashMap<IpAddr, usize>>,
 }
@@ -33,6 +35,7 @@ impl Places {
         Arc::new(Self {
             slots: Arc::new(Semaphore::new(limits.connections_max)),
             is_full: AtomicBool::new(false),
+            is_refused: AtomicBool::new(false),
             per_address_max: limits.connections_per_address_max,
             counts: Mutex::default(),
         })
@@ -48,6 +51,11 @@ impl Places {
         let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
         self.is_full.store(false, Ordering::Relaxed);
         slot
+    }
+
+    /// Whether the last connection could be accepted.
+    pub fn accepted(&self, is_accepted: bool) {
+        self.is_refused.store(!is_accepted, Ordering::Relaxed);
     }
 
     /// A connection of this address takes the slot; `None` when the address has too many.
@@ -72,7 +80,9 @@ impl Place {
         let places = &self.places;
         let counts = places.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.get(&self.address).copied().unwrap_or_default();
-        count >= places.per_address_max || places.is_full.load(Ordering::Relaxed)
+        count >= places.per_address_max
+            || places.is_full.load(Ordering::Relaxed)
+            || places.is_refused.load(Ordering::Relaxed)
     }
 }
 
