@@ -302,7 +302,7 @@ pub(super) const CASES: &[Case] = &[
         proofs: &[
             Proof::Tests {
                 package: "hookbox-driver-rabbitmq",
-                filters: &["a_wrong_password_is_told_and_not_shown"],
+                filters: &["a_wrong_password_is_refused_and_not_shown"],
             },
             Proof::Tests {
                 package: "hookbox-tests",
