@@ -4,10 +4,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::connect;
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::connect;
 
 /// One bell for each queue.
 pub(crate) struct Bells {
@@ -57,7 +60,7 @@ pub(crate) async fn watch_others(
     let mut seen: Option<(SqliteConnection, i64)> = None;
     loop {
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => break,
             () = tokio::time::sleep(every) => {}
         }
         if !bells.is_heard() {
@@ -76,6 +79,10 @@ pub(crate) async fn watch_others(
                 None
             }
         };
+    }
+    if let Some((connection, _)) = seen {
+        // Waited for: SQLite deletes the log only when nothing else has the file open.
+        connect::close(connection).await;
     }
 }
 
