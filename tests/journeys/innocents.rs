@@ -10,7 +10,7 @@ const EVENTS: &str = "200";
 const KILLS: u32 = 50;
 
 /// Longest from the first running handler to the kill, in milliseconds.
-const KILLED_WITHIN: u64 = 600;
+const KILLED_WITHIN: u64 = 50;
 
 /// A worker that runs nothing for so long has nothing to do any more.
 const IDLE: Duration = Duration::from_secs(20);
