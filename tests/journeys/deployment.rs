@@ -27,8 +27,8 @@ pub struct Deployment {
     pub folder: PathBuf,
     pub port: u16,
     environment: String,
-    postgres: Option<PostgresWorld>,
-    own: Option<Own>,
+    pub postgres: Option<PostgresWorld>,
+    pub own: Option<Own>,
 }
 
 /// Servers of a test's own, which it may break.

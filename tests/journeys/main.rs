@@ -39,6 +39,7 @@ mod policies;
 mod pooler;
 mod quarantine;
 mod refused;
+mod refused_scores;
 mod restored;
 mod rights;
 mod secrets;

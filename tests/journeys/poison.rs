@@ -17,12 +17,10 @@ async fn what_always_fails_is_shown_mended_and_replayed_on_sqlite() {
     mend(Pair::SqliteAlone).await;
 }
 
-/// The cause: a table that the handler needs has another name.
+/// The cause: the database takes no score.
 async fn mend(pair: Pair) {
     let deployment = Deployment::new(pair).await;
-    deployment
-        .execute("alter table begini_scores rename to elsewhere")
-        .await;
+    deployment.refuse_scores().await;
     let ingest = deployment.start_ingest();
     let worker = deployment.start(&["worker"]);
     deployment.run(&["send", "--type", "psychometric_score.complete"]);
@@ -41,9 +39,7 @@ async fn mend(pair: Pair) {
         !text.contains("uid"),
         "the body is not shown unless it is asked for:\n{text}"
     );
-    deployment
-        .execute("alter table elsewhere rename to begini_scores")
-        .await;
+    deployment.take_scores().await;
     deployment.run(&["dead", "replay", &id, "--yes"]);
     until(&deployment, &["reconcile"], |books| {
         books["routes"]

@@ -73,9 +73,7 @@ async fn look(
     deployment.write("hookbox.toml", &logging);
     let ingest = deployment.start_ingest();
     // A handler that fails, an event that breaks its schema, and a body that is not JSON.
-    deployment
-        .execute("alter table begini_scores rename to elsewhere")
-        .await;
+    deployment.refuse_scores().await;
     let worker = deployment.start(&["worker"]);
     deployment.write(
         "score.json",
