@@ -71,6 +71,7 @@ macro_rules! broker_suite {
                 an_account_reaches_its_queue,
                 the_witness_is_read_and_stays,
                 the_newest_witness_outlives_its_readers,
+                the_newest_witness_is_seen_by_each_of_many_readers,
             );
         }
     };

@@ -17,6 +17,7 @@ mod diagnose;
 mod establish;
 mod examine;
 mod fallback_runtime;
+mod jitter;
 mod management;
 mod nodes;
 mod options;

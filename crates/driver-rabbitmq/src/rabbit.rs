@@ -41,6 +41,8 @@ pub struct Rabbit {
     bytes: Arc<Semaphore>,
     readiness: watch::Receiver<Readiness>,
     consuming: Mutex<Option<Arc<Connection>>>,
+    /// Of one process, one reading of the witnesses at a time.
+    reading: Arc<Mutex<()>>,
     stop: CancellationToken,
     tasks: TaskTracker,
     runtime: Option<Runtime>,
@@ -108,6 +110,7 @@ impl Rabbit {
             rejections,
             readiness,
             consuming: Mutex::new(None),
+            reading: Arc::default(),
             stop,
             tasks,
             runtime: runtime.keep(),
@@ -245,8 +248,9 @@ impl Broker for Rabbit {
     async fn witnesses(&self) -> Result<Vec<Witness>, Fault> {
         let connection = self.consuming().await?;
         let queue = witness_queue(&self.options.environment);
-        let deadline = self.options.connect_deadline;
+        let (deadline, reading) = (self.options.connect_deadline, Arc::clone(&self.reading));
         self.on_amqp("read the witnesses", async move {
+            let _alone = reading.lock().await;
             witnesses::read(&connection, &queue, deadline).await
         })
         .await

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Options;
 use crate::connection::close;
 use crate::establish::{Established, Opened, establish};
+use crate::jitter::jittered;
 use crate::nodes::Nodes;
 use crate::publisher::{Ended, Publisher, Requests};
 use crate::rejections::Rejections;
@@ -197,12 +198,4 @@ impl Supervisor {
             None => Readiness::Ready,
         }
     }
-}
-
-/// Half to all of a pause, so that instances which lost the broker together do not come back
-/// together. The keys of a `RandomState` are random, which is all that spreading takes.
-fn jittered(pause: Duration) -> Duration {
-    use std::hash::{BuildHasher, RandomState};
-    let share = RandomState::new().hash_one(0) as f64 / u64::MAX as f64;
-    pause.mul_f64(0.5 + 0.5 * share)
 }

@@ -4,23 +4,39 @@
 //! Not by a reject: RabbitMQ would append what is rejected behind what was published meanwhile, and
 //! the queue, being full, would drop that: the newest. What a channel's end returns goes to the
 //! front, so that it is the oldest that goes. A reader that dies returns them in the same way.
+//!
+//! Two readers at a time share what the queue holds between them. So one process reads once at a
+//! time, and a reading counts when the queue has as many messages a moment after it as it gave:
+//! then no other process had any of them. Several such are put together, with pauses that differ.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hookbox_driver::{Fault, FaultKind};
 use hookbox_event::Witness;
-use lapin::options::BasicGetOptions;
+use lapin::options::{BasicGetOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
 use lapin::{Channel, Connection};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::diagnose::{fault, late};
+use crate::jitter::jittered;
 
 const DOING: &str = "read the witnesses";
 
 /// Far more than the queue may hold: it bounds what one reading takes.
 const READ_MAX: usize = 64;
 
-/// Reads all that no other reader has at this moment.
+/// Readings that must count.
+const COUNTING: u32 = 2;
+
+/// Readings, at most. What other readers have of all of them is not seen.
+const READINGS_MAX: u32 = 12;
+
+/// After each, at most. Longer than one takes.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Reads what the queue holds, beside other readers.
 ///
 /// # Errors
 /// When the queue does not answer in time, or holds something that is no witness.
@@ -29,6 +45,45 @@ pub(crate) async fn read(
     queue: &str,
     deadline: Duration,
 ) -> Result<Vec<Witness>, Fault> {
+    let mut found = BTreeMap::new();
+    let mut counting = 0;
+    for _ in 0..READINGS_MAX {
+        let bodies = read_once(connection, queue, deadline).await?;
+        sleep(jittered(PAUSE)).await;
+        let ready = timeout(deadline, ready(connection, queue)).await;
+        let ready = ready
+            .map_err(|_elapsed| late(DOING))?
+            .map_err(|error| fault(DOING, error))?;
+        counting += u32::from(ready == bodies.len());
+        for body in bodies {
+            let witness = decode(&body)?;
+            found.insert(body, witness);
+        }
+        if counting >= COUNTING {
+            break;
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+/// How many messages no reader has.
+async fn ready(connection: &Connection, queue: &str) -> Result<usize, lapin::Error> {
+    let channel = connection.create_channel().await?;
+    let passive = QueueDeclareOptions {
+        passive: true,
+        ..QueueDeclareOptions::durable()
+    };
+    let declared = channel.queue_declare(queue.into(), passive, FieldTable::default());
+    let count = declared.await?.message_count();
+    channel.close(200, "it was counted".into()).await?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+async fn read_once(
+    connection: &Connection,
+    queue: &str,
+    deadline: Duration,
+) -> Result<Vec<Vec<u8>>, Fault> {
     let opening = timeout(deadline, connection.create_channel()).await;
     let channel = opening
         .map_err(|_elapsed| late(DOING))?
@@ -42,7 +97,7 @@ pub(crate) async fn read(
     closed
         .map_err(|_elapsed| late(DOING))?
         .map_err(|error| fault(DOING, error))?;
-    bodies.iter().map(|body| decode(body)).collect()
+    Ok(bodies)
 }
 
 async fn take(channel: &Channel, queue: &str) -> Result<Vec<Vec<u8>>, lapin::Error> {

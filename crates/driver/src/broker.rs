@@ -29,8 +29,9 @@ pub trait Broker: Send + Sync + 'static {
         Err(PublishError::plain(PublishErrorKind::Unroutable))
     }
 
-    /// The witnesses that are kept, in any order. They stay. Those that another reader reads at
-    /// this moment may be missing: one who expects more reads again.
+    /// The witnesses that are kept, in any order. They stay, and other readers at the same time see
+    /// them, too. Only one that another reader has at each of several moments may be missing: a
+    /// caller who expects more reads again.
     async fn witnesses(&self) -> Result<Vec<Witness>, Fault> {
         Ok(Vec::new())
     }

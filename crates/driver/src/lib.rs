@@ -25,6 +25,7 @@
 //! - `depths_count_what_waits`
 //! - `an_account_reaches_its_queue`
 //! - `the_witness_is_read_and_stays`, `the_newest_witness_outlives_its_readers`
+//! - `the_newest_witness_is_seen_by_each_of_many_readers`
 //!
 //! **Store** — [`Store`], [`Ledger`]
 //! - `the_first_claim_is_fresh`, `the_second_is_a_duplicate`, `another_body_is_a_conflict`

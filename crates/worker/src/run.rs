@@ -64,6 +64,9 @@ pub(crate) struct Inner<S: Store> {
     pub isolation: Isolation,
     /// Starts of handlers that this process has counted.
     pub begun: Begun,
+    /// The highest sequence number of a witness that this process has read or published: what the
+    /// broker gives must reach it, or is only a part of what it holds.
+    pub witness_known: AtomicU64,
     /// Cancelled when a drain has taken long enough.
     pub cut: CancellationToken,
 }
@@ -91,6 +94,7 @@ impl<S: Store> Worker<S> {
                 store_faults: AtomicU64::new(0),
                 isolation: Isolation::default(),
                 begun: Begun::default(),
+                witness_known: AtomicU64::new(0),
                 cut: CancellationToken::new(),
             }),
         }

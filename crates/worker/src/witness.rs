@@ -6,9 +6,10 @@
 //! all that is left of what the store has lost, and newer witnesses would push it out.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hookbox_driver::{Fault, FaultKind, Mismatch, NextWitness, Store, describe};
+use hookbox_driver::{Fault, FaultKind, Mismatch, NextWitness, Store, describe, newest_witness};
 use hookbox_event::Witness;
 use tokio_util::sync::CancellationToken;
 
@@ -83,7 +84,10 @@ async fn round<S: Store>(inner: &Inner<S>) -> Result<Option<Mismatch>, Fault> {
         let found = inner.broker.witnesses().await?;
         let is_last = readings >= READINGS;
         readings += 1;
-        if found.is_empty() && !is_last {
+        let highest = newest_witness(&found).map_or(0, |it| it.sequence);
+        let known = inner.witness_known.fetch_max(highest, Ordering::Relaxed);
+        let is_part = found.is_empty() || highest < known;
+        if is_part && !is_last {
             tokio::time::sleep(READING_PAUSE).await;
             continue;
         }
@@ -95,6 +99,9 @@ async fn round<S: Store>(inner: &Inner<S>) -> Result<Option<Mismatch>, Fault> {
             NextWitness::Mismatch(mismatch) => return Ok(Some(mismatch)),
             NextWitness::Publish(witness) => {
                 publish(inner, &witness).await?;
+                inner
+                    .witness_known
+                    .fetch_max(witness.sequence, Ordering::Relaxed);
                 return Ok(None);
             }
         }

@@ -50,6 +50,21 @@ pub async fn the_witness_is_read_and_stays<H: BrokerHarness>(world: &H) {
     broker.close().await;
 }
 
+/// Readers that share the queue between them see the newest all the same.
+pub async fn the_newest_witness_is_seen_by_each_of_many_readers<H: BrokerHarness>(world: &H) {
+    let (broker, other) = (world.open().await, world.open().await);
+    for sequence in 1..=8 {
+        let published = broker.publish_witness(&witness(sequence)).await;
+        published.expect("published");
+    }
+    for _ in 0..20 {
+        let (one, two) = tokio::join!(sequences(&*broker), sequences(&*other));
+        assert_eq!((one.last(), two.last()), (Some(&8), Some(&8)));
+    }
+    broker.close().await;
+    other.close().await;
+}
+
 /// What is pushed out is always the oldest, also while others read what is kept.
 pub async fn the_newest_witness_outlives_its_readers<H: BrokerHarness>(world: &H) {
     let (broker, other) = (world.open().await, world.open().await);
