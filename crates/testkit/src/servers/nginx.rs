@@ -1,23 +1,19 @@
 //! A private nginx before an ingest: a load balancer as it is found in front of webhooks, which
 //! keeps its connections to the ingest open and uses them again.
 
-use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::account::Account;
 use super::find;
 use super::folder::{Ending, Folder};
-use super::process::{Process, tail, wait_until};
+use super::process::{Process, ready, tail, takes_connections};
 use super::{ServerError, ports};
 
 const NAME: &str = "nginx";
 
 /// It starts in a blink; a machine that compiles meanwhile blinks slowly.
 const READY_MAX: Duration = Duration::from_secs(30);
-
-/// One look at whether it answers.
-const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// Idle connections that it keeps for 60 s, its default: more than a test opens.
 const CONFIG: &str = "daemon off;
@@ -74,7 +70,9 @@ impl Nginx {
         command.arg("-p").arg(folder.path()).arg("-c").arg(config);
         command.args(["-e", "stderr"]);
         let mut process = Process::start(command, Ending::Kill, &log(&folder))?;
-        if let Err(error) = ready(&mut process, port, &folder) {
+        let answers = || takes_connections(port);
+        let log_tail = || tail(&log(&folder));
+        if let Err(error) = ready(&mut process, NAME, READY_MAX, answers, log_tail) {
             let _ = process.end(&folder);
             return Err(error);
         }
@@ -100,23 +98,4 @@ impl Drop for Nginx {
 
 fn log(folder: &Folder) -> PathBuf {
     folder.path().join("nginx.log")
-}
-
-fn ready(process: &mut Process, port: u16, folder: &Folder) -> Result<(), ServerError> {
-    let mut ended = false;
-    let address = (Ipv4Addr::LOCALHOST, port).into();
-    let answered = wait_until(READY_MAX, || {
-        ended = process.has_ended();
-        ended || TcpStream::connect_timeout(&address, ANSWER_MAX).is_ok()
-    });
-    let log = tail(&log(folder));
-    match (ended, answered) {
-        (true, _) => Err(ServerError::Ended { server: NAME, log }),
-        (false, true) => Ok(()),
-        (false, false) => Err(ServerError::NotReady {
-            server: NAME,
-            waited: READY_MAX,
-            log,
-        }),
-    }
 }

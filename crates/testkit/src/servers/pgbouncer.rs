@@ -1,22 +1,18 @@
 //! A private PgBouncer before a private PostgreSQL: a pooler as it is found between the two.
 
-use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::account::Account;
 use super::find;
 use super::folder::{Ending, Folder};
-use super::process::{Process, tail, wait_until};
+use super::process::{Process, ready, tail, takes_connections, wait_until};
 use super::{PostgresServer, ServerError, ports};
 
 const NAME: &str = "PgBouncer";
 
 /// It starts in a blink; a machine that compiles meanwhile blinks slowly.
 const READY_MAX: Duration = Duration::from_secs(30);
-
-/// One look at whether it answers.
-const ANSWER_MAX: Duration = Duration::from_secs(2);
 
 /// Sessions of the server that it hands out in turns: fewer than a worker has connections, so
 /// that they are handed out in turns.
@@ -57,7 +53,9 @@ impl PgBouncer {
         let mut command = folder.launch(&program, Ending::Kill);
         command.arg(folder.path().join("ini"));
         let mut process = Process::start(command, Ending::Kill, &log(&folder))?;
-        if let Err(error) = ready(&mut process, port, &folder) {
+        let answers = || takes_connections(port);
+        let log_tail = || tail(&log(&folder));
+        if let Err(error) = ready(&mut process, NAME, READY_MAX, answers, log_tail) {
             let _ = process.end(&folder);
             return Err(error);
         }
@@ -129,23 +127,4 @@ fn configure(folder: &Folder, port: u16, server: u16, mode: PoolMode) -> Result<
 
 fn log(folder: &Folder) -> PathBuf {
     folder.path().join("pgbouncer.log")
-}
-
-fn ready(process: &mut Process, port: u16, folder: &Folder) -> Result<(), ServerError> {
-    let mut ended = false;
-    let address = (Ipv4Addr::LOCALHOST, port).into();
-    let answered = wait_until(READY_MAX, || {
-        ended = process.has_ended();
-        ended || TcpStream::connect_timeout(&address, ANSWER_MAX).is_ok()
-    });
-    let log = tail(&log(folder));
-    match (ended, answered) {
-        (true, _) => Err(ServerError::Ended { server: NAME, log }),
-        (false, true) => Ok(()),
-        (false, false) => Err(ServerError::NotReady {
-            server: NAME,
-            waited: READY_MAX,
-            log,
-        }),
-    }
 }

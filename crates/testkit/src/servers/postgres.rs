@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::account::Account;
 use super::find::{self, Postgres};
 use super::folder::{Ending, Folder};
-use super::process::{Process, run, tail, wait_until};
+use super::process::{self, Process, run, tail};
 use super::{Clock, ServerError, ports};
 
 const NAME: &str = "PostgreSQL";
@@ -237,21 +237,8 @@ fn log(folder: &Folder) -> PathBuf {
 }
 
 fn ready(process: &mut Process, port: u16, folder: &Folder) -> Result<(), ServerError> {
-    let mut ended = false;
-    let answered = wait_until(READY_MAX, || {
-        ended = process.has_ended();
-        ended || answers(port).unwrap_or(false)
-    });
-    let log = tail(&log(folder));
-    match (ended, answered) {
-        (true, _) => Err(ServerError::Ended { server: NAME, log }),
-        (false, true) => Ok(()),
-        (false, false) => Err(ServerError::NotReady {
-            server: NAME,
-            waited: READY_MAX,
-            log,
-        }),
-    }
+    let answers = || answers(port).unwrap_or(false);
+    process::ready(process, NAME, READY_MAX, answers, || tail(&log(folder)))
 }
 
 /// Whether it takes connections: it asks for the password. While it starts or recovers, it

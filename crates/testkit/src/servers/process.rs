@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -19,6 +20,9 @@ const END_MAX: Duration = Duration::from_secs(10);
 
 /// Lines of a log that an error shows.
 const TAIL_LINES: usize = 25;
+
+/// One look at whether a port takes connections.
+const CONNECT_MAX: Duration = Duration::from_secs(2);
 
 /// A running server process.
 #[derive(Debug)]
@@ -138,6 +142,40 @@ impl Process {
         folder.forget(id);
         Ok(())
     }
+}
+
+/// Waits until a server answers, its process ends, or the limit is over; `log` is what an error
+/// shows.
+///
+/// # Errors
+/// When it has ended, or does not answer in time.
+pub fn ready(
+    process: &mut Process,
+    server: &'static str,
+    limit: Duration,
+    mut answers: impl FnMut() -> bool,
+    log: impl FnOnce() -> String,
+) -> Result<(), ServerError> {
+    let mut ended = false;
+    let answered = wait_until(limit, || {
+        ended = process.has_ended();
+        ended || answers()
+    });
+    match (ended, answered) {
+        (true, _) => Err(ServerError::Ended { server, log: log() }),
+        (false, true) => Ok(()),
+        (false, false) => Err(ServerError::NotReady {
+            server,
+            waited: limit,
+            log: log(),
+        }),
+    }
+}
+
+/// Whether a port of this machine takes connections.
+pub fn takes_connections(port: u16) -> bool {
+    let address = (Ipv4Addr::LOCALHOST, port).into();
+    TcpStream::connect_timeout(&address, CONNECT_MAX).is_ok()
 }
 
 /// Looks at `condition` until it holds or `limit` has passed; whether it held.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::account::Account;
 use super::find::{self, Rabbitmq};
 use super::folder::{Ending, Folder};
-use super::process::{Process, run, tail, wait_until};
+use super::process::{self, Process, run, tail, wait_until};
 use super::{ServerError, ports};
 
 const NAME: &str = "RabbitMQ";
@@ -317,26 +317,12 @@ fn broker_log(folder: &Folder) -> PathBuf {
 }
 
 fn ready(process: &mut Process, port: u16, folder: &Folder) -> Result<(), ServerError> {
-    let mut ended = false;
-    let answered = wait_until(READY_MAX, || {
-        ended = process.has_ended();
-        let address = (Ipv4Addr::LOCALHOST, port).into();
-        ended || (has_started(&broker_log(folder)) && answers(address).unwrap_or(false))
-    });
-    let log = format!(
-        "{}\n{}",
-        tail(&folder.path().join("log/start.log")),
-        tail(&broker_log(folder))
-    );
-    match (ended, answered) {
-        (true, _) => Err(ServerError::Ended { server: NAME, log }),
-        (false, true) => Ok(()),
-        (false, false) => Err(ServerError::NotReady {
-            server: NAME,
-            waited: READY_MAX,
-            log,
-        }),
-    }
+    let address = (Ipv4Addr::LOCALHOST, port).into();
+    let answers = || has_started(&broker_log(folder)) && answers(address).unwrap_or(false);
+    process::ready(process, NAME, READY_MAX, answers, || {
+        let start = folder.path().join("log/start.log");
+        format!("{}\n{}", tail(&start), tail(&broker_log(folder)))
+    })
 }
 
 /// It listens before its start is complete, so a listening port alone says too little.
