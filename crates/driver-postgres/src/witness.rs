@@ -43,16 +43,13 @@ async fn take(
 ) -> Result<NextWitness, Error> {
     lock(c).await?;
     let position = position(c).await?;
-    if let Some(mismatch) = position.compare(position.confirmed, found) {
-        return Ok(NextWitness::Mismatch(mismatch));
+    let next = position.take(found, now(c).await?, routes);
+    if let NextWitness::Publish(witness) = &next
+        && witness.sequence > position.sequence()
+    {
+        keep(c, witness).await?;
     }
-    let Some(witness) = position.next(now(c).await?, routes) else {
-        return Ok(NextWitness::Unchanged);
-    };
-    if witness.sequence > position.sequence() {
-        keep(c, &witness).await?;
-    }
-    Ok(NextWitness::Publish(witness))
+    Ok(next)
 }
 
 /// Two workers take one after the other.
@@ -146,14 +143,7 @@ pub(crate) async fn accept(
         .execute(&mut *c)
         .await?;
     let after = position(c).await?;
-    let witness = Witness {
-        store: after.incarnation,
-        sequence: before.sequence().max(mismatch.highest()) + 1,
-        at: now(c).await?,
-        receipts: after.receipts,
-        ingests: after.ingests,
-        routes: before.newest.map(|it| it.routes).unwrap_or_default(),
-    };
+    let witness = after.first_after(before, mismatch, now(c).await?);
     keep(c, &witness).await?;
     // The broker has confirmed nothing of this life yet.
     sqlx::query("update witness set confirmed = 0 where id = 1")

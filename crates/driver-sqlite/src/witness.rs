@@ -20,16 +20,13 @@ pub(crate) async fn take(
     routes: &[RouteName],
 ) -> sqlx::Result<NextWitness> {
     let position = position(c).await?;
-    if let Some(mismatch) = position.compare(position.confirmed, found) {
-        return Ok(NextWitness::Mismatch(mismatch));
+    let next = position.take(found, now(), routes);
+    if let NextWitness::Publish(witness) = &next
+        && witness.sequence > position.sequence()
+    {
+        keep(c, witness).await?;
     }
-    let Some(witness) = position.next(now(), routes) else {
-        return Ok(NextWitness::Unchanged);
-    };
-    if witness.sequence > position.sequence() {
-        keep(c, &witness).await?;
-    }
-    Ok(NextWitness::Publish(witness))
+    Ok(next)
 }
 
 fn now() -> Timestamp {
@@ -112,14 +109,7 @@ pub(crate) async fn accept(
     .execute(&mut *c)
     .await?;
     let after = position(c).await?;
-    let witness = Witness {
-        store: after.incarnation,
-        sequence: before.sequence().max(mismatch.highest()) + 1,
-        at: now(),
-        receipts: after.receipts,
-        ingests: after.ingests,
-        routes: before.newest.map(|it| it.routes).unwrap_or_default(),
-    };
+    let witness = after.first_after(before, mismatch, now());
     keep(c, &witness).await?;
     // The broker has confirmed nothing of this life yet.
     sqlx::query("UPDATE witness SET confirmed = 0 WHERE id = 1")

@@ -163,6 +163,35 @@ impl WitnessPosition {
         (held.sequence < confirmed).then(|| self.broker_behind(confirmed, Some(held)))
     }
 
+    /// What a store publishes now that its broker holds these. A witness that is newer than this
+    /// position's has to be committed first.
+    pub fn take(&self, found: &[Witness], at: Timestamp, routes: &[RouteName]) -> NextWitness {
+        match self.compare(self.confirmed, found) {
+            Some(mismatch) => NextWitness::Mismatch(mismatch),
+            None => self
+                .next(at, routes)
+                .map_or(NextWitness::Unchanged, NextWitness::Publish),
+        }
+    }
+
+    /// The first witness of a life that begins at this position, because a person has accepted how
+    /// the life before and its broker contradicted each other.
+    pub fn first_after(
+        self,
+        before: WitnessPosition,
+        accepted: &Mismatch,
+        at: Timestamp,
+    ) -> Witness {
+        Witness {
+            store: self.incarnation,
+            sequence: before.sequence().max(accepted.highest()) + 1,
+            at,
+            receipts: self.receipts,
+            ingests: self.ingests,
+            routes: before.newest.map(|it| it.routes).unwrap_or_default(),
+        }
+    }
+
     /// What to publish next, where nothing contradicts: a new witness when something has been
     /// reported since the newest one, and else that one again until it is confirmed.
     pub fn next(&self, at: Timestamp, routes: &[RouteName]) -> Option<Witness> {

@@ -30,20 +30,14 @@ impl Witnesses {
         now: Timestamp,
         accounts: &Accounts,
     ) -> Result<NextWitness, String> {
-        let position = self.position(accounts);
-        match position.compare(position.confirmed, found) {
+        let next = self.position(accounts).take(found, now, routes);
+        match &next {
             // Another worker may have published and had it confirmed since the broker was read.
-            Some(Mismatch::BrokerBehind(behind)) => {
-                return Ok(NextWitness::Mismatch(Mismatch::BrokerBehind(behind)));
-            }
-            Some(mismatch) => return Err(mismatch.describe()),
-            None => {}
+            NextWitness::Unchanged | NextWitness::Mismatch(Mismatch::BrokerBehind(_)) => {}
+            NextWitness::Mismatch(mismatch) => return Err(mismatch.describe()),
+            NextWitness::Publish(witness) => self.newest = Some(witness.clone()),
         }
-        let Some(witness) = position.next(now, routes) else {
-            return Ok(NextWitness::Unchanged);
-        };
-        self.newest = Some(witness.clone());
-        Ok(NextWitness::Publish(witness))
+        Ok(next)
     }
 
     /// The store's side.
