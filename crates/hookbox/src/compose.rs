@@ -142,7 +142,7 @@ pub fn sqlite_options(config: &Config, path: &Path) -> hookbox_driver_sqlite::Op
 /// Creates the SQLite files of the store and the broker that do not exist; those that do stay as
 /// they are.
 pub async fn create_files(config: &Config) -> Result<(), OpenError> {
-    for path in sqlite_files(config) {
+    for (_, path) in sqlite_files(config) {
         // What cannot be looked up is refused when it is opened.
         if matches!(path.try_exists(), Ok(false)) {
             hookbox_driver_sqlite::migrate(sqlite_options(config, path)).await?;
@@ -152,14 +152,14 @@ pub async fn create_files(config: &Config) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// The SQLite files of the store and the broker, each once.
-pub fn sqlite_files(config: &Config) -> Vec<&Path> {
+/// The SQLite files of the store and the broker, each once, with the key that names it.
+pub fn sqlite_files(config: &Config) -> Vec<(&'static str, &Path)> {
     let mut files = Vec::new();
     if let StoreUrl::Sqlite(path) = &config.store {
-        files.push(path.as_path());
+        files.push(("store.url", path.as_path()));
     }
     match &config.broker {
-        BrokerUrl::Sqlite(path) if !config.is_one_file() => files.push(path),
+        BrokerUrl::Sqlite(path) if !config.is_one_file() => files.push(("broker.url", path)),
         BrokerUrl::Sqlite(_) | BrokerUrl::Amqp(_) => {}
     }
     files

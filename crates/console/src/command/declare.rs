@@ -2,10 +2,12 @@
 //! declared again. What was in a queue that was deleted is lost, and the store knows some of it.
 
 use hookbox_driver::{Accounts, Fault, Ledger, Queue, RouteBooks};
+use hookbox_event::RouteName;
 use serde::Serialize;
 
+use super::queues::store_side;
 use super::reconcile::OVERDUE;
-use crate::{Problem, Reach, Source};
+use crate::{Problem, Reach};
 
 /// What `queues declare` did.
 #[derive(Debug, Clone, Serialize)]
@@ -38,25 +40,11 @@ pub async fn missing_queues(
     missing: Vec<(Queue, String)>,
     store: &Reach<dyn Ledger>,
 ) -> (Vec<MissingQueue>, Vec<Problem>) {
-    let mut problems = Vec::new();
-    let known = match store {
+    if missing.is_empty() {
         // Nothing needs to be known of no queue: the counts read every receipt.
-        _ if missing.is_empty() => None,
-        Reach::Open(ledger) => match read(&**ledger).await {
-            Ok(known) => Some(known),
-            Err(fault) => {
-                problems.push(Problem::of(Source::Store, &fault));
-                None
-            }
-        },
-        Reach::Away(why) => {
-            problems.push(Problem {
-                source: Source::Store,
-                what: why.clone(),
-            });
-            None
-        }
-    };
+        return (Vec::new(), Vec::new());
+    }
+    let (known, problems) = store_side(store, async |ledger| read(ledger).await).await;
     let of = |(queue, name): (Queue, String)| MissingQueue {
         name,
         was_used: known.as_ref().map(|known| known.was_used(&queue)),
@@ -84,29 +72,33 @@ struct Known {
 
 impl Known {
     fn was_used(&self, queue: &Queue) -> bool {
-        let reported = self.accounts.told.iter();
         match queue {
-            Queue::Route(route) => {
-                self.books
-                    .iter()
-                    .any(|book| book.route == *route && book.receipts() > 0)
-                    || { reported }.any(|(name, count)| name == route && *count > 0)
-            }
+            Queue::Route(route) => self.has_receipts(|name| name == route),
             Queue::Witness => self.has_witness,
             // Dead letters of any route, and accept reports of all of them.
-            Queue::Dead | Queue::Accounts => {
-                self.books.iter().any(|book| book.receipts() > 0) || { reported }
-                    .any(|(_, count)| *count > 0)
-            }
+            Queue::Dead | Queue::Accounts => self.has_receipts(|_| true),
         }
+    }
+
+    /// Whether receipts of such a route have an outcome, or were reported.
+    fn has_receipts(&self, of: impl Fn(&RouteName) -> bool) -> bool {
+        let settled = self.books.iter().map(|book| (&book.route, book.receipts()));
+        let reported = self
+            .accounts
+            .told
+            .iter()
+            .map(|(name, count)| (name, *count));
+        settled
+            .chain(reported)
+            .any(|(name, count)| of(name) && count > 0)
     }
 
     fn open(&self, queue: &Queue) -> Option<u64> {
         let Queue::Route(route) = queue else {
             return None;
         };
-        let of_route = self.accounts.open_by_route.iter();
-        let of_route = { of_route }.find(|(name, _)| name == route);
+        let mut by_route = self.accounts.open_by_route.iter();
+        let of_route = by_route.find(|(name, _)| name == route);
         Some(of_route.map_or(0, |(_, count)| *count))
     }
 }

@@ -152,7 +152,7 @@ async fn broker_side(broker: &Reach<dyn Broker>) -> (Option<Vec<Depth>>, Vec<Pro
     }
 }
 
-async fn store_side<T>(
+pub(super) async fn store_side<T>(
     store: &Reach<dyn Ledger>,
     read: impl AsyncFnOnce(&dyn Ledger) -> Result<T, Fault>,
 ) -> (Option<T>, Vec<Problem>) {

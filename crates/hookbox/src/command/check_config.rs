@@ -32,15 +32,7 @@ pub fn run(config: &Config, as_json: bool) -> anyhow::Result<Exit> {
 
 /// Refuses a SQLite file that `migrate` could not make.
 fn sqlite_files(config: &Config) -> Result<(), Unusable> {
-    let store = match &config.store {
-        StoreUrl::Sqlite(path) => Some(("store.url", path)),
-        StoreUrl::Postgres(_) => None,
-    };
-    let broker = match &config.broker {
-        BrokerUrl::Sqlite(path) => Some(("broker.url", path)),
-        BrokerUrl::Amqp(_) => None,
-    };
-    for (key, path) in store.into_iter().chain(broker) {
+    for (key, path) in compose::sqlite_files(config) {
         let file = path.display();
         // The folder of a bare name is empty, and that of the process is meant.
         let folder = Path::new(".").join(path.parent().unwrap_or(Path::new("")));

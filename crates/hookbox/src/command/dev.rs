@@ -43,7 +43,7 @@ pub async fn run(args: &DevArgs, log: &LogArgs, json: bool) -> anyhow::Result<Ex
     let listener = roles::listen(&config).await?;
     let address = listener.tcp.local_addr()?;
     let elsewhere = elsewhere(&args.dir, configured, address);
-    for path in compose::sqlite_files(&config) {
+    for (_, path) in compose::sqlite_files(&config) {
         hookbox_driver_sqlite::migrate(compose::sqlite_options(&config, path)).await?;
     }
     let tasks = TaskTracker::new();
