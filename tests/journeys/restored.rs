@@ -1,4 +1,4 @@
-//! A database that is restored from an older copy, under a broker that goes on: what was accepted
+//! A database that is restored from an older copy, under a broker that stays: what was accepted
 //! between the copy and the restore is acknowledged and gone, and nothing in the database knows of
 //! it. The witnesses at the broker do (R1a, R1b). And a gap in the accept reports that is too young
 //! to be judged is named as that (R1c).
@@ -133,9 +133,8 @@ fn names_the_span(books: &Value, text: &str) {
     assert!(!text.contains("every receipt"), "{text}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restored_store_is_red_until_a_person_accepts_it() {
-    let world = World::new().await;
+/// Events before a copy of the database, and others after it; all of them are reported.
+async fn copied_and_lost(world: &World) -> (Process, Process, Database) {
     let (worker, ingest) = (world.start_worker(), world.deployment.start_ingest());
     world.simulate(KEPT, 1);
     world.all_is_reported(KEPT).await;
@@ -144,6 +143,13 @@ async fn a_restored_store_is_red_until_a_person_accepts_it() {
     let worker = world.start_worker();
     world.simulate(LOST, 2);
     world.all_is_reported(KEPT + LOST).await;
+    (worker, ingest, copy)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_store_is_red_until_a_person_accepts_it() {
+    let world = World::new().await;
+    let (worker, ingest, copy) = copied_and_lost(&world).await;
     // Its closing report is recorded, so that nothing but the witnesses knows of it afterwards.
     ingest.stop();
     let closing = "select count(*) from accounts where closing";
@@ -203,14 +209,7 @@ async fn a_restored_store_is_red_until_a_person_accepts_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_is_restored_under_a_running_hookbox_is_red_at_once() {
     let world = World::new().await;
-    let (worker, ingest) = (world.start_worker(), world.deployment.start_ingest());
-    world.simulate(KEPT, 1);
-    world.all_is_reported(KEPT).await;
-    worker.stop();
-    let copy = world.copy().await;
-    let worker = world.start_worker();
-    world.simulate(LOST, 2);
-    world.all_is_reported(KEPT + LOST).await;
+    let (worker, ingest, copy) = copied_and_lost(&world).await;
     // Worker and ingest go on, and nothing more is accepted.
     world.restore(&copy).await;
     let (code, books, text) = world.reconcile(&["--wait", "30s"]);

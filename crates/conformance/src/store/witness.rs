@@ -52,8 +52,8 @@ pub async fn a_witness_follows_what_is_reported<H: StoreHarness>(world: &H) {
     store.witness_confirmed(1).await.expect("recorded");
     let found = [first.clone()];
     assert_eq!(take(&*other, &found).await, NextWitness::Unchanged);
-    let told = account(INSTANCE, 1, false);
-    store.account(&told).await.expect("written");
+    let reported = account(INSTANCE, 1, false);
+    store.account(&reported).await.expect("written");
     let second = published(&*other, &found).await;
     assert_eq!((second.sequence, second.receipts), (2, 1));
     assert_eq!(
@@ -65,8 +65,8 @@ pub async fn a_witness_follows_what_is_reported<H: StoreHarness>(world: &H) {
     };
     assert_eq!((reported.instance, reported.number), (INSTANCE, 1));
     // Before it is confirmed, more is reported.
-    let told = account(INSTANCE, 2, false);
-    store.account(&told).await.expect("written");
+    let reported = account(INSTANCE, 2, false);
+    store.account(&reported).await.expect("written");
     assert_eq!(published(&*store, &found).await.sequence, 3);
     other.witness_confirmed(3).await.expect("recorded");
     other.witness_confirmed(2).await.expect("late");
@@ -81,8 +81,8 @@ pub async fn a_witness_follows_what_is_reported<H: StoreHarness>(world: &H) {
 /// hold what it has confirmed; neither commits a witness then.
 pub async fn a_store_behind_its_witness_is_found<H: StoreHarness>(world: &H) {
     let store = world.open().await;
-    let told = account(INSTANCE, 1, false);
-    store.account(&told).await.expect("written");
+    let reported = account(INSTANCE, 1, false);
+    store.account(&reported).await.expect("written");
     let known = published(&*store, &[]).await;
     store.witness_confirmed(1).await.expect("recorded");
     let mut later = known.clone();
@@ -162,12 +162,12 @@ pub async fn an_accepted_restore_begins_another_life<H: StoreHarness>(world: &H)
 pub async fn an_ingest_that_never_closed_is_named_when_silent<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (open, closed) = (INSTANCE, InstanceId::from_bytes([6; 16]));
-    for told in [
+    for reported in [
         account(open, 1, false),
         account(open, 2, false),
         account(closed, 1, true),
     ] {
-        store.account(&told).await.expect("written");
+        store.account(&reported).await.expect("written");
     }
     let silent = async |since| store.silent(10, since).await.expect("read");
     assert_eq!(silent(LONG).await, [], "it is not silent for so long");
@@ -195,14 +195,14 @@ pub async fn a_number_beyond_a_closing_report_is_an_imbalance<H: StoreHarness>(w
     let mut event = with_receipt("late", 1);
     event.number = 3;
     done(&*store, &event).await;
-    let mut told = account(event.instance, 1, false);
-    store.account(&told).await.expect("written");
+    let mut reported = account(event.instance, 1, false);
+    store.account(&reported).await.expect("written");
     assert_eq!(store.imbalances(10).await.expect("read"), []);
     // Void, and stored all the same: a confirm came too late.
-    (told.first, told.last, told.accepted) = (2, 3, Vec::new());
-    store.account(&told).await.expect("written");
-    (told.first, told.last, told.closing) = (4, 3, true);
-    store.account(&told).await.expect("closed");
+    (reported.first, reported.last, reported.accepted) = (2, 3, Vec::new());
+    store.account(&reported).await.expect("written");
+    (reported.first, reported.last, reported.closing) = (4, 3, true);
+    store.account(&reported).await.expect("closed");
     assert_eq!(store.imbalances(10).await.expect("read"), []);
     let mut beyond = with_receipt("beyond", 2);
     beyond.number = 4;

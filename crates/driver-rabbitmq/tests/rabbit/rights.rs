@@ -123,16 +123,7 @@ async fn without_the_right_to_publish_it_is_not_ready_until_that_is_granted() {
         .ctl(&["close_all_connections", "its rights have changed"])
         .unwrap();
     world.connect_again().await;
-    let why = eventually("it is refused", PATIENCE, async || {
-        match rabbit.readiness() {
-            Readiness::NotReady {
-                kind: NotReadyKind::Refused,
-                why,
-            } => Ok(why),
-            other => Err(other),
-        }
-    })
-    .await;
+    let why = eventually("it is refused", PATIENCE, async || why_refused(&rabbit)).await;
     assert!(why.contains("amq.default"), "{why}");
     let mut looks = 0;
     eventually("it stays so", PATIENCE, async || {
@@ -177,13 +168,7 @@ async fn what_rejects_everything_for_seconds_is_not_ready_until_a_publish_is_con
             // Until the queue is full.
             Ok(()) => assert_eq!(rabbit.readiness(), Readiness::Ready),
         }
-        match rabbit.readiness() {
-            Readiness::NotReady {
-                kind: NotReadyKind::Refused,
-                why,
-            } => Ok(why),
-            other => Err(other),
-        }
+        why_refused(&rabbit)
     })
     .await;
     assert!(why.contains("rejects every publish"), "{why}");
@@ -199,4 +184,15 @@ async fn what_rejects_everything_for_seconds_is_not_ready_until_a_publish_is_con
     subscription.close().await;
     rabbit.close().await;
     world.finish().await;
+}
+
+/// Why it refuses to be ready; otherwise what it is.
+fn why_refused(rabbit: &Rabbit) -> Result<String, Readiness> {
+    match rabbit.readiness() {
+        Readiness::NotReady {
+            kind: NotReadyKind::Refused,
+            why,
+        } => Ok(why),
+        other => Err(other),
+    }
 }

@@ -33,15 +33,7 @@ const CASES: [(&str, &str); 4] = [
 async fn another_programs_file_is_refused_and_left_alone() {
     for (statements, words) in CASES {
         let world = World::new();
-        let empty = SqliteConnectOptions::new()
-            .filename(world.path())
-            .create_if_missing(true);
-        let mut connection = empty.connect().await.unwrap();
-        sqlx::raw_sql(statements)
-            .execute(&mut connection)
-            .await
-            .unwrap();
-        connection.close().await.unwrap();
+        make(&world, statements).await;
         let before = std::fs::read(world.path()).unwrap();
         for refused in [
             plan(world.options()).await.unwrap_err(),
@@ -63,6 +55,15 @@ async fn another_programs_file_is_refused_and_left_alone() {
 async fn another_programs_version_is_not_compared() {
     let world = World::new();
     let (statements, words) = CASES[0];
+    make(&world, statements).await;
+    let refused = Sqlite::open(world.options()).await.err().unwrap();
+    assert!(matches!(refused, OpenError::Refused { .. }), "{refused}");
+    assert!(refused.to_string().contains(words), "{refused}");
+    world.end().await;
+}
+
+/// A file as another program makes it.
+async fn make(world: &World, statements: &'static str) {
     let empty = SqliteConnectOptions::new()
         .filename(world.path())
         .create_if_missing(true);
@@ -72,8 +73,4 @@ async fn another_programs_version_is_not_compared() {
         .await
         .unwrap();
     connection.close().await.unwrap();
-    let refused = Sqlite::open(world.options()).await.err().unwrap();
-    assert!(matches!(refused, OpenError::Refused { .. }), "{refused}");
-    assert!(refused.to_string().contains(words), "{refused}");
-    world.end().await;
 }
