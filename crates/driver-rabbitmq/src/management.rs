@@ -2,6 +2,8 @@
 //! of the management plugin's HTTP API (<https://www.rabbitmq.com/docs/management#http-api>), where
 //! the options name it. Nothing is ever changed through it.
 
+mod answers;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,14 +15,11 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use lapin::uri::AMQPUri;
-use serde::Deserialize;
-use serde_json::Value;
 use tokio::time::timeout;
 use tokio::try_join;
 
 use crate::Options;
 use crate::connection::WHAT;
-use crate::policy::Policy;
 use crate::topology::QueueDeclaration;
 
 /// Of one question. Together with the pause between looks, a harmful policy is named within five
@@ -62,7 +61,7 @@ pub(crate) enum Unanswered {
     #[error("the management API did not answer in time")]
     Late,
     #[error("the management API said something else than was asked for {0}")]
-    Unreadable(String, #[source] serde_json::Error),
+    Unreadable(String, #[source] answers::Unreadable),
 }
 
 impl Unanswered {
@@ -95,20 +94,6 @@ impl From<Unanswered> for OpenError {
             source: unanswered.into(),
         }
     }
-}
-
-/// A page of queues.
-#[derive(Debug, Deserialize)]
-struct Page {
-    page_count: u32,
-    items: Vec<Queue>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Queue {
-    name: String,
-    #[serde(default)]
-    members: Vec<String>,
 }
 
 fn refuse(why: &str) -> OpenError {
@@ -169,22 +154,21 @@ impl Management {
             format!("policies/{}", self.vhost),
             format!("operator-policies/{}", self.vhost),
         );
-        let (by_users, by_operators, nodes): (Vec<Policy>, Vec<Policy>, Vec<Value>) = try_join!(
-            self.ask(&by_users),
-            self.ask(&by_operators),
-            self.ask("nodes?columns=name")
+        let (by_users, by_operators, nodes) = try_join!(
+            self.ask(&by_users, answers::policies),
+            self.ask(&by_operators, answers::policies),
+            self.ask("nodes?columns=name", answers::nodes)
         )?;
         let policies = by_users.iter().chain(&by_operators);
         let mut found: Vec<TopologyDifference> =
             policies.flat_map(|policy| policy.wrong(queues)).collect();
-        if nodes.len() >= NODES {
+        if nodes >= NODES {
             let alone = self.alone(queues).await?;
             found.extend(alone.into_iter().map(|queue| TopologyDifference {
                 queue,
                 difference: format!(
-                    "it has one member in a cluster of {} nodes, and dies with it; run \
-                     `rabbitmq-queues grow NODE all` for two more nodes",
-                    nodes.len()
+                    "it has one member in a cluster of {nodes} nodes, and dies with it; run \
+                     `rabbitmq-queues grow NODE all` for two more nodes"
                 ),
             }));
         }
@@ -194,28 +178,31 @@ impl Management {
     /// Those of these queues that have one member. One that is not there is told by AMQP.
     async fn alone(&self, queues: &[QueueDeclaration]) -> Result<Vec<String>, Unanswered> {
         let mut found = Vec::new();
-        let mut page = 1;
+        let mut page = 1_u64;
         loop {
             let path = format!(
                 "queues/{}?page={page}&page_size={PAGE}&name={PREFIX}&use_regex=true\
                  &columns=name,members",
                 self.vhost
             );
-            let told: Page = self.ask(&path).await?;
+            let answer = self.ask(&path, answers::queues).await?;
+            let is_last = page >= answer.count || answer.queues.is_empty();
             let is_ours = |name: &str| queues.iter().any(|queue| queue.name == name);
-            let alone = told
-                .items
-                .into_iter()
-                .filter(|queue| queue.members.len() == 1 && is_ours(&queue.name));
+            let queues = answer.queues.into_iter();
+            let alone = queues.filter(|queue| queue.members == Some(1) && is_ours(&queue.name));
             found.extend(alone.map(|queue| queue.name));
-            if page >= told.page_count {
+            if is_last {
                 return Ok(found);
             }
             page += 1;
         }
     }
 
-    async fn ask<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, Unanswered> {
+    async fn ask<T>(
+        &self,
+        path: &str,
+        read: impl Fn(&[u8]) -> Result<T, answers::Unreadable>,
+    ) -> Result<T, Unanswered> {
         let request = Request::get(format!("{}/api/{path}", self.base))
             .header(http::header::AUTHORIZATION, &self.authorization)
             .body(Empty::new())
@@ -234,8 +221,7 @@ impl Management {
         let body = timeout(ANSWER_MAX, answer)
             .await
             .map_err(|_| Unanswered::Late)??;
-        serde_json::from_slice(&body)
-            .map_err(|error| Unanswered::Unreadable(path.to_owned(), error))
+        read(&body).map_err(|error| Unanswered::Unreadable(path.to_owned(), error))
     }
 }
 

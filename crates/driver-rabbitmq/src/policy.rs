@@ -2,31 +2,30 @@
 
 use hookbox_driver::TopologyDifference;
 use regex::Regex;
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::topology::{Argument, QueueDeclaration};
 
-/// As the management API tells it.
-#[derive(Debug, Deserialize)]
+/// As far as the management API says what it is.
+#[derive(Debug)]
 pub(crate) struct Policy {
-    name: String,
-    pattern: String,
-    #[serde(rename = "apply-to")]
-    apply_to: String,
-    #[serde(default)]
-    definition: serde_json::Map<String, Value>,
+    pub name: String,
+    pub pattern: Option<String>,
+    pub apply_to: Option<String>,
+    pub definition: serde_json::Map<String, Value>,
 }
 
 impl Policy {
     /// What it does to those of these queues that it matches. Every policy that matches is told,
     /// not only the one of the highest priority: the others wait for that one to go.
     pub fn wrong(&self, queues: &[QueueDeclaration]) -> Vec<TopologyDifference> {
-        if !["all", "queues", "quorum_queues"].contains(&self.apply_to.as_str()) {
+        let applies = |to: &str| ["all", "queues", "quorum_queues"].contains(&to);
+        if !self.apply_to.as_deref().is_none_or(applies) {
             return Vec::new();
         }
         // A pattern that only Perl can read may match anything.
-        let pattern = Regex::new(&self.pattern).ok();
+        let pattern = self.pattern.as_deref();
+        let pattern = pattern.and_then(|pattern| Regex::new(pattern).ok());
         let is_matched = |name: &str| pattern.as_ref().is_none_or(|it| it.is_match(name));
         let mut found = Vec::new();
         for queue in queues.iter().filter(|queue| is_matched(&queue.name)) {
@@ -97,8 +96,8 @@ mod tests {
         let queues = topology(&"a".parse().unwrap(), &["x".parse().unwrap()]).queues;
         let policy = Policy {
             name: "theirs".into(),
-            pattern: pattern.into(),
-            apply_to: apply_to.into(),
+            pattern: Some(pattern.into()),
+            apply_to: Some(apply_to.into()),
             definition: serde_json::from_str(definition).unwrap(),
         };
         let found = policy.wrong(&queues);

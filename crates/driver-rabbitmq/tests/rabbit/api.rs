@@ -79,10 +79,12 @@ async fn answer(
         let now = *says.borrow();
         let (status, body) = match now {
             Says::Nothing => ("503 Service Unavailable", "{}".to_owned()),
+            // Fields are repeated, as RabbitMQ 4 does while members of a queue change (R6).
             Says::Policy(definition) if head.starts_with("GET /api/policies/") => (
                 "200 OK",
                 format!(
-                    r#"[{{"name":"theirs","pattern":".*","apply-to":"queues",
+                    r#"[{{"name":"theirs","name":"theirs","pattern":"none","pattern":".*",
+                          "apply-to":"exchanges","apply-to":"queues",
                           "definition":{definition}}}]"#
                 ),
             ),
