@@ -42,10 +42,13 @@ impl Account {
             ),
             Some(AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)) => (
                 format!("it does not let the user {user:?} into the virtual host {vhost:?}"),
+                // One reply code for all three; the broker's own words, which follow, say which.
                 format!(
-                    "run `rabbitmqctl add_vhost {}` where it does not exist, and `{}`",
+                    "run `rabbitmqctl add_vhost {}` where it does not exist, and `{}`; where a \
+                     limit on connections is reached, raise it: {}",
                     quoted(vhost),
-                    self.grant()
+                    self.grant(),
+                    self.raise("max-connections")
                 ),
             ),
             Some(_) | None if is_tls(&error) => (
@@ -61,10 +64,16 @@ impl Account {
 
     /// An error of looking at the queues, consuming from them or publishing to them.
     pub fn at_queues(&self, error: lapin::Error) -> OpenError {
+        let Self { user, vhost } = self;
+        // Of all that is done over a connection, only opening a channel is answered with this.
+        if let Some(AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)) = reply(&error) {
+            let why = format!("it does not let the user {user:?} open another channel");
+            let remedy = format!("raise the limit: {}", self.raise("max-channels"));
+            return refused(why, remedy, error);
+        }
         if !is_refused(&error) {
             return unavailable(error);
         }
-        let Self { user, vhost } = self;
         let why = format!(
             "the user {user:?} is missing a right in the virtual host {vhost:?} that it needs to \
              configure, publish to or consume from the queues"
@@ -86,6 +95,21 @@ impl Account {
             format!("it does not declare the queue {queue}"),
             remedy,
             error,
+        )
+    }
+
+    /// The commands that raise a limit of the user, or of the virtual host where it has such.
+    fn raise(&self, limit: &str) -> String {
+        let user = format!(
+            "`rabbitmqctl set_user_limits {} '{{\"{limit}\": NUMBER}}'`",
+            quoted(&self.user)
+        );
+        if limit != "max-connections" {
+            return user;
+        }
+        format!(
+            "`rabbitmqctl set_vhost_limits -p {} '{{\"{limit}\": NUMBER}}'` or {user}",
+            quoted(&self.vhost)
         )
     }
 
@@ -210,6 +234,16 @@ mod tests {
         assert!(declared.contains(grant), "{declared}");
         let limit = text(account.at_declaration("q", error(AMQPSoftError::PRECONDITIONFAILED)));
         assert!(limit.contains("set_vhost_limits -p 'orders'"), "{limit}");
+        let connections = [
+            r#"`rabbitmqctl set_vhost_limits -p 'orders' '{"max-connections": NUMBER}'`"#,
+            r#"`rabbitmqctl set_user_limits 'o'\''neil' '{"max-connections": NUMBER}'`"#,
+        ];
+        for command in connections {
+            assert!(vhost.contains(command), "{vhost}");
+        }
+        let channels = text(account.at_queues(error(AMQPHardError::NOTALLOWED)));
+        let command = r#"`rabbitmqctl set_user_limits 'o'\''neil' '{"max-channels": NUMBER}'`"#;
+        assert!(channels.contains(command), "{channels}");
     }
 
     #[test]
@@ -222,7 +256,6 @@ mod tests {
             account.at_login(ErrorKind::IOError(Arc::new(io())).into()),
             account.at_login(ErrorKind::MissingHeartbeatError.into()),
             account.at_queues(error(AMQPSoftError::NOTFOUND)),
-            account.at_queues(error(AMQPHardError::NOTALLOWED)),
             account.at_declaration("q", error(AMQPSoftError::RESOURCELOCKED)),
         ] {
             assert!(

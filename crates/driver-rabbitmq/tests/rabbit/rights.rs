@@ -49,6 +49,54 @@ async fn refused(options: Options) -> String {
     }
 }
 
+/// What is said where a limit is reached, of which one process alone has to know.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_that_is_reached_is_named_with_the_command_that_raises_it() {
+    let server = RabbitmqServer::start().unwrap();
+    let world = World::on(server.url()).await;
+    world.declare_missing().await;
+    let user = |limit: &str| {
+        server.ctl(&["set_user_limits", "hookbox", limit]).unwrap();
+    };
+    let vhost = |limit: &str| {
+        let words = ["set_vhost_limits", "-p", "/", limit];
+        server.ctl(&words).unwrap();
+    };
+    // The test has one connection of its own.
+    for (limit, limited, raise) in [
+        (
+            &vhost as &dyn Fn(&str),
+            "max-connections",
+            "set_vhost_limits -p '/'",
+        ),
+        (
+            &user as &dyn Fn(&str),
+            "max-connections",
+            "set_user_limits 'hookbox'",
+        ),
+        (
+            &user as &dyn Fn(&str),
+            "max-channels",
+            "set_user_limits 'hookbox'",
+        ),
+    ] {
+        limit(&format!("{{\"{limited}\": 1}}"));
+        let why = refused(world.options()).await;
+        let command = format!("`rabbitmqctl {raise} '{{\"{limited}\": NUMBER}}'`");
+        assert!(why.contains(&command), "{why}");
+        assert!(
+            why.contains("NOT_ALLOWED") && why.contains("limit"),
+            "{why}"
+        );
+        limit(&format!("{{\"{limited}\": 100}}"));
+        let rabbit = Rabbit::open(world.options()).await.unwrap();
+        rabbit.publish(&[route()], &batch("taken")).await.unwrap();
+        take(&rabbit, "taken").await;
+        rabbit.close().await;
+    }
+    world.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_account_may_not_do_is_named_with_the_command_that_grants_it() {
     let server = RabbitmqServer::start().unwrap();
