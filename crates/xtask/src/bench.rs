@@ -18,7 +18,9 @@ use hookbox_testkit::servers::folder::Folder;
 use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
 use serde_json::{Value, json};
 
+use crate::install::Server;
 use crate::repository;
+use crate::test::provide;
 use deployment::{Deployment, Urls};
 
 /// Where the result goes.
@@ -26,6 +28,9 @@ const DOCUMENT: &str = "docs/BENCHMARKS.md";
 
 /// Enough for several seconds on a small machine.
 const EVENTS: u32 = 20_000;
+
+/// What an error is about: figures of somebody else's servers would say nothing.
+const PRIVATE: &str = "the bench needs private servers of its own on this machine";
 
 const HELP: &str = "cargo xtask bench [--events N] [--json]";
 
@@ -35,12 +40,12 @@ const HELP: &str = "cargo xtask bench [--events N] [--json]";
 /// When a server is missing, a build fails, or hookbox does not do what it must.
 pub fn run(arguments: &[String]) -> Result<ExitCode> {
     let request = Request::parse(arguments)?;
+    // A build takes minutes: what is missing is found, and installed, before it.
+    provide(&[Server::Postgres, Server::Rabbitmq]).context(PRIVATE)?;
     build(&["--package", "hookbox"])?;
     build(&["--package", "hookbox-testkit", "--example", "floor"])?;
     let machine = machine::describe();
-    let mut figures = measured(request.events).context(
-        "the bench needs private servers of its own; `cargo xtask test` installs what is missing",
-    )?;
+    let mut figures = measured(request.events).context(PRIVATE)?;
     figures["machine"] = machine;
     figures["events"] = request.events.into();
     let document = report::document(&figures);
