@@ -13,3 +13,4 @@ mod looking;
 mod readme;
 mod service;
 mod simulation;
+mod unwritable;

@@ -1,6 +1,5 @@
 //! A handler that does as the event tells it, and a worker that runs it over a pair of drivers.
 
-use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use hookbox_conformance::{BrokerHarness, StoreHarness};
 use hookbox_driver::{Batch, Broker, Clock, Ledger, Rng, RouteBooks, Store};
 use hookbox_event::{Envelope, RouteName, Timestamp};
 use hookbox_worker::{
-    Config, Counters, Event, Handler, HandlerError, Registered, Retry, Route, Worker,
+    Config, Counters, Event, Handler, HandlerError, Registered, Retry, Route, SourceSchemas, Worker,
 };
 use serde::Deserialize;
 use tokio::task::JoinHandle;
@@ -152,7 +151,7 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
                 prefetch: 16,
             }],
             all_routes: vec![route()],
-            schemas: HashMap::new(),
+            schemas: SourceSchemas::default(),
             conflicts: Vec::new(),
             schedule_interval: moment,
             collect: true,

@@ -297,6 +297,12 @@ impl Deployment {
     }
 }
 
+impl From<Child> for Process {
+    fn from(child: Child) -> Self {
+        Self(child)
+    }
+}
+
 impl Process {
     /// As the system knows it.
     pub fn id(&self) -> u32 {

@@ -7,7 +7,6 @@
 //! It publishes one event and a duplicate of it, runs a worker until both have an outcome, and
 //! shows that the effect is there once. With PostgreSQL and RabbitMQ, only the two drivers differ.
 
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +18,8 @@ use hookbox_event::{
     Timestamp, Topic,
 };
 use hookbox_worker::{
-    Config, Event, Handler, HandlerError, OrReject, Rehearsal, Retry, Route, Worker, register,
-    rehearse,
+    Config, Event, Handler, HandlerError, OrReject, Rehearsal, Retry, Route, SourceSchemas, Worker,
+    register, rehearse,
 };
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
@@ -106,7 +105,7 @@ async fn show(folder: &std::path::Path) -> anyhow::Result<()> {
             prefetch: 16,
         }],
         all_routes: vec![route],
-        schemas: HashMap::new(),
+        schemas: SourceSchemas::default(),
         conflicts: Vec::new(),
         schedule_interval: Duration::from_millis(500),
         collect: true,

@@ -39,7 +39,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 not done, or what was looked at 
     unsafe settings); 130 stopped at once by Ctrl-C while it drained";
 
 /// How to log, over what the config says.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct LogArgs {
     /// What services log on standard error, as "info" or "hookbox_worker=debug,info" [default:
     /// $HOOKBOX_LOG, else the config's]

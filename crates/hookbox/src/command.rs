@@ -8,7 +8,7 @@ mod healthcheck;
 mod ingest;
 mod migrate;
 mod person;
-mod print;
+pub mod print;
 mod queues;
 mod reconcile;
 mod roles;
@@ -25,18 +25,20 @@ pub use reconcile::ReconcileArgs;
 pub use send::SendArgs;
 pub use simulate::SimulateArgs;
 
+use anyhow::Context as _;
+
 use crate::cli::{Cli, Command, ServiceArgs};
 use crate::config::Config;
 use crate::exit::Exit;
-use crate::telemetry;
+use crate::telemetry::Log;
 
 /// Runs one command.
-pub async fn run(cli: Cli) -> anyhow::Result<Exit> {
+pub async fn run(cli: Cli, log: &Log) -> anyhow::Result<Exit> {
     match &cli.command {
-        Command::Dev(args) => dev::run(args, &cli.log, cli.json).await,
-        Command::Run(args) => run::run(service(&cli, &args.service)?, args.create).await,
-        Command::Ingest(args) => ingest::run(service(&cli, args)?).await,
-        Command::Worker(args) => worker::run(service(&cli, &args.service)?, args).await,
+        Command::Dev(args) => dev::run(args, &cli.log, cli.json, log).await,
+        Command::Run(args) => run::run(service(&cli, &args.service, log)?, args.create, log).await,
+        Command::Ingest(args) => ingest::run(service(&cli, args, log)?, log).await,
+        Command::Worker(args) => worker::run(service(&cli, &args.service, log)?, args, log).await,
         Command::Migrate => migrate::run(&load(&cli)?, cli.json).await,
         Command::CheckConfig => check_config::run(&load(&cli)?, cli.json),
         Command::Healthcheck(args) => healthcheck::run(&cli, args).await,
@@ -55,9 +57,9 @@ fn load(cli: &Cli) -> anyhow::Result<Config> {
 }
 
 /// The config, for a service: it logs.
-fn service(cli: &Cli, args: &ServiceArgs) -> anyhow::Result<Config> {
+fn service(cli: &Cli, args: &ServiceArgs, log: &Log) -> anyhow::Result<Config> {
     let mut config = load(cli)?;
     config.metrics = args.metrics.or(config.metrics);
-    telemetry::begin(&cli.log.over(&config.log));
+    log.begin(&cli.log, &config.log).context("start the log")?;
     Ok(config)
 }

@@ -27,7 +27,7 @@ use crate::config::{BrokerUrl, Config, StoreUrl};
 use crate::drain::Drain;
 use crate::rng::SystemRng;
 
-pub use schemas::schemas;
+pub use schemas::{SchemaTexts, compile_schemas, read_schemas, schemas};
 pub use spooled::{Spooled, spooled, with_spool};
 
 /// First wait for a dependency that is away at the start.
@@ -273,7 +273,7 @@ where
     Ok(worker::Config {
         routes,
         all_routes: config.route_names(),
-        schemas: schemas(config)?,
+        schemas: worker::SourceSchemas::new(schemas(config)?),
         conflicts: conflicts.collect(),
         schedule_interval: SCHEDULE_INTERVAL,
         collect: true,

@@ -5,6 +5,7 @@
 //! Relative paths in the file are relative to the file.
 
 mod check;
+mod difference;
 mod file;
 mod identity;
 mod key;
@@ -28,7 +29,9 @@ use hookbox_event::{EnvironmentName, RouteName, Timestamp};
 use secrecy::SecretString;
 
 use crate::clock::SystemClock;
+use crate::command::print;
 
+pub use difference::Differences;
 pub use place::Mistakes;
 pub use route::RouteConfig;
 pub use source::SourceConfig;
@@ -45,6 +48,10 @@ pub const UNROUTED: &str = "unrouted";
 pub struct Config {
     /// The file it came from.
     pub path: PathBuf,
+    /// Its text, which holds no secrets.
+    pub text: String,
+    /// The files that keys of sources were read from.
+    pub secret_files: Vec<PathBuf>,
     /// The environment's name.
     pub environment: EnvironmentName,
     /// The store.
@@ -146,7 +153,11 @@ impl Config {
         now: Timestamp,
     ) -> Result<Self, Mistakes> {
         let (file, places) = structure::read(path, text)?;
-        check::check(path, file, places, env, now)
+        let config = check::check(path, file, places, env, now)?;
+        Ok(Self {
+            text: text.to_owned(),
+            ..config
+        })
     }
 
     /// All routes by name.
@@ -176,7 +187,7 @@ impl Config {
             Path::new(".hookbox-dev/hookbox.toml"),
         );
         if !usual.exists() && dev.exists() {
-            eprintln!("using {}, made by `hookbox dev`", dev.display());
+            print::note(&format!("using {}, made by `hookbox dev`", dev.display()));
             return dev.to_owned();
         }
         usual.to_owned()

@@ -3,6 +3,7 @@
 use hookbox_driver::OpenError;
 
 use crate::config::Mistakes;
+use crate::telemetry::Log;
 
 /// An exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +13,9 @@ pub struct Exit(u8);
 pub const OK: Exit = Exit(0);
 /// It did not, or what it looked at is not well.
 pub const FAILED: Exit = Exit(1);
-/// The config cannot be used (`EX_USAGE`). Wrong arguments are 2, by clap.
+/// Wrong arguments, by clap's custom.
+pub const ARGUMENTS: Exit = Exit(2);
+/// The config cannot be used (`EX_USAGE`).
 pub const CONFIG: Exit = Exit(64);
 /// The broker or the store cannot be reached (`EX_UNAVAILABLE`).
 pub const UNAVAILABLE: Exit = Exit(69);
@@ -43,7 +46,7 @@ impl Exit {
 }
 
 /// Prints an error with its causes on standard error, and says with which code to exit.
-pub fn tell(error: &anyhow::Error, json: bool) -> Exit {
+pub fn tell(error: &anyhow::Error, json: bool, log: &Log) -> Exit {
     let exit = code(error);
     let text = error
         .chain()
@@ -51,12 +54,10 @@ pub fn tell(error: &anyhow::Error, json: bool) -> Exit {
         .collect::<Vec<_>>()
         .join(": ");
     if json {
-        eprintln!(
-            "{}",
-            serde_json::json!({ "error": text, "exit_code": exit.code() })
-        );
+        let error = serde_json::json!({ "error": text, "exit_code": exit.code() });
+        log.print(&error.to_string());
     } else {
-        eprintln!("hookbox: {text}");
+        log.print(&format!("hookbox: {text}"));
     }
     exit
 }

@@ -3,6 +3,9 @@
 //! This crate alone names drivers, reads the config and owns the process: it builds the parts,
 //! starts the roles, and drains them.
 
+// Both panic where they cannot write: `command::print` does not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod cli;
 mod clock;
 mod command;
@@ -10,7 +13,9 @@ mod compose;
 pub mod config;
 mod drain;
 mod exit;
+mod key_ends;
 mod monitor;
+mod reload;
 mod rng;
 mod signals;
 mod simulate;
@@ -22,32 +27,42 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::command::print;
+use crate::telemetry::Log;
+
 /// The whole program.
 pub fn main() -> ExitCode {
     // Two providers are linked in by dependencies of dependencies; rustls panics unless one is
     // chosen before its first use. It fails only when one was chosen already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     telemetry::hide_panics();
-    let cli = cli::Cli::parse();
+    let cli = match cli::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => return print::arguments(&said).into(),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("hookbox: no threads could be started: {error}");
+            print::note(&format!("hookbox: no threads could be started: {error}"));
             return exit::INTERNAL.into();
         }
     };
     let json = cli.json;
+    let log = Log::default();
     // What unwinds to here is used no more.
-    let ran = catch_unwind(AssertUnwindSafe(|| runtime.block_on(command::run(cli))));
+    let ran = catch_unwind(AssertUnwindSafe(|| {
+        runtime.block_on(command::run(cli, &log))
+    }));
     let code = match ran {
         Ok(Ok(code)) => code,
-        Ok(Err(error)) => exit::tell(&error, json),
+        Ok(Err(error)) => exit::tell(&error, json, &log),
         // Its place was told when it began.
         Err(_) => exit::INTERNAL,
     };
+    log.flush();
     // What still runs was given its time to drain.
     runtime.shutdown_background();
     code.into()

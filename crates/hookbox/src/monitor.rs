@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 
 use crate::compose::AnyStore;
 use crate::config::Config;
+use crate::telemetry::Log;
 
 pub use server::bind;
 
@@ -49,6 +50,8 @@ pub struct Parts {
     pub worker: Option<Arc<worker::Counters>>,
     /// Which dependencies the roles need, whether they are there yet or not.
     pub needs: Needs,
+    /// Where it logs, which counts what it had to drop.
+    pub log: Log,
     /// It is shutting down.
     pub draining: bool,
 }

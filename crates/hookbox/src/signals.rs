@@ -4,16 +4,61 @@
 //! SIGTERM comes from machines, which send it twice for reasons of their own (a service manager
 //! and the init of a container, say), and kill what takes too long anyway: nobody's request may
 //! lose its answer to that. Ctrl-C comes from a person, who wants the terminal back.
+//!
+//! SIGHUP reloads a service. Signals that end a process by default and that tools send for reasons
+//! of their own (log rotation, timers) change nothing: none of them may cost a request its answer.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::exit;
+use crate::telemetry::Log;
+
+/// The signals of a service.
+pub struct Signals {
+    /// Cancelled by the first signal that drains.
+    pub shutdown: CancellationToken,
+    /// SIGHUP. What came before anybody listens counts as one.
+    pub hangup: Signal,
+}
+
+/// The signals of a service that logs.
+pub fn service(tasks: &TaskTracker, log: &Log) -> anyhow::Result<Signals> {
+    let hangup = signal(SignalKind::hangup())?;
+    for (name, kind) in [
+        ("SIGUSR1", SignalKind::user_defined1()),
+        ("SIGUSR2", SignalKind::user_defined2()),
+        ("SIGALRM", SignalKind::alarm()),
+    ] {
+        tasks.spawn(ignore(name, signal(kind)?));
+    }
+    let shutdown = drain(tasks, log.clone())?;
+    Ok(Signals { shutdown, hangup })
+}
 
 /// A token that the first signal cancels. An interrupt after that ends the process at once: what
 /// was taken and not settled comes again, and open requests have no answer.
 pub fn shutdown(tasks: &TaskTracker) -> anyhow::Result<CancellationToken> {
+    drain(tasks, Log::default())
+}
+
+/// Drains at a SIGHUP, too: of a process that belongs to a terminal, when the terminal is closed.
+pub fn drain_at_hangup(tasks: &TaskTracker, signals: Signals) -> CancellationToken {
+    let Signals {
+        shutdown,
+        mut hangup,
+    } = signals;
+    let token = shutdown.clone();
+    tasks.spawn(async move {
+        if hangup.recv().await.is_some() {
+            shutdown.cancel();
+        }
+    });
+    token
+}
+
+fn drain(tasks: &TaskTracker, log: Log) -> anyhow::Result<CancellationToken> {
     let token = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -33,6 +78,7 @@ pub fn shutdown(tasks: &TaskTracker) -> anyhow::Result<CancellationToken> {
             () = disregard(&mut terminate) => {}
         }
         tracing::warn!("stopped at once by SIGINT, while it drained");
+        log.flush();
         std::process::exit(exit::STOPPED.code().into());
     });
     Ok(token)
@@ -44,4 +90,11 @@ async fn disregard(terminate: &mut Signal) {
         tracing::info!("it drains already: SIGTERM changes nothing, Ctrl-C (SIGINT) stops at once");
     }
     std::future::pending().await
+}
+
+/// The same of a signal that always changes nothing.
+async fn ignore(name: &'static str, mut signal: Signal) {
+    while signal.recv().await.is_some() {
+        tracing::info!("{name} changes nothing; SIGHUP reloads, SIGTERM drains");
+    }
 }

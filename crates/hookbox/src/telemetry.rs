@@ -1,15 +1,27 @@
 //! Logs: what, how, and above all what never.
 
-use std::io::{self, IsTerminal};
+mod lines;
 
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd as _;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use hookbox_driver::Clock as _;
+use hookbox_event::Timestamp;
 use tracing::level_filters::LevelFilter;
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, fmt};
+use tracing_subscriber::{EnvFilter, Layer, fmt, reload};
 
+use self::lines::{LineWriter, Lines};
+use crate::cli::LogArgs;
+use crate::clock::SystemClock;
+use crate::command::print;
 use crate::config::LogConfig;
 
 /// What is logged where nothing else is said.
@@ -30,11 +42,94 @@ const CEILINGS: [(&str, LevelFilter); 4] = [
 /// The ceiling of every other library: below `info` they show what they carry.
 const CEILING: LevelFilter = LevelFilter::INFO;
 
-/// Begins logging to standard error. Standard output belongs to what a command prints.
-pub fn begin(config: &LogConfig) {
-    let is_terminal = io::stderr().is_terminal();
-    // A subscriber that is there already (in a test) stays.
-    let _ = subscriber(config, is_terminal, io::stderr).try_init();
+/// How long the end of a process waits for the reader of its log.
+const FLUSH_MAX: Duration = Duration::from_secs(1);
+
+/// The log of this process; before [`Log::begin`], and in commands that only print, there is none.
+#[derive(Clone, Default)]
+pub struct Log(Arc<OnceLock<Begun>>);
+
+struct Begun {
+    lines: Arc<Lines>,
+    args: LogArgs,
+    refilter: Refilter,
+}
+
+/// Puts another filter into the place of the one that is there.
+type Refilter = Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>;
+
+impl Log {
+    /// Begins logging to standard error. Standard output belongs to what a command prints. The
+    /// arguments go before the config, also when the config is reloaded.
+    pub fn begin(&self, args: &LogArgs, config: &LogConfig) -> io::Result<()> {
+        let config = args.over(config);
+        let json = config.json;
+        // A descriptor of its own: the lock of the standard library's is held while a write waits
+        // for a reader, and nothing else may wait for that.
+        let out = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+        let notice = move |dropped| notice(json, SystemClock.now(), dropped);
+        let lines = Lines::start(out, Box::new(notice))?;
+        let writer = Arc::clone(&lines);
+        let writer = move || LineWriter(Arc::clone(&writer));
+        let (subscriber, refilter) = subscriber(&config, io::stderr().is_terminal(), writer);
+        // A subscriber that is there already (in a test) stays.
+        let _ = subscriber.try_init();
+        let args = args.clone();
+        let _ = self.0.set(Begun {
+            lines,
+            args,
+            refilter,
+        });
+        Ok(())
+    }
+
+    /// Logs by the filter of another config from now on; which one that is.
+    pub fn refilter(&self, config: &LogConfig) -> anyhow::Result<String> {
+        let config = match self.0.get() {
+            Some(begun) => begun.args.over(config),
+            None => config.clone(),
+        };
+        let text = config.filter.unwrap_or_else(|| DEFAULT.to_owned());
+        if let Some(begun) = self.0.get() {
+            (begun.refilter)(EnvFilter::builder().parse(&text)?)?;
+        }
+        Ok(text)
+    }
+
+    /// Lines that were dropped because they were not read, or that could not be written.
+    pub fn dropped(&self) -> u64 {
+        self.0.get().map_or(0, |begun| begun.lines.dropped())
+    }
+
+    /// The last words of this process on standard error: after what was logged, where there is a
+    /// log, so that neither waits for a reader that has stopped.
+    pub fn print(&self, text: &str) {
+        match self.0.get() {
+            Some(begun) => begun.lines.push(format!("{text}\n").as_bytes()),
+            None => print::note(text),
+        }
+    }
+
+    /// Waits until everything that was logged is written, for a second at most.
+    pub fn flush(&self) {
+        if let Some(begun) = self.0.get() {
+            begun.lines.flush(FLUSH_MAX);
+        }
+    }
+}
+
+/// The line that stands where lines were dropped, whatever the filter says.
+fn notice(json: bool, now: Timestamp, dropped: u64) -> Vec<u8> {
+    let what = format!("{dropped} log lines were dropped because standard error was not read");
+    let line = if json {
+        let fields = serde_json::json!({ "message": what, "dropped": dropped });
+        let line =
+            serde_json::json!({ "timestamp": now.to_string(), "level": "WARN", "fields": fields });
+        line.to_string()
+    } else {
+        format!("{now}  WARN {what} dropped={dropped}")
+    };
+    format!("{line}\n").into_bytes()
 }
 
 /// Checks what to log, as `info` or `hookbox_worker=debug,info`.
@@ -59,7 +154,7 @@ pub fn hide_panics() {
         if tracing::dispatcher::has_been_set() {
             tracing::error!(place, "a panic at {place}");
         } else {
-            eprintln!("hookbox: a panic at {place}");
+            print::note(&format!("hookbox: a panic at {place}"));
         }
     }));
 }
@@ -68,22 +163,27 @@ fn subscriber<W>(
     config: &LogConfig,
     is_terminal: bool,
     writer: W,
-) -> impl Subscriber + Send + Sync + use<W>
+) -> (impl Subscriber + Send + Sync + use<W>, Refilter)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     // The text was checked with the config, and the default is our own.
     let wanted = EnvFilter::builder().parse_lossy(config.filter.as_deref().unwrap_or(DEFAULT));
-    let lines = fmt::layer().with_target(false).with_writer(writer);
+    let (wanted, handle) = reload::Layer::new(wanted);
+    let lines = fmt::layer()
+        .with_target(false)
+        .log_internal_errors(false)
+        .with_writer(writer);
     let lines = if config.json {
         lines.json().boxed()
     } else {
         lines.with_ansi(is_terminal).boxed()
     };
     // Two filters that must both agree: no directive, however exact, lifts a ceiling.
-    tracing_subscriber::registry()
+    let subscriber = tracing_subscriber::registry()
         .with(filter_fn(is_allowed))
-        .with(lines.with_filter(wanted))
+        .with(lines.with_filter(wanted));
+    (subscriber, Box::new(move |filter| handle.reload(filter)))
 }
 
 fn is_allowed(event: &Metadata<'_>) -> bool {

@@ -1,11 +1,15 @@
 //! The certificate that ingest shows: whether it and its key can be used, and until when.
 
+use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::{Context, anyhow};
 use hookbox_driver::Clock as _;
 use hookbox_event::Timestamp;
+use rustls::crypto::ring::default_provider;
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
@@ -15,40 +19,71 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::exit::Unusable;
 
-/// The certificate and the key of the config, where it has them.
+/// The certificate that new connections are shown, which may be exchanged at any time.
+pub struct Certificate(RwLock<Arc<CertifiedKey>>);
+
+impl Certificate {
+    /// Shows another one from now on; whether it is another one. Connections that there are keep
+    /// theirs.
+    pub fn replace(&self, renewed: CertifiedKey) -> bool {
+        let mut shown = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let is_other = shown.cert != renewed.cert;
+        *shown = Arc::new(renewed);
+        is_other
+    }
+}
+
+impl ResolvesServerCert for Certificate {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // A writer that panicked has exchanged it or not.
+        let shown = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Some(Arc::clone(&shown))
+    }
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate").finish_non_exhaustive()
+    }
+}
+
+/// What shows the certificate of the config, where it has one, and that certificate.
 ///
 /// An expired certificate is logged and used: some senders do not check it, and a restart must not
 /// take from them what they had before it. `check-config` refuses it.
-pub fn acceptor(config: &Config) -> anyhow::Result<Option<TlsAcceptor>> {
+pub fn acceptor(config: &Config) -> anyhow::Result<Option<(TlsAcceptor, Arc<Certificate>)>> {
     let Some((certificate, key)) = &config.ingest.tls else {
         return Ok(None);
     };
-    let acceptor = load(config, certificate, key)?;
+    let loaded = load(config, certificate, key)?;
     if let Err(error) = check_dates(config, SystemClock.now()) {
         tracing::warn!(error = format!("{error:#}"), "{error:#}");
     }
-    Ok(Some(acceptor))
+    let certificate = Arc::new(Certificate(RwLock::new(Arc::new(loaded))));
+    let server = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::clone(&certificate) as _);
+    Ok(Some((TlsAcceptor::from(Arc::new(server)), certificate)))
 }
 
-/// Refuses what [`acceptor`] refuses, and a certificate that no sender accepts now: one that is
-/// expired or not valid yet, or whose dates cannot be read.
-pub fn check(config: &Config) -> anyhow::Result<()> {
-    if let Some((certificate, key)) = &config.ingest.tls {
-        load(config, certificate, key)?;
-        check_dates(config, SystemClock.now())?;
-    }
-    Ok(())
+/// The certificate of the config, where it has one. Refuses what [`acceptor`] refuses, and a
+/// certificate that no sender accepts now: one that is expired or not valid yet, or whose dates
+/// cannot be read.
+pub fn read(config: &Config, now: Timestamp) -> anyhow::Result<Option<CertifiedKey>> {
+    let Some((certificate, key)) = &config.ingest.tls else {
+        return Ok(None);
+    };
+    let loaded = load(config, certificate, key)?;
+    check_dates(config, now)?;
+    Ok(Some(loaded))
 }
 
-fn load(config: &Config, certificate: &Path, key: &Path) -> anyhow::Result<TlsAcceptor> {
+fn load(config: &Config, certificate: &Path, key: &Path) -> anyhow::Result<CertifiedKey> {
     let chain = chain(config, certificate)?;
     let unusable = |what: &str| unusable(config, what, key);
     let private = PrivateKeyDer::from_pem_file(key).with_context(|| unusable("key"))?;
-    let server = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, private)
-        .with_context(|| unusable("key to the certificate"))?;
-    Ok(TlsAcceptor::from(Arc::new(server)))
+    CertifiedKey::from_der(chain, private, &default_provider())
+        .with_context(|| unusable("key to the certificate"))
 }
 
 fn chain(config: &Config, path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {

@@ -186,6 +186,19 @@ fn an_interrupt_stops_at_once_what_drains() {
     drop(request);
 }
 
+/// A terminal sends it that is closed, and nothing else is there to end `dev`.
+#[test]
+fn a_hangup_drains_dev() {
+    let folder = Folder::new("hangup");
+    let mut dev = folder.dev();
+    for name in ["USR1", "USR2", "ALRM"] {
+        dev.signal(name);
+        assert!(dev.tells(&format!("SIG{name} changes nothing")));
+    }
+    dev.signal("HUP");
+    assert_eq!(dev.code(), Some(0));
+}
+
 /// Service managers send it twice, and a request that is open is nobody's to throw away.
 #[test]
 fn a_second_sigterm_leaves_open_requests_their_answers() {

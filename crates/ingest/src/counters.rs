@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hookbox_event::Timestamp;
 
 use crate::latencies::Latencies;
 
@@ -33,6 +35,7 @@ pub struct Counters {
     /// Accepted receipts that were not told to the books, because too many waited for it.
     pub untold: AtomicU64,
     refused: Mutex<BTreeMap<&'static str, u64>>,
+    keys_end: Mutex<BTreeMap<String, Option<Timestamp>>>,
 }
 
 impl Counters {
@@ -46,11 +49,24 @@ impl Counters {
         self.refused().clone()
     }
 
-    fn refused(&self) -> std::sync::MutexGuard<'_, BTreeMap<&'static str, u64>> {
-        self.refused
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// When the last key of each source ends; `None` where one has no end.
+    pub fn keys_end(&self) -> BTreeMap<String, Option<Timestamp>> {
+        lock(&self.keys_end).clone()
     }
+
+    /// Says when the last key of a source ends.
+    pub fn set_keys_end(&self, source: &str, end: Option<Timestamp>) {
+        lock(&self.keys_end).insert(source.to_owned(), end);
+    }
+
+    fn refused(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
+        lock(&self.refused)
+    }
+}
+
+/// Every change is one step: a panic leaves what was there before.
+fn lock<T>(values: &Mutex<T>) -> MutexGuard<'_, T> {
+    values.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(crate) fn add(counter: &AtomicU64, count: u64) {

@@ -22,6 +22,7 @@ pub(crate) async fn ready(State(ingest): State<Arc<Ingest>>) -> Response<Body> {
         Some("draining")
     } else {
         match ingest.broker.readiness() {
+            Readiness::Ready if ingest.verifies_nothing() => Some("keys"),
             Readiness::Ready => None,
             Readiness::NotReady { kind, why: _ } => Some(kind.as_str()),
         }

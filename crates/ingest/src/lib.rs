@@ -21,6 +21,7 @@ mod limits;
 mod places;
 mod read_deadline;
 mod receive;
+mod refusal_log;
 mod refusals;
 mod response;
 mod router;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use hookbox_crash::crash_point;
 use hookbox_driver::{PublishErrorKind, Refusal as KeptRefusal};
 use hookbox_event::ReceiptId;
-use hookbox_signature::{Answer, verify};
+use hookbox_signature::{Answer, Refusal, verify};
 use http::header::{ALLOW, EXPECT};
 use http::{HeaderMap, Method, Response};
 use sha2::{Digest, Sha256};
@@ -172,20 +172,28 @@ fn refuse(ingest: &Ingest, arrival: &Arrival<'_>, why: NotAccepted) {
         .take(63)
         .flat_map(char::escape_default)
         .collect();
-    if let NotAccepted::NotDurable(_) | NotAccepted::TooBusy | NotAccepted::Draining = why {
+    if let NotAccepted::NotDurable(_)
+    | NotAccepted::TooBusy
+    | NotAccepted::Draining
+    | NotAccepted::Signature(Refusal::NoValidKey) = why
+    {
         add(&ingest.counters.not_durable, 1);
     }
     ingest.counters.refuse(why.reason());
-    tracing::info!(
-        request = %arrival.id,
-        source,
-        peer,
-        reason = why.reason(),
-        body_bytes = arrival.body_bytes,
-        "request {} to source {source} was not accepted: {}",
-        arrival.id,
-        why.reason()
-    );
+    let known = ingest.sources.contains_key(arrival.source);
+    let known = known.then_some(arrival.source);
+    if ingest.refusal_log.admits(known, why.reason()) {
+        tracing::info!(
+            request = %arrival.id,
+            source,
+            peer,
+            reason = why.reason(),
+            body_bytes = arrival.body_bytes,
+            "request {} to source {source} was not accepted: {}",
+            arrival.id,
+            why.reason()
+        );
+    }
     ingest.refusals.note(KeptRefusal {
         request: arrival.id,
         source,

@@ -55,6 +55,10 @@ impl NotAccepted {
                 (StatusCode::NOT_FOUND, "unknown_source")
             }
             NotAccepted::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, "method"),
+            // The sender did nothing wrong, and its event must not be lost to our config.
+            NotAccepted::Signature(Refusal::NoValidKey) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "try_again")
+            }
             NotAccepted::Signature(_) => {
                 let status = StatusCode::from_u16(answer.signature_status);
                 (status.unwrap_or(StatusCode::UNAUTHORIZED), "signature")
@@ -96,7 +100,7 @@ impl NotAccepted {
             "reason": class,
             "request": request.to_string(),
         });
-        if let (NotAccepted::Signature(_), Some(detail)) = (self, &answer.signature_detail) {
+        if let ("signature", Some(detail)) = (class, &answer.signature_detail) {
             fields["detail"] = detail.as_str().into();
         }
         let mut response = json(status, &fields);
@@ -147,7 +151,8 @@ mod tests {
             (NotAccepted::UnknownPath, Answer::default(), 404),
             (NotAccepted::WrongMethod, Answer::default(), 405),
             (wrong, Answer::default(), 401),
-            (wrong, begini, 403),
+            (wrong, begini.clone(), 403),
+            (NotAccepted::Signature(Refusal::NoValidKey), begini, 503),
             (NotAccepted::TooLarge, Answer::default(), 413),
             (NotAccepted::TooSlow, Answer::default(), 408),
             (NotAccepted::BrokenBody, Answer::default(), 400),

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use hookbox_crash::crash_point;
 use hookbox_driver::{Broker, Clock, Ledger, Rng};
 use hookbox_event::InstanceId;
-use hookbox_signature::{Key, Preset, Scheme};
+use hookbox_signature::{Key, Preset, Scheme, last_end};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::batcher::Batcher;
 use crate::book::Book;
+use crate::refusal_log::RefusalLog;
 use crate::refusals::Refusals;
 use crate::{Config, Counters, Limits, Source};
 
@@ -24,6 +25,7 @@ pub struct Ingest {
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) batcher: Batcher,
     pub(crate) refusals: Refusals,
+    pub(crate) refusal_log: Arc<RefusalLog>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
@@ -67,6 +69,10 @@ impl Ingest {
         );
         tasks.spawn(book.tell(stop.clone()));
         let refusals = Refusals::start(&tasks, ledger, Arc::clone(&counters), stop.clone());
+        for source in &sources {
+            counters.set_keys_end(source.name.as_str(), last_end(&source.keys_now()));
+        }
+        let refusal_log = RefusalLog::start(&tasks, stop.clone());
         tracing::info!(instance = %instance, sources = sources.len(), "ingest {instance} begins");
         let by_name = |source: Source| (source.name.as_str().to_owned(), source);
         Arc::new(Self {
@@ -77,6 +83,7 @@ impl Ingest {
             broker,
             batcher,
             refusals,
+            refusal_log,
             counters,
             clock,
             rng,
@@ -92,18 +99,32 @@ impl Ingest {
         Arc::clone(&self.counters)
     }
 
+    /// The keys of a source as they are now.
+    pub fn keys(&self, source: &str) -> Option<Arc<[Key]>> {
+        self.sources.get(source).map(Source::keys_now)
+    }
+
     /// Swaps the keys of a source, as when a file of secrets has changed. `false` when there is
     /// no such source.
     pub fn swap_keys(&self, source: &str, keys: Vec<hookbox_signature::Key>) -> bool {
         let Some(source) = self.sources.get(source) else {
             return false;
         };
+        self.counters
+            .set_keys_end(source.name.as_str(), last_end(&keys));
         let mut held = source
             .keys
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         *held = keys.into();
         true
+    }
+
+    /// Whether no request to any source could be verified now, because every key has ended.
+    pub(crate) fn verifies_nothing(&self) -> bool {
+        let now = self.clock.now();
+        let has_key = |source: &Source| source.keys_now().iter().any(|key| key.is_valid(now));
+        !self.sources.values().any(has_key)
     }
 
     /// Whether readiness is red because the process ends.

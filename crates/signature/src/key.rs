@@ -61,7 +61,56 @@ impl Key {
         self.until.is_none_or(|until| now < until)
     }
 
+    /// Whether it is the same key: id, end and secret.
+    pub fn is_same(&self, other: &Key) -> bool {
+        self.id == other.id && self.until == other.until && self.secret() == other.secret()
+    }
+
     pub(crate) fn secret(&self) -> &[u8] {
         self.secret.expose_secret()
+    }
+}
+
+/// When the last of some keys ends; `None` where one of them has no end.
+pub fn last_end(keys: &[Key]) -> Option<Timestamp> {
+    let ends: Option<Vec<Timestamp>> = keys.iter().map(Key::until).collect();
+    ends?.into_iter().max()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn key(id: &str, until: Option<i64>, secret: &str) -> Key {
+        let until = until.map(Timestamp::from_unix_micros);
+        Key::new(id, until, secret.into()).unwrap()
+    }
+
+    #[test]
+    fn the_last_end_is_that_of_the_key_that_lasts_longest() {
+        let (early, late, endless) = (
+            key("a", Some(1), "x"),
+            key("b", Some(2), "x"),
+            key("c", None, "x"),
+        );
+        let at = |micros| Some(Timestamp::from_unix_micros(micros));
+        assert_eq!(last_end(std::slice::from_ref(&early)), at(1));
+        assert_eq!(last_end(&[late.clone(), early.clone()]), at(2));
+        assert_eq!(last_end(&[early, endless, late]), None);
+    }
+
+    #[test]
+    fn a_key_is_the_same_in_all_its_parts() {
+        let one = key("a", Some(1), "x");
+        assert!(one.is_same(&key("a", Some(1), "x")));
+        for other in [
+            key("b", Some(1), "x"),
+            key("a", None, "x"),
+            key("a", Some(1), "y"),
+        ] {
+            assert!(!one.is_same(&other));
+        }
     }
 }

@@ -14,7 +14,7 @@ mod standard_webhooks;
 mod verified;
 
 pub use hmac::{Algorithm, Encoding, HmacScheme, TimestampRule};
-pub use key::{InvalidKey, KEY_BYTES_MIN, KEY_BYTES_STRONG, Key};
+pub use key::{InvalidKey, KEY_BYTES_MIN, KEY_BYTES_STRONG, Key, last_end};
 pub use preset::{Answer, ConflictAction, Identity, Preset};
 pub use refusal::Refusal;
 pub use scheme::{Scheme, can_verify, sign, verify};

@@ -179,11 +179,8 @@ impl<S: Store> Attempt<'_, S> {
             let detail = format!("another body came under the id of event {original}");
             return Ok(Outcome::Conflict { detail });
         }
-        let schemas = self
-            .config
-            .schemas
-            .get(&mine.envelope.source)
-            .map(AsRef::as_ref);
+        let schemas = self.config.schemas.of(&mine.envelope.source);
+        let schemas = schemas.as_deref();
         if let Err(broken) = check(schemas, &mine.envelope.topic, &mine.envelope.body) {
             return Ok(Outcome::Dead {
                 reason: broken.reason,

@@ -1,14 +1,12 @@
 //! What a worker is told to do, in values that are valid already.
 
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::time::Duration;
 
 use hookbox_driver::Store;
-use hookbox_event::{RouteName, SourceName, Topic, TopicPattern};
+use hookbox_event::{RouteName, Topic, TopicPattern};
 
-use crate::{Registered, Retry, Schemas};
+use crate::{Registered, Retry, SourceSchemas};
 
 /// Everything a worker needs to know.
 pub struct Config<S: Store> {
@@ -18,7 +16,7 @@ pub struct Config<S: Store> {
     /// one again.
     pub all_routes: Vec<RouteName>,
     /// The JSON Schemas of sources that have some.
-    pub schemas: HashMap<SourceName, Arc<Schemas>>,
+    pub schemas: SourceSchemas,
     /// What to do with conflicts, first match wins; a dead letter where none matches.
     pub conflicts: Vec<ConflictRule>,
     /// How often to look for retries that are due. The precision of every backoff; a look is one

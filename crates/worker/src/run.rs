@@ -24,7 +24,7 @@ use crate::process::Process;
 use crate::schedule::Scheduler;
 use crate::standstill::Watch;
 use crate::witness::{WitnessKeeper, WitnessLog, last_round};
-use crate::{Config, Route};
+use crate::{Config, Route, SourceSchemas};
 
 /// Between two tries to have starts forgotten, of the few that there is time for.
 const FAREWELL_PAUSE: Duration = Duration::from_millis(100);
@@ -103,6 +103,11 @@ impl<S: Store> Worker<S> {
     /// What it has done so far.
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.inner.counters)
+    }
+
+    /// What it checks bodies by, to be replaced when schemas are reloaded.
+    pub fn schemas(&self) -> SourceSchemas {
+        self.inner.config.schemas.clone()
     }
 
     /// Cancelling it while the worker drains lets go of what still runs: transactions are rolled

@@ -2,25 +2,32 @@
 
 use std::path::Path;
 
+use hookbox_driver::Clock as _;
+use hookbox_event::Timestamp;
 use hookbox_ingest::{EventType, Identity};
-use hookbox_signature::{Algorithm, ConflictAction, Encoding, Scheme};
+use hookbox_signature::{Algorithm, ConflictAction, Encoding, Scheme, last_end};
 use serde_json::{Value, json};
 
+use crate::clock::SystemClock;
 use crate::command::print;
 use crate::config::{BrokerUrl, Config, RouteConfig, SourceConfig, StoreUrl};
 use crate::exit::{self, Exit, Unusable};
+use crate::key_ends::{KeysEnd, judge};
 use crate::{compose, tls};
 
 /// Prints the effective config. Loading it has reported every mistake already; what is left to try
 /// is whether the JSON Schemas compile, and whether senders accept the certificate.
 pub fn run(config: &Config, as_json: bool) -> anyhow::Result<Exit> {
+    let now = SystemClock.now();
     compose::schemas(config)?;
-    tls::check(config)?;
+    tls::read(config, now)?;
+    let near = key_ends(config, now)?;
     sqlite_files(config)?;
-    for warning in &config.warnings {
-        eprintln!("warning: {warning}");
+    for warning in config.warnings.iter().chain(&near) {
+        print::note(&format!("warning: {warning}"));
     }
-    let effective = effective(config);
+    let mut effective = effective(config);
+    effective["warnings"] = config.warnings.iter().chain(&near).cloned().collect();
     if as_json {
         print::text(&format!("{effective}\n"))?;
     } else {
@@ -28,6 +35,20 @@ pub fn run(config: &Config, as_json: bool) -> anyhow::Result<Exit> {
         print::text(&format!("{path} is good. It comes to:\n{effective:#}\n"))?;
     }
     Ok(exit::OK)
+}
+
+/// Refuses a source whose keys have all ended, and names those whose last one ends soon.
+fn key_ends(config: &Config, now: Timestamp) -> Result<Vec<String>, Unusable> {
+    let mut near = Vec::new();
+    let file = config.path.display();
+    for source in &config.sources {
+        match judge(source.name.as_str(), last_end(&source.keys), now) {
+            Some(KeysEnd::Over(why)) => return Err(Unusable(format!("{file}: {why}"))),
+            Some(KeysEnd::Near(what)) => near.push(format!("{file}: {what}")),
+            None => {}
+        }
+    }
+    Ok(near)
 }
 
 /// Refuses a SQLite file that `migrate` could not make.
@@ -85,7 +106,6 @@ fn effective(config: &Config) -> Value {
         "log": { "json": config.log.json, "filter": config.log.filter },
         "sources": config.sources.iter().map(source).collect::<Vec<_>>(),
         "routes": config.routes.iter().map(route).collect::<Vec<_>>(),
-        "warnings": config.warnings,
     })
 }
 

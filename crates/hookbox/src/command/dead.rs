@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
+use hookbox_console::CommandError;
 use hookbox_console::command::dead::{self, Change, ChangeRequest};
 use hookbox_console::render::Text;
 use hookbox_driver::{DeadFilter, DeadReason, DeadState, Ledger};
@@ -225,13 +226,22 @@ async fn export(ledger: &dyn Ledger, args: &ExportArgs, json: bool) -> anyhow::R
     let mut person = Person::new();
     let by = args.by.actor();
     let output = args.output.as_deref();
-    let report = dead::export(ledger, &filter, output, &mut io::stdout(), &by, &mut person).await?;
+    let exported = dead::export(ledger, &filter, output, &mut io::stdout(), &by, &mut person).await;
     drop(person);
+    let report = match exported {
+        // The reader has closed the pipe (`| head`), which is no error.
+        Err(CommandError::Output { source, .. })
+            if output.is_none() && source.kind() == io::ErrorKind::BrokenPipe =>
+        {
+            return Ok(exit::OK);
+        }
+        exported => exported?,
+    };
     if args.output.is_some() {
         print::report(&report, json)?;
     } else {
         // Standard output is the export; what became of it is told beside it.
-        eprint!("{}", report.text());
+        print::note(report.text().trim_end());
     }
     let well = !report.interrupted && report.problems.is_empty();
     Ok(if well { exit::OK } else { exit::FAILED })

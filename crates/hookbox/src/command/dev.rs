@@ -17,7 +17,8 @@ use crate::compose;
 use crate::config::Config;
 use crate::exit::{self, Exit};
 use crate::rng::SystemRng;
-use crate::{signals, telemetry};
+use crate::signals;
+use crate::telemetry::Log;
 
 /// Where a new config listens.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -30,7 +31,7 @@ const CONFIG: &str = "hookbox.toml";
 const KEY: &str = "begini.key";
 
 /// Makes what is missing, says what to do, and runs until a signal.
-pub async fn run(args: &DevArgs, log: &LogArgs, json: bool) -> anyhow::Result<Exit> {
+pub async fn run(args: &DevArgs, logging: &LogArgs, json: bool, log: &Log) -> anyhow::Result<Exit> {
     if let Some(listen) = args.listen {
         loopback_only(listen)?;
     }
@@ -39,20 +40,20 @@ pub async fn run(args: &DevArgs, log: &LogArgs, json: bool) -> anyhow::Result<Ex
     let configured = config.ingest.listen;
     config.ingest.listen = args.listen.unwrap_or(configured);
     loopback_only(config.ingest.listen)?;
-    telemetry::begin(&log.over(&config.log));
-    let listener = roles::listen(&config).await?;
-    let address = listener.tcp.local_addr()?;
+    log.begin(logging, &config.log).context("start the log")?;
+    let listening = roles::listen(&config).await?;
+    let address = listening.listener.tcp.local_addr()?;
     let elsewhere = elsewhere(&args.dir, configured, address);
     for (_, path) in compose::sqlite_files(&config) {
         hookbox_driver_sqlite::migrate(compose::sqlite_options(&config, path)).await?;
     }
     let tasks = TaskTracker::new();
-    let shutdown = signals::shutdown(&tasks)?;
+    let shutdown = signals::drain_at_hangup(&tasks, signals::service(&tasks, log)?);
     let roles = Roles {
         ingest: true,
         worker: Some(Vec::new()),
     };
-    let Some(opened) = roles::open(&config, &roles, shutdown).await? else {
+    let Some(opened) = roles::open(&config, &roles, shutdown, log).await? else {
         return Ok(exit::OK);
     };
     if json {
@@ -60,7 +61,7 @@ pub async fn run(args: &DevArgs, log: &LogArgs, json: bool) -> anyhow::Result<Ex
     } else {
         print::text(&greeting(&args.dir, address, &elsewhere))?;
     }
-    roles::serve_roles(config, roles, opened, Some(listener)).await
+    roles::serve_roles(config, roles, opened, Some(listening), None).await
 }
 
 fn loopback_only(listen: SocketAddr) -> anyhow::Result<()> {

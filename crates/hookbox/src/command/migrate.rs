@@ -112,7 +112,7 @@ async fn file(
     json: bool,
 ) -> anyhow::Result<(&'static str, i64, i64)> {
     if !json {
-        eprintln!("bringing {} up to date", path.display());
+        print::note(&format!("bringing {} up to date", path.display()));
     }
     let done = hookbox_driver_sqlite::migrate(compose::sqlite_options(config, path)).await?;
     Ok((what, done.from, done.to))
@@ -120,6 +120,6 @@ async fn file(
 
 fn say(json: bool, what: &str, from: i64, to: i64) {
     if !json && from != to {
-        eprintln!("bringing {what} from version {from} to {to}");
+        print::note(&format!("bringing {what} from version {from} to {to}"));
     }
 }

@@ -1,9 +1,13 @@
-//! Printing a report, as text or as JSON.
+//! The one printer: reports on standard output, as text or as JSON, and notes on standard error.
+//!
+//! No output ends the process: a disk may be full, and a reader may have closed the pipe.
 
 use std::io::{self, Write};
 
 use hookbox_console::render::{Text, json};
 use serde::Serialize;
+
+use crate::exit::{self, Exit};
 
 /// Prints a report.
 pub fn report(report: &(impl Text + Serialize), as_json: bool) -> io::Result<()> {
@@ -14,12 +18,36 @@ pub fn report(report: &(impl Text + Serialize), as_json: bool) -> io::Result<()>
     }
 }
 
-/// Prints text. Whoever reads may have seen enough and gone (`| head`): that is no error.
+/// Prints text. A reader that has closed the pipe (`| head`) is no error.
 pub fn text(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text.as_bytes());
-    match written.and_then(|()| stdout.flush()) {
+    let written = written.and_then(|()| stdout.flush());
+    match written {
+        Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
+        Err(error) => {
+            let what = "standard output cannot be written, and what the command did stays done";
+            Err(io::Error::new(error.kind(), format!("{what}: {error}")))
+        }
+    }
+}
+
+/// Prints one note on standard error. What cannot be written there can be said nowhere, and
+/// changes no exit code.
+pub fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Prints what clap has to say: help, the version, or what is wrong with the arguments.
+pub fn arguments(said: &clap::Error) -> Exit {
+    let printed = match said.print().and_then(|()| io::stdout().lock().flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
+    };
+    match (said.use_stderr(), printed) {
+        (true, _) => exit::ARGUMENTS,
+        (false, Ok(())) => exit::OK,
+        (false, Err(_)) => exit::FAILED,
     }
 }

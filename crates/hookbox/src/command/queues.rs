@@ -163,10 +163,10 @@ async fn declare(config: &Config, args: &DeclareArgs, json: bool) -> anyhow::Res
 /// Says on standard error that the queue declared last is not protected (H14).
 pub fn warn_of_anchor(refused: Option<&str>) {
     if let Some(why) = refused {
-        eprintln!(
+        print::note(&format!(
             "warning: if the broker is killed within three minutes, the queue that was declared \
              last may lose its messages: the temporary queue that protects it was refused: {why}"
-        );
+        ));
     }
 }
 

@@ -10,6 +10,7 @@ use hookbox_handlers::{Begini, Record};
 use hookbox_ingest::{Ingest, Listener, serve};
 use hookbox_worker::{Handler, Worker};
 use tokio::net::TcpListener;
+use tokio::signal::unix::Signal;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,10 @@ use crate::config::Config;
 use crate::drain::Drain;
 use crate::exit::{self, Exit};
 use crate::monitor::{Monitored, Needs};
-use crate::{signals, tls};
+use crate::reload::{Reloader, Targets};
+use crate::signals::{self, Signals};
+use crate::telemetry::Log;
+use crate::tls::{self, Certificate};
 
 /// What a role needs beyond its config, opened.
 pub struct Opened {
@@ -34,6 +38,16 @@ pub struct Opened {
     pub shutdown: CancellationToken,
     /// What it shows of itself.
     pub monitored: Monitored,
+    /// Where it logs.
+    pub log: Log,
+}
+
+/// A listener, and what it shows of itself behind TLS.
+pub struct Listening {
+    /// The listener.
+    pub listener: Listener,
+    /// The certificate, where it has TLS.
+    pub certificate: Option<Arc<Certificate>>,
 }
 
 /// Which roles to run.
@@ -45,9 +59,9 @@ pub struct Roles {
 }
 
 /// Opens what the roles need, waiting for what is away, and runs them until a signal.
-pub async fn run(config: Config, roles: Roles) -> anyhow::Result<Exit> {
+pub async fn run(config: Config, roles: Roles, log: &Log) -> anyhow::Result<Exit> {
     let tasks = TaskTracker::new();
-    let shutdown = signals::shutdown(&tasks)?;
+    let Signals { shutdown, hangup } = signals::service(&tasks, log)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -60,7 +74,7 @@ pub async fn run(config: Config, roles: Roles) -> anyhow::Result<Exit> {
     if roles.ingest {
         drop(listen(&config).await?);
     }
-    let Some(opened) = open(&config, &roles, shutdown).await? else {
+    let Some(opened) = open(&config, &roles, shutdown, log).await? else {
         return Ok(exit::OK);
     };
     let listener = if roles.ingest {
@@ -68,7 +82,7 @@ pub async fn run(config: Config, roles: Roles) -> anyhow::Result<Exit> {
     } else {
         None
     };
-    serve_roles(config, roles, opened, listener).await
+    serve_roles(config, roles, opened, listener, Some(hangup)).await
 }
 
 /// Runs roles over what is open.
@@ -76,7 +90,8 @@ pub async fn serve_roles(
     config: Config,
     roles: Roles,
     opened: Opened,
-    listener: Option<Listener>,
+    listening: Option<Listening>,
+    hangup: Option<Signal>,
 ) -> anyhow::Result<Exit> {
     let Opened {
         broker,
@@ -84,27 +99,25 @@ pub async fn serve_roles(
         store,
         shutdown,
         mut monitored,
+        log,
     } = opened;
+    let mut targets = Targets::new(log);
     let taking = match &spooled {
         Some(spooled) => Arc::clone(&spooled.spooling),
         None => Arc::clone(&broker),
     };
     let drain = Drain::of(&config);
     let mut running = JoinSet::new();
-    if let Some(listener) = listener {
-        let address = listener.tcp.local_addr()?;
-        let ledger = store.as_ref().map(AnyStore::ledger);
-        let ingest = Ingest::start(
-            compose::ingest_config(&config)?,
-            Arc::clone(&taking),
-            ledger,
-            compose::clock(),
-            compose::rng(),
-        );
-        tracing::info!(address = %address, "ingest listens on {address}");
+    if let Some(Listening {
+        listener,
+        certificate,
+    }) = listening
+    {
+        let ingest = start_ingest(&config, &listener, &taking, store.as_ref())?;
         monitored.show(|parts| parts.ingest = Some(ingest.counters()));
-        let leaving = drain.leaving();
-        running.spawn(serve(listener, ingest, shutdown.clone(), leaving));
+        targets.ingest = Some(Arc::clone(&ingest));
+        targets.certificate = certificate;
+        running.spawn(serve(listener, ingest, shutdown.clone(), drain.leaving()));
     }
     if let Some(routes) = &roles.worker {
         let store = store.as_ref().context("a worker needs a store")?;
@@ -113,16 +126,21 @@ pub async fn serve_roles(
             AnyStore::Postgres(store) => {
                 let worker = worker(&config, routes, broker, store)?;
                 monitored.show(|parts| parts.worker = Some(worker.counters()));
+                targets.schemas = Some(worker.schemas());
                 running.spawn(work(worker, shutdown.clone(), drain));
             }
             AnyStore::Sqlite(store) => {
                 let worker = worker(&config, routes, broker, store)?;
                 monitored.show(|parts| parts.worker = Some(worker.counters()));
+                targets.schemas = Some(worker.schemas());
                 running.spawn(work(worker, shutdown.clone(), drain));
             }
         }
     }
     monitored.watch();
+    // Ends with what it belongs to, wherever it is.
+    let mut reloading = JoinSet::new();
+    reloading.spawn(Reloader::new(config, targets).run(hangup));
     let end = supervise(&mut running, &shutdown, &monitored, drain).await;
     if end == exit::FAILED {
         return Ok(end);
@@ -135,6 +153,24 @@ pub async fn serve_roles(
     };
     let _ = tokio::time::timeout(drain.closing(), close).await;
     Ok(end)
+}
+
+fn start_ingest(
+    config: &Config,
+    listener: &Listener,
+    broker: &Arc<dyn Broker>,
+    store: Option<&AnyStore>,
+) -> anyhow::Result<Arc<Ingest>> {
+    let address = listener.tcp.local_addr()?;
+    let ingest = Ingest::start(
+        compose::ingest_config(config)?,
+        Arc::clone(broker),
+        store.map(AnyStore::ledger),
+        compose::clock(),
+        compose::rng(),
+    );
+    tracing::info!(address = %address, "ingest listens on {address}");
+    Ok(ingest)
 }
 
 /// Waits until it is time to stop, then until all roles have drained.
@@ -168,12 +204,14 @@ pub async fn open(
     config: &Config,
     roles: &Roles,
     shutdown: CancellationToken,
+    log: &Log,
 ) -> anyhow::Result<Option<Opened>> {
     let needs = Needs {
         store: roles.worker.is_some(),
         witness: roles.worker.is_some() && !config.is_one_file(),
     };
     let monitored = Monitored::start(config, needs).await?;
+    monitored.show(|parts| parts.log = log.clone());
     let store = if needs.store {
         let open = || compose::store(config);
         let Some(store) = compose::wait_for("the store", &shutdown, open).await? else {
@@ -218,11 +256,12 @@ pub async fn open(
         store,
         shutdown,
         monitored,
+        log: log.clone(),
     }))
 }
 
 /// Binds the listener of the config.
-pub async fn listen(config: &Config) -> anyhow::Result<Listener> {
+pub async fn listen(config: &Config) -> anyhow::Result<Listening> {
     let address = config.ingest.listen;
     let tcp = TcpListener::bind(address).await.with_context(|| {
         format!(
@@ -230,8 +269,11 @@ pub async fn listen(config: &Config) -> anyhow::Result<Listener> {
              ([ingest] listen, or --listen of `hookbox dev`)"
         )
     })?;
-    let tls = tls::acceptor(config)?;
-    Ok(Listener { tcp, tls })
+    let (tls, certificate) = tls::acceptor(config)?.unzip();
+    Ok(Listening {
+        listener: Listener { tcp, tls },
+        certificate,
+    })
 }
 
 fn worker<S>(

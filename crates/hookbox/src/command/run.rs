@@ -4,9 +4,10 @@ use crate::command::roles::{self, Roles};
 use crate::compose;
 use crate::config::Config;
 use crate::exit::Exit;
+use crate::telemetry::Log;
 
 /// Runs ingest and worker until a signal; with `create`, creates SQLite files that do not exist.
-pub async fn run(config: Config, create: bool) -> anyhow::Result<Exit> {
+pub async fn run(config: Config, create: bool, log: &Log) -> anyhow::Result<Exit> {
     if create {
         compose::create_files(&config).await?;
     }
@@ -16,6 +17,7 @@ pub async fn run(config: Config, create: bool) -> anyhow::Result<Exit> {
             ingest: true,
             worker: Some(Vec::new()),
         },
+        log,
     )
     .await
 }

@@ -80,11 +80,11 @@ pub async fn run(config: &Config, args: &SimulateArgs, json: bool) -> anyhow::Re
     }
     if !is_beginis(source) {
         let name = &source.name;
-        eprintln!(
+        print::note(&format!(
             "the source {name} has not the preset \"begini\", or another topic or identity: its \
              events are Begini's all the same, and what is expected of topics, schemas and \
              conflicts may not hold"
-        );
+        ));
     }
     let journal = match &args.journal {
         Some(path) => {

@@ -6,9 +6,10 @@ use crate::cli::WorkerArgs;
 use crate::command::roles::{self, Roles};
 use crate::config::Config;
 use crate::exit::Exit;
+use crate::telemetry::Log;
 
 /// Processes events until a signal.
-pub async fn run(config: Config, args: &WorkerArgs) -> anyhow::Result<Exit> {
+pub async fn run(config: Config, args: &WorkerArgs, log: &Log) -> anyhow::Result<Exit> {
     let known = config.route_names();
     if let Some(unknown) = args.route.iter().find(|name| !known.contains(name)) {
         let known: Vec<&str> = known.iter().map(|name| name.as_str()).collect();
@@ -23,6 +24,7 @@ pub async fn run(config: Config, args: &WorkerArgs) -> anyhow::Result<Exit> {
             ingest: false,
             worker: Some(args.route.clone()),
         },
+        log,
     )
     .await
 }

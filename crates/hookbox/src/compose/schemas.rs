@@ -1,7 +1,7 @@
 //! The JSON Schemas that the config names: each file compiled, and each of a type that events of
 //! its source can have.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,45 +13,75 @@ use hookbox_worker::Schemas;
 use crate::config::{Config, SourceConfig};
 use crate::exit::Unusable;
 
+/// The texts of the JSON Schemas of each source that has some, by event type.
+pub type SchemaTexts = BTreeMap<SourceName, Vec<(String, String)>>;
+
 /// The compiled JSON Schemas of every source that has some.
 pub fn schemas(config: &Config) -> anyhow::Result<HashMap<SourceName, Arc<Schemas>>> {
-    let mut compiled = HashMap::new();
+    compile_schemas(config, &read_schemas(config)?)
+}
+
+/// Reads the files that the config names.
+pub fn read_schemas(config: &Config) -> anyhow::Result<SchemaTexts> {
+    let mut all = SchemaTexts::new();
     for source in &config.sources {
-        let unusable = || {
-            let (file, name) = (config.path.display(), &source.name);
-            Unusable(format!(
-                "{file}: the JSON Schemas of the source {name} cannot be used"
-            ))
-        };
-        let texts = match (&source.schemas, source.preset) {
-            (Some(folder), _) => read_schemas(folder).with_context(unusable)?,
+        let mut texts = match (&source.schemas, source.preset) {
+            (Some(folder), _) => {
+                read_folder(folder).with_context(|| unusable(config, &source.name))?
+            }
             (None, Some(Preset::Begini)) => hookbox_handlers::begini_schemas()
                 .map(|(name, text)| (name.to_owned(), text.to_owned()))
                 .into(),
             (None, Some(Preset::Github | Preset::StandardWebhooks) | None) => continue,
         };
-        if texts.is_empty() {
-            return Err(anyhow!("there is no .json file in it")).with_context(unusable);
+        texts.sort();
+        all.insert(source.name.clone(), texts);
+    }
+    Ok(all)
+}
+
+/// Compiles what was read, all of it or nothing.
+pub fn compile_schemas(
+    config: &Config,
+    texts: &SchemaTexts,
+) -> anyhow::Result<HashMap<SourceName, Arc<Schemas>>> {
+    let mut compiled = HashMap::new();
+    for source in &config.sources {
+        if let Some(texts) = texts.get(&source.name) {
+            let schemas = compile(source, texts).with_context(|| unusable(config, &source.name))?;
+            compiled.insert(source.name.clone(), Arc::new(schemas));
         }
-        for (name, _) in &texts {
-            check_name(source, name).with_context(unusable)?;
-        }
-        let mut values = Vec::new();
-        for (name, text) in &texts {
-            let value: serde_json::Value = serde_json::from_str(text)
-                .with_context(|| format!("{name}.json is not JSON"))
-                .with_context(unusable)?;
-            values.push((name.as_str(), value));
-        }
-        let schemas = Schemas::compile(values.iter().map(|(name, value)| (*name, value)))
-            .with_context(unusable)?;
-        compiled.insert(source.name.clone(), Arc::new(schemas));
     }
     Ok(compiled)
 }
 
+fn compile(source: &SourceConfig, texts: &[(String, String)]) -> anyhow::Result<Schemas> {
+    if texts.is_empty() {
+        return Err(anyhow!("there is no .json file in it"));
+    }
+    for (name, _) in texts {
+        check_name(source, name)?;
+    }
+    let mut values = Vec::new();
+    for (name, text) in texts {
+        let value: serde_json::Value =
+            serde_json::from_str(text).with_context(|| format!("{name}.json is not JSON"))?;
+        values.push((name.as_str(), value));
+    }
+    Ok(Schemas::compile(
+        values.iter().map(|(name, value)| (*name, value)),
+    )?)
+}
+
+fn unusable(config: &Config, source: &SourceName) -> Unusable {
+    let file = config.path.display();
+    Unusable(format!(
+        "{file}: the JSON Schemas of the source {source} cannot be used"
+    ))
+}
+
 /// `{event type}.json` for each type, and `unknown.json` for every other.
-fn read_schemas(folder: &Path) -> anyhow::Result<Vec<(String, String)>> {
+fn read_folder(folder: &Path) -> anyhow::Result<Vec<(String, String)>> {
     let read = || format!("read the JSON Schemas in {}", folder.display());
     let mut texts = Vec::new();
     for entry in std::fs::read_dir(folder).with_context(read)? {

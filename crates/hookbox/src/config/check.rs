@@ -69,6 +69,8 @@ fn effective(
     let routes = routes(file, places);
     let config = Config {
         path: path.to_owned(),
+        text: String::new(),
+        secret_files: secret_files(folder, file),
         environment: environment?,
         store: store?,
         store_connections: file.store.connections.unwrap_or(16),
@@ -108,6 +110,13 @@ fn drain(file: &File, places: &mut Places) -> Option<(Duration, Duration)> {
     Some((drain, lead))
 }
 
+/// The files of keys, whether they can be read or not.
+fn secret_files(folder: &Path, file: &File) -> Vec<PathBuf> {
+    let secrets = file.source.iter().flat_map(|source| &source.secrets);
+    let files = secrets.filter_map(|secret| secret.file.as_deref());
+    files.map(|file| beside(folder, file)).collect()
+}
+
 fn sources(
     folder: &Path,
     file: &File,
@@ -127,9 +136,10 @@ fn sources(
             continue;
         };
         if !source.keys.is_empty() && !source.keys.iter().any(|key| key.is_valid(now)) {
-            let what = "every secret is past its \"until\", so nothing would verify; add one that \
-                        is valid";
-            places.mistake(&format!("{at}/secrets"), what);
+            // No mistake: a restart must not take from other sources what they had before it.
+            let what = "every secret is past its \"until\", so requests are answered 503; add one \
+                        that is valid";
+            places.warn(&format!("{at}/secrets"), what);
         }
         scheme::check_verifies(&at, &source, now, places);
         sources.push(source);

@@ -67,6 +67,11 @@ impl Family {
 
 pub const BUILD_INFO: Family = gauge("build_info", &["version"], "Always 1; which version runs");
 pub const DRAINING: Family = gauge("draining", &[], "1 while it shuts down");
+pub const LOG_DROPPED: Family = counter(
+    "log_lines_dropped",
+    &[],
+    "Log lines that were not written, because standard error was not read or failed",
+);
 pub const BROKER_UP: Family = gauge("broker_up", &[], "1 while the broker takes publishes");
 pub const STORE_UP: Family = gauge("store_up", &[], "1 while the store answers");
 pub const REQUESTS: Family = counter(
@@ -78,6 +83,11 @@ pub const REFUSED: Family = counter(
     "requests_not_accepted",
     &["reason"],
     "Requests that were not answered 200, by reason",
+);
+pub const KEYS_END: Family = gauge(
+    "source_keys_end_timestamp_seconds",
+    &["source"],
+    "When the last key of a source ends, as Unix time; left out where one has no end",
 );
 pub const IN_FLIGHT: Family = gauge("requests_in_flight", &[], "Requests without an answer yet");
 pub const WAITING: Family = gauge(
@@ -246,10 +256,12 @@ pub const SPOOL_FORWARDED: Family = counter(
 pub const FAMILIES: &[Family] = &[
     BUILD_INFO,
     DRAINING,
+    LOG_DROPPED,
     BROKER_UP,
     STORE_UP,
     REQUESTS,
     REFUSED,
+    KEYS_END,
     IN_FLIGHT,
     WAITING,
     BATCHES,

@@ -53,6 +53,7 @@ impl Collector for Moment {
             [(vec![env!("CARGO_PKG_VERSION").to_owned()], 1)],
         )?;
         page.one(&f::DRAINING, parts.draining.into())?;
+        page.one(&f::LOG_DROPPED, parts.log.dropped())?;
         page.one(&f::BROKER_UP, readiness::broker(parts).is_none().into())?;
         if parts.needs.store {
             page.one(&f::STORE_UP, readiness::store(parts, seen).is_none().into())?;
@@ -90,6 +91,12 @@ impl Page<'_> {
         let reasons = reasons.iter();
         let reasons = reasons.map(|(reason, count)| (vec![(*reason).to_owned()], *count));
         self.rows(&f::REFUSED, reasons)?;
+        let ends = counters.keys_end();
+        let ends = ends.into_iter().filter_map(|(source, end)| {
+            let seconds = u64::try_from(end?.unix_seconds()).unwrap_or(0);
+            Some((vec![source], seconds))
+        });
+        self.rows(&f::KEYS_END, ends)?;
         self.one(&f::IN_FLIGHT, read(&counters.in_flight))?;
         self.one(&f::WAITING, read(&counters.waiting))?;
         self.one(&f::BATCHES, read(&counters.batches))?;

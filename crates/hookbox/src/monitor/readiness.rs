@@ -3,22 +3,26 @@
 use std::sync::atomic::Ordering;
 
 use hookbox_driver::Readiness;
+use hookbox_event::Timestamp;
 use serde_json::{Value, json};
 
 use super::watch::Seen;
 use super::{Monitor, Parts};
+use crate::key_ends::{KeysEnd, judge};
 
 /// One thing that this process needs, and why it is not well, if it is not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dependency {
-    /// `broker`, `spool`, `store`, `witness`, or `route` and its name.
+    /// `broker`, `spool`, `store`, `witness`, or `source` or `route` and its name.
     pub name: String,
     /// In words safe to show to an operator.
     pub trouble: Option<String>,
+    /// What will be a trouble before long, in the same words.
+    pub warning: Option<String>,
 }
 
 /// Every dependency, each by name.
-pub fn dependencies(parts: &Parts, seen: &Seen) -> Vec<Dependency> {
+pub fn dependencies(parts: &Parts, seen: &Seen, now: Timestamp) -> Vec<Dependency> {
     let mut all = vec![dependency("broker", broker(parts))];
     if let Some(counters) = &parts.spool {
         let refused = counters.refused.load(Ordering::Relaxed);
@@ -36,6 +40,10 @@ pub fn dependencies(parts: &Parts, seen: &Seen) -> Vec<Dependency> {
     }
     if parts.needs.witness {
         all.push(dependency("witness", witness(seen)));
+    }
+    if let Some(ingest) = &parts.ingest {
+        let ends = ingest.keys_end();
+        all.extend(ends.iter().map(|(source, end)| keys(source, *end, now)));
     }
     let routes = parts.worker.iter().flat_map(|worker| &worker.routes);
     for (name, counters) in routes {
@@ -95,13 +103,16 @@ fn witness(seen: &Seen) -> Option<String> {
 }
 
 /// The answer of `/readyz`: whether it is ready, and the words.
-pub fn answer(monitor: &Monitor) -> (bool, Value) {
+pub fn answer(monitor: &Monitor, now: Timestamp) -> (bool, Value) {
     let parts = monitor.parts();
-    let dependencies = dependencies(&parts, &monitor.seen());
+    let dependencies = dependencies(&parts, &monitor.seen(), now);
     let is_well = dependencies.iter().all(|one| one.trouble.is_none());
     let is_ready = is_well && !parts.draining;
     let shown = dependencies.iter().map(|one| match &one.trouble {
-        None => json!({ "name": one.name, "ready": true }),
+        None => match &one.warning {
+            None => json!({ "name": one.name, "ready": true }),
+            Some(what) => json!({ "name": one.name, "ready": true, "warning": what }),
+        },
         Some(why) => json!({ "name": one.name, "ready": false, "why": why }),
     });
     let words = json!({
@@ -116,5 +127,20 @@ fn dependency(name: &str, trouble: Option<String>) -> Dependency {
     Dependency {
         name: name.to_owned(),
         trouble,
+        warning: None,
+    }
+}
+
+/// Whether a source has a key, and for how long.
+fn keys(source: &str, end: Option<Timestamp>, now: Timestamp) -> Dependency {
+    let (trouble, warning) = match judge(source, end, now) {
+        Some(KeysEnd::Over(why)) => (Some(why), None),
+        Some(KeysEnd::Near(what)) => (None, Some(what)),
+        None => (None, None),
+    };
+    Dependency {
+        name: format!("source {source}"),
+        trouble,
+        warning,
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::Bytes;
+use hookbox_driver::Clock as _;
 use http::header::{ALLOW, CONTENT_TYPE, VARY};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -20,6 +21,7 @@ use tokio::task::JoinSet;
 
 use super::exposition::Exposition;
 use super::{Monitor, page, readiness};
+use crate::clock::SystemClock;
 
 /// Connections at once. A scraper, a load balancer and a person need a handful.
 const CONNECTIONS_MAX: usize = 32;
@@ -118,7 +120,7 @@ fn answer<B>(request: &Request<B>, monitor: &Monitor) -> Response<Full<Bytes>> {
         },
         "/livez" => response(StatusCode::OK, JSON, r#"{"status":"alive"}"#.into()),
         "/readyz" => {
-            let (is_ready, words) = readiness::answer(monitor);
+            let (is_ready, words) = readiness::answer(monitor, SystemClock.now());
             let status = if is_ready {
                 StatusCode::OK
             } else {

@@ -1,15 +1,15 @@
 //! What a library says of what it carries never comes out, whatever is asked for.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use super::*;
 
 /// What was logged.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+struct Logged(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Lines {
+impl Write for Logged {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -22,13 +22,13 @@ impl Write for Lines {
 
 /// What comes out of some events under a filter.
 fn logged(filter: &str, json: bool, events: impl FnOnce()) -> String {
-    let lines = Lines::default();
+    let lines = Logged::default();
     let writer = lines.clone();
     let config = LogConfig {
         json,
         filter: Some(filter.to_owned()),
     };
-    let subscriber = subscriber(&config, false, move || writer.clone());
+    let (subscriber, _) = subscriber(&config, false, move || writer.clone());
     tracing::subscriber::with_default(subscriber, events);
     let bytes = lines.0.lock().unwrap().clone();
     String::from_utf8(bytes).unwrap()
@@ -108,4 +108,37 @@ fn a_panic_is_told_by_its_place_and_not_by_what_it_says() {
         assert!(lines.contains("telemetry/tests.rs"), "{lines}");
         assert!(!lines.contains("canary"), "{lines}");
     }
+}
+
+#[test]
+fn a_filter_is_exchanged_while_it_logs() {
+    let lines = Logged::default();
+    let writer = lines.clone();
+    let config = LogConfig {
+        json: false,
+        filter: Some("warn".to_owned()),
+    };
+    let (subscriber, refilter) = subscriber(&config, false, move || writer.clone());
+    tracing::subscriber::with_default(subscriber, || {
+        let log = || tracing::info!(target: "hookbox", "a line");
+        log();
+        refilter(EnvFilter::new("hookbox=info")).unwrap();
+        log();
+        // No filter lifts a ceiling, a new one neither.
+        refilter(EnvFilter::new("trace")).unwrap();
+        tracing::trace!(target: "sqlx::query", "canary");
+    });
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(text.matches("a line").count(), 1, "{text}");
+    assert!(!text.contains("canary"), "{text}");
+}
+
+#[test]
+fn a_notice_of_dropped_lines_is_a_line_as_the_others() {
+    let now = Timestamp::from_unix_micros(0);
+    let text = String::from_utf8(notice(false, now, 3)).unwrap();
+    assert!(text.contains("  WARN 3 log lines were dropped"), "{text}");
+    let json: serde_json::Value = serde_json::from_slice(&notice(true, now, 3)).unwrap();
+    assert_eq!(json["level"], "WARN");
+    assert_eq!(json["fields"]["dropped"], 3);
 }

@@ -1,8 +1,9 @@
 //! Bad signatures: refused with the answer that the source wants, and nothing more is told.
 
-use hookbox_signature::Preset;
+use hookbox_event::Timestamp;
+use hookbox_signature::{Key, Preset};
 
-use crate::client::post;
+use crate::client::{head, post};
 use crate::fake::NOW;
 use crate::world::{EVENT, World, begini, key, plain_scheme, signature, signed};
 
@@ -140,4 +141,41 @@ async fn a_refusal_that_could_not_be_kept_is_counted() {
         .refusals_dropped
         .load(std::sync::atomic::Ordering::Relaxed);
     assert_eq!(dropped, 2);
+}
+
+/// The sender did nothing wrong: its event must come again, and not be given up.
+#[tokio::test]
+async fn a_source_whose_keys_have_ended_asks_for_a_later_try() {
+    let world = World::new().await;
+    let ending = |at: i64| {
+        let secret = b"the secret of begini".to_vec();
+        let until = Timestamp::from_unix_micros(NOW.unix_micros() + at);
+        vec![Key::new("begini-2025", Some(until), secret).unwrap()]
+    };
+    let ready = head("GET", "/readyz", &[]);
+    assert!(world.ingest.swap_keys("begini", ending(1)));
+    assert_eq!(world.begini(EVENT).await.status, 200);
+    assert!(world.ingest.swap_keys("begini", ending(0)));
+    for headers in [&[("x-signature", &*signed(EVENT))][..], &[]] {
+        let answer = world.ask(&post("/hooks/begini", headers, EVENT)).await;
+        assert_eq!(answer.status, 503);
+        assert!(answer.header("retry-after").is_some());
+        assert_eq!(answer.json()["reason"], "try_again");
+        assert_eq!(answer.json().get("detail"), None);
+    }
+    let counters = world.ingest.counters();
+    assert_eq!(counters.refused_by_reason()["no_valid_key"], 2);
+    assert_eq!(counters.keys_end()["begini"], Some(NOW));
+    assert_eq!(counters.keys_end()["plain"], None);
+    // A balancer sends what other sources can still verify.
+    assert_eq!(world.ask(&ready).await.status, 200);
+    for source in counters.keys_end().keys() {
+        assert!(world.ingest.swap_keys(source, ending(0)));
+    }
+    let answer = world.ask(&ready).await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.json()["class"], "keys");
+    assert!(world.ingest.swap_keys("plain", vec![key("plain")]));
+    assert_eq!(world.ask(&ready).await.status, 200);
+    assert!(!world.ingest.swap_keys("nowhere", ending(1)));
 }

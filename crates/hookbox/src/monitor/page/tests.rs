@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hookbox_driver::{Accounts, Backlog, Depth, Mismatch, OtherStore, Queue};
 use hookbox_event::{Incarnation, Timestamp};
@@ -11,6 +12,9 @@ use super::*;
 use crate::monitor::exposition::Exposition;
 use crate::monitor::families::FAMILIES;
 use crate::monitor::{Monitor, Needs};
+
+/// 2026-11-24T00:00:00Z
+const NOW: Timestamp = Timestamp::from_unix_micros(1_795_478_400_000_000);
 
 /// A moment of a process with every role, in which everything has happened.
 fn everything() -> Moment {
@@ -21,6 +25,9 @@ fn everything() -> Moment {
         .insert(route.clone(), worker::RouteCounters::default());
     let ingest = ingest::Counters::default();
     ingest.refuse("too_large");
+    let end = Some(Timestamp::from_unix_micros(1_800_000_000_000_000));
+    ingest.set_keys_end("begini", end);
+    ingest.set_keys_end("endless", None);
     let queue = Queue::Route(route.clone());
     let depth = Depth {
         queue,
@@ -84,6 +91,8 @@ fn the_page_has_every_family_and_no_other() {
         "hookbox_retries_due{route=\"scores\"} 1",
         "hookbox_publish_confirm_seconds_bucket{le=\"+Inf\"} 0",
         "hookbox_store_up 0",
+        "hookbox_log_lines_dropped_total 0",
+        "hookbox_source_keys_end_timestamp_seconds{source=\"begini\"} 1800000000",
         "hookbox_witness_mismatch 1",
     ] {
         assert!(page.lines().any(|one| one == line), "{line}: {page}");
@@ -151,7 +160,7 @@ fn a_process_that_waits_for_its_dependencies_shows_that() {
     let page = of(&monitor).unwrap();
     assert!(page.contains("\nhookbox_broker_up 0\n"), "{page}");
     assert!(!page.contains("hookbox_receipts"), "{page}");
-    let (is_ready, words) = readiness::answer(&monitor);
+    let (is_ready, words) = readiness::answer(&monitor, NOW);
     assert!(!is_ready);
     assert_eq!(words["dependencies"][1]["name"], "store");
     assert_eq!(words["dependencies"][1]["why"], "it was not reached yet");
@@ -173,7 +182,7 @@ fn a_store_and_a_broker_that_contradict_each_other_are_shown() {
     let monitor = Monitor::default();
     let (store, witness) = (true, true);
     monitor.change(|parts| parts.needs = Needs { store, witness });
-    let of_witness = || readiness::answer(&monitor).1["dependencies"][2].clone();
+    let of_witness = || readiness::answer(&monitor, NOW).1["dependencies"][2].clone();
     assert_eq!(of_witness()["name"], "witness");
     assert_eq!(of_witness()["ready"], true, "nothing is known yet");
     assert!(!of(&monitor).unwrap().contains("witness_mismatch"));
@@ -200,11 +209,11 @@ fn what_the_broker_refuses_of_a_spool_is_shown() {
     let shown = Arc::clone(&counters);
     monitor.change(|parts| parts.spool = Some(shown));
     assert_eq!(
-        readiness::answer(&monitor).1["dependencies"][1]["ready"],
+        readiness::answer(&monitor, NOW).1["dependencies"][1]["ready"],
         true
     );
     counters.refused.store(3, Ordering::Relaxed);
-    let (_, words) = readiness::answer(&monitor);
+    let (_, words) = readiness::answer(&monitor, NOW);
     let why = "the broker refuses 3 events of it; the log names them";
     assert_eq!(words["dependencies"][1]["why"], why);
     let page = of(&monitor).unwrap();
@@ -263,4 +272,26 @@ fn alerts_are_about_metrics_that_are_there() {
         let is_there = FAMILIES.iter().any(|family| family.full_name() == name);
         assert!(is_there, "docs/alerts.yaml watches {name}");
     }
+}
+
+#[test]
+fn a_source_without_a_valid_key_is_red_and_one_whose_last_key_ends_soon_says_so() {
+    let monitor = Monitor::default();
+    let counters = Arc::new(ingest::Counters::default());
+    let shown = Arc::clone(&counters);
+    monitor.change(|parts| parts.ingest = Some(shown));
+    let hour = Duration::from_secs(3_600);
+    let of_source = |end| {
+        counters.set_keys_end("begini", end);
+        readiness::answer(&monitor, NOW).1["dependencies"][1].clone()
+    };
+    let plain = serde_json::json!({ "name": "source begini", "ready": true });
+    assert_eq!(of_source(None), plain);
+    assert_eq!(of_source(Some(NOW.saturating_add(15 * 24 * hour))), plain);
+    let near = of_source(Some(NOW.saturating_add(13 * 24 * hour)));
+    assert_eq!(near["ready"], true);
+    assert!(near["warning"].as_str().unwrap().contains("in 13 days"));
+    let over = of_source(Some(NOW));
+    assert_eq!(over["ready"], false);
+    assert!(over["why"].as_str().unwrap().contains("answered 503"));
 }

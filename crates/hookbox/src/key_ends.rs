@@ -1,0 +1,133 @@
+//! The ends of keys: a source without a valid one cannot verify what its provider sends, so its
+//! requests are answered 503, and that is said two weeks before.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use hookbox_event::Timestamp;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long before the end of a source's last key that is said: a provider may need days to have
+/// a new one in use.
+const SAID_BEFORE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+/// How often it is said again.
+const SAID_EVERY: Duration = DAY;
+
+/// What there is to say of the keys of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeysEnd {
+    /// The last one ends soon.
+    Near(String),
+    /// None is valid.
+    Over(String),
+}
+
+/// What there is to say of a source whose last key ends at this moment, if it ends.
+pub fn judge(source: &str, end: Option<Timestamp>, now: Timestamp) -> Option<KeysEnd> {
+    let end = end?;
+    if end <= now {
+        return Some(KeysEnd::Over(format!(
+            "every key of source {source} has ended, the last one at {end}, so its requests are \
+             answered 503; add a valid one to its secrets and send SIGHUP"
+        )));
+    }
+    let left = end.since(now);
+    if left > SAID_BEFORE {
+        return None;
+    }
+    let left = match left.as_secs() / DAY.as_secs() {
+        0 => format!("{} hours", left.as_secs() / 3600),
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
+    };
+    Some(KeysEnd::Near(format!(
+        "the last key of source {source} ends at {end}, in {left}; add its successor to its \
+         secrets and send SIGHUP, or its requests will be answered 503"
+    )))
+}
+
+/// When what was said last.
+#[derive(Default)]
+pub struct Reminders(BTreeMap<String, (Timestamp, KeysEnd)>);
+
+impl Reminders {
+    /// What is to be said now: once a day, and at once when the last key has ended.
+    pub fn due(
+        &mut self,
+        ends: &BTreeMap<String, Option<Timestamp>>,
+        now: Timestamp,
+    ) -> Vec<KeysEnd> {
+        let mut due = Vec::new();
+        for (source, end) in ends {
+            let Some(state) = judge(source, *end, now) else {
+                self.0.remove(source);
+                continue;
+            };
+            let said = self.0.get(source).is_some_and(|(at, before)| {
+                let is_over = matches!(state, KeysEnd::Over(_));
+                let was_over = matches!(before, KeysEnd::Over(_));
+                is_over == was_over && now.since(*at) < SAID_EVERY
+            });
+            if !said {
+                self.0.insert(source.clone(), (now, state.clone()));
+                due.push(state);
+            }
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2026-11-24T00:00:00Z
+    const END: Timestamp = Timestamp::from_unix_micros(1_795_478_400_000_000);
+
+    fn before(left: Duration) -> Timestamp {
+        Timestamp::from_unix_micros(END.unix_micros() - left.as_micros() as i64)
+    }
+
+    #[test]
+    fn an_end_is_said_from_two_weeks_before() {
+        assert_eq!(judge("begini", None, END), None);
+        let more = SAID_BEFORE + Duration::from_secs(1);
+        assert_eq!(judge("begini", Some(END), before(more)), None);
+        for (left, text) in [
+            (SAID_BEFORE, "ends at 2026-11-24T00:00:00Z, in 14 days; "),
+            (DAY, "in 1 day; "),
+            (DAY / 2, "in 12 hours"),
+        ] {
+            match judge("begini", Some(END), before(left)) {
+                Some(KeysEnd::Near(what)) => assert!(what.contains(text), "{what}"),
+                other => panic!("{other:?}"),
+            }
+        }
+        // A key is valid until its end, and not at it.
+        match judge("begini", Some(END), END) {
+            Some(KeysEnd::Over(what)) => assert!(what.contains("are answered 503"), "{what}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn it_is_said_once_a_day_and_at_the_end() {
+        let mut reminders = Reminders::default();
+        let ends = BTreeMap::from([("a".to_owned(), Some(END)), ("b".to_owned(), None)]);
+        let mut due = |now| reminders.due(&ends, now).len();
+        assert_eq!(due(before(20 * DAY)), 0);
+        assert_eq!(due(before(14 * DAY)), 1);
+        assert_eq!(due(before(13 * DAY + DAY / 2)), 0);
+        assert_eq!(due(before(13 * DAY)), 1);
+        assert_eq!(due(before(DAY / 4)), 1);
+        assert_eq!(due(END), 1, "within a day, but now it is over");
+        assert_eq!(due(END.saturating_add(DAY / 2)), 0);
+        assert_eq!(due(END.saturating_add(DAY)), 1);
+        // A new key, which ends as soon, is said at once.
+        let renewed = BTreeMap::from([("a".to_owned(), None)]);
+        assert_eq!(reminders.due(&renewed, END), []);
+        assert_eq!(reminders.due(&ends, END).len(), 1);
+    }
+}

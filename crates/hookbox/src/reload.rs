@@ -1,0 +1,357 @@
+//! What a running service reads again: keys of sources, the certificate, JSON Schemas and the log
+//! filter. At SIGHUP with the config, at once; and the files by themselves, when they change.
+//!
+//! Each of the four is read as a whole, and exchanged or left as it was: what is broken is logged
+//! and changes nothing. A request keeps what it began with. Everything else needs a restart.
+
+mod watched;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hookbox_driver::Clock as _;
+use hookbox_event::Timestamp;
+use hookbox_ingest::Ingest;
+use hookbox_signature::Key;
+use hookbox_worker::SourceSchemas;
+use tokio::signal::unix::Signal;
+use tokio::time::MissedTickBehavior;
+
+use self::watched::{Watched, look_at};
+use crate::clock::SystemClock;
+use crate::compose::{self, SchemaTexts};
+use crate::config::{Config, Differences};
+use crate::key_ends::{KeysEnd, Reminders};
+use crate::telemetry::Log;
+use crate::tls::{self, Certificate};
+
+/// How often files are looked at. A change is used after two looks that agree.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// What is exchanged in this process.
+pub struct Targets {
+    /// The HTTP side, whose keys they are.
+    pub ingest: Option<Arc<Ingest>>,
+    /// What new connections are shown.
+    pub certificate: Option<Arc<Certificate>>,
+    /// What bodies are checked by.
+    pub schemas: Option<SourceSchemas>,
+    /// The log.
+    pub log: Log,
+}
+
+impl Targets {
+    /// The log alone.
+    pub fn new(log: Log) -> Self {
+        Self {
+            ingest: None,
+            certificate: None,
+            schemas: None,
+            log,
+        }
+    }
+}
+
+/// What reloads a service.
+pub struct Reloader {
+    /// The newest config that could be read. Only what is reloaded of it is in use.
+    config: Config,
+    /// The config's text at the start: what differs from it needs a restart.
+    begun_with: String,
+    targets: Targets,
+    files: Watched,
+    /// The texts that the schemas were compiled from, as far as they are known.
+    schemas: Option<SchemaTexts>,
+    filter: Option<String>,
+    broken: Broken,
+    reminders: Reminders,
+}
+
+/// What could not be used when it was last read. It is tried again when any file changes: the
+/// reason may lie in another one.
+#[derive(Default, Clone, Copy)]
+struct Broken {
+    keys: bool,
+    certificate: bool,
+    schemas: bool,
+}
+
+impl Reloader {
+    /// For a service that runs with this config.
+    pub fn new(config: Config, targets: Targets) -> Self {
+        let schemas = match &targets.schemas {
+            Some(_) => compose::read_schemas(&config).ok(),
+            None => None,
+        };
+        Self {
+            begun_with: config.text.clone(),
+            filter: targets.log.refilter(&config.log).ok(),
+            config,
+            targets,
+            files: Watched::default(),
+            schemas,
+            broken: Broken::default(),
+            reminders: Reminders::default(),
+        }
+    }
+
+    /// Reloads at each SIGHUP, looks at the files in between, and reminds of keys that end.
+    pub async fn run(mut self, mut hangup: Option<Signal>) {
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let is_hangup = tokio::select! {
+                _ = looks.tick() => false,
+                () = next(&mut hangup) => true,
+            };
+            // A file may lie on a network that does not answer: only this task waits for it.
+            let looked = tokio::task::spawn_blocking(move || {
+                let now = SystemClock.now();
+                if is_hangup {
+                    self.reload(now);
+                } else {
+                    self.look(now);
+                }
+                self
+            });
+            self = match looked.await {
+                Ok(reloader) => reloader,
+                Err(_) => {
+                    tracing::error!("nothing is reloaded any more; restart to change anything");
+                    return;
+                }
+            };
+        }
+    }
+
+    /// Reads the config and everything that it names.
+    fn reload(&mut self, now: Timestamp) {
+        // Before anything is read: what changes meanwhile is seen by the next look.
+        let seen = look_at(self.paths());
+        let read = Config::load(&self.config.path);
+        let config = match read {
+            Ok(config) => config,
+            Err(mistakes) => {
+                let why = mistakes.to_string().replace('\n', "; ");
+                tracing::error!(
+                    why,
+                    "SIGHUP: the config cannot be used, so nothing was reloaded: {why}"
+                );
+                return;
+            }
+        };
+        self.config = config;
+        self.files.at_once(seen);
+        for warning in &self.config.warnings {
+            tracing::warn!("{warning}");
+        }
+        let mut changes = self.exchange_keys();
+        changes.extend(self.exchange_certificate(now));
+        changes.extend(self.exchange_schemas());
+        changes.extend(self.exchange_filter());
+        let restart = Differences::between(&self.begun_with, &self.config.text).describe();
+        if let Some(what) = &restart {
+            let path = self.config.path.display();
+            tracing::warn!(
+                what,
+                "SIGHUP: only a restart uses what else changed in {path}: {what}"
+            );
+        }
+        let Broken {
+            keys,
+            certificate,
+            schemas,
+        } = self.broken;
+        if changes.is_empty() && restart.is_none() && !(keys || certificate || schemas) {
+            tracing::info!("SIGHUP: nothing has changed");
+        }
+        say("SIGHUP", &changes);
+    }
+
+    /// Reads what has changed by itself.
+    fn look(&mut self, now: Timestamp) {
+        let changed = self.files.settled(look_at(self.paths()));
+        let touches = |paths: &[&Path]| {
+            let within = |file: &PathBuf| paths.iter().any(|path| file.starts_with(path));
+            changed.iter().any(within)
+        };
+        let keys = touches(&self.secrets());
+        let certificate = touches(&self.certificate());
+        let schemas = touches(&self.schema_folders());
+        let is_changed = !changed.is_empty();
+        let mut changes = Vec::new();
+        if keys || (is_changed && self.broken.keys) {
+            changes.extend(self.read_keys(now));
+        }
+        if certificate || (is_changed && self.broken.certificate) {
+            changes.extend(self.exchange_certificate(now));
+        }
+        if schemas || (is_changed && self.broken.schemas) {
+            changes.extend(self.exchange_schemas());
+        }
+        say("a file has changed", &changes);
+        self.remind(now);
+    }
+
+    /// Reads the secrets by the config that is in use, which may be edited at this moment.
+    fn read_keys(&mut self, now: Timestamp) -> Vec<String> {
+        let env = |name: &str| std::env::var(name).ok();
+        match Config::parse(&self.config.path, &self.config.text, &env, now) {
+            Ok(config) => {
+                self.config = config;
+                self.exchange_keys()
+            }
+            Err(mistakes) => {
+                self.broken.keys = true;
+                let why = mistakes.to_string().replace('\n', "; ");
+                tracing::error!(why, "the keys stay as they were, since {why}");
+                Vec::new()
+            }
+        }
+    }
+
+    fn exchange_keys(&mut self) -> Vec<String> {
+        self.broken.keys = false;
+        let Some(ingest) = &self.targets.ingest else {
+            return Vec::new();
+        };
+        let differences = Differences::between(&self.begun_with, &self.config.text);
+        let mut changes = Vec::new();
+        for source in &self.config.sources {
+            let name = source.name.as_str();
+            // Its keys may be written as another scheme wants them.
+            if differences.sources.contains(name) {
+                continue;
+            }
+            let held = ingest.keys(name).unwrap_or_default();
+            if !are_same(&held, &source.keys) && ingest.swap_keys(name, source.keys.clone()) {
+                let ids: Vec<&str> = source.keys.iter().map(Key::id).collect();
+                changes.push(format!("source {name} has the keys {}", ids.join(", ")));
+            }
+        }
+        changes
+    }
+
+    fn exchange_certificate(&mut self, now: Timestamp) -> Option<String> {
+        let target = self.targets.certificate.as_ref()?;
+        let read = tls::read(&self.config, now);
+        self.broken.certificate = read.is_err();
+        match read {
+            Ok(renewed) => {
+                let (path, _) = self.config.ingest.tls.as_ref()?;
+                let path = path.display();
+                let is_other = target.replace(renewed?);
+                is_other.then(|| format!("new connections get the certificate in {path}"))
+            }
+            Err(error) => {
+                let why = format!("{error:#}");
+                tracing::error!(why, "the certificate stays as it was, since {why}");
+                None
+            }
+        }
+    }
+
+    fn exchange_schemas(&mut self) -> Option<String> {
+        let target = self.targets.schemas.as_ref()?;
+        let read = compose::read_schemas(&self.config).and_then(|texts| {
+            let compiled = compose::compile_schemas(&self.config, &texts)?;
+            Ok((texts, compiled))
+        });
+        self.broken.schemas = read.is_err();
+        match read {
+            Ok((texts, compiled)) => {
+                let before = self.schemas.replace(texts);
+                target.replace(compiled);
+                let (before, after) = (before?, self.schemas.as_ref()?);
+                let names = before.keys().chain(after.keys());
+                let mut names: Vec<&str> = names
+                    .filter(|name| before.get(*name) != after.get(*name))
+                    .map(|name| name.as_str())
+                    .collect();
+                names.sort_unstable();
+                names.dedup();
+                let names = names.join(", ");
+                (!names.is_empty()).then(|| format!("there are other JSON Schemas for {names}"))
+            }
+            Err(error) => {
+                let why = format!("{error:#}");
+                tracing::error!(why, "the JSON Schemas stay as they were, since {why}");
+                None
+            }
+        }
+    }
+
+    fn exchange_filter(&mut self) -> Option<String> {
+        match self.targets.log.refilter(&self.config.log) {
+            Ok(filter) => {
+                let before = self.filter.replace(filter.clone());
+                let is_other = before.as_ref() != Some(&filter);
+                is_other.then(|| format!("the log filter is {filter:?}"))
+            }
+            Err(error) => {
+                tracing::error!(%error, "the log filter stays as it was, since {error}");
+                None
+            }
+        }
+    }
+
+    fn remind(&mut self, now: Timestamp) {
+        let Some(ingest) = &self.targets.ingest else {
+            return;
+        };
+        for end in self.reminders.due(&ingest.counters().keys_end(), now) {
+            match end {
+                KeysEnd::Near(what) => tracing::warn!("{what}"),
+                KeysEnd::Over(what) => tracing::error!("{what}"),
+            }
+        }
+    }
+
+    /// Everything whose change is looked for.
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        let all = [self.secrets(), self.certificate(), self.schema_folders()];
+        all.into_iter().flatten()
+    }
+
+    fn secrets(&self) -> Vec<&Path> {
+        let files = self.config.secret_files.iter().map(PathBuf::as_path);
+        let is_ingest = self.targets.ingest.is_some();
+        files.filter(|_| is_ingest).collect()
+    }
+
+    fn certificate(&self) -> Vec<&Path> {
+        let files = self.config.ingest.tls.iter();
+        let files = files.flat_map(|(certificate, key)| [certificate.as_path(), key.as_path()]);
+        let is_shown = self.targets.certificate.is_some();
+        files.filter(|_| is_shown).collect()
+    }
+
+    fn schema_folders(&self) -> Vec<&Path> {
+        let sources = self.config.sources.iter();
+        let folders = sources.filter_map(|source| source.schemas.as_deref());
+        let is_worker = self.targets.schemas.is_some();
+        folders.filter(|_| is_worker).collect()
+    }
+}
+
+fn are_same(held: &[Key], read: &[Key]) -> bool {
+    held.len() == read.len() && held.iter().zip(read).all(|(one, other)| one.is_same(other))
+}
+
+fn say(why: &str, changes: &[String]) {
+    for change in changes {
+        tracing::info!("{why}: {change}");
+    }
+}
+
+/// The next SIGHUP, where there is one.
+async fn next(hangup: &mut Option<Signal>) {
+    let heard = match hangup {
+        Some(hangup) => hangup.recv().await,
+        None => None,
+    };
+    if heard.is_none() {
+        std::future::pending().await
+    }
+}

@@ -1,0 +1,264 @@
+//! Log lines on their way to standard error: a bounded queue in memory, and a thread that writes.
+//!
+//! The reader of the log may stop reading (a container runtime that restarts, a full disk behind
+//! a pipe). A line that does not fit then is dropped and counted, so that no request and no drain
+//! ever waits for a reader. `tracing-appender` was considered: it bounds lines and not bytes, and
+//! with a full queue at the end of the process it prints to standard output, which can block or
+//! panic in its turn.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Most bytes of lines that wait: some 15,000 lines, which a reader that is slow for a moment
+/// catches up with.
+pub const BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Writes the line that stands where lines were dropped.
+type Notice = Box<dyn Fn(u64) -> Vec<u8> + Send + Sync>;
+
+/// The lines that wait.
+pub struct Lines {
+    state: Mutex<State>,
+    /// There is something to write.
+    filled: Condvar,
+    /// Everything is written.
+    emptied: Condvar,
+    dropped: AtomicU64,
+    bytes_max: usize,
+    notice: Notice,
+}
+
+#[derive(Default)]
+struct State {
+    lines: VecDeque<Vec<u8>>,
+    bytes: usize,
+    /// Lines were dropped and the queue is still over half full. What is logged meanwhile is
+    /// dropped as well, so that there is one notice for all of it and not one for each line.
+    is_shedding: bool,
+    /// Dropped since the last notice.
+    unreported: u64,
+    /// The thread writes a line.
+    is_writing: bool,
+}
+
+impl Lines {
+    /// An empty queue of so many bytes.
+    pub fn new(bytes_max: usize, notice: Notice) -> Self {
+        Self {
+            state: Mutex::default(),
+            filled: Condvar::new(),
+            emptied: Condvar::new(),
+            dropped: AtomicU64::new(0),
+            bytes_max,
+            notice,
+        }
+    }
+
+    /// A queue whose lines a thread of its own writes, until the process ends.
+    pub fn start(mut out: impl Write + Send + 'static, notice: Notice) -> io::Result<Arc<Self>> {
+        let lines = Arc::new(Self::new(BYTES_MAX, notice));
+        let waiting = Arc::clone(&lines);
+        std::thread::Builder::new()
+            .name("hookbox-log".to_owned())
+            .spawn(move || {
+                loop {
+                    let line = waiting.next();
+                    // A notice of what could not be written could not be written either.
+                    if out.write_all(&line).is_err() {
+                        waiting.dropped.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            })?;
+        Ok(lines)
+    }
+
+    /// Adds a line; never waits.
+    pub fn push(&self, line: &[u8]) {
+        let mut state = self.lock();
+        if state.is_shedding || state.bytes + line.len() > self.bytes_max {
+            state.is_shedding = true;
+            state.unreported += 1;
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        self.report(&mut state);
+        state.bytes += line.len();
+        state.lines.push_back(line.to_vec());
+        drop(state);
+        self.filled.notify_one();
+    }
+
+    /// Lines that were not written, since the start.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Waits until everything is written, so long at most; whether it is.
+    pub fn flush(&self, limit: Duration) -> bool {
+        let until = Instant::now() + limit;
+        let mut state = self.lock();
+        while !state.is_empty() || state.is_writing {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let waited = self.emptied.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    /// The next line, as soon as there is one. Asking for it says that the one before is written.
+    fn next(&self) -> Vec<u8> {
+        let mut state = self.lock();
+        state.is_writing = false;
+        loop {
+            if state.bytes <= self.bytes_max / 2 {
+                state.is_shedding = false;
+            }
+            if state.lines.is_empty() {
+                self.report(&mut state);
+            }
+            if let Some(line) = state.lines.pop_front() {
+                state.bytes -= line.len();
+                state.is_writing = true;
+                return line;
+            }
+            self.emptied.notify_all();
+            let waited = self.filled.wait(state);
+            state = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Puts the notice where the dropped lines would be.
+    fn report(&self, state: &mut State) {
+        if state.unreported > 0 {
+            let line = (self.notice)(state.unreported);
+            state.unreported = 0;
+            state.bytes += line.len();
+            state.lines.push_back(line);
+        }
+    }
+
+    /// No code that can panic runs under the lock but the notice, before it changes anything.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_empty(&self) -> bool {
+        self.lines.is_empty() && self.unreported == 0
+    }
+}
+
+/// What a log layer writes to: each write is one line.
+pub struct LineWriter(pub Arc<Lines>);
+
+impl Write for LineWriter {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.push(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A queue of 100 bytes that no thread empties.
+    fn lines() -> Lines {
+        Lines::new(100, Box::new(|dropped| format!("-{dropped}").into_bytes()))
+    }
+
+    fn next(lines: &Lines) -> String {
+        String::from_utf8(lines.next()).unwrap()
+    }
+
+    fn push(lines: &Lines, numbers: std::ops::RangeInclusive<u32>) {
+        for number in numbers {
+            lines.push(format!("line {number:05}").as_bytes());
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_dropped_counted_and_noted_in_its_place() {
+        let lines = lines();
+        push(&lines, 1..=14);
+        assert_eq!(lines.dropped(), 4, "ten of ten bytes fit");
+        for number in 1..=4 {
+            assert_eq!(next(&lines), format!("line {number:05}"));
+        }
+        // It is over half full: one notice for all that is dropped, and not one for each.
+        push(&lines, 15..=16);
+        assert_eq!(lines.dropped(), 6);
+        assert_eq!(next(&lines), "line 00005");
+        assert_eq!(next(&lines), "line 00006");
+        push(&lines, 17..=17);
+        for number in 7..=10 {
+            assert_eq!(next(&lines), format!("line {number:05}"));
+        }
+        assert_eq!(next(&lines), "-6");
+        assert_eq!(next(&lines), "line 00017");
+        assert_eq!(lines.dropped(), 6, "a count since the start");
+    }
+
+    #[test]
+    fn what_was_dropped_last_is_noted_when_the_queue_is_empty() {
+        let lines = lines();
+        push(&lines, 1..=12);
+        for _ in 1..=10 {
+            next(&lines);
+        }
+        assert_eq!(next(&lines), "-2");
+    }
+
+    #[test]
+    fn a_flush_waits_for_the_writer_and_no_longer_than_it_may() {
+        const SHORT: Duration = Duration::from_millis(5);
+        let lines = Arc::new(lines());
+        assert!(lines.flush(SHORT), "nothing was logged");
+        push(&lines, 1..=1);
+        assert!(!lines.flush(SHORT), "no thread writes");
+        assert_eq!(next(&lines), "line 00001");
+        assert!(!lines.flush(SHORT), "it is being written");
+        let written = Arc::clone(&lines);
+        // Ends with the process: it waits for a second line.
+        std::thread::spawn(move || written.next());
+        assert!(lines.flush(Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn a_thread_writes_every_line_in_order() {
+        let (reader, writer) = io::pipe().unwrap();
+        let lines = Lines::start(writer, Box::new(|_| Vec::new())).unwrap();
+        for number in 0..1_000 {
+            lines.push(format!("{number}\n").as_bytes());
+        }
+        let reader = io::BufReader::new(reader);
+        let read: Vec<String> = io::BufRead::lines(reader)
+            .take(1_000)
+            .map(Result::unwrap)
+            .collect();
+        let expected: Vec<String> = (0..1_000).map(|number| number.to_string()).collect();
+        assert_eq!(read, expected);
+        assert!(lines.flush(Duration::from_secs(60)));
+        assert_eq!(lines.dropped(), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_counted() {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+        let lines = Lines::start(full.unwrap(), Box::new(|_| Vec::new())).unwrap();
+        push(&lines, 1..=3);
+        assert!(lines.flush(Duration::from_secs(60)));
+        assert_eq!(lines.dropped(), 3);
+    }
+}

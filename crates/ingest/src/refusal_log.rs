@@ -1,0 +1,165 @@
+//! Refused requests in the log: the first ones of each second by themselves, the others counted.
+//!
+//! Anyone can be refused as often as they like. Each refusal is counted in the metrics and, where
+//! there is a store, kept; a log line for each would only push everything else out of the log.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// For how long refusals are counted together.
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// Lines of one source in that time: enough to see a pattern of addresses and reasons.
+const LINES_MAX: u64 = 10;
+
+/// What was refused since the last summary.
+#[derive(Default)]
+pub(crate) struct RefusalLog(Mutex<Window>);
+
+#[derive(Default)]
+struct Window {
+    /// By the name of the source.
+    sources: BTreeMap<String, Refused>,
+    /// Names that no source has are the sender's text: all of them count as one.
+    unknown: Refused,
+}
+
+#[derive(Default)]
+struct Refused {
+    lines: u64,
+    /// What has no line, by reason.
+    more: BTreeMap<&'static str, u64>,
+}
+
+/// Refusals of one source that have no line of their own.
+#[derive(Debug, PartialEq, Eq)]
+struct Summary {
+    source: Option<String>,
+    more: u64,
+    /// As `wrong_signature 200, missing_header 14`.
+    reasons: String,
+}
+
+impl RefusalLog {
+    /// One that logs its summaries until `stop`.
+    pub fn start(tasks: &TaskTracker, stop: CancellationToken) -> Arc<Self> {
+        let log = Arc::new(Self::default());
+        tasks.spawn(summarize(Arc::clone(&log), stop));
+        log
+    }
+
+    /// Whether a refusal has a line of its own; where it has not, it is in the next summary.
+    /// `source` is the name of a source that there is.
+    pub fn admits(&self, source: Option<&str>, reason: &'static str) -> bool {
+        let mut window = self.lock();
+        let Window { sources, unknown } = &mut *window;
+        let refused = match source {
+            None => unknown,
+            Some(name) => sources.entry(name.to_owned()).or_default(),
+        };
+        if refused.lines < LINES_MAX {
+            refused.lines += 1;
+            return true;
+        }
+        *refused.more.entry(reason).or_default() += 1;
+        false
+    }
+
+    /// Ends the window, and says what has no line.
+    fn end_window(&self) -> Vec<Summary> {
+        let Window { sources, unknown } = std::mem::take(&mut *self.lock());
+        let sources = sources.into_iter().map(|(name, it)| (Some(name), it));
+        let all = sources.chain([(None, unknown)]);
+        let summary = |(source, refused): (Option<String>, Refused)| {
+            let reasons = refused.more.iter();
+            let reasons: Vec<String> = reasons
+                .map(|(reason, count)| format!("{reason} {count}"))
+                .collect();
+            Summary {
+                source,
+                more: refused.more.values().sum(),
+                reasons: reasons.join(", "),
+            }
+        };
+        all.map(summary).filter(|it| it.more > 0).collect()
+    }
+
+    /// A panic between two counts leaves both whole.
+    fn lock(&self) -> MutexGuard<'_, Window> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn summarize(log: Arc<RefusalLog>, stop: CancellationToken) {
+    loop {
+        let is_last = tokio::select! {
+            () = stop.cancelled() => true,
+            () = tokio::time::sleep(WINDOW) => false,
+        };
+        for summary in log.end_window() {
+            let Summary {
+                source,
+                more,
+                reasons,
+            } = summary;
+            match source {
+                Some(source) => tracing::info!(
+                    source,
+                    more,
+                    reasons,
+                    "{more} more requests to source {source} were not accepted in this second: \
+                     {reasons}"
+                ),
+                None => tracing::info!(
+                    more,
+                    reasons,
+                    "{more} more requests to sources that do not exist were not accepted in this \
+                     second: {reasons}"
+                ),
+            }
+        }
+        if is_last {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_a_window_have_a_line_and_the_others_are_counted() {
+        let log = RefusalLog::default();
+        let admitted =
+            |source: Option<&str>, reason| (0..25).filter(|_| log.admits(source, reason)).count();
+        assert_eq!(admitted(Some("begini"), "wrong_signature"), 10);
+        assert_eq!(admitted(Some("begini"), "missing_header"), 0);
+        // Another source has lines of its own, and a flood of made-up names takes none from it.
+        assert_eq!(admitted(None, "unknown_source"), 10);
+        assert_eq!(admitted(Some("shop"), "too_large"), 10);
+        let summary = |source: Option<&str>, more, reasons: &str| Summary {
+            source: source.map(str::to_owned),
+            more,
+            reasons: reasons.to_owned(),
+        };
+        assert_eq!(
+            log.end_window(),
+            [
+                summary(Some("begini"), 40, "missing_header 25, wrong_signature 15"),
+                summary(Some("shop"), 15, "too_large 15"),
+                summary(None, 15, "unknown_source 15"),
+            ]
+        );
+        assert_eq!(log.end_window(), [], "all of it was said");
+        assert!(
+            log.admits(Some("begini"), "wrong_signature"),
+            "a new window"
+        );
+        assert_eq!(log.end_window(), [], "what has a line needs no summary");
+    }
+}

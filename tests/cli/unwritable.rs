@@ -1,0 +1,110 @@
+//! Case C02: output that cannot be written, on a full disk and to a reader that has gone.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::Stdio;
+
+use crate::binary::command;
+use crate::development::Development;
+
+/// A disk that is full.
+fn full() -> File {
+    let mut options = File::options();
+    options.write(true).open("/dev/full").unwrap()
+}
+
+/// A pipe whose reader has gone.
+fn closed() -> Stdio {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    writer.into()
+}
+
+/// The exit code; `None` where a signal ended it, as an abort does.
+fn code(folder: &Path, arguments: &[&str], out: Stdio, err: Stdio) -> Option<i32> {
+    let mut command = command(folder, arguments);
+    command.stdout(out).stderr(err).status().unwrap().code()
+}
+
+#[test]
+fn a_full_disk_ends_no_command_but_with_its_exit_code() {
+    let dev = Development::start("a_full_disk_ends_no_command");
+    let ready = format!("{}/readyz", dev.url());
+    for (arguments, both, errors_alone) in [
+        // What could not be shown was not done.
+        (&["--help"][..], 1, 0),
+        (&["--version"], 1, 0),
+        (&["check-config"], 1, 0),
+        (&["migrate"], 1, 0),
+        (&["events", "list"], 1, 0),
+        (&["events", "list", "--json"], 1, 0),
+        (&["queues"], 1, 0),
+        (&["dead", "list"], 1, 0),
+        (&["reconcile"], 1, 0),
+        (&["send", "--url", dev.url()], 1, 0),
+        (&["simulate", "--url", dev.url(), "--count", "3"], 1, 0),
+        // Its code is its answer.
+        (&["healthcheck", "--url", &ready], 0, 0),
+        // What goes to standard error alone.
+        (&[], 2, 2),
+        (&["nonsense"], 2, 2),
+        (&["events", "list", "--state", "lost"], 2, 2),
+        (&["events", "list", "--config", "nowhere.toml"], 64, 64),
+        (
+            &["events", "list", "--config", "nowhere.toml", "--json"],
+            64,
+            64,
+        ),
+        (&["dead", "show", "4711"], 1, 1),
+        (&["worker", "--route", "nowhere"], 1, 1),
+    ] {
+        let folder = dev.folder();
+        let found = code(folder, arguments, full().into(), full().into());
+        assert_eq!(found, Some(both), "{arguments:?}");
+        let found = code(folder, arguments, Stdio::null(), full().into());
+        assert_eq!(found, Some(errors_alone), "{arguments:?}");
+    }
+    // The events of `send` and `simulate` were stored all the same, of both times.
+    dev.settle();
+    let events = dev.json(&["events", "list", "--limit", "100"]);
+    let events = events["events"].as_array().unwrap().len();
+    assert_eq!(events, 2 * (1 + 3));
+    let output = command(dev.folder(), &["events", "list"])
+        .stdout(full())
+        .output();
+    let said = String::from_utf8(output.unwrap().stderr).unwrap();
+    assert!(said.contains("standard output cannot be written"), "{said}");
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_error() {
+    let dev = Development::start("a_reader_that_has_gone");
+    let malformed = ["--count", "3", "--malformed", "100", "--seed", "2"];
+    dev.simulate(&malformed).well();
+    dev.settle();
+    let exported = dev.run(&["dead", "export"]).well();
+    assert_eq!(exported.out.lines().count(), 3, "{exported:?}");
+    let export = &["dead", "export"];
+    let found = code(dev.folder(), export, full().into(), full().into());
+    assert_eq!(found, Some(1), "an export that is not complete");
+    for arguments in [
+        &["--help"][..],
+        &["check-config"],
+        &["events", "list"],
+        &["dead", "export"],
+        &["reconcile"],
+    ] {
+        let mut command = command(dev.folder(), arguments);
+        let output = command.stdout(closed()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(said.replace(USING, ""), "", "{arguments:?}");
+    }
+    for (arguments, expected) in [(&["nonsense"][..], 2), (&["events", "list"], 0)] {
+        let found = code(dev.folder(), arguments, closed(), closed());
+        assert_eq!(found, Some(expected), "{arguments:?}");
+    }
+}
+
+/// What a command says that finds the config of `dev`.
+const USING: &str = "using .hookbox-dev/hookbox.toml, made by `hookbox dev`\n";

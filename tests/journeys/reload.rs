@@ -1,0 +1,288 @@
+//! Cases C04 and C05: what a running service reads again, at SIGHUP and by itself, and that no
+//! request is lost to it.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use rcgen::CertifiedKey;
+use serde_json::Value;
+
+use crate::certificate;
+use crate::deployment::{Deployment, Pair, Process};
+use crate::shown::{Shown, get, within};
+use crate::signed::Signed;
+
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The secrets of a new deployment.
+const SECRETS: &str = "secrets = [{ id = \"test\", file = \"key\" }]";
+
+fn config(deployment: &Deployment) -> String {
+    std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap()
+}
+
+/// Waits until the log has said something.
+async fn said(deployment: &Deployment, what: &str) {
+    within(PATIENCE, what, async || deployment.log().contains(what)).await;
+}
+
+/// Whether an event is accepted that is signed by another config.
+fn accepts(deployment: &Deployment, signer: &str) -> bool {
+    let mut send = deployment.command(&["send", "--config", signer]);
+    send.output().unwrap().status.success()
+}
+
+async fn started(deployment: &Deployment, command: &str) -> (Process, Shown) {
+    let shown = Shown::new();
+    let running = deployment.start(&[command, "--metrics", &shown.address()]);
+    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    (running, shown)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signals_under_load_cost_no_request_on_rabbitmq_and_postgres() {
+    signals_under_load(Deployment::new(Pair::RabbitmqPostgres).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signals_under_load_cost_no_request_on_sqlite() {
+    signals_under_load(Deployment::new(Pair::SqliteAlone).await).await;
+}
+
+/// Case C04: every request is answered at its first attempt.
+async fn signals_under_load(deployment: Deployment) {
+    const EVENTS: u64 = 4_000;
+    let (running, _) = started(&deployment, "run").await;
+    let count = EVENTS.to_string();
+    let mut load = deployment
+        .command(&["simulate", "--json", "--seed", "4", "--count", &count])
+        .args(["--concurrency", "16", "--retries", "0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut sent = 0;
+    let mut signals = ["HUP", "USR1", "HUP", "USR2", "HUP", "ALRM"].iter().cycle();
+    within(PATIENCE, "everything is sent", async || {
+        running.signal(signals.next().unwrap());
+        sent += 1;
+        load.try_wait().unwrap().is_some()
+    })
+    .await;
+    assert!(sent >= 6, "only {sent} signals under load");
+    let output = load.wait_with_output().unwrap();
+    let tally: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(tally["answers"]["200"], EVENTS, "{tally:#}");
+    assert_eq!(tally["answers"].as_object().unwrap().len(), 1, "{tally:#}");
+    assert_eq!(tally["unknown_outcome"], 0, "{tally:#}");
+    assert_eq!(tally["unreachable"], 0, "{tally:#}");
+    said(&deployment, "SIGHUP: nothing has changed").await;
+    for name in ["SIGUSR1", "SIGUSR2", "SIGALRM"] {
+        said(&deployment, &format!("{name} changes nothing")).await;
+    }
+    running.stop();
+    deployment.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewed_key_is_used_and_the_one_before_until_it_is_removed() {
+    let deployment = Deployment::new(Pair::SqliteAlone).await;
+    let original = config(&deployment);
+    let with = |secrets: &str| original.replacen(SECRETS, &format!("secrets = [{secrets}]"), 1);
+    let old = "{ id = \"test\", file = \"key\" }";
+    let new = "{ id = \"new\", file = \"key2\" }";
+    // A sender has files of its own.
+    let signer = |file: &str| with(&format!("{{ id = \"sender\", file = \"{file}\" }}"));
+    for file in ["key2", "second"] {
+        deployment.write(file, "another-key-for-tests");
+    }
+    deployment.write("third", "a-third-key-for-tests");
+    deployment.write("old.toml", &original);
+    deployment.write("new.toml", &signer("second"));
+    deployment.write("third.toml", &signer("third"));
+    let (mut running, _) = started(&deployment, "run").await;
+    assert!(!accepts(&deployment, "new.toml"));
+
+    deployment.write("hookbox.toml", &with(&format!("{old}, {new}")));
+    running.signal("HUP");
+    said(&deployment, "SIGHUP: source begini has the keys test, new").await;
+    assert!(accepts(&deployment, "old.toml") && accepts(&deployment, "new.toml"));
+
+    deployment.write("hookbox.toml", &with(new));
+    running.signal("HUP");
+    said(&deployment, "SIGHUP: source begini has the keys new").await;
+    assert!(!accepts(&deployment, "old.toml") && accepts(&deployment, "new.toml"));
+
+    // No signal: the file by itself.
+    deployment.write("key2", "a-third-key-for-tests");
+    said(
+        &deployment,
+        "a file has changed: source begini has the keys new",
+    )
+    .await;
+    assert!(!accepts(&deployment, "new.toml") && accepts(&deployment, "third.toml"));
+
+    deployment.write("key2", "");
+    said(&deployment, "the keys stay as they were, since ").await;
+    let log = deployment.log();
+    let line = log
+        .lines()
+        .find(|line| line.contains("the keys stay as they were"));
+    let line = line.unwrap();
+    assert!(
+        line.contains("ERROR") && line.contains("secrets[0]"),
+        "{line}"
+    );
+    assert!(accepts(&deployment, "third.toml"));
+    deployment.write("hookbox.toml", "environment = 3\n");
+    running.signal("HUP");
+    said(
+        &deployment,
+        "the config cannot be used, so nothing was reloaded",
+    )
+    .await;
+    assert!(accepts(&deployment, "third.toml"));
+    assert!(!running.has_ended());
+    deployment.write("hookbox.toml", &original);
+    running.stop();
+    deployment.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn schemas_and_the_log_filter_are_read_again_and_the_rest_is_named() {
+    let deployment = Deployment::new(Pair::SqliteAlone).await;
+    std::fs::create_dir(deployment.folder.join("schemas")).unwrap();
+    let schema = |kind: &str| {
+        format!(r#"{{"properties":{{"event":{{"properties":{{"type":{{"type":"{kind}"}}}}}}}}}}"#)
+    };
+    let file = "schemas/application.complete.json";
+    deployment.write(file, &schema("integer"));
+    let preset = "preset = \"begini\"\n";
+    let with_schemas = format!("{preset}schemas = \"schemas\"\n");
+    let original = config(&deployment).replacen(preset, &with_schemas, 1);
+    deployment.write("hookbox.toml", &original);
+    let (running, _) = started(&deployment, "run").await;
+    let send = ["send", "--type", "application.complete"];
+    let counted = async |statement: &'static str, count: u64| {
+        within(PATIENCE, statement, async || {
+            deployment.count(statement).await == count
+        })
+        .await;
+    };
+    let dead = "select count(*) from dead_letters where reason = 'schema_broken'";
+    let done = "select count(*) from claims where state = 'done'";
+    deployment.run(&send);
+    counted(dead, 1).await;
+
+    deployment.write(file, &schema("string"));
+    said(
+        &deployment,
+        "a file has changed: there are other JSON Schemas for begini",
+    )
+    .await;
+    deployment.run(&send);
+    counted(done, 1).await;
+
+    deployment.write(file, "no schema");
+    said(&deployment, "the JSON Schemas stay as they were, since ").await;
+    said(&deployment, "application.complete.json is not JSON").await;
+    deployment.run(&send);
+    counted(done, 2).await;
+
+    let changed = original.replacen("[ingest]\n", "[ingest]\nidle = \"80 s\"\n", 1);
+    deployment.write(file, &schema("string"));
+    deployment.write(
+        "hookbox.toml",
+        &format!("{changed}[log]\nfilter = \"debug\"\n"),
+    );
+    running.signal("HUP");
+    said(&deployment, "SIGHUP: the log filter is \"debug\"").await;
+    said(&deployment, "SIGHUP: only a restart uses what else changed").await;
+    assert!(deployment.log().contains("hookbox.toml: ingest.idle"));
+    running.stop();
+    deployment.finish().await;
+}
+
+/// The end of the last key: the sender is asked to try later, and not refused for good.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_without_a_valid_key_is_red_and_answers_503() {
+    let deployment = Deployment::new(Pair::SqliteAlone).await;
+    let signed = Signed::catch(&deployment, &[]);
+    let original = config(&deployment);
+    let ended = "secrets = [{ id = \"test\", file = \"key\", until = 2020-01-01T00:00:00Z }]";
+    deployment.write("hookbox.toml", &original.replacen(SECRETS, ended, 1));
+    let refused = deployment.command(&["check-config"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(64));
+    let shown = Shown::new();
+    let running = deployment.start(&["run", "--metrics", &shown.address()]);
+    within(PATIENCE, "it listens", async || {
+        get(deployment.port, "/healthz").is_some()
+    })
+    .await;
+    let answer = signed.send(deployment.port);
+    assert_eq!(answer.status, 503);
+    assert!(answer.header("retry-after").is_some());
+    let why = shown.trouble("source begini").unwrap();
+    assert!(
+        why.contains("every key of source begini has ended"),
+        "{why}"
+    );
+    assert!(!shown.is_ready());
+    let (status, class) = get(deployment.port, "/readyz").unwrap();
+    assert_eq!((status, class.contains("keys")), (503, true), "{class}");
+    let end = "hookbox_source_keys_end_timestamp_seconds{source=\"begini\"}";
+    assert_eq!(shown.metric(end), Some(1_577_836_800.0));
+    said(&deployment, "every key of source begini has ended").await;
+
+    deployment.write("hookbox.toml", &original);
+    running.signal("HUP");
+    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    assert_eq!(get(deployment.port, "/readyz").unwrap().0, 200);
+    assert_eq!(signed.send(deployment.port).status, 200);
+    assert_eq!(shown.metric(end), None);
+    running.stop();
+    deployment.finish().await;
+}
+
+/// Case C05.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_renewed_certificate_is_shown_to_new_connections_and_a_broken_one_to_none() {
+    let deployment = Deployment::new(Pair::SqliteAlone).await;
+    let [first, second, other]: [CertifiedKey<_>; 3] = std::array::from_fn(|_| certificate::new());
+    certificate::write(&deployment, &first);
+    let tls = "[ingest]\ntls = { certificate = \"cert.pem\", key = \"key.pem\" }\n";
+    let config = config(&deployment).replacen("[ingest]\n", tls, 1);
+    deployment.write("hookbox.toml", &config);
+    let (running, _) = started(&deployment, "ingest").await;
+    let mut before = certificate::connect(&deployment, &first).await.unwrap();
+    assert!(certificate::is_answered(&mut before).await);
+
+    certificate::write(&deployment, &second);
+    within(PATIENCE, "the second is shown", async || {
+        certificate::connect(&deployment, &second).await.is_some()
+    })
+    .await;
+    assert!(certificate::connect(&deployment, &first).await.is_none());
+    assert!(
+        certificate::is_answered(&mut before).await,
+        "it keeps what it began with"
+    );
+    said(
+        &deployment,
+        "a file has changed: new connections get the certificate in",
+    )
+    .await;
+
+    certificate::write_key(&deployment, &other);
+    running.signal("HUP");
+    said(&deployment, "the certificate stays as it was, since ").await;
+    let log = deployment.log();
+    let line = log
+        .lines()
+        .find(|line| line.contains("the certificate stays as it was"));
+    assert!(line.unwrap().contains("key.pem"), "{log}");
+    assert!(certificate::connect(&deployment, &second).await.is_some());
+    running.stop();
+    deployment.finish().await;
+}

@@ -1,0 +1,137 @@
+//! Case C03: the reader of the log stops reading. Nothing waits for that but the log.
+
+use std::io::{PipeWriter, Read, Write};
+use std::net::TcpStream;
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::deployment::{Deployment, Pair, Process};
+use crate::shown::{Shown, get, within};
+
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The drain of the config, and a second for a process of a debug build to come to its end.
+const DRAIN: &str = "drain = \"10 s\"\n";
+const DRAIN_MAX: Duration = Duration::from_secs(11);
+
+/// How many sources are flooded: each has lines of its own in the log.
+const SOURCES: usize = 40;
+
+/// What Linux gives a pipe.
+const PIPE_BYTES: usize = 64 * 1024;
+
+/// One with a drain of its own and many sources, each with a key of its own.
+async fn deployment() -> Deployment {
+    let deployment = Deployment::new(Pair::SqliteAlone).await;
+    let mut config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
+    for number in 0..SOURCES {
+        deployment.write(
+            &format!("key-{number}"),
+            &format!("a-key-of-source-{number:04}"),
+        );
+        config += &format!(
+            "[[source]]\nname = \"flooded-{number}\"\npreset = \"begini\"\n\
+             secrets = [{{ id = \"k\", file = \"key-{number}\" }}]\n"
+        );
+    }
+    deployment.write("hookbox.toml", &format!("{DRAIN}{config}"));
+    deployment
+}
+
+/// Starts all roles, with standard error in a pipe.
+fn start(deployment: &Deployment, shown: &Shown, log: PipeWriter) -> Process {
+    let mut run = deployment.command(&["run", "--metrics", &shown.address()]);
+    let run = run.stdout(Stdio::null()).stderr(log).spawn();
+    Process::from(run.unwrap())
+}
+
+/// The status of a request without a signature.
+fn forge(port: u16, source: &str) -> u16 {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let request = format!(
+        "POST /hooks/{source} HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\
+         connection: close\r\n\r\n{{}}"
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// So many of them to each source.
+fn flood(deployment: &Deployment, times: usize) {
+    for _ in 0..times {
+        for number in 0..SOURCES {
+            assert_eq!(forge(deployment.port, &format!("flooded-{number}")), 403);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_not_read_stops_nothing() {
+    let deployment = deployment().await;
+    let shown = Shown::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut full = writer.try_clone().unwrap();
+    // It keeps the pipe full until the reader is closed.
+    std::thread::spawn(move || while full.write_all(&[b'\n'; 512]).is_ok() {});
+    let running = start(&deployment, &shown, writer);
+    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    flood(&deployment, 10);
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(get(deployment.port, path).unwrap().0, 200, "{path}");
+    }
+    deployment.run(&["send", "--source", "begini"]);
+    let done = "select count(*) from claims where state = 'done'";
+    within(PATIENCE, "it is processed", async || {
+        deployment.count(done).await == 1
+    })
+    .await;
+    running.signal("TERM");
+    assert_eq!(running.ends_within(DRAIN_MAX), Some(0));
+    drop(reader);
+    deployment.finish().await;
+}
+
+/// What is said by its own lines and by the summaries.
+fn refusals(log: &str) -> usize {
+    let own = log
+        .lines()
+        .filter(|line| line.contains(" was not accepted: "));
+    let more = log.lines().filter_map(|line| {
+        let (before, _) = line.split_once(" more requests to source flooded-")?;
+        before.rsplit(' ').next()?.parse::<usize>().ok()
+    });
+    own.count() + more.sum::<usize>()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_read_late_has_every_line() {
+    const TIMES: usize = 40;
+    let deployment = deployment().await;
+    let shown = Shown::new();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let mut full = writer.try_clone().unwrap();
+    let filled = std::thread::spawn(move || full.write_all(&[b'\n'; PIPE_BYTES]));
+    let running = start(&deployment, &shown, writer);
+    within(PATIENCE, "ready", async || shown.is_ready()).await;
+    flood(&deployment, TIMES);
+    let dropped = shown.metric("hookbox_log_lines_dropped_total");
+    assert_eq!(dropped, Some(0.0));
+    let read = std::thread::spawn(move || {
+        let mut log = String::new();
+        reader.read_to_string(&mut log).unwrap();
+        log
+    });
+    running.signal("TERM");
+    assert_eq!(running.ends_within(DRAIN_MAX), Some(0));
+    filled.join().unwrap().unwrap();
+    let log = read.join().unwrap();
+    assert_eq!(refusals(&log), TIMES * SOURCES, "{log}");
+    let lines = log.matches(" was not accepted: ").count();
+    assert!(lines >= 10 * SOURCES, "ten of each have a line at least");
+    assert!(log.contains("draining; Ctrl-C"), "{log}");
+    deployment.finish().await;
+}
