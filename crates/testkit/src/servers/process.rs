@@ -96,6 +96,9 @@ impl Process {
             folder.forget(self.id());
             return Ok(());
         }
+        // Frozen first: a child that is born after the others were counted would live on for a
+        // moment, with the server's memory and port in its hands. Refused, it has just ended.
+        let _ = signal("STOP", &[self.id()]);
         let everyone = family(self.id());
         let _ = self.child.kill();
         // Some may have followed their parent already, so a refusal says nothing.
