@@ -31,6 +31,8 @@ pub struct Load {
     pub concurrency: u16,
     /// How often one request is sent again.
     pub retries: u32,
+    /// Whether some come twice, or with another body under the same identity.
+    pub copies: bool,
 }
 
 /// Load on its way.
@@ -52,6 +54,7 @@ impl Load {
             rate: 0,
             concurrency: 8,
             retries: 100,
+            copies: true,
         }
     }
 
@@ -71,6 +74,7 @@ impl Load {
     pub fn start(&self, world: &World) -> Result<Sending> {
         let journal = world.path(&format!("journal-{}", self.seed));
         let said = world.path(&format!("simulate-{}.err", self.seed));
+        let (duplicates, conflicts) = if self.copies { ("5", "2") } else { ("0", "0") };
         let mut command = world.command(&["simulate", "--json", "--url", &world.url(self.ingest)]);
         for (name, value) in [
             ("--seed", self.seed.to_string()),
@@ -78,10 +82,10 @@ impl Load {
             ("--rate", self.rate.to_string()),
             ("--concurrency", self.concurrency.to_string()),
             ("--retries", self.retries.to_string()),
-            ("--duplicates", "5".into()),
+            ("--duplicates", duplicates.into()),
             ("--tampered", "2".into()),
             ("--malformed", "2".into()),
-            ("--conflicts", "2".into()),
+            ("--conflicts", conflicts.into()),
             ("--late", "5".into()),
         ] {
             command.args([name, &value]);

@@ -222,7 +222,7 @@ fn by_load(world: &mut World, cell: &Cell, seed: u64) -> Result<Figures> {
         let mut load = Load::small(seed + round);
         if cell.is_after_storing() && world.crashes < wanted {
             // Nobody sends again what was not answered, and the ingest is soon there again.
-            (load.retries, load.rate) = (0, 40);
+            (load.retries, load.rate, load.copies) = (0, 40, false);
         }
         let mut sending = load.start(world)?;
         while !sending.is_over() {

@@ -79,6 +79,7 @@ pub fn run(given: &Given<'_>, time: Duration, soaked: &mut Soaked) -> Result<()>
                 rate: 0,
                 concurrency: 24,
                 retries: 1_000,
+                copies: true,
             };
             load.start(&world)
         });
