@@ -50,6 +50,10 @@ pub struct BrokerSide {
 pub struct StoreSide {
     /// Events that wait for another attempt.
     pub retrying: u64,
+    /// Those of them that are put off without an attempt, by a foreign lock or a missing right.
+    pub deferred: u64,
+    /// How long the oldest of those has been put off, in whole seconds.
+    pub deferred_oldest_s: u64,
     /// Dead letters that wait for a decision, conflicts among them: what `dead groups`,
     /// `reconcile` and the metric count.
     pub dead: u64,
@@ -105,12 +109,16 @@ impl BrokerSide {
 impl StoreSide {
     const NOTHING: Self = Self {
         retrying: 0,
+        deferred: 0,
+        deferred_oldest_s: 0,
         dead: 0,
     };
 
     fn of(backlog: &Backlog) -> Self {
         Self {
             retrying: backlog.retrying,
+            deferred: backlog.deferred,
+            deferred_oldest_s: backlog.deferred_oldest_s,
             dead: backlog.dead,
         }
     }

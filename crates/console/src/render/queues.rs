@@ -13,6 +13,7 @@ impl Text for QueuesReport {
             ("EVENTS", Align::Right),
             ("CONSUMERS", Align::Right),
             ("store: RETRYING", Align::Right),
+            ("DEFERRED", Align::Right),
             ("DEAD", Align::Right),
             ("NAME AT THE BROKER", Align::Left),
         ]);
@@ -28,12 +29,26 @@ impl Text for QueuesReport {
                 said(broker.map(|broker| broker.events)),
                 said(broker.map(|broker| broker.consumers)),
                 counted(store.map(|store| store.retrying)),
+                counted(store.map(|store| store.deferred)),
                 counted(store.map(|store| store.dead)),
                 broker.map_or("-".to_owned(), |broker| broker.name.clone()),
             ]);
         }
         let note = "ready and in hand are messages, each a batch of events; ? = not told by the \
                     broker\n";
-        format!("{}{note}{}", table.write(""), problems(&self.problems))
+        let store_sides = self.queues.iter().filter_map(|queue| queue.store.as_ref());
+        let oldest = store_sides.map(|store| store.deferred_oldest_s).max();
+        let deferred = match oldest {
+            Some(seconds @ 1..) => format!(
+                "deferred are those of the retrying that wait without an attempt, for a lock or a \
+                 right; the oldest for {seconds} s; `events show` says for which\n"
+            ),
+            Some(0) | None => String::new(),
+        };
+        format!(
+            "{}{note}{deferred}{}",
+            table.write(""),
+            problems(&self.problems)
+        )
     }
 }

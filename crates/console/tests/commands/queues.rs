@@ -11,16 +11,16 @@ use hookbox_driver::{Backlog, Broker, Ledger, Queue};
 use crate::world::{Depths, Memory, depth};
 
 fn store() -> Reach<dyn Ledger> {
-    let backlog = |route: &str| Backlog {
+    let backlog = |route: &str, deferred| Backlog {
         route: route.parse().unwrap(),
         retrying: 2,
         due: 1,
-        deferred: 0,
-        deferred_oldest_s: 0,
+        deferred,
+        deferred_oldest_s: 90 * deferred,
         dead: 3,
     };
     Reach::Open(Arc::new(Memory {
-        backlog: vec![backlog("old"), backlog("scores")],
+        backlog: vec![backlog("old", 0), backlog("scores", 1)],
         ..Memory::default()
     }))
 }
@@ -35,11 +35,12 @@ fn broker() -> Reach<dyn Broker> {
 async fn each_number_stands_under_its_source() {
     let report = queues(&broker(), &store()).await;
     expect![[r#"
-        QUEUE         broker: READY  IN HAND  EVENTS  CONSUMERS  store: RETRYING  DEAD  NAME AT THE BROKER
-        route.scores              4        ?       ?          ?                2     3  hookbox.test.route.scores
-        dead                      0        0       0          ?                -     -  hookbox.test.dead
-        route.old                 -        -       -          -                2     3  -
+        QUEUE         broker: READY  IN HAND  EVENTS  CONSUMERS  store: RETRYING  DEFERRED  DEAD  NAME AT THE BROKER
+        route.scores              4        ?       ?          ?                2         1     3  hookbox.test.route.scores
+        dead                      0        0       0          ?                -         -     -  hookbox.test.dead
+        route.old                 -        -       -          -                2         0     3  -
         ready and in hand are messages, each a batch of events; ? = not told by the broker
+        deferred are those of the retrying that wait without an attempt, for a lock or a right; the oldest for 90 s; `events show` says for which
     "#]].assert_eq(&report.text());
     expect![[r#"
         {
@@ -55,6 +56,8 @@ async fn each_number_stands_under_its_source() {
               },
               "store": {
                 "retrying": 2,
+                "deferred": 1,
+                "deferred_oldest_s": 90,
                 "dead": 3
               }
             },
@@ -74,6 +77,8 @@ async fn each_number_stands_under_its_source() {
               "broker": null,
               "store": {
                 "retrying": 2,
+                "deferred": 0,
+                "deferred_oldest_s": 0,
                 "dead": 3
               }
             }
@@ -88,16 +93,17 @@ async fn each_number_stands_under_its_source() {
 async fn with_one_source_away_the_other_is_printed() {
     let report = queues(&Reach::Away("no route to it".into()), &store()).await;
     expect![[r#"
-        QUEUE         broker: READY  IN HAND  EVENTS  CONSUMERS  store: RETRYING  DEAD  NAME AT THE BROKER
-        route.old                 -        -       -          -                2     3  -
-        route.scores              -        -       -          -                2     3  -
+        QUEUE         broker: READY  IN HAND  EVENTS  CONSUMERS  store: RETRYING  DEFERRED  DEAD  NAME AT THE BROKER
+        route.old                 -        -       -          -                2         0     3  -
+        route.scores              -        -       -          -                2         1     3  -
         ready and in hand are messages, each a batch of events; ? = not told by the broker
+        deferred are those of the retrying that wait without an attempt, for a lock or a right; the oldest for 90 s; `events show` says for which
         problem at the broker: no route to it
     "#]].assert_eq(&report.text());
     let gone: Reach<dyn Broker> = Reach::Open(Arc::new(Depths(Mutex::default())));
     let report = queues(&gone, &Reach::Away("the file is locked".into())).await;
     expect![[r#"
-        QUEUE  broker: READY  IN HAND  EVENTS  CONSUMERS  store: RETRYING  DEAD  NAME AT THE BROKER
+        QUEUE  broker: READY  IN HAND  EVENTS  CONSUMERS  store: RETRYING  DEFERRED  DEAD  NAME AT THE BROKER
         ready and in hand are messages, each a batch of events; ? = not told by the broker
         problem at the broker: failed to take a connection (unavailable): connection refused
         problem at the store: the file is locked
