@@ -61,13 +61,29 @@ async fn lose(pair: Pair) {
         assert_eq!(told, settled + missing, "{line:#}");
     }
     // Somebody knows of it, and the next loss will be seen for what it is.
-    let write_off = ["--write-off", "taken by hand", "--yes", "--by", "ann"];
-    let written = deployment.json(&[&command[..], &write_off].concat());
-    assert_eq!(written["written_off"], lost.len(), "{written:#}");
+    write_off(&deployment, lost.len()).await;
     let books = deployment.json(&["reconcile", "--wait", "60s"]);
     assert_eq!(books["verdict"], "balanced", "{books:#}");
     worker.stop();
     deployment.finish().await;
+}
+
+/// A write-off, while something else is wrong that cannot be written off: the exit code says that.
+async fn write_off(deployment: &Deployment, lost: usize) {
+    let one = "create table kept as select * from receipts where outcome = 'done' limit 1";
+    let gone = "delete from receipts where receipt_id in (select receipt_id from kept)";
+    let back = "insert into receipts select * from kept";
+    deployment.execute(one).await;
+    deployment.execute(gone).await;
+    let request = ["--write-off", "taken by hand", "--yes", "--by", "ann"];
+    let command = [&["reconcile", "--wait", "60s", "--json"][..], &request].concat();
+    let output = deployment.command(&command).output().unwrap();
+    let written: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(written["written_off"], lost, "{written:#}");
+    assert_eq!(written["verdict"], "imbalanced", "{written:#}");
+    assert_eq!(output.status.code(), Some(1), "{written:#}");
+    deployment.execute(back).await;
+    deployment.execute("drop table kept").await;
 }
 
 fn simulate(deployment: &Deployment, count: &str, seed: &str) {
