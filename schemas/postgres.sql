@@ -172,6 +172,7 @@ CREATE TABLE receipts (
     traceparent text,
     received_at timestamp with time zone NOT NULL,
     settled_at timestamp with time zone NOT NULL DEFAULT now(),
+    other_digest bytea,
     CONSTRAINT receipts_pkey PRIMARY KEY (route, receipt_id),
     CONSTRAINT receipts_outcome_check CHECK ((outcome = ANY (ARRAY['done'::text, 'duplicate'::text, 'conflict'::text, 'retrying'::text, 'dead'::text])))
 );

@@ -180,7 +180,7 @@ CREATE TABLE receipts (
     number INTEGER NOT NULL,
     traceparent TEXT,
     received_at INTEGER NOT NULL,
-    settled_at INTEGER NOT NULL,
+    settled_at INTEGER NOT NULL, other_digest BLOB,
     PRIMARY KEY (receipt_id, route),
     FOREIGN KEY (route, event_id) REFERENCES claims (route, event_id)
 ) STRICT, WITHOUT ROWID;

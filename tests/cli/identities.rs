@@ -1,9 +1,13 @@
 //! Which requests are one event, by the real binary: sources as they were, and sources whose
 //! events differ in headers.
 
+use serde_json::Value;
+
 use crate::service::Service;
 
 const SECRETS: &str = "secrets = [{ id = \"k\", file = \"key\" }]";
+const OTHER_SECRETS: &str = "secrets = [{ id = \"k\", file = \"key-2\" }]";
+const THIRD_SECRETS: &str = "secrets = [{ id = \"k\", file = \"key-3\" }]";
 
 const ADDED: &str = r#"{"action":"added","member":{"id":1},"team":{"id":2}}"#;
 const REMOVED: &str = r#"{"action":"removed","member":{"id":1},"team":{"id":2}}"#;
@@ -60,15 +64,18 @@ fn types_that_shopify_writes_in_a_header_are_distinct_events() {
 /// other ones: what is sent again after an upgrade would be processed again.
 #[test]
 fn sources_as_they_were_keep_their_ids() {
+    let key = |number: u8| format!("secrets = [{{ id = \"k\", file = \"key-{number}\" }}]");
     let sources = format!(
         "[[source]]\nname = \"begini\"\npreset = \"begini\"\n{SECRETS}\n\
-         [[source]]\nname = \"github\"\npreset = \"github\"\n{SECRETS}\n\
+         [[source]]\nname = \"github\"\npreset = \"github\"\n{OTHER_SECRETS}\n\
          [[source]]\nname = \"bare\"\nscheme = \"hmac\"\nheader = \"X-Sig\"\n\
-         algorithm = \"sha512\"\n{SECRETS}\n\
+         algorithm = \"sha512\"\n{THIRD_SECRETS}\n\
          [[source]]\nname = \"typed\"\nscheme = \"hmac\"\nheader = \"X-Sig\"\n\
-         algorithm = \"sha256\"\ntopic = \"/kind\"\n{SECRETS}\n\
+         algorithm = \"sha256\"\ntopic = \"/kind\"\n{}\n\
          [[source]]\nname = \"written\"\nscheme = \"hmac\"\nheader = \"X-Sig\"\n\
-         algorithm = \"sha256\"\ntopic = \"/kind\"\nidentity = [\"/id\", \"/kind\"]\n{SECRETS}\n"
+         algorithm = \"sha256\"\ntopic = \"/kind\"\nidentity = [\"/id\", \"/kind\"]\n{}\n",
+        key(4),
+        key(5)
     );
     let service = Service::start("sources_as_they_were_keep_their_ids", &sources);
     let begini = r#"{"integration_id":"7","uid":"u-1","event":{"type":"new.type"}}"#;
@@ -105,4 +112,96 @@ fn sources_as_they_were_keep_their_ids() {
         ),
     ];
     assert_eq!(found, known);
+}
+
+/// Case C17: a provider counts its own deliveries in the body, and the id decides.
+#[test]
+fn another_body_under_a_known_id_is_a_duplicate_where_the_config_says_so() {
+    let sources = format!(
+        "[[source]]\nname = \"pay\"\nscheme = \"hmac\"\nheader = \"X-Sig\"\n\
+         algorithm = \"sha256\"\ntopic = \"/type\"\nidentity = [\"/id\"]\n\
+         on_conflict = \"duplicate\"\n{SECRETS}\n\
+         [[route]]\nname = \"all\"\ntopics = [\"pay.#\"]\n\
+         [[route]]\nname = \"paid\"\ntopics = [\"pay.paid\"]\n"
+    );
+    let service = Service::start("another_body_under_a_known_id_is_a_duplicate", &sources);
+    let body =
+        |pending: u8| format!(r#"{{"id":"evt_1","type":"paid","pending_webhooks":{pending}}}"#);
+    for pending in [1, 0, 0, 1] {
+        service.send("pay", &[], &body(pending));
+    }
+    let events = service.events();
+    let states = events
+        .iter()
+        .map(|(topic, state, _)| (topic.as_str(), state.as_str()));
+    let states: Vec<_> = states.collect();
+    assert_eq!(
+        states,
+        [("pay.paid", "done"), ("pay.paid", "done")],
+        "once for each route"
+    );
+    assert_eq!(events[0].2, events[1].2);
+    let dead = service.run(&["dead", "list", "--json"]).well().json();
+    assert_eq!(dead["dead"].as_array().unwrap().len(), 0, "{dead:#}");
+    // What the other body said is kept with its receipt.
+    let shown = service.run(&["events", "show", &events[0].2, "--json"]);
+    let shown = shown.well().json();
+    for route in ["all", "paid"] {
+        let receipts = shown["receipts"].as_array().unwrap().iter();
+        let receipts: Vec<_> = receipts.filter(|one| one["route"] == route).collect();
+        let count = |outcome: &str, other: bool| {
+            let is =
+                |one: &&&Value| one["outcome"] == outcome && one["other_digest"].is_null() != other;
+            receipts.iter().filter(is).count()
+        };
+        assert_eq!(
+            (count("done", false), count("duplicate", true)),
+            (1, 2),
+            "{shown:#}"
+        );
+        assert_eq!(
+            (count("duplicate", false), receipts.len()),
+            (1, 4),
+            "{shown:#}"
+        );
+    }
+    let text = service.run(&["events", "show", &events[0].2]).well().out;
+    assert!(text.contains("receipts with another body"), "{text}");
+    let books = service.run(&["reconcile", "--json"]).well().json();
+    assert_eq!(books["verdict"], "balanced", "{books:#}");
+}
+
+/// Case C09: GitHub's default content type, and a form that no source takes.
+#[test]
+fn a_form_is_taken_where_the_source_says_so_and_refused_elsewhere() {
+    let sources = format!(
+        "[[source]]\nname = \"hub\"\npreset = \"github\"\nidentity = \"body\"\n{SECRETS}\n\
+         topic = {{ header = \"X-GitHub-Event\", pointer = \"/action\" }}\n\
+         [[source]]\nname = \"own\"\nscheme = \"hmac\"\nheader = \"X-Sig\"\n\
+         algorithm = \"sha256\"\nform = \"data\"\nidentity = [\"/id\"]\n{OTHER_SECRETS}\n\
+         [[source]]\nname = \"none\"\nscheme = \"hmac\"\nheader = \"X-Sig\"\n\
+         algorithm = \"sha256\"\nidentity = [\"/id\"]\n{THIRD_SECRETS}\n"
+    );
+    let service = Service::start("a_form_is_taken_where_the_source_says_so", &sources);
+    let form = "Content-Type: application/x-www-form-urlencoded";
+    let event = "X-GitHub-Event: issues";
+    service.send(
+        "hub",
+        &[event, form],
+        "payload=%7B%22action%22%3A%22opened%22%7D",
+    );
+    service.send("hub", &[event], r#"{"action":"opened"}"#);
+    service.send("own", &[form], "data=%7B%22id%22%3A1%7D&more=x");
+    let refused = service.try_to_send("none", &[form], "data=%7B%22id%22%3A1%7D");
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(
+        refused.out.contains("415") && refused.out.contains("application/json"),
+        "{refused:?}"
+    );
+    let events = service.events();
+    assert_eq!(topics(&events), ["hub.issues.opened", "own.untyped"]);
+    let shown = service.run(&["events", "show", &events[0].2, "--body", "--json"]);
+    let shown = shown.well().json();
+    assert_eq!(shown["receipts"].as_array().unwrap().len(), 2, "{shown:#}");
+    assert_eq!(shown["body"]["body"], r#"{"action":"opened"}"#, "{shown:#}");
 }

@@ -12,5 +12,6 @@ mod identities;
 mod looking;
 mod readme;
 mod service;
+mod signing;
 mod simulation;
 mod unwritable;

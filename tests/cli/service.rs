@@ -1,6 +1,7 @@
 //! A running `hookbox run` over a SQLite file, with sources of a test's own.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
@@ -16,7 +17,22 @@ const UP_WITHIN: Duration = Duration::from_secs(60);
 /// What it logs when it listens.
 const LISTENS: &str = "ingest listens on ";
 
-/// A folder with a config, a key and a schema, and what runs in it; all of it goes with the test.
+/// The keys of every folder: one for each source, since no two may have the same.
+const KEYS: [(&str, &str); 5] = [
+    ("key", "a-key-for-tests-of-32-bytes-0001"),
+    ("key-2", "a-key-for-tests-of-32-bytes-0002"),
+    ("key-3", "a-key-for-tests-of-32-bytes-0003"),
+    ("key-4", "a-key-for-tests-of-32-bytes-0004"),
+    ("key-5", "a-key-for-tests-of-32-bytes-0005"),
+];
+
+/// Writes what only its owner may read.
+pub fn write_secret(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// A folder with a config, keys and a schema, and what runs in it; all of it goes with the test.
 pub struct Service {
     folder: PathBuf,
     url: String,
@@ -35,7 +51,9 @@ impl Service {
              url = \"sqlite:hookbox.db\"\n[ingest]\nlisten = \"127.0.0.1:0\"\n{sources}"
         );
         std::fs::write(folder.join("hookbox.toml"), config).unwrap();
-        std::fs::write(folder.join("key"), "a-key-for-tests").unwrap();
+        for (name, text) in KEYS {
+            write_secret(&folder.join(name), text);
+        }
         Self {
             folder,
             url: String::new(),
@@ -85,13 +103,18 @@ impl Service {
     /// Sends one body to a source, with headers that are not signed.
     #[track_caller]
     pub fn send(&self, source: &str, headers: &[&str], body: &str) {
+        self.try_to_send(source, headers, body).well();
+    }
+
+    /// The same, whether it is accepted or not.
+    pub fn try_to_send(&self, source: &str, headers: &[&str], body: &str) -> Said {
         std::fs::write(self.folder.join("body"), body).unwrap();
         let mut arguments = vec!["send", "--url", &self.url, "--source", source];
         arguments.extend(["--file", "body"]);
         for header in headers {
             arguments.extend(["--header", header]);
         }
-        self.run(&arguments).well();
+        self.run(&arguments)
     }
 
     /// Waits until nothing moves, and lists all events: topic, state and id, in order.

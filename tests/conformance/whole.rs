@@ -244,6 +244,7 @@ where
     let done = Settled {
         envelope: &of,
         outcome: Outcome::Done { attempt: 1 },
+        other_digest: None,
     };
     pair.store.settle(&mut tx, &route(), &[done]).await.unwrap();
     pair.store.commit(tx).await.unwrap();

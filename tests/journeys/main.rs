@@ -58,3 +58,4 @@ mod suspects;
 mod time_limit;
 mod topology;
 mod unread_log;
+mod whole_numbers;

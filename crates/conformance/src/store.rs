@@ -7,6 +7,7 @@ mod count;
 mod defer;
 mod fail;
 mod fault;
+mod id_decides;
 mod proof;
 mod race;
 mod retry;
@@ -21,6 +22,7 @@ pub use count::*;
 pub use defer::*;
 pub use fail::*;
 pub use fault::*;
+pub use id_decides::*;
 pub use proof::*;
 pub use race::*;
 pub use retry::*;
@@ -59,7 +61,11 @@ pub(crate) async fn finish<S: Store>(
     envelope: &Envelope,
     outcome: Outcome,
 ) {
-    let settled = [Settled { envelope, outcome }];
+    let settled = [Settled {
+        envelope,
+        outcome,
+        other_digest: None,
+    }];
     store
         .settle(&mut tx, &one(), &settled)
         .await

@@ -46,6 +46,7 @@ pub(crate) fn uuid(bytes: &[u8; 16]) -> Uuid {
 pub(crate) trait Columns {
     fn event(&self, column: &str) -> Result<EventId, Error>;
     fn digest(&self, column: &str) -> Result<ContentDigest, Error>;
+    fn digest_some(&self, column: &str) -> Result<Option<ContentDigest>, Error>;
     fn at(&self, column: &str) -> Result<Timestamp, Error>;
     fn at_some(&self, column: &str) -> Result<Option<Timestamp>, Error>;
     fn count(&self, column: &str) -> Result<u64, Error>;
@@ -64,6 +65,11 @@ impl Columns for PgRow {
 
     fn digest(&self, column: &str) -> Result<ContentDigest, Error> {
         bytes32(self, column).map(ContentDigest::from_bytes)
+    }
+
+    fn digest_some(&self, column: &str) -> Result<Option<ContentDigest>, Error> {
+        let bytes: Option<&[u8]> = self.try_get(column)?;
+        bytes.map(|_| self.digest(column)).transpose()
     }
 
     fn at(&self, column: &str) -> Result<Timestamp, Error> {

@@ -1,6 +1,8 @@
 //! The table `events`: what came in, once for all routes.
 
-use hookbox_driver::{EventFilter, EventRow};
+use std::collections::HashMap;
+
+use hookbox_driver::{EventFilter, EventRow, StoredEvent};
 use hookbox_event::{ContentDigest, Envelope, EventId, RouteName, Timestamp, Topic};
 use sqlx::{Error, PgConnection, Row};
 
@@ -116,6 +118,33 @@ pub(crate) async fn between(
         .fetch_all(c)
         .await?;
     rows.iter().map(|row| row.event("event_id")).collect()
+}
+
+/// What is stored of these events, of those that are.
+pub(crate) async fn stored(
+    c: &mut PgConnection,
+    events: &[EventId],
+) -> Result<HashMap<EventId, StoredEvent>, Error> {
+    let ids: Vec<&[u8; 32]> = events.iter().map(EventId::as_bytes).collect();
+    let rows = sqlx::query(
+        "select event_id, topic, content_digest, body, seal from events
+         where event_id = any ($1)",
+    )
+    .bind(ids)
+    .fetch_all(c)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let body: Vec<u8> = row.try_get("body")?;
+            let stored = StoredEvent {
+                topic: row.word("topic", str::parse)?,
+                digest: row.digest("content_digest")?,
+                seal: row.try_get("seal")?,
+                body: body.into(),
+            };
+            Ok((row.event("event_id")?, stored))
+        })
+        .collect()
 }
 
 /// One event as it was kept.

@@ -1,7 +1,7 @@
 //! The table `receipts`: the outcome of every accepted request on every route.
 
 use hookbox_driver::ReceiptRow;
-use hookbox_event::{Envelope, EventId, InstanceId, ReceiptId, RouteName};
+use hookbox_event::{ContentDigest, Envelope, EventId, InstanceId, ReceiptId, RouteName};
 use sqlx::{Error, PgConnection, Row};
 
 use crate::column::{Columns, bigint, moment, text, uuid};
@@ -15,6 +15,13 @@ pub(crate) mod outcome {
     pub const DEAD: &str = "dead";
 }
 
+/// What has become of one receipt.
+pub(crate) struct Outcome<'a> {
+    pub envelope: &'a Envelope,
+    pub word: &'static str,
+    pub other_digest: Option<ContentDigest>,
+}
+
 /// Writes outcomes, unless the transaction is no longer the one with this number; answers
 /// whether it is. A receipt that has an outcome keeps it.
 ///
@@ -24,25 +31,29 @@ pub(crate) async fn insert(
     c: &mut PgConnection,
     transaction: &str,
     route: &RouteName,
-    receipts: &[(&Envelope, &'static str)],
+    receipts: &[Outcome<'_>],
 ) -> Result<bool, Error> {
-    let all = || receipts.iter().map(|(envelope, _)| *envelope);
+    let all = || receipts.iter().map(|one| one.envelope);
     let ids: Vec<_> = all().map(|e| uuid(e.receipt.as_bytes())).collect();
     let events: Vec<&[u8; 32]> = all().map(|e| e.event.as_bytes()).collect();
-    let outcomes: Vec<&str> = receipts.iter().map(|(_, outcome)| *outcome).collect();
+    let outcomes: Vec<&str> = receipts.iter().map(|one| one.word).collect();
     let keys: Vec<_> = all().map(|e| text(&e.key_id)).collect();
     let instances: Vec<_> = all().map(|e| uuid(e.instance.as_bytes())).collect();
     let numbers: Vec<i64> = all().map(|e| bigint(e.number)).collect();
     let traces: Vec<_> = all().map(|e| e.traceparent.as_deref().map(text)).collect();
     let received: Vec<_> = all().map(|e| moment(e.received_at)).collect();
+    let others = receipts.iter().map(|one| one.other_digest.as_ref());
+    let others: Vec<Option<&[u8; 32]>> = others
+        .map(|digest| digest.map(ContentDigest::as_bytes))
+        .collect();
     sqlx::query_scalar(
         "with alive as (select pg_current_xact_id()::text = $1 as yes),
          written as (
              insert into receipts (route, receipt_id, event_id, outcome, key_id, instance, number,
-                                   traceparent, received_at)
+                                   traceparent, received_at, other_digest)
              select $2, came.*
              from unnest($3::uuid[], $4::bytea[], $5::text[], $6::text[], $7::uuid[],
-                         $8::bigint[], $9::text[], $10::timestamptz[]) as came
+                         $8::bigint[], $9::text[], $10::timestamptz[], $11::bytea[]) as came
              where (select yes from alive)
              order by 2
              on conflict do nothing
@@ -59,6 +70,7 @@ pub(crate) async fn insert(
     .bind(numbers)
     .bind(traces)
     .bind(received)
+    .bind(others)
     .fetch_one(c)
     .await
 }
@@ -160,7 +172,8 @@ pub(crate) async fn of_event(
     event: &EventId,
 ) -> Result<Vec<ReceiptRow>, Error> {
     let rows = sqlx::query(
-        "select receipt_id, route, outcome, key_id, instance, number, received_at, settled_at
+        "select receipt_id, route, outcome, key_id, instance, number, other_digest, received_at,
+                settled_at
          from receipts where event_id = $1
          order by received_at, receipt_id, route",
     )
@@ -176,6 +189,7 @@ pub(crate) async fn of_event(
                 key_id: row.try_get("key_id")?,
                 instance: row.id16("instance", InstanceId::from_bytes)?,
                 number: row.count("number")?,
+                other_digest: row.digest_some("other_digest")?,
                 received_at: row.at("received_at")?,
                 settled_at: row.at("settled_at")?,
             })

@@ -12,7 +12,7 @@ use crate::{attempts, retries};
 /// What follows from the outcomes, by table.
 #[derive(Default)]
 struct Follow<'a> {
-    receipts: Vec<(&'a Envelope, &'static str)>,
+    receipts: Vec<receipts::Outcome<'a>>,
     died: Vec<Died<'a>>,
     /// Retries and replays that came to their end well.
     redone: Vec<(EventId, u32)>,
@@ -51,7 +51,8 @@ fn sort<'a>(
     settled: &'a [Settled<'a>],
 ) -> Result<Follow<'a>, Fault> {
     let mut follow = Follow::default();
-    for Settled { envelope, outcome } in settled {
+    for one in settled {
+        let (envelope, outcome) = (one.envelope, &one.outcome);
         let word = match outcome {
             Outcome::Duplicate => outcome::DUPLICATE,
             Outcome::Done { attempt } => {
@@ -71,7 +72,11 @@ fn sort<'a>(
                 outcome::DEAD
             }
         };
-        follow.receipts.push((envelope, word));
+        follow.receipts.push(receipts::Outcome {
+            envelope,
+            word,
+            other_digest: one.other_digest,
+        });
     }
     Ok(follow)
 }

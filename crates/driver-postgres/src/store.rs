@@ -5,14 +5,14 @@ use std::error::Error;
 use async_trait::async_trait;
 use hookbox_driver::{
     Burial, Claimed, CommitError, Deferral, Deferred, Failure, Fault, FaultKind, NextWitness,
-    Recorded, Republish, Requeued, Settled, Start, StartCounts, StartKind, Store,
+    Recorded, Republish, Requeued, Settled, Start, StartCounts, StartKind, Store, StoredEvent,
 };
-use hookbox_event::{Account, Envelope, InstanceId, RouteName, Witness};
+use hookbox_event::{Account, Envelope, EventId, InstanceId, RouteName, Witness};
 use sqlx::PgConnection;
 
 use crate::{
-    Postgres, Tx, accounts, claim, defer, diagnose, fail, proof, remedy, requeue, settle, starts,
-    witness,
+    Postgres, Tx, accounts, claim, defer, diagnose, events, fail, proof, remedy, requeue, settle,
+    starts, witness,
 };
 
 #[async_trait]
@@ -35,6 +35,18 @@ impl Store for Postgres {
         envelopes: &[&Envelope],
     ) -> Result<Vec<Claimed>, Fault> {
         claim::claim(tx, route, envelopes).await
+    }
+
+    async fn stored(
+        &self,
+        tx: &mut Tx,
+        events: &[EventId],
+    ) -> Result<Vec<Option<StoredEvent>>, Fault> {
+        let mut stored = tx
+            .run(|c| events::stored(c, events))
+            .await
+            .map_err(|error| error.ours("look up events"))?;
+        Ok(events.iter().map(|event| stored.remove(event)).collect())
     }
 
     fn connection<'t>(&self, tx: &'t mut Tx) -> &'t mut PgConnection {

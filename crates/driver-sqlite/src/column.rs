@@ -12,6 +12,7 @@ use sqlx::sqlite::SqliteRow;
 pub(crate) trait Columns {
     fn event(&self, name: &str) -> sqlx::Result<EventId>;
     fn digest(&self, name: &str) -> sqlx::Result<ContentDigest>;
+    fn digest_or_none(&self, name: &str) -> sqlx::Result<Option<ContentDigest>>;
     fn receipt(&self, name: &str) -> sqlx::Result<ReceiptId>;
     fn instance(&self, name: &str) -> sqlx::Result<InstanceId>;
     fn id16(&self, name: &str) -> sqlx::Result<[u8; 16]>;
@@ -40,6 +41,11 @@ impl Columns for SqliteRow {
 
     fn digest(&self, name: &str) -> sqlx::Result<ContentDigest> {
         Ok(ContentDigest::from_bytes(exactly(self, name)?))
+    }
+
+    fn digest_or_none(&self, name: &str) -> sqlx::Result<Option<ContentDigest>> {
+        let bytes: Option<&[u8]> = self.try_get(name)?;
+        bytes.map(|_| self.digest(name)).transpose()
     }
 
     fn receipt(&self, name: &str) -> sqlx::Result<ReceiptId> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use hookbox_driver::{ClaimState, EventDetail};
+use hookbox_driver::{ClaimState, EventDetail, StoredEvent};
 use hookbox_event::{ContentDigest, Envelope, EventId, RouteName, Topic};
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Row};
@@ -78,6 +78,32 @@ pub(crate) async fn known(
         );
     }
     Ok(known)
+}
+
+/// What is stored of these events, of those that are.
+pub(crate) async fn stored(
+    connection: &mut SqliteConnection,
+    events: &[EventId],
+) -> sqlx::Result<HashMap<EventId, StoredEvent>> {
+    let rows = sqlx::query(
+        "SELECT e.event_id, e.topic, e.content_digest, e.seal, e.body
+         FROM json_each(?1) AS wanted
+         CROSS JOIN events AS e ON e.event_id = unhex(wanted.value)",
+    )
+    .bind(hex_list(events.iter().map(|event| event.as_bytes())))
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let stored = StoredEvent {
+                topic: row.parsed("topic")?,
+                digest: row.digest("content_digest")?,
+                seal: row.text_or_none("seal")?,
+                body: row.bytes("body")?,
+            };
+            Ok((row.event("event_id")?, stored))
+        })
+        .collect()
 }
 
 /// Keeps events that may be known already.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use hookbox_driver::{ReceiptRow, RouteBooks, storable};
-use hookbox_event::{Envelope, EventId, ReceiptId, RouteName};
+use hookbox_event::{ContentDigest, Envelope, EventId, ReceiptId, RouteName};
 use sqlx::QueryBuilder;
 use sqlx::sqlite::SqliteConnection;
 
@@ -31,6 +31,24 @@ impl Word {
     }
 }
 
+/// What has become of one receipt.
+pub(crate) struct Outcome<'a> {
+    pub(crate) envelope: &'a Envelope,
+    pub(crate) word: Word,
+    pub(crate) other_digest: Option<ContentDigest>,
+}
+
+impl<'a> Outcome<'a> {
+    /// Of a receipt that says what its event is stored with.
+    pub(crate) fn of(envelope: &'a Envelope, word: Word) -> Self {
+        Self {
+            envelope,
+            word,
+            other_digest: None,
+        }
+    }
+}
+
 /// Which of these receipts have an outcome on the route.
 pub(crate) async fn known(
     connection: &mut SqliteConnection,
@@ -54,26 +72,29 @@ pub(crate) async fn known(
 pub(crate) async fn keep(
     connection: &mut SqliteConnection,
     route: &RouteName,
-    receipts: &[(&Envelope, Word)],
+    receipts: &[Outcome<'_>],
     now: i64,
 ) -> sqlx::Result<()> {
     for receipts in receipts.chunks(crate::ROWS_MAX) {
         let mut insert = QueryBuilder::<sqlx::Sqlite>::new(
             "INSERT INTO receipts (route, receipt_id, event_id, outcome, key_id, instance, number,
-             traceparent, received_at, settled_at) ",
+             traceparent, received_at, settled_at, other_digest) ",
         );
-        insert.push_values(receipts, |mut row, (envelope, word)| {
+        insert.push_values(receipts, |mut row, one| {
+            let envelope = one.envelope;
+            let other = one.other_digest.map(|digest| digest.as_bytes().to_vec());
             row.push_bind(route.as_str())
                 .push_bind(&envelope.receipt.as_bytes()[..])
                 .push_bind(&envelope.event.as_bytes()[..])
-                .push_bind(word.as_str())
+                .push_bind(one.word.as_str())
                 .push_bind(storable(&envelope.key_id))
                 .push_bind(&envelope.instance.as_bytes()[..])
                 // Numbers count up from 1 in one process, so they fit for a very long time.
                 .push_bind(i64::try_from(envelope.number).unwrap_or(i64::MAX))
                 .push_bind(envelope.traceparent.as_deref().map(storable))
                 .push_bind(envelope.received_at.unix_micros())
-                .push_bind(now);
+                .push_bind(now)
+                .push_bind(other);
         });
         insert.push(" ON CONFLICT DO NOTHING");
         insert.build().execute(&mut *connection).await?;
@@ -123,8 +144,8 @@ pub(crate) async fn of_event(
 ) -> sqlx::Result<Vec<ReceiptRow>> {
     // By way of the claims, whose index knows the routes of an event.
     let rows = sqlx::query(
-        "SELECT r.receipt_id, r.route, r.outcome, r.key_id, r.instance, r.number, r.received_at,
-                r.settled_at
+        "SELECT r.receipt_id, r.route, r.outcome, r.key_id, r.instance, r.number, r.other_digest,
+                r.received_at, r.settled_at
          FROM claims AS c
          CROSS JOIN receipts AS r ON r.route = c.route AND r.event_id = c.event_id
          WHERE c.event_id = ?1 ORDER BY r.received_at, r.receipt_id, r.route",
@@ -141,6 +162,7 @@ pub(crate) async fn of_event(
                 key_id: row.text("key_id")?,
                 instance: row.instance("instance")?,
                 number: row.count("number")?,
+                other_digest: row.digest_or_none("other_digest")?,
                 received_at: row.moment("received_at")?,
                 settled_at: row.moment("settled_at")?,
             })

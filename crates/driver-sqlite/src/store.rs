@@ -13,13 +13,13 @@ use std::error::Error;
 use async_trait::async_trait;
 use hookbox_driver::{
     Burial, Claimed, CommitError, Deferral, Deferred, Failure, Fault, FaultKind, NextWitness,
-    Recorded, Republish, Requeued, Settled, Start, StartCounts, StartKind, Store,
+    Recorded, Republish, Requeued, Settled, Start, StartCounts, StartKind, Store, StoredEvent,
 };
-use hookbox_event::{Account, Envelope, InstanceId, RouteName, Witness};
+use hookbox_event::{Account, Envelope, EventId, InstanceId, RouteName, Witness};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::diagnose::{diagnose, fault};
-use crate::{Sqlite, Tx, accounts, moment, proof, starts, witness};
+use crate::{Sqlite, Tx, accounts, events, moment, proof, starts, witness};
 
 #[async_trait]
 impl Store for Sqlite {
@@ -43,6 +43,17 @@ impl Store for Sqlite {
         claim::claim(tx, route, envelopes)
             .await
             .map_err(fault("claim events"))
+    }
+
+    async fn stored(
+        &self,
+        tx: &mut Tx,
+        events: &[EventId],
+    ) -> Result<Vec<Option<StoredEvent>>, Fault> {
+        let mut stored = events::stored(tx.connection(), events)
+            .await
+            .map_err(fault("look up events"))?;
+        Ok(events.iter().map(|event| stored.remove(event)).collect())
     }
 
     fn connection<'t>(&self, tx: &'t mut Tx) -> &'t mut SqliteConnection {

@@ -250,7 +250,11 @@ async fn process(store: &Sqlite, on: &str, envelopes: &[&Envelope]) -> Vec<Claim
                 Claimed::Duplicate => Outcome::Duplicate,
                 Claimed::Redelivered | Claimed::Conflict | Claimed::Orphaned => return None,
             };
-            Some(Settled { envelope, outcome })
+            Some(Settled {
+                envelope,
+                outcome,
+                other_digest: None,
+            })
         })
         .collect();
     store.settle(&mut tx, &route, &settled).await.unwrap();
@@ -321,5 +325,6 @@ fn done(envelope: &Envelope) -> Settled<'_> {
     Settled {
         envelope,
         outcome: Outcome::Done { attempt: 1 },
+        other_digest: None,
     }
 }

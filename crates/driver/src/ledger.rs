@@ -205,6 +205,8 @@ pub struct ReceiptRow {
     pub instance: InstanceId,
     /// That process's number for it.
     pub number: u64,
+    /// What its own body says, where the event is stored with another body and its id decides.
+    pub other_digest: Option<ContentDigest>,
     /// When it came in.
     pub received_at: Timestamp,
     /// When its outcome was written.

@@ -29,6 +29,7 @@
 //!
 //! **Store** — [`Store`], [`Ledger`]
 //! - `the_first_claim_is_fresh`, `the_second_is_a_duplicate`, `another_body_is_a_conflict`
+//! - `another_body_is_a_duplicate_where_the_id_decides`, `a_stored_event_is_its_first_body`
 //! - `the_same_receipt_again_is_redelivered`
 //! - `claims_are_per_route`
 //! - `a_rollback_frees_the_claim`, `a_dropped_transaction_rolls_back`
@@ -124,7 +125,7 @@ pub use starts::{Start, StartCounts, StartKind};
 pub use storable::{STORABLE_MAX, storable};
 pub use store::{
     Burial, ClaimState, Claimed, CommitError, Failure, FailureClass, Outcome, Recorded, Settled,
-    Store, Then,
+    Store, StoredEvent, Then,
 };
 pub use witness::{
     AcceptedRestore, BrokerBehind, Mismatch, NextWitness, OtherStore, StoreBehind, UnknownNumbers,

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hookbox_event::{Account, Envelope, InstanceId, RouteName, Witness};
+use hookbox_event::{
+    Account, ContentDigest, Envelope, EventId, InstanceId, RouteName, Topic, Witness,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -43,6 +45,14 @@ pub trait Store: Send + Sync + 'static {
         route: &RouteName,
         envelopes: &[&Envelope],
     ) -> Result<Vec<Claimed>, Fault>;
+
+    /// What is stored of these events as this transaction sees it, in the order given: the body
+    /// that came first, which is the one that every route runs. `None` for one that is not stored.
+    async fn stored(
+        &self,
+        tx: &mut Self::Tx,
+        events: &[EventId],
+    ) -> Result<Vec<Option<StoredEvent>>, Fault>;
 
     /// What the handler borrows.
     fn connection<'t>(&self, tx: &'t mut Self::Tx) -> &'t mut Self::Connection;
@@ -239,6 +249,22 @@ pub struct Settled<'a> {
     pub envelope: &'a Envelope,
     /// Its outcome.
     pub outcome: Outcome,
+    /// What the receipt's own body says, where the event is stored with another body and its id
+    /// decides. It is kept with the receipt, for people to see.
+    pub other_digest: Option<ContentDigest>,
+}
+
+/// The stored body of an event, with what belongs to it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// What about.
+    pub topic: Topic,
+    /// What the body says.
+    pub digest: ContentDigest,
+    /// The key it is sealed with.
+    pub seal: Option<String>,
+    /// The body, as received or sealed.
+    pub body: Bytes,
 }
 
 /// Why a commit did not take.

@@ -7,10 +7,13 @@
 //! [`DEPTH_MAX`] deep, and never re-serialises what travels: bodies are passed on as they came.
 
 mod canonical;
+mod integer;
 mod scanner;
 mod string;
 
 use crate::Pointer;
+
+pub use integer::exact_integer;
 
 /// How deep containers may nest: the limit of serde_json, which handlers will meet next, so that
 /// what has an identity here can be read there.

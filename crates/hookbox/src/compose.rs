@@ -210,6 +210,7 @@ pub fn ingest_config(config: &Config) -> anyhow::Result<ingest::Config> {
         name: source.name.clone(),
         scheme: source.scheme.clone(),
         keys: std::sync::RwLock::new(source.keys.clone().into()),
+        form: source.form.clone(),
         answer: source.answer.clone(),
         topic: source.topic.clone(),
         identity: source.identity.clone(),
@@ -268,6 +269,7 @@ where
         action: match rule.action {
             ConflictAction::DeadLetter => worker::OnConflict::DeadLetter,
             ConflictAction::Process => worker::OnConflict::Process,
+            ConflictAction::Duplicate => worker::OnConflict::Duplicate,
         },
     });
     Ok(worker::Config {

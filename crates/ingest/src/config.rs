@@ -26,6 +26,9 @@ pub struct Source {
     pub scheme: Scheme,
     /// The keys it signs with. Swapped as a whole when they change.
     pub keys: RwLock<Arc<[Key]>>,
+    /// The field that holds the event where its sender posts a form
+    /// (`application/x-www-form-urlencoded`).
+    pub form: Option<String>,
     /// The answer its sender wants for a bad signature.
     pub answer: Answer,
     /// Where a request names its event type.

@@ -13,6 +13,7 @@ mod book;
 mod config;
 mod connection;
 mod counters;
+mod form;
 mod header_text;
 mod health;
 mod identify;

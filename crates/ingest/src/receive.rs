@@ -20,7 +20,7 @@ use crate::batcher::Letter;
 use crate::counters::{InFlight, add};
 use crate::identify::identify;
 use crate::response::{NotAccepted, accepted};
-use crate::{Ingest, Source, body};
+use crate::{Ingest, Source, body, form};
 
 /// Where a request came from, put into its extensions by the accept loop.
 #[derive(Clone, Copy)]
@@ -143,6 +143,7 @@ async fn take(
         }
     };
     crash_point!("ingest.after_verify");
+    let verified = form::event_of(source, &head.headers, verified)?;
     let identified = identify(source, &head.headers, &verified);
     let letter = Letter {
         receipt: arrival.id,

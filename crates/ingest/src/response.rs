@@ -14,6 +14,9 @@ use http::{HeaderValue, Response, StatusCode};
 /// providers back off by themselves.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
+/// What the people at the provider's end can do.
+const NO_FORM: &str = "the body is a form and not JSON; have it sent as application/json";
+
 /// Why a request was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotAccepted {
@@ -25,6 +28,7 @@ pub(crate) enum NotAccepted {
     TooSlow,
     BrokenBody,
     Encoded,
+    Form,
     TooBusy,
     NotDurable(PublishErrorKind),
     Draining,
@@ -42,6 +46,7 @@ impl NotAccepted {
             NotAccepted::TooSlow => "too_slow",
             NotAccepted::BrokenBody => "broken_body",
             NotAccepted::Encoded => "content_encoding",
+            NotAccepted::Form => "content_type",
             NotAccepted::TooBusy => "too_busy",
             NotAccepted::NotDurable(kind) => kind.as_str(),
             NotAccepted::Draining => "draining",
@@ -67,6 +72,7 @@ impl NotAccepted {
             NotAccepted::TooSlow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
             NotAccepted::BrokenBody => (StatusCode::BAD_REQUEST, "body"),
             NotAccepted::Encoded => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_encoding"),
+            NotAccepted::Form => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type"),
             NotAccepted::TooBusy | NotAccepted::NotDurable(_) | NotAccepted::Draining => {
                 (StatusCode::SERVICE_UNAVAILABLE, "try_again")
             }
@@ -77,7 +83,8 @@ impl NotAccepted {
     /// request, so that the connection cannot be used again.
     fn ends_connection(self) -> bool {
         match self {
-            NotAccepted::NotDurable(_) => false,
+            // The whole request was read, and is its sender's.
+            NotAccepted::NotDurable(_) | NotAccepted::Form => false,
             // Where signature and length disagree, what follows may be anything.
             NotAccepted::Signature(_)
             | NotAccepted::UnknownSource
@@ -102,6 +109,10 @@ impl NotAccepted {
         });
         if let ("signature", Some(detail)) = (class, &answer.signature_detail) {
             fields["detail"] = detail.as_str().into();
+        }
+        if self == NotAccepted::Form {
+            // Its sender is proven, so it may be said what is wrong.
+            fields["detail"] = NO_FORM.into();
         }
         let mut response = json(status, &fields);
         if status == StatusCode::SERVICE_UNAVAILABLE {
@@ -157,6 +168,7 @@ mod tests {
             (NotAccepted::TooSlow, Answer::default(), 408),
             (NotAccepted::BrokenBody, Answer::default(), 400),
             (NotAccepted::Encoded, Answer::default(), 415),
+            (NotAccepted::Form, Answer::default(), 415),
             (NotAccepted::TooBusy, Answer::default(), 503),
             (rejected, Answer::default(), 503),
             (NotAccepted::Draining, Answer::default(), 503),

@@ -27,6 +27,9 @@ pub enum Algorithm {
 pub enum Encoding {
     /// Lower-case hex. Upper case is refused: one signature has one text.
     Hex,
+    /// Hex in either case, for senders whose documentation promises none (RFC 4648 §8). Signatures
+    /// are compared as bytes, so nothing else verifies than with [`Encoding::Hex`].
+    HexAnyCase,
     /// Base64 with the standard alphabet and padding (RFC 4648 §4).
     Base64,
 }
@@ -95,7 +98,7 @@ fn decode(scheme: &HmacScheme, text: &str) -> Result<Vec<u8>, Refusal> {
         .ok_or(Refusal::MalformedSignature)?;
     let decoded = match scheme.encoding {
         Encoding::Hex if text.bytes().any(|c| c.is_ascii_uppercase()) => None,
-        Encoding::Hex => hex::decode(text).ok(),
+        Encoding::Hex | Encoding::HexAnyCase => hex::decode(text).ok(),
         Encoding::Base64 => STANDARD.decode(text).ok(),
     };
     let length = match scheme.algorithm {
@@ -157,6 +160,8 @@ pub(crate) fn sign(
     let tag = tag(scheme.algorithm, key, &[prefix.as_bytes(), body]);
     let text = match scheme.encoding {
         Encoding::Hex => hex::encode(tag),
+        // What a sender that needs this setting is likely to write.
+        Encoding::HexAnyCase => hex::encode_upper(tag),
         Encoding::Base64 => STANDARD.encode(tag),
     };
     headers.push((

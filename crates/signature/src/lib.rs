@@ -5,6 +5,7 @@
 //!
 //! Architecture invariant: no IO and no clock. The time is an argument.
 
+mod form;
 mod hmac;
 mod key;
 mod preset;

@@ -48,6 +48,8 @@ pub enum ConflictAction {
     DeadLetter,
     /// An event of its own.
     Process,
+    /// The same event: its id decides.
+    Duplicate,
 }
 
 impl Preset {
@@ -107,6 +109,15 @@ impl Preset {
             // The delivery id is in a header that is not signed (H12).
             Preset::Github => Identity::Body,
             Preset::StandardWebhooks => Identity::SignedId,
+        }
+    }
+
+    /// The field of a form body that holds the JSON, where the provider may send forms.
+    pub fn form(self) -> Option<&'static str> {
+        match self {
+            // The default of a webhook that is made in GitHub's settings.
+            Preset::Github => Some("payload"),
+            Preset::Begini | Preset::StandardWebhooks => None,
         }
     }
 

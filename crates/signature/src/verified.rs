@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::form;
+
 /// A body whose signature was verified. Nothing but [`crate::verify`] makes one:
 ///
 /// ```compile_fail,E0451
@@ -27,7 +29,17 @@ impl Verified {
         }
     }
 
-    /// The exact bytes that were signed as the body.
+    /// The same request, whose body is the value of one field of the form that was signed. `None`
+    /// where the body is no form with that field, once.
+    pub fn form_field(&self, name: &str) -> Option<Self> {
+        let body = form::field(&self.body, name)?.into();
+        Some(Self {
+            body,
+            ..self.clone()
+        })
+    }
+
+    /// The exact bytes that were signed as the body, or the value of a field of the form that was.
     pub fn body(&self) -> &Bytes {
         &self.body
     }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use hookbox_driver::{ClaimState, DeadReason};
-use hookbox_event::{EventId, RouteName, decode_batch};
+use hookbox_event::{ContentDigest, EventId, RouteName, decode_batch};
+use hookbox_worker::OnConflict;
 
 use crate::body::{Plan, Said, identity};
 use crate::scenario::{Scenario, routes_of, source};
@@ -57,6 +58,26 @@ fn killed_as_another_body(expected: &Fate, found: Option<&Fate>, body: &Bytes) -
         && dead_of(found) == Some(DeadReason::Quarantined)
 }
 
+/// Whether a receipt whose body is not its event's is recorded as that, and no other is.
+fn says_wrongly(
+    receipt: &Receipt,
+    kept: ContentDigest,
+    own: ContentDigest,
+    id_decides: bool,
+) -> Option<&'static str> {
+    if kept == own {
+        let is_recorded = receipt.other_digest.is_some();
+        return is_recorded.then_some("it is recorded with another body than it has");
+    }
+    match (id_decides, receipt.word, receipt.other_digest) {
+        (false, ..) => Some("its event has another body"),
+        (true, _, Some(recorded)) if recorded == own => None,
+        // Its attempt failed, and was recorded without what only its outcome has.
+        (true, Word::Done | Word::Dead | Word::Retrying, None) => None,
+        (true, ..) => Some("its event has another body, and its own is not recorded"),
+    }
+}
+
 /// Events that were quarantined and that killed no process.
 pub(crate) fn innocents(tables: &Tables) -> u64 {
     let is_innocent = |on: &&OnRoute| {
@@ -94,11 +115,12 @@ impl Check<'_> {
         let (event, digest) = identity(&source(), body);
         let of_conflict = EventId::of_conflict(&event, &digest);
         let kept = self.tables.events.get(&receipt.event)?;
-        if receipt.event != event && receipt.event != of_conflict {
+        let id_decides = self.scenario.on_conflict == OnConflict::Duplicate;
+        if receipt.event != event && (id_decides || receipt.event != of_conflict) {
             return Some(format!("it is kept as event {:?}", receipt.event));
         }
-        if kept.digest != digest {
-            return Some("its event has another body".to_owned());
+        if let Some(what) = says_wrongly(receipt, kept.digest, digest, id_decides) {
+            return Some(what.to_owned());
         }
         let claim = self.tables.claims.get(&(route.clone(), receipt.event));
         let state = claim.map(|it| it.state);
@@ -125,6 +147,11 @@ impl Check<'_> {
                 continue;
             }
             let body = kept.body.clone();
+            let id_decides = self.scenario.on_conflict == OnConflict::Duplicate;
+            if id_decides && identity(&source(), &body).0 != on.1 {
+                let text = format!("{on:?} is an event of its own, and the id decides");
+                self.violation("I2", text);
+            }
             if !self.state.signed.contains(&body) {
                 let text = format!("{on:?} has a body that nobody signed");
                 self.violation("I4", text);
@@ -158,11 +185,14 @@ impl Check<'_> {
             };
         };
         let (event, _) = identity(&source(), body);
-        // Each replay is a round of its own, and a conflict has none before the first.
+        // Each replay is a round of its own, and a conflict has none before the first unless it is
+        // processed.
         let mut rounds = self.tables.replays.get(on).copied().unwrap_or(0);
-        if on.1 == event || self.scenario.process_conflicts {
-            rounds += 1;
-        }
+        let runs = match self.scenario.on_conflict {
+            OnConflict::DeadLetter => on.1 == event,
+            OnConflict::Process | OnConflict::Duplicate => true,
+        };
+        rounds += u32::from(runs);
         if rounds == 0 {
             let reason = DeadReason::Conflict;
             return Fate::Dead {

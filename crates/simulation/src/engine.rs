@@ -8,7 +8,7 @@ use hookbox_driver::{Broker, Clock, Rng};
 use hookbox_event::{Pointer, TopicPattern};
 use hookbox_ingest::{EventType, Identity, Ingest, Limits, Routing, Source};
 use hookbox_signature::{Answer, Key, Preset};
-use hookbox_worker::{Config, ConflictRule, OnConflict, Retry, Route, Worker, register};
+use hookbox_worker::{Config, ConflictRule, Retry, Route, Worker, register};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -219,6 +219,7 @@ impl Fleet {
                 name: source(),
                 scheme: Preset::Begini.scheme(),
                 keys: RwLock::new(key("right").into_iter().collect()),
+                form: None,
                 answer: Answer::default(),
                 topic: pointer("/event/type").map(EventType::Body),
                 identity: Identity::Pointers(identity.into_iter().filter_map(pointer).collect()),
@@ -254,18 +255,13 @@ impl Fleet {
             concurrency: scenario.concurrency,
             prefetch: scenario.prefetch,
         });
-        let action = if scenario.process_conflicts {
-            OnConflict::Process
-        } else {
-            OnConflict::DeadLetter
-        };
         Config {
             routes: routes.collect(),
             all_routes: ROUTES.iter().map(|it| route(it.0)).collect(),
             schemas: Default::default(),
             conflicts: vec![ConflictRule {
                 topics: "#".parse().expect("a pattern"),
-                action,
+                action: scenario.on_conflict,
             }],
             schedule_interval: scenario.schedule_interval,
             collect: true,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hookbox_event::{RouteName, SourceName};
+use hookbox_worker::OnConflict;
 
 use crate::body::{Kind, Plan, Said};
 use crate::chance::Chance;
@@ -55,7 +56,7 @@ pub(crate) struct Scenario {
     pub prefetch: u16,
     /// Attempts of a round.
     pub attempts: u32,
-    pub process_conflicts: bool,
+    pub on_conflict: OnConflict,
     pub schedule_interval: Duration,
 }
 
@@ -77,7 +78,11 @@ impl Scenario {
             concurrency: NonZeroUsize::new(size(&chance, 1, 3)).unwrap_or(NonZeroUsize::MIN),
             prefetch: u16::try_from(chance.between(1, 12)).unwrap_or(1),
             attempts: u32::try_from(chance.between(1, 4)).unwrap_or(1),
-            process_conflicts: chance.percent(40),
+            on_conflict: match chance.below(100) {
+                0..30 => OnConflict::Process,
+                30..60 => OnConflict::Duplicate,
+                _ => OnConflict::DeadLetter,
+            },
             schedule_interval: chance.millis(300, 1_000),
         }
     }

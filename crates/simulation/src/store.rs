@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use hookbox_driver::{
     Burial, ClaimState, Claimed, CommitError, Deferral, Deferred, DueRetry, Failure,
     Fault as OurFault, FaultKind, NextWitness, Outcome, Recorded, Republish, Requeued, Settled,
-    Start, StartCounts, StartKind, Store,
+    Start, StartCounts, StartKind, Store, StoredEvent,
 };
 use hookbox_event::{Account, Envelope, EventId, InstanceId, RouteName, Timestamp, Witness};
 
@@ -17,7 +17,7 @@ use crate::broker::unavailable;
 use crate::fault::Fault;
 use crate::process::Process;
 use crate::tables::{Key, Tables};
-use crate::tx::{SimConnection, SimError, SimTx};
+use crate::tx::{SettledReceipt, SimConnection, SimError, SimTx};
 
 mod claim;
 mod record;
@@ -64,6 +64,18 @@ impl Store for SimStore {
         Ok(claimed.copied().collect())
     }
 
+    async fn stored(
+        &self,
+        tx: &mut SimTx,
+        events: &[EventId],
+    ) -> Result<Vec<Option<StoredEvent>>, OurFault> {
+        tx.statement("stored events").await?;
+        Ok(events
+            .iter()
+            .map(|event| claim::stored(tx, event))
+            .collect())
+    }
+
     fn connection<'t>(&self, tx: &'t mut SimTx) -> &'t mut SimConnection {
         &mut tx.connection
     }
@@ -97,7 +109,8 @@ impl Store for SimStore {
         if tx.connection.aborted {
             return Err(broken());
         }
-        for Settled { envelope, outcome } in settled {
+        for one in settled {
+            let (envelope, outcome) = (one.envelope, &one.outcome);
             let end = |attempt: u32| match outcome {
                 Outcome::Done { attempt } => (ClaimState::Done, *attempt),
                 Outcome::Duplicate | Outcome::Conflict { .. } | Outcome::Dead { .. } => {
@@ -111,8 +124,12 @@ impl Store for SimStore {
                 };
                 owned.end = Some(end(owned.attempt));
             }
-            let one = (route.clone(), (*envelope).clone(), outcome.clone());
-            tx.settled.push(one);
+            tx.settled.push(SettledReceipt {
+                route: route.clone(),
+                envelope: envelope.clone(),
+                outcome: outcome.clone(),
+                other_digest: one.other_digest,
+            });
         }
         Ok(())
     }

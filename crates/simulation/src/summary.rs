@@ -20,6 +20,8 @@ pub struct Summary {
     pub effects: u64,
     /// Dead letters.
     pub dead: u64,
+    /// Receipts of another body than their event has, where the id decides.
+    pub other_bodies: u64,
     /// Attempts that failed.
     pub failures: u64,
     /// Events that killed no process and were quarantined.
@@ -34,11 +36,14 @@ pub struct Summary {
 
 impl Summary {
     pub(crate) fn of(state: &State, time: Duration) -> Self {
+        let receipts = state.tables.receipts.values();
+        let other_bodies = receipts.filter(|it| it.other_digest.is_some());
         Self {
             runs: 1,
             accepted: state.accepted.len() as u64,
             effects: state.tables.effects.len() as u64,
             dead: state.tables.dead.len() as u64,
+            other_bodies: other_bodies.count() as u64,
             failures: state.tables.failures.len() as u64,
             innocents: innocents(&state.tables),
             events: state.trace.events(),
@@ -53,6 +58,7 @@ impl Summary {
         self.accepted += other.accepted;
         self.effects += other.effects;
         self.dead += other.dead;
+        self.other_bodies += other.other_bodies;
         self.failures += other.failures;
         self.innocents += other.innocents;
         self.events += other.events;
@@ -72,6 +78,7 @@ impl Summary {
             "accepted": self.accepted,
             "effects": self.effects,
             "dead_letters": self.dead,
+            "other_bodies": self.other_bodies,
             "failed_attempts": self.failures,
             "innocents_quarantined": self.innocents,
             "events": self.events,

@@ -42,6 +42,8 @@ pub(crate) struct Receipt {
     pub event: EventId,
     pub word: Word,
     pub envelope: Envelope,
+    /// What its own body says, where its event has another one and the id decided.
+    pub other_digest: Option<ContentDigest>,
 }
 
 #[derive(Clone)]
@@ -179,7 +181,13 @@ impl Tables {
     }
 
     /// Writes an outcome; a receipt that has one keeps it.
-    pub fn put_receipt(&mut self, route: &RouteName, envelope: &Envelope, word: Word) {
+    pub fn put_receipt(
+        &mut self,
+        route: &RouteName,
+        envelope: &Envelope,
+        word: Word,
+        other_digest: Option<ContentDigest>,
+    ) {
         let mut plain = envelope.clone();
         plain.redo = None;
         let key = (route.clone(), envelope.receipt);
@@ -187,6 +195,7 @@ impl Tables {
             event: envelope.event,
             word,
             envelope: plain,
+            other_digest,
         });
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookbox_driver::{ClaimState, DeadReason, Fault as OurFault, FaultKind, Outcome};
-use hookbox_event::{Envelope, RouteName};
+use hookbox_event::{ContentDigest, Envelope, RouteName};
 use tokio::time::{Instant, timeout_at};
 
 use crate::fault::Fault;
@@ -21,7 +21,7 @@ pub(crate) struct SimTx {
     pub process: Arc<Process>,
     pub id: u64,
     pub owned: BTreeMap<OnRoute, Owned>,
-    pub settled: Vec<(RouteName, Envelope, Outcome)>,
+    pub settled: Vec<SettledReceipt>,
     pub connection: SimConnection,
     pub ended: bool,
 }
@@ -274,13 +274,21 @@ impl World {
     }
 }
 
+/// What has become of one receipt, before the commit.
+pub(crate) struct SettledReceipt {
+    pub route: RouteName,
+    pub envelope: Envelope,
+    pub outcome: Outcome,
+    pub other_digest: Option<ContentDigest>,
+}
+
 /// A transaction's changes, all of which become visible at once.
 pub(crate) struct Changes {
     by: String,
     tx: u64,
     owned: BTreeMap<OnRoute, Owned>,
     events: Vec<Envelope>,
-    settled: Vec<(RouteName, Envelope, Outcome)>,
+    settled: Vec<SettledReceipt>,
     effects: Vec<Effect>,
 }
 
@@ -295,10 +303,10 @@ impl Changes {
         for envelope in &self.events {
             tables.keep_event(envelope);
         }
-        for (route, envelope, outcome) in &self.settled {
-            let granted = self.owned.get(&(route.clone(), envelope.event));
+        for one in &self.settled {
+            let granted = self.owned.get(&(one.route.clone(), one.envelope.event));
             let granted = granted.is_some_and(|it| it.granted);
-            settle_one(tables, (route, envelope, outcome), granted);
+            settle_one(tables, one, granted);
         }
         for (on, owned) in self.owned {
             if let Some((state, attempts)) = owned.end {
@@ -316,7 +324,8 @@ impl Changes {
         tables.close(self.tx);
         let doubled = tables.doubled();
         let mut innocents = Vec::new();
-        for (route, envelope, outcome) in &self.settled {
+        for one in &self.settled {
+            let (route, envelope, outcome) = (&one.route, &one.envelope, &one.outcome);
             let is_quarantine = matches!(
                 outcome,
                 Outcome::Dead {
@@ -341,11 +350,8 @@ impl Changes {
     }
 }
 
-fn settle_one(
-    tables: &mut Tables,
-    (route, envelope, outcome): (&RouteName, &Envelope, &Outcome),
-    granted: bool,
-) {
+fn settle_one(tables: &mut Tables, one: &SettledReceipt, granted: bool) {
+    let (route, envelope, outcome) = (&one.route, &one.envelope, &one.outcome);
     let on = (route.clone(), envelope.event);
     let (word, followed) = match outcome {
         Outcome::Done { .. } => (Word::Done, Some(Word::Done)),
@@ -353,7 +359,7 @@ fn settle_one(
         Outcome::Conflict { .. } => (Word::Conflict, Some(Word::Dead)),
         Outcome::Dead { .. } => (Word::Dead, Some(Word::Dead)),
     };
-    tables.put_receipt(route, envelope, word);
+    tables.put_receipt(route, envelope, word, one.other_digest);
     let attempts = |tables: &Tables| tables.claims.get(&on).map_or(0, |it| it.attempts);
     match outcome {
         Outcome::Done { .. } | Outcome::Duplicate => {}

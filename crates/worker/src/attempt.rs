@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{Claimed, DeadReason, Fault, Outcome, Settled, Store};
-use hookbox_event::{Envelope, EventId};
+use hookbox_event::{ContentDigest, Envelope, EventId};
 
 use crate::blame::{blame, is_done};
 use crate::check::check;
+use crate::claims::{Claim, claim};
 use crate::counters::{Counted, RouteCounters, add};
 use crate::guard::{self, Failed};
 use crate::proof::prove;
@@ -66,6 +67,7 @@ pub(crate) struct Mine {
     attempt: u32,
     attempts_before: u32,
     conflict_with: Option<EventId>,
+    other_digest: Option<ContentDigest>,
     orphaned: bool,
 }
 
@@ -73,7 +75,7 @@ pub(crate) struct Mine {
 #[derive(Default)]
 struct Sorted {
     mine: Vec<Mine>,
-    duplicates: Vec<Envelope>,
+    duplicates: Vec<(Envelope, Option<ContentDigest>)>,
     redelivered: u64,
 }
 
@@ -128,23 +130,8 @@ impl<S: Store> Attempt<'_, S> {
 
     async fn claim(&self, tx: &mut S::Tx, envelopes: &[&Envelope]) -> Result<Sorted, Fault> {
         let mut sorted = Sorted::default();
-        let claimed = self.store.claim(tx, self.route, envelopes).await?;
-        let mut conflicts: Vec<(Envelope, EventId)> = Vec::new();
-        for (envelope, claimed) in envelopes.iter().zip(claimed) {
-            if claimed == Claimed::Conflict {
-                let mut own = (*envelope).clone();
-                own.event = EventId::of_conflict(&envelope.event, &envelope.digest);
-                conflicts.push((own, envelope.event));
-            } else {
-                sorted.sort((*envelope).clone(), claimed, None);
-            }
-        }
-        if !conflicts.is_empty() {
-            let own: Vec<&Envelope> = conflicts.iter().map(|(own, _)| own).collect();
-            let claimed = self.store.claim(tx, self.route, &own).await?;
-            for ((own, original), claimed) in conflicts.into_iter().zip(claimed) {
-                sorted.sort(own, claimed, Some(original));
-            }
+        for claim in claim(self.store, self.config, tx, self.route, envelopes).await? {
+            sorted.sort(claim);
         }
         Ok(sorted)
     }
@@ -226,13 +213,16 @@ impl<S: Store> Attempt<'_, S> {
             .map(|(mine, outcome)| Settled {
                 envelope: &mine.envelope,
                 outcome,
+                other_digest: mine.other_digest,
             })
             .collect();
-        let duplicate = |envelope| Settled {
-            envelope,
-            outcome: Outcome::Duplicate,
-        };
-        settled.extend(sorted.duplicates.iter().map(duplicate));
+        for (envelope, other_digest) in &sorted.duplicates {
+            settled.push(Settled {
+                envelope,
+                outcome: Outcome::Duplicate,
+                other_digest: *other_digest,
+            });
+        }
         crash_point!("worker.before_settle");
         let written = match self.store.settle(&mut tx, self.route, &settled).await {
             Ok(()) => {
@@ -265,7 +255,10 @@ impl<S: Store> Attempt<'_, S> {
 
     fn count(&self, settled: &[Settled<'_>], redelivered: u64) {
         add(&self.counters.redelivered, redelivered);
-        for Settled { outcome, envelope } in settled {
+        for Settled {
+            outcome, envelope, ..
+        } in settled
+        {
             match outcome {
                 Outcome::Done { .. } => {
                     add(&self.counters.done, 1);
@@ -326,12 +319,19 @@ impl Mine {
 }
 
 impl Sorted {
-    fn sort(&mut self, envelope: Envelope, claimed: Claimed, conflict_with: Option<EventId>) {
+    fn sort(&mut self, claim: Claim) {
+        let Claim {
+            envelope,
+            claimed,
+            conflict_with,
+            other_digest,
+        } = claim;
         let mine = |envelope, attempt, attempts_before, orphaned| Mine {
             envelope,
             attempt,
             attempts_before,
             conflict_with,
+            other_digest,
             orphaned,
         };
         match claimed {
@@ -346,7 +346,9 @@ impl Sorted {
             Claimed::Orphaned => self.mine.push(mine(envelope, 1, 0, true)),
             Claimed::Redelivered => self.redelivered += 1,
             // A conflict's own id contains its digest, so a second conflict there says the same.
-            Claimed::Duplicate | Claimed::Conflict => self.duplicates.push(envelope),
+            Claimed::Duplicate | Claimed::Conflict => {
+                self.duplicates.push((envelope, other_digest));
+            }
         }
     }
 }

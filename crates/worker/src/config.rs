@@ -54,6 +54,8 @@ pub enum OnConflict {
     DeadLetter,
     /// Process it as an event of its own.
     Process,
+    /// Take it for the same event: the id decides, and the body that came first is the event's.
+    Duplicate,
 }
 
 /// What to do with conflicts of some topics.

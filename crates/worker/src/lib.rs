@@ -16,6 +16,7 @@ mod begun;
 mod blame;
 mod bookkeep;
 mod check;
+mod claims;
 mod collect;
 mod config;
 mod counters;

@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::OnConflict;
 use crate::attempt::Work;
+use crate::claims::{Claim, claim};
 use crate::counters::add;
 use crate::isolation::Alone;
 use crate::process::{Followed, Process, Ran, Stopped};
@@ -203,7 +204,7 @@ impl<S: Store> Process<'_, S> {
     async fn once_alone(&self, envelope: &Envelope, counted: &mut bool) -> Ran {
         let start = [Start::of(envelope)];
         match self.try_claim(envelope).await {
-            Ok(claimed) if self.runs(envelope, claimed) && !*counted => {
+            Ok(claim) if self.runs(&claim) && !*counted => {
                 self.begun.add(self.route, &start);
                 let kind = if self.all_counters.has_completed() {
                     StartKind::Isolated
@@ -252,33 +253,36 @@ impl<S: Store> Process<'_, S> {
     /// those who wait together are not counted as so many deaths.
     async fn would_run(&self, envelope: &Envelope) -> Result<bool, Stopped> {
         let mut pause = self.pause();
-        let claimed = loop {
+        let claim = loop {
             match self.try_claim(envelope).await {
-                Ok(claimed) => break claimed,
+                Ok(claim) => break claim,
                 Err(fault) => self.wait(&mut pause, &fault).await?,
             }
         };
         pause.over();
-        Ok(self.runs(envelope, claimed))
+        Ok(self.runs(&claim))
     }
 
-    fn runs(&self, envelope: &Envelope, claimed: Claimed) -> bool {
-        match claimed {
-            Claimed::Fresh | Claimed::Granted { .. } => true,
-            Claimed::Conflict => match self.config.on_conflict(&envelope.topic) {
-                OnConflict::DeadLetter => false,
-                OnConflict::Process => true,
-            },
-            Claimed::Redelivered | Claimed::Duplicate | Claimed::Orphaned => false,
+    /// Whether a handler runs for what was claimed so.
+    fn runs(&self, claim: &Claim) -> bool {
+        let handled = match self.config.on_conflict(&claim.envelope.topic) {
+            OnConflict::DeadLetter => claim.conflict_with.is_none(),
+            OnConflict::Process | OnConflict::Duplicate => true,
+        };
+        match claim.claimed {
+            Claimed::Fresh | Claimed::Granted { .. } => handled,
+            Claimed::Conflict | Claimed::Redelivered | Claimed::Duplicate | Claimed::Orphaned => {
+                false
+            }
         }
     }
 
-    async fn try_claim(&self, envelope: &Envelope) -> Result<Claimed, Fault> {
+    async fn try_claim(&self, envelope: &Envelope) -> Result<Claim, Fault> {
         let mut tx = self.store.begin().await?;
-        let claimed = self.store.claim(&mut tx, self.route, &[envelope]).await;
+        let claimed = claim(self.store, self.config, &mut tx, self.route, &[envelope]).await;
         self.store.rollback(tx).await;
         let none = || Fault::plain(FaultKind::Internal, "claim: it answered nothing");
-        claimed?.first().copied().ok_or_else(none)
+        claimed?.pop().ok_or_else(none)
     }
 
     /// Counts the starts, works, and forgets them.

@@ -137,6 +137,7 @@ pub async fn opposite_orders_do_not_deadlock<H: StoreHarness>(world: &H) {
                 .map(|(envelope, _)| hookbox_driver::Settled {
                     envelope,
                     outcome: Outcome::Done { attempt: 1 },
+                    other_digest: None,
                 })
                 .collect();
             store

@@ -108,6 +108,7 @@ async fn settle_and_commit<S: Store>(store: &S, mut tx: S::Tx) -> Result<(), Com
     let settled = [Settled {
         envelope: &of,
         outcome: Outcome::Done { attempt: 1 },
+        other_digest: None,
     }];
     match store.settle(&mut tx, &one(), &settled).await {
         Ok(()) => store.commit(tx).await,

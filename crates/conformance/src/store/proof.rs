@@ -99,6 +99,7 @@ pub async fn a_savepoint_of_the_handlers_is_its_own<H: StoreHarness>(world: &H) 
     let settled = [Settled {
         envelope: &event,
         outcome: Outcome::Done { attempt: 1 },
+        other_digest: None,
     }];
     let settling = store.settle(&mut tx, &one(), &settled).await;
     settling.expect("settled");
@@ -144,6 +145,7 @@ pub async fn a_session_is_new_for_the_next_handler<H: StoreHarness>(world: &H) {
         let settled = [Settled {
             envelope: &event,
             outcome: Outcome::Done { attempt: 1 },
+            other_digest: None,
         }];
         let settling = store.settle(&mut tx, &one(), &settled).await;
         settling.expect("settled");

@@ -34,7 +34,11 @@ pub(super) async fn work<H: StoreHarness>(
     };
     H::effect(store.connection(&mut tx), key).await;
     let outcome = Outcome::Done { attempt };
-    let settled = [Settled { envelope, outcome }];
+    let settled = [Settled {
+        envelope,
+        outcome,
+        other_digest: None,
+    }];
     store.settle(&mut tx, &one(), &settled).await?;
     store.commit(tx).await?;
     Ok(claimed)
@@ -271,6 +275,7 @@ pub async fn a_handler_that_rolls_back_is_found_out<H: StoreHarness>(world: &H) 
     let settled = [Settled {
         envelope: &event,
         outcome,
+        other_digest: None,
     }];
     let answer = match store.settle(&mut tx, &one(), &settled).await {
         Ok(()) => store.commit(tx).await,

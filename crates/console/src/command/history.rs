@@ -64,6 +64,8 @@ pub struct Receipt {
     pub instance: String,
     /// That process's number for it.
     pub number: u64,
+    /// What its own body says, where that is not what the event is stored with: the id decided.
+    pub other_digest: Option<String>,
     /// When it came in.
     pub received_at: String,
     /// When its outcome was written.
@@ -161,6 +163,7 @@ fn receipts(detail: &EventDetail) -> Vec<Receipt> {
         key_id: receipt.key_id.clone(),
         instance: receipt.instance.to_string(),
         number: receipt.number,
+        other_digest: receipt.other_digest.map(|digest| digest.to_string()),
         received_at: receipt.received_at.to_string(),
         settled_at: receipt.settled_at.to_string(),
     };

@@ -66,6 +66,7 @@ pub(super) fn history(history: &History) -> String {
     );
     text.push_str(&claims(history));
     text.push_str(&receipts(history));
+    text.push_str(&other_bodies(history));
     text.push_str(&attempts(history));
     text.push_str(&retries(history));
     text.push_str(&body(history.body.as_ref()));
@@ -112,6 +113,27 @@ fn receipts(history: &History) -> String {
         ]);
     }
     section("receipts", history.receipts.len(), &table)
+}
+
+/// Receipts that said something else under the id of this event, where the id decides.
+fn other_bodies(history: &History) -> String {
+    let mut table = Table::new(&[
+        ("RECEIPT", Align::Left),
+        ("ROUTE", Align::Left),
+        ("DIGEST", Align::Left),
+    ]);
+    let mut rows = 0;
+    for receipt in &history.receipts {
+        if let Some(digest) = &receipt.other_digest {
+            rows += 1;
+            table.row([
+                receipt.receipt.clone(),
+                receipt.route.clone(),
+                digest.clone(),
+            ]);
+        }
+    }
+    section("receipts with another body", rows, &table)
 }
 
 fn attempts(history: &History) -> String {

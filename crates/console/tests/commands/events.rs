@@ -99,6 +99,7 @@ async fn an_event_is_shown_with_its_history_and_without_its_body() {
               "key_id": "2026-11",
               "instance": "02020202-0202-0202-0202-020202020202",
               "number": 42,
+              "other_digest": null,
               "received_at": "2026-09-21T14:13:20Z",
               "settled_at": "2026-09-21T14:13:22Z"
             }

@@ -142,6 +142,7 @@ impl Memory {
                 outcome: "retrying".into(),
                 key_id: "2026-11".into(),
                 instance: InstanceId::from_bytes([2; 16]),
+                other_digest: None,
                 number: 42,
                 received_at: at(0),
                 settled_at: at(2),

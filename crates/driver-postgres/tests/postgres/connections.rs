@@ -98,6 +98,7 @@ async fn a_cancelled_begin_poisons_nobody() {
         let settled = [Settled {
             envelope: &envelope,
             outcome,
+            other_digest: None,
         }];
         store
             .settle(&mut tx, &route(ROUTE), &settled)

@@ -226,6 +226,7 @@ async fn a_worker_that_is_cut_off_makes_another_wait_and_loses_its_claim() {
     let done = [Settled {
         envelope: &envelope,
         outcome: DONE,
+        other_digest: None,
     }];
     elsewhere.settle(&mut tx, &route, &done).await.unwrap();
     elsewhere.commit(tx).await.unwrap();

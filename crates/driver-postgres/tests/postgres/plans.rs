@@ -34,7 +34,11 @@ async fn batch(world: &World, envelopes: &[Envelope]) {
     let settled: Vec<Settled<'_>> = envelopes
         .iter()
         .zip(outcomes)
-        .map(|(envelope, outcome)| Settled { envelope, outcome })
+        .map(|(envelope, outcome)| Settled {
+            envelope,
+            outcome,
+            other_digest: None,
+        })
         .collect();
     world
         .store

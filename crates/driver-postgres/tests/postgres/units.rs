@@ -153,6 +153,7 @@ async fn opposite_orders_cannot_wait_for_each_other() {
                 let settled = [Settled {
                     envelope: &envelope,
                     outcome: Outcome::Done { attempt: 1 },
+                    other_digest: None,
                 }];
                 world
                     .store
@@ -203,6 +204,7 @@ async fn one_batch(store: &Postgres, envelopes: &[Envelope]) -> Vec<hookbox_even
                 Claimed::Duplicate => Outcome::Duplicate,
                 other => panic!("{other:?}"),
             },
+            other_digest: None,
         })
         .collect();
     store

@@ -123,7 +123,11 @@ impl World {
         envelope: &Envelope,
         outcome: Outcome,
     ) -> Result<(), CommitError> {
-        let settled = [Settled { envelope, outcome }];
+        let settled = [Settled {
+            envelope,
+            outcome,
+            other_digest: None,
+        }];
         self.store.settle(tx, &route(ROUTE), &settled).await
     }
 

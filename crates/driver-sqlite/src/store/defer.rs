@@ -4,7 +4,7 @@ use hookbox_driver::{ClaimState, Deferral, Deferred};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::events::{self, Known};
-use crate::receipts::{self, Word};
+use crate::receipts::{self, Outcome, Word};
 use crate::{claims, moment, retries};
 
 /// Makes an event wait for the attempt that was not made, unless it has moved on.
@@ -26,7 +26,8 @@ pub(super) async fn defer(
     events::keep(connection, &[envelope], now).await?;
     let (state, made) = (ClaimState::Retrying, deferral.attempt.saturating_sub(1));
     claims::put(connection, route, event, state, made, now).await?;
-    receipts::keep(connection, route, &[(envelope, Word::Retrying)], now).await?;
+    let waits = [Outcome::of(envelope, Word::Retrying)];
+    receipts::keep(connection, route, &waits, now).await?;
     receipts::follow(connection, route, event, Word::Retrying, now).await?;
     retries::put_off(connection, deferral, moment::in_(after), now).await?;
     Ok(Deferred::Recorded)

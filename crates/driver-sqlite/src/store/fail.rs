@@ -1,13 +1,13 @@
 //! Failures: the attempt together with the retry or the dead letter that follows from it.
 
 use hookbox_driver::{Burial, ClaimState, DeadReason, Failure, Recorded, Then};
-use hookbox_event::{Envelope, EventId};
+use hookbox_event::EventId;
 use sqlx::sqlite::SqliteConnection;
 
 use crate::attempts::{self, Made};
 use crate::dead_letters::{self, Death};
 use crate::events::{self, Known};
-use crate::receipts::{self, Word};
+use crate::receipts::{self, Outcome, Word};
 use crate::retries::{self, Waiting};
 use crate::{claims, moment};
 
@@ -20,7 +20,9 @@ pub(super) async fn fail(
     let known = events::known(connection, route, [&envelope.event]).await?;
     let known = known.get(&envelope.event);
     if envelope.redo.is_none() && known.is_some_and(|known| known.digest != envelope.digest) {
-        return fail_in_conflict(connection, failure).await;
+        // While the attempt ran, the event became known with another body. What this receipt is
+        // now, its next claim says, and the source's config decides.
+        return Ok(Recorded::Superseded);
     }
     let Some(run) = run_of(known, failure) else {
         return Ok(Recorded::Superseded);
@@ -29,38 +31,7 @@ pub(super) async fn fail(
         Then::Retry { .. } => Word::Retrying,
         Then::Dead { .. } => Word::Dead,
     };
-    record(connection, failure, envelope, &run, word).await?;
-    Ok(Recorded::Recorded)
-}
-
-/// While the attempt ran, the event became known with another body: what failed is a conflict
-/// now, and becomes its dead letter. Silence would lose it, as nothing else holds this body.
-async fn fail_in_conflict(
-    connection: &mut SqliteConnection,
-    failure: &Failure<'_>,
-) -> sqlx::Result<Recorded> {
-    let route = failure.route;
-    let receipts = receipts::known(connection, route, [&failure.envelope.receipt]).await?;
-    if !receipts.is_empty() {
-        return Ok(Recorded::Superseded);
-    }
-    let mut envelope = failure.envelope.clone();
-    envelope.event = EventId::of_conflict(&envelope.event, &envelope.digest);
-    let known = events::known(connection, route, [&envelope.event]).await?;
-    let claim = known.get(&envelope.event).and_then(|known| known.claim);
-    if claim.is_some() {
-        // Another receipt has told of this conflict already.
-        let told = [(&envelope, Word::Duplicate)];
-        receipts::keep(connection, route, &told, moment::now()).await?;
-        return Ok(Recorded::Recorded);
-    }
-    let run = Run {
-        attempt: failure.attempt,
-        then: Then::Dead {
-            reason: DeadReason::Conflict,
-        },
-    };
-    record(connection, failure, &envelope, &run, Word::Conflict).await?;
+    record(connection, failure, &run, word).await?;
     Ok(Recorded::Recorded)
 }
 
@@ -68,11 +39,11 @@ async fn fail_in_conflict(
 async fn record(
     connection: &mut SqliteConnection,
     failure: &Failure<'_>,
-    envelope: &Envelope,
     run: &Run,
     word: Word,
 ) -> sqlx::Result<()> {
-    let (route, event) = (failure.route, &envelope.event);
+    let (route, envelope) = (failure.route, failure.envelope);
+    let event = &envelope.event;
     let now = moment::now();
     events::keep(connection, &[envelope], now).await?;
     let state = match run.then {
@@ -80,7 +51,7 @@ async fn record(
         Then::Dead { .. } => ClaimState::Dead,
     };
     claims::put(connection, route, event, state, run.attempt, now).await?;
-    receipts::keep(connection, route, &[(envelope, word)], now).await?;
+    receipts::keep(connection, route, &[Outcome::of(envelope, word)], now).await?;
     receipts::follow(connection, route, event, word, now).await?;
     let made = Made {
         route,

@@ -1,7 +1,7 @@
 //! Settling: the outcome of every receipt, in the transaction of its effects.
 
 use hookbox_driver::{ClaimState, CommitError, DeadReason, Fault, FaultKind, Outcome, Settled};
-use hookbox_event::{Envelope, EventId, RouteName};
+use hookbox_event::{EventId, RouteName};
 
 use crate::attempts::{self, Made};
 use crate::dead_letters::{self, Death};
@@ -17,14 +17,21 @@ pub(super) async fn settle(
     settled: &[Settled<'_>],
 ) -> Result<(), CommitError> {
     let now = moment::now();
-    let words: Vec<(&Envelope, Word)> = settled
+    let words: Vec<receipts::Outcome<'_>> = settled
         .iter()
-        .map(|one| (one.envelope, word(&one.outcome)))
+        .map(|one| receipts::Outcome {
+            envelope: one.envelope,
+            word: word(&one.outcome),
+            other_digest: one.other_digest,
+        })
         .collect();
     receipts::keep(tx.connection(), route, &words, now)
         .await
         .map_err(fault("write the outcome of receipts"))?;
-    for Settled { envelope, outcome } in settled {
+    for Settled {
+        envelope, outcome, ..
+    } in settled
+    {
         let end = match outcome {
             Outcome::Duplicate => continue,
             Outcome::Done { attempt } => End::Done { attempt: *attempt },

@@ -71,10 +71,12 @@ async fn within_one_transaction_an_event_is_claimed_once() {
         Settled {
             envelope: &again,
             outcome: Outcome::Duplicate,
+            other_digest: None,
         },
         Settled {
             envelope: &one,
             outcome: Outcome::Done { attempt: 1 },
+            other_digest: None,
         },
     ];
     store.settle(&mut tx, &a, &settled).await.unwrap();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use hookbox_event::exact_integer;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -91,19 +92,19 @@ impl Payload {
             "android_score.complete" => self.score("android", event, details),
             "ios_score.complete" => self.score("ios", event, details),
             "application.complete" => {
-                let ended = details.optional("application_completed_at")?;
+                let ended = details.integer("application_completed_at")?;
                 self.application("complete", ended, event, details)
             }
             "application.expired" => {
-                let ended = details.optional("application_expired_at")?;
+                let ended = details.integer("application_expired_at")?;
                 self.application("expired", ended, event, details)
             }
             "application.incomplete" => {
-                let ended = details.optional("application_ended_at")?;
+                let ended = details.integer("application_ended_at")?;
                 self.application("incomplete", ended, event, details)
             }
             "application.cancelled" => {
-                let ended = details.optional("application_cancelled_at")?;
+                let ended = details.integer("application_cancelled_at")?;
                 self.application("cancelled", ended, event, details)
             }
             _ => Ok(Row::Unknown),
@@ -119,12 +120,14 @@ impl Payload {
             uid: plain("uid", &self.uid)?,
             kind,
             platform: details.text("platform")?,
-            score: calculated.required("score")?,
+            score: calculated
+                .integer("score")?
+                .ok_or_else(|| missing("score"))?,
             risk_band: calculated.text("risk_band")?,
             score_confidence: calculated.text("score_confidence")?,
-            application_started_at: details.optional("application_started_at")?,
-            application_completed_at: details.optional("application_completed_at")?,
-            scored_at: details.optional("scored_at")?,
+            application_started_at: details.integer("application_started_at")?,
+            application_completed_at: details.integer("application_completed_at")?,
+            scored_at: details.integer("scored_at")?,
             traits: traits
                 .into_iter()
                 .map(one_trait)
@@ -155,7 +158,7 @@ impl Payload {
             integration_id: plain("integration_id", &self.integration_id)?,
             uid: plain("uid", &self.uid)?,
             status,
-            started_at: details.optional("application_started_at")?,
+            started_at: details.integer("application_started_at")?,
             ended_at,
             percentages,
             reasons,
@@ -170,13 +173,17 @@ fn one_trait(members: Members) -> Result<Trait, Unfit> {
     let value = fields.text("value")?;
     Ok(Trait {
         key: plain("key", &key)?,
-        value: value.ok_or_else(|| Unfit {
-            field: "value".into(),
-            problem: "is missing",
-        })?,
+        value: value.ok_or_else(|| missing("value"))?,
         risk_band: fields.text("risk_band")?,
         other: fields.json(),
     })
+}
+
+fn missing(field: &str) -> Unfit {
+    Unfit {
+        field: field.to_owned(),
+        problem: "is missing",
+    }
 }
 
 /// The members of an object that were not taken yet.
@@ -194,10 +201,31 @@ impl Fields {
     }
 
     fn required<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, Unfit> {
-        self.optional(name)?.ok_or_else(|| Unfit {
+        self.optional(name)?.ok_or_else(|| missing(name))
+    }
+
+    /// A whole number by its value: the JSON Schema takes `712.0` for the integer 712, and so must
+    /// what reads it.
+    fn integer(&mut self, name: &str) -> Result<Option<i64>, Unfit> {
+        let Some(raw) = self.0.remove(name) else {
+            return Ok(None);
+        };
+        if raw.get() == "null" {
+            return Ok(None);
+        }
+        let is_number = raw
+            .get()
+            .starts_with(|c: char| c == '-' || c.is_ascii_digit());
+        let problem = if is_number {
+            "is no whole number of 64 bits"
+        } else {
+            "is of another type"
+        };
+        let unfit = || Unfit {
             field: name.to_owned(),
-            problem: "is missing",
-        })
+            problem,
+        };
+        exact_integer(raw.get()).map(Some).ok_or_else(unfit)
     }
 
     /// A string by its value, anything else by its text: `12.50` stays `12.50`.
@@ -240,81 +268,4 @@ fn plain(field: &str, text: &str) -> Result<String, Unfit> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn row(body: &str) -> Result<Row, Unfit> {
-        serde_json::from_str::<Payload>(body)
-            .expect("a payload")
-            .row()
-    }
-
-    #[test]
-    fn a_score_is_read_exactly() {
-        let body = r#"{"uid":"u-12345","integration_id":"12345678901234567890","event":{
-            "type":"psychometric_score.complete","new":1e400,"details":{"scored_at":1764000000,
-            "platform":"WEB","more":0.10,"calculated":{"score":712,"risk_band":"B",
-            "score_confidence":"0.333333333333333","flags":["x"],
-            "traits":[{"key":"a","value":7,"risk_band":null,"z":1.50},
-                      {"key":"b","value":"0.90"}]}}}}"#;
-        let Ok(Row::Score(score)) = row(body) else {
-            panic!("a score")
-        };
-        assert_eq!(score.score, 712);
-        assert_eq!(score.score_confidence.as_deref(), Some("0.333333333333333"));
-        assert_eq!(
-            score.other,
-            r#"{"calculated":{"flags":["x"]},"details":{"more":0.10},"new":1e400}"#
-        );
-        let values: Vec<&str> = score.traits.iter().map(|t| t.value.as_str()).collect();
-        assert_eq!(values, ["7", "0.90"]);
-        assert_eq!(score.traits[0].other, r#"{"z":1.50}"#);
-        assert_eq!(score.application_started_at, None);
-    }
-
-    #[test]
-    fn an_application_keeps_reasons_and_percentages() {
-        let body = r#"{"uid":"u-12345","integration_id":"1","event":{
-            "type":"application.incomplete","reasons":["LEFT"],"details":{
-            "application_started_at":1,"percentage_complete":"0.333333333333333"}}}"#;
-        let Ok(Row::Application(application)) = row(body) else {
-            panic!("an application")
-        };
-        assert_eq!(application.status, "incomplete");
-        assert_eq!(
-            application.percentages,
-            r#"{"percentage_complete":"0.333333333333333"}"#
-        );
-        assert_eq!(application.reasons.as_deref(), Some(r#"["LEFT"]"#));
-        assert_eq!(application.other, "{}");
-    }
-
-    #[test]
-    fn what_does_not_fit_is_told_by_its_field() {
-        let event =
-            |event: &str| format!(r#"{{"uid":"u-12345","integration_id":"1","event":{event}}}"#);
-        let unfit = |field: &str, problem| Unfit {
-            field: field.into(),
-            problem,
-        };
-        assert_eq!(
-            row(&event(r#"{"type":"a.new.type","details":7e9}"#)).err(),
-            Some(unfit("details", "is of another type"))
-        );
-        assert_eq!(row(&event(r#"{"type":"a.new.type"}"#)), Ok(Row::Unknown));
-        assert_eq!(row(&event("{}")), Err(unfit("type", "is missing")));
-        let no_score = r#"{"type":"ios_score.complete","details":{"calculated":{}}}"#;
-        assert_eq!(row(&event(no_score)), Err(unfit("score", "is missing")));
-        let float = r#"{"type":"ios_score.complete","details":{"calculated":{"score":1.5}}}"#;
-        assert_eq!(
-            row(&event(float)),
-            Err(unfit("score", "is of another type"))
-        );
-        let nul = r#"{"type":"ios_score.complete","details":{"calculated":{"score":1,
-            "risk_band":"\u0000"}}}"#;
-        assert_eq!(
-            row(&event(nul)),
-            Err(unfit("risk_band", "contains a NUL character"))
-        );
-    }
-}
+mod tests;

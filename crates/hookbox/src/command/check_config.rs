@@ -118,6 +118,7 @@ fn source(source: &SourceConfig) -> Value {
         let action = match rule.action {
             ConflictAction::DeadLetter => "dead_letter",
             ConflictAction::Process => "process",
+            ConflictAction::Duplicate => "duplicate",
         };
         json!({ "topics": rule.topics.as_str(), "action": action })
     });
@@ -126,6 +127,7 @@ fn source(source: &SourceConfig) -> Value {
         "path": format!("/hooks/{}", source.name),
         "scheme": scheme(&source.scheme),
         "secrets": keys.collect::<Vec<_>>(),
+        "form": source.form,
         "signature_status": source.answer.signature_status,
         "topic": source.topic.as_ref().map(topic),
         "identity": identity(&source.identity),
@@ -167,6 +169,7 @@ fn scheme(scheme: &Scheme) -> Value {
             },
             "encoding": match hmac.encoding {
                 Encoding::Hex => "hex",
+                Encoding::HexAnyCase => "hex-any-case",
                 Encoding::Base64 => "base64",
             },
             "prefix": hmac.prefix,

@@ -81,9 +81,9 @@ pub async fn run(config: &Config, args: &SimulateArgs, json: bool) -> anyhow::Re
     if !is_beginis(source) {
         let name = &source.name;
         print::note(&format!(
-            "the source {name} has not the preset \"begini\", or another topic or identity: its \
-             events are Begini's all the same, and what is expected of topics, schemas and \
-             conflicts may not hold"
+            "the source {name} has not the preset \"begini\", or another topic, identity or \
+             on_conflict: its events are Begini's all the same, and what is expected of topics, \
+             schemas and conflicts may not hold"
         ));
     }
     let journal = match &args.journal {
@@ -142,7 +142,12 @@ fn is_beginis(source: &SourceConfig) -> bool {
         Identity::SignedId => signature::Identity::SignedId,
         Identity::Body | Identity::Delivery(_) => signature::Identity::Body,
     };
+    let preset = Preset::Begini.on_conflict().into_iter();
+    let preset = preset.map(|(topics, action)| (format!("{}.{topics}", source.name), action));
+    let rules = source.on_conflict.iter();
+    let rules = rules.map(|rule| (rule.topics.as_str().to_owned(), rule.action));
     source.preset == Some(Preset::Begini)
+        && rules.eq(preset)
         && topic.as_deref() == Preset::Begini.topic()
         && identity == Preset::Begini.identity()
 }

@@ -108,6 +108,7 @@ pub struct Source {
     pub timestamp: Option<Timestamp>,
     pub tolerance: Option<String>,
     pub secrets: Vec<Secret>,
+    pub form: Option<String>,
     #[serde(default)]
     pub answer: Answer,
     pub topic: Option<Topic>,

@@ -147,6 +147,7 @@ fn written_out(
     }
     match source.encoding.as_deref() {
         Some("base64") => hmac.encoding = Encoding::Base64,
+        Some("hex-any-case") => hmac.encoding = Encoding::HexAnyCase,
         Some(_) => hmac.encoding = Encoding::Hex,
         None => {}
     }

@@ -21,6 +21,8 @@ pub struct SourceConfig {
     pub scheme: Scheme,
     /// The keys.
     pub keys: Vec<Key>,
+    /// The field of a form body that holds the event, where its sender may post forms.
+    pub form: Option<String>,
     /// The answer to a bad signature.
     pub answer: Answer,
     /// Where a request names its event type.
@@ -82,6 +84,10 @@ pub fn check(
         preset,
         scheme: scheme?,
         keys,
+        form: source
+            .form
+            .clone()
+            .or(preset.and_then(Preset::form).map(str::to_owned)),
         answer,
         topic,
         identity,
@@ -98,6 +104,7 @@ fn conflicts(
 ) -> Vec<ConflictConfig> {
     let action = |word: &str| match word {
         "process" => ConflictAction::Process,
+        "duplicate" => ConflictAction::Duplicate,
         _ => ConflictAction::DeadLetter,
     };
     let rules: Vec<(String, ConflictAction)> = match &source.on_conflict {

@@ -145,7 +145,10 @@ fn forms(pointer: &str) -> &'static str {
             "it must be a list of JSON Pointers into the body, as [\"/id\"], or \"body\", or { \
              header = \"NAME\", with = \"body\" }"
         }
-        _ => "it must be \"dead_letter\", \"process\", or a list of { topics, action }",
+        _ => {
+            "it must be \"dead_letter\", \"process\", \"duplicate\", or a list of { topics, \
+             action }"
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod broker;
 mod client;
 mod drain;
 mod fake;
+mod forms;
 mod framing;
 mod good;
 mod header_types;

@@ -176,6 +176,7 @@ fn config(limits: Limits) -> Config {
         name: name.parse().unwrap(),
         scheme,
         keys: RwLock::new(Arc::from([key(name)])),
+        form: None,
         answer,
         topic: topic.map(|topic| EventType::Body(topic.parse().unwrap())),
         identity,
@@ -237,6 +238,7 @@ fn with_headers(key: &Key, scheme: Scheme) -> Source {
         name: "hub".parse().unwrap(),
         scheme,
         keys: RwLock::new(Arc::from([key.clone()])),
+        form: Preset::Github.form().map(str::to_owned),
         answer: hookbox_signature::Answer::default(),
         topic: Some(EventType::Header {
             name: http::HeaderName::from_static("x-github-event"),
@@ -252,6 +254,7 @@ fn with_a_topic(key: &Key) -> Source {
         name: "shop".parse().unwrap(),
         scheme: plain_scheme(),
         keys: RwLock::new(Arc::from([key.clone()])),
+        form: None,
         answer: hookbox_signature::Answer::default(),
         topic: Some(EventType::Header {
             name: http::HeaderName::from_static("x-shopify-topic"),

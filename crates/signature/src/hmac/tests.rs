@@ -74,6 +74,71 @@ fn a_good_signature_tells_its_key() {
     assert!(Key::new("none", None, Vec::new()).is_err());
 }
 
+/// Case C13: upper-case hex verifies where the scheme says so, and nowhere else.
+#[test]
+fn hex_in_either_case_verifies_where_the_scheme_says_so() {
+    let key = [key("k", "secret")];
+    let any_case = |preset: Preset| match preset.scheme() {
+        Scheme::Hmac(hmac) => Scheme::Hmac(HmacScheme {
+            encoding: Encoding::HexAnyCase,
+            ..hmac
+        }),
+        other => other,
+    };
+    for (preset, header, prefix) in [
+        (Preset::Begini, "x-signature", ""),
+        (Preset::Github, "x-hub-signature-256", "sha256="),
+    ] {
+        let (strict, loose) = (preset.scheme(), any_case(preset));
+        let good = signed(&strict, &key[0], BODY);
+        let good = good[header].to_str().expect("ASCII").to_owned();
+        let hex = good.strip_prefix(prefix).expect("its prefix");
+        let half = hex.len() / 2;
+        let mixed = hex[..half].to_uppercase() + &hex[half..];
+        let wrong = hex.replace(['0', '1'], "A");
+        let of = |text: String| -> HeaderMap {
+            let name: HeaderName = header.parse().expect("a name");
+            [(name, value(&text))].into_iter().collect()
+        };
+        for text in [hex.to_owned(), hex.to_uppercase(), mixed] {
+            let headers = of(format!("{prefix}{text}"));
+            assert_eq!(
+                check(&loose, &key, &headers, BODY),
+                Ok("k".into()),
+                "{text}"
+            );
+            let strictly = check(&strict, &key, &headers, BODY);
+            assert_eq!(strictly.is_ok(), text == hex, "{text}");
+        }
+        for (text, expect) in [
+            (format!("{prefix}{wrong}"), Refusal::WrongSignature),
+            (
+                format!("{prefix}{}", &hex[2..]),
+                Refusal::MalformedSignature,
+            ),
+            (
+                format!("{prefix}{}", "g".repeat(hex.len())),
+                Refusal::MalformedSignature,
+            ),
+            (format!("SHA256={hex}"), Refusal::MalformedSignature),
+        ] {
+            assert_eq!(
+                check(&loose, &key, &of(text.clone()), BODY),
+                Err(expect),
+                "{text}"
+            );
+        }
+        // What `send` signs is what verifies, and in upper case.
+        let sent = signed(&loose, &key[0], BODY);
+        assert_eq!(
+            sent[header],
+            format!("{prefix}{}", hex.to_uppercase()).as_str()
+        );
+        assert_eq!(check(&loose, &key, &sent, BODY), Ok("k".into()));
+        assert_eq!(can_verify(&loose, &key[0], NOW), Ok(()));
+    }
+}
+
 #[test]
 fn a_bad_signature_is_refused_by_its_kind() {
     let scheme = Preset::Begini.scheme();

@@ -1,7 +1,7 @@
 //! Claiming one event, as the drivers do it.
 
-use hookbox_driver::{ClaimState, Claimed, Fault as OurFault, FaultKind};
-use hookbox_event::{Envelope, RouteName};
+use hookbox_driver::{ClaimState, Claimed, Fault as OurFault, FaultKind, StoredEvent};
+use hookbox_event::{Envelope, EventId, RouteName};
 
 use crate::tables::{Key, Tables};
 use crate::tx::{Owned, SimTx};
@@ -95,5 +95,19 @@ pub(super) async fn redone(
         (Some(ClaimState::Retrying | ClaimState::Done | ClaimState::Dead), _) => {
             Some(Claimed::Redelivered)
         }
+    })
+}
+
+/// The first body of an event, as a transaction sees it.
+pub(super) fn stored(tx: &SimTx, event: &EventId) -> Option<StoredEvent> {
+    let own = tx.connection.events.iter().find(|it| it.event == *event);
+    let state = tx.process.world.state();
+    let kept = state.tables.events.get(event);
+    let first = kept.and_then(|it| it.envelope.as_ref()).or(own)?;
+    Some(StoredEvent {
+        topic: first.topic.clone(),
+        digest: first.digest,
+        seal: first.seal.clone(),
+        body: first.body.clone(),
     })
 }

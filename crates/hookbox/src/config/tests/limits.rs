@@ -69,7 +69,7 @@ fn limits_and_addresses_are_checked() {
     check(
         &GOOD.replace("\"process\" }]", "\"drop\" }]"),
         expect![[r#"
-            hookbox.toml:38:1: source[1].on_conflict: it must be "dead_letter", "process", or a list of { topics, action }
+            hookbox.toml:38:1: source[1].on_conflict: it must be "dead_letter", "process", "duplicate", or a list of { topics, action }
         "#]],
     );
     check(

@@ -1,0 +1,109 @@
+//! Which whole number a JSON number is, exactly.
+
+/// The whole number that a JSON number's text is, however it is written: `712`, `712.0` and
+/// `7.12e2` are one integer (JSON Schema Validation §6.1.1). `None` where it has a fraction, does
+/// not fit 64 bits, or is no number.
+///
+/// Digits are moved, never rounded: by way of a float, `9007199254740993.0` would be another
+/// number.
+pub fn exact_integer(text: &str) -> Option<i64> {
+    let (negative, text) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = [whole, fraction].concat();
+    if whole.is_empty() || !all.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let digits = all.trim_start_matches('0').trim_end_matches('0');
+    if digits.is_empty() {
+        return Some(0);
+    }
+    // Zeros at the end of the text are a part of the power of ten. An exponent that is not read
+    // here is so far from zero that the number either has a fraction or does not fit.
+    let zeros = all.len() - all.trim_end_matches('0').len();
+    let exponent: i64 = exponent.parse().ok()?;
+    let places = exponent
+        .checked_add(i64::try_from(zeros).ok()?)?
+        .checked_sub(i64::try_from(fraction.len()).ok()?)?;
+    let power = 10_i128.checked_pow(u32::try_from(places).ok()?)?;
+    let value = digits.parse::<i128>().ok()?.checked_mul(power)?;
+    i64::try_from(if negative { -value } else { value }).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Case C22.
+    #[test]
+    fn one_number_has_one_meaning_however_it_is_written() {
+        for text in [
+            "712", "712.0", "712.000", "7.12e2", "7.12E+2", "71200e-2", "0.712e3", "71.200e1",
+        ] {
+            assert_eq!(exact_integer(text), Some(712), "{text}");
+        }
+        for (text, value) in [
+            ("0", 0),
+            ("-0", 0),
+            ("-0.0", 0),
+            ("0e400", 0),
+            ("0.000e-99999999999999999999", 0),
+            ("-1.0", -1),
+            ("1e18", 1_000_000_000_000_000_000),
+            ("1000000000000000000000e-3", 1_000_000_000_000_000_000),
+        ] {
+            assert_eq!(exact_integer(text), Some(value), "{text}");
+        }
+    }
+
+    #[test]
+    fn large_numbers_are_exact() {
+        // The first whole number that a float cannot hold.
+        assert_eq!(
+            exact_integer("9007199254740993.0"),
+            Some(9_007_199_254_740_993)
+        );
+        assert_eq!(exact_integer("9223372036854775807.0"), Some(i64::MAX));
+        assert_eq!(exact_integer("9.223372036854775807e18"), Some(i64::MAX));
+        assert_eq!(exact_integer("-9223372036854775808.00"), Some(i64::MIN));
+        for text in [
+            "9223372036854775808",
+            "-9223372036854775809",
+            "1e19",
+            "1e400",
+        ] {
+            assert_eq!(exact_integer(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_whole_number_is_none() {
+        for text in [
+            "1.5",
+            "7121e-1",
+            "712.00000000000000000000001",
+            "1e-400",
+            "1e99999999999999999999",
+            "1e-99999999999999999999",
+            "1e9223372036854775807",
+            "",
+            "-",
+            ".5",
+            "e2",
+            "1e",
+            "+1",
+            "0x10",
+            "١",
+            "true",
+        ] {
+            assert_eq!(exact_integer(text), None, "{text}");
+        }
+        let long = "9".repeat(1_000_000);
+        assert_eq!(exact_integer(&long), None);
+        let zeros = format!("712.{}", "0".repeat(1_000_000));
+        assert_eq!(exact_integer(&zeros), Some(712));
+    }
+}

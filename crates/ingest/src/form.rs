@@ -1,0 +1,44 @@
+//! What to take for the event where a form was posted.
+
+use hookbox_event::scan;
+use hookbox_signature::Verified;
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+
+use crate::Source;
+use crate::response::NotAccepted;
+
+/// Media types of forms, which hold JSON in a field, if at all.
+const FORMS: [&[u8]; 2] = [URLENCODED, b"multipart/form-data"];
+
+const URLENCODED: &[u8] = b"application/x-www-form-urlencoded";
+
+/// The event of a verified request: its body, or, of a source whose sender may post forms, the
+/// field that holds it.
+///
+/// A form without such a field is refused, where any other body that is not JSON is kept as a dead
+/// letter: it could never be anything else, and its sender sees at once what to change. JSON is
+/// taken as it is whatever its type says, because senders and people with curl get that wrong.
+pub(crate) fn event_of(
+    source: &Source,
+    headers: &HeaderMap,
+    verified: Verified,
+) -> Result<Verified, NotAccepted> {
+    let is = |media: &[u8]| has_type(headers, media);
+    if !FORMS.into_iter().any(is) || scan(verified.body(), &[]).is_ok() {
+        return Ok(verified);
+    }
+    let field = source.form.as_deref().filter(|_| is(URLENCODED));
+    field
+        .and_then(|field| verified.form_field(field))
+        .ok_or(NotAccepted::Form)
+}
+
+/// Whether a request says that its body is of a media type, whatever the parameters.
+fn has_type(headers: &HeaderMap, media: &[u8]) -> bool {
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    values.any(|value| {
+        let essence = value.as_bytes().split(|byte| *byte == b';').next();
+        essence.is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case(media))
+    })
+}

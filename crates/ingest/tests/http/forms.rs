@@ -1,0 +1,158 @@
+//! Case C09: forms. What a source's sender posts in a field is taken out after its signature has
+//! been verified; any other form is refused, and never answered 200 to become a dead letter.
+
+use hookbox_event::{ContentDigest, EventId, scan};
+use hookbox_signature::Preset;
+
+use crate::client::{Answer, post};
+use crate::world::{World, key, plain_scheme, signature, source};
+
+const FORM: &str = "application/x-www-form-urlencoded";
+
+const JSON: &[u8] = br#"{"action":"opened","title":"a b+c & d=e"}"#;
+
+/// The same as GitHub sends it when its content type is a form.
+const IN_A_FORM: &[u8] =
+    b"payload=%7B%22action%22%3A%22opened%22%2C%22title%22%3A%22a+b%2Bc+%26+d%3De%22%7D";
+
+/// A genuine request of GitHub: signed over the body as it is sent.
+fn hub(content_type: &str, body: &[u8]) -> Vec<u8> {
+    let signed = signature(&Preset::Github.scheme(), &key("hub"), body);
+    let headers = [
+        ("content-type", content_type),
+        ("x-github-event", "issues"),
+        ("x-github-delivery", "d-1"),
+        ("x-hub-signature-256", signed.as_str()),
+    ];
+    post("/hooks/hub", &headers, body)
+}
+
+/// A genuine request of a source whose sender posts no forms.
+fn plain(content_type: &str, body: &[u8]) -> Vec<u8> {
+    let signed = signature(&plain_scheme(), &key("plain"), body);
+    let headers = [("content-type", content_type), ("x-plain", signed.as_str())];
+    post("/hooks/plain", &headers, body)
+}
+
+fn is_refused(answer: &Answer) {
+    assert_eq!(answer.status, 415, "{}", answer.text);
+    let fields = answer.json();
+    assert_eq!(fields["reason"], "content_type");
+    let detail = fields["detail"].as_str().unwrap();
+    assert!(detail.contains("application/json"), "{detail}");
+}
+
+#[tokio::test]
+async fn the_event_of_a_form_is_what_its_field_says() {
+    let world = World::new().await;
+    for request in [
+        hub("application/json", JSON),
+        hub(FORM, IN_A_FORM),
+        hub(
+            "Application/X-WWW-Form-URLEncoded; charset=utf-8",
+            IN_A_FORM,
+        ),
+    ] {
+        let answer = world.ask(&request).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    let envelopes = world.broker.envelopes();
+    assert_eq!(envelopes.len(), 3);
+    let canonical = scan(JSON, &[]).unwrap().canonical;
+    let digest = ContentDigest::of_canonical_json(&canonical);
+    let by_body = EventId::from_digest(&source("hub"), &digest);
+    let event = EventId::of_typed(&EventId::of_delivery(&by_body, b"d-1"), b"issues");
+    for envelope in &envelopes {
+        assert!(envelope.body == JSON, "the body is the event");
+        assert_eq!(envelope.topic.as_str(), "hub.issues.opened");
+        // A change of the content type at GitHub makes no other event of a redelivery.
+        assert_eq!((envelope.event, envelope.digest), (event, digest));
+    }
+}
+
+/// Only the form as it was signed is taken apart.
+#[tokio::test]
+async fn a_form_is_verified_as_it_was_sent() {
+    let world = World::new().await;
+    let signed = signature(&Preset::Github.scheme(), &key("hub"), JSON);
+    let headers = [
+        ("content-type", FORM),
+        ("x-hub-signature-256", signed.as_str()),
+    ];
+    let answer = world.ask(&post("/hooks/hub", &headers, IN_A_FORM)).await;
+    assert_eq!(answer.status, 401, "{}", answer.text);
+    // A stranger learns nothing of what is wrong with his form.
+    let answer = world
+        .ask(&post("/hooks/plain", &headers[..1], b"a=1"))
+        .await;
+    assert_eq!(
+        (answer.status, answer.json()["reason"].as_str()),
+        (401, Some("signature"))
+    );
+    world.nothing_published();
+}
+
+#[tokio::test]
+async fn a_form_that_holds_no_event_is_refused() {
+    let world = World::new().await;
+    for body in [
+        &b""[..],
+        b"other=%7B%7D",
+        b"payload=%7B%7D&payload=%7B%7D",
+        b"payload=%7B%7",
+        b"not a form",
+    ] {
+        is_refused(&world.ask(&hub(FORM, body)).await);
+    }
+    is_refused(
+        &world
+            .ask(&hub("multipart/form-data; boundary=b", IN_A_FORM))
+            .await,
+    );
+    is_refused(&world.ask(&plain(FORM, IN_A_FORM)).await);
+    is_refused(&world.ask(&plain(FORM, b"a=1&b=2")).await);
+    world.nothing_published();
+    let counted = world.ingest.counters().refused_by_reason();
+    assert_eq!(
+        counted.into_iter().collect::<Vec<_>>(),
+        [("content_type", 8)]
+    );
+    // One connection serves on after it: the whole request was read.
+    let mut client = world.client().await;
+    is_refused(&client.ask(&hub(FORM, b"a=1")).await);
+    assert_eq!(client.ask(&hub(FORM, IN_A_FORM)).await.status, 200);
+}
+
+/// Senders, and people with curl, say "form" and post JSON.
+#[tokio::test]
+async fn json_is_taken_whatever_its_type_says() {
+    let world = World::new().await;
+    let with_a_field = br#"["&payload=%7B%7D&"]"#;
+    for request in [
+        plain(FORM, JSON),
+        hub(FORM, JSON),
+        hub(FORM, with_a_field),
+        plain("text/plain", JSON),
+        plain("", JSON),
+        // No form by what it says, and none by what its source says.
+        plain("application/json", b"a=1"),
+        plain("application/x-www-form-urlencoded-not", b"a=1"),
+        hub("application/json", IN_A_FORM),
+    ] {
+        let answer = world.ask(&request).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    let bodies = world.broker.envelopes().into_iter().map(|one| one.body);
+    let bodies: Vec<_> = bodies.collect();
+    let sent = [
+        JSON,
+        JSON,
+        with_a_field,
+        JSON,
+        JSON,
+        b"a=1",
+        b"a=1",
+        IN_A_FORM,
+    ];
+    assert!(bodies == sent, "each body is as it was sent");
+}

@@ -1,0 +1,36 @@
+//! How a source says that its sender signs, by the real binary.
+
+use crate::service::Service;
+
+/// Case C13: a sender that writes upper-case hex.
+#[test]
+fn upper_case_hex_is_accepted_where_the_source_says_so() {
+    let source = "[[source]]\nname = \"pay\"\nscheme = \"hmac\"\nheader = \"X-Sig\"\n\
+                  algorithm = \"sha512\"\nencoding = \"hex-any-case\"\nprefix = \"sha512=\"\n\
+                  identity = [\"/id\"]\nsecrets = [{ id = \"k\", file = \"key\" }]\n";
+    let mut service = Service::prepare("upper_case_hex_is_accepted", source);
+    let shown = service.run(&["check-config", "--json"]).well().json();
+    assert_eq!(shown["sources"][0]["scheme"]["encoding"], "hex-any-case");
+    service.begin();
+    // `send` signs in upper case where a source takes it.
+    service.send("pay", &[], r#"{"id":1}"#);
+    let strict = source.replace("hex-any-case", "hex");
+    let config = service.folder().join("hookbox.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace(source, &strict)).unwrap();
+    service.send("pay", &[], r#"{"id":2}"#);
+    assert_eq!(service.events().len(), 2);
+    // The other way round it is refused: the running service takes either, a strict one does not.
+    let mut service = Service::prepare("upper_case_hex_is_refused", &strict);
+    service.begin();
+    std::fs::write(
+        service.folder().join("hookbox.toml"),
+        std::fs::read_to_string(service.folder().join("hookbox.toml"))
+            .unwrap()
+            .replace(&strict, source),
+    )
+    .unwrap();
+    let refused = service.try_to_send("pay", &[], r#"{"id":1}"#);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.out.contains("401"), "{refused:?}");
+}
