@@ -191,8 +191,7 @@ async fn a_lock_on_hookboxs_own_table_is_seen_within_ten_seconds_and_costs_no_at
     assert!(took <= SEEN_WITHIN, "it was shown after {took:?}");
     let trouble = world.shown.trouble("route scores").unwrap_or_default();
     assert!(trouble.contains("it stands still"), "{trouble}");
-    let log = deployment.log();
-    assert!(log.contains("route scores stands still"), "{log}");
+    deployment.logged("route scores stands still");
     holder.close().await.unwrap();
     world.are_done(1 + MET).await;
     within(PATIENCE, "it is ready again", async || {

@@ -54,8 +54,7 @@ async fn a_broker_that_takes_less_is_named_and_takes_the_rest() {
     let deployment = Deployment::over(own(postgres.url(), rabbitmq.url(), postgres.url()));
     let ingest = deployment.start_ingest();
     assert_eq!(send(&deployment, 100_000), "503");
-    let log = deployment.log();
-    assert!(log.contains(REFUSED), "{log}");
+    deployment.logged(REFUSED);
     let mut answers = (0..100).map(|_| send(&deployment, SMALL));
     assert!(
         answers.any(|answer| answer == "200"),

@@ -27,6 +27,7 @@ mod healthcheck;
 mod innocents;
 mod killing;
 mod largest;
+mod logged;
 mod lost_tail;
 mod management;
 mod memory;

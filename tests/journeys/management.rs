@@ -28,8 +28,7 @@ async fn a_start_waits_for_its_management_api_and_says_so() {
     })
     .await;
     assert!(!shown.is_ready());
-    let log = deployment.log();
-    assert!(log.contains("waiting for the broker"), "{log}");
+    deployment.logged("waiting for the broker");
     ingest.stop();
     // Without it, nobody watches, and nobody waits.
     deployment.write("hookbox.toml", &config);

@@ -37,7 +37,7 @@ fn refuses_and_logs(deployment: &Deployment, signed: &Signed, port: u16, file: &
     assert_eq!(status, 503, "{}", deployment.log());
     let field = format!(" path={}", deployment.folder.join(file).display());
     let named = |line: &&str| line.contains(" ERROR ") && line.contains(&field);
-    deployment.log().lines().filter(named).count()
+    deployment.logged(&field).lines().filter(named).count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -45,7 +45,9 @@ async fn without_the_right_to_publish_an_ingest_is_not_ready_in_public() {
         let (status, _) = get(deployment.port, "/readyz").unwrap();
         assert_eq!(status, 503, "ready while it takes nothing");
     }
-    let log = deployment.log().split_off(before);
+    let log = deployment
+        .logged("nothing can be published")
+        .split_off(before);
     let errors: Vec<&str> = log.lines().filter(|line| line.contains("ERROR")).collect();
     assert_eq!(errors.len(), 1, "{log}");
     assert!(errors[0].contains("nothing can be published"), "{log}");

@@ -149,8 +149,7 @@ async fn a_message_that_rabbitmq_never_takes_is_in_nobodys_way() {
         shown.metric("hookbox_spool_kept_total") == kept
     })
     .await;
-    let log = deployment.log();
-    assert!(log.contains("refuses 1 events of route scores"), "{log}");
+    deployment.logged("refuses 1 events of route scores");
     assert_eq!(shown.metric("hookbox_spool_events"), Some(1.0));
     ingest.stop();
     deployment.finish().await;

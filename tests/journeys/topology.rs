@@ -105,8 +105,7 @@ async fn a_policy_and_a_deletion_are_named_and_nothing_is_accepted() {
         lay(&rabbitmq, definition);
         let took = until(&deployment, false);
         assert!(took < NAMED_WITHIN, "{key}: {took:?}");
-        let log = deployment.log();
-        assert!(log.contains(&format!("sets {key} over it")), "{log}");
+        deployment.logged(&format!("sets {key} over it"));
         let answer = signed.send(deployment.port);
         assert_eq!(answer.status, 503, "accepted under {key}");
         // Nobody starts under it, either, and looking at it changes nothing.
@@ -182,8 +181,7 @@ async fn a_queue_that_is_replaced_is_left_alone_and_one_that_is_back_is_taken_fr
     classic(&rabbitmq, &victim).await;
     let took = until(&deployment, false);
     assert!(took < NAMED_WITHIN, "{took:?}");
-    let log = deployment.log();
-    assert!(log.contains("PRECONDITION_FAILED"), "{log}");
+    deployment.logged("PRECONDITION_FAILED");
     let refused = deployment.command(&["send"]).output().unwrap();
     assert!(!refused.status.success(), "accepted into a classic queue");
     let declaring = deployment.command(&["queues", "declare", "--yes"]);
