@@ -137,7 +137,11 @@ impl World {
     fn with(store: &str, direct: &str, settings: &str) -> Self {
         let mut own = own(store, &variable("HOOKBOX_TEST_AMQP_URL"), direct);
         own.settings = settings.to_owned();
-        let deployment = Deployment::over(own);
+        Self::of(Deployment::over(own))
+    }
+
+    /// Of a deployment whose config is written.
+    pub fn of(deployment: Deployment) -> Self {
         let shown = Shown::new();
         let ingest = deployment.start_ingest();
         let worker = deployment.start(&["worker", "--metrics", &shown.address()]);

@@ -1,13 +1,31 @@
 //! A connection pooler between hookbox and PostgreSQL. While each connection keeps its session all
 //! is well; a pooler that lends sessions out for single transactions is refused, and one that
 //! begins to do so under a running worker costs no attempt. Neither does a change of the schema.
+//! One that is paused or stopped gets its sessions back (R12).
+
+use std::str::FromStr;
+use std::time::Duration;
 
 use hookbox_testkit::servers::{PgBouncer, PoolMode, PostgresServer};
 use hookbox_tests::variable;
+use sqlx::ConnectOptions;
+use sqlx::postgres::PgConnectOptions;
+use tokio::time::timeout;
 
 use crate::deployment::Deployment;
 use crate::outages::{World, own};
 use crate::sessions::{TERMINATE, execute, said};
+use crate::shown::within;
+
+/// How long a connection is kept here.
+const LIFETIME: &str = "[store]\nconnection_lifetime = \"2 s\"\n";
+
+/// How long a pooler may wait for its sessions: their life, a transaction, and the next unit of
+/// work of a worker that is idle; on a busy machine.
+const GIVEN_BACK: Duration = Duration::from_secs(20);
+
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A prepared statement that claims events gives another type from now on.
 const ALTER: &str = "create domain event_key as bytea;
@@ -56,5 +74,57 @@ async fn a_schema_that_changes_under_load_costs_nothing() {
     let altered = async || execute(postgres.url(), ALTER).await;
     world.change(altered, async || {}).await;
     said(&postgres, "cached plan must not change result type");
+    world.finish().await;
+}
+
+/// A deployment before whose database is a pooler that keeps a session for each client.
+fn before(postgres: &PostgresServer, pooler: &PgBouncer) -> Deployment {
+    let broker = variable("HOOKBOX_TEST_AMQP_URL");
+    let deployment = Deployment::over(own(pooler.url(), &broker, postgres.url()));
+    let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
+    deployment.write("hookbox.toml", &config.replace("[store]\n", LIFETIME));
+    deployment
+}
+
+/// Runs a command of the pooler's console.
+async fn console(pooler: &PgBouncer, command: &'static str) {
+    let options = PgConnectOptions::from_str(&pooler.console()).unwrap();
+    // The console does not know it.
+    let mut console = options.extra_float_digits(None).connect().await.unwrap();
+    let ran = sqlx::raw_sql(command).execute(&mut console);
+    let ran = timeout(GIVEN_BACK, ran).await;
+    let ran = ran.unwrap_or_else(|_| panic!("{command} did not end within {GIVEN_BACK:?}"));
+    ran.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pooler_that_is_paused_under_load_gets_its_sessions_back_and_costs_nothing() {
+    let postgres = PostgresServer::start().unwrap();
+    let pooler = PgBouncer::before(&postgres, PoolMode::Session).unwrap();
+    let world = World::of(before(&postgres, &pooler));
+    world
+        .change(
+            async || console(&pooler, "PAUSE").await,
+            async || console(&pooler, "RESUME").await,
+        )
+        .await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pooler_that_is_stopped_gets_the_sessions_of_an_idle_worker_back() {
+    let postgres = PostgresServer::start().unwrap();
+    let mut pooler = PgBouncer::before(&postgres, PoolMode::Session).unwrap();
+    let world = World::of(before(&postgres, &pooler));
+    within(PATIENCE, "ready", async || world.shown.is_ready()).await;
+    let ended = pooler.drain(GIVEN_BACK).unwrap();
+    assert!(ended, "it still waits for its clients");
+    within(PATIENCE, "its end is shown", async || {
+        world.shown.trouble("store").is_some()
+    })
+    .await;
+    pooler.restart().unwrap();
+    // Sends, and counts what was done and spent.
+    world.change(async || {}, async || {}).await;
     world.finish().await;
 }

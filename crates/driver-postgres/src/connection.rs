@@ -17,12 +17,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::Options;
 use crate::diagnose;
+use crate::lifetime;
 use crate::refusal::{self, Names, Refusal, Stage};
 use crate::session::Session;
-
-/// How old a connection may get before it is replaced: a backend's caches only ever grow, and a
-/// name may point to another server by then.
-const LIFETIME: Duration = Duration::from_secs(30 * 60);
 
 /// How long an idle connection may take to open a transaction, before a new one is made in its
 /// place: it is a single round trip that waits for nothing.
@@ -39,12 +36,13 @@ pub(crate) struct Connections {
     idle: Mutex<Vec<Seat>>,
     /// For looking whether the server is there. Not one of the others: when all of those are at
     /// work, the server is there.
-    probe: tokio::sync::Mutex<Option<PgConnection>>,
+    probe: tokio::sync::Mutex<Option<Seat>>,
 }
 
 struct Seat {
     connection: PgConnection,
-    born: Instant,
+    /// When it is to be closed, be it only to give a pooler its session back.
+    expires: Instant,
     /// A handler that is not hookbox's own has had it since its session was last reset.
     used: bool,
 }
@@ -113,15 +111,38 @@ impl Connections {
             let doing = "look for the database: the store is closed";
             return Err(Fault::plain(FaultKind::Unavailable, doing));
         }
-        if let Some(mut connection) = held.take()
-            && ask(REUSE_DEADLINE, connection.ping()).await.is_ok()
-        {
-            *held = Some(connection);
-            return Ok(());
+        self.retire_idle().await;
+        if let Some(mut seat) = held.take() {
+            if seat.is_expired() {
+                goodbye(seat.connection).await;
+            } else if ask(REUSE_DEADLINE, seat.connection.ping()).await.is_ok() {
+                *held = Some(seat);
+                return Ok(());
+            }
         }
-        let limit = self.options.connect_deadline;
-        *held = Some(self.session.connect(limit).await?);
+        *held = Some(self.connect().await?);
         Ok(())
+    }
+
+    /// Closes what is idle and has lived long enough: it may never be used again. Called with each
+    /// unit of work and with each look whether the server is there, one of which a process that is
+    /// idle does every few seconds.
+    async fn retire_idle(&self) {
+        let expired: Vec<Seat> = {
+            let mut idle = self.lock_idle();
+            if !idle.iter().any(Seat::is_expired) {
+                return;
+            }
+            let (expired, kept) = idle.drain(..).partition(Seat::is_expired);
+            *idle = kept;
+            expired
+        };
+        for seat in expired {
+            if !goodbye(seat.connection).await {
+                // The others, which are dropped here, would most likely not answer either.
+                return;
+            }
+        }
     }
 
     /// Takes no more callers and says goodbye on the connections that are idle. Leases that are
@@ -129,8 +150,8 @@ impl Connections {
     pub async fn close(&self) {
         self.permits.close();
         let probe = self.probe.lock().await.take();
-        if let Some(connection) = probe {
-            goodbye(connection).await;
+        if let Some(seat) = probe {
+            goodbye(seat.connection).await;
         }
         let idle = std::mem::take(&mut *self.lock_idle());
         for seat in idle {
@@ -152,7 +173,7 @@ impl Connections {
         let connection = self.session.connect(self.options.connect_deadline).await?;
         Ok(Seat {
             connection,
-            born: Instant::now(),
+            expires: Instant::now() + lifetime::of_one(self.options.connection_lifetime),
             used: false,
         })
     }
@@ -168,6 +189,12 @@ impl Connections {
     fn lock_idle(&self) -> std::sync::MutexGuard<'_, Vec<Seat>> {
         // A list of connections has no state that a panic could leave half-changed.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    fn is_expired(&self) -> bool {
+        Instant::now() >= self.expires
     }
 }
 
@@ -223,12 +250,13 @@ impl Lease {
     /// and whose transaction has ended.
     pub async fn give_back(self) {
         let Self { seat, home, permit } = self;
-        if seat.born.elapsed() > LIFETIME || home.permits.is_closed() {
+        if seat.is_expired() || home.permits.is_closed() {
             goodbye(seat.connection).await;
         } else {
             home.lock_idle().push(seat);
         }
         drop(permit);
+        home.retire_idle().await;
     }
 
     async fn start(&mut self, statement: &'static str, limit: Duration) -> Result<(), Fault> {
@@ -247,10 +275,11 @@ impl Lease {
     }
 }
 
-/// Ends a connection in an orderly way, if that is quick.
-pub(crate) async fn goodbye(connection: PgConnection) {
-    // Whatever it says, the connection is gone afterwards.
-    let _ = tokio::time::timeout(GOODBYE_DEADLINE, connection.close()).await;
+/// Ends a connection in an orderly way, if that is quick; whether it was. The connection is gone
+/// in any case.
+pub(crate) async fn goodbye(connection: PgConnection) -> bool {
+    let closed = tokio::time::timeout(GOODBYE_DEADLINE, connection.close()).await;
+    closed.is_ok()
 }
 
 /// Waits for the database, but not for ever: sqlx has no time limits of its own (H10).

@@ -27,6 +27,7 @@ mod fail;
 mod history;
 mod in_the_way;
 mod ledger;
+mod lifetime;
 mod meta;
 mod migrate;
 mod open;

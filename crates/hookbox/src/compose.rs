@@ -130,6 +130,7 @@ pub fn postgres_options(config: &Config) -> hookbox_driver_postgres::Options {
     let (least, most) = (limits.clone().min(), limits.max());
     let mut options = hookbox_driver_postgres::Options::new(url, config.environment.clone());
     options.connections_max = config.store_connections;
+    options.connection_lifetime = config.store_connection_lifetime;
     options.handler_time_limits(least.unwrap_or_default(), most.unwrap_or_default())
 }
 

@@ -5,6 +5,7 @@
 //! Relative paths in the file are relative to the file.
 
 mod check;
+mod connection_lifetime;
 mod difference;
 mod file;
 mod identity;
@@ -58,6 +59,8 @@ pub struct Config {
     pub store: StoreUrl,
     /// Connections to the store at most.
     pub store_connections: u32,
+    /// How long a connection to the store is kept at most.
+    pub store_connection_lifetime: Duration,
     /// The broker.
     pub broker: BrokerUrl,
     /// RabbitMQ's management API; the URL may hold a password.

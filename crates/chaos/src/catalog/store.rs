@@ -249,6 +249,8 @@ pub(super) const CASES: &[Case] = &[
             filters: &[
                 "a_pooler_that_lends_sessions_for_transactions_is_refused",
                 "a_pooler_whose_mode_changes_under_load_costs_nothing",
+                "a_pooler_that_is_paused_under_load_gets_its_sessions_back_and_costs_nothing",
+                "a_pooler_that_is_stopped_gets_the_sessions_of_an_idle_worker_back",
                 "a_schema_that_changes_under_load_costs_nothing",
                 "a_statement_that_the_session_has_already_costs_no_attempt",
             ],

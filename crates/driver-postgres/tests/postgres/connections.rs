@@ -42,6 +42,68 @@ async fn connections_are_bounded_and_come_back() {
     .await;
 }
 
+/// How many sessions the server has of ours, and the newest of their processes.
+async fn sessions(world: &World) -> (i64, i64) {
+    let ours = "from pg_stat_activity
+                where datname = current_database() and application_name = 'hookbox'";
+    let count = world.number(&format!("select count(*) {ours}")).await;
+    let newest = "select coalesce((array_agg(pid order by backend_start desc))[1], 0)::bigint";
+    (count, world.number(&format!("{newest} {ours}")).await)
+}
+
+fn expect(found: i64, count: i64) -> Result<(), String> {
+    if found == count {
+        Ok(())
+    } else {
+        Err(format!("{found} sessions"))
+    }
+}
+
+/// R12: what stops or pauses a pooler waits for our sessions, whether they are used or not.
+#[tokio::test]
+async fn no_connection_outlives_its_lifetime() {
+    let world = World::with(|options| options.connection_lifetime = Duration::from_secs(1)).await;
+    let store = &world.store;
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(store.begin().await.unwrap());
+    }
+    for tx in open {
+        store.rollback(tx).await;
+    }
+    store.ping().await.unwrap();
+    // Nothing but a look whether the server is there: the three that nothing uses are closed, and
+    // the one that looks is another one from time to time.
+    let first = eventually("one session is left", || async {
+        store.ping().await.unwrap();
+        let (count, process) = sessions(&world).await;
+        expect(count, 1).map(|()| process)
+    })
+    .await;
+    eventually("another session looks", || async {
+        store.ping().await.unwrap();
+        let (count, process) = sessions(&world).await;
+        expect(count, 1)?;
+        (process != first)
+            .then_some(())
+            .ok_or("the same".to_owned())
+    })
+    .await;
+    // A unit of work closes what is idle as well, and a transaction is not cut off.
+    let mut long = store.begin().await.unwrap();
+    let (one, two) = (store.begin().await.unwrap(), store.begin().await.unwrap());
+    store.rollback(one).await;
+    store.rollback(two).await;
+    eventually("what nothing uses is closed meanwhile", || async {
+        store.rollback(store.begin().await.unwrap()).await;
+        expect(sessions(&world).await.0, 3)
+    })
+    .await;
+    add_effect(store.connection(&mut long), "after its lifetime").await;
+    store.rollback(long).await;
+    store.close().await;
+}
+
 #[tokio::test]
 async fn a_clean_connection_is_used_again_and_a_lent_one_only_after_its_commit() {
     let world = World::new().await;

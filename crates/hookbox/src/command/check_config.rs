@@ -78,6 +78,7 @@ fn effective(config: &Config) -> Value {
             StoreUrl::Sqlite(path) => format!("sqlite:{}", path.display()),
         },
         "store_connections": config.store_connections,
+        "store_connection_lifetime_ms": config.store_connection_lifetime.as_millis() as u64,
         "broker": match &config.broker {
             BrokerUrl::Amqp(_) => "rabbitmq (URL hidden)".to_owned(),
             BrokerUrl::Sqlite(path) => format!("sqlite:{}", path.display()),

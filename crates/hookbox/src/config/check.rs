@@ -13,8 +13,8 @@ use super::place::{Mistakes, Places};
 use super::secret::{Env, beside, resolve};
 use super::units::{duration, size};
 use super::{
-    BrokerUrl, Config, IngestConfig, LogConfig, RouteConfig, SourceConfig, StoreUrl, route, scheme,
-    source, spool, urls,
+    BrokerUrl, Config, IngestConfig, LogConfig, RouteConfig, SourceConfig, StoreUrl,
+    connection_lifetime, route, scheme, source, spool, urls,
 };
 use crate::telemetry::filter;
 
@@ -59,6 +59,7 @@ fn effective(
 ) -> Option<Config> {
     let environment = places.take("/environment", file.environment.parse::<EnvironmentName>());
     let store = store(folder, &file.store.url, places, env);
+    let lifetime = connection_lifetime::read(&file.store, places);
     let broker = broker(folder, &file.broker.url, places, env);
     let management = management(folder, file, broker.as_ref(), places, env);
     let ingest = ingest(folder, &file.ingest, places);
@@ -74,6 +75,7 @@ fn effective(
         environment: environment?,
         store: store?,
         store_connections: file.store.connections.unwrap_or(16),
+        store_connection_lifetime: lifetime?,
         broker: broker?,
         management: management?,
         ingest: ingest?,

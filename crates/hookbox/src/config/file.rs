@@ -26,6 +26,7 @@ pub struct File {
 pub struct Store {
     pub url: Url,
     pub connections: Option<u32>,
+    pub connection_lifetime: Option<String>,
 }
 
 #[derive(Deserialize)]

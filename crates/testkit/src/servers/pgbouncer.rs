@@ -1,6 +1,6 @@
 //! A private PgBouncer before a private PostgreSQL: a pooler as it is found between the two.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::account::Account;
@@ -50,15 +50,7 @@ impl PgBouncer {
         configure(&folder, port, server.port(), mode)?;
         let password = server.url().split(['@', ':']).nth(2).unwrap_or_default();
         folder.write("users", &format!("\"postgres\" \"{password}\"\n"))?;
-        let mut command = folder.launch(&program, Ending::Kill);
-        command.arg(folder.path().join("ini"));
-        let mut process = Process::start(command, Ending::Kill, &log(&folder))?;
-        let answers = || takes_connections(port);
-        let log_tail = || tail(&log(&folder));
-        if let Err(error) = ready(&mut process, NAME, READY_MAX, answers, log_tail) {
-            let _ = process.end(&folder);
-            return Err(error);
-        }
+        let process = start(&program, &folder, port)?;
         let url = server
             .url()
             .replacen(&server.port().to_string(), &port.to_string(), 1);
@@ -74,6 +66,33 @@ impl PgBouncer {
     /// The server's URL by way of the pooler. It holds the password.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The URL of its console, which takes commands such as `PAUSE`. It holds the password.
+    pub fn console(&self) -> String {
+        let (before, _) = self.url.rsplit_once('/').unwrap_or_default();
+        format!("{before}/pgbouncer")
+    }
+
+    /// Has it end once all sessions have been given back (SIGINT: `PAUSE`, then `SHUTDOWN`);
+    /// whether it has ended within the limit.
+    ///
+    /// # Errors
+    /// When a signal cannot be sent.
+    pub fn drain(&mut self, limit: Duration) -> Result<bool, ServerError> {
+        self.process.interrupt()?;
+        let process = &mut self.process;
+        Ok(wait_until(limit, || process.has_ended()))
+    }
+
+    /// Starts it anew on the same port, after it has ended.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn restart(&mut self) -> Result<(), ServerError> {
+        self.process.end(&self.folder)?;
+        self.process = start(&find::pgbouncer()?, &self.folder, self.port)?;
+        Ok(())
     }
 
     /// Has it pool in another way from now on: links that are open keep theirs until they are
@@ -109,6 +128,21 @@ impl Drop for PgBouncer {
     }
 }
 
+fn start(program: &Path, folder: &Folder, port: u16) -> Result<Process, ServerError> {
+    let mut command = folder.launch(program, Ending::Kill);
+    command.arg(folder.path().join("ini"));
+    let mut process = Process::start(command, Ending::Kill, &log(folder))?;
+    let answers = || takes_connections(port);
+    let log_tail = || tail(&log(folder));
+    match ready(&mut process, NAME, READY_MAX, answers, log_tail) {
+        Ok(()) => Ok(process),
+        Err(error) => {
+            let _ = process.end(folder);
+            Err(error)
+        }
+    }
+}
+
 fn configure(folder: &Folder, port: u16, server: u16, mode: PoolMode) -> Result<(), ServerError> {
     let (mode, pool) = match mode {
         // Each client keeps one.
@@ -119,7 +153,8 @@ fn configure(folder: &Folder, port: u16, server: u16, mode: PoolMode) -> Result<
     let lines = format!(
         "[databases]\n* = host=127.0.0.1 port={server}\n\
          [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
-         auth_type = plain\nauth_file = {}\npool_mode = {mode}\ndefault_pool_size = {pool}\n",
+         auth_type = plain\nauth_file = {}\nadmin_users = postgres\n\
+         pool_mode = {mode}\ndefault_pool_size = {pool}\n",
         users.display()
     );
     folder.write("ini", &lines).map(drop)

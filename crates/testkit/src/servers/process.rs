@@ -87,6 +87,14 @@ impl Process {
         signal("HUP", &[self.id()])
     }
 
+    /// Asks it to end when its clients have gone, or however it takes SIGINT.
+    ///
+    /// # Errors
+    /// When a signal cannot be sent.
+    pub fn interrupt(&self) -> Result<(), ServerError> {
+        signal("INT", &[self.id()])
+    }
+
     /// SIGKILL to it and its children at once, as a power cut would; returns when all are gone.
     ///
     /// # Errors

@@ -105,3 +105,18 @@ fn limits_and_addresses_are_checked() {
         "#]],
     );
 }
+
+#[test]
+fn the_lifetime_of_a_connection_is_checked() {
+    for lifetime in ["900 ms", "2 h"] {
+        check(
+            &GOOD.replace(
+                "connections = 8",
+                &format!("connection_lifetime = \"{lifetime}\""),
+            ),
+            expect![[r#"
+                hookbox.toml:6:1: store.connection_lifetime: it must be from 1 s to 1 h
+            "#]],
+        );
+    }
+}

@@ -1,0 +1,35 @@
+//! How long one connection is kept.
+//!
+//! A pooler such as PgBouncer that is to be stopped or paused waits until its clients have given
+//! their sessions back, and cannot ask for them: a client sees nothing of it. So none is kept for
+//! long, also where nothing happens.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
+/// How long one connection may live, where the longest is given: three quarters to all of it, so
+/// that connections which were made together are not replaced together.
+pub(crate) fn of_one(longest: Duration) -> Duration {
+    // The keys of a `RandomState` are random, which is all that spreading takes.
+    let share = RandomState::new().hash_one(0) as f64 / u64::MAX as f64;
+    spread(longest, share)
+}
+
+fn spread(longest: Duration, share: f64) -> Duration {
+    longest.mul_f64(0.75 + 0.25 * share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_never_longer_than_the_longest_and_not_always_the_same() {
+        let longest = Duration::from_secs(60);
+        assert_eq!(spread(longest, 0.0), Duration::from_secs(45));
+        assert_eq!(spread(longest, 1.0), longest);
+        let some: std::collections::BTreeSet<_> = (0..100).map(|_| of_one(longest)).collect();
+        assert!(some.len() > 1);
+        assert!(some.iter().all(|one| *one <= longest));
+    }
+}
