@@ -21,6 +21,7 @@ mod foreign_locks;
 mod frozen_start;
 mod frozen_worker;
 mod full_disks;
+mod full_file;
 mod full_spool;
 mod gate;
 mod healthcheck;

@@ -107,9 +107,14 @@ impl Broker for Sqlite {
 
     fn readiness(&self) -> Readiness {
         // Also while nothing is published: the public answer is asked for before an event is sent.
-        match self.shared.file.check() {
-            Ok(()) => self.shared.health.readiness(),
-            Err(displaced) => Readiness::not_ready(NotReadyKind::Storage, displaced.to_string()),
+        let shared = &self.shared;
+        let storage = |why: String| Readiness::not_ready(NotReadyKind::Storage, why);
+        if let Err(displaced) = shared.file.check() {
+            return storage(displaced.to_string());
+        }
+        match shared.room.refusal() {
+            Some(no_room) => storage(no_room.to_string()),
+            None => shared.health.readiness(),
         }
     }
 

@@ -7,6 +7,7 @@ use hookbox_driver::{Fault, FaultKind, OpenError};
 use sqlx::sqlite::SqliteError;
 
 use crate::opened_file::Displaced;
+use crate::room::NoRoom;
 
 // Primary result codes (sqlite.org/rescode.html): the low byte of what SQLite reports.
 const ERROR: i32 = 1;
@@ -41,7 +42,9 @@ pub(crate) fn fault(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Fault {
         match error {
             // What sqlx would put before it is not so.
             sqlx::Error::Io(error)
-                if error.get_ref().is_some_and(|inner| inner.is::<Displaced>()) =>
+                if error
+                    .get_ref()
+                    .is_some_and(|inner| inner.is::<Displaced>() || inner.is::<NoRoom>()) =>
             {
                 Fault::new(kind, doing, error)
             }

@@ -56,6 +56,7 @@ mod moment;
 mod opened_file;
 mod readers;
 mod refused;
+mod room;
 mod shared;
 mod witness;
 mod writer;

@@ -2,6 +2,7 @@
 //! publishes share one sync of the disk. The commit is the confirm.
 
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use hookbox_driver::{
 use tokio::sync::{mpsc, oneshot};
 
 use crate::diagnose::{fault, is_full};
+use crate::room::Purpose;
 use crate::shared::Shared;
 use crate::writer::Unit;
 use crate::{messages, meta};
@@ -22,7 +24,7 @@ const ROUND_JOBS: usize = 64;
 /// How many bytes share one commit, at most; reached by large batches only.
 const ROUND_BYTES: usize = 4 << 20;
 
-/// How often to try whether writing works again, after a publish that failed.
+/// How often to try whether writing works again, after a publish that failed or on a full disk.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 /// One publish that waits for its commit.
@@ -35,18 +37,18 @@ pub(crate) struct Job {
 /// Whether the last write worked.
 #[derive(Default)]
 pub(crate) struct Health {
-    trouble: Mutex<Option<&'static str>>,
+    trouble: Mutex<Option<String>>,
 }
 
 impl Health {
     pub(crate) fn readiness(&self) -> Readiness {
-        match *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.trouble.lock().unwrap_or_else(PoisonError::into_inner) {
             None => Readiness::Ready,
-            Some(why) => Readiness::not_ready(NotReadyKind::Storage, why),
+            Some(why) => Readiness::not_ready(NotReadyKind::Storage, why.clone()),
         }
     }
 
-    fn set(&self, trouble: Option<&'static str>) {
+    fn set(&self, trouble: Option<String>) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
@@ -69,8 +71,11 @@ pub(crate) async fn run(shared: Arc<Shared>, mut jobs: mpsc::Receiver<Job>) {
                 jobs.close();
                 continue;
             }
-            () = tokio::time::sleep(PROBE_EVERY), if !shared.health.is_good() => {
-                probe(&shared).await;
+            () = tokio::time::sleep(PROBE_EVERY) => {
+                // A disk that others fill is noticed without a publish, and so is its end.
+                if !shared.health.is_good() || shared.room.refusal().is_some() {
+                    probe(&shared).await;
+                }
                 continue;
             }
         };
@@ -80,12 +85,13 @@ pub(crate) async fn run(shared: Arc<Shared>, mut jobs: mpsc::Receiver<Job>) {
             () = round(&shared, first, &mut jobs) => {}
         }
     }
-    shared.health.set(Some("the SQLite file is closed"));
+    let closed = "the SQLite file is closed".to_owned();
+    shared.health.set(Some(closed));
 }
 
 async fn round(shared: &Shared, first: Job, jobs: &mut mpsc::Receiver<Job>) {
     // The wait for the writer comes first: what is published meanwhile shares the commit.
-    let unit = shared.writer.begin().await;
+    let unit = shared.writer.begin_to_accept().await;
     let mut waiting = vec![first];
     let mut bytes = waiting.iter().map(size).sum::<usize>();
     while waiting.len() < ROUND_JOBS && bytes < ROUND_BYTES {
@@ -101,11 +107,7 @@ async fn round(shared: &Shared, first: Job, jobs: &mut mpsc::Receiver<Job>) {
                 .iter()
                 .flat_map(|job| job.queues.iter().map(|queue| (queue.as_str(), &job.batch)))
                 .collect();
-            let written = messages::publish(unit.connection(), &rows, crate::moment::now()).await;
-            let written = match written {
-                Ok(()) => has_room(shared, &mut unit).await,
-                Err(error) => Err(error),
-            };
+            let written = write(shared, &mut unit, &rows).await;
             crash_point!("sqlite.before_publish_commit");
             match written {
                 Ok(()) => unit.commit().await,
@@ -116,6 +118,18 @@ async fn round(shared: &Shared, first: Job, jobs: &mut mpsc::Receiver<Job>) {
         Err(fault) => Err(fault),
     };
     answer(shared, waiting, written);
+}
+
+/// Writes a round, where the disk and the bound have room for it.
+async fn write(shared: &Shared, unit: &mut Unit, rows: &[(&str, &Batch)]) -> sqlx::Result<()> {
+    let bytes: usize = rows.iter().map(|(_, batch)| batch.bytes.len()).sum();
+    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    let room = &shared.room;
+    if !room.fits(unit.connection(), Purpose::Accept, bytes).await {
+        return Err(sqlx::Error::Io(room.no_room().into()));
+    }
+    messages::publish(unit.connection(), rows, crate::moment::now()).await?;
+    has_room(shared, unit).await
 }
 
 fn size(job: &Job) -> usize {
@@ -137,7 +151,9 @@ fn answer(shared: &Shared, waiting: Vec<Job>, written: Result<(), Fault>) {
         }
         Err(fault) => {
             let kind = kind_of(&fault);
-            shared.health.set(Some(trouble_of(kind)));
+            shared
+                .health
+                .set(Some(trouble_of(kind, &shared.options.path)));
             let fault = Arc::new(fault);
             for job in waiting {
                 let error = PublishError::new(kind, Arc::clone(&fault));
@@ -157,15 +173,16 @@ fn kind_of(fault: &Fault) -> PublishErrorKind {
     }
 }
 
-fn trouble_of(kind: PublishErrorKind) -> &'static str {
+fn trouble_of(kind: PublishErrorKind, path: &Path) -> String {
+    let path = path.display();
     match kind {
-        PublishErrorKind::TimedOut => "the SQLite file is locked by another process",
+        PublishErrorKind::TimedOut => format!("{path} is locked by another process"),
         PublishErrorKind::Blocked => {
-            "the SQLite file is full: its disk, or the space that it may take"
+            format!("{path} is full: its disk, or the space that it may take")
         }
         PublishErrorKind::Rejected
         | PublishErrorKind::Unroutable
-        | PublishErrorKind::Unavailable => "the SQLite file cannot be written",
+        | PublishErrorKind::Unavailable => format!("{path} cannot be written"),
     }
 }
 
@@ -188,7 +205,7 @@ async fn has_room(shared: &Shared, unit: &mut Unit) -> sqlx::Result<()> {
 
 /// Without it, an ingest that nobody sends to because it is not ready would never be ready.
 async fn probe(shared: &Shared) {
-    let Ok(mut unit) = shared.writer.begin().await else {
+    let Ok(mut unit) = shared.writer.begin_to_accept().await else {
         return;
     };
     if meta::probe(unit.connection(), crate::moment::now())

@@ -14,6 +14,7 @@ use crate::connect::for_reading;
 use crate::opened_file::OpenedFile;
 use crate::publisher::{Health, Job};
 use crate::readers::Readers;
+use crate::room::Room;
 use crate::writer::Writer;
 
 /// How many publishes may wait for the publisher. More than that wait for a place in the line,
@@ -23,6 +24,7 @@ const LINE: usize = 256;
 pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) file: Arc<OpenedFile>,
+    pub(crate) room: Arc<Room>,
     pub(crate) writer: Writer,
     pub(crate) readers: Readers,
     pub(crate) bells: Bells,
@@ -45,6 +47,7 @@ impl Shared {
         pinned: SqliteConnection,
     ) -> (Self, mpsc::Receiver<Job>) {
         let file = Arc::new(file);
+        let room = Arc::new(Room::of(&options.path));
         let (jobs, line) = mpsc::channel(LINE);
         let queues = options
             .routes
@@ -54,9 +57,10 @@ impl Shared {
             .map(|queue| name(&options, &queue))
             .collect::<Vec<_>>();
         let shared = Self {
-            writer: Writer::new(&options, Arc::clone(&file)),
+            writer: Writer::new(&options, Arc::clone(&file), Arc::clone(&room)),
             readers: Readers::new(&options, Arc::clone(&file), pinned),
             file,
+            room,
             bells: Bells::new(queues),
             health: Health::default(),
             jobs,

@@ -19,6 +19,7 @@ use crate::Options;
 use crate::connect::{self, for_writing};
 use crate::diagnose::{diagnose, fault};
 use crate::opened_file::OpenedFile;
+use crate::room::{Purpose, Room};
 
 /// Takes the write lock at once (upgrading later fails without waiting), and sets the mark by
 /// which [`Unit::is_whole`] finds out that somebody ended the transaction behind our back.
@@ -49,6 +50,7 @@ pub(crate) struct Writer {
     slot: Arc<Slot>,
     options: SqliteConnectOptions,
     file: Arc<OpenedFile>,
+    room: Arc<Room>,
     /// No other process opens the file.
     exclusive: bool,
     /// How long to wait in our own line.
@@ -90,11 +92,12 @@ impl Drop for Leash {
 }
 
 impl Writer {
-    pub(crate) fn new(options: &Options, file: Arc<OpenedFile>) -> Self {
+    pub(crate) fn new(options: &Options, file: Arc<OpenedFile>, room: Arc<Room>) -> Self {
         Self {
             slot: Arc::default(),
             options: for_writing(options),
             file,
+            room,
             exclusive: options.exclusive,
             line_wait: options.writer_wait,
             lock_wait: options.busy_timeout,
@@ -103,9 +106,17 @@ impl Writer {
     }
 
     /// Begins a transaction that holds the file's write lock. Cancelled half-way, its
-    /// connection is closed, which rolls back. A file that its path does not lead to is refused.
+    /// connection is closed, which rolls back. A file that its path does not lead to is refused,
+    /// and so is one whose disk is full.
     pub(crate) async fn begin(&self) -> Result<Unit, Fault> {
-        self.unit(Some(Arc::clone(&self.file))).await
+        let file = Some(Arc::clone(&self.file));
+        self.unit(file, Purpose::Process).await
+    }
+
+    /// The same, to take events in: those are refused first when the disk fills.
+    pub(crate) async fn begin_to_accept(&self) -> Result<Unit, Fault> {
+        let file = Some(Arc::clone(&self.file));
+        self.unit(file, Purpose::Accept).await
     }
 
     /// The same, to take and settle messages. Where no other process opens the file, it need not
@@ -113,10 +124,14 @@ impl Writer {
     /// settlement is lost.
     pub(crate) async fn begin_for_queues(&self) -> Result<Unit, Fault> {
         let file = (!self.exclusive).then(|| Arc::clone(&self.file));
-        self.unit(file).await
+        self.unit(file, Purpose::Drain).await
     }
 
-    async fn unit(&self, confirms_in: Option<Arc<OpenedFile>>) -> Result<Unit, Fault> {
+    async fn unit(
+        &self,
+        confirms_in: Option<Arc<OpenedFile>>,
+        purpose: Purpose,
+    ) -> Result<Unit, Fault> {
         let doing = "begin a transaction";
         let mut slot = timeout(self.line_wait, Arc::clone(&self.slot).lock_owned())
             .await
@@ -136,6 +151,11 @@ impl Writer {
         {
             *slot = Some(leashed);
             return Err(displaced.fault(doing));
+        }
+        let connection = &mut leashed.connection;
+        if let Err(no_room) = self.room.secure(connection, purpose, ASK_AGAIN).await {
+            *slot = Some(leashed);
+            return Err(no_room.fault(doing));
         }
         let asked = Instant::now();
         while let Err(error) =

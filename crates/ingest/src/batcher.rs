@@ -4,6 +4,8 @@
 //! Lanes own their publishes. A sender that goes away cancels nothing: its event is stored, and
 //! its retry is a duplicate. A letter that was taken gets its true answer or none.
 
+mod failure_log;
+
 use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
@@ -12,12 +14,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use hookbox_crash::crash_point;
-use hookbox_driver::{Batch, Broker, PublishErrorKind, describe};
+use hookbox_driver::{Batch, Broker, PublishError, PublishErrorKind, describe};
 use hookbox_event::{Envelope, InstanceId, ReceiptId, SourceName, Timestamp, Topic};
 use hookbox_signature::Verified;
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 use tokio_util::task::TaskTracker;
 
+use self::failure_log::FailureLog;
 use crate::book::Book;
 use crate::counters::add;
 use crate::identify::Identified;
@@ -64,6 +67,7 @@ struct Shared {
     instance: InstanceId,
     book: Arc<Book>,
     counters: Arc<Counters>,
+    failures: FailureLog,
 }
 
 pub(crate) struct Batcher {
@@ -90,6 +94,7 @@ impl Batcher {
             instance,
             book,
             counters,
+            failures: FailureLog::default(),
         });
         for _ in 0..limits.lanes {
             tasks.spawn(Arc::clone(&shared).lane());
@@ -235,15 +240,7 @@ impl Shared {
                 Ok(())
             }
             Err(error) => {
-                tracing::warn!(
-                    topic = %batch.topic,
-                    count = batch.count,
-                    kind = error.kind.as_str(),
-                    error = describe(&error),
-                    "{} requests of topic {} were answered 503: not on disk",
-                    batch.count,
-                    batch.topic
-                );
+                self.log_failure(&batch, &error);
                 Err(error.kind)
             }
         };
@@ -251,6 +248,24 @@ impl Shared {
             // Gone senders will send again.
             let _ = waiting.send(answer);
         }
+    }
+
+    fn log_failure(&self, batch: &Batch, error: &PublishError) {
+        let (topic, count) = (&batch.topic, batch.count);
+        let noted = self.failures.note(error.kind, count as u64, Instant::now());
+        let Some(unlogged) = noted else {
+            tracing::debug!(%topic, count, "requests were answered 503: not on disk");
+            return;
+        };
+        tracing::warn!(
+            topic = %topic,
+            count,
+            unlogged,
+            kind = error.kind.as_str(),
+            error = describe(error),
+            "{count} requests of topic {topic} were answered 503: not on disk; this is logged \
+             once a minute, and {unlogged} requests since were not"
+        );
     }
 
     fn envelope(&self, letter: Letter, number: u64) -> (Envelope, OwnedSemaphorePermit) {

@@ -1,11 +1,13 @@
 //! Due retries go back to their queue: published with a confirm, and only then marked.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use hookbox_crash::crash_point;
-use hookbox_driver::{Batch, Broker, DueRetry, FaultKind, Republish, Store, describe};
+use hookbox_driver::{
+    Batch, Broker, DueRetry, FaultKind, PublishError, Republish, Store, describe,
+};
 use hookbox_event::RouteName;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +31,7 @@ impl<S: Store> Scheduler<S> {
         let publisher = Publisher {
             broker: &*self.inner.broker,
             routes: &self.inner.config.all_routes,
+            is_failing: AtomicBool::new(false),
         };
         loop {
             let requeued = tokio::select! {
@@ -74,6 +77,8 @@ impl<S: Store> Scheduler<S> {
 struct Publisher<'a> {
     broker: &'a dyn Broker,
     routes: &'a [RouteName],
+    /// Whether the last publish failed: a broker that takes none fails every one, each second.
+    is_failing: AtomicBool,
 }
 
 #[async_trait]
@@ -94,19 +99,37 @@ impl Republish for Publisher<'_> {
         {
             Ok(()) => {
                 crash_point!("scheduler.after_republish");
+                self.is_failing.store(false, Ordering::Relaxed);
                 true
             }
             Err(error) => {
-                tracing::warn!(
-                    event.id = %due.envelope.event,
-                    route = %due.route,
-                    kind = error.kind.as_str(),
-                    error = describe(&error),
-                    "a retry of event {} is due and could not be published; it stays due",
-                    due.envelope.event
-                );
+                self.log_failure(due, &error);
                 false
             }
         }
+    }
+}
+
+impl Publisher<'_> {
+    fn log_failure(&self, due: &DueRetry, error: &PublishError) {
+        let (event, route) = (&due.envelope.event, &due.route);
+        let error_text = describe(error);
+        if self.is_failing.swap(true, Ordering::Relaxed) {
+            tracing::debug!(
+                event.id = %event,
+                route = %route,
+                error = error_text,
+                "another retry could not be published"
+            );
+            return;
+        }
+        tracing::warn!(
+            event.id = %event,
+            route = %route,
+            kind = error.kind.as_str(),
+            error = error_text,
+            "a retry of event {event} is due and could not be published; it stays due, and so does \
+             what follows until one is published"
+        );
     }
 }

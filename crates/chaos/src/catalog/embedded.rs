@@ -55,6 +55,10 @@ pub(super) const CASES: &[Case] = &[
                 package: "hookbox-driver-sqlite",
                 filters: &["a_long_reader_lets_the_log_grow_and_the_log_shrinks_after_it"],
             },
+            Proof::Tests {
+                package: "hookbox-tests",
+                filters: &["a_log_that_fills_the_disk_is_written_back_when_its_reader_ends"],
+            },
         ],
     },
     Case {

@@ -1,0 +1,370 @@
+//! Keeps as much of the disk free as it takes to write the write-ahead log back.
+//!
+//! A checkpoint writes the log's pages into the file, and the file grows by those that are new. A
+//! log that has filled the disk leaves no room for that: nothing can be written any more, and it
+//! stays so when the reader of an old snapshot that kept the log from being written back has
+//! ended. So a transaction begins only while what the file would grow by fits, and a reserve for
+//! the transaction itself. Where it does not fit, the log is written back and cut first.
+//!
+//! Events are refused first, then processed no more, and last of all taken out: what is taken out
+//! makes room.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hookbox_driver::{Fault, FaultKind};
+use sqlx::sqlite::SqliteConnection;
+use tokio::time::Instant;
+
+use crate::opened_file::beside;
+
+/// The reserve for one transaction, on a disk that is large enough: a round of publishes writes
+/// 4 MiB at most, to the log and later to the file.
+const RESERVE_MAX: u64 = 8 << 20;
+
+/// Which part of a small disk the reserve is.
+const RESERVE_SHARE: u64 = 16;
+
+/// In what the system counts the space of a file (stat(2)).
+const BLOCK: u64 = 512;
+
+/// How often writing the log back is tried while the disk is full.
+const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
+
+/// How long a checkpoint waits for readers. Nothing is written meanwhile, which is refused anyway.
+const CHECKPOINT_WAIT: &str = "PRAGMA busy_timeout = 250";
+
+/// What a transaction is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To take events in.
+    Accept,
+    /// To process what was taken in, and all else.
+    Process,
+    /// To hand messages out and to settle them.
+    Drain,
+}
+
+/// The disk of one file, and whether it was full when it was measured last.
+pub(crate) struct Room {
+    path: PathBuf,
+    log: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    accept_full: bool,
+    process_full: bool,
+    checkpointed: Option<Instant>,
+}
+
+/// What a measurement found, in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Disk {
+    total: u64,
+    free: u64,
+}
+
+/// The disk is full.
+#[derive(Debug, Clone)]
+pub(crate) struct NoRoom {
+    path: PathBuf,
+}
+
+impl Room {
+    pub(crate) fn of(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            log: beside(path, "-wal"),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Whether a transaction may begin; writes the log back where that makes room. The connection
+    /// must be outside of a transaction, and may write.
+    pub(crate) async fn secure(
+        &self,
+        connection: &mut SqliteConnection,
+        purpose: Purpose,
+        patience: &'static str,
+    ) -> Result<(), NoRoom> {
+        let is_full = self.state().is_full(purpose);
+        let mut fits = self.fits_with(connection, purpose, 0, is_full).await;
+        if !fits && self.is_checkpoint_due() {
+            self.write_log_back(connection, patience).await;
+            fits = self.fits_with(connection, purpose, 0, is_full).await;
+        }
+        self.note(purpose, fits);
+        if fits { Ok(()) } else { Err(self.no_room()) }
+    }
+
+    /// Whether so many bytes more fit now. Changes nothing.
+    pub(crate) async fn fits(
+        &self,
+        connection: &mut SqliteConnection,
+        purpose: Purpose,
+        bytes: u64,
+    ) -> bool {
+        let is_full = self.state().is_full(purpose);
+        self.fits_with(connection, purpose, bytes, is_full).await
+    }
+
+    /// Why no event is taken in now, by the last measurement and by one that costs no query.
+    pub(crate) fn refusal(&self) -> Option<NoRoom> {
+        let full = self.state().accept_full;
+        let is_short = |disk: &Disk| !has(disk, Purpose::Accept, 0, 0, full);
+        let is_full = full || self.measure().is_some_and(|disk| is_short(&disk));
+        is_full.then(|| self.no_room())
+    }
+
+    pub(crate) fn no_room(&self) -> NoRoom {
+        NoRoom {
+            path: self.path.clone(),
+        }
+    }
+
+    async fn fits_with(
+        &self,
+        connection: &mut SqliteConnection,
+        purpose: Purpose,
+        bytes: u64,
+        is_full: bool,
+    ) -> bool {
+        // Without an answer nothing is refused: the disk itself then says whether it is full.
+        let Some(disk) = self.measure() else {
+            return true;
+        };
+        // The file cannot grow by more than its log, so that most of the time no query is needed.
+        let log = fs::metadata(&self.log).map_or(0, |found| found.len());
+        if has(&disk, purpose, log, bytes, is_full) {
+            return true;
+        }
+        match self.growth(connection, log).await {
+            Ok(growth) => has(&disk, purpose, growth, bytes, is_full),
+            Err(error) => {
+                tracing::debug!(%error, "the size of the SQLite file could not be read");
+                false
+            }
+        }
+    }
+
+    fn measure(&self) -> Option<Disk> {
+        let found = rustix::fs::statvfs(self.path.as_path()).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        // Some file systems do not count.
+        (found.f_blocks > 0).then(|| Disk {
+            total: bytes(found.f_blocks),
+            free: bytes(found.f_bavail),
+        })
+    }
+
+    /// What the file will grow by when its log is written back, of which it cannot be more.
+    async fn growth(&self, connection: &mut SqliteConnection, log: u64) -> sqlx::Result<u64> {
+        let size: i64 = sqlx::query_scalar(
+            "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
+        )
+        .fetch_one(connection)
+        .await?;
+        let file = fs::metadata(&self.path)?;
+        // Allocated, and not only its length: what was written back in part may have holes.
+        let written = file.len().min(file.blocks().saturating_mul(BLOCK));
+        let growth = u64::try_from(size).unwrap_or(0).saturating_sub(written);
+        Ok(growth.min(log))
+    }
+
+    fn is_checkpoint_due(&self) -> bool {
+        let now = Instant::now();
+        let mut state = self.state();
+        let last = state.checkpointed;
+        let is_due = last.is_none_or(|last| now.duration_since(last) >= CHECKPOINT_EVERY);
+        if is_due {
+            state.checkpointed = Some(now);
+        }
+        is_due
+    }
+
+    /// As far as readers and the disk let us.
+    async fn write_log_back(&self, connection: &mut SqliteConnection, patience: &'static str) {
+        for statement in [CHECKPOINT_WAIT, "PRAGMA wal_checkpoint(TRUNCATE)", patience] {
+            if let Err(error) = sqlx::raw_sql(statement).execute(&mut *connection).await {
+                tracing::debug!(%error, "the log of the SQLite file could not be written back");
+            }
+        }
+    }
+
+    /// Logs when the disk becomes full, and when it is no longer.
+    fn note(&self, purpose: Purpose, fits: bool) {
+        let (was_full, is_full) = {
+            let mut state = self.state();
+            let was_full = state.accept_full;
+            state.note(purpose, fits);
+            (was_full, state.accept_full)
+        };
+        let path = self.path.display();
+        if is_full && !was_full {
+            tracing::error!(
+                path = %path,
+                "the disk of {path} is full: no event is accepted until it has room; what is left \
+                 is reserved for writing the write-ahead log back"
+            );
+        }
+        if was_full && !is_full {
+            tracing::info!(path = %path, "the disk of {path} has room again: writing resumes");
+        }
+    }
+
+    // Nothing in a lock's scope panics.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Events are refused first: where nothing is processed, none is accepted, and where they are
+    /// accepted, they are processed.
+    fn note(&mut self, purpose: Purpose, fits: bool) {
+        match (purpose, fits) {
+            (Purpose::Accept, false) => self.accept_full = true,
+            (Purpose::Process, true) => self.process_full = false,
+            (Purpose::Accept, true) => (self.accept_full, self.process_full) = (false, false),
+            (Purpose::Process, false) => (self.accept_full, self.process_full) = (true, true),
+            (Purpose::Drain, _) => {}
+        }
+    }
+
+    fn is_full(&self, purpose: Purpose) -> bool {
+        match purpose {
+            Purpose::Accept => self.accept_full,
+            Purpose::Process => self.process_full,
+            Purpose::Drain => false,
+        }
+    }
+}
+
+/// Whether a disk has room for a file that is going to grow by `growth`, and for `bytes` more. A
+/// disk that was full must have somewhat more, or it would be full again with the next event.
+fn has(disk: &Disk, purpose: Purpose, growth: u64, bytes: u64, was_full: bool) -> bool {
+    let reserve = RESERVE_MAX.min(disk.total / RESERVE_SHARE);
+    let wanted = match purpose {
+        Purpose::Accept => 2 * reserve,
+        Purpose::Process => reserve,
+        // What is taken out and settled needs no room in the file.
+        Purpose::Drain if growth == 0 => return true,
+        Purpose::Drain => reserve / 4,
+    };
+    let wanted = if was_full {
+        wanted + reserve / 4
+    } else {
+        wanted
+    };
+    // To the log now, and to the file later.
+    let bytes = bytes.saturating_mul(2);
+    disk.free >= growth.saturating_add(wanted).saturating_add(bytes)
+}
+
+impl NoRoom {
+    /// As a fault. `doing` reads after "failed to".
+    pub(crate) fn fault(self, doing: &'static str) -> Fault {
+        Fault::new(FaultKind::Unavailable, doing, io::Error::from(self))
+    }
+}
+
+impl fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        write!(
+            f,
+            "the disk of {path} is full; nothing is accepted until it has room, and then writing \
+             resumes by itself"
+        )
+    }
+}
+
+impl std::error::Error for NoRoom {}
+
+impl From<NoRoom> for io::Error {
+    fn from(no_room: NoRoom) -> Self {
+        io::Error::new(io::ErrorKind::StorageFull, no_room)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn disk(total: u64, free: u64) -> Disk {
+        Disk {
+            total: total * MIB,
+            free: free * MIB,
+        }
+    }
+
+    #[test]
+    fn what_the_file_will_grow_by_must_fit_and_a_reserve_beside_it() {
+        let large = |free, purpose, growth| has(&disk(1024, free), purpose, growth * MIB, 0, false);
+        assert!(large(116, Purpose::Accept, 100));
+        assert!(!large(115, Purpose::Accept, 100));
+        assert!(large(108, Purpose::Process, 100));
+        assert!(!large(107, Purpose::Process, 100));
+        assert!(large(102, Purpose::Drain, 100));
+        assert!(!large(101, Purpose::Drain, 100));
+        // What makes room is never refused where nothing has to be written back.
+        assert!(large(0, Purpose::Drain, 0));
+        assert!(!large(7, Purpose::Process, 0));
+    }
+
+    #[test]
+    fn the_reserve_of_a_small_disk_is_a_part_of_it() {
+        let small = |free, growth, bytes, was_full| {
+            let disk = disk(32, free);
+            has(&disk, Purpose::Accept, growth * MIB, bytes * MIB, was_full)
+        };
+        assert!(small(10, 6, 0, false));
+        assert!(!small(9, 6, 0, false));
+        // Bytes go to the log now, and to the file later.
+        assert!(small(10, 4, 1, false));
+        assert!(!small(10, 4, 2, false));
+        // It takes more to have room again than it took to be full.
+        assert!(!small(10, 6, 0, true));
+        assert!(small(11, 6, 0, true));
+    }
+
+    #[test]
+    fn what_is_accepted_is_processed_and_not_the_other_way_round() {
+        let mut state = State::default();
+        let mut after = |purpose, fits| {
+            state.note(purpose, fits);
+            (state.accept_full, state.process_full)
+        };
+        assert_eq!(after(Purpose::Accept, false), (true, false));
+        assert_eq!(after(Purpose::Process, true), (true, false));
+        assert_eq!(after(Purpose::Process, false), (true, true));
+        assert_eq!(after(Purpose::Process, true), (true, false));
+        assert_eq!(after(Purpose::Drain, true), (true, false));
+        assert_eq!(after(Purpose::Process, false), (true, true));
+        assert_eq!(after(Purpose::Accept, true), (false, false));
+        assert_eq!(after(Purpose::Drain, false), (false, false));
+    }
+
+    #[test]
+    fn it_names_the_disk_and_the_path() {
+        let fault = Room::of(Path::new("/var/lib/hookbox.db"))
+            .no_room()
+            .fault("begin a transaction");
+        let words = hookbox_driver::describe(&fault);
+        assert!(
+            words.contains("the disk of /var/lib/hookbox.db is full"),
+            "{words}"
+        );
+        assert!(crate::diagnose::is_full(&fault), "{fault:?}");
+        assert_eq!(fault.kind(), FaultKind::Unavailable);
+    }
+}

@@ -1,0 +1,160 @@
+//! The disk of a SQLite file fills, since a reader keeps its log from being written back (R7):
+//! events are refused, both roles are red and name the disk, and when the reader has ended writing
+//! resumes by itself.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use serde_json::Value;
+use sqlx::{Connection, SqliteConnection};
+
+use crate::deployment::Deployment;
+use crate::outages::own;
+use crate::shown::{Shown, get, within};
+use crate::small_disk::SmallDisk;
+
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long it may take to resume when there is room: everything is tried again within seconds.
+const RESUMES: Duration = Duration::from_secs(30);
+
+const DISK_MIB: u32 = 40;
+
+/// Events of a round.
+const ROUND: u64 = 300;
+
+/// Rounds that fill the disk several times over.
+const ROUNDS_MAX: u64 = 200;
+
+/// Warnings and errors about one outage, of two processes with three routes: one for each part that
+/// notices it, and not one for each event.
+const LINES_MAX: usize = 12;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_fills_the_disk_is_written_back_when_its_reader_ends() {
+    let Some(disk) = SmallDisk::new("root", DISK_MIB) else {
+        return;
+    };
+    let file = disk.folder().join("hookbox.db");
+    let url = format!("sqlite:{}", file.display());
+    let deployment = Deployment::over(own(&url, &url, ""));
+    let (at_ingest, at_worker) = (Shown::new(), Shown::new());
+    let ingest = deployment.start(&["ingest", "--metrics", &at_ingest.address()]);
+    let worker = deployment.start(&["worker", "--metrics", &at_worker.address()]);
+    within(PATIENCE, "ready", async || {
+        at_ingest.is_ready() && at_worker.is_ready()
+    })
+    .await;
+    let mut rounds = Rounds(&deployment, 0);
+    assert_eq!(rounds.send(), ROUND);
+
+    let mut reader = SqliteConnection::connect(&url).await.unwrap();
+    let old_snapshot = "begin; select count(*) from receipts";
+    sqlx::raw_sql(old_snapshot)
+        .execute(&mut reader)
+        .await
+        .unwrap();
+    while rounds.send() == ROUND {
+        assert!(rounds.1 < ROUNDS_MAX, "the disk never fills");
+    }
+    let names_it = |why: Option<String>| {
+        let of = format!("the disk of {} is full", file.display());
+        why.is_some_and(|why| why.contains(&of))
+    };
+    within(PATIENCE, "both roles name the disk", async || {
+        names_it(at_ingest.trouble("broker")) && names_it(at_worker.trouble("store"))
+    })
+    .await;
+    let (public, _) = get(deployment.port, "/readyz").unwrap();
+    assert_eq!(public, 503);
+    // As long as it lasts, what is sent is refused and costs no room.
+    for _ in 0..5 {
+        assert_eq!(rounds.send(), 0, "{}", deployment.log());
+    }
+
+    reader.close().await.unwrap();
+    let took = within(RESUMES, "writing resumes", async || {
+        at_ingest.is_ready() && at_worker.is_ready()
+    })
+    .await;
+    let rounds_full = rounds.1;
+    eprintln!("full after {rounds_full} rounds, resumed {took:?} after the reader had ended");
+    assert_eq!(rounds.send(), ROUND, "{}", deployment.log());
+
+    let accepted = accepted(&deployment);
+    // Draining reports the last of what was answered.
+    ingest.stop();
+    let books = deployment.json(&["reconcile", "--wait", "120s"]);
+    assert_eq!(books["verdict"], "balanced", "{books:#}");
+    all_are_done(&url, &accepted).await;
+    worker.stop();
+    logged_once(&deployment);
+    deployment.remove();
+}
+
+/// Every one of these receipts has its effect, and nothing was spent.
+async fn all_are_done(url: &str, accepted: &[String]) {
+    let mut store = SqliteConnection::connect(url).await.unwrap();
+    let done = "select lower(hex(receipt_id)) from receipts where outcome = 'done'";
+    let done: Vec<String> = sqlx::query_scalar(done)
+        .fetch_all(&mut store)
+        .await
+        .unwrap();
+    let done: HashSet<String> = done.into_iter().collect();
+    let lost = accepted.iter().filter(|receipt| !done.contains(*receipt));
+    assert_eq!(lost.count(), 0, "of {} accepted", accepted.len());
+    let spent = "select (select count(*) from attempts) + (select count(*) from dead_letters)";
+    let spent: i64 = sqlx::query_scalar(spent)
+        .fetch_one(&mut store)
+        .await
+        .unwrap();
+    assert_eq!(spent, 0);
+    store.close().await.unwrap();
+}
+
+/// Each process logs the beginning and the end once.
+fn logged_once(deployment: &Deployment) {
+    let log = deployment.log();
+    for words in [" is full: no event is accepted", " has room again"] {
+        let lines = log.lines().filter(|line| line.contains(words)).count();
+        assert!((1..=2).contains(&lines), "{words}: {lines}: {log}");
+    }
+    let failed = log.lines().filter(|line| line.contains("answered 503"));
+    assert_eq!(failed.count(), 1, "{log}");
+    let lines = log
+        .lines()
+        .filter(|line| line.contains(" WARN ") || line.contains(" ERROR "));
+    assert!(lines.count() <= LINES_MAX, "{log}");
+    assert!(!log.contains("a panic at"), "{log}");
+}
+
+/// Rounds of load, each of other events.
+struct Rounds<'a>(&'a Deployment, u64);
+
+impl Rounds<'_> {
+    /// How many were answered 200; all others were answered 503.
+    fn send(&mut self) -> u64 {
+        self.1 += 1;
+        let (count, seed) = (ROUND.to_string(), self.1.to_string());
+        let words = ["simulate", "--count", &count, "--seed", &seed];
+        let mut command = self.0.command(&words);
+        command.args(["--retries", "0", "--json", "--journal", "journal"]);
+        let output = command.output().unwrap();
+        let tally: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let answered = |status: &str| tally["answers"][status].as_u64().unwrap_or(0);
+        assert_eq!(answered("200") + answered("503"), ROUND, "{tally:#}");
+        answered("200")
+    }
+}
+
+/// The receipts of what was answered 200, as hexadecimal digits.
+fn accepted(deployment: &Deployment) -> Vec<String> {
+    let journal = std::fs::read_to_string(deployment.folder.join("journal")).unwrap();
+    let lines = journal.lines().map(serde_json::from_str);
+    let entries = lines.map(|entry: serde_json::Result<Value>| entry.unwrap());
+    let accepted = entries.filter(|entry| entry["status"] == 200);
+    accepted
+        .map(|entry| entry["receipt"].as_str().unwrap().replace('-', ""))
+        .collect()
+}
