@@ -239,6 +239,7 @@ pub fn ingest_config(config: &Config) -> anyhow::Result<ingest::Config> {
                 .collect(),
             unrouted: unrouted.name.clone(),
         },
+        peers: config.ingest.peers.clone(),
         limits,
     })
 }

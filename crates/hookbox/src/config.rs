@@ -11,6 +11,7 @@ mod file;
 mod identity;
 mod key;
 mod nearest;
+mod peers;
 mod place;
 mod route;
 mod scheme;
@@ -105,8 +106,12 @@ pub struct IngestConfig {
     pub listen: SocketAddr,
     /// Certificate chain and key, as PEM files.
     pub tls: Option<(PathBuf, PathBuf)>,
-    /// Whether proxies in front do the TLS.
+    /// Proxies in front that do the TLS, as they are written.
     pub trusted_proxies: Vec<String>,
+    /// From where plain HTTP is accepted, as it is written.
+    pub plain_http_from: Vec<String>,
+    /// Both of them.
+    pub peers: hookbox_ingest::Peers,
     /// Largest body in bytes.
     pub body_max: usize,
     /// Bytes of bodies in memory at once.

@@ -7,21 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::connection::Connection;
+use crate::connection_log::ConnectionLog;
 use crate::places::Places;
 use crate::{Ingest, router};
 
 /// How long to wait after accepting failed (out of file descriptors, say) before trying again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// How often it is told at most that accepting fails: whoever can open connections could fill the
-/// log otherwise.
-const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// What to listen on.
 pub struct Listener {
@@ -88,26 +84,26 @@ async fn accept(
     cut: &CancellationToken,
 ) {
     let limits = &ingest.limits;
-    let places = Places::new(limits);
+    let places = Places::new(limits, Arc::clone(&ingest.counters));
     let app = router(Arc::clone(ingest));
-    let mut tell_from = Instant::now();
+    let mut log = ConnectionLog::default();
     loop {
-        let slot = places.slot().await;
+        places.settled().await;
         let accepted = listener.tcp.accept().await;
-        places.accepted(accepted.is_ok());
         let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
+            Ok(accepted) => {
+                places.accepted();
+                accepted
+            }
             Err(error) => {
-                if Instant::now() >= tell_from {
-                    tracing::warn!(error = %error, "a connection could not be accepted");
-                    tell_from = Instant::now() + TELL_EVERY;
-                }
+                log.not_accepted(&error);
+                places.not_accepted().await;
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let Some(place) = places.enter(slot, peer.ip()) else {
-            tracing::info!(peer = %peer.ip(), "too many connections from {}", peer.ip());
+        let is_proxy = ingest.peers.is_proxy(peer.ip());
+        let Some(place) = log.place(places.enter(peer.ip(), is_proxy), peer.ip()) else {
             continue;
         };
         let connection = Connection {

@@ -17,10 +17,11 @@ use hookbox_crash::crash_point;
 use hookbox_driver::{Batch, Broker, PublishError, PublishErrorKind, describe};
 use hookbox_event::{Envelope, InstanceId, ReceiptId, SourceName, Timestamp, Topic};
 use hookbox_signature::Verified;
-use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
+use tokio::sync::{Notify, oneshot};
 use tokio_util::task::TaskTracker;
 
 use self::failure_log::FailureLog;
+use crate::body_memory::BodyRoom;
 use crate::book::Book;
 use crate::counters::add;
 use crate::identify::Identified;
@@ -37,7 +38,7 @@ pub(crate) struct Letter {
     pub verified: Verified,
     /// Its share of the memory for bodies. It is held until the broker has answered: a sender
     /// that left takes its connection away, not its body.
-    pub room: OwnedSemaphorePermit,
+    pub room: BodyRoom,
 }
 
 type Answer = Result<(), PublishErrorKind>;
@@ -219,7 +220,7 @@ impl Shared {
             .map(|waiting| (waiting.letter, waiting.answer))
             .unzip();
         let numbers = self.book.numbers(letters.len());
-        let (envelopes, _rooms): (Vec<Envelope>, Vec<OwnedSemaphorePermit>) = letters
+        let (envelopes, _rooms): (Vec<Envelope>, Vec<BodyRoom>) = letters
             .into_iter()
             .zip(numbers.first..)
             .map(|(letter, number)| self.envelope(letter, number))
@@ -268,7 +269,7 @@ impl Shared {
         );
     }
 
-    fn envelope(&self, letter: Letter, number: u64) -> (Envelope, OwnedSemaphorePermit) {
+    fn envelope(&self, letter: Letter, number: u64) -> (Envelope, BodyRoom) {
         let Letter {
             receipt,
             source,

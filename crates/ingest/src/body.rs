@@ -1,6 +1,5 @@
 //! Reading a body that cannot be trusted to be small, fast, or as long as it says.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -8,10 +7,10 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http_body_util::BodyExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use crate::Limits;
+use crate::body_memory::{BodyRoom, NoRoom};
 use crate::response::NotAccepted;
 
 /// Most bytes that are set aside before any has come: enough for nearly every webhook, and little
@@ -54,8 +53,8 @@ pub(crate) fn check_head(
     }
 }
 
-/// Reads the whole body: no longer than the limit, in time, and not absurdly slowly. What comes
-/// back with it is its share of `memory`.
+/// Reads the whole body: no longer than the limit, in time, and not absurdly slowly. `room` grows
+/// with it.
 ///
 /// Bytes count once they are here, never when they are announced: a few connections that
 /// announce much and send nothing would otherwise keep everyone else out.
@@ -63,13 +62,10 @@ pub(crate) async fn read(
     mut body: Body,
     announced: Option<usize>,
     limits: &Limits,
-    memory: &Arc<Semaphore>,
-) -> Result<(Bytes, OwnedSemaphorePermit), NotAccepted> {
-    // Said before the sender goes on, where it is plain already that there is no room.
-    if memory.available_permits() < announced.unwrap_or(0) {
-        return Err(NotAccepted::TooBusy);
-    }
-    let mut room = take_room(memory, 0)?;
+    mut room: BodyRoom,
+) -> Result<(Bytes, BodyRoom), NotAccepted> {
+    // Answered before the sender sends the rest, where it is plain already that there is no room.
+    room.check(announced.unwrap_or(0))?;
     let began = Instant::now();
     let mut bytes = BytesMut::with_capacity(announced.unwrap_or(0).min(RESERVED_MAX));
     loop {
@@ -90,7 +86,7 @@ pub(crate) async fn read(
             discard(body, began, limits).await;
             return Err(NotAccepted::TooLarge);
         }
-        room.merge(take_room(memory, data.len())?);
+        room.grow(data.len())?;
         bytes.extend_from_slice(&data);
     }
 }
@@ -108,11 +104,13 @@ pub(crate) async fn discard(mut body: Body, began: Instant, limits: &Limits) {
     }
 }
 
-fn take_room(memory: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, NotAccepted> {
-    let bytes = u32::try_from(bytes).map_err(|_| NotAccepted::TooLarge)?;
-    Arc::clone(memory)
-        .try_acquire_many_owned(bytes)
-        .map_err(|_| NotAccepted::TooBusy)
+impl From<NoRoom> for NotAccepted {
+    fn from(why: NoRoom) -> Self {
+        match why {
+            NoRoom::Full => NotAccepted::TooBusy,
+            NoRoom::AddressFull => NotAccepted::AddressBusy,
+        }
+    }
 }
 
 /// When the next byte must be here: the whole body's deadline, or the moment at which what has

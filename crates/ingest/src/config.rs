@@ -6,7 +6,7 @@ use hookbox_event::{Pointer, RouteName, SourceName, Topic, TopicPattern};
 use hookbox_signature::{Answer, Key, Scheme};
 use http::HeaderName;
 
-use crate::Limits;
+use crate::{Limits, Peers};
 
 /// Everything an ingest needs to know.
 pub struct Config {
@@ -14,6 +14,8 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// Where their events go.
     pub routing: Routing,
+    /// Who may send.
+    pub peers: Peers,
     /// What is taken, at most.
     pub limits: Limits,
 }

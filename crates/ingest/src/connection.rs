@@ -46,7 +46,7 @@ pub(crate) struct Connection {
     pub peer: SocketAddr,
     pub limits: Limits,
     /// Its place among the connections, where these are counted.
-    pub place: Option<Place>,
+    pub place: Option<Arc<Place>>,
     /// No other request is taken: the connection ends when it is idle, or after the answer.
     pub drain: CancellationToken,
     /// It ends at once.
@@ -54,8 +54,22 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Serves a socket.
+    /// Serves a socket, until it ends or its place is given to another one.
     pub async fn begin(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
+        let place = self.place.clone();
+        let closed = async {
+            match place {
+                Some(place) => place.closed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.serve_socket(stream, tls) => {}
+            () = closed => {}
+        }
+    }
+
+    async fn serve_socket(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
         // Answers are one small write each: waiting to fill a packet only delays them.
         let _ = stream.set_nodelay(true);
         let stream = WriteDeadline::new(stream, self.limits.write_deadline);
@@ -87,16 +101,22 @@ impl Connection {
         } = self;
         let requests = Arc::new(Requests::default());
         let counted = Arc::clone(&requests);
+        let is_reserve = place.as_ref().is_some_and(|place| place.is_reserve());
+        let sender = Peer {
+            address: peer,
+            place: place.clone(),
+        };
         let stream = ReadDeadline::new(stream, &limits, requests, place, drain.clone());
         let draining = drain.clone();
         let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
-            request.extensions_mut().insert(Peer(peer));
+            request.extensions_mut().insert(sender.clone());
             let open = counted.open();
             let answer = app.clone().oneshot(request);
             let draining = draining.clone();
             async move {
                 let mut response = answer.await?;
-                if draining.is_cancelled() {
+                // A place for health checks is for one of them.
+                if is_reserve || draining.is_cancelled() {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(CONNECTION, close);
                 }
@@ -110,7 +130,9 @@ impl Connection {
             .max_headers(limits.headers_max)
             .max_buf_size(limits.head_bytes_max)
             .keep_alive(true)
-            .half_close(false)
+            // A sender may end its half once it has sent its request, and waits for the answer
+            // (RFC 9112, section 9.6). One that has gone looks the same, until it is answered.
+            .half_close(true)
             .serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         let mut is_draining = false;

@@ -34,6 +34,18 @@ pub struct Counters {
     pub to_tell: AtomicU64,
     /// Accepted receipts that were not told to the books, because too many waited for it.
     pub untold: AtomicU64,
+    /// Connections that are open.
+    pub connections: AtomicU64,
+    /// Those of them without a request under way.
+    pub connections_idle: AtomicU64,
+    /// Those of them of which no request has been verified.
+    pub connections_unverified: AtomicU64,
+    /// Those of them that were let in for a health check only.
+    pub connections_reserve: AtomicU64,
+    /// Connections that were closed to make room for another one.
+    pub connections_closed: AtomicU64,
+    /// Connections that were refused because their address had its share.
+    pub connections_refused: AtomicU64,
     refused: Mutex<BTreeMap<&'static str, u64>>,
     keys_end: Mutex<BTreeMap<String, Option<Timestamp>>>,
 }

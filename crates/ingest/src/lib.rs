@@ -7,18 +7,25 @@
 //! [`hookbox_signature::Verified`] alone.
 
 mod accept;
+mod address_block;
 mod batcher;
 mod body;
+mod body_memory;
 mod book;
 mod config;
 mod connection;
+mod connection_log;
 mod counters;
 mod form;
+mod forwarded_header;
+mod forwarding;
 mod header_text;
 mod health;
 mod identify;
 mod latencies;
 mod limits;
+mod network;
+mod peers;
 mod places;
 mod read_deadline;
 mod receive;
@@ -36,6 +43,8 @@ pub use connection::serve_stream;
 pub use counters::Counters;
 pub use latencies::{BOUNDS_SECONDS, Latencies};
 pub use limits::Limits;
+pub use network::{Network, NetworkError};
+pub use peers::Peers;
 pub use router::router;
 pub use spool::{LateBroker, Reason, SpoolCounters, Spooling};
 pub use state::Ingest;

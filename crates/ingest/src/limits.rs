@@ -31,9 +31,11 @@ pub struct Limits {
     pub headers_max: usize,
     /// Largest head in bytes: what the parser may buffer.
     pub head_bytes_max: usize,
-    /// Connections at once. Each costs a file descriptor and at most one head and one body.
+    /// Connections at once, besides [`Limits::HEALTH_CONNECTIONS`]. Each costs a file descriptor
+    /// and at most one head and one body.
     pub connections_max: usize,
-    /// Connections at once from one address, so that one sender cannot take all of them.
+    /// Connections at once from one address, so that one sender cannot take all of them. Trusted
+    /// proxies have as many as there are.
     pub connections_per_address_max: usize,
     /// To complete a TLS handshake.
     pub tls_deadline: Duration,
@@ -57,6 +59,20 @@ impl Limits {
     /// Largest value of [`Limits::body_max`]: 16 MiB less room for the headers of a message.
     pub const BODY_MAX_CAP: usize = 15 * 1024 * 1024;
 
+    /// Largest body for which memory is kept. Nearly every webhook is smaller.
+    pub const SMALL_BODY_MAX: usize = 16 * 1024;
+
+    /// Which part of [`Limits::body_bytes_in_flight_max`] is kept for them: a quarter.
+    pub const SMALL_BODY_RESERVE: usize = 4;
+
+    /// Which part of the connections, and of the memory for bodies that are not verified, one
+    /// address has at most: a sixteenth. So sixteen of them are needed to take all.
+    pub const ADDRESS_SHARE: usize = 16;
+
+    /// Connections beside all others that are let in for a health check. A health check is one
+    /// small request, and a machine has few of those who ask.
+    pub const HEALTH_CONNECTIONS: usize = 32;
+
     /// The values to start from.
     pub fn standard() -> Self {
         Self {
@@ -71,7 +87,7 @@ impl Limits {
             headers_max: 64,
             head_bytes_max: 32 * 1024,
             connections_max: 4096,
-            connections_per_address_max: 256,
+            connections_per_address_max: 4096 / Self::ADDRESS_SHARE,
             tls_deadline: Duration::from_secs(5),
             body_bytes_in_flight_max: 64 * 1024 * 1024,
             waiting_max: 4096,

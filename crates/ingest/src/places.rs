@@ -1,100 +1,373 @@
-//! Places for connections: so many in all, and so many of one address.
+//! Places for connections: so many in all, so many of one address, and some for health checks
+//! beside them.
+//!
+//! Anybody can open connections, but only a sender that has a key gets a request verified. So
+//! where every place is taken, it is a connection without a verified request that is closed, the
+//! oldest first: one that has just come has the time that it takes to replace all others.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use crate::Limits;
+use crate::address_block::AddressBlock;
+use crate::counters::add;
+use crate::{Counters, Limits};
+
+/// Which part of the places may be closing beside those that are taken, and at least how many.
+/// Accepting waits for the rest, so few of them would have a burst wait for the scheduler.
+const CLOSING_PART: usize = 32;
+const CLOSING_MIN: usize = 8;
+
+/// Connections that are closed at once where the operating system allows no other one. The broker
+/// and the store need descriptors, too.
+const CLOSED_AT_ONCE: usize = 8;
+
+/// For how long there are then no more places than connections that were left.
+const FEWER_PLACES_FOR: Duration = Duration::from_secs(60);
+
+/// For how long a connection must have been idle to be closed before an older busy one. A sender
+/// that has just connected has not sent its first byte either.
+const IDLE_MIN: Duration = Duration::from_secs(1);
+
+/// In [`Standing::idle_since`]: a request is under way.
+const BUSY: u64 = u64::MAX;
 
 /// All places of one ingest.
 pub(crate) struct Places {
-    slots: Arc<Semaphore>,
-    /// Every slot is taken, and the accept loop waits for one.
-    is_full: AtomicBool,
-    /// A connection waits that the system lets us not accept, for want of descriptors say.
-    is_refused: AtomicBool,
+    max: usize,
     per_address_max: usize,
-    counts: Mutex<HashMap<IpAddr, usize>>,
+    taken: Mutex<Taken>,
+    /// A connection has ended.
+    freed: Notify,
+    /// Every place is taken by connections with verified requests, and another one is wanted.
+    is_full: AtomicBool,
+    /// The operating system allows no other connection, for want of descriptors say.
+    is_refused: AtomicBool,
+    began: Instant,
+    counters: Arc<Counters>,
 }
 
-/// The place of a connection that is not accepted yet; given back when dropped.
-pub(crate) type Slot = Option<OwnedSemaphorePermit>;
+#[derive(Default)]
+struct Taken {
+    next: u64,
+    ordinary: usize,
+    /// How many places there are, and until when, where the operating system allows no more.
+    fewer: Option<(usize, Instant)>,
+    /// Those of them without a verified request, by age.
+    unverified: BTreeMap<u64, Arc<Standing>>,
+    /// Those that were let in for a health check, by age.
+    reserve: BTreeMap<u64, Arc<Standing>>,
+    /// How many of each address: only of addresses that have one.
+    by_address: HashMap<AddressBlock, usize>,
+    /// Closed to make room, and not yet ended.
+    closing: usize,
+}
+
+/// What is known of a connection from outside.
+struct Standing {
+    /// Nothing for a proxy, which connects for many clients.
+    address: Option<AddressBlock>,
+    /// Milliseconds since the ingest began, or [`BUSY`].
+    idle_since: AtomicU64,
+    close: CancellationToken,
+}
 
 /// One connection's place; given back when dropped.
 pub(crate) struct Place {
     places: Arc<Places>,
-    address: IpAddr,
-    _slot: Slot,
+    number: u64,
+    standing: Arc<Standing>,
+    is_reserve: bool,
+    is_verified: AtomicBool,
+}
+
+/// What became of a new connection.
+pub(crate) enum Entry {
+    /// It has a place.
+    Taken(Arc<Place>),
+    /// It has the place of another one, which is being closed.
+    MadeRoom(Arc<Place>),
+    /// Its address has too many.
+    AddressFull,
 }
 
 impl Places {
-    pub fn new(limits: &Limits) -> Arc<Self> {
+    pub fn new(limits: &Limits, counters: Arc<Counters>) -> Arc<Self> {
         Arc::new(Self {
-            slots: Arc::new(Semaphore::new(limits.connections_max)),
+            max: limits.connections_max,
+            per_address_max: limits.connections_per_address_max,
+            taken: Mutex::default(),
+            freed: Notify::new(),
             is_full: AtomicBool::new(false),
             is_refused: AtomicBool::new(false),
-            per_address_max: limits.connections_per_address_max,
-            counts: Mutex::default(),
+            began: Instant::now(),
+            counters,
         })
     }
 
-    /// Waits for a slot.
-    pub async fn slot(&self) -> Slot {
-        if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
-            return Some(slot);
-        }
-        self.is_full.store(true, Ordering::Relaxed);
-        // The semaphore is never closed.
-        let slot = Arc::clone(&self.slots).acquire_owned().await.ok();
-        self.is_full.store(false, Ordering::Relaxed);
-        slot
+    /// Waits until few connections are closing, so that descriptors are bounded, too.
+    pub async fn settled(&self) {
+        let max = self.max_now(&mut self.lock());
+        let closing_max = (max / CLOSING_PART).max(CLOSING_MIN);
+        self.closing_at_most(closing_max - 1).await;
     }
 
-    /// Whether the last connection could be accepted.
-    pub fn accepted(&self, is_accepted: bool) {
-        self.is_refused.store(!is_accepted, Ordering::Relaxed);
+    /// A connection was accepted: the operating system has room.
+    pub fn accepted(&self) {
+        self.is_refused.store(false, Ordering::Relaxed);
     }
 
-    /// A connection of this address takes the slot; `None` when the address has too many.
-    pub fn enter(self: &Arc<Self>, slot: Slot, address: IpAddr) -> Option<Place> {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(address).or_default();
-        if *count >= self.per_address_max {
-            return None;
+    /// A connection could not be accepted, for want of descriptors say. Closes some that have no
+    /// verified request, and waits until they have ended.
+    pub async fn not_accepted(&self) {
+        self.is_refused.store(true, Ordering::Relaxed);
+        {
+            let mut taken = self.lock();
+            for _ in 0..CLOSED_AT_ONCE {
+                let Some(number) = self.victim(&taken, None) else {
+                    break;
+                };
+                self.close(&mut taken, number);
+            }
+            let until = Instant::now() + FEWER_PLACES_FOR;
+            taken.fewer = Some((taken.ordinary.max(1), until));
+            self.show(&taken);
         }
-        *count += 1;
-        Some(Place {
-            places: Arc::clone(self),
+        self.closing_at_most(0).await;
+    }
+
+    async fn closing_at_most(&self, count: usize) {
+        while self.lock().closing > count {
+            self.freed.notified().await;
+        }
+    }
+
+    /// Gives a new connection a place, another one's where all are taken.
+    pub fn enter(self: &Arc<Self>, peer: IpAddr, is_proxy: bool) -> Entry {
+        let address = (!is_proxy).then(|| AddressBlock::from(peer));
+        let mut taken = self.lock();
+        let taken = &mut *taken;
+        let mut made_room = false;
+        if let Some(address) = address
+            && taken.count(address) >= self.per_address_max
+        {
+            let Some(number) = self.victim(taken, Some(address)) else {
+                add(&self.counters.connections_refused, 1);
+                return Entry::AddressFull;
+            };
+            self.close(taken, number);
+            made_room = true;
+        }
+        let mut is_reserve = false;
+        if taken.ordinary < self.max_now(taken) {
+            self.is_full.store(false, Ordering::Relaxed);
+        } else if let Some(number) = self.victim(taken, None) {
+            self.close(taken, number);
+            made_room = true;
+        } else {
+            self.is_full.store(true, Ordering::Relaxed);
+            is_reserve = true;
+            if taken.reserve.len() >= Limits::HEALTH_CONNECTIONS
+                && let Some(number) = taken.reserve.keys().next().copied()
+            {
+                self.close(taken, number);
+                made_room = true;
+            }
+        }
+        let place = self.place(taken, address, is_reserve);
+        if made_room {
+            Entry::MadeRoom(place)
+        } else {
+            Entry::Taken(place)
+        }
+    }
+
+    fn place(
+        self: &Arc<Self>,
+        taken: &mut Taken,
+        address: Option<AddressBlock>,
+        is_reserve: bool,
+    ) -> Arc<Place> {
+        let number = taken.next;
+        taken.next += 1;
+        let standing = Arc::new(Standing {
             address,
-            _slot: slot,
+            idle_since: AtomicU64::new(BUSY),
+            close: CancellationToken::new(),
+        });
+        if let Some(address) = address {
+            *taken.by_address.entry(address).or_default() += 1;
+        }
+        if is_reserve {
+            taken.reserve.insert(number, Arc::clone(&standing));
+        } else {
+            taken.ordinary += 1;
+            taken.unverified.insert(number, Arc::clone(&standing));
+        }
+        self.show(taken);
+        Arc::new(Place {
+            places: Arc::clone(self),
+            number,
+            standing,
+            is_reserve,
+            is_verified: AtomicBool::new(false),
         })
+    }
+
+    /// The connection to close for another one: the oldest that has been idle for a while, else
+    /// the oldest. Of one address only an idle one: its own newer connections are no better.
+    fn victim(&self, taken: &Taken, of: Option<AddressBlock>) -> Option<u64> {
+        let now = self.now();
+        let mut idle = taken.unverified.iter().filter(|(_, standing)| {
+            (of.is_none() || standing.address == of) && standing.is_idle(now)
+        });
+        let oldest = || taken.unverified.keys().next();
+        let number = idle.next().map(|(number, _)| number);
+        number
+            .or_else(|| of.is_none().then(oldest).flatten())
+            .copied()
+    }
+
+    /// Closes a connection; its place is free at once.
+    fn close(&self, taken: &mut Taken, number: u64) {
+        let reserved = taken.reserve.remove(&number);
+        taken.ordinary -= usize::from(reserved.is_none());
+        let Some(standing) = reserved.or_else(|| taken.unverified.remove(&number)) else {
+            return;
+        };
+        taken.leave(standing.address);
+        taken.closing += 1;
+        standing.close.cancel();
+        add(&self.counters.connections_closed, 1);
+    }
+
+    /// How many places there are now.
+    fn max_now(&self, taken: &mut Taken) -> usize {
+        if taken
+            .fewer
+            .is_some_and(|(_, until)| Instant::now() >= until)
+        {
+            taken.fewer = None;
+        }
+        taken.fewer.map_or(self.max, |(max, _)| max.min(self.max))
+    }
+
+    fn show(&self, taken: &Taken) {
+        let count = |counter: &AtomicU64, count: usize| {
+            counter.store(count as u64, Ordering::Relaxed);
+        };
+        let counters = &self.counters;
+        count(&counters.connections, taken.ordinary + taken.reserve.len());
+        count(&counters.connections_unverified, taken.unverified.len());
+        count(&counters.connections_reserve, taken.reserve.len());
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(BUSY - 1)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        // Nothing panics while it holds the lock.
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken {
+    fn count(&self, address: AddressBlock) -> usize {
+        self.by_address.get(&address).copied().unwrap_or_default()
+    }
+
+    fn leave(&mut self, address: Option<AddressBlock>) {
+        let Some(address) = address else {
+            return;
+        };
+        if let Some(count) = self.by_address.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&address);
+            }
+        }
+    }
+}
+
+impl Standing {
+    /// Whether it has been idle for long enough to be closed first.
+    fn is_idle(&self, now: u64) -> bool {
+        let since = self.idle_since.load(Ordering::Relaxed);
+        since != BUSY && now.saturating_sub(since) >= IDLE_MIN.as_millis() as u64
     }
 }
 
 impl Place {
+    /// Whether it was let in for a health check only.
+    pub fn is_reserve(&self) -> bool {
+        self.is_reserve
+    }
+
+    /// A request of it was verified: it is not closed to make room.
+    pub fn verified(&self) {
+        if self.is_verified.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let mut taken = self.places.lock();
+        if taken.unverified.remove(&self.number).is_some() {
+            self.places.show(&taken);
+        }
+    }
+
+    /// Whether a request of it is under way, its head included.
+    pub fn set_busy(&self, is_busy: bool) {
+        let since = if is_busy { BUSY } else { self.places.now() };
+        let before = self.standing.idle_since.swap(since, Ordering::Relaxed);
+        let idle = &self.places.counters.connections_idle;
+        match (before == BUSY, is_busy) {
+            (true, false) => add(idle, 1),
+            (false, true) => {
+                idle.fetch_sub(1, Ordering::Relaxed);
+            }
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    /// Waits until it is closed to make room.
+    pub async fn closed(&self) {
+        self.standing.close.cancelled().await;
+    }
+
     /// Whether the next connection, or the next one of this address, finds no place.
     pub fn is_wanted(&self) -> bool {
         let places = &self.places;
-        let counts = places.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.get(&self.address).copied().unwrap_or_default();
-        count >= places.per_address_max
-            || places.is_full.load(Ordering::Relaxed)
+        let is_over = |address| places.lock().count(address) >= places.per_address_max;
+        places.is_full.load(Ordering::Relaxed)
             || places.is_refused.load(Ordering::Relaxed)
+            || self.standing.address.is_some_and(is_over)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let counts = self.places.counts.lock();
-        let mut counts = counts.unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.address);
+        self.set_busy(true);
+        let mut taken = self.places.lock();
+        if self.standing.close.is_cancelled() {
+            taken.closing -= 1;
+        } else {
+            taken.unverified.remove(&self.number);
+            if taken.reserve.remove(&self.number).is_none() {
+                taken.ordinary -= 1;
+                self.places.is_full.store(false, Ordering::Relaxed);
             }
+            taken.leave(self.standing.address);
         }
+        self.places.show(&taken);
+        self.places.freed.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,7 @@ use crate::places::Place;
 pub(crate) struct ReadDeadline<S> {
     stream: S,
     requests: Arc<Requests>,
-    place: Option<Place>,
+    place: Option<Arc<Place>>,
     drain: CancellationToken,
     idle_deadline: Duration,
     head_deadline: Duration,
@@ -84,21 +84,36 @@ impl<S> ReadDeadline<S> {
         stream: S,
         limits: &Limits,
         requests: Arc<Requests>,
-        place: Option<Place>,
+        place: Option<Arc<Place>>,
         drain: CancellationToken,
     ) -> Self {
-        Self {
+        let is_reserve = place.as_ref().is_some_and(|place| place.is_reserve());
+        let idle_deadline = if is_reserve {
+            limits.idle_deadline.min(limits.head_deadline)
+        } else {
+            limits.idle_deadline
+        };
+        let deadline = Self {
             stream,
             requests,
             place,
             drain,
-            idle_deadline: limits.idle_deadline,
+            idle_deadline,
             head_deadline: limits.head_deadline,
             wait: Wait::FirstByte {
                 since: Instant::now(),
             },
             flushed: 0,
-            timer: Box::pin(sleep(limits.head_deadline.min(limits.idle_deadline))),
+            timer: Box::pin(sleep(limits.head_deadline.min(idle_deadline))),
+        };
+        deadline.show(false);
+        deadline
+    }
+
+    /// Whether a request is under way, for those that choose which connection to close.
+    fn show(&self, is_busy: bool) {
+        if let Some(place) = &self.place {
+            place.set_busy(is_busy);
         }
     }
 
@@ -112,6 +127,7 @@ impl<S> ReadDeadline<S> {
             Wait::Head { after } if after == begun => {}
             Wait::Head { .. } | Wait::FirstByte { .. } => {
                 self.wait = Wait::Head { after: begun };
+                self.show(true);
                 self.timer
                     .as_mut()
                     .reset(Instant::now() + self.head_deadline);
@@ -142,6 +158,7 @@ impl<S> ReadDeadline<S> {
 
     fn idle_from(&mut self, since: Instant) {
         self.wait = Wait::FirstByte { since };
+        self.show(false);
         let next = self.head_deadline.min(self.idle_deadline);
         self.timer.as_mut().reset(since + next);
     }
@@ -156,7 +173,7 @@ impl<S> ReadDeadline<S> {
         }
         while self.timer.as_mut().poll(context).is_ready() {
             let now = Instant::now();
-            let is_wanted = self.place.as_ref().is_some_and(Place::is_wanted);
+            let is_wanted = self.place.as_ref().is_some_and(|place| place.is_wanted());
             if now >= since + self.idle_deadline || is_wanted {
                 return Poll::Ready(Ok(()));
             }

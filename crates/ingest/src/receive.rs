@@ -1,6 +1,6 @@
 //! The heart: bound → verify → identify → publish → answer.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -19,18 +19,26 @@ use tokio::time::{Instant, timeout};
 use crate::batcher::Letter;
 use crate::counters::{InFlight, add};
 use crate::identify::identify;
+use crate::places::Place;
 use crate::response::{NotAccepted, accepted};
 use crate::{Ingest, Source, body, form};
 
-/// Where a request came from, put into its extensions by the accept loop.
-#[derive(Clone, Copy)]
-pub(crate) struct Peer(pub SocketAddr);
+/// Where a request came from, put into its extensions by its connection.
+#[derive(Clone)]
+pub(crate) struct Peer {
+    pub address: SocketAddr,
+    /// The connection's place, where connections are counted.
+    pub place: Option<Arc<Place>>,
+}
 
 /// A request on its way to an answer.
 struct Arrival<'a> {
     id: ReceiptId,
     source: &'a str,
-    peer: Option<SocketAddr>,
+    /// The other end of the connection.
+    peer: Option<Peer>,
+    /// Who has sent it: the peer, or the client of a trusted proxy.
+    client: IpAddr,
     body_bytes: usize,
     body_digest: Option<String>,
 }
@@ -46,25 +54,31 @@ pub(crate) async fn receive(
         return unknown_path(State(ingest)).await;
     };
     let id = ReceiptId::new(ingest.clock.now(), ingest.rng.ten());
-    let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
+    let peer = request.extensions().get::<Peer>().cloned();
+    let (client, may_send) = admit(&ingest, peer.as_ref(), request.headers());
     let mut arrival = Arrival {
         id,
         source: &name,
         peer,
+        client,
         body_bytes: 0,
         body_digest: None,
     };
     let source = ingest.sources.get(&name);
     let _in_flight = InFlight::new(&ingest.counters);
-    let taken = match source {
-        Some(source) => {
+    let taken = match (may_send, source) {
+        (Err(why), _) => {
+            discard(&ingest, request).await;
+            Err(why)
+        }
+        (Ok(()), Some(source)) => {
             let taken = take(&ingest, source, request, &mut arrival);
             let late = NotAccepted::NotDurable(PublishErrorKind::TimedOut);
             timeout(ingest.limits.request_deadline, taken)
                 .await
                 .unwrap_or(Err(late))
         }
-        None => Err(stranger(&ingest, &request)),
+        (Ok(()), None) => Err(stranger(&ingest, &request)),
     };
     match taken {
         Ok(()) => {
@@ -94,6 +108,31 @@ pub(crate) async fn wrong_method(State(ingest): State<Arc<Ingest>>) -> Response<
     let mut response = NotAccepted::WrongMethod.response(id, &Answer::default());
     response.headers_mut().remove(ALLOW);
     response
+}
+
+/// Whose request it is, and whether it is refused before anything else of it is read.
+fn admit(
+    ingest: &Ingest,
+    peer: Option<&Peer>,
+    headers: &HeaderMap,
+) -> (IpAddr, Result<(), NotAccepted>) {
+    let unspecified = IpAddr::from(Ipv4Addr::UNSPECIFIED);
+    let address = peer.map_or(unspecified, |peer| peer.address.ip());
+    let (client, may_send) = ingest.peers.client(address, headers);
+    let place = peer.and_then(|peer| peer.place.as_ref());
+    let may_send = match place {
+        // There is no other place now; health checks have theirs left.
+        Some(place) if place.is_reserve() => Err(NotAccepted::TooBusy),
+        Some(_) | None => may_send,
+    };
+    (client, may_send)
+}
+
+/// Reads the body of a request that is refused, unless its sender waits to be asked for it.
+async fn discard(ingest: &Ingest, request: Request) {
+    if !request.headers().contains_key(EXPECT) {
+        body::discard(request.into_body(), Instant::now(), &ingest.limits).await;
+    }
 }
 
 fn stranger(ingest: &Ingest, request: &Request) -> NotAccepted {
@@ -131,7 +170,8 @@ async fn take(
             return Err(why);
         }
     };
-    let (bytes, room) = body::read(body, announced, &ingest.limits, &ingest.body_bytes).await?;
+    let room = ingest.body_memory.room(arrival.client.into());
+    let (bytes, mut room) = body::read(body, announced, &ingest.limits, room).await?;
     arrival.body_bytes = bytes.len();
     let now = ingest.clock.now();
     let keys = source.keys_now();
@@ -142,6 +182,10 @@ async fn take(
             return Err(NotAccepted::Signature(refusal));
         }
     };
+    room.verified();
+    if let Some(place) = arrival.peer.as_ref().and_then(|peer| peer.place.as_ref()) {
+        place.verified();
+    }
     crash_point!("ingest.after_verify");
     let verified = form::event_of(source, &head.headers, verified)?;
     let identified = identify(source, &head.headers, &verified);
@@ -162,10 +206,10 @@ async fn take(
 
 /// Tells the log why, and keeps what may be kept for operators.
 fn refuse(ingest: &Ingest, arrival: &Arrival<'_>, why: NotAccepted) {
-    let peer = arrival
-        .peer
-        .map(|peer| peer.ip().to_string())
-        .unwrap_or_default();
+    let peer = arrival.peer.as_ref();
+    let peer = peer.map(|peer| peer.address.ip().to_string());
+    let client = peer.as_ref().map(|_| arrival.client.to_string());
+    let (peer, client) = (peer.unwrap_or_default(), client.unwrap_or_default());
     // What was posted to is the sender's text: bounded and escaped before it is kept.
     let source: String = arrival
         .source
@@ -188,6 +232,7 @@ fn refuse(ingest: &Ingest, arrival: &Arrival<'_>, why: NotAccepted) {
             request = %arrival.id,
             source,
             peer,
+            client,
             reason = why.reason(),
             body_bytes = arrival.body_bytes,
             "request {} to source {source} was not accepted: {}",
@@ -201,7 +246,7 @@ fn refuse(ingest: &Ingest, arrival: &Arrival<'_>, why: NotAccepted) {
         reason: why.reason().to_owned(),
         body_digest: arrival.body_digest.clone(),
         body_bytes: arrival.body_bytes as u64,
-        peer,
+        peer: client,
         at: ingest.clock.now(),
     });
 }

@@ -20,6 +20,10 @@ const NO_FORM: &str = "the body is a form and not JSON; have it sent as applicat
 /// Why a request was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotAccepted {
+    /// Trusted proxies are configured, and it was sent by another peer.
+    UntrustedPeer,
+    /// A trusted proxy does not say that it received it over https.
+    NotHttps,
     UnknownSource,
     UnknownPath,
     WrongMethod,
@@ -30,6 +34,8 @@ pub(crate) enum NotAccepted {
     Encoded,
     Form,
     TooBusy,
+    /// Its address has sent its share of bodies that are not verified.
+    AddressBusy,
     NotDurable(PublishErrorKind),
     Draining,
 }
@@ -38,6 +44,8 @@ impl NotAccepted {
     /// The word for logs and metrics.
     pub fn reason(self) -> &'static str {
         match self {
+            NotAccepted::UntrustedPeer => "untrusted_peer",
+            NotAccepted::NotHttps => "not_https",
             NotAccepted::UnknownSource => "unknown_source",
             NotAccepted::UnknownPath => "unknown_path",
             NotAccepted::WrongMethod => "wrong_method",
@@ -48,6 +56,7 @@ impl NotAccepted {
             NotAccepted::Encoded => "content_encoding",
             NotAccepted::Form => "content_type",
             NotAccepted::TooBusy => "too_busy",
+            NotAccepted::AddressBusy => "address_busy",
             NotAccepted::NotDurable(kind) => kind.as_str(),
             NotAccepted::Draining => "draining",
         }
@@ -73,9 +82,15 @@ impl NotAccepted {
             NotAccepted::BrokenBody => (StatusCode::BAD_REQUEST, "body"),
             NotAccepted::Encoded => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_encoding"),
             NotAccepted::Form => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type"),
-            NotAccepted::TooBusy | NotAccepted::NotDurable(_) | NotAccepted::Draining => {
-                (StatusCode::SERVICE_UNAVAILABLE, "try_again")
+            // A proxy that has moved or lost a setting makes genuine requests look like this. A
+            // sender must not take that for final.
+            NotAccepted::UntrustedPeer | NotAccepted::NotHttps => {
+                (StatusCode::SERVICE_UNAVAILABLE, "not_through_https")
             }
+            NotAccepted::TooBusy
+            | NotAccepted::AddressBusy
+            | NotAccepted::NotDurable(_)
+            | NotAccepted::Draining => (StatusCode::SERVICE_UNAVAILABLE, "try_again"),
         }
     }
 
@@ -87,6 +102,8 @@ impl NotAccepted {
             NotAccepted::NotDurable(_) | NotAccepted::Form => false,
             // Where signature and length disagree, what follows may be anything.
             NotAccepted::Signature(_)
+            | NotAccepted::UntrustedPeer
+            | NotAccepted::NotHttps
             | NotAccepted::UnknownSource
             | NotAccepted::UnknownPath
             | NotAccepted::WrongMethod
@@ -95,6 +112,7 @@ impl NotAccepted {
             | NotAccepted::BrokenBody
             | NotAccepted::Encoded
             | NotAccepted::TooBusy
+            | NotAccepted::AddressBusy
             | NotAccepted::Draining => true,
         }
     }
@@ -169,7 +187,10 @@ mod tests {
             (NotAccepted::BrokenBody, Answer::default(), 400),
             (NotAccepted::Encoded, Answer::default(), 415),
             (NotAccepted::Form, Answer::default(), 415),
+            (NotAccepted::UntrustedPeer, Answer::default(), 503),
+            (NotAccepted::NotHttps, Answer::default(), 503),
             (NotAccepted::TooBusy, Answer::default(), 503),
+            (NotAccepted::AddressBusy, Answer::default(), 503),
             (rejected, Answer::default(), 503),
             (NotAccepted::Draining, Answer::default(), 503),
         ] {

@@ -8,19 +8,20 @@ use hookbox_crash::crash_point;
 use hookbox_driver::{Broker, Clock, Ledger, Rng};
 use hookbox_event::InstanceId;
 use hookbox_signature::{Key, Preset, Scheme, last_end};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::batcher::Batcher;
+use crate::body_memory::BodyMemory;
 use crate::book::Book;
 use crate::refusal_log::RefusalLog;
 use crate::refusals::Refusals;
-use crate::{Config, Counters, Limits, Source};
+use crate::{Config, Counters, Limits, Peers, Source};
 
 /// An ingest: give it to [`crate::router`] and [`crate::serve`].
 pub struct Ingest {
     pub(crate) sources: HashMap<String, Source>,
+    pub(crate) peers: Peers,
     pub(crate) limits: Limits,
     pub(crate) broker: Arc<dyn Broker>,
     pub(crate) batcher: Batcher,
@@ -29,7 +30,7 @@ pub struct Ingest {
     pub(crate) counters: Arc<Counters>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
-    pub(crate) body_bytes: Arc<Semaphore>,
+    pub(crate) body_memory: Arc<BodyMemory>,
     /// What requests to nobody are verified against: a key that nobody has.
     pub(crate) decoy: (Scheme, Vec<Key>),
     leaving: AtomicBool,
@@ -55,6 +56,7 @@ impl Ingest {
         let Config {
             sources,
             routing,
+            peers,
             limits,
         } = config;
         let book = Book::new(instance, Arc::clone(&broker), Arc::clone(&counters));
@@ -78,7 +80,8 @@ impl Ingest {
         Arc::new(Self {
             sources: sources.into_iter().map(by_name).collect(),
             decoy: decoy(&*rng),
-            body_bytes: Arc::new(Semaphore::new(limits.body_bytes_in_flight_max)),
+            body_memory: BodyMemory::new(&limits),
+            peers,
             limits,
             broker,
             batcher,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hookbox_driver::{Broker, Clock, Rng};
 use hookbox_event::{Pointer, TopicPattern};
-use hookbox_ingest::{EventType, Identity, Ingest, Limits, Routing, Source};
+use hookbox_ingest::{EventType, Identity, Ingest, Limits, Peers, Routing, Source};
 use hookbox_signature::{Answer, Key, Preset};
 use hookbox_worker::{Config, ConflictRule, Retry, Route, Worker, register};
 use tokio_util::sync::CancellationToken;
@@ -231,6 +231,7 @@ impl Fleet {
                     .collect(),
                 unrouted: route(unrouted.0),
             },
+            peers: Peers::default(),
             limits: Limits {
                 lanes: self.scenario.lanes,
                 batch_max: self.scenario.batch_max,

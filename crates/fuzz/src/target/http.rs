@@ -11,7 +11,9 @@ use hookbox_driver::{
     Subscription,
 };
 use hookbox_event::{Account, RouteName, Timestamp, decode_batch};
-use hookbox_ingest::{Config, EventType, Identity, Ingest, Limits, Routing, Source, serve_stream};
+use hookbox_ingest::{
+    Config, EventType, Identity, Ingest, Limits, Peers, Routing, Source, serve_stream,
+};
 use hookbox_signature::{Answer, Key, Preset, sign};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
@@ -125,6 +127,7 @@ impl Connections {
                 routes: Vec::new(),
                 unrouted: "unrouted".parse().expect("a name"),
             },
+            peers: Peers::default(),
             limits: Limits::standard(),
         };
         let recorder = Arc::new(Recorder::default());

@@ -94,6 +94,7 @@ fn effective(config: &Config) -> Value {
             "listen": config.ingest.listen.to_string(),
             "tls": config.ingest.tls.is_some(),
             "trusted_proxies": config.ingest.trusted_proxies,
+            "plain_http_from": config.ingest.plain_http_from,
             "body_bytes_max": config.ingest.body_max,
             "bodies_bytes_max": config.ingest.bodies_max,
             "idle_ms": config.ingest.idle.as_millis() as u64,

@@ -1,5 +1,6 @@
 //! Starting and draining roles: what `dev`, `run`, `ingest` and `worker` share.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use hookbox_event::RouteName;
 use hookbox_handlers::{Begini, Record};
 use hookbox_ingest::{Ingest, Listener, serve};
 use hookbox_worker::{Handler, Worker};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::Signal;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -260,10 +261,26 @@ pub async fn open(
     }))
 }
 
+/// How many connections may wait to be accepted; the kernel allows `net.core.somaxconn` of them. A
+/// connection that finds the queue full is tried again by its kernel after a second.
+const BACKLOG: u32 = 4096;
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // A restart must not wait for connections of the process before it.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// Binds the listener of the config.
 pub async fn listen(config: &Config) -> anyhow::Result<Listening> {
     let address = config.ingest.listen;
-    let tcp = TcpListener::bind(address).await.with_context(|| {
+    let tcp = bind(address).with_context(|| {
         format!(
             "cannot listen on {address}; stop what listens there, or choose another address \
              ([ingest] listen, or --listen of `hookbox dev`)"

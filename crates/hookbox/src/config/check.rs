@@ -1,6 +1,6 @@
 //! Does it mean something that can be? All that cannot, at once.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::secret::{Env, beside, resolve};
 use super::units::{duration, size};
 use super::{
     BrokerUrl, Config, IngestConfig, LogConfig, RouteConfig, SourceConfig, StoreUrl,
-    connection_lifetime, route, scheme, source, spool, urls,
+    connection_lifetime, peers, route, scheme, source, spool, urls,
 };
 use crate::telemetry::filter;
 
@@ -286,12 +286,7 @@ fn ingest(folder: &Path, given: &Ingest, places: &mut Places) -> Option<IngestCo
     let listen = places.take("/ingest/listen", address(listen));
     let sizes = sizes(given, &standard, places);
     let idle = idle(given, &standard, places);
-    for (index, proxy) in given.trusted_proxies.iter().enumerate() {
-        if !is_network(proxy) {
-            let what = format!("{proxy:?} is not an address or a network, as 10.0.0.0/8");
-            places.mistake(&format!("/ingest/trusted_proxies/{index}"), what);
-        }
-    }
+    let peers = peers::check(given, listen, places);
     let spool = spool::check(folder, given, places);
     let tls = given.tls.as_ref().map(|tls| {
         (
@@ -299,21 +294,15 @@ fn ingest(folder: &Path, given: &Ingest, places: &mut Places) -> Option<IngestCo
             pem("/ingest/tls/key", folder, &tls.key, places),
         )
     });
-    let is_open = listen.is_some_and(|listen| !listen.ip().is_loopback());
-    let is_known = places.is_whole("/ingest/tls") && places.is_whole("/ingest/trusted_proxies");
-    if is_open && is_known && tls.is_none() && given.trusted_proxies.is_empty() {
-        places.mistake(
-            "/ingest/listen",
-            "off loopback it needs tls = { certificate, key }, or trusted_proxies that do the TLS",
-        );
-    }
     let (body_max, bodies_max) = sizes?;
     let connections_max = given.connections.unwrap_or(standard.connections_max);
-    let per_address = standard.connections_per_address_max;
+    let per_address = (connections_max / Limits::ADDRESS_SHARE).max(1);
     Some(IngestConfig {
         listen: listen?,
         tls,
         trusted_proxies: given.trusted_proxies.clone(),
+        plain_http_from: given.plain_http_from.clone(),
+        peers: peers?,
         body_max,
         bodies_max,
         idle: idle?,
@@ -356,20 +345,6 @@ fn sizes(given: &Ingest, standard: &Limits, places: &mut Places) -> Option<(usiz
         places.mistake("/ingest/bodies_max", why);
     }
     Some((body_max, bodies_max))
-}
-
-/// An address, or a network as `10.0.0.0/8`.
-fn is_network(text: &str) -> bool {
-    let (address, bits) = match text.split_once('/') {
-        Some((address, bits)) => (address, Some(bits)),
-        None => (text, None),
-    };
-    let most = match address.parse::<IpAddr>() {
-        Ok(IpAddr::V4(_)) => 32,
-        Ok(IpAddr::V6(_)) => 128,
-        Err(_) => return false,
-    };
-    bits.is_none_or(|bits| bits.parse::<u8>().is_ok_and(|bits| bits <= most))
 }
 
 /// The path of a PEM file. Its text in its place may be a private key, so it is not shown.

@@ -57,6 +57,8 @@ pub struct Ingest {
     pub tls: Option<Tls>,
     #[serde(default)]
     pub trusted_proxies: Vec<String>,
+    #[serde(default)]
+    pub plain_http_from: Vec<String>,
     pub body_max: Option<String>,
     pub bodies_max: Option<String>,
     pub idle: Option<String>,

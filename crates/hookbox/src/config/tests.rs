@@ -91,6 +91,10 @@ fn a_full_config_loads() {
     let text = GOOD.replace("waiting = 200", "idle = \"350 s\"");
     let config = Config::parse(Path::new("hookbox.toml"), &text, &env, NOW).expect("it loads");
     assert_eq!(config.ingest.idle, Duration::from_secs(350));
+    let text = GOOD.replace("connections_per_address = 50", "");
+    let config = Config::parse(Path::new("hookbox.toml"), &text, &env, NOW).expect("it loads");
+    let share = config.ingest.connections_per_address_max;
+    assert_eq!(share, 6, "a sixteenth of 100 connections");
 }
 
 #[test]
@@ -319,7 +323,9 @@ fn what_is_given_with_the_image_loads() {
     let text = compose.replace("file = \"/run/secrets/", "env = \"");
     let config = Config::parse(Path::new("hookbox.toml"), &text, &here, NOW);
     let config = config.unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    assert!(config.log.json && config.ingest.connections_per_address_max == 4096);
+    assert!(config.log.json && config.ingest.connections_per_address_max == 256);
+    // A trial with curl on the host works, and a line says that it does.
+    assert_eq!(config.ingest.plain_http_from, config.ingest.trusted_proxies);
 }
 
 mod identity;

@@ -77,7 +77,8 @@ pub const STORE_UP: Family = gauge("store_up", &[], "1 while the store answers")
 pub const REQUESTS: Family = counter(
     "requests",
     &["outcome"],
-    "Requests by outcome: accepted (answered 200), refused (4xx), not_durable (503)",
+    "Requests by outcome: accepted (answered 200), refused (4xx, or 503 because of its sender's \
+     address), not_durable (every other 503)",
 );
 pub const REFUSED: Family = counter(
     "requests_not_accepted",
@@ -94,6 +95,18 @@ pub const WAITING: Family = gauge(
     "requests_waiting",
     &[],
     "Requests that wait to be put into a batch",
+);
+pub const CONNECTIONS: Family = gauge(
+    "connections",
+    &["state"],
+    "Connections to the port of the webhooks: open, and of those idle (no request under way), \
+     unverified (no request of it was verified) and health (let in for a health check only)",
+);
+pub const CONNECTIONS_CLOSED: Family = counter(
+    "connections_closed",
+    &["reason"],
+    "Connections that were closed because places are limited: to_make_room (it had no verified \
+     request, and every place was taken) or address_full (refused: its address had its share)",
 );
 pub const BATCHES: Family = counter("batches", &[], "Batches that the broker confirmed");
 pub const CONFIRMS: Family = Family {
@@ -264,6 +277,8 @@ pub const FAMILIES: &[Family] = &[
     KEYS_END,
     IN_FLIGHT,
     WAITING,
+    CONNECTIONS,
+    CONNECTIONS_CLOSED,
     BATCHES,
     CONFIRMS,
     REFUSALS_DROPPED,

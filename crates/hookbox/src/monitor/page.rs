@@ -99,12 +99,29 @@ impl Page<'_> {
         self.rows(&f::KEYS_END, ends)?;
         self.one(&f::IN_FLIGHT, read(&counters.in_flight))?;
         self.one(&f::WAITING, read(&counters.waiting))?;
+        self.connections(counters)?;
         self.one(&f::BATCHES, read(&counters.batches))?;
         self.histogram(&f::CONFIRMS, &counters.confirms)?;
         self.one(&f::REFUSALS_DROPPED, read(&counters.refusals_dropped))?;
         self.one(&f::ACCOUNTS, read(&counters.accounts))?;
         self.one(&f::TO_TELL, read(&counters.to_tell))?;
         self.one(&f::UNTOLD, read(&counters.untold))
+    }
+
+    fn connections(&mut self, counters: &ingest::Counters) -> fmt::Result {
+        let states = [
+            ("open", &counters.connections),
+            ("idle", &counters.connections_idle),
+            ("unverified", &counters.connections_unverified),
+            ("health", &counters.connections_reserve),
+        ];
+        let reasons = [
+            ("to_make_room", &counters.connections_closed),
+            ("address_full", &counters.connections_refused),
+        ];
+        let rows = |(label, counter): (&str, &AtomicU64)| (vec![label.to_owned()], read(counter));
+        self.rows(&f::CONNECTIONS, states.map(rows))?;
+        self.rows(&f::CONNECTIONS_CLOSED, reasons.map(rows))
     }
 
     fn worker(&mut self, counters: &worker::Counters) -> fmt::Result {

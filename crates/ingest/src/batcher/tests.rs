@@ -1,5 +1,7 @@
 //! What makes a batch, and when nothing more is taken.
 
+use std::net::IpAddr;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use hookbox_driver::{
@@ -7,9 +9,10 @@ use hookbox_driver::{
 };
 use hookbox_event::{Account, ContentDigest, EventId, RouteName};
 use hookbox_signature::{Key, Preset, sign, verify};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::*;
+use crate::body_memory::BodyMemory;
 
 const NOW: Timestamp = Timestamp::from_unix_micros(1_764_000_000_000_000);
 
@@ -24,6 +27,7 @@ fn letter(kind: &str, bytes: usize) -> Letter {
     let source: SourceName = "begini".parse().unwrap();
     let body = Bytes::from(vec![b'x'; bytes]);
     let digest = ContentDigest::of_raw_body(&body);
+    let peer = IpAddr::from([192, 0, 2, 1]);
     Letter {
         receipt: ReceiptId::new(NOW, [0; 10]),
         identified: Identified {
@@ -35,7 +39,7 @@ fn letter(kind: &str, bytes: usize) -> Letter {
         received_at: NOW,
         traceparent: None,
         verified: verified(body),
-        room: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
+        room: BodyMemory::new(&Limits::standard()).room(peer.into()),
     }
 }
 

@@ -99,8 +99,8 @@ async fn a_sender_that_leaves_cancels_nothing() {
     let mut client = world.client().await;
     client.send(&begini(EVENT)).await;
     world.broker.until_begun(1).await;
+    // Whether it has left or only ended its half cannot be seen before it is answered.
     client.end().await;
-    assert!(client.closes().await, "the server has seen that it left");
     drop(client);
     world.broker.set(Mode::Take);
     world.broker.until_kept(1).await;

@@ -7,10 +7,10 @@ use std::time::Duration;
 use hookbox_driver::{Broker, Clock, Ledger};
 use hookbox_event::{ContentDigest, Envelope, EventId, Scalar, SourceName, scan};
 use hookbox_ingest::{
-    Config, EventType, Identity, Ingest, Leaving, Limits, Listener, Routing, Source, serve,
+    Config, EventType, Identity, Ingest, Leaving, Limits, Listener, Peers, Routing, Source, serve,
 };
 use hookbox_signature::{Algorithm, Encoding, HmacScheme, Key, Preset, Scheme, sign};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -45,27 +45,39 @@ impl World {
     /// One that gives open requests this long when it ends.
     pub async fn graced(limits: Limits, grace: Duration) -> Self {
         let lead = Duration::ZERO;
-        Self::begin(limits, Leaving { lead, grace }, None).await
+        Self::begin((limits, Peers::default()), Leaving { lead, grace }, None).await
     }
 
     /// One that goes on taking for this long when it ends.
     pub async fn leading(lead: Duration) -> Self {
         let grace = Duration::from_secs(5);
-        Self::begin(Limits::standard(), Leaving { lead, grace }, None).await
+        let config = (Limits::standard(), Peers::default());
+        Self::begin(config, Leaving { lead, grace }, None).await
+    }
+
+    /// One behind proxies that do the TLS, or over plain HTTP.
+    pub async fn behind(peers: Peers, limits: Limits) -> Self {
+        let (lead, grace) = (Duration::ZERO, Duration::from_secs(5));
+        Self::begin((limits, peers), Leaving { lead, grace }, None).await
     }
 
     /// One that listens behind TLS.
     pub async fn secured(limits: Limits, tls: TlsAcceptor) -> Self {
         let (lead, grace) = (Duration::ZERO, Duration::from_secs(5));
-        Self::begin(limits, Leaving { lead, grace }, Some(tls)).await
+        let config = (limits, Peers::default());
+        Self::begin(config, Leaving { lead, grace }, Some(tls)).await
     }
 
-    async fn begin(limits: Limits, leaving: Leaving, tls: Option<TlsAcceptor>) -> Self {
+    async fn begin(
+        (limits, peers): (Limits, Peers),
+        leaving: Leaving,
+        tls: Option<TlsAcceptor>,
+    ) -> Self {
         let ledger = Arc::new(FakeLedger::default());
         let broker = Arc::new(FakeBroker::new());
         let clock = Arc::new(Still::default());
         let ingest = Ingest::start(
-            config(limits),
+            config(limits, peers),
             Arc::clone(&broker) as Arc<dyn Broker>,
             Some(Arc::clone(&ledger) as Arc<dyn Ledger>),
             Arc::clone(&clock) as Arc<dyn Clock>,
@@ -94,6 +106,13 @@ impl World {
 
     pub async fn client(&self) -> Client {
         Client::connect(self.address).await
+    }
+
+    /// A connection from this address of the machine: 127.0.0.N.
+    pub async fn client_from(&self, host: u8) -> Client {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, host], 0).into()).unwrap();
+        Client::over(socket.connect(self.address).await.unwrap())
     }
 
     /// One request on a connection of its own.
@@ -170,7 +189,7 @@ pub fn hasty() -> Limits {
     }
 }
 
-fn config(limits: Limits) -> Config {
+fn config(limits: Limits, peers: Peers) -> Config {
     let begini = Preset::Begini;
     let source = |name: &str, scheme, answer, topic: Option<&str>, identity| Source {
         name: name.parse().unwrap(),
@@ -228,6 +247,7 @@ fn config(limits: Limits) -> Config {
             ],
             unrouted: "unrouted".parse().unwrap(),
         },
+        peers,
         limits,
     }
 }

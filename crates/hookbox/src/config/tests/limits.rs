@@ -120,3 +120,32 @@ fn the_lifetime_of_a_connection_is_checked() {
         );
     }
 }
+
+#[test]
+fn peers_that_are_everyone_are_refused() {
+    let proxies = |networks: &str| GOOD.replace("\"10.0.0.0/8\"", networks);
+    for everything in [
+        "\"0.0.0.0/0\"",
+        "\"::/0\"",
+        "\"10.0.0.0/8\", \"0.0.0.0/1\", \"128.0.0.0/1\"",
+    ] {
+        check(
+            &proxies(everything),
+            expect![[r#"
+                hookbox.toml:16:1: ingest.trusted_proxies: every address is in it, so any peer would be trusted to say who sent a request and that it came over https; name the addresses of your proxies
+            "#]],
+        );
+    }
+    let plain = |networks: &str| {
+        let line = format!("plain_http_from = [{networks}]");
+        GOOD.replace("127.0.0.1:8080", "0.0.0.0:8080")
+            .replace("trusted_proxies = [\"10.0.0.0/8\"]", &line)
+    };
+    check(&plain("\"172.16.0.0/12\""), expect![["ok"]]);
+    check(
+        &plain("\"0.0.0.0/0\""),
+        expect![[r#"
+            hookbox.toml:16:1: ingest.plain_http_from: every address is in it, so any peer could send over plain HTTP; name the addresses that may
+        "#]],
+    );
+}

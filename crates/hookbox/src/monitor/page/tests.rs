@@ -93,6 +93,8 @@ fn the_page_has_every_family_and_no_other() {
         "hookbox_store_up 0",
         "hookbox_log_lines_dropped_total 0",
         "hookbox_source_keys_end_timestamp_seconds{source=\"begini\"} 1800000000",
+        "hookbox_connections{state=\"open\"} 0",
+        "hookbox_connections_closed_total{reason=\"to_make_room\"} 0",
         "hookbox_witness_mismatch 1",
     ] {
         assert!(page.lines().any(|one| one == line), "{line}: {page}");

@@ -1,0 +1,162 @@
+//! Memory for bodies: bounded in all, for large bodies, and for what one address has sent without
+//! a verified signature.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::Limits;
+use crate::address_block::AddressBlock;
+
+/// The memory for bodies of one ingest.
+pub(crate) struct BodyMemory {
+    all_max: usize,
+    large_max: usize,
+    unverified_max: usize,
+    used: Mutex<Used>,
+}
+
+#[derive(Default)]
+struct Used {
+    all: usize,
+    /// Bytes of bodies over [`Limits::SMALL_BODY_MAX`].
+    large: usize,
+    /// By sender, for those alone that have some now: bounded by the connections.
+    unverified: HashMap<AddressBlock, usize>,
+}
+
+/// Why a body gets no memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoRoom {
+    /// There is none, or only what is kept for small bodies.
+    Full,
+    /// Its address has its share.
+    AddressFull,
+}
+
+/// The share of one body; given back when dropped.
+pub(crate) struct BodyRoom {
+    memory: Arc<BodyMemory>,
+    bytes: usize,
+    /// Who has sent it, until its signature is verified.
+    sender: Option<AddressBlock>,
+}
+
+impl BodyMemory {
+    pub fn new(limits: &Limits) -> Arc<Self> {
+        let all = limits.body_bytes_in_flight_max;
+        Arc::new(Self {
+            all_max: all,
+            // One body of the largest size always fits, however the two limits are set.
+            large_max: (all - all / Limits::SMALL_BODY_RESERVE).max(limits.body_max),
+            unverified_max: (all / Limits::ADDRESS_SHARE).max(limits.body_max),
+            used: Mutex::default(),
+        })
+    }
+
+    /// Room for a body of which nothing has come yet.
+    pub fn room(self: &Arc<Self>, sender: AddressBlock) -> BodyRoom {
+        BodyRoom {
+            memory: Arc::clone(self),
+            bytes: 0,
+            sender: Some(sender),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Used> {
+        // Nothing panics while it holds the lock.
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a body may grow from `before` to `after` bytes.
+    fn check(
+        &self,
+        used: &Used,
+        (before, after): (usize, usize),
+        sender: Option<AddressBlock>,
+    ) -> Result<(), NoRoom> {
+        let more = after - before;
+        let unverified = sender.and_then(|sender| used.unverified.get(&sender));
+        if sender.is_some()
+            && more
+                > self
+                    .unverified_max
+                    .saturating_sub(*unverified.unwrap_or(&0))
+        {
+            return Err(NoRoom::AddressFull);
+        }
+        let larger = large_part(after) - large_part(before);
+        if more > self.all_max.saturating_sub(used.all)
+            || larger > self.large_max.saturating_sub(used.large)
+        {
+            return Err(NoRoom::Full);
+        }
+        Ok(())
+    }
+}
+
+impl BodyRoom {
+    /// Whether so many bytes more would fit now.
+    pub fn check(&self, bytes: usize) -> Result<(), NoRoom> {
+        let step = (self.bytes, self.bytes.saturating_add(bytes));
+        self.memory.check(&self.memory.lock(), step, self.sender)
+    }
+
+    /// Takes room for so many bytes more.
+    pub fn grow(&mut self, bytes: usize) -> Result<(), NoRoom> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        let step = (self.bytes, self.bytes.saturating_add(bytes));
+        let mut used = self.memory.lock();
+        self.memory.check(&used, step, self.sender)?;
+        used.all += bytes;
+        used.large += large_part(step.1) - large_part(step.0);
+        if let Some(sender) = self.sender {
+            *used.unverified.entry(sender).or_default() += bytes;
+        }
+        self.bytes = step.1;
+        Ok(())
+    }
+
+    /// Its signature is right: from here on it counts against no address.
+    pub fn verified(&mut self) {
+        let mut used = self.memory.lock();
+        if let Some(sender) = self.sender.take() {
+            used.give_back(sender, self.bytes);
+        }
+    }
+}
+
+impl Drop for BodyRoom {
+    fn drop(&mut self) {
+        let mut used = self.memory.lock();
+        used.all -= self.bytes;
+        used.large -= large_part(self.bytes);
+        if let Some(sender) = self.sender {
+            used.give_back(sender, self.bytes);
+        }
+    }
+}
+
+impl Used {
+    fn give_back(&mut self, sender: AddressBlock, bytes: usize) {
+        if let Some(held) = self.unverified.get_mut(&sender) {
+            *held -= bytes;
+            if *held == 0 {
+                self.unverified.remove(&sender);
+            }
+        }
+    }
+}
+
+/// What of a body counts as large: all of it, once it is larger than a small one may be.
+fn large_part(bytes: usize) -> usize {
+    if bytes > Limits::SMALL_BODY_MAX {
+        bytes
+    } else {
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+//! Who may send requests here, where TLS ends at proxies in front, and who has sent one.
+
+use std::net::IpAddr;
+
+use http::HeaderMap;
+
+use crate::Network;
+use crate::forwarding::forwarding;
+use crate::response::NotAccepted;
+
+/// The peers of an ingest. Where both lists are empty, every peer is a client.
+#[derive(Debug, Clone, Default)]
+pub struct Peers {
+    /// Proxies in front, which do the TLS and say for whom they forward. A request of another
+    /// peer, or one of which they do not say that it came over https, is refused.
+    pub trusted_proxies: Vec<Network>,
+    /// Peers that may send over plain HTTP all the same, as for a trial.
+    pub plain_http_from: Vec<Network>,
+}
+
+impl Peers {
+    /// Whether a peer is a proxy, which opens connections for many clients.
+    pub(crate) fn is_proxy(&self, peer: IpAddr) -> bool {
+        contains(&self.trusted_proxies, peer)
+    }
+
+    /// Whose request it is, and why it is refused, where it is: its peer is not one of these, or
+    /// it was sent over plain HTTP. The client is the peer where no header of a proxy names it.
+    pub(crate) fn client(
+        &self,
+        peer: IpAddr,
+        headers: &HeaderMap,
+    ) -> (IpAddr, Result<(), NotAccepted>) {
+        let peer = peer.to_canonical();
+        let is_plain = contains(&self.plain_http_from, peer);
+        if !self.is_proxy(peer) {
+            let is_any = self.trusted_proxies.is_empty() && self.plain_http_from.is_empty();
+            let may_send = if is_any || is_plain {
+                Ok(())
+            } else {
+                Err(NotAccepted::UntrustedPeer)
+            };
+            return (peer, may_send);
+        }
+        let said = forwarding(headers, &self.trusted_proxies);
+        let may_send = if said.is_https == Some(true) || is_plain {
+            Ok(())
+        } else {
+            Err(NotAccepted::NotHttps)
+        };
+        (said.client.unwrap_or(peer), may_send)
+    }
+}
+
+fn contains(networks: &[Network], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(address))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    const NONE: &[&str] = &[];
+
+    fn client(
+        (proxies, plain): (&[&str], &[&str]),
+        peer: &str,
+        lines: &[(&'static str, &'static str)],
+    ) -> (String, Result<(), NotAccepted>) {
+        let networks = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect();
+        let peers = Peers {
+            trusted_proxies: networks(proxies),
+            plain_http_from: networks(plain),
+        };
+        let lines = lines.iter().map(|(name, value)| {
+            let name = HeaderName::from_static(name);
+            (name, HeaderValue::from_static(value))
+        });
+        let (client, may_send) = peers.client(peer.parse().unwrap(), &lines.collect());
+        (client.to_string(), may_send)
+    }
+
+    const HTTPS: (&str, &str) = ("x-forwarded-proto", "https");
+    const FOR: (&str, &str) = ("x-forwarded-for", "203.0.113.9, 192.0.2.1");
+
+    #[test]
+    fn without_proxies_every_peer_is_a_client_and_headers_say_nothing() {
+        let found = client(
+            (NONE, NONE),
+            "198.51.100.1",
+            &[FOR, ("x-forwarded-proto", "http")],
+        );
+        assert_eq!(found, ("198.51.100.1".to_owned(), Ok(())));
+    }
+
+    #[test]
+    fn a_proxy_must_be_listed_and_say_https() {
+        let proxies: (&[&str], &[&str]) = (&["10.99.99.0/24"], NONE);
+        for (peer, lines, expect) in [
+            ("10.99.99.1", vec![HTTPS, FOR], ("192.0.2.1", Ok(()))),
+            ("::ffff:10.99.99.1", vec![HTTPS, FOR], ("192.0.2.1", Ok(()))),
+            ("10.99.99.1", vec![HTTPS], ("10.99.99.1", Ok(()))),
+            (
+                "10.99.99.1",
+                vec![FOR],
+                ("192.0.2.1", Err(NotAccepted::NotHttps)),
+            ),
+            (
+                "10.99.99.1",
+                vec![("x-forwarded-proto", "http")],
+                ("10.99.99.1", Err(NotAccepted::NotHttps)),
+            ),
+            (
+                "127.0.0.1",
+                vec![HTTPS, FOR],
+                ("127.0.0.1", Err(NotAccepted::UntrustedPeer)),
+            ),
+        ] {
+            let expect = (expect.0.to_owned(), expect.1);
+            assert_eq!(client(proxies, peer, &lines), expect, "{peer} {lines:?}");
+        }
+    }
+
+    #[test]
+    fn plain_http_is_accepted_from_where_the_config_says() {
+        let plain: &[&str] = &["172.16.0.0/12"];
+        let both: (&[&str], &[&str]) = (&["172.17.0.1"], plain);
+        let found = client(both, "172.17.0.1", &[]);
+        assert_eq!(found, ("172.17.0.1".to_owned(), Ok(())));
+        let found = client(both, "172.17.0.1", &[FOR]);
+        assert_eq!(found, ("192.0.2.1".to_owned(), Ok(())));
+        // It is no proxy, so what it says of a client is not used.
+        let found = client(both, "172.17.0.2", &[HTTPS, FOR]);
+        assert_eq!(found, ("172.17.0.2".to_owned(), Ok(())));
+        let (_, may_send) = client((NONE, plain), "127.0.0.1", &[]);
+        assert_eq!(may_send, Err(NotAccepted::UntrustedPeer));
+    }
+}

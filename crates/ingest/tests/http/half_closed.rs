@@ -1,0 +1,111 @@
+//! Senders that end their half of the connection once they have sent a request: RFC 9112,
+//! section 9.6 has them answered.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hookbox_ingest::Limits;
+
+use crate::client::{chunked, head};
+use crate::fake::Mode;
+use crate::world::{EVENT, World, begini, eventually, signed};
+
+#[tokio::test]
+async fn a_half_closed_connection_gets_its_answer() {
+    let world = World::new().await;
+    let chunks = [
+        ("x-signature", &*signed(EVENT)),
+        ("transfer-encoding", "chunked"),
+    ];
+    let chunks = [head("POST", "/hooks/begini", &chunks), chunked(EVENT)].concat();
+    for _ in 0..20 {
+        for request in [begini(EVENT), chunks.clone()] {
+            let mut client = world.client().await;
+            client.send(&request).await;
+            client.end().await;
+            assert_eq!(client.answer().await.expect("an answer").status, 200);
+            assert!(client.closes().await);
+        }
+    }
+    assert_eq!(world.broker.envelopes().len(), 40);
+}
+
+#[tokio::test]
+async fn it_is_answered_after_the_confirm_and_when_it_is_refused() {
+    let world = World::new().await;
+    world.broker.set(Mode::Hang);
+    let mut client = world.client().await;
+    client.send(&begini(EVENT)).await;
+    client.end().await;
+    world.broker.until_begun(1).await;
+    world.broker.set(Mode::Take);
+    assert_eq!(client.answer().await.expect("an answer").status, 200);
+    assert!(client.closes().await);
+    // Two requests that were sent together, and one whose body is too short.
+    let mut client = world.client().await;
+    client.send(&[begini(EVENT), begini(b"{}")].concat()).await;
+    client.end().await;
+    for _ in 0..2 {
+        assert_eq!(client.answer().await.expect("an answer").status, 200);
+    }
+    assert!(client.closes().await);
+    let request = begini(EVENT);
+    let mut client = world.client().await;
+    client.send(&request[..request.len() - 1]).await;
+    client.end().await;
+    assert_eq!(client.answer().await.expect("an answer").status, 400);
+    assert!(client.closes().await);
+    assert_eq!(world.broker.envelopes().len(), 3);
+}
+
+#[tokio::test]
+async fn it_is_answered_while_the_process_drains() {
+    let mut world = World::new().await;
+    world.broker.set(Mode::Hang);
+    let mut client = world.client().await;
+    client.send(&begini(EVENT)).await;
+    client.end().await;
+    world.broker.until_begun(1).await;
+    world.shutdown.cancel();
+    world.broker.set(Mode::Take);
+    assert_eq!(client.answer().await.expect("an answer").status, 200);
+    world.until_stopped().await;
+    assert_eq!(world.broker.envelopes().len(), 1);
+}
+
+/// A sender that has gone looks like one that has ended its half. It keeps its place and its body
+/// until its request has an outcome, and no longer.
+#[tokio::test]
+async fn one_that_has_gone_is_noticed_when_it_is_answered() {
+    let world = World::with(Limits {
+        confirm_deadline: Duration::from_millis(200),
+        ..Limits::standard()
+    })
+    .await;
+    world.broker.set(Mode::Hang);
+    let mut client = world.client().await;
+    client.send(&begini(EVENT)).await;
+    world.broker.until_begun(1).await;
+    drop(client);
+    let counters = world.ingest.counters();
+    eventually("its connection has ended", || {
+        counters.connections.load(Ordering::Relaxed) == 0
+    })
+    .await;
+    assert_eq!(counters.in_flight.load(Ordering::Relaxed), 0);
+    // One that goes in the middle of a request is noticed at once.
+    let mut client = world.client().await;
+    client.send(&begini(EVENT)[..40]).await;
+    drop(client);
+    let mut client = world.client().await;
+    let body = [("content-length", "70")];
+    client.send(&head("POST", "/hooks/begini", &body)).await;
+    drop(client);
+    eventually("their connections have ended", || {
+        counters.connections.load(Ordering::Relaxed) == 0
+    })
+    .await;
+    world.broker.set(Mode::Take);
+    world.broker.until_kept(1).await;
+    world.stop().await;
+}
