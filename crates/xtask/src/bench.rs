@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::install::Server;
 use crate::repository;
-use crate::test::provide;
+use crate::test::provide_private;
 use deployment::{Deployment, Urls};
 
 /// Where the result goes.
@@ -41,7 +41,7 @@ const HELP: &str = "cargo xtask bench [--events N] [--json]";
 pub fn run(arguments: &[String]) -> Result<ExitCode> {
     let request = Request::parse(arguments)?;
     // A build takes minutes: what is missing is found, and installed, before it.
-    provide(&[Server::Postgres, Server::Rabbitmq]).context(PRIVATE)?;
+    provide_private(&[Server::Postgres, Server::Rabbitmq]).context(PRIVATE)?;
     build(&["--package", "hookbox"])?;
     build(&["--package", "hookbox-testkit", "--example", "floor"])?;
     let machine = machine::describe();

@@ -178,8 +178,14 @@ fn private(server: Server, variable: &str) -> Option<Server> {
     Some(server)
 }
 
-/// Sees to it that the servers are on this machine.
+/// Sees to it that the servers are on this machine, unless the caller names others.
 pub fn provide(servers: &[Server]) -> Result<()> {
+    let advice = format!("or name servers of your own in {POSTGRES_URL} and {AMQP_URL}");
+    provide_private(servers).map_err(|error| anyhow!("{error:#}\n{advice}"))
+}
+
+/// Sees to it that the servers are on this machine, where no others will do.
+pub fn provide_private(servers: &[Server]) -> Result<()> {
     let missing = |server: &Server| match server {
         Server::Postgres => find::postgres().map(drop).err(),
         Server::Rabbitmq => find::rabbitmq().map(drop).err(),
@@ -198,12 +204,9 @@ pub fn provide(servers: &[Server]) -> Result<()> {
     for error in wanted.iter().filter_map(missing) {
         eprintln!("{error}");
     }
-    let advice = format!("or name servers of your own in {POSTGRES_URL} and {AMQP_URL}");
-    install::install(&wanted).map_err(|error| anyhow!("{error:#}\n{advice}"))?;
+    install::install(&wanted)?;
     if let Some(error) = wanted.iter().find_map(missing) {
-        bail!(
-            "{error}, and the package manager has no newer one; install it another way, {advice}"
-        );
+        bail!("{error}, and the package manager has no newer one; install it another way");
     }
     Ok(())
 }
