@@ -209,3 +209,30 @@ fn a_default_that_makes_one_event_of_two_is_said() {
     assert_eq!(source["identity"]["header"], "x-github-delivery");
     assert_eq!(source["identity"]["with"], "body");
 }
+
+/// The end of a source's last key: said from two weeks before, and refused when it is over.
+#[test]
+fn the_end_of_the_last_key_is_said_before_it_comes() {
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+    let ends_in = |days: i64| {
+        let micros = i64::try_from(now.as_micros()).unwrap() + days * 86_400_000_000;
+        let until = hookbox_event::Timestamp::from_unix_micros(micros);
+        PLAIN.replace(
+            "file = \"key\"",
+            &format!("file = \"key\", until = {until}"),
+        )
+    };
+    let service = Service::prepare("the_end_is_far", &ends_in(20));
+    assert_eq!(service.run(&["check-config"]).well().err, "");
+    let service = Service::prepare("the_end_is_near", &ends_in(5));
+    let said = service.run(&["check-config", "--json"]).well();
+    let what = "the last key of source jira ends at ";
+    assert!(
+        said.err.contains(what) && said.err.contains("in 4 days"),
+        "{said:?}"
+    );
+    assert_eq!(said.json()["warnings"].as_array().unwrap().len(), 1);
+    let service = Service::prepare("the_end_is_over", &ends_in(-1));
+    let words = ["every key of source jira has ended", "SIGHUP"];
+    refused(&service.run(&["check-config"]), &words);
+}
