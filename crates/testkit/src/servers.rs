@@ -30,6 +30,7 @@ pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod rabbitmq;
+pub mod root;
 
 use std::fmt;
 use std::io;

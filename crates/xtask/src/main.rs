@@ -23,9 +23,11 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask test [--keep] [cargo test's arguments] [-- filter …]
         Runs the tests with private PostgreSQL and RabbitMQ. --keep leaves them running.
-        HOOKBOX_TEST_POSTGRES_URL and HOOKBOX_TEST_AMQP_URL name servers to use instead.
-cargo xtask ci
-        Everything that must hold before a change lands.
+        HOOKBOX_TEST_POSTGRES_URL and HOOKBOX_TEST_AMQP_URL name servers to use instead;
+        HOOKBOX_TEST_ROOT a folder with a whole system, whose servers are started instead.
+cargo xtask ci [--full FOLDER]
+        Everything that must hold before a change lands; then, with other servers from a folder
+        with a whole system (debootstrap makes one), all that meets servers once more.
 cargo xtask tidy
         The house rules that a program can check, all findings at once.
 cargo xtask dump [cargo test's arguments] [-- filter …]
@@ -53,7 +55,8 @@ fn main() -> ExitCode {
         ("bench", rest) => bench::run(rest),
         ("chaos", rest) => chaos::run(rest),
         ("fuzz", rest) => fuzz::run(rest),
-        ("ci", []) => ci::run(),
+        ("ci", []) => ci::run(None),
+        ("ci", [full, root]) if full == "--full" => ci::run(Some(root)),
         ("tidy", []) => tidy::run(),
         ("help" | "--help" | "-h", _) => {
             print!("{HELP}");

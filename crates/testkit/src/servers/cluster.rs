@@ -58,6 +58,12 @@ impl RabbitmqCluster {
         nodes: u8,
         managed: bool,
     ) -> Result<RabbitmqCluster, ServerError> {
+        if found.root.is_some() {
+            return Err(ServerError::Command {
+                doing: "starting a cluster".to_owned(),
+                output: "it is not started from another root".to_owned(),
+            });
+        }
         let folder = Folder::new("cluster", Account::Ourselves)?;
         folder.subfolder("home")?;
         let cookie = ports::random_name().map_err(ServerError::io("choosing a cookie"))?;

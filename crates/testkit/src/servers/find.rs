@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::ServerError;
+use super::root::Root;
 
 /// The oldest major version of PostgreSQL that the project supports.
 pub const POSTGRES_MIN: Version = Version(15, 0, 0);
@@ -58,6 +59,8 @@ pub struct Postgres {
     pub programs: PathBuf,
     /// Its version.
     pub version: Version,
+    /// The other root that it is in, if it is.
+    pub root: Option<Root>,
 }
 
 /// A RabbitMQ on this machine.
@@ -69,13 +72,42 @@ pub struct Rabbitmq {
     pub epmd: PathBuf,
     /// Its version.
     pub version: Version,
+    /// The other root that it is in, if it is.
+    pub root: Option<Root>,
 }
 
-/// The newest PostgreSQL of this machine.
+/// The newest PostgreSQL of this machine, or of the other root that is named ([`Root::named`]).
 ///
 /// # Errors
 /// [`ServerError::Missing`], with what is there but too old.
 pub fn postgres() -> Result<Postgres, ServerError> {
+    let root = Root::named()?;
+    let found = match &root {
+        Some(root) => postgres_in(root),
+        None => postgres_here(),
+    };
+    newest(found, POSTGRES_WANTED, POSTGRES_MIN, |it| {
+        (it.version, &it.programs)
+    })
+}
+
+fn postgres_in(root: &Root) -> Vec<Postgres> {
+    let folders = matching(root.outside(Path::new("/usr/lib/postgresql")), "", "bin");
+    let found = folders.into_iter().filter_map(|programs| {
+        let programs = root.inside(&programs)?;
+        let mut ask = root.ask(&programs.join("postgres"));
+        let version = answer(ask.arg("--version"))?;
+        let version = version.split_whitespace().find_map(Version::parse)?;
+        Some(Postgres {
+            programs,
+            version,
+            root: Some(root.clone()),
+        })
+    });
+    found.collect()
+}
+
+fn postgres_here() -> Vec<Postgres> {
     let mut folders = matching("/usr/lib/postgresql", "", "bin");
     folders.extend(matching("/usr", "pgsql-", "bin"));
     folders.extend(matching("/usr/libexec", "postgresql", ""));
@@ -88,18 +120,49 @@ pub fn postgres() -> Result<Postgres, ServerError> {
         let both = programs.join("initdb").exists() && programs.join("postgres").exists();
         let text = both.then(|| said_by(programs.join("postgres"), "--version"))??;
         let version = text.split_whitespace().find_map(Version::parse)?;
-        Some(Postgres { programs, version })
+        Some(Postgres {
+            programs,
+            version,
+            root: None,
+        })
     });
-    newest(found.collect(), POSTGRES_WANTED, POSTGRES_MIN, |it| {
-        (it.version, &it.programs)
-    })
+    found.collect()
 }
 
-/// The newest RabbitMQ of this machine, with Erlang's port mapper.
+/// The newest RabbitMQ of this machine, or of the other root that is named ([`Root::named`]), with
+/// Erlang's port mapper.
 ///
 /// # Errors
 /// [`ServerError::Missing`], with what is there but too old.
 pub fn rabbitmq() -> Result<Rabbitmq, ServerError> {
+    let root = Root::named()?;
+    let found = match &root {
+        Some(root) => rabbitmq_in(root),
+        None => rabbitmq_here(),
+    };
+    newest(found, RABBITMQ_WANTED, RABBITMQ_MIN, |it| {
+        (it.version, &it.scripts)
+    })
+}
+
+fn rabbitmq_in(root: &Root) -> Vec<Rabbitmq> {
+    let folder = root.outside(Path::new("/usr/lib/rabbitmq/lib"));
+    let folders = matching(folder, "rabbitmq_server-", "sbin");
+    let found = folders.into_iter().filter_map(|scripts| {
+        Some(Rabbitmq {
+            version: rabbitmq_version(&scripts)?,
+            scripts: root.inside(&scripts)?,
+            epmd: PathBuf::from("/usr/bin/epmd"),
+            root: Some(root.clone()),
+        })
+    });
+    found.collect()
+}
+
+fn rabbitmq_here() -> Vec<Rabbitmq> {
+    let Some(epmd) = epmd() else {
+        return Vec::new();
+    };
     let mut folders = matching("/usr/lib/rabbitmq/lib", "rabbitmq_server-", "sbin");
     folders.extend(matching(
         "/usr/lib64/rabbitmq/lib",
@@ -114,11 +177,6 @@ pub fn rabbitmq() -> Result<Rabbitmq, ServerError> {
             .into_iter()
             .filter_map(parent_of_real),
     );
-    let missing = || ServerError::Missing {
-        wanted: RABBITMQ_WANTED,
-        too_old: Vec::new(),
-    };
-    let epmd = epmd().ok_or_else(missing)?;
     let found = folders.into_iter().filter_map(|scripts| {
         // A distribution's wrapper has no `rabbitmq-env` beside it.
         scripts.join("rabbitmq-env").exists().then_some(())?;
@@ -127,11 +185,10 @@ pub fn rabbitmq() -> Result<Rabbitmq, ServerError> {
             scripts,
             epmd: epmd.clone(),
             version,
+            root: None,
         })
     });
-    newest(found.collect(), RABBITMQ_WANTED, RABBITMQ_MIN, |it| {
-        (it.version, &it.scripts)
-    })
+    found.collect()
 }
 
 /// The PgBouncer of this machine, of any version.
@@ -219,7 +276,7 @@ fn epmd() -> Option<PathBuf> {
 }
 
 /// `{root}/{prefix}*/{inside}`, those that exist.
-fn matching(root: &str, prefix: &str, inside: &str) -> Vec<PathBuf> {
+fn matching(root: impl AsRef<Path>, prefix: &str, inside: &str) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(root) else {
         return Vec::new();
     };
@@ -246,7 +303,11 @@ fn parent_of_real(program: PathBuf) -> Option<PathBuf> {
 }
 
 fn said_by(program: impl AsRef<std::ffi::OsStr>, argument: &str) -> Option<String> {
-    let output = Command::new(program).arg(argument).output().ok()?;
+    answer(Command::new(program).arg(argument))
+}
+
+fn answer(command: &mut Command) -> Option<String> {
+    let output = command.output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     (output.status.success() && !text.trim().is_empty()).then(|| text.trim().to_owned())
 }
@@ -276,6 +337,7 @@ mod tests {
         let there = |version| Postgres {
             programs: PathBuf::from("/p"),
             version,
+            root: None,
         };
         let choose = |versions: Vec<Version>| {
             let found = versions.into_iter().map(there).collect();

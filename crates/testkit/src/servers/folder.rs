@@ -17,6 +17,7 @@ use std::process::{Child, Command, Stdio};
 use super::ServerError;
 use super::account::Account;
 use super::ports::random_name;
+use super::root::Root;
 
 /// Where each process notes itself: the file's name is its id, its content how it is ended.
 const PROCESSES: &str = "processes";
@@ -75,11 +76,22 @@ pub enum Ending {
     Kill,
 }
 
+impl Ending {
+    fn word(self) -> &'static str {
+        match self {
+            Ending::Quit => "QUIT",
+            Ending::Kill => "KILL",
+        }
+    }
+}
+
 /// A private folder, mode 0700, and everything that runs in it.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
     account: Account,
+    /// Where its programs are from, if not from this machine's own root.
+    root: Option<Root>,
     keeper: Child,
 }
 
@@ -98,6 +110,7 @@ impl Folder {
             Ok(keeper) => Ok(Folder {
                 path,
                 account,
+                root: None,
                 keeper,
             }),
             Err(error) => {
@@ -106,6 +119,20 @@ impl Folder {
                 Err(error)
             }
         }
+    }
+
+    /// A folder for a server that may be of another root: its account is `user`'s of that root.
+    ///
+    /// # Errors
+    /// When there is no such user, or the operating system refuses.
+    pub fn for_server(name: &str, user: &str, root: Option<&Root>) -> Result<Folder, ServerError> {
+        let account = match root {
+            Some(root) => root.account(user)?,
+            None => Account::for_server(user)?,
+        };
+        let mut folder = Folder::new(name, account)?;
+        folder.root = root.cloned();
+        Ok(folder)
     }
 
     /// Where it is.
@@ -141,7 +168,18 @@ impl Folder {
     /// A command that runs `program` in this folder, as its account, with no input and no
     /// environment but the search path, and that the keeper will end.
     pub fn launch(&self, program: &Path, ending: Ending) -> Command {
-        let mut command = self.watched(program, ending);
+        let mut command = match &self.root {
+            Some(root) => {
+                let mut command = root.launch(&self.path, ending.word(), self.account, program);
+                command.process_group(0);
+                command
+            }
+            None => {
+                let mut command = self.watched(program, ending);
+                self.account.apply(&mut command);
+                command
+            }
+        };
         self.confine(&mut command);
         command
     }
@@ -150,22 +188,17 @@ impl Folder {
     /// Ctrl-C in a terminal does not reach it), and that the keeper will end.
     pub fn watched(&self, program: &Path, ending: Ending) -> Command {
         let mut command = Command::new("sh");
-        let word = match ending {
-            Ending::Quit => "QUIT",
-            Ending::Kill => "KILL",
-        };
         command
             .arg("-c")
             .arg(LAUNCH)
             .arg(&self.path)
-            .arg(word)
+            .arg(ending.word())
             .arg(program);
         command.process_group(0);
         command
     }
 
     fn confine(&self, command: &mut Command) {
-        self.account.apply(command);
         command
             .current_dir(&self.path)
             .stdin(Stdio::null())

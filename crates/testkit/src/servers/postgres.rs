@@ -6,7 +6,6 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::account::Account;
 use super::find::{self, Postgres};
 use super::folder::{Ending, Folder};
 use super::process::{self, Process, run, tail};
@@ -166,7 +165,7 @@ fn start_once(
     settings: &[(&str, &str)],
     environment: Environment,
 ) -> Result<PostgresServer, ServerError> {
-    let folder = Folder::new("postgres", Account::for_server("postgres")?)?;
+    let folder = Folder::for_server("postgres", "postgres", found.root.as_ref())?;
     let password = ports::random_name().map_err(ServerError::io("choosing a password"))?;
     let [port] = ports::free().map_err(ServerError::io("choosing a port"))?;
     initialise(found, &folder, &password)?;

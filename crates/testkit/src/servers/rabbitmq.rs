@@ -1,5 +1,6 @@
 //! A private RabbitMQ: its own port mapper, home, cookie, user and password; loopback only.
 
+use std::env;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -7,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::account::Account;
 use super::find::{self, Rabbitmq};
 use super::folder::{Ending, Folder};
 use super::process::{self, Process, run, tail, wait_until};
@@ -32,6 +32,9 @@ const LOOPBACK: &str = "-kernel inet_dist_use_interface {127,0,0,1}";
 
 /// The file that names the plugins, where there are none.
 pub(super) const NO_PLUGINS: &str = "[].\n";
+
+/// The variable that asks for Khepri, the other store of metadata that RabbitMQ 4 has.
+const KHEPRI: &str = "HOOKBOX_TEST_KHEPRI";
 
 /// The user that it makes instead of `guest`.
 pub(super) const USER: &str = "hookbox";
@@ -175,6 +178,15 @@ impl RabbitmqServer {
         )
     }
 
+    /// Keeps its metadata (queues, users, bindings) in Khepri instead of Mnesia from now on.
+    fn use_khepri(&self) -> Result<(), ServerError> {
+        // Stable from 4.1 on; before, it has to be asked for as what it is.
+        let experimental = (self.version() < find::Version(4, 1, 0)).then_some("--experimental");
+        let words = ["enable_feature_flag"].into_iter().chain(experimental);
+        let words: Vec<&str> = words.chain(["khepri_db"]).collect();
+        self.ctl(&words).map(drop)
+    }
+
     /// Leaves it running when this is dropped, and gives the id of the process whose SIGTERM ends
     /// it and removes its folder.
     ///
@@ -200,7 +212,7 @@ fn start_with(
     settings: &str,
     plugins: &str,
 ) -> Result<RabbitmqServer, ServerError> {
-    let folder = Folder::new("rabbitmq", Account::for_server("rabbitmq")?)?;
+    let folder = Folder::for_server("rabbitmq", "rabbitmq", found.root.as_ref())?;
     let password = ports::random_name().map_err(ServerError::io("choosing a password"))?;
     let [amqp, distribution, epmd] = ports::free().map_err(ServerError::io("choosing ports"))?;
     let ports = Ports {
@@ -218,14 +230,18 @@ fn start_with(
         return Err(error);
     }
     let url = format!("amqp://{USER}:{password}@127.0.0.1:{}/%2f", ports.amqp);
-    Ok(RabbitmqServer {
+    let server = RabbitmqServer {
         process,
         epmd,
         found: found.clone(),
         ports,
         url,
         folder,
-    })
+    };
+    if env::var_os(KHEPRI).is_some_and(|on| !on.is_empty()) {
+        server.use_khepri()?;
+    }
+    Ok(server)
 }
 
 fn configure(
