@@ -10,6 +10,7 @@ mod development;
 mod help;
 mod identities;
 mod looking;
+mod needs;
 mod readme;
 mod service;
 mod signing;

@@ -131,6 +131,11 @@ impl Service {
         events
     }
 
+    /// The process, as the system knows it.
+    pub fn id(&self) -> u32 {
+        self.process.as_ref().expect("it runs").id()
+    }
+
     /// What it has logged.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()

@@ -37,6 +37,7 @@ mod memory;
 mod migrating;
 mod missing_rights;
 mod moved_file;
+mod needs;
 mod neighbours;
 mod outages;
 mod poison;

@@ -4,9 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use hookbox_driver::OpenError;
+use hookbox_driver::{OpenError, is_loopback};
 use hookbox_event::EnvironmentName;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
 use crate::server::Server;
 use crate::session::Session;
@@ -130,10 +130,24 @@ impl Options {
         self.statement_timeout.saturating_add(ANSWER_MARGIN)
     }
 
-    /// Reads the URL as every connection does, without one: what is refused here is refused by
-    /// `migrate` and at a start.
-    pub fn check_url(&self) -> Result<(), OpenError> {
-        self.plain().map(drop)
+    /// Whether nobody on the way can read or answer: the server is on this machine, or every
+    /// connection is encrypted and verifies its certificate and its name. Reads the URL as
+    /// every connection does, without one: what is refused here is refused at a start.
+    pub fn is_protected(&self) -> Result<bool, OpenError> {
+        self.plain()?;
+        let options = PgConnectOptions::from_str(&self.url);
+        Ok(options.is_ok_and(|options| {
+            let is_socket = options.get_socket().is_some() || options.get_host().starts_with('/');
+            let is_verified = match options.get_ssl_mode() {
+                PgSslMode::VerifyFull => true,
+                PgSslMode::Disable
+                | PgSslMode::Allow
+                | PgSslMode::Prefer
+                | PgSslMode::Require
+                | PgSslMode::VerifyCa => false,
+            };
+            is_socket || is_verified || is_loopback(options.get_host())
+        }))
     }
 
     /// The URL, read, and nothing else set.
@@ -244,6 +258,26 @@ mod tests {
             assert_eq!(millis(options.lock_timeout), expect.to_string());
             assert_eq!(options.statement_timeout, Duration::from_secs(65));
         }
+    }
+
+    #[test]
+    fn a_connection_off_this_machine_is_protected_by_a_verified_server_alone() {
+        for (url, expect) in [
+            ("postgres://u:p@localhost/db", true),
+            ("postgres://u:p@127.0.0.1:5433/db", true),
+            ("postgres://u:p@[::1]/db", true),
+            ("postgres:///db?host=/run/postgresql", true),
+            ("postgres://u:p@%2Frun%2Fpostgresql/db", true),
+            ("postgres://u:p@db.internal/db", false),
+            ("postgres://u:p@10.0.0.5/db?sslmode=disable", false),
+            ("postgres://u:p@db/db?sslmode=require", false),
+            ("postgres://u:p@db/db?sslmode=verify-ca", false),
+            ("postgres://u:p@db/db?sslmode=verify-full", true),
+            ("postgres://u:p@localhost/db?host=db.internal", false),
+        ] {
+            assert_eq!(options(url).is_protected().unwrap(), expect, "{url}");
+        }
+        assert!(options("mysql://host/db").is_protected().is_err());
     }
 
     #[test]

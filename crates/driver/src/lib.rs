@@ -93,6 +93,7 @@ mod delivery;
 mod fault;
 mod foreign_schema;
 mod ledger;
+mod loopback;
 mod open;
 mod requeue;
 mod rng;
@@ -118,6 +119,7 @@ pub use ledger::{
     AttemptRow, AuditRow, ClaimRow, DeadFilter, DeadGroup, DeadLetter, DeadRow, DeadState,
     EventDetail, EventFilter, EventRow, Ledger, ReceiptRow, Refusal, RetryRow,
 };
+pub use loopback::is_loopback;
 pub use open::{OpenError, TopologyDifference};
 pub use requeue::{DueRetry, Republish, Requeued};
 pub use rng::Rng;

@@ -28,37 +28,50 @@ pub use simulate::SimulateArgs;
 use anyhow::Context as _;
 
 use crate::cli::{Cli, Command, ServiceArgs};
-use crate::config::Config;
+use crate::config::{Config, Needs};
 use crate::exit::Exit;
 use crate::telemetry::Log;
 
 /// Runs one command.
 pub async fn run(cli: Cli, log: &Log) -> anyhow::Result<Exit> {
+    let (store, both) = (Needs::STORE, Needs::STORE_AND_BROKER);
     match &cli.command {
         Command::Dev(args) => dev::run(args, &cli.log, cli.json, log).await,
-        Command::Run(args) => run::run(service(&cli, &args.service, log)?, args.create, log).await,
-        Command::Ingest(args) => ingest::run(service(&cli, args, log)?, log).await,
-        Command::Worker(args) => worker::run(service(&cli, &args.service, log)?, args, log).await,
-        Command::Migrate => migrate::run(&load(&cli)?, cli.json).await,
-        Command::CheckConfig => check_config::run(&load(&cli)?, cli.json),
+        Command::Run(args) => {
+            let config = service(&cli, &args.service, Needs::ALL, log)?;
+            run::run(config, args.create, log).await
+        }
+        Command::Ingest(args) => {
+            let config = service(&cli, args, Needs::BROKER_AND_KEYS, log)?;
+            ingest::run(config, log).await
+        }
+        Command::Worker(args) => {
+            let config = service(&cli, &args.service, Needs::STORE_AND_BROKER, log)?;
+            worker::run(config, args, log).await
+        }
+        Command::Migrate => migrate::run(&load(&cli, both)?, cli.json).await,
+        Command::CheckConfig => check_config::run(&load(&cli, Needs::ALL)?, cli.json),
         Command::Healthcheck(args) => healthcheck::run(&cli, args).await,
-        Command::Queues(args) => queues::run(&load(&cli)?, args, cli.json).await,
-        Command::Events(command) => events::run(&load(&cli)?, command, cli.json).await,
-        Command::Dead(command) => dead::run(&load(&cli)?, command, cli.json).await,
-        Command::Reconcile(args) => reconcile::run(&load(&cli)?, args, cli.json).await,
-        Command::Send(args) => send::run(&load(&cli)?, args, cli.json).await,
-        Command::Simulate(args) => simulate::run(&load(&cli)?, args, cli.json).await,
+        Command::Queues(args) => queues::run(&load(&cli, both)?, args, cli.json).await,
+        Command::Events(command) => events::run(&load(&cli, store)?, command, cli.json).await,
+        Command::Dead(command) => dead::run(&load(&cli, store)?, command, cli.json).await,
+        Command::Reconcile(args) => reconcile::run(&load(&cli, both)?, args, cli.json).await,
+        Command::Send(args) => send::run(&load(&cli, Needs::KEYS)?, args, cli.json).await,
+        Command::Simulate(args) => simulate::run(&load(&cli, Needs::KEYS)?, args, cli.json).await,
     }
 }
 
 /// The config, for a command that ends by itself.
-fn load(cli: &Cli) -> anyhow::Result<Config> {
-    Ok(Config::load(&Config::find(cli.config.as_deref()))?)
+fn load(cli: &Cli, needs: Needs) -> anyhow::Result<Config> {
+    Ok(Config::load_for(
+        &Config::find(cli.config.as_deref()),
+        needs,
+    )?)
 }
 
 /// The config, for a service: it logs.
-fn service(cli: &Cli, args: &ServiceArgs, log: &Log) -> anyhow::Result<Config> {
-    let mut config = load(cli)?;
+fn service(cli: &Cli, args: &ServiceArgs, needs: Needs, log: &Log) -> anyhow::Result<Config> {
+    let mut config = load(cli, needs)?;
     config.metrics = args.metrics.or(config.metrics);
     log.begin(&cli.log, &config.log).context("start the log")?;
     Ok(config)

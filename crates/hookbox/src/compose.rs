@@ -74,6 +74,7 @@ pub async fn store(config: &Config) -> Result<AnyStore, OpenError> {
             Ok(AnyStore::Postgres(Arc::new(Postgres::open(options).await?)))
         }
         StoreUrl::Sqlite(path) => Ok(AnyStore::Sqlite(sqlite(config, path).await?)),
+        StoreUrl::NotResolved => Err(not_resolved("the store")),
     }
 }
 
@@ -88,7 +89,7 @@ pub async fn broker_as_it_is(
             options.reads_only = true;
             Ok(Arc::new(Rabbit::open(options).await?))
         }
-        BrokerUrl::Sqlite(_) => broker(config, store).await,
+        BrokerUrl::Sqlite(_) | BrokerUrl::NotResolved => broker(config, store).await,
     }
 }
 
@@ -103,6 +104,15 @@ pub async fn broker(
             Ok(Arc::clone(sqlite) as _)
         }
         (BrokerUrl::Sqlite(path), _) => Ok(sqlite(config, path).await?),
+        (BrokerUrl::NotResolved, _) => Err(not_resolved("the broker")),
+    }
+}
+
+/// A command opens what it has not asked the config for: a mistake of hookbox.
+pub fn not_resolved(what: &'static str) -> OpenError {
+    OpenError::Options {
+        what,
+        why: "its URL was not resolved for this command: this is a mistake of hookbox".to_owned(),
     }
 }
 
@@ -124,7 +134,7 @@ pub fn rabbit_options(config: &Config, url: &SecretString) -> hookbox_driver_rab
 pub fn postgres_options(config: &Config) -> hookbox_driver_postgres::Options {
     let url = match &config.store {
         StoreUrl::Postgres(url) => url.expose_secret(),
-        StoreUrl::Sqlite(_) => "",
+        StoreUrl::Sqlite(_) | StoreUrl::NotResolved => "",
     };
     let limits = config.routes.iter().map(|route| route.handler_time_limit);
     let (least, most) = (limits.clone().min(), limits.max());
@@ -161,7 +171,7 @@ pub fn sqlite_files(config: &Config) -> Vec<(&'static str, &Path)> {
     }
     match &config.broker {
         BrokerUrl::Sqlite(path) if !config.is_one_file() => files.push(("broker.url", path)),
-        BrokerUrl::Sqlite(_) | BrokerUrl::Amqp(_) => {}
+        BrokerUrl::Sqlite(_) | BrokerUrl::Amqp(_) | BrokerUrl::NotResolved => {}
     }
     files
 }

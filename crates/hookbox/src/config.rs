@@ -10,10 +10,13 @@ mod difference;
 mod file;
 mod identity;
 mod key;
+mod key_file;
 mod nearest;
+mod needs;
 mod peers;
 mod place;
 mod route;
+mod same_key;
 mod scheme;
 mod secret;
 mod source;
@@ -34,6 +37,7 @@ use crate::clock::SystemClock;
 use crate::command::print;
 
 pub use difference::Differences;
+pub use needs::Needs;
 pub use place::Mistakes;
 pub use route::RouteConfig;
 pub use source::SourceConfig;
@@ -54,16 +58,22 @@ pub struct Config {
     pub text: String,
     /// The files that keys of sources were read from.
     pub secret_files: Vec<PathBuf>,
+    /// Which secrets were resolved.
+    pub needs: Needs,
     /// The environment's name.
     pub environment: EnvironmentName,
     /// The store.
     pub store: StoreUrl,
+    /// The network between hookbox and the store.
+    pub store_network: Network,
     /// Connections to the store at most.
     pub store_connections: u32,
     /// How long a connection to the store is kept at most.
     pub store_connection_lifetime: Duration,
     /// The broker.
     pub broker: BrokerUrl,
+    /// The network between hookbox and the broker with its management API.
+    pub broker_network: Network,
     /// RabbitMQ's management API; the URL may hold a password.
     pub management: Option<SecretString>,
     /// The HTTP side.
@@ -84,12 +94,23 @@ pub struct Config {
     pub warnings: Vec<String>,
 }
 
+/// What is known of the network between hookbox and a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// Nothing: what goes over it is to be encrypted, and the server to be verified.
+    Any,
+    /// The config says that nobody else is on it.
+    Private,
+}
+
 /// Where the store is.
 pub enum StoreUrl {
     /// PostgreSQL; the URL may hold a password.
     Postgres(SecretString),
     /// A SQLite file.
     Sqlite(PathBuf),
+    /// Where its reference leads, which this command has no use for.
+    NotResolved,
 }
 
 /// Where the broker is.
@@ -98,6 +119,8 @@ pub enum BrokerUrl {
     Amqp(SecretString),
     /// A SQLite file.
     Sqlite(PathBuf),
+    /// Where its reference leads, which this command has no use for.
+    NotResolved,
 }
 
 /// The HTTP side.
@@ -139,8 +162,13 @@ pub struct LogConfig {
 }
 
 impl Config {
-    /// Reads and checks a file.
+    /// Reads and checks a file, and resolves every secret.
     pub fn load(path: &Path) -> Result<Self, Mistakes> {
+        Self::load_for(path, Needs::ALL)
+    }
+
+    /// Reads and checks a file, and resolves the secrets that are needed.
+    pub fn load_for(path: &Path, needs: Needs) -> Result<Self, Mistakes> {
         let text = std::fs::read_to_string(path).map_err(|error| {
             let advice = "write one (see docs/CONFIG.md), name another with --config, or try \
                           `hookbox dev`, which needs none";
@@ -150,7 +178,7 @@ impl Config {
             )
         })?;
         let env = |name: &str| std::env::var(name).ok();
-        Self::parse(path, &text, &env, SystemClock.now())
+        Self::parse_for(path, &text, &env, needs, SystemClock.now())
     }
 
     /// Checks the text of a file; `env` is the environment.
@@ -160,8 +188,19 @@ impl Config {
         env: &dyn Fn(&str) -> Option<String>,
         now: Timestamp,
     ) -> Result<Self, Mistakes> {
+        Self::parse_for(path, text, env, Needs::ALL, now)
+    }
+
+    /// The same for a command that needs only some secrets.
+    pub fn parse_for(
+        path: &Path,
+        text: &str,
+        env: &dyn Fn(&str) -> Option<String>,
+        needs: Needs,
+        now: Timestamp,
+    ) -> Result<Self, Mistakes> {
         let (file, places) = structure::read(path, text)?;
-        let config = check::check(path, file, places, env, now)?;
+        let config = check::check(path, file, places, env, needs, now)?;
         Ok(Self {
             text: text.to_owned(),
             ..config
@@ -177,7 +216,8 @@ impl Config {
     pub fn is_one_file(&self) -> bool {
         match (&self.store, &self.broker) {
             (StoreUrl::Sqlite(store), BrokerUrl::Sqlite(broker)) => place(store) == place(broker),
-            (StoreUrl::Postgres(_), _) | (_, BrokerUrl::Amqp(_)) => false,
+            (StoreUrl::Postgres(_) | StoreUrl::NotResolved, _)
+            | (_, BrokerUrl::Amqp(_) | BrokerUrl::NotResolved) => false,
         }
     }
 

@@ -11,6 +11,7 @@ mod clock;
 mod command;
 mod compose;
 pub mod config;
+mod core_dumps;
 mod drain;
 mod exit;
 mod key_ends;
@@ -36,6 +37,11 @@ pub fn main() -> ExitCode {
     // chosen before its first use. It fails only when one was chosen already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     telemetry::hide_panics();
+    if let Err(error) = core_dumps::switch_off() {
+        print::note(&format!(
+            "hookbox: core dumps could not be switched off: {error}"
+        ));
+    }
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
         Err(said) => return print::arguments(&said).into(),

@@ -129,7 +129,7 @@ impl Reloader {
     fn reload(&mut self, now: Timestamp) {
         // Before anything is read: what changes meanwhile is seen by the next look.
         let seen = look_at(self.paths());
-        let read = Config::load(&self.config.path);
+        let read = Config::load_for(&self.config.path, self.config.needs);
         let config = match read {
             Ok(config) => config,
             Err(mistakes) => {
@@ -197,7 +197,10 @@ impl Reloader {
     /// Reads the secrets by the config that is in use, which may be edited at this moment.
     fn read_keys(&mut self, now: Timestamp) -> Vec<String> {
         let env = |name: &str| std::env::var(name).ok();
-        match Config::parse(&self.config.path, &self.config.text, &env, now) {
+        let Config {
+            path, text, needs, ..
+        } = &self.config;
+        match Config::parse_for(path, text, &env, *needs, now) {
             Ok(config) => {
                 self.config = config;
                 self.exchange_keys()

@@ -1,15 +1,17 @@
 //! Keys: no `Debug`, no `Display`; several may be current, for rotation.
 
+use ::hmac::{Hmac, KeyInit, Mac};
 use hookbox_event::Timestamp;
 use secrecy::{ExposeSecret, SecretSlice};
+use sha2::Sha256;
 
 /// The shortest key that a config may name: what NIST SP 800-63B §5.1.1.2 demands of a password.
 /// Whoever has one captured request can try all shorter ones on a single machine.
 pub const KEY_BYTES_MIN: usize = 8;
 
-/// The shortest key that is strong enough: 112 bits. NIST SP 800-131A Rev. 2 §10 disallows shorter
-/// HMAC keys, and RFC 2104 §3 advises as many bytes as the hash has.
-pub const KEY_BYTES_STRONG: usize = 14;
+/// The shortest key that nothing is said about. NIST SP 800-131A Rev. 2 §10 disallows HMAC keys of
+/// under 112 bits, and a key is mostly text: 24 characters of base64 hold 144 bits, of hex 96.
+pub const KEY_BYTES_STRONG: usize = 24;
 
 /// A secret that a source's requests are signed with.
 #[derive(Clone)]
@@ -64,6 +66,17 @@ impl Key {
     /// Whether it is the same key: id, end and secret.
     pub fn is_same(&self, other: &Key) -> bool {
         self.id == other.id && self.until == other.until && self.secret() == other.secret()
+    }
+
+    /// Tells whether two keys are the same, and nothing else about them: an HMAC-SHA-256 under
+    /// `salt`, which is to be random and kept nowhere.
+    pub fn fingerprint(&self, salt: &[u8; 32]) -> [u8; 32] {
+        // RFC 2104 takes a key of any length.
+        let mac = <Hmac<Sha256> as KeyInit>::new_from_slice(salt).expect("any length is a key");
+        mac.chain_update(self.secret())
+            .finalize()
+            .into_bytes()
+            .into()
     }
 
     pub(crate) fn secret(&self) -> &[u8] {

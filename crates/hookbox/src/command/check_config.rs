@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::clock::SystemClock;
 use crate::command::print;
-use crate::config::{BrokerUrl, Config, RouteConfig, SourceConfig, StoreUrl};
+use crate::config::{BrokerUrl, Config, Network, RouteConfig, SourceConfig, StoreUrl};
 use crate::exit::{self, Exit, Unusable};
 use crate::key_ends::{KeysEnd, judge};
 use crate::{compose, tls};
@@ -76,13 +76,17 @@ fn effective(config: &Config) -> Value {
         "store": match &config.store {
             StoreUrl::Postgres(_) => "postgres (URL hidden)".to_owned(),
             StoreUrl::Sqlite(path) => format!("sqlite:{}", path.display()),
+            StoreUrl::NotResolved => "not resolved".to_owned(),
         },
+        "store_network": network(config.store_network),
         "store_connections": config.store_connections,
         "store_connection_lifetime_ms": config.store_connection_lifetime.as_millis() as u64,
         "broker": match &config.broker {
             BrokerUrl::Amqp(_) => "rabbitmq (URL hidden)".to_owned(),
             BrokerUrl::Sqlite(path) => format!("sqlite:{}", path.display()),
+            BrokerUrl::NotResolved => "not resolved".to_owned(),
         },
+        "broker_network": network(config.broker_network),
         "management": config.management.as_ref().map(|_| "hidden"),
         "ingest": {
             "spool": config.ingest.spool.as_ref().map(|spool| {
@@ -109,6 +113,14 @@ fn effective(config: &Config) -> Value {
         "sources": config.sources.iter().map(source).collect::<Vec<_>>(),
         "routes": config.routes.iter().map(route).collect::<Vec<_>>(),
     })
+}
+
+/// What the config says of the network to a server.
+fn network(network: Network) -> &'static str {
+    match network {
+        Network::Any => "any",
+        Network::Private => "private",
+    }
 }
 
 fn source(source: &SourceConfig) -> Value {

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioExecutor;
 
 use crate::cli::{Cli, HealthcheckArgs};
 use crate::command::{load, print};
-use crate::config::Config;
+use crate::config::{Config, Needs};
 use crate::exit::{self, Exit};
 
 /// Longer than this, and a container's health check has given up as well.
@@ -21,7 +21,7 @@ const DEADLINE: Duration = Duration::from_secs(3);
 pub async fn run(cli: &Cli, args: &HealthcheckArgs) -> anyhow::Result<Exit> {
     let urls = match &args.url {
         Some(url) => vec![url.clone()],
-        None => urls(&load(cli)?)?,
+        None => urls(&load(cli, Needs::NONE)?)?,
     };
     let status = tokio::time::timeout(DEADLINE, first(&urls)).await;
     let status = status.context("it did not answer in time")??;

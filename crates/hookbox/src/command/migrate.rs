@@ -27,6 +27,7 @@ pub async fn run(config: &Config, json: bool) -> anyhow::Result<Exit> {
             report.push(("store", done.from, done.to));
         }
         StoreUrl::Sqlite(path) => report.push(file(config, "store", path, json).await?),
+        StoreUrl::NotResolved => return Err(compose::not_resolved("the store").into()),
     }
     let declared = match &config.broker {
         BrokerUrl::Sqlite(path) if !config.is_one_file() => {
@@ -35,6 +36,7 @@ pub async fn run(config: &Config, json: bool) -> anyhow::Result<Exit> {
         }
         BrokerUrl::Sqlite(_) => Ok(Vec::new()),
         BrokerUrl::Amqp(url) => declare(config, url).await,
+        BrokerUrl::NotResolved => return Err(compose::not_resolved("the broker").into()),
     };
     tell(&report, declared.as_deref().unwrap_or_default(), json)?;
     declared?;

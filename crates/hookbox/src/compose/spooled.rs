@@ -33,7 +33,9 @@ pub async fn spooled(
 ) -> anyhow::Result<Option<Spooled>> {
     let rabbit = match &config.broker {
         BrokerUrl::Amqp(url) => rabbit_options(config, url),
-        BrokerUrl::Sqlite(_) => return Err(anyhow!("a spool goes with RabbitMQ")),
+        BrokerUrl::Sqlite(_) | BrokerUrl::NotResolved => {
+            return Err(anyhow!("a spool goes with RabbitMQ"));
+        }
     };
     let mut options = sqlite_options(config, &spool.path);
     options.bytes_max = Some(spool.bytes_max);

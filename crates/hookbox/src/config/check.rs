@@ -9,12 +9,13 @@ use hookbox_ingest::Limits;
 use secrecy::SecretString;
 
 use super::file::{File, Ingest, Log, Url};
+use super::needs::Needs;
 use super::place::{Mistakes, Places};
-use super::secret::{Env, beside, resolve};
+use super::secret::{Env, Secrets, beside};
 use super::units::{duration, size};
 use super::{
-    BrokerUrl, Config, IngestConfig, LogConfig, RouteConfig, SourceConfig, StoreUrl,
-    connection_lifetime, peers, route, scheme, source, spool, urls,
+    BrokerUrl, Config, IngestConfig, LogConfig, Network, RouteConfig, SourceConfig, StoreUrl,
+    connection_lifetime, peers, route, same_key, scheme, source, spool, urls,
 };
 use crate::telemetry::filter;
 
@@ -25,16 +26,21 @@ const DRAIN_MAX: Duration = Duration::from_secs(90);
 /// be set to 4,000 s.
 const IDLE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(7200));
 
+/// The place of the path of the listener's key.
+const KEY: &str = "/ingest/tls/key";
+
 /// Checks the meaning of a file.
 pub fn check(
     path: &Path,
     file: File,
     mut places: Places,
     env: Env<'_>,
+    needs: Needs,
     now: Timestamp,
 ) -> Result<Config, Mistakes> {
     let folder = path.parent().unwrap_or(Path::new(""));
-    let checked = effective(path, folder, &file, &mut places, env, now);
+    let secrets = Secrets { folder, env, needs };
+    let checked = effective(path, &file, &mut places, &secrets, now);
     match checked {
         Some(config) if places.is_clean() => Ok(Config {
             warnings: places.warnings(),
@@ -51,32 +57,35 @@ pub fn check(
 
 fn effective(
     path: &Path,
-    folder: &Path,
     file: &File,
     places: &mut Places,
-    env: Env<'_>,
+    secrets: &Secrets<'_>,
     now: Timestamp,
 ) -> Option<Config> {
+    let folder = secrets.folder;
     let environment = places.take("/environment", file.environment.parse::<EnvironmentName>());
-    let store = store(folder, &file.store.url, places, env);
+    let store = store(&file.store.url, places, secrets);
     let lifetime = connection_lifetime::read(&file.store, places);
-    let broker = broker(folder, &file.broker.url, places, env);
-    let management = management(folder, file, broker.as_ref(), places, env);
+    let broker = broker(&file.broker.url, places, secrets);
+    let management = management(file, broker.as_ref(), places, secrets);
     let ingest = ingest(folder, &file.ingest, places);
     let metrics = metrics(file, ingest.as_ref(), places);
     let drain = drain(file, places);
-    let log = log(&file.log, places, env);
-    let sources = sources(folder, file, places, env, now);
+    let log = log(&file.log, places, secrets.env);
+    let sources = sources(file, places, secrets, now);
     let routes = routes(file, places);
     let config = Config {
         path: path.to_owned(),
         text: String::new(),
         secret_files: secret_files(folder, file),
+        needs: secrets.needs,
         environment: environment?,
         store: store?,
+        store_network: network(file.store.network.as_ref()),
         store_connections: file.store.connections.unwrap_or(16),
         store_connection_lifetime: lifetime?,
         broker: broker?,
+        broker_network: network(file.broker.network.as_ref()),
         management: management?,
         ingest: ingest?,
         metrics: metrics?,
@@ -90,6 +99,11 @@ fn effective(
     spool::fits(&config, places);
     urls::check(&config, places);
     Some(config)
+}
+
+/// The schema knows one word.
+fn network(word: Option<&String>) -> Network {
+    word.map_or(Network::Any, |_| Network::Private)
 }
 
 /// How long a drain may take, and how much of it is its lead. None unless it is asked for: only
@@ -120,10 +134,9 @@ fn secret_files(folder: &Path, file: &File) -> Vec<PathBuf> {
 }
 
 fn sources(
-    folder: &Path,
     file: &File,
     places: &mut Places,
-    env: Env<'_>,
+    secrets: &Secrets<'_>,
     now: Timestamp,
 ) -> Vec<SourceConfig> {
     let mut sources = Vec::new();
@@ -134,7 +147,7 @@ fn sources(
             let twice = format!("there are two sources of the name {:?}", one.name);
             places.mistake(&format!("{at}/name"), twice);
         }
-        let Some(source) = source::check(&at, one, folder, places, env) else {
+        let Some(source) = source::check(&at, one, secrets, places) else {
             continue;
         };
         if !source.keys.is_empty() && !source.keys.iter().any(|key| key.is_valid(now)) {
@@ -146,6 +159,7 @@ fn sources(
         scheme::check_verifies(&at, &source, now, places);
         sources.push(source);
     }
+    same_key::check(file, &sources, places);
     sources
 }
 
@@ -180,19 +194,29 @@ fn log(given: &Log, places: &mut Places, env: Env<'_>) -> Option<LogConfig> {
     })
 }
 
-fn url(at: &str, folder: &Path, url: &Url, places: &mut Places, env: Env<'_>) -> Option<String> {
+/// The text of a URL: the outer `None` is a mistake, the inner one a reference that is not needed.
+fn url(
+    at: &str,
+    url: &Url,
+    is_needed: bool,
+    places: &mut Places,
+    secrets: &Secrets<'_>,
+) -> Option<Option<String>> {
     match url {
         // The schema lets only SQLite's be written out.
-        Url::Literal(text) => Some(text.clone()),
-        Url::Reference(reference) => places.take(at, resolve(folder, reference, env)),
+        Url::Literal(text) => Some(Some(text.clone())),
+        Url::Reference(_) if !is_needed => Some(None),
+        Url::Reference(reference) => secrets.resolve(at, reference, places).map(Some),
     }
 }
 
-fn store(folder: &Path, given: &Url, places: &mut Places, env: Env<'_>) -> Option<StoreUrl> {
+fn store(given: &Url, places: &mut Places, secrets: &Secrets<'_>) -> Option<StoreUrl> {
     let at = "/store/url";
-    let text = url(at, folder, given, places, env)?;
+    let Some(text) = url(at, given, secrets.needs.store, places, secrets)? else {
+        return Some(StoreUrl::NotResolved);
+    };
     if let Some(path) = text.strip_prefix("sqlite:") {
-        return sqlite(at, folder, path, places).map(StoreUrl::Sqlite);
+        return sqlite(at, secrets.folder, path, places).map(StoreUrl::Sqlite);
     }
     if text.starts_with("postgres://") || text.starts_with("postgresql://") {
         return Some(StoreUrl::Postgres(text.into()));
@@ -204,11 +228,13 @@ fn store(folder: &Path, given: &Url, places: &mut Places, env: Env<'_>) -> Optio
     None
 }
 
-fn broker(folder: &Path, given: &Url, places: &mut Places, env: Env<'_>) -> Option<BrokerUrl> {
+fn broker(given: &Url, places: &mut Places, secrets: &Secrets<'_>) -> Option<BrokerUrl> {
     let at = "/broker/url";
-    let text = url(at, folder, given, places, env)?;
+    let Some(text) = url(at, given, secrets.needs.broker, places, secrets)? else {
+        return Some(BrokerUrl::NotResolved);
+    };
     if let Some(path) = text.strip_prefix("sqlite:") {
-        return sqlite(at, folder, path, places).map(BrokerUrl::Sqlite);
+        return sqlite(at, secrets.folder, path, places).map(BrokerUrl::Sqlite);
     }
     if text.starts_with("amqp://") || text.starts_with("amqps://") {
         return Some(BrokerUrl::Amqp(text.into()));
@@ -222,17 +248,16 @@ fn broker(folder: &Path, given: &Url, places: &mut Places, env: Env<'_>) -> Opti
 
 /// The management API; `None` is a mistake, and `Some(None)` is none named.
 fn management(
-    folder: &Path,
     file: &File,
     broker: Option<&BrokerUrl>,
     places: &mut Places,
-    env: Env<'_>,
+    secrets: &Secrets<'_>,
 ) -> Option<Option<SecretString>> {
     let Some(given) = &file.broker.management else {
         return Some(None);
     };
     let at = "/broker/management";
-    let text = url(at, folder, given, places, env)?;
+    let text = url(at, given, secrets.needs.broker, places, secrets)?;
     match broker {
         Some(BrokerUrl::Sqlite(_)) => {
             places.mistake(
@@ -240,9 +265,9 @@ fn management(
                 "the broker is a SQLite file, which has no management API",
             );
         }
-        Some(BrokerUrl::Amqp(_)) | None => {}
+        Some(BrokerUrl::Amqp(_) | BrokerUrl::NotResolved) | None => {}
     }
-    Some(Some(text.into()))
+    Some(text.map(SecretString::from))
 }
 
 /// What stands behind `sqlite:` is a path and nothing else.
@@ -291,7 +316,7 @@ fn ingest(folder: &Path, given: &Ingest, places: &mut Places) -> Option<IngestCo
     let tls = given.tls.as_ref().map(|tls| {
         (
             pem("/ingest/tls/certificate", folder, &tls.certificate, places),
-            pem("/ingest/tls/key", folder, &tls.key, places),
+            pem(KEY, folder, &tls.key, places),
         )
     });
     let (body_max, bodies_max) = sizes?;
@@ -353,7 +378,12 @@ fn pem(at: &str, folder: &Path, given: &str, places: &mut Places) -> PathBuf {
     if given.contains("-----BEGIN") || given.contains('\n') {
         places.mistake(at, "it must be the path of a PEM file, not its text");
     } else if !path.is_file() {
-        let what = format!("the file {} is not there", path.display());
+        // Nor is a path that leads nowhere shown, where it may be the key itself.
+        let what = if at == KEY {
+            "the file that it names is not there".to_owned()
+        } else {
+            format!("the file {} is not there", path.display())
+        };
         places.mistake(at, what);
     }
     path

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::place::Places;
 
 /// Keys of a source that are reloaded.
-const OF_SOURCES: [&str; 2] = ["secrets", "schemas"];
+const OF_SOURCES: [&str; 3] = ["secrets", "secrets_made_by", "schemas"];
 
 /// What needs a restart.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -25,6 +25,7 @@ pub struct File {
 #[serde(deny_unknown_fields)]
 pub struct Store {
     pub url: Url,
+    pub network: Option<String>,
     pub connections: Option<u32>,
     pub connection_lifetime: Option<String>,
 }
@@ -33,6 +34,7 @@ pub struct Store {
 #[serde(deny_unknown_fields)]
 pub struct Broker {
     pub url: Url,
+    pub network: Option<String>,
     pub management: Option<Url>,
 }
 
@@ -48,6 +50,7 @@ pub enum Url {
 pub struct Reference {
     pub env: Option<String>,
     pub file: Option<String>,
+    pub mode: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -111,6 +114,7 @@ pub struct Source {
     pub timestamp: Option<Timestamp>,
     pub tolerance: Option<String>,
     pub secrets: Vec<Secret>,
+    pub secrets_made_by: Option<String>,
     pub form: Option<String>,
     #[serde(default)]
     pub answer: Answer,
@@ -134,6 +138,7 @@ pub struct Secret {
     pub id: String,
     pub env: Option<String>,
     pub file: Option<String>,
+    pub mode: Option<String>,
     pub until: Option<String>,
 }
 

@@ -1,13 +1,11 @@
 //! The keys of a source: read from where the config says, and long enough to be secrets.
 
-use std::path::Path;
-
 use hookbox_event::Timestamp;
 use hookbox_signature::{KEY_BYTES_MIN, KEY_BYTES_STRONG, Key, Preset, Scheme};
 
 use super::file::{Reference, Secret, Source};
 use super::place::Places;
-use super::secret::{Env, resolve};
+use super::secret::Secrets;
 
 /// Checks the keys of one source.
 pub fn check(
@@ -15,50 +13,55 @@ pub fn check(
     source: &Source,
     preset: Option<Preset>,
     scheme: &Option<Scheme>,
-    folder: &Path,
+    secrets: &Secrets<'_>,
     places: &mut Places,
-    env: Env<'_>,
 ) -> Vec<Key> {
     let mut keys: Vec<Key> = Vec::new();
     for (index, secret) in source.secrets.iter().enumerate() {
         let at = format!("{at}/secrets/{index}");
-        if keys.iter().any(|key| key.id() == secret.id) {
+        let before = &source.secrets[..index];
+        if before.iter().any(|other| other.id == secret.id) {
             places.mistake(
                 &format!("{at}/id"),
                 format!("the id {:?} is there twice", secret.id),
             );
         }
-        if let Some(key) = key(&at, secret, preset, scheme, folder, places, env) {
-            keys.push(key);
+        let until = until(&at, secret, places);
+        if secrets.needs.keys
+            && let Some(bytes) = bytes(&at, source, secret, (preset, scheme), secrets, places)
+            && let Some(until) = until
+        {
+            keys.extend(places.take(&at, Key::new(secret.id.clone(), until, bytes)));
         }
     }
     keys
 }
 
-fn key(
-    at: &str,
-    secret: &Secret,
-    preset: Option<Preset>,
-    scheme: &Option<Scheme>,
-    folder: &Path,
-    places: &mut Places,
-    env: Env<'_>,
-) -> Option<Key> {
-    let until = match &secret.until {
-        Some(text) => Some(
-            places.take(
-                &format!("{at}/until"),
-                Timestamp::parse_rfc3339(text)
-                    .map_err(|_| "it must be a moment as 2026-12-31T00:00:00Z"),
-            )?,
-        ),
-        None => None,
+/// From when on a key is not valid any more; `None` is a mistake, and `Some(None)` never.
+fn until(at: &str, secret: &Secret, places: &mut Places) -> Option<Option<Timestamp>> {
+    let Some(text) = &secret.until else {
+        return Some(None);
     };
+    let moment = Timestamp::parse_rfc3339(text);
+    let moment = moment.map_err(|_| "it must be a moment as 2026-12-31T00:00:00Z");
+    places.take(&format!("{at}/until"), moment).map(Some)
+}
+
+/// The bytes of a key, from where the config says that it is.
+fn bytes(
+    at: &str,
+    source: &Source,
+    secret: &Secret,
+    (preset, scheme): (Option<Preset>, &Option<Scheme>),
+    secrets: &Secrets<'_>,
+    places: &mut Places,
+) -> Option<Vec<u8>> {
     let reference = Reference {
         env: secret.env.clone(),
         file: secret.file.clone(),
+        mode: secret.mode.clone(),
     };
-    let text = places.take(at, resolve(folder, &reference, env))?;
+    let text = secrets.resolve(at, &reference, places)?;
     let written = match (preset, scheme) {
         (Some(preset), _) => preset.secret(&text),
         (None, Some(Scheme::StandardWebhooks { .. })) => Preset::StandardWebhooks.secret(&text),
@@ -66,22 +69,26 @@ fn key(
     };
     let bytes = written.ok_or("the secret is not base64, as Standard Webhooks writes secrets");
     let bytes = places.take(at, bytes)?;
-    check_length(at, bytes.len(), places);
-    places.take(at, Key::new(secret.id.clone(), until, bytes))
+    // The schema knows one maker.
+    check_length(at, bytes.len(), source.secrets_made_by.is_some(), places);
+    Some(bytes)
 }
 
-/// A key that can be guessed proves nothing. An empty one has its own message.
-fn check_length(at: &str, bytes: usize, places: &mut Places) {
+/// A key that can be guessed proves nothing. An empty one has its own message. How long a key is
+/// that its provider has made is not the operator's to change.
+fn check_length(at: &str, bytes: usize, is_providers: bool, places: &mut Places) {
     if (1..KEY_BYTES_MIN).contains(&bytes) {
         let what = format!(
             "the secret is shorter than {KEY_BYTES_MIN} bytes: whoever sees one request can find \
              it by trying; make one of 32 random bytes and give it to the provider"
         );
         places.mistake(at, what);
-    } else if (KEY_BYTES_MIN..KEY_BYTES_STRONG).contains(&bytes) {
+    } else if (KEY_BYTES_MIN..KEY_BYTES_STRONG).contains(&bytes) && !is_providers {
         let what = format!(
-            "the secret is shorter than {KEY_BYTES_STRONG} bytes (112 bits), too short for an \
-             HMAC by NIST SP 800-131A; make one of 32 random bytes and rotate to it with \"until\""
+            "the secret is shorter than {KEY_BYTES_STRONG} bytes, and as text it is likely to have \
+             less than the 112 bits that NIST SP 800-131A asks of an HMAC key; make one of 32 \
+             random bytes and rotate to it with \"until\", or say secrets_made_by = \"provider\" \
+             where the provider makes its keys"
         );
         places.warn(at, what);
     }

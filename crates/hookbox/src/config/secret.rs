@@ -3,29 +3,62 @@
 use std::path::{Path, PathBuf};
 
 use super::file::Reference;
+use super::key_file::{self, Text};
+use super::needs::Needs;
+use super::place::Places;
 
 /// The environment, as an argument.
 pub type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
 
-/// Reads what a reference refers to. White space around it is dropped: files end in a newline.
-pub fn resolve(folder: &Path, reference: &Reference, env: Env<'_>) -> Result<String, String> {
-    let text = match (&reference.env, &reference.file) {
-        (Some(name), None) => env(name)
-            .ok_or_else(|| format!("the environment variable {name} is not set; set it"))?,
-        (None, Some(file)) => {
-            let path = beside(folder, file);
-            std::fs::read_to_string(&path)
-                .map_err(|error| format!("the file {} cannot be read ({error})", path.display()))?
+/// Where secrets are read from, and which of them.
+#[derive(Clone, Copy)]
+pub struct Secrets<'a> {
+    /// The config's own folder.
+    pub folder: &'a Path,
+    /// The environment.
+    pub env: Env<'a>,
+    /// What is read at all.
+    pub needs: Needs,
+}
+
+impl Secrets<'_> {
+    /// Reads what a reference refers to. White space around it is dropped: files end in a newline.
+    pub fn resolve(&self, at: &str, reference: &Reference, places: &mut Places) -> Option<String> {
+        let text = places.take(at, self.read(reference))?;
+        if let Some(warning) = text.warning {
+            places.warn(at, warning);
         }
-        (Some(_), Some(_)) | (None, None) => {
-            return Err("it must name one of env and file".into());
+        let text = text.text.trim();
+        if text.is_empty() {
+            places.mistake(at, "what it refers to is empty");
+            return None;
         }
-    };
-    let text = text.trim();
-    if text.is_empty() {
-        return Err("what it refers to is empty".into());
+        Some(text.to_owned())
     }
-    Ok(text.to_owned())
+
+    fn read(&self, reference: &Reference) -> Result<Text, String> {
+        match (&reference.env, &reference.file) {
+            (Some(_), None) if reference.mode.is_some() => {
+                Err("mode belongs to file: a variable has none".to_owned())
+            }
+            (Some(name), None) => match (self.env)(name) {
+                Some(text) => Ok(Text {
+                    text,
+                    warning: None,
+                }),
+                None => Err(
+                    "the environment variable that it names is not set; set it (its name is not \
+                     shown, since it may be the secret itself)"
+                        .to_owned(),
+                ),
+            },
+            // The schema knows one word.
+            (None, Some(file)) => {
+                key_file::read(&beside(self.folder, file), reference.mode.is_some())
+            }
+            (Some(_), Some(_)) | (None, None) => Err("it must name one of env and file".to_owned()),
+        }
+    }
 }
 
 /// A path of the config: relative to the config's own folder.

@@ -1,6 +1,6 @@
 //! Sources: a preset's values, each of which can be written out.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use hookbox_event::{SourceName, TopicPattern};
 use hookbox_ingest::{EventType, Identity};
@@ -8,7 +8,7 @@ use hookbox_signature::{Answer, ConflictAction, Key, Preset, Scheme};
 
 use super::file::{OnConflict, Source};
 use super::place::Places;
-use super::secret::{Env, beside};
+use super::secret::{Secrets, beside};
 use super::{identity, key, scheme};
 
 /// One source, effective.
@@ -47,14 +47,13 @@ pub struct ConflictConfig {
 pub fn check(
     at: &str,
     source: &Source,
-    folder: &Path,
+    secrets: &Secrets<'_>,
     places: &mut Places,
-    env: Env<'_>,
 ) -> Option<SourceConfig> {
     let name = places.take(&format!("{at}/name"), source.name.parse::<SourceName>());
     let preset = source.preset.as_deref().and_then(Preset::parse);
     let scheme = scheme::check(at, source, preset, places);
-    let keys = key::check(at, source, preset, &scheme, folder, places, env);
+    let keys = key::check(at, source, preset, &scheme, secrets, places);
     let topic = identity::topic(at, source, preset, places);
     let identity = identity::check(at, source, preset, &scheme, places);
     if let Some(scheme) = &scheme {
@@ -70,7 +69,10 @@ pub fn check(
         .signature_detail
         .clone()
         .or(answer.signature_detail);
-    let schemas = source.schemas.as_deref().map(|path| beside(folder, path));
+    let schemas = source
+        .schemas
+        .as_deref()
+        .map(|path| beside(secrets.folder, path));
     if let Some(path) = schemas.as_deref().filter(|path| !path.is_dir()) {
         places.mistake(
             &format!("{at}/schemas"),

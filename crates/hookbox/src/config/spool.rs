@@ -60,7 +60,7 @@ pub fn fits(config: &Config, places: &mut Places) {
             let what = "the broker is a file on this machine, and never away: take the spool out";
             places.mistake(AT, what);
         }
-        BrokerUrl::Amqp(_) => {}
+        BrokerUrl::Amqp(_) | BrokerUrl::NotResolved => {}
     }
     if let StoreUrl::Sqlite(store) = &config.store
         && place(store) == place(&spool.path)

@@ -45,7 +45,7 @@ topic = "/kind"
 identity = ["/id"]
 on_conflict = [{ topics = ["other.a.*"], action = "process" }]
 answer = { signature_status = 400, signature_detail = "no" }
-secrets = [{ id = "k", env = "KEY" }]
+secrets = [{ id = "k", env = "KEY3" }]
 [[route]]
 name = "scores"
 topics = ["begini.*_score.complete"]
@@ -61,7 +61,7 @@ fn env(name: &str) -> Option<String> {
     match name {
         "DATABASE_URL" => Some("postgres://u:hunter2@localhost/db".into()),
         "AMQP_URL" => Some("amqp://u:hunter2@localhost".into()),
-        "KEY" | "KEY2" => Some("hunter2-hunter2".into()),
+        "KEY" | "KEY2" | "KEY3" | "KEY4" => Some(format!("hunter2-hunter2-hunter2-{name}")),
         "EMPTY" => Some("  \n".into()),
         _ => None,
     }
@@ -140,7 +140,7 @@ fn all_mistakes_of_meaning_are_told_at_once() {
             hookbox.toml:8:1: broker.url: what it refers to is empty
             hookbox.toml:10:1: ingest.listen: off loopback it needs tls = { certificate, key }, or trusted_proxies that do the TLS
             hookbox.toml:11:1: ingest.body_max: it must be from 1 B to 15 MiB: RabbitMQ 4 refuses messages over 16 MiB
-            hookbox.toml:27:12: source[0].secrets[0]: the environment variable NOWHERE is not set; set it
+            hookbox.toml:27:12: source[0].secrets[0]: the environment variable that it names is not set; set it (its name is not shown, since it may be the secret itself)
             hookbox.toml:27:77: source[0].secrets[1].until: it must be a moment as 2026-12-31T00:00:00Z
             hookbox.toml:29:1: source[1].name: there are two sources of the name "begini"
             hookbox.toml:43:11: route[0].topics[0]: "begini..x" is not a topic: 1 to 200 characters of A-Z, a-z, 0-9, '_', '-' and '.'; a part between two dots is empty
@@ -243,13 +243,13 @@ fn structure_and_meaning_are_told_together() {
     check(
         &bad,
         expect![[r#"
-        hookbox.toml:12:1: ingest.connection: there is no such key; did you mean "connections"?
-        hookbox.toml:16:1: ingest.trusted_proxies: the value is not of type "array"
-        hookbox.toml:27:12: source[0].secrets[0]: the environment variable NOWHERE is not set; set it
-        hookbox.toml:32:1: source[1].algorithm: the value is not one of "sha256" or "sha512"
-        hookbox.toml:43:11: route[0].topics[0]: "begini..x" is not a topic: 1 to 200 characters of A-Z, a-z, 0-9, '_', '-' and '.'; a part between two dots is empty
-        hookbox.toml:45:26: route[0].retry.first: it must be a number and ms, s, min, h or d, as "5 s"
-    "#]],
+            hookbox.toml:12:1: ingest.connection: there is no such key; did you mean "connections"?
+            hookbox.toml:16:1: ingest.trusted_proxies: the value is not of type "array"
+            hookbox.toml:27:12: source[0].secrets[0]: the environment variable that it names is not set; set it (its name is not shown, since it may be the secret itself)
+            hookbox.toml:32:1: source[1].algorithm: the value is not one of "sha256" or "sha512"
+            hookbox.toml:43:11: route[0].topics[0]: "begini..x" is not a topic: 1 to 200 characters of A-Z, a-z, 0-9, '_', '-' and '.'; a part between two dots is empty
+            hookbox.toml:45:26: route[0].retry.first: it must be a number and ms, s, min, h or d, as "5 s"
+        "#]],
     );
 }
 
@@ -326,11 +326,29 @@ fn what_is_given_with_the_image_loads() {
     assert!(config.log.json && config.ingest.connections_per_address_max == 256);
     // A trial with curl on the host works, and a line says that it does.
     assert_eq!(config.ingest.plain_http_from, config.ingest.trusted_proxies);
+    // Its servers are other machines, and it says in words that they may be reached as they are.
+    let there = |name: &str| match name {
+        "database_url" => Some("postgres://hookbox:hunter2@postgres:5432/hookbox".to_owned()),
+        "amqp_url" => Some("amqp://hookbox:hunter2@rabbitmq:5672/%2f".to_owned()),
+        _ => env("KEY"),
+    };
+    let unprotected = |text: &str| {
+        let config = Config::parse(Path::new("hookbox.toml"), text, &there, NOW);
+        let warnings = config.expect("it loads").warnings.into_iter();
+        let of_network = |warning: &String| warning.contains("network = \"private\"");
+        warnings.filter(of_network).count()
+    };
+    assert_eq!(unprotected(&text), 0);
+    assert_eq!(unprotected(&text.replace("network = \"private\"\n", "")), 2);
 }
 
 mod identity;
+mod key_files;
 mod keys;
 mod limits;
+mod needs;
+mod networks;
+mod same_key;
 mod secrets;
 mod spool;
 mod urls;

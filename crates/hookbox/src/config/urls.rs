@@ -4,33 +4,53 @@
 use hookbox_driver::OpenError;
 
 use super::place::Places;
-use super::{BrokerUrl, Config, StoreUrl};
+use super::{BrokerUrl, Config, Network, StoreUrl};
 use crate::compose;
 
 /// Reads every URL of a server, without a connection.
 pub fn check(config: &Config, places: &mut Places) {
     match &config.store {
         StoreUrl::Postgres(_) => {
-            let read = compose::postgres_options(config).check_url();
-            note("/store/url", read, places);
+            let read = compose::postgres_options(config).is_protected();
+            let tls = "add sslmode=verify-full to the URL";
+            let link = ("PostgreSQL", tls, config.store_network);
+            note("/store/url", read, link, places);
         }
-        StoreUrl::Sqlite(_) => {}
+        StoreUrl::Sqlite(_) | StoreUrl::NotResolved => {}
     }
     match &config.broker {
         BrokerUrl::Amqp(url) => {
             let options = compose::rabbit_options(config, url);
-            note("/broker/url", options.check_url(), places);
-            note("/broker/management", options.check_management(), places);
+            let link = ("RabbitMQ", "use amqps://", config.broker_network);
+            note("/broker/url", options.is_protected(), link, places);
+            let link = ("the management API", "use https://", config.broker_network);
+            let read = options.is_management_protected();
+            note("/broker/management", read, link, places);
         }
-        BrokerUrl::Sqlite(_) => {}
+        BrokerUrl::Sqlite(_) | BrokerUrl::NotResolved => {}
     }
 }
 
-fn note(at: &str, read: Result<(), OpenError>, places: &mut Places) {
-    match read {
-        Ok(()) => {}
+/// Notes a URL that cannot be used, and warns of one whose connection others could read or answer:
+/// what it is to, how it is protected, and what the config says of the network.
+fn note(
+    at: &str,
+    is_protected: Result<bool, OpenError>,
+    (to, tls, network): (&str, &str, Network),
+    places: &mut Places,
+) {
+    match (is_protected, network) {
+        (Ok(true), _) | (Ok(false), Network::Private) => {}
+        (Ok(false), Network::Any) => {
+            let what = format!(
+                "{to} is on another machine, and the connection to it is not encrypted with the \
+                 server verified: {tls}, or say network = \"private\" in this table where nobody \
+                 else is on the network between them; version 0.3 refuses to start without either"
+            );
+            places.warn(at, what);
+        }
         // It names neither the URL nor a part of it, which may be a password.
-        Err(OpenError::Options { why, .. }) => places.mistake(at, why),
-        Err(other) => places.mistake(at, other.to_string()),
+        (Err(OpenError::Options { why, .. }), _) => places.mistake(at, why),
+        (Err(other), _) => places.mistake(at, other.to_string()),
     }
 }

@@ -7,7 +7,7 @@ use super::*;
 
 /// A config with one more source, which has these lines.
 fn with(lines: &str) -> String {
-    let secrets = "secrets = [{ id = \"k\", env = \"KEY\" }]";
+    let secrets = "secrets = [{ id = \"k\", env = \"KEY4\" }]";
     format!("{GOOD}[[source]]\nname = \"more\"\n{secrets}\n{lines}\n")
 }
 

@@ -50,7 +50,7 @@ fn a_secret_is_never_written_down_and_never_shown() {
     check(
         &secrets("[{ id = \"a\", file = \"nowhere\" }]"),
         expect![[r#"
-            hookbox.toml:27:12: source[0].secrets[0]: the file nowhere cannot be read (No such file or directory (os error 2))
+            hookbox.toml:27:12: source[0].secrets[0]: the file that it names cannot be found (No such file or directory (os error 2)); its path is not shown, since it may be the secret itself
         "#]],
     );
     check(

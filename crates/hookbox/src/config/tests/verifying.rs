@@ -74,25 +74,38 @@ fn a_source_that_can_never_verify_is_refused() {
 
 #[test]
 fn a_key_that_can_be_guessed_is_refused_and_a_weak_one_is_warned_about() {
-    let parse = |key: &'static str| {
+    let parse = |text: &str, key: &'static str| {
         let env = move |name: &str| match name {
             "KEY" => Some(key.to_owned()),
+            // No two sources have one key.
+            "KEY3" => Some(key.chars().rev().collect()),
             _ => env(name),
         };
-        Config::parse(Path::new("hookbox.toml"), GOOD, &env, NOW)
+        Config::parse(Path::new("hookbox.toml"), text, &env, NOW)
     };
-    let refused = |key| parse(key).err().expect("it is refused").to_string();
+    let refused = |key| parse(GOOD, key).err().expect("it is refused").to_string();
     expect![[r#"
         hookbox.toml:27:12: source[0].secrets[0]: the secret is shorter than 8 bytes: whoever sees one request can find it by trying; make one of 32 random bytes and give it to the provider
         hookbox.toml:40:12: source[1].secrets[0]: the secret is shorter than 8 bytes: whoever sees one request can find it by trying; make one of 32 random bytes and give it to the provider
     "#]]
     .assert_eq(&(refused("canary7") + "\n"));
-    assert_eq!(refused("k"), refused("canary7"));
-    for (weak, warnings) in [("12345678", 2), ("1234567890123", 2), ("12345678901234", 0)] {
-        let config = parse(weak).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!(refused("kj"), refused("canary7"));
+    for (weak, warnings) in [
+        ("12345678", 2),
+        ("12345678901234", 2),
+        ("12345678901234567890123", 2),
+        ("123456789012345678901234", 0),
+    ] {
+        let config = parse(GOOD, weak).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         assert_eq!(config.warnings.len(), warnings, "{weak}");
         for warning in config.warnings {
             assert!(warning.contains("SP 800-131A") && !warning.contains(weak));
         }
+        // How long a provider's keys are is the provider's choice.
+        let by_provider =
+            GOOD.replace("secrets = [", "secrets_made_by = \"provider\"\nsecrets = [");
+        let config = parse(&by_provider, weak).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        assert_eq!(config.warnings, [""; 0], "{weak}");
+        assert!(parse(&by_provider, "canary7").is_err());
     }
 }

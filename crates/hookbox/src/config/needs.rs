@@ -1,0 +1,50 @@
+//! Which secrets a command resolves: those that it uses, and no others, so that a role can run
+//! where the others' are not there.
+
+/// What is resolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// The store's URL.
+    pub store: bool,
+    /// The broker's URL, and that of its management API.
+    pub broker: bool,
+    /// The keys of all sources.
+    pub keys: bool,
+}
+
+impl Needs {
+    /// Everything: all roles at once, and `check-config`.
+    pub const ALL: Self = Self {
+        store: true,
+        broker: true,
+        keys: true,
+    };
+    /// What processes events, and what looks at both sides.
+    pub const STORE_AND_BROKER: Self = Self {
+        keys: false,
+        ..Self::ALL
+    };
+    /// What operators ask of the store alone.
+    pub const STORE: Self = Self {
+        broker: false,
+        keys: false,
+        ..Self::ALL
+    };
+    /// What receives webhooks.
+    pub const BROKER_AND_KEYS: Self = Self {
+        store: false,
+        ..Self::ALL
+    };
+    /// What signs as a provider does.
+    pub const KEYS: Self = Self {
+        store: false,
+        broker: false,
+        ..Self::ALL
+    };
+    /// What only reads where something listens.
+    pub const NONE: Self = Self {
+        store: false,
+        broker: false,
+        keys: false,
+    };
+}

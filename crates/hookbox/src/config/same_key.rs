@@ -1,0 +1,52 @@
+//! One key, one source: with the same key in two, a request that was captured at one is genuine at
+//! the other, where it is another event.
+
+use std::collections::HashMap;
+
+use hookbox_driver::Rng as _;
+
+use super::SourceConfig;
+use super::file::File;
+use super::place::Places;
+use crate::rng::SystemRng;
+
+/// Refuses a key that two sources have, and warns of one that a source has twice. Keys are compared
+/// by their fingerprints under a random key that is forgotten at once.
+pub fn check(file: &File, sources: &[SourceConfig], places: &mut Places) {
+    let mut salt = [0; 32];
+    SystemRng.fill(&mut salt);
+    let mut first = HashMap::new();
+    for source in sources {
+        for key in &source.keys {
+            let Some(at) = place(file, source, key.id()) else {
+                continue;
+            };
+            let known = first.entry(key.fingerprint(&salt)).or_insert((source, key));
+            let (other, id) = (&known.0.name, known.1.id());
+            if *other != source.name {
+                let what = format!(
+                    "it is the same key as {id:?} of the source {other}: a request that was \
+                     captured at {} would be accepted at the other as well; give each source a \
+                     key of its own",
+                    source.name
+                );
+                places.mistake(&at, what);
+            } else if id != key.id() {
+                let what = format!(
+                    "it is the same key as {id:?}, so nothing is rotated and \"until\" ends \
+                     nothing; have the provider make a new one"
+                );
+                places.warn(&at, what);
+            }
+        }
+    }
+}
+
+/// Where a key of a source is written.
+fn place(file: &File, source: &SourceConfig, id: &str) -> Option<String> {
+    let mut sources = file.source.iter();
+    let index = sources.position(|one| one.name == source.name.as_str())?;
+    let mut secrets = file.source[index].secrets.iter();
+    let secret = secrets.position(|secret| secret.id == id)?;
+    Some(format!("/source/{index}/secrets/{secret}"))
+}

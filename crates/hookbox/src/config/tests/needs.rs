@@ -1,0 +1,50 @@
+//! A command resolves the secrets that it uses, and no others (case S7).
+
+use super::*;
+
+/// What is missing where only some variables are set.
+fn missing(needs: Needs, set: &[&str]) -> Vec<String> {
+    let env = |name: &str| set.contains(&name).then(|| env(name)).flatten();
+    let parsed = Config::parse_for(Path::new("hookbox.toml"), GOOD, &env, needs, NOW);
+    let told = parsed.err().map(|mistakes| mistakes.to_string());
+    let told = told.unwrap_or_default();
+    let place = |line: &str| line.split(": ").nth(1).unwrap_or_default().to_owned();
+    told.lines().map(place).collect()
+}
+
+#[test]
+fn only_what_is_needed_is_resolved() {
+    let (store, broker, keys) = ("store.url", "broker.url", "source[0].secrets[0]");
+    let keys = [keys, "source[0].secrets[1]", "source[1].secrets[0]"];
+    for (needs, wanted) in [
+        (Needs::ALL, [&[store, broker][..], &keys].concat()),
+        (Needs::STORE_AND_BROKER, vec![store, broker]),
+        (Needs::STORE, vec![store]),
+        (Needs::BROKER_AND_KEYS, [&[broker][..], &keys].concat()),
+        (Needs::KEYS, keys.to_vec()),
+        (Needs::NONE, vec![]),
+    ] {
+        assert_eq!(missing(needs, &[]), wanted, "{needs:?}");
+    }
+    assert!(missing(Needs::STORE, &["DATABASE_URL"]).is_empty());
+    assert!(missing(Needs::BROKER_AND_KEYS, &["AMQP_URL", "KEY", "KEY2", "KEY3"]).is_empty());
+    assert!(missing(Needs::STORE_AND_BROKER, &["DATABASE_URL", "AMQP_URL"]).is_empty());
+}
+
+/// Where its value is not needed, a secret is checked for everything else all the same.
+#[test]
+fn what_is_not_resolved_is_checked_as_it_is_written() {
+    let bad = GOOD
+        .replace("id = \"old\"", "id = \"2026-11\"")
+        .replace("\"2026-12-31T00:00:00Z\"", "\"tomorrow\"");
+    let none = |_: &str| None;
+    let parsed = Config::parse_for(Path::new("hookbox.toml"), &bad, &none, Needs::NONE, NOW);
+    let told = parsed.err().expect("it is refused").to_string();
+    assert_eq!(told.lines().count(), 2, "{told}");
+    assert!(told.contains("is there twice") && told.contains("it must be a moment"));
+    let config = Config::parse_for(Path::new("hookbox.toml"), GOOD, &none, Needs::NONE, NOW);
+    let config = config.unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert!(matches!(config.store, StoreUrl::NotResolved));
+    assert!(matches!(config.broker, BrokerUrl::NotResolved));
+    assert!(config.sources.iter().all(|source| source.keys.is_empty()));
+}

@@ -1,0 +1,54 @@
+//! Core dumps are off: one would write keys, passwords and bodies to a disk.
+
+use rustix::io::Result;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+
+/// Switches them off for this process and those that it starts, for good: no core file may be
+/// written, and no other process of this user may read this one's memory (`ptrace`), which covers
+/// systems that hand cores to a program and do not look at the limit.
+pub fn switch_off() -> Result<()> {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    setrlimit(Resource::Core, none)?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use rustix::process::{dumpable_behavior, getrlimit};
+
+    use super::*;
+
+    /// Says to a test that it is the child.
+    const CHILD: &str = "HOOKBOX_TEST_CORE_DUMPS_CHILD";
+
+    /// In a process of its own, since it cannot be taken back.
+    #[test]
+    fn they_are_off_for_good() {
+        let is_off = || {
+            let limit = getrlimit(Resource::Core);
+            let dumpable = dumpable_behavior().expect("it can be asked");
+            limit.current == Some(0)
+                && limit.maximum == Some(0)
+                && matches!(dumpable, DumpableBehavior::NotDumpable)
+        };
+        if std::env::var_os(CHILD).is_some() {
+            assert!(!is_off(), "it is off before anything was done");
+            switch_off().expect("it can be switched off");
+            assert!(is_off());
+            return;
+        }
+        let child = Command::new(std::env::current_exe().expect("this test"))
+            .args(["--exact", "core_dumps::tests::they_are_off_for_good"])
+            .env(CHILD, "1")
+            .output()
+            .expect("the child runs");
+        let said = String::from_utf8_lossy(&child.stdout);
+        assert!(child.status.success(), "{said}");
+        assert!(said.contains("1 passed"), "{said}");
+    }
+}
