@@ -106,10 +106,27 @@ CREATE TABLE dead_letters (
     detail text NOT NULL,
     attempts integer NOT NULL,
     died_at timestamp with time zone NOT NULL DEFAULT now(),
+    group_id text,
+    grouped_at timestamp with time zone,
     CONSTRAINT dead_letters_pkey PRIMARY KEY (id),
     CONSTRAINT dead_letters_attempts_check CHECK ((attempts >= 0)),
     CONSTRAINT dead_letters_event_id_route_key UNIQUE (event_id, route),
     CONSTRAINT dead_letters_state_check CHECK ((state = ANY (ARRAY['dead'::text, 'replayed'::text, 'discarded'::text])))
+);
+CREATE INDEX dead_letters_group ON dead_letters USING btree (group_id, id);
+CREATE INDEX dead_letters_ungrouped ON dead_letters USING btree (id) WHERE (grouped_at IS DISTINCT FROM died_at);
+
+CREATE TABLE earlier_deaths (
+    dead_letter bigint NOT NULL,
+    died_at timestamp with time zone NOT NULL,
+    reason text NOT NULL,
+    detail text NOT NULL,
+    attempts integer NOT NULL,
+    replayed_at timestamp with time zone NOT NULL DEFAULT now(),
+    replayed_by text NOT NULL,
+    CONSTRAINT earlier_deaths_pkey PRIMARY KEY (dead_letter, died_at),
+    CONSTRAINT earlier_deaths_attempts_check CHECK ((attempts >= 0)),
+    CONSTRAINT earlier_deaths_dead_letter_fkey FOREIGN KEY (dead_letter) REFERENCES dead_letters(id)
 );
 
 CREATE TABLE events (

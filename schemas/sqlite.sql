@@ -102,10 +102,25 @@ CREATE TABLE dead_letters (
     reason TEXT NOT NULL,
     detail TEXT NOT NULL,
     attempts INTEGER NOT NULL,
-    died_at INTEGER NOT NULL,
+    died_at INTEGER NOT NULL, group_id TEXT, grouped_at INTEGER,
     UNIQUE (event_id, route),
     FOREIGN KEY (route, event_id) REFERENCES claims (route, event_id)
 ) STRICT;
+
+CREATE INDEX dead_letters_group ON dead_letters (group_id, id);
+
+CREATE INDEX dead_letters_ungrouped ON dead_letters (id) WHERE grouped_at IS NOT died_at;
+
+CREATE TABLE earlier_deaths (
+    dead_letter INTEGER NOT NULL REFERENCES dead_letters (id),
+    died_at INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    attempts INTEGER NOT NULL CHECK (attempts >= 0),
+    replayed_at INTEGER NOT NULL,
+    replayed_by TEXT NOT NULL,
+    PRIMARY KEY (dead_letter, died_at)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE events (
     event_id BLOB NOT NULL PRIMARY KEY CHECK (length(event_id) = 32),
@@ -199,6 +214,8 @@ CREATE TABLE refusals (
     peer TEXT NOT NULL,
     at INTEGER NOT NULL
 ) STRICT;
+
+CREATE INDEX refusals_at ON refusals (at, request);
 
 CREATE TABLE retries (
     route TEXT NOT NULL,

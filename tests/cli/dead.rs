@@ -18,7 +18,7 @@ fn with_dead(test: &str, count: usize) -> Development {
 }
 
 fn total(dev: &Development, state: &str) -> u64 {
-    let list = dev.json(&["dead", "list", "--state", state, "--limit", "1"]);
+    let list = dev.json(&["dead", "list", "--state", state, "--limit", "1", "--total"]);
     list["total"].as_u64().unwrap()
 }
 
@@ -58,7 +58,8 @@ fn dead_letters_have_one_number_everywhere() {
         listed
     };
     let before = all_agree();
-    let conflicts = dev.json(&["dead", "list", "--reason", "conflict", "--limit", "1"]);
+    let conflicts = ["dead", "list", "--reason", "conflict", "--limit", "1"];
+    let conflicts = dev.json(&[&conflicts[..], &["--total"]].concat());
     assert!(number(&conflicts["total"]) > 0, "{conflicts:#}");
     let id = conflicts["dead"][0]["id"].as_i64().unwrap().to_string();
     dev.run(&["dead", "discard", &id, "--yes"]).well();
@@ -160,6 +161,10 @@ fn what_is_replayed_dies_again_while_its_cause_stands_and_the_books_balance() {
         (&replayed["matched"], &replayed["changed"]),
         (&620.into(), &620.into())
     );
+    let outcome = &replayed["outcome"];
+    let decided = outcome["dead_again"].as_u64().unwrap();
+    assert_eq!(decided + outcome["undecided"].as_u64().unwrap(), 620);
+    assert_eq!(outcome["done"], 0);
     let after = dev.settle();
     assert_eq!(after["verdict"], "balanced");
     assert_eq!(
@@ -200,4 +205,56 @@ fn an_export_is_for_its_owners_eyes_and_overwrites_nothing() {
     assert_eq!(again.code, 1);
     assert!(again.err.contains("nothing is overwritten"), "{again:?}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), written);
+}
+
+/// What died of one cause is one group, whatever its numbers and ids; and the group is what `list`,
+/// `discard`, `replay` and `export` take.
+#[test]
+fn a_group_is_understood_and_changed_alone() {
+    let dev = Development::start("a_group_is_understood_and_changed_alone");
+    let shares = [
+        "--malformed",
+        "40",
+        "--conflicts",
+        "60",
+        "--duplicates",
+        "10",
+    ];
+    let load = [&["--count", "100", "--seed", "7"][..], &shares].concat();
+    dev.simulate(&load).well();
+    dev.settle();
+    let report = dev.json(&["dead", "groups"]);
+    let groups = report["groups"].as_array().unwrap();
+    assert!(
+        (2..=12).contains(&groups.len()),
+        "{} groups: {report:#}",
+        groups.len()
+    );
+    let group = &groups[0];
+    let (id, count) = (group["group"].as_str().unwrap(), &group["count"]);
+    assert!(count.as_u64().unwrap() > 1);
+    let text = dev.run(&["dead", "groups"]).well().out;
+    assert!(text.contains(id) && text.contains("<"), "{text}");
+
+    let listed = dev.json(&["dead", "list", "--group", id, "--limit", "1000"]);
+    let listed = listed["dead"].as_array().unwrap();
+    assert_eq!(listed.len() as u64, count.as_u64().unwrap());
+    let newest = listed.last().unwrap();
+    assert_eq!(newest["id"], group["newest"]);
+    let exported = dev.run(&["dead", "export", "--group", id]).well();
+    assert_eq!(exported.out.lines().count(), listed.len());
+    let rehearsed = dev
+        .run(&["dead", "replay", "--group", id, "--dry-run"])
+        .well();
+    assert!(
+        rehearsed.out.contains(&format!("(group {id})")),
+        "{rehearsed:?}"
+    );
+    let discarded = dev.json(&["dead", "discard", "--group", id, "--yes"]);
+    assert_eq!(&discarded["changed"], count);
+    let left = dev.json(&["dead", "groups"]);
+    assert_eq!(left["groups"].as_array().unwrap().len(), groups.len() - 1);
+    let malformed = dev.run(&["dead", "list", "--group", "xyz"]);
+    assert_eq!(malformed.code, 2, "{malformed:?}");
+    assert!(malformed.err.contains("12 hex digits"), "{malformed:?}");
 }

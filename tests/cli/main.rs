@@ -9,6 +9,7 @@ mod dead;
 mod development;
 mod help;
 mod identities;
+mod lists;
 mod looking;
 mod needs;
 mod readme;

@@ -39,6 +39,7 @@ mod missing_rights;
 mod moved_file;
 mod needs;
 mod neighbours;
+mod operating;
 mod outages;
 mod poison;
 mod policies;

@@ -7,12 +7,15 @@ mod count;
 mod defer;
 mod fail;
 mod fault;
+mod group;
 mod id_decides;
+mod list;
 mod proof;
 mod race;
 mod retry;
 mod starts;
 mod text;
+mod wait;
 mod witness;
 
 pub use account::*;
@@ -22,12 +25,15 @@ pub use count::*;
 pub use defer::*;
 pub use fail::*;
 pub use fault::*;
+pub use group::*;
 pub use id_decides::*;
+pub use list::*;
 pub use proof::*;
 pub use race::*;
 pub use retry::*;
 pub use starts::*;
 pub use text::*;
+pub use wait::*;
 pub use witness::*;
 
 use std::time::Duration;
@@ -35,7 +41,7 @@ use std::time::Duration;
 use hookbox_driver::{
     Claimed, DeadReason, Failure, FailureClass, Outcome, Recorded, Settled, Store, Then,
 };
-use hookbox_event::Envelope;
+use hookbox_event::{Envelope, RouteName};
 
 use crate::harness::one;
 
@@ -92,8 +98,18 @@ pub(crate) async fn fail<S: Store>(
     then: Then,
 ) -> Recorded {
     let route = one();
-    let failure = Failure {
-        route: &route,
+    let recorded = store.fail(&failure(&route, envelope, attempt, then)).await;
+    recorded.expect("recorded")
+}
+
+pub(crate) fn failure<'a>(
+    route: &'a RouteName,
+    envelope: &'a Envelope,
+    attempt: u32,
+    then: Then,
+) -> Failure<'a> {
+    Failure {
+        route,
         envelope,
         attempt,
         attempts_before: 0,
@@ -101,8 +117,7 @@ pub(crate) async fn fail<S: Store>(
         error: "it did not work".into(),
         took: Duration::from_millis(3),
         then,
-    };
-    store.fail(&failure).await.expect("recorded")
+    }
 }
 
 pub(crate) const NOW: Then = Then::Retry {

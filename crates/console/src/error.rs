@@ -51,6 +51,16 @@ pub enum CommandError {
         /// What was given.
         prefix: String,
     },
+    /// A name that is a mistake.
+    #[error("there is no {kind} {name}: the config and the store know {known}")]
+    UnknownName {
+        /// What it would name.
+        kind: &'static str,
+        /// What was given.
+        name: String,
+        /// Those there are.
+        known: String,
+    },
     /// No such dead letter.
     #[error("there is no dead letter {id}: `hookbox dead list --state any` prints those there are")]
     NoDeadLetter {
@@ -59,13 +69,19 @@ pub enum CommandError {
     },
     /// A change that would mean everything, without saying so.
     #[error(
-        "{action} which dead letters? Name their ids, narrow them down with --route, --topic or \
-         --reason, or say --all"
+        "{action} which dead letters? Name their ids, narrow them down with --group, --route, \
+         --topic or another filter, or say --all"
     )]
     NothingSelected {
         /// What was to be done.
         action: &'static str,
     },
+    /// A hurry that would mean everything, without saying so.
+    #[error(
+        "hurry which retries? Name their events, narrow them down with --route, --source, --since \
+         or --until, or say --all"
+    )]
+    NoRetriesSelected,
     /// Nobody to ask.
     #[error(
         "nothing was changed. This would {question} Say --yes to do it without being asked, or \

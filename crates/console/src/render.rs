@@ -1,15 +1,19 @@
 //! How reports are written: as text for people ([`Text`]) and as JSON for programs ([`json`]).
 //!
 //! The JSON of a report is its fields under their own names. Fields are added, and never renamed
-//! or removed: scripts read them.
+//! or removed: scripts read them. Neither contains a character that a terminal would obey.
 
+mod audit;
 mod dead;
 mod declare;
 mod events;
 mod json;
 mod queues;
 mod reconcile;
+mod refusals;
+mod retries;
 mod table;
+pub mod terminal;
 mod witness;
 
 pub use json::json;

@@ -1,9 +1,9 @@
 //! The table `audit`: what operators did and saw. Rows are only ever added.
 
-use hookbox_driver::AuditRow;
+use hookbox_driver::{AuditFilter, AuditRow};
 use sqlx::{Error, PgConnection, Row};
 
-use crate::column::{Columns, text};
+use crate::column::{Columns, moment, text};
 
 /// Adds a row.
 pub(crate) async fn insert(
@@ -40,13 +40,30 @@ pub(crate) async fn insert_dead(
     Ok(())
 }
 
-/// The newest rows, newest first.
-pub(crate) async fn newest(c: &mut PgConnection, limit: u32) -> Result<Vec<AuditRow>, Error> {
-    let rows =
-        sqlx::query("select id, at, actor, action, subject from audit order by id desc limit $1")
-            .bind(i64::from(limit))
-            .fetch_all(c)
-            .await?;
+/// Rows with an id below `before`, newest first.
+pub(crate) async fn list(
+    c: &mut PgConnection,
+    filter: &AuditFilter,
+    before: Option<i64>,
+    limit: u32,
+) -> Result<Vec<AuditRow>, Error> {
+    let rows = sqlx::query(
+        "select id, at, actor, action, subject from audit
+         where ($1::text is null or actor = $1)
+           and ($2::text is null or action = $2)
+           and ($3::timestamptz is null or at >= $3)
+           and ($4::timestamptz is null or at < $4)
+           and ($5::bigint is null or id < $5)
+         order by id desc limit $6",
+    )
+    .bind(filter.actor.as_deref())
+    .bind(filter.action.as_deref())
+    .bind(filter.since.map(moment))
+    .bind(filter.until.map(moment))
+    .bind(before)
+    .bind(i64::from(limit))
+    .fetch_all(c)
+    .await?;
     rows.iter()
         .map(|row| {
             Ok(AuditRow {

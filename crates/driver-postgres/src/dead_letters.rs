@@ -1,11 +1,11 @@
 //! The table `dead_letters`: events that a route has given up on.
 
-use hookbox_driver::{DeadFilter, DeadGroup, DeadReason, DeadRow, DeadState};
+use hookbox_driver::{DeadClaim, DeadFilter, DeadGroupId, DeadReason, DeadRow, DeadState};
 use hookbox_event::{EventId, RouteName};
 use sqlx::postgres::PgRow;
 use sqlx::{Error, PgConnection, Row};
 
-use crate::column::{Columns, integer, text};
+use crate::column::{Columns, claim_state, integer, text};
 use crate::dead_filter::{bind, matching};
 
 /// One event that is given up.
@@ -26,21 +26,28 @@ pub(crate) async fn put(
     let reasons: Vec<&str> = died.iter().map(|died| died.reason.as_str()).collect();
     let details: Vec<_> = died.iter().map(|died| text(died.detail)).collect();
     let attempts: Vec<i32> = died.iter().map(|died| integer(died.attempts)).collect();
+    // Of the text that is stored: what is grouped later has no other.
+    let group = |died: &Died<'_>| DeadGroupId::of(route, died.reason, &text(died.detail));
+    let groups: Vec<String> = died.iter().map(|died| group(died).to_string()).collect();
     sqlx::query(
-        "insert into dead_letters (route, event_id, state, reason, detail, attempts)
-         select $1, died.event_id, 'dead', died.reason, died.detail, died.attempts
-         from unnest($2::bytea[], $3::text[], $4::text[], $5::int[])
-             as died (event_id, reason, detail, attempts)
+        "insert into dead_letters (route, event_id, state, reason, detail, attempts, group_id,
+                                   died_at, grouped_at)
+         select $1, died.event_id, 'dead', died.reason, died.detail, died.attempts,
+                died.group_id, now(), now()
+         from unnest($2::bytea[], $3::text[], $4::text[], $5::int[], $6::text[])
+             as died (event_id, reason, detail, attempts, group_id)
          order by died.event_id
          on conflict (event_id, route) do update
          set state = 'dead', reason = excluded.reason, detail = excluded.detail,
-             attempts = excluded.attempts, died_at = now()",
+             attempts = excluded.attempts, group_id = excluded.group_id,
+             died_at = now(), grouped_at = now()",
     )
     .bind(route.as_str())
     .bind(events)
     .bind(reasons)
     .bind(details)
     .bind(attempts)
+    .bind(groups)
     .execute(c)
     .await?;
     Ok(())
@@ -66,9 +73,9 @@ pub(crate) async fn choose(
         "select d.id, d.route, d.event_id from dead_letters d join events e using (event_id)
          where ",
         matching!(),
-        " and d.state = $6 and ($7 or d.reason <> 'undecodable')
+        " and d.state = $11 and ($12 or d.reason <> 'undecodable')
          order by d.id
-         limit $8
+         limit $13
          for update of d"
     ));
     let rows = bind(query, filter)
@@ -104,37 +111,6 @@ pub(crate) async fn set_state(
     Ok(())
 }
 
-/// Dead letters that died of the same, largest group first.
-pub(crate) async fn groups(
-    c: &mut PgConnection,
-    filter: &DeadFilter,
-) -> Result<Vec<DeadGroup>, Error> {
-    let query = sqlx::query(concat!(
-        "select d.route, e.topic, d.reason,
-                left(split_part(d.detail, E'\\n', 1), 200) as detail,
-                count(*) as count, min(d.died_at) as first_at, max(d.died_at) as last_at
-         from dead_letters d join events e using (event_id)
-         where ",
-        matching!(),
-        " group by 1, 2, 3, 4
-         order by count(*) desc, 1, 2, 3, 4"
-    ));
-    let rows = bind(query, filter).fetch_all(c).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(DeadGroup {
-                route: row.word("route", str::parse)?,
-                topic: row.word("topic", str::parse)?,
-                reason: row.known("reason", DeadReason::parse)?,
-                detail: row.try_get("detail")?,
-                count: row.count("count")?,
-                first_at: row.at("first_at")?,
-                last_at: row.at("last_at")?,
-            })
-        })
-        .collect()
-}
-
 /// How many dead letters a filter means.
 pub(crate) async fn count(c: &mut PgConnection, filter: &DeadFilter) -> Result<u64, Error> {
     let query = sqlx::query(concat!(
@@ -155,9 +131,9 @@ pub(crate) async fn list(
         "select d.*, e.topic from dead_letters d join events e using (event_id)
          where ",
         matching!(),
-        " and d.id > $6
+        " and d.id > $11
          order by d.id
-         limit $7"
+         limit $12"
     ));
     let rows = bind(query, filter)
         .bind(after)
@@ -176,6 +152,26 @@ pub(crate) async fn one(c: &mut PgConnection, id: i64) -> Result<Option<DeadRow>
     .fetch_optional(c)
     .await?;
     row.as_ref().map(dead_row).transpose()
+}
+
+/// Where the events of dead letters stand.
+pub(crate) async fn claims(c: &mut PgConnection, ids: &[i64]) -> Result<Vec<DeadClaim>, Error> {
+    let rows = sqlx::query(
+        "select d.id, d.died_at, c.state from dead_letters d join claims c using (event_id, route)
+         where d.id = any ($1) order by d.id",
+    )
+    .bind(ids)
+    .fetch_all(c)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(DeadClaim {
+                id: row.try_get("id")?,
+                died_at: row.at("died_at")?,
+                state: row.known("state", claim_state)?,
+            })
+        })
+        .collect()
 }
 
 fn dead_row(row: &PgRow) -> Result<DeadRow, Error> {

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use hookbox_driver::{EventFilter, EventRow, StoredEvent};
-use hookbox_event::{ContentDigest, Envelope, EventId, RouteName, Timestamp, Topic};
+use hookbox_driver::StoredEvent;
+use hookbox_event::{ContentDigest, Envelope, EventId, Timestamp, Topic};
 use sqlx::{Error, PgConnection, Row};
 
-use crate::column::{Columns, claim_state, moment, text};
+use crate::column::{Columns, moment, text};
 
 /// The source that undecodable bytes are kept under. No configured source sends to it.
 const OURSELVES: &str = "hookbox";
@@ -67,42 +67,6 @@ pub(crate) async fn insert_undecodable(
     .execute(c)
     .await?;
     Ok(())
-}
-
-/// Events on routes, newest first.
-pub(crate) async fn list(
-    c: &mut PgConnection,
-    filter: &EventFilter,
-    limit: u32,
-) -> Result<Vec<EventRow>, Error> {
-    let rows = sqlx::query(
-        "select e.event_id, e.topic, c.route, c.state, c.attempts, e.received_at, c.settled_at
-         from events e join claims c using (event_id)
-         where ($1::text is null or c.route = $1)
-           and ($2::text is null or e.topic = $2)
-           and ($3::text is null or c.state = $3)
-         order by e.received_at desc, e.event_id, c.route
-         limit $4",
-    )
-    .bind(filter.route.as_ref().map(RouteName::as_str))
-    .bind(filter.topic.as_ref().map(Topic::as_str))
-    .bind(filter.state.map(hookbox_driver::ClaimState::as_str))
-    .bind(i64::from(limit))
-    .fetch_all(c)
-    .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(EventRow {
-                event: row.event("event_id")?,
-                topic: row.word("topic", str::parse)?,
-                route: row.word("route", str::parse)?,
-                state: row.known("state", claim_state)?,
-                attempts: row.attempt("attempts")?,
-                received_at: row.at("received_at")?,
-                settled_at: row.at_some("settled_at")?,
-            })
-        })
-        .collect()
 }
 
 /// The ids between two, both included; at most two of them, which is enough to know whether

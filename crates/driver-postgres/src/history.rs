@@ -4,7 +4,7 @@ use hookbox_driver::{DeadLetter, EventDetail};
 use hookbox_event::EventId;
 use sqlx::{Error, PgConnection};
 
-use crate::{attempts, claims, dead_letters, events, receipts, retries};
+use crate::{attempts, claims, dead_letters, earlier_deaths, events, receipts, retries};
 
 /// The event whose id begins so in hex, if there is exactly one.
 pub(crate) async fn by_prefix(
@@ -28,8 +28,15 @@ pub(crate) async fn dead_letter(
     let Some(row) = dead_letters::one(c, id).await? else {
         return Ok(None);
     };
-    let history = of(c, &row.event).await?;
-    Ok(history.map(|history| DeadLetter { row, history }))
+    let Some(history) = of(c, &row.event).await? else {
+        return Ok(None);
+    };
+    let earlier = earlier_deaths::of(c, id).await?;
+    Ok(Some(DeadLetter {
+        row,
+        earlier,
+        history,
+    }))
 }
 
 async fn of(c: &mut PgConnection, event: &EventId) -> Result<Option<EventDetail>, Error> {

@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    AcceptedRestore, AccountGap, Accounts, AuditRow, Backlog, DeadFilter, DeadGroup, DeadLetter,
-    DeadRow, EventDetail, EventFilter, EventRow, Fault, Imbalance, Ledger, Mismatch, OpenReceipt,
-    Refusal, RouteBooks, SilentIngest, Unvouched, WitnessPosition,
+    AcceptedRestore, AccountGap, Accounts, AuditFilter, AuditRow, Backlog, DeadClaim, DeadFilter,
+    DeadGroup, DeadLetter, DeadRow, EventCursor, EventDetail, EventFilter, EventRow, Fault,
+    Imbalance, Ledger, Mismatch, Name, Names, OpenReceipt, Refusal, RefusalCursor, RefusalFilter,
+    RefusalGroup, RetryFilter, RouteBooks, SilentIngest, Unvouched, WaitingRetry, WitnessPosition,
 };
 use hookbox_event::{EventId, ReceiptId, Witness};
 
 use crate::replay::{Change, change};
 use crate::{
-    Postgres, accounts, audit, backlog, books, dead_letters, events, history, receipts, refusals,
-    silent, unvouched, witness, written_off,
+    Postgres, accounts, audit, backlog, books, dead_groups, dead_letters, event_list, history,
+    names, receipts, refusals, retry_list, silent, unvouched, witness, written_off,
 };
 
 /// A read in a transaction of its own.
@@ -45,8 +46,23 @@ macro_rules! write {
 
 #[async_trait]
 impl Ledger for Postgres {
-    async fn events(&self, filter: &EventFilter, limit: u32) -> Result<Vec<EventRow>, Fault> {
-        read!(self, "list events", |c| events::list(c, filter, limit))
+    async fn events(
+        &self,
+        filter: &EventFilter,
+        after: Option<&EventCursor>,
+        limit: u32,
+    ) -> Result<Vec<EventRow>, Fault> {
+        read!(self, "list events", |c| event_list::list(
+            c, filter, after, limit
+        ))
+    }
+
+    async fn names(&self) -> Result<Names, Fault> {
+        read!(self, "read names", names::lately)
+    }
+
+    async fn has_seen(&self, name: Name<'_>) -> Result<bool, Fault> {
+        read!(self, "search for a name", |c| names::has_seen(c, name))
     }
 
     async fn event(&self, id_prefix_hex: &str) -> Result<Option<EventDetail>, Fault> {
@@ -63,8 +79,14 @@ impl Ledger for Postgres {
     }
 
     async fn dead_groups(&self, filter: &DeadFilter) -> Result<Vec<DeadGroup>, Fault> {
-        read!(self, "group dead letters", |c| dead_letters::groups(
+        read!(self, "group dead letters", |c| dead_groups::groups(
             c, filter
+        ))
+    }
+
+    async fn dead_regroup(&self, limit: u32) -> Result<u64, Fault> {
+        write!(self, "group older dead letters", |c| dead_groups::regroup(
+            c, limit
         ))
     }
 
@@ -87,6 +109,12 @@ impl Ledger for Postgres {
 
     async fn dead_show(&self, id: i64) -> Result<Option<DeadLetter>, Fault> {
         read!(self, "show a dead letter", |c| history::dead_letter(c, id))
+    }
+
+    async fn dead_claims(&self, ids: &[i64]) -> Result<Vec<DeadClaim>, Fault> {
+        read!(self, "read the states of dead letters", |c| {
+            dead_letters::claims(c, ids)
+        })
     }
 
     async fn dead_replay(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault> {
@@ -125,8 +153,36 @@ impl Ledger for Postgres {
         ))
     }
 
-    async fn audits(&self, limit: u32) -> Result<Vec<AuditRow>, Fault> {
-        read!(self, "read the audit", |c| audit::newest(c, limit))
+    async fn audits(
+        &self,
+        filter: &AuditFilter,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<AuditRow>, Fault> {
+        read!(self, "read the audit", |c| audit::list(
+            c, filter, before, limit
+        ))
+    }
+
+    async fn retries(
+        &self,
+        filter: &RetryFilter,
+        after: Option<&EventCursor>,
+        limit: u32,
+    ) -> Result<Vec<WaitingRetry>, Fault> {
+        read!(self, "list retries", |c| retry_list::list(
+            c, filter, after, limit
+        ))
+    }
+
+    async fn retries_early(&self, filter: &RetryFilter) -> Result<u64, Fault> {
+        read!(self, "count retries", |c| retry_list::early(c, filter))
+    }
+
+    async fn hurry(&self, filter: &RetryFilter, limit: u32, by: &str) -> Result<u64, Fault> {
+        write!(self, "hurry retries", |c| retry_list::hurry(
+            c, filter, limit, by
+        ))
     }
 
     async fn books(&self) -> Result<Vec<RouteBooks>, Fault> {
@@ -202,7 +258,18 @@ impl Ledger for Postgres {
         })
     }
 
-    async fn refusals(&self, limit: u32) -> Result<Vec<Refusal>, Fault> {
-        read!(self, "read refusals", |c| refusals::newest(c, limit))
+    async fn refusals(
+        &self,
+        filter: &RefusalFilter,
+        after: Option<&RefusalCursor>,
+        limit: u32,
+    ) -> Result<Vec<Refusal>, Fault> {
+        read!(self, "read refusals", |c| refusals::list(
+            c, filter, after, limit
+        ))
+    }
+
+    async fn refusal_groups(&self, filter: &RefusalFilter) -> Result<Vec<RefusalGroup>, Fault> {
+        read!(self, "group refusals", |c| refusals::groups(c, filter))
     }
 }

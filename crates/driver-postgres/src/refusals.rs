@@ -1,8 +1,10 @@
 //! The table `refusals`: the newest requests that were not accepted, as digests.
 
-use hookbox_driver::Refusal;
+use hookbox_driver::{Refusal, RefusalCursor, RefusalFilter, RefusalGroup};
 use hookbox_event::ReceiptId;
-use sqlx::{Error, PgConnection, Row};
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::{Error, PgConnection, Postgres, Row};
 
 use crate::column::{Columns, bigint, moment, text, uuid};
 
@@ -61,15 +63,47 @@ pub(crate) async fn prune(c: &mut PgConnection) -> Result<(), Error> {
     Ok(())
 }
 
-/// The newest, newest first.
-pub(crate) async fn newest(c: &mut PgConnection, limit: u32) -> Result<Vec<Refusal>, Error> {
-    let rows = sqlx::query(
-        "select request, source, reason, body_digest, body_bytes, peer, at
-         from refusals order by at desc, request desc limit $1",
-    )
-    .bind(i64::from(limit))
-    .fetch_all(c)
-    .await?;
+/// The condition, in arguments 1 to 4.
+macro_rules! matching {
+    () => {
+        "($1::text is null or source = $1)
+         and ($2::text is null or reason = $2)
+         and ($3::timestamptz is null or at >= $3)
+         and ($4::timestamptz is null or at < $4)"
+    };
+}
+
+/// Binds arguments 1 to 4.
+fn bind<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    filter: &'q RefusalFilter,
+) -> Query<'q, Postgres, PgArguments> {
+    query
+        .bind(filter.source.as_deref())
+        .bind(filter.reason.as_deref())
+        .bind(filter.since.map(moment))
+        .bind(filter.until.map(moment))
+}
+
+/// Refusals behind `after`, newest first.
+pub(crate) async fn list(
+    c: &mut PgConnection,
+    filter: &RefusalFilter,
+    after: Option<&RefusalCursor>,
+    limit: u32,
+) -> Result<Vec<Refusal>, Error> {
+    let query = sqlx::query(concat!(
+        "select request, source, reason, body_digest, body_bytes, peer, at from refusals where ",
+        matching!(),
+        " and ($5::timestamptz is null or (at, request) < ($5, $6::uuid))
+         order by at desc, request desc limit $7"
+    ));
+    let rows = bind(query, filter)
+        .bind(after.map(|after| moment(after.at)))
+        .bind(after.map(|after| uuid(after.request.as_bytes())))
+        .bind(i64::from(limit))
+        .fetch_all(c)
+        .await?;
     rows.iter()
         .map(|row| {
             Ok(Refusal {
@@ -80,6 +114,33 @@ pub(crate) async fn newest(c: &mut PgConnection, limit: u32) -> Result<Vec<Refus
                 body_bytes: row.count("body_bytes")?,
                 peer: row.try_get("peer")?,
                 at: row.at("at")?,
+            })
+        })
+        .collect()
+}
+
+/// Refusals by source and reason, largest group first.
+pub(crate) async fn groups(
+    c: &mut PgConnection,
+    filter: &RefusalFilter,
+) -> Result<Vec<RefusalGroup>, Error> {
+    let query = sqlx::query(concat!(
+        "select source, reason, count(*) as count, count(distinct peer) as peers,
+                min(at) as first_at, max(at) as last_at
+         from refusals where ",
+        matching!(),
+        " group by source, reason order by count(*) desc, source, reason"
+    ));
+    let rows = bind(query, filter).fetch_all(c).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(RefusalGroup {
+                source: row.try_get("source")?,
+                reason: row.try_get("reason")?,
+                count: row.count("count")?,
+                peers: row.count("peers")?,
+                first_at: row.at("first_at")?,
+                last_at: row.at("last_at")?,
             })
         })
         .collect()

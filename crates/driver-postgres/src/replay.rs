@@ -5,7 +5,7 @@ use hookbox_crash::crash_point;
 use hookbox_driver::{DeadFilter, DeadState};
 use sqlx::{Error, PgConnection};
 
-use crate::{audit, claims, dead_letters, receipts, retries};
+use crate::{audit, claims, dead_letters, earlier_deaths, receipts, retries};
 
 /// What is done to dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +60,7 @@ pub(crate) async fn change(
     }
     dead_letters::set_state(c, &chosen.ids, change.to()).await?;
     if change == Change::Replay {
+        earlier_deaths::insert(c, &chosen.ids, by).await?;
         claims::revive(c, &chosen.routes, &chosen.events).await?;
         receipts::revive(c, &chosen.routes, &chosen.events).await?;
         retries::put_replayed(c, &chosen.routes, &chosen.events).await?;

@@ -282,7 +282,8 @@ pub(crate) async fn of_event(
         .collect()
 }
 
-fn deferred(row: &PgRow) -> Result<Option<DeferredSince>, Error> {
+/// Why and since when a retry is put off, of the columns `reason` and `deferred_since`.
+pub(crate) fn deferred(row: &PgRow) -> Result<Option<DeferredSince>, Error> {
     let reason: Option<&str> = row.try_get("reason")?;
     match (reason, row.at_some("deferred_since")?) {
         (Some(_), Some(since)) => {

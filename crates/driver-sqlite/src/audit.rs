@@ -1,6 +1,7 @@
 //! The table `audit`: what operators did and saw. Rows are only ever added.
 
-use hookbox_driver::{AuditRow, storable};
+use hookbox_driver::{AuditFilter, AuditRow, storable};
+use hookbox_event::Timestamp;
 use sqlx::sqlite::SqliteConnection;
 
 use crate::column::Columns;
@@ -22,16 +23,27 @@ pub(crate) async fn add(
     Ok(())
 }
 
-/// The newest rows, newest first.
-pub(crate) async fn newest(
+/// Rows with an id below `before`, newest first.
+pub(crate) async fn list(
     connection: &mut SqliteConnection,
+    filter: &AuditFilter,
+    before: Option<i64>,
     limit: u32,
 ) -> sqlx::Result<Vec<AuditRow>> {
-    let rows =
-        sqlx::query("SELECT id, at, actor, action, subject FROM audit ORDER BY id DESC LIMIT ?1")
-            .bind(limit)
-            .fetch_all(connection)
-            .await?;
+    let rows = sqlx::query(
+        "SELECT id, at, actor, action, subject FROM audit
+         WHERE id < ?1 AND (?2 IS NULL OR actor = ?2) AND (?3 IS NULL OR action = ?3)
+           AND (?4 IS NULL OR at >= ?4) AND (?5 IS NULL OR at < ?5)
+         ORDER BY id DESC LIMIT ?6",
+    )
+    .bind(before.unwrap_or(i64::MAX))
+    .bind(filter.actor.as_deref())
+    .bind(filter.action.as_deref())
+    .bind(filter.since.map(Timestamp::unix_micros))
+    .bind(filter.until.map(Timestamp::unix_micros))
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
     rows.iter()
         .map(|row| {
             Ok(AuditRow {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hookbox_driver::{ClaimRow, ClaimState, EventFilter, EventRow};
+use hookbox_driver::{ClaimRow, ClaimState};
 use hookbox_event::{EventId, RouteName};
 use sqlx::QueryBuilder;
 use sqlx::sqlite::SqliteConnection;
@@ -115,40 +115,6 @@ pub(crate) async fn put(
     .execute(connection)
     .await?;
     Ok(())
-}
-
-/// Events on their routes, newest first.
-pub(crate) async fn list(
-    connection: &mut SqliteConnection,
-    filter: &EventFilter,
-    limit: u32,
-) -> sqlx::Result<Vec<EventRow>> {
-    let rows = sqlx::query(
-        "SELECT e.event_id, e.topic, c.route, c.state, c.attempts, e.received_at, c.settled_at
-         FROM events AS e CROSS JOIN claims AS c ON c.event_id = e.event_id
-         WHERE (?1 IS NULL OR c.route = ?1) AND (?2 IS NULL OR e.topic = ?2)
-           AND (?3 IS NULL OR c.state = ?3)
-         ORDER BY e.received_at DESC, e.event_id, c.route LIMIT ?4",
-    )
-    .bind(filter.route.as_ref().map(RouteName::as_str))
-    .bind(filter.topic.as_ref().map(hookbox_event::Topic::as_str))
-    .bind(filter.state.map(ClaimState::as_str))
-    .bind(limit)
-    .fetch_all(connection)
-    .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(EventRow {
-                event: row.event("event_id")?,
-                topic: row.parsed("topic")?,
-                route: row.parsed("route")?,
-                state: row.claim_state("state")?,
-                attempts: row.small("attempts")?,
-                received_at: row.moment("received_at")?,
-                settled_at: row.moment_or_none("settled_at")?,
-            })
-        })
-        .collect()
 }
 
 /// Where one event stands on every route.

@@ -1,21 +1,18 @@
 //! The table `dead_letters`: events that a route has given up on.
 
-use hookbox_driver::{DeadFilter, DeadGroup, DeadReason, DeadRow, DeadState, storable};
-use hookbox_event::{EventId, RouteName, Topic};
+use hookbox_driver::{
+    DeadClaim, DeadFilter, DeadGroupId, DeadReason, DeadRow, DeadState, storable,
+};
+use hookbox_event::{EventId, RouteName};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{QueryBuilder, Row};
 
 use crate::column::{Columns, number_list};
+use crate::dead_filter;
 
 /// The columns of a row in the list; `WHERE` follows.
 const ROWS: &str = "SELECT d.id, d.route, d.event_id, e.topic, d.state, d.reason, d.detail,
      d.attempts, d.died_at
-     FROM dead_letters AS d JOIN events AS e ON e.event_id = d.event_id";
-
-/// The first line of the detail, at most 200 characters: what dead letters are grouped by.
-const GROUPS: &str = "SELECT d.route, e.topic, d.reason, count(*) AS letters,
-     substr(d.detail, 1, min(200, instr(d.detail || char(10), char(10)) - 1)) AS line,
-     min(d.died_at) AS first_at, max(d.died_at) AS last_at
      FROM dead_letters AS d JOIN events AS e ON e.event_id = d.event_id";
 
 /// One death, to be written.
@@ -40,19 +37,25 @@ pub(crate) async fn put(
     death: &Death<'_>,
     now: i64,
 ) -> sqlx::Result<()> {
+    // Of the text that is stored: what is grouped later has no other.
+    let detail = storable(death.detail);
+    let group = DeadGroupId::of(death.route, death.reason, &detail);
     sqlx::query(
-        "INSERT INTO dead_letters (route, event_id, state, reason, detail, attempts, died_at)
-         VALUES (?1, ?2, 'dead', ?3, ?4, ?5, ?6)
+        "INSERT INTO dead_letters
+         (route, event_id, state, reason, detail, attempts, died_at, group_id, grouped_at)
+         VALUES (?1, ?2, 'dead', ?3, ?4, ?5, ?6, ?7, ?6)
          ON CONFLICT (route, event_id) DO UPDATE
          SET state = 'dead', reason = excluded.reason, detail = excluded.detail,
-             attempts = excluded.attempts, died_at = excluded.died_at",
+             attempts = excluded.attempts, died_at = excluded.died_at,
+             group_id = excluded.group_id, grouped_at = excluded.grouped_at",
     )
     .bind(death.route.as_str())
     .bind(&death.event.as_bytes()[..])
     .bind(death.reason.as_str())
-    .bind(storable(death.detail))
+    .bind(detail)
     .bind(death.attempts)
     .bind(now)
+    .bind(group.to_string())
     .execute(connection)
     .await?;
     Ok(())
@@ -69,7 +72,7 @@ pub(crate) async fn choose(
     limit: u32,
 ) -> sqlx::Result<Vec<Chosen>> {
     let mut select = QueryBuilder::new(ROWS);
-    push_filter(&mut select, filter, 0);
+    dead_filter::push(&mut select, filter, 0);
     select.push(" AND d.state = ").push_bind(from.as_str());
     if replayable {
         select
@@ -115,7 +118,7 @@ pub(crate) async fn list(
     limit: u32,
 ) -> sqlx::Result<Vec<DeadRow>> {
     let mut select = QueryBuilder::new(ROWS);
-    push_filter(&mut select, filter, after);
+    dead_filter::push(&mut select, filter, after);
     select.push(" ORDER BY d.id LIMIT ").push_bind(limit);
     let rows = select.build().fetch_all(connection).await?;
     rows.iter().map(dead_row).collect()
@@ -143,56 +146,34 @@ pub(crate) async fn count(
         "SELECT count(*) AS letters
          FROM dead_letters AS d JOIN events AS e ON e.event_id = d.event_id",
     );
-    push_filter(&mut select, filter, 0);
+    dead_filter::push(&mut select, filter, 0);
     let row = select.build().fetch_one(connection).await?;
     row.count("letters")
 }
 
-/// Those that died of the same together, the largest group first.
-pub(crate) async fn groups(
+/// Where the events of dead letters stand.
+pub(crate) async fn claims(
     connection: &mut SqliteConnection,
-    filter: &DeadFilter,
-) -> sqlx::Result<Vec<DeadGroup>> {
-    let mut select = QueryBuilder::new(GROUPS);
-    push_filter(&mut select, filter, 0);
-    select.push(" GROUP BY d.route, e.topic, d.reason, line ORDER BY letters DESC, last_at DESC");
-    let rows = select.build().fetch_all(connection).await?;
+    ids: &[i64],
+) -> sqlx::Result<Vec<DeadClaim>> {
+    let rows = sqlx::query(
+        "SELECT d.id, d.died_at, c.state
+         FROM dead_letters AS d
+         JOIN claims AS c ON c.event_id = d.event_id AND c.route = d.route
+         WHERE d.id IN (SELECT value FROM json_each(?1)) ORDER BY d.id",
+    )
+    .bind(number_list(ids.iter().copied()))
+    .fetch_all(connection)
+    .await?;
     rows.iter()
         .map(|row| {
-            Ok(DeadGroup {
-                route: row.parsed("route")?,
-                topic: row.parsed("topic")?,
-                reason: row.dead_reason("reason")?,
-                detail: row.text("line")?,
-                count: row.count("letters")?,
-                first_at: row.moment("first_at")?,
-                last_at: row.moment("last_at")?,
+            Ok(DeadClaim {
+                id: row.try_get("id")?,
+                died_at: row.moment("died_at")?,
+                state: row.claim_state("state")?,
             })
         })
         .collect()
-}
-
-fn push_filter(select: &mut QueryBuilder<sqlx::Sqlite>, filter: &DeadFilter, after: i64) {
-    select.push(" WHERE d.id > ").push_bind(after);
-    if !filter.ids.is_empty() {
-        let ids = number_list(filter.ids.iter().copied());
-        select.push(" AND d.id IN (SELECT value FROM json_each(");
-        select.push_bind(ids).push("))");
-    }
-    if let Some(route) = &filter.route {
-        select
-            .push(" AND d.route = ")
-            .push_bind(route.as_str().to_owned());
-    }
-    if let Some(topic) = filter.topic.as_ref().map(Topic::as_str) {
-        select.push(" AND e.topic = ").push_bind(topic.to_owned());
-    }
-    if let Some(reason) = filter.reason {
-        select.push(" AND d.reason = ").push_bind(reason.as_str());
-    }
-    if let Some(state) = filter.state {
-        select.push(" AND d.state = ").push_bind(state.as_str());
-    }
 }
 
 fn dead_row(row: &SqliteRow) -> sqlx::Result<DeadRow> {

@@ -8,25 +8,45 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    AcceptedRestore, AccountGap, Accounts, AuditRow, Backlog, DeadFilter, DeadGroup, DeadLetter,
-    DeadRow, EventDetail, EventFilter, EventRow, Fault, Imbalance, Ledger, Mismatch, OpenReceipt,
-    Refusal, RouteBooks, SilentIngest, Unvouched, WitnessPosition,
+    AcceptedRestore, AccountGap, Accounts, AuditFilter, AuditRow, Backlog, DeadClaim, DeadFilter,
+    DeadGroup, DeadLetter, DeadRow, EventCursor, EventDetail, EventFilter, EventRow, Fault,
+    Imbalance, Ledger, Mismatch, Name, Names, OpenReceipt, Refusal, RefusalCursor, RefusalFilter,
+    RefusalGroup, RetryFilter, RouteBooks, SilentIngest, Unvouched, WaitingRetry, WitnessPosition,
 };
 use hookbox_event::{EventId, ReceiptId, Witness};
 
 use crate::diagnose::fault;
 use crate::{
-    Sqlite, accounts, audit, backlog, claims, dead_letters, receipts, refusals, silent, unvouched,
-    witness, written_off,
+    Sqlite, accounts, audit, backlog, dead_groups, dead_letters, event_list, names, receipts,
+    refusals, retry_list, silent, unvouched, witness, written_off,
 };
 
 #[async_trait]
 impl Ledger for Sqlite {
-    async fn events(&self, filter: &EventFilter, limit: u32) -> Result<Vec<EventRow>, Fault> {
+    async fn events(
+        &self,
+        filter: &EventFilter,
+        after: Option<&EventCursor>,
+        limit: u32,
+    ) -> Result<Vec<EventRow>, Fault> {
         let mut reader = self.shared.readers.take().await?;
-        claims::list(&mut reader, filter, limit)
+        event_list::list(&mut reader, filter, after, limit)
             .await
             .map_err(fault("list events"))
+    }
+
+    async fn names(&self) -> Result<Names, Fault> {
+        let mut reader = self.shared.readers.take().await?;
+        names::lately(&mut reader)
+            .await
+            .map_err(fault("read names"))
+    }
+
+    async fn has_seen(&self, name: Name<'_>) -> Result<bool, Fault> {
+        let mut reader = self.shared.readers.take().await?;
+        names::has_seen(&mut reader, name)
+            .await
+            .map_err(fault("search for a name"))
     }
 
     async fn event(&self, id_prefix_hex: &str) -> Result<Option<EventDetail>, Fault> {
@@ -45,9 +65,19 @@ impl Ledger for Sqlite {
 
     async fn dead_groups(&self, filter: &DeadFilter) -> Result<Vec<DeadGroup>, Fault> {
         let mut reader = self.shared.readers.take().await?;
-        dead_letters::groups(&mut reader, filter)
+        dead_groups::groups(&mut reader, filter)
             .await
             .map_err(fault("group dead letters"))
+    }
+
+    async fn dead_regroup(&self, limit: u32) -> Result<u64, Fault> {
+        let doing = "group older dead letters";
+        let mut unit = self.shared.writer.begin().await?;
+        let grouped = dead_groups::regroup(unit.connection(), limit)
+            .await
+            .map_err(fault(doing))?;
+        unit.commit().await.map_err(fault(doing))?;
+        Ok(grouped)
     }
 
     async fn dead_count(&self, filter: &DeadFilter) -> Result<u64, Fault> {
@@ -76,6 +106,13 @@ impl Ledger for Sqlite {
             .map_err(fault("show a dead letter"))
     }
 
+    async fn dead_claims(&self, ids: &[i64]) -> Result<Vec<DeadClaim>, Fault> {
+        let mut reader = self.shared.readers.take().await?;
+        dead_letters::claims(&mut reader, ids)
+            .await
+            .map_err(fault("read the states of dead letters"))
+    }
+
     async fn dead_replay(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault> {
         turn::turn(&self.shared.writer, turn::Turn::Replay, filter, limit, by).await
     }
@@ -97,11 +134,45 @@ impl Ledger for Sqlite {
         unit.commit().await.map_err(fault(doing))
     }
 
-    async fn audits(&self, limit: u32) -> Result<Vec<AuditRow>, Fault> {
+    async fn audits(
+        &self,
+        filter: &AuditFilter,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<AuditRow>, Fault> {
         let mut reader = self.shared.readers.take().await?;
-        audit::newest(&mut reader, limit)
+        audit::list(&mut reader, filter, before, limit)
             .await
             .map_err(fault("read the audit"))
+    }
+
+    async fn retries(
+        &self,
+        filter: &RetryFilter,
+        after: Option<&EventCursor>,
+        limit: u32,
+    ) -> Result<Vec<WaitingRetry>, Fault> {
+        let mut reader = self.shared.readers.take().await?;
+        retry_list::list(&mut reader, filter, after, limit)
+            .await
+            .map_err(fault("list retries"))
+    }
+
+    async fn retries_early(&self, filter: &RetryFilter) -> Result<u64, Fault> {
+        let mut reader = self.shared.readers.take().await?;
+        retry_list::early(&mut reader, filter)
+            .await
+            .map_err(fault("count retries"))
+    }
+
+    async fn hurry(&self, filter: &RetryFilter, limit: u32, by: &str) -> Result<u64, Fault> {
+        let doing = "hurry retries";
+        let mut unit = self.shared.writer.begin().await?;
+        let hurried = retry_list::hurry(unit.connection(), filter, limit, by)
+            .await
+            .map_err(fault(doing))?;
+        unit.commit().await.map_err(fault(doing))?;
+        Ok(hurried)
     }
 
     async fn books(&self) -> Result<Vec<RouteBooks>, Fault> {
@@ -203,10 +274,22 @@ impl Ledger for Sqlite {
         unit.commit().await.map_err(fault(doing))
     }
 
-    async fn refusals(&self, limit: u32) -> Result<Vec<Refusal>, Fault> {
+    async fn refusals(
+        &self,
+        filter: &RefusalFilter,
+        after: Option<&RefusalCursor>,
+        limit: u32,
+    ) -> Result<Vec<Refusal>, Fault> {
         let mut reader = self.shared.readers.take().await?;
-        refusals::newest(&mut reader, limit)
+        refusals::list(&mut reader, filter, after, limit)
             .await
             .map_err(fault("read the refusals"))
+    }
+
+    async fn refusal_groups(&self, filter: &RefusalFilter) -> Result<Vec<RefusalGroup>, Fault> {
+        let mut reader = self.shared.readers.take().await?;
+        refusals::groups(&mut reader, filter)
+            .await
+            .map_err(fault("group the refusals"))
     }
 }

@@ -1,8 +1,8 @@
 //! The table `refusals`: the newest refused requests, so that operators see who is turned away.
 
-use hookbox_driver::{Refusal, storable};
-use sqlx::QueryBuilder;
+use hookbox_driver::{Refusal, RefusalCursor, RefusalFilter, RefusalGroup, storable};
 use sqlx::sqlite::SqliteConnection;
+use sqlx::{QueryBuilder, Sqlite};
 
 use crate::column::Columns;
 
@@ -37,18 +37,15 @@ pub(crate) async fn keep(
     Ok(())
 }
 
-/// The newest, newest first.
-pub(crate) async fn newest(
+/// Refusals behind `after`, newest first.
+pub(crate) async fn list(
     connection: &mut SqliteConnection,
+    filter: &RefusalFilter,
+    after: Option<&RefusalCursor>,
     limit: u32,
 ) -> sqlx::Result<Vec<Refusal>> {
-    let rows = sqlx::query(
-        "SELECT request, source, reason, body_digest, body_bytes, peer, at
-         FROM refusals ORDER BY number DESC LIMIT ?1",
-    )
-    .bind(limit)
-    .fetch_all(connection)
-    .await?;
+    let mut select = select(filter, after, limit);
+    let rows = select.build().fetch_all(connection).await?;
     rows.iter()
         .map(|row| {
             Ok(Refusal {
@@ -59,6 +56,74 @@ pub(crate) async fn newest(
                 body_bytes: row.count("body_bytes")?,
                 peer: row.text("peer")?,
                 at: row.moment("at")?,
+            })
+        })
+        .collect()
+}
+
+/// The statement of a list.
+pub(crate) fn select(
+    filter: &RefusalFilter,
+    after: Option<&RefusalCursor>,
+    limit: u32,
+) -> QueryBuilder<Sqlite> {
+    let mut select = QueryBuilder::new(
+        "SELECT request, source, reason, body_digest, body_bytes, peer, at FROM refusals",
+    );
+    push(&mut select, filter);
+    if let Some(after) = after {
+        select.push(" AND (at, request) < (");
+        select.push_bind(after.at.unix_micros()).push(", ");
+        select
+            .push_bind(after.request.as_bytes().to_vec())
+            .push(")");
+    }
+    select
+        .push(" ORDER BY at DESC, request DESC LIMIT ")
+        .push_bind(limit);
+    select
+}
+
+fn push(select: &mut QueryBuilder<Sqlite>, filter: &RefusalFilter) {
+    select.push(" WHERE true");
+    for (condition, word) in [
+        (" AND source = ", filter.source.as_deref()),
+        (" AND reason = ", filter.reason.as_deref()),
+    ] {
+        if let Some(word) = word {
+            select.push(condition).push_bind(word.to_owned());
+        }
+    }
+    if let Some(since) = filter.since {
+        select.push(" AND at >= ").push_bind(since.unix_micros());
+    }
+    if let Some(until) = filter.until {
+        select.push(" AND at < ").push_bind(until.unix_micros());
+    }
+}
+
+/// Refusals by source and reason, largest group first.
+pub(crate) async fn groups(
+    connection: &mut SqliteConnection,
+    filter: &RefusalFilter,
+) -> sqlx::Result<Vec<RefusalGroup>> {
+    let mut select = QueryBuilder::new(
+        "SELECT source, reason, count(*) AS refused, count(DISTINCT peer) AS peers,
+                min(at) AS first_at, max(at) AS last_at
+         FROM refusals",
+    );
+    push(&mut select, filter);
+    select.push(" GROUP BY source, reason ORDER BY refused DESC, source, reason");
+    let rows = select.build().fetch_all(connection).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(RefusalGroup {
+                source: row.text("source")?,
+                reason: row.text("reason")?,
+                count: row.count("refused")?,
+                peers: row.count("peers")?,
+                first_at: row.moment("first_at")?,
+                last_at: row.moment("last_at")?,
             })
         })
         .collect()

@@ -233,7 +233,8 @@ pub(crate) async fn of_event(
         .collect()
 }
 
-fn deferred(row: &SqliteRow) -> sqlx::Result<Option<DeferredSince>> {
+/// Why and since when a retry is put off, of the columns `reason` and `deferred_since`.
+pub(crate) fn deferred(row: &SqliteRow) -> sqlx::Result<Option<DeferredSince>> {
     let reason: Option<&str> = row.try_get("reason")?;
     match (reason, row.moment_or_none("deferred_since")?) {
         (Some(_), Some(since)) => {

@@ -5,21 +5,35 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use hookbox_event::{
-    ContentDigest, EventId, InstanceId, ReceiptId, RouteName, Timestamp, Topic, Witness,
+    ContentDigest, EventId, InstanceId, ReceiptId, RouteName, SourceName, Timestamp, Topic, Witness,
 };
 use serde::Serialize;
 
 use crate::{
-    AcceptedRestore, AccountGap, Accounts, Backlog, ClaimState, DeadReason, DeferredSince, Fault,
-    Imbalance, Mismatch, OpenReceipt, RouteBooks, SilentIngest, Unvouched, WitnessPosition,
+    AcceptedRestore, AccountGap, Accounts, AuditFilter, AuditRow, Backlog, ClaimState, DeadClaim,
+    DeadFilter, DeadGroup, DeadLetter, DeadRow, DeferredSince, EventCursor, Fault, Imbalance,
+    Mismatch, Name, Names, OpenReceipt, Refusal, RefusalCursor, RefusalFilter, RefusalGroup,
+    RetryFilter, RouteBooks, SilentIngest, Unvouched, WaitingRetry, WitnessPosition,
 };
 
 /// The operators' side of a store. Reads never lock out writers; each change is one transaction
 /// together with its row in the audit.
 #[async_trait]
 pub trait Ledger: Send + Sync + 'static {
-    /// Events, newest first.
-    async fn events(&self, filter: &EventFilter, limit: u32) -> Result<Vec<EventRow>, Fault>;
+    /// Events on routes, newest first, and within a moment by event and route; those behind
+    /// `after`. Reads no more than it returns where the filter says no more than times.
+    async fn events(
+        &self,
+        filter: &EventFilter,
+        after: Option<&EventCursor>,
+        limit: u32,
+    ) -> Result<Vec<EventRow>, Fault>;
+
+    /// Names of sources, topics and routes that the store has seen lately: to be suggested.
+    async fn names(&self) -> Result<Names, Fault>;
+
+    /// Whether the store has ever seen a name.
+    async fn has_seen(&self, name: Name<'_>) -> Result<bool, Fault>;
 
     /// One event with all that happened to it, by a prefix of its id that is unambiguous; none
     /// when nothing or more than one event has it.
@@ -28,8 +42,13 @@ pub trait Ledger: Send + Sync + 'static {
     /// The event that a receipt tells of; none when the receipt has no outcome.
     async fn event_of(&self, receipt: &ReceiptId) -> Result<Option<EventId>, Fault>;
 
-    /// Dead letters by route, topic, reason and the first line of their error; largest first.
+    /// Dead letters by route, reason and cause ([`crate::cause`]); largest first.
     async fn dead_groups(&self, filter: &DeadFilter) -> Result<Vec<DeadGroup>, Fault>;
+
+    /// Gives dead letters their group that an older hookbox wrote without it; at most `limit` in
+    /// one transaction. How many there were: fewer than `limit` once all have theirs. Groups, and
+    /// filters by group, know of them from then on.
+    async fn dead_regroup(&self, limit: u32) -> Result<u64, Fault>;
 
     /// How many dead letters a filter means.
     async fn dead_count(&self, filter: &DeadFilter) -> Result<u64, Fault>;
@@ -45,8 +64,12 @@ pub trait Ledger: Send + Sync + 'static {
     /// One dead letter with its body and its history.
     async fn dead_show(&self, id: i64) -> Result<Option<DeadLetter>, Fault>;
 
+    /// Where the events of dead letters stand now, by their ids.
+    async fn dead_claims(&self, ids: &[i64]) -> Result<Vec<DeadClaim>, Fault>;
+
     /// Makes dead letters due at once, with a fresh round of attempts. Those that are not in
-    /// state `Dead` are left alone. Answers how many were changed; at most `limit`.
+    /// state `Dead` are left alone. What they died of is kept, with who had them replayed. Answers
+    /// how many were changed; at most `limit`.
     async fn dead_replay(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault>;
 
     /// Marks dead letters as not to be replayed. Nothing is deleted.
@@ -58,8 +81,29 @@ pub trait Ledger: Send + Sync + 'static {
     /// Writes an audit row for something that was read (an export, a body).
     async fn audit(&self, by: &str, action: &str, subject: &str) -> Result<(), Fault>;
 
-    /// The newest audit rows.
-    async fn audits(&self, limit: u32) -> Result<Vec<AuditRow>, Fault>;
+    /// Audit rows, newest first; those with an id below `before`.
+    async fn audits(
+        &self,
+        filter: &AuditFilter,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<AuditRow>, Fault>;
+
+    /// Waiting retries in the order of their times, and within a moment by event and route; those
+    /// behind `after`.
+    async fn retries(
+        &self,
+        filter: &RetryFilter,
+        after: Option<&EventCursor>,
+        limit: u32,
+    ) -> Result<Vec<WaitingRetry>, Fault>;
+
+    /// How many retries a filter means whose time has not come: what [`Ledger::hurry`] makes due.
+    async fn retries_early(&self, filter: &RetryFilter) -> Result<u64, Fault>;
+
+    /// Makes retries due now whose time has not come, at most `limit`, those first that are due
+    /// first. It is the same attempt, and it still fails like any other. How many.
+    async fn hurry(&self, filter: &RetryFilter, limit: u32, by: &str) -> Result<u64, Fault>;
 
     /// The books of every route, from one consistent reading.
     async fn books(&self) -> Result<Vec<RouteBooks>, Fault>;
@@ -112,8 +156,16 @@ pub trait Ledger: Send + Sync + 'static {
     /// Keeps refusals for operators to read: the newest 10,000, and only what is safe to show.
     async fn keep_refusals(&self, refusals: &[Refusal]) -> Result<(), Fault>;
 
-    /// The newest refusals.
-    async fn refusals(&self, limit: u32) -> Result<Vec<Refusal>, Fault>;
+    /// Refusals, newest first, and within a moment by request; those behind `after`.
+    async fn refusals(
+        &self,
+        filter: &RefusalFilter,
+        after: Option<&RefusalCursor>,
+        limit: u32,
+    ) -> Result<Vec<Refusal>, Fault>;
+
+    /// Refusals by source and reason; largest first.
+    async fn refusal_groups(&self, filter: &RefusalFilter) -> Result<Vec<RefusalGroup>, Fault>;
 }
 
 /// Which events.
@@ -125,6 +177,14 @@ pub struct EventFilter {
     pub topic: Option<Topic>,
     /// Only in this state on some route.
     pub state: Option<ClaimState>,
+    /// Only of this source.
+    pub source: Option<SourceName>,
+    /// Only those whose first receipt came in then or later.
+    pub since: Option<Timestamp>,
+    /// Only those whose first receipt came in before.
+    pub until: Option<Timestamp>,
+    /// Only those with an attempt or a dead letter whose error contains this, letter by letter.
+    pub error: Option<String>,
 }
 
 /// One event on one route.
@@ -243,136 +303,4 @@ pub struct RetryRow {
     pub queued_at: Option<Timestamp>,
     /// Why and since when it is put off, if it waits without having failed.
     pub deferred: Option<DeferredSince>,
-}
-
-/// What has become of a dead letter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeadState {
-    /// Waiting for someone to look.
-    Dead,
-    /// Replayed; should it die again, it is `Dead` again.
-    Replayed,
-    /// Not to be replayed, by decision.
-    Discarded,
-}
-
-impl DeadState {
-    /// Every state, for parsing and help texts.
-    pub const ALL: [DeadState; 3] = [DeadState::Dead, DeadState::Replayed, DeadState::Discarded];
-
-    /// The word in the database.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            DeadState::Dead => "dead",
-            DeadState::Replayed => "replayed",
-            DeadState::Discarded => "discarded",
-        }
-    }
-
-    /// The state that a word names.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == word)
-    }
-}
-
-/// Which dead letters. Every field narrows; empty means all in any state.
-#[derive(Debug, Clone, Default)]
-pub struct DeadFilter {
-    /// Only these.
-    pub ids: Vec<i64>,
-    /// Only of this route.
-    pub route: Option<RouteName>,
-    /// Only of this topic.
-    pub topic: Option<Topic>,
-    /// Only for this reason.
-    pub reason: Option<DeadReason>,
-    /// Only in this state.
-    pub state: Option<DeadState>,
-}
-
-/// Dead letters that died of the same.
-#[derive(Debug, Clone, Serialize)]
-pub struct DeadGroup {
-    /// The route.
-    pub route: RouteName,
-    /// The topic.
-    pub topic: Topic,
-    /// Why.
-    pub reason: DeadReason,
-    /// The first line of the detail, at most 200 characters.
-    pub detail: String,
-    /// How many.
-    pub count: u64,
-    /// When the first of them died.
-    pub first_at: Timestamp,
-    /// When the last of them died.
-    pub last_at: Timestamp,
-}
-
-/// One dead letter in a list.
-#[derive(Debug, Clone, Serialize)]
-pub struct DeadRow {
-    /// Its number, by which people name it.
-    pub id: i64,
-    /// The route that gave up.
-    pub route: RouteName,
-    /// Which event.
-    pub event: EventId,
-    /// What about.
-    pub topic: Topic,
-    /// What has become of it.
-    pub state: DeadState,
-    /// Why it died.
-    pub reason: DeadReason,
-    /// What an operator should know: the error, or the path and the rule.
-    pub detail: String,
-    /// Attempts made.
-    pub attempts: u32,
-    /// When it died (last).
-    pub died_at: Timestamp,
-}
-
-/// One dead letter with its body and its history.
-#[derive(Debug, Clone, Serialize)]
-pub struct DeadLetter {
-    /// The row in the list.
-    #[serde(flatten)]
-    pub row: DeadRow,
-    /// The event, with its body, receipts and attempts.
-    pub history: EventDetail,
-}
-
-/// One row of the audit.
-#[derive(Debug, Clone, Serialize)]
-pub struct AuditRow {
-    /// Its number.
-    pub id: i64,
-    /// When.
-    pub at: Timestamp,
-    /// Who.
-    pub actor: String,
-    /// What.
-    pub action: String,
-    /// On what.
-    pub subject: String,
-}
-
-/// One refused request, as far as it may be kept: digests, not bodies.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Refusal {
-    /// The id that the answer gave to the sender.
-    pub request: ReceiptId,
-    /// The source it was posted to.
-    pub source: String,
-    /// Why: the refusal's word.
-    pub reason: String,
-    /// SHA-256 of the body, in hex, when one was read.
-    pub body_digest: Option<String>,
-    /// Length of the body in bytes, as far as it was read.
-    pub body_bytes: u64,
-    /// From where.
-    pub peer: String,
-    /// When.
-    pub at: Timestamp,
 }

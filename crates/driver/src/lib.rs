@@ -70,6 +70,12 @@
 //! - `a_failure_cut_anywhere_is_whole_or_nothing`
 //! - `the_books_balance`, `the_backlog_counts_what_waits`
 //! - `dead_letters_have_one_count`, `a_receipt_leads_to_its_event`
+//! - `dead_letters_are_grouped_by_cause`, `a_group_is_what_a_filter_means`
+//! - `a_dead_letter_keeps_its_earlier_deaths`
+//! - `a_list_is_read_page_by_page`, `a_filter_narrows_by_time_source_and_error`
+//! - `names_are_known_that_were_seen`
+//! - `refusals_are_listed_and_grouped`, `the_audit_is_listed`
+//! - `retries_are_listed_with_their_errors`, `a_hurried_retry_is_due_at_once`
 //! - `an_account_counts_once`, `what_was_told_and_is_nowhere_is_named`
 //! - `a_gap_in_the_accounts_is_told_until_it_is_filled`, `a_receipt_is_passed_by_later_ones`
 //! - `what_waits_on_one_route_hides_nothing_of_another`
@@ -83,10 +89,15 @@
 //! Architecture invariant: no runtime, no SQL driver, no AMQP client and no HTTP in this crate.
 
 mod accounts;
+mod audit;
 mod backlog;
 mod books;
 mod broker;
+mod cause;
 mod clock;
+mod cursor;
+mod dead_group;
+mod dead_letter;
 mod dead_reason;
 mod deferral;
 mod delivery;
@@ -94,33 +105,44 @@ mod fault;
 mod foreign_schema;
 mod ledger;
 mod loopback;
+mod names;
 mod open;
+mod refusal;
 mod requeue;
 mod rng;
 mod starts;
 mod storable;
 mod store;
+mod waiting_retry;
 mod witness;
 
 pub use accounts::{AccountGap, Accounts, OpenReceipt, SilentIngest, Unvouched, receipts_gone};
+pub use audit::{AuditFilter, AuditRow};
 pub use backlog::Backlog;
 pub use books::{Imbalance, RouteBooks};
 pub use broker::{
     Batch, Broker, Depth, NotReadyKind, PublishError, PublishErrorKind, Queue, Readiness,
     Subscription,
 };
+pub use cause::cause;
 pub use clock::Clock;
+pub use cursor::{EventCursor, InvalidCursor, RefusalCursor};
+pub use dead_group::{DeadGroupId, InvalidDeadGroupId};
+pub use dead_letter::{
+    DeadClaim, DeadFilter, DeadGroup, DeadLetter, DeadRow, DeadState, EarlierDeath,
+};
 pub use dead_reason::DeadReason;
 pub use deferral::{DeferReason, Deferral, Deferred, DeferredSince};
 pub use delivery::{Delivery, Settler};
 pub use fault::{Fault, FaultKind, describe};
 pub use foreign_schema::{AppliedMigration, ForeignSchema, KnownMigration, foreign_schema};
 pub use ledger::{
-    AttemptRow, AuditRow, ClaimRow, DeadFilter, DeadGroup, DeadLetter, DeadRow, DeadState,
-    EventDetail, EventFilter, EventRow, Ledger, ReceiptRow, Refusal, RetryRow,
+    AttemptRow, ClaimRow, EventDetail, EventFilter, EventRow, Ledger, ReceiptRow, RetryRow,
 };
 pub use loopback::is_loopback;
+pub use names::{Name, Names};
 pub use open::{OpenError, TopologyDifference};
+pub use refusal::{Refusal, RefusalFilter, RefusalGroup};
 pub use requeue::{DueRetry, Republish, Requeued};
 pub use rng::Rng;
 pub use starts::{Start, StartCounts, StartKind};
@@ -129,6 +151,7 @@ pub use store::{
     Burial, ClaimState, Claimed, CommitError, Failure, FailureClass, Outcome, Recorded, Settled,
     Store, StoredEvent, Then,
 };
+pub use waiting_retry::{RetryFilter, WaitingRetry};
 pub use witness::{
     AcceptedRestore, BrokerBehind, Mismatch, NextWitness, OtherStore, StoreBehind, UnknownNumbers,
     WITNESS_INGESTS_MAX, WITNESSES_KEPT, WitnessPosition, newest_witness,

@@ -7,7 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use hookbox_event::RouteName;
 
 use crate::command::{
-    DeadCommand, EventsCommand, QueuesArgs, ReconcileArgs, SendArgs, SimulateArgs,
+    AuditCommand, DeadCommand, EventsCommand, QueuesArgs, ReconcileArgs, RefusalsCommand,
+    RetriesCommand, SendArgs, SimulateArgs,
 };
 use crate::config::LogConfig;
 use crate::telemetry;
@@ -98,6 +99,15 @@ pub enum Command {
     /// What routes have given up on: look, replay, discard, export
     #[command(subcommand)]
     Dead(DeadCommand),
+    /// What waits for another attempt: list, make due now
+    #[command(subcommand)]
+    Retries(RetriesCommand),
+    /// What was not accepted, and why: the newest 10,000 requests
+    #[command(subcommand)]
+    Refusals(RefusalsCommand),
+    /// What operators did and saw
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Do the books balance? Exits with 1 when they do not
     Reconcile(ReconcileArgs),
     /// Send one signed event, as a provider does

@@ -1,5 +1,6 @@
 //! One file a command, and the list of them.
 
+mod audit;
 mod check_config;
 mod dead;
 mod dev;
@@ -7,21 +8,28 @@ mod events;
 mod healthcheck;
 mod ingest;
 mod migrate;
+mod names;
+mod page;
 mod person;
 pub mod print;
 mod queues;
 mod reconcile;
+mod refusals;
+mod retries;
 mod roles;
 mod run;
 mod send;
 mod simulate;
 mod worker;
 
+pub use audit::AuditCommand;
 pub use dead::DeadCommand;
 pub use dev::FOLDER as DEV_FOLDER;
 pub use events::EventsCommand;
 pub use queues::QueuesArgs;
 pub use reconcile::ReconcileArgs;
+pub use refusals::RefusalsCommand;
+pub use retries::RetriesCommand;
 pub use send::SendArgs;
 pub use simulate::SimulateArgs;
 
@@ -55,6 +63,9 @@ pub async fn run(cli: Cli, log: &Log) -> anyhow::Result<Exit> {
         Command::Queues(args) => queues::run(&load(&cli, both)?, args, cli.json).await,
         Command::Events(command) => events::run(&load(&cli, store)?, command, cli.json).await,
         Command::Dead(command) => dead::run(&load(&cli, store)?, command, cli.json).await,
+        Command::Retries(command) => retries::run(&load(&cli, store)?, command, cli.json).await,
+        Command::Refusals(command) => refusals::run(&load(&cli, store)?, command, cli.json).await,
+        Command::Audit(command) => audit::run(&load(&cli, store)?, command, cli.json).await,
         Command::Reconcile(args) => reconcile::run(&load(&cli, both)?, args, cli.json).await,
         Command::Send(args) => send::run(&load(&cli, Needs::KEYS)?, args, cli.json).await,
         Command::Simulate(args) => simulate::run(&load(&cli, Needs::KEYS)?, args, cli.json).await,

@@ -1,5 +1,7 @@
 //! Exit codes, after `sysexits.h`, and how an error is told.
 
+use hookbox_console::CommandError;
+use hookbox_console::render::terminal;
 use hookbox_driver::OpenError;
 
 use crate::config::Mistakes;
@@ -55,9 +57,11 @@ pub fn tell(error: &anyhow::Error, json: bool, log: &Log) -> Exit {
         .join(": ");
     if json {
         let error = serde_json::json!({ "error": text, "exit_code": exit.code() });
-        log.print(&error.to_string());
+        log.print(&terminal::json(&error.to_string()));
     } else {
-        log.print(&format!("hookbox: {text}"));
+        // Lines are ours: an error's text of several is laid out so.
+        let lines: Vec<String> = text.lines().map(terminal::line).collect();
+        log.print(&format!("hookbox: {}", lines.join("\n")));
     }
     exit
 }
@@ -65,6 +69,9 @@ pub fn tell(error: &anyhow::Error, json: bool, log: &Log) -> Exit {
 fn code(error: &anyhow::Error) -> Exit {
     if error.is::<Mistakes>() || error.is::<Unusable>() {
         return CONFIG;
+    }
+    if let Some(CommandError::UnknownName { .. }) = error.downcast_ref() {
+        return ARGUMENTS;
     }
     match error.downcast_ref::<OpenError>() {
         Some(OpenError::Unavailable { .. }) => UNAVAILABLE,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hookbox_driver::{Accounts, Ledger, Store, Unvouched};
+use hookbox_driver::{Accounts, AuditFilter, Ledger, Store, Unvouched};
 use hookbox_event::{Accepted, Account, InstanceId, ReceiptId, RouteName};
 
 use crate::harness::{StoreHarness, one, two};
@@ -228,7 +228,10 @@ pub async fn what_is_lost_is_written_off_once<H: StoreHarness>(world: &H) {
     let after = read(&*store).await;
     assert_eq!((after.open_count(), after.gaps.len()), (0, 0));
     assert_eq!(after.written_off, [(one(), 1)]);
-    let audits = store.audits(10).await.expect("audited");
+    let audits = store
+        .audits(&AuditFilter::default(), None, 10)
+        .await
+        .expect("audited");
     let subjects: Vec<&str> = audits.iter().map(|it| it.subject.as_str()).collect();
     assert_eq!(audits.len(), 2, "{subjects:?}");
     assert!(

@@ -4,7 +4,8 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Claimed, DeadFilter, DueRetry, Ledger, Outcome, Recorded, Republish, Requeued, Store,
+    AuditFilter, Claimed, DeadFilter, DueRetry, Ledger, Outcome, Recorded, Republish, Requeued,
+    Store,
 };
 use hookbox_event::{Envelope, Redo, RouteName};
 
@@ -47,7 +48,7 @@ impl Republish for Taker {
     }
 }
 
-async fn requeue<S: Store>(store: &S, confirms: bool) -> (Requeued, Vec<Envelope>) {
+pub(crate) async fn requeue<S: Store>(store: &S, confirms: bool) -> (Requeued, Vec<Envelope>) {
     let taker = Taker::new(confirms);
     let requeued = store.requeue_due(10, &taker).await.expect("requeued");
     (requeued, taker.envelopes())
@@ -171,7 +172,14 @@ pub async fn a_replayed_dead_letter_is_granted_again<H: StoreHarness>(world: &H)
         0,
         "once is enough"
     );
-    assert_eq!(store.audits(10).await.expect("read").len(), 3);
+    assert_eq!(
+        store
+            .audits(&AuditFilter::default(), None, 10)
+            .await
+            .expect("read")
+            .len(),
+        3
+    );
     let (requeued, taken) = requeue(&*store, true).await;
     assert_eq!((requeued.confirmed, taken), (1, vec![redo(3)]));
     // A fresh round: two attempts were made before it.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use hookbox_driver::{
-    DeadFilter, DeadReason, Failure, FailureClass, Ledger, Outcome, Recorded, Refusal,
-    STORABLE_MAX, Store, storable,
+    AuditFilter, DeadFilter, DeadReason, Failure, FailureClass, Ledger, Outcome, Recorded, Refusal,
+    RefusalFilter, STORABLE_MAX, Store, storable,
 };
 
 use super::{DEAD, claim, finish};
@@ -32,14 +32,21 @@ pub async fn text_from_outside_is_made_storable<H: StoreHarness>(world: &H) {
     }
     let refusals = texts.clone().map(refusal);
     store.keep_refusals(&refusals).await.expect("kept");
-    for kept in store.refusals(9).await.expect("read") {
+    for kept in store
+        .refusals(&RefusalFilter::default(), None, 9)
+        .await
+        .expect("read")
+    {
         let of = |text: &String| kept.reason == storable(text) && kept.peer == storable(text);
         assert!(texts.iter().any(of), "{kept:?}");
     }
     let all = DeadFilter::default();
     let replayed = store.dead_replay(&all, 9, &texts[1]).await;
     assert_eq!(replayed.expect("replayed"), 6);
-    let audit = store.audits(9).await.expect("read");
+    let audit = store
+        .audits(&AuditFilter::default(), None, 9)
+        .await
+        .expect("read");
     let actor = storable(&texts[1]);
     assert!(audit.iter().all(|row| row.actor == actor), "{audit:?}");
     assert_eq!(store.imbalances(10).await.expect("read"), []);

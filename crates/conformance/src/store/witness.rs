@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hookbox_driver::{Ledger, Mismatch, NextWitness, SilentIngest, Store};
+use hookbox_driver::{AuditFilter, Ledger, Mismatch, NextWitness, SilentIngest, Store};
 use hookbox_event::{Accepted, Account, Incarnation, InstanceId, ReceiptId, Witness};
 
 use crate::harness::{StoreHarness, one};
@@ -148,7 +148,10 @@ pub async fn an_accepted_restore_begins_another_life<H: StoreHarness>(world: &H)
         ("ann", "the disk burned")
     );
     assert_eq!(one.what, mismatch.describe());
-    let audits = store.audits(10).await.expect("audited");
+    let audits = store
+        .audits(&AuditFilter::default(), None, 10)
+        .await
+        .expect("audited");
     assert_eq!(audits.len(), 1, "{audits:?}");
     assert_eq!(
         (audits[0].actor.as_str(), audits[0].action.as_str()),

@@ -3,56 +3,37 @@
 
 mod change;
 mod export;
+mod group;
+mod outcome;
+mod pace;
 
-use hookbox_driver::{DeadFilter, DeadRow, Ledger};
+use hookbox_driver::{DeadFilter, DeadRow, EarlierDeath, Ledger};
 use serde::Serialize;
 
 pub use change::{Change, ChangeReport, ChangeRequest, change};
 pub use export::{ExportReport, export};
+pub use group::{Group, GroupsReport, groups, regroup};
+pub use outcome::ReplayOutcome;
 
 use super::history::{Body, History};
+use super::page;
 use crate::{CommandError, Source};
+use group::regroup_for;
 
 /// Most ids that a question names one by one: what a person reads before they answer.
 const IDS_NAMED_MAX: usize = 10;
-
-/// Dead letters that died of the same, the largest group first.
-#[derive(Debug, Clone, Serialize)]
-pub struct GroupsReport {
-    /// Where it comes from: the store.
-    pub source: Source,
-    /// The groups.
-    pub groups: Vec<Group>,
-}
-
-/// Dead letters of one route and topic that died of the same.
-#[derive(Debug, Clone, Serialize)]
-pub struct Group {
-    /// How many.
-    pub count: u64,
-    /// The route that gave up.
-    pub route: String,
-    /// What about.
-    pub topic: String,
-    /// Why, as a word: what `--reason` takes.
-    pub reason: &'static str,
-    /// The first line of the detail.
-    pub detail: String,
-    /// When the first of them died.
-    pub first_at: String,
-    /// When the last of them died.
-    pub last_at: String,
-}
 
 /// Dead letters in the order of their ids.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeadReport {
     /// Where it comes from: the store.
     pub source: Source,
-    /// How many the filter means, shown or not.
-    pub total: u64,
-    /// The first of them.
+    /// How many the filter means, shown or not; null where that was not asked for.
+    pub total: Option<u64>,
+    /// Those of this page.
     pub dead: Vec<DeadLine>,
+    /// Where the next page begins: what `--after` takes; null at the end.
+    pub next: Option<i64>,
 }
 
 /// One dead letter in a list.
@@ -85,8 +66,40 @@ pub struct DeadLetterReport {
     pub source: Source,
     /// The dead letter.
     pub dead: DeadLine,
+    /// What it died of before it was replayed, the first death first.
+    pub earlier: Vec<EarlierDeathLine>,
     /// What happened to its event.
     pub history: History,
+}
+
+/// A death of a dead letter that was replayed.
+#[derive(Debug, Clone, Serialize)]
+pub struct EarlierDeathLine {
+    /// When it died.
+    pub died_at: String,
+    /// Why, as a word.
+    pub reason: &'static str,
+    /// The error, or the path and the rule that was broken.
+    pub detail: String,
+    /// Attempts made until then.
+    pub attempts: u32,
+    /// When it was replayed.
+    pub replayed_at: String,
+    /// By whom.
+    pub replayed_by: String,
+}
+
+impl EarlierDeathLine {
+    fn of(death: &EarlierDeath) -> Self {
+        Self {
+            died_at: death.died_at.to_string(),
+            reason: death.reason.as_str(),
+            detail: death.detail.clone(),
+            attempts: death.attempts,
+            replayed_at: death.replayed_at.to_string(),
+            replayed_by: death.replayed_by.clone(),
+        }
+    }
 }
 
 impl DeadLine {
@@ -105,49 +118,31 @@ impl DeadLine {
     }
 }
 
-/// Groups dead letters by what they died of.
-pub async fn groups(
-    ledger: &dyn Ledger,
-    filter: &DeadFilter,
-) -> Result<GroupsReport, CommandError> {
-    let groups = ledger
-        .dead_groups(filter)
-        .await
-        .map_err(CommandError::store("group the dead letters"))?;
-    let group = |group: &hookbox_driver::DeadGroup| Group {
-        count: group.count,
-        route: group.route.to_string(),
-        topic: group.topic.to_string(),
-        reason: group.reason.as_str(),
-        detail: group.detail.clone(),
-        first_at: group.first_at.to_string(),
-        last_at: group.last_at.to_string(),
-    };
-    Ok(GroupsReport {
-        source: Source::Store,
-        groups: groups.iter().map(group).collect(),
-    })
-}
-
-/// Lists dead letters with an id over `after`.
+/// Lists dead letters with an id over `after`; with `total`, counts all that the filter means.
 pub async fn list(
     ledger: &dyn Ledger,
     filter: &DeadFilter,
     after: i64,
     limit: u32,
+    total: bool,
 ) -> Result<DeadReport, CommandError> {
-    let total = ledger
-        .dead_count(filter)
-        .await
-        .map_err(CommandError::store("count the dead letters"))?;
-    let rows = ledger
-        .dead_list(filter, after, limit)
+    regroup_for(ledger, filter).await?;
+    let total = if total {
+        let counted = ledger.dead_count(filter).await;
+        Some(counted.map_err(CommandError::store("count the dead letters"))?)
+    } else {
+        None
+    };
+    let mut rows = ledger
+        .dead_list(filter, after, page::wanted(limit))
         .await
         .map_err(CommandError::store("list the dead letters"))?;
+    let next = page::cut(&mut rows, limit).map(|last| last.id);
     Ok(DeadReport {
         source: Source::Store,
         total,
         dead: rows.iter().map(DeadLine::of).collect(),
+        next,
     })
 }
 
@@ -177,11 +172,12 @@ pub async fn show(
     Ok(DeadLetterReport {
         source: Source::Store,
         dead: DeadLine::of(&letter.row),
+        earlier: letter.earlier.iter().map(EarlierDeathLine::of).collect(),
         history,
     })
 }
 
-/// What a filter means, in words for questions and for the audit: no value of it is secret.
+/// What a filter means, in words for questions and for the audit.
 pub(crate) fn words(filter: &DeadFilter) -> String {
     let mut words = Vec::new();
     if !filter.ids.is_empty() {
@@ -204,6 +200,21 @@ pub(crate) fn words(filter: &DeadFilter) -> String {
     }
     if let Some(state) = filter.state {
         words.push(format!("state {}", state.as_str()));
+    }
+    if let Some(group) = filter.group {
+        words.push(format!("group {group}"));
+    }
+    if let Some(source) = &filter.source {
+        words.push(format!("source {source}"));
+    }
+    if let Some(since) = filter.since {
+        words.push(format!("since {since}"));
+    }
+    if let Some(until) = filter.until {
+        words.push(format!("until {until}"));
+    }
+    if let Some(error) = &filter.error {
+        words.push(format!("error {error:?}"));
     }
     if words.is_empty() {
         "all".to_owned()

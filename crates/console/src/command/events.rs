@@ -1,10 +1,11 @@
 //! `events list` and `events show`: what came in, and where it stands.
 
-use hookbox_driver::{EventFilter, Ledger};
+use hookbox_driver::{EventCursor, EventDetail, EventFilter, Ledger};
 use hookbox_event::{EventId, ReceiptId};
 use serde::Serialize;
 
 use super::history::{Body, History};
+use super::page;
 use crate::{CommandError, Source};
 
 /// Fewest digits of an id that are worth looking up. Four already tell 65,536 events apart, and
@@ -21,8 +22,10 @@ pub struct EventsReport {
     pub source: Source,
     /// One row for each event and route.
     pub events: Vec<EventLine>,
-    /// Whether there may be more than `--limit` let through.
+    /// Whether there are more than `--limit` let through.
     pub more: bool,
+    /// Where the next page begins: what `--after` takes; null at the end.
+    pub next: Option<String>,
 }
 
 /// One event on one route.
@@ -56,17 +59,22 @@ pub struct EventReport {
     pub history: History,
 }
 
-/// Lists events.
+/// Lists events behind `after`.
 pub async fn list(
     ledger: &dyn Ledger,
     filter: &EventFilter,
+    after: Option<&EventCursor>,
     limit: u32,
 ) -> Result<EventsReport, CommandError> {
-    let rows = ledger
-        .events(filter, limit)
+    let mut rows = ledger
+        .events(filter, after, page::wanted(limit))
         .await
         .map_err(CommandError::store("list the events"))?;
-    let more = rows.len() >= limit as usize;
+    let next = page::cut(&mut rows, limit).map(|last| EventCursor {
+        at: last.received_at,
+        event: last.event,
+        route: last.route.clone(),
+    });
     let line = |row: &hookbox_driver::EventRow| EventLine {
         event: row.event.to_string(),
         topic: row.topic.to_string(),
@@ -79,7 +87,8 @@ pub async fn list(
     Ok(EventsReport {
         source: Source::Store,
         events: rows.iter().map(line).collect(),
-        more,
+        more: next.is_some(),
+        next: next.map(|next| next.to_string()),
     })
 }
 
@@ -93,15 +102,10 @@ pub async fn show(
 ) -> Result<EventReport, CommandError> {
     let receipt = Some(id).filter(|id| id.contains('-'));
     let receipt: Option<ReceiptId> = receipt.and_then(|id| id.parse().ok());
-    let prefix = match &receipt {
-        Some(receipt) => event_of(ledger, receipt).await?.to_string(),
-        None => prefix(id)?,
+    let detail = match &receipt {
+        Some(receipt) => one(ledger, &event_of(ledger, receipt).await?.to_string()).await?,
+        None => one(ledger, id).await?,
     };
-    let detail = ledger
-        .event(&prefix)
-        .await
-        .map_err(CommandError::store(format!("look up event {prefix}")))?
-        .ok_or(CommandError::NoSingleEvent { prefix })?;
     let mut history = History::of(&detail);
     if let Some(by) = reveal {
         ledger
@@ -117,6 +121,16 @@ pub async fn show(
         receipt: receipt.map(|receipt| receipt.to_string()),
         history,
     })
+}
+
+/// The one event whose id begins so.
+pub(super) async fn one(ledger: &dyn Ledger, id: &str) -> Result<EventDetail, CommandError> {
+    let prefix = prefix(id)?;
+    ledger
+        .event(&prefix)
+        .await
+        .map_err(CommandError::store(format!("look up event {prefix}")))?
+        .ok_or(CommandError::NoSingleEvent { prefix })
 }
 
 /// The event of a receipt.

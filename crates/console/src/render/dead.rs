@@ -1,10 +1,11 @@
 //! `dead …` as text.
 
 use super::events::history;
-use super::table::{Align, Table, count, safe_lines};
+use super::table::{Align, Table, count, next, safe, safe_lines};
 use super::{Text, problems};
 use crate::command::dead::{
-    Change, ChangeReport, DeadLetterReport, DeadReport, ExportReport, GroupsReport,
+    Change, ChangeReport, DeadLetterReport, DeadReport, EarlierDeathLine, ExportReport,
+    GroupsReport,
 };
 
 impl Text for GroupsReport {
@@ -13,20 +14,28 @@ impl Text for GroupsReport {
             return "store: no dead letters\n".to_owned();
         }
         let mut table = Table::new(&[
+            ("GROUP", Align::Left),
             ("COUNT", Align::Right),
             ("ROUTE", Align::Left),
             ("TOPIC", Align::Left),
             ("REASON", Align::Left),
             ("LAST DIED", Align::Left),
-            ("DETAIL", Align::Left),
+            ("NEWEST", Align::Right),
+            ("CAUSE", Align::Left),
         ]);
         for group in &self.groups {
+            let topic = match &group.topic {
+                Some(topic) => topic.clone(),
+                None => count(group.topics, "topic", "topics"),
+            };
             table.row([
+                group.group.clone(),
                 group.count.to_string(),
                 group.route.clone(),
-                group.topic.clone(),
+                topic,
                 group.reason.to_owned(),
                 group.last_at.clone(),
+                group.newest.to_string(),
                 group.detail.clone(),
             ]);
         }
@@ -39,9 +48,12 @@ impl Text for GroupsReport {
 
 impl Text for DeadReport {
     fn text(&self) -> String {
-        let total = count(self.total, "dead letter", "dead letters");
+        let total = self
+            .total
+            .map(|total| format!(" of {total}"))
+            .unwrap_or_default();
         if self.dead.is_empty() {
-            return format!("store: {total}, none to show\n");
+            return format!("store: no dead letters{total}\n");
         }
         let mut table = Table::new(&[
             ("ID", Align::Right),
@@ -65,14 +77,9 @@ impl Text for DeadReport {
                 dead.detail.clone(),
             ]);
         }
-        let shown = self.dead.len() as u64;
-        let cut = match self.dead.last() {
-            Some(last) if shown < self.total => {
-                format!(", {shown} shown (--after {} goes on)", last.id)
-            }
-            Some(_) | None => String::new(),
-        };
-        format!("store: {total}{cut}\n{}", table.write(""))
+        let shown = count(self.dead.len() as u64, "dead letter", "dead letters");
+        let next = next(self.next.map(|next| next.to_string()).as_deref());
+        format!("store: {shown}{total}\n{}{next}", table.write(""))
     }
 }
 
@@ -81,7 +88,7 @@ impl Text for DeadLetterReport {
         let dead = &self.dead;
         format!(
             "store: dead letter {} of route {}\n  state     {}\n  reason    {}\n  attempts  {}\n  \
-             died      {}\n{}  event     {}\n{}",
+             died      {}\n{}  event     {}\n{}{}",
             dead.id,
             dead.route,
             dead.state,
@@ -91,8 +98,28 @@ impl Text for DeadLetterReport {
             safe_lines(&dead.detail, "  detail    "),
             dead.event,
             history(&self.history),
+            earlier(&self.earlier),
         )
     }
+}
+
+fn earlier(deaths: &[EarlierDeathLine]) -> String {
+    if deaths.is_empty() {
+        return String::new();
+    }
+    let mut text = "earlier deaths\n".to_owned();
+    for death in deaths {
+        text.push_str(&format!(
+            "  {}: {} after {}; replayed at {} by {}\n",
+            death.died_at,
+            death.reason,
+            count(death.attempts.into(), "attempt", "attempts"),
+            death.replayed_at,
+            safe(&death.replayed_by),
+        ));
+        text.push_str(&safe_lines(&death.detail, "      "));
+    }
+    text
 }
 
 impl Text for ChangeReport {
@@ -120,6 +147,14 @@ impl Text for ChangeReport {
         if self.not_found > 0 {
             let ids = count(self.not_found, "id is", "ids are");
             text.push_str(&format!("  {ids} no dead letter that can be {done}\n"));
+        }
+        if let Some(outcome) = &self.outcome {
+            let (done, again) = (outcome.done, outcome.dead_again);
+            text.push_str(&format!("  {done} done, {again} dead again"));
+            if outcome.undecided > 0 {
+                text.push_str(&format!(", {} not decided yet", outcome.undecided));
+            }
+            text.push('\n');
         }
         if self.interrupted {
             text.push_str("  interrupted: run it again for the rest\n");

@@ -1,7 +1,7 @@
 //! `events list` and `events show` as text.
 
 use super::Text;
-use super::table::{Align, Table, count, safe, safe_lines, short};
+use super::table::{Align, Table, count, next, safe, safe_lines, short};
 use crate::command::events::{EventReport, EventsReport};
 use crate::command::history::{Body, History};
 
@@ -30,13 +30,9 @@ impl Text for EventsReport {
                 event.settled_at.clone().unwrap_or_else(|| "-".to_owned()),
             ]);
         }
-        let more = if self.more {
-            " (--limit shows more)"
-        } else {
-            ""
-        };
         let shown = count(self.events.len() as u64, "event", "events");
-        format!("store: {shown}, newest first{more}\n{}", table.write(""))
+        let next = next(self.next.as_deref());
+        format!("store: {shown}, newest first\n{}{next}", table.write(""))
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+pub(super) use super::terminal::line as safe;
+
 /// Longest cell. Details can be long; a list shows how they begin, and `show` has the rest.
 const CELL_CHARS_MAX: usize = 100;
 
@@ -66,19 +68,6 @@ fn cut(cell: &str) -> String {
     }
 }
 
-/// One line, with whatever could move the cursor or turn the reading direction written out.
-pub(super) fn safe(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() || turns_text(c) {
-            safe.extend(c.escape_default());
-        } else {
-            safe.push(c);
-        }
-    }
-    safe
-}
-
 /// Several lines, each of them safe.
 pub(super) fn safe_lines(text: &str, indent: &str) -> String {
     text.lines()
@@ -86,9 +75,11 @@ pub(super) fn safe_lines(text: &str, indent: &str) -> String {
         .collect()
 }
 
-/// The characters that change the direction of what follows.
-fn turns_text(c: char) -> bool {
-    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+/// The line under a page that another one follows.
+pub(super) fn next(cursor: Option<&str>) -> String {
+    cursor.map_or_else(String::new, |cursor| {
+        format!("next: --after {}\n", safe(cursor))
+    })
 }
 
 /// A number that may be unknown.

@@ -1,5 +1,7 @@
 //! `dead replay`, `dead discard` and `dead restore`: what is asked, and what is changed.
 
+use std::time::Duration;
+
 use expect_test::expect;
 use hookbox_console::command::dead::{Change, ChangeRequest, change};
 use hookbox_console::render::{Text, json};
@@ -16,6 +18,9 @@ fn request(change: Change) -> ChangeRequest {
         dry_run: false,
         yes: true,
         by: "ada".into(),
+        rate: None,
+        limit: None,
+        wait: Duration::ZERO,
     }
 }
 
@@ -29,6 +34,7 @@ async fn thousands_are_changed_in_chunks_and_each_is_looked_at_once() {
     expect![[r#"
         store: replayed 963 of 1203 dead letters (all)
           240 left alone: changed meanwhile, or nothing to put into a queue (240 undecodable)
+          0 done, 0 dead again, 963 not decided yet
     "#]]
     .assert_eq(&report.text());
     expect![[r#"
@@ -41,6 +47,11 @@ async fn thousands_are_changed_in_chunks_and_each_is_looked_at_once() {
           "left_alone": 240,
           "left_undecodable": 240,
           "not_found": 0,
+          "outcome": {
+            "done": 0,
+            "dead_again": 0,
+            "undecided": 963
+          },
           "dry_run": false,
           "interrupted": false,
           "problems": []
@@ -120,7 +131,7 @@ async fn everything_must_be_said() {
         .unwrap_err();
     expect![[r#"
         replay which dead letters?
-        Name their ids, narrow them down with --route, --topic or --reason, or say --all
+        Name their ids, narrow them down with --group, --route, --topic or another filter, or say --all
     "#]]
     .assert_eq(&sentences(&refused));
     assert!(memory.chunks.lock().unwrap().is_empty());
@@ -186,4 +197,95 @@ fn the_actor_is_who_they_say_else_the_user_else_unknown() {
     assert_eq!(actor(some(" "), some("root")), "root");
     assert_eq!(actor(None, some("root\n")), "root");
     assert_eq!(actor(None, None), "unknown");
+}
+
+/// At a rate, at most so many, and then what became of them.
+#[tokio::test(start_paused = true)]
+async fn a_replay_keeps_its_rate_and_says_what_became_of_them() {
+    let memory = Memory {
+        decides: true,
+        ..Memory::with_dead(700)
+    };
+    let mut person = Person::default();
+    let began = tokio::time::Instant::now();
+    let request = ChangeRequest {
+        rate: Some(5.0),
+        limit: Some(125),
+        wait: Duration::from_secs(10),
+        ..request(Change::Replay)
+    };
+    let report = change(&memory, &request, &mut person).await.unwrap();
+    expect![[r#"
+        store: replayed 100 of 700 dead letters (all)
+          25 left alone: changed meanwhile, or nothing to put into a queue (25 undecodable)
+          100 done, 0 dead again
+    "#]]
+    .assert_eq(&report.text());
+    let took = began.elapsed().as_secs();
+    assert!((24..30).contains(&took), "{took}");
+    assert!(
+        memory
+            .chunks
+            .lock()
+            .unwrap()
+            .iter()
+            .all(|chunk| *chunk == 1)
+    );
+    // A higher rate takes several in one transaction.
+    let fast = ChangeRequest {
+        rate: Some(400.0),
+        limit: None,
+        ..request
+    };
+    let began = tokio::time::Instant::now();
+    memory.chunks.lock().unwrap().clear();
+    let report = change(&memory, &fast, &mut person).await.unwrap();
+    assert_eq!(report.changed + report.left_alone, report.matched);
+    assert_eq!(memory.chunks.lock().unwrap()[0], 40);
+    assert!(began.elapsed() >= Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_stops_between_two_and_waits_no_longer_than_it_may() {
+    let memory = Memory::with_dead(100);
+    let mut person = Person {
+        interrupts_after: Some(3),
+        ..Person::default()
+    };
+    let slow = ChangeRequest {
+        rate: Some(1.0),
+        wait: Duration::from_secs(10),
+        ..request(Change::Replay)
+    };
+    let report = change(&memory, &slow, &mut person).await.unwrap();
+    assert_eq!((report.changed, report.interrupted), (3, true));
+    let began = tokio::time::Instant::now();
+    let rest = ChangeRequest { rate: None, ..slow };
+    let report = change(&memory, &rest, &mut Person::default())
+        .await
+        .unwrap();
+    assert_eq!(report.outcome.unwrap().undecided, report.changed);
+    assert_eq!(began.elapsed().as_secs(), 10, "no worker runs");
+    assert!(
+        report.text().contains(" not decided yet\n"),
+        "{}",
+        report.text()
+    );
+}
+
+#[tokio::test]
+async fn a_limited_change_asks_about_the_limit() {
+    let memory = Memory::with_dead(9);
+    let mut person = Person {
+        answer: Some(false),
+        ..Person::default()
+    };
+    let request = ChangeRequest {
+        limit: Some(4),
+        yes: false,
+        ..request(Change::Replay)
+    };
+    change(&memory, &request, &mut person).await.unwrap_err();
+    let question = "This will replay the first 4 of 9 dead letters (all). Go on?";
+    assert_eq!(person.asked, [question]);
 }

@@ -6,9 +6,9 @@ use expect_test::expect;
 use hookbox_console::CommandError;
 use hookbox_console::command::dead;
 use hookbox_console::render::{Text, json};
-use hookbox_driver::{DeadFilter, DeadState};
+use hookbox_driver::{DeadFilter, DeadReason, DeadState, EarlierDeath};
 
-use crate::world::{Memory, Person};
+use crate::world::{Memory, Person, at};
 
 fn waiting() -> DeadFilter {
     DeadFilter {
@@ -23,19 +23,22 @@ async fn groups_count_what_died_of_the_same() {
     let report = dead::groups(&memory, &waiting()).await.unwrap();
     expect![[r#"
         store: 4 dead letters in 1 group
-        COUNT  ROUTE  TOPIC                      REASON     LAST DIED             DETAIL
-            4  all    begini.ios_score.complete  exhausted  2026-09-21T14:13:24Z  the partner said \u{1b}[31mno
+        GROUP         COUNT  ROUTE  TOPIC                      REASON     LAST DIED             NEWEST  CAUSE
+        37e3cfd0330d      4  all    begini.ios_score.complete  exhausted  2026-09-21T14:13:24Z       4  the partner said \u{1b}[<n>mno
     "#]].assert_eq(&report.text());
     expect![[r#"
         {
           "source": "store",
           "groups": [
             {
+              "group": "37e3cfd0330d",
               "count": 4,
               "route": "all",
               "topic": "begini.ios_score.complete",
+              "topics": 1,
               "reason": "exhausted",
-              "detail": "the partner said \u001b[31mno",
+              "detail": "the partner said \u001b[<n>mno",
+              "newest": 4,
               "first_at": "2026-09-21T14:13:21Z",
               "last_at": "2026-09-21T14:13:24Z"
             }
@@ -43,24 +46,62 @@ async fn groups_count_what_died_of_the_same() {
         }
     "#]]
     .assert_eq(&json(&report));
+    let several = dead::groups(&Memory::with_dead(5), &waiting())
+        .await
+        .unwrap();
+    assert!(
+        several.text().contains("  2 topics  "),
+        "{}",
+        several.text()
+    );
+    assert_eq!(several.groups[0].topic, None);
     let none = dead::groups(&Memory::default(), &waiting()).await.unwrap();
     assert_eq!(none.text(), "store: no dead letters\n");
 }
 
 #[tokio::test]
+async fn what_an_older_version_wrote_is_grouped_before_it_is_shown() {
+    let memory = Memory {
+        ungrouped: 2_500.into(),
+        ..Memory::with_dead(4)
+    };
+    let mut reported = Vec::new();
+    let grouped = dead::regroup(&memory, |grouped| reported.push(grouped)).await;
+    assert_eq!(
+        (grouped.unwrap(), reported),
+        (2_500, vec![1_000, 2_000, 2_500])
+    );
+    *memory.ungrouped.lock().unwrap() = 1;
+    dead::groups(&memory, &waiting()).await.unwrap();
+    assert_eq!(*memory.ungrouped.lock().unwrap(), 0);
+    // And before a filter means a group.
+    *memory.ungrouped.lock().unwrap() = 1;
+    let group = dead::groups(&memory, &waiting()).await.unwrap().groups;
+    let filter = DeadFilter {
+        group: Some(group[0].group.parse().unwrap()),
+        ..waiting()
+    };
+    *memory.ungrouped.lock().unwrap() = 1;
+    let report = dead::list(&memory, &filter, 0, 10, false).await.unwrap();
+    assert_eq!(*memory.ungrouped.lock().unwrap(), 0);
+    assert_eq!(report.dead.len(), 2, "of one route");
+}
+
+#[tokio::test]
 async fn a_list_says_how_to_go_on() {
     let memory = Memory::with_dead(5);
-    let report = dead::list(&memory, &waiting(), 0, 2).await.unwrap();
+    let report = dead::list(&memory, &waiting(), 0, 2, false).await.unwrap();
     expect![[r#"
-        store: 5 dead letters, 2 shown (--after 2 goes on)
+        store: 2 dead letters
         ID  ROUTE   TOPIC                      STATE  REASON     ATTEMPTS  DIED                  DETAIL
          1  all     begini.ios_score.complete  dead   exhausted         3  2026-09-21T14:13:21Z  the partner said \u{1b}[31mno\nand more
          2  scores  begini.ios_score.complete  dead   exhausted         3  2026-09-21T14:13:22Z  the partner said \u{1b}[31mno\nand more
+        next: --after 2
     "#]].assert_eq(&report.text());
     expect![[r#"
         {
           "source": "store",
-          "total": 5,
+          "total": null,
           "dead": [
             {
               "id": 1,
@@ -84,15 +125,18 @@ async fn a_list_says_how_to_go_on() {
               "died_at": "2026-09-21T14:13:22Z",
               "event": "0202020202020202020202020202020202020202020202020202020202020202"
             }
-          ]
+          ],
+          "next": 2
         }
     "#]]
     .assert_eq(&json(&report));
-    let rest = dead::list(&memory, &waiting(), 2, 10).await.unwrap();
+    let rest = dead::list(&memory, &waiting(), 2, 10, true).await.unwrap();
     assert_eq!(
         rest.dead.iter().map(|line| line.id).collect::<Vec<_>>(),
         [3, 4, 5]
     );
+    assert_eq!((rest.next, rest.total), (None, Some(5)));
+    assert!(rest.text().starts_with("store: 3 dead letters of 5\n"));
 }
 
 #[tokio::test]
@@ -136,6 +180,34 @@ async fn one_is_shown_with_its_history_and_its_body_only_on_demand() {
 
     let refused = dead::show(&memory, 9, None).await.unwrap_err();
     assert!(matches!(refused, CommandError::NoDeadLetter { id: 9 }));
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_shown_with_its_earlier_deaths() {
+    let death = |number: i64| EarlierDeath {
+        died_at: at(number),
+        reason: DeadReason::Exhausted,
+        detail: "no\nand \u{9b}no".into(),
+        attempts: 3,
+        replayed_at: at(number + 60),
+        replayed_by: "ada\u{202e}".into(),
+    };
+    let memory = Memory {
+        earlier: vec![death(1), death(100)],
+        ..Memory::with_dead(1)
+    };
+    let report = dead::show(&memory, 1, None).await.unwrap();
+    let text = report.text();
+    let (_, earlier) = text.split_once("earlier deaths\n").unwrap();
+    expect![[r#"
+          2026-09-21T14:13:21Z: exhausted after 3 attempts; replayed at 2026-09-21T14:14:21Z by ada\u{202e}
+              no
+              and \u{9b}no
+          2026-09-21T14:15:00Z: exhausted after 3 attempts; replayed at 2026-09-21T14:16:00Z by ada\u{202e}
+              no
+              and \u{9b}no
+    "#]].assert_eq(earlier);
+    assert_eq!(report.earlier.len(), 2);
 }
 
 #[tokio::test]

@@ -4,21 +4,22 @@ use expect_test::expect;
 use hookbox_console::CommandError;
 use hookbox_console::command::events;
 use hookbox_console::render::{Text, json};
-use hookbox_driver::EventFilter;
+use hookbox_driver::{EventCursor, EventFilter};
 
-use crate::world::{Memory, sentences};
+use crate::world::{Memory, event_id, sentences};
 
 #[tokio::test]
 async fn a_list_says_whose_word_it_is() {
     let memory = Memory::default();
-    let report = events::list(&memory, &EventFilter::default(), 2)
+    let report = events::list(&memory, &EventFilter::default(), None, 2)
         .await
         .unwrap();
     expect![[r#"
-        store: 2 events, newest first (--limit shows more)
+        store: 2 events, newest first
         EVENT         ROUTE   TOPIC                        STATE  ATTEMPTS  RECEIVED              SETTLED
         030303030303  scores  begini.application.complete  done          1  2026-09-21T14:13:23Z  2026-09-21T14:13:24Z
         020202020202  scores  begini.application.complete  done          1  2026-09-21T14:13:22Z  -
+        next: --after 1790000002000000.0202020202020202020202020202020202020202020202020202020202020202.scores
     "#]].assert_eq(&report.text());
     expect![[r#"
         {
@@ -43,10 +44,45 @@ async fn a_list_says_whose_word_it_is() {
               "settled_at": null
             }
           ],
-          "more": true
+          "more": true,
+          "next": "1790000002000000.0202020202020202020202020202020202020202020202020202020202020202.scores"
         }
     "#]]
     .assert_eq(&json(&report));
+}
+
+#[tokio::test]
+async fn a_page_is_followed_by_the_next_until_there_is_none() {
+    let memory = Memory::default();
+    let (mut after, mut listed): (Option<EventCursor>, Vec<String>) = (None, Vec::new());
+    loop {
+        let page = events::list(&memory, &EventFilter::default(), after.as_ref(), 1).await;
+        let page = page.unwrap();
+        assert_eq!(page.more, page.next.is_some());
+        listed.extend(page.events.into_iter().map(|event| event.event));
+        match page.next {
+            Some(next) => after = Some(next.parse().unwrap()),
+            None => break,
+        }
+    }
+    let all = [3, 2, 1].map(|number| event_id(number).to_string());
+    assert_eq!(listed, all);
+}
+
+/// JSON is text that a terminal shows, too.
+#[tokio::test]
+async fn what_a_body_says_does_not_command_the_terminal_in_json() {
+    let body = "{\"a\":\"\u{9b}31m\u{85}\u{202e}\u{7f}\u{2066}\"}";
+    let memory = Memory {
+        body: Some(body.into()),
+        ..Memory::default()
+    };
+    let report = events::show(&memory, "abab", Some("ada")).await.unwrap();
+    let json = json(&report);
+    let is_obeyed = |c: char| c != '\n' && hookbox_console::render::terminal::is_unsafe(c);
+    assert!(!json.contains(is_obeyed), "{json}");
+    let read: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(read["body"]["body"], body, "it says the same");
 }
 
 #[tokio::test]

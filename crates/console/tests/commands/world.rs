@@ -1,22 +1,19 @@
-//! A ledger and a broker in memory, and an operator who answers as told.
+//! A ledger and a broker in memory.
 
 use std::sync::Mutex;
-use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use hookbox_console::{NoAnswer, Operator};
 use hookbox_driver::{
-    AcceptedRestore, AccountGap, Accounts, AttemptRow, AuditRow, Backlog, ClaimRow, ClaimState,
-    DeadFilter, DeadGroup, DeadLetter, DeadReason, DeadRow, DeadState, DeferReason, DeferredSince,
-    EventDetail, EventFilter, EventRow, Fault, FaultKind, Imbalance, Ledger, Mismatch, OpenReceipt,
-    ReceiptRow, Refusal, RetryRow, RouteBooks, SilentIngest, Unvouched, WitnessPosition,
+    AcceptedRestore, Accounts, AttemptRow, Backlog, ClaimRow, ClaimState, DeadFilter, DeadGroupId,
+    DeadReason, DeadRow, DeadState, DeferReason, DeferredSince, EarlierDeath, EventDetail, Fault,
+    FaultKind, Imbalance, Names, ReceiptRow, RetryRow, RouteBooks, SilentIngest, Unvouched,
 };
 use hookbox_event::{
     ContentDigest, EventId, Incarnation, InstanceId, ReceiptId, ReportedUpTo, Timestamp, Witness,
 };
 
 pub use crate::depths::{Depths, depth};
+pub use crate::person::Person;
 
 pub const BODY: &[u8] = b"{\"uid\":\"CANARY-1\"}";
 
@@ -49,6 +46,17 @@ pub struct Memory {
     /// Changes after so many chunks fail.
     pub away_after: Option<usize>,
     pub body: Option<Bytes>,
+    /// Dead letters that an older hookbox wrote.
+    pub ungrouped: Mutex<u64>,
+    /// What it has seen.
+    pub names: Names,
+    /// Of each dead letter.
+    pub earlier: Vec<EarlierDeath>,
+    /// Whether a worker runs, and how many of the replayed it has decided at the last poll.
+    pub decides: bool,
+    pub decided: Mutex<usize>,
+    /// Retries whose time has not come.
+    pub early: Mutex<u64>,
 }
 
 impl Memory {
@@ -79,7 +87,7 @@ impl Memory {
         dead.iter().filter(|row| row.state == state).count()
     }
 
-    fn matching(&self, filter: &DeadFilter) -> Vec<DeadRow> {
+    pub fn matching(&self, filter: &DeadFilter) -> Vec<DeadRow> {
         let fits = |row: &&DeadRow| {
             (filter.ids.is_empty() || filter.ids.contains(&row.id))
                 && filter
@@ -92,6 +100,9 @@ impl Memory {
                     .is_none_or(|topic| *topic == row.topic)
                 && filter.reason.is_none_or(|reason| reason == row.reason)
                 && filter.state.is_none_or(|state| state == row.state)
+                && filter.group.is_none_or(|group| {
+                    group == DeadGroupId::of(&row.route, row.reason, &row.detail)
+                })
         };
         self.dead
             .lock()
@@ -102,7 +113,7 @@ impl Memory {
             .collect()
     }
 
-    fn turn(&self, filter: &DeadFilter, from: DeadState, to: DeadState) -> Result<u64, Fault> {
+    pub fn turn(&self, filter: &DeadFilter, from: DeadState, to: DeadState) -> Result<u64, Fault> {
         let mut chunks = self.chunks.lock().unwrap();
         if self.away_after.is_some_and(|after| chunks.len() >= after) {
             return Err(away());
@@ -119,7 +130,7 @@ impl Memory {
         Ok(changed)
     }
 
-    fn detail(&self, event: EventId) -> EventDetail {
+    pub fn detail(&self, event: EventId) -> EventDetail {
         let body = self.body.clone().unwrap_or(Bytes::from_static(BODY));
         EventDetail {
             event,
@@ -174,182 +185,6 @@ pub fn away() -> Fault {
     Fault::new(FaultKind::Unavailable, "take a connection", cause)
 }
 
-#[async_trait]
-impl Ledger for Memory {
-    async fn events(&self, _: &EventFilter, limit: u32) -> Result<Vec<EventRow>, Fault> {
-        let row = |number: u8| EventRow {
-            event: event_id(number),
-            topic: "begini.application.complete".parse().unwrap(),
-            route: "scores".parse().unwrap(),
-            state: ClaimState::Done,
-            attempts: 1,
-            received_at: at(number.into()),
-            settled_at: (number != 2).then(|| at(i64::from(number) + 1)),
-        };
-        Ok((1..=3).rev().map(row).take(limit as usize).collect())
-    }
-
-    async fn event(&self, prefix: &str) -> Result<Option<EventDetail>, Fault> {
-        let event = event_id(0xab);
-        let one = event.to_string().starts_with(prefix);
-        Ok(one.then(|| self.detail(event)))
-    }
-
-    async fn event_of(&self, receipt: &ReceiptId) -> Result<Option<EventId>, Fault> {
-        let known = *receipt == ReceiptId::from_bytes([1; 16]);
-        Ok(known.then(|| event_id(0xab)))
-    }
-
-    async fn dead_groups(&self, filter: &DeadFilter) -> Result<Vec<DeadGroup>, Fault> {
-        let rows = self.matching(filter);
-        let group = |row: &DeadRow| DeadGroup {
-            route: row.route.clone(),
-            topic: row.topic.clone(),
-            reason: row.reason,
-            detail: row.detail.lines().next().unwrap().into(),
-            count: rows.len() as u64,
-            first_at: row.died_at,
-            last_at: rows.last().unwrap().died_at,
-        };
-        Ok(rows.first().map(group).into_iter().collect())
-    }
-
-    async fn dead_count(&self, filter: &DeadFilter) -> Result<u64, Fault> {
-        Ok(self.matching(filter).len() as u64)
-    }
-
-    async fn dead_list(
-        &self,
-        filter: &DeadFilter,
-        after: i64,
-        limit: u32,
-    ) -> Result<Vec<DeadRow>, Fault> {
-        let rows = self.matching(filter).into_iter();
-        Ok(rows
-            .filter(|row| row.id > after)
-            .take(limit as usize)
-            .collect())
-    }
-
-    async fn dead_show(&self, id: i64) -> Result<Option<DeadLetter>, Fault> {
-        let dead = self.dead.lock().unwrap();
-        let row = dead.iter().find(|row| row.id == id).cloned();
-        Ok(row.map(|row| DeadLetter {
-            history: self.detail(row.event),
-            row,
-        }))
-    }
-
-    async fn dead_replay(&self, filter: &DeadFilter, _: u32, _: &str) -> Result<u64, Fault> {
-        self.turn(filter, DeadState::Dead, DeadState::Replayed)
-    }
-
-    async fn dead_discard(&self, filter: &DeadFilter, _: u32, _: &str) -> Result<u64, Fault> {
-        self.turn(filter, DeadState::Dead, DeadState::Discarded)
-    }
-
-    async fn dead_restore(&self, filter: &DeadFilter, _: u32, _: &str) -> Result<u64, Fault> {
-        self.turn(filter, DeadState::Discarded, DeadState::Dead)
-    }
-
-    async fn audit(&self, by: &str, action: &str, subject: &str) -> Result<(), Fault> {
-        if self.audit_is_away {
-            return Err(away());
-        }
-        let row = (by.to_owned(), action.to_owned(), subject.to_owned());
-        self.audits.lock().unwrap().push(row);
-        Ok(())
-    }
-
-    async fn audits(&self, _: u32) -> Result<Vec<AuditRow>, Fault> {
-        Ok(Vec::new())
-    }
-
-    async fn books(&self) -> Result<Vec<RouteBooks>, Fault> {
-        let mut books = self.books.lock().unwrap();
-        if books.len() > 1 {
-            return Ok(books.remove(0));
-        }
-        Ok(books.first().cloned().unwrap_or_default())
-    }
-
-    async fn backlog(&self) -> Result<Vec<Backlog>, Fault> {
-        Ok(self.backlog.clone())
-    }
-
-    async fn accounts(&self, _: u32, _: Duration) -> Result<Accounts, Fault> {
-        Ok(self.accounts.clone())
-    }
-
-    async fn write_off(
-        &self,
-        receipts: &[OpenReceipt],
-        gaps: &[AccountGap],
-        by: &str,
-        why: &str,
-    ) -> Result<u64, Fault> {
-        let mut audits = self.audits.lock().unwrap();
-        for open in receipts {
-            audits.push((by.into(), why.into(), open.receipt.to_string()));
-        }
-        for gap in gaps {
-            audits.push((
-                by.into(),
-                why.into(),
-                format!("{} to {}", gap.first, gap.last),
-            ));
-        }
-        Ok((receipts.len() + gaps.len()) as u64)
-    }
-
-    async fn unvouched(&self, _: u32, _: Duration) -> Result<Vec<Unvouched>, Fault> {
-        Ok(self.unvouched.clone())
-    }
-
-    async fn silent(&self, _: u32, _: Duration) -> Result<Vec<SilentIngest>, Fault> {
-        Ok(self.silent.clone())
-    }
-
-    async fn witness_position(&self) -> Result<WitnessPosition, Fault> {
-        let newest = self.witness.clone().unwrap_or(witness(1, 1));
-        Ok(WitnessPosition {
-            incarnation: Incarnation::from_bytes([1; 16]),
-            since: at(0),
-            confirmed: newest.sequence,
-            receipts: newest.receipts,
-            ingests: newest.ingests.clone(),
-            newest: Some(newest),
-        })
-    }
-
-    async fn accept_restore(
-        &self,
-        mismatch: &Mismatch,
-        by: &str,
-        why: &str,
-    ) -> Result<Witness, Fault> {
-        let row = (by.to_owned(), why.to_owned(), mismatch.describe());
-        self.audits.lock().unwrap().push(row);
-        Ok(witness(2, mismatch.highest() + 1))
-    }
-
-    async fn accepted_restores(&self, _: u32) -> Result<Vec<AcceptedRestore>, Fault> {
-        Ok(self.accepted.clone())
-    }
-
-    async fn imbalances(&self, _: u32) -> Result<Vec<Imbalance>, Fault> {
-        Ok(self.imbalances.clone())
-    }
-
-    async fn keep_refusals(&self, _: &[Refusal]) -> Result<(), Fault> {
-        Ok(())
-    }
-
-    async fn refusals(&self, _: u32) -> Result<Vec<Refusal>, Fault> {
-        Ok(Vec::new())
-    }
-}
-
 /// A witness of the store of this byte, ten seconds later for each number, with ten receipts more.
 pub fn witness(store: u8, sequence: u64) -> Witness {
     Witness {
@@ -362,31 +197,6 @@ pub fn witness(store: u8, sequence: u64) -> Witness {
             number: 10 * sequence,
         }],
         routes: vec!["scores".parse().unwrap()],
-    }
-}
-
-/// An operator who answers as told, and interrupts after so many looks.
-#[derive(Default)]
-pub struct Person {
-    pub answer: Option<bool>,
-    pub asked: Vec<String>,
-    pub told: Vec<(u64, u64)>,
-    pub interrupts_after: Option<usize>,
-}
-
-impl Operator for Person {
-    fn ask(&mut self, question: &str) -> Result<bool, NoAnswer> {
-        self.asked.push(question.to_owned());
-        self.answer.ok_or(NoAnswer::NoTerminal)
-    }
-
-    fn progress(&mut self, done: u64, total: u64) {
-        self.told.push((done, total));
-    }
-
-    fn interrupted(&self) -> bool {
-        self.interrupts_after
-            .is_some_and(|after| self.told.len() > after)
     }
 }
 

@@ -1,7 +1,8 @@
 //! What operators see and do.
 
 use hookbox_driver::{
-    ClaimState, DeadFilter, DeadReason, DeadState, EventFilter, Ledger, Outcome, Refusal, Then,
+    AuditFilter, ClaimState, DeadFilter, DeadReason, DeadState, EventFilter, Ledger, Outcome,
+    Refusal, RefusalFilter, Then,
 };
 use hookbox_event::{ReceiptId, Timestamp};
 
@@ -23,7 +24,7 @@ async fn events_are_listed_newest_first_and_filtered() {
         .conclude(&envelope(3, 3, "{}"), dead(DeadReason::Malformed, "no"))
         .await;
     let list = async |filter: EventFilter, limit| {
-        let events = world.store.events(&filter, limit).await.unwrap();
+        let events = world.store.events(&filter, None, limit).await.unwrap();
         events
             .iter()
             .map(|row| row.event.as_bytes()[0])
@@ -106,7 +107,7 @@ async fn dead_letters_are_grouped_filtered_and_paged() {
     assert_eq!(groups.len(), 3);
     assert_eq!(
         (groups[0].count, groups[0].detail.as_str()),
-        (2, "/uid: missing")
+        (2, "/uid: missing\nother")
     );
     assert!(groups[0].first_at <= groups[0].last_at);
 
@@ -183,7 +184,11 @@ async fn discard_and_restore_are_audited_and_bounded() {
         .unwrap();
     world.assert_balanced().await;
 
-    let audits = world.store.audits(10).await.unwrap();
+    let audits = world
+        .store
+        .audits(&AuditFilter::default(), None, 10)
+        .await
+        .unwrap();
     let newest_first: Vec<_> = audits
         .iter()
         .map(|row| (row.actor.as_str(), row.action.as_str()))
@@ -200,7 +205,50 @@ async fn discard_and_restore_are_audited_and_bounded() {
         ]
     );
     assert!(audits[1].subject.starts_with("dead letter "));
-    assert_eq!(world.store.audits(1).await.unwrap().len(), 1);
+    assert_eq!(
+        world
+            .store
+            .audits(&AuditFilter::default(), None, 1)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+/// A version that knows no groups writes its columns, and leaves ours as they were.
+#[tokio::test]
+async fn what_an_older_hookbox_wrote_is_grouped_once() {
+    let world = World::new().await;
+    for event in 1..=5 {
+        let outcome = dead(DeadReason::Malformed, "no");
+        world.conclude(&envelope(event, event, "{}"), outcome).await;
+    }
+    let all = DeadFilter::default();
+    let before = world.store.dead_groups(&all).await.unwrap();
+    let first = world.number("select min(id) from dead_letters").await;
+    world
+        .execute(&format!(
+            "update dead_letters set group_id = null, grouped_at = null where id > {first};
+             update dead_letters set died_at = clock_timestamp(), detail = 'else'
+             where id = {first}"
+        ))
+        .await;
+    // A transaction at a time: one that is killed leaves the rest to the next.
+    assert_eq!(world.store.dead_regroup(2).await.unwrap(), 2);
+    let (one, two) = tokio::join!(world.store.dead_regroup(9), world.store.dead_regroup(9));
+    assert!(one.unwrap() + two.unwrap() >= 3);
+    assert_eq!(world.store.dead_regroup(9).await.unwrap(), 0);
+    let after = world.store.dead_groups(&all).await.unwrap();
+    let counts: Vec<u64> = after.iter().map(|group| group.count).collect();
+    assert_eq!((counts, after[0].id), (vec![4, 1], before[0].id));
+    for group in after {
+        let filter = DeadFilter {
+            group: Some(group.id),
+            ..DeadFilter::default()
+        };
+        assert_eq!(world.store.dead_count(&filter).await.unwrap(), group.count);
+    }
 }
 
 #[tokio::test]
@@ -234,7 +282,11 @@ async fn the_newest_ten_thousand_refusals_are_kept() {
         world.number("select min(body_bytes) from refusals").await,
         7
     );
-    let newest = world.store.refusals(2).await.unwrap();
+    let newest = world
+        .store
+        .refusals(&RefusalFilter::default(), None, 2)
+        .await
+        .unwrap();
     let expect = Refusal {
         reason: "signature\\u{0}".to_owned(),
         ..refusal(10_006)
@@ -264,7 +316,7 @@ async fn reads_do_not_wait_for_a_transaction_that_is_open() {
     assert_eq!(
         world
             .store
-            .events(&EventFilter::default(), 10)
+            .events(&EventFilter::default(), None, 10)
             .await
             .unwrap()
             .len(),

@@ -9,6 +9,7 @@ mod commit;
 mod connections;
 mod failures;
 mod ledger;
+mod list_plans;
 mod opening;
 mod outages;
 mod plans;

@@ -121,7 +121,7 @@ async fn another_environment_is_refused_before_anything_is_changed() {
     // One migration is missing, and must still be.
     execute(
         &database,
-        "drop table incarnations, witness; delete from _sqlx_migrations
+        "drop table earlier_deaths; delete from _sqlx_migrations
          where version = (select max(version) from _sqlx_migrations)",
     )
     .await;

@@ -4,7 +4,7 @@ use hookbox_driver::{DeadLetter, EventDetail};
 use hookbox_event::EventId;
 use sqlx::sqlite::SqliteConnection;
 
-use crate::{attempts, claims, dead_letters, events, receipts, retries};
+use crate::{attempts, claims, dead_letters, earlier_deaths, events, receipts, retries};
 
 /// The one event whose id begins so; `None` when it is none or several.
 pub(super) async fn by_prefix(
@@ -25,8 +25,15 @@ pub(super) async fn of_dead_letter(
     let Some(row) = dead_letters::show(connection, id).await? else {
         return Ok(None);
     };
-    let history = of_event(connection, &row.event).await?;
-    Ok(history.map(|history| DeadLetter { row, history }))
+    let Some(history) = of_event(connection, &row.event).await? else {
+        return Ok(None);
+    };
+    let earlier = earlier_deaths::of(connection, id).await?;
+    Ok(Some(DeadLetter {
+        row,
+        earlier,
+        history,
+    }))
 }
 
 async fn of_event(

@@ -9,7 +9,7 @@ use crate::diagnose::fault;
 use crate::receipts::{self, Word};
 use crate::retries::{self, Waiting};
 use crate::writer::Writer;
-use crate::{audit, claims, events, moment};
+use crate::{audit, claims, earlier_deaths, events, moment};
 
 /// A change of state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,8 +68,11 @@ async fn turn_all(
     let chosen = dead_letters::choose(connection, filter, from, replay, limit).await?;
     let mut turned = 0;
     for letter in &chosen {
-        if replay && !make_due(connection, letter).await? {
-            continue;
+        if replay {
+            if !make_due(connection, letter).await? {
+                continue;
+            }
+            earlier_deaths::keep(connection, letter.id, by, moment::now()).await?;
         }
         dead_letters::turn(connection, letter.id, to).await?;
         crash_point!("ledger.mid_change");

@@ -59,7 +59,10 @@ async fn a_handler_that_ends_the_transaction_is_found_out() {
             after: Duration::ZERO,
         };
         assert_eq!(fail(&store, &one, 1, then).await, Recorded::Recorded);
-        let rows = store.events(&EventFilter::default(), 10).await.unwrap();
+        let rows = store
+            .events(&EventFilter::default(), None, 10)
+            .await
+            .unwrap();
         let expect = if orphaned {
             ClaimState::Dead
         } else {

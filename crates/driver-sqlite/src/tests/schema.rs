@@ -85,3 +85,60 @@ async fn the_hot_statements_use_their_indexes() {
     connection.close().await.unwrap();
     world.end().await;
 }
+
+/// Of each list a page in its midst: read along an index, and never sorted as a whole.
+#[tokio::test]
+async fn a_page_reads_no_whole_table() {
+    use hookbox_driver::{EventCursor, EventFilter, RefusalCursor, RefusalFilter, RetryFilter};
+
+    let world = World::new();
+    migrate(world.options()).await.unwrap();
+    let mut connection = world.meddle().await;
+    let after = EventCursor {
+        at: envelope(1).received_at,
+        event: envelope(1).event,
+        route: route("a"),
+    };
+    let refused = RefusalCursor {
+        at: envelope(1).received_at,
+        request: envelope(1).receipt,
+    };
+    let events = EventFilter {
+        error: Some("no".into()),
+        ..EventFilter::default()
+    };
+    let retries = RetryFilter::default();
+    let refusals = RefusalFilter::default();
+    for (select, expect) in [
+        (
+            crate::event_list::select(&events, Some(&after), 9),
+            "SEARCH e USING INDEX events_received_at (received_at<?)",
+        ),
+        (
+            crate::event_list::select(&events, None, 9),
+            "SCAN e USING INDEX events_received_at",
+        ),
+        (
+            crate::retry_list::select(&retries, Some(&after), 9),
+            "SEARCH w USING INDEX retries_not_before (not_before>?)",
+        ),
+        (
+            crate::refusals::select(&refusals, Some(&refused), 9),
+            "SEARCH refusals USING INDEX refusals_at ((at,request)<(?,?))",
+        ),
+    ] {
+        let statement = format!("EXPLAIN QUERY PLAN {}", select.sql().as_str());
+        let plan: Vec<(i64, i64, i64, String)> = sqlx::query_as(sqlx::AssertSqlSafe(statement))
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+        let steps: Vec<&str> = plan.iter().map(|step| step.3.as_str()).collect();
+        assert!(steps.contains(&expect), "{steps:?}");
+        let sorts_all = |step: &&str| step.ends_with("FOR ORDER BY");
+        assert!(!steps.iter().any(sorts_all), "{steps:?}");
+        let scans = |step: &&str| step.starts_with("SCAN") && !step.contains("USING INDEX");
+        assert!(!steps.iter().any(scans), "{steps:?}");
+    }
+    connection.close().await.unwrap();
+    world.end().await;
+}

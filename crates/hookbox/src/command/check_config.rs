@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use hookbox_console::render::terminal;
 use hookbox_driver::Clock as _;
 use hookbox_event::Timestamp;
 use hookbox_ingest::{EventType, Identity};
@@ -29,10 +30,11 @@ pub fn run(config: &Config, as_json: bool) -> anyhow::Result<Exit> {
     let mut effective = effective(config);
     effective["warnings"] = config.warnings.iter().chain(&near).cloned().collect();
     if as_json {
-        print::text(&format!("{effective}\n"))?;
+        print::text(&terminal::json(&format!("{effective}\n")))?;
     } else {
         let path = config.path.display();
-        print::text(&format!("{path} is good. It comes to:\n{effective:#}\n"))?;
+        let effective = terminal::json(&format!("{effective:#}"));
+        print::text(&format!("{path} is good. It comes to:\n{effective}\n"))?;
     }
     Ok(exit::OK)
 }

@@ -2,19 +2,21 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use hookbox_console::CommandError;
 use hookbox_console::command::dead::{self, Change, ChangeRequest};
 use hookbox_console::render::Text;
-use hookbox_driver::{DeadFilter, DeadReason, DeadState, Ledger};
-use hookbox_event::{RouteName, Topic};
+use hookbox_driver::{DeadFilter, DeadGroupId, DeadReason, DeadState, Ledger};
+use hookbox_event::{RouteName, SourceName, Topic};
 
+use super::page::{LimitArgs, TimeArgs};
 use super::person::{ByArgs, Person};
-use super::print;
+use super::{names, print};
 use crate::compose;
-use crate::config::Config;
+use crate::config::{Config, duration};
 use crate::exit::{self, Exit};
 
 /// The word for every state.
@@ -23,14 +25,14 @@ const ANY: &str = "any";
 /// What to do with dead letters.
 #[derive(Debug, Subcommand)]
 pub enum DeadCommand {
-    /// Group them by what they died of, the largest group first
+    /// Group them by route, reason and cause, the largest group first
     Groups(GroupsArgs),
     /// List them
     List(ListArgs),
     /// Show one with its history; never its body unless asked
     Show(ShowArgs),
-    /// Have them processed again, with a fresh round of attempts
-    Replay(ChangeArgs),
+    /// Have them processed again, with a fresh round of attempts; says what became of them
+    Replay(ReplayArgs),
     /// Mark them as not to be replayed; nothing is deleted
     Discard(ChangeArgs),
     /// Take a discard back
@@ -51,6 +53,17 @@ pub struct FilterArgs {
     /// Only those that died of this
     #[arg(long, value_parser = reason())]
     reason: Option<DeadReason>,
+    /// Only of this group, as `dead groups` prints it
+    #[arg(long, value_name = "ID")]
+    group: Option<DeadGroupId>,
+    /// Only of this source
+    #[arg(long, value_name = "NAME")]
+    source: Option<SourceName>,
+    /// Only those with this in their detail, letter by letter
+    #[arg(long, value_name = "TEXT")]
+    error: Option<String>,
+    #[command(flatten)]
+    time: TimeArgs,
 }
 
 /// Which state.
@@ -81,7 +94,7 @@ pub struct ListArgs {
     filter: FilterArgs,
     #[command(flatten)]
     state: StateArgs,
-    /// Go on after this id
+    /// Resume after this id
     #[arg(
         long,
         default_value_t = 0,
@@ -89,9 +102,11 @@ pub struct ListArgs {
         hide_default_value = true
     )]
     after: i64,
-    /// How many at most
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    limit: u32,
+    /// Count all that the filter means, too
+    #[arg(long)]
+    total: bool,
+    #[command(flatten)]
+    limit: LimitArgs,
 }
 
 /// Arguments of `dead show`.
@@ -104,6 +119,32 @@ pub struct ShowArgs {
     body: bool,
     #[command(flatten)]
     by: ByArgs,
+}
+
+/// Arguments of `dead replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    #[command(flatten)]
+    change: ChangeArgs,
+    /// How many a second at most, as "5/s"; Ctrl-C stops between two
+    #[arg(long, value_name = "N/s", value_parser = rate)]
+    rate: Option<f64>,
+    /// How many at most, in the order of their ids
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// How long to wait at most for what becomes of them
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    wait: Duration,
+}
+
+/// "5/s", "0.5/s", or the number alone.
+fn rate(text: &str) -> Result<f64, String> {
+    let number = text.trim().strip_suffix("/s").unwrap_or(text).trim();
+    number
+        .parse()
+        .ok()
+        .filter(|rate: &f64| rate.is_finite() && *rate > 0.0)
+        .ok_or_else(|| format!("{text:?} is no rate: write how many a second, as 5/s"))
 }
 
 /// Arguments of `dead replay`, `dead discard` and `dead restore`.
@@ -160,6 +201,11 @@ impl FilterArgs {
             topic: self.topic.clone(),
             reason: self.reason,
             state,
+            group: self.group,
+            source: self.source.clone(),
+            since: self.time.since,
+            until: self.time.until,
+            error: self.error.clone(),
         }
     }
 }
@@ -168,12 +214,33 @@ impl FilterArgs {
 pub async fn run(config: &Config, command: &DeadCommand, json: bool) -> anyhow::Result<Exit> {
     let store = compose::store(config).await?;
     let ledger = store.ledger();
-    let done = run_on(&*ledger, command, json).await;
+    let done = run_on(config, &*ledger, command, json).await;
     store.close().await;
     done
 }
 
-async fn run_on(ledger: &dyn Ledger, command: &DeadCommand, json: bool) -> anyhow::Result<Exit> {
+/// What narrows down the dead letters that a command means.
+fn filter_of(command: &DeadCommand) -> Option<&FilterArgs> {
+    match command {
+        DeadCommand::Groups(args) => Some(&args.filter),
+        DeadCommand::List(args) => Some(&args.filter),
+        DeadCommand::Show(_) => None,
+        DeadCommand::Replay(args) => Some(&args.change.filter),
+        DeadCommand::Discard(args) | DeadCommand::Restore(args) => Some(&args.filter),
+        DeadCommand::Export(args) => Some(&args.filter),
+    }
+}
+
+async fn run_on(
+    config: &Config,
+    ledger: &dyn Ledger,
+    command: &DeadCommand,
+    json: bool,
+) -> anyhow::Result<Exit> {
+    if let Some(filter) = filter_of(command) {
+        let (route, topic) = (filter.route.as_ref(), filter.topic.as_ref());
+        names::check(config, ledger, route, topic, filter.source.as_ref()).await?;
+    }
     match command {
         DeadCommand::Groups(args) => {
             let filter = args.filter.filter(&[], args.state.state.0);
@@ -181,7 +248,8 @@ async fn run_on(ledger: &dyn Ledger, command: &DeadCommand, json: bool) -> anyho
         }
         DeadCommand::List(args) => {
             let filter = args.filter.filter(&[], args.state.state.0);
-            let report = dead::list(ledger, &filter, args.after, args.limit).await?;
+            let (after, limit) = (args.after, args.limit.limit);
+            let report = dead::list(ledger, &filter, after, limit, args.total).await?;
             print::report(&report, json)?;
         }
         DeadCommand::Show(args) => {
@@ -189,34 +257,47 @@ async fn run_on(ledger: &dyn Ledger, command: &DeadCommand, json: bool) -> anyho
             let reveal = args.body.then_some(by.as_str());
             print::report(&dead::show(ledger, args.id, reveal).await?, json)?;
         }
-        DeadCommand::Replay(args) => return change(ledger, Change::Replay, args, json).await,
-        DeadCommand::Discard(args) => return change(ledger, Change::Discard, args, json).await,
-        DeadCommand::Restore(args) => return change(ledger, Change::Restore, args, json).await,
+        DeadCommand::Replay(args) => {
+            let request = ChangeRequest {
+                rate: args.rate,
+                limit: args.limit,
+                wait: args.wait,
+                ..request(Change::Replay, &args.change)
+            };
+            return change(ledger, &request, json).await;
+        }
+        DeadCommand::Discard(args) => {
+            return change(ledger, &request(Change::Discard, args), json).await;
+        }
+        DeadCommand::Restore(args) => {
+            return change(ledger, &request(Change::Restore, args), json).await;
+        }
         DeadCommand::Export(args) => return export(ledger, args, json).await,
     }
     Ok(exit::OK)
 }
 
-async fn change(
-    ledger: &dyn Ledger,
-    change: Change,
-    args: &ChangeArgs,
-    json: bool,
-) -> anyhow::Result<Exit> {
-    let request = ChangeRequest {
+fn request(change: Change, args: &ChangeArgs) -> ChangeRequest {
+    ChangeRequest {
         change,
         filter: args.filter.filter(&args.ids, None),
         all: args.all,
         dry_run: args.dry_run,
         yes: args.yes,
         by: args.by.actor(),
-    };
+        rate: None,
+        limit: None,
+        wait: Duration::ZERO,
+    }
+}
+
+async fn change(ledger: &dyn Ledger, request: &ChangeRequest, json: bool) -> anyhow::Result<Exit> {
     let mut person = Person::new();
-    let report = dead::change(ledger, &request, &mut person).await?;
+    let report = dead::change(ledger, request, &mut person).await?;
     drop(person);
     print::report(&report, json)?;
     // What was named one by one must all have been there; a filter may mean none.
-    let named = report.not_found > 0 || (report.left_alone > 0 && !args.ids.is_empty());
+    let named = report.not_found > 0 || (report.left_alone > 0 && !request.filter.ids.is_empty());
     let well = !report.interrupted && report.problems.is_empty() && !named;
     Ok(if well { exit::OK } else { exit::FAILED })
 }

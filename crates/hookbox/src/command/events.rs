@@ -3,11 +3,12 @@
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use hookbox_console::command::events;
-use hookbox_driver::{ClaimState, EventFilter};
-use hookbox_event::{RouteName, Topic};
+use hookbox_driver::{ClaimState, EventCursor, EventFilter, Ledger};
+use hookbox_event::{RouteName, SourceName, Topic};
 
+use super::page::{LimitArgs, TimeArgs};
 use super::person::ByArgs;
-use super::print;
+use super::{names, print};
 use crate::compose;
 use crate::config::Config;
 use crate::exit::{self, Exit};
@@ -41,9 +42,19 @@ pub struct ListArgs {
     /// Only in this state
     #[arg(long, value_parser = state())]
     state: Option<ClaimState>,
-    /// How many at most
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    limit: u32,
+    /// Only of this source
+    #[arg(long, value_name = "NAME")]
+    source: Option<SourceName>,
+    /// Only those with this in the error of an attempt or a dead letter, letter by letter
+    #[arg(long, value_name = "TEXT")]
+    error: Option<String>,
+    #[command(flatten)]
+    time: TimeArgs,
+    /// Resume where a page ended, as it says
+    #[arg(long, value_name = "CURSOR")]
+    after: Option<EventCursor>,
+    #[command(flatten)]
+    limit: LimitArgs,
 }
 
 /// Arguments of `events show`.
@@ -72,24 +83,41 @@ fn state() -> impl TypedValueParser<Value = ClaimState> {
 pub async fn run(config: &Config, command: &EventsCommand, json: bool) -> anyhow::Result<Exit> {
     let store = compose::store(config).await?;
     let ledger = store.ledger();
-    let printed = match command {
+    let printed = run_on(config, &*ledger, command, json).await;
+    store.close().await;
+    printed?;
+    Ok(exit::OK)
+}
+
+async fn run_on(
+    config: &Config,
+    ledger: &dyn Ledger,
+    command: &EventsCommand,
+    json: bool,
+) -> anyhow::Result<()> {
+    match command {
         EventsCommand::List(args) => {
+            let (route, topic) = (args.route.as_ref(), args.topic.as_ref());
+            names::check(config, ledger, route, topic, args.source.as_ref()).await?;
             let filter = EventFilter {
                 route: args.route.clone(),
                 topic: args.topic.clone(),
                 state: args.state,
+                source: args.source.clone(),
+                since: args.time.since,
+                until: args.time.until,
+                error: args.error.clone(),
             };
-            let report = events::list(&*ledger, &filter, args.limit).await?;
-            print::report(&report, json)
+            let after = args.after.as_ref();
+            let report = events::list(ledger, &filter, after, args.limit.limit).await?;
+            print::report(&report, json)?;
         }
         EventsCommand::Show(args) => {
             let by = args.by.actor();
             let reveal = args.body.then_some(by.as_str());
-            let report = events::show(&*ledger, &args.id, reveal).await?;
-            print::report(&report, json)
+            let report = events::show(ledger, &args.id, reveal).await?;
+            print::report(&report, json)?;
         }
-    };
-    store.close().await;
-    printed?;
-    Ok(exit::OK)
+    }
+    Ok(())
 }

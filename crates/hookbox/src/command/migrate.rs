@@ -1,10 +1,13 @@
 //! `hookbox migrate`: brings the schema up to this version, then declares queues that are new.
-//! Migrations only add.
+//! Migrations only add. What a migration leaves to be filled in, the groups of older dead letters,
+//! is filled in by transactions of their own: one that is interrupted resumes where it was.
 
 use std::path::Path;
 
 use hookbox_console::Reach;
+use hookbox_console::command::dead;
 use hookbox_console::command::declare::missing_queues;
+use hookbox_console::render::terminal;
 use hookbox_driver::OpenError;
 use hookbox_driver_rabbitmq as rabbitmq;
 use secrecy::SecretString;
@@ -38,9 +41,34 @@ pub async fn run(config: &Config, json: bool) -> anyhow::Result<Exit> {
         BrokerUrl::Amqp(url) => declare(config, url).await,
         BrokerUrl::NotResolved => return Err(compose::not_resolved("the broker").into()),
     };
-    tell(&report, declared.as_deref().unwrap_or_default(), json)?;
+    let is_new = report.first().is_some_and(|(_, from, _)| *from == 0);
+    let grouped = if is_new {
+        Ok(0)
+    } else {
+        group_dead_letters(config, json).await
+    };
+    let done = Done {
+        migrated: report,
+        declared: declared.as_deref().unwrap_or_default(),
+        grouped: *grouped.as_ref().unwrap_or(&0),
+    };
+    done.print(json)?;
     declared?;
+    grouped?;
     Ok(exit::OK)
+}
+
+/// Groups the dead letters that an older hookbox wrote. How many there were.
+async fn group_dead_letters(config: &Config, json: bool) -> anyhow::Result<u64> {
+    let store = compose::store(config).await?;
+    let grouped = dead::regroup(&*store.ledger(), |grouped| {
+        if !json {
+            print::note(&format!("grouped {grouped} older dead letters so far"));
+        }
+    })
+    .await;
+    store.close().await;
+    Ok(grouped?)
 }
 
 /// Declares the queues that are missing, unless one of them was used: that one was deleted, with
@@ -84,27 +112,45 @@ fn deleted_queues(lines: &[String]) -> OpenError {
     }
 }
 
-fn tell(report: &[(&str, i64, i64)], declared: &[String], json: bool) -> std::io::Result<()> {
-    if json {
-        let lines: Vec<_> = report
-            .iter()
-            .map(|(what, from, to)| serde_json::json!({ "what": what, "from": from, "to": to }))
-            .collect();
-        let report = serde_json::json!({ "migrated": lines, "declared": declared });
-        return print::text(&format!("{report}\n"));
+/// What was done.
+struct Done<'a> {
+    /// What, from which version, to which.
+    migrated: Vec<(&'static str, i64, i64)>,
+    declared: &'a [String],
+    grouped: u64,
+}
+
+impl Done<'_> {
+    fn print(&self, json: bool) -> std::io::Result<()> {
+        if json {
+            let migrated = self.migrated.iter();
+            let lines: Vec<_> = migrated
+                .map(|(what, from, to)| serde_json::json!({ "what": what, "from": from, "to": to }))
+                .collect();
+            let report = serde_json::json!({
+                "migrated": lines, "declared": self.declared, "grouped": self.grouped,
+            });
+            return print::text(&terminal::json(&format!("{report}\n")));
+        }
+        for (what, from, to) in &self.migrated {
+            let line = if from == to {
+                format!("{what}: already at version {to}\n")
+            } else {
+                format!("{what}: migrated from version {from} to {to}\n")
+            };
+            print::text(&line)?;
+        }
+        if self.grouped > 0 {
+            let grouped = self.grouped;
+            print::text(&format!(
+                "store: grouped {grouped} older dead letters by cause\n"
+            ))?;
+        }
+        for queue in self.declared {
+            print::text(&format!("broker: declared queue {queue}\n"))?;
+        }
+        Ok(())
     }
-    for (what, from, to) in report {
-        let line = if from == to {
-            format!("{what}: already at version {to}\n")
-        } else {
-            format!("{what}: migrated from version {from} to {to}\n")
-        };
-        print::text(&line)?;
-    }
-    for queue in declared {
-        print::text(&format!("broker: declared queue {queue}\n"))?;
-    }
-    Ok(())
 }
 
 async fn file(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
+use hookbox_console::render::terminal;
 use hookbox_driver::{Clock as _, Rng as _};
 use hookbox_event::SourceName;
 use http::{HeaderName, HeaderValue};
@@ -162,7 +163,7 @@ fn report(target: &Target, terms: &Terms, answer: &Answer, json: bool) -> String
         } else {
             "not accepted (a provider wants exactly 200 and JSON)"
         };
-        let said: String = said.chars().filter(|c| !c.is_control()).collect();
+        let said = terminal::line(&said);
         let status = answer.status;
         return format!("{target} answered {status}: {verdict}\n{said}\n{terms}\n");
     }
@@ -174,5 +175,5 @@ fn report(target: &Target, terms: &Terms, answer: &Answer, json: bool) -> String
         "accepted": answer.is_accepted(),
         "answer": parsed.unwrap_or_else(|_| said.into_owned().into()),
     });
-    format!("{report:#}\n")
+    terminal::json(&format!("{report:#}\n"))
 }

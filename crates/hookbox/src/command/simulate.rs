@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use hookbox_console::render::terminal;
 use hookbox_driver::Rng as _;
 use hookbox_ingest::{EventType, Identity};
 use hookbox_signature::{self as signature, Preset};
@@ -118,7 +119,8 @@ pub async fn run(config: &Config, args: &SimulateArgs, json: bool) -> anyhow::Re
         .await
         .context("nothing was sent; `hookbox dev` starts a receiver")?;
     if json {
-        print::text(&format!("{}\n", serde_json::to_string_pretty(&tally)?))?;
+        let report = serde_json::to_string_pretty(&tally)?;
+        print::text(&terminal::json(&format!("{report}\n")))?;
     } else {
         print::text(&tally.text())?;
     }

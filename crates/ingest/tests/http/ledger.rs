@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    AcceptedRestore, AccountGap, Accounts, AuditRow, Backlog, DeadFilter, DeadGroup, DeadLetter,
-    DeadRow, EventDetail, EventFilter, EventRow, Fault, FaultKind, Imbalance, Ledger, Mismatch,
-    OpenReceipt, Refusal, RouteBooks, SilentIngest, Unvouched, WitnessPosition,
+    AcceptedRestore, AccountGap, Accounts, AuditFilter, AuditRow, Backlog, DeadClaim, DeadFilter,
+    DeadGroup, DeadLetter, DeadRow, EventCursor, EventDetail, EventFilter, EventRow, Fault,
+    FaultKind, Imbalance, Ledger, Mismatch, Name, Names, OpenReceipt, Refusal, RefusalCursor,
+    RefusalFilter, RefusalGroup, RetryFilter, RouteBooks, SilentIngest, Unvouched, WaitingRetry,
+    WitnessPosition,
 };
 use hookbox_event::{EventId, ReceiptId, Witness};
 
@@ -36,7 +38,41 @@ fn never<T>() -> Result<T, Fault> {
 
 #[async_trait]
 impl Ledger for FakeLedger {
-    async fn events(&self, _: &EventFilter, _: u32) -> Result<Vec<EventRow>, Fault> {
+    async fn events(
+        &self,
+        _: &EventFilter,
+        _: Option<&EventCursor>,
+        _: u32,
+    ) -> Result<Vec<EventRow>, Fault> {
+        never()
+    }
+
+    async fn names(&self) -> Result<Names, Fault> {
+        never()
+    }
+
+    async fn has_seen(&self, _: Name<'_>) -> Result<bool, Fault> {
+        never()
+    }
+
+    async fn retries(
+        &self,
+        _: &RetryFilter,
+        _: Option<&EventCursor>,
+        _: u32,
+    ) -> Result<Vec<WaitingRetry>, Fault> {
+        never()
+    }
+
+    async fn retries_early(&self, _: &RetryFilter) -> Result<u64, Fault> {
+        never()
+    }
+
+    async fn hurry(&self, _: &RetryFilter, _: u32, _: &str) -> Result<u64, Fault> {
+        never()
+    }
+
+    async fn refusal_groups(&self, _: &RefusalFilter) -> Result<Vec<RefusalGroup>, Fault> {
         never()
     }
 
@@ -68,6 +104,10 @@ impl Ledger for FakeLedger {
         never()
     }
 
+    async fn dead_regroup(&self, _: u32) -> Result<u64, Fault> {
+        never()
+    }
+
     async fn dead_count(&self, _: &DeadFilter) -> Result<u64, Fault> {
         never()
     }
@@ -77,6 +117,10 @@ impl Ledger for FakeLedger {
     }
 
     async fn dead_show(&self, _: i64) -> Result<Option<DeadLetter>, Fault> {
+        never()
+    }
+
+    async fn dead_claims(&self, _: &[i64]) -> Result<Vec<DeadClaim>, Fault> {
         never()
     }
 
@@ -96,7 +140,12 @@ impl Ledger for FakeLedger {
         never()
     }
 
-    async fn audits(&self, _: u32) -> Result<Vec<AuditRow>, Fault> {
+    async fn audits(
+        &self,
+        _: &AuditFilter,
+        _: Option<i64>,
+        _: u32,
+    ) -> Result<Vec<AuditRow>, Fault> {
         never()
     }
 
@@ -138,7 +187,12 @@ impl Ledger for FakeLedger {
         Ok(())
     }
 
-    async fn refusals(&self, _: u32) -> Result<Vec<Refusal>, Fault> {
+    async fn refusals(
+        &self,
+        _: &RefusalFilter,
+        _: Option<&RefusalCursor>,
+        _: u32,
+    ) -> Result<Vec<Refusal>, Fault> {
         Ok(self.kept())
     }
 }

@@ -1,8 +1,13 @@
 //! `dead replay`, `dead discard` and `dead restore`: one loop for three changes.
 
-use hookbox_driver::{DeadFilter, DeadReason, DeadState, Fault, Ledger};
+use std::time::Duration;
+
+use hookbox_driver::{DeadFilter, DeadReason, DeadRow, DeadState, Fault, Ledger};
 use serde::Serialize;
 
+use super::group::regroup_for;
+use super::outcome::{ReplayOutcome, Replayed, outcome};
+use super::pace::Pace;
 use super::words;
 use crate::operator::confirmed;
 use crate::{CommandError, Operator, Problem, Source};
@@ -36,6 +41,12 @@ pub struct ChangeRequest {
     pub dry_run: bool,
     /// Do not ask.
     pub yes: bool,
+    /// How many a second, at most.
+    pub rate: Option<f64>,
+    /// How many at most.
+    pub limit: Option<u64>,
+    /// How long to wait at most for what becomes of those that are replayed.
+    pub wait: Duration,
     /// Who does it, for the audit.
     pub by: String,
 }
@@ -60,9 +71,11 @@ pub struct ChangeReport {
     pub left_undecodable: u64,
     /// How many ids were named that are no dead letter in the right state.
     pub not_found: u64,
+    /// What became of those that were replayed; null for other changes.
+    pub outcome: Option<ReplayOutcome>,
     /// Whether it was only a rehearsal.
     pub dry_run: bool,
-    /// Whether it was interrupted between two chunks; what was changed stays changed.
+    /// Whether it was interrupted between two of them; what was changed stays changed.
     pub interrupted: bool,
     /// What went wrong on the way; what was changed stays changed.
     pub problems: Vec<Problem>,
@@ -103,14 +116,14 @@ pub async fn change(
     let change = request.change;
     let mut filter = request.filter.clone();
     filter.state = None;
-    let everything = filter.ids.is_empty() && filter.route.is_none() && filter.topic.is_none();
-    if everything && filter.reason.is_none() && !request.all {
+    if !filter.is_narrow() && !request.all {
         return Err(CommandError::NothingSelected {
             action: change.as_str(),
         });
     }
     filter.ids.sort_unstable();
     filter.ids.dedup();
+    regroup_for(ledger, &filter).await?;
     let described = words(&filter);
     filter.state = Some(change.takes());
     let matched = ledger
@@ -126,6 +139,7 @@ pub async fn change(
         left_alone: 0,
         left_undecodable: 0,
         not_found: (filter.ids.len() as u64).saturating_sub(matched),
+        outcome: None,
         dry_run: request.dry_run,
         interrupted: false,
         problems: Vec::new(),
@@ -134,62 +148,99 @@ pub async fn change(
         return Ok(report);
     }
     if !request.yes {
-        confirm(&report, operator)?;
+        confirm(&report, request.limit, operator)?;
     }
-    if let Err(fault) = in_chunks(ledger, &filter, &request.by, &mut report, operator).await {
-        report.problems.push(Problem::of(Source::Store, &fault));
+    let mut run = Run {
+        ledger,
+        request,
+        operator,
+        report: &mut report,
+        replayed: Vec::new(),
+    };
+    if let Err(fault) = run.change(&filter).await {
+        run.report.problems.push(Problem::of(Source::Store, &fault));
+    }
+    let replayed = std::mem::take(&mut run.replayed);
+    if change == Change::Replay {
+        match outcome(ledger, replayed, request.wait, operator).await {
+            Ok(outcome) => report.outcome = Some(outcome),
+            Err(fault) => report.problems.push(Problem::of(Source::Store, &fault)),
+        }
     }
     Ok(report)
 }
 
-fn confirm(report: &ChangeReport, operator: &mut dyn Operator) -> Result<(), CommandError> {
+fn confirm(
+    report: &ChangeReport,
+    limit: Option<u64>,
+    operator: &mut dyn Operator,
+) -> Result<(), CommandError> {
     let letters = if report.matched == 1 {
         "dead letter"
     } else {
         "dead letters"
     };
     let (verb, matched, filter) = (report.change.as_str(), report.matched, &report.filter);
-    let sentence = format!("{verb} {matched} {letters} ({filter}).");
+    let sentence = match limit.filter(|limit| *limit < matched) {
+        Some(limit) => format!("{verb} the first {limit} of {matched} {letters} ({filter})."),
+        None => format!("{verb} {matched} {letters} ({filter})."),
+    };
     confirmed(operator, sentence)
 }
 
-/// Walks the ids upwards, so that each is looked at once: a replayed one that dies again at once
-/// must not be taken again, for ever. No more are changed than were asked about.
-async fn in_chunks(
-    ledger: &dyn Ledger,
-    filter: &DeadFilter,
-    by: &str,
-    report: &mut ChangeReport,
-    operator: &mut dyn Operator,
-) -> Result<(), Fault> {
-    let mut after = 0;
-    loop {
-        let seen = report.changed + report.left_alone;
-        operator.progress(seen, report.matched);
-        let wanted = CHUNK.min(u32::try_from(report.matched.saturating_sub(seen)).unwrap_or(CHUNK));
-        if wanted == 0 {
-            return Ok(());
+/// One run of a change.
+struct Run<'a> {
+    ledger: &'a dyn Ledger,
+    request: &'a ChangeRequest,
+    operator: &'a mut dyn Operator,
+    report: &'a mut ChangeReport,
+    /// Those that were to be replayed.
+    replayed: Vec<Replayed>,
+}
+
+impl Run<'_> {
+    /// Walks the ids upwards, so that each is looked at once: a replayed one that dies again at
+    /// once must not be taken again, for ever. No more are changed than were asked about.
+    async fn change(&mut self, filter: &DeadFilter) -> Result<(), Fault> {
+        let (request, mut after) = (self.request, 0);
+        let total = request.limit.unwrap_or(u64::MAX).min(self.report.matched);
+        let pace = Pace::new(request.rate);
+        loop {
+            let seen = self.report.changed + self.report.left_alone;
+            self.operator.progress(seen, total);
+            let left = u32::try_from(total.saturating_sub(seen)).unwrap_or(CHUNK);
+            if left == 0 {
+                return Ok(());
+            }
+            pace.wait(seen, self.operator).await;
+            if self.operator.interrupted() {
+                self.report.interrupted = true;
+                return Ok(());
+            }
+            let wanted = pace.chunk(CHUNK).min(left);
+            let rows = self.ledger.dead_list(filter, after, wanted).await?;
+            let Some(last) = rows.last() else {
+                return Ok(());
+            };
+            after = last.id;
+            self.change_some(filter, &rows).await?;
         }
-        if operator.interrupted() {
-            report.interrupted = true;
-            return Ok(());
-        }
-        let rows = ledger.dead_list(filter, after, wanted).await?;
-        let Some(last) = rows.last() else {
-            return Ok(());
-        };
-        after = last.id;
+    }
+
+    async fn change_some(&mut self, filter: &DeadFilter, rows: &[DeadRow]) -> Result<(), Fault> {
         let chosen = DeadFilter {
             ids: rows.iter().map(|row| row.id).collect(),
             ..filter.clone()
         };
-        let changed = report.change.run(ledger, &chosen, by).await?;
-        report.changed += changed;
-        report.left_alone += (rows.len() as u64).saturating_sub(changed);
-        if report.change == Change::Replay {
-            let undecodable =
-                |row: &&hookbox_driver::DeadRow| row.reason == DeadReason::Undecodable;
-            report.left_undecodable += rows.iter().filter(undecodable).count() as u64;
+        let (change, by) = (self.request.change, &self.request.by);
+        let changed = change.run(self.ledger, &chosen, by).await?;
+        self.report.changed += changed;
+        self.report.left_alone += (rows.len() as u64).saturating_sub(changed);
+        if change == Change::Replay {
+            let undecodable = |row: &&DeadRow| row.reason == DeadReason::Undecodable;
+            self.report.left_undecodable += rows.iter().filter(undecodable).count() as u64;
+            self.replayed.extend(rows.iter().map(Replayed::of));
         }
+        Ok(())
     }
 }

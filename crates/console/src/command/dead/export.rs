@@ -12,8 +12,10 @@ use base64::engine::general_purpose::STANDARD;
 use hookbox_driver::{DeadFilter, DeadLetter, Ledger};
 use serde::Serialize;
 
+use super::group::regroup_for;
 use super::{DeadLine, words};
 use crate::command::history::History;
+use crate::render::terminal;
 use crate::{CommandError, Operator, Problem, Source};
 
 /// Ids that are read at a time. Bodies are read one by one, so memory holds one body.
@@ -53,6 +55,7 @@ pub async fn export(
     by: &str,
     operator: &mut dyn Operator,
 ) -> Result<ExportReport, CommandError> {
+    regroup_for(ledger, filter).await?;
     let matched = ledger
         .dead_count(filter)
         .await
@@ -151,7 +154,9 @@ fn line(writer: &mut (dyn Write + Send), letter: &DeadLetter) -> io::Result<()> 
         history: History::of(&letter.history),
         body_base64: &body,
     };
-    serde_json::to_writer(&mut *writer, &line)?;
+    // It may be shown by a terminal.
+    let line = terminal::json(&serde_json::to_string(&line)?);
+    writer.write_all(line.as_bytes())?;
     writer.write_all(b"\n")
 }
 

@@ -1,0 +1,116 @@
+//! `dead groups`: dead letters by route, reason and cause.
+
+use hookbox_driver::{DeadFilter, DeadGroup, Ledger, cause};
+use serde::Serialize;
+
+use crate::{CommandError, Source};
+
+/// Dead letters that are grouped in one transaction: a fraction of a second.
+const REGROUPED: u32 = 1_000;
+
+/// Longest cause that is shown.
+const CAUSE_CHARS_MAX: usize = 200;
+
+/// Dead letters by cause, the largest group first.
+#[derive(Debug, Clone, Serialize)]
+pub struct GroupsReport {
+    /// Where it comes from: the store.
+    pub source: Source,
+    /// The groups.
+    pub groups: Vec<Group>,
+}
+
+/// Dead letters of one route that died for one reason of one cause.
+#[derive(Debug, Clone, Serialize)]
+pub struct Group {
+    /// What names it: what `--group` takes.
+    pub group: String,
+    /// How many.
+    pub count: u64,
+    /// The route that gave up.
+    pub route: String,
+    /// The topic; null when they are of several.
+    pub topic: Option<String>,
+    /// How many topics they are of.
+    pub topics: u64,
+    /// Why, as a word: what `--reason` takes.
+    pub reason: &'static str,
+    /// The cause: the first line of the detail, with what changes from event to event replaced.
+    pub detail: String,
+    /// The newest of them: what `dead show` takes.
+    pub newest: i64,
+    /// When the first of them died.
+    pub first_at: String,
+    /// When the last of them died.
+    pub last_at: String,
+}
+
+impl Group {
+    fn of(group: &DeadGroup) -> Self {
+        let cause = cause(&group.detail);
+        let line = cause.lines().next().unwrap_or_default();
+        Self {
+            group: group.id.to_string(),
+            count: group.count,
+            route: group.route.to_string(),
+            topic: (group.topics == 1).then(|| group.topic.to_string()),
+            topics: group.topics,
+            reason: group.reason.as_str(),
+            detail: line.chars().take(CAUSE_CHARS_MAX).collect(),
+            newest: group.newest,
+            first_at: group.first_at.to_string(),
+            last_at: group.last_at.to_string(),
+        }
+    }
+}
+
+/// Groups dead letters by cause.
+pub async fn groups(
+    ledger: &dyn Ledger,
+    filter: &DeadFilter,
+) -> Result<GroupsReport, CommandError> {
+    regroup(ledger, |_| ()).await?;
+    let groups = ledger
+        .dead_groups(filter)
+        .await
+        .map_err(CommandError::store("group the dead letters"))?;
+    Ok(GroupsReport {
+        source: Source::Store,
+        groups: groups.iter().map(Group::of).collect(),
+    })
+}
+
+/// Groups what an older hookbox wrote, a transaction at a time, and reports how many are grouped
+/// so far. How many there were.
+pub async fn regroup(
+    ledger: &dyn Ledger,
+    mut progress: impl FnMut(u64) + Send,
+) -> Result<u64, CommandError> {
+    let mut grouped = 0;
+    loop {
+        let some = ledger
+            .dead_regroup(REGROUPED)
+            .await
+            .map_err(CommandError::store(
+                "group the dead letters of an older version",
+            ))?;
+        grouped += some;
+        if some > 0 {
+            progress(grouped);
+        }
+        if some < u64::from(REGROUPED) {
+            return Ok(grouped);
+        }
+    }
+}
+
+/// As [`regroup`], where a filter means a group.
+pub(super) async fn regroup_for(
+    ledger: &dyn Ledger,
+    filter: &DeadFilter,
+) -> Result<(), CommandError> {
+    if filter.group.is_some() {
+        regroup(ledger, |_| ()).await?;
+    }
+    Ok(())
+}

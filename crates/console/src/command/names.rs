@@ -1,0 +1,50 @@
+//! Names that an operator gives: one that neither the config nor the store knows is a mistake, and
+//! a list that is empty for it would be taken for good news.
+
+use hookbox_driver::{Ledger, Name, Names};
+
+use crate::CommandError;
+
+/// Most names that an error suggests.
+const SUGGESTED_MAX: usize = 30;
+
+/// Refuses a name that is unknown, and says which are known.
+pub async fn check(
+    ledger: &dyn Ledger,
+    configured: &Names,
+    names: &[Name<'_>],
+) -> Result<(), CommandError> {
+    for name in names {
+        if name.among(configured).contains(name.as_str()) {
+            continue;
+        }
+        let seen = ledger.has_seen(*name).await;
+        if seen.map_err(CommandError::store("search for a name"))? {
+            continue;
+        }
+        let mut known = ledger
+            .names()
+            .await
+            .map_err(CommandError::store("read the names"))?;
+        known.extend(configured.clone());
+        return Err(CommandError::UnknownName {
+            kind: name.kind(),
+            name: name.as_str().to_owned(),
+            known: list(name.among(&known)),
+        });
+    }
+    Ok(())
+}
+
+fn list(names: &std::collections::BTreeSet<String>) -> String {
+    let shown: Vec<&str> = names
+        .iter()
+        .take(SUGGESTED_MAX)
+        .map(String::as_str)
+        .collect();
+    match names.len().saturating_sub(SUGGESTED_MAX) {
+        _ if names.is_empty() => "none".to_owned(),
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}

@@ -1,0 +1,29 @@
+//! A page of a list: so many rows, and whether there are more.
+
+/// Rows to ask for, so that a page knows whether another follows. No page counts rows.
+pub(super) fn wanted(limit: u32) -> u32 {
+    limit.saturating_add(1)
+}
+
+/// Cuts what was asked for to the page. The last row of it, when another page follows.
+pub(super) fn cut<T>(rows: &mut Vec<T>, limit: u32) -> Option<&T> {
+    let limit = limit as usize;
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    rows.last().filter(|_| more)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_ends_with_its_last_row_where_another_follows() {
+        let mut rows = vec![1, 2, 3];
+        assert_eq!(cut(&mut rows, 2), Some(&2));
+        assert_eq!(rows, [1, 2]);
+        assert_eq!(cut(&mut rows, 2), None);
+        assert_eq!(cut(&mut Vec::<u8>::new(), 2), None);
+        assert_eq!(wanted(u32::MAX), u32::MAX);
+    }
+}

@@ -1,0 +1,117 @@
+//! `refusals list` and `refusals groups`: requests that were not accepted.
+
+use hookbox_driver::{Ledger, Refusal, RefusalCursor, RefusalFilter, RefusalGroup};
+use serde::Serialize;
+
+use super::page;
+use crate::{CommandError, Source};
+
+/// Refusals, newest first.
+#[derive(Debug, Clone, Serialize)]
+pub struct RefusalsReport {
+    /// Where it comes from: the store.
+    pub source: Source,
+    /// Those of this page.
+    pub refusals: Vec<RefusalLine>,
+    /// Where the next page begins: what `--after` takes; null at the end.
+    pub next: Option<String>,
+}
+
+/// One refused request.
+#[derive(Debug, Clone, Serialize)]
+pub struct RefusalLine {
+    /// The id that the answer gave to the sender.
+    pub request: String,
+    /// When.
+    pub at: String,
+    /// The source it was posted to.
+    pub source: String,
+    /// Why, as a word.
+    pub reason: String,
+    /// From where.
+    pub peer: String,
+    /// Length of the body, as far as it was read.
+    pub body_bytes: u64,
+    /// SHA-256 of the body, in hex, when one was read.
+    pub body_digest: Option<String>,
+}
+
+/// Refusals by source and reason, the largest group first.
+#[derive(Debug, Clone, Serialize)]
+pub struct RefusalGroupsReport {
+    /// Where it comes from: the store.
+    pub source: Source,
+    /// The groups.
+    pub groups: Vec<RefusalGroupLine>,
+}
+
+/// Refusals of one source for one reason.
+#[derive(Debug, Clone, Serialize)]
+pub struct RefusalGroupLine {
+    /// How many.
+    pub count: u64,
+    /// The source.
+    pub source: String,
+    /// Why, as a word.
+    pub reason: String,
+    /// From how many addresses.
+    pub peers: u64,
+    /// When the first of them was.
+    pub first_at: String,
+    /// When the last of them was.
+    pub last_at: String,
+}
+
+/// Lists refusals behind `after`.
+pub async fn list(
+    ledger: &dyn Ledger,
+    filter: &RefusalFilter,
+    after: Option<&RefusalCursor>,
+    limit: u32,
+) -> Result<RefusalsReport, CommandError> {
+    let mut rows = ledger
+        .refusals(filter, after, page::wanted(limit))
+        .await
+        .map_err(CommandError::store("list the refusals"))?;
+    let next = page::cut(&mut rows, limit).map(|last| RefusalCursor {
+        at: last.at,
+        request: last.request,
+    });
+    let line = |refusal: &Refusal| RefusalLine {
+        request: refusal.request.to_string(),
+        at: refusal.at.to_string(),
+        source: refusal.source.clone(),
+        reason: refusal.reason.clone(),
+        peer: refusal.peer.clone(),
+        body_bytes: refusal.body_bytes,
+        body_digest: refusal.body_digest.clone(),
+    };
+    Ok(RefusalsReport {
+        source: Source::Store,
+        refusals: rows.iter().map(line).collect(),
+        next: next.map(|next| next.to_string()),
+    })
+}
+
+/// Groups refusals by source and reason.
+pub async fn groups(
+    ledger: &dyn Ledger,
+    filter: &RefusalFilter,
+) -> Result<RefusalGroupsReport, CommandError> {
+    let groups = ledger
+        .refusal_groups(filter)
+        .await
+        .map_err(CommandError::store("group the refusals"))?;
+    let line = |group: &RefusalGroup| RefusalGroupLine {
+        count: group.count,
+        source: group.source.clone(),
+        reason: group.reason.clone(),
+        peers: group.peers,
+        first_at: group.first_at.to_string(),
+        last_at: group.last_at.to_string(),
+    };
+    Ok(RefusalGroupsReport {
+        source: Source::Store,
+        groups: groups.iter().map(line).collect(),
+    })
+}

@@ -1,0 +1,216 @@
+//! `retries list` and `retries hurry`: events that wait for another attempt.
+
+use hookbox_driver::{EventCursor, Ledger, RetryFilter, WaitingRetry};
+use hookbox_event::EventId;
+use serde::Serialize;
+
+use super::page;
+use crate::operator::confirmed;
+use crate::{CommandError, Operator, Problem, Source};
+
+/// Retries of one transaction.
+const CHUNK: u32 = 500;
+
+/// Waiting retries, those first that are due first.
+#[derive(Debug, Clone, Serialize)]
+pub struct RetriesReport {
+    /// Where it comes from: the store.
+    pub source: Source,
+    /// Those of this page.
+    pub retries: Vec<RetryLine>,
+    /// Where the next page begins: what `--after` takes; null at the end.
+    pub next: Option<String>,
+}
+
+/// One waiting retry.
+#[derive(Debug, Clone, Serialize)]
+pub struct RetryLine {
+    /// The event, 64 hex digits.
+    pub event: String,
+    /// The route.
+    pub route: String,
+    /// What about.
+    pub topic: String,
+    /// The attempt it is for.
+    pub attempt: u32,
+    /// When it is due.
+    pub not_before: String,
+    /// When it was put into the queue.
+    pub queued_at: Option<String>,
+    /// Why it is put off without an attempt, if it is.
+    pub deferred: Option<String>,
+    /// Since when.
+    pub deferred_since: Option<String>,
+    /// The error of the last attempt that failed.
+    pub error: Option<String>,
+}
+
+/// What is to be hurried, and how.
+#[derive(Debug, Clone)]
+pub struct HurryRequest {
+    /// Which retries.
+    pub filter: RetryFilter,
+    /// Whether an empty filter was meant: `--all`.
+    pub all: bool,
+    /// Only say how many it would be.
+    pub dry_run: bool,
+    /// Do not ask.
+    pub yes: bool,
+    /// Who does it, for the audit.
+    pub by: String,
+}
+
+/// What was hurried.
+#[derive(Debug, Clone, Serialize)]
+pub struct HurryReport {
+    /// Where it comes from: the store.
+    pub source: Source,
+    /// Which, in words.
+    pub filter: String,
+    /// How many were not due when it began.
+    pub matched: u64,
+    /// How many are due now.
+    pub hurried: u64,
+    /// Whether it was only a rehearsal.
+    pub dry_run: bool,
+    /// Whether it was interrupted between two transactions.
+    pub interrupted: bool,
+    /// What went wrong on the way; what was hurried stays hurried.
+    pub problems: Vec<Problem>,
+}
+
+impl RetryLine {
+    fn of(retry: &WaitingRetry) -> Self {
+        Self {
+            event: retry.event.to_string(),
+            route: retry.route.to_string(),
+            topic: retry.topic.to_string(),
+            attempt: retry.attempt,
+            not_before: retry.not_before.to_string(),
+            queued_at: retry.queued_at.map(|at| at.to_string()),
+            deferred: retry.deferred.map(|it| it.reason.as_str().to_owned()),
+            deferred_since: retry.deferred.map(|it| it.since.to_string()),
+            error: retry.error.clone(),
+        }
+    }
+}
+
+/// Lists waiting retries behind `after`.
+pub async fn list(
+    ledger: &dyn Ledger,
+    filter: &RetryFilter,
+    after: Option<&EventCursor>,
+    limit: u32,
+) -> Result<RetriesReport, CommandError> {
+    let mut rows = ledger
+        .retries(filter, after, page::wanted(limit))
+        .await
+        .map_err(CommandError::store("list the retries"))?;
+    let next = page::cut(&mut rows, limit).map(|last| EventCursor {
+        at: last.not_before,
+        event: last.event,
+        route: last.route.clone(),
+    });
+    Ok(RetriesReport {
+        source: Source::Store,
+        retries: rows.iter().map(RetryLine::of).collect(),
+        next: next.map(|next| next.to_string()),
+    })
+}
+
+/// The events whose ids begin so, each of which must be one.
+pub async fn events(
+    ledger: &dyn Ledger,
+    prefixes: &[String],
+) -> Result<Vec<EventId>, CommandError> {
+    let mut events = Vec::with_capacity(prefixes.len());
+    for prefix in prefixes {
+        events.push(super::events::one(ledger, prefix).await?.event);
+    }
+    Ok(events)
+}
+
+/// Makes retries due now, after saying how many and asking.
+pub async fn hurry(
+    ledger: &dyn Ledger,
+    request: &HurryRequest,
+    operator: &mut dyn Operator,
+) -> Result<HurryReport, CommandError> {
+    if !request.filter.is_narrow() && !request.all {
+        return Err(CommandError::NoRetriesSelected);
+    }
+    let matched = ledger
+        .retries_early(&request.filter)
+        .await
+        .map_err(CommandError::store("count the retries"))?;
+    let mut report = HurryReport {
+        source: Source::Store,
+        filter: words(&request.filter),
+        matched,
+        hurried: 0,
+        dry_run: request.dry_run,
+        interrupted: false,
+        problems: Vec::new(),
+    };
+    if request.dry_run || matched == 0 {
+        return Ok(report);
+    }
+    if !request.yes {
+        let retries = if matched == 1 { "retry" } else { "retries" };
+        let filter = &report.filter;
+        confirmed(
+            operator,
+            format!(
+                "make {matched} {retries} due now ({filter}): each is the next attempt of its \
+                 event, and counts."
+            ),
+        )?;
+    }
+    while report.hurried < matched {
+        operator.progress(report.hurried, matched);
+        if operator.interrupted() {
+            report.interrupted = true;
+            return Ok(report);
+        }
+        let left = u32::try_from(matched - report.hurried).unwrap_or(CHUNK);
+        match ledger
+            .hurry(&request.filter, left.min(CHUNK), &request.by)
+            .await
+        {
+            Ok(0) => break,
+            Ok(some) => report.hurried += some,
+            Err(fault) => {
+                report.problems.push(Problem::of(Source::Store, &fault));
+                return Ok(report);
+            }
+        }
+    }
+    Ok(report)
+}
+
+/// What a filter means, in words.
+fn words(filter: &RetryFilter) -> String {
+    let mut words = Vec::new();
+    match &filter.events[..] {
+        [] => {}
+        [event] => words.push(format!("event {event}")),
+        events => words.push(format!("{} events", events.len())),
+    }
+    if let Some(route) = &filter.route {
+        words.push(format!("route {route}"));
+    }
+    if let Some(source) = &filter.source {
+        words.push(format!("source {source}"));
+    }
+    if let Some(since) = filter.since {
+        words.push(format!("due since {since}"));
+    }
+    if let Some(until) = filter.until {
+        words.push(format!("due until {until}"));
+    }
+    if words.is_empty() {
+        "all".to_owned()
+    } else {
+        words.join(", ")
+    }
+}

@@ -1,0 +1,59 @@
+//! `retries …` as text.
+
+use super::table::{Align, Table, count, next, short};
+use super::{Text, problems};
+use crate::command::retries::{HurryReport, RetriesReport};
+
+impl Text for RetriesReport {
+    fn text(&self) -> String {
+        if self.retries.is_empty() {
+            return "store: no retries\n".to_owned();
+        }
+        let mut table = Table::new(&[
+            ("EVENT", Align::Left),
+            ("ROUTE", Align::Left),
+            ("TOPIC", Align::Left),
+            ("ATTEMPT", Align::Right),
+            ("DUE", Align::Left),
+            ("STATE", Align::Left),
+            ("ERROR", Align::Left),
+        ]);
+        for retry in &self.retries {
+            let state = match (&retry.queued_at, &retry.deferred) {
+                (Some(_), _) => "queued".to_owned(),
+                (None, Some(reason)) => format!("deferred: {reason}"),
+                (None, None) => "waiting".to_owned(),
+            };
+            table.row([
+                short(&retry.event),
+                retry.route.clone(),
+                retry.topic.clone(),
+                retry.attempt.to_string(),
+                retry.not_before.clone(),
+                state,
+                retry.error.clone().unwrap_or_else(|| "-".to_owned()),
+            ]);
+        }
+        let shown = count(self.retries.len() as u64, "retry", "retries");
+        let next = next(self.next.as_deref());
+        format!("store: {shown}, next due first\n{}{next}", table.write(""))
+    }
+}
+
+impl Text for HurryReport {
+    fn text(&self) -> String {
+        let matched = count(self.matched, "retry", "retries");
+        let filter = &self.filter;
+        let mut text = if self.dry_run {
+            format!("store: would make {matched} due now ({filter}); nothing was changed\n")
+        } else {
+            let hurried = self.hurried;
+            format!("store: made {hurried} of {matched} due now ({filter})\n")
+        };
+        if self.interrupted {
+            text.push_str("  interrupted: run it again for the rest\n");
+        }
+        text.push_str(&problems(&self.problems));
+        text
+    }
+}

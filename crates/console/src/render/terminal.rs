@@ -1,0 +1,77 @@
+//! What a terminal would obey instead of showing it.
+
+use std::fmt::Write as _;
+
+/// Whether a terminal that is shown this character may do something: move the cursor, change its
+/// settings (C0 and C1 controls), or turn the direction of what follows.
+pub fn is_unsafe(c: char) -> bool {
+    c.is_control() || turns_text(c)
+}
+
+/// The characters that change the direction of what follows.
+fn turns_text(c: char) -> bool {
+    matches!(
+        c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    )
+}
+
+/// One line of text for a terminal, with what is unsafe written out.
+pub fn line(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unsafe(c) {
+            safe.extend(c.escape_default());
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+/// A JSON document that a terminal may show: it says the same. serde_json escapes the controls
+/// below U+0020; the others stand in strings only, where JSON has them escaped likewise.
+pub fn json(document: &str) -> String {
+    let mut safe = String::with_capacity(document.len());
+    for c in document.chars() {
+        // Line feeds between the members are the document's own.
+        if c != '\n' && is_unsafe(c) {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                // Writing to a string does not fail.
+                let _ = write!(safe, "\\u{unit:04x}");
+            }
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_says_the_same_without_what_a_terminal_obeys() {
+        let text: String = ('\0'..='\u{2069}').chain(['🦀', '\u{10ffff}']).collect();
+        let value = serde_json::json!({ text.as_str(): [text.as_str(), 1, null] });
+        for document in [
+            value.to_string(),
+            serde_json::to_string_pretty(&value).unwrap(),
+        ] {
+            let safe = json(&document);
+            let shown = safe.chars().filter(|c| *c != '\n');
+            assert_eq!(shown.filter(|c| is_unsafe(*c)).count(), 0);
+            let read: serde_json::Value = serde_json::from_str(&safe).unwrap();
+            assert_eq!(read, value);
+        }
+        assert_eq!(json("\"a\u{9b}31m\u{202e}\""), r#""a\u009b31m\u202e""#);
+    }
+
+    #[test]
+    fn a_line_shows_what_a_terminal_would_obey() {
+        assert_eq!(line("a\u{9b}31m\u{202e}\n"), "a\\u{9b}31m\\u{202e}\\n");
+        assert_eq!(line("Zürich, 5 €, 東京"), "Zürich, 5 €, 東京");
+    }
+}

@@ -1,0 +1,28 @@
+//! An operator who answers as the test says.
+
+use hookbox_console::{NoAnswer, Operator};
+
+/// An operator who answers as the test says, and interrupts after so many polls.
+#[derive(Default)]
+pub struct Person {
+    pub answer: Option<bool>,
+    pub asked: Vec<String>,
+    pub told: Vec<(u64, u64)>,
+    pub interrupts_after: Option<usize>,
+}
+
+impl Operator for Person {
+    fn ask(&mut self, question: &str) -> Result<bool, NoAnswer> {
+        self.asked.push(question.to_owned());
+        self.answer.ok_or(NoAnswer::NoTerminal)
+    }
+
+    fn progress(&mut self, done: u64, total: u64) {
+        self.told.push((done, total));
+    }
+
+    fn interrupted(&self) -> bool {
+        self.interrupts_after
+            .is_some_and(|after| self.told.len() > after)
+    }
+}

@@ -1,0 +1,44 @@
+//! The table `earlier_deaths`: what dead letters died of before they were replayed.
+
+use hookbox_driver::{DeadReason, EarlierDeath};
+use sqlx::{Error, PgConnection, Row};
+
+use crate::column::{Columns, text};
+
+/// Keeps the deaths of dead letters that are replayed now.
+pub(crate) async fn insert(c: &mut PgConnection, ids: &[i64], by: &str) -> Result<(), Error> {
+    sqlx::query(
+        "insert into earlier_deaths (dead_letter, died_at, reason, detail, attempts, replayed_by)
+         select id, died_at, reason, detail, attempts, $2 from dead_letters
+         where id = any ($1) order by id
+         on conflict do nothing",
+    )
+    .bind(ids)
+    .bind(text(by))
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Those of one dead letter, in their order.
+pub(crate) async fn of(c: &mut PgConnection, id: i64) -> Result<Vec<EarlierDeath>, Error> {
+    let rows = sqlx::query(
+        "select died_at, reason, detail, attempts, replayed_at, replayed_by
+         from earlier_deaths where dead_letter = $1 order by died_at",
+    )
+    .bind(id)
+    .fetch_all(c)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(EarlierDeath {
+                died_at: row.at("died_at")?,
+                reason: row.known("reason", DeadReason::parse)?,
+                detail: row.try_get("detail")?,
+                attempts: row.attempt("attempts")?,
+                replayed_at: row.at("replayed_at")?,
+                replayed_by: row.try_get("replayed_by")?,
+            })
+        })
+        .collect()
+}

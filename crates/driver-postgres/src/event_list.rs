@@ -1,0 +1,66 @@
+//! Lists of events on routes, page by page.
+
+use hookbox_driver::{ClaimState, EventCursor, EventFilter, EventRow};
+use hookbox_event::{RouteName, SourceName, Topic};
+use sqlx::{Error, PgConnection};
+
+use crate::column::{Columns, claim_state, moment};
+
+/// Events on routes, newest first. Read along the index of their times, so that a page costs as
+/// much at the end as at the beginning. The errors of an event are counted, not asked for by
+/// `exists`: PostgreSQL may answer that from a hash of the whole table.
+pub(crate) async fn list(
+    c: &mut PgConnection,
+    filter: &EventFilter,
+    after: Option<&EventCursor>,
+    limit: u32,
+) -> Result<Vec<EventRow>, Error> {
+    let rows = sqlx::query(
+        "select e.event_id, e.topic, c.route, c.state, c.attempts, e.received_at, c.settled_at
+         from events e join claims c using (event_id)
+         where ($1::text is null or c.route = $1)
+           and ($2::text is null or e.topic = $2)
+           and ($3::text is null or c.state = $3)
+           and ($4::text is null or e.source = $4)
+           and ($5::timestamptz is null or e.received_at >= $5)
+           and ($6::timestamptz is null or e.received_at < $6)
+           and ($7::text is null
+                or (select count(*) from attempts a
+                    where a.event_id = c.event_id and a.route = c.route
+                      and position($7 in a.error) > 0) > 0
+                or (select count(*) from dead_letters d
+                    where d.event_id = c.event_id and d.route = c.route
+                      and position($7 in d.detail) > 0) > 0)
+           and ($8::timestamptz is null
+                or e.received_at <= $8
+                   and (e.received_at < $8 or (e.event_id, c.route) > ($9::bytea, $10::text)))
+         order by e.received_at desc, e.event_id, c.route
+         limit $11",
+    )
+    .bind(filter.route.as_ref().map(RouteName::as_str))
+    .bind(filter.topic.as_ref().map(Topic::as_str))
+    .bind(filter.state.map(ClaimState::as_str))
+    .bind(filter.source.as_ref().map(SourceName::as_str))
+    .bind(filter.since.map(moment))
+    .bind(filter.until.map(moment))
+    .bind(filter.error.as_deref())
+    .bind(after.map(|after| moment(after.at)))
+    .bind(after.map(|after| after.event.as_bytes()))
+    .bind(after.map(|after| after.route.as_str()))
+    .bind(i64::from(limit))
+    .fetch_all(c)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(EventRow {
+                event: row.event("event_id")?,
+                topic: row.word("topic", str::parse)?,
+                route: row.word("route", str::parse)?,
+                state: row.known("state", claim_state)?,
+                attempts: row.attempt("attempts")?,
+                received_at: row.at("received_at")?,
+                settled_at: row.at_some("settled_at")?,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,60 @@
+//! Names of sources, topics and routes that were seen.
+
+use hookbox_driver::{Name, Names};
+use sqlx::{Error, PgConnection, Row};
+
+/// Names of the newest events and dead letters, and of routes that ingests reported.
+pub(crate) async fn lately(c: &mut PgConnection) -> Result<Names, Error> {
+    let rows = sqlx::query(
+        "select 'source' as kind, source as name from refusals
+         union
+         select 'route', route from accepted
+         union
+         select kind.kind, kind.name
+         from (select event_id, source, topic from events
+               order by received_at desc limit 1000) e
+         cross join lateral (
+             values ('source', e.source), ('topic', e.topic)
+             union all
+             select 'route', c.route from claims c where c.event_id = e.event_id
+         ) as kind (kind, name)
+         union
+         select kind.kind, kind.name
+         from (select event_id, route from dead_letters order by id desc limit 1000) d
+         join events e using (event_id)
+         cross join lateral (
+             values ('source', e.source), ('topic', e.topic), ('route', d.route)
+         ) as kind (kind, name)",
+    )
+    .fetch_all(c)
+    .await?;
+    let mut names = Names::default();
+    for row in &rows {
+        let name: String = row.try_get("name")?;
+        match row.try_get("kind")? {
+            "source" => names.sources.insert(name),
+            "topic" => names.topics.insert(name),
+            _ => names.routes.insert(name),
+        };
+    }
+    Ok(names)
+}
+
+/// Whether a name was ever seen. Of one that was not, this reads whole tables.
+pub(crate) async fn has_seen(c: &mut PgConnection, name: Name<'_>) -> Result<bool, Error> {
+    let question = match name {
+        Name::Source(_) => {
+            "select exists (select from refusals where source = $1)
+                 or exists (select from events where source = $1)"
+        }
+        Name::Topic(_) => "select exists (select from events where topic = $1)",
+        Name::Route(_) => {
+            "select exists (select from accepted where route = $1)
+                 or exists (select from claims where route = $1)"
+        }
+    };
+    sqlx::query_scalar(question)
+        .bind(name.as_str())
+        .fetch_one(c)
+        .await
+}

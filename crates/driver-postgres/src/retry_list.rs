@@ -1,0 +1,132 @@
+//! Lists of waiting retries, page by page, and what operators do to them.
+
+use hookbox_driver::{EventCursor, RetryFilter, WaitingRetry};
+use hookbox_event::{RouteName, SourceName};
+use sqlx::postgres::PgArguments;
+use sqlx::query::Query;
+use sqlx::{Error, PgConnection, Postgres, Row};
+
+use crate::column::{Columns, moment, text};
+use crate::retries::deferred;
+
+/// The condition over `retries r join events e`, in arguments 1 to 5.
+macro_rules! matching {
+    () => {
+        "($1::bytea[] is null or r.event_id = any ($1))
+         and ($2::text is null or r.route = $2)
+         and ($3::text is null or e.source = $3)
+         and ($4::timestamptz is null or r.not_before >= $4)
+         and ($5::timestamptz is null or r.not_before < $5)"
+    };
+}
+
+/// What waits for its time.
+macro_rules! early {
+    () => {
+        " and r.not_before > now() and r.queued_at is null"
+    };
+}
+
+/// Binds arguments 1 to 5.
+fn bind<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    filter: &'q RetryFilter,
+) -> Query<'q, Postgres, PgArguments> {
+    let events: Vec<&[u8]> = filter.events.iter().map(|it| &it.as_bytes()[..]).collect();
+    query
+        .bind((!events.is_empty()).then_some(events))
+        .bind(filter.route.as_ref().map(RouteName::as_str))
+        .bind(filter.source.as_ref().map(SourceName::as_str))
+        .bind(filter.since.map(moment))
+        .bind(filter.until.map(moment))
+}
+
+/// Waiting retries, those first that are due first.
+pub(crate) async fn list(
+    c: &mut PgConnection,
+    filter: &RetryFilter,
+    after: Option<&EventCursor>,
+    limit: u32,
+) -> Result<Vec<WaitingRetry>, Error> {
+    let query = sqlx::query(concat!(
+        "select r.*, e.topic, last.error,
+                case when r.deferred_attempt = r.attempt then r.deferred_reason end as reason
+         from retries r join events e using (event_id)
+         left join lateral (
+             select error from attempts a
+             where a.event_id = r.event_id and a.route = r.route and a.error is not null
+             order by attempt desc limit 1
+         ) last on true
+         where ",
+        matching!(),
+        " and ($6::timestamptz is null
+               or r.not_before >= $6
+                  and (r.not_before, r.event_id, r.route) > ($6, $7::bytea, $8::text))
+         order by r.not_before, r.event_id, r.route
+         limit $9"
+    ));
+    let rows = bind(query, filter)
+        .bind(after.map(|after| moment(after.at)))
+        .bind(after.map(|after| after.event.as_bytes()))
+        .bind(after.map(|after| after.route.as_str()))
+        .bind(i64::from(limit))
+        .fetch_all(c)
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(WaitingRetry {
+                event: row.event("event_id")?,
+                route: row.word("route", str::parse)?,
+                topic: row.word("topic", str::parse)?,
+                attempt: row.attempt("attempt")?,
+                not_before: row.at("not_before")?,
+                queued_at: row.at_some("queued_at")?,
+                deferred: deferred(row)?,
+                error: row.try_get("error")?,
+            })
+        })
+        .collect()
+}
+
+/// How many there are whose time has not come.
+pub(crate) async fn early(c: &mut PgConnection, filter: &RetryFilter) -> Result<u64, Error> {
+    let query = sqlx::query(concat!(
+        "select count(*) as count from retries r join events e using (event_id) where ",
+        matching!(),
+        early!()
+    ));
+    bind(query, filter).fetch_one(c).await?.count("count")
+}
+
+/// Makes them due, each with its row in the audit. How many.
+pub(crate) async fn hurry(
+    c: &mut PgConnection,
+    filter: &RetryFilter,
+    limit: u32,
+    by: &str,
+) -> Result<u64, Error> {
+    let query = sqlx::query(concat!(
+        "with chosen as (
+             select r.event_id, r.route from retries r join events e using (event_id) where ",
+        matching!(),
+        early!(),
+        "    order by r.not_before, r.event_id, r.route
+             limit $6
+             for update of r
+         ), hurried as (
+             update retries set not_before = now()
+             from chosen
+             where retries.event_id = chosen.event_id and retries.route = chosen.route
+             returning retries.event_id, retries.route
+         )
+         insert into audit (actor, action, subject)
+         select $7, 'retries.hurry', 'event ' || encode(event_id, 'hex') || ' on route ' || route
+         from hurried order by route, event_id"
+    ));
+    let done = bind(query, filter)
+        .bind(i64::from(limit))
+        .bind(text(by))
+        .execute(c)
+        .await?;
+    Ok(done.rows_affected())
+}

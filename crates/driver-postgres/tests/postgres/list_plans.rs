@@ -1,0 +1,153 @@
+//! The statements of lists find their rows by index, also at the end of a long list, and in a
+//! database that has not been analysed.
+
+use hookbox_driver::{
+    AuditFilter, DeadFilter, EventCursor, EventFilter, Ledger, RefusalCursor, RefusalFilter,
+    RetryFilter, Store,
+};
+
+use crate::world::{ROUTE, World, eventually};
+
+/// How many rows each table has.
+const GROWN: i64 = 50_000;
+
+const TABLES: &str = "('events', 'claims', 'attempts', 'dead_letters', 'retries', 'refusals', \
+                       'audit')";
+
+/// Rows of a page.
+const PAGE: u32 = 20;
+
+#[tokio::test]
+async fn a_page_reads_no_whole_table() {
+    for analyzed in [false, true] {
+        let world = World::new().await;
+        world
+            .execute(&format!(
+                "insert into events (event_id, source, topic, content_digest, body, received_at)
+                 select sha256(n::text::bytea), 's', 's.t', sha256(n::text::bytea), '',
+                        now() - n * interval '1 s'
+                 from generate_series(1, {GROWN}) as n;
+                 insert into claims (route, event_id, state, attempts)
+                 select '{ROUTE}', event_id, 'done', 1 from events;
+                 insert into attempts (route, event_id, attempt, outcome, error, took_ms)
+                 select '{ROUTE}', event_id, 1, 'transient', 'no', 1 from events;
+                 insert into dead_letters (route, event_id, state, reason, detail, attempts,
+                                           group_id, died_at, grouped_at)
+                 select '{ROUTE}', event_id, 'dead', 'rejected', 'no', 1, 'aaaaaaaaaaaa', now(),
+                        now()
+                 from events;
+                 insert into retries (route, event_id, attempt, attempts_before, not_before)
+                 select '{ROUTE}', event_id, 2, 0, received_at + interval '30 days' from events;
+                 insert into refusals (request, source, reason, body_bytes, peer, at)
+                 select gen_random_uuid(), 's', 'r', 1, 'p', received_at from events;
+                 insert into audit (actor, action, subject) select 'a', 'b', 'c' from events"
+            ))
+            .await;
+        if analyzed {
+            world.execute("analyze").await;
+        }
+        counted(&world).await;
+        let before = read_whole(&world).await;
+        lists(&world).await;
+        world.store.close().await;
+        // The server counts for others what a session did when the session ends.
+        eventually("the last list is counted", || async {
+            let query = "select coalesce(max(idx_scan), 0)::bigint from pg_stat_user_tables
+                         where relname = 'audit'";
+            match world.number(query).await {
+                0 => Err("no index was read".to_owned()),
+                _ => Ok(()),
+            }
+        })
+        .await;
+        for ((table, before), (_, after)) in before.iter().zip(read_whole(&world).await) {
+            let read = after - before;
+            assert!(
+                read < GROWN,
+                "analyzed {analyzed}: {read} rows of {table} were read by reading it whole"
+            );
+        }
+    }
+}
+
+/// Of each list a page in its midst.
+async fn lists(world: &World) {
+    let store = &world.store;
+    let events = EventFilter::default();
+    let page = store.events(&events, None, PAGE).await.unwrap();
+    let after = EventCursor {
+        at: hookbox_event::Timestamp::from_unix_micros(
+            page[0].received_at.unix_micros() - GROWN / 2 * 1_000_000,
+        ),
+        event: page[0].event,
+        route: page[0].route.clone(),
+    };
+    let page = store.events(&events, Some(&after), PAGE).await.unwrap();
+    assert_eq!(page.len(), 20);
+    let narrow = EventFilter {
+        since: Some(page[9].received_at),
+        until: Some(page[0].received_at),
+        error: Some("no".into()),
+        ..events
+    };
+    assert_eq!(store.events(&narrow, None, PAGE).await.unwrap().len(), 9);
+    let dead = DeadFilter::default();
+    let page = store.dead_list(&dead, GROWN / 2, PAGE).await.unwrap();
+    assert_eq!(page.len(), 20);
+    let of_group = DeadFilter {
+        group: Some("aaaaaaaaaaaa".parse().unwrap()),
+        ..dead
+    };
+    let page = store.dead_list(&of_group, GROWN / 2, PAGE).await.unwrap();
+    assert_eq!(page.len(), 20);
+    assert_eq!(store.dead_regroup(9).await.unwrap(), 0);
+    assert_eq!(store.dead_claims(&[7, 8]).await.unwrap().len(), 2);
+    let retries = RetryFilter::default();
+    let page = store.retries(&retries, None, PAGE).await.unwrap();
+    let after = EventCursor {
+        at: page[9].not_before,
+        event: page[9].event,
+        route: page[9].route.clone(),
+    };
+    let page = store.retries(&retries, Some(&after), PAGE).await.unwrap();
+    assert_eq!(page.len(), 20);
+    let refusals = RefusalFilter::default();
+    let page = store.refusals(&refusals, None, PAGE).await.unwrap();
+    let after = RefusalCursor {
+        at: page[9].at,
+        request: page[9].request,
+    };
+    let page = store.refusals(&refusals, Some(&after), PAGE).await.unwrap();
+    assert_eq!(page.len(), 20);
+    let audit = AuditFilter::default();
+    let page = store.audits(&audit, Some(GROWN / 2), PAGE).await.unwrap();
+    assert_eq!(page.len(), 20);
+}
+
+/// Waits until the server has counted the insertions.
+async fn counted(world: &World) {
+    let query = format!(
+        "select coalesce(min(n_tup_ins), 0)::bigint from pg_stat_user_tables
+         where relname in {TABLES}"
+    );
+    eventually("the insertions are counted", || async {
+        match world.number(&query).await {
+            inserted if inserted >= GROWN => Ok(()),
+            inserted => Err(format!("{inserted} rows")),
+        }
+    })
+    .await;
+}
+
+/// How many rows were read by reading whole tables, of each.
+async fn read_whole(world: &World) -> Vec<(String, i64)> {
+    let query = format!(
+        "select relname::text, seq_tup_read from pg_stat_user_tables
+         where relname in {TABLES} order by relname"
+    );
+    let mut connection = world.connect().await;
+    sqlx::query_as(sqlx::AssertSqlSafe(query))
+        .fetch_all(&mut connection)
+        .await
+        .unwrap()
+}

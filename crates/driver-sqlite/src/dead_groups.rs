@@ -1,0 +1,75 @@
+//! The groups of the table `dead_letters`: by route, reason and cause.
+
+use hookbox_driver::{DeadFilter, DeadGroup, DeadGroupId};
+use hookbox_event::RouteName;
+use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{QueryBuilder, Row};
+
+use crate::column::Columns;
+use crate::dead_filter;
+
+/// The groups; `WHERE` follows.
+const GROUPS: &str = "SELECT g.*, newest.detail
+     FROM (SELECT d.group_id, d.route, d.reason, min(e.topic) AS topic,
+                  count(DISTINCT e.topic) AS topics, count(*) AS letters,
+                  min(d.died_at) AS first_at, max(d.died_at) AS last_at, max(d.id) AS newest
+           FROM dead_letters AS d JOIN events AS e ON e.event_id = d.event_id";
+
+/// What follows the conditions.
+const GROUPED: &str = " GROUP BY 1, 2, 3) AS g
+     JOIN dead_letters AS newest ON newest.id = g.newest
+     ORDER BY g.letters DESC, g.route, g.reason, g.group_id";
+
+/// Dead letters by their groups, largest group first.
+pub(crate) async fn groups(
+    connection: &mut SqliteConnection,
+    filter: &DeadFilter,
+) -> sqlx::Result<Vec<DeadGroup>> {
+    let mut select = QueryBuilder::new(GROUPS);
+    dead_filter::push(&mut select, filter, 0);
+    select.push(GROUPED);
+    let rows = select.build().fetch_all(connection).await?;
+    rows.iter().map(group).collect()
+}
+
+fn group(row: &SqliteRow) -> sqlx::Result<DeadGroup> {
+    let route: RouteName = row.parsed("route")?;
+    let reason = row.dead_reason("reason")?;
+    let detail = row.text("detail")?;
+    Ok(DeadGroup {
+        id: DeadGroupId::of(&route, reason, &detail),
+        topic: row.parsed("topic")?,
+        topics: row.count("topics")?,
+        count: row.count("letters")?,
+        first_at: row.moment("first_at")?,
+        last_at: row.moment("last_at")?,
+        newest: row.try_get("newest")?,
+        route,
+        reason,
+        detail,
+    })
+}
+
+/// Groups dead letters that a version wrote which knows no groups; at most `limit` of them. How
+/// many.
+pub(crate) async fn regroup(connection: &mut SqliteConnection, limit: u32) -> sqlx::Result<u64> {
+    let rows = sqlx::query(
+        "SELECT id, route, reason, detail FROM dead_letters
+         WHERE grouped_at IS NOT died_at ORDER BY id LIMIT ?1",
+    )
+    .bind(limit)
+    .fetch_all(&mut *connection)
+    .await?;
+    for row in &rows {
+        let route: RouteName = row.parsed("route")?;
+        let reason = row.dead_reason("reason")?;
+        let group = DeadGroupId::of(&route, reason, &row.text("detail")?);
+        let id: i64 = row.try_get("id")?;
+        sqlx::query("UPDATE dead_letters SET group_id = ?2, grouped_at = died_at WHERE id = ?1")
+            .bind(id)
+            .bind(group.to_string())
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(rows.len() as u64)
+}

@@ -1,0 +1,99 @@
+//! Lists of events on routes, page by page.
+
+use hookbox_driver::{ClaimState, EventCursor, EventFilter, EventRow};
+use hookbox_event::{RouteName, SourceName, Topic};
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{QueryBuilder, Sqlite};
+
+use crate::column::Columns;
+
+/// The join is written so that events are read along the index of their times: a page costs as
+/// much at the end as at the beginning.
+const LIST: &str = "SELECT e.event_id, e.topic, c.route, c.state, c.attempts, e.received_at,
+            c.settled_at
+     FROM events AS e CROSS JOIN claims AS c ON c.event_id = e.event_id
+     WHERE true";
+
+/// Events on routes, newest first.
+pub(crate) async fn list(
+    connection: &mut SqliteConnection,
+    filter: &EventFilter,
+    after: Option<&EventCursor>,
+    limit: u32,
+) -> sqlx::Result<Vec<EventRow>> {
+    let mut select = select(filter, after, limit);
+    let rows = select.build().fetch_all(connection).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(EventRow {
+                event: row.event("event_id")?,
+                topic: row.parsed("topic")?,
+                route: row.parsed("route")?,
+                state: row.claim_state("state")?,
+                attempts: row.small("attempts")?,
+                received_at: row.moment("received_at")?,
+                settled_at: row.moment_or_none("settled_at")?,
+            })
+        })
+        .collect()
+}
+
+/// The statement of a list.
+pub(crate) fn select(
+    filter: &EventFilter,
+    after: Option<&EventCursor>,
+    limit: u32,
+) -> QueryBuilder<Sqlite> {
+    let mut select = QueryBuilder::new(LIST);
+    for (condition, word) in [
+        (
+            " AND c.route = ",
+            filter.route.as_ref().map(RouteName::as_str),
+        ),
+        (" AND e.topic = ", filter.topic.as_ref().map(Topic::as_str)),
+        (" AND c.state = ", filter.state.map(ClaimState::as_str)),
+        (
+            " AND e.source = ",
+            filter.source.as_ref().map(SourceName::as_str),
+        ),
+    ] {
+        if let Some(word) = word {
+            select.push(condition).push_bind(word.to_owned());
+        }
+    }
+    if let Some(since) = filter.since {
+        select
+            .push(" AND e.received_at >= ")
+            .push_bind(since.unix_micros());
+    }
+    if let Some(until) = filter.until {
+        select
+            .push(" AND e.received_at < ")
+            .push_bind(until.unix_micros());
+    }
+    if let Some(error) = &filter.error {
+        select.push(
+            " AND (EXISTS (SELECT 1 FROM attempts AS a
+                           WHERE a.event_id = c.event_id AND a.route = c.route
+                             AND instr(a.error, ",
+        );
+        select.push_bind(error.clone());
+        select.push(
+            ") > 0) OR EXISTS (SELECT 1 FROM dead_letters AS d
+                               WHERE d.event_id = c.event_id AND d.route = c.route
+                                 AND instr(d.detail, ",
+        );
+        select.push_bind(error.clone()).push(") > 0))");
+    }
+    if let Some(after) = after {
+        let at = after.at.unix_micros();
+        select.push(" AND e.received_at <= ").push_bind(at);
+        select.push(" AND (e.received_at < ").push_bind(at);
+        select.push(" OR (e.event_id, c.route) > (");
+        select.push_bind(after.event.as_bytes().to_vec()).push(", ");
+        select.push_bind(after.route.to_string()).push("))");
+    }
+    select.push(" ORDER BY e.received_at DESC, e.event_id, c.route LIMIT ");
+    select.push_bind(limit);
+    select
+}

@@ -1,0 +1,146 @@
+//! Lists of waiting retries, page by page, and what operators do to them.
+
+use hookbox_driver::{EventCursor, RetryFilter, WaitingRetry};
+use hookbox_event::{EventId, RouteName, SourceName};
+use sqlx::sqlite::SqliteConnection;
+use sqlx::{QueryBuilder, Sqlite};
+
+use crate::column::{Columns, hex_list};
+use crate::retries::deferred;
+use crate::{audit, moment};
+
+/// The join is written so that retries are read along the index of their times.
+const LIST: &str = "SELECT w.*, e.topic,
+            CASE WHEN w.deferred_attempt = w.attempt THEN w.deferred_reason END AS reason,
+            (SELECT a.error FROM attempts AS a
+             WHERE a.event_id = w.event_id AND a.route = w.route AND a.error IS NOT NULL
+             ORDER BY a.attempt DESC LIMIT 1) AS error
+     FROM retries AS w CROSS JOIN events AS e ON e.event_id = w.event_id";
+
+const COUNT: &str = "SELECT count(*) AS retries
+     FROM retries AS w CROSS JOIN events AS e ON e.event_id = w.event_id";
+
+const IN_ORDER: &str = " ORDER BY w.not_before, w.event_id, w.route LIMIT ";
+
+/// Waiting retries, those first that are due first.
+pub(crate) async fn list(
+    connection: &mut SqliteConnection,
+    filter: &RetryFilter,
+    after: Option<&EventCursor>,
+    limit: u32,
+) -> sqlx::Result<Vec<WaitingRetry>> {
+    let mut select = select(filter, after, limit);
+    let rows = select.build().fetch_all(connection).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(WaitingRetry {
+                event: row.event("event_id")?,
+                route: row.parsed("route")?,
+                topic: row.parsed("topic")?,
+                attempt: row.small("attempt")?,
+                not_before: row.moment("not_before")?,
+                queued_at: row.moment_or_none("queued_at")?,
+                deferred: deferred(row)?,
+                error: row.text_or_none("error")?,
+            })
+        })
+        .collect()
+}
+
+/// The statement of a list.
+pub(crate) fn select(
+    filter: &RetryFilter,
+    after: Option<&EventCursor>,
+    limit: u32,
+) -> QueryBuilder<Sqlite> {
+    let mut select = QueryBuilder::new(LIST);
+    push(&mut select, filter);
+    if let Some(after) = after {
+        let at = after.at.unix_micros();
+        select.push(" AND w.not_before >= ").push_bind(at);
+        select.push(" AND (w.not_before, w.event_id, w.route) > (");
+        select.push_bind(at).push(", ");
+        select.push_bind(after.event.as_bytes().to_vec()).push(", ");
+        select.push_bind(after.route.to_string()).push(")");
+    }
+    select.push(IN_ORDER).push_bind(limit);
+    select
+}
+
+fn push(select: &mut QueryBuilder<Sqlite>, filter: &RetryFilter) {
+    select.push(" WHERE true");
+    if !filter.events.is_empty() {
+        let events = hex_list(filter.events.iter().map(EventId::as_bytes));
+        select.push(" AND w.event_id IN (SELECT unhex(value) FROM json_each(");
+        select.push_bind(events).push("))");
+    }
+    for (condition, word) in [
+        (
+            " AND w.route = ",
+            filter.route.as_ref().map(RouteName::as_str),
+        ),
+        (
+            " AND e.source = ",
+            filter.source.as_ref().map(SourceName::as_str),
+        ),
+    ] {
+        if let Some(word) = word {
+            select.push(condition).push_bind(word.to_owned());
+        }
+    }
+    if let Some(since) = filter.since {
+        select
+            .push(" AND w.not_before >= ")
+            .push_bind(since.unix_micros());
+    }
+    if let Some(until) = filter.until {
+        select
+            .push(" AND w.not_before < ")
+            .push_bind(until.unix_micros());
+    }
+}
+
+/// What waits for its time.
+fn push_early(select: &mut QueryBuilder<Sqlite>, now: i64) {
+    select.push(" AND w.queued_at IS NULL AND w.not_before > ");
+    select.push_bind(now);
+}
+
+/// How many there are whose time has not come.
+pub(crate) async fn early(
+    connection: &mut SqliteConnection,
+    filter: &RetryFilter,
+) -> sqlx::Result<u64> {
+    let mut select = QueryBuilder::new(COUNT);
+    push(&mut select, filter);
+    push_early(&mut select, moment::now());
+    let row = select.build().fetch_one(connection).await?;
+    row.count("retries")
+}
+
+/// Makes them due, each with its row in the audit. How many.
+pub(crate) async fn hurry(
+    connection: &mut SqliteConnection,
+    filter: &RetryFilter,
+    limit: u32,
+    by: &str,
+) -> sqlx::Result<u64> {
+    let now = moment::now();
+    let mut select = QueryBuilder::new(LIST);
+    push(&mut select, filter);
+    push_early(&mut select, now);
+    select.push(IN_ORDER).push_bind(limit);
+    let rows = select.build().fetch_all(&mut *connection).await?;
+    for row in &rows {
+        let (event, route) = (row.event("event_id")?, row.text("route")?);
+        sqlx::query("UPDATE retries SET not_before = ?3 WHERE event_id = ?1 AND route = ?2")
+            .bind(&event.as_bytes()[..])
+            .bind(&route)
+            .bind(now)
+            .execute(&mut *connection)
+            .await?;
+        let subject = format!("event {event} on route {route}");
+        audit::add(connection, by, "retries.hurry", &subject).await?;
+    }
+    Ok(rows.len() as u64)
+}

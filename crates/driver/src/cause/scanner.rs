@@ -1,0 +1,239 @@
+//! Reads a detail from its beginning to its end, and writes its cause.
+
+use super::word::{is_code, is_name, precedes_code, precedes_name, replaced};
+
+/// Hex digits of a UUID between its hyphens.
+const UUID_GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
+
+/// How PostgreSQL and serde_json end a text: with the place in a source.
+const AT_LINE: &str = " at line ";
+const COLUMN: &str = " column ";
+
+/// What stands before the rule of a JSON Schema, which is the schema's own text.
+const RULE: &str = "(rule /";
+
+/// What follows the name of a property that is missing.
+const IS_REQUIRED: &str = " is a required property";
+
+pub(super) struct Scanner<'a> {
+    rest: &'a str,
+    cause: String,
+    /// The last word, and what stands between it and here.
+    word: &'a str,
+    since: String,
+}
+
+impl<'a> Scanner<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self {
+            rest: text,
+            cause: String::with_capacity(text.len()),
+            word: "",
+            since: String::new(),
+        }
+    }
+
+    pub(super) fn scan(mut self) -> String {
+        while let Some(c) = self.rest.chars().next() {
+            if self.rest.starts_with(RULE) {
+                let end = self.rest.find(')').map_or(self.rest.len(), |end| end + 1);
+                self.copy(end);
+            } else if let Some(place) = source_line(self.rest) {
+                self.rest = &self.rest[place..];
+            } else if let Some(end) = value_in_parentheses(self.rest) {
+                self.replace(end, "=(<value>)");
+            } else if let Some(end) = placeholder(self.rest) {
+                self.copy(end);
+            } else if let Some((close, next)) = self.quoted(c) {
+                self.quote(c, close, next);
+            } else if is_word(c) {
+                self.word();
+            } else if self.is_sign(c) {
+                self.rest = &self.rest[1..];
+            } else {
+                self.pass(c);
+            }
+        }
+        self.cause
+    }
+
+    /// Takes the text up to `end` as it is.
+    fn copy(&mut self, end: usize) {
+        let (taken, rest) = self.rest.split_at(end);
+        self.cause.push_str(taken);
+        (self.rest, self.word) = (rest, "");
+        self.since.clear();
+    }
+
+    /// Takes the text up to `end` as something else.
+    fn replace(&mut self, end: usize, with: &str) {
+        self.cause.push_str(with);
+        (self.rest, self.word) = (&self.rest[end..], "");
+        self.since.clear();
+    }
+
+    fn pass(&mut self, c: char) {
+        self.cause.push(c);
+        self.since.push(c);
+        self.rest = &self.rest[c.len_utf8()..];
+    }
+
+    fn word(&mut self) {
+        if let Some(end) = uuid(self.rest) {
+            return self.replace(end, "<id>");
+        }
+        let word = first_word(self.rest);
+        if self.expects_code() && is_code(word) {
+            self.cause.push_str(word);
+        } else {
+            self.cause.push_str(&replaced(word));
+        }
+        (self.rest, self.word) = (&self.rest[word.len()..], word);
+        self.since.clear();
+    }
+
+    /// Whether what comes now is the code that the last word announces.
+    fn expects_code(&self) -> bool {
+        // "error: 5 rows" announces none.
+        let plain = !self.word.eq_ignore_ascii_case("error") || self.since == " ";
+        precedes_code(self.word) && plain && matches!(self.since.trim(), "" | ":" | "=" | "#" | "(")
+    }
+
+    /// A sign before a number: it belongs to the number, and goes with it.
+    fn is_sign(&self, c: char) -> bool {
+        let number = self
+            .rest
+            .get(1..2)
+            .is_some_and(|next| next.as_bytes()[0].is_ascii_digit());
+        let begins = self
+            .cause
+            .chars()
+            .next_back()
+            .is_none_or(|c| " (:=[,".contains(c));
+        matches!(c, '-' | '+') && number && begins
+    }
+
+    /// Where a quoted text ends that begins here: before its closing quote, and behind it.
+    fn quoted(&self, quote: char) -> Option<(usize, usize)> {
+        if !matches!(quote, '"' | '\'' | '`') {
+            return None;
+        }
+        // An apostrophe stands between letters.
+        let after_word = self.cause.chars().next_back().is_some_and(is_word);
+        if quote == '\'' && after_word {
+            return None;
+        }
+        let mut escaped = false;
+        for (at, c) in self.rest.char_indices().skip(1) {
+            if escaped {
+                escaped = false;
+            } else if c == '\\' && quote != '`' {
+                escaped = true;
+            } else if c == quote {
+                let next = at + c.len_utf8();
+                let goes_on = self.rest[next..].chars().next().is_some_and(is_word);
+                if quote != '\'' || !goes_on {
+                    return Some((at, next));
+                }
+            }
+        }
+        None
+    }
+
+    fn quote(&mut self, quote: char, close: usize, next: usize) {
+        let inner = &self.rest[1..close];
+        let named = precedes_name(self.word) && self.since == " ";
+        let is_required = self.rest[next..].starts_with(IS_REQUIRED);
+        let kept = if self.expects_code() && is_code(inner) {
+            inner.to_owned()
+        } else if (named || is_required) && is_name(inner) {
+            Scanner::new(inner).scan()
+        } else if quote == '`' && !matches!(self.word, "variant" | "value") {
+            // Code: Rust's messages and serde's name types and fields so.
+            Scanner::new(inner).scan()
+        } else {
+            "<value>".to_owned()
+        };
+        self.replace(next, &format!("{quote}{kept}{quote}"));
+    }
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// A word; what begins with a digit may go on behind `.,:+-` with another one.
+fn first_word(text: &str) -> &str {
+    let is_number = text.starts_with(|c: char| c.is_ascii_digit());
+    let mut before = '\0';
+    let mut chars = text.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        let next = chars.peek().map(|(_, next)| *next);
+        let joins = is_number
+            && ".,:+-".contains(c)
+            && before.is_ascii_digit()
+            && next.is_some_and(|next| next.is_ascii_digit());
+        if !is_word(c) && !joins {
+            return &text[..at];
+        }
+        before = c;
+    }
+    text
+}
+
+/// The length of " at line 12" or " at line 12 column 3", where the text begins so.
+fn source_line(text: &str) -> Option<usize> {
+    let line = text.strip_prefix(AT_LINE)?;
+    let digits = digits(line)?;
+    let end = AT_LINE.len() + digits;
+    let column = text[end..].strip_prefix(COLUMN).and_then(self::digits);
+    Some(column.map_or(end, |digits| end + COLUMN.len() + digits))
+}
+
+fn digits(text: &str) -> Option<usize> {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    (end > 0).then_some(end)
+}
+
+/// The length of "=(…)", where the text begins so: the values of a key, as PostgreSQL shows them.
+fn value_in_parentheses(text: &str) -> Option<usize> {
+    let mut depth = 0_u32;
+    for (at, c) in text.strip_prefix('=')?.char_indices() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.checked_sub(1)?,
+            _ => {}
+        }
+        if depth == 0 {
+            return (c == ')').then_some(at + 2);
+        }
+    }
+    None
+}
+
+/// The length of what an earlier pass has put in the place of something.
+fn placeholder(text: &str) -> Option<usize> {
+    ["<n>", "<id>", "<time>", "<value>"]
+        .into_iter()
+        .find(|placeholder| text.starts_with(placeholder))
+        .map(str::len)
+}
+
+/// The length of a UUID, where the text begins with one.
+fn uuid(text: &str) -> Option<usize> {
+    let mut end = 0;
+    for (group, digits) in UUID_GROUPS.into_iter().enumerate() {
+        if group > 0 {
+            end += usize::from(text.get(end..=end)? == "-");
+        }
+        let hex = text.get(end..end + digits)?;
+        if !hex.chars().all(|c| c.is_ascii_hexdigit()) {
+            return None;
+        }
+        end += digits;
+    }
+    let whole = end == 36 && !text[end..].starts_with(is_word);
+    whole.then_some(end)
+}

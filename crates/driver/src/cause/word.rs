@@ -1,0 +1,137 @@
+//! One word of a detail: a name, a number or an id.
+
+/// Longest code that is kept: SQLSTATEs have five characters, HTTP has three.
+const CODE_CHARS_MAX: usize = 5;
+
+/// As many hex digits are an id and no word.
+const HEX_DIGITS_MIN: usize = 8;
+
+/// A name has fewer digits (`int4`, `address2`); an id has as many.
+const ID_DIGITS_MIN: usize = 3;
+
+/// A name changes less often between letters and digits.
+const ID_CHANGES_MIN: usize = 3;
+
+/// A unit behind a number ("250ms") is no longer.
+const UNIT_CHARS_MAX: usize = 4;
+
+/// The words before a code, which is kept.
+const CODE_WORDS: [&str; 6] = ["code", "sqlstate", "status", "http", "errno", "error"];
+
+/// The words before a quoted name, which is kept.
+const NAME_WORDS: [&str; 22] = [
+    "column",
+    "relation",
+    "constraint",
+    "table",
+    "function",
+    "type",
+    "schema",
+    "role",
+    "property",
+    "field",
+    "database",
+    "index",
+    "view",
+    "sequence",
+    "trigger",
+    "operator",
+    "extension",
+    "parameter",
+    "header",
+    "topic",
+    "enum",
+    "domain",
+];
+
+/// Whether a code follows such a word.
+pub(super) fn precedes_code(word: &str) -> bool {
+    CODE_WORDS
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(word))
+}
+
+/// Whether a quoted name follows such a word.
+pub(super) fn precedes_name(word: &str) -> bool {
+    NAME_WORDS
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(word))
+}
+
+/// Whether it can be a code.
+pub(super) fn is_code(word: &str) -> bool {
+    !word.is_empty()
+        && word.len() <= CODE_CHARS_MAX
+        && word.chars().all(|c| c.is_ascii_alphanumeric())
+}
+
+/// Whether it can be a name of a column, a constraint or a field.
+pub(super) fn is_name(text: &str) -> bool {
+    const NAME_BYTES_MAX: usize = 63;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_./$-<>".contains(c);
+    !text.is_empty() && text.len() <= NAME_BYTES_MAX && text.chars().all(plain)
+}
+
+/// A word with its numbers and ids replaced. A number may have `.,:+-` between its digits.
+pub(super) fn replaced(word: &str) -> String {
+    if !word.contains(|c: char| c.is_ascii_digit()) {
+        return word.to_owned();
+    }
+    if is_moment(word) {
+        return "<time>".to_owned();
+    }
+    let digits_end = word
+        .find(|c: char| !c.is_ascii_digit() && !".,:+-".contains(c))
+        .unwrap_or(word.len());
+    let (number, unit) = word.split_at(digits_end);
+    if unit.is_empty() {
+        return "<n>".to_owned();
+    }
+    if !number.is_empty() && !is_hex(word) && !word.starts_with("0x") {
+        if word.parse::<f64>().is_ok() {
+            return "<n>".to_owned();
+        }
+        let is_unit = unit.chars().all(char::is_alphabetic);
+        if is_unit && unit.chars().count() <= UNIT_CHARS_MAX {
+            return format!("<n>{unit}");
+        }
+    }
+    word.split('_').map(part).collect::<Vec<_>>().join("_")
+}
+
+/// A part of a word, between underscores.
+fn part(part: &str) -> &str {
+    let digits = part.chars().filter(char::is_ascii_digit).count();
+    if digits == 0 {
+        return part;
+    }
+    if digits == part.len() {
+        return "<n>";
+    }
+    let is_digit: Vec<bool> = part.chars().map(|c| c.is_ascii_digit()).collect();
+    let changes = is_digit.windows(2).filter(|two| two[0] != two[1]).count();
+    let is_id = digits >= ID_DIGITS_MIN
+        || changes >= ID_CHANGES_MIN
+        || is_hex(part)
+        || part.starts_with("0x");
+    if is_id { "<id>" } else { part }
+}
+
+fn is_hex(word: &str) -> bool {
+    word.len() >= HEX_DIGITS_MIN && word.chars().all(|c| c.is_ascii_hexdigit())
+}
+
+/// "2026-11-26", with or without a time of day.
+fn is_moment(word: &str) -> bool {
+    let bytes = word.as_bytes();
+    let digits = |range: std::ops::Range<usize>| {
+        bytes
+            .get(range)
+            .is_some_and(|bytes| bytes.iter().all(u8::is_ascii_digit))
+    };
+    digits(0..4)
+        && bytes.get(4) == Some(&b'-')
+        && digits(5..7)
+        && bytes.get(7) == Some(&b'-')
+        && digits(8..10)
+}

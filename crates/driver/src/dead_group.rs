@@ -1,0 +1,133 @@
+//! The groups of dead letters: by route, reason and cause.
+
+use std::fmt;
+use std::str::FromStr;
+
+use hookbox_event::RouteName;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{DeadReason, cause};
+
+/// Bytes of an id: with a thousand groups, two share one in one store of five hundred million.
+const ID_BYTES: usize = 6;
+
+/// What names a group of dead letters: twelve hex digits of a digest over route, reason and
+/// [`cause`]. The same in every store.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct DeadGroupId([u8; ID_BYTES]);
+
+/// A text that is no id of a group.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a group's id is 12 hex digits, as `hookbox dead groups` prints them")]
+pub struct InvalidDeadGroupId;
+
+impl DeadGroupId {
+    /// The group of an event that a route has given up on.
+    pub fn of(route: &RouteName, reason: DeadReason, detail: &str) -> Self {
+        let mut hasher = Sha256::new();
+        hasher.update(b"hookbox-dead-group-1\0");
+        // Neither a route nor a reason contains the separator.
+        for part in [route.as_str(), reason.as_str()] {
+            hasher.update(part.as_bytes());
+            hasher.update(b"\0");
+        }
+        hasher.update(cause(detail).as_bytes());
+        let digest: [u8; 32] = hasher.finalize().into();
+        let mut id = [0; ID_BYTES];
+        id.copy_from_slice(&digest[..ID_BYTES]);
+        Self(id)
+    }
+}
+
+impl fmt::Display for DeadGroupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for DeadGroupId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DeadGroupId({self})")
+    }
+}
+
+impl FromStr for DeadGroupId {
+    type Err = InvalidDeadGroupId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut id = [0; ID_BYTES];
+        hex::decode_to_slice(text, &mut id).map_err(|_| InvalidDeadGroupId)?;
+        Ok(Self(id))
+    }
+}
+
+impl From<DeadGroupId> for String {
+    fn from(id: DeadGroupId) -> String {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for DeadGroupId {
+    type Error = InvalidDeadGroupId;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(route: &str, reason: DeadReason, detail: &str) -> DeadGroupId {
+        DeadGroupId::of(&route.parse().expect("a name"), reason, detail)
+    }
+
+    #[test]
+    fn an_id_is_of_route_reason_and_cause() {
+        let one = of("scores", DeadReason::Malformed, "not JSON (at byte 5)");
+        assert_eq!(
+            one,
+            of("scores", DeadReason::Malformed, "not JSON (at byte 70)")
+        );
+        assert_ne!(
+            one,
+            of("other", DeadReason::Malformed, "not JSON (at byte 5)")
+        );
+        assert_ne!(
+            one,
+            of("scores", DeadReason::Rejected, "not JSON (at byte 5)")
+        );
+        assert_ne!(
+            one,
+            of("scores", DeadReason::Malformed, "not JSON (at line 5)")
+        );
+    }
+
+    /// It is stored, and written into scripts.
+    #[test]
+    fn an_id_stays_what_it_is() {
+        let id = of(
+            "scores",
+            DeadReason::Exhausted,
+            "event 0123456789abcdef: no",
+        );
+        assert_eq!(id.to_string(), "c9271afe9ad2");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for text in [
+            "",
+            "c0ffee",
+            "c0ffeec0ffeec0",
+            "c0ffee c0ffe",
+            "ghghghghghgh",
+        ] {
+            assert_eq!(
+                text.parse::<DeadGroupId>(),
+                Err(InvalidDeadGroupId),
+                "{text}"
+            );
+        }
+    }
+}

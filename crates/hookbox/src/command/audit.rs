@@ -1,0 +1,52 @@
+//! `hookbox audit`: what operators did and saw.
+
+use clap::{Args, Subcommand};
+use hookbox_console::command::audit;
+use hookbox_driver::AuditFilter;
+
+use super::page::{LimitArgs, TimeArgs};
+use super::print;
+use crate::compose;
+use crate::config::Config;
+use crate::exit::{self, Exit};
+
+/// What to do with the audit.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// List its rows, newest first
+    List(ListArgs),
+}
+
+/// Arguments of `audit list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// Only what this person did
+    #[arg(long, value_name = "NAME")]
+    actor: Option<String>,
+    /// Only this action, as "dead.replay"
+    #[arg(long)]
+    action: Option<String>,
+    #[command(flatten)]
+    time: TimeArgs,
+    /// Resume after this id: the older rows
+    #[arg(long, value_name = "ID")]
+    after: Option<i64>,
+    #[command(flatten)]
+    limit: LimitArgs,
+}
+
+/// Runs it.
+pub async fn run(config: &Config, command: &AuditCommand, json: bool) -> anyhow::Result<Exit> {
+    let AuditCommand::List(args) = command;
+    let filter = AuditFilter {
+        actor: args.actor.clone(),
+        action: args.action.clone(),
+        since: args.time.since,
+        until: args.time.until,
+    };
+    let store = compose::store(config).await?;
+    let listed = audit::list(&*store.ledger(), &filter, args.after, args.limit.limit).await;
+    store.close().await;
+    print::report(&listed?, json)?;
+    Ok(exit::OK)
+}

@@ -1,0 +1,58 @@
+//! Names that are given on the command line: a mistake is named with those that there are.
+
+use hookbox_console::CommandError;
+use hookbox_console::command::names;
+use hookbox_driver::{Ledger, Name, Names};
+use hookbox_event::{RouteName, SourceName, Topic};
+
+use crate::compose;
+use crate::config::Config;
+
+/// Refuses names that neither the config nor the store knows.
+pub async fn check(
+    config: &Config,
+    ledger: &dyn Ledger,
+    route: Option<&RouteName>,
+    topic: Option<&Topic>,
+    source: Option<&SourceName>,
+) -> Result<(), CommandError> {
+    let given: Vec<Name<'_>> = [
+        route.map(Name::Route),
+        topic.map(Name::Topic),
+        source.map(Name::Source),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if given.is_empty() {
+        return Ok(());
+    }
+    names::check(ledger, &configured(config, topic.is_some()), &given).await
+}
+
+/// The names that the config has.
+fn configured(config: &Config, with_topics: bool) -> Names {
+    let mut names = Names::default();
+    names
+        .sources
+        .extend(config.sources.iter().map(|it| it.name.to_string()));
+    names
+        .routes
+        .extend(config.routes.iter().map(|it| it.name.to_string()));
+    if !with_topics {
+        return names;
+    }
+    let patterns = config.routes.iter().flat_map(|route| &route.topics);
+    let exact = patterns
+        .map(|pattern| pattern.as_str().to_owned())
+        .filter(|pattern| pattern.parse::<Topic>().is_ok());
+    names.topics.extend(exact);
+    // Schemas that cannot be used are the services' trouble; no list fails of them.
+    for (source, schemas) in compose::schemas(config).unwrap_or_default() {
+        let topics = schemas.types().map(|kind| Topic::of(&source, Some(kind)));
+        names
+            .topics
+            .extend(topics.map(|topic| topic.as_str().to_owned()));
+    }
+    names
+}

@@ -1,0 +1,91 @@
+//! `hookbox refusals`: what was not accepted, and why.
+
+use clap::{Args, Subcommand};
+use hookbox_console::command::refusals;
+use hookbox_driver::{Ledger, RefusalCursor, RefusalFilter};
+use hookbox_event::SourceName;
+
+use super::page::{LimitArgs, TimeArgs};
+use super::{names, print};
+use crate::compose;
+use crate::config::Config;
+use crate::exit::{self, Exit};
+
+/// What to do with refusals.
+#[derive(Debug, Subcommand)]
+pub enum RefusalsCommand {
+    /// Group them by source and reason, the largest group first
+    Groups(FilterArgs),
+    /// List them, newest first
+    List(ListArgs),
+}
+
+/// Which refusals.
+#[derive(Debug, Args)]
+pub struct FilterArgs {
+    /// Only of requests to this source
+    #[arg(long, value_name = "NAME")]
+    source: Option<SourceName>,
+    /// Only for this reason, as `refusals groups` prints it
+    #[arg(long)]
+    reason: Option<String>,
+    #[command(flatten)]
+    time: TimeArgs,
+}
+
+/// Arguments of `refusals list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Resume where a page ended, as it says
+    #[arg(long, value_name = "CURSOR")]
+    after: Option<RefusalCursor>,
+    #[command(flatten)]
+    limit: LimitArgs,
+}
+
+impl FilterArgs {
+    fn filter(&self) -> RefusalFilter {
+        RefusalFilter {
+            source: self.source.as_ref().map(ToString::to_string),
+            reason: self.reason.clone(),
+            since: self.time.since,
+            until: self.time.until,
+        }
+    }
+}
+
+/// Runs it.
+pub async fn run(config: &Config, command: &RefusalsCommand, json: bool) -> anyhow::Result<Exit> {
+    let store = compose::store(config).await?;
+    let printed = run_on(config, &*store.ledger(), command, json).await;
+    store.close().await;
+    printed?;
+    Ok(exit::OK)
+}
+
+async fn run_on(
+    config: &Config,
+    ledger: &dyn Ledger,
+    command: &RefusalsCommand,
+    json: bool,
+) -> anyhow::Result<()> {
+    let filter = match command {
+        RefusalsCommand::Groups(filter) => filter,
+        RefusalsCommand::List(args) => &args.filter,
+    };
+    names::check(config, ledger, None, None, filter.source.as_ref()).await?;
+    let filter = filter.filter();
+    match command {
+        RefusalsCommand::Groups(_) => {
+            print::report(&refusals::groups(ledger, &filter).await?, json)?;
+        }
+        RefusalsCommand::List(args) => {
+            let after = args.after.as_ref();
+            let report = refusals::list(ledger, &filter, after, args.limit.limit).await?;
+            print::report(&report, json)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,189 @@
+//! What operators do with retries and dead letters: understand them by cause, hurry, replay at a
+//! rate, stop half-way, and see what became of them.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::deployment::{Deployment, Pair, Process};
+
+/// Events that fail.
+const EVENTS: &str = "30";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_letters_are_understood_and_replayed_at_a_rate_on_rabbitmq_and_postgres() {
+    replay(Pair::RabbitmqPostgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_letters_are_understood_and_replayed_at_a_rate_on_sqlite() {
+    replay(Pair::SqliteAlone).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retry_is_listed_with_its_error_and_hurried_on_rabbitmq_and_postgres() {
+    hurry(Pair::RabbitmqPostgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retry_is_listed_with_its_error_and_hurried_on_sqlite() {
+    hurry(Pair::SqliteAlone).await;
+}
+
+async fn replay(pair: Pair) {
+    let deployment = Deployment::new(pair).await;
+    deployment.refuse_scores().await;
+    let (ingest, worker) = (deployment.start_ingest(), deployment.start(&["worker"]));
+    simulate(&deployment);
+    deployment.json(&["reconcile", "--wait", "60s"]);
+    let group = one_group(&deployment);
+    let count = group["count"].as_u64().unwrap();
+    assert!(count >= 10, "{group:#}");
+    let id = group["group"].as_str().unwrap().to_owned();
+    migrate_groups_them(&deployment, &group).await;
+
+    // Ctrl-C stops it between two.
+    let mut slow = deployment.command(&["dead", "replay", "--group", &id, "--rate", "2/s"]);
+    slow.args(["--yes", "--json"]).stdout(Stdio::piped());
+    let child = slow.stderr(Stdio::null()).spawn().unwrap();
+    until(&deployment, &["audit", "list"], |audit| {
+        !audit["audit"].as_array().unwrap().is_empty()
+    });
+    let pid = child.id().to_string();
+    let kill = std::process::Command::new("kill")
+        .args(["-INT", &pid])
+        .status();
+    assert!(kill.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    child_is_interrupted(&output.stdout, output.status.code(), count);
+
+    // They still fail, and say so.
+    let report = deployment.json(&["dead", "replay", "--group", &id, "--limit", "2", "--yes"]);
+    let outcome = &report["outcome"];
+    assert_eq!(
+        (&report["changed"], &outcome["dead_again"]),
+        (&2.into(), &2.into())
+    );
+    let newest = deployment.json(&["dead", "list", "--state", "dead", "--limit", "1"]);
+    let letter = newest["dead"][0]["id"].as_i64().unwrap().to_string();
+    let shown = deployment.json(&["dead", "show", &letter]);
+    assert!(
+        !shown["earlier"].as_array().unwrap().is_empty(),
+        "{shown:#}"
+    );
+    let text = deployment.run(&["dead", "show", &letter]);
+    assert!(text.contains("earlier deaths"), "{text}");
+
+    deployment.take_scores().await;
+    let text = deployment.run(&["dead", "replay", "--group", &id, "--yes", "--wait", "60s"]);
+    assert!(text.contains(" done, 0 dead again\n"), "{text}");
+    let left = deployment.json(&["dead", "groups"]);
+    assert_eq!(left["groups"].as_array().unwrap().len(), 0, "{left:#}");
+    stop(worker, ingest);
+    deployment.finish().await;
+}
+
+fn stop(worker: Process, ingest: Process) {
+    worker.stop();
+    ingest.stop();
+}
+
+fn child_is_interrupted(stdout: &[u8], code: Option<i32>, count: u64) {
+    let report: Value = serde_json::from_slice(stdout).unwrap();
+    assert_eq!(report["interrupted"], true, "{report:#}");
+    assert_eq!(code, Some(1), "{report:#}");
+    let changed = report["changed"].as_u64().unwrap();
+    assert!((1..count).contains(&changed), "{report:#}");
+}
+
+/// Whatever their ids and values: the one error of the database.
+fn one_group(deployment: &Deployment) -> Value {
+    let report = deployment.json(&["dead", "groups", "--route", "scores"]);
+    let groups = report["groups"].as_array().unwrap();
+    assert_eq!(groups.len(), 1, "{report:#}");
+    groups[0].clone()
+}
+
+/// As if an older hookbox had written them: `migrate` groups them, and they are the same.
+async fn migrate_groups_them(deployment: &Deployment, group: &Value) {
+    deployment
+        .execute("update dead_letters set group_id = null, grouped_at = null")
+        .await;
+    let migrated = deployment.json(&["migrate"]);
+    assert_eq!(migrated["grouped"], group["count"], "{migrated:#}");
+    assert_eq!(deployment.json(&["migrate"])["grouped"], 0);
+    assert_eq!(&one_group(deployment), group);
+}
+
+fn simulate(deployment: &Deployment) {
+    let url = format!("http://127.0.0.1:{}", deployment.port);
+    let arguments = ["simulate", "--json", "--url", &url, "--count", EVENTS];
+    deployment.run(&arguments);
+}
+
+async fn hurry(pair: Pair) {
+    let deployment = Deployment::new(pair).await;
+    let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
+    let short = "first = \"50 ms\", max = \"50 ms\"";
+    assert!(config.contains(short));
+    let long = "first = \"2 h\", max = \"2 h\", jitter = 0.0";
+    deployment.write("hookbox.toml", &config.replace(short, long));
+    deployment.refuse_scores().await;
+    let (ingest, worker) = (deployment.start_ingest(), deployment.start(&["worker"]));
+    deployment.run(&["send", "--type", "psychometric_score.complete"]);
+    let waits = |retries: &Value| retries["retries"].as_array().unwrap().len() == 1;
+    let listed = until(&deployment, &["retries", "list"], waits);
+    let retry = &listed["retries"][0];
+    assert_eq!(
+        (&retry["attempt"], &retry["queued_at"]),
+        (&2.into(), &Value::Null)
+    );
+    assert!(!retry["error"].as_str().unwrap().is_empty(), "{retry:#}");
+    let none = deployment.json(&["retries", "list", "--until", "+1h"]);
+    assert_eq!(none["retries"].as_array().unwrap().len(), 0);
+    let due = deployment.json(&["retries", "list", "--until", "+3h", "--route", "scores"]);
+    assert!(waits(&due), "{due:#}");
+
+    let asked = deployment
+        .command(&["retries", "hurry", "--all"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(asked.stderr).unwrap();
+    assert_eq!(asked.status.code(), Some(1), "{said}");
+    assert!(said.contains("make 1 retry due now (all)"), "{said}");
+    deployment.take_scores().await;
+    let event = &retry["event"].as_str().unwrap()[..12];
+    let hurried = deployment.json(&["retries", "hurry", event, "--yes", "--by", "ada"]);
+    assert_eq!(
+        (&hurried["matched"], &hurried["hurried"]),
+        (&1.into(), &1.into())
+    );
+    until(&deployment, &["events", "list"], |events| {
+        events["events"][0]["state"] == "done"
+    });
+    let audit = deployment.json(&["audit", "list", "--actor", "ada", "--since", "10 min"]);
+    assert_eq!(audit["audit"][0]["action"], "retries.hurry", "{audit:#}");
+    let again = deployment
+        .command(&["retries", "hurry", event, "--yes"])
+        .output()
+        .unwrap();
+    assert_eq!(again.status.code(), Some(1), "it does not wait any more");
+    stop(worker, ingest);
+    deployment.finish().await;
+}
+
+fn until(deployment: &Deployment, command: &[&str], wanted: impl Fn(&Value) -> bool) -> Value {
+    let began = Instant::now();
+    loop {
+        let answer = deployment.json(command);
+        if wanted(&answer) {
+            return answer;
+        }
+        assert!(
+            began.elapsed() < Duration::from_secs(60),
+            "{answer:#}\n{}",
+            deployment.log()
+        );
+    }
+}
