@@ -24,9 +24,9 @@ use crate::{Counters, Limits};
 const CLOSING_PART: usize = 32;
 const CLOSING_MIN: usize = 8;
 
-/// Connections that are closed at once where the operating system allows no other one. The broker
-/// and the store need descriptors, too.
-const CLOSED_AT_ONCE: usize = 8;
+/// Descriptors that are freed for everything else where the operating system allows no other
+/// connection, beside those of connections that are closing: the broker and the store need some.
+const SPARE_DESCRIPTORS: usize = 16;
 
 /// For how long there are then no more places than connections that were left.
 const FEWER_PLACES_FOR: Duration = Duration::from_secs(60);
@@ -113,8 +113,7 @@ impl Places {
 
     /// Waits until few connections are closing, so that descriptors are bounded, too.
     pub async fn settled(&self) {
-        let max = self.max_now(&mut self.lock());
-        let closing_max = (max / CLOSING_PART).max(CLOSING_MIN);
+        let closing_max = self.closing_max(&mut self.lock());
         self.closing_at_most(closing_max - 1).await;
     }
 
@@ -129,7 +128,7 @@ impl Places {
         self.is_refused.store(true, Ordering::Relaxed);
         {
             let mut taken = self.lock();
-            for _ in 0..CLOSED_AT_ONCE {
+            for _ in 0..self.closing_max(&mut taken) + SPARE_DESCRIPTORS {
                 let Some(number) = self.victim(&taken, None) else {
                     break;
                 };
@@ -245,6 +244,11 @@ impl Places {
         taken.closing += 1;
         standing.close.cancel();
         add(&self.counters.connections_closed, 1);
+    }
+
+    /// How many connections may be closing beside those that have a place.
+    fn closing_max(&self, taken: &mut Taken) -> usize {
+        (self.max_now(taken) / CLOSING_PART).max(CLOSING_MIN)
     }
 
     /// How many places there are now.

@@ -129,8 +129,8 @@ async fn one_address_has_its_share_and_a_proxy_has_none() {
 
 #[tokio::test(start_paused = true)]
 async fn some_are_closed_where_the_system_allows_no_other() {
-    let places = places(16, 16);
-    let mut all: Vec<Arc<Place>> = (0..10).map(|host| taken(enter(&places, host))).collect();
+    let places = places(64, 64);
+    let mut all: Vec<Arc<Place>> = (0..40).map(|host| taken(enter(&places, host))).collect();
     all[0].verified();
     let closed = places.not_accepted();
     tokio::pin!(closed);
@@ -138,17 +138,17 @@ async fn some_are_closed_where_the_system_allows_no_other() {
     assert!(early.is_err(), "they have not ended");
     assert!(all[0].is_wanted());
     let is_kept = |place: &Arc<Place>| !is_closed(place);
-    assert_eq!(all.iter().filter(|place| is_kept(place)).count(), 2);
-    assert!(is_kept(&all[0]) && is_kept(&all[9]));
-    all.drain(1..9);
+    assert_eq!(all.iter().filter(|place| is_kept(place)).count(), 16);
+    assert!(is_kept(&all[0]) && is_kept(&all[25]));
+    all.drain(1..25);
     closed.await;
     places.accepted();
     assert!(!all[0].is_wanted());
     // For a minute there are no more places than those that were left.
-    let next = made_room(enter(&places, 20));
+    let next = made_room(enter(&places, 50));
     assert!(is_closed(&all[1]));
     tokio::time::advance(FEWER_PLACES_FOR).await;
-    let last = taken(enter(&places, 21));
+    let last = taken(enter(&places, 51));
     drop((next, last));
 }
 
