@@ -36,7 +36,8 @@ pub fn main() -> ExitCode {
     // Two providers are linked in by dependencies of dependencies; rustls panics unless one is
     // chosen before its first use. It fails only when one was chosen already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    telemetry::hide_panics();
+    let log = Log::default();
+    telemetry::hide_panics(log.clone());
     if let Err(error) = core_dumps::switch_off() {
         print::note(&format!(
             "hookbox: core dumps could not be switched off: {error}"
@@ -57,7 +58,6 @@ pub fn main() -> ExitCode {
         }
     };
     let json = cli.json;
-    let log = Log::default();
     // What unwinds to here is used no more.
     let ran = catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(command::run(cli, &log))

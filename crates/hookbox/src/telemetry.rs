@@ -45,6 +45,9 @@ const CEILING: LevelFilter = LevelFilter::INFO;
 /// How long the end of a process waits for the reader of its log.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 
+/// How long a panic waits for it, since the process may abort right after.
+const PANIC_FLUSH_MAX: Duration = Duration::from_millis(200);
+
 /// The log of this process; before [`Log::begin`], and in commands that only print, there is none.
 #[derive(Clone, Default)]
 pub struct Log(Arc<OnceLock<Begun>>);
@@ -112,15 +115,21 @@ impl Log {
 
     /// Waits until everything that was logged is written, for a second at most.
     pub fn flush(&self) {
+        self.flush_within(FLUSH_MAX);
+    }
+
+    fn flush_within(&self, limit: Duration) {
         if let Some(begun) = self.0.get() {
-            begun.lines.flush(FLUSH_MAX);
+            begun.lines.flush(limit);
         }
     }
 }
 
 /// The line that stands where lines were dropped, whatever the filter says.
 fn notice(json: bool, now: Timestamp, dropped: u64) -> Vec<u8> {
-    let what = format!("{dropped} log lines were dropped because standard error was not read");
+    let what = format!(
+        "{dropped} log lines were dropped because standard error was not read, or are too long"
+    );
     let line = if json {
         let fields = serde_json::json!({ "message": what, "dropped": dropped });
         let line =
@@ -143,10 +152,11 @@ pub fn filter(text: &str) -> Result<String, String> {
     }
 }
 
-/// A panic's message may hold what was being worked on, so only its place is told. The text goes
-/// into the store with the attempt, where bodies are.
-pub fn hide_panics() {
-    std::panic::set_hook(Box::new(|panic| {
+/// A panic's message may hold what was being worked on, so only its place is logged. The text goes
+/// into the store with the attempt, where bodies are. A panic that aborts (one while another
+/// unwinds) leaves no time to write what is only queued, so each waits for the log to be written.
+pub fn hide_panics(log: Log) {
+    std::panic::set_hook(Box::new(move |panic| {
         let place = panic
             .location()
             .map(ToString::to_string)
@@ -156,6 +166,7 @@ pub fn hide_panics() {
         } else {
             print::note(&format!("hookbox: a panic at {place}"));
         }
+        log.flush_within(PANIC_FLUSH_MAX);
     }));
 }
 

@@ -78,10 +78,14 @@ impl Lines {
     /// Adds a line; never waits.
     pub fn push(&self, line: &[u8]) {
         let mut state = self.lock();
-        if state.is_shedding || state.bytes + line.len() > self.bytes_max {
-            state.is_shedding = true;
+        let never_fits = line.len() > self.bytes_max;
+        if state.is_shedding || never_fits || state.bytes + line.len() > self.bytes_max {
+            state.is_shedding |= !never_fits;
             state.unreported += 1;
             self.dropped.fetch_add(1, Ordering::Relaxed);
+            drop(state);
+            // The notice is a line, too: where the queue is empty, nothing else wakes the thread.
+            self.filled.notify_one();
             return;
         }
         self.report(&mut state);
@@ -218,6 +222,30 @@ mod tests {
             next(&lines);
         }
         assert_eq!(next(&lines), "-2");
+    }
+
+    /// A writer that waits for lines is woken for the notice: nothing else would wake it.
+    #[test]
+    fn a_line_that_never_fits_is_noted_and_ends_nothing() {
+        const PATIENCE: Duration = Duration::from_secs(20);
+        let lines = Arc::new(lines());
+        let (written, next_written) = std::sync::mpsc::channel();
+        push(&lines, 1..=1);
+        let waiting = Arc::clone(&lines);
+        // Ends with the process: it waits for a fourth line.
+        std::thread::spawn(move || {
+            loop {
+                written.send(next(&waiting)).unwrap();
+            }
+        });
+        // Everything is written, so it waits for more.
+        assert!(lines.flush(PATIENCE));
+        lines.push(&[b'x'; 101]);
+        push(&lines, 2..=2);
+        for expected in ["line 00001", "-1", "line 00002"] {
+            assert_eq!(next_written.recv_timeout(PATIENCE).as_deref(), Ok(expected));
+        }
+        assert_eq!(lines.dropped(), 1);
     }
 
     #[test]

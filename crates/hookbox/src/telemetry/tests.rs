@@ -99,7 +99,7 @@ fn a_panic_is_told_by_its_place_and_not_by_what_it_says() {
         let lines = logged("trace", json, || {
             // The hook is the whole process's: other tests get theirs back.
             let before = std::panic::take_hook();
-            hide_panics();
+            hide_panics(Log::default());
             let broken = std::panic::catch_unwind(|| panic!("canary {}", "of a body"));
             std::panic::set_hook(before);
             assert!(broken.is_err());
@@ -141,4 +141,42 @@ fn a_notice_of_dropped_lines_is_a_line_as_the_others() {
     let json: serde_json::Value = serde_json::from_slice(&notice(true, now, 3)).unwrap();
     assert_eq!(json["level"], "WARN");
     assert_eq!(json["fields"]["dropped"], 3);
+}
+
+/// In the environment of the process that aborts.
+const ABORTS: &str = "HOOKBOX_TEST_ABORTS";
+
+/// Panics when it is dropped: while another panic unwinds, that aborts the process.
+struct PanicsAgain;
+
+impl Drop for PanicsAgain {
+    fn drop(&mut self) {
+        panic!("canary of the second");
+    }
+}
+
+/// More lines wait than a pipe holds, so the place cannot have been written by chance.
+#[test]
+fn the_place_of_a_panic_that_aborts_is_written() {
+    if std::env::var_os(ABORTS).is_some() {
+        let (log, args) = (Log::default(), LogArgs::default());
+        log.begin(&args, &LogConfig::default()).unwrap();
+        hide_panics(log.clone());
+        for _ in 0..300 {
+            log.print(&"-".repeat(1_000));
+        }
+        let _again = PanicsAgain;
+        panic!("canary of the first");
+    }
+    let name = "telemetry::tests::the_place_of_a_panic_that_aborts_is_written";
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([name, "--exact", "--nocapture"])
+        .env(ABORTS, "yes")
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let text = String::from_utf8_lossy(&output.stderr);
+    let ours = |line: &&str| line.contains("a panic at ") && line.contains("telemetry/tests.rs");
+    let places = text.lines().filter(ours).count();
+    assert_eq!(places, 2, "{}", text.replace('-', ""));
 }
