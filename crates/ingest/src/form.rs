@@ -16,9 +16,9 @@ const URLENCODED: &[u8] = b"application/x-www-form-urlencoded";
 /// The event of a verified request: its body, or, of a source whose sender may post forms, the
 /// field that holds it.
 ///
-/// A form without such a field is refused, where any other body that is not JSON is kept as a dead
-/// letter: it could never be anything else, and its sender sees at once what to change. JSON is
-/// taken as it is whatever its type says, because senders and people with curl get that wrong.
+/// A form without such a field, or without JSON in it, is refused, where any other body that is not
+/// JSON is kept as a dead letter: it could never be anything else, and its sender sees at once what
+/// to change. JSON is taken as it is whatever its type says, because senders and people with curl get that wrong.
 pub(crate) fn event_of(
     source: &Source,
     headers: &HeaderMap,
@@ -31,6 +31,7 @@ pub(crate) fn event_of(
     let field = source.form.as_deref().filter(|_| is(URLENCODED));
     field
         .and_then(|field| verified.form_field(field))
+        .filter(|taken| scan(taken.body(), &[]).is_ok())
         .ok_or(NotAccepted::Form)
 }
 

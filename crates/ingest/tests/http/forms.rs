@@ -101,6 +101,8 @@ async fn a_form_that_holds_no_event_is_refused() {
         b"payload=%7B%7D&payload=%7B%7D",
         b"payload=%7B%7",
         b"not a form",
+        b"payload=hello",
+        b"payload=%7B",
     ] {
         is_refused(&world.ask(&hub(FORM, body)).await);
     }
@@ -115,7 +117,7 @@ async fn a_form_that_holds_no_event_is_refused() {
     let counted = world.ingest.counters().refused_by_reason();
     assert_eq!(
         counted.into_iter().collect::<Vec<_>>(),
-        [("content_type", 8)]
+        [("content_type", 10)]
     );
     // One connection serves on after it: the whole request was read.
     let mut client = world.client().await;
