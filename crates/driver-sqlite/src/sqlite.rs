@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hookbox_driver::OpenError;
+use hookbox_driver::{Fault, OpenError, Store};
 use sqlx::sqlite::SqliteConnection;
 use tokio::time::timeout;
 
@@ -10,6 +10,7 @@ use crate::connect::{connect, for_writing, prove};
 use crate::migrate::{self, newest_version};
 use crate::opened_file::{self, Identity, OpenedFile, beside};
 use crate::refused::{absent, by_sqlite};
+use crate::room::Purpose;
 use crate::shared::Shared;
 use crate::{Options, THE_FILE, bell, connect, file, meta, publisher};
 
@@ -103,6 +104,25 @@ impl Sqlite {
         }
         shared.file.let_go();
         shared.readers.close().await;
+    }
+
+    /// Asks the file as [`Store::ping`] does, and whether its disk has room for events. Makes room
+    /// where it can be made, also where nothing else writes. Not for the worker's question whether
+    /// the store was away: a full disk answers, and what is processed may still fit.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or its disk is full.
+    pub async fn probe(&self) -> Result<(), Fault> {
+        self.ping().await?;
+        let shared = &self.shared;
+        let mut reader = shared.readers.take().await?;
+        let has_room = shared.room.fits(&mut reader, Purpose::Accept, 0).await;
+        drop(reader);
+        if !has_room {
+            let unit = shared.writer.begin_to_accept().await?;
+            unit.rollback().await;
+        }
+        Ok(())
     }
 }
 

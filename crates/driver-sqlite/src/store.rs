@@ -19,7 +19,6 @@ use hookbox_event::{Account, Envelope, EventId, InstanceId, RouteName, Witness};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::diagnose::{diagnose, fault};
-use crate::room::Purpose;
 use crate::{Sqlite, Tx, accounts, events, moment, proof, starts, witness};
 
 #[async_trait]
@@ -215,16 +214,8 @@ impl Store for Sqlite {
         sqlx::query("SELECT count(*) FROM meta")
             .execute(&mut *reader)
             .await
-            .map_err(fault("read the SQLite file"))?;
-        let shared = &self.shared;
-        let has_room = shared.room.fits(&mut reader, Purpose::Accept, 0).await;
-        drop(reader);
-        if !has_room {
-            // Makes room where it can be made, also where nothing else writes.
-            let unit = shared.writer.begin_to_accept().await?;
-            unit.rollback().await;
-        }
-        Ok(())
+            .map_err(fault("read the SQLite file"))
+            .map(drop)
     }
 
     async fn close(&self) {

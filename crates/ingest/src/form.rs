@@ -18,7 +18,8 @@ const URLENCODED: &[u8] = b"application/x-www-form-urlencoded";
 ///
 /// A form without such a field, or without JSON in it, is refused, where any other body that is not
 /// JSON is kept as a dead letter: it could never be anything else, and its sender sees at once what
-/// to change. JSON is taken as it is whatever its type says, because senders and people with curl get that wrong.
+/// to change. JSON is taken as it is whatever its type says, because senders and people with curl
+/// get that wrong.
 pub(crate) fn event_of(
     source: &Source,
     headers: &HeaderMap,

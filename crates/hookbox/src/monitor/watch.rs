@@ -90,7 +90,7 @@ async fn ping(monitor: &Monitor) {
     let answered = within(async {
         match &store {
             AnyStore::Postgres(store) => store.ping().await,
-            AnyStore::Sqlite(store) => store.ping().await,
+            AnyStore::Sqlite(store) => store.probe().await,
         }
     });
     let found = answered.await;
