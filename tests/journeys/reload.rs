@@ -149,6 +149,57 @@ async fn a_renewed_key_is_used_and_the_one_before_until_it_is_removed() {
     deployment.finish().await;
 }
 
+/// A source that differs in what needs a restart runs on, and its keys are renewed all the same;
+/// so are those of one that the config has no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_of_a_source_that_runs_are_renewed_whatever_else_the_config_says() {
+    let deployment = Deployment::new(Pair::SqliteAlone).await;
+    let original = config(&deployment);
+    let signer = |file: &str| {
+        let secrets = format!("secrets = [{{ id = \"sender\", file = \"{file}\" }}]");
+        original.replacen(SECRETS, &secrets, 1)
+    };
+    for (file, number) in [("second", 2), ("third", 3), ("fourth", 4)] {
+        deployment.write(file, &format!("another-key-for-tests-{number}"));
+        deployment.write(&format!("{file}.toml"), &signer(file));
+    }
+    let (running, _) = started(&deployment, "run").await;
+    let preset = "preset = \"begini\"\n";
+    let answer = format!("{preset}answer = {{ signature_status = 403 }}\n");
+    let edited = original.replacen(preset, &answer, 1);
+    let list = "secrets = [{ id = \"test\", file = \"key\" }, { id = \"new\", file = \"second\" }]";
+    deployment.write("hookbox.toml", &edited.replacen(SECRETS, list, 1));
+    running.signal("HUP");
+    said(&deployment, "only a restart uses what else changed").await;
+    assert!(accepts(&deployment, "second.toml"), "{}", deployment.log());
+    deployment.write("second", "another-key-for-tests-3");
+    within(PATIENCE, "a renewed key", async || {
+        accepts(&deployment, "third.toml")
+    })
+    .await;
+
+    // Keys of another preset are written in another way.
+    let other = edited.replacen(preset, "preset = \"github\"\n", 1);
+    deployment.write("hookbox.toml", &other.replacen("\"key\"", "\"fourth\"", 1));
+    running.signal("HUP");
+    said(&deployment, "the keys of source begini stay as they were").await;
+    assert!(!accepts(&deployment, "fourth.toml"));
+
+    let gone = edited.replacen("name = \"begini\"", "name = \"other\"", 1);
+    deployment.write("hookbox.toml", &gone);
+    running.signal("HUP");
+    said(&deployment, "source begini, source other").await;
+    deployment.write("second", "another-key-for-tests-4");
+    within(
+        PATIENCE,
+        "a key renewed of a source that is gone",
+        async || accepts(&deployment, "fourth.toml"),
+    )
+    .await;
+    running.stop();
+    deployment.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn schemas_and_the_log_filter_are_read_again_and_the_rest_is_named() {
     let deployment = Deployment::new(Pair::SqliteAlone).await;
@@ -272,6 +323,22 @@ async fn a_renewed_certificate_is_shown_to_new_connections_and_a_broken_one_to_n
         &deployment,
         "a file has changed: new connections get the certificate in",
     )
+    .await;
+
+    // Whether there is TLS needs a restart, and until then its files are in use.
+    deployment.write("hookbox.toml", &config.replacen(tls, "[ingest]\n", 1));
+    running.signal("HUP");
+    said(&deployment, "ingest.tls").await;
+    certificate::write(&deployment, &first);
+    within(PATIENCE, "the first is shown again", async || {
+        certificate::connect(&deployment, &first).await.is_some()
+    })
+    .await;
+    deployment.write("hookbox.toml", &config);
+    certificate::write(&deployment, &second);
+    within(PATIENCE, "the second is shown again", async || {
+        certificate::connect(&deployment, &second).await.is_some()
+    })
     .await;
 
     certificate::write_key(&deployment, &other);

@@ -27,7 +27,7 @@ use crate::config::{BrokerUrl, Config, StoreUrl};
 use crate::drain::Drain;
 use crate::rng::SystemRng;
 
-pub use schemas::{SchemaTexts, compile_schemas, read_schemas, schemas};
+pub use schemas::{SchemaTexts, read_schemas, schemas, source_schemas};
 pub use spooled::{Spooled, spooled, with_spool};
 
 /// First wait for a dependency that is away at the start.

@@ -56,8 +56,6 @@ pub struct Config {
     pub path: PathBuf,
     /// Its text, which holds no secrets.
     pub text: String,
-    /// The files that keys of sources were read from.
-    pub secret_files: Vec<PathBuf>,
     /// Which secrets were resolved.
     pub needs: Needs,
     /// The environment's name.

@@ -4,21 +4,25 @@
 //! Each of the four is read as a whole, and exchanged or left as it was: what is broken is logged
 //! and changes nothing. A request keeps what it began with. Everything else needs a restart.
 
+mod in_use;
+mod paths;
 mod watched;
 
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hookbox_driver::Clock as _;
-use hookbox_event::Timestamp;
+use hookbox_event::{SourceName, Timestamp};
 use hookbox_ingest::Ingest;
 use hookbox_signature::Key;
 use hookbox_worker::SourceSchemas;
 use tokio::signal::unix::Signal;
 use tokio::time::MissedTickBehavior;
 
-use self::watched::{Watched, look_at};
+use self::in_use::{Left, are_same};
+use self::watched::{Changes, Watched, is_of, look_at};
 use crate::clock::SystemClock;
 use crate::compose::{self, SchemaTexts};
 use crate::config::{Config, Differences};
@@ -55,7 +59,7 @@ impl Targets {
 
 /// What reloads a service.
 pub struct Reloader {
-    /// The newest config that could be read. Only what is reloaded of it is in use.
+    /// The newest config that could be read, with the sources that run.
     config: Config,
     /// The config's text at the start: what differs from it needs a restart.
     begun_with: String,
@@ -128,7 +132,7 @@ impl Reloader {
     /// Reads the config and everything that it names.
     fn reload(&mut self, now: Timestamp) {
         // Before anything is read: what changes meanwhile is seen by the next look.
-        let seen = look_at(self.paths());
+        let seen = look_at(&self.paths());
         let read = Config::load_for(&self.config.path, self.config.needs);
         let config = match read {
             Ok(config) => config,
@@ -141,14 +145,14 @@ impl Reloader {
                 return;
             }
         };
-        self.config = config;
+        let left = self.exchange_config(config);
         self.files.at_once(seen);
         for warning in &self.config.warnings {
             tracing::warn!("{warning}");
         }
-        let mut changes = self.exchange_keys();
+        let mut changes = self.exchange_keys(&left, &BTreeSet::new());
         changes.extend(self.exchange_certificate(now));
-        changes.extend(self.exchange_schemas());
+        changes.extend(self.exchange_schemas(&BTreeSet::new()));
         changes.extend(self.exchange_filter());
         let restart = Differences::between(&self.begun_with, &self.config.text).describe();
         if let Some(what) = &restart {
@@ -171,39 +175,49 @@ impl Reloader {
 
     /// Reads what has changed by itself.
     fn look(&mut self, now: Timestamp) {
-        let changed = self.files.settled(look_at(self.paths()));
-        let touches = |paths: &[&Path]| {
-            let within = |file: &PathBuf| paths.iter().any(|path| file.starts_with(path));
-            changed.iter().any(within)
-        };
+        let seen = look_at(&self.paths());
+        let Changes {
+            settled: changed,
+            moving,
+            restless,
+        } = self.files.settled(seen, &self.together(), now);
+        for path in restless {
+            let path = path.display();
+            tracing::warn!(
+                %path,
+                "{path} is not read: it, or a file that is read with it, has changed at every \
+                 look for a minute"
+            );
+        }
+        let touches = |paths: &[PathBuf]| changed.iter().any(|path| is_of(path, paths));
         let keys = touches(&self.secrets());
         let certificate = touches(&self.certificate());
         let schemas = touches(&self.schema_folders());
         let is_changed = !changed.is_empty();
         let mut changes = Vec::new();
         if keys || (is_changed && self.broken.keys) {
-            changes.extend(self.read_keys(now));
+            changes.extend(self.read_keys(&moving, now));
         }
         if certificate || (is_changed && self.broken.certificate) {
             changes.extend(self.exchange_certificate(now));
         }
         if schemas || (is_changed && self.broken.schemas) {
-            changes.extend(self.exchange_schemas());
+            changes.extend(self.exchange_schemas(&moving));
         }
         say("a file has changed", &changes);
         self.remind(now);
     }
 
     /// Reads the secrets by the config that is in use, which may be edited at this moment.
-    fn read_keys(&mut self, now: Timestamp) -> Vec<String> {
+    fn read_keys(&mut self, moving: &BTreeSet<PathBuf>, now: Timestamp) -> Vec<String> {
         let env = |name: &str| std::env::var(name).ok();
         let Config {
             path, text, needs, ..
         } = &self.config;
         match Config::parse_for(path, text, &env, *needs, now) {
             Ok(config) => {
-                self.config = config;
-                self.exchange_keys()
+                let left = self.exchange_config(config);
+                self.exchange_keys(&left, moving)
             }
             Err(mistakes) => {
                 self.broken.keys = true;
@@ -214,23 +228,47 @@ impl Reloader {
         }
     }
 
-    fn exchange_keys(&mut self) -> Vec<String> {
+    /// Uses another config as far as that needs no restart.
+    fn exchange_config(&mut self, config: Config) -> Vec<Left> {
+        let before = std::mem::replace(&mut self.config, config);
+        in_use::keep(before, &mut self.config, &self.begun_with)
+    }
+
+    fn exchange_keys(&mut self, left: &[Left], moving: &BTreeSet<PathBuf>) -> Vec<String> {
         self.broken.keys = false;
         let Some(ingest) = &self.targets.ingest else {
             return Vec::new();
         };
-        let differences = Differences::between(&self.begun_with, &self.config.text);
         let mut changes = Vec::new();
         for source in &self.config.sources {
             let name = source.name.as_str();
-            // Its keys may be written as another scheme wants them.
-            if differences.sources.contains(name) {
+            let mut files = source.secret_files(&self.config.path);
+            if files.any(|file| moving.contains(&file)) {
                 continue;
             }
             let held = ingest.keys(name).unwrap_or_default();
             if !are_same(&held, &source.keys) && ingest.swap_keys(name, source.keys.clone()) {
                 let ids: Vec<&str> = source.keys.iter().map(Key::id).collect();
                 changes.push(format!("source {name} has the keys {}", ids.join(", ")));
+            }
+        }
+        for left in left {
+            match left {
+                Left::WrittenOtherwise(source) => tracing::warn!(
+                    %source,
+                    "the keys of source {source} stay as they were: its preset or its scheme is \
+                     another one, which only a restart uses, and its keys with it"
+                ),
+                Left::Unreadable(source, mistakes) => {
+                    self.broken.keys = true;
+                    let why = mistakes.reasons();
+                    tracing::error!(
+                        %source,
+                        why,
+                        "the keys of source {source} stay as they were, since {why}; it runs until \
+                         a restart, though the config has it no more"
+                    );
+                }
             }
         }
         changes
@@ -255,34 +293,47 @@ impl Reloader {
         }
     }
 
-    fn exchange_schemas(&mut self) -> Option<String> {
+    /// Each source by itself: what cannot be used of one stays as it was, and keeps no other one.
+    fn exchange_schemas(&mut self, moving: &BTreeSet<PathBuf>) -> Option<String> {
         let target = self.targets.schemas.as_ref()?;
-        let read = compose::read_schemas(&self.config).and_then(|texts| {
-            let compiled = compose::compile_schemas(&self.config, &texts)?;
-            Ok((texts, compiled))
-        });
-        self.broken.schemas = read.is_err();
-        match read {
-            Ok((texts, compiled)) => {
-                let before = self.schemas.replace(texts);
-                target.replace(compiled);
-                let (before, after) = (before?, self.schemas.as_ref()?);
-                let names = before.keys().chain(after.keys());
-                let mut names: Vec<&str> = names
-                    .filter(|name| before.get(*name) != after.get(*name))
-                    .map(|name| name.as_str())
-                    .collect();
-                names.sort_unstable();
-                names.dedup();
-                let names = names.join(", ");
-                (!names.is_empty()).then(|| format!("there are other JSON Schemas for {names}"))
+        let before = self.schemas.take();
+        let (mut after, mut all) = (SchemaTexts::new(), HashMap::new());
+        self.broken.schemas = false;
+        for source in &self.config.sources {
+            let name = &source.name;
+            let folder = source.schemas.as_slice();
+            let mut is_left = moving.iter().any(|path| is_of(path, folder));
+            if !is_left {
+                match compose::source_schemas(&self.config, source) {
+                    Ok(Some((texts, compiled))) => {
+                        after.insert(name.clone(), texts);
+                        all.insert(name.clone(), Arc::new(compiled));
+                    }
+                    Ok(None) => {}
+                    Err(error) => {
+                        is_left = true;
+                        self.broken.schemas = true;
+                        let why = format!("{error:#}");
+                        tracing::error!(why, "the JSON Schemas stay as they were, since {why}");
+                    }
+                }
             }
-            Err(error) => {
-                let why = format!("{error:#}");
-                tracing::error!(why, "the JSON Schemas stay as they were, since {why}");
-                None
+            if is_left {
+                let texts = before.as_ref().and_then(|before| before.get(name));
+                after.extend(texts.map(|texts| (name.clone(), texts.clone())));
+                all.extend(target.of(name).map(|held| (name.clone(), held)));
             }
         }
+        target.replace(all);
+        let after = self.schemas.insert(after);
+        let before = before?;
+        let names: BTreeSet<&SourceName> = before.keys().chain(after.keys()).collect();
+        let names = names
+            .into_iter()
+            .filter(|name| before.get(name) != after.get(name));
+        let names: Vec<&str> = names.map(SourceName::as_str).collect();
+        let names = names.join(", ");
+        (!names.is_empty()).then(|| format!("there are other JSON Schemas for {names}"))
     }
 
     fn exchange_filter(&mut self) -> Option<String> {
@@ -310,36 +361,6 @@ impl Reloader {
             }
         }
     }
-
-    /// Everything whose change is looked for.
-    fn paths(&self) -> impl Iterator<Item = &Path> {
-        let all = [self.secrets(), self.certificate(), self.schema_folders()];
-        all.into_iter().flatten()
-    }
-
-    fn secrets(&self) -> Vec<&Path> {
-        let files = self.config.secret_files.iter().map(PathBuf::as_path);
-        let is_ingest = self.targets.ingest.is_some();
-        files.filter(|_| is_ingest).collect()
-    }
-
-    fn certificate(&self) -> Vec<&Path> {
-        let files = self.config.ingest.tls.iter();
-        let files = files.flat_map(|(certificate, key)| [certificate.as_path(), key.as_path()]);
-        let is_shown = self.targets.certificate.is_some();
-        files.filter(|_| is_shown).collect()
-    }
-
-    fn schema_folders(&self) -> Vec<&Path> {
-        let sources = self.config.sources.iter();
-        let folders = sources.filter_map(|source| source.schemas.as_deref());
-        let is_worker = self.targets.schemas.is_some();
-        folders.filter(|_| is_worker).collect()
-    }
-}
-
-fn are_same(held: &[Key], read: &[Key]) -> bool {
-    held.len() == read.len() && held.iter().zip(read).all(|(one, other)| one.is_same(other))
 }
 
 fn say(why: &str, changes: &[String]) {
@@ -358,3 +379,6 @@ async fn next(hangup: &mut Option<Signal>) {
         std::future::pending().await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,46 +13,56 @@ use hookbox_worker::Schemas;
 use crate::config::{Config, SourceConfig};
 use crate::exit::Unusable;
 
-/// The texts of the JSON Schemas of each source that has some, by event type.
-pub type SchemaTexts = BTreeMap<SourceName, Vec<(String, String)>>;
+/// Texts of JSON Schemas, each with its event type.
+type Texts = Vec<(String, String)>;
+
+/// The texts of the JSON Schemas of each source that has some.
+pub type SchemaTexts = BTreeMap<SourceName, Texts>;
 
 /// The compiled JSON Schemas of every source that has some.
 pub fn schemas(config: &Config) -> anyhow::Result<HashMap<SourceName, Arc<Schemas>>> {
-    compile_schemas(config, &read_schemas(config)?)
+    let mut all = HashMap::new();
+    for source in &config.sources {
+        if let Some((_, compiled)) = source_schemas(config, source)? {
+            all.insert(source.name.clone(), Arc::new(compiled));
+        }
+    }
+    Ok(all)
 }
 
 /// Reads the files that the config names.
 pub fn read_schemas(config: &Config) -> anyhow::Result<SchemaTexts> {
     let mut all = SchemaTexts::new();
     for source in &config.sources {
-        let mut texts = match (&source.schemas, source.preset) {
-            (Some(folder), _) => {
-                read_folder(folder).with_context(|| unusable(config, &source.name))?
-            }
-            (None, Some(Preset::Begini)) => hookbox_handlers::begini_schemas()
-                .map(|(name, text)| (name.to_owned(), text.to_owned()))
-                .into(),
-            (None, Some(Preset::Github | Preset::StandardWebhooks) | None) => continue,
-        };
-        texts.sort();
-        all.insert(source.name.clone(), texts);
+        if let Some(texts) = read(config, source)? {
+            all.insert(source.name.clone(), texts);
+        }
     }
     Ok(all)
 }
 
-/// Compiles what was read, all of it or nothing.
-pub fn compile_schemas(
+/// The JSON Schemas of one source, where it has some, and what they were compiled from.
+pub fn source_schemas(
     config: &Config,
-    texts: &SchemaTexts,
-) -> anyhow::Result<HashMap<SourceName, Arc<Schemas>>> {
-    let mut compiled = HashMap::new();
-    for source in &config.sources {
-        if let Some(texts) = texts.get(&source.name) {
-            let schemas = compile(source, texts).with_context(|| unusable(config, &source.name))?;
-            compiled.insert(source.name.clone(), Arc::new(schemas));
-        }
-    }
-    Ok(compiled)
+    source: &SourceConfig,
+) -> anyhow::Result<Option<(Texts, Schemas)>> {
+    let Some(texts) = read(config, source)? else {
+        return Ok(None);
+    };
+    let compiled = compile(source, &texts).with_context(|| unusable(config, &source.name))?;
+    Ok(Some((texts, compiled)))
+}
+
+fn read(config: &Config, source: &SourceConfig) -> anyhow::Result<Option<Texts>> {
+    let mut texts = match (&source.schemas, source.preset) {
+        (Some(folder), _) => read_folder(folder).with_context(|| unusable(config, &source.name))?,
+        (None, Some(Preset::Begini)) => hookbox_handlers::begini_schemas()
+            .map(|(name, text)| (name.to_owned(), text.to_owned()))
+            .into(),
+        (None, Some(Preset::Github | Preset::StandardWebhooks) | None) => return Ok(None),
+    };
+    texts.sort();
+    Ok(Some(texts))
 }
 
 fn compile(source: &SourceConfig, texts: &[(String, String)]) -> anyhow::Result<Schemas> {
@@ -81,7 +91,7 @@ fn unusable(config: &Config, source: &SourceName) -> Unusable {
 }
 
 /// `{event type}.json` for each type, and `unknown.json` for every other.
-fn read_folder(folder: &Path) -> anyhow::Result<Vec<(String, String)>> {
+fn read_folder(folder: &Path) -> anyhow::Result<Texts> {
     let read = || format!("read the JSON Schemas in {}", folder.display());
     let mut texts = Vec::new();
     for entry in std::fs::read_dir(folder).with_context(read)? {

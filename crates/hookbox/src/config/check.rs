@@ -77,7 +77,6 @@ fn effective(
     let config = Config {
         path: path.to_owned(),
         text: String::new(),
-        secret_files: secret_files(folder, file),
         needs: secrets.needs,
         environment: environment?,
         store: store?,
@@ -124,13 +123,6 @@ fn drain(file: &File, places: &mut Places) -> Option<(Duration, Duration)> {
         places.mistake("/ingest/drain_lead", why);
     }
     Some((drain, lead))
-}
-
-/// The files of keys, whether they can be read or not.
-fn secret_files(folder: &Path, file: &File) -> Vec<PathBuf> {
-    let secrets = file.source.iter().flat_map(|source| &source.secrets);
-    let files = secrets.filter_map(|secret| secret.file.as_deref());
-    files.map(|file| beside(folder, file)).collect()
 }
 
 fn sources(

@@ -132,7 +132,7 @@ pub struct Timestamp {
     pub tolerance: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Clone)]
 #[serde(deny_unknown_fields)]
 pub struct Secret {
     pub id: String,

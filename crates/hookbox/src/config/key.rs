@@ -3,23 +3,24 @@
 use hookbox_event::Timestamp;
 use hookbox_signature::{KEY_BYTES_MIN, KEY_BYTES_STRONG, Key, Preset, Scheme};
 
-use super::file::{Reference, Secret, Source};
+use super::file::{Reference, Secret};
 use super::place::Places;
 use super::secret::Secrets;
 
 /// Checks the keys of one source.
 pub fn check(
     at: &str,
-    source: &Source,
+    list: &[Secret],
+    is_providers: bool,
     preset: Option<Preset>,
     scheme: &Option<Scheme>,
     secrets: &Secrets<'_>,
     places: &mut Places,
 ) -> Vec<Key> {
     let mut keys: Vec<Key> = Vec::new();
-    for (index, secret) in source.secrets.iter().enumerate() {
+    for (index, secret) in list.iter().enumerate() {
         let at = format!("{at}/secrets/{index}");
-        let before = &source.secrets[..index];
+        let before = &list[..index];
         if before.iter().any(|other| other.id == secret.id) {
             places.mistake(
                 &format!("{at}/id"),
@@ -28,7 +29,7 @@ pub fn check(
         }
         let until = until(&at, secret, places);
         if secrets.needs.keys
-            && let Some(bytes) = bytes(&at, source, secret, (preset, scheme), secrets, places)
+            && let Some(bytes) = bytes(&at, is_providers, secret, (preset, scheme), secrets, places)
             && let Some(until) = until
         {
             keys.extend(places.take(&at, Key::new(secret.id.clone(), until, bytes)));
@@ -50,7 +51,7 @@ fn until(at: &str, secret: &Secret, places: &mut Places) -> Option<Option<Timest
 /// The bytes of a key, from where the config says that it is.
 fn bytes(
     at: &str,
-    source: &Source,
+    is_providers: bool,
     secret: &Secret,
     (preset, scheme): (Option<Preset>, &Option<Scheme>),
     secrets: &Secrets<'_>,
@@ -69,8 +70,7 @@ fn bytes(
     };
     let bytes = written.ok_or("the secret is not base64, as Standard Webhooks writes secrets");
     let bytes = places.take(at, bytes)?;
-    // The schema knows one maker.
-    check_length(at, bytes.len(), source.secrets_made_by.is_some(), places);
+    check_length(at, bytes.len(), is_providers, places);
     Some(bytes)
 }
 

@@ -37,6 +37,14 @@ impl Mistakes {
     }
 }
 
+impl Mistakes {
+    /// What is wrong, without where, as of what is in no file any more.
+    pub fn reasons(&self) -> String {
+        let what = self.mistakes.iter().map(|mistake| mistake.what.as_str());
+        what.collect::<Vec<_>>().join("; ")
+    }
+}
+
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, mistake) in self.mistakes.iter().enumerate() {

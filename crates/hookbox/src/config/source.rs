@@ -1,14 +1,16 @@
 //! Sources: a preset's values, each of which can be written out.
 
-use std::path::PathBuf;
+use std::mem::discriminant;
+use std::path::{Path, PathBuf};
 
 use hookbox_event::{SourceName, TopicPattern};
 use hookbox_ingest::{EventType, Identity};
 use hookbox_signature::{Answer, ConflictAction, Key, Preset, Scheme};
 
-use super::file::{OnConflict, Source};
-use super::place::Places;
-use super::secret::{Secrets, beside};
+use super::file::{OnConflict, Secret, Source};
+use super::needs::Needs;
+use super::place::{Mistakes, Places};
+use super::secret::{Env, Secrets, beside};
 use super::{identity, key, scheme};
 
 /// One source, effective.
@@ -21,6 +23,8 @@ pub struct SourceConfig {
     pub scheme: Scheme,
     /// The keys.
     pub keys: Vec<Key>,
+    /// Where they are.
+    pub(super) secrets: Vec<Secret>,
     /// The field of a form body that holds the event, where its sender may post forms.
     pub form: Option<String>,
     /// The answer to a bad signature.
@@ -33,6 +37,50 @@ pub struct SourceConfig {
     pub on_conflict: Vec<ConflictConfig>,
     /// JSON Schemas that override the preset's.
     pub schemas: Option<PathBuf>,
+}
+
+impl SourceConfig {
+    /// Whether keys of both are written alike, so that those of one are right for the other.
+    pub fn is_keyed_as(&self, other: &Self) -> bool {
+        let is_same_scheme = discriminant(&self.scheme) == discriminant(&other.scheme);
+        self.preset == other.preset && is_same_scheme
+    }
+
+    /// Has the keys of another one, and where they are.
+    pub fn take_keys(&mut self, other: Self) {
+        self.keys = other.keys;
+        self.secrets = other.secrets;
+    }
+
+    /// Reads the keys again from where they were, as when the config at `path` has the source no
+    /// more. What is only warned about was logged before.
+    pub fn read_keys(&self, path: &Path, env: Env<'_>, needs: Needs) -> Result<Vec<Key>, Mistakes> {
+        let mut places = Places::new(path, "")?;
+        let scheme = Some(self.scheme.clone());
+        let folder = folder(path);
+        let secrets = Secrets { folder, env, needs };
+        let (list, preset) = (&self.secrets, self.preset);
+        let keys = key::check("", list, true, preset, &scheme, &secrets, &mut places);
+        if places.is_clean() {
+            Ok(keys)
+        } else {
+            Err(places.into_mistakes())
+        }
+    }
+
+    /// The files that its keys are in, of the config at `path`.
+    pub fn secret_files(&self, path: &Path) -> impl Iterator<Item = PathBuf> {
+        let files = self
+            .secrets
+            .iter()
+            .filter_map(|secret| secret.file.as_deref());
+        files.map(move |file| beside(folder(path), file))
+    }
+}
+
+/// What relative paths of a config are relative to.
+fn folder(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
 }
 
 /// What to do with conflicts of some topics.
@@ -53,7 +101,10 @@ pub fn check(
     let name = places.take(&format!("{at}/name"), source.name.parse::<SourceName>());
     let preset = source.preset.as_deref().and_then(Preset::parse);
     let scheme = scheme::check(at, source, preset, places);
-    let keys = key::check(at, source, preset, &scheme, secrets, places);
+    // The schema knows one maker.
+    let is_providers = source.secrets_made_by.is_some();
+    let list = &source.secrets;
+    let keys = key::check(at, list, is_providers, preset, &scheme, secrets, places);
     let topic = identity::topic(at, source, preset, places);
     let identity = identity::check(at, source, preset, &scheme, places);
     if let Some(scheme) = &scheme {
@@ -86,6 +137,7 @@ pub fn check(
         preset,
         scheme: scheme?,
         keys,
+        secrets: source.secrets.clone(),
         form: source
             .form
             .clone()

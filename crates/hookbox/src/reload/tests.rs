@@ -1,0 +1,99 @@
+//! What a reload leaves in use of sources that run on though the config is another one.
+
+use std::path::Path;
+
+use super::*;
+
+const HEAD: &str = r#"
+environment = "test"
+[store]
+url = "sqlite:a"
+[broker]
+url = "sqlite:a"
+"#;
+
+fn source(name: &str) -> String {
+    format!(
+        "[[source]]\nname = {name:?}\npreset = \"begini\"\nschemas = {name:?}\n\
+         secrets = [{{ id = \"a\", file = \"{name}.key\" }}]\n"
+    )
+}
+
+/// A new folder with a config of two sources.
+fn folder(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("hookbox-{name}-{}", std::process::id()));
+    for source in ["one", "two", "three"] {
+        std::fs::create_dir_all(folder.join(source)).unwrap();
+        std::fs::write(folder.join(source).join("a.json"), "{}").unwrap();
+        let key = format!("a-key-for-tests-of-{source}");
+        std::fs::write(folder.join(format!("{source}.key")), key).unwrap();
+    }
+    write(&folder, &[&source("one"), &source("two")]);
+    folder
+}
+
+fn write(folder: &Path, sources: &[&str]) {
+    let text = format!("{HEAD}{}", sources.concat());
+    std::fs::write(folder.join("hookbox.toml"), text).unwrap();
+}
+
+/// What reloads a worker with the config in the folder, and the schemas that it exchanges.
+fn worker(folder: &Path) -> (Reloader, SourceSchemas) {
+    let config = Config::load(&folder.join("hookbox.toml")).unwrap();
+    let schemas = SourceSchemas::new(compose::schemas(&config).unwrap());
+    let mut targets = Targets::new(Log::default());
+    targets.schemas = Some(schemas.clone());
+    (Reloader::new(config, targets), schemas)
+}
+
+fn types(schemas: &SourceSchemas, source: &str) -> Option<Vec<String>> {
+    let schemas = schemas.of(&source.parse().unwrap())?;
+    Some(schemas.types().map(str::to_owned).collect())
+}
+
+/// Two looks agree, so what has changed is read.
+fn look(reloader: &mut Reloader) {
+    for _ in 0..2 {
+        reloader.look(SystemClock.now());
+    }
+}
+
+#[test]
+fn a_source_that_runs_keeps_its_schemas_when_the_config_has_it_no_more() {
+    let folder = folder("gone");
+    let (mut reloader, schemas) = worker(&folder);
+    look(&mut reloader);
+    write(&folder, &[&source("one"), &source("three")]);
+    reloader.reload(SystemClock.now());
+    let first = Some(vec!["a".to_owned()]);
+    assert_eq!(types(&schemas, "one"), first);
+    assert_eq!(types(&schemas, "two"), first, "it runs until a restart");
+    assert_eq!(types(&schemas, "three"), None, "it runs from a restart on");
+    // Its files are in use, so a change of them is one of what is in use.
+    std::fs::write(folder.join("two/b.json"), "{}").unwrap();
+    look(&mut reloader);
+    let both = Some(vec!["a".to_owned(), "b".to_owned()]);
+    assert_eq!(types(&schemas, "two"), both);
+    std::fs::remove_dir_all(folder.join("two")).unwrap();
+    std::fs::write(folder.join("one/b.json"), "{}").unwrap();
+    look(&mut reloader);
+    assert_eq!(types(&schemas, "two"), both, "what cannot be read stays");
+    assert_eq!(types(&schemas, "one"), both, "and keeps no other source");
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn a_source_that_differs_keeps_the_schemas_that_it_runs_with() {
+    let folder = folder("differs");
+    let (mut reloader, schemas) = worker(&folder);
+    // As an event of GitHub has its type, `begini` has none: what runs decides.
+    let other = source("two").replace("\"begini\"", "\"github\"");
+    write(
+        &folder,
+        &[&source("one"), &other.replace("schemas = \"two\"\n", "")],
+    );
+    reloader.reload(SystemClock.now());
+    let first = Some(vec!["a".to_owned()]);
+    assert_eq!(types(&schemas, "two"), first);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
