@@ -128,6 +128,8 @@ impl Places {
         self.is_refused.store(true, Ordering::Relaxed);
         {
             let mut taken = self.lock();
+            // As many as may be closing among those that there are, not among those of the config.
+            taken.fewer = Some((taken.ordinary.max(1), Instant::now() + FEWER_PLACES_FOR));
             for _ in 0..self.closing_max(&mut taken) + SPARE_DESCRIPTORS {
                 let Some(number) = self.victim(&taken, None) else {
                     break;
