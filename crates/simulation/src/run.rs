@@ -18,8 +18,10 @@ use crate::world::World;
 
 /// How long everything may take to drain once nothing breaks any more. A handler that hangs to
 /// its limit at each of four attempts, with a few copies of its message about, takes two or three
-/// minutes; all else is seconds.
-const LIVENESS: Duration = Duration::from_secs(300);
+/// minutes. One that ends its process does so up to ten times for each receipt of its event, five
+/// seconds apart, and a dozen receipts are about where bodies that differ are one event. All else
+/// is seconds.
+const LIVENESS: Duration = Duration::from_secs(900);
 
 /// How often to look whether it has.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

@@ -323,9 +323,8 @@ impl Tables {
             return None;
         }
         let retry = self.retries.get(&(route.clone(), envelope.event))?;
-        // What is put off is published anew.
-        let put_off = retry.deferred.is_some() && retry.queued_at.is_none();
-        let same = retry.attempt == redo.attempt && !put_off;
+        // What is put off is published anew, perhaps before this one is acknowledged.
+        let same = retry.attempt == redo.attempt && retry.deferred.is_none();
         same.then(|| format!("attempt {} still waits", redo.attempt))
     }
 
