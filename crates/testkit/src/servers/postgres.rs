@@ -1,6 +1,7 @@
 //! A private PostgreSQL: its own data folder, port and password, durable as in production.
 
 use std::ffi::OsString;
+use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
@@ -236,8 +237,19 @@ fn log(folder: &Folder) -> PathBuf {
 }
 
 fn ready(process: &mut Process, port: u16, folder: &Folder) -> Result<(), ServerError> {
-    let answers = || answers(port).unwrap_or(false);
+    let id = process.id();
+    let answers = || is_up(folder, id) && answers(port).unwrap_or(false);
     process::ready(process, NAME, READY_MAX, answers, || tail(&log(folder)))
+}
+
+/// Whether this server says that it is ready, in its lock file. Another one that took the port a
+/// moment before answers there as well, until this one has ended for want of it.
+fn is_up(folder: &Folder, id: u32) -> bool {
+    let lock = fs::read_to_string(folder.path().join("data/postmaster.pid"));
+    let lock = lock.unwrap_or_default();
+    let lines: Vec<&str> = lock.lines().map(str::trim).collect();
+    lines.first() == Some(&id.to_string().as_str())
+        && lines.iter().any(|line| ["ready", "standby"].contains(line))
 }
 
 /// Whether it takes connections: it asks for the password. While it starts or recovers, it
