@@ -5,6 +5,7 @@ use hookbox_event::{RouteName, SourceName, Topic};
 use sqlx::{QueryBuilder, Sqlite};
 
 use crate::column::number_list;
+use crate::conditions::{push_times, push_words};
 
 /// The condition over `dead_letters AS d JOIN events AS e`, of those with an id over `after`.
 pub(crate) fn push(select: &mut QueryBuilder<Sqlite>, filter: &DeadFilter, after: i64) {
@@ -14,38 +15,28 @@ pub(crate) fn push(select: &mut QueryBuilder<Sqlite>, filter: &DeadFilter, after
         select.push(" AND d.id IN (SELECT value FROM json_each(");
         select.push_bind(ids).push("))");
     }
-    for (condition, word) in [
-        (
-            " AND d.route = ",
-            filter.route.as_ref().map(RouteName::as_str),
-        ),
-        (" AND e.topic = ", filter.topic.as_ref().map(Topic::as_str)),
-        (
-            " AND e.source = ",
-            filter.source.as_ref().map(SourceName::as_str),
-        ),
-        (" AND d.reason = ", filter.reason.map(DeadReason::as_str)),
-        (" AND d.state = ", filter.state.map(DeadState::as_str)),
-    ] {
-        if let Some(word) = word {
-            select.push(condition).push_bind(word.to_owned());
-        }
-    }
+    push_words(
+        select,
+        [
+            (
+                " AND d.route = ",
+                filter.route.as_ref().map(RouteName::as_str),
+            ),
+            (" AND e.topic = ", filter.topic.as_ref().map(Topic::as_str)),
+            (
+                " AND e.source = ",
+                filter.source.as_ref().map(SourceName::as_str),
+            ),
+            (" AND d.reason = ", filter.reason.map(DeadReason::as_str)),
+            (" AND d.state = ", filter.state.map(DeadState::as_str)),
+        ],
+    );
     if let Some(group) = filter.group {
         select
             .push(" AND d.group_id = ")
             .push_bind(group.to_string());
     }
-    if let Some(since) = filter.since {
-        select
-            .push(" AND d.died_at >= ")
-            .push_bind(since.unix_micros());
-    }
-    if let Some(until) = filter.until {
-        select
-            .push(" AND d.died_at < ")
-            .push_bind(until.unix_micros());
-    }
+    push_times(select, "d.died_at", filter.since, filter.until);
     if let Some(error) = &filter.error {
         select
             .push(" AND instr(d.detail, ")

@@ -6,6 +6,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Sqlite};
 
 use crate::column::Columns;
+use crate::conditions::{push_times, push_words};
 
 /// The join is written so that events are read along the index of their times: a page costs as
 /// much at the end as at the beginning.
@@ -45,32 +46,22 @@ pub(crate) fn select(
     limit: u32,
 ) -> QueryBuilder<Sqlite> {
     let mut select = QueryBuilder::new(LIST);
-    for (condition, word) in [
-        (
-            " AND c.route = ",
-            filter.route.as_ref().map(RouteName::as_str),
-        ),
-        (" AND e.topic = ", filter.topic.as_ref().map(Topic::as_str)),
-        (" AND c.state = ", filter.state.map(ClaimState::as_str)),
-        (
-            " AND e.source = ",
-            filter.source.as_ref().map(SourceName::as_str),
-        ),
-    ] {
-        if let Some(word) = word {
-            select.push(condition).push_bind(word.to_owned());
-        }
-    }
-    if let Some(since) = filter.since {
-        select
-            .push(" AND e.received_at >= ")
-            .push_bind(since.unix_micros());
-    }
-    if let Some(until) = filter.until {
-        select
-            .push(" AND e.received_at < ")
-            .push_bind(until.unix_micros());
-    }
+    push_words(
+        &mut select,
+        [
+            (
+                " AND c.route = ",
+                filter.route.as_ref().map(RouteName::as_str),
+            ),
+            (" AND e.topic = ", filter.topic.as_ref().map(Topic::as_str)),
+            (" AND c.state = ", filter.state.map(ClaimState::as_str)),
+            (
+                " AND e.source = ",
+                filter.source.as_ref().map(SourceName::as_str),
+            ),
+        ],
+    );
+    push_times(&mut select, "e.received_at", filter.since, filter.until);
     if let Some(error) = &filter.error {
         select.push(
             " AND (EXISTS (SELECT 1 FROM attempts AS a

@@ -53,6 +53,7 @@ mod starts;
 
 mod bell;
 mod column;
+mod conditions;
 mod connect;
 mod diagnose;
 mod file;

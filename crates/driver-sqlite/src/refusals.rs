@@ -5,6 +5,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Sqlite};
 
 use crate::column::Columns;
+use crate::conditions::{push_times, push_words};
 
 /// How many are kept: enough to see a pattern, too few to fill a disk by sending rubbish.
 const KEPT: i64 = 10_000;
@@ -86,20 +87,14 @@ pub(crate) fn select(
 
 fn push(select: &mut QueryBuilder<Sqlite>, filter: &RefusalFilter) {
     select.push(" WHERE true");
-    for (condition, word) in [
-        (" AND source = ", filter.source.as_deref()),
-        (" AND reason = ", filter.reason.as_deref()),
-    ] {
-        if let Some(word) = word {
-            select.push(condition).push_bind(word.to_owned());
-        }
-    }
-    if let Some(since) = filter.since {
-        select.push(" AND at >= ").push_bind(since.unix_micros());
-    }
-    if let Some(until) = filter.until {
-        select.push(" AND at < ").push_bind(until.unix_micros());
-    }
+    push_words(
+        select,
+        [
+            (" AND source = ", filter.source.as_deref()),
+            (" AND reason = ", filter.reason.as_deref()),
+        ],
+    );
+    push_times(select, "at", filter.since, filter.until);
 }
 
 /// Refusals by source and reason, largest group first.

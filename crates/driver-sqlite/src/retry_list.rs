@@ -6,6 +6,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{QueryBuilder, Sqlite};
 
 use crate::column::{Columns, hex_list};
+use crate::conditions::{push_times, push_words};
 use crate::retries::deferred;
 use crate::{audit, moment};
 
@@ -74,30 +75,20 @@ fn push(select: &mut QueryBuilder<Sqlite>, filter: &RetryFilter) {
         select.push(" AND w.event_id IN (SELECT unhex(value) FROM json_each(");
         select.push_bind(events).push("))");
     }
-    for (condition, word) in [
-        (
-            " AND w.route = ",
-            filter.route.as_ref().map(RouteName::as_str),
-        ),
-        (
-            " AND e.source = ",
-            filter.source.as_ref().map(SourceName::as_str),
-        ),
-    ] {
-        if let Some(word) = word {
-            select.push(condition).push_bind(word.to_owned());
-        }
-    }
-    if let Some(since) = filter.since {
-        select
-            .push(" AND w.not_before >= ")
-            .push_bind(since.unix_micros());
-    }
-    if let Some(until) = filter.until {
-        select
-            .push(" AND w.not_before < ")
-            .push_bind(until.unix_micros());
-    }
+    push_words(
+        select,
+        [
+            (
+                " AND w.route = ",
+                filter.route.as_ref().map(RouteName::as_str),
+            ),
+            (
+                " AND e.source = ",
+                filter.source.as_ref().map(SourceName::as_str),
+            ),
+        ],
+    );
+    push_times(select, "w.not_before", filter.since, filter.until);
 }
 
 /// What waits for its time.
