@@ -75,7 +75,7 @@ async fn declare_over(
             }
         }
     }
-    let anchor_refused = anchor(options, connection).await?;
+    let anchor_refused = anchor(options, account, connection).await?;
     Ok(Declaration {
         declared: missing.into_iter().map(|queue| queue.name).collect(),
         anchor_refused,
@@ -84,12 +84,16 @@ async fn declare_over(
 
 /// Why the broker refuses the anchor, if it does: a limit on queues, or a missing right, must not
 /// stop what needs no queue more.
-async fn anchor(options: &Options, connection: &Connection) -> Result<Option<String>, OpenError> {
+async fn anchor(
+    options: &Options,
+    account: &Account,
+    connection: &Connection,
+) -> Result<Option<String>, OpenError> {
     let dropping = drop_anchor(connection, &options.environment);
     match timeout(options.connect_deadline, dropping).await {
         Ok(Ok(())) => Ok(None),
         Ok(Err(error)) if soft_error(&error).is_some() => Ok(Some(describe(&error))),
-        Ok(Err(error)) => Err(unavailable(error)),
+        Ok(Err(error)) => Err(account.at_queues(error)),
         Err(_elapsed) => Err(late()),
     }
 }

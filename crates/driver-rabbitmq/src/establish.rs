@@ -84,13 +84,13 @@ async fn open_channels(
 ) -> Result<Vec<Channel>, OpenError> {
     let mut channels: Vec<Channel> = Vec::new();
     for _ in 0..options.publish_channels.max(1) {
-        channels.push(open_channel(options, connection).await?);
+        channels.push(open_channel(options, nodes, connection).await?);
     }
     if options.reads_only {
         return Ok(channels);
     }
     // Opened before anything is published: a connection that is blocked opens none.
-    let own = open_channel(options, connection).await?;
+    let own = open_channel(options, nodes, connection).await?;
     let probing = probe(
         connection,
         own,
@@ -104,8 +104,13 @@ async fn open_channels(
     }
 }
 
-async fn open_channel(options: &Options, connection: &Connection) -> Result<Channel, OpenError> {
+async fn open_channel(
+    options: &Options,
+    nodes: &Nodes,
+    connection: &Connection,
+) -> Result<Channel, OpenError> {
     let opening = timeout(options.connect_deadline, confirming_channel(connection));
     let late = |_| unavailable("it did not open a channel in time");
-    opening.await.map_err(late)?.map_err(unavailable)
+    let opened = opening.await.map_err(late)?;
+    opened.map_err(|error| nodes.account().at_queues(error))
 }

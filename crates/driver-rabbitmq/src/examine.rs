@@ -56,7 +56,7 @@ impl<'a> Round<'a> {
         let next = AtomicUsize::new(0);
         let lanes = LANES.min(self.queues.len());
         let lanes = (0..lanes).map(|_| self.lane(connection, &next));
-        join_all(lanes).await.into_iter().collect()
+        the_cause(join_all(lanes).await)
     }
 
     async fn lane(&self, connection: &Connection, next: &AtomicUsize) -> Result<(), lapin::Error> {
@@ -173,6 +173,15 @@ impl<'a> Asker<'a> {
         self.channel = Some(channel);
         Ok(())
     }
+}
+
+/// Of what failed on one connection, what the broker said. Where it closes the connection, only
+/// the question that it answers so learns why; the others learn that the connection is gone.
+fn the_cause(results: Vec<Result<(), lapin::Error>>) -> Result<(), lapin::Error> {
+    let mut errors: Vec<lapin::Error> = results.into_iter().filter_map(Result::err).collect();
+    // Stable: of several causes, the first.
+    errors.sort_by_key(|error| !error.is_amqp_error());
+    errors.into_iter().next().map_or(Ok(()), Err)
 }
 
 /// A queue that is not as declared, in the broker's words.

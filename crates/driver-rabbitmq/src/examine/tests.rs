@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 
 use hookbox_driver::Queue;
-use lapin::ConnectionProperties;
 use lapin::options::QueueDeclareOptions;
+use lapin::protocol::{AMQPError, AMQPErrorKind, AMQPHardError};
+use lapin::{ChannelState, ConnectionProperties, ErrorKind};
 
 use super::*;
 use crate::canaries::{confirming, connect, delete};
@@ -46,4 +47,20 @@ async fn a_queue_that_is_deleted_between_both_questions_is_missing_and_not_decla
     assert_eq!(asker.compare(&queue).await.unwrap(), State::Missing);
     assert!(!asker.is_there(&queue.name).await.unwrap());
     let _ = connection.close(200, "done".into()).await;
+}
+
+#[test]
+fn of_several_errors_the_one_that_the_broker_gave_is_kept() {
+    let gone = || ErrorKind::InvalidChannelState(ChannelState::Error, "queue.declare").into();
+    let said = |kind: AMQPErrorKind| {
+        ErrorKind::ProtocolError(AMQPError::new(kind, "its words".into())).into()
+    };
+    let limit = || said(AMQPHardError::NOTALLOWED.into());
+    let right = || said(AMQPSoftError::ACCESSREFUSED.into());
+    let kept = |results: Vec<Result<(), lapin::Error>>| the_cause(results).unwrap_err();
+    assert_eq!(kept(vec![Err(gone()), Ok(()), Err(limit())]), limit());
+    assert_eq!(kept(vec![Err(limit()), Err(gone())]), limit());
+    assert_eq!(kept(vec![Err(right()), Err(limit())]), right());
+    assert_eq!(kept(vec![Ok(()), Err(gone())]), gone());
+    the_cause(vec![Ok(()), Ok(())]).unwrap();
 }

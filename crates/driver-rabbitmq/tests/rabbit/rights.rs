@@ -63,25 +63,19 @@ async fn a_limit_that_is_reached_is_named_with_the_command_that_raises_it() {
         server.ctl(&words).unwrap();
     };
     // The test has one connection of its own.
-    for (limit, limited, raise) in [
-        (
-            &vhost as &dyn Fn(&str),
-            "max-connections",
-            "set_vhost_limits -p '/'",
-        ),
-        (
-            &user as &dyn Fn(&str),
-            "max-connections",
-            "set_user_limits 'hookbox'",
-        ),
-        (
-            &user as &dyn Fn(&str),
-            "max-channels",
-            "set_user_limits 'hookbox'",
-        ),
+    let by_vhost = "set_vhost_limits -p '/'";
+    let by_user = "set_user_limits 'hookbox'";
+    let mut options = world.options();
+    options.publish_channels = 8;
+    // One channel is too few to check the queues, six are too few to publish.
+    for (limit, limited, number, raise) in [
+        (&vhost as &dyn Fn(&str), "max-connections", 1, by_vhost),
+        (&user as &dyn Fn(&str), "max-connections", 1, by_user),
+        (&user as &dyn Fn(&str), "max-channels", 1, by_user),
+        (&user as &dyn Fn(&str), "max-channels", 6, by_user),
     ] {
-        limit(&format!("{{\"{limited}\": 1}}"));
-        let why = refused(world.options()).await;
+        limit(&format!("{{\"{limited}\": {number}}}"));
+        let why = refused(options.clone()).await;
         let command = format!("`rabbitmqctl {raise} '{{\"{limited}\": NUMBER}}'`");
         assert!(why.contains(&command), "{why}");
         assert!(
@@ -89,7 +83,7 @@ async fn a_limit_that_is_reached_is_named_with_the_command_that_raises_it() {
             "{why}"
         );
         limit(&format!("{{\"{limited}\": 100}}"));
-        let rabbit = Rabbit::open(world.options()).await.unwrap();
+        let rabbit = Rabbit::open(options.clone()).await.unwrap();
         rabbit.publish(&[route()], &batch("taken")).await.unwrap();
         take(&rabbit, "taken").await;
         rabbit.close().await;
