@@ -171,6 +171,44 @@ fn another_body_under_a_known_id_is_a_duplicate_where_the_config_says_so() {
     assert_eq!(books["verdict"], "balanced", "{books:#}");
 }
 
+/// Case C17: a route that gets the second body first gives it up, and shows what it said.
+#[test]
+fn a_second_body_that_is_given_up_is_shown_with_its_dead_letter() {
+    let sources = format!(
+        "[[source]]\nname = \"pay\"\nscheme = \"hmac\"\nheader = \"X-Sig\"\n\
+         algorithm = \"sha256\"\ntopic = \"/type\"\nidentity = [\"/id\"]\n\
+         on_conflict = \"duplicate\"\n{SECRETS}\n\
+         [[route]]\nname = \"made\"\ntopics = [\"pay.made\"]\n\
+         [[route]]\nname = \"paid\"\ntopics = [\"pay.paid\"]\n\
+         handler = {{ kind = \"begini\" }}\n"
+    );
+    let service = Service::start("a_second_body_that_is_given_up", &sources);
+    service.send("pay", &[], r#"{"id":"evt_1","type":"made"}"#);
+    let events = service.events();
+    service.send("pay", &[], r#"{"id":"evt_1","type":"paid"}"#);
+    let books = service.run(&["reconcile", "--wait", "30s", "--json"]);
+    assert_eq!(books.well().json()["verdict"], "balanced");
+    let dead = service.run(&["dead", "list", "--json"]).well().json();
+    assert_eq!(dead["dead"].as_array().unwrap().len(), 1, "{dead:#}");
+    assert_eq!(dead["dead"][0]["reason"], "rejected", "{dead:#}");
+    let id = dead["dead"][0]["id"].to_string();
+    for show in [["dead", "show", &id], ["events", "show", &events[0].2]] {
+        let text = service.run(&show).well().out;
+        assert!(text.contains("receipts with another body"), "{text}");
+        let shown = service.run(&[&show[..], &["--json"]].concat());
+        let shown = shown.well().json();
+        // Of a dead letter they are in its history.
+        let history = shown.get("history").unwrap_or(&shown);
+        let receipts = history["receipts"].as_array().unwrap();
+        let of_route: Vec<_> = receipts
+            .iter()
+            .map(|one| (&one["route"], one["other_digest"].is_string()))
+            .map(|(route, other)| (route.as_str().unwrap(), other))
+            .collect();
+        assert_eq!(of_route, [("made", false), ("paid", true)], "{shown:#}");
+    }
+}
+
 /// Case C09: GitHub's default content type, and a form that no source takes.
 #[test]
 fn a_form_is_taken_where_the_source_says_so_and_refused_elsewhere() {

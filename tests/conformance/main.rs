@@ -6,6 +6,7 @@
 mod whole;
 
 mod embedded;
+mod id_decides;
 mod probe;
 mod promises;
 mod proved;

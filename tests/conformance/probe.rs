@@ -10,12 +10,16 @@ use hookbox_conformance::{BrokerHarness, StoreHarness};
 use hookbox_driver::{Batch, Broker, Clock, Ledger, Rng, RouteBooks, Store};
 use hookbox_event::{Envelope, RouteName, Timestamp};
 use hookbox_worker::{
-    Config, Counters, Event, Handler, HandlerError, Registered, Retry, Route, SourceSchemas, Worker,
+    Config, ConflictRule, Counters, Event, Handler, HandlerError, OnConflict, Registered, Retry,
+    Route, SourceSchemas, Worker,
 };
 use serde::Deserialize;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// Of one run of the handler.
+const TIME_LIMIT: Duration = Duration::from_millis(500);
 
 /// What an event of the conformance builders says.
 #[derive(Deserialize)]
@@ -128,18 +132,37 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
 
     /// A worker that gives each event two attempts.
     pub fn work(&self) -> Running {
-        let handler = Probe::<S> {
-            failing: Arc::clone(&self.failing),
-            world: PhantomData,
-        };
-        self.work_with(
-            hookbox_worker::register(handler),
-            Duration::from_millis(500),
-        )
+        self.work_with(self.probe(), TIME_LIMIT)
     }
 
     /// The same with another handler, and its time limit.
     pub fn work_with(&self, handler: Registered<S::Store>, time_limit: Duration) -> Running {
+        self.start(handler, time_limit, Vec::new())
+    }
+
+    /// A worker for which an event's id decides, whatever another body of it says.
+    pub fn work_by_id(&self) -> Running {
+        let all = ConflictRule {
+            topics: "#".parse().unwrap(),
+            action: OnConflict::Duplicate,
+        };
+        self.start(self.probe(), TIME_LIMIT, vec![all])
+    }
+
+    fn probe(&self) -> Registered<S::Store> {
+        let handler = Probe::<S> {
+            failing: Arc::clone(&self.failing),
+            world: PhantomData,
+        };
+        hookbox_worker::register(handler)
+    }
+
+    fn start(
+        &self,
+        handler: Registered<S::Store>,
+        time_limit: Duration,
+        conflicts: Vec<ConflictRule>,
+    ) -> Running {
         let moment = Duration::from_millis(20);
         let config = Config {
             routes: vec![Route {
@@ -152,7 +175,7 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
             }],
             all_routes: vec![route()],
             schemas: SourceSchemas::default(),
-            conflicts: Vec::new(),
+            conflicts,
             schedule_interval: moment,
             collect: true,
             witness: true,

@@ -92,6 +92,8 @@ macro_rules! store_suite {
                 another_body_is_a_conflict,
                 another_body_is_a_duplicate_where_the_id_decides,
                 a_stored_event_is_its_first_body,
+                another_body_is_kept_with_a_failure,
+                another_body_is_kept_with_a_deferral,
                 the_same_receipt_again_is_redelivered,
                 claims_are_per_route,
                 a_rollback_frees_the_claim,

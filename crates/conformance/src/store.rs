@@ -113,6 +113,7 @@ pub(crate) fn failure<'a>(
         envelope,
         attempt,
         attempts_before: 0,
+        other_digest: None,
         class: FailureClass::Transient,
         error: "it did not work".into(),
         took: Duration::from_millis(3),

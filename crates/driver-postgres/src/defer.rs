@@ -56,6 +56,11 @@ async fn put_off(c: &mut PgConnection, deferral: &Deferral<'_>) -> Result<Deferr
     retries::put_off(c, deferral, after).await?;
     let events = std::slice::from_ref(&envelope.event);
     receipts::follow(c, route, events, outcome::RETRYING).await?;
-    receipts::insert_one(c, route, envelope, outcome::RETRYING).await?;
+    let receipt = receipts::Outcome {
+        envelope,
+        word: outcome::RETRYING,
+        other_digest: deferral.other_digest,
+    };
+    receipts::insert_one(c, route, &receipt).await?;
     Ok(Deferred::Recorded)
 }

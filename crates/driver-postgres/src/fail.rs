@@ -90,7 +90,12 @@ async fn follow(
         Then::Dead { .. } => outcome::DEAD,
     };
     receipts::follow(c, route, events, word).await?;
-    receipts::insert_one(c, route, envelope, word).await?;
+    let receipt = receipts::Outcome {
+        envelope,
+        word,
+        other_digest: failure.other_digest,
+    };
+    receipts::insert_one(c, route, &receipt).await?;
     let of = (route, &envelope.event, attempt);
     let class = failure.class.as_str();
     attempts::insert_failed(c, of, class, &failure.error, failure.took).await?;

@@ -79,24 +79,25 @@ pub(crate) async fn insert(
 pub(crate) async fn insert_one(
     c: &mut PgConnection,
     route: &RouteName,
-    envelope: &Envelope,
-    outcome: &'static str,
+    receipt: &Outcome<'_>,
 ) -> Result<(), Error> {
+    let envelope = receipt.envelope;
     sqlx::query(
         "insert into receipts (route, receipt_id, event_id, outcome, key_id, instance, number,
-                               traceparent, received_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                               traceparent, received_at, other_digest)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
          on conflict do nothing",
     )
     .bind(route.as_str())
     .bind(uuid(envelope.receipt.as_bytes()))
     .bind(envelope.event.as_bytes())
-    .bind(outcome)
+    .bind(receipt.word)
     .bind(text(&envelope.key_id))
     .bind(uuid(envelope.instance.as_bytes()))
     .bind(bigint(envelope.number))
     .bind(envelope.traceparent.as_deref().map(text))
     .bind(moment(envelope.received_at))
+    .bind(receipt.other_digest.as_ref().map(ContentDigest::as_bytes))
     .execute(c)
     .await?;
     Ok(())

@@ -38,17 +38,6 @@ pub(crate) struct Outcome<'a> {
     pub(crate) other_digest: Option<ContentDigest>,
 }
 
-impl<'a> Outcome<'a> {
-    /// Of a receipt that says what its event is stored with.
-    pub(crate) fn of(envelope: &'a Envelope, word: Word) -> Self {
-        Self {
-            envelope,
-            word,
-            other_digest: None,
-        }
-    }
-}
-
 /// Which of these receipts have an outcome on the route.
 pub(crate) async fn known(
     connection: &mut SqliteConnection,

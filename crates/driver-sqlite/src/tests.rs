@@ -277,6 +277,7 @@ async fn fail(store: &Sqlite, envelope: &Envelope, attempt: u32, then: Then) -> 
         envelope,
         attempt,
         attempts_before: 0,
+        other_digest: None,
         class: FailureClass::Transient,
         error: format!("attempt {attempt} went wrong\nwith details"),
         took: Duration::from_millis(12),

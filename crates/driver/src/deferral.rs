@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hookbox_event::{Envelope, RouteName, Timestamp};
+use hookbox_event::{ContentDigest, Envelope, RouteName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Why an event is put off: what its handler needs and did not get, through no fault of the event.
@@ -44,6 +44,9 @@ pub struct Deferral<'a> {
     pub attempt: u32,
     /// The attempts before the present round, as the claim said; 0 for a fresh event.
     pub attempts_before: u32,
+    /// What the receipt's own body says, where the event is stored with another body and its id
+    /// decides; as in [`crate::Settled`].
+    pub other_digest: Option<ContentDigest>,
     /// Why.
     pub reason: DeferReason,
     /// The shortest wait before the attempt is granted again.
@@ -91,7 +94,7 @@ impl Deferral<'_> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use bytes::Bytes;
-    use hookbox_event::{ContentDigest, EventId, InstanceId, ReceiptId};
+    use hookbox_event::{EventId, InstanceId, ReceiptId};
 
     use super::*;
 
@@ -117,6 +120,7 @@ mod tests {
             envelope: &envelope,
             attempt: 1,
             attempts_before: 0,
+            other_digest: None,
             reason: DeferReason::ForeignLock,
             least: Duration::from_secs(1),
             most: Duration::from_secs(60),

@@ -83,14 +83,16 @@ pub trait Store: Send + Sync + 'static {
     async fn rollback(&self, tx: Self::Tx);
 
     /// Records one failed attempt together with what follows from it, in one transaction of its
-    /// own. Recording the same attempt twice changes nothing the second time.
+    /// own. Recording the same attempt twice changes nothing the second time. The receipt keeps
+    /// what its own body says, as where it is settled.
     async fn fail(&self, failure: &Failure<'_>) -> Result<Recorded, Fault>;
 
     /// Puts an event off without an attempt, in one transaction of its own: it waits for the same
-    /// attempt as before, its receipts are retrying, and the store keeps why and since when. Until
-    /// that wait is over, copies of its message are not granted; afterwards the fence of
-    /// [`hookbox_event::Redo`] keeps the effect single. Once deferred for longer than its
-    /// greatest age, it is [`Deferred::Expired`] and nothing is changed.
+    /// attempt as before, its receipts are retrying, and the store keeps why and since when. The
+    /// receipt keeps what its own body says. Until that wait is over, copies of its message are
+    /// not granted; afterwards the fence of [`hookbox_event::Redo`] keeps the effect single. Once
+    /// deferred for longer than its greatest age, it is [`Deferred::Expired`] and nothing is
+    /// changed.
     async fn defer(&self, deferral: &Deferral<'_>) -> Result<Deferred, Fault>;
 
     /// Keeps bytes that could not be read as an envelope, as a dead letter of `route`.
@@ -329,6 +331,9 @@ pub struct Failure<'a> {
     pub attempt: u32,
     /// The attempts before the present round, as the claim said; 0 for a fresh event.
     pub attempts_before: u32,
+    /// What the receipt's own body says, where the event is stored with another body and its id
+    /// decides; as in [`Settled`].
+    pub other_digest: Option<ContentDigest>,
     /// How.
     pub class: FailureClass,
     /// The error and its causes. It goes into the store, where bodies are, and never into a log.

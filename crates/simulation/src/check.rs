@@ -69,12 +69,10 @@ fn says_wrongly(
         let is_recorded = receipt.other_digest.is_some();
         return is_recorded.then_some("it is recorded with another body than it has");
     }
-    match (id_decides, receipt.word, receipt.other_digest) {
-        (false, ..) => Some("its event has another body"),
-        (true, _, Some(recorded)) if recorded == own => None,
-        // Its attempt failed, and was recorded without what only its outcome has.
-        (true, Word::Done | Word::Dead | Word::Retrying, None) => None,
-        (true, ..) => Some("its event has another body, and its own is not recorded"),
+    match (id_decides, receipt.other_digest) {
+        (false, _) => Some("its event has another body"),
+        (true, Some(recorded)) if recorded == own => None,
+        (true, _) => Some("its event has another body, and its own is not recorded"),
     }
 }
 

@@ -51,6 +51,7 @@ pub(crate) struct EventTrouble {
     pub envelope: Envelope,
     pub attempt: u32,
     pub attempts_before: u32,
+    pub other_digest: Option<ContentDigest>,
     pub failed: Failed,
     pub took: std::time::Duration,
 }
@@ -144,6 +145,7 @@ impl<S: Store> Attempt<'_, S> {
                 envelope: mine.envelope.clone(),
                 attempt: mine.attempt,
                 attempts_before: mine.attempts_before,
+                other_digest: mine.other_digest,
                 failed,
                 took,
             }))
@@ -312,6 +314,7 @@ impl Mine {
             envelope: self.envelope.clone(),
             attempt: self.attempt,
             attempts_before: self.attempts_before,
+            other_digest: self.other_digest,
             failed,
             took: std::time::Duration::ZERO,
         }))

@@ -40,6 +40,7 @@ impl PutOff {
             envelope,
             attempt: self.attempt,
             attempts_before: 0,
+            other_digest: None,
             reason: self.reason,
             least: self.wait,
             most: self.wait,

@@ -1,10 +1,15 @@
 //! Another body under a known event id, where the id decides: the body that came first is the
 //! event's, on every route.
 
-use hookbox_driver::{Claimed, DeadFilter, Ledger, Outcome, Settled, Store};
-use hookbox_event::{Envelope, RouteName};
+use std::time::Duration;
 
-use super::{done, look};
+use hookbox_driver::{
+    Claimed, DeadFilter, DeferReason, Deferral, Deferred, Failure, Ledger, Outcome, ReceiptRow,
+    Recorded, Settled, Store,
+};
+use hookbox_event::{ContentDigest, Envelope, Redo, RouteName};
+
+use super::{DEAD, NOW, done, failure, look};
 use crate::harness::{StoreHarness, one, two};
 use crate::{another_body, envelope, with_receipt};
 
@@ -95,6 +100,129 @@ pub async fn another_body_is_a_duplicate_where_the_id_decides<H: StoreHarness>(w
     assert_eq!(sums, [(1, 0, 1), (1, 1, 2)]);
     let all = DeadFilter::default();
     assert_eq!(store.dead_count(&all).await.expect("read"), 0);
+    assert_eq!(store.imbalances(10).await.expect("read"), []);
+    Store::close(&*store).await;
+}
+
+/// A conflict as its id decides on route `two`, which has not claimed its event yet. The claim is
+/// taken back: the run that follows it fails.
+async fn run_in_vain<S: Store>(store: &S, received: &Envelope) -> Envelope {
+    let mut tx = store.begin().await.expect("begun");
+    let claimed = store.claim(&mut tx, &two(), &[received]).await;
+    assert_eq!(claimed.expect("claimed"), [Claimed::Conflict]);
+    let known = with_the_stored_body(store, &mut tx, received).await;
+    let claimed = store.claim(&mut tx, &two(), &[&known]).await;
+    assert_eq!(claimed.expect("claimed"), [Claimed::Fresh]);
+    store.rollback(tx).await;
+    known
+}
+
+/// Has what waits for this attempt on route `two` succeed.
+async fn succeed<S: Store>(store: &S, known: &Envelope, attempt: u32) {
+    let redo = Envelope {
+        redo: Some(Redo { attempt }),
+        ..known.clone()
+    };
+    let mut tx = store.begin().await.expect("begun");
+    let claimed = store.claim(&mut tx, &two(), &[&redo]).await;
+    let claimed = claimed.expect("claimed");
+    assert!(
+        matches!(claimed[..], [Claimed::Granted { attempt: granted, .. }] if granted == attempt),
+        "{claimed:?}"
+    );
+    let settled = [Settled {
+        envelope: &redo,
+        outcome: Outcome::Done { attempt },
+        // All that is known to a retry is the stored body.
+        other_digest: None,
+    }];
+    let written = store.settle(&mut tx, &two(), &settled).await;
+    written.expect("settled");
+    store.commit(tx).await.expect("committed");
+}
+
+/// The outcomes of the receipts on route `two`, and what their own bodies say.
+fn of_two(receipts: &[ReceiptRow]) -> Vec<(&str, Option<ContentDigest>)> {
+    let on_two = receipts.iter().filter(|row| row.route == two());
+    on_two
+        .map(|row| (row.outcome.as_str(), row.other_digest))
+        .collect()
+}
+
+async fn receipts_of<S: Ledger>(store: &S, event: &Envelope) -> Vec<ReceiptRow> {
+    let id = event.event.to_string();
+    let event = store.event(&id).await.expect("read");
+    event.expect("it is there").receipts
+}
+
+/// The first run of the second body fails: whether a retry or a dead letter follows, and whatever
+/// becomes of that, its receipt says what its body said.
+pub async fn another_body_is_kept_with_a_failure<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let route = two();
+    let mut failed = Vec::new();
+    for (key, then, outcome) in [("retried", NOW, "retrying"), ("given up", DEAD, "dead")] {
+        done(&*store, &envelope(key)).await;
+        let second = another_body(key, 2);
+        let known = run_in_vain(&*store, &second).await;
+        let failure = Failure {
+            other_digest: Some(second.digest),
+            ..failure(&route, &known, 1, then)
+        };
+        let recorded = store.fail(&failure).await.expect("recorded");
+        assert_eq!(recorded, Recorded::Recorded);
+        let receipts = receipts_of(&*store, &second).await;
+        assert_eq!(of_two(&receipts), [(outcome, Some(second.digest))]);
+        failed.push((second, known));
+    }
+    let all = DeadFilter::default();
+    let dead = store.dead_list(&all, 0, 10).await.expect("read");
+    assert_eq!(dead.len(), 1);
+    let letter = store.dead_show(dead[0].id).await.expect("read");
+    let receipts = letter.expect("it is there").history.receipts;
+    let (given_up, _) = &failed[1];
+    assert_eq!(of_two(&receipts), [("dead", Some(given_up.digest))]);
+    let replayed = store.dead_replay(&all, 10, "tester").await;
+    assert_eq!(replayed.expect("replayed"), 1);
+    for (second, known) in &failed {
+        succeed(&*store, known, 2).await;
+        let receipts = receipts_of(&*store, second).await;
+        assert_eq!(of_two(&receipts), [("done", Some(second.digest))]);
+    }
+    assert_eq!(store.imbalances(10).await.expect("read"), []);
+    Store::close(&*store).await;
+}
+
+/// The first run of the second body is put off, and put off again.
+pub async fn another_body_is_kept_with_a_deferral<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    done(&*store, &envelope("a")).await;
+    let second = another_body("a", 2);
+    let known = run_in_vain(&*store, &second).await;
+    let again = Envelope {
+        redo: Some(Redo { attempt: 1 }),
+        ..known.clone()
+    };
+    for (envelope, other_digest) in [(&known, Some(second.digest)), (&again, None)] {
+        let deferral = Deferral {
+            route: &two(),
+            envelope,
+            attempt: 1,
+            attempts_before: 0,
+            other_digest,
+            reason: DeferReason::ForeignLock,
+            least: Duration::ZERO,
+            most: Duration::ZERO,
+            age_max: None,
+        };
+        let deferred = store.defer(&deferral).await.expect("answered");
+        assert_eq!(deferred, Deferred::Recorded);
+        let receipts = receipts_of(&*store, &second).await;
+        assert_eq!(of_two(&receipts), [("retrying", Some(second.digest))]);
+    }
+    succeed(&*store, &known, 1).await;
+    let receipts = receipts_of(&*store, &second).await;
+    assert_eq!(of_two(&receipts), [("done", Some(second.digest))]);
     assert_eq!(store.imbalances(10).await.expect("read"), []);
     Store::close(&*store).await;
 }

@@ -54,6 +54,7 @@ fn orphan<'a>(route: &'a RouteName, event: &'a Envelope) -> Failure<'a> {
         envelope: event,
         attempt: 1,
         attempts_before: 0,
+        other_digest: None,
         class: FailureClass::BrokeTransaction,
         error: "it rolled back".into(),
         took: std::time::Duration::ZERO,

@@ -60,6 +60,7 @@ async fn failed<S: Store + Ledger>(store: &S, event: &hookbox_event::Envelope, t
         envelope: event,
         attempt: 1,
         attempts_before: 0,
+        other_digest: None,
         class: FailureClass::Permanent,
         error: text.to_owned(),
         took: Duration::ZERO,

@@ -32,6 +32,7 @@ pub async fn retries_are_listed_with_their_errors<H: StoreHarness>(world: &H) {
         envelope: &put_off,
         attempt: 1,
         attempts_before: 0,
+        other_digest: None,
         reason: DeferReason::ForeignLock,
         least: Duration::from_secs(60),
         most: Duration::from_secs(60),

@@ -176,6 +176,7 @@ impl World {
             envelope,
             attempt,
             attempts_before,
+            other_digest: None,
             class: FailureClass::Transient,
             error: format!("attempt {attempt} failed\nbecause of \0 something"),
             took: Duration::from_millis(12),

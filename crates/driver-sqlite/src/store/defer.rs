@@ -26,8 +26,12 @@ pub(super) async fn defer(
     events::keep(connection, &[envelope], now).await?;
     let (state, made) = (ClaimState::Retrying, deferral.attempt.saturating_sub(1));
     claims::put(connection, route, event, state, made, now).await?;
-    let waits = [Outcome::of(envelope, Word::Retrying)];
-    receipts::keep(connection, route, &waits, now).await?;
+    let waits = Outcome {
+        envelope,
+        word: Word::Retrying,
+        other_digest: deferral.other_digest,
+    };
+    receipts::keep(connection, route, &[waits], now).await?;
     receipts::follow(connection, route, event, Word::Retrying, now).await?;
     retries::put_off(connection, deferral, moment::in_(after), now).await?;
     Ok(Deferred::Recorded)

@@ -51,7 +51,12 @@ async fn record(
         Then::Dead { .. } => ClaimState::Dead,
     };
     claims::put(connection, route, event, state, run.attempt, now).await?;
-    receipts::keep(connection, route, &[Outcome::of(envelope, word)], now).await?;
+    let receipt = Outcome {
+        envelope,
+        word,
+        other_digest: failure.other_digest,
+    };
+    receipts::keep(connection, route, &[receipt], now).await?;
     receipts::follow(connection, route, event, word, now).await?;
     let made = Made {
         route,

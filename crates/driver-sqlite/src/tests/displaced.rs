@@ -37,6 +37,7 @@ async fn refuses(driver: &Sqlite, path: &Path, case: &str) {
         envelope: &envelope(9),
         attempt: 1,
         attempts_before: 0,
+        other_digest: None,
         class: FailureClass::Transient,
         error: "it went wrong".to_owned(),
         took: Duration::ZERO,

@@ -88,7 +88,7 @@ fn follow(tables: &mut Tables, failure: &Failure<'_>, then: Then, now: Duration)
     let attempts = attempt;
     tables.claims.insert(on.clone(), Claim { state, attempts });
     tables.follow(route, &envelope.event, word);
-    tables.put_receipt(route, envelope, word, None);
+    tables.put_receipt(route, envelope, word, failure.other_digest);
     let failures = &mut tables.failures;
     let failed = (route.clone(), envelope.event, attempt);
     failures.entry(failed).or_insert(failure.class.as_str());
@@ -139,7 +139,7 @@ pub(super) fn defer(tables: &mut Tables, deferral: &Deferral<'_>, now: Duration)
     let (state, attempts) = (ClaimState::Retrying, attempt.saturating_sub(1));
     tables.claims.insert(on.clone(), Claim { state, attempts });
     tables.follow(route, &envelope.event, Word::Retrying);
-    tables.put_receipt(route, envelope, Word::Retrying, None);
+    tables.put_receipt(route, envelope, Word::Retrying, deferral.other_digest);
     let retry = Retry {
         attempt,
         before: deferral.attempts_before,
