@@ -7,12 +7,14 @@
 //! [`DEPTH_MAX`] deep, and never re-serialises what travels: bodies are passed on as they came.
 
 mod canonical;
+mod decimal;
 mod integer;
 mod scanner;
 mod string;
 
 use crate::Pointer;
 
+pub use decimal::Decimal;
 pub use integer::exact_integer;
 
 /// How deep containers may nest: the limit of serde_json, which handlers will meet next, so that

@@ -11,6 +11,8 @@ use hookbox_event::{Topic, scan};
 use jsonschema::{Draft, Validator};
 use serde_json::Value;
 
+use crate::instance::{Exact, Instance};
+
 /// Most mistakes that one dead letter tells. The first few show what is wrong; a body with two
 /// million bad traits must not make a detail of megabytes.
 const MISTAKES_MAX: usize = 5;
@@ -18,8 +20,8 @@ const MISTAKES_MAX: usize = 5;
 /// The compiled JSON Schemas of one source, each of the draft that its `$schema` names; of draft
 /// 2020-12 without one. `format` is not checked, whatever the draft.
 pub struct Schemas {
-    by_type: BTreeMap<String, Validator>,
-    unknown: Option<Validator>,
+    by_type: BTreeMap<String, Validator<Exact>>,
+    unknown: Option<Validator<Exact>>,
 }
 
 /// A schema that cannot be used.
@@ -72,7 +74,7 @@ impl Schemas {
                     dialect: dialect.to_owned(),
                 });
             }
-            let options = jsonschema::options().should_validate_formats(false);
+            let options = jsonschema::options_for::<Exact>().should_validate_formats(false);
             let validator = options
                 .build(schema)
                 .map_err(|error| CompileError::Invalid {
@@ -90,7 +92,8 @@ impl Schemas {
         self.by_type.keys().map(String::as_str)
     }
 
-    fn check(&self, topic: &Topic, body: &[u8]) -> Result<(), Broken> {
+    /// Checks a body by its canonical text.
+    fn check(&self, topic: &Topic, canonical: &[u8]) -> Result<(), Broken> {
         let Some(validator) = self
             .by_type
             .get(topic.event_type())
@@ -98,17 +101,12 @@ impl Schemas {
         else {
             return Ok(());
         };
-        let value: Value = serde_json::from_slice(body).map_err(|error| Broken {
+        let instance = Instance::read(canonical).map_err(|error| Broken {
             reason: DeadReason::Malformed,
-            // serde_json's texts name characters and positions, never values.
-            detail: format!(
-                "the body cannot be read (line {}, column {})",
-                error.line(),
-                error.column()
-            ),
+            detail: error.to_string(),
         })?;
         let mut mistakes: Vec<String> = validator
-            .iter_errors(&value)
+            .iter_errors(&instance)
             .take(MISTAKES_MAX + 1)
             .map(|error| {
                 let path = error.instance_path().to_string();
@@ -149,13 +147,11 @@ fn unknown_dialect(draft: Draft, schema: &Value) -> Option<&str> {
 
 /// Checks one body of a source.
 pub(crate) fn check(schemas: Option<&Schemas>, topic: &Topic, body: &[u8]) -> Result<(), Broken> {
-    if let Err(error) = scan(body, &[]) {
-        return Err(Broken {
-            reason: DeadReason::Malformed,
-            detail: error.to_string(),
-        });
-    }
-    schemas.map_or(Ok(()), |schemas| schemas.check(topic, body))
+    let document = scan(body, &[]).map_err(|error| Broken {
+        reason: DeadReason::Malformed,
+        detail: error.to_string(),
+    })?;
+    schemas.map_or(Ok(()), |schemas| schemas.check(topic, &document.canonical))
 }
 
 #[cfg(test)]
@@ -194,7 +190,7 @@ mod tests {
             Err("the body is not JSON (at byte 0)".into())
         );
         assert!(detail(&"[".repeat(100_000)).is_err_and(|text| text.contains("deeper")));
-        assert!(detail(r#"{"uid":"\ud800"}"#).is_err_and(|text| text.contains("column")));
+        assert!(detail(r#"{"uid":"\ud800"}"#).is_err_and(|text| text.contains("surrogate")));
     }
 
     #[test]
@@ -212,6 +208,102 @@ mod tests {
         let schemas = Schemas::compile([("a.b", schema)]).expect("compiles");
         let topic = "x.a.b".parse().expect("a topic");
         check(Some(&schemas), &topic, body.as_bytes()).is_ok()
+    }
+
+    /// Case C22: the schema sees the number that the body says, and not the nearest float.
+    #[test]
+    fn a_number_is_the_one_that_is_written() {
+        let integer = json!({ "type": "integer" });
+        let whole = [
+            "712",
+            "712.0",
+            "7.12e2",
+            "0e-400",
+            "9007199254740993.0",
+            "18446744073709551617",
+            "1e400",
+        ];
+        let fractions = [
+            "712.5",
+            "712.00000000000000000001",
+            "711.99999999999999999999",
+            "-0.00000000000000000000000000001",
+            "1e-400",
+            "9007199254740993.5",
+            "18446744073709551616.5",
+        ];
+        for (text, valid) in (whole.iter().map(|text| (text, true)))
+            .chain(fractions.iter().map(|text| (text, false)))
+        {
+            assert_eq!(passes(&integer, text), valid, "{text}");
+            assert_eq!(
+                passes(&json!({ "type": ["string", "integer"] }), text),
+                valid,
+                "{text}"
+            );
+            assert!(passes(&json!({ "type": "number" }), text), "{text}");
+        }
+        // Draft 4 goes by the text.
+        let draft_4 = "http://json-schema.org/draft-04/schema#";
+        let integer = json!({ "$schema": draft_4, "type": "integer" });
+        assert!(passes(&integer, "712") && !passes(&integer, "712.0"));
+    }
+
+    #[test]
+    fn numbers_are_compared_exactly() {
+        let large: u64 = 9_007_199_254_740_993;
+        for (schema, body, valid) in [
+            (json!({ "const": large }), "9007199254740993.0", true),
+            (json!({ "const": large }), "9007199254740992", false),
+            (json!({ "const": large }), "9007199254740992.0", false),
+            (
+                json!({ "enum": [1, large + 1] }),
+                "9007199254740993.5",
+                false,
+            ),
+            (json!({ "const": 712 }), "7.12e2", true),
+            (json!({ "const": 712 }), "712.00000000000000000001", false),
+            (json!({ "const": 0.5 }), "5e-1", true),
+            (json!({ "maximum": large - 1 }), "9007199254740993.0", false),
+            (json!({ "minimum": large }), "9007199254740993.0", true),
+            (json!({ "maximum": 712 }), "712.00000000000000000001", false),
+            (
+                json!({ "maximum": -712 }),
+                "-711.99999999999999999999",
+                false,
+            ),
+            (json!({ "minimum": 712 }), "711.99999999999999999999", false),
+            (json!({ "exclusiveMinimum": 0 }), "1e-400", true),
+            (json!({ "exclusiveMaximum": 0 }), "-1e-400", true),
+            (
+                json!({ "maximum": u64::MAX }),
+                "18446744073709551616",
+                false,
+            ),
+            (
+                json!({ "maximum": u64::MAX }),
+                "1.8446744073709551615e19",
+                true,
+            ),
+            (json!({ "maximum": 1 }), "1e400", false),
+            (json!({ "minimum": 1 }), "1e400", true),
+            (json!({ "minimum": 1 }), "-1e400", false),
+            (
+                json!({ "multipleOf": 1 }),
+                "712.00000000000000000001",
+                false,
+            ),
+            (json!({ "multipleOf": 2 }), "9007199254740993.0", false),
+            (json!({ "multipleOf": 2 }), "18446744073709551617", false),
+            (
+                json!({ "uniqueItems": true }),
+                "[9007199254740993.0,9007199254740992]",
+                true,
+            ),
+            (json!({ "uniqueItems": true }), "[1,1.0]", false),
+        ] {
+            assert_eq!(passes(&schema, body), valid, "{schema}: {body}");
+        }
     }
 
     /// Case C20: until draft 2019-09, what stands beside `$ref` is ignored.

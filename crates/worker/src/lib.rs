@@ -23,6 +23,7 @@ mod counters;
 mod error;
 mod guard;
 mod handler;
+mod instance;
 mod intake;
 mod isolation;
 mod pause;

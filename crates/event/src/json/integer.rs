@@ -1,36 +1,12 @@
 //! Which whole number a JSON number is, exactly.
 
+use super::decimal::Decimal;
+
 /// The whole number that a JSON number's text is, however it is written: `712`, `712.0` and
 /// `7.12e2` are one integer (JSON Schema Validation §6.1.1). `None` where it has a fraction, does
 /// not fit 64 bits, or is no number.
-///
-/// Digits are moved, never rounded: by way of a float, `9007199254740993.0` would be another
-/// number.
 pub fn exact_integer(text: &str) -> Option<i64> {
-    let (negative, text) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text),
-    };
-    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let all = [whole, fraction].concat();
-    if whole.is_empty() || !all.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let digits = all.trim_start_matches('0').trim_end_matches('0');
-    if digits.is_empty() {
-        return Some(0);
-    }
-    // Zeros at the end of the text are a part of the power of ten. An exponent that is not read
-    // here is so far from zero that the number either has a fraction or does not fit.
-    let zeros = all.len() - all.trim_end_matches('0').len();
-    let exponent: i64 = exponent.parse().ok()?;
-    let places = exponent
-        .checked_add(i64::try_from(zeros).ok()?)?
-        .checked_sub(i64::try_from(fraction.len()).ok()?)?;
-    let power = 10_i128.checked_pow(u32::try_from(places).ok()?)?;
-    let value = digits.parse::<i128>().ok()?.checked_mul(power)?;
-    i64::try_from(if negative { -value } else { value }).ok()
+    i64::try_from(Decimal::parse(text)?.to_whole()?).ok()
 }
 
 #[cfg(test)]
