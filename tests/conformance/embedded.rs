@@ -69,6 +69,14 @@ impl StoreHarness for Embedded {
         assert!(sqlx::query(insert).execute(connection).await.is_err());
     }
 
+    async fn break_at_commit(connection: &mut SqliteConnection) {
+        let defer = "create table parents (id integer primary key);
+             create table children (parent integer references parents
+                                    deferrable initially deferred);
+             insert into children values (1)";
+        sqlx::raw_sql(defer).execute(connection).await.unwrap();
+    }
+
     async fn commit_raw(connection: &mut SqliteConnection) {
         sqlx::query("commit").execute(connection).await.unwrap();
     }

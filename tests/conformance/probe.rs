@@ -57,6 +57,10 @@ impl<H: StoreHarness + 'static> Handler<H::Store> for Probe<H> {
                 H::spoil(tx).await;
                 Ok(())
             }
+            "defers" => {
+                H::break_at_commit(tx).await;
+                Ok(())
+            }
             "commits" => {
                 H::commit_raw(tx).await;
                 Ok(())

@@ -1,4 +1,5 @@
-//! Handlers that end their transaction or change their session, in a worker, on both pairs.
+//! Handlers that end or break their transaction or change their session, in a worker, on both
+//! pairs.
 
 use hookbox_conformance::{BrokerHarness, StoreHarness, envelope, of_number};
 use hookbox_driver::{Claimed, CommitError, DeadFilter, DeadReason, Ledger, Store};
@@ -11,6 +12,7 @@ both_pairs!(
     one_of_a_batch_that_rolls_back_is_orphaned_alone,
     a_kill_before_an_end_is_recorded_runs_it_once_more,
     a_changed_session_costs_its_own_attempts_only,
+    a_batch_that_only_its_commit_finds_broken_costs_one_event_alone,
 );
 
 async fn one_of_a_batch_that_rolls_back_is_orphaned_alone<B, S>(pair: Pair<B, S>)
@@ -105,5 +107,34 @@ where
         let event = pair.store.event(&id).await.unwrap().unwrap();
         assert_eq!(event.attempts.len(), 0, "{name}");
     }
+    pair.finish().await;
+}
+
+/// A deferred constraint is checked at the commit, which does not say whose row breaks it.
+async fn a_batch_that_only_its_commit_finds_broken_costs_one_event_alone<B, S>(pair: Pair<B, S>)
+where
+    B: BrokerHarness + 'static,
+    S: StoreHarness + 'static,
+{
+    let mut batch: Vec<_> = (0..6).map(of_number).collect();
+    batch.insert(3, envelope("defers-1"));
+    pair.publish(&batch).await;
+    let worker = pair.work();
+    let books = settled(&pair, |books| books.done + books.dead == 7).await;
+    worker.stop().await;
+    let id = envelope("defers-1").event.to_string();
+    let event = pair.store.event(&id).await.unwrap().unwrap();
+    let outcomes: Vec<_> = event.attempts.iter().map(|it| &*it.outcome).collect();
+    assert_eq!(outcomes, ["broke_transaction", "broke_transaction"]);
+    assert_eq!(pair.stores.effects("defers-1").await, 0);
+    for number in 0..6 {
+        let innocent = of_number(number);
+        let id = innocent.event.to_string();
+        let event = pair.store.event(&id).await.unwrap().unwrap();
+        let attempts = (event.attempts.len(), event.claims[0].attempts);
+        assert_eq!(attempts, (0, 1), "number {number} has failed no attempt");
+        assert_eq!(pair.stores.effects(&format!("number-{number}")).await, 1);
+    }
+    assert_eq!((books.done, books.dead), (6, 1));
     pair.finish().await;
 }

@@ -59,6 +59,12 @@ impl StoreHarness for InPostgres {
         assert!(failed.is_err());
     }
 
+    async fn break_at_commit(connection: &mut PgConnection) {
+        let defer = "create table strict (key int unique deferrable initially deferred);
+             insert into strict values (1), (1)";
+        sqlx::raw_sql(defer).execute(connection).await.unwrap();
+    }
+
     async fn commit_raw(connection: &mut PgConnection) {
         sqlx::query("commit").execute(connection).await.unwrap();
     }

@@ -66,6 +66,9 @@ pub trait StoreHarness: Send + Sync + Sized {
     /// What a careless handler does: spoils its transaction with a failing statement, and goes on.
     async fn spoil(connection: &mut <Self::Store as Store>::Connection);
 
+    /// What a handler does that leaves its mistake to the commit: breaks a deferred constraint.
+    async fn break_at_commit(connection: &mut <Self::Store as Store>::Connection);
+
     /// What a wrong handler does: commits by itself.
     async fn commit_raw(connection: &mut <Self::Store as Store>::Connection);
 
