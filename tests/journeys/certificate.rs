@@ -29,22 +29,33 @@ pub fn write_key(deployment: &Deployment, made: &CertifiedKey<KeyPair>) {
     deployment.write("key.pem", &pem("PRIVATE KEY", &der));
 }
 
-/// A connection, where this certificate is the one that is shown.
-pub async fn connect(
-    deployment: &Deployment,
-    trusted: &CertifiedKey<KeyPair>,
-) -> Option<TlsStream<TcpStream>> {
+/// What connects where one of these certificates is shown.
+pub fn connector<'a>(trusted: impl IntoIterator<Item = &'a CertifiedKey<KeyPair>>) -> TlsConnector {
     let mut roots = RootCertStore::empty();
-    let der: CertificateDer<'static> = trusted.cert.der().clone();
-    roots.add(der).unwrap();
+    for trusted in trusted {
+        let der: CertificateDer<'static> = trusted.cert.der().clone();
+        roots.add(der).unwrap();
+    }
     let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let tcp = TcpStream::connect(("127.0.0.1", deployment.port)).await;
+    TlsConnector::from(Arc::new(config))
+}
+
+/// A connection, where this certificate is the one that is shown.
+pub async fn connect(
+    deployment: &Deployment,
+    trusted: &CertifiedKey<KeyPair>,
+) -> Option<TlsStream<TcpStream>> {
+    connect_by(deployment.port, &connector([trusted])).await
+}
+
+/// A connection, where the certificate that is shown is trusted.
+pub async fn connect_by(port: u16, connector: &TlsConnector) -> Option<TlsStream<TcpStream>> {
+    let tcp = TcpStream::connect(("127.0.0.1", port)).await;
     let name = ServerName::try_from("localhost").unwrap();
-    let connector = TlsConnector::from(Arc::new(config));
     connector.connect(name, tcp.ok()?).await.ok()
 }
 

@@ -124,11 +124,10 @@ async fn a_renewed_key_is_used_and_the_one_before_until_it_is_removed() {
     assert!(!accepts(&deployment, "new.toml") && accepts(&deployment, "third.toml"));
 
     deployment.write("key2", "");
-    said(&deployment, "the keys stay as they were, since ").await;
+    let stay = "the keys of source begini stay as they were, since ";
+    said(&deployment, stay).await;
     let log = deployment.log();
-    let line = log
-        .lines()
-        .find(|line| line.contains("the keys stay as they were"));
+    let line = log.lines().find(|line| line.contains(stay));
     let line = line.unwrap();
     assert!(
         line.contains("ERROR") && line.contains("secrets[0]"),
@@ -236,7 +235,7 @@ async fn schemas_and_the_log_filter_are_read_again_and_the_rest_is_named() {
     counted(done, 1).await;
 
     deployment.write(file, "no schema");
-    said(&deployment, "the JSON Schemas stay as they were, since ").await;
+    said(&deployment, "of source begini stay as they were, since ").await;
     said(&deployment, "application.complete.json is not JSON").await;
     deployment.run(&send);
     counted(done, 2).await;

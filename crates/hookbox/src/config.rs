@@ -10,9 +10,10 @@ mod difference;
 mod file;
 mod identity;
 mod key;
-mod key_file;
+pub(crate) mod key_file;
 mod nearest;
 mod needs;
+mod parts;
 mod peers;
 mod place;
 mod route;
@@ -22,6 +23,7 @@ mod secret;
 mod source;
 mod spool;
 mod structure;
+mod tls;
 mod units;
 mod urls;
 
@@ -38,6 +40,7 @@ use crate::command::print;
 
 pub use difference::Differences;
 pub use needs::Needs;
+pub use parts::{BrokenParts, Part};
 pub use place::Mistakes;
 pub use route::RouteConfig;
 pub use source::SourceConfig;
@@ -167,16 +170,13 @@ impl Config {
 
     /// Reads and checks a file, and resolves the secrets that are needed.
     pub fn load_for(path: &Path, needs: Needs) -> Result<Self, Mistakes> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            let advice = "write one (see docs/CONFIG.md), name another with --config, or try \
-                          `hookbox dev`, which needs none";
-            Mistakes::one(
-                path,
-                format!("the config file cannot be read ({error}); {advice}"),
-            )
-        })?;
         let env = |name: &str| std::env::var(name).ok();
-        Self::parse_for(path, &text, &env, needs, SystemClock.now())
+        Self::parse_for(path, &read(path)?, &env, needs, SystemClock.now())
+    }
+
+    /// Reads a file for a service that runs, see [`Config::parse_parts`].
+    pub fn load_parts(path: &Path, needs: Needs) -> Result<(Self, BrokenParts), Mistakes> {
+        Self::parse_parts(path, &read(path)?, needs, SystemClock.now())
     }
 
     /// Checks the text of a file; `env` is the environment.
@@ -198,11 +198,24 @@ impl Config {
         now: Timestamp,
     ) -> Result<Self, Mistakes> {
         let (file, places) = structure::read(path, text)?;
-        let config = check::check(path, file, places, env, needs, now)?;
-        Ok(Self {
-            text: text.to_owned(),
-            ..config
-        })
+        let config = check::check(path, &file, places, env, needs, now)?;
+        let text = text.to_owned();
+        Ok(Self { text, ..config })
+    }
+
+    /// Checks the text of a file for a service that runs, and resolves what it uses. A part that
+    /// cannot be used refuses only itself, and is returned beside the config.
+    pub fn parse_parts(
+        path: &Path,
+        text: &str,
+        needs: Needs,
+        now: Timestamp,
+    ) -> Result<(Self, BrokenParts), Mistakes> {
+        let env = |name: &str| std::env::var(name).ok();
+        let (file, places) = structure::read(path, text)?;
+        let (config, broken) = check::check_parts(path, &file, places, &env, needs, now)?;
+        let text = text.to_owned();
+        Ok((Self { text, ..config }, broken))
     }
 
     /// All routes by name.
@@ -238,6 +251,15 @@ impl Config {
         }
         usual.to_owned()
     }
+}
+
+fn read(path: &Path) -> Result<String, Mistakes> {
+    std::fs::read_to_string(path).map_err(|error| {
+        let advice = "write one (see docs/CONFIG.md), name another with --config, or try \
+                      `hookbox dev`, which needs none";
+        let what = format!("the config file cannot be read ({error}); {advice}");
+        Mistakes::one(path, what)
+    })
 }
 
 /// Where a file is, or will be: its folder may be written in several ways.

@@ -16,6 +16,7 @@ mod drain;
 mod exit;
 mod key_ends;
 mod monitor;
+mod regular_file;
 mod reload;
 mod rng;
 mod signals;

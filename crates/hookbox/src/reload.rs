@@ -1,34 +1,39 @@
 //! What a running service reads again: keys of sources, the certificate, JSON Schemas and the log
 //! filter. At SIGHUP with the config, at once; and the files by themselves, when they change.
 //!
-//! Each of the four is read as a whole, and exchanged or left as it was: what is broken is logged
-//! and changes nothing. A request keeps what it began with. Everything else needs a restart.
+//! The keys of each source, the certificate, the JSON Schemas of each source and the filter are
+//! read each as a whole, and exchanged or left as they were: what is broken is logged, and keeps
+//! nothing else from being renewed. A request keeps what it began with. Everything else needs a
+//! restart.
 
+mod certificate;
 mod in_use;
+mod keys;
 mod paths;
+mod renewal;
+mod schemas;
 mod watched;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hookbox_driver::Clock as _;
-use hookbox_event::{SourceName, Timestamp};
+use hookbox_event::Timestamp;
 use hookbox_ingest::Ingest;
-use hookbox_signature::Key;
 use hookbox_worker::SourceSchemas;
 use tokio::signal::unix::Signal;
 use tokio::time::MissedTickBehavior;
 
-use self::in_use::{Left, are_same};
+use self::in_use::Left;
 use self::watched::{Changes, Watched, is_of, look_at};
 use crate::clock::SystemClock;
 use crate::compose::{self, SchemaTexts};
-use crate::config::{Config, Differences};
+use crate::config::{BrokenParts, Config, Differences, Part};
 use crate::key_ends::{KeysEnd, Reminders};
 use crate::telemetry::Log;
-use crate::tls::{self, Certificate};
+use crate::tls::Certificate;
 
 /// How often files are looked at. A change is used after two looks that agree.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -133,11 +138,11 @@ impl Reloader {
     fn reload(&mut self, now: Timestamp) {
         // Before anything is read: what changes meanwhile is seen by the next look.
         let seen = look_at(&self.paths());
-        let read = Config::load_for(&self.config.path, self.config.needs);
-        let config = match read {
-            Ok(config) => config,
+        let read = Config::load_parts(&self.config.path, self.config.needs);
+        let (config, parts) = match read {
+            Ok(read) => read,
             Err(mistakes) => {
-                let why = mistakes.to_string().replace('\n', "; ");
+                let why = mistakes.line();
                 tracing::error!(
                     why,
                     "SIGHUP: the config cannot be used, so nothing was reloaded: {why}"
@@ -145,15 +150,16 @@ impl Reloader {
                 return;
             }
         };
-        let left = self.exchange_config(config);
+        let left = self.exchange_config(config, &parts);
         self.files.at_once(seen);
         for warning in &self.config.warnings {
             tracing::warn!("{warning}");
         }
-        let mut changes = self.exchange_keys(&left, &BTreeSet::new());
-        changes.extend(self.exchange_certificate(now));
-        changes.extend(self.exchange_schemas(&BTreeSet::new()));
-        changes.extend(self.exchange_filter());
+        let mut changes = self.exchange_keys(&left, &parts, &BTreeSet::new());
+        changes.extend(self.exchange_certificate(parts.why(&Part::Certificate), now));
+        changes.extend(self.exchange_schemas(&parts, &BTreeSet::new()));
+        changes.extend(self.exchange_filter(parts.why(&Part::Filter)));
+        self.report_unused(&parts);
         let restart = Differences::between(&self.begun_with, &self.config.text).describe();
         if let Some(what) = &restart {
             let path = self.config.path.display();
@@ -167,10 +173,33 @@ impl Reloader {
             certificate,
             schemas,
         } = self.broken;
-        if changes.is_empty() && restart.is_none() && !(keys || certificate || schemas) {
+        let is_whole = parts.is_empty() && !(keys || certificate || schemas);
+        if changes.is_empty() && restart.is_none() && is_whole {
             tracing::info!("SIGHUP: nothing has changed");
         }
         say("SIGHUP", &changes);
+    }
+
+    /// Warns of parts that cannot be used, and that this process does not use until a restart.
+    fn report_unused(&self, parts: &BrokenParts) {
+        for (part, why) in parts.iter() {
+            let is_used = match part {
+                Part::Keys(source) => self.has_keys_of(source),
+                Part::Certificate => self.targets.certificate.is_some(),
+                Part::Schemas(source) => self.targets.schemas.is_some() && self.runs(source),
+                Part::Filter => true,
+                Part::Servers => false,
+            };
+            if !is_used {
+                tracing::warn!(why, "SIGHUP: a restart would be refused, since {why}");
+            }
+        }
+    }
+
+    /// Whether a source was there at the start.
+    fn runs(&self, source: &str) -> bool {
+        let mut running = self.config.sources.iter();
+        running.any(|running| running.name.as_str() == source)
     }
 
     /// Reads what has changed by itself.
@@ -199,152 +228,37 @@ impl Reloader {
             changes.extend(self.read_keys(&moving, now));
         }
         if certificate || (is_changed && self.broken.certificate) {
-            changes.extend(self.exchange_certificate(now));
+            changes.extend(self.exchange_certificate(None, now));
         }
         if schemas || (is_changed && self.broken.schemas) {
-            changes.extend(self.exchange_schemas(&moving));
+            changes.extend(self.exchange_schemas(&BrokenParts::default(), &moving));
         }
         say("a file has changed", &changes);
         self.remind(now);
     }
 
-    /// Reads the secrets by the config that is in use, which may be edited at this moment.
-    fn read_keys(&mut self, moving: &BTreeSet<PathBuf>, now: Timestamp) -> Vec<String> {
-        let env = |name: &str| std::env::var(name).ok();
-        let Config {
-            path, text, needs, ..
-        } = &self.config;
-        match Config::parse_for(path, text, &env, *needs, now) {
-            Ok(config) => {
-                let left = self.exchange_config(config);
-                self.exchange_keys(&left, moving)
-            }
-            Err(mistakes) => {
-                self.broken.keys = true;
-                let why = mistakes.to_string().replace('\n', "; ");
-                tracing::error!(why, "the keys stay as they were, since {why}");
-                Vec::new()
-            }
-        }
-    }
-
     /// Uses another config as far as that needs no restart.
-    fn exchange_config(&mut self, config: Config) -> Vec<Left> {
+    fn exchange_config(&mut self, config: Config, parts: &BrokenParts) -> Vec<Left> {
         let before = std::mem::replace(&mut self.config, config);
-        in_use::keep(before, &mut self.config, &self.begun_with)
+        in_use::keep(before, &mut self.config, parts, &self.begun_with)
     }
 
-    fn exchange_keys(&mut self, left: &[Left], moving: &BTreeSet<PathBuf>) -> Vec<String> {
-        self.broken.keys = false;
-        let Some(ingest) = &self.targets.ingest else {
-            return Vec::new();
+    fn exchange_filter(&mut self, mistake: Option<String>) -> Option<String> {
+        let exchanged = match mistake {
+            Some(why) => Err(why),
+            None => {
+                let exchanged = self.targets.log.refilter(&self.config.log);
+                exchanged.map_err(|error| format!("{error:#}"))
+            }
         };
-        let mut changes = Vec::new();
-        for source in &self.config.sources {
-            let name = source.name.as_str();
-            let mut files = source.secret_files(&self.config.path);
-            if files.any(|file| moving.contains(&file)) {
-                continue;
-            }
-            let held = ingest.keys(name).unwrap_or_default();
-            if !are_same(&held, &source.keys) && ingest.swap_keys(name, source.keys.clone()) {
-                let ids: Vec<&str> = source.keys.iter().map(Key::id).collect();
-                changes.push(format!("source {name} has the keys {}", ids.join(", ")));
-            }
-        }
-        for left in left {
-            match left {
-                Left::WrittenOtherwise(source) => tracing::warn!(
-                    %source,
-                    "the keys of source {source} stay as they were: its preset or its scheme is \
-                     another one, which only a restart uses, and its keys with it"
-                ),
-                Left::Unreadable(source, mistakes) => {
-                    self.broken.keys = true;
-                    let why = mistakes.reasons();
-                    tracing::error!(
-                        %source,
-                        why,
-                        "the keys of source {source} stay as they were, since {why}; it runs until \
-                         a restart, though the config has it no more"
-                    );
-                }
-            }
-        }
-        changes
-    }
-
-    fn exchange_certificate(&mut self, now: Timestamp) -> Option<String> {
-        let target = self.targets.certificate.as_ref()?;
-        let read = tls::read(&self.config, now);
-        self.broken.certificate = read.is_err();
-        match read {
-            Ok(renewed) => {
-                let (path, _) = self.config.ingest.tls.as_ref()?;
-                let path = path.display();
-                let is_other = target.replace(renewed?);
-                is_other.then(|| format!("new connections get the certificate in {path}"))
-            }
-            Err(error) => {
-                let why = format!("{error:#}");
-                tracing::error!(why, "the certificate stays as it was, since {why}");
-                None
-            }
-        }
-    }
-
-    /// Each source by itself: what cannot be used of one stays as it was, and keeps no other one.
-    fn exchange_schemas(&mut self, moving: &BTreeSet<PathBuf>) -> Option<String> {
-        let target = self.targets.schemas.as_ref()?;
-        let before = self.schemas.take();
-        let (mut after, mut all) = (SchemaTexts::new(), HashMap::new());
-        self.broken.schemas = false;
-        for source in &self.config.sources {
-            let name = &source.name;
-            let folder = source.schemas.as_slice();
-            let mut is_left = moving.iter().any(|path| is_of(path, folder));
-            if !is_left {
-                match compose::source_schemas(&self.config, source) {
-                    Ok(Some((texts, compiled))) => {
-                        after.insert(name.clone(), texts);
-                        all.insert(name.clone(), Arc::new(compiled));
-                    }
-                    Ok(None) => {}
-                    Err(error) => {
-                        is_left = true;
-                        self.broken.schemas = true;
-                        let why = format!("{error:#}");
-                        tracing::error!(why, "the JSON Schemas stay as they were, since {why}");
-                    }
-                }
-            }
-            if is_left {
-                let texts = before.as_ref().and_then(|before| before.get(name));
-                after.extend(texts.map(|texts| (name.clone(), texts.clone())));
-                all.extend(target.of(name).map(|held| (name.clone(), held)));
-            }
-        }
-        target.replace(all);
-        let after = self.schemas.insert(after);
-        let before = before?;
-        let names: BTreeSet<&SourceName> = before.keys().chain(after.keys()).collect();
-        let names = names
-            .into_iter()
-            .filter(|name| before.get(name) != after.get(name));
-        let names: Vec<&str> = names.map(SourceName::as_str).collect();
-        let names = names.join(", ");
-        (!names.is_empty()).then(|| format!("there are other JSON Schemas for {names}"))
-    }
-
-    fn exchange_filter(&mut self) -> Option<String> {
-        match self.targets.log.refilter(&self.config.log) {
+        match exchanged {
             Ok(filter) => {
                 let before = self.filter.replace(filter.clone());
                 let is_other = before.as_ref() != Some(&filter);
                 is_other.then(|| format!("the log filter is {filter:?}"))
             }
-            Err(error) => {
-                tracing::error!(%error, "the log filter stays as it was, since {error}");
+            Err(why) => {
+                tracing::error!(why, "the log filter stays as it was, since {why}");
                 None
             }
         }

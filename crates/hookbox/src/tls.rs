@@ -16,8 +16,12 @@ use tokio_rustls::TlsAcceptor;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::clock::SystemClock;
-use crate::config::Config;
+use crate::config::{Config, key_file};
 use crate::exit::Unusable;
+use crate::regular_file;
+
+/// The largest file of a certificate chain: one certificate has a few KiB.
+const CHAIN_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The certificate that new connections are shown, which may be exchanged at any time.
 pub struct Certificate(RwLock<Arc<CertifiedKey>>);
@@ -56,7 +60,7 @@ pub fn acceptor(config: &Config) -> anyhow::Result<Option<(TlsAcceptor, Arc<Cert
         return Ok(None);
     };
     let loaded = load(config, certificate, key)?;
-    if let Err(error) = check_dates(config, SystemClock.now()) {
+    if let Err(error) = check_dates(config, certificate, &loaded.cert, SystemClock.now()) {
         tracing::warn!(error = format!("{error:#}"), "{error:#}");
     }
     let certificate = Arc::new(Certificate(RwLock::new(Arc::new(loaded))));
@@ -74,36 +78,44 @@ pub fn read(config: &Config, now: Timestamp) -> anyhow::Result<Option<CertifiedK
         return Ok(None);
     };
     let loaded = load(config, certificate, key)?;
-    check_dates(config, now)?;
+    check_dates(config, certificate, &loaded.cert, now)?;
     Ok(Some(loaded))
 }
 
 fn load(config: &Config, certificate: &Path, key: &Path) -> anyhow::Result<CertifiedKey> {
     let chain = chain(config, certificate)?;
+    let private = key_file::read_pem(key).map_err(|why| {
+        let config = config.path.display();
+        Unusable(format!("{config}: ingest.tls.key: {why}"))
+    })?;
     let unusable = |what: &str| unusable(config, what, key);
-    let private = PrivateKeyDer::from_pem_file(key).with_context(|| unusable("key"))?;
+    let private = PrivateKeyDer::from_pem_slice(&private).with_context(|| unusable("key"))?;
     CertifiedKey::from_der(chain, private, &default_provider())
         .with_context(|| unusable("key to the certificate"))
 }
 
 fn chain(config: &Config, path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    let chain = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .with_context(|| unusable(config, "certificate", path))?;
+    let unusable = || unusable(config, "certificate", path);
+    let text = regular_file::read(path, CHAIN_BYTES_MAX).with_context(unusable)?;
+    let chain = CertificateDer::pem_slice_iter(&text)
+        .collect::<Result<Vec<_>, _>>()
+        .with_context(unusable)?;
     if chain.is_empty() {
         let none = anyhow!("there is no certificate in it, as PEM");
-        return Err(none.context(unusable(config, "certificate", path)));
+        return Err(none.context(unusable()));
     }
     Ok(chain)
 }
 
 /// Every certificate of the chain, since a sender rejects a chain for any of them.
-fn check_dates(config: &Config, now: Timestamp) -> anyhow::Result<()> {
-    let Some((path, _)) = &config.ingest.tls else {
-        return Ok(());
-    };
-    for certificate in chain(config, path)? {
-        check_date(&certificate, now).with_context(|| unusable(config, "certificate", path))?;
+fn check_dates(
+    config: &Config,
+    path: &Path,
+    chain: &[CertificateDer<'_>],
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    for certificate in chain {
+        check_date(certificate, now).with_context(|| unusable(config, "certificate", path))?;
     }
     Ok(())
 }

@@ -12,6 +12,10 @@ use hookbox_worker::Schemas;
 
 use crate::config::{Config, SourceConfig};
 use crate::exit::Unusable;
+use crate::regular_file;
+
+/// The largest file of a JSON Schema.
+const BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Texts of JSON Schemas, each with its event type.
 type Texts = Vec<(String, String)>;
@@ -105,7 +109,9 @@ fn read_folder(folder: &Path) -> anyhow::Result<Texts> {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned();
-            texts.push((name, std::fs::read_to_string(&path).with_context(read)?));
+            let file = || format!("read the JSON Schema {}", path.display());
+            let bytes = regular_file::read(&path, BYTES_MAX).with_context(file)?;
+            texts.push((name, String::from_utf8(bytes).with_context(file)?));
         }
     }
     Ok(texts)

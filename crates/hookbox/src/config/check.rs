@@ -10,12 +10,13 @@ use secrecy::SecretString;
 
 use super::file::{File, Ingest, Log, Url};
 use super::needs::Needs;
+use super::parts::BrokenParts;
 use super::place::{Mistakes, Places};
 use super::secret::{Env, Secrets, beside};
 use super::units::{duration, size};
 use super::{
     BrokerUrl, Config, IngestConfig, LogConfig, Network, RouteConfig, SourceConfig, StoreUrl,
-    connection_lifetime, peers, route, same_key, scheme, source, spool, urls,
+    connection_lifetime, peers, route, same_key, scheme, source, spool, tls, urls,
 };
 use crate::telemetry::filter;
 
@@ -26,22 +27,43 @@ const DRAIN_MAX: Duration = Duration::from_secs(90);
 /// be set to 4,000 s.
 const IDLE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(7200));
 
-/// The place of the path of the listener's key.
-const KEY: &str = "/ingest/tls/key";
-
-/// Checks the meaning of a file.
+/// Checks the meaning of a file. Any mistake refuses it.
 pub fn check(
     path: &Path,
-    file: File,
+    file: &File,
     mut places: Places,
     env: Env<'_>,
     needs: Needs,
     now: Timestamp,
 ) -> Result<Config, Mistakes> {
+    let secrets = secrets(path, env, needs);
+    let config = effective(path, file, &mut places, &secrets, now);
+    without_mistakes(config, places)
+}
+
+/// The same for a service that runs: parts that cannot be used are returned beside the config, and
+/// what it holds of them is not to be used. Any other mistake refuses it.
+pub fn check_parts(
+    path: &Path,
+    file: &File,
+    mut places: Places,
+    env: Env<'_>,
+    needs: Needs,
+    now: Timestamp,
+) -> Result<(Config, BrokenParts), Mistakes> {
+    let secrets = secrets(path, env, needs);
+    let config = effective(path, file, &mut places, &secrets, now);
+    let broken = BrokenParts::take(file, &mut places);
+    Ok((without_mistakes(config, places)?, broken))
+}
+
+fn secrets<'a>(path: &'a Path, env: Env<'a>, needs: Needs) -> Secrets<'a> {
     let folder = path.parent().unwrap_or(Path::new(""));
-    let secrets = Secrets { folder, env, needs };
-    let checked = effective(path, &file, &mut places, &secrets, now);
-    match checked {
+    Secrets { folder, env, needs }
+}
+
+fn without_mistakes(config: Option<Config>, mut places: Places) -> Result<Config, Mistakes> {
+    match config {
         Some(config) if places.is_clean() => Ok(Config {
             warnings: places.warnings(),
             ..config
@@ -62,13 +84,12 @@ fn effective(
     secrets: &Secrets<'_>,
     now: Timestamp,
 ) -> Option<Config> {
-    let folder = secrets.folder;
     let environment = places.take("/environment", file.environment.parse::<EnvironmentName>());
     let store = store(&file.store.url, places, secrets);
     let lifetime = connection_lifetime::read(&file.store, places);
     let broker = broker(&file.broker.url, places, secrets);
     let management = management(file, broker.as_ref(), places, secrets);
-    let ingest = ingest(folder, &file.ingest, places);
+    let ingest = ingest(&file.ingest, secrets, places);
     let metrics = metrics(file, ingest.as_ref(), places);
     let drain = drain(file, places);
     let log = log(&file.log, places, secrets.env);
@@ -79,18 +100,18 @@ fn effective(
         text: String::new(),
         needs: secrets.needs,
         environment: environment?,
-        store: store?,
+        store: store.unwrap_or(StoreUrl::NotResolved),
         store_network: network(file.store.network.as_ref()),
         store_connections: file.store.connections.unwrap_or(16),
         store_connection_lifetime: lifetime?,
-        broker: broker?,
+        broker: broker.unwrap_or(BrokerUrl::NotResolved),
         broker_network: network(file.broker.network.as_ref()),
-        management: management?,
+        management,
         ingest: ingest?,
         metrics: metrics?,
         drain: drain?.0,
         drain_lead: drain?.1,
-        log: log?,
+        log,
         sources,
         routes,
         warnings: Vec::new(),
@@ -170,20 +191,20 @@ fn routes(file: &File, places: &mut Places) -> Vec<RouteConfig> {
     routes
 }
 
-fn log(given: &Log, places: &mut Places, env: Env<'_>) -> Option<LogConfig> {
+fn log(given: &Log, places: &mut Places, env: Env<'_>) -> LogConfig {
     let variable = env("HOOKBOX_LOG").filter(|text| !text.is_empty());
     let filter = match (&variable, &given.filter) {
         (Some(text), _) => {
             let checked = filter(text).map_err(|why| format!("HOOKBOX_LOG: {why}"));
-            Some(places.take("", checked)?)
+            places.take("", checked)
         }
-        (None, Some(text)) => Some(places.take("/log/filter", filter(text))?),
+        (None, Some(text)) => places.take("/log/filter", filter(text)),
         (None, None) => None,
     };
-    Some(LogConfig {
+    LogConfig {
         json: given.format.as_deref() == Some("json"),
         filter,
-    })
+    }
 }
 
 /// The text of a URL: the outer `None` is a mistake, the inner one a reference that is not needed.
@@ -238,16 +259,14 @@ fn broker(given: &Url, places: &mut Places, secrets: &Secrets<'_>) -> Option<Bro
     None
 }
 
-/// The management API; `None` is a mistake, and `Some(None)` is none named.
+/// The management API, where one is named and can be used.
 fn management(
     file: &File,
     broker: Option<&BrokerUrl>,
     places: &mut Places,
     secrets: &Secrets<'_>,
-) -> Option<Option<SecretString>> {
-    let Some(given) = &file.broker.management else {
-        return Some(None);
-    };
+) -> Option<SecretString> {
+    let given = file.broker.management.as_ref()?;
     let at = "/broker/management";
     let text = url(at, given, secrets.needs.broker, places, secrets)?;
     match broker {
@@ -259,7 +278,7 @@ fn management(
         }
         Some(BrokerUrl::Amqp(_) | BrokerUrl::NotResolved) | None => {}
     }
-    Some(text.map(SecretString::from))
+    text.map(SecretString::from)
 }
 
 /// What stands behind `sqlite:` is a path and nothing else.
@@ -297,20 +316,15 @@ fn metrics(
     Some(Some(listen))
 }
 
-fn ingest(folder: &Path, given: &Ingest, places: &mut Places) -> Option<IngestConfig> {
+fn ingest(given: &Ingest, secrets: &Secrets<'_>, places: &mut Places) -> Option<IngestConfig> {
     let standard = Limits::standard();
     let listen = given.listen.as_deref().unwrap_or("127.0.0.1:8080");
     let listen = places.take("/ingest/listen", address(listen));
     let sizes = sizes(given, &standard, places);
     let idle = idle(given, &standard, places);
     let peers = peers::check(given, listen, places);
-    let spool = spool::check(folder, given, places);
-    let tls = given.tls.as_ref().map(|tls| {
-        (
-            pem("/ingest/tls/certificate", folder, &tls.certificate, places),
-            pem(KEY, folder, &tls.key, places),
-        )
-    });
+    let spool = spool::check(secrets.folder, given, places);
+    let tls = tls::check(given, secrets, places);
     let (body_max, bodies_max) = sizes?;
     let connections_max = given.connections.unwrap_or(standard.connections_max);
     let per_address = (connections_max / Limits::ADDRESS_SHARE).max(1);
@@ -362,21 +376,4 @@ fn sizes(given: &Ingest, standard: &Limits, places: &mut Places) -> Option<(usiz
         places.mistake("/ingest/bodies_max", why);
     }
     Some((body_max, bodies_max))
-}
-
-/// The path of a PEM file. Its text in its place may be a private key, so it is not shown.
-fn pem(at: &str, folder: &Path, given: &str, places: &mut Places) -> PathBuf {
-    let path = beside(folder, given);
-    if given.contains("-----BEGIN") || given.contains('\n') {
-        places.mistake(at, "it must be the path of a PEM file, not its text");
-    } else if !path.is_file() {
-        // Nor is a path that leads nowhere shown, where it may be the key itself.
-        let what = if at == KEY {
-            "the file that it names is not there".to_owned()
-        } else {
-            format!("the file {} is not there", path.display())
-        };
-        places.mistake(at, what);
-    }
-    path
 }

@@ -78,6 +78,7 @@ pub struct Ingest {
 pub struct Tls {
     pub certificate: String,
     pub key: String,
+    pub mode: Option<String>,
 }
 
 #[derive(Deserialize, Default)]

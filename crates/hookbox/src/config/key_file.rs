@@ -1,13 +1,16 @@
 //! Files that hold a secret: read within bounds, and only what is a file.
 
-use std::fs::{File, Metadata};
-use std::io::Read as _;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+
+use crate::regular_file::{self, ReadError};
 
 /// The largest file that can be a secret: a key has tens of bytes and a URL hundreds. More is a
 /// wrong path, or has no end.
 const BYTES_MAX: u64 = 16 * 1024;
+
+/// The largest file of the listener's key: it may hold the certificate chain as well.
+const PEM_BYTES_MAX: u64 = 64 * 1024;
 
 /// What others than the owner may do to a file: read it, as its group.
 const MODE_MAX: u32 = 0o640;
@@ -27,56 +30,43 @@ pub struct Text {
 ///
 /// A path that leads nowhere is not shown: it may be the secret, in the wrong place.
 pub fn read(path: &Path, any_mode: bool) -> Result<Text, String> {
-    let kind = std::fs::metadata(path).map_err(|error| {
-        format!(
-            "the file that it names cannot be found ({error}); its path is not shown, since it \
-             may be the secret itself"
-        )
-    })?;
+    let bytes = read_bytes(path, BYTES_MAX)?;
     let shown = path.display();
-    if !kind.is_file() {
-        // Opened, a FIFO would wait for a writer, and a device may have no end.
-        let what = what_it_is(&kind);
-        return Err(format!(
-            "{shown} is {what}; a secret is read from a regular file only"
-        ));
-    }
-    let unreadable = |error| format!("the file {shown} cannot be read ({error})");
-    let file = File::open(path).map_err(unreadable)?;
-    let mut bytes = Vec::new();
-    let read = file.take(BYTES_MAX + 1).read_to_end(&mut bytes);
-    read.map_err(unreadable)?;
-    if bytes.len() as u64 > BYTES_MAX {
-        return Err(format!(
-            "the file {shown} is larger than {} KiB, so it is no secret; see whether the path is \
-             right",
-            BYTES_MAX / 1024
-        ));
-    }
     let text =
         String::from_utf8(bytes).map_err(|_| format!("the file {shown} is not text in UTF-8"))?;
-    let warning = (!any_mode).then(|| too_open(path, &kind)).flatten();
+    let warning = warning(path, any_mode);
     Ok(Text { text, warning })
 }
 
-fn what_it_is(kind: &Metadata) -> &'static str {
-    let kind = kind.file_type();
-    if kind.is_dir() {
-        "a folder"
-    } else if kind.is_fifo() {
-        "a named pipe"
-    } else if kind.is_socket() {
-        "a socket"
-    } else {
-        "a device"
-    }
+/// Reads the listener's key, as PEM, under the same rules.
+pub fn read_pem(path: &Path) -> Result<Vec<u8>, String> {
+    read_bytes(path, PEM_BYTES_MAX)
 }
 
-/// Who else may read or change it, where that is more than a secret's file should allow.
-fn too_open(path: &Path, kind: &Metadata) -> Option<String> {
-    let mode = kind.permissions().mode() & 0o777;
+fn read_bytes(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
+    let shown = path.display();
+    regular_file::read(path, bytes_max).map_err(|error| match error {
+        ReadError::NotFound(error) => format!(
+            "the file that it names cannot be found ({error}); its path is not shown, since it \
+             may be the secret itself"
+        ),
+        ReadError::NotRegular(kind) => {
+            format!("{shown} is {kind}; a secret is read from a regular file only")
+        }
+        ReadError::Unreadable(error) => format!("the file {shown} cannot be read ({error})"),
+        ReadError::TooLarge(bytes_max) => format!(
+            "the file {shown} is larger than {} KiB, so it is no secret; see whether the path is \
+             right",
+            bytes_max / 1024
+        ),
+    })
+}
+
+/// Who else may read or change a file, where that is more than a secret's file should allow.
+pub fn warning(path: &Path, any_mode: bool) -> Option<String> {
+    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
     // The owner may do what he likes.
-    if mode & !(MODE_MAX | 0o700) == 0 || is_mounted(path) {
+    if any_mode || mode & !(MODE_MAX | 0o700) == 0 || is_mounted(path) {
         return None;
     }
     Some(format!(

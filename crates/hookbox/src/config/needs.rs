@@ -10,6 +10,8 @@ pub struct Needs {
     pub broker: bool,
     /// The keys of all sources.
     pub keys: bool,
+    /// The certificate of the listener and its key.
+    pub certificate: bool,
 }
 
 impl Needs {
@@ -18,16 +20,19 @@ impl Needs {
         store: true,
         broker: true,
         keys: true,
+        certificate: true,
     };
     /// What processes events, and what looks at both sides.
     pub const STORE_AND_BROKER: Self = Self {
         keys: false,
+        certificate: false,
         ..Self::ALL
     };
     /// What operators ask of the store alone.
     pub const STORE: Self = Self {
         broker: false,
         keys: false,
+        certificate: false,
         ..Self::ALL
     };
     /// What receives webhooks.
@@ -39,6 +44,7 @@ impl Needs {
     pub const KEYS: Self = Self {
         store: false,
         broker: false,
+        certificate: false,
         ..Self::ALL
     };
     /// What only reads where something listens.
@@ -46,5 +52,6 @@ impl Needs {
         store: false,
         broker: false,
         keys: false,
+        certificate: false,
     };
 }

@@ -1,5 +1,6 @@
 //! Mistakes and their places: all of them, in the order of the file.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,8 @@ struct Mistake {
     /// The key, as `route[0].retry.first`.
     key: String,
     what: String,
+    /// The key's JSON Pointer.
+    pointer: String,
 }
 
 impl Mistakes {
@@ -29,6 +32,7 @@ impl Mistakes {
             at: None,
             key: String::new(),
             what,
+            pointer: String::new(),
         }];
         Self {
             path: path.to_owned(),
@@ -38,6 +42,21 @@ impl Mistakes {
 }
 
 impl Mistakes {
+    /// In the order of the file, each once.
+    fn sorted(path: &Path, mut mistakes: Vec<Mistake>) -> Self {
+        mistakes.sort();
+        mistakes.dedup();
+        Self {
+            path: path.to_owned(),
+            mistakes,
+        }
+    }
+
+    /// All of them in one line, as a log takes it.
+    pub fn line(&self) -> String {
+        self.to_string().replace('\n', "; ")
+    }
+
     /// What is wrong, without where, as of what is in no file any more.
     pub fn reasons(&self) -> String {
         let what = self.mistakes.iter().map(|mistake| mistake.what.as_str());
@@ -60,7 +79,7 @@ impl fmt::Display for Mistakes {
 impl Mistake {
     /// `file:line:column: key: what`
     fn line(&self, path: &Path) -> String {
-        let Mistake { at, key, what } = self;
+        let Mistake { at, key, what, .. } = self;
         let path = path.display();
         let place = match at {
             Some((line, column)) => format!("{path}:{line}:{column}: "),
@@ -96,6 +115,7 @@ impl Places {
                 at,
                 key: String::new(),
                 what,
+                pointer: String::new(),
             }];
             Mistakes {
                 path: path.to_owned(),
@@ -136,6 +156,7 @@ impl Places {
             at,
             key: readable(pointer),
             what,
+            pointer: pointer.to_owned(),
         }
     }
 
@@ -172,13 +193,24 @@ impl Places {
         json_of_item(self.document.as_item())
     }
 
-    pub fn into_mistakes(mut self) -> Mistakes {
-        self.mistakes.sort();
-        self.mistakes.dedup();
-        Mistakes {
-            path: self.path,
-            mistakes: self.mistakes,
+    pub fn into_mistakes(self) -> Mistakes {
+        Mistakes::sorted(&self.path, self.mistakes)
+    }
+
+    /// Takes out the mistakes that belong to something by their JSON Pointers, each with the
+    /// others of the same thing.
+    pub fn take_by<T: Ord>(&mut self, of: impl Fn(&str) -> Option<T>) -> BTreeMap<T, Mistakes> {
+        let mut taken: BTreeMap<T, Vec<Mistake>> = BTreeMap::new();
+        for mistake in std::mem::take(&mut self.mistakes) {
+            match of(&mistake.pointer) {
+                Some(thing) => taken.entry(thing).or_default().push(mistake),
+                None => self.mistakes.push(mistake),
+            }
         }
+        let taken = taken.into_iter();
+        taken
+            .map(|(thing, mistakes)| (thing, Mistakes::sorted(&self.path, mistakes)))
+            .collect()
     }
 
     /// The span of what a pointer leads to, or of the nearest thing on the way.

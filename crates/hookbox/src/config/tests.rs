@@ -348,6 +348,7 @@ mod keys;
 mod limits;
 mod needs;
 mod networks;
+mod parts;
 mod same_key;
 mod secrets;
 mod spool;

@@ -3,7 +3,7 @@
 use hookbox_event::SourceName;
 use hookbox_signature::Key;
 
-use crate::config::{Config, Differences, Mistakes};
+use crate::config::{BrokenParts, Config, Differences, Mistakes, Part, SourceConfig};
 
 /// Keys of a source that runs, which stay as they were.
 pub enum Left {
@@ -13,10 +13,25 @@ pub enum Left {
     Unreadable(SourceName, Mistakes),
 }
 
+impl Left {
+    /// The source that they are of.
+    pub fn source(&self) -> &SourceName {
+        match self {
+            Left::WrittenOtherwise(source) | Left::Unreadable(source, _) => source,
+        }
+    }
+}
+
 /// Puts into a config that was read what runs and needs a restart to be changed: the sources of the
 /// one before, with the keys and schemas of theirs that can be used, and its certificate where
-/// there is no other. Files of theirs are read again as long as they are in use.
-pub fn keep(before: Config, config: &mut Config, begun_with: &str) -> Vec<Left> {
+/// there is no other. Files of theirs are read again as long as they are in use. What cannot be
+/// used of a source stays as it was.
+pub fn keep(
+    before: Config,
+    config: &mut Config,
+    parts: &BrokenParts,
+    begun_with: &str,
+) -> Vec<Left> {
     if config.ingest.tls.is_none() {
         config.ingest.tls = before.ingest.tls;
     }
@@ -27,7 +42,11 @@ pub fn keep(before: Config, config: &mut Config, begun_with: &str) -> Vec<Left> 
     for mut source in before.sources {
         let name = source.name.clone();
         let place = read.iter().position(|other| other.name == name);
-        match place.map(|place| read.swap_remove(place)) {
+        let mut other = place.map(|place| read.swap_remove(place));
+        if let Some(other) = &mut other {
+            leave(&source, other, parts);
+        }
+        match other {
             Some(other) if !differences.sources.contains(name.as_str()) => source = other,
             Some(other) if source.is_keyed_as(&other) => source.take_keys(other),
             Some(other) if are_same(&source.keys, &other.keys) => {}
@@ -40,6 +59,18 @@ pub fn keep(before: Config, config: &mut Config, begun_with: &str) -> Vec<Left> 
         config.sources.push(source);
     }
     left
+}
+
+/// Leaves of a source what cannot be used of the other one. Where other files are named, it is they
+/// that are read again.
+fn leave(source: &SourceConfig, other: &mut SourceConfig, parts: &BrokenParts) {
+    let name = source.name.to_string();
+    if parts.why(&Part::Keys(name.clone())).is_some() {
+        other.keys = source.keys.clone();
+    }
+    if parts.why(&Part::Schemas(name)).is_some() && other.schemas.is_none() {
+        other.schemas = source.schemas.clone();
+    }
 }
 
 /// Whether a request is verified by the one as by the other.

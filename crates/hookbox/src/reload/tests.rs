@@ -83,6 +83,81 @@ fn a_source_that_runs_keeps_its_schemas_when_the_config_has_it_no_more() {
 }
 
 #[test]
+fn schemas_of_one_source_that_cannot_be_used_keep_no_other_source_from_theirs() {
+    let folder = folder("apart");
+    let (mut reloader, schemas) = worker(&folder);
+    let (two, elsewhere) = (folder.join("two"), folder.join("elsewhere"));
+    let first = Some(vec!["a".to_owned()]);
+    for (number, kind) in [
+        "absent",
+        "a file",
+        "not JSON",
+        "unreadable",
+        "a pipe",
+        "no file",
+    ]
+    .iter()
+    .enumerate()
+    {
+        std::fs::rename(&two, &elsewhere).unwrap();
+        if *kind != "absent" && *kind != "a file" {
+            std::fs::create_dir(&two).unwrap();
+        }
+        match *kind {
+            "a file" => std::fs::write(&two, "{}").unwrap(),
+            "not JSON" => std::fs::write(two.join("a.json"), "{\"type\":").unwrap(),
+            "unreadable" => std::fs::create_dir(two.join("a.json")).unwrap(),
+            "a pipe" => {
+                let pipe = std::process::Command::new("mkfifo")
+                    .arg(two.join("a.json"))
+                    .status();
+                assert!(pipe.unwrap().success());
+            }
+            _ => {}
+        }
+        let added = format!("more-{number}");
+        std::fs::write(folder.join(format!("one/{added}.json")), "{}").unwrap();
+        reloader.reload(SystemClock.now());
+        let of_one = types(&schemas, "one").unwrap();
+        assert!(of_one.contains(&added), "{kind}: {of_one:?}");
+        assert_eq!(types(&schemas, "two"), first, "{kind}");
+        assert!(reloader.broken.schemas, "{kind}");
+        // It is whole again, with another file.
+        let _ = std::fs::remove_dir_all(&two);
+        let _ = std::fs::remove_file(&two);
+        std::fs::rename(&elsewhere, &two).unwrap();
+        let again = two.join(format!("{added}.json"));
+        std::fs::write(&again, "{}").unwrap();
+        look(&mut reloader);
+        assert!(types(&schemas, "two").unwrap().contains(&added), "{kind}");
+        assert!(!reloader.broken.schemas, "{kind}");
+        std::fs::remove_file(&again).unwrap();
+        look(&mut reloader);
+        assert_eq!(types(&schemas, "two"), first, "{kind}");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// A folder that is written as something else is no reason to use the schemas of the preset.
+#[test]
+fn schemas_that_are_written_wrong_stay_as_they_were() {
+    let folder = folder("wrong");
+    let (mut reloader, schemas) = worker(&folder);
+    let wrong = source("two").replace("schemas = \"two\"", "schemas = 3");
+    write(&folder, &[&source("one"), &wrong]);
+    std::fs::write(folder.join("one/b.json"), "{}").unwrap();
+    reloader.reload(SystemClock.now());
+    let (first, both) = (vec!["a".to_owned()], vec!["a".to_owned(), "b".to_owned()]);
+    assert_eq!(types(&schemas, "two"), Some(first.clone()));
+    assert_eq!(types(&schemas, "one"), Some(both));
+    std::fs::remove_file(folder.join("one/b.json")).unwrap();
+    look(&mut reloader);
+    assert_eq!(types(&schemas, "two"), Some(first.clone()));
+    assert_eq!(types(&schemas, "one"), Some(first));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
 fn a_source_that_differs_keeps_the_schemas_that_it_runs_with() {
     let folder = folder("differs");
     let (mut reloader, schemas) = worker(&folder);

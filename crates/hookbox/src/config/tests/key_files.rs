@@ -6,17 +6,17 @@ use std::process::Command;
 use super::*;
 
 /// A folder of a test's own.
-struct Folder(PathBuf);
+pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
-    fn new(test: &str) -> Self {
+    pub(super) fn new(test: &str) -> Self {
         let name = format!("hookbox-key-files-{}-{test}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir(&folder).expect("a folder");
         Self(folder)
     }
 
-    fn write(&self, name: &str, bytes: &[u8], mode: u32) {
+    pub(super) fn write(&self, name: &str, bytes: &[u8], mode: u32) {
         let path = self.0.join(name);
         std::fs::write(&path, bytes).expect("written");
         let mode = std::fs::Permissions::from_mode(mode);
@@ -27,14 +27,31 @@ impl Folder {
     /// warnings.
     fn says(&self, file: &str) -> Result<Vec<String>, Vec<String>> {
         let text = GOOD.replacen("env = \"KEY\"", &format!("file = {file}"), 1);
+        self.says_of("source[0].secrets[0]: ", &text)
+    }
+
+    /// The same of a config whose listener has this key.
+    fn says_of_listener(&self, key: &str) -> Result<Vec<String>, Vec<String>> {
+        let tls = format!("connections = 100\ntls = {{ certificate = \"cert\", key = {key} }}\n");
+        let text = GOOD.replacen("connections = 100\n", &tls, 1);
+        self.says_of("ingest.tls.key: ", &text)
+    }
+
+    fn says_of(&self, at: &str, text: &str) -> Result<Vec<String>, Vec<String>> {
         let place = |line: &str| {
-            let rest = line.split_once("source[0].secrets[0]: ");
+            let rest = line.split_once(at);
             rest.unwrap_or_else(|| panic!("{line}")).1.to_owned()
         };
-        match Config::parse(&self.0.join("hookbox.toml"), &text, &env, NOW) {
+        match Config::parse(&self.0.join("hookbox.toml"), text, &env, NOW) {
             Ok(config) => Ok(config.warnings.iter().map(|line| place(line)).collect()),
             Err(mistakes) => Err(mistakes.to_string().lines().map(place).collect()),
         }
+    }
+
+    fn make_pipe(&self) {
+        let pipe = self.0.join("pipe");
+        let made = Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
+        assert!(made.success());
     }
 
     fn refuses(&self, file: &str) -> String {
@@ -56,9 +73,7 @@ const KEY: &[u8] = b"a-key-of-thirty-two-random-bytes\n";
 #[test]
 fn what_is_no_file_is_refused_unread() {
     let folder = Folder::new("no-file");
-    let pipe = folder.0.join("pipe");
-    let made = Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
-    assert!(made.success());
+    folder.make_pipe();
     folder.write("large", &vec![b'k'; 16 * 1024 + 1], 0o600);
     folder.write("bytes", b"\xff\xfe\xff\xfe\xff\xfe\xff\xfe", 0o600);
     for (file, why) in [
@@ -115,6 +130,66 @@ fn a_file_that_others_can_read_is_warned_of() {
             hookbox.toml:27:12: source[0].secrets[0]: mode belongs to file: a variable has none
         "#]],
     );
+}
+
+/// The key of the listener is a secret as well, which may have the chain beside it.
+#[test]
+fn the_key_of_the_listener_is_read_as_other_secrets_are() {
+    let folder = Folder::new("listener");
+    folder.make_pipe();
+    folder.write("cert", b"", 0o644);
+    folder.write("large", &vec![b'k'; 64 * 1024 + 1], 0o600);
+    for (file, why) in [
+        ("\"pipe\"", "is a named pipe"),
+        ("\"/dev/zero\"", "/dev/zero is a device"),
+        ("\".\"", "is a folder"),
+        ("\"large\"", "is larger than 64 KiB"),
+        ("\"hunter2\"", "cannot be found"),
+    ] {
+        let refused = folder.says_of_listener(file).expect_err("it is refused");
+        let [refused] = &refused[..] else {
+            panic!("{file}: {refused:?}")
+        };
+        assert!(refused.contains(why), "{file}: {refused}");
+        assert!(!refused.contains("hunter2"), "{refused}");
+    }
+    folder.write("largest", &vec![b'k'; 64 * 1024], 0o600);
+    assert_eq!(folder.says_of_listener("\"largest\""), Ok(vec![]));
+    for (mode, warned) in [(0o600, false), (0o640, false), (0o644, true), (0o660, true)] {
+        folder.write("key", KEY, mode);
+        let said = folder.says_of_listener("\"key\"").expect("it loads");
+        assert_eq!(said.len(), usize::from(warned), "{mode:o}: {said:?}");
+        for warning in said {
+            assert!(warning.contains(&format!("{mode:04o}")) && warning.contains("0640"));
+        }
+        assert_eq!(
+            folder.says_of_listener("\"key\", mode = \"any\""),
+            Ok(vec![])
+        );
+    }
+}
+
+/// The certificate is no secret, and its path is shown.
+#[test]
+fn what_is_no_file_is_refused_as_a_certificate() {
+    let folder = Folder::new("certificate");
+    folder.make_pipe();
+    folder.write("key", KEY, 0o600);
+    for (file, why) in [
+        ("pipe", "pipe: it is a named pipe"),
+        ("/dev/zero", "/dev/zero: it is a device"),
+        (".", "it is a folder"),
+        ("absent", "absent cannot be found"),
+    ] {
+        let tls = format!("tls = {{ certificate = \"{file}\", key = \"key\" }}\n");
+        let text = GOOD.replacen("[worker]\n", &format!("{tls}[worker]\n"), 1);
+        let refused = folder.says_of("ingest.tls.certificate: ", &text);
+        let refused = refused.expect_err("it is refused");
+        assert!(
+            refused.len() == 1 && refused[0].contains(why),
+            "{refused:?}"
+        );
+    }
 }
 
 /// Where a secret stands in the place of its name, no message repeats it.

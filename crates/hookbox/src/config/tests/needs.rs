@@ -31,6 +31,29 @@ fn only_what_is_needed_is_resolved() {
     assert!(missing(Needs::STORE_AND_BROKER, &["DATABASE_URL", "AMQP_URL"]).is_empty());
 }
 
+/// The listener's key is a secret of those that listen.
+#[test]
+fn the_certificate_is_looked_for_where_something_listens() {
+    let tls = "connections = 100\ntls = { certificate = \"absent\", key = \"absent\" }\n";
+    let text = GOOD.replacen("connections = 100\n", tls, 1);
+    for (needs, is_refused) in [
+        (Needs::ALL, true),
+        (Needs::BROKER_AND_KEYS, true),
+        (Needs::STORE_AND_BROKER, false),
+        (Needs::STORE, false),
+        (Needs::KEYS, false),
+        (Needs::NONE, false),
+    ] {
+        let parsed = Config::parse_for(Path::new("hookbox.toml"), &text, &env, needs, NOW);
+        let told = parsed.err().map(|mistakes| mistakes.to_string());
+        let told = told.unwrap_or_default();
+        assert_eq!(!told.is_empty(), is_refused, "{needs:?}: {told}");
+        for key in ["ingest.tls.certificate", "ingest.tls.key"] {
+            assert_eq!(told.contains(key), is_refused, "{needs:?}: {told}");
+        }
+    }
+}
+
 /// Where its value is not needed, a secret is checked for everything else all the same.
 #[test]
 fn what_is_not_resolved_is_checked_as_it_is_written() {

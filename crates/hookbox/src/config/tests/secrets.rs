@@ -69,7 +69,7 @@ fn a_secret_is_never_written_down_and_never_shown() {
     check(
         &GOOD.replace("connections = 100\n", &format!("connections = 100\n{pem}")),
         expect![[r#"
-            hookbox.toml:13:9: ingest.tls.certificate: the file nowhere is not there
+            hookbox.toml:13:9: ingest.tls.certificate: the file nowhere cannot be found (No such file or directory (os error 2))
             hookbox.toml:13:34: ingest.tls.key: it must be the path of a PEM file, not its text
         "#]],
     );

@@ -1,0 +1,180 @@
+//! What refuses one part of a config that is read again, and what refuses all of it.
+
+use std::process::Command;
+
+use super::key_files::Folder;
+use super::*;
+
+const TEXT: &str = r#"
+environment = "sandbox"
+[store]
+url = { file = "store" }
+[broker]
+url = "sqlite:b.db"
+[ingest]
+tls = { certificate = "cert.pem", key = "key.pem" }
+[log]
+filter = "info"
+[[source]]
+name = "one"
+preset = "begini"
+schemas = "schemas"
+secrets = [{ id = "a", file = "one" }, { id = "b", file = "other" }]
+[[source]]
+name = "two"
+preset = "standard-webhooks"
+secrets = [{ id = "a", file = "two" }]
+"#;
+
+/// A folder in which everything is whole.
+fn folder(test: &str) -> Folder {
+    let folder = Folder::new(test);
+    for (name, text) in [
+        ("store", "sqlite:s.db"),
+        ("cert.pem", "a certificate"),
+        ("key.pem", "a key"),
+        ("one", "a-key-of-thirty-two-random-bytes"),
+        ("other", "the-other-key-of-thirty-two-bytes"),
+        ("two", "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"),
+    ] {
+        folder.write(name, text.as_bytes(), 0o600);
+    }
+    std::fs::create_dir(folder.0.join("schemas")).expect("a folder");
+    folder
+}
+
+/// What is done to a file.
+enum Fault {
+    Absent,
+    /// Something that is no file, as a folder is for a file.
+    Folder,
+    Pipe,
+    Text(&'static str),
+}
+
+fn break_file(folder: &Folder, name: &str, fault: &Fault) {
+    let path = folder.0.join(name);
+    if path.is_dir() {
+        std::fs::remove_dir(&path).expect("removed");
+    } else {
+        std::fs::remove_file(&path).expect("removed");
+    }
+    match fault {
+        Fault::Absent => {}
+        Fault::Folder => std::fs::create_dir(&path).expect("made"),
+        Fault::Pipe => {
+            let made = Command::new("mkfifo").arg(&path).status().expect("mkfifo");
+            assert!(made.success());
+        }
+        Fault::Text(text) => folder.write(name, text.as_bytes(), 0o600),
+    }
+}
+
+/// A file, what is done to it, the part that it breaks, and why.
+fn faults() -> Vec<(&'static str, Fault, Part, &'static str)> {
+    let one = || Part::Keys("one".to_owned());
+    let two = || Part::Keys("two".to_owned());
+    let schemas = || Part::Schemas("one".to_owned());
+    vec![
+        ("one", Fault::Absent, one(), "secrets[0]: the file that it"),
+        ("one", Fault::Folder, one(), "one is a folder"),
+        ("other", Fault::Pipe, one(), "other is a named pipe"),
+        ("one", Fault::Text(" \n"), one(), "refers to is empty"),
+        ("one", Fault::Text("a-key"), one(), "shorter than 8 bytes"),
+        ("two", Fault::Text("whsec_MDEyMzQ1N"), two(), "not base64"),
+        (
+            "cert.pem",
+            Fault::Absent,
+            Part::Certificate,
+            "cert.pem cannot be found",
+        ),
+        (
+            "cert.pem",
+            Fault::Pipe,
+            Part::Certificate,
+            "cert.pem: it is a named pipe",
+        ),
+        (
+            "key.pem",
+            Fault::Absent,
+            Part::Certificate,
+            "ingest.tls.key: the file that",
+        ),
+        (
+            "key.pem",
+            Fault::Folder,
+            Part::Certificate,
+            "key.pem is a folder",
+        ),
+        ("schemas", Fault::Absent, schemas(), "schemas is no folder"),
+        (
+            "schemas",
+            Fault::Text("{}"),
+            schemas(),
+            "schemas is no folder",
+        ),
+        ("store", Fault::Absent, Part::Servers, "store.url: the file"),
+    ]
+}
+
+#[test]
+fn a_file_that_is_broken_refuses_its_part_alone() {
+    for (file, fault, part, why) in faults() {
+        let folder = folder("parts");
+        let path = folder.0.join("hookbox.toml");
+        let parse = || Config::parse_parts(&path, TEXT, Needs::ALL, NOW);
+        let (_, whole) = parse().unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        assert!(whole.is_empty(), "{whole:?}");
+        break_file(&folder, file, &fault);
+        let (config, parts) = parse().unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        let broken: Vec<(&Part, String)> = parts.iter().collect();
+        let [(found, said)] = &broken[..] else {
+            panic!("{file}: {broken:?}")
+        };
+        assert_eq!(**found, part, "{said}");
+        assert!(said.contains(why), "{said}");
+        let is_whole = |name: &str| parts.why(&Part::Keys(name.to_owned())).is_none();
+        let sources = config.sources.iter();
+        let whole = sources.filter(|source| is_whole(source.name.as_str()));
+        assert!(whole.map(|source| source.keys.len()).sum::<usize>() > 0);
+        // A start refuses it.
+        let refused = Config::parse(&path, TEXT, &env, NOW).err();
+        assert_eq!(refused.expect("it is refused").line(), *said);
+    }
+}
+
+#[test]
+fn what_is_written_wrong_refuses_its_part_or_all() {
+    let folder = folder("written-wrong");
+    let path = folder.0.join("hookbox.toml");
+    let parse = |from: &str, to: &str| -> Result<Vec<Part>, String> {
+        assert!(TEXT.contains(from), "{from}");
+        let text = TEXT.replacen(from, to, 1);
+        match Config::parse_parts(&path, &text, Needs::ALL, NOW) {
+            Ok((_, parts)) => Ok(parts.iter().map(|(part, _)| part.clone()).collect()),
+            Err(mistakes) => Err(mistakes.line()),
+        }
+    };
+    let (one, two) = (Part::Keys("one".to_owned()), Part::Keys("two".to_owned()));
+    let until = "file = \"one\", until = \"tomorrow\"";
+    assert_eq!(parse("file = \"one\"", until), Ok(vec![one.clone()]));
+    let unknown = "file = \"two\", value = \"x\"";
+    assert_eq!(parse("file = \"two\"", unknown), Ok(vec![two]));
+    assert_eq!(parse("id = \"b\"", "id = \"a\""), Ok(vec![one]));
+    let text = "certificate = \"-----BEGIN CERTIFICATE-----\"";
+    let certificate = parse("certificate = \"cert.pem\"", text);
+    assert_eq!(certificate, Ok(vec![Part::Certificate]));
+    let filter = parse("filter = \"info\"", "filter = \"a=loud\"");
+    assert_eq!(filter, Ok(vec![Part::Filter]));
+    let url = parse("\"sqlite:b.db\"", "\"sqlite:\"");
+    assert_eq!(url, Ok(vec![Part::Servers]));
+    for (from, to) in [
+        ("[log]", "[logs]"),
+        ("environment = \"sandbox\"", "drain = \"1 h\""),
+        ("preset = \"begini\"", "preset = \"begini\"\ntopic = \"no\""),
+        ("secrets = [", "secret = ["),
+        ("[ingest]", "[ingest"),
+    ] {
+        assert!(parse(from, to).is_err(), "{to}");
+    }
+}

@@ -1,0 +1,64 @@
+//! `[ingest] tls`: the files of the listener's certificate and of its key.
+
+use std::path::{Path, PathBuf};
+
+use super::file::Ingest;
+use super::key_file;
+use super::place::Places;
+use super::secret::{Secrets, beside};
+use crate::regular_file::{self, ReadError};
+
+const CERTIFICATE: &str = "/ingest/tls/certificate";
+
+const KEY: &str = "/ingest/tls/key";
+
+/// Checks both paths, and where the command listens, both files as well; `None` is no TLS, or a
+/// mistake that leaves no path.
+pub fn check(
+    given: &Ingest,
+    secrets: &Secrets<'_>,
+    places: &mut Places,
+) -> Option<(PathBuf, PathBuf)> {
+    let tls = given.tls.as_ref()?;
+    let certificate = path(CERTIFICATE, secrets.folder, &tls.certificate, places);
+    let key = path(KEY, secrets.folder, &tls.key, places);
+    if secrets.needs.certificate {
+        if let Some(path) = &certificate {
+            check_certificate(path, places);
+        }
+        if let Some(path) = &key {
+            // The schema knows one word.
+            check_key(path, tls.mode.is_some(), places);
+        }
+    }
+    certificate.zip(key)
+}
+
+/// The path of a PEM file. Its text in its place may be a private key, so it is not shown.
+fn path(at: &str, folder: &Path, given: &str, places: &mut Places) -> Option<PathBuf> {
+    if given.contains("-----BEGIN") || given.contains('\n') {
+        places.mistake(at, "it must be the path of a PEM file, not its text");
+        return None;
+    }
+    Some(beside(folder, given))
+}
+
+fn check_certificate(path: &Path, places: &mut Places) {
+    let shown = path.display();
+    if let Err(error) = regular_file::check(path) {
+        let what = match error {
+            ReadError::NotFound(error) => format!("the file {shown} cannot be found ({error})"),
+            other => format!("{shown}: {other}"),
+        };
+        places.mistake(CERTIFICATE, what);
+    }
+}
+
+/// What is in it is read with the certificate, which it must belong to.
+fn check_key(path: &Path, any_mode: bool, places: &mut Places) {
+    if places.take(KEY, key_file::read_pem(path)).is_some()
+        && let Some(warning) = key_file::warning(path, any_mode)
+    {
+        places.warn(KEY, warning);
+    }
+}

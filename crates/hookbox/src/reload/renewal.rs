@@ -1,0 +1,136 @@
+//! Keeps apart what was read: a key is never of two sources at once, since a request that was
+//! captured at one would be accepted at the other. The config refuses that of what it names; here
+//! it is refused between keys that were read and keys that stay.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use hookbox_driver::Rng as _;
+use hookbox_event::SourceName;
+use hookbox_signature::Key;
+
+use crate::rng::SystemRng;
+
+/// The keys of a source that runs.
+pub struct Renewal<'a> {
+    /// The source.
+    pub source: &'a SourceName,
+    /// The keys that it has.
+    pub held: Arc<[Key]>,
+    /// Those that were read; `None` where it keeps what it has.
+    pub read: Option<&'a Vec<Key>>,
+}
+
+impl Renewal<'_> {
+    fn keys(&self) -> &[Key] {
+        self.read.map_or(&self.held[..], Vec::as_slice)
+    }
+}
+
+/// Takes back what was read for a source where another one has a key of it, until no two sources
+/// would have the same; what was taken back, and why. Keys are compared by their fingerprints under
+/// a random key that is forgotten at once.
+pub fn keep_apart(renewals: &mut [Renewal<'_>]) -> Vec<String> {
+    let mut salt = [0; 32];
+    SystemRng.fill(&mut salt);
+    let mut taken_back = Vec::new();
+    while let Some((index, why)) = clash(renewals, &salt) {
+        renewals[index].read = None;
+        taken_back.push(why);
+    }
+    taken_back
+}
+
+/// A source that was to get a key of another one. Two that have the same key already have had it
+/// since the start.
+fn clash(renewals: &[Renewal<'_>], salt: &[u8; 32]) -> Option<(usize, String)> {
+    let mut first: HashMap<[u8; 32], (usize, &Key)> = HashMap::new();
+    for (index, renewal) in renewals.iter().enumerate() {
+        for key in renewal.keys() {
+            let known = first.entry(key.fingerprint(salt)).or_insert((index, key));
+            let here = (index, key);
+            let there = *known;
+            if there.0 == index {
+                continue;
+            }
+            let (at, other) = if renewal.read.is_some() {
+                (here, there)
+            } else if renewals[there.0].read.is_some() {
+                (there, here)
+            } else {
+                continue;
+            };
+            let (source, other_source) = (renewals[at.0].source, renewals[other.0].source);
+            let why = format!(
+                "the keys of source {source} stay as they were, since {:?} is the same key as \
+                 {:?} of source {other_source}, which has it now; give each source a key of its own",
+                at.1.id(),
+                other.1.id()
+            );
+            return Some((at.0, why));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(secrets: &[&str]) -> Vec<Key> {
+        let key = |secret: &&str| Key::new(*secret, None, secret.as_bytes().to_vec()).unwrap();
+        secrets.iter().map(key).collect()
+    }
+
+    /// Which of the sources one, two, three keep what they have: each with its keys before, and
+    /// with those that were read.
+    fn kept(sources: [(&[&str], Option<&[&str]>); 3]) -> Vec<String> {
+        let names = ["one", "two", "three"].map(|name| name.parse::<SourceName>().unwrap());
+        let read = sources.map(|(_, read)| read.map(keys));
+        let held = sources.map(|(held, _)| keys(held));
+        let mut renewals: Vec<Renewal<'_>> = Vec::new();
+        for ((source, held), read) in names.iter().zip(held).zip(&read) {
+            renewals.push(Renewal {
+                source,
+                held: held.into(),
+                read: read.as_ref(),
+            });
+        }
+        let reasons = keep_apart(&mut renewals);
+        let kept = renewals.iter().filter(|renewal| renewal.read.is_none());
+        let kept: Vec<String> = kept.map(|renewal| renewal.source.to_string()).collect();
+        let given = read.iter().filter(|read| read.is_none()).count();
+        assert_eq!(reasons.len(), kept.len() - given, "{reasons:?}");
+        kept
+    }
+
+    #[test]
+    fn keys_that_change_places_are_renewed_together() {
+        let (a, b): (&[&str], &[&str]) = (&["a"], &["b"]);
+        assert!(kept([(a, Some(b)), (b, Some(a)), (&["c"], Some(&["d"]))]).is_empty());
+        assert!(kept([(a, Some(&["a", "x"])), (b, Some(b)), (&["c"], Some(&["c"]))]).is_empty());
+    }
+
+    #[test]
+    fn a_key_that_another_source_keeps_is_not_given_to_a_second_one() {
+        let (a, b, c): (&[&str], &[&str], &[&str]) = (&["a"], &["b"], &["c"]);
+        // The second one's could not be read, so it keeps the key that the first was to get.
+        assert_eq!(
+            kept([(a, Some(b)), (b, None), (c, Some(c))]),
+            ["one", "two"]
+        );
+        assert_eq!(
+            kept([(b, None), (a, Some(b)), (c, Some(c))]),
+            ["one", "two"]
+        );
+        // What is taken back keeps another one from its key in turn.
+        assert_eq!(
+            kept([(a, Some(b)), (b, None), (c, Some(a))]),
+            ["one", "two", "three"]
+        );
+        assert_eq!(
+            kept([(c, Some(a)), (a, Some(b)), (b, None)]),
+            ["one", "two", "three"]
+        );
+    }
+}

@@ -1,0 +1,245 @@
+//! A reload while one thing that the config names is broken: that one stays as it was and is named,
+//! and everything else is renewed, at SIGHUP and by itself (cases C04 and C05).
+
+use crate::two_sources::{FIRST_KEY, Others, TwoSources, second_key};
+
+/// Breaks something.
+type Break = fn(&TwoSources);
+
+/// How a certificate or its key can be broken, and what is said of it.
+const BROKEN_CERTIFICATES: [(&str, Break, &str); 9] = [
+    (
+        "no certificate",
+        |it| it.remove("cert.pem"),
+        "cert.pem cannot be found",
+    ),
+    (
+        "no key",
+        |it| it.remove("key.pem"),
+        "ingest.tls.key: the file that it names cannot",
+    ),
+    (
+        "unreadable",
+        |it| it.make_folder("cert.pem"),
+        "cert.pem: it is a folder",
+    ),
+    (
+        "a key unreadable",
+        |it| it.make_folder("key.pem"),
+        "key.pem is a folder",
+    ),
+    (
+        "a pipe",
+        |it| it.make_pipe("cert.pem"),
+        "cert.pem: it is a named pipe",
+    ),
+    (
+        "a key's pipe",
+        |it| it.make_pipe("key.pem"),
+        "key.pem is a named pipe",
+    ),
+    (
+        "empty",
+        |it| it.write("cert.pem", ""),
+        "no certificate in it",
+    ),
+    (
+        "cut",
+        |it| it.cut("cert.pem"),
+        "certificate cert.pem cannot be used",
+    ),
+    (
+        "a key cut",
+        |it| it.cut("key.pem"),
+        "the key key.pem cannot be used",
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_file_that_is_broken_keeps_the_keys_of_its_source_alone() {
+    let mut service = TwoSources::start().await;
+    let stay = "ERROR the keys of source begini stay as they were, since hookbox.toml:";
+    let mut key = FIRST_KEY.to_owned();
+    let kinds: [(&str, Break, &str); 5] = [
+        ("absent", |it| it.remove("key"), "cannot be found"),
+        ("unreadable", |it| it.make_folder("key"), "key is a folder"),
+        ("a pipe", |it| it.make_pipe("key"), "key is a named pipe"),
+        ("empty", |it| it.write("key", ""), "is empty"),
+        ("cut", |it| it.write("key", "the-f"), "shorter than 8 bytes"),
+    ];
+    for (number, (what, break_it, why)) in kinds.into_iter().enumerate() {
+        break_it(&service);
+        let words = [stay, "source[0].secrets[0]: ", why];
+        service.keeps(Others::All, what, &key, &words).await;
+        if number == 0 {
+            service.keeps_by_itself(Others::All, what, &[stay]).await;
+            service.is_in_use(what, &key).await;
+        }
+        // It is whole again, and another one.
+        key = format!("another-key-of-begini-for-tests-{number}");
+        service.begin();
+        service.write("key", &key);
+        if number == 0 {
+            let renewed = "a file has changed: source begini has the keys test";
+            service.logs(what, &[renewed]).await;
+        } else {
+            service.running.signal("HUP");
+            service
+                .logs(what, &["SIGHUP: source begini has the keys test"])
+                .await;
+        }
+        service.is_in_use(what, &key).await;
+    }
+    // No signal tells of the second break.
+    service.remove("key");
+    service
+        .keeps_by_itself(Others::All, "by itself", &[stay])
+        .await;
+    service.is_in_use("by itself", &key).await;
+    service.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_is_broken_keeps_itself_alone() {
+    let mut service = TwoSources::start().await;
+    let stay = "ERROR the certificate stays as it was, since hookbox.toml";
+    for (what, break_it, why) in BROKEN_CERTIFICATES {
+        break_it(&service);
+        service
+            .keeps(Others::NoCertificate, what, FIRST_KEY, &[stay, why])
+            .await;
+        service.remove("cert.pem");
+        service.remove("key.pem");
+        service.begin();
+        service.renew(Others::All);
+        service.running.signal("HUP");
+        service
+            .logs(what, &["new connections get the certificate in"])
+            .await;
+        service.is_in_use(what, FIRST_KEY).await;
+    }
+    // No signal tells of it, and nothing waits for a writer.
+    service.make_pipe("key.pem");
+    service
+        .keeps_by_itself(Others::NoCertificate, "by itself", &[stay, "a named pipe"])
+        .await;
+    service.is_in_use("by itself", FIRST_KEY).await;
+    service.begin();
+    service.remove("key.pem");
+    service.renew(Others::All);
+    service
+        .logs("whole again", &["a file has changed: new connections get"])
+        .await;
+    service.is_in_use("whole again", FIRST_KEY).await;
+    service.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn schemas_that_are_broken_keep_those_of_their_source_alone() {
+    let mut service = TwoSources::start().await;
+    let stay = "ERROR the JSON Schemas of source begini stay as they were, since hookbox.toml";
+    let kinds: [(&str, Break, &str); 4] = [
+        ("absent", |it| it.remove("schemas"), "schemas is no folder"),
+        (
+            "a file",
+            |it| it.write("schemas", "{}"),
+            "schemas is no folder",
+        ),
+        (
+            "not JSON",
+            |it| it.write("schemas/unknown.json", "{\"type\":"),
+            "unknown.json is not JSON",
+        ),
+        (
+            "unreadable",
+            |it| it.make_folder("schemas/unknown.json"),
+            "unknown.json: it is a folder",
+        ),
+    ];
+    for (what, break_it, why) in kinds {
+        break_it(&service);
+        service
+            .keeps(Others::All, what, FIRST_KEY, &[stay, why])
+            .await;
+        service.begin();
+        service.make_folder("schemas");
+        let schema = format!("{{\"title\":\"{what}\"}}");
+        service.deployment.write("schemas/unknown.json", &schema);
+        service.running.signal("HUP");
+        service
+            .logs(what, &["SIGHUP: there are other JSON Schemas for begini"])
+            .await;
+    }
+    service.remove("schemas");
+    service
+        .keeps_by_itself(Others::All, "by itself", &[stay])
+        .await;
+    service.finish().await;
+}
+
+/// What is written wrong in the config itself, and what only a start reads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_filter_and_a_url_that_are_broken_keep_nothing_else_as_it_was() {
+    let mut service = TwoSources::start().await;
+    let whole = service.config();
+    let wrong = whole.replacen("filter = \"info\"", "filter = \"a=loud\"", 1);
+    service.deployment.write("hookbox.toml", &wrong);
+    let stay = "ERROR the log filter stays as it was, since hookbox.toml:";
+    service
+        .keeps(Others::All, "a filter", FIRST_KEY, &[stay, "log.filter: "])
+        .await;
+
+    service.deployment.write("hookbox.toml", &whole);
+    service.remove("store");
+    let refused = [
+        "WARN SIGHUP: a restart would be refused, since",
+        "store.url: ",
+    ];
+    service
+        .keeps(Others::All, "a URL", FIRST_KEY, &refused)
+        .await;
+    service.deployment.write("store", "sqlite:hookbox.db");
+
+    // Nothing can be known from what is no config.
+    service.begin();
+    service.renew(Others::All);
+    service
+        .deployment
+        .write("hookbox.toml", &format!("{whole}\n[ingest\n"));
+    service.running.signal("HUP");
+    let nothing = "ERROR SIGHUP: the config cannot be used, so nothing was reloaded: hookbox.toml:";
+    service.logs("no TOML", &[nothing]).await;
+    assert!(!service.deployment.log()[service.mark..].contains("SIGHUP: source"));
+    service.deployment.write("hookbox.toml", &whole);
+    service.finish().await;
+}
+
+/// A key never belongs to two sources at once, whichever of their files can be read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_another_source_keeps_is_not_taken() {
+    let mut service = TwoSources::start().await;
+    let second = second_key(service.round);
+    service.remove("second");
+    service.write("key", &second);
+    service.begin();
+    service.running.signal("HUP");
+    let stay = "ERROR the keys of source begini stay as they were, since \"test\" is the same key";
+    service
+        .logs("the same key", &[stay, "\"b\" of source second"])
+        .await;
+    assert_eq!(service.status("begini", &second).await, 403);
+    service.is_in_use("the same key", FIRST_KEY).await;
+    // They are exchanged as soon as both can be read.
+    service.begin();
+    service.write("second", FIRST_KEY);
+    service
+        .logs("exchanged", &["source begini has the keys test"])
+        .await;
+    service
+        .logs("exchanged", &["source second has the keys b"])
+        .await;
+    assert_eq!(service.status("begini", &second).await, 200);
+    assert_eq!(service.status("second", FIRST_KEY).await, 200);
+    assert_eq!(service.status("begini", FIRST_KEY).await, 403);
+    service.finish().await;
+}
