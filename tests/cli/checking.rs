@@ -42,6 +42,10 @@ fn a_schema_that_no_event_would_be_checked_with_is_refused() {
         write(name, "{}");
     }
     service.run(&["check-config"]).well();
+    let large = std::fs::File::create(schemas.join("large.json")).unwrap();
+    large.set_len(16 * 1024 * 1024 + 1).unwrap();
+    let words = ["large.json", "larger than 16384 KiB"];
+    refused(&service.run(&["check-config"]), &words);
     let untyped = format!("{PLAIN}schemas = \"schemas\"\n");
     let without = Service::prepare("a_schema_without_a_topic", &untyped);
     let schemas = without.folder().join("schemas");
@@ -122,6 +126,9 @@ fn a_certificate_that_senders_reject_is_refused() {
     refused(&service.run(&["run"]), &["the key to the certificate"]);
     std::fs::write(folder.join("cert.pem"), "no certificate").unwrap();
     refused(&service.run(&["check-config"]), &["cert.pem"]);
+    std::fs::write(folder.join("cert.pem"), [b'a'; 1024 * 1024 + 1]).unwrap();
+    let large = ["cert.pem cannot be used", "larger than 1024 KiB"];
+    refused(&service.run(&["check-config"]), &large);
     certificate(&folder, (3000, 4000));
     let early = ["cert.pem cannot be used", "not valid before 3000-01-01"];
     refused(&service.run(&["check-config"]), &early);
