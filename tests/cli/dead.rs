@@ -258,3 +258,23 @@ fn a_group_is_understood_and_changed_alone() {
     assert_eq!(malformed.code, 2, "{malformed:?}");
     assert!(malformed.err.contains("12 hex digits"), "{malformed:?}");
 }
+
+/// Under cron and in containers, neither name is set: the audit keeps a number, not "unknown".
+#[test]
+fn the_audit_keeps_who_it_was_without_a_name() {
+    let dev = with_dead("the_audit_keeps_who_it_was_without_a_name", 3);
+    let folder = dev.folder().to_owned();
+    let discard = |id: &str, names: &[(&str, &str)]| {
+        let mut command = crate::binary::command(&folder, &["dead", "discard", id, "--yes"]);
+        command.env_remove("USER").env_remove("LOGNAME");
+        let status = command.envs(names.iter().copied()).output().unwrap().status;
+        assert_eq!(status.code(), Some(0), "{id}");
+        let newest = dev.json(&["audit", "list", "--limit", "1"]);
+        newest["audit"][0]["actor"].as_str().unwrap().to_owned()
+    };
+    let number = discard("1", &[]);
+    let number = number.strip_prefix("uid ").unwrap();
+    number.parse::<u32>().unwrap();
+    assert_eq!(discard("2", &[("LOGNAME", "ada")]), "ada");
+    assert_eq!(discard("3", &[("USER", "eve"), ("LOGNAME", "ada")]), "eve");
+}

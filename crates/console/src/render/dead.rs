@@ -153,11 +153,15 @@ impl Text for ChangeReport {
             text.push_str(&format!("  {done} done, {again} dead again"));
             if outcome.undecided > 0 {
                 text.push_str(&format!(", {} not decided yet", outcome.undecided));
+                text.push_str(": of these, `hookbox dead groups` counts what dies again");
             }
             text.push('\n');
         }
         if self.interrupted {
-            text.push_str("  interrupted: run it again for the rest\n");
+            let left = self.matched.saturating_sub(self.changed + self.left_alone);
+            text.push_str(&format!(
+                "  interrupted: run it again for the other {left}\n"
+            ));
         }
         text.push_str(&problems(&self.problems));
         text

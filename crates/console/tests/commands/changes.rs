@@ -34,7 +34,7 @@ async fn thousands_are_changed_in_chunks_and_each_is_looked_at_once() {
     expect![[r#"
         store: replayed 963 of 1203 dead letters (all)
           240 left alone: changed meanwhile, or nothing to put into a queue (240 undecodable)
-          0 done, 0 dead again, 963 not decided yet
+          0 done, 0 dead again, 963 not decided yet: of these, `hookbox dead groups` counts what dies again
     "#]]
     .assert_eq(&report.text());
     expect![[r#"
@@ -167,7 +167,7 @@ async fn an_interrupt_is_heard_between_chunks() {
         .unwrap();
     expect![[r#"
         store: discarded 500 of 1203 dead letters (all)
-          interrupted: run it again for the rest
+          interrupted: run it again for the other 703
     "#]]
     .assert_eq(&report.text());
     assert_eq!(memory.states(DeadState::Discarded), 500);
@@ -257,8 +257,14 @@ async fn a_replay_stops_between_two_and_waits_no_longer_than_it_may() {
         wait: Duration::from_secs(10),
         ..request(Change::Replay)
     };
+    let began = tokio::time::Instant::now();
     let report = change(&memory, &slow, &mut person).await.unwrap();
     assert_eq!((report.changed, report.interrupted), (3, true));
+    // The first at once, two more in two seconds, and then the wait for all three.
+    assert_eq!(began.elapsed().as_secs(), 12);
+    assert_eq!(report.outcome.unwrap().undecided, 3);
+    let text = report.text();
+    assert!(text.contains("run it again for the other 97\n"), "{text}");
     let began = tokio::time::Instant::now();
     let rest = ChangeRequest { rate: None, ..slow };
     let report = change(&memory, &rest, &mut Person::default())
@@ -267,7 +273,7 @@ async fn a_replay_stops_between_two_and_waits_no_longer_than_it_may() {
     assert_eq!(report.outcome.unwrap().undecided, report.changed);
     assert_eq!(began.elapsed().as_secs(), 10, "no worker runs");
     assert!(
-        report.text().contains(" not decided yet\n"),
+        report.text().contains(" not decided yet: "),
         "{}",
         report.text()
     );

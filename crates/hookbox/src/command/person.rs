@@ -13,7 +13,7 @@ use crate::signals;
 /// Who does something that the audit keeps.
 #[derive(Debug, Args)]
 pub struct ByArgs {
-    /// Who you are, for the audit [default: $USER]
+    /// Who you are, for the audit [default: $USER, else $LOGNAME, else the number of the user]
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
 }
@@ -21,7 +21,14 @@ pub struct ByArgs {
 impl ByArgs {
     /// The name for the audit.
     pub fn actor(&self) -> String {
-        actor(self.by.clone(), std::env::var("USER").ok())
+        // Neither is set in a container or by cron.
+        let named = ["USER", "LOGNAME"].map(|name| std::env::var(name).ok());
+        let named = named
+            .into_iter()
+            .flatten()
+            .find(|name| !name.trim().is_empty());
+        let number = || format!("uid {}", rustix::process::getuid().as_raw());
+        actor(self.by.clone(), Some(named.unwrap_or_else(number)))
     }
 }
 

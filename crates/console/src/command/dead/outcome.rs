@@ -42,7 +42,8 @@ impl Replayed {
     }
 }
 
-/// Waits, at most so long, until all of them are decided.
+/// Waits, at most so long, until all of them are decided. An interrupt that has ended the
+/// replaying does not end the wait: what became of those already replayed is the answer to it.
 pub(super) async fn outcome(
     ledger: &dyn Ledger,
     mut undecided: Vec<Replayed>,
@@ -50,11 +51,13 @@ pub(super) async fn outcome(
     operator: &mut dyn Operator,
 ) -> Result<ReplayOutcome, Fault> {
     let began = Instant::now();
+    let interrupted_before = operator.interrupted();
     let mut outcome = ReplayOutcome::default();
     loop {
         undecided = poll(ledger, undecided, &mut outcome).await?;
         outcome.undecided = undecided.len() as u64;
-        let over = began.elapsed() >= wait || operator.interrupted();
+        let interrupted = operator.interrupted() && !interrupted_before;
+        let over = began.elapsed() >= wait || interrupted;
         if undecided.is_empty() || over {
             return Ok(outcome);
         }
