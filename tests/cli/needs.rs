@@ -39,13 +39,13 @@ const KEY: (&str, &str) = ("PAY_KEY", "a-key-for-tests-of-32-bytes-0009");
 /// The exit code of a config that cannot be used.
 const UNUSABLE: i32 = 64;
 
-/// Case S7.
 #[test]
 fn a_command_resolves_only_the_secrets_that_it_uses() {
     let service = service("a_command_resolves_only_the_secrets");
     run(&service, &["migrate"], &[STORE, BROKER]).well();
-    run(&service, &["dead", "list"], &[STORE]).well();
-    run(&service, &["events", "list"], &[STORE]).well();
+    for lists in ["dead", "events", "retries", "refusals", "audit"] {
+        run(&service, &[lists, "list"], &[STORE]).well();
+    }
     run(&service, &["queues"], &[STORE, BROKER]).well();
     run(&service, &["reconcile"], &[STORE, BROKER]).well();
     run(&service, &["check-config"], &[STORE, BROKER, KEY]).well();
@@ -76,7 +76,7 @@ fn a_command_resolves_only_the_secrets_that_it_uses() {
     }
 }
 
-/// Case S4: a captured request would be accepted at both.
+/// A captured request would be accepted at both.
 #[test]
 fn one_key_in_two_sources_is_refused() {
     let source = |name: &str, key: &str| {

@@ -191,3 +191,12 @@ impl Rng for Zeros {
         bytes.fill(0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    /// Documents send people here, so it must keep working.
+    #[test]
+    fn the_example_has_its_effect_once() -> anyhow::Result<()> {
+        super::main()
+    }
+}

@@ -28,3 +28,28 @@ where
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hookbox_driver_postgres::Postgres;
+    use hookbox_driver_sqlite::Sqlite;
+
+    use super::*;
+
+    const SCHEMA: &str = include_str!("../../../schemas/config.json");
+
+    #[test]
+    fn the_config_names_every_built_in_handler_and_no_other() {
+        let schema: serde_json::Value = serde_json::from_str(SCHEMA).expect("JSON");
+        let kinds = "/properties/route/items/properties/handler/properties/kind/enum";
+        let kinds = schema.pointer(kinds).expect("the kinds of handlers");
+        assert_eq!(*kinds, serde_json::json!(NAMES));
+        for name in NAMES {
+            let names = [
+                by_name::<Postgres>(name).map(|handler| handler.name()),
+                by_name::<Sqlite>(name).map(|handler| handler.name()),
+            ];
+            assert_eq!(names, [Some(name); 2]);
+        }
+    }
+}

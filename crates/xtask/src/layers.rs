@@ -1,7 +1,7 @@
 //! Who may depend on whom, as data, compared with what cargo says.
 //!
-//! The table is the one of the design: each crate with all that it may use of ours. Engines never
-//! see a driver, drivers never see each other, and a library that is a driver's own affair is
+//! docs/ARCHITECTURE.md has the same table: each crate with all that it may use of ours. Engines
+//! never see a driver, drivers never see each other, and a library that is a driver's own affair is
 //! named nowhere else.
 
 use anyhow::{Context, Result};

@@ -30,6 +30,8 @@ fn find(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use hookbox_testkit::servers::find::{POSTGRES_MIN, RABBITMQ_MIN};
+
     use super::*;
 
     #[test]
@@ -42,6 +44,20 @@ mod tests {
     #[test]
     fn the_readme_has_one() -> Result<()> {
         assert!(test_command()?.starts_with(TEST_COMMAND));
+        Ok(())
+    }
+
+    #[test]
+    fn the_readme_names_the_servers_that_the_tests_want() -> Result<()> {
+        let text = repository::read("README.md")?;
+        let (postgres, rabbitmq) = (POSTGRES_MIN.0, RABBITMQ_MIN);
+        for words in [
+            format!("PostgreSQL ({postgres} or newer)"),
+            format!("RabbitMQ ({rabbitmq} or newer)"),
+            format!("RabbitMQ {rabbitmq} to 4.x and PostgreSQL {postgres} or newer"),
+        ] {
+            assert!(text.contains(&words), "README.md lacks {words:?}");
+        }
         Ok(())
     }
 }

@@ -64,3 +64,26 @@ fn what_is_allowed_passes() {
     assert_eq!(found("tests", "hookbox", true), []);
     assert_eq!(found("worker", "tokio", false), []);
 }
+
+/// The page that draws the walls is written by hand, and is held to the table.
+#[test]
+fn the_architecture_page_has_the_same_walls() -> Result<()> {
+    let page = repository::read("docs/ARCHITECTURE.md").context("docs/ARCHITECTURE.md")?;
+    for layer in LAYERS {
+        let begins = format!("| `{}` |", layer.package);
+        let row = page.lines().find(|line| line.starts_with(&begins));
+        let row = row.with_context(|| format!("docs/ARCHITECTURE.md has no row {begins}"))?;
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let uses = if layer.uses.is_empty() {
+            "nothing".to_owned()
+        } else if layer.uses == ALL {
+            "all that ships".to_owned()
+        } else if layer.uses == EVERYTHING {
+            "all of it".to_owned()
+        } else {
+            layer.uses.join(", ")
+        };
+        assert_eq!(cells.last(), Some(&uses.as_str()), "{begins}");
+    }
+    Ok(())
+}
