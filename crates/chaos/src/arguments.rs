@@ -104,3 +104,40 @@ impl Arguments {
         numbered || name.starts_with(wanted.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::Parser as _;
+
+    use super::Arguments;
+    use crate::catalog::sources;
+    use crate::report::path;
+
+    /// The arguments of every command in backticks, as documents and comments have them.
+    fn commands(text: &str) -> impl Iterator<Item = &str> {
+        let quoted = text.split('`');
+        let arguments = quoted.filter_map(|it| it.strip_prefix("cargo xtask chaos "));
+        arguments.filter(|it| !it.contains(['\n', '…']))
+    }
+
+    #[test]
+    fn every_command_that_is_written_down_is_one() {
+        let mut text = sources();
+        let documents = fs::read_dir(path("docs")).unwrap();
+        let documents = documents.map(|entry| entry.unwrap().path());
+        for file in documents.filter(|file| file.extension().is_some_and(|it| it == "md")) {
+            text += &fs::read_to_string(file).unwrap();
+        }
+        text += &fs::read_to_string(path("README.md")).unwrap();
+        let mut tried = 0;
+        for arguments in commands(&text) {
+            let words = ["chaos"].into_iter().chain(arguments.split_whitespace());
+            let parsed = Arguments::try_parse_from(words);
+            assert!(parsed.is_ok(), "{arguments}: {}", parsed.unwrap_err());
+            tried += 1;
+        }
+        assert!(tried > 5, "only {tried} were found");
+    }
+}

@@ -1,6 +1,6 @@
 //! The project's own tasks, as `cargo xtask <task>`.
 //!
-//! Kept small, so that it builds in a second on a machine that has built nothing else yet.
+//! Kept small, since it is built before anything else.
 
 mod bench;
 mod chaos;

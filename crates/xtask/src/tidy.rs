@@ -4,6 +4,7 @@
 //! file holds the repository itself to all of them.
 
 mod banned;
+mod commands;
 mod manifests;
 mod migrations;
 mod paths;
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 use crate::finding::Finding;
+use crate::source::{Kind, Source};
 use crate::{layers, repository};
 
 /// Folders with Rust in them.
@@ -55,16 +57,19 @@ fn findings() -> Result<Vec<Finding>> {
         let text = repository::read(&path).with_context(|| path.clone())?;
         findings.extend(rust::check(&path, &text));
         findings.extend(banned::check(&path, &text));
+        let comments = Source::new(&text).only(Kind::Comment);
+        findings.extend(paths::check_comments(&path, &comments, &Repository));
     }
     for path in manifest_files()? {
         let text = repository::read(&path).with_context(|| path.clone())?;
         findings.extend(manifests::check(&path, &text));
     }
+    let help = repository::read("schemas/cli-help.txt").context("schemas/cli-help.txt")?;
+    let help = commands::Help::read(&help);
     for path in documents()? {
         let text = repository::read(&path).with_context(|| path.clone())?;
-        findings.extend(paths::check(&path, &text, |named| {
-            repository::root().join(named).exists()
-        }));
+        findings.extend(paths::check(&path, &text, &Repository));
+        findings.extend(commands::check(&path, &text, &help));
     }
     let engines = ["migrations/postgres", "migrations/sqlite"];
     let [postgres, sqlite] = engines.map(|folder| repository::files(folder, |_| true));
@@ -72,6 +77,19 @@ fn findings() -> Result<Vec<Finding>> {
     findings.sort();
     findings.dedup();
     Ok(findings)
+}
+
+/// The repository itself, for what documents name.
+struct Repository;
+
+impl paths::Tree for Repository {
+    fn exists(&self, path: &str) -> bool {
+        repository::root().join(path).exists()
+    }
+
+    fn read(&self, path: &str) -> String {
+        repository::read(path).unwrap_or_default()
+    }
 }
 
 fn rust_files() -> Result<Vec<String>> {

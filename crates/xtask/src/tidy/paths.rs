@@ -1,10 +1,11 @@
-//! Every path that a document names exists.
+//! Every path that a document names exists, and so does what it names inside a file:
+//! `crates/worker/src/attempt.rs::run` is a file, and something in it that is declared as `run`.
 
 use crate::finding::Finding;
 
 /// A path in backticks is one of ours when it begins with one of these, or ends with one of the
 /// endings below and has a folder.
-const ROOTS: [&str; 7] = [
+const ROOTS: [&str; 8] = [
     "crates/",
     "docs/",
     "migrations/",
@@ -12,40 +13,107 @@ const ROOTS: [&str; 7] = [
     "tests/",
     ".ci/",
     ".cargo/",
+    ".docker/",
 ];
 
-const ENDINGS: [&str; 6] = [".rs", ".md", ".sql", ".json", ".toml", ".yml"];
+const ENDINGS: [&str; 8] = [
+    ".rs", ".md", ".sql", ".json", ".toml", ".yml", ".yaml", ".txt",
+];
 
 /// Files of the root that are named without a folder.
-const FILES: [&str; 6] = [
+const FILES: [&str; 8] = [
     "docker-compose.yml",
     "Dockerfile",
     "LICENSE",
     "README.md",
+    "CHANGELOG.md",
     "Cargo.toml",
     "Cargo.lock",
+    ".clippy.toml",
 ];
 
-/// `exists` is asked with paths from the root.
-pub(super) fn check(path: &str, text: &str, exists: impl Fn(&str) -> bool) -> Vec<Finding> {
-    let mut findings = Vec::new();
+/// What declares a name in Rust.
+const DECLARES: [&str; 8] = [
+    "fn",
+    "struct",
+    "enum",
+    "trait",
+    "type",
+    "const",
+    "mod",
+    "macro_rules",
+];
+
+/// The repository, as far as it is looked up: by paths from the root.
+pub(super) trait Tree {
+    /// Whether there is a file or a folder.
+    fn exists(&self, path: &str) -> bool;
+
+    /// The text of a file; nothing where there is none.
+    fn read(&self, path: &str) -> String;
+}
+
+/// All that a document names.
+pub(super) fn check(path: &str, text: &str, tree: &impl Tree) -> Vec<Finding> {
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let mut findings = Vec::new();
     for (number, line) in text.lines().enumerate() {
-        let quoted = quoted(line)
-            .into_iter()
-            .filter(|it| is_path(it))
-            .map(str::to_owned);
         let linked = targets(line)
             .into_iter()
-            .filter_map(|it| from_root(folder, it));
-        for named in quoted.chain(linked) {
-            if !exists(named.trim_end_matches('/')) {
-                let what = format!("`{named}` does not exist: name what there is");
-                findings.push(Finding::new(path, number + 1, what));
-            }
-        }
+            .filter_map(|it| from_root(folder, it))
+            .filter_map(|it| missing(&it, None, tree));
+        let named = quoted(line)
+            .into_iter()
+            .filter_map(|it| missing_words(it, tree));
+        let here = |what: String| Finding::new(path, number + 1, what);
+        findings.extend(named.chain(linked).map(here));
     }
     findings
+}
+
+/// What a comment names by a path from the root. Shorter ones are read beside the file they are in.
+pub(super) fn check_comments(path: &str, comments: &str, tree: &impl Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (number, line) in comments.lines().enumerate() {
+        let named = quoted(line).into_iter();
+        let named = named.filter(|it| ROOTS.iter().any(|root| it.starts_with(root)));
+        let missing = named.filter_map(|it| missing_words(it, tree));
+        findings.extend(missing.map(|what| Finding::new(path, number + 1, what)));
+    }
+    findings
+}
+
+/// What is wrong with the words between two backticks, if they are a path.
+fn missing_words(words: &str, tree: &impl Tree) -> Option<String> {
+    let (file, item) = match words.split_once("::") {
+        Some((file, item)) if file.ends_with(".rs") => (file, Some(item)),
+        Some(_) | None => (words, None),
+    };
+    is_path(file).then(|| missing(file, item, tree)).flatten()
+}
+
+fn missing(file: &str, item: Option<&str>, tree: &impl Tree) -> Option<String> {
+    if !tree.exists(file.trim_end_matches('/')) {
+        return Some(format!("`{file}` does not exist: name what there is"));
+    }
+    let item = item?;
+    // Of `Type::method` the last part is what a line declares.
+    let name = item.rsplit("::").next().unwrap_or(item);
+    let is_there = declares(&tree.read(file), name);
+    (!is_there).then(|| format!("`{file}` declares no `{item}`: name what there is"))
+}
+
+/// Whether a line of Rust declares the name.
+fn declares(text: &str, name: &str) -> bool {
+    let mut lines = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
+    lines.any(|line| {
+        let parts = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+        let words: Vec<&str> = parts.filter(|word| !word.is_empty()).collect();
+        let mut pairs = words.windows(2);
+        pairs.any(|pair| DECLARES.contains(&pair[0]) && pair[1] == name)
+    })
 }
 
 /// What stands between backticks.
@@ -92,8 +160,25 @@ fn from_root(folder: &str, target: &str) -> Option<String> {
 mod tests {
     use super::*;
 
+    /// A repository of these files, and no other.
+    struct Of(&'static [(&'static str, &'static str)]);
+
+    impl Tree for Of {
+        fn exists(&self, path: &str) -> bool {
+            let inside = |file: &str| file.starts_with(&format!("{path}/"));
+            self.0.iter().any(|(file, _)| *file == path || inside(file))
+        }
+
+        fn read(&self, path: &str) -> String {
+            let found = self.0.iter().find(|(file, _)| *file == path);
+            found.map_or_else(String::new, |(_, text)| (*text).to_owned())
+        }
+    }
+
+    const EMPTY: Of = Of(&[]);
+
     fn asked(path: &str, text: &str) -> Vec<String> {
-        let findings = check(path, text, |_| false);
+        let findings = check(path, text, &EMPTY);
         let name = |it: Finding| it.what.split('`').nth(1).unwrap_or_default().to_owned();
         findings.into_iter().map(name).collect()
     }
@@ -108,6 +193,7 @@ mod tests {
             ["docs/B.md", "crates"]
         );
         assert_eq!(asked("README.md", "`elsewhere/a.rs`"), ["elsewhere/a.rs"]);
+        assert_eq!(asked("docs/A.md", "`crates/a.rs::b`"), ["crates/a.rs"]);
     }
 
     #[test]
@@ -119,9 +205,36 @@ mod tests {
 
     #[test]
     fn what_exists_is_no_finding() {
+        let tree = Of(&[("crates/a.rs", "")]);
         let text = "`crates/a.rs` `crates/b.rs`\n`crates/`";
-        let findings = check("README.md", text, |path| path != "crates/b.rs");
+        let findings = check("README.md", text, &tree);
         assert_eq!(findings.len(), 1);
         assert_eq!(findings[0].line, 1);
+    }
+
+    #[test]
+    fn what_is_named_inside_a_file_is_declared_there() {
+        const CODE: &str = "// fn gone() {}\nimpl A {\n    pub(crate) async fn run(&self) {}\n}\n\
+                    const fn fixed() {}\nstruct Running;\n";
+        let tree = Of(&[("crates/a.rs", CODE)]);
+        for good in ["run", "A::run", "fixed", "Running"] {
+            let text = format!("`crates/a.rs::{good}`");
+            assert_eq!(check("docs/A.md", &text, &tree), [], "{good}");
+        }
+        for bad in ["gone", "A", "A::stop", "ru", "Running::new"] {
+            let text = format!("\n`crates/a.rs::{bad}`");
+            let found = check("docs/A.md", &text, &tree);
+            assert_eq!(found.len(), 1, "{bad}");
+            assert_eq!(found[0].line, 2);
+            assert!(found[0].what.contains(&format!("declares no `{bad}`")));
+        }
+    }
+
+    #[test]
+    fn comments_are_held_to_paths_from_the_root() {
+        let text = "see `docs/GONE.md`\nand `b.rs`, `src/b.rs`, `docs/A.md`";
+        let found = check_comments("crates/a.rs", text, &Of(&[("docs/A.md", "")]));
+        assert_eq!(found.len(), 1);
+        assert!(found[0].what.contains("docs/GONE.md"));
     }
 }

@@ -1,0 +1,116 @@
+//! Every command of hookbox that a document names is one, and has the options that it is given.
+//!
+//! What there is stands in `schemas/cli-help.txt`, which a test compares with the binary.
+
+use crate::finding::Finding;
+
+/// How a command begins where one can be typed.
+const BEGINS: [&str; 2] = ["hookbox ", "cargo run --release -- "];
+
+/// The help of every command, by its words.
+pub(super) struct Help<'a>(Vec<(&'a str, &'a str)>);
+
+impl<'a> Help<'a> {
+    /// Reads the committed help: each part begins with the command that prints it.
+    pub fn read(text: &'a str) -> Self {
+        let parts = text.split("$ hookbox").filter_map(|part| {
+            let (command, help) = part.split_once("--help\n")?;
+            Some((command.trim(), help))
+        });
+        Self(parts.collect())
+    }
+
+    fn of(&self, command: &str) -> Option<&'a str> {
+        let found = self.0.iter().find(|(words, _)| *words == command);
+        found.map(|(_, help)| *help)
+    }
+}
+
+pub(super) fn check(path: &str, text: &str, help: &Help<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut fenced = false;
+    for (number, line) in text.lines().enumerate() {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+            continue;
+        }
+        let typed = fenced || line.starts_with("    ");
+        let typed = typed.then(|| line.trim_start()).into_iter();
+        let quoted = line.split('`').skip(1).step_by(2);
+        let commands = typed.chain(quoted).filter_map(|it| {
+            let mut begins = BEGINS.iter();
+            begins.find_map(|begin| it.strip_prefix(begin))
+        });
+        let wrong = commands.filter_map(|it| wrong(it, help));
+        findings.extend(wrong.map(|what| Finding::new(path, number + 1, what)));
+    }
+    findings
+}
+
+/// What is wrong with the words behind the program's name.
+fn wrong(words: &str, help: &Help<'_>) -> Option<String> {
+    let words = words.split(['#', '|']).next().unwrap_or_default();
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let (mut command, mut its) = (String::new(), help.of("")?);
+    for word in words.iter().take_while(|word| !word.starts_with('-')) {
+        // Behind the last command come its arguments; a word in capitals stands for any.
+        if !its.contains("\nCommands:\n") || !word.starts_with(|c: char| c.is_ascii_lowercase()) {
+            break;
+        }
+        command = format!("{command} {word}").trim_start().to_owned();
+        let Some(found) = help.of(&command) else {
+            return Some(format!("`hookbox {command}` is no command"));
+        };
+        its = found;
+    }
+    let options = words.iter().filter(|word| word.starts_with("--"));
+    let mut names = options.filter_map(|word| word.split('=').next());
+    let missing = names.find(|name| !has(its, name))?;
+    Some(format!("`hookbox {command}` has no option `{missing}`"))
+}
+
+fn has(help: &str, option: &str) -> bool {
+    let mut words = help.split(|c: char| c.is_whitespace() || c == ',');
+    words.any(|word| word == option)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HELP: &str = "$ hookbox --help\nInbox\n\nCommands:\n  dead  x\n  run  y\n\nOptions:\n  \
+                        --json  JSON\n\n$ hookbox dead --help\nx\n\nCommands:\n  list  z\n\n\
+                        $ hookbox dead list --help\nz\n\nOptions:\n  -l, --limit <N>  How many\n\n\
+                        $ hookbox run --help\ny\n";
+
+    fn found(text: &str) -> Vec<(usize, String)> {
+        let findings = check("docs/A.md", text, &Help::read(HELP));
+        findings.into_iter().map(|it| (it.line, it.what)).collect()
+    }
+
+    #[test]
+    fn what_there_is_passes() {
+        let text = "Call `hookbox dead list --limit 5`, `hookbox --json` or `hookbox dead`.\n\
+                    hookbox is one program, and hookbox dead show is no quotation.\n\
+                    ```sh\nhookbox dead list 7 --limit=5  # --other\nhookbox run | head\n```\n\
+                    `hookbox COMMAND --json`\n    hookbox run\n";
+        assert_eq!(found(text), []);
+    }
+
+    #[test]
+    fn planted_breaches_are_found() {
+        let text = "`hookbox dead show 1`\n```text\ncargo run --release -- fly --json\n\
+                    hookbox dead list --all\n```\n    hookbox run --fast\n";
+        let lines: Vec<usize> = found(text).into_iter().map(|(line, _)| line).collect();
+        assert_eq!(lines, [1, 3, 4, 6]);
+        let words: String = found(text).into_iter().map(|(_, what)| what).collect();
+        for expected in [
+            "`hookbox dead show` is no command",
+            "`hookbox fly` is no command",
+            "`hookbox dead list` has no option `--all`",
+            "`hookbox run` has no option `--fast`",
+        ] {
+            assert!(words.contains(expected), "{expected}: {words}");
+        }
+    }
+}
