@@ -23,7 +23,7 @@ fn refused(said: &Said, words: &[&str]) {
     }
 }
 
-/// Case C14, and a source whose events have no type at all.
+/// A file of a type that cannot be, and a source whose events have no type at all.
 #[test]
 fn a_schema_that_no_event_would_be_checked_with_is_refused() {
     let typed = format!("{PLAIN}topic = \"/webhookEvent\"\nschemas = \"schemas\"\n");
@@ -57,7 +57,7 @@ fn a_schema_that_no_event_would_be_checked_with_is_refused() {
     refused(&without.run(&["check-config"]), &words);
 }
 
-/// Case C20, from the file to the outcome of an event.
+/// From the file to the outcome of an event.
 #[test]
 fn a_schema_is_of_the_draft_that_it_names() {
     let sources = format!("{PLAIN}topic = \"/kind\"\nschemas = \"schemas\"\n");

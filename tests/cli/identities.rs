@@ -17,7 +17,7 @@ fn topics(events: &[(String, String, String)]) -> Vec<&str> {
     events.iter().map(|(topic, _, _)| topic.as_str()).collect()
 }
 
-/// Case C10: five deliveries of GitHub, and one of them delivered twice.
+/// Five deliveries of GitHub, and one of them delivered twice.
 #[test]
 fn deliveries_that_github_numbers_are_distinct_events() {
     let sources = format!(
@@ -114,7 +114,7 @@ fn sources_as_they_were_keep_their_ids() {
     assert_eq!(found, known);
 }
 
-/// Case C17: a provider counts its own deliveries in the body, and the id decides.
+/// A provider counts its own deliveries in the body, and the id decides.
 #[test]
 fn another_body_under_a_known_id_is_a_duplicate_where_the_config_says_so() {
     let sources = format!(
@@ -171,7 +171,7 @@ fn another_body_under_a_known_id_is_a_duplicate_where_the_config_says_so() {
     assert_eq!(books["verdict"], "balanced", "{books:#}");
 }
 
-/// Case C17: a route that gets the second body first gives it up, and shows what it said.
+/// A route that gets the second body first gives it up, and shows what it said.
 #[test]
 fn a_second_body_that_is_given_up_is_shown_with_its_dead_letter() {
     let sources = format!(
@@ -209,7 +209,7 @@ fn a_second_body_that_is_given_up_is_shown_with_its_dead_letter() {
     }
 }
 
-/// Case C09: GitHub's default content type, and a form that no source takes.
+/// GitHub's default content type, and a form that no source takes.
 #[test]
 fn a_form_is_taken_where_the_source_says_so_and_refused_elsewhere() {
     let sources = format!(

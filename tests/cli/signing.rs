@@ -2,7 +2,7 @@
 
 use crate::service::Service;
 
-/// Case C13: a sender that writes upper-case hex.
+/// A sender that writes upper-case hex.
 #[test]
 fn upper_case_hex_is_accepted_where_the_source_says_so() {
     let source = "[[source]]\nname = \"pay\"\nscheme = \"hmac\"\nheader = \"X-Sig\"\n\

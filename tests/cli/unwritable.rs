@@ -1,4 +1,4 @@
-//! Case C02: output that cannot be written, on a full disk and to a reader that has gone.
+//! Output that cannot be written, on a full disk and to a reader that has gone.
 
 use std::fs::File;
 use std::path::Path;

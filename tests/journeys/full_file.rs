@@ -1,4 +1,4 @@
-//! The disk of a SQLite file fills, since a reader keeps its log from being written back (R7):
+//! The disk of a SQLite file fills, since a reader keeps its log from being written back:
 //! events are refused, both roles are red and name the disk, and when the reader has ended writing
 //! resumes by itself.
 

@@ -1,4 +1,4 @@
-//! Case S7: each process has the secrets that it uses, and no others.
+//! Each process has the secrets that it uses, and no others.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! A connection pooler between hookbox and PostgreSQL. While each connection keeps its session all
 //! is well; a pooler that lends sessions out for single transactions is refused, and one that
 //! begins to do so under a running worker costs no attempt. Neither does a change of the schema.
-//! One that is paused or stopped gets its sessions back (R12).
+//! One that is paused or stopped gets its sessions back.
 
 use std::str::FromStr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Cases C04 and C05: what a running service reads again, at SIGHUP and by itself, and that no
+//! What a running service reads again, at SIGHUP and by itself, and that no
 //! request is lost to it.
 
 use std::process::Stdio;
@@ -50,7 +50,7 @@ async fn signals_under_load_cost_no_request_on_sqlite() {
     signals_under_load(Deployment::new(Pair::SqliteAlone).await).await;
 }
 
-/// Case C04: every request is answered at its first attempt.
+/// Every request is answered at its first attempt.
 async fn signals_under_load(deployment: Deployment) {
     const EVENTS: u64 = 4_000;
     let (running, _) = started(&deployment, "run").await;
@@ -295,7 +295,6 @@ async fn a_source_without_a_valid_key_is_red_and_answers_503() {
     deployment.finish().await;
 }
 
-/// Case C05.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_renewed_certificate_is_shown_to_new_connections_and_a_broken_one_to_none() {
     let deployment = Deployment::new(Pair::SqliteAlone).await;

@@ -17,7 +17,7 @@ const REFUSED: i32 = 78;
 
 const PERMIT: [&str; 4] = ["set_permissions", "-p", "/", "hookbox"];
 
-/// C39: every event is answered 503, so readiness is red, in public as well, and each log line says
+/// Every event is answered 503, so readiness is red, in public as well, and each log line says
 /// what of.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_right_to_publish_an_ingest_is_not_ready_in_public() {
@@ -112,7 +112,7 @@ async fn a_wrong_password_and_a_missing_right_are_no_outage() {
         refused(words, "queue limit in vhost '/' (5) is reached");
     }
     deployment.write("hookbox.toml", &config);
-    // R5: what is declared starts all the same.
+    // What is declared starts all the same.
     let migrated = deployment.command(&["migrate"]).output().unwrap();
     let said = String::from_utf8_lossy(&migrated.stderr).into_owned();
     assert!(migrated.status.success(), "{said}");

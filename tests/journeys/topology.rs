@@ -197,7 +197,7 @@ async fn a_queue_that_is_replaced_is_left_alone_and_one_that_is_back_is_taken_fr
     deployment.finish().await;
 }
 
-/// R4: what was in it was answered 200 and is lost. No start makes that look well, and neither
+/// What was in it was answered 200 and is lost. No start makes that look well, and neither
 /// does a deployment, which migrates each time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {

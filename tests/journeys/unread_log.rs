@@ -1,4 +1,4 @@
-//! Case C03: the reader of the log stops reading. Nothing waits for that but the log.
+//! The reader of the log stops reading. Nothing waits for that but the log.
 
 use std::io::{PipeWriter, Read, Write};
 use std::net::TcpStream;

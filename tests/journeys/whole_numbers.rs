@@ -1,4 +1,4 @@
-//! Case C22: a whole number is the same number for the JSON Schema and for the handler, however it
+//! A whole number is the same number for the JSON Schema and for the handler, however it
 //! is written.
 
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Every promise of the seams as a named test case, run on every driver.
 //!
-//! `driver/src/lib.rs` lists the promises; each is one function here under the same name. The
-//! macros make one test of each for a driver, so that a failure reads
+//! `crates/driver/src/lib.rs` lists the promises; each is one function here under the same name.
+//! The macros make one test of each for a driver, so that a failure reads
 //! `postgres::a_rollback_frees_the_claim`. A world is fresh for each case, and proves at the end
 //! that it leaves nothing behind.
 //!

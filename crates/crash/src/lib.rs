@@ -3,7 +3,7 @@
 //! A [`crash_point!`] stands wherever dying matters: between two steps of which the first can be
 //! seen from outside and the second is still to come. The environment variable [`CRASH_AT`] names
 //! one, and the process aborts there: no destructor runs, nothing is flushed, no goodbye is said.
-//! `cargo xtask chaos --layer crash` does so at every one of [`POINTS`].
+//! `cargo xtask chaos --layer crashes` does so at every one of [`POINTS`].
 //!
 //! Only builds with debug assertions have them: in a release build the macro is nothing.
 //!

@@ -59,7 +59,7 @@ async fn connect_to(
 }
 
 /// A stopped broker takes connections and stays silent, and each attempt of the client library
-/// would leak a thread (E5): a socket of our own finds out first.
+/// leaks a thread and a socket until the peer closes: a socket of our own finds out first.
 async fn preflight(uri: &AMQPUri, deadline: Duration) -> Result<(), OpenError> {
     let greet = async {
         let host = uri
@@ -86,7 +86,7 @@ async fn preflight(uri: &AMQPUri, deadline: Duration) -> Result<(), OpenError> {
     }
 }
 
-/// Closes a connection; one that is blocked never answers (E9), so it is given up at a deadline.
+/// Closes a connection; one that an alarm blocks never answers, so it is given up at a deadline.
 pub(crate) async fn close(connection: &Connection, deadline: Duration) {
     let _ = timeout(deadline, connection.close(200, "hookbox is done".into())).await;
 }

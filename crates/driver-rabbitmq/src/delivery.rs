@@ -1,8 +1,9 @@
 //! Settling: one task per channel writes every acknowledgement, one after the other.
 //!
 //! lapin's own `Acker` spawns a task for each, so that acknowledgements overtake each other and
-//! multiple ones hit tags that are no longer there (E6). Each tag is settled by itself here: a
-//! message is a batch, so there are few, and an ack can never cover an unfinished neighbour.
+//! multiple ones hit tags that are no longer there, for which RabbitMQ closes the channel. Each tag
+//! is settled by itself here: a message is a batch, so there are few, and an ack can never cover an
+//! unfinished neighbour.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! The broker over RabbitMQ (3.10 to 4.x) with publisher confirms, on lapin.
 //!
-//! The obvious code on lapin loses events in seven known ways; `docs/HAZARDS.md` lists them, and
-//! the comments here name them (H1 to H7, H11, H13) where they are dealt with. In short: one task
+//! The obvious code on lapin loses events; `docs/HAZARDS.md` lists the known ways, and the comments
+//! here name them by number (H1 and on) where they are avoided. In short: one task
 //! owns a publishing channel, a batch is settled as a whole before the next begins, everything
 //! has a deadline, a connection that had any trouble is thrown away, and lapin's own recovery is
 //! never used.

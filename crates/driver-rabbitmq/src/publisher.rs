@@ -30,7 +30,8 @@ pub(crate) struct Request {
 /// What waits for a publisher; shared by all of them.
 pub(crate) type Requests = Arc<Mutex<mpsc::Receiver<Request>>>;
 
-/// Why a publisher ended. The connection is thrown away each time (E7).
+/// Why a publisher ended. The connection is dropped each time: after an error of one channel lapin
+/// still sends frames for it, for which RabbitMQ closes the whole connection.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Ended {
     #[error("a publishing channel failed")]
@@ -85,7 +86,7 @@ impl Publisher {
                 continue;
             }
             if self.connection.status().blocked() {
-                // A publish would hang until the alarm is over (E9).
+                // lapin writes nothing while an alarm lasts, so a publish would hang.
                 for request in round {
                     answer(request, Err(PublishError::plain(PublishErrorKind::Blocked)));
                 }

@@ -1,4 +1,4 @@
-//! The table `events`: what happened, with its body as it was received or sealed.
+//! The table `events`: what happened, with its body as it was received.
 
 use std::collections::HashMap;
 

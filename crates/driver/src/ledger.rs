@@ -217,10 +217,10 @@ pub struct EventDetail {
     pub digest: ContentDigest,
     /// Length of the body in bytes.
     pub body_bytes: u64,
-    /// The body, as received or sealed.
+    /// The body, as received.
     #[serde(skip)]
     pub body: Bytes,
-    /// The key it is sealed with.
+    /// Reserved: see [`hookbox_event::Envelope::seal`].
     pub seal: Option<String>,
     /// When its first receipt came in.
     pub received_at: Timestamp,

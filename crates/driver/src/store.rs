@@ -263,9 +263,9 @@ pub struct StoredEvent {
     pub topic: Topic,
     /// What the body says.
     pub digest: ContentDigest,
-    /// The key it is sealed with.
+    /// Reserved: see [`Envelope::seal`].
     pub seal: Option<String>,
-    /// The body, as received or sealed.
+    /// The body, as received.
     pub body: Bytes,
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::{ContentDigest, EventId, InstanceId, ReceiptId, SourceName, Timestamp, Topic};
 
-/// One accepted request on its way. `body` is exactly what was received (or its sealed form).
+/// One accepted request on its way. `body` is exactly what was received.
 ///
 /// `Debug` shows neither the body nor anything read from it.
 #[derive(Clone, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct Envelope {
     pub instance: InstanceId,
     /// That process's number for it.
     pub number: u64,
-    /// The id of the key the body is sealed with, when it is sealed.
+    /// Reserved for the id of a key that the body is sealed with: nothing seals a body yet.
     pub seal: Option<String>,
     /// The W3C trace context that the request came with, when it had a valid one.
     pub traceparent: Option<String>,

@@ -1,4 +1,5 @@
-//! From the config to the parts: the one place that names drivers.
+//! From the config to the parts: which drivers a deployment has is decided here. Commands that
+//! declare queues or create files name a driver for that alone.
 
 mod schemas;
 mod spool_lock;

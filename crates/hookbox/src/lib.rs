@@ -1,7 +1,7 @@
 //! hookbox: a durable, verified inbox for webhooks. One binary, several roles.
 //!
-//! This crate alone names drivers, reads the config and owns the process: it builds the parts,
-//! starts the roles, and drains them.
+//! This crate chooses the drivers (`compose`), reads the config and owns the process: it builds the
+//! parts, starts the roles, and drains them.
 
 // Both panic where they cannot write: `command::print` does not.
 #![deny(clippy::print_stdout, clippy::print_stderr)]

@@ -1,4 +1,4 @@
-//! Private servers, fault proxy, clocks and builders for tests.
+//! Private servers for tests, and chance from a seed.
 
 pub mod chance;
 pub mod servers;

@@ -1,7 +1,7 @@
 //! The heart: claim → check → handle → settle → commit, for envelopes that share a transaction.
 //!
-//! Reads top to bottom as DESIGN's "way of one event". Every branch of what can go wrong ends in
-//! [`Trouble`], and `settle` decides what follows.
+//! Reads top to bottom as "the way of one event" in docs/ARCHITECTURE.md. Every branch of what can
+//! go wrong ends in [`Trouble`], and `settle` decides what follows.
 
 use std::time::Instant;
 

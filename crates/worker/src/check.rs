@@ -210,7 +210,7 @@ mod tests {
         check(Some(&schemas), &topic, body.as_bytes()).is_ok()
     }
 
-    /// Case C22: the schema sees the number that the body says, and not the nearest float.
+    /// The schema sees the number that the body says, and not the nearest float.
     #[test]
     fn a_number_is_the_one_that_is_written() {
         let integer = json!({ "type": "integer" });
@@ -306,7 +306,7 @@ mod tests {
         }
     }
 
-    /// Case C20: until draft 2019-09, what stands beside `$ref` is ignored.
+    /// Until draft 2019-09, what stands beside `$ref` is ignored.
     #[test]
     fn a_schema_means_what_its_draft_says() {
         let schema = |dialect: &str| {

@@ -58,7 +58,7 @@ pub struct Event<P> {
     pub received_at: Timestamp,
     /// Which attempt this is, from 1.
     pub attempt: u32,
-    /// The body as it came, or opened if it was sealed.
+    /// The body as it was received.
     pub body: Bytes,
     /// The body, read.
     pub payload: P,

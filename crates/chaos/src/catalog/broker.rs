@@ -329,7 +329,7 @@ pub(super) const CASES: &[Case] = &[
         number: 22,
         name: "channel-closed",
         what: "The broker closes a channel with publishes on it: rebuilt, neighbours \
-            go on (E7).",
+            go on.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-driver-rabbitmq",

@@ -134,7 +134,7 @@ pub(super) const CASES: &[Case] = &[
         number: 40,
         name: "acknowledgements-in-any-order",
         what: "Acknowledged in any order: each its own message, never a closed \
-            channel (E6).",
+            channel.",
         proofs: &[Proof::Tests {
             package: "hookbox-tests",
             filters: &["acks_in_any_order_settle_their_own_message"],

@@ -17,7 +17,7 @@ pub struct History {
     pub digest: String,
     /// Length of the body.
     pub body_bytes: u64,
-    /// The id of the key that the body is sealed with.
+    /// Reserved for the id of a key that the body is sealed with: nothing seals a body yet.
     pub sealed_with: Option<String>,
     /// When its first receipt came in.
     pub received_at: String,

@@ -59,7 +59,7 @@ fn expect(found: i64, count: i64) -> Result<(), String> {
     }
 }
 
-/// R12: what stops or pauses a pooler waits for our sessions, whether they are used or not.
+/// What stops or pauses a pooler waits for our sessions, whether they are used or not.
 #[tokio::test]
 async fn no_connection_outlives_its_lifetime() {
     let world = World::with(|options| options.connection_lifetime = Duration::from_secs(1)).await;

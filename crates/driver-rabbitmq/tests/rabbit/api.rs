@@ -79,7 +79,7 @@ async fn answer(
         let now = *says.borrow();
         let (status, body) = match now {
             Says::Nothing => ("503 Service Unavailable", "{}".to_owned()),
-            // Fields are repeated, as RabbitMQ 4 does while members of a queue change (R6).
+            // Fields are repeated, as RabbitMQ 4 does while members of a queue change.
             Says::Policy(definition) if head.starts_with("GET /api/policies/") => (
                 "200 OK",
                 format!(

@@ -8,7 +8,7 @@ use hookbox_testkit::servers::RabbitmqServer;
 
 use crate::world::{World, batch, next, route, subscribe, take, until_ready};
 
-/// R4: what was in a deleted queue is lost, and no start makes it look as if nothing happened.
+/// What was in a deleted queue is lost, and no start makes it look as if nothing happened.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_that_misses_a_queue_is_not_ready_until_it_is_declared() {
     let world = World::new().await;
@@ -56,7 +56,7 @@ async fn a_start_that_misses_a_queue_is_not_ready_until_it_is_declared() {
     world.finish().await;
 }
 
-/// R5: the anchor is refused, and what needs no queue more starts.
+/// The anchor is refused, and what needs no queue more starts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_on_queues_that_is_reached_stops_nothing_that_is_declared() {
     let server = RabbitmqServer::start().unwrap();

@@ -154,7 +154,7 @@ async fn what_an_account_may_not_do_is_named_with_the_command_that_grants_it() {
     world.finish().await;
 }
 
-/// C39: its queues are there, and nothing can be published. A connection is as good as the next.
+/// Its queues are there, and nothing can be published. A connection is as good as the next.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_right_to_publish_it_is_not_ready_until_that_is_granted() {
     let server = RabbitmqServer::start().unwrap();

@@ -13,7 +13,6 @@ pub fn exact_integer(text: &str) -> Option<i64> {
 mod tests {
     use super::*;
 
-    /// Case C22.
     #[test]
     fn one_number_has_one_meaning_however_it_is_written() {
         for text in [

@@ -1,4 +1,4 @@
-//! Case C09: forms. What a source's sender posts in a field is taken out after its signature has
+//! What a source's sender posts in a field is taken out after its signature has
 //! been verified; any other form is refused, and never answered 200 to become a dead letter.
 
 use hookbox_event::{ContentDigest, EventId, scan};

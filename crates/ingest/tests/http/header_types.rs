@@ -53,7 +53,7 @@ const ADDED: &[u8] = br#"{"action":"added","member":{"id":1},"team":{"id":2}}"#;
 const REMOVED: &[u8] = br#"{"action":"removed","member":{"id":1},"team":{"id":2}}"#;
 const ORDER: &[u8] = br#"{"id":820982911946154500,"total_price":"403.00"}"#;
 
-/// Case C10: a member is added, removed and added again, and each delivery has its own id.
+/// A member is added, removed and added again, and each delivery has its own id.
 #[tokio::test]
 async fn deliveries_with_equal_bodies_are_distinct_events() {
     let (topics, events) = accepted(&[

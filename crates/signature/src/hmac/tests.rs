@@ -74,7 +74,7 @@ fn a_good_signature_tells_its_key() {
     assert!(Key::new("none", None, Vec::new()).is_err());
 }
 
-/// Case C13: upper-case hex verifies where the scheme says so, and nowhere else.
+/// Upper-case hex verifies where the scheme says so, and nowhere else.
 #[test]
 fn hex_in_either_case_verifies_where_the_scheme_says_so() {
     let key = [key("k", "secret")];

@@ -31,7 +31,7 @@ fn a_score_is_read_exactly() {
     assert_eq!(score.application_started_at, None);
 }
 
-/// Case C22: what the schemas take for an integer is one here, with the same value.
+/// What the schemas take for an integer is one here, with the same value.
 #[test]
 fn a_whole_number_is_read_however_it_is_written() {
     let score = |score: &str, at: &str| {

@@ -1,4 +1,4 @@
-//! A command resolves the secrets that it uses, and no others (case S7).
+//! A command resolves the secrets that it uses, and no others.
 
 use super::*;
 

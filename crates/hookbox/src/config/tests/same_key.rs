@@ -1,4 +1,4 @@
-//! No two sources have one key (case S4).
+//! No two sources have one key.
 
 use super::*;
 
