@@ -4,8 +4,7 @@
 //! process is killed, that file was not closed, and its repair at the next start loses the entry
 //! that was written last, however long ago: for three minutes, until the file saves itself. That
 //! queue then starts with an empty log and never elects a leader, and all that it had confirmed is
-//! gone. So the last entry must not be one of ours. `cargo xtask chaos --case broker-killed`
-//! shows it.
+//! gone. So the last entry must not be one of ours.
 //!
 //! Only what declares queues drops one, each time, also where every queue was there: a process
 //! that was killed between the queues and its anchor is run again, since it did not succeed.
