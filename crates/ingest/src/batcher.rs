@@ -4,8 +4,6 @@
 //! Lanes own their publishes. A sender that goes away cancels nothing: its event is stored, and
 //! its retry is a duplicate. A letter that was taken gets its true answer or none.
 
-mod failure_log;
-
 use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
@@ -20,10 +18,10 @@ use hookbox_signature::Verified;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::task::TaskTracker;
 
-use self::failure_log::FailureLog;
 use crate::body_memory::BodyRoom;
 use crate::book::Book;
 use crate::counters::add;
+use crate::failure_log::FailureLog;
 use crate::identify::Identified;
 use crate::response::NotAccepted;
 use crate::{Counters, Limits, Routing};
@@ -68,7 +66,7 @@ struct Shared {
     instance: InstanceId,
     book: Arc<Book>,
     counters: Arc<Counters>,
-    failures: FailureLog,
+    failures: Arc<FailureLog>,
 }
 
 pub(crate) struct Batcher {
@@ -82,7 +80,7 @@ impl Batcher {
         routing: Routing,
         limits: &Limits,
         (instance, book): (InstanceId, Arc<Book>),
-        counters: Arc<Counters>,
+        (counters, failures): (Arc<Counters>, Arc<FailureLog>),
     ) -> Self {
         let shared = Arc::new(Shared {
             queue: Mutex::default(),
@@ -95,7 +93,7 @@ impl Batcher {
             instance,
             book,
             counters,
-            failures: FailureLog::default(),
+            failures,
         });
         for _ in 0..limits.lanes {
             tasks.spawn(Arc::clone(&shared).lane());
@@ -253,19 +251,17 @@ impl Shared {
 
     fn log_failure(&self, batch: &Batch, error: &PublishError) {
         let (topic, count) = (&batch.topic, batch.count);
-        let noted = self.failures.note(error.kind, count as u64, Instant::now());
-        let Some(unlogged) = noted else {
+        if !self.failures.admits(error.kind, count as u64) {
             tracing::debug!(%topic, count, "requests were answered 503: not on disk");
             return;
-        };
+        }
         tracing::warn!(
             topic = %topic,
             count,
-            unlogged,
             kind = error.kind.as_str(),
             error = describe(error),
-            "{count} requests of topic {topic} were answered 503: not on disk; this is logged \
-             once a minute, and {unlogged} requests since were not"
+            "{count} requests of topic {topic} were answered 503: not on disk; more of this kind \
+             are counted, and logged within a minute"
         );
     }
 

@@ -16,6 +16,7 @@ mod config;
 mod connection;
 mod connection_log;
 mod counters;
+mod failure_log;
 mod form;
 mod forwarded_header;
 mod forwarding;

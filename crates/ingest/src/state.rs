@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::batcher::Batcher;
 use crate::body_memory::BodyMemory;
 use crate::book::Book;
+use crate::failure_log::FailureLog;
 use crate::refusal_log::RefusalLog;
 use crate::refusals::Refusals;
 use crate::{Config, Counters, Limits, Peers, Source};
@@ -61,13 +62,14 @@ impl Ingest {
         } = config;
         let book = Book::new(instance, Arc::clone(&broker), Arc::clone(&counters));
         let book = Arc::new(book);
+        let failure_log = FailureLog::start(&tasks, stop.clone());
         let batcher = Batcher::start(
             &lanes,
             Arc::clone(&broker),
             routing,
             &limits,
             (instance, Arc::clone(&book)),
-            Arc::clone(&counters),
+            (Arc::clone(&counters), failure_log),
         );
         tasks.spawn(book.tell(stop.clone()));
         let refusals = Refusals::start(&tasks, ledger, Arc::clone(&counters), stop.clone());

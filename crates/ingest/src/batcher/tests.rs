@@ -184,7 +184,7 @@ async fn nothing_is_taken_over_the_limit_or_after_closing() {
         routing,
         &limits,
         (instance, Arc::new(book)),
-        Arc::clone(&counters),
+        (Arc::clone(&counters), Arc::default()),
     );
     let batcher = &batcher;
     let patience = Duration::from_secs(20);
