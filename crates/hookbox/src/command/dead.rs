@@ -13,7 +13,7 @@ use hookbox_driver::{DeadFilter, DeadGroupId, DeadReason, DeadState, Ledger};
 use hookbox_event::{RouteName, SourceName, Topic};
 
 use super::page::{LimitArgs, TimeArgs};
-use super::person::{ByArgs, Person};
+use super::person::{ByArgs, ConfirmArgs, Person};
 use super::{names, print};
 use crate::compose;
 use crate::config::{Config, duration};
@@ -157,14 +157,8 @@ pub struct ChangeArgs {
     /// All there are, where neither ids nor a filter is given
     #[arg(long)]
     all: bool,
-    /// Only say how many it would be
-    #[arg(long)]
-    dry_run: bool,
-    /// Do it without asking
-    #[arg(long)]
-    yes: bool,
     #[command(flatten)]
-    by: ByArgs,
+    confirm: ConfirmArgs,
 }
 
 /// Arguments of `dead export`.
@@ -282,9 +276,9 @@ fn request(change: Change, args: &ChangeArgs) -> ChangeRequest {
         change,
         filter: args.filter.filter(&args.ids, None),
         all: args.all,
-        dry_run: args.dry_run,
-        yes: args.yes,
-        by: args.by.actor(),
+        dry_run: args.confirm.dry_run,
+        yes: args.confirm.yes,
+        by: args.confirm.by.actor(),
         rate: None,
         limit: None,
         wait: Duration::ZERO,

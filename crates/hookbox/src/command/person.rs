@@ -18,6 +18,19 @@ pub struct ByArgs {
     by: Option<String>,
 }
 
+/// How a command that changes much at once asks for it, and who gives it.
+#[derive(Debug, Args)]
+pub struct ConfirmArgs {
+    /// Only say how many it would be
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Do it without asking
+    #[arg(long)]
+    pub(super) yes: bool,
+    #[command(flatten)]
+    pub(super) by: ByArgs,
+}
+
 impl ByArgs {
     /// The name for the audit.
     pub fn actor(&self) -> String {

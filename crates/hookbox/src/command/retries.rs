@@ -6,7 +6,7 @@ use hookbox_driver::{EventCursor, Ledger, RetryFilter};
 use hookbox_event::{RouteName, SourceName};
 
 use super::page::{DueArgs, LimitArgs};
-use super::person::{ByArgs, Person};
+use super::person::{ConfirmArgs, Person};
 use super::{names, print};
 use crate::compose;
 use crate::config::Config;
@@ -56,14 +56,8 @@ pub struct HurryArgs {
     /// All there are, where neither events nor a filter is given
     #[arg(long)]
     all: bool,
-    /// Only say how many it would be
-    #[arg(long)]
-    dry_run: bool,
-    /// Do it without asking
-    #[arg(long)]
-    yes: bool,
     #[command(flatten)]
-    by: ByArgs,
+    confirm: ConfirmArgs,
 }
 
 impl FilterArgs {
@@ -116,9 +110,9 @@ async fn hurry(ledger: &dyn Ledger, args: &HurryArgs, json: bool) -> anyhow::Res
             ..args.filter.filter()
         },
         all: args.all,
-        dry_run: args.dry_run,
-        yes: args.yes,
-        by: args.by.actor(),
+        dry_run: args.confirm.dry_run,
+        yes: args.confirm.yes,
+        by: args.confirm.by.actor(),
     };
     let mut person = Person::new();
     let report = retries::hurry(ledger, &request, &mut person).await?;
