@@ -1,4 +1,5 @@
-//! Private servers for tests, and chance from a seed.
+//! Private servers for tests, chance from a seed, and how late a test runs.
 
 pub mod chance;
+pub mod lateness;
 pub mod servers;

@@ -40,6 +40,7 @@ pub use clock::Clock;
 pub use cluster::RabbitmqCluster;
 pub use nginx::Nginx;
 pub use pgbouncer::{PgBouncer, PoolMode};
+pub use ports::ReservedPort;
 pub use postgres::PostgresServer;
 pub use rabbitmq::RabbitmqServer;
 

@@ -8,7 +8,7 @@ use super::account::Account;
 use super::find;
 use super::folder::{Ending, Folder};
 use super::process::{Process, ready, tail, takes_connections};
-use super::{ServerError, ports};
+use super::{ReservedPort, ServerError};
 
 const NAME: &str = "nginx";
 
@@ -48,6 +48,7 @@ http {
 pub struct Nginx {
     process: Process,
     port: u16,
+    _reserved: ReservedPort,
     // Last: the folder goes when the process has ended.
     folder: Folder,
 }
@@ -60,7 +61,8 @@ impl Nginx {
     pub fn before(server: u16) -> Result<Nginx, ServerError> {
         let program = find::nginx()?;
         let folder = Folder::new("nginx", Account::for_server("www-data")?)?;
-        let [port] = ports::free().map_err(ServerError::io("choosing a port"))?;
+        let reserved = ReservedPort::choose().map_err(ServerError::io("choosing a port"))?;
+        let port = reserved.number();
         let config = CONFIG
             .replace("FOLDER", &folder.path().display().to_string())
             .replace("SERVER", &server.to_string())
@@ -79,6 +81,7 @@ impl Nginx {
         Ok(Nginx {
             process,
             port,
+            _reserved: reserved,
             folder,
         })
     }

@@ -7,7 +7,7 @@ use super::account::Account;
 use super::find;
 use super::folder::{Ending, Folder};
 use super::process::{Process, ready, tail, takes_connections, wait_until};
-use super::{PostgresServer, ServerError, ports};
+use super::{PostgresServer, ReservedPort, ServerError};
 
 const NAME: &str = "PgBouncer";
 
@@ -32,6 +32,7 @@ pub enum PoolMode {
 pub struct PgBouncer {
     process: Process,
     port: u16,
+    _reserved: ReservedPort,
     server: u16,
     url: String,
     // Last: the folder goes when nobody lives in it any more.
@@ -46,7 +47,8 @@ impl PgBouncer {
     pub fn before(server: &PostgresServer, mode: PoolMode) -> Result<PgBouncer, ServerError> {
         let program = find::pgbouncer()?;
         let folder = Folder::new("pgbouncer", Account::for_server("postgres")?)?;
-        let [port] = ports::free().map_err(ServerError::io("choosing a port"))?;
+        let reserved = ReservedPort::choose().map_err(ServerError::io("choosing a port"))?;
+        let port = reserved.number();
         configure(&folder, port, server.port(), mode)?;
         let password = server.url().split(['@', ':']).nth(2).unwrap_or_default();
         folder.write("users", &format!("\"postgres\" \"{password}\"\n"))?;
@@ -57,6 +59,7 @@ impl PgBouncer {
         Ok(PgBouncer {
             process,
             port,
+            _reserved: reserved,
             server: server.port(),
             url,
             folder,

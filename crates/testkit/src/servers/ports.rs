@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
 /// Below the ephemeral range of Linux (32768…) and of the BSDs (49152…), above common services.
 const FIRST: u16 = 15_000;
@@ -14,31 +14,61 @@ const LAST: u16 = 31_999;
 /// Tries before giving up: with a few hundred ports in use, one try in fifty fails.
 const TRIES_MAX: u32 = 500;
 
-/// `N` different ports of 127.0.0.1 on which nobody listens.
+/// A port of 127.0.0.1 for a process that is started later, and perhaps several times. As long as
+/// this is held, no test on this machine that chooses a port here gets it.
+#[derive(Debug)]
+pub struct ReservedPort {
+    number: u16,
+    /// The same number in UDP, which no server here uses: the system frees it when its owner ends,
+    /// however it ends.
+    _reservation: UdpSocket,
+}
+
+impl ReservedPort {
+    /// One on which nothing listens.
+    ///
+    /// # Errors
+    /// When none is found, or the system has no randomness to choose with.
+    pub fn choose() -> io::Result<Self> {
+        for _ in 0..TRIES_MAX {
+            let number = FIRST + u16::from_be_bytes(random()?) % (LAST - FIRST + 1);
+            let Ok(reservation) = UdpSocket::bind((Ipv4Addr::LOCALHOST, number)) else {
+                continue;
+            };
+            if TcpListener::bind((Ipv4Addr::LOCALHOST, number)).is_ok() {
+                return Ok(Self {
+                    number,
+                    _reservation: reservation,
+                });
+            }
+        }
+        Err(io::Error::other("no free port on 127.0.0.1"))
+    }
+
+    /// Its number.
+    pub fn number(&self) -> u16 {
+        self.number
+    }
+}
+
+/// `N` different ports of 127.0.0.1 on which nothing listens.
 ///
-/// They are held until all are chosen, then let go: somebody else may still take one before it
-/// is used, so a start that finds its port taken chooses again.
+/// They are reserved until all are chosen, then let go: another process may still take one before
+/// it is used, so a start that finds its port taken chooses again.
 ///
 /// # Errors
 /// When none is found, or the system has no randomness to choose with.
 pub fn free<const N: usize>() -> io::Result<[u16; N]> {
-    let mut held: Vec<TcpListener> = Vec::with_capacity(N);
-    let mut tries = 0;
-    while held.len() < N {
-        tries += 1;
-        if tries > TRIES_MAX {
-            return Err(io::Error::other("no free port on 127.0.0.1"));
-        }
-        let port = FIRST + u16::from_be_bytes(random()?) % (LAST - FIRST + 1);
-        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-            held.push(listener);
-        }
-    }
-    let mut ports = [0; N];
-    for (port, listener) in ports.iter_mut().zip(&held) {
-        *port = listener.local_addr()?.port();
-    }
-    Ok(ports)
+    Ok(reserve::<N>()?.map(|reserved| reserved.number))
+}
+
+/// The same, reserved for as long as they are held. A program that knows nothing of that may still
+/// take one.
+pub(super) fn reserve<const N: usize>() -> io::Result<[ReservedPort; N]> {
+    let held: io::Result<Vec<ReservedPort>> = (0..N).map(|_| ReservedPort::choose()).collect();
+    held?
+        .try_into()
+        .map_err(|_| io::Error::other("as many ports as were wanted"))
 }
 
 /// A name or password nobody can guess: 32 hexadecimal digits.
@@ -83,6 +113,20 @@ mod tests {
             assert_ne!(free::<1>()?[0], taken);
         }
         Ok(())
+    }
+
+    #[test]
+    fn a_reserved_port_is_offered_to_no_other_and_can_be_listened_on() -> io::Result<()> {
+        let reserved = ReservedPort::choose()?;
+        let number = reserved.number();
+        assert!((FIRST..=LAST).contains(&number));
+        assert!(UdpSocket::bind((Ipv4Addr::LOCALHOST, number)).is_err());
+        // Again and again, as by a process that is restarted.
+        for _ in 0..2 {
+            drop(TcpListener::bind((Ipv4Addr::LOCALHOST, number))?);
+        }
+        drop(reserved);
+        UdpSocket::bind((Ipv4Addr::LOCALHOST, number)).map(drop)
     }
 
     #[test]

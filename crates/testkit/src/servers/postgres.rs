@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::find::{self, Postgres};
 use super::folder::{Ending, Folder};
 use super::process::{self, Process, run, tail};
-use super::{Clock, ServerError, ports};
+use super::{Clock, ReservedPort, ServerError, ports};
 
 const NAME: &str = "PostgreSQL";
 
@@ -32,6 +32,7 @@ pub struct PostgresServer {
     process: Process,
     found: Postgres,
     port: u16,
+    _reserved: ReservedPort,
     url: String,
     environment: Environment,
     // Last: the folder goes when nobody lives in it any more.
@@ -168,7 +169,8 @@ fn start_once(
 ) -> Result<PostgresServer, ServerError> {
     let folder = Folder::for_server("postgres", "postgres", found.root.as_ref())?;
     let password = ports::random_name().map_err(ServerError::io("choosing a password"))?;
-    let [port] = ports::free().map_err(ServerError::io("choosing a port"))?;
+    let reserved = ReservedPort::choose().map_err(ServerError::io("choosing a port"))?;
+    let port = reserved.number();
     initialise(found, &folder, &password)?;
     configure(&folder, port, settings)?;
     let mut process = launch(found, &environment, &folder)?;
@@ -181,6 +183,7 @@ fn start_once(
         process,
         found: found.clone(),
         port,
+        _reserved: reserved,
         url,
         environment,
         folder,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::find::{self, Rabbitmq};
 use super::folder::{Ending, Folder};
 use super::process::{self, Process, run, tail, wait_until};
-use super::{ServerError, ports};
+use super::{ReservedPort, ServerError, ports};
 
 const NAME: &str = "RabbitMQ";
 
@@ -46,6 +46,7 @@ pub struct RabbitmqServer {
     epmd: Process,
     found: Rabbitmq,
     ports: Ports,
+    reserved: Vec<ReservedPort>,
     url: String,
     // Last: the folder goes when nobody lives in it any more.
     folder: Folder,
@@ -72,10 +73,21 @@ impl RabbitmqServer {
     /// # Errors
     /// When it does not start.
     pub fn start_managed() -> Result<(RabbitmqServer, String), ServerError> {
-        let [port] = ports::free().map_err(ServerError::io("choosing a port"))?;
-        let settings = format!("management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {port}\n");
-        let server = start_with(&find::rabbitmq()?, &settings, "[rabbitmq_management].\n")?;
-        Ok((server, format!("http://127.0.0.1:{port}")))
+        let found = find::rabbitmq()?;
+        let mut starts = 1;
+        loop {
+            let managed = ReservedPort::choose().map_err(ServerError::io("choosing a port"))?;
+            let port = managed.number();
+            let settings = format!("management.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {port}\n");
+            match start_with(&found, &settings, "[rabbitmq_management].\n") {
+                Err(error) if error.is_port_taken() && starts < STARTS_MAX => starts += 1,
+                Err(error) => return Err(error),
+                Ok(mut server) => {
+                    server.reserved.push(managed);
+                    return Ok((server, format!("http://127.0.0.1:{port}")));
+                }
+            }
+        }
     }
 
     /// Starts the one that was found, with lines of `rabbitmq.conf` of the test's own.
@@ -214,7 +226,8 @@ fn start_with(
 ) -> Result<RabbitmqServer, ServerError> {
     let folder = Folder::for_server("rabbitmq", "rabbitmq", found.root.as_ref())?;
     let password = ports::random_name().map_err(ServerError::io("choosing a password"))?;
-    let [amqp, distribution, epmd] = ports::free().map_err(ServerError::io("choosing ports"))?;
+    let reserved = ports::reserve::<3>().map_err(ServerError::io("choosing ports"))?;
+    let [amqp, distribution, epmd] = [0, 1, 2].map(|which: usize| reserved[which].number());
     let ports = Ports {
         amqp,
         distribution,
@@ -235,6 +248,7 @@ fn start_with(
         epmd,
         found: found.clone(),
         ports,
+        reserved: reserved.into(),
         url,
         folder,
     };

@@ -1,0 +1,67 @@
+//! How late a test's process got to run. A promise in seconds is about the program under test, not
+//! about a machine that has no time for it: a bound that a test checks allows for this.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often it wants to run.
+const TICK: Duration = Duration::from_millis(20);
+
+/// The program, its servers and the test wait for the same processors, one after the other.
+const PARTIES: u32 = 3;
+
+/// Measured by a thread of its own until it is dropped.
+#[derive(Debug, Default)]
+pub struct Lateness {
+    late_ms: Arc<AtomicU64>,
+    is_over: Arc<AtomicBool>,
+}
+
+impl Lateness {
+    /// Measures from now on.
+    #[must_use]
+    pub fn measure() -> Self {
+        let lateness = Self::default();
+        let late_ms = Arc::clone(&lateness.late_ms);
+        let is_over = Arc::clone(&lateness.is_over);
+        thread::spawn(move || {
+            while !is_over.load(Ordering::Relaxed) {
+                let began = Instant::now();
+                thread::park_timeout(TICK);
+                let late = began.elapsed().saturating_sub(2 * TICK).as_millis();
+                let late = u64::try_from(late).unwrap_or(u64::MAX);
+                late_ms.fetch_add(late, Ordering::Relaxed);
+            }
+        });
+        lateness
+    }
+
+    /// What a bound is longer by.
+    #[must_use]
+    pub fn allowance(&self) -> Duration {
+        PARTIES * Duration::from_millis(self.late_ms.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Lateness {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_in_which_it_did_not_run_is_allowed_for_by_every_party() {
+        let lateness = Lateness::default();
+        assert_eq!(lateness.allowance(), Duration::ZERO);
+        lateness.late_ms.store(100, Ordering::Relaxed);
+        assert_eq!(lateness.allowance(), Duration::from_millis(300));
+        let is_over = Arc::clone(&Lateness::measure().is_over);
+        assert!(is_over.load(Ordering::Relaxed), "it is dropped");
+    }
+}
