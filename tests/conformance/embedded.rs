@@ -15,7 +15,12 @@ pub struct Embedded(Arc<SqliteWorld>);
 impl Embedded {
     /// Broker and store in one file, as they are meant to be.
     pub async fn pair() -> (Self, Self) {
-        let world = Arc::new(SqliteWorld::new(&["one", "two"]).await);
+        Self::pair_in(SqliteWorld::new(&["one", "two"]).await)
+    }
+
+    /// The same in a file that is there.
+    pub fn pair_in(world: SqliteWorld) -> (Self, Self) {
+        let world = Arc::new(world);
         (Self(Arc::clone(&world)), Self(world))
     }
 

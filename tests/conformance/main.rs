@@ -12,6 +12,7 @@ mod promises;
 mod proved;
 mod servers;
 mod sessions;
+mod small_file;
 
 use embedded::Embedded;
 use hookbox_conformance::{broker_suite, store_suite};

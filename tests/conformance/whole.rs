@@ -1,6 +1,7 @@
 //! Promises that take a broker, a worker and a store together, on both pairs.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hookbox_conformance::{
@@ -183,7 +184,8 @@ where
     let mut batch: Vec<_> = bad.iter().map(|name| envelope(name)).collect();
     batch.push(envelope("good"));
     pair.publish(&batch).await;
-    let worker = pair.work();
+    // Long enough for those that do not hang.
+    let worker = pair.work_within(Duration::from_secs(3));
     let books = settled(&pair, |books| books.dead == 3).await;
     assert_eq!((books.done, books.receipts()), (1, 4));
     worker.stop().await;
@@ -313,7 +315,7 @@ where
     };
     let tried = eventually("a fault", async || faults(), |count| *count > 0);
     // SQLite's broker is in the same locked file: there the outage is that nothing comes at all.
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(3), tried).await;
+    let _ = tokio::time::timeout(Duration::from_secs(3), tried).await;
     pair.stores.restore().await;
     let books = settled(&pair, |books| books.receipts() == 5).await;
     assert_eq!((books.done, books.dead, books.retrying), (5, 0, 0));

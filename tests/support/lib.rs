@@ -1,4 +1,5 @@
-//! What the tests of the whole share: worlds to run in, and a proxy that breaks links.
+//! What the tests of the whole share: worlds to run in, a proxy that breaks links, and disks that
+//! can be filled.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,6 +10,7 @@
 pub mod postgres;
 pub mod proxy;
 pub mod rabbitmq;
+pub mod small_disk;
 pub mod sqlite;
 
 use std::hash::{BuildHasher, RandomState};

@@ -1,6 +1,6 @@
 //! A file of a test's own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hookbox_driver_sqlite::{Options, Sqlite, migrate};
 use hookbox_event::{EnvironmentName, RouteName};
@@ -20,7 +20,12 @@ pub struct SqliteWorld {
 
 impl SqliteWorld {
     pub async fn new(routes: &[&str]) -> Self {
-        let folder = std::env::temp_dir().join(random_name("hookbox-test"));
+        Self::within(&std::env::temp_dir(), routes).await
+    }
+
+    /// In a folder of its own within this one.
+    pub async fn within(place: &Path, routes: &[&str]) -> Self {
+        let folder = place.join(random_name("hookbox-test"));
         std::fs::create_dir(&folder).unwrap();
         let routes = routes.iter().map(|route| route.parse().unwrap()).collect();
         let lock = Mutex::new(None);

@@ -193,9 +193,10 @@ pub async fn publish_without_a_broker_fails_within_its_deadline<H: BrokerHarness
     let began = Instant::now();
     let answer = broker.publish(&[one()], &batch(&[of_number(1)])).await;
     assert!(answer.is_err());
-    // The confirm deadline of every driver is 2.5 s; the rest is for a busy machine.
+    // The confirm deadline of every driver is 2.5 s; the rest is for a busy machine. Without one it
+    // would never end.
     assert!(
-        began.elapsed() < Duration::from_secs(5),
+        began.elapsed() < Duration::from_secs(10),
         "it took {:?}",
         began.elapsed()
     );

@@ -113,7 +113,7 @@ pub(crate) fn two() -> RouteName {
 }
 
 /// Longest wait for something that must come. Only a failing test takes as long.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits on a level, not on an edge: asks until the answer is as wanted, bounded, and tells the
 /// last answer when it never was.

@@ -1,0 +1,78 @@
+//! A SQLite file on a disk with little room or none: it answers, so its worker does not take it for
+//! a store that was unavailable, while the monitor is to show it (R7).
+
+use std::time::Duration;
+
+use hookbox_conformance::{envelope, eventually};
+use hookbox_driver::{Broker, FaultKind, Ledger, Store, describe};
+use hookbox_tests::small_disk::SmallDisk;
+use hookbox_tests::sqlite::SqliteWorld;
+
+use crate::embedded::Embedded;
+use crate::probe::Pair;
+use crate::whole::settled;
+
+/// A sixteenth of it is what the driver reserves for processing, twice that for accepting.
+const DISK_MIB: u32 = 64;
+
+/// Between the two reserves, with room to both sides for the log of a few events.
+const LITTLE: u64 = 6 << 20;
+
+/// Which the handler runs over.
+const TIME_LIMIT: Duration = Duration::from_secs(1);
+
+const ROUTES: [&str; 2] = ["one", "two"];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_on_a_full_disk_answers_a_ping_and_fails_a_probe() {
+    let Some(disk) = SmallDisk::new("root", DISK_MIB) else {
+        return;
+    };
+    let world = SqliteWorld::within(disk.folder(), &ROUTES).await;
+    let driver = world.open().await;
+    driver.probe().await.unwrap();
+    disk.fill();
+    driver.ping().await.unwrap();
+    let fault = driver.probe().await.unwrap_err();
+    assert_eq!(fault.kind(), FaultKind::Unavailable);
+    let named = format!("the disk of {} is full", world.path().display());
+    let said = describe(&fault);
+    assert!(said.contains(&named), "{said}");
+    // Nothing writes but what looks.
+    disk.free();
+    let found = async || driver.probe().await.map_err(|fault| describe(&fault)).err();
+    eventually("there is room again", found, Option::is_none).await;
+    Broker::close(&driver).await;
+    world.finish().await;
+}
+
+/// What is processed still fits, while events are refused already: a handler that runs over its
+/// time limit meanwhile has waited for nothing but itself, and spends its attempts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn little_room_excuses_no_handler_that_hangs() {
+    let Some(disk) = SmallDisk::new("root", DISK_MIB) else {
+        return;
+    };
+    let world = SqliteWorld::within(disk.folder(), &ROUTES).await;
+    let (brokers, stores) = Embedded::pair_in(world);
+    let pair = Pair::open(brokers, stores).await;
+    pair.publish(&[envelope("hangs-1")]).await;
+    disk.fill_but(LITTLE);
+    pair.store.probe().await.unwrap_err();
+    let worker = pair.work_within(TIME_LIMIT);
+    let id = envelope("hangs-1").event.to_string();
+    let attempts = async || {
+        let event = pair.store.event(&id).await.unwrap();
+        event.map_or(Vec::new(), |event| event.attempts)
+    };
+    let spent = eventually("an attempt is spent", attempts, |all| !all.is_empty()).await;
+    assert_eq!(spent[0].outcome.as_str(), "timed_out");
+    pair.store.probe().await.unwrap_err();
+    pair.store.ping().await.unwrap();
+    disk.free();
+    let books = settled(&pair, |books| books.dead == 1).await;
+    assert_eq!(books.receipts(), 1);
+    worker.stop().await;
+    assert_eq!(attempts().await.len(), 2);
+    pair.finish().await;
+}

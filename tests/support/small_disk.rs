@@ -1,0 +1,96 @@
+//! A disk that can be filled: a small file system in memory, which takes root to mount.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::{did_not_run, random_name};
+
+/// A mounted folder; unmounted when dropped.
+pub struct SmallDisk {
+    folder: PathBuf,
+}
+
+impl SmallDisk {
+    /// A disk of so many MiB that belongs to an account; `None`, told, where we are not root.
+    pub fn new(account: &str, mib: u32) -> Option<Self> {
+        let id = |which| {
+            let output = Command::new("id").args([which, account]).output().ok()?;
+            String::from_utf8(output.stdout)
+                .ok()?
+                .trim()
+                .parse::<u32>()
+                .ok()
+        };
+        let folder = Path::new("/tmp").join(random_name("hookbox-disk"));
+        fs::create_dir(&folder).unwrap();
+        let mounted = Command::new("mount")
+            .args([
+                "-t",
+                "tmpfs",
+                "-o",
+                &format!("size={mib}m,mode=700"),
+                "tmpfs",
+            ])
+            .arg(&folder)
+            .status();
+        if !mounted.is_ok_and(|status| status.success()) {
+            fs::remove_dir(&folder).unwrap();
+            did_not_run("a disk that can be filled needs root (mount -t tmpfs)");
+            return None;
+        }
+        let disk = Self { folder };
+        let (user, group) = (id("-u"), id("-g"));
+        chown(&disk.folder, user, group).unwrap();
+        Some(disk)
+    }
+
+    /// Where it is mounted.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Takes over a folder of a server that does not run, with what is in it.
+    pub fn takes_over(&self, place: &Path) {
+        let mut copy = Command::new("cp");
+        copy.arg("-a").arg(place.join(".")).arg(&self.folder);
+        assert!(copy.status().unwrap().success());
+        fs::remove_dir_all(place).unwrap();
+        std::os::unix::fs::symlink(&self.folder, place).unwrap();
+    }
+
+    /// Leaves no byte free.
+    pub fn fill(&self) {
+        let mut ballast = fs::File::create(self.folder.join("ballast")).unwrap();
+        for size in [64 * 1024, 1024] {
+            let piece = vec![0_u8; size];
+            while ballast.write_all(&piece).is_ok() {}
+        }
+    }
+
+    /// Leaves so many bytes free.
+    pub fn fill_but(&self, bytes: u64) {
+        self.fill();
+        let ballast = self.folder.join("ballast");
+        let ballast = fs::File::options().write(true).open(ballast).unwrap();
+        let filled = ballast.metadata().unwrap().len();
+        ballast.set_len(filled.checked_sub(bytes).unwrap()).unwrap();
+    }
+
+    /// Frees what was filled.
+    pub fn free(&self) {
+        fs::remove_file(self.folder.join("ballast")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a server may be closing its files still.
+        let unmounted = Command::new("umount").arg("-l").arg(&self.folder).status();
+        if unmounted.is_ok_and(|status| status.success()) {
+            let _ = fs::remove_dir(&self.folder);
+        }
+    }
+}
