@@ -54,9 +54,12 @@ async fn a_handler_over_the_consumer_timeout_loses_doubles_and_spends_nothing() 
     )
     .await;
     eprintln!("again after {took:?}");
-    let log = std::fs::read_to_string(rabbitmq.folder().join("log/broker.log")).unwrap();
+    let log = rabbitmq.folder().join("log/broker.log");
     // "Consumer … on channel … has timed out waiting for delivery acknowledgement"
-    assert!(log.contains("timed out"), "{log}");
+    within(PATIENCE, "RabbitMQ says that it timed out", async || {
+        std::fs::read_to_string(&log).unwrap().contains("timed out")
+    })
+    .await;
     gate::free_scores(&deployment).await;
     let again = "hookbox_receipts_total{route=\"scores\",outcome=\"redelivered\"}";
     within(PATIENCE, "what came again is known", async || {

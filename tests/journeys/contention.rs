@@ -8,13 +8,15 @@ use crate::deployment::{Deployment, Pair};
 use crate::event::score;
 use crate::shown::within;
 
-/// Two handlers lock two rows, each the other one's first. A third is told once that it cannot be
+/// Two handlers lock two rows, each the other one's first, once they are let go. A third is told once that it cannot be
 /// put in order; a sequence does not go back with its transaction.
 const IN_THE_WAY: &str = "create function in_the_way() returns trigger language plpgsql as $$
      begin
          if new.uid in ('left-side', 'right-side') then
              update sides set changes = changes + 1 where side = new.uid;
-             perform pg_sleep(3);
+             while exists (select from held) loop
+                 perform pg_sleep(0.05);
+             end loop;
              update sides set changes = changes + 1 where side <> new.uid;
          elsif new.uid = 'unordered' and nextval('unordered') = 1 then
              raise exception 'could not serialize access' using errcode = '40001';
@@ -50,6 +52,8 @@ async fn a_deadlock_and_a_failed_serialization_of_handlers_cost_no_attempt() {
         "create table sides (side text primary key, changes integer not null)",
         "insert into sides values ('left-side', 0), ('right-side', 0)",
         "create sequence unordered",
+        "create table held (what text)",
+        "insert into held values ('both')",
         IN_THE_WAY,
         TRIGGER,
     ] {
@@ -65,6 +69,7 @@ async fn a_deadlock_and_a_failed_serialization_of_handlers_cost_no_attempt() {
         })
         .await;
     }
+    deployment.execute("delete from held").await;
     send(&deployment, "unordered");
     are_done(&deployment, 3).await;
     let deadlocks = "select deadlocks from pg_stat_database where datname = current_database()";

@@ -1,16 +1,17 @@
 //! hookbox as it is deployed: a config, an ingest and workers, each a process of its own.
 
-use std::net::TcpListener;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use hookbox_driver_rabbitmq::{Options, delete_topology};
+use hookbox_testkit::servers::ReservedPort;
 use hookbox_tests::postgres::PostgresWorld;
 use hookbox_tests::{random_name, variable};
 use serde_json::Value;
 use sqlx::Connection;
+
+pub use crate::process::Process;
 
 /// Longest wait for something that must come; a debug build on a busy machine is slow.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -25,7 +26,9 @@ pub enum Pair {
 /// A folder with a config, and what belongs to it.
 pub struct Deployment {
     pub folder: PathBuf,
+    /// Where its ingest listens, also after a restart.
     pub port: u16,
+    _reserved: ReservedPort,
     environment: String,
     pub postgres: Option<PostgresWorld>,
     pub own: Option<Own>,
@@ -43,9 +46,6 @@ pub struct Own {
     /// Lines before the first table of the config.
     pub settings: String,
 }
-
-/// A process that is killed when dropped.
-pub struct Process(Child);
 
 impl Deployment {
     pub async fn new(pair: Pair) -> Self {
@@ -78,15 +78,12 @@ impl Deployment {
     fn begin(postgres: Option<PostgresWorld>, own: Option<Own>) -> Self {
         let folder = std::env::temp_dir().join(random_name("hookbox-journey"));
         std::fs::create_dir(&folder).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
+        let reserved = ReservedPort::choose().unwrap();
         let environment = random_name("journey");
         let deployment = Self {
             folder,
-            port,
+            port: reserved.number(),
+            _reserved: reserved,
             environment,
             postgres,
             own,
@@ -174,8 +171,8 @@ impl Deployment {
             .append(true)
             .open(self.folder.join("log"))
             .unwrap();
-        let child = command.stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        Process(child)
+        let child = command.stdout(Stdio::null()).stderr(log).spawn();
+        Process::from(child.unwrap())
     }
 
     /// Starts an ingest and waits until it is ready.
@@ -294,82 +291,6 @@ impl Deployment {
             postgres.finish().await;
         }
         std::fs::remove_dir_all(&self.folder).unwrap();
-    }
-}
-
-impl From<Child> for Process {
-    fn from(child: Child) -> Self {
-        Self(child)
-    }
-}
-
-impl Process {
-    /// As the system knows it.
-    pub fn id(&self) -> u32 {
-        self.0.id()
-    }
-
-    /// Whether it has ended by itself.
-    pub fn has_ended(&mut self) -> bool {
-        self.0.try_wait().unwrap().is_some()
-    }
-
-    /// As `kill -9` does.
-    pub fn kill(mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-
-    /// As a service manager does: it must drain and end well.
-    pub fn stop(mut self) {
-        self.signal("TERM");
-        let ended = self.0.wait().unwrap();
-        assert!(ended.success(), "it ended with {ended}");
-    }
-
-    /// Sends a signal by name.
-    pub fn signal(&self, name: &str) {
-        let id = self.0.id().to_string();
-        let mut kill = Command::new("kill");
-        kill.args([&format!("-{name}"), &id]);
-        assert!(kill.status().unwrap().success());
-    }
-
-    /// The most memory that it has had at once, in bytes.
-    pub fn peak_memory(&self) -> usize {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
-        let (_, peak) = status.split_once("VmHWM:").unwrap();
-        peak.split_whitespace()
-            .next()
-            .unwrap()
-            .parse::<usize>()
-            .unwrap()
-            * 1024
-    }
-
-    /// Its exit code, when it ends within a limit; 128 and the signal's number, when one ended it.
-    pub fn ends_within(mut self, limit: Duration) -> Option<i32> {
-        let (tell, told) = std::sync::mpsc::channel();
-        let id = self.0.id().to_string();
-        let waiting = std::thread::spawn(move || tell.send(self.0.wait().unwrap()));
-        let ended = told.recv_timeout(limit).ok();
-        if ended.is_none() {
-            let killed = Command::new("kill").args(["-KILL", &id]).status();
-            assert!(killed.unwrap().success());
-        }
-        // Nobody listens any more where it was killed.
-        let _ = waiting.join().unwrap();
-        let ended = ended?;
-        ended
-            .code()
-            .or_else(|| ended.signal().map(|signal| 128 + signal))
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 

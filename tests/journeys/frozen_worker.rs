@@ -60,7 +60,11 @@ async fn what_a_frozen_worker_had_in_hand_is_done_by_another_and_it_goes_on() {
     .await;
     eprintln!("done by the other after {took:?}");
     let by_it = "hookbox_receipts_total{route=\"scores\",outcome=\"done\"}";
-    assert_eq!(shown.metric(by_it), Some(HELD as f64), "the other's");
+    // Counted after it is committed.
+    within(PATIENCE, "it was the other", async || {
+        shown.metric(by_it) == Some(HELD as f64)
+    })
+    .await;
     other.stop();
 
     frozen.signal("CONT");

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use hookbox_testkit::servers::{PostgresServer, RabbitmqServer, find};
 use hookbox_tests::random_name;
+use hookbox_tests::small_disk::SmallDisk;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::deployment::Deployment;
 use crate::outages::{World, own};
-use crate::shown::{Shown, within};
-use crate::small_disk::SmallDisk;
+use crate::shown::{Shown, promised, within};
 
 /// Longest wait for something that must come on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -124,7 +124,7 @@ async fn fill_rabbitmq(disk: &SmallDisk) -> Queues {
         requests("not_durable").is_some_and(|count| count >= 1.0)
     })
     .await;
-    let took = within(TWO_DEADLINES, "the broker is shown as away", async || {
+    let took = promised(TWO_DEADLINES, "the broker is shown as away", async || {
         shown.metric("hookbox_broker_up") == Some(0.0)
     })
     .await;

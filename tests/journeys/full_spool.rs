@@ -8,16 +8,16 @@ use std::time::Duration;
 use hookbox_event::decode_batch;
 use hookbox_testkit::servers::PostgresServer;
 use hookbox_tests::proxy::{Mode, Proxy, address_of};
+use hookbox_tests::small_disk::SmallDisk;
 use hookbox_tests::variable;
 use lapin::options::BasicGetOptions;
 use lapin::{Connection, ConnectionProperties};
-use serde_json::Value;
 
 use crate::deployment::Deployment;
 use crate::outages::own;
+use crate::rounds::Rounds;
 use crate::shown::{Shown, get, within};
 use crate::signed::Signed;
-use crate::small_disk::SmallDisk;
 
 /// Longest wait for something that must come on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -43,7 +43,8 @@ async fn a_full_disk_of_the_spool_is_answered_503_and_loses_nothing() {
     let ingest = deployment.start(&["ingest", "--metrics", &shown.address()]);
     within(PATIENCE, "ready", async || shown.is_ready()).await;
     let signed = Signed::catch(&deployment, &[]);
-    let mut rounds = Rounds(&deployment, 0);
+    let in_order_of_answers = ["--concurrency", "1"];
+    let mut rounds = Rounds::new(&deployment, ROUND, &in_order_of_answers);
 
     proxy.set(Mode::Hole);
     proxy.cut();
@@ -63,7 +64,7 @@ async fn a_full_disk_of_the_spool_is_answered_503_and_loses_nothing() {
     disk.free();
     within(PATIENCE, "it takes again", async || takes()).await;
     assert_eq!(rounds.send(), ROUND, "there is room again");
-    let accepted = accepted(&deployment);
+    let accepted = rounds.accepted();
     assert_eq!(kept(), Some(accepted.len() as f64));
 
     proxy.set(Mode::Pass);
@@ -92,36 +93,6 @@ fn spool_on(disk: &SmallDisk, deployment: &Deployment) {
     let file = disk.folder().join("spool.db");
     let spooling = format!("[ingest]\nspool = \"sqlite:{}\"\n", file.display());
     deployment.write("hookbox.toml", &config.replace("[ingest]\n", &spooling));
-}
-
-/// Rounds of load, each of other events.
-struct Rounds<'a>(&'a Deployment, u64);
-
-impl Rounds<'_> {
-    /// How many were answered 200; all others were answered 503.
-    fn send(&mut self) -> u64 {
-        self.1 += 1;
-        let (count, seed) = (ROUND.to_string(), self.1.to_string());
-        let words = ["simulate", "--count", &count, "--seed", &seed];
-        let mut command = self.0.command(&words);
-        command.args(["--concurrency", "1", "--retries", "0", "--json"]);
-        let output = command.args(["--journal", "journal"]).output().unwrap();
-        let tally: Value = serde_json::from_slice(&output.stdout).unwrap();
-        let answered = |status: &str| tally["answers"][status].as_u64().unwrap_or(0);
-        assert_eq!(answered("200") + answered("503"), ROUND, "{tally:#}");
-        answered("200")
-    }
-}
-
-/// The receipts of all that was answered 200, in the order of the answers.
-fn accepted(deployment: &Deployment) -> Vec<String> {
-    let journal = std::fs::read_to_string(deployment.folder.join("journal")).unwrap();
-    let lines = journal.lines().map(serde_json::from_str);
-    let entries = lines.map(|entry: serde_json::Result<Value>| entry.unwrap());
-    let accepted = entries.filter(|entry| entry["status"] == 200);
-    accepted
-        .map(|entry| entry["receipt"].as_str().unwrap().to_owned())
-        .collect()
 }
 
 /// Every one of these receipts is in a queue of the broker, after those that came before it. One

@@ -2,10 +2,15 @@
 //! times meanwhile: the tally, the tables and the books agree to the last event.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::deployment::{Deployment, Pair};
+use crate::shown::within;
+
+/// Longest wait for a share on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 const EVENTS: &str = "20000";
 
@@ -48,7 +53,10 @@ async fn survive(pair: Pair) {
         .spawn()
         .unwrap();
     for share in 1..=3 {
-        settled(&deployment, share * 4_000).await;
+        within(PATIENCE, "a share is settled", async || {
+            deployment.count("select count(*) from receipts").await >= share * 4_000
+        })
+        .await;
         victim.kill();
         victim = deployment.start(&["worker"]);
     }
@@ -65,16 +73,6 @@ async fn survive(pair: Pair) {
         deployment.log()
     );
     deployment.finish().await;
-}
-
-/// Waits until so many receipts have their outcome.
-async fn settled(deployment: &Deployment, receipts: u64) {
-    loop {
-        if deployment.count("select count(*) from receipts").await >= receipts {
-            return;
-        }
-        tokio::task::yield_now().await;
-    }
 }
 
 async fn agree(deployment: &Deployment, tally: &Value, books: &Value) {

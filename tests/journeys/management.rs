@@ -1,8 +1,9 @@
 //! A management API that is not there when hookbox starts: nobody knows what lies over the queues,
 //! so nothing is accepted, and readiness says what it waits for.
 
-use std::net::TcpListener;
 use std::time::Duration;
+
+use hookbox_testkit::servers::ReservedPort;
 
 use crate::deployment::{Deployment, Pair};
 use crate::shown::{Shown, within};
@@ -13,10 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_waits_for_its_management_api_and_says_so() {
     let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
-    // Nobody listens on a port that was just let go.
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = nobody.local_addr().unwrap();
-    drop(nobody);
+    let unused = ReservedPort::choose().unwrap();
+    let address = format!("127.0.0.1:{}", unused.number());
     let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
     let managed = format!("[broker]\nmanagement = \"http://{address}\"\n");
     deployment.write("hookbox.toml", &config.replace("[broker]\n", &managed));

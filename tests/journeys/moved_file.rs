@@ -2,9 +2,9 @@
 //! 200 from then on, readiness falls and the file is named, until a restart.
 
 use std::fs;
-use std::net::TcpListener;
 use std::time::Duration;
 
+use hookbox_testkit::servers::ReservedPort;
 use hookbox_tests::proxy::{Mode, Proxy, address_of};
 use hookbox_tests::variable;
 
@@ -43,23 +43,23 @@ fn refuses_and_logs(deployment: &Deployment, signed: &Signed, port: u16, file: &
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_file_of_dev_is_deleted() {
     let deployment = Deployment::without_a_schema(Pair::SqliteAlone).await;
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
-    let dev = ["dev", "--dir", "dev", "--listen", &address.to_string()];
+    let reserved = ReservedPort::choose().unwrap();
+    let port = reserved.number();
+    let address = format!("127.0.0.1:{port}");
+    let dev = ["dev", "--dir", "dev", "--listen", &address];
     let process = deployment.start(&dev);
-    let is_ready = async || get(address.port(), "/readyz").is_some_and(|(status, _)| status == 200);
+    let is_ready = async || get(port, "/readyz").is_some_and(|(status, _)| status == 200);
     within(PATIENCE, "dev is ready", is_ready).await;
     let signed = Signed::catch(&deployment, &["--config", "dev/hookbox.toml"]);
-    assert_eq!(signed.send(address.port()).status, 200);
+    assert_eq!(signed.send(port).status, 200);
     fs::remove_file(deployment.folder.join("dev/hookbox.db")).unwrap();
-    refuses(&deployment, &signed, address.port(), "dev/hookbox.db");
+    refuses(&deployment, &signed, port, "dev/hookbox.db");
     process.stop();
     assert!(!deployment.folder.join("dev/hookbox.db").exists());
     // `dev` creates what is missing.
     let process = deployment.start(&dev);
     within(PATIENCE, "dev is ready again", is_ready).await;
-    assert_eq!(signed.send(address.port()).status, 200);
+    assert_eq!(signed.send(port).status, 200);
     process.stop();
     deployment.remove();
 }

@@ -2,11 +2,11 @@
 //! rate, stop half-way, and see what became of them.
 
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::deployment::{Deployment, Pair, Process};
+use crate::until::until;
 
 /// Events that fail.
 const EVENTS: &str = "30";
@@ -36,7 +36,8 @@ async fn replay(pair: Pair) {
     deployment.refuse_scores().await;
     let (ingest, worker) = (deployment.start_ingest(), deployment.start(&["worker"]));
     simulate(&deployment);
-    deployment.json(&["reconcile", "--wait", "60s"]);
+    let books = deployment.json(&["reconcile", "--wait", "120s"]);
+    assert_eq!(books["verdict"], "balanced", "{books:#}");
     let group = one_group(&deployment);
     let count = group["count"].as_u64().unwrap();
     assert!(count >= 10, "{group:#}");
@@ -44,7 +45,7 @@ async fn replay(pair: Pair) {
     migrate_groups_them(&deployment, &group).await;
 
     // Ctrl-C stops it between two.
-    let mut slow = deployment.command(&["dead", "replay", "--group", &id, "--rate", "2/s"]);
+    let mut slow = deployment.command(&["dead", "replay", "--group", &id, "--rate", "0.2/s"]);
     slow.args(["--yes", "--json"]).stdout(Stdio::piped());
     let child = slow.stderr(Stdio::null()).spawn().unwrap();
     until(&deployment, &["audit", "list"], |audit| {
@@ -59,7 +60,8 @@ async fn replay(pair: Pair) {
     child_is_interrupted(&output.stdout, output.status.code(), count);
 
     // They still fail, and say so.
-    let report = deployment.json(&["dead", "replay", "--group", &id, "--limit", "2", "--yes"]);
+    let two = ["dead", "replay", "--group", &id, "--limit", "2", "--yes"];
+    let report = deployment.json(&[&two[..], &["--wait", "60s"]].concat());
     let outcome = &report["outcome"];
     assert_eq!(
         (&report["changed"], &outcome["dead_again"]),
@@ -171,19 +173,4 @@ async fn hurry(pair: Pair) {
     assert_eq!(again.status.code(), Some(1), "it does not wait any more");
     stop(worker, ingest);
     deployment.finish().await;
-}
-
-fn until(deployment: &Deployment, command: &[&str], wanted: impl Fn(&Value) -> bool) -> Value {
-    let began = Instant::now();
-    loop {
-        let answer = deployment.json(command);
-        if wanted(&answer) {
-            return answer;
-        }
-        assert!(
-            began.elapsed() < Duration::from_secs(60),
-            "{answer:#}\n{}",
-            deployment.log()
-        );
-    }
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use sqlx::Connection as _;
 
 use crate::deployment::{Deployment, Own, Process};
-use crate::shown::{Shown, within};
+use crate::shown::{Shown, promised, within};
 
 /// Two deadlines of the store: it is asked each second, and has two to answer. A second more for
 /// a machine that compiles meanwhile.
@@ -158,7 +158,7 @@ impl World {
         let shown = &self.shown;
         let load = self.load().await;
         break_it().await;
-        let took = within(TWO_DEADLINES, "the outage is shown", async || {
+        let took = promised(TWO_DEADLINES, "the outage is shown", async || {
             shown.trouble(shown_by).is_some()
         })
         .await;

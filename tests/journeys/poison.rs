@@ -1,11 +1,10 @@
 //! An event that no handler can take becomes one dead letter with its history, and goes through
 //! once its cause is mended.
 
-use std::time::{Duration, Instant};
-
 use serde_json::Value;
 
 use crate::deployment::{Deployment, Pair};
+use crate::until::until;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_always_fails_is_shown_mended_and_replayed_on_rabbitmq_and_postgres() {
@@ -57,21 +56,6 @@ async fn mend(pair: Pair) {
 
 fn entries(dead: &Value) -> usize {
     dead["dead"].as_array().map_or(0, Vec::len)
-}
-
-fn until(deployment: &Deployment, command: &[&str], wanted: impl Fn(&Value) -> bool) -> Value {
-    let began = Instant::now();
-    loop {
-        let answer = deployment.json(command);
-        if wanted(&answer) {
-            return answer;
-        }
-        assert!(
-            began.elapsed() < Duration::from_secs(60),
-            "{answer:#}\n{}",
-            deployment.log()
-        );
-    }
 }
 
 /// A genuine event that breaks its JSON Schema is kept, tells the path and the rule, and goes

@@ -1,9 +1,11 @@
 //! What a process shows of itself: readiness and metrics, asked over a plain socket.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use hookbox_testkit::lateness::Lateness;
+use hookbox_testkit::servers::ReservedPort;
 use serde_json::Value;
 
 /// How long one answer may take.
@@ -11,26 +13,25 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// A process's listener for metrics.
 pub struct Shown {
-    port: u16,
+    port: ReservedPort,
 }
 
 impl Shown {
     /// On a free port.
     pub fn new() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         Self {
-            port: listener.local_addr().unwrap().port(),
+            port: ReservedPort::choose().unwrap(),
         }
     }
 
     /// As `--metrics` takes it.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("127.0.0.1:{}", self.port.number())
     }
 
     /// Status and body, when anybody answers.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
-        get(self.port, path)
+        get(self.port.number(), path)
     }
 
     /// The value of one line of the metrics, as `hookbox_store_up`.
@@ -73,11 +74,26 @@ pub fn get(port: u16, path: &str) -> Option<(u16, String)> {
 /// How often a condition is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Looks until a condition holds; how long that took.
-pub async fn within(
+/// Looks until a condition holds; how long that took. The limit is patience, and no promise.
+pub async fn within(limit: Duration, what: &str, condition: impl AsyncFnMut() -> bool) -> Duration {
+    look(what, condition, || limit).await
+}
+
+/// The same where so many seconds are a promise of hookbox's. A machine that has no time for this
+/// process has none for hookbox either: the limit is longer by that.
+pub async fn promised(
     limit: Duration,
     what: &str,
+    condition: impl AsyncFnMut() -> bool,
+) -> Duration {
+    let lateness = Lateness::measure();
+    look(what, condition, || limit + lateness.allowance()).await
+}
+
+async fn look(
+    what: &str,
     mut condition: impl AsyncFnMut() -> bool,
+    limit: impl Fn() -> Duration,
 ) -> Duration {
     let began = Instant::now();
     let mut ticks = tokio::time::interval(LOOK);
@@ -86,6 +102,7 @@ pub async fn within(
         if condition().await {
             return began.elapsed();
         }
+        let limit = limit();
         assert!(began.elapsed() < limit, "not within {limit:?}: {what}");
     }
 }

@@ -4,11 +4,11 @@
 //! `cargo xtask skew` builds the older one and names it in `HOOKBOX_OLD_BINARY`. The feature `skew`
 //! keeps this out of every other run, so that none passes without having run it.
 
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
+use hookbox_testkit::servers::ReservedPort;
 use hookbox_tests::variable;
 use serde_json::Value;
 
@@ -34,14 +34,15 @@ struct Sides {
     deployment: Deployment,
     old: PathBuf,
     old_port: u16,
+    _reserved: ReservedPort,
 }
 
 impl Sides {
     /// The older version alone, as it was deployed.
     async fn begin(pair: Pair, old: PathBuf) -> Self {
         let deployment = Deployment::without_a_schema(pair).await;
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let old_port = listener.local_addr().unwrap().port();
+        let reserved = ReservedPort::choose().unwrap();
+        let old_port = reserved.number();
         let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
         let (new, old_listens) = (deployment.port.to_string(), old_port.to_string());
         deployment.write("old.toml", &config.replace(&new, &old_listens));
@@ -51,6 +52,7 @@ impl Sides {
             deployment,
             old,
             old_port,
+            _reserved: reserved,
         }
     }
 

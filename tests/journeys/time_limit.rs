@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::deployment::{Deployment, Pair};
 use crate::event::score;
-use crate::shown::within;
+use crate::shown::{promised, within};
 
 /// One sleeps far longer than any limit.
 const SLEEPS: &str = "create function sleeps() returns trigger language plpgsql as $$
@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 async fn a_statement_over_the_time_limit_is_ended_and_counts() {
     let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
     let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
-    let limit = "worker.handler_time_limit = \"1 s\"\n[store]\n";
+    let limit = "worker.handler_time_limit = \"3 s\"\n[store]\n";
     deployment.write("hookbox.toml", &config.replacen("[store]\n", limit, 1));
     let sleepers = "create table sleepers (pid integer, backend_start timestamptz)";
     for statement in [SLEEPS, TRIGGER, sleepers] {
@@ -63,7 +63,7 @@ async fn a_statement_over_the_time_limit_is_ended_and_counts() {
         deployment.count(attempts).await >= 1
     })
     .await;
-    within(ENDED_WITHIN, "its session is gone", async || {
+    promised(ENDED_WITHIN, "its session is gone", async || {
         deployment.count(THERE).await == 0
     })
     .await;
@@ -71,7 +71,7 @@ async fn a_statement_over_the_time_limit_is_ended_and_counts() {
         deployment.count(died).await == 1
     })
     .await;
-    within(ENDED_WITHIN, "no statement is left", async || {
+    promised(ENDED_WITHIN, "no statement is left", async || {
         deployment.count(ASLEEP).await == 0
     })
     .await;

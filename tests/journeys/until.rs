@@ -1,0 +1,24 @@
+//! A command that is run until its answer is as wanted.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::deployment::Deployment;
+
+/// Longest wait for something that must come on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The first answer that is as wanted.
+#[track_caller]
+pub fn until(deployment: &Deployment, command: &[&str], wanted: impl Fn(&Value) -> bool) -> Value {
+    let began = Instant::now();
+    loop {
+        let answer = deployment.json(command);
+        if wanted(&answer) {
+            return answer;
+        }
+        let log = || deployment.log();
+        assert!(began.elapsed() < PATIENCE, "{answer:#}\n{}", log());
+    }
+}
