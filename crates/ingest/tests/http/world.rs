@@ -176,7 +176,8 @@ pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// Limits under which whoever is slow is found out quickly.
 pub fn hasty() -> Limits {
-    let short = Duration::from_millis(200);
+    // Longer than a busy machine keeps a process from running.
+    let short = Duration::from_millis(500);
     Limits {
         head_deadline: short,
         idle_deadline: short,

@@ -12,7 +12,7 @@ use crate::broker::{AWAY, Manner, WELL};
 use crate::world::{World, batch};
 
 /// How long it may take under load. A spool that grows never empties.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// So many events in a row that were not kept: keeping is over.
 const DIRECT: u64 = 20;
