@@ -97,7 +97,7 @@ async fn a_closed_driver_refuses_everything_with_a_fault() {
 #[tokio::test]
 async fn a_broken_subscription_ends_with_a_fault() {
     let world = World::new();
-    let driver = world.open().await;
+    let driver = world.open_with(impatient).await;
     driver.publish(&[route("a")], &batch([1])).await.unwrap();
     let lock = world.lock().await;
     let mut subscription = driver.subscribe(&queue("a"), 1).await.unwrap();

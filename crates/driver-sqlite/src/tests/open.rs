@@ -63,7 +63,7 @@ async fn the_settings_are_in_force_on_every_kind_of_connection() {
         .fetch_one(&mut *reader)
         .await
         .unwrap();
-    assert_eq!(read, "3.51.3 wal 2 1 300 1");
+    assert_eq!(read, "3.51.3 wal 2 1 3000 1");
     let refused = sqlx::query("DELETE FROM meta")
         .execute(&mut *reader)
         .await

@@ -138,7 +138,10 @@ async fn a_claim_without_an_outcome_is_not_committed() {
 async fn a_busy_lock_is_contention() {
     let world = World::new();
     let store = world
-        .open_with(|options| options.writer_wait = Duration::from_millis(100))
+        .open_with(|options| {
+            impatient(options);
+            options.writer_wait = Duration::from_millis(100);
+        })
         .await;
     let lock = world.lock().await;
     let fault = store.begin().await.err().unwrap();
