@@ -5,7 +5,7 @@ use hookbox_driver::{Broker, NotReadyKind, PublishErrorKind, Readiness};
 use hookbox_driver_rabbitmq::Rabbit;
 use hookbox_testkit::servers::RabbitmqServer;
 
-use crate::world::{World, batch, route, take, until_ready};
+use crate::world::{PATIENCE, World, batch, eventually, route, take, until_ready};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_during_an_alarm_is_not_ready_until_that_is_over() {
@@ -15,6 +15,13 @@ async fn a_start_during_an_alarm_is_not_ready_until_that_is_over() {
     server
         .ctl(&["set_vm_memory_high_watermark", "0.00001"])
         .unwrap();
+    // It is raised by another process of the broker's.
+    eventually("the alarm is there", PATIENCE, async || {
+        let alarms = ["eval", "rabbit_alarm:get_alarms()."];
+        let alarms = server.ctl(&alarms).unwrap();
+        alarms.contains("memory").then_some(()).ok_or(alarms)
+    })
+    .await;
     let rabbit = Rabbit::open(world.options()).await.unwrap();
     let Readiness::NotReady { kind, why } = rabbit.readiness() else {
         panic!("it is ready during an alarm");

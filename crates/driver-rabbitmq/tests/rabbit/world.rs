@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 const URL: &str = "HOOKBOX_TEST_AMQP_URL";
 
 /// Longest wait for what must come. Only a failing test takes as long.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The test server's URL.
 pub fn url() -> String {
