@@ -59,7 +59,7 @@ impl Link {
     async fn pool_of_one(&self) -> PgPool {
         PgPoolOptions::new()
             .max_connections(1)
-            .acquire_timeout(Duration::from_secs(1))
+            .acquire_timeout(Duration::from_secs(3))
             .connect(&self.url)
             .await
             .unwrap()

@@ -31,8 +31,7 @@ fn echo() -> (u16, mpsc::Receiver<Vec<u8>>) {
 
 fn client(proxy: &Proxy) -> TcpStream {
     let link = TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port())).unwrap();
-    link.set_read_timeout(Some(Duration::from_millis(700)))
-        .unwrap();
+    link.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
     link
 }
 

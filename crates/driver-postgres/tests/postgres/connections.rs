@@ -12,7 +12,7 @@ use crate::world::{ROUTE, World, add_effect, envelope, environment, eventually, 
 async fn connections_are_bounded_and_come_back() {
     let world = World::with(|options| {
         options.connections_max = 2;
-        options.acquire_deadline = Duration::from_millis(100);
+        options.acquire_deadline = Duration::from_secs(2);
     })
     .await;
     let one = world.store.begin().await.unwrap();

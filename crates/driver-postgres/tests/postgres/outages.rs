@@ -129,8 +129,8 @@ async fn a_commit_that_is_lost_is_a_fault_and_the_event_runs_again() {
 async fn a_network_that_goes_silent_is_noticed_and_every_slot_recovers() {
     let (world, proxy) = behind_a_proxy(|options| {
         options.connections_max = 2;
-        options.connect_deadline = Duration::from_millis(500);
-        options.answer_deadline = Duration::from_millis(500);
+        options.connect_deadline = Duration::from_secs(2);
+        options.answer_deadline = Duration::from_secs(2);
     })
     .await;
     let envelope = envelope(1, 1, "{}");
@@ -150,7 +150,7 @@ async fn a_network_that_goes_silent_is_noticed_and_every_slot_recovers() {
     }
     world.store.rollback(caught).await;
     assert!(
-        started.elapsed() < Duration::from_secs(10),
+        started.elapsed() < Duration::from_secs(30),
         "{:?}",
         started.elapsed()
     );
@@ -176,7 +176,7 @@ async fn a_rollback_that_gets_no_answer_ends() {
     let started = Instant::now();
     world.store.rollback(tx).await;
     assert!(
-        started.elapsed() < Duration::from_secs(5),
+        started.elapsed() < Duration::from_secs(20),
         "{:?}",
         started.elapsed()
     );
@@ -189,7 +189,7 @@ async fn a_rollback_that_gets_no_answer_ends() {
 #[tokio::test]
 async fn a_worker_that_is_cut_off_makes_another_wait_and_loses_its_claim() {
     let (world, proxy) = behind_a_proxy(|options| {
-        options.idle_in_transaction = Duration::from_secs(2);
+        options.idle_in_transaction = Duration::from_secs(5);
     })
     .await;
     let elsewhere = Postgres::open(world.database.options(&environment()));
@@ -221,7 +221,14 @@ async fn a_worker_that_is_cut_off_makes_another_wait_and_loses_its_claim() {
     let (claimed, waiting) = tokio::join!(claiming, waits);
     assert_eq!((claimed.unwrap(), waiting), (vec![Claimed::Fresh], 1));
     let left = format!("select count(*) from pg_stat_activity where pid = {pid}");
-    assert_eq!(world.number(&left).await, 0, "the server has not ended it");
+    // It gives its locks back before it is gone.
+    eventually("the server has ended it", async || {
+        match world.number(&left).await {
+            0 => Ok(()),
+            left => Err(format!("{left} left")),
+        }
+    })
+    .await;
     add_effect(elsewhere.connection(&mut tx), "e").await;
     let done = [Settled {
         envelope: &envelope,
