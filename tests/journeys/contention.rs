@@ -8,8 +8,8 @@ use crate::deployment::{Deployment, Pair};
 use crate::event::score;
 use crate::shown::within;
 
-/// Two handlers lock two rows, each the other one's first, once they are let go. A third is told once that it cannot be
-/// put in order; a sequence does not go back with its transaction.
+/// Two handlers lock two rows, each the other one's first, once they are let go. A third is told
+/// once that it cannot be put in order; a sequence does not go back with its transaction.
 const IN_THE_WAY: &str = "create function in_the_way() returns trigger language plpgsql as $$
      begin
          if new.uid in ('left-side', 'right-side') then

@@ -49,10 +49,7 @@ async fn what_a_frozen_worker_had_in_hand_is_done_by_another_and_it_goes_on() {
     frozen.signal("STOP");
     let shown = Shown::new();
     let other = deployment.start(&["worker", "--metrics", &shown.address()]);
-    sqlx::raw_sql("rollback")
-        .execute(&mut holder)
-        .await
-        .unwrap();
+    // Which ends its transaction.
     holder.close().await.unwrap();
     let took = within(PATIENCE, "all of it is done by the other", async || {
         deployment.count(DONE).await == HELD
