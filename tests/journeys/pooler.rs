@@ -63,7 +63,7 @@ async fn a_pooler_whose_mode_changes_under_load_costs_nothing() {
             async || connected_anew(PoolMode::Session).await,
         )
         .await;
-    said(&postgres, "prepared statement");
+    said(&postgres, "this session is of another connection");
     world.finish().await;
 }
 

@@ -19,7 +19,7 @@ use crate::Options;
 use crate::diagnose;
 use crate::lifetime;
 use crate::refusal::{self, Names, Refusal, Stage};
-use crate::session::Session;
+use crate::session::{Mark, Session};
 
 /// How long an idle connection may take to open a transaction, before a new one is made in its
 /// place: it is a single round trip that waits for nothing.
@@ -27,6 +27,10 @@ const REUSE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// How long to take for a polite goodbye.
 const GOODBYE_DEADLINE: Duration = Duration::from_secs(1);
+
+/// What cannot be done where the mark of a session is not this connection's.
+const LENT: &str = "begin a transaction in a session of its own: a connection pooler lends \
+     sessions out for single transactions; set its mode to `session`";
 
 /// All connections to one database.
 pub(crate) struct Connections {
@@ -41,6 +45,8 @@ pub(crate) struct Connections {
 
 struct Seat {
     connection: PgConnection,
+    /// Of its session: in any other one it begins no transaction.
+    mark: Mark,
     /// When it is to be closed, be it only to give a pooler its session back.
     expires: Instant,
     /// A handler that is not hookbox's own has had it since its session was last reset.
@@ -170,9 +176,11 @@ impl Connections {
     }
 
     async fn connect(&self) -> Result<Seat, Fault> {
-        let connection = self.session.connect(self.options.connect_deadline).await?;
+        let connect_deadline = self.options.connect_deadline;
+        let (connection, mark) = self.session.connect_marked(connect_deadline).await?;
         Ok(Seat {
             connection,
+            mark,
             expires: Instant::now() + lifetime::of_one(self.options.connection_lifetime),
             used: false,
         })
@@ -227,7 +235,7 @@ impl Lease {
 
     /// The reset of the session.
     pub fn reset(&self) -> String {
-        self.home.session.reset()
+        self.home.session.reset(&self.seat.mark)
     }
 
     /// Another connection to the same database, which belongs to nobody.
@@ -260,16 +268,24 @@ impl Lease {
     }
 
     async fn start(&mut self, statement: &'static str, limit: Duration) -> Result<(), Fault> {
+        let (session, mark) = (&self.home.session, &self.seat.mark);
         let statement = if self.seat.used {
-            AssertSqlSafe(self.home.session.begin_anew(statement)).into_sql_str()
+            session.begin_anew(statement, mark)
         } else {
-            statement.into_sql_str()
+            session.begin(statement, mark)
         };
+        let statement = AssertSqlSafe(statement).into_sql_str();
         let connection = &mut self.seat.connection;
         let begin = PgTransactionManager::begin(connection, Some(statement));
-        ask(limit, begin)
-            .await
-            .map_err(|error| error.ours("begin a transaction"))?;
+        ask(limit, begin).await.map_err(|error| match error {
+            AskError::Database(error) if diagnose::is_unreadable_number(&error) => {
+                Fault::new(FaultKind::Unavailable, LENT, AskError::Database(error))
+            }
+            error
+            @ (AskError::Database(_) | AskError::Refused { .. } | AskError::Silent { .. }) => {
+                error.ours("begin a transaction")
+            }
+        })?;
         self.seat.used = false;
         Ok(())
     }

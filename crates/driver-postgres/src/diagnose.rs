@@ -92,6 +92,11 @@ pub(crate) fn is_refused(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| code.starts_with("42") || code == "3F000" || code == "26000")
 }
 
+/// Whether a text is no number (22P02): how a session says that it has another mark.
+pub(crate) fn is_unreadable_number(error: &sqlx::Error) -> bool {
+    code_is(error, "22P02")
+}
+
 fn code_is(error: &sqlx::Error, code: &str) -> bool {
     error
         .as_database_error()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hookbox_driver::{Fault, FaultKind, OpenError};
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection, Row};
 
 use crate::connection::{ask, goodbye};
@@ -23,6 +23,31 @@ const PLAIN_BEGIN: &str = "begin isolation level read committed read write";
 const RESET: &str = "reset session authorization; reset role; reset all; unlisten *; close all; \
      discard temp; select pg_catalog.pg_advisory_unlock_all(); \
      set client_encoding = 'UTF8'; set datestyle = 'ISO, MDY'; set timezone = 'UTC';";
+
+/// Marks a session for one connection. The server makes the mark up, and answers with it.
+const SET_MARK: &str = "select pg_catalog.set_config('hookbox.session', \
+     pg_catalog.gen_random_uuid()::text, false)";
+
+/// What tells the session of one connection from all others. A pooler that begins to lend sessions
+/// out for single transactions gives this connection another one's, whose prepared statements have
+/// the names of ours: one of them with as many parameters would be run in place of ours (H15).
+pub(crate) struct Mark(String);
+
+impl Mark {
+    /// A query that fails, with 22P02, in any session but the one that has this mark.
+    fn check(&self) -> String {
+        let mark = &self.0;
+        format!(
+            "select (case pg_catalog.current_setting('hookbox.session', true) when '{mark}' \
+             then '1' else 'this session is of another connection' end)::integer"
+        )
+    }
+
+    /// Marks the session again, after a reset.
+    fn set(&self) -> String {
+        format!("set hookbox.session = '{}';", self.0)
+    }
+}
 
 /// Where to connect to, and what to set then.
 #[derive(Clone)]
@@ -55,17 +80,23 @@ impl Session {
         self
     }
 
+    /// What begins a transaction, in a marked session alone.
+    pub fn begin(&self, begin: &str, mark: &Mark) -> String {
+        // Behind it: before a query, a transaction takes its isolation level, and not after one.
+        format!("{begin}; {}", mark.check())
+    }
+
     /// What begins a transaction in a session that a handler has had. The reset is a transaction
     /// of its own, so that no roll-back brings the handler's settings back.
-    pub fn begin_anew(&self, begin: &str) -> String {
-        let settings = &self.settings;
-        format!("{PLAIN_BEGIN}; {RESET}{settings} commit; {begin}")
+    pub fn begin_anew(&self, begin: &str, mark: &Mark) -> String {
+        let (check, reset) = (mark.check(), self.reset(mark));
+        format!("{PLAIN_BEGIN}; {check}; {reset} commit; {begin}; {check}")
     }
 
     /// The reset alone, inside of a transaction.
-    pub fn reset(&self) -> String {
-        let settings = &self.settings;
-        format!("{RESET}{settings}")
+    pub fn reset(&self, mark: &Mark) -> String {
+        let (settings, mark) = (&self.settings, mark.set());
+        format!("{RESET}{settings}{mark}")
     }
 
     /// Whose sessions these are.
@@ -76,14 +107,41 @@ impl Session {
     /// A new connection, within a deadline. Whatever the reason that there is none, for a running
     /// process it is the database that is not there for it: a password may be corrected.
     pub async fn connect(&self, limit: Duration) -> Result<PgConnection, Fault> {
+        let (connection, _) = self.open(self.settings.clone(), limit).await?;
+        Ok(connection)
+    }
+
+    /// The same, and its session is marked.
+    pub async fn connect_marked(&self, limit: Duration) -> Result<(PgConnection, Mark), Fault> {
+        let statements = format!("{}{SET_MARK}", self.settings);
+        let (connection, row) = self.open(statements, limit).await?;
+        let mark: Option<String> = row.and_then(|row| row.try_get(0).ok());
+        // It stands in statements.
+        let is_plain = |mark: &String| mark.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+        match mark.filter(is_plain) {
+            Some(mark) => Ok((connection, Mark(mark))),
+            None => {
+                let doing = "mark a session: the server answered with no UUID";
+                Err(Fault::plain(FaultKind::Unavailable, doing))
+            }
+        }
+    }
+
+    /// Connects, and gives the first row of these statements.
+    async fn open(
+        &self,
+        statements: String,
+        limit: Duration,
+    ) -> Result<(PgConnection, Option<PgRow>), Fault> {
         let doing = "connect to the database";
         let begin = async {
             let mut connection = self.connect.connect().await?;
-            if !self.settings.is_empty() {
-                let settings = sqlx::raw_sql(AssertSqlSafe(self.settings.clone()));
-                connection.execute(settings).await?;
+            let mut row = None;
+            if !statements.is_empty() {
+                let statements = sqlx::raw_sql(AssertSqlSafe(statements));
+                row = connection.fetch_optional(statements).await?;
             }
-            Ok(connection)
+            Ok((connection, row))
         };
         ask(limit, begin)
             .await

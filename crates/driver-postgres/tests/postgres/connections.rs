@@ -136,6 +136,33 @@ async fn a_clean_connection_is_used_again_and_a_lent_one_only_after_its_commit()
     );
 }
 
+/// H15. A pooler may give a connection a session that another one has had: its prepared statements
+/// have the names of ours, and one with as many parameters would be run in place of ours.
+#[tokio::test]
+async fn a_session_that_another_connection_has_marked_is_not_used() {
+    let world = World::new().await;
+    let backend = async |statement: &'static str| {
+        let mut tx = world.store.begin().await.unwrap();
+        let connection = world.store.connection(&mut tx);
+        let pid: i32 = sqlx::query_scalar("select pg_backend_pid()")
+            .fetch_one(&mut *connection)
+            .await
+            .unwrap();
+        sqlx::raw_sql(statement).execute(connection).await.unwrap();
+        world.store.commit(tx).await.unwrap();
+        pid
+    };
+    let first = backend("select 1").await;
+    assert_eq!(backend("select 1").await, first, "its mark is its own");
+    // As the begin of another connection in this session.
+    let lent = "select set_config('hookbox.session', gen_random_uuid()::text, false)";
+    assert_eq!(backend(lent).await, first);
+    let second = backend("select 1").await;
+    assert_ne!(second, first, "it is another one's by now");
+    assert_eq!(backend("reset hookbox.session").await, second);
+    assert_ne!(backend("select 1").await, second, "it has no mark");
+}
+
 #[tokio::test]
 async fn a_cancelled_begin_poisons_nobody() {
     let world = World::new().await;
