@@ -1,31 +1,75 @@
 //! The starts that a process answers for: those it has counted and not forgotten again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use hookbox_driver::Start;
+use hookbox_driver::{Start, StartCounts, StartKind};
 use hookbox_event::RouteName;
 
 /// The starts that this process has counted, and not forgotten again. One that ends of its own
 /// will while it has some has survived them: its end is no death.
 #[derive(Default)]
 pub(crate) struct Begun {
-    starts: Mutex<HashMap<RouteName, HashSet<Start>>>,
+    starts: Mutex<HashMap<RouteName, HashMap<Start, Own>>>,
+}
+
+/// A start of this process's own.
+#[derive(Clone, Copy)]
+struct Own {
+    kind: StartKind,
+    /// The store has answered that it is counted.
+    is_heard: bool,
 }
 
 impl Begun {
-    pub fn add(&self, route: &RouteName, starts: &[Start]) {
-        self.of_route(route, |begun| begun.extend(starts));
+    pub fn add(&self, route: &RouteName, kind: StartKind, starts: &[Start]) {
+        let is_heard = false;
+        let own = |start: &Start| (*start, Own { kind, is_heard });
+        self.of_route(route, |begun| begun.extend(starts.iter().map(own)));
+    }
+
+    /// The store has counted this one.
+    pub fn counted(&self, route: &RouteName, start: Start) {
+        self.of_route(route, |begun| {
+            if let Some(own) = begun.get_mut(&start) {
+                own.is_heard = true;
+            }
+        });
+    }
+
+    /// Whether it was counted here as one that runs alone. The store would count it again, if
+    /// another process has counted it since: it knows who was the last, and not all of them.
+    pub fn is_counted_alone(&self, route: &RouteName, start: Start) -> bool {
+        let own = self.of_route(route, |begun| begun.get(&start).copied());
+        own.is_some_and(|own| own.is_heard && own.kind != StartKind::Shared)
+    }
+
+    /// What the store has counted, without the start of this process: it may have lost its
+    /// connection to the broker since and got the message back, and it has not died.
+    pub fn without_own(
+        &self,
+        route: &RouteName,
+        start: Start,
+        mut counts: StartCounts,
+    ) -> StartCounts {
+        match self.of_route(route, |begun| begun.get(&start).map(|own| own.kind)) {
+            None | Some(StartKind::Shared) => {}
+            Some(StartKind::Isolated) => counts.isolated = counts.isolated.saturating_sub(1),
+            Some(StartKind::Unproven) => counts.unproven = counts.unproven.saturating_sub(1),
+        }
+        counts
     }
 
     pub fn forget(&self, route: &RouteName, starts: &[Start]) {
-        self.of_route(route, |begun| begun.retain(|start| !starts.contains(start)));
+        self.of_route(route, |begun| {
+            begun.retain(|start, _| !starts.contains(start))
+        });
     }
 
     /// Those of these that were counted here.
     pub fn among(&self, route: &RouteName, starts: &[Start]) -> Vec<Start> {
         self.of_route(route, |begun| {
-            let counted = starts.iter().filter(|start| begun.contains(start));
+            let counted = starts.iter().filter(|start| begun.contains_key(start));
             counted.copied().collect()
         })
     }
@@ -36,7 +80,7 @@ impl Begun {
         let mut all: Vec<(RouteName, Vec<Start>)> = held
             .iter()
             .filter(|(_, starts)| !starts.is_empty())
-            .map(|(route, starts)| (route.clone(), starts.iter().copied().collect()))
+            .map(|(route, starts)| (route.clone(), starts.keys().copied().collect()))
             .collect();
         for (_, starts) in &mut all {
             starts.sort_by_key(|start| (*start.receipt.as_bytes(), start.attempt));
@@ -45,8 +89,55 @@ impl Begun {
         all
     }
 
-    fn of_route<T>(&self, route: &RouteName, change: impl FnOnce(&mut HashSet<Start>) -> T) -> T {
+    fn of_route<T>(
+        &self,
+        route: &RouteName,
+        change: impl FnOnce(&mut HashMap<Start, Own>) -> T,
+    ) -> T {
         let mut held = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
         change(held.entry(route.clone()).or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use hookbox_event::ReceiptId;
+
+    use super::*;
+
+    #[test]
+    fn a_process_does_not_take_its_own_start_for_a_death_and_counts_it_once() {
+        let (begun, route) = (Begun::default(), "scores".parse::<RouteName>().unwrap());
+        let start = Start {
+            receipt: ReceiptId::from_bytes([7; 16]),
+            attempt: 0,
+        };
+        let counts = StartCounts {
+            all: 4,
+            isolated: 3,
+            unproven: 2,
+        };
+        assert_eq!(begun.without_own(&route, start, counts), counts);
+        begun.add(&route, StartKind::Shared, &[start]);
+        begun.counted(&route, start);
+        assert_eq!(begun.without_own(&route, start, counts), counts);
+        assert!(!begun.is_counted_alone(&route, start));
+
+        // Whether it was counted is not heard: it is asked for again, and taken for no death.
+        begun.add(&route, StartKind::Isolated, &[start]);
+        let others = StartCounts {
+            isolated: 2,
+            ..counts
+        };
+        assert_eq!(begun.without_own(&route, start, counts), others);
+        assert!(!begun.is_counted_alone(&route, start));
+        begun.counted(&route, start);
+        assert!(begun.is_counted_alone(&route, start));
+
+        begun.forget(&route, &[start]);
+        assert!(!begun.is_counted_alone(&route, start));
+        assert_eq!(begun.without_own(&route, start, counts), counts);
     }
 }

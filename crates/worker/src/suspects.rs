@@ -91,8 +91,9 @@ impl<S: Store> Process<'_, S> {
         let starts = self.counts(Counts::Look, &counted).await?;
         let starts: HashMap<Start, StartCounts> = counted.iter().copied().zip(starts).collect();
         let counts_of = |envelope: &Envelope| {
-            let counts = starts.get(&Start::of(envelope)).copied();
-            counts.unwrap_or_default()
+            let start = Start::of(envelope);
+            let counts = starts.get(&start).copied().unwrap_or_default();
+            self.begun.without_own(self.route, start, counts)
         };
         let (mut suspects, others): (Vec<&Envelope>, Vec<&Envelope>) = envelopes
             .iter()
@@ -203,17 +204,19 @@ impl<S: Store> Process<'_, S> {
     /// it is run: two processes with a copy each, and in each other's way, have not died once.
     async fn once_alone(&self, envelope: &Envelope, counted: &mut bool) -> Ran {
         let start = [Start::of(envelope)];
+        *counted |= self.begun.is_counted_alone(self.route, start[0]);
         match self.try_claim(envelope).await {
             Ok(claim) if self.runs(&claim) && !*counted => {
-                self.begun.add(self.route, &start);
                 let kind = if self.all_counters.has_completed() {
                     StartKind::Isolated
                 } else {
                     StartKind::Unproven
                 };
+                self.begun.add(self.route, kind, &start);
                 if let Err(fault) = self.store.start(self.route, self.id, kind, &start).await {
                     return Ran::Fault(fault);
                 }
+                self.begun.counted(self.route, start[0]);
                 *counted = true;
             }
             Ok(_) => {}
@@ -315,7 +318,7 @@ impl<S: Store> Process<'_, S> {
     async fn counts(&self, what: Counts, of: &[Start]) -> Result<Vec<StartCounts>, Stopped> {
         if let Counts::Start = what {
             // Before it is counted: whether it was is not always heard.
-            self.begun.add(self.route, of);
+            self.begun.add(self.route, StartKind::Shared, of);
         }
         let mut pause = self.pause();
         loop {
