@@ -237,7 +237,13 @@ impl Store for SimStore {
         let counted = self.record(tx, &[], |tables, _| {
             record::start(tables, &self.process.name, (*by, kind), route, of)
         });
-        counted.await.map(drop)
+        let counted = counted.await.map(drop);
+        if counted.is_err() {
+            let name = &self.process.name;
+            let unheard = of.iter().map(|it| (route.clone(), *it, name.clone()));
+            self.process.world.state().tables.unheard.extend(unheard);
+        }
+        counted
     }
 
     async fn survived(&self, route: &RouteName, of: &[Start]) -> Result<(), OurFault> {

@@ -108,7 +108,9 @@ pub(crate) struct Tables {
     /// Handlers that were started and not heard of since, on receipts that came again.
     pub starts: BTreeMap<(RouteName, Start), (StartCounts, Option<InstanceId>)>,
     /// Who has started one since a process survived it, and how.
-    pub starters: BTreeMap<(RouteName, Start), BTreeMap<String, StartKind>>,
+    pub starters: BTreeMap<(RouteName, Start), Vec<(String, StartKind)>>,
+    /// Counts of starts whose answer their process did not get.
+    pub unheard: BTreeSet<(RouteName, Start, String)>,
     /// Events that were quarantined after as many deaths alone as that takes.
     pub convicted: BTreeSet<OnRoute>,
     /// Processes that did not end of their own will, by chance or by a handler, or could not say
@@ -280,11 +282,23 @@ impl Tables {
         due.map(|(on, _)| on.clone()).take(limit).collect()
     }
 
+    /// A start was counted. One process counts once; but whoever does not hear of it asks again,
+    /// and if another one was counted in between, the store cannot tell that from another start.
+    pub fn started(&mut self, on: (RouteName, Start), name: &str, kind: StartKind) {
+        let again = (on.0.clone(), on.1, name.to_owned());
+        let starters = self.starters.entry(on).or_default();
+        match starters.iter_mut().find(|it| it.0 == name) {
+            Some((_, before)) if *before == StartKind::Shared => *before = kind,
+            Some(_) if !self.unheard.contains(&again) => {}
+            Some(_) | None => starters.push((name.to_owned(), kind)),
+        }
+    }
+
     /// An event is quarantined: whether so many processes have died while it ran alone.
     pub fn convict(&mut self, route: &RouteName, envelope: &Envelope) -> bool {
         let starters = self.starters.get(&(route.clone(), Start::of(envelope)));
         let of = |kind| {
-            let died = |it: &(&String, &StartKind)| *it.1 == kind && self.deaths.contains(it.0);
+            let died = |it: &&(String, StartKind)| it.1 == kind && self.deaths.contains(&it.0);
             starters.into_iter().flatten().filter(died).count()
         };
         let (proven, unproven) = (of(StartKind::Isolated), of(StartKind::Unproven));

@@ -170,8 +170,7 @@ pub(super) fn start(
                 StartKind::Unproven => counted.0.unproven += 1,
             }
             counted.1 = Some(by);
-            let starters = tables.starters.entry(key).or_default();
-            starters.insert(name.to_owned(), kind);
+            tables.started(key, name, kind);
         }
     }
     Recorded::Recorded
