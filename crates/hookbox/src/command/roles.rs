@@ -102,6 +102,8 @@ pub async fn serve_roles(
         mut monitored,
         log,
     } = opened;
+    // Not before: who is ready can be sent webhooks, so it listens.
+    monitored.show(|parts| parts.broker = Some(Arc::clone(&broker)));
     let mut targets = Targets::new(log);
     let taking = match &spooled {
         Some(spooled) => Arc::clone(&spooled.spooling),
@@ -250,7 +252,6 @@ pub async fn open(
         };
         broker
     };
-    monitored.show(|parts| parts.broker = Some(Arc::clone(&broker)));
     Ok(Some(Opened {
         broker,
         spooled,
