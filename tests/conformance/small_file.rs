@@ -25,7 +25,7 @@ const ROUTES: [&str; 2] = ["one", "two"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_file_on_a_full_disk_answers_a_ping_and_fails_a_probe() {
-    let Some(disk) = SmallDisk::new("root", DISK_MIB) else {
+    let Some(disk) = SmallDisk::new(DISK_MIB) else {
         return;
     };
     let world = SqliteWorld::within(disk.folder(), &ROUTES).await;
@@ -50,7 +50,7 @@ async fn a_file_on_a_full_disk_answers_a_ping_and_fails_a_probe() {
 /// time limit meanwhile has waited for nothing but itself, and spends its attempts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn little_room_excuses_no_handler_that_hangs() {
-    let Some(disk) = SmallDisk::new("root", DISK_MIB) else {
+    let Some(disk) = SmallDisk::new(DISK_MIB) else {
         return;
     };
     let world = SqliteWorld::within(disk.folder(), &ROUTES).await;

@@ -29,7 +29,7 @@ const TRIES: u32 = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_of_postgres_costs_nothing() {
-    let Some(disk) = SmallDisk::new("postgres", 48) else {
+    let Some(disk) = SmallDisk::new(48) else {
         return;
     };
     let postgres = PostgresServer::start().unwrap();
@@ -44,7 +44,7 @@ async fn a_full_disk_of_postgres_costs_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_of_postgress_log_costs_nothing() {
-    let Some(disk) = SmallDisk::new("postgres", DISK_MIB) else {
+    let Some(disk) = SmallDisk::new(DISK_MIB) else {
         return;
     };
     let mut postgres = PostgresServer::start().unwrap();
@@ -73,7 +73,7 @@ async fn a_full_disk_of_postgress_log_costs_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_of_rabbitmq_is_answered_503_and_loses_nothing() {
     for _ in 0..TRIES {
-        let Some(disk) = SmallDisk::new("rabbitmq", DISK_MIB) else {
+        let Some(disk) = SmallDisk::new(DISK_MIB) else {
             return;
         };
         if fill_rabbitmq(&disk).await == Queues::Whole {
@@ -164,6 +164,7 @@ async fn fill_rabbitmq(disk: &SmallDisk) -> Queues {
 async fn database_on(server: &PostgresServer, disk: &SmallDisk) -> String {
     let mut connection = PgConnection::connect(server.url()).await.unwrap();
     let name = random_name("small").replace('-', "_");
+    disk.belongs_with(&server.folder().join("data"));
     let folder = disk.folder().display();
     for statement in [
         format!("create tablespace {name} location '{folder}'"),

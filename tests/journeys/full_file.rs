@@ -37,7 +37,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_that_fills_the_disk_is_written_back_when_its_reader_ends() {
-    let Some(disk) = SmallDisk::new("root", DISK_MIB) else {
+    let Some(disk) = SmallDisk::new(DISK_MIB) else {
         return;
     };
     let file = disk.folder().join("hookbox.db");

@@ -30,7 +30,7 @@ const ROUND: u64 = 40;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_of_the_spool_is_answered_503_and_loses_nothing() {
-    let Some(disk) = SmallDisk::new("root", DISK_MIB) else {
+    let Some(disk) = SmallDisk::new(DISK_MIB) else {
         return;
     };
     let postgres = PostgresServer::start().unwrap();

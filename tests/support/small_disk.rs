@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -14,16 +14,8 @@ pub struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// A disk of so many MiB that belongs to an account; `None`, told, where we are not root.
-    pub fn new(account: &str, mib: u32) -> Option<Self> {
-        let id = |which| {
-            let output = Command::new("id").args([which, account]).output().ok()?;
-            String::from_utf8(output.stdout)
-                .ok()?
-                .trim()
-                .parse::<u32>()
-                .ok()
-        };
+    /// A disk of so many MiB that belongs to us; `None`, told, where we are not root.
+    pub fn new(mib: u32) -> Option<Self> {
         let folder = Path::new("/tmp").join(random_name("hookbox-disk"));
         fs::create_dir(&folder).unwrap();
         let mounted = Command::new("mount")
@@ -41,10 +33,13 @@ impl SmallDisk {
             did_not_run("a disk that can be filled needs root (mount -t tmpfs)");
             return None;
         }
-        let disk = Self { folder };
-        let (user, group) = (id("-u"), id("-g"));
-        chown(&disk.folder, user, group).unwrap();
-        Some(disk)
+        Some(Self { folder })
+    }
+
+    /// Gives it to whom a folder of a server belongs.
+    pub fn belongs_with(&self, place: &Path) {
+        let owner = fs::metadata(place).unwrap();
+        chown(&self.folder, Some(owner.uid()), Some(owner.gid())).unwrap();
     }
 
     /// Where it is mounted.
@@ -54,6 +49,7 @@ impl SmallDisk {
 
     /// Takes over a folder of a server that does not run, with what is in it.
     pub fn takes_over(&self, place: &Path) {
+        self.belongs_with(place);
         let mut copy = Command::new("cp");
         copy.arg("-a").arg(place.join(".")).arg(&self.folder);
         assert!(copy.status().unwrap().success());

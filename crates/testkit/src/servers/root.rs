@@ -22,16 +22,20 @@ const VARIABLE: &str = "HOOKBOX_TEST_ROOT";
 
 /// Notes the own id, then becomes the program in the other root. `$0` is the folder that it lives
 /// in, `$1` how to be ended, `$2` the root, `$3` the user and group. What is mounted is seen by
-/// this process and its children alone.
+/// this process and its children alone, also the disks that tests have mounted in the temporary
+/// folder. What is to be loaded into the program is not in `chroot`, and the program does not get
+/// the semaphore that libfaketime of this root made: it would wait for it without end.
 const LAUNCH: &str = r#"
 echo "$1" >"$0/processes/$$" || exit
-root=$2 user=$3 parent=${0%/*}
+root=$2 user=$3 parent=${0%/*} preload=$LD_PRELOAD
+unset LD_PRELOAD FAKETIME_SHARED
 shift 3
-mkdir -p "$root$parent" && mount --bind "$parent" "$root$parent" &&
+mkdir -p "$root$parent" && mount --rbind "$parent" "$root$parent" &&
     mount --rbind /proc "$root/proc" && mount --rbind /dev "$root/dev" || exit
 [ -e "$root/etc/hosts" ] || : >"$root/etc/hosts"
 mount --bind /etc/hosts "$root/etc/hosts" || exit
-exec chroot --userspec="$user" --groups= "$root" env -C "$0" "$@"
+exec chroot --userspec="$user" --groups= "$root" \
+    env -C "$0" ${preload:+"LD_PRELOAD=$preload"} "$@"
 "#;
 
 /// A folder with a whole system in it.
