@@ -43,6 +43,7 @@ pub use needs::Needs;
 pub use parts::{BrokenParts, Part};
 pub use place::Mistakes;
 pub use route::RouteConfig;
+pub use secret::ENVIRONMENT;
 pub use source::SourceConfig;
 pub use spool::SpoolConfig;
 pub use units::duration;
@@ -170,8 +171,7 @@ impl Config {
 
     /// Reads and checks a file, and resolves the secrets that are needed.
     pub fn load_for(path: &Path, needs: Needs) -> Result<Self, Mistakes> {
-        let env = |name: &str| std::env::var(name).ok();
-        Self::parse_for(path, &read(path)?, &env, needs, SystemClock.now())
+        Self::parse_for(path, &read(path)?, ENVIRONMENT, needs, SystemClock.now())
     }
 
     /// Reads a file for a service that runs, see [`Config::parse_parts`].
@@ -211,9 +211,8 @@ impl Config {
         needs: Needs,
         now: Timestamp,
     ) -> Result<(Self, BrokenParts), Mistakes> {
-        let env = |name: &str| std::env::var(name).ok();
         let (file, places) = structure::read(path, text)?;
-        let (config, broken) = check::check_parts(path, &file, places, &env, needs, now)?;
+        let (config, broken) = check::check_parts(path, &file, places, ENVIRONMENT, needs, now)?;
         let text = text.to_owned();
         Ok((Self { text, ..config }, broken))
     }

@@ -36,7 +36,7 @@ pub fn check(
     needs: Needs,
     now: Timestamp,
 ) -> Result<Config, Mistakes> {
-    let secrets = secrets(path, env, needs);
+    let secrets = Secrets::of(path, env, needs);
     let config = effective(path, file, &mut places, &secrets, now);
     without_mistakes(config, places)
 }
@@ -51,15 +51,10 @@ pub fn check_parts(
     needs: Needs,
     now: Timestamp,
 ) -> Result<(Config, BrokenParts), Mistakes> {
-    let secrets = secrets(path, env, needs);
+    let secrets = Secrets::of(path, env, needs);
     let config = effective(path, file, &mut places, &secrets, now);
     let broken = BrokenParts::take(file, &mut places);
     Ok((without_mistakes(config, places)?, broken))
-}
-
-fn secrets<'a>(path: &'a Path, env: Env<'a>, needs: Needs) -> Secrets<'a> {
-    let folder = path.parent().unwrap_or(Path::new(""));
-    Secrets { folder, env, needs }
 }
 
 fn without_mistakes(config: Option<Config>, mut places: Places) -> Result<Config, Mistakes> {

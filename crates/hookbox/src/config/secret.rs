@@ -10,6 +10,14 @@ use super::place::Places;
 /// The environment, as an argument.
 pub type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
 
+/// The environment of this process.
+pub const ENVIRONMENT: Env<'static> = &|name| std::env::var(name).ok();
+
+/// What relative paths of the config at `path` are relative to.
+pub fn folder(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
+}
+
 /// Where secrets are read from, and which of them.
 #[derive(Clone, Copy)]
 pub struct Secrets<'a> {
@@ -21,7 +29,13 @@ pub struct Secrets<'a> {
     pub needs: Needs,
 }
 
-impl Secrets<'_> {
+impl<'a> Secrets<'a> {
+    /// Those of the config at `path`.
+    pub fn of(path: &'a Path, env: Env<'a>, needs: Needs) -> Self {
+        let folder = folder(path);
+        Self { folder, env, needs }
+    }
+
     /// Reads what a reference refers to. White space around it is dropped: files end in a newline.
     pub fn resolve(&self, at: &str, reference: &Reference, places: &mut Places) -> Option<String> {
         let text = places.take(at, self.read(reference))?;

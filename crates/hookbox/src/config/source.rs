@@ -10,7 +10,7 @@ use hookbox_signature::{Answer, ConflictAction, Key, Preset, Scheme};
 use super::file::{OnConflict, Secret, Source};
 use super::needs::Needs;
 use super::place::{Mistakes, Places};
-use super::secret::{Env, Secrets, beside};
+use super::secret::{Env, Secrets, beside, folder};
 use super::{identity, key, scheme};
 
 /// One source, effective.
@@ -57,8 +57,7 @@ impl SourceConfig {
     pub fn read_keys(&self, path: &Path, env: Env<'_>, needs: Needs) -> Result<Vec<Key>, Mistakes> {
         let mut places = Places::new(path, "")?;
         let scheme = Some(self.scheme.clone());
-        let folder = folder(path);
-        let secrets = Secrets { folder, env, needs };
+        let secrets = Secrets::of(path, env, needs);
         let (list, preset) = (&self.secrets, self.preset);
         let keys = key::check("", list, true, preset, &scheme, &secrets, &mut places);
         if places.is_clean() {
@@ -76,11 +75,6 @@ impl SourceConfig {
             .filter_map(|secret| secret.file.as_deref());
         files.map(move |file| beside(folder(path), file))
     }
-}
-
-/// What relative paths of a config are relative to.
-fn folder(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new(""))
 }
 
 /// What to do with conflicts of some topics.

@@ -3,7 +3,7 @@
 use hookbox_event::SourceName;
 use hookbox_signature::Key;
 
-use crate::config::{BrokenParts, Config, Differences, Mistakes, Part, SourceConfig};
+use crate::config::{BrokenParts, Config, Differences, ENVIRONMENT, Mistakes, Part, SourceConfig};
 
 /// Keys of a source that runs, which stay as they were.
 pub enum Left {
@@ -35,7 +35,6 @@ pub fn keep(
     if config.ingest.tls.is_none() {
         config.ingest.tls = before.ingest.tls;
     }
-    let env = |name: &str| std::env::var(name).ok();
     let differences = Differences::between(begun_with, &config.text);
     let mut read = std::mem::take(&mut config.sources);
     let mut left = Vec::new();
@@ -51,7 +50,7 @@ pub fn keep(
             Some(other) if source.is_keyed_as(&other) => source.take_keys(other),
             Some(other) if are_same(&source.keys, &other.keys) => {}
             Some(_) => left.push(Left::WrittenOtherwise(name)),
-            None => match source.read_keys(&config.path, &env, config.needs) {
+            None => match source.read_keys(&config.path, ENVIRONMENT, config.needs) {
                 Ok(keys) => source.keys = keys,
                 Err(mistakes) => left.push(Left::Unreadable(name, mistakes)),
             },

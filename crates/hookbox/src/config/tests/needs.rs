@@ -1,15 +1,20 @@
 //! A command resolves the secrets that it uses, and no others.
 
+use super::super::secret::Env;
 use super::*;
+
+/// Why a config is refused; nothing where it is not.
+fn refusal(text: &str, env: Env<'_>, needs: Needs) -> String {
+    let parsed = Config::parse_for(Path::new("hookbox.toml"), text, env, needs, NOW);
+    let refusal = parsed.err().map(|mistakes| mistakes.to_string());
+    refusal.unwrap_or_default()
+}
 
 /// What is missing where only some variables are set.
 fn missing(needs: Needs, set: &[&str]) -> Vec<String> {
     let env = |name: &str| set.contains(&name).then(|| env(name)).flatten();
-    let parsed = Config::parse_for(Path::new("hookbox.toml"), GOOD, &env, needs, NOW);
-    let told = parsed.err().map(|mistakes| mistakes.to_string());
-    let told = told.unwrap_or_default();
     let place = |line: &str| line.split(": ").nth(1).unwrap_or_default().to_owned();
-    told.lines().map(place).collect()
+    refusal(GOOD, &env, needs).lines().map(place).collect()
 }
 
 #[test]
@@ -44,12 +49,10 @@ fn the_certificate_is_looked_for_where_something_listens() {
         (Needs::KEYS, false),
         (Needs::NONE, false),
     ] {
-        let parsed = Config::parse_for(Path::new("hookbox.toml"), &text, &env, needs, NOW);
-        let told = parsed.err().map(|mistakes| mistakes.to_string());
-        let told = told.unwrap_or_default();
-        assert_eq!(!told.is_empty(), is_refused, "{needs:?}: {told}");
+        let refusal = refusal(&text, &env, needs);
+        assert_eq!(!refusal.is_empty(), is_refused, "{needs:?}: {refusal}");
         for key in ["ingest.tls.certificate", "ingest.tls.key"] {
-            assert_eq!(told.contains(key), is_refused, "{needs:?}: {told}");
+            assert_eq!(refusal.contains(key), is_refused, "{needs:?}: {refusal}");
         }
     }
 }
@@ -61,10 +64,9 @@ fn what_is_not_resolved_is_checked_as_it_is_written() {
         .replace("id = \"old\"", "id = \"2026-11\"")
         .replace("\"2026-12-31T00:00:00Z\"", "\"tomorrow\"");
     let none = |_: &str| None;
-    let parsed = Config::parse_for(Path::new("hookbox.toml"), &bad, &none, Needs::NONE, NOW);
-    let told = parsed.err().expect("it is refused").to_string();
-    assert_eq!(told.lines().count(), 2, "{told}");
-    assert!(told.contains("is there twice") && told.contains("it must be a moment"));
+    let refusal = refusal(&bad, &none, Needs::NONE);
+    assert_eq!(refusal.lines().count(), 2, "{refusal}");
+    assert!(refusal.contains("is there twice") && refusal.contains("it must be a moment"));
     let config = Config::parse_for(Path::new("hookbox.toml"), GOOD, &none, Needs::NONE, NOW);
     let config = config.unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert!(matches!(config.store, StoreUrl::NotResolved));
