@@ -114,15 +114,22 @@ fn sources_as_they_were_keep_their_ids() {
     assert_eq!(found, known);
 }
 
-/// A provider counts its own deliveries in the body, and the id decides.
-#[test]
-fn another_body_under_a_known_id_is_a_duplicate_where_the_config_says_so() {
-    let sources = format!(
+/// A source whose ids decide, and its routes.
+fn id_decides(routes: &str) -> String {
+    format!(
         "[[source]]\nname = \"pay\"\nscheme = \"hmac\"\nheader = \"X-Sig\"\n\
          algorithm = \"sha256\"\ntopic = \"/type\"\nidentity = [\"/id\"]\n\
          on_conflict = \"duplicate\"\n{SECRETS}\n\
-         [[route]]\nname = \"all\"\ntopics = [\"pay.#\"]\n\
-         [[route]]\nname = \"paid\"\ntopics = [\"pay.paid\"]\n"
+         {routes}"
+    )
+}
+
+/// A provider counts its own deliveries in the body, and the id decides.
+#[test]
+fn another_body_under_a_known_id_is_a_duplicate_where_the_config_says_so() {
+    let sources = id_decides(
+        "[[route]]\nname = \"all\"\ntopics = [\"pay.#\"]\n\
+         [[route]]\nname = \"paid\"\ntopics = [\"pay.paid\"]\n",
     );
     let service = Service::start("another_body_under_a_known_id_is_a_duplicate", &sources);
     let body =
@@ -174,13 +181,10 @@ fn another_body_under_a_known_id_is_a_duplicate_where_the_config_says_so() {
 /// A route that gets the second body first gives it up, and shows what it said.
 #[test]
 fn a_second_body_that_is_given_up_is_shown_with_its_dead_letter() {
-    let sources = format!(
-        "[[source]]\nname = \"pay\"\nscheme = \"hmac\"\nheader = \"X-Sig\"\n\
-         algorithm = \"sha256\"\ntopic = \"/type\"\nidentity = [\"/id\"]\n\
-         on_conflict = \"duplicate\"\n{SECRETS}\n\
-         [[route]]\nname = \"made\"\ntopics = [\"pay.made\"]\n\
+    let sources = id_decides(
+        "[[route]]\nname = \"made\"\ntopics = [\"pay.made\"]\n\
          [[route]]\nname = \"paid\"\ntopics = [\"pay.paid\"]\n\
-         handler = {{ kind = \"begini\" }}\n"
+         handler = { kind = \"begini\" }\n",
     );
     let service = Service::start("a_second_body_that_is_given_up", &sources);
     service.send("pay", &[], r#"{"id":"evt_1","type":"made"}"#);
