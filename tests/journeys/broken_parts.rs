@@ -1,5 +1,5 @@
 //! A reload while one thing that the config names is broken: that one stays as it was and is named,
-//! and everything else is renewed, at SIGHUP and by itself (cases C04 and C05).
+//! and everything else is renewed, at SIGHUP and by itself.
 
 use crate::two_sources::{FIRST_KEY, Others, TwoSources, second_key};
 
@@ -90,7 +90,7 @@ async fn a_key_file_that_is_broken_keeps_the_keys_of_its_source_alone() {
         }
         service.is_in_use(what, &key).await;
     }
-    // No signal tells of the second break.
+    // The second break comes without a signal.
     service.remove("key");
     service
         .keeps_by_itself(Others::All, "by itself", &[stay])
@@ -118,7 +118,7 @@ async fn a_certificate_that_is_broken_keeps_itself_alone() {
             .await;
         service.is_in_use(what, FIRST_KEY).await;
     }
-    // No signal tells of it, and nothing waits for a writer.
+    // Without a signal, and nothing waits for a writer.
     service.make_pipe("key.pem");
     service
         .keeps_by_itself(Others::NoCertificate, "by itself", &[stay, "a named pipe"])

@@ -282,7 +282,7 @@ impl Tables {
         due.map(|(on, _)| on.clone()).take(limit).collect()
     }
 
-    /// A start was counted. One process counts once; but whoever does not hear of it asks again,
+    /// A start was counted. One process counts once; but one whose answer was lost counts again,
     /// and if another one was counted in between, the store cannot tell that from another start.
     pub fn started(&mut self, on: (RouteName, Start), name: &str, kind: StartKind) {
         let again = (on.0.clone(), on.1, name.to_owned());

@@ -81,7 +81,8 @@ impl<'a> Reader<'a> {
         self.at += 1;
         let quoted = self.text.get(start..self.at).unwrap_or_default();
         if is_plain {
-            let plain = quoted.get(1..quoted.len() - 1).unwrap_or_default();
+            let plain = quoted.get(1..quoted.len().saturating_sub(1));
+            let plain = plain.unwrap_or_default();
             return Ok(String::from_utf8_lossy(plain).into_owned());
         }
         serde_json::from_slice(quoted).map_err(|_| LoneSurrogate)
