@@ -1,0 +1,147 @@
+//! Failures of a handler: what is an attempt, when the next one comes, and what ends it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hookbox_driver::{DeadReason, FailureClass, FaultKind};
+use hookbox_event::Envelope;
+
+use crate::script::Act;
+use crate::world::{World, envelope, id, within};
+
+fn failures(world: &World) -> Vec<(u32, FailureClass)> {
+    let state = world.tables.state();
+    let failures = state.rows.failures.iter();
+    failures
+        .map(|(_, attempt, class)| (*attempt, *class))
+        .collect()
+}
+
+/// Seconds between the runs of an event, rounded down.
+fn delays(world: &World, number: u8) -> Vec<u64> {
+    let runs = world.script.runs_of(id(number));
+    let pairs = runs.iter().zip(runs.iter().skip(1));
+    pairs
+        .map(|(one, next)| (next.at - one.at).as_secs())
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transient_failure_is_tried_again_until_it_is_exhausted() {
+    let world = World::new();
+    world.script.always(id(1), Act::Fail);
+    world.put_each([1]);
+    let _running = world.start();
+    within("it is dead", || world.dead(id(1)).is_some()).await;
+    assert_eq!(world.dead(id(1)).unwrap().0, DeadReason::Exhausted);
+    let transient = FailureClass::Transient;
+    assert_eq!(
+        failures(&world),
+        [(1, transient), (2, transient), (3, transient)]
+    );
+    assert_eq!(delays(&world, 1), [1, 2]);
+    assert_eq!(world.effects(1), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_may_ask_for_a_delay() {
+    let world = World::new();
+    world
+        .script
+        .next(id(1), [Act::FailFor(Duration::from_secs(30))]);
+    world.put_each([1]);
+    let _running = world.start();
+    within("it is done", || world.is_done(1)).await;
+    assert_eq!(delays(&world, 1), [30]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permanent_failure_is_a_dead_letter_at_once() {
+    let world = World::new();
+    world.script.always(id(1), Act::Reject);
+    world.put_each([1]);
+    let _running = world.start();
+    within("it is dead", || world.dead(id(1)).is_some()).await;
+    assert_eq!(world.dead(id(1)).unwrap().0, DeadReason::Rejected);
+    assert_eq!(failures(&world), [(1, FailureClass::Permanent)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_an_attempt_and_the_worker_works_on() {
+    let world = World::new();
+    world.script.next(id(1), [Act::Panic]);
+    world.put_each([1]);
+    let _running = world.start();
+    within("it is done", || world.is_done(1)).await;
+    assert_eq!(failures(&world), [(1, FailureClass::Panicked)]);
+    assert_eq!(world.script.runs_of(id(1))[1].attempt, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_is_stopped_at_its_time_limit() {
+    let world = World::new();
+    world.script.next(id(1), [Act::Hang]);
+    world.put_each([1]);
+    let _running = world.start();
+    within("it is done", || world.is_done(1)).await;
+    assert_eq!(failures(&world), [(1, FailureClass::TimedOut)]);
+    // The limit is 10 s, and the first delay 1 s.
+    assert_eq!(delays(&world, 1), [11]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_not_json_is_a_dead_letter_without_a_run() {
+    let world = World::new();
+    let body = Bytes::from_static(b"nope");
+    world.put(&[Envelope {
+        body,
+        ..envelope(1)
+    }]);
+    let _running = world.start();
+    within("it is dead", || world.dead(id(1)).is_some()).await;
+    assert_eq!(world.dead(id(1)).unwrap().0, DeadReason::Malformed);
+    assert!(world.script.runs().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_ends_its_transaction_is_not_run_again() {
+    let world = World::new();
+    world.script.always(id(1), Act::EndTransaction);
+    world.put_each([1]);
+    let _running = world.start();
+    within("it is dead", || world.dead(id(1)).is_some()).await;
+    assert_eq!(world.dead(id(1)).unwrap().0, DeadReason::Orphaned);
+    assert_eq!(failures(&world), [(1, FailureClass::BrokeTransaction)]);
+    assert_eq!(world.script.runs().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_breaks_its_transaction_has_failed() {
+    for is_trusted in [false, true] {
+        let mut world = World::new();
+        world.is_trusted = is_trusted;
+        world.script.next(id(1), [Act::BreakTransaction]);
+        world.put_each([1]);
+        let _running = world.start();
+        within("it is done", || world.is_done(1)).await;
+        let broke = (1, FailureClass::BrokeTransaction);
+        assert_eq!(failures(&world), [broke], "trusted: {is_trusted}");
+        assert_eq!(world.effects(1), 1, "trusted: {is_trusted}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_recorded_once_through_an_outage() {
+    let world = World::new();
+    world.script.next(id(1), [Act::Fail]);
+    world.tables.fail("fail", [FaultKind::Unavailable; 3]);
+    world.put_each([1]);
+    let _running = world.start();
+    within("it is done", || world.is_done(1)).await;
+    assert_eq!(failures(&world), [(1, FailureClass::Transient)]);
+    assert_eq!(
+        world.script.runs().len(),
+        2,
+        "the handler does not run for the record"
+    );
+}

@@ -1,0 +1,118 @@
+//! The end of a worker, and of its connections: what runs is finished, the rest is put back.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hookbox_driver::{Batch, Queue};
+
+use crate::isolation::redeliver;
+use crate::script::Act;
+use crate::world::{World, envelope, id, route, within};
+
+fn waiting(world: &World) -> usize {
+    world.queues.waiting(&Queue::Route(route())).len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_finishes_what_runs_and_takes_nothing_more() {
+    let mut world = World::new();
+    world.concurrency = 1;
+    world
+        .script
+        .next(id(1), [Act::Take(Duration::from_secs(5))]);
+    world.put_each([1]);
+    let running = world.start();
+    within("it runs", || world.script.is_running(id(1))).await;
+    world.put_each(2..=4);
+    running.drain().await;
+    assert!(world.is_done(1));
+    assert_eq!(world.journal.only(&["commit", "ack"]), ["commit 1", "ack"]);
+    assert_eq!((waiting(&world), world.queues.unsettled()), (3, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_in_an_outage_puts_back_what_has_no_outcome() {
+    let world = World::new();
+    world.tables.state().is_unavailable = true;
+    world.put_each([1]);
+    let running = world.start();
+    within("it is paused", || {
+        running.route().paused.load(Ordering::Relaxed)
+    })
+    .await;
+    running.drain().await;
+    assert_eq!(world.journal.only(&["release", "ack"]), ["release"]);
+    assert_eq!((waiting(&world), world.queues.unsettled()), (1, 0));
+    world.tables.state().is_unavailable = false;
+    let _running = world.start();
+    within("it is done", || world.is_done(1)).await;
+    assert_eq!(world.effects(1), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_rolls_back_what_still_runs() {
+    let world = World::new();
+    world.script.next(id(1), [Act::Hang]);
+    world.put_each([1]);
+    let running = world.start();
+    within("it runs", || world.script.is_running(id(1))).await;
+    running.worker.cut().cancel();
+    running.drain().await;
+    assert_eq!((waiting(&world), world.queues.unsettled()), (1, 0));
+    assert_eq!(world.effects(1), 0);
+    assert!(world.tables.state().rows.failures.is_empty());
+    let _running = world.start();
+    within("it is done", || world.is_done(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_ends_in_order_clears_its_start_markers() {
+    let world = World::new();
+    world.script.next(id(1), [Act::Hang]);
+    let bytes = Batch::of(&[envelope(1)]).unwrap().bytes;
+    world.queues.put(Queue::Route(route()), bytes, true);
+    let running = world.start();
+    within("it runs", || world.script.is_running(id(1))).await;
+    let has_markers = || !world.tables.state().rows.starts.is_empty();
+    assert!(has_markers(), "it is redelivered, so its start is counted");
+    let worker = Arc::clone(&running.worker);
+    worker.cut().cancel();
+    running.drain().await;
+    assert!(has_markers());
+    worker.farewell().await;
+    assert!(!has_markers());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspect_that_had_no_turn_before_the_end_stays_one() {
+    let world = World::new();
+    redeliver(&world, 9, 2, 1);
+    let running = world.start();
+    let suspects = || running.route().suspects.load(Ordering::Relaxed);
+    within("it waits for its turn", || suspects() == 1).await;
+    let worker = Arc::clone(&running.worker);
+    running.drain().await;
+    worker.farewell().await;
+    assert_eq!(waiting(&world), 1);
+    assert_eq!(world.tables.state().rows.starts.len(), 1);
+    assert!(world.script.runs().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_subscription_is_renewed() {
+    let world = World::new();
+    world.put_each([1]);
+    let running = world.start();
+    within("one is done", || world.is_settled() && world.is_done(1)).await;
+    let before = world.queues.state().subscribed;
+    world.queues.state().is_unavailable = true;
+    world.queues.lose_connections();
+    world.put_each([2]);
+    let is_unsubscribed = || running.route().unsubscribed.load(Ordering::Relaxed);
+    within("the loss is shown", is_unsubscribed).await;
+    world.queues.state().is_unavailable = false;
+    within("the next is done", || world.is_done(2)).await;
+    assert!(!is_unsubscribed());
+    assert!(world.queues.state().subscribed > before);
+}

@@ -1,0 +1,174 @@
+//! Faults of the store and of the deployment: they cost no event an attempt.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hookbox_driver::{DeadReason, DeferReason, FaultKind};
+
+use crate::script::Act;
+use crate::world::{Running, World, envelope, id, on, within};
+
+const CONTENTION: FaultKind = FaultKind::Contention;
+const UNAVAILABLE: FaultKind = FaultKind::Unavailable;
+const MISSING_RIGHT: FaultKind = FaultKind::MissingRight;
+
+fn assert_no_attempt(world: &World, number: u8) {
+    assert!(world.tables.state().rows.failures.is_empty());
+    let runs = world.script.runs_of(id(number));
+    assert!(runs.iter().all(|run| run.attempt == 1), "{runs:?}");
+}
+
+fn deferred(world: &World, number: u8) -> Option<DeferReason> {
+    let state = world.tables.state();
+    let retry = state.rows.retries.get(&on(id(number)))?;
+    retry.deferred.map(|deferred| deferred.0)
+}
+
+fn deferrals(running: &Running) -> u64 {
+    running.route().deferred.load(Ordering::Relaxed)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_fails_is_waited_out() {
+    let world = World::new();
+    world.tables.fail("commit", [UNAVAILABLE; 3]);
+    world.put(&[envelope(1), envelope(2)]);
+    let running = world.start();
+    within("both are done", || world.are_done(1..=2)).await;
+    assert_no_attempt(&world, 1);
+    assert_eq!(world.script.runs_of(id(1)).len(), 4);
+    assert_eq!(running.route().faults.load(Ordering::Relaxed), 3);
+    assert!(!running.route().paused.load(Ordering::Relaxed));
+    assert_eq!(world.journal.only(&["commit"]), ["commit 2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_route_is_shown_as_paused_while_the_store_is_unavailable() {
+    let world = World::new();
+    world.tables.state().is_unavailable = true;
+    world.put_each([1]);
+    let running = world.start();
+    let is_paused = || running.route().paused.load(Ordering::Relaxed);
+    within("it is paused", is_paused).await;
+    assert_eq!(running.route().in_flight.load(Ordering::Relaxed), 1);
+    world.tables.state().is_unavailable = false;
+    within("it is done", || world.is_done(1)).await;
+    assert!(!is_paused());
+    assert_no_attempt(&world, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn contention_that_lasts_takes_a_batch_apart() {
+    let world = World::new();
+    // The batch meets it six times; the seventh is that of the first event by itself.
+    world.tables.fail("claim", [CONTENTION; 7]);
+    world.put(&[envelope(1), envelope(2), envelope(3)]);
+    let _running = world.start();
+    within("all are done", || world.are_done(1..=3)).await;
+    assert_eq!(world.journal.only(&["commit"]), ["commit 1"; 3]);
+    let order: Vec<_> = world.script.runs().iter().map(|run| run.event).collect();
+    assert_eq!(
+        order,
+        [id(2), id(3), id(1)],
+        "what has to wait waits behind the others"
+    );
+    assert_no_attempt(&world, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_diagnosis_of_the_store_outranks_the_class_of_the_handler() {
+    let world = World::new();
+    // The handler calls it permanent.
+    world.script.next(
+        id(1),
+        [Act::Store(UNAVAILABLE), Act::Store(FaultKind::Internal)],
+    );
+    world.put_each([1]);
+    let _running = world.start();
+    within("it is done", || world.is_done(1)).await;
+    assert_no_attempt(&world, 1);
+    assert_eq!(world.script.runs().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_limit_that_passes_in_an_outage_costs_no_attempt() {
+    let world = World::new();
+    world.script.next(id(1), [Act::HangInOutage]);
+    world.put_each([1]);
+    let running = world.start();
+    within("it is stopped", || {
+        running.route().faults.load(Ordering::Relaxed) > 0
+    })
+    .await;
+    world.tables.state().is_unavailable = false;
+    within("it is done", || world.is_done(1)).await;
+    assert_no_attempt(&world, 1);
+    assert_eq!(world.script.runs().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_foreign_lock_defers_an_event_and_not_its_route() {
+    let world = World::new();
+    world.script.always(id(1), Act::Store(CONTENTION));
+    world.put_each([1]);
+    let running = world.start();
+    within("it is deferred twice", || deferrals(&running) >= 2).await;
+    assert_eq!(deferred(&world, 1), Some(DeferReason::ForeignLock));
+    world.put_each([2]);
+    within("another is done", || world.is_done(2)).await;
+    world.script.always(id(1), Act::Succeed);
+    within("it is done", || world.is_done(1)).await;
+    assert_no_attempt(&world, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_right_that_one_event_lacks_defers_that_one_alone() {
+    let world = World::new();
+    world.script.always(id(2), Act::Store(MISSING_RIGHT));
+    world.put(&[envelope(1), envelope(2), envelope(3)]);
+    let running = world.start();
+    within("it is deferred", || deferrals(&running) == 1).await;
+    within("the others are done", || {
+        world.is_done(1) && world.is_done(3)
+    })
+    .await;
+    assert_eq!(deferred(&world, 2), Some(DeferReason::MissingRight));
+    assert_eq!(running.route().missing_right(), None);
+    world.script.always(id(2), Act::Succeed);
+    within("it is done", || world.is_done(2)).await;
+    assert_no_attempt(&world, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_right_that_every_event_lacks_pauses_the_route() {
+    let world = World::new();
+    for number in 1..=4 {
+        world.script.always(id(number), Act::Store(MISSING_RIGHT));
+    }
+    world.put_each(1..=4);
+    let running = world.start();
+    within("it is paused", || running.route().missing_right().is_some()).await;
+    assert_eq!(running.route().missing_right().as_deref(), Some("GRANT it"));
+    for number in 1..=4 {
+        world.script.always(id(number), Act::Succeed);
+    }
+    within("all are done", || world.are_done(1..=4)).await;
+    assert_eq!(running.route().missing_right(), None);
+    assert_no_attempt(&world, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deferral_that_outlasts_its_bound_becomes_attempts() {
+    let world = World::new();
+    world.put_each([1]);
+    let _running = world.start();
+    within("one is done", || world.is_done(1)).await;
+    world.script.always(id(2), Act::Store(MISSING_RIGHT));
+    world.put_each([2]);
+    within("it is dead", || world.dead(id(2)).is_some()).await;
+    assert_eq!(world.dead(id(2)).unwrap().0, DeadReason::Exhausted);
+    assert_eq!(world.tables.state().rows.failures.len(), 3);
+    let runs = world.script.runs_of(id(2));
+    let lasted = runs[runs.len() - 1].at - runs[0].at;
+    assert!(lasted >= Duration::from_secs(60 * 60), "{lasted:?}");
+}

@@ -1,0 +1,160 @@
+//! Events that were in flight when a process died: they run alone, and in the others' time.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use hookbox_driver::{Batch, FaultKind, Queue, Start, StartCounts};
+
+use crate::script::Act;
+use crate::world::{Running, World, envelope, id, route, within};
+
+fn suspects(running: &Running) -> u64 {
+    running.route().suspects.load(Ordering::Relaxed)
+}
+
+fn has_no_markers(world: &World) -> bool {
+    world.tables.state().rows.starts.is_empty()
+}
+
+/// Redelivers an event that was in flight at so many deaths, and alone at some of them.
+pub fn redeliver(world: &World, number: u8, all: u32, isolated: u32) {
+    let counts = StartCounts {
+        all,
+        isolated,
+        unproven: 0,
+    };
+    let start = (route(), Start::of(&envelope(number)));
+    let mut state = world.tables.state();
+    state.rows.starts.insert(start, (counts, None));
+    drop(state);
+    let bytes = Batch::of(&[envelope(number)]).unwrap().bytes;
+    world.queues.put(Queue::Route(route()), bytes, true);
+}
+
+fn order(world: &World) -> Vec<hookbox_event::EventId> {
+    world.script.runs().iter().map(|run| run.event).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_death_isolates_nothing() {
+    let world = World::new();
+    world.script.next(id(1), [Act::Kill]);
+    world.put_each(1..=3);
+    let running = world
+        .restart_until("all are done", || world.are_done(1..=3))
+        .await;
+    assert_eq!(suspects(&running), 0);
+    assert_eq!(
+        world.journal.only(&["commit"]),
+        ["commit 3"],
+        "in one transaction again"
+    );
+    within("the start markers are cleared", || has_no_markers(&world)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_in_flight_at_a_counted_death_runs_alone() {
+    let world = World::new();
+    world.script.next(id(1), [Act::Kill, Act::Kill]);
+    world.put_each(1..=3);
+    let running = world
+        .restart_until("all are done", || world.are_done(1..=3))
+        .await;
+    assert_eq!(suspects(&running), 3);
+    for number in 1..=3 {
+        assert!(world.script.was_isolated(id(number)), "event {number}");
+        assert_eq!(world.effects(number), 1, "event {number}");
+    }
+    within("it is acknowledged", || world.is_settled()).await;
+    assert!(has_no_markers(&world));
+    assert!(world.tables.state().rows.failures.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspect_waits_until_running_handlers_have_ended() {
+    let world = World::new();
+    world
+        .script
+        .next(id(1), [Act::Take(Duration::from_secs(3))]);
+    world.put_each([1]);
+    let _running = world.start();
+    within("one runs", || world.script.is_running(id(1))).await;
+    redeliver(&world, 9, 1, 0);
+    within("both are done", || world.is_done(1) && world.is_done(9)).await;
+    assert!(world.script.was_isolated(id(9)));
+    assert_eq!(order(&world), [id(1), id(9)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspect_that_waits_for_its_turn_takes_no_place_of_its_route() {
+    let mut world = World::new();
+    world.concurrency = 1;
+    redeliver(&world, 9, 2, 1);
+    let running = world.start();
+    within("it waits", || suspects(&running) == 1).await;
+    assert!(!world.script.is_running(id(9)));
+    world.put_each(1..=3);
+    within("all are done", || world.are_done(1..=3) && world.is_done(9)).await;
+    assert_eq!(order(&world).last(), Some(&id(9)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn suspects_run_after_the_others_and_in_the_order_of_their_deaths() {
+    let world = World::new();
+    redeliver(&world, 7, 2, 2);
+    redeliver(&world, 8, 2, 1);
+    redeliver(&world, 9, 1, 0);
+    world.put_each([1]);
+    let _running = world.start();
+    within("all are done", || world.are_done([1, 7, 8, 9])).await;
+    assert_eq!(order(&world), [id(1), id(9), id(8), id(7)]);
+    within("the start markers are cleared", || has_no_markers(&world)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspect_without_an_outcome_leaves_the_others_their_time() {
+    let world = World::new();
+    world
+        .script
+        .always(id(9), Act::Store(FaultKind::Unavailable));
+    redeliver(&world, 9, 1, 0);
+    let _running = world.start();
+    let runs = || world.script.runs_of(id(9)).len();
+    within("it has run twice", || runs() >= 2).await;
+    world.put_each(1..=3);
+    within("the others are done", || world.are_done(1..=3)).await;
+    world.script.always(id(9), Act::Succeed);
+    within("it is done", || world.is_done(9)).await;
+    let runs = world.script.runs();
+    assert!(runs.iter().all(|run| run.beside.is_empty()), "{runs:?}");
+    assert!(world.tables.state().rows.failures.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspect_that_has_its_outcome_is_acknowledged_without_a_run() {
+    let world = World::new();
+    world.put_each([1]);
+    let running = world.start();
+    within("it is done", || world.is_settled()).await;
+    redeliver(&world, 1, 2, 1);
+    let redelivered = || running.route().redelivered.load(Ordering::Relaxed) == 1;
+    within("the copy is acknowledged", || {
+        redelivered() && world.is_settled()
+    })
+    .await;
+    assert_eq!(world.script.runs().len(), 1);
+    assert_eq!(suspects(&running), 0);
+    assert!(has_no_markers(&world));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspect_that_fails_is_an_attempt_like_any_other() {
+    let world = World::new();
+    world.script.next(id(9), [Act::Fail]);
+    redeliver(&world, 9, 1, 0);
+    let _running = world.start();
+    within("it is done", || world.is_done(9)).await;
+    let attempts: Vec<u32> = world.script.runs().iter().map(|run| run.attempt).collect();
+    assert_eq!(attempts, [1, 2]);
+    assert!(has_no_markers(&world));
+}

@@ -1,0 +1,19 @@
+//! What store and broker did, in one order: whether a commit came before an ack, say.
+
+use std::sync::Mutex;
+
+#[derive(Default)]
+pub struct Journal(Mutex<Vec<String>>);
+
+impl Journal {
+    pub fn note(&self, what: impl Into<String>) {
+        self.0.lock().unwrap().push(what.into());
+    }
+
+    /// The entries that begin with one of these words, in order.
+    pub fn only(&self, words: &[&str]) -> Vec<String> {
+        let entries = self.0.lock().unwrap();
+        let wanted = |entry: &&String| words.iter().any(|word| entry.starts_with(word));
+        entries.iter().filter(wanted).cloned().collect()
+    }
+}

@@ -1,0 +1,19 @@
+//! The engine over a store and a broker in memory, with paused time: what becomes of messages when
+//! handlers fail, the store is unavailable, and processes die.
+
+#![allow(clippy::unwrap_used)]
+
+mod attempts;
+mod batches;
+mod collect;
+mod drain;
+mod faults;
+mod isolation;
+mod journal;
+mod memory_broker;
+mod memory_process;
+mod memory_store;
+mod quarantine;
+mod schedule;
+mod script;
+mod world;

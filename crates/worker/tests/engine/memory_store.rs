@@ -1,0 +1,256 @@
+//! A store in memory. What it commits it keeps; it fails when the test says so.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::error::Error;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use hookbox_driver::{
+    Burial, Claimed, CommitError, Deferral, Deferred, Failure, Fault, FaultKind, NextWitness,
+    Outcome, Recorded, Republish, Requeued, Settled, Start, StartCounts, StartKind, Store,
+    StoredEvent,
+};
+use hookbox_event::{Account, Envelope, EventId, InstanceId, RouteName, Witness};
+
+use crate::journal::Journal;
+use crate::memory_process::MemoryProcess;
+
+mod rows;
+mod transaction;
+
+pub use rows::{On, Rows};
+pub use transaction::{MemoryConnection, MemoryTx};
+
+/// What all processes see.
+pub struct Tables {
+    state: Mutex<State>,
+    pub journal: Arc<Journal>,
+}
+
+#[derive(Default)]
+pub struct State {
+    pub rows: Rows,
+    pub is_unavailable: bool,
+    /// Faults of the next calls of an operation, in order.
+    pub faults: BTreeMap<&'static str, VecDeque<FaultKind>>,
+    /// Claims that open transactions hold: by which transaction, of which process.
+    locks: BTreeMap<On, (u64, u64)>,
+    transactions: u64,
+}
+
+impl Tables {
+    pub fn new(journal: &Arc<Journal>) -> Self {
+        Self {
+            state: Mutex::default(),
+            journal: Arc::clone(journal),
+        }
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// The next calls of an operation fail so.
+    pub fn fail(&self, operation: &'static str, faults: impl IntoIterator<Item = FaultKind>) {
+        let faults = faults.into_iter().collect();
+        self.state().faults.insert(operation, faults);
+    }
+
+    pub fn roll_back_all_of(&self, process: u64) {
+        self.state().locks.retain(|_, held| held.1 != process);
+    }
+}
+
+/// An error of the store, as a handler gets it.
+#[derive(Debug, thiserror::Error)]
+#[error("the store failed")]
+pub struct MemoryError(pub FaultKind);
+
+/// The store as one process sees it.
+pub struct MemoryStore(pub Arc<MemoryProcess>);
+
+impl MemoryStore {
+    async fn enter(&self, operation: &'static str) -> Result<MutexGuard<'_, State>, Fault> {
+        self.0.step().await;
+        let mut state = self.0.tables.state();
+        let scripted = state.faults.get_mut(operation);
+        if let Some(kind) = scripted.and_then(VecDeque::pop_front) {
+            return Err(Fault::plain(kind, operation));
+        }
+        if state.is_unavailable {
+            return Err(Fault::plain(FaultKind::Unavailable, operation));
+        }
+        Ok(state)
+    }
+
+    async fn open(&self, operation: &'static str) -> Result<MemoryTx, Fault> {
+        let mut state = self.enter(operation).await?;
+        state.transactions += 1;
+        let number = state.transactions;
+        drop(state);
+        self.0.tables.journal.note(operation);
+        Ok(MemoryTx::new(&self.0, number))
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    type Connection = MemoryConnection;
+    type Tx = MemoryTx;
+
+    async fn begin(&self) -> Result<MemoryTx, Fault> {
+        self.open("begin").await
+    }
+
+    async fn begin_for_handler(&self) -> Result<MemoryTx, Fault> {
+        self.open("begin for a handler").await
+    }
+
+    async fn claim(
+        &self,
+        tx: &mut MemoryTx,
+        route: &RouteName,
+        envelopes: &[&Envelope],
+    ) -> Result<Vec<Claimed>, Fault> {
+        drop(self.enter("claim").await?);
+        envelopes.iter().map(|it| tx.claim(route, it)).collect()
+    }
+
+    async fn stored(
+        &self,
+        tx: &mut MemoryTx,
+        events: &[EventId],
+    ) -> Result<Vec<Option<StoredEvent>>, Fault> {
+        drop(self.enter("stored").await?);
+        Ok(events.iter().map(|event| tx.stored(event)).collect())
+    }
+
+    fn connection<'t>(&self, tx: &'t mut MemoryTx) -> &'t mut MemoryConnection {
+        &mut tx.connection
+    }
+
+    async fn prove(&self, tx: &mut MemoryTx) -> Result<(), CommitError> {
+        drop(self.enter("prove").await?);
+        tx.prove()
+    }
+
+    async fn settle(
+        &self,
+        tx: &mut MemoryTx,
+        route: &RouteName,
+        settled: &[Settled<'_>],
+    ) -> Result<(), CommitError> {
+        drop(self.enter("settle").await?);
+        tx.prove()?;
+        for one in settled {
+            let outcome: Outcome = one.outcome.clone();
+            tx.outcomes
+                .push((route.clone(), one.envelope.clone(), outcome));
+        }
+        Ok(())
+    }
+
+    async fn commit(&self, mut tx: MemoryTx) -> Result<(), CommitError> {
+        drop(self.enter("commit").await?);
+        tx.prove()?;
+        let outcomes = tx.commit();
+        self.0.tables.journal.note(format!("commit {outcomes}"));
+        Ok(())
+    }
+
+    async fn rollback(&self, tx: MemoryTx) {
+        self.0.step().await;
+        self.0.tables.journal.note("rollback");
+        drop(tx);
+    }
+
+    async fn fail(&self, failure: &Failure<'_>) -> Result<Recorded, Fault> {
+        Ok(self.enter("fail").await?.rows.fail(failure))
+    }
+
+    async fn defer(&self, deferral: &Deferral<'_>) -> Result<Deferred, Fault> {
+        Ok(self.enter("defer").await?.rows.defer(deferral))
+    }
+
+    async fn bury(&self, burial: &Burial<'_>) -> Result<Recorded, Fault> {
+        Ok(self.enter("bury").await?.rows.bury(burial))
+    }
+
+    async fn starts(&self, route: &RouteName, of: &[Start]) -> Result<Vec<StartCounts>, Fault> {
+        let state = self.enter("starts").await?;
+        let counts = |start: &Start| state.rows.counts(route, start);
+        Ok(of.iter().map(counts).collect())
+    }
+
+    async fn start(
+        &self,
+        route: &RouteName,
+        by: &InstanceId,
+        kind: StartKind,
+        on: &[Start],
+    ) -> Result<(), Fault> {
+        let mut state = self.enter("start").await?;
+        state.rows.start(route, *by, kind, on);
+        Ok(())
+    }
+
+    async fn survived(&self, route: &RouteName, of: &[Start]) -> Result<(), Fault> {
+        let mut state = self.enter("survived").await?;
+        for start in of {
+            state.rows.starts.remove(&(route.clone(), *start));
+        }
+        Ok(())
+    }
+
+    async fn requeue_due(&self, limit: u32, republish: &dyn Republish) -> Result<Requeued, Fault> {
+        let due = {
+            let state = self.enter("requeue").await?;
+            state.rows.due(limit, republish.routes())
+        };
+        let mut requeued = Requeued::default();
+        for (on, due) in due {
+            requeued.due += 1;
+            if republish.republish(&due).await {
+                requeued.confirmed += 1;
+                self.0.tables.state().rows.mark_queued(&on);
+            }
+        }
+        Ok(requeued)
+    }
+
+    async fn account(&self, account: &Account) -> Result<(), Fault> {
+        let mut state = self.enter("account").await?;
+        state.rows.accounts.push(account.clone());
+        Ok(())
+    }
+
+    async fn check_accounts(&self) -> Result<(), Fault> {
+        self.enter("check").await.map(drop)
+    }
+
+    async fn take_witness(
+        &self,
+        _found: &[Witness],
+        _routes: &[RouteName],
+    ) -> Result<NextWitness, Fault> {
+        Ok(NextWitness::Unchanged)
+    }
+
+    async fn witness_confirmed(&self, _sequence: u64) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn diagnose(&self, error: &(dyn Error + 'static)) -> Option<FaultKind> {
+        error.downcast_ref::<MemoryError>().map(|error| error.0)
+    }
+
+    fn remedy(&self, _error: &(dyn Error + 'static)) -> Option<String> {
+        Some("GRANT it".to_owned())
+    }
+
+    async fn ping(&self) -> Result<(), Fault> {
+        self.enter("ping").await.map(drop)
+    }
+
+    async fn close(&self) {}
+}

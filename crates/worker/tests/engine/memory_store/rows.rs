@@ -1,0 +1,229 @@
+//! What is committed, and how it changes.
+
+use std::collections::BTreeMap;
+
+use hookbox_driver::{
+    Burial, ClaimState, Claimed, DeadReason, DeferReason, Deferral, Deferred, DueRetry, Failure,
+    FailureClass, Outcome, Recorded, Start, StartCounts, StartKind, Then,
+};
+use hookbox_event::{Account, Envelope, EventId, InstanceId, ReceiptId, Redo, RouteName};
+use tokio::time::Instant;
+
+/// An event on a route.
+pub type On = (RouteName, EventId);
+
+#[derive(Default)]
+pub struct Rows {
+    pub events: BTreeMap<EventId, Envelope>,
+    pub claims: BTreeMap<On, ClaimState>,
+    /// The outcome of each receipt.
+    pub receipts: BTreeMap<(RouteName, ReceiptId), &'static str>,
+    pub retries: BTreeMap<On, Retry>,
+    pub dead: BTreeMap<On, (DeadReason, String)>,
+    pub failures: Vec<(EventId, u32, FailureClass)>,
+    /// What handlers did, each entry by one committed run.
+    pub effects: Vec<EventId>,
+    pub starts: BTreeMap<(RouteName, Start), (StartCounts, Option<InstanceId>)>,
+    pub accounts: Vec<Account>,
+}
+
+pub struct Retry {
+    envelope: Envelope,
+    pub attempt: u32,
+    attempts_before: u32,
+    due: Instant,
+    is_queued: bool,
+    /// Why it was deferred, and since when.
+    pub deferred: Option<(DeferReason, Instant)>,
+}
+
+impl Rows {
+    pub fn claim(&self, on: &On, envelope: &Envelope) -> Claimed {
+        let receipt = (on.0.clone(), envelope.receipt);
+        let known = self.events.get(&on.1);
+        let is_same = known.is_none_or(|known| known.digest == envelope.digest);
+        let state = self.claims.get(on).copied();
+        match (envelope.redo, state) {
+            (Some(redo), Some(ClaimState::Retrying)) => match self.retries.get(on) {
+                Some(retry) if retry.attempt == redo.attempt && !retry.is_put_off() => {
+                    Claimed::Granted {
+                        attempt: retry.attempt,
+                        attempts_before: retry.attempts_before,
+                    }
+                }
+                Some(_) | None => Claimed::Redelivered,
+            },
+            (_, Some(ClaimState::Running)) => Claimed::Orphaned,
+            (Some(_), Some(ClaimState::Done | ClaimState::Dead)) => Claimed::Redelivered,
+            (_, None) if is_same => Claimed::Fresh,
+            (_, _) if self.receipts.contains_key(&receipt) => Claimed::Redelivered,
+            (_, _) if is_same => Claimed::Duplicate,
+            (_, _) => Claimed::Conflict,
+        }
+    }
+
+    pub fn keep_events(&mut self, envelopes: &[Envelope]) {
+        for envelope in envelopes {
+            let first = || Envelope {
+                redo: None,
+                ..envelope.clone()
+            };
+            self.events.entry(envelope.event).or_insert_with(first);
+        }
+    }
+
+    pub fn settle(&mut self, route: &RouteName, envelope: &Envelope, outcome: &Outcome) {
+        let on: On = (route.clone(), envelope.event);
+        let (word, state) = match outcome {
+            Outcome::Done { .. } => ("done", Some(ClaimState::Done)),
+            Outcome::Duplicate => ("duplicate", None),
+            Outcome::Conflict { detail } => {
+                let dead = (DeadReason::Conflict, detail.clone());
+                self.dead.insert(on.clone(), dead);
+                ("conflict", Some(ClaimState::Dead))
+            }
+            Outcome::Dead { reason, detail } => {
+                self.dead.insert(on.clone(), (*reason, detail.clone()));
+                ("dead", Some(ClaimState::Dead))
+            }
+        };
+        if let Some(state) = state {
+            self.claims.insert(on.clone(), state);
+            self.retries.remove(&on);
+        }
+        self.receipts.insert((on.0, envelope.receipt), word);
+    }
+
+    pub fn fail(&mut self, failure: &Failure<'_>) -> Recorded {
+        let on: On = (failure.route.clone(), failure.envelope.event);
+        if !self.is_current(&on, failure.envelope, failure.attempt) {
+            return Recorded::Superseded;
+        }
+        self.keep_events(std::slice::from_ref(failure.envelope));
+        let receipt = (on.0.clone(), failure.envelope.receipt);
+        self.failures.push((on.1, failure.attempt, failure.class));
+        match failure.then {
+            Then::Retry { after } => {
+                let retry = Retry {
+                    envelope: failure.envelope.clone(),
+                    attempt: failure.attempt + 1,
+                    attempts_before: failure.attempts_before,
+                    due: Instant::now() + after,
+                    is_queued: false,
+                    deferred: None,
+                };
+                self.claims.insert(on.clone(), ClaimState::Retrying);
+                self.receipts.insert(receipt, "retrying");
+                self.retries.insert(on, retry);
+            }
+            Then::Dead { reason } => {
+                self.claims.insert(on.clone(), ClaimState::Dead);
+                self.receipts.insert(receipt, "dead");
+                self.retries.remove(&on);
+                self.dead.insert(on, (reason, failure.error.clone()));
+            }
+        }
+        Recorded::Recorded
+    }
+
+    pub fn defer(&mut self, deferral: &Deferral<'_>) -> Deferred {
+        let on: On = (deferral.route.clone(), deferral.envelope.event);
+        if !self.is_current(&on, deferral.envelope, deferral.attempt) {
+            return Deferred::Superseded;
+        }
+        let before = self.retries.get(&on).and_then(|retry| retry.deferred);
+        let same = before.filter(|deferred| deferred.0 == deferral.reason);
+        let since = same.map_or_else(Instant::now, |deferred| deferred.1);
+        let Some(wait) = deferral.wait(same.map(|deferred| deferred.1.elapsed())) else {
+            return Deferred::Expired;
+        };
+        self.keep_events(std::slice::from_ref(deferral.envelope));
+        let retry = Retry {
+            envelope: deferral.envelope.clone(),
+            attempt: deferral.attempt,
+            attempts_before: deferral.attempts_before,
+            due: Instant::now() + wait,
+            is_queued: false,
+            deferred: Some((deferral.reason, since)),
+        };
+        self.claims.insert(on.clone(), ClaimState::Retrying);
+        let receipt = (on.0.clone(), deferral.envelope.receipt);
+        self.receipts.insert(receipt, "retrying");
+        self.retries.insert(on, retry);
+        Deferred::Recorded
+    }
+
+    /// Whether the event still stands where the claim of this attempt found it.
+    fn is_current(&self, on: &On, envelope: &Envelope, attempt: u32) -> bool {
+        match self.claims.get(on) {
+            None => attempt == 1,
+            Some(ClaimState::Running) => true,
+            Some(ClaimState::Retrying) => {
+                let waiting = self.retries.get(on).map(|retry| retry.attempt);
+                envelope.redo.is_some() && waiting == Some(attempt)
+            }
+            Some(ClaimState::Done | ClaimState::Dead) => false,
+        }
+    }
+
+    pub fn bury(&mut self, burial: &Burial<'_>) -> Recorded {
+        let on: On = (burial.route.clone(), EventId::of_undecodable(burial.bytes));
+        let dead = (burial.reason, burial.detail.clone());
+        self.claims.insert(on.clone(), ClaimState::Dead);
+        match self.dead.insert(on, dead) {
+            None => Recorded::Recorded,
+            Some(_) => Recorded::Superseded,
+        }
+    }
+
+    pub fn counts(&self, route: &RouteName, start: &Start) -> StartCounts {
+        let counted = self.starts.get(&(route.clone(), *start));
+        counted.map_or_else(StartCounts::default, |counted| counted.0)
+    }
+
+    pub fn start(&mut self, route: &RouteName, by: InstanceId, kind: StartKind, on: &[Start]) {
+        for start in on {
+            let (counts, last) = self.starts.entry((route.clone(), *start)).or_default();
+            // The same process again did not hear that it was counted.
+            if last.replace(by) == Some(by) {
+                continue;
+            }
+            counts.all += 1;
+            match kind {
+                StartKind::Shared => {}
+                StartKind::Isolated => counts.isolated += 1,
+                StartKind::Unproven => counts.unproven += 1,
+            }
+        }
+    }
+
+    pub fn due(&self, limit: u32, routes: Option<&[RouteName]>) -> Vec<(On, DueRetry)> {
+        let is_due = |(on, retry): &(&On, &Retry)| {
+            let takes = routes.is_none_or(|routes| routes.contains(&on.0));
+            takes && !retry.is_queued && retry.due <= Instant::now()
+        };
+        let due = self.retries.iter().filter(is_due).take(limit as usize);
+        due.map(|(on, retry)| {
+            let attempt = retry.attempt;
+            let envelope = Envelope {
+                redo: Some(Redo { attempt }),
+                ..retry.envelope.clone()
+            };
+            let route = on.0.clone();
+            (on.clone(), DueRetry { route, envelope })
+        })
+        .collect()
+    }
+
+    pub fn mark_queued(&mut self, on: &On) {
+        if let Some(retry) = self.retries.get_mut(on) {
+            retry.is_queued = true;
+        }
+    }
+}
+
+impl Retry {
+    fn is_put_off(&self) -> bool {
+        self.deferred.is_some() && self.due > Instant::now()
+    }
+}

@@ -1,0 +1,128 @@
+//! One transaction: what it claims, what it would change, and its end.
+
+use std::sync::Arc;
+
+use hookbox_driver::{ClaimState, Claimed, CommitError, Fault, FaultKind, Outcome, StoredEvent};
+use hookbox_event::{Envelope, EventId, RouteName};
+
+use super::On;
+use crate::memory_process::MemoryProcess;
+
+/// Dropping it rolls back.
+pub struct MemoryTx {
+    process: Arc<MemoryProcess>,
+    number: u64,
+    pub outcomes: Vec<(RouteName, Envelope, Outcome)>,
+    pub connection: MemoryConnection,
+}
+
+/// What a handler borrows.
+pub struct MemoryConnection {
+    process: Arc<MemoryProcess>,
+    number: u64,
+    pub effects: Vec<EventId>,
+    /// A statement failed: nothing of this transaction can be committed.
+    pub is_broken: bool,
+    /// The handler has ended it.
+    is_ended: bool,
+    events: Vec<Envelope>,
+    claimed: Vec<On>,
+}
+
+impl MemoryTx {
+    pub fn new(process: &Arc<MemoryProcess>, number: u64) -> Self {
+        Self {
+            process: Arc::clone(process),
+            number,
+            outcomes: Vec::new(),
+            connection: MemoryConnection {
+                process: Arc::clone(process),
+                number,
+                effects: Vec::new(),
+                is_broken: false,
+                is_ended: false,
+                events: Vec::new(),
+                claimed: Vec::new(),
+            },
+        }
+    }
+
+    pub fn claim(&mut self, route: &RouteName, envelope: &Envelope) -> Result<Claimed, Fault> {
+        let on: On = (route.clone(), envelope.event);
+        let tables = Arc::clone(&self.process.tables);
+        let mut state = tables.state();
+        let held = state.locks.get(&on);
+        if held.is_some_and(|held| held.0 != self.number) {
+            let doing = "claim: another transaction holds it";
+            return Err(Fault::plain(FaultKind::Contention, doing));
+        }
+        let claimed = state.rows.claim(&on, envelope);
+        if let Claimed::Fresh | Claimed::Granted { .. } = claimed {
+            state
+                .locks
+                .insert(on.clone(), (self.number, self.process.number));
+            self.connection.claimed.push(on);
+            self.connection.events.push(envelope.clone());
+        }
+        Ok(claimed)
+    }
+
+    pub fn stored(&self, event: &EventId) -> Option<StoredEvent> {
+        let state = self.process.tables.state();
+        let own = self.connection.events.iter().find(|it| it.event == *event);
+        let first = state.rows.events.get(event).or(own)?;
+        Some(StoredEvent {
+            topic: first.topic.clone(),
+            digest: first.digest,
+            seal: first.seal.clone(),
+            body: first.body.clone(),
+        })
+    }
+
+    pub fn prove(&self) -> Result<(), CommitError> {
+        let why = "as the test says".to_owned();
+        if self.connection.is_ended {
+            return Err(CommitError::EndedByHandler { why });
+        }
+        if self.connection.is_broken {
+            return Err(CommitError::BrokenByHandler { why });
+        }
+        Ok(())
+    }
+
+    /// Commits, and says how many receipts have an outcome by that.
+    pub fn commit(&mut self) -> usize {
+        let tables = Arc::clone(&self.process.tables);
+        let mut state = tables.state();
+        state.rows.keep_events(&self.connection.events);
+        for (route, envelope, outcome) in &self.outcomes {
+            state.rows.settle(route, envelope, outcome);
+        }
+        state.rows.effects.append(&mut self.connection.effects);
+        self.outcomes.len()
+    }
+}
+
+impl Drop for MemoryTx {
+    fn drop(&mut self) {
+        let number = self.number;
+        let mut state = self.process.tables.state();
+        state.locks.retain(|_, held| held.0 != number);
+    }
+}
+
+impl MemoryConnection {
+    /// What only hookbox may do: the claims stay without an outcome.
+    pub fn commit(&mut self) {
+        self.is_ended = true;
+        let tables = Arc::clone(&self.process.tables);
+        let mut state = tables.state();
+        state.rows.keep_events(&self.events);
+        for on in self.claimed.drain(..) {
+            state.rows.claims.insert(on, ClaimState::Running);
+        }
+        state.rows.effects.append(&mut self.effects);
+        let number = self.number;
+        state.locks.retain(|_, held| held.0 != number);
+    }
+}

@@ -1,0 +1,187 @@
+//! A handler that does to each event what the test says, and remembers what ran beside what.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hookbox_driver::FaultKind;
+use hookbox_event::EventId;
+use hookbox_worker::{Event, Handler, HandlerError, OrReject};
+use serde::de::IgnoredAny;
+use tokio::time::Instant;
+
+use crate::memory_process::MemoryProcess;
+use crate::memory_store::{MemoryConnection, MemoryError, MemoryStore};
+
+/// What a handler does.
+#[derive(Debug, Clone, Copy)]
+pub enum Act {
+    Succeed,
+    /// Succeeds after some time.
+    Take(Duration),
+    /// A transient failure.
+    Fail,
+    /// A transient failure that asks for a delay.
+    FailFor(Duration),
+    /// A permanent failure.
+    Reject,
+    Panic,
+    /// Never returns.
+    Hang,
+    /// Hangs, and the store is unavailable from then on.
+    HangInOutage,
+    /// Returns an error of the store, and calls it permanent.
+    Store(FaultKind),
+    /// Ignores a failed statement.
+    BreakTransaction,
+    /// Commits by itself.
+    EndTransaction,
+    /// Ends its process.
+    Kill,
+}
+
+/// One run of the handler.
+#[derive(Debug, Clone)]
+pub struct Run {
+    pub event: EventId,
+    pub attempt: u32,
+    pub at: Instant,
+    /// What ran in the same process when it began.
+    pub beside: Vec<EventId>,
+}
+
+/// What all processes do.
+#[derive(Default)]
+pub struct Script {
+    acts: Mutex<BTreeMap<EventId, VecDeque<Act>>>,
+    always: Mutex<BTreeMap<EventId, Act>>,
+    runs: Mutex<Vec<Run>>,
+    running: Mutex<Vec<(u64, EventId)>>,
+}
+
+impl Script {
+    /// What the next runs of an event do, in this order; it succeeds after that.
+    pub fn next(&self, event: EventId, acts: impl IntoIterator<Item = Act>) {
+        self.acts
+            .lock()
+            .unwrap()
+            .insert(event, acts.into_iter().collect());
+    }
+
+    /// What every run of an event does, until it is changed.
+    pub fn always(&self, event: EventId, act: Act) {
+        self.always.lock().unwrap().insert(event, act);
+    }
+
+    pub fn runs(&self) -> Vec<Run> {
+        self.runs.lock().unwrap().clone()
+    }
+
+    pub fn runs_of(&self, event: EventId) -> Vec<Run> {
+        let runs = self.runs();
+        runs.into_iter().filter(|run| run.event == event).collect()
+    }
+
+    /// Whether a handler runs for this event now.
+    pub fn is_running(&self, event: EventId) -> bool {
+        self.running.lock().unwrap().iter().any(|it| it.1 == event)
+    }
+
+    /// Whether nothing began while the last run of this event ran, and nothing ran when it began.
+    pub fn was_isolated(&self, event: EventId) -> bool {
+        let runs = self.runs();
+        let Some(last) = runs.iter().rposition(|run| run.event == event) else {
+            return false;
+        };
+        let later = &runs[last..];
+        runs[last].beside.is_empty() && !later.iter().any(|run| run.beside.contains(&event))
+    }
+
+    pub fn end_all_of(&self, process: u64) {
+        self.running.lock().unwrap().retain(|it| it.0 != process);
+    }
+
+    fn begin(&self, process: u64, event: EventId, attempt: u32) -> Act {
+        let mut running = self.running.lock().unwrap();
+        let own = running.iter().filter(|it| it.0 == process);
+        let beside = own.map(|it| it.1).collect();
+        running.push((process, event));
+        self.runs.lock().unwrap().push(Run {
+            event,
+            attempt,
+            at: Instant::now(),
+            beside,
+        });
+        let mut acts = self.acts.lock().unwrap();
+        let next = acts.get_mut(&event).and_then(VecDeque::pop_front);
+        let always = || self.always.lock().unwrap().get(&event).copied();
+        next.or_else(always).unwrap_or(Act::Succeed)
+    }
+
+    fn end(&self, process: u64, event: EventId) {
+        let mut running = self.running.lock().unwrap();
+        running.retain(|it| *it != (process, event));
+    }
+}
+
+/// The handler of one process.
+pub struct Scripted<const TRUSTED: bool>(pub Arc<MemoryProcess>);
+
+/// Ends a run, also one that is dropped.
+struct Running<'a>(&'a MemoryProcess, EventId);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if !self.0.is_dead() {
+            self.0.script.end(self.0.number, self.1);
+        }
+    }
+}
+
+impl<const T: bool> Handler<MemoryStore> for Scripted<T> {
+    const NAME: &'static str = "scripted";
+    const TRUSTED: bool = T;
+    type Payload = IgnoredAny;
+
+    async fn handle(
+        &self,
+        event: &Event<IgnoredAny>,
+        tx: &mut MemoryConnection,
+    ) -> Result<(), HandlerError> {
+        let process = &*self.0;
+        let act = process
+            .script
+            .begin(process.number, event.id, event.attempt);
+        let _running = Running(process, event.id);
+        tx.effects.push(event.id);
+        match act {
+            Act::Succeed => Ok(()),
+            Act::Take(time) => {
+                tokio::time::sleep(time).await;
+                Ok(())
+            }
+            Act::Fail => Err(HandlerError::transient("it failed")),
+            Act::FailFor(wish) => Err(HandlerError::retry_after(wish, "it failed")),
+            Act::Reject => Err(HandlerError::permanent("it never fits")),
+            Act::Panic => panic!("the handler has a bug"),
+            Act::Hang => std::future::pending().await,
+            Act::HangInOutage => {
+                process.tables.state().is_unavailable = true;
+                std::future::pending().await
+            }
+            Act::Store(kind) => Err(MemoryError(kind)).or_reject(),
+            Act::BreakTransaction => {
+                tx.is_broken = true;
+                Ok(())
+            }
+            Act::EndTransaction => {
+                tx.commit();
+                Ok(())
+            }
+            Act::Kill => {
+                process.die();
+                std::future::pending().await
+            }
+        }
+    }
+}

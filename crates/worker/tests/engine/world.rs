@@ -1,0 +1,265 @@
+//! One store, one broker, and the processes that use them, one after the other.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hookbox_driver::{Batch, Clock, Queue, Rng};
+use hookbox_event::{
+    ContentDigest, Envelope, EventId, InstanceId, ReceiptId, RouteName, Timestamp,
+};
+use hookbox_worker::{Config, Counters, Registered, Retry, Route, RouteCounters, Worker, register};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::journal::Journal;
+use crate::memory_broker::{MemoryBroker, Queues};
+use crate::memory_process::MemoryProcess;
+use crate::memory_store::{MemoryStore, On, Tables};
+use crate::script::{Script, Scripted};
+
+/// The longest wait for a condition, of the paused clock.
+const PATIENCE: Duration = Duration::from_secs(6 * 60 * 60);
+
+/// How long one run of the handler may take.
+pub const TIME_LIMIT: Duration = Duration::from_secs(10);
+
+pub struct World {
+    pub tables: Arc<Tables>,
+    pub queues: Arc<Queues>,
+    pub script: Arc<Script>,
+    pub journal: Arc<Journal>,
+    /// How many transactions each route runs at once.
+    pub concurrency: usize,
+    pub is_trusted: bool,
+    processes: AtomicU64,
+    began: Instant,
+}
+
+/// A worker that runs.
+pub struct Running {
+    pub process: Arc<MemoryProcess>,
+    pub worker: Arc<Worker<MemoryStore>>,
+    pub counters: Arc<Counters>,
+    pub shutdown: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let journal = Arc::new(Journal::default());
+        Self {
+            tables: Arc::new(Tables::new(&journal)),
+            queues: Arc::new(Queues::new(&journal)),
+            script: Arc::default(),
+            journal,
+            concurrency: 4,
+            is_trusted: false,
+            processes: AtomicU64::new(0),
+            began: Instant::now(),
+        }
+    }
+
+    /// Starts the next process.
+    pub fn start(&self) -> Running {
+        let number = self.processes.fetch_add(1, Ordering::Relaxed) + 1;
+        let process = Arc::new(MemoryProcess {
+            number,
+            dead: CancellationToken::new(),
+            tables: Arc::clone(&self.tables),
+            queues: Arc::clone(&self.queues),
+            script: Arc::clone(&self.script),
+        });
+        let worker = Arc::new(Worker::new(
+            Arc::new(MemoryBroker(Arc::clone(&process))),
+            Arc::new(MemoryStore(Arc::clone(&process))),
+            Arc::new(Since(self.began)),
+            Arc::new(Counted(AtomicU64::new(number << 32))),
+            self.config(&process),
+        ));
+        let shutdown = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        let (running, until) = (Arc::clone(&worker), shutdown.clone());
+        tasks.spawn(async move { running.run(until).await });
+        Running {
+            counters: worker.counters(),
+            process,
+            worker,
+            shutdown,
+            tasks,
+        }
+    }
+
+    fn config(&self, process: &Arc<MemoryProcess>) -> Config<MemoryStore> {
+        let second = Duration::from_secs(1);
+        let handler: Registered<MemoryStore> = if self.is_trusted {
+            register(Scripted::<true>(Arc::clone(process)))
+        } else {
+            register(Scripted::<false>(Arc::clone(process)))
+        };
+        Config {
+            routes: vec![Route {
+                name: route(),
+                handler,
+                retry: Retry::new(3, second, 2.0, 60 * second, 0.0).unwrap(),
+                time_limit: TIME_LIMIT,
+                concurrency: NonZeroUsize::new(self.concurrency).unwrap(),
+                prefetch: 16,
+            }],
+            all_routes: vec![route()],
+            schemas: Default::default(),
+            conflicts: Vec::new(),
+            schedule_interval: second / 2,
+            collect: true,
+            witness: false,
+        }
+    }
+
+    /// Publishes one message to the route.
+    pub fn put(&self, envelopes: &[Envelope]) {
+        let bytes = Batch::of(envelopes).unwrap().bytes;
+        self.queues.put(Queue::Route(route()), bytes, false);
+    }
+
+    /// Publishes one message for each event.
+    pub fn put_each(&self, numbers: impl IntoIterator<Item = u8>) {
+        for number in numbers {
+            self.put(&[envelope(number)]);
+        }
+    }
+
+    /// Starts processes, each when the one before has died, until the condition holds. The last
+    /// one is still running.
+    pub async fn restart_until(&self, what: &str, holds: impl Fn() -> bool) -> Running {
+        loop {
+            let running = self.start();
+            within(what, || running.process.is_dead() || holds()).await;
+            if !running.process.is_dead() {
+                return running;
+            }
+        }
+    }
+
+    pub fn is_done(&self, number: u8) -> bool {
+        self.outcome(&envelope(number)) == Some("done")
+    }
+
+    pub fn are_done(&self, numbers: impl IntoIterator<Item = u8>) -> bool {
+        numbers.into_iter().all(|number| self.is_done(number))
+    }
+
+    /// The outcome of a receipt, by its name in the store.
+    pub fn outcome(&self, envelope: &Envelope) -> Option<&'static str> {
+        let state = self.tables.state();
+        let key = (route(), envelope.receipt);
+        state.rows.receipts.get(&key).copied()
+    }
+
+    /// The reason and the detail of a dead letter.
+    pub fn dead(&self, event: EventId) -> Option<(hookbox_driver::DeadReason, String)> {
+        self.tables.state().rows.dead.get(&on(event)).cloned()
+    }
+
+    /// How often the effects of an event were committed.
+    pub fn effects(&self, number: u8) -> usize {
+        let state = self.tables.state();
+        let effects = state.rows.effects.iter();
+        effects.filter(|event| **event == id(number)).count()
+    }
+
+    /// Whether every message is acknowledged.
+    pub fn is_settled(&self) -> bool {
+        let waiting = self.queues.waiting(&Queue::Route(route()));
+        waiting.is_empty() && self.queues.unsettled() == 0
+    }
+}
+
+impl Running {
+    pub fn route(&self) -> &RouteCounters {
+        &self.counters.routes[&route()]
+    }
+
+    /// Ends it in an orderly way, within a minute.
+    pub async fn drain(mut self) {
+        self.shutdown.cancel();
+        let ended = timeout(Duration::from_secs(60), self.tasks.join_next()).await;
+        ended.expect("it drains").unwrap().unwrap();
+    }
+}
+
+/// Waits for a condition. It is checked more rarely the longer it takes.
+pub async fn within(what: &str, holds: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        let lasts = began.elapsed();
+        assert!(lasts < PATIENCE, "never: {what}");
+        sleep(Duration::from_millis(1) + lasts / 100).await;
+    }
+}
+
+pub fn route() -> RouteName {
+    "scores".parse().unwrap()
+}
+
+pub fn on(event: EventId) -> On {
+    (route(), event)
+}
+
+pub fn id(number: u8) -> EventId {
+    EventId::from_bytes([number; 32])
+}
+
+/// The first receipt of an event.
+pub fn envelope(number: u8) -> Envelope {
+    receipt(number, 1)
+}
+
+/// One of several receipts of an event.
+pub fn receipt(number: u8, which: u8) -> Envelope {
+    let mut receipt = [number; 16];
+    receipt[0] = which;
+    let body = Bytes::from_static(b"{}");
+    Envelope {
+        receipt: ReceiptId::from_bytes(receipt),
+        source: "begini".parse().unwrap(),
+        topic: "begini.score".parse().unwrap(),
+        event: id(number),
+        digest: ContentDigest::of_raw_body(&body),
+        received_at: Timestamp::from_unix_micros(0),
+        key_id: "one".to_owned(),
+        instance: InstanceId::from_bytes([1; 16]),
+        number: 1,
+        seal: None,
+        traceparent: None,
+        redo: None,
+        body,
+    }
+}
+
+/// Time since the beginning of the test.
+struct Since(Instant);
+
+impl Clock for Since {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_micros(0).saturating_add(self.0.elapsed())
+    }
+}
+
+/// Bytes that differ from process to process and from call to call; [`Rng::unit`] is a half.
+struct Counted(AtomicU64);
+
+impl Rng for Counted {
+    fn fill(&self, bytes: &mut [u8]) {
+        let next = self.0.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        for (place, byte) in bytes.iter_mut().enumerate() {
+            *byte = next[place % next.len()];
+        }
+    }
+
+    fn unit(&self) -> f64 {
+        0.5
+    }
+}
