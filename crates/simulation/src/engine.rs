@@ -146,7 +146,7 @@ impl Fleet {
                         task.await
                     }
                 };
-                let told = tokio::time::timeout(FAREWELL, worker.farewell()).await;
+                let told = tokio::time::timeout(FAREWELL, worker.clear_start_markers()).await;
                 if told.is_err() {
                     process.count_as_death();
                 }

@@ -1,157 +1,87 @@
 //! The heart: claim → check → handle → settle → commit, for envelopes that share a transaction.
 //!
 //! Reads top to bottom as "the way of one event" in docs/ARCHITECTURE.md. Every branch of what can
-//! go wrong ends in [`Trouble`], and `settle` decides what follows.
+//! go wrong ends in an [`AttemptError`], which says what happened; `settle` says what follows.
 
 use std::time::Instant;
 
 use hookbox_crash::crash_point;
-use hookbox_driver::{Claimed, DeadReason, Fault, Outcome, Settled, Store};
-use hookbox_event::{ContentDigest, Envelope, EventId};
+use hookbox_driver::{Fault, Outcome, Settled, Store};
+use hookbox_event::Envelope;
 
-use crate::blame::{blame, is_done};
+use crate::attempt_error::AttemptError;
+use crate::attribute::{attribute, is_done};
 use crate::check::check;
-use crate::claims::{Claim, claim};
-use crate::counters::{Counted, RouteCounters, add};
-use crate::guard::{self, Failed};
+use crate::claimed_event::{ClaimSet, ClaimedEvent};
+use crate::claims::claim;
+use crate::counters::{Counted, add};
 use crate::proof::prove;
-use crate::settle::Ended;
-use crate::{Config, Event, OnConflict, Route};
-
-/// What is to be done with what was claimed.
-pub(crate) enum Work<'a, S: Store> {
-    /// Run the route's handler.
-    Handle(&'a Route<S>),
-    /// Keep it as a dead letter without running anything.
-    GiveUp { reason: DeadReason, detail: &'a str },
-}
-
-impl<S: Store> Clone for Work<'_, S> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-// Derived, it would ask the store to be `Copy`, of which only a reference is held.
-impl<S: Store> Copy for Work<'_, S> {}
-
-/// Why a transaction did not end in a commit.
-pub(crate) enum Trouble {
-    /// One event's handler failed.
-    Event(Box<EventTrouble>),
-    /// The commit's guard found that some handler of these broke the transaction.
-    Broken { why: String },
-    /// A fault of our own.
-    Fault(Fault),
-}
-
-/// The failure of one event.
-pub(crate) struct EventTrouble {
-    /// The envelope, under the event id that was claimed.
-    pub envelope: Envelope,
-    pub attempt: u32,
-    pub attempts_before: u32,
-    pub other_digest: Option<ContentDigest>,
-    pub failed: Failed,
-    pub took: std::time::Duration,
-}
-
-impl From<Fault> for Trouble {
-    fn from(fault: Fault) -> Self {
-        Trouble::Fault(fault)
-    }
-}
-
-/// One envelope that is ours to work on.
-pub(crate) struct Mine {
-    envelope: Envelope,
-    attempt: u32,
-    attempts_before: u32,
-    conflict_with: Option<EventId>,
-    other_digest: Option<ContentDigest>,
-    orphaned: bool,
-}
-
-/// What the claims said, sorted by what is to be done.
-#[derive(Default)]
-struct Sorted {
-    mine: Vec<Mine>,
-    duplicates: Vec<(Envelope, Option<ContentDigest>)>,
-    redelivered: u64,
-}
+use crate::registered::{self, HandlerFailure};
+use crate::route_context::RouteContext;
+use crate::settle::FailureCause;
+use crate::work::Work;
+use crate::{Event, OnConflict};
 
 /// One transaction over envelopes of distinct events.
 pub(crate) struct Attempt<'a, S: Store> {
-    pub store: &'a S,
-    pub config: &'a Config<S>,
-    pub route: &'a hookbox_event::RouteName,
-    pub counters: &'a RouteCounters,
+    pub context: &'a RouteContext<'a, S>,
     pub work: Work<'a, S>,
 }
 
 impl<S: Store> Attempt<'_, S> {
-    /// Runs the transaction to its commit, or tells what prevented it. Nothing stays behind then.
-    pub async fn run(&self, envelopes: &[&Envelope]) -> Result<(), Trouble> {
+    /// Runs the transaction to its commit, or returns what prevented it. Nothing of it stays then.
+    pub async fn run(&self, envelopes: &[&Envelope]) -> Result<(), AttemptError> {
+        let store = self.context.store();
         let mut tx = match self.work {
-            Work::Handle(route) if !route.handler.is_trusted() => {
-                self.store.begin_for_handler().await?
-            }
-            Work::Handle(_) | Work::GiveUp { .. } => self.store.begin().await?,
+            Work::Handle(route) if !route.handler.is_trusted() => store.begin_for_handler().await?,
+            Work::Handle(_) | Work::GiveUp { .. } => store.begin().await?,
         };
-        let sorted = match self.claim(&mut tx, envelopes).await {
-            Ok(sorted) => sorted,
+        let claims = match self.claim(&mut tx, envelopes).await {
+            Ok(claims) => claims,
             Err(fault) => {
-                self.store.rollback(tx).await;
+                store.rollback(tx).await;
                 return Err(fault.into());
             }
         };
-        if sorted.mine.is_empty() && sorted.duplicates.is_empty() {
-            self.store.rollback(tx).await;
-            add(&self.counters.redelivered, sorted.redelivered);
+        if claims.events.is_empty() && claims.duplicates.is_empty() {
+            store.rollback(tx).await;
+            add(&self.context.counters.redelivered, claims.redelivered);
             return Ok(());
         }
         crash_point!("worker.after_claim");
-        let mut outcomes = Vec::with_capacity(sorted.mine.len());
-        for mine in &sorted.mine {
-            match self.work_on(&mut tx, mine).await {
+        let mut outcomes = Vec::with_capacity(claims.events.len());
+        for event in &claims.events {
+            match self.work_on(&mut tx, event).await {
                 Ok(outcome) => outcomes.push(outcome),
-                Err(trouble) => {
-                    if trouble.is_interrupted() {
+                Err(error) => {
+                    if error.is_interrupted() {
                         // Stopped in the middle of a statement: only closing is safe.
                         drop(tx);
                     } else {
-                        self.store.rollback(tx).await;
+                        store.rollback(tx).await;
                     }
-                    return Err(trouble);
+                    return Err(error);
                 }
             }
         }
-        self.finish(tx, &sorted, outcomes).await
+        self.finish(tx, &claims, outcomes).await
     }
 
-    async fn claim(&self, tx: &mut S::Tx, envelopes: &[&Envelope]) -> Result<Sorted, Fault> {
-        let mut sorted = Sorted::default();
-        for claim in claim(self.store, self.config, tx, self.route, envelopes).await? {
-            sorted.sort(claim);
+    async fn claim(&self, tx: &mut S::Tx, envelopes: &[&Envelope]) -> Result<ClaimSet, Fault> {
+        let mut claims = ClaimSet::default();
+        for claim in claim(self.context, tx, envelopes).await? {
+            claims.add(claim);
         }
-        Ok(sorted)
+        Ok(claims)
     }
 
     /// Decides about one event and, where it is to be handled, runs the handler.
-    async fn work_on(&self, tx: &mut S::Tx, mine: &Mine) -> Result<Outcome, Trouble> {
+    async fn work_on(&self, tx: &mut S::Tx, event: &ClaimedEvent) -> Result<Outcome, AttemptError> {
         let started = Instant::now();
-        let trouble = |failed, took| {
-            Trouble::Event(Box::new(EventTrouble {
-                envelope: mine.envelope.clone(),
-                attempt: mine.attempt,
-                attempts_before: mine.attempts_before,
-                other_digest: mine.other_digest,
-                failed,
-                took,
-            }))
-        };
-        if mine.orphaned {
-            return Err(trouble(orphaned(), started.elapsed()));
+        let (context, envelope) = (self.context, &event.envelope);
+        let failed = |failure| AttemptError::handler(event, failure, started.elapsed());
+        if event.is_orphaned {
+            return Err(failed(orphaned()));
         }
         let route = match self.work {
             Work::Handle(route) => route,
@@ -162,42 +92,36 @@ impl<S: Store> Attempt<'_, S> {
                 });
             }
         };
-        if let Some(original) = mine.conflict_with
-            && self.config.on_conflict(&mine.envelope.topic) == OnConflict::DeadLetter
+        let config = &context.inner.config;
+        if let Some(original) = event.conflict_with
+            && config.on_conflict(&envelope.topic) == OnConflict::DeadLetter
         {
             let detail = format!("another body came under the id of event {original}");
             return Ok(Outcome::Conflict { detail });
         }
-        let schemas = self.config.schemas.of(&mine.envelope.source);
-        let schemas = schemas.as_deref();
-        if let Err(broken) = check(schemas, &mine.envelope.topic, &mine.envelope.body) {
+        let schemas = config.schemas.of(&envelope.source);
+        if let Err(broken) = check(schemas.as_deref(), &envelope.topic, &envelope.body) {
             return Ok(Outcome::Dead {
                 reason: broken.reason,
                 detail: broken.detail,
             });
         }
-        let event = event_of(&mine.envelope, mine.attempt);
-        let connection = self.store.connection(tx);
-        let _running = Counted::new(&self.counters.running, 1);
-        let ran = guard::run(
-            self.store,
-            &*route.handler,
-            event,
-            connection,
-            route.time_limit,
-        )
-        .await;
-        crash_point!("worker.mid_handler", mine.envelope.topic.as_str());
-        let ran = if route.handler.is_trusted() {
+        let (store, handler) = (context.store(), &*route.handler);
+        let connection = store.connection(tx);
+        let handled = event_of(envelope, event.attempt);
+        let _running = Counted::new(&context.counters.running, 1);
+        let ran = registered::run(store, handler, handled, connection, route.time_limit).await;
+        crash_point!("worker.mid_handler", envelope.topic.as_str());
+        let ran = if handler.is_trusted() {
             ran
         } else {
-            prove(self.store, tx, ran).await?
+            prove(store, tx, ran).await?
         };
         match ran {
             Ok(()) => Ok(Outcome::Done {
-                attempt: mine.attempt,
+                attempt: event.attempt,
             }),
-            Err(failed) => Err(trouble(failed, started.elapsed())),
+            Err(failure) => Err(failed(failure)),
         }
     }
 
@@ -205,20 +129,21 @@ impl<S: Store> Attempt<'_, S> {
     async fn finish(
         &self,
         mut tx: S::Tx,
-        sorted: &Sorted,
+        claims: &ClaimSet,
         outcomes: Vec<Outcome>,
-    ) -> Result<(), Trouble> {
-        let mut settled: Vec<Settled<'_>> = sorted
-            .mine
+    ) -> Result<(), AttemptError> {
+        let store = self.context.store();
+        let mut settled: Vec<Settled<'_>> = claims
+            .events
             .iter()
             .zip(outcomes)
-            .map(|(mine, outcome)| Settled {
-                envelope: &mine.envelope,
+            .map(|(event, outcome)| Settled {
+                envelope: &event.envelope,
                 outcome,
-                other_digest: mine.other_digest,
+                other_digest: event.other_digest,
             })
             .collect();
-        for (envelope, other_digest) in &sorted.duplicates {
+        for (envelope, other_digest) in &claims.duplicates {
             settled.push(Settled {
                 envelope,
                 outcome: Outcome::Duplicate,
@@ -226,58 +151,58 @@ impl<S: Store> Attempt<'_, S> {
             });
         }
         crash_point!("worker.before_settle");
-        let written = match self.store.settle(&mut tx, self.route, &settled).await {
+        let written = match store.settle(&mut tx, self.context.route, &settled).await {
             Ok(()) => {
                 crash_point!("worker.before_commit");
-                self.store.commit(tx).await
+                store.commit(tx).await
             }
             Err(error) => {
-                self.store.rollback(tx).await;
+                store.rollback(tx).await;
                 Err(error)
             }
         };
-        let remedy = |fault: &Fault| self.store.remedy(fault);
+        let remedy = |fault: &Fault| store.remedy(fault);
         let ran = settled.first().is_some_and(|first| is_done(&first.outcome));
-        written.map_err(|error| blame(error, &sorted.mine, ran, remedy))?;
+        written.map_err(|error| attribute(error, &claims.events, ran, remedy))?;
         crash_point!("worker.after_commit");
-        self.count(&settled, sorted.redelivered);
+        self.count(&settled, claims.redelivered);
         Ok(())
     }
 
     /// A handler did its work: nothing that the route needs is missing.
     fn has_succeeded(&self) {
-        if self.counters.rights.succeed() {
+        if self.context.counters.rights.succeed() {
+            let route = self.context.route;
             tracing::info!(
-                route = %self.route,
-                "a handler of route {} succeeded again; the route resumes",
-                self.route
+                route = %route,
+                "a handler of route {route} succeeded again; the route resumes"
             );
         }
     }
 
     fn count(&self, settled: &[Settled<'_>], redelivered: u64) {
-        add(&self.counters.redelivered, redelivered);
+        let (counters, route) = (self.context.counters, self.context.route);
+        add(&counters.redelivered, redelivered);
         for Settled {
             outcome, envelope, ..
         } in settled
         {
             match outcome {
                 Outcome::Done { .. } => {
-                    add(&self.counters.done, 1);
+                    add(&counters.done, 1);
                     self.has_succeeded();
                 }
-                Outcome::Duplicate => add(&self.counters.duplicate, 1),
-                Outcome::Conflict { .. } => add(&self.counters.conflict, 1),
+                Outcome::Duplicate => add(&counters.duplicate, 1),
+                Outcome::Conflict { .. } => add(&counters.conflict, 1),
                 Outcome::Dead { reason, .. } => {
-                    add(&self.counters.dead, 1);
+                    add(&counters.dead, 1);
                     tracing::warn!(
                         event.id = %envelope.event,
                         event.topic = %envelope.topic,
-                        route = %self.route,
+                        route = %route,
                         reason = reason.as_str(),
-                        "event {} is a dead letter of route {} ({}); see `hookbox dead list`",
+                        "event {} is a dead letter of route {route} ({}); see `hookbox dead list`",
                         envelope.event,
-                        self.route,
                         reason.as_str()
                     );
                 }
@@ -287,72 +212,14 @@ impl<S: Store> Attempt<'_, S> {
 }
 
 /// The failure of an event whose claim was committed without its outcome.
-fn orphaned() -> Failed {
+fn orphaned() -> HandlerFailure {
     let error = "an earlier run of the handler ended its own transaction; whether all of its \
                  effects stand is not known, so it is not run again";
-    Failed {
-        ended: Ended::Orphaned,
+    HandlerFailure {
+        cause: FailureCause::Orphaned,
         error: error.to_owned(),
         interrupted: false,
         remedy: None,
-    }
-}
-
-impl Trouble {
-    fn is_interrupted(&self) -> bool {
-        match self {
-            Trouble::Event(trouble) => trouble.failed.interrupted,
-            Trouble::Broken { .. } | Trouble::Fault(_) => false,
-        }
-    }
-}
-
-impl Mine {
-    /// What the commit found out about the only handler of a transaction.
-    pub fn trouble(&self, failed: Failed) -> Trouble {
-        Trouble::Event(Box::new(EventTrouble {
-            envelope: self.envelope.clone(),
-            attempt: self.attempt,
-            attempts_before: self.attempts_before,
-            other_digest: self.other_digest,
-            failed,
-            took: std::time::Duration::ZERO,
-        }))
-    }
-}
-
-impl Sorted {
-    fn sort(&mut self, claim: Claim) {
-        let Claim {
-            envelope,
-            claimed,
-            conflict_with,
-            other_digest,
-        } = claim;
-        let mine = |envelope, attempt, attempts_before, orphaned| Mine {
-            envelope,
-            attempt,
-            attempts_before,
-            conflict_with,
-            other_digest,
-            orphaned,
-        };
-        match claimed {
-            Claimed::Fresh => self.mine.push(mine(envelope, 1, 0, false)),
-            Claimed::Granted {
-                attempt,
-                attempts_before,
-            } => {
-                self.mine
-                    .push(mine(envelope, attempt, attempts_before, false));
-            }
-            Claimed::Orphaned => self.mine.push(mine(envelope, 1, 0, true)),
-            Claimed::Redelivered => self.redelivered += 1,
-            // A conflict's own id contains its digest, so a second conflict there says the same.
-            Claimed::Duplicate | Claimed::Conflict => {
-                self.duplicates.push((envelope, other_digest));
-            }
-        }
     }
 }
 

@@ -11,8 +11,8 @@ use hookbox_event::Account;
 use tokio_util::sync::CancellationToken;
 
 use crate::counters::add;
-use crate::pause::{After, Pause};
-use crate::run::Inner;
+use crate::inner::Inner;
+use crate::pause::Pause;
 
 /// Accounts in hand at a time: one a second comes from each ingest, and one is 200 KiB at most.
 const PREFETCH: u16 = 8;
@@ -47,7 +47,7 @@ impl<S: Store> Bookkeeper<S> {
                 Err(fault) => Err(fault),
             };
             if let Err(fault) = ended
-                && pause.after(&fault).await == After::ShutDown
+                && pause.after(&fault).await.is_err()
             {
                 return;
             }

@@ -3,6 +3,7 @@
 use hookbox_driver::{Claimed, Fault, FaultKind, Store};
 use hookbox_event::{ContentDigest, Envelope, EventId, RouteName};
 
+use crate::route_context::RouteContext;
 use crate::{Config, OnConflict};
 
 /// One envelope, and what its claim found.
@@ -19,12 +20,12 @@ pub(crate) struct Claim {
 /// Claims envelopes of distinct events for a route, and claims conflicts again as what the config
 /// says that they are: events of their own, or the event that is stored.
 pub(crate) async fn claim<S: Store>(
-    store: &S,
-    config: &Config<S>,
+    context: &RouteContext<'_, S>,
     tx: &mut S::Tx,
-    route: &RouteName,
     envelopes: &[&Envelope],
 ) -> Result<Vec<Claim>, Fault> {
+    let (store, route) = (context.store(), context.route);
+    let config = &context.inner.config;
     let claimed = store.claim(tx, route, envelopes).await?;
     let mut claims = Vec::with_capacity(envelopes.len());
     let (mut own, mut by_id) = (Vec::new(), Vec::new());
@@ -50,6 +51,38 @@ pub(crate) async fn claim<S: Store>(
         claims.extend(claim_by_id(store, tx, route, &by_id).await?);
     }
     Ok(claims)
+}
+
+/// Whether the handler would run for an envelope now, by a claim that is rolled back. While another
+/// process has the event in flight, be it by a copy of the message, the claim waits: processes that
+/// wait for each other are not counted as so many deaths.
+pub(crate) async fn would_run<S: Store>(
+    context: &RouteContext<'_, S>,
+    envelope: &Envelope,
+) -> Result<bool, Fault> {
+    let store = context.store();
+    let mut tx = store.begin().await?;
+    let claimed = claim(context, &mut tx, &[envelope]).await;
+    store.rollback(tx).await;
+    let none = || Fault::plain(FaultKind::Internal, "claim: it returned no claim");
+    let claim = claimed?.pop().ok_or_else(none)?;
+    Ok(claim.would_run(&context.inner.config))
+}
+
+impl Claim {
+    /// Whether a handler runs for what was claimed so.
+    fn would_run<S: Store>(&self, config: &Config<S>) -> bool {
+        let is_handled = match config.on_conflict(&self.envelope.topic) {
+            OnConflict::DeadLetter => self.conflict_with.is_none(),
+            OnConflict::Process | OnConflict::Duplicate => true,
+        };
+        match self.claimed {
+            Claimed::Fresh | Claimed::Granted { .. } => is_handled,
+            Claimed::Conflict | Claimed::Redelivered | Claimed::Duplicate | Claimed::Orphaned => {
+                false
+            }
+        }
+    }
 }
 
 /// Each as an event of its own.

@@ -10,12 +10,14 @@ use hookbox_driver::{DeadReason, Delivery, Queue, Store};
 use hookbox_event::RouteName;
 use tokio_util::sync::CancellationToken;
 
-use crate::attempt::Work;
 use crate::counters::{RouteCounters, add};
+use crate::inner::Inner;
 use crate::intake::Intake;
-use crate::pause::{After, Pause};
+use crate::pause::Pause;
 use crate::process::Process;
-use crate::run::{Inner, Slot};
+use crate::route_context::RouteContext;
+use crate::slot::Slot;
+use crate::work::Work;
 
 /// How many dead messages are in hand at a time. They are rare; a handful keeps memory small.
 const PREFETCH: u16 = 8;
@@ -35,6 +37,7 @@ impl<S: Store> Collector<S> {
         let mut pause = Pause::new(what, &paused, &self.inner.rng, &shutdown);
         while !shutdown.is_cancelled() {
             let subscribed = tokio::select! {
+                biased;
                 subscribed = self.inner.broker.subscribe(&Queue::Dead, PREFETCH) => subscribed,
                 () = self.inner.cut.cancelled() => return,
             };
@@ -58,7 +61,7 @@ impl<S: Store> Collector<S> {
                 Err(fault) => Some(fault),
             };
             if let Some(fault) = fault
-                && pause.after(&fault).await == After::ShutDown
+                && pause.after(&fault).await.is_err()
             {
                 return;
             }
@@ -75,25 +78,22 @@ impl<S: Store> Collector<S> {
         let counters = RouteCounters::default();
         let counters = self.inner.counters.routes.get(&route).unwrap_or(&counters);
         let detail = "the broker gave up delivering it (delivery limit)";
-        let process = Process {
-            store: &*self.inner.store,
-            config: &self.inner.config,
+        let context = RouteContext {
+            inner: &self.inner,
             route: &route,
             counters,
-            all_counters: &self.inner.counters,
-            slot: &Slot::default(),
+            shutdown,
+        };
+        let process = Process {
+            context: &context,
             work: Work::GiveUp {
                 reason: DeadReason::DeliveryLimit,
                 detail,
             },
-            isolation: &self.inner.isolation,
-            begun: &self.inner.begun,
-            id: &self.inner.id,
-            store_faults: &self.inner.store_faults,
-            rng: &self.inner.rng,
-            shutdown,
+            slot: &Slot::default(),
         };
         tokio::select! {
+            biased;
             () = process.run(intake) => add(&self.inner.counters.collected, collected as u64),
             // What is dropped unsettled is put back.
             () = self.inner.cut.cancelled() => {}

@@ -1,4 +1,4 @@
-//! What is in hand: messages of the broker, read into envelopes and into bytes that are none.
+//! What is in flight: messages of the broker, read into envelopes and into bytes that are none.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,7 +8,7 @@ use hookbox_event::{Envelope, decode_batch};
 
 /// Most envelopes that share a transaction when several small messages are taken together. The
 /// same number as one full batch, so that a transaction is never longer than a batch makes it.
-pub(crate) const TOGETHER_MAX: usize = 64;
+pub(crate) const SHARED_MAX: usize = 64;
 
 /// Messages that are worked on together, and settled together.
 #[derive(Default)]
@@ -21,9 +21,9 @@ pub(crate) struct Intake {
 #[derive(Default)]
 pub(crate) struct Contents {
     pub envelopes: Vec<Envelope>,
-    /// What messages ask for that were delivered before: what was in hand when a process died is
-    /// among it.
-    pub again: HashSet<Start>,
+    /// What messages ask for that are redelivered: what was in flight when a process died is among
+    /// it.
+    pub redelivered: HashSet<Start>,
     pub undecodable: Vec<Undecodable>,
 }
 
@@ -43,7 +43,7 @@ impl Intake {
                     match frame {
                         Ok(envelope) => {
                             if delivery.redelivered {
-                                self.contents.again.insert(Start::of(&envelope));
+                                self.contents.redelivered.insert(Start::of(&envelope));
                             }
                             self.contents.envelopes.push(envelope);
                         }
@@ -64,7 +64,7 @@ impl Intake {
 
     /// Whether another message should wait for the next transaction.
     pub fn is_full(&self) -> bool {
-        self.contents.envelopes.len() >= TOGETHER_MAX
+        self.contents.envelopes.len() >= SHARED_MAX
     }
 }
 
@@ -79,7 +79,7 @@ impl Contents {
             let mut round = *occurrence;
             while rounds
                 .get(round)
-                .is_some_and(|round| round.len() >= TOGETHER_MAX)
+                .is_some_and(|round| round.len() >= SHARED_MAX)
             {
                 round += 1;
             }

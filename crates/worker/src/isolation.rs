@@ -11,9 +11,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::counters::{Counted, Counters};
+use crate::pause::Stopped;
 
 /// How long there must be nothing else to do before an event runs that has died alone before:
 /// longer than what was prefetched takes to arrive.
@@ -29,6 +31,10 @@ const TURN_MAX: Duration = Duration::from_secs(30);
 
 /// How often a waiting event checks whether its turn has come.
 const CHECK_EVERY: Duration = Duration::from_millis(100);
+
+/// How long a suspected event that has its turn keeps other work from starting while it waits for
+/// what runs, and how long it then lets other work start again.
+const ALONE_WAIT: Duration = Duration::from_secs(5);
 
 /// Held shared by ordinary attempts, exclusively by a suspected event.
 #[derive(Default)]
@@ -73,8 +79,37 @@ impl Isolation {
         }
     }
 
+    /// Waits for the turn of an event that has died alone so often, and until nothing else runs in
+    /// this process. It gives up where that takes long: nothing else starts meanwhile, and what
+    /// runs may itself be held up for hours.
+    pub async fn alone(
+        &self,
+        deaths: u32,
+        counters: &Counters,
+        shutdown: &CancellationToken,
+    ) -> Result<Option<Alone<'_>>, Stopped> {
+        let ticket = self.ticket(deaths);
+        let alone = async {
+            ticket.turn(counters).await;
+            timeout(ALONE_WAIT, ticket.alone()).await
+        };
+        let alone = tokio::select! {
+            biased;
+            alone = alone => alone,
+            () = shutdown.cancelled() => return Err(Stopped),
+        };
+        if let Ok(alone) = alone {
+            return Ok(Some(alone));
+        }
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => Err(Stopped),
+            () = sleep(ALONE_WAIT) => Ok(None),
+        }
+    }
+
     /// Takes a place among the suspected events, behind those that have died less often.
-    pub fn ticket(&self, deaths: u32) -> Ticket<'_> {
+    fn ticket(&self, deaths: u32) -> Ticket<'_> {
         let number = self.entered.fetch_add(1, Ordering::Relaxed);
         self.tickets().insert((deaths, number));
         Ticket {

@@ -1,4 +1,4 @@
-//! Waiting out a fault of our own: growing, jittered, ended by shutdown, and told once.
+//! Waiting out a fault of our own: growing, jittered, ended by shutdown, and logged once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 /// without a storm, short enough not to be noticed.
 const FIRST: Duration = Duration::from_millis(100);
 
-/// Longest wait between two looks at a dependency that is away. It bounds how long recovery goes
-/// unnoticed.
+/// Longest wait between two checks of a dependency that is unavailable. It bounds how long its
+/// recovery is not noticed.
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// How often contention is run again at once, before it is treated as a dependency in trouble.
@@ -22,8 +22,8 @@ const CONTENTION_MAX: u32 = 5;
 /// The wait between runs under contention, at most.
 const CONTENTION_WAIT: Duration = Duration::from_millis(25);
 
-/// A run that took longer before it met contention has waited for a lock. Whoever holds that one
-/// does not let go of it soon.
+/// A run that took longer before it met contention has waited for a lock, which is not released
+/// soon.
 const QUICK: Duration = Duration::from_secs(1);
 
 /// How long contention may last before it is shown. Whatever holds a claim may be a handler that
@@ -42,12 +42,9 @@ pub(crate) struct Pause<'a> {
     since: Option<Instant>,
 }
 
-/// Whether to go on after a wait.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum After {
-    Again,
-    ShutDown,
-}
+/// Work was stopped by shutdown before it had its outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stopped;
 
 impl<'a> Pause<'a> {
     pub fn new(
@@ -73,7 +70,7 @@ impl<'a> Pause<'a> {
     }
 
     /// Waits as long as this fault asks for.
-    pub async fn after(&mut self, fault: &Fault) -> After {
+    pub async fn after(&mut self, fault: &Fault) -> Result<(), Stopped> {
         self.in_a_row += 1;
         let lasts = self.since.get_or_insert_with(Instant::now).elapsed();
         let wait = match fault.kind() {
@@ -82,19 +79,19 @@ impl<'a> Pause<'a> {
             }
             FaultKind::Contention => {
                 if lasts >= CONTENTION_SHOWN {
-                    self.tell(fault);
+                    self.log(fault);
                 }
                 self.backoff()
             }
             FaultKind::Unavailable | FaultKind::MissingRight | FaultKind::Internal => {
-                self.tell(fault);
+                self.log(fault);
                 self.backoff()
             }
         };
         tokio::select! {
             biased;
-            () = self.shutdown.cancelled() => After::ShutDown,
-            () = tokio::time::sleep(wait) => After::Again,
+            () = self.shutdown.cancelled() => Err(Stopped),
+            () = tokio::time::sleep(wait) => Ok(()),
         }
     }
 
@@ -108,18 +105,18 @@ impl<'a> Pause<'a> {
         self.in_a_row = 0;
         self.since = None;
         if self.paused.swap(false, Ordering::Relaxed) {
-            tracing::info!(what = self.what, "{} goes on", self.what);
+            tracing::info!(what = self.what, "{} resumes", self.what);
         }
     }
 
     /// Logs an outage once, not once per message.
-    fn tell(&self, fault: &Fault) {
+    fn log(&self, fault: &Fault) {
         if !self.paused.swap(true, Ordering::Relaxed) {
             tracing::error!(
                 what = self.what,
                 fault.kind = fault.kind().as_str(),
                 error = describe(fault),
-                "{} is paused: it holds what it has and goes on when this is over",
+                "{} is paused: it holds what it has and resumes when this is over",
                 self.what
             );
         }

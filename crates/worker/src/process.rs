@@ -1,82 +1,38 @@
-//! Messages in hand to their outcomes: together first, one by one after a failure, then the ack.
+//! Messages in flight to their outcomes, then the ack: what runs in one transaction with others,
+//! what in its own, and what alone in the process.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::collections::HashSet;
 
 use hookbox_crash::crash_point;
-use hookbox_driver::{
-    Burial, DeadReason, DeferReason, Deferred, Delivery, FailureClass, Fault, FaultKind, Recorded,
-    Rng, Store, Then, describe,
-};
-use hookbox_event::{Envelope, InstanceId, RouteName};
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use hookbox_driver::{DeadReason, Delivery, Fault, FaultKind, Start, Store, describe};
+use hookbox_event::Envelope;
+use tokio::time::sleep;
 
-use crate::Config;
-use crate::attempt::{Attempt, EventTrouble, Trouble, Work};
-use crate::begun::Begun;
-use crate::counters::{Counted, Counters, RouteCounters, add};
-use crate::error::Class;
+use crate::attempt::Attempt;
+use crate::attempt_error::AttemptError;
+use crate::counters::{Counted, add};
 use crate::intake::{Contents, Intake};
-use crate::isolation::Isolation;
-use crate::pause::{After, Pause};
-use crate::record::Record;
-use crate::run::Slot;
-use crate::settle::{Ended, Settlement, settle};
+use crate::pause::Stopped;
+use crate::route_context::RouteContext;
+use crate::run::Run;
+use crate::settle::FailureCause;
+use crate::slot::Slot;
+use crate::suspicion::{Measure, Plan, Suspect};
+use crate::work::Work;
+use crate::{claims, record, start_markers};
 
-/// A store that is there answers in milliseconds; one that takes so long was away when asked.
-const PING_MAX: Duration = Duration::from_millis(500);
-
-/// Everything that working on one queue needs.
+/// The messages of one take, on their way to their outcomes.
 pub(crate) struct Process<'a, S: Store> {
-    pub store: &'a S,
-    pub config: &'a Config<S>,
-    pub route: &'a RouteName,
-    pub counters: &'a RouteCounters,
-    /// Those of all routes of this process.
-    pub all_counters: &'a Counters,
+    pub context: &'a RouteContext<'a, S>,
+    pub work: Work<'a, S>,
     /// The place among the route's transactions that this work has.
     pub slot: &'a Slot,
-    pub work: Work<'a, S>,
-    pub isolation: &'a Isolation,
-    /// Starts that this process has counted.
-    pub begun: &'a Begun,
-    /// This process, among all that ever count a start.
-    pub id: &'a InstanceId,
-    /// Faults of the store that any part of this worker has met.
-    pub store_faults: &'a AtomicU64,
-    pub rng: &'a Arc<dyn Rng>,
-    pub shutdown: &'a CancellationToken,
 }
-
-/// What one run of one event came to.
-pub(crate) enum Ran {
-    /// The event has its outcome.
-    Well,
-    /// A fault of our own.
-    Fault(Fault),
-    /// The handler ran over its time limit while the store was away.
-    HeldUp(Fault),
-    /// The handler did not get what it needs, and the event is not to pay for it.
-    Blocked(Box<EventTrouble>, DeferReason),
-    /// The handler failed: this is to be recorded.
-    Failed(Box<EventTrouble>, FailureClass, Then),
-}
-
-/// Whether another run has to come.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Followed {
-    Over,
-    Again,
-}
-
-/// Work was stopped by shutdown before it had its outcome.
-pub(crate) struct Stopped;
 
 impl<S: Store> Process<'_, S> {
     /// Takes messages to their outcomes and acknowledges them. When a shutdown comes while a
-    /// dependency is away, they are released instead: nothing is spent, redelivery goes on.
+    /// dependency is unavailable, they are released instead: nothing is spent, and they are
+    /// redelivered.
     pub async fn run(&self, intake: Intake) {
         let Intake {
             deliveries,
@@ -84,8 +40,8 @@ impl<S: Store> Process<'_, S> {
         } = intake;
         crash_point!("worker.after_delivery");
         let receipts = contents.envelopes.len() + contents.undecodable.len();
-        let _in_flight = Counted::new(&self.counters.in_flight, receipts as u64);
-        let finished = self.outcomes(&contents).await;
+        let _in_flight = Counted::new(&self.context.counters.in_flight, receipts as u64);
+        let finished = self.run_contents(&contents).await;
         for delivery in deliveries {
             crash_point!("worker.before_ack");
             let settled = match finished {
@@ -93,121 +49,134 @@ impl<S: Store> Process<'_, S> {
                 Err(Stopped) => Delivery::release(delivery).await,
             };
             if let Err(fault) = settled {
-                // It will come again, and then it has its outcome already.
+                // It is redelivered, and then it has its outcome already.
+                let route = self.context.route;
                 tracing::info!(
-                    route = %self.route,
+                    route = %route,
                     error = describe(&fault),
-                    "a message of route {} could not be settled and will come again",
-                    self.route
+                    "a message of route {route} could not be settled and will come again"
                 );
             }
             crash_point!("worker.after_ack");
         }
     }
 
-    async fn outcomes(&self, contents: &Contents) -> Result<(), Stopped> {
+    async fn run_contents(&self, contents: &Contents) -> Result<(), Stopped> {
         for undecodable in &contents.undecodable {
-            let detail = format!("not an envelope: {}", undecodable.why);
-            let reason = DeadReason::Undecodable;
-            let bytes = &undecodable.bytes;
-            let burial = Burial {
-                route: self.route,
-                bytes,
-                reason,
-                detail,
-            };
-            self.write(Record::Burial(burial)).await?;
-            add(&self.counters.dead, 1);
-            tracing::error!(
-                route = %self.route,
-                bytes = bytes.len(),
-                "bytes that are not an envelope came out of the queue of route {}; they are kept \
-                 as a dead letter",
-                self.route
-            );
+            record::undecodable(self.context, undecodable).await?;
         }
         for round in contents.rounds() {
-            self.round(&round, &contents.again).await?;
+            let redelivered = self.redelivered(&round, &contents.redelivered);
+            let counts = start_markers::counts(self.context, &redelivered).await?;
+            let plan = Plan::new(&round, &redelivered, &counts);
+            self.run_shared(&plan.shared, &plan.markers).await?;
+            for suspect in &plan.suspects {
+                // It may wait for long, and others are not to wait for its place.
+                self.slot.release();
+                self.run_isolated(suspect).await?;
+            }
         }
         Ok(())
     }
 
-    /// One transaction for all, and when one of them spoils it, one for each.
-    pub async fn together(&self, envelopes: &[&Envelope]) -> Result<(), Stopped> {
-        match envelopes {
-            [] => Ok(()),
-            [envelope] => self.alone(envelope).await,
-            several => {
-                if self.shared(several).await? {
-                    return Ok(());
-                }
-                self.one_by_one(several).await
+    /// What of a round may have been in flight when a process died.
+    fn redelivered(&self, round: &[&Envelope], redelivered: &HashSet<Start>) -> Vec<Start> {
+        match self.work {
+            Work::Handle(_) => {
+                let starts = round.iter().map(|envelope| Start::of(envelope));
+                starts.filter(|start| redelivered.contains(start)).collect()
             }
+            // No handler runs.
+            Work::GiveUp { .. } => Vec::new(),
         }
     }
 
-    /// Records the one event of a shared transaction whose handler has ended it. The others run
-    /// by themselves then: what was claimed with a commit is found orphaned, what was rolled back
-    /// is free again.
-    async fn orphan(&self, of: Box<EventTrouble>, pause: &mut Pause<'_>) -> Result<(), Stopped> {
-        let took = of.took;
-        let reason = DeadReason::Orphaned;
-        let ran = Ran::Failed(of, FailureClass::BrokeTransaction, Then::Dead { reason });
-        self.follow(ran, took, pause).await.map(drop)
+    /// Beside whatever else runs in this process: all in one transaction, and each in its own
+    /// where one of them keeps the others from their outcome.
+    async fn run_shared(&self, events: &[&Envelope], markers: &[Start]) -> Result<(), Stopped> {
+        let _beside_others = tokio::select! {
+            biased;
+            shared = self.context.inner.isolation.shared() => shared,
+            () = self.context.shutdown.cancelled() => return Err(Stopped),
+        };
+        start_markers::set(self.context, markers).await?;
+        let is_done = match events {
+            [] | [_] => Ok(false),
+            several => self.run_batch(several).await,
+        };
+        let ended = match is_done {
+            Ok(true) => Ok(()),
+            Ok(false) => self.run_single(events).await,
+            Err(Stopped) => Err(Stopped),
+        };
+        start_markers::clear(self.context, markers, ended).await
     }
 
     /// Several events in one transaction. False when it is one of them that keeps the others from
     /// their outcome: by its failure, or by a lock that another session holds.
-    async fn shared(&self, several: &[&Envelope]) -> Result<bool, Stopped> {
-        let mut pause = self.pause();
+    async fn run_batch(&self, events: &[&Envelope]) -> Result<bool, Stopped> {
+        let mut pause = self.context.pause();
         loop {
-            if self.counters.rights.missing().is_some() {
+            if self.context.counters.rights.missing().is_some() {
                 // One at a time is tried.
                 return Ok(false);
             }
-            let began = Instant::now();
-            let fault = match self.attempt().run(several).await {
+            let run = self.begin();
+            let fault = match self.attempt().run(events).await {
                 Ok(()) => {
                     pause.over();
                     return Ok(true);
                 }
-                Err(Trouble::Fault(fault)) => fault,
-                Err(Trouble::Event(trouble)) => match trouble.failed.ended {
-                    Ended::Fault(kind) => Fault::plain(kind, "run a handler's statement"),
-                    Ended::Failed(_)
-                    | Ended::Panicked
-                    | Ended::TimedOut
-                    | Ended::BrokeTransaction => return Ok(false),
-                    // What it did stands: recorded before it could run again.
-                    Ended::Orphaned => {
-                        self.orphan(trouble, &mut pause).await?;
+                Err(AttemptError::Fault(fault)) => fault,
+                Err(AttemptError::Handler(failed)) => match failed.failure.cause {
+                    FailureCause::Fault(kind) => Fault::plain(kind, "run a handler's statement"),
+                    FailureCause::Returned(_)
+                    | FailureCause::Panicked
+                    | FailureCause::TimedOut
+                    | FailureCause::BrokeTransaction => return Ok(false),
+                    // What it did stands: recorded before it could run again. The others run by
+                    // themselves then: what was claimed with a commit is found orphaned, what was
+                    // rolled back is free again.
+                    FailureCause::Orphaned => {
+                        let orphaned = Err(AttemptError::Handler(failed));
+                        run.conclude(orphaned, &mut pause).await?;
                         return Ok(false);
                     }
                 },
-                Err(Trouble::Broken { .. }) => return Ok(false),
+                Err(AttemptError::Broken { .. }) => return Ok(false),
             };
             let separates = match fault.kind() {
-                FaultKind::Contention => !pause.is_quick(began.elapsed()),
+                FaultKind::Contention => !pause.is_quick(run.elapsed()),
                 FaultKind::MissingRight => true,
                 FaultKind::Unavailable | FaultKind::Internal => false,
             };
             if separates {
                 return Ok(false);
             }
-            self.wait(&mut pause, &fault).await?;
+            self.context.wait(&mut pause, &fault).await?;
         }
     }
 
-    /// Each event in its own transaction. One that has to be run again waits behind the others.
-    async fn one_by_one(&self, several: &[&Envelope]) -> Result<(), Stopped> {
-        let mut waiting = Vec::with_capacity(several.len());
-        for envelope in several {
-            waiting.push((*envelope, self.pause()));
+    /// Each event in its own transaction, until it has its outcome. One that has to be run again
+    /// waits behind the others.
+    async fn run_single(&self, events: &[&Envelope]) -> Result<(), Stopped> {
+        let mut waiting = Vec::with_capacity(events.len());
+        for envelope in events {
+            waiting.push((*envelope, self.context.pause()));
         }
         while !waiting.is_empty() {
             let mut again = Vec::new();
             for (envelope, mut pause) in waiting {
-                if self.step(envelope, &mut pause).await? == Followed::Again {
+                let _probe = match self.work {
+                    Work::Handle(_) => {
+                        let rights = &self.context.counters.rights;
+                        rights.admit(self.context.shutdown).await?
+                    }
+                    Work::GiveUp { .. } => None,
+                };
+                let run = self.begin();
+                let result = self.attempt().run(&[envelope]).await;
+                if !run.conclude(result, &mut pause).await? {
                     again.push((envelope, pause));
                 }
             }
@@ -216,166 +185,94 @@ impl<S: Store> Process<'_, S> {
         Ok(())
     }
 
-    /// One event in its own transaction, until it has an outcome.
-    async fn alone(&self, envelope: &Envelope) -> Result<(), Stopped> {
-        let mut pause = self.pause();
-        while self.step(envelope, &mut pause).await? == Followed::Again {}
+    /// A suspected event: alone in this process, or not at all.
+    async fn run_isolated(&self, suspect: &Suspect<'_>) -> Result<(), Stopped> {
+        let ended = self.isolate(suspect).await;
+        let marker = [Start::of(suspect.envelope)];
+        start_markers::clear(self.context, &marker, ended).await
+    }
+
+    /// Until it has its outcome. The others of this process stop for it, so they stop for one run
+    /// at a time, and have at least as long for themselves before the next: what keeps one event
+    /// from its outcome, be it for hours, never keeps the others from theirs.
+    async fn isolate(&self, suspect: &Suspect<'_>) -> Result<(), Stopped> {
+        let (context, envelope) = (self.context, suspect.envelope);
+        let (inner, deaths) = (context.inner, suspect.counts.alone());
+        let mut pause = context.pause();
+        let (mut is_logged, mut is_marked) = (false, false);
+        loop {
+            // Another process that has it in flight is waited for beside the others.
+            let would_run = || claims::would_run(context, envelope);
+            if context.until_done(would_run).await? {
+                match suspect.measure {
+                    Measure::Quarantine(detail) => return self.quarantine(suspect, detail).await,
+                    Measure::Isolate if is_logged => {}
+                    Measure::Isolate => {
+                        is_logged = true;
+                        add(&context.counters.suspects, 1);
+                        suspect.log_isolated(context.route);
+                    }
+                }
+            }
+            let turn = inner
+                .isolation
+                .alone(deaths, &inner.counters, context.shutdown);
+            let Some(alone) = turn.await? else {
+                continue;
+            };
+            let run = self.begin();
+            let result = match self.mark(envelope, &mut is_marked).await {
+                Ok(()) => self.attempt().run(&[envelope]).await,
+                Err(fault) => Err(AttemptError::Fault(fault)),
+            };
+            let held = run.elapsed();
+            drop(alone);
+            if run.conclude(result, &mut pause).await? {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                () = context.shutdown.cancelled() => return Err(Stopped),
+                () = sleep(held) => {}
+            }
+        }
+    }
+
+    /// Sets the start marker of an event that is alone in this process, where its handler would
+    /// run now. One is counted however often it is run: two processes with a copy each, and in
+    /// each other's way, have not died once.
+    async fn mark(&self, envelope: &Envelope, is_marked: &mut bool) -> Result<(), Fault> {
+        let (context, start) = (self.context, Start::of(envelope));
+        *is_marked |= context
+            .inner
+            .own_markers
+            .is_counted_alone(context.route, start);
+        if claims::would_run(context, envelope).await? && !*is_marked {
+            start_markers::set_isolated(context, start).await?;
+            *is_marked = true;
+        }
         Ok(())
     }
 
-    /// One run of one event, and what has to follow it.
-    async fn step(&self, envelope: &Envelope, pause: &mut Pause<'_>) -> Result<Followed, Stopped> {
-        let _probe = match self.work {
-            Work::Handle(_) => self.counters.rights.admit(self.shutdown).await?,
-            Work::GiveUp { .. } => None,
+    /// Makes a suspected event a dead letter.
+    async fn quarantine(&self, suspect: &Suspect<'_>, detail: &str) -> Result<(), Stopped> {
+        suspect.log_quarantined(self.context.route, detail);
+        let reason = DeadReason::Quarantined;
+        let process = Process {
+            work: Work::GiveUp { reason, detail },
+            ..*self
         };
-        let began = Instant::now();
-        let ran = self.once(envelope).await;
-        self.follow(ran, began.elapsed(), pause).await
-    }
-
-    /// One event in its own transaction, once: no longer than the store's deadlines and the
-    /// handler's time limit.
-    pub async fn once(&self, envelope: &Envelope) -> Ran {
-        let faults = self.store_faults.load(Ordering::Relaxed);
-        let trouble = match self.attempt().run(&[envelope]).await {
-            Ok(()) => return Ran::Well,
-            Err(Trouble::Fault(fault)) => return Ran::Fault(fault),
-            Err(Trouble::Event(trouble)) => trouble,
-            // Alone, a broken transaction comes back as the trouble of its one event; with no
-            // handler run, nobody but us can have broken it.
-            Err(Trouble::Broken { why }) => {
-                let doing = "commit without a handler";
-                return Ran::Fault(Fault::new(FaultKind::Internal, doing, why));
-            }
-        };
-        if trouble.failed.ended == Ended::TimedOut && self.was_store_away(faults).await {
-            let doing = "hear from the store within the handler's time limit";
-            return Ran::HeldUp(Fault::plain(FaultKind::Unavailable, doing));
-        }
-        let round = trouble.attempt.saturating_sub(trouble.attempts_before);
-        let settlement = match self.work {
-            Work::Handle(route) => {
-                settle(trouble.failed.ended, round, &route.retry, self.rng.unit())
-            }
-            // No handler runs here, so all that can be found is an orphan.
-            Work::GiveUp { .. } => Settlement::Record(
-                FailureClass::BrokeTransaction,
-                Then::Dead {
-                    reason: DeadReason::Orphaned,
-                },
-            ),
-        };
-        match settlement {
-            Settlement::Again(kind) => Ran::Fault(Fault::plain(kind, "run a handler's statement")),
-            Settlement::Defer(reason) => Ran::Blocked(trouble, reason),
-            Settlement::Record(class, then) => Ran::Failed(trouble, class, then),
-        }
-    }
-
-    /// What has to follow a run before there is another.
-    pub async fn follow(
-        &self,
-        ran: Ran,
-        took: Duration,
-        pause: &mut Pause<'_>,
-    ) -> Result<Followed, Stopped> {
-        match ran {
-            Ran::Well => {
-                pause.over();
-                return Ok(Followed::Over);
-            }
-            Ran::Fault(fault) => self.wait(pause, &fault).await?,
-            // Not counted as a fault that was met: two handlers that hang would excuse each other
-            // for ever.
-            Ran::HeldUp(fault) => self.pause_for(pause, &fault).await?,
-            Ran::Blocked(trouble, reason) => {
-                if reason == DeferReason::ForeignLock && pause.is_quick(took) {
-                    let doing = "run a handler's statement";
-                    let fault = Fault::plain(FaultKind::Contention, doing);
-                    self.pause_for(pause, &fault).await?;
-                    return Ok(Followed::Again);
-                }
-                match self.put_off(&trouble, reason).await? {
-                    Deferred::Recorded => return Ok(Followed::Over),
-                    Deferred::Superseded => {}
-                    Deferred::Expired => return self.expire(&trouble).await,
-                }
-            }
-            Ran::Failed(trouble, class, then) => {
-                match self.record(&trouble, class, then).await? {
-                    Recorded::Recorded => return Ok(Followed::Over),
-                    // The event has moved on since it was claimed (another body of it, say, was
-                    // committed meanwhile): what this receipt is now, a new claim tells.
-                    Recorded::Superseded => {}
-                }
-            }
-        }
-        Ok(Followed::Again)
-    }
-
-    /// An event was put off for longer than it may be, while others succeeded: from now on it is
-    /// its own fault, and this was an attempt.
-    async fn expire(&self, trouble: &EventTrouble) -> Result<Followed, Stopped> {
-        let Work::Handle(route) = self.work else {
-            return Ok(Followed::Again);
-        };
-        let round = trouble.attempt.saturating_sub(trouble.attempts_before);
-        let ended = Ended::Failed(Class::Transient { wish: None });
-        match settle(ended, round, &route.retry, self.rng.unit()) {
-            Settlement::Record(class, then) => match self.record(trouble, class, then).await? {
-                Recorded::Recorded => Ok(Followed::Over),
-                Recorded::Superseded => Ok(Followed::Again),
-            },
-            Settlement::Again(_) | Settlement::Defer(_) => Ok(Followed::Again),
-        }
-    }
-
-    /// Whether the store was away since so many faults: a handler that ran over its time limit
-    /// meanwhile may have waited for nothing else, and a link that loses everything does not tell.
-    /// One that is back while it is asked was away as well, and answers late.
-    async fn was_store_away(&self, faults: u64) -> bool {
-        let has_met_faults = || self.store_faults.load(Ordering::Relaxed) != faults;
-        let asked = Instant::now();
-        has_met_faults()
-            || self.store.ping().await.is_err()
-            || asked.elapsed() > PING_MAX
-            || has_met_faults()
-    }
-
-    pub async fn wait(&self, pause: &mut Pause<'_>, fault: &Fault) -> Result<(), Stopped> {
-        match fault.kind() {
-            FaultKind::Unavailable => add(self.store_faults, 1),
-            // It answers.
-            FaultKind::Contention | FaultKind::MissingRight | FaultKind::Internal => {}
-        }
-        self.pause_for(pause, fault).await
-    }
-
-    async fn pause_for(&self, pause: &mut Pause<'_>, fault: &Fault) -> Result<(), Stopped> {
-        add(&self.counters.faults, 1);
-        match pause.after(fault).await {
-            After::Again => Ok(()),
-            After::ShutDown => Err(Stopped),
-        }
+        process.run_single(&[suspect.envelope]).await
     }
 
     fn attempt(&self) -> Attempt<'_, S> {
         Attempt {
-            store: self.store,
-            config: self.config,
-            route: self.route,
-            counters: self.counters,
+            context: self.context,
             work: self.work,
         }
     }
 
-    pub fn pause(&self) -> Pause<'_> {
-        Pause::new(
-            self.route.as_str(),
-            &self.counters.paused,
-            self.rng,
-            self.shutdown,
-        )
+    fn begin(&self) -> Run<'_, S> {
+        Run::begin(self.context, self.work)
     }
 }

@@ -1,11 +1,11 @@
-//! What a run of a handler came to, once the store has proved what it did to its transaction.
+//! The result of a handler's run, once the store has proved what it did to its transaction.
 
 use std::time::Duration;
 
 use hookbox_driver::{CommitError, Fault, Store};
 
-use crate::guard::Failed;
-use crate::settle::Ended;
+use crate::registered::HandlerFailure;
+use crate::settle::FailureCause;
 
 /// How long to wait for a proof after a handler that was stopped, maybe in the middle of a
 /// statement that still runs. Without a proof it has failed as it was stopped.
@@ -17,8 +17,8 @@ const AFTER_INTERRUPTION: Duration = Duration::from_secs(1);
 pub(crate) async fn prove<S: Store>(
     store: &S,
     tx: &mut S::Tx,
-    ran: Result<(), Failed>,
-) -> Result<Result<(), Failed>, Fault> {
+    ran: Result<(), HandlerFailure>,
+) -> Result<Result<(), HandlerFailure>, Fault> {
     let proved = if ran.as_ref().is_err_and(|failed| failed.interrupted) {
         match tokio::time::timeout(AFTER_INTERRUPTION, store.prove(tx)).await {
             Ok(proved) => proved,
@@ -33,8 +33,8 @@ pub(crate) async fn prove<S: Store>(
 /// The table.
 fn correct(
     proved: Result<(), CommitError>,
-    ran: Result<(), Failed>,
-) -> Result<Result<(), Failed>, Fault> {
+    ran: Result<(), HandlerFailure>,
+) -> Result<Result<(), HandlerFailure>, Fault> {
     match (proved, ran) {
         (Err(CommitError::EndedByHandler { why }), ran) => Ok(Err(ended(&why, ran.err()))),
         (Ok(()), ran) => Ok(ran),
@@ -42,8 +42,8 @@ fn correct(
         (Err(CommitError::BrokenByHandler { .. } | CommitError::Fault(_)), Err(failed)) => {
             Ok(Err(failed))
         }
-        (Err(CommitError::BrokenByHandler { why }), Ok(())) => Ok(Err(Failed {
-            ended: Ended::BrokeTransaction,
+        (Err(CommitError::BrokenByHandler { why }), Ok(())) => Ok(Err(HandlerFailure {
+            cause: FailureCause::BrokeTransaction,
             error: why,
             interrupted: false,
             remedy: None,
@@ -53,7 +53,7 @@ fn correct(
 }
 
 /// The failure of a handler that ended its transaction.
-pub(crate) fn ended(why: &str, failed: Option<Failed>) -> Failed {
+pub(crate) fn ended(why: &str, failed: Option<HandlerFailure>) -> HandlerFailure {
     let mut error = format!(
         "the handler ended its own transaction ({why}); whether all of its effects stand is not \
          known, so it is not run again"
@@ -63,8 +63,8 @@ pub(crate) fn ended(why: &str, failed: Option<Failed>) -> Failed {
         error.push_str("; then: ");
         error.push_str(&failed.error);
     }
-    Failed {
-        ended: Ended::Orphaned,
+    HandlerFailure {
+        cause: FailureCause::Orphaned,
         error,
         interrupted,
         remedy: None,
@@ -77,9 +77,9 @@ mod tests {
     use crate::error::Class;
     use hookbox_driver::FaultKind;
 
-    fn failed(ended: Ended) -> Result<(), Failed> {
-        Err(Failed {
-            ended,
+    fn failed(cause: FailureCause) -> Result<(), HandlerFailure> {
+        Err(HandlerFailure {
+            cause,
             error: "its own error".to_owned(),
             interrupted: false,
             remedy: None,
@@ -102,43 +102,43 @@ mod tests {
 
     #[test]
     fn an_end_outranks_everything_and_a_failure_outranks_the_rest() {
-        let transient = || failed(Ended::Failed(Class::Transient { wish: None }));
-        let contention = || failed(Ended::Fault(FaultKind::Contention));
-        let transient_end = Some(Ended::Failed(Class::Transient { wish: None }));
+        let transient = || failed(FailureCause::Returned(Class::Transient { wish: None }));
+        let contention = || failed(FailureCause::Fault(FaultKind::Contention));
+        let transient_end = Some(FailureCause::Returned(Class::Transient { wish: None }));
         for (proved, ran, expect) in [
             (Ok(()), Ok(()), None),
             (Ok(()), transient(), transient_end),
-            (broken(), Ok(()), Some(Ended::BrokeTransaction)),
+            (broken(), Ok(()), Some(FailureCause::BrokeTransaction)),
             (broken(), transient(), transient_end),
             (fault(), transient(), transient_end),
             (
                 broken(),
                 contention(),
-                Some(Ended::Fault(FaultKind::Contention)),
+                Some(FailureCause::Fault(FaultKind::Contention)),
             ),
-            (ended_by_itself(), Ok(()), Some(Ended::Orphaned)),
-            (ended_by_itself(), transient(), Some(Ended::Orphaned)),
+            (ended_by_itself(), Ok(()), Some(FailureCause::Orphaned)),
+            (ended_by_itself(), transient(), Some(FailureCause::Orphaned)),
             (
                 ended_by_itself(),
-                failed(Ended::Panicked),
-                Some(Ended::Orphaned),
+                failed(FailureCause::Panicked),
+                Some(FailureCause::Orphaned),
             ),
             (
                 ended_by_itself(),
-                failed(Ended::TimedOut),
-                Some(Ended::Orphaned),
+                failed(FailureCause::TimedOut),
+                Some(FailureCause::Orphaned),
             ),
         ] {
             let what = format!("{proved:?} {ran:?}");
             let corrected = correct(proved, ran).expect("no fault");
-            assert_eq!(corrected.err().map(|it| it.ended), expect, "{what}");
+            assert_eq!(corrected.err().map(|it| it.cause), expect, "{what}");
         }
         assert!(correct(fault(), Ok(())).is_err(), "the store's own fault");
     }
 
     #[test]
     fn the_failure_of_an_end_keeps_what_the_handler_said() {
-        let failed = ended("it is gone", failed(Ended::Panicked).err());
+        let failed = ended("it is gone", failed(FailureCause::Panicked).err());
         assert!(failed.error.contains("it is gone"), "{}", failed.error);
         assert!(failed.error.ends_with("; then: its own error"));
     }

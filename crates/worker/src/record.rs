@@ -5,167 +5,179 @@ use std::time::Duration;
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{
-    Burial, DeferReason, Deferral, Deferred, Failure, FailureClass, Recorded, Store, Then,
+    Burial, DeadReason, DeferReason, Deferral, Deferred, Failure, FailureClass, Recorded, Store,
+    Then,
 };
 
-use crate::attempt::EventTrouble;
+use crate::attempt_error::FailedAttempt;
 use crate::counters::add;
-use crate::process::{Process, Stopped};
+use crate::intake::Undecodable;
+use crate::pause::Stopped;
+use crate::route_context::RouteContext;
 
-/// The shortest wait of an event that is put off: what it waits for may take no longer.
+/// The shortest wait of an event that is deferred: what it waits for may take no longer.
 const DEFERRED_LEAST: Duration = Duration::from_secs(1);
 
-/// The longest. It bounds how long the end of a lock goes unnoticed.
+/// The longest. It bounds how long the end of a lock is not noticed.
 const DEFERRED_MOST: Duration = Duration::from_secs(60);
 
-/// What a store keeps in a transaction of its own.
-pub(crate) enum Record<'a> {
-    Burial(Burial<'a>),
-    Failure(Failure<'a>),
+/// Stores bytes that are not an envelope.
+pub(crate) async fn undecodable<S: Store>(
+    context: &RouteContext<'_, S>,
+    undecodable: &Undecodable,
+) -> Result<(), Stopped> {
+    let route = context.route;
+    let burial = Burial {
+        route,
+        bytes: &undecodable.bytes,
+        reason: DeadReason::Undecodable,
+        detail: format!("not an envelope: {}", undecodable.why),
+    };
+    let write = || {
+        crash_point!("worker.before_record");
+        context.store().bury(&burial)
+    };
+    context.until_done(write).await?;
+    crash_point!("worker.after_record");
+    add(&context.counters.dead, 1);
+    tracing::error!(
+        route = %route,
+        bytes = undecodable.bytes.len(),
+        "bytes that are not an envelope came out of the queue of route {route}; they are kept as a \
+         dead letter"
+    );
+    Ok(())
 }
 
-impl<S: Store> Process<'_, S> {
-    /// Has an event wait in the store for the attempt that was not made, so that the message is
-    /// settled and the route resumes with others.
-    pub(crate) async fn put_off(
-        &self,
-        trouble: &EventTrouble,
-        reason: DeferReason,
-    ) -> Result<Deferred, Stopped> {
-        let envelope = &trouble.envelope;
-        let deferral = Deferral {
-            route: self.route,
-            envelope,
-            attempt: trouble.attempt,
-            attempts_before: trouble.attempts_before,
-            other_digest: trouble.other_digest,
-            reason,
-            least: DEFERRED_LEAST.mul_f64(0.5 + self.rng.unit()),
-            most: DEFERRED_MOST,
-            age_max: self.age_max(trouble, reason),
-        };
-        let mut pause = self.pause();
-        let deferred = loop {
-            crash_point!("worker.before_record");
-            match self.store.defer(&deferral).await {
-                Ok(deferred) => break deferred,
-                Err(fault) => self.wait(&mut pause, &fault).await?,
-            }
-        };
-        crash_point!("worker.after_record");
-        pause.over();
-        if deferred == Deferred::Recorded {
-            add(&self.counters.deferred, 1);
+/// Has an event wait in the store for the attempt that was not made, so that the message is
+/// settled and the route resumes with others.
+pub(crate) async fn deferral<S: Store>(
+    context: &RouteContext<'_, S>,
+    failed: &FailedAttempt,
+    reason: DeferReason,
+) -> Result<Deferred, Stopped> {
+    let (event, route) = (&failed.event, context.route);
+    let deferral = Deferral {
+        route,
+        envelope: &event.envelope,
+        attempt: event.attempt,
+        attempts_before: event.attempts_before,
+        other_digest: event.other_digest,
+        reason,
+        least: DEFERRED_LEAST.mul_f64(0.5 + context.inner.rng.unit()),
+        most: DEFERRED_MOST,
+        age_max: age_max(context, failed, reason),
+    };
+    let write = || {
+        crash_point!("worker.before_record");
+        context.store().defer(&deferral)
+    };
+    let deferred = context.until_done(write).await?;
+    crash_point!("worker.after_record");
+    if deferred == Deferred::Recorded {
+        add(&context.counters.deferred, 1);
+        tracing::info!(
+            event.id = %event.envelope.event,
+            event.topic = %event.envelope.topic,
+            route = %route,
+            attempt = event.attempt,
+            reason = reason.as_str(),
+            "event {} is deferred on route {route} ({}); this costs it no attempt",
+            event.envelope.event,
+            reason.as_str()
+        );
+    }
+    Ok(deferred)
+}
+
+/// How long the event may be deferred in all. A handler that was denied something is noted here,
+/// and pauses the route where it is not the only one.
+fn age_max<S: Store>(
+    context: &RouteContext<'_, S>,
+    failed: &FailedAttempt,
+    reason: DeferReason,
+) -> Option<Duration> {
+    match reason {
+        DeferReason::ForeignLock => return None,
+        DeferReason::MissingRight => {}
+    }
+    let (rights, route) = (&context.counters.rights, context.route);
+    let remedy = failed.failure.remedy.as_deref();
+    if rights.deny(failed.event.envelope.event, remedy) {
+        tracing::error!(
+            route = %route,
+            remedy = remedy.unwrap_or("unknown"),
+            "route {route} is paused: its handler is denied what it needs for every event; events \
+             wait without an attempt, and one at a time is tried until it succeeds"
+        );
+    }
+    rights.age_max()
+}
+
+/// Records a failed attempt and what follows from it.
+pub(crate) async fn failure<S: Store>(
+    context: &RouteContext<'_, S>,
+    failed: &FailedAttempt,
+    class: FailureClass,
+    then: Then,
+) -> Result<Recorded, Stopped> {
+    let event = &failed.event;
+    let failure = Failure {
+        route: context.route,
+        envelope: &event.envelope,
+        attempt: event.attempt,
+        attempts_before: event.attempts_before,
+        other_digest: event.other_digest,
+        class,
+        error: failed.failure.error.clone(),
+        took: failed.took,
+        then,
+    };
+    let write = || {
+        crash_point!("worker.before_record");
+        context.store().fail(&failure)
+    };
+    let recorded = context.until_done(write).await?;
+    crash_point!("worker.after_record");
+    match recorded {
+        Recorded::Recorded => count_failure(context, &failure),
+        Recorded::Superseded => {}
+    }
+    Ok(recorded)
+}
+
+fn count_failure<S: Store>(context: &RouteContext<'_, S>, failure: &Failure<'_>) {
+    let (envelope, attempt, class) = (failure.envelope, failure.attempt, failure.class);
+    let route = context.route;
+    match failure.then {
+        Then::Retry { after } => {
+            add(&context.counters.retrying, 1);
             tracing::info!(
                 event.id = %envelope.event,
                 event.topic = %envelope.topic,
-                route = %self.route,
-                attempt = trouble.attempt,
-                reason = reason.as_str(),
-                "event {} is deferred on route {} ({}); this costs it no attempt",
+                route = %route,
+                attempt,
+                class = class.as_str(),
+                after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+                "attempt {attempt} on event {} failed ({}); it will be tried again",
                 envelope.event,
-                self.route,
+                class.as_str()
+            );
+        }
+        Then::Dead { reason } => {
+            add(&context.counters.dead, 1);
+            tracing::warn!(
+                event.id = %envelope.event,
+                event.topic = %envelope.topic,
+                route = %route,
+                attempt,
+                class = class.as_str(),
+                reason = reason.as_str(),
+                "event {} is a dead letter of route {route} ({}) after {attempt} attempts; see \
+                 `hookbox dead list`",
+                envelope.event,
                 reason.as_str()
             );
-        }
-        Ok(deferred)
-    }
-
-    /// How long the event may be put off in all. A handler that was denied something is noted
-    /// here, and pauses the route where it is not the only one.
-    fn age_max(&self, trouble: &EventTrouble, reason: DeferReason) -> Option<Duration> {
-        match reason {
-            DeferReason::ForeignLock => return None,
-            DeferReason::MissingRight => {}
-        }
-        let (rights, remedy) = (&self.counters.rights, trouble.failed.remedy.as_deref());
-        if rights.deny(trouble.envelope.event, remedy) {
-            tracing::error!(
-                route = %self.route,
-                remedy = remedy.unwrap_or("unknown"),
-                "route {} is paused: its handler is denied what it needs for every event; events \
-                 wait without an attempt, and one at a time is tried until it succeeds",
-                self.route
-            );
-        }
-        rights.age_max()
-    }
-
-    pub(crate) async fn record(
-        &self,
-        trouble: &EventTrouble,
-        class: FailureClass,
-        then: Then,
-    ) -> Result<Recorded, Stopped> {
-        let envelope = &trouble.envelope;
-        let failure = Failure {
-            route: self.route,
-            envelope,
-            attempt: trouble.attempt,
-            attempts_before: trouble.attempts_before,
-            other_digest: trouble.other_digest,
-            class,
-            error: trouble.failed.error.clone(),
-            took: trouble.took,
-            then,
-        };
-        if self.write(Record::Failure(failure)).await? == Recorded::Superseded {
-            return Ok(Recorded::Superseded);
-        }
-        match then {
-            Then::Retry { after } => {
-                add(&self.counters.retrying, 1);
-                tracing::info!(
-                    event.id = %envelope.event,
-                    event.topic = %envelope.topic,
-                    route = %self.route,
-                    attempt = trouble.attempt,
-                    class = class.as_str(),
-                    after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
-                    "attempt {} on event {} failed ({}); it will be tried again",
-                    trouble.attempt,
-                    envelope.event,
-                    class.as_str()
-                );
-            }
-            Then::Dead { reason } => {
-                add(&self.counters.dead, 1);
-                tracing::warn!(
-                    event.id = %envelope.event,
-                    event.topic = %envelope.topic,
-                    route = %self.route,
-                    attempt = trouble.attempt,
-                    class = class.as_str(),
-                    reason = reason.as_str(),
-                    "event {} is a dead letter of route {} ({}) after {} attempts; see \
-                     `hookbox dead list`",
-                    envelope.event,
-                    self.route,
-                    reason.as_str(),
-                    trouble.attempt
-                );
-            }
-        }
-        Ok(Recorded::Recorded)
-    }
-
-    /// Writes a record that must be written, through every outage.
-    pub(crate) async fn write(&self, record: Record<'_>) -> Result<Recorded, Stopped> {
-        let mut pause = self.pause();
-        loop {
-            crash_point!("worker.before_record");
-            let written = match &record {
-                Record::Burial(burial) => self.store.bury(burial).await,
-                Record::Failure(failure) => self.store.fail(failure).await,
-            };
-            match written {
-                Ok(recorded) => {
-                    crash_point!("worker.after_record");
-                    pause.over();
-                    return Ok(recorded);
-                }
-                Err(fault) => self.wait(&mut pause, &fault).await?,
-            }
         }
     }
 }

@@ -6,9 +6,8 @@ use hookbox_driver::{CommitError, Fault, Store};
 use hookbox_event::Envelope;
 
 use crate::attempt::event_of;
-use crate::guard;
-use crate::registry::Registered;
-use crate::settle::Ended;
+use crate::registered::{self, Registered};
+use crate::settle::FailureCause;
 
 /// How long a rehearsed handler may take.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
@@ -40,7 +39,7 @@ pub async fn rehearse<S: Store>(
     let started = Instant::now();
     let event = event_of(envelope, 1);
     let connection = store.connection(&mut tx);
-    let ran = guard::run(store, &**handler, event, connection, TIME_LIMIT).await;
+    let ran = registered::run(store, &**handler, event, connection, TIME_LIMIT).await;
     let took = started.elapsed();
     match ran {
         Ok(()) => {
@@ -67,17 +66,19 @@ pub async fn rehearse<S: Store>(
         }
         Err(failed) => {
             store.rollback(tx).await;
-            match failed.ended {
-                Ended::Fault(kind) => Err(Fault::new(kind, "rehearse a handler", failed.error)),
-                Ended::Failed(crate::error::Class::Permanent) => Ok(Rehearsal::Failed {
+            match failed.cause {
+                FailureCause::Fault(kind) => {
+                    Err(Fault::new(kind, "rehearse a handler", failed.error))
+                }
+                FailureCause::Returned(crate::error::Class::Permanent) => Ok(Rehearsal::Failed {
                     permanent: true,
                     error: failed.error,
                 }),
-                Ended::Failed(crate::error::Class::Transient { .. })
-                | Ended::Panicked
-                | Ended::TimedOut
-                | Ended::BrokeTransaction
-                | Ended::Orphaned => Ok(Rehearsal::Failed {
+                FailureCause::Returned(crate::error::Class::Transient { .. })
+                | FailureCause::Panicked
+                | FailureCause::TimedOut
+                | FailureCause::BrokeTransaction
+                | FailureCause::Orphaned => Ok(Rehearsal::Failed {
                     permanent: false,
                     error: failed.error,
                 }),

@@ -14,7 +14,7 @@ use tokio::sync::MutexGuard as ProbeGuard;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::process::Stopped;
+use crate::pause::Stopped;
 
 /// How many distinct events must have been denied in a row. One or two may be peculiar.
 const EVENTS: usize = 3;

@@ -12,8 +12,8 @@ use hookbox_event::RouteName;
 use tokio_util::sync::CancellationToken;
 
 use crate::counters::add;
-use crate::pause::{After, Pause};
-use crate::run::Inner;
+use crate::inner::Inner;
+use crate::pause::{Pause, Stopped};
 
 /// How many retries are taken at a time. Their rows stay locked while they are published, so it
 /// is bounded by what the broker confirms in about a second.
@@ -35,6 +35,7 @@ impl<S: Store> Scheduler<S> {
         };
         loop {
             let requeued = tokio::select! {
+                biased;
                 requeued = self.inner.store.requeue_due(TAKEN_AT_ONCE, &publisher) => requeued,
                 () = self.inner.cut.cancelled() => return,
             };
@@ -47,7 +48,7 @@ impl<S: Store> Scheduler<S> {
                     add(&self.inner.counters.requeued, requeued.confirmed.into());
                     let more = requeued.due == TAKEN_AT_ONCE && requeued.confirmed > 0;
                     if more {
-                        After::Again
+                        Ok(())
                     } else {
                         self.idle(&shutdown).await
                     }
@@ -59,17 +60,17 @@ impl<S: Store> Scheduler<S> {
                     pause.after(&fault).await
                 }
             };
-            if after == After::ShutDown || shutdown.is_cancelled() {
+            if after.is_err() || shutdown.is_cancelled() {
                 return;
             }
         }
     }
 
-    async fn idle(&self, shutdown: &CancellationToken) -> After {
+    async fn idle(&self, shutdown: &CancellationToken) -> Result<(), Stopped> {
         tokio::select! {
             biased;
-            () = shutdown.cancelled() => After::ShutDown,
-            () = tokio::time::sleep(self.inner.config.schedule_interval) => After::Again,
+            () = shutdown.cancelled() => Err(Stopped),
+            () = tokio::time::sleep(self.inner.config.schedule_interval) => Ok(()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What follows from how an attempt ended: one pure table, tested as a table.
+//! What follows from how an attempt failed: one pure table, tested as a table.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use hookbox_driver::{DeadReason, DeferReason, FailureClass, FaultKind, Then};
 use crate::Retry;
 use crate::error::Class;
 
-/// How one run of a handler ended without success.
+/// What happened: how one run of a handler ended without success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ended {
+pub(crate) enum FailureCause {
     /// The handler returned an error.
-    Failed(Class),
+    Returned(Class),
     /// The handler panicked.
     Panicked,
     /// The handler ran over its time limit.
@@ -20,23 +20,23 @@ pub(crate) enum Ended {
     BrokeTransaction,
     /// An earlier run ended its own transaction: its effects stand, so it must not run again.
     Orphaned,
-    /// It was our own fault, whatever the handler said.
+    /// A fault of our own, whatever the handler returned.
     Fault(FaultKind),
 }
 
-/// What to do about it.
+/// What follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Settlement {
     /// Record the attempt and what follows from it, then acknowledge.
     Record(FailureClass, Then),
     /// No attempt is counted: run it again here, after a pause.
-    Again(FaultKind),
-    /// No attempt is counted: put it off, unless running it again at once may do.
+    RunAgain(FaultKind),
+    /// No attempt is counted: defer it, unless running it again at once may do.
     Defer(DeferReason),
 }
 
 /// The table. `attempt` counts from 1 within the present round; `chance` is from 0 to 1.
-pub(crate) fn settle(ended: Ended, attempt: u32, retry: &Retry, chance: f64) -> Settlement {
+pub(crate) fn settle(cause: FailureCause, attempt: u32, retry: &Retry, chance: f64) -> Settlement {
     let again = |class, wish: Option<Duration>| {
         let then = if attempt >= retry.attempts() {
             Then::Dead {
@@ -51,17 +51,21 @@ pub(crate) fn settle(ended: Ended, attempt: u32, retry: &Retry, chance: f64) -> 
         Settlement::Record(class, then)
     };
     let dead = |class, reason| Settlement::Record(class, Then::Dead { reason });
-    match ended {
-        Ended::Failed(Class::Transient { wish }) => again(FailureClass::Transient, wish),
-        Ended::Failed(Class::Permanent) => dead(FailureClass::Permanent, DeadReason::Rejected),
-        Ended::Panicked => again(FailureClass::Panicked, None),
-        Ended::TimedOut => again(FailureClass::TimedOut, None),
-        Ended::BrokeTransaction => again(FailureClass::BrokeTransaction, None),
-        Ended::Orphaned => dead(FailureClass::BrokeTransaction, DeadReason::Orphaned),
-        Ended::Fault(FaultKind::Contention) => Settlement::Defer(DeferReason::ForeignLock),
-        Ended::Fault(FaultKind::MissingRight) => Settlement::Defer(DeferReason::MissingRight),
-        Ended::Fault(kind @ (FaultKind::Unavailable | FaultKind::Internal)) => {
-            Settlement::Again(kind)
+    match cause {
+        FailureCause::Returned(Class::Transient { wish }) => again(FailureClass::Transient, wish),
+        FailureCause::Returned(Class::Permanent) => {
+            dead(FailureClass::Permanent, DeadReason::Rejected)
+        }
+        FailureCause::Panicked => again(FailureClass::Panicked, None),
+        FailureCause::TimedOut => again(FailureClass::TimedOut, None),
+        FailureCause::BrokeTransaction => again(FailureClass::BrokeTransaction, None),
+        FailureCause::Orphaned => dead(FailureClass::BrokeTransaction, DeadReason::Orphaned),
+        FailureCause::Fault(FaultKind::Contention) => Settlement::Defer(DeferReason::ForeignLock),
+        FailureCause::Fault(FaultKind::MissingRight) => {
+            Settlement::Defer(DeferReason::MissingRight)
+        }
+        FailureCause::Fault(kind @ (FaultKind::Unavailable | FaultKind::Internal)) => {
+            Settlement::RunAgain(kind)
         }
     }
 }
@@ -72,10 +76,10 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn check(ended: Ended, attempt: u32, expect: Settlement) {
+    fn check(cause: FailureCause, attempt: u32, expect: Settlement) {
         let retry = Retry::new(3, 2 * SECOND, 2.0, 60 * SECOND, 0.0).expect("valid");
-        let settled = settle(ended, attempt, &retry, 0.5);
-        assert_eq!(settled, expect, "{ended:?} at attempt {attempt}");
+        let settled = settle(cause, attempt, &retry, 0.5);
+        assert_eq!(settled, expect, "{cause:?} at attempt {attempt}");
     }
 
     fn after(class: FailureClass, seconds: u32) -> Settlement {
@@ -89,7 +93,7 @@ mod tests {
 
     #[test]
     fn what_may_pass_is_tried_again_until_it_is_exhausted() {
-        let transient = |wish| Ended::Failed(Class::Transient { wish });
+        let transient = |wish| FailureCause::Returned(Class::Transient { wish });
         let class = FailureClass::Transient;
         check(transient(None), 1, after(class, 2));
         check(transient(None), 2, after(class, 4));
@@ -97,26 +101,29 @@ mod tests {
         check(transient(None), 9, dead(class, DeadReason::Exhausted));
         check(transient(Some(9 * SECOND)), 1, after(class, 9));
         check(transient(Some(900 * SECOND)), 1, after(class, 60));
-        for (ended, class) in [
-            (Ended::Panicked, FailureClass::Panicked),
-            (Ended::TimedOut, FailureClass::TimedOut),
-            (Ended::BrokeTransaction, FailureClass::BrokeTransaction),
+        for (cause, class) in [
+            (FailureCause::Panicked, FailureClass::Panicked),
+            (FailureCause::TimedOut, FailureClass::TimedOut),
+            (
+                FailureCause::BrokeTransaction,
+                FailureClass::BrokeTransaction,
+            ),
         ] {
-            check(ended, 1, after(class, 2));
-            check(ended, 3, dead(class, DeadReason::Exhausted));
+            check(cause, 1, after(class, 2));
+            check(cause, 3, dead(class, DeadReason::Exhausted));
         }
     }
 
     #[test]
     fn what_will_never_pass_is_a_dead_letter_now() {
-        let permanent = Ended::Failed(Class::Permanent);
+        let permanent = FailureCause::Returned(Class::Permanent);
         check(
             permanent,
             1,
             dead(FailureClass::Permanent, DeadReason::Rejected),
         );
         let orphaned = dead(FailureClass::BrokeTransaction, DeadReason::Orphaned);
-        check(Ended::Orphaned, 1, orphaned);
+        check(FailureCause::Orphaned, 1, orphaned);
     }
 
     #[test]
@@ -125,9 +132,12 @@ mod tests {
         for (kind, expect) in [
             (
                 FaultKind::Unavailable,
-                Settlement::Again(FaultKind::Unavailable),
+                Settlement::RunAgain(FaultKind::Unavailable),
             ),
-            (FaultKind::Internal, Settlement::Again(FaultKind::Internal)),
+            (
+                FaultKind::Internal,
+                Settlement::RunAgain(FaultKind::Internal),
+            ),
             (FaultKind::Contention, locked),
             (
                 FaultKind::MissingRight,
@@ -135,7 +145,7 @@ mod tests {
             ),
         ] {
             for attempt in [1, 3, 99] {
-                check(Ended::Fault(kind), attempt, expect);
+                check(FailureCause::Fault(kind), attempt, expect);
             }
         }
     }

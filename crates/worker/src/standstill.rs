@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Route;
 use crate::counters::RouteCounters;
-use crate::run::Inner;
+use crate::inner::Inner;
 
 /// How often to check. A standstill has to be visible within ten seconds.
 const CHECK_EVERY: Duration = Duration::from_secs(1);

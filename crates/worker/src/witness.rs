@@ -13,7 +13,7 @@ use hookbox_driver::{Fault, FaultKind, Mismatch, NextWitness, Store, describe, n
 use hookbox_event::Witness;
 use tokio_util::sync::CancellationToken;
 
-use crate::run::Inner;
+use crate::inner::Inner;
 
 /// How often. It bounds how much a restored store may lack without being noticed.
 const EVERY: Duration = Duration::from_secs(2);

@@ -334,7 +334,8 @@ async fn work<S: Store>(worker: Worker<S>, shutdown: CancellationToken, drain: D
     }
     // Letting go of a broker that is silent may have taken some of it.
     let since = began.get().map_or(Duration::ZERO, Instant::elapsed);
-    let told = tokio::time::timeout(drain.farewell_after(since), worker.farewell()).await;
+    let told =
+        tokio::time::timeout(drain.farewell_after(since), worker.clear_start_markers()).await;
     if told.is_err() {
         tracing::warn!(
             "the store does not answer: what was in hand again will run alone for once, as if \

@@ -80,7 +80,7 @@ async fn a_worker_that_ends_in_order_clears_its_start_markers() {
     worker.cut().cancel();
     running.drain().await;
     assert!(has_markers());
-    worker.farewell().await;
+    worker.clear_start_markers().await;
     assert!(!has_markers());
 }
 
@@ -93,7 +93,7 @@ async fn a_suspect_that_had_no_turn_before_the_end_stays_one() {
     within("it waits for its turn", || suspects() == 1).await;
     let worker = Arc::clone(&running.worker);
     running.drain().await;
-    worker.farewell().await;
+    worker.clear_start_markers().await;
     assert_eq!(waiting(&world), 1);
     assert_eq!(world.tables.state().rows.starts.len(), 1);
     assert!(world.script.runs().is_empty());

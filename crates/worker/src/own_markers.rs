@@ -1,4 +1,4 @@
-//! The starts that a process answers for: those it has counted and not forgotten again.
+//! The start markers that a process answers for: those it has set and not cleared again.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,33 +6,33 @@ use std::sync::{Mutex, PoisonError};
 use hookbox_driver::{Start, StartCounts, StartKind};
 use hookbox_event::RouteName;
 
-/// The starts that this process has counted, and not forgotten again. One that ends of its own
+/// The start markers that this process has set, and not cleared again. One that ends of its own
 /// will while it has some has survived them: its end is no death.
 #[derive(Default)]
-pub(crate) struct Begun {
-    starts: Mutex<HashMap<RouteName, HashMap<Start, Own>>>,
+pub(crate) struct OwnMarkers {
+    starts: Mutex<HashMap<RouteName, HashMap<Start, OwnMarker>>>,
 }
 
-/// A start of this process's own.
+/// One of them.
 #[derive(Clone, Copy)]
-struct Own {
+struct OwnMarker {
     kind: StartKind,
     /// The store has answered that it is counted.
     is_heard: bool,
 }
 
-impl Begun {
+impl OwnMarkers {
     pub fn add(&self, route: &RouteName, kind: StartKind, starts: &[Start]) {
         let is_heard = false;
-        let own = |start: &Start| (*start, Own { kind, is_heard });
-        self.of_route(route, |begun| begun.extend(starts.iter().map(own)));
+        let marker = |start: &Start| (*start, OwnMarker { kind, is_heard });
+        self.of_route(route, |own| own.extend(starts.iter().map(marker)));
     }
 
     /// The store has counted this one.
     pub fn counted(&self, route: &RouteName, start: Start) {
-        self.of_route(route, |begun| {
-            if let Some(own) = begun.get_mut(&start) {
-                own.is_heard = true;
+        self.of_route(route, |own| {
+            if let Some(marker) = own.get_mut(&start) {
+                marker.is_heard = true;
             }
         });
     }
@@ -40,8 +40,8 @@ impl Begun {
     /// Whether it was counted here as one that runs alone. The store would count it again, if
     /// another process has counted it since: it knows who was the last, and not all of them.
     pub fn is_counted_alone(&self, route: &RouteName, start: Start) -> bool {
-        let own = self.of_route(route, |begun| begun.get(&start).copied());
-        own.is_some_and(|own| own.is_heard && own.kind != StartKind::Shared)
+        let marker = self.of_route(route, |own| own.get(&start).copied());
+        marker.is_some_and(|it| it.is_heard && it.kind != StartKind::Shared)
     }
 
     /// What the store has counted, without the start of this process: it may have lost its
@@ -52,7 +52,7 @@ impl Begun {
         start: Start,
         mut counts: StartCounts,
     ) -> StartCounts {
-        match self.of_route(route, |begun| begun.get(&start).map(|own| own.kind)) {
+        match self.of_route(route, |own| own.get(&start).map(|it| it.kind)) {
             None | Some(StartKind::Shared) => {}
             Some(StartKind::Isolated) => counts.isolated = counts.isolated.saturating_sub(1),
             Some(StartKind::Unproven) => counts.unproven = counts.unproven.saturating_sub(1),
@@ -60,16 +60,14 @@ impl Begun {
         counts
     }
 
-    pub fn forget(&self, route: &RouteName, starts: &[Start]) {
-        self.of_route(route, |begun| {
-            begun.retain(|start, _| !starts.contains(start))
-        });
+    pub fn remove(&self, route: &RouteName, starts: &[Start]) {
+        self.of_route(route, |own| own.retain(|start, _| !starts.contains(start)));
     }
 
     /// Those of these that were counted here.
     pub fn among(&self, route: &RouteName, starts: &[Start]) -> Vec<Start> {
-        self.of_route(route, |begun| {
-            let counted = starts.iter().filter(|start| begun.contains_key(start));
+        self.of_route(route, |own| {
+            let counted = starts.iter().filter(|start| own.contains_key(start));
             counted.copied().collect()
         })
     }
@@ -92,7 +90,7 @@ impl Begun {
     fn of_route<T>(
         &self,
         route: &RouteName,
-        change: impl FnOnce(&mut HashMap<Start, Own>) -> T,
+        change: impl FnOnce(&mut HashMap<Start, OwnMarker>) -> T,
     ) -> T {
         let mut held = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
         change(held.entry(route.clone()).or_default())
@@ -109,7 +107,10 @@ mod tests {
 
     #[test]
     fn a_process_does_not_take_its_own_start_for_a_death_and_counts_it_once() {
-        let (begun, route) = (Begun::default(), "scores".parse::<RouteName>().unwrap());
+        let (markers, route) = (
+            OwnMarkers::default(),
+            "scores".parse::<RouteName>().unwrap(),
+        );
         let start = Start {
             receipt: ReceiptId::from_bytes([7; 16]),
             attempt: 0,
@@ -119,25 +120,25 @@ mod tests {
             isolated: 3,
             unproven: 2,
         };
-        assert_eq!(begun.without_own(&route, start, counts), counts);
-        begun.add(&route, StartKind::Shared, &[start]);
-        begun.counted(&route, start);
-        assert_eq!(begun.without_own(&route, start, counts), counts);
-        assert!(!begun.is_counted_alone(&route, start));
+        assert_eq!(markers.without_own(&route, start, counts), counts);
+        markers.add(&route, StartKind::Shared, &[start]);
+        markers.counted(&route, start);
+        assert_eq!(markers.without_own(&route, start, counts), counts);
+        assert!(!markers.is_counted_alone(&route, start));
 
         // Whether it was counted is not heard: it is asked for again, and taken for no death.
-        begun.add(&route, StartKind::Isolated, &[start]);
+        markers.add(&route, StartKind::Isolated, &[start]);
         let others = StartCounts {
             isolated: 2,
             ..counts
         };
-        assert_eq!(begun.without_own(&route, start, counts), others);
-        assert!(!begun.is_counted_alone(&route, start));
-        begun.counted(&route, start);
-        assert!(begun.is_counted_alone(&route, start));
+        assert_eq!(markers.without_own(&route, start, counts), others);
+        assert!(!markers.is_counted_alone(&route, start));
+        markers.counted(&route, start);
+        assert!(markers.is_counted_alone(&route, start));
 
-        begun.forget(&route, &[start]);
-        assert!(!begun.is_counted_alone(&route, start));
-        assert_eq!(begun.without_own(&route, start, counts), counts);
+        markers.remove(&route, &[start]);
+        assert!(!markers.is_counted_alone(&route, start));
+        assert_eq!(markers.without_own(&route, start, counts), counts);
     }
 }

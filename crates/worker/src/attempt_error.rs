@@ -1,0 +1,50 @@
+//! What happened in a transaction that did not end in a commit. `settle` says what follows.
+
+use std::time::Duration;
+
+use hookbox_driver::Fault;
+
+use crate::claimed_event::ClaimedEvent;
+use crate::registered::HandlerFailure;
+
+/// Why a transaction did not end in a commit. Nothing of it stays.
+pub(crate) enum AttemptError {
+    /// The handler of one event failed.
+    Handler(Box<FailedAttempt>),
+    /// The commit found that some handler of several broke the transaction: which one is not
+    /// known.
+    Broken { why: String },
+    /// A fault of our own.
+    Fault(Fault),
+}
+
+/// An event whose handler failed.
+pub(crate) struct FailedAttempt {
+    pub event: ClaimedEvent,
+    pub failure: HandlerFailure,
+    pub took: Duration,
+}
+
+impl AttemptError {
+    pub fn handler(event: &ClaimedEvent, failure: HandlerFailure, took: Duration) -> Self {
+        AttemptError::Handler(Box::new(FailedAttempt {
+            event: event.clone(),
+            failure,
+            took,
+        }))
+    }
+
+    /// Whether a handler was stopped in the middle of a statement.
+    pub fn is_interrupted(&self) -> bool {
+        match self {
+            AttemptError::Handler(failed) => failed.failure.interrupted,
+            AttemptError::Broken { .. } | AttemptError::Fault(_) => false,
+        }
+    }
+}
+
+impl From<Fault> for AttemptError {
+    fn from(fault: Fault) -> Self {
+        AttemptError::Fault(fault)
+    }
+}

@@ -1,0 +1,63 @@
+//! What all parts of one worker share.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use hookbox_driver::{Broker, Clock, Rng, Store};
+use hookbox_event::InstanceId;
+use tokio_util::sync::CancellationToken;
+
+use crate::Config;
+use crate::counters::Counters;
+use crate::isolation::Isolation;
+use crate::own_markers::OwnMarkers;
+
+/// One worker, as its parts see it.
+pub(crate) struct Inner<S: Store> {
+    pub broker: Arc<dyn Broker>,
+    pub store: Arc<S>,
+    pub clock: Arc<dyn Clock>,
+    pub rng: Arc<dyn Rng>,
+    pub config: Config<S>,
+    pub counters: Arc<Counters>,
+    /// This process, among all that ever set a start marker.
+    pub id: InstanceId,
+    /// Faults of the store that any part of this worker has met.
+    pub store_faults: AtomicU64,
+    /// Which handlers may run beside each other.
+    pub isolation: Isolation,
+    /// Start markers that this process has set.
+    pub own_markers: OwnMarkers,
+    /// The highest sequence number of a witness that this process has read or published: what the
+    /// broker gives must reach it, or is only a part of what it holds.
+    pub witness_known: AtomicU64,
+    /// Cancelled when a drain has taken long enough.
+    pub cut: CancellationToken,
+}
+
+impl<S: Store> Inner<S> {
+    pub fn new(
+        broker: Arc<dyn Broker>,
+        store: Arc<S>,
+        clock: Arc<dyn Clock>,
+        rng: Arc<dyn Rng>,
+        config: Config<S>,
+    ) -> Self {
+        let id = InstanceId::new(clock.now(), rng.ten());
+        let counters = Arc::new(Counters::new(config.routes.iter().map(|route| &route.name)));
+        Self {
+            broker,
+            store,
+            clock,
+            rng,
+            config,
+            counters,
+            id,
+            store_faults: AtomicU64::new(0),
+            isolation: Isolation::default(),
+            own_markers: OwnMarkers::default(),
+            witness_known: AtomicU64::new(0),
+            cut: CancellationToken::new(),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! A registered handler: one face for handlers of any payload, and one run of it with panics and
+//! time limits turned into results.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use hookbox_driver::{FaultKind, Store, storable};
+
+use crate::settle::FailureCause;
+use crate::{Event, Handler, HandlerError};
+
+/// A handler, whatever its payload. Only [`register`] makes one.
+#[async_trait]
+pub trait DynHandler<S: Store>: Send + Sync + 'static {
+    /// [`Handler::NAME`].
+    fn name(&self) -> &'static str;
+
+    /// [`Handler::TRUSTED`].
+    fn is_trusted(&self) -> bool;
+
+    /// Reads the body into the payload and handles the event.
+    async fn run(&self, event: Event<()>, tx: &mut S::Connection) -> Result<(), HandlerError>;
+}
+
+/// A handler that a route can hold.
+pub type Registered<S> = Arc<dyn DynHandler<S>>;
+
+/// Makes a handler ready for a route.
+pub fn register<S: Store, H: Handler<S>>(handler: H) -> Registered<S> {
+    Arc::new(Typed(handler))
+}
+
+struct Typed<H>(H);
+
+#[async_trait]
+impl<S: Store, H: Handler<S>> DynHandler<S> for Typed<H> {
+    fn name(&self) -> &'static str {
+        H::NAME
+    }
+
+    fn is_trusted(&self) -> bool {
+        H::TRUSTED
+    }
+
+    async fn run(&self, event: Event<()>, tx: &mut S::Connection) -> Result<(), HandlerError> {
+        let payload = serde_json::from_slice::<H::Payload>(&event.body).map_err(|error| {
+            HandlerError::permanent(DoesNotFit {
+                line: error.line(),
+                column: error.column(),
+                category: match error.classify() {
+                    serde_json::error::Category::Syntax => "it is not JSON",
+                    serde_json::error::Category::Eof => "it ends too early",
+                    serde_json::error::Category::Data => "a value is missing or of another type",
+                    serde_json::error::Category::Io => "it could not be read",
+                },
+            })
+        })?;
+        self.0.handle(&event.with_payload(payload), tx).await
+    }
+}
+
+/// A body that does not fit the handler's payload. It names the place, never the value.
+#[derive(Debug, thiserror::Error)]
+#[error("the body does not fit the handler: {category} (line {line}, column {column})")]
+struct DoesNotFit {
+    line: usize,
+    column: usize,
+    category: &'static str,
+}
+
+/// One run of a handler without success.
+#[derive(Debug, Clone)]
+pub(crate) struct HandlerFailure {
+    pub cause: FailureCause,
+    /// For the store, where bodies are. Never for a log.
+    pub error: String,
+    /// Whether the handler was stopped in the middle, so that its connection must be closed.
+    pub interrupted: bool,
+    /// What an operator is to do, where the database denied the handler something.
+    pub remedy: Option<String>,
+}
+
+/// Runs a handler once.
+pub(crate) async fn run<S: Store>(
+    store: &S,
+    handler: &dyn DynHandler<S>,
+    event: Event<()>,
+    connection: &mut S::Connection,
+    time_limit: Duration,
+) -> Result<(), HandlerFailure> {
+    let handled = AssertUnwindSafe(handler.run(event, connection)).catch_unwind();
+    match tokio::time::timeout(time_limit, handled).await {
+        Ok(Ok(Ok(()))) => Ok(()),
+        Ok(Ok(Err(error))) => Err(returned(store, &error)),
+        Ok(Err(panic)) => {
+            let error = format!("the handler panicked: {}", message(&*panic));
+            Err(HandlerFailure {
+                cause: FailureCause::Panicked,
+                error: storable(&error).into_owned(),
+                interrupted: true,
+                remedy: None,
+            })
+        }
+        Err(_elapsed) => {
+            let error = format!("the handler ran longer than its time limit of {time_limit:?}");
+            Err(HandlerFailure {
+                cause: FailureCause::TimedOut,
+                error,
+                interrupted: true,
+                remedy: None,
+            })
+        }
+    }
+}
+
+/// The failure of a handler that returned an error.
+fn returned<S: Store>(store: &S, error: &HandlerError) -> HandlerFailure {
+    // The driver's diagnosis outranks the author's class.
+    let cause = store
+        .diagnose(error.cause())
+        .map_or(FailureCause::Returned(error.class), FailureCause::Fault);
+    let remedy = match cause {
+        FailureCause::Fault(FaultKind::MissingRight) => store.remedy(error.cause()),
+        FailureCause::Fault(
+            FaultKind::Contention | FaultKind::Unavailable | FaultKind::Internal,
+        )
+        | FailureCause::Returned(_)
+        | FailureCause::Panicked
+        | FailureCause::TimedOut
+        | FailureCause::BrokeTransaction
+        | FailureCause::Orphaned => None,
+    };
+    HandlerFailure {
+        cause,
+        error: storable(&store.describe(error.cause())).into_owned(),
+        interrupted: false,
+        remedy,
+    }
+}
+
+/// What a panic said, where it said something.
+fn message(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(no text)")
+}

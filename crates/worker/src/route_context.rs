@@ -1,0 +1,84 @@
+//! What all work on one route shares, and how it waits while a dependency is unavailable.
+
+use hookbox_driver::{Fault, FaultKind, Store};
+use hookbox_event::RouteName;
+use tokio_util::sync::CancellationToken;
+
+use crate::counters::{RouteCounters, add};
+use crate::inner::Inner;
+use crate::pause::{Pause, Stopped};
+
+/// One route of one worker.
+pub(crate) struct RouteContext<'a, S: Store> {
+    pub inner: &'a Inner<S>,
+    pub route: &'a RouteName,
+    pub counters: &'a RouteCounters,
+    pub shutdown: &'a CancellationToken,
+}
+
+impl<'a, S: Store> RouteContext<'a, S> {
+    /// None for a route that the worker does not work on.
+    pub fn new(
+        inner: &'a Inner<S>,
+        route: &'a RouteName,
+        shutdown: &'a CancellationToken,
+    ) -> Option<Self> {
+        Some(Self {
+            inner,
+            route,
+            counters: inner.counters.routes.get(route)?,
+            shutdown,
+        })
+    }
+
+    pub fn store(&self) -> &S {
+        &self.inner.store
+    }
+
+    /// For the faults in a row of one piece of work.
+    pub fn pause(&self) -> Pause<'_> {
+        let rng = &self.inner.rng;
+        let paused = &self.counters.paused;
+        Pause::new(self.route.as_str(), paused, rng, self.shutdown)
+    }
+
+    /// Waits a fault out.
+    pub async fn wait(&self, pause: &mut Pause<'_>, fault: &Fault) -> Result<(), Stopped> {
+        match fault.kind() {
+            FaultKind::Unavailable => add(&self.inner.store_faults, 1),
+            // It answers.
+            FaultKind::Contention | FaultKind::MissingRight | FaultKind::Internal => {}
+        }
+        self.wait_uncounted(pause, fault).await
+    }
+
+    /// Waits a fault out that is no sign of an unavailable store.
+    pub async fn wait_uncounted(
+        &self,
+        pause: &mut Pause<'_>,
+        fault: &Fault,
+    ) -> Result<(), Stopped> {
+        add(&self.counters.faults, 1);
+        pause.after(fault).await
+    }
+
+    /// Runs an operation of the store until it is done, through every outage.
+    pub async fn until_done<T, F>(
+        &self,
+        mut operation: impl FnMut() -> F + Send,
+    ) -> Result<T, Stopped>
+    where
+        F: Future<Output = Result<T, Fault>> + Send,
+    {
+        let mut pause = self.pause();
+        loop {
+            match operation().await {
+                Ok(done) => {
+                    pause.over();
+                    return Ok(done);
+                }
+                Err(fault) => self.wait(&mut pause, &fault).await?,
+            }
+        }
+    }
+}
