@@ -65,7 +65,7 @@ async fn what_a_frozen_worker_had_in_hand_is_done_by_another_and_it_goes_on() {
     other.stop();
 
     frozen.signal("CONT");
-    let late = "could not be settled and will come again";
+    let late = "could not be settled and will be redelivered";
     within(PATIENCE, "its acknowledgement comes too late", async || {
         deployment.log().contains(late)
     })

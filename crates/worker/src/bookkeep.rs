@@ -14,11 +14,11 @@ use crate::counters::add;
 use crate::inner::Inner;
 use crate::pause::Pause;
 
-/// Accounts in hand at a time: one a second comes from each ingest, and one is 200 KiB at most.
+/// Accounts in flight at a time: one a second comes from each ingest, and one is 200 KiB at most.
 const PREFETCH: u16 = 8;
 
-/// How often receipts that had no outcome are looked at again. They are few, and only whoever
-/// reads the books waits for it.
+/// How often receipts that had no outcome are checked again. They are few, and only a person who
+/// reads the accounting waits for it.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 
 /// Takes from the queue of accounts.
@@ -54,7 +54,7 @@ impl<S: Store> Bookkeeper<S> {
         }
     }
 
-    /// Until shutdown, or until the broker or the store is in trouble: what is in hand goes back.
+    /// Until shutdown, or until the broker or the store has a fault: what is in flight is put back.
     async fn take(
         &self,
         subscription: &mut dyn Subscription,
@@ -97,7 +97,7 @@ impl<S: Store> Bookkeeper<S> {
                 add(&self.inner.counters.accounts, 1);
             }
             Err(error) => {
-                // Its numbers stay untold, which the books say.
+                // Its numbers stay unreported, which the accounting shows.
                 let error: &dyn std::error::Error = &error;
                 tracing::error!(
                     error,
@@ -107,7 +107,7 @@ impl<S: Store> Bookkeeper<S> {
                 );
             }
         }
-        // Lost, it comes again, and is known.
+        // If the acknowledgement is lost, it is redelivered, and is known.
         delivery.ack().await
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A genuine event that fails here is not refused (its signature was good, so throwing it away
 //! would lose it): it becomes a dead letter that names the path and the rule, and is replayed
-//! once the schema is mended.
+//! once the schema is fixed.
 
 use std::collections::BTreeMap;
 

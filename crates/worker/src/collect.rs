@@ -19,7 +19,7 @@ use crate::route_context::RouteContext;
 use crate::slot::Slot;
 use crate::work::Work;
 
-/// How many dead messages are in hand at a time. They are rare; a handful keeps memory small.
+/// How many dead messages are in flight at a time. They are rare; a handful keeps memory small.
 const PREFETCH: u16 = 8;
 
 /// The route under which a message is kept whose queue is not known any more.

@@ -1,4 +1,4 @@
-//! What a worker is told to do, in values that are valid already.
+//! What a worker is to do, in values that are valid already.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::{Registered, Retry, SourceSchemas};
 pub struct Config<S: Store> {
     /// The routes that it works on.
     pub routes: Vec<Route<S>>,
-    /// Every route that has a queue, whoever works on it: retries of others wait until they have
+    /// Every route that has a queue, in whatever worker: retries of others wait until they have
     /// one again.
     pub all_routes: Vec<RouteName>,
     /// The JSON Schemas of sources that have some.
@@ -42,7 +42,7 @@ pub struct Route<S: Store> {
     pub time_limit: Duration,
     /// How many transactions run at once.
     pub concurrency: NonZeroUsize,
-    /// How many messages may be in hand, waiting or being worked on. Bounds memory: each message
+    /// How many messages may be in flight, waiting or being worked on. Bounds memory: each message
     /// is at most a batch (256 KiB) or one body.
     pub prefetch: u16,
 }

@@ -1,4 +1,4 @@
-//! What a worker has done since its start, as plain numbers for whoever shows them.
+//! What a worker has done since its start, as plain numbers for metrics and pages.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -37,11 +37,11 @@ pub struct RouteCounters {
     pub deferred: AtomicU64,
     /// Receipts that had their outcome already.
     pub redelivered: AtomicU64,
-    /// Runs of events that were in hand when a process died, alone since then.
+    /// Runs in isolation of events that were in flight when a process died.
     pub suspects: AtomicU64,
     /// Faults of our own, which cost no event an attempt.
     pub faults: AtomicU64,
-    /// Whether the route is paused because a dependency is away: it holds what it has.
+    /// Whether the route is paused because a dependency is unavailable: it holds what it has.
     pub paused: AtomicBool,
     /// Receipts that are being worked on: claimed, handled, or held until they can be.
     pub in_flight: AtomicU64,
@@ -53,7 +53,7 @@ pub struct RouteCounters {
     pub stalled: AtomicBool,
     /// Rights that the route's handler lacks.
     pub(crate) rights: Rights,
-    /// Whether the route has no subscription because the broker is away: it gets nothing new.
+    /// Whether the route has no subscription, since the broker is unavailable: it gets nothing new.
     pub unsubscribed: AtomicBool,
 }
 

@@ -46,7 +46,7 @@ pub trait Handler<S: Store>: Send + Sync + 'static {
 pub struct Event<P> {
     /// Which event: the idempotency key of everything that is done about it.
     pub id: EventId,
-    /// The request that told of it.
+    /// The accepted request by which it was received.
     pub receipt: ReceiptId,
     /// The endpoint it was posted to.
     pub source: SourceName,

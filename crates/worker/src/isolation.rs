@@ -34,7 +34,7 @@ const CHECK_EVERY: Duration = Duration::from_millis(100);
 
 /// How long a suspected event that has its turn keeps other work from starting while it waits for
 /// what runs, and how long it then lets other work start again.
-const ALONE_WAIT: Duration = Duration::from_secs(5);
+const ISOLATE_WAIT: Duration = Duration::from_secs(5);
 
 /// Held shared by ordinary attempts, exclusively by a suspected event.
 #[derive(Default)]
@@ -56,7 +56,7 @@ pub(crate) struct Shared<'a> {
 }
 
 /// A suspected event that has its turn: nothing else runs until this is dropped.
-pub(crate) struct Alone<'a> {
+pub(crate) struct Isolated<'a> {
     _lock: RwLockWriteGuard<'a, ()>,
     _ticket: Ticket<'a>,
 }
@@ -82,29 +82,29 @@ impl Isolation {
     /// Waits for the turn of an event that has died alone so often, and until nothing else runs in
     /// this process. It gives up where that takes long: nothing else starts meanwhile, and what
     /// runs may itself be held up for hours.
-    pub async fn alone(
+    pub async fn isolate(
         &self,
         deaths: u32,
         counters: &Counters,
         shutdown: &CancellationToken,
-    ) -> Result<Option<Alone<'_>>, Stopped> {
+    ) -> Result<Option<Isolated<'_>>, Stopped> {
         let ticket = self.ticket(deaths);
-        let alone = async {
-            ticket.turn(counters).await;
-            timeout(ALONE_WAIT, ticket.alone()).await
+        let isolated = async {
+            ticket.wait_for_turn(counters).await;
+            timeout(ISOLATE_WAIT, ticket.isolate()).await
         };
-        let alone = tokio::select! {
+        let isolated = tokio::select! {
             biased;
-            alone = alone => alone,
+            isolated = isolated => isolated,
             () = shutdown.cancelled() => return Err(Stopped),
         };
-        if let Ok(alone) = alone {
-            return Ok(Some(alone));
+        if let Ok(isolated) = isolated {
+            return Ok(Some(isolated));
         }
         tokio::select! {
             biased;
             () = shutdown.cancelled() => Err(Stopped),
-            () = sleep(ALONE_WAIT) => Ok(None),
+            () = sleep(ISOLATE_WAIT) => Ok(None),
         }
     }
 
@@ -126,7 +126,7 @@ impl Isolation {
 
 impl<'a> Ticket<'a> {
     /// Waits until this event is to run. One that has not died alone yet does not wait.
-    pub async fn turn(&self, counters: &Counters) {
+    pub async fn wait_for_turn(&self, counters: &Counters) {
         if self.deaths == 0 {
             return;
         }
@@ -150,8 +150,8 @@ impl<'a> Ticket<'a> {
     }
 
     /// Waits until nothing else runs.
-    pub async fn alone(self) -> Alone<'a> {
-        Alone {
+    pub async fn isolate(self) -> Isolated<'a> {
+        Isolated {
             _lock: self.isolation.lock.write().await,
             _ticket: self,
         }
@@ -194,7 +194,7 @@ mod tests {
 
     async fn waits(ticket: &Ticket<'_>, counters: &Counters) -> Duration {
         let began = Instant::now();
-        ticket.turn(counters).await;
+        ticket.wait_for_turn(counters).await;
         began.elapsed()
     }
 
@@ -250,12 +250,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nothing_runs_beside_it() {
         let isolation = Isolation::default();
-        let alone = isolation.ticket(0).alone().await;
+        let isolated = isolation.ticket(0).isolate().await;
         let other = tokio::time::timeout(QUIET, isolation.shared()).await;
         assert!(other.is_err(), "something runs beside it");
-        drop(alone);
+        drop(isolated);
         let _other = isolation.shared().await;
-        let beside = tokio::time::timeout(QUIET, isolation.ticket(0).alone()).await;
+        let beside = tokio::time::timeout(QUIET, isolation.ticket(0).isolate()).await;
         assert!(beside.is_err(), "it runs beside something");
     }
 }

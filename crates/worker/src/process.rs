@@ -54,7 +54,7 @@ impl<S: Store> Process<'_, S> {
                 tracing::info!(
                     route = %route,
                     error = describe(&fault),
-                    "a message of route {route} could not be settled and will come again"
+                    "a message of route {route} could not be settled and will be redelivered"
                 );
             }
             crash_point!("worker.after_ack");
@@ -216,8 +216,8 @@ impl<S: Store> Process<'_, S> {
             }
             let turn = inner
                 .isolation
-                .alone(deaths, &inner.counters, context.shutdown);
-            let Some(alone) = turn.await? else {
+                .isolate(deaths, &inner.counters, context.shutdown);
+            let Some(isolated) = turn.await? else {
                 continue;
             };
             let run = self.begin();
@@ -226,7 +226,7 @@ impl<S: Store> Process<'_, S> {
                 Err(fault) => Err(AttemptError::Fault(fault)),
             };
             let held = run.elapsed();
-            drop(alone);
+            drop(isolated);
             if run.conclude(result, &mut pause).await? {
                 return Ok(());
             }

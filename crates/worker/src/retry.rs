@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Most attempts a policy may ask for. At the longest delay of a week it is two years: whoever
+/// Most attempts a policy may ask for. At the longest delay of a week it is two years: a route that
 /// needs more has a queue that never empties, not a retry policy.
 const ATTEMPTS_MAX: u32 = 100;
 
