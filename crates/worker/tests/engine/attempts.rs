@@ -1,13 +1,14 @@
 //! Failures of a handler: what is an attempt, when the next one comes, and what ends it.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hookbox_driver::{DeadReason, FailureClass, FaultKind};
+use hookbox_driver::{ClaimState, DeadReason, FailureClass, FaultKind};
 use hookbox_event::Envelope;
 
 use crate::script::Act;
-use crate::world::{World, envelope, id, within};
+use crate::world::{World, envelope, id, on, within};
 
 fn failures(world: &World) -> Vec<(u32, FailureClass)> {
     let state = world.tables.state();
@@ -144,4 +145,36 @@ async fn a_failure_is_recorded_once_through_an_outage() {
         2,
         "the handler does not run for the record"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_is_a_round_of_attempts_of_its_own() {
+    let world = World::new();
+    world.script.next(id(1), [Act::Fail; 4]);
+    world.put_each([1]);
+    let _running = world.start();
+    within("it is dead", || world.dead(id(1)).is_some()).await;
+    world.tables.state().rows.replay(&on(id(1)));
+    within("it is done", || world.is_done(1)).await;
+    let attempts: Vec<u32> = world.script.runs().iter().map(|it| it.attempt).collect();
+    assert_eq!(attempts, [1, 2, 3, 4, 5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_is_superseded_is_no_outcome() {
+    let world = World::new();
+    world.script.next(id(1), [Act::Fail]);
+    world.tables.fail("fail", [FaultKind::Unavailable; 4]);
+    world.put_each([1]);
+    let running = world.start();
+    let is_paused = || running.route().paused.load(Ordering::Relaxed);
+    within("the record waits", is_paused).await;
+    // Another process has brought the event to its end by another receipt.
+    let mut state = world.tables.state();
+    state.rows.keep_events(&[envelope(1)]);
+    state.rows.claims.insert(on(id(1)), ClaimState::Done);
+    drop(state);
+    within("it is acknowledged", || world.is_settled()).await;
+    assert_eq!(world.outcome(&envelope(1)), Some("duplicate"));
+    assert!(failures(&world).is_empty());
 }

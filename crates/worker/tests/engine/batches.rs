@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use hookbox_driver::{DeadReason, FailureClass, Queue};
 use hookbox_event::{ContentDigest, Envelope, EventId};
+use hookbox_worker::OnConflict;
 
 use crate::script::Act;
 use crate::world::{World, envelope, id, receipt, route, within};
@@ -151,4 +152,25 @@ async fn another_body_under_a_known_id_is_a_dead_letter_without_a_run() {
     assert_eq!(world.dead(own_id).unwrap().0, DeadReason::Conflict);
     assert_eq!(world.script.runs().len(), 1);
     assert_eq!(running.route().conflict.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_id_decides_the_stored_body_runs() {
+    let mut world = World::new();
+    world.on_conflict = OnConflict::Duplicate;
+    let with_body = |which, text: &'static str| Envelope {
+        digest: ContentDigest::of_raw_body(text.as_bytes()),
+        body: Bytes::from_static(text.as_bytes()),
+        ..receipt(1, which)
+    };
+    let (first, second) = (with_body(1, "{\"a\":1}"), with_body(2, "{\"b\":2}"));
+    // The first came for other routes only.
+    let mut state = world.tables.state();
+    state.rows.keep_events(std::slice::from_ref(&first));
+    drop(state);
+    world.put(std::slice::from_ref(&second));
+    let _running = world.start();
+    within("it is done", || world.outcome(&second) == Some("done")).await;
+    let bodies: Vec<Bytes> = world.script.runs().into_iter().map(|it| it.body).collect();
+    assert_eq!(bodies, [first.body]);
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hookbox_driver::FaultKind;
 use hookbox_event::EventId;
 use hookbox_worker::{Event, Handler, HandlerError, OrReject};
@@ -45,6 +46,7 @@ pub enum Act {
 pub struct Run {
     pub event: EventId,
     pub attempt: u32,
+    pub body: Bytes,
     pub at: Instant,
     /// What ran in the same process when it began.
     pub beside: Vec<EventId>,
@@ -101,14 +103,16 @@ impl Script {
         self.running.lock().unwrap().retain(|it| it.0 != process);
     }
 
-    fn begin(&self, process: u64, event: EventId, attempt: u32) -> Act {
+    fn begin(&self, process: u64, handled: &Event<IgnoredAny>) -> Act {
+        let event = handled.id;
         let mut running = self.running.lock().unwrap();
         let own = running.iter().filter(|it| it.0 == process);
         let beside = own.map(|it| it.1).collect();
         running.push((process, event));
         self.runs.lock().unwrap().push(Run {
             event,
-            attempt,
+            attempt: handled.attempt,
+            body: handled.body.clone(),
             at: Instant::now(),
             beside,
         });
@@ -149,9 +153,7 @@ impl<const T: bool> Handler<MemoryStore> for Scripted<T> {
         tx: &mut MemoryConnection,
     ) -> Result<(), HandlerError> {
         let process = &*self.0;
-        let act = process
-            .script
-            .begin(process.number, event.id, event.attempt);
+        let act = process.script.begin(process.number, event);
         let _running = Running(process, event.id);
         tx.effects.push(event.id);
         match act {

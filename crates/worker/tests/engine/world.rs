@@ -10,7 +10,10 @@ use hookbox_driver::{Batch, Clock, Queue, Rng};
 use hookbox_event::{
     ContentDigest, Envelope, EventId, InstanceId, ReceiptId, RouteName, Timestamp,
 };
-use hookbox_worker::{Config, Counters, Registered, Retry, Route, RouteCounters, Worker, register};
+use hookbox_worker::{
+    Config, ConflictRule, Counters, OnConflict, Registered, Retry, Route, RouteCounters, Worker,
+    register,
+};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +38,7 @@ pub struct World {
     /// How many transactions each route runs at once.
     pub concurrency: usize,
     pub is_trusted: bool,
+    pub on_conflict: OnConflict,
     processes: AtomicU64,
     began: Instant,
 }
@@ -58,6 +62,7 @@ impl World {
             journal,
             concurrency: 4,
             is_trusted: false,
+            on_conflict: OnConflict::DeadLetter,
             processes: AtomicU64::new(0),
             began: Instant::now(),
         }
@@ -111,7 +116,10 @@ impl World {
             }],
             all_routes: vec![route()],
             schemas: Default::default(),
-            conflicts: Vec::new(),
+            conflicts: vec![ConflictRule {
+                topics: "#".parse().unwrap(),
+                action: self.on_conflict,
+            }],
             schedule_interval: second / 2,
             collect: true,
             witness: false,

@@ -176,6 +176,23 @@ impl Rows {
         }
     }
 
+    /// What an operator does: another round of attempts, now.
+    pub fn replay(&mut self, on: &On) {
+        let failed = self.failures.iter().filter(|it| it.0 == on.1);
+        let attempts = failed.map(|it| it.1).max().unwrap_or(0);
+        self.dead.remove(on);
+        self.claims.insert(on.clone(), ClaimState::Retrying);
+        let retry = Retry {
+            envelope: self.events[&on.1].clone(),
+            attempt: attempts + 1,
+            attempts_before: attempts,
+            due: Instant::now(),
+            is_queued: false,
+            deferred: None,
+        };
+        self.retries.insert(on.clone(), retry);
+    }
+
     pub fn counts(&self, route: &RouteName, start: &Start) -> StartCounts {
         let counted = self.starts.get(&(route.clone(), *start));
         counted.map_or_else(StartCounts::default, |counted| counted.0)
