@@ -170,10 +170,11 @@ async fn a_failure_that_is_superseded_is_no_outcome() {
     let is_paused = || running.route().paused.load(Ordering::Relaxed);
     within("the record waits", is_paused).await;
     // Another process has brought the event to its end by another receipt.
-    let mut state = world.tables.state();
-    state.rows.keep_events(&[envelope(1)]);
-    state.rows.claims.insert(on(id(1)), ClaimState::Done);
-    drop(state);
+    {
+        let rows = &mut world.tables.state().rows;
+        rows.keep_events(&[envelope(1)]);
+        rows.claims.insert(on(id(1)), ClaimState::Done);
+    }
     within("it is acknowledged", || world.is_settled()).await;
     assert_eq!(world.outcome(&envelope(1)), Some("duplicate"));
     assert!(failures(&world).is_empty());

@@ -165,9 +165,8 @@ async fn where_the_id_decides_the_stored_body_runs() {
     };
     let (first, second) = (with_body(1, "{\"a\":1}"), with_body(2, "{\"b\":2}"));
     // The first came for other routes only.
-    let mut state = world.tables.state();
-    state.rows.keep_events(std::slice::from_ref(&first));
-    drop(state);
+    let stored = std::slice::from_ref(&first);
+    world.tables.state().rows.keep_events(stored);
     world.put(std::slice::from_ref(&second));
     let _running = world.start();
     within("it is done", || world.outcome(&second) == Some("done")).await;

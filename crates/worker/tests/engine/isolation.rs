@@ -3,7 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hookbox_driver::{Batch, FaultKind, Queue, Start, StartCounts};
+use hookbox_driver::{Batch, FaultKind, Queue, Start, StartCounts, StartKind};
+use hookbox_event::{EventId, InstanceId};
 
 use crate::script::Act;
 use crate::world::{Running, World, envelope, id, route, within};
@@ -14,6 +15,13 @@ fn suspects(running: &Running) -> u64 {
 
 fn has_no_markers(world: &World) -> bool {
     world.tables.state().rows.starts.is_empty()
+}
+
+/// How often an event was started alone, as the store has counted.
+fn deaths_alone(world: &World, number: u8) -> u32 {
+    let state = world.tables.state();
+    let start = Start::of(&envelope(number));
+    state.rows.counts(&route(), &start).isolated
 }
 
 /// Redelivers an event that was in flight at so many deaths, and alone at some of them.
@@ -31,7 +39,17 @@ pub fn redeliver(world: &World, number: u8, all: u32, isolated: u32) {
     world.queues.put(Queue::Route(route()), bytes, true);
 }
 
-fn order(world: &World) -> Vec<hookbox_event::EventId> {
+/// Another process counts the start of an event that runs alone, and dies.
+fn die_elsewhere(world: &World, number: u8) {
+    let start = Start::of(&envelope(number));
+    let by = InstanceId::from_bytes([number; 16]);
+    let mut state = world.tables.state();
+    state
+        .rows
+        .start(&route(), by, StartKind::Isolated, &[start]);
+}
+
+fn order(world: &World) -> Vec<EventId> {
     world.script.runs().iter().map(|run| run.event).collect()
 }
 
@@ -157,4 +175,37 @@ async fn a_suspect_that_fails_is_an_attempt_like_any_other() {
     let attempts: Vec<u32> = world.script.runs().iter().map(|run| run.attempt).collect();
     assert_eq!(attempts, [1, 2]);
     assert!(has_no_markers(&world));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_takes_its_own_start_for_no_death() {
+    let world = World::new();
+    world
+        .script
+        .always(id(9), Act::Store(FaultKind::Unavailable));
+    world.put_each([1]);
+    redeliver(&world, 9, 2, 1);
+    let running = world.start();
+    let runs = || world.script.runs_of(id(9)).len();
+    within("it runs", || runs() >= 1).await;
+    assert_eq!(deaths_alone(&world, 9), 2, "one, and this worker's start");
+
+    // The connection is lost, and another process gets the message and dies of it.
+    die_elsewhere(&world, 9);
+    world.queues.lose_connections();
+    let until = runs() + 4;
+    within("both copies have run", || {
+        suspects(&running) == 2 && runs() >= until
+    })
+    .await;
+    assert_eq!(world.dead(id(9)), None, "it has killed two processes");
+    assert_eq!(
+        deaths_alone(&world, 9),
+        3,
+        "a start is counted once in a process"
+    );
+    world.script.always(id(9), Act::Succeed);
+    within("it is done", || world.is_done(9) && has_no_markers(&world)).await;
+    within("it is acknowledged", || world.is_settled()).await;
+    assert_eq!(world.effects(9), 1);
 }

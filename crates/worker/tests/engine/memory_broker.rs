@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,9 +12,14 @@ use hookbox_driver::{
 };
 use hookbox_event::{Account, RouteName};
 use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
 use crate::journal::Journal;
 use crate::memory_process::MemoryProcess;
+
+/// How long a message that was put back takes to be delivered again. Without it, a worker that puts
+/// everything back at once would keep the paused clock from moving, and its test from ending.
+const REDELIVERY: Duration = Duration::from_millis(10);
 
 #[derive(Debug, Clone)]
 pub struct Message {
@@ -32,7 +38,7 @@ pub struct Queues {
 
 #[derive(Default)]
 pub struct State {
-    waiting: BTreeMap<Queue, VecDeque<Message>>,
+    waiting: BTreeMap<Queue, VecDeque<Waiting>>,
     unsettled: BTreeMap<u64, Unsettled>,
     tags: u64,
     /// Grows whenever all subscriptions break.
@@ -44,6 +50,12 @@ pub struct State {
     pub is_unavailable: bool,
     pub published: u64,
     pub subscribed: u64,
+}
+
+struct Waiting {
+    message: Message,
+    /// It is not delivered before.
+    ready_at: Instant,
 }
 
 struct Unsettled {
@@ -75,7 +87,11 @@ impl Queues {
 
     pub fn put_message(&self, queue: Queue, message: Message) {
         let mut state = self.state();
-        state.waiting.entry(queue).or_default().push_back(message);
+        let waiting = state.waiting.entry(queue).or_default();
+        waiting.push_back(Waiting {
+            message,
+            ready_at: Instant::now(),
+        });
         drop(state);
         self.changed.notify_waiters();
     }
@@ -83,7 +99,7 @@ impl Queues {
     pub fn waiting(&self, queue: &Queue) -> Vec<Message> {
         let state = self.state();
         let waiting = state.waiting.get(queue).into_iter().flatten();
-        waiting.cloned().collect()
+        waiting.map(|it| it.message.clone()).collect()
     }
 
     pub fn unsettled(&self) -> usize {
@@ -117,7 +133,10 @@ impl Queues {
         if let Some(mut it) = state.unsettled.remove(&tag) {
             it.message.redelivered = true;
             let waiting = state.waiting.entry(it.queue).or_default();
-            waiting.push_front(it.message);
+            waiting.push_front(Waiting {
+                message: it.message,
+                ready_at: Instant::now() + REDELIVERY,
+            });
         }
         drop(state);
         self.changed.notify_waiters();
@@ -195,7 +214,13 @@ impl Subscription for Taking {
             if let Some(delivery) = self.try_next() {
                 return Ok(delivery);
             }
-            changed.await;
+            match self.next_ready() {
+                Some(ready_at) => {
+                    // Whichever comes first, the queue is checked again.
+                    let _elapsed = timeout_at(ready_at, changed).await;
+                }
+                None => changed.await,
+            }
         }
     }
 
@@ -207,7 +232,10 @@ impl Subscription for Taking {
         if self.process.is_dead() || in_flight >= self.prefetch {
             return None;
         }
-        let message = state.waiting.get_mut(&self.queue)?.pop_front()?;
+        let waiting = state.waiting.get_mut(&self.queue)?;
+        let is_ready = |it: &Waiting| it.ready_at <= Instant::now();
+        let first = waiting.iter().position(is_ready)?;
+        let message = waiting.remove(first)?.message;
         state.tags += 1;
         let tag = state.tags;
         let unsettled = Unsettled {
@@ -236,6 +264,16 @@ impl Subscription for Taking {
 
     async fn close(self: Box<Self>) {
         self.process.step().await;
+    }
+}
+
+impl Taking {
+    /// When the next of the messages that were put back can be delivered again.
+    fn next_ready(&self) -> Option<Instant> {
+        let state = self.process.queues.state();
+        let waiting = state.waiting.get(&self.queue).into_iter().flatten();
+        let later = waiting.filter(|it| it.ready_at > Instant::now());
+        later.map(|it| it.ready_at).min()
     }
 }
 
