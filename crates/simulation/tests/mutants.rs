@@ -1,6 +1,6 @@
-//! The engines broken on purpose: `mutants/NAME.patch` each break one rule, and the simulation
-//! must catch every one. `cargo xtask chaos --mutants` builds and runs them; here they are only
-//! kept from growing stale.
+//! The engines broken on purpose: `mutants/NAME.patch` each break one rule, and the command that
+//! the patch names must fail then, or the simulation where it names none. `cargo xtask chaos
+//! --mutants` builds and runs them; here they are only kept from growing stale.
 
 use std::path::Path;
 use std::process::Command;

@@ -14,6 +14,7 @@ fn die_in(world: &World, queue: Option<&str>, bytes: Bytes) {
         bytes,
         redelivered: true,
         died_in: queue.map(str::to_owned),
+        ..Message::default()
     };
     world.queues.put_message(Queue::Dead, message);
 }

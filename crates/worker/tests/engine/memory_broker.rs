@@ -21,11 +21,15 @@ use crate::memory_process::MemoryProcess;
 /// everything back at once would keep the paused clock from moving, and its test from ending.
 const REDELIVERY: Duration = Duration::from_millis(10);
 
-#[derive(Debug, Clone)]
+/// How often a message of a route is put back before the broker gives it up.
+const DELIVERY_LIMIT: u32 = 50;
+
+#[derive(Debug, Clone, Default)]
 pub struct Message {
     pub bytes: Bytes,
     pub redelivered: bool,
     pub died_in: Option<String>,
+    pub put_back: u32,
 }
 
 /// What all processes see.
@@ -80,7 +84,7 @@ impl Queues {
         let message = Message {
             bytes,
             redelivered,
-            died_in: None,
+            ..Message::default()
         };
         self.put_message(queue, message);
     }
@@ -132,6 +136,13 @@ impl Queues {
         let mut state = self.state();
         if let Some(mut it) = state.unsettled.remove(&tag) {
             it.message.redelivered = true;
+            it.message.put_back += 1;
+            if let Queue::Route(route) = &it.queue
+                && it.message.put_back > DELIVERY_LIMIT
+            {
+                it.message.died_in = Some(format!("hookbox.test.route.{route}"));
+                it.queue = Queue::Dead;
+            }
             let waiting = state.waiting.entry(it.queue).or_default();
             waiting.push_front(Waiting {
                 message: it.message,
@@ -249,6 +260,7 @@ impl Subscription for Taking {
             bytes,
             redelivered,
             died_in,
+            put_back: _,
         } = message;
         let settling = Settling {
             process: Arc::clone(&self.process),
