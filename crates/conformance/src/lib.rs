@@ -135,6 +135,7 @@ macro_rules! store_suite {
                 starts_are_counted_by_kind,
                 starts_are_per_attempt,
                 starts_are_per_route,
+                a_start_is_retracted_by_its_process_alone,
                 a_start_outlives_its_process,
                 a_lost_connection_is_unavailable,
                 a_handlers_lost_connection_is_unavailable,

@@ -9,6 +9,9 @@ use uuid::Uuid;
 
 use crate::column::{Columns, integer, uuid};
 
+/// Who counted last, where the last start was taken back: the id of no process.
+const NO_PROCESS: &[u8; 16] = &[0; 16];
+
 /// How often each of these was started, in the order given.
 pub(crate) async fn counted(
     c: &mut PgConnection,
@@ -50,11 +53,7 @@ pub(crate) async fn count(
     on: &[Start],
 ) -> Result<(), Error> {
     let (receipts, attempts) = keys(on);
-    let (isolated, unproven) = match kind {
-        StartKind::Shared => (0, 0),
-        StartKind::Isolated => (1, 0),
-        StartKind::Unproven => (0, 1),
-    };
+    let (isolated, unproven) = kind.adds();
     sqlx::query(
         "insert into starts (route, receipt_id, attempt, starts, started_by, isolated, unproven)
          select $1, receipt_id, attempt, 1, $4, $5, $6
@@ -71,8 +70,41 @@ pub(crate) async fn count(
     .bind(receipts)
     .bind(attempts)
     .bind(uuid(by.as_bytes()))
-    .bind(isolated)
-    .bind(unproven)
+    .bind(integer(isolated))
+    .bind(integer(unproven))
+    .execute(c)
+    .await?;
+    Ok(())
+}
+
+/// Takes back the last start, if this process has counted it.
+pub(crate) async fn retract(
+    c: &mut PgConnection,
+    route: &RouteName,
+    by: &InstanceId,
+    kind: StartKind,
+    of: Start,
+) -> Result<(), Error> {
+    let (isolated, unproven) = kind.adds();
+    sqlx::query(
+        "with only_start as (
+             delete from starts
+             where receipt_id = $1 and attempt = $2 and route = $3 and started_by = $4
+                 and starts = 1
+         )
+         update starts
+         set starts = starts - 1, started_by = $5,
+             isolated = greatest(isolated - $6, 0), unproven = greatest(unproven - $7, 0)
+         where receipt_id = $1 and attempt = $2 and route = $3 and started_by = $4
+             and starts > 1",
+    )
+    .bind(uuid(of.receipt.as_bytes()))
+    .bind(integer(of.attempt))
+    .bind(route.as_str())
+    .bind(uuid(by.as_bytes()))
+    .bind(uuid(NO_PROCESS))
+    .bind(integer(isolated))
+    .bind(integer(unproven))
     .execute(c)
     .await?;
     Ok(())

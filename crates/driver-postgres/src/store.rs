@@ -118,6 +118,20 @@ impl Store for Postgres {
         tx.commit_ours().await
     }
 
+    async fn retract_start(
+        &self,
+        route: &RouteName,
+        by: &InstanceId,
+        kind: StartKind,
+        of: Start,
+    ) -> Result<(), Fault> {
+        let mut tx = self.write().await?;
+        tx.run(|c| starts::retract(c, route, by, kind, of))
+            .await
+            .map_err(|error| error.ours("retract a start"))?;
+        tx.commit_ours().await
+    }
+
     async fn requeue_due(&self, limit: u32, republish: &dyn Republish) -> Result<Requeued, Fault> {
         requeue::requeue(self.write().await?, limit, republish).await
     }

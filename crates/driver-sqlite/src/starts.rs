@@ -8,6 +8,9 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::column::Columns;
 
+/// Who counted last, where the last start was taken back: the id of no process.
+const NO_PROCESS: &[u8; 16] = &[0; 16];
+
 /// How often each of these was started, in the order given.
 pub(crate) async fn counted(
     connection: &mut SqliteConnection,
@@ -44,11 +47,7 @@ pub(crate) async fn count(
     on: &[Start],
     now: i64,
 ) -> sqlx::Result<()> {
-    let (isolated, unproven) = match kind {
-        StartKind::Shared => (0, 0),
-        StartKind::Isolated => (1, 0),
-        StartKind::Unproven => (0, 1),
-    };
+    let (isolated, unproven) = kind.adds();
     for start in on {
         sqlx::query(
             "INSERT INTO starts (receipt_id, attempt, route, starts, started_at, started_by,
@@ -71,6 +70,43 @@ pub(crate) async fn count(
         .execute(&mut *connection)
         .await?;
     }
+    Ok(())
+}
+
+/// Takes back the last start, if this process has counted it.
+pub(crate) async fn retract(
+    connection: &mut SqliteConnection,
+    route: &RouteName,
+    by: &InstanceId,
+    kind: StartKind,
+    of: Start,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "DELETE FROM starts
+         WHERE receipt_id = ?1 AND attempt = ?2 AND route = ?3 AND started_by = ?4 AND starts = 1",
+    )
+    .bind(&of.receipt.as_bytes()[..])
+    .bind(of.attempt)
+    .bind(route.as_str())
+    .bind(&by.as_bytes()[..])
+    .execute(&mut *connection)
+    .await?;
+    let (isolated, unproven) = kind.adds();
+    sqlx::query(
+        "UPDATE starts
+         SET starts = starts - 1, started_by = ?5,
+             isolated = max(isolated - ?6, 0), unproven = max(unproven - ?7, 0)
+         WHERE receipt_id = ?1 AND attempt = ?2 AND route = ?3 AND started_by = ?4",
+    )
+    .bind(&of.receipt.as_bytes()[..])
+    .bind(of.attempt)
+    .bind(route.as_str())
+    .bind(&by.as_bytes()[..])
+    .bind(&NO_PROCESS[..])
+    .bind(isolated)
+    .bind(unproven)
+    .execute(&mut *connection)
+    .await?;
     Ok(())
 }
 

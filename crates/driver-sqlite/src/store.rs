@@ -144,6 +144,21 @@ impl Store for Sqlite {
         unit.commit().await.map_err(fault(doing))
     }
 
+    async fn retract_start(
+        &self,
+        route: &RouteName,
+        by: &InstanceId,
+        kind: StartKind,
+        of: Start,
+    ) -> Result<(), Fault> {
+        let doing = "retract a start";
+        let mut unit = self.shared.writer.begin().await?;
+        starts::retract(unit.connection(), route, by, kind, of)
+            .await
+            .map_err(fault(doing))?;
+        unit.commit().await.map_err(fault(doing))
+    }
+
     async fn requeue_due(&self, limit: u32, republish: &dyn Republish) -> Result<Requeued, Fault> {
         requeue::requeue_due(&self.shared, limit, republish).await
     }

@@ -61,7 +61,7 @@
 //! - `a_deferral_of_what_has_moved_on_changes_nothing`,
 //!   `a_deferral_cut_anywhere_is_whole_or_nothing`
 //! - `starts_are_counted_until_a_process_survives`, `starts_are_counted_by_kind`,
-//!   `starts_are_per_attempt`, `starts_are_per_route`
+//!   `starts_are_per_attempt`, `starts_are_per_route`, `a_start_is_retracted_by_its_process_alone`
 //! - `a_start_outlives_its_process`
 //! - `a_lost_connection_is_unavailable`, `a_constraint_violation_is_not_ours`
 //! - `a_handlers_lost_connection_is_unavailable`

@@ -35,6 +35,17 @@ pub enum StartKind {
     Unproven,
 }
 
+impl StartKind {
+    /// What one such start adds to [`StartCounts::isolated`] and [`StartCounts::unproven`].
+    pub fn adds(self) -> (u32, u32) {
+        match self {
+            Self::Shared => (0, 0),
+            Self::Isolated => (1, 0),
+            Self::Unproven => (0, 1),
+        }
+    }
+}
+
 /// The starts that were counted and that no process has survived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StartCounts {

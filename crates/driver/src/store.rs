@@ -119,6 +119,17 @@ pub trait Store: Send + Sync + 'static {
     /// failure.
     async fn survived(&self, route: &RouteName, of: &[Start]) -> Result<(), Fault>;
 
+    /// Takes back the start of `kind` that this process has counted: it is alive, and its handler
+    /// does not run until it counts the next one. The starts of others stay. A start that was not
+    /// counted, or that another process has counted one after, is not taken back.
+    async fn retract_start(
+        &self,
+        route: &RouteName,
+        by: &InstanceId,
+        kind: StartKind,
+        of: Start,
+    ) -> Result<(), Fault>;
+
     /// Takes up to `limit` retries that are due by the store's own clock, of the routes that
     /// `republish` takes, hands each to it, and marks as queued those it confirmed. Two callers at
     /// once do not get the same retry where the database can prevent it; where they do, the fence

@@ -239,9 +239,8 @@ impl Store for SimStore {
         });
         let counted = counted.await.map(drop);
         if counted.is_err() {
-            let name = &self.process.name;
-            let unheard = of.iter().map(|it| (route.clone(), *it, name.clone()));
-            self.process.world.state().tables.unheard.extend(unheard);
+            let tables = &mut self.process.world.state().tables;
+            tables.not_heard(&self.process.name, route, of);
         }
         counted
     }
@@ -252,6 +251,21 @@ impl Store for SimStore {
         forgot.await?;
         self.process.company.cleared(route, of);
         Ok(())
+    }
+
+    async fn retract_start(
+        &self,
+        route: &RouteName,
+        by: &InstanceId,
+        kind: StartKind,
+        of: Start,
+    ) -> Result<(), OurFault> {
+        let tx = self.open("retract a start").await?;
+        let name = &self.process.name;
+        let retracted = self.record(tx, &[], |tables, _| {
+            record::retract_start(tables, name, (*by, kind), (route, of))
+        });
+        retracted.await.map(drop)
     }
 
     async fn requeue_due(

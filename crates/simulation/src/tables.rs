@@ -294,6 +294,12 @@ impl Tables {
         }
     }
 
+    /// Starts of which a process does not know whether they were counted.
+    pub fn not_heard(&mut self, name: &str, route: &RouteName, of: &[Start]) {
+        let unheard = of.iter().map(|it| (route.clone(), *it, name.to_owned()));
+        self.unheard.extend(unheard);
+    }
+
     /// An event is quarantined: whether so many processes have died while it ran alone.
     pub fn convict(&mut self, route: &RouteName, envelope: &Envelope) -> bool {
         let starters = self.starters.get(&(route.clone(), Start::of(envelope)));

@@ -117,6 +117,57 @@ pub async fn starts_are_per_route<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
+/// A process that has ended a try without an outcome runs nothing until its next one.
+pub async fn a_start_is_retracted_by_its_process_alone<H: StoreHarness>(world: &H) {
+    let store = world.open().await;
+    let a = Start::of(&envelope("a"));
+    let count = async |process, kind| {
+        let counted = store.start(&one(), &by(process), kind, &[a]).await;
+        counted.expect("counted");
+    };
+    let retract = async |process, kind| {
+        let retracted = store.retract_start(&one(), &by(process), kind, a).await;
+        retracted.expect("retracted");
+    };
+    let expect = async |all, isolated, unproven| {
+        let counts = StartCounts {
+            all,
+            isolated,
+            unproven,
+        };
+        let found = store.starts(&one(), &[a]).await.expect("read");
+        assert_eq!(found, [counts]);
+    };
+    // Nothing was counted.
+    retract(1, StartKind::Isolated).await;
+    expect(0, 0, 0).await;
+    // The only one there is, and once only.
+    count(1, StartKind::Unproven).await;
+    retract(1, StartKind::Unproven).await;
+    retract(1, StartKind::Unproven).await;
+    expect(0, 0, 0).await;
+
+    count(1, StartKind::Shared).await;
+    count(2, StartKind::Isolated).await;
+    count(3, StartKind::Isolated).await;
+    expect(3, 2, 0).await;
+    // Of another process, of another attempt, on another route: nothing of this one.
+    retract(4, StartKind::Isolated).await;
+    let later = Start { attempt: 2, ..a };
+    for (route, start) in [(one(), later), (two(), a)] {
+        let retracted = store.retract_start(&route, &by(3), StartKind::Isolated, start);
+        retracted.await.expect("retracted");
+    }
+    expect(3, 2, 0).await;
+    retract(3, StartKind::Isolated).await;
+    retract(3, StartKind::Isolated).await;
+    expect(2, 1, 0).await;
+    // The next try of the same process is another start.
+    count(3, StartKind::Isolated).await;
+    expect(3, 2, 0).await;
+    Store::close(&*store).await;
+}
+
 /// What a process wrote that died in the middle of a handler is gone; that it began is not.
 pub async fn a_start_outlives_its_process<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);

@@ -163,15 +163,39 @@ pub(super) fn start(
         let counted = tables.starts.entry(key.clone()).or_default();
         // The same process again did not hear that it was counted.
         if counted.1 != Some(by) {
+            let (isolated, unproven) = kind.adds();
             counted.0.all += 1;
-            match kind {
-                StartKind::Shared => {}
-                StartKind::Isolated => counted.0.isolated += 1,
-                StartKind::Unproven => counted.0.unproven += 1,
-            }
+            counted.0.isolated += isolated;
+            counted.0.unproven += unproven;
             counted.1 = Some(by);
             tables.started(key, name, kind);
         }
+    }
+    Recorded::Recorded
+}
+
+pub(super) fn retract_start(
+    tables: &mut Tables,
+    name: &str,
+    (by, kind): (InstanceId, StartKind),
+    (route, of): (&RouteName, Start),
+) -> Recorded {
+    let key = (route.clone(), of);
+    let Some(counted) = tables.starts.get_mut(&key) else {
+        return Recorded::Superseded;
+    };
+    if counted.1 != Some(by) {
+        return Recorded::Superseded;
+    }
+    let (isolated, unproven) = kind.adds();
+    counted.0.all -= 1;
+    counted.0.isolated -= isolated;
+    counted.0.unproven -= unproven;
+    counted.1 = None;
+    if let Some(starters) = tables.starters.get_mut(&key)
+        && let Some(at) = starters.iter().rposition(|it| it.0 == name)
+    {
+        starters.remove(at);
     }
     Recorded::Recorded
 }
