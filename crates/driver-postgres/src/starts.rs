@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use hookbox_driver::{Start, StartCounts, StartKind};
+use hookbox_driver::{CountedStart, Start, StartCounts, StartKind};
 use hookbox_event::{InstanceId, ReceiptId, RouteName};
 use sqlx::{Error, PgConnection};
 use uuid::Uuid;
@@ -77,26 +77,27 @@ pub(crate) async fn count(
     Ok(())
 }
 
-/// Takes back the last start, if this process has counted it.
+/// Takes back one start of this process.
 pub(crate) async fn retract(
     c: &mut PgConnection,
     route: &RouteName,
     by: &InstanceId,
-    kind: StartKind,
+    counted: CountedStart,
     of: Start,
 ) -> Result<(), Error> {
-    let (isolated, unproven) = kind.adds();
+    let (isolated, unproven) = counted.kind.adds();
     sqlx::query(
         "with only_start as (
              delete from starts
-             where receipt_id = $1 and attempt = $2 and route = $3 and started_by = $4
-                 and starts = 1
+             where receipt_id = $1 and attempt = $2 and route = $3
+                 and (started_by = $4 or $8) and starts = 1
          )
          update starts
-         set starts = starts - 1, started_by = $5,
+         set starts = starts - 1,
+             started_by = case when started_by = $4 then $5 else started_by end,
              isolated = greatest(isolated - $6, 0), unproven = greatest(unproven - $7, 0)
-         where receipt_id = $1 and attempt = $2 and route = $3 and started_by = $4
-             and starts > 1",
+         where receipt_id = $1 and attempt = $2 and route = $3
+             and (started_by = $4 or $8) and starts > 1",
     )
     .bind(uuid(of.receipt.as_bytes()))
     .bind(integer(of.attempt))
@@ -105,6 +106,7 @@ pub(crate) async fn retract(
     .bind(uuid(NO_PROCESS))
     .bind(integer(isolated))
     .bind(integer(unproven))
+    .bind(counted.is_certain)
     .execute(c)
     .await?;
     Ok(())

@@ -4,8 +4,9 @@ use std::error::Error;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Burial, Claimed, CommitError, Deferral, Deferred, Failure, Fault, FaultKind, NextWitness,
-    Recorded, Republish, Requeued, Settled, Start, StartCounts, StartKind, Store, StoredEvent,
+    Burial, Claimed, CommitError, CountedStart, Deferral, Deferred, Failure, Fault, FaultKind,
+    NextWitness, Recorded, Republish, Requeued, Settled, Start, StartCounts, StartKind, Store,
+    StoredEvent,
 };
 use hookbox_event::{Account, Envelope, EventId, InstanceId, RouteName, Witness};
 use sqlx::PgConnection;
@@ -122,11 +123,11 @@ impl Store for Postgres {
         &self,
         route: &RouteName,
         by: &InstanceId,
-        kind: StartKind,
+        counted: CountedStart,
         of: Start,
     ) -> Result<(), Fault> {
         let mut tx = self.write().await?;
-        tx.run(|c| starts::retract(c, route, by, kind, of))
+        tx.run(|c| starts::retract(c, route, by, counted, of))
             .await
             .map_err(|error| error.ours("retract a start"))?;
         tx.commit_ours().await

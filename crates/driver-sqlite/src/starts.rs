@@ -2,7 +2,7 @@
 //!
 //! Row by row: only what comes again is counted, and that is at most a batch.
 
-use hookbox_driver::{Start, StartCounts, StartKind};
+use hookbox_driver::{CountedStart, Start, StartCounts, StartKind};
 use hookbox_event::{InstanceId, RouteName};
 use sqlx::sqlite::SqliteConnection;
 
@@ -73,30 +73,34 @@ pub(crate) async fn count(
     Ok(())
 }
 
-/// Takes back the last start, if this process has counted it.
+/// Takes back one start of this process.
 pub(crate) async fn retract(
     connection: &mut SqliteConnection,
     route: &RouteName,
     by: &InstanceId,
-    kind: StartKind,
+    counted: CountedStart,
     of: Start,
 ) -> sqlx::Result<()> {
     sqlx::query(
         "DELETE FROM starts
-         WHERE receipt_id = ?1 AND attempt = ?2 AND route = ?3 AND started_by = ?4 AND starts = 1",
+         WHERE receipt_id = ?1 AND attempt = ?2 AND route = ?3
+             AND (started_by = ?4 OR ?5) AND starts = 1",
     )
     .bind(&of.receipt.as_bytes()[..])
     .bind(of.attempt)
     .bind(route.as_str())
     .bind(&by.as_bytes()[..])
+    .bind(counted.is_certain)
     .execute(&mut *connection)
     .await?;
-    let (isolated, unproven) = kind.adds();
+    let (isolated, unproven) = counted.kind.adds();
     sqlx::query(
         "UPDATE starts
-         SET starts = starts - 1, started_by = ?5,
+         SET starts = starts - 1,
+             started_by = CASE WHEN started_by = ?4 THEN ?5 ELSE started_by END,
              isolated = max(isolated - ?6, 0), unproven = max(unproven - ?7, 0)
-         WHERE receipt_id = ?1 AND attempt = ?2 AND route = ?3 AND started_by = ?4",
+         WHERE receipt_id = ?1 AND attempt = ?2 AND route = ?3
+             AND (started_by = ?4 OR ?8) AND starts > 1",
     )
     .bind(&of.receipt.as_bytes()[..])
     .bind(of.attempt)
@@ -105,6 +109,7 @@ pub(crate) async fn retract(
     .bind(&NO_PROCESS[..])
     .bind(isolated)
     .bind(unproven)
+    .bind(counted.is_certain)
     .execute(&mut *connection)
     .await?;
     Ok(())

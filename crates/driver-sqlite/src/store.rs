@@ -12,8 +12,9 @@ use std::error::Error;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Burial, Claimed, CommitError, Deferral, Deferred, Failure, Fault, FaultKind, NextWitness,
-    Recorded, Republish, Requeued, Settled, Start, StartCounts, StartKind, Store, StoredEvent,
+    Burial, Claimed, CommitError, CountedStart, Deferral, Deferred, Failure, Fault, FaultKind,
+    NextWitness, Recorded, Republish, Requeued, Settled, Start, StartCounts, StartKind, Store,
+    StoredEvent,
 };
 use hookbox_event::{Account, Envelope, EventId, InstanceId, RouteName, Witness};
 use sqlx::sqlite::SqliteConnection;
@@ -148,12 +149,12 @@ impl Store for Sqlite {
         &self,
         route: &RouteName,
         by: &InstanceId,
-        kind: StartKind,
+        counted: CountedStart,
         of: Start,
     ) -> Result<(), Fault> {
         let doing = "retract a start";
         let mut unit = self.shared.writer.begin().await?;
-        starts::retract(unit.connection(), route, by, kind, of)
+        starts::retract(unit.connection(), route, by, counted, of)
             .await
             .map_err(fault(doing))?;
         unit.commit().await.map_err(fault(doing))

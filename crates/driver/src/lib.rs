@@ -146,7 +146,7 @@ pub use open::{OpenError, TopologyDifference};
 pub use refusal::{Refusal, RefusalFilter, RefusalGroup};
 pub use requeue::{DueRetry, Republish, Requeued};
 pub use rng::Rng;
-pub use starts::{Start, StartCounts, StartKind};
+pub use starts::{CountedStart, Start, StartCounts, StartKind};
 pub use storable::{STORABLE_MAX, storable};
 pub use store::{
     Burial, ClaimState, Claimed, CommitError, Failure, FailureClass, Outcome, Recorded, Settled,

@@ -46,6 +46,15 @@ impl StartKind {
     }
 }
 
+/// A start that a process has asked the store to count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CountedStart {
+    /// How it was to be counted.
+    pub kind: StartKind,
+    /// Whether the store has answered that it is counted.
+    pub is_certain: bool,
+}
+
 /// The starts that were counted and that no process has survived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StartCounts {

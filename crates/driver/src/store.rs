@@ -11,8 +11,8 @@ use hookbox_event::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DeadReason, Deferral, Deferred, Fault, FaultKind, NextWitness, Republish, Requeued, Start,
-    StartCounts, StartKind,
+    CountedStart, DeadReason, Deferral, Deferred, Fault, FaultKind, NextWitness, Republish,
+    Requeued, Start, StartCounts, StartKind,
 };
 
 /// A store: remembers, per route, what was done with each event, in the same transaction as the
@@ -119,14 +119,14 @@ pub trait Store: Send + Sync + 'static {
     /// failure.
     async fn survived(&self, route: &RouteName, of: &[Start]) -> Result<(), Fault>;
 
-    /// Takes back the start of `kind` that this process has counted: it is alive, and its handler
-    /// does not run until it counts the next one. The starts of others stay. A start that was not
-    /// counted, or that another process has counted one after, is not taken back.
+    /// Takes back one start: this process is alive, and its handler does not run until it counts
+    /// the next one. The starts of others stay. An uncertain one is taken back only where this
+    /// process was the last to count, and so at most once.
     async fn retract_start(
         &self,
         route: &RouteName,
         by: &InstanceId,
-        kind: StartKind,
+        counted: CountedStart,
         of: Start,
     ) -> Result<(), Fault>;
 

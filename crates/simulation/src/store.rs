@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Burial, ClaimState, Claimed, CommitError, Deferral, Deferred, DueRetry, Failure,
+    Burial, ClaimState, Claimed, CommitError, CountedStart, Deferral, Deferred, DueRetry, Failure,
     Fault as OurFault, FaultKind, NextWitness, Outcome, Recorded, Republish, Requeued, Settled,
     Start, StartCounts, StartKind, Store, StoredEvent,
 };
@@ -257,13 +257,13 @@ impl Store for SimStore {
         &self,
         route: &RouteName,
         by: &InstanceId,
-        kind: StartKind,
+        counted: CountedStart,
         of: Start,
     ) -> Result<(), OurFault> {
         let tx = self.open("retract a start").await?;
         let name = &self.process.name;
         let retracted = self.record(tx, &[], |tables, _| {
-            record::retract_start(tables, name, (*by, kind), (route, of))
+            record::retract_start(tables, name, (*by, counted), (route, of))
         });
         retracted.await.map(drop)
     }

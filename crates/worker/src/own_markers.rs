@@ -3,28 +3,20 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use hookbox_driver::{Start, StartCounts, StartKind};
+use hookbox_driver::{CountedStart, Start, StartCounts, StartKind};
 use hookbox_event::RouteName;
 
 /// The start markers that this process has set, and not cleared again. One that ends of its own
 /// will while it has some has survived them: its end is no death.
 #[derive(Default)]
 pub(crate) struct OwnMarkers {
-    starts: Mutex<HashMap<RouteName, HashMap<Start, OwnMarker>>>,
-}
-
-/// One of them.
-#[derive(Clone, Copy)]
-struct OwnMarker {
-    kind: StartKind,
-    /// The store has answered that it is counted.
-    is_heard: bool,
+    starts: Mutex<HashMap<RouteName, HashMap<Start, CountedStart>>>,
 }
 
 impl OwnMarkers {
     pub fn add(&self, route: &RouteName, kind: StartKind, starts: &[Start]) {
-        let is_heard = false;
-        let marker = |start: &Start| (*start, OwnMarker { kind, is_heard });
+        let is_certain = false;
+        let marker = |start: &Start| (*start, CountedStart { kind, is_certain });
         self.of_route(route, |own| own.extend(starts.iter().map(marker)));
     }
 
@@ -32,16 +24,21 @@ impl OwnMarkers {
     pub fn counted(&self, route: &RouteName, start: Start) {
         self.of_route(route, |own| {
             if let Some(marker) = own.get_mut(&start) {
-                marker.is_heard = true;
+                marker.is_certain = true;
             }
         });
+    }
+
+    /// What was counted of it here.
+    pub fn get(&self, route: &RouteName, start: Start) -> Option<CountedStart> {
+        self.of_route(route, |own| own.get(&start).copied())
     }
 
     /// Whether it was counted here as one that runs alone. The store would count it again, if
     /// another process has counted it since: it knows who was the last, and not all of them.
     pub fn is_counted_alone(&self, route: &RouteName, start: Start) -> bool {
-        let marker = self.of_route(route, |own| own.get(&start).copied());
-        marker.is_some_and(|it| it.is_heard && it.kind != StartKind::Shared)
+        let marker = self.get(route, start);
+        marker.is_some_and(|it| it.is_certain && it.kind != StartKind::Shared)
     }
 
     /// What the store has counted, without the start of this process: it may have lost its
@@ -52,11 +49,9 @@ impl OwnMarkers {
         start: Start,
         mut counts: StartCounts,
     ) -> StartCounts {
-        match self.of_route(route, |own| own.get(&start).map(|it| it.kind)) {
-            None | Some(StartKind::Shared) => {}
-            Some(StartKind::Isolated) => counts.isolated = counts.isolated.saturating_sub(1),
-            Some(StartKind::Unproven) => counts.unproven = counts.unproven.saturating_sub(1),
-        }
+        let (isolated, unproven) = self.get(route, start).map_or((0, 0), |it| it.kind.adds());
+        counts.isolated = counts.isolated.saturating_sub(isolated);
+        counts.unproven = counts.unproven.saturating_sub(unproven);
         counts
     }
 
@@ -90,7 +85,7 @@ impl OwnMarkers {
     fn of_route<T>(
         &self,
         route: &RouteName,
-        change: impl FnOnce(&mut HashMap<Start, OwnMarker>) -> T,
+        change: impl FnOnce(&mut HashMap<Start, CountedStart>) -> T,
     ) -> T {
         let mut held = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
         change(held.entry(route.clone()).or_default())

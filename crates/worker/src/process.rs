@@ -2,6 +2,7 @@
 //! what in its own, and what alone in the process.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{DeadReason, Delivery, Fault, FaultKind, Start, Store, describe};
@@ -20,6 +21,10 @@ use crate::slot::Slot;
 use crate::suspicion::{Measure, Plan, Suspect};
 use crate::work::Work;
 use crate::{claims, record, start_markers};
+
+/// How long the starts of an event must stay as they are before it is quarantined: longer than the
+/// one statement by which a process that is alive takes its own back.
+const CONFIRM_AFTER: Duration = Duration::from_secs(1);
 
 /// The messages of one take, on their way to their outcomes.
 pub(crate) struct Process<'a, S: Store> {
@@ -197,15 +202,22 @@ impl<S: Store> Process<'_, S> {
     /// from its outcome, be it for hours, never keeps the others from theirs.
     async fn isolate(&self, suspect: &Suspect<'_>) -> Result<(), Stopped> {
         let (context, envelope) = (self.context, suspect.envelope);
-        let (inner, deaths) = (context.inner, suspect.counts.alone());
+        let inner = context.inner;
+        let mut suspect = *suspect;
         let mut pause = context.pause();
-        let (mut is_logged, mut is_marked) = (false, false);
+        let (mut is_logged, mut is_marked, mut is_confirmed) = (false, false, false);
         loop {
             // Another process that has it in flight is waited for beside the others.
             let would_run = || claims::would_run(context, envelope);
             if context.until_done(would_run).await? {
                 match suspect.measure {
-                    Measure::Quarantine(detail) => return self.quarantine(suspect, detail).await,
+                    Measure::Quarantine(detail) if is_confirmed => {
+                        return self.quarantine(&suspect, detail).await;
+                    }
+                    Measure::Quarantine(_) => {
+                        is_confirmed = self.confirm(&mut suspect).await?;
+                        continue;
+                    }
                     Measure::Isolate if is_logged => {}
                     Measure::Isolate => {
                         is_logged = true;
@@ -214,9 +226,10 @@ impl<S: Store> Process<'_, S> {
                     }
                 }
             }
-            let turn = inner
-                .isolation
-                .isolate(deaths, &inner.counters, context.shutdown);
+            let turn =
+                inner
+                    .isolation
+                    .isolate(suspect.counts.alone(), &inner.counters, context.shutdown);
             let Some(isolated) = turn.await? else {
                 continue;
             };
@@ -225,6 +238,10 @@ impl<S: Store> Process<'_, S> {
                 Ok(()) => self.attempt().run(&[envelope]).await,
                 Err(fault) => Err(AttemptError::Fault(fault)),
             };
+            if result.is_err() {
+                start_markers::retract(context, Start::of(envelope)).await;
+                is_marked = false;
+            }
             let held = run.elapsed();
             drop(isolated);
             if run.conclude(result, &mut pause).await? {
@@ -236,6 +253,21 @@ impl<S: Store> Process<'_, S> {
                 () = sleep(held) => {}
             }
         }
+    }
+
+    /// Counts again, after a while, whether a suspect is still to be quarantined: a process that is
+    /// alive has taken its start back by then, if its try has ended.
+    async fn confirm(&self, suspect: &mut Suspect<'_>) -> Result<bool, Stopped> {
+        tokio::select! {
+            biased;
+            () = self.context.shutdown.cancelled() => return Err(Stopped),
+            () = sleep(CONFIRM_AFTER) => {}
+        }
+        let start = [Start::of(suspect.envelope)];
+        let counts = start_markers::counts(self.context, &start).await?;
+        Ok(counts
+            .first()
+            .is_some_and(|counts| suspect.recount(*counts)))
     }
 
     /// Sets the start marker of an event that is alone in this process, where its handler would

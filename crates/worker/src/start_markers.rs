@@ -5,7 +5,7 @@
 //! redelivered events only, and the count is cleared once the process has survived the attempt.
 //! An event with a count was in flight when a process died.
 
-use hookbox_driver::{Fault, Start, StartCounts, StartKind, Store};
+use hookbox_driver::{Fault, Start, StartCounts, StartKind, Store, describe};
 
 use crate::pause::Stopped;
 use crate::route_context::RouteContext;
@@ -57,6 +57,27 @@ pub(crate) async fn set_isolated<S: Store>(
     inner.store.start(route, &inner.id, kind, &[start]).await?;
     inner.own_markers.counted(route, start);
     Ok(())
+}
+
+/// Takes back the start of a handler that has run alone and has to run again: until then it ends
+/// no process, and another one that gets the event meanwhile must not take it for a death. It is
+/// tried once, since everything else in the process waits meanwhile.
+pub(crate) async fn retract<S: Store>(context: &RouteContext<'_, S>, start: Start) {
+    let (inner, route) = (context.inner, context.route);
+    let Some(counted) = inner.own_markers.get(route, start) else {
+        return;
+    };
+    let retracted = inner.store.retract_start(route, &inner.id, counted, start);
+    match retracted.await {
+        Ok(()) => inner.own_markers.remove(route, &[start]),
+        // It stays this process's own, and its next try is not counted again.
+        Err(fault) => tracing::info!(
+            route = %route,
+            error = describe(&fault),
+            "a start of a handler on route {route} could not be taken back; until it has run \
+             again, another worker may take it for a death"
+        ),
+    }
 }
 
 /// Clears the start markers of work that has ended, in one way or the other.

@@ -45,6 +45,7 @@ pub(crate) struct Plan<'e> {
 }
 
 /// An event that was in flight when a process died.
+#[derive(Clone, Copy)]
 pub(crate) struct Suspect<'e> {
     pub envelope: &'e Envelope,
     pub counts: StartCounts,
@@ -102,6 +103,14 @@ fn measure(counts: StartCounts) -> Measure {
 }
 
 impl Suspect<'_> {
+    /// Takes counts that were read later; whether they are the same still.
+    pub fn recount(&mut self, counts: StartCounts) -> bool {
+        let is_same = self.counts == counts;
+        self.counts = counts;
+        self.measure = measure(counts);
+        is_same
+    }
+
     /// Before its handler runs alone for the first time in this process.
     pub fn log_isolated(&self, route: &RouteName) {
         let counts = self.counts;

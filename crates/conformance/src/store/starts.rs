@@ -1,6 +1,6 @@
 //! Starts of handlers: counted, seen by everybody, forgotten.
 
-use hookbox_driver::{Claimed, Start, StartCounts, StartKind, Store};
+use hookbox_driver::{Claimed, CountedStart, Start, StartCounts, StartKind, Store};
 use hookbox_event::{InstanceId, RouteName};
 
 use super::{claim, done};
@@ -125,10 +125,12 @@ pub async fn a_start_is_retracted_by_its_process_alone<H: StoreHarness>(world: &
         let counted = store.start(&one(), &by(process), kind, &[a]).await;
         counted.expect("counted");
     };
-    let retract = async |process, kind| {
-        let retracted = store.retract_start(&one(), &by(process), kind, a).await;
+    let retract = async |process, kind, is_certain| {
+        let counted = CountedStart { kind, is_certain };
+        let retracted = store.retract_start(&one(), &by(process), counted, a).await;
         retracted.expect("retracted");
     };
+    let (isolated, unproven) = (StartKind::Isolated, StartKind::Unproven);
     let expect = async |all, isolated, unproven| {
         let counts = StartCounts {
             all,
@@ -139,32 +141,46 @@ pub async fn a_start_is_retracted_by_its_process_alone<H: StoreHarness>(world: &
         assert_eq!(found, [counts]);
     };
     // Nothing was counted.
-    retract(1, StartKind::Isolated).await;
+    retract(1, isolated, true).await;
     expect(0, 0, 0).await;
-    // The only one there is, and once only.
-    count(1, StartKind::Unproven).await;
-    retract(1, StartKind::Unproven).await;
-    retract(1, StartKind::Unproven).await;
+    // The only one there is.
+    count(1, unproven).await;
+    retract(1, unproven, false).await;
     expect(0, 0, 0).await;
 
+    // Of another attempt, on another route: nothing of this one.
     count(1, StartKind::Shared).await;
-    count(2, StartKind::Isolated).await;
-    count(3, StartKind::Isolated).await;
-    expect(3, 2, 0).await;
-    // Of another process, of another attempt, on another route: nothing of this one.
-    retract(4, StartKind::Isolated).await;
+    count(2, isolated).await;
     let later = Start { attempt: 2, ..a };
     for (route, start) in [(one(), later), (two(), a)] {
-        let retracted = store.retract_start(&route, &by(3), StartKind::Isolated, start);
-        retracted.await.expect("retracted");
+        let counted = CountedStart {
+            kind: isolated,
+            is_certain: true,
+        };
+        let retracted = store.retract_start(&route, &by(2), counted, start).await;
+        retracted.expect("retracted");
     }
-    expect(3, 2, 0).await;
-    retract(3, StartKind::Isolated).await;
-    retract(3, StartKind::Isolated).await;
+    expect(2, 1, 0).await;
+    // What may not have been counted is taken back from none but the last, and once.
+    retract(3, isolated, false).await;
+    expect(2, 1, 0).await;
+    count(3, isolated).await;
+    retract(3, isolated, false).await;
+    retract(3, isolated, false).await;
     expect(2, 1, 0).await;
     // The next try of the same process is another start.
-    count(3, StartKind::Isolated).await;
-    expect(3, 2, 0).await;
+    count(3, isolated).await;
+    count(4, unproven).await;
+    expect(4, 2, 1).await;
+    // What was counted is taken back whoever was the last, and in any order.
+    retract(3, isolated, true).await;
+    expect(3, 1, 1).await;
+    // The last one is still known: a repeated call is not another start.
+    count(4, unproven).await;
+    expect(3, 1, 1).await;
+    retract(4, unproven, true).await;
+    retract(2, isolated, true).await;
+    expect(1, 0, 0).await;
     Store::close(&*store).await;
 }
 

@@ -4,8 +4,8 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use hookbox_driver::{
-    Burial, ClaimState, DeadReason, Deferral, Deferred, Failure, Fault as OurFault, Recorded,
-    Start, StartKind, Then,
+    Burial, ClaimState, CountedStart, DeadReason, Deferral, Deferred, Failure, Fault as OurFault,
+    Recorded, Start, StartKind, Then,
 };
 use hookbox_event::{ContentDigest, EventId, InstanceId, RouteName};
 
@@ -177,21 +177,21 @@ pub(super) fn start(
 pub(super) fn retract_start(
     tables: &mut Tables,
     name: &str,
-    (by, kind): (InstanceId, StartKind),
+    (by, start): (InstanceId, CountedStart),
     (route, of): (&RouteName, Start),
 ) -> Recorded {
     let key = (route.clone(), of);
     let Some(counted) = tables.starts.get_mut(&key) else {
         return Recorded::Superseded;
     };
-    if counted.1 != Some(by) {
+    if counted.1 != Some(by) && !start.is_certain {
         return Recorded::Superseded;
     }
-    let (isolated, unproven) = kind.adds();
-    counted.0.all -= 1;
-    counted.0.isolated -= isolated;
-    counted.0.unproven -= unproven;
-    counted.1 = None;
+    let (isolated, unproven) = start.kind.adds();
+    counted.0.all = counted.0.all.saturating_sub(1);
+    counted.0.isolated = counted.0.isolated.saturating_sub(isolated);
+    counted.0.unproven = counted.0.unproven.saturating_sub(unproven);
+    counted.1 = counted.1.filter(|last| *last != by);
     if let Some(starters) = tables.starters.get_mut(&key)
         && let Some(at) = starters.iter().rposition(|it| it.0 == name)
     {

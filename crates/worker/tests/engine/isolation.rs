@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use hookbox_driver::{Batch, FaultKind, Queue, Start, StartCounts, StartKind};
+use hookbox_driver::{Batch, CountedStart, FaultKind, Queue, Start, StartCounts, StartKind};
 use hookbox_event::{EventId, InstanceId};
 
 use crate::script::Act;
@@ -183,6 +183,9 @@ async fn a_worker_takes_its_own_start_for_no_death() {
     world
         .script
         .always(id(9), Act::Store(FaultKind::Unavailable));
+    world
+        .tables
+        .fail("retract_start", [FaultKind::Unavailable; 100]);
     world.put_each([1]);
     redeliver(&world, 9, 2, 1);
     let running = world.start();
@@ -208,4 +211,57 @@ async fn a_worker_takes_its_own_start_for_no_death() {
     within("it is done", || world.is_done(9) && has_no_markers(&world)).await;
     within("it is acknowledged", || world.is_settled()).await;
     assert_eq!(world.effects(9), 1);
+}
+
+/// Between its tries its handler ends no process, whoever else has the event by then.
+#[tokio::test(start_paused = true)]
+async fn a_start_is_taken_back_until_the_next_try() {
+    let world = World::new();
+    world
+        .script
+        .always(id(9), Act::Store(FaultKind::Unavailable));
+    world.put_each([1]);
+    redeliver(&world, 9, 3, 2);
+    let first = world.start();
+    let runs = || world.script.runs_of(id(9)).len();
+    within("it runs", || runs() >= 1).await;
+    assert_eq!(deaths_alone(&world, 9), 2, "no process has died since");
+
+    // The first worker waits for its next try, and another one gets the message.
+    world.queues.lose_connections();
+    let second = world.start();
+    let runs_at_both = || suspects(&first) + suspects(&second) >= 2 && runs() >= 4;
+    within("both have run it", runs_at_both).await;
+    assert_eq!(world.dead(id(9)), None, "it has ended two processes");
+    world.script.always(id(9), Act::Succeed);
+    within("it is done", || world.is_done(9) && has_no_markers(&world)).await;
+    within("it is acknowledged", || world.is_settled()).await;
+    assert_eq!(world.effects(9), 1);
+}
+
+/// A quarantine is final, so what it rests on is read twice.
+#[tokio::test(start_paused = true)]
+async fn a_death_that_is_taken_back_quarantines_nothing() {
+    let world = World::new();
+    let counted_alone = StartKind::Isolated;
+    let (by, start) = (InstanceId::from_bytes([7; 16]), Start::of(&envelope(9)));
+    redeliver(&world, 9, 3, 2);
+    world.put_each([1]);
+    {
+        let mut state = world.tables.state();
+        state.rows.start(&route(), by, counted_alone, &[start]);
+    }
+    let _running = world.start();
+    within("the counts are read", || world.tables.calls("starts") >= 1).await;
+    {
+        let mut state = world.tables.state();
+        let counted = CountedStart {
+            kind: counted_alone,
+            is_certain: true,
+        };
+        state.rows.retract_start(&route(), by, counted, start);
+    }
+    within("it is done", || world.is_done(9)).await;
+    assert_eq!(world.dead(id(9)), None);
+    within("it is acknowledged", || world.is_settled()).await;
 }

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Burial, Claimed, CommitError, Deferral, Deferred, Failure, Fault, FaultKind, NextWitness,
-    Outcome, Recorded, Republish, Requeued, Settled, Start, StartCounts, StartKind, Store,
-    StoredEvent,
+    Burial, Claimed, CommitError, CountedStart, Deferral, Deferred, Failure, Fault, FaultKind,
+    NextWitness, Outcome, Recorded, Republish, Requeued, Settled, Start, StartCounts, StartKind,
+    Store, StoredEvent,
 };
 use hookbox_event::{Account, Envelope, EventId, InstanceId, RouteName, Witness};
 
@@ -33,6 +33,7 @@ pub struct State {
     pub is_unavailable: bool,
     /// Faults of the next calls of an operation, in order.
     pub faults: BTreeMap<&'static str, VecDeque<FaultKind>>,
+    calls: BTreeMap<&'static str, u64>,
     /// Claims that open transactions hold: by which transaction, of which process.
     locks: BTreeMap<On, (u64, u64)>,
     transactions: u64,
@@ -56,6 +57,11 @@ impl Tables {
         self.state().faults.insert(operation, faults);
     }
 
+    /// How often an operation was called.
+    pub fn calls(&self, operation: &'static str) -> u64 {
+        self.state().calls.get(operation).copied().unwrap_or(0)
+    }
+
     pub fn roll_back_all_of(&self, process: u64) {
         self.state().locks.retain(|_, held| held.1 != process);
     }
@@ -73,6 +79,7 @@ impl MemoryStore {
     async fn enter(&self, operation: &'static str) -> Result<MutexGuard<'_, State>, Fault> {
         self.0.step().await;
         let mut state = self.0.tables.state();
+        *state.calls.entry(operation).or_default() += 1;
         let scripted = state.faults.get_mut(operation);
         if let Some(kind) = scripted.and_then(VecDeque::pop_front) {
             return Err(Fault::plain(kind, operation));
@@ -199,6 +206,18 @@ impl Store for MemoryStore {
         for start in of {
             state.rows.starts.remove(&(route.clone(), *start));
         }
+        Ok(())
+    }
+
+    async fn retract_start(
+        &self,
+        route: &RouteName,
+        by: &InstanceId,
+        counted: CountedStart,
+        of: Start,
+    ) -> Result<(), Fault> {
+        let mut state = self.enter("retract_start").await?;
+        state.rows.retract_start(route, *by, counted, of);
         Ok(())
     }
 

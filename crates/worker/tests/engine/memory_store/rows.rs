@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use hookbox_driver::{
-    Burial, ClaimState, Claimed, DeadReason, DeferReason, Deferral, Deferred, DueRetry, Failure,
-    FailureClass, Outcome, Recorded, Start, StartCounts, StartKind, Then,
+    Burial, ClaimState, Claimed, CountedStart, DeadReason, DeferReason, Deferral, Deferred,
+    DueRetry, Failure, FailureClass, Outcome, Recorded, Start, StartCounts, StartKind, Then,
 };
 use hookbox_event::{Account, Envelope, EventId, InstanceId, ReceiptId, Redo, RouteName};
 use tokio::time::Instant;
@@ -205,13 +205,30 @@ impl Rows {
             if last.replace(by) == Some(by) {
                 continue;
             }
+            let (isolated, unproven) = kind.adds();
             counts.all += 1;
-            match kind {
-                StartKind::Shared => {}
-                StartKind::Isolated => counts.isolated += 1,
-                StartKind::Unproven => counts.unproven += 1,
-            }
+            counts.isolated += isolated;
+            counts.unproven += unproven;
         }
+    }
+
+    pub fn retract_start(
+        &mut self,
+        route: &RouteName,
+        by: InstanceId,
+        start: CountedStart,
+        of: Start,
+    ) {
+        let counted = self.starts.get_mut(&(route.clone(), of));
+        let is_taken = |last: Option<InstanceId>| start.is_certain || last == Some(by);
+        let Some((counts, last)) = counted.filter(|it| is_taken(it.1)) else {
+            return;
+        };
+        let (isolated, unproven) = start.kind.adds();
+        counts.all -= 1;
+        counts.isolated -= isolated;
+        counts.unproven -= unproven;
+        *last = last.filter(|last| *last != by);
     }
 
     pub fn due(&self, limit: u32, routes: Option<&[RouteName]>) -> Vec<(On, DueRetry)> {
