@@ -48,10 +48,11 @@ pub(crate) async fn set_isolated<S: Store>(
     start: Start,
 ) -> Result<(), Fault> {
     let (inner, route) = (context.inner, context.route);
-    let kind = if inner.counters.has_completed() {
-        StartKind::Isolated
-    } else {
-        StartKind::Unproven
+    let kind = match inner.own_markers.get(route, start).map(|own| own.kind) {
+        // It may be counted, and then it is counted so.
+        Some(kind @ (StartKind::Isolated | StartKind::Unproven)) => kind,
+        None | Some(StartKind::Shared) if inner.counters.has_completed() => StartKind::Isolated,
+        None | Some(StartKind::Shared) => StartKind::Unproven,
     };
     inner.own_markers.add(route, kind, &[start]);
     inner.store.start(route, &inner.id, kind, &[start]).await?;

@@ -265,3 +265,30 @@ async fn a_death_that_is_taken_back_quarantines_nothing() {
     assert_eq!(world.dead(id(9)), None);
     within("it is acknowledged", || world.is_settled()).await;
 }
+
+/// What may be counted as one kind of start is not counted, or taken back, as another.
+#[tokio::test(start_paused = true)]
+async fn a_start_whose_count_is_uncertain_keeps_its_kind() {
+    let world = World::new();
+    world
+        .script
+        .always(id(9), Act::Store(FaultKind::Unavailable));
+    world.tables.fail("start", [FaultKind::Unavailable]);
+    world
+        .tables
+        .fail("retract_start", [FaultKind::Unavailable; 100]);
+    redeliver(&world, 9, 1, 0);
+    let _running = world.start();
+    within("it is counted", || world.tables.calls("start") >= 1).await;
+    world.put_each([1]);
+    within("another is done", || world.is_done(1)).await;
+    let runs = || world.script.runs_of(id(9)).len();
+    within("it runs", || runs() >= 1).await;
+    let counts = {
+        let state = world.tables.state();
+        state.rows.counts(&route(), &Start::of(&envelope(9)))
+    };
+    assert_eq!((counts.isolated, counts.unproven), (0, 1));
+    world.script.always(id(9), Act::Succeed);
+    within("it is done", || world.is_done(9) && has_no_markers(&world)).await;
+}
