@@ -12,6 +12,7 @@ mod install;
 mod layers;
 mod readme;
 mod repository;
+mod sample;
 mod skew;
 mod source;
 mod tally;
@@ -30,6 +31,8 @@ cargo xtask ci [--full FOLDER]
         with a whole system (debootstrap makes one), all that meets servers once more.
 cargo xtask tidy
         The house rules that a program can check, all findings at once.
+cargo xtask sample [--seed N] [--count N] [--json]
+        Draws comments, logs, errors and help texts for a reader who does not know the code.
 cargo xtask dump [cargo test's arguments] [-- filter …]
         Rewrites what is generated in schemas/.
 cargo xtask skew [--old REVISION]
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
     };
     let result = match (task, rest) {
         ("test", rest) => test::run(rest, &[]),
+        ("sample", rest) => sample::run(rest),
         ("dump", rest) => dump::run(rest),
         ("skew", rest) => skew::run(rest),
         ("bench", rest) => bench::run(rest),

@@ -1,0 +1,284 @@
+//! `cargo xtask sample`: draws texts that people read, so that a reader who does not know the code
+//! can say which of them are clear.
+//!
+//! Comments and documentation of Rust files, and the texts of logs, errors and help: each with the
+//! same chance. The seed decides, so that the same tree gives the same sample again.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::json;
+
+use crate::repository;
+use crate::source::{Kind, Source};
+
+/// How many are drawn where nothing is said: enough that ninety in a hundred can be told from
+/// eighty, and few enough to be read in half an hour.
+const COUNT: usize = 80;
+
+/// A text of fewer words says nothing that could be unclear.
+const WORDS_MIN: usize = 4;
+
+/// SQL and patterns are code, whatever quotes they stand in.
+const CODE: [&str; 10] = [
+    "select ", "insert ", "update ", "delete ", "create ", "alter ", "with ", "drop ", "grant ",
+    "revoke ",
+];
+
+/// One text, and where it stands.
+#[derive(Debug, PartialEq, Eq)]
+struct Sampled {
+    path: String,
+    line: usize,
+    text: String,
+}
+
+/// Prints the sample: numbered texts, and with `--json` where each stands.
+///
+/// # Errors
+/// When the arguments are not understood, or a file cannot be read.
+pub fn run(arguments: &[String]) -> Result<ExitCode> {
+    let request = Request::parse(arguments)?;
+    let mut texts = Vec::new();
+    for folder in ["crates", "tests"] {
+        for path in repository::files(folder, |path| path.ends_with(".rs"))? {
+            let source = repository::read(&path).with_context(|| path.clone())?;
+            texts.extend(texts_of(&path, &source));
+        }
+    }
+    ensure!(
+        request.count <= texts.len(),
+        "--count {}: there are {} texts",
+        request.count,
+        texts.len()
+    );
+    for (number, one) in draw(texts, &request).iter().enumerate() {
+        let number = number + 1;
+        if request.json {
+            let line = json!({
+                "number": number, "file": one.path, "line": one.line, "text": one.text,
+            });
+            println!("{line}");
+        } else {
+            println!("{number}. {}\n", one.text);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What was asked for.
+#[derive(Debug, PartialEq, Eq)]
+struct Request {
+    seed: u64,
+    count: usize,
+    json: bool,
+}
+
+impl Request {
+    fn parse(arguments: &[String]) -> Result<Request> {
+        let mut request = Request {
+            seed: 1,
+            count: COUNT,
+            json: false,
+        };
+        let mut words = arguments.iter();
+        while let Some(word) = words.next() {
+            let mut value = || {
+                let value = words.next();
+                value.with_context(|| format!("{word} needs a number after it"))
+            };
+            match word.as_str() {
+                "--seed" => request.seed = value()?.parse().context("--seed")?,
+                "--count" => request.count = value()?.parse().context("--count")?,
+                "--json" => request.json = true,
+                _ => bail!("cargo xtask sample does not know {word}"),
+            }
+        }
+        Ok(request)
+    }
+}
+
+/// Draws without putting back (Fisher and Yates, the first places of a shuffle).
+fn draw(mut texts: Vec<Sampled>, request: &Request) -> Vec<Sampled> {
+    let mut state = request.seed;
+    for place in 0..request.count {
+        let left = texts.len() - place;
+        let drawn = place + usize::try_from(next(&mut state) % left as u64).unwrap_or(0);
+        texts.swap(place, drawn);
+    }
+    texts.truncate(request.count);
+    texts
+}
+
+/// SplitMix64, by Steele, Lea and Flood (OOPSLA 2014).
+fn next(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
+fn texts_of(path: &str, text: &str) -> Vec<Sampled> {
+    let source = Source::new(text);
+    let mut found = comments(path, &source.only(Kind::Comment));
+    found.extend(literals(path, &source.only(Kind::Text)));
+    found.retain(|one| one.text.split_whitespace().count() >= WORDS_MIN);
+    found
+}
+
+/// Paragraphs of comments: lines one below the other that begin alike.
+fn comments(path: &str, only: &str) -> Vec<Sampled> {
+    let mut found: Vec<Sampled> = Vec::new();
+    let mut open: Option<&str> = None;
+    for (at, line) in only.lines().enumerate() {
+        let line = line.trim();
+        let marker = ["//!", "///", "//"]
+            .into_iter()
+            .find(|it| line.starts_with(it));
+        let said = marker.map_or("", |marker| line[marker.len()..].trim());
+        match (marker, found.last_mut()) {
+            (Some(marker), Some(last)) if open == Some(marker) && !said.is_empty() => {
+                last.text.push(' ');
+                last.text.push_str(said);
+            }
+            (Some(_), _) if !said.is_empty() => found.push(Sampled {
+                path: path.to_owned(),
+                line: at + 1,
+                text: said.to_owned(),
+            }),
+            _ => {}
+        }
+        open = marker.filter(|_| !said.is_empty());
+    }
+    found
+}
+
+/// What stands in quotes and reads as a sentence.
+fn literals(path: &str, only: &str) -> Vec<Sampled> {
+    let mut found = Vec::new();
+    let mut rest = only;
+    while let Some(start) = rest.find('"') {
+        let Some(length) = quote_end(&rest[start + 1..]) else {
+            break;
+        };
+        let inside = &rest[start + 1..start + 1 + length];
+        let line = only[..only.len() - rest.len() + start]
+            .matches('\n')
+            .count()
+            + 1;
+        let text = inside.replace("\\\n", " ").replace("\\n", " ");
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let lower = text.to_lowercase();
+        if !CODE.iter().any(|word| lower.starts_with(word)) && reads_as_words(&text) {
+            found.push(Sampled {
+                path: path.to_owned(),
+                line,
+                text,
+            });
+        }
+        rest = &rest[start + 1 + length + 1..];
+    }
+    found
+}
+
+/// Where the closing quote stands.
+fn quote_end(text: &str) -> Option<usize> {
+    let mut escaped = false;
+    for (at, c) in text.char_indices() {
+        match c {
+            '\\' if !escaped => escaped = true,
+            '"' if !escaped => return Some(at),
+            _ => escaped = false,
+        }
+    }
+    None
+}
+
+/// Whether most of it is words: what a test sends or expects is seldom so.
+fn reads_as_words(text: &str) -> bool {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let plain = words.iter().filter(|word| {
+        let word = word.trim_matches(|c: char| c.is_ascii_punctuation());
+        word.chars().all(char::is_alphabetic)
+    });
+    plain.count() * 4 >= words.len() * 3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"//! What this file is for,
+//! in two lines.
+//!
+//! Another paragraph of it here.
+
+/// A function.
+fn f() {
+    // Why it is done in this way.
+    let sql = "select one, two from there where three";
+    tracing::warn!("a message could \"not\" be settled \
+                    and waits");
+    g("x", "no");
+}
+"#;
+
+    #[test]
+    fn paragraphs_and_sentences_are_drawn_and_code_is_not() {
+        let found = texts_of("a.rs", FILE);
+        let texts: Vec<(usize, &str)> = found
+            .iter()
+            .map(|one| (one.line, one.text.as_str()))
+            .collect();
+        assert_eq!(
+            texts,
+            [
+                (1, "What this file is for, in two lines."),
+                (4, "Another paragraph of it here."),
+                (8, "Why it is done in this way."),
+                (10, "a message could \\\"not\\\" be settled and waits"),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_seed_decides() {
+        let draw = |seed| {
+            let all = (0..100).map(|line| Sampled {
+                path: String::new(),
+                line,
+                text: String::new(),
+            });
+            let request = Request {
+                seed,
+                count: 10,
+                json: false,
+            };
+            let drawn = super::draw(all.collect(), &request);
+            drawn.iter().map(|one| one.line).collect::<Vec<_>>()
+        };
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7), draw(8));
+        let mut once = draw(7);
+        once.sort_unstable();
+        once.dedup();
+        assert_eq!(once.len(), 10);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_an_error() {
+        let parse = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+            Request::parse(&words)
+        };
+        assert!(parse(&["--seed"]).is_err());
+        assert!(parse(&["--count", "many"]).is_err());
+        assert!(parse(&["--all"]).is_err());
+        let request = parse(&["--seed", "9", "--json"]).expect("understood");
+        assert_eq!(
+            (request.seed, request.count, request.json),
+            (9, COUNT, true)
+        );
+    }
+}
