@@ -1,10 +1,10 @@
-//! The binary beside the tests, and what it said.
+//! The binary beside the tests, and its output.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The built binary. Tests of one package cannot ask cargo for the binary of another, so it is
-/// looked for where cargo puts it.
+/// searched for where cargo puts it.
 pub fn path() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     // target/debug/deps/cli-…
@@ -18,7 +18,7 @@ pub fn path() -> PathBuf {
     binary
 }
 
-/// What a command did.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Said {
     pub code: i32,
@@ -33,7 +33,7 @@ impl Said {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Itself, after making sure that it did what it was asked.
+    /// The result itself, after checking that the command succeeded.
     #[track_caller]
     pub fn well(self) -> Self {
         assert_eq!(self.code, 0, "{self:?}");
@@ -41,7 +41,7 @@ impl Said {
     }
 }
 
-/// A command in a folder, without a terminal and without the settings of whoever runs the tests.
+/// A command in a folder, without a terminal and without the user's settings.
 pub fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(path());
     command

@@ -1,4 +1,4 @@
-//! `check-config` and a start: what they refuse, what they warn about, and what they print.
+//! `check-config` and a start: what they refuse, their warnings, and their output.
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ fn refused(said: &Said, words: &[&str]) {
     }
 }
 
-/// A file of a type that cannot be, and a source whose events have no type at all.
+/// A file of an impossible type, and a source whose events have no type at all.
 #[test]
 fn a_schema_that_no_event_would_be_checked_with_is_refused() {
     let typed = format!("{PLAIN}topic = \"/webhookEvent\"\nschemas = \"schemas\"\n");
@@ -135,7 +135,7 @@ fn a_certificate_that_senders_reject_is_refused() {
     certificate(&folder, (2019, 2020));
     let expired = ["cert.pem cannot be used", "expired at 2020-01-01"];
     refused(&service.run(&["check-config"]), &expired);
-    // What ran with it runs with it after a restart, and says so.
+    // A running service with it still runs after a restart, with a warning.
     service.begin();
     assert!(
         service.log().contains("expired at 2020-01-01"),
@@ -144,7 +144,7 @@ fn a_certificate_that_senders_reject_is_refused() {
     );
 }
 
-/// What `migrate` refuses for its URL, `check-config` refuses, too.
+/// A URL that `migrate` refuses, `check-config` refuses, too.
 #[test]
 fn a_url_that_migrate_refuses_is_refused() {
     for (store, broker, at) in [
@@ -167,7 +167,7 @@ fn a_url_that_migrate_refuses_is_refused() {
         std::fs::write(&config, text).unwrap();
         std::fs::write(service.folder().join("store"), store).unwrap();
         std::fs::write(service.folder().join("broker"), broker).unwrap();
-        // An ingest has no use for the store.
+        // An ingest does not use the store.
         let role = if at == "store.url" {
             "worker"
         } else {
@@ -177,7 +177,7 @@ fn a_url_that_migrate_refuses_is_refused() {
             refused(&service.run(&[command]), &[at]);
         }
     }
-    for (path, why) in [("nowhere/h.db", "is not there"), (".", "is a folder")] {
+    for (path, why) in [("nowhere/h.db", "does not exist"), (".", "is a folder")] {
         let service = Service::prepare("a_file_that_migrate_cannot_make", PLAIN);
         let config = service.folder().join("hookbox.toml");
         let text = std::fs::read_to_string(&config).unwrap();
@@ -189,7 +189,7 @@ fn a_url_that_migrate_refuses_is_refused() {
 }
 
 #[test]
-fn a_default_that_makes_one_event_of_two_is_said() {
+fn a_default_that_makes_one_event_of_two_is_a_warning() {
     let github = "[[source]]\nname = \"hub\"\npreset = \"github\"\n\
                   secrets = [{ id = \"k\", file = \"key\" }]\n";
     let mut service = Service::prepare("a_default_that_makes_one", github);
@@ -223,9 +223,9 @@ fn a_default_that_makes_one_event_of_two_is_said() {
     assert_eq!(source["identity"]["with"], "body");
 }
 
-/// The end of a source's last key: said from two weeks before, and refused when it is over.
+/// The end of a source's last key: a warning from two weeks before, and refused when it is over.
 #[test]
-fn the_end_of_the_last_key_is_said_before_it_comes() {
+fn the_end_of_the_last_key_is_a_warning_before_it_comes() {
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
     let ends_in = |days: i64| {
         let micros = i64::try_from(now.as_micros()).unwrap() + days * 86_400_000_000;

@@ -1,4 +1,4 @@
-//! `dead …` on real dead letters: looking, changing, exporting.
+//! `dead …` on real dead letters: listing, changing, exporting.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -109,11 +109,11 @@ fn dead_letters_are_grouped_listed_and_shown() {
 }
 
 #[test]
-fn a_change_says_what_it_means_and_wants_a_yes() {
-    let dev = with_dead("a_change_says_what_it_means_and_wants_a_yes", 12);
+fn a_change_shows_its_count_and_needs_a_yes() {
+    let dev = with_dead("a_change_shows_its_count_and_needs_a_yes", 12);
     let all = dev.run(&["dead", "replay"]);
     assert_eq!(all.code, 1);
-    assert!(all.err.contains("say --all"), "{all:?}");
+    assert!(all.err.contains("give --all"), "{all:?}");
     let unasked = dev.run(&["dead", "discard", "--all"]);
     assert_eq!(unasked.code, 1);
     assert!(
@@ -139,7 +139,7 @@ fn a_change_says_what_it_means_and_wants_a_yes() {
     assert_eq!(missing.code, 1, "what was named is not there: {missing:?}");
 }
 
-/// Of every route, what the store says: what ingest told comes a moment later than the events.
+/// The store's numbers of every route: accept reports arrive a moment later than the events.
 fn books(reconciled: &Value) -> Vec<(&Value, &Value)> {
     let routes = reconciled["routes"].as_array().unwrap();
     routes
@@ -149,10 +149,10 @@ fn books(reconciled: &Value) -> Vec<(&Value, &Value)> {
 }
 
 #[test]
-fn what_is_replayed_dies_again_while_its_cause_stands_and_the_books_balance() {
+fn a_replay_dies_again_while_its_cause_remains_and_the_accounting_balances() {
     // More than one chunk of 500.
     let dev = with_dead(
-        "what_is_replayed_dies_again_while_its_cause_stands_and_the_books_balance",
+        "a_replay_dies_again_while_its_cause_remains_and_the_accounting_balances",
         620,
     );
     let before = dev.settle();
@@ -176,9 +176,9 @@ fn what_is_replayed_dies_again_while_its_cause_stands_and_the_books_balance() {
 }
 
 #[test]
-fn an_export_is_for_its_owners_eyes_and_overwrites_nothing() {
+fn an_export_is_readable_by_its_owner_only_and_overwrites_nothing() {
     let dev = with_dead(
-        "an_export_is_for_its_owners_eyes_and_overwrites_nothing",
+        "an_export_is_readable_by_its_owner_only_and_overwrites_nothing",
         15,
     );
     let lines = dev.run(&["dead", "export"]).well();
@@ -207,11 +207,11 @@ fn an_export_is_for_its_owners_eyes_and_overwrites_nothing() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), written);
 }
 
-/// What died of one cause is one group, whatever its numbers and ids; and the group is what `list`,
-/// `discard`, `replay` and `export` take.
+/// Dead letters of one cause are one group, whatever their numbers and ids; and `list`, `discard`,
+/// `replay` and `export` take the group.
 #[test]
-fn a_group_is_understood_and_changed_alone() {
-    let dev = Development::start("a_group_is_understood_and_changed_alone");
+fn a_group_is_matched_and_changed_by_itself() {
+    let dev = Development::start("a_group_is_matched_and_changed_by_itself");
     let shares = [
         "--malformed",
         "40",
@@ -259,10 +259,10 @@ fn a_group_is_understood_and_changed_alone() {
     assert!(malformed.err.contains("12 hex digits"), "{malformed:?}");
 }
 
-/// Under cron and in containers, neither name is set: the audit keeps a number, not "unknown".
+/// Under cron and in containers, neither name is set: the audit records a number, not "unknown".
 #[test]
-fn the_audit_keeps_who_it_was_without_a_name() {
-    let dev = with_dead("the_audit_keeps_who_it_was_without_a_name", 3);
+fn the_audit_records_a_user_without_a_name() {
+    let dev = with_dead("the_audit_records_a_user_without_a_name", 3);
     let folder = dev.folder().to_owned();
     let discard = |id: &str, names: &[(&str, &str)]| {
         let mut command = crate::binary::command(&folder, &["dead", "discard", id, "--yes"]);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::binary::{Said, command, run};
 
-/// How long it may take to come up: a debug build on a busy machine.
+/// How long it may take to start: a debug build on a busy machine.
 const UP_WITHIN: Duration = Duration::from_secs(60);
 
 /// A `hookbox dev` that is ended, and whose folder is removed, with the test.
@@ -42,7 +42,7 @@ impl Development {
         });
         let url = said
             .recv_timeout(UP_WITHIN)
-            .expect("hookbox dev says where it listens");
+            .expect("hookbox dev prints where it listens");
         Self {
             folder,
             url,
@@ -67,7 +67,7 @@ impl Development {
         self.run(&[&to, arguments].concat())
     }
 
-    /// Waits until nothing moves, and makes sure that the books balance.
+    /// Waits until all work is done, and checks that the accounting balances.
     #[track_caller]
     pub fn settle(&self) -> serde_json::Value {
         self.json(&["reconcile", "--wait", "60s"])

@@ -1,4 +1,4 @@
-//! The help of every command is a committed file: a change of it is a diff that someone reads.
+//! The help of every command is a committed file: a change of it is a diff that is reviewed.
 
 use std::path::Path;
 
@@ -34,7 +34,7 @@ fn help(here: &Path, command: &mut Vec<String>, found: &mut String) {
         .split_once("Commands:\n")
         .map_or("", |(_, listed)| listed);
     for line in listed.lines().take_while(|line| !line.is_empty()) {
-        // Longer texts go on in lines that are indented further.
+        // Longer texts continue on lines that are indented further.
         let name = line
             .strip_prefix("  ")
             .filter(|line| !line.starts_with(' '));

@@ -1,5 +1,5 @@
-//! Which requests are one event, by the real binary: sources as they were, and sources whose
-//! events differ in headers.
+//! Which requests are one event, with the real binary: old sources, and sources whose events differ
+//! in headers.
 
 use serde_json::Value;
 
@@ -42,7 +42,7 @@ fn deliveries_that_github_numbers_are_distinct_events() {
     assert_eq!(topics(&service.events()), wanted);
 }
 
-/// Case C10b: one order, created and paid, in one body.
+/// One order, created and paid, in one body.
 #[test]
 fn types_that_shopify_writes_in_a_header_are_distinct_events() {
     let sources = format!(
@@ -60,8 +60,8 @@ fn types_that_shopify_writes_in_a_header_are_distinct_events() {
     assert_eq!(topics(&service.events()), wanted);
 }
 
-/// The ids that version 0.1.0 stored. A config that says no more than it did there must not make
-/// other ones: what is sent again after an upgrade would be processed again.
+/// The ids that version 0.1.0 stored. An old config must not produce other ones: what is sent again
+/// after an upgrade would be processed again.
 #[test]
 fn sources_as_they_were_keep_their_ids() {
     let key = |number: u8| format!("secrets = [{{ id = \"k\", file = \"key-{number}\" }}]");
@@ -126,7 +126,7 @@ fn id_decides(routes: &str) -> String {
 
 /// A provider counts its own deliveries in the body, and the id decides.
 #[test]
-fn another_body_under_a_known_id_is_a_duplicate_where_the_config_says_so() {
+fn another_body_under_a_known_id_is_a_duplicate_where_configured() {
     let sources = id_decides(
         "[[route]]\nname = \"all\"\ntopics = [\"pay.#\"]\n\
          [[route]]\nname = \"paid\"\ntopics = [\"pay.paid\"]\n",
@@ -150,7 +150,7 @@ fn another_body_under_a_known_id_is_a_duplicate_where_the_config_says_so() {
     assert_eq!(events[0].2, events[1].2);
     let dead = service.run(&["dead", "list", "--json"]).well().json();
     assert_eq!(dead["dead"].as_array().unwrap().len(), 0, "{dead:#}");
-    // What the other body said is kept with its receipt.
+    // The digest of the other body is kept with its receipt.
     let shown = service.run(&["events", "show", &events[0].2, "--json"]);
     let shown = shown.well().json();
     for route in ["all", "paid"] {
@@ -178,7 +178,7 @@ fn another_body_under_a_known_id_is_a_duplicate_where_the_config_says_so() {
     assert_eq!(books["verdict"], "balanced", "{books:#}");
 }
 
-/// A route that gets the second body first gives it up, and shows what it said.
+/// A route that gets the second body first and gives it up shows both.
 #[test]
 fn a_second_body_that_is_given_up_is_shown_with_its_dead_letter() {
     let sources = id_decides(
@@ -201,7 +201,7 @@ fn a_second_body_that_is_given_up_is_shown_with_its_dead_letter() {
         assert!(text.contains("receipts with another body"), "{text}");
         let shown = service.run(&[&show[..], &["--json"]].concat());
         let shown = shown.well().json();
-        // Of a dead letter they are in its history.
+        // For a dead letter they are in its history.
         let history = shown.get("history").unwrap_or(&shown);
         let receipts = history["receipts"].as_array().unwrap();
         let of_route: Vec<_> = receipts
@@ -215,7 +215,7 @@ fn a_second_body_that_is_given_up_is_shown_with_its_dead_letter() {
 
 /// GitHub's default content type, and a form that no source takes.
 #[test]
-fn a_form_is_taken_where_the_source_says_so_and_refused_elsewhere() {
+fn a_form_is_accepted_where_configured_and_refused_elsewhere() {
     let sources = format!(
         "[[source]]\nname = \"hub\"\npreset = \"github\"\nidentity = \"body\"\n{SECRETS}\n\
          topic = {{ header = \"X-GitHub-Event\", pointer = \"/action\" }}\n\

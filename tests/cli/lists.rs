@@ -1,4 +1,4 @@
-//! Lists: page by page, narrowed, and with names that are mistyped.
+//! Lists: page by page, filtered, and with mistyped names.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -78,8 +78,8 @@ fn times_and_errors_narrow_a_list() {
 }
 
 #[test]
-fn a_mistyped_name_is_answered_with_those_there_are() {
-    let dev = Development::start("a_mistyped_name_is_answered_with_those_there_are");
+fn a_mistyped_name_is_refused_with_the_known_ones() {
+    let dev = Development::start("a_mistyped_name_is_refused_with_the_known_ones");
     dev.run(&["send", "--url", dev.url()]).well();
     dev.settle();
     for (arguments, known) in [
@@ -112,7 +112,7 @@ fn a_mistyped_name_is_answered_with_those_there_are() {
         assert!(names.contains(known), "{refused:?}");
         assert!(refused.out.is_empty());
     }
-    // Of the config alone: nothing has come yet.
+    // From the config only: nothing has been received yet.
     let of_config = ["events", "list", "--route", "unrouted"];
     dev.run(&of_config).well();
     dev.run(&["dead", "list", "--topic", "begini.application.expired"])
@@ -129,7 +129,7 @@ fn refusals_and_the_audit_are_listed() {
     assert!(refused > 10, "{tally:#}");
     dev.settle();
     let began = Instant::now();
-    // They are kept a moment after they were answered.
+    // They are stored a moment after they were answered.
     let groups = loop {
         let groups = dev.json(&["refusals", "groups"]);
         if groups["groups"][0]["count"] == refused {
@@ -170,7 +170,7 @@ fn refusals_and_the_audit_are_listed() {
     assert_eq!(none["audit"].as_array().unwrap().len(), 0);
 }
 
-/// What a sender wrote does not command the terminal, whatever prints it.
+/// A sender's text does not control the terminal, whatever prints it.
 #[test]
 fn what_a_sender_wrote_is_escaped_also_in_json() {
     let dev = Development::start("what_a_sender_wrote_is_escaped_also_in_json");

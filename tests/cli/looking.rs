@@ -1,4 +1,4 @@
-//! Commands that only look: `events`, `queues` and `reconcile`.
+//! Commands that only read: `events`, `queues` and `reconcile`.
 
 use crate::binary::run;
 use crate::development::Development;
@@ -41,13 +41,13 @@ fn events_are_listed_and_shown() {
         text.starts_with("store: event ") && !text.contains("uid"),
         "{text}"
     );
-    // By a receipt, as `reconcile` and the logs name it.
+    // By a receipt, as in `reconcile` and the logs.
     let receipt = shown["receipts"][0]["receipt"].as_str().unwrap();
     let of_receipt = dev.json(&["events", "show", receipt]);
     assert_eq!(of_receipt["event"], id);
     assert_eq!(of_receipt["receipt"], receipt);
     let text = dev.run(&["events", "show", receipt]).well().out;
-    let first = format!("store: receipt {receipt} tells of event {id}\n");
+    let first = format!("store: receipt {receipt} is of event {id}\n");
     assert!(text.starts_with(&first), "{text}");
     let unknown = dev.run(&["events", "show", "01990000-0000-7000-8000-000000000000"]);
     assert_eq!(unknown.code, 1);
@@ -74,8 +74,8 @@ fn events_are_listed_and_shown() {
 }
 
 #[test]
-fn queues_and_books_say_whose_word_it_is() {
-    let dev = Development::start("queues_and_books_say_whose_word_it_is");
+fn queues_and_reconcile_name_their_sources() {
+    let dev = Development::start("queues_and_reconcile_name_their_sources");
     dev.run(&["send", "--url", dev.url()]).well();
     dev.settle();
     let queues = dev.json(&["queues"]);
@@ -106,7 +106,7 @@ fn queues_and_books_say_whose_word_it_is() {
     let text = dev.run(&["reconcile"]).well().out;
     assert!(
         text.contains("UNKNOWN: whether the file was restored")
-            && text.ends_with("is known has its outcome; what is not known is named above\n"),
+            && text.ends_with("is known has its outcome; what is unknown is listed above\n"),
         "{text}"
     );
     assert_eq!(
@@ -117,7 +117,7 @@ fn queues_and_books_say_whose_word_it_is() {
 }
 
 #[test]
-fn a_command_without_a_config_says_what_to_do() {
+fn a_command_without_a_config_names_the_remedy() {
     let folder = std::env::temp_dir().join(format!("hookbox-cli-bare-{}", std::process::id()));
     std::fs::create_dir(&folder).unwrap();
     for command in [

@@ -1,4 +1,4 @@
-//! The command line as people and scripts meet it: the real binary, over a real SQLite file.
+//! The command line as operators and scripts use it: the real binary, over a real SQLite file.
 //!
 //! The binary is taken from beside the tests; `cargo build -p hookbox` puts it there.
 #![allow(clippy::unwrap_used)]

@@ -1,4 +1,4 @@
-//! Which secrets a command needs, how secrets are kept, and what of them is said.
+//! Which secrets a command needs, how secrets are stored, and what messages show of them.
 
 use crate::binary::{Said, command};
 use crate::service::{Service, write_secret};
@@ -49,7 +49,7 @@ fn a_command_resolves_only_the_secrets_that_it_uses() {
     run(&service, &["queues"], &[STORE, BROKER]).well();
     run(&service, &["reconcile"], &[STORE, BROKER]).well();
     run(&service, &["check-config"], &[STORE, BROKER, KEY]).well();
-    // It listens nowhere yet; what matters is that it got as far as to send.
+    // It listens nowhere yet; it only matters that sending was tried.
     let sent = run(&service, &["send", "--url", "http://127.0.0.1:9"], &[KEY]);
     assert!(
         sent.code != UNUSABLE && sent.err.contains("127.0.0.1:9"),

@@ -1,4 +1,4 @@
-//! Every command of the README, in its order: what a newcomer types must work.
+//! Every command of the README, in its order: they must all work.
 //!
 //! `cargo xtask test` is not run here: it runs this, and `cargo xtask ci` takes it from the README.
 
@@ -13,7 +13,7 @@ const README: &str = include_str!("../../README.md");
 /// How a newcomer runs the binary.
 const BY_CARGO: &str = "cargo run --release -- ";
 
-/// The lines in shell fences; other fences show what is printed.
+/// The lines in shell fences; other fences show output.
 fn lines() -> Vec<&'static str> {
     let mut fenced = false;
     let mut lines = Vec::new();
@@ -39,7 +39,7 @@ fn every_command_of_the_readme_works() {
             .strip_prefix(BY_CARGO)
             .or_else(|| line.strip_prefix("hookbox "));
         let Some(words) = words else {
-            panic!("nobody tries the README's line {line:?}")
+            panic!("no test runs the README's line {line:?}")
         };
         let words: Vec<&str> = words.split_whitespace().collect();
         tried.push(words[0]);
@@ -68,7 +68,7 @@ fn every_command_of_the_readme_works() {
     }
 }
 
-/// A service starts, and drains when it is told to.
+/// A service starts, and drains at SIGTERM.
 fn starts(dev: &Development, words: &[&str]) {
     let mut child = command(dev.folder(), words)
         .stdout(Stdio::null())
@@ -84,10 +84,10 @@ fn starts(dev: &Development, words: &[&str]) {
         assert!(read > 0 && !late, "{words:?} did not start: {text}");
     }
     let id = child.id().to_string();
-    let told = std::process::Command::new("kill")
+    let killed = std::process::Command::new("kill")
         .args(["-TERM", &id])
         .status()
         .unwrap();
-    assert!(told.success());
+    assert!(killed.success());
     assert!(child.wait().unwrap().success(), "{words:?} did not drain");
 }

@@ -32,7 +32,8 @@ pub fn write_secret(path: &Path, text: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-/// A folder with a config, keys and a schema, and what runs in it; all of it goes with the test.
+/// A folder with a config, keys and a schema, and the process that uses it; all of it is removed
+/// with the test.
 pub struct Service {
     folder: PathBuf,
     url: String,
@@ -41,7 +42,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Makes the folder, migrates, and starts nothing yet.
+    /// Creates the folder, migrates, and starts nothing yet.
     pub fn prepare(test: &str, sources: &str) -> Self {
         let name = format!("hookbox-cli-{}-{test}", std::process::id());
         let folder = std::env::temp_dir().join(name);
@@ -69,7 +70,7 @@ impl Service {
         service
     }
 
-    /// Starts all roles of what was prepared.
+    /// Starts all roles of the prepared folder.
     pub fn begin(&mut self) {
         self.run(&["migrate"]).well();
         let mut process = command(&self.folder, &["run"])
@@ -117,7 +118,7 @@ impl Service {
         self.run(&arguments)
     }
 
-    /// Waits until nothing moves, and lists all events: topic, state and id, in order.
+    /// Waits until all work is done, and lists all events: topic, state and id, in order.
     pub fn events(&self) -> Vec<(String, String, String)> {
         self.run(&["reconcile", "--wait", "60s"]).well();
         let list = self.run(&["events", "list", "--limit", "100", "--json"]);

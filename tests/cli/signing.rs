@@ -1,10 +1,10 @@
-//! How a source says that its sender signs, by the real binary.
+//! How a source configures its sender's signature, with the real binary.
 
 use crate::service::Service;
 
 /// A sender that writes upper-case hex.
 #[test]
-fn upper_case_hex_is_accepted_where_the_source_says_so() {
+fn upper_case_hex_is_accepted_where_the_source_allows_it() {
     let source = "[[source]]\nname = \"pay\"\nscheme = \"hmac\"\nheader = \"X-Sig\"\n\
                   algorithm = \"sha512\"\nencoding = \"hex-any-case\"\nprefix = \"sha512=\"\n\
                   identity = [\"/id\"]\nsecrets = [{ id = \"k\", file = \"key\" }]\n";

@@ -1,4 +1,4 @@
-//! `send` and `simulate` against a real receiver: what the tally expects is what the books say.
+//! `send` and `simulate` against a real receiver: the outcomes are those that the tally expects.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::binary::command;
 use crate::development::Development;
 
-/// What the books say of each route: done, duplicate, conflict, dead.
+/// The outcomes of each route: done, duplicate, conflict, dead.
 fn booked(reconciled: &Value) -> BTreeMap<String, [u64; 4]> {
     let routes = reconciled["routes"].as_array().unwrap();
     let of = |route: &Value| {
@@ -22,7 +22,7 @@ fn booked(reconciled: &Value) -> BTreeMap<String, [u64; 4]> {
     routes.iter().map(of).collect()
 }
 
-/// What the tally expects of each route.
+/// The outcomes that the tally expects for each route.
 fn expected(tally: &Value) -> BTreeMap<String, [u64; 4]> {
     let routes = tally["expected_by_route"].as_object().unwrap();
     let of = |(route, expected): (&String, &Value)| {
@@ -35,7 +35,7 @@ fn expected(tally: &Value) -> BTreeMap<String, [u64; 4]> {
     routes.iter().map(of).collect()
 }
 
-/// On whose terms `hookbox dev` has requests signed.
+/// The terms on which requests to `hookbox dev` are signed.
 fn terms() -> Value {
     serde_json::json!({
         "config": ".hookbox-dev/hookbox.toml",
@@ -47,8 +47,8 @@ fn terms() -> Value {
 }
 
 #[test]
-fn what_the_tally_expects_is_what_the_books_say() {
-    let dev = Development::start("what_the_tally_expects_is_what_the_books_say");
+fn the_outcomes_are_those_that_the_tally_expects() {
+    let dev = Development::start("the_outcomes_are_those_that_the_tally_expects");
     let journal = dev.folder().join("journal.jsonl");
     let said = dev.simulate(&[
         "--count",
@@ -147,15 +147,18 @@ fn one_event_is_sent_and_only_200_with_json_is_success() {
     let refused = dev.run(&["send", "--url", &elsewhere]);
     assert_eq!(refused.code, 1, "{refused:?}");
     assert!(refused.out.contains("not accepted"), "{refused:?}");
-    let nobody = dev.run(&["send", "--url", "http://127.0.0.1:9"]);
-    assert_eq!(nobody.code, 1);
+    let unreachable = dev.run(&["send", "--url", "http://127.0.0.1:9"]);
+    assert_eq!(unreachable.code, 1);
     assert!(
-        nobody.err.contains("no connection to 127.0.0.1:9"),
-        "{nobody:?}"
+        unreachable.err.contains("no connection to 127.0.0.1:9"),
+        "{unreachable:?}"
     );
-    let nobody = dev.run(&["simulate", "--url", "http://127.0.0.1:9", "--count", "5"]);
-    assert_eq!(nobody.code, 1);
-    assert!(nobody.err.contains("nothing was sent"), "{nobody:?}");
+    let unreachable = dev.run(&["simulate", "--url", "http://127.0.0.1:9", "--count", "5"]);
+    assert_eq!(unreachable.code, 1);
+    assert!(
+        unreachable.err.contains("nothing was sent"),
+        "{unreachable:?}"
+    );
 }
 
 #[test]
@@ -180,8 +183,8 @@ fn shares_that_cannot_be_are_refused() {
 }
 
 #[test]
-fn an_interrupted_run_tells_what_was_sent_until_then() {
-    let dev = Development::start("an_interrupted_run_tells_what_was_sent_until_then");
+fn an_interrupted_run_reports_what_was_sent() {
+    let dev = Development::start("an_interrupted_run_reports_what_was_sent");
     let arguments = [
         "simulate",
         "--json",
@@ -201,7 +204,7 @@ fn an_interrupted_run_tells_what_was_sent_until_then() {
         .unwrap();
     let mut journal = BufReader::new(process.stderr.take().unwrap());
     let mut line = String::new();
-    // The journal is written in blocks: the first one has come when some were sent.
+    // The journal is written in blocks: the first one exists once some were sent.
     while !line.contains("\"status\":200") {
         line.clear();
         assert_ne!(journal.read_line(&mut line).unwrap(), 0, "it ended early");

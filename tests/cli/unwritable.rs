@@ -1,4 +1,4 @@
-//! Output that cannot be written, on a full disk and to a reader that has gone.
+//! Output that cannot be written, on a full disk and to a closed pipe.
 
 use std::fs::File;
 use std::path::Path;
@@ -43,9 +43,9 @@ fn a_full_disk_ends_no_command_but_with_its_exit_code() {
         (&["reconcile"], 1, 0),
         (&["send", "--url", dev.url()], 1, 0),
         (&["simulate", "--url", dev.url(), "--count", "3"], 1, 0),
-        // Its code is its answer.
+        // Its exit code is its result.
         (&["healthcheck", "--url", &ready], 0, 0),
-        // What goes to standard error alone.
+        // Output on standard error only.
         (&[], 2, 2),
         (&["nonsense"], 2, 2),
         (&["events", "list", "--state", "lost"], 2, 2),
@@ -106,5 +106,5 @@ fn a_reader_that_has_gone_is_no_error() {
     }
 }
 
-/// What a command says that finds the config of `dev`.
+/// The note of a command that finds the config of `dev`.
 const USING: &str = "using .hookbox-dev/hookbox.toml, made by `hookbox dev`\n";

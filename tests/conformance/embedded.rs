@@ -67,7 +67,7 @@ impl StoreHarness for Embedded {
             .await
     }
 
-    /// SQLite takes back a failed statement alone; only this kind of failure takes the whole
+    /// SQLite reverts only a failed statement; only this kind of failure reverts the whole
     /// transaction with it.
     async fn spoil(connection: &mut SqliteConnection) {
         let insert = "insert or rollback into effects (key) values (null)";
@@ -116,7 +116,7 @@ impl StoreHarness for Embedded {
             .unwrap()
     }
 
-    /// There is no link: what a handler can lose is a file that it reaches for.
+    /// There is no connection: what a handler can lose is a file that it uses.
     async fn lose(&self, connection: &mut SqliteConnection) -> Failed {
         let attach = "attach '/nowhere/at/all/hookbox.db' as other";
         Box::new(sqlx::query(attach).execute(connection).await.unwrap_err())
@@ -168,7 +168,7 @@ impl BrokerHarness for Embedded {
         self.0.execute(refuse).await;
     }
 
-    /// There is no link that could be cut one way.
+    /// There is no connection that could be cut one way.
     async fn lose_answers(&self) {
         self.0.sever().await;
     }

@@ -3,21 +3,21 @@
 use std::sync::atomic::Ordering;
 
 use hookbox_conformance::{BrokerHarness, StoreHarness, another_body, envelope, eventually};
-use hookbox_driver::{DeadFilter, Ledger, Outcome, ReceiptRow, Settled, Store};
+use hookbox_driver::{DeadFilter, Ledger, Outcome, ReceiptOutcome, ReceiptRow, Store};
 use hookbox_event::{Envelope, RouteName};
 
 use crate::embedded::Embedded;
 use crate::probe::{Pair, route};
 use crate::whole::servers;
 
-both_pairs!(a_failed_run_of_a_second_body_keeps_what_it_said);
+both_pairs!(a_failed_run_of_a_second_body_keeps_its_digest);
 
 /// Has the event processed on a route on which no worker runs.
 async fn processed_elsewhere<S: Store>(store: &S, first: &Envelope) {
     let elsewhere: RouteName = "two".parse().unwrap();
     let mut tx = store.begin().await.unwrap();
     store.claim(&mut tx, &elsewhere, &[first]).await.unwrap();
-    let done = Settled {
+    let done = ReceiptOutcome {
         envelope: first,
         outcome: Outcome::Done { attempt: 1 },
         other_digest: None,
@@ -33,7 +33,7 @@ async fn receipt_on_one<S: Ledger>(store: &S, event: &Envelope) -> Option<Receip
     receipts.find(|row| row.route == route())
 }
 
-async fn a_failed_run_of_a_second_body_keeps_what_it_said<B, S>(pair: Pair<B, S>)
+async fn a_failed_run_of_a_second_body_keeps_its_digest<B, S>(pair: Pair<B, S>)
 where
     B: BrokerHarness + 'static,
     S: StoreHarness + 'static,

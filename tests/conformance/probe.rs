@@ -1,4 +1,5 @@
-//! A handler that does as the event tells it, and a worker that runs it over a pair of drivers.
+//! A handler that does what the event's body says, and a worker that runs it over a pair of
+//! drivers.
 
 use std::marker::PhantomData;
 use std::num::NonZeroUsize;
@@ -23,7 +24,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// What an event of the conformance builders says.
 #[derive(Deserialize)]
-pub struct Told {
+pub struct Instructions {
     pub event: String,
 }
 
@@ -36,11 +37,11 @@ pub struct Probe<H> {
 
 impl<H: StoreHarness + 'static> Handler<H::Store> for Probe<H> {
     const NAME: &'static str = "probe";
-    type Payload = Told;
+    type Payload = Instructions;
 
     async fn handle(
         &self,
-        event: &Event<Told>,
+        event: &Event<Instructions>,
         tx: &mut <H::Store as Store>::Connection,
     ) -> Result<(), HandlerError> {
         let name = event.payload.event.as_str();
@@ -49,9 +50,9 @@ impl<H: StoreHarness + 'static> Handler<H::Store> for Probe<H> {
             return Ok(());
         }
         match name.split('-').next().unwrap() {
-            "fails" => Err(HandlerError::transient("told to fail")),
-            "never" => Err(HandlerError::permanent("told to refuse")),
-            "panics" => panic!("told to panic"),
+            "fails" => Err(HandlerError::transient("fails as planned")),
+            "never" => Err(HandlerError::permanent("refuses as planned")),
+            "panics" => panic!("panics as planned"),
             "hangs" => std::future::pending().await,
             "spoils" => {
                 H::spoil(tx).await;
@@ -70,7 +71,7 @@ impl<H: StoreHarness + 'static> Handler<H::Store> for Probe<H> {
                 H::effect(tx, name).await;
                 let fails = name.contains("fails");
                 if fails {
-                    Err(HandlerError::transient("told to fail"))
+                    Err(HandlerError::transient("fails as planned"))
                 } else {
                     Ok(())
                 }
@@ -149,7 +150,7 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
         self.start(handler, time_limit, Vec::new())
     }
 
-    /// A worker for which an event's id decides, whatever another body of it says.
+    /// A worker for which an event's id decides, whatever another body of it contains.
     pub fn work_by_id(&self) -> Running {
         let all = ConflictRule {
             topics: "#".parse().unwrap(),
@@ -211,7 +212,7 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
             retrying: 0,
             dead: 0,
         };
-        // A store that is away is asked again by whoever waits.
+        // Callers that wait poll an unavailable store again.
         let books = self.store.books().await.unwrap_or_default();
         books.into_iter().next().unwrap_or(none)
     }

@@ -9,13 +9,13 @@ use crate::probe::{Pair, route};
 use crate::whole::{servers, settled, take};
 
 both_pairs!(
-    one_of_a_batch_that_rolls_back_is_orphaned_alone,
+    only_the_event_of_a_batch_that_rolls_back_is_orphaned,
     a_kill_before_an_end_is_recorded_runs_it_once_more,
     a_changed_session_costs_its_own_attempts_only,
-    a_batch_that_only_its_commit_finds_broken_costs_one_event_alone,
+    a_batch_whose_commit_fails_costs_only_the_faulty_event,
 );
 
-async fn one_of_a_batch_that_rolls_back_is_orphaned_alone<B, S>(pair: Pair<B, S>)
+async fn only_the_event_of_a_batch_that_rolls_back_is_orphaned<B, S>(pair: Pair<B, S>)
 where
     B: BrokerHarness + 'static,
     S: StoreHarness + 'static,
@@ -110,8 +110,8 @@ where
     pair.finish().await;
 }
 
-/// A deferred constraint is checked at the commit, which does not say whose row breaks it.
-async fn a_batch_that_only_its_commit_finds_broken_costs_one_event_alone<B, S>(pair: Pair<B, S>)
+/// A deferred constraint is checked at the commit, which does not report whose row breaks it.
+async fn a_batch_whose_commit_fails_costs_only_the_faulty_event<B, S>(pair: Pair<B, S>)
 where
     B: BrokerHarness + 'static,
     S: StoreHarness + 'static,

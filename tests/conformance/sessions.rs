@@ -13,7 +13,7 @@ use hookbox_event::Envelope;
 use hookbox_worker::{Event, Handler, HandlerError, register};
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
-use crate::probe::{Pair, Told};
+use crate::probe::{Instructions, Pair};
 use crate::whole::servers;
 
 /// How many events; more by `HOOKBOX_TEST_SESSION_EVENTS`.
@@ -22,7 +22,7 @@ const EVENTS: usize = 360;
 /// None of them is slow, however busy the machine is.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// What hookbox takes back by itself: the event is done.
+/// What hookbox reverts by itself: the event is done.
 const LEAVES: [&str; 9] = [
     "create temporary table left_behind (n integer)",
     "prepare left_behind as select 1",
@@ -68,9 +68,13 @@ struct Mixed {
 
 impl Handler<Postgres> for Mixed {
     const NAME: &'static str = "mixed";
-    type Payload = Told;
+    type Payload = Instructions;
 
-    async fn handle(&self, event: &Event<Told>, tx: &mut PgConnection) -> Result<(), HandlerError> {
+    async fn handle(
+        &self,
+        event: &Event<Instructions>,
+        tx: &mut PgConnection,
+    ) -> Result<(), HandlerError> {
         let found: bool = sqlx::query_scalar(FINDS).fetch_one(&mut *tx).await?;
         if found {
             self.found.fetch_add(1, Ordering::SeqCst);

@@ -8,8 +8,8 @@ use hookbox_conformance::{
     BrokerHarness, StoreHarness, another_body, envelope, eventually, of_number, with_receipt,
 };
 use hookbox_driver::{
-    Batch, Broker, Claimed, DeadFilter, DeadReason, Ledger, Outcome, Queue, RouteBooks, Settled,
-    Store, Subscription,
+    Batch, Broker, Claimed, DeadFilter, DeadReason, Ledger, Outcome, Queue, ReceiptOutcome,
+    RouteBooks, Store, Subscription,
 };
 
 use crate::embedded::Embedded;
@@ -127,8 +127,8 @@ where
     let all = DeadFilter::default();
     let dead = pair.store.dead_list(&all, 0, 9).await.unwrap();
     assert_eq!((dead.len(), dead[0].reason), (1, DeadReason::Conflict));
-    let letter = pair.store.dead_show(dead[0].id).await.unwrap().unwrap();
-    assert_eq!(letter.history.body, another_body("a", 2).body);
+    let dead_letter = pair.store.dead_show(dead[0].id).await.unwrap().unwrap();
+    assert_eq!(dead_letter.history.body, another_body("a", 2).body);
     // A person judges that it is an event of its own.
     assert_eq!(pair.store.dead_replay(&all, 9, "ann").await.unwrap(), 1);
     let effects = async || pair.stores.effects("a").await;
@@ -156,8 +156,8 @@ where
         (dead.len(), dead[0].reason, dead[0].attempts),
         (1, DeadReason::Exhausted, 2)
     );
-    let letter = pair.store.dead_show(dead[0].id).await.unwrap().unwrap();
-    let history: Vec<_> = letter
+    let dead_letter = pair.store.dead_show(dead[0].id).await.unwrap().unwrap();
+    let history: Vec<_> = dead_letter
         .history
         .attempts
         .iter()
@@ -165,7 +165,7 @@ where
         .collect();
     assert_eq!(history, ["transient", "transient"]);
     assert_eq!(pair.stores.effects("fails-always").await, 0);
-    // The cause is mended.
+    // The cause is fixed.
     pair.failing.store(false, Ordering::SeqCst);
     assert_eq!(pair.store.dead_replay(&all, 9, "ann").await.unwrap(), 1);
     assert_eq!(pair.store.dead_replay(&all, 9, "ann").await.unwrap(), 0);
@@ -243,7 +243,7 @@ where
     assert_eq!(claimed, [Claimed::Fresh]);
     S::effect(pair.store.connection(&mut tx), "a").await;
     let of = envelope("a");
-    let done = Settled {
+    let done = ReceiptOutcome {
         envelope: &of,
         outcome: Outcome::Done { attempt: 1 },
         other_digest: None,
@@ -260,7 +260,7 @@ where
             .load(Ordering::SeqCst)
     };
     eventually(
-        "it comes again",
+        "it is redelivered",
         async || redelivered(),
         |count| *count == 1,
     )
@@ -349,8 +349,8 @@ where
     worker.stop().await;
     let dead = pair.store.dead_list(&all, 0, 9).await.unwrap();
     assert_eq!(dead[0].reason, DeadReason::Undecodable);
-    let letter = pair.store.dead_show(dead[0].id).await.unwrap().unwrap();
-    assert_eq!(letter.history.body, strange.bytes);
+    let dead_letter = pair.store.dead_show(dead[0].id).await.unwrap().unwrap();
+    assert_eq!(dead_letter.history.body, strange.bytes);
     pair.finish().await;
 }
 

@@ -1,5 +1,5 @@
 //! A SQLite file that does not exist, or that hookbox cannot use: which commands create it, and
-//! what the others say with exit code 78.
+//! what the others report with exit code 78.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -14,9 +14,9 @@ use crate::deployment::{Deployment, Pair};
 const REFUSED: i32 = 78;
 
 /// An account that owns nothing.
-const NOBODY: u32 = 65_534;
+const UNPRIVILEGED: u32 = 65_534;
 
-/// Runs a command that is refused; it names the file, and says this.
+/// Runs a command that is refused; its error names the file, and contains this.
 #[track_caller]
 fn refused(deployment: &Deployment, command: &mut std::process::Command, words: &str) {
     let output = command.output().unwrap();
@@ -105,8 +105,8 @@ async fn a_file_without_permission_is_refused() {
     let file = path(&deployment);
     let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
     if is_root {
-        // Nothing is forbidden to root, so the commands run as another account.
-        chown(&deployment.folder, Some(NOBODY), Some(NOBODY)).unwrap();
+        // Root may do everything, so the commands run as another user.
+        chown(&deployment.folder, Some(UNPRIVILEGED), Some(UNPRIVILEGED)).unwrap();
     }
     for (mode, words) in [
         (0o444, "cannot be opened for writing"),
@@ -116,7 +116,7 @@ async fn a_file_without_permission_is_refused() {
         for arguments in [&["worker"][..], &["ingest"], &["migrate"]] {
             let mut command = deployment.command(arguments);
             if is_root {
-                command.uid(NOBODY).gid(NOBODY);
+                command.uid(UNPRIVILEGED).gid(UNPRIVILEGED);
             }
             refused(&deployment, &mut command, words);
         }

@@ -23,7 +23,7 @@ async fn what_is_taken_from_the_broker_by_hand_is_named_on_sqlite() {
 
 async fn lose(pair: Pair) {
     let deployment = Deployment::new(pair).await;
-    // For as long as a handler may run, what nobody has settled may be in hand.
+    // For as long as a handler may run, unsettled messages may be in flight.
     let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
     let limit = "worker.handler_time_limit = \"1 s\"\n";
     deployment.write("hookbox.toml", &format!("{limit}{config}"));
@@ -37,7 +37,7 @@ async fn lose(pair: Pair) {
     let lost = take_one(&deployment, pair).await;
     assert!(!lost.is_empty(), "nothing was lost");
     let worker = deployment.start(&["worker"]);
-    // Draining tells of the last of what was answered.
+    // A drain reports the last receipts that were accepted.
     ingest.stop();
     let command = ["reconcile", "--wait", "60s"];
     let output = deployment.command(&command).output().unwrap();
@@ -45,22 +45,22 @@ async fn lose(pair: Pair) {
     let text = String::from_utf8(output.stdout).unwrap();
     let books = deployment.json(&command);
     assert_eq!(books["verdict"], "imbalanced", "{books:#}");
-    let named = books["accounts"]["receipts"].as_array().unwrap();
+    let named = books["accept_reports"]["receipts"].as_array().unwrap();
     let named: BTreeSet<String> = named.iter().map(|it| string(&it["receipt"])).collect();
     assert_eq!(named, lost, "{text}");
     for receipt in &lost {
         assert!(text.contains(receipt.as_str()), "{text}");
     }
-    assert_eq!(books["accounts"]["open"], lost.len());
-    assert_eq!(books["accounts"]["gaps"].as_array().unwrap().len(), 0);
+    assert_eq!(books["accept_reports"]["open"], lost.len());
+    assert_eq!(books["accept_reports"]["gaps"].as_array().unwrap().len(), 0);
     for line in books["routes"].as_array().unwrap() {
         let settled = line["store"]["receipts"].as_u64().unwrap();
-        let told = line["told"].as_u64().unwrap();
+        let reported = line["reported"].as_u64().unwrap();
         let of_route = line["route"].as_str() == Some("scores");
         let missing = if of_route { lost.len() as u64 } else { 0 };
-        assert_eq!(told, settled + missing, "{line:#}");
+        assert_eq!(reported, settled + missing, "{line:#}");
     }
-    // Somebody knows of it, and the next loss will be seen for what it is.
+    // An operator writes it off, so that the next loss stands out.
     write_off(&deployment, lost.len()).await;
     let books = deployment.json(&["reconcile", "--wait", "60s"]);
     assert_eq!(books["verdict"], "balanced", "{books:#}");
@@ -68,7 +68,7 @@ async fn lose(pair: Pair) {
     deployment.finish().await;
 }
 
-/// A write-off, while something else is wrong that cannot be written off: the exit code says that.
+/// A write-off, while something else is wrong that cannot be written off: the exit code shows that.
 async fn write_off(deployment: &Deployment, lost: usize) {
     let one = "create table kept as select * from receipts where outcome = 'done' limit 1";
     let gone = "delete from receipts where receipt_id in (select receipt_id from kept)";
@@ -103,7 +103,7 @@ fn string(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-/// Takes one message of the scores out of its queue, and tells what was in it.
+/// Takes one message of the scores out of its queue, and returns the receipts in it.
 async fn take_one(deployment: &Deployment, pair: Pair) -> BTreeSet<String> {
     let bytes = match pair {
         Pair::RabbitmqPostgres => {

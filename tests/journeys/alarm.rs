@@ -1,5 +1,5 @@
-//! RabbitMQ has an alarm: it blocks whoever publishes, and lets whoever consumes go on. Ingest
-//! answers 503 in time, workers do what waits, and nobody is kept from ending.
+//! RabbitMQ has an alarm: it blocks publishers, and lets consumers continue. Ingest answers 503 in
+//! time, workers do what waits, and every process can end.
 
 use std::time::{Duration, Instant};
 
@@ -22,10 +22,10 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(4);
 /// Two deadlines of a confirm.
 const TWO_DEADLINES: Duration = Duration::from_secs(5);
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What waits when the alarm begins.
+/// How many events wait when the alarm begins.
 const BACKLOG: u64 = 50;
 
 const DONE: &str = "select count(*) from claims where state = 'done'";
@@ -48,11 +48,13 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
 
     alarm("1000GB");
     until_refused(&signed, &deployment).await;
-    promised(TWO_DEADLINES, "the broker is shown as away", async || {
-        shown.metric("hookbox_broker_up") == Some(0.0)
-    })
+    promised(
+        TWO_DEADLINES,
+        "the broker is shown as unavailable",
+        async || shown.metric("hookbox_broker_up") == Some(0.0),
+    )
     .await;
-    // Whoever consumes is not blocked, and what was accepted is done.
+    // Consumers are not blocked, and what was accepted is done.
     let began = Instant::now();
     assert_eq!(deployment.count(DONE).await, 0, "nothing waits");
     let worker = deployment.start(&["worker"]);
@@ -60,7 +62,7 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
         deployment.count(DONE).await >= BACKLOG
     })
     .await;
-    // And for as long as it lasts, also when nobody sends: longer than any deadline.
+    // And for as long as it lasts, also without requests: longer than any deadline.
     within(PATIENCE, "it lasts", async || {
         assert!(!shown.is_ready(), "it looked well during the alarm");
         began.elapsed() > Duration::from_secs(12)
@@ -75,15 +77,15 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
     within(PATIENCE, "ready again", async || shown.is_ready()).await;
     deployment.run(&["send"]);
 
-    // Nobody on the blocked connection ever answers, and it is closed all the same.
+    // The blocked connection never answers, and it is closed all the same.
     alarm("1000GB");
     until_refused(&signed, &deployment).await;
     for process in [ingest, worker] {
-        let told = Instant::now();
+        let signalled = Instant::now();
         process.signal("TERM");
         let code = process.ends_within(DRAIN_MAX);
         assert_eq!(code, Some(0), "{}", deployment.log());
-        eprintln!("ended after {:?}", told.elapsed());
+        eprintln!("ended after {:?}", signalled.elapsed());
     }
     let alarms = rabbitmq.ctl(&["eval", "rabbit_alarm:get_alarms()."]);
     assert!(alarms.unwrap().contains("disk"), "the alarm was over");

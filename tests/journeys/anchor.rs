@@ -8,7 +8,7 @@ use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
 use crate::deployment::{Deployment, Own};
 use crate::shown::within;
 
-/// Longest wait for what must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn queues(rabbitmq: &RabbitmqServer) -> Vec<String> {

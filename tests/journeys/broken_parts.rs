@@ -6,7 +6,7 @@ use crate::two_sources::{FIRST_KEY, Others, TwoSources, second_key};
 /// Breaks something.
 type Break = fn(&TwoSources);
 
-/// How a certificate or its key can be broken, and what is said of it.
+/// How a certificate or its key can be broken, and what is logged of it.
 const BROKEN_CERTIFICATES: [(&str, Break, &str); 9] = [
     (
         "no certificate",
@@ -56,7 +56,7 @@ const BROKEN_CERTIFICATES: [(&str, Break, &str); 9] = [
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_file_that_is_broken_keeps_the_keys_of_its_source_alone() {
+async fn a_broken_key_file_keeps_only_the_keys_of_its_source() {
     let mut service = TwoSources::start().await;
     let stay = "ERROR the keys of source begini stay as they were, since hookbox.toml:";
     let mut key = FIRST_KEY.to_owned();
@@ -100,7 +100,7 @@ async fn a_key_file_that_is_broken_keeps_the_keys_of_its_source_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_certificate_that_is_broken_keeps_itself_alone() {
+async fn a_broken_certificate_keeps_only_the_old_certificate() {
     let mut service = TwoSources::start().await;
     let stay = "ERROR the certificate stays as it was, since hookbox.toml";
     for (what, break_it, why) in BROKEN_CERTIFICATES {
@@ -118,7 +118,7 @@ async fn a_certificate_that_is_broken_keeps_itself_alone() {
             .await;
         service.is_in_use(what, FIRST_KEY).await;
     }
-    // Without a signal, and nothing waits for a writer.
+    // No signal announces it, and nothing waits for a writer.
     service.make_pipe("key.pem");
     service
         .keeps_by_itself(Others::NoCertificate, "by itself", &[stay, "a named pipe"])
@@ -135,7 +135,7 @@ async fn a_certificate_that_is_broken_keeps_itself_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn schemas_that_are_broken_keep_those_of_their_source_alone() {
+async fn broken_schemas_keep_only_those_of_their_source() {
     let mut service = TwoSources::start().await;
     let stay = "ERROR the JSON Schemas of source begini stay as they were, since hookbox.toml";
     let kinds: [(&str, Break, &str); 4] = [

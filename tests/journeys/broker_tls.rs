@@ -23,7 +23,7 @@ use tokio_rustls::rustls::crypto::ring::default_provider;
 use crate::deployment::{Deployment, Pair};
 use crate::shown::{Shown, within};
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How many events are sent under load, for about ten seconds.
@@ -105,7 +105,7 @@ impl Front {
         }
     }
 
-    /// Shows another certificate from now on, and cuts every link that is open.
+    /// Shows another certificate from now on, and cuts every open connection.
     fn rotate(&self, acceptor: TlsAcceptor) {
         self.shows.send_replace(acceptor);
     }
@@ -117,7 +117,7 @@ impl Front {
 
 async fn link(stream: TcpStream, mut showing: watch::Receiver<TlsAcceptor>, taken: Arc<AtomicU64>) {
     let acceptor = showing.borrow_and_update().clone();
-    // Whoever does not like the certificate ends it here.
+    // A client that rejects the certificate ends the connection here.
     let Ok(mut theirs) = acceptor.accept(stream).await else {
         return;
     };
@@ -177,8 +177,8 @@ async fn only_the_right_certificate_of_a_broker_is_taken() {
     deployment.finish().await;
 }
 
-/// The certificate is renewed while they are connected: the links that are cut then come back
-/// under the new one, which nobody has seen before.
+/// The certificate is renewed while they are connected: the connections that are cut then come back
+/// under the new certificate, which no process has seen before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_that_is_renewed_under_load_costs_nothing() {
     let authority = Authority::new();
@@ -211,7 +211,7 @@ async fn a_certificate_that_is_renewed_under_load_costs_nothing() {
         .await;
         let before = front.taken();
         front.rotate(authority.acceptor("localhost", false));
-        // Of ingest one link, and of the worker two.
+        // One connection of ingest, and two of the worker.
         within(PATIENCE, "they are back", async || {
             front.taken() >= before + 3
         })
@@ -220,7 +220,7 @@ async fn a_certificate_that_is_renewed_under_load_costs_nothing() {
     let output = tokio::task::spawn_blocking(|| load.wait_with_output()).await;
     let tally: Value = serde_json::from_slice(&output.unwrap().unwrap().stdout).unwrap();
     assert_eq!(tally["accepted"], EVENTS, "{tally:#}");
-    // Draining tells the books of the last of what was answered.
+    // A drain reports the last receipts that were accepted.
     ingest.stop();
     let output = trusting(&["reconcile", "--wait", "120s", "--json"]).output();
     let books: Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
@@ -230,7 +230,10 @@ async fn a_certificate_that_is_renewed_under_load_costs_nothing() {
     assert_eq!(deployment.count(effects).await, EVENTS);
     worker.stop();
     let log = deployment.log();
-    assert!(log.contains("is given up"), "no link was lost: {log}");
+    assert!(
+        log.contains("the publishing connection is closed"),
+        "no connection was lost: {log}"
+    );
     assert!(!log.contains("a panic at"), "{log}");
     deployment.finish().await;
 }

@@ -1,4 +1,4 @@
-//! The certificate of a listener, and a client that trusts it alone.
+//! The certificate of a listener, and a client that trusts only it.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! Clocks that are wrong by days and years, and jump. Delays go by the database's clock, and
-//! whether an event has been here by nobody's.
+//! whether an event is a duplicate depends on no clock.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -15,13 +15,13 @@ use crate::deployment::{Deployment, Own, Pair};
 use crate::outages::own;
 use crate::shown::{Shown, within};
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Events of a round of load; a tenth of them is sent twice.
 const EVENTS: u64 = 200;
 
-/// Events whose handler fails for as long as its table is away.
+/// Events whose handler fails for as long as its table is missing.
 const FAILING: u64 = 8;
 
 /// The retries of the config of all deployments, and others that last for as long as this test.
@@ -114,8 +114,8 @@ async fn a_duplicate_after_three_years_is_one_on_sqlite() {
     deployment.finish().await;
 }
 
-/// Whoever signs the time of a request is refused by a clock that is wrong, and it is told apart
-/// from a forged request: `docs/alerts.yaml` watches for it.
+/// A request with a signed time is refused by a clock that is wrong, and counted apart from a
+/// forged request: `docs/alerts.yaml` has an alert for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn genuine_requests_that_a_wrong_clock_refuses_are_counted_as_such() {
     const SENT: u32 = 6;

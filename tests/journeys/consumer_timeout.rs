@@ -1,6 +1,6 @@
-//! RabbitMQ takes a message away that is not settled within its consumer timeout, and closes the
-//! channel. It comes again while its handler is still at work: the other copy waits for the first
-//! one's transaction, finds that it is done, and no attempt is spent.
+//! RabbitMQ requeues a message that is not settled within its consumer timeout, and closes the
+//! channel. It is redelivered while its handler is still at work: the other copy waits for the
+//! first one's transaction, finds that it is done, and no attempt is spent.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ const AGAIN: &str = "select count(*) from pg_stat_activity as first
                  where first.pid = any (pg_blocking_pids(again.pid))
                  and again.wait_event = 'transactionid')";
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -43,13 +43,13 @@ async fn a_handler_over_the_consumer_timeout_loses_doubles_and_spends_nothing() 
     .await;
     gate::prepare(&deployment).await;
     gate::hold_scores(&deployment).await;
-    // Fewer than run at once, so that there is room for what comes again.
+    // Fewer than run at once, so that there is room for what is redelivered.
     for _ in 0..2 {
         deployment.run(&["send"]);
     }
     let took = within(
         PATIENCE,
-        "it comes again while its handler runs",
+        "it is redelivered while its handler runs",
         async || deployment.count(AGAIN).await >= 1,
     )
     .await;
@@ -62,7 +62,7 @@ async fn a_handler_over_the_consumer_timeout_loses_doubles_and_spends_nothing() 
     .await;
     gate::free_scores(&deployment).await;
     let again = "hookbox_receipts_total{route=\"scores\",outcome=\"redelivered\"}";
-    within(PATIENCE, "what came again is known", async || {
+    within(PATIENCE, "the redelivered receipt is known", async || {
         shown.metric(again).is_some_and(|count| count >= 1.0)
     })
     .await;
@@ -79,7 +79,7 @@ async fn a_handler_over_the_consumer_timeout_loses_doubles_and_spends_nothing() 
     }
     assert!(!worker.has_ended(), "the worker died of it: {log}");
     deployment.run(&["send"]);
-    within(PATIENCE, "it goes on", async || {
+    within(PATIENCE, "it resumes", async || {
         deployment.count(rows).await == 4
     })
     .await;

@@ -8,8 +8,8 @@ use crate::deployment::{Deployment, Pair};
 use crate::event::score;
 use crate::shown::within;
 
-/// Two handlers lock two rows, each the other one's first, once they are let go. A third is told
-/// once that it cannot be put in order; a sequence does not go back with its transaction.
+/// Two handlers lock two rows, each the other one's first, once they are let go. A third gets a
+/// serialization failure once; a sequence does not go back with its transaction.
 const IN_THE_WAY: &str = "create function in_the_way() returns trigger language plpgsql as $$
      begin
          if new.uid in ('left-side', 'right-side') then
@@ -30,7 +30,7 @@ const ASLEEP: &str = "select count(*) from pg_stat_activity
      where datname = current_database() and wait_event = 'PgSleep'";
 
 /// A handler finds a statement of its name in its session, once: so does one behind a pooler that
-/// lent the session to somebody else before (H15).
+/// lent the session to another client before (H15).
 const SHARED: &str = "create function shared() returns trigger language plpgsql as $$
      begin
          if nextval('shared') = 1 then
@@ -42,7 +42,7 @@ const SHARED: &str = "create function shared() returns trigger language plpgsql 
 const BEFORE_SCORES: &str = "create trigger shared before insert on begini_scores
      for each row execute function shared()";
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

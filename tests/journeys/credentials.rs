@@ -1,6 +1,6 @@
 //! A running ingest may not use RabbitMQ any more: its permission is revoked, its password changed,
-//! its virtual host gone. It says so, tries again no more often than its pauses allow, and comes
-//! back by itself.
+//! its virtual host gone. It logs that, retries no more often than its pauses allow, and comes back
+//! by itself.
 
 use std::time::{Duration, Instant};
 
@@ -10,23 +10,23 @@ use crate::deployment::Deployment;
 use crate::outages::own;
 use crate::shown::{Shown, within};
 
-/// Longest wait for what must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The first pause between two tries and the longest one, each of which is halved at most.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_LONGEST: Duration = Duration::from_secs(3);
 
-/// What RabbitMQ says to whoever lost his permission, and to whoever has another password.
+/// What RabbitMQ answers when the permission was revoked, and when the password is wrong.
 const REVOKED: &str = "refused for user 'hookbox'";
 const UNKNOWN: &str = "Login was refused";
 
 /// What is logged of each try: of the first as an error, of the others at `debug`.
-const TOLD: &str = "nothing can be published";
+const LOGGED: &str = "nothing can be published";
 const EACH_TRY: &str = "hookbox_driver_rabbitmq=debug,info";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_permission_that_is_revoked_is_told_and_comes_back() {
+async fn a_revoked_permission_is_logged_and_publishing_resumes() {
     let world = World::start().await;
     let permit = ["set_permissions", "hookbox", ".*", ".*", ".*"];
     let revoke = || world.ctl(&["clear_permissions", "hookbox"]);
@@ -39,7 +39,7 @@ async fn a_permission_that_is_revoked_is_told_and_comes_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_password_or_a_virtual_host_that_is_wrong_meanwhile_is_told_and_comes_back() {
+async fn a_wrong_password_or_virtual_host_is_logged_and_publishing_resumes() {
     let world = World::start().await;
     let lasts = Duration::from_secs(4);
     let url = world.rabbitmq.url().to_owned();
@@ -61,7 +61,7 @@ async fn a_password_or_a_virtual_host_that_is_wrong_meanwhile_is_told_and_comes_
     world.refused("vhost", lasts, delete).await;
     world.ctl(&["add_vhost", "/"]);
     world.ctl(&["set_permissions", "hookbox", ".*", ".*", ".*"]);
-    // Its queues went with it, and nobody declares them behind anybody's back.
+    // Its queues were deleted with it, and hookbox does not declare them by itself.
     within(PATIENCE, "the queues are missed", async || {
         let why = world.shown.trouble("broker");
         why.is_some_and(|why| why.contains("is missing"))
@@ -102,30 +102,31 @@ impl World {
         self.rabbitmq.ctl(words).unwrap();
     }
 
-    /// Takes something away, and sees for a while that it is told why, and tried with pauses.
+    /// Takes something away, and checks for a while that the cause is logged, and retried with
+    /// pauses.
     async fn refused(&self, why: &str, lasts: Duration, take_away: impl FnOnce()) {
         let began = Instant::now();
         let before = self.deployment.log().len();
         take_away();
-        let told = || self.deployment.log()[before..].to_owned();
+        let logged = || self.deployment.log()[before..].to_owned();
         within(PATIENCE, "it is shown", async || {
             let trouble = self.shown.trouble("broker");
-            trouble.is_some_and(|trouble| trouble.contains(why)) && told().contains(TOLD)
+            trouble.is_some_and(|trouble| trouble.contains(why)) && logged().contains(LOGGED)
         })
         .await;
         let shown = Instant::now();
         within(PATIENCE, "it lasts", async || {
-            assert!(!self.shown.is_ready(), "it looked well without {why}");
+            assert!(!self.shown.is_ready(), "it was ready without {why}");
             shown.elapsed() > lasts
         })
         .await;
-        let told = told();
-        let (tries, most) = (told.matches(TOLD).count(), tries_max(began.elapsed()));
+        let logged = logged();
+        let (tries, most) = (logged.matches(LOGGED).count(), tries_max(began.elapsed()));
         eprintln!("{why}: {tries} tries, of {most} at most");
-        assert!(tries > 1, "it was not tried again: {told}");
-        assert!(tries <= most, "{tries} tries: {told}");
-        // Beside each try, the loss itself is told, by each of its channels.
-        assert!(told.lines().count() <= 2 * most, "{told}");
+        assert!(tries > 1, "it was not tried again: {logged}");
+        assert!(tries <= most, "{tries} tries: {logged}");
+        // Beside each try, the loss itself is logged, for each of its channels.
+        assert!(logged.lines().count() <= 2 * most, "{logged}");
     }
 
     async fn comes_back(&self) {

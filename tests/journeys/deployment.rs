@@ -54,7 +54,7 @@ impl Deployment {
         deployment
     }
 
-    /// One that nobody has migrated yet.
+    /// One that is not migrated yet.
     pub async fn without_a_schema(pair: Pair) -> Self {
         let postgres = match pair {
             Pair::RabbitmqPostgres => Some(PostgresWorld::empty().await),
@@ -201,7 +201,7 @@ impl Deployment {
         }
     }
 
-    /// What the services said.
+    /// The logs of the services.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }

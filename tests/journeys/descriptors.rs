@@ -1,5 +1,5 @@
-//! Ingest runs out of file descriptors: whoever has a connection is answered, nobody panics, the
-//! log stays readable, and all goes on when connections are closed.
+//! Ingest runs out of file descriptors: open connections are answered, nothing panics, the log
+//! stays readable, and processing resumes when connections are closed.
 
 use std::net::TcpStream;
 use std::process::Command;
@@ -13,7 +13,7 @@ use crate::deployment::Deployment;
 use crate::outages::own;
 use crate::shown::within;
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a process may open: its own, and some connections.
@@ -23,13 +23,13 @@ const DESCRIPTORS_MAX: &str = "64";
 const CONNECTIONS: usize = 200;
 
 /// What is logged of a connection that could not be accepted.
-const TOLD: &str = "a connection could not be accepted";
+const LOGGED: &str = "a connection could not be accepted";
 
-/// Seconds from one telling to the next.
-const TOLD_EVERY: u64 = 10;
+/// Seconds from one log line to the next.
+const LOGGED_EVERY: u64 = 10;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn out_of_descriptors_nobody_panics_and_all_goes_on() {
+async fn out_of_descriptors_nothing_panics_and_processing_resumes() {
     let postgres = PostgresServer::start().unwrap();
     let broker = variable("HOOKBOX_TEST_AMQP_URL");
     let proxy = Proxy::before(address_of(&broker)).await;
@@ -40,8 +40,8 @@ async fn out_of_descriptors_nobody_panics_and_all_goes_on() {
 
     let open = || TcpStream::connect(("127.0.0.1", deployment.port)).unwrap();
     let mut idle: Vec<TcpStream> = (0..CONNECTIONS).map(|_| open()).collect();
-    let told = || deployment.log().matches(TOLD).count();
-    within(PATIENCE, "it has run out", async || told() > 0).await;
+    let logged = || deployment.log().matches(LOGGED).count();
+    within(PATIENCE, "it has run out", async || logged() > 0).await;
     // While one waits, those that send nothing are closed after five seconds.
     let began = Instant::now();
     within(PATIENCE, "it lasts", async || {
@@ -50,7 +50,7 @@ async fn out_of_descriptors_nobody_panics_and_all_goes_on() {
         began.elapsed() > Duration::from_secs(4)
     })
     .await;
-    // The broker's links break as well, until there is no descriptor for another.
+    // The connections to the broker break as well, until there is no descriptor for another.
     let lost = "nothing can be published";
     within(PATIENCE, "the broker is lost", async || {
         idle.push(open());
@@ -58,9 +58,9 @@ async fn out_of_descriptors_nobody_panics_and_all_goes_on() {
         deployment.log().contains(lost)
     })
     .await;
-    // Told when it begins, and now and then; not with every try.
-    let may = 2 + began.elapsed().as_secs() / TOLD_EVERY;
-    assert!(told() as u64 <= may, "told {} times", told());
+    // Logged when it begins, and at intervals; not with every try.
+    let may = 2 + began.elapsed().as_secs() / LOGGED_EVERY;
+    assert!(logged() as u64 <= may, "logged {} times", logged());
 
     drop(idle);
     let took = within(PATIENCE, "it is taken again", async || {

@@ -1,5 +1,5 @@
-//! Told to stop, in the worst moments: every open request has its true answer, the process ends
-//! within its deadline, nothing is spent, and everything in hand is put back.
+//! Stopped in the worst moments: every open request gets its true answer, the process ends within
+//! its deadline, nothing is spent, and everything in flight is put back.
 
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::shown::{Shown, within};
 const DRAIN: &str = "drain = \"10 s\"\n";
 const DRAIN_MAX: Duration = Duration::from_secs(11);
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -54,31 +54,31 @@ async fn under_load(deployment: Deployment, signals: &str, codes: &[i32]) {
             shown.metric(accepted).is_some_and(|count| count >= 300.0)
         })
         .await;
-        let told = Instant::now();
+        let signalled = Instant::now();
         for signal in signals.split(' ') {
             running.signal(signal);
         }
         let code = running.ends_within(Duration::from_secs(21));
-        eprintln!("ended with {code:?} after {:?}", told.elapsed());
+        eprintln!("ended with {code:?} after {:?}", signalled.elapsed());
         assert!(code.is_some_and(|code| codes.contains(&code)), "{code:?}");
         running = deployment.start(&arguments);
         within(PATIENCE, "ready", async || shown.is_ready()).await;
     }
-    let tally = told(load).await;
+    let tally = tally_of(load).await;
     assert_eq!(tally["undelivered"], 0, "{tally:#}");
     all_done(&deployment, EVENTS).await;
     running.stop();
     nothing_spent(&deployment, EVENTS).await;
     if codes == [0] {
-        nobody_waits_in_vain(&deployment, &tally).await;
+        no_request_waits_in_vain(&deployment, &tally).await;
     }
     deployment.finish().await;
 }
 
-/// Told to stop once, it answers whatever it has begun: what is stored was answered 200, request
-/// by request, and none was cut. (A request that meets a connection which is being closed was
-/// never begun; its sender finds no answer, and nothing of it is stored.)
-async fn nobody_waits_in_vain(deployment: &Deployment, tally: &Value) {
+/// Stopped once, it answers every request it has begun: what is stored was answered 200, request by
+/// request, and none was cut. (A request that meets a connection which is being closed was never
+/// begun; its sender finds no answer, and nothing of it is stored.)
+async fn no_request_waits_in_vain(deployment: &Deployment, tally: &Value) {
     let books = deployment.json(&["reconcile"]);
     for line in books["routes"].as_array().unwrap() {
         assert_eq!(line["broker"]["ready"], 0, "it waits still: {line:#}");
@@ -102,13 +102,13 @@ async fn stopped_while_the_broker_is_frozen() {
         shown.metric("hookbox_requests_in_flight") == Some(REQUESTS as f64)
     })
     .await;
-    let told_at = Instant::now();
+    let signalled_at = Instant::now();
     running.signal("TERM");
     within(PATIENCE, "it drains", async || {
         shown.metric("hookbox_draining") != Some(0.0)
     })
     .await;
-    let tally = told(load).await;
+    let tally = tally_of(load).await;
     assert_eq!(tally["answers"]["503"], REQUESTS, "{tally:#}");
     assert_eq!(tally["accepted"], 0, "{tally:#}");
     assert_eq!(
@@ -117,7 +117,7 @@ async fn stopped_while_the_broker_is_frozen() {
         "{}",
         deployment.log()
     );
-    eprintln!("ended after {:?}", told_at.elapsed());
+    eprintln!("ended after {:?}", signalled_at.elapsed());
     rabbitmq.cont().unwrap();
     drop((rabbitmq, postgres));
     deployment.remove();
@@ -139,7 +139,7 @@ async fn stopped_while_the_store_is_frozen() {
     })
     .await;
     postgres.stop().unwrap();
-    let told_at = Instant::now();
+    let signalled_at = Instant::now();
     running.signal("TERM");
     assert_eq!(
         running.ends_within(DRAIN_MAX),
@@ -147,10 +147,10 @@ async fn stopped_while_the_store_is_frozen() {
         "{}",
         deployment.log()
     );
-    eprintln!("ended after {:?}", told_at.elapsed());
-    let tally = told(load).await;
+    eprintln!("ended after {:?}", signalled_at.elapsed());
+    let tally = tally_of(load).await;
     assert_eq!(tally["accepted"], EVENTS, "{tally:#}");
-    // Nobody holds a message any more: all that is left is ready for another worker.
+    // No message is in flight any more: all that is left is ready for another worker.
     within(PATIENCE, "everything is put back", async || {
         let listed = rabbitmq.ctl(&["-q", "list_queues", "messages_unacknowledged"]);
         let listed = listed.unwrap();
@@ -172,7 +172,7 @@ async fn stopped_while_the_store_is_frozen() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn stopped_while_somebody_else_has_the_file() {
+async fn stopped_while_another_process_locks_the_file() {
     let deployment = Deployment::new(Pair::SqliteAlone).await;
     let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
     deployment.write("hookbox.toml", &format!("{DRAIN}{config}"));
@@ -185,11 +185,11 @@ async fn stopped_while_somebody_else_has_the_file() {
         .execute(&mut other)
         .await
         .unwrap();
-    let told_at = Instant::now();
+    let signalled_at = Instant::now();
     worker.signal("TERM");
     let code = worker.ends_within(DRAIN_MAX);
     assert_eq!(code, Some(0), "{}", deployment.log());
-    eprintln!("ended after {:?}", told_at.elapsed());
+    eprintln!("ended after {:?}", signalled_at.elapsed());
     other.close().await.unwrap();
     deployment.finish().await;
 }
@@ -219,7 +219,7 @@ fn simulate(deployment: &Deployment, events: u64, connections: &str, retries: &s
         .unwrap()
 }
 
-async fn told(load: Child) -> Value {
+async fn tally_of(load: Child) -> Value {
     let output = tokio::task::spawn_blocking(|| load.wait_with_output()).await;
     serde_json::from_slice(&output.unwrap().unwrap().stdout).unwrap()
 }

@@ -13,7 +13,7 @@ use crate::shown::{Shown, promised, within};
 /// Events that meet the lock.
 const MET: u64 = 5;
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Within which a standstill must be seen.
@@ -187,7 +187,7 @@ async fn a_lock_on_hookboxs_own_table_is_seen_within_ten_seconds_and_costs_no_at
     })
     .await;
     let trouble = world.shown.trouble("route scores").unwrap_or_default();
-    assert!(trouble.contains("it stands still"), "{trouble}");
+    assert!(trouble.contains("it is at a standstill"), "{trouble}");
     deployment.logged("route scores stands still");
     holder.close().await.unwrap();
     world.are_done(1 + MET).await;

@@ -1,5 +1,5 @@
-//! Ingest is started while RabbitMQ is frozen: connections are taken, and nobody speaks. It waits,
-//! with pauses, without growing, and is ready by itself when somebody does.
+//! Ingest is started while RabbitMQ is frozen: connections are accepted, and nothing answers. It
+//! waits, with pauses, without growing, and becomes ready by itself when the broker answers.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::deployment::{Deployment, Process};
 use crate::outages::own;
 use crate::shown::{Shown, within};
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Long enough for some tries: each takes two seconds, and the pauses grow.

@@ -1,7 +1,7 @@
 //! Case 33: a worker is frozen (SIGSTOP) in the middle of its handlers for longer than RabbitMQ
-//! waits for its heartbeat. What it had in hand goes to another, which waits until the server has
+//! waits for its heartbeat. What it had in flight goes to another, which waits until the server has
 //! ended the frozen one's transaction, and has each effect once. Thawed, the first one's commit and
-//! its acknowledgements come too late and harm nobody, and it goes on.
+//! its acknowledgements come too late and have no effect, and it resumes.
 
 use std::time::Duration;
 
@@ -12,20 +12,20 @@ use crate::deployment::{Deployment, Pair};
 use crate::shown::{Shown, within};
 
 /// A handler's statement that waits for the table.
-const IN_HAND: &str = "select count(*) from pg_stat_activity
+const IN_FLIGHT: &str = "select count(*) from pg_stat_activity
      where datname = current_database() and wait_event_type = 'Lock' and wait_event = 'relation'";
 
 const DONE: &str = "select count(*) from claims where state = 'done'";
 
-/// How many events the frozen one has in hand, and how many it does afterwards.
+/// How many events are in flight at the frozen one, and how many it does afterwards.
 const HELD: u64 = 4;
 const LATER: u64 = 3;
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_frozen_worker_had_in_hand_is_done_by_another_and_it_goes_on() {
+async fn events_in_flight_at_a_frozen_worker_are_done_by_another_and_it_resumes() {
     let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
     let broker = variable("HOOKBOX_TEST_AMQP_URL");
     deployment.write("broker", &format!("{broker}?heartbeat=2"));
@@ -42,8 +42,8 @@ async fn what_a_frozen_worker_had_in_hand_is_done_by_another_and_it_goes_on() {
         deployment.run(&["send"]);
     }
     let mut frozen = deployment.start(&["worker"]);
-    within(PATIENCE, "it has something in hand", async || {
-        deployment.count(IN_HAND).await >= 1
+    within(PATIENCE, "an event is in flight", async || {
+        deployment.count(IN_FLIGHT).await >= 1
     })
     .await;
     frozen.signal("STOP");
@@ -73,7 +73,7 @@ async fn what_a_frozen_worker_had_in_hand_is_done_by_another_and_it_goes_on() {
     for _ in 0..LATER {
         deployment.run(&["send"]);
     }
-    within(PATIENCE, "it goes on", async || {
+    within(PATIENCE, "it resumes", async || {
         deployment.count(DONE).await == HELD + LATER
     })
     .await;

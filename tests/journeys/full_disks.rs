@@ -1,5 +1,5 @@
 //! A disk that is full, of PostgreSQL's tables, of its log, and of RabbitMQ: what cannot be kept is
-//! answered 503, what was taken is not lost, and room is all it takes to go on.
+//! answered 503, what was taken is not lost, and processing resumes as soon as there is room.
 
 use std::cell::RefCell;
 use std::process::Stdio;
@@ -15,7 +15,7 @@ use crate::deployment::Deployment;
 use crate::outages::{World, own};
 use crate::shown::{Shown, promised, within};
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Two deadlines of a confirm.
@@ -62,11 +62,11 @@ async fn a_full_disk_of_postgress_log_costs_nothing() {
             .execute(&mut connection)
             .await;
     };
-    let mend = async || {
+    let heal = async || {
         disk.free();
         postgres.borrow_mut().restart().unwrap();
     };
-    world.outage("store", fill, mend).await;
+    world.outage("store", fill, heal).await;
     world.finish().await;
 }
 
@@ -88,7 +88,7 @@ async fn a_full_disk_of_rabbitmq_is_answered_503_and_loses_nothing() {
 #[derive(PartialEq, Eq)]
 enum Queues {
     Whole,
-    /// It emptied the file that says what a queue is, and cannot start that queue again (H17).
+    /// It emptied the file that describes a queue, and cannot start that queue again (H17).
     Damaged,
 }
 

@@ -13,7 +13,7 @@ use crate::outages::own;
 use crate::rounds::Rounds;
 use crate::shown::{Shown, get, within};
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long it may take to resume when there is room: everything is tried again within seconds.

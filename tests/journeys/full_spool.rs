@@ -1,6 +1,6 @@
-//! The spool's disk is full while RabbitMQ is away: what it cannot keep is answered 503, and
-//! nothing else; room is all it takes to go on; and what was answered 200 is done once, in the
-//! order in which it came on each route.
+//! The spool's disk is full while RabbitMQ is unavailable: what it cannot keep is answered 503, and
+//! nothing else; it resumes as soon as there is room; and what was answered 200 is done once, in
+//! the order in which it came on each route.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::rounds::Rounds;
 use crate::shown::{Shown, get, within};
 use crate::signed::Signed;
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Some times what the spool takes for what is sent here.
@@ -75,7 +75,7 @@ async fn a_full_disk_of_the_spool_is_answered_503_and_loses_nothing() {
     .await;
     in_order(&deployment, &broker, &accepted).await;
     let worker = deployment.start(&["worker"]);
-    // Draining tells the books of the last of what was answered.
+    // A drain reports the last receipts that were accepted.
     ingest.stop();
     let books = deployment.json(&["reconcile", "--wait", "120s"]);
     assert_eq!(books["verdict"], "balanced", "{books:#}");
@@ -96,7 +96,7 @@ fn spool_on(disk: &SmallDisk, deployment: &Deployment) {
 }
 
 /// Every one of these receipts is in a queue of the broker, after those that came before it. One
-/// that the spool had in hand when its disk was full may be there again: it is the same receipt.
+/// that the spool was forwarding when its disk was full may be there twice: it is the same receipt.
 async fn in_order(deployment: &Deployment, broker: &str, accepted: &[String]) {
     let listed = deployment.json(&["queues"]);
     let properties = ConnectionProperties::default();

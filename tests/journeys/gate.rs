@@ -7,7 +7,7 @@ use crate::deployment::Deployment;
 pub const HELD_UP: &str = "select count(*) from pg_stat_activity
      where datname = current_database() and wait_event = 'PgSleep'";
 
-/// A handler waits as long as its table is in here. Each look sees what others have committed.
+/// A handler waits as long as its table is in here. Each query sees what others have committed.
 const GATES: &str = "create table gates (held text primary key)";
 const HOLD_UP: &str = "create function hold_up() returns trigger language plpgsql as $$
      begin

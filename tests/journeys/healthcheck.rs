@@ -1,4 +1,4 @@
-//! `hookbox healthcheck` without a URL: it asks what the config says, whichever role runs.
+//! `hookbox healthcheck` without a URL: it takes the address from the config, whichever role runs.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use crate::broker_tls::pem;
 use crate::deployment::{Deployment, Pair};
 use crate::shown::{Shown, get, within};
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The exit code, and what was said.
+/// The exit code, and the output.
 fn asked(deployment: &Deployment, arguments: &[&str]) -> (Option<i32>, String) {
     let all = [&["healthcheck"][..], arguments].concat();
     let output = deployment.command(&all).output().unwrap();
@@ -29,7 +29,7 @@ fn configure(deployment: &Deployment, under_ingest: &str, at_the_end: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_ingest_is_asked_where_the_config_has_it_listen() {
+async fn an_ingest_is_checked_where_the_config_has_it_listen() {
     let deployment = Deployment::new(Pair::SqliteAlone).await;
     let (code, said) = asked(&deployment, &[]);
     assert_eq!(code, Some(1), "{said}");
@@ -51,7 +51,7 @@ async fn an_ingest_is_asked_where_the_config_has_it_listen() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_is_asked_on_its_listener_for_metrics() {
+async fn a_worker_is_checked_on_its_listener_for_metrics() {
     let deployment = Deployment::new(Pair::SqliteAlone).await;
     let shown = Shown::new();
     let metrics = format!("[metrics]\nlisten = \"{}\"\n", shown.address());
@@ -66,7 +66,7 @@ async fn a_worker_is_asked_on_its_listener_for_metrics() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_ingest_with_tls_is_asked_on_its_listener_for_metrics() {
+async fn an_ingest_with_tls_is_checked_on_its_listener_for_metrics() {
     let deployment = Deployment::new(Pair::SqliteAlone).await;
     let key = KeyPair::generate().unwrap();
     let names = ["localhost".to_owned()];

@@ -15,7 +15,7 @@ const KILLED_WITHIN: u64 = 50;
 /// A worker that runs nothing for so long has nothing to do any more.
 const IDLE: Duration = Duration::from_secs(20);
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 const SLOW: &str = "create function slow() returns trigger language plpgsql as $$

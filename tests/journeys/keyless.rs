@@ -12,10 +12,10 @@ use tokio::time::{Instant, interval, sleep_until};
 use crate::deployment::{Deployment, Pair, Process};
 use crate::shown::{Shown, within};
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How often a connection that is kept open asks for health.
+/// How often a connection that is kept open requests health.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(300);
 
 /// How long one waits before it connects again.
@@ -120,8 +120,8 @@ async fn unfinished_bodies_of_one_address_cost_no_genuine_request() {
     deployment.finish().await;
 }
 
-/// Connections that ask for health now and then take every place, by the config's limit or by
-/// the operating system's.
+/// Connections that request health at intervals take every place, by the config's limit or by the
+/// operating system's.
 async fn idle_connections_cost_nothing(connections: u32, descriptors: u32) {
     let deployment = Deployment::new(Pair::SqliteAlone).await;
     let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();

@@ -1,5 +1,5 @@
 //! Twenty thousand events through two workers, one of which is killed and started again three
-//! times meanwhile: the tally, the tables and the books agree to the last event.
+//! times meanwhile: the tally, the tables and `reconcile` agree to the last event.
 
 use std::process::Stdio;
 use std::time::Duration;

@@ -13,7 +13,7 @@ const BODY_MAX: usize = 15 * 1024 * 1024;
 /// What RabbitMQ takes by itself from 4.0 on.
 const MESSAGE_MAX: usize = 16 * 1024 * 1024;
 
-/// What RabbitMQ says as it closes the channel of a message that is too large.
+/// RabbitMQ's error when it closes the channel of a message that is too large.
 const REFUSED: &str = "PRECONDITION_FAILED";
 
 /// An ordinary body.
@@ -44,10 +44,10 @@ async fn the_largest_body_goes_through_and_one_byte_more_is_answered_413() {
     deployment.finish().await;
 }
 
-/// A broker that is set to take less than hookbox: the event is not taken, why is said, and the
-/// next one is taken.
+/// A broker that is set to take less than hookbox: the event is not accepted, the reason is logged,
+/// and the next one is taken.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_that_takes_less_is_named_and_takes_the_rest() {
+async fn a_broker_that_accepts_less_is_logged_and_accepts_the_rest() {
     let less = "max_message_size = 65536\n";
     let rabbitmq = RabbitmqServer::start_found(&find::rabbitmq().unwrap(), less).unwrap();
     let postgres = PostgresServer::start().unwrap();

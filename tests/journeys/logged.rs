@@ -11,7 +11,7 @@ use crate::deployment::Deployment;
 const WRITTEN_WITHIN: Duration = Duration::from_secs(20);
 
 impl Deployment {
-    /// The log, as soon as it says this.
+    /// The log, as soon as it contains this.
     #[track_caller]
     pub fn logged(&self, what: &str) -> String {
         let is_there = wait_until(WRITTEN_WITHIN, || self.log().contains(what));

@@ -1,7 +1,7 @@
 //! Case 63: a failover to a replica of PostgreSQL that lacks the last of what was committed. The
-//! events of that tail are acknowledged and gone. An ingest that goes on tells of numbers that
-//! follow theirs, so `reconcile` names the range that is not told any more; of what an ingest told
-//! and ended with, all in the tail, the witnesses at the broker say when it was and how much.
+//! events of that tail are acknowledged and gone. An ingest that keeps running reports numbers that
+//! follow theirs, so `reconcile` lists the range whose reports are lost; of what an ingest reported
+//! before it ended, all in the tail, the witnesses at the broker say when it was and how much.
 
 use std::path::Path;
 use std::process::Command;
@@ -20,11 +20,11 @@ const KEPT: u64 = 12;
 const OF_THE_FIRST: u64 = 8;
 const OF_THE_SECOND: u64 = 5;
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_failover_that_loses_the_tail_is_named_as_far_as_anybody_can_know() {
+async fn a_failover_that_loses_the_tail_is_listed_as_far_as_known() {
     let mut postgres = PostgresServer::start().unwrap();
     let broker = variable("HOOKBOX_TEST_AMQP_URL");
     let deployment = Deployment::over(own(postgres.url(), &broker, postgres.url()));
@@ -35,40 +35,40 @@ async fn a_failover_that_loses_the_tail_is_named_as_far_as_anybody_can_know() {
     let worker = deployment.start(&["worker"]);
     let first = deployment.start_ingest();
     simulate(&deployment, KEPT, 1);
-    all_is_told(&deployment, KEPT).await;
+    all_receipts_are_reported(&deployment, KEPT).await;
     postgres.kill().unwrap();
     copy(&data, &replica);
     postgres.restart().unwrap();
 
     simulate(&deployment, OF_THE_FIRST, 2);
-    all_is_told(&deployment, KEPT + OF_THE_FIRST).await;
+    all_receipts_are_reported(&deployment, KEPT + OF_THE_FIRST).await;
     first.stop();
     let second = deployment.start_ingest();
     simulate(&deployment, OF_THE_SECOND, 3);
-    all_is_told(&deployment, KEPT + OF_THE_FIRST + OF_THE_SECOND).await;
+    all_receipts_are_reported(&deployment, KEPT + OF_THE_FIRST + OF_THE_SECOND).await;
     postgres.kill().unwrap();
     std::fs::remove_dir_all(&data).unwrap();
     std::fs::rename(&replica, &data).unwrap();
     postgres.restart().unwrap();
 
-    // The books went with what they were about. The witnesses at the broker did not.
+    // The accounting was lost with the receipts. The witnesses at the broker were not.
     let (code, books) = reconcile(&deployment);
     assert_eq!(
         (code, &books["verdict"]),
         (Some(1), &"imbalanced".into()),
         "{books:#}"
     );
-    assert_eq!(told(&books), KEPT, "{books:#}");
+    assert_eq!(reported(&books), KEPT, "{books:#}");
     let mismatch = &books["witness"]["mismatch"];
     assert_eq!(mismatch["kind"], "store_behind", "{books:#}");
     assert!(
         mismatch["receipts"].as_u64() >= Some(OF_THE_FIRST),
         "{books:#}"
     );
-    // The ingest that is still there tells of something more.
+    // The ingest that still runs reports one more receipt.
     simulate(&deployment, 1, 4);
-    within(PATIENCE, "it is told", async || {
-        told(&reconcile(&deployment).1) == KEPT + 1
+    within(PATIENCE, "it is reported", async || {
+        reported(&reconcile(&deployment).1) == KEPT + 1
     })
     .await;
     let (code, books) = reconcile(&deployment);
@@ -77,7 +77,7 @@ async fn a_failover_that_loses_the_tail_is_named_as_far_as_anybody_can_know() {
         (Some(1), &"imbalanced".into()),
         "{books:#}"
     );
-    let gaps = books["accounts"]["gaps"].as_array().unwrap();
+    let gaps = books["accept_reports"]["gaps"].as_array().unwrap();
     // All of the second one's, and nothing of the first's, which is no more.
     assert_eq!(gaps.len(), 1, "{books:#}");
     assert_eq!(
@@ -87,7 +87,7 @@ async fn a_failover_that_loses_the_tail_is_named_as_far_as_anybody_can_know() {
     let waited = ["reconcile", "--wait", "30s"];
     let text = deployment.command(&waited).output().unwrap();
     let text = String::from_utf8(text.stdout).unwrap();
-    assert!(text.contains("UNTOLD: ingest"), "{text}");
+    assert!(text.contains("UNREPORTED: ingest"), "{text}");
     worker.stop();
     second.stop();
     deployment.finish().await;
@@ -103,11 +103,11 @@ fn simulate(deployment: &Deployment, count: u64, seed: u64) {
     deployment.run(&["simulate", "--count", &count, "--seed", &seed]);
 }
 
-/// Waits until as many are told of as have their outcome.
-async fn all_is_told(deployment: &Deployment, receipts: u64) {
-    within(PATIENCE, "all is told", async || {
+/// Waits until as many are reported as have their outcome.
+async fn all_receipts_are_reported(deployment: &Deployment, receipts: u64) {
+    within(PATIENCE, "all receipts are reported", async || {
         let (code, books) = reconcile(deployment);
-        code == Some(0) && told(&books) == receipts
+        code == Some(0) && reported(&books) == receipts
     })
     .await;
     let settled = "select count(*) from receipts";
@@ -123,8 +123,8 @@ fn reconcile(deployment: &Deployment) -> (Option<i32>, Value) {
     (output.status.code(), books)
 }
 
-fn told(books: &Value) -> u64 {
+fn reported(books: &Value) -> u64 {
     let routes = books["routes"].as_array().unwrap();
-    let of = |route: &Value| route["told"].as_u64().unwrap();
+    let of = |route: &Value| route["reported"].as_u64().unwrap();
     routes.iter().map(of).sum()
 }

@@ -1,5 +1,5 @@
-//! A management API that is not there when hookbox starts: nobody knows what lies over the queues,
-//! so nothing is accepted, and readiness says what it waits for.
+//! A management API that is unavailable when hookbox starts: the policies of the queues are
+//! unknown, so nothing is accepted, and readiness says what it waits for.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use hookbox_testkit::servers::ReservedPort;
 use crate::deployment::{Deployment, Pair};
 use crate::shown::{Shown, within};
 
-/// Longest wait for what must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_start_waits_for_its_management_api_and_says_so() {
+async fn a_start_waits_for_its_management_api_and_logs_that() {
     let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
     let unused = ReservedPort::choose().unwrap();
     let address = format!("127.0.0.1:{}", unused.number());
@@ -29,7 +29,7 @@ async fn a_start_waits_for_its_management_api_and_says_so() {
     assert!(!shown.is_ready());
     deployment.logged("waiting for the broker");
     ingest.stop();
-    // Without it, nobody watches, and nobody waits.
+    // Without it in the config, policies are not checked, and the start does not wait.
     deployment.write("hookbox.toml", &config);
     deployment.start_ingest().stop();
     deployment.finish().await;

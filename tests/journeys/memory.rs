@@ -1,5 +1,5 @@
 //! Case 41: large bodies queue up before a worker. However many messages its prefetch lets it take,
-//! its memory stays within what the config says: a few copies of what it has in hand.
+//! its memory stays within what the config says: a few copies of what is in flight.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ const QUEUED: usize = 60;
 /// How many send at once.
 const SENDERS: usize = 4;
 
-/// A worker without anything in hand, in a debug build: its code, threads and schemas.
+/// A worker with nothing in flight, in a debug build: its code, threads and schemas.
 const BASE_MIB: usize = 64;
 
 /// How often a body is in memory: as it was received, in the statement that keeps it, and in the
 /// buffer that carries the statement to PostgreSQL.
 const COPIES: usize = 3;
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -41,15 +41,15 @@ async fn a_workers_memory_is_bounded_by_its_prefetch() {
         );
         deployment.write("hookbox.toml", &config.replacen("[store]\n", &limited, 1));
         let worker = deployment.start(&["worker"]);
-        let in_hand = QUEUED.min(prefetch);
-        within(PATIENCE, "it has in hand what it may", async || {
-            ready(&deployment) == Some((QUEUED - in_hand) as u64)
-                && worker.peak_memory() >= in_hand * MIB
+        let in_flight = QUEUED.min(prefetch);
+        within(PATIENCE, "it has as much in flight as it may", async || {
+            ready(&deployment) == Some((QUEUED - in_flight) as u64)
+                && worker.peak_memory() >= in_flight * MIB
                 && deployment.count(gate::HELD_UP).await >= 1
         })
         .await;
-        assert_bounded(&worker, in_hand);
-        if in_hand == QUEUED {
+        assert_bounded(&worker, in_flight);
+        if in_flight == QUEUED {
             last = Some(worker);
         } else {
             worker.kill();
@@ -73,11 +73,11 @@ async fn a_workers_memory_is_bounded_by_its_prefetch() {
 }
 
 #[track_caller]
-fn assert_bounded(worker: &Process, in_hand: usize) {
-    let bound = BASE_MIB + COPIES * in_hand;
+fn assert_bounded(worker: &Process, in_flight: usize) {
+    let bound = BASE_MIB + COPIES * in_flight;
     let peak = worker.peak_memory() / MIB;
-    eprintln!("{in_hand} MiB in hand: {peak} MiB at most, of {bound}");
-    assert!(peak <= bound, "{peak} MiB with {in_hand} MiB in hand");
+    eprintln!("{in_flight} MiB in flight: {peak} MiB at most, of {bound}");
+    assert!(peak <= bound, "{peak} MiB with {in_flight} MiB in flight");
 }
 
 fn ready(deployment: &Deployment) -> Option<u64> {

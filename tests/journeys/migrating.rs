@@ -34,9 +34,9 @@ async fn of_migrators_at_once_one_migrates_and_all_are_content() {
             let output = migrator.wait_with_output().unwrap();
             let said = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{pair:?}: {said}");
-            let told: Value = serde_json::from_slice(&output.stdout).unwrap();
-            let store = &told["migrated"][0];
-            assert_eq!(store["what"], "store", "{told}");
+            let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+            let store = &printed["migrated"][0];
+            assert_eq!(store["what"], "store", "{printed}");
             began_from.push(store["from"].as_i64().unwrap());
         }
         let newest = began_from.iter().max().copied().unwrap();

@@ -1,5 +1,5 @@
 //! A right that the handler needs is missing. Where every event meets it, the route is
-//! paused, spends nothing, and says which grant is missing; where one does, it waits alone.
+//! paused, spends nothing, and logs which grant is missing; where one does, only that one waits.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::shown::{Shown, within};
 /// Events that meet it. All of them were dead letters once.
 const EVENTS: u64 = 75;
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const SPENT: &str = "select count(*) from attempts where outcome <> 'done'";
@@ -29,7 +29,7 @@ const WRITES: &str = "create function write_as() returns trigger language plpgsq
 const TRIGGER: &str = "create trigger write_as before insert on begini_scores
      for each row execute function write_as()";
 
-/// One event alone is denied, whatever is granted.
+/// Only one event is denied, whatever is granted.
 const DENIES: &str = "create function denies() returns trigger language plpgsql as $$
      begin
          if new.uid = 'denied' then
@@ -120,7 +120,7 @@ async fn a_right_that_every_event_needs_pauses_the_route_and_spends_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_event_that_is_denied_a_right_waits_alone() {
+async fn one_event_that_is_denied_a_right_delays_no_other() {
     let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
     for create in [DENIES, DENY] {
         deployment.execute(create).await;

@@ -13,7 +13,7 @@ use crate::outages::own;
 use crate::shown::{Shown, get, within};
 use crate::signed::Signed;
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Refused: a person has to act.
@@ -125,7 +125,7 @@ async fn the_file_is_deleted_and_migrated_anew_beside_a_running_ingest() {
     // The worker that was stopped may have noticed it, too.
     let logged = refuses_and_logs(&deployment, &signed, deployment.port, "hookbox.db");
     assert!((1..=2).contains(&logged), "{}", deployment.log());
-    // Its end leaves the log of the new file alone.
+    // Its end does not touch the log of the new file.
     ingest.stop();
     assert!(shown.is_ready(), "{}", deployment.log());
     let ingest = deployment.start_ingest();

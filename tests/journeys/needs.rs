@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::deployment::{Deployment, Pair};
 use crate::shown::within;
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The exit code of a config that cannot be used.
@@ -51,7 +51,7 @@ async fn an_ingest_has_no_database_url_and_an_operator_no_key_of_a_provider() {
         deployment.run(&["events", "list"]);
     })
     .await;
-    // Only whoever checks the config needs all of them.
+    // Only a check of the config needs all of them.
     for file in ["store", "broker", "key"] {
         let checked = without(&deployment, &[file], async || {
             deployment.command(&["check-config"]).output().unwrap()

@@ -23,16 +23,16 @@ const IN_TIME_SQLITE: &str = "select count(*) from attempts a join attempts b
      on a.event_id = b.event_id and b.attempt = a.attempt + 1
      where b.at - a.at >= a.attempt * 6000000";
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_always_fails_is_waited_for_by_nobody_on_rabbitmq_and_postgres() {
+async fn events_that_always_fail_delay_no_other_on_rabbitmq_and_postgres() {
     let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
     for statement in [
         "create function refuses() returns trigger language plpgsql as $$
          begin
-             raise exception 'told to fail';
+             raise exception 'fails on purpose';
          end $$",
         "create trigger refuses before insert on begini_scores
          for each row when (new.uid = 'fails') execute function refuses()",
@@ -43,12 +43,12 @@ async fn what_always_fails_is_waited_for_by_nobody_on_rabbitmq_and_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_always_fails_is_waited_for_by_nobody_on_sqlite() {
+async fn events_that_always_fail_delay_no_other_on_sqlite() {
     let deployment = Deployment::new(Pair::SqliteAlone).await;
     deployment
         .execute(
             "create trigger refuses before insert on begini_scores when new.uid = 'fails'
-             begin select raise(abort, 'told to fail'); end",
+             begin select raise(abort, 'fails on purpose'); end",
         )
         .await;
     try_among_good_ones(deployment, IN_TIME_SQLITE).await;

@@ -59,7 +59,7 @@ async fn replay(pair: Pair) {
     let output = child.wait_with_output().unwrap();
     child_is_interrupted(&output.stdout, output.status.code(), count);
 
-    // They still fail, and say so.
+    // They still fail, and show that.
     let two = ["dead", "replay", "--group", &id, "--limit", "2", "--yes"];
     let report = deployment.json(&[&two[..], &["--wait", "60s"]].concat());
     let outcome = &report["outcome"];
@@ -68,13 +68,13 @@ async fn replay(pair: Pair) {
         (&2.into(), &2.into())
     );
     let newest = deployment.json(&["dead", "list", "--state", "dead", "--limit", "1"]);
-    let letter = newest["dead"][0]["id"].as_i64().unwrap().to_string();
-    let shown = deployment.json(&["dead", "show", &letter]);
+    let dead_letter = newest["dead"][0]["id"].as_i64().unwrap().to_string();
+    let shown = deployment.json(&["dead", "show", &dead_letter]);
     assert!(
         !shown["earlier"].as_array().unwrap().is_empty(),
         "{shown:#}"
     );
-    let text = deployment.run(&["dead", "show", &letter]);
+    let text = deployment.run(&["dead", "show", &dead_letter]);
     assert!(text.contains("earlier deaths"), "{text}");
 
     deployment.take_scores().await;

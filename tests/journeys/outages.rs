@@ -1,5 +1,6 @@
-//! A dependency goes away under load and comes back: it is shown within two of its deadlines, the
-//! worker pauses and holds, nothing is spent, nothing dead-letters, and all goes on by itself.
+//! A dependency becomes unavailable under load and comes back: it is shown within two of its
+//! deadlines, the worker pauses and holds, nothing is spent, nothing dead-letters, and all resumes
+//! by itself.
 
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -13,14 +14,14 @@ use sqlx::Connection as _;
 use crate::deployment::{Deployment, Own, Process};
 use crate::shown::{Shown, promised, within};
 
-/// Two deadlines of the store: it is asked each second, and has two to answer. A second more for
+/// Two deadlines of the store: it is checked each second, and has two to answer. A second more for
 /// a machine that compiles meanwhile.
 const TWO_DEADLINES: Duration = Duration::from_secs(5);
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// As many connections as the config has them by default, and one that looks whether the store is
+/// As many connections as the config has by default, and one that checks whether the store is
 /// there.
 const SESSIONS_MAX: u64 = 16 + 1;
 
@@ -83,8 +84,8 @@ async fn a_black_hole_before_postgres_costs_nothing() {
     world.finish().await;
 }
 
-/// The handlers that were running reach their time limit while nobody answers them: that is the
-/// store's fault, and not theirs.
+/// The handlers that were running reach their time limit while the store does not answer: that is
+/// the store's fault, and not theirs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_black_hole_longer_than_the_time_limit_costs_no_attempt() {
     let postgres = PostgresServer::start().unwrap();
@@ -101,7 +102,7 @@ async fn a_black_hole_longer_than_the_time_limit_costs_no_attempt() {
                 let mut locks = sqlx::PgConnection::connect(postgres.url()).await.unwrap();
                 let lock = "begin; lock table begini_scores in access exclusive mode";
                 sqlx::raw_sql(lock).execute(&mut locks).await.unwrap();
-                // A handler is in the middle of its statement when nobody answers any more.
+                // A handler is in the middle of its statement when the store stops answering.
                 let wait = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
                 let mut waiting = 0_i64;
                 while waiting == 0 {
@@ -153,8 +154,8 @@ impl World {
         }
     }
 
-    /// Breaks something under load, sees it shown, mends it, and counts.
-    pub async fn outage(&self, shown_by: &str, break_it: impl AsyncFn(), mend: impl AsyncFn()) {
+    /// Breaks something under load, sees it shown, heals it, and counts.
+    pub async fn outage(&self, shown_by: &str, break_it: impl AsyncFn(), heal: impl AsyncFn()) {
         let shown = &self.shown;
         let load = self.load().await;
         break_it().await;
@@ -171,7 +172,7 @@ impl World {
         })
         .await;
         assert!(!shown.is_ready());
-        mend().await;
+        heal().await;
         self.recovers().await;
     }
 

@@ -1,5 +1,5 @@
 //! An event that no handler can take becomes one dead letter with its history, and goes through
-//! once its cause is mended.
+//! once its cause is fixed.
 
 use serde_json::Value;
 
@@ -7,17 +7,17 @@ use crate::deployment::{Deployment, Pair};
 use crate::until::until;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_always_fails_is_shown_mended_and_replayed_on_rabbitmq_and_postgres() {
-    mend(Pair::RabbitmqPostgres).await;
+async fn what_always_fails_is_shown_fixed_and_replayed_on_rabbitmq_and_postgres() {
+    fix(Pair::RabbitmqPostgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_always_fails_is_shown_mended_and_replayed_on_sqlite() {
-    mend(Pair::SqliteAlone).await;
+async fn what_always_fails_is_shown_fixed_and_replayed_on_sqlite() {
+    fix(Pair::SqliteAlone).await;
 }
 
 /// The cause: the database takes no score.
-async fn mend(pair: Pair) {
+async fn fix(pair: Pair) {
     let deployment = Deployment::new(pair).await;
     deployment.refuse_scores().await;
     let ingest = deployment.start_ingest();
@@ -58,10 +58,10 @@ fn entries(dead: &Value) -> usize {
     dead["dead"].as_array().map_or(0, Vec::len)
 }
 
-/// A genuine event that breaks its JSON Schema is kept, tells the path and the rule, and goes
-/// through once the schema is mended.
+/// A genuine event that breaks its JSON Schema is kept with the path and the rule, and is processed
+/// once the schema is fixed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_breaks_its_schema_is_replayed_once_the_schema_is_mended() {
+async fn events_that_break_their_schema_are_replayed_once_it_is_fixed() {
     let deployment = Deployment::new(Pair::SqliteAlone).await;
     std::fs::create_dir(deployment.folder.join("schemas")).unwrap();
     let schema = |kind: &str| {
@@ -76,9 +76,9 @@ async fn what_breaks_its_schema_is_replayed_once_the_schema_is_mended() {
     let worker = deployment.start(&["worker"]);
     deployment.run(&["send", "--type", "application.complete"]);
     let dead = until(&deployment, &["dead", "list"], |dead| entries(dead) == 1);
-    let letter = &dead["dead"][0];
-    assert_eq!(letter["reason"], "schema_broken");
-    let detail = letter["detail"].as_str().unwrap();
+    let dead_letter = &dead["dead"][0];
+    assert_eq!(dead_letter["reason"], "schema_broken");
+    let detail = dead_letter["detail"].as_str().unwrap();
     let rule = "/event/type: the value is not of type \"integer\" \
                 (rule /properties/event/properties/type/type)";
     assert_eq!(detail, rule);

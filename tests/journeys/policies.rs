@@ -1,6 +1,6 @@
-//! Policies over our queues that nobody watches for, because the config names no management API:
-//! what a full queue refuses is answered 503, what one drops is a dead letter, and what one takes
-//! with it is named by the books.
+//! Policies of our queues that are not checked, because the config names no management API: what a
+//! full queue rejects is answered 503, what one drops is a dead letter, and what is deleted with
+//! one is listed by `reconcile`.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::deployment::{Deployment, Process};
 use crate::outages::own;
 use crate::shown::{get, within};
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Events of a round, sent one after the other: each is a message of its own.
@@ -28,7 +28,7 @@ const EFFECTS: &str = "select (select count(*) from begini_scores)
                             + (select count(*) from begini_applications)";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_full_queue_refuses_drops_or_takes_with_it_is_told() {
+async fn what_a_full_queue_rejects_drops_or_takes_with_it_is_reported() {
     let rabbitmq = RabbitmqServer::start().unwrap();
     let postgres = PostgresServer::start().unwrap();
     let deployment = Deployment::over(own(postgres.url(), rabbitmq.url(), postgres.url()));
@@ -41,7 +41,7 @@ async fn what_a_full_queue_refuses_drops_or_takes_with_it_is_told() {
     rabbitmq.ctl(&["clear_policy", "theirs"]).unwrap();
     let worker = deployment.start(&["worker"]);
     balanced(&deployment).await;
-    // What was refused may not be there, either: the broker says no before it stores anything.
+    // What was refused must not be stored, either: the broker rejects before it stores anything.
     assert_eq!(deployment.count(EFFECTS).await, accepted.len() as u64);
     assert_eq!(outcomes(&deployment).await, accepted.len() as u64);
     worker.stop();
@@ -59,7 +59,7 @@ async fn dropped_is_dead(rabbitmq: &RabbitmqServer, deployment: &Deployment, bef
     assert_eq!(refused, 0, "it is refused for good: {}", deployment.log());
     lay(rabbitmq, BOUND_DROPPING);
     let (more, refused) = send(deployment, "3");
-    assert_eq!(refused, 0, "nobody could have known");
+    assert_eq!(refused, 0, "the drop is invisible to a publisher");
     let sent = (waiting.len() + more.len()) as u64;
     let worker = deployment.start(&["worker"]);
     balanced(deployment).await;
@@ -78,8 +78,8 @@ async fn dropped_is_dead(rabbitmq: &RabbitmqServer, deployment: &Deployment, bef
     worker.stop();
 }
 
-/// A queue that is deleted because nobody takes from it takes everything with it: the books name
-/// every receipt that was in it.
+/// A queue that is deleted as unused loses everything in it: `reconcile` lists every receipt that
+/// was in it.
 async fn expired_is_named(rabbitmq: &RabbitmqServer, deployment: &Deployment, ingest: Process) {
     let (sent, refused) = send(deployment, "4");
     assert_eq!(refused, 0);
@@ -98,7 +98,7 @@ async fn expired_is_named(rabbitmq: &RabbitmqServer, deployment: &Deployment, in
     rabbitmq.ctl(&["clear_policy", "theirs"]).unwrap();
     deployment.run(&["queues", "declare", "--yes"]);
     let worker = deployment.start(&["worker"]);
-    // Draining tells the books of the last of what was answered.
+    // A drain reports the last receipts that were accepted.
     ingest.stop();
     let command = ["reconcile", "--wait", "60s"];
     let output = deployment.command(&command).output().unwrap();
@@ -106,7 +106,7 @@ async fn expired_is_named(rabbitmq: &RabbitmqServer, deployment: &Deployment, in
     assert_eq!(output.status.code(), Some(1), "{text}");
     let books = deployment.json(&command);
     assert_eq!(books["verdict"], "imbalanced", "{books:#}");
-    let named = books["accounts"]["receipts"].as_array().unwrap();
+    let named = books["accept_reports"]["receipts"].as_array().unwrap();
     let named: BTreeSet<String> = named.iter().map(|it| string(&it["receipt"])).collect();
     assert_eq!(named, sent, "{text}");
     for receipt in &named {
@@ -180,11 +180,11 @@ async fn outcomes(deployment: &Deployment) -> u64 {
     deployment.count("select count(*) from receipts").await
 }
 
-/// Ingest tells the books once a second, so they may know of less for a while.
+/// Ingest reports once a second, so the store may know of fewer receipts for a while.
 async fn balanced(deployment: &Deployment) {
     within(PATIENCE, "everything has an outcome", async || {
         let books = deployment.json(&["reconcile", "--wait", "60s"]);
-        books["verdict"] == "balanced" && books["accounts"]["open"] == 0
+        books["verdict"] == "balanced" && books["accept_reports"]["open"] == 0
     })
     .await;
 }

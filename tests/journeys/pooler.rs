@@ -24,7 +24,7 @@ const LIFETIME: &str = "[store]\nconnection_lifetime = \"2 s\"\n";
 /// work of a worker that is idle; on a busy machine.
 const GIVEN_BACK: Duration = Duration::from_secs(20);
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A prepared statement that claims events gives another type from now on.
@@ -41,7 +41,7 @@ async fn a_pooler_that_lends_sessions_for_transactions_is_refused() {
     deployment.write("store", pooler.url());
     for command in [&["worker"][..], &["migrate"], &["events", "list"]] {
         let output = deployment.command(command).output().unwrap();
-        assert!(!output.status.success(), "{command:?} went on");
+        assert!(!output.status.success(), "{command:?} continued");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(said.contains("pooler"), "{command:?}: {said}");
     }
@@ -89,7 +89,7 @@ fn before(postgres: &PostgresServer, pooler: &PgBouncer) -> Deployment {
 /// Runs a command of the pooler's console.
 async fn console(pooler: &PgBouncer, command: &'static str) {
     let options = PgConnectOptions::from_str(&pooler.console()).unwrap();
-    // The console does not know it.
+    // PgBouncer's console does not know this parameter.
     let mut console = options.extra_float_digits(None).connect().await.unwrap();
     let ran = sqlx::raw_sql(command).execute(&mut console);
     let ran = timeout(GIVEN_BACK, ran).await;
@@ -116,7 +116,7 @@ async fn a_pooler_that_is_stopped_gets_the_sessions_of_an_idle_worker_back() {
     let postgres = PostgresServer::start().unwrap();
     let mut pooler = PgBouncer::before(&postgres, PoolMode::Session).unwrap();
     let world = World::of(before(&postgres, &pooler));
-    // It has been at work, so it has several sessions, and the one that looks for the server.
+    // It has been at work, so it has several sessions, and the one that checks the server.
     world.change(async || {}, async || {}).await;
     let ended = pooler.drain(GIVEN_BACK).unwrap();
     assert!(ended, "it still waits for its clients");

@@ -8,7 +8,7 @@ use crate::deployment::{Deployment, Pair};
 use crate::shown::{get, within};
 use crate::signed::Signed;
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The status of a genuine request with more headers.
@@ -55,7 +55,7 @@ async fn a_request_that_did_not_come_through_the_proxy_is_refused() {
             let found = sent(deployment.port, &signed, headers);
             assert_eq!(found, status, "{lines} {headers:?}");
         }
-        // A balancer asks without saying anything.
+        // A balancer connects without sending anything.
         assert_eq!(get(deployment.port, "/readyz").map(|it| it.0), Some(200));
         ingest.stop();
     }

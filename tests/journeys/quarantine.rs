@@ -1,6 +1,6 @@
-//! Case 43: an event whose handler kills its process, every time. The process is started again
-//! each time, as a service manager does it, and the event ends as one dead letter; what was in
-//! hand beside it each time it died has its effect, once, and is suspected by nobody.
+//! Case 43: an event whose handler kills its process, every time. The process is restarted each
+//! time, as a service manager does it, and the event ends as one dead letter; the other events in
+//! flight each time it died have their effects, once, and are not suspected.
 
 use std::time::{Duration, Instant};
 
@@ -8,24 +8,24 @@ use hookbox_crash::CRASH_AT;
 
 use crate::deployment::{Deployment, Pair, Process};
 
-/// How many events of each other kind are in hand beside it.
+/// How many events of each other kind are in flight beside it.
 const NEIGHBOURS: u64 = 12;
 
-/// The first delivery is counted by nobody, the second beside its neighbours is no death alone. Of
-/// those alone the first is after its neighbours have been done. Then it is all that there is, and
-/// ten deaths alone are needed.
+/// The first delivery is not counted, and the second, beside other events, is no death in
+/// isolation. The first death in isolation comes after the other events are done. Then the event is
+/// the only one left, and ten deaths in isolation are needed.
 const DEATHS: u32 = 12;
 
 /// Longest wait for an end of it. A worker starts in a second, also where others build.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_kills_its_process_is_quarantined_alone_on_rabbitmq_and_postgres() {
+async fn only_the_event_that_ends_its_process_is_quarantined_on_rabbitmq_and_postgres() {
     quarantine(Pair::RabbitmqPostgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_kills_its_process_is_quarantined_alone_on_sqlite() {
+async fn only_the_event_that_ends_its_process_is_quarantined_on_sqlite() {
     quarantine(Pair::SqliteAlone).await;
 }
 
@@ -47,12 +47,12 @@ async fn quarantine(pair: Pair) {
     neighbours_are_done(&deployment).await;
     worker.stop();
     let dead = deployment.json(&["dead", "list"]);
-    let letters = dead["dead"].as_array().unwrap();
-    assert_eq!(letters.len(), 1, "{dead:#}");
-    assert_eq!(letters[0]["reason"], "quarantined", "{dead:#}");
-    assert_eq!(letters[0]["topic"], "begini.application.complete");
-    assert_eq!(letters[0]["attempts"], 0, "no attempt had an end");
-    let detail = letters[0]["detail"].as_str().unwrap();
+    let dead_letters = dead["dead"].as_array().unwrap();
+    assert_eq!(dead_letters.len(), 1, "{dead:#}");
+    assert_eq!(dead_letters[0]["reason"], "quarantined", "{dead:#}");
+    assert_eq!(dead_letters[0]["topic"], "begini.application.complete");
+    assert_eq!(dead_letters[0]["attempts"], 0, "no attempt had an end");
+    let detail = dead_letters[0]["detail"].as_str().unwrap();
     let known = "the process ended while this handler ran alone, ten times";
     assert!(detail.starts_with(known), "{detail}");
     for nothing in [
@@ -61,7 +61,7 @@ async fn quarantine(pair: Pair) {
     ] {
         assert_eq!(deployment.count(nothing).await, 0, "{nothing}");
     }
-    // The cause is mended.
+    // The cause is fixed.
     let worker = deployment.start(&["worker"]);
     deployment.run(&["dead", "replay", "--all", "--yes"]);
     wait(&deployment, "the replay", async || {
@@ -88,7 +88,8 @@ async fn until_it_is_dead(deployment: &Deployment, pair: Pair) -> (Process, u32)
         if worker.has_ended() {
             deaths += 1;
             if pair == Pair::SqliteAlone {
-                // What the dead one had in hand is leased to it for a while, which passes here.
+                // Messages in flight at the dead process are leased to it for a while, which passes
+                // here.
                 deployment
                     .execute("update messages set lease_until = 0")
                     .await;

@@ -1,4 +1,4 @@
-//! What hookbox refuses to start with, and what it says then.
+//! What hookbox refuses to start with, and its errors.
 
 use std::time::Duration;
 

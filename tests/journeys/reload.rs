@@ -12,7 +12,7 @@ use crate::deployment::{Deployment, Pair, Process};
 use crate::shown::{Shown, get, within};
 use crate::signed::Signed;
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The secrets of a new deployment.
@@ -22,7 +22,7 @@ fn config(deployment: &Deployment) -> String {
     std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap()
 }
 
-/// Waits until the log has said something.
+/// Waits until the log contains something.
 async fn said(deployment: &Deployment, what: &str) {
     within(PATIENCE, what, async || deployment.log().contains(what)).await;
 }
@@ -79,7 +79,7 @@ async fn signals_under_load(deployment: Deployment) {
     assert_eq!(tally["unreachable"], 0, "{tally:#}");
     said(&deployment, "SIGHUP: nothing has changed").await;
     for name in ["SIGUSR1", "SIGUSR2", "SIGALRM"] {
-        said(&deployment, &format!("{name} changes nothing")).await;
+        said(&deployment, &format!("{name} is ignored")).await;
     }
     running.stop();
     deployment.finish().await;
@@ -151,7 +151,7 @@ async fn a_renewed_key_is_used_and_the_one_before_until_it_is_removed() {
 /// A source that differs in what needs a restart runs on, and its keys are renewed all the same;
 /// so are those of one that the config has no more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_of_a_source_that_runs_are_renewed_whatever_else_the_config_says() {
+async fn keys_of_a_running_source_are_renewed_whatever_else_the_config_contains() {
     let deployment = Deployment::new(Pair::SqliteAlone).await;
     let original = config(&deployment);
     let signer = |file: &str| {
@@ -169,7 +169,7 @@ async fn keys_of_a_source_that_runs_are_renewed_whatever_else_the_config_says() 
     let list = "secrets = [{ id = \"test\", file = \"key\" }, { id = \"new\", file = \"second\" }]";
     deployment.write("hookbox.toml", &edited.replacen(SECRETS, list, 1));
     running.signal("HUP");
-    said(&deployment, "only a restart uses what else changed").await;
+    said(&deployment, "a restart is needed for the other changes").await;
     assert!(accepts(&deployment, "second.toml"), "{}", deployment.log());
     deployment.write("second", "another-key-for-tests-3");
     within(PATIENCE, "a renewed key", async || {
@@ -248,13 +248,17 @@ async fn schemas_and_the_log_filter_are_read_again_and_the_rest_is_named() {
     );
     running.signal("HUP");
     said(&deployment, "SIGHUP: the log filter is \"debug\"").await;
-    said(&deployment, "SIGHUP: only a restart uses what else changed").await;
+    said(
+        &deployment,
+        "SIGHUP: a restart is needed for the other changes",
+    )
+    .await;
     assert!(deployment.log().contains("hookbox.toml: ingest.idle"));
     running.stop();
     deployment.finish().await;
 }
 
-/// The end of the last key: the sender is asked to try later, and not refused for good.
+/// The end of the last key: the sender is asked to retry, and not refused for good.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_source_without_a_valid_key_is_red_and_answers_503() {
     let deployment = Deployment::new(Pair::SqliteAlone).await;

@@ -19,7 +19,7 @@ use crate::event;
 use crate::sender::post;
 use crate::shown::{Shown, within};
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Tasks that keep their connections, and as many that make one for each request.
@@ -91,7 +91,7 @@ struct Rotation {
 }
 
 impl Rotation {
-    /// How often the log has said something.
+    /// How often the log contains something.
     fn count(&self, what: &str) -> usize {
         self.deployment.log().matches(what).count()
     }

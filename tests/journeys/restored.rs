@@ -20,7 +20,7 @@ const KEPT: u64 = 12;
 const LOST: u64 = 600;
 const LATER: u64 = 50;
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A deployment over a database that can be restored.
@@ -71,10 +71,10 @@ impl World {
     async fn all_is_reported(&self, receipts: u64) {
         within(PATIENCE, "all is reported", async || {
             let (code, books, _) = self.reconcile(&["--wait", "30s"]);
-            code == Some(0) && told(&books) == receipts
+            code == Some(0) && reported(&books) == receipts
         })
         .await;
-        // Every witness that is due is confirmed: what the store says now is in the newest one.
+        // Every witness that is due is confirmed: what the store holds now is in the newest one.
         let waits = "select count(*) from witness, incarnations where newest is null \
                      or confirmed < (substring(convert_from(substring(newest from 6), 'UTF8') \
                                      from '\"sequence\":([0-9]+)'))::bigint \
@@ -113,9 +113,9 @@ impl World {
     }
 }
 
-fn told(books: &Value) -> u64 {
+fn reported(books: &Value) -> u64 {
     let routes = books["routes"].as_array().unwrap();
-    let of = |route: &Value| route["told"].as_u64().unwrap();
+    let of = |route: &Value| route["reported"].as_u64().unwrap();
     routes.iter().map(of).sum()
 }
 
@@ -198,7 +198,7 @@ async fn a_restored_store_is_red_until_a_person_accepts_it() {
         world.shown.is_ready() && world.shown.metric("hookbox_witness_mismatch") == Some(0.0)
     })
     .await;
-    // Witnesses go on in the new life.
+    // Witnesses continue in the new life.
     world.simulate(1, 4);
     world.all_is_reported(KEPT + LATER + 1).await;
     worker.stop();
@@ -210,7 +210,7 @@ async fn a_restored_store_is_red_until_a_person_accepts_it() {
 async fn a_store_that_is_restored_under_a_running_hookbox_is_red_at_once() {
     let world = World::new().await;
     let (worker, ingest, copy) = copied_and_lost(&world).await;
-    // Worker and ingest go on, and nothing more is accepted.
+    // Worker and ingest keep running, and nothing more is accepted.
     world.restore(&copy).await;
     let (code, books, text) = world.reconcile(&["--wait", "30s"]);
     assert_eq!(code, Some(1), "{text}");
@@ -218,11 +218,11 @@ async fn a_store_that_is_restored_under_a_running_hookbox_is_red_at_once() {
     let unknown = &books["witness"]["mismatch"]["ingests"][0];
     assert_eq!(unknown["first"], KEPT + 1, "{books:#}");
     assert_eq!(unknown["last"], KEPT + LOST, "{books:#}");
-    // What it accepts next leaves the gap in its numbers besides, and takes no witness away.
+    // What it accepts next leaves the gap in its numbers, and removes no witness.
     world.simulate(LATER, 3);
     within(PATIENCE, "the gap is named", async || {
         let (_, books, _) = world.reconcile(&["--wait", "30s"]);
-        books["accounts"]["gaps"][0]["first"] == KEPT + 1
+        books["accept_reports"]["gaps"][0]["first"] == KEPT + 1
     })
     .await;
     let (code, books, text) = world.reconcile(&[]);

@@ -1,5 +1,5 @@
-//! RabbitMQ refuses this account something: what hookbox says of it names the right and the command
-//! that grants it, a start exits with 78, and what runs is not ready meanwhile.
+//! RabbitMQ refuses this user something: hookbox's error names the right and the command that
+//! grants it, a start exits with 78, and what runs is not ready meanwhile.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::deployment::Deployment;
 use crate::outages::own;
 use crate::shown::{Shown, get, within};
 
-/// Longest wait for what must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The exit code of what is refused.
@@ -123,7 +123,7 @@ async fn a_wrong_password_and_a_missing_right_are_no_outage() {
     deployment.finish().await;
 }
 
-/// A management API that is asked with a wrong password.
+/// A management API that is read with a wrong password.
 fn api_refuses(deployment: &Deployment, config: &str, management: &str) {
     let (scheme, api) = management.split_once("://").unwrap();
     let api = api.rsplit_once('@').map_or(api, |(_, api)| api);

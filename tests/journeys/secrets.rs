@@ -14,7 +14,7 @@ use crate::outages::own;
 use crate::shown::{get, within};
 use crate::signed::Signed;
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What must never be seen: planted in the key, the uid and the values of a body. Beside them,
@@ -29,12 +29,12 @@ const CANARIES: [&str; 4] = [
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_canary_is_logged_at_the_finest_level() {
     let deployment = Deployment::new(Pair::SqliteAlone).await;
-    let told = [
+    let expected = [
         "was not accepted",
         "is a dead letter",
         "will be tried again",
     ];
-    look(deployment, &told, &[], async |_| {}).await;
+    look(deployment, &expected, &[], async |_| {}).await;
 
     let postgres = PostgresServer::start().unwrap();
     let broker = variable("HOOKBOX_TEST_AMQP_URL");
@@ -50,8 +50,8 @@ async fn no_canary_is_logged_at_the_finest_level() {
     );
     let deployment = Deployment::over(own(&store, &amqp, postgres.url()));
     let passwords = [password_of(store_url), password_of(broker_url)];
-    let told = [&told[..], &[RETURNED, "the connection was lost"]].concat();
-    look(deployment, &told, &passwords, async |deployment| {
+    let expected = [&expected[..], &[RETURNED, "the connection was lost"]].concat();
+    look(deployment, &expected, &passwords, async |deployment| {
         a_message_is_returned(deployment, &broker).await;
         links_are_cut(deployment, &proxies).await;
     })
@@ -61,10 +61,10 @@ async fn no_canary_is_logged_at_the_finest_level() {
 /// What is logged of a message whose queue is gone.
 const RETURNED: &str = "does not exist";
 
-/// Provokes what is logged of what holds a secret, and looks for the secrets.
+/// Provokes logs about everything that holds a secret, and searches them for the secrets.
 async fn look(
     deployment: Deployment,
-    told: &[&str],
+    expected: &[&str],
     passwords: &[String],
     break_links: impl AsyncFnOnce(&Deployment),
 ) {
@@ -94,8 +94,8 @@ async fn look(
     worker.stop();
     ingest.stop();
     let log = deployment.log();
-    for told in told {
-        assert!(log.contains(told), "the log does not tell {told:?}");
+    for line in expected {
+        assert!(log.contains(line), "the log does not have {line:?}");
     }
     let secrets = passwords.iter().chain([&signature]).map(String::as_str);
     for canary in CANARIES.into_iter().chain(["another-key"]).chain(secrets) {
@@ -105,7 +105,7 @@ async fn look(
     deployment.finish().await;
 }
 
-/// A forged request, and an answer that tells nothing.
+/// A forged request, and an answer without a reason.
 fn forge(deployment: &Deployment, config: &str) {
     let url = format!("http://127.0.0.1:{}/hooks/begini", deployment.port);
     deployment.write(
@@ -140,7 +140,7 @@ async fn a_message_is_returned(deployment: &Deployment, broker: &str) {
     connection.close(200, "done".into()).await.unwrap();
 }
 
-/// The links to the broker and to the store are cut, and made again.
+/// The connections to the broker and to the store are cut, and made again.
 async fn links_are_cut(deployment: &Deployment, proxies: &[Proxy]) {
     for proxy in proxies {
         proxy.cut();

@@ -1,5 +1,5 @@
 //! What happens to PostgreSQL's sessions under load: none is free, the process of one is killed,
-//! all of them lead to a standby. The worker holds what it has, spends nothing, and goes on.
+//! all of them lead to a standby. The worker holds what it has, spends nothing, and resumes.
 
 use std::cell::RefCell;
 use std::process::Command;
@@ -13,11 +13,11 @@ use tokio::sync::Mutex;
 use crate::outages::World;
 use crate::shown::within;
 
-/// Ends every session but the one that asks: whoever had one connects again.
+/// Ends every session but the one that runs it: the others connect again.
 pub const TERMINATE: &str = "select pg_terminate_backend(pid) from pg_stat_activity
      where backend_type = 'client backend' and pid <> pg_backend_pid()";
 
-/// Ends hookbox's alone.
+/// Ends only hookbox's sessions.
 const TERMINATE_HOOKBOX: &str = "select pg_terminate_backend(pid) from pg_stat_activity
      where application_name = 'hookbox'";
 
@@ -52,8 +52,8 @@ async fn a_postgres_without_a_free_slot_costs_nothing() {
     world.finish().await;
 }
 
-/// Freed slots go to whoever asks first, so until all of them are ours: a session that begins holds
-/// one before anybody can see whose it is.
+/// Freed slots go to the first session that asks, so until all of them are ours: a session that
+/// begins holds one before it can be seen whose it is.
 async fn take_every_slot(url: &str) -> Vec<PgConnection> {
     let mut taken = vec![PgConnection::connect(url).await.unwrap()];
     while taken.len() < SLOTS {
@@ -142,8 +142,8 @@ async fn a_postgres_that_becomes_a_standby_costs_nothing() {
     let log = world.deployment.log();
     assert!(!log.contains("fault.kind=\"internal\""), "{log}");
     // Once as it goes away and once as it comes back, and not each time that it was tried.
-    let told = log.matches("ingests have answered is paused").count();
-    assert!(told <= 2, "told {told} times: {log}");
+    let logged = log.matches("ingests have answered is paused").count();
+    assert!(logged <= 2, "logged {logged} times: {log}");
     world.finish().await;
 }
 

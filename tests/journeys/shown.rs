@@ -1,4 +1,4 @@
-//! What a process shows of itself: readiness and metrics, asked over a plain socket.
+//! What a process shows of itself: readiness and metrics, read over a plain socket.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -29,7 +29,7 @@ impl Shown {
         format!("127.0.0.1:{}", self.port.number())
     }
 
-    /// Status and body, when anybody answers.
+    /// Status and body, when there is an answer.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         get(self.port.number(), path)
     }
@@ -43,7 +43,7 @@ impl Shown {
         value.parse().ok()
     }
 
-    /// Why the dependency is not ready; `None` when it is, or when nobody answers.
+    /// Why the dependency is not ready; `None` when it is, or when there is no answer.
     pub fn trouble(&self, dependency: &str) -> Option<String> {
         let (_, body) = self.get("/readyz")?;
         let body: Value = serde_json::from_str(&body).unwrap();
@@ -52,13 +52,13 @@ impl Shown {
         one["why"].as_str().map(str::to_owned)
     }
 
-    /// Whether `/readyz` says so.
+    /// Whether `/readyz` reports it.
     pub fn is_ready(&self) -> bool {
         self.get("/readyz").is_some_and(|(status, _)| status == 200)
     }
 }
 
-/// Status and body of one request, when anybody answers.
+/// Status and body of one request, when there is an answer.
 pub fn get(port: u16, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(ANSWER_MAX)).unwrap();
@@ -71,7 +71,7 @@ pub fn get(port: u16, path: &str) -> Option<(u16, String)> {
     Some((status, body.to_owned()))
 }
 
-/// How often a condition is looked at.
+/// How often a condition is checked.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Looks until a condition holds; how long that took. The limit is patience, and no promise.

@@ -1,5 +1,5 @@
-//! A signed request, byte for byte as `hookbox send` makes it, for whoever sends it over a socket
-//! of its own and wants the whole answer.
+//! A signed request, byte for byte as `hookbox send` makes it, for tests that send it over a socket
+//! of their own and need the whole answer.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -79,7 +79,7 @@ impl Answer {
     }
 }
 
-/// The head, and as much of a body as it says.
+/// The head, and as much of a body as it announces.
 fn read_request(stream: &mut TcpStream) -> Vec<u8> {
     let mut request = Vec::new();
     let mut byte = [0];

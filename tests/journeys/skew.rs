@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::deployment::{Deployment, Pair, Process};
 use crate::shown::{get, within};
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Events of each load.
@@ -38,7 +38,7 @@ struct Sides {
 }
 
 impl Sides {
-    /// The older version alone, as it was deployed.
+    /// Only the older version, as it was deployed.
     async fn begin(pair: Pair, old: PathBuf) -> Self {
         let deployment = Deployment::without_a_schema(pair).await;
         let reserved = ReservedPort::choose().unwrap();
@@ -68,18 +68,18 @@ impl Sides {
         let new_ingest = deployment.start_ingest();
         let new_worker = deployment.start(&["worker"]);
         let second = self.load(deployment.port, 2);
-        let mut accepted = told(first).await + told(second).await;
+        let mut accepted = accepted_of(first).await + accepted_of(second).await;
         self.done(2 * EVENTS).await;
         // What this one writes, the older one reads.
         new_worker.stop();
-        accepted += told(self.load(deployment.port, 3)).await;
+        accepted += accepted_of(self.load(deployment.port, 3)).await;
         self.done(3 * EVENTS).await;
         // What the older one writes, this one reads.
         for worker in old_workers {
             worker.stop();
         }
         let new_worker = deployment.start(&["worker"]);
-        accepted += told(self.load(self.old_port, 4)).await;
+        accepted += accepted_of(self.load(self.old_port, 4)).await;
         self.done(4 * EVENTS).await;
         let books = deployment.json(&["reconcile", "--wait", "60s"]);
         assert_eq!(
@@ -159,7 +159,7 @@ async fn ready(port: u16) {
 }
 
 /// How many requests were answered 200; none was left without an answer for good.
-async fn told(load: Child) -> u64 {
+async fn accepted_of(load: Child) -> u64 {
     let output = tokio::task::spawn_blocking(|| load.wait_with_output()).await;
     let tally: Value = serde_json::from_slice(&output.unwrap().unwrap().stdout).unwrap();
     assert_eq!(tally["undelivered"], 0, "{tally:#}");

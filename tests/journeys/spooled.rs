@@ -11,10 +11,10 @@ use crate::outages::own;
 use crate::shown::{Shown, within};
 use crate::topology::{classic, queue_of};
 
-/// Nobody listens there.
+/// No broker listens there.
 const NOWHERE: &str = "amqp://127.0.0.1:1";
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The exit code of a config that cannot be used.
@@ -23,7 +23,7 @@ const CONFIG: i32 = 64;
 /// The exit code where the broker is unavailable.
 const UNAVAILABLE: i32 = 69;
 
-/// The exit code of what is refused until a person acts.
+/// The exit code of a refusal that an operator must fix.
 const REFUSED: i32 = 78;
 
 /// A deployment whose ingest has a spool, before a broker.
@@ -52,7 +52,7 @@ fn rewrite(deployment: &Deployment, from: &str, to: &str) {
     deployment.write("hookbox.toml", &changed);
 }
 
-/// Starts an ingest that must not start, and gives back what it says.
+/// Starts an ingest that must not start, and returns its error.
 fn refused(deployment: &Deployment, arguments: &[&str], with: i32) -> String {
     let before = deployment.log().len();
     let code = deployment.start(arguments).ends_within(PATIENCE);
@@ -71,7 +71,7 @@ async fn one_process_uses_a_spool_and_all_its_routes_are_known() {
     deployment.write("other.toml", &config.replacen(&port, "0", 1));
     let said = refused(&deployment, &["ingest", "--config", "other.toml"], CONFIG);
     assert!(said.contains("another hookbox uses it"), "{said}");
-    // The system takes the lock from whoever dies.
+    // The system releases the lock of a process that dies.
     first.kill();
     let known = "name = \"scores\"";
     rewrite(&deployment, known, "name = \"points\"");
@@ -123,7 +123,7 @@ async fn a_spool_that_is_locked_is_waited_for_and_a_wrong_one_is_refused() {
 
 /// It was answered 200, so it is kept and named, and those behind it get there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_that_rabbitmq_never_takes_is_in_nobodys_way() {
+async fn a_message_that_rabbitmq_never_takes_delays_no_other() {
     let less = "max_message_size = 65536\n";
     let rabbitmq = RabbitmqServer::start_found(&find::rabbitmq().unwrap(), less).unwrap();
     let deployment = spooled(rabbitmq.url());
@@ -155,8 +155,8 @@ async fn a_message_that_rabbitmq_never_takes_is_in_nobodys_way() {
     deployment.finish().await;
 }
 
-/// Somebody's classic queue stands where ours was when an ingest with a spool starts: it keeps what
-/// comes, and goes on by itself when ours can be there again.
+/// A foreign classic queue has the name of ours when an ingest with a spool starts: it keeps what
+/// comes, and resumes by itself when our queue can exist again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_that_is_in_the_way_at_the_start_is_waited_for() {
     let rabbitmq = RabbitmqServer::start().unwrap();

@@ -1,5 +1,5 @@
-//! PostgreSQL is reached, and refuses: a running worker pauses and says what would end it, a
-//! command says so and ends with 78.
+//! PostgreSQL is reached, and refuses: a running worker pauses and logs the remedy, a command
+//! prints it and ends with 78.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use crate::outages::own;
 use crate::sessions::TERMINATE;
 use crate::shown::{Shown, within};
 
-/// Longest wait for what must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Refused, as the exit code.
 const REFUSED: Option<i32> = Some(78);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_password_of_the_store_that_changes_is_named_and_comes_back() {
+async fn a_changed_password_of_the_store_is_logged_and_processing_resumes() {
     let postgres = PostgresServer::start().unwrap();
     let broker = variable("HOOKBOX_TEST_AMQP_URL");
     let deployment = Deployment::over(own(postgres.url(), &broker, postgres.url()));
@@ -43,14 +43,14 @@ async fn a_password_of_the_store_that_changes_is_named_and_comes_back() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), REFUSED, "{said}");
     assert!(said.contains("ALTER ROLE postgres PASSWORD"), "{said}");
-    let told = format!("{said}{}", deployment.log());
+    let printed = format!("{said}{}", deployment.log());
     for unwanted in ["cannot be reached", "at line"] {
-        assert!(!told.contains(unwanted), "{unwanted}: {told}");
+        assert!(!printed.contains(unwanted), "{unwanted}: {printed}");
     }
 
     let (account, _) = postgres.url().rsplit_once('@').unwrap();
     let (_, password) = account.rsplit_once(':').unwrap();
-    assert!(!told.contains(password), "a password is shown");
+    assert!(!printed.contains(password), "a password is shown");
     admin.execute(set(password)).await.unwrap();
     within(PATIENCE, "ready again", async || shown.is_ready()).await;
     assert!(!deployment.log().contains("dead letter"), "nothing died");

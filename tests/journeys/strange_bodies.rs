@@ -1,6 +1,6 @@
 //! Case 44: bodies that are signed well and are no good: what PostgreSQL takes in no text, what is
 //! no UTF-8, no JSON, or JSON that breaks its readers. Each is accepted, kept byte for byte, and
-//! ends as done or as a dead letter that can be looked at; the worker lives.
+//! ends as done or as a dead letter that can be shown; the worker lives.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::shown::within;
 /// As deep as no reader should follow by calling itself.
 const DEPTH: usize = 100_000;
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,7 +55,7 @@ async fn keep(pair: Pair) {
         "a body is not what was sent"
     );
     all_can_be_looked_at(&deployment, all);
-    // Whoever comes next is taken care of.
+    // Later events are processed.
     deployment.run(&["send"]);
     let books = deployment.json(&["reconcile", "--wait", "60s"]);
     assert_eq!(books["verdict"], "balanced", "{books:#}");
@@ -133,8 +133,8 @@ fn all_can_be_looked_at(deployment: &Deployment, all: u64) {
     let dead = deployment.json(&["dead", "list", "--limit", "100"]);
     let dead = dead["dead"].as_array().unwrap();
     assert!(!dead.is_empty(), "all of them were good");
-    for letter in dead {
-        let id = letter["id"].as_i64().unwrap().to_string();
+    for dead_letter in dead {
+        let id = dead_letter["id"].as_i64().unwrap().to_string();
         let shown = deployment.run(&["dead", "show", &id, "--body"]);
         eprintln!("{shown:.400}");
     }

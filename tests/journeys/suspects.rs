@@ -1,5 +1,5 @@
-//! Case 43, its other side: what was in hand when a process ended is no poison for that, and what
-//! may be poison costs nobody else anything. The handler is held up in its statement.
+//! Case 43, its other side: what was in flight when a process ended is not poison for that reason,
+//! and what may be poison costs no other event anything. The handler is delayed in its statement.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::deployment::{Deployment, Pair};
 use crate::gate;
 use crate::shown::within;
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Longer than a handler is let finish in it, and shorter than its time limit (30 s).
@@ -24,8 +24,8 @@ const EFFECTS: &str = "select count(*) from begini_applications";
 
 const APPLIED: &str = "select count(*) from claims where route = 'applications' and state = 'done'";
 
-/// Makes what waits in a queue a suspect: its handler takes two processes with it, of which the
-/// first, with what came for the first time, is counted by nobody.
+/// Makes what waits in a queue a suspect: its handler ends two processes, of which the first, with
+/// a first delivery, is not counted.
 async fn suspect(deployment: &Deployment, crash: &str) {
     for counted in 0..2 {
         let mut command = deployment.command(&["worker"]);
@@ -54,7 +54,7 @@ async fn a_drain_in_the_middle_of_a_handler_is_no_death() {
     gate::prepare(&deployment).await;
     gate::hold_applications(&deployment).await;
     deployment.run(&["send", "--type", "application.complete"]);
-    // Starts are counted of what comes again.
+    // Starts are counted of what is redelivered.
     let worker = deployment.start(&["worker"]);
     is_held_up(&deployment).await;
     worker.kill();
@@ -68,7 +68,7 @@ async fn a_drain_in_the_middle_of_a_handler_is_no_death() {
     let code = worker.ends_within(DRAIN + A_MOMENT);
     assert_eq!(code, Some(0), "{}", deployment.log());
     let log = deployment.log();
-    assert!(log.contains("what still runs is let go of"), "{log}");
+    assert!(log.contains("running handlers are cut"), "{log}");
     assert_eq!(deployment.count(STARTS).await, 0, "{log}");
     gate::free_applications(&deployment).await;
     let worker = deployment.start(&["worker"]);
@@ -105,7 +105,7 @@ async fn a_suspect_that_is_held_up_stops_no_other_route() {
         deployment.run(&["send", "--type", "psychometric_score.complete"]);
     }
     let scores = "select count(*) from begini_scores";
-    within(PATIENCE, "the other route goes on", async || {
+    within(PATIENCE, "the other route continues", async || {
         deployment.count(scores).await == 3
     })
     .await;
@@ -121,9 +121,9 @@ async fn a_suspect_that_is_held_up_stops_no_other_route() {
     deployment.finish().await;
 }
 
-/// It waits for its turn beside a handler that is held up, and not in front of everybody else.
+/// It waits for its turn beside a delayed handler, and does not block other events.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_suspect_that_waits_for_a_handler_that_is_held_up_stops_nobody() {
+async fn a_suspect_that_waits_for_a_delayed_handler_stops_no_other_event() {
     let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
     let ingest = deployment.start_ingest();
     deployment.run(&["send", "--type", "psychometric_score.complete"]);
@@ -154,7 +154,7 @@ async fn a_suspect_that_waits_for_a_handler_that_is_held_up_stops_nobody() {
         deployment.run(&["send", "--type", "psychometric_score.complete"]);
     }
     let scores = "select count(*) from begini_scores";
-    within(PATIENCE, "others of its route go on", async || {
+    within(PATIENCE, "other events of its route continue", async || {
         deployment.count(scores).await >= 3
     })
     .await;

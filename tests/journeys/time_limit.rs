@@ -1,6 +1,6 @@
 //! Case 59: a handler whose statement is still running in PostgreSQL when its time is up. The
-//! attempt counts, the statement is ended, its session is used by nobody again, and what else
-//! there is to do is done meanwhile.
+//! attempt counts, the statement is ended, its session is never used again, and what else there is
+//! to do is done meanwhile.
 
 use std::time::Duration;
 
@@ -27,10 +27,10 @@ const NOTE: &str = "insert into sleepers select pid, backend_start from pg_stat_
 const THERE: &str =
     "select count(*) from pg_stat_activity join sleepers using (pid, backend_start)";
 
-/// PostgreSQL looks every two seconds whether its client is there still.
+/// PostgreSQL checks every two seconds whether its client is still connected.
 const ENDED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -77,7 +77,7 @@ async fn a_statement_over_the_time_limit_is_ended_and_counts() {
     .await;
     let timed_out = "select count(*) from attempts where outcome = 'timed_out'";
     assert_eq!(deployment.count(timed_out).await, 3);
-    assert_eq!(deployment.count(attempts).await, 3, "nobody else failed");
+    assert_eq!(deployment.count(attempts).await, 3, "no other event failed");
     deployment
         .execute("drop trigger sleeps on begini_scores")
         .await;

@@ -1,6 +1,6 @@
 //! Queues under attack: a policy laid over them, one of them deleted or replaced. It is named
-//! within five seconds, nothing is accepted meanwhile, and nothing is repaired behind anybody's
-//! back.
+//! within five seconds, nothing is accepted meanwhile, and nothing is repaired behind the
+//! operator's back.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ const NAMED_WITHIN: Duration = Duration::from_secs(5);
 /// How long a worker whose queue is back may take until it takes from it.
 const RESUBSCRIBED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Longest wait for what must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What is harmful over a queue of hookbox, each by itself: what would be dropped, what would
@@ -58,7 +58,7 @@ fn is_named(deployment: &Deployment) {
     assert!(took < bound, "{took:?}");
 }
 
-/// Waits until ingest says what is wanted of it, and gives how long that took.
+/// Waits until ingest reports the wanted state, and returns how long that took.
 fn until(deployment: &Deployment, ready: bool) -> Duration {
     let url = format!("http://127.0.0.1:{}/readyz", deployment.port);
     let began = Instant::now();
@@ -118,7 +118,7 @@ async fn a_policy_and_a_deletion_are_named_and_nothing_is_accepted() {
         deployment.logged(&format!("sets {key} over it"));
         let answer = signed.send(deployment.port);
         assert_eq!(answer.status, 503, "accepted under {key}");
-        // Nobody starts under it, either, and looking at it changes nothing.
+        // No process starts under it, either, and a check changes nothing.
         let started = deployment.command(&["worker"]).output().unwrap();
         let said = String::from_utf8_lossy(&started.stderr).into_owned();
         let refused = !started.status.success() && said.contains("theirs");
@@ -129,7 +129,7 @@ async fn a_policy_and_a_deletion_are_named_and_nothing_is_accepted() {
 
     let victim = queue_of(&rabbitmq, "scores").unwrap();
     rabbitmq.ctl(&["delete_queue", &victim]).unwrap();
-    // Before anybody looked: the broker returns it, and its other queue does not make it whole.
+    // Before any check: the broker returns it, and its other queue does not make it whole.
     assert_eq!(signed.send(deployment.port).status, 503);
     is_named(&deployment);
     assert_eq!(signed.send(deployment.port).status, 503);
@@ -152,7 +152,7 @@ async fn a_policy_and_a_deletion_are_named_and_nothing_is_accepted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_queue_that_is_replaced_is_left_alone_and_one_that_is_back_is_taken_from() {
+async fn a_replaced_queue_is_not_touched_and_a_restored_one_is_consumed() {
     let rabbitmq = RabbitmqServer::start().unwrap();
     let postgres = PostgresServer::start().unwrap();
     let deployment = Deployment::over(own(postgres.url(), rabbitmq.url(), postgres.url()));
@@ -165,7 +165,7 @@ async fn a_queue_that_is_replaced_is_left_alone_and_one_that_is_back_is_taken_fr
     })
     .await;
 
-    // Its consumer is cancelled, and it is still the same worker that goes on.
+    // Its consumer is cancelled, and the same worker continues.
     let victim = queue_of(&rabbitmq, "scores").unwrap();
     rabbitmq.ctl(&["delete_queue", &victim]).unwrap();
     until(&deployment, false);
@@ -205,8 +205,8 @@ async fn a_queue_that_is_replaced_is_left_alone_and_one_that_is_back_is_taken_fr
     deployment.finish().await;
 }
 
-/// What was in it was answered 200 and is lost. No start makes that look well, and neither
-/// does a deployment, which migrates each time.
+/// What was in it was answered 200 and is lost. No start hides that, and neither does a deployment,
+/// which migrates each time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
     const LOST: u64 = 5;
@@ -220,7 +220,7 @@ async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
         deployment.run(&["send"]);
     }
     within(PATIENCE, "all are reported", async || {
-        deployment.json(&["reconcile"])["accounts"]["open"] == LOST
+        deployment.json(&["reconcile"])["accept_reports"]["open"] == LOST
     })
     .await;
     collector.stop();
@@ -272,7 +272,7 @@ async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
     within(PATIENCE, "it is ready", async || shown.is_ready()).await;
     let books = deployment.json(&["reconcile", "--wait", "60s"]);
     assert_eq!(books["verdict"], "imbalanced", "{books:#}");
-    let named = books["accounts"]["receipts"].as_array().map(Vec::len);
+    let named = books["accept_reports"]["receipts"].as_array().map(Vec::len);
     assert_eq!(named, Some(5), "{books:#}");
     worker.stop();
     deployment.finish().await;

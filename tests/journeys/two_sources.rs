@@ -13,7 +13,7 @@ use crate::event;
 use crate::sender::post;
 use crate::shown::{Shown, within};
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The exit code of a config that cannot be used.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::deployment::{Deployment, Pair, Process};
 use crate::shown::{Shown, get, within};
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The drain of the config, and a second for a process of a debug build to come to its end.
@@ -95,7 +95,7 @@ async fn a_log_that_is_not_read_stops_nothing() {
     deployment.finish().await;
 }
 
-/// What is said by its own lines and by the summaries.
+/// What is logged in its own lines and in the summaries.
 fn refusals(log: &str) -> usize {
     let own = log
         .lines()

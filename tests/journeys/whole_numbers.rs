@@ -7,7 +7,7 @@ use crate::deployment::{Deployment, Pair};
 use crate::event::score;
 use crate::shown::within;
 
-/// Longest wait for something that must come on a busy machine.
+/// Longest wait for a condition on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -47,7 +47,7 @@ async fn whole_numbers(pair: Pair) {
     .await;
     let scores = "select count(*) from begini_scores where score = 712 and scored_at = 1";
     assert_eq!(deployment.count(scores).await, 3);
-    // A float would make it an even number.
+    // A float would round it to an even number.
     let large = "select count(*) from begini_scores where score = 9007199254740993";
     assert_eq!(deployment.count(large).await, 1);
     // What is no whole number is refused by the schema, before any handler sees it.

@@ -1,5 +1,5 @@
-//! What the tests of the whole share: worlds to run in, a proxy that breaks links, and disks that
-//! can be filled.
+//! What the tests of the whole share: worlds to run in, a proxy that breaks connections, and disks
+//! that can be filled.
 
 #![allow(
     clippy::unwrap_used,
@@ -35,8 +35,8 @@ pub fn variable(name: &str) -> String {
     })
 }
 
-/// Tells of a test that cannot run here, in words that can be looked for. Past what catches
-/// the output of a test that passes: it would be a silent skip otherwise.
+/// Prints that a test cannot run here, in words that can be searched for. Past what catches the
+/// output of a test that passes: it would be a silent skip otherwise.
 pub fn did_not_run(why: &str) {
     let line = format!("DID NOT RUN: {why}\n");
     std::io::stderr().write_all(line.as_bytes()).unwrap();

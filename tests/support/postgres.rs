@@ -63,7 +63,7 @@ impl PostgresWorld {
             .unwrap()
     }
 
-    /// A connection of nobody's, past the proxy.
+    /// A connection outside the driver, past the proxy.
     pub async fn connect(&self) -> PgConnection {
         PgConnection::connect(self.database.url()).await.unwrap()
     }
@@ -106,7 +106,7 @@ impl PostgresWorld {
         u64::try_from(count).unwrap()
     }
 
-    /// Proves that nobody is in the middle of anything, and drops the database.
+    /// Proves that no transaction is open, and drops the database.
     pub async fn finish(self) {
         let open = "select count(*) from pg_stat_activity where datname = current_database() \
                     and pid <> pg_backend_pid() and state <> 'idle' and $1 = ''";

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 pub enum Mode {
     /// They arrive.
     Pass = 0,
-    /// They are read and forgotten, in both directions, and nobody is told.
+    /// They are read and dropped, in both directions, and neither side is notified.
     Hole = 1,
     /// Requests arrive, answers do not.
     LoseAnswers = 2,
@@ -61,7 +61,7 @@ impl Proxy {
         self.mode.store(mode as u8, Ordering::SeqCst);
     }
 
-    /// Cuts every link that is open. New ones follow the mode.
+    /// Cuts every open connection. New ones follow the mode.
     pub fn cut(&self) {
         self.cut.send_modify(|count| *count += 1);
     }

@@ -14,7 +14,7 @@ pub struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// A disk of so many MiB that belongs to us; `None`, reported, where we are not root.
+    /// A disk of so many MiB that belongs to us; `None`, with a message, where we are not root.
     pub fn new(mib: u32) -> Option<Self> {
         let folder = Path::new("/tmp").join(random_name("hookbox-disk"));
         fs::create_dir(&folder).unwrap();

@@ -54,7 +54,7 @@ impl SqliteWorld {
         Sqlite::open(self.options()).await.unwrap()
     }
 
-    /// A connection of nobody's.
+    /// A connection outside the driver.
     pub async fn connect(&self) -> SqliteConnection {
         let patience = std::time::Duration::from_secs(20);
         SqliteConnectOptions::new()

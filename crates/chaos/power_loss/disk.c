@@ -1,15 +1,15 @@
 /*
- * A disk that can be asked what it would hold if the power failed now.
+ * Records what a disk would hold if the power failed at any moment.
  *
- * Loaded into hookbox (LD_PRELOAD), it writes down what is done to the database file and to the
- * file beside it that ends in -wal: every write, every truncation, and every sync. Whoever reads
- * the log can make the files again as of the last sync, with none, all or some of the writes since
- * then: the operating system promises nothing about those. What is mapped into memory (-shm) is
- * not written down: SQLite makes it again.
+ * Loaded into hookbox (LD_PRELOAD), it logs what is done to the database file and to the file
+ * beside it that ends in -wal: every write, every truncation, and every sync. From the log the
+ * files can be rebuilt as of the last sync, with none, all or some of the writes since then: the
+ * operating system promises nothing about those. What is mapped into memory (-shm) is not logged:
+ * SQLite recreates it.
  *
  * Several processes write into one log, so an operation and its record are one step under a lock
  * of the log. A sync is two records' worth of time: what it makes durable is what was written
- * before it began, so its record tells how long the log was then.
+ * before it began, so its record holds the length of the log at that time.
  *
  * A record is a header and, of a write, its bytes; numbers are those of the machine.
  */
@@ -56,7 +56,7 @@ static int (*real_ftruncate)(int, off64_t);
 static int (*real_fsync)(int);
 static int (*real_fdatasync)(int);
 
-/* Without a log the test would show nothing, so there is no going on. */
+/* Without a log the test would show nothing, so the process ends. */
 static void give_up(const char *why)
 {
     fprintf(stderr, "the disk's log: %s: %s\n", why, strerror(errno));

@@ -1,5 +1,5 @@
-//! What senders were told while things were broken: the truth, in time, and no other error than
-//! the one that says "again, later".
+//! What senders were answered during faults: true, in time, and no other error than 503, which asks
+//! for a retry.
 
 use anyhow::{Result, ensure};
 
@@ -9,10 +9,10 @@ use crate::journal::Journal;
 /// rest is what a debug build takes on two cores that it shares with three servers.
 const ANSWERED_MAX: f64 = 2_800.0 + 2_000.0;
 
-/// The status that says so.
+/// The status that asks for a retry.
 const LATER: u16 = 503;
 
-/// Holds the answers to it. `held` is for how many milliseconds ingest itself stood still.
+/// Checks the answers. `held` is for how many milliseconds ingest itself stood still.
 ///
 /// # Errors
 /// When another error was answered, or an answer came late.
@@ -20,7 +20,7 @@ pub fn are_true(journal: &Journal, held: u64) -> Result<()> {
     for (status, count) in &journal.answers {
         ensure!(
             *status < 500 || *status == LATER,
-            "I15: {status} was answered {count} times, which does not say that an outage is one"
+            "I15: {status} was answered {count} times, which does not ask for a retry"
         );
     }
     let max = ANSWERED_MAX + held as f64;
@@ -33,11 +33,11 @@ pub fn are_true(journal: &Journal, held: u64) -> Result<()> {
     Ok(())
 }
 
-/// That a fault was felt: something was refused because it could not be promised.
+/// Checks that a fault was felt: some request was answered 503.
 ///
 /// # Errors
-/// When nothing was.
-pub fn told_later(journal: &Journal) -> Result<()> {
+/// When none was.
+pub fn some_asked_to_retry(journal: &Journal) -> Result<()> {
     ensure!(
         journal.answers.get(&LATER).copied().unwrap_or(0) > 0,
         "no sender felt the fault: nothing was answered {LATER} ({:?})",

@@ -1,4 +1,4 @@
-//! What can be asked for.
+//! The arguments of `cargo xtask chaos`.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 use crate::case::Layer;
 use crate::pair::Pair;
 
-/// How long a soak takes when nobody says: as long as what is promised of it.
+/// How long a soak takes by default: as long as what is promised of it.
 const SOAK: Duration = Duration::from_secs(30 * 60);
 
 /// Faults by number and name, against real servers.
@@ -20,11 +20,11 @@ pub struct Arguments {
     /// Only this case: its number, its name, or how its name begins (crash/worker. say)
     #[arg(long, value_name = "NAME")]
     pub case: Option<String>,
-    /// Decides about everything that chance decides [default: another one each time]
+    /// The seed of all random choices [default: a new one each time]
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Soaks (case 84) for so long; with a case or a layer, runs that again and again for so
-    /// long, each time with the next seed
+    /// Soaks (case 84) for this many minutes; with a case or a layer, repeats that for this many
+    /// minutes, each time with the next seed
     #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u64).range(1..=1_440))]
     pub minutes: Option<u64>,
     /// Only this layer
@@ -37,13 +37,13 @@ pub struct Arguments {
     /// writes no report
     #[arg(long)]
     pub ci: bool,
-    /// Names the cases, and runs nothing
+    /// Lists the cases, and runs nothing
     #[arg(long)]
     pub list: bool,
-    /// Writes the report again from what is kept, and runs nothing
+    /// Rewrites the report from stored results, and runs nothing
     #[arg(long)]
     pub report: bool,
-    /// Breaks the code in known ways, one after the other, and sees that each is caught
+    /// Breaks the code in known ways, one after the other, and checks that each is caught
     #[arg(long)]
     pub mutants: bool,
     /// One JSON object for each outcome
@@ -51,7 +51,7 @@ pub struct Arguments {
     pub json: bool,
 }
 
-/// A pair, as it is said.
+/// A pair, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PairName {
     Rabbitmq,
@@ -81,7 +81,7 @@ impl Arguments {
         }
     }
 
-    /// For how long to soak, if that is what is asked for.
+    /// For how long to soak, if a soak was requested.
     pub fn soak(&self) -> Option<Duration> {
         let named =
             self.layer == Some(Layer::Soak) || matches!(self.case.as_deref(), Some("84" | "soak"));
@@ -89,7 +89,7 @@ impl Arguments {
         (named || alone).then(|| self.time().unwrap_or(SOAK))
     }
 
-    /// For how long to go on.
+    /// For how long to run.
     pub fn time(&self) -> Option<Duration> {
         self.minutes
             .map(|minutes| Duration::from_secs(minutes * 60))

@@ -6,16 +6,16 @@ use clap::ValueEnum;
 use crate::checker::Figures;
 use crate::fault::Fault;
 use crate::pair::Pair;
-use crate::scenario::Given;
+use crate::scenario::RunContext;
 
 /// A case.
 #[derive(Clone, Copy)]
 pub struct Case {
     /// The number, from 1; the order of the catalogue.
     pub number: u8,
-    /// As `--case` knows it.
+    /// The name for `--case`.
     pub name: &'static str,
-    /// What is done, and what must come of it.
+    /// What is done, and what must result.
     pub what: &'static str,
     /// What shows it. All of it must hold.
     pub proofs: &'static [Proof],
@@ -27,7 +27,7 @@ pub enum Proof {
     /// Load, these faults, healing, and the checker.
     Faults {
         pairs: &'static [Pair],
-        /// In CI, too.
+        /// Whether it runs in CI, too.
         fast: bool,
         faults: &'static [Fault],
     },
@@ -35,7 +35,7 @@ pub enum Proof {
     Scenario {
         pairs: &'static [Pair],
         fast: bool,
-        run: fn(&Given<'_>) -> Result<Figures>,
+        run: fn(&RunContext<'_>) -> Result<Figures>,
     },
     /// Cells of the crash-point matrix, by how the names of their points begin.
     Crashes(&'static [&'static str]),
@@ -73,8 +73,8 @@ pub enum Layer {
 }
 
 impl Layer {
-    /// What runs where nothing else is said, in the order in which it runs: what says no soonest
-    /// comes first. The soak takes as long as is asked, and so it is asked for.
+    /// The layers that run by default, in order: the ones that fail soonest come first. The soak
+    /// takes as long as requested, and so it only runs on request.
     pub const CASES: [Layer; 7] = [
         Layer::Simulation,
         Layer::Crashes,
@@ -101,7 +101,7 @@ impl Layer {
 }
 
 impl Case {
-    /// What one layer runs of it on a pair, in words that change with it.
+    /// A text of what one layer runs of it on a pair, which changes when that changes.
     pub fn contents(&self, layer: Layer, pair: Option<Pair>) -> String {
         let of_it = |proof: &&Proof| {
             let here = match proof {
@@ -154,12 +154,12 @@ impl Proof {
         }
     }
 
-    /// What it consists of, where its name does not say: a result of anything else is not its.
+    /// The names of its results, where they differ from its own name.
     pub fn contents(&self) -> String {
         match self {
             Proof::Faults { faults, .. } => format!("{faults:?}"),
             Proof::Tests { .. } | Proof::Canary { .. } => self.label(),
-            // A course is what it is called, points have results of their own, the rest is one.
+            // A course has its name, points have results of their own, and the rest has one.
             Proof::Scenario { .. }
             | Proof::Crashes(_)
             | Proof::Simulation

@@ -1,7 +1,7 @@
 //! The one checker: compares what the client saw with what the store holds, by the invariants.
 //!
-//! It reads the store past every line of hookbox, and so finds what hookbox would not say of
-//! itself. Everything that it finds is told at once, each with its invariant's number.
+//! It reads the store without any code of hookbox, and so finds what hookbox itself does not
+//! report. All findings are reported together, each with the number of its invariant.
 
 mod findings;
 mod stored;
@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::effects::{FAILS_ALWAYS, FAILS_ONCE};
-use crate::journal::{Class, Journal, Told};
+use crate::journal::{Class, Journal, SentEvent};
 use crate::plan::ATTEMPTS;
 use crate::sql::Sql;
 use crate::world::World;
@@ -33,12 +33,12 @@ pub struct Figures {
     pub effects: u64,
     /// Dead letters found.
     pub dead: u64,
-    /// Answered 200 and nowhere.
+    /// Answered 200 and not in the store.
     pub lost: u64,
     /// Events with more than one effect.
     pub doubled: u64,
-    /// Events with an effect about which nothing was answered: stored before the answer.
-    pub untold: u64,
+    /// Events with an effect and without any answer: stored before the answer was sent.
+    pub stored_unanswered: u64,
 }
 
 impl Figures {
@@ -51,11 +51,11 @@ impl Figures {
         self.dead += other.dead;
         self.lost += other.lost;
         self.doubled += other.doubled;
-        self.untold += other.untold;
+        self.stored_unanswered += other.stored_unanswered;
     }
 }
 
-/// Checks everything that was sent, once nothing moves any more.
+/// Checks everything that was sent, once no event is in flight.
 ///
 /// # Errors
 /// When something does not hold.
@@ -70,30 +70,30 @@ pub fn check(world: &World, journal: &Journal) -> Result<Figures> {
         effects: stored.scores.values().sum::<u64>() + stored.applications.values().sum::<u64>(),
         ..Figures::default()
     };
-    for (number, told) in &journal.events {
+    for (number, sent) in &journal.events {
         let uid = journal.uid(*number);
-        receipts(&stored, told, &uid, &mut found, &mut figures);
+        receipts(&stored, sent, &uid, &mut found, &mut figures);
         effects(
             &stored,
-            (told, journal.is_partial),
+            (sent, journal.is_partial),
             &uid,
             &mut found,
             &mut figures,
         );
-        bodies(&stored, told, &uid, &mut found);
-        ends(&stored, told, &uid, &mut found);
+        bodies(&stored, sent, &uid, &mut found);
+        ends(&stored, sent, &uid, &mut found);
     }
     once(&stored, &mut found);
     let sent: BTreeSet<String> = journal.events.keys().map(|it| journal.uid(*it)).collect();
     for uid in stored.scores.keys().chain(stored.applications.keys()) {
         if !journal.is_partial && !sent.contains(uid) {
-            found.tell(format!("I4: an effect of {uid}, which was never sent"));
+            found.add(format!("I4: an effect of {uid}, which was never sent"));
         }
     }
     for table in ["begini_scores", "begini_applications"] {
         let question = format!("select cast(count(*) as text) from {table} where uid like 'X%'");
         if sql.number(&question)? > 0 {
-            found.tell(format!("I4: {table} has what was altered after signing"));
+            found.add(format!("I4: {table} has what was altered after signing"));
         }
     }
     attempts(&stored, &mut found);
@@ -103,19 +103,25 @@ pub fn check(world: &World, journal: &Journal) -> Result<Figures> {
 }
 
 /// I1: everything that was accepted has an outcome.
-fn receipts(stored: &Stored, told: &Told, uid: &str, found: &mut Findings, figures: &mut Figures) {
-    if told.class == Class::Tampered && !told.receipts.is_empty() {
-        found.tell(format!("I4: {uid} was altered after signing, and accepted"));
+fn receipts(
+    stored: &Stored,
+    sent: &SentEvent,
+    uid: &str,
+    found: &mut Findings,
+    figures: &mut Figures,
+) {
+    if sent.class == Class::Tampered && !sent.receipts.is_empty() {
+        found.add(format!("I4: {uid} was altered after signing, and accepted"));
     }
-    if told.class != Class::Tampered && told.refused > 0 {
-        found.tell(format!("{uid} is genuine, and was refused"));
+    if sent.class != Class::Tampered && sent.refused > 0 {
+        found.add(format!("{uid} is genuine, and was refused"));
     }
-    for receipt in &told.receipts {
+    for receipt in &sent.receipts {
         match stored.receipts.get(receipt) {
             None => {
                 figures.lost += 1;
-                found.tell(format!(
-                    "I1: receipt {receipt} of {uid} was answered 200, and is nowhere"
+                found.add(format!(
+                    "I1: receipt {receipt} of {uid} was answered 200, and is not in the store"
                 ));
             }
             Some(outcomes) => {
@@ -124,7 +130,7 @@ fn receipts(stored: &Stored, told: &Told, uid: &str, found: &mut Findings, figur
                     .iter()
                     .filter(|it| !ended.contains(&it.word.as_str()))
                 {
-                    found.tell(format!("I2: receipt {receipt} of {uid} is {}", it.word));
+                    found.add(format!("I2: receipt {receipt} of {uid} is {}", it.word));
                 }
             }
         }
@@ -134,48 +140,48 @@ fn receipts(stored: &Stored, told: &Told, uid: &str, found: &mut Findings, figur
 /// I3: an event has one effect at most; and one at least when it was accepted.
 fn effects(
     stored: &Stored,
-    (told, partial): (&Told, bool),
+    (sent, partial): (&SentEvent, bool),
     uid: &str,
     found: &mut Findings,
     figures: &mut Figures,
 ) {
-    let (own, other) = if told.kind.ends_with("score.complete") {
+    let (own, other) = if sent.kind.ends_with("score.complete") {
         (&stored.scores, &stored.applications)
     } else {
         (&stored.applications, &stored.scores)
     };
     let count = own.get(uid).copied().unwrap_or(0);
     if other.contains_key(uid) {
-        found.tell(format!(
+        found.add(format!(
             "I4: {uid} is a {}, and was stored as another",
-            told.kind
+            sent.kind
         ));
     }
     if count > 1 {
         figures.doubled += 1;
-        found.tell(format!("I3: {uid} has {count} effects"));
+        found.add(format!("I3: {uid} has {count} effects"));
     }
-    if told.class == Class::Valid && told.receipts.is_empty() && told.unknown > 0 && count > 0 {
-        figures.untold += 1;
+    if sent.class == Class::Valid && sent.receipts.is_empty() && sent.unknown > 0 && count > 0 {
+        figures.stored_unanswered += 1;
     }
-    match told.class {
-        Class::Valid if !partial && told.receipts.is_empty() && told.unknown == 0 && count > 0 => {
-            found.tell(format!("I4: {uid} has an effect, and nothing was accepted"));
+    match sent.class {
+        Class::Valid if !partial && sent.receipts.is_empty() && sent.unknown == 0 && count > 0 => {
+            found.add(format!("I4: {uid} has an effect, and nothing was accepted"));
         }
-        Class::Valid if fails_always(told, uid) => {
+        Class::Valid if fails_always(sent, uid) => {
             if count > 0 {
-                found.tell(format!("I4: {uid} fails always, and has an effect"));
+                found.add(format!("I4: {uid} fails always, and has an effect"));
             }
         }
-        Class::Valid if !told.receipts.is_empty() && count == 0 => {
+        Class::Valid if !sent.receipts.is_empty() && count == 0 => {
             figures.lost += 1;
-            found.tell(format!(
+            found.add(format!(
                 "I1: {uid} was accepted ({}), and has no effect",
-                told.receipts.join(", ")
+                sent.receipts.join(", ")
             ));
         }
         Class::Tampered | Class::Malformed if count > 0 => {
-            found.tell(format!("I4: {uid} is {:?}, and has an effect", told.class));
+            found.add(format!("I4: {uid} is {:?}, and has an effect", sent.class));
         }
         Class::Valid | Class::Tampered | Class::Malformed => {}
     }
@@ -183,11 +189,11 @@ fn effects(
 
 /// I4: what is stored of each receipt is what was sent for it, byte for byte: also of one whose
 /// event came with another body before.
-fn bodies(stored: &Stored, told: &Told, uid: &str, found: &mut Findings) {
-    for (receipt, digest) in &told.digests {
+fn bodies(stored: &Stored, sent: &SentEvent, uid: &str, found: &mut Findings) {
+    for (receipt, digest) in &sent.digests {
         for outcome in stored.receipts.get(receipt).into_iter().flatten() {
             if stored.bodies.get(&outcome.on.1) != Some(digest) {
-                found.tell(format!(
+                found.add(format!(
                     "I4: receipt {receipt} of {uid} is {}, and its body is not stored as it was",
                     outcome.word
                 ));
@@ -198,39 +204,41 @@ fn bodies(stored: &Stored, told: &Told, uid: &str, found: &mut Findings) {
 
 /// I10: what must die has one dead letter on each route that it took, with its reason and its
 /// attempts.
-fn ends(stored: &Stored, told: &Told, uid: &str, found: &mut Findings) {
-    let reasons: &[&str] = match told.class {
+fn ends(stored: &Stored, sent: &SentEvent, uid: &str, found: &mut Findings) {
+    let reasons: &[&str] = match sent.class {
         Class::Malformed => &["malformed", "schema_broken", "rejected"],
-        Class::Valid if fails_always(told, uid) => &["exhausted", "conflict"],
+        Class::Valid if fails_always(sent, uid) => &["exhausted", "conflict"],
         // Its conflicts may.
         Class::Valid => &["conflict"],
         Class::Tampered => &[],
     };
-    let outcomes = told
+    let outcomes = sent
         .receipts
         .iter()
         .filter_map(|it| stored.receipts.get(it));
     for outcome in outcomes.flatten() {
         let dead = stored.dead.get(&outcome.on).map_or(&[][..], Vec::as_slice);
         let is_first = !matches!(outcome.word.as_str(), "conflict" | "duplicate");
-        let must_die = match told.class {
+        let must_die = match sent.class {
             Class::Malformed => true,
-            Class::Valid => fails_always(told, uid) && is_first || outcome.word == "conflict",
+            Class::Valid => fails_always(sent, uid) && is_first || outcome.word == "conflict",
             Class::Tampered => false,
         };
         if must_die && dead.is_empty() {
-            found.tell(format!("I10: {uid} must be dead, and is {}", outcome.word));
+            found.add(format!("I10: {uid} must be dead, and is {}", outcome.word));
         }
-        for letter in dead {
-            let attempts = match letter.reason.as_str() {
+        for dead_letter in dead {
+            let attempts = match dead_letter.reason.as_str() {
                 "exhausted" => ATTEMPTS..=ATTEMPTS,
                 // Each replay is another one.
                 _ => 0..=ATTEMPTS,
             };
-            if !reasons.contains(&letter.reason.as_str()) || !attempts.contains(&letter.attempts) {
-                found.tell(format!(
+            if !reasons.contains(&dead_letter.reason.as_str())
+                || !attempts.contains(&dead_letter.attempts)
+            {
+                found.add(format!(
                     "I10: {uid} is dead because of {} after {} attempts",
-                    letter.reason, letter.attempts
+                    dead_letter.reason, dead_letter.attempts
                 ));
             }
         }
@@ -239,20 +247,25 @@ fn ends(stored: &Stored, told: &Told, uid: &str, found: &mut Findings) {
 
 /// I2, I10: no event has both an effect and a dead letter, or more than one of these on a route.
 fn once(stored: &Stored, found: &mut Findings) {
-    for (on, letters) in &stored.dead {
-        if letters.len() > 1 {
-            found.tell(format!("I10: {on:?} has {} dead letters", letters.len()));
+    for (on, dead_letters) in &stored.dead {
+        if dead_letters.len() > 1 {
+            found.add(format!(
+                "I10: {on:?} has {} dead letters",
+                dead_letters.len()
+            ));
         }
         if let Some(uid) = stored.effects.get(&on.1)
-            && letters.iter().any(|letter| letter.state == "dead")
+            && dead_letters
+                .iter()
+                .any(|dead_letter| dead_letter.state == "dead")
         {
-            found.tell(format!("I2: {uid} has an effect and a dead letter"));
+            found.add(format!("I2: {uid} has an effect and a dead letter"));
         }
     }
 }
 
-fn fails_always(told: &Told, uid: &str) -> bool {
-    told.kind.ends_with("score.complete") && uid.ends_with(FAILS_ALWAYS)
+fn fails_always(sent: &SentEvent, uid: &str) -> bool {
+    sent.kind.ends_with("score.complete") && uid.ends_with(FAILS_ALWAYS)
 }
 
 /// I9: only failures of a handler count.
@@ -268,16 +281,16 @@ fn attempts(stored: &Stored, found: &mut Findings) {
         };
         match stored.claims.get(&on) {
             Some((state, attempts)) if state == "done" && *attempts == expected => {}
-            Some((state, attempts)) => found.tell(format!(
+            Some((state, attempts)) => found.add(format!(
                 "I9: {uid} is {state} after {attempts} attempts; its handler made it {expected}"
             )),
-            None => found.tell(format!("I9: {uid} has an effect, and no claim on {route}")),
+            None => found.add(format!("I9: {uid} has an effect, and no claim on {route}")),
         }
     }
 }
 
 /// I9: no dead letter anywhere is of our own making, but for those that a case made, found and
-/// discarded. How many there are.
+/// discarded. Returns how many there are.
 fn reasons(sql: &Sql, found: &mut Findings) -> Result<u64> {
     let rows = sql.rows(
         "select reason, cast(count(*) as text) from dead_letters \
@@ -297,7 +310,7 @@ fn reasons(sql: &Sql, found: &mut Findings) -> Result<u64> {
         };
         sum += count.parse::<u64>().context("a count")?;
         if !known.contains(&reason.as_str()) {
-            found.tell(format!("I9: {count} dead letters because of {reason}"));
+            found.add(format!("I9: {count} dead letters because of {reason}"));
         }
     }
     Ok(sum)
@@ -308,19 +321,19 @@ fn logs(world: &World, found: &mut Findings) {
     for (name, text) in world.logs() {
         for secret in world.secrets() {
             if text.contains(secret.as_str()) {
-                found.tell(format!("I19: a secret stands in {name}"));
+                found.add(format!("I19: a secret stands in {name}"));
             }
         }
         for word in ["SIM0", "SIM1", "\"uid\"", "panicked at", "a panic at"] {
             if let Some(line) = text.lines().find(|line| line.contains(word)) {
                 let line: String = line.chars().take(300).collect();
-                found.tell(format!("I19: {word:?} stands in {name}: {line}"));
+                found.add(format!("I19: {word:?} stands in {name}: {line}"));
             }
         }
     }
 }
 
-/// I2: in the books, nothing is in flight and nothing waits.
+/// I2: by `reconcile`, nothing is in flight and nothing waits.
 ///
 /// # Errors
 /// When something is.

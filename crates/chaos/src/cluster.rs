@@ -11,7 +11,7 @@ use crate::answers;
 use crate::checker::Figures;
 use crate::fault::pause;
 use crate::journal::Journal;
-use crate::load::{Load, Sending};
+use crate::load::{Load, RunningLoad};
 use crate::outcome::Verdict;
 use crate::scenario::{SETTLE_MAX, STOP_MAX, rest};
 use crate::servers::Servers;
@@ -25,7 +25,7 @@ const ANSWERED: u64 = 4_000;
 /// In milliseconds. How long it is watched that nothing is accepted.
 const WATCHED: u64 = 15_000;
 
-/// L of the cases: until events are accepted again while a minority of nodes is away.
+/// L of the cases: until events are accepted again while a minority of nodes is unavailable.
 const AGAIN_MAX: Duration = Duration::from_secs(60);
 
 /// In milliseconds.
@@ -34,7 +34,7 @@ const FLAP: u64 = 5_000;
 /// How often partitions come and go.
 const FLAPS: u32 = 20;
 
-/// What the log says of a queue that would not survive the loss of one node.
+/// What is logged of a queue that would not survive the loss of one node.
 const ONE_MEMBER: &str = "one member in a cluster of 3";
 
 /// Until a queue with one member is named.
@@ -122,7 +122,7 @@ impl Course {
         self.finish(sending, true)
     }
 
-    /// One node off, or one link of the three, by chance.
+    /// One node stopped, or one connection of the three cut, by chance.
     fn flapping(&mut self) -> Result<Figures> {
         let mut sending = self.begin()?;
         for _ in 0..FLAPS {
@@ -188,7 +188,7 @@ impl Course {
         self.is_handled()?;
         self.was_in_the_dead_queue()?;
         self.cluster.restart(2, true)?;
-        // Who is at a node that stays need not notice: each queue had a majority all the time.
+        // Clients of a remaining node need not notice: each queue had a majority all the time.
         self.finish(sending, false)
     }
 
@@ -233,7 +233,7 @@ impl Course {
 
     /// Starts the services and the load; returns when events are accepted. `migrate` has declared
     /// the queues over the first config's first node, which is node 1 and leads them.
-    fn begin(&mut self) -> Result<Sending> {
+    fn begin(&mut self) -> Result<RunningLoad> {
         self.world.ingest(2, None)?;
         self.world.worker(1, None)?;
         self.world.worker(2, None)?;
@@ -253,14 +253,14 @@ impl Course {
         Ok(sending)
     }
 
-    fn finish(&mut self, mut sending: Sending, is_felt: bool) -> Result<Figures> {
+    fn finish(&mut self, mut sending: RunningLoad, is_felt: bool) -> Result<Figures> {
         sending.enough()?;
         let (seed, path) = sending.finish(&mut self.world, SETTLE_MAX * 2)?;
         let journal = Journal::read(seed, &path)?;
         let figures = rest(&mut self.world, &journal)?;
         answers::are_true(&journal, 0)?;
         if is_felt {
-            answers::told_later(&journal)?;
+            answers::some_asked_to_retry(&journal)?;
         }
         self.world.stop(STOP_MAX)?;
         Ok(figures)
@@ -277,7 +277,7 @@ impl Course {
         Ok(())
     }
 
-    fn nothing_is_accepted(&mut self, sending: &mut Sending) -> Result<()> {
+    fn nothing_is_accepted(&mut self, sending: &mut RunningLoad) -> Result<()> {
         let before = sending.accepted()?;
         pause(WATCHED);
         let accepted = sending.accepted()? - before;
@@ -290,7 +290,7 @@ impl Course {
     }
 
     /// Waits until more is accepted than was on its way.
-    fn is_accepted(&mut self, sending: &mut Sending) -> Result<()> {
+    fn is_accepted(&mut self, sending: &mut RunningLoad) -> Result<()> {
         let (began, before) = (Instant::now(), sending.accepted().unwrap_or(0));
         while sending.accepted().unwrap_or(0) < before + MORE {
             self.world.tend(None)?;

@@ -1,6 +1,6 @@
 //! The effects, made so that a double one is seen: tables without any uniqueness, and a cause for
-//! some events to fail at their first attempt and to succeed at their second. What came again
-//! from the broker is noted: hookbox counts its starts, and forgets them.
+//! some events to fail at their first attempt and to succeed at their second. What the broker
+//! redelivered is noted: hookbox counts its starts, and forgets them.
 
 use anyhow::Result;
 
@@ -31,14 +31,14 @@ const POSTGRES: &str = "
     end $$;
     create trigger fail_once before insert on begini_scores
         for each row execute function fail_once();
-    create table chaos_came_again (receipt_id uuid not null);
-    create function came_again() returns trigger language plpgsql as $$
+    create table chaos_redelivered (receipt_id uuid not null);
+    create function redelivered() returns trigger language plpgsql as $$
     begin
-        insert into chaos_came_again values (new.receipt_id);
+        insert into chaos_redelivered values (new.receipt_id);
         return new;
     end $$;
-    create trigger came_again after insert on starts
-        for each row execute function came_again();";
+    create trigger redelivered after insert on starts
+        for each row execute function redelivered();";
 
 const SQLITE: &str = "
     drop table begini_score_traits;
@@ -65,11 +65,11 @@ const SQLITE: &str = "
     create trigger fail_always before insert on begini_scores
         when new.uid like '%B'
         begin select raise(abort, 'made to fail always'); end;
-    create table chaos_came_again (receipt_id blob not null) strict;
-    create trigger came_again after insert on starts
-        begin insert into chaos_came_again values (new.receipt_id); end;";
+    create table chaos_redelivered (receipt_id blob not null) strict;
+    create trigger redelivered after insert on starts
+        begin insert into chaos_redelivered values (new.receipt_id); end;";
 
-/// Takes every guard off the effects that is not hookbox's own.
+/// Removes every guard of the effects that is not hookbox's own.
 ///
 /// # Errors
 /// When the store refuses.
@@ -77,10 +77,10 @@ pub fn unguard(sql: &Sql) -> Result<()> {
     sql.run(if sql.is_postgres() { POSTGRES } else { SQLITE })
 }
 
-/// How often something came again from the broker that a worker had in hand before.
+/// How many messages in flight at a worker were redelivered by the broker.
 ///
 /// # Errors
 /// When the store refuses.
-pub fn came_again(sql: &Sql) -> Result<u64> {
-    sql.number("select cast(count(*) as text) from chaos_came_again")
+pub fn redelivered(sql: &Sql) -> Result<u64> {
+    sql.number("select cast(count(*) as text) from chaos_redelivered")
 }

@@ -1,5 +1,5 @@
 //! Faults of processes, servers and networks: what there is, on what part, and for how long. How
-//! each is done is in `inflict`.
+//! each is inflicted is in `inflict`.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub enum Fault {
     LoseConfirms(u64),
     /// Publishes vanish.
     LosePublishes(u64),
-    /// The link breaks in the middle of a publish: in the frame that says where to.
+    /// The connection breaks in the middle of a publish: in the frame that names the queue.
     CutPublish,
     /// The same, in the middle of an event's body.
     CutBody,
@@ -41,19 +41,19 @@ pub enum Fault {
     CommitUnanswered,
     /// COMMIT does not arrive.
     CommitDropped,
-    /// Somebody else holds locks on what workers write.
+    /// Another session holds locks on the tables that workers write.
     LockStore(u64),
-    /// Somebody reads an old snapshot of the file, and does not end.
+    /// A reader holds an old snapshot of the file, and does not end.
     LongReader(u64),
 }
 
 use Fault::*;
 
-/// In milliseconds. What a worker has in hand that is frozen for so long goes to another: RabbitMQ
-/// misses two heartbeats of 10 s, and a lease in SQLite lasts 15 s.
+/// In milliseconds. What is in flight at a worker that is frozen for so long goes to another:
+/// RabbitMQ misses two heartbeats of 10 s, and a lease in SQLite lasts 15 s.
 const MOVES: u64 = 30_000;
 
-/// What a fault is of: two at a time are of different parts.
+/// The part that a fault affects: two at a time affect different parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     Ingest,
@@ -64,8 +64,8 @@ pub enum Part {
     LinkToStore,
 }
 
-/// In milliseconds. Until the words that a trap waits for are said: under load they are said many
-/// times a second, and after what was before them a link may have to be made again.
+/// In milliseconds. Until the bytes that a trap waits for are sent: under load they are sent many
+/// times a second, and after an earlier fault a connection may have to be made again.
 const TRAP_MAX: u64 = 10_000;
 
 /// What can go wrong with servers.
@@ -123,7 +123,7 @@ impl Fault {
         name.split('(').next().unwrap_or_default().to_owned()
     }
 
-    /// What it is of.
+    /// The part that it affects.
     pub fn part(self) -> Part {
         match self {
             KillIngest | TermIngest | FreezeIngest(_) => Part::Ingest,
@@ -138,7 +138,7 @@ impl Fault {
         }
     }
 
-    /// For how many milliseconds it lasts: exactly, or at most where it waits for words.
+    /// For how many milliseconds it lasts: exactly, or at most where it waits for bytes.
     pub fn lasts(self) -> u64 {
         match self {
             FreezeIngest(time) | FreezeWorker(time) | FreezeBroker(time) | BlockBroker(time)
@@ -150,7 +150,7 @@ impl Fault {
         }
     }
 
-    /// Whether it lasts until certain words are said, and not for a time.
+    /// Whether it lasts until certain bytes are sent, and not for a time.
     pub fn waits_for_words(self) -> bool {
         matches!(
             self,
@@ -160,11 +160,11 @@ impl Fault {
 
     /// Whether a sender must have felt it: while it lasts, ingest can promise nothing.
     pub fn is_felt(self) -> bool {
-        // A link that is cut is made again before anybody need notice.
+        // A connection that is cut is made again before a request need fail.
         matches!(self.part(), Part::Broker | Part::LinkToBroker) && self != CutBroker
     }
 
-    /// Whether it is so long that what a worker had in hand goes to another.
+    /// Whether it is so long that what is in flight at a worker goes to another.
     pub fn moves_work(self) -> bool {
         self.part() == Part::Worker && self.lasts() >= MOVES
     }

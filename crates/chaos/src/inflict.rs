@@ -1,5 +1,5 @@
-//! How each fault is done: it is begun, lasts, and is mended, and tells whether it has struck. What
-//! struck nothing shows nothing.
+//! How each fault is inflicted: it is begun, lasts, is healed, and reports whether it has struck. A
+//! fault that struck nothing shows nothing.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,7 +11,7 @@ use crate::fault::{Fault, Fault::*, Part, pause};
 use crate::proxy::{Mode, Proxy, Snap};
 use crate::scenario::STOP_MAX;
 use crate::servers::Servers;
-use crate::sql::Held;
+use crate::sql::HeldLock;
 use crate::world::World;
 
 /// AMQP's `basic.publish`: class 60, method 40, and a first short that is always zero.
@@ -20,28 +20,28 @@ const PUBLISH: &[u8] = &[0, 60, 0, 40, 0, 0];
 /// How the body of every event begins that the load sends.
 const BODY: &[u8] = br#"{"uid":""#;
 
-/// How often a trap springs. One link after the other: what was not said on the first is said
+/// How often a trap springs. One connection after the other: what was not sent on the first is sent
 /// again on the next.
 const SPRINGS: u64 = 3;
 
 /// How long a lease in SQLite lasts that is not renewed.
 const LEASE: Duration = Duration::from_secs(15);
 
-/// In milliseconds. Work comes in for so long; and what a running worker had in hand is done after
-/// it, so that what is taken still is the frozen one's.
+/// In milliseconds. Work comes in for so long; and what is in flight at a running worker is done
+/// after it, so that what is taken still is the frozen one's.
 const SETTLED: u64 = 1_500;
 
 /// In milliseconds. What came in for [`SETTLED`] takes longer than this.
 const AT_WORK: u64 = 60;
 
-/// How often it is tried to freeze a worker that has something in hand.
+/// How often it is tried to freeze a worker that has something in flight.
 const FREEZES: u32 = 20;
 
 /// Which workers there are.
 const WORKERS: [&str; 2] = ["worker 1", "worker 2"];
 
 /// A fault that lasts.
-pub struct Begun {
+pub struct ActiveFault {
     fault: Fault,
     since: Instant,
     /// Which process, where it is of one.
@@ -50,11 +50,11 @@ pub struct Begun {
     before: u64,
     /// Whether it has struck already.
     struck: bool,
-    held: Option<Held>,
+    held: Option<HeldLock>,
 }
 
 impl Fault {
-    /// Breaks, waits and mends; whether it struck.
+    /// Breaks, waits and heals; whether it struck.
     ///
     /// # Errors
     /// When it cannot be done.
@@ -66,15 +66,20 @@ impl Fault {
     ) -> Result<bool> {
         let begun = self.begin(world, servers, chance)?;
         begun.last(world)?;
-        begun.mend(world, servers)
+        begun.heal(world, servers)
     }
 
     /// Breaks.
     ///
     /// # Errors
     /// When it cannot be done.
-    pub fn begin(self, world: &mut World, servers: &Servers, chance: &mut Chance) -> Result<Begun> {
-        let mut begun = Begun {
+    pub fn begin(
+        self,
+        world: &mut World,
+        servers: &Servers,
+        chance: &mut Chance,
+    ) -> Result<ActiveFault> {
+        let mut begun = ActiveFault {
             fault: self,
             since: Instant::now(),
             service: match self.part() {
@@ -100,7 +105,7 @@ impl Fault {
     }
 }
 
-impl Begun {
+impl ActiveFault {
     /// Lets it last as long as it is to.
     ///
     /// # Errors
@@ -115,18 +120,18 @@ impl Begun {
         Ok(())
     }
 
-    /// For how long it is to last yet, or at most where it waits for words.
+    /// The remaining time, or the longest where it waits for bytes.
     pub fn left(&self) -> Duration {
         Duration::from_millis(self.fault.lasts()).saturating_sub(self.since.elapsed())
     }
 
-    /// Whether it is over when a process has ended in its own time.
-    pub fn is_told_to_end(&self) -> bool {
+    /// Whether it ends when a process has drained.
+    pub fn ends_on_request(&self) -> bool {
         matches!(self.fault, TermIngest | TermWorker)
     }
 
     /// For how many milliseconds ingest has stood still through it, which is longer than it was
-    /// to last where another had to be mended before.
+    /// to last where another had to be healed before.
     pub fn has_held_ingest(&self) -> u64 {
         if self.fault.holds_ingest() == 0 {
             return 0;
@@ -134,13 +139,13 @@ impl Begun {
         u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Mends; whether it struck.
+    /// Heals; whether it struck.
     ///
     /// # Errors
-    /// When it cannot be mended.
-    pub fn mend(mut self, world: &mut World, servers: &Servers) -> Result<bool> {
-        let mended = self.mend_it(world, servers);
-        mended.with_context(|| format!("mending {:?}", self.fault))?;
+    /// When it cannot be healed.
+    pub fn heal(mut self, world: &mut World, servers: &Servers) -> Result<bool> {
+        let healed = self.heal_it(world, servers);
+        healed.with_context(|| format!("healing {:?}", self.fault))?;
         Ok(self.struck)
     }
 
@@ -182,7 +187,7 @@ impl Begun {
         Ok(())
     }
 
-    fn mend_it(&mut self, world: &mut World, servers: &Servers) -> Result<()> {
+    fn heal_it(&mut self, world: &mut World, servers: &Servers) -> Result<()> {
         match self.fault {
             KillIngest | KillWorker | TerminateBackends | CutBroker | CutStore => {}
             TermIngest | TermWorker => self.has_ended(world)?,
@@ -217,7 +222,7 @@ impl Begun {
                 self.struck = self.counted(world)? > self.before;
                 let proxy = self.proxy(world)?;
                 proxy.set(Mode::Pass);
-                // What vanished leaves a stream that nobody can read on.
+                // What vanished leaves a stream that cannot be read further.
                 proxy.cut();
             }
             CutPublish | CutBody | CommitUnanswered | CommitDropped => {
@@ -243,7 +248,8 @@ impl Begun {
             CutPublish | CutBody | CommitUnanswered | CommitDropped => {
                 Ok(self.proxy(world)?.snapped())
             }
-            // Those who wait for the lock. SQLite has no list of them, and one lock for all.
+            // The sessions that wait for the lock. SQLite has no list of them, and one lock for
+            // all.
             LockStore(_) if world.place.sql.is_postgres() => world.place.sql.number(
                 "select cast(count(*) as text) from pg_locks where not granted \
                  and relation = 'claims'::regclass",
@@ -272,7 +278,7 @@ impl Begun {
     }
 
     /// A broker sends to a frozen worker up to its prefetch; from a file a worker takes itself,
-    /// and has most of the time nothing in hand. So both stand still until there is work for
+    /// and has most of the time nothing in flight. So both stand still until there is work for
     /// them, and this one is frozen when it has begun with it, and not in the middle of a write,
     /// which would hold up all others instead.
     fn freeze_with_work(&mut self, world: &mut World) -> Result<()> {
@@ -287,17 +293,17 @@ impl Begun {
                  where name = 'messages'";
             let before = world.place.sql.number(published)?;
             pause(SETTLED);
-            let goes_on = world.place.sql.number(published)? > before;
+            let publishes = world.place.sql.number(published)? > before;
             let held = format!(
                 "select cast(count(*) as text) from messages \
                  where lease_until > {} and lease_until <= {taken_until}",
                 micros(SystemTime::now())?,
             );
-            if goes_on && world.place.sql.number(&held)? > 0 {
+            if publishes && world.place.sql.number(&held)? > 0 {
                 return Ok(());
             }
         }
-        bail!("{} never had anything in hand", self.service)
+        bail!("{} never had anything in flight", self.service)
     }
 
     fn signal(&mut self, world: &mut World, signal: &str) -> Result<()> {
@@ -306,9 +312,11 @@ impl Begun {
             .signal(signal)
     }
 
-    /// A process that was told to end has drained, and ended well.
+    /// A process that was asked to stop has drained, and ended well.
     fn has_ended(&mut self, world: &mut World) -> Result<()> {
-        let node = world.node(self.service).context("nobody was told to end")?;
+        let node = world
+            .node(self.service)
+            .context("no process was asked to stop")?;
         let status = node.wait(STOP_MAX);
         ensure!(
             status.is_some(),
@@ -321,7 +329,7 @@ impl Begun {
     }
 }
 
-/// What workers of a store write, and cannot while somebody else has it.
+/// What workers of a store write, and cannot while another session has it locked.
 fn lock(world: &World) -> &'static str {
     if world.place.sql.is_postgres() {
         "lock table claims in exclusive mode"

@@ -63,11 +63,11 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         number: 7,
-        what: "An acknowledgement covers its own message alone, on its own channel.",
+        what: "An acknowledgement covers only its own message, on its own channel.",
         files: &[],
         tests: &[
             "acks_in_any_order_settle_their_own_message",
-            "settling_after_a_lost_link_is_a_fault_not_a_panic",
+            "settling_after_a_lost_connection_is_a_fault_not_a_panic",
         ],
     },
     Invariant {
@@ -75,7 +75,7 @@ pub const INVARIANTS: &[Invariant] = &[
         what: "What is unknown is neither success nor failure: redelivery decides.",
         files: &[],
         tests: &[
-            "a_commit_whose_answer_is_lost_is_a_fault_and_redelivery_tells",
+            "a_commit_whose_reply_is_lost_is_a_fault_and_redelivery_decides",
             "a_lost_confirm_is_not_ok_although_the_message_is_there",
         ],
     },
@@ -111,18 +111,18 @@ pub const INVARIANTS: &[Invariant] = &[
         what: "No connection is used again after an error, a cancellation or a time limit.",
         files: &[],
         tests: &[
-            "a_cancelled_begin_poisons_nobody",
-            "a_cancelled_claim_poisons_nobody",
-            "a_cancelled_unit_of_work_poisons_nobody",
+            "a_cancelled_begin_affects_no_other_transaction",
+            "a_cancelled_claim_affects_no_other_transaction",
+            "a_cancelled_unit_of_work_affects_no_other",
         ],
     },
     Invariant {
         number: 14,
-        what: "Threads, open files, memory and what is in hand stay within their bounds.",
+        what: "Threads, open files, memory and messages in flight stay within their bounds.",
         files: &["crates/chaos/src/used.rs"],
         tests: &[
             "bodies_in_memory_are_bounded_and_given_back",
-            "prefetch_bounds_what_is_in_hand",
+            "prefetch_bounds_messages_in_flight",
         ],
     },
     Invariant {
@@ -143,7 +143,7 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         number: 17,
-        what: "What is known of an event is kept longer than anybody sends it again.",
+        what: "What is known of an event is kept longer than its provider retries.",
         files: &[],
         tests: &[
             "a_duplicate_after_three_years_is_one_on_rabbitmq_and_postgres",
@@ -152,16 +152,16 @@ pub const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         number: 18,
-        what: "Queues are verified, and never changed or deleted behind anybody's back.",
+        what: "Queues are verified, and never changed or deleted by hookbox itself.",
         files: &[],
         tests: &[
-            "another_delivery_limit_is_told_and_nothing_is_changed",
+            "another_delivery_limit_is_reported_and_nothing_is_changed",
             "a_policy_and_a_deletion_are_named_and_nothing_is_accepted",
         ],
     },
     Invariant {
         number: 19,
-        what: "No secret, signature or payload in a log, a label or an answer.",
+        what: "No secret, signature or payload in a log, a label or a response.",
         files: &[CHECKER],
         tests: &["no_canary_is_logged_at_the_finest_level"],
     },
@@ -169,7 +169,7 @@ pub const INVARIANTS: &[Invariant] = &[
         number: 20,
         what: "The same seed and build are the same simulated run.",
         files: &[],
-        tests: &["a_seed_repeats_itself_to_the_letter"],
+        tests: &["a_seed_repeats_itself_exactly"],
     },
 ];
 

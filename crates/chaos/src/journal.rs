@@ -29,15 +29,15 @@ pub enum Class {
     Malformed,
 }
 
-/// What was answered about one event.
+/// One event that was sent, and how its requests were answered.
 #[derive(Debug)]
-pub struct Told {
+pub struct SentEvent {
     pub class: Class,
     /// Begini's type.
     pub kind: String,
     /// The receipts of everything that was accepted.
     pub receipts: Vec<String>,
-    /// Attempts after which nobody knows.
+    /// Attempts with an unknown outcome.
     pub unknown: u32,
     /// Attempts that were refused for good.
     pub refused: u32,
@@ -49,9 +49,9 @@ pub struct Told {
 #[derive(Debug, Default)]
 pub struct Journal {
     pub seed: u64,
-    /// Whether more was sent than it tells of.
+    /// Whether more was sent than it records.
     pub is_partial: bool,
-    pub events: BTreeMap<u32, Told>,
+    pub events: BTreeMap<u32, SentEvent>,
     /// Requests made.
     pub attempts: u64,
     /// Requests answered 200.
@@ -90,7 +90,7 @@ impl Journal {
 
     /// The oldest receipt: those of other journals are older, as receipts are ordered by time.
     pub fn first_receipt(&self) -> Option<&str> {
-        let receipts = self.events.values().flat_map(|told| &told.receipts);
+        let receipts = self.events.values().flat_map(|sent| &sent.receipts);
         receipts.map(String::as_str).min()
     }
 
@@ -100,7 +100,7 @@ impl Journal {
         *self.answers.entry(status).or_default() += 1;
         let longest = self.longest.entry(status).or_default();
         *longest = longest.max(line.milliseconds);
-        let told = self.events.entry(line.event).or_insert_with(|| Told {
+        let sent = self.events.entry(line.event).or_insert_with(|| SentEvent {
             class: line.class,
             kind: line.r#type,
             receipts: Vec::new(),
@@ -111,12 +111,12 @@ impl Journal {
         match (line.status, line.receipt) {
             (Some(200), Some(receipt)) => {
                 self.accepted += 1;
-                told.digests.insert(receipt.clone(), line.digest);
-                told.receipts.push(receipt);
+                sent.digests.insert(receipt.clone(), line.digest);
+                sent.receipts.push(receipt);
             }
-            (Some(400..=407 | 409..=428 | 430..=499), _) => told.refused += 1,
+            (Some(400..=407 | 409..=428 | 430..=499), _) => sent.refused += 1,
             (Some(408 | 429), _) => {}
-            _ => told.unknown += 1,
+            _ => sent.unknown += 1,
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Load: `hookbox simulate` as a process of its own, a provider that signs, repeats itself, lies,
-//! and sends again what was not accepted. It writes a journal of every attempt, on disk before
-//! the next tenth of a second.
+//! Load: `hookbox simulate` as a process of its own, a provider that signs, sends duplicates and
+//! forgeries, and retries what was not accepted. It writes a journal of every attempt, on disk
+//! before the next tenth of a second.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -35,8 +35,8 @@ pub struct Load {
     pub copies: bool,
 }
 
-/// Load on its way.
-pub struct Sending {
+/// A running load.
+pub struct RunningLoad {
     load: Load,
     child: Child,
     seed: u64,
@@ -58,7 +58,7 @@ impl Load {
         }
     }
 
-    /// Until it is [enough](Sending::enough).
+    /// Until it is [enough](RunningLoad::enough).
     pub fn endless(seed: u64) -> Self {
         Self {
             count: ENDLESS,
@@ -71,7 +71,7 @@ impl Load {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(&self, world: &World) -> Result<Sending> {
+    pub fn start(&self, world: &World) -> Result<RunningLoad> {
         let journal = world.path(&format!("journal-{}", self.seed));
         let said = world.path(&format!("simulate-{}.err", self.seed));
         let (duplicates, conflicts) = if self.copies { ("5", "2") } else { ("0", "0") };
@@ -94,10 +94,10 @@ impl Load {
             .arg("--journal")
             .arg(&journal)
             .stdout(Stdio::null())
-            .stderr(File::create(&said).context("making a file for what simulate says")?)
+            .stderr(File::create(&said).context("making a file for the output of simulate")?)
             .spawn()
             .context("starting hookbox simulate")?;
-        Ok(Sending {
+        Ok(RunningLoad {
             load: self.clone(),
             child,
             seed: self.seed,
@@ -107,13 +107,13 @@ impl Load {
     }
 }
 
-impl Sending {
+impl RunningLoad {
     /// Whether all is sent.
     pub fn is_over(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(Some(_)) | Err(_))
     }
 
-    /// Whether a request was made: with nobody listening when it starts, none is.
+    /// Whether a request was made: when no ingest listens at its start, none is.
     fn has_begun(&self) -> bool {
         std::fs::metadata(&self.journal).is_ok_and(|journal| journal.len() > 0)
     }
@@ -128,7 +128,7 @@ impl Sending {
         Ok(accepted.count() as u64)
     }
 
-    /// Nothing new is sent from now on; what is on its way has its answer yet.
+    /// Nothing new is sent from now on; open requests still get their answers.
     ///
     /// # Errors
     /// When the signal cannot be sent.
@@ -139,7 +139,7 @@ impl Sending {
         signal(self.child.id(), "INT")
     }
 
-    /// Waits until all is sent, and meanwhile starts again what ends; gives the journal.
+    /// Waits until all is sent, and meanwhile restarts what ends; returns the journal.
     ///
     /// # Errors
     /// When it takes too long.
@@ -156,8 +156,8 @@ impl Sending {
                 );
             }
             if self.is_over() && !self.has_begun() {
-                // The ingest was killed before anything could be sent to it, and by now nobody
-                // says when it is enough.
+                // The ingest was killed before anything could be sent to it, and by now nothing
+                // ends an endless load.
                 let few = Load {
                     count: self.load.count.min(FEW),
                     ..self.load.clone()
@@ -168,7 +168,7 @@ impl Sending {
         let said = std::fs::read_to_string(&self.said).unwrap_or_default();
         match self.child.wait() {
             // It exits with 1 when something was never conclusively answered, which the journal
-            // tells, too.
+            // shows, too.
             Ok(status) if matches!(status.code(), Some(0 | 1)) => {
                 Ok((self.seed, self.journal.clone()))
             }
@@ -177,7 +177,7 @@ impl Sending {
     }
 }
 
-impl Drop for Sending {
+impl Drop for RunningLoad {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -15,7 +15,7 @@ use crate::effects;
 use crate::fault::pause;
 use crate::journal::Journal;
 use crate::load::Load;
-use crate::outcome::{Outcome, Verdict};
+use crate::outcome::{CaseResult, Verdict};
 use crate::pair::Pair;
 use crate::plan::Plan;
 use crate::proxy::Mode;
@@ -25,7 +25,7 @@ use crate::world::World;
 use hookbox_testkit::chance::Chance;
 
 /// Worlds at the same time. Each waits most of its time; more than four only wait for the cores.
-const LANES: usize = 4;
+const THREADS: usize = 4;
 
 /// How long a point may take to be reached, loads and all.
 const REACHED_MAX: Duration = Duration::from_secs(90);
@@ -39,7 +39,7 @@ pub struct Cell {
     pub pair: Pair,
 }
 
-/// Whose point it is, and how it comes about.
+/// Which process passes the point, and what causes that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Actor {
     /// By load.
@@ -52,12 +52,12 @@ enum Actor {
     Migrator,
     /// By `hookbox dead replay`.
     Operator,
-    /// By load while the broker is away, and when it is back.
+    /// By load while the broker is unavailable, and after it has recovered.
     Spool,
 }
 
 impl Cell {
-    /// Every cell there is.
+    /// Every cell.
     pub fn all() -> Vec<Cell> {
         let mut cells = Vec::new();
         for pair in Pair::ALL {
@@ -68,7 +68,7 @@ impl Cell {
         cells
     }
 
-    /// As `--case` knows it.
+    /// The name for `--case`.
     pub fn name(&self) -> String {
         format!("crash/{}:{}", self.point.name, self.time)
     }
@@ -88,7 +88,7 @@ impl Cell {
         }
     }
 
-    /// Whether what is in hand there is stored, and not answered yet.
+    /// Whether the event in flight there is stored, and not answered yet.
     fn is_after_storing(&self) -> bool {
         let points = [
             "rabbitmq.after_confirm",
@@ -119,8 +119,8 @@ fn is_on(point: &Point, pair: Pair) -> bool {
     }
 }
 
-/// Runs cells in lanes, telling each outcome as it comes.
-pub fn run(servers: &Servers, cells: Vec<Cell>, seed: u64, tell: &(dyn Fn(Outcome) + Sync)) {
+/// Runs cells in several threads, and records each outcome as it arrives.
+pub fn run(servers: &Servers, cells: Vec<Cell>, seed: u64, record: &(dyn Fn(CaseResult) + Sync)) {
     let left = Mutex::new(VecDeque::from(cells));
     let next = || {
         left.lock()
@@ -128,33 +128,33 @@ pub fn run(servers: &Servers, cells: Vec<Cell>, seed: u64, tell: &(dyn Fn(Outcom
             .pop_front()
     };
     thread::scope(|scope| {
-        for _ in 0..LANES {
+        for _ in 0..THREADS {
             scope.spawn(|| {
-                let mut lane = Lane::default();
+                let mut runner = CellRunner::default();
                 while let Some(cell) = next() {
-                    tell(lane.run(servers, cell, seed));
+                    record(runner.run(servers, cell, seed));
                 }
             });
         }
     });
 }
 
-/// Worlds that are used again, as long as all goes well in them.
+/// Worlds that are reused as long as their cells succeed.
 #[derive(Default)]
-struct Lane {
+struct CellRunner {
     worlds: Vec<World>,
 }
 
-impl Lane {
-    fn run(&mut self, servers: &Servers, cell: Cell, seed: u64) -> Outcome {
+impl CellRunner {
+    fn run(&mut self, servers: &Servers, cell: Cell, seed: u64) -> CaseResult {
         let began = Instant::now();
         let ran = self.crash(servers, &cell, mixed(seed, &cell));
         let seconds = began.elapsed().as_secs_f32();
         if ran.is_err() {
-            // What went wrong stays in it: the next cell gets another.
+            // A failure leaves traces in it: the next cell gets another.
             self.worlds.retain(|world| world.pair != cell.pair);
         }
-        Outcome {
+        CaseResult {
             case: cell.name(),
             layer: Layer::Crashes,
             pair: Some(cell.pair),
@@ -221,7 +221,7 @@ fn by_load(world: &mut World, cell: &Cell, seed: u64) -> Result<Figures> {
         world.answers(1)?;
         let mut load = Load::small(seed + round);
         if cell.is_after_storing() && world.crashes < wanted {
-            // Nobody sends again what was not answered, and the ingest is soon there again.
+            // Unanswered requests are not retried, and the ingest restarts soon.
             (load.retries, load.rate, load.copies) = (0, 40, false);
         }
         let mut sending = load.start(world)?;
@@ -239,8 +239,8 @@ fn by_load(world: &mut World, cell: &Cell, seed: u64) -> Result<Figures> {
         round += 1;
     }
     ensure!(
-        !cell.is_after_storing() || figures.untold > 0,
-        "I1: nothing that was in hand at {crash} was stored: it came before that"
+        !cell.is_after_storing() || figures.stored_unanswered > 0,
+        "I1: nothing in flight at {crash} was stored: the crash came before that"
     );
     Ok(figures)
 }
@@ -253,14 +253,17 @@ fn wanted(cell: &Cell) -> usize {
     }
 }
 
-/// Tells a service to stop and waits for its end: a crash while it drains, unless it had hardly
-/// begun and has nothing to drain, and then it is told again later.
+/// Asks a service to stop and waits for its end: a crash while it drains, unless it had hardly
+/// begun and has nothing to drain, and then it is asked again later.
 fn drain(world: &mut World, name: &str, crash: &str, wanted: usize) -> Result<()> {
     pause(700);
     let node = world.node(name).context("the service that drains")?;
     node.signal("TERM")?;
     let ended = node.wait(STOP_MAX);
-    ensure!(ended.is_some(), "{name} does not end when it is told to");
+    ensure!(
+        ended.is_some(),
+        "{name} does not end when it is asked to stop"
+    );
     let crashed = usize::from(node.crashed());
     let again = world.crashes + crashed < wanted;
     world.tend(again.then_some(crash))

@@ -1,4 +1,4 @@
-//! Breaks the code on purpose, one way after the other, in a copy of the tree, and sees that each
+//! Breaks the code on purpose, one way after the other, in a copy of the tree, and checks that each
 //! is caught: a suite that finds nothing in broken code proves nothing about sound code.
 
 use std::collections::BTreeSet;
@@ -14,20 +14,20 @@ use crate::arguments::Arguments;
 use crate::report::{self, Results, path};
 use crate::servers::Servers;
 
-/// Where the patches are. The first line of each says after a `#` what it breaks; further such
+/// Where the patches are. The first line of each describes after a `#` what it breaks; further such
 /// lines may say `# caught by:` and a command that must fail.
 const FOLDERS: [&str; 2] = ["crates/simulation/mutants", "crates/chaos/mutants"];
 
 /// What catches a mutant of an engine, where its patch says nothing else.
 const SIMULATION: &str = "cargo run --quiet -p hookbox-simulation -- --seeds 3000 --seed 1";
 
-/// What begins so needs no server.
+/// Commands that begin with one of these need no server.
 const WITHOUT_SERVERS: [&str; 2] = [
     "cargo test --quiet -p hookbox-worker ",
     "cargo run --quiet -p hookbox-simulation ",
 ];
 
-/// What is told to have caught a mutant that nothing did.
+/// What the report says has caught a mutant that nothing caught.
 pub const UNCAUGHT: &str = "NOTHING";
 
 struct Mutant {
@@ -37,7 +37,7 @@ struct Mutant {
     patch: PathBuf,
 }
 
-/// Breaks and looks, for each that is wanted.
+/// Applies each wanted mutant and checks whether it is caught.
 ///
 /// # Errors
 /// When a patch does not apply, or a mutant does not build.
@@ -56,7 +56,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         let by = match by.and_then(|()| catch(&servers, &copy, &mutant)) {
             Ok(by) => by,
             Err(error) => {
-                // It proves nothing: neither caught nor missed, and to be mended.
+                // It proves nothing: neither caught nor missed, and to be fixed.
                 eprintln!("{}: {error:#}", mutant.name);
                 missed += 1;
                 continue;
@@ -147,7 +147,7 @@ fn copy_of_the_tree() -> Result<PathBuf> {
     Ok(copy)
 }
 
-/// What is to catch it passes while nothing is broken, or its failing later would say nothing.
+/// The catcher must pass on unbroken code, or its later failure would prove nothing.
 fn control(
     servers: &Servers,
     copy: &Path,
@@ -169,7 +169,7 @@ fn control(
     Ok(())
 }
 
-/// Breaks, and runs what must catch it until something does; what did, and its words.
+/// Applies the mutant and runs its catchers until one fails; returns which, and its finding.
 fn catch(servers: &Servers, copy: &Path, mutant: &Mutant) -> Result<Option<(String, String)>> {
     let patch = mutant.patch.display().to_string();
     git(copy, &["apply", &patch]).context("the patch does not fit the code any more")?;
@@ -195,12 +195,12 @@ fn look(servers: &Servers, copy: &Path, mutant: &Mutant) -> Result<Option<(Strin
     Ok(None)
 }
 
-/// The line that says most: an invariant, or a failed test.
+/// The most telling line: an invariant, or a failed test.
 fn finding(text: &str) -> String {
     let is = |line: &&str| {
         let invariant = line.trim_start().strip_prefix('I');
         let invariant = invariant.is_some_and(|it| it.starts_with(|c: char| c.is_ascii_digit()));
-        // Quiet tests name what failed above what it said.
+        // Quiet tests print the name of a failed test above its output.
         invariant || line.starts_with("---- ") || line.contains("invariant")
     };
     let line = text.lines().find(is).unwrap_or_default().trim();

@@ -58,7 +58,7 @@ impl Node {
         self.ended
     }
 
-    /// Whether it ended at a crash point. Who aborts without one was not told to.
+    /// Whether it ended at a crash point. A process that aborts without one was not instructed to.
     pub fn crashed(&mut self) -> bool {
         let armed = self.is_armed;
         self.ended()

@@ -10,7 +10,7 @@ use crate::outcome::Verdict;
 use crate::report::path;
 use crate::servers::Servers;
 
-/// How a test begins to say that it could not run here, and why.
+/// The prefix of the line in which a test prints that it could not run here, and why.
 const DID_NOT_RUN: &str = "DID NOT RUN:";
 
 fn program(name: &str) -> PathBuf {
@@ -65,7 +65,7 @@ fn cargo() -> OsString {
 pub fn tests(servers: &Servers, package: &str, filters: &[&str]) -> Verdict {
     let output = Command::new(cargo())
         .args(["test", "--package", package, "--"])
-        // What a test says that could not run here is in its output, and it ends well.
+        // A test that could not run here prints that, and passes.
         .args(["--no-capture", "--test-threads", "1"])
         .args(filters)
         .current_dir(path("."))
@@ -85,7 +85,7 @@ pub fn tests(servers: &Servers, package: &str, filters: &[&str]) -> Verdict {
     said(package, filters, &text)
 }
 
-/// What the output of tests that ended well says.
+/// The verdict of the output of tests that passed.
 fn said(package: &str, filters: &[&str], text: &str) -> Verdict {
     if let Some((_, why)) = text.lines().find_map(|it| it.split_once(DID_NOT_RUN)) {
         return Verdict::DidNotRun(why.trim().to_owned());

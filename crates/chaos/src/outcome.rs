@@ -1,4 +1,4 @@
-//! What came of one case.
+//! The result of one case.
 
 use anyhow::Result;
 use serde_json::json;
@@ -7,9 +7,9 @@ use crate::case::Layer;
 use crate::checker::Figures;
 use crate::pair::Pair;
 
-/// An outcome.
+/// The result of one case.
 #[derive(Debug, Clone)]
-pub struct Outcome {
+pub struct CaseResult {
     /// The case, as `--case` knows it.
     pub case: String,
     pub layer: Layer,
@@ -25,14 +25,14 @@ pub struct Outcome {
 pub enum Verdict {
     /// Every invariant held.
     Held,
-    /// What did not, in full.
+    /// An invariant did not hold; the full finding.
     Broken(String),
     /// Why it could not be tried here.
     DidNotRun(String),
 }
 
 impl Verdict {
-    /// In the words of the report, and why.
+    /// As the report has it, and why.
     pub fn words(&self) -> (&'static str, &str) {
         match self {
             Verdict::Held => ("held", ""),
@@ -59,8 +59,8 @@ impl Verdict {
     }
 }
 
-impl Outcome {
-    /// For whoever runs it, or for machines.
+impl CaseResult {
+    /// As text, or as JSON.
     pub fn said(&self, as_json: bool) -> String {
         let (word, why) = self.verdict.words();
         let (layer, pair) = (self.layer.as_str(), self.pair.map_or("-", Pair::as_str));

@@ -19,7 +19,7 @@ pub struct Place {
     pub to_store: Option<Proxy>,
     /// The server's URL and the database to remove.
     pub(crate) database: Option<(String, String)>,
-    /// What must be in no log.
+    /// Texts that must be in no log.
     pub(crate) secrets: Vec<String>,
 }
 

@@ -1,11 +1,11 @@
-//! What may be said about a world before it is made: its config.
+//! The plan of a world before it is made: its config.
 
 use crate::pair::Pair;
 
 /// After how many attempts a score is a dead letter.
 pub const ATTEMPTS: u64 = 3;
 
-/// What may be said about a world before it is made.
+/// The plan of a world.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// What services log.
@@ -25,7 +25,7 @@ pub struct Plan {
 impl Default for Plan {
     fn default() -> Self {
         Self {
-            // Everything that could leak is looked at.
+            // Everything that could leak is searched.
             filter: "debug",
             ingest: String::new(),
             second_ingest: "",

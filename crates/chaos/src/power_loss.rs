@@ -1,5 +1,5 @@
 //! The power fails: what is left of the file is what was synced, and of the rest whatever the
-//! operating system had written by chance.
+//! operating system happened to have written.
 
 mod disk;
 
@@ -12,9 +12,9 @@ use crate::fault::pause;
 use crate::journal::Journal;
 use crate::load::Load;
 use crate::plan::Plan;
-use crate::scenario::{Given, SETTLE_MAX, STOP_MAX, rest};
+use crate::scenario::{RunContext, SETTLE_MAX, STOP_MAX, rest};
 use crate::world::World;
-use disk::{Disk, Files, Left};
+use disk::{Disk, Files, Survivors};
 use hookbox_testkit::chance::Chance;
 
 /// A moment at which it fails: how much of the disk's log there was then. What the client had
@@ -22,15 +22,15 @@ use hookbox_testkit::chance::Chance;
 struct Moment {
     number: usize,
     log: u64,
-    left: Left,
+    left: Survivors,
 }
 
 /// Fails several times under load, each time with something else left of what was not synced, and
-/// goes on from each: everything that was answered 200 until then is there.
+/// continues from each: everything that was answered 200 until then is there.
 ///
 /// # Errors
 /// When an invariant does not hold.
-pub fn power_loss(given: &Given<'_>) -> Result<Figures> {
+pub fn power_loss(given: &RunContext<'_>) -> Result<Figures> {
     let mut world = World::new(given.servers, given.pair, &Plan::default())?;
     let mut chance = Chance::new(given.seed);
     let disk = Disk::under(&mut world)?;
@@ -40,7 +40,7 @@ pub fn power_loss(given: &Given<'_>) -> Result<Figures> {
     (load.count, load.rate) = (1_000, 150);
     let mut sending = load.start(&world)?;
     let mut moments = Vec::new();
-    for (number, left) in Left::ALL.into_iter().enumerate() {
+    for (number, left) in Survivors::ALL.into_iter().enumerate() {
         pause(chance.between(700, 1_300));
         ensure!(
             !sending.is_over(),
@@ -54,7 +54,7 @@ pub fn power_loss(given: &Given<'_>) -> Result<Figures> {
     world.variables.clear();
     for moment in moments {
         let files = disk.failed(&world, moment.log, moment.left, &mut chance)?;
-        let more = go_on(&mut world, &moment, &files, seed);
+        let more = resume(&mut world, &moment, &files, seed);
         figures.add(&more.with_context(|| {
             format!(
                 "failure {}, with {:?} left of {} writes that were not synced",
@@ -66,7 +66,12 @@ pub fn power_loss(given: &Given<'_>) -> Result<Figures> {
 }
 
 /// First what the client has seen, then what the disk has: the later one has more.
-fn fail(world: &World, disk: &Disk, (number, left): (usize, Left), seed: u64) -> Result<Moment> {
+fn fail(
+    world: &World,
+    disk: &Disk,
+    (number, left): (usize, Survivors),
+    seed: u64,
+) -> Result<Moment> {
     let seen = fs::read_to_string(world.path(&format!("journal-{seed}")));
     let seen = seen.context("reading the journal")?;
     // Its last line may be in writing.
@@ -83,12 +88,14 @@ fn fail(world: &World, disk: &Disk, (number, left): (usize, Left), seed: u64) ->
     })
 }
 
-fn go_on(world: &mut World, moment: &Moment, files: &Files, seed: u64) -> Result<Figures> {
+fn resume(world: &mut World, moment: &Moment, files: &Files, seed: u64) -> Result<Figures> {
     ensure!(files.unsynced > 0, "there was nothing that was not synced");
     match moment.left {
-        Left::Nothing => ensure!(files.kept == 0, "{} writes are left", files.kept),
-        Left::Everything | Left::Torn => ensure!(files.kept == files.unsynced, "some are not left"),
-        Left::Holes => ensure!(
+        Survivors::Nothing => ensure!(files.kept == 0, "{} writes are left", files.kept),
+        Survivors::Everything | Survivors::Torn => {
+            ensure!(files.kept == files.unsynced, "some are not left")
+        }
+        Survivors::Holes => ensure!(
             0 < files.kept && files.kept < files.unsynced,
             "{} of {} are left: no holes",
             files.kept,

@@ -1,9 +1,9 @@
 //! A byte-level TCP proxy in front of a real server. It knows no protocol: it passes bytes,
-//! forgets them, loses answers, cuts links at once, in the middle of a frame, or when a client
-//! says certain bytes.
+//! drops them, loses replies, cuts connections at once, in the middle of a frame, or when a client
+//! sends certain bytes.
 //!
-//! Threads and the standard library alone, so that no fault of a runtime that hookbox uses can
-//! hide another.
+//! Only threads and the standard library, so that no fault of a runtime that hookbox uses can hide
+//! another.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -14,36 +14,37 @@ use std::time::Duration;
 
 use hookbox_testkit::servers::process::wait_until;
 
-/// What becomes of the bytes.
+/// How bytes are forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Mode {
     /// They arrive.
     Pass = 0,
-    /// They are read and forgotten, in both directions, and nobody is told.
+    /// They are read and dropped, in both directions, and neither side is notified.
     Hole = 1,
-    /// Requests arrive, answers do not.
+    /// Requests arrive, replies do not.
     LoseAnswers = 2,
-    /// Answers arrive, requests do not.
+    /// Replies arrive, requests do not.
     LoseRequests = 3,
 }
 
-/// What happens when a client says the bytes that were waited for.
+/// What happens when a client sends the bytes that were waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Snap {
-    /// They reach the server, its answer never comes, and the link is cut: done, and unknown.
+    /// They reach the server, its reply is lost, and the connection is cut: done, with an unknown
+    /// result.
     After,
-    /// They never reach the server, and the link is cut: not done, and unknown.
+    /// They never reach the server, and the connection is cut: not done, with an unknown result.
     Before,
-    /// Half of them reach the server, with all that was said before, and the link is cut.
+    /// Half of them reach the server, with all that was sent before, and the connection is cut.
     Amid,
 }
 
-/// For how long a link whose words reached the server stays, so that the server acts on them.
+/// For how long a connection whose bytes reached the server stays, so that the server acts on them.
 /// Far longer than a commit takes.
 const HEARD: Duration = Duration::from_millis(300);
 
-/// How often an idle copier looks whether it is over.
+/// How often an idle copier checks whether it is to end.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// A proxy. It ends when dropped.
@@ -97,23 +98,23 @@ impl Proxy {
         self.port
     }
 
-    /// From now on, for open links and new ones.
+    /// From now on, for open connections and new ones.
     pub fn set(&self, mode: Mode) {
         self.shared.mode.store(mode as u8, Ordering::SeqCst);
     }
 
-    /// Cuts every open link, and tells how many there were. New ones follow the mode.
+    /// Cuts every open connection, and returns how many there were. New ones follow the mode.
     pub fn cut(&self) -> u64 {
         let mut cut = 0;
         for (client, server) in lock(&self.shared.links).drain(..) {
-            // Refused by a link that was over already.
+            // Refused by a connection that has already ended.
             cut += u64::from(client.shutdown(Shutdown::Both).is_ok());
             let _ = server.shutdown(Shutdown::Both);
         }
         cut
     }
 
-    /// Waits for a client to say `words`, so many times.
+    /// Waits for a client to send `words`, so many times.
     pub fn arm(&self, words: &[u8], snap: Snap, times: u64) {
         *lock(&self.shared.trap) = Some(Trap {
             words: words.to_vec(),
@@ -127,7 +128,7 @@ impl Proxy {
         *lock(&self.shared.trap) = None;
     }
 
-    /// How often what was waited for has been said.
+    /// How often what was waited for has been sent.
     pub fn snapped(&self) -> u64 {
         self.shared.snapped.load(Ordering::SeqCst)
     }
@@ -154,7 +155,7 @@ impl Shared {
                 return;
             }
             if let Ok(client) = client {
-                // A refused server is a refused client: the link is dropped.
+                // A refused server is a refused client: the connection is dropped.
                 let _ = self.link(client);
             }
         }
@@ -207,13 +208,13 @@ impl Shared {
     }
 }
 
-/// One direction of one link.
+/// One direction of one connection.
 struct Copier {
     shared: Arc<Shared>,
     from: TcpStream,
     to: TcpStream,
     from_client: bool,
-    /// Set when this link's answers are lost, and the link is to be cut.
+    /// Set when this connection's replies are lost, and it is to be cut.
     lost: Arc<AtomicBool>,
 }
 
@@ -237,7 +238,7 @@ impl Copier {
     }
 
     fn run(mut self) {
-        // An error of one side is the end of both, which is all that there is to tell.
+        // An error of one side is the end of both, which is all that there is to report.
         let _ = self.copy();
         let _ = self.from.shutdown(Shutdown::Both);
         let _ = self.to.shutdown(Shutdown::Both);

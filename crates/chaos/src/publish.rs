@@ -98,20 +98,22 @@ impl Link {
         frame.extend((payload.len() as u32).to_be_bytes());
         frame.extend(payload);
         frame.push(END);
-        self.0.write_all(&frame).context("telling the broker")
+        self.0.write_all(&frame).context("writing to the broker")
     }
 
     /// The words of the method that must come next.
     fn expect(&mut self, method: Method) -> Result<Vec<u8>> {
         let mut head = [0; 7];
-        self.0.read_exact(&mut head).context("hearing the broker")?;
+        self.0
+            .read_exact(&mut head)
+            .context("reading from the broker")?;
         let size = u32::from_be_bytes([head[3], head[4], head[5], head[6]]);
         let mut payload = vec![0; size as usize + 1];
         self.0.read_exact(&mut payload)?;
         payload.pop();
         ensure!(
             payload.starts_with(&method),
-            "the broker says {payload:?}, and not {method:?}"
+            "the broker sent {payload:?} instead of {method:?}"
         );
         Ok(payload.split_off(method.len()))
     }

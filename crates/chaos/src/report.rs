@@ -1,4 +1,4 @@
-//! `docs/FAULTS.md`: what was last run, when, and what came of it. Written by this tool alone,
+//! `docs/FAULTS.md`: what was last run, when, and with which result. Written by this tool alone,
 //! from the results that it keeps beside it, so that a run of one case changes one line.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::case::Layer;
 use crate::catalog;
-use crate::outcome::Outcome;
+use crate::outcome::CaseResult;
 use crate::pair::Pair;
 
 mod page;
@@ -77,7 +77,7 @@ impl Results {
     }
 
     /// Notes an outcome.
-    pub fn note(&mut self, outcome: &Outcome) {
+    pub fn note(&mut self, outcome: &CaseResult) {
         let (result, why) = outcome.verdict.words();
         let pair = outcome.pair.map(|pair| pair.to_string());
         let key = key(&outcome.case, outcome.layer, outcome.pair);
@@ -130,7 +130,7 @@ fn contents(case: &str, layer: Layer, pair: Option<Pair>) -> String {
     case.map_or_else(String::new, |case| case.contents(layer, pair))
 }
 
-/// A file of the project.
+/// The path of a file of the project.
 pub fn path(name: &str) -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = own.parent().and_then(Path::parent).unwrap_or(own);

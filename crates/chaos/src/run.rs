@@ -1,4 +1,4 @@
-//! Runs what was asked for, layer by layer, and tells and keeps what came of it.
+//! Runs what was asked for, layer by layer, and prints and keeps the results.
 
 use std::process::ExitCode;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,10 +15,10 @@ use crate::checker::{Figures, figures_of};
 use crate::cluster;
 use crate::matrix::{self, Cell};
 use crate::others;
-use crate::outcome::{Outcome, Verdict};
+use crate::outcome::{CaseResult, Verdict};
 use crate::pair::Pair;
 use crate::report::{self, Results, SIMULATION};
-use crate::scenario::{self, Given};
+use crate::scenario::{self, RunContext};
 use crate::servers::Servers;
 use crate::soak;
 use crate::tally::Tally;
@@ -93,7 +93,7 @@ impl<'a> Run<'a> {
         let seeds = if self.arguments.ci { 4_000 } else { 10_000 };
         let began = Instant::now();
         let verdict = others::simulation(seeds, self.seed);
-        self.tell(Outcome {
+        self.record(CaseResult {
             case: SIMULATION.to_owned(),
             layer: Layer::Simulation,
             pair: None,
@@ -130,7 +130,7 @@ impl<'a> Run<'a> {
         }
         eprintln!("{} cells of the crash-point matrix", cells.len());
         matrix::run(&self.servers, cells, self.seed, &|outcome| {
-            self.tell(outcome)
+            self.record(outcome)
         });
         Ok(())
     }
@@ -138,16 +138,18 @@ impl<'a> Run<'a> {
     /// Both pairs at the same time: they share nothing, and wait most of the time.
     fn faults(&self) -> Result<()> {
         thread::scope(|scope| {
-            let lanes = Pair::ALL
+            let threads = Pair::ALL
                 .into_iter()
                 .filter(|&pair| self.arguments.wants_pair(pair))
                 .map(|pair| scope.spawn(move || self.faults_on(pair)));
             // All are begun before the first is waited for.
-            let lanes: Vec<_> = lanes.collect();
-            lanes.into_iter().try_for_each(|lane| match lane.join() {
-                Ok(ran) => ran,
-                Err(panicked) => std::panic::resume_unwind(panicked),
-            })
+            let threads: Vec<_> = threads.collect();
+            threads
+                .into_iter()
+                .try_for_each(|thread| match thread.join() {
+                    Ok(ran) => ran,
+                    Err(panicked) => std::panic::resume_unwind(panicked),
+                })
         })
     }
 
@@ -173,7 +175,7 @@ impl<'a> Run<'a> {
             if pair == Pair::RabbitmqPostgres {
                 self.servers.start()?;
             }
-            let given = Given {
+            let given = RunContext {
                 servers: &self.servers,
                 pair,
                 seed: self.seed,
@@ -191,11 +193,11 @@ impl<'a> Run<'a> {
                 }
             }
             if pair == Pair::RabbitmqPostgres {
-                self.servers.mend()?;
+                self.servers.heal()?;
             }
         }
         if any {
-            self.tell(Outcome {
+            self.record(CaseResult {
                 case: case.name.to_owned(),
                 layer: Layer::Faults,
                 pair: Some(pair),
@@ -212,7 +214,7 @@ impl<'a> Run<'a> {
         for case in self.cases(|proof| matches!(proof, Proof::Cluster)) {
             let began = Instant::now();
             let (figures, verdict) = cluster::run(&self.servers, case.number, self.seed);
-            self.tell_of(case, Layer::Cluster, began, figures, verdict);
+            self.record_case(case, Layer::Cluster, began, figures, verdict);
         }
         Ok(())
     }
@@ -221,7 +223,7 @@ impl<'a> Run<'a> {
         for case in self.cases(|proof| matches!(proof, Proof::Versions)) {
             let began = Instant::now();
             let verdict = Verdict::of(others::versions());
-            self.tell_of(case, Layer::Versions, began, Figures::default(), verdict);
+            self.record_case(case, Layer::Versions, began, Figures::default(), verdict);
         }
         Ok(())
     }
@@ -238,12 +240,12 @@ impl<'a> Run<'a> {
             for (package, filters) in of_it.filter_map(Proof::tests) {
                 verdict = verdict.and(others::tests(&self.servers, package, filters));
             }
-            self.tell_of(case, layer, began, Figures::default(), verdict);
+            self.record_case(case, layer, began, Figures::default(), verdict);
         }
         Ok(())
     }
 
-    fn tell_of(
+    fn record_case(
         &self,
         case: &Case,
         layer: Layer,
@@ -251,7 +253,7 @@ impl<'a> Run<'a> {
         figures: Figures,
         verdict: Verdict,
     ) {
-        self.tell(Outcome {
+        self.record(CaseResult {
             case: case.name.to_owned(),
             layer,
             pair: None,
@@ -268,18 +270,18 @@ impl<'a> Run<'a> {
                 continue;
             }
             self.servers.start()?;
-            let given = Given {
+            let given = RunContext {
                 servers: &self.servers,
                 pair,
                 seed: self.seed,
             };
             let began = Instant::now();
-            let mut soaked = soak::Soaked::default();
+            let mut soaked = soak::SoakResult::default();
             let ran = soak::run(&given, time, &mut soaked);
             if let Err(error) = &ran {
                 soaked.figures.add(&figures_of(error));
             }
-            let outcome = Outcome {
+            let outcome = CaseResult {
                 case: "soak".to_owned(),
                 layer: Layer::Soak,
                 pair: Some(pair),
@@ -292,15 +294,15 @@ impl<'a> Run<'a> {
             let row = self.soak_row(&soaked, &outcome, &results.commit);
             results.soaks.insert(pair.to_string(), row);
             drop(results);
-            self.tell(outcome);
+            self.record(outcome);
         }
         Ok(())
     }
 
     fn soak_row(
         &self,
-        soaked: &soak::Soaked,
-        outcome: &Outcome,
+        soaked: &soak::SoakResult,
+        outcome: &CaseResult,
         commit: &str,
     ) -> serde_json::Value {
         let figures = &soaked.figures;
@@ -338,7 +340,7 @@ impl<'a> Run<'a> {
             .collect()
     }
 
-    fn tell(&self, outcome: Outcome) {
+    fn record(&self, outcome: CaseResult) {
         self.tally().note(&outcome);
         println!("{}", outcome.said(self.arguments.json));
         let mut results = self.results.lock().unwrap_or_else(PoisonError::into_inner);
@@ -363,7 +365,7 @@ impl<'a> Run<'a> {
         let tally = self.tally();
         ensure!(
             !tally.is_empty(),
-            "nothing of that name is to run here: `cargo xtask chaos --list` names the cases"
+            "no case of that name runs here: `cargo xtask chaos --list` lists the cases"
         );
         Ok(tally.end())
     }

@@ -31,7 +31,7 @@ const RATES: [u32; 2] = [150, 50];
 const AFTER: u64 = 1_000;
 
 /// What a case is given.
-pub struct Given<'a> {
+pub struct RunContext<'a> {
     pub servers: &'a Servers,
     pub pair: Pair,
     pub seed: u64,
@@ -41,7 +41,7 @@ pub struct Given<'a> {
 ///
 /// # Errors
 /// When an invariant does not hold.
-pub fn through(given: &Given<'_>, faults: &[Fault]) -> Result<Figures> {
+pub fn through(given: &RunContext<'_>, faults: &[Fault]) -> Result<Figures> {
     let mut world = World::new(given.servers, given.pair, &Plan::default())?;
     through_in(&mut world, given, faults)
 }
@@ -50,7 +50,7 @@ pub fn through(given: &Given<'_>, faults: &[Fault]) -> Result<Figures> {
 ///
 /// # Errors
 /// When an invariant does not hold.
-pub fn through_in(world: &mut World, given: &Given<'_>, faults: &[Fault]) -> Result<Figures> {
+pub fn through_in(world: &mut World, given: &RunContext<'_>, faults: &[Fault]) -> Result<Figures> {
     let mut chance = Chance::new(given.seed);
     world.worker(1, None)?;
     world.worker(2, None)?;
@@ -74,12 +74,12 @@ pub fn through_in(world: &mut World, given: &Given<'_>, faults: &[Fault]) -> Res
     let held = faults.iter().map(|fault| fault.holds_ingest()).max();
     answers::are_true(&journal, held.unwrap_or(0))?;
     if faults.iter().any(|fault| fault.is_felt()) {
-        answers::told_later(&journal)?;
+        answers::some_asked_to_retry(&journal)?;
     }
     if faults.iter().any(|fault| fault.moves_work()) {
         ensure!(
-            effects::came_again(&world.place.sql)? > 0,
-            "nothing that the frozen worker had in hand went to another"
+            effects::redelivered(&world.place.sql)? > 0,
+            "nothing that was in flight at the frozen worker went to another"
         );
     }
     watch.end()?;
@@ -88,11 +88,11 @@ pub fn through_in(world: &mut World, given: &Given<'_>, faults: &[Fault]) -> Res
     Ok(figures)
 }
 
-/// It goes on until all faults are through, however long the tools take that bring them about.
+/// It lasts until all faults are over, however long the tools take that cause them.
 fn load(seed: u64, faults: &[Fault]) -> Load {
-    // While ingest can accept nothing, senders wait, and little comes together.
-    let goes_on = |fault: &&Fault| !fault.is_felt() && !fault.waits_for_words();
-    let lasting: u64 = faults.iter().filter(goes_on).map(|it| it.lasts()).sum();
+    // While ingest can accept nothing, senders wait, and few events are sent.
+    let accepts = |fault: &&Fault| !fault.is_felt() && !fault.waits_for_words();
+    let lasting: u64 = faults.iter().filter(accepts).map(|it| it.lasts()).sum();
     let mut load = Load::endless(seed);
     load.rate = RATES[usize::from(lasting > 20_000)];
     load.concurrency = 16;
@@ -113,7 +113,7 @@ pub fn rest(world: &mut World, journal: &Journal) -> Result<Figures> {
     checker::books(&books)?;
     checker::check(world, journal).with_context(|| {
         format!(
-            "the books say {}\n{}",
+            "reconcile reports {}\n{}",
             serde_json::to_string(&books["routes"]).unwrap_or_default(),
             world.tails()
         )

@@ -57,11 +57,11 @@ impl Servers {
         Ok(())
     }
 
-    /// Brings back whatever a case that failed has left frozen, blocked or gone.
+    /// Restores servers that a failed case has left frozen, blocked or stopped.
     ///
     /// # Errors
     /// When a server cannot be brought back.
-    pub fn mend(&self) -> Result<()> {
+    pub fn heal(&self) -> Result<()> {
         if self.started.get().is_none() {
             return Ok(());
         }

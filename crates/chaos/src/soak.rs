@@ -10,10 +10,10 @@ use crate::answers;
 use crate::checker::Figures;
 use crate::fault::{self, Fault, pause};
 use crate::journal::Journal;
-use crate::load::{Load, Sending};
+use crate::load::{Load, RunningLoad};
 use crate::pair::Pair;
 use crate::plan::Plan;
-use crate::scenario::{Given, SETTLE_MAX, STOP_MAX, rest};
+use crate::scenario::{RunContext, SETTLE_MAX, STOP_MAX, rest};
 use crate::spool;
 use crate::used::{Used, Watch};
 use crate::world::World;
@@ -31,7 +31,7 @@ const FIRST: u32 = 4_000;
 
 /// What a soak has seen.
 #[derive(Debug, Default)]
-pub struct Soaked {
+pub struct SoakResult {
     pub figures: Figures,
     pub rounds: u32,
     /// How often each fault was inflicted.
@@ -46,10 +46,10 @@ pub struct Soaked {
 ///
 /// # Errors
 /// When an invariant does not hold.
-pub fn run(given: &Given<'_>, time: Duration, soaked: &mut Soaked) -> Result<()> {
+pub fn run(given: &RunContext<'_>, time: Duration, soaked: &mut SoakResult) -> Result<()> {
     let plan = Plan {
         filter: "info",
-        // Of two, one promises what is on its own disk while the broker is away.
+        // Of two, one accepts into its spool while the broker is unavailable.
         second_ingest: spool::LINES,
         ..Plan::default()
     };
@@ -108,14 +108,14 @@ pub fn run(given: &Given<'_>, time: Duration, soaked: &mut Soaked) -> Result<()>
 }
 
 fn one_round(
-    given: &Given<'_>,
+    given: &RunContext<'_>,
     world: &mut World,
     chance: &mut Chance,
-    mut loads: Vec<Sending>,
-    soaked: &mut Soaked,
+    mut loads: Vec<RunningLoad>,
+    soaked: &mut SoakResult,
 ) -> Result<u64> {
     let watch = Watch::over(&world.living)?;
-    // Whoever finds nobody at all to send to gives up at once: first everybody is there.
+    // A load that finds no ingest to send to gives up at once: wait until all are up.
     pause(2_000);
     let mut held = 0;
     while loads.iter_mut().any(|load| !load.is_over()) {
@@ -144,7 +144,7 @@ fn one_round(
 }
 
 /// One fault, or two of different parts of which the first lasts.
-fn some(given: &Given<'_>, chance: &mut Chance) -> Vec<Fault> {
+fn some(given: &RunContext<'_>, chance: &mut Chance) -> Vec<Fault> {
     let all = fault::all(given.pair);
     let first = *chance.one_of(all);
     let others: Vec<Fault> = all
@@ -159,11 +159,11 @@ fn some(given: &Given<'_>, chance: &mut Chance) -> Vec<Fault> {
     }
 }
 
-/// Inflicts them, the second while the first lasts; which have struck, and for how many
-/// milliseconds ingest stood still. Whichever is over first is mended first, only the end of a
-/// process that is told to end is waited for when the other is over.
+/// Inflicts them, the second while the first lasts. Returns which have struck, and for how many
+/// milliseconds ingest stood still. The one that ends first is healed first, but a drain is waited
+/// for last.
 fn strike(
-    given: &Given<'_>,
+    given: &RunContext<'_>,
     world: &mut World,
     chance: &mut Chance,
     faults: &[Fault],
@@ -175,17 +175,17 @@ fn strike(
         }
         begun.push((place, fault.begin(world, given.servers, chance)?));
     }
-    begun.sort_by_key(|(_, begun)| (begun.is_told_to_end(), begun.left()));
+    begun.sort_by_key(|(_, begun)| (begun.ends_on_request(), begun.left()));
     let (mut struck, mut held) = (vec![false; faults.len()], 0);
     for (place, one) in begun {
         one.last(world)?;
         held = held.max(one.has_held_ingest());
-        struck[place] = one.mend(world, given.servers)?;
+        struck[place] = one.heal(world, given.servers)?;
     }
     Ok((struck, held))
 }
 
-impl Soaked {
+impl SoakResult {
     /// Counts those that struck.
     fn note(&mut self, faults: &[Fault], struck: &[bool]) {
         for (fault, struck) in faults.iter().zip(struck) {

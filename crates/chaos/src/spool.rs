@@ -1,5 +1,5 @@
-//! Case 24: the broker is away, senders send once only, and ingest is killed five times: what was
-//! answered 200 is on the disk of its machine, and has its effect when the broker is back.
+//! Case 24: the broker is unavailable, senders send once only, and ingest is killed five times:
+//! what was answered 200 is on the disk of its machine, and has its effect when the broker is back.
 
 use anyhow::{Context, Result, ensure};
 
@@ -9,7 +9,7 @@ use crate::journal::Journal;
 use crate::load::Load;
 use crate::plan::Plan;
 use crate::proxy::Mode;
-use crate::scenario::{Given, SETTLE_MAX, STOP_MAX, rest};
+use crate::scenario::{RunContext, SETTLE_MAX, STOP_MAX, rest};
 use crate::world::World;
 
 /// How often ingest is killed.
@@ -22,7 +22,7 @@ pub const LINES: &str = "spool = \"sqlite:spool.db\"";
 ///
 /// # Errors
 /// When an invariant does not hold.
-pub fn spool(given: &Given<'_>) -> Result<Figures> {
+pub fn spool(given: &RunContext<'_>) -> Result<Figures> {
     let plan = Plan {
         ingest: LINES.to_owned(),
         ..Plan::default()
@@ -51,7 +51,7 @@ pub fn spool(given: &Given<'_>) -> Result<Figures> {
     let kept = sending.accepted()?.saturating_sub(before);
     ensure!(
         kept > 100,
-        "{kept} events were answered 200 while the broker was away"
+        "{kept} events were answered 200 while the broker was unavailable"
     );
     mode(&world, Mode::Pass)?;
     let (seed, path) = sending.finish(&mut world, SETTLE_MAX)?;
@@ -60,12 +60,12 @@ pub fn spool(given: &Given<'_>) -> Result<Figures> {
     Ok(figures)
 }
 
-/// The broker stays away until the spool is full: 503 from then on, and nothing that was answered
-/// 200 before is lost.
+/// The broker stays unavailable until the spool is full: 503 from then on, and nothing that was
+/// answered 200 before is lost.
 ///
 /// # Errors
 /// When an invariant does not hold.
-pub fn full_spool(given: &Given<'_>) -> Result<Figures> {
+pub fn full_spool(given: &RunContext<'_>) -> Result<Figures> {
     let plan = Plan {
         filter: "info",
         ingest: format!("{LINES}\nspool_max = \"16 MiB\""),

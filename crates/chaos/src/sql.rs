@@ -9,10 +9,10 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
 use tokio::runtime::Runtime;
 
-/// How long a lock is asked for that somebody else has: longer than any transaction that goes on.
+/// How long to wait for a lock that another session has: longer than any running transaction.
 const LOCK_MAX: Duration = Duration::from_secs(5);
 
-/// A store that can be asked. Every question is a connection of its own, so that it survives
+/// A store that can be queried. Every query has a connection of its own, so that it survives
 /// whatever happens to the server.
 pub struct Sql {
     runtime: Runtime,
@@ -25,7 +25,7 @@ enum Place {
 }
 
 /// A transaction that stays open.
-pub enum Held {
+pub enum HeldLock {
     Postgres(PgConnection),
     Sqlite(SqliteConnection),
 }
@@ -54,7 +54,7 @@ impl Sql {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .context("making a runtime for questions to the store")?;
+            .context("making a runtime for queries to the store")?;
         Ok(Self { runtime, place })
     }
 
@@ -96,12 +96,12 @@ impl Sql {
     }
 
     /// Runs a statement in a transaction that stays open until [`Sql::end`], which undoes it.
-    /// None, when somebody else has the lock that it takes, and does not let go: a process that
-    /// is frozen in the middle of a write.
+    /// None, when another session holds the lock and does not release it: a process that is frozen
+    /// in the middle of a write.
     ///
     /// # Errors
     /// When the store refuses.
-    pub fn begin(&self, statement: &str) -> Result<Option<Held>> {
+    pub fn begin(&self, statement: &str) -> Result<Option<HeldLock>> {
         let began = Instant::now();
         loop {
             match self.runtime.block_on(self.begin_once(statement)) {
@@ -116,7 +116,7 @@ impl Sql {
         }
     }
 
-    async fn begin_once(&self, statement: &str) -> sqlx::Result<Held> {
+    async fn begin_once(&self, statement: &str) -> sqlx::Result<HeldLock> {
         let statement = AssertSqlSafe(statement.to_owned());
         Ok(match &self.place {
             Place::Postgres(url) => {
@@ -125,16 +125,16 @@ impl Sql {
                 let patience = format!("set local lock_timeout = {}", LOCK_MAX.as_millis());
                 connection.execute(AssertSqlSafe(patience)).await?;
                 connection.execute(sqlx::raw_sql(statement)).await?;
-                Held::Postgres(connection)
+                HeldLock::Postgres(connection)
             }
             Place::Sqlite(path) => {
                 let mut connection = open(path).await?;
-                // SQLite's own waits grow to 100 ms, and whoever writes without a pause would
-                // hardly ever be met between two transactions.
+                // SQLite's own waits grow to 100 ms, and a process that writes without a pause
+                // would hardly ever be met between two transactions.
                 connection.execute("pragma busy_timeout = 3").await?;
                 connection.execute("begin").await?;
                 connection.execute(sqlx::raw_sql(statement)).await?;
-                Held::Sqlite(connection)
+                HeldLock::Sqlite(connection)
             }
         })
     }
@@ -143,14 +143,14 @@ impl Sql {
     ///
     /// # Errors
     /// When a store that is there refuses.
-    pub fn end(&self, held: Held) -> Result<()> {
+    pub fn end(&self, held: HeldLock) -> Result<()> {
         self.runtime.block_on(async {
             match held {
-                Held::Postgres(mut connection) => {
+                HeldLock::Postgres(mut connection) => {
                     connection.execute("rollback").await?;
                     connection.close().await
                 }
-                Held::Sqlite(mut connection) => {
+                HeldLock::Sqlite(mut connection) => {
                     connection.execute("rollback").await?;
                     connection.close().await
                 }
@@ -181,7 +181,7 @@ impl Sql {
                 }
             }
         });
-        rows.with_context(|| format!("asking the store: {question}"))
+        rows.with_context(|| format!("querying the store: {question}"))
     }
 
     /// Asks for one number, as a text.

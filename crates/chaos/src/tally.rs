@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::outcome::{Outcome, Verdict};
+use crate::outcome::{CaseResult, Verdict};
 
 /// How many held, which did not, and how many could not be tried.
 #[derive(Default)]
@@ -15,7 +15,7 @@ pub struct Tally {
 
 impl Tally {
     /// Counts an outcome.
-    pub fn note(&mut self, outcome: &Outcome) {
+    pub fn note(&mut self, outcome: &CaseResult) {
         match &outcome.verdict {
             Verdict::Held => self.held += 1,
             Verdict::Broken(_) => self.broken.push(outcome.again()),
@@ -33,7 +33,7 @@ impl Tally {
         !self.broken.is_empty()
     }
 
-    /// Tells the whole, in the line by which test runners are read.
+    /// Prints the totals, in the line by which test runners are read.
     pub fn end(&self) -> ExitCode {
         for again in &self.broken {
             eprintln!("broken; again: {again}");

@@ -1,5 +1,5 @@
 //! I14: what processes use of the machine, read from /proc: all the time by a thread of its own,
-//! as what grows while a server is away may be given back when it is there again, and compared
+//! as what grows while a server is unavailable may be released when it has recovered, and compared
 //! once all is healed.
 
 use std::collections::BTreeMap;
@@ -13,8 +13,9 @@ use hookbox_testkit::servers::process::wait_until;
 
 use crate::fault::pause;
 
-/// Most threads of a process, also while a server is away: two runtimes on two cores, a driver's
-/// own, and their blocking pools are 14. One that is lost with each attempt to connect soon shows.
+/// Most threads of a process, also while a server is unavailable: two runtimes on two cores, a
+/// driver's own, and their blocking pools are 14. One that is lost with each attempt to connect
+/// soon shows.
 const THREADS_MAX: usize = 24;
 
 /// Most open files of a process: the load's connections, pools, and what is just being closed.
@@ -37,11 +38,11 @@ const MEMORY_MORE_MAX: usize = 96;
 /// Until what was needed during the faults is given back.
 const GIVEN_BACK_MAX: Duration = Duration::from_secs(30);
 
-/// How often a process is looked at.
+/// How often a process is sampled.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// The processes of a world by their names, as they come and go.
-pub type Living = Arc<Mutex<BTreeMap<&'static str, u32>>>;
+pub type LiveProcesses = Arc<Mutex<BTreeMap<&'static str, u32>>>;
 
 /// What a process uses, or the most of each that any did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -83,30 +84,30 @@ impl Used {
     }
 }
 
-/// The letter of a process's state.
+/// The character of a process's state.
 pub fn state(process: u32) -> Option<char> {
     let text = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     text.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
-/// Looks at all processes of a world until it is told to end.
+/// Samples all processes of a world until it is stopped.
 pub struct Watch {
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<BTreeMap<&'static str, Used>>>,
 }
 
 impl Watch {
-    /// Begins to look.
+    /// Starts to sample.
     ///
     /// # Errors
     /// When there is no thread to be had.
-    pub fn over(living: &Living) -> Result<Self> {
+    pub fn over(living: &LiveProcesses) -> Result<Self> {
         let over = Arc::new(AtomicBool::new(false));
-        let (living, told) = (Arc::clone(living), Arc::clone(&over));
+        let (living, stop) = (Arc::clone(living), Arc::clone(&over));
         let thread = std::thread::Builder::new().name("watch".into());
         let thread = thread.spawn(move || {
             let mut most: BTreeMap<&'static str, Used> = BTreeMap::new();
-            while !told.load(Ordering::SeqCst) {
+            while !stop.load(Ordering::SeqCst) {
                 let now: Vec<_> = lock(&living).clone().into_iter().collect();
                 for (name, used) in now
                     .into_iter()
@@ -115,13 +116,13 @@ impl Watch {
                     let before = most.entry(name).or_default();
                     *before = before.most(used);
                 }
-                wait_until(LOOK, || told.load(Ordering::SeqCst));
+                wait_until(LOOK, || stop.load(Ordering::SeqCst));
             }
             most
         });
         Ok(Self {
             over,
-            thread: Some(thread.context("starting a thread that watches")?),
+            thread: Some(thread.context("starting the thread that samples")?),
         })
     }
 
@@ -132,7 +133,7 @@ impl Watch {
     pub fn end(mut self) -> Result<Used> {
         self.over.store(true, Ordering::SeqCst);
         let most = self.thread.take().and_then(|thread| thread.join().ok());
-        let most = most.context("the thread that watches panicked")?;
+        let most = most.context("the thread that samples panicked")?;
         ensure!(!most.is_empty(), "no process was ever seen");
         for (name, used) in &most {
             ensure!(
@@ -154,7 +155,7 @@ impl Drop for Watch {
 }
 
 /// What each process of a world uses now, by its name and id.
-pub fn now(living: &Living) -> BTreeMap<(&'static str, u32), Used> {
+pub fn now(living: &LiveProcesses) -> BTreeMap<(&'static str, u32), Used> {
     let processes = lock(living).clone().into_iter();
     let used = processes.filter_map(|(name, id)| Some(((name, id), Used::by(id)?)));
     used.collect()
@@ -164,7 +165,10 @@ pub fn now(living: &Living) -> BTreeMap<(&'static str, u32), Used> {
 ///
 /// # Errors
 /// When one does not give back what it took.
-pub fn given_back(living: &Living, before: &BTreeMap<(&'static str, u32), Used>) -> Result<()> {
+pub fn given_back(
+    living: &LiveProcesses,
+    before: &BTreeMap<(&'static str, u32), Used>,
+) -> Result<()> {
     let began = Instant::now();
     loop {
         let now = now(living);
@@ -188,7 +192,7 @@ pub fn given_back(living: &Living, before: &BTreeMap<(&'static str, u32), Used>)
     }
 }
 
-/// The processes, whoever has panicked.
-pub fn lock(living: &Living) -> MutexGuard<'_, BTreeMap<&'static str, u32>> {
+/// The processes, also after a thread has panicked.
+pub fn lock(living: &LiveProcesses) -> MutexGuard<'_, BTreeMap<&'static str, u32>> {
     living.lock().unwrap_or_else(PoisonError::into_inner)
 }

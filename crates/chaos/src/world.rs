@@ -21,7 +21,7 @@ use crate::place::Place;
 use crate::plan::Plan;
 use crate::servers::Servers;
 use crate::sql::Sql;
-use crate::used::{self, Living};
+use crate::used::{self, LiveProcesses};
 
 /// Until a process that was started answers. A debug build on two busy cores is slow.
 const READY_MAX: Duration = Duration::from_secs(60);
@@ -40,13 +40,13 @@ pub struct World {
     /// Processes that ended badly otherwise, and how.
     pub ends: Vec<String>,
     /// Every process that runs.
-    pub living: Living,
+    pub living: LiveProcesses,
     /// What the environment of every service has besides.
     pub variables: Vec<(&'static str, PathBuf)>,
     ports: [u16; 2],
     pub place: Place,
     binary: PathBuf,
-    // Last: it goes when nobody lives in it any more.
+    // Last: it is removed after the processes that use it have ended.
     folder: Folder,
 }
 
@@ -115,7 +115,7 @@ impl World {
             services: Vec::new(),
             crashes: 0,
             ends: Vec::new(),
-            living: Living::default(),
+            living: LiveProcesses::default(),
             variables: Vec::new(),
             environment: format!("chaos-{}", &ports::random_name()?[..12]),
             ports,
@@ -138,7 +138,7 @@ impl World {
         self.folder.path().join(name)
     }
 
-    /// What must be in no log.
+    /// Texts that must be in no log.
     pub fn secrets(&self) -> &[String] {
         &self.place.secrets
     }
@@ -192,7 +192,7 @@ impl World {
     /// Runs a command of hookbox and reads its JSON, however it ends.
     ///
     /// # Errors
-    /// When it says no JSON.
+    /// When it prints no JSON.
     pub fn json(&self, arguments: &[&str]) -> Result<Value> {
         let output = self.hookbox(&[arguments, &["--json"]].concat())?;
         serde_json::from_slice(&output.stdout).with_context(|| {
@@ -311,7 +311,7 @@ impl World {
     /// # Errors
     /// When it is not to run, or cannot be started.
     pub fn kill(&mut self, name: &str) -> Result<bool> {
-        // What has ended by itself is told apart.
+        // A process that has ended by itself is found first.
         self.tend(None)?;
         let place = self.services.iter().position(|it| it.name == name);
         let place = place.with_context(|| format!("{name} does not run"))?;
@@ -330,7 +330,7 @@ impl World {
         let mut bad = Vec::new();
         for service in &self.services {
             if let Some(node) = &service.node {
-                // Gone already is told below.
+                // A process that is already gone is reported below.
                 let _ = node.signal("TERM");
             }
         }

@@ -4,13 +4,13 @@ mod consume;
 
 pub use consume::*;
 
-mod hand;
-mod link;
+mod connection;
+mod in_flight;
 mod refuse;
 mod witness;
 
-pub use hand::*;
-pub use link::*;
+pub use connection::*;
+pub use in_flight::*;
 pub use refuse::*;
 pub use witness::*;
 
@@ -147,7 +147,7 @@ pub async fn a_batch_for_two_routes_reaches_both<H: BrokerHarness>(world: &H) {
     broker.close().await;
 }
 
-/// Whoever else publishes at the same time (H1, H2).
+/// Something else that publishes at the same time (H1, H2).
 pub async fn a_rejected_publish_is_never_reported_as_accepted<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     let nowhere: RouteName = "nowhere".parse().expect("a name");
@@ -173,7 +173,7 @@ pub async fn a_rejected_publish_is_never_reported_as_accepted<H: BrokerHarness>(
             accepted.push(of_number(number).receipt);
         }
     }
-    // What was accepted is there, every one.
+    // Everything that was accepted is in the queue.
     let mut subscription = subscribe(&*broker, 500).await;
     let mut missing: std::collections::HashSet<_> = accepted.into_iter().collect();
     while !missing.is_empty() {
@@ -215,7 +215,7 @@ pub async fn a_lost_confirm_is_not_an_acceptance<H: BrokerHarness>(world: &H) {
             .is_err()
     );
     world.restore().await;
-    // It may be there all the same: its retry is a duplicate then, for the store to tell.
+    // It may have been stored: its retry is then a duplicate, which the store recognizes.
     publish_until_taken(&*broker, 1).await;
     let mut subscription = subscribe(&*broker, 10).await;
     let delivery = next(&mut *subscription).await;
@@ -250,8 +250,8 @@ pub async fn depths_count_what_waits<H: BrokerHarness>(world: &H) {
     broker.close().await;
 }
 
-/// What is told is told like an event: on disk when it is confirmed, as it was, and settled like
-/// any other message.
+/// An accept report is published like an event: on disk when it is confirmed, unchanged, and
+/// settled like any other message.
 pub async fn an_account_reaches_its_queue<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     let account = Account {
@@ -265,7 +265,7 @@ pub async fn an_account_reaches_its_queue<H: BrokerHarness>(world: &H) {
             receipts: vec![ReceiptId::from_bytes([4; 16])],
         }],
     };
-    broker.tell(&account).await.expect("told");
+    broker.publish_report(&account).await.expect("reported");
     let mut taking = broker
         .subscribe(&Queue::Accounts, 4)
         .await

@@ -43,7 +43,7 @@ fn number(event: &EventId, receipt: u8) -> u64 {
     u64::from_be_bytes(bytes)
 }
 
-/// Another receipt of the same event that says something else.
+/// Another receipt of the same event with another body.
 pub fn another_body(event: &str, receipt: u8) -> Envelope {
     let mut other = with_receipt(event, receipt);
     other.body = Bytes::from(format!(r#"{{"event":"{event}","other":true}}"#));

@@ -1,4 +1,4 @@
-//! What a driver brings to be tested: a fresh world, and ways of breaking it.
+//! What a driver provides to be tested: a fresh world, and ways of breaking it.
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use hookbox_driver::{Broker, Ledger, PublishErrorKind, Store};
 use hookbox_event::RouteName;
 
-/// Whatever went wrong.
+/// Any error of a harness.
 pub type Failed = Box<dyn Error + Send + Sync>;
 
 /// A broker's world.
@@ -17,10 +17,10 @@ pub type Failed = Box<dyn Error + Send + Sync>;
 pub trait BrokerHarness: Send + Sync + Sized {
     type Broker: Broker;
 
-    /// How a publish to a queue that refuses is answered.
+    /// The error of a publish to a queue that rejects it.
     const REFUSED: PublishErrorKind;
 
-    /// Whether those are accepted who publish to other queues at the same moment.
+    /// Whether publishes to other queues at the same moment are accepted.
     const REFUSES_ALONE: bool;
 
     /// A fresh world, with the routes `one` and `two`.
@@ -29,16 +29,17 @@ pub trait BrokerHarness: Send + Sync + Sized {
     /// Opens the broker; each call is another process's view of the same world.
     async fn open(&self) -> Arc<Self::Broker>;
 
-    /// Nothing goes through any more, in either direction, and nobody is told.
+    /// Nothing passes any more, in either direction, and neither side is notified.
     async fn sever(&self);
 
-    /// Requests arrive, answers do not, where a driver's link can be cut one way; else as `sever`.
+    /// Requests arrive, responses do not, where a driver's connection can be cut one way; else as
+    /// `sever`.
     async fn lose_answers(&self);
 
     /// The queue of route `two` refuses every message, until `restore`.
     async fn refuse_two(&self);
 
-    /// All is well again.
+    /// Reverts all that was broken.
     async fn restore(&self);
 
     /// Ends the world, and proves that nothing is left of it.
@@ -63,25 +64,26 @@ pub trait StoreHarness: Send + Sync + Sized {
     /// How many such rows are committed.
     async fn effects(&self, key: &str) -> u64;
 
-    /// What a careless handler does: spoils its transaction with a failing statement, and goes on.
+    /// What a careless handler does: breaks its transaction with a failing statement, and
+    /// continues.
     async fn spoil(connection: &mut <Self::Store as Store>::Connection);
 
     /// What a handler does that leaves its mistake to the commit: breaks a deferred constraint.
     async fn break_at_commit(connection: &mut <Self::Store as Store>::Connection);
 
-    /// What a wrong handler does: commits by itself.
+    /// What a faulty handler does: commits by itself.
     async fn commit_raw(connection: &mut <Self::Store as Store>::Connection);
 
-    /// What another wrong handler does: rolls back by itself.
+    /// What another faulty handler does: rolls back by itself.
     async fn roll_back_raw(connection: &mut <Self::Store as Store>::Connection);
 
-    /// What a careful handler does: writes an effect after a savepoint, and goes back to it.
+    /// What a careful handler does: writes an effect after a savepoint, and rolls back to it.
     async fn undo_to_savepoint(connection: &mut <Self::Store as Store>::Connection, key: &str);
 
     /// Changes the session so that hookbox's own statements would not do what they must.
     async fn change_session(connection: &mut <Self::Store as Store>::Connection);
 
-    /// Leaves something in the session that a commit does not take away.
+    /// Leaves something in the session that a commit does not remove.
     async fn leave_behind(connection: &mut <Self::Store as Store>::Connection);
 
     /// Whether that is there.
@@ -96,7 +98,7 @@ pub trait StoreHarness: Send + Sync + Sized {
     /// The store cannot be worked with until `restore`.
     async fn sever(&self);
 
-    /// All is well again.
+    /// Reverts all that was broken.
     async fn restore(&self);
 
     /// Ends the world, and proves that nothing is left of it.
@@ -112,21 +114,21 @@ pub(crate) fn two() -> RouteName {
     "two".parse().expect("a valid name")
 }
 
-/// Longest wait for something that must come. Only a failing test takes as long.
+/// Longest wait for a condition. Only a failing test takes as long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits on a level, not on an edge: asks until the answer is as wanted, bounded, and tells the
-/// last answer when it never was.
+/// Polls until the value is as wanted, within a bound, and fails with the last value otherwise.
+/// It waits on a state, not on a change of it.
 pub async fn eventually<T: Debug>(
     what: &str,
-    mut ask: impl AsyncFnMut() -> T,
+    mut poll: impl AsyncFnMut() -> T,
     wanted: impl Fn(&T) -> bool,
 ) -> T {
     let began = tokio::time::Instant::now();
     let mut ticks = tokio::time::interval(Duration::from_millis(20));
     loop {
         ticks.tick().await;
-        let answer = ask().await;
+        let answer = poll().await;
         if wanted(&answer) {
             return answer;
         }

@@ -39,7 +39,7 @@ pub use witness::*;
 use std::time::Duration;
 
 use hookbox_driver::{
-    Claimed, DeadReason, Failure, FailureClass, Outcome, Recorded, Settled, Store, Then,
+    Claimed, DeadReason, Failure, FailureClass, Outcome, ReceiptOutcome, Recorded, Store, Then,
 };
 use hookbox_event::{Envelope, RouteName};
 
@@ -52,8 +52,8 @@ pub(crate) async fn claim<S: Store>(store: &S, tx: &mut S::Tx, envelope: &Envelo
     claimed[0]
 }
 
-/// What a claim says, and nothing of it stays.
-pub(crate) async fn look<S: Store>(store: &S, envelope: &Envelope) -> Claimed {
+/// The result of a claim that is rolled back.
+pub(crate) async fn probe<S: Store>(store: &S, envelope: &Envelope) -> Claimed {
     let mut tx = store.begin().await.expect("begun");
     let claimed = claim(store, &mut tx, envelope).await;
     store.rollback(tx).await;
@@ -67,7 +67,7 @@ pub(crate) async fn finish<S: Store>(
     envelope: &Envelope,
     outcome: Outcome,
 ) {
-    let settled = [Settled {
+    let settled = [ReceiptOutcome {
         envelope,
         outcome,
         other_digest: None,

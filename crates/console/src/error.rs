@@ -1,4 +1,4 @@
-//! Why a command did not do what it was asked: what, to what, why, and what to do next.
+//! Why a command failed: what it did, to what, why it failed, and the remedy.
 
 use std::io;
 
@@ -7,16 +7,16 @@ use hookbox_event::ReceiptId;
 
 use crate::{NoAnswer, Source};
 
-/// Why a command did not do what it was asked.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// A source of truth failed on the way.
+    /// The broker or the store failed.
     #[error(
-        "could not {doing}: the {source_of_truth} did not do its part; see that it runs and that \
+        "could not {doing}: the {source_of_truth} failed; check that it runs and that \
          the config names the right one, then run this again"
     )]
     Failed {
-        /// Who.
+        /// The broker or the store.
         source_of_truth: Source,
         /// What was being done.
         doing: String,
@@ -30,65 +30,65 @@ pub enum CommandError {
          `hookbox events list` prints them, or the whole id of a receipt"
     )]
     NotAPrefix {
-        /// What was given.
+        /// The given text.
         prefix: String,
     },
     /// A receipt without an event.
     #[error(
-        "receipt {receipt} has no outcome in the store: it is still on its way, it was not \
-         accepted, or it is missing (`hookbox reconcile --wait 5min` names what is missing)"
+        "receipt {receipt} has no outcome in the store: it is still in flight, it was not \
+         accepted, or it is missing (`hookbox reconcile --wait 5min` lists what is missing)"
     )]
     NoOutcome {
         /// Which.
         receipt: ReceiptId,
     },
-    /// No event, or several.
+    /// No event matches, or several do.
     #[error(
         "no event, or more than one, has an id that begins with {prefix}: look it up with \
          `hookbox events list`, or give more digits"
     )]
     NoSingleEvent {
-        /// What was given.
+        /// The given text.
         prefix: String,
     },
-    /// A name that is a mistake.
+    /// An unknown name.
     #[error("there is no {kind} {name}: the config and the store know {known}")]
     UnknownName {
-        /// What it would name.
+        /// The kind of the name.
         kind: &'static str,
-        /// What was given.
+        /// The given name.
         name: String,
-        /// Those there are.
+        /// The known names.
         known: String,
     },
     /// No such dead letter.
     #[error("there is no dead letter {id}: `hookbox dead list --state any` prints those there are")]
     NoDeadLetter {
-        /// What was given.
+        /// The given number.
         id: i64,
     },
-    /// A change that would mean everything, without saying so.
+    /// A change of everything, without `--all`.
     #[error(
         "{action} which dead letters? Name their ids, narrow them down with --group, --route, \
-         --topic or another filter, or say --all"
+         --topic or another filter, or give --all"
     )]
     NothingSelected {
-        /// What was to be done.
+        /// The change.
         action: &'static str,
     },
-    /// A hurry that would mean everything, without saying so.
+    /// A hurry of everything, without `--all`.
     #[error(
         "hurry which retries? Name their events, narrow them down with --route, --source, --since \
-         or --until, or say --all"
+         or --until, or give --all"
     )]
     NoRetriesSelected,
-    /// Nobody to ask.
+    /// There is no terminal to ask on.
     #[error(
-        "nothing was changed. This would {question} Say --yes to do it without being asked, or \
-         --dry-run to see what it means"
+        "nothing was changed. This would {question} Give --yes to skip this question, or \
+         --dry-run to see the effect"
     )]
     NotAsked {
-        /// What would be done, as a sentence.
+        /// The change, as a sentence.
         question: String,
         /// Why there is no answer.
         #[source]
@@ -102,9 +102,9 @@ pub enum CommandError {
     Output {
         /// Where to.
         to: String,
-        /// What to do.
+        /// The remedy.
         advice: &'static str,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },

@@ -1,25 +1,25 @@
-//! The person at the other end: asked before a change, told how far it is, free to interrupt.
+//! The operator: asked before a change, informed about progress, free to interrupt.
 
 use std::io;
 
 use crate::CommandError;
 
-/// The person who runs a command, as a command sees them.
+/// The operator who runs a command, as the command sees them.
 pub trait Operator: Send {
     /// Asks a question that is answered by yes or no.
     fn ask(&mut self, question: &str) -> Result<bool, NoAnswer>;
 
-    /// Says how far a long piece of work is.
+    /// Reports the progress of a long operation.
     fn progress(&mut self, done: u64, total: u64);
 
-    /// Whether they asked to stop. Looked at between pieces of work, each of which is whole.
+    /// Whether the operator asked to stop. Checked between steps, each of which is complete.
     fn interrupted(&self) -> bool;
 }
 
 /// Why a question has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum NoAnswer {
-    /// Nobody can be asked.
+    /// There is no terminal.
     #[error("there is no terminal to ask on")]
     NoTerminal,
     /// The terminal failed.
@@ -27,9 +27,9 @@ pub enum NoAnswer {
     Unreadable(#[source] io::Error),
 }
 
-/// Says what will be done, and asks whether it may be.
+/// Shows what will be done, and asks for confirmation.
 pub(crate) fn confirmed(operator: &mut dyn Operator, sentence: String) -> Result<(), CommandError> {
-    match operator.ask(&format!("This will {sentence} Go on?")) {
+    match operator.ask(&format!("This will {sentence} Continue?")) {
         Ok(true) => Ok(()),
         Ok(false) => Err(CommandError::Declined),
         Err(source @ (NoAnswer::NoTerminal | NoAnswer::Unreadable(_))) => {
@@ -41,7 +41,7 @@ pub(crate) fn confirmed(operator: &mut dyn Operator, sentence: String) -> Result
     }
 }
 
-/// Who is written into the audit: what `--by` says, else the user of the system, else "unknown".
+/// The name in the audit: `--by`, else the user of the system, else "unknown".
 pub fn actor(by: Option<String>, user: Option<String>) -> String {
     // Audit rows are read in tables: one line, and not a page of it.
     const ACTOR_CHARS_MAX: usize = 100;

@@ -1,7 +1,8 @@
-//! How reports are written: as text for people ([`Text`]) and as JSON for programs ([`json`]).
+//! How reports are written: as text for operators ([`Text`]) and as JSON for programs ([`json`]).
 //!
-//! The JSON of a report is its fields under their own names. Fields are added, and never renamed
-//! or removed: scripts read them. Neither contains a character that a terminal would obey.
+//! The JSON of a report is its fields under their own names. Scripts read them: a field that is
+//! renamed or removed is an incompatible change. Neither form contains a character that a terminal
+//! would interpret.
 
 mod audit;
 mod dead;
@@ -18,16 +19,16 @@ mod witness;
 
 pub use json::json;
 
-/// A report that people read.
+/// A report as text for operators.
 pub trait Text {
     /// The report as text that ends with a line break. Control characters are shown as escapes:
-    /// what a provider sent must not command the terminal.
+    /// text from a provider must not control the terminal.
     fn text(&self) -> String;
 }
 
 use crate::Problem;
 
-/// The lines for what could not be found out.
+/// The lines for what could not be read.
 fn problems(problems: &[Problem]) -> String {
     problems
         .iter()

@@ -1,4 +1,4 @@
-//! Where a line comes from, and what is said when that source is away.
+//! The source of a line, and what is reported when that source is unavailable.
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,17 +24,17 @@ impl fmt::Display for Source {
     }
 }
 
-/// Something that a command could not find out; the rest of its report stands.
+/// Something that a command could not read; the rest of its report is valid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// Who did not answer.
+    /// The source that did not answer.
     pub source: Source,
     /// What was being done, and why it failed.
     pub what: String,
 }
 
 impl Problem {
-    /// What a source answered instead.
+    /// The error of a source.
     pub fn of(source: Source, error: &(dyn std::error::Error + 'static)) -> Self {
         Self {
             source,
@@ -43,19 +43,19 @@ impl Problem {
     }
 }
 
-/// A source that is open, or why it is not: a command that needs both goes on with one.
+/// A source that is open, or why it is not: a command that needs both continues with one.
 pub enum Reach<T: ?Sized> {
     /// It is open.
     Open(Arc<T>),
-    /// It could not be opened, and why, in words safe to show.
-    Away(String),
+    /// It could not be opened, and the reason, in words safe to show.
+    Unavailable(String),
 }
 
 impl<T: ?Sized> Clone for Reach<T> {
     fn clone(&self) -> Self {
         match self {
             Reach::Open(source) => Reach::Open(Arc::clone(source)),
-            Reach::Away(why) => Reach::Away(why.clone()),
+            Reach::Unavailable(why) => Reach::Unavailable(why.clone()),
         }
     }
 }

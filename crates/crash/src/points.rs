@@ -1,4 +1,4 @@
-//! Every point there is, for whoever crashes at all of them.
+//! The list of all points, for tests that crash at each of them.
 
 /// One named point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub const POINTS: &[Point] = &[
     ),
     point(
         "rabbitmq.after_confirm",
-        "the broker has confirmed a round, and nobody knows",
+        "the broker has confirmed a round, and the confirm is not processed",
     ),
     point(
         "sqlite.before_publish_commit",
@@ -35,16 +35,19 @@ pub const POINTS: &[Point] = &[
     ),
     point(
         "sqlite.after_publish_commit",
-        "committed to the file, and nobody knows",
+        "committed to the file, and not reported to the publisher",
     ),
     point(
         "spool.before_keep",
         "the broker takes nothing, and the spool has it not yet",
     ),
-    point("spool.after_keep", "in the spool, and nobody was answered"),
+    point(
+        "spool.after_keep",
+        "in the spool, and the request is not answered",
+    ),
     point(
         "spool.before_forward",
-        "the broker is back, and a message of the spool is in hand",
+        "the broker is back, and a message of the spool is being forwarded",
     ),
     point(
         "spool.after_forward",
@@ -53,24 +56,27 @@ pub const POINTS: &[Point] = &[
     point("spool.after_forget", "forwarded and forgotten"),
     point(
         "ingest.after_publish",
-        "the broker has it on disk, and nobody was answered",
+        "the broker has it on disk, and the request is not answered",
     ),
     point(
         "ingest.before_response",
         "the answer is known, and not a byte of it has left",
     ),
     point(
-        "ingest.before_tell",
-        "numbers are decided, and the books were not told",
+        "ingest.before_report",
+        "sequence numbers are decided, and not reported",
     ),
-    point("ingest.after_tell", "told, and nobody knows"),
+    point(
+        "ingest.after_report",
+        "the accept report is published, and not recorded as such",
+    ),
     point(
         "ingest.draining",
-        "told to stop, and the publishing lanes are still running",
+        "stopping, and the publish slots are still busy",
     ),
     point(
         "worker.after_delivery",
-        "a message is in hand, and nothing is begun",
+        "a message is in flight, and no transaction has begun",
     ),
     point(
         "worker.after_claim",
@@ -112,15 +118,15 @@ pub const POINTS: &[Point] = &[
     ),
     point(
         "worker.draining",
-        "told to stop, and transactions are still running",
+        "stopping, and transactions are still running",
     ),
     point(
         "bookkeeper.before_account",
-        "an account is in hand, and not written",
+        "an accept report is in flight, and not written",
     ),
     point(
         "bookkeeper.after_account",
-        "an account is written, and not acknowledged",
+        "an accept report is written, and not acknowledged",
     ),
     point(
         "scheduler.before_republish",
@@ -147,7 +153,10 @@ pub const POINTS: &[Point] = &[
         "migrate.after_migrations",
         "the schema is new, and the environment is not stamped",
     ),
-    point("migrate.after_stamp", "all is done, and nobody was told"),
+    point(
+        "migrate.after_stamp",
+        "the migration is complete, and its success is not reported",
+    ),
 ];
 
 #[cfg(test)]
@@ -173,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn every_point_stands_somewhere_and_every_place_is_listed() {
+    fn every_point_is_used_and_every_use_is_listed() {
         let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let mut found = BTreeSet::new();
         for entry in fs::read_dir(crates).unwrap() {

@@ -1,4 +1,4 @@
-//! What the environment variable says: which point, of what, and at which passing.
+//! The value of the environment variable: which point, with which key, and at which passing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -33,7 +33,7 @@ impl When {
         })
     }
 
-    /// Counts this passing, and says whether it is the one.
+    /// Counts this passing, and returns whether it is the one.
     pub fn is_now(&self, name: &str, key: Option<&str>) -> bool {
         if self.name != name || (self.key.is_some() && self.key.as_deref() != key) {
             return false;
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_passing_is_meant_unless_another_is_said() {
+    fn the_first_passing_is_the_default() {
         let points = [("a", None), ("b", None), ("a", None), ("a", Some("k"))];
         assert_eq!(passings("a", &points), [true, false, false, false]);
         assert_eq!(passings("a:2", &points), [false, false, true, false]);

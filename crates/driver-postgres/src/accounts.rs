@@ -1,4 +1,4 @@
-//! The tables `accounts`, `accepted` and `open_receipts`: what ingests say they have answered.
+//! The tables `accounts`, `accepted` and `open_receipts`: what ingests report as accepted.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::tx::Tx;
 
 /// See [`hookbox_driver::Store::account`].
 pub(crate) async fn account(mut tx: Tx, account: &Account) -> Result<(), Fault> {
-    let doing = "write an account down";
+    let doing = "write an accept report";
     let is_new = tx
         .run(|c| extend(c, account))
         .await
@@ -30,7 +30,7 @@ pub(crate) async fn account(mut tx: Tx, account: &Account) -> Result<(), Fault> 
 /// Adds the range to the instance's; `false` when it is there already.
 pub(crate) async fn extend(c: &mut PgConnection, account: &Account) -> Result<bool, Error> {
     let instance = uuid(account.instance.as_bytes());
-    // Two workers may have two accounts of one instance in hand: one after the other.
+    // Two workers may write two accept reports of one instance at once: serialize them.
     sqlx::query("select pg_advisory_xact_lock(hashtextextended($1::text, 7))")
         .bind(instance)
         .execute(&mut *c)
@@ -49,7 +49,7 @@ pub(crate) async fn extend(c: &mut PgConnection, account: &Account) -> Result<bo
         return Ok(false);
     }
     // The range itself, and its neighbours on both sides, become one row, as old as the oldest of
-    // them: a gap before it is as old as what was first told behind it.
+    // them: a gap before it is as old as the first report behind it.
     sqlx::query(
         "with neighbours as (
              delete from accounts
@@ -83,7 +83,7 @@ async fn keep(c: &mut PgConnection, account: &Account) -> Result<(), Error> {
     }
     sqlx::query(
         "insert into accepted (route, receipts)
-         select route, count(*) from unnest($1::text[]) as told (route) group by route
+         select route, count(*) from unnest($1::text[]) as reported (route) group by route
          order by route
          on conflict (route) do update set receipts = accepted.receipts + excluded.receipts",
     )
@@ -92,10 +92,10 @@ async fn keep(c: &mut PgConnection, account: &Account) -> Result<(), Error> {
     .await?;
     sqlx::query(
         "insert into open_receipts (route, receipt_id, instance, number)
-         select told.route, told.receipt_id, $4, told.number
-         from unnest($1::text[], $2::uuid[], $3::bigint[]) as told (route, receipt_id, number)
+         select reported.route, reported.receipt_id, $4, reported.number
+         from unnest($1::text[], $2::uuid[], $3::bigint[]) as reported (route, receipt_id, number)
          where not exists (select from receipts r
-                           where r.route = told.route and r.receipt_id = told.receipt_id)
+                           where r.route = reported.route and r.receipt_id = reported.receipt_id)
          on conflict do nothing",
     )
     .bind(&routes)
@@ -120,7 +120,7 @@ pub(crate) async fn check(mut tx: Tx) -> Result<(), Fault> {
         .await
     })
     .await
-    .map_err(|error| error.ours("check the accounts"))?;
+    .map_err(|error| error.ours("check the accept reports"))?;
     tx.commit_ours().await
 }
 
@@ -130,7 +130,7 @@ pub(crate) async fn read(
     limit: u32,
     overdue: Duration,
 ) -> Result<Accounts, Error> {
-    let told = sqlx::query("select route, receipts from accepted order by route")
+    let reported = sqlx::query("select route, receipts from accepted order by route")
         .fetch_all(&mut *c)
         .await?;
     let by_route = sqlx::query(
@@ -178,7 +178,7 @@ pub(crate) async fn read(
     .fetch_all(c)
     .await?;
     Ok(Accounts {
-        told: told.iter().map(of_route).collect::<Result<_, _>>()?,
+        reported: reported.iter().map(of_route).collect::<Result<_, _>>()?,
         open_by_route: by_route.iter().map(of_route).collect::<Result<_, _>>()?,
         written_off: written_off.iter().map(of_route).collect::<Result<_, _>>()?,
         open: open.iter().map(open_receipt).collect::<Result<_, _>>()?,

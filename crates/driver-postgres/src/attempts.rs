@@ -8,7 +8,7 @@ use sqlx::{Error, PgConnection, Row};
 
 use crate::column::{Columns, bigint, integer, text};
 
-/// The word in the column `outcome` for an attempt that succeeded.
+/// The value in the column `outcome` for an attempt that succeeded.
 const DONE: &str = "done";
 
 /// Records a failed attempt, once.
@@ -35,7 +35,7 @@ pub(crate) async fn insert_failed(
     Ok(())
 }
 
-/// Records attempts that succeeded after a failure. They took at most so long.
+/// Records attempts that succeeded after a failure. `took` is an upper bound of each duration.
 pub(crate) async fn insert_done(
     c: &mut PgConnection,
     route: &RouteName,

@@ -1,11 +1,11 @@
-//! The books: every receipt has one outcome, and no table contradicts another.
+//! The accounting: every receipt has one outcome, and no table contradicts another.
 
 use hookbox_driver::{Imbalance, RouteBooks};
 use sqlx::{Error, PgConnection, Row};
 
 use crate::column::Columns;
 
-/// The books of every route, from one statement and so from one moment.
+/// The accounting of every route, from one statement and so from one moment.
 pub(crate) async fn books(c: &mut PgConnection) -> Result<Vec<RouteBooks>, Error> {
     let rows = sqlx::query(
         "select route,
@@ -32,7 +32,7 @@ pub(crate) async fn books(c: &mut PgConnection) -> Result<Vec<RouteBooks>, Error
         .collect()
 }
 
-/// What contradicts itself. Each part names one rule that every transaction keeps.
+/// Contradictions in the tables. Each part checks one rule that every transaction keeps.
 pub(crate) async fn imbalances(c: &mut PgConnection, limit: u32) -> Result<Vec<Imbalance>, Error> {
     let rows = sqlx::query(
         "select c.route, c.event_id, 'a claim without its event' as what

@@ -1,5 +1,5 @@
 //! Canaries: each asserts that a hazard of sqlx 0.9.0 still exists. When one fails, upstream has
-//! mended it, and its message says what may be dropped.
+//! fixed it, and its message says what may be dropped.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;

@@ -5,10 +5,10 @@ use std::collections::{BTreeSet, HashMap};
 use hookbox_driver::{ClaimState, Claimed, Fault, FaultKind};
 use hookbox_event::{Envelope, EventId, RouteName};
 
-use crate::claims::{self, Known};
+use crate::claims::{self, StoredClaim};
 use crate::events;
-use crate::retries::{self, Waiting};
-use crate::tx::{Owned, Tx};
+use crate::retries::{self, StoredRetry};
+use crate::tx::{OwnedClaim, Tx};
 
 /// See [`hookbox_driver::Store::claim`]. On the ordinary path these are two statements.
 pub(crate) async fn claim(
@@ -29,8 +29,8 @@ pub(crate) async fn claim(
         plain = redone;
         plain.retain(|envelope| !found.contains_key(&envelope.event));
         if !plain.is_empty() {
-            // A retry that this database has never seen: it was restored to an earlier moment,
-            // say. The event is genuine, so it is claimed like any other.
+            // A retry that this database has never seen, for example after a restore to an earlier
+            // moment. The event is genuine, so it is claimed like any other.
             claim_plain(tx, route, &plain, &mut found).await?;
         }
     }
@@ -49,14 +49,14 @@ async fn claim_plain(
 ) -> Result<(), Fault> {
     tx.run(|c| events::insert(c, envelopes))
         .await
-        .map_err(|error| error.ours("keep events"))?;
+        .map_err(|error| error.ours("store events"))?;
     let fresh = tx
         .run(|c| claims::insert(c, route, envelopes))
         .await
         .map_err(|error| error.ours("claim events"))?;
     for (event, transaction) in fresh {
         tx.id = Some(transaction);
-        let owned = Owned {
+        let owned = OwnedClaim {
             attempt: 1,
             granted: false,
             end: None,
@@ -79,7 +79,7 @@ async fn claim_plain(
         .map_err(|error| error.ours("look up claims"))?;
     for known in known {
         let ours = tx.owned.contains_key(&(route.clone(), known.event));
-        if let Some(claimed) = judge(&known, ours) {
+        if let Some(claimed) = classify(&known, ours) {
             found.insert(known.event, claimed);
         }
         tx.id = Some(known.transaction);
@@ -87,14 +87,14 @@ async fn claim_plain(
     Ok(())
 }
 
-/// What an envelope is whose event could not be claimed. `None`: the claim that was in the way
-/// has vanished since.
-fn judge(known: &Known, ours: bool) -> Option<Claimed> {
+/// Classifies an envelope whose event could not be claimed. `None`: the conflicting claim has
+/// vanished since.
+fn classify(known: &StoredClaim, ours: bool) -> Option<Claimed> {
     if known.settled {
         return Some(Claimed::Redelivered);
     }
     if !known.same {
-        // Before looking at the claim, which is not about this body.
+        // Checked before the claim, which is not about this body.
         return Some(Claimed::Conflict);
     }
     match known.state? {
@@ -118,7 +118,7 @@ async fn claim_redone(
         .await
         .map_err(|error| error.ours("lock claims"))?;
     // In a new statement: the lock may have been waited for, and the retry changed meanwhile.
-    let waiting: HashMap<EventId, Waiting> = tx
+    let waiting: HashMap<EventId, StoredRetry> = tx
         .run(|c| retries::waiting(c, route, &ids))
         .await
         .map_err(|error| error.ours("look up retries"))?
@@ -137,7 +137,7 @@ async fn claim_redone(
                 if waiting.attempt == *wanted && !waiting.is_put_off =>
             {
                 granted.insert(event);
-                let owned = Owned {
+                let owned = OwnedClaim {
                     attempt: waiting.attempt,
                     granted: true,
                     end: None,
@@ -196,7 +196,7 @@ mod tests {
             (false, true, Some(Dead), false, Some(Claimed::Duplicate)),
             (false, true, None, false, None),
         ] {
-            let known = Known {
+            let known = StoredClaim {
                 event: EventId::from_bytes([1; 32]),
                 settled,
                 same,
@@ -204,7 +204,7 @@ mod tests {
                 transaction: "1".to_owned(),
             };
             assert_eq!(
-                judge(&known, ours),
+                classify(&known, ours),
                 expect,
                 "{settled} {same} {state:?} {ours}"
             );

@@ -6,8 +6,8 @@ use sqlx::{Error, PgConnection, Row};
 
 use crate::column::{Columns, claim_state, integer, uuid};
 
-/// Claims events for a route, in the order of their ids, where nobody has and where the event
-/// that is kept says the same. Answers which are ours now, and the number of the transaction.
+/// Claims events for a route, in the order of their ids, where they are unclaimed and the stored
+/// event has the same digest. Returns which are ours now, and the number of the transaction.
 ///
 /// A claim of the same event in another transaction is waited for. The digest is compared here
 /// and not before: an event may have been kept under another route with another body.
@@ -39,11 +39,11 @@ pub(crate) async fn insert(
 }
 
 /// What is known about an envelope whose event could not be claimed.
-pub(crate) struct Known {
+pub(crate) struct StoredClaim {
     pub event: EventId,
     /// The receipt has its outcome.
     pub settled: bool,
-    /// The event that is kept says the same.
+    /// The stored event has the same digest.
     pub same: bool,
     /// Where the event stands; none when it was never claimed on the route.
     pub state: Option<ClaimState>,
@@ -55,7 +55,7 @@ pub(crate) async fn look_up(
     c: &mut PgConnection,
     route: &RouteName,
     envelopes: &[&Envelope],
-) -> Result<Vec<Known>, Error> {
+) -> Result<Vec<StoredClaim>, Error> {
     let ids: Vec<&[u8; 32]> = envelopes.iter().map(|e| e.event.as_bytes()).collect();
     let digests: Vec<&[u8; 32]> = envelopes.iter().map(|e| e.digest.as_bytes()).collect();
     let receipts: Vec<_> = envelopes
@@ -84,7 +84,7 @@ pub(crate) async fn look_up(
     rows.iter()
         .map(|row| {
             let state: Option<&str> = row.try_get("state")?;
-            Ok(Known {
+            Ok(StoredClaim {
                 event: row.event("event_id")?,
                 settled: row.try_get("settled")?,
                 same: row.try_get("same")?,
@@ -95,8 +95,8 @@ pub(crate) async fn look_up(
         .collect()
 }
 
-/// Locks claims in the order of their ids, and answers where each stands and the number of the
-/// transaction. Waits for whoever works on one of them.
+/// Locks claims in the order of their ids, and returns the state of each and the number of the
+/// transaction. Waits for other transactions that hold one of them.
 pub(crate) async fn lock(
     c: &mut PgConnection,
     route: &RouteName,
@@ -121,7 +121,7 @@ pub(crate) async fn lock(
         .collect()
 }
 
-/// Takes claims that are locked here, and granted another attempt, back to running.
+/// Sets claims that are locked here, and granted another attempt, back to running.
 pub(crate) async fn rerun(
     c: &mut PgConnection,
     route: &RouteName,
@@ -136,9 +136,9 @@ pub(crate) async fn rerun(
     Ok(())
 }
 
-/// The guard: takes exactly these claims from running to their ends, and only in the transaction
-/// that has this number and whose commit will be durable. Whether it did; if it did not, it may
-/// have changed some of them, so the transaction must not be committed.
+/// The guard: changes exactly these claims from running to their final states, and only in the
+/// transaction that has this number and whose commit will be durable. Returns whether it did; if
+/// not, it may have changed some of them, so the transaction must not be committed.
 pub(crate) async fn end(
     c: &mut PgConnection,
     transaction: String,
@@ -185,7 +185,7 @@ pub(crate) async fn transaction(c: &mut PgConnection) -> Result<Option<String>, 
 }
 
 /// Claims an event whose first attempt has failed, in the state that follows. Whether it was
-/// free, and the event that is kept says the same.
+/// free, and the stored event has the same digest.
 pub(crate) async fn insert_failed(
     c: &mut PgConnection,
     route: &RouteName,
@@ -209,8 +209,8 @@ pub(crate) async fn insert_failed(
     Ok(done.rows_affected() == 1)
 }
 
-/// Claims bytes that are not an envelope, as dead. Whether they were not known.
-pub(crate) async fn insert_buried(
+/// Claims bytes that are not an envelope, as dead. Returns whether they are new.
+pub(crate) async fn insert_undecodable(
     c: &mut PgConnection,
     route: &RouteName,
     event: &EventId,
@@ -227,7 +227,7 @@ pub(crate) async fn insert_buried(
     Ok(done.rows_affected() == 1)
 }
 
-/// Takes a locked claim to the state that follows from another failed attempt.
+/// Sets a locked claim to the state that follows from another failed attempt.
 pub(crate) async fn failed_again(
     c: &mut PgConnection,
     route: &RouteName,

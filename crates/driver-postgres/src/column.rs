@@ -1,4 +1,4 @@
-//! How hookbox's words become column values, and come back.
+//! How hookbox's values are written to columns, and read back.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 /// The moments that are kept: the years 1 to 9999. The wire can carry any number, and a moment
-/// that PostgreSQL would refuse must not make an event that nobody can store.
+/// that PostgreSQL would refuse must not make an event that cannot be stored.
 const MICROS_MIN: i64 = -62_135_596_800_000_000;
 const MICROS_MAX: i64 = 253_402_300_799_999_999;
 
@@ -22,7 +22,7 @@ pub(crate) fn moment(at: Timestamp) -> OffsetDateTime {
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-/// A text from outside, as it can be kept.
+/// Untrusted text, as it can be stored.
 pub(crate) fn text(text: &str) -> Cow<'_, str> {
     storable(text)
 }
@@ -42,7 +42,7 @@ pub(crate) fn uuid(bytes: &[u8; 16]) -> Uuid {
     Uuid::from_bytes(*bytes)
 }
 
-/// Reading our words out of rows. A value that is none of them is a decoding error.
+/// Reads typed values from rows. An unknown value is a decoding error.
 pub(crate) trait Columns {
     fn event(&self, column: &str) -> Result<EventId, Error>;
     fn digest(&self, column: &str) -> Result<ContentDigest, Error>;
@@ -106,11 +106,11 @@ impl Columns for PgRow {
 
     fn known<T>(&self, column: &str, read: fn(&str) -> Option<T>) -> Result<T, Error> {
         let word: &str = self.try_get(column)?;
-        read(word).ok_or_else(|| undecodable(column, format!("unknown word {word:?}")))
+        read(word).ok_or_else(|| undecodable(column, format!("unknown value {word:?}")))
     }
 }
 
-/// The claim state that a word names.
+/// The claim state of a stored value.
 pub(crate) fn claim_state(word: &str) -> Option<ClaimState> {
     [
         ClaimState::Running,

@@ -25,10 +25,10 @@ use crate::session::{Mark, Session};
 /// place: it is a single round trip that waits for nothing.
 const REUSE_DEADLINE: Duration = Duration::from_secs(2);
 
-/// How long to take for a polite goodbye.
+/// How long closing a connection in an orderly way may take.
 const GOODBYE_DEADLINE: Duration = Duration::from_secs(1);
 
-/// What cannot be done where the mark of a session is not this connection's.
+/// The operation that fails where the mark of a session is not this connection's, and the remedy.
 const LENT: &str = "begin a transaction in a session of its own: a connection pooler lends \
      sessions out for single transactions; set its mode to `session`";
 
@@ -38,14 +38,14 @@ pub(crate) struct Connections {
     options: Options,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Seat>>,
-    /// For looking whether the server is there. Not one of the others: when all of those are at
-    /// work, the server is there.
+    /// For checking whether the server is reachable. Not one of the others: when all of those are
+    /// in use, the server is reachable.
     probe: tokio::sync::Mutex<Option<Seat>>,
 }
 
 struct Seat {
     connection: PgConnection,
-    /// Of its session: in any other one it begins no transaction.
+    /// The mark of its session: in any other session it begins no transaction.
     mark: Mark,
     /// When it is to be closed, be it only to give a pooler its session back.
     expires: Instant,
@@ -110,18 +110,18 @@ impl Connections {
 
     /// One round trip, on a connection that is used for nothing else.
     ///
-    /// Cancelling it is harmless: the connection is taken out while it is asked, and dropped.
+    /// Cancelling it is harmless: the connection is taken out during the query, and dropped.
     pub async fn probe(&self) -> Result<(), Fault> {
         let mut held = self.probe.lock().await;
         if self.permits.is_closed() {
-            let doing = "look for the database: the store is closed";
+            let doing = "check the database: the store is closed";
             return Err(Fault::plain(FaultKind::Unavailable, doing));
         }
         self.retire_idle().await;
         if let Some(mut seat) = held.take() {
             if seat.is_expired() {
                 goodbye(seat.connection).await;
-            } else if ask(REUSE_DEADLINE, seat.connection.ping()).await.is_ok() {
+            } else if within(REUSE_DEADLINE, seat.connection.ping()).await.is_ok() {
                 *held = Some(seat);
                 return Ok(());
             }
@@ -131,8 +131,8 @@ impl Connections {
     }
 
     /// Closes what is idle and has lived long enough: it may never be used again. Called with each
-    /// unit of work and with each look whether the server is there, one of which a process that is
-    /// idle does every few seconds.
+    /// unit of work and with each check of the server, one of which a process that is idle does
+    /// every few seconds.
     async fn retire_idle(&self) {
         let expired: Vec<Seat> = {
             let mut idle = self.lock_idle();
@@ -145,14 +145,14 @@ impl Connections {
         };
         for seat in expired {
             if !goodbye(seat.connection).await {
-                // The others, which are dropped here, would most likely not answer either.
+                // The others, which are dropped here, are most likely unresponsive, too.
                 return;
             }
         }
     }
 
-    /// Takes no more callers and says goodbye on the connections that are idle. Leases that are
-    /// out close when they are dropped.
+    /// Accepts no more callers and closes idle connections in an orderly way. Leases that are out
+    /// close when they are dropped.
     pub async fn close(&self) {
         self.permits.close();
         let probe = self.probe.lock().await.take();
@@ -216,16 +216,16 @@ impl Lease {
         PgTransactionManager::get_transaction_depth(&self.seat.connection)
     }
 
-    /// Commits. An error leaves it unknown whether it was committed, unless the server spoke.
-    pub async fn commit(&mut self, limit: Duration) -> Result<(), AskError> {
+    /// Commits. After an error it is unknown whether it was committed, unless the server answered.
+    pub async fn commit(&mut self, limit: Duration) -> Result<(), QueryError> {
         let connection = &mut self.seat.connection;
-        ask(limit, PgTransactionManager::commit(connection)).await
+        within(limit, PgTransactionManager::commit(connection)).await
     }
 
     /// Rolls back.
-    pub async fn rollback(&mut self, limit: Duration) -> Result<(), AskError> {
+    pub async fn rollback(&mut self, limit: Duration) -> Result<(), QueryError> {
         let connection = &mut self.seat.connection;
-        ask(limit, PgTransactionManager::rollback(connection)).await
+        within(limit, PgTransactionManager::rollback(connection)).await
     }
 
     /// A handler that is not hookbox's own gets the connection.
@@ -238,7 +238,7 @@ impl Lease {
         self.home.session.reset(&self.seat.mark)
     }
 
-    /// Another connection to the same database, which belongs to nobody.
+    /// Another connection to the same database, outside the pool.
     pub async fn another(&self) -> Result<PgConnection, Fault> {
         let limit = self.home.options.connect_deadline;
         self.home.session.connect(limit).await
@@ -277,14 +277,13 @@ impl Lease {
         let statement = AssertSqlSafe(statement).into_sql_str();
         let connection = &mut self.seat.connection;
         let begin = PgTransactionManager::begin(connection, Some(statement));
-        ask(limit, begin).await.map_err(|error| match error {
-            AskError::Database(error) if diagnose::is_unreadable_number(&error) => {
-                Fault::new(FaultKind::Unavailable, LENT, AskError::Database(error))
+        within(limit, begin).await.map_err(|error| match error {
+            QueryError::Database(error) if diagnose::is_unreadable_number(&error) => {
+                Fault::new(FaultKind::Unavailable, LENT, QueryError::Database(error))
             }
-            error
-            @ (AskError::Database(_) | AskError::Refused { .. } | AskError::Silent { .. }) => {
-                error.ours("begin a transaction")
-            }
+            error @ (QueryError::Database(_)
+            | QueryError::Refused { .. }
+            | QueryError::Unresponsive { .. }) => error.ours("begin a transaction"),
         })?;
         self.seat.used = false;
         Ok(())
@@ -298,21 +297,21 @@ pub(crate) async fn goodbye(connection: PgConnection) -> bool {
     closed.is_ok()
 }
 
-/// Waits for the database, but not for ever: sqlx has no time limits of its own (H10).
-pub(crate) async fn ask<T>(
+/// Waits for the database with a time limit: sqlx has no time limits of its own (H10).
+pub(crate) async fn within<T>(
     limit: Duration,
     answer: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, AskError> {
+) -> Result<T, QueryError> {
     match tokio::time::timeout(limit, answer).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(AskError::Database(error)),
-        Err(_elapsed) => Err(AskError::Silent { limit }),
+        Ok(Err(error)) => Err(QueryError::Database(error)),
+        Err(_elapsed) => Err(QueryError::Unresponsive { limit }),
     }
 }
 
-/// What came instead of an answer.
+/// Why a query got no result.
 #[derive(Debug)]
-pub(crate) enum AskError {
+pub(crate) enum QueryError {
     /// An error.
     Database(sqlx::Error),
     /// An error that is a refusal, and what ends it.
@@ -322,35 +321,35 @@ pub(crate) enum AskError {
         /// What it means.
         refusal: Refusal,
     },
-    /// Nothing.
-    Silent {
+    /// No answer.
+    Unresponsive {
         /// For so long.
         limit: Duration,
     },
 }
 
-impl AskError {
+impl QueryError {
     /// The fault, for a statement of our own that no handler can have spoilt.
     pub fn ours(self, doing: &'static str) -> Fault {
         let kind = match &self {
-            AskError::Database(error) | AskError::Refused { error, .. } => {
+            QueryError::Database(error) | QueryError::Refused { error, .. } => {
                 diagnose::of_our_own(error)
             }
-            AskError::Silent { .. } => FaultKind::Unavailable,
+            QueryError::Unresponsive { .. } => FaultKind::Unavailable,
         };
         Fault::new(kind, doing, self)
     }
 }
 
-impl AskError {
-    /// Names what a refusal means, where it is one.
+impl QueryError {
+    /// Turns an error into a refusal with a remedy, where it is one.
     pub fn refused_at(self, stage: Stage, names: &Names) -> Self {
         match self {
-            AskError::Database(error) => match refusal_of(&error, stage, names) {
-                Some(refusal) => AskError::Refused { error, refusal },
-                None => AskError::Database(error),
+            QueryError::Database(error) => match refusal_of(&error, stage, names) {
+                Some(refusal) => QueryError::Refused { error, refusal },
+                None => QueryError::Database(error),
             },
-            AskError::Refused { .. } | AskError::Silent { .. } => self,
+            QueryError::Refused { .. } | QueryError::Unresponsive { .. } => self,
         }
     }
 }
@@ -360,7 +359,7 @@ fn refusal_of(error: &sqlx::Error, stage: Stage, names: &Names) -> Option<Refusa
     refusal::of_code(&code, stage, names)
 }
 
-/// What an error says. sqlx's own text ends with a line of PostgreSQL's source, which reads like
+/// The text of an error. sqlx's own text ends with a line of PostgreSQL's source, which reads like
 /// one of the statement's.
 pub(crate) fn text(error: &sqlx::Error) -> String {
     match error.as_database_error() {
@@ -369,26 +368,26 @@ pub(crate) fn text(error: &sqlx::Error) -> String {
     }
 }
 
-impl std::fmt::Display for AskError {
+impl std::fmt::Display for QueryError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            AskError::Database(error) => f.write_str(&text(error)),
-            AskError::Refused { error, refusal } => write!(f, "{refusal} ({})", text(error)),
-            AskError::Silent { limit } => write!(f, "no answer within {limit:?}"),
+            QueryError::Database(error) => f.write_str(&text(error)),
+            QueryError::Refused { error, refusal } => write!(f, "{refusal} ({})", text(error)),
+            QueryError::Unresponsive { limit } => write!(f, "no answer within {limit:?}"),
         }
     }
 }
 
-impl std::error::Error for AskError {
+impl std::error::Error for QueryError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            // It is shown in place of this error, so the chain goes on behind it.
-            AskError::Database(error) | AskError::Refused { error, .. } => {
+            // It is shown in place of this error, so the chain continues behind it.
+            QueryError::Database(error) | QueryError::Refused { error, .. } => {
                 // The text of a database's error is all there is.
                 let shown = error.as_database_error().is_some();
                 error.source().filter(|_| !shown)
             }
-            AskError::Silent { .. } => None,
+            QueryError::Unresponsive { .. } => None,
         }
     }
 }

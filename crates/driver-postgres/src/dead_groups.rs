@@ -47,8 +47,8 @@ fn group(row: &PgRow) -> Result<DeadGroup, Error> {
     })
 }
 
-/// Groups dead letters that a version wrote which knows no groups; at most `limit` of them. How
-/// many.
+/// Groups dead letters that were written by a version without groups; at most `limit` of them.
+/// Returns how many.
 pub(crate) async fn regroup(c: &mut PgConnection, limit: u32) -> Result<u64, Error> {
     let rows = sqlx::query(
         "select id, route, reason, detail from dead_letters

@@ -8,8 +8,8 @@ use sqlx::{Error, PgConnection, Row};
 use crate::column::{Columns, claim_state, integer, text};
 use crate::dead_filter::{bind, matching};
 
-/// One event that is given up.
-pub(crate) struct Died<'a> {
+/// One event to dead-letter.
+pub(crate) struct NewDeadLetter<'a> {
     pub event: EventId,
     pub reason: DeadReason,
     pub detail: &'a str,
@@ -20,14 +20,14 @@ pub(crate) struct Died<'a> {
 pub(crate) async fn put(
     c: &mut PgConnection,
     route: &RouteName,
-    died: &[Died<'_>],
+    died: &[NewDeadLetter<'_>],
 ) -> Result<(), Error> {
     let events: Vec<&[u8; 32]> = died.iter().map(|died| died.event.as_bytes()).collect();
     let reasons: Vec<&str> = died.iter().map(|died| died.reason.as_str()).collect();
     let details: Vec<_> = died.iter().map(|died| text(died.detail)).collect();
     let attempts: Vec<i32> = died.iter().map(|died| integer(died.attempts)).collect();
-    // Of the text that is stored: what is grouped later has no other.
-    let group = |died: &Died<'_>| DeadGroupId::of(route, died.reason, &text(died.detail));
+    // Grouped by the stored text, as rows that are grouped later have no other.
+    let group = |died: &NewDeadLetter<'_>| DeadGroupId::of(route, died.reason, &text(died.detail));
     let groups: Vec<String> = died.iter().map(|died| group(died).to_string()).collect();
     sqlx::query(
         "insert into dead_letters (route, event_id, state, reason, detail, attempts, group_id,
@@ -54,7 +54,7 @@ pub(crate) async fn put(
 }
 
 /// A dead letter that an operator's filter means.
-pub(crate) struct Chosen {
+pub(crate) struct ChosenDeadLetter {
     pub ids: Vec<i64>,
     pub routes: Vec<String>,
     pub events: Vec<Vec<u8>>,
@@ -68,7 +68,7 @@ pub(crate) async fn choose(
     state: DeadState,
     undecodable_too: bool,
     limit: u32,
-) -> Result<Chosen, Error> {
+) -> Result<ChosenDeadLetter, Error> {
     let query = sqlx::query(concat!(
         "select d.id, d.route, d.event_id from dead_letters d join events e using (event_id)
          where ",
@@ -84,7 +84,7 @@ pub(crate) async fn choose(
         .bind(i64::from(limit))
         .fetch_all(c)
         .await?;
-    let mut chosen = Chosen {
+    let mut chosen = ChosenDeadLetter {
         ids: Vec::with_capacity(rows.len()),
         routes: Vec::with_capacity(rows.len()),
         events: Vec::with_capacity(rows.len()),
@@ -97,7 +97,7 @@ pub(crate) async fn choose(
     Ok(chosen)
 }
 
-/// Takes dead letters that are locked here to another state.
+/// Sets dead letters that are locked here to another state.
 pub(crate) async fn set_state(
     c: &mut PgConnection,
     ids: &[i64],
@@ -154,7 +154,7 @@ pub(crate) async fn one(c: &mut PgConnection, id: i64) -> Result<Option<DeadRow>
     row.as_ref().map(dead_row).transpose()
 }
 
-/// Where the events of dead letters stand.
+/// The states of the events of dead letters.
 pub(crate) async fn claims(c: &mut PgConnection, ids: &[i64]) -> Result<Vec<DeadClaim>, Error> {
     let rows = sqlx::query(
         "select d.id, d.died_at, c.state from dead_letters d join claims c using (event_id, route)

@@ -1,4 +1,4 @@
-//! Putting an event off without an attempt, in one transaction of its own.
+//! Defers an event without an attempt, in one transaction of its own.
 
 use hookbox_driver::{ClaimState, Deferral, Deferred, Fault};
 use sqlx::{Error, PgConnection};
@@ -12,7 +12,7 @@ pub(crate) async fn defer(mut tx: Tx, deferral: &Deferral<'_>) -> Result<Deferre
     let deferred = tx
         .run(|c| record(c, deferral))
         .await
-        .map_err(|error| error.ours("put an event off"))?;
+        .map_err(|error| error.ours("defer an event"))?;
     match deferred {
         Deferred::Recorded => tx.commit_ours().await?,
         Deferred::Superseded | Deferred::Expired => tx.rollback().await,
@@ -32,14 +32,14 @@ async fn record(c: &mut PgConnection, deferral: &Deferral<'_>) -> Result<Deferre
     }
     let locked = claims::lock(c, route, std::slice::from_ref(event)).await?;
     match locked.first().map(|(_, state, _)| *state) {
-        // Only the very attempt that it waits for may be put off again.
+        // Only the very attempt that it waits for may be deferred again.
         Some(ClaimState::Retrying) if envelope.redo.is_some() => {
             let waiting = retries::waiting(c, route, std::slice::from_ref(event)).await?;
             if waiting.first().map(|waiting| waiting.attempt) != Some(attempt) {
                 return Ok(Deferred::Superseded);
             }
         }
-        // What it is now, a new claim says.
+        // A new claim returns what it is now.
         Some(ClaimState::Retrying | ClaimState::Running | ClaimState::Done | ClaimState::Dead)
         | None => return Ok(Deferred::Superseded),
     }
@@ -55,8 +55,8 @@ async fn put_off(c: &mut PgConnection, deferral: &Deferral<'_>) -> Result<Deferr
     };
     retries::put_off(c, deferral, after).await?;
     let events = std::slice::from_ref(&envelope.event);
-    receipts::follow(c, route, events, outcome::RETRYING).await?;
-    let receipt = receipts::Outcome {
+    receipts::update_outcome(c, route, events, outcome::RETRYING).await?;
+    let receipt = receipts::OutcomeRow {
         envelope,
         word: outcome::RETRYING,
         other_digest: deferral.other_digest,

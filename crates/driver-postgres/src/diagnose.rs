@@ -1,4 +1,4 @@
-//! Whose trouble an error is: contention, the database being away, or the handler's own.
+//! Classifies errors: contention, an unavailable database, or the handler's own.
 
 use std::error::Error;
 
@@ -6,9 +6,9 @@ use hookbox_driver::{Fault, FaultKind};
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 
-use crate::connection::AskError;
+use crate::connection::QueryError;
 
-/// The class of an error that is the database's own trouble, anywhere in its chain of causes.
+/// The class of an error that is a failure of the database, anywhere in its chain of causes.
 /// `None`: it is not ours, so it counts as the handler's failure.
 pub(crate) fn diagnose(error: &(dyn Error + 'static)) -> Option<FaultKind> {
     let mut next = Some(error);
@@ -53,19 +53,19 @@ fn of_postgres<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e PgDatabaseErr
     }
 }
 
-/// The class of an error of a statement of hookbox's own. What is not known trouble should not
-/// exist; but a statement of ours that was cancelled is as good as a server that is too slow.
+/// The class of an error of a statement of hookbox's own. An unknown error should not exist; but a
+/// statement of ours that was cancelled is as good as a server that is too slow.
 pub(crate) fn of_our_own(error: &sqlx::Error) -> FaultKind {
     match diagnose(error) {
         Some(kind) => kind,
         None if code_is(error, "57014") => FaultKind::Unavailable,
-        // The one thing that we ask for and a server may not do: to write, of a standby.
+        // The one request of ours that a server may refuse: a write, on a standby.
         None if code_is(error, "0A000") => FaultKind::Unavailable,
         None => FaultKind::Internal,
     }
 }
 
-/// Whether the server said that the transaction was aborted before: someone swallowed an error.
+/// Whether the server reported that the transaction was aborted before: an error was swallowed.
 pub(crate) fn is_aborted(error: &sqlx::Error) -> bool {
     code_is(error, "25P02")
 }
@@ -75,7 +75,8 @@ pub(crate) fn has_no_savepoint(error: &sqlx::Error) -> bool {
     code_is(error, "3B001") || code_is(error, "25P01")
 }
 
-/// Whether the server ended a statement because it took too long, or somebody cancelled it.
+/// Whether the server ended a statement because it took too long, or it was cancelled by another
+/// session.
 pub(crate) fn is_cancelled(error: &sqlx::Error) -> bool {
     code_is(error, "57014")
 }
@@ -108,10 +109,10 @@ fn one(error: &(dyn Error + 'static)) -> Option<FaultKind> {
     if let Some(fault) = error.downcast_ref::<Fault>() {
         return Some(fault.kind());
     }
-    if let Some(error) = error.downcast_ref::<AskError>() {
+    if let Some(error) = error.downcast_ref::<QueryError>() {
         return match error {
-            AskError::Database(error) | AskError::Refused { error, .. } => of_sqlx(error),
-            AskError::Silent { .. } => Some(FaultKind::Unavailable),
+            QueryError::Database(error) | QueryError::Refused { error, .. } => of_sqlx(error),
+            QueryError::Unresponsive { .. } => Some(FaultKind::Unavailable),
         };
     }
     if let Some(error) = error.downcast_ref::<sqlx::Error>() {
@@ -149,15 +150,15 @@ fn of_database(error: &dyn DatabaseError) -> Option<FaultKind> {
 ///
 /// Not in it, so the handler's: 57014 (`query_canceled`). It comes of a `statement_timeout`,
 /// which for hookbox lies behind the handler's own time limit, or of an operator who cancelled
-/// the statement. Both say that this statement takes too long; were it taken for an outage, one
-/// slow event would stop its route for ever. As the handler's failure it is tried again a
-/// bounded number of times, and then shown.
+/// the statement. Both mean that this statement takes too long; were it taken for an outage, one
+/// slow event would stop its route for ever. As the handler's failure it is tried again a bounded
+/// number of times, and then shown.
 fn of_code(code: &str, message: &str) -> Option<FaultKind> {
     match code {
         // serialization_failure, deadlock_detected, lock_not_available.
         "40001" | "40P01" | "55P03" => Some(FaultKind::Contention),
         // A prepared statement outlived a migration or its server: a new connection has none. Or
-        // it is somebody else's: a pooler hands sessions out in turns.
+        // it belongs to another client: a pooler lends its sessions in turns.
         "26000" | "42P05" => Some(FaultKind::Contention),
         "0A000" if message.contains("cached plan") => Some(FaultKind::Contention),
         // admin_shutdown, crash_shutdown, cannot_connect_now, database_dropped, idle_session.

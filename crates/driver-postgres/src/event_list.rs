@@ -7,8 +7,8 @@ use sqlx::{Error, PgConnection};
 use crate::column::{Columns, claim_state, moment};
 
 /// Events on routes, newest first. Read along the index of their times, so that a page costs as
-/// much at the end as at the beginning. The errors of an event are counted, not asked for by
-/// `exists`: PostgreSQL may answer that from a hash of the whole table.
+/// much at the end as at the beginning. The errors of an event are counted, not tested by `exists`:
+/// PostgreSQL may evaluate that with a hash of the whole table.
 pub(crate) async fn list(
     c: &mut PgConnection,
     filter: &EventFilter,

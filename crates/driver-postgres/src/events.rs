@@ -48,7 +48,7 @@ pub(crate) async fn insert(c: &mut PgConnection, envelopes: &[&Envelope]) -> Res
     Ok(())
 }
 
-/// Keeps bytes that are not an envelope.
+/// Stores bytes that are not an envelope.
 pub(crate) async fn insert_undecodable(
     c: &mut PgConnection,
     event: &EventId,
@@ -84,7 +84,7 @@ pub(crate) async fn between(
     rows.iter().map(|row| row.event("event_id")).collect()
 }
 
-/// What is stored of these events, of those that are.
+/// Those of these events that are stored.
 pub(crate) async fn stored(
     c: &mut PgConnection,
     events: &[EventId],
@@ -111,8 +111,8 @@ pub(crate) async fn stored(
         .collect()
 }
 
-/// One event as it was kept.
-pub(crate) struct Kept {
+/// One stored event.
+pub(crate) struct KeptEvent {
     pub topic: Topic,
     pub digest: ContentDigest,
     pub body: Vec<u8>,
@@ -121,7 +121,7 @@ pub(crate) struct Kept {
 }
 
 /// One event by its id.
-pub(crate) async fn one(c: &mut PgConnection, event: &EventId) -> Result<Option<Kept>, Error> {
+pub(crate) async fn one(c: &mut PgConnection, event: &EventId) -> Result<Option<KeptEvent>, Error> {
     let row = sqlx::query(
         "select topic, content_digest, body, seal, received_at from events where event_id = $1",
     )
@@ -129,7 +129,7 @@ pub(crate) async fn one(c: &mut PgConnection, event: &EventId) -> Result<Option<
     .fetch_optional(c)
     .await?;
     row.map(|row| {
-        Ok(Kept {
+        Ok(KeptEvent {
             topic: row.word("topic", str::parse)?,
             digest: row.digest("content_digest")?,
             body: row.try_get("body")?,

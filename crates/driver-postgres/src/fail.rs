@@ -1,11 +1,11 @@
-//! Recording a failed attempt with what follows from it, and burying what cannot be read: each in
-//! one transaction of its own.
+//! Recording a failed attempt with what follows from it, and storing undecodable bytes: each in one
+//! transaction of its own.
 
-use hookbox_driver::{Burial, ClaimState, DeadReason, Failure, Fault, Recorded, Then};
+use hookbox_driver::{ClaimState, DeadReason, Failure, Fault, Recorded, Then, UndecodableMessage};
 use hookbox_event::EventId;
 use sqlx::{Error, PgConnection};
 
-use crate::dead_letters::{self, Died};
+use crate::dead_letters::{self, NewDeadLetter};
 use crate::receipts::{self, outcome};
 use crate::tx::Tx;
 use crate::{attempts, claims, events, retries};
@@ -19,12 +19,15 @@ pub(crate) async fn fail(mut tx: Tx, failure: &Failure<'_>) -> Result<Recorded, 
     end(tx, recorded).await
 }
 
-/// See [`hookbox_driver::Store::bury`].
-pub(crate) async fn bury(mut tx: Tx, burial: &Burial<'_>) -> Result<Recorded, Fault> {
+/// See [`hookbox_driver::Store::store_undecodable`].
+pub(crate) async fn store_undecodable(
+    mut tx: Tx,
+    undecodable: &UndecodableMessage<'_>,
+) -> Result<Recorded, Fault> {
     let recorded = tx
-        .run(|c| keep(c, burial))
+        .run(|c| keep(c, undecodable))
         .await
-        .map_err(|error| error.ours("keep what could not be read"))?;
+        .map_err(|error| error.ours("store undecodable bytes"))?;
     end(tx, recorded).await
 }
 
@@ -45,7 +48,7 @@ async fn record(c: &mut PgConnection, failure: &Failure<'_>) -> Result<Recorded,
         events::insert(c, &[envelope]).await?;
         let state = state_of(then);
         if claims::insert_failed(c, route, envelope, state, failure.attempt).await? {
-            return follow(c, failure, then).await;
+            return record_consequences(c, failure, then).await;
         }
     }
     let locked = claims::lock(c, route, std::slice::from_ref(event)).await?;
@@ -55,7 +58,7 @@ async fn record(c: &mut PgConnection, failure: &Failure<'_>) -> Result<Recorded,
         Some(ClaimState::Running) => {
             let kept = events::one(c, event).await?;
             if kept.is_some_and(|kept| kept.digest != envelope.digest) {
-                // That claim is of another body. This one is a conflict, as its next claim says.
+                // That claim is of another body. This one is a conflict, as its next claim returns.
                 return Ok(Recorded::Superseded);
             }
             then = Then::Dead {
@@ -74,11 +77,11 @@ async fn record(c: &mut PgConnection, failure: &Failure<'_>) -> Result<Recorded,
         }
     }
     claims::failed_again(c, route, event, state_of(then), failure.attempt).await?;
-    follow(c, failure, then).await
+    record_consequences(c, failure, then).await
 }
 
 /// Everything but the claim.
-async fn follow(
+async fn record_consequences(
     c: &mut PgConnection,
     failure: &Failure<'_>,
     then: Then,
@@ -89,8 +92,8 @@ async fn follow(
         Then::Retry { .. } => outcome::RETRYING,
         Then::Dead { .. } => outcome::DEAD,
     };
-    receipts::follow(c, route, events, word).await?;
-    let receipt = receipts::Outcome {
+    receipts::update_outcome(c, route, events, word).await?;
+    let receipt = receipts::OutcomeRow {
         envelope,
         word,
         other_digest: failure.other_digest,
@@ -106,7 +109,7 @@ async fn follow(
         }
         Then::Dead { reason } => {
             retries::delete(c, route, events).await?;
-            let died = Died {
+            let died = NewDeadLetter {
                 event: envelope.event,
                 reason,
                 detail: &failure.error,
@@ -125,18 +128,21 @@ fn state_of(then: Then) -> ClaimState {
     }
 }
 
-async fn keep(c: &mut PgConnection, burial: &Burial<'_>) -> Result<Recorded, Error> {
-    let event = EventId::of_undecodable(burial.bytes);
-    events::insert_undecodable(c, &event, burial.bytes).await?;
-    if !claims::insert_buried(c, burial.route, &event).await? {
+async fn keep(
+    c: &mut PgConnection,
+    undecodable: &UndecodableMessage<'_>,
+) -> Result<Recorded, Error> {
+    let event = EventId::of_undecodable(undecodable.bytes);
+    events::insert_undecodable(c, &event, undecodable.bytes).await?;
+    if !claims::insert_undecodable(c, undecodable.route, &event).await? {
         return Ok(Recorded::Superseded);
     }
-    let died = Died {
+    let died = NewDeadLetter {
         event,
-        reason: burial.reason,
-        detail: &burial.detail,
+        reason: undecodable.reason,
+        detail: &undecodable.detail,
         attempts: 0,
     };
-    dead_letters::put(c, burial.route, &[died]).await?;
+    dead_letters::put(c, undecodable.route, &[died]).await?;
     Ok(Recorded::Recorded)
 }

@@ -1,4 +1,4 @@
-//! One event with all that happened to it.
+//! One event with its whole history.
 
 use hookbox_driver::{DeadLetter, EventDetail};
 use hookbox_event::EventId;
@@ -6,7 +6,7 @@ use sqlx::{Error, PgConnection};
 
 use crate::{attempts, claims, dead_letters, earlier_deaths, events, receipts, retries};
 
-/// The event whose id begins so in hex, if there is exactly one.
+/// The event whose id in hex begins with this prefix, if there is exactly one.
 pub(crate) async fn by_prefix(
     c: &mut PgConnection,
     prefix: &str,
@@ -58,7 +58,7 @@ async fn of(c: &mut PgConnection, event: &EventId) -> Result<Option<EventDetail>
     }))
 }
 
-/// The first and the last id that begin so; none when it is not the beginning of any.
+/// The first and the last id with this prefix; none when no id can have it.
 fn range(prefix: &str) -> Option<([u8; 32], [u8; 32])> {
     if prefix.is_empty() || prefix.len() > 64 {
         return None;

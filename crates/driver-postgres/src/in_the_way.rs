@@ -1,5 +1,5 @@
-//! Looks, before anything is changed, whether a database has room for hookbox's schema: what of
-//! another program stands there, and whether tables may be made.
+//! Checks, before anything is changed, whether a database can take hookbox's schema: which objects
+//! of another program conflict with it, and whether tables may be created.
 
 use hookbox_driver::{AppliedMigration, KnownMigration, OpenError, foreign_schema};
 use sqlx::{Error, PgConnection, Row};
@@ -8,7 +8,7 @@ use crate::migrate;
 use crate::open::refused;
 use crate::refusal::{self, Names, Refusal};
 
-/// What another program has put where hookbox's own tables would go.
+/// Objects of another program with the names of hookbox's tables.
 pub(crate) async fn anything(c: &mut PgConnection) -> Result<Option<OpenError>, Error> {
     let applied = applied(c).await?;
     let present: Vec<String> = sqlx::query_scalar(

@@ -1,4 +1,4 @@
-//! [`Postgres`] as the console's ledger. Reads see one moment and lock nobody out; each change is
+//! [`Postgres`] as the console's ledger. Reads see one moment and block no writer; each change is
 //! one transaction together with its rows in the audit.
 
 use std::time::Duration;
@@ -180,21 +180,21 @@ impl Ledger for Postgres {
     }
 
     async fn hurry(&self, filter: &RetryFilter, limit: u32, by: &str) -> Result<u64, Fault> {
-        write!(self, "hurry retries", |c| retry_list::hurry(
+        write!(self, "make retries due", |c| retry_list::hurry(
             c, filter, limit, by
         ))
     }
 
     async fn books(&self) -> Result<Vec<RouteBooks>, Fault> {
-        read!(self, "read the books", books::books)
+        read!(self, "read the accounting", books::books)
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, Fault> {
-        read!(self, "count what waits", backlog::backlog)
+        read!(self, "count waiting events", backlog::backlog)
     }
 
     async fn accounts(&self, limit: u32, overdue: Duration) -> Result<Accounts, Fault> {
-        read!(self, "read the accounts", |c| accounts::read(
+        read!(self, "read the accept reports", |c| accounts::read(
             c, limit, overdue
         ))
     }
@@ -206,19 +206,19 @@ impl Ledger for Postgres {
         by: &str,
         why: &str,
     ) -> Result<u64, Fault> {
-        write!(self, "write receipts off", |c| written_off::write_off(
+        write!(self, "write off receipts", |c| written_off::write_off(
             c, receipts, gaps, by, why
         ))
     }
 
     async fn unvouched(&self, limit: u32, silent: Duration) -> Result<Vec<Unvouched>, Fault> {
-        read!(self, "look for silent ingests", |c| unvouched::read(
-            c, limit, silent
-        ))
+        read!(self, "find ingests with unreported receipts", |c| {
+            unvouched::read(c, limit, silent)
+        })
     }
 
     async fn silent(&self, limit: u32, silent: Duration) -> Result<Vec<SilentIngest>, Fault> {
-        read!(self, "look for ingests that never closed", |c| {
+        read!(self, "find ingests that never closed", |c| {
             silent::read(c, limit, silent)
         })
     }
@@ -245,14 +245,16 @@ impl Ledger for Postgres {
     }
 
     async fn imbalances(&self, limit: u32) -> Result<Vec<Imbalance>, Fault> {
-        read!(self, "check the books", |c| books::imbalances(c, limit))
+        read!(self, "check the accounting", |c| books::imbalances(
+            c, limit
+        ))
     }
 
     async fn keep_refusals(&self, refusals: &[Refusal]) -> Result<(), Fault> {
         if refusals.is_empty() {
             return Ok(());
         }
-        write!(self, "keep refusals", |c| async move {
+        write!(self, "store refusals", |c| async move {
             refusals::insert(&mut *c, refusals).await?;
             refusals::prune(c).await
         })

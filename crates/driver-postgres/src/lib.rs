@@ -1,7 +1,7 @@
 //! The store over PostgreSQL: the inbox, in the same transaction as the effects of the handlers.
 //!
 //! - [`Postgres`] is a [`hookbox_driver::Store`] and a [`hookbox_driver::Ledger`]; [`Options`]
-//!   say how to reach the database, and [`migrate`] prepares it.
+//!   hold how to reach the database, and [`migrate`] prepares it.
 //! - One file per table; every statement is a named function in its table's file.
 //! - Whole operations that touch several tables: `claim`, `settle`, `fail`, `requeue`, `replay`.
 //!

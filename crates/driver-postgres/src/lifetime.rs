@@ -1,7 +1,7 @@
 //! How long one connection is kept.
 //!
 //! A pooler such as PgBouncer that is to be stopped or paused waits until its clients have given
-//! their sessions back, and cannot ask for them: a client sees nothing of it. So none is kept for
+//! their sessions back, and cannot request them: a client sees nothing of it. So none is kept for
 //! long, also where nothing happens.
 
 use std::hash::{BuildHasher, RandomState};

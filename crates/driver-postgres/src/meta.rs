@@ -42,7 +42,7 @@ pub(crate) async fn works_from(c: &mut PgConnection) -> Result<Option<i64>, Erro
     Ok(found.and_then(|text| text.parse().ok()))
 }
 
-/// Writes it down; it is never lowered.
+/// Records it; it is never lowered.
 pub(crate) async fn raise_works_from(c: &mut PgConnection, version: i64) -> Result<(), Error> {
     sqlx::query(
         "insert into meta (key, value) values ($1, $2) on conflict (key) do update

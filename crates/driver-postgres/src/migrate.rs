@@ -7,8 +7,8 @@ use hookbox_driver::{KnownMigration, OpenError};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection, PgConnection};
 
-use crate::connection::{ask, goodbye, text};
-use crate::open::{away, first_look, unavailable};
+use crate::connection::{goodbye, text, within};
+use crate::open::{inspect_server, open_error, unavailable};
 use crate::refusal::{Names, Stage};
 use crate::{Options, diagnose, in_the_way, meta};
 
@@ -24,8 +24,8 @@ const DEADLINE: Duration = Duration::from_secs(60 * 60);
 /// it.
 const TABLE_LOCK_TIMEOUT: &str = "set lock_timeout = '30s'";
 
-/// Whoever knows this schema version works on the newest one as well: every migration since has
-/// only added. One that takes something away, or asks more of what is written, raises it to the
+/// A process that knows this schema version works on the newest one as well: every migration since
+/// has only added. One that takes something away, or asks more of what is written, raises it to the
 /// version whose hookbox does without. `docs/UPGRADING.md` is about it.
 const WORKS_FROM: i64 = 2;
 
@@ -40,12 +40,12 @@ pub struct Migrated {
 
 /// Brings the database to the newest schema, and stamps it with the environment when it has no
 /// stamp. A database of another environment is refused before anything is changed, and so is one
-/// of a newer hookbox, unless it says that this one may work on it: then there is nothing to do.
+/// of a newer hookbox, unless its schema is compatible with this one: then there is nothing to do.
 /// Of two at once, one waits for the other and finds nothing left to do.
 pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
-    first_look(&options).await?.judge(false)?;
+    inspect_server(&options).await?.check(false)?;
     with_connection(&options, async |connection, names| {
-        // A session's lock: it goes with the connection, however this ends.
+        // A session's lock: it is released with the connection, however this ends.
         sqlx::query("select pg_advisory_lock($1)")
             .bind(LOCK)
             .execute(&mut *connection)
@@ -62,7 +62,7 @@ pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
             return Ok(Ok(Migrated { from, to: from }));
         }
         if meta::environment(connection).await?.is_some() {
-            // Before anything is taken away from those who still count on it.
+            // Before anything is removed that other processes still rely on.
             meta::raise_works_from(connection, WORKS_FROM).await?;
         }
         if from > 0 {
@@ -96,8 +96,8 @@ async fn finish(
     Ok(Ok(Migrated { from, to: newest() }))
 }
 
-/// In a database that has some of them, each migration is committed by itself: whoever finds some
-/// of them continues from there.
+/// In a database that has some of them, each migration is committed by itself: the next run
+/// continues behind those it finds.
 async fn apply(connection: &mut PgConnection, from: i64) -> Result<(), MigrateError> {
     let versions = MIGRATIONS.iter().map(|migration| migration.version);
     let mut missing: Vec<i64> = versions.filter(|version| *version > from).collect();
@@ -112,7 +112,7 @@ async fn apply(connection: &mut PgConnection, from: i64) -> Result<(), MigrateEr
 
 /// What [`migrate`] would do. It changes nothing, and refuses what [`migrate`] would refuse.
 pub async fn plan(options: Options) -> Result<Migrated, OpenError> {
-    first_look(&options).await?.judge(false)?;
+    inspect_server(&options).await?.check(false)?;
     with_connection(&options, async |connection, names| {
         let inspected = inspect(connection, &options, names).await?;
         Ok(inspected.map(|from| Migrated {
@@ -191,7 +191,7 @@ async fn inspect(
         .and_then(|()| if known { Ok(from) } else { Err(newer(from)) }))
 }
 
-/// Whether a database that a newer hookbox has migrated says that this one may work on it.
+/// Whether a database that a newer hookbox has migrated is compatible with this one.
 pub(crate) async fn works_on_newer(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let from = meta::works_from(connection).await?;
     Ok(from.is_some_and(|from| from <= newest()))
@@ -236,7 +236,7 @@ async fn with_connection<T>(
         ("statement_timeout", "0"),
         ("lock_timeout", "0"),
         ("idle_in_transaction_session_timeout", "0"),
-        // `CREATE TABLE IF NOT EXISTS` says so every time.
+        // `CREATE TABLE IF NOT EXISTS` sends a notice every time.
         ("client_min_messages", "warning"),
     ];
     let session = options
@@ -247,7 +247,7 @@ async fn with_connection<T>(
         .await
         .map_err(unavailable)?;
     let names = session.names();
-    let worked = ask(DEADLINE, work(&mut connection, names)).await;
+    let worked = within(DEADLINE, work(&mut connection, names)).await;
     goodbye(connection).await;
-    worked.map_err(|error| away(error, Stage::Migrate, names))?
+    worked.map_err(|error| open_error(error, Stage::Migrate, names))?
 }

@@ -8,13 +8,13 @@ use std::time::Duration;
 use hookbox_driver::{Fault, OpenError};
 use sqlx::PgConnection;
 
-use crate::connection::{AskError, Connections, ask, goodbye, text};
+use crate::connection::{Connections, QueryError, goodbye, text, within};
 use crate::refusal::{self, Names, Refusal, Stage};
 use crate::server::Server;
 use crate::session::Session;
 use crate::{Options, Tx, in_the_way, meta, migrate, proof, rights};
 
-/// For a unit of work. Said for each, whatever the session's default was changed to.
+/// For a unit of work. Set for each, as the session's default may have been changed.
 const WRITE: &str = "begin isolation level read committed read write";
 
 /// For what operators read: several statements see one moment.
@@ -30,12 +30,12 @@ impl Postgres {
     /// Opens the database, if it is the right one: of this environment, with this schema, on a
     /// server whose commits are durable. It changes nothing.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
-        let server = first_look(&options).await?;
-        server.judge(false)?;
+        let server = inspect_server(&options).await?;
+        server.check(false)?;
         let session = options.session(&server)?;
         let limit = options.connect_deadline;
         let mut connection = session.connect(limit).await.map_err(unavailable)?;
-        let checked = ask(limit, check(&mut connection, &options)).await;
+        let checked = within(limit, check(&mut connection, &options)).await;
         let checked = match checked {
             Ok(checked) => checked,
             Err(error) => Err(explain(error, &mut connection, &session, limit).await),
@@ -83,59 +83,61 @@ impl fmt::Debug for Postgres {
     }
 }
 
-/// What kind of server it is, asked without any settings of ours: an older one refuses those
-/// that it does not know.
-pub(crate) async fn first_look(options: &Options) -> Result<Server, OpenError> {
+/// Reads what kind of server it is, without any settings of ours: an older one refuses those that
+/// it does not know.
+pub(crate) async fn inspect_server(options: &Options) -> Result<Server, OpenError> {
     let plain = options.plain()?;
     let limit = options.connect_deadline;
     plain.is_its_own(limit).await?;
     let mut connection = plain.connect(limit).await.map_err(unavailable)?;
-    let server = ask(limit, Server::ask(&mut connection)).await;
+    let server = within(limit, Server::read(&mut connection)).await;
     goodbye(connection).await;
-    server.map_err(|error| away(error, Stage::Use, plain.names()))
+    server.map_err(|error| open_error(error, Stage::Use, plain.names()))
 }
 
-/// Why the check got no answer. A role that lacks rights gets the statements that give it all of
-/// them, since the server names only the first that it missed.
+/// Why the check failed. A role that lacks rights gets the statements that give it all of them,
+/// since the server names only the first that it missed.
 async fn explain(
-    error: AskError,
+    error: QueryError,
     connection: &mut PgConnection,
     session: &Session,
     limit: Duration,
 ) -> OpenError {
     let names = session.names();
-    let error = away(error, Stage::Use, names);
+    let error = open_error(error, Stage::Use, names);
     if !matches!(error, OpenError::Refused { .. }) {
         return error;
     }
-    let missing = ask(limit, rights::missing(connection)).await;
+    let missing = within(limit, rights::missing(connection)).await;
     match missing.unwrap_or_default() {
         missing if missing.is_empty() => error,
         missing => refused(refusal::missing_rights(&missing, names), None),
     }
 }
 
-/// The inner result is what the database is, the outer one whether it answered.
+/// The inner result is that of the check, the outer one that of the queries.
 async fn check(
     connection: &mut PgConnection,
     options: &Options,
 ) -> Result<Result<(), OpenError>, sqlx::Error> {
-    let server = Server::ask(connection).await?;
+    let server = Server::read(connection).await?;
     if let Some(refused) = in_the_way::migrations(connection).await? {
         return Ok(Err(refused));
     }
     let environment = meta::environment(connection).await?;
     let found = migrate::version(connection).await?;
-    let works_on_newer = found > migrate::newest() && migrate::works_on_newer(connection).await?;
+    let known = migrate::newest();
+    let works_on_newer = found > known && migrate::works_on_newer(connection).await?;
     if works_on_newer {
         tracing::warn!(
             found,
-            known = migrate::newest(),
-            "the schema is of a newer hookbox, and this one may work on it: upgrade it, too"
+            known,
+            "database schema {found} is newer than this build ({known}) but compatible; upgrade \
+             this process"
         );
     }
     Ok(server
-        .judge(true)
+        .check(true)
         .and_then(|()| migrate::same_environment(environment.as_deref(), options))
         .and_then(|()| match found.cmp(&migrate::newest()) {
             std::cmp::Ordering::Less => Err(OpenError::SchemaOlder {
@@ -165,18 +167,20 @@ pub(crate) fn unavailable(fault: Fault) -> OpenError {
     }
 }
 
-/// Why a database that was connected to did not answer as it should.
-pub(crate) fn away(error: AskError, stage: Stage, names: &Names) -> OpenError {
+/// The error for a database that was reached and did not answer as expected.
+pub(crate) fn open_error(error: QueryError, stage: Stage, names: &Names) -> OpenError {
     match error.refused_at(stage, names) {
-        AskError::Refused { error, refusal } => refused(refusal, Some(text(&error).into())),
-        error @ (AskError::Database(_) | AskError::Silent { .. }) => OpenError::Unavailable {
-            what: "the database",
-            source: error.into(),
-        },
+        QueryError::Refused { error, refusal } => refused(refusal, Some(text(&error).into())),
+        error @ (QueryError::Database(_) | QueryError::Unresponsive { .. }) => {
+            OpenError::Unavailable {
+                what: "the database",
+                source: error.into(),
+            }
+        }
     }
 }
 
-/// A refusal that a person must end.
+/// A refusal that an operator must fix.
 pub(crate) fn refused(refusal: Refusal, source: Option<Box<dyn Error + Send + Sync>>) -> OpenError {
     let Refusal { why, remedy } = refusal;
     OpenError::Refused {
@@ -187,11 +191,11 @@ pub(crate) fn refused(refusal: Refusal, source: Option<Box<dyn Error + Send + Sy
     }
 }
 
-/// The refusal that a fault's chain of causes holds, and what the server said.
+/// The refusal that a fault's chain of causes holds, and the server's text.
 fn refusal_in(fault: &Fault) -> Option<(Refusal, String)> {
     let mut next = fault.source();
     while let Some(error) = next {
-        if let Some(AskError::Refused { error, refusal }) = error.downcast_ref::<AskError>() {
+        if let Some(QueryError::Refused { error, refusal }) = error.downcast_ref::<QueryError>() {
             return Some((refusal.clone(), text(error)));
         }
         next = error.source();

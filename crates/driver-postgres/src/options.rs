@@ -15,22 +15,22 @@ use crate::session::Session;
 const HANDLER_TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// How much later than the engine's own time limit the server ends a statement or an idle
-/// transaction: the engine speaks first, the server is the net below it.
+/// transaction: the engine acts first, the server is the safety net.
 const AFTER_HANDLER: Duration = Duration::from_secs(5);
 
-/// How many connections. PostgreSQL allows 100 unless told otherwise, several processes share
-/// it, and a worker needs one for each transaction that runs at once.
+/// How many connections. PostgreSQL allows 100 by default, several processes share it, and a worker
+/// needs one for each transaction that runs at once.
 const CONNECTIONS_MAX: u32 = 16;
 
-/// How long to stand in line for one of them: longer means that the worker should pause.
+/// How long to wait for one of them: longer means that the worker should pause.
 const ACQUIRE_DEADLINE: Duration = Duration::from_secs(3);
 
 /// How long a new connection may take, TLS and password included.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How long to wait for another transaction's lock at most, before it is contention. A worker that
-/// died without a word is found out by the server sooner (see `CLIENT_CHECK`). An event that waits
-/// for a foreign lock holds up its route for so long before it is put off.
+/// died without closing its connection is detected by the server sooner (see `CLIENT_CHECK`). An
+/// event that waits for a foreign lock delays its route for so long before it is deferred.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a connection is kept at most. It bounds how long a pooler that is to be stopped waits
@@ -38,7 +38,7 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// milliseconds.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
 
-/// How often the server looks whether the client of a running statement is still there.
+/// How often the server checks whether the client of a running statement is still connected.
 const CLIENT_CHECK: Duration = Duration::from_secs(2);
 
 /// The longest transaction: one batch of 64 events whose handlers each take their full time.
@@ -56,7 +56,7 @@ pub struct Options {
     pub url: String,
     /// The environment that the database is stamped with.
     pub environment: EnvironmentName,
-    /// Most connections at once, besides one that only looks whether the server is there.
+    /// Most connections at once, besides one that only checks whether the server is reachable.
     pub connections_max: u32,
     /// How long to wait for a free one.
     pub acquire_deadline: Duration,
@@ -73,12 +73,12 @@ pub struct Options {
     pub transaction_timeout: Duration,
     /// The server gives up waiting for a lock after this.
     pub lock_timeout: Duration,
-    /// How often the server looks whether we are still there while it works for us.
+    /// How often the server checks whether we are still connected while it works for us.
     pub client_check: Duration,
     /// How long the client waits for the answer to one of hookbox's own statements in a unit of
     /// work. Longer than `lock_timeout`, so that the server answers first.
     pub answer_deadline: Duration,
-    /// How sessions are called in `pg_stat_activity`.
+    /// The name of the sessions in `pg_stat_activity`.
     pub application_name: String,
 }
 
@@ -111,8 +111,9 @@ impl Options {
 
     /// Sets what follows from the shortest and the longest time limit of any route's handler.
     ///
-    /// A handler that waits for a lock must hear that from the server before its own time is up:
-    /// the one is nobody's attempt, the other is the handler's. Half of its time is for its work.
+    /// A handler that waits for a lock must get the server's timeout before its own time limit
+    /// ends: a lock wait costs no attempt, the handler's own timeout does. Half of its time is for
+    /// its work.
     #[must_use]
     pub fn handler_time_limits(mut self, least: Duration, most: Duration) -> Self {
         if !least.is_zero() {
@@ -130,9 +131,9 @@ impl Options {
         self.statement_timeout.saturating_add(ANSWER_MARGIN)
     }
 
-    /// Whether nobody on the way can read or answer: the server is on this machine, or every
-    /// connection is encrypted and verifies its certificate and its name. Reads the URL as
-    /// every connection does, without one: what is refused here is refused at a start.
+    /// Whether no third party can read or answer: the server is on this machine, or every
+    /// connection is encrypted and verifies its certificate and its name. Reads the URL as every
+    /// connection does, without one: what is refused here is refused at a start.
     pub fn is_protected(&self) -> Result<bool, OpenError> {
         self.plain()?;
         let options = PgConnectOptions::from_str(&self.url);
@@ -169,7 +170,7 @@ impl Options {
         Ok(Session::plain(options))
     }
 
-    /// As whom sessions work, as far as the URL says; else the server's word for it.
+    /// The role of the sessions, as far as the URL names it; else as the server reports it.
     pub(crate) fn role(&self) -> String {
         let options = PgConnectOptions::from_str(&self.url);
         options.map_or_else(
@@ -261,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_off_this_machine_is_protected_by_a_verified_server_alone() {
+    fn a_connection_off_this_machine_is_protected_only_by_a_verified_server() {
         for (url, expect) in [
             ("postgres://u:p@localhost/db", true),
             ("postgres://u:p@127.0.0.1:5433/db", true),

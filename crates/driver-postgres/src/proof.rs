@@ -7,7 +7,7 @@ use std::time::Instant;
 use hookbox_driver::CommitError;
 use sqlx::{AssertSqlSafe, Connection, Error, Executor, PgConnection, Row};
 
-use crate::connection::AskError;
+use crate::connection::QueryError;
 use crate::diagnose;
 use crate::tx::{Tx, ended};
 
@@ -29,7 +29,7 @@ macro_rules! watched {
     };
 }
 
-/// The names of [`watched!`], in its order, for whoever reads the failure.
+/// The names of [`watched!`], in its order, for the text of a failure.
 const WATCHED: [&str; 12] = [
     "role",
     "session_authorization",
@@ -45,9 +45,9 @@ const WATCHED: [&str; 12] = [
     "client_encoding",
 ];
 
-/// Begins a transaction for a handler. It remembers what the session is like; its savepoint tells
-/// a transaction that is aborted from one that was ended, where the server answers nothing else any
-/// more.
+/// Begins a transaction for a handler. It remembers what the session is like; its savepoint
+/// distinguishes an aborted transaction from one that was ended, where the server answers nothing
+/// else any more.
 pub(crate) const BEGIN: &str = concat!(
     "begin isolation level read committed read write; \
      select pg_catalog.set_config('hookbox.began', (",
@@ -55,7 +55,7 @@ pub(crate) const BEGIN: &str = concat!(
     ")::text, true); savepoint hookbox_unit"
 );
 
-/// Goes back to the savepoint, which no other transaction has.
+/// Rolls back to the savepoint, which no other transaction has.
 pub(crate) const TO_SAVEPOINT: &str = "rollback to savepoint hookbox_unit";
 
 const ASK: &str = concat!(
@@ -68,7 +68,7 @@ const ASK: &str = concat!(
            from pg_catalog.pg_prepared_statements) as statements; "
 );
 
-/// What the proof says.
+/// The result of the proof.
 pub(crate) struct Proof {
     transaction: Option<String>,
     now: Vec<String>,
@@ -84,15 +84,15 @@ pub(crate) async fn prove(tx: &mut Tx) -> Result<(), CommitError> {
     let asked = Instant::now();
     let limit = tx.options().statement_timeout;
     let reset = tx.reset();
-    let proof = match tx.run(|c| ask(c, reset)).await {
+    let proof = match tx.run(|c| query(c, reset)).await {
         Ok(proof) => proof,
-        // Sooner than hookbox's own limit: the handler has set another.
-        Err(AskError::Database(error))
+        // It ended sooner than hookbox's own limit: the handler has set another.
+        Err(QueryError::Database(error))
             if diagnose::is_cancelled(&error) && asked.elapsed() < limit =>
         {
             return broken("it left a time limit that hookbox's own statements exceed".to_owned());
         }
-        Err(error) => return Err(tx.blame(error, "prove the transaction").await),
+        Err(error) => return Err(tx.attribute(error, "prove the transaction").await),
     };
     if proof.transaction.is_none() || proof.transaction != tx.id {
         return Err(ended());
@@ -100,7 +100,7 @@ pub(crate) async fn prove(tx: &mut Tx) -> Result<(), CommitError> {
     if tx.depth() != 1 {
         return broken("a savepoint was left open".to_owned());
     }
-    // The reset takes away what the server remembers of the beginning.
+    // The reset removes what the server remembers of the beginning.
     let began = tx.session.take().or(proof.began);
     let changed = changed(began.as_deref(), &proof.now);
     if !changed.is_empty() {
@@ -115,7 +115,7 @@ pub(crate) async fn prove(tx: &mut Tx) -> Result<(), CommitError> {
     } = proof;
     match tx.run(|c| forget(c, prepared, cached)).await {
         Ok(()) => Ok(()),
-        Err(error) => Err(tx.blame(error, "reset the session").await),
+        Err(error) => Err(tx.attribute(error, "reset the session").await),
     }
 }
 
@@ -135,9 +135,9 @@ fn changed(began: Option<&[String]>, now: &[String]) -> Vec<&'static str> {
         .collect()
 }
 
-/// Asks, and then resets the session, in one round trip. It is no prepared statement: the handler
-/// may have removed those.
-async fn ask(c: &mut PgConnection, reset: String) -> Result<Proof, Error> {
+/// Reads the state of the session, and then resets it, in one round trip. It is no prepared
+/// statement: the handler may have removed those.
+async fn query(c: &mut PgConnection, reset: String) -> Result<Proof, Error> {
     let asked = format!("{ASK}{reset}");
     let rows = c.fetch_all(sqlx::raw_sql(AssertSqlSafe(asked))).await?;
     let row = rows.first().ok_or(Error::RowNotFound)?;

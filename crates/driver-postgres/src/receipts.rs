@@ -6,7 +6,7 @@ use sqlx::{Error, PgConnection, Row};
 
 use crate::column::{Columns, bigint, moment, text, uuid};
 
-/// The words in the column `outcome`.
+/// The values of the column `outcome`.
 pub(crate) mod outcome {
     pub const DONE: &str = "done";
     pub const DUPLICATE: &str = "duplicate";
@@ -15,15 +15,15 @@ pub(crate) mod outcome {
     pub const DEAD: &str = "dead";
 }
 
-/// What has become of one receipt.
-pub(crate) struct Outcome<'a> {
+/// The outcome of one receipt, to write.
+pub(crate) struct OutcomeRow<'a> {
     pub envelope: &'a Envelope,
     pub word: &'static str,
     pub other_digest: Option<ContentDigest>,
 }
 
-/// Writes outcomes, unless the transaction is no longer the one with this number; answers
-/// whether it is. A receipt that has an outcome keeps it.
+/// Writes outcomes, unless the transaction is no longer the one with this number; returns whether
+/// it is. A receipt that has an outcome keeps it.
 ///
 /// Outside of a transaction (a handler ended it) this very statement would commit by itself, so
 /// it must not write anything then.
@@ -31,7 +31,7 @@ pub(crate) async fn insert(
     c: &mut PgConnection,
     transaction: &str,
     route: &RouteName,
-    receipts: &[Outcome<'_>],
+    receipts: &[OutcomeRow<'_>],
 ) -> Result<bool, Error> {
     let all = || receipts.iter().map(|one| one.envelope);
     let ids: Vec<_> = all().map(|e| uuid(e.receipt.as_bytes())).collect();
@@ -79,7 +79,7 @@ pub(crate) async fn insert(
 pub(crate) async fn insert_one(
     c: &mut PgConnection,
     route: &RouteName,
-    receipt: &Outcome<'_>,
+    receipt: &OutcomeRow<'_>,
 ) -> Result<(), Error> {
     let envelope = receipt.envelope;
     sqlx::query(
@@ -103,9 +103,9 @@ pub(crate) async fn insert_one(
     Ok(())
 }
 
-/// Moves receipts of these events that wait or are dead to what has become of their event. One
-/// that is a duplicate or a conflict stays what it is.
-pub(crate) async fn follow(
+/// Updates the receipts that carry the outcome of these events: those that are retrying or dead get
+/// it. Duplicates and conflicts keep theirs.
+pub(crate) async fn update_outcome(
     c: &mut PgConnection,
     route: &RouteName,
     events: &[EventId],
@@ -144,8 +144,8 @@ pub(crate) async fn revive(
     Ok(())
 }
 
-/// The event that a receipt tells of. The key begins with the route, so it is looked up once for
-/// each route that has receipts, whose names are found by steps over the key.
+/// The event of a receipt. The key begins with the route, so it is looked up once for each route
+/// that has receipts, whose names are found by steps over the key.
 pub(crate) async fn event_of(
     c: &mut PgConnection,
     receipt: &ReceiptId,

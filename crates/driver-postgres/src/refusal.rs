@@ -1,10 +1,10 @@
-//! What a server that was reached refuses, and the statement that puts it right.
+//! What a reachable server refuses, and the statement that fixes it.
 //!
-//! Decided by the code alone: the server's own text is in the operator's language, and may be any.
+//! Decided by the code only: the server's own text is in the operator's language, which may be any.
 
 use std::fmt;
 
-/// Who asked, and for what.
+/// Who connected, and to what.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Names {
     pub role: String,
@@ -14,9 +14,9 @@ pub(crate) struct Names {
 /// What was being done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Nothing yet: the server was connected to.
+    /// Connecting to the server.
     Connect,
-    /// The schema was being made.
+    /// Creating the schema.
     Migrate,
     /// A statement of a role that only uses the schema.
     Use,
@@ -90,7 +90,7 @@ pub(crate) fn of_code(code: &str, stage: Stage, names: &Names) -> Option<Refusal
     Some(Refusal { why, remedy })
 }
 
-/// The role may not make tables in the schema where they would go.
+/// The role may not create tables in the schema that would hold them.
 pub(crate) fn no_create(schema: Option<&str>, names: &Names) -> Refusal {
     let role = quoted(&names.role);
     match schema {
@@ -123,8 +123,8 @@ pub(crate) fn missing_rights(rights: &[String], names: &Names) -> Refusal {
 /// A name as a statement has it: in quotes where it needs them.
 fn quoted(name: &str) -> String {
     let starts = |c: char| c.is_ascii_lowercase() || c == '_';
-    let goes_on = |c: char| starts(c) || c.is_ascii_digit();
-    if name.starts_with(starts) && name.chars().all(goes_on) {
+    let continues = |c: char| starts(c) || c.is_ascii_digit();
+    if name.starts_with(starts) && name.chars().all(continues) {
         return name.to_owned();
     }
     let name = name.replace('"', "\"\"");

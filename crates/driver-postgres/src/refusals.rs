@@ -12,7 +12,7 @@ use crate::column::{Columns, bigint, moment, text, uuid};
 /// never more than a few megabytes.
 const KEPT: i64 = 10_000;
 
-/// Keeps refusals.
+/// Stores refusals.
 pub(crate) async fn insert(c: &mut PgConnection, refusals: &[Refusal]) -> Result<(), Error> {
     let requests: Vec<_> = refusals
         .iter()
@@ -46,8 +46,8 @@ pub(crate) async fn insert(c: &mut PgConnection, refusals: &[Refusal]) -> Result
     Ok(())
 }
 
-/// Forgets all but the newest. Two callers at once must not wait for each other in a circle, so
-/// what another one is deleting is passed over.
+/// Deletes all but the newest. Two callers at once must not deadlock, so rows that another one is
+/// deleting are skipped.
 pub(crate) async fn prune(c: &mut PgConnection) -> Result<(), Error> {
     sqlx::query(
         "delete from refusals where request in (

@@ -11,8 +11,8 @@ const TEXT_MAX: usize = 200;
 /// insufficient_privilege.
 const DENIED: &str = "42501";
 
-/// What is missing, and the statement that puts it right as far as it is known; for the first
-/// error of the server's in the chain.
+/// What is missing, and the statement that fixes it as far as it is known; for the first error of
+/// the server in the chain.
 pub(crate) fn remedy(error: &(dyn Error + 'static), role: &str) -> Option<String> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -54,8 +54,8 @@ fn denied(message: &str, role: &str) -> String {
     )
 }
 
-/// The grant that an English text of the server's asks for: whole rights, of which a handler may
-/// need less.
+/// The grant that fits an English text of the server: whole rights, of which a handler may need
+/// less.
 fn grant(message: &str) -> Option<String> {
     let what = message.strip_prefix("permission denied for ")?;
     let (kind, name) = what.rsplit_once(' ')?;
@@ -71,7 +71,7 @@ fn grant(message: &str) -> Option<String> {
     Some(format!("{right} {name}"))
 }
 
-/// Text of others, safe to show.
+/// Untrusted text, safe to show.
 fn shown(text: &str) -> String {
     text.chars()
         .flat_map(|c| {

@@ -7,19 +7,19 @@ use sqlx::{Error, PgConnection};
 
 use crate::{audit, claims, dead_letters, earlier_deaths, receipts, retries};
 
-/// What is done to dead letters.
+/// A change of dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
     /// Make them due at once, with a fresh round of attempts.
     Replay,
     /// Decide that they are not to be replayed.
     Discard,
-    /// Take that back.
+    /// Revert that.
     Restore,
 }
 
 impl Change {
-    /// The word in the audit.
+    /// The action in the audit.
     fn action(self) -> &'static str {
         match self {
             Change::Replay => "dead.replay",
@@ -44,7 +44,7 @@ impl Change {
     }
 }
 
-/// Makes the change to what the filter means, at most `limit` of them. Answers how many.
+/// Applies the change to what matches the filter, at most `limit` of them. Returns how many.
 pub(crate) async fn change(
     c: &mut PgConnection,
     change: Change,

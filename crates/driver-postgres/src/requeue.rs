@@ -24,7 +24,7 @@ pub(crate) async fn requeue(
     let mut due = tx
         .run(|c| retries::lock_due(c, limit, republish.routes()))
         .await
-        .map_err(|error| error.ours("look for due retries"))?;
+        .map_err(|error| error.ours("find due retries"))?;
     if due.is_empty() {
         tx.rollback().await;
         return Ok(Requeued::default());

@@ -13,13 +13,13 @@ use crate::column::{Columns, integer};
 /// that a `Duration` holds.
 const DELAY_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// What an event waits for.
-pub(crate) struct Waiting {
+/// The attempt that an event waits for.
+pub(crate) struct StoredRetry {
     pub event: EventId,
     pub attempt: u32,
     /// How many attempts had been made when the present round began.
     pub attempts_before: u32,
-    /// It is put off, its time has not come, and no message for it is in the queue but old ones.
+    /// It is deferred, not due yet, and only old messages of it are in the queue.
     pub is_put_off: bool,
 }
 
@@ -28,7 +28,7 @@ pub(crate) async fn waiting(
     c: &mut PgConnection,
     route: &RouteName,
     events: &[EventId],
-) -> Result<Vec<Waiting>, Error> {
+) -> Result<Vec<StoredRetry>, Error> {
     let ids: Vec<&[u8; 32]> = events.iter().map(EventId::as_bytes).collect();
     let rows = sqlx::query(
         "select event_id, attempt, attempts_before,
@@ -43,7 +43,7 @@ pub(crate) async fn waiting(
     .await?;
     rows.iter()
         .map(|row| {
-            Ok(Waiting {
+            Ok(StoredRetry {
                 event: row.event("event_id")?,
                 attempt: row.attempt("attempt")?,
                 attempts_before: row.attempt("attempts_before")?,
@@ -79,7 +79,7 @@ pub(crate) async fn put(
     Ok(())
 }
 
-/// How long an event has been put off for the same reason, without an attempt in between.
+/// How long an event has been deferred for the same reason, without an attempt in between.
 pub(crate) async fn put_off_for(
     c: &mut PgConnection,
     deferral: &Deferral<'_>,
@@ -99,7 +99,7 @@ pub(crate) async fn put_off_for(
     Ok(seconds.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()))
 }
 
-/// Puts an event off: it waits for the attempt that was not made.
+/// Defers an event: it waits for the attempt that was not made.
 pub(crate) async fn put_off(
     c: &mut PgConnection,
     deferral: &Deferral<'_>,
@@ -153,7 +153,7 @@ pub(crate) async fn put_replayed(
     Ok(())
 }
 
-/// Ends the waiting of events that have come to an end.
+/// Deletes the retries of events that have an outcome.
 pub(crate) async fn delete(
     c: &mut PgConnection,
     route: &RouteName,
@@ -236,7 +236,7 @@ pub(crate) async fn envelopes(c: &mut PgConnection, due: &[Due]) -> Result<Vec<D
     rows.iter().map(due_retry).collect()
 }
 
-/// Notes that retries were put into their queues, for the attempts that they were read for.
+/// Marks retries as queued, for the attempts that they were read for.
 pub(crate) async fn mark_queued(
     c: &mut PgConnection,
     queued: &[(RouteName, EventId)],
@@ -255,7 +255,7 @@ pub(crate) async fn mark_queued(
     Ok(())
 }
 
-/// What one event waits for.
+/// The attempts that one event waits for.
 pub(crate) async fn of_event(
     c: &mut PgConnection,
     event: &EventId,
@@ -282,7 +282,7 @@ pub(crate) async fn of_event(
         .collect()
 }
 
-/// Why and since when a retry is put off, of the columns `reason` and `deferred_since`.
+/// Why and since when a retry is deferred, of the columns `reason` and `deferred_since`.
 pub(crate) fn deferred(row: &PgRow) -> Result<Option<DeferredSince>, Error> {
     let reason: Option<&str> = row.try_get("reason")?;
     match (reason, row.at_some("deferred_since")?) {

@@ -20,7 +20,7 @@ macro_rules! matching {
     };
 }
 
-/// What waits for its time.
+/// The condition for retries that are not due yet.
 macro_rules! early {
     () => {
         " and r.not_before > now() and r.queued_at is null"
@@ -88,7 +88,7 @@ pub(crate) async fn list(
         .collect()
 }
 
-/// How many there are whose time has not come.
+/// How many are not due yet.
 pub(crate) async fn early(c: &mut PgConnection, filter: &RetryFilter) -> Result<u64, Error> {
     let query = sqlx::query(concat!(
         "select count(*) as count from retries r join events e using (event_id) where ",
@@ -98,7 +98,7 @@ pub(crate) async fn early(c: &mut PgConnection, filter: &RetryFilter) -> Result<
     bind(query, filter).fetch_one(c).await?.count("count")
 }
 
-/// Makes them due, each with its row in the audit. How many.
+/// Makes them due, each with its row in the audit. Returns how many.
 pub(crate) async fn hurry(
     c: &mut PgConnection,
     filter: &RetryFilter,

@@ -25,7 +25,7 @@ const WORKING: [(&str, &[&str]); 6] = [
 ];
 
 /// What the session's role lacks to work, a table at a time, as `GRANT` takes it: `SELECT, INSERT
-/// ON events`. A table that is not there for it counts as one on which it lacks everything.
+/// ON events`. A table that it cannot see counts as one on which it lacks every right.
 pub(crate) async fn missing(c: &mut PgConnection) -> Result<Vec<String>, Error> {
     let mut missing = missing_of(c, &WORKING).await?;
     missing.extend(missing_of(c, &SETTLING).await?);

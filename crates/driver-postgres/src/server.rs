@@ -8,7 +8,7 @@ use sqlx::{PgConnection, Row};
 /// what is refused, and not what is tested: the tests run on PostgreSQL 15 and newer.
 const VERSION_MIN: i32 = 130_000;
 
-/// What a server said about itself.
+/// What a server reported about itself.
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
     version: i32,
@@ -18,15 +18,15 @@ pub(crate) struct Server {
     full_page_writes: bool,
     synchronous_commit: String,
     encoding: String,
-    /// It notices while it works that its client has gone (14 and later, on most systems).
+    /// It detects during a statement that its client has gone (14 and later, on most systems).
     pub checks_clients: bool,
     /// It can end transactions that take too long (17 and later).
     pub limits_transactions: bool,
 }
 
 impl Server {
-    /// Asks it.
-    pub async fn ask(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
+    /// Reads it.
+    pub async fn read(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
         let row = sqlx::query(
             "select current_setting('server_version_num')::int,
                     pg_is_in_recovery(),
@@ -52,8 +52,8 @@ impl Server {
         })
     }
 
-    /// The level of durability that our sessions ask for: a server that is set to wait for more
-    /// than its own disk is not talked down.
+    /// The level of durability that our sessions set: a server that is set to wait for more than
+    /// its own disk keeps that level.
     pub fn synchronous_commit(&self) -> &'static str {
         match self.synchronous_commit.as_str() {
             "remote_apply" => "remote_apply",
@@ -62,8 +62,8 @@ impl Server {
     }
 
     /// Refuses a server on which a commit would not mean what hookbox promises. `in_session`:
-    /// it was asked in a session that had our own settings.
-    pub fn judge(&self, in_session: bool) -> Result<(), OpenError> {
+    /// it was read in a session that had our own settings.
+    pub fn check(&self, in_session: bool) -> Result<(), OpenError> {
         let refuse = |why: &str| {
             Err(OpenError::Unsafe {
                 what: "the database",
@@ -111,8 +111,8 @@ impl Server {
     }
 }
 
-/// Whether the server's operating system lets it look after its clients; the setting is refused
-/// where it does not.
+/// Whether the server's operating system lets it check its clients; the setting is refused where it
+/// does not.
 async fn can_check_clients(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     match sqlx::query("set client_connection_check_interval = '2s'")
         .execute(connection)
@@ -151,7 +151,7 @@ mod tests {
         for (server, in_session, word) in [
             (good(), true, None),
             (level("remote_apply"), true, None),
-            // What the server does for others does not matter: our sessions ask for more.
+            // What the server does for others does not matter: our sessions set more.
             (level("off"), false, None),
             (level("off"), true, Some("synchronous_commit")),
             (level("local"), true, Some("synchronous_commit")),
@@ -197,7 +197,7 @@ mod tests {
             ),
         ] {
             let said = server
-                .judge(in_session)
+                .check(in_session)
                 .err()
                 .map(|error| error.to_string());
             match (word, said) {
@@ -214,7 +214,7 @@ mod tests {
                 encoding: encoding.to_owned(),
                 ..good()
             };
-            let Err(refused @ OpenError::Refused { .. }) = server.judge(false) else {
+            let Err(refused @ OpenError::Refused { .. }) = server.check(false) else {
                 panic!("{encoding} is taken")
             };
             let said = refused.to_string();

@@ -10,27 +10,28 @@ use hookbox_driver::{Fault, FaultKind, OpenError};
 use sqlx::postgres::{PgConnectOptions, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Executor, PgConnection, Row};
 
-use crate::connection::{ask, goodbye};
-use crate::open::{away, unavailable};
+use crate::connection::{goodbye, within};
+use crate::open::{open_error, unavailable};
 use crate::refusal::{Names, Stage};
 
 /// The levels are named, since a handler may have set others as the session's defaults.
 const PLAIN_BEGIN: &str = "begin isolation level read committed read write";
 
-/// Takes back what a handler can do to its session. The names and values that the driver sends at
-/// the start of a session are set again: a pooler sends them to its server in its own way, so that
+/// Reverts what a handler can do to its session. The names and values that the driver sends at the
+/// start of a session are set again: a pooler sends them to its server in its own way, so that
 /// `reset all` may not bring them back.
 const RESET: &str = "reset session authorization; reset role; reset all; unlisten *; close all; \
      discard temp; select pg_catalog.pg_advisory_unlock_all(); \
      set client_encoding = 'UTF8'; set datestyle = 'ISO, MDY'; set timezone = 'UTC';";
 
-/// Marks a session for one connection. The server makes the mark up, and answers with it.
+/// Marks a session for one connection. The server generates the mark and returns it.
 const SET_MARK: &str = "select pg_catalog.set_config('hookbox.session', \
      pg_catalog.gen_random_uuid()::text, false)";
 
-/// What tells the session of one connection from all others. A pooler that begins to lend sessions
-/// out for single transactions gives this connection another one's, whose prepared statements have
-/// the names of ours: one of them with as many parameters would be run in place of ours (H15).
+/// Distinguishes the session of one connection from all others. A pooler that begins to lend
+/// sessions out for single transactions gives this connection the session of another one, whose
+/// prepared statements have the same names: one with as many parameters would be run in place of
+/// the intended one (H15).
 pub(crate) struct Mark(String);
 
 impl Mark {
@@ -73,27 +74,27 @@ impl Session {
         }
     }
 
-    /// With settings of ours: names and values are our own words, never a stranger's.
+    /// With settings of ours: names and values are constants of ours, never untrusted text.
     pub fn with(mut self, settings: &[(&'static str, String)]) -> Self {
         let set = |(name, value): &(&str, String)| format!("set {name} = '{value}';");
         self.settings = settings.iter().map(set).collect();
         self
     }
 
-    /// What begins a transaction, in a marked session alone.
+    /// The statement that begins a transaction, and fails in any session but the marked one.
     pub fn begin(&self, begin: &str, mark: &Mark) -> String {
-        // Behind it: before a query, a transaction takes its isolation level, and not after one.
+        // After `begin`: a transaction's isolation level cannot be set after its first query.
         format!("{begin}; {}", mark.check())
     }
 
-    /// What begins a transaction in a session that a handler has had. The reset is a transaction
-    /// of its own, so that no roll-back brings the handler's settings back.
+    /// The statements that begin a transaction in a session that a handler has used. The reset is a
+    /// transaction of its own, so that no roll-back brings the handler's settings back.
     pub fn begin_anew(&self, begin: &str, mark: &Mark) -> String {
         let (check, reset) = (mark.check(), self.reset(mark));
         format!("{PLAIN_BEGIN}; {check}; {reset} commit; {begin}; {check}")
     }
 
-    /// The reset alone, inside of a transaction.
+    /// Only the reset, inside of a transaction.
     pub fn reset(&self, mark: &Mark) -> String {
         let (settings, mark) = (&self.settings, mark.set());
         format!("{RESET}{settings}{mark}")
@@ -104,19 +105,19 @@ impl Session {
         &self.names
     }
 
-    /// A new connection, within a deadline. Whatever the reason that there is none, for a running
-    /// process it is the database that is not there for it: a password may be corrected.
+    /// A new connection, within a deadline. Whatever the reason for a failure, for a running
+    /// process it counts as an unavailable database: a password may be corrected.
     pub async fn connect(&self, limit: Duration) -> Result<PgConnection, Fault> {
         let (connection, _) = self.open(self.settings.clone(), limit).await?;
         Ok(connection)
     }
 
-    /// The same, and its session is marked.
+    /// A new connection whose session is marked.
     pub async fn connect_marked(&self, limit: Duration) -> Result<(PgConnection, Mark), Fault> {
         let statements = format!("{}{SET_MARK}", self.settings);
         let (connection, row) = self.open(statements, limit).await?;
         let mark: Option<String> = row.and_then(|row| row.try_get(0).ok());
-        // It stands in statements.
+        // It becomes part of statements, so nothing but a UUID is taken.
         let is_plain = |mark: &String| mark.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
         match mark.filter(is_plain) {
             Some(mark) => Ok((connection, Mark(mark))),
@@ -127,7 +128,7 @@ impl Session {
         }
     }
 
-    /// Connects, and gives the first row of these statements.
+    /// Connects, runs these statements and returns the first row of their results.
     async fn open(
         &self,
         statements: String,
@@ -143,7 +144,7 @@ impl Session {
             }
             Ok((connection, row))
         };
-        ask(limit, begin)
+        within(limit, begin)
             .await
             .map_err(|error| error.refused_at(Stage::Connect, &self.names))
             .map_err(|error| Fault::new(FaultKind::Unavailable, doing, error))
@@ -151,12 +152,13 @@ impl Session {
 
     /// Refuses a pooler that lends one session of the server to several connections, a
     /// transaction at a time (PgBouncer: `pool_mode = transaction`). Settings, prepared
-    /// statements and a migrator's lock belong to a session: there they would be somebody else's.
+    /// statements and a migrator's lock belong to a session: there they would belong to another
+    /// client.
     pub async fn is_its_own(&self, limit: Duration) -> Result<(), OpenError> {
         let mut first = self.connect(limit).await.map_err(unavailable)?;
         let shared = match self.connect(limit).await {
             Ok(mut second) => {
-                let shared = ask(limit, share(&mut first, &mut second)).await;
+                let shared = within(limit, share(&mut first, &mut second)).await;
                 goodbye(second).await;
                 shared
             }
@@ -166,7 +168,7 @@ impl Session {
             }
         };
         goodbye(first).await;
-        if shared.map_err(|error| away(error, Stage::Use, &self.names))? {
+        if shared.map_err(|error| open_error(error, Stage::Use, &self.names))? {
             return Err(OpenError::Unsafe {
                 what: "the database",
                 why: "a connection pooler lends its sessions out for single transactions; set \
@@ -187,7 +189,7 @@ async fn share(first: &mut PgConnection, second: &mut PgConnection) -> Result<bo
     Ok(before == other || before != after)
 }
 
-/// Asked without a prepared statement, which a pooler in that mode may break.
+/// Read without a prepared statement, which a pooler in that mode may break.
 async fn served_by(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
     let asked = sqlx::raw_sql("select pg_backend_pid()");
     connection.fetch_one(asked).await?.try_get(0)

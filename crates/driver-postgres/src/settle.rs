@@ -1,20 +1,20 @@
 //! Settling a batch: the outcome of every receipt, and what follows from it in other tables.
 
-use hookbox_driver::{ClaimState, CommitError, DeadReason, Fault, Outcome, Settled};
+use hookbox_driver::{ClaimState, CommitError, DeadReason, Fault, Outcome, ReceiptOutcome};
 use hookbox_event::{Envelope, EventId, RouteName};
 
-use crate::connection::AskError;
-use crate::dead_letters::{self, Died};
+use crate::connection::QueryError;
+use crate::dead_letters::{self, NewDeadLetter};
 use crate::receipts::{self, outcome};
 use crate::tx::{Tx, ended};
 use crate::{attempts, retries};
 
 /// What follows from the outcomes, by table.
 #[derive(Default)]
-struct Follow<'a> {
-    receipts: Vec<receipts::Outcome<'a>>,
-    died: Vec<Died<'a>>,
-    /// Retries and replays that came to their end well.
+struct Consequences<'a> {
+    receipts: Vec<receipts::OutcomeRow<'a>>,
+    died: Vec<NewDeadLetter<'a>>,
+    /// Retries and replays that succeeded.
     redone: Vec<(EventId, u32)>,
     /// Retries and replays that were given up.
     given_up: Vec<EventId>,
@@ -24,33 +24,33 @@ struct Follow<'a> {
 pub(crate) async fn settle(
     tx: &mut Tx,
     route: &RouteName,
-    settled: &[Settled<'_>],
+    settled: &[ReceiptOutcome<'_>],
 ) -> Result<(), CommitError> {
     if settled.is_empty() {
         return Ok(());
     }
-    let follow = sort(tx, route, settled)?;
+    let consequences = sort(tx, route, settled)?;
     let transaction = tx.id.clone().unwrap_or_default();
     let inserted = tx
-        .run(|c| receipts::insert(c, &transaction, route, &follow.receipts))
+        .run(|c| receipts::insert(c, &transaction, route, &consequences.receipts))
         .await;
     match inserted {
         Ok(true) => {}
         Ok(false) => return Err(ended()),
-        Err(error) => return Err(tx.blame(error, "write outcomes").await),
+        Err(error) => return Err(tx.attribute(error, "write outcomes").await),
     }
-    match write(tx, route, &follow).await {
+    match write(tx, route, &consequences).await {
         Ok(()) => Ok(()),
-        Err((error, doing)) => Err(tx.blame(error, doing).await),
+        Err((error, doing)) => Err(tx.attribute(error, doing).await),
     }
 }
 
 fn sort<'a>(
     tx: &mut Tx,
     route: &RouteName,
-    settled: &'a [Settled<'a>],
-) -> Result<Follow<'a>, Fault> {
-    let mut follow = Follow::default();
+    settled: &'a [ReceiptOutcome<'a>],
+) -> Result<Consequences<'a>, Fault> {
+    let mut consequences = Consequences::default();
     for one in settled {
         let (envelope, outcome) = (one.envelope, &one.outcome);
         let word = match outcome {
@@ -59,29 +59,29 @@ fn sort<'a>(
                 let owned = tx.owned_mut(route, &envelope.event)?;
                 owned.end = Some((ClaimState::Done, *attempt));
                 if owned.granted {
-                    follow.redone.push((envelope.event, *attempt));
+                    consequences.redone.push((envelope.event, *attempt));
                 }
                 outcome::DONE
             }
             Outcome::Conflict { detail } => {
-                follow.give_up(tx, route, envelope, DeadReason::Conflict, detail)?;
+                consequences.give_up(tx, route, envelope, DeadReason::Conflict, detail)?;
                 outcome::CONFLICT
             }
             Outcome::Dead { reason, detail } => {
-                follow.give_up(tx, route, envelope, *reason, detail)?;
+                consequences.give_up(tx, route, envelope, *reason, detail)?;
                 outcome::DEAD
             }
         };
-        follow.receipts.push(receipts::Outcome {
+        consequences.receipts.push(receipts::OutcomeRow {
             envelope,
             word,
             other_digest: one.other_digest,
         });
     }
-    Ok(follow)
+    Ok(consequences)
 }
 
-impl<'a> Follow<'a> {
+impl<'a> Consequences<'a> {
     /// The handler did not run (again), so the attempt that was claimed was not made.
     fn give_up(
         &mut self,
@@ -97,7 +97,7 @@ impl<'a> Follow<'a> {
         if owned.granted {
             self.given_up.push(envelope.event);
         }
-        self.died.push(Died {
+        self.died.push(NewDeadLetter {
             event: envelope.event,
             reason,
             detail,
@@ -111,29 +111,36 @@ impl<'a> Follow<'a> {
 async fn write(
     tx: &mut Tx,
     route: &RouteName,
-    follow: &Follow<'_>,
-) -> Result<(), (AskError, &'static str)> {
+    consequences: &Consequences<'_>,
+) -> Result<(), (QueryError, &'static str)> {
     let doing = |doing: &'static str| move |error| (error, doing);
-    if !follow.died.is_empty() {
-        tx.run(|c| dead_letters::put(c, route, &follow.died))
+    if !consequences.died.is_empty() {
+        tx.run(|c| dead_letters::put(c, route, &consequences.died))
             .await
             .map_err(doing("write dead letters"))?;
     }
-    let done: Vec<EventId> = follow.redone.iter().map(|(event, _)| *event).collect();
-    for (events, word) in [(&done, outcome::DONE), (&follow.given_up, outcome::DEAD)] {
+    let done: Vec<EventId> = consequences
+        .redone
+        .iter()
+        .map(|(event, _)| *event)
+        .collect();
+    for (events, word) in [
+        (&done, outcome::DONE),
+        (&consequences.given_up, outcome::DEAD),
+    ] {
         if events.is_empty() {
             continue;
         }
         tx.run(|c| retries::delete(c, route, events))
             .await
             .map_err(doing("end retries"))?;
-        tx.run(|c| receipts::follow(c, route, events, word))
+        tx.run(|c| receipts::update_outcome(c, route, events, word))
             .await
             .map_err(doing("move receipts"))?;
     }
-    if !follow.redone.is_empty() {
+    if !consequences.redone.is_empty() {
         let took = tx.began.elapsed();
-        tx.run(|c| attempts::insert_done(c, route, &follow.redone, took))
+        tx.run(|c| attempts::insert_done(c, route, &consequences.redone, took))
             .await
             .map_err(doing("record attempts"))?;
     }

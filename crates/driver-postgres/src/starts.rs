@@ -1,4 +1,4 @@
-//! The table `starts`: handlers that were started, and of which nobody has heard since.
+//! The table `starts`: handlers that were started and have not ended since.
 
 use std::collections::HashMap;
 
@@ -44,7 +44,8 @@ pub(crate) async fn counted(
     Ok(of.iter().map(count).collect())
 }
 
-/// Counts one more start of each, in the order of their keys; none that the same process counted.
+/// Counts one more start of each, in the order of their keys; except those that the same process
+/// has already counted.
 pub(crate) async fn count(
     c: &mut PgConnection,
     route: &RouteName,

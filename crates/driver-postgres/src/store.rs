@@ -4,9 +4,9 @@ use std::error::Error;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Burial, Claimed, CommitError, CountedStart, Deferral, Deferred, Failure, Fault, FaultKind,
-    NextWitness, Recorded, Republish, Requeued, Settled, Start, StartCounts, StartKind, Store,
-    StoredEvent,
+    Claimed, CommitError, CountedStart, Deferral, Deferred, Failure, Fault, FaultKind, NextWitness,
+    ReceiptOutcome, Recorded, Republish, Requeued, Start, StartCounts, StartKind, Store,
+    StoredEvent, UndecodableMessage,
 };
 use hookbox_event::{Account, Envelope, EventId, InstanceId, RouteName, Witness};
 use sqlx::PgConnection;
@@ -62,7 +62,7 @@ impl Store for Postgres {
         &self,
         tx: &mut Tx,
         route: &RouteName,
-        settled: &[Settled<'_>],
+        settled: &[ReceiptOutcome<'_>],
     ) -> Result<(), CommitError> {
         settle::settle(tx, route, settled).await
     }
@@ -83,8 +83,11 @@ impl Store for Postgres {
         defer::defer(self.write().await?, deferral).await
     }
 
-    async fn bury(&self, burial: &Burial<'_>) -> Result<Recorded, Fault> {
-        fail::bury(self.write().await?, burial).await
+    async fn store_undecodable(
+        &self,
+        undecodable: &UndecodableMessage<'_>,
+    ) -> Result<Recorded, Fault> {
+        fail::store_undecodable(self.write().await?, undecodable).await
     }
 
     async fn starts(&self, route: &RouteName, of: &[Start]) -> Result<Vec<StartCounts>, Fault> {
@@ -92,7 +95,7 @@ impl Store for Postgres {
         let counts = tx
             .run(|c| starts::counted(c, route, of))
             .await
-            .map_err(|error| error.ours("look up starts"))?;
+            .map_err(|error| error.ours("read start markers"))?;
         tx.rollback().await;
         Ok(counts)
     }
@@ -107,7 +110,7 @@ impl Store for Postgres {
         let mut tx = self.write().await?;
         tx.run(|c| starts::count(c, route, by, kind, on))
             .await
-            .map_err(|error| error.ours("count starts"))?;
+            .map_err(|error| error.ours("count a start"))?;
         tx.commit_ours().await
     }
 
@@ -115,7 +118,7 @@ impl Store for Postgres {
         let mut tx = self.write().await?;
         tx.run(|c| starts::forget(c, route, of))
             .await
-            .map_err(|error| error.ours("forget starts"))?;
+            .map_err(|error| error.ours("clear start markers"))?;
         tx.commit_ours().await
     }
 

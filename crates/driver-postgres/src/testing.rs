@@ -25,7 +25,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 type Failed = Box<dyn Error + Send + Sync>;
 
-/// A database of a test's own. Dropping it drops the database, with whoever is connected to it.
+/// A database of a test's own. Dropping it drops the database, with all connections to it.
 pub struct Database {
     server: PgConnectOptions,
     name: String,
@@ -41,7 +41,7 @@ impl Database {
         Self::create_at(&url, None).await
     }
 
-    /// A database on a server: empty, or a copy of `template`, to which nobody may be connected.
+    /// A database on a server: empty, or a copy of `template`, to which no connection may be open.
     pub async fn create_at(server_url: &str, template: Option<&str>) -> Result<Self, Failed> {
         let server: PgConnectOptions = server_url.parse()?;
         let random = RandomState::new().build_hasher().finish();

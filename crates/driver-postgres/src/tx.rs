@@ -9,7 +9,7 @@ use hookbox_driver::{ClaimState, CommitError, Fault, FaultKind};
 use hookbox_event::{EventId, RouteName};
 use sqlx::{Executor, PgConnection};
 
-use crate::connection::{AskError, Lease, ask, goodbye};
+use crate::connection::{Lease, QueryError, goodbye, within};
 use crate::refusal::Stage;
 use crate::{Options, claims, connection, diagnose, proof, rights};
 
@@ -21,25 +21,25 @@ const ROLLBACK_DEADLINE: Duration = Duration::from_secs(1);
 pub struct Tx {
     lease: Lease,
     deadline: Duration,
-    /// Nothing has gone wrong and nothing is on its way: false from before each statement until
-    /// after its answer, so that a cancellation in between is seen.
+    /// Whether nothing has failed and no statement is running: false from before each statement
+    /// until after its answer, so that a cancellation in between is detected.
     sound: bool,
     /// A handler has had the connection.
     lent: bool,
     /// It is for a handler that is not hookbox's own, and has the savepoint for it.
     guarded: bool,
-    /// What the session was like when it began, as the first proof has heard it.
+    /// The state of the session when it began, as the first proof has read it.
     pub(crate) session: Option<Vec<String>>,
     /// The transaction's number at the server.
     pub(crate) id: Option<String>,
     pub(crate) began: Instant,
-    /// What was claimed here, and what became of it.
-    pub(crate) owned: BTreeMap<(RouteName, EventId), Owned>,
+    /// What was claimed here, and its new state.
+    pub(crate) owned: BTreeMap<(RouteName, EventId), OwnedClaim>,
 }
 
 /// One claim of this transaction.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Owned {
+pub(crate) struct OwnedClaim {
     /// The attempt that it is for.
     pub attempt: u32,
     /// It is a retry or a replay.
@@ -97,14 +97,14 @@ impl Tx {
     pub(crate) async fn run<'t, T, F>(
         &'t mut self,
         statement: impl FnOnce(&'t mut PgConnection) -> F,
-    ) -> Result<T, AskError>
+    ) -> Result<T, QueryError>
     where
         F: Future<Output = Result<T, sqlx::Error>> + Send + 't,
     {
         self.sound = false;
-        // Whose they are, before the connection is borrowed.
+        // The names for a refusal, read before the connection is borrowed.
         let names = self.lease.names();
-        match connection::ask(self.deadline, statement(self.lease.connection())).await {
+        match connection::within(self.deadline, statement(self.lease.connection())).await {
             Ok(answer) => {
                 self.sound = true;
                 Ok(answer)
@@ -147,9 +147,9 @@ impl Tx {
                 self.lease.give_back().await;
                 Ok(())
             }
-            // The server spoke: nothing was committed, and it is not the server's own trouble.
-            // A deferred constraint of the handler's, say.
-            Err(AskError::Database(error @ sqlx::Error::Database(_)))
+            // The server answered: nothing was committed, and it is no failure of the server. A
+            // deferred constraint of the handler's, say.
+            Err(QueryError::Database(error @ sqlx::Error::Database(_)))
                 if diagnose::diagnose(&error).is_none() =>
             {
                 Err(CommitError::BrokenByHandler {
@@ -160,8 +160,8 @@ impl Tx {
         }
     }
 
-    /// The last statement before the commit: takes every claim to its end, and so proves that
-    /// the transaction is the one that claimed them, and alive (H9).
+    /// The last statement before the commit: sets every claim to its final state, and so proves
+    /// that the transaction is the one that claimed them, and alive (H9).
     async fn guard(&mut self) -> Result<bool, CommitError> {
         let mut ends = Vec::with_capacity(self.owned.len());
         for ((route, event), owned) in &self.owned {
@@ -174,12 +174,12 @@ impl Tx {
             }
         }
         let Some(id) = self.id.clone() else {
-            // Nothing was claimed or looked up, so there is nothing of ours to protect.
+            // Nothing was claimed or read, so there is nothing of ours to protect.
             return Ok(true);
         };
         match self.run(|c| claims::end(c, id, ends)).await {
             Ok(held) => Ok(held),
-            Err(error) => Err(self.blame(error, "end the claims").await),
+            Err(error) => Err(self.attribute(error, "end the claims").await),
         }
     }
 
@@ -188,21 +188,26 @@ impl Tx {
         let id = self.id.clone();
         match self.run(claims::transaction).await {
             Ok(found) => Ok(found == id),
-            Err(error) => Err(self.blame(error, "look at the transaction").await),
+            Err(error) => Err(self.attribute(error, "check the transaction").await),
         }
     }
 
-    /// Whose an error is that a statement of hookbox's own has met after a handler.
-    pub(crate) async fn blame(&mut self, error: AskError, doing: &'static str) -> CommitError {
+    /// Attributes an error of a statement of hookbox's own after a handler: to the handler or to
+    /// the database.
+    pub(crate) async fn attribute(
+        &mut self,
+        error: QueryError,
+        doing: &'static str,
+    ) -> CommitError {
         let cause = match &error {
-            AskError::Database(cause) | AskError::Refused { error: cause, .. } => cause,
-            AskError::Silent { .. } => return error.ours(doing).into(),
+            QueryError::Database(cause) | QueryError::Refused { error: cause, .. } => cause,
+            QueryError::Unresponsive { .. } => return error.ours(doing).into(),
         };
         if diagnose::is_aborted(cause) {
             return self.aborted_or_ended(doing).await;
         }
-        // A right or a table that hookbox has, only not in this transaction: the handler has
-        // taken it away. Where it is missing elsewhere, too, it is not the handler's doing.
+        // A right or a table that hookbox has outside of this transaction: the handler has removed
+        // it. Where it is missing elsewhere, too, the handler did not cause that.
         if self.guarded && diagnose::is_refused(cause) && self.is_well_elsewhere().await {
             return CommitError::BrokenByHandler {
                 why: format!(
@@ -226,7 +231,7 @@ impl Tx {
         let back = sqlx::raw_sql(proof::TO_SAVEPOINT);
         match self.run(|c| c.execute(back)).await {
             Ok(_) => aborted,
-            Err(AskError::Database(error)) if diagnose::has_no_savepoint(&error) => ended(),
+            Err(QueryError::Database(error)) if diagnose::has_no_savepoint(&error) => ended(),
             Err(error) => error.ours(doing).into(),
         }
     }
@@ -236,7 +241,7 @@ impl Tx {
         let Ok(mut connection) = self.lease.another().await else {
             return false;
         };
-        let can_settle = ask(self.deadline, rights::can_settle(&mut connection)).await;
+        let can_settle = within(self.deadline, rights::can_settle(&mut connection)).await;
         goodbye(connection).await;
         can_settle.unwrap_or(false)
     }
@@ -251,12 +256,12 @@ impl Tx {
         }
     }
 
-    /// What an event that is claimed here is about to become.
+    /// The claim of an event in this transaction.
     pub(crate) fn owned_mut(
         &mut self,
         route: &RouteName,
         event: &EventId,
-    ) -> Result<&mut Owned, Fault> {
+    ) -> Result<&mut OwnedClaim, Fault> {
         self.owned.get_mut(&(route.clone(), *event)).ok_or_else(|| {
             let doing = "settle: the event was not claimed in this transaction";
             Fault::plain(FaultKind::Internal, doing)

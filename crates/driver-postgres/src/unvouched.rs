@@ -1,4 +1,5 @@
-//! Ingests that never told of their last numbers: killed, or drained while no account was taken.
+//! Ingests that never reported their last numbers: killed, or drained while the broker took no
+//! accept report.
 
 use std::time::Duration;
 
@@ -23,18 +24,18 @@ pub(crate) async fn read(
                      order by r.instance limit 1)
              from known where known.instance is not null
          )
-         select known.instance, told.last as told, newest.number as seen,
-                newest.number - told.last
+         select known.instance, reported.last as reported, newest.number as seen,
+                newest.number - reported.last
                     - (select count(distinct r.number) from receipts r
-                       where r.instance = known.instance and r.number > told.last) as absent
+                       where r.instance = known.instance and r.number > reported.last) as absent
          from known
          cross join lateral (
              select coalesce(max(last), 0) as last, coalesce(bool_or(closing), false) as closing
-             from accounts a where a.instance = known.instance) as told
+             from accounts a where a.instance = known.instance) as reported
          cross join lateral (
              select number, settled_at from receipts r where r.instance = known.instance
              order by number desc limit 1) as newest
-         where not told.closing and newest.number > told.last
+         where not reported.closing and newest.number > reported.last
            and newest.settled_at < now() - make_interval(secs => $2)
          order by known.instance desc limit $1",
     )
@@ -45,7 +46,7 @@ pub(crate) async fn read(
     let one = |row| {
         Ok(Unvouched {
             instance: Columns::id16(row, "instance", InstanceId::from_bytes)?,
-            told: Columns::count(row, "told")?,
+            reported: Columns::count(row, "reported")?,
             seen: Columns::count(row, "seen")?,
             absent: Columns::count(row, "absent")?,
         })

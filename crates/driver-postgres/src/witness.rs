@@ -1,4 +1,5 @@
-//! The tables `incarnations` and `witness`: what tells a restored store from one that is whole.
+//! The tables `incarnations` and `witness`: what distinguishes a restored store from one that is
+//! whole.
 
 use hookbox_driver::{
     AcceptedRestore, Fault, Mismatch, NextWitness, WITNESS_INGESTS_MAX, WitnessPosition,
@@ -13,7 +14,7 @@ use crate::column::{Columns, bigint, text};
 use crate::tx::Tx;
 use crate::{Postgres, audit};
 
-/// The word in the audit.
+/// The action in the audit.
 const ACTION: &str = "reconcile.accept_restore";
 
 impl Postgres {
@@ -52,7 +53,7 @@ async fn take(
     Ok(next)
 }
 
-/// Two workers take one after the other.
+/// Serializes two workers.
 async fn lock(c: &mut PgConnection) -> Result<(), Error> {
     sqlx::query("select from witness where id = 1 for update")
         .execute(c)

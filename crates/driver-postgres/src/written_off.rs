@@ -1,4 +1,4 @@
-//! The table `written_off`: receipts that are lost for good, as a person says.
+//! The table `written_off`: receipts that an operator has declared lost.
 
 use hookbox_driver::{AccountGap, OpenReceipt};
 use sqlx::{Error, PgConnection};
@@ -6,7 +6,7 @@ use sqlx::{Error, PgConnection};
 use crate::column::{bigint, text, uuid};
 use crate::{accounts, audit};
 
-/// The word in the audit.
+/// The action in the audit.
 const ACTION: &str = "reconcile.write_off";
 
 /// See [`hookbox_driver::Ledger::write_off`].

@@ -1,4 +1,4 @@
-//! A queue that is declared after ours, used for nothing, and gone soon (H14).
+//! The anchor: an unused queue that is declared after ours and expires soon (H14).
 //!
 //! RabbitMQ 3.10 keeps which quorum queue has which log in a `dets` file. When the broker's
 //! process is killed, that file was not closed, and its repair at the next start loses the entry
@@ -16,8 +16,8 @@ use lapin::Connection;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::{AMQPValue, FieldTable};
 
-/// Until the broker deletes it by itself, as nobody uses it. Milliseconds. hookbox deletes no
-/// queue, not even this one.
+/// Until the broker deletes it as unused, in milliseconds. hookbox deletes no queue, not even this
+/// one.
 const EXPIRES: i64 = 10_000;
 
 /// Writes an entry behind those of the queues.
@@ -28,8 +28,8 @@ pub(crate) async fn drop_anchor(
     connection: &Connection,
     environment: &EnvironmentName,
 ) -> Result<(), lapin::Error> {
-    // A name that was there before would write nothing: no two processes may share one, nor the
-    // same process twice.
+    // A name that existed before would write nothing: no two processes may share one, nor the same
+    // process twice.
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.map_or(0, |now| now.as_nanos());
     let name = format!("hookbox.{environment}.anchor.{}-{now}", std::process::id());

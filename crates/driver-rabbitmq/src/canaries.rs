@@ -97,7 +97,7 @@ pub(crate) async fn publish(channel: &Channel, queue: &str, id: &str) -> Publish
         .unwrap()
 }
 
-/// H1. A message that was rejected and is told as accepted, or the other way about.
+/// H1. A message that was rejected and is reported as accepted, or the reverse.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn confirms_of_a_shared_channel_are_swapped() {
     let connection = connect(ConnectionProperties::default()).await;
@@ -133,7 +133,7 @@ async fn confirms_of_a_shared_channel_are_swapped() {
     let _ = connection.close(200, "done".into()).await;
 }
 
-/// H2. A message that no queue took, told as a clean acknowledgement.
+/// H2. A message that no queue took, reported as a clean acknowledgement.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_return_sticks_to_another_message() {
     let connection = connect(ConnectionProperties::default()).await;
@@ -158,19 +158,19 @@ async fn a_return_sticks_to_another_message() {
     let _ = connection.close(200, "done".into()).await;
     assert!(
         taken_for_accepted > 0,
-        "lapin told every return with the message that came back (H2): if it always does now, a \
-         round need not fail as a whole for one return, nor be settled before the next begins"
+        "lapin reported each return with the message that was returned (H2): if it always does \
+         now, a round need not fail as a whole for one return, nor be settled before the next begins"
     );
 }
 
-/// H3. Messages that were rejected, and nobody is told.
+/// H3. Messages that were rejected without a report.
 #[tokio::test]
 async fn waiting_for_confirms_hides_rejections() {
     let connection = connect(ConnectionProperties::default()).await;
     let channel = confirming(&connection).await;
     let full = fleeting(&channel, true).await;
-    let told = publish(&channel, &full, "told").await.await.unwrap();
-    assert!(told.is_nack(), "the queue must reject, and did not");
+    let reported = publish(&channel, &full, "reported").await.await.unwrap();
+    assert!(reported.is_nack(), "the queue must reject, and did not");
     for _ in 0..10 {
         drop(publish(&channel, &full, "hidden").await);
     }
@@ -179,7 +179,7 @@ async fn waiting_for_confirms_hides_rejections() {
     let _ = connection.close(200, "done".into()).await;
     assert!(
         hidden,
-        "lapin's wait_for_confirms tells of rejected messages (H3): {waited:?}; if it tells of \
+        "lapin's wait_for_confirms reports rejected messages (H3): {waited:?}; if it reports \
          all, it may be used in place of awaiting each confirm"
     );
 }
@@ -193,8 +193,8 @@ async fn auto_recovery_leaves_a_consumer_hanging() {
     );
     assert!(
         hangs(ConnectionProperties::default().enable_auto_recover()).await,
-        "a consumer ends or goes on when lapin recovers its channel (H4): auto-recovery may be \
-         thought about again, in place of a supervisor of our own"
+        "a consumer ends or continues when lapin recovers its channel (H4): auto-recovery may \
+         be considered again, in place of a supervisor of our own"
     );
 }
 

@@ -13,16 +13,16 @@ use crate::Options;
 use crate::nodes::Nodes;
 use crate::refusal::{Account, unavailable};
 
-/// What it is called where it is at fault.
+/// Its name in errors.
 pub(crate) const WHAT: &str = "the broker";
 
-/// What a client of AMQP 0-9-1 says first.
+/// The first bytes of a client of AMQP 0-9-1.
 const PROTOCOL_HEADER: &[u8; 8] = b"AMQP\x00\x00\x09\x01";
 
 /// The first byte of a method frame, which `connection.start` is.
 const METHOD_FRAME: u8 = 1;
 
-/// Connects to the first node that lets us in. What the last one said is told when none does.
+/// Connects to the first node that accepts us. Fails with the error of the last one when none does.
 pub(crate) async fn connect(
     options: &Options,
     nodes: &Nodes,
@@ -58,7 +58,7 @@ async fn connect_to(
     }
 }
 
-/// A stopped broker takes connections and stays silent, and each attempt of the client library
+/// A stopped broker accepts connections and does not answer, and each attempt of the client library
 /// leaks a thread and a socket until the peer closes: a socket of our own finds out first.
 async fn preflight(uri: &AMQPUri, deadline: Duration) -> Result<(), OpenError> {
     let greet = async {
@@ -73,7 +73,7 @@ async fn preflight(uri: &AMQPUri, deadline: Duration) -> Result<(), OpenError> {
             let first = stream.read_u8().await?;
             if first != METHOD_FRAME {
                 return Err(std::io::Error::other(
-                    "what answers there does not speak AMQP 0-9-1",
+                    "the server at its address does not speak AMQP 0-9-1",
                 ));
             }
         }
@@ -82,11 +82,11 @@ async fn preflight(uri: &AMQPUri, deadline: Duration) -> Result<(), OpenError> {
     match timeout(deadline, greet).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(unavailable(error)),
-        Err(_elapsed) => Err(unavailable("it takes the connection and says nothing")),
+        Err(_elapsed) => Err(unavailable("it accepts the connection and does not answer")),
     }
 }
 
-/// Closes a connection; one that an alarm blocks never answers, so it is given up at a deadline.
+/// Closes a connection; one that an alarm blocks never answers, so the wait ends at a deadline.
 pub(crate) async fn close(connection: &Connection, deadline: Duration) {
     let _ = timeout(deadline, connection.close(200, "hookbox is done".into())).await;
 }

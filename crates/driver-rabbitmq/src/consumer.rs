@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Options;
-use crate::delivery::{Acker, Settling};
+use crate::delivery::{Acker, MessageSettler};
 use crate::diagnose::{fault, fault_of, late};
 use crate::refusal::Account;
 
@@ -74,13 +74,13 @@ impl RabbitSubscription {
             .headers()
             .as_ref()
             .and_then(last_death_queue);
-        let settling = Settling::new(delivery.delivery_tag, self.acker.clone());
+        let settler = MessageSettler::new(delivery.delivery_tag, self.acker.clone());
         let bytes = delivery.data.into();
-        Delivery::new(bytes, delivery.redelivered, died_in, Box::new(settling))
+        Delivery::new(bytes, delivery.redelivered, died_in, Box::new(settler))
     }
 
     fn ended(&self, error: Option<lapin::Error>) -> Fault {
-        let doing = format!("go on taking from {}", self.queue);
+        let doing = format!("consume from {}", self.queue);
         match error {
             Some(error) => fault(doing, error),
             // The stream just ends when the broker cancels a consumer: the queue was deleted or
@@ -107,7 +107,7 @@ impl Subscription for RabbitSubscription {
     fn try_next(&mut self) -> Option<Delivery> {
         match self.consumer.next().now_or_never() {
             Some(Some(Ok(delivery))) => Some(self.delivery(delivery)),
-            // The next `next` tells what is wrong.
+            // The next call of `next` returns the fault.
             Some(Some(Err(_)) | None) | None => None,
         }
     }
@@ -120,8 +120,8 @@ impl Subscription for RabbitSubscription {
 
 /// The queue that a message died in last, as RabbitMQ notes it. Decides nothing but a name.
 ///
-/// Whoever publishes may write any such header, and RabbitMQ keeps what it finds: the queue of the
-/// first death is whatever a publisher says. Its own note is always put before all others.
+/// Any publisher may write such a header, and RabbitMQ keeps what it finds: the queue of the first
+/// death can be forged by a publisher. RabbitMQ always puts its own note before all others.
 fn last_death_queue(headers: &FieldTable) -> Option<String> {
     let AMQPValue::FieldArray(deaths) = headers.inner().get("x-death")? else {
         return None;

@@ -1,6 +1,6 @@
-//! Declaring the queues that are missing: done by a person or a deployment, never by a role. A
-//! queue that is missing at run time was deleted with what was in it, and that must be seen before
-//! it is declared again.
+//! Declaring the queues that are missing: done by an operator or a deployment, never by a role. A
+//! queue that is missing at run time was deleted with its messages, and an operator must see that
+//! before it is declared again.
 
 use hookbox_driver::{OpenError, describe};
 use lapin::Connection;
@@ -25,20 +25,20 @@ pub struct Declaration {
     pub anchor_refused: Option<String>,
 }
 
-/// The queues that are not there, in the order of their declarations. Changes nothing.
+/// The missing queues, in the order of their declarations. Changes nothing.
 ///
 /// # Errors
 /// When the broker cannot be reached or refuses, or a queue differs from what hookbox declares.
 pub async fn missing(options: &Options) -> Result<Vec<QueueDeclaration>, OpenError> {
     let nodes = Nodes::of(options)?;
-    let connection = connect(options, &nodes, "look").await?;
-    let looked = look(options, nodes.account(), &connection).await;
+    let connection = connect(options, &nodes, "check").await?;
+    let checked = check_queues(options, nodes.account(), &connection).await;
     close(&connection, options.close_deadline).await;
-    looked
+    checked
 }
 
-/// Declares the queues that are not there, and names them. Nothing is declared while a queue
-/// differs, a policy lies over one, or the management API that the options name does not answer.
+/// Declares the missing queues, and returns their names. Nothing is declared while a queue differs,
+/// a harmful policy applies to one, or the management API that the options name does not answer.
 ///
 /// # Errors
 /// When the broker cannot be reached or refuses, or a queue differs from what hookbox declares.
@@ -57,19 +57,19 @@ async fn declare_over(
 ) -> Result<Declaration, OpenError> {
     let queues = topology(&options.environment, &options.routes).queues;
     if let Some(overlay) = nodes.overlay() {
-        let differences = overlay.look(&queues).await?;
+        let differences = overlay.check(&queues).await?;
         if !differences.is_empty() {
             return Err(OpenError::Topology(differences));
         }
     }
     let account = nodes.account();
-    let missing = look(options, account, connection).await?;
+    let missing = check_queues(options, account, connection).await?;
     // The dead queue first: dead-lettering must have somewhere to go before a route has messages.
     for queue in missing.iter().rev() {
         let declaring = timeout(options.connect_deadline, declare_one(connection, queue));
         if let Err(error) = declaring.await.map_err(|_elapsed| late())? {
-            // Another process may have declared it since, or something else of its name.
-            let still_missing = look(options, account, connection).await?;
+            // Another process may have declared it since, or another queue of its name.
+            let still_missing = check_queues(options, account, connection).await?;
             if still_missing.contains(queue) {
                 return Err(account.at_declaration(&queue.name, error));
             }
@@ -99,16 +99,16 @@ async fn anchor(
 }
 
 /// The queues that are missing.
-pub(crate) async fn look(
+pub(crate) async fn check_queues(
     options: &Options,
     account: &Account,
     connection: &Connection,
 ) -> Result<Vec<QueueDeclaration>, OpenError> {
     let queues = topology(&options.environment, &options.routes).queues;
     let round = Round::over(&queues);
-    let looked = timeout(options.connect_deadline, round.run(connection)).await;
-    let looked = looked.map_err(|_elapsed| late())?;
-    looked.map_err(|error| account.at_queues(error))?;
+    let checked = timeout(options.connect_deadline, round.run(connection)).await;
+    let checked = checked.map_err(|_elapsed| late())?;
+    checked.map_err(|error| account.at_queues(error))?;
     let differences = round.differences();
     if !differences.is_empty() {
         return Err(OpenError::Topology(differences));

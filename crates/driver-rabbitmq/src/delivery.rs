@@ -1,4 +1,4 @@
-//! Settling: one task per channel writes every acknowledgement, one after the other.
+//! Settlements: one task per channel writes every acknowledgement, one after the other.
 //!
 //! lapin's own `Acker` spawns a task for each, so that acknowledgements overtake each other and
 //! multiple ones hit tags that are no longer there, for which RabbitMQ closes the channel. Each tag
@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::diagnose::fault;
 
-/// Who waits for a settlement, if anybody does.
+/// The caller that waits for a settlement, if any.
 type Reply = Option<oneshot::Sender<Result<(), Fault>>>;
 
 enum Command {
@@ -28,10 +28,10 @@ enum Command {
     Close(oneshot::Sender<()>),
 }
 
-/// The way to a channel's acker task. The channel closes when every holder is gone.
+/// The handle of a channel's acker task. The channel closes when every holder is gone.
 #[derive(Clone)]
 pub(crate) struct Acker {
-    // As many commands can wait as messages are in hand, which the prefetch bounds.
+    // As many commands can wait as messages are in flight, which the prefetch bounds.
     commands: mpsc::UnboundedSender<Command>,
 }
 
@@ -64,7 +64,7 @@ async fn settle_all(
 ) {
     loop {
         let next = tokio::select! {
-            // What was told before the driver closed is written before this ends.
+            // Commands sent before the driver closed are written before this ends.
             biased;
             next = waiting.recv() => next,
             () = stop.cancelled() => None,
@@ -99,12 +99,12 @@ async fn settle_all(
 }
 
 /// One delivery's settlement. Dropped unused, it releases.
-pub(crate) struct Settling {
+pub(crate) struct MessageSettler {
     tag: DeliveryTag,
     acker: Option<Acker>,
 }
 
-impl Settling {
+impl MessageSettler {
     pub fn new(tag: DeliveryTag, acker: Acker) -> Self {
         Self {
             tag,
@@ -112,12 +112,12 @@ impl Settling {
         }
     }
 
-    async fn tell(
+    async fn send(
         mut self: Box<Self>,
         command: fn(DeliveryTag, Reply) -> Command,
     ) -> Result<(), Fault> {
         let gone = || {
-            let why = "its channel is gone; the message will come again";
+            let why = "its channel is gone; the message will be redelivered";
             Fault::new(FaultKind::Unavailable, "settle a message", why)
         };
         let acker = self.acker.take().ok_or_else(gone)?;
@@ -131,17 +131,17 @@ impl Settling {
 }
 
 #[async_trait]
-impl Settler for Settling {
+impl Settler for MessageSettler {
     async fn ack(self: Box<Self>) -> Result<(), Fault> {
-        self.tell(Command::Ack).await
+        self.send(Command::Ack).await
     }
 
     async fn release(self: Box<Self>) -> Result<(), Fault> {
-        self.tell(Command::Release).await
+        self.send(Command::Release).await
     }
 }
 
-impl Drop for Settling {
+impl Drop for MessageSettler {
     fn drop(&mut self) {
         if let Some(acker) = self.acker.take() {
             // The channel may be gone: then the broker has put it back already.

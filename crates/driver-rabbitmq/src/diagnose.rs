@@ -1,11 +1,11 @@
-//! lapin's errors in the words of the seam.
+//! lapin's errors as faults of the seam.
 
 use hookbox_driver::{Fault, FaultKind};
 
 use crate::refusal::{Account, is_refused};
 
-/// Whatever lapin says, the broker is away, refuses us, or speaks nonsense: nothing that running
-/// the same again at once would mend.
+/// Whatever lapin reports, the broker is unavailable, refuses us, or violates the protocol: nothing
+/// that an immediate retry would fix.
 pub(crate) fn fault(doing: impl Into<String>, error: lapin::Error) -> Fault {
     Fault::new(FaultKind::Unavailable, doing, error)
 }
@@ -18,7 +18,7 @@ pub(crate) fn fault_of(account: &Account, doing: impl Into<String>, error: lapin
     fault(doing, error)
 }
 
-/// Something that should have been there in time was not.
+/// A deadline passed.
 pub(crate) fn late(doing: impl Into<String>) -> Fault {
     Fault::new(FaultKind::Unavailable, doing, "the deadline passed")
 }

@@ -7,29 +7,32 @@ use tokio::time::timeout;
 
 use crate::Options;
 use crate::connection::{close, connect};
-use crate::declare::look;
+use crate::declare::check_queues;
 use crate::nodes::Nodes;
-use crate::probe::{Probed, probe};
+use crate::probe::{ProbeResult, probe};
 use crate::publisher::confirming_channel;
 use crate::refusal::unavailable;
 use crate::topology::topology;
 
-/// What came of it. No queue is ever declared here: one that is gone was deleted with what was in
-/// it, and a person must know.
-pub(crate) enum Established {
-    Whole(Box<Opened>),
+/// The result of connecting. No queue is ever declared here: a missing one was deleted with its
+/// messages, and an operator must know.
+pub(crate) enum ConnectResult {
+    Whole(Box<PublishingConnection>),
     /// These queues are missing.
     Missing(Vec<String>),
 }
 
 /// A connection with its publishing channels.
-pub(crate) struct Opened {
+pub(crate) struct PublishingConnection {
     pub connection: Connection,
     pub channels: Vec<Channel>,
 }
 
-/// Connects, verifies the queues, opens the channels and sees whether publishing is allowed.
-pub(crate) async fn establish(options: &Options, nodes: &Nodes) -> Result<Established, OpenError> {
+/// Connects, verifies the queues, opens the channels and checks whether publishing is allowed.
+pub(crate) async fn establish(
+    options: &Options,
+    nodes: &Nodes,
+) -> Result<ConnectResult, OpenError> {
     let connection = connect(options, nodes, "publish").await?;
     let established = async {
         let missing = verify(options, nodes, &connection).await?;
@@ -40,13 +43,13 @@ pub(crate) async fn establish(options: &Options, nodes: &Nodes) -> Result<Establ
         Ok(Ok(channels))
     };
     match established.await {
-        Ok(Ok(channels)) => Ok(Established::Whole(Box::new(Opened {
+        Ok(Ok(channels)) => Ok(ConnectResult::Whole(Box::new(PublishingConnection {
             connection,
             channels,
         }))),
         Ok(Err(missing)) => {
             close(&connection, options.close_deadline).await;
-            Ok(Established::Missing(missing))
+            Ok(ConnectResult::Missing(missing))
         }
         Err(error) => {
             close(&connection, options.close_deadline).await;
@@ -55,7 +58,7 @@ pub(crate) async fn establish(options: &Options, nodes: &Nodes) -> Result<Establ
     }
 }
 
-/// Looks at what lies over the queues, and at the queues. Gives those that are missing.
+/// Checks the policies of the queues, and the queues. Returns those that are missing.
 async fn verify(
     options: &Options,
     nodes: &Nodes,
@@ -63,17 +66,20 @@ async fn verify(
 ) -> Result<Vec<String>, OpenError> {
     let queues = topology(&options.environment, &options.routes).queues;
     if let Some(overlay) = nodes.overlay() {
-        match overlay.look(&queues).await {
+        match overlay.check(&queues).await {
             Ok(differences) if differences.is_empty() => {}
             Ok(differences) => return Err(OpenError::Topology(differences)),
             Err(error) if !options.reads_only => return Err(error.into()),
             Err(error) => {
                 let why = describe(&error);
-                tracing::warn!(error = why, "policies and members are not looked at: {why}");
+                tracing::warn!(
+                    error = why,
+                    "policies and queue members are not checked: {why}"
+                );
             }
         }
     }
-    let missing = look(options, nodes.account(), connection).await?;
+    let missing = check_queues(options, nodes.account(), connection).await?;
     Ok(missing.into_iter().map(|queue| queue.name).collect())
 }
 
@@ -98,8 +104,8 @@ async fn open_channels(
         options.confirm_deadline,
     );
     match probing.await {
-        Ok(Probed::Allowed | Probed::Blocked) => Ok(channels),
-        Ok(Probed::Late) => Err(unavailable("it did not answer a publish in time")),
+        Ok(ProbeResult::Allowed | ProbeResult::Blocked) => Ok(channels),
+        Ok(ProbeResult::Late) => Err(unavailable("it did not answer a publish in time")),
         Err(error) => Err(nodes.account().at_queues(error)),
     }
 }

@@ -1,6 +1,6 @@
-//! Are the queues there, and as declared? Several are asked about at a time, each by a passive
-//! declaration (is it there?) and then by a comparison (are its arguments the same?): on a
-//! connection of 20 ms a hundred queues take a second. Neither can declare a queue.
+//! Checks whether the queues exist as declared. Several are checked at a time, each by a passive
+//! declaration (does it exist?) and then by a comparison (are its arguments the same?): with a
+//! round trip of 20 ms a hundred queues take a second. Neither can declare a queue.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,8 +16,8 @@ use lapin::{Channel, Connection};
 use crate::refusal::soft_error;
 use crate::topology::QueueDeclaration;
 
-/// Questions under way at once, each on a channel of its own: an error closes the channel.
-const LANES: usize = 8;
+/// Checks under way at once, each on a channel of its own: an error closes the channel.
+const CHECKS_AT_ONCE: usize = 8;
 
 /// An argument that makes a declaration a mere comparison. RabbitMQ compares the arguments that
 /// the existing queue's type knows, and this one is of streams only; before it makes a queue it
@@ -25,7 +25,7 @@ const LANES: usize = 8;
 /// So a queue that was deleted a moment ago is refused, and not declared (H18).
 const NEVER_DECLARED: (&str, &str) = ("x-max-age", "never");
 
-/// What a queue is like.
+/// The state of a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum State {
     AsDeclared,
@@ -33,7 +33,7 @@ pub(crate) enum State {
     Different(TopologyDifference),
 }
 
-/// Each queue once. What it has found can be read while it goes on.
+/// One check of each queue. Its findings can be read while it runs.
 pub(crate) struct Round<'a> {
     queues: &'a [QueueDeclaration],
     seen: Mutex<BTreeMap<usize, State>>,
@@ -47,36 +47,40 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Asks about all of them. Whoever drops this in the middle of a question must give up the
-    /// connection, too: the client library ends it when an answer comes that nobody waits for.
+    /// Checks all of them. A caller that drops this during a check must close the connection, too:
+    /// the client library closes it when a reply arrives that no call waits for.
     ///
     /// # Errors
-    /// When a queue may not be asked about, or the connection is lost.
+    /// When a queue may not be checked, or the connection is lost.
     pub async fn run(&self, connection: &Connection) -> Result<(), lapin::Error> {
         let next = AtomicUsize::new(0);
-        let lanes = LANES.min(self.queues.len());
-        let lanes = (0..lanes).map(|_| self.lane(connection, &next));
-        the_cause(join_all(lanes).await)
+        let checkers = CHECKS_AT_ONCE.min(self.queues.len());
+        let checkers = (0..checkers).map(|_| self.check_next(connection, &next));
+        the_cause(join_all(checkers).await)
     }
 
-    async fn lane(&self, connection: &Connection, next: &AtomicUsize) -> Result<(), lapin::Error> {
-        let mut asker = Asker::new(connection);
+    async fn check_next(
+        &self,
+        connection: &Connection,
+        next: &AtomicUsize,
+    ) -> Result<(), lapin::Error> {
+        let mut checker = Checker::new(connection);
         loop {
             let place = next.fetch_add(1, Ordering::Relaxed);
             let Some(queue) = self.queues.get(place) else {
                 return Ok(());
             };
-            let state = asker.examine(queue).await?;
+            let state = checker.examine(queue).await?;
             self.seen().insert(place, state);
         }
     }
 
-    /// How many it has not seen yet.
+    /// How many it has not checked yet.
     pub fn left(&self) -> usize {
         self.queues.len() - self.seen().len()
     }
 
-    /// Those that were not there, in the order of their declarations.
+    /// Those that were missing, in the order of their declarations.
     pub fn missing(&self) -> Vec<&'a QueueDeclaration> {
         let seen = self.seen();
         let missing = seen.iter().filter(|(_, state)| **state == State::Missing);
@@ -98,13 +102,13 @@ impl<'a> Round<'a> {
     }
 }
 
-/// Asks one question after the other, on one channel as long as that lasts.
-struct Asker<'a> {
+/// Checks one queue after the other, on one channel as long as that stays open.
+struct Checker<'a> {
     connection: &'a Connection,
     channel: Option<Channel>,
 }
 
-impl<'a> Asker<'a> {
+impl<'a> Checker<'a> {
     fn new(connection: &'a Connection) -> Self {
         Self {
             connection,
@@ -124,12 +128,12 @@ impl<'a> Asker<'a> {
             passive: true,
             ..QueueDeclareOptions::durable()
         };
-        let Err(error) = self.ask(name, passive, FieldTable::default()).await else {
+        let Err(error) = self.declare(name, passive, FieldTable::default()).await else {
             return Ok(true);
         };
         match soft_error(&error) {
             Some((AMQPSoftError::NOTFOUND, _)) => Ok(false),
-            // It exists and something else is the matter: the comparison will say what.
+            // It exists and something else is wrong: the comparison will show what.
             Some((AMQPSoftError::PRECONDITIONFAILED | AMQPSoftError::RESOURCELOCKED, _)) => {
                 Ok(true)
             }
@@ -137,13 +141,13 @@ impl<'a> Asker<'a> {
         }
     }
 
-    /// Compares the arguments of a queue that was there.
+    /// Compares the arguments of an existing queue.
     async fn compare(&mut self, queue: &QueueDeclaration) -> Result<State, lapin::Error> {
         let mut arguments = queue.table();
         let (name, value) = NEVER_DECLARED;
         arguments.insert(name.into(), AMQPValue::LongString(value.into()));
         let durable = QueueDeclareOptions::durable();
-        let Err(error) = self.ask(&queue.name, durable, arguments).await else {
+        let Err(error) = self.declare(&queue.name, durable, arguments).await else {
             return Ok(State::AsDeclared);
         };
         let Some((AMQPSoftError::PRECONDITIONFAILED, text)) = soft_error(&error) else {
@@ -157,13 +161,13 @@ impl<'a> Asker<'a> {
         })
     }
 
-    async fn ask(
+    async fn declare(
         &mut self,
         name: &str,
         options: QueueDeclareOptions,
         arguments: FieldTable,
     ) -> Result<(), lapin::Error> {
-        // Put back only after an answer that leaves the channel open.
+        // Kept only after a reply that leaves the channel open.
         let channel = match self.channel.take() {
             Some(channel) => channel,
             None => self.connection.create_channel().await?,
@@ -175,8 +179,9 @@ impl<'a> Asker<'a> {
     }
 }
 
-/// Of what failed on one connection, what the broker said. Where it closes the connection, only
-/// the question that it answers so learns why; the others learn that the connection is gone.
+/// Of the errors on one connection, the one with the broker's reason. Where the broker closes the
+/// connection, only the check that it answers gets the reason; the others get an error about a lost
+/// connection.
 fn the_cause(results: Vec<Result<(), lapin::Error>>) -> Result<(), lapin::Error> {
     let mut errors: Vec<lapin::Error> = results.into_iter().filter_map(Result::err).collect();
     // Stable: of several causes, the first.
@@ -184,7 +189,7 @@ fn the_cause(results: Vec<Result<(), lapin::Error>>) -> Result<(), lapin::Error>
     errors.into_iter().next().map_or(Ok(()), Err)
 }
 
-/// A queue that is not as declared, in the broker's words.
+/// A queue that is not as declared, with the broker's text.
 fn difference(queue: &QueueDeclaration, text: &str) -> TopologyDifference {
     TopologyDifference {
         queue: queue.name.clone(),

@@ -8,7 +8,7 @@ use std::thread;
 
 use async_compat::Compat;
 
-/// Makes it, unless it is there.
+/// Makes it, unless it exists.
 pub(crate) fn make() -> io::Result<()> {
     thread::scope(|scope| {
         // A thread of our own is outside of any runtime, as that of a connection is.

@@ -1,5 +1,5 @@
-//! Pauses that differ, so that instances which lost the broker together do not come back together,
-//! and those that read the same queue do not meet each time.
+//! Pauses that differ, so that instances which lost the broker at the same moment do not reconnect
+//! at the same moment, and those that read the same queue do not meet each time.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;

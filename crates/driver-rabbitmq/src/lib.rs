@@ -3,8 +3,8 @@
 //! The obvious code on lapin loses events; `docs/HAZARDS.md` lists the known ways, and the comments
 //! here name them by number (H1 and on) where they are avoided. In short: one task
 //! owns a publishing channel, a batch is settled as a whole before the next begins, everything
-//! has a deadline, a connection that had any trouble is thrown away, and lapin's own recovery is
-//! never used.
+//! has a deadline, a connection that had any error is discarded, and lapin's own recovery is never
+//! used.
 
 mod anchor;
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! What AMQP does not tell: policies that lie over our queues, and how many nodes hold them. Asked
-//! of the management plugin's HTTP API (<https://www.rabbitmq.com/docs/management#http-api>), where
-//! the options name it. Nothing is ever changed through it.
+//! What AMQP does not report: policies that apply to our queues, and how many nodes hold them. Read
+//! from the management plugin's HTTP API (<https://www.rabbitmq.com/docs/management#http-api>),
+//! where the options name it. Nothing is ever changed through it.
 
 mod answers;
 
@@ -22,24 +22,24 @@ use crate::Options;
 use crate::connection::WHAT;
 use crate::topology::QueueDeclaration;
 
-/// Of one question. Together with the pause between looks, a harmful policy is named within five
+/// Deadline of one request. With the pause between checks, a harmful policy is reported within five
 /// seconds.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 
-/// Longest answer that is read: some thousands of policies.
+/// Longest response that is read: some thousands of policies.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Nodes of a cluster from which on a queue must not have one member alone.
+/// From this many nodes of a cluster on, a queue must have more than one member.
 const NODES: usize = 3;
 
-/// Queues of one answer: the most that the API gives.
+/// Queues of one response: the most that the API returns.
 const PAGE: u32 = 500;
 
-/// With which the names of our queues begin, as the API's pattern. A virtual host may have any
-/// number of others.
+/// The prefix of the names of our queues, as the API's pattern. A virtual host may have any number
+/// of others.
 const PREFIX: &str = "%5Ehookbox%5C.";
 
-/// What it is called where it is at fault.
+/// Its name in errors.
 const API: &str = "the broker's management API";
 
 /// The API of one broker.
@@ -50,35 +50,37 @@ pub(crate) struct Management {
     authorization: String,
 }
 
-/// Why it did not answer. Never more than a status or the kind of an error: the request holds a
+/// Why it did not answer. Never more than a status or the kind of an error: the request contains a
 /// password.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Unanswered {
+pub(crate) enum ManagementError {
     #[error("the management API answered {0} for {1}")]
     Status(StatusCode, String),
     #[error("the management API cannot be reached")]
     Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the management API did not answer in time")]
     Late,
-    #[error("the management API said something else than was asked for {0}")]
+    #[error("the management API returned an unexpected response to {0}")]
     Unreadable(String, #[source] answers::Unreadable),
 }
 
-impl Unanswered {
-    /// Whether the account is not let in, or may not see this.
+impl ManagementError {
+    /// Whether the user may not log in, or may not see this.
     fn is_refused(&self) -> bool {
         match self {
-            Unanswered::Status(status, _) => {
+            ManagementError::Status(status, _) => {
                 [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(status)
             }
-            Unanswered::Unreachable(_) | Unanswered::Late | Unanswered::Unreadable(..) => false,
+            ManagementError::Unreachable(_)
+            | ManagementError::Late
+            | ManagementError::Unreadable(..) => false,
         }
     }
 }
 
-impl From<Unanswered> for OpenError {
-    fn from(unanswered: Unanswered) -> Self {
-        if unanswered.is_refused() {
+impl From<ManagementError> for OpenError {
+    fn from(error: ManagementError) -> Self {
+        if error.is_refused() {
             return OpenError::Refused {
                 what: API,
                 why: "it refuses the account".to_owned(),
@@ -86,12 +88,12 @@ impl From<Unanswered> for OpenError {
                          URL of the broker), or run `rabbitmqctl set_user_tags USER monitoring \
                          policymaker`"
                     .to_owned(),
-                source: Some(unanswered.into()),
+                source: Some(error.into()),
             };
         }
         OpenError::Unavailable {
             what: API,
-            source: unanswered.into(),
+            source: error.into(),
         }
     }
 }
@@ -144,20 +146,20 @@ impl Management {
         }))
     }
 
-    /// What is wrong with these queues. As many requests as there are kinds of things to ask for,
-    /// however many queues there are: together within two answers' time.
-    pub async fn look(
+    /// What is wrong with these queues. It makes as many requests as there are kinds of objects,
+    /// however many queues there are: all within the time of two responses.
+    pub async fn check(
         &self,
         queues: &[QueueDeclaration],
-    ) -> Result<Vec<TopologyDifference>, Unanswered> {
+    ) -> Result<Vec<TopologyDifference>, ManagementError> {
         let (by_users, by_operators) = (
             format!("policies/{}", self.vhost),
             format!("operator-policies/{}", self.vhost),
         );
         let (by_users, by_operators, nodes) = try_join!(
-            self.ask(&by_users, answers::policies),
-            self.ask(&by_operators, answers::policies),
-            self.ask("nodes?columns=name", answers::nodes)
+            self.get(&by_users, answers::policies),
+            self.get(&by_operators, answers::policies),
+            self.get("nodes?columns=name", answers::nodes)
         )?;
         let policies = by_users.iter().chain(&by_operators);
         let mut found: Vec<TopologyDifference> =
@@ -175,8 +177,8 @@ impl Management {
         Ok(found)
     }
 
-    /// Those of these queues that have one member. One that is not there is told by AMQP.
-    async fn alone(&self, queues: &[QueueDeclaration]) -> Result<Vec<String>, Unanswered> {
+    /// Those of these queues that have one member. A missing queue is found by AMQP.
+    async fn alone(&self, queues: &[QueueDeclaration]) -> Result<Vec<String>, ManagementError> {
         let mut found = Vec::new();
         let mut page = 1_u64;
         loop {
@@ -185,7 +187,7 @@ impl Management {
                  &columns=name,members",
                 self.vhost
             );
-            let answer = self.ask(&path, answers::queues).await?;
+            let answer = self.get(&path, answers::queues).await?;
             let is_last = page >= answer.count || answer.queues.is_empty();
             let is_ours = |name: &str| queues.iter().any(|queue| queue.name == name);
             let queues = answer.queues.into_iter();
@@ -198,34 +200,34 @@ impl Management {
         }
     }
 
-    async fn ask<T>(
+    async fn get<T>(
         &self,
         path: &str,
         read: impl Fn(&[u8]) -> Result<T, answers::Unreadable>,
-    ) -> Result<T, Unanswered> {
+    ) -> Result<T, ManagementError> {
         let request = Request::get(format!("{}/api/{path}", self.base))
             .header(http::header::AUTHORIZATION, &self.authorization)
             .body(Empty::new())
-            .map_err(|error| Unanswered::Unreachable(error.into()))?;
+            .map_err(|error| ManagementError::Unreachable(error.into()))?;
         let answer = async {
             let answer = self.client.request(request).await;
-            let answer = answer.map_err(|error| Unanswered::Unreachable(error.into()))?;
+            let answer = answer.map_err(|error| ManagementError::Unreachable(error.into()))?;
             if answer.status() != StatusCode::OK {
-                return Err(Unanswered::Status(answer.status(), path.to_owned()));
+                return Err(ManagementError::Status(answer.status(), path.to_owned()));
             }
             let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX)
                 .collect()
                 .await;
-            Ok(body.map_err(Unanswered::Unreachable)?.to_bytes())
+            Ok(body.map_err(ManagementError::Unreachable)?.to_bytes())
         };
         let body = timeout(ANSWER_MAX, answer)
             .await
-            .map_err(|_| Unanswered::Late)??;
-        read(&body).map_err(|error| Unanswered::Unreadable(path.to_owned(), error))
+            .map_err(|_| ManagementError::Late)??;
+        read(&body).map_err(|error| ManagementError::Unreadable(path.to_owned(), error))
     }
 }
 
-/// A segment of a path: everything but what never means anything is encoded (RFC 3986 §2.3).
+/// A segment of a path: everything but unreserved characters is encoded (RFC 3986 §2.3).
 fn encoded(text: &str) -> String {
     let one = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {

@@ -14,7 +14,7 @@ use crate::refusal::Account;
 /// Most nodes: more than any cluster of quorum queues has, and few enough to try them all.
 const NODES_MAX: usize = 16;
 
-/// What AMQP 0-9-1 demands of every peer, in bytes.
+/// The smallest limit that AMQP 0-9-1 allows, in bytes.
 const FRAME_MIN: u32 = 4096;
 
 /// In seconds. A dead connection is noticed after two heartbeats; RabbitMQ's own default is 60.
@@ -47,12 +47,12 @@ impl Nodes {
         })
     }
 
-    /// Whose rights count: all nodes are of one cluster.
+    /// The user whose rights count: all nodes are of one cluster.
     pub fn account(&self) -> &Account {
         &self.account
     }
 
-    /// What lies over their queues, where the options name a management API.
+    /// The policies of their queues, where the options name a management API.
     pub fn overlay(&self) -> Option<&Overlay> {
         self.overlay.as_ref()
     }
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_told_without_the_password() {
+    fn an_unreadable_url_is_reported_without_the_password() {
         for url in [
             "amqp://u:hunter2@a,b:x/",
             "amqp://u:hunter2@a,,b/",

@@ -23,21 +23,21 @@ pub struct Options {
     pub environment: EnvironmentName,
     /// The routes whose queues are declared and published to.
     pub routes: Vec<RouteName>,
-    /// For commands that only read: a management API that does not answer is warned of, and it is
-    /// not tried whether publishing is allowed.
+    /// For commands that only read: an unresponsive management API is logged as a warning, and it
+    /// is not tried whether publishing is allowed.
     pub reads_only: bool,
     /// To have a batch confirmed. Under every provider's time-out that we know of.
     pub confirm_deadline: Duration,
     /// To connect, log in and verify the queues.
     pub connect_deadline: Duration,
-    /// To show the first byte of AMQP. A broker that takes the connection and stays silent costs
+    /// Until the first byte of AMQP. A broker that accepts the connection and does not answer costs
     /// one short-lived socket this way, not a thread of the client library.
     pub preflight_deadline: Duration,
     /// To close a connection; a blocked one never answers.
     pub close_deadline: Duration,
     /// Heartbeat in seconds; a dead connection is noticed after two.
     pub heartbeat_seconds: u16,
-    /// Largest frame in bytes. Without it a broker's answer of 0 makes buffers of gigabytes.
+    /// Largest frame in bytes. Without it a broker's value of 0 leads to buffers of gigabytes.
     pub frame_bytes_max: u32,
     /// Publishing channels, each owned by one task.
     pub publish_channels: usize,
@@ -75,9 +75,9 @@ impl Options {
         }
     }
 
-    /// Whether nobody on the way can read or answer: every node is on this machine, or is reached
-    /// by TLS, which always verifies the server here. Reads the URL as every connection does,
-    /// without one: what is refused here is refused at a start.
+    /// Whether no third party can read or answer: every node is on this machine, or is reached by
+    /// TLS, which always verifies the server here. Reads the URL as every connection does, without
+    /// one: what is refused here is refused at a start.
     pub fn is_protected(&self) -> Result<bool, OpenError> {
         let uris = nodes::uris(self)?;
         Ok(uris.iter().all(|uri| match uri.scheme {
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_off_this_machine_is_protected_by_tls_alone() {
+    fn a_connection_off_this_machine_is_protected_only_by_tls() {
         for (url, expect) in [
             ("amqp://localhost", true),
             ("amqp://u:p@127.0.0.1:5672/%2f", true),
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_management_api_off_this_machine_is_protected_by_tls_alone() {
+    fn a_management_api_off_this_machine_is_protected_only_by_tls() {
         for (url, expect) in [
             ("http://localhost:15672", true),
             ("http://u:p@127.0.0.1:15672", true),

@@ -1,27 +1,28 @@
-//! What lies over the queues, as far as is known: policies, and who holds them. What was found
-//! stays found until a look that succeeds says otherwise: an API that is away mends no queue.
+//! Policies that apply to the queues, and the nodes that hold them, as far as is known. A finding
+//! is kept until a successful check contradicts it: an unavailable API fixes no queue.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hookbox_driver::{TopologyDifference, describe};
 
-use crate::management::{Management, Unanswered};
+use crate::management::{Management, ManagementError};
 use crate::topology::QueueDeclaration;
 
-/// How many looks in a row must fail before it is told: one is nothing, and these are ten seconds.
+/// How many checks in a row must fail before that is logged: one may be chance, and these take ten
+/// seconds.
 const FAILED_MAX: u32 = 4;
 
-/// The API, and what it said last.
+/// The API, and its last findings.
 pub(crate) struct Overlay {
     management: Management,
-    known: Mutex<Known>,
+    known: Mutex<LastFindings>,
 }
 
 #[derive(Default)]
-struct Known {
-    /// By the last look that succeeded.
+struct LastFindings {
+    /// Of the last check that succeeded.
     found: Option<Vec<TopologyDifference>>,
-    /// Looks that failed since.
+    /// Checks that failed since.
     failed: u32,
 }
 
@@ -33,25 +34,27 @@ impl Overlay {
         }
     }
 
-    /// What is wrong with these queues, by a look now, or else by the last one that succeeded.
+    /// What is wrong with these queues, by a check now, or else by the last one that succeeded.
     ///
-    /// An API that stays away is told once, and stops nothing that runs: it is on one node of
-    /// maybe three, it holds no message, and the queues were well when it was last asked. To
-    /// answer every sender with 503 until somebody mends what only watches would lose more events
-    /// than it saves. A start is another matter: nothing is known yet, so it waits.
+    /// An API that stays unavailable is logged once, and stops nothing that runs: it is on one node
+    /// of maybe three, it holds no message, and the queues had no problem at the last check.
+    /// Answering every sender with 503 until a monitoring API is fixed would lose more events than
+    /// it saves. At a start nothing is known yet, so a start waits for it.
     ///
     /// # Errors
     /// When it does not answer, and never did.
-    pub async fn look(
+    pub async fn check(
         &self,
         queues: &[QueueDeclaration],
-    ) -> Result<Vec<TopologyDifference>, Unanswered> {
-        let looked = self.management.look(queues).await;
+    ) -> Result<Vec<TopologyDifference>, ManagementError> {
+        let checked = self.management.check(queues).await;
         let mut known = self.known();
-        match looked {
+        match checked {
             Ok(found) => {
                 if known.failed >= FAILED_MAX {
-                    tracing::info!("policies and members of the queues are watched again");
+                    tracing::info!(
+                        "checks of policies and queue members recovered: the management API answers"
+                    );
                 }
                 known.failed = 0;
                 known.found = Some(found.clone());
@@ -65,8 +68,8 @@ impl Overlay {
                 if known.failed == FAILED_MAX {
                     tracing::warn!(
                         error = describe(&error),
-                        "policies and members of the queues are not watched now; what was known \
-                         of them last holds"
+                        "policies and queue members are not checked: the management API does not \
+                         answer; the last findings still apply"
                     );
                 }
                 Ok(found)
@@ -75,7 +78,7 @@ impl Overlay {
     }
 
     // Nothing in a lock's scope panics.
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, LastFindings> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

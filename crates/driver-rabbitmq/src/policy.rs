@@ -1,4 +1,4 @@
-//! A policy of an operator's, and what it would do to a queue of ours.
+//! A policy of an operator, and what it would do to a queue of ours.
 
 use hookbox_driver::TopologyDifference;
 use regex::Regex;
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::topology::{Argument, QueueDeclaration};
 
-/// As far as the management API says what it is.
+/// A policy, as far as the management API describes it.
 #[derive(Debug)]
 pub(crate) struct Policy {
     pub name: String,
@@ -16,8 +16,9 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// What it does to those of these queues that it matches. Every policy that matches is told,
-    /// not only the one of the highest priority: the others wait for that one to go.
+    /// What it does to those of these queues that it matches. Every policy that matches is
+    /// reported, not only the one of the highest priority: when that one is removed, the next one
+    /// applies.
     pub fn wrong(&self, queues: &[QueueDeclaration]) -> Vec<TopologyDifference> {
         let applies = |to: &str| ["all", "queues", "quorum_queues"].contains(&to);
         if !self.apply_to.as_deref().is_none_or(applies) {
@@ -56,10 +57,10 @@ fn harm(key: &str, value: &Value, queue: &QueueDeclaration) -> Option<&'static s
         }
         // However long: a backlog is what waits longest.
         "message-ttl" => Some("messages would expire before they are processed"),
-        // However late: the queue goes with all that is in it.
+        // At any value: the queue is deleted with all messages in it.
         "expires" => Some("the queue would be deleted when no worker runs"),
-        // A policy goes before our argument. Its value may be ours; any other makes a quorum
-        // queue drop its oldest, also `reject-publish-dlx`, which only classic queues know.
+        // A policy overrides our argument. Its value may be ours; any other makes a quorum queue
+        // drop its oldest, also `reject-publish-dlx`, which only classic queues know.
         "overflow" if value.as_str() != Some("reject-publish") => {
             Some("what a full queue does is declared: it must reject, and not drop its oldest")
         }
@@ -91,8 +92,8 @@ mod tests {
     const ACCOUNTS: &str = "hookbox.a.accounts";
     const DEAD: &str = "hookbox.a.dead";
 
-    /// The queues that a policy is told of.
-    fn told(pattern: &str, apply_to: &str, definition: &str) -> Vec<String> {
+    /// The queues that a policy is reported for.
+    fn reported(pattern: &str, apply_to: &str, definition: &str) -> Vec<String> {
         let queues = topology(&"a".parse().unwrap(), &["x".parse().unwrap()]).queues;
         let policy = Policy {
             name: "theirs".into(),
@@ -105,22 +106,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_harmful_and_matches_is_told_of_each_queue() {
+    fn a_harmful_policy_is_reported_for_each_matching_queue() {
         let long = "{\"max-length\": 5}";
-        assert_eq!(told(".*", "all", long), [ROUTE, WITNESS, ACCOUNTS, DEAD]);
-        assert_eq!(told("^hookbox\\..*\\.dead$", "queues", long), [DEAD]);
-        assert_eq!(told("other", "quorum_queues", long), [""; 0]);
-        assert_eq!(told(".*", "exchanges", long), [""; 0]);
-        assert_eq!(told(".*", "classic_queues", long), [""; 0]);
+        assert_eq!(
+            reported(".*", "all", long),
+            [ROUTE, WITNESS, ACCOUNTS, DEAD]
+        );
+        assert_eq!(reported("^hookbox\\..*\\.dead$", "queues", long), [DEAD]);
+        assert_eq!(reported("other", "quorum_queues", long), [""; 0]);
+        assert_eq!(reported(".*", "exchanges", long), [""; 0]);
+        assert_eq!(reported(".*", "classic_queues", long), [""; 0]);
         // A pattern with a look-ahead is one that we cannot read.
-        assert_eq!(told("^(?!x)", "all", long).len(), 4);
+        assert_eq!(reported("^(?!x)", "all", long).len(), 4);
         let both = "{\"overflow\": \"drop-head\", \"message-ttl\": 1}";
-        assert_eq!(told("dead", "all", both), [DEAD, DEAD]);
+        assert_eq!(reported("dead", "all", both), [DEAD, DEAD]);
     }
 
     #[test]
-    fn what_changes_nothing_is_not_told() {
-        let route = |definition: &str| told("route", "all", definition);
+    fn a_harmless_policy_is_not_reported() {
+        let route = |definition: &str| reported("route", "all", definition);
         for harmless in [
             "{\"queue-leader-locator\": \"balanced\"}",
             "{\"overflow\": \"reject-publish\"}",
@@ -144,6 +148,9 @@ mod tests {
             assert_eq!(route(harmful), [ROUTE], "{harmful}");
         }
         // The limit of each queue is its own.
-        assert_eq!(told("dead", "all", "{\"delivery-limit\": 5000}"), [DEAD]);
+        assert_eq!(
+            reported("dead", "all", "{\"delivery-limit\": 5000}"),
+            [DEAD]
+        );
     }
 }

@@ -1,7 +1,7 @@
-//! Whether this account may publish at all, found out without a message reaching any queue: a
-//! publish through the default exchange to a name that no queue has is returned where publishing
-//! is allowed, and closes the channel where it is not. Without it, a connection looks well until
-//! the first event is refused, and is then thrown away for one that looks well again.
+//! Checks whether this user may publish at all, without a message reaching any queue: a publish
+//! through the default exchange to a name that no queue has is returned where publishing is
+//! allowed, and closes the channel where it is not. Without it, a connection seems usable until the
+//! first event is refused, and is then replaced by one that seems usable again.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use tokio::time::{sleep, timeout};
 /// How often it is seen whether the broker has blocked the connection.
 const TICK: Duration = Duration::from_millis(100);
 
-/// What came of it.
-pub(crate) enum Probed {
+/// The result of a probe.
+pub(crate) enum ProbeResult {
     /// Publishing is allowed.
     Allowed,
-    /// There is a resource alarm, so that nothing is answered before it is over.
+    /// There is a resource alarm, so that the broker answers nothing before it is over.
     Blocked,
-    /// No answer in time.
+    /// The broker did not answer in time.
     Late,
 }
 
@@ -32,7 +32,7 @@ pub(crate) async fn probe(
     channel: Channel,
     environment: &EnvironmentName,
     deadline: Duration,
-) -> Result<Probed, lapin::Error> {
+) -> Result<ProbeResult, lapin::Error> {
     let mandatory = BasicPublishOptions {
         mandatory: true,
         immediate: false,
@@ -55,11 +55,11 @@ pub(crate) async fn probe(
             Ok(Ok(())) => {
                 // How this channel ends does not matter.
                 let _ = timeout(deadline, channel.close(200, "probed".into())).await;
-                Ok(Probed::Allowed)
+                Ok(ProbeResult::Allowed)
             }
             Ok(Err(error)) => Err(error),
-            Err(_elapsed) => Ok(Probed::Late),
+            Err(_elapsed) => Ok(ProbeResult::Late),
         },
-        () = blocked => Ok(Probed::Blocked),
+        () = blocked => Ok(ProbeResult::Blocked),
     }
 }

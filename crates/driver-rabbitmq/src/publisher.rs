@@ -16,14 +16,14 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::refusal::{Account, is_refused};
 use crate::rejections::Rejections;
-use answers::{Answers, Outcome, answers};
+use answers::{PublishConfirm, RoundAnswers, answers};
 
-/// One batch for some queues, and who waits for its answer.
+/// One batch for some queues, and the caller that waits for its result.
 pub(crate) struct Request {
     pub queues: Vec<String>,
     pub batch: Batch,
     pub answer: oneshot::Sender<Result<(), PublishError>>,
-    /// Held until the answer is known: bounds what is in flight.
+    /// Held until the result is known: bounds what is in flight.
     pub room: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
 
@@ -33,7 +33,7 @@ pub(crate) type Requests = Arc<Mutex<mpsc::Receiver<Request>>>;
 /// Why a publisher ended. The connection is dropped each time: after an error of one channel lapin
 /// still sends frames for it, for which RabbitMQ closes the whole connection.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Ended {
+pub(crate) enum PublisherError {
     #[error("a publishing channel failed")]
     Channel(#[source] lapin::Error),
     #[error("a batch was not confirmed in time")]
@@ -62,10 +62,10 @@ struct Pending {
     confirm: PublisherConfirm,
 }
 
-/// What became of a round, where nothing is wrong with the channel.
-enum Settled {
+/// The result of a round, where nothing is wrong with the channel.
+enum RoundResult {
     Taken,
-    /// Some of it was, and some may have been taken.
+    /// Some of it was rejected, and some may have been accepted.
     Rejected,
 }
 
@@ -79,7 +79,7 @@ pub(crate) async fn confirming_channel(connection: &Connection) -> lapin::Result
 }
 
 impl Publisher {
-    pub async fn run(mut self) -> Ended {
+    pub async fn run(mut self) -> PublisherError {
         loop {
             let round = self.next_round().await;
             if round.is_empty() {
@@ -93,8 +93,8 @@ impl Publisher {
                 continue;
             }
             let settled = match self.publish(round).await {
-                Ok(Settled::Taken) => Ok(()),
-                Ok(Settled::Rejected) => self.renew().await,
+                Ok(RoundResult::Taken) => Ok(()),
+                Ok(RoundResult::Rejected) => self.renew().await,
                 Err(ended) => Err(ended),
             };
             if let Err(ended) = settled {
@@ -103,10 +103,10 @@ impl Publisher {
         }
     }
 
-    /// Goes on over another channel. RabbitMQ remembers for each channel that a queue is full, and
-    /// does not take it back when it is the bound that goes (a policy that is cleared): the channel
+    /// Continues over another channel. RabbitMQ remembers for each channel that a queue is full,
+    /// and does not reset that when the bound is removed (a policy that is cleared): the channel
     /// would be refused for as long as it lives (H16).
-    async fn renew(&mut self) -> Result<(), Ended> {
+    async fn renew(&mut self) -> Result<(), PublisherError> {
         let renewing = async {
             self.channel
                 .close(200, "a batch was rejected".into())
@@ -115,12 +115,12 @@ impl Publisher {
         };
         let renewed = timeout(self.confirm_deadline, renewing).await;
         self.channel = renewed
-            .map_err(|_elapsed| Ended::NotRenewed)?
-            .map_err(Ended::Channel)?;
+            .map_err(|_elapsed| PublisherError::NotRenewed)?
+            .map_err(PublisherError::Channel)?;
         Ok(())
     }
 
-    /// Whatever waits, up to a round.
+    /// The requests that wait, up to a round.
     async fn next_round(&self) -> Vec<Request> {
         let mut requests = self.requests.lock().await;
         let Some(first) = requests.recv().await else {
@@ -139,18 +139,18 @@ impl Publisher {
     }
 
     /// One round: publish all, then await every confirm, under one deadline.
-    async fn publish(&self, round: Vec<Request>) -> Result<Settled, Ended> {
+    async fn publish(&self, round: Vec<Request>) -> Result<RoundResult, PublisherError> {
         let deadline = Instant::now() + self.confirm_deadline;
         let sent = self.send_all(&round, deadline).await;
         crash_point!("rabbitmq.before_confirm");
         let outcomes = match sent {
             Ok(pending) => confirms(pending, deadline).await,
-            // What went out before it is not waited for: nothing of this round is accepted.
+            // What was published before it is not waited for: nothing of this round is accepted.
             Err(lost) => vec![lost],
         };
         crash_point!("rabbitmq.after_confirm");
         let publishes: Vec<usize> = round.iter().map(|it| it.queues.len()).collect();
-        let Answers { each, ended } = answers(&publishes, outcomes);
+        let RoundAnswers { each, ended } = answers(&publishes, outcomes);
         let rejected = each.iter().any(Result::is_err);
         if ended.is_none() {
             self.note(&each);
@@ -160,8 +160,8 @@ impl Publisher {
         }
         match ended {
             Some(ended) => Err(ended),
-            None if rejected => Ok(Settled::Rejected),
-            None => Ok(Settled::Taken),
+            None if rejected => Ok(RoundResult::Rejected),
+            None => Ok(RoundResult::Taken),
         }
     }
 
@@ -178,7 +178,7 @@ impl Publisher {
         &self,
         round: &[Request],
         deadline: Instant,
-    ) -> Result<Vec<Pending>, Outcome> {
+    ) -> Result<Vec<Pending>, PublishConfirm> {
         let mut pending = Vec::new();
         for (index, request) in round.iter().enumerate() {
             for queue in &request.queues {
@@ -190,10 +190,10 @@ impl Publisher {
                         });
                         continue;
                     }
-                    Ok(Err(error)) => Ended::Channel(error),
-                    Err(_elapsed) => Ended::Late,
+                    Ok(Err(error)) => PublisherError::Channel(error),
+                    Err(_elapsed) => PublisherError::Late,
                 };
-                return Err(Outcome {
+                return Err(PublishConfirm {
                     request: index,
                     confirm: Err(ended),
                 });
@@ -219,17 +219,17 @@ impl Publisher {
     }
 }
 
-/// What each publish came to, up to the first whose confirm will not come.
-async fn confirms(pending: Vec<Pending>, deadline: Instant) -> Vec<Outcome> {
+/// The confirm of each publish, up to the first that will not be confirmed.
+async fn confirms(pending: Vec<Pending>, deadline: Instant) -> Vec<PublishConfirm> {
     let mut outcomes = Vec::with_capacity(pending.len());
     for Pending { request, confirm } in pending {
         let confirm = match timeout_at(deadline, confirm).await {
             Ok(Ok(confirm)) => Ok(confirm),
-            Ok(Err(error)) => Err(Ended::Channel(error)),
-            Err(_elapsed) => Err(Ended::Late),
+            Ok(Err(error)) => Err(PublisherError::Channel(error)),
+            Err(_elapsed) => Err(PublisherError::Late),
         };
         let lost = confirm.is_err();
-        outcomes.push(Outcome { request, confirm });
+        outcomes.push(PublishConfirm { request, confirm });
         if lost {
             break;
         }
@@ -237,7 +237,7 @@ async fn confirms(pending: Vec<Pending>, deadline: Instant) -> Vec<Outcome> {
     outcomes
 }
 
-/// What an operator sees in the broker's own page.
+/// The properties that an operator sees in the broker's management page.
 fn properties(queue: &str, batch: &Batch) -> BasicProperties {
     let mut headers = FieldTable::default();
     let text = |text: String| AMQPValue::LongString(text.into());
@@ -256,39 +256,40 @@ fn properties(queue: &str, batch: &Batch) -> BasicProperties {
 
 fn answer(request: Request, result: Result<(), PublishError>) {
     drop(request.room);
-    // Whoever stopped waiting has said no already.
+    // A caller that stopped waiting has already reported a failure.
     let _ = request.answer.send(result);
 }
 
-impl Ended {
-    /// The class of the reason, and the reason in words for operators.
+impl PublisherError {
+    /// The class of the reason, and the reason as a text for operators.
     pub fn trouble(self, account: &Account) -> (NotReadyKind, String) {
         match self {
-            Ended::Channel(error) if is_refused(&error) => {
+            PublisherError::Channel(error) if is_refused(&error) => {
                 (NotReadyKind::Refused, describe(&account.at_queues(error)))
             }
-            Ended::Unroutable(_) => (NotReadyKind::Topology, describe(&self)),
-            Ended::Channel(_) | Ended::Late | Ended::NotConfirming | Ended::NotRenewed => {
-                (NotReadyKind::Unreachable, describe(&self))
-            }
+            PublisherError::Unroutable(_) => (NotReadyKind::Topology, describe(&self)),
+            PublisherError::Channel(_)
+            | PublisherError::Late
+            | PublisherError::NotConfirming
+            | PublisherError::NotRenewed => (NotReadyKind::Unreachable, describe(&self)),
         }
     }
 
     fn as_publish_error(&self) -> PublishError {
         match self {
-            Ended::Channel(error) => {
+            PublisherError::Channel(error) => {
                 PublishError::new(PublishErrorKind::Unavailable, error.clone())
             }
-            Ended::Late => PublishError::plain(PublishErrorKind::TimedOut),
-            Ended::Unroutable(queue) => {
+            PublisherError::Late => PublishError::plain(PublishErrorKind::TimedOut),
+            PublisherError::Unroutable(queue) => {
                 let why = format!("the queue {queue:?} does not exist");
                 PublishError::new(PublishErrorKind::Unroutable, why)
             }
-            Ended::NotConfirming => {
+            PublisherError::NotConfirming => {
                 let why = "the channel is not in confirm mode";
                 PublishError::new(PublishErrorKind::Unavailable, why)
             }
-            Ended::NotRenewed => PublishError::plain(PublishErrorKind::Unavailable),
+            PublisherError::NotRenewed => PublishError::plain(PublishErrorKind::Unavailable),
         }
     }
 }

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::connection::{close, connect};
 use crate::diagnose::{fault, late};
-use crate::establish::{Established, establish};
+use crate::establish::{ConnectResult, establish};
 use crate::nodes::Nodes;
 use crate::publisher::Request;
 use crate::rejections::Rejections;
@@ -41,7 +41,7 @@ pub struct Rabbit {
     bytes: Arc<Semaphore>,
     readiness: watch::Receiver<Readiness>,
     consuming: Mutex<Option<Arc<Connection>>>,
-    /// Of one process, one reading of the witnesses at a time.
+    /// Allows one read of the witnesses at a time in this process.
     reading: Arc<Mutex<()>>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -76,11 +76,11 @@ impl Rabbit {
             })??
         };
         let (first, now) = match first {
-            Established::Whole(opened) => {
+            ConnectResult::Whole(opened) => {
                 let starting = Readiness::not_ready(NotReadyKind::Starting, "it is starting");
                 (Some(opened), starting)
             }
-            Established::Missing(queues) => {
+            ConnectResult::Missing(queues) => {
                 let why = missing_text(&queues);
                 (None, Readiness::not_ready(NotReadyKind::Topology, why))
             }
@@ -99,7 +99,7 @@ impl Rabbit {
         };
         tasks.spawn_on(supervisor.run(first), &runtime.handle());
         let mut watching = readiness.clone();
-        // It is the supervisor alone that ends, and says so before.
+        // Only the supervisor ends, and it sets the readiness before.
         let _ = watching.wait_for(has_begun).await;
         Ok(Self {
             messages: Arc::new(Semaphore::new(options.in_flight_max)),
@@ -132,7 +132,7 @@ impl Rabbit {
         if let Readiness::NotReady { kind, why } = self.readiness() {
             match kind {
                 NotReadyKind::Alarm => return Err(PublishError::plain(PublishErrorKind::Blocked)),
-                // Nothing else would find out that publishes are taken again.
+                // Nothing else would detect that publishes are accepted again.
                 NotReadyKind::Refused if self.rejections.is_shown() => {}
                 NotReadyKind::Starting
                 | NotReadyKind::Unreachable
@@ -143,7 +143,8 @@ impl Rabbit {
             }
         }
         let ask = async {
-            // What is over a bound by itself takes all of it: it is published alone.
+            // A batch larger than the in-flight limit takes every permit, so it is published by
+            // itself.
             let messages = permits(queues.len(), self.options.in_flight_max);
             let total = batch.bytes.len() * queues.len();
             let bytes = permits(total, self.options.in_flight_bytes_max);
@@ -160,7 +161,7 @@ impl Rabbit {
                 answer,
                 room,
             };
-            let gone = || unavailable("the connection was lost on the way".into());
+            let gone = || unavailable("the connection was lost during the publish".into());
             self.requests.send(request).await.map_err(|_| gone())?;
             answered.await.map_err(|_| gone())?
         };
@@ -170,8 +171,8 @@ impl Rabbit {
         }
     }
 
-    /// Runs something of lapin's on the runtime of AMQP. When this future is dropped, the other
-    /// goes on: lapin's operations are not meant to be cut in the middle.
+    /// Runs an operation of lapin on the runtime of AMQP. When this future is dropped, the
+    /// operation continues: lapin's operations must not be cancelled half-way.
     async fn on_amqp<T: Send + 'static>(
         &self,
         doing: &str,
@@ -224,8 +225,8 @@ impl Broker for Rabbit {
     async fn publish(&self, routes: &[RouteName], batch: &Batch) -> Result<(), PublishError> {
         let known = |route: &RouteName| self.options.routes.contains(route);
         if routes.is_empty() || !routes.iter().all(known) {
-            // Nothing would be published, so nothing would be refused, either; and what comes back
-            // from a queue that nobody declared would cost others the connection.
+            // Nothing would be published, so nothing would be refused, either; and a return from an
+            // undeclared queue would cost others the connection.
             return Err(PublishError::plain(PublishErrorKind::Unroutable));
         }
         let queues = routes
@@ -235,7 +236,7 @@ impl Broker for Rabbit {
         self.send(queues, batch.clone()).await
     }
 
-    async fn tell(&self, account: &Account) -> Result<(), PublishError> {
+    async fn publish_report(&self, account: &Account) -> Result<(), PublishError> {
         let queue = accounts_queue(&self.options.environment);
         self.send(vec![queue], Batch::of_account(account)).await
     }
@@ -308,7 +309,7 @@ impl Broker for Rabbit {
     async fn close(&self) {
         self.stop.cancel();
         self.tasks.close();
-        // Settlements on their way are written before their connection goes. The supervisor
+        // Settlements on their way are written before their connection is closed. The supervisor
         // closes the other one within its own deadline.
         let _ = timeout(self.options.close_deadline * 2, self.tasks.wait()).await;
         let consuming = self.consuming.lock().await.take();
@@ -350,7 +351,7 @@ async fn depth(connection: &Connection, queue: Queue, name: String) -> Result<De
     Ok(Depth {
         ready: known.as_ref().map(|known| known.message_count().into()),
         consumers: known.as_ref().map(|known| known.consumer_count().into()),
-        // AMQP does not tell these two.
+        // AMQP does not report these two.
         unsettled: None,
         events: None,
         queue,
@@ -365,7 +366,7 @@ impl Drop for Rabbit {
     }
 }
 
-/// A runtime must not be dropped where it could block; it is let go instead.
+/// A runtime must not be dropped where it could block; it is shut down in the background instead.
 struct Background(Option<Runtime>);
 
 impl Background {

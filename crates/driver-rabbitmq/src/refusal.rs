@@ -7,13 +7,13 @@ use lapin::uri::AMQPUri;
 
 use crate::connection::WHAT;
 
-/// What the queues of hookbox are called, as a pattern of permissions.
+/// The names of hookbox's queues, as a pattern of permissions.
 const OURS: &str = r"^hookbox\.";
 
 /// The same and the default exchange, over which everything is published.
 const OURS_AND_DEFAULT: &str = r"^(hookbox\.|amq\.default$)";
 
-/// The account of a URL, without its password.
+/// The user of a URL, without its password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Account {
     user: String,
@@ -42,7 +42,7 @@ impl Account {
             ),
             Some(AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)) => (
                 format!("it does not let the user {user:?} into the virtual host {vhost:?}"),
-                // One reply code for all three; the broker's own words, which follow, say which.
+                // One reply code for all three; the broker's text, which follows, says which.
                 format!(
                     "run `rabbitmqctl add_vhost {}` where it does not exist, and `{}`; where a \
                      limit on connections is reached, raise it: {}",
@@ -62,7 +62,7 @@ impl Account {
         refused(why, remedy, error)
     }
 
-    /// An error of looking at the queues, consuming from them or publishing to them.
+    /// An error of checking the queues, consuming from them or publishing to them.
     pub fn at_queues(&self, error: lapin::Error) -> OpenError {
         let Self { user, vhost } = self;
         // Of all that is done over a connection, only opening a channel is answered with this.
@@ -113,7 +113,7 @@ impl Account {
         )
     }
 
-    /// The command that grants what hookbox needs, and takes what else the user has.
+    /// The command that grants what hookbox needs, and revokes the user's other rights.
     fn grant(&self) -> String {
         format!(
             "rabbitmqctl set_permissions -p {} {} '{OURS}' '{OURS_AND_DEFAULT}' '{OURS}'",
@@ -123,12 +123,12 @@ impl Account {
     }
 }
 
-/// Whether this account may not do it.
+/// Whether this user lacks the right.
 pub(crate) fn is_refused(error: &lapin::Error) -> bool {
     matches!(soft_error(error), Some((AMQPSoftError::ACCESSREFUSED, _)))
 }
 
-/// The broker's own words for a channel error.
+/// The broker's text of a channel error.
 pub(crate) fn soft_error(error: &lapin::Error) -> Option<(AMQPSoftError, String)> {
     let ErrorKind::ProtocolError(error) = error.kind() else {
         return None;
@@ -139,7 +139,7 @@ pub(crate) fn soft_error(error: &lapin::Error) -> Option<(AMQPSoftError, String)
     }
 }
 
-/// It is nothing that a person has to act on, as far as the code says.
+/// By its code it is nothing that an operator has to act on.
 pub(crate) fn unavailable(
     source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> OpenError {
@@ -161,7 +161,7 @@ fn refused(why: String, remedy: String, error: lapin::Error) -> OpenError {
 fn reply(error: &lapin::Error) -> Option<&AMQPErrorKind> {
     match error.kind() {
         ErrorKind::ProtocolError(error) => Some(error.kind()),
-        // Not exhaustive, and nothing else is an answer of the broker's.
+        // Not exhaustive, and nothing else is a reply of the broker.
         _ => None,
     }
 }

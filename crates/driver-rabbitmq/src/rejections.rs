@@ -11,7 +11,7 @@ use tokio::time::Instant;
 const LASTS: Duration = Duration::from_secs(5);
 
 /// So long after the last rejection it is no longer known whether the next publish would be
-/// rejected, too: it is tried again, since nothing else would find out.
+/// rejected, too: it is tried again, since nothing else would show that.
 const FORGOTTEN: Duration = Duration::from_secs(30);
 
 /// The rejections since the last publish that was confirmed.
@@ -48,14 +48,14 @@ impl Rejections {
         (lasts >= LASTS && is_known).then_some(lasts)
     }
 
-    /// Shows it as the reason why the driver is not ready, or not any more. Answers whether that
-    /// begins with it.
+    /// Sets it as the reason why the driver is not ready, or clears it. Returns whether it was
+    /// newly set.
     pub fn show(&self, is_shown: bool) -> bool {
         !self.is_shown.swap(is_shown, Ordering::Relaxed) && is_shown
     }
 
-    /// Whether it is why the driver is not ready: there is a connection, and the next publish is
-    /// what finds out whether it is taken again.
+    /// Whether it is why the driver is not ready: there is a connection, and the next publish shows
+    /// whether publishes are accepted again.
     pub fn is_shown(&self) -> bool {
         self.is_shown.load(Ordering::Relaxed)
     }

@@ -1,5 +1,5 @@
-//! Keeps a publishing connection: establish → publish → on any trouble drop everything and begin
-//! again, with a growing, jittered pause. lapin's own recovery is never used (H4).
+//! Keeps a publishing connection: establish → publish → on any error drop everything and restart,
+//! with a growing, jittered pause. lapin's own recovery is never used (H4).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,25 +13,25 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Options;
 use crate::connection::close;
-use crate::establish::{Established, Opened, establish};
+use crate::establish::{ConnectResult, PublishingConnection, establish};
 use crate::jitter::jittered;
 use crate::nodes::Nodes;
-use crate::publisher::{Ended, Publisher, Requests};
+use crate::publisher::{Publisher, PublisherError, Requests};
 use crate::rejections::Rejections;
 use crate::troubles::Troubles;
-use crate::watch::{look_after, missing_text};
+use crate::watch::{missing_text, monitor};
 
 /// First pause after a loss.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 
-/// Longest pause: bounds how long a broker that is back goes unnoticed.
+/// Longest pause: bounds how long a recovered broker stays unnoticed.
 const PAUSE_LONGEST: Duration = Duration::from_secs(3);
 
-/// How often a blocked or dead connection is looked for while nothing is published.
+/// How often the connection is checked for being blocked or dead while nothing is published.
 const WATCH: Duration = Duration::from_millis(250);
 
 /// Why nothing is published during an alarm.
-const ALARM: &str = "the broker has a resource alarm and takes nothing";
+const ALARM: &str = "the broker has a resource alarm and accepts nothing";
 
 /// Keeps the publishing connection of one driver.
 pub(crate) struct Supervisor {
@@ -45,11 +45,11 @@ pub(crate) struct Supervisor {
 
 impl Supervisor {
     /// Its whole life.
-    pub async fn run(self, first: Option<Box<Opened>>) {
+    pub async fn run(self, first: Option<Box<PublishingConnection>>) {
         if self.nodes.overlay().is_none() {
             tracing::info!(
-                "nobody looks for policies over the queues, or for a queue with one member (H13): \
-                 [broker] management lets this process"
+                "RabbitMQ policies and single-replica queues are not monitored; set \
+                 `[broker] management` to enable it (H13)"
             );
         }
         let mut opened = first;
@@ -57,17 +57,17 @@ impl Supervisor {
         let mut troubles = Troubles::default();
         while !self.stop.is_cancelled() {
             let established = match opened.take() {
-                Some(opened) => Ok(Established::Whole(opened)),
+                Some(opened) => Ok(ConnectResult::Whole(opened)),
                 None => establish(&self.options, &self.nodes).await,
             };
             let trouble = match established {
-                Ok(Established::Whole(opened)) => {
+                Ok(ConnectResult::Whole(opened)) => {
                     pause = PAUSE_FIRST;
                     troubles = Troubles::default();
                     self.publish(opened).await;
                     None
                 }
-                Ok(Established::Missing(queues)) => {
+                Ok(ConnectResult::Missing(queues)) => {
                     Some((NotReadyKind::Topology, missing_text(&queues)))
                 }
                 Err(error) => Some((error.not_ready_kind(), describe(&error))),
@@ -89,8 +89,8 @@ impl Supervisor {
     }
 
     /// Publishes over one connection until anything is wrong with it.
-    async fn publish(&self, opened: Box<Opened>) {
-        let Opened {
+    async fn publish(&self, opened: Box<PublishingConnection>) {
+        let PublishingConnection {
             connection,
             channels,
         } = *opened;
@@ -110,22 +110,19 @@ impl Supervisor {
         let (kind, ended) = self.watch_over(&connection, &mut publishers).await;
         self.rejections.show(false);
         self.not_ready(kind, ended.clone());
-        // Closing is nothing to warn of, whatever the publishers said of it first.
+        // A shutdown is no reason for a warning, whatever error a publisher met first.
         if !self.stop.is_cancelled() {
-            tracing::warn!(
-                why = ended,
-                "the publishing connection is given up: {ended}"
-            );
+            tracing::warn!(why = ended, "the publishing connection is closed: {ended}");
         }
-        // A publisher that is stopped in a round drops its requests: their senders are told so.
+        // A publisher that is stopped in a round drops its requests: their callers get an error.
         publishers.shutdown().await;
         self.sit_out_alarm(&connection).await;
         close(&connection, self.options.close_deadline).await;
     }
 
     /// Waits for the end of a resource alarm on the connection that it has blocked. A new
-    /// connection would look well until something is published over it: an alarm blocks only who
-    /// publishes.
+    /// connection would seem usable until something is published over it: an alarm blocks only
+    /// connections that publish.
     async fn sit_out_alarm(&self, connection: &Connection) {
         let is_blocked = || connection.status().connected() && connection.status().blocked();
         while is_blocked() && !self.stop.is_cancelled() {
@@ -137,13 +134,13 @@ impl Supervisor {
         }
     }
 
-    /// Returns why the connection must be given up.
+    /// Returns why the connection must be closed.
     async fn watch_over(
         &self,
         connection: &Connection,
-        publishers: &mut JoinSet<Ended>,
+        publishers: &mut JoinSet<PublisherError>,
     ) -> (NotReadyKind, String) {
-        let queues = look_after(&self.options, &self.nodes, connection);
+        let queues = monitor(&self.options, &self.nodes, connection);
         tokio::pin!(queues);
         loop {
             let now = self.now(connection);
@@ -175,7 +172,7 @@ impl Supervisor {
         }
     }
 
-    /// Whether a publish over this connection would be taken now.
+    /// Whether a publish over this connection would be accepted now.
     fn now(&self, connection: &Connection) -> Readiness {
         if connection.status().blocked() {
             return Readiness::not_ready(NotReadyKind::Alarm, ALARM);

@@ -1,12 +1,12 @@
-//! Removing queues again, for tests only: the product deletes none. Deleting a queue while
-//! something is published to it makes RabbitMQ confirm what it then forgets (H5).
+//! Deletes queues, for tests only: the product deletes none. Deleting a queue while something is
+//! published to it makes RabbitMQ confirm what it then forgets (H5).
 
 use lapin::Connection;
 use lapin::options::QueueDeleteOptions;
 
 use crate::{Options, topology};
 
-/// Removes the queues of an environment, with what is in them.
+/// Deletes the queues of an environment, with their messages.
 pub async fn delete_topology(options: &Options) -> Result<(), lapin::Error> {
     let properties = lapin::ConnectionProperties::default();
     let connection = Connection::connect(&options.url, properties).await?;

@@ -1,10 +1,11 @@
 //! Every queue and every argument, declared here only. `schemas/topology.json` is this file's
-//! output (beside an anchor that comes and goes); nothing here deletes or redeclares any of them.
+//! output (beside an anchor that is declared and expires); nothing here deletes or redeclares any
+//! of them.
 //!
 //! A batch is published through the default exchange to the queue of each route by name. That
-//! binding cannot be removed, and a missing queue is always told by a return. A topic exchange
-//! would be worse on both counts: a binding can be removed, and another queue that takes the same
-//! topic hides it; and `*_score` is no AMQP pattern.
+//! binding cannot be removed, and a missing queue always causes a return. A topic exchange would be
+//! worse on both counts: a binding can be removed, and another queue that takes the same topic
+//! hides it; and `*_score` is no AMQP pattern.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +13,13 @@ use hookbox_driver::{Queue, WITNESSES_KEPT};
 use hookbox_event::{EnvironmentName, RouteName};
 use lapin::types::{AMQPValue, FieldTable};
 
-/// How often RabbitMQ may deliver a message in vain before it goes to the dead queue. Explicit,
-/// because the default is none before 4.0 and 20 after, and what counts differs. Far above our
-/// own attempts, which are counted in the store.
+/// How often RabbitMQ may deliver a message without a settlement before it moves to the dead queue.
+/// Explicit, because the default is none before 4.0 and 20 after, and what counts differs. Far
+/// above our own attempts, which are counted in the store.
 const DELIVERY_LIMIT: i64 = 1_000;
 
-/// The limit of the queues of dead letters and of accounts. They have nowhere to send to, so
-/// reaching it would drop messages; leaving it out means 20 on RabbitMQ 4, and "unlimited" (-1)
+/// The limit of the queues of dead letters and of accept reports. They have no dead-letter target,
+/// so reaching it would drop messages; leaving it out means 20 on RabbitMQ 4, and "unlimited" (-1)
 /// means none at all on 3.10.
 const DEAD_DELIVERY_LIMIT: i64 = 1_000_000_000;
 
@@ -45,8 +46,8 @@ pub enum Argument {
 /// All queues of one environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topology {
-    /// Route queues in the order of the routes, then those of witnesses, accounts and dead letters.
-    /// All durable.
+    /// Route queues in the order of the routes, then those of witnesses, accept reports and dead
+    /// letters. All durable.
     pub queues: Vec<QueueDeclaration>,
 }
 
@@ -60,7 +61,7 @@ pub(crate) fn dead_queue(environment: &EnvironmentName) -> String {
     format!("hookbox.{environment}.dead")
 }
 
-/// The name of the queue of accounts.
+/// The name of the queue of accept reports.
 pub(crate) fn accounts_queue(environment: &EnvironmentName) -> String {
     format!("hookbox.{environment}.accounts")
 }

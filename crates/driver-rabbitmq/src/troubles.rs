@@ -13,7 +13,8 @@ const AGAIN: Duration = Duration::from_secs(60);
 pub(crate) struct Troubles(Option<(String, Instant)>);
 
 impl Troubles {
-    /// Logs a reason: as an error where a person has to act. Every further try is seen at `debug`.
+    /// Logs a reason: as an error where an operator has to act. Every further try is logged at
+    /// `debug`.
     pub fn log(&mut self, kind: NotReadyKind, why: &str) {
         if !self.is_due(why, Instant::now()) {
             tracing::debug!(error = why, "still nothing can be published: {why}");

@@ -1,6 +1,6 @@
-//! Looks after the queues while they are published to: by AMQP whether they are there and as
-//! declared, and by the management API what lies over them. Side by side, so that neither waits
-//! for the other; a look and the pause before it take less than five seconds.
+//! Monitors the queues while they are published to: by AMQP whether they exist as declared, and by
+//! the management API which policies apply to them. Both run side by side, so that neither waits
+//! for the other; a check and the pause before it take less than five seconds.
 
 use std::time::Duration;
 
@@ -14,23 +14,23 @@ use crate::nodes::Nodes;
 use crate::refusal::{Account, is_refused};
 use crate::topology::{QueueDeclaration, topology};
 
-/// How often the queues are compared with what they must be. Together with [`LOOK_DEADLINE`] it
+/// How often the queues are compared with what they must be. Together with [`CHECK_DEADLINE`] it
 /// bounds how long a deleted or replaced queue goes unnoticed while nothing is published.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+const CHECK_EVERY: Duration = Duration::from_secs(2);
 
-/// How long one look may take before it is told that it takes too long.
-const LOOK_DEADLINE: Duration = Duration::from_secs(2);
+/// How long one check may take before it is logged as late.
+const CHECK_DEADLINE: Duration = Duration::from_secs(2);
 
-/// How long a broker may answer nothing at all: as long as a confirm may take. With the pause
-/// before a look, one that is gone without a word is noticed within two such deadlines while
-/// nothing is published, long before a heartbeat is missed.
+/// How long a broker may be unresponsive: as long as a confirm may take. With the pause before a
+/// check, an unresponsive broker is noticed within two such deadlines while nothing is published,
+/// long before a heartbeat is missed.
 const SILENCE_MAX: Duration = Duration::from_millis(2_500);
 
-/// How often it is seen how far a look is.
+/// How often the progress of a check is read.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Looks until something is not as it must be, and says what.
-pub(crate) async fn look_after(
+/// Checks until something is not as it must be, and returns what.
+pub(crate) async fn monitor(
     options: &Options,
     nodes: &Nodes,
     connection: &Connection,
@@ -47,23 +47,23 @@ async fn at_queues(
     connection: &Connection,
     queues: &[QueueDeclaration],
 ) -> (NotReadyKind, String) {
-    let mut is_told = false;
+    let mut is_logged = false;
     loop {
-        sleep(LOOK_EVERY).await;
+        sleep(CHECK_EVERY).await;
         if connection.status().blocked() {
-            // It answers nothing before its alarm is over.
+            // A blocked broker answers nothing before its alarm is over.
             continue;
         }
         let round = Round::over(queues);
-        let look = round.run(connection);
-        tokio::pin!(look);
-        // A look that takes longer is not cut off but told, and what it has found counts.
+        let check = round.run(connection);
+        tokio::pin!(check);
+        // A check that takes longer is logged and not cancelled, and its findings count.
         let began = Instant::now();
         let mut silent_since = began;
-        let is_late = || began.elapsed() >= LOOK_DEADLINE;
-        let looked = loop {
-            if let Ok(looked) = timeout(TICK, look.as_mut()).await {
-                break looked;
+        let is_late = || began.elapsed() >= CHECK_DEADLINE;
+        let checked = loop {
+            if let Ok(checked) = timeout(TICK, check.as_mut()).await {
+                break checked;
             }
             if let Some(wrong) = wrong(&round) {
                 return (NotReadyKind::Topology, wrong);
@@ -73,50 +73,54 @@ async fn at_queues(
                 continue;
             }
             if silent_since.elapsed() >= SILENCE_MAX && round.left() == queues.len() {
-                let why = format!("the broker has answered nothing for {SILENCE_MAX:?}");
+                let why = format!("the broker has been unresponsive for {SILENCE_MAX:?}");
                 return (NotReadyKind::Unreachable, why);
             }
-            if is_late() && !std::mem::replace(&mut is_told, true) {
-                tell(
+            if is_late() && !std::mem::replace(&mut is_logged, true) {
+                log_late(
                     &round,
                     queues,
-                    &format!("{LOOK_DEADLINE:?} were not enough"),
+                    &format!("{CHECK_DEADLINE:?} were not enough"),
                 );
             }
         };
         if let Some(wrong) = wrong(&round) {
             return (NotReadyKind::Topology, wrong);
         }
-        match looked {
+        match checked {
             Ok(()) => {
-                if !is_late() && std::mem::replace(&mut is_told, false) {
-                    tracing::info!("all queues are looked at in time again");
+                if !is_late() && std::mem::replace(&mut is_logged, false) {
+                    let all = queues.len();
+                    tracing::info!(
+                        all,
+                        "queue checks recovered: all {all} queues answered within the deadline"
+                    );
                 }
             }
-            // The channels that are open go on with what they were once allowed; the next
-            // connection would not.
+            // The channels that are open keep the rights they were opened with; the next connection
+            // would not have them.
             Err(error) if is_refused(&error) => {
                 let refused = account.at_queues(error);
                 return (NotReadyKind::Refused, describe(&refused));
             }
             // Where the connection is lost, that shows elsewhere, too.
             Err(error) => {
-                if !std::mem::replace(&mut is_told, true) {
-                    tell(&round, queues, &error.to_string());
+                if !std::mem::replace(&mut is_logged, true) {
+                    log_late(&round, queues, &error.to_string());
                 }
             }
         }
     }
 }
 
-fn tell(round: &Round<'_>, queues: &[QueueDeclaration], why: &str) {
+fn log_late(round: &Round<'_>, queues: &[QueueDeclaration], why: &str) {
     let (left, all) = (round.left(), queues.len());
     tracing::warn!(
         left,
         all,
         why,
-        "{left} of {all} queues could not be looked at in time ({why}): one that is deleted or \
-         replaced is noticed later"
+        "queue check: {left} of {all} queues did not answer in time ({why}); a deleted or \
+         replaced queue is noticed late"
     );
 }
 
@@ -125,9 +129,9 @@ async fn at_overlay(nodes: &Nodes, queues: &[QueueDeclaration]) -> String {
         return std::future::pending().await;
     };
     loop {
-        sleep(LOOK_EVERY).await;
-        // An API that is away is told by the overlay.
-        let found = overlay.look(queues).await.unwrap_or_default();
+        sleep(CHECK_EVERY).await;
+        // An unavailable API is logged by the overlay.
+        let found = overlay.check(queues).await.unwrap_or_default();
         if !found.is_empty() {
             return in_words(&found);
         }
@@ -144,7 +148,7 @@ fn wrong(round: &Round<'_>) -> Option<String> {
     (!names.is_empty()).then(|| missing_text(&names))
 }
 
-/// What is missing, what that means, and what to do.
+/// The error for missing queues: which, what that means, and what to do.
 pub(crate) fn missing_text(queues: &[String]) -> String {
     let what = match queues {
         [one] => format!(

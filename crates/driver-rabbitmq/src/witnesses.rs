@@ -3,11 +3,11 @@
 //!
 //! Not by a reject: RabbitMQ would append what is rejected behind what was published meanwhile, and
 //! the queue, being full, would drop that: the newest. What a channel's end returns goes to the
-//! front, so that it is the oldest that goes. A reader that dies returns them in the same way.
+//! front, so that the oldest is dropped. A reader that dies returns them in the same way.
 //!
 //! Two readers at a time share what the queue holds between them. So one process reads once at a
-//! time, and a reading counts when the queue has as many messages a moment after it as it gave:
-//! then no other process had any of them. Several such are put together, with pauses that differ.
+//! time, and a read counts when the queue has as many messages a moment later as it returned: then
+//! no other process held any of them. Several such reads are combined, with pauses that differ.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,13 +24,13 @@ use crate::jitter::jittered;
 
 const DOING: &str = "read the witnesses";
 
-/// Far more than the queue may hold: it bounds what one reading takes.
+/// Far more than the queue may hold: it bounds what one read takes.
 const READ_MAX: usize = 64;
 
-/// Readings that must count.
+/// Reads that must count.
 const COUNTING: u32 = 2;
 
-/// Readings, at most. What other readers have of all of them is not seen.
+/// Reads, at most. Messages that other readers hold during all of them are not seen.
 const READINGS_MAX: u32 = 12;
 
 /// After each, at most. Longer than one takes.
@@ -66,7 +66,7 @@ pub(crate) async fn read(
     Ok(found.into_values().collect())
 }
 
-/// How many messages no reader has.
+/// How many messages are not held by any reader.
 async fn ready(connection: &Connection, queue: &str) -> Result<usize, lapin::Error> {
     let channel = connection.create_channel().await?;
     let passive = QueueDeclareOptions {
@@ -89,7 +89,7 @@ async fn read_once(
         .map_err(|_elapsed| late(DOING))?
         .map_err(|error| fault(DOING, error))?;
     let taken = timeout(deadline, take(&channel, queue)).await;
-    // Also after a reading that failed: what it has taken goes back now.
+    // Also after a failed read: the messages it has taken are returned now.
     let closed = timeout(deadline, channel.close(200, "they were read".into())).await;
     let bodies = taken
         .map_err(|_elapsed| late(DOING))?

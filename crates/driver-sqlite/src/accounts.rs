@@ -1,4 +1,4 @@
-//! The tables `accounts`, `accepted` and `open_receipts`: what ingests say they have answered.
+//! The tables `accounts`, `accepted` and `open_receipts`: what ingests report as accepted.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(crate) async fn account(c: &mut SqliteConnection, account: &Account) -> sqlx
 pub(crate) async fn extend(c: &mut SqliteConnection, account: &Account) -> sqlx::Result<bool> {
     let instance = &account.instance.as_bytes()[..];
     let (mut first, mut last) = (number(account.first), number(account.last));
-    // As old as the oldest: a gap before it is as old as what was first told behind it.
+    // As old as the oldest range: a gap before a range is as old as the first report behind it.
     let (mut closing, mut told_at) = (account.closing, moment::now());
     let rows = sqlx::query(
         "SELECT first, last, closing, told_at FROM accounts
@@ -68,13 +68,13 @@ pub(crate) async fn extend(c: &mut SqliteConnection, account: &Account) -> sqlx:
 }
 
 async fn count(c: &mut SqliteConnection, account: &Account) -> sqlx::Result<()> {
-    let mut told: BTreeMap<&RouteName, i64> = BTreeMap::new();
+    let mut reported: BTreeMap<&RouteName, i64> = BTreeMap::new();
     for run in &account.accepted {
         for route in &run.routes {
-            *told.entry(route).or_default() += number(run.receipts.len() as u64);
+            *reported.entry(route).or_default() += number(run.receipts.len() as u64);
         }
     }
-    for (route, receipts) in told {
+    for (route, receipts) in reported {
         sqlx::query(
             "INSERT INTO accepted (route, receipts) VALUES (?1, ?2)
              ON CONFLICT (route) DO UPDATE SET receipts = receipts + excluded.receipts",
@@ -95,7 +95,7 @@ async fn open(c: &mut SqliteConnection, account: &Account) -> sqlx::Result<()> {
             for chunk in numbered.chunks(crate::ROWS_MAX) {
                 let mut insert = QueryBuilder::<sqlx::Sqlite>::new(
                     "INSERT INTO open_receipts (receipt_id, number, route, instance, told_at)
-                     SELECT told.column1, told.column2, ",
+                     SELECT reported.column1, reported.column2, ",
                 );
                 insert
                     .push_bind(route.as_str())
@@ -110,8 +110,8 @@ async fn open(c: &mut SqliteConnection, account: &Account) -> sqlx::Result<()> {
                 });
                 insert
                     .push(
-                        ") AS told WHERE NOT EXISTS (SELECT 1 FROM receipts r
-                         WHERE r.receipt_id = told.column1 AND r.route = ",
+                        ") AS reported WHERE NOT EXISTS (SELECT 1 FROM receipts r
+                         WHERE r.receipt_id = reported.column1 AND r.route = ",
                     )
                     .push_bind(route.as_str())
                     .push(") ON CONFLICT DO NOTHING");
@@ -150,7 +150,7 @@ pub(crate) async fn read(
     limit: u32,
     overdue: Duration,
 ) -> sqlx::Result<Accounts> {
-    let told = sqlx::query("SELECT route, receipts FROM accepted ORDER BY route")
+    let reported = sqlx::query("SELECT route, receipts FROM accepted ORDER BY route")
         .fetch_all(&mut *c)
         .await?;
     let by_route = sqlx::query(
@@ -199,7 +199,7 @@ pub(crate) async fn read(
     .fetch_all(c)
     .await?;
     Ok(Accounts {
-        told: told.iter().map(of_route).collect::<sqlx::Result<_>>()?,
+        reported: reported.iter().map(of_route).collect::<sqlx::Result<_>>()?,
         open_by_route: by_route.iter().map(of_route).collect::<sqlx::Result<_>>()?,
         written_off: written_off
             .iter()

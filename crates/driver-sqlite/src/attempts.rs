@@ -8,10 +8,10 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::column::Columns;
 
-/// The outcome of an attempt that succeeded; those that failed say how.
+/// The outcome of an attempt that succeeded; a failed one has its class.
 pub(crate) const DONE: &str = "done";
 
-/// One attempt, to be written.
+/// One attempt to write.
 pub(crate) struct Made<'a> {
     pub(crate) route: &'a RouteName,
     pub(crate) event: &'a EventId,
@@ -21,7 +21,7 @@ pub(crate) struct Made<'a> {
     pub(crate) took: Duration,
 }
 
-/// Writes one attempt; what is written of it already stays.
+/// Writes one attempt; a row that exists already is kept.
 pub(crate) async fn keep(
     connection: &mut SqliteConnection,
     made: &Made<'_>,

@@ -32,13 +32,13 @@ impl Broker for Sqlite {
         put(shared, queues, batch.clone()).await
     }
 
-    async fn tell(&self, account: &Account) -> Result<(), PublishError> {
+    async fn publish_report(&self, account: &Account) -> Result<(), PublishError> {
         let queue = self.shared.queue_name(&Queue::Accounts);
         put(&self.shared, vec![queue], Batch::of_account(account)).await
     }
 
     async fn publish_witness(&self, witness: &Witness) -> Result<(), PublishError> {
-        let doing = "keep a witness";
+        let doing = "store a witness";
         let kept = async {
             let mut unit = self.shared.writer.begin().await?;
             broker_witnesses::publish(unit.connection(), witness)
@@ -73,7 +73,7 @@ impl Broker for Sqlite {
                 "subscribe after the SQLite file was closed",
             ));
         }
-        // A file that cannot even be read is told here, before anything is started.
+        // A file that cannot even be read is an error here, before anything is started.
         let mut reader = shared.readers.take_for_queues().await?;
         let token = messages::new_token(&mut reader)
             .await
@@ -97,7 +97,7 @@ impl Broker for Sqlite {
                 name,
                 ready: Some(waiting.ready),
                 unsettled: Some(waiting.unsettled),
-                // A lease tells of a subscription only while it holds something.
+                // A subscription shows in the file only while it holds a lease.
                 consumers: None,
                 events: Some(waiting.events),
             }
@@ -106,7 +106,7 @@ impl Broker for Sqlite {
     }
 
     fn readiness(&self) -> Readiness {
-        // Also while nothing is published: the public answer is asked for before an event is sent.
+        // Also while nothing is published: readiness is read before an event is sent.
         let shared = &self.shared;
         let storage = |why: String| Readiness::not_ready(NotReadyKind::Storage, why);
         if let Err(displaced) = shared.file.check() {
@@ -124,8 +124,8 @@ impl Broker for Sqlite {
 }
 
 impl Sqlite {
-    /// The queues that hold something and are not of the routes that the file was opened with,
-    /// each with how many events it holds: nobody can take them.
+    /// The queues that hold messages and belong to no route that the file was opened with, each
+    /// with how many events it holds: no worker consumes them.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -138,7 +138,7 @@ impl Sqlite {
             .map_err(fault("count the messages"))?;
         let unknown = found
             .into_iter()
-            .filter(|(name, _)| shared.bells.listen(name).is_none());
+            .filter(|(name, _)| shared.notifiers.listen(name).is_none());
         Ok(unknown
             .map(|(name, waiting)| (name, waiting.events))
             .collect())

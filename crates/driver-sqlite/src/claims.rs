@@ -9,15 +9,15 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::column::{Columns, hex_list};
 
-/// How a claim ends in the guard.
+/// The final state of a claim, as the guard writes it.
 pub(crate) struct Final<'a> {
     pub(crate) event: &'a EventId,
     pub(crate) state: ClaimState,
     pub(crate) attempts: u32,
 }
 
-/// Claims events that nobody has claimed on this route. The caller holds the write lock and has
-/// looked, so a row that is there after all is an error.
+/// Claims events that are not yet claimed on this route. The caller holds the write lock and has
+/// checked, so a row that exists all the same is an error.
 pub(crate) async fn start(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -40,7 +40,7 @@ pub(crate) async fn start(
     Ok(())
 }
 
-/// Claims again what waits for another attempt.
+/// Claims an event again that waits for another attempt.
 pub(crate) async fn resume(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -58,7 +58,8 @@ pub(crate) async fn resume(
     Ok(())
 }
 
-/// The guard: turns running claims into what they were settled as, and says how many it found.
+/// The guard: changes running claims to the state they were settled as, and returns how many it
+/// found.
 pub(crate) async fn finish(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -91,7 +92,7 @@ pub(crate) async fn finish(
     Ok(found)
 }
 
-/// Writes where an event stands, outside a batch: after a failure, or for what is buried.
+/// Writes where an event stands, outside a batch: after a failure, or for undecodable bytes.
 pub(crate) async fn put(
     connection: &mut SqliteConnection,
     route: &RouteName,

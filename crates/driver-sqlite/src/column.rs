@@ -1,4 +1,4 @@
-//! Our vocabulary, read from columns. A word that is not ours is an error and never a guess.
+//! Typed values read from columns. An unknown value is an error and never a guess.
 
 use std::error::Error;
 
@@ -139,7 +139,7 @@ fn word<T: Copy>(
     all.iter()
         .copied()
         .find(|one| as_str(*one) == found)
-        .ok_or_else(|| decode(name, "not a word that this hookbox knows"))
+        .ok_or_else(|| decode(name, "not a value that this hookbox knows"))
 }
 
 fn decode(name: &str, error: impl Into<Box<dyn Error + Send + Sync>>) -> sqlx::Error {

@@ -3,7 +3,7 @@
 use hookbox_event::Timestamp;
 use sqlx::{QueryBuilder, Sqlite};
 
-/// Each condition, with its word bound, that the filter gives a word for.
+/// Each condition of the filter that has a value, with that value bound.
 pub(crate) fn push_words<const N: usize>(
     select: &mut QueryBuilder<Sqlite>,
     words: [(&'static str, Option<&str>); N],

@@ -42,11 +42,11 @@ pub(crate) fn for_reading(options: &Options) -> SqliteConnectOptions {
 /// may write.
 pub(crate) async fn prove(connection: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
     let unusable = by_sqlite(path);
-    let version: String = ask(connection, "SELECT sqlite_version()")
+    let version: String = query(connection, "SELECT sqlite_version()")
         .await
         .map_err(&unusable)?;
     check_version(&version)?;
-    let mode: String = ask(connection, "PRAGMA journal_mode")
+    let mode: String = query(connection, "PRAGMA journal_mode")
         .await
         .map_err(&unusable)?;
     expect("journal_mode", &mode, "wal")?;
@@ -54,7 +54,7 @@ pub(crate) async fn prove(connection: &mut SqliteConnection, path: &Path) -> Res
         ("synchronous", "PRAGMA synchronous", 2),
         ("foreign_keys", "PRAGMA foreign_keys", 1),
     ] {
-        let found: i64 = ask(connection, question).await.map_err(&unusable)?;
+        let found: i64 = query(connection, question).await.map_err(&unusable)?;
         expect(pragma, &found.to_string(), &needed.to_string())?;
     }
     may_write(connection).await.map_err(unusable)
@@ -63,8 +63,8 @@ pub(crate) async fn prove(connection: &mut SqliteConnection, path: &Path) -> Res
 /// SQLite opens a file that it may only read without reporting it. A write lock of another process
 /// does not matter here: SQLite checks first whether the file is read-only.
 async fn may_write(connection: &mut SqliteConnection) -> sqlx::Result<()> {
-    let patience: i64 = ask(connection, "PRAGMA busy_timeout").await?;
-    ask::<i64>(connection, "PRAGMA busy_timeout = 0").await?;
+    let patience: i64 = query(connection, "PRAGMA busy_timeout").await?;
+    query::<i64>(connection, "PRAGMA busy_timeout = 0").await?;
     // Of a file that it may only read, `BEGIN IMMEDIATE` by itself begins to read.
     let begun = sqlx::raw_sql("BEGIN IMMEDIATE; DELETE FROM meta WHERE FALSE; ROLLBACK")
         .execute(&mut *connection)
@@ -78,7 +78,7 @@ async fn may_write(connection: &mut SqliteConnection) -> sqlx::Result<()> {
     }
 }
 
-async fn ask<T>(connection: &mut SqliteConnection, question: &'static str) -> sqlx::Result<T>
+async fn query<T>(connection: &mut SqliteConnection, question: &'static str) -> sqlx::Result<T>
 where
     T: for<'r> sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite> + Send + Unpin,
 {
@@ -111,7 +111,7 @@ fn check_version(version: &str) -> Result<(), OpenError> {
     })
 }
 
-/// Opens one connection, or says why the file cannot be opened.
+/// Opens one connection, or returns why the file cannot be opened.
 pub(crate) async fn connect(
     options: &SqliteConnectOptions,
     path: &Path,
@@ -119,7 +119,7 @@ pub(crate) async fn connect(
     options.connect().await.map_err(by_sqlite(path))
 }
 
-/// Closes one connection whose work is done; what it could not say any more does not matter.
+/// Closes one connection whose work is done; an error of closing it does not matter.
 pub(crate) async fn close(connection: SqliteConnection) {
     if let Err(error) = connection.close().await {
         tracing::debug!(%error, "closing a SQLite connection failed");

@@ -11,14 +11,14 @@ use crate::dead_filter;
 /// The groups; `WHERE` follows.
 const GROUPS: &str = "SELECT g.*, newest.detail
      FROM (SELECT d.group_id, d.route, d.reason, min(e.topic) AS topic,
-                  count(DISTINCT e.topic) AS topics, count(*) AS letters,
+                  count(DISTINCT e.topic) AS topics, count(*) AS total,
                   min(d.died_at) AS first_at, max(d.died_at) AS last_at, max(d.id) AS newest
            FROM dead_letters AS d JOIN events AS e ON e.event_id = d.event_id";
 
 /// What follows the conditions.
 const GROUPED: &str = " GROUP BY 1, 2, 3) AS g
      JOIN dead_letters AS newest ON newest.id = g.newest
-     ORDER BY g.letters DESC, g.route, g.reason, g.group_id";
+     ORDER BY g.total DESC, g.route, g.reason, g.group_id";
 
 /// Dead letters by their groups, largest group first.
 pub(crate) async fn groups(
@@ -40,7 +40,7 @@ fn group(row: &SqliteRow) -> sqlx::Result<DeadGroup> {
         id: DeadGroupId::of(&route, reason, &detail),
         topic: row.parsed("topic")?,
         topics: row.count("topics")?,
-        count: row.count("letters")?,
+        count: row.count("total")?,
         first_at: row.moment("first_at")?,
         last_at: row.moment("last_at")?,
         newest: row.try_get("newest")?,
@@ -50,8 +50,8 @@ fn group(row: &SqliteRow) -> sqlx::Result<DeadGroup> {
     })
 }
 
-/// Groups dead letters that a version wrote which knows no groups; at most `limit` of them. How
-/// many.
+/// Groups dead letters that were written by a version without groups; at most `limit` of them.
+/// Returns how many.
 pub(crate) async fn regroup(connection: &mut SqliteConnection, limit: u32) -> sqlx::Result<u64> {
     let rows = sqlx::query(
         "SELECT id, route, reason, detail FROM dead_letters

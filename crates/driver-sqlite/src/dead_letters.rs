@@ -15,7 +15,7 @@ const ROWS: &str = "SELECT d.id, d.route, d.event_id, e.topic, d.state, d.reason
      d.attempts, d.died_at
      FROM dead_letters AS d JOIN events AS e ON e.event_id = d.event_id";
 
-/// One death, to be written.
+/// One dead letter to write.
 pub(crate) struct Death<'a> {
     pub(crate) route: &'a RouteName,
     pub(crate) event: &'a EventId,
@@ -25,19 +25,19 @@ pub(crate) struct Death<'a> {
 }
 
 /// What a change of state needs to know of a dead letter.
-pub(crate) struct Chosen {
+pub(crate) struct ChosenDeadLetter {
     pub(crate) id: i64,
     pub(crate) route: RouteName,
     pub(crate) event: EventId,
 }
 
-/// Writes a death. Who dies again has one row, with the last reason.
+/// Writes a dead letter. An event that dies again keeps one row, with the last reason.
 pub(crate) async fn put(
     connection: &mut SqliteConnection,
     death: &Death<'_>,
     now: i64,
 ) -> sqlx::Result<()> {
-    // Of the text that is stored: what is grouped later has no other.
+    // Grouped by the stored text, as rows that are grouped later have no other.
     let detail = storable(death.detail);
     let group = DeadGroupId::of(death.route, death.reason, &detail);
     sqlx::query(
@@ -61,16 +61,16 @@ pub(crate) async fn put(
     Ok(())
 }
 
-/// Up to `limit` dead letters in state `from` that a filter means, in the order of their ids.
-/// With `replayable`, only those that can be put into a queue again: an undecodable one has no
-/// envelope to travel in.
+/// Up to `limit` dead letters in state `from` that match a filter, in the order of their ids. With
+/// `replayable`, only those that can be put into a queue again: an undecodable one has no envelope
+/// to travel in.
 pub(crate) async fn choose(
     connection: &mut SqliteConnection,
     filter: &DeadFilter,
     from: DeadState,
     replayable: bool,
     limit: u32,
-) -> sqlx::Result<Vec<Chosen>> {
+) -> sqlx::Result<Vec<ChosenDeadLetter>> {
     let mut select = QueryBuilder::new(ROWS);
     dead_filter::push(&mut select, filter, 0);
     select.push(" AND d.state = ").push_bind(from.as_str());
@@ -87,7 +87,7 @@ pub(crate) async fn choose(
     let rows = select.build().fetch_all(connection).await?;
     rows.iter()
         .map(|row| {
-            Ok(Chosen {
+            Ok(ChosenDeadLetter {
                 id: row.try_get("id")?,
                 route: row.parsed("route")?,
                 event: row.event("event_id")?,
@@ -97,7 +97,7 @@ pub(crate) async fn choose(
 }
 
 /// Changes the state of one.
-pub(crate) async fn turn(
+pub(crate) async fn change_state(
     connection: &mut SqliteConnection,
     id: i64,
     state: DeadState,
@@ -137,21 +137,21 @@ pub(crate) async fn show(
     Ok(list(connection, &filter, 0, 1).await?.pop())
 }
 
-/// How many a filter means.
+/// How many match a filter.
 pub(crate) async fn count(
     connection: &mut SqliteConnection,
     filter: &DeadFilter,
 ) -> sqlx::Result<u64> {
     let mut select = QueryBuilder::new(
-        "SELECT count(*) AS letters
+        "SELECT count(*) AS total
          FROM dead_letters AS d JOIN events AS e ON e.event_id = d.event_id",
     );
     dead_filter::push(&mut select, filter, 0);
     let row = select.build().fetch_one(connection).await?;
-    row.count("letters")
+    row.count("total")
 }
 
-/// Where the events of dead letters stand.
+/// The states of the events of dead letters.
 pub(crate) async fn claims(
     connection: &mut SqliteConnection,
     ids: &[i64],

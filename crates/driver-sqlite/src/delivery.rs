@@ -1,4 +1,4 @@
-//! A message in hand, and the subscription it came from.
+//! A message in flight, and the subscription it came from.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,31 +9,32 @@ use hookbox_driver::{Delivery, Fault, FaultKind, Settler, Subscription};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::keeper::{Hand, Settle};
+use crate::keeper::{InFlight, Settlement};
 
-/// How long a subscription that ends waits for its last words to be written: as long as one of
-/// RabbitMQ waits. A process that is to end must not wait for whoever has the file locked.
+/// How long a subscription that ends waits for its last settlements to be written: as long as one
+/// of RabbitMQ waits. A process that is to end must not wait for another that has the file locked.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
-/// What [`crate::keeper`] hands out.
-pub(crate) struct Taking {
-    pub(crate) hands: mpsc::Receiver<Result<Hand, Fault>>,
-    pub(crate) settles: mpsc::UnboundedSender<Settle>,
-    /// A fault that `try_next` met, for `next` to tell.
+/// A subscription: what [`crate::keeper`] hands out.
+pub(crate) struct QueueSubscription {
+    pub(crate) deliveries: mpsc::Receiver<Result<InFlight, Fault>>,
+    pub(crate) settlements: mpsc::UnboundedSender<Settlement>,
+    /// A fault that `try_next` met, for `next` to return.
     pub(crate) fault: Option<Fault>,
 }
 
 #[async_trait]
-impl Subscription for Taking {
+impl Subscription for QueueSubscription {
     async fn next(&mut self) -> Result<Delivery, Fault> {
         if let Some(fault) = self.fault.take() {
             return Err(fault);
         }
         loop {
-            match self.hands.recv().await {
-                // With the keeper gone nobody renews this lease: it comes again by itself.
-                Some(Ok(_)) if self.settles.is_closed() => {}
-                Some(Ok(hand)) => return Ok(self.delivery(hand)),
+            match self.deliveries.recv().await {
+                // With the keeper gone this lease is not renewed: the message is redelivered when
+                // it runs out.
+                Some(Ok(_)) if self.settlements.is_closed() => {}
+                Some(Ok(message)) => return Ok(self.delivery(message)),
                 Some(Err(fault)) => return Err(fault),
                 None => {
                     return Err(Fault::plain(
@@ -46,11 +47,11 @@ impl Subscription for Taking {
     }
 
     fn try_next(&mut self) -> Option<Delivery> {
-        if self.fault.is_some() || self.settles.is_closed() {
+        if self.fault.is_some() || self.settlements.is_closed() {
             return None;
         }
-        match self.hands.try_recv().ok()? {
-            Ok(hand) => Some(self.delivery(hand)),
+        match self.deliveries.try_recv().ok()? {
+            Ok(message) => Some(self.delivery(message)),
             Err(fault) => {
                 self.fault = Some(fault);
                 None
@@ -61,57 +62,58 @@ impl Subscription for Taking {
     async fn close(mut self: Box<Self>) {
         self.put_back();
         let (reply, answer) = oneshot::channel();
-        if self.settles.send(Settle::Flush(reply)).is_ok() {
-            // Without an answer the keeper has ended, or somebody else has the file; leases run out
-            // by themselves.
+        if self.settlements.send(Settlement::Flush(reply)).is_ok() {
+            // Without a reply the keeper has ended, or another process has locked the file; leases
+            // run out by themselves.
             let _ = timeout(CLOSE_MAX, answer).await;
         }
     }
 }
 
-impl Taking {
-    fn delivery(&self, hand: Hand) -> Delivery {
-        let settler = Settling {
-            id: hand.id,
-            lost: hand.lost,
-            settles: self.settles.clone(),
+impl QueueSubscription {
+    fn delivery(&self, message: InFlight) -> Delivery {
+        let settler = MessageSettler {
+            id: message.id,
+            lost: message.lost,
+            settlements: self.settlements.clone(),
             settled: false,
         };
         Delivery::new(
-            hand.bytes,
-            hand.redelivered,
-            hand.died_in,
+            message.bytes,
+            message.redelivered,
+            message.died_in,
             Box::new(settler),
         )
     }
 
-    /// Takes nothing more, and gives back what was not handed out.
+    /// Takes no more messages, and returns those not handed out to the queue.
     fn put_back(&mut self) {
-        self.hands.close();
-        while let Ok(hand) = self.hands.try_recv() {
-            if let Ok(hand) = hand {
-                let _ = self.settles.send(Settle::PutBack(hand.id));
+        self.deliveries.close();
+        while let Ok(message) = self.deliveries.try_recv() {
+            if let Ok(message) = message {
+                let _ = self.settlements.send(Settlement::PutBack(message.id));
             }
         }
     }
 }
 
-impl Drop for Taking {
+impl Drop for QueueSubscription {
     fn drop(&mut self) {
         self.put_back();
     }
 }
 
-/// How one message is settled: by a word to the keeper, who writes it in its next transaction.
-struct Settling {
+/// Settles one message: by a settlement sent to the keeper, which writes it in its next
+/// transaction.
+struct MessageSettler {
     id: i64,
     lost: Arc<AtomicBool>,
-    settles: mpsc::UnboundedSender<Settle>,
+    settlements: mpsc::UnboundedSender<Settlement>,
     settled: bool,
 }
 
-impl Settling {
-    fn settle(&mut self, settle: Settle) -> Result<(), Fault> {
+impl MessageSettler {
+    fn settle(&mut self, settle: Settlement) -> Result<(), Fault> {
         self.settled = true;
         if self.lost.load(Ordering::Acquire) {
             return Err(Fault::plain(
@@ -119,7 +121,7 @@ impl Settling {
                 "settle a message: its lease was lost",
             ));
         }
-        self.settles.send(settle).map_err(|_| {
+        self.settlements.send(settle).map_err(|_| {
             Fault::plain(
                 FaultKind::Unavailable,
                 "settle a message: its subscription has ended",
@@ -129,23 +131,23 @@ impl Settling {
 }
 
 #[async_trait]
-impl Settler for Settling {
+impl Settler for MessageSettler {
     async fn ack(mut self: Box<Self>) -> Result<(), Fault> {
         let id = self.id;
-        self.settle(Settle::Ack(id))
+        self.settle(Settlement::Ack(id))
     }
 
     async fn release(mut self: Box<Self>) -> Result<(), Fault> {
         let id = self.id;
-        self.settle(Settle::Release(id))
+        self.settle(Settlement::Release(id))
     }
 }
 
-impl Drop for Settling {
+impl Drop for MessageSettler {
     fn drop(&mut self) {
         if !self.settled {
             let id = self.id;
-            let _ = self.settle(Settle::Dropped(id));
+            let _ = self.settle(Settlement::Dropped(id));
         }
     }
 }

@@ -1,4 +1,5 @@
-//! SQLite's result codes in our words, as far as they are the file's trouble and not a handler's.
+//! The faults of SQLite's result codes, as far as they are failures of the file and not of a
+//! handler.
 
 use std::error::Error;
 use std::io;
@@ -40,7 +41,7 @@ pub(crate) fn fault(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Fault {
     move |error| {
         let kind = diagnose(&error).unwrap_or(FaultKind::Internal);
         match error {
-            // What sqlx would put before it is not so.
+            // sqlx's own prefix would be wrong here.
             sqlx::Error::Io(error)
                 if error
                     .get_ref()
@@ -53,7 +54,7 @@ pub(crate) fn fault(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Fault {
     }
 }
 
-/// Whether the disk has no room: the one trouble that ends by itself when somebody tidies up.
+/// Whether the disk has no room: the one failure that ends by itself when space is freed.
 pub(crate) fn is_full(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -66,7 +67,7 @@ pub(crate) fn is_full(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// Whether opening may work when nothing but time has passed: another process holds the file, or
-/// its disk is full. A file that is not there, or is none of ours, stays so.
+/// its disk is full. A missing or foreign file does not pass with time.
 pub fn ends_by_itself(error: &OpenError) -> bool {
     match error {
         OpenError::Unavailable { .. } => {
@@ -89,7 +90,7 @@ pub(crate) enum Unusable {
     NoDatabase,
     /// Its pages contradict each other.
     Damaged,
-    /// The system does not let us.
+    /// The operating system denies access.
     Forbidden,
     /// A statement of ours does not fit its tables.
     Foreign,
@@ -106,7 +107,7 @@ pub(crate) fn unusable(error: &sqlx::Error) -> Option<Unusable> {
     }
 }
 
-/// The publisher's own word for a file at its bound, and the system's for a disk.
+/// The publisher's own error for a file at its bound, and the operating system's for a full disk.
 fn is_without_room(error: &(dyn Error + 'static)) -> bool {
     let error = error.downcast_ref::<io::Error>();
     error.is_some_and(|error| error.kind() == io::ErrorKind::StorageFull)

@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::column::Columns;
 
-/// Keeps the death of a dead letter that is replayed now.
+/// Keeps the earlier death of a dead letter that is replayed now.
 pub(crate) async fn keep(
     connection: &mut SqliteConnection,
     id: i64,

@@ -11,8 +11,8 @@ use sqlx::{QueryBuilder, Row};
 use crate::column::{Columns, hex_list};
 use crate::moment;
 
-/// What is known of an event, as one route sees it.
-pub(crate) struct Known {
+/// The stored state of an event on one route.
+pub(crate) struct StoredClaim {
     pub(crate) digest: ContentDigest,
     /// Where it stands on the route, and the attempts made.
     pub(crate) claim: Option<(ClaimState, u32)>,
@@ -26,16 +26,16 @@ pub(crate) struct Retry {
     pub(crate) attempt: u32,
     /// How many attempts had been made when the present round began.
     pub(crate) attempts_before: u32,
-    /// It is put off, its time has not come, and no message for it is in the queue but old ones.
+    /// It is deferred, not due yet, and only old messages of it are in the queue.
     pub(crate) is_put_off: bool,
 }
 
-/// What is known of these events on one route.
+/// The stored state of these events on one route.
 pub(crate) async fn known(
     connection: &mut SqliteConnection,
     route: &RouteName,
     events: impl IntoIterator<Item = &EventId>,
-) -> sqlx::Result<HashMap<EventId, Known>> {
+) -> sqlx::Result<HashMap<EventId, StoredClaim>> {
     let rows = sqlx::query(
         "SELECT e.event_id, e.content_digest, c.state, c.attempts,
                 r.attempt AS retry_attempt, r.attempts_before,
@@ -70,7 +70,7 @@ pub(crate) async fn known(
         let digest = row.digest("content_digest")?;
         known.insert(
             row.event("event_id")?,
-            Known {
+            StoredClaim {
                 digest,
                 claim,
                 retry,
@@ -80,7 +80,7 @@ pub(crate) async fn known(
     Ok(known)
 }
 
-/// What is stored of these events, of those that are.
+/// Those of these events that are stored.
 pub(crate) async fn stored(
     connection: &mut SqliteConnection,
     events: &[EventId],
@@ -106,7 +106,7 @@ pub(crate) async fn stored(
         .collect()
 }
 
-/// Keeps events that may be known already.
+/// Stores events; those that are stored already are kept.
 pub(crate) async fn keep(
     connection: &mut SqliteConnection,
     envelopes: &[&Envelope],
@@ -133,7 +133,7 @@ pub(crate) async fn keep(
     Ok(())
 }
 
-/// Keeps bytes that are not an envelope.
+/// Stores bytes that are not an envelope.
 pub(crate) async fn keep_undecodable(
     connection: &mut SqliteConnection,
     event: &EventId,
@@ -155,7 +155,7 @@ pub(crate) async fn keep_undecodable(
     Ok(())
 }
 
-/// The events whose id begins with these hex digits: at most two, as two are as good as many.
+/// The events whose id begins with these hex digits: at most two, which already shows an ambiguity.
 pub(crate) async fn by_prefix(
     connection: &mut SqliteConnection,
     prefix: &str,

@@ -32,7 +32,7 @@ const REFUSED: [&str; 18] = [
     "vboxsf",
 ];
 
-/// FUSE filesystems say `fuse.` and a name; these are known to be far away.
+/// FUSE filesystems are listed as `fuse.` and a name; these are known to be remote.
 const REFUSED_FUSE: [&str; 7] = [
     "fuse.sshfs",
     "fuse.s3fs",
@@ -43,7 +43,7 @@ const REFUSED_FUSE: [&str; 7] = [
     "fuse.davfs2",
 ];
 
-/// Where the kernel lists what is mounted. Where there is none, we cannot tell and go on.
+/// Where the kernel lists what is mounted. Where there is none, the check is skipped.
 const MOUNTS: &str = "/proc/self/mountinfo";
 
 /// Makes an empty file that only its owner may read or write, and makes its name durable. Does
@@ -83,9 +83,9 @@ pub(crate) fn look_up(path: &Path) -> Result<Option<Metadata>, OpenError> {
     }
 }
 
-/// Refuses a filesystem on which SQLite's locks cannot be trusted, where it can be told.
+/// Refuses a filesystem on which SQLite's locks cannot be trusted, where the kind is known.
 pub(crate) fn refuse_network(path: &Path) -> Result<(), OpenError> {
-    // Where a link leads is what counts; the file itself may not be there yet.
+    // Where a link leads is what counts; the file itself may not exist yet.
     let place = fs::canonicalize(path)
         .or_else(|_| fs::canonicalize(folder(path)))
         .map_err(by_system(path))?;
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn network_filesystems_are_told() {
+    fn network_filesystems_are_reported() {
         let mounts = "\
             27 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n\
             28 27 0:25 / /mnt/share rw shared:1 - nfs4 server:/x rw\n\

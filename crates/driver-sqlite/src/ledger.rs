@@ -1,8 +1,8 @@
 //! The ledger's seam: reads on the readers, and each change one transaction with its audit row.
 
+mod change;
 mod history;
 mod imbalances;
-mod turn;
 
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use crate::{
     Sqlite, accounts, audit, backlog, dead_groups, dead_letters, event_list, names, receipts,
     refusals, retry_list, silent, unvouched, witness, written_off,
 };
+use change::Change;
 
 #[async_trait]
 impl Ledger for Sqlite {
@@ -114,15 +115,15 @@ impl Ledger for Sqlite {
     }
 
     async fn dead_replay(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault> {
-        turn::turn(&self.shared.writer, turn::Turn::Replay, filter, limit, by).await
+        change::apply(&self.shared.writer, Change::Replay, filter, limit, by).await
     }
 
     async fn dead_discard(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault> {
-        turn::turn(&self.shared.writer, turn::Turn::Discard, filter, limit, by).await
+        change::apply(&self.shared.writer, Change::Discard, filter, limit, by).await
     }
 
     async fn dead_restore(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault> {
-        turn::turn(&self.shared.writer, turn::Turn::Restore, filter, limit, by).await
+        change::apply(&self.shared.writer, Change::Restore, filter, limit, by).await
     }
 
     async fn audit(&self, by: &str, action: &str, subject: &str) -> Result<(), Fault> {
@@ -166,7 +167,7 @@ impl Ledger for Sqlite {
     }
 
     async fn hurry(&self, filter: &RetryFilter, limit: u32, by: &str) -> Result<u64, Fault> {
-        let doing = "hurry retries";
+        let doing = "make retries due";
         let mut unit = self.shared.writer.begin().await?;
         let hurried = retry_list::hurry(unit.connection(), filter, limit, by)
             .await
@@ -179,21 +180,21 @@ impl Ledger for Sqlite {
         let mut reader = self.shared.readers.take().await?;
         receipts::books(&mut reader)
             .await
-            .map_err(fault("read the books"))
+            .map_err(fault("read the accounting"))
     }
 
     async fn backlog(&self) -> Result<Vec<Backlog>, Fault> {
         let mut reader = self.shared.readers.take().await?;
         backlog::backlog(&mut reader)
             .await
-            .map_err(fault("count what waits"))
+            .map_err(fault("count waiting events"))
     }
 
     async fn accounts(&self, limit: u32, overdue: Duration) -> Result<Accounts, Fault> {
         let mut reader = self.shared.readers.take().await?;
         accounts::read(&mut reader, limit, overdue)
             .await
-            .map_err(fault("read the accounts"))
+            .map_err(fault("read the accept reports"))
     }
 
     async fn write_off(
@@ -203,7 +204,7 @@ impl Ledger for Sqlite {
         by: &str,
         why: &str,
     ) -> Result<u64, Fault> {
-        let doing = "write receipts off";
+        let doing = "write off receipts";
         let mut unit = self.shared.writer.begin().await?;
         let count = written_off::write_off(unit.connection(), receipts, gaps, by, why)
             .await
@@ -216,14 +217,14 @@ impl Ledger for Sqlite {
         let mut reader = self.shared.readers.take().await?;
         unvouched::read(&mut reader, limit, silent)
             .await
-            .map_err(fault("look for silent ingests"))
+            .map_err(fault("find ingests with unreported receipts"))
     }
 
     async fn silent(&self, limit: u32, silent: Duration) -> Result<Vec<SilentIngest>, Fault> {
         let mut reader = self.shared.readers.take().await?;
         silent::read(&mut reader, limit, silent)
             .await
-            .map_err(fault("look for ingests that never closed"))
+            .map_err(fault("find ingests that never closed"))
     }
 
     async fn witness_position(&self) -> Result<WitnessPosition, Fault> {
@@ -259,14 +260,14 @@ impl Ledger for Sqlite {
         let mut reader = self.shared.readers.take().await?;
         imbalances::find(&mut reader, limit)
             .await
-            .map_err(fault("look for imbalances"))
+            .map_err(fault("check the accounting"))
     }
 
     async fn keep_refusals(&self, refusals: &[Refusal]) -> Result<(), Fault> {
         if refusals.is_empty() {
             return Ok(());
         }
-        let doing = "keep refusals";
+        let doing = "store refusals";
         let mut unit = self.shared.writer.begin().await?;
         refusals::keep(unit.connection(), refusals)
             .await

@@ -2,14 +2,14 @@
 //! for one machine.
 //!
 //! - One connection per process writes, in transactions that begin with the file's write lock
-//!   (`BEGIN IMMEDIATE`), and syncs the disk at each commit (`synchronous=FULL`). Whoever waits
-//!   for it is served in order. A few others read and never wait.
+//!   (`BEGIN IMMEDIATE`), and syncs the disk at each commit (`synchronous=FULL`). Those who wait
+//!   for it are served in order. A few others read and never wait.
 //! - Several processes may open the same file. What one of them holds too long is contention for
 //!   the others, and never a loss.
 //! - A file that was deleted, moved or replaced while it is open confirms nothing more, until the
 //!   next start.
-//! - A queue is rows of a table, a confirm is a commit, and what a consumer has in hand is leased:
-//!   when its process dies, the lease runs out and the message comes again.
+//! - A queue is rows of a table, a confirm is a commit, and messages in flight are leased: when the
+//!   process of their consumer dies, the lease runs out and they are redelivered.
 //!
 //! Call [`migrate`] first, then [`Sqlite::open`].
 
@@ -51,7 +51,6 @@ mod retries;
 mod retry_list;
 mod starts;
 
-mod bell;
 mod column;
 mod conditions;
 mod connect;
@@ -60,6 +59,7 @@ mod file;
 mod migrate;
 mod moment;
 mod names;
+mod notifier;
 mod opened_file;
 mod readers;
 mod refused;

@@ -14,16 +14,17 @@ use crate::moment;
 /// Who has taken a message: a random mark of one subscription.
 pub(crate) type Token = [u8; 16];
 
-/// Nobody.
-const NOBODY: Token = [0; 16];
+/// No subscription.
+const NO_TOKEN: Token = [0; 16];
 
-/// The end of a lease that is over for good, whatever the clock says: in 2005, and as wide in
-/// SQLite's encoding as any later moment, so that a row keeps its size.
+/// The end of a lease that is over at any time of the clock: in 2005, and as wide in SQLite's
+/// encoding as any later moment, so that a row keeps its size.
 const FREE: i64 = 1 << 50;
 
 /// When a lease counts: until it is over, and not when it lasts longer than any that is taken now.
-/// Such a one was taken by a clock that was wrong, or is from before the clock was set back, and
-/// its holder may be long gone. Should he live, the event's claim decides, as with any redelivery.
+/// Such a lease was taken by a wrong clock, or before the clock was set back, and its holder may
+/// have ended long ago. If the holder still runs, the event's claim decides, as with any
+/// redelivery.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Leases {
     now: i64,
@@ -35,14 +36,14 @@ impl Leases {
     pub(crate) fn lasting(lease: Duration) -> Self {
         Self {
             now: moment::now(),
-            // Twice: processes of one file may have been told of different lengths.
+            // Twice: processes of one file may be configured with different lengths.
             furthest: moment::in_(lease.saturating_mul(2)),
         }
     }
 }
 
 /// A message that was taken.
-pub(crate) struct Taken {
+pub(crate) struct TakenMessage {
     pub(crate) id: i64,
     pub(crate) bytes: Bytes,
     pub(crate) deliveries: u32,
@@ -51,14 +52,14 @@ pub(crate) struct Taken {
 
 /// How much waits in one queue.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Waiting {
+pub(crate) struct QueueCounts {
     pub(crate) ready: u64,
     pub(crate) unsettled: u64,
     pub(crate) events: u64,
 }
 
 /// A mark that no other subscription has, of SQLite's own randomness. It reads the file, so that
-/// one that cannot be read is told here.
+/// one that cannot be read is an error here.
 pub(crate) async fn new_token(connection: &mut SqliteConnection) -> sqlx::Result<Token> {
     let random: Vec<u8> =
         sqlx::query_scalar("SELECT randomblob(16) FROM (SELECT count(*) FROM messages)")
@@ -86,7 +87,7 @@ pub(crate) async fn publish<'a>(
                 .push_bind(i64::try_from(batch.count).unwrap_or(i64::MAX))
                 .push_bind(&batch.first_receipt.as_bytes()[..])
                 .push_bind(now)
-                .push_bind(&NOBODY[..])
+                .push_bind(&NO_TOKEN[..])
                 .push_bind(FREE)
                 .push_bind(&batch.bytes[..]);
         });
@@ -95,7 +96,7 @@ pub(crate) async fn publish<'a>(
     Ok(())
 }
 
-/// Whether there is something to take.
+/// Whether a message can be taken.
 pub(crate) async fn is_waiting(
     connection: &mut SqliteConnection,
     queue: &str,
@@ -120,7 +121,7 @@ pub(crate) async fn take(
     leases: Leases,
     lease_until: i64,
     limit: usize,
-) -> sqlx::Result<Vec<Taken>> {
+) -> sqlx::Result<Vec<TakenMessage>> {
     let rows = sqlx::query(
         "UPDATE messages SET taken_by = ?2, lease_until = ?4, deliveries = deliveries + 1
          WHERE id IN (SELECT id FROM messages
@@ -139,7 +140,7 @@ pub(crate) async fn take(
     let mut taken = rows
         .iter()
         .map(|row| {
-            Ok(Taken {
+            Ok(TakenMessage {
                 id: row.try_get("id")?,
                 deliveries: row.small("deliveries")?,
                 died_in: row.text_or_none("died_in")?,
@@ -152,7 +153,7 @@ pub(crate) async fn take(
     Ok(taken)
 }
 
-/// Forgets messages that are still ours; answers how many were.
+/// Deletes messages that are still ours; returns how many were.
 pub(crate) async fn forget(
     connection: &mut SqliteConnection,
     token: &Token,
@@ -169,8 +170,9 @@ pub(crate) async fn forget(
     Ok(done.rows_affected())
 }
 
-/// Puts back messages that are still ours. `delivered` says whether anybody had them in hand:
-/// then they stay marked as delivered before, but the delivery is not counted against them.
+/// Puts back messages that are still ours. `delivered` says whether they were handed out to a
+/// consumer: then they stay marked as delivered before, but the delivery is not counted against
+/// them.
 pub(crate) async fn put_back(
     connection: &mut SqliteConnection,
     token: &Token,
@@ -184,7 +186,7 @@ pub(crate) async fn put_back(
     )
     .bind(number_list(ids))
     .bind(&token[..])
-    .bind(&NOBODY[..])
+    .bind(&NO_TOKEN[..])
     .bind(FREE)
     .bind(i64::from(delivered))
     .execute(connection)
@@ -192,8 +194,8 @@ pub(crate) async fn put_back(
     Ok(())
 }
 
-/// Puts back messages whose delivery was dropped without a word; that one counts, so that a
-/// message on which every process dies ends in the dead-letter queue.
+/// Puts back messages whose delivery was dropped unsettled; that delivery counts, so that a message
+/// on which every process dies ends in the dead-letter queue.
 pub(crate) async fn put_back_counted(
     connection: &mut SqliteConnection,
     token: &Token,
@@ -205,15 +207,15 @@ pub(crate) async fn put_back_counted(
     )
     .bind(number_list(ids))
     .bind(&token[..])
-    .bind(&NOBODY[..])
+    .bind(&NO_TOKEN[..])
     .bind(FREE)
     .execute(connection)
     .await?;
     Ok(())
 }
 
-/// Prolongs the leases of messages that are still ours, also those that ran out while nobody
-/// else took the message. Answers which are still ours.
+/// Prolongs the leases of messages that are still ours, also those that ran out before another
+/// subscription took the message. Returns which are still ours.
 pub(crate) async fn renew(
     connection: &mut SqliteConnection,
     token: &Token,
@@ -247,18 +249,18 @@ pub(crate) async fn give_up(
     .bind(number_list(ids))
     .bind(&token[..])
     .bind(dead)
-    .bind(&NOBODY[..])
+    .bind(&NO_TOKEN[..])
     .bind(FREE)
     .execute(connection)
     .await?;
     Ok(())
 }
 
-/// How much waits, by queue; an empty queue is not in the answer.
+/// How much waits, by queue; an empty queue is not in the result.
 pub(crate) async fn depths(
     connection: &mut SqliteConnection,
     leases: Leases,
-) -> sqlx::Result<HashMap<String, Waiting>> {
+) -> sqlx::Result<HashMap<String, QueueCounts>> {
     let rows = sqlx::query(
         "SELECT queue, sum(lease_until <= ?1 OR lease_until > ?2) AS ready,
                 sum(lease_until > ?1 AND lease_until <= ?2) AS unsettled,
@@ -271,7 +273,7 @@ pub(crate) async fn depths(
     .await?;
     rows.iter()
         .map(|row| {
-            let waiting = Waiting {
+            let waiting = QueueCounts {
                 ready: row.count("ready")?,
                 unsettled: row.count("unsettled")?,
                 events: row.count("events")?,

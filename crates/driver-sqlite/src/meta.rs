@@ -1,4 +1,4 @@
-//! The table `meta`: whose file it is.
+//! The table `meta`: which environment and installation the file belongs to.
 
 use hookbox_event::EnvironmentName;
 use sqlx::sqlite::SqliteConnection;
@@ -7,7 +7,7 @@ const ENVIRONMENT: &str = "environment";
 /// The schema version that a hookbox must know, at least, to work on this file.
 const WORKS_FROM: &str = "works_from";
 const LAST_PROBE: &str = "last_probe";
-/// A mark that no other file has.
+/// A random mark that identifies the file.
 const BIRTH: &str = "birth";
 
 /// The environment that the file is stamped with.
@@ -73,7 +73,7 @@ pub(crate) async fn works_from(connection: &mut SqliteConnection) -> sqlx::Resul
     Ok(found.and_then(|text| text.parse().ok()))
 }
 
-/// Writes it down; it is never lowered.
+/// Records it; it is never lowered.
 pub(crate) async fn raise_works_from(
     connection: &mut SqliteConnection,
     version: i64,

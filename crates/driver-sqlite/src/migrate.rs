@@ -15,12 +15,12 @@ use crate::{Options, THE_FILE, connect, file, meta};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
-/// Whoever knows this schema version works on the newest one as well: every migration since has
-/// only added. One that takes something away, or asks more of what is written, raises it to the
+/// A process that knows this schema version works on the newest one as well: every migration since
+/// has only added. One that takes something away, or asks more of what is written, raises it to the
 /// version whose hookbox does without. `docs/UPGRADING.md` is about it.
 const WORKS_FROM: i64 = 2;
 
-/// From which schema version to which [`migrate`] went; equal when there was nothing to do.
+/// The schema versions before and after [`migrate`]; equal when there was nothing to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Migrated {
     /// The version found; 0 for a new file.
@@ -116,7 +116,7 @@ async fn planned(
     Ok(Migrated { from, to })
 }
 
-/// Refuses the file of a newer hookbox, unless it says that this one may work on it.
+/// Refuses the file of a newer hookbox, unless its schema is compatible with this one.
 pub(crate) async fn works_on(
     connection: &mut SqliteConnection,
     options: &Options,
@@ -132,7 +132,8 @@ pub(crate) async fn works_on(
             tracing::warn!(
                 found,
                 known = wanted,
-                "the schema is of a newer hookbox, and this one may work on it: upgrade it, too"
+                "database schema {found} is newer than this build ({wanted}) but compatible; \
+                 upgrade this process"
             );
             Ok(())
         }

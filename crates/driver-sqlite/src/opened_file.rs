@@ -9,7 +9,7 @@
 //! process (see [`crate::readers::Readers`]) has it open from before the numbers are read until the
 //! driver closes. The same connection makes the comparison of `-wal` and `-shm` right: while any
 //! process has read the database, SQLite itself neither deletes nor recreates them, so if they
-//! differ, somebody else did that, and commits go to a log that no other process reads.
+//! differ, something else did that, and commits go to a log that no other process reads.
 //!
 //! A difference is final for this driver, and the path is not opened again: what lies there now may
 //! be an older backup of the same file, without what was confirmed since.
@@ -112,7 +112,7 @@ impl OpenedFile {
         })
     }
 
-    /// Whether the path leads to the file that is open. Three looks at a directory.
+    /// Whether the path leads to the file that is open. It costs three lookups in a directory.
     pub(crate) fn check(&self) -> Result<(), Displaced> {
         if let Some(displaced) = self.displaced.get() {
             return Err(displaced.clone());
@@ -126,7 +126,7 @@ impl OpenedFile {
         }
         Err(match how {
             How::Gone | How::Replaced | How::Overwritten => self.displace(path, how),
-            // Nothing may be confirmed, and it may pass.
+            // Nothing may be confirmed for now; the error may pass.
             How::Unknown(_) => Displaced::new(path, how),
         })
     }

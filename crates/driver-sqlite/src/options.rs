@@ -1,4 +1,4 @@
-//! How to open the file: where it is, whose it is, and every time limit with its reason.
+//! How to open the file: its path, its environment, and every time limit with its reason.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,21 +13,21 @@ const PUBLISH_DEADLINE: Duration = Duration::from_millis(2_500);
 /// is not stuck.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long to stand in this process's own queue for the writer. It is fair, so this only ends
-/// for those behind a handler that runs to its time limit.
+/// How long to wait in this process's own queue for the writer. It is fair, so this only ends for
+/// those behind a handler that runs to its time limit.
 const WRITER_WAIT: Duration = Duration::from_secs(30);
 
-/// How long after the death of a process its messages come again. It is renewed at a third.
+/// How long after the death of a process its messages are redelivered. It is renewed at a third.
 const LEASE: Duration = Duration::from_secs(15);
 
-/// How long another process's publish may go unnoticed while idle. A look costs microseconds.
+/// How long another process's publish may go unnoticed while idle. A poll costs microseconds.
 const POLL: Duration = Duration::from_millis(50);
 
-/// After so many deliveries that nobody settled a message goes to the dead-letter queue: the
-/// same bound as at RabbitMQ, far over what restarts can cause.
+/// After so many unsettled deliveries a message goes to the dead-letter queue: the same bound as at
+/// RabbitMQ, far over what restarts can cause.
 const DELIVERIES_MAX: u32 = 1_000;
 
-/// Connections for reading: one for the subscriptions' looks and a few for the console.
+/// Connections for reading: one for the polls of subscriptions and a few for the console.
 const READERS: u32 = 4;
 
 /// The shortest lease: below, a slow disk's fsync would cost messages their lease.
@@ -42,7 +42,7 @@ pub struct Options {
     pub environment: EnvironmentName,
     /// The routes whose queues can be published to and subscribed.
     pub routes: Vec<RouteName>,
-    /// How long a publish may take before it answers `TimedOut`.
+    /// How long a publish may take before it returns `TimedOut`.
     pub publish_deadline: Duration,
     /// How long to wait for the write lock of another process before it is contention.
     pub busy_timeout: Duration,
@@ -50,15 +50,15 @@ pub struct Options {
     pub writer_wait: Duration,
     /// How long a taken message stays taken without being renewed.
     pub lease: Duration,
-    /// How often to look for what other processes wrote, while there are subscriptions.
+    /// How often to poll for what other processes wrote, while there are subscriptions.
     pub poll: Duration,
     /// How many connections may read at once.
     pub readers: u32,
     /// How many bytes the file may hold before publishes are refused; without a bound, the disk
-    /// is the bound. What is taken out makes room again.
+    /// is the bound. Deleted messages make room again.
     pub bytes_max: Option<u64>,
     /// Whether the caller keeps every other process off the file, as the lock of a spool does.
-    /// What it holds is then handed out to the end, also when its path leads to it no more: no
+    /// What it holds is then handed out to the end, also when its path no longer leads to it: no
     /// other process can do so, and none can be using its log.
     pub exclusive: bool,
     /// How often a message is delivered before it goes to the dead-letter queue; without a bound,

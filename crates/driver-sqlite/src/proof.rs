@@ -9,7 +9,7 @@ use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Row};
 
 use crate::diagnose::fault;
-use crate::tx::{Tx, blame};
+use crate::tx::{Tx, attribute};
 
 /// What decides what hookbox's own statements do, and what it is. SQLite does not let the others
 /// that matter (`synchronous`, `foreign_keys`, `journal_mode`) be changed within a transaction.
@@ -36,7 +36,7 @@ pub(crate) async fn prove(tx: &mut Tx) -> Result<(), CommitError> {
     tx.check_whole().await?;
     let changed = changed(tx.unit.connection())
         .await
-        .map_err(|error| blame("look at the connection", error))?;
+        .map_err(|error| attribute("check the connection", error))?;
     if !changed.is_empty() {
         return Err(CommitError::BrokenByHandler {
             why: format!(

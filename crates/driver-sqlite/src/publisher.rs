@@ -99,7 +99,7 @@ async fn round(shared: &Shared, first: Job, jobs: &mut mpsc::Receiver<Job>) {
         bytes += size(&job);
         waiting.push(job);
     }
-    // Whoever has stopped waiting was told that it failed, and will send it again.
+    // A caller that has stopped waiting reported a failure, and its sender will retry.
     waiting.retain(|job| !job.reply.is_closed());
     let written = match unit {
         Ok(mut unit) => {
@@ -143,9 +143,9 @@ fn answer(shared: &Shared, waiting: Vec<Job>, written: Result<(), Fault>) {
             shared.health.set(None);
             for job in waiting {
                 for queue in &job.queues {
-                    shared.bells.ring(queue);
+                    shared.notifiers.notify(queue);
                 }
-                // A caller that stopped waiting meanwhile has its answer: unknown.
+                // A caller that stopped waiting meanwhile has its result: unknown.
                 let _ = job.reply.send(Ok(()));
             }
         }
@@ -203,7 +203,7 @@ async fn has_room(shared: &Shared, unit: &mut Unit) -> sqlx::Result<()> {
     Err(sqlx::Error::Io(io::ErrorKind::StorageFull.into()))
 }
 
-/// Without it, an ingest that nobody sends to because it is not ready would never be ready.
+/// Without it, an ingest that gets no requests because it is not ready would never become ready.
 async fn probe(shared: &Shared) {
     let Ok(mut unit) = shared.writer.begin_to_accept().await else {
         return;

@@ -19,7 +19,8 @@ use crate::opened_file::OpenedFile;
 /// not reachable.
 const ACQUIRE_WAIT: Duration = Duration::from_secs(3);
 
-/// How long emptying the log may take. It is done where the file is displaced, and helps only.
+/// How long truncating the log may take. It is done where the file is displaced, and is no more
+/// than a help.
 const EMPTY_LOG_MAX: Duration = Duration::from_secs(2);
 
 const DOING: &str = "open the SQLite file for reading";
@@ -40,7 +41,7 @@ pub(crate) enum QueueReader {
 }
 
 impl Readers {
-    /// Opens nothing yet but keeps the connection that it is given.
+    /// Opens no connection yet, and keeps the one it is given.
     pub(crate) fn new(options: &Options, file: Arc<OpenedFile>, pinned: SqliteConnection) -> Self {
         let pool = SqlitePoolOptions::new()
             .max_connections(options.readers)
@@ -62,7 +63,7 @@ impl Readers {
     /// A connection for one or more reads.
     pub(crate) async fn take(&self) -> Result<PoolConnection<sqlx::Sqlite>, Fault> {
         let acquired = self.pool.acquire().await;
-        // Afterwards, since a connection that was opened just now went by the path.
+        // Checked afterwards, since a new connection was opened by the path.
         self.file.check().map_err(|gone| gone.fault(DOING))?;
         acquired.map_err(fault(DOING))
     }
@@ -98,8 +99,12 @@ impl Readers {
         let emptied = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(connection);
         match timeout(EMPTY_LOG_MAX, emptied).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "the log of the SQLite file stays full"),
-            Err(late) => tracing::debug!(%late, "the log of the SQLite file stays full"),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "the log of the SQLite file could not be truncated")
+            }
+            Err(late) => {
+                tracing::debug!(%late, "the log of the SQLite file could not be truncated")
+            }
         }
     }
 

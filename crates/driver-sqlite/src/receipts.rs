@@ -9,9 +9,9 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::column::{Columns, hex_list};
 
-/// What can become of a receipt, as stored.
+/// The outcome of a receipt, as stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Word {
+pub(crate) enum StoredOutcome {
     Done,
     Duplicate,
     Conflict,
@@ -19,22 +19,22 @@ pub(crate) enum Word {
     Dead,
 }
 
-impl Word {
+impl StoredOutcome {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
-            Word::Done => "done",
-            Word::Duplicate => "duplicate",
-            Word::Conflict => "conflict",
-            Word::Retrying => "retrying",
-            Word::Dead => "dead",
+            StoredOutcome::Done => "done",
+            StoredOutcome::Duplicate => "duplicate",
+            StoredOutcome::Conflict => "conflict",
+            StoredOutcome::Retrying => "retrying",
+            StoredOutcome::Dead => "dead",
         }
     }
 }
 
-/// What has become of one receipt.
-pub(crate) struct Outcome<'a> {
+/// The outcome of one receipt, to write.
+pub(crate) struct OutcomeRow<'a> {
     pub(crate) envelope: &'a Envelope,
-    pub(crate) word: Word,
+    pub(crate) word: StoredOutcome,
     pub(crate) other_digest: Option<ContentDigest>,
 }
 
@@ -61,7 +61,7 @@ pub(crate) async fn known(
 pub(crate) async fn keep(
     connection: &mut SqliteConnection,
     route: &RouteName,
-    receipts: &[Outcome<'_>],
+    receipts: &[OutcomeRow<'_>],
     now: i64,
 ) -> sqlx::Result<()> {
     for receipts in receipts.chunks(crate::ROWS_MAX) {
@@ -91,13 +91,13 @@ pub(crate) async fn keep(
     Ok(())
 }
 
-/// The receipts that stand for the event itself follow it: those that wait or are dead become
-/// `word`. Duplicates and conflicts are what they are.
-pub(crate) async fn follow(
+/// Updates the receipts that carry the event's own outcome: those that are retrying or dead get
+/// `word`. Duplicates and conflicts keep theirs.
+pub(crate) async fn update_outcome(
     connection: &mut SqliteConnection,
     route: &RouteName,
     event: &EventId,
-    word: Word,
+    word: StoredOutcome,
     now: i64,
 ) -> sqlx::Result<()> {
     sqlx::query(
@@ -114,7 +114,7 @@ pub(crate) async fn follow(
     Ok(())
 }
 
-/// The event that a receipt tells of.
+/// The event of a receipt.
 pub(crate) async fn event_of(
     connection: &mut SqliteConnection,
     receipt: &ReceiptId,
@@ -131,7 +131,7 @@ pub(crate) async fn of_event(
     connection: &mut SqliteConnection,
     event: &EventId,
 ) -> sqlx::Result<Vec<ReceiptRow>> {
-    // By way of the claims, whose index knows the routes of an event.
+    // Found by the claims, whose index has the routes of an event.
     let rows = sqlx::query(
         "SELECT r.receipt_id, r.route, r.outcome, r.key_id, r.instance, r.number, r.other_digest,
                 r.received_at, r.settled_at

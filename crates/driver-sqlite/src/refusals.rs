@@ -1,4 +1,4 @@
-//! The table `refusals`: the newest refused requests, so that operators see who is turned away.
+//! The table `refusals`: the newest refused requests, so that operators see what is refused.
 
 use hookbox_driver::{Refusal, RefusalCursor, RefusalFilter, RefusalGroup, storable};
 use sqlx::sqlite::SqliteConnection;
@@ -7,10 +7,10 @@ use sqlx::{QueryBuilder, Sqlite};
 use crate::column::Columns;
 use crate::conditions::{push_times, push_words};
 
-/// How many are kept: enough to see a pattern, too few to fill a disk by sending rubbish.
+/// How many are kept: enough to see a pattern, too few for an attacker to fill a disk.
 const KEPT: i64 = 10_000;
 
-/// Keeps these and forgets the oldest.
+/// Stores these and deletes the oldest.
 pub(crate) async fn keep(
     connection: &mut SqliteConnection,
     refusals: &[Refusal],

@@ -1,4 +1,4 @@
-//! Why a file is not opened: what a person has to put right, or what may pass.
+//! Why a file is not opened: what an operator has to fix, or what may pass with time.
 
 use std::fs::File;
 use std::io;
@@ -9,7 +9,7 @@ use hookbox_driver::OpenError;
 use crate::diagnose::{Unusable, unusable};
 use crate::{THE_FILE, file};
 
-/// What gives the right to use a file, and to keep its log beside it.
+/// How to grant the right to use a file, and to keep its log beside it.
 const ALLOW: &str = "let the user that hookbox runs as read and write the file and its folder";
 
 /// A file that cannot be used, and what to do.
@@ -97,8 +97,9 @@ fn with_source(
     }
 }
 
-/// SQLite says the same when this process has no descriptor left, which passes. The folder is
-/// opened to find out: opening and closing the file itself would drop SQLite's locks on it.
+/// SQLite reports the same when this process has no descriptor left, which passes with time. The
+/// folder is opened to find out: opening and closing the file itself would drop SQLite's locks on
+/// it.
 fn is_short_of_descriptors(path: &Path) -> bool {
     File::open(file::folder(path)).is_err_and(|error| {
         !matches!(

@@ -10,8 +10,8 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use crate::column::Columns;
 use crate::moment;
 
-/// One waiting attempt, to be written.
-pub(crate) struct Waiting<'a> {
+/// One waiting attempt, to write.
+pub(crate) struct NewRetry<'a> {
     pub(crate) route: &'a RouteName,
     pub(crate) event: &'a EventId,
     pub(crate) attempt: u32,
@@ -19,10 +19,10 @@ pub(crate) struct Waiting<'a> {
     pub(crate) not_before: i64,
 }
 
-/// Writes what waits, in the place of what waited.
+/// Writes a waiting attempt, and replaces an earlier one of the event.
 pub(crate) async fn put(
     connection: &mut SqliteConnection,
-    waiting: &Waiting<'_>,
+    waiting: &NewRetry<'_>,
 ) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO retries (route, event_id, attempt, attempts_before, not_before, queued_at)
@@ -42,7 +42,7 @@ pub(crate) async fn put(
     Ok(())
 }
 
-/// How long an event has been put off for the same reason, without an attempt in between.
+/// How long an event has been deferred for the same reason, without an attempt in between.
 pub(crate) async fn put_off_for(
     connection: &mut SqliteConnection,
     deferral: &Deferral<'_>,
@@ -63,7 +63,7 @@ pub(crate) async fn put_off_for(
     Ok(since.map(|since| Duration::from_micros(age(since))))
 }
 
-/// Puts an event off: it waits for the attempt that was not made.
+/// Defers an event: it waits for the attempt that was not made.
 pub(crate) async fn put_off(
     connection: &mut SqliteConnection,
     deferral: &Deferral<'_>,
@@ -95,7 +95,7 @@ pub(crate) async fn put_off(
     Ok(())
 }
 
-/// Nothing waits any more.
+/// Deletes the waiting attempts of these events.
 pub(crate) async fn end(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -112,8 +112,8 @@ pub(crate) async fn end(
 /// A retry that is due.
 pub(crate) struct Due {
     pub(crate) retry: DueRetry,
-    /// With the attempt it tells this retry from a later one: a replay may ask for an attempt
-    /// that was asked for before and never made.
+    /// Together with the attempt it distinguishes this retry from a later one: a replay may be for
+    /// an attempt that was scheduled before and never made.
     not_before: i64,
 }
 
@@ -183,8 +183,8 @@ fn due_retry(row: &SqliteRow) -> sqlx::Result<Due> {
     })
 }
 
-/// Marks one as queued, if it is still the same that waits: while it was published it may have
-/// come to its end, and an operator may have replayed it.
+/// Marks one as queued, if the same attempt still waits: while it was published, the event may have
+/// been processed, or replayed by an operator.
 pub(crate) async fn mark_queued(
     connection: &mut SqliteConnection,
     due: &Due,
@@ -204,7 +204,7 @@ pub(crate) async fn mark_queued(
     Ok(())
 }
 
-/// What of one event waits.
+/// The waiting attempts of one event.
 pub(crate) async fn of_event(
     connection: &mut SqliteConnection,
     event: &EventId,
@@ -233,7 +233,7 @@ pub(crate) async fn of_event(
         .collect()
 }
 
-/// Why and since when a retry is put off, of the columns `reason` and `deferred_since`.
+/// Why and since when a retry is deferred, of the columns `reason` and `deferred_since`.
 pub(crate) fn deferred(row: &SqliteRow) -> sqlx::Result<Option<DeferredSince>> {
     let reason: Option<&str> = row.try_get("reason")?;
     match (reason, row.moment_or_none("deferred_since")?) {

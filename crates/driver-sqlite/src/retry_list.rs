@@ -91,13 +91,13 @@ fn push(select: &mut QueryBuilder<Sqlite>, filter: &RetryFilter) {
     push_times(select, "w.not_before", filter.since, filter.until);
 }
 
-/// What waits for its time.
+/// The condition for retries that are not due yet.
 fn push_early(select: &mut QueryBuilder<Sqlite>, now: i64) {
     select.push(" AND w.queued_at IS NULL AND w.not_before > ");
     select.push_bind(now);
 }
 
-/// How many there are whose time has not come.
+/// How many are not due yet.
 pub(crate) async fn early(
     connection: &mut SqliteConnection,
     filter: &RetryFilter,
@@ -109,7 +109,7 @@ pub(crate) async fn early(
     row.count("retries")
 }
 
-/// Makes them due, each with its row in the audit. How many.
+/// Makes them due, each with its row in the audit. Returns how many.
 pub(crate) async fn hurry(
     connection: &mut SqliteConnection,
     filter: &RetryFilter,

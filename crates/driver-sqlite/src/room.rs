@@ -6,8 +6,8 @@
 //! ended. So a transaction begins only while what the file would grow by fits, and a reserve for
 //! the transaction itself. Where it does not fit, the log is written back and cut first.
 //!
-//! Events are refused first, then processed no more, and last of all taken out: what is taken out
-//! makes room.
+//! As the disk fills, accepting stops first, then processing, and last of all the delivery of
+//! messages: settled messages make room.
 
 use std::fmt;
 use std::fs;
@@ -27,10 +27,10 @@ use crate::opened_file::beside;
 /// 4 MiB at most, to the log and later to the file.
 const RESERVE_MAX: u64 = 8 << 20;
 
-/// Which part of a small disk the reserve is.
+/// The share of a small disk that is the reserve.
 const RESERVE_SHARE: u64 = 16;
 
-/// In what the system counts the space of a file (stat(2)).
+/// The unit in which the system counts the space of a file (stat(2)).
 const BLOCK: u64 = 512;
 
 /// How often writing the log back is tried while the disk is full.
@@ -42,11 +42,11 @@ const CHECKPOINT_WAIT: &str = "PRAGMA busy_timeout = 250";
 /// What a transaction is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// To take events in.
+    /// To accept events.
     Accept,
-    /// To process what was taken in, and all else.
+    /// To process accepted events, and all else.
     Process,
-    /// To hand messages out and to settle them.
+    /// To deliver messages and to settle them.
     Drain,
 }
 
@@ -104,7 +104,7 @@ impl Room {
         if fits { Ok(()) } else { Err(self.no_room()) }
     }
 
-    /// Whether so many bytes more fit now. Changes nothing.
+    /// Whether this many more bytes fit now. Changes nothing.
     pub(crate) async fn fits(
         &self,
         connection: &mut SqliteConnection,
@@ -115,7 +115,7 @@ impl Room {
         self.fits_with(connection, purpose, bytes, is_full).await
     }
 
-    /// Why no event is taken in now, by the last measurement and by one that costs no query.
+    /// Why no event is accepted now, by the last measurement and by one that costs no query.
     pub(crate) fn refusal(&self) -> Option<NoRoom> {
         let full = self.state().accept_full;
         let is_short = |disk: &Disk| !has(disk, Purpose::Accept, 0, 0, full);
@@ -136,7 +136,7 @@ impl Room {
         bytes: u64,
         is_full: bool,
     ) -> bool {
-        // Without an answer nothing is refused: the disk itself then says whether it is full.
+        // Without a measurement nothing is refused: a write then fails if the disk is full.
         let Some(disk) = self.measure() else {
             return true;
         };
@@ -157,7 +157,7 @@ impl Room {
     fn measure(&self) -> Option<Disk> {
         let found = rustix::fs::statvfs(self.path.as_path()).ok()?;
         let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-        // Some file systems do not count.
+        // Some file systems report no allocated size.
         (found.f_blocks > 0).then(|| Disk {
             total: bytes(found.f_blocks),
             free: bytes(found.f_bavail),
@@ -189,7 +189,7 @@ impl Room {
         is_due
     }
 
-    /// As far as readers and the disk let us.
+    /// As far as readers and the disk allow.
     async fn write_log_back(&self, connection: &mut SqliteConnection, patience: &'static str) {
         for statement in [CHECKPOINT_WAIT, "PRAGMA wal_checkpoint(TRUNCATE)", patience] {
             if let Err(error) = sqlx::raw_sql(statement).execute(&mut *connection).await {
@@ -254,7 +254,7 @@ fn has(disk: &Disk, purpose: Purpose, growth: u64, bytes: u64, was_full: bool) -
     let wanted = match purpose {
         Purpose::Accept => 2 * reserve,
         Purpose::Process => reserve,
-        // What is taken out and settled needs no room in the file.
+        // Messages that are delivered and settled need no room in the file.
         Purpose::Drain if growth == 0 => return true,
         Purpose::Drain => reserve / 4,
     };
@@ -332,7 +332,7 @@ mod tests {
         // Bytes go to the log now, and to the file later.
         assert!(small(10, 4, 1, false));
         assert!(!small(10, 4, 2, false));
-        // It takes more to have room again than it took to be full.
+        // The disk has room again only above a higher threshold than the one for full.
         assert!(!small(10, 6, 0, true));
         assert!(small(11, 6, 0, true));
     }

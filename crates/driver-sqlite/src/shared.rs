@@ -1,4 +1,4 @@
-//! What the driver, its tasks and its subscriptions have in common.
+//! State shared by the driver, its tasks and its subscriptions.
 
 use std::sync::Arc;
 
@@ -9,15 +9,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::Options;
-use crate::bell::Bells;
 use crate::connect::for_reading;
+use crate::notifier::Notifiers;
 use crate::opened_file::OpenedFile;
 use crate::publisher::{Health, Job};
 use crate::readers::Readers;
 use crate::room::Room;
 use crate::writer::Writer;
 
-/// How many publishes may wait for the publisher. More than that wait for a place in the line,
+/// How many publishes may wait for the publisher. More than that wait for a place in the channel,
 /// within their deadline; it bounds the memory of a burst while the file is locked.
 const LINE: usize = 256;
 
@@ -27,10 +27,10 @@ pub(crate) struct Shared {
     pub(crate) room: Arc<Room>,
     pub(crate) writer: Writer,
     pub(crate) readers: Readers,
-    pub(crate) bells: Bells,
+    pub(crate) notifiers: Notifiers,
     pub(crate) health: Health,
     pub(crate) jobs: mpsc::Sender<Job>,
-    /// One look for due retries at a time in this process; between processes the fence decides.
+    /// One query for due retries at a time in this process; between processes the fence decides.
     pub(crate) requeueing: Mutex<()>,
     /// Finish what is begun, then end.
     pub(crate) closing: CancellationToken,
@@ -61,7 +61,7 @@ impl Shared {
             readers: Readers::new(&options, Arc::clone(&file), pinned),
             file,
             room,
-            bells: Bells::new(queues),
+            notifiers: Notifiers::new(queues),
             health: Health::default(),
             jobs,
             requeueing: Mutex::default(),

@@ -12,11 +12,11 @@ use crate::opened_file::{self, Identity, OpenedFile, beside};
 use crate::refused::{absent, by_sqlite};
 use crate::room::Purpose;
 use crate::shared::Shared;
-use crate::{Options, THE_FILE, bell, connect, file, meta, publisher};
+use crate::{Options, THE_FILE, connect, file, meta, notifier, publisher};
 
 /// Broker, store and ledger in one file. Dropped without [`hookbox_driver::Broker::close`], it
-/// leaves the file as a killed process would: everything is there, and what was in hand comes
-/// again when its lease is over.
+/// leaves the file as a killed process would: everything is there, and messages in flight are
+/// redelivered when their lease runs out.
 pub struct Sqlite {
     pub(crate) shared: Arc<Shared>,
 }
@@ -40,16 +40,16 @@ impl Sqlite {
         }
     }
 
-    /// How long SQLite's write-ahead log is now, in bytes. It grows without a bound while somebody
-    /// reads an old snapshot, because no checkpoint may pass that; nothing is lost by it, and the
+    /// How long SQLite's write-ahead log is now, in bytes. It grows without a bound while a reader
+    /// holds an old snapshot, because no checkpoint may pass that; nothing is lost by it, and the
     /// disk may fill.
     ///
     /// # Errors
-    /// When the file system does not say.
+    /// When the file system does not report it.
     pub fn log_bytes(&self) -> std::io::Result<u64> {
         match std::fs::metadata(beside(&self.shared.options.path, "-wal")) {
             Ok(found) => Ok(found.len()),
-            // Nobody has the file open.
+            // No process has the file open.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
             Err(error) => Err(error),
         }
@@ -65,9 +65,11 @@ impl Sqlite {
         shared.tasks.spawn(async move {
             let options = watching.read_options();
             let every = watching.options.poll;
+            let (notifiers, stop) = (&watching.notifiers, &watching.closing);
+            let polling = notifier::poll_other_processes(notifiers, &options, every, stop);
             tokio::select! {
                 () = watching.abandoned.cancelled() => {}
-                () = bell::watch_others(&watching.bells, &options, every, &watching.closing) => {}
+                () = polling => {}
             }
         });
         let checking = Arc::clone(&shared);
@@ -86,12 +88,12 @@ impl Sqlite {
         let shared = &self.shared;
         shared.closing.cancel();
         shared.tasks.close();
-        // The tasks stand behind at most one unit of somebody else, and write one of their own.
+        // The tasks wait for at most one unit of another caller, and write one of their own.
         let patience = shared.options.busy_timeout + shared.options.publish_deadline;
         if timeout(patience, shared.tasks.wait()).await.is_err() {
             tracing::warn!(
-                "the SQLite file was locked while closing; what was in hand comes again when its \
-                 lease is over"
+                "the SQLite file was locked while closing; messages in flight are \
+                 redelivered when their lease runs out"
             );
             shared.abandoned.cancel();
             shared.tasks.wait().await;
@@ -106,9 +108,9 @@ impl Sqlite {
         shared.readers.close().await;
     }
 
-    /// Asks the file as [`Store::ping`] does, and whether its disk has room for events. Makes room
-    /// where it can be made, also where nothing else writes. Not for the worker's question whether
-    /// the store was away: a full disk answers, and what is processed may still fit.
+    /// Checks the file as [`Store::ping`] does, and whether its disk has room for events. Makes
+    /// room where that is possible, also where nothing else writes. Not for the worker's check
+    /// whether the store was unavailable: a full disk answers, and what is processed may still fit.
     ///
     /// # Errors
     /// When the file cannot be read, or its disk is full.

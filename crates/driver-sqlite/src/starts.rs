@@ -1,6 +1,6 @@
-//! The table `starts`: handlers that were started, and of which nobody has heard since.
+//! The table `starts`: handlers that were started and have not ended since.
 //!
-//! Row by row: only what comes again is counted, and that is at most a batch.
+//! Row by row: only redelivered events are counted, and that is at most a batch.
 
 use hookbox_driver::{CountedStart, Start, StartCounts, StartKind};
 use hookbox_event::{InstanceId, RouteName};
@@ -40,7 +40,7 @@ pub(crate) async fn counted(
     Ok(counts)
 }
 
-/// Counts one more start of each; none that the same process counted.
+/// Counts one more start of each, except those that the same process has already counted.
 pub(crate) async fn count(
     connection: &mut SqliteConnection,
     (route, by, kind): (&RouteName, &InstanceId, StartKind),
@@ -115,7 +115,7 @@ pub(crate) async fn retract(
     Ok(())
 }
 
-/// Forgets the starts of these.
+/// Clears the start markers of these.
 pub(crate) async fn forget(
     connection: &mut SqliteConnection,
     route: &RouteName,

@@ -12,9 +12,9 @@ use std::error::Error;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Burial, Claimed, CommitError, CountedStart, Deferral, Deferred, Failure, Fault, FaultKind,
-    NextWitness, Recorded, Republish, Requeued, Settled, Start, StartCounts, StartKind, Store,
-    StoredEvent,
+    Claimed, CommitError, CountedStart, Deferral, Deferred, Failure, Fault, FaultKind, NextWitness,
+    ReceiptOutcome, Recorded, Republish, Requeued, Start, StartCounts, StartKind, Store,
+    StoredEvent, UndecodableMessage,
 };
 use hookbox_event::{Account, Envelope, EventId, InstanceId, RouteName, Witness};
 use sqlx::sqlite::SqliteConnection;
@@ -69,7 +69,7 @@ impl Store for Sqlite {
         &self,
         tx: &mut Tx,
         route: &RouteName,
-        settled: &[Settled<'_>],
+        settled: &[ReceiptOutcome<'_>],
     ) -> Result<(), CommitError> {
         // In a transaction that was ended, each of our statements would commit by itself.
         tx.check_whole().await?;
@@ -95,7 +95,7 @@ impl Store for Sqlite {
     }
 
     async fn defer(&self, deferral: &Deferral<'_>) -> Result<Deferred, Fault> {
-        let doing = "put an event off";
+        let doing = "defer an event";
         let mut unit = self.shared.writer.begin().await?;
         let deferred = defer::defer(unit.connection(), deferral)
             .await
@@ -104,10 +104,13 @@ impl Store for Sqlite {
         Ok(deferred)
     }
 
-    async fn bury(&self, burial: &Burial<'_>) -> Result<Recorded, Fault> {
-        let doing = "bury a message";
+    async fn store_undecodable(
+        &self,
+        undecodable: &UndecodableMessage<'_>,
+    ) -> Result<Recorded, Fault> {
+        let doing = "store undecodable bytes";
         let mut unit = self.shared.writer.begin().await?;
-        let recorded = fail::bury(unit.connection(), burial)
+        let recorded = fail::store_undecodable(unit.connection(), undecodable)
             .await
             .map_err(fault(doing))?;
         unit.commit().await.map_err(fault(doing))?;
@@ -118,7 +121,7 @@ impl Store for Sqlite {
         let mut reader = self.shared.readers.take().await?;
         starts::counted(&mut reader, route, of)
             .await
-            .map_err(fault("look up starts"))
+            .map_err(fault("read start markers"))
     }
 
     async fn start(
@@ -128,7 +131,7 @@ impl Store for Sqlite {
         kind: StartKind,
         on: &[Start],
     ) -> Result<(), Fault> {
-        let doing = "count starts";
+        let doing = "count a start";
         let mut unit = self.shared.writer.begin().await?;
         starts::count(unit.connection(), (route, by, kind), on, moment::now())
             .await
@@ -137,7 +140,7 @@ impl Store for Sqlite {
     }
 
     async fn survived(&self, route: &RouteName, of: &[Start]) -> Result<(), Fault> {
-        let doing = "forget starts";
+        let doing = "clear start markers";
         let mut unit = self.shared.writer.begin().await?;
         starts::forget(unit.connection(), route, of)
             .await
@@ -165,7 +168,7 @@ impl Store for Sqlite {
     }
 
     async fn account(&self, account: &Account) -> Result<(), Fault> {
-        let doing = "write an account down";
+        let doing = "write an accept report";
         let mut unit = self.shared.writer.begin().await?;
         accounts::account(unit.connection(), account)
             .await
@@ -174,11 +177,11 @@ impl Store for Sqlite {
     }
 
     async fn check_accounts(&self) -> Result<(), Fault> {
-        let doing = "check the accounts";
+        let doing = "check the accept reports";
         let mut reader = self.shared.readers.take().await?;
         let wanted = accounts::is_to_check(&mut reader).await;
         drop(reader);
-        // The writer is for whoever has something to write.
+        // The writer is only taken when there is something to write.
         if !wanted.map_err(fault(doing))? {
             return Ok(());
         }

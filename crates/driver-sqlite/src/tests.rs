@@ -25,8 +25,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Batch, Broker, Claimed, Delivery, DueRetry, Failure, FailureClass, Outcome, Recorded,
-    Republish, Settled, Store, Subscription, Then,
+    Batch, Broker, Claimed, Delivery, DueRetry, Failure, FailureClass, Outcome, ReceiptOutcome,
+    Recorded, Republish, Store, Subscription, Then,
 };
 use hookbox_event::{
     ContentDigest, Envelope, EventId, InstanceId, ReceiptId, RouteName, Scalar, SourceName,
@@ -75,7 +75,7 @@ impl World {
         Sqlite::open(options).await.unwrap()
     }
 
-    /// A connection of nobody's, for looking and for meddling.
+    /// A connection outside the driver, for reading and for sabotage.
     async fn meddle(&self) -> SqliteConnection {
         SqliteConnectOptions::new()
             .filename(self.path())
@@ -151,13 +151,13 @@ fn route(name: &str) -> RouteName {
     name.parse().unwrap()
 }
 
-/// The `n`th event, told by its first receipt.
+/// The first receipt of the `n`th event.
 fn envelope(n: u64) -> Envelope {
-    told_again(n, 0)
+    another_receipt(n, 0)
 }
 
-/// The `n`th event, told by another receipt.
-fn told_again(n: u64, receipt: u8) -> Envelope {
+/// Another receipt of the `n`th event.
+fn another_receipt(n: u64, receipt: u8) -> Envelope {
     let source: SourceName = "begini".parse().unwrap();
     let body = format!("{{\"n\":{n}}}");
     let mut random = [receipt; 10];
@@ -182,7 +182,7 @@ fn told_again(n: u64, receipt: u8) -> Envelope {
 
 /// The `n`th event with another body.
 fn contradicting(n: u64) -> Envelope {
-    let mut envelope = told_again(n, 99);
+    let mut envelope = another_receipt(n, 99);
     envelope.body = "{\"n\":\"other\"}".into();
     envelope.digest = ContentDigest::of_canonical_json(&envelope.body);
     envelope
@@ -241,12 +241,12 @@ async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// Claims, settles as done and commits; answers what the claims said.
+/// Claims, settles as done and commits; returns the results of the claims.
 async fn process(store: &Sqlite, on: &str, envelopes: &[&Envelope]) -> Vec<Claimed> {
     let route = route(on);
     let mut tx = store.begin().await.unwrap();
     let claimed = store.claim(&mut tx, &route, envelopes).await.unwrap();
-    let settled: Vec<Settled<'_>> = envelopes
+    let settled: Vec<ReceiptOutcome<'_>> = envelopes
         .iter()
         .zip(&claimed)
         .filter_map(|(envelope, claimed)| {
@@ -256,7 +256,7 @@ async fn process(store: &Sqlite, on: &str, envelopes: &[&Envelope]) -> Vec<Claim
                 Claimed::Duplicate => Outcome::Duplicate,
                 Claimed::Redelivered | Claimed::Conflict | Claimed::Orphaned => return None,
             };
-            Some(Settled {
+            Some(ReceiptOutcome {
                 envelope,
                 outcome,
                 other_digest: None,
@@ -304,7 +304,7 @@ impl Republish for Confirming {
     }
 }
 
-/// Puts due retries into the queue of nobody; answers them.
+/// Takes due retries without publishing them; returns them.
 async fn requeue(store: &Sqlite) -> Vec<DueRetry> {
     let confirming = Confirming::default();
     store.requeue_due(100, &confirming).await.unwrap();
@@ -328,8 +328,8 @@ async fn effect(store: &Sqlite, tx: &mut crate::Tx, n: i64) -> sqlx::Result<()> 
         .map(|_| ())
 }
 
-fn done(envelope: &Envelope) -> Settled<'_> {
-    Settled {
+fn done(envelope: &Envelope) -> ReceiptOutcome<'_> {
+    ReceiptOutcome {
         envelope,
         outcome: Outcome::Done { attempt: 1 },
         other_digest: None,

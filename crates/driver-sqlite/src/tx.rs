@@ -16,13 +16,13 @@ use crate::writer::Unit;
 /// any process is written meanwhile. Dropped, it rolls back.
 pub struct Tx {
     pub(crate) unit: Unit,
-    /// What this transaction alone may settle, by route and event.
-    pub(crate) mine: BTreeMap<(RouteName, EventId), Mine>,
+    /// What only this transaction may settle, by route and event.
+    pub(crate) mine: BTreeMap<(RouteName, EventId), OwnedClaim>,
     pub(crate) claimed_at: Instant,
 }
 
-/// One claim that came out `Fresh` or `Granted` in this transaction.
-pub(crate) struct Mine {
+/// One claim that is `Fresh` or `Granted` in this transaction.
+pub(crate) struct OwnedClaim {
     pub(crate) receipt: ReceiptId,
     /// Attempts made before this one.
     pub(crate) attempts: u32,
@@ -62,7 +62,7 @@ impl Tx {
                 why: "something was committed before hookbox did".to_owned(),
             });
         }
-        whole.map_err(|error| blame("check the transaction", error))
+        whole.map_err(|error| attribute("check the transaction", error))
     }
 
     /// The guard, then the commit.
@@ -84,13 +84,13 @@ impl Tx {
             });
         }
         for (route, finals) in by_route {
-            let turned = claims::finish(self.unit.connection(), route, &finals)
+            let changed = claims::finish(self.unit.connection(), route, &finals)
                 .await
                 .map_err(fault("settle the claims"))?;
-            if turned != finals.len() as u64 {
+            if changed != finals.len() as u64 {
                 return Err(CommitError::BrokenByHandler {
                     why: format!(
-                        "of {} running claims the guard found {turned}",
+                        "of {} running claims the guard found {changed}",
                         finals.len()
                     ),
                 });
@@ -100,12 +100,12 @@ impl Tx {
         self.unit
             .commit()
             .await
-            .map_err(|error| blame("commit", error))
+            .map_err(|error| attribute("commit", error))
     }
 }
 
-/// An error where nothing of ours can fail but the file: else the handler left it so.
-pub(crate) fn blame(doing: &'static str, error: sqlx::Error) -> CommitError {
+/// An error of a statement that only fails with the file: any other cause is the handler's.
+pub(crate) fn attribute(doing: &'static str, error: sqlx::Error) -> CommitError {
     match diagnose(&error) {
         Some(_) => fault(doing)(error).into(),
         None => CommitError::BrokenByHandler {

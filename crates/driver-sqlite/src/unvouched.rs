@@ -1,4 +1,5 @@
-//! Ingests that never told of their last numbers: killed, or drained while no account was taken.
+//! Ingests that never reported their last numbers: killed, or drained while the broker took no
+//! accept report.
 
 use std::time::Duration;
 
@@ -25,18 +26,18 @@ pub(crate) async fn read(
          ends AS (
              SELECT instance,
                     (SELECT coalesce(max(a.last), 0) FROM accounts a
-                     WHERE a.instance = known.instance) AS told,
+                     WHERE a.instance = known.instance) AS reported,
                     (SELECT max(r.number) FROM receipts r
                      WHERE r.instance = known.instance) AS seen,
                     (SELECT coalesce(max(a.closing), 0) FROM accounts a
                      WHERE a.instance = known.instance) AS closing
              FROM known WHERE instance IS NOT NULL
          )
-         SELECT instance, told, seen,
-                seen - told - (SELECT count(DISTINCT r.number) FROM receipts r
-                               WHERE r.instance = ends.instance AND r.number > told) AS absent
+         SELECT instance, reported, seen,
+                seen - reported - (SELECT count(DISTINCT r.number) FROM receipts r
+                               WHERE r.instance = ends.instance AND r.number > reported) AS absent
          FROM ends
-         WHERE closing = 0 AND seen > told
+         WHERE closing = 0 AND seen > reported
            AND (SELECT max(r.settled_at) FROM receipts r
                 WHERE r.instance = ends.instance AND r.number = ends.seen) < ?2
          ORDER BY instance DESC LIMIT ?1",
@@ -48,7 +49,7 @@ pub(crate) async fn read(
     let one = |row: &SqliteRow| {
         Ok(Unvouched {
             instance: row.instance("instance")?,
-            told: row.count("told")?,
+            reported: row.count("reported")?,
             seen: row.count("seen")?,
             absent: row.count("absent")?,
         })

@@ -1,4 +1,5 @@
-//! The tables `incarnations` and `witness`: what tells a restored store from one that is whole.
+//! The tables `incarnations` and `witness`: what distinguishes a restored store from one that is
+//! whole.
 
 use hookbox_driver::{
     AcceptedRestore, Mismatch, NextWitness, WITNESS_INGESTS_MAX, WitnessPosition, storable,
@@ -10,7 +11,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use crate::column::Columns;
 use crate::{audit, moment};
 
-/// The word in the audit.
+/// The action in the audit.
 const ACTION: &str = "reconcile.accept_restore";
 
 /// See [`hookbox_driver::Store::take_witness`].

@@ -1,6 +1,6 @@
 //! The single writer: one connection per process that may write, lent to one unit at a time.
 //!
-//! Whoever waits is served in order. A unit that does not end by its own commit or roll-back
+//! Those who wait are served in order. A unit that does not end by its own commit or roll-back
 //! takes its connection with it: it is closed, which rolls back, and the next unit opens another.
 //! So does one whose connection a handler had that is not hookbox's own.
 
@@ -22,22 +22,22 @@ use crate::opened_file::OpenedFile;
 use crate::room::{Purpose, Room};
 
 /// Takes the write lock at once (upgrading later fails without waiting), and sets the mark by
-/// which [`Unit::is_whole`] finds out that somebody ended the transaction behind our back.
+/// which [`Unit::is_whole`] detects that a handler ended the transaction.
 const BEGIN: &str = "BEGIN IMMEDIATE; SAVEPOINT hookbox_unit";
 
 /// The mark is gone when the transaction was ended, also when another was begun after it.
 const REMARK: &str = "RELEASE hookbox_unit; SAVEPOINT hookbox_unit";
 
-/// How many steps of SQLite's machine pass between two looks whether the statement is abandoned:
+/// How many steps of SQLite's machine pass between two checks whether the statement is abandoned:
 /// some tenths of a millisecond.
-const STEPS_BETWEEN_LOOKS: i32 = 10_000;
+const STEPS_BETWEEN_CHECKS: i32 = 10_000;
 
-/// How long SQLite itself waits for the lock of another process before we ask again. Its own
-/// waits grow to 100 ms, and a process that writes without a pause would hardly ever be met
-/// between two transactions: publishes then took seconds.
+/// How long SQLite itself waits for the lock of another process before we retry. Its own waits grow
+/// to 100 ms, and a process that writes without a pause would hardly ever be met between two
+/// transactions: publishes then took seconds.
 const ASK_AGAIN: &str = "PRAGMA busy_timeout = 3";
 
-/// How long to wait for somebody else's unit to end when closing.
+/// How long to wait for a running unit to end when closing.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
 /// How long a roll-back may take; it normally takes microseconds.
@@ -45,7 +45,7 @@ const ROLLBACK_WAIT: Duration = Duration::from_secs(1);
 
 type Slot = Mutex<Option<Leashed>>;
 
-/// The place where the connection lies when nobody writes.
+/// Where the connection is kept between units.
 pub(crate) struct Writer {
     slot: Arc<Slot>,
     options: SqliteConnectOptions,
@@ -53,7 +53,7 @@ pub(crate) struct Writer {
     room: Arc<Room>,
     /// No other process opens the file.
     exclusive: bool,
-    /// How long to wait in our own line.
+    /// How long to wait in this process's queue.
     line_wait: Duration,
     /// How long to wait for another process.
     lock_wait: Duration,
@@ -66,9 +66,9 @@ pub(crate) struct Unit {
     slot: OwnedMutexGuard<Option<Leashed>>,
     /// How many transactions the connection had committed when this one began.
     commits: u64,
-    /// A handler that is not hookbox's own has had the connection: nobody else gets it. There are
+    /// A handler that is not hookbox's own has had the connection: it is not used again. There are
     /// too many ways to change a connection of SQLite's (pragmas, temporary triggers, attached
-    /// files, functions) to take each of them back, and a new one costs less than a commit.
+    /// files, functions) to revert each of them, and a new connection costs less than a commit.
     used: bool,
     /// What must be at its path once this is committed; none where that does not matter.
     confirms_in: Option<Arc<OpenedFile>>,
@@ -79,7 +79,7 @@ pub(crate) struct Unit {
 struct Leashed {
     leash: Leash,
     connection: SqliteConnection,
-    /// How many transactions it has committed, whoever asked for it.
+    /// How many transactions it has committed, also those of a handler.
     commits: Arc<AtomicU64>,
 }
 
@@ -179,7 +179,7 @@ impl Writer {
 
     async fn connect(&self) -> sqlx::Result<Leashed> {
         let connected = self.options.connect().await;
-        // It went by the path, and what is there now may be another file.
+        // It was opened by the path, which may now lead to another file.
         self.file.check()?;
         let mut connection = connected?;
         sqlx::raw_sql(ASK_AGAIN).execute(&mut connection).await?;
@@ -188,7 +188,7 @@ impl Writer {
         let commits = Arc::new(AtomicU64::new(0));
         let counted = Arc::clone(&commits);
         let mut handle = connection.lock_handle().await?;
-        handle.set_progress_handler(STEPS_BETWEEN_LOOKS, move || {
+        handle.set_progress_handler(STEPS_BETWEEN_CHECKS, move || {
             !looked_at.load(Ordering::Relaxed)
         });
         handle.set_commit_hook(move || {

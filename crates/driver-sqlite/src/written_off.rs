@@ -1,11 +1,11 @@
-//! The table `written_off`: receipts that are lost for good, as a person says.
+//! The table `written_off`: receipts that an operator has declared lost.
 
 use hookbox_driver::{AccountGap, OpenReceipt, storable};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::{accounts, audit, moment};
 
-/// The word in the audit.
+/// The action in the audit.
 const ACTION: &str = "reconcile.write_off";
 
 /// See [`hookbox_driver::Ledger::write_off`].

@@ -1,23 +1,23 @@
-//! What ingests say they have answered, as operators see it.
+//! What ingests report as accepted, as operators see it.
 
 use hookbox_event::{Account, InstanceId, ReceiptId, RouteName};
 use serde::Serialize;
 
 use crate::RouteBooks;
 
-/// What ingests say they have answered.
+/// What ingests report as accepted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Accounts {
-    /// How many receipts they told of, for each route.
-    pub told: Vec<(RouteName, u64)>,
+    /// How many receipts were reported, for each route.
+    pub reported: Vec<(RouteName, u64)>,
     /// How many of those have no outcome yet, for each route that has any.
     pub open_by_route: Vec<(RouteName, u64)>,
     /// How many were lost and written off, for each route that has any.
     pub written_off: Vec<(RouteName, u64)>,
-    /// The oldest of the open ones. In flight, or missing: who knows that nothing is in flight can
-    /// tell.
+    /// The oldest of the open ones. They are in flight or missing; only a caller who knows that
+    /// nothing is in flight can distinguish the two.
     pub open: Vec<OpenReceipt>,
-    /// Numbers that an instance must have told of, and has not.
+    /// Sequence gaps: numbers below a reported one that no accept report covers.
     pub gaps: Vec<AccountGap>,
 }
 
@@ -27,26 +27,26 @@ impl Accounts {
         self.open_by_route.iter().map(|(_, count)| count).sum()
     }
 
-    /// How many receipts were told of whose rows are gone, by books that were read later.
+    /// How many reported receipts have lost their rows, by accounting that was read later.
     pub fn gone(&self, books: &[RouteBooks]) -> u64 {
         let of_route = |counts: &[(RouteName, u64)], route: &RouteName| {
             let found = counts.iter().find(|(name, _)| name == route);
             found.map_or(0, |(_, count)| *count)
         };
-        let gone = self.told.iter().map(|(route, told)| {
+        let gone = self.reported.iter().map(|(route, reported)| {
             let line = books.iter().find(|line| line.route == *route);
             let settled = line.map_or(0, RouteBooks::receipts);
             let open = of_route(&self.open_by_route, route);
-            receipts_gone(*told, settled, open, of_route(&self.written_off, route))
+            receipts_gone(*reported, settled, open, of_route(&self.written_off, route))
         });
         gone.sum()
     }
 }
 
-/// Receipts of a route that were told of and are neither settled nor open nor written off: their
-/// rows are gone. It can only be too small: what was stored without being told of hides as many.
-pub const fn receipts_gone(told: u64, settled: u64, open: u64, written_off: u64) -> u64 {
-    told.saturating_sub(settled + open + written_off)
+/// Reported receipts of a route that are neither settled nor open nor written off: their rows are
+/// gone. The result can only be too small: each receipt stored but unreported hides one of them.
+pub const fn receipts_gone(reported: u64, settled: u64, open: u64, written_off: u64) -> u64 {
+    reported.saturating_sub(settled + open + written_off)
 }
 
 /// A receipt that was answered 200 and has no outcome yet.
@@ -56,18 +56,18 @@ pub struct OpenReceipt {
     pub receipt: ReceiptId,
     /// On which route.
     pub route: RouteName,
-    /// The ingest process that answered.
+    /// The ingest process that accepted it.
     pub instance: InstanceId,
-    /// Its number for it.
+    /// Its sequence number.
     pub number: u64,
     /// For how many seconds the store has known of it.
     pub seconds: u64,
-    /// Whether it is overdue, and its route goes on without it: a receipt that was answered later
-    /// has its outcome since as long.
+    /// Whether it is overdue while its route makes progress: a receipt that was accepted later has
+    /// had its outcome for as long.
     pub passed: bool,
 }
 
-/// Numbers of which nothing was told, before others of which something was.
+/// A sequence gap: numbers that no accept report covers, below numbers that one does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AccountGap {
     /// The ingest process.
@@ -76,12 +76,12 @@ pub struct AccountGap {
     pub first: u64,
     /// The last of them.
     pub last: u64,
-    /// For how many seconds later numbers have been told of.
+    /// For how many seconds later numbers have been reported.
     pub seconds: u64,
 }
 
 impl AccountGap {
-    /// The account that closes it: as if it had been told that nothing came of these numbers.
+    /// The accept report that closes the gap: it covers these numbers and names no receipt.
     pub fn void(&self) -> Account {
         Account {
             instance: self.instance,
@@ -93,16 +93,16 @@ impl AccountGap {
     }
 }
 
-/// An ingest that has ended, or is cut off, without telling of its last numbers.
+/// An ingest that has ended, or is cut off, without reporting its last numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unvouched {
     /// The ingest process.
     pub instance: InstanceId,
-    /// The last number that it has told of; 0 if none.
-    pub told: u64,
-    /// The last of its numbers that has come through.
+    /// The last number that it has reported; 0 if none.
+    pub reported: u64,
+    /// The last of its numbers that was seen in the store.
     pub seen: u64,
-    /// Numbers between them that have not: void, or lost, and nobody can say which.
+    /// Numbers between them that were not seen: void or lost, which cannot be distinguished.
     pub absent: u64,
 }
 

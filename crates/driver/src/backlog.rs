@@ -12,10 +12,10 @@ pub struct Backlog {
     pub retrying: u64,
     /// Those whose attempt is due by the store's clock and that are not in their queue again.
     pub due: u64,
-    /// Those that are put off without an attempt.
+    /// Those that are deferred without an attempt.
     pub deferred: u64,
-    /// How long the oldest of those has been put off, in whole seconds.
+    /// How long the oldest of those has been deferred, in whole seconds.
     pub deferred_oldest_s: u64,
-    /// Dead letters that nobody has replayed or discarded.
+    /// Dead letters that have been neither replayed nor discarded.
     pub dead: u64,
 }

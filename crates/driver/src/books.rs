@@ -1,9 +1,9 @@
-//! The books as operators see them: what was settled, and what contradicts itself.
+//! The accounting as operators see it: settled receipts, and contradictions in the tables.
 
 use hookbox_event::{EventId, RouteName};
 use serde::Serialize;
 
-/// The books of one route: every settled receipt has one outcome.
+/// The accounting of one route: every settled receipt has one outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RouteBooks {
     /// The route.

@@ -16,11 +16,11 @@ pub trait Broker: Send + Sync + 'static {
     ///
     /// `Ok` means: in every one of these queues, on disk, so that it survives a restart of the
     /// broker. Anything else is an error, and after an error the outcome is unknown: the batch
-    /// may be in any of the queues or in none. It answers within the driver's confirm deadline.
+    /// may be in any of the queues or in none. It returns within the driver's confirm deadline.
     async fn publish(&self, routes: &[RouteName], batch: &Batch) -> Result<(), PublishError>;
 
-    /// Publishes an account to the queue of accounts, with the same promise.
-    async fn tell(&self, account: &Account) -> Result<(), PublishError>;
+    /// Publishes an accept report to the queue of accept reports, with the same promise.
+    async fn publish_report(&self, account: &Account) -> Result<(), PublishError>;
 
     /// Publishes a witness beside those that are kept, with the same promise. The newest
     /// [`WITNESSES_KEPT`](crate::WITNESSES_KEPT) stay. A broker that only stands before another
@@ -44,7 +44,7 @@ pub trait Broker: Send + Sync + 'static {
     /// dead-letter queue included.
     async fn depths(&self) -> Result<Vec<Depth>, Fault>;
 
-    /// Whether a publish would be taken now, as far as is known without trying.
+    /// Whether a publish would be accepted now, as far as is known without trying.
     fn readiness(&self) -> Readiness;
 
     /// Ends all connections in an orderly way, within the driver's deadlines.
@@ -58,12 +58,12 @@ pub trait Subscription: Send {
     /// this future loses no message.
     async fn next(&mut self) -> Result<Delivery, Fault>;
 
-    /// The next message, if one is in hand already.
+    /// The next message, if one is already in flight to this subscription.
     fn try_next(&mut self) -> Option<Delivery>;
 
-    /// Stops taking, puts back what was taken and not handed out, and lets settlements that are
-    /// on their way arrive. Deliveries that are still in hand can be settled afterwards, or come
-    /// again.
+    /// Stops taking messages, returns what was taken and not handed out to the queue, and lets
+    /// settlements that are on their way arrive. Deliveries that are still in flight can be settled
+    /// afterwards; otherwise they are redelivered.
     async fn close(self: Box<Self>);
 }
 
@@ -74,7 +74,7 @@ pub enum Queue {
     Route(RouteName),
     /// What never reached a handler: undecodable messages, and those over the delivery limit.
     Dead,
-    /// What ingests say they have answered.
+    /// The accept reports of ingests.
     Accounts,
     /// The witnesses of the store. It is read in place, and nothing subscribes to it.
     Witness,
@@ -98,17 +98,17 @@ pub struct Depth {
     pub queue: Queue,
     /// Its name at the broker.
     pub name: String,
-    /// Messages ready for delivery; each is a batch. `None` where the broker would not say.
+    /// Messages ready for delivery; each is a batch. `None` where the broker does not report it.
     pub ready: Option<u64>,
-    /// Messages in the hands of consumers. `None` where the broker would not say.
+    /// Messages in flight. `None` where the broker does not report it.
     pub unsettled: Option<u64>,
-    /// Consumers. `None` where the broker would not say.
+    /// Consumers. `None` where the broker does not report it.
     pub consumers: Option<u64>,
     /// Events in those messages, where the broker counts them.
     pub events: Option<u64>,
 }
 
-/// Whether the broker would take a publish now.
+/// Whether the broker would accept a publish now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Readiness {
     /// It would.
@@ -117,7 +117,7 @@ pub enum Readiness {
     NotReady {
         /// The class of the reason: all that is shown in public.
         kind: NotReadyKind,
-        /// The reason, in words for operators.
+        /// The reason, as a text for operators.
         why: String,
     },
 }
@@ -130,18 +130,18 @@ impl Readiness {
     }
 }
 
-/// Why a broker takes nothing, by class.
+/// Why a broker accepts nothing, by class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NotReadyKind {
     /// It has not been opened yet.
     Starting,
-    /// There is no connection, or no answer.
+    /// There is no connection, or the broker is unresponsive.
     Unreachable,
     /// It has a resource alarm.
     Alarm,
     /// A queue is missing or not as declared.
     Topology,
-    /// It refuses what is published, or this account.
+    /// It refuses what is published, or this user.
     Refused,
     /// The file cannot be written, or is not the one that was opened.
     Storage,
@@ -150,7 +150,7 @@ pub enum NotReadyKind {
 }
 
 impl NotReadyKind {
-    /// The word for the public answer, logs and metrics.
+    /// The name in public responses, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             NotReadyKind::Starting => "starting",
@@ -164,7 +164,7 @@ impl NotReadyKind {
     }
 }
 
-/// Envelopes of one topic, written down as one message.
+/// Envelopes of one topic, encoded as one message.
 #[derive(Clone)]
 pub struct Batch {
     /// Their topic.
@@ -191,7 +191,7 @@ impl Batch {
 }
 
 impl Batch {
-    /// An account as a message. It tells of events, and holds none.
+    /// An accept report as a message. It refers to events, and holds none.
     pub fn of_account(account: &Account) -> Self {
         let receipts = account.accepted.iter().flat_map(|it| &it.receipts);
         Self {
@@ -231,20 +231,20 @@ impl fmt::Debug for Batch {
 /// Why a publish was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PublishErrorKind {
-    /// The broker said no (a queue is full, or has no leader).
+    /// The broker rejected it (a queue is full, or has no leader).
     Rejected,
     /// The broker has no such queue: the topology is broken.
     Unroutable,
-    /// No answer within the deadline. It may have been stored.
+    /// No confirm within the deadline. It may have been stored.
     TimedOut,
-    /// The broker has an alarm and takes nothing.
+    /// The broker has an alarm and accepts nothing.
     Blocked,
-    /// There is no connection, or it was lost on the way. It may have been stored.
+    /// There is no connection, or it was lost during the publish. It may have been stored.
     Unavailable,
 }
 
 impl PublishErrorKind {
-    /// The word for logs and metrics.
+    /// The name in logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             PublishErrorKind::Rejected => "rejected",

@@ -18,7 +18,7 @@ const CAUSE_CHARS_MAX: usize = 1_000;
 /// What `storable` ends a text with that it has cut.
 const CUT_MARK: &str = " … (cut, ";
 
-/// What the schema check ends a long list of mistakes with.
+/// The end of a long list of mistakes of the schema check.
 const AND_MORE: &str = "and more";
 
 /// The cause in a detail. Applied again, it changes nothing.

@@ -2,7 +2,7 @@
 
 use hookbox_event::Timestamp;
 
-/// Tells the time of day. Only latency, signature time checks and display depend on it: what is
+/// The time of day. Only latency, signature time checks and display depend on it: what is
 /// due and what is leased is decided by the store's own clock.
 pub trait Clock: Send + Sync + 'static {
     /// Now.

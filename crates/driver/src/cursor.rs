@@ -1,4 +1,5 @@
-//! Where a page of a list ends: the next page begins behind it, however many rows came meanwhile.
+//! Where a page of a list ends: the next page begins behind it, however many rows were added
+//! meanwhile.
 
 use std::fmt;
 use std::str::FromStr;

@@ -18,7 +18,7 @@ const ID_BYTES: usize = 6;
 #[serde(try_from = "String", into = "String")]
 pub struct DeadGroupId([u8; ID_BYTES]);
 
-/// A text that is no id of a group.
+/// A text that is not the id of a group.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a group's id is 12 hex digits, as `hookbox dead groups` prints them")]
 pub struct InvalidDeadGroupId;

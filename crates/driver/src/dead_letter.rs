@@ -9,7 +9,7 @@ use crate::{ClaimState, DeadGroupId, DeadReason, EventDetail};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeadState {
-    /// Waiting for someone to look.
+    /// Waiting for a decision by an operator.
     Dead,
     /// Replayed; should it die again, it is `Dead` again.
     Replayed,
@@ -21,7 +21,7 @@ impl DeadState {
     /// Every state, for parsing and help texts.
     pub const ALL: [DeadState; 3] = [DeadState::Dead, DeadState::Replayed, DeadState::Discarded];
 
-    /// The word in the database.
+    /// The value in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             DeadState::Dead => "dead",
@@ -30,7 +30,7 @@ impl DeadState {
         }
     }
 
-    /// The state that a word names.
+    /// The state of a stored value.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
@@ -62,7 +62,7 @@ pub struct DeadFilter {
 }
 
 impl DeadFilter {
-    /// Whether it says anything but a state.
+    /// Whether it filters by anything but the state.
     pub fn is_narrow(&self) -> bool {
         !self.ids.is_empty()
             || self.route.is_some()

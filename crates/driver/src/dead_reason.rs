@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub enum DeadReason {
     /// Every attempt that the retry policy allows has failed.
     Exhausted,
-    /// The handler said that it will never take this event.
+    /// The handler reported a permanent error: it will never accept this event.
     Rejected,
     /// The body is not JSON that can be read.
     Malformed,
@@ -40,7 +40,7 @@ impl DeadReason {
         DeadReason::Quarantined,
     ];
 
-    /// The word in tables, logs and metrics.
+    /// The name in tables, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             DeadReason::Exhausted => "exhausted",
@@ -55,7 +55,7 @@ impl DeadReason {
         }
     }
 
-    /// The reason that a word names.
+    /// The reason with this name.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == word)
     }

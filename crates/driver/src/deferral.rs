@@ -1,11 +1,11 @@
-//! Events that are put off without an attempt, and the rule for how long.
+//! Events that are deferred without an attempt, and the rule for how long.
 
 use std::time::Duration;
 
 use hookbox_event::{ContentDigest, Envelope, RouteName, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// Why an event is put off: what its handler needs and did not get, through no fault of the event.
+/// Why an event is deferred: what its handler needs and did not get, through no fault of the event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeferReason {
@@ -19,7 +19,7 @@ impl DeferReason {
     /// Every reason, for parsing.
     pub const ALL: [DeferReason; 2] = [DeferReason::ForeignLock, DeferReason::MissingRight];
 
-    /// The word in tables, logs and metrics.
+    /// The name in tables, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             DeferReason::ForeignLock => "foreign_lock",
@@ -27,13 +27,13 @@ impl DeferReason {
         }
     }
 
-    /// The reason that a word names.
+    /// The reason with this name.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == word)
     }
 }
 
-/// An event that is to be put off.
+/// An event to defer.
 #[derive(Debug, Clone)]
 pub struct Deferral<'a> {
     /// On which route.
@@ -42,10 +42,10 @@ pub struct Deferral<'a> {
     pub envelope: &'a Envelope,
     /// The attempt that was claimed, and was not made.
     pub attempt: u32,
-    /// The attempts before the present round, as the claim said; 0 for a fresh event.
+    /// The attempts before the present round, as the claim returned them; 0 for a fresh event.
     pub attempts_before: u32,
-    /// What the receipt's own body says, where the event is stored with another body and its id
-    /// decides; as in [`crate::Settled`].
+    /// The digest of the receipt's own body, where the event is stored with another body and its id
+    /// decides; as in [`crate::ReceiptOutcome`].
     pub other_digest: Option<ContentDigest>,
     /// Why.
     pub reason: DeferReason,
@@ -57,14 +57,14 @@ pub struct Deferral<'a> {
     pub age_max: Option<Duration>,
 }
 
-/// What came of putting an event off.
+/// The result of deferring an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deferred {
     /// It waits.
     Recorded,
     /// The event has moved on since it was claimed: nothing was changed.
     Superseded,
-    /// It was put off for this reason longer than is allowed: nothing was changed.
+    /// It was deferred for this reason longer than is allowed: nothing was changed.
     Expired,
 }
 
@@ -73,14 +73,14 @@ pub enum Deferred {
 pub struct DeferredSince {
     /// Why.
     pub reason: DeferReason,
-    /// When the event was first put off for this reason, without an attempt in between.
+    /// When the event was first deferred for this reason, without an attempt in between.
     pub since: Timestamp,
 }
 
 impl Deferral<'_> {
-    /// How long the event waits when it has been put off for `age` already: as long again, within
-    /// the bounds, so that a short lock is retried soon and a long one rarely. `None` when that
-    /// age is over the greatest.
+    /// How long the event waits when it has been deferred for `age` already: as long again, within
+    /// the bounds, so that a short lock is retried soon and a long one rarely. `None` when that age
+    /// is over the greatest.
     pub fn wait(&self, age: Option<Duration>) -> Option<Duration> {
         if self.age_max.is_some_and(|most| age >= Some(most)) {
             return None;
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reason_is_read_back_from_its_word() {
+    fn every_reason_is_parsed_from_its_name() {
         for reason in DeferReason::ALL {
             assert_eq!(DeferReason::parse(reason.as_str()), Some(reason));
         }

@@ -1,11 +1,11 @@
-//! One message in hand. Settling consumes it, so it can be settled once only.
+//! One message in flight. Settling consumes it, so it can be settled once only.
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::Fault;
 
-/// One broker message in hand: a batch of envelopes, bytes as they came.
+/// One broker message in flight: a batch of envelopes, bytes as they came.
 ///
 /// A delivery that is dropped unsettled goes back to its queue.
 pub struct Delivery {
@@ -14,7 +14,7 @@ pub struct Delivery {
     /// Whether the broker says that it was delivered before. Never "first delivery" for certain.
     pub redelivered: bool,
     /// The queue it was dead-lettered from, when this came out of the dead-letter queue and the
-    /// broker told.
+    /// broker named it.
     pub died_in: Option<String>,
     settler: Box<dyn Settler>,
 }
@@ -46,7 +46,7 @@ impl Delivery {
     }
 
     /// The broker may forget the message. `Ok` means the acknowledgement is on its way; should it
-    /// be lost, the message comes again. A fault means that it will come again.
+    /// be lost, the message is redelivered. A fault means that it will be redelivered.
     pub async fn ack(self) -> Result<(), Fault> {
         self.settler.ack().await
     }

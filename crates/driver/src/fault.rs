@@ -1,4 +1,4 @@
-//! What can be wrong with our own machinery, as opposed to an event or its handler.
+//! Failures of our own dependencies, as opposed to those of an event or its handler.
 
 use std::error::Error;
 use std::fmt;
@@ -9,18 +9,18 @@ pub enum FaultKind {
     /// Two units of work wanted the same thing (deadlock, serialisation failure, busy lock):
     /// running it again at once usually succeeds.
     Contention,
-    /// A dependency is away, full or refuses us: pause, and go on when it is back.
+    /// A dependency is unavailable, full or refuses us: pause, and resume when it recovers.
     Unavailable,
     /// The database denied a right, or lacks a table, column, function or schema that a statement
     /// names: a fault of the deployment, which a person has to fix.
     MissingRight,
     /// Our own statement was refused for a reason that should not exist. Treated like
-    /// [`FaultKind::Unavailable`], and told loudly.
+    /// [`FaultKind::Unavailable`], and logged as an error.
     Internal,
 }
 
 impl FaultKind {
-    /// The word for logs and metrics.
+    /// The name in logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             FaultKind::Contention => "contention",
@@ -33,8 +33,8 @@ impl FaultKind {
 
 /// A fault of our own: its class, what was being done, and the cause as its source.
 ///
-/// `Display` says what was being done; the cause is in `source()` and is printed by the one
-/// place that logs the chain ([`describe`]).
+/// `Display` shows what was being done; the cause is in `source()` and is printed by the one place
+/// that logs the chain ([`describe`]).
 #[derive(Debug)]
 pub struct Fault {
     kind: FaultKind,
@@ -56,7 +56,7 @@ impl Fault {
         }
     }
 
-    /// A fault that is its own cause: `doing` says all there is.
+    /// A fault without a further cause: `doing` is the whole text.
     pub fn plain(kind: FaultKind, doing: impl Into<String>) -> Self {
         Self {
             kind,

@@ -48,7 +48,7 @@ pub enum ForeignSchema {
 ///
 /// `applied` is ours when every migration with a number of ours has our description, and at least
 /// one has; what lies beyond the newest of ours is a newer hookbox's. `present` are the names of
-/// all tables, views and indexes, in lower case where the database does not tell case apart.
+/// all tables, views and indexes, in lower case where the database ignores case.
 pub fn foreign_schema(
     known: &[KnownMigration<'_>],
     applied: &[AppliedMigration],

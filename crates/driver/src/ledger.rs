@@ -1,4 +1,4 @@
-//! What a store must promise to the console: everything that operators see and do.
+//! What a store must promise to the console: all that operators see and do.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::{
 #[async_trait]
 pub trait Ledger: Send + Sync + 'static {
     /// Events on routes, newest first, and within a moment by event and route; those behind
-    /// `after`. Reads no more than it returns where the filter says no more than times.
+    /// `after`. Where the filter holds only times, it reads no more rows than it returns.
     async fn events(
         &self,
         filter: &EventFilter,
@@ -35,11 +35,11 @@ pub trait Ledger: Send + Sync + 'static {
     /// Whether the store has ever seen a name.
     async fn has_seen(&self, name: Name<'_>) -> Result<bool, Fault>;
 
-    /// One event with all that happened to it, by a prefix of its id that is unambiguous; none
-    /// when nothing or more than one event has it.
+    /// One event with its whole history, by a prefix of its id that is unambiguous; none when
+    /// nothing or more than one event has it.
     async fn event(&self, id_prefix_hex: &str) -> Result<Option<EventDetail>, Fault>;
 
-    /// The event that a receipt tells of; none when the receipt has no outcome.
+    /// The event of a receipt; none when the receipt has no outcome.
     async fn event_of(&self, receipt: &ReceiptId) -> Result<Option<EventId>, Fault>;
 
     /// Dead letters by route, reason and cause ([`crate::cause`]); largest first.
@@ -50,7 +50,7 @@ pub trait Ledger: Send + Sync + 'static {
     /// filters by group, know of them from then on.
     async fn dead_regroup(&self, limit: u32) -> Result<u64, Fault>;
 
-    /// How many dead letters a filter means.
+    /// How many dead letters match a filter.
     async fn dead_count(&self, filter: &DeadFilter) -> Result<u64, Fault>;
 
     /// Dead letters with an id over `after`, in the order of their ids.
@@ -64,18 +64,18 @@ pub trait Ledger: Send + Sync + 'static {
     /// One dead letter with its body and its history.
     async fn dead_show(&self, id: i64) -> Result<Option<DeadLetter>, Fault>;
 
-    /// Where the events of dead letters stand now, by their ids.
+    /// The states of the events of dead letters now, by the ids of the dead letters.
     async fn dead_claims(&self, ids: &[i64]) -> Result<Vec<DeadClaim>, Fault>;
 
     /// Makes dead letters due at once, with a fresh round of attempts. Those that are not in
-    /// state `Dead` are left alone. What they died of is kept, with who had them replayed. Answers
-    /// how many were changed; at most `limit`.
+    /// state `Dead` are left alone. Why they died is kept, with who replayed them. Returns how many
+    /// were changed; at most `limit`.
     async fn dead_replay(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault>;
 
     /// Marks dead letters as not to be replayed. Nothing is deleted.
     async fn dead_discard(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault>;
 
-    /// Takes a discard back.
+    /// Reverts a discard.
     async fn dead_restore(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault>;
 
     /// Writes an audit row for something that was read (an export, a body).
@@ -98,26 +98,26 @@ pub trait Ledger: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<WaitingRetry>, Fault>;
 
-    /// How many retries a filter means whose time has not come: what [`Ledger::hurry`] makes due.
+    /// How many retries match a filter and are not due yet: those that [`Ledger::hurry`] makes due.
     async fn retries_early(&self, filter: &RetryFilter) -> Result<u64, Fault>;
 
     /// Makes retries due now whose time has not come, at most `limit`, those first that are due
     /// first. It is the same attempt, and it still fails like any other. How many.
     async fn hurry(&self, filter: &RetryFilter, limit: u32, by: &str) -> Result<u64, Fault>;
 
-    /// The books of every route, from one consistent reading.
+    /// The accounting of every route, from one consistent read.
     async fn books(&self) -> Result<Vec<RouteBooks>, Fault>;
 
     /// How much waits in the store, for each route that has something waiting.
     async fn backlog(&self) -> Result<Vec<Backlog>, Fault>;
 
-    /// What ingests say they have answered, beside what has an outcome; at most `limit` receipts
-    /// and gaps. A receipt is overdue when it was told of so long ago.
+    /// What ingests report as accepted, beside what has an outcome; at most `limit` receipts and
+    /// gaps. A receipt is overdue when it was reported so long ago.
     async fn accounts(&self, limit: u32, overdue: Duration) -> Result<Accounts, Fault>;
 
-    /// Takes what is missing for good out of what is open, as a person says: receipts that have no
-    /// outcome still, and numbers that nobody will tell of. Each leaves a row in the audit. How
-    /// many there were.
+    /// Writes off what an operator declares lost: open receipts that still have no outcome, and
+    /// sequence numbers that will never be reported. Each leaves a row in the audit. Returns how
+    /// many were written off.
     async fn write_off(
         &self,
         receipts: &[OpenReceipt],
@@ -126,20 +126,20 @@ pub trait Ledger: Send + Sync + 'static {
         why: &str,
     ) -> Result<u64, Fault>;
 
-    /// Ingests that are silent about their last numbers, although something with such a number
-    /// came through so long ago; at most `limit`.
+    /// Ingests that have not reported their last numbers, although a receipt with such a number
+    /// was settled so long ago; at most `limit`.
     async fn unvouched(&self, limit: u32, silent: Duration) -> Result<Vec<Unvouched>, Fault>;
 
-    /// Ingests that have neither closed nor reported anything for so long, the longest silent
-    /// first; at most `limit`.
+    /// Ingests that have neither closed nor reported anything for so long, the longest without a
+    /// report first; at most `limit`.
     async fn silent(&self, limit: u32, silent: Duration) -> Result<Vec<SilentIngest>, Fault>;
 
     /// What this store knows of itself and of its newest witness.
     async fn witness_position(&self) -> Result<WitnessPosition, Fault>;
 
-    /// Begins another life of this store, as a person accepts that it and its broker contradict
-    /// each other, and commits the first witness of that life, with a sequence number above all
-    /// others. One transaction, with a row in the audit.
+    /// Begins another life of this store, when an operator accepts that it and its broker
+    /// contradict each other, and commits the first witness of that life, with a sequence number
+    /// above all others. One transaction, with a row in the audit.
     async fn accept_restore(
         &self,
         mismatch: &Mismatch,
@@ -150,7 +150,7 @@ pub trait Ledger: Send + Sync + 'static {
     /// What was accepted so, newest first; at most `limit`.
     async fn accepted_restores(&self, limit: u32) -> Result<Vec<AcceptedRestore>, Fault>;
 
-    /// What in the tables contradicts itself; empty when all is well. At most `limit` rows.
+    /// Contradictions in the tables; empty when there is none. At most `limit` rows.
     async fn imbalances(&self, limit: u32) -> Result<Vec<Imbalance>, Fault>;
 
     /// Keeps refusals for operators to read: the newest 10,000, and only what is safe to show.
@@ -206,14 +206,14 @@ pub struct EventRow {
     pub settled_at: Option<Timestamp>,
 }
 
-/// One event with all that happened to it.
+/// One event with its whole history.
 #[derive(Debug, Clone, Serialize)]
 pub struct EventDetail {
     /// Which event.
     pub event: EventId,
     /// What about.
     pub topic: Topic,
-    /// What it says.
+    /// Its content digest.
     pub digest: ContentDigest,
     /// Length of the body in bytes.
     pub body_bytes: u64,
@@ -263,9 +263,9 @@ pub struct ReceiptRow {
     pub key_id: String,
     /// The ingest process that accepted it.
     pub instance: InstanceId,
-    /// That process's number for it.
+    /// Its sequence number at that process.
     pub number: u64,
-    /// What its own body says, where the event is stored with another body and its id decides.
+    /// The digest of its own body, where the event is stored with another body and its id decides.
     pub other_digest: Option<ContentDigest>,
     /// When it came in.
     pub received_at: Timestamp,
@@ -301,6 +301,6 @@ pub struct RetryRow {
     pub not_before: Timestamp,
     /// When it was put into the queue, if it was.
     pub queued_at: Option<Timestamp>,
-    /// Why and since when it is put off, if it waits without having failed.
+    /// Why and since when it is deferred, if it waits without having failed.
     pub deferred: Option<DeferredSince>,
 }

@@ -1,4 +1,4 @@
-//! The seams of hookbox: what a broker and a store must promise, whoever implements them.
+//! The seams of hookbox: what a broker and a store must promise, with any implementation.
 //!
 //! Each method of a seam is a whole operation. Its documentation is a promise, and every promise
 //! is a case of the `conformance` crate that each driver passes, under the name given here.
@@ -12,15 +12,15 @@
 //! - `a_refusing_queue_is_never_reported_as_accepted`
 //! - `publish_without_a_broker_fails_within_its_deadline`
 //! - `a_lost_confirm_is_not_an_acceptance`
-//! - `acknowledged_is_gone`, `released_comes_again`, `dropped_unsettled_comes_again`
-//! - `unsettled_comes_back_after_a_lost_link`
-//! - `settling_after_a_lost_link_is_a_fault_not_a_panic`
-//! - `settling_over_a_severed_link_is_a_fault`
-//! - `prefetch_bounds_what_is_in_hand`, `what_is_over_the_prefetch_is_anothers`
+//! - `acknowledged_is_gone`, `released_is_redelivered`, `dropped_unsettled_is_redelivered`
+//! - `unsettled_is_redelivered_after_a_lost_connection`
+//! - `settling_after_a_lost_connection_is_a_fault_not_a_panic`
+//! - `settling_over_a_severed_connection_is_a_fault`
+//! - `prefetch_bounds_messages_in_flight`, `messages_beyond_the_prefetch_go_to_another_consumer`
 //! - `cancelling_next_loses_no_message`
-//! - `a_message_in_hand_does_not_delay_its_neighbours`
+//! - `a_message_in_flight_does_not_delay_others`
 //! - `acks_in_any_order_settle_their_own_message`
-//! - `closing_a_subscription_returns_what_is_in_hand`
+//! - `closing_a_subscription_returns_messages_in_flight`
 //! - `a_broken_subscription_ends_with_a_fault`
 //! - `depths_count_what_waits`
 //! - `an_account_reaches_its_queue`
@@ -38,9 +38,10 @@
 //! - `of_two_concurrent_claims_one_is_fresh`
 //! - `opposite_orders_do_not_deadlock`
 //! - `a_swallowed_error_is_no_commit`
-//! - `a_handler_that_ends_the_transaction_is_found_out`
-//! - `a_handler_that_rolls_back_is_found_out`, `a_handler_that_rolls_back_is_never_run_again`
-//! - `an_end_is_told_from_an_error`, `a_savepoint_of_the_handlers_is_its_own`
+//! - `a_handler_that_ends_the_transaction_is_detected`
+//! - `a_handler_that_rolls_back_is_detected`, `a_handler_that_rolls_back_is_never_run_again`
+//! - `an_ended_transaction_is_distinguished_from_an_error`,
+//!   `a_savepoint_of_the_handlers_is_its_own`
 //! - `a_changed_session_is_no_commit`, `a_session_is_new_for_the_next_handler`
 //! - `a_failed_attempt_and_its_retry_appear_together`
 //! - `a_failed_attempt_and_its_dead_letter_appear_together`
@@ -50,7 +51,7 @@
 //! - `a_retry_is_not_due_early`, `a_retry_comes_when_it_is_due`
 //! - `a_due_retry_is_republished_before_it_is_marked`
 //! - `a_retry_is_marked_after_its_publish_only`
-//! - `a_retry_of_a_route_without_a_queue_waits_alone`
+//! - `a_retry_of_a_route_without_a_queue_delays_no_other`
 //! - `a_retry_published_twice_is_granted_once`, `two_processes_at_once_count_once`
 //! - `a_replayed_dead_letter_is_granted_again`
 //! - `undecodable_bytes_are_kept_once`
@@ -66,22 +67,22 @@
 //! - `a_lost_connection_is_unavailable`, `a_constraint_violation_is_not_ours`
 //! - `a_handlers_lost_connection_is_unavailable`
 //! - `a_busy_lock_is_contention`
-//! - `a_cancelled_unit_of_work_poisons_nobody`
+//! - `a_cancelled_unit_of_work_affects_no_other`
 //! - `a_unit_of_work_cut_anywhere_has_one_effect`
 //! - `a_failure_cut_anywhere_is_whole_or_nothing`
-//! - `the_books_balance`, `the_backlog_counts_what_waits`
+//! - `the_accounting_balances`, `the_backlog_counts_what_waits`
 //! - `dead_letters_have_one_count`, `a_receipt_leads_to_its_event`
-//! - `dead_letters_are_grouped_by_cause`, `a_group_is_what_a_filter_means`
+//! - `dead_letters_are_grouped_by_cause`, `a_group_is_a_filter`
 //! - `a_dead_letter_keeps_its_earlier_deaths`
 //! - `a_list_is_read_page_by_page`, `a_filter_narrows_by_time_source_and_error`
 //! - `names_are_known_that_were_seen`
 //! - `refusals_are_listed_and_grouped`, `the_audit_is_listed`
 //! - `retries_are_listed_with_their_errors`, `a_hurried_retry_is_due_at_once`
-//! - `an_account_counts_once`, `what_was_told_and_is_nowhere_is_named`
-//! - `a_gap_in_the_accounts_is_told_until_it_is_filled`, `a_receipt_is_passed_by_later_ones`
+//! - `an_account_counts_once`, `reported_receipts_without_an_outcome_are_listed`
+//! - `a_sequence_gap_is_listed_until_it_is_filled`, `a_receipt_is_passed_by_later_ones`
 //! - `what_waits_on_one_route_hides_nothing_of_another`
-//! - `an_ingest_that_ended_untold_is_named`, `what_is_lost_is_written_off_once`
-//! - `an_ingest_that_never_closed_is_named_when_silent`
+//! - `an_ingest_with_unreported_receipts_is_listed`, `what_is_lost_is_written_off_once`
+//! - `an_ingest_that_never_closed_is_listed_without_reports`
 //! - `a_number_beyond_a_closing_report_is_an_imbalance`
 //! - `one_number_of_two_receipts_is_an_imbalance`
 //! - `a_witness_follows_what_is_reported`, `a_store_behind_its_witness_is_found`
@@ -149,8 +150,8 @@ pub use rng::Rng;
 pub use starts::{CountedStart, Start, StartCounts, StartKind};
 pub use storable::{STORABLE_MAX, storable};
 pub use store::{
-    Burial, ClaimState, Claimed, CommitError, Failure, FailureClass, Outcome, Recorded, Settled,
-    Store, StoredEvent, Then,
+    ClaimState, Claimed, CommitError, Failure, FailureClass, Outcome, ReceiptOutcome, Recorded,
+    Store, StoredEvent, Then, UndecodableMessage,
 };
 pub use waiting_retry::{RetryFilter, WaitingRetry};
 pub use witness::{

@@ -1,10 +1,10 @@
-//! Why a driver refuses to start: said before anything is changed.
+//! Why a driver refuses to start: reported before anything is changed.
 
 use std::error::Error;
 
 use crate::NotReadyKind;
 
-/// Why a broker or store cannot be opened. Each says what to do.
+/// Why a broker or store cannot be opened. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// It belongs to another environment.
@@ -31,7 +31,7 @@ pub enum OpenError {
         /// The version needed.
         wanted: i64,
     },
-    /// A newer hookbox was here.
+    /// A newer hookbox has migrated it.
     #[error(
         "the database has schema version {found}, and this hookbox knows only {wanted}; \
          start the newer hookbox that migrated it"
@@ -54,14 +54,14 @@ pub enum OpenError {
     #[error("the broker's queues differ from what hookbox declares: {}", list(.0))]
     Topology(Vec<TopologyDifference>),
     /// It was reached, and refuses: a wrong password, a missing right, a limit, a file that is not
-    /// there. Waiting does not help; a person has to act.
+    /// there. Waiting does not help; an operator has to act.
     #[error("{what} cannot be used: {why}; {remedy}")]
     Refused {
         /// Which thing.
         what: &'static str,
         /// What it refuses.
         why: String,
-        /// The statement or command that puts it right.
+        /// The statement or command that corrects it.
         remedy: String,
         /// The cause, where its own text adds something.
         #[source]

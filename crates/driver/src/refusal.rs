@@ -6,11 +6,11 @@ use serde::Serialize;
 /// One refused request, as far as it may be kept: digests, not bodies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Refusal {
-    /// The id that the answer gave to the sender.
+    /// The id that the response gave to the sender.
     pub request: ReceiptId,
     /// The source it was posted to.
     pub source: String,
-    /// Why: the refusal's word.
+    /// Why: the name of the refusal.
     pub reason: String,
     /// SHA-256 of the body, in hex, when one was read.
     pub body_digest: Option<String>,

@@ -1,4 +1,4 @@
-//! Retries that are due, on their way back into their queues.
+//! Retries that are due, and their way back into their queues.
 
 use async_trait::async_trait;
 use hookbox_event::{Envelope, RouteName};
@@ -12,14 +12,14 @@ pub struct DueRetry {
     pub envelope: Envelope,
 }
 
-/// How a store hands out what is due.
+/// How a store publishes what is due.
 #[async_trait]
 pub trait Republish: Send + Sync {
     /// Publishes one retry. `true` only when the broker confirmed it.
     async fn republish(&self, due: &DueRetry) -> bool;
 
     /// The routes that retries can be published to; `None` for any. Those of other routes wait,
-    /// and take nobody's place: a route that was taken out of the config has no queue.
+    /// and do not delay others: a route that was taken out of the config has no queue.
     fn routes(&self) -> Option<&[RouteName]> {
         None
     }

@@ -1,15 +1,15 @@
-//! Starts of handlers, counted so that one that ends its process is found out.
+//! Starts of handlers, counted so that an event that ends its process is detected.
 
 use hookbox_event::{Envelope, ReceiptId};
 
-/// What a handler is started on. Not an event: what kills a process may be one body of it and not
-/// the other. And not a receipt alone: a copy of its first message runs nothing any more, and
-/// surviving that clears no retry or replay of the suspicion.
+/// What a handler is started on. Not an event: one body of it may end a process and another not.
+/// And not only a receipt: a copy of its first message runs nothing any more, and surviving that
+/// copy clears no retry or replay of the suspicion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Start {
     /// The receipt.
     pub receipt: ReceiptId,
-    /// The attempt that a retry or replay asks for; 0 for the message that came first.
+    /// The attempt that a retry or replay is for; 0 for the first message.
     pub attempt: u32,
 }
 
@@ -28,7 +28,8 @@ impl Start {
 pub enum StartKind {
     /// Beside other handlers of its process.
     Shared,
-    /// As the only handler of its process, which has completed another event before: it works.
+    /// As the only handler of its process, which has completed another event before and so is known
+    /// to work.
     Isolated,
     /// As the only handler of a process that has completed nothing yet. Its end may have any
     /// cause.

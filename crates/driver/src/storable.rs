@@ -10,8 +10,8 @@ pub const STORABLE_MAX: usize = 4_096;
 const MARK_MAX: usize = 40;
 
 /// A text as it is stored: control characters (NUL among them, which PostgreSQL cannot hold) are
-/// escaped, and what is longer than [`STORABLE_MAX`] is cut, with a mark that says how long it was.
-/// Line feeds stay, since dead letters are grouped by the first line of their detail.
+/// escaped, and what is longer than [`STORABLE_MAX`] is cut, with a mark that shows how long it
+/// was. Line feeds stay, since dead letters are grouped by the first line of their detail.
 ///
 /// For whatever a handler, a sender or an operator wrote: errors, details, key ids, trace parents,
 /// actors, reasons. Applied again, it changes nothing.

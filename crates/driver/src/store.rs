@@ -22,11 +22,10 @@ pub trait Store: Send + Sync + 'static {
     /// What a handler works with: the database's own connection type.
     type Connection: Send;
 
-    /// An open transaction. Dropping it rolls back, and never hands a dirty connection to
-    /// anybody else.
+    /// An open transaction. Dropping it rolls back, and never returns a dirty connection to use.
     type Tx: Send;
 
-    /// Opens a transaction. Must not be cancelled half-way by callers that go on using the
+    /// Opens a transaction. Must not be cancelled half-way by callers that keep using the
     /// store's connection; drivers make it harmless when it is.
     async fn begin(&self) -> Result<Self::Tx, Fault>;
 
@@ -34,9 +33,9 @@ pub trait Store: Send + Sync + 'static {
     /// would be, whatever an earlier handler did to it.
     async fn begin_for_handler(&self) -> Result<Self::Tx, Fault>;
 
-    /// Records the events and claims them for `route`. Answers one word for each envelope, in
-    /// the order given. Claims that came out `Fresh` or `Granted` are this transaction's alone
-    /// until it ends; a concurrent claim of the same event waits for it, or is `Contention`.
+    /// Records the events and claims them for `route`. Returns one result for each envelope, in the
+    /// order given. Claims that are `Fresh` or `Granted` belong to this transaction until it ends;
+    /// a concurrent claim of the same event waits for it, or is `Contention`.
     ///
     /// No two envelopes of one call may be of the same event.
     async fn claim(
@@ -59,8 +58,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Proves, after a handler that is not hookbox's own and whatever it returned, that the
     /// transaction of [`Store::begin_for_handler`] is still the one that began, and that its
-    /// session is as it was. What a handler left in the session (temporary tables, cursors,
-    /// session locks, ...) is gone afterwards, so that the next handler finds none of it.
+    /// session is as it was. What a handler left in the session (temporary tables, cursors, session
+    /// locks, ...) is removed, so that the next handler finds none of it.
     async fn prove(&self, tx: &mut Self::Tx) -> Result<(), CommitError>;
 
     /// Writes the outcome of receipts into the transaction. A receipt that has an outcome already
@@ -71,7 +70,7 @@ pub trait Store: Send + Sync + 'static {
         &self,
         tx: &mut Self::Tx,
         route: &RouteName,
-        settled: &[Settled<'_>],
+        settled: &[ReceiptOutcome<'_>],
     ) -> Result<(), CommitError>;
 
     /// Commits, and proves that it took: the last statement before the commit is a guard that
@@ -83,30 +82,33 @@ pub trait Store: Send + Sync + 'static {
     async fn rollback(&self, tx: Self::Tx);
 
     /// Records one failed attempt together with what follows from it, in one transaction of its
-    /// own. Recording the same attempt twice changes nothing the second time. The receipt keeps
-    /// what its own body says, as where it is settled.
+    /// own. Recording the same attempt twice changes nothing the second time. The receipt keeps the
+    /// digest of its own body, as where it is settled.
     async fn fail(&self, failure: &Failure<'_>) -> Result<Recorded, Fault>;
 
-    /// Puts an event off without an attempt, in one transaction of its own: it waits for the same
+    /// Defers an event without an attempt, in one transaction of its own: it waits for the same
     /// attempt as before, its receipts are retrying, and the store keeps why and since when. The
-    /// receipt keeps what its own body says. Until that wait is over, copies of its message are
+    /// receipt keeps the digest of its own body. Until that wait is over, copies of its message are
     /// not granted; afterwards the fence of [`hookbox_event::Redo`] keeps the effect single. Once
     /// deferred for longer than its greatest age, it is [`Deferred::Expired`] and nothing is
     /// changed.
     async fn defer(&self, deferral: &Deferral<'_>) -> Result<Deferred, Fault>;
 
-    /// Keeps bytes that could not be read as an envelope, as a dead letter of `route`.
-    /// Idempotent by the bytes.
-    async fn bury(&self, burial: &Burial<'_>) -> Result<Recorded, Fault>;
+    /// Stores bytes that could not be read as an envelope, as a dead letter of `route`. Idempotent
+    /// by the bytes.
+    async fn store_undecodable(
+        &self,
+        undecodable: &UndecodableMessage<'_>,
+    ) -> Result<Recorded, Fault>;
 
     /// How often a handler was started on each of these on `route` since a process last survived
-    /// that, in the order given. The worker asks about what comes again.
+    /// that, in the order given. The worker calls it for what is redelivered.
     async fn starts(&self, route: &RouteName, of: &[Start]) -> Result<Vec<StartCounts>, Fault>;
 
     /// Counts one more start of the handler on each, in a transaction of its own: once it is
-    /// `Ok`, the count outlives this process, whatever the handler does to it. The same process
-    /// again is not another start: it did not hear that it was counted. None may stand twice in
-    /// one call.
+    /// `Ok`, the count outlives this process, whatever the handler does to it. A repeated call of
+    /// the same process is not another start: it may not have received the reply to the first. None
+    /// may stand twice in one call.
     async fn start(
         &self,
         route: &RouteName,
@@ -131,17 +133,17 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<(), Fault>;
 
     /// Takes up to `limit` retries that are due by the store's own clock, of the routes that
-    /// `republish` takes, hands each to it, and marks as queued those it confirmed. Two callers at
-    /// once do not get the same retry where the database can prevent it; where they do, the fence
-    /// of [`hookbox_event::Redo`] keeps the effect single. A retry that was queued and not heard
-    /// of for an hour is due again.
+    /// `republish` accepts, passes each to it, and marks as queued those it confirmed. Two callers
+    /// at once do not get the same retry where the database can prevent it; where they do, the
+    /// fence of [`hookbox_event::Redo`] keeps the effect single. A retry that was queued and made
+    /// no progress for an hour is due again.
     async fn requeue_due(&self, limit: u32, republish: &dyn Republish) -> Result<Requeued, Fault>;
 
-    /// Writes an account down: once, however often it comes. Of its receipts, those without an
-    /// outcome are kept until they have one.
+    /// Records an accept report: once, however often it is delivered. Of its receipts, those
+    /// without an outcome are kept until they have one.
     async fn account(&self, account: &Account) -> Result<(), Fault>;
 
-    /// Forgets the kept receipts of accounts that have their outcome by now.
+    /// Forgets the kept receipts of accept reports that have their outcome by now.
     async fn check_accounts(&self) -> Result<(), Fault>;
 
     /// Compares this store with the witnesses that its broker held before this call, and where
@@ -157,9 +159,9 @@ pub trait Store: Send + Sync + 'static {
     /// counts.
     async fn witness_confirmed(&self, sequence: u64) -> Result<(), Fault>;
 
-    /// Whether an error, anywhere in its chain of causes, is the database's own trouble rather
-    /// than the handler's: `None` when it is not ours. It outranks what the handler's author
-    /// said.
+    /// Whether an error, anywhere in its chain of causes, is a failure of the database rather than
+    /// of the handler: `None` when it is not ours. It outranks the class that the handler's author
+    /// gave it.
     fn diagnose(&self, error: &(dyn Error + 'static)) -> Option<FaultKind>;
 
     /// An error of a handler's and its causes on one line, for the store: as [`crate::describe`]
@@ -169,17 +171,17 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// What an operator is to do about an error that is [`FaultKind::MissingRight`], as far as the
-    /// database says: safe to show, and bounded.
+    /// database reports it: safe to show, and bounded.
     fn remedy(&self, error: &(dyn Error + 'static)) -> Option<String>;
 
-    /// One cheap round trip, to see whether the store is there.
+    /// One cheap round trip, to check whether the store is reachable.
     async fn ping(&self) -> Result<(), Fault>;
 
     /// Ends all connections in an orderly way.
     async fn close(&self);
 }
 
-/// What a claim found.
+/// The result of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claimed {
     /// Never seen on this route: run the handler. This is attempt 1.
@@ -195,7 +197,7 @@ pub enum Claimed {
     /// This very receipt has its outcome already: nothing to write. (Or a retry that is no
     /// longer wanted.)
     Redelivered,
-    /// Another receipt of the same event, saying the same.
+    /// Another receipt of the same event, with the same content.
     Duplicate,
     /// Another body under the same event id.
     Conflict,
@@ -219,7 +221,7 @@ pub enum ClaimState {
 }
 
 impl ClaimState {
-    /// The word in the database.
+    /// The value in the database.
     pub fn as_str(self) -> &'static str {
         match self {
             ClaimState::Running => "running",
@@ -257,22 +259,22 @@ pub enum Outcome {
 /// One receipt and its outcome. For `Done`, `Conflict` and `Dead` the envelope's event must have
 /// been claimed as `Fresh` or `Granted` in the same transaction.
 #[derive(Debug, Clone)]
-pub struct Settled<'a> {
+pub struct ReceiptOutcome<'a> {
     /// The receipt.
     pub envelope: &'a Envelope,
     /// Its outcome.
     pub outcome: Outcome,
-    /// What the receipt's own body says, where the event is stored with another body and its id
-    /// decides. It is kept with the receipt, for people to see.
+    /// The digest of the receipt's own body, where the event is stored with another body and its id
+    /// decides. It is kept with the receipt, for operators.
     pub other_digest: Option<ContentDigest>,
 }
 
 /// The stored body of an event, with what belongs to it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredEvent {
-    /// What about.
+    /// Its topic.
     pub topic: Topic,
-    /// What the body says.
+    /// The digest of the body.
     pub digest: ContentDigest,
     /// Reserved: see [`Envelope::seal`].
     pub seal: Option<String>,
@@ -280,7 +282,7 @@ pub struct StoredEvent {
     pub body: Bytes,
 }
 
-/// Why a commit did not take.
+/// Why a commit did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// A handler swallowed an error, or left the transaction or its session so that it must not
@@ -297,18 +299,18 @@ pub enum CommitError {
         /// What the guard saw.
         why: String,
     },
-    /// A fault of our own. Whether it was committed is unknown; redelivery will tell.
+    /// A fault of our own. Whether it was committed is unknown; redelivery will decide.
     #[error(transparent)]
     Fault(#[from] Fault),
 }
 
-/// How an attempt failed, in the words of the handler's author or of the engine.
+/// How an attempt failed, by the class that the handler's author or the engine gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureClass {
     /// The handler failed in a way that may pass.
     Transient,
-    /// The handler will never take this event.
+    /// The handler will never accept this event.
     Permanent,
     /// The handler panicked.
     Panicked,
@@ -319,7 +321,7 @@ pub enum FailureClass {
 }
 
 impl FailureClass {
-    /// The word in tables, logs and metrics.
+    /// The name in tables, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             FailureClass::Transient => "transient",
@@ -340,10 +342,10 @@ pub struct Failure<'a> {
     pub envelope: &'a Envelope,
     /// Which attempt failed, from 1.
     pub attempt: u32,
-    /// The attempts before the present round, as the claim said; 0 for a fresh event.
+    /// The attempts before the present round, as the claim returned them; 0 for a fresh event.
     pub attempts_before: u32,
-    /// What the receipt's own body says, where the event is stored with another body and its id
-    /// decides; as in [`Settled`].
+    /// The digest of the receipt's own body, where the event is stored with another body and its id
+    /// decides; as in [`ReceiptOutcome`].
     pub other_digest: Option<ContentDigest>,
     /// How.
     pub class: FailureClass,
@@ -370,18 +372,18 @@ pub enum Then {
     },
 }
 
-/// What came of recording.
+/// The result of recording a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recorded {
     /// It is recorded.
     Recorded,
-    /// It was recorded before, or the event has moved on meanwhile: nothing was changed.
+    /// It was recorded before, or the event has changed state meanwhile: nothing was changed.
     Superseded,
 }
 
-/// Bytes that could not be read.
+/// Bytes that could not be read as an envelope.
 #[derive(Debug, Clone)]
-pub struct Burial<'a> {
+pub struct UndecodableMessage<'a> {
     /// The route whose queue they came from.
     pub route: &'a RouteName,
     /// The bytes.

@@ -20,7 +20,7 @@ pub struct WaitingRetry {
     pub not_before: Timestamp,
     /// When it was put into the queue, if it was.
     pub queued_at: Option<Timestamp>,
-    /// Why and since when it is put off, if it waits without having failed.
+    /// Why and since when it is deferred, if it waits without having failed.
     pub deferred: Option<DeferredSince>,
     /// The error of the last attempt that failed, if one has.
     pub error: Option<String>,
@@ -42,7 +42,7 @@ pub struct RetryFilter {
 }
 
 impl RetryFilter {
-    /// Whether it says anything.
+    /// Whether it filters by anything.
     pub fn is_narrow(&self) -> bool {
         !self.events.is_empty()
             || self.route.is_some()

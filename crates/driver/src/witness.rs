@@ -33,7 +33,7 @@ pub struct WitnessPosition {
 /// What to publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NextWitness {
-    /// Nothing: the broker has confirmed a witness that says the same.
+    /// Nothing: the broker has confirmed a witness with the same content.
     Unchanged,
     /// This witness. It is committed.
     Publish(Witness),

@@ -1,10 +1,9 @@
-//! An account: what an ingest says it has answered, so that nothing it answered can be missing
-//! without anybody noticing.
+//! The accept report: which receipts an ingest has accepted, so that a lost one is noticed.
 //!
-//! Each ingest numbers what it publishes, from 1 and without a gap. An account covers a range of
-//! those numbers: the receipts that were confirmed, and so answered 200, and every other number of
-//! the range is void. Accounts follow each other without a gap, too. Every version ever written is
-//! kept as a golden file in `schemas/wire/`.
+//! Each ingest numbers what it publishes, from 1 and without a gap. An accept report covers a range
+//! of those sequence numbers: the receipts that were confirmed, and so answered 200, and every
+//! other number of the range is void. Reports follow each other without a gap, too. Every version
+//! ever written is kept as a golden file in `schemas/wire/`. On the wire it is called an account.
 //!
 //! ```text
 //! account = "HKBA" version:u8 json      readers ignore members they do not know
@@ -17,23 +16,24 @@ use crate::{InstanceId, ReceiptId, RouteName, WireError};
 
 const MAGIC: &[u8; 4] = b"HKBA";
 
-/// The version of the account that this build writes.
+/// The version of the accept report that this build writes.
 pub const ACCOUNT_VERSION: u8 = 1;
 
-/// The last number there can be: a store counts on from it in 64 bits with a sign. An ingest that
-/// numbers a million events a second gets there in 292,000 years; bytes that say more are broken.
+/// The largest sequence number: a store counts it in a signed 64-bit integer. An ingest that
+/// numbers a million events a second reaches it in 292,000 years; bytes with a larger one are
+/// corrupt.
 const NUMBER_MAX: u64 = i64::MAX as u64 - 1;
 
-/// What one ingest says of a range of its numbers.
+/// The accept report of one ingest for a range of its sequence numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
-    /// Which ingest process.
+    /// The ingest process.
     pub instance: InstanceId,
     /// The first number.
     pub first: u64,
     /// The last number; every number from the first to it is decided.
     pub last: u64,
-    /// Whether it is the instance's last account: it drained.
+    /// Whether it is the final report of the instance: it drained.
     pub closing: bool,
     /// What was confirmed. Numbers that are in none of these are void.
     pub accepted: Vec<Accepted>,
@@ -42,26 +42,26 @@ pub struct Account {
 /// Receipts with neighbouring numbers that went to the same routes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
-    /// Where they went.
+    /// Their routes.
     pub routes: Vec<RouteName>,
     /// The number of the first of them.
     pub first: u64,
-    /// The receipts that the senders were given.
+    /// The receipts.
     pub receipts: Vec<ReceiptId>,
 }
 
 impl Account {
-    /// As it travels.
+    /// The encoded form.
     pub fn encode(&self) -> Bytes {
         let mut bytes = BytesMut::new();
         bytes.put_slice(MAGIC);
         bytes.put_u8(ACCOUNT_VERSION);
-        // Texts and numbers alone: there is nothing in it that JSON could not say.
+        // Texts and numbers only: JSON can represent all of them.
         bytes.put_slice(&serde_json::to_vec(self).unwrap_or_default());
         bytes.freeze()
     }
 
-    /// Reads what [`Account::encode`] wrote, of any version.
+    /// Decodes what [`Account::encode`] wrote, of any version.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         let rest = bytes.strip_prefix(MAGIC).ok_or(WireError::NotABatch)?;
         let (version, json) = rest.split_first().ok_or(WireError::Truncated)?;
@@ -78,7 +78,7 @@ impl Account {
         }
     }
 
-    /// Whether every accepted number is within the range, and none is there twice.
+    /// Whether every accepted number is within the range, and none occurs twice.
     fn is_sound(&self) -> bool {
         let mut next = self.first;
         for run in &self.accepted {
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_golden_account_is_read_and_written() {
+    fn the_golden_accept_report_is_decoded_and_encoded() {
         let golden: String = GOLDEN.split_whitespace().collect();
         if std::env::var_os("UPDATE_SCHEMAS").is_some() {
             let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/wire/accounts");
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_told() {
+    fn a_damaged_accept_report_is_refused() {
         let bytes = account().encode();
         assert_eq!(Account::decode(b"HKBX\x01"), Err(WireError::NotABatch));
         assert_eq!(Account::decode(b"HKBA"), Err(WireError::Truncated));

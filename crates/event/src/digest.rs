@@ -1,4 +1,4 @@
-//! The digest of what a body says, by which a conflict is told from a duplicate.
+//! The content digest of a body, which distinguishes a conflict from a duplicate.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ impl ContentDigest {
         Self(hash(b"raw", body))
     }
 
-    /// The digest from where it was kept.
+    /// The digest from its stored form.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -35,7 +35,7 @@ impl ContentDigest {
     }
 }
 
-/// One hash for two kinds of input: the kind goes first, so that they can never meet.
+/// One hash for two kinds of input: the kind goes first, so that their digests never collide.
 fn hash(kind: &[u8], bytes: &[u8]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     hasher.update(b"hookbox-content-1\0");

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::{ContentDigest, EventId, InstanceId, ReceiptId, SourceName, Timestamp, Topic};
 
-/// One accepted request on its way. `body` is exactly what was received.
+/// One accepted request as it travels. `body` is exactly what was received.
 ///
 /// `Debug` shows neither the body nor anything read from it.
 #[derive(Clone, PartialEq, Eq)]
@@ -13,11 +13,11 @@ pub struct Envelope {
     pub receipt: ReceiptId,
     /// The endpoint it was posted to.
     pub source: SourceName,
-    /// What the event is about.
+    /// The topic of the event.
     pub topic: Topic,
-    /// The event that the request tells of.
+    /// The event of the request.
     pub event: EventId,
-    /// What the body says, to tell a conflict from a duplicate.
+    /// The content digest of the body, which distinguishes a conflict from a duplicate.
     pub digest: ContentDigest,
     /// When ingest had read the whole request, by its clock.
     pub received_at: Timestamp,
@@ -25,11 +25,11 @@ pub struct Envelope {
     pub key_id: String,
     /// The ingest process that accepted it.
     pub instance: InstanceId,
-    /// That process's number for it.
+    /// Its sequence number in that process.
     pub number: u64,
     /// Reserved for the id of a key that the body is sealed with: nothing seals a body yet.
     pub seal: Option<String>,
-    /// The W3C trace context that the request came with, when it had a valid one.
+    /// The W3C trace context of the request, when it had a valid one.
     pub traceparent: Option<String>,
     /// Set when this is not the first delivery to its route but a retry or replay of it.
     pub redo: Option<Redo>,
@@ -37,8 +37,8 @@ pub struct Envelope {
     pub body: Bytes,
 }
 
-/// Which run of the handler a retry or replay asks for. It is the fence that makes a retry that
-/// was published twice run once: the store grants an attempt number to one delivery only.
+/// Which run of the handler a retry or replay requests. It is the fence that makes a retry that was
+/// published twice run once: the store grants an attempt number to one delivery only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Redo {
     /// The attempt to run, counted from 1 over the whole life of the event on its route.

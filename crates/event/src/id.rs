@@ -9,14 +9,14 @@ use uuid::Uuid;
 
 use crate::{ContentDigest, Scalar, SourceName, Timestamp};
 
-/// The thing that happened: SHA-256 over the source and the identity fields of the body, each
-/// length-prefixed so that no two different lists of fields can meet.
+/// An event: SHA-256 over the source and the identity fields of the body, each length-prefixed so
+/// that no two different lists of fields collide.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct EventId([u8; 32]);
 
 impl EventId {
-    /// The identity from the fields that the source's config names.
+    /// The id from the fields that the source's config names.
     ///
     /// A field that is absent must never become a constant (every event without it would then be
     /// one event): callers use [`EventId::from_digest`] when any field is missing.
@@ -29,7 +29,7 @@ impl EventId {
         Self(hash("fields", &parts))
     }
 
-    /// The identity of a body that does not carry its identity fields: what it says.
+    /// The id of a body that lacks its identity fields: from its content digest.
     pub fn from_digest(source: &SourceName, digest: &ContentDigest) -> Self {
         Self(hash(
             "digest",
@@ -37,21 +37,21 @@ impl EventId {
         ))
     }
 
-    /// The identity of an event whose type is in a header that is not signed: the type tells it
-    /// from other events that are `base`, and identifies nothing by itself.
+    /// The id of an event whose type is in a header that is not signed: the type distinguishes it
+    /// from other events with the same `base`, and identifies nothing by itself.
     ///
     /// `value` is the header's own text, not the topic made of it: two texts may have one topic.
     pub fn of_typed(base: &EventId, value: &[u8]) -> Self {
         Self(hash("type header", &[&base.0, value]))
     }
 
-    /// The identity of a delivery that the sender numbers in a header that is not signed: its
-    /// number tells it from other deliveries of `base`, and identifies nothing by itself.
+    /// The id of a delivery that the sender numbers in a header that is not signed: its number
+    /// distinguishes it from other deliveries of `base`, and identifies nothing by itself.
     pub fn of_delivery(base: &EventId, value: &[u8]) -> Self {
         Self(hash("delivery header", &[&base.0, value]))
     }
 
-    /// The identity of a second, different body that came under the identity of `original`.
+    /// The id of a second, different body with the identity of `original`.
     ///
     /// It makes a conflict an event of its own, so that it is kept, shown and replayed like any
     /// other, and so that a retry of the conflicting request is a duplicate of the conflict.
@@ -59,12 +59,12 @@ impl EventId {
         Self(hash("conflict", &[&original.0, digest.as_bytes()]))
     }
 
-    /// The identity of bytes that came out of the broker and are not an envelope.
+    /// The id of bytes from the broker that are not an envelope.
     pub fn of_undecodable(bytes: &[u8]) -> Self {
         Self(hash("undecodable", &[bytes]))
     }
 
-    /// The id from where it was kept.
+    /// The id from its stored form.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -131,13 +131,13 @@ macro_rules! uuid_id {
         pub struct $type(Uuid);
 
         impl $type {
-            /// A fresh UUIDv7 (RFC 9562 §5.7) of this moment and ten random bytes.
+            /// A new UUIDv7 (RFC 9562 §5.7) of this time and ten random bytes.
             pub fn new(now: Timestamp, random: [u8; 10]) -> Self {
                 let millis = u64::try_from(now.unix_micros() / 1_000).unwrap_or(0);
                 Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
             }
 
-            /// The id from where it was kept.
+            /// The id from its stored form.
             pub const fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(Uuid::from_bytes(bytes))
             }
@@ -187,8 +187,8 @@ uuid_id!(
     InstanceId
 );
 uuid_id!(
-    /// One life of a store: made anew with the schema, and when a person accepts that the store
-    /// was restored. Random, so two stores never share one.
+    /// One incarnation of a store: created with the schema, and again when an operator accepts that
+    /// the store was restored. Random, so two stores never share one.
     Incarnation
 );
 
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn an_event_id_is_stable() {
-        // What is stored for ever must not change with the code: a fixed answer.
+        // What is stored for ever must not change with the code: a fixed result.
         let id = EventId::from_fields(&source("begini"), &[text("1"), text("u"), text("t")]);
         assert_eq!(
             id.to_string(),

@@ -1,10 +1,10 @@
-//! A small strict JSON scanner (RFC 8259): is it JSON, what does it say canonically, and what is
-//! at the few places that a config names.
+//! A small strict JSON scanner (RFC 8259): whether a text is JSON, its canonical form, and the
+//! values at the few places that a config names.
 //!
 //! Why not a parser into a tree: the identity of an event must not depend on which of two equal
 //! keys a parser keeps, numbers must keep their text, and a hostile body must cost neither stack
-//! nor more memory than its own size. The scanner walks with a stack of its own, at most
-//! [`DEPTH_MAX`] deep, and never re-serialises what travels: bodies are passed on as they came.
+//! nor more memory than its own size. The scanner uses a stack of its own, at most [`DEPTH_MAX`]
+//! deep, and never re-serialises what travels: bodies are passed on unchanged.
 
 mod canonical;
 mod decimal;
@@ -17,11 +17,11 @@ use crate::Pointer;
 pub use decimal::Decimal;
 pub use integer::exact_integer;
 
-/// How deep containers may nest: the limit of serde_json, which handlers will meet next, so that
-/// what has an identity here can be read there.
+/// How deep containers may nest: the limit of serde_json, which handlers use next, so that a body
+/// with an identity can be parsed there.
 pub(crate) const DEPTH_MAX: usize = 127;
 
-/// A scalar value that a pointer led to.
+/// A scalar value at a pointer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scalar {
     /// A string, unescaped.
@@ -61,7 +61,7 @@ pub enum Extract {
     Found(Scalar),
     /// An object or an array.
     Container,
-    /// The way there has a key twice, so that two readers may see different values.
+    /// The path has a key twice, so that two readers may see different values.
     Ambiguous,
 }
 
@@ -69,13 +69,14 @@ pub enum Extract {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
     /// The canonical text: no white space, members sorted by key, one way to write a string,
-    /// numbers as they came. Equal keys keep their order.
+    /// numbers unchanged. Equal keys keep their order.
     pub canonical: Vec<u8>,
-    /// What each pointer led to, in the order of the pointers.
+    /// The value at each pointer, in the order of the pointers.
     pub extracts: Vec<Extract>,
 }
 
-/// Why a body is not JSON that can be identified by its fields. Safe to log: it never quotes.
+/// Why a body is not JSON that can be identified by its fields. Safe to log: it never quotes the
+/// body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
     /// It is not UTF-8 (RFC 8259 §8.1).

@@ -1,7 +1,7 @@
-//! The vocabulary of hookbox: what travels, how it is named, and how it is written down.
+//! The vocabulary of hookbox: what travels, its names, and its encodings.
 //!
-//! Architecture invariant: nothing in this crate does IO, reads a clock or draws random bytes.
-//! Time and chance come in as arguments, so that every other crate can own them in its tests.
+//! Architecture invariant: nothing in this crate does IO, reads a clock or draws random bytes. Time
+//! and chance are arguments, so that tests control them.
 
 mod account;
 mod digest;

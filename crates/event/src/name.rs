@@ -1,4 +1,4 @@
-//! Names that people choose in the config: sources, routes and environments.
+//! Names that are chosen in the config: sources, routes and environments.
 //!
 //! They become parts of URLs, queue names and topics, so one small alphabet serves all of them.
 
@@ -7,11 +7,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Longest name. Queue names are AMQP short strings of 255 bytes and carry an environment and a
-/// route beside our own words, so 63 each leaves room.
+/// Longest name. Queue names are AMQP short strings of 255 bytes and contain an environment and a
+/// route beside fixed words, so 63 each leaves room.
 const NAME_BYTES_MAX: usize = 63;
 
-/// A name that does not fit: which, and what the rule is.
+/// An invalid name: which, and the rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{kind} name {name:?} must be 1 to 63 characters of a-z, 0-9, '-' and '_', \

@@ -1,4 +1,4 @@
-//! JSON Pointers (RFC 6901), by which a config names the fields of a body.
+//! JSON Pointers (RFC 6901), with which a config names the fields of a body.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,7 +18,7 @@ pub struct Pointer {
 pub struct InvalidPointer(String);
 
 impl Pointer {
-    /// The names on the way, unescaped.
+    /// The names on the path, unescaped.
     pub fn tokens(&self) -> &[String] {
         &self.tokens
     }

@@ -1,4 +1,4 @@
-//! Moments, in microseconds since the Unix epoch: what PostgreSQL's `timestamptz` can hold.
+//! Times, in microseconds since the Unix epoch: the resolution of PostgreSQL's `timestamptz`.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// A moment in microseconds since 1970-01-01T00:00:00Z. Written as RFC 3339 for people.
+/// A time in microseconds since 1970-01-01T00:00:00Z. Written as RFC 3339.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The moment so many microseconds after the Unix epoch.
+    /// The time so many microseconds after the Unix epoch.
     pub const fn from_unix_micros(micros: i64) -> Self {
         Self(micros)
     }
@@ -28,7 +28,7 @@ impl Timestamp {
         self.0.div_euclid(1_000_000)
     }
 
-    /// This moment and a while, without overflow.
+    /// This time and a duration, without overflow.
     pub fn saturating_add(self, while_: Duration) -> Self {
         Self(
             self.0
@@ -41,7 +41,7 @@ impl Timestamp {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// The moment that an RFC 3339 text names.
+    /// The time of an RFC 3339 text.
     pub fn parse_rfc3339(text: &str) -> Result<Self, time::error::Parse> {
         let moment = OffsetDateTime::parse(text, &Rfc3339)?;
         // A four-digit year fits into 64 bits of microseconds many times over.

@@ -1,4 +1,4 @@
-//! Topics (`source.event_type`) and the patterns by which routes choose them.
+//! Topics (`source.event_type`) and the patterns with which routes select them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,7 +18,7 @@ const UNTYPED: &str = "untyped";
 #[serde(try_from = "String", into = "String")]
 pub struct Topic(String);
 
-/// A topic or pattern that cannot be one.
+/// An invalid topic or pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a topic: 1 to 200 characters of A-Z, a-z, 0-9, '_', '-' and '.'{extra}")]
 pub struct InvalidTopic {
@@ -30,9 +30,9 @@ fn plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
 }
 
-/// A type in the characters of a topic: '/' and ':' separate its parts as '.' does, a space is
-/// '_', and a type with any other character has no such text. Letters and digits are never
-/// changed, so that two types have one topic only where they differ in nothing but separators.
+/// An event type in the characters of a topic: '/' and ':' separate its parts as '.' does, a space
+/// becomes '_', and a type with any other character has no such text. Alphanumeric characters are
+/// never changed, so that two types share a topic only where they differ in nothing but separators.
 fn topic_text(kind: &str) -> Option<String> {
     let one = |c| match c {
         '/' | ':' => Some('.'),
@@ -46,8 +46,8 @@ fn topic_text(kind: &str) -> Option<String> {
 impl Topic {
     /// The topic of an event type of a source.
     ///
-    /// A type that is absent, too long or written in other characters than a topic's makes the
-    /// topic `source.untyped`: the event is kept and routed, never refused for its type.
+    /// A type that is absent, too long or has other characters than a topic's makes the topic
+    /// `source.untyped`: the event is stored and routed, never refused for its type.
     pub fn of(source: &SourceName, event_type: Option<&str>) -> Self {
         event_type
             .filter(|kind| !kind.is_empty() && kind.chars().all(plain))
@@ -56,10 +56,10 @@ impl Topic {
             .map_or_else(|| Self(format!("{source}.{UNTYPED}")), Self)
     }
 
-    /// The topic of an event type that a header gives, such as `orders/create` or `repo:push`:
-    /// `source.orders.create`, `source.repo.push`. A text that the body gives is one more part.
+    /// The topic of an event type in a header, such as `orders/create` or `repo:push`:
+    /// `source.orders.create`, `source.repo.push`. A text from the body is one more part.
     ///
-    /// A part that a topic cannot hold is left out. Without the header's text the topic is
+    /// A part that a topic cannot contain is left out. Without the header's text the topic is
     /// `source.untyped`, because the body's part alone would name another type.
     pub fn of_header(source: &SourceName, header: Option<&[u8]>, part: Option<&str>) -> Self {
         let kind = header.and_then(|bytes| std::str::from_utf8(bytes).ok());
@@ -76,17 +76,17 @@ impl Topic {
         Self::of(source, Some(kind)).event_type() == kind
     }
 
-    /// Of what hookbox tells itself, as no source can be named.
+    /// The topic of accept reports; no source can have this name.
     pub fn of_accounts() -> Self {
         Self("hookbox.account".to_owned())
     }
 
-    /// Of a store's witnesses at the broker.
+    /// The topic of a store's witnesses at the broker.
     pub fn of_witnesses() -> Self {
         Self("hookbox.witness".to_owned())
     }
 
-    /// Of bytes that hold no envelope to name theirs.
+    /// The topic of bytes that hold no envelope with a topic.
     pub fn unreadable() -> Self {
         Self("hookbox.unreadable".to_owned())
     }
@@ -138,17 +138,17 @@ impl fmt::Display for Topic {
     }
 }
 
-/// Which topics a route takes: a topic in which `*` stands for any run of characters but `.`,
-/// and a last part `#` for all the parts that follow.
+/// The topics of a route: a topic in which `*` matches any run of characters but `.`, and a last
+/// part `#` all the parts that follow.
 ///
-/// `begini.*_score.complete` takes every score, `begini.#` takes all of Begini. AMQP's own
-/// patterns know only whole words, so hookbox matches at the edge and addresses the route.
+/// `begini.*_score.complete` matches every score, `begini.#` everything of Begini. AMQP's own
+/// patterns match only whole words, so hookbox matches by itself and publishes to the route.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TopicPattern(String);
 
 impl TopicPattern {
-    /// Whether the route that has this pattern takes this topic.
+    /// Whether the pattern matches this topic.
     pub fn matches(&self, topic: &Topic) -> bool {
         let mut parts = topic.as_str().split('.');
         for pattern in self.0.split('.') {
@@ -169,8 +169,8 @@ impl TopicPattern {
     }
 }
 
-/// `*` takes any run. Greedy with one point to go back to, so time is bounded by the product of
-/// the lengths, whatever the pattern.
+/// `*` matches any run. Greedy with one point for backtracking, so the time is bounded by the
+/// product of the lengths, whatever the pattern.
 fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut back: Option<(usize, usize)> = None;

@@ -1,4 +1,4 @@
-//! The wire format: one broker message is a batch of envelopes, each of which can be read or
+//! The wire format: one broker message is a batch of envelopes, each of which can be decoded or
 //! skipped by itself. Every version ever written is kept as a golden file in `schemas/wire/`.
 //!
 //! ```text
@@ -23,19 +23,19 @@ pub const BATCH_VERSION: u8 = 1;
 /// The version of the envelope that this build writes.
 pub const ENVELOPE_VERSION: u8 = 1;
 
-/// One member of a batch: an envelope, or bytes that are not one.
+/// One member of a batch: an envelope, or bytes that are none.
 pub type Frame = Result<Envelope, BadFrame>;
 
-/// Bytes that are not an envelope this build can read. They are kept, never dropped.
+/// Bytes that are not an envelope this build can decode. They are stored, never dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadFrame {
-    /// The bytes of the frame, as they came.
+    /// The bytes of the frame, unchanged.
     pub bytes: Bytes,
-    /// What is wrong with them.
+    /// The error.
     pub error: WireError,
 }
 
-/// A message that is not a batch this build can read.
+/// A message that is not a batch this build can decode.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the message is not a batch of envelopes")]
 pub struct BadBatch(#[source] pub WireError);
@@ -44,8 +44,8 @@ pub struct BadBatch(#[source] pub WireError);
 /// quotes them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// They do not begin as every batch does.
-    #[error("it does not begin with the mark of a hookbox batch")]
+    /// They do not start as every batch does.
+    #[error("it does not start with the mark of a hookbox batch")]
     NotABatch,
     /// They were written by a newer build.
     #[error("it is of version {0}, which this build does not know; upgrade hookbox")]
@@ -53,10 +53,10 @@ pub enum WireError {
     /// They end too early.
     #[error("it ends in the middle")]
     Truncated,
-    /// The header is not what the version says it is.
+    /// The header does not match its version.
     #[error("its header cannot be read (at column {column})")]
     BadHeader {
-        /// Where in the header.
+        /// The place in the header.
         column: usize,
     },
 }
@@ -80,7 +80,7 @@ struct Header {
     redo: Option<Redo>,
 }
 
-/// Writes a batch in the newest version.
+/// Encodes a batch in the newest version.
 pub fn encode_batch(envelopes: &[Envelope]) -> Bytes {
     let body_bytes: usize = envelopes.iter().map(|envelope| envelope.body.len()).sum();
     let mut out = BytesMut::with_capacity(body_bytes + envelopes.len() * 512 + 16);
@@ -88,7 +88,7 @@ pub fn encode_batch(envelopes: &[Envelope]) -> Bytes {
     out.put_u8(BATCH_VERSION);
     for envelope in envelopes {
         let header = encode_header(envelope);
-        // Bodies are bounded far below 4 GiB where they are accepted, so the length fits.
+        // Bodies are limited far below 4 GiB where they are accepted, so the length fits.
         out.put_u32((1 + 4 + header.len() + envelope.body.len()) as u32);
         out.put_u8(ENVELOPE_VERSION);
         out.put_u32(header.len() as u32);
@@ -113,12 +113,12 @@ fn encode_header(envelope: &Envelope) -> Vec<u8> {
         traceparent: envelope.traceparent.clone(),
         redo: envelope.redo,
     };
-    // A struct of strings and numbers cannot fail to become JSON in memory.
+    // A struct of strings and numbers can always be serialised.
     serde_json::to_vec(&header).expect("a header is plain data")
 }
 
 /// Joins batches into one, byte for byte and in their order: members of a header that only a newer
-/// build knows stay. `None` when one of them is not a batch as this build writes it.
+/// build knows are kept. `None` when one of them is not a batch as this build writes it.
 pub fn join_batches<'a>(batches: impl IntoIterator<Item = &'a Bytes>) -> Option<Bytes> {
     let mut out = BytesMut::new();
     out.put_slice(MAGIC);
@@ -133,8 +133,8 @@ pub fn join_batches<'a>(batches: impl IntoIterator<Item = &'a Bytes>) -> Option<
     Some(out.freeze())
 }
 
-/// Reads a batch of any known version. A frame that cannot be read harms no other; only a
-/// message that is no batch at all fails as a whole.
+/// Decodes a batch of any known version. A frame that cannot be decoded does not affect the others;
+/// only a message that is no batch at all fails as a whole.
 pub fn decode_batch(bytes: &Bytes) -> Result<Vec<Frame>, BadBatch> {
     if bytes.len() < MAGIC.len() + 1 || &bytes[..MAGIC.len()] != MAGIC {
         return Err(BadBatch(WireError::NotABatch));

@@ -1,9 +1,9 @@
-//! A witness: what a store has recorded by a moment, kept at the broker, so that a store that is
-//! restored to an older state, or a broker that is replaced, does not pass for a complete one.
+//! The witness: what a store has recorded by a given time, kept at the broker, so that a store that
+//! is restored to an older state, or a broker that is replaced, is detected.
 //!
-//! A worker publishes it after the store has committed it. So the broker never holds a witness
-//! that its store does not know, unless the store is not what it was. Every version ever written
-//! is kept as a golden file in `schemas/wire/`.
+//! A worker publishes it after the store has committed it. So the broker never holds a witness that
+//! its store does not know, unless the store was restored. Every version ever written is kept as a
+//! golden file in `schemas/wire/`.
 //!
 //! ```text
 //! witness = "HKBW" version:u8 json      readers ignore members they do not know
@@ -19,13 +19,13 @@ const MAGIC: &[u8; 4] = b"HKBW";
 /// The version of the witness that this build writes.
 pub const WITNESS_VERSION: u8 = 1;
 
-/// The last sequence number that a store can count in 64 bits with a sign.
+/// The largest sequence number that a store can count in a signed 64-bit integer.
 const SEQUENCE_MAX: u64 = i64::MAX as u64 - 1;
 
-/// What a store has recorded by a moment.
+/// What a store has recorded by a given time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Witness {
-    /// Which store, and which of its lives.
+    /// The incarnation of the store.
     pub store: Incarnation,
     /// It grows with each witness of the store; from 1.
     pub sequence: u64,
@@ -35,7 +35,7 @@ pub struct Witness {
     pub receipts: u64,
     /// How far each of the newest ingests had reported.
     pub ingests: Vec<ReportedUpTo>,
-    /// The routes whose queues the broker has.
+    /// The routes that have queues at the broker.
     pub routes: Vec<RouteName>,
 }
 
@@ -49,17 +49,17 @@ pub struct ReportedUpTo {
 }
 
 impl Witness {
-    /// As it travels.
+    /// The encoded form.
     pub fn encode(&self) -> Bytes {
         let mut bytes = BytesMut::new();
         bytes.put_slice(MAGIC);
         bytes.put_u8(WITNESS_VERSION);
-        // Texts and numbers alone: there is nothing in it that JSON could not say.
+        // Texts and numbers only: JSON can represent all of them.
         bytes.put_slice(&serde_json::to_vec(self).unwrap_or_default());
         bytes.freeze()
     }
 
-    /// Reads what [`Witness::encode`] wrote, of any version.
+    /// Decodes what [`Witness::encode`] wrote, of any version.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         let rest = bytes.strip_prefix(MAGIC).ok_or(WireError::NotABatch)?;
         let (version, json) = rest.split_first().ok_or(WireError::Truncated)?;

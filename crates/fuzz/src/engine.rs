@@ -19,16 +19,16 @@ use crate::target::{Named, Target};
 /// One input takes microseconds; one that takes this long is an attack.
 const INPUT_MAX: Duration = Duration::from_secs(2);
 
-/// One that took only too long has ended by then, and is told with the others.
+/// One that only took too long has ended by then, and is reported with the others.
 const ENDLESS: Duration = Duration::from_secs(20);
 
-/// How often it is looked whether all come to an end.
+/// How often it is checked whether all inputs come to an end.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Inputs of a thread's own corpus. What comes later takes the place of a random one.
 const POOL_MAX: usize = 4_096;
 
-/// How often it is told how far it is.
+/// How often progress is reported.
 const TELL_EVERY: u64 = 1_000_000;
 
 /// What is to be run.
@@ -40,7 +40,7 @@ pub struct Engine<'a> {
 }
 
 /// What came of it.
-pub struct Ended {
+pub struct RunResult {
     pub runs: u64,
     /// Kinds of outcomes that were seen.
     pub classes: usize,
@@ -68,11 +68,11 @@ struct Shared {
 
 impl Engine<'_> {
     /// Tries one input.
-    pub fn one(&self, input: &[u8]) -> Ended {
+    pub fn one(&self, input: &[u8]) -> RunResult {
         let began = Instant::now();
         let mut target = (self.target.make)();
         let tried = attempt(&mut *target, input);
-        Ended {
+        RunResult {
             runs: 1,
             classes: 1,
             seconds: began.elapsed().as_secs_f64(),
@@ -87,7 +87,7 @@ impl Engine<'_> {
     ///
     /// # Errors
     /// When the corpus cannot be read, or a failing input not be written.
-    pub fn run(&self) -> Result<Ended> {
+    pub fn run(&self) -> Result<RunResult> {
         let corpus = corpus::read(self.target.name)?;
         let began = Instant::now();
         let shared = Shared {
@@ -113,7 +113,7 @@ impl Engine<'_> {
         let classes = lock(&shared.classes).len();
         let failure = lock(&shared.failure).take();
         let failure = failure.map(|(input, why)| self.keep(&input, why));
-        Ok(Ended {
+        Ok(RunResult {
             runs: shared.runs.load(Ordering::Relaxed),
             classes,
             seconds: began.elapsed().as_secs_f64(),
@@ -127,7 +127,7 @@ impl Engine<'_> {
         pool.extend(target.seeds());
         let words = target.words();
         let mut seen = HashSet::new();
-        // The corpus itself is tried first.
+        // The inputs of the corpus are tried first.
         let first = pool.clone();
         let own = self.runs / u64::from(self.threads) + 1;
         for run in 0..own.max(first.len() as u64) {
@@ -205,7 +205,7 @@ fn endless(trying: &[Trying], now: Instant) -> Option<Vec<u8>> {
     })
 }
 
-/// Tries an input: its class, or why it must not be so.
+/// Tries an input: returns the class of its outcome, or why the outcome is a failure.
 pub fn attempt(target: &mut dyn Target, input: &[u8]) -> Result<u64, String> {
     let began = Instant::now();
     let tried = catch_unwind(AssertUnwindSafe(|| target.attempt(input)));

@@ -21,7 +21,7 @@ use clap::Parser;
 use hookbox_testkit::chance::fresh_seed;
 use serde_json::json;
 
-use engine::{Ended, Engine};
+use engine::{Engine, RunResult};
 use target::TARGETS;
 
 /// Feeds parsers with mutations of a corpus
@@ -34,7 +34,7 @@ struct Arguments {
     /// Inputs for each target
     #[arg(long, default_value_t = 100_000)]
     runs: u64,
-    /// Repeats a run; one that nobody chose when it is not given
+    /// Repeats a run; a random seed when it is not given
     #[arg(long)]
     seed: Option<u64>,
     /// Threads; a run is repeated with as many
@@ -55,7 +55,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    // What panics is told with its input; a backtrace of every shrunk copy is noise.
+    // A panic is reported with its input; a backtrace of every shrunk copy is noise.
     std::panic::set_hook(Box::new(|_| {}));
     run(&Arguments::parse()).unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
@@ -92,7 +92,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
             }
             None => engine.run()?,
         };
-        tell(arguments, &engine, &ended);
+        print_summary(arguments, &engine, &ended);
         failed += usize::from(ended.failure.is_some());
         if !arguments.ci && arguments.input.is_none() {
             report::write(&engine, &ended)?;
@@ -116,7 +116,7 @@ fn ended_of(arguments: &Arguments) -> usize {
     }
 }
 
-fn tell(arguments: &Arguments, engine: &Engine<'_>, ended: &Ended) {
+fn print_summary(arguments: &Arguments, engine: &Engine<'_>, ended: &RunResult) {
     let name = engine.target.name;
     let again = ended.failure.as_ref().map(|failure| {
         format!(

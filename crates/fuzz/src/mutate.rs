@@ -8,7 +8,7 @@ const BYTES_MAX: usize = 16 * 1024;
 /// Most mutations of one input.
 const STEPS_MAX: u64 = 6;
 
-/// Bytes that mean something to somebody.
+/// Bytes that have a meaning in some format.
 const LIVELY: &[u8] = b"\0\x01\x7f\x80\xff\"\\{}[]:,=\r\n \t-+.0919eEa/?#%;";
 
 /// A changed copy. `others` lends what is spliced in, `words` what the target knows.

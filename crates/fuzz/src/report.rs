@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::engine::{Ended, Engine};
+use crate::engine::{Engine, RunResult};
 
 const HEAD: &str = "\
 # Fuzzing
@@ -28,7 +28,7 @@ fn root() -> PathBuf {
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write(engine: &Engine<'_>, ended: &Ended) -> Result<()> {
+pub fn write(engine: &Engine<'_>, ended: &RunResult) -> Result<()> {
     let path = root().join("docs/FUZZING.md");
     let before = std::fs::read_to_string(&path).unwrap_or_default();
     let name = engine.target.name;

@@ -21,7 +21,7 @@ pub trait Target {
         Vec::new()
     }
 
-    /// Tries an input, and gives the class of its outcome; or why the outcome must not be.
+    /// Tries an input, and returns the class of its outcome, or why the outcome is a failure.
     fn attempt(&mut self, input: &[u8]) -> Result<u64, String>;
 }
 
@@ -29,7 +29,7 @@ pub trait Target {
 pub struct Named {
     pub name: &'static str,
     pub what: &'static str,
-    /// A short run has so many times fewer inputs: those of the slow ones.
+    /// By how much a short run divides the number of inputs; larger for slow targets.
     pub ci_divisor: u64,
     pub make: fn() -> Box<dyn Target>,
 }
@@ -50,7 +50,7 @@ pub const TARGETS: &[Named] = &[
     },
     Named {
         name: "account",
-        what: "an account: what is read is written and read again alike",
+        what: "an accept report: what is read is written and read again alike",
         ci_divisor: 5,
         make: || Box::new(account::Accounts),
     },
@@ -62,13 +62,14 @@ pub const TARGETS: &[Named] = &[
     },
     Named {
         name: "config",
-        what: "a config file: taken or refused, and no secret in the words",
+        what: "a config file: accepted or refused, and no secret in the error",
         ci_divisor: 20,
         make: || Box::new(config::Configs::new()),
     },
     Named {
         name: "http",
-        what: "bytes on a connection of ingest: an answer or an end, and nothing unsigned is taken",
+        what: "bytes on a connection of ingest: a response or an end, and nothing \
+               unsigned is accepted",
         ci_divisor: 50,
         make: || Box::new(http::Connections::new()),
     },

@@ -1,6 +1,6 @@
 //! Begini's events as typed rows: scores with their traits, and applications.
 //!
-//! An event type that is not known yet has no typed row: it is kept in `events` and done.
+//! An event type that is not known yet has no typed row: it is stored in `events` and is done.
 
 mod payload;
 mod rows;

@@ -1,7 +1,7 @@
 //! The built-in handlers, one file each. `by_name` is the list of them.
 //!
-//! A handler writes native SQL through the connection it is lent; each is written once and made
-//! ready for both databases, so that a config can change its two URLs and nothing else.
+//! A handler executes native SQL through the connection that it borrows; each is written once and
+//! compiled for both databases, so that a config can change its two URLs and nothing else.
 
 mod begini;
 mod record;
@@ -12,10 +12,10 @@ pub use record::Record;
 use hookbox_driver::Store;
 use hookbox_worker::{Handler, Registered, register};
 
-/// The names of the built-in handlers, as the config says them.
+/// The names of the built-in handlers, as in the config.
 pub const NAMES: [&str; 2] = ["record", "begini"];
 
-/// The built-in handler of a name, ready for a route.
+/// The built-in handler with this name, ready for a route.
 pub fn by_name<S>(name: &str) -> Option<Registered<S>>
 where
     S: Store,

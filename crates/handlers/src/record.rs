@@ -1,10 +1,10 @@
-//! Keeps the event, and does nothing else: the default, and what takes topics no route takes.
+//! Stores the event, and does nothing else: the default, also for topics that no route takes.
 
 use hookbox_driver::Store;
 use hookbox_worker::{Event, Handler, HandlerError};
 use serde::de::IgnoredAny;
 
-/// Keeps the event. The engine has written its row already when a handler runs.
+/// Stores the event. The engine has written its row already when a handler runs.
 #[derive(Debug, Clone, Copy)]
 pub struct Record;
 

@@ -1,4 +1,4 @@
-//! The command line: what can be said, and nothing of what is done.
+//! The command line: its arguments and their help, and nothing of what the commands do.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ pub struct Cli {
     #[arg(long, global = true)]
     pub json: bool,
 
-    /// How services log
+    /// Logging of services
     #[command(flatten)]
     pub log: LogArgs,
 
@@ -34,12 +34,12 @@ pub struct Cli {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 not done, or what was looked at is not well; \
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or the check found problems; \
     2 wrong arguments; 64 the config cannot be used; 69 the broker or the store cannot be reached; \
     70 an internal error; 78 refused (another environment, schema or queues, a missing right, \
     unsafe settings); 130 stopped at once by Ctrl-C while it drained";
 
-/// How to log, over what the config says.
+/// Logging options, which override the config.
 #[derive(Debug, Clone, Default, Args)]
 pub struct LogArgs {
     /// What services log on standard error, as "info" or "hookbox_worker=debug,info" [default:
@@ -47,22 +47,22 @@ pub struct LogArgs {
     #[arg(long = "log", global = true, value_name = "FILTER", value_parser = telemetry::filter)]
     pub filter: Option<String>,
 
-    /// As what services log [default: the config's, else text]
+    /// Log format [default: the config's, else text]
     #[arg(long = "log-format", global = true, value_name = "FORMAT")]
     pub format: Option<LogFormat>,
 }
 
-/// As what to log.
+/// The log format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    // Lines for people. (Not a doc comment: it would stretch the help of every command.)
+    // Lines to read. (Not a doc comment: it would stretch the help of every command.)
     Text,
     // One object a line.
     Json,
 }
 
 impl LogArgs {
-    /// The config's, with what was said on the command line over it.
+    /// The config's, overridden by the command line.
     pub fn over(&self, config: &LogConfig) -> LogConfig {
         LogConfig {
             json: self
@@ -84,36 +84,36 @@ pub enum Command {
     Ingest(ServiceArgs),
     /// Process events
     Worker(WorkerArgs),
-    /// Bring the schema up to this version, create absent SQLite files and declare new queues; says
-    /// what it does
+    /// Bring the schema up to this version, create absent SQLite files and declare new queues;
+    /// reports what it did
     Migrate,
-    /// Check the config and print what it comes to, with secrets hidden
+    /// Check the config and print the effective values, with secrets hidden
     CheckConfig,
-    /// Ask a running hookbox whether it is ready, for container health checks
+    /// Check whether a running hookbox is ready, for container health checks
     Healthcheck(HealthcheckArgs),
-    /// How much waits in each queue, by the broker, with the store's side beside it
+    /// Show queue depths (broker) with retries and dead letters (store)
     Queues(QueuesArgs),
-    /// What came in, and where it stands
+    /// Show events and their state
     #[command(subcommand)]
     Events(EventsCommand),
-    /// What routes have given up on: look, replay, discard, export
+    /// Dead letters: list, show, replay, discard, export
     #[command(subcommand)]
     Dead(DeadCommand),
-    /// What waits for another attempt: list, make due now
+    /// Events that wait for another attempt: list, make due now
     #[command(subcommand)]
     Retries(RetriesCommand),
-    /// What was not accepted, and why: the newest 10,000 requests
+    /// Refused requests and why: the newest 10,000
     #[command(subcommand)]
     Refusals(RefusalsCommand),
-    /// What operators did and saw
+    /// The audit: what operators did and read
     #[command(subcommand)]
     Audit(AuditCommand),
-    /// Do the books balance? Exits with 1 when they do not
+    /// Check that every accepted receipt has an outcome; exits with 1 when it finds problems
     Reconcile(ReconcileArgs),
     /// Send one signed event, as a provider does
     Send(SendArgs),
-    /// Send many signed events, with duplicates and forgeries among them, and tell what must come
-    /// of them
+    /// Send many signed events, with duplicates and forgeries among them, and print the expected
+    /// outcomes
     Simulate(SimulateArgs),
 }
 
@@ -124,8 +124,7 @@ pub struct DevArgs {
     #[arg(long, default_value = crate::command::DEV_FOLDER, value_name = "FOLDER")]
     pub dir: PathBuf,
 
-    /// Where to listen; loopback only [default: as its config says, which begins with
-    /// 127.0.0.1:8080]
+    /// Where to listen; loopback only [default: as in its config, at first 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
 }
@@ -147,7 +146,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub create: bool,
 
-    /// What every service takes
+    /// Options of every service
     #[command(flatten)]
     pub service: ServiceArgs,
 }
@@ -155,11 +154,11 @@ pub struct RunArgs {
 /// Arguments of `worker`.
 #[derive(Debug, Args)]
 pub struct WorkerArgs {
-    /// Work on this route only; may be said more than once [default: all routes]
+    /// Work on this route only; may be repeated [default: all routes]
     #[arg(long, value_name = "NAME")]
     pub route: Vec<RouteName>,
 
-    /// What every service takes
+    /// Options of every service
     #[command(flatten)]
     pub service: ServiceArgs,
 }
@@ -167,7 +166,7 @@ pub struct WorkerArgs {
 /// Arguments of `healthcheck`.
 #[derive(Debug, Args)]
 pub struct HealthcheckArgs {
-    /// What to ask; http only [default: /readyz where the config's ingest listens; where nothing
+    /// What to check; http only [default: /readyz where the config's ingest listens; where nothing
     /// listens there, or with TLS, of its metrics]
     #[arg(long)]
     pub url: Option<String>,

@@ -1,4 +1,4 @@
-//! From the config to the parts: which drivers a deployment has is decided here. Commands that
+//! From the config to the parts: this file decides which drivers a deployment has. Commands that
 //! declare queues or create files name a driver for that alone.
 
 mod schemas;
@@ -31,13 +31,13 @@ use crate::rng::SystemRng;
 pub use schemas::{SchemaTexts, read_schemas, schemas, source_schemas};
 pub use spooled::{Spooled, spooled, with_spool};
 
-/// First wait for a dependency that is away at the start.
+/// First wait for a dependency that is unavailable at the start.
 const WAIT_FIRST: Duration = Duration::from_millis(250);
 
 /// Longest wait between two tries.
 const WAIT_LONGEST: Duration = Duration::from_secs(5);
 
-/// How often due retries are looked for.
+/// How often the scheduler checks for due retries.
 const SCHEDULE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The store that the config names.
@@ -50,7 +50,7 @@ pub enum AnyStore {
 }
 
 impl AnyStore {
-    /// The operators' side of it.
+    /// The ledger of the store, for operators.
     pub fn ledger(&self) -> Arc<dyn Ledger> {
         match self {
             AnyStore::Postgres(store) => Arc::clone(store) as _,
@@ -58,7 +58,7 @@ impl AnyStore {
         }
     }
 
-    /// Ends its connections.
+    /// Closes its connections.
     pub async fn close(&self) {
         match self {
             AnyStore::Postgres(store) => Store::close(&**store).await,
@@ -109,11 +109,11 @@ pub async fn broker(
     }
 }
 
-/// A command opens what it has not asked the config for: a mistake of hookbox.
+/// A command opens what its `Needs` do not list: a bug in hookbox.
 pub fn not_resolved(what: &'static str) -> OpenError {
     OpenError::Options {
         what,
-        why: "its URL was not resolved for this command: this is a mistake of hookbox".to_owned(),
+        why: "its URL was not resolved for this command: this is a bug in hookbox".to_owned(),
     }
 }
 
@@ -126,7 +126,7 @@ pub fn rabbit_options(config: &Config, url: &SecretString) -> hookbox_driver_rab
         .management
         .as_ref()
         .map(|url| url.expose_secret().to_owned());
-    // One that is silent must not take more than a drain has.
+    // An unresponsive one must not take more time than a drain has.
     options.close_deadline = options.close_deadline.min(Drain::of(config).closing());
     options
 }
@@ -151,11 +151,11 @@ pub fn sqlite_options(config: &Config, path: &Path) -> hookbox_driver_sqlite::Op
     hookbox_driver_sqlite::Options::new(path, config.environment.clone(), routes)
 }
 
-/// Creates the SQLite files of the store and the broker that do not exist; those that do stay as
-/// they are.
+/// Creates the SQLite files of the store and the broker that do not exist; existing ones are left
+/// unchanged.
 pub async fn create_files(config: &Config) -> Result<(), OpenError> {
     for (_, path) in sqlite_files(config) {
-        // What cannot be looked up is refused when it is opened.
+        // A path that cannot be checked is refused when it is opened.
         if matches!(path.try_exists(), Ok(false)) {
             hookbox_driver_sqlite::migrate(sqlite_options(config, path)).await?;
             tracing::info!(path = %path.display(), "created {}", path.display());
@@ -181,8 +181,8 @@ async fn sqlite(config: &Config, path: &Path) -> Result<Arc<Sqlite>, OpenError> 
     Ok(Arc::new(Sqlite::open(sqlite_options(config, path)).await?))
 }
 
-/// Opens something that may be away, until it is there, it refuses us, or it is time to stop
-/// (`None`). Told when it begins and when the reason changes.
+/// Opens a dependency that may be unavailable, until it is open, it refuses the connection, or it
+/// is time to stop (`None`). Logs when the wait starts and when the reason changes.
 pub async fn wait_for<T, F>(
     what: &'static str,
     shutdown: &CancellationToken,
@@ -192,9 +192,9 @@ where
     F: Future<Output = Result<T, OpenError>>,
 {
     let mut wait = WAIT_FIRST;
-    let mut told = String::new();
+    let mut logged = String::new();
     loop {
-        // What is half open ends with the process.
+        // A half-open connection ends with the process.
         let opened = tokio::select! {
             () = shutdown.cancelled() => return Ok(None),
             opened = open() => opened,
@@ -204,9 +204,9 @@ where
             Err(error @ OpenError::Unavailable { .. }) => describe(&error),
             Err(error) => return Err(error),
         };
-        if why != told {
+        if why != logged {
             tracing::warn!(what, error = why, "waiting for {what}: {why}");
-            told = why;
+            logged = why;
         }
         tokio::select! {
             () = shutdown.cancelled() => return Ok(None),

@@ -1,8 +1,8 @@
-//! The config: one TOML file, read once, before anything in the world is touched.
+//! The config: one TOML file, read once, before anything else is opened or changed.
 //!
-//! This module alone reads files and the environment for settings. Structure is checked against
-//! `schemas/config.json`, meaning by `check`; all mistakes are told at once, each with its place.
-//! Relative paths in the file are relative to the file.
+//! Only this module reads files and the environment for settings. Structure is checked against
+//! `schemas/config.json`, meaning by `check`; all mistakes are reported at once, each with its
+//! place. Relative paths in the file are relative to the file.
 
 mod check;
 mod connection_lifetime;
@@ -84,7 +84,7 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// How long shutting down may take.
     pub drain: Duration,
-    /// How much of it, at its beginning, readiness is red while requests are still taken.
+    /// For how much of it, at its beginning, readiness is red while requests are still taken.
     pub drain_lead: Duration,
     /// How to log.
     pub log: LogConfig,
@@ -92,16 +92,16 @@ pub struct Config {
     pub sources: Vec<SourceConfig>,
     /// The routes, the one for everything else last.
     pub routes: Vec<RouteConfig>,
-    /// What can be used and is likely not meant, each with its place.
+    /// Settings that can be used and are probably not intended, each with its place.
     pub warnings: Vec<String>,
 }
 
-/// What is known of the network between hookbox and a server.
+/// What the config declares about the network between hookbox and a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
-    /// Nothing: what goes over it is to be encrypted, and the server to be verified.
+    /// Nothing: the connection must be encrypted, and the server verified.
     Any,
-    /// The config says that nobody else is on it.
+    /// It is private: the config declares that it is shared with no others.
     Private,
 }
 
@@ -111,7 +111,7 @@ pub enum StoreUrl {
     Postgres(SecretString),
     /// A SQLite file.
     Sqlite(PathBuf),
-    /// Where its reference leads, which this command has no use for.
+    /// A reference that is not resolved, because this command does not need it.
     NotResolved,
 }
 
@@ -121,7 +121,7 @@ pub enum BrokerUrl {
     Amqp(SecretString),
     /// A SQLite file.
     Sqlite(PathBuf),
-    /// Where its reference leads, which this command has no use for.
+    /// A reference that is not resolved, because this command does not need it.
     NotResolved,
 }
 
@@ -149,7 +149,7 @@ pub struct IngestConfig {
     pub connections_per_address_max: usize,
     /// Accepted requests that wait for the broker at once.
     pub waiting_max: usize,
-    /// Where events are kept that the broker cannot take now, where they are.
+    /// Where events are spooled that the broker cannot take now, if they are.
     pub spool: Option<SpoolConfig>,
 }
 
@@ -158,8 +158,8 @@ pub struct IngestConfig {
 pub struct LogConfig {
     /// JSON instead of text.
     pub json: bool,
-    /// What to log, in the words of `tracing_subscriber::EnvFilter`: `HOOKBOX_LOG`, else what the
-    /// file says.
+    /// The log filter, in the syntax of `tracing_subscriber::EnvFilter`: `HOOKBOX_LOG`, else the
+    /// file's.
     pub filter: Option<String>,
 }
 
@@ -174,7 +174,7 @@ impl Config {
         Self::parse_for(path, &read(path)?, ENVIRONMENT, needs, SystemClock.now())
     }
 
-    /// Reads a file for a service that runs, see [`Config::parse_parts`].
+    /// Reads a file for a running service, see [`Config::parse_parts`].
     pub fn load_parts(path: &Path, needs: Needs) -> Result<(Self, BrokenParts), Mistakes> {
         Self::parse_parts(path, &read(path)?, needs, SystemClock.now())
     }
@@ -203,8 +203,8 @@ impl Config {
         Ok(Self { text, ..config })
     }
 
-    /// Checks the text of a file for a service that runs, and resolves what it uses. A part that
-    /// cannot be used refuses only itself, and is returned beside the config.
+    /// Checks the text of a file for a running service, and resolves what it uses. A part that
+    /// cannot be used does not invalidate the rest, and is returned beside the config.
     pub fn parse_parts(
         path: &Path,
         text: &str,
@@ -261,7 +261,8 @@ fn read(path: &Path) -> Result<String, Mistakes> {
     })
 }
 
-/// Where a file is, or will be: its folder may be written in several ways.
+/// The canonical place of a file, whether it exists or not: its folder may be written in several
+/// ways.
 fn place(path: &Path) -> PathBuf {
     if let Ok(place) = path.canonicalize() {
         return place;
@@ -269,7 +270,7 @@ fn place(path: &Path) -> PathBuf {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return path.to_owned();
     };
-    // The folder of a bare name is empty, and that of the process is meant.
+    // The folder of a bare name is empty: that is the folder of the process.
     let folder = Path::new(".").join(folder);
     folder.canonicalize().unwrap_or(folder).join(name)
 }

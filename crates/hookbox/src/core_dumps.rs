@@ -3,9 +3,9 @@
 use rustix::io::Result;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
-/// Switches them off for this process and those that it starts, for good: no core file may be
-/// written, and no other process of this user may read this one's memory (`ptrace`), which covers
-/// systems that hand cores to a program and do not look at the limit.
+/// Switches them off for this process and its children, irrevocably: no core file may be written,
+/// and no other process of this user may read this one's memory (`ptrace`), which covers systems
+/// that pipe cores to a program and ignore the limit.
 pub fn switch_off() -> Result<()> {
     let none = Rlimit {
         current: Some(0),
@@ -23,10 +23,10 @@ mod tests {
 
     use super::*;
 
-    /// Says to a test that it is the child.
+    /// Marks the child process of the test.
     const CHILD: &str = "HOOKBOX_TEST_CORE_DUMPS_CHILD";
 
-    /// In a process of its own, since it cannot be taken back.
+    /// In a process of its own, since it is irrevocable.
     #[test]
     fn they_are_off_for_good() {
         let is_off = || {

@@ -1,4 +1,4 @@
-//! Exit codes, after `sysexits.h`, and how an error is told.
+//! Exit codes, after `sysexits.h`, and how an error is printed.
 
 use hookbox_console::CommandError;
 use hookbox_console::render::terminal;
@@ -11,9 +11,9 @@ use crate::telemetry::Log;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit(u8);
 
-/// It did what it was asked.
+/// The command did what it was asked.
 pub const OK: Exit = Exit(0);
-/// It did not, or what it looked at is not well.
+/// The command failed, or the check found problems.
 pub const FAILED: Exit = Exit(1);
 /// Wrong arguments, by clap's custom.
 pub const ARGUMENTS: Exit = Exit(2);
@@ -21,7 +21,7 @@ pub const ARGUMENTS: Exit = Exit(2);
 pub const CONFIG: Exit = Exit(64);
 /// The broker or the store cannot be reached (`EX_UNAVAILABLE`).
 pub const UNAVAILABLE: Exit = Exit(69);
-/// Something that should not happen (`EX_SOFTWARE`).
+/// An internal error (`EX_SOFTWARE`).
 pub const INTERNAL: Exit = Exit(70);
 /// Refused: another environment, another schema, other queues, unsafe settings (`EX_CONFIG`).
 pub const REFUSED: Exit = Exit(78);
@@ -47,8 +47,8 @@ impl Exit {
     }
 }
 
-/// Prints an error with its causes on standard error, and says with which code to exit.
-pub fn tell(error: &anyhow::Error, json: bool, log: &Log) -> Exit {
+/// Prints an error with its causes on standard error, and returns the exit code.
+pub fn report(error: &anyhow::Error, json: bool, log: &Log) -> Exit {
     let exit = code(error);
     let text = error
         .chain()
@@ -59,7 +59,7 @@ pub fn tell(error: &anyhow::Error, json: bool, log: &Log) -> Exit {
         let error = serde_json::json!({ "error": text, "exit_code": exit.code() });
         log.print(&terminal::json(&error.to_string()));
     } else {
-        // Lines are ours: an error's text of several is laid out so.
+        // These line breaks are hookbox's own: an error text of several lines contains them.
         let lines: Vec<String> = text.lines().map(terminal::line).collect();
         log.print(&format!("hookbox: {}", lines.join("\n")));
     }

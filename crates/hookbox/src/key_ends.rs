@@ -1,5 +1,5 @@
-//! The ends of keys: a source without a valid one cannot verify what its provider sends, so its
-//! requests are answered 503, and that is said two weeks before.
+//! The ends of keys: a source without a valid key cannot verify its provider's requests, so they
+//! are answered 503, and a warning is logged from two weeks before.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use hookbox_event::Timestamp;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long before the end of a source's last key that is said: a provider may need days to have
-/// a new one in use.
-const SAID_BEFORE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+/// How long before the end of a source's last key the warning starts: a provider may need days to
+/// introduce a new one.
+const WARN_BEFORE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
-/// How often it is said again.
-const SAID_EVERY: Duration = DAY;
+/// How often the warning is repeated.
+const WARN_INTERVAL: Duration = DAY;
 
-/// What there is to say of the keys of a source.
+/// The warning about the keys of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeysEnd {
     /// The last one ends soon.
@@ -24,8 +24,8 @@ pub enum KeysEnd {
     Over(String),
 }
 
-/// What there is to say of a source whose last key ends at this moment, if it ends.
-pub fn judge(source: &str, end: Option<Timestamp>, now: Timestamp) -> Option<KeysEnd> {
+/// The warning about a source whose last key ends at this time, if there is one.
+pub fn assess(source: &str, end: Option<Timestamp>, now: Timestamp) -> Option<KeysEnd> {
     let end = end?;
     if end <= now {
         return Some(KeysEnd::Over(format!(
@@ -34,7 +34,7 @@ pub fn judge(source: &str, end: Option<Timestamp>, now: Timestamp) -> Option<Key
         )));
     }
     let left = end.since(now);
-    if left > SAID_BEFORE {
+    if left > WARN_BEFORE {
         return None;
     }
     let left = match left.as_secs() / DAY.as_secs() {
@@ -48,12 +48,12 @@ pub fn judge(source: &str, end: Option<Timestamp>, now: Timestamp) -> Option<Key
     )))
 }
 
-/// When what was said last.
+/// When each warning was logged last.
 #[derive(Default)]
 pub struct Reminders(BTreeMap<String, (Timestamp, KeysEnd)>);
 
 impl Reminders {
-    /// What is to be said now: once a day, and at once when the last key has ended.
+    /// The warnings to log now: once a day, and at once when the last key has ended.
     pub fn due(
         &mut self,
         ends: &BTreeMap<String, Option<Timestamp>>,
@@ -61,14 +61,14 @@ impl Reminders {
     ) -> Vec<KeysEnd> {
         let mut due = Vec::new();
         for (source, end) in ends {
-            let Some(state) = judge(source, *end, now) else {
+            let Some(state) = assess(source, *end, now) else {
                 self.0.remove(source);
                 continue;
             };
             let said = self.0.get(source).is_some_and(|(at, before)| {
                 let is_over = matches!(state, KeysEnd::Over(_));
                 let was_over = matches!(before, KeysEnd::Over(_));
-                is_over == was_over && now.since(*at) < SAID_EVERY
+                is_over == was_over && now.since(*at) < WARN_INTERVAL
             });
             if !said {
                 self.0.insert(source.clone(), (now, state.clone()));
@@ -91,29 +91,29 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_said_from_two_weeks_before() {
-        assert_eq!(judge("begini", None, END), None);
-        let more = SAID_BEFORE + Duration::from_secs(1);
-        assert_eq!(judge("begini", Some(END), before(more)), None);
+    fn an_end_is_warned_about_from_two_weeks_before() {
+        assert_eq!(assess("begini", None, END), None);
+        let more = WARN_BEFORE + Duration::from_secs(1);
+        assert_eq!(assess("begini", Some(END), before(more)), None);
         for (left, text) in [
-            (SAID_BEFORE, "ends at 2026-11-24T00:00:00Z, in 14 days; "),
+            (WARN_BEFORE, "ends at 2026-11-24T00:00:00Z, in 14 days; "),
             (DAY, "in 1 day; "),
             (DAY / 2, "in 12 hours"),
         ] {
-            match judge("begini", Some(END), before(left)) {
+            match assess("begini", Some(END), before(left)) {
                 Some(KeysEnd::Near(what)) => assert!(what.contains(text), "{what}"),
                 other => panic!("{other:?}"),
             }
         }
         // A key is valid until its end, and not at it.
-        match judge("begini", Some(END), END) {
+        match assess("begini", Some(END), END) {
             Some(KeysEnd::Over(what)) => assert!(what.contains("are answered 503"), "{what}"),
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn it_is_said_once_a_day_and_at_the_end() {
+    fn a_warning_is_repeated_once_a_day_and_at_the_end() {
         let mut reminders = Reminders::default();
         let ends = BTreeMap::from([("a".to_owned(), Some(END)), ("b".to_owned(), None)]);
         let mut due = |now| reminders.due(&ends, now).len();
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(due(END), 1, "within a day, but now it is over");
         assert_eq!(due(END.saturating_add(DAY / 2)), 0);
         assert_eq!(due(END.saturating_add(DAY)), 1);
-        // A new key, which ends as soon, is said at once.
+        // A new key that ends as soon is warned about at once.
         let renewed = BTreeMap::from([("a".to_owned(), None)]);
         assert_eq!(reminders.due(&renewed, END), []);
         assert_eq!(reminders.due(&ends, END).len(), 1);

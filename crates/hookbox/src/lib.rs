@@ -34,8 +34,8 @@ use crate::telemetry::Log;
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    // Two providers are linked in by dependencies of dependencies; rustls panics unless one is
-    // chosen before its first use. It fails only when one was chosen already.
+    // Two providers are linked in by indirect dependencies; rustls panics unless one is chosen
+    // before its first use. It fails only when one was chosen already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let log = Log::default();
     telemetry::hide_panics(log.clone());
@@ -59,18 +59,18 @@ pub fn main() -> ExitCode {
         }
     };
     let json = cli.json;
-    // What unwinds to here is used no more.
+    // After a panic, nothing of what it unwound is used any more.
     let ran = catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(command::run(cli, &log))
     }));
     let code = match ran {
         Ok(Ok(code)) => code,
-        Ok(Err(error)) => exit::tell(&error, json, &log),
-        // Its place was told when it began.
+        Ok(Err(error)) => exit::report(&error, json, &log),
+        // The panic hook has logged its place.
         Err(_) => exit::INTERNAL,
     };
     log.flush();
-    // What still runs was given its time to drain.
+    // What still runs had its time to drain.
     runtime.shutdown_background();
     code.into()
 }

@@ -1,8 +1,8 @@
-//! What a running hookbox shows of itself: `/metrics`, `/livez` and `/readyz` on a listener of
-//! their own, for every role.
+//! The monitoring endpoints of a running hookbox: `/metrics`, `/livez` and `/readyz` on a listener
+//! of their own, for every role.
 //!
-//! Everything is read when it is asked for, from the counters of the engines; what takes a look
-//! at a dependency is looked at by `watch`, on a timer, so that a scrape never waits.
+//! Counters of the engines are read when a page is requested; what needs a round trip to a
+//! dependency is polled by `watch`, on a timer, so that a scrape never waits.
 
 mod exposition;
 mod families;
@@ -24,11 +24,11 @@ use crate::telemetry::Log;
 
 pub use server::bind;
 
-/// What is shown, as far as it is there yet.
+/// The state that is shown, as far as it is open.
 #[derive(Default)]
 pub struct Monitor {
     parts: Mutex<Parts>,
-    seen: Mutex<watch::Seen>,
+    seen: Mutex<watch::Observed>,
 }
 
 /// The parts of a running hookbox. All are missing until they are open.
@@ -40,32 +40,32 @@ pub struct Parts {
     pub broker_away: Option<String>,
     /// The store, for roles that have one.
     pub store: Option<AnyStore>,
-    /// What the HTTP side counts.
+    /// The counters of ingest.
     pub ingest: Option<Arc<ingest::Counters>>,
-    /// What the spool counts, where there is one.
+    /// The counters of the spool, where there is one.
     pub spool: Option<Arc<ingest::SpoolCounters>>,
     /// The spool's file.
     pub spool_file: Option<Arc<dyn Broker>>,
-    /// What the worker counts.
+    /// The counters of the worker.
     pub worker: Option<Arc<worker::Counters>>,
-    /// Which dependencies the roles need, whether they are there yet or not.
+    /// The dependencies that the roles need, whether they are open or not.
     pub needs: Needs,
-    /// Where it logs, which counts what it had to drop.
+    /// The log, which counts dropped lines.
     pub log: Log,
     /// It is shutting down.
     pub draining: bool,
 }
 
-/// Which dependencies the roles of this process need.
+/// The dependencies that the roles of this process need.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Needs {
     /// A store, besides the broker that all need.
     pub store: bool,
-    /// Whether the store has a broker that holds its witnesses: not where both are one file.
+    /// Whether the store's witnesses are at another broker: not where both are one file.
     pub witness: bool,
 }
 
-/// A monitor with its listener and its looks at the dependencies, all of which end with it.
+/// A monitor with its listener and its polls of the dependencies, all of which end with it.
 pub struct Monitored {
     monitor: Arc<Monitor>,
     running: JoinSet<()>,
@@ -73,8 +73,8 @@ pub struct Monitored {
 }
 
 impl Monitored {
-    /// Begins to listen where the config says so: nothing is shown, and nothing looked at, where
-    /// it does not. Dependencies may still be away.
+    /// Starts to listen where the config says so; where it does not, nothing is shown and nothing
+    /// polled. Dependencies may still be unavailable.
     pub async fn start(config: &Config, needs: Needs) -> anyhow::Result<Self> {
         let monitor = Arc::new(Monitor::default());
         monitor.change(|parts| parts.needs = needs);
@@ -92,9 +92,9 @@ impl Monitored {
         })
     }
 
-    /// One that nobody can ask.
+    /// A monitor without a listener.
     #[cfg(test)]
-    pub fn silent() -> Self {
+    pub fn hidden() -> Self {
         Self {
             monitor: Arc::default(),
             running: JoinSet::new(),
@@ -107,7 +107,7 @@ impl Monitored {
         self.monitor.change(change);
     }
 
-    /// Looks at the dependencies from now on.
+    /// Polls the dependencies from now on.
     pub fn watch(&mut self) {
         if self.listens {
             self.running.spawn(watch::watch(Arc::clone(&self.monitor)));
@@ -124,7 +124,7 @@ impl Monitor {
         lock(&self.parts).clone()
     }
 
-    fn seen(&self) -> watch::Seen {
+    fn observed(&self) -> watch::Observed {
         lock(&self.seen).clone()
     }
 }

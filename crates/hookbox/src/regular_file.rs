@@ -1,4 +1,4 @@
-//! Reads files that a config names: only regular ones, and only so many bytes. Opened, a named pipe
+//! Reads files that a config names: only regular ones, and only so many bytes. Opening a named pipe
 //! would wait for a writer, and a device may have no end.
 
 use std::fs::{File, Metadata};
@@ -9,21 +9,21 @@ use std::path::Path;
 /// Why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// There is none at its path.
+    /// There is none at this path.
     #[error("it cannot be found ({0})")]
     NotFound(io::Error),
-    /// It is something else.
+    /// It is not a regular file.
     #[error("it is {0}, and only a regular file is read")]
     NotRegular(&'static str),
     /// It cannot be opened or read.
     #[error("it cannot be read ({0})")]
     Unreadable(io::Error),
-    /// It has more bytes than are read.
+    /// It is larger than the limit.
     #[error("it is larger than {} KiB; check whether the path is right", .0 / 1024)]
     TooLarge(u64),
 }
 
-/// What is known of a regular file without opening it.
+/// Reads the metadata of a regular file without opening it.
 pub fn check(path: &Path) -> Result<Metadata, ReadError> {
     let found = std::fs::metadata(path).map_err(ReadError::NotFound)?;
     if found.is_file() {

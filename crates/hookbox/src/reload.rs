@@ -1,10 +1,11 @@
-//! What a running service reads again: keys of sources, the certificate, JSON Schemas and the log
-//! filter. At SIGHUP with the config, at once; and the files by themselves, when they change.
+//! What a running service reloads: keys of sources, the certificate, JSON Schemas and the log
+//! filter. At SIGHUP together with the config, at once; and the files by themselves, when they
+//! change.
 //!
 //! The keys of each source, the certificate, the JSON Schemas of each source and the filter are
-//! read each as a whole, and exchanged or left as they were: what is broken is logged, and keeps
-//! nothing else from being renewed. A request keeps what it began with. Everything else needs a
-//! restart.
+//! each read as a whole, and replaced or left unchanged: a part that cannot be used is logged, and
+//! does not keep the others from being reloaded. A request uses the keys with which it started.
+//! Everything else needs a restart.
 
 mod certificate;
 mod in_use;
@@ -26,8 +27,8 @@ use hookbox_worker::SourceSchemas;
 use tokio::signal::unix::Signal;
 use tokio::time::MissedTickBehavior;
 
-use self::in_use::Left;
-use self::watched::{Changes, Watched, is_of, look_at};
+use self::in_use::KeptKeys;
+use self::watched::{Changes, Watched, identities_of, is_of};
 use crate::clock::SystemClock;
 use crate::compose::{self, SchemaTexts};
 use crate::config::{BrokenParts, Config, Differences, Part};
@@ -35,23 +36,23 @@ use crate::key_ends::{KeysEnd, Reminders};
 use crate::telemetry::Log;
 use crate::tls::Certificate;
 
-/// How often files are looked at. A change is used after two looks that agree.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often files are checked. A change is used when two checks in a row agree.
+const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What is exchanged in this process.
+/// What is replaced in this process.
 pub struct Targets {
-    /// The HTTP side, whose keys they are.
+    /// The ingest with the keys.
     pub ingest: Option<Arc<Ingest>>,
-    /// What new connections are shown.
+    /// The certificate of new connections.
     pub certificate: Option<Arc<Certificate>>,
-    /// What bodies are checked by.
+    /// The schemas that bodies are checked against.
     pub schemas: Option<SourceSchemas>,
     /// The log.
     pub log: Log,
 }
 
 impl Targets {
-    /// The log alone.
+    /// Only the log.
     pub fn new(log: Log) -> Self {
         Self {
             ingest: None,
@@ -62,9 +63,9 @@ impl Targets {
     }
 }
 
-/// What reloads a service.
+/// Reloads a running service.
 pub struct Reloader {
-    /// The newest config that could be read, with the sources that run.
+    /// The newest config that could be read, with the running sources.
     config: Config,
     /// The config's text at the start: what differs from it needs a restart.
     begun_with: String,
@@ -73,21 +74,21 @@ pub struct Reloader {
     /// The texts that the schemas were compiled from, as far as they are known.
     schemas: Option<SchemaTexts>,
     filter: Option<String>,
-    broken: Broken,
+    broken: UnusableParts,
     reminders: Reminders,
 }
 
 /// What could not be used when it was last read. It is tried again when any file changes: the
 /// reason may lie in another one.
 #[derive(Default, Clone, Copy)]
-struct Broken {
+struct UnusableParts {
     keys: bool,
     certificate: bool,
     schemas: bool,
 }
 
 impl Reloader {
-    /// For a service that runs with this config.
+    /// For a running service with this config.
     pub fn new(config: Config, targets: Targets) -> Self {
         let schemas = match &targets.schemas {
             Some(_) => compose::read_schemas(&config).ok(),
@@ -100,34 +101,36 @@ impl Reloader {
             targets,
             files: Watched::default(),
             schemas,
-            broken: Broken::default(),
+            broken: UnusableParts::default(),
             reminders: Reminders::default(),
         }
     }
 
-    /// Reloads at each SIGHUP, looks at the files in between, and reminds of keys that end.
+    /// Reloads at each SIGHUP, checks the files in between, and warns about keys that end.
     pub async fn run(mut self, mut hangup: Option<Signal>) {
-        let mut looks = tokio::time::interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut checks = tokio::time::interval(CHECK_INTERVAL);
+        checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let is_hangup = tokio::select! {
-                _ = looks.tick() => false,
+                _ = checks.tick() => false,
                 () = next(&mut hangup) => true,
             };
-            // A file may lie on a network that does not answer: only this task waits for it.
-            let looked = tokio::task::spawn_blocking(move || {
+            // A file may be on a network that does not respond: only this task waits for it.
+            let checked = tokio::task::spawn_blocking(move || {
                 let now = SystemClock.now();
                 if is_hangup {
                     self.reload(now);
                 } else {
-                    self.look(now);
+                    self.check_files(now);
                 }
                 self
             });
-            self = match looked.await {
+            self = match checked.await {
                 Ok(reloader) => reloader,
                 Err(_) => {
-                    tracing::error!("nothing is reloaded any more; restart to change anything");
+                    tracing::error!(
+                        "the reloader failed: changes of files take effect after a restart only"
+                    );
                     return;
                 }
             };
@@ -136,8 +139,8 @@ impl Reloader {
 
     /// Reads the config and everything that it names.
     fn reload(&mut self, now: Timestamp) {
-        // Before anything is read: what changes meanwhile is seen by the next look.
-        let seen = look_at(&self.paths());
+        // Before anything is read: a later change is seen by the next check.
+        let seen = identities_of(&self.paths());
         let read = Config::load_parts(&self.config.path, self.config.needs);
         let (config, parts) = match read {
             Ok(read) => read,
@@ -165,10 +168,10 @@ impl Reloader {
             let path = self.config.path.display();
             tracing::warn!(
                 what,
-                "SIGHUP: only a restart uses what else changed in {path}: {what}"
+                "SIGHUP: a restart is needed for the other changes in {path}: {what}"
             );
         }
-        let Broken {
+        let UnusableParts {
             keys,
             certificate,
             schemas,
@@ -177,10 +180,10 @@ impl Reloader {
         if changes.is_empty() && restart.is_none() && is_whole {
             tracing::info!("SIGHUP: nothing has changed");
         }
-        say("SIGHUP", &changes);
+        log_changes("SIGHUP", &changes);
     }
 
-    /// Warns of parts that cannot be used, and that this process does not use until a restart.
+    /// Warns about parts that cannot be used, and that this process does not use until a restart.
     fn report_unused(&self, parts: &BrokenParts) {
         for (part, why) in parts.iter() {
             let is_used = match part {
@@ -196,15 +199,15 @@ impl Reloader {
         }
     }
 
-    /// Whether a source was there at the start.
+    /// Whether a source existed at the start.
     fn runs(&self, source: &str) -> bool {
         let mut running = self.config.sources.iter();
         running.any(|running| running.name.as_str() == source)
     }
 
-    /// Reads what has changed by itself.
-    fn look(&mut self, now: Timestamp) {
-        let seen = look_at(&self.paths());
+    /// Reads the files that have changed since the last check.
+    fn check_files(&mut self, now: Timestamp) {
+        let seen = identities_of(&self.paths());
         let Changes {
             settled: changed,
             moving,
@@ -215,7 +218,7 @@ impl Reloader {
             tracing::warn!(
                 %path,
                 "{path} is not read: it, or a file that is read with it, has changed at every \
-                 look for a minute"
+                 check for a minute"
             );
         }
         let touches = |paths: &[PathBuf]| changed.iter().any(|path| is_of(path, paths));
@@ -233,12 +236,12 @@ impl Reloader {
         if schemas || (is_changed && self.broken.schemas) {
             changes.extend(self.exchange_schemas(&BrokenParts::default(), &moving));
         }
-        say("a file has changed", &changes);
+        log_changes("a file has changed", &changes);
         self.remind(now);
     }
 
     /// Uses another config as far as that needs no restart.
-    fn exchange_config(&mut self, config: Config, parts: &BrokenParts) -> Vec<Left> {
+    fn exchange_config(&mut self, config: Config, parts: &BrokenParts) -> Vec<KeptKeys> {
         let before = std::mem::replace(&mut self.config, config);
         in_use::keep(before, &mut self.config, parts, &self.begun_with)
     }
@@ -277,7 +280,7 @@ impl Reloader {
     }
 }
 
-fn say(why: &str, changes: &[String]) {
+fn log_changes(why: &str, changes: &[String]) {
     for change in changes {
         tracing::info!("{why}: {change}");
     }

@@ -8,8 +8,8 @@ pub struct SystemRng;
 
 impl Rng for SystemRng {
     fn fill(&self, bytes: &mut [u8]) {
-        // getrandom(2) fails on no system that can run the rest; ids and keys must not be guessed
-        // at, so there is nothing better to do than to stop.
+        // getrandom(2) fails on no system that can run the rest; ids and keys must not be
+        // guessable, so stopping is the only choice.
         getrandom::fill(bytes).expect("the operating system gives random bytes");
     }
 }

@@ -1,12 +1,12 @@
 //! SIGTERM and SIGINT: the first drains. While it drains, SIGINT ends the process at once, and
 //! SIGTERM changes nothing.
 //!
-//! SIGTERM comes from machines, which send it twice for reasons of their own (a service manager
-//! and the init of a container, say), and kill what takes too long anyway: nobody's request may
-//! lose its answer to that. Ctrl-C comes from a person, who wants the terminal back.
+//! SIGTERM comes from service managers, which may send it twice (as do, for example, a service
+//! manager and the init of a container) and kill a process that takes too long anyway: that must
+//! not cost a request its answer. Ctrl-C comes from a person, who wants the terminal back.
 //!
-//! SIGHUP reloads a service. Signals that end a process by default and that tools send for reasons
-//! of their own (log rotation, timers) change nothing: none of them may cost a request its answer.
+//! SIGHUP reloads a service. Signals that end a process by default and that tools send for their
+//! own purposes (log rotation, timers) are ignored: none of them may cost a request its answer.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,7 @@ use crate::telemetry::Log;
 pub struct Signals {
     /// Cancelled by the first signal that drains.
     pub shutdown: CancellationToken,
-    /// SIGHUP. What came before anybody listens counts as one.
+    /// SIGHUP. One that arrives before it is listened to counts as one.
     pub hangup: Signal,
 }
 
@@ -37,13 +37,13 @@ pub fn service(tasks: &TaskTracker, log: &Log) -> anyhow::Result<Signals> {
     Ok(Signals { shutdown, hangup })
 }
 
-/// A token that the first signal cancels. An interrupt after that ends the process at once: what
-/// was taken and not settled comes again, and open requests have no answer.
+/// A token that the first signal cancels. An interrupt after that ends the process at once:
+/// messages in flight are redelivered, and open requests get no answer.
 pub fn shutdown(tasks: &TaskTracker) -> anyhow::Result<CancellationToken> {
     drain(tasks, Log::default())
 }
 
-/// Drains at a SIGHUP, too: of a process that belongs to a terminal, when the terminal is closed.
+/// Drains at a SIGHUP, too: for a process that belongs to a terminal, when the terminal is closed.
 pub fn drain_at_hangup(tasks: &TaskTracker, signals: Signals) -> CancellationToken {
     let Signals {
         shutdown,
@@ -84,17 +84,17 @@ fn drain(tasks: &TaskTracker, log: Log) -> anyhow::Result<CancellationToken> {
     Ok(token)
 }
 
-/// Says of each that it changes nothing, until there can be none any more.
+/// Logs each SIGTERM during a drain as ignored.
 async fn disregard(terminate: &mut Signal) {
     while terminate.recv().await.is_some() {
-        tracing::info!("it drains already: SIGTERM changes nothing, Ctrl-C (SIGINT) stops at once");
+        tracing::info!("already draining: SIGTERM is ignored, Ctrl-C (SIGINT) stops at once");
     }
     std::future::pending().await
 }
 
-/// The same of a signal that always changes nothing.
+/// Logs each signal of a kind that is always ignored.
 async fn ignore(name: &'static str, mut signal: Signal) {
     while signal.recv().await.is_some() {
-        tracing::info!("{name} changes nothing; SIGHUP reloads, SIGTERM drains");
+        tracing::info!("{name} is ignored; SIGHUP reloads, SIGTERM drains");
     }
 }

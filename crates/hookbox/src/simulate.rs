@@ -1,8 +1,8 @@
 //! Signed traffic as a provider sends it: realistic Begini events, some of them twice, altered,
-//! malformed, in conflict or late, and a tally of what must have come of it.
+//! malformed, in conflict or late, and a tally of the expected outcomes.
 //!
-//! What is sent depends on the seed alone, so a run can be repeated to the byte. How fast it is
-//! answered, and in which order answers come, does not.
+//! What is sent depends on the seed alone, so a run can be repeated to the byte. The speed of the
+//! answers and their order do not.
 
 mod chance;
 mod events;
@@ -17,7 +17,7 @@ mod target;
 mod terms;
 
 pub use journal::Journal;
-pub use link::{Answer, Link};
+pub use link::{HttpResponse, Link};
 pub use plan::Shares;
 pub use run::{Simulation, simulate};
 pub use sender::Signer;
@@ -27,7 +27,7 @@ pub use terms::Terms;
 /// One event of a provider, for `send`: the body of a generated event of this type.
 pub fn one_event(kind: &str, seed: u64) -> Option<Vec<u8>> {
     let kind = events::Kind::parse(kind)?;
-    Some(events::Event::new(seed, 0, Some(kind)).body(events::Telling::First))
+    Some(events::Event::new(seed, 0, Some(kind)).body(events::Version::First))
 }
 
 /// The names of the event types that can be generated.

@@ -1,4 +1,4 @@
-//! Logs: what, how, and above all what never.
+//! Logging: what is logged, how, and what must never be.
 
 mod lines;
 
@@ -24,14 +24,14 @@ use crate::clock::SystemClock;
 use crate::command::print;
 use crate::config::LogConfig;
 
-/// What is logged where nothing else is said.
+/// The default filter.
 const DEFAULT: &str = "info";
 
-/// How much of a library is logged at most, whatever anyone asks for; the first match counts.
-/// lapin logs returned messages with their payload, and every closed channel and lost connection
-/// without saying whose: all of these are errors that it returns as well, and that are logged once,
-/// by us, with what follows from them. A panic of its threads is the one thing that it does not
-/// return. sqlx logs statements, the others frames and handshakes.
+/// The maximum level of some libraries, whatever the filter; the first match counts. lapin logs
+/// returned messages with their payload, and every closed channel and lost connection without
+/// saying which: all of these are errors that it returns as well, and that hookbox logs once, with
+/// their consequences. A panic of its threads is the one thing that it does not return. sqlx logs
+/// statements, the others frames and handshakes.
 const CEILINGS: [(&str, LevelFilter); 4] = [
     ("lapin::thread", LevelFilter::WARN),
     ("lapin", LevelFilter::OFF),
@@ -39,46 +39,46 @@ const CEILINGS: [(&str, LevelFilter); 4] = [
     ("rustls", LevelFilter::WARN),
 ];
 
-/// The ceiling of every other library: below `info` they show what they carry.
+/// The maximum level of every other library: below `info` they log the data that they carry.
 const CEILING: LevelFilter = LevelFilter::INFO;
 
-/// How long the end of a process waits for the reader of its log.
+/// How long the end of a process waits for the log to be read.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 
 /// How long a panic waits for it, since the process may abort right after.
 const PANIC_FLUSH_MAX: Duration = Duration::from_millis(200);
 
-/// The log of this process; before [`Log::begin`], and in commands that only print, there is none.
+/// The log of this process; before [`Log::begin`], and in commands that only print, it is off.
 #[derive(Clone, Default)]
-pub struct Log(Arc<OnceLock<Begun>>);
+pub struct Log(Arc<OnceLock<ActiveLog>>);
 
-struct Begun {
+struct ActiveLog {
     lines: Arc<Lines>,
     args: LogArgs,
     refilter: Refilter,
 }
 
-/// Puts another filter into the place of the one that is there.
+/// Replaces the current filter.
 type Refilter = Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>;
 
 impl Log {
-    /// Begins logging to standard error. Standard output belongs to what a command prints. The
-    /// arguments go before the config, also when the config is reloaded.
+    /// Starts logging to standard error. Standard output is for what a command prints. The
+    /// arguments override the config, also when the config is reloaded.
     pub fn begin(&self, args: &LogArgs, config: &LogConfig) -> io::Result<()> {
         let config = args.over(config);
         let json = config.json;
-        // A descriptor of its own: the lock of the standard library's is held while a write waits
-        // for a reader, and nothing else may wait for that.
+        // A descriptor of its own: the standard library holds its lock while a write waits for a
+        // reader, and nothing else may wait for that.
         let out = File::from(io::stderr().as_fd().try_clone_to_owned()?);
         let notice = move |dropped| notice(json, SystemClock.now(), dropped);
         let lines = Lines::start(out, Box::new(notice))?;
         let writer = Arc::clone(&lines);
         let writer = move || LineWriter(Arc::clone(&writer));
         let (subscriber, refilter) = subscriber(&config, io::stderr().is_terminal(), writer);
-        // A subscriber that is there already (in a test) stays.
+        // An existing subscriber (in a test) is kept.
         let _ = subscriber.try_init();
         let args = args.clone();
-        let _ = self.0.set(Begun {
+        let _ = self.0.set(ActiveLog {
             lines,
             args,
             refilter,
@@ -86,29 +86,29 @@ impl Log {
         Ok(())
     }
 
-    /// Logs by the filter of another config from now on; which one that is.
+    /// Logs by the filter of another config from now on; returns that filter.
     pub fn refilter(&self, config: &LogConfig) -> anyhow::Result<String> {
         let config = match self.0.get() {
-            Some(begun) => begun.args.over(config),
+            Some(active) => active.args.over(config),
             None => config.clone(),
         };
         let text = config.filter.unwrap_or_else(|| DEFAULT.to_owned());
-        if let Some(begun) = self.0.get() {
-            (begun.refilter)(EnvFilter::builder().parse(&text)?)?;
+        if let Some(active) = self.0.get() {
+            (active.refilter)(EnvFilter::builder().parse(&text)?)?;
         }
         Ok(text)
     }
 
-    /// Lines that were dropped because they were not read, or that could not be written.
+    /// Lines that were dropped because they were not read, or could not be written.
     pub fn dropped(&self) -> u64 {
-        self.0.get().map_or(0, |begun| begun.lines.dropped())
+        self.0.get().map_or(0, |active| active.lines.dropped())
     }
 
-    /// The last words of this process on standard error: after what was logged, where there is a
+    /// The final message of this process on standard error: after what was logged, where there is a
     /// log, so that neither waits for a reader that has stopped.
     pub fn print(&self, text: &str) {
         match self.0.get() {
-            Some(begun) => begun.lines.push(format!("{text}\n").as_bytes()),
+            Some(active) => active.lines.push(format!("{text}\n").as_bytes()),
             None => print::note(text),
         }
     }
@@ -119,13 +119,13 @@ impl Log {
     }
 
     fn flush_within(&self, limit: Duration) {
-        if let Some(begun) = self.0.get() {
-            begun.lines.flush(limit);
+        if let Some(active) = self.0.get() {
+            active.lines.flush(limit);
         }
     }
 }
 
-/// The line that stands where lines were dropped, whatever the filter says.
+/// The line that replaces dropped lines, whatever the filter.
 fn notice(json: bool, now: Timestamp, dropped: u64) -> Vec<u8> {
     let what = format!(
         "{dropped} log lines were dropped because standard error was not read, or are too long"
@@ -141,7 +141,7 @@ fn notice(json: bool, now: Timestamp, dropped: u64) -> Vec<u8> {
     format!("{line}\n").into_bytes()
 }
 
-/// Checks what to log, as `info` or `hookbox_worker=debug,info`.
+/// Checks a log filter, such as `info` or `hookbox_worker=debug,info`.
 pub fn filter(text: &str) -> Result<String, String> {
     match EnvFilter::builder().parse(text) {
         Ok(_) => Ok(text.to_owned()),
@@ -152,9 +152,9 @@ pub fn filter(text: &str) -> Result<String, String> {
     }
 }
 
-/// A panic's message may hold what was being worked on, so only its place is logged. The text goes
-/// into the store with the attempt, where bodies are. A panic that aborts (one while another
-/// unwinds) leaves no time to write what is only queued, so each waits for the log to be written.
+/// A panic's message may hold data, so only its place is logged. The message goes into the store
+/// with the attempt, where bodies are. A panic that aborts (one while another unwinds) leaves no
+/// time to write what is only queued, so each waits for the log to be written.
 pub fn hide_panics(log: Log) {
     std::panic::set_hook(Box::new(move |panic| {
         let place = panic
@@ -178,7 +178,7 @@ fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    // The text was checked with the config, and the default is our own.
+    // The filter was checked with the config, and the default is valid.
     let wanted = EnvFilter::builder().parse_lossy(config.filter.as_deref().unwrap_or(DEFAULT));
     let (wanted, handle) = reload::Layer::new(wanted);
     let lines = fmt::layer()
@@ -190,7 +190,7 @@ where
     } else {
         lines.with_ansi(is_terminal).boxed()
     };
-    // Two filters that must both agree: no directive, however exact, lifts a ceiling.
+    // Two filters that must both agree: no directive, however specific, raises a maximum.
     let subscriber = tracing_subscriber::registry()
         .with(filter_fn(is_allowed))
         .with(lines.with_filter(wanted));

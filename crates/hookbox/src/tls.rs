@@ -1,4 +1,4 @@
-//! The certificate that ingest shows: whether it and its key can be used, and until when.
+//! The certificate of ingest: whether it and its key can be used, and until when.
 
 use std::fmt;
 use std::path::Path;
@@ -23,12 +23,11 @@ use crate::regular_file;
 /// The largest file of a certificate chain: one certificate has a few KiB.
 const CHAIN_BYTES_MAX: u64 = 1024 * 1024;
 
-/// The certificate that new connections are shown, which may be exchanged at any time.
+/// The certificate for new connections, which may be replaced at any time.
 pub struct Certificate(RwLock<Arc<CertifiedKey>>);
 
 impl Certificate {
-    /// Shows another one from now on; whether it is another one. Connections that there are keep
-    /// theirs.
+    /// Uses another one from now on; returns whether it differs. Existing connections keep theirs.
     pub fn replace(&self, renewed: CertifiedKey) -> bool {
         let mut shown = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let is_other = shown.cert != renewed.cert;
@@ -39,7 +38,7 @@ impl Certificate {
 
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        // A writer that panicked has exchanged it or not.
+        // A writer that panicked has replaced it or not.
         let shown = self.0.read().unwrap_or_else(PoisonError::into_inner);
         Some(Arc::clone(&shown))
     }
@@ -51,7 +50,7 @@ impl fmt::Debug for Certificate {
     }
 }
 
-/// What shows the certificate of the config, where it has one, and that certificate.
+/// The TLS acceptor with the certificate of the config, where it has one, and that certificate.
 ///
 /// An expired certificate is logged and used: some senders do not check it, and a restart must not
 /// take from them what they had before it. `check-config` refuses it.
@@ -107,7 +106,7 @@ fn chain(config: &Config, path: &Path) -> anyhow::Result<Vec<CertificateDer<'sta
     Ok(chain)
 }
 
-/// Every certificate of the chain, since a sender rejects a chain for any of them.
+/// Every certificate of the chain, since a sender rejects a chain because of any of them.
 fn check_dates(
     config: &Config,
     path: &Path,
@@ -121,7 +120,7 @@ fn check_dates(
 }
 
 fn check_date(der: &[u8], now: Timestamp) -> anyhow::Result<()> {
-    // The parser's text is of ASN.1, and names nothing that helps.
+    // The parser's message is about ASN.1, and is of no help.
     let (_, certificate) =
         X509Certificate::from_der(der).map_err(|_| anyhow!("its dates cannot be read"))?;
     let validity = certificate.validity();

@@ -1,4 +1,4 @@
-//! The process: what `dev` makes, what it refuses, and what signals do to it.
+//! The process: what `dev` creates, what it refuses, and how it reacts to signals.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Longest wait for something that must come; a debug build on a busy machine is slow.
+/// Longest wait for something that must happen; a debug build on a busy machine is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How many bytes the body of a slow request has.
 const BODY: usize = 100;
 
-/// A folder that goes with its test.
+/// A folder that is removed with its test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -43,11 +43,11 @@ impl Folder {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut told = String::new();
+        let mut line = String::new();
         let stdout = process.stdout.take().unwrap();
-        BufReader::new(stdout).read_line(&mut told).unwrap();
-        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
-        let url = told["url"].as_str().unwrap();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        let greeting: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let url = greeting["url"].as_str().unwrap();
         let address = url.strip_prefix("http://").unwrap();
         let address = address.strip_suffix("/hooks/begini").unwrap().to_owned();
         Running {
@@ -57,7 +57,7 @@ impl Folder {
         }
     }
 
-    /// One that was told to end, with a request that keeps it from that: its body is waited for.
+    /// One that is draining, with a request that delays its end: its body is waited for.
     fn draining(&self) -> (Running, TcpStream) {
         let mut dev = self.dev();
         let mut request = TcpStream::connect(&dev.address).unwrap();
@@ -67,12 +67,12 @@ impl Folder {
         );
         request.write_all(head.as_bytes()).unwrap();
         request.set_read_timeout(Some(PATIENCE)).unwrap();
-        // It asks for the body, so it is at it.
+        // It waits for the body, so the request is under way.
         let mut asked = [0; 12];
         request.read_exact(&mut asked).unwrap();
         assert_eq!(&asked, b"HTTP/1.1 100");
         dev.terminate();
-        assert!(dev.tells("draining"));
+        assert!(dev.logs("draining"));
         (dev, request)
     }
 }
@@ -101,8 +101,8 @@ impl Running {
         assert!(sent.success());
     }
 
-    /// Reads what it logs, until it says this or ends.
-    fn tells(&mut self, what: &str) -> bool {
+    /// Reads its log, until this text or the end.
+    fn logs(&mut self, what: &str) -> bool {
         let log = self.log.get_or_insert_with(|| {
             let stderr = self.process.stderr.take().unwrap();
             BufReader::new(stderr).lines()
@@ -159,7 +159,7 @@ fn what_dev_makes_is_its_owners_only_and_stays() {
 }
 
 #[test]
-fn an_address_that_dev_cannot_have_is_told() {
+fn an_address_that_dev_cannot_have_is_reported() {
     let folder = Folder::new("address");
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = taken.local_addr().unwrap().to_string();
@@ -186,31 +186,31 @@ fn an_interrupt_stops_at_once_what_drains() {
     drop(request);
 }
 
-/// A terminal sends it that is closed, and nothing else is there to end `dev`.
+/// A closing terminal sends it, and nothing else would end `dev`.
 #[test]
 fn a_hangup_drains_dev() {
     let folder = Folder::new("hangup");
     let mut dev = folder.dev();
     for name in ["USR1", "USR2", "ALRM"] {
         dev.signal(name);
-        assert!(dev.tells(&format!("SIG{name} changes nothing")));
+        assert!(dev.logs(&format!("SIG{name} is ignored")));
     }
     dev.signal("HUP");
     assert_eq!(dev.code(), Some(0));
 }
 
-/// Service managers send it twice, and a request that is open is nobody's to throw away.
+/// Service managers send it twice, and an open request must not be thrown away.
 #[test]
 fn a_second_sigterm_leaves_open_requests_their_answers() {
     let folder = Folder::new("twice");
     let (mut dev, mut request) = folder.draining();
     dev.terminate();
-    assert!(dev.tells("it drains already"));
+    assert!(dev.logs("already draining"));
     assert!(dev.process.try_wait().unwrap().is_none());
     request.write_all(&[b'x'; BODY]).unwrap();
     let mut answer = String::new();
     request.read_to_string(&mut answer).unwrap();
-    // Nobody signed it, and that is its answer.
+    // It is not signed, and is answered so.
     assert!(answer.contains("HTTP/1.1 403"), "{answer}");
     assert_eq!(dev.code(), Some(0));
 }
@@ -228,15 +228,18 @@ fn for_the_lead_of_a_drain_readiness_is_red_and_requests_are_answered() {
     std::fs::write(&path, leads).unwrap();
     let dev = folder.dev();
     assert!(dev.answers("GET /readyz").contains("200 OK"));
-    let told = Instant::now();
+    let stopped_at = Instant::now();
     dev.terminate();
     while !dev.answers("GET /readyz").contains("503 ") {
-        assert!(told.elapsed() < Duration::from_secs(6), "it stays green");
+        assert!(
+            stopped_at.elapsed() < Duration::from_secs(6),
+            "it stays green"
+        );
     }
     let answer = dev.answers("POST /hooks/begini");
     assert!(answer.contains("HTTP/1.1 403"), "{answer}");
     assert_eq!(dev.code(), Some(0));
-    assert!(told.elapsed() >= Duration::from_secs(6));
+    assert!(stopped_at.elapsed() >= Duration::from_secs(6));
 }
 
 #[test]
@@ -247,7 +250,7 @@ fn what_is_waited_for_is_left_by_a_signal() {
                   preset = \"begini\"\nsecrets = [{ id = \"a\", file = \"key\" }]\n";
     std::fs::write(folder.0.join("hookbox.toml"), config).unwrap();
     std::fs::write(folder.0.join("key"), "a-key-for-tests").unwrap();
-    // Nothing listens on the first port, and no test gets it.
+    // Nothing listens on the first port, and no test uses it.
     let url = "postgres://someone:hunter2@127.0.0.1:1/db";
     std::fs::write(folder.0.join("store"), url).unwrap();
     let mut worker = folder.hookbox(&["worker", "--log-format", "json", "--log", "trace"]);
@@ -259,11 +262,11 @@ fn what_is_waited_for_is_left_by_a_signal() {
         log: None,
     };
     let mut lines = BufReader::new(stderr).lines();
-    let told = lines.find_map(|line| line.ok().filter(|line| line.contains("waiting for")));
-    let told: serde_json::Value = serde_json::from_str(&told.unwrap()).unwrap();
-    assert_eq!(told["fields"]["what"], "the store");
+    let waiting = lines.find_map(|line| line.ok().filter(|line| line.contains("waiting for")));
+    let waiting: serde_json::Value = serde_json::from_str(&waiting.unwrap()).unwrap();
+    assert_eq!(waiting["fields"]["what"], "the store");
     running.terminate();
     let rest: Vec<String> = lines.map_while(Result::ok).collect();
     assert_eq!(running.code(), Some(0));
-    assert!(!format!("{told}{rest:?}").contains("hunter2"));
+    assert!(!format!("{waiting}{rest:?}").contains("hunter2"));
 }

@@ -1,4 +1,4 @@
-//! Our own accept loop: connections bounded in number, and drained in order.
+//! hookbox's own accept loop: connections bounded in number, and drained in order.
 //!
 //! `axum::serve` builds its server without a timer, so that hyper's time-out for the head does
 //! nothing (axum 0.8, tokio-rs/axum#2741), and it has no limit on connections.
@@ -19,39 +19,39 @@ use crate::{Ingest, router};
 /// How long to wait after accepting failed (out of file descriptors, say) before trying again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What to listen on.
+/// The listener of an ingest.
 pub struct Listener {
     /// The bound socket.
     pub tcp: TcpListener,
-    /// TLS, for every listener that is not on loopback or behind a declared proxy.
+    /// TLS, for every listener that is neither on loopback nor behind a declared proxy.
     pub tls: Option<TlsAcceptor>,
 }
 
-/// How long the two parts of an end may take.
+/// How long the two parts of a drain may take.
 #[derive(Debug, Clone, Copy)]
-pub struct Leaving {
-    /// Readiness is red and requests are still taken, so that a balancer turns away before a
-    /// connection is refused. Nothing, where there is no balancer.
+pub struct DrainTimes {
+    /// Readiness is red and requests are still taken, so that a balancer stops sending before a
+    /// connection is refused. Zero, where there is no balancer.
     pub lead: Duration,
-    /// Nothing more is taken; open requests get their true answer. What is left then is cut.
+    /// No more requests are taken; open ones get their true answer. What is left then is cut.
     pub grace: Duration,
 }
 
-/// Serves until `shutdown`, then leaves: readiness turns red at once, and after the lead the
+/// Serves until `shutdown`, then drains: readiness turns red at once, and after the lead the
 /// listener and idle connections are closed and open requests are waited for.
 pub async fn serve(
     listener: Listener,
     ingest: Arc<Ingest>,
     shutdown: CancellationToken,
-    leaving: Leaving,
+    drain_times: DrainTimes,
 ) {
     let connections = TaskTracker::new();
     let (drain, cut) = (CancellationToken::new(), CancellationToken::new());
     let long_enough = async {
         shutdown.cancelled().await;
         ingest.turn_away();
-        if !leaving.lead.is_zero() {
-            tokio::time::sleep(leaving.lead).await;
+        if !drain_times.lead.is_zero() {
+            tokio::time::sleep(drain_times.lead).await;
         }
     };
     tokio::select! {
@@ -63,7 +63,7 @@ pub async fn serve(
     drop(listener);
     drain.cancel();
     connections.close();
-    let waited = tokio::time::timeout(leaving.grace, connections.wait()).await;
+    let waited = tokio::time::timeout(drain_times.grace, connections.wait()).await;
     if waited.is_err() {
         tracing::warn!(
             open = connections.len(),
@@ -75,7 +75,7 @@ pub async fn serve(
     ingest.finish().await;
 }
 
-/// Takes connections until it is dropped.
+/// Accepts connections until it is dropped.
 async fn accept(
     listener: &Listener,
     ingest: &Arc<Ingest>,

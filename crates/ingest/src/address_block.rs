@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-/// One IPv4 address, or one /64 of IPv6: a provider gives that many to each customer, so a limit
-/// for a single IPv6 address would limit none of its owner's 2^64.
+/// One IPv4 address, or one /64 of IPv6: a provider assigns that many to each customer, so a limit
+/// for a single IPv6 address would not limit the owner of 2^64 of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum AddressBlock {
     V4(u32),

@@ -1,8 +1,9 @@
-//! Group commit for webhooks: whatever waits when a lane is free becomes one message of the
+//! Group commit for webhooks: whatever waits when a publish slot is free becomes one message of the
 //! broker and shares one confirm, as a database shares one fsync between commits.
 //!
-//! Lanes own their publishes. A sender that goes away cancels nothing: its event is stored, and
-//! its retry is a duplicate. A letter that was taken gets its true answer or none.
+//! Publish slots own their publishes. A sender that disconnects cancels nothing: its event is
+//! stored, and its retry is a duplicate. A request that was taken from the queue gets its true
+//! answer or none.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
@@ -18,38 +19,38 @@ use hookbox_signature::Verified;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::task::TaskTracker;
 
+use crate::accounting::Accounting;
 use crate::body_memory::BodyRoom;
-use crate::book::Book;
 use crate::counters::add;
 use crate::failure_log::FailureLog;
 use crate::identify::Identified;
 use crate::response::NotAccepted;
 use crate::{Counters, Limits, Routing};
 
-/// A verified request, ready to travel. There is no way to make one without `Verified`.
-pub(crate) struct Letter {
+/// A verified request, ready to be published. It cannot be built without `Verified`.
+pub(crate) struct AcceptedRequest {
     pub receipt: ReceiptId,
     pub source: SourceName,
     pub identified: Identified,
     pub received_at: Timestamp,
     pub traceparent: Option<String>,
     pub verified: Verified,
-    /// Its share of the memory for bodies. It is held until the broker has answered: a sender
-    /// that left takes its connection away, not its body.
+    /// Its share of the memory for bodies. It is held until the broker has answered: when a sender
+    /// disconnects, its body stays in memory.
     pub room: BodyRoom,
 }
 
-type Answer = Result<(), PublishErrorKind>;
+type PublishResult = Result<(), PublishErrorKind>;
 
-struct Waiting {
-    letter: Letter,
-    answer: oneshot::Sender<Answer>,
+struct QueuedRequest {
+    request: AcceptedRequest,
+    answer: oneshot::Sender<PublishResult>,
 }
 
-/// What waits, by topic, with the topics in the order of their oldest letter.
+/// The queue of requests by topic, with the topics in the order of their oldest request.
 #[derive(Default)]
 struct Queue {
-    by_topic: HashMap<Topic, VecDeque<Waiting>>,
+    by_topic: HashMap<Topic, VecDeque<QueuedRequest>>,
     order: VecDeque<Topic>,
     count: usize,
     closed: bool,
@@ -64,7 +65,7 @@ struct Shared {
     batch_bytes_max: usize,
     waiting_max: usize,
     instance: InstanceId,
-    book: Arc<Book>,
+    accounting: Arc<Accounting>,
     counters: Arc<Counters>,
     failures: Arc<FailureLog>,
 }
@@ -79,7 +80,7 @@ impl Batcher {
         broker: Arc<dyn Broker>,
         routing: Routing,
         limits: &Limits,
-        (instance, book): (InstanceId, Arc<Book>),
+        (instance, accounting): (InstanceId, Arc<Accounting>),
         (counters, failures): (Arc<Counters>, Arc<FailureLog>),
     ) -> Self {
         let shared = Arc::new(Shared {
@@ -91,19 +92,23 @@ impl Batcher {
             batch_bytes_max: limits.batch_bytes_max,
             waiting_max: limits.waiting_max,
             instance,
-            book,
+            accounting,
             counters,
             failures,
         });
-        for _ in 0..limits.lanes {
-            tasks.spawn(Arc::clone(&shared).lane());
+        for _ in 0..limits.publish_slots {
+            tasks.spawn(Arc::clone(&shared).run_publish_slot());
         }
         Self { shared }
     }
 
-    /// Puts a letter into the next batch and waits until the broker has it on disk. After the
-    /// deadline the answer is no, even if the confirm comes later: the retry is deduplicated.
-    pub async fn publish(&self, letter: Letter, deadline: Duration) -> Result<(), NotAccepted> {
+    /// Puts a request into the next batch and waits until the broker has it on disk. After the
+    /// deadline the answer is no, even if the confirm arrives later: the retry is deduplicated.
+    pub async fn publish(
+        &self,
+        request: AcceptedRequest,
+        deadline: Duration,
+    ) -> Result<(), NotAccepted> {
         let (answer, answered) = oneshot::channel();
         {
             let mut queue = self.shared.lock();
@@ -113,21 +118,21 @@ impl Batcher {
             if queue.count >= self.shared.waiting_max {
                 return Err(NotAccepted::TooBusy);
             }
-            queue.push(Waiting { letter, answer });
-            self.shared.tell_waiting(&queue);
+            queue.push(QueuedRequest { request, answer });
+            self.shared.count_waiting(&queue);
         }
         self.shared.filled.notify_one();
         let not = NotAccepted::NotDurable;
         match tokio::time::timeout(deadline, answered).await {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(kind))) => Err(not(kind)),
-            // Publishing panicked: nobody can say that it is on disk.
+            // Publishing panicked: whether the message is on disk is unknown.
             Ok(Err(_dropped)) => Err(not(PublishErrorKind::Unavailable)),
             Err(_elapsed) => Err(not(PublishErrorKind::TimedOut)),
         }
     }
 
-    /// Takes nothing more; lanes end when what waits is published.
+    /// Takes no more requests; the publish slots end when the queue has been published.
     pub fn close(&self) {
         self.shared.lock().closed = true;
         self.shared.filled.notify_waiters();
@@ -135,8 +140,8 @@ impl Batcher {
 }
 
 impl Queue {
-    fn push(&mut self, waiting: Waiting) {
-        let topic = waiting.letter.identified.topic.clone();
+    fn push(&mut self, waiting: QueuedRequest) {
+        let topic = waiting.request.identified.topic.clone();
         let of_topic = self.by_topic.entry(topic.clone()).or_default();
         if of_topic.is_empty() {
             self.order.push_back(topic);
@@ -145,8 +150,8 @@ impl Queue {
         self.count += 1;
     }
 
-    /// As many letters of one topic as make a batch; none when nothing waits.
-    fn take(&mut self, batch_max: usize, batch_bytes_max: usize) -> Vec<Waiting> {
+    /// As many requests of one topic as fit into a batch; none when the queue is empty.
+    fn take(&mut self, batch_max: usize, batch_bytes_max: usize) -> Vec<QueuedRequest> {
         let Some(topic) = self.order.pop_front() else {
             return Vec::new();
         };
@@ -155,7 +160,7 @@ impl Queue {
         };
         let (mut taken, mut bytes) = (Vec::new(), 0);
         while let Some(next) = of_topic.front() {
-            bytes += next.letter.verified.body().len();
+            bytes += next.request.verified.body().len();
             let full = taken.len() >= batch_max || bytes > batch_bytes_max;
             if full && !taken.is_empty() {
                 break;
@@ -174,29 +179,30 @@ impl Queue {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        // Nothing panics while it holds the lock; were it otherwise, the queue is still whole.
+        // Nothing panics while it holds the lock; even if something did, the queue would be
+        // consistent.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell_waiting(&self, queue: &Queue) {
+    fn count_waiting(&self, queue: &Queue) {
         let count = queue.count as u64;
         self.counters.waiting.store(count, Ordering::Relaxed);
     }
 
-    async fn lane(self: Arc<Self>) {
+    async fn run_publish_slot(self: Arc<Self>) {
         loop {
             let filled = self.filled.notified();
             let (taken, closed) = {
                 let mut queue = self.lock();
                 let taken = queue.take(self.batch_max, self.batch_bytes_max);
-                self.tell_waiting(&queue);
+                self.count_waiting(&queue);
                 (taken, queue.closed)
             };
             if !taken.is_empty() {
-                // What is left is for another lane.
+                // The rest is for another publish slot.
                 self.filled.notify_one();
-                // A panic drops what was taken, which answers 503 to those who wait for it. The
-                // lane goes on: without its lanes an ingest would refuse everything.
+                // A panic drops the batch, which answers its requests with 503. The slot keeps
+                // running: without publish slots an ingest would refuse everything.
                 let published = AssertUnwindSafe(self.publish(taken)).catch_unwind();
                 if published.await.is_err() {
                     tracing::error!("publishing a batch panicked; its requests were answered 503");
@@ -210,18 +216,20 @@ impl Shared {
         }
     }
 
-    async fn publish(&self, taken: Vec<Waiting>) {
-        // Whoever has stopped waiting was told no; publishing it would only make a duplicate.
-        let (letters, answers): (Vec<Letter>, Vec<oneshot::Sender<Answer>>) = taken
-            .into_iter()
-            .filter(|waiting| !waiting.answer.is_closed())
-            .map(|waiting| (waiting.letter, waiting.answer))
-            .unzip();
-        let numbers = self.book.numbers(letters.len());
-        let (envelopes, _rooms): (Vec<Envelope>, Vec<BodyRoom>) = letters
+    async fn publish(&self, taken: Vec<QueuedRequest>) {
+        // A request that is no longer waited for was answered 503; publishing it would only make a
+        // duplicate.
+        let (requests, answers): (Vec<AcceptedRequest>, Vec<oneshot::Sender<PublishResult>>) =
+            taken
+                .into_iter()
+                .filter(|waiting| !waiting.answer.is_closed())
+                .map(|waiting| (waiting.request, waiting.answer))
+                .unzip();
+        let numbers = self.accounting.numbers(requests.len());
+        let (envelopes, _rooms): (Vec<Envelope>, Vec<BodyRoom>) = requests
             .into_iter()
             .zip(numbers.first..)
-            .map(|(letter, number)| self.envelope(letter, number))
+            .map(|(request, number)| self.envelope(request, number))
             .unzip();
         let Some(batch) = Batch::of(&envelopes) else {
             return;
@@ -244,7 +252,7 @@ impl Shared {
             }
         };
         for waiting in answers {
-            // Gone senders will send again.
+            // A sender that has disconnected will send its request again.
             let _ = waiting.send(answer);
         }
     }
@@ -265,8 +273,8 @@ impl Shared {
         );
     }
 
-    fn envelope(&self, letter: Letter, number: u64) -> (Envelope, BodyRoom) {
-        let Letter {
+    fn envelope(&self, request: AcceptedRequest, number: u64) -> (Envelope, BodyRoom) {
+        let AcceptedRequest {
             receipt,
             source,
             identified,
@@ -274,7 +282,7 @@ impl Shared {
             traceparent,
             verified,
             room,
-        } = letter;
+        } = request;
         let envelope = Envelope {
             receipt,
             source,

@@ -1,4 +1,4 @@
-//! Reading a body that cannot be trusted to be small, fast, or as long as it says.
+//! Reads a body that may be large, slow, or longer than announced.
 
 use std::time::Duration;
 
@@ -13,22 +13,22 @@ use crate::Limits;
 use crate::body_memory::{BodyRoom, NoRoom};
 use crate::response::NotAccepted;
 
-/// Most bytes that are set aside before any has come: enough for nearly every webhook, and little
+/// Most bytes that are reserved before any has arrived: enough for nearly every webhook, and little
 /// for each of thousands of connections that only announce one.
 const RESERVED_MAX: usize = 8 * 1024;
 
-/// How much of a body that is too large is read and forgotten. Most senders read no answer before
-/// they have written everything, and a connection that is closed with bytes unread is reset, with
-/// the answer still in it (RFC 9112, section 9.6). Twice what any config allows: what is larger is
-/// no webhook, and its sender may as well be reset.
+/// How much of a body that is too large is read and discarded. Most senders read no answer before
+/// they have written everything, and a connection that is closed with unread bytes is reset, which
+/// discards the answer (RFC 9112, section 9.6). Twice what any config allows: a larger body is no
+/// webhook, and its sender may be reset.
 const DISCARD_MAX: usize = 2 * Limits::BODY_MAX_CAP;
 
-/// The length that is announced, where one is, and what else can be said before the body is read.
+/// The announced length, if any, and what else can be checked before the body is read.
 pub(crate) fn check_head(
     headers: &HeaderMap,
     limits: &Limits,
 ) -> Result<Option<usize>, NotAccepted> {
-    // The signature is over the bytes as sent; opening them first invites bombs.
+    // The signature is over the bytes as sent; decompressing them first would allow bombs.
     let identity = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
     if headers
         .get_all(CONTENT_ENCODING)
@@ -53,18 +53,18 @@ pub(crate) fn check_head(
     }
 }
 
-/// Reads the whole body: no longer than the limit, in time, and not absurdly slowly. `room` grows
-/// with it.
+/// Reads the whole body: no longer than the limit, in time, and not too slowly. `room` grows with
+/// it.
 ///
-/// Bytes count once they are here, never when they are announced: a few connections that
-/// announce much and send nothing would otherwise keep everyone else out.
+/// Bytes count once they have arrived, never when they are announced: a few connections that
+/// announce much and send nothing would otherwise keep all others out.
 pub(crate) async fn read(
     mut body: Body,
     announced: Option<usize>,
     limits: &Limits,
     mut room: BodyRoom,
 ) -> Result<(Bytes, BodyRoom), NotAccepted> {
-    // Answered before the sender sends the rest, where it is plain already that there is no room.
+    // Answered before the sender sends the rest, where it is certain already that there is no room.
     room.check(announced.unwrap_or(0))?;
     let began = Instant::now();
     let mut bytes = BytesMut::with_capacity(announced.unwrap_or(0).min(RESERVED_MAX));
@@ -91,14 +91,14 @@ pub(crate) async fn read(
     }
 }
 
-/// Reads the rest of a body that is refused, so that its sender gets to read why. It takes no
-/// longer than a body may.
+/// Reads the rest of a refused body, so that its sender can read the reason. It takes no longer
+/// than a body may.
 pub(crate) async fn discard(mut body: Body, began: Instant, limits: &Limits) {
     let mut read = 0;
     while read < DISCARD_MAX {
         match timeout_at(deadline(began, read, limits), body.frame()).await {
             Ok(Some(Ok(frame))) => read += frame.data_ref().map_or(0, Bytes::len),
-            // It has ended, or the sender has, or both are late.
+            // It has ended, or the sender has disconnected, or both are late.
             Ok(None | Some(Err(_))) | Err(_) => return,
         }
     }
@@ -113,8 +113,8 @@ impl From<NoRoom> for NotAccepted {
     }
 }
 
-/// When the next byte must be here: the whole body's deadline, or the moment at which what has
-/// come would be too slow, whichever is earlier.
+/// When the next byte must arrive: the deadline of the whole body, or the time at which the bytes
+/// so far would be too slow, whichever is earlier.
 fn deadline(began: Instant, read: usize, limits: &Limits) -> Instant {
     let earned = Duration::from_secs_f64(read as f64 / limits.body_rate_min.max(1) as f64);
     began + limits.body_deadline.min(limits.body_grace + earned)

@@ -1,5 +1,5 @@
-//! Memory for bodies: bounded in all, for large bodies, and for what one address has sent without
-//! a verified signature.
+//! Memory for bodies: limited in total, for large bodies, and for bodies of one address without a
+//! verified signature.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,24 +12,24 @@ pub(crate) struct BodyMemory {
     all_max: usize,
     large_max: usize,
     unverified_max: usize,
-    used: Mutex<Used>,
+    used: Mutex<MemoryUse>,
 }
 
 #[derive(Default)]
-struct Used {
+struct MemoryUse {
     all: usize,
     /// Bytes of bodies over [`Limits::SMALL_BODY_MAX`].
     large: usize,
-    /// By sender, for those alone that have some now: bounded by the connections.
+    /// By sender, only for those that have bodies now: bounded by the connections.
     unverified: HashMap<AddressBlock, usize>,
 }
 
 /// Why a body gets no memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoRoom {
-    /// There is none, or only what is kept for small bodies.
+    /// There is none, or only what is reserved for small bodies.
     Full,
-    /// Its address has its share.
+    /// Its address has used its share.
     AddressFull,
 }
 
@@ -37,7 +37,7 @@ pub(crate) enum NoRoom {
 pub(crate) struct BodyRoom {
     memory: Arc<BodyMemory>,
     bytes: usize,
-    /// Who has sent it, until its signature is verified.
+    /// The sender, until its signature is verified.
     sender: Option<AddressBlock>,
 }
 
@@ -53,7 +53,7 @@ impl BodyMemory {
         })
     }
 
-    /// Room for a body of which nothing has come yet.
+    /// Room for a body of which nothing has arrived yet.
     pub fn room(self: &Arc<Self>, sender: AddressBlock) -> BodyRoom {
         BodyRoom {
             memory: Arc::clone(self),
@@ -62,7 +62,7 @@ impl BodyMemory {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Used> {
+    fn lock(&self) -> MutexGuard<'_, MemoryUse> {
         // Nothing panics while it holds the lock.
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -70,7 +70,7 @@ impl BodyMemory {
     /// Whether a body may grow from `before` to `after` bytes.
     fn check(
         &self,
-        used: &Used,
+        used: &MemoryUse,
         (before, after): (usize, usize),
         sender: Option<AddressBlock>,
     ) -> Result<(), NoRoom> {
@@ -95,13 +95,13 @@ impl BodyMemory {
 }
 
 impl BodyRoom {
-    /// Whether so many bytes more would fit now.
+    /// Whether so many more bytes would fit now.
     pub fn check(&self, bytes: usize) -> Result<(), NoRoom> {
         let step = (self.bytes, self.bytes.saturating_add(bytes));
         self.memory.check(&self.memory.lock(), step, self.sender)
     }
 
-    /// Takes room for so many bytes more.
+    /// Takes room for so many more bytes.
     pub fn grow(&mut self, bytes: usize) -> Result<(), NoRoom> {
         if bytes == 0 {
             return Ok(());
@@ -118,7 +118,7 @@ impl BodyRoom {
         Ok(())
     }
 
-    /// Its signature is right: from here on it counts against no address.
+    /// Its signature is valid: from now on it counts against no address.
     pub fn verified(&mut self) {
         let mut used = self.memory.lock();
         if let Some(sender) = self.sender.take() {
@@ -138,7 +138,7 @@ impl Drop for BodyRoom {
     }
 }
 
-impl Used {
+impl MemoryUse {
     fn give_back(&mut self, sender: AddressBlock, bytes: usize) {
         if let Some(held) = self.unverified.get_mut(&sender) {
             *held -= bytes;
@@ -149,7 +149,7 @@ impl Used {
     }
 }
 
-/// What of a body counts as large: all of it, once it is larger than a small one may be.
+/// How much of a body counts as large: all of it, once it is larger than a small one may be.
 fn large_part(bytes: usize) -> usize {
     if bytes > Limits::SMALL_BODY_MAX {
         bytes

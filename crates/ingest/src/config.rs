@@ -1,22 +1,22 @@
-//! What an ingest is told, in values that are valid already.
+//! The configuration of an ingest, in values that are valid already.
 
 use std::sync::{Arc, RwLock};
 
 use hookbox_event::{Pointer, RouteName, SourceName, Topic, TopicPattern};
-use hookbox_signature::{Answer, Key, Scheme};
+use hookbox_signature::{Key, RefusalAnswer, Scheme};
 use http::HeaderName;
 
 use crate::{Limits, Peers};
 
-/// Everything an ingest needs to know.
+/// The configuration of an ingest.
 pub struct Config {
     /// The endpoints.
     pub sources: Vec<Source>,
-    /// Where their events go.
+    /// The routes of their events.
     pub routing: Routing,
-    /// Who may send.
+    /// The peers that may send.
     pub peers: Peers,
-    /// What is taken, at most.
+    /// The limits.
     pub limits: Limits,
 }
 
@@ -32,10 +32,10 @@ pub struct Source {
     /// (`application/x-www-form-urlencoded`).
     pub form: Option<String>,
     /// The answer its sender wants for a bad signature.
-    pub answer: Answer,
+    pub answer: RefusalAnswer,
     /// Where a request names its event type.
     pub topic: Option<EventType>,
-    /// How its events are told apart.
+    /// How two events are distinguished.
     pub identity: Identity,
 }
 
@@ -53,22 +53,22 @@ pub enum EventType {
     },
 }
 
-/// Which event a request tells of.
+/// What identifies the event of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identity {
     /// The values at these places, all of them.
     Pointers(Vec<Pointer>),
     /// The message id that the scheme signs.
     SignedId,
-    /// What the body says.
+    /// The content of the body.
     Body,
-    /// What the body says, together with the number that the sender gives each delivery in this
-    /// header, which is not signed.
+    /// The content of the body, together with the number that the sender gives each delivery in
+    /// this header, which is not signed.
     Delivery(HeaderName),
 }
 
 impl EventType {
-    /// The place of the body that names it, or a part of it.
+    /// The place of the body that contains it, or a part of it.
     pub(crate) fn pointer(&self) -> Option<&Pointer> {
         match self {
             EventType::Body(pointer) => Some(pointer),

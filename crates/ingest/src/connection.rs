@@ -22,7 +22,7 @@ use crate::receive::Peer;
 use crate::write_deadline::WriteDeadline;
 use crate::{Ingest, Limits, router};
 
-/// One connection over any stream, as [`crate::serve`] treats it, until it ends: for callers
+/// Serves one connection over any stream, as [`crate::serve`] does, until it ends: for callers
 /// without a socket.
 pub async fn serve_stream(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -40,7 +40,7 @@ pub async fn serve_stream(
     connection.serve(stream).await;
 }
 
-/// A connection that was accepted.
+/// An accepted connection.
 pub(crate) struct Connection {
     pub app: Router,
     pub peer: SocketAddr,
@@ -115,7 +115,7 @@ impl Connection {
             let draining = draining.clone();
             async move {
                 let mut response = answer.await?;
-                // A place for health checks is for one of them.
+                // A place for health checks is for one request only.
                 if is_reserve || draining.is_cancelled() {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(CONNECTION, close);
@@ -130,8 +130,9 @@ impl Connection {
             .max_headers(limits.headers_max)
             .max_buf_size(limits.head_bytes_max)
             .keep_alive(true)
-            // A sender may end its half once it has sent its request, and waits for the answer
-            // (RFC 9112, section 9.6). One that has gone looks the same, until it is answered.
+            // A sender may close its half once it has sent its request, and wait for the answer
+            // (RFC 9112, section 9.6). One that has disconnected looks the same, until it is
+            // answered.
             .half_close(true)
             .serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);

@@ -1,4 +1,4 @@
-//! What is logged of connections that are refused, or closed to make room.
+//! Logs connections that are refused, or closed to make room.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,10 +8,11 @@ use tokio::time::Instant;
 
 use crate::places::{Entry, Place};
 
-/// How often each of the messages is logged: anyone can open connections, and could fill the log.
+/// How often each of the messages is logged: connections are not authenticated, and could fill the
+/// log.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The messages, each with when it was logged last.
+/// The messages, each with the time of its last line.
 #[derive(Default)]
 pub(crate) struct ConnectionLog {
     not_accepted: Occasion,
@@ -20,14 +21,14 @@ pub(crate) struct ConnectionLog {
 }
 
 impl ConnectionLog {
-    /// The operating system allows no other connection.
+    /// The operating system allows no more connections.
     pub fn not_accepted(&mut self, error: &std::io::Error) {
         if self.not_accepted.is_due().is_some() {
             tracing::warn!(error = %error, "a connection could not be accepted");
         }
     }
 
-    /// The place of a connection that has one.
+    /// Logs the result and returns the place of a connection that has one.
     pub fn place(&mut self, entry: Entry, peer: IpAddr) -> Option<Arc<Place>> {
         match entry {
             Entry::Taken(place) => Some(place),
@@ -57,7 +58,7 @@ impl ConnectionLog {
     }
 }
 
-/// Something that may happen often and is logged now and then, with its count.
+/// Something that may happen often and is logged from time to time, with its count.
 #[derive(Default)]
 struct Occasion {
     next: Option<Instant>,
@@ -65,7 +66,8 @@ struct Occasion {
 }
 
 impl Occasion {
-    /// Counts one more. Where it is time to log it, how many there were since the last time.
+    /// Counts one more. Where it is due to be logged, returns how many there were since the last
+    /// time.
     fn is_due(&mut self) -> Option<u64> {
         self.count += 1;
         let now = Instant::now();

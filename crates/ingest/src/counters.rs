@@ -1,4 +1,4 @@
-//! What an ingest has done since its start, as plain numbers for whoever shows them.
+//! What an ingest has done since its start, as plain numbers for metrics.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use hookbox_event::Timestamp;
 
 use crate::latencies::Latencies;
 
-/// The counters of one ingest. Read for display only, so nothing orders them.
+/// The counters of one ingest. They are only displayed, so no memory ordering is needed.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Requests answered 200.
@@ -21,19 +21,19 @@ pub struct Counters {
     pub confirms: Latencies,
     /// Requests to a source that have no answer yet.
     pub in_flight: AtomicU64,
-    /// Accepted requests that wait for a lane at this moment.
+    /// Accepted requests that wait for a publish slot at this moment.
     pub waiting: AtomicU64,
     /// It is shutting down.
     pub draining: AtomicBool,
     /// Refusals that could not be kept for operators because too many came at once,
-    /// or because the store was away.
+    /// or because the store was unavailable.
     pub refusals_dropped: AtomicU64,
-    /// Accounts that the broker confirmed.
+    /// Accept reports that the broker confirmed.
     pub accounts: AtomicU64,
-    /// Accepted receipts of which the books are still to be told.
-    pub to_tell: AtomicU64,
-    /// Accepted receipts that were not told to the books, because too many waited for it.
-    pub untold: AtomicU64,
+    /// Accepted receipts that are in no accept report yet.
+    pub unreported: AtomicU64,
+    /// Accepted receipts dropped from accept reports because the buffer was full.
+    pub dropped_from_reports: AtomicU64,
     /// Connections that are open.
     pub connections: AtomicU64,
     /// Those of them without a request under way.
@@ -66,7 +66,7 @@ impl Counters {
         lock(&self.keys_end).clone()
     }
 
-    /// Says when the last key of a source ends.
+    /// Records when the last key of a source ends.
     pub fn set_keys_end(&self, source: &str, end: Option<Timestamp>) {
         lock(&self.keys_end).insert(source.to_owned(), end);
     }
@@ -76,7 +76,7 @@ impl Counters {
     }
 }
 
-/// Every change is one step: a panic leaves what was there before.
+/// Every change is one step: a panic leaves the previous value.
 fn lock<T>(values: &Mutex<T>) -> MutexGuard<'_, T> {
     values.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -85,7 +85,7 @@ pub(crate) fn add(counter: &AtomicU64, count: u64) {
     counter.fetch_add(count, Ordering::Relaxed);
 }
 
-/// Counts a request as in flight until it is dropped, in whatever way the request ends.
+/// Counts a request as in flight until it is dropped, however the request ends.
 pub(crate) struct InFlight(Arc<Counters>);
 
 impl InFlight {

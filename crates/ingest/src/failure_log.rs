@@ -1,6 +1,6 @@
 //! Failed publishes in the log: the first of its kind in each minute by itself, the others counted
-//! in a summary when that minute ends. A disk that is full, or a broker that is unavailable, fails
-//! every publish.
+//! in a summary when that minute ends. A full disk, or a broker that is unavailable, fails every
+//! publish.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,12 +10,12 @@ use hookbox_driver::PublishErrorKind;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// For how long failures of the same kind are counted together: a log that rotates must still hold
-/// the first one.
+/// For how long failures of the same kind are counted together: a log that rotates must still
+/// contain the first one.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// Requests that failed in this window and have no line, by the name of the kind. A kind that is in
-/// it has its line.
+/// Requests that failed in this window and have no line, by the name of the kind. A kind in this
+/// map has its line.
 #[derive(Default)]
 pub(crate) struct FailureLog(Mutex<BTreeMap<&'static str, u64>>);
 
@@ -27,7 +27,7 @@ struct Summary {
 }
 
 impl FailureLog {
-    /// One that logs its summaries until `stop`.
+    /// Starts one that logs its summaries until `stop`.
     pub fn start(tasks: &TaskTracker, stop: CancellationToken) -> Arc<Self> {
         let log = Arc::new(Self::default());
         tasks.spawn(summarize(Arc::clone(&log), stop, Summary::log));
@@ -46,7 +46,7 @@ impl FailureLog {
         true
     }
 
-    /// Ends the window, and says what has no line.
+    /// Ends the window, and returns what has no line.
     fn end_window(&self) -> Vec<Summary> {
         let window = std::mem::take(&mut *self.lock());
         let all = window.into_iter();
@@ -122,7 +122,7 @@ mod tests {
         assert!(!fails(3));
         // It ends long before its minute does, and its summary waits for no other failure.
         assert_eq!(written.recv().await, Some(blocked(67)));
-        // An hour without a failure has nothing to say.
+        // An hour without a failure has no summary.
         tokio::time::sleep(60 * WINDOW).await;
         assert!(written.is_empty());
         assert!(fails(1), "another outage has a line");

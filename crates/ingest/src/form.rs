@@ -1,4 +1,4 @@
-//! What to take for the event where a form was posted.
+//! Finds the event in a posted form.
 
 use hookbox_event::scan;
 use hookbox_signature::Verified;
@@ -13,12 +13,12 @@ const FORMS: [&[u8]; 2] = [URLENCODED, b"multipart/form-data"];
 
 const URLENCODED: &[u8] = b"application/x-www-form-urlencoded";
 
-/// The event of a verified request: its body, or, of a source whose sender may post forms, the
+/// The event of a verified request: its body, or, for a source whose sender may post forms, the
 /// field that holds it.
 ///
 /// A form without such a field, or without JSON in it, is refused, where any other body that is not
-/// JSON is kept as a dead letter: it could never be anything else, and its sender sees at once what
-/// to change. JSON is taken as it is whatever its type says, because senders and people with curl
+/// JSON is stored as a dead letter: a form can never become an event, and its sender sees at once
+/// what to change. JSON is accepted whatever its media type, because senders and people with curl
 /// get that wrong.
 pub(crate) fn event_of(
     source: &Source,
@@ -36,7 +36,7 @@ pub(crate) fn event_of(
         .ok_or(NotAccepted::Form)
 }
 
-/// Whether a request says that its body is of a media type, whatever the parameters.
+/// Whether the request has this media type, whatever its parameters.
 fn has_type(headers: &HeaderMap, media: &[u8]) -> bool {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     values.any(|value| {

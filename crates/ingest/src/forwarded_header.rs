@@ -1,16 +1,16 @@
 //! One line of the header `Forwarded` (RFC 7239).
 
-/// What one proxy has written about the request that it received.
+/// What one proxy has added about the request that it received.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Element {
-    /// From whom: an address, or a name that hides it.
+    /// The sender: an address, or a name that hides it.
     pub from: Option<String>,
     /// Over which protocol.
     pub proto: Option<String>,
 }
 
-/// The elements of a line, in their order; `None` where it is not as the RFC has it. What stands
-/// to the left may be the client's own text, so nothing of such a line is used.
+/// The elements of a line, in their order; `None` where it violates the RFC. The left part may be
+/// the client's own text, so nothing of such a line is used.
 pub(crate) fn elements(line: &str) -> Option<Vec<Element>> {
     let mut elements = Vec::new();
     let mut rest = line;
@@ -43,7 +43,7 @@ fn element(text: &str) -> Option<(Option<Element>, Option<&str>)> {
                 "proto" => Some(&mut element.proto),
                 _ => None,
             };
-            // A parameter stands once in an element: which of two is true cannot be known.
+            // A parameter occurs once in an element: with two it is unknown which is true.
             if place.is_some_and(|place| place.replace(value).is_some()) {
                 return None;
             }
@@ -86,7 +86,7 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.chars().all(is_token_char)
 }
 
-/// RFC 9110, section 5.6.2. Proxies write `for=192.0.2.1:80` without the quotes it should have.
+/// RFC 9110, section 5.6.2. Proxies write `for=192.0.2.1:80` without the required quotes.
 fn is_token_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~:".contains(c)
 }

@@ -1,8 +1,8 @@
-//! What trusted proxies say about a request: who its client is, and whether it came over https.
+//! What trusted proxies report about a request: its client, and whether it was received over https.
 //!
-//! A client may write these headers itself, and a proxy adds to them on the right. So they are
-//! read from the right, as far as every address is a proxy's; what stands left of the first other
-//! one is the client's own text, and is not read.
+//! A client may send these headers itself, and a proxy appends to them on the right. So they are
+//! read from the right, as far as every address is a proxy's; the text to the left of the first
+//! other one is the client's own, and is not read.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -15,20 +15,20 @@ const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// What is known of a request from its headers.
+/// What the headers of a request show.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Forwarding {
-    /// The client's address, where the headers name it.
+    /// The client's address, where the headers contain it.
     pub client: Option<IpAddr>,
-    /// Whether they say that it came over https; `None` where they say nothing of it.
+    /// Whether they report https; `None` where they do not report it.
     pub is_https: Option<bool>,
 }
 
 /// Reads the headers of a request that a trusted proxy has sent.
 ///
-/// Most proxies write one of the two kinds of headers and pass on the other as the client wrote
-/// it. So where both are there, they must agree: an address that they do not agree on is not used,
-/// and https must not be contradicted.
+/// Most proxies write one of the two kinds of headers and pass on the other as the client wrote it.
+/// So where both are present, they must agree: an address on which they differ is not used, and
+/// https must not be contradicted.
 pub(crate) fn forwarding(headers: &HeaderMap, proxies: &[Network]) -> Forwarding {
     let standard = of_forwarded(headers, proxies);
     let usual = Forwarding {
@@ -90,7 +90,7 @@ fn of_x_forwarded_for(headers: &HeaderMap, proxies: &[Network]) -> Option<IpAddr
     client
 }
 
-/// Several values are of several proxies, or of the client and a proxy: all must say https.
+/// Several values are from several proxies, or from the client and a proxy: all must be https.
 fn of_x_forwarded_proto(headers: &HeaderMap) -> Option<bool> {
     let mut lines = headers.get_all(X_FORWARDED_PROTO).iter().peekable();
     lines.peek()?;
@@ -102,7 +102,7 @@ fn is_proxy(address: Option<IpAddr>, proxies: &[Network]) -> bool {
     address.is_some_and(|address| proxies.iter().any(|proxy| proxy.contains(address)))
 }
 
-/// An address, perhaps with a port; one of IPv6 with a port stands in brackets.
+/// An address, perhaps with a port; an IPv6 address with a port is in brackets.
 fn address(text: &str) -> Option<IpAddr> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Some(address.to_canonical());

@@ -1,4 +1,4 @@
-//! `GET /healthz`: the process lives. `GET /readyz`: a webhook sent now would be taken.
+//! `GET /healthz`: the process is alive. `GET /readyz`: a webhook sent now would be accepted.
 //!
 //! Both are public. A reason may name queues, policies, files and the environment, so only its
 //! class is shown here; the listener for metrics and the log have the reason.

@@ -1,4 +1,4 @@
-//! Which event a verified request is of, and what it says.
+//! Identifies the event of a verified request, and digests its content.
 
 use hookbox_event::{ContentDigest, EventId, Extract, Pointer, Scalar, Topic, scan};
 use hookbox_signature::Verified;
@@ -7,16 +7,16 @@ use http::HeaderMap;
 use crate::header_text::header_text;
 use crate::{EventType, Identity, Source};
 
-/// What was read from a request.
+/// The identity of a request.
 pub(crate) struct Identified {
     pub topic: Topic,
     pub event: EventId,
     pub digest: ContentDigest,
 }
 
-/// Never fails: a genuine body that is not JSON, or lacks its identity fields, is identified by
-/// what it says, and a header that is absent or holds strange bytes is no reason to refuse it.
-/// Refusing it would lose it.
+/// Never fails: a genuine body that is not JSON, or lacks its identity fields, is identified by its
+/// content, and a header that is absent or holds invalid bytes is no reason to refuse it. Refusing
+/// it would lose it.
 pub(crate) fn identify(source: &Source, headers: &HeaderMap, verified: &Verified) -> Identified {
     let fields: &[Pointer] = match &source.identity {
         Identity::Pointers(pointers) => pointers,
@@ -47,7 +47,7 @@ pub(crate) fn identify(source: &Source, headers: &HeaderMap, verified: &Verified
         Some(EventType::Header { name, .. }) => {
             let text = header_text(headers, name);
             let topic = Topic::of_header(&source.name, text.as_deref(), kind.as_deref());
-            // By the header's own text: two of them that have one topic are two events.
+            // By the header's own text: two texts with the same topic are two events.
             let event = text.map_or(event, |text| EventId::of_typed(&event, &text));
             (topic, event)
         }
@@ -60,7 +60,7 @@ pub(crate) fn identify(source: &Source, headers: &HeaderMap, verified: &Verified
     }
 }
 
-/// The event, but for a type that a header gives.
+/// The event, without the type that a header gives.
 fn base(
     source: &Source,
     headers: &HeaderMap,
@@ -76,8 +76,8 @@ fn base(
         Identity::SignedId => verified.signed_id().map_or_else(by_body, |id| {
             EventId::from_fields(&source.name, &[Scalar::String(id.to_owned())])
         }),
-        // Never by the number alone: whoever replays a captured request can write any number on
-        // it, and would hide the event that the number belongs to (H12).
+        // Never by the number alone: an attacker who replays a captured request can write any
+        // number on it, and would hide the event that the number belongs to (H12).
         Identity::Delivery(name) => header_text(headers, name)
             .map_or_else(by_body, |number| EventId::of_delivery(&by_body(), &number)),
         Identity::Pointers(_) | Identity::Body => by_body(),

@@ -1,11 +1,10 @@
-//! How long something takes, as counts in fixed buckets: cheap to write, and mergeable over
-//! processes.
+//! Durations, as counts in fixed buckets: cheap to record, and mergeable over processes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Upper bounds of the buckets in seconds. From the fastest disk's fsync to past the confirm
-/// deadline (2.5 s); what is slower than the last is counted in the total alone.
+/// deadline (2.5 s); longer ones are counted in the total only.
 pub const BOUNDS_SECONDS: [f64; 12] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 ];
@@ -13,7 +12,7 @@ pub const BOUNDS_SECONDS: [f64; 12] = [
 /// A histogram.
 #[derive(Debug, Default)]
 pub struct Latencies {
-    /// One for each bound, and one for what is slower than all of them.
+    /// One for each bound, and one for longer durations.
     counts: [AtomicU64; BOUNDS_SECONDS.len() + 1],
     micros: AtomicU64,
 }
@@ -27,14 +26,14 @@ impl Latencies {
         self.micros.fetch_add(micros, Ordering::Relaxed);
     }
 
-    /// Each bound with how many were in its bucket alone; the last bound is infinite.
+    /// Each bound with the number of its bucket only; the last bound is infinite.
     pub fn buckets(&self) -> Vec<(f64, u64)> {
         let bounds = BOUNDS_SECONDS.into_iter().chain([f64::INFINITY]);
         let counts = self.counts.iter().map(|one| one.load(Ordering::Relaxed));
         bounds.zip(counts).collect()
     }
 
-    /// All of them together.
+    /// The sum of all.
     pub fn sum_seconds(&self) -> f64 {
         Duration::from_micros(self.micros.load(Ordering::Relaxed)).as_secs_f64()
     }

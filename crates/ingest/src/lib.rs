@@ -1,17 +1,17 @@
 //! HTTP in, broker out: proves who sent a webhook, has it on disk, and only then answers 200.
 //!
-//! `receive` is the heart: bound → verify → identify → publish → answer. The database is not on
-//! this path: ingest stays up when it is down.
+//! `receive` is the core: limit → verify → identify → publish → answer. The database is not on this
+//! path: ingest stays up when it is down.
 //!
-//! Architecture invariant: this crate names no broker. What it publishes is made from
-//! [`hookbox_signature::Verified`] alone.
+//! Architecture invariant: this crate names no broker. Everything that it publishes is built from
+//! [`hookbox_signature::Verified`] only.
 
 mod accept;
+mod accounting;
 mod address_block;
 mod batcher;
 mod body;
 mod body_memory;
-mod book;
 mod config;
 mod connection;
 mod connection_log;
@@ -38,7 +38,7 @@ mod spool;
 mod state;
 mod write_deadline;
 
-pub use accept::{Leaving, Listener, serve};
+pub use accept::{DrainTimes, Listener, serve};
 pub use config::{Config, EventType, Identity, Routing, Source};
 pub use connection::serve_stream;
 pub use counters::Counters;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-/// What one ingest process takes, at most.
+/// The limits of one ingest process.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Largest body in bytes. Webhooks are small; RabbitMQ 4 refuses messages over 16 MiB.
     pub body_max: usize,
     /// From the first byte of a request's head to its end. It ends slow-header attacks. An idle
-    /// connection ends after as long, too, while another one waits for its place.
+    /// connection is closed after as long, too, while another one waits for its place.
     pub head_deadline: Duration,
     /// How long a connection may be idle: since it was opened or since its last answer, without a
     /// byte of a request. Longer than load balancers keep theirs (ALB and nginx: 60 s), so that
@@ -22,10 +22,10 @@ pub struct Limits {
     /// How long a body may be slow: connections start slowly.
     pub body_grace: Duration,
     /// From the end of a request's head to its answer. Reading and confirming have deadlines of
-    /// their own that end earlier; this one bounds whatever they do not.
+    /// their own that end earlier; this one limits everything else.
     pub request_deadline: Duration,
-    /// How long the other side may take none of an answer. Answers are a few hundred bytes: who
-    /// does not read them for so long only wants to keep the connection busy.
+    /// How long the peer may accept nothing of an answer. Answers are a few hundred bytes: a peer
+    /// that does not read them for so long only keeps the connection busy.
     pub write_deadline: Duration,
     /// Most headers of one request. Proxies add a dozen.
     pub headers_max: usize,
@@ -35,20 +35,21 @@ pub struct Limits {
     /// and at most one head and one body.
     pub connections_max: usize,
     /// Connections at once from one address, so that one sender cannot take all of them. Trusted
-    /// proxies have as many as there are.
+    /// proxies are not limited by it.
     pub connections_per_address_max: usize,
     /// To complete a TLS handshake.
     pub tls_deadline: Duration,
-    /// Bytes of bodies in memory at once, over all connections; what has come counts, not what is
-    /// announced.
+    /// Bytes of bodies in memory at once, over all connections; bytes count once they have arrived,
+    /// not when they are announced.
     pub body_bytes_in_flight_max: usize,
     /// Accepted requests that wait for their confirm at once.
     pub waiting_max: usize,
-    /// How long a request waits for its confirm. Over the broker's own deadline, and under the
-    /// shortest time-out of a provider that we know of (3 s).
+    /// How long a request waits for its confirm. Longer than the broker's own deadline, and shorter
+    /// than the shortest known time-out of a provider (3 s).
     pub confirm_deadline: Duration,
-    /// Publishes under way at once. Each is a batch; two fill a fsync while one waits for it.
-    pub lanes: usize,
+    /// Publish slots: publishes under way at once. Each is a batch; two fill a fsync while one
+    /// waits for it.
+    pub publish_slots: usize,
     /// Envelopes of one batch: enough to share a fsync, few enough for one transaction.
     pub batch_max: usize,
     /// Bytes of one batch. A body larger than this travels alone.
@@ -59,21 +60,21 @@ impl Limits {
     /// Largest value of [`Limits::body_max`]: 16 MiB less room for the headers of a message.
     pub const BODY_MAX_CAP: usize = 15 * 1024 * 1024;
 
-    /// Largest body for which memory is kept. Nearly every webhook is smaller.
+    /// Largest body for which memory is reserved. Nearly every webhook is smaller.
     pub const SMALL_BODY_MAX: usize = 16 * 1024;
 
-    /// Which part of [`Limits::body_bytes_in_flight_max`] is kept for them: a quarter.
+    /// Which part of [`Limits::body_bytes_in_flight_max`] is reserved for them: a quarter.
     pub const SMALL_BODY_RESERVE: usize = 4;
 
     /// Which part of the connections, and of the memory for bodies that are not verified, one
-    /// address has at most: a sixteenth. So sixteen of them are needed to take all.
+    /// address has at most: a sixteenth. So sixteen addresses are needed to take all.
     pub const ADDRESS_SHARE: usize = 16;
 
-    /// Connections beside all others that are let in for a health check. A health check is one
-    /// small request, and a machine has few of those who ask.
+    /// Connections besides all others that are let in for a health check. A health check is one
+    /// small request, and a machine has few clients that send them.
     pub const HEALTH_CONNECTIONS: usize = 32;
 
-    /// The values to start from.
+    /// The default values.
     pub fn standard() -> Self {
         Self {
             body_max: 1024 * 1024,
@@ -92,7 +93,7 @@ impl Limits {
             body_bytes_in_flight_max: 64 * 1024 * 1024,
             waiting_max: 4096,
             confirm_deadline: Duration::from_millis(2_800),
-            lanes: 4,
+            publish_slots: 4,
             batch_max: 64,
             batch_bytes_max: 256 * 1024,
         }

@@ -1,4 +1,4 @@
-//! Networks of addresses, as a config names them.
+//! Networks of addresses, as in a config.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -46,13 +46,13 @@ impl fmt::Display for NetworkError {
 impl std::error::Error for NetworkError {}
 
 impl Network {
-    /// Whether an address is in it. An IPv4 address is the same in its form for IPv6 listeners.
+    /// Whether an address is in it. An IPv4 address matches also in its form for IPv6 listeners.
     pub fn contains(&self, address: IpAddr) -> bool {
         let (family, address) = number(address.to_canonical());
         family == self.family && (self.first..=self.last).contains(&address)
     }
 
-    /// Whether these networks together hold every address of IPv4, or every one of IPv6.
+    /// Whether these networks together contain every address of IPv4, or every one of IPv6.
     pub fn are_everything(networks: &[Network]) -> bool {
         [Family::V4, Family::V6].into_iter().any(|family| {
             let mut ranges: Vec<(u128, u128)> = networks

@@ -1,4 +1,5 @@
-//! Who may send requests here, where TLS ends at proxies in front, and who has sent one.
+//! The peers that may send requests, where TLS ends at proxies in front, and the client of a
+//! request.
 
 use std::net::IpAddr;
 
@@ -11,8 +12,8 @@ use crate::response::NotAccepted;
 /// The peers of an ingest. Where both lists are empty, every peer is a client.
 #[derive(Debug, Clone, Default)]
 pub struct Peers {
-    /// Proxies in front, which do the TLS and say for whom they forward. A request of another
-    /// peer, or one of which they do not say that it came over https, is refused.
+    /// Proxies in front, which do the TLS and report the client. A request of another peer, or one
+    /// without https according to them, is refused.
     pub trusted_proxies: Vec<Network>,
     /// Peers that may send over plain HTTP all the same, as for a trial.
     pub plain_http_from: Vec<Network>,
@@ -24,8 +25,9 @@ impl Peers {
         contains(&self.trusted_proxies, peer)
     }
 
-    /// Whose request it is, and why it is refused, where it is: its peer is not one of these, or
-    /// it was sent over plain HTTP. The client is the peer where no header of a proxy names it.
+    /// The client of a request, and why it is refused, where it is: its peer is not one of these,
+    /// or it was sent over plain HTTP. The client is the peer where no header of a proxy contains
+    /// it.
     pub(crate) fn client(
         &self,
         peer: IpAddr,
@@ -133,7 +135,7 @@ mod tests {
         assert_eq!(found, ("172.17.0.1".to_owned(), Ok(())));
         let found = client(both, "172.17.0.1", &[FOR]);
         assert_eq!(found, ("192.0.2.1".to_owned(), Ok(())));
-        // It is no proxy, so what it says of a client is not used.
+        // It is no proxy, so its headers about a client are not used.
         let found = client(both, "172.17.0.2", &[HTTPS, FOR]);
         assert_eq!(found, ("172.17.0.2".to_owned(), Ok(())));
         let (_, may_send) = client((NONE, plain), "127.0.0.1", &[]);

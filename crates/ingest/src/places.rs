@@ -1,9 +1,9 @@
-//! Places for connections: so many in all, so many of one address, and some for health checks
-//! beside them.
+//! Places for connections: a limit for all, a limit for each address, and a few for health checks
+//! besides.
 //!
-//! Anybody can open connections, but only a sender that has a key gets a request verified. So
-//! where every place is taken, it is a connection without a verified request that is closed, the
-//! oldest first: one that has just come has the time that it takes to replace all others.
+//! Connections are not authenticated, but only a sender with a key gets a request verified. So
+//! where every place is taken, a connection without a verified request is closed, the oldest first:
+//! replacing all others takes an attacker as long as it takes to connect so often.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -19,61 +19,61 @@ use crate::address_block::AddressBlock;
 use crate::counters::add;
 use crate::{Counters, Limits};
 
-/// Which part of the places may be closing beside those that are taken, and at least how many.
-/// Accepting waits for the rest, so few of them would have a burst wait for the scheduler.
+/// Which part of the places may be closing besides those that are taken, and at least how many.
+/// Accepting waits beyond that, so a small number would make a burst wait for the scheduler.
 const CLOSING_PART: usize = 32;
 const CLOSING_MIN: usize = 8;
 
-/// Descriptors that are freed for everything else where the operating system allows no other
-/// connection, beside those of connections that are closing: the broker and the store need some.
+/// Descriptors that are freed for everything else where the operating system allows no more
+/// connections, besides those of closing connections: the broker and the store need some.
 const SPARE_DESCRIPTORS: usize = 16;
 
-/// For how long there are then no more places than connections that were left.
+/// For how long the number of places is then limited to the connections that were left.
 const FEWER_PLACES_FOR: Duration = Duration::from_secs(60);
 
 /// For how long a connection must have been idle to be closed before an older busy one. A sender
 /// that has just connected has not sent its first byte either.
 const IDLE_MIN: Duration = Duration::from_secs(1);
 
-/// In [`Standing::idle_since`]: a request is under way.
+/// In [`ConnectionState::idle_since`]: a request is under way.
 const BUSY: u64 = u64::MAX;
 
 /// All places of one ingest.
 pub(crate) struct Places {
     max: usize,
     per_address_max: usize,
-    taken: Mutex<Taken>,
+    taken: Mutex<PlaceTable>,
     /// A connection has ended.
     freed: Notify,
-    /// Every place is taken by connections with verified requests, and another one is wanted.
+    /// Every place is taken by connections with verified requests, and another one is needed.
     is_full: AtomicBool,
-    /// The operating system allows no other connection, for want of descriptors say.
+    /// The operating system allows no more connections, for example for lack of descriptors.
     is_refused: AtomicBool,
     began: Instant,
     counters: Arc<Counters>,
 }
 
 #[derive(Default)]
-struct Taken {
+struct PlaceTable {
     next: u64,
     ordinary: usize,
     /// How many places there are, and until when, where the operating system allows no more.
     fewer: Option<(usize, Instant)>,
     /// Those of them without a verified request, by age.
-    unverified: BTreeMap<u64, Arc<Standing>>,
+    unverified: BTreeMap<u64, Arc<ConnectionState>>,
     /// Those that were let in for a health check, by age.
-    reserve: BTreeMap<u64, Arc<Standing>>,
-    /// How many of each address: only of addresses that have one.
+    reserve: BTreeMap<u64, Arc<ConnectionState>>,
+    /// How many of each address: only for addresses that have one.
     by_address: HashMap<AddressBlock, usize>,
     /// Closed to make room, and not yet ended.
     closing: usize,
 }
 
-/// What is known of a connection from outside.
-struct Standing {
-    /// Nothing for a proxy, which connects for many clients.
+/// The state of a connection that others read.
+struct ConnectionState {
+    /// `None` for a proxy, which connects for many clients.
     address: Option<AddressBlock>,
-    /// Milliseconds since the ingest began, or [`BUSY`].
+    /// Milliseconds since the start of the ingest, or [`BUSY`].
     idle_since: AtomicU64,
     close: CancellationToken,
 }
@@ -82,12 +82,12 @@ struct Standing {
 pub(crate) struct Place {
     places: Arc<Places>,
     number: u64,
-    standing: Arc<Standing>,
+    standing: Arc<ConnectionState>,
     is_reserve: bool,
     is_verified: AtomicBool,
 }
 
-/// What became of a new connection.
+/// The result for a new connection.
 pub(crate) enum Entry {
     /// It has a place.
     Taken(Arc<Place>),
@@ -111,7 +111,7 @@ impl Places {
         })
     }
 
-    /// Waits until few connections are closing, so that descriptors are bounded, too.
+    /// Waits until few connections are closing, so that descriptors are limited, too.
     pub async fn settled(&self) {
         let closing_max = self.closing_max(&mut self.lock());
         self.closing_at_most(closing_max - 1).await;
@@ -122,13 +122,13 @@ impl Places {
         self.is_refused.store(false, Ordering::Relaxed);
     }
 
-    /// A connection could not be accepted, for want of descriptors say. Closes some that have no
-    /// verified request, and waits until they have ended.
+    /// A connection could not be accepted, for example for lack of descriptors. Closes some that
+    /// have no verified request, and waits until they have ended.
     pub async fn not_accepted(&self) {
         self.is_refused.store(true, Ordering::Relaxed);
         {
             let mut taken = self.lock();
-            // As many as may be closing among those that there are, not among those of the config.
+            // A part of the connections that exist, not of those that the config allows.
             taken.fewer = Some((taken.ordinary.max(1), Instant::now() + FEWER_PLACES_FOR));
             for _ in 0..self.closing_max(&mut taken) + SPARE_DESCRIPTORS {
                 let Some(number) = self.victim(&taken, None) else {
@@ -191,13 +191,13 @@ impl Places {
 
     fn place(
         self: &Arc<Self>,
-        taken: &mut Taken,
+        taken: &mut PlaceTable,
         address: Option<AddressBlock>,
         is_reserve: bool,
     ) -> Arc<Place> {
         let number = taken.next;
         taken.next += 1;
-        let standing = Arc::new(Standing {
+        let standing = Arc::new(ConnectionState {
             address,
             idle_since: AtomicU64::new(BUSY),
             close: CancellationToken::new(),
@@ -221,9 +221,9 @@ impl Places {
         })
     }
 
-    /// The connection to close for another one: the oldest that has been idle for a while, else
-    /// the oldest. Of one address only an idle one: its own newer connections are no better.
-    fn victim(&self, taken: &Taken, of: Option<AddressBlock>) -> Option<u64> {
+    /// The connection to close for another one: the oldest that has been idle for a while, else the
+    /// oldest. For one address only an idle one: its own newer connections are no better.
+    fn victim(&self, taken: &PlaceTable, of: Option<AddressBlock>) -> Option<u64> {
         let now = self.now();
         let mut idle = taken.unverified.iter().filter(|(_, standing)| {
             (of.is_none() || standing.address == of) && standing.is_idle(now)
@@ -236,7 +236,7 @@ impl Places {
     }
 
     /// Closes a connection; its place is free at once.
-    fn close(&self, taken: &mut Taken, number: u64) {
+    fn close(&self, taken: &mut PlaceTable, number: u64) {
         let reserved = taken.reserve.remove(&number);
         taken.ordinary -= usize::from(reserved.is_none());
         let Some(standing) = reserved.or_else(|| taken.unverified.remove(&number)) else {
@@ -249,12 +249,12 @@ impl Places {
     }
 
     /// How many connections may be closing beside those that have a place.
-    fn closing_max(&self, taken: &mut Taken) -> usize {
+    fn closing_max(&self, taken: &mut PlaceTable) -> usize {
         (self.max_now(taken) / CLOSING_PART).max(CLOSING_MIN)
     }
 
     /// How many places there are now.
-    fn max_now(&self, taken: &mut Taken) -> usize {
+    fn max_now(&self, taken: &mut PlaceTable) -> usize {
         if taken
             .fewer
             .is_some_and(|(_, until)| Instant::now() >= until)
@@ -264,7 +264,7 @@ impl Places {
         taken.fewer.map_or(self.max, |(max, _)| max.min(self.max))
     }
 
-    fn show(&self, taken: &Taken) {
+    fn show(&self, taken: &PlaceTable) {
         let count = |counter: &AtomicU64, count: usize| {
             counter.store(count as u64, Ordering::Relaxed);
         };
@@ -278,13 +278,13 @@ impl Places {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(BUSY - 1)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Taken> {
+    fn lock(&self) -> MutexGuard<'_, PlaceTable> {
         // Nothing panics while it holds the lock.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Taken {
+impl PlaceTable {
     fn count(&self, address: AddressBlock) -> usize {
         self.by_address.get(&address).copied().unwrap_or_default()
     }
@@ -302,7 +302,7 @@ impl Taken {
     }
 }
 
-impl Standing {
+impl ConnectionState {
     /// Whether it has been idle for long enough to be closed first.
     fn is_idle(&self, now: u64) -> bool {
         let since = self.idle_since.load(Ordering::Relaxed);
@@ -346,7 +346,7 @@ impl Place {
         self.standing.close.cancelled().await;
     }
 
-    /// Whether the next connection, or the next one of this address, finds no place.
+    /// Whether the next connection, or the next one of this address, would find no place.
     pub fn is_wanted(&self) -> bool {
         let places = &self.places;
         let is_over = |address| places.lock().count(address) >= places.per_address_max;

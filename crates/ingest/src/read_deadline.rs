@@ -1,9 +1,9 @@
-//! A stream with two deadlines for reading: one for a connection without a request, and one for
-//! the head of a request from its first byte.
+//! A stream with two deadlines for reading: one for a connection without a request, and one for the
+//! head of a request from its first byte.
 //!
-//! hyper has a single deadline that runs from the end of the last answer to the end of the next
-//! head. Short, it closes connections that a load balancer is about to use again, and the request
-//! it has sent by then is lost; long, a head may arrive one byte at a time.
+//! hyper has a single deadline from the end of the last answer to the end of the next head. Short,
+//! it closes connections that a load balancer is about to use, and the request that it has sent by
+//! then is lost; long, a head may arrive one byte at a time.
 
 use std::future::Future;
 use std::io;
@@ -31,7 +31,7 @@ pub(crate) struct ReadDeadline<S> {
     idle_deadline: Duration,
     head_deadline: Duration,
     wait: Wait,
-    /// How many answers have left.
+    /// How many answers have been sent.
     flushed: u64,
     timer: Pin<Box<Sleep>>,
 }
@@ -46,7 +46,7 @@ enum Wait {
     Head { after: u64 },
 }
 
-/// How many requests of one connection were begun and answered. Counted by the service, since
+/// How many requests of one connection were started and answered. Counted by the service, since
 /// only hyper knows where a head ends.
 #[derive(Default)]
 pub(crate) struct Requests {
@@ -63,7 +63,7 @@ impl Requests {
         OpenRequest(Arc::clone(self))
     }
 
-    // The service and the stream are polled by one task: no order between the two is lost.
+    // The service and the stream are polled by one task: their order is preserved.
     fn begun(&self) -> u64 {
         self.begun.load(Ordering::Relaxed)
     }
@@ -110,7 +110,7 @@ impl<S> ReadDeadline<S> {
         deadline
     }
 
-    /// Whether a request is under way, for those that choose which connection to close.
+    /// Publishes whether a request is under way, for the choice of the connection to close.
     fn show(&self, is_busy: bool) {
         if let Some(place) = &self.place {
             place.set_busy(is_busy);
@@ -177,7 +177,7 @@ impl<S> ReadDeadline<S> {
             if now >= since + self.idle_deadline || is_wanted {
                 return Poll::Ready(Ok(()));
             }
-            // From time to time, so that a place that is wanted later is given up, too.
+            // From time to time, so that a place that is needed later is given up, too.
             let next = (now + self.head_deadline).min(since + self.idle_deadline);
             self.timer.as_mut().reset(next);
         }
@@ -231,15 +231,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ReadDeadline<S> {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.stream).poll_flush(context);
-        // hyper flushes when its own buffer is empty, so an answer has left as a whole.
+        // hyper flushes when its own buffer is empty, so an answer has been sent completely.
         let answered = this.requests.answered();
         if matches!(flushed, Poll::Ready(Ok(()))) && this.flushed != answered {
             this.flushed = answered;
             if let Wait::FirstByte { .. } = this.wait {
                 this.idle_from(Instant::now());
             }
-            // hyper has read ahead while the request was open, and does not read again before
-            // something wakes it.
+            // hyper has read ahead while the request was open, and does not read again before it is
+            // woken.
             if this.overdue(context).is_ready() {
                 context.waker().wake_by_ref();
             }

@@ -1,4 +1,4 @@
-//! The heart: bound → verify → identify → publish → answer.
+//! The core: limit → verify → identify → publish → answer.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -10,20 +10,20 @@ use bytes::Bytes;
 use hookbox_crash::crash_point;
 use hookbox_driver::{PublishErrorKind, Refusal as KeptRefusal};
 use hookbox_event::ReceiptId;
-use hookbox_signature::{Answer, Refusal, verify};
+use hookbox_signature::{Refusal, RefusalAnswer, verify};
 use http::header::{ALLOW, EXPECT};
 use http::{HeaderMap, Method, Response};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout};
 
-use crate::batcher::Letter;
+use crate::batcher::AcceptedRequest;
 use crate::counters::{InFlight, add};
 use crate::identify::identify;
 use crate::places::Place;
 use crate::response::{NotAccepted, accepted};
 use crate::{Ingest, Source, body, form};
 
-/// Where a request came from, put into its extensions by its connection.
+/// The origin of a request, put into its extensions by its connection.
 #[derive(Clone)]
 pub(crate) struct Peer {
     pub address: SocketAddr,
@@ -31,13 +31,13 @@ pub(crate) struct Peer {
     pub place: Option<Arc<Place>>,
 }
 
-/// A request on its way to an answer.
+/// A request that has no answer yet.
 struct Arrival<'a> {
     id: ReceiptId,
     source: &'a str,
-    /// The other end of the connection.
+    /// The peer of the connection.
     peer: Option<Peer>,
-    /// Who has sent it: the peer, or the client of a trusted proxy.
+    /// The sender: the peer, or the client of a trusted proxy.
     client: IpAddr,
     body_bytes: usize,
     body_digest: Option<String>,
@@ -49,7 +49,7 @@ pub(crate) async fn receive(
     name: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response<Body> {
-    // A name that is not UTF-8 is no source's.
+    // A name that is not UTF-8 belongs to no source.
     let Ok(Path(name)) = name else {
         return unknown_path(State(ingest)).await;
     };
@@ -88,29 +88,29 @@ pub(crate) async fn receive(
         }
         Err(why) => {
             refuse(&ingest, &arrival, why);
-            let standard = Answer::default();
+            let standard = RefusalAnswer::default();
             why.response(id, source.map_or(&standard, |source| &source.answer))
         }
     }
 }
 
-/// Anything else than a webhook's path.
+/// A path that is no webhook's.
 pub(crate) async fn unknown_path(State(ingest): State<Arc<Ingest>>) -> Response<Body> {
     let id = ReceiptId::new(ingest.clock.now(), ingest.rng.ten());
     ingest.counters.refuse(NotAccepted::UnknownPath.reason());
-    NotAccepted::UnknownPath.response(id, &Answer::default())
+    NotAccepted::UnknownPath.response(id, &RefusalAnswer::default())
 }
 
-/// Another method than a health check's. The router adds which it takes.
+/// A method that is no health check's. The router adds the allowed ones.
 pub(crate) async fn wrong_method(State(ingest): State<Arc<Ingest>>) -> Response<Body> {
     let id = ReceiptId::new(ingest.clock.now(), ingest.rng.ten());
     ingest.counters.refuse(NotAccepted::WrongMethod.reason());
-    let mut response = NotAccepted::WrongMethod.response(id, &Answer::default());
+    let mut response = NotAccepted::WrongMethod.response(id, &RefusalAnswer::default());
     response.headers_mut().remove(ALLOW);
     response
 }
 
-/// Whose request it is, and whether it is refused before anything else of it is read.
+/// The client of the request, and whether it is refused before anything else of it is read.
 fn admit(
     ingest: &Ingest,
     peer: Option<&Peer>,
@@ -121,14 +121,14 @@ fn admit(
     let (client, may_send) = ingest.peers.client(address, headers);
     let place = peer.and_then(|peer| peer.place.as_ref());
     let may_send = match place {
-        // There is no other place now; health checks have theirs left.
+        // Every other place is taken; only health checks have places left.
         Some(place) if place.is_reserve() => Err(NotAccepted::TooBusy),
         Some(_) | None => may_send,
     };
     (client, may_send)
 }
 
-/// Reads the body of a request that is refused, unless its sender waits to be asked for it.
+/// Reads the body of a refused request, unless its sender waits for `100 Continue`.
 async fn discard(ingest: &Ingest, request: Request) {
     if !request.headers().contains_key(EXPECT) {
         body::discard(request.into_body(), Instant::now(), &ingest.limits).await;
@@ -139,8 +139,8 @@ fn stranger(ingest: &Ingest, request: &Request) -> NotAccepted {
     if request.method() != Method::POST {
         return NotAccepted::WrongMethod;
     }
-    // Costs an HMAC as a wrong signature does, so that time tells no more than the answer. The
-    // body of a request to nobody is not read.
+    // Costs an HMAC as a wrong signature does, so that the time reveals no more than the answer.
+    // The body of a request to an unknown source is not read.
     let decoy = &ingest.decoy;
     let now = ingest.clock.now();
     let _ = verify(&decoy.0, &decoy.1, request.headers(), Bytes::new(), now);
@@ -163,7 +163,8 @@ async fn take(
     let announced = match body::check_head(&head.headers, &ingest.limits) {
         Ok(announced) => announced,
         Err(why) => {
-            // Who asks before it sends has sent nothing yet, and is told not to.
+            // A sender that waits for `100 Continue` has not sent the body yet, and is answered
+            // before it does.
             if !head.headers.contains_key(EXPECT) {
                 body::discard(body, Instant::now(), &ingest.limits).await;
             }
@@ -189,7 +190,7 @@ async fn take(
     crash_point!("ingest.after_verify");
     let verified = form::event_of(source, &head.headers, verified)?;
     let identified = identify(source, &head.headers, &verified);
-    let letter = Letter {
+    let accepted = AcceptedRequest {
         receipt: arrival.id,
         source: source.name.clone(),
         identified,
@@ -200,17 +201,17 @@ async fn take(
     };
     ingest
         .batcher
-        .publish(letter, ingest.limits.confirm_deadline)
+        .publish(accepted, ingest.limits.confirm_deadline)
         .await
 }
 
-/// Tells the log why, and keeps what may be kept for operators.
+/// Logs the reason, and stores what may be kept for operators.
 fn refuse(ingest: &Ingest, arrival: &Arrival<'_>, why: NotAccepted) {
     let peer = arrival.peer.as_ref();
     let peer = peer.map(|peer| peer.address.ip().to_string());
     let client = peer.as_ref().map(|_| arrival.client.to_string());
     let (peer, client) = (peer.unwrap_or_default(), client.unwrap_or_default());
-    // What was posted to is the sender's text: bounded and escaped before it is kept.
+    // The path is the sender's text: limited and escaped before it is stored.
     let source: String = arrival
         .source
         .chars()
@@ -251,14 +252,13 @@ fn refuse(ingest: &Ingest, arrival: &Arrival<'_>, why: NotAccepted) {
     });
 }
 
-/// Enough to recognise a body that somebody shows us, with `sha256sum`, and nothing of what it
-/// says.
+/// Enough to recognise a given body with `sha256sum`, without revealing its content.
 fn digest_of(bytes: &Bytes) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// The W3C trace context, when it is one: `{version}-{32 hex}-{16 hex}-{2 hex}`, there once, of
-/// a version that may be, and with ids that are not all zeros.
+/// The W3C trace context, when it is valid: `{version}-{32 hex}-{16 hex}-{2 hex}`, exactly once,
+/// with an allowed version and with ids that are not all zeros.
 fn traceparent(headers: &HeaderMap) -> Option<String> {
     let mut values = headers.get_all("traceparent").iter();
     let text = values.next()?.to_str().ok()?;

@@ -1,7 +1,7 @@
 //! Refused requests in the log: the first ones of each second by themselves, the others counted.
 //!
-//! Anyone can be refused as often as they like. Each refusal is counted in the metrics and, where
-//! there is a store, kept; a log line for each would only push everything else out of the log.
+//! Requests can be refused without any limit. Each refusal is counted in the metrics and, where
+//! there is a store, stored; a log line for each would only crowd out everything else.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,15 +23,15 @@ pub(crate) struct RefusalLog(Mutex<Window>);
 #[derive(Default)]
 struct Window {
     /// By the name of the source.
-    sources: BTreeMap<String, Refused>,
-    /// Names that no source has are the sender's text: all of them count as one.
-    unknown: Refused,
+    sources: BTreeMap<String, RefusalCounts>,
+    /// Names without a source are the sender's text: all of them count as one.
+    unknown: RefusalCounts,
 }
 
 #[derive(Default)]
-struct Refused {
+struct RefusalCounts {
     lines: u64,
-    /// What has no line, by reason.
+    /// Refusals without a line, by reason.
     more: BTreeMap<&'static str, u64>,
 }
 
@@ -40,12 +40,12 @@ struct Refused {
 struct Summary {
     source: Option<String>,
     more: u64,
-    /// As `wrong_signature 200, missing_header 14`.
+    /// Such as `wrong_signature 200, missing_header 14`.
     reasons: String,
 }
 
 impl RefusalLog {
-    /// One that logs its summaries until `stop`.
+    /// Starts one that logs its summaries until `stop`.
     pub fn start(tasks: &TaskTracker, stop: CancellationToken) -> Arc<Self> {
         let log = Arc::new(Self::default());
         tasks.spawn(summarize(Arc::clone(&log), stop));
@@ -53,7 +53,7 @@ impl RefusalLog {
     }
 
     /// Whether a refusal has a line of its own; where it has not, it is in the next summary.
-    /// `source` is the name of a source that there is.
+    /// `source` is the name of an existing source.
     pub fn admits(&self, source: Option<&str>, reason: &'static str) -> bool {
         let mut window = self.lock();
         let Window { sources, unknown } = &mut *window;
@@ -69,12 +69,12 @@ impl RefusalLog {
         false
     }
 
-    /// Ends the window, and says what has no line.
+    /// Ends the window, and returns what has no line.
     fn end_window(&self) -> Vec<Summary> {
         let Window { sources, unknown } = std::mem::take(&mut *self.lock());
         let sources = sources.into_iter().map(|(name, it)| (Some(name), it));
         let all = sources.chain([(None, unknown)]);
-        let summary = |(source, refused): (Option<String>, Refused)| {
+        let summary = |(source, refused): (Option<String>, RefusalCounts)| {
             let reasons = refused.more.iter();
             let reasons: Vec<String> = reasons
                 .map(|(reason, count)| format!("{reason} {count}"))

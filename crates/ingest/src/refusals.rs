@@ -57,7 +57,7 @@ async fn keep(
     stop: CancellationToken,
     counters: Arc<Counters>,
 ) {
-    let mut told = false;
+    let mut logged = false;
     loop {
         let stopping = tokio::select! {
             () = stop.cancelled() => true,
@@ -76,16 +76,16 @@ async fn keep(
                 }
             };
             match kept {
-                Ok(()) => told = false,
+                Ok(()) => logged = false,
                 Err(fault) => {
                     add(&counters.refusals_dropped, waiting.len() as u64);
-                    if !told {
+                    if !logged {
                         tracing::warn!(
                             error = describe(&fault),
-                            "refusals are not kept while the store is away; they are still counted"
+                            "the store is unavailable: refusals are counted and not stored"
                         );
                     }
-                    told = true;
+                    logged = true;
                 }
             }
         }
@@ -95,7 +95,7 @@ async fn keep(
     }
 }
 
-/// A store that is away must not keep a process from its end.
+/// An unavailable store must not keep a process from shutting down.
 async fn late(stop: &CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(LAST_WRITE).await;

@@ -1,12 +1,12 @@
-//! What a sender is told: one table from outcome to answer.
+//! What a sender is answered: one table from the result of a request to its answer.
 //!
-//! Precise inside, plain outside: the answer tells the class of what was wrong and a request id;
-//! the log tells which. Never 410 (senders disable the endpoint) and never 3xx.
+//! The answer contains the class of the reason and a request id; the log has the details. Never 410
+//! (senders disable the endpoint) and never 3xx.
 
 use axum::body::Body;
 use hookbox_driver::PublishErrorKind;
 use hookbox_event::ReceiptId;
-use hookbox_signature::{Answer, Refusal};
+use hookbox_signature::{Refusal, RefusalAnswer};
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
@@ -14,7 +14,7 @@ use http::{HeaderValue, Response, StatusCode};
 /// providers back off by themselves.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
-/// What the people at the provider's end can do.
+/// The remedy for a form, at the provider's end.
 const NO_FORM: &str = "the body is a form and not JSON; have it sent as application/json";
 
 /// Why a request was not accepted.
@@ -22,7 +22,7 @@ const NO_FORM: &str = "the body is a form and not JSON; have it sent as applicat
 pub(crate) enum NotAccepted {
     /// Trusted proxies are configured, and it was sent by another peer.
     UntrustedPeer,
-    /// A trusted proxy does not say that it received it over https.
+    /// A trusted proxy does not report that it received it over https.
     NotHttps,
     UnknownSource,
     UnknownPath,
@@ -34,7 +34,7 @@ pub(crate) enum NotAccepted {
     Encoded,
     Form,
     TooBusy,
-    /// Its address has sent its share of bodies that are not verified.
+    /// Its address has used its share of bodies that are not verified.
     AddressBusy,
     NotDurable(PublishErrorKind),
     Draining,
@@ -63,13 +63,14 @@ impl NotAccepted {
     }
 
     /// The table.
-    fn status_and_class(self, answer: &Answer) -> (StatusCode, &'static str) {
+    fn status_and_class(self, answer: &RefusalAnswer) -> (StatusCode, &'static str) {
         match self {
             NotAccepted::UnknownSource | NotAccepted::UnknownPath => {
                 (StatusCode::NOT_FOUND, "unknown_source")
             }
             NotAccepted::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, "method"),
-            // The sender did nothing wrong, and its event must not be lost to our config.
+            // The sender did nothing wrong, and its event must not be lost because of hookbox's
+            // config.
             NotAccepted::Signature(Refusal::NoValidKey) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "try_again")
             }
@@ -94,13 +95,13 @@ impl NotAccepted {
         }
     }
 
-    /// Whether the rest of the request may still be on its way, or may be taken for another
-    /// request, so that the connection cannot be used again.
+    /// Whether the rest of the request may still arrive, or may be parsed as another request, so
+    /// that the connection cannot be used again.
     fn ends_connection(self) -> bool {
         match self {
-            // The whole request was read, and is its sender's.
+            // The whole request was read, and comes from its sender.
             NotAccepted::NotDurable(_) | NotAccepted::Form => false,
-            // Where signature and length disagree, what follows may be anything.
+            // Where signature and length disagree, the rest may be anything.
             NotAccepted::Signature(_)
             | NotAccepted::UntrustedPeer
             | NotAccepted::NotHttps
@@ -118,7 +119,7 @@ impl NotAccepted {
     }
 
     /// The answer.
-    pub fn response(self, request: ReceiptId, answer: &Answer) -> Response<Body> {
+    pub fn response(self, request: ReceiptId, answer: &RefusalAnswer) -> Response<Body> {
         let (status, class) = self.status_and_class(answer);
         let mut fields = serde_json::json!({
             "status": "refused",
@@ -129,7 +130,7 @@ impl NotAccepted {
             fields["detail"] = detail.as_str().into();
         }
         if self == NotAccepted::Form {
-            // Its sender is proven, so it may be said what is wrong.
+            // Its sender is proven, so it may get the reason.
             fields["detail"] = NO_FORM.into();
         }
         let mut response = json(status, &fields);
@@ -152,7 +153,7 @@ impl NotAccepted {
     }
 }
 
-/// Exactly 200 with a JSON body: some providers take nothing else for success.
+/// Exactly 200 with a JSON body: some providers accept nothing else as success.
 pub(crate) fn accepted(receipt: ReceiptId) -> Response<Body> {
     let fields = serde_json::json!({ "status": "accepted", "receipt": receipt.to_string() });
     json(StatusCode::OK, &fields)
@@ -176,23 +177,23 @@ mod tests {
         let wrong = NotAccepted::Signature(Refusal::WrongSignature);
         let rejected = NotAccepted::NotDurable(PublishErrorKind::Rejected);
         for (outcome, answer, status) in [
-            (NotAccepted::UnknownSource, Answer::default(), 404),
-            (NotAccepted::UnknownPath, Answer::default(), 404),
-            (NotAccepted::WrongMethod, Answer::default(), 405),
-            (wrong, Answer::default(), 401),
+            (NotAccepted::UnknownSource, RefusalAnswer::default(), 404),
+            (NotAccepted::UnknownPath, RefusalAnswer::default(), 404),
+            (NotAccepted::WrongMethod, RefusalAnswer::default(), 405),
+            (wrong, RefusalAnswer::default(), 401),
             (wrong, begini.clone(), 403),
             (NotAccepted::Signature(Refusal::NoValidKey), begini, 503),
-            (NotAccepted::TooLarge, Answer::default(), 413),
-            (NotAccepted::TooSlow, Answer::default(), 408),
-            (NotAccepted::BrokenBody, Answer::default(), 400),
-            (NotAccepted::Encoded, Answer::default(), 415),
-            (NotAccepted::Form, Answer::default(), 415),
-            (NotAccepted::UntrustedPeer, Answer::default(), 503),
-            (NotAccepted::NotHttps, Answer::default(), 503),
-            (NotAccepted::TooBusy, Answer::default(), 503),
-            (NotAccepted::AddressBusy, Answer::default(), 503),
-            (rejected, Answer::default(), 503),
-            (NotAccepted::Draining, Answer::default(), 503),
+            (NotAccepted::TooLarge, RefusalAnswer::default(), 413),
+            (NotAccepted::TooSlow, RefusalAnswer::default(), 408),
+            (NotAccepted::BrokenBody, RefusalAnswer::default(), 400),
+            (NotAccepted::Encoded, RefusalAnswer::default(), 415),
+            (NotAccepted::Form, RefusalAnswer::default(), 415),
+            (NotAccepted::UntrustedPeer, RefusalAnswer::default(), 503),
+            (NotAccepted::NotHttps, RefusalAnswer::default(), 503),
+            (NotAccepted::TooBusy, RefusalAnswer::default(), 503),
+            (NotAccepted::AddressBusy, RefusalAnswer::default(), 503),
+            (rejected, RefusalAnswer::default(), 503),
+            (NotAccepted::Draining, RefusalAnswer::default(), 503),
         ] {
             let receipt = ReceiptId::from_bytes([1; 16]);
             let response = outcome.response(receipt, &answer);

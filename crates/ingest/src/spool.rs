@@ -1,25 +1,26 @@
 //! Store and forward: while the broker takes nothing, a second broker on this machine's own disk
 //! does (a SQLite file), and what it took is forwarded in order of arrival when the first is back.
 //!
-//! It is a broker over two brokers, so nothing else of ingest knows of it, and the promise of a
-//! publish is the same: `Ok` means on disk. Once something is kept, everything is, until all of
-//! it is forwarded: nothing overtakes, but what the broker refuses by itself. What timed out may
-//! be at the broker and in the spool; it is one receipt, so the store gives it one outcome.
+//! It is a broker over two brokers, so nothing else in ingest knows about it, and the promise of a
+//! publish is the same: `Ok` means on disk. Once an event is spooled, every later one is, until all
+//! of them are forwarded: nothing overtakes, except past a message that only the broker's own
+//! limits refuse. A publish that timed out may be at the broker and in the spool; it is one
+//! receipt, so the store gives it one outcome.
 //!
-//! It empties under any load: while the broker takes them, two messages leave for each that comes
-//! in, and what comes waits for the last few.
+//! It empties under any load: while the broker takes them, two messages leave for each that
+//! arrives, and new ones wait for the last few.
 //!
-//! Accounts go the same way, and are forwarded after everything that they tell of.
+//! Accept reports take the same path, and are forwarded after every event that they cover.
 
 mod accounts;
 mod close;
 mod counters;
 mod forward;
+mod forwarding_queue;
 mod gate;
 mod kept;
 mod late;
 mod pause;
-mod way;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -41,21 +42,21 @@ pub use counters::SpoolCounters;
 pub use late::{LateBroker, Reason};
 
 use crate::counters::add;
-use gate::{Gate, Place, Turn};
-use way::Way;
+use forwarding_queue::ForwardingQueue;
+use gate::{Destination, Gate, Place};
 
-/// Messages of a queue in hand: as many as make one for the broker when each is one event. The
+/// Messages of a queue in flight: as many as make one for the broker when each is one event. The
 /// largest bodies that are usual (1 MiB) make 64 MiB of them.
 const PREFETCH: u16 = 64;
 
-/// How often it is looked whether the broker is back, and whether the spool is empty.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often to check whether the broker is back, and whether the spool is empty.
+const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How long something waits for others to leave before it is kept. A broker so slow that this is
-/// not enough is as good as away.
+/// How long a publish waits for spooled messages to leave before it is spooled, too. A broker so
+/// slow that this is not enough counts as unavailable.
 const MAKE_ROOM_MAX: Duration = Duration::from_millis(250);
 
-/// A broker that keeps on this machine's disk what the other cannot take now.
+/// A broker that spools to this machine's disk what the main broker cannot take now.
 pub struct Spooling {
     shared: Arc<Shared>,
     tasks: TaskTracker,
@@ -66,21 +67,21 @@ struct Shared {
     spool: Arc<dyn Broker>,
     counters: Arc<SpoolCounters>,
     gate: Gate,
-    ways: HashMap<RouteName, Way>,
+    queues: HashMap<RouteName, ForwardingQueue>,
     stop: CancellationToken,
 }
 
 /// What is in the spool and waits for the broker: all but what the broker refuses by itself.
 #[derive(Clone, Copy, Default)]
-struct Left {
+struct SpoolContents {
     messages: u64,
-    /// Those of the messages that are no accounts.
+    /// Those of the messages that are no accept reports.
     of_routes: u64,
     events: u64,
 }
 
 impl Spooling {
-    /// Forwards what an earlier process has left in the spool, and keeps what comes until then.
+    /// Forwards what an earlier process has left in the spool, and spools new events until then.
     ///
     /// # Errors
     /// When the spool cannot be read.
@@ -92,27 +93,29 @@ impl Spooling {
         if dead > 0 {
             tracing::error!(
                 messages = dead,
-                "an earlier hookbox gave up {dead} messages of the spool; nobody forwards them"
+                "the spool holds {dead} messages that an earlier version gave up on; they are \
+                 not forwarded"
             );
         }
         let routes = depths.into_iter().filter_map(|depth| match depth.queue {
             Queue::Route(route) => Some(route),
-            // A spool must give up no message, and accounts have no way of their own.
+            // A spool must give up no message, and accept reports are forwarded by a task of their
+            // own.
             Queue::Dead | Queue::Accounts | Queue::Witness => None,
         });
         let routes: Vec<RouteName> = routes.collect();
-        let way = |route: &RouteName| (route.clone(), Way::default());
+        let queue = |route: &RouteName| (route.clone(), ForwardingQueue::default());
         let shared = Arc::new(Shared {
             broker,
             spool,
             counters: Arc::default(),
             gate: Gate::new(!is_empty),
-            ways: routes.iter().map(way).collect(),
+            queues: routes.iter().map(queue).collect(),
             stop: CancellationToken::new(),
         });
         if !is_empty {
             tracing::warn!(
-                events = shared.look().await?.events,
+                events = shared.contents().await?.events,
                 "the spool holds events of an earlier process; they are forwarded first"
             );
         }
@@ -125,7 +128,7 @@ impl Spooling {
         Ok(Self { shared, tasks })
     }
 
-    /// What it has done so far.
+    /// The counters since its start.
     pub fn counters(&self) -> Arc<SpoolCounters> {
         Arc::clone(&self.shared.counters)
     }
@@ -138,12 +141,12 @@ impl Shared {
 
     async fn until_ready(&self) {
         while !self.is_ready() {
-            sleep(LOOK_EVERY).await;
+            sleep(CHECK_INTERVAL).await;
         }
     }
 
-    /// Waits until nobody has a message of the queue in hand: what a process that died had comes
-    /// again when its lease is over, and is older than everything else.
+    /// Waits until no message of the queue is in flight: what a process that died had in flight is
+    /// redelivered when its lease expires, and is older than everything else.
     async fn until_whole(&self, queue: &Queue) {
         loop {
             let depths = self.spool.depths().await.unwrap_or_default();
@@ -151,12 +154,12 @@ impl Shared {
             if own.is_some_and(|depth| depth.unsettled == Some(0)) {
                 return;
             }
-            sleep(LOOK_EVERY).await;
+            sleep(CHECK_INTERVAL).await;
         }
     }
 
-    /// Gives something to the broker while it takes what comes, or else keeps it. `events` is how
-    /// much it is worth in the counters.
+    /// Gives something to the broker while it takes publishes, or else spools it. `events` is how
+    /// much it counts in the counters.
     async fn give_or_keep(
         &self,
         events: u64,
@@ -164,8 +167,8 @@ impl Shared {
         kept: impl Future<Output = Result<(), PublishError>> + Send,
     ) -> Result<(), PublishError> {
         let place = match self.gate.enter(|| self.is_ready()).await {
-            Turn::Keep(place) => place,
-            Turn::Give(place) => {
+            Destination::Keep(place) => place,
+            Destination::Give(place) => {
                 let late = PublishError::plain(PublishErrorKind::TimedOut);
                 let given = tokio::select! {
                     given = given => given,
@@ -200,35 +203,36 @@ impl Shared {
         Ok(())
     }
 
-    /// Waits until enough has left the ways of these routes.
+    /// Waits until enough messages of these routes have been forwarded.
     async fn make_room(&self, routes: &[RouteName]) {
         if !self.gate.is_spooling() || !self.is_ready() {
             return;
         }
         let all = async {
-            for way in routes.iter().filter_map(|route| self.ways.get(route)) {
-                way.make_room().await;
+            for queue in routes.iter().filter_map(|route| self.queues.get(route)) {
+                queue.make_room().await;
             }
         };
         let _ = timeout(MAKE_ROOM_MAX, all).await;
     }
 
     /// How much is in the spool.
-    async fn look(&self) -> Result<Left, Fault> {
+    async fn contents(&self) -> Result<SpoolContents, Fault> {
         let depths = self.spool.depths().await?;
-        let mut left = Left::default();
+        let mut left = SpoolContents::default();
         let (mut events, mut refused) = (0, 0);
         for depth in &depths {
             match &depth.queue {
                 Queue::Route(route) => {
-                    let of_way = self.ways.get(route).map(Way::refused).unwrap_or_default();
-                    let messages = waiting(depth).saturating_sub(of_way.0);
+                    let of_queue = self.queues.get(route).map(ForwardingQueue::refused);
+                    let of_queue = of_queue.unwrap_or_default();
+                    let messages = waiting(depth).saturating_sub(of_queue.0);
                     let here = depth.events.unwrap_or(0);
                     left.of_routes += messages;
                     left.messages += messages;
-                    left.events += here.saturating_sub(of_way.1);
+                    left.events += here.saturating_sub(of_queue.1);
                     events += here;
-                    refused += of_way.1;
+                    refused += of_queue.1;
                 }
                 Queue::Accounts => left.messages += waiting(depth),
                 Queue::Dead | Queue::Witness => {}
@@ -240,7 +244,7 @@ impl Shared {
     }
 }
 
-/// Messages of one queue, in hand or not.
+/// Messages of one queue, in flight or not.
 fn waiting(depth: &Depth) -> u64 {
     depth.ready.unwrap_or(0) + depth.unsettled.unwrap_or(0)
 }
@@ -256,9 +260,12 @@ impl Broker for Spooling {
         shared.give_or_keep(events, given, kept).await
     }
 
-    async fn tell(&self, account: &Account) -> Result<(), PublishError> {
+    async fn publish_report(&self, account: &Account) -> Result<(), PublishError> {
         let shared = &self.shared;
-        let (given, kept) = (shared.broker.tell(account), shared.spool.tell(account));
+        let (given, kept) = (
+            shared.broker.publish_report(account),
+            shared.spool.publish_report(account),
+        );
         shared.give_or_keep(0, given, kept).await
     }
 
@@ -290,7 +297,7 @@ impl Broker for Spooling {
             Readiness::Ready => Readiness::Ready,
             Readiness::NotReady { kind, why } => Readiness::not_ready(
                 kind,
-                format!("the broker takes nothing now, and nor does the spool: {why}"),
+                format!("neither the broker nor the spool takes publishes now: {why}"),
             ),
         }
     }

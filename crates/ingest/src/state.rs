@@ -11,9 +11,9 @@ use hookbox_signature::{Key, Preset, Scheme, last_end};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::accounting::Accounting;
 use crate::batcher::Batcher;
 use crate::body_memory::BodyMemory;
-use crate::book::Book;
 use crate::failure_log::FailureLog;
 use crate::refusal_log::RefusalLog;
 use crate::refusals::Refusals;
@@ -32,17 +32,17 @@ pub struct Ingest {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
     pub(crate) body_memory: Arc<BodyMemory>,
-    /// What requests to nobody are verified against: a key that nobody has.
+    /// The decoy key that requests to unknown sources are verified against.
     pub(crate) decoy: (Scheme, Vec<Key>),
     leaving: AtomicBool,
-    lanes: TaskTracker,
+    slots: TaskTracker,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
 impl Ingest {
-    /// An ingest, with its publishing lanes begun on the current runtime. `ledger` is where
-    /// refusals are kept for operators, when there is a store; it is never on a request's path.
+    /// An ingest, with its publish slots started on the current runtime. `ledger` is where refusals
+    /// are kept for operators, when there is a store; it is never on a request's path.
     pub fn start(
         config: Config,
         broker: Arc<dyn Broker>,
@@ -50,7 +50,7 @@ impl Ingest {
         clock: Arc<dyn Clock>,
         rng: Arc<dyn Rng>,
     ) -> Arc<Self> {
-        let (lanes, tasks) = (TaskTracker::new(), TaskTracker::new());
+        let (slots, tasks) = (TaskTracker::new(), TaskTracker::new());
         let stop = CancellationToken::new();
         let counters = Arc::new(Counters::default());
         let instance = InstanceId::new(clock.now(), rng.ten());
@@ -60,24 +60,24 @@ impl Ingest {
             peers,
             limits,
         } = config;
-        let book = Book::new(instance, Arc::clone(&broker), Arc::clone(&counters));
-        let book = Arc::new(book);
+        let accounting = Accounting::new(instance, Arc::clone(&broker), Arc::clone(&counters));
+        let accounting = Arc::new(accounting);
         let failure_log = FailureLog::start(&tasks, stop.clone());
         let batcher = Batcher::start(
-            &lanes,
+            &slots,
             Arc::clone(&broker),
             routing,
             &limits,
-            (instance, Arc::clone(&book)),
+            (instance, Arc::clone(&accounting)),
             (Arc::clone(&counters), failure_log),
         );
-        tasks.spawn(book.tell(stop.clone()));
+        tasks.spawn(accounting.report(stop.clone()));
         let refusals = Refusals::start(&tasks, ledger, Arc::clone(&counters), stop.clone());
         for source in &sources {
             counters.set_keys_end(source.name.as_str(), last_end(&source.keys_now()));
         }
         let refusal_log = RefusalLog::start(&tasks, stop.clone());
-        tracing::info!(instance = %instance, sources = sources.len(), "ingest {instance} begins");
+        tracing::info!(instance = %instance, sources = sources.len(), "ingest {instance} started");
         let by_name = |source: Source| (source.name.as_str().to_owned(), source);
         Arc::new(Self {
             sources: sources.into_iter().map(by_name).collect(),
@@ -93,13 +93,13 @@ impl Ingest {
             clock,
             rng,
             leaving: AtomicBool::new(false),
-            lanes,
+            slots,
             tasks,
             stop,
         })
     }
 
-    /// What it has done so far.
+    /// The counters since its start.
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.counters)
     }
@@ -109,7 +109,7 @@ impl Ingest {
         self.sources.get(source).map(Source::keys_now)
     }
 
-    /// Swaps the keys of a source, as when a file of secrets has changed. `false` when there is
+    /// Replaces the keys of a source, as when a file of secrets has changed. `false` when there is
     /// no such source.
     pub fn swap_keys(&self, source: &str, keys: Vec<hookbox_signature::Key>) -> bool {
         let Some(source) = self.sources.get(source) else {
@@ -132,12 +132,12 @@ impl Ingest {
         !self.sources.values().any(has_key)
     }
 
-    /// Whether readiness is red because the process ends.
+    /// Whether readiness is red because the process shuts down.
     pub(crate) fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::Relaxed)
     }
 
-    /// Readiness turns red, so that a balancer sends nothing more. What it sends is still taken.
+    /// Readiness turns red, so that a balancer stops sending. What still arrives is accepted.
     pub(crate) fn turn_away(&self) {
         self.leaving.store(true, Ordering::Relaxed);
     }
@@ -146,20 +146,20 @@ impl Ingest {
         self.counters.draining.load(Ordering::Relaxed)
     }
 
-    /// Nothing more is taken.
+    /// No more requests are accepted.
     pub(crate) fn begin_drain(&self) {
         self.turn_away();
         self.counters.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Ends the lanes once what they hold has its answer. The caller bounds how long.
+    /// Ends the publish slots once what they hold has its answer. The caller bounds how long.
     pub async fn finish(&self) {
         self.begin_drain();
         crash_point!("ingest.draining");
         self.batcher.close();
-        self.lanes.close();
-        self.lanes.wait().await;
-        // Every number is decided now, so the last account is whole.
+        self.slots.close();
+        self.slots.wait().await;
+        // Every sequence number is decided now, so the last accept report is complete.
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;

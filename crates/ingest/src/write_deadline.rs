@@ -1,5 +1,5 @@
-//! A stream whose other side must take what is written: hyper bounds how long a head may take to
-//! arrive, but waits for ever for an answer to leave.
+//! A stream whose peer must accept what is written: hyper limits how long a head may take to
+//! arrive, but waits for ever for an answer to be sent.
 
 use std::future::Future;
 use std::io;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// Fails a write of which nothing was taken for as long as the deadline.
+/// Fails a write of which nothing was accepted for as long as the deadline.
 pub(crate) struct WriteDeadline<S> {
     stream: S,
     deadline: Duration,
@@ -72,7 +72,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteDeadline<S> {
         self.stream.is_write_vectored()
     }
 
-    // Sockets buffer in the kernel: these two do not wait for the other side.
+    // Sockets buffer in the kernel: these two do not wait for the peer.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_flush(context)
     }

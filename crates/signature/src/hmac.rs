@@ -27,8 +27,8 @@ pub enum Algorithm {
 pub enum Encoding {
     /// Lower-case hex. Upper case is refused: one signature has one text.
     Hex,
-    /// Hex in either case, for senders whose documentation promises none (RFC 4648 §8). Signatures
-    /// are compared as bytes, so nothing else verifies than with [`Encoding::Hex`].
+    /// Hex in either case, for senders whose documentation does not specify one (RFC 4648 §8).
+    /// Signatures are compared as bytes, so nothing else verifies than with [`Encoding::Hex`].
     HexAnyCase,
     /// Base64 with the standard alphabet and padding (RFC 4648 §4).
     Base64,
@@ -43,9 +43,9 @@ pub struct HmacScheme {
     pub encoding: Encoding,
     /// The header.
     pub header: HeaderName,
-    /// What stands before the signature, exactly: `sha256=`, or nothing.
+    /// The text before the signature, exactly: `sha256=`, or nothing.
     pub prefix: String,
-    /// The timestamp that is signed with the body, where there is one.
+    /// The timestamp that is signed with the body, if any.
     pub timestamp: Option<TimestampRule>,
 }
 
@@ -54,7 +54,7 @@ pub struct HmacScheme {
 pub struct TimestampRule {
     /// The header that holds it, in Unix seconds.
     pub header: HeaderName,
-    /// What stands between the timestamp and the body.
+    /// The text between the timestamp and the body.
     pub separator: String,
     /// How far it may be from now, both ways.
     pub tolerance: Duration,
@@ -69,7 +69,7 @@ pub(crate) fn verify(
 ) -> Result<Verified, Refusal> {
     let text = single(headers, &scheme.header)?;
     let signature = decode(scheme, text)?;
-    // Signed over the text as it came, never over a number written again.
+    // Signed over the original text, never over a reformatted number.
     let stamped = match &scheme.timestamp {
         Some(rule) => Some((rule, single(headers, &rule.header)?)),
         None => None,
@@ -78,7 +78,8 @@ pub(crate) fn verify(
     let parts = [prefix.as_deref().unwrap_or("").as_bytes(), &body];
     let mut by = None;
     for key in keys {
-        // Every key is tried, whatever came before: time tells nothing about which one fits.
+        // Every key is tried, whatever the result of the others: the time does not reveal which one
+        // matched.
         if verifies(scheme.algorithm, key, &parts, &signature) && by.is_none() {
             by = Some(*key);
         }
@@ -160,7 +161,7 @@ pub(crate) fn sign(
     let tag = tag(scheme.algorithm, key, &[prefix.as_bytes(), body]);
     let text = match scheme.encoding {
         Encoding::Hex => hex::encode(tag),
-        // What a sender that needs this setting is likely to write.
+        // What a sender with this setting is likely to write.
         Encoding::HexAnyCase => hex::encode_upper(tag),
         Encoding::Base64 => STANDARD.encode(tag),
     };

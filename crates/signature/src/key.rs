@@ -5,12 +5,12 @@ use hookbox_event::Timestamp;
 use secrecy::{ExposeSecret, SecretSlice};
 use sha2::Sha256;
 
-/// The shortest key that a config may name: what NIST SP 800-63B §5.1.1.2 demands of a password.
-/// Whoever has one captured request can try all shorter ones on a single machine.
+/// The shortest key that a config may have: what NIST SP 800-63B §5.1.1.2 requires of a password.
+/// With one captured request, all shorter ones can be tried on a single machine.
 pub const KEY_BYTES_MIN: usize = 8;
 
-/// The shortest key that nothing is said about. NIST SP 800-131A Rev. 2 §10 disallows HMAC keys of
-/// under 112 bits, and a key is mostly text: 24 characters of base64 hold 144 bits, of hex 96.
+/// The shortest key without a warning. NIST SP 800-131A Rev. 2 §10 disallows HMAC keys of under 112
+/// bits, and a key is mostly text: 24 characters of base64 hold 144 bits, of hex 96.
 pub const KEY_BYTES_STRONG: usize = 24;
 
 /// A secret that a source's requests are signed with.
@@ -30,7 +30,7 @@ pub enum InvalidKey {
 }
 
 impl Key {
-    /// A key with its id (recorded with every receipt it verifies) and the moment from which it
+    /// A key with its id (recorded with every receipt that it verifies) and the time from which it
     /// is not valid any more.
     pub fn new(
         id: impl Into<String>,
@@ -68,8 +68,8 @@ impl Key {
         self.id == other.id && self.until == other.until && self.secret() == other.secret()
     }
 
-    /// Tells whether two keys are the same, and nothing else about them: an HMAC-SHA-256 under
-    /// `salt`, which is to be random and kept nowhere.
+    /// Shows whether two keys are the same, and nothing else about them: an HMAC-SHA-256 under
+    /// `salt`, which must be random and stored nowhere.
     pub fn fingerprint(&self, salt: &[u8; 32]) -> [u8; 32] {
         // RFC 2104 takes a key of any length.
         let mac = <Hmac<Sha256> as KeyInit>::new_from_slice(salt).expect("any length is a key");

@@ -1,7 +1,7 @@
-//! Proves who sent the bytes: one file a scheme, and what is known of each provider as a preset.
+//! Proves who sent the bytes: one file a scheme, and a preset for each known provider.
 //!
-//! [`verify`] is the only maker of [`Verified`], and only `Verified` can be published, so nothing
-//! unverified is ever queued. Verification has no off switch.
+//! [`verify`] is the only function that creates [`Verified`], and only `Verified` can be published,
+//! so nothing unverified is ever queued. Verification has no off switch.
 //!
 //! Architecture invariant: no IO and no clock. The time is an argument.
 
@@ -16,7 +16,7 @@ mod verified;
 
 pub use hmac::{Algorithm, Encoding, HmacScheme, TimestampRule};
 pub use key::{InvalidKey, KEY_BYTES_MIN, KEY_BYTES_STRONG, Key, last_end};
-pub use preset::{Answer, ConflictAction, Identity, Preset};
+pub use preset::{ConflictAction, Identity, Preset, RefusalAnswer};
 pub use refusal::Refusal;
 pub use scheme::{Scheme, can_verify, sign, verify};
 pub use verified::Verified;

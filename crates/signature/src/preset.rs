@@ -1,5 +1,5 @@
-//! What is known of each provider: how it signs, what answer it wants, how its events are told
-//! apart. Each of these can be written out in the config for a provider without a preset.
+//! What hookbox knows about each provider: how it signs, what answer it wants, how its events are
+//! distinguished. Each of these can be configured for a provider without a preset.
 
 use std::time::Duration;
 
@@ -21,30 +21,30 @@ pub enum Preset {
     StandardWebhooks,
 }
 
-/// Which fields of a body tell which event it is.
+/// Which fields of a body identify its event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identity {
     /// The values at these JSON Pointers, all of them.
     Pointers(Vec<String>),
     /// The message id that the scheme signs.
     SignedId,
-    /// What the body says.
+    /// The content of the body.
     Body,
 }
 
 /// The answer to a request whose signature does not verify.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct RefusalAnswer {
     /// The status.
     pub signature_status: u16,
-    /// A `detail` that the provider's own examples have, where it has some.
+    /// The `detail` in the provider's own examples, if they have one.
     pub signature_detail: Option<String>,
 }
 
 /// What to do with another body under a known event id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConflictAction {
-    /// A dead letter for a person to judge.
+    /// A dead letter for an operator to decide on.
     DeadLetter,
     /// An event of its own.
     Process,
@@ -89,7 +89,7 @@ impl Preset {
         }
     }
 
-    /// Where the event type is, as a JSON Pointer.
+    /// The place of the event type, as a JSON Pointer.
     pub fn topic(self) -> Option<&'static str> {
         match self {
             Preset::Begini => Some("/event/type"),
@@ -99,7 +99,7 @@ impl Preset {
         }
     }
 
-    /// How its events are told apart.
+    /// How its events are distinguished.
     pub fn identity(self) -> Identity {
         match self {
             Preset::Begini => {
@@ -115,27 +115,27 @@ impl Preset {
     /// The field of a form body that holds the JSON, where the provider may send forms.
     pub fn form(self) -> Option<&'static str> {
         match self {
-            // The default of a webhook that is made in GitHub's settings.
+            // The default of a webhook that is created in GitHub's settings.
             Preset::Github => Some("payload"),
             Preset::Begini | Preset::StandardWebhooks => None,
         }
     }
 
     /// The answer that it wants.
-    pub fn answer(self) -> Answer {
+    pub fn answer(self) -> RefusalAnswer {
         match self {
-            Preset::Begini => Answer {
+            Preset::Begini => RefusalAnswer {
                 signature_status: 403,
                 signature_detail: Some("Validation Failure".into()),
             },
-            Preset::Github | Preset::StandardWebhooks => Answer::default(),
+            Preset::Github | Preset::StandardWebhooks => RefusalAnswer::default(),
         }
     }
 
     /// What to do with conflicts, by topic pattern after the source; the first match wins.
     pub fn on_conflict(self) -> Vec<(&'static str, ConflictAction)> {
         match self {
-            // A second `application.*` under one uid is the applicant doing it again.
+            // A second `application.*` under one uid is a repeated application.
             Preset::Begini => {
                 vec![
                     ("application.*", ConflictAction::Process),
@@ -146,7 +146,7 @@ impl Preset {
         }
     }
 
-    /// The bytes of a secret, as this provider writes its secrets down.
+    /// The bytes of a secret, in the encoding that this provider uses.
     pub fn secret(self, text: &str) -> Option<Vec<u8>> {
         match self {
             Preset::Begini | Preset::Github => Some(text.as_bytes().to_vec()),
@@ -155,7 +155,7 @@ impl Preset {
     }
 }
 
-impl Default for Answer {
+impl Default for RefusalAnswer {
     fn default() -> Self {
         Self {
             signature_status: 401,

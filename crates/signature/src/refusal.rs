@@ -1,20 +1,20 @@
 //! Why a request was refused, in words safe to log and to count.
 
-/// What is wrong with a request's signature. It never quotes what was sent.
+/// What is wrong with a request's signature. It never quotes the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refusal {
     /// A header that the scheme needs is not there.
     #[error("the signature header is missing")]
     MissingHeader,
-    /// A header that must be there once is there more often: proxies and we might read different
+    /// A header that must occur once occurs more often: proxies and hookbox might use different
     /// ones.
-    #[error("a signature header is there more than once")]
+    #[error("a signature header occurs more than once")]
     RepeatedHeader,
     /// A header is not printable ASCII, or is absurdly long.
     #[error("a signature header has characters or a length that no signature has")]
     UnreadableHeader,
-    /// The signature is not written as the scheme writes it.
-    #[error("the signature is not written as the scheme says (prefix, length or alphabet)")]
+    /// The signature is not written as the scheme requires.
+    #[error("the signature is not written as the scheme requires (prefix, length or alphabet)")]
     MalformedSignature,
     /// More candidates than any rotation needs.
     #[error("there are more than 16 candidate signatures")]
@@ -28,8 +28,8 @@ pub enum Refusal {
     /// The timestamp is not a plain number of seconds.
     #[error("the timestamp is not a plain number of seconds")]
     MalformedTimestamp,
-    /// Genuine, but signed too long ago or too far ahead. Many of these mean that a clock is
-    /// wrong: ours or theirs.
+    /// Genuine, but signed too long ago or too far ahead. Many of these mean that the clock of the
+    /// sender or of hookbox is wrong.
     #[error("the signature is genuine, but its timestamp is out of tolerance; check both clocks")]
     OutOfTolerance,
     /// The source has no key that is valid now.

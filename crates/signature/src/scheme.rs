@@ -1,4 +1,4 @@
-//! The closed list of ways in which senders sign.
+//! The signature schemes that hookbox supports.
 
 use bytes::Bytes;
 use hookbox_event::Timestamp;
@@ -6,8 +6,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{HmacScheme, Key, Refusal, Verified, hmac, standard_webhooks};
 
-/// Longest header value that is looked at. The longest signature of any scheme here is a list of
-/// 16 of under 100 characters.
+/// Longest header value that is parsed. The longest signature of any scheme here is a list of 16 of
+/// under 100 characters.
 const HEADER_BYTES_MAX: usize = 4096;
 
 /// A way of signing requests.
@@ -58,9 +58,8 @@ pub fn sign(
     }
 }
 
-/// Whether a request that is signed as a scheme says verifies under it: where it does not, no
-/// request ever will. Header values are taken as HTTP carries them, without white space around
-/// them.
+/// Whether a request that is signed by a scheme verifies under it: where it does not, no request
+/// ever will. Header values are taken as HTTP transports them, without surrounding white space.
 pub fn can_verify(scheme: &Scheme, key: &Key, now: Timestamp) -> Result<(), Refusal> {
     let body = Bytes::from_static(b"{}");
     let mut headers = HeaderMap::new();
@@ -84,8 +83,8 @@ pub(crate) fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'
     value.to_str().map_err(|_| Refusal::UnreadableHeader)
 }
 
-/// Seconds since the epoch, digits only: no sign, no space, no leading zero, so that one moment
-/// has one text.
+/// Seconds since the epoch, digits only: no sign, no space, no leading zero, so that one time has
+/// one text.
 pub(crate) fn seconds(text: &str) -> Result<i64, Refusal> {
     let plain = text.bytes().all(|c| c.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     text.parse()
@@ -94,7 +93,7 @@ pub(crate) fn seconds(text: &str) -> Result<i64, Refusal> {
         .ok_or(Refusal::MalformedTimestamp)
 }
 
-/// Whether a moment is near enough to now.
+/// Whether a time is near enough to now.
 pub(crate) fn check_tolerance(
     seconds: i64,
     now: Timestamp,
@@ -108,9 +107,9 @@ pub(crate) fn check_tolerance(
     }
 }
 
-/// A header value of characters that all are allowed in one.
+/// A header value of characters that are all allowed in one.
 pub(crate) fn value(text: &str) -> HeaderValue {
     // Hex, base64 and digits are visible ASCII, and prefixes are checked when a scheme is built;
-    // a text that is not is sent as nothing and refused by whoever verifies.
+    // any other text is sent as an empty value and refused by the verifier.
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

@@ -20,8 +20,8 @@ static ID: HeaderName = HeaderName::from_static("webhook-id");
 static TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 static SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
-/// Most candidates in one header. The specification has several for rotation; more than this is
-/// an attempt to make us work.
+/// Most candidates in one header. The specification has several for rotation; more than this is an
+/// attempt to exhaust the CPU.
 const CANDIDATES_MAX: usize = 16;
 
 /// Longest message id: an AMQP short string.
@@ -58,8 +58,8 @@ pub(crate) fn verify(
     Ok(Verified::new(body, &key_id, Some(id)))
 }
 
-/// Signatures of version 1; other versions (asymmetric ones) are passed over, as the
-/// specification says.
+/// Signatures of version 1; other versions (asymmetric ones) are skipped, as the specification
+/// requires.
 fn candidates(text: &str) -> Result<Vec<Vec<u8>>, Refusal> {
     let all: Vec<&str> = text.split(' ').collect();
     if all.len() > CANDIDATES_MAX {
@@ -97,7 +97,7 @@ pub(crate) fn sign(
     ]
 }
 
-/// The bytes of a secret as the specification writes it: base64, with or without `whsec_`.
+/// The bytes of a secret in the specification's encoding: base64, with or without `whsec_`.
 pub(crate) fn secret(text: &str) -> Option<Vec<u8>> {
     STANDARD
         .decode(text.strip_prefix("whsec_").unwrap_or(text))

@@ -1,10 +1,10 @@
-//! The pass to publishing.
+//! The type that only verification creates, and that publishing requires.
 
 use bytes::Bytes;
 
 use crate::form;
 
-/// A body whose signature was verified. Nothing but [`crate::verify`] makes one:
+/// A body whose signature was verified. Only [`crate::verify`] creates it:
 ///
 /// ```compile_fail,E0451
 /// let forged = hookbox_signature::Verified {
@@ -29,8 +29,8 @@ impl Verified {
         }
     }
 
-    /// The same request, whose body is the value of one field of the form that was signed. `None`
-    /// where the body is no form with that field, once.
+    /// The same request, whose body is the value of one field of the signed form. `None` where the
+    /// body is no form with that field, once.
     pub fn form_field(&self, name: &str) -> Option<Self> {
         let body = form::field(&self.body, name)?.into();
         Some(Self {
@@ -39,7 +39,7 @@ impl Verified {
         })
     }
 
-    /// The exact bytes that were signed as the body, or the value of a field of the form that was.
+    /// The exact bytes that were signed as the body, or the value of a field of the signed form.
     pub fn body(&self) -> &Bytes {
         &self.body
     }
@@ -49,7 +49,7 @@ impl Verified {
         &self.key_id
     }
 
-    /// The message id, where the scheme signs one. An id that is not signed is never taken (H12).
+    /// The message id, where the scheme signs one. An id that is not signed is never used (H12).
     pub fn signed_id(&self) -> Option<&str> {
         self.signed_id.as_deref()
     }

@@ -1,6 +1,6 @@
-//! The accounts that have reached the store, and what must hold of them: each instance tells of
-//! its numbers from 1 and without a gap, tells each once, tells only what was confirmed, and, as
-//! long as it lives, tells of everything that it has answered 200.
+//! The accept reports that have reached the store, and what must hold of them: each instance
+//! reports its numbers from 1 and without a gap, reports each once, reports only what was
+//! confirmed, and, as long as it lives, reports everything that it has answered 200.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,72 +8,72 @@ use hookbox_event::{Account, InstanceId, ReceiptId, ReportedUpTo};
 
 use crate::world::State;
 
-/// What every instance has told.
+/// What every instance has reported.
 #[derive(Default)]
 pub(crate) struct Accounts {
     /// By the first number of each.
     by_instance: BTreeMap<InstanceId, BTreeMap<u64, Account>>,
-    told: BTreeSet<ReceiptId>,
+    receipts: BTreeSet<ReceiptId>,
     /// The last number of each that has closed.
     closed: BTreeMap<InstanceId, u64>,
 }
 
 impl Accounts {
-    /// One has come; what contradicts those before it.
+    /// Adds one; returns what contradicts those before it.
     pub fn write(&mut self, account: &Account) -> Option<String> {
         let instance = account.instance;
-        let told = self.by_instance.entry(instance).or_default();
+        let reports = self.by_instance.entry(instance).or_default();
         if account.closing {
             self.closed.insert(instance, account.last);
         }
         if account.last >= account.first {
-            match told.get(&account.first) {
+            match reports.get(&account.first) {
                 Some(known) if known.accepted == account.accepted => {}
                 Some(_) => {
-                    return Some(format!("{instance} tells twice of {}", account.first));
+                    return Some(format!("{instance} reports {} twice", account.first));
                 }
                 None => {
-                    told.insert(account.first, account.clone());
+                    reports.insert(account.first, account.clone());
                 }
             }
         }
         let receipts = account.accepted.iter().flat_map(|it| &it.receipts);
-        self.told.extend(receipts.copied());
+        self.receipts.extend(receipts.copied());
         None
     }
 
-    /// How many receipts a living ingest has answered 200 and not told of yet.
-    pub fn untold(&self, state: &State) -> usize {
+    /// How many receipts living ingests have answered 200 and not reported yet.
+    pub fn unreported(&self, state: &State) -> usize {
         let accepted = state.accepted.iter();
         accepted
-            .filter(|it| !it.by.is_dead() && !self.told.contains(&it.receipt))
+            .filter(|it| !it.by.is_dead() && !self.receipts.contains(&it.receipt))
             .count()
     }
 
-    /// How many receipts were told of.
+    /// How many receipts were reported.
     pub fn receipts(&self) -> u64 {
-        self.told.len() as u64
+        self.receipts.len() as u64
     }
 
-    /// How far each instance has told, the newest first.
+    /// How far each instance has reported, the newest first.
     pub fn reported(&self) -> Vec<ReportedUpTo> {
-        let last = |told: &BTreeMap<u64, Account>| told.values().map(|it| it.last).max();
-        let one = |(instance, told): (&InstanceId, &BTreeMap<u64, Account>)| ReportedUpTo {
+        let last = |reports: &BTreeMap<u64, Account>| reports.values().map(|it| it.last).max();
+        let one = |(instance, reports): (&InstanceId, &BTreeMap<u64, Account>)| ReportedUpTo {
             instance: *instance,
-            number: last(told).unwrap_or(0),
+            number: last(reports).unwrap_or(0),
         };
         self.by_instance.iter().rev().map(one).collect()
     }
 
-    /// What does not hold, once all that was sent has come.
+    /// What does not hold, once everything that was sent has arrived.
     pub fn check(&self, state: &State) -> Vec<String> {
         let mut found = Vec::new();
-        for (instance, told) in &self.by_instance {
+        for (instance, reports) in &self.by_instance {
             let mut next = 1;
-            for account in told.values() {
+            for account in reports.values() {
                 if account.first != next {
                     found.push(format!(
-                        "I2: {instance} has told of {} after {}",
+                        "I2: {instance} has reported {} after {}",
                         account.first,
                         next - 1
                     ));
@@ -123,7 +123,7 @@ fn unconfirmed(account: &Account, state: &State) -> Vec<String> {
                 let confirmed = &state.queues.confirmed;
                 if !confirmed.contains(&(route.clone(), *receipt)) {
                     found.push(format!(
-                        "I5: {receipt} is told of as accepted, and {route} did not confirm it"
+                        "I5: {receipt} is reported as accepted, and {route} did not confirm it"
                     ));
                 }
             }

@@ -1,4 +1,4 @@
-//! What a body in a run says: which event, and what its handler is to do about it.
+//! The content of a body in a run: which event, and what its handler is to do.
 
 use bytes::Bytes;
 use hookbox_event::{ContentDigest, EventId, Scalar, SourceName, scan};
@@ -24,18 +24,18 @@ pub(crate) enum Plan {
     RollBack,
     /// It takes its process with it.
     Kill,
-    /// A statement fails, and it goes on as if nothing had happened (H9).
+    /// A statement fails, and the handler continues as if nothing had happened (H9).
     Swallow(u32),
 }
 
 /// A body, as the handler reads it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Said {
+pub(crate) struct EventBody {
     pub integration_id: u64,
     pub uid: String,
     pub event: Kind,
     pub plan: Plan,
-    /// Tells two bodies of one event apart.
+    /// Distinguishes two bodies of one event.
     pub variant: u64,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Kind {
     pub name: String,
 }
 
-impl Said {
+impl EventBody {
     pub fn bytes(&self) -> Bytes {
         // Plain data always becomes JSON.
         serde_json::to_vec(self).unwrap_or_default().into()
@@ -54,7 +54,7 @@ impl Said {
 
 /// What a body must be taken for, worked out anew here: not by the code that is tested.
 pub(crate) fn identity(source: &SourceName, body: &[u8]) -> (EventId, ContentDigest) {
-    match serde_json::from_slice::<Said>(body) {
+    match serde_json::from_slice::<EventBody>(body) {
         Ok(said) => {
             let digest = scan(body, &[]).map_or_else(
                 |_| ContentDigest::of_raw_body(body),

@@ -1,4 +1,4 @@
-//! A broker in memory. What it confirms it keeps; everything else about it may be a lie.
+//! A broker in memory. What it confirms it keeps; everything else it reports may be wrong.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use hookbox_driver::{
 };
 use hookbox_event::{Account, RouteName, Witness, decode_batch};
 
-use crate::delivery::Taking;
+use crate::delivery::QueueSubscription;
 use crate::fault::Fault;
 use crate::process::Process;
 
@@ -73,15 +73,15 @@ impl Broker for SimBroker {
         }
     }
 
-    async fn tell(&self, account: &Account) -> Result<(), PublishError> {
+    async fn publish_report(&self, account: &Account) -> Result<(), PublishError> {
         let process = &self.process;
-        process.step("tell").await;
+        process.step("publish a report").await;
         let state = process.world.state();
         if state.queues.away {
             return Err(PublishError::plain(PublishErrorKind::Unavailable));
         }
         drop(state);
-        let whom = format!("{} tells", process.name);
+        let whom = format!("{} reports", process.name);
         let faults = [Fault::LostBeforePublish, Fault::ConfirmLost];
         let fault = process.world.one_of(&faults, &whom);
         if fault != Some(Fault::LostBeforePublish) {
@@ -126,14 +126,14 @@ impl Broker for SimBroker {
             return Err(unavailable("subscribe"));
         }
         let mut state = world.state();
-        let (consumer, bell) = state.queues.subscribe(queue, prefetch, process.number);
+        let (consumer, notify) = state.queues.subscribe(queue, prefetch, process.number);
         let text = format!("{} takes from {queue} as {consumer}", process.name);
         state.trace.note(&text);
-        Ok(Box::new(Taking {
+        Ok(Box::new(QueueSubscription {
             process: Arc::clone(process),
             queue: queue.clone(),
             consumer,
-            bell,
+            notify,
         }))
     }
 

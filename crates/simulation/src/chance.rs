@@ -26,8 +26,8 @@ impl Chance {
         z ^ (z >> 31)
     }
 
-    /// From 0 to `bound`, which is excluded and not 0. The slight bias of the remainder matters
-    /// to nobody here.
+    /// From 0 to `bound`, which is excluded and not 0. The slight bias of the remainder does not
+    /// matter here.
     pub fn below(&self, bound: u64) -> u64 {
         self.next() % bound.max(1)
     }

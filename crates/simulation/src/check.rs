@@ -1,4 +1,4 @@
-//! What senders were told, held against what the store has. Run when all is quiet.
+//! Compares the responses that senders got with what the store has, once no work is left.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,9 @@ use hookbox_driver::{ClaimState, DeadReason};
 use hookbox_event::{ContentDigest, EventId, RouteName, decode_batch};
 use hookbox_worker::OnConflict;
 
-use crate::body::{Plan, Said, identity};
+use crate::body::{EventBody, Plan, identity};
 use crate::scenario::{Scenario, routes_of, source};
-use crate::tables::{Claim, OnRoute, Receipt, Tables, Word};
+use crate::tables::{Claim, OnRoute, Receipt, StoredOutcome, Tables};
 use crate::world::State;
 
 /// What must have become of an event on a route.
@@ -45,20 +45,22 @@ struct Check<'a> {
     found: Vec<String>,
 }
 
-/// Another body of an event may be begun, and kill its process, as long as nobody knows yet which
-/// body is the event's: then it is poison before it is a conflict.
+/// Another body of an event may be begun, and kill its process, as long as the event has no stored
+/// body yet: then it is poison before it is a conflict.
 fn killed_as_another_body(expected: &Fate, found: Option<&Fate>, body: &Bytes) -> bool {
     let dead_of = |fate: Option<&Fate>| match fate {
         Some(Fate::Dead { reason, .. }) => Some(*reason),
         Some(Fate::Done { .. }) | None => None,
     };
-    let kills = serde_json::from_slice::<Said>(body).is_ok_and(|it| matches!(it.plan, Plan::Kill));
+    let kills =
+        serde_json::from_slice::<EventBody>(body).is_ok_and(|it| matches!(it.plan, Plan::Kill));
     kills
         && dead_of(Some(expected)) == Some(DeadReason::Conflict)
         && dead_of(found) == Some(DeadReason::Quarantined)
 }
 
-/// Whether a receipt whose body is not its event's is recorded as that, and no other is.
+/// Finds a receipt whose digest is recorded wrongly: it must be recorded exactly where the body
+/// differs from the stored one.
 fn says_wrongly(
     receipt: &Receipt,
     kept: ContentDigest,
@@ -80,7 +82,7 @@ fn says_wrongly(
 pub(crate) fn innocents(tables: &Tables) -> u64 {
     let is_innocent = |on: &&OnRoute| {
         let kept = tables.events.get(&on.1);
-        let said = kept.and_then(|it| serde_json::from_slice::<Said>(&it.body).ok());
+        let said = kept.and_then(|it| serde_json::from_slice::<EventBody>(&it.body).ok());
         !said.is_some_and(|it| matches!(it.plan, Plan::Kill))
     };
     tables.convicted.iter().filter(is_innocent).count() as u64
@@ -97,7 +99,10 @@ impl Check<'_> {
             for route in routes_of(&accepted.body) {
                 let key = (route.clone(), accepted.receipt);
                 let Some(receipt) = self.tables.receipts.get(&key).cloned() else {
-                    let text = format!("receipt {} on {route} is nowhere", accepted.receipt);
+                    let text = format!(
+                        "receipt {} on {route} is not in the store",
+                        accepted.receipt
+                    );
                     self.violation("I1", text);
                     continue;
                 };
@@ -123,17 +128,17 @@ impl Check<'_> {
         let claim = self.tables.claims.get(&(route.clone(), receipt.event));
         let state = claim.map(|it| it.state);
         let fits = match receipt.word {
-            Word::Done => state == Some(ClaimState::Done),
-            Word::Dead => state == Some(ClaimState::Dead),
+            StoredOutcome::Done => state == Some(ClaimState::Done),
+            StoredOutcome::Dead => state == Some(ClaimState::Dead),
             // It stays what it is when an operator has it processed after all.
-            Word::Conflict => matches!(state, Some(ClaimState::Done | ClaimState::Dead)),
-            Word::Duplicate => matches!(state, Some(ClaimState::Done | ClaimState::Dead)),
-            Word::Retrying => false,
+            StoredOutcome::Conflict => matches!(state, Some(ClaimState::Done | ClaimState::Dead)),
+            StoredOutcome::Duplicate => matches!(state, Some(ClaimState::Done | ClaimState::Dead)),
+            StoredOutcome::Retrying => false,
         };
         (!fits).then(|| format!("it is {:?}, and its event is {state:?}", receipt.word))
     }
 
-    /// I2, I4, I9, I10: each event stands where its body says it must end, after as many attempts.
+    /// I2, I4, I9, I10: each event ends as its body says, after as many attempts.
     fn every_claim(&mut self) {
         let claims: Vec<(OnRoute, Claim)> = self.tables.claims.clone().into_iter().collect();
         for (on, claim) in claims {
@@ -151,7 +156,7 @@ impl Check<'_> {
                 self.violation("I2", text);
             }
             if !self.state.signed.contains(&body) {
-                let text = format!("{on:?} has a body that nobody signed");
+                let text = format!("{on:?} has a body that was not signed");
                 self.violation("I4", text);
                 continue;
             }
@@ -175,7 +180,7 @@ impl Check<'_> {
     }
 
     fn fate(&self, on: &OnRoute, body: &Bytes) -> Fate {
-        let Ok(said) = serde_json::from_slice::<Said>(body) else {
+        let Ok(said) = serde_json::from_slice::<EventBody>(body) else {
             let reason = DeadReason::Malformed;
             return Fate::Dead {
                 reason,
@@ -259,8 +264,8 @@ impl Check<'_> {
         }
     }
 
-    /// So many processes died with it alone that it looks like poison, whoever killed them: then,
-    /// and only then, it may be quarantined without killing anybody itself.
+    /// So many processes died while it ran in isolation that it looks like poison, whatever ended
+    /// them: then, and only then, it may be quarantined without having ended a process itself.
     fn was_killed_often(&self, on: &OnRoute, found: Option<&Fate>) -> bool {
         let quarantined = matches!(
             found,
@@ -317,21 +322,21 @@ impl Check<'_> {
         }
     }
 
-    /// I2: receipts and claims tell the same, nothing waits, nothing is in two places.
+    /// I2: receipts and claims agree, nothing waits, nothing is in two places.
     fn the_books(&mut self) {
         let mut firsts: BTreeMap<OnRoute, usize> = BTreeMap::new();
         for ((route, _), receipt) in &self.tables.receipts {
-            if receipt.word != Word::Duplicate {
+            if receipt.word != StoredOutcome::Duplicate {
                 *firsts.entry((route.clone(), receipt.event)).or_default() += 1;
             }
         }
         for (on, _) in self.tables.claims.clone() {
             let first = firsts.remove(&on).unwrap_or(0);
             let kept = self.tables.events.get(&on.1);
-            let buried = kept.is_some_and(|it| it.envelope.is_none());
+            let undecodable = kept.is_some_and(|it| it.envelope.is_none());
             // Any receipt that finds an orphan dies with it.
             let orphaned = first > 0 && self.tables.orphans.contains(&on);
-            if first != usize::from(!buried) && !orphaned {
+            if first != usize::from(!undecodable) && !orphaned {
                 let text = format!("{on:?} has {first} receipts that are no duplicates");
                 self.violation("I2", text);
             }

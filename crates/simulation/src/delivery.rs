@@ -17,15 +17,15 @@ use crate::world::State;
 const REORDERED_WITHIN: u64 = 6;
 
 /// One consumer of one process.
-pub(crate) struct Taking {
+pub(crate) struct QueueSubscription {
     pub process: Arc<Process>,
     pub queue: Queue,
     pub consumer: u64,
-    pub bell: Arc<Notify>,
+    pub notify: Arc<Notify>,
 }
 
 #[async_trait]
-impl Subscription for Taking {
+impl Subscription for QueueSubscription {
     async fn next(&mut self) -> Result<Delivery, OurFault> {
         loop {
             self.process.unless_dead().await;
@@ -35,7 +35,7 @@ impl Subscription for Taking {
             if let Some(delivery) = self.try_next() {
                 return Ok(delivery);
             }
-            self.bell.notified().await;
+            self.notify.notified().await;
         }
     }
 
@@ -86,8 +86,8 @@ impl Subscription for Taking {
 
     async fn close(self: Box<Self>) {
         self.process.step("close a subscription").await;
-        // What was settled has arrived; what is in hand stays in hand until it is settled, or
-        // comes again when the process ends.
+        // What was settled has arrived; what is in flight stays so until it is settled, or is
+        // redelivered when the process ends.
         let mut state = self.process.world.state();
         if let Some(consumer) = state.queues.consumers.get_mut(&self.consumer) {
             consumer.prefetch = 0;
@@ -95,7 +95,7 @@ impl Subscription for Taking {
     }
 }
 
-impl Taking {
+impl QueueSubscription {
     fn delivery(&self, tag: u64, message: Message) -> Delivery {
         let Message {
             bytes,
@@ -103,7 +103,7 @@ impl Taking {
             died_in,
             ..
         } = message.clone();
-        let settling = Settling {
+        let settling = MessageSettler {
             process: Arc::clone(&self.process),
             consumer: self.consumer,
             tag,
@@ -115,9 +115,9 @@ impl Taking {
     }
 }
 
-impl Drop for Taking {
+impl Drop for QueueSubscription {
     fn drop(&mut self) {
-        // Nobody takes from a subscription that is dropped; what it has handed out can still be
+        // A dropped subscription takes no more messages; what it has handed out can still be
         // settled.
         let mut state = self.process.world.state();
         if let Some(consumer) = state.queues.consumers.get_mut(&self.consumer) {
@@ -136,8 +136,8 @@ fn give_up(state: &mut State, consumer: u64, tag: u64, route: &RouteName) {
     }
 }
 
-/// One delivery in hand.
-struct Settling {
+/// One delivery in flight.
+struct MessageSettler {
     process: Arc<Process>,
     consumer: u64,
     tag: u64,
@@ -147,7 +147,7 @@ struct Settling {
 }
 
 #[async_trait]
-impl Settler for Settling {
+impl Settler for MessageSettler {
     async fn ack(mut self: Box<Self>) -> Result<(), OurFault> {
         self.settled = true;
         let process = Arc::clone(&self.process);
@@ -200,7 +200,7 @@ impl Settler for Settling {
     }
 }
 
-impl Settling {
+impl MessageSettler {
     /// I6: when an ack is sent, everything in the message has its outcome, committed.
     fn check(&self) {
         let mut state = self.process.world.state();
@@ -223,7 +223,7 @@ impl Settling {
     }
 }
 
-impl Drop for Settling {
+impl Drop for MessageSettler {
     fn drop(&mut self) {
         if !self.settled && !self.process.is_dead() {
             self.put_back();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hookbox_driver::{Broker, Clock, Rng};
 use hookbox_event::{Pointer, TopicPattern};
 use hookbox_ingest::{EventType, Identity, Ingest, Limits, Peers, Routing, Source};
-use hookbox_signature::{Answer, Key, Preset};
+use hookbox_signature::{Key, Preset, RefusalAnswer};
 use hookbox_worker::{Config, ConflictRule, Retry, Route, Worker, register};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,15 +25,15 @@ use crate::world::{SimClock, World};
 /// written, in spite of faults.
 const DRAIN: Duration = Duration::from_secs(60);
 
-/// How long a worker may take for its last words, as in a drain of 20 s.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// How long a worker may take to clear its start markers, as in a drain of 20 s.
+const CLEAR_STARTS: Duration = Duration::from_secs(2);
 
 /// What a process is, besides running.
 #[derive(Clone)]
 pub(crate) struct Running {
     pub process: Arc<Process>,
     /// Cancelled: it is to drain.
-    pub told: CancellationToken,
+    pub stop: CancellationToken,
     /// Where to post to, when it is an ingest.
     pub ingest: Option<Arc<Ingest>>,
 }
@@ -65,7 +65,7 @@ impl Fleet {
         fleet
     }
 
-    /// Processes that live and were not told to end.
+    /// Processes that live and were not asked to stop.
     pub fn running(&self) -> Vec<Running> {
         self.slots().iter().flatten().cloned().collect()
     }
@@ -103,7 +103,7 @@ impl Fleet {
         tokio::select! {
             biased;
             () = process.died.cancelled() => {}
-            () = running.told.cancelled() => {}
+            () = running.stop.cancelled() => {}
         }
         self.slots()[slot] = None;
         let drained = async {
@@ -124,14 +124,14 @@ impl Fleet {
         let worker = Worker::new(broker, store, self.clock(process), self.rng(), config);
         let worker = Arc::new(worker);
         let running = self.enter(slot, process, None);
-        let (told, works) = (running.told.clone(), Arc::clone(&worker));
-        let mut task = self.tasks.spawn(async move { works.run(told).await });
+        let (stop, works) = (running.stop.clone(), Arc::clone(&worker));
+        let mut task = self.tasks.spawn(async move { works.run(stop).await });
         tokio::select! {
             biased;
             () = process.died.cancelled() => {}
-            () = running.told.cancelled() => {}
+            () = running.stop.cancelled() => {}
             _ = &mut task => {
-                let text = format!("{} ended before it was told to", process.name);
+                let text = format!("{} ended before it was asked to stop", process.name);
                 self.world.state().violate("I15", &text);
             }
         }
@@ -146,8 +146,9 @@ impl Fleet {
                         task.await
                     }
                 };
-                let told = tokio::time::timeout(FAREWELL, worker.clear_start_markers()).await;
-                if told.is_err() {
+                let clear = worker.clear_start_markers();
+                let cleared = tokio::time::timeout(CLEAR_STARTS, clear).await;
+                if cleared.is_err() {
                     process.count_as_death();
                 }
                 ended.is_ok()
@@ -169,7 +170,7 @@ impl Fleet {
     fn enter(&self, slot: usize, process: &Arc<Process>, ingest: Option<Arc<Ingest>>) -> Running {
         let running = Running {
             process: Arc::clone(process),
-            told: self.stop.child_token(),
+            stop: self.stop.child_token(),
             ingest,
         };
         self.slots()[slot] = Some(running.clone());
@@ -220,7 +221,7 @@ impl Fleet {
                 scheme: Preset::Begini.scheme(),
                 keys: RwLock::new(key("right").into_iter().collect()),
                 form: None,
-                answer: Answer::default(),
+                answer: RefusalAnswer::default(),
                 topic: pointer("/event/type").map(EventType::Body),
                 identity: Identity::Pointers(identity.into_iter().filter_map(pointer).collect()),
             }],
@@ -233,7 +234,7 @@ impl Fleet {
             },
             peers: Peers::default(),
             limits: Limits {
-                lanes: self.scenario.lanes,
+                publish_slots: self.scenario.slots,
                 batch_max: self.scenario.batch_max,
                 ..Limits::standard()
             },

@@ -1,4 +1,4 @@
-//! The lies and blows of a run, by name, so that a report can say that each of them happened.
+//! The faults of a run, by name, so that a report can show that each of them happened.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ macro_rules! faults {
             }
 
             /// How often it strikes where it could, out of a thousand, when a run has it at full
-            /// strength: as often as leaves the engines some way to go on.
+            /// strength: as often as leaves the engines able to make progress.
             pub(crate) fn per_mille(self) -> u64 {
                 match self { $(Fault::$name => $weight,)* }
             }
@@ -29,7 +29,7 @@ macro_rules! faults {
 }
 
 faults! {
-    /// The broker says no; nothing is stored.
+    /// The broker rejects the publish; nothing is stored.
     Nack = "publish_nacked", 60;
     /// A queue is not there for this publish; the others have it.
     Returned = "publish_returned", 40;
@@ -47,7 +47,7 @@ faults! {
     StoredTwice = "publish_stored_twice", 40;
     /// The broker has an alarm.
     Blocked = "broker_blocked", 30;
-    /// The broker is away for a while.
+    /// The broker is unavailable for a while.
     BrokerAway = "broker_away", 0;
     /// All connections of one process break.
     ConnectionLost = "connection_lost", 0;
@@ -57,11 +57,11 @@ faults! {
     DeliveredTwice = "delivered_twice", 60;
     /// Another message than the oldest comes first.
     Reordered = "reordered", 200;
-    /// The ack is on its way for ever: the message comes again.
+    /// The ack never arrives: the message is redelivered.
     AckLost = "ack_lost", 60;
     /// The ack arrives much later.
     AckLate = "ack_late", 60;
-    /// The ack fails, and the message comes again.
+    /// The ack fails, and the message is redelivered.
     AckFailed = "ack_failed", 60;
     /// An ack for a delivery of a connection that is gone.
     AckStale = "ack_stale", 0;
@@ -69,13 +69,13 @@ faults! {
     GaveUp = "broker_gave_up", 8;
     /// Bytes that are no batch stand in a queue.
     Garbage = "garbage_in_queue", 0;
-    /// The store is away for a while.
+    /// The store is unavailable for a while.
     StoreAway = "store_away", 0;
     /// A statement fails because the connection is gone; the transaction with it.
     StatementLost = "statement_lost", 25;
     /// The store ends a transaction to resolve a deadlock.
     Deadlock = "deadlock", 40;
-    /// A handler's statement waits for a lock that somebody else holds, and gives up.
+    /// A handler's statement waits for a lock of another session, and fails.
     ForeignLock = "foreign_lock", 60;
     /// A handler's statement is denied a right.
     MissingRight = "missing_right", 60;
@@ -87,7 +87,7 @@ faults! {
     CommittedLate = "committed_late", 30;
     /// A transaction whose owner is gone keeps its locks for a while.
     Zombie = "zombie_transaction", 200;
-    /// A failure or a burial is written, and the answer is an error.
+    /// a failure or undecodable bytes is written, and the answer is an error.
     RecordedUnknown = "recorded_and_unknown", 80;
     /// An operation takes seconds.
     Slow = "slow_operation", 20;
@@ -95,7 +95,7 @@ faults! {
     KilledAtStep = "killed_at_step", 6;
     /// A process dies, at any moment.
     KilledAnytime = "killed_anytime", 0;
-    /// A process is told to end, and drains.
+    /// A process is asked to stop, and drains.
     Drained = "drained", 0;
     /// A process that drains is not let finish: it lets go of what runs.
     Cut = "drain_cut", 500;
@@ -103,11 +103,11 @@ faults! {
     ClockWrong = "clock_wrong", 300;
     /// An operator replays a dead letter.
     Replayed = "dead_letter_replayed", 0;
-    /// The sender goes away before its answer.
+    /// The sender disconnects before its response.
     SenderLeft = "sender_left", 60;
     /// The answer was given, and never arrives.
     AnswerLost = "answer_lost", 60;
-    /// Somebody posts what nobody signed.
+    /// A request is posted without a valid signature.
     Forged = "forged_request", 0;
 }
 

@@ -1,4 +1,4 @@
-//! The handler of a run: writes one effect, and fails as the event's body tells it to.
+//! The handler of a run: writes one effect, and fails as the event's body says.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,15 +7,15 @@ use hookbox_driver::Start;
 use hookbox_event::RouteName;
 use hookbox_worker::{Event, Handler, HandlerError};
 
-use crate::body::{Plan, Said};
+use crate::body::{EventBody, Plan};
 use crate::process::Process;
 use crate::store::SimStore;
 use crate::tables::Effect;
 use crate::tx::{SimConnection, SimError};
 
 /// How long one run of a handler may take. Its three steps are done in 5 s, however slow they
-/// are. Until a failure is recorded, every copy of the message that is in hand somewhere may run
-/// the handler once, so that one which hangs delays its event by a multiple of this.
+/// are. Until a failure is recorded, every copy of the message that is in flight may run the
+/// handler once, so that one which hangs delays its event by a multiple of this.
 pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(8);
 
 pub(crate) struct Apply {
@@ -24,16 +24,16 @@ pub(crate) struct Apply {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("it fails, as it was told to")]
-struct AsTold;
+#[error("it fails as planned")]
+struct PlannedFailure;
 
 impl Handler<SimStore> for Apply {
     const NAME: &'static str = "apply";
-    type Payload = Said;
+    type Payload = EventBody;
 
     async fn handle(
         &self,
-        event: &Event<Said>,
+        event: &Event<EventBody>,
         tx: &mut SimConnection,
     ) -> Result<(), HandlerError> {
         let world = &self.process.world;
@@ -49,13 +49,13 @@ impl Handler<SimStore> for Apply {
             self.process.name, event.id, self.route, event.attempt
         ));
         let on = (self.route.clone(), event.id);
-        // Of an event without an attempt a replay, or what was put off, is the first one.
+        // For an event without an attempt, a replay or a deferred retry is the first one.
         let is_first = event.attempt == 1 && !world.state().tables.retries.contains_key(&on);
         let start = Start {
             receipt: event.receipt,
             attempt: if is_first { 0 } else { event.attempt },
         };
-        let running = self.process.company.begin(&self.route, &start);
+        let running = self.process.isolation.begin(&self.route, &start);
         if running.is_wrong {
             let what = format!("{} runs {:?} beside others", self.process.name, event.id);
             world.state().violate("I10", &what);
@@ -71,11 +71,11 @@ impl Handler<SimStore> for Apply {
         self.own(tx.write(effect).await)?;
         let fails = |times: u32| event.attempt <= times;
         match event.payload.plan {
-            Plan::Transient(times) if fails(times) => Err(AsTold.into()),
-            Plan::Permanent => Err(HandlerError::permanent(AsTold)),
+            Plan::Transient(times) if fails(times) => Err(PlannedFailure.into()),
+            Plan::Permanent => Err(HandlerError::permanent(PlannedFailure)),
             Plan::Panic(times) if fails(times) => {
                 // Unwinds without the hook that would print it.
-                std::panic::resume_unwind(Box::new("as told".to_owned()))
+                std::panic::resume_unwind(Box::new("as planned".to_owned()))
             }
             Plan::Hang(times) if fails(times) => {
                 tokio::time::sleep(TIME_LIMIT * 2).await;

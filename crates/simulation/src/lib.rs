@@ -1,11 +1,11 @@
-//! The engines of hookbox, real ones, over fakes of the seams that lie as real servers do.
+//! The real engines of hookbox, over fakes of the seams that fail as real servers do.
 //!
 //! One run is one seed. A few senders post signed webhooks to real ingests, real workers take
 //! them to their outcomes, and between them stand a broker and a store in memory that lose
-//! confirms, deliver twice, answer a commit with an error, go away, and kill the process at any
-//! step. Time is virtual and every choice comes from the seed, so a run repeats itself to the
-//! letter (I20). It has two phases: faults, and then none at all, in which everything must drain
-//! in bounded time. Then `check` holds what senders were told against what the store has.
+//! confirms, deliver twice, answer a commit with an error, become unavailable, and kill the process
+//! at any step. Time is virtual and every choice comes from the seed, so a run repeats itself
+//! exactly (I20). It has two phases: faults, and then none at all, in which everything must drain
+//! in bounded time. Then `check` compares the responses that senders got with what the store has.
 //!
 //! What a seam promises is kept by the fakes; what it does not promise is what they break. A run
 //! that fails prints the one command that repeats it.
@@ -15,11 +15,11 @@ mod body;
 mod broker;
 mod chance;
 mod check;
-mod company;
 mod delivery;
 mod engine;
 mod fault;
 mod handler;
+mod isolation;
 mod nemesis;
 mod process;
 mod queues;
@@ -35,5 +35,5 @@ mod witness;
 mod world;
 
 pub use fault::Fault;
-pub use run::{Failed, Ran, run};
+pub use run::{Failed, RunResult, run};
 pub use summary::Summary;

@@ -6,16 +6,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use hookbox_simulation::{Fault, Ran, Summary, run};
+use hookbox_simulation::{Fault, RunResult, Summary, run};
 use serde_json::json;
 
-/// How often progress is told.
+/// How often progress is printed.
 const PROGRESS: Duration = Duration::from_secs(5);
 
 /// Runs the engines over fakes that lie, in virtual time.
 #[derive(Parser)]
 struct Arguments {
-    /// The first seed; one that nobody chose when it is not given.
+    /// The first seed; a random one when it is not given.
     #[arg(long)]
     seed: Option<u64>,
     /// How many seeds, one after the other.
@@ -24,7 +24,7 @@ struct Arguments {
     /// Print everything that happens, and not the last of it only.
     #[arg(long)]
     trace: bool,
-    /// Go on after a seed that breaks an invariant.
+    /// Continue after a seed that breaks an invariant.
     #[arg(long)]
     keep_going: bool,
     /// Print the result as JSON.
@@ -39,9 +39,9 @@ fn main() -> Result<ExitCode> {
         None => fresh_seed()?,
     };
     let began = Instant::now();
-    let mut told = began;
+    let mut printed = began;
     let mut all = Summary::default();
-    let mut failed: Vec<Ran> = Vec::new();
+    let mut failed: Vec<RunResult> = Vec::new();
     let mut out = std::io::stdout().lock();
     for seed in (0..arguments.seeds).map(|it| first.wrapping_add(it)) {
         let ran = run(seed, arguments.trace).context("starting a runtime")?;
@@ -55,8 +55,8 @@ fn main() -> Result<ExitCode> {
                 break;
             }
         }
-        if told.elapsed() >= PROGRESS && !arguments.json {
-            told = Instant::now();
+        if printed.elapsed() >= PROGRESS && !arguments.json {
+            printed = Instant::now();
             let (runs, of) = (all.runs, arguments.seeds);
             writeln!(out, "{runs} of {of} seeds, {} failed", failed.len())?;
             out.flush()?;
@@ -75,7 +75,7 @@ fn main() -> Result<ExitCode> {
         });
         writeln!(out, "{result}")?;
     } else {
-        tell(&mut out, first, &all, &failed, began.elapsed())?;
+        print_summary(&mut out, first, &all, &failed, began.elapsed())?;
     }
     Ok(if failed.is_empty() {
         ExitCode::SUCCESS
@@ -91,11 +91,11 @@ fn fresh_seed() -> Result<u64> {
     Ok(u64::from(now.subsec_micros()) * 10 + now.as_secs() % 10)
 }
 
-fn tell(
+fn print_summary(
     out: &mut impl Write,
     first: u64,
     all: &Summary,
-    failed: &[Ran],
+    failed: &[RunResult],
     took: Duration,
 ) -> Result<()> {
     for ran in failed {

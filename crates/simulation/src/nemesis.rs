@@ -1,5 +1,5 @@
-//! The blows that do not wait for anybody's step: outages, broken connections, deaths at any
-//! moment, drains, and rubbish in a queue.
+//! The faults that are tied to no step: outages, broken connections, deaths at any moment, drains,
+//! and rubbish in a queue.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,7 +86,7 @@ fn strike(fleet: &Fleet, fault: Fault) {
         }
         (Fault::Drained, Some(running)) => {
             world.state().struck(fault, &running.process.name);
-            running.told.cancel();
+            running.stop.cancel();
         }
         (Fault::Garbage, _) => {
             let name = world.chance.pick(ROUTES).map_or("unrouted", |it| it.0);

@@ -12,8 +12,8 @@ use std::time::Duration;
 use tokio::task::{Id, try_id};
 use tokio_util::sync::CancellationToken;
 
-use crate::company::Company;
 use crate::fault::Fault;
+use crate::isolation::IsolationCheck;
 use crate::tables::OnRoute;
 use crate::world::World;
 
@@ -22,7 +22,7 @@ pub(crate) struct Process {
     pub number: u64,
     pub died: CancellationToken,
     pub world: Arc<World>,
-    pub company: Company,
+    pub isolation: IsolationCheck,
     /// Runs that ended their transaction with a roll-back, each with the task that knows it.
     ended: Mutex<BTreeSet<(Option<Id>, OnRoute, u32)>>,
 }
@@ -36,7 +36,7 @@ impl Process {
             number,
             died: CancellationToken::new(),
             world: Arc::clone(world),
-            company: Company::default(),
+            isolation: IsolationCheck::default(),
             ended: Mutex::default(),
         })
     }
@@ -80,20 +80,20 @@ impl Process {
         self.unless_dead().await;
     }
 
-    /// Goes on only while the process lives.
+    /// Continues only while the process lives.
     pub async fn unless_dead(&self) {
         if self.is_dead() {
             std::future::pending::<()>().await;
         }
     }
 
-    /// Ends the process at once, against its will.
+    /// Kills the process.
     pub fn be_killed(&self) {
         self.count_as_death();
         self.die();
     }
 
-    /// Who looks at what it began takes it for one that was killed.
+    /// Its unfinished work then looks like that of a killed process.
     pub fn count_as_death(&self) {
         let name = self.name.clone();
         self.world.state().tables.deaths.insert(name);

@@ -1,4 +1,4 @@
-//! The broker's side: what waits in which queue, and what is in whose hands.
+//! The broker's side: what waits in which queue, and what is in flight at which consumer.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(crate) struct Consumer {
     pub unsettled: BTreeMap<u64, Message>,
     /// Its connection is gone.
     pub lost: bool,
-    pub bell: Arc<Notify>,
+    pub notify: Arc<Notify>,
 }
 
 #[derive(Default)]
@@ -35,7 +35,7 @@ pub(crate) struct Queues {
     numbers: u64,
     /// Receipts that the broker has confirmed, by queue: what a 200 may rest on.
     pub confirmed: BTreeSet<(RouteName, ReceiptId)>,
-    /// Messages that the broker gave up, and from which route.
+    /// Messages that the broker dead-lettered, and their routes.
     pub gave_up: Vec<(RouteName, Bytes)>,
     pub garbage: Vec<(RouteName, Bytes)>,
 }
@@ -71,23 +71,23 @@ impl Queues {
 
     pub fn ring(&self, queue: &Queue) {
         for consumer in self.consumers.values().filter(|it| it.queue == *queue) {
-            consumer.bell.notify_one();
+            consumer.notify.notify_one();
         }
     }
 
     pub fn subscribe(&mut self, queue: &Queue, prefetch: u16, process: u64) -> (u64, Arc<Notify>) {
         let number = self.number();
-        let bell = Arc::new(Notify::new());
+        let notify = Arc::new(Notify::new());
         let consumer = Consumer {
             queue: queue.clone(),
             prefetch: usize::from(prefetch.max(1)),
             process,
             unsettled: BTreeMap::new(),
             lost: false,
-            bell: Arc::clone(&bell),
+            notify: Arc::clone(&notify),
         };
         self.consumers.insert(number, consumer);
-        (number, bell)
+        (number, notify)
     }
 
     /// How many messages this consumer could be given now.
@@ -101,7 +101,7 @@ impl Queues {
         self.ready.get(&consumer.queue).map_or(0, VecDeque::len)
     }
 
-    /// Gives a consumer the message at this place of its queue.
+    /// Delivers the message at this place of its queue to a consumer.
     pub fn take(&mut self, consumer: u64, place: usize) -> Option<(u64, Message)> {
         let tag = self.number();
         let consumer = self.consumers.get_mut(&consumer)?;
@@ -110,12 +110,12 @@ impl Queues {
         Some((tag, message))
     }
 
-    /// Takes a delivery out of a consumer's hands; none when its connection is gone.
+    /// Takes a message out of flight; none when its connection is gone.
     pub fn settle(&mut self, consumer: u64, tag: u64) -> Option<(Queue, Message)> {
         let consumer = self.consumers.get_mut(&consumer)?;
         let message = consumer.unsettled.remove(&tag)?;
         // There is room for another.
-        consumer.bell.notify_one();
+        consumer.notify.notify_one();
         Some((consumer.queue.clone(), message))
     }
 
@@ -123,13 +123,13 @@ impl Queues {
         self.consumers.get(&consumer).is_none_or(|it| it.lost)
     }
 
-    /// Ends one consumer: what it had in hand comes again.
+    /// Ends one consumer: what it had in flight is redelivered.
     pub fn lose(&mut self, number: u64) {
         let Some(consumer) = self.consumers.get_mut(&number) else {
             return;
         };
         consumer.lost = true;
-        consumer.bell.notify_one();
+        consumer.notify.notify_one();
         let queue = consumer.queue.clone();
         let unsettled = std::mem::take(&mut consumer.unsettled);
         for (_, mut message) in unsettled.into_iter().rev() {
@@ -153,7 +153,7 @@ impl Queues {
         }
     }
 
-    /// Messages anywhere: ready or in hand.
+    /// Messages anywhere: ready or in flight.
     pub fn left(&self) -> usize {
         let ready: usize = self.ready.values().map(VecDeque::len).sum();
         let unsettled = self.consumers.values().map(|it| it.unsettled.len());
@@ -164,12 +164,12 @@ impl Queues {
         let ready = |(queue, ready): (&Queue, &VecDeque<Message>)| {
             (!ready.is_empty()).then(|| format!("{} ready in {queue}", ready.len()))
         };
-        let hands = |it: &Consumer| {
+        let in_flight = |it: &Consumer| {
             let count = it.unsettled.len();
-            (count > 0).then(|| format!("{count} of {} in hand of {}", it.queue, it.process))
+            (count > 0).then(|| format!("{count} of {} in flight at {}", it.queue, it.process))
         };
         let ready = self.ready.iter().filter_map(ready);
-        let hands = self.consumers.values().filter_map(hands);
-        ready.chain(hands).collect::<Vec<_>>().join(", ")
+        let in_flight = self.consumers.values().filter_map(in_flight);
+        ready.chain(in_flight).collect::<Vec<_>>().join(", ")
     }
 }

@@ -23,15 +23,15 @@ use crate::world::World;
 /// is seconds.
 const LIVENESS: Duration = Duration::from_secs(900);
 
-/// How often to look whether it has.
+/// How often to check whether it has.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// How many lines of the trace a failure shows.
 const LINES_SHOWN: usize = 60;
 
-/// What came of one run.
+/// The result of one run.
 #[derive(Debug)]
-pub struct Ran {
+pub struct RunResult {
     /// Its seed.
     pub seed: u64,
     /// Of everything that happened, in order: the same for the same seed and build (I20).
@@ -51,7 +51,7 @@ pub struct Failed {
     pub seed: u64,
     /// Each of them begins with its invariant.
     pub violations: Vec<String>,
-    /// The last of what happened.
+    /// The last lines of the trace.
     pub lines: Vec<String>,
 }
 
@@ -77,7 +77,7 @@ impl fmt::Display for Failed {
 ///
 /// # Errors
 /// When there is no runtime to be had.
-pub fn run(seed: u64, keep_trace: bool) -> std::io::Result<Ran> {
+pub fn run(seed: u64, keep_trace: bool) -> std::io::Result<RunResult> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -85,7 +85,7 @@ pub fn run(seed: u64, keep_trace: bool) -> std::io::Result<Ran> {
     Ok(runtime.block_on(both_phases(seed, keep_trace)))
 }
 
-async fn both_phases(seed: u64, keep_trace: bool) -> Ran {
+async fn both_phases(seed: u64, keep_trace: bool) -> RunResult {
     let scenario = Arc::new(Scenario::of(seed));
     let faults = Faults::new(scenario.rates.clone());
     let world = World::new(seed, faults, keep_trace);
@@ -110,7 +110,7 @@ async fn both_phases(seed: u64, keep_trace: bool) -> Ran {
         violations,
         lines: state.trace.lines(),
     });
-    Ran {
+    RunResult {
         seed,
         digest: state.trace.digest(),
         summary,
@@ -149,9 +149,9 @@ async fn drain(fleet: &Fleet, senders: &mut JoinSet<()>) -> Option<String> {
             if tables.open_count() > 0 {
                 left.push(format!("{} open transactions", tables.open_count()));
             }
-            let untold = tables.accounts.untold(&state);
-            if untold > 0 {
-                left.push(format!("{untold} receipts of which nobody has told"));
+            let unreported = tables.accounts.unreported(&state);
+            if unreported > 0 {
+                left.push(format!("{unreported} unreported receipts"));
             }
             if !world.later.is_empty() {
                 left.push(format!("{} things on their way", world.later.len()));
@@ -175,7 +175,7 @@ async fn drain(fleet: &Fleet, senders: &mut JoinSet<()>) -> Option<String> {
     }
 }
 
-/// Every process is told to end, and does.
+/// Asks every process to stop, and waits until it has.
 async fn stop(fleet: &Fleet) {
     fleet.stop.cancel();
     fleet.tasks.close();
@@ -185,7 +185,7 @@ async fn stop(fleet: &Fleet) {
         }
     });
     if ended.await.is_err() {
-        let text = "a process that was told to end goes on";
+        let text = "a process that was asked to stop still runs";
         fleet.world.state().violate("I15", text);
     }
 }

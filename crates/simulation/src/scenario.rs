@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hookbox_event::{RouteName, SourceName};
 use hookbox_worker::OnConflict;
 
-use crate::body::{Kind, Plan, Said};
+use crate::body::{EventBody, Kind, Plan};
 use crate::chance::Chance;
 use crate::fault::Fault;
 
@@ -31,13 +31,13 @@ pub(crate) const ROUTES: &[(&str, &str)] = &[
     ("unrouted", ""),
 ];
 
-/// One webhook that somebody posts until it is accepted, or until he has had enough.
+/// One webhook that a sender posts until it is accepted, or until its retries are used up.
 #[derive(Clone)]
 pub(crate) struct Post {
     pub number: usize,
     pub body: Bytes,
     pub at: Duration,
-    /// After how many tries the sender gives up; never when none.
+    /// After how many tries the sender gives up; `None` for never.
     pub tries: Option<u32>,
     pub forged: bool,
 }
@@ -48,9 +48,9 @@ pub(crate) struct Scenario {
     pub workers: u64,
     pub posts: Vec<Post>,
     pub rates: BTreeMap<Fault, u64>,
-    /// How long faults go on.
+    /// How long faults strike.
     pub safety: Duration,
-    pub lanes: usize,
+    pub slots: usize,
     pub batch_max: usize,
     pub concurrency: NonZeroUsize,
     pub prefetch: u16,
@@ -73,7 +73,7 @@ impl Scenario {
             posts,
             rates: rates(&chance),
             safety,
-            lanes: size(&chance, 1, 3),
+            slots: size(&chance, 1, 3),
             batch_max: *chance.pick(&[1, 2, 5, 64]).unwrap_or(&64),
             concurrency: NonZeroUsize::new(size(&chance, 1, 3)).unwrap_or(NonZeroUsize::MIN),
             prefetch: u16::try_from(chance.between(1, 12)).unwrap_or(1),
@@ -157,9 +157,9 @@ fn bodies(chance: &Chance, event: u64) -> Vec<Bytes> {
     bodies
 }
 
-fn said(chance: &Chance, event: u64, variant: u64) -> Said {
+fn said(chance: &Chance, event: u64, variant: u64) -> EventBody {
     let name = chance.pick(KINDS).map_or("other.thing", |it| it.0);
-    Said {
+    EventBody {
         integration_id: 7,
         uid: format!("u-{event}"),
         event: Kind {
@@ -187,7 +187,7 @@ fn plan(chance: &Chance) -> Plan {
 
 /// Where a body goes.
 pub(crate) fn routes_of(body: &[u8]) -> Vec<RouteName> {
-    let said = serde_json::from_slice::<Said>(body).ok();
+    let said = serde_json::from_slice::<EventBody>(body).ok();
     let kind = said.map(|it| it.event.name);
     let routes = KINDS
         .iter()

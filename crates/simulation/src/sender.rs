@@ -1,5 +1,4 @@
-//! Who posts webhooks: signs them, posts them again until they are accepted, and remembers what
-//! was answered.
+//! The senders: they sign webhooks, post them until they are accepted, and record the answers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +27,7 @@ pub(crate) struct Accepted {
     pub by: Arc<Process>,
 }
 
-enum Told {
+enum PostResult {
     Accepted(ReceiptId, Arc<Process>),
     /// Try again later.
     Later,
@@ -37,23 +36,23 @@ enum Told {
     Nothing,
 }
 
-/// Posts one webhook until it has its end.
+/// Posts one webhook until it is accepted, refused or abandoned.
 pub(crate) async fn send(fleet: Arc<Fleet>, post: Post) {
     let world = &fleet.world;
     tokio::time::sleep(post.at).await;
     for number in 1.. {
-        let told = attempt(&fleet, &post).await;
-        let what = match &told {
-            Told::Accepted(receipt, _) => format!("accepted as {receipt}"),
-            Told::Later => "told to try again".to_owned(),
-            Told::Refused(status) => format!("refused, {status}"),
-            Told::Nothing => "not answered".to_owned(),
+        let result = attempt(&fleet, &post).await;
+        let what = match &result {
+            PostResult::Accepted(receipt, _) => format!("accepted as {receipt}"),
+            PostResult::Later => "asked to retry".to_owned(),
+            PostResult::Refused(status) => format!("refused, {status}"),
+            PostResult::Nothing => "not answered".to_owned(),
         };
         world.note(&format!("post {} try {number}: {what}", post.number));
-        match told {
-            Told::Accepted(receipt, by) => return accept(&fleet, &post, receipt, by),
-            Told::Refused(status) => return refuse(&fleet, &post, status),
-            Told::Later | Told::Nothing => {}
+        match result {
+            PostResult::Accepted(receipt, by) => return accept(&fleet, &post, receipt, by),
+            PostResult::Refused(status) => return refuse(&fleet, &post, status),
+            PostResult::Later | PostResult::Nothing => {}
         }
         if post.tries.is_some_and(|most| number >= most) {
             return;
@@ -86,7 +85,7 @@ fn refuse(fleet: &Fleet, post: &Post, status: StatusCode) {
     }
 }
 
-async fn attempt(fleet: &Fleet, post: &Post) -> Told {
+async fn attempt(fleet: &Fleet, post: &Post) -> PostResult {
     let world = &fleet.world;
     let ingests = fleet.running().into_iter();
     let ingests: Vec<Running> = ingests.filter(|it| it.ingest.is_some()).collect();
@@ -95,7 +94,7 @@ async fn attempt(fleet: &Fleet, post: &Post) -> Told {
         .pick(&ingests)
         .and_then(|it| it.ingest.clone().map(|ingest| (it, ingest)))
     else {
-        return Told::Nothing;
+        return PostResult::Nothing;
     };
     if post.forged {
         world.state().struck(Fault::Forged, "post");
@@ -103,7 +102,7 @@ async fn attempt(fleet: &Fleet, post: &Post) -> Told {
         world.state().signed.insert(post.body.clone());
     }
     let Some(request) = request(post) else {
-        return Told::Nothing;
+        return PostResult::Nothing;
     };
     let whom = format!("post {}", post.number);
     let left = if world.strikes(Fault::SenderLeft, &whom) {
@@ -118,16 +117,16 @@ async fn attempt(fleet: &Fleet, post: &Post) -> Told {
             Err(never) => match never {},
         }
     };
-    let told = tokio::select! {
+    let result = tokio::select! {
         biased;
-        () = running.process.died.cancelled() => Told::Nothing,
-        told = answer => told,
-        () = tokio::time::sleep(left) => Told::Nothing,
+        () = running.process.died.cancelled() => PostResult::Nothing,
+        result = answer => result,
+        () = tokio::time::sleep(left) => PostResult::Nothing,
     };
     if world.strikes(Fault::AnswerLost, &whom) {
-        return Told::Nothing;
+        return PostResult::Nothing;
     }
-    told
+    result
 }
 
 fn request(post: &Post) -> Option<Request<Full<Bytes>>> {
@@ -142,20 +141,20 @@ fn request(post: &Post) -> Option<Request<Full<Bytes>>> {
     request.body(Full::new(post.body.clone())).ok()
 }
 
-async fn read<B: BodyExt>(response: Response<B>, by: &Arc<Process>) -> Told {
+async fn read<B: BodyExt>(response: Response<B>, by: &Arc<Process>) -> PostResult {
     let status = response.status();
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        return Told::Later;
+        return PostResult::Later;
     }
     if status != StatusCode::OK {
-        return Told::Refused(status);
+        return PostResult::Refused(status);
     }
     let Ok(body) = response.into_body().collect().await else {
-        return Told::Nothing;
+        return PostResult::Nothing;
     };
     let fields: serde_json::Value = serde_json::from_slice(&body.to_bytes()).unwrap_or_default();
     let receipt = fields["receipt"].as_str().and_then(|it| it.parse().ok());
-    receipt.map_or(Told::Refused(status), |receipt| {
-        Told::Accepted(receipt, Arc::clone(by))
+    receipt.map_or(PostResult::Refused(status), |receipt| {
+        PostResult::Accepted(receipt, Arc::clone(by))
     })
 }

@@ -1,5 +1,5 @@
-//! A store in memory. What it says it committed it keeps, whole; what it says about anything that
-//! failed may be a lie.
+//! A store in memory. What it reports as committed it keeps, whole; what it reports of anything
+//! that failed may be wrong.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Burial, ClaimState, Claimed, CommitError, CountedStart, Deferral, Deferred, DueRetry, Failure,
-    Fault as OurFault, FaultKind, NextWitness, Outcome, Recorded, Republish, Requeued, Settled,
-    Start, StartCounts, StartKind, Store, StoredEvent,
+    ClaimState, Claimed, CommitError, CountedStart, Deferral, Deferred, DueRetry, Failure,
+    Fault as OurFault, FaultKind, NextWitness, Outcome, ReceiptOutcome, Recorded, Republish,
+    Requeued, Start, StartCounts, StartKind, Store, StoredEvent, UndecodableMessage,
 };
 use hookbox_event::{Account, Envelope, EventId, InstanceId, RouteName, Timestamp, Witness};
 
@@ -100,7 +100,7 @@ impl Store for SimStore {
         &self,
         tx: &mut SimTx,
         route: &RouteName,
-        settled: &[Settled<'_>],
+        settled: &[ReceiptOutcome<'_>],
     ) -> Result<(), CommitError> {
         if tx.connection.ended {
             return Err(ended(tx));
@@ -154,7 +154,7 @@ impl Store for SimStore {
         let took = match fault {
             Some(Fault::AbortedUnknown) => false,
             Some(Fault::CommittedLate) => {
-                // From here on the transaction is the store's alone.
+                // From here on only the store has the transaction.
                 tx.ended = true;
                 let wait = world.chance.millis(20, 2_500);
                 world.after(wait, move |world| {
@@ -188,7 +188,7 @@ impl Store for SimStore {
     }
 
     async fn defer(&self, deferral: &Deferral<'_>) -> Result<Deferred, OurFault> {
-        let tx = self.open("put an event off").await?;
+        let tx = self.open("defer an event").await?;
         let (route, event) = (deferral.route.clone(), deferral.envelope.event);
         let keys = [
             Key::Event(event),
@@ -201,16 +201,16 @@ impl Store for SimStore {
         .await
     }
 
-    async fn bury(&self, burial: &Burial<'_>) -> Result<Recorded, OurFault> {
-        let tx = self.open("bury").await?;
-        let event = EventId::of_undecodable(burial.bytes);
-        let keys = [Key::Event(event), Key::Claim(burial.route.clone(), event)];
-        self.record(tx, &keys, |tables, _| record::bury(tables, burial))
+    async fn store_undecodable(&self, it: &UndecodableMessage<'_>) -> Result<Recorded, OurFault> {
+        let tx = self.open("store undecodable bytes").await?;
+        let event = EventId::of_undecodable(it.bytes);
+        let keys = [Key::Event(event), Key::Claim(it.route.clone(), event)];
+        self.record(tx, &keys, |tables, _| record::store_undecodable(tables, it))
             .await
     }
 
     async fn starts(&self, route: &RouteName, of: &[Start]) -> Result<Vec<StartCounts>, OurFault> {
-        let tx = self.open("look up starts").await?;
+        let tx = self.open("read start markers").await?;
         tx.statement("starts").await?;
         let state = self.process.world.state();
         let on = |start: &Start| (route.clone(), *start);
@@ -222,7 +222,7 @@ impl Store for SimStore {
                 .map_or_else(StartCounts::default, |it| it.0)
         };
         let counts: Vec<StartCounts> = of.iter().map(count).collect();
-        self.process.company.told(route, of, &counts);
+        self.process.isolation.counts_read(route, of, &counts);
         Ok(counts)
     }
 
@@ -233,7 +233,7 @@ impl Store for SimStore {
         kind: StartKind,
         of: &[Start],
     ) -> Result<(), OurFault> {
-        let tx = self.open("count starts").await?;
+        let tx = self.open("count a start").await?;
         let counted = self.record(tx, &[], |tables, _| {
             record::start(tables, &self.process.name, (*by, kind), route, of)
         });
@@ -246,10 +246,10 @@ impl Store for SimStore {
     }
 
     async fn survived(&self, route: &RouteName, of: &[Start]) -> Result<(), OurFault> {
-        let tx = self.open("forget starts").await?;
+        let tx = self.open("clear start markers").await?;
         let forgot = self.record(tx, &[], |tables, _| record::survived(tables, route, of));
         forgot.await?;
-        self.process.company.cleared(route, of);
+        self.process.isolation.cleared(route, of);
         Ok(())
     }
 
@@ -273,15 +273,15 @@ impl Store for SimStore {
         limit: u32,
         republish: &dyn Republish,
     ) -> Result<Requeued, OurFault> {
-        let tx = self.open("look for due retries").await?;
+        let tx = self.open("find due retries").await?;
         requeue::requeue(tx, limit, republish).await
     }
 
     async fn account(&self, account: &Account) -> Result<(), OurFault> {
         let tx = self.open("account").await?;
         let mut state = self.process.world.state();
-        let told = (account.instance, account.first, account.last);
-        let text = format!("account {told:?}");
+        let report = (account.instance, account.first, account.last);
+        let text = format!("accept report {report:?}");
         state.trace.note(&text);
         if let Some(what) = state.tables.accounts.write(account) {
             state.violate("I2", &what);

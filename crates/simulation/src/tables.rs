@@ -29,7 +29,7 @@ pub(crate) struct Claim {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Word {
+pub(crate) enum StoredOutcome {
     Done,
     Duplicate,
     Conflict,
@@ -40,9 +40,9 @@ pub(crate) enum Word {
 #[derive(Clone)]
 pub(crate) struct Receipt {
     pub event: EventId,
-    pub word: Word,
+    pub word: StoredOutcome,
     pub envelope: Envelope,
-    /// What its own body says, where its event has another one and the id decided.
+    /// The digest of its own body, where its event has another one and the id decided.
     pub other_digest: Option<ContentDigest>,
 }
 
@@ -53,12 +53,12 @@ pub(crate) struct Retry {
     /// Since the beginning of the run.
     pub not_before: Duration,
     pub queued_at: Option<Duration>,
-    /// It is put off, and why; without an attempt.
+    /// It is deferred, and why; without an attempt.
     pub deferred: Option<DeferReason>,
 }
 
 impl Retry {
-    /// No message for it is in its queue but old ones, which must not run it early.
+    /// Only old messages of it are in its queue, which must not run it early.
     pub fn is_put_off(&self, now: Duration) -> bool {
         self.deferred.is_some() && self.queued_at.is_none() && self.not_before > now
     }
@@ -89,8 +89,8 @@ pub(crate) enum Key {
     Retry(RouteName, EventId),
 }
 
-/// How many processes must have died with an event alone in them, after they had completed
-/// another, before it may be taken for poison. A drain is no death, cut or not.
+/// How many processes must have died with only one event running, after they had completed another,
+/// before it may be taken for poison. A drain is no death, cut or not.
 const PROVEN_DEATHS: usize = 3;
 
 /// How many, if that was not so each time.
@@ -105,25 +105,25 @@ pub(crate) struct Tables {
     pub dead: BTreeMap<OnRoute, Dead>,
     /// Failed attempts, and how they failed.
     pub failures: BTreeMap<(RouteName, EventId, u32), &'static str>,
-    /// Handlers that were started and not heard of since, on receipts that came again.
+    /// Handlers that were started and have not ended since, on redelivered receipts.
     pub starts: BTreeMap<(RouteName, Start), (StartCounts, Option<InstanceId>)>,
-    /// Who has started one since a process survived it, and how.
+    /// The processes that have started one since a process survived it, and how.
     pub starters: BTreeMap<(RouteName, Start), Vec<(String, StartKind)>>,
-    /// Counts of starts whose answer their process did not get.
+    /// Starts that the store has counted and whose process lost the store's answer.
     pub unheard: BTreeSet<(RouteName, Start, String)>,
-    /// Events that were quarantined after as many deaths alone as that takes.
+    /// Events that were quarantined after as many deaths in isolation as that takes.
     pub convicted: BTreeSet<OnRoute>,
-    /// Processes that did not end of their own will, by chance or by a handler, or could not say
-    /// at their end that they did.
+    /// Processes that were killed, by chance or by a handler, or could not clear their start
+    /// markers at their end.
     pub deaths: BTreeSet<String>,
     pub effects: Vec<Effect>,
     /// How often an operator has replayed each.
     pub replays: BTreeMap<OnRoute, u32>,
     /// Claims of transactions that a handler has committed by itself.
     pub orphans: BTreeSet<OnRoute>,
-    /// What ingests have told.
+    /// What ingests have reported.
     pub accounts: Accounts,
-    /// What store and broker hold of each other.
+    /// The witnesses of store and broker.
     pub witnesses: Witnesses,
     pub away: bool,
     locks: BTreeMap<Key, u64>,
@@ -187,7 +187,7 @@ impl Tables {
         &mut self,
         route: &RouteName,
         envelope: &Envelope,
-        word: Word,
+        word: StoredOutcome,
         other_digest: Option<ContentDigest>,
     ) {
         let mut plain = envelope.clone();
@@ -201,10 +201,10 @@ impl Tables {
         });
     }
 
-    /// Moves receipts that wait or are dead to what has become of their event.
-    pub fn follow(&mut self, route: &RouteName, event: &EventId, word: Word) {
+    /// Updates the receipts that carry the event's own outcome: those that are retrying or dead.
+    pub fn update_outcome(&mut self, route: &RouteName, event: &EventId, word: StoredOutcome) {
         for ((of, _), receipt) in &mut self.receipts {
-            let moves = matches!(receipt.word, Word::Retrying | Word::Dead);
+            let moves = matches!(receipt.word, StoredOutcome::Retrying | StoredOutcome::Dead);
             if of == route && receipt.event == *event && moves {
                 receipt.word = word;
             }
@@ -237,14 +237,14 @@ impl Tables {
         self.retries.insert(on.clone(), retry);
         *self.replays.entry(on.clone()).or_default() += 1;
         for ((of, _), receipt) in &mut self.receipts {
-            if *of == on.0 && receipt.event == on.1 && receipt.word == Word::Dead {
-                receipt.word = Word::Retrying;
+            if *of == on.0 && receipt.event == on.1 && receipt.word == StoredOutcome::Dead {
+                receipt.word = StoredOutcome::Retrying;
             }
         }
     }
 
-    /// Dead letters that can be replayed and do no harm: not what is no envelope, and not what
-    /// may have had its effect.
+    /// Dead letters that can be replayed safely: no undecodable bytes, and no event that may have
+    /// had its effect.
     pub fn replayable(&self) -> Vec<OnRoute> {
         let is_dead = |on: &OnRoute| {
             let free = !self.locks.contains_key(&Key::Claim(on.0.clone(), on.1));
@@ -282,8 +282,9 @@ impl Tables {
         due.map(|(on, _)| on.clone()).take(limit).collect()
     }
 
-    /// A start was counted. One process counts once; but one whose answer was lost counts again,
-    /// and if another one was counted in between, the store cannot tell that from another start.
+    /// Counts a start. A process counts once; but a process that lost the store's answer counts
+    /// again, and when another process was counted in between, the store takes that for a new
+    /// start.
     pub fn started(&mut self, on: (RouteName, Start), name: &str, kind: StartKind) {
         let again = (on.0.clone(), on.1, name.to_owned());
         let starters = self.starters.entry(on).or_default();
@@ -300,7 +301,7 @@ impl Tables {
         self.unheard.extend(unheard);
     }
 
-    /// An event is quarantined: whether so many processes have died while it ran alone.
+    /// An event is quarantined: whether enough processes have died while it ran in isolation.
     pub fn convict(&mut self, route: &RouteName, envelope: &Envelope) -> bool {
         let starters = self.starters.get(&(route.clone(), Start::of(envelope)));
         let of = |kind| {
@@ -315,20 +316,20 @@ impl Tables {
         is_just
     }
 
-    /// What of a message has no outcome that is committed.
+    /// The first envelope of a message without a committed outcome.
     pub fn wanting(&self, queue: &Queue, message: &Message) -> Option<String> {
         let route = route_of(queue, message)?;
-        let buried = |bytes: &[u8]| {
+        let undecodable = |bytes: &[u8]| {
             let event = EventId::of_undecodable(bytes);
             let known = self.dead.contains_key(&(route.clone(), event));
-            (!known).then(|| "undecodable bytes are not kept".to_owned())
+            (!known).then(|| "undecodable bytes are not stored".to_owned())
         };
         let Ok(frames) = decode_batch(&message.bytes) else {
-            return buried(&message.bytes);
+            return undecodable(&message.bytes);
         };
         frames.iter().find_map(|frame| match frame {
             Ok(envelope) => self.wants(&route, envelope),
-            Err(bad) => buried(&bad.bytes),
+            Err(bad) => undecodable(&bad.bytes),
         })
     }
 
@@ -343,7 +344,7 @@ impl Tables {
             return None;
         }
         let retry = self.retries.get(&(route.clone(), envelope.event))?;
-        // What is put off is published anew, perhaps before this one is acknowledged.
+        // A deferred event is published anew, perhaps before this message is acknowledged.
         let same = retry.attempt == redo.attempt && retry.deferred.is_none();
         same.then(|| format!("attempt {} still waits", redo.attempt))
     }

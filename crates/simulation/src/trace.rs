@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
-/// How many lines are kept for whoever reads of a failure. What led to a violation stands within
-/// the last few hundred; `--trace` prints all.
+/// How many lines are kept for the report of a failure. What led to a violation stands within the
+/// last few hundred; `--trace` prints all.
 const KEPT: usize = 400;
 
 pub(crate) struct Trace {

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::fault::Fault;
 use crate::process::Process;
-use crate::tables::{Claim, Effect, Key, OnRoute, Tables, Word};
+use crate::tables::{Claim, Effect, Key, OnRoute, StoredOutcome, Tables};
 use crate::world::World;
 
 /// How long a lock is waited for before the store gives up the waiting transaction.
@@ -20,14 +20,14 @@ const LOCK_DEADLINE: Duration = Duration::from_secs(3);
 pub(crate) struct SimTx {
     pub process: Arc<Process>,
     pub id: u64,
-    pub owned: BTreeMap<OnRoute, Owned>,
+    pub owned: BTreeMap<OnRoute, OwnedClaim>,
     pub settled: Vec<SettledReceipt>,
     pub connection: SimConnection,
     pub ended: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Owned {
+pub(crate) struct OwnedClaim {
     pub attempt: u32,
     pub granted: bool,
     pub end: Option<(ClaimState, u32)>,
@@ -98,7 +98,7 @@ impl SimTx {
             })
     }
 
-    /// Waits until nobody else holds this key, and takes it where `take` says so then.
+    /// Waits until no other transaction holds this key, and takes it where `take` says so then.
     pub async fn lock(&self, key: Key, take: impl Fn(&Tables) -> bool) -> Result<bool, OurFault> {
         let keys = [key];
         wait_for(&self.process.world, self.id, &keys, |tables| {
@@ -112,7 +112,7 @@ impl SimTx {
         .await
     }
 
-    /// Ends it without a trace. With bad luck its locks stay for a while.
+    /// Ends it without a commit. By chance its locks stay for a while.
     pub fn give_up(&mut self) {
         if !self.ended {
             self.ended = true;
@@ -159,7 +159,7 @@ impl SimConnection {
         Ok(())
     }
 
-    /// What only hookbox may do.
+    /// A raw commit of a handler, which only hookbox may do.
     pub async fn commit(&mut self) -> Result<(), SimError> {
         statement(&self.process, self.tx, "commit by itself").await?;
         self.ended = true;
@@ -177,7 +177,8 @@ impl SimConnection {
         Ok(())
     }
 
-    /// What only hookbox may do, too. What is written after it stands by itself.
+    /// A raw roll-back of a handler, which only hookbox may do, too. Later writes commit by
+    /// themselves.
     pub async fn roll_back(&mut self, run: &(OnRoute, u32)) -> Result<(), SimError> {
         statement(&self.process, self.tx, "roll back by itself").await?;
         self.ended = true;
@@ -222,7 +223,7 @@ async fn statement(process: &Arc<Process>, tx: u64, doing: &str) -> Result<(), S
     }
 }
 
-/// Waits until nobody else holds any of these keys, and then does something at once.
+/// Waits until no other transaction holds any of these keys, and then does something at once.
 pub(crate) async fn wait_for<T>(
     world: &World,
     tx: u64,
@@ -255,7 +256,7 @@ pub(crate) async fn wait_for<T>(
 }
 
 impl World {
-    /// The owner of a transaction is gone: it ends, now or when the store notices.
+    /// The owner of a transaction has ended: it is rolled back, now or when the store detects that.
     pub fn leave(self: &Arc<Self>, tx: u64, whom: &str) {
         if !self.state().tables.is_open(tx) {
             return;
@@ -274,7 +275,7 @@ impl World {
     }
 }
 
-/// What has become of one receipt, before the commit.
+/// The outcome of one receipt, before the commit.
 pub(crate) struct SettledReceipt {
     pub route: RouteName,
     pub envelope: Envelope,
@@ -286,7 +287,7 @@ pub(crate) struct SettledReceipt {
 pub(crate) struct Changes {
     by: String,
     tx: u64,
-    owned: BTreeMap<OnRoute, Owned>,
+    owned: BTreeMap<OnRoute, OwnedClaim>,
     events: Vec<Envelope>,
     settled: Vec<SettledReceipt>,
     effects: Vec<Effect>,
@@ -354,10 +355,10 @@ fn settle_one(tables: &mut Tables, one: &SettledReceipt, granted: bool) {
     let (route, envelope, outcome) = (&one.route, &one.envelope, &one.outcome);
     let on = (route.clone(), envelope.event);
     let (word, followed) = match outcome {
-        Outcome::Done { .. } => (Word::Done, Some(Word::Done)),
-        Outcome::Duplicate => (Word::Duplicate, None),
-        Outcome::Conflict { .. } => (Word::Conflict, Some(Word::Dead)),
-        Outcome::Dead { .. } => (Word::Dead, Some(Word::Dead)),
+        Outcome::Done { .. } => (StoredOutcome::Done, Some(StoredOutcome::Done)),
+        Outcome::Duplicate => (StoredOutcome::Duplicate, None),
+        Outcome::Conflict { .. } => (StoredOutcome::Conflict, Some(StoredOutcome::Dead)),
+        Outcome::Dead { .. } => (StoredOutcome::Dead, Some(StoredOutcome::Dead)),
     };
     tables.put_receipt(route, envelope, word, one.other_digest);
     let attempts = |tables: &Tables| tables.claims.get(&on).map_or(0, |it| it.attempts);
@@ -374,6 +375,6 @@ fn settle_one(tables: &mut Tables, one: &SettledReceipt, granted: bool) {
     }
     if granted && let Some(word) = followed {
         tables.retries.remove(&on);
-        tables.follow(route, &envelope.event, word);
+        tables.update_outcome(route, &envelope.event, word);
     }
 }

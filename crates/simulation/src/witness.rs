@@ -45,7 +45,7 @@ impl Witnesses {
         self.confirmed = self.confirmed.max(sequence);
     }
 
-    /// The broker's side: whether it says that it has kept this one.
+    /// The broker's side: whether it reports this one as stored.
     pub fn publish(&mut self, witness: &Witness) -> bool {
         self.held.push(witness.clone());
         let kept = WITNESSES_KEPT as usize;

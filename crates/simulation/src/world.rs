@@ -1,4 +1,4 @@
-//! What all of a run shares: chance, the trace, the faults, and the two servers.
+//! The state that a run shares: chance, the trace, the faults, and the two servers.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -24,9 +24,10 @@ pub(crate) struct World {
     pub chance: Chance,
     began: Instant,
     state: Mutex<State>,
-    /// Rung whenever a lock of the store is given back.
+    /// Notified whenever a lock of the store is released.
     pub unlocked: Notify,
-    /// What happens later, whoever began it: a commit that was on its way, say.
+    /// What happens later, after the process that began it has ended, too: a commit that was on its
+    /// way, say.
     pub later: TaskTracker,
 }
 
@@ -35,11 +36,11 @@ pub(crate) struct State {
     pub faults: Faults,
     pub queues: Queues,
     pub tables: Tables,
-    /// What must never be seen, seen while the run went on.
+    /// Violations of invariants that were seen during the run.
     pub violations: Vec<String>,
     /// What was answered 200.
     pub accepted: Vec<Accepted>,
-    /// Bodies that somebody with a key has posted.
+    /// Bodies that were posted with a valid key.
     pub signed: std::collections::BTreeSet<Bytes>,
 }
 
@@ -76,7 +77,7 @@ impl World {
         self.began.elapsed()
     }
 
-    /// Whether a fault happens here and now; it is counted and traced when it does.
+    /// Whether a fault strikes now; it is counted and traced when it does.
     pub fn strikes(&self, fault: Fault, whom: &str) -> bool {
         let mut state = self.state();
         let rate = state.faults.rate(fault);
@@ -87,12 +88,12 @@ impl World {
         struck
     }
 
-    /// The first of these that happens here and now.
+    /// The first of these faults that strikes now.
     pub fn one_of(&self, faults: &[Fault], whom: &str) -> Option<Fault> {
         faults.iter().copied().find(|it| self.strikes(*it, whom))
     }
 
-    /// Does something after a while, whoever is alive then.
+    /// Does something after a while, also when the process that asked for it has ended.
     pub fn after(self: &Arc<Self>, wait: Duration, what: impl FnOnce(&World) + Send + 'static) {
         let world = Arc::clone(self);
         self.later.spawn(async move {

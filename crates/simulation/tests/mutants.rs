@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 #[test]
-fn every_mutant_says_what_it_breaks_and_still_applies() {
+fn every_mutant_describes_what_it_breaks_and_still_applies() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("mutants");
     let root = folder.ancestors().nth(3).unwrap();
     let mut count = 0;

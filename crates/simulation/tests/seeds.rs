@@ -27,7 +27,7 @@ fn no_seed_breaks_an_invariant_and_every_fault_happens() {
 }
 
 #[test]
-fn a_seed_repeats_itself_to_the_letter() {
+fn a_seed_repeats_itself_exactly() {
     for seed in FIRST..FIRST + 40 {
         let (one, other) = (run(seed, true).unwrap(), run(seed, true).unwrap());
         let differs = one.trace.iter().zip(&other.trace).find(|(a, b)| a != b);

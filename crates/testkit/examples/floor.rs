@@ -89,7 +89,7 @@ impl Meter {
         }
     }
 
-    /// One more was done; whether to go on.
+    /// One more was done; whether to continue.
     fn more(&mut self) -> bool {
         let now = Instant::now();
         match self.began {

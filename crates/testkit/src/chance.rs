@@ -33,7 +33,7 @@ impl Chance {
     }
 }
 
-/// A seed that nobody has had yet. Small enough to be typed again.
+/// A seed that was most likely never used. Small enough to be typed.
 pub fn fresh_seed() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let nanos = now.map_or(0, |now| now.as_nanos() as u64);

@@ -1,9 +1,9 @@
 //! Private PostgreSQL and RabbitMQ for tests: found on the machine, started in a temporary folder
 //! on free ports of the loopback interface, ended by process id, gone without a trace.
 //!
-//! The standard library alone, and blocking: `xtask` starts the servers of a whole run with it,
-//! and a fault test one server of its own, to kill, freeze and restart. A server that was already
-//! there is never touched. Nothing is left behind however the owner ends, SIGKILL included: see
+//! Only the standard library, and blocking: `xtask` starts the servers of a whole run with it, and
+//! a fault test one server of its own, to kill, freeze and restart. A server that was already there
+//! is never touched. Nothing is left behind however the owner ends, SIGKILL included: see
 //! [`folder`].
 //!
 //! ```no_run
@@ -135,7 +135,7 @@ impl ServerError {
         move |source| ServerError::Io { doing, source }
     }
 
-    /// Whether another attempt on other ports may succeed: somebody took one of ours between
+    /// Whether another attempt on other ports may succeed: another process took one of ours between
     /// choosing it and listening on it.
     pub(crate) fn is_port_taken(&self) -> bool {
         match self {

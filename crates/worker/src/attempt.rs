@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use hookbox_crash::crash_point;
-use hookbox_driver::{Fault, Outcome, Settled, Store};
+use hookbox_driver::{Fault, Outcome, ReceiptOutcome, Store};
 use hookbox_event::Envelope;
 
 use crate::attempt_error::AttemptError;
@@ -133,18 +133,18 @@ impl<S: Store> Attempt<'_, S> {
         outcomes: Vec<Outcome>,
     ) -> Result<(), AttemptError> {
         let store = self.context.store();
-        let mut settled: Vec<Settled<'_>> = claims
+        let mut settled: Vec<ReceiptOutcome<'_>> = claims
             .events
             .iter()
             .zip(outcomes)
-            .map(|(event, outcome)| Settled {
+            .map(|(event, outcome)| ReceiptOutcome {
                 envelope: &event.envelope,
                 outcome,
                 other_digest: event.other_digest,
             })
             .collect();
         for (envelope, other_digest) in &claims.duplicates {
-            settled.push(Settled {
+            settled.push(ReceiptOutcome {
                 envelope,
                 outcome: Outcome::Duplicate,
                 other_digest: *other_digest,
@@ -180,10 +180,10 @@ impl<S: Store> Attempt<'_, S> {
         }
     }
 
-    fn count(&self, settled: &[Settled<'_>], redelivered: u64) {
+    fn count(&self, settled: &[ReceiptOutcome<'_>], redelivered: u64) {
         let (counters, route) = (self.context.counters, self.context.route);
         add(&counters.redelivered, redelivered);
-        for Settled {
+        for ReceiptOutcome {
             outcome, envelope, ..
         } in settled
         {

@@ -346,7 +346,7 @@ mod tests {
             "https://json-schema.org/draft/2020-12/schema",
         ] {
             let schema = json!({ "$schema": dialect, "format": "email" });
-            assert!(passes(&schema, r#""nobody""#), "{dialect}");
+            assert!(passes(&schema, r#""user""#), "{dialect}");
         }
     }
 

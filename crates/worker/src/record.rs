@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{
-    Burial, DeadReason, DeferReason, Deferral, Deferred, Failure, FailureClass, Recorded, Store,
-    Then,
+    DeadReason, DeferReason, Deferral, Deferred, Failure, FailureClass, Recorded, Store, Then,
+    UndecodableMessage,
 };
 
 use crate::attempt_error::FailedAttempt;
@@ -27,7 +27,7 @@ pub(crate) async fn undecodable<S: Store>(
     undecodable: &Undecodable,
 ) -> Result<(), Stopped> {
     let route = context.route;
-    let burial = Burial {
+    let message = UndecodableMessage {
         route,
         bytes: &undecodable.bytes,
         reason: DeadReason::Undecodable,
@@ -35,7 +35,7 @@ pub(crate) async fn undecodable<S: Store>(
     };
     let write = || {
         crash_point!("worker.before_record");
-        context.store().bury(&burial)
+        context.store().store_undecodable(&message)
     };
     context.until_done(write).await?;
     crash_point!("worker.after_record");

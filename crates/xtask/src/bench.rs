@@ -1,5 +1,5 @@
 //! `cargo xtask bench`: how much hookbox takes in and processes on this machine, how long an
-//! answer takes, how much memory it needs, and what the servers alone could do.
+//! answer takes, how much memory it needs, and what the servers can do by themselves.
 //!
 //! Everything runs as it does in production: the release binary, one process a role, real servers
 //! with their own defaults for durability. What is started is ended by its process id, however
@@ -29,7 +29,7 @@ const DOCUMENT: &str = "docs/BENCHMARKS.md";
 /// Enough for several seconds on a small machine.
 const EVENTS: u32 = 20_000;
 
-/// What an error is about: figures of somebody else's servers would say nothing.
+/// Part of an error: figures of other servers would mean nothing.
 const PRIVATE: &str = "the bench needs private servers of its own on this machine";
 
 const HELP: &str = "cargo xtask bench [--events N] [--json]";
@@ -59,7 +59,7 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What was asked for.
+/// The arguments.
 #[derive(Debug, PartialEq, Eq)]
 struct Request {
     events: u32,

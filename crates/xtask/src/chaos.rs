@@ -11,7 +11,7 @@ use crate::{repository, test};
 /// What is built: the binary under test, with its crash points, and the layers.
 const PACKAGES: [&str; 3] = ["hookbox", "hookbox-chaos", "hookbox-simulation"];
 
-/// Runs the fault suite; its own `--help` tells the arguments.
+/// Runs the fault suite; its own `--help` lists the arguments.
 ///
 /// # Errors
 /// When something does not build, or the servers cannot be had.

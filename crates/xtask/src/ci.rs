@@ -1,5 +1,5 @@
 //! `cargo xtask ci`: everything that must hold before a change lands, in the order of how soon
-//! each part can say no. `--full FOLDER` repeats what meets servers on a newer generation of them.
+//! each part can fail. `--full FOLDER` repeats what meets servers on a newer generation of them.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};

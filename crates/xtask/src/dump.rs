@@ -9,10 +9,10 @@ use anyhow::{Context, Result};
 
 use crate::{repository, test};
 
-/// Tells the tests that compare to write instead.
+/// Makes the tests that compare write instead.
 const UPDATE: (&str, &str) = ("UPDATE_SCHEMAS", "1");
 
-/// Runs the tests as writers, then says what changed.
+/// Runs the tests as writers, then prints what changed.
 ///
 /// # Errors
 /// When the servers cannot be had, or cargo or git cannot be run.

@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: feeds every parser of what strangers write with what nobody would write.
+//! `cargo xtask fuzz`: fuzzes every parser that reads untrusted input.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::repository;
 
-/// Builds the fuzzer and runs it; its own `--help` tells the arguments. A short run takes the build
+/// Builds the fuzzer and runs it; its own `--help` lists the arguments. A short run takes the build
 /// that the tests have made, a long one an optimised build with every check of a debug build.
 ///
 /// # Errors

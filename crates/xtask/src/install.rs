@@ -88,7 +88,7 @@ pub fn install(servers: &[Server]) -> Result<()> {
     Ok(())
 }
 
-/// A package manager that we know how to use without a question asked.
+/// A package manager that we can use without prompts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Manager {
     Apt,
@@ -186,7 +186,7 @@ INSTALL || exit
 if command -v systemctl >/dev/null; then systemctl disable UNITS || true; fi
 "#;
 
-/// What a program says, when it succeeds.
+/// The output of a program, when it succeeds.
 fn output(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program)
         .args(arguments)

@@ -1,4 +1,4 @@
-//! Who may depend on whom, as data, compared with what cargo says.
+//! Which crate may depend on which, as data, compared with what cargo reports.
 //!
 //! docs/ARCHITECTURE.md has the same table: each crate with all that it may use of ours. Engines
 //! never see a driver, drivers never see each other, and a library that is a driver's own affair is
@@ -44,7 +44,8 @@ const ALL: &[&str] = &[
 ];
 
 const LAYERS: &[Layer] = &[
-    // Points at which tests end the process: whoever has something to lose may have some.
+    // Points at which tests end the process: any crate whose state a crash could lose may have
+    // some.
     Layer {
         package: "crash",
         uses: &[],
@@ -226,7 +227,7 @@ const OUTSIDE: &[Outside] = &[
     },
 ];
 
-/// Crates that know no runtime, so that their time and their waiting are somebody else's choice.
+/// Crates that know no runtime, so that their callers decide about time and waiting.
 const WITHOUT_RUNTIME: [&str; 3] = ["event", "signature", "driver"];
 
 /// One dependency as a manifest states it.
@@ -234,7 +235,7 @@ const WITHOUT_RUNTIME: [&str; 3] = ["event", "signature", "driver"];
 struct Dependency {
     /// Who has it.
     of: String,
-    /// Whom it names.
+    /// The crate that it depends on.
     on: String,
     /// Whether only tests, examples and benches get it.
     dev: bool,
@@ -243,7 +244,7 @@ struct Dependency {
 /// Compares the workspace with the table.
 ///
 /// # Errors
-/// When cargo cannot be asked.
+/// When cargo cannot be run.
 pub fn findings() -> Result<Vec<Finding>> {
     let (packages, dependencies) = ask_cargo()?;
     let findings = check(&packages, &dependencies);
@@ -279,7 +280,7 @@ fn ask_cargo() -> Result<(Vec<String>, Vec<Dependency>)> {
         .output()
         .context("running cargo metadata")?;
     let metadata: Value =
-        serde_json::from_slice(&output.stdout).context("reading what cargo metadata says")?;
+        serde_json::from_slice(&output.stdout).context("reading the output of cargo metadata")?;
     let list = |value: &Value, key: &str| -> Vec<Value> {
         value[key].as_array().cloned().unwrap_or_default()
     };

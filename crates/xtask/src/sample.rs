@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::repository;
 use crate::source::{Kind, Source};
 
-/// How many are drawn where nothing is said: enough that ninety in a hundred can be told from
+/// How many are drawn where nothing is said: enough to distinguish ninety in a hundred from
 /// eighty, and few enough to be read in half an hour.
 const COUNT: usize = 80;
 

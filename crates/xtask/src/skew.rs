@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{repository, test};
 
-/// What runs beside this one, where nothing else is said: the last commit of the first schema.
+/// What runs beside this one by default: the last commit of the first schema.
 const OLD: &str = "59c5812";
 
 /// Names the older binary to the test.

@@ -1,4 +1,4 @@
-//! Reads Rust just well enough to tell code from comments and text, and to measure functions.
+//! Reads Rust just well enough to separate code from comments and text, and to measure functions.
 //!
 //! A scanner of our own: a parser would take longer to build than all the rest of `xtask`.
 
@@ -31,7 +31,7 @@ pub struct Function {
 }
 
 impl Source {
-    /// Tells the kinds apart.
+    /// Classifies each byte of a text.
     pub fn new(text: &str) -> Source {
         let mut scanner = Scanner {
             bytes: text.as_bytes(),
@@ -60,9 +60,9 @@ impl Source {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// For each line whether it goes on with a text literal that an earlier line began: such a
-    /// line is what a test expects or a message says, not something a person reads as code.
-    pub fn goes_on_with_text(&self) -> Vec<bool> {
+    /// For each line whether it continues a text literal that an earlier line began: such a line is
+    /// what a test expects or a message contains, not something that is read as code.
+    pub fn continues_with_text(&self) -> Vec<bool> {
         let ends = self
             .bytes
             .iter()
@@ -76,7 +76,7 @@ impl Source {
     /// Every function that has a body.
     pub fn functions(&self) -> Vec<Function> {
         let code = self.only(Kind::Code);
-        let text = self.goes_on_with_text();
+        let text = self.continues_with_text();
         let mut found = Vec::new();
         let mut from = 0;
         while let Some(at) = find_word(&code, "fn", from) {
@@ -96,7 +96,7 @@ impl Source {
                 let last = code[..from + end].matches('\n').count();
                 let lines = text[first..=last]
                     .iter()
-                    .filter(|goes_on| !**goes_on)
+                    .filter(|continues| !**continues)
                     .count();
                 let line = first + 1;
                 found.push(Function { name, line, lines });
@@ -317,7 +317,7 @@ mod tests {
     fn lines_of_a_text_are_no_lines_of_a_function() {
         let source = Source::new("fn a() {\n    b(\"c\n d\n e\");\n}\n");
         assert_eq!(
-            source.goes_on_with_text(),
+            source.continues_with_text(),
             [false, false, true, true, false, false]
         );
         assert_eq!(source.functions()[0].lines, 3);

@@ -1,5 +1,5 @@
-//! Adds up what `cargo test` says: one `test result:` line for each test program and each crate's
-//! documentation tests.
+//! Adds up the output of `cargo test`: one `test result:` line for each test program and each
+//! crate's documentation tests.
 
 /// How many tests ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

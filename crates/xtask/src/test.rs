@@ -82,7 +82,7 @@ fn build_binary(request: &Request) -> Result<()> {
     Ok(())
 }
 
-/// What was asked for.
+/// The arguments.
 #[derive(Debug, PartialEq, Eq)]
 struct Request {
     keep: bool,
@@ -123,7 +123,7 @@ impl Servers {
         let beside = [Server::Pgbouncer, Server::Nginx, Server::Faketime].map(Some);
         let all = [postgres, rabbitmq].into_iter().chain(beside);
         provide(&all.flatten().collect::<Vec<_>>())?;
-        // At the same time: one takes a second, the other eight.
+        // Started in parallel: one takes a second, the other eight.
         let (postgres, rabbitmq) = thread::scope(|scope| {
             let rabbitmq = rabbitmq.map(|_| scope.spawn(RabbitmqServer::start));
             let postgres = postgres.map(|_| PostgresServer::start());
@@ -169,7 +169,7 @@ impl Servers {
     }
 }
 
-/// The server, unless the caller names one; says so if he does.
+/// The server, unless the caller names one, which is then printed.
 fn private(server: Server, variable: &str) -> Option<Server> {
     if env::var_os(variable).is_some_and(|value| !value.is_empty()) {
         eprintln!("{}: the one that {variable} names", server.name());
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_go_on_to_cargo() {
+    fn arguments_are_passed_to_cargo() {
         let check = |words, keep, cargo: &str| {
             let cargo = cargo.split_whitespace().map(str::to_owned).collect();
             assert_eq!(parse(words), Request { keep, cargo }, "{words}");

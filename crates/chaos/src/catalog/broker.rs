@@ -90,7 +90,7 @@ pub(super) const CASES: &[Case] = &[
         proofs: &[
             Proof::Tests {
                 package: "hookbox-driver-rabbitmq",
-                filters: &["a_silent_broker_is_given_up_in_time_and_costs_no_thread"],
+                filters: &["an_unresponsive_broker_times_out_and_costs_no_thread"],
             },
             Proof::Tests {
                 package: "hookbox-tests",
@@ -113,7 +113,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 9,
         name: "confirms-lost",
-        what: "Confirms vanish: 503, the events are recovered, duplicates are told.",
+        what: "Confirms vanish: 503, the events are recovered, duplicates are detected.",
         proofs: &[
             Proof::Faults {
                 pairs: SERVERS,
@@ -129,7 +129,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 10,
         name: "publishes-lost",
-        what: "Publishes vanish on a half-open link: 503 by the deadline, rebuilt.",
+        what: "Publishes vanish on a half-open connection: 503 by the deadline, rebuilt.",
         proofs: &[
             Proof::Faults {
                 pairs: SERVERS,
@@ -146,7 +146,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 11,
         name: "publish-cut",
-        what: "The link breaks in the middle of a publish, of its first frame or of a \
+        what: "The connection breaks in the middle of a publish, of its first frame or of a \
             body: rebuilt, no half message is ever seen.",
         proofs: &[Proof::Faults {
             pairs: SERVERS,
@@ -214,7 +214,7 @@ pub(super) const CASES: &[Case] = &[
         proofs: &[Proof::Tests {
             package: "hookbox-tests",
             filters: &[
-                "what_a_full_queue_refuses_drops_or_takes_with_it_is_told",
+                "what_a_full_queue_rejects_drops_or_takes_with_it_is_reported",
                 "a_refusing_queue_is_never_reported_as_accepted",
             ],
         }],
@@ -228,16 +228,16 @@ pub(super) const CASES: &[Case] = &[
             Proof::Tests {
                 package: "hookbox-driver-rabbitmq",
                 filters: &[
-                    "another_delivery_limit_is_told_and_nothing_is_changed",
-                    "a_classic_queue_is_told",
+                    "another_delivery_limit_is_reported_and_nothing_is_changed",
+                    "a_classic_queue_is_reported",
                     "a_queue_that_is_deleted_or_replaced_is_named_within_five_seconds",
                 ],
             },
             Proof::Tests {
                 package: "hookbox-tests",
                 filters: &[
-                    "a_queue_that_is_replaced_is_left_alone_and_one_that_is_back_is_taken_from",
-                    "what_a_full_queue_refuses_drops_or_takes_with_it_is_told",
+                    "a_replaced_queue_is_not_touched_and_a_restored_one_is_consumed",
+                    "what_a_full_queue_rejects_drops_or_takes_with_it_is_reported",
                     "a_policy_and_a_deletion_are_named_and_nothing_is_accepted",
                 ],
             },
@@ -284,13 +284,13 @@ pub(super) const CASES: &[Case] = &[
             },
             Proof::Tests {
                 package: "hookbox-driver-rabbitmq",
-                filters: &["a_batch_over_the_bound_in_flight_is_published_alone"],
+                filters: &["a_batch_over_the_in_flight_limit_is_published_by_itself"],
             },
             Proof::Tests {
                 package: "hookbox-tests",
                 filters: &[
                     "the_largest_body_goes_through_and_one_byte_more_is_answered_413",
-                    "a_broker_that_takes_less_is_named_and_takes_the_rest",
+                    "a_broker_that_accepts_less_is_logged_and_accepts_the_rest",
                 ],
             },
         ],
@@ -298,7 +298,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 20,
         name: "wrong-credentials",
-        what: "Wrong password, host or permission: told, not shown, no busy loop.",
+        what: "Wrong password, host or permission: logged without the secret, no busy loop.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-driver-rabbitmq",
@@ -307,8 +307,8 @@ pub(super) const CASES: &[Case] = &[
             Proof::Tests {
                 package: "hookbox-tests",
                 filters: &[
-                    "a_password_or_a_virtual_host_that_is_wrong_meanwhile_is_told_and_comes_back",
-                    "a_permission_that_is_revoked_is_told_and_comes_back",
+                    "a_wrong_password_or_virtual_host_is_logged_and_publishing_resumes",
+                    "a_revoked_permission_is_logged_and_publishing_resumes",
                 ],
             },
         ],
@@ -329,7 +329,7 @@ pub(super) const CASES: &[Case] = &[
         number: 22,
         name: "channel-closed",
         what: "The broker closes a channel with publishes on it: rebuilt, neighbours \
-            go on.",
+            continue.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-driver-rabbitmq",
@@ -341,20 +341,20 @@ pub(super) const CASES: &[Case] = &[
             },
             Proof::Tests {
                 package: "hookbox-tests",
-                filters: &["a_broker_that_takes_less_is_named_and_takes_the_rest"],
+                filters: &["a_broker_that_accepts_less_is_logged_and_accepts_the_rest"],
             },
         ],
     },
     Case {
         number: 23,
         name: "confirms-in-every-mix",
-        what: "Ack, nack, return and a lost link at each position of a round.",
+        what: "Ack, nack, return and a lost connection at each position of a round.",
         proofs: &[
             Proof::Simulation,
             Proof::Tests {
                 package: "hookbox-driver-rabbitmq",
                 filters: &[
-                    "every_mix_of_confirms_is_told_as_promised_and_once_to_each",
+                    "every_mix_of_confirms_is_reported_once_to_each_publisher",
                     "a_publish_without_an_outcome_is_never_accepted",
                 ],
             },
@@ -363,7 +363,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 24,
         name: "spool",
-        what: "Broker away, ingest killed five times meanwhile: everything answered \
+        what: "Broker unavailable, ingest killed five times meanwhile: everything answered \
             200 has its effect.",
         proofs: &[
             Proof::Crashes(&["spool."]),
@@ -381,7 +381,7 @@ pub(super) const CASES: &[Case] = &[
                 package: "hookbox-tests",
                 filters: &[
                     "a_full_disk_of_the_spool_is_answered_503_and_loses_nothing",
-                    "a_message_that_rabbitmq_never_takes_is_in_nobodys_way",
+                    "a_message_that_rabbitmq_never_takes_delays_no_other",
                     "one_process_uses_a_spool_and_all_its_routes_are_known",
                     "a_spool_that_is_locked_is_waited_for_and_a_wrong_one_is_refused",
                 ],

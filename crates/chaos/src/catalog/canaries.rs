@@ -1,9 +1,9 @@
 //! The hazards of lapin, sqlx, RabbitMQ and PostgreSQL that `docs/HAZARDS.md` numbers: one test
-//! each that it is still there. One that fails is good news, and says what may go.
+//! each that it is still there. One that fails is good news: its message says what may be removed.
 //!
 //! H6 and H7 have none: that a classic queue confirms before its disk has the message shows only
 //! when the power goes, and a full disk brings down a quorum queue when it happens to
-//! (`tests/journeys/full_disks.rs` tells when it did). H11 to H17 are not of a client library, and
+//! (`tests/journeys/full_disks.rs` prints when it did). H11 to H17 are not of a client library, and
 //! their rules have tests of their own.
 
 use crate::case::{Case, Proof};
@@ -25,7 +25,7 @@ pub const CASES: &[Case] = &[
     Case {
         number: 102,
         name: "canary-h2",
-        what: "lapin tells a return with another message's confirm.",
+        what: "lapin reports a return with another message's confirm.",
         proofs: &[Proof::Canary {
             package: RABBITMQ,
             filters: &["a_return_sticks_to_another_message"],

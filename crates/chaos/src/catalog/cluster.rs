@@ -45,7 +45,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 31,
         name: "one-member",
-        what: "A queue declared on one node, the cluster grown to three: told.",
+        what: "A queue declared on one node, the cluster grown to three: reported.",
         proofs: &[Proof::Cluster],
     },
 ];

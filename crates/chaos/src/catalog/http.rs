@@ -18,7 +18,7 @@ pub(super) const CASES: &[Case] = &[
                 "a_slow_body_is_answered_408",
                 "one_address_has_so_many_connections",
                 "who_never_reads_the_answers_is_cut",
-                "who_does_not_complete_a_handshake",
+                "an_incomplete_handshake_is_cut",
             ],
         }],
     },
@@ -167,8 +167,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 81,
         name: "exhaustion",
-        what: "Bodies, connections and waiting requests over their bounds: 503; a \
-            panic stays alone.",
+        what: "Bodies, connections and waiting requests over their bounds: 503; a panic \
+            affects only its request.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-ingest",
@@ -176,16 +176,16 @@ pub(super) const CASES: &[Case] = &[
                     "a_panic_costs_its_own_request_and_no_other",
                     "bodies_in_memory_are_bounded_and_given_back",
                     "more_than_may_wait_is_503_at_once",
-                    "a_lane_that_panics_strands_nobody_and_goes_on",
+                    "a_publish_slot_that_panics_answers_its_requests_and_keeps_running",
                 ],
             },
             Proof::Tests {
                 package: "hookbox-tests",
-                filters: &["out_of_descriptors_nobody_panics_and_all_goes_on"],
+                filters: &["out_of_descriptors_nothing_panics_and_processing_resumes"],
             },
             Proof::Tests {
                 package: "hookbox",
-                filters: &["a_panic_is_told_by_its_place_and_not_by_what_it_says"],
+                filters: &["a_panic_is_logged_with_its_place_and_without_its_message"],
             },
         ],
     },
@@ -214,7 +214,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 84,
         name: "soak",
-        what: "Everything together, for as long as is asked.",
+        what: "Everything together, for as long as requested.",
         proofs: &[Proof::Soak],
     },
 ];

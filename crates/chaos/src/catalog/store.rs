@@ -72,7 +72,7 @@ pub(super) const CASES: &[Case] = &[
             },
             Proof::Tests {
                 package: "hookbox-driver-postgres",
-                filters: &["a_commit_whose_answer_is_lost_is_a_fault_and_redelivery_tells"],
+                filters: &["a_commit_whose_reply_is_lost_is_a_fault_and_redelivery_decides"],
             },
         ],
     },
@@ -95,7 +95,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 54,
         name: "postgres-black-hole",
-        what: "PostgreSQL says nothing for a while: every slot recovers (H10).",
+        what: "PostgreSQL is unresponsive for a while: every slot recovers (H10).",
         proofs: &[
             Proof::Faults {
                 pairs: SERVERS,
@@ -109,7 +109,7 @@ pub(super) const CASES: &[Case] = &[
             },
             Proof::Tests {
                 package: "hookbox-driver-postgres",
-                filters: &["a_network_that_goes_silent_is_noticed_and_every_slot_recovers"],
+                filters: &["an_unresponsive_network_is_detected_and_every_slot_recovers"],
             },
             Proof::Tests {
                 package: "hookbox-tests",
@@ -158,7 +158,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 57,
         name: "swallowed-error",
-        what: "A handler hides an SQL error and says it is well: no commit (H9).",
+        what: "A handler hides an SQL error and reports success: no commit (H9).",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-driver-postgres",
@@ -179,13 +179,13 @@ pub(super) const CASES: &[Case] = &[
             Proof::Tests {
                 package: "hookbox-driver-postgres",
                 filters: &[
-                    "a_cancelled_begin_poisons_nobody",
-                    "a_cancelled_claim_poisons_nobody",
+                    "a_cancelled_begin_affects_no_other_transaction",
+                    "a_cancelled_claim_affects_no_other_transaction",
                 ],
             },
             Proof::Tests {
                 package: "hookbox-tests",
-                filters: &["a_cancelled_unit_of_work_poisons_nobody"],
+                filters: &["a_cancelled_unit_of_work_affects_no_other"],
             },
             Proof::Simulation,
         ],
@@ -269,7 +269,7 @@ pub(super) const CASES: &[Case] = &[
                 package: "hookbox-tests",
                 filters: &[
                     "a_postgres_that_becomes_a_standby_costs_nothing",
-                    "a_failover_that_loses_the_tail_is_named_as_far_as_anybody_can_know",
+                    "a_failover_that_loses_the_tail_is_listed_as_far_as_known",
                 ],
             },
         ],

@@ -38,7 +38,9 @@ pub(super) const CASES: &[Case] = &[
             },
             Proof::Tests {
                 package: "hookbox-tests",
-                filters: &["what_a_frozen_worker_had_in_hand_is_done_by_another_and_it_goes_on"],
+                filters: &[
+                    "events_in_flight_at_a_frozen_worker_are_done_by_another_and_it_resumes",
+                ],
             },
         ],
     },
@@ -49,13 +51,13 @@ pub(super) const CASES: &[Case] = &[
         proofs: &[
             Proof::Tests {
                 package: "hookbox-tests",
-                filters: &["settling_after_a_lost_link_is_a_fault_not_a_panic"],
+                filters: &["settling_after_a_lost_connection_is_a_fault_not_a_panic"],
             },
             Proof::Tests {
                 package: "hookbox-driver-rabbitmq",
                 filters: &[
                     "a_stale_settlement_never_settles_the_message_that_has_its_tag_now",
-                    "after_close_nothing_can_be_taken_or_settled_and_all_comes_again",
+                    "after_close_nothing_can_be_taken_or_settled_and_all_is_redelivered",
                 ],
             },
             Proof::Simulation,
@@ -64,7 +66,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 35,
         name: "consumer-cancelled",
-        what: "The broker cancels a consumer: told, and subscribed again.",
+        what: "The broker cancels a consumer: logged, and subscribed again.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-driver-rabbitmq",
@@ -75,9 +77,7 @@ pub(super) const CASES: &[Case] = &[
             },
             Proof::Tests {
                 package: "hookbox-tests",
-                filters: &[
-                    "a_queue_that_is_replaced_is_left_alone_and_one_that_is_back_is_taken_from",
-                ],
+                filters: &["a_replaced_queue_is_not_touched_and_a_restored_one_is_consumed"],
             },
         ],
     },
@@ -143,13 +143,13 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 41,
         name: "prefetch-bounds-memory",
-        what: "The prefetch bounds what is in hand.",
+        what: "The prefetch bounds messages in flight.",
         proofs: &[Proof::Tests {
             package: "hookbox-tests",
             filters: &[
                 "a_workers_memory_is_bounded_by_its_prefetch",
-                "prefetch_bounds_what_is_in_hand",
-                "what_is_over_the_prefetch_is_anothers",
+                "prefetch_bounds_messages_in_flight",
+                "messages_beyond_the_prefetch_go_to_another_consumer",
             ],
         }],
     },
@@ -157,13 +157,13 @@ pub(super) const CASES: &[Case] = &[
         number: 42,
         name: "handler-always-fails",
         what: "A handler that always fails: its attempts, then one dead letter; the \
-            rest goes on.",
+            rest continues.",
         proofs: &[Proof::Tests {
             package: "hookbox-tests",
             filters: &[
-                "what_always_fails_is_waited_for_by_nobody_on_rabbitmq_and_postgres",
-                "what_always_fails_is_waited_for_by_nobody_on_sqlite",
-                "what_always_fails_is_shown_mended_and_replayed",
+                "events_that_always_fail_delay_no_other_on_rabbitmq_and_postgres",
+                "events_that_always_fail_delay_no_other_on_sqlite",
+                "what_always_fails_is_shown_fixed_and_replayed",
             ],
         }],
     },
@@ -177,8 +177,8 @@ pub(super) const CASES: &[Case] = &[
             Proof::Tests {
                 package: "hookbox-tests",
                 filters: &[
-                    "what_kills_its_process_is_quarantined_alone_on_rabbitmq_and_postgres",
-                    "what_kills_its_process_is_quarantined_alone_on_sqlite",
+                    "only_the_event_that_ends_its_process_is_quarantined_on_rabbitmq_and_postgres",
+                    "only_the_event_that_ends_its_process_is_quarantined_on_sqlite",
                 ],
             },
         ],
@@ -191,8 +191,8 @@ pub(super) const CASES: &[Case] = &[
             Proof::Tests {
                 package: "hookbox-ingest",
                 filters: &[
-                    "what_is_not_json_is_kept_by_its_bytes",
-                    "a_key_that_is_there_twice_has_no_last_word",
+                    "a_body_that_is_not_json_is_identified_by_its_bytes",
+                    "a_repeated_key_identifies_nothing",
                 ],
             },
             Proof::Tests {
@@ -249,7 +249,7 @@ pub(super) const CASES: &[Case] = &[
         proofs: &[Proof::Tests {
             package: "hookbox-driver-rabbitmq",
             filters: &[
-                "a_forged_death_does_not_say_where_a_message_died_and_keeps_no_other_from_it",
+                "a_forged_death_header_neither_names_a_queue_nor_affects_other_messages",
                 "headers_that_a_publisher_forged_change_nothing",
             ],
         }],

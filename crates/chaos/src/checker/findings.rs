@@ -1,4 +1,4 @@
-//! Everything that does not hold, told at once.
+//! Everything that does not hold, reported together.
 
 use std::fmt::{self, Display};
 
@@ -6,20 +6,20 @@ use anyhow::Result;
 
 use super::Figures;
 
-/// Findings that are told at most: the first few show the pattern.
-const TOLD_MAX: usize = 12;
+/// Findings that are shown at most: the first few show the pattern.
+const SHOWN_MAX: usize = 12;
 
 /// What was found.
 #[derive(Default)]
 pub(super) struct Findings {
-    told: Vec<String>,
+    shown: Vec<String>,
     more: usize,
 }
 
 impl Findings {
-    pub(super) fn tell(&mut self, what: String) {
-        if self.told.len() < TOLD_MAX {
-            self.told.push(what);
+    pub(super) fn add(&mut self, what: String) {
+        if self.shown.len() < SHOWN_MAX {
+            self.shown.push(what);
         } else {
             self.more += 1;
         }
@@ -27,14 +27,14 @@ impl Findings {
 
     /// The figures, with the findings where there are any.
     pub(super) fn end(self, figures: Figures) -> Result<Figures> {
-        if self.told.is_empty() {
+        if self.shown.is_empty() {
             return Ok(figures);
         }
         let more = match self.more {
             0 => String::new(),
             more => format!("\nand {more} more"),
         };
-        let text = format!("{}{more}", self.told.join("\n"));
+        let text = format!("{}{more}", self.shown.join("\n"));
         Err(Broken { figures, text }.into())
     }
 }

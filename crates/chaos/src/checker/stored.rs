@@ -1,4 +1,4 @@
-//! What the store says about the events of one journal, read past every line of hookbox.
+//! What the store holds of the events of one journal, read without any code of hookbox.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use crate::sql::{Sql, Texts};
 /// A route and an event's id.
 pub(super) type OnRoute = (String, String);
 
-/// What became of a receipt on one route.
-pub(super) struct Outcome {
+/// The outcome of a receipt on one route.
+pub(super) struct StoredReceipt {
     pub(super) on: OnRoute,
     pub(super) word: String,
 }
@@ -26,7 +26,7 @@ pub(super) struct DeadLetter {
 /// All of it.
 pub(super) struct Stored {
     /// Receipts, and their outcomes by route.
-    pub(super) receipts: BTreeMap<String, Vec<Outcome>>,
+    pub(super) receipts: BTreeMap<String, Vec<StoredReceipt>>,
     /// Effects by applicant.
     pub(super) scores: BTreeMap<String, u64>,
     pub(super) applications: BTreeMap<String, u64>,
@@ -66,8 +66,8 @@ fn since(sql: &Sql, journal: &Journal) -> String {
     }
 }
 
-/// Events that may be: those of such receipts, and those with effects, of which no receipt may have
-/// been told.
+/// Events to check: those of such receipts, and those with effects, whose receipts may never have
+/// been answered.
 fn events(sql: &Sql, journal: &Journal) -> String {
     let since = since(sql, journal);
     let of = |table| {
@@ -83,14 +83,14 @@ fn events(sql: &Sql, journal: &Journal) -> String {
     )
 }
 
-fn receipts(sql: &Sql, since: &str) -> Result<BTreeMap<String, Vec<Outcome>>> {
+fn receipts(sql: &Sql, since: &str) -> Result<BTreeMap<String, Vec<StoredReceipt>>> {
     let receipt = if sql.is_postgres() {
         "cast(receipt_id as text)".to_owned()
     } else {
         sql.hex("receipt_id")
     };
     let event = sql.hex("event_id");
-    let mut receipts: BTreeMap<String, Vec<Outcome>> = BTreeMap::new();
+    let mut receipts: BTreeMap<String, Vec<StoredReceipt>> = BTreeMap::new();
     for row in sql.rows(&format!(
         "select {receipt}, route, {event}, outcome from receipts where {since}"
     ))? {
@@ -99,7 +99,7 @@ fn receipts(sql: &Sql, since: &str) -> Result<BTreeMap<String, Vec<Outcome>>> {
         receipts
             .entry(dashed(&id))
             .or_default()
-            .push(Outcome { on, word });
+            .push(StoredReceipt { on, word });
     }
     Ok(receipts)
 }

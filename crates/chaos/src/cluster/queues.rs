@@ -1,4 +1,4 @@
-//! What a cluster says of our queues, and what of its own is put into one.
+//! What a cluster reports of our queues, and foreign messages that are put into one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -16,14 +16,14 @@ const STRANGE: &[u8] = b"not one of ours";
 const WORKERS: usize = 2;
 
 impl Course {
-    /// Something dies, while its queue is on a node that will be lost.
+    /// A message is dead-lettered while its queue is on a node that will be lost.
     pub(super) fn put_into_the_dead_queue(&self) -> Result<()> {
         let queue = format!("hookbox.{}.dead", self.world.environment);
         publish(&self.cluster.url(&[1]), &queue, STRANGE)
     }
 
-    /// A worker has moved it into the dead letters, once, or will; an operator looks at it and
-    /// puts it aside, as nothing can be done about it.
+    /// A worker has moved it into the dead letters, once, or will; an operator shows and discards
+    /// it, as it cannot be processed.
     pub(super) fn was_in_the_dead_queue(&mut self) -> Result<()> {
         let question = "select cast(count(*) as text) from dead_letters \
              where reason = 'undecodable'";
@@ -32,7 +32,7 @@ impl Course {
             self.world.tend(None)?;
             ensure!(
                 began.elapsed() < AGAIN_MAX,
-                "I1: what died before a node was replaced is nowhere\n{}",
+                "I1: what died before a node was replaced is lost\n{}",
                 self.world.tails()
             );
             pause(200);
@@ -97,7 +97,7 @@ impl Course {
             .collect())
     }
 
-    /// What the broker says of each of our queues.
+    /// What the broker reports of each of our queues.
     pub(super) fn of_queues(&self, what: &str) -> Result<BTreeMap<String, String>> {
         let words = ["list_queues", "--quiet", "--no-table-headers", "name", what];
         let said = self.cluster.ctl(1, "rabbitmqctl", &words)?;

@@ -19,9 +19,9 @@ fn every_file_reports_the_invariant_by_its_number() {
         for file in it.files {
             let text = std::fs::read_to_string(path(file)).unwrap();
             let number = it.number;
-            let told = [format!("\"I{number}:"), format!("\"I{number}\"")];
-            let is_told = told.iter().any(|told| text.contains(told.as_str()));
-            assert!(is_told, "{file} tells nothing of I{number}");
+            let marks = [format!("\"I{number}:"), format!("\"I{number}\"")];
+            let is_reported = marks.iter().any(|mark| text.contains(mark.as_str()));
+            assert!(is_reported, "{file} reports nothing of I{number}");
         }
     }
 }

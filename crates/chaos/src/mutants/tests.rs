@@ -1,4 +1,4 @@
-//! Every mutant fits the code, and says what it breaks and what must catch it.
+//! Every mutant applies to the code, and names what it breaks and what must catch it.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The output of tests is read for what it says.
+//! The output of tests is turned into a verdict.
 
 use super::said;
 use crate::outcome::Verdict;

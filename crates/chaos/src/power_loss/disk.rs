@@ -1,5 +1,5 @@
 //! The disk under one database file: what was done to it, and what it would hold if the power had
-//! failed at a moment. What does the writing down is `crates/chaos/power_loss/disk.c`.
+//! failed at a moment. The recorder is `crates/chaos/power_loss/disk.c`.
 
 use std::fs;
 use std::process::Command;
@@ -16,9 +16,9 @@ const LOG: &str = "disk.done";
 /// A header: what, which file, where, and how long, as `disk.c` has it.
 const HEADER: usize = 24;
 
-/// What became of what was not synced. The operating system promises nothing about it.
+/// Which unsynced writes survive. The operating system promises nothing about them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Left {
+pub enum Survivors {
     Nothing,
     Everything,
     /// Everything, and the last write of each file in half.
@@ -38,7 +38,7 @@ enum File {
 enum What {
     Write,
     Truncate,
-    /// What was written before this place of the log is durable.
+    /// Everything written before this place of the log is durable.
     Sync,
 }
 
@@ -64,20 +64,25 @@ pub struct Files {
     pub kept: usize,
 }
 
-/// A disk that is written down.
+/// A recorded disk.
 pub struct Disk {
-    /// What was there before.
+    /// The files before recording.
     before: Files,
 }
 
-impl Left {
+impl Survivors {
     /// All of them.
-    pub const ALL: [Left; 4] = [Left::Nothing, Left::Everything, Left::Torn, Left::Holes];
+    pub const ALL: [Survivors; 4] = [
+        Survivors::Nothing,
+        Survivors::Everything,
+        Survivors::Torn,
+        Survivors::Holes,
+    ];
 }
 
 impl Disk {
-    /// Builds what writes down, and has every service of the world load it from now on. None of
-    /// them runs yet.
+    /// Builds the recorder, and has every service of the world load it from now on. None of them
+    /// runs yet.
     ///
     /// # Errors
     /// When there is no C compiler, or the file cannot be read.
@@ -107,7 +112,7 @@ impl Disk {
         }
         ensure!(
             !world.path("hookbox.db-wal").exists(),
-            "somebody has the file open already"
+            "another process has the file open already"
         );
         let before = Files {
             database: fs::read(&database).context("reading the file")?,
@@ -116,7 +121,7 @@ impl Disk {
         Ok(Self { before })
     }
 
-    /// How much is written down by now: a moment.
+    /// How much is recorded by now: a moment.
     ///
     /// # Errors
     /// When nothing is.
@@ -134,7 +139,7 @@ impl Disk {
         &self,
         world: &World,
         moment: u64,
-        left: Left,
+        left: Survivors,
         chance: &mut Chance,
     ) -> Result<Files> {
         let text = fs::read(world.path(LOG)).context("reading the disk's log")?;
@@ -179,16 +184,21 @@ impl Done {
     }
 
     /// How many of its bytes are left, if it has happened at all.
-    fn part(&self, left: Left, (first, last): (bool, bool), chance: &mut Chance) -> Option<usize> {
+    fn part(
+        &self,
+        left: Survivors,
+        (first, last): (bool, bool),
+        chance: &mut Chance,
+    ) -> Option<usize> {
         let all = self.bytes.len();
         match left {
-            Left::Nothing => None,
-            Left::Everything => Some(all),
-            Left::Torn if last => Some(all / 2),
-            Left::Torn => Some(all),
+            Survivors::Nothing => None,
+            Survivors::Everything => Some(all),
+            Survivors::Torn if last => Some(all / 2),
+            Survivors::Torn => Some(all),
             // Not the first, but the last: one without the other.
-            Left::Holes if first || last => last.then_some(all),
-            Left::Holes => (chance.between(0, 1) == 1).then_some(all),
+            Survivors::Holes if first || last => last.then_some(all),
+            Survivors::Holes => (chance.between(0, 1) == 1).then_some(all),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The proxy does what its modes say, before a server that repeats what it hears.
+//! The modes of the proxy, before a server that echoes what it receives.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -8,25 +8,25 @@ use std::time::Duration;
 
 use super::{Mode, Proxy, Snap};
 
-/// A server that answers with what it heard, and tells it.
+/// A server that echoes what it receives, and passes it to the test.
 fn echo() -> (u16, mpsc::Receiver<Vec<u8>>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let (tell, told) = mpsc::channel();
+    let (received_by, received) = mpsc::channel();
     thread::spawn(move || {
         for link in listener.incoming() {
             let mut link = link.unwrap();
-            let tell = tell.clone();
+            let received_by = received_by.clone();
             thread::spawn(move || {
                 let mut buffer = [0; 64];
                 while let Ok(read @ 1..) = link.read(&mut buffer) {
-                    let _ = tell.send(buffer[..read].to_vec());
+                    let _ = received_by.send(buffer[..read].to_vec());
                     let _ = link.write_all(&buffer[..read]);
                 }
             });
         }
     });
-    (port, told)
+    (port, received)
 }
 
 fn client(proxy: &Proxy) -> TcpStream {
@@ -35,7 +35,7 @@ fn client(proxy: &Proxy) -> TcpStream {
     link
 }
 
-/// What is answered; none when nothing is, or the link is cut.
+/// The reply; none when there is none, or the connection is cut.
 fn ask(link: &mut TcpStream, words: &[u8]) -> Option<Vec<u8>> {
     link.write_all(words).ok()?;
     let mut buffer = [0; 64];
@@ -46,18 +46,18 @@ fn ask(link: &mut TcpStream, words: &[u8]) -> Option<Vec<u8>> {
 }
 
 #[test]
-fn modes_hold_for_open_links_and_new_ones() {
-    let (port, told) = echo();
+fn modes_hold_for_open_and_new_connections() {
+    let (port, received) = echo();
     let proxy = Proxy::before(port).unwrap();
     let mut link = client(&proxy);
     assert_eq!(ask(&mut link, b"one").unwrap(), b"one");
-    told.recv().unwrap();
+    received.recv().unwrap();
     proxy.set(Mode::Hole);
     assert_eq!(ask(&mut link, b"two"), None);
-    assert!(told.try_recv().is_err());
+    assert!(received.try_recv().is_err());
     proxy.set(Mode::LoseAnswers);
     assert_eq!(ask(&mut link, b"three"), None);
-    assert_eq!(told.recv().unwrap(), b"three");
+    assert_eq!(received.recv().unwrap(), b"three");
     proxy.set(Mode::Pass);
     assert_eq!(ask(&mut link, b"four").unwrap(), b"four");
     proxy.cut();
@@ -66,21 +66,21 @@ fn modes_hold_for_open_links_and_new_ones() {
 }
 
 #[test]
-fn words_that_were_waited_for_snap_the_link() {
-    let (port, told) = echo();
+fn bytes_that_were_waited_for_cut_the_connection() {
+    let (port, received) = echo();
     let proxy = Proxy::before(port).unwrap();
     proxy.arm(b"COMMIT", Snap::After, 1);
     let mut link = client(&proxy);
     assert_eq!(ask(&mut link, b"begin").unwrap(), b"begin");
     assert_eq!(ask(&mut link, b"COMMIT"), None);
-    assert_eq!(told.recv().unwrap(), b"begin");
-    assert_eq!(told.recv().unwrap(), b"COMMIT");
+    assert_eq!(received.recv().unwrap(), b"begin");
+    assert_eq!(received.recv().unwrap(), b"COMMIT");
     proxy.arm(b"COMMIT", Snap::Before, 1);
     assert_eq!(ask(&mut client(&proxy), b"COMMIT"), None);
-    assert!(told.try_recv().is_err(), "the server has heard of it");
+    assert!(received.try_recv().is_err(), "the server has heard of it");
     proxy.arm(b"COMMIT", Snap::Amid, 1);
     assert_eq!(ask(&mut client(&proxy), b"COMMIT"), None);
-    assert_eq!(told.recv().unwrap(), b"COM");
+    assert_eq!(received.recv().unwrap(), b"COM");
     assert_eq!(proxy.snapped(), 3);
     assert_eq!(ask(&mut client(&proxy), b"COMMIT").unwrap(), b"COMMIT");
 }

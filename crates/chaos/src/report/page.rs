@@ -200,8 +200,8 @@ counted when it struck.
 const CASES: &str = "
 ## The cases
 
-A case has `held` when all that is to show it was run, and held. A layer that has many results for
-a case tells the oldest of them.
+A case has `held` when all that is to show it was run, and held. Of a layer that has many results
+for a case the oldest is shown.
 
 | no. | name | what | shown by | result | last run |
 |---|---|---|---|---|---|

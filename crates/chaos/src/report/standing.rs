@@ -1,4 +1,4 @@
-//! How a case stands: of everything that is to show it, what was last run, and what never was.
+//! The status of a case: for everything that must show it, the last result, or that it never ran.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use crate::case::{Case, Layer, Proof};
 use crate::matrix::Cell;
 use crate::pair::Pair;
 
-/// How a case stands.
+/// The status of a case.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// `held` only when all that is to show it was run, and held.
+pub struct CaseStatus {
+    /// `held` only when everything that must show it was run, and held.
     pub result: &'static str,
     /// When each layer last ran it, on which code.
     pub last: String,
@@ -18,8 +18,8 @@ pub struct Standing {
     pub missing: Vec<&'static str>,
 }
 
-/// How one does.
-pub fn of(results: &Results, case: &Case) -> Standing {
+/// Computes the status of a case.
+pub fn of(results: &Results, case: &Case) -> CaseStatus {
     let layers: BTreeSet<Layer> = case.proofs.iter().map(Proof::layer).collect();
     let (mut parts, mut missing) = (Vec::new(), Vec::new());
     let (mut broken, mut ran) = (false, 0);
@@ -50,7 +50,7 @@ pub fn of(results: &Results, case: &Case) -> Standing {
         (false, false, 0) => "never run",
         (false, false, _) => "held in part",
     };
-    Standing {
+    CaseStatus {
         result,
         last: parts.join("; "),
         missing,

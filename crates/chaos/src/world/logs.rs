@@ -1,4 +1,4 @@
-//! What the services of a world have said.
+//! The logs of the services of a world.
 
 use super::World;
 

@@ -18,8 +18,8 @@ impl World {
         Ok(())
     }
 
-    /// Waits until nothing is in flight, and gives the books. Whatever ends meanwhile is started
-    /// again.
+    /// Waits until nothing is in flight, and returns the report of `reconcile`. Whatever ends
+    /// meanwhile is started again.
     ///
     /// # Errors
     /// When they do not come to rest in time, or do not balance.

@@ -23,7 +23,7 @@ pub async fn acknowledged_is_gone<H: BrokerHarness>(world: &H) {
     broker.close().await;
 }
 
-pub async fn released_comes_again<H: BrokerHarness>(world: &H) {
+pub async fn released_is_redelivered<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     publish(&*broker, one(), 1).await;
     let mut subscription = subscribe(&*broker, 10).await;
@@ -37,7 +37,7 @@ pub async fn released_comes_again<H: BrokerHarness>(world: &H) {
     broker.close().await;
 }
 
-pub async fn dropped_unsettled_comes_again<H: BrokerHarness>(world: &H) {
+pub async fn dropped_unsettled_is_redelivered<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     publish(&*broker, one(), 1).await;
     let mut subscription = subscribe(&*broker, 10).await;
@@ -49,18 +49,18 @@ pub async fn dropped_unsettled_comes_again<H: BrokerHarness>(world: &H) {
     broker.close().await;
 }
 
-pub async fn unsettled_comes_back_after_a_lost_link<H: BrokerHarness>(world: &H) {
+pub async fn unsettled_is_redelivered_after_a_lost_connection<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     publish(&*broker, one(), 1).await;
     let mut subscription = subscribe(&*broker, 10).await;
-    let in_hand = next(&mut *subscription).await;
+    let in_flight = next(&mut *subscription).await;
     world.sever().await;
     let other = {
         world.restore().await;
         world.open().await
     };
-    // The process that held it is gone without a word.
-    drop((in_hand, subscription, broker));
+    // The process that held it has ended without settling it.
+    drop((in_flight, subscription, broker));
     let mut subscription = subscribe(&*other, 10).await;
     let again = next(&mut *subscription).await;
     assert_eq!(envelopes(&again), [of_number(1)]);
@@ -69,7 +69,7 @@ pub async fn unsettled_comes_back_after_a_lost_link<H: BrokerHarness>(world: &H)
     other.close().await;
 }
 
-pub async fn settling_after_a_lost_link_is_a_fault_not_a_panic<H: BrokerHarness>(world: &H) {
+pub async fn settling_after_a_lost_connection_is_a_fault_not_a_panic<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     publish(&*broker, one(), 1).await;
     publish(&*broker, one(), 2).await;
@@ -80,12 +80,12 @@ pub async fn settling_after_a_lost_link_is_a_fault_not_a_panic<H: BrokerHarness>
     );
     subscription.close().await;
     broker.close().await;
-    // Either it is told, or it was on its way; never a panic, never a hang.
+    // Either it is an error, or the settlement was on its way; never a panic, never a hang.
     for settled in [
         timeout(PATIENCE, first.ack()).await.expect("no hang"),
         timeout(PATIENCE, second.release()).await.expect("no hang"),
     ] {
-        assert!(settled.is_err(), "there was nobody to settle with");
+        assert!(settled.is_err(), "there was no connection to settle over");
     }
     let broker = world.open().await;
     let mut subscription = subscribe(&*broker, 10).await;
@@ -100,7 +100,7 @@ pub async fn settling_after_a_lost_link_is_a_fault_not_a_panic<H: BrokerHarness>
     broker.close().await;
 }
 
-pub async fn prefetch_bounds_what_is_in_hand<H: BrokerHarness>(world: &H) {
+pub async fn prefetch_bounds_messages_in_flight<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     for number in 0..5 {
         publish(&*broker, one(), number).await;
@@ -118,7 +118,7 @@ pub async fn prefetch_bounds_what_is_in_hand<H: BrokerHarness>(world: &H) {
     broker.close().await;
 }
 
-pub async fn a_message_in_hand_does_not_delay_its_neighbours<H: BrokerHarness>(world: &H) {
+pub async fn a_message_in_flight_does_not_delay_others<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     for number in 0..20 {
         publish(&*broker, one(), number).await;
@@ -179,14 +179,14 @@ pub async fn acks_in_any_order_settle_their_own_message<H: BrokerHarness>(world:
     again.sort();
     assert_eq!(
         again, expected,
-        "what was not acknowledged, and only that, comes again"
+        "what was not acknowledged, and only that, is redelivered"
     );
     quiet(&mut *subscription).await;
     subscription.close().await;
     broker.close().await;
 }
 
-pub async fn closing_a_subscription_returns_what_is_in_hand<H: BrokerHarness>(world: &H) {
+pub async fn closing_a_subscription_returns_messages_in_flight<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     for number in 0..6 {
         publish(&*broker, one(), number).await;

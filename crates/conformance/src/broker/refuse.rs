@@ -1,4 +1,4 @@
-//! Publishes that are refused, or that go nowhere.
+//! Publishes that are rejected, or unroutable.
 
 use std::collections::HashSet;
 
@@ -31,8 +31,8 @@ pub async fn publishing_to_no_route_is_an_error<H: BrokerHarness>(world: &H) {
     broker.close().await;
 }
 
-/// A queue that refuses is told to whoever published to it, and costs nobody else what was
-/// accepted.
+/// A rejection by one queue is reported to the publishers to that queue, and costs no other
+/// publisher what was accepted.
 pub async fn a_refusing_queue_is_never_reported_as_accepted<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     world.refuse_two().await;
@@ -51,10 +51,10 @@ pub async fn a_refusing_queue_is_never_reported_as_accepted<H: BrokerHarness>(wo
         assert!(answer.is_err(), "number {number} was refused and accepted");
     }
     // Others may have waited too long; without these, nothing would be shown.
-    let told = of(1).filter(|(_, it)| *it == Err(refused)).count();
+    let refusals = of(1).filter(|(_, it)| *it == Err(refused)).count();
     assert!(
-        told >= SHOWN_MIN,
-        "{told} were told that they were {refused:?}"
+        refusals >= SHOWN_MIN,
+        "{refusals} were answered {refused:?}"
     );
     if H::REFUSES_ALONE {
         assert!(

@@ -1,4 +1,4 @@
-//! Accounts: what ingests say they have answered.
+//! Accept reports: what ingests report as accepted.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ async fn read(store: &impl Ledger) -> Accounts {
     store.accounts(10, LONG).await.expect("read")
 }
 
-/// However often it comes, and from however many workers at once.
+/// However often it is delivered, and by however many workers at once.
 pub async fn an_account_counts_once<H: StoreHarness>(world: &H) {
     let (store, other) = (world.open().await, world.open().await);
     let of = |byte| ReceiptId::from_bytes([byte; 16]);
@@ -57,7 +57,7 @@ pub async fn an_account_counts_once<H: StoreHarness>(world: &H) {
         .await
         .expect("closed");
     let found = read(&*store).await;
-    assert_eq!(found.told, [(one(), 3), (two(), 2)]);
+    assert_eq!(found.reported, [(one(), 3), (two(), 2)]);
     assert_eq!((found.open_count(), found.open.len()), (5, 5));
     assert_eq!(found.open_by_route, [(one(), 3), (two(), 2)]);
     assert_eq!(found.gaps, []);
@@ -65,8 +65,8 @@ pub async fn an_account_counts_once<H: StoreHarness>(world: &H) {
     Store::close(&*other).await;
 }
 
-/// A receipt that was told of has an outcome, before or after, or is named.
-pub async fn what_was_told_and_is_nowhere_is_named<H: StoreHarness>(world: &H) {
+/// A reported receipt has an outcome, before or after its report, or is listed.
+pub async fn reported_receipts_without_an_outcome_are_listed<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (before, after, lost) = (
         envelope("before"),
@@ -74,8 +74,8 @@ pub async fn what_was_told_and_is_nowhere_is_named<H: StoreHarness>(world: &H) {
         ReceiptId::from_bytes([9; 16]),
     );
     done(&*store, &before).await;
-    let told = [before.receipt, after.receipt, lost];
-    let account = account(1, 3, true, vec![receipts(1, &[one()], &told)]);
+    let reported = [before.receipt, after.receipt, lost];
+    let account = account(1, 3, true, vec![receipts(1, &[one()], &reported)]);
     store.account(&account).await.expect("written");
     let found = read(&*store).await;
     let open: Vec<ReceiptId> = found.open.iter().map(|it| it.receipt).collect();
@@ -97,8 +97,8 @@ pub async fn what_was_told_and_is_nowhere_is_named<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Accounts may come in any order; what stays untold is told.
-pub async fn a_gap_in_the_accounts_is_told_until_it_is_filled<H: StoreHarness>(world: &H) {
+/// Accept reports may arrive in any order; numbers that stay unreported are listed as a gap.
+pub async fn a_sequence_gap_is_listed_until_it_is_filled<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let gaps = async || -> Vec<(u64, u64)> {
         let gaps = read(&*store).await.gaps;
@@ -129,11 +129,11 @@ pub async fn a_gap_in_the_accounts_is_told_until_it_is_filled<H: StoreHarness>(w
     Store::close(&*store).await;
 }
 
-/// However much waits on one route, what waits longest on another is told, too.
+/// However much waits on one route, what waits longest on another is listed, too.
 pub async fn what_waits_on_one_route_hides_nothing_of_another<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let of = |number| with_receipt("one", number).receipt;
-    let told = account(
+    let report = account(
         1,
         3,
         false,
@@ -142,21 +142,21 @@ pub async fn what_waits_on_one_route_hides_nothing_of_another<H: StoreHarness>(w
             receipts(3, &[two()], &[of(3)]),
         ],
     );
-    store.account(&told).await.expect("written");
+    store.account(&report).await.expect("written");
     let found = store.accounts(1, Duration::ZERO).await.expect("read");
     let open: Vec<_> = found.open.iter().map(|it| it.receipt).collect();
     assert_eq!(open, [of(1), of(3)], "the first of each");
     Store::close(&*store).await;
 }
 
-/// A receipt is passed when another that was answered after it has its outcome since so long as
-/// itself is overdue, and not before: behind a long queue all only wait.
+/// A receipt is passed when a later one has had its outcome for as long as the receipt itself is
+/// overdue, and not before: behind a long queue all only wait.
 pub async fn a_receipt_is_passed_by_later_ones<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     // Their receipts are in this order.
     let (first, second) = (with_receipt("first", 1), with_receipt("second", 2));
-    let told = account(1, 1, false, vec![receipts(1, &[one()], &[first.receipt])]);
-    store.account(&told).await.expect("written");
+    let report = account(1, 1, false, vec![receipts(1, &[one()], &[first.receipt])]);
+    store.account(&report).await.expect("written");
     let passed = async |overdue| -> Vec<bool> {
         let found = store.accounts(10, overdue).await.expect("read");
         found.open.iter().map(|it| it.passed).collect()
@@ -170,9 +170,9 @@ pub async fn a_receipt_is_passed_by_later_ones<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// An ingest whose numbers came through and that never told of them is named, with how many of
-/// them did not come through; one that told of all, or closed, is not.
-pub async fn an_ingest_that_ended_untold_is_named<H: StoreHarness>(world: &H) {
+/// An ingest whose numbers were seen in the store and that never reported them is listed, with how
+/// many of them were not seen; one that reported all of them, or closed, is not.
+pub async fn an_ingest_with_unreported_receipts_is_listed<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let event = |number: u8| {
         let mut event = with_receipt(&format!("number-{number}"), number);
@@ -184,9 +184,9 @@ pub async fn an_ingest_that_ended_untold_is_named<H: StoreHarness>(world: &H) {
     for number in [1, 2, 5] {
         done(&*store, &event(number)).await;
     }
-    let named = |told, absent| Unvouched {
+    let named = |reported, absent| Unvouched {
         instance,
-        told,
+        reported,
         seen: 5,
         absent,
     };
@@ -196,24 +196,25 @@ pub async fn an_ingest_that_ended_untold_is_named<H: StoreHarness>(world: &H) {
         [],
         "it is not silent yet"
     );
-    let mut told = account(1, 2, false, vec![]);
-    told.instance = instance;
-    store.account(&told).await.expect("written");
+    let mut report = account(1, 2, false, vec![]);
+    report.instance = instance;
+    store.account(&report).await.expect("written");
     assert_eq!(silent().await, [named(2, 2)]);
-    (told.first, told.last) = (3, 5);
-    store.account(&told).await.expect("written");
+    (report.first, report.last) = (3, 5);
+    store.account(&report).await.expect("written");
     assert_eq!(silent().await, []);
     Store::close(&*store).await;
 }
 
-/// Written off, a receipt is named no more and is counted as that, once, with a row in the audit;
-/// one that has an outcome by now is left alone. Untold numbers are as if told of.
+/// A written-off receipt is no longer listed as missing, is counted once as written off, and
+/// leaves one audit row; one that has an outcome by now is left alone. Unreported numbers that
+/// are written off count as reported.
 pub async fn what_is_lost_is_written_off_once<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (late, lost) = (of_number(1), ReceiptId::from_bytes([9; 16]));
-    let told = vec![receipts(4, &[one()], &[late.receipt, lost])];
+    let runs = vec![receipts(4, &[one()], &[late.receipt, lost])];
     store
-        .account(&account(4, 5, false, told))
+        .account(&account(4, 5, false, runs))
         .await
         .expect("written");
     let found = read(&*store).await;

@@ -1,8 +1,8 @@
-//! Who may handle an event.
+//! Which claim of an event may run the handler.
 
 use hookbox_driver::{Claimed, Ledger, Outcome, Store};
 
-use super::{claim, done, finish, look};
+use super::{claim, done, finish, probe};
 use crate::harness::{StoreHarness, one, two};
 use crate::{another_body, envelope, of_number, with_receipt};
 
@@ -11,7 +11,7 @@ const RACES: u32 = 500;
 
 pub async fn the_first_claim_is_fresh<H: StoreHarness>(world: &H) {
     let store = world.open().await;
-    assert_eq!(look(&*store, &envelope("a")).await, Claimed::Fresh);
+    assert_eq!(probe(&*store, &envelope("a")).await, Claimed::Fresh);
     Store::close(&*store).await;
 }
 
@@ -23,7 +23,7 @@ pub async fn the_second_is_a_duplicate<H: StoreHarness>(world: &H) {
     assert_eq!(claim(&*store, &mut tx, &second).await, Claimed::Duplicate);
     finish(&*store, tx, &second, Outcome::Duplicate).await;
     assert_eq!(
-        look(&*store, &second).await,
+        probe(&*store, &second).await,
         Claimed::Redelivered,
         "its outcome is written"
     );
@@ -34,7 +34,7 @@ pub async fn another_body_is_a_conflict<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     done(&*store, &envelope("a")).await;
     assert_eq!(
-        look(&*store, &another_body("a", 2)).await,
+        probe(&*store, &another_body("a", 2)).await,
         Claimed::Conflict
     );
     Store::close(&*store).await;
@@ -43,10 +43,10 @@ pub async fn another_body_is_a_conflict<H: StoreHarness>(world: &H) {
 pub async fn the_same_receipt_again_is_redelivered<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     done(&*store, &envelope("a")).await;
-    assert_eq!(look(&*store, &envelope("a")).await, Claimed::Redelivered);
+    assert_eq!(probe(&*store, &envelope("a")).await, Claimed::Redelivered);
     let elsewhere = world.open().await;
     assert_eq!(
-        look(&*elsewhere, &envelope("a")).await,
+        probe(&*elsewhere, &envelope("a")).await,
         Claimed::Redelivered
     );
     Store::close(&*elsewhere).await;
@@ -134,7 +134,7 @@ pub async fn opposite_orders_do_not_deadlock<H: StoreHarness>(world: &H) {
                 .iter()
                 .zip(&claimed)
                 .filter(|(_, claimed)| **claimed == Claimed::Fresh)
-                .map(|(envelope, _)| hookbox_driver::Settled {
+                .map(|(envelope, _)| hookbox_driver::ReceiptOutcome {
                     envelope,
                     outcome: Outcome::Done { attempt: 1 },
                     other_digest: None,

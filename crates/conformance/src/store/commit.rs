@@ -1,8 +1,8 @@
-//! Effects and outcome are one thing, or nothing.
+//! Effects and outcome are committed together, or not at all.
 
-use hookbox_driver::{Claimed, CommitError, Outcome, Settled, Store};
+use hookbox_driver::{Claimed, CommitError, Outcome, ReceiptOutcome, Store};
 
-use super::{claim, finish, look};
+use super::{claim, finish, probe};
 use crate::envelope;
 use crate::harness::{StoreHarness, one};
 
@@ -15,7 +15,7 @@ pub async fn a_rollback_frees_the_claim<H: StoreHarness>(world: &H) {
     );
     H::effect(store.connection(&mut tx), "a").await;
     store.rollback(tx).await;
-    assert_eq!(look(&*store, &envelope("a")).await, Claimed::Fresh);
+    assert_eq!(probe(&*store, &envelope("a")).await, Claimed::Fresh);
     assert_eq!(world.effects("a").await, 0);
     Store::close(&*store).await;
 }
@@ -29,7 +29,7 @@ pub async fn a_dropped_transaction_rolls_back<H: StoreHarness>(world: &H) {
     );
     H::effect(store.connection(&mut tx), "a").await;
     drop(tx);
-    assert_eq!(look(&*store, &envelope("a")).await, Claimed::Fresh);
+    assert_eq!(probe(&*store, &envelope("a")).await, Claimed::Fresh);
     assert_eq!(world.effects("a").await, 0);
     Store::close(&*store).await;
 }
@@ -49,11 +49,11 @@ pub async fn effects_and_claim_appear_together<H: StoreHarness>(world: &H) {
     );
     finish(&*store, tx, &envelope("a"), Outcome::Done { attempt: 1 }).await;
     assert_eq!(world.effects("a").await, 1);
-    assert_eq!(look(&*store, &envelope("a")).await, Claimed::Redelivered);
+    assert_eq!(probe(&*store, &envelope("a")).await, Claimed::Redelivered);
     Store::close(&*store).await;
 }
 
-/// H9: PostgreSQL answers the commit of a spoilt transaction with a rollback and no error.
+/// H9: PostgreSQL answers the commit of an aborted transaction with a rollback and no error.
 pub async fn a_swallowed_error_is_no_commit<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut tx = store.begin().await.expect("begun");
@@ -65,11 +65,11 @@ pub async fn a_swallowed_error_is_no_commit<H: StoreHarness>(world: &H) {
     H::spoil(store.connection(&mut tx)).await;
     broken(&*store, tx).await;
     assert_eq!(world.effects("a").await, 0);
-    assert_eq!(look(&*store, &envelope("a")).await, Claimed::Fresh);
+    assert_eq!(probe(&*store, &envelope("a")).await, Claimed::Fresh);
     Store::close(&*store).await;
 }
 
-pub async fn a_handler_that_ends_the_transaction_is_found_out<H: StoreHarness>(world: &H) {
+pub async fn a_handler_that_ends_the_transaction_is_detected<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut tx = store.begin().await.expect("begun");
     assert_eq!(
@@ -79,13 +79,13 @@ pub async fn a_handler_that_ends_the_transaction_is_found_out<H: StoreHarness>(w
     H::effect(store.connection(&mut tx), "a").await;
     H::commit_raw(store.connection(&mut tx)).await;
     ended(&*store, tx).await;
-    // Its effects stand, so nobody may run it again.
+    // Its effects stand, so it must never run again.
     assert_eq!(world.effects("a").await, 1);
-    assert_eq!(look(&*store, &envelope("a")).await, Claimed::Orphaned);
+    assert_eq!(probe(&*store, &envelope("a")).await, Claimed::Orphaned);
     Store::close(&*store).await;
 }
 
-/// Settling or committing must tell that the handler broke its transaction.
+/// Settling or committing must detect that the handler broke its transaction.
 async fn broken<S: Store>(store: &S, tx: S::Tx) {
     let answer = settle_and_commit(store, tx).await;
     assert!(
@@ -105,7 +105,7 @@ async fn ended<S: Store>(store: &S, tx: S::Tx) {
 
 async fn settle_and_commit<S: Store>(store: &S, mut tx: S::Tx) -> Result<(), CommitError> {
     let of = envelope("a");
-    let settled = [Settled {
+    let settled = [ReceiptOutcome {
         envelope: &of,
         outcome: Outcome::Done { attempt: 1 },
         other_digest: None,

@@ -1,4 +1,4 @@
-//! What is counted and looked up for operators: one number wherever it is shown.
+//! What is counted for operators: the same number wherever it is shown.
 
 use hookbox_driver::{DeadFilter, DeadReason, DeadState, Ledger, Outcome, Recorded, Store, Then};
 use hookbox_event::{EventId, ReceiptId};

@@ -1,4 +1,4 @@
-//! Events that are put off without an attempt.
+//! Events that are deferred without an attempt.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use hookbox_driver::{
 use hookbox_event::{Envelope, Redo};
 
 use super::race::{poll_so_often, requeued, work};
-use super::{DEAD, LATER, NOW, done, fail, look};
+use super::{DEAD, LATER, NOW, done, fail, probe};
 use crate::harness::{StoreHarness, one};
 use crate::{another_body, envelope, with_receipt};
 
 /// Longer than any test.
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Puts an event off, at an attempt.
+/// Defers an event, at an attempt.
 struct PutOff {
     attempt: u32,
     reason: DeferReason,
@@ -79,9 +79,9 @@ pub async fn a_deferred_event_waits_for_the_same_attempt<H: StoreHarness>(world:
     let reason = event.retries[0].deferred.map(|it| it.reason);
     assert_eq!(reason, Some(DeferReason::ForeignLock));
     // The message itself, which was not acknowledged perhaps, and another receipt.
-    assert_eq!(look(&*store, &envelope("a")).await, Claimed::Redelivered);
+    assert_eq!(probe(&*store, &envelope("a")).await, Claimed::Redelivered);
     let other = with_receipt("a", 2);
-    assert_eq!(look(&*store, &other).await, Claimed::Duplicate);
+    assert_eq!(probe(&*store, &other).await, Claimed::Duplicate);
     let backlog = store.backlog().await.expect("read");
     let counts = (backlog[0].retrying, backlog[0].deferred, backlog[0].dead);
     assert_eq!(counts, (1, 1, 0));
@@ -100,7 +100,7 @@ pub async fn a_deferred_event_waits_for_the_same_attempt<H: StoreHarness>(world:
     Store::close(&*store).await;
 }
 
-/// Put off again, it is known since when; for another reason it begins anew.
+/// Deferred again, it keeps its beginning; for another reason it begins anew.
 pub async fn a_deferral_keeps_its_beginning<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     SOON.on(&*store, &envelope("a")).await;
@@ -115,13 +115,13 @@ pub async fn a_deferral_keeps_its_beginning<H: StoreHarness>(world: &H) {
     };
     assert_eq!(denied.on(&*store, &redo(1)).await, Deferred::Recorded);
     let other = shown(&*store, &envelope("a")).await.retries[0].deferred;
-    let other = other.expect("it is put off");
+    let other = other.expect("it is deferred");
     assert_eq!(other.reason, DeferReason::MissingRight);
     assert!(Some(other.since) > first.map(|it| it.since));
     Store::close(&*store).await;
 }
 
-/// What fails after it was put off has made its attempt: the next one is another matter.
+/// An event that fails after a deferral has made its attempt: the next one has another number.
 pub async fn a_deferral_ends_with_the_next_attempt<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     SOON.on(&*store, &envelope("a")).await;
@@ -166,21 +166,21 @@ pub async fn a_deferral_ends_at_its_greatest_age<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// The attempt's number does not tell an old copy of the message from the next one. What waits
-/// does: until its time has come only an old copy can be there.
+/// The number of the attempt does not distinguish an old copy of the message from the next one.
+/// The stored retry does: until it is due only an old copy can be in the queue.
 pub async fn a_copy_of_a_deferred_event_is_not_granted_early<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     MUCH_LATER.on(&*store, &envelope("a")).await;
-    assert_eq!(look(&*store, &redo(1)).await, Claimed::Redelivered);
+    assert_eq!(probe(&*store, &redo(1)).await, Claimed::Redelivered);
     assert_eq!(requeued(&*store).await, []);
-    // Put off for a shorter time by a copy that was claimed before.
+    // Deferred for a shorter time by a copy that was claimed before.
     assert_eq!(SOON.on(&*store, &redo(1)).await, Deferred::Recorded);
     assert_eq!(requeued(&*store).await, [redo(1)]);
     let granted = Claimed::Granted {
         attempt: 1,
         attempts_before: 0,
     };
-    assert_eq!(look(&*store, &redo(1)).await, granted);
+    assert_eq!(probe(&*store, &redo(1)).await, granted);
     Store::close(&*store).await;
 }
 
@@ -206,7 +206,7 @@ pub async fn copies_of_a_deferred_event_have_one_effect<H: StoreHarness>(world: 
             attempts_before: 0,
         };
         assert_eq!(both, [granted, Claimed::Redelivered]);
-        // One that was claimed before, and puts it off now.
+        // A copy that was claimed before, and defers the event now.
         let late = PutOff { ..SOON };
         assert_eq!(late.on(&*elsewhere, &copy).await, Deferred::Superseded);
         for late in [first, copy] {
@@ -221,7 +221,7 @@ pub async fn copies_of_a_deferred_event_have_one_effect<H: StoreHarness>(world: 
     Store::close(&*store).await;
 }
 
-/// Done, failed, dead, put off already, or a conflict by now: its next claim says what it is.
+/// Done, failed, dead, deferred already, or a conflict by now: its next claim returns which.
 pub async fn a_deferral_of_what_has_moved_on_changes_nothing<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     done(&*store, &envelope("done")).await;
@@ -240,12 +240,12 @@ pub async fn a_deferral_of_what_has_moved_on_changes_nothing<H: StoreHarness>(wo
     }
     let other = another_body("done", 2);
     assert_eq!(SOON.on(&*store, &other).await, Deferred::Superseded);
-    assert_eq!(look(&*store, &other).await, Claimed::Conflict);
+    assert_eq!(probe(&*store, &other).await, Claimed::Conflict);
     assert_eq!(store.imbalances(10).await.expect("read"), []);
     Store::close(&*store).await;
 }
 
-/// A deferral that is cut anywhere is there as a whole, or not at all.
+/// A deferral that is cut anywhere is recorded as a whole, or not at all.
 pub async fn a_deferral_cut_anywhere_is_whole_or_nothing<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let mut cut = 0;
@@ -253,7 +253,7 @@ pub async fn a_deferral_cut_anywhere_is_whole_or_nothing<H: StoreHarness>(world:
         let event = envelope(&format!("cut-{polls}"));
         let deferred = poll_so_often(MUCH_LATER.on(&*store, &event), polls).await;
         cut += u32::from(deferred.is_none());
-        // Whatever of it is still under way is over when this is answered.
+        // Whatever part of it is still running is over when this is answered.
         let again = MUCH_LATER.on(&*elsewhere, &event).await;
         if deferred.is_some() {
             assert_eq!(again, Deferred::Superseded, "after {polls} polls");

@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use hookbox_driver::{
-    Burial, ClaimState, Claimed, DeadFilter, DeadReason, Ledger, Outcome, Recorded, Store,
+    ClaimState, Claimed, DeadFilter, DeadReason, Ledger, Outcome, Recorded, Store,
+    UndecodableMessage,
 };
 
-use super::{DEAD, LATER, NOW, claim, done, fail, finish, look};
+use super::{DEAD, LATER, NOW, claim, done, fail, finish, probe};
 use crate::harness::{StoreHarness, one};
 use crate::{another_body, envelope, of_number, with_receipt};
 
@@ -24,7 +25,7 @@ pub async fn a_failed_attempt_and_its_retry_appear_together<H: StoreHarness>(wor
     assert_eq!(event.receipts[0].outcome, "retrying");
     assert_eq!(event.body, envelope("a").body);
     assert_eq!(
-        look(&*store, &with_receipt("a", 2)).await,
+        probe(&*store, &with_receipt("a", 2)).await,
         Claimed::Duplicate
     );
     Store::close(&*store).await;
@@ -45,15 +46,15 @@ pub async fn a_failed_attempt_and_its_dead_letter_appear_together<H: StoreHarnes
         (dead[0].reason, dead[0].attempts),
         (DeadReason::Exhausted, 1)
     );
-    let letter = store
+    let dead_letter = store
         .dead_show(dead[0].id)
         .await
         .expect("read")
         .expect("it is there");
-    assert_eq!(letter.history.body, envelope("a").body);
-    assert_eq!(letter.history.attempts.len(), 1);
-    assert!(letter.history.retries.is_empty());
-    assert_eq!(letter.history.receipts[0].outcome, "dead");
+    assert_eq!(dead_letter.history.body, envelope("a").body);
+    assert_eq!(dead_letter.history.attempts.len(), 1);
+    assert!(dead_letter.history.retries.is_empty());
+    assert_eq!(dead_letter.history.receipts[0].outcome, "dead");
     Store::close(&*store).await;
 }
 
@@ -68,10 +69,10 @@ pub async fn an_orphan_takes_no_other_body<H: StoreHarness>(world: &H) {
     H::commit_raw(store.connection(&mut tx)).await;
     drop(tx);
     let other = another_body("a", 2);
-    // What this receipt is, its next claim says.
+    // The next claim of this receipt returns what it is.
     let failed = fail(&*store, &other, 1, LATER).await;
     assert_eq!(failed, Recorded::Superseded);
-    assert_eq!(look(&*store, &other).await, Claimed::Conflict);
+    assert_eq!(probe(&*store, &other).await, Claimed::Conflict);
     let id = envelope("a").event.to_string();
     let event = store.event(&id).await.expect("read").expect("it is there");
     assert_eq!(event.claims[0].state, ClaimState::Running);
@@ -122,15 +123,18 @@ pub async fn undecodable_bytes_are_kept_once<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (route, bytes) = (one(), Bytes::from_static(b"\x00not an envelope\xff"));
     let reason = DeadReason::Undecodable;
-    let burial = Burial {
+    let undecodable = UndecodableMessage {
         route: &route,
         bytes: &bytes,
         reason,
         detail: "no mark".into(),
     };
-    assert_eq!(store.bury(&burial).await.expect("kept"), Recorded::Recorded);
     assert_eq!(
-        store.bury(&burial).await.expect("kept"),
+        store.store_undecodable(&undecodable).await.expect("kept"),
+        Recorded::Recorded
+    );
+    assert_eq!(
+        store.store_undecodable(&undecodable).await.expect("kept"),
         Recorded::Superseded
     );
     let dead = store
@@ -138,18 +142,18 @@ pub async fn undecodable_bytes_are_kept_once<H: StoreHarness>(world: &H) {
         .await
         .expect("read");
     assert_eq!((dead.len(), dead[0].reason), (1, DeadReason::Undecodable));
-    let letter = store
+    let dead_letter = store
         .dead_show(dead[0].id)
         .await
         .expect("read")
         .expect("it is there");
-    assert_eq!(letter.history.body, bytes);
+    assert_eq!(dead_letter.history.body, bytes);
     assert!(store.imbalances(10).await.expect("read").is_empty());
     Store::close(&*store).await;
 }
 
-/// One of everything, and the sums are right.
-pub async fn the_books_balance<H: StoreHarness>(world: &H) {
+/// With one receipt of every outcome, the sums are right.
+pub async fn the_accounting_balances<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for number in 0..3 {
         done(&*store, &of_number(number)).await;
@@ -165,7 +169,7 @@ pub async fn the_books_balance<H: StoreHarness>(world: &H) {
     finish(&*store, tx, &again, Outcome::Duplicate).await;
     done(&*store, &envelope("c")).await;
     let mut conflict = another_body("c", 2);
-    assert_eq!(look(&*store, &conflict).await, Claimed::Conflict);
+    assert_eq!(probe(&*store, &conflict).await, Claimed::Conflict);
     conflict.event = hookbox_event::EventId::of_conflict(&conflict.event, &conflict.digest);
     let mut tx = store.begin().await.expect("begun");
     assert_eq!(claim(&*store, &mut tx, &conflict).await, Claimed::Fresh);

@@ -1,16 +1,16 @@
-//! Whose fault it is.
+//! Whether an error is a fault of ours or a failure of the handler.
 
 use std::time::Duration;
 
 use hookbox_driver::{Claimed, FaultKind, Store};
 use tokio::time::timeout;
 
-use super::{claim, done, look};
+use super::{claim, done, probe};
 use crate::harness::{StoreHarness, eventually};
 use crate::{envelope, of_number};
 
-/// A store that is away is told as ours, within the driver's own deadlines, and used again when
-/// it is back.
+/// An unavailable store is a fault of our own, reported within the driver's own deadlines, and
+/// the store is used again when it is reachable.
 pub async fn a_lost_connection_is_unavailable<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     done(&*store, &of_number(1)).await;
@@ -26,14 +26,14 @@ pub async fn a_lost_connection_is_unavailable<H: StoreHarness>(world: &H) {
     let fault = tried
         .await
         .expect("a deadline of its own")
-        .expect_err("it is away");
+        .expect_err("it is unavailable");
     let ours = matches!(fault.kind(), FaultKind::Unavailable | FaultKind::Contention);
     assert!(ours, "{fault:?}");
     world.restore().await;
     let ping = async || store.ping().await.is_ok();
     eventually("the store is back", ping, |back| *back).await;
     done(&*store, &of_number(3)).await;
-    assert_eq!(look(&*store, &of_number(1)).await, Claimed::Redelivered);
+    assert_eq!(probe(&*store, &of_number(1)).await, Claimed::Redelivered);
     Store::close(&*store).await;
 }
 
@@ -50,8 +50,8 @@ pub async fn a_constraint_violation_is_not_ours<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// H8: a unit of work that is cut anywhere leaves nothing behind that anybody could trip over.
-pub async fn a_cancelled_unit_of_work_poisons_nobody<H: StoreHarness>(world: &H) {
+/// H8: a unit of work that is cut anywhere leaves nothing behind that affects another one.
+pub async fn a_cancelled_unit_of_work_affects_no_other<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for micros in [0, 1, 10, 50, 100, 200, 400, 800, 1_600, 3_200] {
         let unit = async {
@@ -66,13 +66,13 @@ pub async fn a_cancelled_unit_of_work_poisons_nobody<H: StoreHarness>(world: &H)
         done(&*store, &envelope(&key)).await;
         let elsewhere = world.open().await;
         assert_eq!(
-            look(&*elsewhere, &envelope(&key)).await,
+            probe(&*elsewhere, &envelope(&key)).await,
             Claimed::Redelivered,
             "committed"
         );
         Store::close(&*elsewhere).await;
     }
     assert_eq!(world.effects("cut").await, 0);
-    assert_eq!(look(&*store, &envelope("cut")).await, Claimed::Fresh);
+    assert_eq!(probe(&*store, &envelope("cut")).await, Claimed::Fresh);
     Store::close(&*store).await;
 }

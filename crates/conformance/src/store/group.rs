@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use hookbox_driver::{
     ClaimState, Claimed, DeadFilter, DeadGroup, DeadGroupId, DeadReason, DeadState, Failure,
-    Ledger, Outcome, Settled, Store,
+    Ledger, Outcome, ReceiptOutcome, Store,
 };
 use hookbox_event::{Envelope, Redo, Topic};
 
@@ -13,7 +13,7 @@ use crate::harness::{StoreHarness, one, two};
 use crate::{envelope, of_number};
 
 /// Case O1: so many dead letters, of three causes.
-const LETTERS: usize = 5_014;
+const DEAD_LETTERS: usize = 5_014;
 
 /// Events of one transaction.
 const BATCH: usize = 64;
@@ -44,8 +44,8 @@ fn detail(number: usize) -> (DeadReason, String) {
 /// numbers, ids and values; of nearly the same cause, they are several.
 pub async fn dead_letters_are_grouped_by_cause<H: StoreHarness>(world: &H) {
     let store = world.open().await;
-    for start in (0..LETTERS).step_by(BATCH) {
-        let numbers = start..(start + BATCH).min(LETTERS);
+    for start in (0..DEAD_LETTERS).step_by(BATCH) {
+        let numbers = start..(start + BATCH).min(DEAD_LETTERS);
         give_up_all(&*store, numbers).await;
     }
     let all = DeadFilter::default();
@@ -70,7 +70,7 @@ pub async fn dead_letters_are_grouped_by_cause<H: StoreHarness>(world: &H) {
         let reason = DeadReason::Rejected;
         let detail = detail.to_owned();
         let outcome = Outcome::Dead { reason, detail };
-        settle_all(store, vec![(of_number(LETTERS + number), outcome)]).await;
+        settle_all(store, vec![(of_number(DEAD_LETTERS + number), outcome)]).await;
     }
     let groups = store.dead_groups(&all).await.expect("read");
     assert_eq!(groups.len(), 3 + apart().len());
@@ -96,25 +96,25 @@ fn apart() -> [&'static str; 12] {
 }
 
 async fn give_up_all<S: Store>(store: &S, numbers: std::ops::Range<usize>) {
-    let letters = numbers.map(|number| {
+    let dead_letters = numbers.map(|number| {
         let mut envelope = of_number(number);
         envelope.topic = Topic::of(&envelope.source, Some(TYPES[number / 3 % TYPES.len()]));
         let (reason, detail) = detail(number);
         (envelope, Outcome::Dead { reason, detail })
     });
-    settle_all(store, letters.collect()).await;
+    settle_all(store, dead_letters.collect()).await;
 }
 
-async fn settle_all<S: Store>(store: &S, mut letters: Vec<(Envelope, Outcome)>) {
-    letters.sort_by_key(|(envelope, _)| envelope.event);
+async fn settle_all<S: Store>(store: &S, mut dead_letters: Vec<(Envelope, Outcome)>) {
+    dead_letters.sort_by_key(|(envelope, _)| envelope.event);
     let mut tx = store.begin().await.expect("begun");
-    let envelopes: Vec<&Envelope> = letters.iter().map(|(envelope, _)| envelope).collect();
+    let envelopes: Vec<&Envelope> = dead_letters.iter().map(|(envelope, _)| envelope).collect();
     let claimed = store.claim(&mut tx, &one(), &envelopes).await;
     let claimed = claimed.expect("claimed");
     assert!(claimed.iter().all(|claimed| *claimed == Claimed::Fresh));
-    let settled: Vec<Settled<'_>> = letters
+    let settled: Vec<ReceiptOutcome<'_>> = dead_letters
         .iter()
-        .map(|(envelope, outcome)| Settled {
+        .map(|(envelope, outcome)| ReceiptOutcome {
             envelope,
             outcome: outcome.clone(),
             other_digest: None,
@@ -127,7 +127,7 @@ async fn settle_all<S: Store>(store: &S, mut letters: Vec<(Envelope, Outcome)>) 
 
 /// A group is a filter like any other: for lists, counts, and each change. An event that dies
 /// again of something else is in another group.
-pub async fn a_group_is_what_a_filter_means<H: StoreHarness>(world: &H) {
+pub async fn a_group_is_a_filter<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for event in ["a", "b"] {
         fail(&*store, &envelope(event), 1, DEAD).await;

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use hookbox_driver::{
-    Claimed, DeadFilter, DeferReason, Deferral, Deferred, Failure, Ledger, Outcome, ReceiptRow,
-    Recorded, Settled, Store,
+    Claimed, DeadFilter, DeferReason, Deferral, Deferred, Failure, Ledger, Outcome, ReceiptOutcome,
+    ReceiptRow, Recorded, Store,
 };
 use hookbox_event::{ContentDigest, Envelope, Redo, RouteName};
 
-use super::{DEAD, NOW, done, failure, look};
+use super::{DEAD, NOW, done, failure, probe};
 use crate::harness::{StoreHarness, one, two};
 use crate::{another_body, envelope, with_receipt};
 
@@ -45,7 +45,7 @@ async fn settle_by_id<S: Store>(
     let known = with_the_stored_body(store, &mut tx, received).await;
     let claimed = store.claim(&mut tx, route, &[&known]).await;
     let claimed = claimed.expect("claimed")[0];
-    let settled = [Settled {
+    let settled = [ReceiptOutcome {
         envelope: &known,
         outcome,
         other_digest: Some(received.digest),
@@ -62,7 +62,7 @@ pub async fn another_body_is_a_duplicate_where_the_id_decides<H: StoreHarness>(w
     let second = another_body("a", 2);
     let claimed = settle_by_id(&*store, &one(), &second, Outcome::Duplicate).await;
     assert_eq!(claimed, Claimed::Duplicate);
-    assert_eq!(look(&*store, &second).await, Claimed::Redelivered);
+    assert_eq!(probe(&*store, &second).await, Claimed::Redelivered);
     // A route that has not claimed the event yet runs it, with the body that came first.
     let third = another_body("a", 3);
     let attempt = Outcome::Done { attempt: 1 };
@@ -73,7 +73,7 @@ pub async fn another_body_is_a_duplicate_where_the_id_decides<H: StoreHarness>(w
     let claimed = store.claim(&mut tx, &two(), &[&first]).await;
     assert_eq!(claimed.expect("claimed"), [Claimed::Duplicate]);
     store.rollback(tx).await;
-    // What each of them says is seen where the event is shown.
+    // The digest of each of them is shown with the event.
     let id = first.event.to_string();
     let event = store.event(&id).await.expect("read").expect("it is there");
     assert_eq!((event.body, event.digest), (first.body, first.digest));
@@ -130,7 +130,7 @@ async fn succeed<S: Store>(store: &S, known: &Envelope, attempt: u32) {
         matches!(claimed[..], [Claimed::Granted { attempt: granted, .. }] if granted == attempt),
         "{claimed:?}"
     );
-    let settled = [Settled {
+    let settled = [ReceiptOutcome {
         envelope: &redo,
         outcome: Outcome::Done { attempt },
         // All that is known to a retry is the stored body.
@@ -141,7 +141,7 @@ async fn succeed<S: Store>(store: &S, known: &Envelope, attempt: u32) {
     store.commit(tx).await.expect("committed");
 }
 
-/// The outcomes of the receipts on route `two`, and what their own bodies say.
+/// The outcomes of the receipts on route `two`, and the digests of their own bodies.
 fn of_two(receipts: &[ReceiptRow]) -> Vec<(&str, Option<ContentDigest>)> {
     let on_two = receipts.iter().filter(|row| row.route == two());
     on_two
@@ -156,7 +156,7 @@ async fn receipts_of<S: Ledger>(store: &S, event: &Envelope) -> Vec<ReceiptRow> 
 }
 
 /// The first run of the second body fails: whether a retry or a dead letter follows, and whatever
-/// becomes of that, its receipt says what its body said.
+/// becomes of that, its receipt keeps the digest of its body.
 pub async fn another_body_is_kept_with_a_failure<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let route = two();
@@ -178,8 +178,8 @@ pub async fn another_body_is_kept_with_a_failure<H: StoreHarness>(world: &H) {
     let all = DeadFilter::default();
     let dead = store.dead_list(&all, 0, 10).await.expect("read");
     assert_eq!(dead.len(), 1);
-    let letter = store.dead_show(dead[0].id).await.expect("read");
-    let receipts = letter.expect("it is there").history.receipts;
+    let dead_letter = store.dead_show(dead[0].id).await.expect("read");
+    let receipts = dead_letter.expect("it is there").history.receipts;
     let (given_up, _) = &failed[1];
     assert_eq!(of_two(&receipts), [("dead", Some(given_up.digest))]);
     let replayed = store.dead_replay(&all, 10, "tester").await;
@@ -193,7 +193,7 @@ pub async fn another_body_is_kept_with_a_failure<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// The first run of the second body is put off, and put off again.
+/// The first run of the second body is deferred, and deferred again.
 pub async fn another_body_is_kept_with_a_deferral<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     done(&*store, &envelope("a")).await;

@@ -25,7 +25,7 @@ fn moment(seconds: u64) -> Timestamp {
 }
 
 /// Every page ends where the next begins: nothing is listed twice and nothing is left out, also
-/// where many came at one moment and others come meanwhile.
+/// where many came at one moment and others are added meanwhile.
 pub async fn a_list_is_read_page_by_page<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for number in 0..9 {
@@ -50,7 +50,7 @@ pub async fn a_list_is_read_page_by_page<H: StoreHarness>(world: &H) {
         loop {
             let page = store.events(&all, after.as_ref(), limit).await;
             let page = page.expect("read");
-            // What comes meanwhile is newer, and changes no page that follows.
+            // What is added meanwhile is newer, and changes no later page.
             newer += 1;
             done(&*store, &came(newer, 1_000)).await;
             let Some(last) = page.last() else { break };

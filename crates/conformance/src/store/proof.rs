@@ -1,12 +1,12 @@
 //! What the proof after a handler finds out, and what it takes back.
 
 use hookbox_driver::{
-    Claimed, CommitError, DeadFilter, DeadReason, Failure, FailureClass, Ledger, Outcome, Recorded,
-    Settled, Store, Then,
+    Claimed, CommitError, DeadFilter, DeadReason, Failure, FailureClass, Ledger, Outcome,
+    ReceiptOutcome, Recorded, Store, Then,
 };
 use hookbox_event::{Envelope, RouteName};
 
-use super::{claim, done, look};
+use super::{claim, done, probe};
 use crate::envelope;
 use crate::harness::{StoreHarness, one};
 
@@ -39,7 +39,7 @@ pub async fn a_handler_that_rolls_back_is_never_run_again<H: StoreHarness>(world
         store.fail(&failure).await.expect("kept"),
         Recorded::Recorded
     );
-    assert_eq!(look(&*store, &event).await, Claimed::Redelivered);
+    assert_eq!(probe(&*store, &event).await, Claimed::Redelivered);
     let dead = store.dead_list(&DeadFilter::default(), 0, 9).await;
     let dead = dead.expect("read");
     assert_eq!((dead.len(), dead[0].reason), (1, DeadReason::Orphaned));
@@ -64,9 +64,9 @@ fn orphan<'a>(route: &'a RouteName, event: &'a Envelope) -> Failure<'a> {
     }
 }
 
-/// A transaction that an error has spoilt may run again; one that was ended may not, also when an
-/// error came after that.
-pub async fn an_end_is_told_from_an_error<H: StoreHarness>(world: &H) {
+/// A transaction that an error has aborted may run again; one that was ended may not, also when an
+/// error followed.
+pub async fn an_ended_transaction_is_distinguished_from_an_error<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for (end, name) in [(false, "error"), (true, "end")] {
         let event = envelope(name);
@@ -97,7 +97,7 @@ pub async fn a_savepoint_of_the_handlers_is_its_own<H: StoreHarness>(world: &H) 
     H::effect(store.connection(&mut tx), "kept").await;
     H::undo_to_savepoint(store.connection(&mut tx), "undone").await;
     store.prove(&mut tx).await.expect("whole");
-    let settled = [Settled {
+    let settled = [ReceiptOutcome {
         envelope: &event,
         outcome: Outcome::Done { attempt: 1 },
         other_digest: None,
@@ -124,7 +124,7 @@ pub async fn a_changed_session_is_no_commit<H: StoreHarness>(world: &H) {
     );
     store.rollback(tx).await;
     assert_eq!(world.effects("a").await, 0);
-    assert_eq!(look(&*store, &event).await, Claimed::Fresh);
+    assert_eq!(probe(&*store, &event).await, Claimed::Fresh);
     done(&*store, &event).await;
     Store::close(&*store).await;
 }
@@ -143,7 +143,7 @@ pub async fn a_session_is_new_for_the_next_handler<H: StoreHarness>(world: &H) {
             store.prove(&mut tx).await.expect("whole");
         }
         // The last one's leavings are for the next transaction.
-        let settled = [Settled {
+        let settled = [ReceiptOutcome {
             envelope: &event,
             outcome: Outcome::Done { attempt: 1 },
             other_digest: None,

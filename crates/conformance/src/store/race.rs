@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Claimed, CommitError, DueRetry, FaultKind, Ledger, Outcome, Recorded, Republish, Settled,
-    Store, Then,
+    Claimed, CommitError, DueRetry, FaultKind, Ledger, Outcome, ReceiptOutcome, Recorded,
+    Republish, Store, Then,
 };
 use hookbox_event::Envelope;
 
-use super::{DEAD, LATER, NOW, claim, done, fail, look};
+use super::{DEAD, LATER, NOW, claim, done, fail, probe};
 use crate::harness::{StoreHarness, eventually, one};
 use crate::{envelope, of_number, with_receipt};
 
@@ -37,7 +37,7 @@ pub(super) async fn work<H: StoreHarness>(
     };
     H::effect(store.connection(&mut tx), key).await;
     let outcome = Outcome::Done { attempt };
-    let settled = [Settled {
+    let settled = [ReceiptOutcome {
         envelope,
         outcome,
         other_digest: None,
@@ -47,7 +47,7 @@ pub(super) async fn work<H: StoreHarness>(
     Ok(claimed)
 }
 
-/// Polls a future so many times, each time that it asks for it, and drops it then.
+/// Polls a future so many times, each time that it is woken, and then drops it.
 pub(super) async fn poll_so_often<T>(future: impl Future<Output = T>, polls: u32) -> Option<T> {
     let mut future = pin!(future);
     let mut left = polls;
@@ -65,8 +65,8 @@ pub(super) async fn poll_so_often<T>(future: impl Future<Output = T>, polls: u32
     .await
 }
 
-/// H8, at every point where a unit of work waits, its settling and its commit included: whoever
-/// works next has what it is told, and no effect is had twice.
+/// H8, at every point where a unit of work waits, its settling and its commit included: the next
+/// unit of work finds a usable connection, and no effect happens twice.
 pub async fn a_unit_of_work_cut_anywhere_has_one_effect<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut cut = 0;
@@ -82,7 +82,7 @@ pub async fn a_unit_of_work_cut_anywhere_has_one_effect<H: StoreHarness>(world: 
         let after = work::<H>(&store, &envelope(&next), &next).await;
         assert_eq!(after.expect("worked"), Claimed::Fresh);
         assert_eq!(world.effects(&next).await, 1, "after {polls} polls");
-        // It may have been committed: redelivery tells.
+        // It may have been committed: redelivery decides.
         let again = work::<H>(&store, &unit, &key).await.expect("worked");
         assert!(
             matches!(again, Claimed::Fresh | Claimed::Redelivered),
@@ -105,7 +105,7 @@ pub async fn a_failure_cut_anywhere_is_whole_or_nothing<H: StoreHarness>(world: 
             let one = envelope(&format!("{polls}-{}", then == DEAD));
             let recorded = poll_so_often(fail(&*store, &one, 1, then), polls).await;
             cut += u32::from(recorded.is_none());
-            // Whatever of it is still going on is over when this is answered.
+            // Whatever part of it is still running is over when this is answered.
             let again = fail(&*elsewhere, &one, 1, then).await;
             if recorded.is_some() {
                 assert_eq!(again, Recorded::Superseded, "after {polls} polls");
@@ -136,7 +136,7 @@ pub async fn a_busy_lock_is_contention<H: StoreHarness>(world: &H) {
     elsewhere.rollback(held).await;
     let worked = work::<H>(&store, &mine, "a").await.expect("worked");
     assert_eq!(worked, Claimed::Fresh);
-    assert_eq!(look(&*elsewhere, &theirs).await, Claimed::Duplicate);
+    assert_eq!(probe(&*elsewhere, &theirs).await, Claimed::Duplicate);
     assert_eq!(world.effects("a").await, 1);
     Store::close(&*elsewhere).await;
     Store::close(&*store).await;
@@ -196,8 +196,8 @@ impl Republish for Taker {
     }
 }
 
-/// Looks, as another process would, whether what it is handed is marked already, and confirms it
-/// only when it is told to; told nothing, it hangs.
+/// Checks, as another process would, whether a retry it is given is already marked, and confirms
+/// it only when it is released; otherwise it hangs.
 struct Looking<'a, S> {
     elsewhere: &'a S,
     confirms: Option<bool>,
@@ -235,7 +235,7 @@ pub async fn a_retry_is_marked_after_its_publish_only<H: StoreHarness>(world: &H
         };
         // A scheduler that was cut may hold the row for a moment longer.
         let took = async || {
-            // What is to end by itself is not cut.
+            // An operation that is to complete is not cut.
             let patience = match confirms {
                 Some(_) => PATIENCE,
                 None => Duration::from_millis(300),
@@ -270,8 +270,8 @@ pub async fn a_retry_comes_when_it_is_due<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// A handler that rolls back by itself is found out, and its event runs again.
-pub async fn a_handler_that_rolls_back_is_found_out<H: StoreHarness>(world: &H) {
+/// A handler that rolls back by itself is detected, and its event runs again.
+pub async fn a_handler_that_rolls_back_is_detected<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let event = envelope("a");
     let mut tx = store.begin().await.expect("begun");
@@ -279,7 +279,7 @@ pub async fn a_handler_that_rolls_back_is_found_out<H: StoreHarness>(world: &H) 
     H::effect(store.connection(&mut tx), "a").await;
     H::roll_back_raw(store.connection(&mut tx)).await;
     let outcome = Outcome::Done { attempt: 1 };
-    let settled = [Settled {
+    let settled = [ReceiptOutcome {
         envelope: &event,
         outcome,
         other_digest: None,

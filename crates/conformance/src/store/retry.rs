@@ -9,7 +9,7 @@ use hookbox_driver::{
 };
 use hookbox_event::{Envelope, Redo, RouteName};
 
-use super::{DEAD, LATER, NOW, claim, done, fail, finish, look, one};
+use super::{DEAD, LATER, NOW, claim, done, fail, finish, one, probe};
 use crate::harness::{self, StoreHarness};
 use crate::{envelope, of_number};
 
@@ -61,8 +61,8 @@ fn redo(attempt: u32) -> Envelope {
     }
 }
 
-/// Nor do those that are due later, many more than one look takes, stand in the way of one that
-/// came after them and is due now.
+/// Nor do those that are due later, many more than one query returns, delay one that came after
+/// them and is due now.
 pub async fn a_retry_is_not_due_early<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for number in 0..200 {
@@ -80,7 +80,7 @@ pub async fn a_retry_is_not_due_early<H: StoreHarness>(world: &H) {
 
 /// A route that was taken out of the config has no queue any more: its retries wait, and those of
 /// others do not wait behind them.
-pub async fn a_retry_of_a_route_without_a_queue_waits_alone<H: StoreHarness>(world: &H) {
+pub async fn a_retry_of_a_route_without_a_queue_delays_no_other<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     fail(&*store, &envelope("a"), 1, NOW).await;
     let only = |route: &str| Taker {
@@ -143,8 +143,8 @@ pub async fn a_retry_published_twice_is_granted_once<H: StoreHarness>(world: &H)
     assert_eq!(claim(&*store, &mut tx, &redo(2)).await, granted);
     H::effect(store.connection(&mut tx), "a").await;
     finish(&*store, tx, &redo(2), Outcome::Done { attempt: 2 }).await;
-    assert_eq!(look(&*store, &redo(2)).await, Claimed::Redelivered);
-    assert_eq!(look(&*store, &redo(3)).await, Claimed::Redelivered);
+    assert_eq!(probe(&*store, &redo(2)).await, Claimed::Redelivered);
+    assert_eq!(probe(&*store, &redo(3)).await, Claimed::Redelivered);
     assert_eq!(fail(&*store, &redo(2), 2, NOW).await, Recorded::Superseded);
     assert_eq!(requeue(&*store, true).await.0, Requeued::default());
     assert_eq!(world.effects("a").await, 1);
@@ -187,9 +187,9 @@ pub async fn a_replayed_dead_letter_is_granted_again<H: StoreHarness>(world: &H)
         attempt: 3,
         attempts_before: 2,
     };
-    assert_eq!(look(&*store, &redo(3)).await, granted);
+    assert_eq!(probe(&*store, &redo(3)).await, granted);
     done(&*store, &redo(3)).await;
-    assert_eq!(look(&*store, &redo(3)).await, Claimed::Redelivered);
+    assert_eq!(probe(&*store, &redo(3)).await, Claimed::Redelivered);
     let books = store.books().await.expect("read");
     assert_eq!((books[0].done, books[0].dead), (1, 0));
     assert_eq!(store.imbalances(10).await.expect("read"), []);

@@ -1,4 +1,4 @@
-//! Starts of handlers: counted, seen by everybody, forgotten.
+//! Starts of handlers: counted, visible to all processes, cleared.
 
 use hookbox_driver::{Claimed, CountedStart, Start, StartCounts, StartKind, Store};
 use hookbox_event::{InstanceId, RouteName};
@@ -35,7 +35,7 @@ pub async fn starts_are_counted_by_kind<H: StoreHarness>(world: &H) {
         (2, StartKind::Unproven),
         (3, StartKind::Isolated),
         (4, StartKind::Isolated),
-        // Not heard of, and said again.
+        // The reply was lost, and the call is repeated.
         (4, StartKind::Isolated),
     ] {
         store
@@ -62,10 +62,10 @@ pub async fn starts_are_counted_until_a_process_survives<H: StoreHarness>(world:
     assert_eq!(found, [0, 0, 0]);
     start(&*store, &one(), 1, &[a]).await;
     start(&*elsewhere, &one(), 2, &[b, a]).await;
-    // Not heard of, and said again.
+    // The reply was lost, and the call is repeated.
     start(&*elsewhere, &one(), 2, &[b, a]).await;
     start(&*store, &one(), 1, &[a, c]).await;
-    // In the order asked for, whoever asks.
+    // In the order asked for, by every caller.
     for store in [&store, &elsewhere] {
         let found = counts(&**store, &one(), &[b, a, c]).await;
         assert_eq!(found, [1, 3, 1]);
@@ -86,7 +86,7 @@ pub async fn starts_are_counted_until_a_process_survives<H: StoreHarness>(world:
     Store::close(&*store).await;
 }
 
-/// What a retry asks for is another thing than what the first message asked for.
+/// A retry is another start than the first message.
 pub async fn starts_are_per_attempt<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let first = Start::of(&envelope("a"));
@@ -172,7 +172,7 @@ pub async fn a_start_is_retracted_by_its_process_alone<H: StoreHarness>(world: &
     count(3, isolated).await;
     count(4, unproven).await;
     expect(4, 2, 1).await;
-    // What was counted is taken back whoever was the last, and in any order.
+    // What was counted is taken back whichever process was the last, and in any order.
     retract(3, isolated, true).await;
     expect(3, 1, 1).await;
     // The last one is still known: a repeated call is not another start.
@@ -198,7 +198,7 @@ pub async fn a_start_outlives_its_process<H: StoreHarness>(world: &H) {
     let found = counts(&*elsewhere, &one(), &[Start::of(&event)]).await;
     assert_eq!(found, [1]);
     assert_eq!(world.effects("a").await, 0);
-    // A count bars nobody: whether it is to run is the worker's to decide.
+    // A count prevents nothing: whether the event runs is for the worker to decide.
     done(&*elsewhere, &event).await;
     Store::close(&*elsewhere).await;
 }

@@ -12,7 +12,7 @@ use crate::harness::{StoreHarness, one};
 use crate::{envelope, of_number};
 
 /// No text keeps an event from its outcome: what cannot be stored is escaped, what is too long is
-/// cut with a mark, and every other text comes back as it was.
+/// cut with a mark, and every other text is read back unchanged.
 pub async fn text_from_outside_is_made_storable<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let texts = [
@@ -88,10 +88,10 @@ async fn given_up<S: Store + Ledger>(store: &S, event: &hookbox_event::Envelope,
     };
     let dead = store.dead_list(&filter, 0, 9).await.expect("read");
     let dead = dead.iter().find(|row| row.event == event.event);
-    let letter = store.dead_show(dead.expect("listed").id).await;
-    let letter = letter.expect("read").expect("it is there");
-    assert_eq!(letter.row.detail, storable(text));
-    assert_eq!(letter.history.receipts[0].key_id, storable(text));
+    let dead_letter = store.dead_show(dead.expect("listed").id).await;
+    let dead_letter = dead_letter.expect("read").expect("it is there");
+    assert_eq!(dead_letter.row.detail, storable(text));
+    assert_eq!(dead_letter.history.receipts[0].key_id, storable(text));
 }
 
 fn refusal(text: String) -> Refusal {

@@ -7,7 +7,7 @@ use hookbox_event::{EventId, Redo, Timestamp};
 use std::time::Duration;
 
 use super::retry::requeue;
-use super::{LATER, NOW, done, fail, failure, look};
+use super::{LATER, NOW, done, fail, failure, probe};
 use crate::harness::{StoreHarness, one};
 use crate::{envelope, of_number};
 
@@ -142,7 +142,7 @@ pub async fn a_hurried_retry_is_due_at_once<H: StoreHarness>(world: &H) {
         attempt: 2,
         attempts_before: 0,
     };
-    assert_eq!(look(&*store, &redo).await, granted);
+    assert_eq!(probe(&*store, &redo).await, granted);
     done(&*store, &redo).await;
     // No more than asked for; those first that are due first.
     assert_eq!(store.hurry(&all, 1, "bob").await.expect("hurried"), 1);

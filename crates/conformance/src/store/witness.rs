@@ -77,8 +77,8 @@ pub async fn a_witness_follows_what_is_reported<H: StoreHarness>(world: &H) {
     Store::close(&*other).await;
 }
 
-/// A store that does not know what its broker holds says so, and so does one whose broker does not
-/// hold what it has confirmed; neither commits a witness then.
+/// A store that does not know what its broker holds reports that, and so does one whose broker does
+/// not hold what it has confirmed; neither commits a witness then.
 pub async fn a_store_behind_its_witness_is_found<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let reported = account(INSTANCE, 1, false);
@@ -162,7 +162,7 @@ pub async fn an_accepted_restore_begins_another_life<H: StoreHarness>(world: &H)
 }
 
 /// Until it closes or reports again.
-pub async fn an_ingest_that_never_closed_is_named_when_silent<H: StoreHarness>(world: &H) {
+pub async fn an_ingest_that_never_closed_is_listed_without_reports<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (open, closed) = (INSTANCE, InstanceId::from_bytes([6; 16]));
     for reported in [

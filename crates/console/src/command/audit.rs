@@ -1,4 +1,4 @@
-//! `audit list`: what operators did and saw.
+//! `audit list`: what operators did and read.
 
 use hookbox_driver::{AuditFilter, AuditRow, Ledger};
 use serde::Serialize;
@@ -9,11 +9,11 @@ use crate::{CommandError, Source};
 /// Rows of the audit, newest first.
 #[derive(Debug, Clone, Serialize)]
 pub struct AuditReport {
-    /// Where it comes from: the store.
+    /// The source of the rows: the store.
     pub source: Source,
     /// Those of this page.
     pub audit: Vec<AuditLine>,
-    /// Where the next page begins: what `--after` takes; null at the end.
+    /// The cursor of the next page: the value of `--after`; null at the end.
     pub next: Option<i64>,
 }
 

@@ -1,5 +1,5 @@
-//! `dead …`: what routes have given up on, and what to do about it. Reading is here; changing and
-//! exporting have a file each.
+//! `dead …`: what routes have given up on, and what to do about it. This file lists and shows;
+//! changing and exporting have a file each.
 
 mod change;
 mod export;
@@ -20,34 +20,34 @@ use super::page;
 use crate::{CommandError, Source};
 use group::regroup_for;
 
-/// Most ids that a question names one by one: what a person reads before they answer.
+/// Most ids that a question lists one by one: what an operator reads before answering.
 const IDS_NAMED_MAX: usize = 10;
 
 /// Dead letters in the order of their ids.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeadReport {
-    /// Where it comes from: the store.
+    /// The source of the rows: the store.
     pub source: Source,
-    /// How many the filter means, shown or not; null where that was not asked for.
+    /// How many dead letters match the filter, shown or not; null where that was not asked for.
     pub total: Option<u64>,
     /// Those of this page.
     pub dead: Vec<DeadLine>,
-    /// Where the next page begins: what `--after` takes; null at the end.
+    /// The cursor of the next page: the value of `--after`; null at the end.
     pub next: Option<i64>,
 }
 
 /// One dead letter in a list.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeadLine {
-    /// Its number, by which it is named.
+    /// Its number, which identifies it.
     pub id: i64,
     /// The route that gave up.
     pub route: String,
-    /// What about.
+    /// The topic of the event.
     pub topic: String,
     /// dead, replayed or discarded.
     pub state: &'static str,
-    /// Why, as a word.
+    /// The reason, as a word.
     pub reason: &'static str,
     /// The error, or the path and the rule that was broken.
     pub detail: String,
@@ -62,11 +62,11 @@ pub struct DeadLine {
 /// One dead letter with its history.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeadLetterReport {
-    /// Where it comes from: the store.
+    /// The source of the rows: the store.
     pub source: Source,
     /// The dead letter.
     pub dead: DeadLine,
-    /// What it died of before it was replayed, the first death first.
+    /// The deaths before its replays, the first one first.
     pub earlier: Vec<EarlierDeathLine>,
     /// What happened to its event.
     pub history: History,
@@ -77,15 +77,15 @@ pub struct DeadLetterReport {
 pub struct EarlierDeathLine {
     /// When it died.
     pub died_at: String,
-    /// Why, as a word.
+    /// The reason, as a word.
     pub reason: &'static str,
     /// The error, or the path and the rule that was broken.
     pub detail: String,
-    /// Attempts made until then.
+    /// Attempts made by then.
     pub attempts: u32,
     /// When it was replayed.
     pub replayed_at: String,
-    /// By whom.
+    /// The operator who replayed it.
     pub replayed_by: String,
 }
 
@@ -118,7 +118,7 @@ impl DeadLine {
     }
 }
 
-/// Lists dead letters with an id over `after`; with `total`, counts all that the filter means.
+/// Lists dead letters with an id over `after`; with `total`, counts all that match the filter.
 pub async fn list(
     ledger: &dyn Ledger,
     filter: &DeadFilter,
@@ -146,38 +146,38 @@ pub async fn list(
     })
 }
 
-/// Shows one dead letter. With `reveal`, the name of who wants it, the body too: that leaves a
-/// row in the audit first, and without the row there is no body.
+/// Shows one dead letter. With `reveal`, the name of the operator, it shows the body too: that
+/// first writes a row to the audit, and without the row no body is shown.
 pub async fn show(
     ledger: &dyn Ledger,
     id: i64,
     reveal: Option<&str>,
 ) -> Result<DeadLetterReport, CommandError> {
-    let letter = ledger
+    let dead = ledger
         .dead_show(id)
         .await
         .map_err(CommandError::store(format!("look up dead letter {id}")))?
         .ok_or(CommandError::NoDeadLetter { id })?;
-    let mut history = History::of(&letter.history);
+    let mut history = History::of(&dead.history);
     if let Some(by) = reveal {
-        let subject = format!("dead letter {id} (event {})", letter.row.event);
+        let subject = format!("dead letter {id} (event {})", dead.row.event);
         ledger
             .audit(by, "dead.body", &subject)
             .await
             .map_err(CommandError::store(
-                "write into the audit that the body is shown",
+                "record in the audit that the body is shown",
             ))?;
-        history.body = Some(Body::of(&letter.history.body));
+        history.body = Some(Body::of(&dead.history.body));
     }
     Ok(DeadLetterReport {
         source: Source::Store,
-        dead: DeadLine::of(&letter.row),
-        earlier: letter.earlier.iter().map(EarlierDeathLine::of).collect(),
+        dead: DeadLine::of(&dead.row),
+        earlier: dead.earlier.iter().map(EarlierDeathLine::of).collect(),
         history,
     })
 }
 
-/// What a filter means, in words for questions and for the audit.
+/// A filter as words, for questions and for the audit.
 pub(crate) fn words(filter: &DeadFilter) -> String {
     let mut words = Vec::new();
     if !filter.ids.is_empty() {

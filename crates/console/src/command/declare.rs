@@ -1,5 +1,5 @@
-//! `queues declare`: what is known of queues that are missing at the broker, before they are
-//! declared again. What was in a queue that was deleted is lost, and the store knows some of it.
+//! `queues declare`: what the store knows about queues that are missing at the broker, before they
+//! are declared again. The messages of a deleted queue are lost, and the store knows some of them.
 
 use hookbox_driver::{Accounts, Fault, Ledger, Queue, RouteBooks};
 use hookbox_event::RouteName;
@@ -9,12 +9,12 @@ use super::queues::store_side;
 use super::reconcile::OVERDUE;
 use crate::{Problem, Reach};
 
-/// What `queues declare` did.
+/// The result of `queues declare`.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeclareReport {
     /// The queues that were declared, by their names at the broker.
     pub declared: Vec<String>,
-    /// What was known of each before.
+    /// What was known about each before.
     pub missing: Vec<MissingQueue>,
     /// What could not be found out.
     pub problems: Vec<Problem>,
@@ -31,17 +31,17 @@ pub struct MissingQueue {
     /// new; null where the store could not be read.
     pub was_used: Option<bool>,
     /// Receipts of its route that were answered 200 and have no outcome: some or all of them were
-    /// in it. Null where the store could not be read, and for a queue that is no route's.
+    /// in it. Null where the store could not be read, and for a queue that belongs to no route.
     pub open: Option<u64>,
 }
 
-/// What the store knows of these queues.
+/// What the store knows about these queues.
 pub async fn missing_queues(
     missing: Vec<(Queue, String)>,
     store: &Reach<dyn Ledger>,
 ) -> (Vec<MissingQueue>, Vec<Problem>) {
     if missing.is_empty() {
-        // Nothing needs to be known of no queue: the counts read every receipt.
+        // Without a missing queue nothing is read: the counts read every receipt.
         return (Vec::new(), Vec::new());
     }
     let (known, problems) = store_side(store, async |ledger| read(ledger).await).await;
@@ -54,8 +54,8 @@ pub async fn missing_queues(
     (missing.into_iter().map(of).collect(), problems)
 }
 
-async fn read(ledger: &dyn Ledger) -> Result<Known, Fault> {
-    Ok(Known {
+async fn read(ledger: &dyn Ledger) -> Result<StoreKnowledge, Fault> {
+    Ok(StoreKnowledge {
         accounts: ledger.accounts(0, OVERDUE).await?,
         books: ledger.books().await?,
         has_witness: ledger.witness_position().await?.confirmed > 0,
@@ -63,14 +63,14 @@ async fn read(ledger: &dyn Ledger) -> Result<Known, Fault> {
 }
 
 /// What the store knows.
-struct Known {
+struct StoreKnowledge {
     accounts: Accounts,
     books: Vec<RouteBooks>,
     /// The broker has confirmed one.
     has_witness: bool,
 }
 
-impl Known {
+impl StoreKnowledge {
     fn was_used(&self, queue: &Queue) -> bool {
         match queue {
             Queue::Route(route) => self.has_receipts(|name| name == route),
@@ -85,7 +85,7 @@ impl Known {
         let settled = self.books.iter().map(|book| (&book.route, book.receipts()));
         let reported = self
             .accounts
-            .told
+            .reported
             .iter()
             .map(|(name, count)| (name, *count));
         settled
@@ -104,7 +104,7 @@ impl Known {
 }
 
 impl MissingQueue {
-    /// The queue and what is known of it, on one line.
+    /// The queue and what is known about it, on one line.
     pub fn line(&self) -> String {
         let name = &self.name;
         match (self.was_used, self.open) {
@@ -113,12 +113,12 @@ impl MissingQueue {
             ),
             (Some(false), _) => format!("{name}: not used before, as far as the store knows"),
             (Some(true), Some(0)) => format!(
-                "{name}: it was used, so it was deleted; the store knows of no receipt that was \
+                "{name}: it was used, so it was deleted; the store knows no receipt that was \
                  in it"
             ),
             (Some(true), Some(open)) => format!(
                 "{name}: it was used, so it was deleted; {open} receipts of its route were \
-                 answered 200 and have no outcome: what of them was in the queue is lost"
+                 answered 200 and have no outcome: those that were in the queue are lost"
             ),
             (Some(true), None) => {
                 format!("{name}: it was used, so it was deleted; what was in it is lost")

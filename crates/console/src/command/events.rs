@@ -1,4 +1,4 @@
-//! `events list` and `events show`: what came in, and where it stands.
+//! `events list` and `events show`: events and their state.
 
 use hookbox_driver::{EventCursor, EventDetail, EventFilter, Ledger};
 use hookbox_event::{EventId, ReceiptId};
@@ -8,8 +8,8 @@ use super::history::{Body, History};
 use super::page;
 use crate::{CommandError, Source};
 
-/// Fewest digits of an id that are worth looking up. Four already tell 65,536 events apart, and
-/// with fewer it would be chance which event is meant next week.
+/// Fewest digits of an id that are worth looking up. Four already distinguish 65,536 events, and
+/// with fewer it would be chance which event they match next week.
 const PREFIX_DIGITS_MIN: usize = 4;
 
 /// Digits of a whole id.
@@ -18,13 +18,13 @@ const ID_DIGITS: usize = 64;
 /// Events, newest first.
 #[derive(Debug, Clone, Serialize)]
 pub struct EventsReport {
-    /// Where it comes from: the store.
+    /// The source of the rows: the store.
     pub source: Source,
     /// One row for each event and route.
     pub events: Vec<EventLine>,
-    /// Whether there are more than `--limit` let through.
+    /// Whether there are more than `--limit` allows.
     pub more: bool,
-    /// Where the next page begins: what `--after` takes; null at the end.
+    /// The cursor of the next page: the value of `--after`; null at the end.
     pub next: Option<String>,
 }
 
@@ -33,7 +33,7 @@ pub struct EventsReport {
 pub struct EventLine {
     /// The id, 64 hex digits.
     pub event: String,
-    /// What about.
+    /// The topic.
     pub topic: String,
     /// The route.
     pub route: String,
@@ -41,7 +41,7 @@ pub struct EventLine {
     pub state: &'static str,
     /// Attempts made.
     pub attempts: u32,
-    /// When its first receipt came in.
+    /// When its first receipt arrived.
     pub received_at: String,
     /// When it was last settled.
     pub settled_at: Option<String>,
@@ -50,11 +50,11 @@ pub struct EventLine {
 /// One event.
 #[derive(Debug, Clone, Serialize)]
 pub struct EventReport {
-    /// Where it comes from: the store.
+    /// The source of the event: the store.
     pub source: Source,
     /// The receipt by which it was looked up; null when it was looked up by its id.
     pub receipt: Option<String>,
-    /// The event with all that happened to it.
+    /// The event with its whole history.
     #[serde(flatten)]
     pub history: History,
 }
@@ -93,8 +93,8 @@ pub async fn list(
 }
 
 /// Shows one event, by the beginning of its id or by the whole id of a receipt, which is written
-/// with hyphens. With `reveal`, the name of who wants it, the body too: that leaves a row in
-/// the audit first, and without the row there is no body.
+/// with hyphens. With `reveal`, the name of the operator, it shows the body too: that first writes
+/// a row to the audit, and without the row no body is shown.
 pub async fn show(
     ledger: &dyn Ledger,
     id: &str,
@@ -112,7 +112,7 @@ pub async fn show(
             .audit(by, "event.body", &format!("event {}", detail.event))
             .await
             .map_err(CommandError::store(
-                "write into the audit that the body is shown",
+                "record in the audit that the body is shown",
             ))?;
         history.body = Some(Body::of(&detail.body));
     }
@@ -123,7 +123,7 @@ pub async fn show(
     })
 }
 
-/// The one event whose id begins so.
+/// The one event whose id starts with these digits.
 pub(super) async fn one(ledger: &dyn Ledger, id: &str) -> Result<EventDetail, CommandError> {
     let prefix = prefix(id)?;
     ledger

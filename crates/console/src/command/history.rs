@@ -1,27 +1,27 @@
-//! What happened to one event, as `events show` and `dead show` report it. The body is a part of
-//! its own that is only filled in when it was asked for, and that leaves an audit row.
+//! The history of one event, as `events show` and `dead show` report it. The body is a field of its
+//! own that is only filled when it was asked for, and reading it writes an audit row.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hookbox_driver::EventDetail;
 use serde::Serialize;
 
-/// One event with all that happened to it. Times are RFC 3339, in UTC.
+/// One event with its whole history. Times are RFC 3339, in UTC.
 #[derive(Debug, Clone, Serialize)]
 pub struct History {
     /// The id, 64 hex digits.
     pub event: String,
-    /// What about.
+    /// The topic.
     pub topic: String,
-    /// SHA-256 of what the body says, in hex.
+    /// SHA-256 of the canonical body, in hex.
     pub digest: String,
     /// Length of the body.
     pub body_bytes: u64,
     /// Reserved for the id of a key that the body is sealed with: nothing seals a body yet.
     pub sealed_with: Option<String>,
-    /// When its first receipt came in.
+    /// When its first receipt arrived.
     pub received_at: String,
-    /// Where it stands on each route.
+    /// Its state on each route.
     pub claims: Vec<Claim>,
     /// Its receipts.
     pub receipts: Vec<Receipt>,
@@ -34,7 +34,7 @@ pub struct History {
     pub body: Option<Body>,
 }
 
-/// Where an event stands on a route.
+/// The state of an event on a route.
 #[derive(Debug, Clone, Serialize)]
 pub struct Claim {
     /// The route.
@@ -64,9 +64,9 @@ pub struct Receipt {
     pub instance: String,
     /// That process's number for it.
     pub number: u64,
-    /// What its own body says, where that is not what the event is stored with: the id decided.
+    /// The digest of its own body, where it differs from the stored one: the event id decided.
     pub other_digest: Option<String>,
-    /// When it came in.
+    /// When it arrived.
     pub received_at: String,
     /// When its outcome was written.
     pub settled_at: String,
@@ -94,15 +94,15 @@ pub struct Attempt {
 pub struct Retry {
     /// The route.
     pub route: String,
-    /// The attempt it is for.
+    /// The number of the attempt.
     pub attempt: u32,
-    /// Not before.
+    /// The earliest time of the attempt.
     pub not_before: String,
     /// When it was put into the queue.
     pub queued_at: Option<String>,
-    /// Why it is put off without an attempt, if it is.
+    /// Why it is deferred without an attempt, if it is.
     pub deferred: Option<String>,
-    /// Since when.
+    /// Since when it is deferred.
     pub deferred_since: Option<String>,
 }
 

@@ -1,5 +1,5 @@
-//! Names that an operator gives: one that neither the config nor the store knows is a mistake, and
-//! a list that is empty for it would be taken for good news.
+//! Names given by an operator: one that neither the config nor the store knows is a mistake, and an
+//! empty list for it would be mistaken for good news.
 
 use hookbox_driver::{Ledger, Name, Names};
 
@@ -8,7 +8,7 @@ use crate::CommandError;
 /// Most names that an error suggests.
 const SUGGESTED_MAX: usize = 30;
 
-/// Refuses a name that is unknown, and says which are known.
+/// Refuses a name that is unknown, and lists the known ones.
 pub async fn check(
     ledger: &dyn Ledger,
     configured: &Names,

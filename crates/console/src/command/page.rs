@@ -1,11 +1,11 @@
 //! A page of a list: so many rows, and whether there are more.
 
-/// Rows to ask for, so that a page knows whether another follows. No page counts rows.
+/// Rows to read, so that a page knows whether another follows. No page counts rows.
 pub(super) fn wanted(limit: u32) -> u32 {
     limit.saturating_add(1)
 }
 
-/// Cuts what was asked for to the page. The last row of it, when another page follows.
+/// Cuts the rows to the page. Returns the last row of it, when another page follows.
 pub(super) fn cut<T>(rows: &mut Vec<T>, limit: u32) -> Option<&T> {
     let limit = limit as usize;
     let more = rows.len() > limit;

@@ -1,4 +1,4 @@
-//! `queues`: how much waits in each queue of the broker, with the store's side beside it.
+//! `queues`: the depth of each queue of the broker, beside what the store has for its route.
 
 use std::collections::BTreeMap;
 
@@ -24,21 +24,21 @@ pub struct QueuesReport {
 pub struct QueueLine {
     /// What it is for: `route.scores`, or `dead`.
     pub queue: String,
-    /// What the broker says; null when it is away or has no such queue.
+    /// From the broker; null when it is unavailable or has no such queue.
     pub broker: Option<BrokerSide>,
-    /// What the store says of the route; null when it is away or has none.
+    /// From the store; null when it is unavailable or has nothing for the route.
     pub store: Option<StoreSide>,
 }
 
-/// The broker's side of a queue. Null is what it would not say.
+/// The broker's side of a queue. Null is what it does not report.
 #[derive(Debug, Clone, Serialize)]
 pub struct BrokerSide {
     /// Its name at the broker.
     pub name: String,
     /// Messages that wait; each is a batch of events.
     pub ready: Option<u64>,
-    /// Messages in the hands of workers.
-    pub in_hand: Option<u64>,
+    /// Messages in flight: delivered to workers and not settled.
+    pub in_flight: Option<u64>,
     /// Subscriptions.
     pub consumers: Option<u64>,
     /// Events in those messages.
@@ -50,16 +50,16 @@ pub struct BrokerSide {
 pub struct StoreSide {
     /// Events that wait for another attempt.
     pub retrying: u64,
-    /// Those of them that are put off without an attempt, by a foreign lock or a missing right.
+    /// Those of them that are deferred without an attempt, by a foreign lock or a missing right.
     pub deferred: u64,
-    /// How long the oldest of those has been put off, in whole seconds.
+    /// For how long the oldest of those has been deferred, in whole seconds.
     pub deferred_oldest_s: u64,
-    /// Dead letters that wait for a decision, conflicts among them: what `dead groups`,
-    /// `reconcile` and the metric count.
+    /// Dead letters that wait for a decision, conflicts among them: the number that `dead groups`,
+    /// `reconcile` and the metric show.
     pub dead: u64,
 }
 
-/// Reports on the queues, with whatever of the two sides is there.
+/// Reports on the queues, from those of the two sources that are available.
 pub async fn queues(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> QueuesReport {
     let (depths, mut problems) = broker_side(broker).await;
     let (backlog, more) = store_side(store, async |ledger| ledger.backlog().await).await;
@@ -82,7 +82,7 @@ pub async fn queues(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Qu
             broker: Some(BrokerSide::of(depth)),
         })
         .collect();
-    // Routes of the past have rows and no queue.
+    // Removed routes have rows and no queue.
     lines.extend(waiting.into_iter().map(|(route, side)| QueueLine {
         queue: Queue::Route(route).to_string(),
         broker: None,
@@ -99,7 +99,7 @@ impl BrokerSide {
         Self {
             name: depth.name,
             ready: depth.ready,
-            in_hand: depth.unsettled,
+            in_flight: depth.unsettled,
             consumers: depth.consumers,
             events: depth.events,
         }
@@ -135,8 +135,8 @@ fn topology_problem(broker: &dyn Broker) -> Option<Problem> {
     })
 }
 
-/// What both sides say, and what could not be found out. The broker is asked first: a message
-/// that is settled meanwhile is then in both, and never in neither.
+/// Both sides, and what could not be read. The broker is read first: a message that is settled
+/// meanwhile is then in both, and never in neither.
 pub(super) async fn both_sides(
     broker: &Reach<dyn Broker>,
     store: &Reach<dyn Ledger>,
@@ -156,7 +156,7 @@ async fn broker_side(broker: &Reach<dyn Broker>) -> (Option<Vec<Depth>>, Vec<Pro
             }
             Err(fault) => (None, vec![Problem::of(Source::Broker, &fault)]),
         },
-        Reach::Away(why) => (None, vec![away(Source::Broker, why)]),
+        Reach::Unavailable(why) => (None, vec![unavailable(Source::Broker, why)]),
     }
 }
 
@@ -169,11 +169,11 @@ pub(super) async fn store_side<T>(
             Ok(found) => (Some(found), Vec::new()),
             Err(fault) => (None, vec![Problem::of(Source::Store, &fault)]),
         },
-        Reach::Away(why) => (None, vec![away(Source::Store, why)]),
+        Reach::Unavailable(why) => (None, vec![unavailable(Source::Store, why)]),
     }
 }
 
-fn away(source: Source, why: &str) -> Problem {
+fn unavailable(source: Source, why: &str) -> Problem {
     Problem {
         source,
         what: why.to_owned(),

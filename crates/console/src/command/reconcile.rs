@@ -1,5 +1,6 @@
-//! `reconcile`: do the books balance? For each route, what was accepted is done, duplicate,
-//! conflict, dead, retrying or in flight. The store knows the first five, the broker the last.
+//! `reconcile`: does everything that was accepted have an outcome? For each route, an accepted
+//! receipt is done, duplicate, conflict, dead, retrying or in its queue. The store knows the first
+//! five, the broker the last.
 
 use std::time::Duration;
 
@@ -34,64 +35,64 @@ const OPEN_MAX: u32 = 100;
 /// Most accepted restores that are listed.
 const ACCEPTED_MAX: u32 = 10;
 
-/// How often a wait looks. Each look is two cheap queries and one question to the broker.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Poll interval of a wait. Each poll is two cheap queries and one request to the broker.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// When a receipt without an outcome is overdue. Far longer than any handler may run and than a
 /// worker pauses; one that waits in its queue is not overdue, however long it waits.
 pub const OVERDUE: Duration = Duration::from_secs(600);
 
-/// How long a worker that is cut off from the store may have a message in hand where the broker
-/// does not count those: RabbitMQ takes it back after half an hour
-/// (<https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout>), and looks once a minute.
-pub const IN_HAND_MAX: Duration = Duration::from_secs(35 * 60);
+/// How long a worker that is cut off from the store may have a message in flight where the broker
+/// does not count those: RabbitMQ redelivers it after half an hour
+/// (<https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout>), and checks once a minute.
+pub const IN_FLIGHT_MAX: Duration = Duration::from_secs(35 * 60);
 
-/// What the books say.
+/// The result of reconciling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Everything that was accepted has its outcome, and nothing contradicts itself.
+    /// Every accepted receipt has its outcome, and there is no contradiction.
     Balanced,
-    /// Nothing contradicts itself, and something is still in flight or waits for a retry.
+    /// There is no contradiction, and something is still in flight or waits for a retry.
     Moving,
-    /// Something in the tables contradicts itself.
+    /// The tables contradict each other.
     Imbalanced,
-    /// The broker or the store did not answer, so nobody can say.
+    /// The broker or the store did not answer, so the result is unknown.
     Unknown,
 }
 
-/// The books.
+/// The report of `reconcile`.
 #[derive(Debug, Clone, Serialize)]
 pub struct ReconcileReport {
-    /// What they say.
+    /// The result.
     pub verdict: Verdict,
-    /// Whether it was to wait until nothing moves.
+    /// Whether it was to wait until all work is done.
     pub waited: bool,
-    /// Whether all queues were empty and nothing moved for long enough to say that nothing is on
-    /// its way.
-    pub stood: bool,
+    /// Whether all queues were empty and nothing changed for long enough to conclude that nothing
+    /// is in flight.
+    pub at_rest: bool,
     /// One line for each route.
     pub routes: Vec<RouteLine>,
     /// Messages in the broker's dead-letter queue that wait to be collected into the store.
-    pub dead_queue: Option<InFlight>,
-    /// Accounts in the broker's queue that wait to be written into the store.
-    pub accounts_queue: Option<InFlight>,
+    pub dead_queue: Option<QueueContents>,
+    /// Accept reports in the broker's queue that wait to be written into the store.
+    pub accept_report_queue: Option<QueueContents>,
     /// From the store: dead letters that wait for a decision, conflicts among them; the number of
     /// `queues`, `dead groups` and the metric.
     pub dead_letters: Option<u64>,
-    /// From the store: what ingests say they have answered, and what is not there.
-    pub accounts: Option<AccountsLine>,
-    /// How store and broker contradict each other, and what was accepted of that before; null where
-    /// they are one file, or where one of them is away.
+    /// From the store: what ingests have reported, and what has no outcome.
+    pub accept_reports: Option<AcceptReportsLine>,
+    /// How store and broker contradict each other, and which contradictions were accepted before;
+    /// null where they are one file, or where one of them is unavailable.
     pub witness: Option<WitnessLine>,
-    /// What nothing that is left can tell.
+    /// What cannot be known from what is left.
     pub unknown: Vec<Unknown>,
-    /// Where no queue holds anything and a receipt has no outcome: for how many seconds nothing
-    /// may change until it is missing.
+    /// Where no queue holds anything and a receipt has no outcome: for how many seconds nothing may
+    /// change until it counts as missing.
     pub missing_after_seconds: Option<u64>,
-    /// From the store: what contradicts what, at most 100.
+    /// From the store: contradictions, at most 100.
     pub imbalances: Vec<ImbalanceLine>,
-    /// What could not be found out.
+    /// What could not be read.
     pub problems: Vec<Problem>,
     #[serde(skip)]
     silent: Vec<SilentIngest>,
@@ -99,105 +100,104 @@ pub struct ReconcileReport {
     storage: Storage,
 }
 
-/// The books of one route.
+/// The accounting of one route.
 #[derive(Debug, Clone, Serialize)]
 pub struct RouteLine {
     /// The route.
     pub route: String,
-    /// Told by ingests: receipts that they answered 200. Less than were accepted where an ingest
-    /// was killed before it told, or has not told yet; what was stored although its sender was
-    /// answered otherwise is not in it, either.
-    pub told: Option<u64>,
-    /// Told, and without an outcome: in flight, or missing.
+    /// Reported by ingests: receipts that they answered 200. Fewer than were accepted where an
+    /// ingest was killed before it reported, or has not reported yet; what was stored although its
+    /// sender was answered otherwise is not in it, either.
+    pub reported: Option<u64>,
+    /// Reported, and without an outcome: in flight, or missing.
     pub open: Option<u64>,
-    /// Told, lost, and written off by a person.
+    /// Reported, lost, and written off by an operator.
     pub written_off: Option<u64>,
-    /// Store and broker together: receipts accepted. Null where in flight is known in messages
-    /// only. A retry that is in its queue counts in both until it has run.
+    /// Store and broker added up: receipts accepted. Null where the content of the queue is known
+    /// in messages only. A retry that is in its queue counts in both until it has run.
     pub accepted: Option<u64>,
     /// From the store.
-    pub store: Option<Settled>,
+    pub store: Option<OutcomeCounts>,
     /// From the broker.
-    pub broker: Option<InFlight>,
+    pub broker: Option<QueueContents>,
 }
 
 /// Receipts by their outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Settled {
+pub struct OutcomeCounts {
     /// All that have one.
     pub receipts: u64,
     /// Effects committed.
     pub done: u64,
-    /// Of an event that was known.
+    /// Of an event that was known already.
     pub duplicate: u64,
     /// Another body under a known event id.
     pub conflict: u64,
-    /// Given up.
+    /// Given up on: dead letters.
     pub dead: u64,
     /// Waiting for another attempt.
     pub retrying: u64,
 }
 
-/// What is in a queue or in the hands of a worker. Null is what the broker would not say.
+/// The content of a queue, messages in flight included. Null is what the broker does not report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct InFlight {
+pub struct QueueContents {
     /// Messages that wait; each is a batch of events.
     pub ready: Option<u64>,
-    /// Messages in the hands of workers.
-    pub in_hand: Option<u64>,
+    /// Messages in flight: delivered to workers and not settled.
+    pub in_flight: Option<u64>,
     /// Events in all of them.
     pub events: Option<u64>,
 }
 
-/// What ingests say they have answered, beside what has an outcome.
+/// What ingests have reported, compared with what has an outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct AccountsLine {
+pub struct AcceptReportsLine {
     /// Receipts that were answered 200 and have no outcome: in flight, or missing.
     pub open: u64,
     /// The oldest of them, at most 100.
     pub receipts: Vec<OpenReceipt>,
-    /// Those of the listed that are nowhere: nothing is on its way any more, or all that was
-    /// answered after them has come through.
+    /// Those of the listed that are missing: nothing is in flight any more, or everything that was
+    /// answered after them has its outcome.
     pub missing: Vec<OpenReceipt>,
-    /// Numbers of which an ingest must have told, and has not; at most 100.
+    /// Sequence gaps that should have been reported and were not; at most 100.
     pub gaps: Vec<AccountGap>,
-    /// Ingests that ended without telling of their last numbers; at most 100.
+    /// Ingests that ended without reporting their last numbers; at most 100.
     pub unvouched: Vec<Unvouched>,
 }
 
-/// Whether store and broker are as they left each other.
+/// Whether store and broker still match each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct WitnessLine {
     /// How they contradict each other; null where they do not.
     pub mismatch: Option<Mismatch>,
-    /// Contradictions that a person has accepted, newest first, at most 10.
+    /// Contradictions that an operator has accepted, newest first, at most 10.
     pub accepted: Vec<AcceptedRestore>,
 }
 
-/// Where store and broker keep what they know.
+/// Where store and broker keep their data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Storage {
-    /// In one file, so that what restores one restores the other.
+    /// In one file, so that restoring one restores the other.
     OneFile,
-    /// Each in a place of its own.
+    /// Separately.
     Apart,
 }
 
-/// Something that contradicts something else.
+/// A contradiction.
 #[derive(Debug, Clone, Serialize)]
 pub struct ImbalanceLine {
     /// The route.
     pub route: String,
     /// The event, 64 hex digits.
     pub event: String,
-    /// What contradicts what.
+    /// The contradiction, in words.
     pub what: String,
 }
 
 impl ReconcileReport {
-    /// Whether all is as it should be: what the exit code says. Without a wait, it is no fault
-    /// that something still moves.
-    pub fn is_well(&self) -> bool {
+    /// Whether the exit code is 0. Without a wait, work in progress is no failure.
+    pub fn is_ok(&self) -> bool {
         match self.verdict {
             Verdict::Balanced => true,
             Verdict::Moving => !self.waited,
@@ -206,29 +206,29 @@ impl ReconcileReport {
     }
 }
 
-/// Reads the books. With `wait`, first waits that long at most until nothing is in flight and
-/// nothing waits for a retry. Where the broker does not say what workers have in hand, a receipt
-/// without an outcome is missing once nothing has moved for `in_hand`: as long as a worker may have
-/// one in hand.
+/// Reads the accounting. With `wait`, first waits that long at most until nothing is in flight and
+/// nothing waits for a retry. Where the broker does not report what is in flight, a receipt without
+/// an outcome is missing once nothing has changed for `in_flight_max`: as long as a worker may have
+/// one in flight.
 pub async fn reconcile(
     broker: &Reach<dyn Broker>,
     store: &Reach<dyn Ledger>,
     storage: Storage,
     wait: Option<Duration>,
-    in_hand: Duration,
+    in_flight_max: Duration,
     operator: &mut dyn Operator,
 ) -> ReconcileReport {
     let until = Instant::now() + wait.unwrap_or_default();
     let mut report = read(broker, store).await;
     let mut still_since = Instant::now();
     let stands = |report: &ReconcileReport, since: Instant| {
-        report.is_quiet() && since.elapsed() >= report.still_for(in_hand)
+        report.is_quiet() && since.elapsed() >= report.still_for(in_flight_max)
     };
     while Instant::now() < until && !operator.interrupted() {
         if report.is_at_rest() && stands(&report, still_since) {
             break;
         }
-        sleep(LOOK_EVERY.min(until - Instant::now())).await;
+        sleep(POLL_INTERVAL.min(until - Instant::now())).await;
         let next = read(broker, store).await;
         if !next.says_the_same(&report) {
             still_since = Instant::now();
@@ -236,18 +236,18 @@ pub async fn reconcile(
         report = next;
     }
     if storage == Storage::Apart {
-        report.look_at_witnesses(broker, store).await;
+        report.compare_witnesses(broker, store).await;
     }
     report.storage = storage;
     report.waited = wait.is_some();
-    report.stood = wait.is_some() && stands(&report, still_since);
-    report.missing_after_seconds = report.missing_after(in_hand);
+    report.at_rest = wait.is_some() && stands(&report, still_since);
+    report.missing_after_seconds = report.missing_after(in_flight_max);
     report.conclude();
     report
 }
 
-/// Reads the books once more, after something was written off. What stood still then still does,
-/// if no queue holds anything.
+/// Reads the accounting once more, after something was written off. What was at rest before still
+/// is, if no queue holds anything.
 pub async fn reconcile_again(
     broker: &Reach<dyn Broker>,
     store: &Reach<dyn Ledger>,
@@ -255,7 +255,7 @@ pub async fn reconcile_again(
 ) -> ReconcileReport {
     let mut report = read(broker, store).await;
     report.waited = before.waited;
-    report.stood = before.stood && report.is_quiet();
+    report.at_rest = before.at_rest && report.is_quiet();
     report.storage = before.storage;
     report.witness = before.witness.clone();
     report.missing_after_seconds = before.missing_after_seconds;
@@ -264,10 +264,10 @@ pub async fn reconcile_again(
 }
 
 async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> ReconcileReport {
-    // Before the books: what is told of meanwhile must not look as if it had no outcome.
+    // Before the outcomes: a receipt that is reported meanwhile must not look as if it had none.
     let (reports, mut found) = reports::read(store).await;
     let (depths, books, problems) = both_sides(broker, store).await;
-    // Who cannot be reached is told once.
+    // A source that cannot be reached is named once.
     found.retain(|_| books.is_some());
     found.extend(problems);
     let (mut imbalances, mut dead_letters) = (Vec::new(), None);
@@ -290,17 +290,17 @@ async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Reconcil
     let mut report = ReconcileReport {
         verdict: Verdict::Unknown,
         waited: false,
-        stood: false,
+        at_rest: false,
         routes: lines.routes,
         dead_queue: lines.dead_queue,
-        accounts_queue: lines.accounts_queue,
+        accept_report_queue: lines.accept_report_queue,
         witness: None,
         unknown: Vec::new(),
         silent,
         storage: Storage::Apart,
         dead_letters,
         missing_after_seconds: None,
-        accounts: accounts.map(|(accounts, unvouched)| AccountsLine {
+        accept_reports: accounts.map(|(accounts, unvouched)| AcceptReportsLine {
             open: accounts.open_count(),
             receipts: accounts.open,
             missing: Vec::new(),
@@ -322,8 +322,8 @@ async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Reconcil
 }
 
 impl ReconcileReport {
-    /// Once, at the end: it is no matter of a moment.
-    async fn look_at_witnesses(&mut self, broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) {
+    /// Once, at the end: it does not change from poll to poll.
+    async fn compare_witnesses(&mut self, broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) {
         let (Reach::Open(broker), Reach::Open(ledger)) = (broker, store) else {
             return;
         };
@@ -346,7 +346,7 @@ impl RouteLine {
     fn accepted(&self) -> Option<u64> {
         let settled = self.store.as_ref()?.receipts;
         let in_flight = match &self.broker {
-            // A route of the past has no queue, so nothing of it can be in flight.
+            // A removed route has no queue, so nothing of it can be in flight.
             None => 0,
             Some(queue) if queue.is_empty() => 0,
             Some(queue) => queue.events?,
@@ -355,14 +355,14 @@ impl RouteLine {
     }
 }
 
-impl InFlight {
-    /// As far as the broker says.
+impl QueueContents {
+    /// As far as the broker reports.
     pub(crate) fn is_empty(&self) -> bool {
-        self.ready == Some(0) && self.in_hand.unwrap_or(0) == 0
+        self.ready == Some(0) && self.in_flight.unwrap_or(0) == 0
     }
 }
 
-impl Settled {
+impl OutcomeCounts {
     fn nothing() -> Self {
         Self {
             receipts: 0,

@@ -9,11 +9,11 @@ use crate::{CommandError, Source};
 /// Refusals, newest first.
 #[derive(Debug, Clone, Serialize)]
 pub struct RefusalsReport {
-    /// Where it comes from: the store.
+    /// The source of the rows: the store.
     pub source: Source,
     /// Those of this page.
     pub refusals: Vec<RefusalLine>,
-    /// Where the next page begins: what `--after` takes; null at the end.
+    /// The cursor of the next page: the value of `--after`; null at the end.
     pub next: Option<String>,
 }
 
@@ -26,9 +26,9 @@ pub struct RefusalLine {
     pub at: String,
     /// The source it was posted to.
     pub source: String,
-    /// Why, as a word.
+    /// The reason, as a word.
     pub reason: String,
-    /// From where.
+    /// The address of the sender.
     pub peer: String,
     /// Length of the body, as far as it was read.
     pub body_bytes: u64,
@@ -39,7 +39,7 @@ pub struct RefusalLine {
 /// Refusals by source and reason, the largest group first.
 #[derive(Debug, Clone, Serialize)]
 pub struct RefusalGroupsReport {
-    /// Where it comes from: the store.
+    /// The source of the groups: the store.
     pub source: Source,
     /// The groups.
     pub groups: Vec<RefusalGroupLine>,
@@ -52,7 +52,7 @@ pub struct RefusalGroupLine {
     pub count: u64,
     /// The source.
     pub source: String,
-    /// Why, as a word.
+    /// The reason, as a word.
     pub reason: String,
     /// From how many addresses.
     pub peers: u64,

@@ -14,11 +14,11 @@ const CHUNK: u32 = 500;
 /// Waiting retries, those first that are due first.
 #[derive(Debug, Clone, Serialize)]
 pub struct RetriesReport {
-    /// Where it comes from: the store.
+    /// The source of the rows: the store.
     pub source: Source,
     /// Those of this page.
     pub retries: Vec<RetryLine>,
-    /// Where the next page begins: what `--after` takes; null at the end.
+    /// The cursor of the next page: the value of `--after`; null at the end.
     pub next: Option<String>,
 }
 
@@ -29,7 +29,7 @@ pub struct RetryLine {
     pub event: String,
     /// The route.
     pub route: String,
-    /// What about.
+    /// The topic.
     pub topic: String,
     /// The attempt it is for.
     pub attempt: u32,
@@ -37,45 +37,45 @@ pub struct RetryLine {
     pub not_before: String,
     /// When it was put into the queue.
     pub queued_at: Option<String>,
-    /// Why it is put off without an attempt, if it is.
+    /// Why it is deferred without an attempt, if it is.
     pub deferred: Option<String>,
-    /// Since when.
+    /// Since when it is deferred.
     pub deferred_since: Option<String>,
     /// The error of the last attempt that failed.
     pub error: Option<String>,
 }
 
-/// What is to be hurried, and how.
+/// The retries to make due, and how.
 #[derive(Debug, Clone)]
 pub struct HurryRequest {
     /// Which retries.
     pub filter: RetryFilter,
-    /// Whether an empty filter was meant: `--all`.
+    /// Whether an empty filter is intended: `--all`.
     pub all: bool,
-    /// Only say how many it would be.
+    /// Only report how many would be changed.
     pub dry_run: bool,
-    /// Do not ask.
+    /// Skip the question.
     pub yes: bool,
-    /// Who does it, for the audit.
+    /// The operator, for the audit.
     pub by: String,
 }
 
-/// What was hurried.
+/// The result of `retries hurry`.
 #[derive(Debug, Clone, Serialize)]
 pub struct HurryReport {
-    /// Where it comes from: the store.
+    /// The source: the store.
     pub source: Source,
-    /// Which, in words.
+    /// The filter, in words.
     pub filter: String,
-    /// How many were not due when it began.
+    /// How many were not due at the start.
     pub matched: u64,
     /// How many are due now.
     pub hurried: u64,
-    /// Whether it was only a rehearsal.
+    /// Whether it was a dry run.
     pub dry_run: bool,
     /// Whether it was interrupted between two transactions.
     pub interrupted: bool,
-    /// What went wrong on the way; what was hurried stays hurried.
+    /// What went wrong; what was made due stays due.
     pub problems: Vec<Problem>,
 }
 
@@ -118,7 +118,7 @@ pub async fn list(
     })
 }
 
-/// The events whose ids begin so, each of which must be one.
+/// The events whose ids start with these digits; each prefix must match one event.
 pub async fn events(
     ledger: &dyn Ledger,
     prefixes: &[String],
@@ -130,7 +130,7 @@ pub async fn events(
     Ok(events)
 }
 
-/// Makes retries due now, after saying how many and asking.
+/// Makes retries due now, after showing how many and asking.
 pub async fn hurry(
     ledger: &dyn Ledger,
     request: &HurryRequest,
@@ -188,7 +188,7 @@ pub async fn hurry(
     Ok(report)
 }
 
-/// What a filter means, in words.
+/// A filter as words.
 fn words(filter: &RetryFilter) -> String {
     let mut words = Vec::new();
     match &filter.events[..] {

@@ -1,5 +1,4 @@
-//! The comparison of the store with the witnesses that its broker holds, for those who ask and
-//! publish nothing.
+//! Compares the store with the witnesses that its broker holds, for commands that publish none.
 
 use std::time::Duration;
 
@@ -8,14 +7,14 @@ use tokio::time::sleep;
 
 use crate::Source;
 
-/// Between two readings of a broker that seems to hold too little. Another reader has what is
-/// missing for a few milliseconds.
+/// Between two readings of a broker that seems to hold too few witnesses. Another reader may hold
+/// the missing ones for a few milliseconds.
 const PAUSE: Duration = Duration::from_millis(150);
 
-/// Readings before it is believed that a broker holds too little: together two seconds.
+/// Readings until a broker counts as holding too few: two seconds altogether.
 const READINGS: u32 = 12;
 
-/// Readings before it is believed that a broker holds nothing, where nothing is expected.
+/// Readings until a broker counts as holding none, where none is expected.
 const READINGS_OF_NONE: u32 = 3;
 
 /// How the two contradict each other, if they do.

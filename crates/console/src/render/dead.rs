@@ -39,10 +39,10 @@ impl Text for GroupsReport {
                 group.detail.clone(),
             ]);
         }
-        let letters = self.groups.iter().map(|group| group.count).sum();
-        let letters = count(letters, "dead letter", "dead letters");
+        let total = self.groups.iter().map(|group| group.count).sum();
+        let total = count(total, "dead letter", "dead letters");
         let groups = count(self.groups.len() as u64, "group", "groups");
-        format!("store: {letters} in {groups}\n{}", table.write(""))
+        format!("store: {total} in {groups}\n{}", table.write(""))
     }
 }
 
@@ -137,7 +137,7 @@ impl Text for ChangeReport {
         };
         if self.left_alone > 0 {
             let left = self.left_alone;
-            text.push_str(&format!("  {left} left alone: changed meanwhile, "));
+            text.push_str(&format!("  {left} left unchanged: changed meanwhile, "));
             text.push_str("or nothing to put into a queue");
             if self.left_undecodable > 0 {
                 text.push_str(&format!(" ({} undecodable)", self.left_undecodable));
@@ -184,7 +184,7 @@ impl Text for ExportReport {
             self.exported, self.filter
         );
         if self.interrupted {
-            text.push_str("  interrupted: what was written is whole lines\n");
+            text.push_str("  interrupted: the lines that were written are complete\n");
         }
         text.push_str(&problems(&self.problems));
         text

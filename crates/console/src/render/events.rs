@@ -40,7 +40,7 @@ impl Text for EventReport {
     fn text(&self) -> String {
         let event = &self.history.event;
         let first = match &self.receipt {
-            Some(receipt) => format!("store: receipt {receipt} tells of event {event}\n"),
+            Some(receipt) => format!("store: receipt {receipt} is of event {event}\n"),
             None => format!("store: event {event}\n"),
         };
         first + &history(&self.history)

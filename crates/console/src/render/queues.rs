@@ -9,7 +9,7 @@ impl Text for QueuesReport {
         let mut table = Table::new(&[
             ("QUEUE", Align::Left),
             ("broker: READY", Align::Right),
-            ("IN HAND", Align::Right),
+            ("IN FLIGHT", Align::Right),
             ("EVENTS", Align::Right),
             ("CONSUMERS", Align::Right),
             ("store: RETRYING", Align::Right),
@@ -25,7 +25,7 @@ impl Text for QueuesReport {
             table.row([
                 queue.queue.clone(),
                 said(broker.map(|broker| broker.ready)),
-                said(broker.map(|broker| broker.in_hand)),
+                said(broker.map(|broker| broker.in_flight)),
                 said(broker.map(|broker| broker.events)),
                 said(broker.map(|broker| broker.consumers)),
                 counted(store.map(|store| store.retrying)),
@@ -34,14 +34,14 @@ impl Text for QueuesReport {
                 broker.map_or("-".to_owned(), |broker| broker.name.clone()),
             ]);
         }
-        let note = "ready and in hand are messages, each a batch of events; ? = not told by the \
-                    broker\n";
+        let note = "ready and in flight are messages, each a batch of events; ? = not reported by \
+                                the broker\n";
         let store_sides = self.queues.iter().filter_map(|queue| queue.store.as_ref());
         let oldest = store_sides.map(|store| store.deferred_oldest_s).max();
         let deferred = match oldest {
             Some(seconds @ 1..) => format!(
-                "deferred are those of the retrying that wait without an attempt, for a lock or a \
-                 right; the oldest for {seconds} s; `events show` says for which\n"
+                "deferred are the retrying events that wait without an attempt, for a lock or a \
+                 right; the oldest for {seconds} s; `events show` has the reason\n"
             ),
             Some(0) | None => String::new(),
         };

@@ -4,10 +4,10 @@ use super::table::{Align, Table, count, known, safe, short};
 use super::witness::witness;
 use super::{Text, problems};
 use crate::command::reconcile::{
-    InFlight, ReconcileReport, RestoreAccepted, RouteLine, Unknown, Verdict, WrittenOff,
+    QueueContents, ReconcileReport, RestoreAccepted, RouteLine, Unknown, Verdict, WrittenOff,
 };
 
-/// What a wait needs beyond the time in which nothing may change: to start, and to look.
+/// What a wait needs beyond the time in which nothing may change: to start, and to poll.
 const WAIT_MORE: u64 = 10;
 
 impl Text for ReconcileReport {
@@ -15,28 +15,32 @@ impl Text for ReconcileReport {
         let mut table = Table::new(&[
             ("ROUTE", Align::Left),
             ("ACCEPTED", Align::Right),
-            ("ingest: TOLD", Align::Right),
+            ("ingest: REPORTED", Align::Right),
             ("store: DONE", Align::Right),
             ("DUPLICATE", Align::Right),
             ("CONFLICT", Align::Right),
             ("DEAD", Align::Right),
             ("RETRYING", Align::Right),
-            ("broker: IN FLIGHT", Align::Left),
+            ("broker: IN QUEUE", Align::Left),
         ]);
         for line in &self.routes {
             table.row(cells(line));
         }
         let mut text = table.write("");
         if let Some(dead) = self.dead_queue.as_ref().filter(|dead| !dead.is_empty()) {
-            let waiting = in_flight(dead);
+            let waiting = contents(dead);
             text.push_str(&format!(
                 "broker: dead-letter queue not yet collected: {waiting}\n"
             ));
         }
-        if let Some(waiting) = self.accounts_queue.as_ref().filter(|it| !it.is_empty()) {
-            let waiting = in_flight(waiting);
+        if let Some(waiting) = self
+            .accept_report_queue
+            .as_ref()
+            .filter(|it| !it.is_empty())
+        {
+            let waiting = contents(waiting);
             text.push_str(&format!(
-                "broker: accounts not yet written down: {waiting}\n"
+                "broker: accept reports not yet written to the store: {waiting}\n"
             ));
         }
         text.push_str(&self.witness.as_ref().map_or_else(String::new, witness));
@@ -45,12 +49,12 @@ impl Text for ReconcileReport {
                 "store: dead letters that wait for a decision: {dead} (`hookbox dead groups`)\n"
             ));
         }
-        text.push_str(&self.accounts());
+        text.push_str(&self.accept_reports());
         text.push_str(&self.unknown());
         for line in self.routes.iter().filter(|line| line.short() > 0) {
             let short = count(line.short(), "receipt", "receipts");
             text.push_str(&format!(
-                "GONE: {short} of route {} had an outcome, and the rows are not there any more\n",
+                "GONE: {short} of route {} had an outcome, and their rows were removed\n",
                 line.route
             ));
         }
@@ -96,17 +100,17 @@ impl Text for WrittenOff {
 }
 
 impl ReconcileReport {
-    /// Receipts by name once it is sure that they are nowhere.
-    fn accounts(&self) -> String {
-        let Some(accounts) = &self.accounts else {
+    /// Receipts by id once it is certain that they are missing.
+    fn accept_reports(&self) -> String {
+        let Some(accounts) = &self.accept_reports else {
             return String::new();
         };
         let mut text = String::new();
         if self.missing() > 0 {
             for open in &accounts.missing {
                 text.push_str(&format!(
-                    "MISSING: receipt {} of route {} was answered 200 and is nowhere (number {} \
-                     of ingest {})\n",
+                    "MISSING: receipt {} of route {} was answered 200 and is neither \
+                     queued nor stored (number {} of ingest {})\n",
                     open.receipt, open.route, open.number, open.instance
                 ));
             }
@@ -119,7 +123,7 @@ impl ReconcileReport {
             let open = accounts.open - self.missing();
             let open = count(open, "receipt", "receipts");
             text.push_str(&match self.missing_after_seconds {
-                None => format!("answered 200 and on the way: {open}\n"),
+                None => format!("answered 200 and still queued or in flight: {open}\n"),
                 Some(seconds) => format!(
                     "answered 200 and without an outcome: {open}; no queue holds anything, so they \
                      are missing when nothing has changed for {seconds} s (--wait {}s waits for \
@@ -131,17 +135,17 @@ impl ReconcileReport {
         for silent in &accounts.unvouched {
             let absent = count(silent.absent, "number", "numbers");
             text.push_str(&format!(
-                "UNVOUCHED: ingest {} ended without telling of its numbers {} to {}; {absent} of \
-                 them came to nothing that is known, refused or lost\n",
+                "UNVOUCHED: ingest {} ended without reporting numbers {} to {}; nothing is known \
+                 of {absent} of them: refused or lost\n",
                 silent.instance,
-                silent.told + 1,
+                silent.reported + 1,
                 silent.seen
             ));
         }
         if self.gaps() > 0 {
             for gap in self.sure_gaps() {
                 text.push_str(&format!(
-                    "UNTOLD: ingest {} must have told of numbers {} to {}, and has not\n",
+                    "UNREPORTED: ingest {} never reported sequence numbers {} to {}\n",
                     gap.instance, gap.first, gap.last
                 ));
             }
@@ -149,25 +153,26 @@ impl ReconcileReport {
         text
     }
 
-    /// What no line above names.
+    /// What cannot be known, unless a line above names it.
     fn unknown(&self) -> String {
         let mut text = String::new();
         for one in &self.unknown {
             let line = match one {
                 Unknown::YoungGap(gap) => format!(
                     "UNKNOWN: ingest {} has reported later numbers for {} s, and not yet {} to {}: \
-                     they are in flight, or lost; after ten minutes, or with --wait, it is certain\n",
+                     they are in flight, or lost; this is decided after ten minutes, or with \
+                     --wait\n",
                     gap.instance, gap.seconds, gap.first, gap.last
                 ),
                 Unknown::Unreported(_) => continue,
                 Unknown::SilentIngest(silent) => format!(
                     "UNKNOWN: ingest {} has not closed and has reported nothing for {} s: if it \
-                     was killed, what it accepted after number {} is known to nothing but its queue\n",
+                     was killed, what it accepted after number {} is unreported\n",
                     silent.instance, silent.seconds, silent.reported
                 ),
                 Unknown::RestoredFile => "UNKNOWN: whether the file was restored to an older \
-                     state: store and broker are this one file, and nothing beside it remembers \
-                     more\n"
+                    state: store and broker are this one file, and there is nothing to compare it \
+                    with\n"
                     .to_owned(),
             };
             text.push_str(&line);
@@ -181,7 +186,7 @@ impl ReconcileReport {
                 "balanced: every receipt has its outcome\n".to_owned()
             }
             Verdict::Balanced => {
-                "balanced: every receipt that is known has its outcome; what is not known is named \
+                "balanced: every receipt that is known has its outcome; what is unknown is listed \
                  above\n"
                     .to_owned()
             }
@@ -189,7 +194,7 @@ impl ReconcileReport {
                 "moving: the wait ran out while something was in flight or retrying\n".to_owned()
             }
             Verdict::Moving => {
-                "moving: nothing contradicts itself; --wait 30s judges when it is at rest\n"
+                "moving: no contradiction found; --wait 30s waits until all work is done\n"
                     .to_owned()
             }
             Verdict::Imbalanced => {
@@ -204,7 +209,7 @@ impl ReconcileReport {
                     ),
                     (missing, "missing receipt", "missing receipts"),
                     (gone, "receipt gone", "receipts gone"),
-                    (gaps, "untold range", "untold ranges"),
+                    (gaps, "unreported range", "unreported ranges"),
                     (
                         self.imbalances.len() as u64,
                         "contradiction",
@@ -214,39 +219,39 @@ impl ReconcileReport {
                 let found = found.into_iter().filter(|(number, ..)| *number > 0);
                 let found = found.map(|(number, one, more)| count(number, one, more));
                 let found = found.collect::<Vec<_>>().join(", ");
-                format!("imbalanced: {found}; `hookbox events show` tells what happened\n")
+                format!("imbalanced: {found}; `hookbox events show` has the history of an event\n")
             }
-            Verdict::Unknown => "unknown: not everybody could be asked\n".to_owned(),
+            Verdict::Unknown => "unknown: the broker or the store did not answer\n".to_owned(),
         }
     }
 }
 
 fn cells(line: &RouteLine) -> [String; 9] {
-    let settled = |of: fn(&crate::command::reconcile::Settled) -> u64| {
+    let settled = |of: fn(&crate::command::reconcile::OutcomeCounts) -> u64| {
         let store = line.store.as_ref();
         store.map_or("-".to_owned(), |store| of(store).to_string())
     };
     [
         line.route.clone(),
         known(line.accepted),
-        known(line.told),
+        known(line.reported),
         settled(|store| store.done),
         settled(|store| store.duplicate),
         settled(|store| store.conflict),
         settled(|store| store.dead),
         settled(|store| store.retrying),
-        line.broker.as_ref().map_or("-".to_owned(), in_flight),
+        line.broker.as_ref().map_or("-".to_owned(), contents),
     ]
 }
 
 /// In events where the broker counts them, else in messages.
-fn in_flight(queue: &InFlight) -> String {
-    match (queue.ready, queue.in_hand, queue.events) {
+fn contents(queue: &QueueContents) -> String {
+    match (queue.ready, queue.in_flight, queue.events) {
         (_, _, Some(events)) => count(events, "event", "events"),
-        (Some(ready), Some(in_hand), None) => count(ready + in_hand, "message", "messages"),
+        (Some(ready), Some(in_flight), None) => count(ready + in_flight, "message", "messages"),
         (Some(ready), None, None) => {
             format!("{} ready", count(ready, "message", "messages"))
         }
-        (None, _, None) => "not told".to_owned(),
+        (None, _, None) => "not reported".to_owned(),
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 pub(super) use super::terminal::line as safe;
 
-/// Longest cell. Details can be long; a list shows how they begin, and `show` has the rest.
+/// Longest cell. Details can be long; a list shows their beginning, and `show` has the rest.
 const CELL_CHARS_MAX: usize = 100;
 
 /// A table that is written when it is complete.
@@ -13,10 +13,10 @@ pub(super) struct Table {
     rows: Vec<Vec<String>>,
 }
 
-/// On which side a column is flush.
+/// The side on which a column is aligned.
 #[derive(Clone, Copy)]
 pub(super) enum Align {
-    /// Words.
+    /// Text.
     Left,
     /// Numbers.
     Right,
@@ -92,7 +92,7 @@ pub(super) fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// The first twelve digits of an id: enough to tell it from all others that one sees.
+/// The first twelve digits of an id: enough to distinguish it from all others in sight.
 pub(super) fn short(id: &str) -> String {
     id.chars().take(12).collect()
 }

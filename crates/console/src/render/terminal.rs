@@ -1,22 +1,22 @@
-//! What a terminal would obey instead of showing it.
+//! Characters that a terminal would interpret instead of showing.
 
 use std::fmt::Write as _;
 
-/// Whether a terminal that is shown this character may do something: move the cursor, change its
-/// settings (C0 and C1 controls), or turn the direction of what follows.
+/// Whether this character may make a terminal do something: move the cursor, change its settings
+/// (C0 and C1 controls), or change the direction of the following text.
 pub fn is_unsafe(c: char) -> bool {
-    c.is_control() || turns_text(c)
+    c.is_control() || is_bidi_control(c)
 }
 
-/// The characters that change the direction of what follows.
-fn turns_text(c: char) -> bool {
+/// The characters that change the direction of the following text.
+fn is_bidi_control(c: char) -> bool {
     matches!(
         c,
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
     )
 }
 
-/// One line of text for a terminal, with what is unsafe written out.
+/// One line of text for a terminal, with unsafe characters escaped.
 pub fn line(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -29,8 +29,8 @@ pub fn line(text: &str) -> String {
     safe
 }
 
-/// A JSON document that a terminal may show: it says the same. serde_json escapes the controls
-/// below U+0020; the others stand in strings only, where JSON has them escaped likewise.
+/// A JSON document that a terminal may show: its meaning is unchanged. serde_json escapes the
+/// controls below U+0020; the others occur in strings only, where JSON allows the same escapes.
 pub fn json(document: &str) -> String {
     let mut safe = String::with_capacity(document.len());
     for c in document.chars() {

@@ -1,12 +1,12 @@
-//! How store and broker contradict each other, as text: what happened, the time for which to ask
-//! the provider, and what to do then.
+//! How store and broker contradict each other, as text: what happened, the period to ask the
+//! provider about, and what to do then.
 
 use hookbox_driver::Mismatch;
 
 use super::table::{count, safe};
 use crate::command::reconcile::WitnessLine;
 
-/// What was accepted, then what is not.
+/// The accepted contradictions, then the current one.
 pub(super) fn witness(line: &WitnessLine) -> String {
     let mut text = String::new();
     for it in &line.accepted {
@@ -24,8 +24,8 @@ pub(super) fn witness(line: &WitnessLine) -> String {
     text.push_str(&format!("RESTORED: {}\n", mismatch.describe()));
     text.push_str(&advice(mismatch));
     text.push_str(
-        "RESTORED: when that is done, `hookbox reconcile --accept-restore REASON` lets store and \
-         broker begin anew\n",
+        "RESTORED: when that is done, `hookbox reconcile --accept-restore REASON` accepts this \
+         state, and store and broker start afresh\n",
     );
     text
 }
@@ -61,7 +61,7 @@ fn advice(mismatch: &Mismatch) -> String {
             format!(
                 "RESTORED: what was in its queues (routes {}, the dead-letter queue and accept \
                  reports) is lost where they were deleted or emptied: ask the provider to send \
-                 again what it sent from {} until now\n",
+                 again what it sent since {}\n",
                 routes.join(", "),
                 it.from
             )

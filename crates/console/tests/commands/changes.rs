@@ -1,4 +1,4 @@
-//! `dead replay`, `dead discard` and `dead restore`: what is asked, and what is changed.
+//! `dead replay`, `dead discard` and `dead restore`: the questions, and the changes.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn request(change: Change) -> ChangeRequest {
 }
 
 #[tokio::test]
-async fn thousands_are_changed_in_chunks_and_each_is_looked_at_once() {
+async fn thousands_are_changed_in_chunks_and_each_is_visited_once() {
     let memory = Memory::with_dead(1_203);
     let mut person = Person::default();
     let report = change(&memory, &request(Change::Replay), &mut person)
@@ -33,7 +33,7 @@ async fn thousands_are_changed_in_chunks_and_each_is_looked_at_once() {
         .unwrap();
     expect![[r#"
         store: replayed 963 of 1203 dead letters (all)
-          240 left alone: changed meanwhile, or nothing to put into a queue (240 undecodable)
+          240 left unchanged: changed meanwhile, or nothing to put into a queue (240 undecodable)
           0 done, 0 dead again, 963 not decided yet: of these, `hookbox dead groups` counts what dies again
     "#]]
     .assert_eq(&report.text());
@@ -60,7 +60,7 @@ async fn thousands_are_changed_in_chunks_and_each_is_looked_at_once() {
     .assert_eq(&json(&report));
     assert_eq!(*memory.chunks.lock().unwrap(), [500, 500, 203]);
     assert_eq!(
-        person.told,
+        person.progress,
         [(0, 1_203), (500, 1_203), (1_000, 1_203), (1_203, 1_203)]
     );
     assert!(person.asked.is_empty(), "--yes does not ask");
@@ -88,7 +88,7 @@ async fn discarded_is_restored() {
 }
 
 #[tokio::test]
-async fn it_says_how_many_and_asks() {
+async fn a_change_shows_its_count_and_asks() {
     let memory = Memory::with_dead(7);
     let mut ask = request(Change::Discard);
     ask.yes = false;
@@ -99,7 +99,7 @@ async fn it_says_how_many_and_asks() {
     };
     let refused = change(&memory, &ask, &mut person).await.unwrap_err();
     assert!(matches!(refused, CommandError::Declined));
-    expect!["This will discard 3 dead letters (route scores). Go on?"]
+    expect!["This will discard 3 dead letters (route scores). Continue?"]
         .assert_eq(&person.asked.join("\n"));
     assert_eq!(memory.states(DeadState::Discarded), 0);
 
@@ -108,7 +108,7 @@ async fn it_says_how_many_and_asks() {
     expect![[r#"
         nothing was changed.
         This would discard 3 dead letters (route scores).
-        Say --yes to do it without being asked, or --dry-run to see what it means
+        Give --yes to skip this question, or --dry-run to see the effect
     "#]]
     .assert_eq(&sentences(&refused));
     assert_eq!(memory.states(DeadState::Discarded), 0);
@@ -122,7 +122,7 @@ async fn it_says_how_many_and_asks() {
 }
 
 #[tokio::test]
-async fn everything_must_be_said() {
+async fn a_change_of_everything_needs_all() {
     let memory = Memory::with_dead(2);
     let mut nothing = request(Change::Replay);
     nothing.all = false;
@@ -131,7 +131,7 @@ async fn everything_must_be_said() {
         .unwrap_err();
     expect![[r#"
         replay which dead letters?
-        Name their ids, narrow them down with --group, --route, --topic or another filter, or say --all
+        Name their ids, narrow them down with --group, --route, --topic or another filter, or give --all
     "#]]
     .assert_eq(&sentences(&refused));
     assert!(memory.chunks.lock().unwrap().is_empty());
@@ -156,7 +156,7 @@ async fn a_dry_run_only_counts() {
 }
 
 #[tokio::test]
-async fn an_interrupt_is_heard_between_chunks() {
+async fn an_interrupt_is_noticed_between_chunks() {
     let memory = Memory::with_dead(1_203);
     let mut person = Person {
         interrupts_after: Some(1),
@@ -174,9 +174,9 @@ async fn an_interrupt_is_heard_between_chunks() {
 }
 
 #[tokio::test]
-async fn what_was_done_before_a_fault_is_told() {
+async fn what_was_done_before_a_fault_is_reported() {
     let memory = Memory {
-        away_after: Some(1),
+        unavailable_after: Some(1),
         ..Memory::with_dead(600)
     };
     let mut person = Person::default();
@@ -191,7 +191,7 @@ async fn what_was_done_before_a_fault_is_told() {
 }
 
 #[test]
-fn the_actor_is_who_they_say_else_the_user_else_unknown() {
+fn the_actor_is_the_given_name_else_the_user_else_unknown() {
     let some = |name: &str| Some(name.to_owned());
     assert_eq!(actor(some("ada"), some("root")), "ada");
     assert_eq!(actor(some(" "), some("root")), "root");
@@ -199,9 +199,9 @@ fn the_actor_is_who_they_say_else_the_user_else_unknown() {
     assert_eq!(actor(None, None), "unknown");
 }
 
-/// At a rate, at most so many, and then what became of them.
+/// At a rate, at most so many, and then their outcomes.
 #[tokio::test(start_paused = true)]
-async fn a_replay_keeps_its_rate_and_says_what_became_of_them() {
+async fn a_replay_keeps_its_rate_and_reports_the_outcomes() {
     let memory = Memory {
         decides: true,
         ..Memory::with_dead(700)
@@ -217,7 +217,7 @@ async fn a_replay_keeps_its_rate_and_says_what_became_of_them() {
     let report = change(&memory, &request, &mut person).await.unwrap();
     expect![[r#"
         store: replayed 100 of 700 dead letters (all)
-          25 left alone: changed meanwhile, or nothing to put into a queue (25 undecodable)
+          25 left unchanged: changed meanwhile, or nothing to put into a queue (25 undecodable)
           100 done, 0 dead again
     "#]]
     .assert_eq(&report.text());
@@ -292,6 +292,6 @@ async fn a_limited_change_asks_about_the_limit() {
         ..request(Change::Replay)
     };
     change(&memory, &request, &mut person).await.unwrap_err();
-    let question = "This will replay the first 4 of 9 dead letters (all). Go on?";
+    let question = "This will replay the first 4 of 9 dead letters (all). Continue?";
     assert_eq!(person.asked, [question]);
 }

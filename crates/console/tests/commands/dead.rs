@@ -18,7 +18,7 @@ fn waiting() -> DeadFilter {
 }
 
 #[tokio::test]
-async fn groups_count_what_died_of_the_same() {
+async fn groups_count_deaths_of_one_cause() {
     let memory = Memory::with_dead(4);
     let report = dead::groups(&memory, &waiting()).await.unwrap();
     expect![[r#"
@@ -74,7 +74,7 @@ async fn what_an_older_version_wrote_is_grouped_before_it_is_shown() {
     *memory.ungrouped.lock().unwrap() = 1;
     dead::groups(&memory, &waiting()).await.unwrap();
     assert_eq!(*memory.ungrouped.lock().unwrap(), 0);
-    // And before a filter means a group.
+    // And before a filter by group is applied.
     *memory.ungrouped.lock().unwrap() = 1;
     let group = dead::groups(&memory, &waiting()).await.unwrap().groups;
     let filter = DeadFilter {
@@ -88,7 +88,7 @@ async fn what_an_older_version_wrote_is_grouped_before_it_is_shown() {
 }
 
 #[tokio::test]
-async fn a_list_says_how_to_go_on() {
+async fn a_list_names_its_next_page() {
     let memory = Memory::with_dead(5);
     let report = dead::list(&memory, &waiting(), 0, 2, false).await.unwrap();
     expect![[r#"
@@ -288,7 +288,7 @@ async fn an_export_to_a_file_is_its_owners_alone_and_overwrites_nothing() {
 #[tokio::test]
 async fn an_export_that_is_not_audited_does_not_happen() {
     let memory = Memory {
-        audit_is_away: true,
+        audit_is_unavailable: true,
         ..Memory::with_dead(2)
     };
     let mut out = Vec::new();

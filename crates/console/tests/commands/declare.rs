@@ -1,4 +1,4 @@
-//! `queues declare`: what is known of queues that are missing.
+//! `queues declare`: what is known about missing queues.
 
 use std::sync::{Arc, Mutex};
 
@@ -35,7 +35,7 @@ fn store() -> Reach<dyn Ledger> {
     Reach::Open(Arc::new(Memory {
         books: Mutex::new(vec![vec![books("quiet", 3)]]),
         accounts: Accounts {
-            told: vec![(scores(), 943)],
+            reported: vec![(scores(), 943)],
             open_by_route: vec![(scores(), 943)],
             ..Accounts::default()
         },
@@ -44,7 +44,7 @@ fn store() -> Reach<dyn Ledger> {
 }
 
 #[tokio::test]
-async fn what_the_store_knows_of_a_missing_queue_is_said() {
+async fn what_the_store_knows_about_a_missing_queue_is_reported() {
     let (missing, problems) = missing_queues(missing(), &store()).await;
     let declared = missing.iter().map(|queue| queue.name.clone()).collect();
     let report = DeclareReport {
@@ -53,8 +53,8 @@ async fn what_the_store_knows_of_a_missing_queue_is_said() {
         problems,
     };
     expect![[r#"
-        declared hookbox.test.route.scores: it was used, so it was deleted; 943 receipts of its route were answered 200 and have no outcome: what of them was in the queue is lost
-        declared hookbox.test.route.quiet: it was used, so it was deleted; the store knows of no receipt that was in it
+        declared hookbox.test.route.scores: it was used, so it was deleted; 943 receipts of its route were answered 200 and have no outcome: those that were in the queue are lost
+        declared hookbox.test.route.quiet: it was used, so it was deleted; the store knows no receipt that was in it
         declared hookbox.test.route.new: not used before, as far as the store knows
         declared hookbox.test.accounts: it was used, so it was deleted; what was in it is lost
         `hookbox reconcile` lists the receipts that are known to be lost
@@ -100,9 +100,9 @@ async fn what_the_store_knows_of_a_missing_queue_is_said() {
 }
 
 #[tokio::test]
-async fn without_a_store_nothing_is_known_and_that_is_said() {
-    let away = Reach::Away("it is away".to_owned());
-    let (missing, problems) = missing_queues(missing(), &away).await;
+async fn without_a_store_nothing_is_known_and_that_is_reported() {
+    let unavailable = Reach::Unavailable("it is unavailable".to_owned());
+    let (missing, problems) = missing_queues(missing(), &unavailable).await;
     assert!(
         missing
             .iter()
@@ -110,10 +110,10 @@ async fn without_a_store_nothing_is_known_and_that_is_said() {
     );
     assert_eq!(
         (problems[0].source, &*problems[0].what),
-        (Source::Store, "it is away")
+        (Source::Store, "it is unavailable")
     );
     assert!(missing[0].line().contains("could not be read"));
-    // Of nothing that is missing, nothing needs to be known.
-    let (missing, problems) = missing_queues(Vec::new(), &away).await;
+    // Without a missing queue, nothing needs to be read.
+    let (missing, problems) = missing_queues(Vec::new(), &unavailable).await;
     assert!(missing.is_empty() && problems.is_empty());
 }

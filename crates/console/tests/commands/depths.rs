@@ -1,4 +1,4 @@
-//! A broker that tells how much waits, and holds the first witness.
+//! A broker that reports depths, and holds the first witness.
 
 use std::sync::Mutex;
 
@@ -9,9 +9,9 @@ use hookbox_driver::{
 };
 use hookbox_event::{Account, Witness};
 
-use crate::world::{away, witness};
+use crate::world::{unavailable, witness};
 
-/// A broker that only tells depths: one reading after another; the last one stays.
+/// A broker that only reports depths: one reading after another; the last one stays.
 pub struct Depths(pub Mutex<Vec<Vec<Depth>>>);
 
 pub fn depth(queue: Queue, ready: u64, unsettled: Option<u64>, events: Option<u64>) -> Depth {
@@ -35,12 +35,12 @@ impl Broker for Depths {
         Err(PublishError::plain(PublishErrorKind::Unavailable))
     }
 
-    async fn tell(&self, _: &Account) -> Result<(), PublishError> {
+    async fn publish_report(&self, _: &Account) -> Result<(), PublishError> {
         Err(PublishError::plain(PublishErrorKind::Unavailable))
     }
 
     async fn subscribe(&self, _: &Queue, _: u16) -> Result<Box<dyn Subscription>, Fault> {
-        Err(away())
+        Err(unavailable())
     }
 
     async fn depths(&self) -> Result<Vec<Depth>, Fault> {
@@ -48,11 +48,11 @@ impl Broker for Depths {
         if depths.len() > 1 {
             return Ok(depths.remove(0));
         }
-        depths.first().cloned().ok_or_else(away)
+        depths.first().cloned().ok_or_else(unavailable)
     }
 
     fn readiness(&self) -> Readiness {
-        Readiness::not_ready(NotReadyKind::Unreachable, "it only tells depths")
+        Readiness::not_ready(NotReadyKind::Unreachable, "it only reports depths")
     }
 
     async fn close(&self) {}

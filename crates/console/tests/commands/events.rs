@@ -9,7 +9,7 @@ use hookbox_driver::{EventCursor, EventFilter};
 use crate::world::{Memory, event_id, sentences};
 
 #[tokio::test]
-async fn a_list_says_whose_word_it_is() {
+async fn a_list_names_its_source() {
     let memory = Memory::default();
     let report = events::list(&memory, &EventFilter::default(), None, 2)
         .await
@@ -71,7 +71,7 @@ async fn a_page_is_followed_by_the_next_until_there_is_none() {
 
 /// JSON is text that a terminal shows, too.
 #[tokio::test]
-async fn what_a_body_says_does_not_command_the_terminal_in_json() {
+async fn a_body_does_not_control_the_terminal_in_json() {
     let body = "{\"a\":\"\u{9b}31m\u{85}\u{202e}\u{7f}\u{2066}\"}";
     let memory = Memory {
         body: Some(body.into()),
@@ -82,7 +82,7 @@ async fn what_a_body_says_does_not_command_the_terminal_in_json() {
     let is_obeyed = |c: char| c != '\n' && hookbox_console::render::terminal::is_unsafe(c);
     assert!(!json.contains(is_obeyed), "{json}");
     let read: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(read["body"]["body"], body, "it says the same");
+    assert_eq!(read["body"]["body"], body, "its meaning is the same");
 }
 
 #[tokio::test]
@@ -179,7 +179,7 @@ async fn a_body_is_shown_only_after_its_audit_row_is_written() {
         ("ada", "event.body")
     );
 
-    memory.audit_is_away = true;
+    memory.audit_is_unavailable = true;
     let refused = events::show(&memory, "abab", Some("ada"))
         .await
         .unwrap_err();
@@ -187,7 +187,7 @@ async fn a_body_is_shown_only_after_its_audit_row_is_written() {
 }
 
 #[tokio::test]
-async fn what_a_body_says_does_not_command_the_terminal() {
+async fn a_body_does_not_control_the_terminal() {
     let mut memory = Memory {
         body: Some("{\"a\":\"\u{1b}]0;x\u{7}\",\r\n\t\"b\":1}".into()),
         ..Memory::default()
@@ -208,7 +208,7 @@ async fn what_a_body_says_does_not_command_the_terminal() {
 }
 
 #[tokio::test]
-async fn a_prefix_that_means_no_event_is_told_apart_from_one_that_cannot() {
+async fn a_prefix_without_an_event_and_an_invalid_prefix_are_different_errors() {
     let memory = Memory::default();
     for bad in ["", "abc", "wxyz", &"a".repeat(65)] {
         let refused = events::show(&memory, bad, None).await.unwrap_err();

@@ -12,7 +12,7 @@ use hookbox_driver::{
 };
 use hookbox_event::{EventId, Incarnation, ReceiptId, Witness};
 
-use crate::world::{Memory, at, away, event_id, witness};
+use crate::world::{Memory, at, event_id, unavailable, witness};
 
 #[async_trait]
 impl Ledger for Memory {
@@ -116,7 +116,7 @@ impl Ledger for Memory {
         let claim = |row: &mut DeadRow| {
             let is_decided = ids.iter().position(|id| *id == row.id).unwrap() < *decided;
             let state = match (is_decided, row.id % 10) {
-                // It was left as it was.
+                // It was left unchanged.
                 _ if row.state == DeadState::Dead => {
                     return DeadClaim {
                         id: row.id,
@@ -151,8 +151,8 @@ impl Ledger for Memory {
     }
 
     async fn audit(&self, by: &str, action: &str, subject: &str) -> Result<(), Fault> {
-        if self.audit_is_away {
-            return Err(away());
+        if self.audit_is_unavailable {
+            return Err(unavailable());
         }
         let row = (by.to_owned(), action.to_owned(), subject.to_owned());
         self.audits.lock().unwrap().push(row);
@@ -215,8 +215,8 @@ impl Ledger for Memory {
     }
 
     async fn hurry(&self, _: &RetryFilter, limit: u32, by: &str) -> Result<u64, Fault> {
-        if self.audit_is_away {
-            return Err(away());
+        if self.audit_is_unavailable {
+            return Err(unavailable());
         }
         let mut early = self.early.lock().unwrap();
         let some = u64::from(limit).min(*early);

@@ -152,7 +152,7 @@ fn request() -> HurryRequest {
 }
 
 #[tokio::test]
-async fn a_hurry_says_what_it_does_and_asks() {
+async fn a_hurry_shows_its_effect_and_asks() {
     let memory = Memory {
         early: 1_203.into(),
         ..Memory::default()
@@ -165,7 +165,7 @@ async fn a_hurry_says_what_it_does_and_asks() {
         nothing was changed.
         This would make 1203 retries due now (all):
         each is the next attempt of its event, and counts.
-        Say --yes to do it without being asked, or --dry-run to see what it means
+        Give --yes to skip this question, or --dry-run to see the effect
     "#]]
     .assert_eq(&sentences(&unasked));
     let one = HurryRequest {
@@ -214,8 +214,8 @@ async fn a_hurry_says_what_it_does_and_asks() {
     .assert_eq(&json(&report));
     assert_eq!(memory.audits.lock().unwrap().len(), 3, "chunks of 500");
     expect![[r#"
-        This will make 1203 retries due now (all): each is the next attempt of its event, and counts. Go on?
-        This will make 1203 retries due now (all): each is the next attempt of its event, and counts. Go on?"#]].assert_eq(&person.asked.join("\n"));
+        This will make 1203 retries due now (all): each is the next attempt of its event, and counts. Continue?
+        This will make 1203 retries due now (all): each is the next attempt of its event, and counts. Continue?"#]].assert_eq(&person.asked.join("\n"));
 }
 
 #[tokio::test]
@@ -233,16 +233,16 @@ async fn an_interrupted_hurry_keeps_what_it_has_done() {
         .await
         .unwrap();
     assert_eq!((report.hurried, report.interrupted), (500, true));
-    let away = Memory {
+    let unavailable = Memory {
         early: 1.into(),
-        audit_is_away: true,
+        audit_is_unavailable: true,
         ..Memory::default()
     };
     let mut person = Person {
         answer: Some(true),
         ..Person::default()
     };
-    let report = retries::hurry(&away, &request(), &mut person)
+    let report = retries::hurry(&unavailable, &request(), &mut person)
         .await
         .unwrap();
     let [Problem { what, .. }] = &report.problems[..] else {
@@ -296,7 +296,7 @@ async fn the_audit_is_listed_newest_first() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_a_mistake_is_answered_with_those_there_are() {
+async fn an_unknown_name_is_refused_with_the_known_ones() {
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
     let memory = Memory {
         names: Names {

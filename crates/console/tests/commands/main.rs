@@ -1,5 +1,5 @@
-//! Every command over a small ledger in memory: what it reports, as text and as JSON, and what it
-//! asks before it changes anything. What a real database answers is the conformance suite's part.
+//! Every command over a small ledger in memory: its report, as text and as JSON, and the questions
+//! before a change. What a real database answers is tested by the conformance suite.
 #![allow(clippy::unwrap_used)]
 
 mod changes;

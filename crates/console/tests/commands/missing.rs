@@ -1,4 +1,4 @@
-//! `reconcile`: what is missing is named, and what is only on its way is not.
+//! `reconcile`: what is missing is named, and what is only in flight is not.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use hookbox_console::CommandError;
 use hookbox_console::Reach;
 use hookbox_console::command::reconcile::{
-    IN_HAND_MAX, OVERDUE, ReconcileReport, Storage, Verdict, WriteOff, reconcile, reconcile_again,
-    write_off,
+    IN_FLIGHT_MAX, OVERDUE, ReconcileReport, Storage, Verdict, WriteOff, reconcile,
+    reconcile_again, write_off,
 };
 use hookbox_console::render::Text;
 use hookbox_driver::{
@@ -17,8 +17,8 @@ use hookbox_event::{InstanceId, ReceiptId};
 
 use crate::world::{Depths, Memory, Person, depth};
 
-/// How long a worker may have something in hand.
-const IN_HAND: Duration = Duration::from_secs(40);
+/// How long a handler may run, so that its message is in flight.
+const HANDLER_MAX: Duration = Duration::from_secs(40);
 
 pub const LATE: u64 = OVERDUE.as_secs();
 
@@ -36,7 +36,7 @@ fn open(seconds: u64, passed: bool) -> OpenReceipt {
 }
 
 /// So many receipts are done, one retries, and these are open.
-pub fn memory(done: u64, told: u64, open: Vec<OpenReceipt>) -> Memory {
+pub fn memory(done: u64, reported: u64, open: Vec<OpenReceipt>) -> Memory {
     let route = || "scores".parse().unwrap();
     Memory {
         books: Mutex::new(vec![vec![RouteBooks {
@@ -48,7 +48,7 @@ pub fn memory(done: u64, told: u64, open: Vec<OpenReceipt>) -> Memory {
             dead: 0,
         }]]),
         accounts: Accounts {
-            told: vec![(route(), told)],
+            reported: vec![(route(), reported)],
             open_by_route: vec![(route(), open.len() as u64)],
             open,
             gaps: Vec::new(),
@@ -58,12 +58,12 @@ pub fn memory(done: u64, told: u64, open: Vec<OpenReceipt>) -> Memory {
     }
 }
 
-pub fn queues(ready: u64, in_hand: Option<u64>) -> Vec<Depth> {
+pub fn queues(ready: u64, in_flight: Option<u64>) -> Vec<Depth> {
     let route = Queue::Route("scores".parse().unwrap());
     vec![
-        depth(route, ready, in_hand, None),
-        depth(Queue::Dead, 0, in_hand.map(|_| 0), None),
-        depth(Queue::Accounts, 0, in_hand.map(|_| 0), None),
+        depth(route, ready, in_flight, None),
+        depth(Queue::Dead, 0, in_flight.map(|_| 0), None),
+        depth(Queue::Accounts, 0, in_flight.map(|_| 0), None),
     ]
 }
 
@@ -72,7 +72,15 @@ pub async fn report(memory: Memory, queues: Vec<Depth>, wait: Option<u64>) -> Re
     let broker: Reach<dyn Broker> = Reach::Open(Arc::new(Depths(Mutex::new(vec![queues]))));
     let wait = wait.map(Duration::from_secs);
     let mut person = Person::default();
-    reconcile(&broker, &store, Storage::Apart, wait, IN_HAND, &mut person).await
+    reconcile(
+        &broker,
+        &store,
+        Storage::Apart,
+        wait,
+        HANDLER_MAX,
+        &mut person,
+    )
+    .await
 }
 
 fn names(report: &ReconcileReport) -> bool {
@@ -83,7 +91,7 @@ fn names(report: &ReconcileReport) -> bool {
 }
 
 #[tokio::test]
-async fn what_its_route_has_passed_by_is_missing_whatever_else_moves() {
+async fn an_overdue_receipt_is_missing_once_later_ones_have_outcomes() {
     let busy = || queues(7, None);
     assert!(names(
         &report(memory(90, 91, vec![open(LATE, true)]), busy(), None).await
@@ -92,7 +100,7 @@ async fn what_its_route_has_passed_by_is_missing_whatever_else_moves() {
     assert!(!names(
         &report(memory(90, 91, vec![open(LATE, false)]), busy(), None).await
     ));
-    // It may be in hand as long as it is not overdue.
+    // It may be in flight as long as it is not overdue.
     assert!(!names(
         &report(memory(90, 91, vec![open(LATE - 1, true)]), busy(), None).await
     ));
@@ -103,10 +111,10 @@ async fn what_is_overdue_where_nothing_waits_is_missing() {
     let after = |seconds| memory(90, 91, vec![open(seconds, false)]);
     let overdue = || after(LATE);
     assert!(names(&report(overdue(), queues(0, Some(0)), None).await));
-    // A worker may have it in hand: until the broker takes it back, where that does not tell.
+    // It may be in flight: until the broker redelivers it, where the broker does not report it.
     assert!(!names(&report(overdue(), queues(0, Some(1)), None).await));
     assert!(!names(&report(overdue(), queues(0, None), None).await));
-    let too_long = IN_HAND_MAX.as_secs();
+    let too_long = IN_FLIGHT_MAX.as_secs();
     assert!(names(&report(after(too_long), queues(0, None), None).await));
     let mut in_the_dead_queue = queues(0, Some(0));
     in_the_dead_queue[1].ready = Some(1);
@@ -114,58 +122,63 @@ async fn what_is_overdue_where_nothing_waits_is_missing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_handler_may_have_in_hand_is_not_missing() {
+async fn what_may_be_in_flight_is_not_missing() {
     let slow = || memory(90, 91, vec![open(5, false)]);
-    let before = IN_HAND.as_secs() - 1;
+    let before = HANDLER_MAX.as_secs() - 1;
     assert!(!names(&report(slow(), queues(0, None), Some(before)).await));
     assert!(names(
         &report(slow(), queues(0, None), Some(before + 2)).await
     ));
-    // Where the broker says that nobody has anything in hand, a moment is enough.
+    // Where the broker reports that nothing is in flight, a moment is enough.
     assert!(names(&report(slow(), queues(0, Some(0)), Some(5)).await));
     assert!(!names(&report(slow(), queues(0, Some(1)), Some(60)).await));
 }
 
-/// Nothing is on the way where no queue holds anything.
+/// Nothing is in flight where no queue holds anything.
 #[tokio::test]
-async fn without_anything_in_a_queue_nothing_is_on_the_way() {
+async fn without_anything_in_a_queue_nothing_is_in_flight() {
     let young = || memory(90, 91, vec![open(5, false)]);
     let text = report(young(), queues(0, None), None).await.text();
-    assert!(!text.contains("on the way"), "{text}");
+    assert!(!text.contains("in flight"), "{text}");
     let words = "answered 200 and without an outcome: 1 receipt; no queue holds anything, so they \
                  are missing when nothing has changed for 40 s (--wait 50s waits for that)";
     assert!(text.contains(words), "{text}");
     for queues in [queues(1, None), queues(0, Some(1))] {
         let text = report(young(), queues, None).await.text();
         assert!(
-            text.contains("answered 200 and on the way: 1 receipt\n"),
+            text.contains("answered 200 and still queued or in flight: 1 receipt\n"),
             "{text}"
         );
     }
 }
 
-/// More may be missing than was written off: the exit code is that of the books afterwards.
+/// More may be missing than was written off: the exit code is that of the accounting afterwards.
 #[tokio::test(start_paused = true)]
-async fn the_verdict_is_that_of_the_books_after_a_write_off() {
+async fn the_verdict_is_that_of_the_accounting_after_a_write_off() {
     let broker: Reach<dyn Broker> =
         Reach::Open(Arc::new(Depths(Mutex::new(vec![queues(0, Some(0))]))));
     let store: Reach<dyn Ledger> = Reach::Open(Arc::new(memory(90, 91, vec![open(5, false)])));
     let wait = Some(Duration::from_secs(10));
     let mut person = Person::default();
-    let before = reconcile(&broker, &store, Storage::Apart, wait, IN_HAND, &mut person).await;
+    let before = reconcile(
+        &broker,
+        &store,
+        Storage::Apart,
+        wait,
+        HANDLER_MAX,
+        &mut person,
+    )
+    .await;
     assert_eq!(before.verdict, Verdict::Imbalanced);
     let still = reconcile_again(&broker, &store, &before).await;
-    assert_eq!(
-        (still.verdict, still.is_well()),
-        (Verdict::Imbalanced, false)
-    );
+    assert_eq!((still.verdict, still.is_ok()), (Verdict::Imbalanced, false));
     let nothing_open: Reach<dyn Ledger> = Reach::Open(Arc::new(memory(90, 91, Vec::new())));
     let clean = reconcile_again(&broker, &nothing_open, &before).await;
     assert_ne!(clean.verdict, Verdict::Imbalanced);
 }
 
 #[tokio::test]
-async fn rows_that_are_gone_are_told() {
+async fn rows_that_are_gone_are_reported() {
     let report = report(
         memory(90, 100, vec![open(5, false)]),
         queues(0, Some(0)),
@@ -177,19 +190,19 @@ async fn rows_that_are_gone_are_told() {
     // Ninety done, one retrying, one open.
     assert!(text.contains("GONE: 8 receipts of route scores"), "{text}");
     assert!(text.contains("imbalanced: 8 receipts gone"), "{text}");
-    assert!(!report.is_well());
+    assert!(!report.is_ok());
 }
 
 #[tokio::test]
-async fn what_was_stored_and_never_told_of_is_no_contradiction() {
+async fn what_was_stored_and_never_reported_is_no_contradiction() {
     let report = report(memory(90, 12, Vec::new()), queues(0, Some(0)), None).await;
     assert_eq!(report.verdict, Verdict::Moving, "one retries");
-    assert!(report.is_well());
+    assert!(report.is_ok());
 }
 
 #[tokio::test]
-async fn a_gap_is_told_when_no_account_can_come_or_it_is_old() {
-    let told = async |seconds, ready| {
+async fn a_gap_is_reported_when_no_accept_report_can_fill_it_or_it_is_old() {
+    let is_reported = async |seconds, ready| {
         let mut memory = memory(90, 91, Vec::new());
         memory.accounts.gaps = vec![AccountGap {
             instance: INSTANCE,
@@ -202,29 +215,29 @@ async fn a_gap_is_told_when_no_account_can_come_or_it_is_old() {
         report(memory, queues, None)
             .await
             .text()
-            .contains("UNTOLD: ")
+            .contains("UNREPORTED: ")
     };
-    assert!(told(5, 0).await, "nothing waits that could fill it");
-    assert!(!told(5, 1).await);
-    assert!(told(LATE, 1).await);
+    assert!(is_reported(5, 0).await, "nothing waits that could fill it");
+    assert!(!is_reported(5, 1).await);
+    assert!(is_reported(LATE, 1).await);
 }
 
 #[tokio::test]
-async fn an_ingest_that_ended_untold_is_named_and_is_no_contradiction() {
+async fn an_ingest_that_ended_without_a_last_report_is_named_and_is_no_contradiction() {
     let mut memory = memory(90, 91, Vec::new());
     memory.unvouched = vec![Unvouched {
         instance: INSTANCE,
-        told: 40,
+        reported: 40,
         seen: 44,
         absent: 1,
     }];
     let report = report(memory, queues(0, Some(0)), None).await;
     let text = report.text();
     assert!(
-        text.contains("of its numbers 41 to 44; 1 number of them"),
+        text.contains("reporting numbers 41 to 44; nothing is known of 1 number of them"),
         "{text}"
     );
-    assert!(report.is_well(), "{text}");
+    assert!(report.is_ok(), "{text}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -238,7 +251,7 @@ async fn only_what_is_missing_is_written_off_and_only_when_asked() {
     let slow = report(memory(90, 91, vec![open(5, false)]), queues(1, None), None).await;
     let mut person = Person::default();
     let written = write_off(&ledger, &slow, &request(true), &mut person).await;
-    assert_eq!(written.unwrap().written_off, 0, "it may be on its way");
+    assert_eq!(written.unwrap().written_off, 0, "it may be in flight");
 
     let late = memory(90, 91, vec![open(LATE, true)]);
     let missing = report(late, queues(1, None), None).await;
@@ -258,7 +271,7 @@ async fn only_what_is_missing_is_written_off_and_only_when_asked() {
 }
 
 #[tokio::test]
-async fn what_is_written_off_is_not_missed_in_the_books() {
+async fn what_is_written_off_is_not_missing() {
     let mut memory = memory(90, 100, Vec::new());
     memory.accounts.written_off = vec![("scores".parse().unwrap(), 9)];
     let report = report(memory, queues(0, Some(0)), None).await;

@@ -1,13 +1,13 @@
-//! An operator who answers as the test says.
+//! An operator whose answers a test sets.
 
 use hookbox_console::{NoAnswer, Operator};
 
-/// An operator who answers as the test says, and interrupts after so many polls.
+/// An operator whose answers a test sets, and who interrupts after so many polls.
 #[derive(Default)]
 pub struct Person {
     pub answer: Option<bool>,
     pub asked: Vec<String>,
-    pub told: Vec<(u64, u64)>,
+    pub progress: Vec<(u64, u64)>,
     pub interrupts_after: Option<usize>,
 }
 
@@ -18,11 +18,11 @@ impl Operator for Person {
     }
 
     fn progress(&mut self, done: u64, total: u64) {
-        self.told.push((done, total));
+        self.progress.push((done, total));
     }
 
     fn interrupted(&self) -> bool {
         self.interrupts_after
-            .is_some_and(|after| self.told.len() > after)
+            .is_some_and(|after| self.progress.len() > after)
     }
 }

@@ -35,12 +35,12 @@ fn broker() -> Reach<dyn Broker> {
 async fn each_number_stands_under_its_source() {
     let report = queues(&broker(), &store()).await;
     expect![[r#"
-        QUEUE         broker: READY  IN HAND  EVENTS  CONSUMERS  store: RETRYING  DEFERRED  DEAD  NAME AT THE BROKER
-        route.scores              4        ?       ?          ?                2         1     3  hookbox.test.route.scores
-        dead                      0        0       0          ?                -         -     -  hookbox.test.dead
-        route.old                 -        -       -          -                2         0     3  -
-        ready and in hand are messages, each a batch of events; ? = not told by the broker
-        deferred are those of the retrying that wait without an attempt, for a lock or a right; the oldest for 90 s; `events show` says for which
+        QUEUE         broker: READY  IN FLIGHT  EVENTS  CONSUMERS  store: RETRYING  DEFERRED  DEAD  NAME AT THE BROKER
+        route.scores              4          ?       ?          ?                2         1     3  hookbox.test.route.scores
+        dead                      0          0       0          ?                -         -     -  hookbox.test.dead
+        route.old                 -          -       -          -                2         0     3  -
+        ready and in flight are messages, each a batch of events; ? = not reported by the broker
+        deferred are the retrying events that wait without an attempt, for a lock or a right; the oldest for 90 s; `events show` has the reason
     "#]].assert_eq(&report.text());
     expect![[r#"
         {
@@ -50,7 +50,7 @@ async fn each_number_stands_under_its_source() {
               "broker": {
                 "name": "hookbox.test.route.scores",
                 "ready": 4,
-                "in_hand": null,
+                "in_flight": null,
                 "consumers": null,
                 "events": null
               },
@@ -66,7 +66,7 @@ async fn each_number_stands_under_its_source() {
               "broker": {
                 "name": "hookbox.test.dead",
                 "ready": 0,
-                "in_hand": 0,
+                "in_flight": 0,
                 "consumers": null,
                 "events": 0
               },
@@ -90,21 +90,21 @@ async fn each_number_stands_under_its_source() {
 }
 
 #[tokio::test]
-async fn with_one_source_away_the_other_is_printed() {
-    let report = queues(&Reach::Away("no route to it".into()), &store()).await;
+async fn with_one_source_unavailable_the_other_is_printed() {
+    let report = queues(&Reach::Unavailable("no route to it".into()), &store()).await;
     expect![[r#"
-        QUEUE         broker: READY  IN HAND  EVENTS  CONSUMERS  store: RETRYING  DEFERRED  DEAD  NAME AT THE BROKER
-        route.old                 -        -       -          -                2         0     3  -
-        route.scores              -        -       -          -                2         1     3  -
-        ready and in hand are messages, each a batch of events; ? = not told by the broker
-        deferred are those of the retrying that wait without an attempt, for a lock or a right; the oldest for 90 s; `events show` says for which
+        QUEUE         broker: READY  IN FLIGHT  EVENTS  CONSUMERS  store: RETRYING  DEFERRED  DEAD  NAME AT THE BROKER
+        route.old                 -          -       -          -                2         0     3  -
+        route.scores              -          -       -          -                2         1     3  -
+        ready and in flight are messages, each a batch of events; ? = not reported by the broker
+        deferred are the retrying events that wait without an attempt, for a lock or a right; the oldest for 90 s; `events show` has the reason
         problem at the broker: no route to it
     "#]].assert_eq(&report.text());
     let gone: Reach<dyn Broker> = Reach::Open(Arc::new(Depths(Mutex::default())));
-    let report = queues(&gone, &Reach::Away("the file is locked".into())).await;
+    let report = queues(&gone, &Reach::Unavailable("the file is locked".into())).await;
     expect![[r#"
-        QUEUE  broker: READY  IN HAND  EVENTS  CONSUMERS  store: RETRYING  DEFERRED  DEAD  NAME AT THE BROKER
-        ready and in hand are messages, each a batch of events; ? = not told by the broker
+        QUEUE  broker: READY  IN FLIGHT  EVENTS  CONSUMERS  store: RETRYING  DEFERRED  DEAD  NAME AT THE BROKER
+        ready and in flight are messages, each a batch of events; ? = not reported by the broker
         problem at the broker: failed to take a connection (unavailable): connection refused
         problem at the store: the file is locked
     "#]]

@@ -14,8 +14,8 @@ use hookbox_event::{InstanceId, ReceiptId};
 
 use crate::world::{Depths, Memory, Person, depth, event_id};
 
-/// How long a worker may have something in hand.
-const IN_HAND: Duration = Duration::from_secs(10);
+/// How long a worker may have a message in flight.
+const IN_FLIGHT_MAX: Duration = Duration::from_secs(10);
 
 async fn reconcile(
     broker: &Reach<dyn Broker>,
@@ -23,7 +23,7 @@ async fn reconcile(
     wait: Option<Duration>,
     person: &mut Person,
 ) -> ReconcileReport {
-    reconcile::reconcile(broker, store, Storage::Apart, wait, IN_HAND, person).await
+    reconcile::reconcile(broker, store, Storage::Apart, wait, IN_FLIGHT_MAX, person).await
 }
 
 fn book(done: u64, retrying: u64) -> Vec<RouteBooks> {
@@ -44,12 +44,12 @@ fn store(readings: Vec<Vec<RouteBooks>>) -> Reach<dyn Ledger> {
     }))
 }
 
-fn scores(ready: u64, in_hand: Option<u64>, events: Option<u64>) -> Vec<Depth> {
+fn scores(ready: u64, in_flight: Option<u64>, events: Option<u64>) -> Vec<Depth> {
     let route = Queue::Route("scores".parse().unwrap());
     vec![
-        depth(route, ready, in_hand, events),
-        depth(Queue::Dead, 0, in_hand.map(|_| 0), None),
-        depth(Queue::Accounts, 0, in_hand.map(|_| 0), None),
+        depth(route, ready, in_flight, events),
+        depth(Queue::Dead, 0, in_flight.map(|_| 0), None),
+        depth(Queue::Accounts, 0, in_flight.map(|_| 0), None),
     ]
 }
 
@@ -58,7 +58,7 @@ fn broker(readings: Vec<Vec<Depth>>) -> Reach<dyn Broker> {
 }
 
 #[tokio::test]
-async fn balanced_books_say_so() {
+async fn a_balanced_accounting_is_reported_as_such() {
     let broker = broker(vec![scores(0, Some(0), Some(0))]);
     let report = reconcile(
         &broker,
@@ -68,8 +68,8 @@ async fn balanced_books_say_so() {
     )
     .await;
     expect![[r#"
-        ROUTE   ACCEPTED  ingest: TOLD  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
-        scores       100             0           92          5         1     2         0  0 events
+        ROUTE   ACCEPTED  ingest: REPORTED  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN QUEUE
+        scores       100                 0           92          5         1     2         0  0 events
         balanced: every receipt has its outcome
     "#]]
     .assert_eq(&report.text());
@@ -77,11 +77,11 @@ async fn balanced_books_say_so() {
         {
           "verdict": "balanced",
           "waited": false,
-          "stood": false,
+          "at_rest": false,
           "routes": [
             {
               "route": "scores",
-              "told": 0,
+              "reported": 0,
               "open": 0,
               "written_off": 0,
               "accepted": 100,
@@ -95,23 +95,23 @@ async fn balanced_books_say_so() {
               },
               "broker": {
                 "ready": 0,
-                "in_hand": 0,
+                "in_flight": 0,
                 "events": 0
               }
             }
           ],
           "dead_queue": {
             "ready": 0,
-            "in_hand": 0,
+            "in_flight": 0,
             "events": null
           },
-          "accounts_queue": {
+          "accept_report_queue": {
             "ready": 0,
-            "in_hand": 0,
+            "in_flight": 0,
             "events": null
           },
           "dead_letters": 0,
-          "accounts": {
+          "accept_reports": {
             "open": 0,
             "receipts": [],
             "missing": [],
@@ -129,7 +129,7 @@ async fn balanced_books_say_so() {
         }
     "#]]
     .assert_eq(&json(&report));
-    assert!(report.is_well());
+    assert!(report.is_ok());
 }
 
 #[tokio::test]
@@ -139,21 +139,21 @@ async fn in_flight_is_counted_in_what_the_broker_knows() {
     let report = reconcile(&events, &store(vec![book(2, 0)]), None, &mut person).await;
     assert_eq!(report.routes[0].accepted, Some(100));
     assert_eq!(report.verdict, Verdict::Moving);
-    assert!(report.is_well(), "without a wait, moving is no fault");
+    assert!(report.is_ok(), "without a wait, moving is no failure");
 
     let messages = broker(vec![scores(3, None, None)]);
     let report = reconcile(&messages, &store(vec![book(2, 0)]), None, &mut person).await;
     assert_eq!(report.routes[0].accepted, None);
     expect![[r#"
-        ROUTE   ACCEPTED  ingest: TOLD  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
-        scores         ?             0            2          5         1     2         0  3 messages ready
-        moving: nothing contradicts itself; --wait 30s judges when it is at rest
+        ROUTE   ACCEPTED  ingest: REPORTED  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN QUEUE
+        scores         ?                 0            2          5         1     2         0  3 messages ready
+        moving: no contradiction found; --wait 30s waits until all work is done
     "#]]
     .assert_eq(&report.text());
 }
 
 #[tokio::test]
-async fn an_imbalance_is_listed_and_is_not_well() {
+async fn an_imbalance_is_listed_and_is_a_failure() {
     let memory = Memory {
         imbalances: vec![Imbalance {
             route: "scores".parse().unwrap(),
@@ -167,20 +167,20 @@ async fn an_imbalance_is_listed_and_is_not_well() {
     let store: Reach<dyn Ledger> = Reach::Open(Arc::new(memory));
     let report = reconcile(&broker, &store, None, &mut Person::default()).await;
     expect![[r#"
-        ROUTE   ACCEPTED  ingest: TOLD  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
-        scores         9             0            1          5         1     2         0  0 messages
+        ROUTE   ACCEPTED  ingest: REPORTED  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN QUEUE
+        scores         9                 0            1          5         1     2         0  0 messages
         store: imbalance on route scores, event cdcdcdcdcdcd: the claim is done and there is no receipt
-        imbalanced: 1 contradiction; `hookbox events show` tells what happened
+        imbalanced: 1 contradiction; `hookbox events show` has the history of an event
     "#]].assert_eq(&report.text());
     expect![[r#"
         {
           "verdict": "imbalanced",
           "waited": false,
-          "stood": false,
+          "at_rest": false,
           "routes": [
             {
               "route": "scores",
-              "told": 0,
+              "reported": 0,
               "open": 0,
               "written_off": 0,
               "accepted": 9,
@@ -194,23 +194,23 @@ async fn an_imbalance_is_listed_and_is_not_well() {
               },
               "broker": {
                 "ready": 0,
-                "in_hand": 0,
+                "in_flight": 0,
                 "events": null
               }
             }
           ],
           "dead_queue": {
             "ready": 0,
-            "in_hand": 0,
+            "in_flight": 0,
             "events": null
           },
-          "accounts_queue": {
+          "accept_report_queue": {
             "ready": 0,
-            "in_hand": 0,
+            "in_flight": 0,
             "events": null
           },
           "dead_letters": 0,
-          "accounts": {
+          "accept_reports": {
             "open": 0,
             "receipts": [],
             "missing": [],
@@ -234,7 +234,7 @@ async fn an_imbalance_is_listed_and_is_not_well() {
         }
     "#]]
     .assert_eq(&json(&report));
-    assert!(!report.is_well());
+    assert!(!report.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -255,7 +255,7 @@ async fn a_wait_lasts_until_nothing_moves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_in_hand_is_not_told_the_books_must_stand_still() {
+async fn where_in_flight_is_not_reported_nothing_may_change_for_a_while() {
     let broker = broker(vec![scores(0, None, None)]);
     let store = store(vec![book(1, 0), book(80, 0), book(92, 0)]);
     let began = tokio::time::Instant::now();
@@ -270,7 +270,7 @@ async fn where_in_hand_is_not_told_the_books_must_stand_still() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_is_bounded_and_what_still_moves_is_not_well() {
+async fn a_wait_is_bounded_and_work_in_progress_is_a_failure() {
     let broker = broker(vec![scores(0, Some(0), None)]);
     let began = tokio::time::Instant::now();
     let wait = Some(Duration::from_millis(5_200));
@@ -282,34 +282,34 @@ async fn a_wait_is_bounded_and_what_still_moves_is_not_well() {
     )
     .await;
     assert_eq!(report.verdict, Verdict::Moving);
-    assert!(!report.is_well());
+    assert!(!report.is_ok());
     assert_eq!(began.elapsed(), Duration::from_millis(5_200));
     assert!(report.text().ends_with("in flight or retrying\n"));
 }
 
 #[tokio::test]
-async fn with_one_source_away_nobody_can_say() {
-    let away = Reach::Away("the broker cannot be reached".into());
+async fn with_one_source_unavailable_the_verdict_is_unknown() {
+    let unavailable = Reach::Unavailable("the broker cannot be reached".into());
     let report = reconcile(
-        &away,
+        &unavailable,
         &store(vec![book(1, 0)]),
         None,
         &mut Person::default(),
     )
     .await;
     assert_eq!(report.verdict, Verdict::Unknown);
-    assert!(!report.is_well());
+    assert!(!report.is_ok());
     expect![[r#"
-        ROUTE   ACCEPTED  ingest: TOLD  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
-        scores         ?             0            1          5         1     2         0  -
+        ROUTE   ACCEPTED  ingest: REPORTED  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN QUEUE
+        scores         ?                 0            1          5         1     2         0  -
         problem at the broker: the broker cannot be reached
-        unknown: not everybody could be asked
+        unknown: the broker or the store did not answer
     "#]]
     .assert_eq(&report.text());
 }
 
 #[tokio::test]
-async fn what_is_nowhere_is_named_once_nothing_is_on_its_way() {
+async fn what_is_missing_is_named_once_nothing_is_in_flight() {
     let open = OpenReceipt {
         receipt: ReceiptId::from_bytes([1; 16]),
         route: "scores".parse().unwrap(),
@@ -327,7 +327,7 @@ async fn what_is_nowhere_is_named_once_nothing_is_on_its_way() {
     let memory = || Memory {
         books: Mutex::new(vec![book(92, 0)]),
         accounts: Accounts {
-            told: vec![("scores".parse().unwrap(), 101)],
+            reported: vec![("scores".parse().unwrap(), 101)],
             open_by_route: vec![("scores".parse().unwrap(), 1)],
             open: vec![open.clone()],
             gaps: Vec::new(),
@@ -340,7 +340,7 @@ async fn what_is_nowhere_is_named_once_nothing_is_on_its_way() {
     });
     let store = Reach::Open(Arc::new(memory()) as Arc<dyn Ledger>);
     let report = reconcile(&at_rest(), &store, None, &mut person).await;
-    assert_eq!(report.verdict, Verdict::Moving, "it may be on its way");
+    assert_eq!(report.verdict, Verdict::Moving, "it may be in flight");
     assert!(
         report
             .text()
@@ -349,12 +349,12 @@ async fn what_is_nowhere_is_named_once_nothing_is_on_its_way() {
     let wait = Some(Duration::from_secs(20));
     let report = reconcile(&at_rest(), &store, wait, &mut person).await;
     expect![[r#"
-        ROUTE   ACCEPTED  ingest: TOLD  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
-        scores       100           101           92          5         1     2         0  0 events
-        MISSING: receipt 01010101-0101-0101-0101-010101010101 of route scores was answered 200 and is nowhere (number 42 of ingest 02020202-0202-0202-0202-020202020202)
-        imbalanced: 1 missing receipt; `hookbox events show` tells what happened
+        ROUTE   ACCEPTED  ingest: REPORTED  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN QUEUE
+        scores       100               101           92          5         1     2         0  0 events
+        MISSING: receipt 01010101-0101-0101-0101-010101010101 of route scores was answered 200 and is neither queued nor stored (number 42 of ingest 02020202-0202-0202-0202-020202020202)
+        imbalanced: 1 missing receipt; `hookbox events show` has the history of an event
     "#]].assert_eq(&report.text());
-    assert!(!report.is_well());
+    assert!(!report.is_ok());
 
     let gaps = Memory {
         accounts: Accounts {
@@ -366,10 +366,10 @@ async fn what_is_nowhere_is_named_once_nothing_is_on_its_way() {
     let store = Reach::Open(Arc::new(gaps) as Arc<dyn Ledger>);
     let report = reconcile(&at_rest(), &store, None, &mut person).await;
     expect![[r#"
-        ROUTE   ACCEPTED  ingest: TOLD  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
-        scores       100             0           92          5         1     2         0  0 events
-        UNTOLD: ingest 02020202-0202-0202-0202-020202020202 must have told of numbers 7 to 9, and has not
-        imbalanced: 1 untold range; `hookbox events show` tells what happened
+        ROUTE   ACCEPTED  ingest: REPORTED  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN QUEUE
+        scores       100                 0           92          5         1     2         0  0 events
+        UNREPORTED: ingest 02020202-0202-0202-0202-020202020202 never reported sequence numbers 7 to 9
+        imbalanced: 1 unreported range; `hookbox events show` has the history of an event
     "#]].assert_eq(&report.text());
-    assert!(!report.is_well());
+    assert!(!report.is_ok());
 }

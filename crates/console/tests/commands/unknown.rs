@@ -14,7 +14,7 @@ fn at_rest() -> Memory {
     memory
 }
 
-async fn with_a_gap(seconds: u64, in_hand: Option<u64>) -> ReconcileReport {
+async fn with_a_gap(seconds: u64, in_flight: Option<u64>) -> ReconcileReport {
     let mut memory = at_rest();
     memory.accounts.gaps = vec![AccountGap {
         instance: INSTANCE,
@@ -22,17 +22,16 @@ async fn with_a_gap(seconds: u64, in_hand: Option<u64>) -> ReconcileReport {
         last: 9,
         seconds,
     }];
-    report(memory, queues(0, in_hand), None).await
+    report(memory, queues(0, in_flight), None).await
 }
 
-/// R1c: a gap that a report may still fill is named as young, and no verdict speaks of every
-/// receipt.
+/// A gap that a report may still fill is listed as young, and no verdict speaks of every receipt.
 #[tokio::test]
 async fn a_young_gap_is_named_and_nothing_is_called_balanced() {
     let young = with_a_gap(5, None).await;
     let text = young.text();
     assert_eq!(young.verdict, Verdict::Moving, "{text}");
-    assert!(young.is_well(), "without a wait it is no fault: {text}");
+    assert!(young.is_ok(), "without a wait it is no failure: {text}");
     let named = format!(
         "UNKNOWN: ingest {INSTANCE} has reported later numbers for 5 s, and not yet 7 to 9:"
     );
@@ -46,7 +45,7 @@ async fn a_young_gap_is_named_and_nothing_is_called_balanced() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_judges_a_young_gap() {
+async fn a_wait_decides_a_young_gap() {
     let mut memory = at_rest();
     memory.accounts.gaps = vec![AccountGap {
         instance: INSTANCE,
@@ -56,7 +55,7 @@ async fn a_wait_judges_a_young_gap() {
     }];
     let waited = report(memory, queues(0, None), Some(30)).await;
     assert_eq!(waited.verdict, Verdict::Imbalanced);
-    assert!(waited.text().contains("UNTOLD: "), "{}", waited.text());
+    assert!(waited.text().contains("UNREPORTED: "), "{}", waited.text());
 }
 
 async fn balanced(memory: Memory) -> (String, Vec<Unknown>) {
@@ -66,7 +65,7 @@ async fn balanced(memory: Memory) -> (String, Vec<Unknown>) {
 }
 
 #[tokio::test]
-async fn of_every_receipt_only_a_verdict_speaks_that_knows() {
+async fn only_a_complete_verdict_speaks_of_every_receipt() {
     let (text, unknown) = balanced(at_rest()).await;
     assert_eq!(unknown, []);
     assert!(
@@ -93,13 +92,13 @@ async fn an_ingest_that_never_closed_is_named() {
     assert!(!text.contains("every receipt has"), "{text}");
 }
 
-/// And once, also where it is silent.
+/// And only once, also where the ingest is silent.
 #[tokio::test]
-async fn an_ingest_whose_last_numbers_came_through_unreported_is_named() {
+async fn an_ingest_with_unreported_last_numbers_is_named() {
     let mut memory = at_rest();
     memory.unvouched = vec![Unvouched {
         instance: INSTANCE,
-        told: 40,
+        reported: 40,
         seen: 44,
         absent: 1,
     }];

@@ -17,22 +17,22 @@ use hookbox_driver::{
 use hookbox_event::{Account, RouteName, Witness};
 
 use crate::missing::queues;
-use crate::world::{Depths, Memory, Person, at, away, witness};
+use crate::world::{Depths, Memory, Person, at, unavailable, witness};
 
 /// An empty broker that holds witnesses: one reading after another; the last one stays.
-struct Holding {
+struct WitnessBroker {
     depths: Depths,
     readings: Mutex<Vec<Vec<Witness>>>,
     published: Mutex<Vec<Witness>>,
 }
 
 #[async_trait]
-impl Broker for Holding {
+impl Broker for WitnessBroker {
     async fn publish(&self, _: &[RouteName], _: &Batch) -> Result<(), PublishError> {
         Err(PublishError::plain(PublishErrorKind::Unavailable))
     }
 
-    async fn tell(&self, _: &Account) -> Result<(), PublishError> {
+    async fn publish_report(&self, _: &Account) -> Result<(), PublishError> {
         Err(PublishError::plain(PublishErrorKind::Unavailable))
     }
 
@@ -46,11 +46,11 @@ impl Broker for Holding {
         if readings.len() > 1 {
             return Ok(readings.remove(0));
         }
-        readings.first().cloned().ok_or_else(away)
+        readings.first().cloned().ok_or_else(unavailable)
     }
 
     async fn subscribe(&self, _: &Queue, _: u16) -> Result<Box<dyn Subscription>, Fault> {
-        Err(away())
+        Err(unavailable())
     }
 
     async fn depths(&self) -> Result<Vec<Depth>, Fault> {
@@ -64,8 +64,8 @@ impl Broker for Holding {
     async fn close(&self) {}
 }
 
-fn holding(readings: Vec<Vec<Witness>>) -> Arc<Holding> {
-    Arc::new(Holding {
+fn holding(readings: Vec<Vec<Witness>>) -> Arc<WitnessBroker> {
+    Arc::new(WitnessBroker {
         depths: Depths(Mutex::new(vec![queues(0, Some(0))])),
         readings: Mutex::new(readings),
         published: Mutex::default(),
@@ -79,11 +79,11 @@ fn store(sequence: u64) -> Memory {
     }
 }
 
-async fn report(memory: Memory, broker: Arc<Holding>, storage: Storage) -> ReconcileReport {
+async fn report(memory: Memory, broker: Arc<WitnessBroker>, storage: Storage) -> ReconcileReport {
     let store: Reach<dyn Ledger> = Reach::Open(Arc::new(memory));
     let broker: Reach<dyn Broker> = Reach::Open(broker);
-    let (in_hand, mut person) = (Duration::from_secs(10), Person::default());
-    reconcile(&broker, &store, storage, None, in_hand, &mut person).await
+    let (in_flight_max, mut person) = (Duration::from_secs(10), Person::default());
+    reconcile(&broker, &store, storage, None, in_flight_max, &mut person).await
 }
 
 #[tokio::test]
@@ -91,15 +91,15 @@ async fn a_store_that_was_restored_is_red_with_the_span() {
     let broker = holding(vec![vec![witness(1, 64), witness(1, 63)]]);
     let report = report(store(4), broker, Storage::Apart).await;
     assert_eq!(report.verdict, Verdict::Imbalanced);
-    assert!(!report.is_well());
+    assert!(!report.is_ok());
     expect![[r#"
-        ROUTE   ACCEPTED  ingest: TOLD  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
-        scores         0             0            0          0         0     0         0  0 messages
+        ROUTE   ACCEPTED  ingest: REPORTED  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN QUEUE
+        scores         0                 0            0          0         0     0         0  0 messages
         RESTORED: the store was restored to an older state: its newest witness is number 4 of 2026-09-21T14:14:00Z, and the broker holds number 64 of 2026-09-21T14:24:00Z, 600 receipts later
         RESTORED: ingest 07070707-0707-0707-0707-070707070707 had reported numbers 41 to 640, and the store does not know them
         RESTORED: ask the provider to send again what it sent from 2026-09-21T14:14:00Z to 2026-09-21T14:24:00Z (600 receipts reported), and from then until the restore: what is there already is a duplicate
-        RESTORED: when that is done, `hookbox reconcile --accept-restore REASON` lets store and broker begin anew
-        imbalanced: 1 contradiction of store and broker; `hookbox events show` tells what happened
+        RESTORED: when that is done, `hookbox reconcile --accept-restore REASON` accepts this state, and store and broker start afresh
+        imbalanced: 1 contradiction of store and broker; `hookbox events show` has the history of an event
     "#]].assert_eq(&report.text());
     expect![[r#"
         {
@@ -130,12 +130,12 @@ async fn another_store_is_red() {
     let report = report(store(4), broker, Storage::Apart).await;
     assert_eq!(report.verdict, Verdict::Imbalanced);
     expect![[r#"
-        ROUTE   ACCEPTED  ingest: TOLD  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
-        scores         0             0            0          0         0     0         0  0 messages
+        ROUTE   ACCEPTED  ingest: REPORTED  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN QUEUE
+        scores         0                 0            0          0         0     0         0  0 messages
         RESTORED: the broker was used with another store: this store is 01010101-0101-0101-0101-010101010101, its newest witness is of 2026-09-21T14:14:00Z, and the broker holds number 5 of store 09090909-0909-0909-0909-090909090909, of 2026-09-21T14:14:10Z
         RESTORED: where this is the wrong database or broker, correct the config; where the database was replaced, ask the provider to send again what it sent from 2026-09-21T14:14:00Z to 2026-09-21T14:14:10Z, and from then until it was replaced
-        RESTORED: when that is done, `hookbox reconcile --accept-restore REASON` lets store and broker begin anew
-        imbalanced: 1 contradiction of store and broker; `hookbox events show` tells what happened
+        RESTORED: when that is done, `hookbox reconcile --accept-restore REASON` accepts this state, and store and broker start afresh
+        imbalanced: 1 contradiction of store and broker; `hookbox events show` has the history of an event
     "#]].assert_eq(&report.text());
     expect![[r#"
         {
@@ -159,12 +159,12 @@ async fn a_broker_that_was_emptied_is_red() {
     let report = report(store(4), broker, Storage::Apart).await;
     assert_eq!(report.verdict, Verdict::Imbalanced);
     expect![[r#"
-        ROUTE   ACCEPTED  ingest: TOLD  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
-        scores         0             0            0          0         0     0         0  0 messages
+        ROUTE   ACCEPTED  ingest: REPORTED  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN QUEUE
+        scores         0                 0            0          0         0     0         0  0 messages
         RESTORED: the broker was replaced, emptied or restored: it has confirmed witness number 4 of 2026-09-21T14:14:00Z, and holds none
-        RESTORED: what was in its queues (routes scores, the dead-letter queue and accept reports) is lost where they were deleted or emptied: ask the provider to send again what it sent from 2026-09-21T14:13:20Z until now
-        RESTORED: when that is done, `hookbox reconcile --accept-restore REASON` lets store and broker begin anew
-        imbalanced: 1 contradiction of store and broker; `hookbox events show` tells what happened
+        RESTORED: what was in its queues (routes scores, the dead-letter queue and accept reports) is lost where they were deleted or emptied: ask the provider to send again what it sent since 2026-09-21T14:13:20Z
+        RESTORED: when that is done, `hookbox reconcile --accept-restore REASON` accepts this state, and store and broker start afresh
+        imbalanced: 1 contradiction of store and broker; `hookbox events show` has the history of an event
     "#]].assert_eq(&report.text());
     expect![[r#"
         {
@@ -210,10 +210,10 @@ async fn of_one_file_nothing_can_tell_whether_it_was_restored() {
     assert_eq!(report.verdict, Verdict::Balanced);
     assert_eq!(report.unknown, [Unknown::RestoredFile]);
     expect![[r#"
-        ROUTE   ACCEPTED  ingest: TOLD  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN FLIGHT
-        scores         0             0            0          0         0     0         0  0 messages
-        UNKNOWN: whether the file was restored to an older state: store and broker are this one file, and nothing beside it remembers more
-        balanced: every receipt that is known has its outcome; what is not known is named above
+        ROUTE   ACCEPTED  ingest: REPORTED  store: DONE  DUPLICATE  CONFLICT  DEAD  RETRYING  broker: IN QUEUE
+        scores         0                 0            0          0         0     0         0  0 messages
+        UNKNOWN: whether the file was restored to an older state: store and broker are this one file, and there is nothing to compare it with
+        balanced: every receipt that is known has its outcome; what is unknown is listed above
     "#]].assert_eq(&report.text());
 }
 

@@ -17,7 +17,7 @@ pub use crate::person::Person;
 
 pub const BODY: &[u8] = b"{\"uid\":\"CANARY-1\"}";
 
-/// The moment so many seconds after the tests' beginning of time.
+/// The time so many seconds after the epoch of the tests.
 pub fn at(seconds: i64) -> Timestamp {
     Timestamp::from_unix_micros((1_790_000_000 + seconds) * 1_000_000)
 }
@@ -30,9 +30,9 @@ pub fn event_id(number: u8) -> EventId {
 pub struct Memory {
     pub dead: Mutex<Vec<DeadRow>>,
     pub audits: Mutex<Vec<(String, String, String)>>,
-    /// The sizes of the changes that were asked for, in ids.
+    /// The sizes of the requested changes, in ids.
     pub chunks: Mutex<Vec<usize>>,
-    /// One reading of the books after another; the last one stays.
+    /// One reading of the outcomes after another; the last one stays.
     pub books: Mutex<Vec<Vec<RouteBooks>>>,
     pub backlog: Vec<Backlog>,
     pub imbalances: Vec<Imbalance>,
@@ -42,15 +42,15 @@ pub struct Memory {
     /// The newest; without one, the first, which every broker here holds.
     pub witness: Option<Witness>,
     pub accepted: Vec<AcceptedRestore>,
-    pub audit_is_away: bool,
+    pub audit_is_unavailable: bool,
     /// Changes after so many chunks fail.
-    pub away_after: Option<usize>,
+    pub unavailable_after: Option<usize>,
     pub body: Option<Bytes>,
-    /// Dead letters that an older hookbox wrote.
+    /// Dead letters of an older version.
     pub ungrouped: Mutex<u64>,
-    /// What it has seen.
+    /// The names that it has seen.
     pub names: Names,
-    /// Of each dead letter.
+    /// The earlier deaths of each dead letter.
     pub earlier: Vec<EarlierDeath>,
     /// Whether a worker runs, and how many of the replayed it has decided at the last poll.
     pub decides: bool,
@@ -61,7 +61,7 @@ pub struct Memory {
 
 impl Memory {
     pub fn with_dead(count: i64) -> Self {
-        let letter = |id: i64| DeadRow {
+        let row = |id: i64| DeadRow {
             id,
             route: if id % 2 == 0 { "scores" } else { "all" }.parse().unwrap(),
             event: event_id(u8::try_from(id % 200).unwrap()),
@@ -77,7 +77,7 @@ impl Memory {
             died_at: at(id),
         };
         Self {
-            dead: Mutex::new((1..=count).map(letter).collect()),
+            dead: Mutex::new((1..=count).map(row).collect()),
             ..Self::default()
         }
     }
@@ -115,8 +115,11 @@ impl Memory {
 
     pub fn turn(&self, filter: &DeadFilter, from: DeadState, to: DeadState) -> Result<u64, Fault> {
         let mut chunks = self.chunks.lock().unwrap();
-        if self.away_after.is_some_and(|after| chunks.len() >= after) {
-            return Err(away());
+        if self
+            .unavailable_after
+            .is_some_and(|after| chunks.len() >= after)
+        {
+            return Err(unavailable());
         }
         chunks.push(filter.ids.len());
         let mut changed = 0;
@@ -180,7 +183,7 @@ impl Memory {
     }
 }
 
-pub fn away() -> Fault {
+pub fn unavailable() -> Fault {
     let cause = std::io::Error::other("connection refused");
     Fault::new(FaultKind::Unavailable, "take a connection", cause)
 }

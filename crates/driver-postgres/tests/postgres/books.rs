@@ -1,4 +1,4 @@
-//! The books, and that every kind of contradiction in the tables is told.
+//! The accounting, and that every kind of contradiction in the tables is reported.
 
 use hookbox_driver::{DeadReason, Ledger, Outcome, RouteBooks};
 
@@ -40,9 +40,9 @@ async fn every_receipt_has_one_outcome() {
 }
 
 #[tokio::test]
-async fn every_contradiction_is_told() {
+async fn every_contradiction_is_reported() {
     let event = |n: u8| format!("event_id = '\\x{}'", format!("{n:02x}").repeat(32));
-    for (sabotage, told) in [
+    for (sabotage, reported) in [
         (
             format!("delete from events where {}", event(1)),
             "without its event",
@@ -95,7 +95,9 @@ async fn every_contradiction_is_told() {
         world.execute(&sabotage).await;
         let found = world.store.imbalances(100).await.unwrap();
         assert!(
-            found.iter().any(|imbalance| imbalance.what.contains(told)),
+            found
+                .iter()
+                .any(|imbalance| imbalance.what.contains(reported)),
             "{sabotage}: {found:?}"
         );
         assert_eq!(world.store.imbalances(1).await.unwrap().len(), 1);

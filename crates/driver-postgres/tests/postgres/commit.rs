@@ -129,7 +129,7 @@ async fn a_raw_commit_is_found_out_and_the_event_is_not_run_again() {
 }
 
 #[tokio::test]
-async fn a_raw_rollback_is_found_out_and_nothing_of_ours_is_written() {
+async fn a_raw_rollback_is_detected_and_nothing_of_ours_is_written() {
     for ending in ["rollback", "rollback; begin", "rollback and chain"] {
         let world = World::new().await;
         let result = run(&world, async |c| {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hookbox_driver::{Claimed, FaultKind, Outcome, Settled, Store};
+use hookbox_driver::{Claimed, FaultKind, Outcome, ReceiptOutcome, Store};
 use hookbox_driver_postgres::{Options, Postgres};
 
 use crate::proxy::{Mode, Proxy, SLOW};
@@ -164,7 +164,7 @@ async fn a_session_that_another_connection_has_marked_is_not_used() {
 }
 
 #[tokio::test]
-async fn a_cancelled_begin_poisons_nobody() {
+async fn a_cancelled_begin_affects_no_other_transaction() {
     let world = World::new().await;
     let proxy = Proxy::before(world.database.url()).await;
     let mut options = Options::new(proxy.url(world.database.url()), environment());
@@ -184,7 +184,7 @@ async fn a_cancelled_begin_poisons_nobody() {
             .unwrap();
         add_effect(store.connection(&mut tx), "after a cancelled begin").await;
         let outcome = Outcome::Done { attempt: 1 };
-        let settled = [Settled {
+        let settled = [ReceiptOutcome {
             envelope: &envelope,
             outcome,
             other_digest: None,
@@ -199,7 +199,7 @@ async fn a_cancelled_begin_poisons_nobody() {
 }
 
 #[tokio::test]
-async fn a_cancelled_claim_poisons_nobody() {
+async fn a_cancelled_claim_affects_no_other_transaction() {
     let world = World::with(|options| options.connections_max = 2).await;
     let envelope = envelope(1, 1, "{}");
     let mut holder = world.store.begin().await.unwrap();

@@ -150,7 +150,7 @@ async fn a_retry_is_not_due_early() {
 }
 
 #[tokio::test]
-async fn a_retry_that_was_queued_and_not_heard_of_is_due_again() {
+async fn a_retry_that_was_queued_and_made_no_progress_is_due_again() {
     let world = World::new().await;
     world.fail(&envelope(1, 1, "{}"), 1, again()).await;
     assert_eq!(world.requeue().await.0.confirmed, 1);

@@ -57,7 +57,7 @@ async fn events_are_listed_newest_first_and_filtered() {
 }
 
 #[tokio::test]
-async fn an_event_is_found_by_a_prefix_that_means_one() {
+async fn an_event_is_found_by_an_unambiguous_prefix() {
     let world = World::new().await;
     world.process(&envelope(0xa1, 1, "{\"a\":1}"), "e").await;
     world.process(&envelope(0xa2, 2, "{}"), "e").await;

@@ -95,7 +95,7 @@ async fn a_newer_schema_that_only_added_is_worked_on() {
 }
 
 #[tokio::test]
-async fn a_newer_schema_that_took_something_away_is_refused_by_all() {
+async fn a_newer_schema_that_removed_something_is_refused_by_all() {
     let world = World::new().await;
     let options = world.database.options(&environment());
     world.execute(TOMORROW).await;
@@ -221,7 +221,7 @@ async fn a_read_only_database_is_refused() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_unavailable() {
-    let mut options = Options::new("postgres://nobody@127.0.0.1:1/nothing", environment());
+    let mut options = Options::new("postgres://user@127.0.0.1:1/nothing", environment());
     options.connect_deadline = Duration::from_secs(2);
     for refused in [
         Postgres::open(options.clone()).await.unwrap_err(),
@@ -235,7 +235,7 @@ async fn a_server_that_is_not_there_is_unavailable() {
 }
 
 #[tokio::test]
-async fn sessions_have_the_promised_settings_whatever_the_database_says() {
+async fn sessions_have_the_promised_settings_whatever_the_database_sets() {
     let world = World::new().await;
     let name = world.database.name();
     for setting in [

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hookbox_driver::{Claimed, CommitError, Fault, FaultKind, Outcome, Settled, Store};
+use hookbox_driver::{Claimed, CommitError, Fault, FaultKind, Outcome, ReceiptOutcome, Store};
 use hookbox_driver_postgres::{Options, Postgres};
 
 use crate::proxy::{Mode, Proxy};
@@ -95,7 +95,7 @@ async fn idle_connections_that_died_are_not_noticed_by_the_next_caller() {
 }
 
 #[tokio::test]
-async fn a_commit_whose_answer_is_lost_is_a_fault_and_redelivery_tells() {
+async fn a_commit_whose_reply_is_lost_is_a_fault_and_redelivery_decides() {
     let (world, proxy) = behind_a_proxy(|_| ()).await;
     let envelope = envelope(1, 1, "{}");
     let mut tx = world.store.begin().await.unwrap();
@@ -126,7 +126,7 @@ async fn a_commit_that_is_lost_is_a_fault_and_the_event_runs_again() {
 }
 
 #[tokio::test]
-async fn a_network_that_goes_silent_is_noticed_and_every_slot_recovers() {
+async fn an_unresponsive_network_is_detected_and_every_slot_recovers() {
     let (world, proxy) = behind_a_proxy(|options| {
         options.connections_max = 2;
         options.connect_deadline = Duration::from_secs(2);
@@ -143,7 +143,7 @@ async fn a_network_that_goes_silent_is_noticed_and_every_slot_recovers() {
     let faults: [Fault; 3] = [
         world.claim(&mut caught, &[&envelope]).await.unwrap_err(),
         world.store.ping().await.unwrap_err(),
-        world.store.begin().await.err().expect("nobody answers"),
+        world.store.begin().await.err().expect("no answer"),
     ];
     for fault in faults {
         assert_eq!(fault.kind(), FaultKind::Unavailable);
@@ -184,8 +184,9 @@ async fn a_rollback_that_gets_no_answer_ends() {
     assert_eq!(world.process(&envelope, "e").await, Claimed::Fresh);
 }
 
-/// A worker that is cut off holds its claims until the server ends its transaction. Whoever gets
-/// the event meanwhile waits for that, and has it then; the first one's commit comes too late.
+/// A worker that is cut off holds its claims until the server ends its transaction. A worker that
+/// gets the event meanwhile waits for that and claims it then; the commit of the first worker comes
+/// too late.
 #[tokio::test]
 async fn a_worker_that_is_cut_off_makes_another_wait_and_loses_its_claim() {
     let (world, proxy) = behind_a_proxy(|options| {
@@ -230,7 +231,7 @@ async fn a_worker_that_is_cut_off_makes_another_wait_and_loses_its_claim() {
     })
     .await;
     add_effect(elsewhere.connection(&mut tx), "e").await;
-    let done = [Settled {
+    let done = [ReceiptOutcome {
         envelope: &envelope,
         outcome: DONE,
         other_digest: None,

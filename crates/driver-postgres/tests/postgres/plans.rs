@@ -1,7 +1,7 @@
-//! The statements of a unit of work find their rows by index, also in a database that has just
-//! been made and that nobody has analysed.
+//! The statements of a unit of work find their rows by index, also in a database that has just been
+//! made and was never analysed.
 
-use hookbox_driver::{Claimed, Outcome, Settled, Store};
+use hookbox_driver::{Claimed, Outcome, ReceiptOutcome, Store};
 use hookbox_event::{Envelope, EventId, ReceiptId};
 
 use crate::world::{ROUTE, World, envelope, eventually, route};
@@ -31,10 +31,10 @@ async fn batch(world: &World, envelopes: &[Envelope]) {
         Claimed::Duplicate => Outcome::Duplicate,
         other => panic!("{other:?}"),
     });
-    let settled: Vec<Settled<'_>> = envelopes
+    let settled: Vec<ReceiptOutcome<'_>> = envelopes
         .iter()
         .zip(outcomes)
-        .map(|(envelope, outcome)| Settled {
+        .map(|(envelope, outcome)| ReceiptOutcome {
             envelope,
             outcome,
             other_digest: None,

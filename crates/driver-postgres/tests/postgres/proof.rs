@@ -62,7 +62,7 @@ const BREAKS: [(&str, bool); 17] = [
 ];
 
 #[tokio::test]
-async fn an_end_is_told_from_an_error_in_every_way() {
+async fn an_ended_transaction_is_distinguished_in_every_way() {
     let world = world().await;
     for (number, (statements, ends)) in (1..).zip(BREAKS) {
         let mut tx = begin(&world, number).await;
@@ -101,7 +101,7 @@ async fn a_handler_may_use_savepoints_of_its_own() {
     assert_eq!(world.effects("undone").await, 0);
 }
 
-/// What a handler changes, and the name that its failure has for it.
+/// What a handler changes, and how its failure names that.
 const CHANGES: [(&str, &str); 16] = [
     ("set role weak", "role"),
     ("set local role weak", "role"),
@@ -263,7 +263,7 @@ async fn finish_after(world: &World, tx: &mut Tx) {
 
 /// Rights and tables are changed in the transaction as rows are.
 #[tokio::test]
-async fn a_right_that_the_handler_takes_away_is_its_failure() {
+async fn a_right_that_the_handler_revokes_is_its_failure() {
     let world = world().await;
     for (number, statements) in (1..).zip([
         "alter table receipts rename to receipts_elsewhere",

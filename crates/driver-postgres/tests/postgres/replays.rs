@@ -1,7 +1,9 @@
 //! Dead letters that are replayed, and those that cannot be.
 
 use bytes::Bytes;
-use hookbox_driver::{Burial, DeadFilter, DeadReason, DeadState, Ledger, Outcome, Recorded, Store};
+use hookbox_driver::{
+    DeadFilter, DeadReason, DeadState, Ledger, Outcome, Recorded, Store, UndecodableMessage,
+};
 
 use crate::world::{DEAD, World, again, envelope, granted, redo, route};
 
@@ -80,7 +82,7 @@ async fn an_event_that_died_without_an_attempt_can_be_replayed() {
 }
 
 #[tokio::test]
-async fn a_replayed_conflict_stays_a_conflict_in_the_books() {
+async fn a_replayed_conflict_stays_a_conflict_in_the_accounting() {
     let world = World::new().await;
     let conflict = envelope(1, 1, "[]");
     let detail = "another body".to_owned();
@@ -104,15 +106,18 @@ async fn a_replayed_conflict_stays_a_conflict_in_the_books() {
 async fn undecodable_bytes_are_kept_once_and_not_replayed() {
     let world = World::new().await;
     let bytes = Bytes::from_static(b"\x00not an envelope");
-    let burial = Burial {
+    let undecodable = UndecodableMessage {
         route: &route("scores"),
         bytes: &bytes,
         reason: DeadReason::Undecodable,
         detail: "not an envelope".to_owned(),
     };
-    assert_eq!(world.store.bury(&burial).await.unwrap(), Recorded::Recorded);
     assert_eq!(
-        world.store.bury(&burial).await.unwrap(),
+        world.store.store_undecodable(&undecodable).await.unwrap(),
+        Recorded::Recorded
+    );
+    assert_eq!(
+        world.store.store_undecodable(&undecodable).await.unwrap(),
         Recorded::Superseded
     );
     let all = DeadFilter::default();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use hookbox_driver::{Claimed, FaultKind, Outcome, Settled, Store};
+use hookbox_driver::{Claimed, FaultKind, Outcome, ReceiptOutcome, Store};
 use hookbox_driver_postgres::Postgres;
 use hookbox_event::Envelope;
 use sqlx::{Connection, Executor};
@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use crate::world::{ROUTE, World, envelope, eventually, route};
 
 #[tokio::test]
-async fn claims_say_fresh_redelivered_duplicate_and_conflict() {
+async fn claims_return_fresh_redelivered_duplicate_and_conflict() {
     let world = World::new().await;
     let first = envelope(1, 1, "{}");
     assert_eq!(world.process(&first, "e").await, Claimed::Fresh);
@@ -150,7 +150,7 @@ async fn opposite_orders_cannot_wait_for_each_other() {
                     .claim(&mut tx, &route("other"), &[&envelope])
                     .await;
                 claimed.unwrap();
-                let settled = [Settled {
+                let settled = [ReceiptOutcome {
                     envelope: &envelope,
                     outcome: Outcome::Done { attempt: 1 },
                     other_digest: None,
@@ -194,10 +194,10 @@ async fn one_batch(store: &Postgres, envelopes: &[Envelope]) -> Vec<hookbox_even
     let all: Vec<&Envelope> = envelopes.iter().collect();
     let mut tx = store.begin().await.unwrap();
     let claimed = store.claim(&mut tx, &route(ROUTE), &all).await.unwrap();
-    let settled: Vec<Settled<'_>> = envelopes
+    let settled: Vec<ReceiptOutcome<'_>> = envelopes
         .iter()
         .zip(&claimed)
-        .map(|(envelope, claimed)| Settled {
+        .map(|(envelope, claimed)| ReceiptOutcome {
             envelope,
             outcome: match claimed {
                 Claimed::Fresh => Outcome::Done { attempt: 1 },

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use hookbox_driver::{
     Claimed, CommitError, DeadReason, DueRetry, Failure, FailureClass, Fault, Ledger, Outcome,
-    Recorded, Republish, Requeued, Settled, Store, Then,
+    ReceiptOutcome, Recorded, Republish, Requeued, Store, Then,
 };
 use hookbox_driver_postgres::testing::Database;
 use hookbox_driver_postgres::{Options, Postgres, Tx};
@@ -123,7 +123,7 @@ impl World {
         envelope: &Envelope,
         outcome: Outcome,
     ) -> Result<(), CommitError> {
-        let settled = [Settled {
+        let settled = [ReceiptOutcome {
             envelope,
             outcome,
             other_digest: None,

@@ -31,12 +31,12 @@ async fn a_queue_that_is_deleted_between_both_questions_is_missing_and_not_decla
     let options = QueueDeclareOptions::durable();
     let declared = channel.queue_declare(queue.name.as_str().into(), options, queue.table());
     declared.await.unwrap();
-    let mut asker = Asker::new(&connection);
-    assert_eq!(asker.examine(&queue).await.unwrap(), State::AsDeclared);
+    let mut checker = Checker::new(&connection);
+    assert_eq!(checker.examine(&queue).await.unwrap(), State::AsDeclared);
 
     let limit = Argument::Number(7);
     queue.arguments.insert("x-delivery-limit", limit);
-    let State::Different(difference) = asker.examine(&queue).await.unwrap() else {
+    let State::Different(difference) = checker.examine(&queue).await.unwrap() else {
         panic!("another delivery limit is a difference");
     };
     assert!(difference.difference.contains("x-delivery-limit"));
@@ -44,13 +44,13 @@ async fn a_queue_that_is_deleted_between_both_questions_is_missing_and_not_decla
 
     delete(&channel, &queue.name).await;
     // As if it had been there a moment ago.
-    assert_eq!(asker.compare(&queue).await.unwrap(), State::Missing);
-    assert!(!asker.is_there(&queue.name).await.unwrap());
+    assert_eq!(checker.compare(&queue).await.unwrap(), State::Missing);
+    assert!(!checker.is_there(&queue.name).await.unwrap());
     let _ = connection.close(200, "done".into()).await;
 }
 
 #[test]
-fn of_several_errors_the_one_that_the_broker_gave_is_kept() {
+fn of_several_errors_the_one_of_the_broker_is_kept() {
     let gone = || ErrorKind::InvalidChannelState(ChannelState::Error, "queue.declare").into();
     let said = |kind: AMQPErrorKind| {
         ErrorKind::ProtocolError(AMQPError::new(kind, "its words".into())).into()

@@ -1,9 +1,10 @@
-//! Reads what the management API answers: each object as a map, of which what is needed is taken.
+//! Reads responses of the management API: each object as a map, of which only the needed fields are
+//! read.
 //!
 //! The API is assembled from the statistics of several nodes. It repeats a field while members of a
 //! queue change (RabbitMQ 4.0.5; the last value is the newest), leaves fields out until they were
 //! collected, writes null for them, and writes an empty object as an empty list. None of it may
-//! keep the watch from what it can see: only an answer that is no list of objects is unreadable.
+//! hide what can be read: only a response that is no list of objects is unreadable.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::policy::Policy;
 
-/// Why an answer cannot be used. Never what was in it.
+/// Why a response cannot be used. Never its content.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unreadable {
     #[error("it is not JSON")]
@@ -23,12 +24,12 @@ pub(crate) enum Unreadable {
 /// A page of queues.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Page {
-    /// How many pages there are.
+    /// The number of pages.
     pub count: u64,
     pub queues: Vec<Queue>,
 }
 
-/// A queue, and how many members it has; `None` where the API does not say.
+/// A queue, and how many members it has; `None` where the API does not report it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Queue {
     pub name: String,
@@ -44,7 +45,7 @@ pub(super) fn policies(body: &[u8]) -> Result<Vec<Policy>, Unreadable> {
         apply_to: text(&mut policy, "apply-to"),
         definition: match policy.remove("definition") {
             Some(Value::Object(definition)) => definition,
-            // One that is empty, or that says nothing of a queue.
+            // One that is empty, or has no name of a queue.
             Some(_) | None => Map::new(),
         },
     };
@@ -85,7 +86,7 @@ pub(super) fn queues(body: &[u8]) -> Result<Page, Unreadable> {
     })
 }
 
-/// Bytes that are no text stand in what belongs to others, so they are replaced and not refused.
+/// Bytes that are no text occur in names of foreign objects, so they are replaced and not refused.
 fn json(body: &[u8]) -> Result<Value, serde_json::Error> {
     serde_json::from_str(&String::from_utf8_lossy(body))
 }
@@ -116,7 +117,7 @@ mod tests {
     use super::*;
     use crate::topology::topology;
 
-    /// The queues of ours that the policies of an answer are harmful to.
+    /// The queues of ours that the policies of a response harm.
     fn harmed(body: &[u8]) -> Vec<String> {
         let queues = topology(&"a".parse().unwrap(), &["x".parse().unwrap()]).queues;
         let policies = policies(body).unwrap();
@@ -186,7 +187,7 @@ mod tests {
                 answer.escape_ascii()
             );
         }
-        // A policy that does not say what it applies to may apply to everything.
+        // A policy without a scope may apply to everything.
         let vague = br#"[{"definition":[]},[],{"name":null,"pattern":null,"apply-to":null,
             "definition":{"message-ttl":null,"unknown":[{}]}},
             {"name":"x","pattern":".*","definition":null}]"#;

@@ -1,4 +1,4 @@
-//! Tests that look at what a whole process shares: its threads, its log.
+//! Tests that read what a whole process shares: its threads, its log.
 
 use std::io::Write;
 use std::process::Command;

@@ -43,9 +43,9 @@ async fn a_dropped_driver_leaves_no_thread() {
     let rabbit = world.open().await;
     rabbit.publish(&[route()], &batch("one")).await.unwrap();
     let mut subscription = subscribe(&rabbit, Queue::Route(route())).await;
-    let in_hand = next(&mut *subscription).await;
+    let in_flight = next(&mut *subscription).await;
     drop(rabbit);
-    drop((subscription, in_hand));
+    drop((subscription, in_flight));
     world.finish().await;
     no_amqp_thread_is_left().await;
 }
@@ -90,8 +90,8 @@ async fn a_lost_connection_leaves_no_thread() {
 
 /// Closing while nothing answers: bounded, and nothing stays behind.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn closing_over_a_dead_link_is_bounded_and_leaves_no_thread() {
-    if !alone("closing::closing_over_a_dead_link_is_bounded_and_leaves_no_thread") {
+async fn closing_over_a_dead_connection_is_bounded_and_leaves_no_thread() {
+    if !alone("closing::closing_over_a_dead_connection_is_bounded_and_leaves_no_thread") {
         return;
     }
     let world = World::new().await;

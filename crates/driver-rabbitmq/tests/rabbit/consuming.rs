@@ -1,4 +1,4 @@
-//! Consuming: queues that vanish, drivers that vanish, and messages that nobody can keep.
+//! Consuming: queues that vanish, drivers that vanish, and messages that cannot be kept.
 
 use std::time::Duration;
 
@@ -49,18 +49,21 @@ async fn subscribing_to_a_missing_queue_is_a_fault_and_harms_no_neighbour() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_vanished_driver_had_in_hand_comes_again() {
+async fn messages_in_flight_at_a_vanished_driver_are_redelivered() {
     let world = World::new().await;
     let rabbit = world.open().await;
-    rabbit.publish(&[route()], &batch("in hand")).await.unwrap();
+    rabbit
+        .publish(&[route()], &batch("in flight"))
+        .await
+        .unwrap();
     let mut subscription = subscribe(&rabbit, Queue::Route(route())).await;
-    let in_hand = next(&mut *subscription).await;
+    let in_flight = next(&mut *subscription).await;
     drop(rabbit);
     let other = world.open().await;
-    drop((in_hand, subscription));
+    drop((in_flight, subscription));
     let mut subscription = subscribe(&other, Queue::Route(route())).await;
     let again = next(&mut *subscription).await;
-    assert_eq!(again.bytes, "in hand");
+    assert_eq!(again.bytes, "in flight");
     assert!(again.redelivered);
     again.ack().await.unwrap();
     subscription.close().await;
@@ -106,7 +109,7 @@ async fn a_stale_settlement_never_settles_the_message_that_has_its_tag_now() {
     let more = timeout(QUIET, subscription.next()).await;
     assert!(more.is_err(), "a stale release put it back: {more:?}");
 
-    // Neither was acknowledged: both come again, and can be settled then.
+    // Neither was acknowledged: both are redelivered, and can be settled then.
     subscription.close().await;
     drop((first, second, lost));
     let mut subscription = subscribe(&rabbit, Queue::Route(route())).await;
@@ -150,18 +153,18 @@ async fn over_the_delivery_limit_a_message_dies_into_the_dead_queue() {
 
 /// Someone who closes while others still hold what they took.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_close_nothing_can_be_taken_or_settled_and_all_comes_again() {
+async fn after_close_nothing_can_be_taken_or_settled_and_all_is_redelivered() {
     let world = World::new().await;
     let rabbit = world.open().await;
     rabbit.publish(&[route()], &batch("kept")).await.unwrap();
     let mut subscription = subscribe(&rabbit, Queue::Route(route())).await;
-    let in_hand = next(&mut *subscription).await;
+    let in_flight = next(&mut *subscription).await;
     rabbit.close().await;
     let ended = timeout(PATIENCE, subscription.next())
         .await
         .expect("no hang");
     assert!(ended.is_err());
-    let acked = timeout(PATIENCE, in_hand.ack()).await.expect("no hang");
+    let acked = timeout(PATIENCE, in_flight.ack()).await.expect("no hang");
     assert!(acked.is_err());
     assert!(rabbit.subscribe(&Queue::Dead, 1).await.is_err());
     assert!(rabbit.depths().await.is_err());

@@ -1,4 +1,4 @@
-//! Headers that whoever may publish can forge, in the broker's own words.
+//! Headers of the broker that any publisher can forge.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ fn text(text: &str) -> AMQPValue {
     AMQPValue::LongString(text.into())
 }
 
-/// Past the driver, as anybody.
+/// Published past the driver, as any client could.
 async fn publish(channel: &Channel, queue: &str, bytes: &str, headers: &[(&str, AMQPValue)]) {
     let mut table = FieldTable::default();
     for (name, value) in headers {
@@ -34,7 +34,7 @@ async fn publish(channel: &Channel, queue: &str, bytes: &str, headers: &[(&str, 
         .unwrap();
 }
 
-/// A death that never was.
+/// An entry of an `x-death` header, forged.
 fn death(queue: &str, reason: &str) -> AMQPValue {
     let mut death = FieldTable::default();
     death.insert("queue".into(), text(queue));
@@ -98,7 +98,7 @@ async fn headers_that_a_publisher_forged_change_nothing() {
 /// says it has been in the dead queue is a circle to 3.x, which forwards it no more (H11); those of
 /// all others arrive, and say truly where they died.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_forged_death_does_not_say_where_a_message_died_and_keeps_no_other_from_it() {
+async fn a_forged_death_header_neither_names_a_queue_nor_affects_other_messages() {
     let world = World::new().await;
     let rabbit = world.open().await;
     let stolen = "hookbox.other.route.stolen";

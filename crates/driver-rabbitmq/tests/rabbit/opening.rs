@@ -33,7 +33,7 @@ fn text(text: &str) -> AMQPValue {
 }
 
 #[tokio::test]
-async fn another_delivery_limit_is_told_and_nothing_is_changed() {
+async fn another_delivery_limit_is_reported_and_nothing_is_changed() {
     let world = World::new().await;
     let arguments = [
         ("x-queue-type", text("quorum")),
@@ -44,17 +44,17 @@ async fn another_delivery_limit_is_told_and_nothing_is_changed() {
         ("x-dead-letter-strategy", text("at-least-once")),
     ];
     world.declare(&world.queue(), &arguments).await;
-    let told = difference(&world).await;
-    assert_eq!(told.queue, world.queue());
+    let found = difference(&world).await;
+    assert_eq!(found.queue, world.queue());
     for part in ["x-delivery-limit", "'1000'", "'7'"] {
-        assert!(told.difference.contains(part), "{part}: {told}");
+        assert!(found.difference.contains(part), "{part}: {found}");
     }
     assert_eq!(world.waiting(&world.dead()).await, None);
     world.finish().await;
 }
 
 #[tokio::test]
-async fn a_classic_queue_is_told() {
+async fn a_classic_queue_is_reported() {
     let world = World::new().await;
     let arguments = [
         ("x-queue-type", text("classic")),
@@ -63,10 +63,10 @@ async fn a_classic_queue_is_told() {
         ("x-dead-letter-routing-key", text(&world.dead())),
     ];
     world.declare(&world.queue(), &arguments).await;
-    let told = difference(&world).await;
-    assert_eq!(told.queue, world.queue());
+    let found = difference(&world).await;
+    assert_eq!(found.queue, world.queue());
     for part in ["x-queue-type", "'quorum'", "'classic'"] {
-        assert!(told.difference.contains(part), "{part}: {told}");
+        assert!(found.difference.contains(part), "{part}: {found}");
     }
     world.finish().await;
 }
@@ -115,11 +115,11 @@ async fn a_wrong_password_is_refused_and_not_shown() {
 }
 
 #[tokio::test]
-async fn a_silent_broker_is_given_up_in_time_and_costs_no_thread() {
-    if !alone("opening::a_silent_broker_is_given_up_in_time_and_costs_no_thread") {
+async fn an_unresponsive_broker_times_out_and_costs_no_thread() {
+    if !alone("opening::an_unresponsive_broker_times_out_and_costs_no_thread") {
         return;
     }
-    // The kernel takes the connections; nobody ever reads or writes.
+    // The kernel accepts the connections; no process ever reads or writes.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = silent.local_addr().unwrap();
     for _ in 0..3 {
@@ -130,7 +130,7 @@ async fn a_silent_broker_is_given_up_in_time_and_costs_no_thread() {
         let began = Instant::now();
         let error = refused(options).await;
         assert!(matches!(error, OpenError::Unavailable { .. }), "{error:?}");
-        assert!(describe(&error).contains("says nothing"), "{error:?}");
+        assert!(describe(&error).contains("does not answer"), "{error:?}");
         assert!(began.elapsed() < PATIENCE / 2, "it waited for more");
     }
     // While the peer still holds the sockets.

@@ -14,10 +14,10 @@ use crate::world::{
 /// Of a confirm that is to come too late.
 const CONFIRM_DEADLINE: Duration = Duration::from_secs(1);
 
-/// Of a confirm, where nobody says otherwise.
+/// Of a confirm, by default.
 const DEFAULT_DEADLINE: Duration = Duration::from_millis(2_500);
 
-/// From a look that has found something until it is seen.
+/// From a check that has found something until readiness shows it.
 const A_MOMENT: Duration = Duration::from_millis(500);
 
 /// For what is not waiting, on a busy machine: less than it takes until heartbeats are missed.
@@ -66,7 +66,7 @@ impl Link {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_link_that_loses_everything_times_out_and_heals() {
+async fn a_connection_that_loses_everything_times_out_and_recovers() {
     let link = Link::new(CONFIRM_DEADLINE).await;
     link.proxy.set(Mode::Hole);
     let (published, took) = link.publish("lost").await;
@@ -104,7 +104,7 @@ async fn a_lost_confirm_is_not_ok_although_the_message_is_there() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cut_link_is_unavailable_at_once_and_heals() {
+async fn a_cut_connection_is_unavailable_at_once_and_recovers() {
     let link = Link::new(PATIENCE).await;
     link.proxy.set(Mode::Cut);
     let (published, took) = link.publish("cut off").await;
@@ -152,7 +152,7 @@ async fn an_idle_driver_notices_a_broker_that_answers_nothing_within_two_deadlin
     let (began, lateness) = (Instant::now(), Lateness::measure());
     let why = until_not_ready(&link.rabbit).await;
     let took = began.elapsed();
-    assert!(why.contains("answered nothing"), "{why}");
+    assert!(why.contains("unresponsive for"), "{why}");
     let bound = 2 * DEFAULT_DEADLINE + A_MOMENT + lateness.allowance();
     assert!(took < bound, "{took:?}");
     link.heals().await;

@@ -61,7 +61,7 @@ async fn a_start_that_cannot_ask_for_policies_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_found_stays_found_while_nobody_can_look() {
+async fn findings_are_kept_while_the_check_fails() {
     let world = World::new().await;
     let api = Api::new(Says::NoPolicy).await;
     let rabbit = open(watched(&world, &api)).await;
@@ -86,10 +86,10 @@ async fn what_was_found_stays_found_while_nobody_can_look() {
     world.finish().await;
 }
 
-/// It is told, once, and told when it is over.
+/// It is logged once, and its recovery is logged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_api_that_is_away_alone_stops_nothing_and_is_told() {
-    if !alone("overlay::an_api_that_is_away_alone_stops_nothing_and_is_told") {
+async fn an_unavailable_management_api_stops_nothing_and_is_logged() {
+    if !alone("overlay::an_unavailable_management_api_stops_nothing_and_is_logged") {
         return;
     }
     let log = Log::begin();
@@ -97,20 +97,22 @@ async fn an_api_that_is_away_alone_stops_nothing_and_is_told() {
     let api = Api::new(Says::NoPolicy).await;
     let rabbit = open(watched(&world, &api)).await;
     api.set(Says::Nothing);
-    let told = || log.said().matches("are not watched now").count();
+    let logged = || log.said().matches("queue members are not checked").count();
     until_asked(&api, 2).await;
-    assert_eq!(told(), 0, "one that fails is nothing: {}", log.said());
+    assert_eq!(logged(), 0, "one that fails is nothing: {}", log.said());
     until_asked(&api, 4).await;
-    assert_eq!(told(), 1, "{}", log.said());
+    assert_eq!(logged(), 1, "{}", log.said());
     assert_eq!(rabbit.readiness(), Readiness::Ready);
     rabbit.publish(&[route()], &batch("kept")).await.unwrap();
     api.set(Says::NoPolicy);
-    eventually("it is told", PATIENCE, async || {
+    eventually("the recovery is logged", PATIENCE, async || {
         let said = log.said();
-        said.contains("are watched again").then_some(()).ok_or(said)
+        said.contains("queue members recovered")
+            .then_some(())
+            .ok_or(said)
     })
     .await;
-    assert_eq!(told(), 1);
+    assert_eq!(logged(), 1);
     rabbit.close().await;
     world.finish().await;
 }

@@ -64,7 +64,7 @@ async fn channels_are_closed(rabbit: &Rabbit, log: &Path) {
     until_ready(rabbit).await;
     rabbit.publish(&[route()], &batch("next")).await.unwrap();
     accepted.insert("next".to_owned());
-    // Over the connection that nobody has closed, without subscribing again.
+    // Over the connection that stayed open, without subscribing again.
     all_are_there(&mut *neighbour, accepted).await;
     neighbour.close().await;
 }

@@ -1,4 +1,4 @@
-//! Publishing to a queue that somebody deleted.
+//! Publishing to a queue that was deleted by another client.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ async fn a_deleted_queue_is_never_ok_until_it_is_declared() {
     world.finish().await;
 }
 
-/// How a publish fails to a queue that was deleted just now, and that readiness says why.
+/// The error of a publish to a queue that was just deleted, and that readiness reports why.
 async fn publish_into_nothing(world: &World, rabbit: &Rabbit) -> PublishErrorKind {
     rabbit.publish(&[route()], &batch("before")).await.unwrap();
     assert_eq!(world.delete(&world.queue()).await, 1);
@@ -73,7 +73,7 @@ async fn until_missing(rabbit: &Rabbit, queue: &str) {
     }
 }
 
-/// Nothing is published, and nobody asks.
+/// While nothing is published and readiness is not read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_that_is_deleted_or_replaced_is_named_within_five_seconds() {
     let world = World::new().await;
@@ -141,7 +141,7 @@ async fn of_a_batch_for_two_queues_one_missing_is_not_ok() {
 }
 
 #[tokio::test]
-async fn a_batch_over_the_bound_in_flight_is_published_alone() {
+async fn a_batch_over_the_in_flight_limit_is_published_by_itself() {
     let world = World::new().await;
     let mut options = world.options();
     options.in_flight_bytes_max = 10;

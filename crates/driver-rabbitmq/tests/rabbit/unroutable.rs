@@ -19,8 +19,8 @@ const ROUNDS: usize = 50;
 /// Rounds at most.
 const ROUNDS_MAX: usize = 10 * ROUNDS;
 
-/// Returns come between the confirms of others, and must not be told of those (H2). One message in
-/// sixteen goes nowhere or to one queue of two only, each time at other places.
+/// Returns arrive between the confirms of others, and must not be attributed to those (H2). One
+/// message in sixteen goes nowhere or to one queue of two only, each time at other places.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn among_thousands_of_good_messages_no_unroutable_one_is_ever_ok() {
     let world = World::new().await;

@@ -26,8 +26,8 @@ const VERY_FAR: Duration = Duration::from_millis(150);
 const DECLARED_WITHIN: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deletion_among_many_queues_is_named_on_a_slow_link() {
-    if !alone("watch::a_deletion_among_many_queues_is_named_on_a_slow_link") {
+async fn a_deletion_among_many_queues_is_reported_on_a_slow_connection() {
+    if !alone("watch::a_deletion_among_many_queues_is_reported_on_a_slow_connection") {
         return;
     }
     let log = Log::begin();
@@ -53,20 +53,20 @@ async fn a_deletion_among_many_queues_is_named_on_a_slow_link() {
     let (took, allowance) = (began.elapsed(), lateness.allowance());
     assert!(took < NAMED_WITHIN + allowance, "{took:?}");
     assert!(why.contains(&format!("{last} is missing")), "{why}");
-    // A machine without time for it makes a look as late as a link does.
-    let is_in_time = !log.said().contains("could not be looked at");
+    // A busy machine makes a check as late as a slow connection does.
+    let is_in_time = !log.said().contains("did not answer in time");
     assert!(is_in_time || !allowance.is_zero(), "{}", log.said());
     assert_eq!(world.waiting(&last).await, None, "it was not repaired");
 
-    // A look that takes too long goes on all the same, and says so.
+    // A check that takes too long continues all the same, and is logged.
     proxy.set(Mode::Pass);
     assert_eq!(declare_all().await, [&*last]);
     until_ready(&rabbit).await;
     proxy.set(Mode::Late(VERY_FAR));
-    eventually("it is told", PATIENCE, async || {
+    eventually("the late check is logged", PATIENCE, async || {
         let said = log.said();
-        let told = said.contains("queues could not be looked at in time");
-        told.then_some(()).ok_or(said)
+        let is_logged = said.contains("queues did not answer in time");
+        is_logged.then_some(()).ok_or(said)
     })
     .await;
     world.delete(&last).await;

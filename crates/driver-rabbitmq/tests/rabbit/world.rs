@@ -74,7 +74,7 @@ impl World {
         open(self.options()).await
     }
 
-    /// Declares what is missing, as a person does.
+    /// Declares what is missing, as an operator does.
     pub async fn declare_missing(&self) -> Vec<String> {
         declare(&self.options()).await.unwrap().declared
     }
@@ -89,7 +89,7 @@ impl World {
         format!("hookbox.{}.dead", self.environment)
     }
 
-    /// Declares a queue as somebody else would.
+    /// Declares a queue as another client would.
     pub async fn declare(&self, name: &str, arguments: &[(&str, AMQPValue)]) {
         let mut table = FieldTable::default();
         for (key, value) in arguments {

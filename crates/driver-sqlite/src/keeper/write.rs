@@ -8,23 +8,23 @@ use hookbox_driver::Fault;
 use sqlx::sqlite::SqliteConnection;
 use tokio::time::Instant;
 
-use super::{Hand, Keeper, Settle};
+use super::{InFlight, Keeper, Settlement};
 use crate::diagnose::fault;
-use crate::messages::{self, Leases, Taken};
+use crate::messages::{self, Leases, TakenMessage};
 use crate::moment::in_;
 
-/// What a transaction found out.
-struct Done {
-    taken: Vec<Taken>,
+/// The results of a transaction.
+struct KeeperResult {
+    taken: Vec<TakenMessage>,
     gave_up: bool,
-    /// Which of those held are still ours, when it was asked.
+    /// Which held messages were still ours when that was checked.
     still_ours: Option<HashSet<i64>>,
-    /// Acknowledged, but somebody else had them by then.
+    /// Acknowledged, but another subscription had taken them by then.
     too_late: u64,
 }
 
 impl Keeper {
-    /// Writes all words, renews what is due and takes what there is room for. When it fails,
+    /// Writes all settlements, renews what is due and takes what there is room for. When it fails,
     /// nothing is forgotten: all of it is tried again.
     pub(super) async fn write(&mut self) -> Result<(), Fault> {
         let mut unit = self.shared.writer.begin_for_queues().await?;
@@ -41,20 +41,20 @@ impl Keeper {
         if done.too_late > 0 {
             tracing::debug!(
                 messages = done.too_late,
-                "messages were acknowledged after their lease was lost; they come again"
+                "messages were acknowledged after their lease was lost; they are redelivered"
             );
         }
-        if self.words.returned() > 0 {
+        if self.settlements.returned() > 0 {
             self.maybe = true;
-            self.shared.bells.ring(&self.queue);
+            self.shared.notifiers.notify(&self.queue);
         } else if room > 0 {
-            // Fewer than asked for: the queue is empty until a bell rings.
+            // Fewer than asked for: the queue is empty until the next notification.
             self.maybe = done.taken.len() == room;
         }
         if done.gave_up {
-            self.shared.bells.ring(&self.dead);
+            self.shared.notifiers.notify(&self.dead);
         }
-        self.words.written();
+        self.settlements.written();
         if let Some(still_ours) = done.still_ours {
             self.renewed = began;
             self.held.retain(|id, lost| {
@@ -79,23 +79,26 @@ impl Keeper {
         connection: &mut SqliteConnection,
         room: usize,
         renew: bool,
-    ) -> sqlx::Result<Done> {
+    ) -> sqlx::Result<KeeperResult> {
         let token = &self.token;
-        let words = &self.words;
+        let settlements = &self.settlements;
         let mut too_late = 0;
-        if !words.acks.is_empty() {
-            let acks = words.acks.iter().copied();
+        if !settlements.acks.is_empty() {
+            let acks = settlements.acks.iter().copied();
             let forgotten = messages::forget(connection, token, acks).await?;
-            too_late = (words.acks.len() as u64).saturating_sub(forgotten);
+            too_late = (settlements.acks.len() as u64).saturating_sub(forgotten);
         }
-        for (list, delivered) in [(&words.releases, true), (&words.put_backs, false)] {
+        for (list, delivered) in [
+            (&settlements.releases, true),
+            (&settlements.put_backs, false),
+        ] {
             if !list.is_empty() {
                 let ids = list.iter().copied();
                 messages::put_back(connection, token, ids, delivered).await?;
             }
         }
-        if !words.drops.is_empty() {
-            let drops = words.drops.iter().copied();
+        if !settlements.drops.is_empty() {
+            let drops = settlements.drops.iter().copied();
             messages::put_back_counted(connection, token, drops).await?;
         }
         let lease_until = in_(self.shared.options.lease);
@@ -119,7 +122,7 @@ impl Keeper {
             let ids = given_up.iter().copied();
             messages::give_up(connection, token, ids, &self.dead).await?;
         }
-        Ok(Done {
+        Ok(KeeperResult {
             taken,
             gave_up: !given_up.is_empty(),
             still_ours,
@@ -127,18 +130,18 @@ impl Keeper {
         })
     }
 
-    fn is_worn(&self, taken: &Taken) -> bool {
+    fn is_worn(&self, taken: &TakenMessage) -> bool {
         let most = self.shared.options.deliveries_max;
         !self.is_dead && most.is_some_and(|most| taken.deliveries > most)
     }
 
-    fn hand_out(&mut self, taken: Taken) {
+    fn hand_out(&mut self, taken: TakenMessage) {
         if self.is_worn(&taken) {
             return;
         }
         let id = taken.id;
         let lost = Arc::new(AtomicBool::new(false));
-        let hand = Hand {
+        let message = InFlight {
             id,
             bytes: taken.bytes,
             redelivered: taken.deliveries > 1,
@@ -146,9 +149,9 @@ impl Keeper {
             lost: Arc::clone(&lost),
         };
         self.held.insert(id, lost);
-        if self.hands.try_send(Ok(hand)).is_err() {
+        if self.deliveries.try_send(Ok(message)).is_err() {
             // The subscription was closed meanwhile.
-            self.note(Settle::PutBack(id));
+            self.note(Settlement::PutBack(id));
         }
     }
 }

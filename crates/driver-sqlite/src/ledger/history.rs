@@ -1,4 +1,4 @@
-//! One event with all that happened to it, from one state of the tables.
+//! One event with its whole history, from one state of the tables.
 
 use hookbox_driver::{DeadLetter, EventDetail};
 use hookbox_event::EventId;
@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::{attempts, claims, dead_letters, earlier_deaths, events, receipts, retries};
 
-/// The one event whose id begins so; `None` when it is none or several.
+/// The one event whose id begins with this prefix; `None` when there is none or several.
 pub(super) async fn by_prefix(
     connection: &mut SqliteConnection,
     prefix: &str,

@@ -1,5 +1,5 @@
-//! What in the tables contradicts itself: each kind is one `SELECT`, and all are one statement,
-//! so they see one state.
+//! Contradictions in the tables: each kind is one `SELECT`, and all are one statement, so they see
+//! one state.
 
 use hookbox_driver::Imbalance;
 use sqlx::sqlite::SqliteConnection;

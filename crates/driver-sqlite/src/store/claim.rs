@@ -1,13 +1,13 @@
-//! Claiming: who holds the write lock can look first and decide, without a race.
+//! Claiming: the holder of the write lock can read first and decide, without a race.
 
 use hookbox_driver::{ClaimState, Claimed};
 use hookbox_event::{Envelope, EventId, RouteName};
 
-use crate::events::{self, Known};
-use crate::tx::{Mine, Tx};
+use crate::events::{self, StoredClaim};
+use crate::tx::{OwnedClaim, Tx};
 use crate::{claims, moment, receipts};
 
-/// Looks at every event and its receipt, decides, and claims what is to be worked on.
+/// Reads every event and its receipt, decides, and claims what is to be processed.
 pub(super) async fn claim(
     tx: &mut Tx,
     route: &RouteName,
@@ -42,7 +42,7 @@ pub(super) async fn claim(
             }
         };
         if let Some(attempts) = attempts {
-            let mine = Mine {
+            let mine = OwnedClaim {
                 receipt: envelope.receipt,
                 attempts,
                 granted: matches!(answer, Claimed::Granted { .. }),
@@ -67,11 +67,11 @@ pub(super) async fn claim(
 /// All that the decision depends on.
 struct Seen<'a> {
     envelope: &'a Envelope,
-    known: Option<&'a Known>,
+    known: Option<&'a StoredClaim>,
     /// The receipt has an outcome.
     settled: bool,
     /// This very transaction holds the claim.
-    mine: Option<&'a Mine>,
+    mine: Option<&'a OwnedClaim>,
 }
 
 fn decide(seen: &Seen<'_>) -> Claimed {
@@ -89,7 +89,8 @@ fn decide(seen: &Seen<'_>) -> Claimed {
     };
     if let Some(redo) = envelope.redo {
         return match (known.claim, known.retry) {
-            // The store was set back behind the broker: better done again than not at all.
+            // The store was restored to a state behind the broker: better processed twice than not
+            // at all.
             (None, _) => Claimed::Fresh,
             (Some((ClaimState::Retrying, _)), Some(retry))
                 if retry.attempt == redo.attempt && !retry.is_put_off =>

@@ -1,13 +1,13 @@
-//! Putting an event off without an attempt.
+//! Defers an event without an attempt.
 
 use hookbox_driver::{ClaimState, Deferral, Deferred};
 use sqlx::sqlite::SqliteConnection;
 
-use crate::events::{self, Known};
-use crate::receipts::{self, Outcome, Word};
+use crate::events::{self, StoredClaim};
+use crate::receipts::{self, OutcomeRow, StoredOutcome};
 use crate::{claims, moment, retries};
 
-/// Makes an event wait for the attempt that was not made, unless it has moved on.
+/// Makes an event wait for the attempt that was not made, unless its state has changed.
 pub(super) async fn defer(
     connection: &mut SqliteConnection,
     deferral: &Deferral<'_>,
@@ -26,30 +26,30 @@ pub(super) async fn defer(
     events::keep(connection, &[envelope], now).await?;
     let (state, made) = (ClaimState::Retrying, deferral.attempt.saturating_sub(1));
     claims::put(connection, route, event, state, made, now).await?;
-    let waits = Outcome {
+    let waits = OutcomeRow {
         envelope,
-        word: Word::Retrying,
+        word: StoredOutcome::Retrying,
         other_digest: deferral.other_digest,
     };
     receipts::keep(connection, route, &[waits], now).await?;
-    receipts::follow(connection, route, event, Word::Retrying, now).await?;
+    receipts::update_outcome(connection, route, event, StoredOutcome::Retrying, now).await?;
     retries::put_off(connection, deferral, moment::in_(after), now).await?;
     Ok(Deferred::Recorded)
 }
 
 /// Whether the event still is where the claim found it.
-fn may_wait(known: Option<&Known>, deferral: &Deferral<'_>) -> bool {
+fn may_wait(known: Option<&StoredClaim>, deferral: &Deferral<'_>) -> bool {
     let envelope = deferral.envelope;
     let Some(known) = known else {
         return true;
     };
     if envelope.redo.is_none() && known.digest != envelope.digest {
-        // It is a conflict by now, as its next claim says.
+        // It is a conflict by now, as its next claim returns.
         return false;
     }
     match known.claim {
         None => true,
-        // Only the very attempt that it waits for may be put off again.
+        // Only the very attempt that it waits for may be deferred again.
         Some((ClaimState::Retrying, _)) => {
             let waits_for = known.retry.map(|retry| retry.attempt);
             envelope.redo.is_some() && waits_for == Some(deferral.attempt)

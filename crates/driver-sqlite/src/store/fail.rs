@@ -1,17 +1,17 @@
 //! Failures: the attempt together with the retry or the dead letter that follows from it.
 
-use hookbox_driver::{Burial, ClaimState, DeadReason, Failure, Recorded, Then};
+use hookbox_driver::{ClaimState, DeadReason, Failure, Recorded, Then, UndecodableMessage};
 use hookbox_event::EventId;
 use sqlx::sqlite::SqliteConnection;
 
 use crate::attempts::{self, Made};
 use crate::dead_letters::{self, Death};
-use crate::events::{self, Known};
-use crate::receipts::{self, Outcome, Word};
-use crate::retries::{self, Waiting};
+use crate::events::{self, StoredClaim};
+use crate::receipts::{self, OutcomeRow, StoredOutcome};
+use crate::retries::{self, NewRetry};
 use crate::{claims, moment};
 
-/// Records one failed attempt, unless it is recorded or the event has moved on.
+/// Records one failed attempt, unless it is recorded or the state of the event has changed.
 pub(super) async fn fail(
     connection: &mut SqliteConnection,
     failure: &Failure<'_>,
@@ -20,16 +20,16 @@ pub(super) async fn fail(
     let known = events::known(connection, route, [&envelope.event]).await?;
     let known = known.get(&envelope.event);
     if envelope.redo.is_none() && known.is_some_and(|known| known.digest != envelope.digest) {
-        // While the attempt ran, the event became known with another body. What this receipt is
-        // now, its next claim says, and the source's config decides.
+        // While the attempt ran, the event became known with another body. Its next claim returns
+        // what this receipt is now, by the source's config.
         return Ok(Recorded::Superseded);
     }
     let Some(run) = run_of(known, failure) else {
         return Ok(Recorded::Superseded);
     };
     let word = match run.then {
-        Then::Retry { .. } => Word::Retrying,
-        Then::Dead { .. } => Word::Dead,
+        Then::Retry { .. } => StoredOutcome::Retrying,
+        Then::Dead { .. } => StoredOutcome::Dead,
     };
     record(connection, failure, &run, word).await?;
     Ok(Recorded::Recorded)
@@ -40,7 +40,7 @@ async fn record(
     connection: &mut SqliteConnection,
     failure: &Failure<'_>,
     run: &Run,
-    word: Word,
+    word: StoredOutcome,
 ) -> sqlx::Result<()> {
     let (route, envelope) = (failure.route, failure.envelope);
     let event = &envelope.event;
@@ -51,13 +51,13 @@ async fn record(
         Then::Dead { .. } => ClaimState::Dead,
     };
     claims::put(connection, route, event, state, run.attempt, now).await?;
-    let receipt = Outcome {
+    let receipt = OutcomeRow {
         envelope,
         word,
         other_digest: failure.other_digest,
     };
     receipts::keep(connection, route, &[receipt], now).await?;
-    receipts::follow(connection, route, event, word, now).await?;
+    receipts::update_outcome(connection, route, event, word, now).await?;
     let made = Made {
         route,
         event,
@@ -69,7 +69,7 @@ async fn record(
     attempts::keep(connection, &made, now).await?;
     match run.then {
         Then::Retry { after } => {
-            let waiting = Waiting {
+            let waiting = NewRetry {
                 route,
                 event,
                 attempt: run.attempt.saturating_add(1),
@@ -99,7 +99,7 @@ struct Run {
 }
 
 /// `None` when nothing is to be recorded.
-fn run_of(known: Option<&Known>, failure: &Failure<'_>) -> Option<Run> {
+fn run_of(known: Option<&StoredClaim>, failure: &Failure<'_>) -> Option<Run> {
     let as_said = Run {
         attempt: failure.attempt,
         then: failure.then,
@@ -130,24 +130,24 @@ fn run_of(known: Option<&Known>, failure: &Failure<'_>) -> Option<Run> {
 }
 
 /// Keeps bytes that are not an envelope as a dead letter.
-pub(super) async fn bury(
+pub(super) async fn store_undecodable(
     connection: &mut SqliteConnection,
-    burial: &Burial<'_>,
+    undecodable: &UndecodableMessage<'_>,
 ) -> sqlx::Result<Recorded> {
-    let event = EventId::of_undecodable(burial.bytes);
-    let route = burial.route;
+    let event = EventId::of_undecodable(undecodable.bytes);
+    let route = undecodable.route;
     let known = events::known(connection, route, [&event]).await?;
     if known.get(&event).is_some_and(|known| known.claim.is_some()) {
         return Ok(Recorded::Superseded);
     }
     let now = moment::now();
-    events::keep_undecodable(connection, &event, burial.bytes, now).await?;
+    events::keep_undecodable(connection, &event, undecodable.bytes, now).await?;
     claims::put(connection, route, &event, ClaimState::Dead, 0, now).await?;
     let death = Death {
         route,
         event: &event,
-        reason: burial.reason,
-        detail: &burial.detail,
+        reason: undecodable.reason,
+        detail: &undecodable.detail,
         attempts: 0,
     };
     dead_letters::put(connection, &death, now).await?;

@@ -8,8 +8,8 @@ use crate::diagnose::fault;
 use crate::shared::Shared;
 use crate::{moment, retries};
 
-/// After so long without hearing of a queued retry it is queued again: its message may have died
-/// at the broker. Longer than any backlog should last; if not, the fence keeps the effect single.
+/// A queued retry that makes no progress for so long is queued again: its message may be lost at
+/// the broker. Longer than any backlog should last; if not, the fence keeps the effect single.
 pub(crate) const HEARD_WITHIN: Duration = Duration::from_secs(3_600);
 
 /// Does not hold the writer while it publishes: publishing needs it.
@@ -24,7 +24,7 @@ pub(super) async fn requeue_due(
         let heard_since = moment::ago(HEARD_WITHIN);
         retries::due(&mut reader, heard_since, limit, republish.routes())
             .await
-            .map_err(fault("look for due retries"))?
+            .map_err(fault("find due retries"))?
     };
     let mut confirmed = Vec::with_capacity(due.len());
     for due in &due {

@@ -1,12 +1,14 @@
 //! Settling: the outcome of every receipt, in the transaction of its effects.
 
-use hookbox_driver::{ClaimState, CommitError, DeadReason, Fault, FaultKind, Outcome, Settled};
+use hookbox_driver::{
+    ClaimState, CommitError, DeadReason, Fault, FaultKind, Outcome, ReceiptOutcome,
+};
 use hookbox_event::{EventId, RouteName};
 
 use crate::attempts::{self, Made};
 use crate::dead_letters::{self, Death};
 use crate::diagnose::fault;
-use crate::receipts::Word;
+use crate::receipts::StoredOutcome;
 use crate::tx::Tx;
 use crate::{moment, receipts, retries};
 
@@ -14,12 +16,12 @@ use crate::{moment, receipts, retries};
 pub(super) async fn settle(
     tx: &mut Tx,
     route: &RouteName,
-    settled: &[Settled<'_>],
+    settled: &[ReceiptOutcome<'_>],
 ) -> Result<(), CommitError> {
     let now = moment::now();
-    let words: Vec<receipts::Outcome<'_>> = settled
+    let words: Vec<receipts::OutcomeRow<'_>> = settled
         .iter()
-        .map(|one| receipts::Outcome {
+        .map(|one| receipts::OutcomeRow {
             envelope: one.envelope,
             word: word(&one.outcome),
             other_digest: one.other_digest,
@@ -28,7 +30,7 @@ pub(super) async fn settle(
     receipts::keep(tx.connection(), route, &words, now)
         .await
         .map_err(fault("write the outcome of receipts"))?;
-    for Settled {
+    for ReceiptOutcome {
         envelope, outcome, ..
     } in settled
     {
@@ -92,10 +94,10 @@ async fn settle_mine(
         if granted {
             retries::end(connection, route, event).await?;
             let word = match end {
-                End::Done { .. } => Word::Done,
-                End::Dead { .. } => Word::Dead,
+                End::Done { .. } => StoredOutcome::Done,
+                End::Dead { .. } => StoredOutcome::Dead,
             };
-            receipts::follow(connection, route, event, word, now).await?;
+            receipts::update_outcome(connection, route, event, word, now).await?;
         }
         if granted && state == ClaimState::Done {
             let made = Made {
@@ -114,11 +116,11 @@ async fn settle_mine(
     Ok(written.map_err(fault("write the outcome of an event"))?)
 }
 
-fn word(outcome: &Outcome) -> Word {
+fn word(outcome: &Outcome) -> StoredOutcome {
     match outcome {
-        Outcome::Done { .. } => Word::Done,
-        Outcome::Duplicate => Word::Duplicate,
-        Outcome::Conflict { .. } => Word::Conflict,
-        Outcome::Dead { .. } => Word::Dead,
+        Outcome::Done { .. } => StoredOutcome::Done,
+        Outcome::Duplicate => StoredOutcome::Duplicate,
+        Outcome::Conflict { .. } => StoredOutcome::Conflict,
+        Outcome::Dead { .. } => StoredOutcome::Dead,
     }
 }

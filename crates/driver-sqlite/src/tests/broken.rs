@@ -14,7 +14,7 @@ fn has_ended(error: &CommitError) -> bool {
 }
 
 #[tokio::test]
-async fn a_handler_that_ends_the_transaction_is_found_out() {
+async fn a_handler_that_ends_the_transaction_is_detected() {
     // What it runs, and whether its claim stays as an orphan.
     for (ends, orphaned) in [
         ("COMMIT", true),
@@ -70,8 +70,8 @@ async fn a_handler_that_ends_the_transaction_is_found_out() {
         };
         assert_eq!(rows[0].state, expect, "{ends}");
         if orphaned {
-            let letters = store.dead_list(&Default::default(), 0, 10).await.unwrap();
-            assert_eq!(letters[0].reason, DeadReason::Orphaned);
+            let dead_letters = store.dead_list(&Default::default(), 0, 10).await.unwrap();
+            assert_eq!(dead_letters[0].reason, DeadReason::Orphaned);
         }
         assert_eq!(store.imbalances(10).await.unwrap(), []);
         close(store).await;
@@ -101,7 +101,7 @@ async fn a_retry_that_ends_its_transaction_is_an_orphan_too() {
         3,
         "all of it shows"
     );
-    // Whoever finds it does not know which attempt it was.
+    // A worker that finds it does not know which attempt it was.
     let then = Then::Dead {
         reason: DeadReason::Orphaned,
     };

@@ -128,7 +128,7 @@ async fn publish_answers_within_its_deadline_whatever_holds_the_lock() {
     assert_eq!(error.kind, PublishErrorKind::TimedOut);
     assert!(started.elapsed() < PATIENCE / 2, "{:?}", started.elapsed());
     lock.close().await.unwrap();
-    // Nobody waits for the first any more, so it is not written after all.
+    // The publisher of the first no longer waits, so it is not written.
     driver.publish(&[route("a")], &batch([2])).await.unwrap();
     let mut subscription = driver.subscribe(&queue("a"), 4).await.unwrap();
     assert_eq!(drain(&mut subscription, 2..3).await, 1);
@@ -139,7 +139,7 @@ async fn publish_answers_within_its_deadline_whatever_holds_the_lock() {
 }
 
 #[tokio::test]
-async fn readiness_follows_the_lock_without_anybody_publishing() {
+async fn readiness_follows_the_lock_without_a_publish() {
     let world = World::new();
     let driver = world.open_with(impatient).await;
     assert_eq!(driver.readiness(), Readiness::Ready);
@@ -219,7 +219,7 @@ async fn a_file_at_its_bound_refuses_until_there_is_room() {
 }
 
 #[tokio::test]
-async fn acknowledged_is_gone_and_released_comes_again() {
+async fn acknowledged_is_gone_and_released_is_redelivered() {
     let world = World::new();
     let driver = world.open().await;
     for n in 1..=3 {
@@ -270,16 +270,16 @@ async fn releasing_is_not_counted_and_dropping_is() {
 }
 
 #[tokio::test]
-async fn prefetch_bounds_what_is_in_hand() {
+async fn prefetch_bounds_messages_in_flight() {
     let world = World::new();
     let driver = world.open().await;
     for n in 0..10 {
         driver.publish(&[route("a")], &batch([n])).await.unwrap();
     }
     let mut subscription = driver.subscribe(&queue("a"), 3).await.unwrap();
-    let mut hand = Vec::new();
+    let mut in_flight = Vec::new();
     for _ in 0..3 {
-        hand.push(next(&mut subscription).await);
+        in_flight.push(next(&mut subscription).await);
     }
     assert!(subscription.try_next().is_none());
     let depths = driver.depths().await.unwrap();
@@ -294,10 +294,10 @@ async fn prefetch_bounds_what_is_in_hand() {
     assert_eq!(depth.name, "hookbox.test.route.a");
     assert_eq!(depths.len(), 4, "two routes, dead letters and accounts");
     // In any order: each settles its own message.
-    hand.remove(1).ack().await.unwrap();
+    in_flight.remove(1).ack().await.unwrap();
     assert_eq!(numbers(&next(&mut subscription).await), [3]);
-    hand.remove(1).ack().await.unwrap();
-    hand.remove(0).ack().await.unwrap();
+    in_flight.remove(1).ack().await.unwrap();
+    in_flight.remove(0).ack().await.unwrap();
     subscription.close().await;
     eventually(
         "three are settled and the one dropped is back",
@@ -314,7 +314,7 @@ async fn prefetch_bounds_what_is_in_hand() {
 }
 
 #[tokio::test]
-async fn a_message_in_hand_does_not_delay_its_neighbours() {
+async fn a_message_in_flight_does_not_delay_others() {
     let world = World::new();
     let driver = world.open().await;
     let mut subscription = driver.subscribe(&queue("a"), 2).await.unwrap();

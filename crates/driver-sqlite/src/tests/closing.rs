@@ -1,4 +1,4 @@
-//! Subscriptions and drivers that end: what goes back, and what is said to who goes on.
+//! Subscriptions and drivers that end: what is redelivered, and what later calls return.
 
 use super::*;
 use hookbox_driver::{FaultKind, PublishErrorKind, Queue, Readiness};
@@ -8,7 +8,7 @@ fn queue(name: &str) -> Queue {
 }
 
 #[tokio::test]
-async fn closing_a_subscription_returns_what_is_in_hand() {
+async fn closing_a_subscription_returns_messages_in_flight() {
     let world = World::new();
     let driver = world.open().await;
     for n in 0..4 {
@@ -24,7 +24,7 @@ async fn closing_a_subscription_returns_what_is_in_hand() {
         assert!(!delivery.redelivered, "it was never handed out");
         delivery.ack().await.unwrap();
     }
-    // What is still in hand can be settled afterwards.
+    // What is still in flight can be settled afterwards.
     assert!(second.try_next().is_none());
     kept.release().await.unwrap();
     let again = next(&mut second).await;
@@ -48,7 +48,7 @@ async fn closing_a_subscription_returns_what_is_in_hand() {
 }
 
 #[tokio::test]
-async fn closing_the_driver_returns_what_is_in_hand() {
+async fn closing_the_driver_returns_messages_in_flight() {
     let world = World::new();
     let driver = world.open().await;
     for n in 0..3 {

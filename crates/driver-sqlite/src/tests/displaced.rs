@@ -119,7 +119,7 @@ async fn a_folder_that_is_moved_takes_the_file_from_its_path() {
 }
 
 #[tokio::test]
-async fn a_link_that_leads_elsewhere_is_another_file() {
+async fn a_symlink_that_leads_elsewhere_is_another_file() {
     let world = World::new();
     let mut options = world.options();
     migrate(options.clone()).await.unwrap();

@@ -30,7 +30,7 @@ const CASES: [(&str, &str); 4] = [
 ];
 
 #[tokio::test]
-async fn another_programs_file_is_refused_and_left_alone() {
+async fn another_programs_file_is_refused_and_not_changed() {
     for (statements, words) in CASES {
         let world = World::new();
         make(&world, statements).await;

@@ -1,7 +1,7 @@
-//! Giving up: dead letters, conflicts, burials, and what replaying makes of them.
+//! Giving up: dead letters, conflicts, undecodable bytes, and what replaying makes of them.
 
 use super::*;
-use hookbox_driver::{Burial, DeadFilter, DeadReason, Ledger};
+use hookbox_driver::{DeadFilter, DeadReason, Ledger, UndecodableMessage};
 
 const NOW: Then = Then::Retry {
     after: Duration::ZERO,
@@ -25,8 +25,8 @@ async fn a_failure_that_has_become_a_conflict_meanwhile_is_not_recorded() {
     let claimed = store.claim(&mut tx, &route("a"), &[&conflict]).await;
     assert_eq!(claimed.unwrap(), [Claimed::Conflict]);
     Store::rollback(&store, tx).await;
-    let letters = store.dead_count(&DeadFilter::default()).await.unwrap();
-    assert_eq!(letters, 0);
+    let dead_letters = store.dead_count(&DeadFilter::default()).await.unwrap();
+    assert_eq!(dead_letters, 0);
     assert_eq!(store.imbalances(10).await.unwrap(), []);
     close(store).await;
     world.end().await;
@@ -41,13 +41,13 @@ async fn a_failed_attempt_and_its_dead_letter_appear_together_and_replay_runs_ag
     let two = requeue(&store).await.remove(0).envelope;
     assert_eq!(fail(&store, &two, 2, DEAD).await, Recorded::Recorded);
     assert_eq!(fail(&store, &two, 2, DEAD).await, Recorded::Superseded);
-    let letters = store
+    let dead_letters = store
         .dead_list(&DeadFilter::default(), 0, 10)
         .await
         .unwrap();
-    assert_eq!(letters.len(), 1);
+    assert_eq!(dead_letters.len(), 1);
     assert_eq!(
-        (letters[0].attempts, letters[0].reason),
+        (dead_letters[0].attempts, dead_letters[0].reason),
         (2, DeadReason::Exhausted)
     );
     assert_eq!(store.imbalances(10).await.unwrap(), []);
@@ -118,14 +118,14 @@ async fn what_is_settled_dead_or_in_conflict_can_be_replayed() {
     assert_eq!(claimed, [Claimed::Fresh, Claimed::Fresh]);
     let detail = "at /n: not a string".to_owned();
     let settled = [
-        Settled {
+        ReceiptOutcome {
             envelope: &conflict,
             outcome: Outcome::Conflict {
                 detail: "another body".to_owned(),
             },
             other_digest: None,
         },
-        Settled {
+        ReceiptOutcome {
             envelope: &two,
             outcome: Outcome::Dead {
                 reason: DeadReason::SchemaBroken,
@@ -168,27 +168,33 @@ async fn what_is_settled_dead_or_in_conflict_can_be_replayed() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_buried_once_and_never_replayed() {
+async fn undecodable_bytes_are_stored_once_and_never_replayed() {
     let world = World::new();
     let store = world.open().await;
     let bytes = bytes::Bytes::from_static(b"\0not a batch\xff");
     let a = route("a");
-    let burial = Burial {
+    let undecodable = UndecodableMessage {
         route: &a,
         bytes: &bytes,
         reason: DeadReason::Undecodable,
         detail: "it is not a batch".to_owned(),
     };
-    assert_eq!(store.bury(&burial).await.unwrap(), Recorded::Recorded);
-    assert_eq!(store.bury(&burial).await.unwrap(), Recorded::Superseded);
-    let letters = store
+    assert_eq!(
+        store.store_undecodable(&undecodable).await.unwrap(),
+        Recorded::Recorded
+    );
+    assert_eq!(
+        store.store_undecodable(&undecodable).await.unwrap(),
+        Recorded::Superseded
+    );
+    let dead_letters = store
         .dead_list(&DeadFilter::default(), 0, 10)
         .await
         .unwrap();
-    assert_eq!(letters.len(), 1);
-    let letter = store.dead_show(letters[0].id).await.unwrap().unwrap();
-    assert_eq!(letter.history.body, bytes);
-    assert_eq!(letter.row.topic.as_str(), "hookbox.undecodable");
+    assert_eq!(dead_letters.len(), 1);
+    let dead_letter = store.dead_show(dead_letters[0].id).await.unwrap().unwrap();
+    assert_eq!(dead_letter.history.body, bytes);
+    assert_eq!(dead_letter.row.topic.as_str(), "hookbox.undecodable");
     assert_eq!(
         store
             .dead_replay(&DeadFilter::default(), 10, "ann")
@@ -215,7 +221,7 @@ impl Republish for Overtaken<'_> {
             reason: DeadReason::Malformed,
             detail: "no attempt was made".to_owned(),
         };
-        let settled = [Settled {
+        let settled = [ReceiptOutcome {
             envelope,
             outcome,
             other_digest: None,

@@ -1,4 +1,4 @@
-//! Leases: what comes again, when, and what does not.
+//! Leases: what is redelivered, when, and what is not.
 
 use super::*;
 use hookbox_driver::{FaultKind, Queue};
@@ -8,14 +8,14 @@ fn queue() -> Queue {
 }
 
 #[tokio::test]
-async fn what_a_dead_process_had_in_hand_comes_again() {
+async fn messages_in_flight_at_a_dead_process_are_redelivered() {
     let world = World::new();
     let driver = world.open().await;
     for n in 0..5 {
         driver.publish(&[route("a")], &batch([n])).await.unwrap();
     }
     let mut subscription = driver.subscribe(&queue(), 3).await.unwrap();
-    let in_hand = next(&mut subscription).await;
+    let in_flight = next(&mut subscription).await;
     // Without closing: nothing is put back, as when the process is killed.
     drop(driver);
     eventually("the driver's tasks are gone", async || {
@@ -31,7 +31,10 @@ async fn what_a_dead_process_had_in_hand_comes_again() {
             .await
             >= 3
     );
-    assert!(in_hand.ack().await.is_err(), "nobody is there to take it");
+    assert!(
+        in_flight.ack().await.is_err(),
+        "there is no keeper to take it"
+    );
 
     let driver = world.open().await;
     let mut subscription = driver.subscribe(&queue(), 5).await.unwrap();
@@ -51,7 +54,7 @@ async fn what_a_dead_process_had_in_hand_comes_again() {
 }
 
 #[tokio::test]
-async fn a_lease_is_renewed_while_the_message_is_in_hand() {
+async fn a_lease_is_renewed_while_the_message_is_in_flight() {
     let world = World::new();
     let (here, there) = (world.open().await, world.open().await);
     here.publish(&[route("a")], &batch([1])).await.unwrap();
@@ -89,7 +92,7 @@ async fn a_handler_that_holds_the_writer_past_the_lease_keeps_its_message() {
     })
     .await;
     here.rollback(tx).await;
-    // The renewal stood first in line for the writer, and nobody else could write before.
+    // The renewal stood first in line for the writer, and no other process could write before.
     eventually("the lease is renewed all the same", async || {
         world.number("SELECT lease_until FROM messages").await > crate::moment::now()
     })
@@ -134,7 +137,7 @@ async fn who_lost_the_lease_cannot_settle() {
 }
 
 #[tokio::test]
-async fn an_acknowledgement_that_comes_too_late_harms_nobody() {
+async fn a_late_acknowledgement_has_no_effect() {
     let world = World::new();
     let driver = world.open().await;
     driver.publish(&[route("a")], &batch([1])).await.unwrap();
@@ -143,7 +146,7 @@ async fn an_acknowledgement_that_comes_too_late_harms_nobody() {
     world
         .execute("UPDATE messages SET taken_by = x'22222222222222222222222222222222'")
         .await;
-    // Nobody has told the keeper yet, so it says that the word is on its way.
+    // The keeper has not noticed yet, so it reports the settlement as on its way.
     let _ = delivery.ack().await;
     subscription.close().await;
     assert_eq!(world.number("SELECT count(*) FROM messages").await, 1);

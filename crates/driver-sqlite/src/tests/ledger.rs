@@ -98,7 +98,7 @@ async fn events_are_listed_newest_first_and_found_by_prefix() {
 }
 
 #[tokio::test]
-async fn a_prefix_of_several_events_is_nobody() {
+async fn a_prefix_of_several_events_matches_none() {
     let world = World::new();
     let store = world.open().await;
     let envelopes: Vec<Envelope> = (0..40).map(envelope).collect();
@@ -116,7 +116,7 @@ async fn a_prefix_of_several_events_is_nobody() {
 }
 
 #[tokio::test]
-async fn dead_letters_are_grouped_paged_and_turned() {
+async fn dead_letters_are_grouped_paged_and_changed() {
     let world = World::new();
     let store = world.open().await;
     for n in 0..6 {

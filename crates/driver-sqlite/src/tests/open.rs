@@ -7,7 +7,7 @@ use crate::{Migrated, ends_by_itself, plan};
 use hookbox_driver::OpenError;
 
 #[tokio::test]
-async fn a_file_is_made_for_its_owner_alone() {
+async fn a_file_is_made_only_for_its_owner() {
     let world = World::new();
     let to = crate::migrate::newest_version();
     assert_eq!(
@@ -76,7 +76,7 @@ async fn the_settings_are_in_force_on_every_kind_of_connection() {
 
 /// What a config does not name any more is still in the file.
 #[tokio::test]
-async fn queues_that_nobody_knows_are_told() {
+async fn unknown_queues_are_reported() {
     let world = World::new();
     let driver = world.open().await;
     let routes = [route("a"), route("b")];
@@ -153,7 +153,7 @@ async fn an_older_or_newer_schema_is_refused() {
     let driver = Sqlite::open(world.options()).await.unwrap();
     Store::ping(&driver).await.unwrap();
     Store::close(&driver).await;
-    // It took something away.
+    // Its migration removed something.
     world
         .execute("UPDATE meta SET value = 9999 WHERE key = 'works_from'")
         .await;
@@ -220,7 +220,7 @@ async fn a_file_without_a_log_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_no_database_is_refused_and_left_alone() {
+async fn a_file_that_is_no_database_is_refused_and_not_changed() {
     let world = World::new();
     let text = "not a database, but something that somebody wants to keep\n".repeat(100);
     std::fs::write(world.path(), &text).unwrap();

@@ -13,7 +13,7 @@ fn queue() -> Queue {
 }
 
 #[tokio::test]
-async fn one_process_hears_what_another_publishes() {
+async fn one_process_receives_what_another_publishes() {
     let world = World::new();
     let (here, there) = (world.open().await, world.open().await);
     let mut subscription = there.subscribe(&queue(), 4).await.unwrap();
@@ -47,7 +47,7 @@ async fn of_concurrent_claims_in_two_processes_one_is_fresh() {
             let driver = Arc::clone(driver);
             claiming.spawn(async move {
                 // In opposite orders, which must not deadlock.
-                let (one, two) = (told_again(n, which), told_again(n + 100, which));
+                let (one, two) = (another_receipt(n, which), another_receipt(n + 100, which));
                 let order = if which == 1 {
                     [&one, &two]
                 } else {
@@ -114,7 +114,7 @@ async fn two_consumers_share_a_queue_without_a_message_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_that_writes_without_a_pause_starves_nobody() {
+async fn a_process_that_writes_without_a_pause_starves_no_other() {
     /// Of 200 publishes some took as long with SQLite's own waiting; one sync of a disk does not.
     const STARVED: Duration = Duration::from_secs(2);
     let world = World::new();
@@ -149,7 +149,7 @@ async fn a_process_that_writes_without_a_pause_starves_nobody() {
 const CHILD_FILE: &str = "HOOKBOX_TEST_SQLITE_CHILD_FILE";
 
 /// Not a test but the process that [`a_killed_process_loses_nothing_it_confirmed`] starts: it
-/// publishes for ever, tells each confirm, and takes without settling.
+/// publishes for ever, prints each confirm, and takes without settling.
 #[tokio::test]
 async fn the_process_to_be_killed() {
     let Some(path) = std::env::var_os(CHILD_FILE) else {
@@ -157,14 +157,14 @@ async fn the_process_to_be_killed() {
     };
     let driver = Sqlite::open(options(Path::new(&path))).await.unwrap();
     let mut subscription = driver.subscribe(&queue(), 5).await.unwrap();
-    let mut in_hand = Vec::new();
+    let mut in_flight = Vec::new();
     for n in 0.. {
         driver
             .publish(&[route("a"), route("b")], &batch([n]))
             .await
             .unwrap();
         println!("\nconfirmed {n}");
-        in_hand.extend(subscription.try_next());
+        in_flight.extend(subscription.try_next());
     }
 }
 

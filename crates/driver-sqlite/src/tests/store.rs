@@ -11,13 +11,13 @@ const NOW: Then = Then::Retry {
 };
 
 #[tokio::test]
-async fn claims_tell_fresh_duplicate_conflict_and_redelivered() {
+async fn claims_distinguish_fresh_duplicate_conflict_and_redelivered() {
     let world = World::new();
     let store = world.open().await;
     let one = envelope(1);
     assert_eq!(process(&store, "a", &[&one]).await, [Claimed::Fresh]);
     assert_eq!(process(&store, "a", &[&one]).await, [Claimed::Redelivered]);
-    let again = told_again(1, 2);
+    let again = another_receipt(1, 2);
     assert_eq!(process(&store, "a", &[&again]).await, [Claimed::Duplicate]);
     assert_eq!(
         process(&store, "a", &[&again]).await,
@@ -33,7 +33,7 @@ async fn claims_tell_fresh_duplicate_conflict_and_redelivered() {
         Claimed::Conflict
     );
     assert_eq!(process(&store, "b", &[&one]).await, [Claimed::Fresh]);
-    let mixed = [&envelope(2), &told_again(1, 3), &one, &envelope(3)];
+    let mixed = [&envelope(2), &another_receipt(1, 3), &one, &envelope(3)];
     assert_eq!(
         process(&store, "a", &mixed).await,
         [
@@ -52,7 +52,7 @@ async fn claims_tell_fresh_duplicate_conflict_and_redelivered() {
 async fn within_one_transaction_an_event_is_claimed_once() {
     let world = World::new();
     let store = world.open().await;
-    let (one, again) = (envelope(1), told_again(1, 2));
+    let (one, again) = (envelope(1), another_receipt(1, 2));
     let mut tx = store.begin().await.unwrap();
     let a = route("a");
     assert_eq!(
@@ -68,12 +68,12 @@ async fn within_one_transaction_an_event_is_claimed_once() {
         [Claimed::Redelivered]
     );
     let settled = [
-        Settled {
+        ReceiptOutcome {
             envelope: &again,
             outcome: Outcome::Duplicate,
             other_digest: None,
         },
-        Settled {
+        ReceiptOutcome {
             envelope: &one,
             outcome: Outcome::Done { attempt: 1 },
             other_digest: None,
@@ -123,7 +123,7 @@ async fn a_failed_attempt_and_its_retry_appear_together_and_count_once() {
     // The same receipt has its outcome; another one of the same event is a duplicate.
     assert_eq!(would_claim(&store, "a", &one).await, Claimed::Redelivered);
     assert_eq!(
-        would_claim(&store, "a", &told_again(1, 2)).await,
+        would_claim(&store, "a", &another_receipt(1, 2)).await,
         Claimed::Duplicate
     );
     // Not due for an hour.
@@ -174,7 +174,7 @@ async fn a_retry_published_twice_is_granted_once() {
 }
 
 #[tokio::test]
-async fn a_due_retry_is_marked_only_when_confirmed_and_comes_again_when_unheard_of() {
+async fn a_due_retry_is_marked_only_when_confirmed_and_is_due_again_when_not_seen() {
     struct Refusing;
     #[async_trait]
     impl Republish for Refusing {
@@ -212,7 +212,7 @@ async fn a_due_retry_is_marked_only_when_confirmed_and_comes_again_when_unheard_
 }
 
 #[tokio::test]
-async fn a_retry_goes_through_the_brokers_queue_while_nobody_holds_the_writer() {
+async fn a_retry_goes_through_the_brokers_queue_without_holding_the_writer() {
     struct Broking<'a>(&'a Sqlite);
     #[async_trait]
     impl Republish for Broking<'_> {

@@ -1,4 +1,4 @@
-//! Transactions: what a commit proves, and what breaks nobody else's.
+//! Transactions: what a commit proves, and what breaks no other transaction.
 
 use std::future::Future;
 
@@ -147,11 +147,11 @@ async fn a_busy_lock_is_contention() {
     let fault = store.begin().await.err().unwrap();
     assert_eq!(fault.kind(), FaultKind::Contention);
     assert_eq!(store.diagnose(&fault), Some(FaultKind::Contention));
-    // Reading does not wait for anybody.
+    // Reading does not wait for the writer.
     store.ping().await.unwrap();
     store.books().await.unwrap();
     lock.close().await.unwrap();
-    // And so is this process's own writer, when somebody keeps it too long.
+    // And so is this process's own writer, when a unit keeps it too long.
     let tx = store.begin().await.unwrap();
     let fault = store.begin().await.err().unwrap();
     assert_eq!(fault.kind(), FaultKind::Contention);
@@ -165,7 +165,7 @@ async fn a_busy_lock_is_contention() {
 }
 
 #[tokio::test]
-async fn a_cancelled_unit_of_work_poisons_nobody() {
+async fn a_cancelled_unit_of_work_affects_no_other() {
     let world = World::new();
     let store = world.open().await;
     world.execute(MAKE_EFFECTS).await;

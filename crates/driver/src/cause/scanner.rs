@@ -131,8 +131,8 @@ impl<'a> Scanner<'a> {
                 escaped = true;
             } else if c == quote {
                 let next = at + c.len_utf8();
-                let goes_on = self.rest[next..].chars().next().is_some_and(is_word);
-                if quote != '\'' || !goes_on {
+                let is_inside = self.rest[next..].chars().next().is_some_and(is_word);
+                if quote != '\'' || !is_inside {
                     return Some((at, next));
                 }
             }
@@ -162,7 +162,7 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// A word; what begins with a digit may go on behind `.,:+-` with another one.
+/// A word; what begins with a digit may continue behind `.,:+-` with another one.
 fn first_word(text: &str) -> &str {
     let is_number = text.starts_with(|c: char| c.is_ascii_digit());
     let mut before = '\0';

@@ -120,7 +120,7 @@ fn a_broker_that_lost_what_it_confirmed_is_found() {
 }
 
 #[test]
-fn a_witness_is_due_when_it_says_more_or_is_not_confirmed() {
+fn a_witness_is_due_when_it_has_news_or_is_not_confirmed() {
     let routes: Vec<RouteName> = vec!["scores".parse().unwrap()];
     let next = position(0).next(at(9), &routes).unwrap();
     assert_eq!((next.sequence, next.at, next.store), (1, at(9), STORE));

@@ -1,6 +1,6 @@
-//! Strings, read from JSON and written back in the one canonical way (RFC 8785 §3.2.2.2).
+//! JSON strings, parsed and written in their one canonical form (RFC 8785 §3.2.2.2).
 
-/// A string of JSON: code points, of which some may be lone surrogates.
+/// A JSON string: code points, some of which may be lone surrogates.
 ///
 /// The grammar of RFC 8259 allows `"\ud800"`; Unicode does not. Such a string has a canonical
 /// form all the same, so that a genuine body which contains one can be identified and kept.
@@ -8,7 +8,7 @@
 pub(super) struct Text {
     /// The canonical form, without the quotes.
     pub canonical: Vec<u8>,
-    /// The string itself; `None` once a lone surrogate was met.
+    /// The string itself; `None` once it has a lone surrogate.
     pub value: Option<String>,
 }
 

@@ -1,22 +1,22 @@
-//! What a JSON number's text says, exactly.
+//! The exact value of a JSON number's text.
 
 use std::num::IntErrorKind;
 
 /// A JSON number as its digits and the power of ten of the last one.
 ///
-/// Digits are moved, never rounded: by way of a float, `9007199254740993.0` would be another
-/// number, and `712.00000000000000000001` a whole one.
+/// Digits are shifted, never rounded: as a float, `9007199254740993.0` would be another number, and
+/// `712.00000000000000000001` an integer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decimal {
     negative: bool,
     /// Without zeros at either end; none for zero.
     digits: String,
-    /// Kept within its bounds, where no number that is not zero fits 128 bits any more.
+    /// Clamped to bounds beyond which no non-zero number fits 128 bits.
     power: i64,
 }
 
 impl Decimal {
-    /// Reads a number's text; `None` where it is none.
+    /// Parses a number's text; `None` where it is none.
     pub fn parse(text: &str) -> Option<Self> {
         let (negative, text) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
@@ -29,7 +29,7 @@ impl Decimal {
             return None;
         }
         let kept = all.trim_end_matches('0');
-        // No text has more digits than an i64 counts.
+        // No text has more digits than an i64 can count.
         let places = |digits: usize| i64::try_from(digits).unwrap_or(i64::MAX);
         let power = exponent_of(exponent)?
             .saturating_add(places(all.len() - kept.len()))
@@ -41,13 +41,13 @@ impl Decimal {
         })
     }
 
-    /// Whether it is a whole number, however it is written and however large it is: `712`, `712.0`
-    /// and `7.12e2` are one (JSON Schema Validation §6.1.1).
+    /// Whether it is an integer, however it is written and however large it is: `712`, `712.0` and
+    /// `7.12e2` are one (JSON Schema Validation §6.1.1).
     pub fn is_whole(&self) -> bool {
         self.digits.is_empty() || self.power >= 0
     }
 
-    /// The whole number that it is. `None` where it has a fraction or does not fit 128 bits.
+    /// The integer. `None` where it has a fraction or does not fit 128 bits.
     pub fn to_whole(&self) -> Option<i128> {
         if self.digits.is_empty() {
             return Some(0);
@@ -78,7 +78,7 @@ impl Decimal {
     }
 }
 
-/// The greatest or the least power where it is further from zero than that.
+/// The exponent, clamped to an i64.
 fn exponent_of(text: &str) -> Option<i64> {
     match text.parse::<i64>() {
         Ok(exponent) => Some(exponent),

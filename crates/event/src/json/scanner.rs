@@ -1,4 +1,4 @@
-//! The walk itself: one pass, an explicit stack, no recursion.
+//! The scanner: one pass, an explicit stack, no recursion.
 
 use super::canonical::Text;
 use super::{DEPTH_MAX, Document, Extract, JsonError, Scalar};
@@ -63,7 +63,7 @@ impl<'a> Scanner<'a> {
         })
     }
 
-    /// Reads one value. A container that is not empty is only opened: `false`.
+    /// Scans one value. A container that is not empty is only opened: `false`.
     fn value(&mut self) -> Result<bool, JsonError> {
         self.skip_space();
         match self.peek() {
@@ -128,7 +128,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Reads `"key" :` and begins a member in the object that is open.
+    /// Scans `"key" :` and starts a member in the open object.
     fn member_key(&mut self) -> Result<(), JsonError> {
         self.skip_space();
         if self.peek() != Some(b'"') {
@@ -152,8 +152,8 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// After a value: goes on to the next member or element, or closes containers until one goes
-    /// on. `true` when the document is complete.
+    /// After a value: moves to the next member or element, or closes containers until one has
+    /// another. `true` when the document is complete.
     fn close_finished(&mut self) -> Result<bool, JsonError> {
         loop {
             self.skip_space();
@@ -222,7 +222,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A key stands twice in the object that was just closed: no pointer through it is certain.
+    /// A key occurs twice in the object that was just closed: no pointer through it is unambiguous.
     fn mark_ambiguous(&mut self, name: Option<&str>) {
         let depth = self.stack.len();
         for (pointer, extract) in self.pointers.iter().zip(&mut self.extracts) {
@@ -234,7 +234,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A value begins here: does a pointer lead to it?
+    /// A value starts here: does a pointer lead to it?
     fn found(&mut self, value: Extract) {
         for (pointer, extract) in self.pointers.iter().zip(&mut self.extracts) {
             let tokens = pointer.tokens();
@@ -325,7 +325,7 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Whether the containers that are open stand at exactly this path.
+/// Whether the open containers are at exactly this path.
 fn leads_to(stack: &[Open], tokens: &[String]) -> bool {
     stack.iter().zip(tokens).all(|(open, token)| match open {
         Open::Array { index } => token.parse() == Ok(*index) && !token.starts_with('+'),

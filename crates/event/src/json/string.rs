@@ -1,11 +1,11 @@
-//! The scanner's way through a string (RFC 8259 §7).
+//! The scanner's part for strings (RFC 8259 §7).
 
 use super::JsonError;
 use super::canonical::Text;
 use super::scanner::Scanner;
 
 impl Scanner<'_> {
-    /// Reads a string, from its opening quote to its closing one.
+    /// Scans a string, from its opening quote to its closing one.
     pub(super) fn string(&mut self) -> Result<Text, JsonError> {
         self.at += 1;
         let mut text = Text::new();
@@ -61,7 +61,7 @@ impl Scanner<'_> {
                 text.push(c);
                 return Ok(());
             }
-            // The second is no low surrogate: it stands for itself and is read again.
+            // The second is no low surrogate: it is scanned again by itself.
             self.at = before;
         }
         text.push_lone_surrogate(first);

@@ -48,7 +48,7 @@ fn one_way_to_write_everything() {
 }
 
 #[test]
-fn what_is_not_json_is_told_by_its_place() {
+fn an_error_in_json_has_its_place() {
     for (body, at) in [
         ("", 0),
         (" ", 1),
@@ -109,7 +109,7 @@ fn pointers_lead_to_values() {
 }
 
 #[test]
-fn a_key_that_stands_twice_makes_its_pointers_uncertain() {
+fn a_repeated_key_makes_its_pointers_ambiguous() {
     assert_eq!(
         extract(r#"{"uid":"a","uid":"a"}"#, "/uid"),
         Extract::Ambiguous
@@ -151,7 +151,7 @@ fn value() -> impl Strategy<Value = serde_json::Value> {
 
 proptest! {
     #[test]
-    fn it_says_what_serde_json_says(value in value()) {
+    fn it_agrees_with_serde_json(value in value()) {
         let pretty = serde_json::to_string_pretty(&value).expect("JSON");
         let canonical = canonical(&pretty);
         prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&canonical).ok(), Some(value));

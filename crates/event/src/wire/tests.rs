@@ -38,7 +38,7 @@ fn good(bytes: &Bytes) -> Vec<Envelope> {
         .collect()
 }
 
-/// Whatever an older hookbox has left in a queue, or writes beside this one.
+/// Messages of older versions, in a queue or from a process that runs beside this one.
 #[test]
 fn every_version_ever_written_is_read() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/wire");
@@ -51,7 +51,7 @@ fn every_version_ever_written_is_read() {
         let golden = std::fs::read_to_string(&path).expect("text");
         let golden: String = golden.split_whitespace().collect();
         let bytes = Bytes::from(hex::decode(golden).expect("hex"));
-        // The versions differ in what they can say; all of them say these three events.
+        // The versions differ in what they can represent; all of them represent these three events.
         let found = good(&bytes);
         let said = |envelopes: &[Envelope]| -> Vec<_> {
             let said = envelopes.iter();
@@ -66,9 +66,9 @@ fn every_version_ever_written_is_read() {
     assert_eq!(read, ever, "a golden file for each version there ever was");
 }
 
-/// Members of a header that a newer hookbox has added are passed over.
+/// Members of a header that a newer version has added are skipped.
 #[test]
-fn what_a_newer_hookbox_adds_to_a_header_is_passed_over() {
+fn unknown_members_of_a_header_are_skipped() {
     let written = encode_batch(&batch()[..1]);
     let at = 5 + 4;
     let length = split_length(&written[at + 1..]).expect("a length");
@@ -127,7 +127,7 @@ fn a_bad_frame_harms_no_other() {
 }
 
 #[test]
-fn every_cut_is_told_and_loses_no_byte() {
+fn every_truncation_is_an_error_and_loses_no_byte() {
     let bytes = encode_batch(&batch());
     for cut in 0..bytes.len() {
         let Ok(frames) = decode_batch(&bytes.slice(..cut)) else {

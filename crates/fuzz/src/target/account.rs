@@ -32,7 +32,7 @@ impl Target for Accounts {
         let receipts: usize = account.accepted.iter().map(|it| it.receipts.len()).sum();
         let span = account.last.checked_sub(account.first.saturating_sub(1));
         if span.is_none_or(|span| (receipts as u64) > span) {
-            return Err("it tells of more numbers than it covers".to_owned());
+            return Err("it reports more numbers than it covers".to_owned());
         }
         Ok(class((
             account.accepted.len().min(4),

@@ -71,7 +71,7 @@ impl Target for Configs {
                 let words = mistakes.to_string();
                 // Only what stands behind a reference is a secret; the text itself may be quoted.
                 if words.contains(SECRET) && !text.contains(SECRET) {
-                    return Err("a secret is in the words".to_owned());
+                    return Err("a secret is in the error".to_owned());
                 }
                 Ok(class(shape(&words)))
             }

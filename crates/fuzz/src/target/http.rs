@@ -14,7 +14,7 @@ use hookbox_event::{Account, RouteName, Timestamp, decode_batch};
 use hookbox_ingest::{
     Config, EventType, Identity, Ingest, Limits, Peers, Routing, Source, serve_stream,
 };
-use hookbox_signature::{Answer, Key, Preset, sign};
+use hookbox_signature::{Key, Preset, RefusalAnswer, sign};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
 
@@ -33,7 +33,7 @@ const BODIES: [&[u8]; 4] = [
     b"payload=%7B%22event%22:%22a+b%22%7D",
 ];
 
-/// What the last of them holds, where its type says that it is a form.
+/// What the last of them holds, where its content type is that of a form.
 const IN_THE_FORM: &[u8] = b"{\"event\":\"a b\"}";
 
 struct Fixed(Timestamp);
@@ -70,7 +70,7 @@ impl Broker for Recorder {
         Ok(())
     }
 
-    async fn tell(&self, _account: &Account) -> Result<(), PublishError> {
+    async fn publish_report(&self, _account: &Account) -> Result<(), PublishError> {
         Ok(())
     }
 
@@ -117,7 +117,7 @@ impl Connections {
             scheme: Preset::Begini.scheme(),
             keys: RwLock::new(Arc::from([key.clone()])),
             form: Some("payload".to_owned()),
-            answer: Answer::default(),
+            answer: RefusalAnswer::default(),
             topic: "/event".parse().ok().map(EventType::Body),
             identity: Identity::Body,
         };
@@ -242,7 +242,7 @@ impl Target for Connections {
                 let envelope = frame.map_err(|bad| bad.error.to_string())?;
                 let body = &envelope.body[..];
                 if !BODIES.contains(&body) && body != IN_THE_FORM {
-                    return Err("a body was taken that nobody signed".to_owned());
+                    return Err("an unsigned body was accepted".to_owned());
                 }
             }
         }

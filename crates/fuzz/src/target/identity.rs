@@ -1,4 +1,4 @@
-//! Bodies, and what identifies their events.
+//! Bodies, and the fields that identify their events.
 
 use hookbox_event::{ContentDigest, Extract, Pointer, scan};
 
@@ -49,7 +49,7 @@ impl Target for Identities {
         let document = match scan(input, &self.pointers) {
             Ok(document) => document,
             Err(error) => {
-                // Whoever reads it as a handler does must not see JSON where we saw none.
+                // A reader that parses it as a handler does must not see JSON where we saw none.
                 let is_json = serde_json::from_slice::<serde_json::Value>(input).is_ok();
                 return if is_json {
                     Err(format!("serde_json takes it, and scan says: {error}"))

@@ -115,7 +115,7 @@ impl Target for Signatures {
         ) {
             Ok(verified) if verified.body() != body => Err("another body verified".to_owned()),
             Ok(_) if !self.signed.contains(&(name, body.to_vec())) => {
-                Err(format!("a body verified as {name} that nobody signed"))
+                Err(format!("an unsigned body verified as {name}"))
             }
             Ok(verified) => Ok(class((
                 name,
@@ -127,7 +127,7 @@ impl Target for Signatures {
     }
 }
 
-/// What is before the mark, and what is behind it.
+/// The bytes before the mark, and those behind it.
 fn split<'a>(bytes: &'a [u8], mark: &[u8]) -> (&'a [u8], &'a [u8]) {
     match bytes.windows(mark.len()).position(|window| window == mark) {
         Some(at) => (&bytes[..at], &bytes[at + mark.len()..]),

@@ -1,4 +1,4 @@
-//! What Begini's bodies say, read exactly: decimals and unknown fields keep their text.
+//! Begini's bodies, parsed exactly: decimals and unknown fields keep their text.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub struct Unfit {
     problem: &'static str,
 }
 
-/// What an event is, in typed rows.
+/// The typed row of an event.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Row {
     /// A score and its traits.
@@ -204,8 +204,8 @@ impl Fields {
         self.optional(name)?.ok_or_else(|| missing(name))
     }
 
-    /// A whole number by its value: the JSON Schema takes `712.0` for the integer 712, and so must
-    /// what reads it.
+    /// An integer by its value: the JSON Schema accepts `712.0` for the integer 712, and so must
+    /// this parser.
     fn integer(&mut self, name: &str) -> Result<Option<i64>, Unfit> {
         let Some(raw) = self.0.remove(name) else {
             return Ok(None);
@@ -240,7 +240,7 @@ impl Fields {
         plain(name, &text).map(Some)
     }
 
-    /// The same with what is left of an inner object, if anything is left of it.
+    /// The same with the remaining members of an inner object, if there are any.
     fn with(mut self, name: &str, inner: &Fields) -> Fields {
         if !inner.0.is_empty()
             && let Ok(raw) = RawValue::from_string(inner.json())
@@ -251,12 +251,12 @@ impl Fields {
     }
 
     fn json(&self) -> String {
-        // Names are strings and values are JSON already: there is nothing that could fail.
+        // Names are strings and values are JSON already: nothing can fail.
         serde_json::to_string(&self.0).unwrap_or_else(|_| "{}".to_owned())
     }
 }
 
-/// A text that both databases can keep: PostgreSQL's `text` has no NUL.
+/// A text that both databases can store: PostgreSQL's `text` has no NUL.
 fn plain(field: &str, text: &str) -> Result<String, Unfit> {
     if text.contains('\0') {
         return Err(Unfit {

@@ -1,4 +1,4 @@
-//! `hookbox audit`: what operators did and saw.
+//! `hookbox audit`: what operators did and read.
 
 use clap::{Args, Subcommand};
 use hookbox_console::command::audit;
@@ -10,7 +10,7 @@ use crate::compose;
 use crate::config::Config;
 use crate::exit::{self, Exit};
 
-/// What to do with the audit.
+/// The subcommands of `audit`.
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
     /// List its rows, newest first
@@ -20,10 +20,10 @@ pub enum AuditCommand {
 /// Arguments of `audit list`.
 #[derive(Debug, Args)]
 pub struct ListArgs {
-    /// Only what this person did
+    /// Only rows of this operator
     #[arg(long, value_name = "NAME")]
     actor: Option<String>,
-    /// Only this action, as "dead.replay"
+    /// Only this action, such as "dead.replay"
     #[arg(long)]
     action: Option<String>,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `hookbox check-config`: what the config comes to, with secrets hidden.
+//! `hookbox check-config`: the effective config, with secrets hidden.
 
 use std::path::Path;
 
@@ -13,11 +13,11 @@ use crate::clock::SystemClock;
 use crate::command::print;
 use crate::config::{BrokerUrl, Config, Network, RouteConfig, SourceConfig, StoreUrl};
 use crate::exit::{self, Exit, Unusable};
-use crate::key_ends::{KeysEnd, judge};
+use crate::key_ends::{KeysEnd, assess};
 use crate::{compose, tls};
 
-/// Prints the effective config. Loading it has reported every mistake already; what is left to try
-/// is whether the JSON Schemas compile, and whether senders accept the certificate.
+/// Prints the effective config. Loading it has reported every mistake already; it remains to check
+/// whether the JSON Schemas compile, and whether senders accept the certificate.
 pub fn run(config: &Config, as_json: bool) -> anyhow::Result<Exit> {
     let now = SystemClock.now();
     compose::schemas(config)?;
@@ -34,7 +34,9 @@ pub fn run(config: &Config, as_json: bool) -> anyhow::Result<Exit> {
     } else {
         let path = config.path.display();
         let effective = terminal::json(&format!("{effective:#}"));
-        print::text(&format!("{path} is good. It comes to:\n{effective}\n"))?;
+        print::text(&format!(
+            "{path} is valid. Effective values:\n{effective}\n"
+        ))?;
     }
     Ok(exit::OK)
 }
@@ -44,7 +46,7 @@ fn key_ends(config: &Config, now: Timestamp) -> Result<Vec<String>, Unusable> {
     let mut near = Vec::new();
     let file = config.path.display();
     for source in &config.sources {
-        match judge(source.name.as_str(), last_end(&source.keys), now) {
+        match assess(source.name.as_str(), last_end(&source.keys), now) {
             Some(KeysEnd::Over(why)) => return Err(Unusable(format!("{file}: {why}"))),
             Some(KeysEnd::Near(what)) => near.push(format!("{file}: {what}")),
             None => {}
@@ -53,16 +55,16 @@ fn key_ends(config: &Config, now: Timestamp) -> Result<Vec<String>, Unusable> {
     Ok(near)
 }
 
-/// Refuses a SQLite file that `migrate` could not make.
+/// Refuses a SQLite file that `migrate` could not create.
 fn sqlite_files(config: &Config) -> Result<(), Unusable> {
     for (key, path) in compose::sqlite_files(config) {
         let file = path.display();
-        // The folder of a bare name is empty, and that of the process is meant.
+        // The folder of a bare name is empty: that is the folder of the process.
         let folder = Path::new(".").join(path.parent().unwrap_or(Path::new("")));
         let why = if path.is_dir() {
             format!("{file} is a folder; name a file in it")
         } else if !folder.is_dir() {
-            format!("the folder of {file} is not there; make it")
+            format!("the folder of {file} does not exist; create it")
         } else {
             continue;
         };
@@ -117,7 +119,7 @@ fn effective(config: &Config) -> Value {
     })
 }
 
-/// What the config says of the network to a server.
+/// The `network` setting of a server.
 fn network(network: Network) -> &'static str {
     match network {
         Network::Any => "any",

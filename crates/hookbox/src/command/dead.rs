@@ -1,4 +1,4 @@
-//! `hookbox dead`: what routes have given up on, and what to do about it.
+//! `hookbox dead`: dead letters, and what to do about them.
 
 use std::io;
 use std::path::PathBuf;
@@ -19,10 +19,10 @@ use crate::compose;
 use crate::config::{Config, duration};
 use crate::exit::{self, Exit};
 
-/// The word for every state.
+/// The name for every state.
 const ANY: &str = "any";
 
-/// What to do with dead letters.
+/// The subcommands of `dead`.
 #[derive(Debug, Subcommand)]
 pub enum DeadCommand {
     /// Group them by route, reason and cause, the largest group first
@@ -31,17 +31,17 @@ pub enum DeadCommand {
     List(ListArgs),
     /// Show one with its history; never its body unless asked
     Show(ShowArgs),
-    /// Have them processed again, with a fresh round of attempts; says what became of them
+    /// Have them processed again, with a new round of attempts; reports the outcomes
     Replay(ReplayArgs),
     /// Mark them as not to be replayed; nothing is deleted
     Discard(ChangeArgs),
-    /// Take a discard back
+    /// Undo a discard
     Restore(ChangeArgs),
-    /// Write them with their bodies as JSON lines; that leaves a row in the audit
+    /// Write them with their bodies as JSON lines; this adds a row to the audit
     Export(ExportArgs),
 }
 
-/// Which dead letters.
+/// The filter for dead letters.
 #[derive(Debug, Args)]
 pub struct FilterArgs {
     /// Only of this route
@@ -50,7 +50,7 @@ pub struct FilterArgs {
     /// Only of this topic
     #[arg(long)]
     topic: Option<Topic>,
-    /// Only those that died of this
+    /// Only those with this reason
     #[arg(long, value_parser = reason())]
     reason: Option<DeadReason>,
     /// Only of this group, as `dead groups` prints it
@@ -59,14 +59,14 @@ pub struct FilterArgs {
     /// Only of this source
     #[arg(long, value_name = "NAME")]
     source: Option<SourceName>,
-    /// Only those with this in their detail, letter by letter
+    /// Only those whose detail contains this text exactly
     #[arg(long, value_name = "TEXT")]
     error: Option<String>,
     #[command(flatten)]
     time: TimeArgs,
 }
 
-/// Which state.
+/// The state to filter by.
 #[derive(Debug, Args)]
 pub struct StateArgs {
     /// In this state
@@ -102,7 +102,7 @@ pub struct ListArgs {
         hide_default_value = true
     )]
     after: i64,
-    /// Count all that the filter means, too
+    /// Count all that match the filter, too
     #[arg(long)]
     total: bool,
     #[command(flatten)]
@@ -114,7 +114,7 @@ pub struct ListArgs {
 pub struct ShowArgs {
     /// Its id
     id: i64,
-    /// Show the body, too; that leaves a row in the audit
+    /// Show the body, too; this adds a row to the audit
     #[arg(long)]
     body: bool,
     #[command(flatten)]
@@ -126,13 +126,13 @@ pub struct ShowArgs {
 pub struct ReplayArgs {
     #[command(flatten)]
     change: ChangeArgs,
-    /// How many a second at most, as "5/s"; Ctrl-C stops between two
+    /// How many a second at most, such as "5/s"; Ctrl-C stops between two
     #[arg(long, value_name = "N/s", value_parser = rate)]
     rate: Option<f64>,
     /// How many at most, in the order of their ids
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// How long to wait at most for what becomes of them
+    /// How long to wait at most for the outcomes
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     wait: Duration,
 }
@@ -154,7 +154,7 @@ pub struct ChangeArgs {
     ids: Vec<i64>,
     #[command(flatten)]
     filter: FilterArgs,
-    /// All there are, where neither ids nor a filter is given
+    /// All of them, where neither ids nor a filter is given
     #[arg(long)]
     all: bool,
     #[command(flatten)]
@@ -170,7 +170,7 @@ pub struct ExportArgs {
     filter: FilterArgs,
     #[command(flatten)]
     state: StateArgs,
-    /// Where to: a new file, for your eyes only [default: standard output]
+    /// Where to: a new file that only you may read [default: standard output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -213,7 +213,7 @@ pub async fn run(config: &Config, command: &DeadCommand, json: bool) -> anyhow::
     done
 }
 
-/// What narrows down the dead letters that a command means.
+/// The filter of a command, where it has one.
 fn filter_of(command: &DeadCommand) -> Option<&FilterArgs> {
     match command {
         DeadCommand::Groups(args) => Some(&args.filter),
@@ -290,7 +290,7 @@ async fn change(ledger: &dyn Ledger, request: &ChangeRequest, json: bool) -> any
     let report = dead::change(ledger, request, &mut person).await?;
     drop(person);
     print::report(&report, json)?;
-    // What was named one by one must all have been there; a filter may mean none.
+    // Each id that was given must have matched; a filter may match nothing.
     let named = report.not_found > 0 || (report.left_alone > 0 && !request.filter.ids.is_empty());
     let well = !report.interrupted && report.problems.is_empty() && !named;
     Ok(if well { exit::OK } else { exit::FAILED })
@@ -315,7 +315,7 @@ async fn export(ledger: &dyn Ledger, args: &ExportArgs, json: bool) -> anyhow::R
     if args.output.is_some() {
         print::report(&report, json)?;
     } else {
-        // Standard output is the export; what became of it is told beside it.
+        // Standard output is the export; its result goes to standard error.
         print::note(report.text().trim_end());
     }
     let well = !report.interrupted && report.problems.is_empty();

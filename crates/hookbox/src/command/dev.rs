@@ -26,11 +26,11 @@ const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080
 /// Where everything is kept, and where the other commands look for the config.
 pub const FOLDER: &str = ".hookbox-dev";
 
-/// The names of what is made.
+/// The names of the files that are created.
 const CONFIG: &str = "hookbox.toml";
 const KEY: &str = "begini.key";
 
-/// Makes what is missing, says what to do, and runs until a signal.
+/// Creates what is missing, prints what to do, and runs until a signal.
 pub async fn run(args: &DevArgs, logging: &LogArgs, json: bool, log: &Log) -> anyhow::Result<Exit> {
     if let Some(listen) = args.listen {
         loopback_only(listen)?;
@@ -57,7 +57,7 @@ pub async fn run(args: &DevArgs, logging: &LogArgs, json: bool, log: &Log) -> an
         return Ok(exit::OK);
     };
     if json {
-        print::text(&told(&args.dir, address))?;
+        print::text(&greeting_json(&args.dir, address))?;
     } else {
         print::text(&greeting(&args.dir, address, &elsewhere))?;
     }
@@ -74,12 +74,12 @@ fn loopback_only(listen: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes the folder, the key and the config; what is there stays as it is.
+/// Creates the folder, the key and the config; existing ones are left unchanged.
 fn prepare(args: &DevArgs) -> anyhow::Result<()> {
     let dir = &args.dir;
-    let making = |what: &str| format!("make {what} in {}", dir.display());
+    let making = |what: &str| format!("create {what} in {}", dir.display());
     if !dir.is_dir() {
-        // Personal data will be in it.
+        // It will hold personal data.
         fs::DirBuilder::new()
             .mode(0o700)
             .recursive(true)
@@ -99,7 +99,7 @@ fn prepare(args: &DevArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// For its owner only.
+/// Only its owner may read it.
 fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
     let mut file = fs::OpenOptions::new()
         .write(true)
@@ -153,7 +153,7 @@ const EXAMPLE: &str = concat!(
     r#""traits":[{"key":"planning","value":"0.71","risk_band":"B"}]}}}}"#,
 );
 
-/// What to say once it listens. `elsewhere` is what the other commands need to be told.
+/// The greeting once it listens. `elsewhere` is the arguments that the other commands need.
 fn greeting(dir: &Path, address: SocketAddr, elsewhere: &str) -> String {
     let key = dir.join(KEY);
     let (dir, key) = (dir.display(), key.display());
@@ -183,17 +183,17 @@ Stop with Ctrl-C.
 }
 
 /// The same for a program.
-fn told(dir: &Path, address: SocketAddr) -> String {
-    let told = serde_json::json!({
+fn greeting_json(dir: &Path, address: SocketAddr) -> String {
+    let greeting = serde_json::json!({
         "url": format!("http://{address}/hooks/begini"),
         "key": dir.join(KEY),
         "config": dir.join(CONFIG),
     });
-    format!("{told}\n")
+    format!("{greeting}\n")
 }
 
-/// What `send` and `simulate` cannot know by themselves: a config in another folder than the
-/// usual one, and an address other than the config's.
+/// The arguments that `send` and `simulate` cannot find out by themselves: a config in another
+/// folder than the usual one, and an address other than the config's.
 fn elsewhere(dir: &Path, listen: SocketAddr, address: SocketAddr) -> String {
     let mut arguments = String::new();
     if dir != Path::new(FOLDER) {
@@ -238,12 +238,12 @@ mod tests {
     }
 
     #[test]
-    fn other_commands_are_told_only_what_they_cannot_know() {
-        let told =
+    fn other_commands_get_only_the_arguments_that_they_need() {
+        let arguments =
             |dir: &str, address: &str| elsewhere(Path::new(dir), LISTEN, address.parse().unwrap());
-        assert_eq!(told(FOLDER, "127.0.0.1:8080"), "");
+        assert_eq!(arguments(FOLDER, "127.0.0.1:8080"), "");
         assert_eq!(
-            told("other", "127.0.0.1:9"),
+            arguments("other", "127.0.0.1:9"),
             " --config 'other/hookbox.toml' --url http://127.0.0.1:9"
         );
     }

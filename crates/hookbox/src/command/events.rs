@@ -1,4 +1,4 @@
-//! `hookbox events`: what came in, and where it stands.
+//! `hookbox events`: events and their state.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
@@ -21,10 +21,10 @@ const STATES: [ClaimState; 4] = [
     ClaimState::Dead,
 ];
 
-/// What to do with events.
+/// The subcommands of `events`.
 #[derive(Debug, Subcommand)]
 pub enum EventsCommand {
-    /// List events, newest first, by the store
+    /// List events, newest first, as the store has them
     List(ListArgs),
     /// Show one event with its claims, receipts, attempts and retries; never its body unless asked
     Show(ShowArgs),
@@ -45,12 +45,12 @@ pub struct ListArgs {
     /// Only of this source
     #[arg(long, value_name = "NAME")]
     source: Option<SourceName>,
-    /// Only those with this in the error of an attempt or a dead letter, letter by letter
+    /// Only those where the error of an attempt or a dead letter contains this text exactly
     #[arg(long, value_name = "TEXT")]
     error: Option<String>,
     #[command(flatten)]
     time: TimeArgs,
-    /// Resume where a page ended, as it says
+    /// Resume where a page ended: the cursor that it printed
     #[arg(long, value_name = "CURSOR")]
     after: Option<EventCursor>,
     #[command(flatten)]
@@ -60,9 +60,9 @@ pub struct ListArgs {
 /// Arguments of `events show`.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// The event's id, or how it begins: at least 4 hex digits; or the whole id of a receipt
+    /// The event's id, or its beginning: at least 4 hex digits; or the whole id of a receipt
     id: String,
-    /// Show the body, too; that leaves a row in the audit
+    /// Show the body, too; this adds a row to the audit
     #[arg(long)]
     body: bool,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! `hookbox healthcheck`: asks a running hookbox whether it is ready.
+//! `hookbox healthcheck`: checks whether a running hookbox is ready.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::command::{load, print};
 use crate::config::{Config, Needs};
 use crate::exit::{self, Exit};
 
-/// Longer than this, and a container's health check has given up as well.
+/// After this time, a container's health check has given up as well.
 const DEADLINE: Duration = Duration::from_secs(3);
 
-/// Asks once; anything but 200 is not healthy. The config is read only where no URL is given.
+/// Checks once; anything but 200 is unhealthy. The config is read only where no URL is given.
 pub async fn run(cli: &Cli, args: &HealthcheckArgs) -> anyhow::Result<Exit> {
     let urls = match &args.url {
         Some(url) => vec![url.clone()],
@@ -25,7 +25,7 @@ pub async fn run(cli: &Cli, args: &HealthcheckArgs) -> anyhow::Result<Exit> {
     };
     let status = tokio::time::timeout(DEADLINE, first(&urls)).await;
     let status = status.context("it did not answer in time")??;
-    // The code is the answer: a full disk must not make a container look unhealthy.
+    // The exit code is the result: a full disk must not make a container look unhealthy.
     let _ = print::text(&format!("{status}\n"));
     Ok(if status == StatusCode::OK {
         exit::OK
@@ -34,7 +34,7 @@ pub async fn run(cli: &Cli, args: &HealthcheckArgs) -> anyhow::Result<Exit> {
     })
 }
 
-/// The answer of the first one that listens.
+/// The response of the first one that listens.
 async fn first(urls: &[String]) -> anyhow::Result<StatusCode> {
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<bytes::Bytes>>();
     let mut unreachable = None;
@@ -43,21 +43,23 @@ async fn first(urls: &[String]) -> anyhow::Result<StatusCode> {
             .parse()
             .with_context(|| format!("{text:?} is not a URL"))?;
         if url.scheme_str() != Some("http") {
-            bail!("{url} is not an http URL; a listener with TLS is best asked by its own clients");
+            bail!(
+                "{url} is not an http URL; check a listener with TLS with one of its own clients"
+            );
         }
         match client.get(url).await {
             Ok(answer) => return Ok(answer.status()),
             Err(error) if error.is_connect() => unreachable = Some((text, error)),
-            Err(error) => return Err(error).with_context(|| format!("{text} gave no answer")),
+            Err(error) => return Err(error).with_context(|| format!("{text} did not answer")),
         }
     }
-    let (text, error) = unreachable.context("there is nothing to ask")?;
+    let (text, error) = unreachable.context("there is no URL to check")?;
     Err(error).with_context(|| format!("{text} cannot be reached"))
 }
 
-/// Where processes of this config say whether they are ready. An ingest does where it takes
-/// webhooks; a process without one (a worker, or one that still waits for its broker) on the
-/// listener for metrics.
+/// Where processes of this config show their readiness. An ingest does where it receives webhooks;
+/// a process without one (a worker, or one that still waits for its broker) on the listener for
+/// metrics.
 fn urls(config: &Config) -> anyhow::Result<Vec<String>> {
     let ingest = (config.ingest.tls.is_none()).then_some(config.ingest.listen);
     let listeners = ingest.into_iter().chain(config.metrics);
@@ -69,7 +71,7 @@ fn urls(config: &Config) -> anyhow::Result<Vec<String>> {
     if urls.is_empty() {
         bail!(
             "{}: the ingest listens with TLS, or on any free port; set [metrics] listen, which is \
-             asked instead, or name what to ask with --url",
+             checked instead, or give a URL with --url",
             config.path.display()
         );
     }

@@ -1,6 +1,6 @@
 //! `hookbox migrate`: brings the schema up to this version, then declares queues that are new.
 //! Migrations only add. What a migration leaves to be filled in, the groups of older dead letters,
-//! is filled in by transactions of their own: one that is interrupted resumes where it was.
+//! is filled in by separate transactions: an interrupted run resumes where it was.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ use crate::config::{BrokerUrl, Config, StoreUrl};
 use crate::exit::{self, Exit};
 
 /// Migrates the store, and the broker's file where that is another SQLite file; on RabbitMQ,
-/// declares the queues. What was done is printed, also where the next step fails.
+/// declares the queues. Each step is printed, also where the next one fails.
 pub async fn run(config: &Config, json: bool) -> anyhow::Result<Exit> {
     let mut report = Vec::new();
     match &config.store {
@@ -47,7 +47,7 @@ pub async fn run(config: &Config, json: bool) -> anyhow::Result<Exit> {
     } else {
         group_dead_letters(config, json).await
     };
-    let done = Done {
+    let done = MigrationReport {
         migrated: report,
         declared: declared.as_deref().unwrap_or_default(),
         grouped: *grouped.as_ref().unwrap_or(&0),
@@ -58,7 +58,7 @@ pub async fn run(config: &Config, json: bool) -> anyhow::Result<Exit> {
     Ok(exit::OK)
 }
 
-/// Groups the dead letters that an older hookbox wrote. How many there were.
+/// Groups the dead letters that an older version wrote. Returns how many there were.
 async fn group_dead_letters(config: &Config, json: bool) -> anyhow::Result<u64> {
     let store = compose::store(config).await?;
     let grouped = dead::regroup(&*store.ledger(), |grouped| {
@@ -71,8 +71,8 @@ async fn group_dead_letters(config: &Config, json: bool) -> anyhow::Result<u64> 
     Ok(grouped?)
 }
 
-/// Declares the queues that are missing, unless one of them was used: that one was deleted, with
-/// what was in it, and a deployment must not make it look as if nothing had happened.
+/// Declares the queues that are missing, unless one of them was used: that one was deleted together
+/// with its messages, and a deployment must not hide that.
 async fn declare(config: &Config, url: &SecretString) -> anyhow::Result<Vec<String>> {
     let options = compose::rabbit_options(config, url);
     let missing = rabbitmq::missing(&options).await?;
@@ -83,7 +83,7 @@ async fn declare(config: &Config, url: &SecretString) -> anyhow::Result<Vec<Stri
         store.close().await;
         if let Some(problem) = problems.first() {
             anyhow::bail!(
-                "read what the store knows of missing queues: {}",
+                "read what the store knows about missing queues: {}",
                 problem.what
             );
         }
@@ -112,15 +112,15 @@ fn deleted_queues(lines: &[String]) -> OpenError {
     }
 }
 
-/// What was done.
-struct Done<'a> {
-    /// What, from which version, to which.
+/// What was done, to be printed.
+struct MigrationReport<'a> {
+    /// Each migrated part with its versions before and after.
     migrated: Vec<(&'static str, i64, i64)>,
     declared: &'a [String],
     grouped: u64,
 }
 
-impl Done<'_> {
+impl MigrationReport<'_> {
     fn print(&self, json: bool) -> std::io::Result<()> {
         if json {
             let migrated = self.migrated.iter();

@@ -1,4 +1,4 @@
-//! Names that are given on the command line: a mistake is named with those that there are.
+//! Names given on the command line: an unknown one is refused, and the known ones are listed.
 
 use hookbox_console::CommandError;
 use hookbox_console::command::names;
@@ -30,7 +30,7 @@ pub async fn check(
     names::check(ledger, &configured(config, topic.is_some()), &given).await
 }
 
-/// The names that the config has.
+/// The names in the config.
 fn configured(config: &Config, with_topics: bool) -> Names {
     let mut names = Names::default();
     names
@@ -47,7 +47,7 @@ fn configured(config: &Config, with_topics: bool) -> Names {
         .map(|pattern| pattern.as_str().to_owned())
         .filter(|pattern| pattern.parse::<Topic>().is_ok());
     names.topics.extend(exact);
-    // Schemas that cannot be used are the services' trouble; no list fails of them.
+    // Schemas that cannot be used are reported by the services; no list fails because of them.
     for (source, schemas) in compose::schemas(config).unwrap_or_default() {
         let topics = schemas.types().map(|kind| Topic::of(&source, Some(kind)));
         names

@@ -1,4 +1,4 @@
-//! What every list takes: how many rows, and of which time.
+//! Options of every list: the number of rows, and the period.
 
 use clap::Args;
 use hookbox_driver::Clock as _;
@@ -7,7 +7,7 @@ use hookbox_event::Timestamp;
 use crate::clock::SystemClock;
 use crate::config::duration;
 
-/// How many rows.
+/// The number of rows.
 #[derive(Debug, Args)]
 pub struct LimitArgs {
     /// How many at most; `--after` shows the next ones
@@ -15,21 +15,21 @@ pub struct LimitArgs {
     pub limit: u32,
 }
 
-/// Of which time.
+/// The period.
 #[derive(Debug, Args)]
 pub struct TimeArgs {
-    /// Only then or later: a moment (RFC 3339), a day (UTC), or how long ago ("2h", "30 min")
+    /// Only then or later: a time (RFC 3339), a day (UTC), or how long ago ("2h", "30 min")
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub since: Option<Timestamp>,
-    /// Only before: likewise
+    /// Only before that time: likewise
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub until: Option<Timestamp>,
 }
 
-/// Of which time retries are due.
+/// The period in which retries are due.
 #[derive(Debug, Args)]
 pub struct DueArgs {
-    /// Only those that are due then or later: a moment (RFC 3339), a day (UTC), or how long ago
+    /// Only those that are due then or later: a time (RFC 3339), a day (UTC), or how long ago
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub since: Option<Timestamp>,
     /// Only those that are due before: likewise, or in how long ("+2h")
@@ -37,7 +37,7 @@ pub struct DueArgs {
     pub until: Option<Timestamp>,
 }
 
-/// The moment that a text names.
+/// The time that a text names.
 fn moment(text: &str) -> Result<Timestamp, String> {
     moment_from(text, SystemClock.now())
 }
@@ -55,7 +55,7 @@ fn moment_from(text: &str, now: Timestamp) -> Result<Timestamp, String> {
     };
     let length = duration(length).map_err(|_| {
         format!(
-            "{text:?} is no moment: write 2026-11-26T17:30:00Z, 2026-11-26, or how long ago, as 2h"
+            "{text:?} is no time: write 2026-11-26T17:30:00Z, 2026-11-26, or how long ago, as 2h"
         )
     })?;
     if later {
@@ -72,8 +72,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_absolute_or_relative() {
-        let now = Timestamp::parse_rfc3339("2026-11-26T17:30:00Z").expect("a moment");
+    fn a_time_is_absolute_or_relative() {
+        let now = Timestamp::parse_rfc3339("2026-11-26T17:30:00Z").expect("a time");
         for (text, moment) in [
             ("2026-11-26T17:30:00Z", "2026-11-26T17:30:00Z"),
             ("2026-11-26T18:30:00.5+01:00", "2026-11-26T17:30:00.5Z"),

@@ -1,4 +1,4 @@
-//! The person at the terminal: asked on standard error, so that standard output stays data.
+//! The operator at the terminal: asked on standard error, so that standard output stays data.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -10,21 +10,21 @@ use tokio_util::task::TaskTracker;
 
 use crate::signals;
 
-/// Who does something that the audit keeps.
+/// The operator, for the audit.
 #[derive(Debug, Args)]
 pub struct ByArgs {
-    /// Who you are, for the audit [default: $USER, else $LOGNAME, else the number of the user]
+    /// Your name, for the audit [default: $USER, else $LOGNAME, else the number of the user]
     #[arg(long, value_name = "NAME")]
     by: Option<String>,
 }
 
-/// How a command that changes much at once asks for it, and who gives it.
+/// How a command that changes much at once asks for confirmation, and the operator's name.
 #[derive(Debug, Args)]
 pub struct ConfirmArgs {
-    /// Only say how many it would be
+    /// Only report how many would be changed
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// Do it without asking
+    /// Skip the question
     #[arg(long)]
     pub(super) yes: bool,
     #[command(flatten)]
@@ -45,16 +45,16 @@ impl ByArgs {
     }
 }
 
-/// The person who runs this command.
+/// The operator who runs this command.
 pub struct Person {
     bar: Option<ProgressBar>,
-    /// There from the first piece of work on: until then, Ctrl-C simply ends the process.
+    /// Present from the first step on: until then, Ctrl-C simply ends the process.
     interrupt: Option<CancellationToken>,
     tasks: TaskTracker,
 }
 
 impl Person {
-    /// The person at this terminal.
+    /// The operator at this terminal.
     pub fn new() -> Self {
         Self {
             bar: None,
@@ -63,7 +63,7 @@ impl Person {
         }
     }
 
-    /// Makes Ctrl-C an interrupt that a command sees between two pieces of work.
+    /// Makes Ctrl-C an interrupt that a command checks between two steps.
     pub fn listen(&mut self) -> anyhow::Result<CancellationToken> {
         let token = signals::shutdown(&self.tasks)?;
         self.interrupt = Some(token.clone());
@@ -93,7 +93,7 @@ impl Operator for Person {
     fn progress(&mut self, done: u64, total: u64) {
         if self.interrupt.is_none() {
             // Without it, Ctrl-C ends the process at once, which costs nothing but the report:
-            // every piece of work is a transaction.
+            // every step is a transaction.
             let _ = self.listen();
         }
         let bar = self.bar.get_or_insert_with(|| {

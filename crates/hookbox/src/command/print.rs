@@ -27,19 +27,19 @@ pub fn text(text: &str) -> io::Result<()> {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(error) => {
-            let what = "standard output cannot be written, and what the command did stays done";
+            let what = "standard output cannot be written; what the command did remains done";
             Err(io::Error::new(error.kind(), format!("{what}: {error}")))
         }
     }
 }
 
-/// Prints one note on standard error. What cannot be written there can be said nowhere, and
+/// Prints one note on standard error. A failure to write it cannot be reported anywhere, and
 /// changes no exit code.
 pub fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Prints what clap has to say: help, the version, or what is wrong with the arguments.
+/// Prints clap's output: help, the version, or what is wrong with the arguments.
 pub fn arguments(said: &clap::Error) -> Exit {
     let printed = match said.print().and_then(|()| io::stdout().lock().flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

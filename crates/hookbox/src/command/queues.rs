@@ -1,4 +1,4 @@
-//! `hookbox queues`: how much waits in each queue, with the store's side beside it.
+//! `hookbox queues`: the depth of each queue, beside what the store has for its route.
 
 use std::sync::Arc;
 
@@ -26,17 +26,17 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Opens what is there. Something that is away is told in the report; something that refuses
-    /// us (another environment, another schema) ends the command.
+    /// Opens both. A source that is unavailable is named in the report; one that refuses the
+    /// connection (another environment, another schema) ends the command.
     pub async fn open(config: &Config) -> Result<Self, OpenError> {
         let (opened, store) = store(config).await?;
         let broker = match compose::broker_as_it_is(config, opened.as_ref()).await {
-            // What is in a spool of this machine is in flight as well.
+            // What is in a spool of this machine counts as in a queue as well.
             Ok(broker) => match compose::with_spool(config, broker).await {
                 Ok(broker) => Reach::Open(broker),
-                Err(error) => Reach::Away(away(error)?),
+                Err(error) => Reach::Unavailable(reason_unavailable(error)?),
             },
-            Err(error) => Reach::Away(away(error)?),
+            Err(error) => Reach::Unavailable(reason_unavailable(error)?),
         };
         Ok(Self {
             broker,
@@ -55,11 +55,11 @@ impl Sources {
                     ..
                 }
             ),
-            Reach::Away(_) => false,
+            Reach::Unavailable(_) => false,
         }
     }
 
-    /// Ends all connections.
+    /// Closes all connections.
     pub async fn close(self) {
         if let Reach::Open(broker) = &self.broker {
             Arc::clone(broker).close().await;
@@ -77,11 +77,11 @@ async fn store(config: &Config) -> Result<(Option<AnyStore>, Reach<dyn Ledger>),
             let ledger = store.ledger();
             (Some(store), Reach::Open(ledger))
         }
-        Err(error) => (None, Reach::Away(away(error)?)),
+        Err(error) => (None, Reach::Unavailable(reason_unavailable(error)?)),
     })
 }
 
-fn away(error: OpenError) -> Result<String, OpenError> {
+fn reason_unavailable(error: OpenError) -> Result<String, OpenError> {
     match error {
         OpenError::Unavailable { .. } => Ok(describe(&error)),
         OpenError::Environment { .. }
@@ -101,17 +101,17 @@ pub struct QueuesArgs {
     command: Option<QueuesCommand>,
 }
 
-/// What to do with them, when they are not only looked at.
+/// The subcommand, where there is one.
 #[derive(Debug, Subcommand)]
 pub enum QueuesCommand {
-    /// Declare the queues that are missing, and say what is known to be lost; deletes nothing
+    /// Declare the queues that are missing, and report what is known to be lost; deletes nothing
     Declare(DeclareArgs),
 }
 
 /// Arguments of `queues declare`.
 #[derive(Debug, Args)]
 pub struct DeclareArgs {
-    /// Do not ask
+    /// Skip the question
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
@@ -121,7 +121,7 @@ pub struct DeclareArgs {
 /// Runs it.
 pub async fn run(config: &Config, args: &QueuesArgs, json: bool) -> anyhow::Result<Exit> {
     match &args.command {
-        None => look(config, json).await,
+        None => show(config, json).await,
         Some(QueuesCommand::Declare(args)) => declare(config, args, json).await,
     }
 }
@@ -145,7 +145,8 @@ async fn declare(config: &Config, args: &DeclareArgs, json: bool) -> anyhow::Res
     if !agreed {
         return Ok(exit::FAILED);
     }
-    // Also where none is missing: what declared them may have died before it was done (H14).
+    // Also where none is missing: the process that declared them may have died before it was done
+    // (H14).
     let rabbitmq::Declaration {
         declared,
         anchor_refused,
@@ -160,7 +161,7 @@ async fn declare(config: &Config, args: &DeclareArgs, json: bool) -> anyhow::Res
     Ok(exit::OK)
 }
 
-/// Says on standard error that the queue declared last is not protected (H14).
+/// Warns on standard error that the queue declared last is not protected (H14).
 pub fn warn_of_anchor(refused: Option<&str>) {
     if let Some(why) = refused {
         print::note(&format!(
@@ -173,14 +174,14 @@ pub fn warn_of_anchor(refused: Option<&str>) {
 fn asked(missing: &[MissingQueue]) -> anyhow::Result<bool> {
     let lines = missing.iter().map(|queue| format!("  {}\n", queue.line()));
     let question = format!(
-        "These queues are missing at the broker:\n{}They will be declared empty: what was in a \
-         queue that was deleted does not come back. Go on?",
+        "These queues are missing at the broker:\n{}They will be declared empty: the content of a \
+         deleted queue is lost. Continue?",
         lines.collect::<String>()
     );
-    Person::new().ask(&question).context("say --yes")
+    Person::new().ask(&question).context("give --yes")
 }
 
-/// Leaves a row in the audit, before the act. A store that is unavailable is no reason to leave
+/// Writes a row to the audit, before the change. A store that is unavailable is no reason to leave
 /// a broker without its queues.
 async fn audit(store: &Reach<dyn Ledger>, by: &str, missing: &[MissingQueue]) -> Option<Problem> {
     let Reach::Open(ledger) = store else {
@@ -193,7 +194,7 @@ async fn audit(store: &Reach<dyn Ledger>, by: &str, missing: &[MissingQueue]) ->
         .map(|fault| Problem::of(Source::Store, &fault))
 }
 
-async fn look(config: &Config, json: bool) -> anyhow::Result<Exit> {
+async fn show(config: &Config, json: bool) -> anyhow::Result<Exit> {
     let sources = Sources::open(config).await?;
     let report = queues::queues(&sources.broker, &sources.store).await;
     let is_missing_some = sources.is_missing_queues();

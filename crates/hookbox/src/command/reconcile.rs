@@ -1,4 +1,4 @@
-//! `hookbox reconcile`: do the books balance?
+//! `hookbox reconcile`: does every accepted receipt have an outcome?
 
 use std::time::Duration;
 
@@ -15,26 +15,26 @@ use crate::config::{Config, duration};
 use crate::exit::{self, Exit};
 
 /// What a worker may take besides its handler: a pause of five seconds, a lock, and a commit.
-const IN_HAND_MORE: Duration = Duration::from_secs(15);
+const COMMIT_MARGIN: Duration = Duration::from_secs(15);
 
 /// Arguments of `reconcile`.
 #[derive(Debug, Args)]
 pub struct ReconcileArgs {
     /// Wait at most so long ("30s", "5 min") until nothing is in flight and nothing waits for a
-    /// retry; exits with 1 when something still moves then. A receipt without an outcome is
-    /// missing when nothing has moved for as long as a handler may run, and a little more
+    /// retry; exits with 1 when work is still in progress then. A receipt without an outcome is
+    /// missing when nothing has changed for as long as a handler may run, and a little more
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     wait: Option<Duration>,
-    /// Then write off what is missing, for the reason that is given: it is lost for good, and the
-    /// books need not name it again. At most 100 receipts at a time; each leaves a row in the audit
+    /// Then write off what is missing, with the given reason: it is lost for good, and is not
+    /// reported again. At most 100 receipts at a time; each adds a row to the audit
     #[arg(long, value_name = "REASON", group = "change")]
     write_off: Option<String>,
-    /// First accept, for the reason that is given, that store and broker contradict each other
-    /// because one of them was restored or replaced: the provider has been asked for what is lost.
-    /// It leaves a row in the audit, and is listed from then on
+    /// First accept, with the given reason, that store and broker contradict each other because one
+    /// of them was restored or replaced: the provider has been asked for what is lost. It adds a
+    /// row to the audit, and is listed from then on
     #[arg(long, value_name = "REASON", group = "change")]
     accept_restore: Option<String>,
-    /// Do not ask
+    /// Skip the question
     #[arg(long, requires = "change")]
     yes: bool,
     #[command(flatten)]
@@ -56,14 +56,21 @@ pub async fn run(config: &Config, args: &ReconcileArgs, json: bool) -> anyhow::R
             print::report(&accepted, json)?;
         }
     }
-    let in_hand = longest_in_hand(config);
+    let in_flight_max = in_flight_max(config);
     let storage = if config.is_one_file() {
         Storage::OneFile
     } else {
         Storage::Apart
     };
-    let report =
-        reconcile::reconcile(broker, store, storage, args.wait, in_hand, &mut person).await;
+    let report = reconcile::reconcile(
+        broker,
+        store,
+        storage,
+        args.wait,
+        in_flight_max,
+        &mut person,
+    )
+    .await;
     let mut after = None;
     let written = match (&args.write_off, store) {
         (Some(why), Reach::Open(ledger)) => {
@@ -80,7 +87,7 @@ pub async fn run(config: &Config, args: &ReconcileArgs, json: bool) -> anyhow::R
     };
     sources.close().await;
     if let (Some(written), Some(after)) = (written, after) {
-        // What was missing, to people: the result is what was done about it.
+        // What was missing goes to standard error: the result is what was written off.
         if !json {
             print::report(&report, json)?;
         }
@@ -94,7 +101,7 @@ pub async fn run(config: &Config, args: &ReconcileArgs, json: bool) -> anyhow::R
 }
 
 fn code(report: &ReconcileReport) -> Exit {
-    if report.is_well() {
+    if report.is_ok() {
         exit::OK
     } else {
         exit::FAILED
@@ -107,16 +114,16 @@ async fn accept(
     why: &str,
     person: &mut Person,
 ) -> anyhow::Result<RestoreAccepted> {
-    let away = |what: &str, why: &str| {
+    let unavailable = |what: &str, why: &str| {
         anyhow::anyhow!("nothing was accepted: the {what} cannot be reached: {why}")
     };
     let broker = match &sources.broker {
         Reach::Open(broker) => broker,
-        Reach::Away(why) => return Err(away("broker", why)),
+        Reach::Unavailable(why) => return Err(unavailable("broker", why)),
     };
     let ledger = match &sources.store {
         Reach::Open(ledger) => ledger,
-        Reach::Away(why) => return Err(away("store", why)),
+        Reach::Unavailable(why) => return Err(unavailable("store", why)),
     };
     let request = AcceptRestore {
         why: why.to_owned(),
@@ -126,9 +133,9 @@ async fn accept(
     Ok(reconcile::accept_restore(&**broker, &**ledger, &request, person).await?)
 }
 
-/// How long a worker may have a message in hand, and nothing shows it: a handler to its time limit,
-/// and then a pause and a commit.
-fn longest_in_hand(config: &Config) -> Duration {
+/// How long a message may be in flight without a visible change: a handler to its time limit, and
+/// then a pause and a commit.
+fn in_flight_max(config: &Config) -> Duration {
     let limits = config.routes.iter().map(|route| route.handler_time_limit);
-    limits.max().unwrap_or_default() + IN_HAND_MORE
+    limits.max().unwrap_or_default() + COMMIT_MARGIN
 }

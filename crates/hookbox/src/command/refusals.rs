@@ -1,4 +1,4 @@
-//! `hookbox refusals`: what was not accepted, and why.
+//! `hookbox refusals`: refused requests and why.
 
 use clap::{Args, Subcommand};
 use hookbox_console::command::refusals;
@@ -11,7 +11,7 @@ use crate::compose;
 use crate::config::Config;
 use crate::exit::{self, Exit};
 
-/// What to do with refusals.
+/// The subcommands of `refusals`.
 #[derive(Debug, Subcommand)]
 pub enum RefusalsCommand {
     /// Group them by source and reason, the largest group first
@@ -20,7 +20,7 @@ pub enum RefusalsCommand {
     List(ListArgs),
 }
 
-/// Which refusals.
+/// The filter for refusals.
 #[derive(Debug, Args)]
 pub struct FilterArgs {
     /// Only of requests to this source
@@ -38,7 +38,7 @@ pub struct FilterArgs {
 pub struct ListArgs {
     #[command(flatten)]
     filter: FilterArgs,
-    /// Resume where a page ended, as it says
+    /// Resume where a page ended: the cursor that it printed
     #[arg(long, value_name = "CURSOR")]
     after: Option<RefusalCursor>,
     #[command(flatten)]

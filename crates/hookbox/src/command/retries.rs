@@ -1,4 +1,4 @@
-//! `hookbox retries`: what waits for another attempt.
+//! `hookbox retries`: events that wait for another attempt.
 
 use clap::{Args, Subcommand};
 use hookbox_console::command::retries::{self, HurryRequest};
@@ -12,7 +12,7 @@ use crate::compose;
 use crate::config::Config;
 use crate::exit::{self, Exit};
 
-/// What to do with retries.
+/// The subcommands of `retries`.
 #[derive(Debug, Subcommand)]
 pub enum RetriesCommand {
     /// List them with the last error and when they are due, those first that are due first
@@ -21,7 +21,7 @@ pub enum RetriesCommand {
     Hurry(HurryArgs),
 }
 
-/// Which retries.
+/// The filter for retries.
 #[derive(Debug, Args)]
 pub struct FilterArgs {
     /// Only of this route
@@ -39,7 +39,7 @@ pub struct FilterArgs {
 pub struct ListArgs {
     #[command(flatten)]
     filter: FilterArgs,
-    /// Resume where a page ended, as it says
+    /// Resume where a page ended: the cursor that it printed
     #[arg(long, value_name = "CURSOR")]
     after: Option<EventCursor>,
     #[command(flatten)]
@@ -49,11 +49,11 @@ pub struct ListArgs {
 /// Arguments of `retries hurry`.
 #[derive(Debug, Args)]
 pub struct HurryArgs {
-    /// Their events' ids, or how they begin: at least 4 hex digits
+    /// The ids of their events, or their beginnings: at least 4 hex digits
     events: Vec<String>,
     #[command(flatten)]
     filter: FilterArgs,
-    /// All there are, where neither events nor a filter is given
+    /// All of them, where neither events nor a filter is given
     #[arg(long)]
     all: bool,
     #[command(flatten)]
@@ -118,7 +118,7 @@ async fn hurry(ledger: &dyn Ledger, args: &HurryArgs, json: bool) -> anyhow::Res
     let report = retries::hurry(ledger, &request, &mut person).await?;
     drop(person);
     print::report(&report, json)?;
-    // What was named must have been there; a filter may mean none.
+    // Each event that was given must have matched; a filter may match nothing.
     let missing = !args.events.is_empty() && report.matched == 0;
     let well = !report.interrupted && report.problems.is_empty() && !missing;
     Ok(if well { exit::OK } else { exit::FAILED })

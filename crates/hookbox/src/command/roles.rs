@@ -27,8 +27,8 @@ use crate::signals::{self, Signals};
 use crate::telemetry::Log;
 use crate::tls::{self, Certificate};
 
-/// What a role needs beyond its config, opened.
-pub struct Opened {
+/// The opened dependencies of the roles.
+pub struct OpenDependencies {
     /// The broker.
     pub broker: Arc<dyn Broker>,
     /// The broker with a spool in front, for an ingest that has one.
@@ -37,14 +37,14 @@ pub struct Opened {
     pub store: Option<AnyStore>,
     /// Cancelled by the first signal.
     pub shutdown: CancellationToken,
-    /// What it shows of itself.
+    /// The state that the monitor shows.
     pub monitored: Monitored,
-    /// Where it logs.
+    /// The log.
     pub log: Log,
 }
 
-/// A listener, and what it shows of itself behind TLS.
-pub struct Listening {
+/// A listener, and its certificate where it has TLS.
+pub struct BoundListener {
     /// The listener.
     pub listener: Listener,
     /// The certificate, where it has TLS.
@@ -59,7 +59,7 @@ pub struct Roles {
     pub worker: Option<Vec<RouteName>>,
 }
 
-/// Opens what the roles need, waiting for what is away, and runs them until a signal.
+/// Opens what the roles need, waiting for what is unavailable, and runs them until a signal.
 pub async fn run(config: Config, roles: Roles, log: &Log) -> anyhow::Result<Exit> {
     let tasks = TaskTracker::new();
     let Signals { shutdown, hangup } = signals::service(&tasks, log)?;
@@ -67,11 +67,12 @@ pub async fn run(config: Config, roles: Roles, log: &Log) -> anyhow::Result<Exit
         tracing::warn!("{warning}");
     }
     if roles.worker.is_some() {
-        // A schema that cannot be used is reported before anything is waited for.
+        // A schema that cannot be used is reported before waiting for anything.
         compose::schemas(&config)?;
     }
-    // A port that is taken, or a certificate that cannot be used, is told before anything is
-    // waited for. It is let go again: a sender must find nobody, not somebody who says nothing.
+    // A port that is taken, or a certificate that cannot be used, is reported before waiting for
+    // anything. The port is released again: a sender must be refused, and not connected to a
+    // process that does not respond.
     if roles.ingest {
         drop(listen(&config).await?);
     }
@@ -86,15 +87,15 @@ pub async fn run(config: Config, roles: Roles, log: &Log) -> anyhow::Result<Exit
     serve_roles(config, roles, opened, listener, Some(hangup)).await
 }
 
-/// Runs roles over what is open.
+/// Runs roles over opened dependencies.
 pub async fn serve_roles(
     config: Config,
     roles: Roles,
-    opened: Opened,
-    listening: Option<Listening>,
+    opened: OpenDependencies,
+    listening: Option<BoundListener>,
     hangup: Option<Signal>,
 ) -> anyhow::Result<Exit> {
-    let Opened {
+    let OpenDependencies {
         broker,
         spooled,
         store,
@@ -102,7 +103,7 @@ pub async fn serve_roles(
         mut monitored,
         log,
     } = opened;
-    // Not before: who is ready can be sent webhooks, so it listens.
+    // Only now: a process that is ready is sent webhooks, so ingest has to be listening.
     monitored.show(|parts| parts.broker = Some(Arc::clone(&broker)));
     let mut targets = Targets::new(log);
     let taking = match &spooled {
@@ -111,7 +112,7 @@ pub async fn serve_roles(
     };
     let drain = Drain::of(&config);
     let mut running = JoinSet::new();
-    if let Some(Listening {
+    if let Some(BoundListener {
         listener,
         certificate,
     }) = listening
@@ -120,7 +121,7 @@ pub async fn serve_roles(
         monitored.show(|parts| parts.ingest = Some(ingest.counters()));
         targets.ingest = Some(Arc::clone(&ingest));
         targets.certificate = certificate;
-        running.spawn(serve(listener, ingest, shutdown.clone(), drain.leaving()));
+        running.spawn(serve(listener, ingest, shutdown.clone(), drain.times()));
     }
     if let Some(routes) = &roles.worker {
         let store = store.as_ref().context("a worker needs a store")?;
@@ -141,7 +142,7 @@ pub async fn serve_roles(
         }
     }
     monitored.watch();
-    // Ends with what it belongs to, wherever it is.
+    // Ends with the process that it belongs to, wherever that is.
     let mut reloading = JoinSet::new();
     reloading.spawn(Reloader::new(config, targets).run(hangup));
     let end = supervise(&mut running, &shutdown, &monitored, drain).await;
@@ -188,15 +189,15 @@ async fn supervise(
         _ = running.join_next() => !shutdown.is_cancelled(),
     };
     if ended {
-        // Half a hookbox would look alive to whoever watches the process.
-        tracing::error!("a role ended by itself; everything stops, to be started again");
+        // A process with one role missing would look alive to its supervisor.
+        tracing::error!("a role ended by itself; the process stops so that it is restarted");
         shutdown.cancel();
     }
     monitored.show(|parts| parts.draining = true);
     let all = async { while running.join_next().await.is_some() {} };
     let drained = tokio::time::timeout(drain.roles(), all).await;
     if drained.is_err() {
-        tracing::error!("not drained in time: what was taken and not settled comes again");
+        tracing::error!("not drained in time: messages in flight will be redelivered");
         return exit::FAILED;
     }
     if ended { exit::INTERNAL } else { exit::OK }
@@ -208,7 +209,7 @@ pub async fn open(
     roles: &Roles,
     shutdown: CancellationToken,
     log: &Log,
-) -> anyhow::Result<Option<Opened>> {
+) -> anyhow::Result<Option<OpenDependencies>> {
     let needs = Needs {
         store: roles.worker.is_some(),
         witness: roles.worker.is_some() && !config.is_one_file(),
@@ -252,7 +253,7 @@ pub async fn open(
         };
         broker
     };
-    Ok(Some(Opened {
+    Ok(Some(OpenDependencies {
         broker,
         spooled,
         store,
@@ -272,14 +273,14 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     } else {
         TcpSocket::new_v6()?
     };
-    // A restart must not wait for connections of the process before it.
+    // A restart must not wait for connections of the previous process.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
 /// Binds the listener of the config.
-pub async fn listen(config: &Config) -> anyhow::Result<Listening> {
+pub async fn listen(config: &Config) -> anyhow::Result<BoundListener> {
     let address = config.ingest.listen;
     let tcp = bind(address).with_context(|| {
         format!(
@@ -288,7 +289,7 @@ pub async fn listen(config: &Config) -> anyhow::Result<Listening> {
         )
     })?;
     let (tls, certificate) = tls::acceptor(config)?.unzip();
-    Ok(Listening {
+    Ok(BoundListener {
         listener: Listener { tcp, tls },
         certificate,
     })
@@ -327,19 +328,19 @@ async fn work<S: Store>(worker: Worker<S>, shutdown: CancellationToken, drain: D
     tokio::select! {
         () = running.as_mut() => {}
         () = long_enough => {
-            tracing::warn!("what still runs is let go of at the end of the grace, and comes again");
+            tracing::warn!("running handlers are cut at the end of the grace, and redelivered");
             worker.cut().cancel();
             running.await;
         }
     }
-    // Letting go of a broker that is silent may have taken some of it.
+    // Closing the connection to an unresponsive broker may have taken some of the time.
     let since = began.get().map_or(Duration::ZERO, Instant::elapsed);
-    let told =
-        tokio::time::timeout(drain.farewell_after(since), worker.clear_start_markers()).await;
-    if told.is_err() {
+    let clear = worker.clear_start_markers();
+    let cleared = tokio::time::timeout(drain.clear_markers_after(since), clear).await;
+    if cleared.is_err() {
         tracing::warn!(
-            "the store does not answer: what was in hand again will run alone for once, as if \
-             this process had died of it"
+            "store unreachable during shutdown: could not clear start markers; redelivered \
+             events that were in flight will run once in isolation"
         );
     }
 }
@@ -364,7 +365,7 @@ mod tests {
         let mut running = JoinSet::new();
         running.spawn(until(shutdown.clone()));
         running.spawn(async { panic!("a role that breaks") });
-        let end = supervise(&mut running, &shutdown, &Monitored::silent(), drain(LONG)).await;
+        let end = supervise(&mut running, &shutdown, &Monitored::hidden(), drain(LONG)).await;
         assert_eq!(end, exit::INTERNAL);
         assert!(shutdown.is_cancelled() && running.is_empty());
     }
@@ -376,7 +377,7 @@ mod tests {
         running.spawn(until(shutdown.clone()));
         running.spawn(until(shutdown.clone()));
         shutdown.cancel();
-        let end = supervise(&mut running, &shutdown, &Monitored::silent(), drain(LONG)).await;
+        let end = supervise(&mut running, &shutdown, &Monitored::hidden(), drain(LONG)).await;
         assert_eq!(end, exit::OK);
         assert!(running.is_empty());
     }
@@ -390,7 +391,7 @@ mod tests {
         let end = supervise(
             &mut running,
             &shutdown,
-            &Monitored::silent(),
+            &Monitored::hidden(),
             drain(Duration::from_millis(10)),
         )
         .await;

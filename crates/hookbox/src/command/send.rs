@@ -16,29 +16,29 @@ use crate::clock::SystemClock;
 use crate::config::{Config, SourceConfig};
 use crate::exit::{self, Exit};
 use crate::rng::SystemRng;
-use crate::simulate::{Answer, Link, Signer, Target, Terms, event_types, one_event};
+use crate::simulate::{HttpResponse, Link, Signer, Target, Terms, event_types, one_event};
 
-/// Where to, and in whose name: what `send` and `simulate` share.
+/// The target and the source: what `send` and `simulate` share.
 #[derive(Debug, Args)]
 pub struct ToArgs {
     /// Where to; /hooks/SOURCE is appended to a URL without a path [default: where the config's
     /// ingest listens]
     #[arg(long)]
     url: Option<String>,
-    /// Which source of the config, whose first valid key signs [default: the only one]
+    /// The source of the config whose first valid key signs [default: the only one]
     #[arg(long, value_name = "NAME")]
     source: Option<SourceName>,
 }
 
 /// A source of the config, and what requests to it need.
-pub struct Resolved<'c> {
+pub struct ResolvedSource<'c> {
     /// The source.
     pub source: &'c SourceConfig,
-    /// What signs.
+    /// The signer.
     pub signer: Signer,
-    /// On whose terms.
+    /// The config, source and key that the requests are signed with.
     pub terms: Terms,
-    /// Where to.
+    /// The target.
     pub target: Target,
 }
 
@@ -47,21 +47,21 @@ pub struct Resolved<'c> {
 pub struct SendArgs {
     #[command(flatten)]
     to: ToArgs,
-    /// The body, byte for byte [default: a made-up Begini event]
+    /// The body, byte for byte [default: a generated Begini event]
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// A header beside the signature, which it does not cover, such as the event type of some
-    /// providers; may be said more than once
+    /// providers; may be repeated
     #[arg(long, value_name = "NAME: VALUE", value_parser = header)]
     header: Vec<(HeaderName, HeaderValue)>,
-    /// The type of the made-up event
+    /// The type of the generated event
     #[arg(long, value_name = "TYPE", conflicts_with = "file",
         default_value = "psychometric_score.complete",
         value_parser = PossibleValuesParser::new(event_types()))]
     r#type: String,
 }
 
-/// A header as curl takes it.
+/// A header in the syntax of curl.
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text
         .split_once(':')
@@ -76,7 +76,7 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
 
 impl ToArgs {
     /// The source, its signer and the URL.
-    pub fn resolve<'c>(&self, config: &'c Config) -> anyhow::Result<Resolved<'c>> {
+    pub fn resolve<'c>(&self, config: &'c Config) -> anyhow::Result<ResolvedSource<'c>> {
         let names = || {
             let names = config.sources.iter().map(|source| source.name.as_str());
             names.collect::<Vec<_>>().join(", ")
@@ -84,7 +84,7 @@ impl ToArgs {
         let source = match (&self.source, &config.sources[..]) {
             (Some(name), sources) => sources.iter().find(|source| source.name == *name),
             (None, [only]) => Some(only),
-            (None, _) => bail!("say which source with --source; the config has {}", names()),
+            (None, _) => bail!("choose a source with --source; the config has {}", names()),
         };
         let source =
             source.with_context(|| format!("the config has no such source; it has {}", names()))?;
@@ -102,7 +102,7 @@ impl ToArgs {
         let terms = Terms::new(&config.path, &source.name, &source.scheme, key);
         let url = self.url.clone().unwrap_or_else(|| listening(config));
         let target = Target::new(&url, source.name.as_str())?;
-        Ok(Resolved {
+        Ok(ResolvedSource {
             source,
             signer,
             terms,
@@ -122,9 +122,9 @@ fn listening(config: &Config) -> String {
     format!("{scheme}://{address}")
 }
 
-/// Sends it, prints what was answered, and is content with nothing but 200 and JSON.
+/// Sends it, prints the answer, and succeeds with 200 and JSON only.
 pub async fn run(config: &Config, args: &SendArgs, json: bool) -> anyhow::Result<Exit> {
-    let Resolved {
+    let ResolvedSource {
         mut signer,
         terms,
         target,
@@ -137,7 +137,7 @@ pub async fn run(config: &Config, args: &SendArgs, json: bool) -> anyhow::Result
         Some(file) => std::fs::read(file)
             .with_context(|| format!("the body cannot be read from {}", file.display()))?,
         None => one_event(&args.r#type, u64::from_be_bytes(random))
-            .context("there is no event of that type")?,
+            .context("no event of that type can be generated")?,
     };
     let id = format!("msg_{}", hex::encode(random));
     let request = signer.request(&target, body, &id);
@@ -155,7 +155,7 @@ pub async fn run(config: &Config, args: &SendArgs, json: bool) -> anyhow::Result
     })
 }
 
-fn report(target: &Target, terms: &Terms, answer: &Answer, json: bool) -> String {
+fn report(target: &Target, terms: &Terms, answer: &HttpResponse, json: bool) -> String {
     let said = String::from_utf8_lossy(&answer.body);
     if !json {
         let verdict = if answer.is_accepted() {

@@ -1,4 +1,4 @@
-//! `hookbox simulate`: many signed events, and a tally of what must have come of them.
+//! `hookbox simulate`: many signed events, and a tally of their expected outcomes.
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use hookbox_signature::{self as signature, Preset};
 use tokio_util::task::TaskTracker;
 
 use super::print;
-use super::send::{Resolved, ToArgs};
+use super::send::{ResolvedSource, ToArgs};
 use crate::config::{Config, SourceConfig, UNROUTED};
 use crate::exit::{self, Exit};
 use crate::rng::SystemRng;
@@ -25,11 +25,11 @@ use crate::simulate::{Journal, Shares, Simulation, simulate};
 pub struct SimulateArgs {
     #[command(flatten)]
     to: ToArgs,
-    /// How many events; duplicates and conflicts are sent beside them
+    /// How many events; duplicates and conflicts are sent in addition
     #[arg(long, default_value_t = 1_000, value_name = "EVENTS",
         value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     count: u32,
-    /// Requests a second; 0 is as fast as it goes
+    /// Requests a second; 0 is as fast as possible
     #[arg(long, default_value_t = 0.0)]
     rate: f64,
     /// Sent a second time, half of them at once and half later
@@ -38,18 +38,18 @@ pub struct SimulateArgs {
     /// Altered after signing: must be refused
     #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
     tampered: f64,
-    /// Genuine, and not JSON or breaking their schema: must be kept and end as dead letters
+    /// Genuine, and not JSON or violating their schema: must be stored and end as dead letters
     #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
     malformed: f64,
     /// Scores that are followed by another body under the same identity: one is processed, the
     /// other one must end as a dead letter
     #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
     conflicts: f64,
-    /// Put off by up to 500 requests, so that they come out of order
+    /// Delayed by up to 500 requests, so that they arrive out of order
     #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
     late: f64,
-    /// Decides about every body, copy and order; the same seed sends the same events again
-    /// [default: another one each time]
+    /// Decides every body, copy and order; the same seed sends the same events again [default:
+    /// another one each time]
     #[arg(long)]
     seed: Option<u64>,
     /// Connections
@@ -66,7 +66,7 @@ pub struct SimulateArgs {
 
 /// Sends, and prints the tally, also of a run that was stopped by Ctrl-C.
 pub async fn run(config: &Config, args: &SimulateArgs, json: bool) -> anyhow::Result<Exit> {
-    let Resolved {
+    let ResolvedSource {
         source,
         signer,
         terms,
@@ -77,14 +77,14 @@ pub async fn run(config: &Config, args: &SimulateArgs, json: bool) -> anyhow::Re
         bail!("{mistake}");
     }
     if !args.rate.is_finite() || args.rate < 0.0 {
-        bail!("--rate is a number of requests a second, 0 for as fast as it goes");
+        bail!("--rate is a number of requests a second, 0 for as fast as possible");
     }
     if !is_beginis(source) {
         let name = &source.name;
         print::note(&format!(
             "the source {name} has not the preset \"begini\", or another topic, identity or \
-             on_conflict: its events are Begini's all the same, and what is expected of topics, \
-             schemas and conflicts may not hold"
+             on_conflict: its events are Begini's all the same, and the expected outcomes of \
+             topics, schemas and conflicts may be wrong"
         ));
     }
     let journal = match &args.journal {
@@ -127,11 +127,11 @@ pub async fn run(config: &Config, args: &SimulateArgs, json: bool) -> anyhow::Re
     if let Some(journal) = journal {
         journal.finish().context("the journal is not complete")?;
     }
-    let well = tally.is_well() && !tally.interrupted;
-    Ok(if well { exit::OK } else { exit::FAILED })
+    let is_ok = tally.is_ok() && !tally.interrupted;
+    Ok(if is_ok { exit::OK } else { exit::FAILED })
 }
 
-/// Whether events of a source are named and told apart as Begini's are.
+/// Whether events of a source are named and identified as Begini's are.
 fn is_beginis(source: &SourceConfig) -> bool {
     let topic = match &source.topic {
         Some(EventType::Body(pointer)) => Some(pointer.to_string()),
@@ -166,7 +166,7 @@ impl SimulateArgs {
     }
 }
 
-/// Small enough to be typed again.
+/// Short enough to be typed again.
 fn random_seed() -> u64 {
     let mut bytes = [0; 4];
     SystemRng.fill(&mut bytes);

@@ -1,4 +1,4 @@
-//! The JSON Schemas that the config names: each file compiled, and each of a type that events of
+//! The JSON Schemas that the config names: each file compiled, and each for a type that events of
 //! its source can have.
 
 use std::collections::{BTreeMap, HashMap};
@@ -45,7 +45,7 @@ pub fn read_schemas(config: &Config) -> anyhow::Result<SchemaTexts> {
     Ok(all)
 }
 
-/// The JSON Schemas of one source, where it has some, and what they were compiled from.
+/// The JSON Schemas of one source, where it has some, and the texts that they were compiled from.
 pub fn source_schemas(
     config: &Config,
     source: &SourceConfig,
@@ -117,7 +117,7 @@ fn read_folder(folder: &Path) -> anyhow::Result<Texts> {
     Ok(texts)
 }
 
-/// Refuses a file that no event would ever be checked with: it looks like a check and is none.
+/// Refuses a file that would never be used for any event: it looks like a check and is none.
 fn check_name(source: &SourceConfig, name: &str) -> anyhow::Result<()> {
     let of = &source.name;
     let untyped = Topic::of(of, None);
@@ -137,7 +137,7 @@ fn check_name(source: &SourceConfig, name: &str) -> anyhow::Result<()> {
     if source.topic.is_none() && name != untyped {
         return Err(anyhow!(
             "no event has the type of the file \"{name}.json\": without \"topic\", every event \
-             of {of} has the topic {of}.{untyped}; say with \"topic\" where the type is"
+             of {of} has the topic {of}.{untyped}; set \"topic\" to the place of the type"
         ));
     }
     Ok(())

@@ -1,9 +1,9 @@
-//! The lock file beside a spool: one process uses a spool, and one that was created is not created
-//! again.
+//! The lock file beside a spool: one process uses a spool, and a spool that was created once is not
+//! created again.
 //!
-//! Two processes would forward each other's events out of their order, and hold each other up at
-//! every restart. And a spool that is gone has taken with it what it was given, so that an empty
-//! one in its place would hide a loss: once the spool exists, the lock file says so.
+//! Two processes would forward each other's events out of order, and hold each other up at every
+//! restart. A spool that has disappeared has taken its events with it, so that an empty one in its
+//! place would hide a loss: once the spool exists, the lock file records it.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
@@ -12,14 +12,14 @@ use std::path::{Path, PathBuf};
 
 use hookbox_driver::OpenError;
 
-/// What it is called where it is at fault.
+/// The name of the spool in errors.
 pub const WHAT: &str = "the spool";
 
-/// What is in the lock file of a spool that was created.
+/// The content of the lock file of a spool that was created.
 const CREATED: &str = "The spool beside this file was created. While this file says so, hookbox \
     creates no other in its place.\n";
 
-/// A spool's lock, held for as long as this lives; the system takes it from a process that dies.
+/// A spool's lock, held for as long as this lives; the system releases it when the process dies.
 pub struct SpoolLock {
     file: File,
     spool: PathBuf,
@@ -27,8 +27,8 @@ pub struct SpoolLock {
 }
 
 impl SpoolLock {
-    /// Takes the lock of a spool. It lies beside the spool: a file of SQLite must not be opened
-    /// beside SQLite.
+    /// Takes the lock of a spool. The lock file is beside the spool: a SQLite file must not be
+    /// opened by other means while SQLite uses it.
     pub fn take(spool: &Path) -> Result<Self, OpenError> {
         // Messages name it, and a relative path would leave open which folder it is in.
         let spool = std::path::absolute(spool).unwrap_or_else(|_| spool.to_owned());
@@ -55,7 +55,7 @@ impl SpoolLock {
         }
     }
 
-    /// Whether the spool may be created now: it never was.
+    /// Whether the spool may be created now: it was never created before.
     pub fn allows_creation(&self) -> Result<(), OpenError> {
         let written = self.file.metadata();
         if written.map_err(|error| unusable(&self.path, error))?.len() == 0 {
@@ -68,14 +68,14 @@ impl SpoolLock {
                 "{spool} was created before and is gone, or empty; accepted events may be lost"
             ),
             remedy: format!(
-                "put it back, or delete {lock} to begin with an empty one, and whatever is left \
-                 of {spool}-wal and {spool}-shm"
+                "put it back, or delete {lock} to start with an empty one, and the remaining files \
+                 {spool}-wal and {spool}-shm"
             ),
             source: None,
         })
     }
 
-    /// The spool exists. Written once; where the disk is full, at a later start.
+    /// Records that the spool exists. Written once; where the disk is full, at a later start.
     pub fn was_created(&mut self) {
         let written = self.file.metadata().and_then(|found| match found.len() {
             0 => self
@@ -88,7 +88,7 @@ impl SpoolLock {
             let path = self.path.display();
             tracing::warn!(
                 %error,
-                "{path} does not say yet that the spool was created: {error}"
+                "{path} does not record yet that the spool was created: {error}"
             );
         }
     }

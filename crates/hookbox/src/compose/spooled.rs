@@ -19,13 +19,12 @@ use super::{WAIT_LONGEST, rabbit_options, sqlite_options, wait_for};
 use crate::config::{BrokerUrl, Config, SpoolConfig};
 use crate::exit::Unusable;
 
-/// How long after the death of a process what it was forwarding is forwarded again. One process
-/// uses a spool, so nobody else is hurt by a lease that is short.
+/// How long after the death of a process its messages in flight are redelivered. One process uses a
+/// spool, so a short lease affects no other process.
 const SPOOL_LEASE: Duration = Duration::from_secs(2);
 
-/// The broker of an ingest that keeps what the broker cannot take now: the broker may be away at
-/// the start, and is opened when it is there. `None` when it was time to stop before the spool
-/// could be opened.
+/// The broker of an ingest with a spool: the broker may be unavailable at the start, and is opened
+/// when it is reachable. `None` when it was time to stop before the spool could be opened.
 pub async fn spooled(
     config: &Config,
     spool: &SpoolConfig,
@@ -34,15 +33,15 @@ pub async fn spooled(
     let rabbit = match &config.broker {
         BrokerUrl::Amqp(url) => rabbit_options(config, url),
         BrokerUrl::Sqlite(_) | BrokerUrl::NotResolved => {
-            return Err(anyhow!("a spool goes with RabbitMQ"));
+            return Err(anyhow!("a spool is for RabbitMQ only"));
         }
     };
     let mut options = sqlite_options(config, &spool.path);
     options.bytes_max = Some(spool.bytes_max);
     options.lease = SPOOL_LEASE;
-    // Its lock sees to that.
+    // The lock guarantees it.
     options.exclusive = true;
-    // Nobody would look for what a spool has given up.
+    // A dead letter of the spool would be read by no worker.
     options.deliveries_max = None;
     let opened = wait_for("the spool", &shutdown, || open(&options)).await;
     let opened = opened.with_context(|| format!("open the spool {}", spool.path.display()))?;
@@ -64,30 +63,30 @@ pub async fn spooled(
     }))
 }
 
-/// Opens the broker, whenever that may be. What another has laid over our queues may be taken away
-/// again while this process lives, and a right that is missing be granted, as they may be for one
-/// that was ready before.
+/// Opens the broker, whenever it becomes available. Policies that others have laid over its queues
+/// may be removed while this process lives, and a missing right be granted, just as after the
+/// start.
 async fn open_late(
     rabbit: hookbox_driver_rabbitmq::Options,
     shutdown: CancellationToken,
     reason: ingest::Reason,
 ) -> Result<Option<Arc<dyn Broker>>, OpenError> {
     let open = || Rabbit::open(rabbit.clone());
-    let mut told = String::new();
+    let mut logged = String::new();
     loop {
         let error = match wait_for("the broker", &shutdown, open).await {
             Ok(rabbit) => return Ok(rabbit.map(|rabbit| Arc::new(rabbit) as Arc<dyn Broker>)),
             Err(error) => error,
         };
         let why = describe(&error);
-        if why != told {
+        if why != logged {
             tracing::error!(error = why, "the broker cannot be used: {why}");
         }
         if !matches!(error, OpenError::Topology(_) | OpenError::Refused { .. }) {
             return Err(error);
         }
         reason.is(&error);
-        told = why;
+        logged = why;
         tokio::select! {
             () = shutdown.cancelled() => return Ok(None),
             () = tokio::time::sleep(WAIT_LONGEST) => {}
@@ -95,12 +94,12 @@ async fn open_late(
     }
 }
 
-/// Opens the file, once more after making it or its schema. One that is as it must be is not
-/// written to: it may lie on a disk that is full, and must be emptied all the same.
+/// Opens the file, once more after creating it or its schema. One that has the current schema is
+/// not written to: it may be on a full disk, and must be emptied all the same.
 async fn open(options: &Options) -> Result<(SpoolLock, Sqlite), OpenError> {
     let opened = async {
         let mut lock = SpoolLock::take(&options.path)?;
-        // A broken link is none of ours to follow, and is refused by what follows.
+        // A broken link is not followed here, and is refused by the next step.
         if std::fs::symlink_metadata(&options.path).is_err_and(|error| is_absent(&error)) {
             lock.allows_creation()?;
             hookbox_driver_sqlite::migrate(options.clone()).await?;
@@ -119,11 +118,11 @@ async fn open(options: &Options) -> Result<(SpoolLock, Sqlite), OpenError> {
         Ok((lock, spool))
     };
     opened.await.map_err(|error: OpenError| match error {
-        // Waiting would hide a path that is wrong.
+        // Waiting would hide a wrong path.
         OpenError::Unavailable { .. } if !ends_by_itself(&error) => OpenError::Refused {
             what: WHAT,
             why: format!("{}: {}", options.path.display(), describe(&error)),
-            remedy: "see to the file and its disk, or name another one".to_owned(),
+            remedy: "check the file and its disk, or name another one".to_owned(),
             source: None,
         },
         error => error,
@@ -134,7 +133,7 @@ fn is_absent(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::NotFound
 }
 
-/// What was kept for a route that is gone would be forwarded by nobody.
+/// Events that were spooled for a removed route would never be forwarded.
 async fn refuse_unknown_routes(
     config: &Config,
     spool: &SpoolConfig,
@@ -151,7 +150,7 @@ async fn refuse_unknown_routes(
     };
     let events: Vec<String> = unknown.iter().map(of_route).collect();
     Err(anyhow!(Unusable(format!(
-        "{}: the spool {} holds {}, which the config does not have: put it back until they are \
+        "{}: the spool {} holds {}, which the config lacks: restore the route until they are \
          forwarded (hookbox_spool_events), then take it out",
         config.path.display(),
         spool.path.display(),
@@ -161,20 +160,19 @@ async fn refuse_unknown_routes(
 
 /// A broker with a spool in front.
 pub struct Spooled {
-    /// The broker alone.
+    /// The broker without the spool.
     pub broker: Arc<dyn Broker>,
-    /// With the spool.
+    /// The broker with the spool.
     pub spooling: Arc<dyn Broker>,
-    /// What the spool counts.
+    /// The counters of the spool.
     pub counters: Arc<ingest::SpoolCounters>,
-    /// The spool alone.
+    /// The spool without the broker.
     pub file: Arc<dyn Broker>,
     /// Keeps other processes off the spool.
     _lock: SpoolLock,
 }
 
-/// A broker that counts what is in this machine's spool, where there is one, with what it has
-/// itself.
+/// A broker whose depths include this machine's spool, where there is one.
 pub async fn with_spool(
     config: &Config,
     broker: Arc<dyn Broker>,
@@ -182,25 +180,25 @@ pub async fn with_spool(
     match &config.ingest.spool {
         Some(spool) if spool.path.exists() => {
             let spool = Sqlite::open(sqlite_options(config, &spool.path)).await?;
-            Ok(Arc::new(Counted { broker, spool }))
+            Ok(Arc::new(SpoolCountingBroker { broker, spool }))
         }
         Some(_) | None => Ok(broker),
     }
 }
 
-struct Counted {
+struct SpoolCountingBroker {
     broker: Arc<dyn Broker>,
     spool: Sqlite,
 }
 
 #[async_trait]
-impl Broker for Counted {
+impl Broker for SpoolCountingBroker {
     async fn publish(&self, routes: &[RouteName], batch: &Batch) -> Result<(), PublishError> {
         self.broker.publish(routes, batch).await
     }
 
-    async fn tell(&self, account: &Account) -> Result<(), PublishError> {
-        self.broker.tell(account).await
+    async fn publish_report(&self, account: &Account) -> Result<(), PublishError> {
+        self.broker.publish_report(account).await
     }
 
     async fn publish_witness(&self, witness: &Witness) -> Result<(), PublishError> {
@@ -219,7 +217,8 @@ impl Broker for Counted {
         self.broker.subscribe(queue, prefetch).await
     }
 
-    /// The spool first: what is forwarded meanwhile is counted twice, and not never.
+    /// The spool first: a message that is forwarded meanwhile is counted twice rather than not at
+    /// all.
     async fn depths(&self) -> Result<Vec<Depth>, Fault> {
         let kept = self.spool.depths().await?;
         let mut depths = self.broker.depths().await?;
@@ -228,8 +227,9 @@ impl Broker for Counted {
                 continue;
             };
             let more = |count: Option<u64>, kept: Option<u64>| Some(count? + kept.unwrap_or(0));
-            // What is in the spool waits, also while it is being forwarded, and what the broker
-            // refuses: RabbitMQ does not tell what is in hand, and it must not count for nothing.
+            // What is in the spool counts as ready, also while it is being forwarded, and what the
+            // broker refuses: RabbitMQ does not report what is in flight, and it must not be left
+            // out.
             let waits = Some(kept.ready.unwrap_or(0) + kept.unsettled.unwrap_or(0));
             depth.ready = more(depth.ready, waits);
             depth.events = more(depth.events, kept.events);

@@ -1,4 +1,4 @@
-//! Does it mean something that can be? All that cannot, at once.
+//! Checks the meaning of the file, and reports all mistakes at once.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::telemetry::filter;
 
-/// Longest drain. Whoever stops a service kills it after a while; systemd waits 90 s.
+/// Longest drain. A supervisor kills a service that takes too long to stop; systemd waits 90 s.
 const DRAIN_MAX: Duration = Duration::from_secs(90);
 
 /// Shortest and longest time that a connection may be idle. A head alone may take 5 s; an ALB can
@@ -41,8 +41,8 @@ pub fn check(
     without_mistakes(config, places)
 }
 
-/// The same for a service that runs: parts that cannot be used are returned beside the config, and
-/// what it holds of them is not to be used. Any other mistake refuses it.
+/// The same for a running service: parts that cannot be used are returned beside the config, and
+/// their values in it are not to be used. Any other mistake refuses it.
 pub fn check_parts(
     path: &Path,
     file: &File,
@@ -116,13 +116,13 @@ fn effective(
     Some(config)
 }
 
-/// The schema knows one word.
+/// The schema allows one word.
 fn network(word: Option<&String>) -> Network {
     word.map_or(Network::Any, |_| Network::Private)
 }
 
-/// How long a drain may take, and how much of it is its lead. None unless it is asked for: only
-/// who has a balancer in front needs one, and only who has one knows how often it looks.
+/// How long a drain may take, and how much of it is its lead. None unless it is configured: only a
+/// deployment with a balancer needs one, and its length depends on how often the balancer checks.
 fn drain(file: &File, places: &mut Places) -> Option<(Duration, Duration)> {
     let mut or = |at: &str, text: &Option<String>, usual: u64| match text {
         Some(text) => places.take(at, duration(text)),
@@ -159,7 +159,7 @@ fn sources(
             continue;
         };
         if !source.keys.is_empty() && !source.keys.iter().any(|key| key.is_valid(now)) {
-            // No mistake: a restart must not take from other sources what they had before it.
+            // No mistake: a restart must not stop the other sources because of it.
             let what = "every secret is past its \"until\", so requests are answered 503; add one \
                         that is valid";
             places.warn(&format!("{at}/secrets"), what);
@@ -211,7 +211,7 @@ fn url(
     secrets: &Secrets<'_>,
 ) -> Option<Option<String>> {
     match url {
-        // The schema lets only SQLite's be written out.
+        // The schema allows literal URLs for SQLite only.
         Url::Literal(text) => Some(Some(text.clone())),
         Url::Reference(_) if !is_needed => Some(None),
         Url::Reference(reference) => secrets.resolve(at, reference, places).map(Some),
@@ -254,7 +254,7 @@ fn broker(given: &Url, places: &mut Places, secrets: &Secrets<'_>) -> Option<Bro
     None
 }
 
-/// The management API, where one is named and can be used.
+/// The management API, where one is configured and can be used.
 fn management(
     file: &File,
     broker: Option<&BrokerUrl>,
@@ -276,7 +276,7 @@ fn management(
     text.map(SecretString::from)
 }
 
-/// What stands behind `sqlite:` is a path and nothing else.
+/// The text after `sqlite:` is a path and nothing else.
 pub(super) fn sqlite(at: &str, folder: &Path, path: &str, places: &mut Places) -> Option<PathBuf> {
     if path.is_empty() || path.starts_with("//") || path.contains('?') {
         let what = "behind sqlite: comes a path, without // and without parameters, as \
@@ -294,7 +294,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(wrong)
 }
 
-/// Where metrics are shown: the outer `None` is a mistake, the inner one nowhere.
+/// Where metrics are served: the outer `None` is a mistake, the inner one nowhere.
 fn metrics(
     file: &File,
     ingest: Option<&IngestConfig>,

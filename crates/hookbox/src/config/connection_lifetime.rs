@@ -6,11 +6,11 @@ use super::file::Store;
 use super::place::Places;
 use super::units::duration;
 
-/// As the driver's own default.
+/// The driver's own default.
 const DEFAULT: Duration = Duration::from_secs(60);
 
-/// Shortest and longest: a new connection costs milliseconds, and what stops a pooler waits for
-/// the old ones.
+/// Shortest and longest: a new connection costs milliseconds, and stopping a pooler waits for the
+/// old ones.
 const RANGE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
 
 /// Reads it; a mistake is noted.

@@ -1,4 +1,5 @@
-//! What differs between two texts of a config and needs a restart: all but what is reloaded.
+//! The differences between two texts of a config that need a restart: all but those that are
+//! reloaded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,12 +11,12 @@ use super::place::Places;
 /// Keys of a source that are reloaded.
 const OF_SOURCES: [&str; 3] = ["secrets", "secrets_made_by", "schemas"];
 
-/// What needs a restart.
+/// The settings that need a restart.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Differences {
     /// Keys, as `ingest.idle` or `route`.
     pub settings: Vec<String>,
-    /// Names of sources that are new, gone, or differ in more than what is reloaded.
+    /// Names of sources that are new, removed, or differ in more than what is reloaded.
     pub sources: BTreeSet<String>,
 }
 
@@ -54,7 +55,7 @@ impl Differences {
             let (was, is) = (before.get(key), after.get(key));
             let is_reloaded = match (name, key) {
                 ("log", "filter") => true,
-                // The files are; whether there is TLS at all is not.
+                // The files are reloaded; whether there is TLS at all is not.
                 ("ingest", "tls") => was.is_some() && is.is_some(),
                 _ => false,
             };
@@ -71,7 +72,7 @@ impl Differences {
         self.sources = names.cloned().collect();
     }
 
-    /// In words; `None` where nothing differs.
+    /// As words; `None` where nothing differs.
     pub fn describe(&self) -> Option<String> {
         let sources = self.sources.iter().map(|name| format!("source {name}"));
         let all: Vec<String> = self.settings.iter().cloned().chain(sources).collect();

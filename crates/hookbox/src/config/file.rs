@@ -221,7 +221,7 @@ pub struct Handler {
 #[derive(Deserialize, Clone, Default)]
 #[serde(deny_unknown_fields)]
 pub struct Retry {
-    /// Any number, so that one that cannot be is told with its reason.
+    /// Any number, so that an impossible one is reported with the reason.
     pub attempts: Option<i64>,
     pub first: Option<String>,
     pub factor: Option<f64>,

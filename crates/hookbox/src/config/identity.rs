@@ -1,4 +1,4 @@
-//! Which event a request is of: where its type is, and what tells it from other events.
+//! Which event a request is of: where its type is, and what distinguishes it from other events.
 
 use hookbox_event::Pointer;
 use hookbox_ingest::{EventType, Identity};
@@ -34,7 +34,7 @@ pub fn topic(
     }
 }
 
-/// What tells events apart.
+/// What distinguishes events.
 pub fn check(
     at: &str,
     source: &Source,
@@ -61,9 +61,8 @@ pub fn check(
     }
 }
 
-/// By the body, since nothing else is written. Ids are what a store knows, so this default stays
-/// as it was; but it must be chosen with open eyes, because it makes one event of two that say the
-/// same.
+/// By the body, since nothing else is configured. Event ids are stored, so this default stays as it
+/// was; but it warns, because two events with the same body become one.
 fn by_default(at: &str, source: &Source, preset: Option<Preset>, places: &mut Places) -> Identity {
     let typed = match &source.topic {
         Some(file::Topic::Header(_)) => true,
@@ -90,8 +89,8 @@ fn by_default(at: &str, source: &Source, preset: Option<Preset>, places: &mut Pl
     Identity::Body
 }
 
-/// The headers of the signature change with each delivery or say no more than the body: as an
-/// identity or a type they would make an event of every retry.
+/// The headers of the signature change with each delivery or repeat the body: as an identity or a
+/// type they would make an event of every retry.
 pub fn check_headers(
     at: &str,
     scheme: &Scheme,

@@ -1,4 +1,4 @@
-//! The keys of a source: read from where the config says, and long enough to be secrets.
+//! The keys of a source: read from where the config refers to, and long enough to be secrets.
 
 use hookbox_event::Timestamp;
 use hookbox_signature::{KEY_BYTES_MIN, KEY_BYTES_STRONG, Key, Preset, Scheme};
@@ -38,7 +38,7 @@ pub fn check(
     keys
 }
 
-/// From when on a key is not valid any more; `None` is a mistake, and `Some(None)` never.
+/// The end of a key's validity; `None` is a mistake, and `Some(None)` never.
 fn until(at: &str, secret: &Secret, places: &mut Places) -> Option<Option<Timestamp>> {
     let Some(text) = &secret.until else {
         return Some(None);
@@ -48,7 +48,7 @@ fn until(at: &str, secret: &Secret, places: &mut Places) -> Option<Option<Timest
     places.take(&format!("{at}/until"), moment).map(Some)
 }
 
-/// The bytes of a key, from where the config says that it is.
+/// The bytes of a key, from where the config refers to.
 fn bytes(
     at: &str,
     is_providers: bool,
@@ -74,20 +74,20 @@ fn bytes(
     Some(bytes)
 }
 
-/// A key that can be guessed proves nothing. An empty one has its own message. How long a key is
-/// that its provider has made is not the operator's to change.
+/// A key that can be guessed proves nothing. An empty one has its own message. The operator cannot
+/// change the length of a key that its provider has made.
 fn check_length(at: &str, bytes: usize, is_providers: bool, places: &mut Places) {
     if (1..KEY_BYTES_MIN).contains(&bytes) {
         let what = format!(
-            "the secret is shorter than {KEY_BYTES_MIN} bytes: whoever sees one request can find \
-             it by trying; make one of 32 random bytes and give it to the provider"
+            "the secret is shorter than {KEY_BYTES_MIN} bytes: it can be found by trying from one \
+             captured request; make one of 32 random bytes and give it to the provider"
         );
         places.mistake(at, what);
     } else if (KEY_BYTES_MIN..KEY_BYTES_STRONG).contains(&bytes) && !is_providers {
         let what = format!(
             "the secret is shorter than {KEY_BYTES_STRONG} bytes, and as text it is likely to have \
-             less than the 112 bits that NIST SP 800-131A asks of an HMAC key; make one of 32 \
-             random bytes and rotate to it with \"until\", or say secrets_made_by = \"provider\" \
+             less than the 112 bits that NIST SP 800-131A requires of an HMAC key; make one of 32 \
+             random bytes and rotate to it with \"until\", or set secrets_made_by = \"provider\" \
              where the provider makes its keys"
         );
         places.warn(at, what);

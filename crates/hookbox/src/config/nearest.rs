@@ -1,4 +1,4 @@
-//! Which key was meant?
+//! Suggests the known key that an unknown one probably means.
 
 /// The known key that differs least, when it differs little.
 pub fn nearest<'k>(key: &str, known: &'k [String]) -> Option<&'k str> {

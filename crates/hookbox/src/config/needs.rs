@@ -1,7 +1,7 @@
 //! Which secrets a command resolves: those that it uses, and no others, so that a role can run
-//! where the others' are not there.
+//! where the secrets of other roles do not exist.
 
-/// What is resolved.
+/// The secrets to resolve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Needs {
     /// The store's URL.
@@ -22,32 +22,32 @@ impl Needs {
         keys: true,
         certificate: true,
     };
-    /// What processes events, and what looks at both sides.
+    /// For commands that process events, or read both the broker and the store.
     pub const STORE_AND_BROKER: Self = Self {
         keys: false,
         certificate: false,
         ..Self::ALL
     };
-    /// What operators ask of the store alone.
+    /// For operators' commands that use the store only.
     pub const STORE: Self = Self {
         broker: false,
         keys: false,
         certificate: false,
         ..Self::ALL
     };
-    /// What receives webhooks.
+    /// For receiving webhooks.
     pub const BROKER_AND_KEYS: Self = Self {
         store: false,
         ..Self::ALL
     };
-    /// What signs as a provider does.
+    /// For signing as a provider does.
     pub const KEYS: Self = Self {
         store: false,
         broker: false,
         certificate: false,
         ..Self::ALL
     };
-    /// What only reads where something listens.
+    /// For reading where a process listens.
     pub const NONE: Self = Self {
         store: false,
         broker: false,

@@ -1,4 +1,4 @@
-//! The parts of a config that a running service renews each by itself, and the mistakes of those
+//! The parts of a config that a running service reloads independently, and the mistakes of those
 //! that cannot be used.
 
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::file::File;
 use super::place::{Mistakes, Places};
 
-/// What can be unusable while the rest of the config is renewed.
+/// A part that can be unusable while the rest of the config is reloaded.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     /// The keys of a source.
@@ -17,7 +17,7 @@ pub enum Part {
     Schemas(String),
     /// The log filter.
     Filter,
-    /// The URLs of the store and the broker, which are read at the start alone.
+    /// The URLs of the store and the broker, which are read at the start only.
     Servers,
 }
 
@@ -26,7 +26,7 @@ pub enum Part {
 pub struct BrokenParts(BTreeMap<Part, Mistakes>);
 
 impl BrokenParts {
-    /// Takes the mistakes of parts out of all mistakes of a file.
+    /// Separates the mistakes of parts from all mistakes of a file.
     pub(super) fn take(file: &File, places: &mut Places) -> Self {
         Self(places.take_by(|pointer| part_of(file, pointer)))
     }
@@ -36,7 +36,7 @@ impl BrokenParts {
         self.0.is_empty()
     }
 
-    /// Why a part cannot be used, in one line; `None` where it can be.
+    /// Why a part cannot be used, on one line; `None` where it can be.
     pub fn why(&self, part: &Part) -> Option<String> {
         self.0.get(part).map(Mistakes::line)
     }
@@ -49,7 +49,7 @@ impl BrokenParts {
     }
 }
 
-/// The part that a JSON Pointer leads into; `None` for the rest of the file.
+/// The part that a JSON Pointer points into; `None` for the rest of the file.
 fn part_of(file: &File, pointer: &str) -> Option<Part> {
     let tokens: Vec<&str> = pointer.split('/').skip(1).collect();
     match tokens[..] {

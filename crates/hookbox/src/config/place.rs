@@ -42,7 +42,7 @@ impl Mistakes {
 }
 
 impl Mistakes {
-    /// In the order of the file, each once.
+    /// In the order of the file, without repetitions.
     fn sorted(path: &Path, mut mistakes: Vec<Mistake>) -> Self {
         mistakes.sort();
         mistakes.dedup();
@@ -52,12 +52,12 @@ impl Mistakes {
         }
     }
 
-    /// All of them in one line, as a log takes it.
+    /// All of them on one line, for a log.
     pub fn line(&self) -> String {
         self.to_string().replace('\n', "; ")
     }
 
-    /// What is wrong, without where, as of what is in no file any more.
+    /// The reasons without places, for settings that are no longer in the file.
     pub fn reasons(&self) -> String {
         let what = self.mistakes.iter().map(|mistake| mistake.what.as_str());
         what.collect::<Vec<_>>().join("; ")
@@ -95,14 +95,14 @@ impl Mistake {
 
 impl std::error::Error for Mistakes {}
 
-/// Where everything is in a file, and the mistakes found so far.
+/// The places of everything in a file, and the mistakes found so far.
 pub struct Places {
     path: PathBuf,
     text: String,
     document: Document<String>,
     mistakes: Vec<Mistake>,
     warnings: Vec<Mistake>,
-    /// Pointers to what is not shaped as it must be.
+    /// Pointers to what violates the structure.
     broken: Vec<String>,
 }
 
@@ -132,8 +132,8 @@ impl Places {
         })
     }
 
-    /// Notes a mistake at a JSON Pointer into the file. What is said of a thing whose structure is
-    /// wrong already, or of what it is part of, only follows from that, and is dropped.
+    /// Records a mistake at a JSON Pointer into the file. A mistake in or around something whose
+    /// structure is wrong already only follows from that, and is dropped.
     pub fn mistake(&mut self, pointer: &str, what: impl Into<String>) {
         if self.broken.iter().any(|broken| related(broken, pointer)) {
             return;
@@ -142,7 +142,7 @@ impl Places {
         self.mistakes.push(mistake);
     }
 
-    /// Notes at a JSON Pointer what can be used and is likely not meant.
+    /// Records a setting at a JSON Pointer that can be used and is probably not intended.
     pub fn warn(&mut self, pointer: &str, what: impl Into<String>) {
         let warning = self.place(pointer, what.into());
         self.warnings.push(warning);
@@ -168,13 +168,13 @@ impl Places {
         warnings.iter().map(line).collect()
     }
 
-    /// The value, or a mistake and nothing.
+    /// The value; an error is recorded as a mistake.
     pub fn take<T, E: fmt::Display>(&mut self, pointer: &str, it: Result<T, E>) -> Option<T> {
         it.map_err(|error| self.mistake(pointer, error.to_string()))
             .ok()
     }
 
-    /// From here on, what is noted at or around this pointer is dropped.
+    /// From here on, mistakes at or around this pointer are dropped.
     pub fn broken(&mut self, pointer: String) {
         self.broken.push(pointer);
     }
@@ -183,12 +183,12 @@ impl Places {
         self.mistakes.is_empty()
     }
 
-    /// Whether what is at this pointer can be judged.
+    /// Whether the structure at this pointer is right.
     pub fn is_whole(&self, pointer: &str) -> bool {
         !self.broken.iter().any(|broken| related(broken, pointer))
     }
 
-    /// The file as JSON. A moment that is written as TOML has it becomes its text.
+    /// The file as JSON. A TOML date becomes its text.
     pub fn json(&self) -> Value {
         json_of_item(self.document.as_item())
     }
@@ -197,8 +197,8 @@ impl Places {
         Mistakes::sorted(&self.path, self.mistakes)
     }
 
-    /// Takes out the mistakes that belong to something by their JSON Pointers, each with the
-    /// others of the same thing.
+    /// Takes out the mistakes that belong to a part, selected by their JSON Pointers, grouped by
+    /// part.
     pub fn take_by<T: Ord>(&mut self, of: impl Fn(&str) -> Option<T>) -> BTreeMap<T, Mistakes> {
         let mut taken: BTreeMap<T, Vec<Mistake>> = BTreeMap::new();
         for mistake in std::mem::take(&mut self.mistakes) {
@@ -213,7 +213,7 @@ impl Places {
             .collect()
     }
 
-    /// The span of what a pointer leads to, or of the nearest thing on the way.
+    /// The span of the value at a pointer, or of its nearest ancestor.
     fn span(&self, pointer: &str) -> Option<Range<usize>> {
         let mut item = self.document.as_item();
         let mut span = None;
@@ -244,7 +244,7 @@ fn element(item: &Item, token: &str) -> Option<Range<usize>> {
     item.as_array()?.get(token.parse().ok()?)?.span()
 }
 
-/// One of them leads to the other.
+/// One of them contains the other.
 fn related(a: &str, b: &str) -> bool {
     let below = |a: &str, b: &str| {
         b.strip_prefix(a)
@@ -306,7 +306,7 @@ fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     (line, column)
 }
 
-/// `/route/0/retry` as people write it: `route[0].retry`.
+/// `/route/0/retry` in readable form: `route[0].retry`.
 fn readable(pointer: &str) -> String {
     let mut text = String::new();
     for token in pointer.split('/').skip(1) {

@@ -1,4 +1,4 @@
-//! Routes: which topics, which handler, when to try again.
+//! Routes: their topics, their handler, and when to try again.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -11,12 +11,12 @@ use super::file::{Route, Worker};
 use super::place::Places;
 use super::units::duration;
 
-/// Longest time limit of a handler. RabbitMQ takes a message away that is not settled within 30
-/// minutes, and a batch runs up to 64 handlers one after another only in the worst case; a tenth
-/// of it leaves room for retries of the transaction.
+/// Longest time limit of a handler. RabbitMQ redelivers a message that is not settled within 30
+/// minutes, and a batch runs up to 64 handlers one after another only in the worst case; a tenth of
+/// it leaves room for retries of the transaction.
 const HANDLER_TIME_LIMIT_MAX: Duration = Duration::from_secs(180);
 
-/// How long one run of a handler may take, where nothing else is said.
+/// How long one run of a handler may take, unless configured.
 const HANDLER_TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// One route, effective.
@@ -35,20 +35,20 @@ pub struct RouteConfig {
     pub handler_time_limit: Duration,
     /// Transactions at once.
     pub concurrency: NonZeroUsize,
-    /// Messages in hand.
+    /// Most messages in flight.
     pub prefetch: u16,
 }
 
-/// What a retry policy is built from, beside the number of its attempts.
+/// The values of a retry policy, without the number of attempts.
 #[derive(Clone, Copy)]
 pub struct Delays {
-    /// After the first failure.
+    /// The delay after the first failure.
     pub first: Duration,
-    /// How much longer each further one is.
+    /// The factor by which each further one is longer.
     pub factor: f64,
-    /// The longest.
+    /// The longest delay.
     pub max: Duration,
-    /// By which share each is varied.
+    /// The share by which each is varied at random.
     pub jitter: f64,
 }
 
@@ -87,7 +87,7 @@ pub fn check(at: &str, route: &Route, worker: &Worker, places: &mut Places) -> O
     })
 }
 
-/// The route that takes what no other takes.
+/// The route that takes topics that no other route takes.
 pub fn unrouted(worker: &Worker, places: &mut Places) -> Option<RouteConfig> {
     let route = Route {
         name: "unrouted-settings".into(),
@@ -120,7 +120,7 @@ fn handler_time_limit(
     if limit.is_zero() || limit > HANDLER_TIME_LIMIT_MAX {
         places.mistake(
             &at,
-            "it must be from 1 ms to 3 min: RabbitMQ takes a message away that is not settled \
+            "it must be from 1 ms to 3 min: RabbitMQ redelivers a message that is not settled \
              within 30 min",
         );
     }
@@ -134,7 +134,7 @@ fn retry(at: &str, route: &Route, places: &mut Places) -> Option<(Retry, Delays)
         None => Some(usual),
     };
     let first = time("first", given.first.as_ref(), Duration::from_secs(5))?;
-    // A long first delay alone is no contradiction: only a longest delay that is written can be.
+    // A long first delay alone is no contradiction: only a configured longest delay can be.
     let usual = first.max(Duration::from_secs(6 * 3600));
     let max = time("max", given.max.as_ref(), usual)?;
     let delays = Delays {
@@ -143,7 +143,7 @@ fn retry(at: &str, route: &Route, places: &mut Places) -> Option<(Retry, Delays)
         max,
         jitter: given.jitter.unwrap_or(0.2),
     };
-    // What is no `u32` is out of any range.
+    // A number that is no `u32` is out of any range.
     let attempts = u32::try_from(given.attempts.unwrap_or(12)).unwrap_or(0);
     let built = Retry::new(attempts, first, delays.factor, max, delays.jitter);
     Some((places.take(at, built)?, delays))

@@ -1,5 +1,5 @@
-//! One key, one source: with the same key in two, a request that was captured at one is genuine at
-//! the other, where it is another event.
+//! One key, one source: with the same key in two sources, a request that was captured at one is
+//! genuine at the other, where it is another event.
 
 use std::collections::HashMap;
 
@@ -10,8 +10,8 @@ use super::file::File;
 use super::place::Places;
 use crate::rng::SystemRng;
 
-/// Refuses a key that two sources have, and warns of one that a source has twice. Keys are compared
-/// by their fingerprints under a random key that is forgotten at once.
+/// Refuses a key that two sources have, and warns about one that a source has twice. Keys are
+/// compared by their fingerprints under a random key that is discarded at once.
 pub fn check(file: &File, sources: &[SourceConfig], places: &mut Places) {
     let mut salt = [0; 32];
     SystemRng.fill(&mut salt);
@@ -42,7 +42,7 @@ pub fn check(file: &File, sources: &[SourceConfig], places: &mut Places) {
     }
 }
 
-/// Where a key of a source is written.
+/// The place of a key in the config.
 fn place(file: &File, source: &SourceConfig, id: &str) -> Option<String> {
     let mut sources = file.source.iter();
     let index = sources.position(|one| one.name == source.name.as_str())?;

@@ -1,4 +1,4 @@
-//! How a sender signs: a preset's scheme, each value of which can be written out.
+//! How a sender signs: a preset's scheme, each value of which can be overridden.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::file::Source;
 use super::place::Places;
 use super::units::duration;
 
-/// How far a signed timestamp may be from now, where nothing else is said.
+/// How far a signed timestamp may be from now, unless configured.
 const TOLERANCE: Duration = Duration::from_secs(300);
 
 /// The shortest tolerance: timestamps are whole seconds, and a request takes time to arrive.
@@ -47,7 +47,7 @@ pub fn check_verifies(at: &str, source: &SourceConfig, now: Timestamp, places: &
     }
 }
 
-/// A tolerance of this source, or the usual one.
+/// The tolerance of this source, or the default.
 fn tolerance(at: &str, text: Option<&String>, places: &mut Places) -> Duration {
     let given = text.and_then(|text| places.take(at, duration(text)));
     if given.is_some_and(|given| given < TOLERANCE_MIN) {
@@ -110,10 +110,10 @@ pub fn check(
     }
 }
 
-/// The keys that say how an HMAC is written.
+/// The keys that describe how an HMAC is written.
 const HMAC_KEYS: [&str; 5] = ["header", "algorithm", "encoding", "prefix", "timestamp"];
 
-/// What is set and would be ignored is a mistake: whoever wrote it counts on it.
+/// A setting that would be ignored is a mistake: its author relies on it.
 fn unused(at: &str, source: &Source, keys: &[&str], belongs_to: &str, places: &mut Places) {
     let set = |key: &str| match key {
         "header" => source.header.is_some(),
@@ -131,7 +131,7 @@ fn unused(at: &str, source: &Source, keys: &[&str], belongs_to: &str, places: &m
     }
 }
 
-/// An HMAC scheme with what the source writes out over it.
+/// An HMAC scheme with the source's overrides.
 fn written_out(
     at: &str,
     source: &Source,

@@ -1,4 +1,4 @@
-//! Secrets are references: what they refer to is read here, and never shown.
+//! Secrets are references: their values are read here, and never shown.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ pub type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
 /// The environment of this process.
 pub const ENVIRONMENT: Env<'static> = &|name| std::env::var(name).ok();
 
-/// What relative paths of the config at `path` are relative to.
+/// The folder that relative paths of the config at `path` are relative to.
 pub fn folder(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
@@ -23,20 +23,21 @@ pub fn folder(path: &Path) -> &Path {
 pub struct Secrets<'a> {
     /// The config's own folder.
     pub folder: &'a Path,
-    /// The environment.
+    /// The environment variables.
     pub env: Env<'a>,
-    /// What is read at all.
+    /// Which secrets are read.
     pub needs: Needs,
 }
 
 impl<'a> Secrets<'a> {
-    /// Those of the config at `path`.
+    /// The secrets of the config at `path`.
     pub fn of(path: &'a Path, env: Env<'a>, needs: Needs) -> Self {
         let folder = folder(path);
         Self { folder, env, needs }
     }
 
-    /// Reads what a reference refers to. White space around it is dropped: files end in a newline.
+    /// Reads what a reference refers to. Surrounding white space is dropped: files end in a
+    /// newline.
     pub fn resolve(&self, at: &str, reference: &Reference, places: &mut Places) -> Option<String> {
         let text = places.take(at, self.read(reference))?;
         if let Some(warning) = text.warning {
@@ -66,7 +67,7 @@ impl<'a> Secrets<'a> {
                         .to_owned(),
                 ),
             },
-            // The schema knows one word.
+            // The schema allows one word.
             (None, Some(file)) => {
                 key_file::read(&beside(self.folder, file), reference.mode.is_some())
             }
@@ -75,7 +76,7 @@ impl<'a> Secrets<'a> {
     }
 }
 
-/// A path of the config: relative to the config's own folder.
+/// A path in the config: relative to the config's own folder.
 pub fn beside(folder: &Path, path: &str) -> PathBuf {
     folder.join(path)
 }

@@ -1,11 +1,11 @@
-//! Sources: a preset's values, each of which can be written out.
+//! Sources: a preset's values, each of which can be overridden.
 
 use std::mem::discriminant;
 use std::path::{Path, PathBuf};
 
 use hookbox_event::{SourceName, TopicPattern};
 use hookbox_ingest::{EventType, Identity};
-use hookbox_signature::{Answer, ConflictAction, Key, Preset, Scheme};
+use hookbox_signature::{ConflictAction, Key, Preset, RefusalAnswer, Scheme};
 
 use super::file::{OnConflict, Secret, Source};
 use super::needs::Needs;
@@ -17,18 +17,18 @@ use super::{identity, key, scheme};
 pub struct SourceConfig {
     /// Its name: `POST /hooks/{name}`.
     pub name: SourceName,
-    /// The preset it began from.
+    /// The preset that it is based on.
     pub preset: Option<Preset>,
     /// How its sender signs.
     pub scheme: Scheme,
     /// The keys.
     pub keys: Vec<Key>,
-    /// Where they are.
+    /// The places of the keys.
     pub(super) secrets: Vec<Secret>,
     /// The field of a form body that holds the event, where its sender may post forms.
     pub form: Option<String>,
     /// The answer to a bad signature.
-    pub answer: Answer,
+    pub answer: RefusalAnswer,
     /// Where a request names its event type.
     pub topic: Option<EventType>,
     /// Which event a request is of.
@@ -40,20 +40,21 @@ pub struct SourceConfig {
 }
 
 impl SourceConfig {
-    /// Whether keys of both are written alike, so that those of one are right for the other.
+    /// Whether keys of both are written in the same way, so that those of one are valid for the
+    /// other.
     pub fn is_keyed_as(&self, other: &Self) -> bool {
         let is_same_scheme = discriminant(&self.scheme) == discriminant(&other.scheme);
         self.preset == other.preset && is_same_scheme
     }
 
-    /// Has the keys of another one, and where they are.
+    /// Takes the keys of another one, and their places.
     pub fn take_keys(&mut self, other: Self) {
         self.keys = other.keys;
         self.secrets = other.secrets;
     }
 
-    /// Reads the keys again from where they were, as when the config at `path` has the source no
-    /// more. What is only warned about was logged before.
+    /// Reads the keys again from their old places, for a source that the config at `path` no longer
+    /// has. Warnings about them were logged before.
     pub fn read_keys(&self, path: &Path, env: Env<'_>, needs: Needs) -> Result<Vec<Key>, Mistakes> {
         let mut places = Places::new(path, "")?;
         let scheme = Some(self.scheme.clone());
@@ -67,7 +68,7 @@ impl SourceConfig {
         }
     }
 
-    /// The files that its keys are in, of the config at `path`.
+    /// The files of its keys, relative to the config at `path`.
     pub fn secret_files(&self, path: &Path) -> impl Iterator<Item = PathBuf> {
         let files = self
             .secrets
@@ -85,7 +86,7 @@ pub struct ConflictConfig {
     pub action: ConflictAction,
 }
 
-/// Checks one source; `None` when a mistake was noted that leaves nothing to go on with.
+/// Checks one source; `None` when a recorded mistake leaves nothing to check further.
 pub fn check(
     at: &str,
     source: &Source,
@@ -95,7 +96,7 @@ pub fn check(
     let name = places.take(&format!("{at}/name"), source.name.parse::<SourceName>());
     let preset = source.preset.as_deref().and_then(Preset::parse);
     let scheme = scheme::check(at, source, preset, places);
-    // The schema knows one maker.
+    // The schema allows one word.
     let is_providers = source.secrets_made_by.is_some();
     let list = &source.secrets;
     let keys = key::check(at, list, is_providers, preset, &scheme, secrets, places);

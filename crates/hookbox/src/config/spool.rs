@@ -1,4 +1,4 @@
-//! `[ingest] spool`: where events are kept that the broker cannot take now.
+//! `[ingest] spool`: where events are spooled that the broker cannot take now.
 
 use std::path::{Path, PathBuf};
 
@@ -11,14 +11,14 @@ use super::{BrokerUrl, Config, StoreUrl, place};
 /// The place in the file.
 const AT: &str = "/ingest/spool";
 
-/// How much the spool may hold, if nothing is said: a million events of 1 KiB, and what any disk
-/// can spare.
+/// How much the spool may hold, unless configured: a million events of 1 KiB, which any disk can
+/// spare.
 const STANDARD: usize = 1024 * 1024 * 1024;
 
-/// The least that is of use: some batches of the largest body.
+/// The smallest useful size: some batches of the largest body.
 const LEAST: usize = 16 * 1024 * 1024;
 
-/// Store and forward.
+/// The spool of an ingest.
 pub struct SpoolConfig {
     /// A SQLite file of its own.
     pub path: PathBuf,
@@ -26,7 +26,7 @@ pub struct SpoolConfig {
     pub bytes_max: u64,
 }
 
-/// Checks what is said of the spool; `None` is a mistake, and `Some(None)` is none wanted.
+/// Checks the spool's settings; `None` is a mistake, and `Some(None)` no spool.
 pub fn check(folder: &Path, given: &Ingest, places: &mut Places) -> Option<Option<SpoolConfig>> {
     let bytes_max = match &given.spool_max {
         Some(text) => places.take("/ingest/spool_max", size(text))?,
@@ -50,14 +50,15 @@ pub fn check(folder: &Path, given: &Ingest, places: &mut Places) -> Option<Optio
     Some(Some(SpoolConfig { path, bytes_max }))
 }
 
-/// Whether a spool is of use beside the broker, and nobody else's file.
+/// Whether a spool is of use with this broker, and its file is used for nothing else.
 pub fn fits(config: &Config, places: &mut Places) {
     let Some(spool) = &config.ingest.spool else {
         return;
     };
     match &config.broker {
         BrokerUrl::Sqlite(_) => {
-            let what = "the broker is a file on this machine, and never away: take the spool out";
+            let what =
+                "the broker is a file on this machine, and never unavailable: remove the spool";
             places.mistake(AT, what);
         }
         BrokerUrl::Amqp(_) | BrokerUrl::NotResolved => {}

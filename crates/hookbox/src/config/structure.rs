@@ -1,4 +1,5 @@
-//! Is it TOML, and is it shaped as `schemas/config.json` says? All that is not, at once.
+//! Checks that the file is TOML with the structure of `schemas/config.json`, and reports all
+//! mistakes at once.
 
 use std::path::Path;
 
@@ -20,7 +21,7 @@ pub fn read(path: &Path, text: &str) -> Result<(File, Places), Mistakes> {
     let mut wrong = Vec::new();
     for error in validator.iter_errors(&value) {
         let pointer = error.instance_path().to_string();
-        tell(&mut places, &pointer, &schema, &error);
+        report(&mut places, &pointer, &schema, &error);
         match error.kind() {
             ValidationErrorKind::AdditionalProperties { unexpected } => {
                 let keys = unexpected.iter().map(|key| escape(key));
@@ -29,8 +30,9 @@ pub fn read(path: &Path, text: &str) -> Result<(File, Places), Mistakes> {
             _ => wrong.push(pointer),
         }
     }
-    // What is shaped right is checked for its meaning all the same, so that everything is told at
-    // once. Where nothing sensible is left without what is wrong, this is all that can be told.
+    // The parts with the right structure are checked for their meaning all the same, so that
+    // everything is reported at once. Where nothing useful remains without the wrong parts, these
+    // mistakes are all that can be reported.
     for pointer in wrong {
         remove(&mut value, &pointer);
         places.broken(pointer);
@@ -38,18 +40,18 @@ pub fn read(path: &Path, text: &str) -> Result<(File, Places), Mistakes> {
     match serde_json::from_value(value) {
         Ok(file) => Ok((file, places)),
         Err(_) if !places.is_clean() => Err(places.into_mistakes()),
-        // Its text would show the value.
+        // The error's text would show the value.
         Err(_) => Err(Mistakes::one(
             path,
-            "it is shaped as schemas/config.json says, and cannot be read all the same: this is \
-             a mistake of hookbox, please report it"
+            "its structure is that of schemas/config.json, and yet it cannot be read: this is \
+             a bug in hookbox, please report it"
                 .to_owned(),
         )),
     }
 }
 
-/// Takes what is wrong out: the key, or the whole list that it is in, because a list without one
-/// of its entries would have the others in wrong places.
+/// Removes what is wrong: the key, or the whole list that it is in, because a list without one of
+/// its entries would shift the others.
 fn remove(value: &mut Value, pointer: &str) {
     let Some((parent, token)) = pointer.rsplit_once('/') else {
         *value = Value::Null;
@@ -64,7 +66,7 @@ fn remove(value: &mut Value, pointer: &str) {
     }
 }
 
-/// The schema is part of the program: a test compiles it, so this cannot be met.
+/// The schema is part of the program: a test compiles it, so this never happens.
 fn broken_schema(path: &Path, error: impl std::fmt::Display) -> Mistakes {
     Mistakes::one(
         path,
@@ -72,7 +74,7 @@ fn broken_schema(path: &Path, error: impl std::fmt::Display) -> Mistakes {
     )
 }
 
-/// What to do instead of writing a secret down.
+/// The alternative to a literal secret.
 const NEVER_WRITTEN: &str = "a secret is never written here: { id = \"NAME\", env = \"VARIABLE\" } \
     or { id = \"NAME\", file = \"PATH\" } says where it is";
 
@@ -82,7 +84,7 @@ fn is_secret(pointer: &str) -> bool {
     matches!(parts[..], ["", "source", _, "secrets", _])
 }
 
-fn tell(
+fn report(
     places: &mut Places,
     pointer: &str,
     schema: &Value,
@@ -121,12 +123,12 @@ fn tell(
             let name = pointer.rsplit('/').next().unwrap_or_default();
             places.mistake(pointer, wording(name));
         }
-        // The masked text: what is written there may be a secret in the wrong place.
+        // The masked text: the value may be a secret in the wrong place.
         _ => places.mistake(pointer, error.masked_with("the value").to_string()),
     }
 }
 
-/// The forms that a key may have, of those that have several.
+/// The allowed forms of a key that has several.
 fn forms(pointer: &str) -> &'static str {
     match pointer.rsplit('/').next().unwrap_or_default() {
         "url" => {
@@ -152,7 +154,7 @@ fn forms(pointer: &str) -> &'static str {
     }
 }
 
-/// What a text of this name must look like.
+/// The required form of a text of this name.
 fn wording(name: &str) -> &'static str {
     match name {
         "environment" | "name" => {
@@ -170,7 +172,7 @@ fn wording(name: &str) -> &'static str {
     }
 }
 
-/// The keys that the schema knows where `additionalProperties` failed.
+/// The keys that the schema allows where `additionalProperties` failed.
 fn known_keys(schema: &Value, schema_path: &str) -> Vec<String> {
     let object = schema_path.trim_end_matches("/additionalProperties");
     schema

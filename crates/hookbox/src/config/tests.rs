@@ -68,13 +68,13 @@ fn env(name: &str) -> Option<String> {
 }
 
 fn check(text: &str, expect: Expect) {
-    let told = match Config::parse(Path::new("hookbox.toml"), text, &env, NOW) {
+    let message = match Config::parse(Path::new("hookbox.toml"), text, &env, NOW) {
         Ok(_) => "ok".to_owned(),
         // A line break at the end keeps the expectations below in blocks.
         Err(mistakes) => format!("{mistakes}\n"),
     };
-    assert!(!told.contains("hunter2"), "a message shows a secret");
-    expect.assert_eq(&told);
+    assert!(!message.contains("hunter2"), "a message shows a secret");
+    expect.assert_eq(&message);
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_full_config_loads() {
 }
 
 #[test]
-fn all_mistakes_of_structure_are_told_at_once() {
+fn all_mistakes_of_structure_are_reported_at_once() {
     let bad = GOOD
         .replace("environment", "enviroment")
         .replace("body_max = \"1 MiB\"", "body_max = \"1\"\nlimit = 3")
@@ -123,7 +123,7 @@ fn all_mistakes_of_structure_are_told_at_once() {
 }
 
 #[test]
-fn all_mistakes_of_meaning_are_told_at_once() {
+fn all_mistakes_of_meaning_are_reported_at_once() {
     let bad = GOOD
         .replacen("env = \"KEY\"", "env = \"NOWHERE\"", 1)
         .replace("\"2026-12-31T00:00:00Z\"", "\"tomorrow\"")
@@ -182,13 +182,13 @@ fn routes_are_checked() {
     check(
         &more(slow),
         expect![[r#"
-            hookbox.toml:50:1: route[1].handler_time_limit: it must be from 1 ms to 3 min: RabbitMQ takes a message away that is not settled within 30 min
+            hookbox.toml:50:1: route[1].handler_time_limit: it must be from 1 ms to 3 min: RabbitMQ redelivers a message that is not settled within 30 min
         "#]],
     );
 }
 
 #[test]
-fn what_is_no_config_is_told_by_its_place() {
+fn a_syntax_error_is_reported_with_its_place() {
     check(
         "environment = ",
         expect![[r#"
@@ -231,7 +231,7 @@ fn what_is_no_config_is_told_by_its_place() {
 }
 
 #[test]
-fn structure_and_meaning_are_told_together() {
+fn structure_and_meaning_are_reported_together() {
     let bad = GOOD
         .replace("connections = 100", "connection = 100")
         .replace("algorithm = \"sha256\"", "algorithm = \"sha1\"")
@@ -324,9 +324,9 @@ fn what_is_given_with_the_image_loads() {
     let config = Config::parse(Path::new("hookbox.toml"), &text, &here, NOW);
     let config = config.unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert!(config.log.json && config.ingest.connections_per_address_max == 256);
-    // A trial with curl on the host works, and a line says that it does.
+    // A trial with curl on the host works, and a line shows that it does.
     assert_eq!(config.ingest.plain_http_from, config.ingest.trusted_proxies);
-    // Its servers are other machines, and it says in words that they may be reached as they are.
+    // Its servers are other machines, and its networks are declared private.
     let there = |name: &str| match name {
         "database_url" => Some("postgres://hookbox:hunter2@postgres:5432/hookbox".to_owned()),
         "amqp_url" => Some("amqp://hookbox:hunter2@rabbitmq:5672/%2f".to_owned()),

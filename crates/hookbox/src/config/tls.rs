@@ -27,14 +27,15 @@ pub fn check(
             check_certificate(path, places);
         }
         if let Some(path) = &key {
-            // The schema knows one word.
+            // The schema allows one word.
             check_key(path, tls.mode.is_some(), places);
         }
     }
     certificate.zip(key)
 }
 
-/// The path of a PEM file. Its text in its place may be a private key, so it is not shown.
+/// The path of a PEM file. If its text is there instead, it may be a private key, so it is not
+/// shown.
 fn path(at: &str, folder: &Path, given: &str, places: &mut Places) -> Option<PathBuf> {
     if given.contains("-----BEGIN") || given.contains('\n') {
         places.mistake(at, "it must be the path of a PEM file, not its text");
@@ -54,7 +55,7 @@ fn check_certificate(path: &Path, places: &mut Places) {
     }
 }
 
-/// What is in it is read with the certificate, which it must belong to.
+/// Its content is read with the certificate, which it must match.
 fn check_key(path: &Path, any_mode: bool, places: &mut Places) {
     if places.take(KEY, key_file::read_pem(path)).is_some()
         && let Some(warning) = key_file::warning(path, any_mode)

@@ -1,4 +1,4 @@
-//! URLs of servers, read by the code that connects with them: what is good here is good for
+//! URLs of servers, parsed by the code that connects to them: a URL that is valid here is valid for
 //! `migrate` and for every start.
 
 use hookbox_driver::OpenError;
@@ -7,7 +7,7 @@ use super::place::Places;
 use super::{BrokerUrl, Config, Network, StoreUrl};
 use crate::compose;
 
-/// Reads every URL of a server, without a connection.
+/// Parses every URL of a server, without connecting.
 pub fn check(config: &Config, places: &mut Places) {
     match &config.store {
         StoreUrl::Postgres(_) => {
@@ -31,8 +31,9 @@ pub fn check(config: &Config, places: &mut Places) {
     }
 }
 
-/// Notes a URL that cannot be used, and warns of one whose connection others could read or answer:
-/// what it is to, how it is protected, and what the config says of the network.
+/// Records a URL that cannot be used, and warns about one whose connection others could read or
+/// redirect: the server, how the connection is protected, and what the config declares about the
+/// network.
 fn note(
     at: &str,
     is_protected: Result<bool, OpenError>,
@@ -44,12 +45,12 @@ fn note(
         (Ok(false), Network::Any) => {
             let what = format!(
                 "{to} is on another machine, and the connection to it is not encrypted with the \
-                 server verified: {tls}, or say network = \"private\" in this table where nobody \
-                 else is on the network between them; version 0.3 refuses to start without either"
+                 server verified: {tls}, or set network = \"private\" in this table where the \
+                 network between them is private; version 0.3 refuses to start without either"
             );
             places.warn(at, what);
         }
-        // It names neither the URL nor a part of it, which may be a password.
+        // It contains neither the URL nor a part of it, which may be a password.
         (Err(OpenError::Options { why, .. }), _) => places.mistake(at, why),
         (Err(other), _) => places.mistake(at, other.to_string()),
     }

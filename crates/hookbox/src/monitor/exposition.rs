@@ -8,15 +8,15 @@ use http::header::ACCEPT;
 /// A text format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exposition {
-    /// OpenMetrics 1.0: what Prometheus asks for.
+    /// OpenMetrics 1.0: what Prometheus requests.
     OpenMetrics,
-    /// The older format of Prometheus, 0.0.4: what every other reader knows.
+    /// The older format of Prometheus, 0.0.4: what every other reader understands.
     Text,
 }
 
 impl Exposition {
-    /// The one that is asked for; without a preference, the one that every reader knows.
-    pub fn asked_for(headers: &HeaderMap) -> Self {
+    /// The requested format; without a preference, the one that every reader understands.
+    pub fn requested_by(headers: &HeaderMap) -> Self {
         let texts = headers.get_all(ACCEPT).iter();
         let texts = texts.filter_map(|value| value.to_str().ok());
         let ranges: Vec<Range> = texts
@@ -42,13 +42,13 @@ impl Exposition {
         let open = quality("application/openmetrics-text", "application/*", "1.0.0");
         let text = quality("text/plain", "text/*", "0.0.4").map_or(0.0, |(_, quality)| quality);
         match open {
-            // Asked for by its name, and not only because anything would do.
+            // Requested by its name, and not only by a wildcard.
             Some((1.., quality)) if quality > 0.0 && quality >= text => Self::OpenMetrics,
             Some(_) | None => Self::Text,
         }
     }
 
-    /// What a page in this format is sent as.
+    /// The content type of a page in this format.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -56,7 +56,7 @@ impl Exposition {
         }
     }
 
-    /// A page of OpenMetrics in this format.
+    /// Converts a page of OpenMetrics to this format.
     pub fn of(self, page: String) -> String {
         match self {
             Self::OpenMetrics => page,
@@ -129,13 +129,13 @@ mod tests {
     fn asked(accept: &str) -> Exposition {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_str(accept).unwrap());
-        Exposition::asked_for(&headers)
+        Exposition::requested_by(&headers)
     }
 
     #[test]
-    fn what_is_asked_for_is_sent() {
+    fn the_requested_format_is_sent() {
         use Exposition::{OpenMetrics, Text};
-        assert_eq!(Exposition::asked_for(&HeaderMap::new()), Text);
+        assert_eq!(Exposition::requested_by(&HeaderMap::new()), Text);
         // Prometheus 2.42, then 3.
         let two = "application/openmetrics-text;version=1.0.0,\
                    application/openmetrics-text;version=0.0.1;q=0.75,\

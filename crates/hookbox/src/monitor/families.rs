@@ -1,11 +1,11 @@
 //! Every metric by name: what it counts, in which unit, under which labels.
 //!
-//! A label has few values, and all of them are known from the config or the code: names of
-//! routes and queues, words of outcomes. Never a uid, a key or an id.
+//! A label has few values, and all of them are known from the config or the code: names of routes
+//! and queues, outcomes. Never a uid, a key or an id.
 
 use serde::Serialize;
 
-/// How a family is read.
+/// The kind of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -22,11 +22,11 @@ pub enum Kind {
 pub struct Family {
     /// Without the `hookbox_` before it, and without the `_total` that a counter ends with.
     pub name: &'static str,
-    /// How it is read.
+    /// Its kind.
     pub kind: Kind,
     /// Its labels.
     pub labels: &'static [&'static str],
-    /// What it says.
+    /// Its help text.
     pub help: &'static str,
 }
 
@@ -56,7 +56,7 @@ const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'stat
 
 #[cfg(test)]
 impl Family {
-    /// Its whole name, as a query names it.
+    /// Its full name, as in a query.
     pub fn full_name(&self) -> String {
         match self.kind {
             Kind::Counter => format!("hookbox_{}_total", self.name),
@@ -65,7 +65,7 @@ impl Family {
     }
 }
 
-pub const BUILD_INFO: Family = gauge("build_info", &["version"], "Always 1; which version runs");
+pub const BUILD_INFO: Family = gauge("build_info", &["version"], "Always 1; the running version");
 pub const DRAINING: Family = gauge("draining", &[], "1 while it shuts down");
 pub const LOG_DROPPED: Family = counter(
     "log_lines_dropped",
@@ -129,14 +129,14 @@ pub const RECEIPTS: Family = counter(
 pub const FAULTS: Family = counter(
     "faults",
     &["route"],
-    "Faults of a dependency that were waited out; they cost no event an attempt",
+    "Faults of a dependency that were retried; they cost no event an attempt",
 );
 pub const PAUSED: Family = gauge(
     "route_paused",
     &["route", "by"],
-    "1 while a route is paused: by the store it holds what it has, by the broker it gets nothing, \
-     by a standstill nothing is settled though something is in flight, by a missing right its \
-     handler is denied what it needs",
+    "1 while a route is paused by the store (messages in flight are kept), the broker (the \
+     subscription is interrupted), a standstill (nothing is settled though something is in flight) \
+     or a missing right (the handler is denied what it needs)",
 );
 pub const STANDSTILL: Family = gauge(
     "route_standstill_seconds",
@@ -146,7 +146,7 @@ pub const STANDSTILL: Family = gauge(
 pub const ISOLATED: Family = counter(
     "isolated_runs",
     &["route"],
-    "Events that were in flight when a process died, and whose handler therefore runs alone",
+    "Events that were in flight when a process died, and whose handler therefore runs in isolation",
 );
 pub const REQUEUED: Family = counter("retries_requeued", &[], "Due retries put back into a queue");
 pub const COLLECTED: Family = counter(
@@ -177,43 +177,45 @@ pub const RETRIES_DUE: Family = gauge(
 pub const DEFERRED: Family = gauge(
     "deferred",
     &["route"],
-    "Those of them that are put off without an attempt: by a foreign lock or a missing right",
+    "Those of them that are deferred without an attempt: by a foreign lock or a missing right",
 );
 pub const DEFERRED_OLDEST: Family = gauge(
     "deferred_oldest_seconds",
     &["route"],
-    "How long the oldest of those has been put off",
+    "For how long the oldest of those has been deferred",
 );
 pub const DEAD: Family = gauge(
     "dead_letters",
     &["route"],
-    "Dead letters that nobody has dealt with",
+    "Dead letters that wait for a decision",
 );
-pub const TOLD: Family = gauge(
-    "receipts_told",
+pub const REPORTED: Family = gauge(
+    "receipts_reported",
     &["route"],
-    "Receipts that ingests have told the books of: answered 200",
+    "Receipts in accept reports: answered 200",
 );
 pub const OPEN: Family = gauge(
     "receipts_open",
     &[],
-    "Those of them without an outcome: on their way, or, when nothing is, missing",
+    "Those of them without an outcome: in a queue or in flight, or else missing",
 );
 pub const OLDEST: Family = gauge(
     "receipts_open_oldest_seconds",
     &[],
-    "How long the books have known of the oldest receipt without an outcome; 0 without one",
+    "For how long the oldest receipt without an outcome has been reported; 0 without one",
 );
 pub const OVERDUE: Family = gauge(
     "receipts_overdue",
     &[],
-    "Receipts without an outcome for ten minutes on routes that go on without them; 100 at most",
+    "Receipts without an outcome for ten minutes though later ones of their route have one; at \
+     most \
+     100",
 );
-pub const CONTRADICTIONS: Family = gauge(
-    "books_contradictions",
+pub const IMBALANCES: Family = gauge(
+    "imbalances",
     &[],
-    "Rows of the books that contradict each other, 100 at most, and receipts that were told of \
-     and whose rows are gone; looked at every ten minutes",
+    "Claims and receipts that contradict each other, 100 at most, and reported receipts whose rows \
+     are gone; counted every ten minutes",
 );
 pub const WITNESS: Family = gauge(
     "witness_mismatch",
@@ -221,42 +223,46 @@ pub const WITNESS: Family = gauge(
     "1 while the store and its broker contradict each other: one of them was restored or replaced",
 );
 pub const GAPS: Family = gauge(
-    "account_gaps",
+    "sequence_gaps",
     &[],
-    "Ranges of numbers of which an ingest must have told the books, and has not; 100 at most",
+    "Gaps in reported sequence numbers (at most 100)",
 );
-pub const ACCOUNTS: Family = counter("accounts", &[], "Accounts that the broker confirmed");
-pub const TO_TELL: Family = gauge(
-    "receipts_to_tell",
+pub const ACCEPT_REPORTS: Family = counter(
+    "accept_reports",
     &[],
-    "Accepted receipts of which the books are still to be told: a second's worth, or trouble",
+    "Accept reports that the broker confirmed",
 );
-pub const UNTOLD: Family = counter(
-    "receipts_untold",
+pub const UNREPORTED: Family = gauge(
+    "receipts_unreported",
     &[],
-    "Accepted receipts of which the books were not told, because too many waited for it",
+    "Accepted receipts in no accept report yet: about a second's worth, unless reporting fails",
+);
+pub const DROPPED_FROM_REPORTS: Family = counter(
+    "receipts_dropped_from_reports",
+    &[],
+    "Accepted receipts dropped from accept reports because the buffer was full",
 );
 
 pub const SQLITE_LOG: Family = gauge(
     "sqlite_log_bytes",
     &[],
-    "SQLite's write-ahead log, which grows while somebody reads an old snapshot of the file",
+    "SQLite's write-ahead log, which grows while an old snapshot of the file is being read",
 );
 
 pub const SPOOL_EVENTS: Family = gauge(
     "spool_events",
     &[],
-    "Events in the spool, once for each of their routes, that wait until the broker is back",
+    "Events in the spool, once for each of their routes, that wait for the broker",
 );
 pub const SPOOL_REFUSED: Family = gauge(
     "spool_refused_events",
     &[],
-    "Those of them that the broker refuses by themselves, while it takes others",
+    "Those of them that the broker refuses although it takes others",
 );
 pub const SPOOL_KEPT: Family = counter(
     "spool_kept",
     &[],
-    "Events that the broker could not take and the spool has kept",
+    "Events that were spooled because the broker could not take them",
 );
 pub const SPOOL_FORWARDED: Family = counter(
     "spool_forwarded",
@@ -264,7 +270,7 @@ pub const SPOOL_FORWARDED: Family = counter(
     "Events of the spool that the broker has confirmed",
 );
 
-/// All of them, in the order of the page: what is committed and documented.
+/// All of them, in the order of the page: they are documented and have a snapshot.
 #[cfg(test)]
 pub const FAMILIES: &[Family] = &[
     BUILD_INFO,
@@ -282,9 +288,9 @@ pub const FAMILIES: &[Family] = &[
     BATCHES,
     CONFIRMS,
     REFUSALS_DROPPED,
-    ACCOUNTS,
-    TO_TELL,
-    UNTOLD,
+    ACCEPT_REPORTS,
+    UNREPORTED,
+    DROPPED_FROM_REPORTS,
     SPOOL_EVENTS,
     SPOOL_REFUSED,
     SPOOL_KEPT,
@@ -303,12 +309,12 @@ pub const FAMILIES: &[Family] = &[
     DEFERRED,
     DEFERRED_OLDEST,
     DEAD,
-    TOLD,
+    REPORTED,
     OPEN,
     OLDEST,
     OVERDUE,
     GAPS,
-    CONTRADICTIONS,
+    IMBALANCES,
     WITNESS,
     SQLITE_LOG,
 ];

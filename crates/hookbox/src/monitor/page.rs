@@ -13,18 +13,18 @@ use prometheus_client::registry::Registry;
 
 use super::families as f;
 use super::families::{Family, Kind};
-use super::watch::Seen;
+use super::watch::Observed;
 use super::{Monitor, Parts, readiness};
 
 /// Writes the page.
 pub fn of(monitor: &Monitor) -> Result<String, fmt::Error> {
-    write(Moment {
+    write(Snapshot {
         parts: monitor.parts(),
-        seen: monitor.seen(),
+        seen: monitor.observed(),
     })
 }
 
-fn write(moment: Moment) -> Result<String, fmt::Error> {
+fn write(moment: Snapshot) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("hookbox");
     registry.register_collector(Box::new(moment));
     let mut page = String::new();
@@ -32,19 +32,19 @@ fn write(moment: Moment) -> Result<String, fmt::Error> {
     Ok(page)
 }
 
-/// All that the page is written from.
-struct Moment {
+/// The state that the page is written from.
+struct Snapshot {
     parts: Parts,
-    seen: Seen,
+    seen: Observed,
 }
 
-impl fmt::Debug for Moment {
+impl fmt::Debug for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Moment").finish_non_exhaustive()
+        f.debug_struct("Snapshot").finish_non_exhaustive()
     }
 }
 
-impl Collector for Moment {
+impl Collector for Snapshot {
     fn encode(&self, encoder: DescriptorEncoder) -> fmt::Result {
         let mut page = Page(encoder);
         let Self { parts, seen } = self;
@@ -103,9 +103,12 @@ impl Page<'_> {
         self.one(&f::BATCHES, read(&counters.batches))?;
         self.histogram(&f::CONFIRMS, &counters.confirms)?;
         self.one(&f::REFUSALS_DROPPED, read(&counters.refusals_dropped))?;
-        self.one(&f::ACCOUNTS, read(&counters.accounts))?;
-        self.one(&f::TO_TELL, read(&counters.to_tell))?;
-        self.one(&f::UNTOLD, read(&counters.untold))
+        self.one(&f::ACCEPT_REPORTS, read(&counters.accounts))?;
+        self.one(&f::UNREPORTED, read(&counters.unreported))?;
+        self.one(
+            &f::DROPPED_FROM_REPORTS,
+            read(&counters.dropped_from_reports),
+        )
     }
 
     fn connections(&mut self, counters: &ingest::Counters) -> fmt::Result {
@@ -161,8 +164,9 @@ impl Page<'_> {
         self.one(&f::COLLECTED, read(&counters.collected))
     }
 
-    /// What a look could not read is left out: an old number would look like a new one.
-    fn waiting(&mut self, seen: &Seen) -> fmt::Result {
+    /// A value that the last poll could not read is left out: an old number would look like a new
+    /// one.
+    fn waiting(&mut self, seen: &Observed) -> fmt::Result {
         let depths = seen.depths.iter().flatten();
         let of = |count: fn(&hookbox_driver::Depth) -> Option<u64>| {
             let rows = depths.clone();
@@ -184,7 +188,7 @@ impl Page<'_> {
             self.one(&f::SQLITE_LOG, bytes)?;
         }
         if let Some(contradictions) = seen.contradictions {
-            self.one(&f::CONTRADICTIONS, contradictions)?;
+            self.one(&f::IMBALANCES, contradictions)?;
         }
         if let Some(mismatch) = &seen.witness {
             self.one(&f::WITNESS, mismatch.is_some().into())?;
@@ -192,9 +196,9 @@ impl Page<'_> {
         let Some(accounts) = &seen.accounts else {
             return Ok(());
         };
-        let told = accounts.told.iter();
-        let told = told.map(|(route, receipts)| (vec![route.to_string()], *receipts));
-        self.rows(&f::TOLD, told)?;
+        let reported = accounts.reported.iter();
+        let reported = reported.map(|(route, receipts)| (vec![route.to_string()], *receipts));
+        self.rows(&f::REPORTED, reported)?;
         let oldest = accounts.open.first().map_or(0, |it| it.seconds);
         let overdue = accounts.open.iter().filter(|it| it.passed).count();
         self.one(&f::OPEN, accounts.open_count())?;

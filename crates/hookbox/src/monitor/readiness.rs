@@ -1,4 +1,4 @@
-//! Whether this process does its work now, and which dependency keeps it from it.
+//! Whether this process can do its work now, and which dependency prevents it.
 
 use std::sync::atomic::Ordering;
 
@@ -6,28 +6,28 @@ use hookbox_driver::Readiness;
 use hookbox_event::Timestamp;
 use serde_json::{Value, json};
 
-use super::watch::Seen;
+use super::watch::Observed;
 use super::{Monitor, Parts};
-use crate::key_ends::{KeysEnd, judge};
+use crate::key_ends::{KeysEnd, assess};
 
-/// One thing that this process needs, and why it is not well, if it is not.
+/// A dependency of this process, and its problem, if it has one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dependency {
     /// `broker`, `spool`, `store`, `witness`, or `source` or `route` and its name.
     pub name: String,
     /// In words safe to show to an operator.
     pub trouble: Option<String>,
-    /// What will be a trouble before long, in the same words.
+    /// What will become a problem soon, in the same words.
     pub warning: Option<String>,
 }
 
-/// Every dependency, each by name.
-pub fn dependencies(parts: &Parts, seen: &Seen, now: Timestamp) -> Vec<Dependency> {
+/// All dependencies by name.
+pub fn dependencies(parts: &Parts, seen: &Observed, now: Timestamp) -> Vec<Dependency> {
     let mut all = vec![dependency("broker", broker(parts))];
     if let Some(counters) = &parts.spool {
         let refused = counters.refused.load(Ordering::Relaxed);
-        let why = || format!("the broker refuses {refused} events of it; the log names them");
-        // Also while the broker takes everything: it is needed when that ends.
+        let why = || format!("the broker refuses {refused} events of it; see the log");
+        // Also while the broker takes everything: the spool is needed when that ends.
         let file = parts.spool_file.as_ref().map(|file| file.readiness());
         let trouble = match file {
             Some(Readiness::NotReady { why, .. }) => Some(why),
@@ -55,16 +55,16 @@ pub fn dependencies(parts: &Parts, seen: &Seen, now: Timestamp) -> Vec<Dependenc
             (Some(missing), ..) => Some(format!(
                 "its handler is denied what it needs, so events wait: {missing}"
             )),
-            (None, true, ..) => {
-                Some("it is paused and holds what it has; the log says why".to_owned())
-            }
+            (None, true, ..) => Some(
+                "it is paused; messages in flight are kept; see the log for the reason".to_owned(),
+            ),
             (None, false, true, _) => Some(
-                "it stands still: nothing is settled, though something is in flight; the log \
-                 says more"
+                "it is at a standstill: nothing is settled though messages are in flight; see \
+                 the log"
                     .to_owned(),
             ),
             (None, false, false, true) => {
-                Some("it gets nothing from the broker; the log says why".to_owned())
+                Some("its subscription is interrupted; see the log for the reason".to_owned())
             }
             (None, false, false, false) => None,
         };
@@ -73,7 +73,7 @@ pub fn dependencies(parts: &Parts, seen: &Seen, now: Timestamp) -> Vec<Dependenc
     all
 }
 
-/// Why the broker would not take a publish now.
+/// Why the broker would refuse a publish now.
 pub fn broker(parts: &Parts) -> Option<String> {
     match parts.broker.as_ref().map(|broker| broker.readiness()) {
         None => {
@@ -86,7 +86,7 @@ pub fn broker(parts: &Parts) -> Option<String> {
 }
 
 /// Why the store cannot be used now.
-pub fn store(parts: &Parts, seen: &Seen) -> Option<String> {
+pub fn store(parts: &Parts, seen: &Observed) -> Option<String> {
     match (&parts.store, &seen.store) {
         (None, _) => Some("it was not reached yet".to_owned()),
         (Some(_), Some(Err(why))) => Some(why.clone()),
@@ -96,18 +96,18 @@ pub fn store(parts: &Parts, seen: &Seen) -> Option<String> {
 }
 
 /// How the store and its broker contradict each other.
-fn witness(seen: &Seen) -> Option<String> {
+fn witness(seen: &Observed) -> Option<String> {
     let mismatch = seen.witness.as_ref()?.as_ref()?;
     let what = mismatch.describe();
-    Some(format!("{what}; `hookbox reconcile` names what to do"))
+    Some(format!("{what}; `hookbox reconcile` lists what to do"))
 }
 
-/// The answer of `/readyz`: whether it is ready, and the words.
+/// The body of `/readyz`: whether it is ready, and why not.
 pub fn answer(monitor: &Monitor, now: Timestamp) -> (bool, Value) {
     let parts = monitor.parts();
-    let dependencies = dependencies(&parts, &monitor.seen(), now);
-    let is_well = dependencies.iter().all(|one| one.trouble.is_none());
-    let is_ready = is_well && !parts.draining;
+    let dependencies = dependencies(&parts, &monitor.observed(), now);
+    let has_no_trouble = dependencies.iter().all(|one| one.trouble.is_none());
+    let is_ready = has_no_trouble && !parts.draining;
     let shown = dependencies.iter().map(|one| match &one.trouble {
         None => match &one.warning {
             None => json!({ "name": one.name, "ready": true }),
@@ -131,9 +131,9 @@ fn dependency(name: &str, trouble: Option<String>) -> Dependency {
     }
 }
 
-/// Whether a source has a key, and for how long.
+/// Whether a source has a valid key, and for how long.
 fn keys(source: &str, end: Option<Timestamp>, now: Timestamp) -> Dependency {
-    let (trouble, warning) = match judge(source, end, now) {
+    let (trouble, warning) = match assess(source, end, now) {
         Some(KeysEnd::Over(why)) => (Some(why), None),
         Some(KeysEnd::Near(what)) => (None, Some(what)),
         None => (None, None),

@@ -1,4 +1,4 @@
-//! A small HTTP listener: three paths, all of them cheap, and bounded as the other one is.
+//! A small HTTP listener: three paths, all of them cheap, and bounded like the one for webhooks.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -23,14 +23,14 @@ use super::exposition::Exposition;
 use super::{Monitor, page, readiness};
 use crate::clock::SystemClock;
 
-/// Connections at once. A scraper, a load balancer and a person need a handful.
+/// Connections at once. A scraper, a load balancer and an operator need a handful.
 const CONNECTIONS_MAX: usize = 32;
 
-/// To send the head of a request, and so how long an idle connection is kept: scrapes are often
-/// a minute apart, and a new connection is cheap.
+/// The deadline for the head of a request, and so how long an idle connection is kept: scrapes are
+/// often a minute apart, and a new connection is cheap.
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 
-/// How long one connection may last in all, so that none is kept by somebody who reads nothing.
+/// How long one connection may last in all, so that none is kept by a client that reads nothing.
 const CONNECTION_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Largest head in bytes: what the parser may buffer. It is hyper's smallest.
@@ -64,7 +64,7 @@ pub async fn serve(listener: TcpListener, monitor: Arc<Monitor>) {
                 let monitor = Arc::clone(&monitor);
                 connections.spawn(async move {
                     let served = tokio::time::timeout(CONNECTION_DEADLINE, one(stream, monitor));
-                    // Whoever is cut may come again.
+                    // A client that is cut may reconnect.
                     let _ = served.await;
                     drop(slot);
                 });
@@ -106,7 +106,7 @@ fn answer<B>(request: &Request<B>, monitor: &Monitor) -> Response<Full<Bytes>> {
     match request.uri().path() {
         "/metrics" => match page::of(monitor) {
             Ok(page) => {
-                let exposition = Exposition::asked_for(request.headers());
+                let exposition = Exposition::requested_by(request.headers());
                 let page = exposition.of(page);
                 let mut page = response(StatusCode::OK, exposition.content_type(), page);
                 page.headers_mut()
@@ -129,7 +129,7 @@ fn answer<B>(request: &Request<B>, monitor: &Monitor) -> Response<Full<Bytes>> {
             response(status, JSON, words.to_string())
         }
         _ => {
-            let there = "there are /metrics, /livez and /readyz\n";
+            let there = "the paths are /metrics, /livez and /readyz\n";
             response(StatusCode::NOT_FOUND, TEXT, there.into())
         }
     }

@@ -1,4 +1,4 @@
-//! Looks at the dependencies, on a timer, so that neither a scrape nor a health check waits.
+//! Polls the dependencies, on a timer, so that neither a scrape nor a health check waits.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use super::{Monitor, lock};
 use crate::compose::AnyStore;
 
-/// How often the store is asked whether it is there: a round trip. With [`DEADLINE`] it bounds
-/// how long it can be away unnoticed.
+/// How often the store is pinged: a round trip. With [`DEADLINE`] it bounds how long it can be
+/// unavailable unnoticed.
 const PING_EVERY: Duration = Duration::from_secs(1);
 
-/// How long the store, or the broker, may take to answer one look before it counts as away.
+/// How long the store, or the broker, may take to answer one poll before it counts as unavailable.
 const DEADLINE: Duration = Duration::from_secs(2);
 
 /// How often the depths of queues are read. A few channels of the broker each time.
@@ -25,7 +25,7 @@ const DEPTHS_EVERY: Duration = Duration::from_secs(5);
 /// How often retries and dead letters are counted. Indexed, yet it reads a row for each of them.
 const BACKLOG_EVERY: Duration = Duration::from_secs(15);
 
-/// How often the books are searched for contradictions. It reads every claim and receipt.
+/// How often claims and receipts are searched for imbalances. It reads all of them.
 const CONTRADICTIONS_EVERY: Duration = Duration::from_secs(600);
 
 /// How long that may take. Minutes on tens of millions of rows, which is worth no more.
@@ -37,29 +37,29 @@ const WITNESS_EVERY: Duration = Duration::from_secs(10);
 /// How long that may take. A broker that seems to hold too little is read for two seconds.
 const WITNESS_DEADLINE: Duration = Duration::from_secs(8);
 
-/// Most gaps, receipts and contradictions that are counted: one is enough to act on.
+/// Most gaps, receipts and imbalances that are counted: one is enough to act on.
 const COUNTED_MAX: u32 = 100;
 
-/// What was seen last. `None` where there was no look yet, or where it could not be read.
+/// The results of the last polls. `None` before the first poll, or where it failed.
 #[derive(Debug, Default, Clone)]
-pub struct Seen {
+pub struct Observed {
     /// Whether the store answers, and why not.
     pub store: Option<Result<(), String>>,
-    /// How much waits in the broker's queues.
+    /// The depths of the broker's queues.
     pub depths: Option<Vec<Depth>>,
-    /// How much waits in the store.
+    /// Retries and dead letters in the store.
     pub backlog: Option<Vec<Backlog>>,
-    /// What ingests have answered, and what of it has no outcome.
+    /// What ingests have reported, and which of it has no outcome.
     pub accounts: Option<Accounts>,
-    /// How long SQLite's log is, in bytes.
+    /// The size of SQLite's log, in bytes.
     pub sqlite_log: Option<u64>,
-    /// How many rows of the books contradict each other, or are gone.
+    /// How many claims and receipts contradict each other, or are gone.
     pub contradictions: Option<u64>,
     /// How the store and its broker contradict each other, if they do.
     pub witness: Option<Option<Mismatch>>,
 }
 
-/// Looks until it is dropped.
+/// Polls until it is dropped.
 pub async fn watch(monitor: Arc<Monitor>) {
     tokio::join!(
         every(PING_EVERY, || ping(&monitor)),
@@ -72,13 +72,13 @@ pub async fn watch(monitor: Arc<Monitor>) {
     );
 }
 
-async fn every<F: Future<Output = ()>>(period: Duration, look: impl Fn() -> F) {
+async fn every<F: Future<Output = ()>>(period: Duration, poll: impl Fn() -> F) {
     let mut ticks = interval(period);
-    // After a look that took long, the next is a whole period away.
+    // After a slow poll, the next one is a whole period later.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        look().await;
+        poll().await;
     }
 }
 
@@ -147,7 +147,8 @@ async fn contradictions(monitor: &Monitor) {
     };
     let ledger = store.ledger();
     let found = async {
-        // Before the books: what is told of meanwhile must not look as if its rows were gone.
+        // Before the outcomes: a receipt that is reported meanwhile must not look as if its rows
+        // were gone.
         let accounts = ledger.accounts(0, OVERDUE).await?;
         let gone = accounts.gone(&ledger.books().await?);
         let contradicting = ledger.imbalances(COUNTED_MAX).await?;
@@ -164,14 +165,14 @@ async fn witness(monitor: &Monitor) {
     };
     let ledger = store.ledger();
     let compared = witness::compare(&*broker, &*ledger);
-    // One that cannot be compared now is what it was: the side that is unavailable is shown.
+    // A side that cannot be compared now keeps the last result: its unavailability is shown itself.
     if let Ok(Ok(mismatch)) = timeout(WITNESS_DEADLINE, compared).await {
         lock(&monitor.seen).witness = Some(mismatch);
     }
 }
 
-async fn within<T>(look: impl Future<Output = Result<T, Fault>>) -> Result<T, String> {
-    match timeout(DEADLINE, look).await {
+async fn within<T>(poll: impl Future<Output = Result<T, Fault>>) -> Result<T, String> {
+    match timeout(DEADLINE, poll).await {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(fault)) => Err(describe(&fault)),
         Err(_elapsed) => Err(format!("no answer within {DEADLINE:?}")),

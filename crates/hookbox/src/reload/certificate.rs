@@ -1,4 +1,4 @@
-//! Exchanges the certificate that new connections get.
+//! Replaces the certificate of new connections.
 
 use hookbox_event::Timestamp;
 
@@ -6,7 +6,7 @@ use super::Reloader;
 use crate::tls;
 
 impl Reloader {
-    /// Reads the certificate and its key, unless the config names them with a mistake.
+    /// Reads the certificate and its key, unless the config has a mistake in them.
     pub(super) fn exchange_certificate(
         &mut self,
         mistake: Option<String>,

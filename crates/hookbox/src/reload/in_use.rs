@@ -1,37 +1,38 @@
-//! What stays in use of the config before, where another one is read: what needs a restart.
+//! What stays in use of the previous config when another one is read: what needs a restart.
 
 use hookbox_event::SourceName;
 use hookbox_signature::Key;
 
 use crate::config::{BrokenParts, Config, Differences, ENVIRONMENT, Mistakes, Part, SourceConfig};
 
-/// Keys of a source that runs, which stay as they were.
-pub enum Left {
-    /// Others were read, and its preset or its scheme, which say how they are written, differ.
+/// Keys of a running source that stay in use.
+pub enum KeptKeys {
+    /// Other keys were read, and the preset or the scheme, which decide how they are written,
+    /// differ.
     WrittenOtherwise(SourceName),
-    /// The config has no such source any more, and its keys cannot be read where they were.
+    /// The config no longer has the source, and its keys cannot be read from their old places.
     Unreadable(SourceName, Mistakes),
 }
 
-impl Left {
-    /// The source that they are of.
+impl KeptKeys {
+    /// The source of the keys.
     pub fn source(&self) -> &SourceName {
         match self {
-            Left::WrittenOtherwise(source) | Left::Unreadable(source, _) => source,
+            KeptKeys::WrittenOtherwise(source) | KeptKeys::Unreadable(source, _) => source,
         }
     }
 }
 
-/// Puts into a config that was read what runs and needs a restart to be changed: the sources of the
-/// one before, with the keys and schemas of theirs that can be used, and its certificate where
-/// there is no other. Files of theirs are read again as long as they are in use. What cannot be
-/// used of a source stays as it was.
+/// Merges into a newly read config what is running and needs a restart to be changed: the previous
+/// sources, with those of their keys and schemas that can be used, and the certificate where there
+/// is no other. Files of these sources are read as long as they are in use. What cannot be used of
+/// a source stays as it was.
 pub fn keep(
     before: Config,
     config: &mut Config,
     parts: &BrokenParts,
     begun_with: &str,
-) -> Vec<Left> {
+) -> Vec<KeptKeys> {
     if config.ingest.tls.is_none() {
         config.ingest.tls = before.ingest.tls;
     }
@@ -49,10 +50,10 @@ pub fn keep(
             Some(other) if !differences.sources.contains(name.as_str()) => source = other,
             Some(other) if source.is_keyed_as(&other) => source.take_keys(other),
             Some(other) if are_same(&source.keys, &other.keys) => {}
-            Some(_) => left.push(Left::WrittenOtherwise(name)),
+            Some(_) => left.push(KeptKeys::WrittenOtherwise(name)),
             None => match source.read_keys(&config.path, ENVIRONMENT, config.needs) {
                 Ok(keys) => source.keys = keys,
-                Err(mistakes) => left.push(Left::Unreadable(name, mistakes)),
+                Err(mistakes) => left.push(KeptKeys::Unreadable(name, mistakes)),
             },
         }
         config.sources.push(source);
@@ -60,8 +61,8 @@ pub fn keep(
     left
 }
 
-/// Leaves of a source what cannot be used of the other one. Where other files are named, it is they
-/// that are read again.
+/// Keeps what cannot be used of the other config's source. Where it names other files, those are
+/// read from now on.
 fn leave(source: &SourceConfig, other: &mut SourceConfig, parts: &BrokenParts) {
     let name = source.name.to_string();
     if parts.why(&Part::Keys(name.clone())).is_some() {
@@ -72,7 +73,7 @@ fn leave(source: &SourceConfig, other: &mut SourceConfig, parts: &BrokenParts) {
     }
 }
 
-/// Whether a request is verified by the one as by the other.
+/// Whether both lists of keys verify the same requests.
 pub fn are_same(held: &[Key], read: &[Key]) -> bool {
     held.len() == read.len() && held.iter().zip(read).all(|(one, other)| one.is_same(other))
 }

@@ -1,4 +1,4 @@
-//! Exchanges the keys of each source.
+//! Replaces the keys of each source.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -7,12 +7,13 @@ use hookbox_event::Timestamp;
 use hookbox_signature::Key;
 
 use super::Reloader;
-use super::in_use::{Left, are_same};
+use super::in_use::{KeptKeys, are_same};
 use super::renewal::{Renewal, keep_apart};
 use crate::config::{BrokenParts, Config, Part, SourceConfig};
 
 impl Reloader {
-    /// Reads the secrets by the config that is in use, which may be edited at this moment.
+    /// Reads the secrets by the config that is in use, whose file may be being edited at this
+    /// moment.
     pub(super) fn read_keys(&mut self, moving: &BTreeSet<PathBuf>, now: Timestamp) -> Vec<String> {
         let Config {
             path, text, needs, ..
@@ -31,17 +32,18 @@ impl Reloader {
         }
     }
 
-    /// Each source by itself: what cannot be used of one stays as it was, and keeps no other one.
+    /// Each source by itself: one that cannot be used stays as it was, and does not affect the
+    /// others.
     pub(super) fn exchange_keys(
         &mut self,
-        left: &[Left],
+        left: &[KeptKeys],
         parts: &BrokenParts,
         moving: &BTreeSet<PathBuf>,
     ) -> Vec<String> {
         let Some(ingest) = &self.targets.ingest else {
             return Vec::new();
         };
-        let mut is_broken = self.report_left(left) | self.report_parts(parts);
+        let mut is_broken = self.report_kept(left) | self.report_parts(parts);
         let is_moving = |source: &SourceConfig| {
             let mut files = source.secret_files(&self.config.path);
             files.any(|file| moving.contains(&file))
@@ -83,7 +85,7 @@ impl Reloader {
         ingest.is_some_and(|ingest| ingest.keys(source).is_some())
     }
 
-    /// Logs which keys cannot be used; whether there are any.
+    /// Logs which keys cannot be used; returns whether there are any.
     fn report_parts(&self, parts: &BrokenParts) -> bool {
         let mut is_broken = false;
         for (part, why) in parts.iter() {
@@ -105,24 +107,25 @@ impl Reloader {
         is_broken
     }
 
-    /// Logs which keys stay though the config has others; whether they are to be read again.
-    fn report_left(&self, left: &[Left]) -> bool {
+    /// Logs which keys stay in use though the config has others; returns whether to read them
+    /// again.
+    fn report_kept(&self, left: &[KeptKeys]) -> bool {
         let mut is_broken = false;
         for left in left {
             match left {
-                Left::WrittenOtherwise(source) => tracing::warn!(
+                KeptKeys::WrittenOtherwise(source) => tracing::warn!(
                     %source,
-                    "the keys of source {source} stay as they were: its preset or its scheme is \
-                     another one, which only a restart uses, and its keys with it"
+                    "the keys of source {source} stay as they were: its preset or its scheme has \
+                     changed, which needs a restart, and so do its keys"
                 ),
-                Left::Unreadable(source, mistakes) => {
+                KeptKeys::Unreadable(source, mistakes) => {
                     is_broken = true;
                     let why = mistakes.reasons();
                     tracing::error!(
                         %source,
                         why,
                         "the keys of source {source} stay as they were, since {why}; it runs until \
-                         a restart, though the config has it no more"
+                         a restart, although the config no longer has it"
                     );
                 }
             }

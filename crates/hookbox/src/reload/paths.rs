@@ -1,16 +1,16 @@
-//! The files that are looked at: of what runs, whatever a newer config says.
+//! The files that are checked for changes: those of what is running, whatever a newer config says.
 
 use std::path::PathBuf;
 
 use super::Reloader;
 
 impl Reloader {
-    /// Everything whose change is looked for.
+    /// All files that are checked for changes.
     pub(super) fn paths(&self) -> Vec<PathBuf> {
         [self.secrets(), self.certificate(), self.schema_folders()].concat()
     }
 
-    /// What is right only together.
+    /// Files that are valid only together.
     pub(super) fn together(&self) -> Vec<Vec<PathBuf>> {
         let folders = self.schema_folders().into_iter().map(|folder| vec![folder]);
         std::iter::once(self.certificate()).chain(folders).collect()

@@ -1,6 +1,6 @@
-//! Keeps apart what was read: a key is never of two sources at once, since a request that was
-//! captured at one would be accepted at the other. The config refuses that of what it names; here
-//! it is refused between keys that were read and keys that stay.
+//! Keeps the keys of sources distinct: a key is never used by two sources at once, since a request
+//! that was captured at one would be accepted at the other. The config refuses that for its own
+//! keys; this file refuses it between newly read keys and keys that stay in use.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use hookbox_signature::Key;
 
 use crate::rng::SystemRng;
 
-/// The keys of a source that runs.
+/// The keys of a running source.
 pub struct Renewal<'a> {
     /// The source.
     pub source: &'a SourceName,
-    /// The keys that it has.
+    /// The keys in use.
     pub held: Arc<[Key]>,
-    /// Those that were read; `None` where it keeps what it has.
+    /// The newly read keys; `None` where it keeps those in use.
     pub read: Option<&'a Vec<Key>>,
 }
 
@@ -27,9 +27,9 @@ impl Renewal<'_> {
     }
 }
 
-/// Takes back what was read for a source where another one has a key of it, until no two sources
-/// would have the same; what was taken back, and why. Keys are compared by their fingerprints under
-/// a random key that is forgotten at once.
+/// Rejects the newly read keys of a source where another source uses one of them, until no two
+/// sources share a key; returns the rejections with their reasons. Keys are compared by their
+/// fingerprints under a random key that is discarded at once.
 pub fn keep_apart(renewals: &mut [Renewal<'_>]) -> Vec<String> {
     let mut salt = [0; 32];
     SystemRng.fill(&mut salt);
@@ -41,8 +41,8 @@ pub fn keep_apart(renewals: &mut [Renewal<'_>]) -> Vec<String> {
     taken_back
 }
 
-/// A source that was to get a key of another one. Two that have the same key already have had it
-/// since the start.
+/// A source that was to get a key of another one. Two that share a key already have shared it since
+/// the start.
 fn clash(renewals: &[Renewal<'_>], salt: &[u8; 32]) -> Option<(usize, String)> {
     let mut first: HashMap<[u8; 32], (usize, &Key)> = HashMap::new();
     for (index, renewal) in renewals.iter().enumerate() {
@@ -63,7 +63,8 @@ fn clash(renewals: &[Renewal<'_>], salt: &[u8; 32]) -> Option<(usize, String)> {
             let (source, other_source) = (renewals[at.0].source, renewals[other.0].source);
             let why = format!(
                 "the keys of source {source} stay as they were, since {:?} is the same key as \
-                 {:?} of source {other_source}, which has it now; give each source a key of its own",
+                 {:?} of source {other_source}, which has it now; give each source a key of its \
+                 own",
                 at.1.id(),
                 other.1.id()
             );
@@ -82,8 +83,8 @@ mod tests {
         secrets.iter().map(key).collect()
     }
 
-    /// Which of the sources one, two, three keep what they have: each with its keys before, and
-    /// with those that were read.
+    /// Which of the sources one, two, three keep their keys: each with its keys before, and with
+    /// the newly read ones.
     fn kept(sources: [(&[&str], Option<&[&str]>); 3]) -> Vec<String> {
         let names = ["one", "two", "three"].map(|name| name.parse::<SourceName>().unwrap());
         let read = sources.map(|(_, read)| read.map(keys));
@@ -123,7 +124,7 @@ mod tests {
             kept([(b, None), (a, Some(b)), (c, Some(c))]),
             ["one", "two"]
         );
-        // What is taken back keeps another one from its key in turn.
+        // A rejected key keeps another source from its key in turn.
         assert_eq!(
             kept([(a, Some(b)), (b, None), (c, Some(a))]),
             ["one", "two", "three"]

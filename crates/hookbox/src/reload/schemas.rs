@@ -1,4 +1,4 @@
-//! Exchanges the JSON Schemas of each source.
+//! Replaces the JSON Schemas of each source.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -12,7 +12,8 @@ use crate::compose::{self, SchemaTexts};
 use crate::config::{BrokenParts, Part};
 
 impl Reloader {
-    /// Each source by itself: what cannot be used of one stays as it was, and keeps no other one.
+    /// Each source by itself: one that cannot be used stays as it was, and does not affect the
+    /// others.
     pub(super) fn exchange_schemas(
         &mut self,
         parts: &BrokenParts,

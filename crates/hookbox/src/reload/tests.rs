@@ -1,4 +1,4 @@
-//! What a reload leaves in use of sources that run on though the config is another one.
+//! What a reload keeps of running sources though the config is another one.
 
 use std::path::Path;
 
@@ -37,7 +37,7 @@ fn write(folder: &Path, sources: &[&str]) {
     std::fs::write(folder.join("hookbox.toml"), text).unwrap();
 }
 
-/// What reloads a worker with the config in the folder, and the schemas that it exchanges.
+/// A reloader of a worker with the config in the folder, and the schemas that it replaces.
 fn worker(folder: &Path) -> (Reloader, SourceSchemas) {
     let config = Config::load(&folder.join("hookbox.toml")).unwrap();
     let schemas = SourceSchemas::new(compose::schemas(&config).unwrap());
@@ -51,32 +51,32 @@ fn types(schemas: &SourceSchemas, source: &str) -> Option<Vec<String>> {
     Some(schemas.types().map(str::to_owned).collect())
 }
 
-/// Two looks agree, so what has changed is read.
-fn look(reloader: &mut Reloader) {
+/// Two checks agree, so what has changed is read.
+fn check_files(reloader: &mut Reloader) {
     for _ in 0..2 {
-        reloader.look(SystemClock.now());
+        reloader.check_files(SystemClock.now());
     }
 }
 
 #[test]
-fn a_source_that_runs_keeps_its_schemas_when_the_config_has_it_no_more() {
+fn a_running_source_keeps_its_schemas_when_it_leaves_the_config() {
     let folder = folder("gone");
     let (mut reloader, schemas) = worker(&folder);
-    look(&mut reloader);
+    check_files(&mut reloader);
     write(&folder, &[&source("one"), &source("three")]);
     reloader.reload(SystemClock.now());
     let first = Some(vec!["a".to_owned()]);
     assert_eq!(types(&schemas, "one"), first);
     assert_eq!(types(&schemas, "two"), first, "it runs until a restart");
     assert_eq!(types(&schemas, "three"), None, "it runs from a restart on");
-    // Its files are in use, so a change of them is one of what is in use.
+    // Its files are in use, so a change of them is reloaded.
     std::fs::write(folder.join("two/b.json"), "{}").unwrap();
-    look(&mut reloader);
+    check_files(&mut reloader);
     let both = Some(vec!["a".to_owned(), "b".to_owned()]);
     assert_eq!(types(&schemas, "two"), both);
     std::fs::remove_dir_all(folder.join("two")).unwrap();
     std::fs::write(folder.join("one/b.json"), "{}").unwrap();
-    look(&mut reloader);
+    check_files(&mut reloader);
     assert_eq!(types(&schemas, "two"), both, "what cannot be read stays");
     assert_eq!(types(&schemas, "one"), both, "and keeps no other source");
     std::fs::remove_dir_all(&folder).unwrap();
@@ -122,23 +122,23 @@ fn schemas_of_one_source_that_cannot_be_used_keep_no_other_source_from_theirs() 
         assert!(of_one.contains(&added), "{kind}: {of_one:?}");
         assert_eq!(types(&schemas, "two"), first, "{kind}");
         assert!(reloader.broken.schemas, "{kind}");
-        // It is whole again, with another file.
+        // It is valid again, with another file.
         let _ = std::fs::remove_dir_all(&two);
         let _ = std::fs::remove_file(&two);
         std::fs::rename(&elsewhere, &two).unwrap();
         let again = two.join(format!("{added}.json"));
         std::fs::write(&again, "{}").unwrap();
-        look(&mut reloader);
+        check_files(&mut reloader);
         assert!(types(&schemas, "two").unwrap().contains(&added), "{kind}");
         assert!(!reloader.broken.schemas, "{kind}");
         std::fs::remove_file(&again).unwrap();
-        look(&mut reloader);
+        check_files(&mut reloader);
         assert_eq!(types(&schemas, "two"), first, "{kind}");
     }
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-/// A folder that is written as something else is no reason to use the schemas of the preset.
+/// A wrong value of the folder is no reason to use the schemas of the preset.
 #[test]
 fn schemas_that_are_written_wrong_stay_as_they_were() {
     let folder = folder("wrong");
@@ -151,7 +151,7 @@ fn schemas_that_are_written_wrong_stay_as_they_were() {
     assert_eq!(types(&schemas, "two"), Some(first.clone()));
     assert_eq!(types(&schemas, "one"), Some(both));
     std::fs::remove_file(folder.join("one/b.json")).unwrap();
-    look(&mut reloader);
+    check_files(&mut reloader);
     assert_eq!(types(&schemas, "two"), Some(first.clone()));
     assert_eq!(types(&schemas, "one"), Some(first));
     std::fs::remove_dir_all(&folder).unwrap();
@@ -161,7 +161,7 @@ fn schemas_that_are_written_wrong_stay_as_they_were() {
 fn a_source_that_differs_keeps_the_schemas_that_it_runs_with() {
     let folder = folder("differs");
     let (mut reloader, schemas) = worker(&folder);
-    // As an event of GitHub has its type, `begini` has none: what runs decides.
+    // An event of GitHub has its type, one of `begini` has none: the running scheme decides.
     let other = source("two").replace("\"begini\"", "\"github\"");
     write(
         &folder,

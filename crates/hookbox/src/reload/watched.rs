@@ -1,5 +1,5 @@
-//! Files that a running service reads again when they change: known by their identity and not by
-//! their content, so that looking costs a few system calls.
+//! Files that a running service reads again when they change: compared by their identity and not by
+//! their content, so that a check costs a few system calls.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use hookbox_event::Timestamp;
 
-/// What a file was at a look: another file in its place, and another content of the same file,
-/// differ in it.
+/// The identity of a file at a check: another file in its place, and another content of the same
+/// file, change it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     device: u64,
@@ -19,13 +19,13 @@ pub struct Identity {
     changed: (i64, i64),
 }
 
-/// Every file that there was at a look.
-pub type Seen = BTreeMap<PathBuf, Identity>;
+/// Every file that existed at a check.
+pub type Identities = BTreeMap<PathBuf, Identity>;
 
-/// Looks at files and, in folders, at their JSON files. A link is what it leads to: secrets that
-/// are mounted are exchanged by a link.
-pub fn look_at(paths: &[PathBuf]) -> Seen {
-    let mut seen = Seen::new();
+/// Reads the identities of files and, in folders, of their JSON files. Links are followed: mounted
+/// secrets are replaced by changing a link.
+pub fn identities_of(paths: &[PathBuf]) -> Identities {
+    let mut seen = Identities::new();
     for path in paths {
         let Ok(found) = std::fs::metadata(path) else {
             continue;
@@ -55,12 +55,12 @@ fn identity(found: &std::fs::Metadata) -> Identity {
     }
 }
 
-/// What was seen when each file was last read, and at the look before.
+/// The identities when each file was last read, and at the last check.
 #[derive(Debug, Default)]
 pub struct Watched {
-    read: Seen,
-    before: Seen,
-    /// Since when a file, or one that is read with it, has been another one at every look.
+    read: Identities,
+    before: Identities,
+    /// Since when a file, or one that is read with it, has been different at every check.
     restless: BTreeMap<PathBuf, Restless>,
 }
 
@@ -70,25 +70,30 @@ struct Restless {
     is_named: bool,
 }
 
-/// What has changed.
+/// The changed files.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// What can be read: two looks in a row saw the same.
+    /// Can be read: two checks in a row saw the same.
     pub settled: BTreeSet<PathBuf>,
-    /// What is still being written, or is read together with it.
+    /// Still being written, or read together with one that is.
     pub moving: BTreeSet<PathBuf>,
-    /// What has been that for a minute: named once.
+    /// Has been so for a minute: reported once.
     pub restless: Vec<PathBuf>,
 }
 
-/// For how long a file may change from look to look before it is named.
+/// For how long a file may differ at every check before it is reported.
 const RESTLESS_MAX: Duration = Duration::from_secs(60);
 
 impl Watched {
-    /// What has changed since it was read, once two looks in a row saw the same: a file that is
-    /// being written is left alone until then, and so are files that are only right together, as a
-    /// certificate and its key and those of one folder are. None waits for the others.
-    pub fn settled(&mut self, seen: Seen, together: &[Vec<PathBuf>], now: Timestamp) -> Changes {
+    /// What has changed since it was read, once two checks in a row saw the same: a file that is
+    /// being written is not read until then, and neither are files that are valid only together,
+    /// such as a certificate and its key, or those of one folder. Others are not delayed.
+    pub fn settled(
+        &mut self,
+        seen: Identities,
+        together: &[Vec<PathBuf>],
+        now: Timestamp,
+    ) -> Changes {
         let all = self
             .read
             .keys()
@@ -127,8 +132,8 @@ impl Watched {
         changes
     }
 
-    /// Everything is read now, settled or not.
-    pub fn at_once(&mut self, seen: Seen) {
+    /// Everything is being read now, settled or not.
+    pub fn at_once(&mut self, seen: Identities) {
         self.read = seen;
     }
 }
@@ -144,7 +149,7 @@ mod tests {
 
     use super::*;
 
-    fn seen(files: &[(&str, u64)]) -> Seen {
+    fn seen(files: &[(&str, u64)]) -> Identities {
         let file = |(name, bytes): &(&str, u64)| {
             let identity = Identity {
                 device: 1,
@@ -163,14 +168,14 @@ mod tests {
         changed.into_iter().map(name).collect()
     }
 
-    /// Looks every two seconds from the beginning of time.
+    /// Checks every two seconds from time 0.
     #[derive(Default)]
-    struct Looks {
+    struct Checks {
         watched: Watched,
         seconds: i64,
     }
 
-    impl Looks {
+    impl Checks {
         fn look(&mut self, files: &[(&str, u64)]) -> Changes {
             self.seconds += 2;
             let now = Timestamp::from_unix_micros(self.seconds * 1_000_000);
@@ -184,10 +189,10 @@ mod tests {
     }
 
     #[test]
-    fn a_change_counts_once_when_two_looks_agree() {
-        let mut looks = Looks::default();
+    fn a_change_counts_once_when_two_checks_agree() {
+        let mut looks = Checks::default();
         let mut look = |files: &[(&str, u64)]| looks.settled(files);
-        // At the start nothing was read by the watch itself.
+        // At the start, nothing was read because of a change.
         assert_eq!(look(&[("a", 1), ("b", 1)]), [""; 0]);
         assert_eq!(look(&[("a", 1), ("b", 1)]), ["a", "b"]);
         assert_eq!(look(&[("a", 1), ("b", 1)]), [""; 0]);
@@ -196,10 +201,10 @@ mod tests {
         assert_eq!(look(&[("a", 3), ("b", 1)]), [""; 0]);
         assert_eq!(look(&[("a", 3), ("b", 1)]), ["a"]);
         assert_eq!(look(&[("a", 3), ("b", 1)]), [""; 0]);
-        // One that is gone, and one that is new.
+        // One that was removed, and one that is new.
         assert_eq!(look(&[("a", 3), ("c", 1)]), [""; 0]);
         assert_eq!(look(&[("a", 3), ("c", 1)]), ["b", "c"]);
-        // What changes and changes back was never read.
+        // A change that was reverted before it was read does not count.
         assert_eq!(look(&[("a", 4), ("c", 1)]), [""; 0]);
         assert_eq!(look(&[("a", 3), ("c", 1)]), [""; 0]);
         assert_eq!(look(&[("a", 3), ("c", 1)]), [""; 0]);
@@ -207,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_restless_file_keeps_those_that_it_is_read_with_and_is_named_after_a_minute() {
-        let mut looks = Looks::default();
+        let mut looks = Checks::default();
         let mut at = |restless: u64, other: u64| {
             looks.look(&[("a", other), ("cert", restless), ("cert-key", other)])
         };
@@ -222,8 +227,8 @@ mod tests {
     }
 
     #[test]
-    fn a_look_at_once_needs_no_second_one() {
-        let mut looks = Looks::default();
+    fn a_reload_needs_no_second_check() {
+        let mut looks = Checks::default();
         looks.watched.at_once(seen(&[("a", 1)]));
         assert_eq!(looks.settled(&[("a", 1)]), [""; 0]);
         assert_eq!(looks.settled(&[("a", 1)]), [""; 0]);
@@ -236,14 +241,14 @@ mod tests {
         std::fs::create_dir(&folder).unwrap();
         let (file, other) = (folder.join("a.json"), folder.join("b.new"));
         std::fs::write(&file, "one").unwrap();
-        let before = look_at(from_ref(&folder));
+        let before = identities_of(from_ref(&folder));
         assert_eq!(before.len(), 1);
-        // As long, and as old: only the inode is another.
+        // Same length and same time: only the inode differs.
         std::fs::write(&other, "two").unwrap();
         std::fs::rename(&other, &file).unwrap();
-        assert_ne!(look_at(from_ref(&folder)), before);
-        assert_eq!(look_at(from_ref(&file)).len(), 1);
+        assert_ne!(identities_of(from_ref(&folder)), before);
+        assert_eq!(identities_of(from_ref(&file)).len(), 1);
         std::fs::remove_dir_all(&folder).unwrap();
-        assert!(look_at(from_ref(&folder)).is_empty());
+        assert!(identities_of(from_ref(&folder)).is_empty());
     }
 }

@@ -1,37 +1,37 @@
-//! Chance that can be repeated: SplitMix64 over a seed, the number of the event and a purpose, so
-//! that what one event is does not depend on which others were made before it.
+//! Reproducible chance: SplitMix64 over a seed, the number of the event and a purpose, so that an
+//! event does not depend on which others were generated before it.
 
 /// A stream of numbers.
 pub(super) struct Chance(u64);
 
-/// What the numbers are for: two purposes never share a stream.
+/// The purpose of the numbers: two purposes never share a stream.
 #[derive(Clone, Copy)]
 pub(super) enum Purpose {
-    /// What the body says.
+    /// The content of the body.
     Body,
     /// What is done with it: sent twice, altered, late.
     Fate,
     /// How long to wait before sending again.
     Backoff,
-    /// Where the spreading of a share begins.
+    /// Where the spreading of a share starts.
     Share,
 }
 
-/// What share of the events something is done to. Each is a question of its own, so that what is
+/// The shares of events to which something is done. Each is decided separately, so that what is
 /// sent twice does not depend on what is altered.
 #[derive(Clone, Copy)]
 pub(super) enum Share {
-    /// What the event is.
+    /// The nature of the event.
     Nature,
     /// Whether it is sent twice.
     Duplicate,
-    /// Whether it is put off.
+    /// Whether it is delayed.
     Late,
 }
 
-/// A number from 0 to 1 by which a share is taken. Over the numbers of the events it is spread as
-/// evenly as can be (multiples of an irrational number, modulo 1), so that half a percent of a
-/// thousand is five, and not none today and nine tomorrow.
+/// A number from 0 to 1 by which a share is selected. Over the numbers of the events it is spread
+/// as evenly as possible (multiples of an irrational number, modulo 1), so that half a percent of a
+/// thousand is five in every run, and not none in one and nine in the next.
 pub(super) fn spread(seed: u64, number: u32, share: Share) -> f64 {
     // The fractions of the golden ratio and of the square roots of 2 and 3, in 64 bits.
     let (step, salt): (u64, u32) = match share {
@@ -44,7 +44,7 @@ pub(super) fn spread(seed: u64, number: u32, share: Share) -> f64 {
     unit(point)
 }
 
-/// The upper 53 bits, which are what an f64 holds exactly.
+/// The upper 53 bits, which an f64 represents exactly.
 fn unit(bits: u64) -> f64 {
     (bits >> 11) as f64 / (1_u64 << 53) as f64
 }
@@ -58,7 +58,7 @@ impl Chance {
             Purpose::Share => 4,
         };
         let mut mixed = Self(seed ^ (u64::from(number) << 8 | purpose));
-        // One step apart is one bit apart: mixed twice, neighbours have nothing in common.
+        // Consecutive numbers differ by one bit: mixed twice, they have nothing in common.
         let start = mixed.next();
         Self(start)
     }
@@ -72,8 +72,7 @@ impl Chance {
         z ^ (z >> 31)
     }
 
-    /// A number below `bound`, which is small beside 2^64, so that no number is favoured to
-    /// speak of.
+    /// A number below `bound`, which is small compared with 2^64, so that the bias is negligible.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound.max(1)
     }

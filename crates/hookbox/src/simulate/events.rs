@@ -1,5 +1,5 @@
-//! Begini's seven events, as `schemas/begini/` has them, and the ways in which a genuine one can
-//! be broken. The applicants are made up.
+//! Begini's seven events, as in `schemas/begini/`, and the ways in which a genuine one can be
+//! broken. The applicants are fictitious.
 
 use std::fmt::Write as _;
 
@@ -8,10 +8,10 @@ use super::chance::{Chance, Purpose};
 /// The deployment of all simulated events: a text of twenty digits, as Begini's are.
 const INTEGRATION: &str = "90000000000000000001";
 
-/// When the first simulated applicant began: a fixed moment, as bodies depend on the seed alone.
+/// When the first simulated applicant started: a fixed time, as bodies depend on the seed alone.
 const BEGINNING: u64 = 1_764_000_000;
 
-/// What Begini tells of.
+/// The types of Begini's events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     PsychometricScore,
@@ -23,23 +23,23 @@ pub(super) enum Kind {
     ApplicationCancelled,
 }
 
-/// Which of two bodies that tell of the same event.
+/// Which of two bodies of the same event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Telling {
+pub(super) enum Version {
     /// The first.
     First,
     /// Another one, under the same identity.
     Conflicting,
 }
 
-/// How a genuine body is wrong.
+/// The defect of a genuine body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flaw {
     /// It ends too early, so it is not JSON.
     CutShort,
     /// It has no `uid`.
     WithoutUid,
-    /// Its `uid` is a number, and larger than a float can hold.
+    /// Its `uid` is a number larger than a float can represent.
     NumericUid,
     /// Its score is a text.
     TextScore,
@@ -109,7 +109,7 @@ impl Flaw {
 }
 
 impl Event {
-    /// The event of a number, of a kind that may be given.
+    /// The event with this number, of a kind that may be given.
     pub(super) fn new(seed: u64, number: u32, kind: Option<Kind>) -> Self {
         let mut chance = Chance::new(seed, number, Purpose::Body);
         let chosen = Kind::chosen(&mut chance);
@@ -121,37 +121,37 @@ impl Event {
     }
 
     /// Its body.
-    pub(super) fn body(&self, telling: Telling) -> Vec<u8> {
-        self.write(telling, &format!(r#""uid":"{}","#, self.uid()), None)
+    pub(super) fn body(&self, version: Version) -> Vec<u8> {
+        self.write(version, &format!(r#""uid":"{}","#, self.uid()), None)
     }
 
-    /// Its body with a flaw. Two events never have the same, flawed as they are.
+    /// Its body with a flaw. Two events never have the same body, flawed or not.
     pub(super) fn flawed(&self, flaw: Flaw) -> Vec<u8> {
         let named = format!(r#""uid":"{}","#, self.uid());
         match flaw {
             Flaw::CutShort => {
-                let mut body = self.write(Telling::First, &named, None);
+                let mut body = self.write(Version::First, &named, None);
                 body.truncate(body.len() * 2 / 3);
                 body
             }
             Flaw::WithoutUid => {
                 let other = format!(r#""reference":"{}","#, self.uid());
-                self.write(Telling::First, &other, None)
+                self.write(Version::First, &other, None)
             }
             Flaw::NumericUid => {
                 let number = format!(r#""uid":9{:020}{:010},"#, self.seed, self.number);
-                self.write(Telling::First, &number, None)
+                self.write(Version::First, &number, None)
             }
-            Flaw::TextScore | Flaw::WithoutTime => self.write(Telling::First, &named, Some(flaw)),
+            Flaw::TextScore | Flaw::WithoutTime => self.write(Version::First, &named, Some(flaw)),
         }
     }
 
-    /// The applicant. A seed and a number are one applicant, in any run.
+    /// The applicant. A seed and a number identify one applicant, in any run.
     fn uid(&self) -> String {
         format!("SIM{:016X}-{:08X}", self.seed, self.number)
     }
 
-    fn write(&self, telling: Telling, uid: &str, flaw: Option<Flaw>) -> Vec<u8> {
+    fn write(&self, version: Version, uid: &str, flaw: Option<Flaw>) -> Vec<u8> {
         let mut chance = Chance::new(self.seed, self.number, Purpose::Body);
         let started = BEGINNING + u64::from(self.number) + chance.below(60);
         let ended = started + 120 + chance.below(1_800);
@@ -161,7 +161,7 @@ impl Event {
         let _ = write!(body, r#"{{{uid}"integration_id":"{INTEGRATION}","#);
         let _ = write!(body, r#""event":{{"type":"{kind}","details":{{"#);
         let _ = write!(body, r#""application_started_at":{started},"#);
-        let other = u64::from(telling == Telling::Conflicting);
+        let other = u64::from(version == Version::Conflicting);
         match self.kind {
             Kind::PsychometricScore | Kind::AndroidScore | Kind::IosScore => {
                 let score = 300 + chance.below(550) + other;

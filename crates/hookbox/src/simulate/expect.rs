@@ -1,4 +1,4 @@
-//! What must have come of it: from what was accepted to rows in the tables, event by event.
+//! The expected outcomes: from what was accepted to rows in the tables, event by event.
 
 use std::collections::BTreeMap;
 
@@ -7,17 +7,17 @@ use serde::Serialize;
 
 use super::events::Flaw;
 use super::plan::{Fate, Nature, Role, Shares};
-use super::sender::{End, Sent};
+use super::sender::{End, SentRequest};
 
-/// Receipts by the outcome that each must have once nothing moves any more, with a handler that
-/// fails on nothing and a source with the preset of Begini: others have no schema to be broken.
+/// Receipts by the outcome that each must have once all work is done, with a handler that never
+/// fails and a source with the preset of Begini: others have no schema to violate.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Expected {
-    /// All of them: what was answered with 200.
+    /// All of them: the requests that were answered with 200.
     pub receipts: u64,
-    /// One for each distinct event: the first telling of it that a worker sees.
+    /// One for each distinct event: the first body of it that a worker processes.
     pub done: u64,
-    /// Further receipts that say the same.
+    /// Further receipts with the same body.
     pub duplicate: u64,
     /// Another body under a known identity.
     pub conflict: u64,
@@ -30,7 +30,7 @@ pub struct Expected {
 pub(super) struct Sum {
     pub(super) total: Expected,
     pub(super) by_topic: BTreeMap<String, Expected>,
-    /// Events of which at least one telling was accepted.
+    /// Events of which at least one body was accepted.
     pub(super) distinct: u64,
     /// Requests that were never conclusively answered, and may have been stored.
     pub(super) unconfirmed: u64,
@@ -44,8 +44,13 @@ pub(super) struct Sum {
     pub(super) rightly_refused: u64,
 }
 
-/// Sums up what was sent.
-pub(super) fn sum_up(sent: &mut [Sent], seed: u64, shares: &Shares, source: &SourceName) -> Sum {
+/// Sums up the requests that were sent.
+pub(super) fn sum_up(
+    sent: &mut [SentRequest],
+    seed: u64,
+    shares: &Shares,
+    source: &SourceName,
+) -> Sum {
     sent.sort_unstable_by_key(|sent| (sent.number, sent.role));
     let mut sum = Sum::default();
     for event in sent.chunk_by(|a, b| a.number == b.number) {
@@ -57,7 +62,7 @@ pub(super) fn sum_up(sent: &mut [Sent], seed: u64, shares: &Shares, source: &Sou
 }
 
 impl Sum {
-    fn add(&mut self, event: &[Sent], fate: &Fate, source: &SourceName) {
+    fn add(&mut self, event: &[SentRequest], fate: &Fate, source: &SourceName) {
         let genuine = fate.nature != Nature::Tampered;
         let (mut same, mut other) = (0, 0);
         for sent in event {
@@ -86,21 +91,21 @@ impl Sum {
 
 impl Expected {
     /// `same` receipts of one body and `other` receipts of another one, of one event. Whichever
-    /// body a worker sees first is the event, and the other one the conflict.
+    /// body a worker processes first is the event, and the other one the conflict.
     fn add(&mut self, nature: Nature, same: u64, other: u64) {
-        let tellings = u64::from(same > 0) + u64::from(other > 0);
+        let versions = u64::from(same > 0) + u64::from(other > 0);
         self.receipts += same + other;
-        self.duplicate += same + other - tellings;
+        self.duplicate += same + other - versions;
         match nature {
             Nature::Valid | Nature::Tampered => {
                 self.done += 1;
-                self.conflict += tellings - 1;
+                self.conflict += versions - 1;
             }
             Nature::Flawed(flaw) => *self.dead.entry(reason(flaw)).or_default() += 1,
         }
     }
 
-    /// Adds up.
+    /// Adds the counts of another one.
     pub(super) fn merge(&mut self, other: &Self) {
         self.receipts += other.receipts;
         self.done += other.done;
@@ -112,7 +117,7 @@ impl Expected {
     }
 }
 
-/// Where ingest puts it: a body that cannot be read has no type.
+/// The topic that ingest gives it: a body that cannot be parsed has no type.
 fn topic(fate: &Fate, source: &SourceName) -> String {
     let kind = match fate.nature {
         Nature::Flawed(Flaw::CutShort) => None,
@@ -134,12 +139,12 @@ fn reason(flaw: Flaw) -> &'static str {
 mod tests {
     use super::*;
 
-    /// Every event is in conflict, or every event is malformed, so that a case can be written
-    /// down by number.
+    /// Every event is in conflict, or every event is malformed, so that a case can be identified by
+    /// number.
     fn check(shares: Shares, sent: &[(Role, End)], expect: (u64, u64, u64, u64)) {
-        let mut sent: Vec<Sent> = sent
+        let mut sent: Vec<SentRequest> = sent
             .iter()
-            .map(|(role, end)| Sent {
+            .map(|(role, end)| SentRequest {
                 number: 0,
                 role: *role,
                 end: *end,

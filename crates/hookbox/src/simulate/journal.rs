@@ -1,5 +1,5 @@
-//! One JSON line for each request that was made: what a checker compares with the tables, or
-//! reads when a number is off. No body, no signature, no key.
+//! One JSON line for each request that was made: a checker compares it with the tables, and a
+//! reader explains a wrong number with it. No body, no signature, no key.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-/// How long a line may wait for the disk. What a checker reads must not be lost with the machine,
-/// and a sync for each line would make the sender slower than what it tests.
+/// How long a line may wait for the disk. The journal must not be lost with the machine, and a sync
+/// for each line would make the sender slower than the system under test.
 const SYNC_EVERY: Duration = Duration::from_millis(100);
 
 /// A file to which lines are appended.
@@ -33,24 +33,24 @@ pub(super) struct Entry<'a> {
     pub(super) class: &'static str,
     /// original, duplicate or conflict.
     pub(super) copy: &'static str,
-    /// What about.
+    /// The type of the event.
     pub(super) r#type: &'static str,
-    /// Which attempt at this request, from 1.
+    /// The number of the attempt at this request, from 1.
     pub(super) attempt: u32,
-    /// The status that was answered; null where no answer came.
+    /// The status of the answer; null where there was none.
     pub(super) status: Option<u16>,
     /// The receipt, where it was accepted.
     pub(super) receipt: Option<&'a str>,
-    /// The SHA-256 of the body as it was signed, to be compared with what is stored.
+    /// The SHA-256 of the body as it was signed, to be compared with the stored one.
     pub(super) digest: &'a str,
-    /// Why no answer came.
+    /// Why there was no answer.
     pub(super) error: Option<&'a str>,
     /// How long it took.
     pub(super) milliseconds: f64,
 }
 
 impl Journal {
-    /// Appends to a file, which is made for its owner alone where it is not there.
+    /// Appends to a file, which is created for its owner only where it does not exist.
     pub fn open(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.append(true).create(true);
@@ -69,7 +69,7 @@ impl Journal {
         })
     }
 
-    /// Writes a line. The first failure is kept for [`Journal::finish`], as the traffic goes on.
+    /// Writes a line. The first failure is kept for [`Journal::finish`], as the traffic continues.
     pub(super) fn write(&self, entry: &Entry<'_>) {
         let mut state = self.state();
         let written = serde_json::to_writer(&mut state.file, entry).map_err(io::Error::from);
@@ -80,7 +80,7 @@ impl Journal {
         }
     }
 
-    /// Writes down what is still in memory.
+    /// Flushes what is still in memory.
     pub fn finish(&self) -> io::Result<()> {
         let mut state = self.state();
         let flushed = state.sync();
@@ -88,8 +88,8 @@ impl Journal {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A writer that panicked has written a line in whole, in part or not at all; the next
-        // line is as good as before.
+        // A writer that panicked has written a line completely, partly or not at all; the next line
+        // is not affected.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,5 @@
-//! One keep-alive connection, driven by whoever waits for its answer: no task of its own, so a
-//! request costs no hand-over between tasks.
+//! One keep-alive connection, driven by the task that waits for its answer: it has no task of its
+//! own, so a request costs no switch between tasks.
 
 use std::io;
 use std::pin::Pin;
@@ -19,11 +19,11 @@ use tokio::time::timeout;
 
 use super::target::Target;
 
-/// How long a connection may take to be made. Providers wait for a few seconds in all.
+/// How long connecting may take. Providers wait for a few seconds altogether.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 
 /// How long an answer may take: a little more than hookbox's own deadlines, so that its 503 is
-/// seen rather than our time-out.
+/// received before this time-out.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
 /// Longest answer that is read. hookbox's own are under 200 bytes.
@@ -35,38 +35,38 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 type Sending = http1::SendRequest<Full<Bytes>>;
 type Driving = http1::Connection<TokioIo<Box<dyn Stream>>, Full<Bytes>>;
 
-/// A connection that is made when it is needed, and made again when it was lost.
+/// A connection that is opened when it is needed, and again when it was lost.
 pub struct Link {
     target: Arc<Target>,
     tls: Option<tokio_rustls::TlsConnector>,
     open: Option<(Sending, Pin<Box<Driving>>)>,
 }
 
-/// What was answered.
+/// An HTTP response.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct HttpResponse {
     /// The status.
     pub status: u16,
     /// The body.
     pub body: Bytes,
 }
 
-/// Why there is no answer.
+/// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// There was no connection, so nothing was sent.
-    #[error("no connection to {to} could be made (see that it listens there)")]
+    #[error("no connection to {to} could be made (check that it listens there)")]
     Unreachable {
-        /// Where to.
+        /// The target.
         to: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// It was sent, in whole or in part, and the answer did not come: the outcome is unknown.
+    /// It was sent, completely or partly, and the response did not arrive: the outcome is unknown.
     #[error("the connection was lost before the answer came")]
     Lost(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It was sent, and the answer did not come in time: the outcome is unknown.
+    /// It was sent, and the response did not arrive in time: the outcome is unknown.
     #[error("no answer within {} seconds", ANSWER_WAIT.as_secs())]
     TooSlow,
     /// The machine's list of trusted authorities cannot be read.
@@ -74,8 +74,8 @@ pub enum LinkError {
     NoTrust(#[source] io::Error),
 }
 
-impl Answer {
-    /// Whether a provider takes it for success: exactly 200, and JSON.
+impl HttpResponse {
+    /// Whether a provider treats it as success: exactly 200, and JSON.
     pub fn is_accepted(&self) -> bool {
         self.status == 200 && serde_json::from_slice::<serde::de::IgnoredAny>(&self.body).is_ok()
     }
@@ -101,14 +101,17 @@ impl Link {
         }
     }
 
-    /// Whether anybody listens, found out by a connection that is closed again.
+    /// Whether the target listens, checked by a connection that is closed again.
     pub async fn check(&mut self) -> Result<(), LinkError> {
         self.connect().await.map(drop)
     }
 
-    /// Posts a request and waits for its answer. After an error the next one begins on a new
+    /// Posts a request and waits for its response. After an error the next one uses a new
     /// connection.
-    pub async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, LinkError> {
+    pub async fn exchange(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<HttpResponse, LinkError> {
         if !self.is_alive().await {
             self.open = None;
         }
@@ -124,7 +127,8 @@ impl Link {
         Ok(answer)
     }
 
-    /// Notices that the other side has hung up meanwhile, before a request is sent into nothing.
+    /// Notices that the other side has closed the connection meanwhile, before a request is lost on
+    /// it.
     async fn is_alive(&mut self) -> bool {
         let Some((sending, driving)) = &mut self.open else {
             return false;
@@ -170,16 +174,16 @@ async fn ask(
     sending: &mut Sending,
     mut driving: Pin<&mut Driving>,
     request: Request<Full<Bytes>>,
-) -> Result<Answer, Broken> {
+) -> Result<HttpResponse, Broken> {
     let exchange = async {
         let response = sending.send_request(request).await?;
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
         let body = body.collect().await?.to_bytes();
-        Ok::<_, Broken>(Answer { status, body })
+        Ok::<_, Broken>(HttpResponse { status, body })
     };
     tokio::pin!(exchange);
-    // The connection may end right after it has handed over the answer.
+    // The connection may end right after it has delivered the response.
     let mut drives = true;
     loop {
         tokio::select! {

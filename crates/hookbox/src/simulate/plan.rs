@@ -1,14 +1,14 @@
-//! What is sent, and in which order: the originals by their number, and among them the copies,
-//! the conflicts and the late ones.
+//! What is sent, and in which order: the originals by their number, and among them the copies, the
+//! conflicts and the late ones.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::chance::{Chance, Purpose, Share, spread};
-use super::events::{Event, Flaw, Kind, Telling};
+use super::events::{Event, Flaw, Kind, Version};
 
-/// Furthest place, counted in requests, to which something that comes later is put off. Wide
-/// enough that a copy meets its original settled as well as in flight.
+/// Furthest place, counted in requests, to which a request is delayed. Large enough that a copy
+/// finds its original both settled and in flight.
 const LATER_MAX: u64 = 500;
 
 /// Shares of all events, in percent.
@@ -22,14 +22,14 @@ pub struct Shares {
     pub malformed: f64,
     /// Followed by another body under the same identity.
     pub conflicts: f64,
-    /// Put off, so that they come out of order.
+    /// Delayed, so that they arrive out of order.
     pub late: f64,
 }
 
-/// What an event is.
+/// The nature of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Nature {
-    /// As it should be.
+    /// Valid.
     Valid,
     /// Altered after signing.
     Tampered,
@@ -113,8 +113,7 @@ impl Shares {
         }
         if self.tampered + self.malformed + self.conflicts > 100.0 {
             return Some(
-                "an event is tampered with, malformed or in conflict: together they cannot be \
-                 more than 100 percent",
+                "tampered, malformed and conflicting events together cannot exceed 100 percent",
             );
         }
         None
@@ -143,8 +142,8 @@ impl Fate {
             fate.event = Event::new(seed, number, Some(Kind::PsychometricScore));
         } else if roll < malformed + shares.conflicts {
             fate.conflict = Some(later(&mut chance));
-            // Begini's applications may happen twice under one uid; a score may not, so only a
-            // score's conflict ends as a dead letter whatever the config says of applications.
+            // Begini's applications may occur twice under one uid; a score may not, so only a
+            // score's conflict ends as a dead letter whatever the config has for applications.
             let other = [Kind::AndroidScore, Kind::IosScore];
             let kind = chance.one_of(Kind::PsychometricScore, &other);
             fate.event = Event::new(seed, number, Some(kind));
@@ -160,18 +159,18 @@ impl Fate {
 
     /// The bytes that are signed for a request about it.
     pub(super) fn body(&self, role: Role) -> Vec<u8> {
-        let telling = match role {
-            Role::Original | Role::Duplicate => Telling::First,
-            Role::Conflict => Telling::Conflicting,
+        let version = match role {
+            Role::Original | Role::Duplicate => Version::First,
+            Role::Conflict => Version::Conflicting,
         };
         match self.nature {
-            Nature::Valid | Nature::Tampered => self.event.body(telling),
+            Nature::Valid | Nature::Tampered => self.event.body(version),
             Nature::Flawed(flaw) => self.event.flawed(flaw),
         }
     }
 }
 
-/// At once or later, by halves.
+/// At once or later, with equal probability.
 fn later(chance: &mut Chance) -> u64 {
     if chance.next() & 1 == 0 {
         0

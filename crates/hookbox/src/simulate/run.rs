@@ -1,4 +1,4 @@
-//! A whole run: the senders, the bar that shows how far it is, and the tally.
+//! A whole run: the senders, the progress bar, and the tally.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,37 +14,38 @@ use super::journal::Journal;
 use super::link::{Link, LinkError};
 use super::plan::{Plan, Shares};
 use super::sender::{Counts, Shared, Signer, send_all};
-use super::tally::{Tally, Told};
+use super::tally::{SendTotals, Tally};
 use super::target::Target;
 use super::terms::Terms;
 
-/// What is to be sent, and how.
+/// What to send, and how.
 pub struct Simulation {
-    /// Where to.
+    /// The target.
     pub target: Target,
-    /// The source, whose name begins its topics.
+    /// The source, whose name starts its topics.
     pub source: SourceName,
     /// How requests are signed.
     pub signer: Signer,
-    /// On whose terms.
+    /// The config, source and key that the requests are signed with.
     pub terms: Terms,
-    /// What decides about every body, copy and order.
+    /// Decides every body, copy and order.
     pub seed: u64,
     /// How many events.
     pub count: u32,
-    /// What is done with some of them.
+    /// The shares of events that are duplicated, altered and so on.
     pub shares: Shares,
-    /// Requests a second; none is as fast as it goes.
+    /// Requests a second; none is as fast as possible.
     pub rate: Option<f64>,
     /// Connections.
     pub concurrency: usize,
     /// How often a request that was not conclusively answered is sent again.
     pub retries: u32,
-    /// Where each request is written down.
+    /// Where each request is recorded.
     pub journal: Option<Arc<Journal>>,
     /// Whether a bar is shown, on a terminal.
     pub progress: bool,
-    /// The routes of the config with their topics: what is expected is told for each of them.
+    /// The routes of the config with their topics: the expected outcomes are listed for each of
+    /// them.
     pub routes: Vec<(RouteName, Vec<TopicPattern>)>,
 }
 
@@ -81,7 +82,7 @@ pub async fn simulate(simulation: Simulation, stop: CancellationToken) -> Result
     } = counts;
     let sum = sum_up(&mut sent, shared.seed, &shared.shares, &simulation.source);
     Ok(Tally::of(
-        Told {
+        SendTotals {
             target: target.to_string(),
             signed: simulation.terms,
             seed: shared.seed,
@@ -108,7 +109,7 @@ async fn run_senders(shared: &Arc<Shared>, link: &Link, concurrency: usize) -> C
     while let Some(ended) = senders.join_next().await {
         match ended {
             Ok(counts) => all.merge(counts),
-            // A sender that panicked would make the tally wrong: that must not look like one.
+            // A sender that panicked would make the tally wrong: the run must not end with one.
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
@@ -128,7 +129,7 @@ impl Counts {
     }
 }
 
-/// On the standard error, and only where that is a terminal.
+/// On standard error, and only where that is a terminal.
 fn bar(shown: bool, requests: u64) -> ProgressBar {
     if !shown {
         return ProgressBar::hidden();

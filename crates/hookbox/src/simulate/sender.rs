@@ -1,5 +1,5 @@
-//! One sender: takes the next request of the plan, signs it, sends it, and sends it again as a
-//! provider does until it is conclusively answered.
+//! One sender: takes the next request of the plan, signs it, sends it, and retries as a provider
+//! does until it is conclusively answered.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,26 +18,26 @@ use tokio_util::sync::CancellationToken;
 
 use super::chance::{Chance, Purpose};
 use super::journal::{Entry, Journal};
-use super::link::{Answer, Link, LinkError};
+use super::link::{HttpResponse, Link, LinkError};
 use super::plan::{Fate, Job, Nature, Plan, Role, Shares};
 use super::target::Target;
 use crate::clock::SystemClock;
 
-/// The first wait before sending again; each further one is twice as long.
+/// The first wait before a retry; each further one is twice as long.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 
-/// The longest wait before sending again. Shorter than a provider's, so that a run ends.
+/// The longest wait before a retry. Shorter than a provider's, so that a run ends.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
-/// Where the applicant's name begins in a body: what is altered in a tampered one.
+/// Where the applicant's name starts in a body: what is altered in a tampered one.
 const UID_STARTS_AT: usize = br#"{"uid":""#.len();
 
 /// Signs as the provider of a source does.
 #[derive(Clone)]
 pub struct Signer {
-    /// How.
+    /// The scheme.
     pub scheme: Scheme,
-    /// With what.
+    /// The key.
     pub key: Key,
     /// Headers beside the signature, which it does not cover.
     pub headers: Vec<(HeaderName, HeaderValue)>,
@@ -56,23 +56,23 @@ pub(super) enum End {
 
 /// One request of the plan that was made.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sent {
+pub(super) struct SentRequest {
     pub(super) number: u32,
     pub(super) role: Role,
     pub(super) end: End,
 }
 
-/// What one sender counted.
+/// The counts of one sender.
 #[derive(Default)]
 pub(super) struct Counts {
-    pub(super) sent: Vec<Sent>,
-    /// Requests made, those sent again included.
+    pub(super) sent: Vec<SentRequest>,
+    /// Requests made, retries included.
     pub(super) attempts: u64,
     /// Answers by status.
     pub(super) answers: BTreeMap<u16, u64>,
-    /// Attempts after which nobody knows whether the request was stored.
+    /// Attempts after which it is unknown whether the request was stored.
     pub(super) unknown: u64,
-    /// Attempts that never left.
+    /// Attempts for which no connection could be opened.
     pub(super) unreachable: u64,
     /// How long each acceptance took, in microseconds.
     pub(super) latencies: Vec<u32>,
@@ -85,7 +85,7 @@ pub(super) struct Shared {
     pub(super) signer: Signer,
     pub(super) target: Arc<Target>,
     pub(super) retries: u32,
-    /// Requests a second; none is as fast as it goes.
+    /// Requests a second; none is as fast as possible.
     pub(super) rate: Option<f64>,
     pub(super) plan: Mutex<Plan>,
     pub(super) journal: Option<Arc<Journal>>,
@@ -94,15 +94,15 @@ pub(super) struct Shared {
     pub(super) progress: indicatif::ProgressBar,
 }
 
-/// What the journal tells of an attempt beside its answer.
-struct Noted<'a> {
+/// What the journal records of an attempt beside its answer.
+struct AttemptNote<'a> {
     attempt: u32,
     digest: &'a str,
     took: Duration,
 }
 
-/// What one attempt says about the request.
-enum Told {
+/// What one attempt shows about the request.
+enum AttemptResult {
     Accepted,
     Refused,
     /// To be sent again. `maybe`: it may have been stored.
@@ -132,8 +132,8 @@ impl Signer {
     }
 }
 
-/// Sends until the plan is done or the run is stopped. A request that is on its way is waited
-/// for: its outcome would be unknown otherwise.
+/// Sends until the plan is done or the run is stopped. A request that is under way is waited for:
+/// its outcome would be unknown otherwise.
 pub(super) async fn send_all(shared: Arc<Shared>, mut link: Link) -> Counts {
     let mut counts = Counts::default();
     while !shared.stop.is_cancelled() {
@@ -149,7 +149,7 @@ pub(super) async fn send_all(shared: Arc<Shared>, mut link: Link) -> Counts {
             break;
         }
         let end = shared.deliver(job, &mut link, &mut counts).await;
-        counts.sent.push(Sent {
+        counts.sent.push(SentRequest {
             number: job.number,
             role: job.role,
             end,
@@ -160,7 +160,7 @@ pub(super) async fn send_all(shared: Arc<Shared>, mut link: Link) -> Counts {
 }
 
 impl Shared {
-    /// Waits until it is this request's turn; `false` when the run is stopped meanwhile.
+    /// Waits until this request is due; `false` when the run is stopped meanwhile.
     async fn wait_for_turn(&self, job: Job) -> bool {
         let Some(rate) = self.rate else {
             return true;
@@ -196,17 +196,17 @@ impl Shared {
             self.note(
                 &fate,
                 job,
-                &Noted {
+                &AttemptNote {
                     attempt,
                     digest: &digest,
                     took,
                 },
                 &answered,
             );
-            match counts.judge(answered, took) {
-                Told::Accepted => return End::Accepted,
-                Told::Refused => return End::Refused,
-                Told::Again { maybe } => maybe_stored |= maybe,
+            match counts.record(answered, took) {
+                AttemptResult::Accepted => return End::Accepted,
+                AttemptResult::Refused => return End::Refused,
+                AttemptResult::Again { maybe } => maybe_stored |= maybe,
             }
             let longest = BACKOFF_FIRST.saturating_mul(1 << (attempt - 1).min(16));
             let wait = longest.min(BACKOFF_MAX).mul_f64(0.5 + chance.unit() / 2.0);
@@ -219,21 +219,27 @@ impl Shared {
         }
     }
 
-    /// Signed first, and altered afterwards where it is to be.
+    /// Signed first, and altered afterwards where it is tampered with.
     fn request(&self, fate: &Fate, body: Vec<u8>, id: &str) -> Request<Full<Bytes>> {
         if fate.nature != Nature::Tampered {
             return self.signer.request(&self.target, body, id);
         }
         let mut altered = body.clone();
-        if let Some(letter) = altered.get_mut(UID_STARTS_AT) {
-            *letter = if *letter == b'X' { b'Y' } else { b'X' };
+        if let Some(byte) = altered.get_mut(UID_STARTS_AT) {
+            *byte = if *byte == b'X' { b'Y' } else { b'X' };
         }
         let mut request = self.signer.request(&self.target, body, id);
         *request.body_mut() = Full::new(altered.into());
         request
     }
 
-    fn note(&self, fate: &Fate, job: Job, noted: &Noted<'_>, answered: &Result<Answer, LinkError>) {
+    fn note(
+        &self,
+        fate: &Fate,
+        job: Job,
+        noted: &AttemptNote<'_>,
+        answered: &Result<HttpResponse, LinkError>,
+    ) {
         #[derive(Deserialize)]
         struct Accepted<'a> {
             #[serde(borrow)]
@@ -265,37 +271,41 @@ impl Shared {
 }
 
 impl Counts {
-    fn judge(&mut self, answered: Result<Answer, LinkError>, took: Duration) -> Told {
-        let told = match answered {
+    fn record(
+        &mut self,
+        answered: Result<HttpResponse, LinkError>,
+        took: Duration,
+    ) -> AttemptResult {
+        let result = match answered {
             Ok(answer) => {
                 *self.answers.entry(answer.status).or_default() += 1;
                 if answer.is_accepted() {
                     let micros = u32::try_from(took.as_micros()).unwrap_or(u32::MAX);
                     self.latencies.push(micros);
                 }
-                told(&answer)
+                classify(&answer)
             }
             Err(LinkError::Unreachable { .. } | LinkError::NoTrust(_)) => {
                 self.unreachable += 1;
-                Told::Again { maybe: false }
+                AttemptResult::Again { maybe: false }
             }
-            Err(LinkError::Lost(_) | LinkError::TooSlow) => Told::Again { maybe: true },
+            Err(LinkError::Lost(_) | LinkError::TooSlow) => AttemptResult::Again { maybe: true },
         };
-        if matches!(told, Told::Again { maybe: true }) {
+        if matches!(result, AttemptResult::Again { maybe: true }) {
             self.unknown += 1;
         }
-        told
+        result
     }
 }
 
-/// As a strict provider reads an answer: 200 with JSON is success, and "come again" and whatever
-/// else is no refusal is tried again. A 503 does not say that nothing was stored: the broker may
-/// have taken the message and lost its voice.
-fn told(answer: &Answer) -> Told {
+/// Classifies a response as a strict provider does: 200 with JSON is success, and a status that is
+/// no refusal is retried. A 503 does not mean that nothing was stored: the broker may have stored
+/// the message and lost the connection.
+fn classify(answer: &HttpResponse) -> AttemptResult {
     match answer.status {
-        200 if answer.is_accepted() => Told::Accepted,
-        408 | 429 => Told::Again { maybe: false },
-        400..=499 => Told::Refused,
-        _ => Told::Again { maybe: true },
+        200 if answer.is_accepted() => AttemptResult::Accepted,
+        408 | 429 => AttemptResult::Again { maybe: false },
+        400..=499 => AttemptResult::Refused,
+        _ => AttemptResult::Again { maybe: true },
     }
 }

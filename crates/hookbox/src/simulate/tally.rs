@@ -1,7 +1,7 @@
-//! What was sent, what was answered, and what must have come of it: as text and as JSON.
+//! What was sent, how it was answered, and the expected outcomes: as text and as JSON.
 //!
-//! The JSON is the fields of [`Tally`] under their own names. Fields are added, and never renamed
-//! or removed: scripts compare them with the tables.
+//! The JSON is the fields of [`Tally`] under their own names. Scripts compare them with the tables:
+//! a field that is renamed or removed is an incompatible change.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,17 +13,17 @@ use serde::Serialize;
 use super::expect::{Expected, Sum};
 use super::terms::Terms;
 
-/// The route of whatever no other route takes.
+/// The route that takes topics that no other route takes.
 const UNROUTED: &str = "unrouted";
 
 /// The result of a run.
 #[derive(Debug, Clone, Serialize)]
 pub struct Tally {
-    /// Where to.
+    /// The target.
     pub target: String,
-    /// On whose terms the requests were signed.
+    /// The config, source and key that the requests were signed with.
     pub signed: Terms,
-    /// What decided about every body, copy and order.
+    /// The seed that decided every body, copy and order.
     pub seed: u64,
     /// Whether it was stopped before everything was sent.
     pub interrupted: bool,
@@ -35,18 +35,18 @@ pub struct Tally {
     pub accepted: u64,
     /// Of those, refused: altered requests, as they must be.
     pub refused: u64,
-    /// Times that something was sent again for want of a conclusive answer.
+    /// Retries for want of a conclusive answer.
     pub retried: u64,
-    /// All answers by their status, those that were sent again for included.
+    /// All answers by their status, those that were retried included.
     pub answers: BTreeMap<u16, u64>,
-    /// Attempts that found nobody listening: nothing was sent.
+    /// Attempts for which nothing listened at the target: nothing was sent.
     pub unreachable: u64,
-    /// Attempts after which nobody knows whether the request was stored (a lost connection, no
-    /// answer in time, a 5xx). Each is at most one receipt, and at most one `duplicate`, more
-    /// than `expected` has.
+    /// Attempts after which it is unknown whether the request was stored (a lost connection, no
+    /// answer in time, a 5xx). Each is at most one receipt, and at most one `duplicate`, more than
+    /// in `expected`.
     pub unknown_outcome: u64,
-    /// Requests that were never conclusively answered and may have been stored: each is at most
-    /// one more in `done`, `conflict` or `dead`.
+    /// Requests that were never conclusively answered and may have been stored: each is at most one
+    /// more in `done`, `conflict` or `dead`.
     pub unconfirmed: u64,
     /// Requests that were given up and certainly not stored.
     pub undelivered: u64,
@@ -54,15 +54,15 @@ pub struct Tally {
     pub wrongly_accepted: u64,
     /// Genuine requests that were refused: must be 0.
     pub wrongly_refused: u64,
-    /// Different events of which something was accepted.
+    /// Distinct events with at least one accepted request.
     pub distinct_events: u64,
-    /// What the receipts must become, on a store that has not seen this seed before, with a
-    /// handler that fails on nothing.
+    /// The outcomes that the receipts must have, on a store that has not seen this seed before,
+    /// with a handler that never fails.
     pub expected: Expected,
     /// The same by topic.
     pub expected_by_topic: BTreeMap<String, Expected>,
-    /// The same by route of the config. An event that two routes take is in both, and one that
-    /// none takes is in `unrouted`.
+    /// The same by route of the config. An event that two routes take is counted in both, and one
+    /// that none takes in `unrouted`.
     pub expected_by_route: BTreeMap<String, Expected>,
     /// How long an acceptance took, in milliseconds.
     pub latency_ms: Latency,
@@ -87,8 +87,8 @@ pub struct Latency {
     pub max: f64,
 }
 
-/// What the senders counted.
-pub(super) struct Told {
+/// The totals of all senders.
+pub(super) struct SendTotals {
     pub(super) target: String,
     pub(super) signed: Terms,
     pub(super) seed: u64,
@@ -103,23 +103,27 @@ pub(super) struct Told {
 }
 
 impl Tally {
-    pub(super) fn of(told: Told, sum: Sum, routes: &[(RouteName, Vec<TopicPattern>)]) -> Self {
-        let seconds = told.took.as_secs_f64();
+    pub(super) fn of(
+        totals: SendTotals,
+        sum: Sum,
+        routes: &[(RouteName, Vec<TopicPattern>)],
+    ) -> Self {
+        let seconds = totals.took.as_secs_f64();
         let a_second = |count: u64| count as f64 / seconds.max(f64::MIN_POSITIVE);
         let accepted = sum.total.receipts + sum.wrongly_accepted;
         Self {
-            target: told.target,
-            signed: told.signed,
-            seed: told.seed,
-            interrupted: told.made < told.planned,
-            planned: told.planned,
-            sent: told.made,
+            target: totals.target,
+            signed: totals.signed,
+            seed: totals.seed,
+            interrupted: totals.made < totals.planned,
+            planned: totals.planned,
+            sent: totals.made,
             accepted,
             refused: sum.rightly_refused + sum.wrongly_refused,
-            retried: told.attempts - told.made.min(told.attempts),
-            answers: told.answers,
-            unreachable: told.unreachable,
-            unknown_outcome: told.unknown,
+            retried: totals.attempts - totals.made.min(totals.attempts),
+            answers: totals.answers,
+            unreachable: totals.unreachable,
+            unknown_outcome: totals.unknown,
             unconfirmed: sum.unconfirmed,
             undelivered: sum.undelivered,
             wrongly_accepted: sum.wrongly_accepted,
@@ -128,23 +132,23 @@ impl Tally {
             expected_by_route: by_route(&sum.by_topic, routes),
             expected: sum.total,
             expected_by_topic: sum.by_topic,
-            latency_ms: Latency::of(told.latencies),
-            requests_per_second: a_second(told.attempts),
+            latency_ms: Latency::of(totals.latencies),
+            requests_per_second: a_second(totals.attempts),
             accepted_per_second: a_second(accepted),
             seconds,
         }
     }
 
-    /// Whether the receiver did what it must: nothing forged was taken, nothing genuine refused
-    /// or left undelivered.
-    pub fn is_well(&self) -> bool {
+    /// Whether the receiver behaved as it must: no forged request was accepted, no genuine one
+    /// refused or left undelivered.
+    pub fn is_ok(&self) -> bool {
         self.wrongly_accepted == 0
             && self.wrongly_refused == 0
             && self.unconfirmed == 0
             && self.undelivered == 0
     }
 
-    /// For people.
+    /// The text for operators.
     pub fn text(&self) -> String {
         let mut text = String::new();
         let latency = &self.latency_ms;
@@ -176,7 +180,7 @@ impl Tally {
         );
         let _ = writeln!(
             text,
-            "expected of {} distinct events, once nothing moves (`hookbox reconcile --wait 30s`):",
+            "expected of {} distinct events, once all is done (`hookbox reconcile --wait 30s`):",
             self.distinct_events
         );
         expected(&mut text, "all", &self.expected);
@@ -205,7 +209,7 @@ impl Tally {
         say(self.wrongly_accepted, "ALTERED REQUESTS WERE ACCEPTED");
         say(self.wrongly_refused, "genuine requests were refused");
         if self.interrupted {
-            text.push_str("  interrupted: the numbers are of what was sent until then\n");
+            text.push_str("  interrupted: the numbers cover what was sent before\n");
         }
     }
 }
@@ -250,7 +254,7 @@ fn expected(text: &mut String, name: &str, expected: &Expected) {
     );
 }
 
-/// As ingest addresses them: every route that takes a topic, and `unrouted` where none does.
+/// As ingest routes them: every route that takes a topic, and `unrouted` where none does.
 fn by_route(
     by_topic: &BTreeMap<String, Expected>,
     routes: &[(RouteName, Vec<TopicPattern>)],

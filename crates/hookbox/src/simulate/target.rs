@@ -1,15 +1,15 @@
-//! Where requests go: a URL, taken apart once.
+//! The target of requests: a URL, parsed once.
 
 use http::Uri;
 use http::uri::PathAndQuery;
 
-/// Where to.
+/// The target.
 #[derive(Debug, Clone)]
 pub struct Target {
     pub(super) secure: bool,
     pub(super) host: String,
     pub(super) port: u16,
-    /// As the `Host` header has it.
+    /// As in the `Host` header.
     pub(super) authority: String,
     pub(super) path: PathAndQuery,
 }
@@ -23,7 +23,7 @@ pub struct BadTarget {
 }
 
 impl Target {
-    /// The endpoint of a source under a base URL; a URL with a path of its own is taken as it is.
+    /// The endpoint of a source under a base URL; a URL with a path of its own is used as it is.
     pub fn new(url: &str, source: &str) -> Result<Self, BadTarget> {
         let bad = |why| BadTarget {
             url: url.chars().take(200).collect(),

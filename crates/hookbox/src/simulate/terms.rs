@@ -1,5 +1,5 @@
-//! On whose terms requests were signed: without them, "accepted" says nothing about whether a
-//! provider's own requests would be.
+//! The config, source and key that requests were signed with: without them, "accepted" does not
+//! show whether a provider's own requests would be.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

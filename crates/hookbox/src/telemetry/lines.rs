@@ -1,10 +1,10 @@
-//! Log lines on their way to standard error: a bounded queue in memory, and a thread that writes.
+//! Log lines queued for standard error: a bounded queue in memory, and a thread that writes.
 //!
-//! The reader of the log may stop reading (a container runtime that restarts, a full disk behind
-//! a pipe). A line that does not fit then is dropped and counted, so that no request and no drain
+//! The reader of the log may stop reading (a container runtime that restarts, a full disk behind a
+//! pipe). A line that does not fit then is dropped and counted, so that no request and no drain
 //! ever waits for a reader. `tracing-appender` was considered: it bounds lines and not bytes, and
 //! with a full queue at the end of the process it prints to standard output, which can block or
-//! panic in its turn.
+//! panic in turn.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -12,14 +12,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Most bytes of lines that wait: some 15,000 lines, which a reader that is slow for a moment
-/// catches up with.
+/// Most bytes of queued lines: some 15,000 lines, which a reader that is slow for a moment catches
+/// up with.
 pub const BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Writes the line that stands where lines were dropped.
+/// Writes the line that replaces dropped lines.
 type Notice = Box<dyn Fn(u64) -> Vec<u8> + Send + Sync>;
 
-/// The lines that wait.
+/// The queued lines.
 pub struct Lines {
     state: Mutex<State>,
     /// There is something to write.
@@ -35,12 +35,12 @@ pub struct Lines {
 struct State {
     lines: VecDeque<Vec<u8>>,
     bytes: usize,
-    /// Lines were dropped and the queue is still over half full. What is logged meanwhile is
-    /// dropped as well, so that there is one notice for all of it and not one for each line.
+    /// Lines were dropped and the queue is still over half full. Lines logged meanwhile are dropped
+    /// as well, so that there is one notice for all of them and not one for each line.
     is_shedding: bool,
     /// Dropped since the last notice.
     unreported: u64,
-    /// The thread writes a line.
+    /// The thread is writing a line.
     is_writing: bool,
 }
 
@@ -66,7 +66,7 @@ impl Lines {
             .spawn(move || {
                 loop {
                     let line = waiting.next();
-                    // A notice of what could not be written could not be written either.
+                    // A notice of lines that could not be written could not be written either.
                     if out.write_all(&line).is_err() {
                         waiting.dropped.fetch_add(1, Ordering::Relaxed);
                     }
@@ -100,7 +100,7 @@ impl Lines {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Waits until everything is written, so long at most; whether it is.
+    /// Waits until everything is written, at most so long; returns whether it is.
     pub fn flush(&self, limit: Duration) -> bool {
         let until = Instant::now() + limit;
         let mut state = self.lock();
@@ -115,7 +115,7 @@ impl Lines {
         true
     }
 
-    /// The next line, as soon as there is one. Asking for it says that the one before is written.
+    /// The next line, as soon as there is one. Calling it means that the previous one is written.
     fn next(&self) -> Vec<u8> {
         let mut state = self.lock();
         state.is_writing = false;
@@ -137,7 +137,7 @@ impl Lines {
         }
     }
 
-    /// Puts the notice where the dropped lines would be.
+    /// Puts the notice in the place of the dropped lines.
     fn report(&self, state: &mut State) {
         if state.unreported > 0 {
             let line = (self.notice)(state.unreported);
@@ -147,7 +147,7 @@ impl Lines {
         }
     }
 
-    /// No code that can panic runs under the lock but the notice, before it changes anything.
+    /// No code that can panic runs under the lock except the notice, before it changes anything.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! What a library says of what it carries never comes out, whatever is asked for.
+//! Libraries never log the data that they carry, whatever the filter.
 
 use std::io::Write;
 use std::sync::Mutex;
@@ -20,7 +20,7 @@ impl Write for Logged {
     }
 }
 
-/// What comes out of some events under a filter.
+/// The log of some events under a filter.
 fn logged(filter: &str, json: bool, events: impl FnOnce()) -> String {
     let lines = Logged::default();
     let writer = lines.clone();
@@ -35,7 +35,7 @@ fn logged(filter: &str, json: bool, events: impl FnOnce()) -> String {
 }
 
 #[test]
-fn no_filter_lifts_a_ceiling() {
+fn no_filter_raises_a_maximum() {
     let events = || {
         tracing::error!(target: "lapin::returned_messages", "canary");
         tracing::error!(target: "lapin::channel", "canary");
@@ -66,7 +66,7 @@ fn no_filter_lifts_a_ceiling() {
 }
 
 #[test]
-fn a_filter_asks_for_less() {
+fn a_filter_can_log_less() {
     let lines = logged("hookbox_worker=debug,warn", false, || {
         tracing::debug!(target: "hookbox_worker::run", "kept");
         tracing::info!(target: "hookbox_ingest", "dropped");
@@ -88,16 +88,16 @@ fn json_is_one_object_a_line() {
 }
 
 #[test]
-fn a_filter_that_says_nothing_is_refused() {
+fn an_invalid_filter_is_refused() {
     assert!(filter("hookbox_worker=debug,info").is_ok());
     assert!(filter("hookbox=loud").unwrap_err().contains("hookbox=loud"));
 }
 
 #[test]
-fn a_panic_is_told_by_its_place_and_not_by_what_it_says() {
+fn a_panic_is_logged_with_its_place_and_without_its_message() {
     for json in [false, true] {
         let lines = logged("trace", json, || {
-            // The hook is the whole process's: other tests get theirs back.
+            // The hook is global in the process: other tests get theirs back.
             let before = std::panic::take_hook();
             hide_panics(Log::default());
             let broken = std::panic::catch_unwind(|| panic!("canary {}", "of a body"));

@@ -1,4 +1,4 @@
-//! What makes a batch, and when nothing more is taken.
+//! The contents of a batch, and when no more requests are taken.
 
 use std::net::IpAddr;
 
@@ -23,12 +23,12 @@ fn verified(body: Bytes) -> Verified {
     verify(&scheme, &[key], &headers, body, NOW).unwrap()
 }
 
-fn letter(kind: &str, bytes: usize) -> Letter {
+fn request(kind: &str, bytes: usize) -> AcceptedRequest {
     let source: SourceName = "begini".parse().unwrap();
     let body = Bytes::from(vec![b'x'; bytes]);
     let digest = ContentDigest::of_raw_body(&body);
     let peer = IpAddr::from([192, 0, 2, 1]);
-    Letter {
+    AcceptedRequest {
         receipt: ReceiptId::new(NOW, [0; 10]),
         identified: Identified {
             topic: Topic::of(&source, Some(kind)),
@@ -43,13 +43,13 @@ fn letter(kind: &str, bytes: usize) -> Letter {
     }
 }
 
-/// A queue of letters by type and length.
-fn queue(letters: &[(&str, usize)]) -> Queue {
+/// A queue of requests by type and length.
+fn queue(requests: &[(&str, usize)]) -> Queue {
     let mut queue = Queue::default();
-    for (kind, bytes) in letters {
+    for (kind, bytes) in requests {
         let (answer, _gone) = oneshot::channel();
-        let letter = letter(kind, *bytes);
-        queue.push(Waiting { letter, answer });
+        let request = request(kind, *bytes);
+        queue.push(QueuedRequest { request, answer });
     }
     queue
 }
@@ -64,16 +64,16 @@ fn batches(mut queue: Queue, batch_max: usize, bytes_max: usize) -> Vec<(String,
             assert!(queue.by_topic.is_empty(), "topics that are empty are gone");
             return batches;
         };
-        let topic = first.letter.identified.topic.clone();
-        let same = |one: &Waiting| one.letter.identified.topic == topic;
+        let topic = first.request.identified.topic.clone();
+        let same = |one: &QueuedRequest| one.request.identified.topic == topic;
         assert!(taken.iter().all(same), "a batch has one topic");
-        let lengths = taken.iter().map(|one| one.letter.verified.body().len());
+        let lengths = taken.iter().map(|one| one.request.verified.body().len());
         batches.push((topic.event_type().to_owned(), lengths.collect()));
     }
 }
 
 fn check(
-    letters: &[(&str, usize)],
+    requests: &[(&str, usize)],
     batch_max: usize,
     bytes_max: usize,
     expect: &[(&str, &[usize])],
@@ -82,14 +82,14 @@ fn check(
         .iter()
         .map(|(kind, lengths)| ((*kind).to_owned(), lengths.to_vec()))
         .collect();
-    assert_eq!(batches(queue(letters), batch_max, bytes_max), expect);
+    assert_eq!(batches(queue(requests), batch_max, bytes_max), expect);
 }
 
 #[test]
 fn a_batch_is_bounded_in_bytes() {
-    let letters = [("a", 40), ("a", 60), ("a", 1), ("a", 99), ("a", 1)];
+    let requests = [("a", 40), ("a", 60), ("a", 1), ("a", 99), ("a", 1)];
     check(
-        &letters,
+        &requests,
         64,
         100,
         &[("a", &[40, 60]), ("a", &[1, 99]), ("a", &[1])],
@@ -97,10 +97,10 @@ fn a_batch_is_bounded_in_bytes() {
 }
 
 #[test]
-fn a_letter_over_the_bound_travels_alone() {
-    let letters = [("a", 10), ("a", 500), ("a", 10), ("a", 10)];
+fn a_request_over_the_bound_travels_alone() {
+    let requests = [("a", 10), ("a", 500), ("a", 10), ("a", 10)];
     check(
-        &letters,
+        &requests,
         64,
         100,
         &[("a", &[10]), ("a", &[500]), ("a", &[10, 10])],
@@ -120,9 +120,9 @@ fn a_batch_is_bounded_in_number_even_when_bodies_are_empty() {
 
 #[test]
 fn topics_take_turns() {
-    let letters = [("a", 1), ("a", 1), ("a", 1), ("b", 2), ("a", 1), ("c", 3)];
+    let requests = [("a", 1), ("a", 1), ("a", 1), ("b", 2), ("a", 1), ("c", 3)];
     let expect: &[(&str, &[usize])] = &[("a", &[1, 1]), ("b", &[2]), ("c", &[3]), ("a", &[1, 1])];
-    check(&letters, 2, 100, expect);
+    check(&requests, 2, 100, expect);
 }
 
 /// A broker that confirms once it is opened.
@@ -140,7 +140,7 @@ impl Broker for Gate {
         Ok(())
     }
 
-    async fn tell(&self, _: &Account) -> Result<(), PublishError> {
+    async fn publish_report(&self, _: &Account) -> Result<(), PublishError> {
         Ok(())
     }
 
@@ -166,7 +166,7 @@ async fn nothing_is_taken_over_the_limit_or_after_closing() {
         begun: watch::channel(0).0,
     });
     let limits = Limits {
-        lanes: 1,
+        publish_slots: 1,
         waiting_max: 2,
         ..Limits::standard()
     };
@@ -177,30 +177,30 @@ async fn nothing_is_taken_over_the_limit_or_after_closing() {
     let (tasks, counters) = (TaskTracker::new(), Arc::new(Counters::default()));
     let broker = Arc::clone(&gate) as Arc<dyn Broker>;
     let instance = InstanceId::new(NOW, [0; 10]);
-    let book = Book::new(instance, Arc::clone(&broker), Arc::clone(&counters));
+    let accounting = Accounting::new(instance, Arc::clone(&broker), Arc::clone(&counters));
     let batcher = Batcher::start(
         &tasks,
         broker,
         routing,
         &limits,
-        (instance, Arc::new(book)),
+        (instance, Arc::new(accounting)),
         (Arc::clone(&counters), Arc::default()),
     );
     let batcher = &batcher;
     let patience = Duration::from_secs(20);
-    let first = batcher.publish(letter("a", 1), patience);
+    let first = batcher.publish(request("a", 1), patience);
     let others = async {
         let mut begun = gate.begun.subscribe();
         begun.wait_for(|begun| *begun == 1).await.unwrap();
         let (second, third, over) = tokio::join!(
             biased;
-            batcher.publish(letter("a", 1), patience),
-            batcher.publish(letter("b", 1), patience),
+            batcher.publish(request("a", 1), patience),
+            batcher.publish(request("b", 1), patience),
             async {
-                let over = batcher.publish(letter("b", 1), patience).await;
+                let over = batcher.publish(request("b", 1), patience).await;
                 assert_eq!(counters.waiting.load(Ordering::Relaxed), 2);
                 batcher.close();
-                let late = batcher.publish(letter("a", 1), patience).await;
+                let late = batcher.publish(request("a", 1), patience).await;
                 assert_eq!(late, Err(NotAccepted::Draining));
                 gate.open.send_replace(true);
                 over
@@ -211,7 +211,7 @@ async fn nothing_is_taken_over_the_limit_or_after_closing() {
     };
     let (first, others) = tokio::join!(first, others);
     assert_eq!((first, others), (Ok(()), (Ok(()), Ok(()))));
-    // What was taken before closing is published, then the lanes end.
+    // What was taken before closing is published, then the publish slots end.
     tasks.close();
     tokio::time::timeout(patience, tasks.wait()).await.unwrap();
     assert_eq!(counters.batches.load(Ordering::Relaxed), 3);

@@ -1,4 +1,4 @@
-//! Who gets a place, and who loses one.
+//! Which connection gets a place, and which one loses it.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,4 +1,5 @@
-//! Accounts from the spool to the broker, one after the other, each after all that it tells of.
+//! Forwards accept reports from the spool to the broker, one after the other, each after every
+//! event that it covers.
 
 use std::sync::Arc;
 
@@ -10,9 +11,9 @@ use tokio::time::sleep;
 
 use super::forward::log_once;
 use super::pause::Pause;
-use super::{LOOK_EVERY, PREFETCH, Shared};
+use super::{CHECK_INTERVAL, PREFETCH, Shared};
 
-/// Forwards the accounts until it is time to stop.
+/// Forwards accept reports until it is time to stop.
 pub(super) async fn forward(shared: Arc<Shared>) {
     let stop = shared.stop.clone();
     let forwarding = async {
@@ -26,7 +27,7 @@ pub(super) async fn forward(shared: Arc<Shared>) {
             if let Err(fault) = ended {
                 log_once(&mut logged, &fault);
             }
-            sleep(LOOK_EVERY).await;
+            sleep(CHECK_INTERVAL).await;
         }
     };
     tokio::select! {
@@ -35,30 +36,34 @@ pub(super) async fn forward(shared: Arc<Shared>) {
     }
 }
 
-/// Ends when the subscription breaks. What is in hand then comes again.
+/// Ends when the subscription breaks. What is in flight is then redelivered.
 async fn all_of(shared: &Shared, mut subscription: Box<dyn Subscription>) -> Result<(), Fault> {
     loop {
-        let mut hand = vec![subscription.next().await?];
+        let mut in_flight = vec![subscription.next().await?];
         while let Some(delivery) = subscription.try_next() {
-            hand.push(delivery);
+            in_flight.push(delivery);
         }
-        // Everything that these tell of was kept before them.
-        while !shared.look().await.is_ok_and(|left| left.of_routes == 0) {
-            sleep(LOOK_EVERY).await;
+        // Every event that these cover was spooled before them.
+        while !shared
+            .contents()
+            .await
+            .is_ok_and(|left| left.of_routes == 0)
+        {
+            sleep(CHECK_INTERVAL).await;
         }
-        for delivery in hand {
+        for delivery in in_flight {
             one(shared, delivery).await?;
         }
     }
 }
 
-/// Until the broker has confirmed it.
+/// Forwards one accept report until the broker has confirmed it.
 async fn one(shared: &Shared, delivery: Delivery) -> Result<(), Fault> {
     let mut pause = Pause::default();
     loop {
         shared.until_ready().await;
         crash_point!("spool.before_forward");
-        match tell(shared, &delivery.bytes).await {
+        match publish(shared, &delivery.bytes).await {
             Ok(()) => {
                 crash_point!("spool.after_forward");
                 delivery.ack().await?;
@@ -70,7 +75,7 @@ async fn one(shared: &Shared, delivery: Delivery) -> Result<(), Fault> {
                     tracing::warn!(
                         kind = error.kind.as_str(),
                         error = describe(&error),
-                        "the broker did not take an account of the spool; it is tried again"
+                        "the broker did not take an accept report from the spool; it is tried again"
                     );
                 }
                 sleep(pause.next()).await;
@@ -79,13 +84,14 @@ async fn one(shared: &Shared, delivery: Delivery) -> Result<(), Fault> {
     }
 }
 
-async fn tell(shared: &Shared, bytes: &Bytes) -> Result<(), PublishError> {
+async fn publish(shared: &Shared, bytes: &Bytes) -> Result<(), PublishError> {
     match Account::decode(bytes) {
-        Ok(account) => shared.broker.tell(&account).await,
+        Ok(account) => shared.broker.publish_report(&account).await,
         Err(error) => {
             tracing::error!(
                 error = describe(&error),
-                "an account in the spool cannot be read; the books will name what it told of"
+                "an accept report in the spool cannot be decoded; `hookbox reconcile` will \
+                 list its sequence numbers as unreported"
             );
             Ok(())
         }

@@ -1,6 +1,6 @@
-//! From the spool to the broker: what a route has, in its order, as many messages together as
-//! make one. What the broker does not take is tried again; what it refuses by itself, while it
-//! takes others, lets them past.
+//! From the spool to the broker: the messages of one route, in their order, as many joined as make
+//! one message. What the broker does not take is tried again; a message that it refuses by itself,
+//! while it takes others, lets them past.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,24 +11,24 @@ use hookbox_driver::{Batch, Fault, PublishError, PublishErrorKind, Queue, Subscr
 use hookbox_event::RouteName;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::kept::{Kept, join, together};
+use super::forwarding_queue::ForwardingQueue;
+use super::kept::{SpooledMessage, join, joinable};
 use super::pause::Pause;
-use super::way::Way;
-use super::{LOOK_EVERY, PREFETCH, Shared};
+use super::{CHECK_INTERVAL, PREFETCH, Shared};
 use crate::counters::add;
 
-/// So many times in a row a message must fail alone before another one is tried in its place.
+/// So many times in a row a message must fail by itself before another one is tried in its place.
 const ALONE_MAX: u32 = 5;
 
-/// How long such a message waits for another one to be tried. Nobody waits behind it, and each try
+/// How long such a message waits for another one to be tried. Nothing waits behind it, and each try
 /// may cost other routes their connection.
 const ALONE_PAUSE: Duration = Duration::from_secs(60);
 
-/// How many refused messages of a route stay in hand; the rest of the hand is for the others.
+/// How many refused messages of a route stay in flight; the rest of the prefetch is for the others.
 const REFUSED_MAX: usize = PREFETCH as usize / 2;
 
 /// When a refused message is tried again. Each try costs the broker's connection, so that the
-/// pauses grow: whoever gives the broker a higher limit need not wait for long, or starts anew.
+/// pauses grow: after raising the broker's limit, wait for the next try or restart the process.
 const REFUSED_FIRST: Duration = Duration::from_secs(5);
 
 /// The longest of those pauses.
@@ -44,7 +44,7 @@ pub(super) async fn forward(shared: Arc<Shared>, route: RouteName) {
 }
 
 async fn in_order(shared: &Shared, route: &RouteName) {
-    let Some(way) = shared.ways.get(route) else {
+    let Some(forwarding) = shared.queues.get(route) else {
         return;
     };
     let queue = Queue::Route(route.clone());
@@ -52,18 +52,22 @@ async fn in_order(shared: &Shared, route: &RouteName) {
     loop {
         shared.until_whole(&queue).await;
         let ended = match shared.spool.subscribe(&queue, PREFETCH).await {
-            Ok(subscription) => Forwarder::new(shared, way, route, subscription).run().await,
+            Ok(subscription) => {
+                Forwarder::new(shared, forwarding, route, subscription)
+                    .run()
+                    .await
+            }
             Err(fault) => fault,
         };
-        // What was in hand comes again, and is in its order then.
-        way.tell_refused(0, 0);
-        way.rests();
+        // What was in flight is redelivered in its order.
+        forwarding.record_refused(0, 0);
+        forwarding.rests();
         log_once(&mut logged, &ended);
-        sleep(LOOK_EVERY).await;
+        sleep(CHECK_INTERVAL).await;
     }
 }
 
-/// Logs why the spool cannot be read, when the reason is another than the last: it is tried again
+/// Logs why the spool cannot be read, when the reason differs from the last one: it is tried again
 /// several times a second.
 pub(super) fn log_once(logged: &mut String, fault: &Fault) {
     let why = describe(fault);
@@ -73,18 +77,19 @@ pub(super) fn log_once(logged: &mut String, fault: &Fault) {
     }
 }
 
-/// What one route has in hand.
+/// The messages of one route that are in flight.
 struct Forwarder<'a> {
     shared: &'a Shared,
-    way: &'a Way,
+    forwarding: &'a ForwardingQueue,
     route: &'a RouteName,
     subscription: Box<dyn Subscription>,
     /// In order, and never more than [`PREFETCH`] with those refused.
-    hand: VecDeque<Kept>,
+    in_flight: VecDeque<SpooledMessage>,
     pause: Pause,
-    /// How often the first of the hand has failed alone, for a reason that may be its own.
+    /// How often the first message in flight has failed by itself, for a reason that may be its
+    /// own.
     failed_alone: u32,
-    refused: VecDeque<Kept>,
+    refused: VecDeque<SpooledMessage>,
     refused_at: Instant,
     refused_pause: Duration,
 }
@@ -92,16 +97,16 @@ struct Forwarder<'a> {
 impl<'a> Forwarder<'a> {
     fn new(
         shared: &'a Shared,
-        way: &'a Way,
+        forwarding: &'a ForwardingQueue,
         route: &'a RouteName,
         subscription: Box<dyn Subscription>,
     ) -> Self {
         Self {
             shared,
-            way,
+            forwarding,
             route,
             subscription,
-            hand: VecDeque::new(),
+            in_flight: VecDeque::new(),
             pause: Pause::default(),
             failed_alone: 0,
             refused: VecDeque::new(),
@@ -110,8 +115,8 @@ impl<'a> Forwarder<'a> {
         }
     }
 
-    /// Ends when the subscription breaks, or the spool does not forget what is forwarded: it will
-    /// be forwarded once more, and is the same receipts.
+    /// Ends when the subscription breaks, or the spool does not delete what is forwarded: it will
+    /// be forwarded once more, with the same receipts.
     async fn run(mut self) -> Fault {
         loop {
             if let Err(fault) = self.step().await {
@@ -129,11 +134,11 @@ impl<'a> Forwarder<'a> {
         }
         // After a failure one at a time, so that no other can be its reason.
         let count = if self.pause.is_first() {
-            together(&self.hand)
+            joinable(&self.in_flight)
         } else {
             1
         };
-        let Some(batch) = join(&self.hand, count) else {
+        let Some(batch) = join(&self.in_flight, count) else {
             return Ok(());
         };
         match publish(self.shared, self.route, &batch).await {
@@ -142,15 +147,17 @@ impl<'a> Forwarder<'a> {
         }
     }
 
-    /// Takes what is there, and waits when that is nothing.
+    /// Takes the messages that are available, and waits when there are none.
     async fn fill(&mut self) -> Result<(), Fault> {
         while let Some(delivery) = self.subscription.try_next() {
-            self.hand.push_back(Kept::of(delivery));
+            self.in_flight.push_back(SpooledMessage::of(delivery));
         }
-        if self.hand.is_empty() {
-            self.way.rests();
+        if self.in_flight.is_empty() {
+            self.forwarding.rests();
             tokio::select! {
-                delivery = self.subscription.next() => self.hand.push_back(Kept::of(delivery?)),
+                delivery = self.subscription.next() => {
+                    self.in_flight.push_back(SpooledMessage::of(delivery?));
+                }
                 () = sleep_until(self.refused_at), if !self.refused.is_empty() => {}
             }
         }
@@ -161,22 +168,22 @@ impl<'a> Forwarder<'a> {
     async fn passed(&mut self, count: usize) -> Result<(), Fault> {
         self.pause = Pause::default();
         self.failed_alone = 0;
-        for kept in self.hand.drain(..count) {
+        for kept in self.in_flight.drain(..count) {
             kept.delivery.ack().await?;
         }
         crash_point!("spool.after_forget");
-        self.way.moved(count);
+        self.forwarding.moved(count);
         Ok(())
     }
 
     async fn failed(&mut self, count: usize, error: &PublishError) -> Result<(), Fault> {
-        self.way.holds();
+        self.forwarding.holds();
         if self.pause.is_first() {
             tracing::warn!(
                 route = %self.route,
                 kind = error.kind.as_str(),
                 error = describe(error),
-                "the broker did not take a message of the spool; it is tried again"
+                "the broker did not take a message from the spool; it is tried again"
             );
         }
         let pause = self.pause.next();
@@ -191,9 +198,11 @@ impl<'a> Forwarder<'a> {
         if self.failed_alone >= ALONE_MAX && self.lets_past().await? {
             return Ok(());
         }
-        if self.hand.len() == 1 && self.failed_alone >= ALONE_MAX {
+        if self.in_flight.len() == 1 && self.failed_alone >= ALONE_MAX {
             tokio::select! {
-                delivery = self.subscription.next() => self.hand.push_back(Kept::of(delivery?)),
+                delivery = self.subscription.next() => {
+                    self.in_flight.push_back(SpooledMessage::of(delivery?));
+                }
                 () = sleep(ALONE_PAUSE) => {}
             }
         } else {
@@ -202,20 +211,20 @@ impl<'a> Forwarder<'a> {
         Ok(())
     }
 
-    /// Tries the second when the first has failed too often. If the broker takes that one, it is
-    /// the first that is refused, and no longer the broker that is away.
+    /// Tries the second message when the first has failed too often. If the broker takes that one,
+    /// it is the first that is refused, and not the broker that is unavailable.
     async fn lets_past(&mut self) -> Result<bool, Fault> {
         if self.refused.len() >= REFUSED_MAX {
             return Ok(false);
         }
-        let Some(second) = self.hand.get(1).map(|kept| kept.batch.clone()) else {
+        let Some(second) = self.in_flight.get(1).map(|kept| kept.batch.clone()) else {
             return Ok(false);
         };
         self.shared.until_ready().await;
         if publish(self.shared, self.route, &second).await.is_err() {
             return Ok(false);
         }
-        let Some(first) = self.hand.pop_front() else {
+        let Some(first) = self.in_flight.pop_front() else {
             return Ok(false);
         };
         tracing::error!(
@@ -223,9 +232,8 @@ impl<'a> Forwarder<'a> {
             receipt = %first.batch.first_receipt,
             events = first.batch.count,
             bytes = first.batch.bytes.len(),
-            "the broker refuses {} events of route {} by themselves, from receipt {} on \
-             ({} bytes): they stay in the spool and are tried again now and then, and others \
-             pass them",
+            "the broker refuses {} events of route {} from receipt {} on ({} bytes) and takes \
+             others: the refused ones stay in the spool and are retried from time to time",
             first.batch.count,
             self.route,
             first.batch.first_receipt,
@@ -236,7 +244,7 @@ impl<'a> Forwarder<'a> {
             self.refused_at = Instant::now() + REFUSED_FIRST;
         }
         self.refused.push_back(first);
-        self.tell_refused();
+        self.record_refused();
         self.passed(1).await?;
         Ok(true)
     }
@@ -250,7 +258,7 @@ impl<'a> Forwarder<'a> {
             tracing::info!(
                 route = %self.route,
                 receipt = %kept.batch.first_receipt,
-                "the broker takes what it had refused, from receipt {} on",
+                "the broker now takes events that it had refused, from receipt {} on",
                 kept.batch.first_receipt
             );
             self.refused_pause = REFUSED_FIRST;
@@ -260,13 +268,13 @@ impl<'a> Forwarder<'a> {
             self.refused_pause = (self.refused_pause * 2).min(REFUSED_LONGEST);
             self.refused_at = Instant::now() + self.refused_pause;
         }
-        self.tell_refused();
+        self.record_refused();
         Ok(())
     }
 
-    fn tell_refused(&self) {
+    fn record_refused(&self) {
         let events = self.refused.iter().map(|kept| kept.batch.count).sum();
-        self.way.tell_refused(self.refused.len(), events);
+        self.forwarding.record_refused(self.refused.len(), events);
     }
 }
 
@@ -279,8 +287,8 @@ async fn publish(shared: &Shared, route: &RouteName, batch: &Batch) -> Result<()
     Ok(())
 }
 
-/// Whether it may be the message, and not the broker or the route: RabbitMQ ends the connection
-/// of a message that it refuses.
+/// Whether the message may be the reason, and not the broker or the route: RabbitMQ ends the
+/// connection on which it refuses a message.
 fn may_be_its_own(kind: PublishErrorKind) -> bool {
     match kind {
         PublishErrorKind::Unavailable => true,

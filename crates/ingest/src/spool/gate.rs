@@ -1,34 +1,34 @@
-//! Who gives something to the broker, who keeps it, and the two moments between: nothing that
-//! comes overtakes what came before it, when keeping begins and when it ends.
+//! Decides what goes to the broker and what is spooled, and orders the two moments between: no
+//! event overtakes an earlier one when spooling starts or ends.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// How long what is on its way to the broker may stay there when keeping has begun. What came
-/// after it waits for it, and senders wait for that; a broker that is well has confirmed by then.
+/// How long a publish that is under way may take once spooling has started. Later events wait for
+/// it, and senders wait for them; a healthy broker has confirmed by then.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// Everything that comes passes it.
+/// Everything that is published passes it.
 pub(super) struct Gate(watch::Sender<State>);
 
 #[derive(Default)]
 struct State {
-    /// What comes is kept, until all that was kept is forwarded.
+    /// New events are spooled, until all that was spooled is forwarded.
     spooling: bool,
-    /// The last of what was kept is being forwarded; what comes waits for that.
+    /// The last of the spooled events are being forwarded; new ones wait for that.
     closing: bool,
-    /// How many keep something, or are about to.
+    /// How many publishes are being spooled, or are about to be.
     keeping: usize,
     /// The next place in the order of arrival.
     next: u64,
-    /// The places of what was given to the broker and is neither confirmed nor kept yet.
+    /// The places of what was given to the broker and is neither confirmed nor spooled yet.
     on_the_way: BTreeSet<u64>,
 }
 
-/// Where something goes.
-pub(super) enum Turn<'a> {
+/// Where a publish goes.
+pub(super) enum Destination<'a> {
     /// To the broker.
     Give(Place<'a>),
     /// Into the spool.
@@ -42,11 +42,11 @@ pub(super) struct Place<'a> {
     keeps: bool,
 }
 
-/// The end of keeping, tried until it is dropped.
+/// An attempt to end spooling, until it is dropped.
 pub(super) struct Closing<'a>(&'a Gate);
 
 impl Gate {
-    /// An open gate, or one behind which something is kept already.
+    /// An open gate, or one behind which events are spooled already.
     pub fn new(spooling: bool) -> Self {
         Self(watch::Sender::new(State {
             spooling,
@@ -59,7 +59,7 @@ impl Gate {
     }
 
     /// Takes the next place.
-    pub async fn enter(&self, is_ready: impl Fn() -> bool) -> Turn<'_> {
+    pub async fn enter(&self, is_ready: impl Fn() -> bool) -> Destination<'_> {
         loop {
             let mut entered = None;
             self.0.send_if_modified(|state| {
@@ -83,16 +83,16 @@ impl Gate {
                     keeps: !gives,
                 };
                 return if gives {
-                    Turn::Give(place)
+                    Destination::Give(place)
                 } else {
-                    Turn::Keep(place)
+                    Destination::Keep(place)
                 };
             }
             self.until(|state| !state.closing).await;
         }
     }
 
-    /// Begins to end the keeping, unless something may still be kept that came before.
+    /// Starts to end spooling, unless an earlier event may still be spooled.
     pub fn close(&self) -> Option<Closing<'_>> {
         let closes = self.0.send_if_modified(|state| {
             let closes = state.spooling && !state.closing && state.on_the_way.is_empty();
@@ -103,18 +103,18 @@ impl Gate {
     }
 
     async fn until(&self, is_so: impl FnMut(&State) -> bool) {
-        // The other end is ours, so there is always somebody to wait for.
+        // This type holds the other end, so the channel is never closed.
         let _ = self.0.subscribe().wait_for(is_so).await;
     }
 }
 
 impl State {
-    /// Somebody keeps something; answers whether the keeping begins with that.
+    /// Counts one more publish that is spooled; returns whether spooling starts with it.
     fn keep(&mut self) -> bool {
         self.keeping += 1;
         let began = !self.spooling;
         if began {
-            tracing::warn!("the broker takes nothing now; what comes is kept in the spool");
+            tracing::warn!("the broker takes no publishes: new events are kept in the spool");
         }
         self.spooling = true;
         began
@@ -122,20 +122,20 @@ impl State {
 }
 
 impl Place<'_> {
-    /// It is time to give up on the broker: keeping has begun, and others wait.
+    /// It is time to give up on the broker: spooling has started, and others wait.
     pub async fn is_late(&self) {
         self.gate.until(|state| state.spooling).await;
         tokio::time::sleep(GRACE).await;
     }
 
-    /// The broker did not take it. It holds its place until it is kept.
+    /// The broker did not take it. It holds its place until it is spooled.
     pub fn keep(mut self) -> Self {
         self.keeps = true;
         self.gate.0.send_if_modified(State::keep);
         self
     }
 
-    /// Waits until all that came before is confirmed or kept.
+    /// Waits until all that came before is confirmed or spooled.
     pub async fn is_oldest(&self) {
         let number = self.number;
         let is_oldest = |state: &State| state.on_the_way.range(..number).next().is_none();
@@ -153,12 +153,12 @@ impl Drop for Place<'_> {
 }
 
 impl Closing<'_> {
-    /// Waits for those who were about to keep something.
-    pub async fn nobody_keeps(&self) {
+    /// Waits for the publishes that were about to be spooled.
+    pub async fn until_none_is_spooled(&self) {
         self.0.until(|state| state.keeping == 0).await;
     }
 
-    /// Nothing is kept any more.
+    /// Nothing is spooled any more.
     pub fn end(self) {
         self.0.0.send_modify(|state| state.spooling = false);
     }

@@ -1,4 +1,4 @@
-//! A message of the spool in hand, and several of them as one for the broker.
+//! A message of the spool that is in flight, and several of them joined as one for the broker.
 
 use std::collections::VecDeque;
 
@@ -6,23 +6,23 @@ use bytes::Bytes;
 use hookbox_driver::{Batch, Delivery};
 use hookbox_event::{Envelope, ReceiptId, Topic, decode_batch, join_batches};
 
-/// Envelopes of one message for the broker: as many as a batch has that never was in a spool.
+/// Envelopes of one message for the broker: as many as in a batch that never was in a spool.
 const JOINED_MAX: usize = 64;
 
 /// Bytes of such a message. One that is larger by itself travels alone.
 const JOINED_BYTES_MAX: usize = 256 * 1024;
 
 /// A message of a route.
-pub(super) struct Kept {
+pub(super) struct SpooledMessage {
     pub delivery: Delivery,
     pub batch: Batch,
     /// It is a batch as this build writes it, to its last byte.
     is_whole: bool,
 }
 
-impl Kept {
-    /// Reads the batch that was kept. Bytes that are none go as they are: the worker keeps them
-    /// as a dead letter, as it does with whatever it cannot read.
+impl SpooledMessage {
+    /// Decodes the batch. Bytes that are no batch are forwarded as they are: the worker stores them
+    /// as a dead letter, as it does with everything that it cannot decode.
     pub fn of(delivery: Delivery) -> Self {
         let frames = decode_batch(&delivery.bytes).unwrap_or_default();
         let envelopes: Vec<&Envelope> = frames.iter().flatten().collect();
@@ -42,25 +42,25 @@ impl Kept {
     }
 }
 
-/// How many from the front make one message. There is one at least.
-pub(super) fn together(hand: &VecDeque<Kept>) -> usize {
+/// How many messages from the front make one. There is one at least.
+pub(super) fn joinable(messages: &VecDeque<SpooledMessage>) -> usize {
     let (mut envelopes, mut bytes) = (0, 0);
-    let fits = |kept: &&Kept| {
+    let fits = |kept: &&SpooledMessage| {
         envelopes += kept.batch.count;
         bytes += kept.batch.bytes.len();
         kept.is_whole && envelopes <= JOINED_MAX && bytes <= JOINED_BYTES_MAX
     };
-    hand.iter().take_while(fits).count().max(1)
+    messages.iter().take_while(fits).count().max(1)
 }
 
 /// The first `count` as one message, in their order; `None` when they cannot be joined. Its topic
-/// is that of the first: nothing but an operator reads it.
-pub(super) fn join(hand: &VecDeque<Kept>, count: usize) -> Option<Batch> {
-    let first = &hand.front()?.batch;
+/// is that of the first: it is only shown to operators.
+pub(super) fn join(messages: &VecDeque<SpooledMessage>, count: usize) -> Option<Batch> {
+    let first = &messages.front()?.batch;
     if count == 1 {
         return Some(first.clone());
     }
-    let taken = || hand.iter().take(count).map(|kept| &kept.batch);
+    let taken = || messages.iter().take(count).map(|kept| &kept.batch);
     let bytes: Bytes = join_batches(taken().map(|batch| &batch.bytes))?;
     Some(Batch {
         count: taken().map(|batch| batch.count).sum(),

@@ -1,4 +1,4 @@
-//! A broker that may not be there yet: with a spool, ingest begins without it.
+//! A broker that may not be open yet: with a spool, ingest starts without it.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -23,9 +23,9 @@ struct State {
 }
 
 impl LateBroker {
-    /// Begins to open it. `open` says meanwhile why it is not open, for operators; what it ends
-    /// with when it cannot be used is shown for as long as the process lives. `None` when it was
-    /// time to stop.
+    /// Starts to open it. `open` reports meanwhile why it is not open, for operators; the error
+    /// with which it ends, when the broker cannot be used, is shown for as long as the process
+    /// lives. `None` when it was time to stop.
     pub fn open<F>(open: impl FnOnce(Reason) -> F) -> Self
     where
         F: Future<Output = Result<Option<Arc<dyn Broker>>, OpenError>> + Send + 'static,
@@ -39,7 +39,7 @@ impl LateBroker {
         let open = open(Reason(Arc::clone(&state)));
         opening.spawn(async move {
             match open.await {
-                // Nobody else sets it.
+                // It is set here only.
                 Ok(Some(broker)) => drop(begun.opened.set(broker)),
                 Ok(None) => {
                     begun.say(NotReadyKind::Closing, "hookbox is shutting down".to_owned());
@@ -60,12 +60,12 @@ impl LateBroker {
     }
 }
 
-/// Where it is said why a broker is not open yet.
+/// Where the reason is set why a broker is not open yet.
 #[derive(Clone)]
 pub struct Reason(Arc<State>);
 
 impl Reason {
-    /// This is why, from now on.
+    /// Sets the reason.
     pub fn is(&self, error: &OpenError) {
         self.0.say(error.not_ready_kind(), describe(error));
     }
@@ -86,9 +86,9 @@ impl Broker for LateBroker {
         }
     }
 
-    async fn tell(&self, account: &Account) -> Result<(), PublishError> {
+    async fn publish_report(&self, account: &Account) -> Result<(), PublishError> {
         match self.opened() {
-            Some(broker) => broker.tell(account).await,
+            Some(broker) => broker.publish_report(account).await,
             None => Err(PublishError::plain(PublishErrorKind::Unavailable)),
         }
     }

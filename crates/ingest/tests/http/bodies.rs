@@ -1,4 +1,4 @@
-//! Genuine bodies of every strange kind: all are kept, byte for byte, none is refused.
+//! Genuine bodies of every unusual kind: all are stored, byte for byte, none is refused.
 
 use hookbox_event::Scalar;
 use hookbox_ingest::Limits;
@@ -12,7 +12,7 @@ fn event(uid: &str, kind: &str) -> Vec<u8> {
 const SCORE: &str = r#""ios_score.complete""#;
 
 #[tokio::test]
-async fn what_is_not_json_is_kept_by_its_bytes() {
+async fn a_body_that_is_not_json_is_identified_by_its_bytes() {
     let world = World::new().await;
     let deep_array = vec![b'['; 100_000];
     let mut deep = vec![b'['; 100_000];
@@ -37,7 +37,7 @@ async fn what_is_not_json_is_kept_by_its_bytes() {
 }
 
 #[tokio::test]
-async fn json_without_its_fields_is_kept_by_what_it_says() {
+async fn json_without_its_fields_is_identified_by_its_content() {
     let world = World::new().await;
     for (body, topic) in [
         (b"{}".to_vec(), "begini.untyped"),
@@ -76,7 +76,7 @@ async fn json_without_its_fields_is_kept_by_what_it_says() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_there_twice_has_no_last_word() {
+async fn a_repeated_key_identifies_nothing() {
     let world = World::new().await;
     let twice = |first: &str, second: &str| {
         format!(
@@ -110,7 +110,7 @@ async fn scalars_of_any_kind_are_identities() {
 }
 
 #[tokio::test]
-async fn types_that_nobody_knows_go_unrouted() {
+async fn unknown_types_go_unrouted() {
     let world = World::new().await;
     for (kind, topic, expect) in [
         ("brand_new.thing", "begini.brand_new.thing", "unrouted"),

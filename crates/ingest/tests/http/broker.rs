@@ -1,4 +1,4 @@
-//! A broker that says no, says nothing, or is busy: a sender is told the truth in time.
+//! A broker that refuses, does not respond, or is busy: a sender gets the true answer in time.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use hookbox_ingest::Limits;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::client::{Answer, PATIENCE, head};
+use crate::client::{HttpResponse, PATIENCE, head};
 use crate::fake::Mode;
 use crate::world::{EVENT, World, begini, eventually, hasty};
 
-fn try_again(answer: &Answer) {
+fn try_again(answer: &HttpResponse) {
     assert_eq!(answer.status, 503);
     assert_eq!(answer.header("retry-after"), Some("5"));
     assert_eq!(answer.json()["reason"], "try_again");
@@ -44,11 +44,11 @@ async fn whatever_is_not_confirmed_is_503() {
 }
 
 #[tokio::test]
-async fn a_broker_that_says_nothing_is_503_within_the_deadline() {
+async fn an_unresponsive_broker_is_503_within_the_deadline() {
     let world = World::with(hasty()).await;
     world.broker.set(Mode::Hang);
     let began = Instant::now();
-    // More than there are lanes: those that wait for one are answered as well.
+    // More than there are publish slots: those that wait for one are answered as well.
     let mut asked = JoinSet::new();
     for _ in 0..10 {
         let mut client = world.client().await;
@@ -60,7 +60,7 @@ async fn a_broker_that_says_nothing_is_503_within_the_deadline() {
     let took = began.elapsed();
     assert!(took >= hasty().confirm_deadline, "{took:?}");
     assert!(took < PATIENCE / 2, "{took:?}");
-    // Those that were taken are stored when the broker wakes up, the others are not.
+    // Those that were taken are stored when the broker responds again, the others are not.
     let begun = world.broker.begun();
     assert!((1..=4).contains(&begun), "{begun}");
     world.broker.set(Mode::Take);
@@ -71,9 +71,9 @@ async fn a_broker_that_says_nothing_is_503_within_the_deadline() {
 }
 
 #[tokio::test]
-async fn a_lane_that_panics_strands_nobody_and_goes_on() {
+async fn a_publish_slot_that_panics_answers_its_requests_and_keeps_running() {
     let world = World::with(Limits {
-        lanes: 1,
+        publish_slots: 1,
         request_deadline: PATIENCE,
         confirm_deadline: PATIENCE,
         ..Limits::standard()
@@ -98,7 +98,7 @@ async fn a_sender_that_leaves_cancels_nothing() {
     let mut client = world.client().await;
     client.send(&begini(EVENT)).await;
     world.broker.until_begun(1).await;
-    // Whether it has left or only ended its half cannot be seen before it is answered.
+    // Whether it has disconnected or only closed its half cannot be seen before it is answered.
     client.end().await;
     drop(client);
     world.broker.set(Mode::Take);
@@ -111,7 +111,7 @@ async fn a_sender_that_leaves_cancels_nothing() {
 #[tokio::test]
 async fn what_waits_shares_a_confirm() {
     let world = World::with(Limits {
-        lanes: 1,
+        publish_slots: 1,
         confirm_deadline: Duration::from_secs(20),
         ..Limits::standard()
     })
@@ -130,8 +130,8 @@ async fn what_waits_shares_a_confirm() {
     }
     world.broker.until_begun(1).await;
     let counters = world.ingest.counters();
-    // The one lane has taken 64 at most; the others will make one batch and a little more.
-    eventually("they wait for the lane", || {
+    // The one publish slot has taken 64 at most; the others will make one batch and a little more.
+    eventually("they wait for the publish slot", || {
         counters.waiting.load(Ordering::Relaxed) >= 36
     })
     .await;
@@ -155,7 +155,7 @@ async fn what_waits_shares_a_confirm() {
 #[tokio::test]
 async fn more_than_may_wait_is_503_at_once() {
     let world = World::with(Limits {
-        lanes: 1,
+        publish_slots: 1,
         waiting_max: 1,
         batch_max: 1,
         confirm_deadline: Duration::from_secs(20),
@@ -199,7 +199,7 @@ async fn readiness_follows_the_broker() {
         assert_eq!(answer.json()["reason"], "method", "{path}");
     }
     let answer = world.ask(&ready).await;
-    // The class only: everybody can ask.
+    // The class only: the endpoint is public.
     let expect = serde_json::json!({ "status": "not_ready", "class": "topology" });
     assert_eq!(answer.json(), expect);
     assert_eq!(world.ask(&alive).await.status, 200, "it lives all the same");

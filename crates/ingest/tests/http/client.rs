@@ -1,4 +1,4 @@
-//! A client that sends bytes, well-formed or not, and reads what comes back.
+//! A client that sends bytes, well-formed or not, and reads the response.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,18 +7,18 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Longest wait for anything that must come. Only a failing test takes as long.
+/// Longest wait for anything that must happen. Only a failing test takes as long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One answer.
+/// One response.
 #[derive(Debug)]
-pub struct Answer {
+pub struct HttpResponse {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub text: String,
 }
 
-impl Answer {
+impl HttpResponse {
     /// The one value of a header, by its lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(known, _)| known == name);
@@ -43,7 +43,7 @@ impl Client {
         Self::over(TcpStream::connect(address).await.unwrap())
     }
 
-    /// Over a connection that was made in a special way.
+    /// Over a connection with special options.
     pub fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         Self::within(stream)
@@ -59,13 +59,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
-    /// Sends all of it; fails the test when the other side does not take it.
+    /// Sends all of it; fails the test when the other side does not accept it.
     pub async fn send(&mut self, bytes: &[u8]) {
         let sent = timeout(PATIENCE, self.stream.write_all(bytes)).await;
         sent.expect("it is taken in time").unwrap();
     }
 
-    /// Sends as much as the other side takes. `false` once it takes no more.
+    /// Sends as much as the other side accepts. `false` once it accepts no more.
     pub async fn offer(&mut self, bytes: &[u8]) -> bool {
         let sent = timeout(PATIENCE, self.stream.write_all(bytes)).await;
         sent.expect("it is taken or refused in time").is_ok()
@@ -77,7 +77,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     /// The next answer; `None` when the connection ends without one.
-    pub async fn answer(&mut self) -> Option<Answer> {
+    pub async fn answer(&mut self) -> Option<HttpResponse> {
         let head_end = loop {
             let found = self.read.windows(4).position(|four| four == b"\r\n\r\n");
             match found {
@@ -104,7 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             assert!(self.more().await, "it ends in the middle of a body");
         }
         let text = String::from_utf8(self.read.drain(..length).collect()).unwrap();
-        Some(Answer {
+        Some(HttpResponse {
             status,
             headers,
             text,
@@ -112,7 +112,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     /// Sends a request and reads its answer.
-    pub async fn ask(&mut self, request: &[u8]) -> Answer {
+    pub async fn ask(&mut self, request: &[u8]) -> HttpResponse {
         self.send(request).await;
         self.answer().await.expect("an answer")
     }

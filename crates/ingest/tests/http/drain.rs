@@ -18,7 +18,7 @@ async fn until_refused(world: &World) {
     let mut tries = 0;
     while TcpStream::connect(world.address).await.is_ok() {
         tries += 1;
-        assert!(tries < 10_000, "it goes on listening");
+        assert!(tries < 10_000, "it still listens");
         tokio::task::yield_now().await;
     }
 }
@@ -44,28 +44,28 @@ async fn a_request_under_way_gets_its_true_answer() {
     }
 }
 
-/// A balancer asks for readiness now and then. Until it has asked, nobody is turned away.
+/// A balancer checks readiness now and then. Until it has, no connection is refused.
 #[tokio::test]
 async fn readiness_turns_red_before_anything_is_refused() {
     let mut world = World::leading(LEAD).await;
     let ready = head("GET", "/readyz", &[]);
     let mut kept = world.client().await;
     assert_eq!(kept.ask(&ready).await.status, 200);
-    let told = Instant::now();
+    let stopped_at = Instant::now();
     world.shutdown.cancel();
     let red = loop {
         let answer = kept.ask(&ready).await;
         if answer.status == 503 {
             break answer.json();
         }
-        assert!(told.elapsed() < LEAD, "it stays green");
+        assert!(stopped_at.elapsed() < LEAD, "it stays green");
     };
     assert_eq!(red["class"], "draining");
     assert_eq!(world.begini(EVENT).await.status, 200);
     assert_eq!(kept.ask(&begini(EVENT)).await.status, 200);
-    assert!(told.elapsed() < LEAD, "too late to show anything");
+    assert!(stopped_at.elapsed() < LEAD, "too late to show anything");
     assert!(kept.closes().await);
-    assert!(told.elapsed() >= LEAD);
+    assert!(stopped_at.elapsed() >= LEAD);
     until_refused(&world).await;
     world.until_stopped().await;
     assert_eq!(world.broker.envelopes().len(), 2);
@@ -82,8 +82,8 @@ async fn a_body_under_way_is_read_to_its_end() {
         1,
     );
     let (head, body) = expect.split_once("\r\n\r\n").unwrap();
-    let go_on = client.ask(format!("{head}\r\n\r\n").as_bytes()).await;
-    assert_eq!(go_on.status, 100, "its body is being read");
+    let continued = client.ask(format!("{head}\r\n\r\n").as_bytes()).await;
+    assert_eq!(continued.status, 100, "its body is being read");
     world.shutdown.cancel();
     until_refused(&world).await;
     let answer = client.ask(body.as_bytes()).await;
@@ -124,7 +124,7 @@ async fn what_is_open_after_the_grace_is_cut_without_an_answer() {
         client.answer().await.is_none(),
         "no answer is better than a wrong one"
     );
-    // The lane still hears what came of it.
+    // The publish slot still receives the answer.
     world.broker.set(Mode::Take);
     world.until_stopped().await;
     assert_eq!(world.broker.envelopes()[0].body, EVENT);

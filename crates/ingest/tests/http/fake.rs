@@ -1,4 +1,4 @@
-//! A broker in memory that does as it is told, and the test's own clock and chance.
+//! A broker in memory whose behaviour a test sets, and the test's own clock and chance.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::client::PATIENCE;
 
-/// What the broker does with a publish.
+/// The reaction of the broker to a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Keeps it and confirms.
@@ -22,13 +22,13 @@ pub enum Mode {
     Fail(PublishErrorKind),
     /// Does not answer until the mode is another one.
     Hang,
-    /// Breaks: the task that called it panics.
+    /// Panics in the task that called it.
     Panic,
 }
 
-/// A batch that was kept.
+/// A stored batch.
 #[derive(Clone)]
-pub struct Kept {
+pub struct StoredBatch {
     pub routes: Vec<String>,
     pub batch: Batch,
     pub envelopes: Vec<Envelope>,
@@ -38,7 +38,7 @@ pub struct Kept {
 pub struct FakeBroker {
     mode: watch::Sender<Mode>,
     begun: watch::Sender<usize>,
-    kept: watch::Sender<Vec<Kept>>,
+    kept: watch::Sender<Vec<StoredBatch>>,
     ready: Mutex<Readiness>,
 }
 
@@ -60,16 +60,16 @@ impl FakeBroker {
         *self.ready.lock().unwrap() = ready;
     }
 
-    /// How many publishes were begun, whatever came of them.
+    /// How many publishes were started, whatever their results.
     pub fn begun(&self) -> usize {
         *self.begun.borrow()
     }
 
-    pub fn kept(&self) -> Vec<Kept> {
+    pub fn kept(&self) -> Vec<StoredBatch> {
         self.kept.borrow().clone()
     }
 
-    /// Every envelope that was kept, in order.
+    /// Every stored envelope, in order.
     pub fn envelopes(&self) -> Vec<Envelope> {
         self.kept()
             .into_iter()
@@ -99,10 +99,10 @@ impl Broker for FakeBroker {
         match mode {
             Mode::Take | Mode::Hang => {}
             Mode::Fail(kind) => return Err(PublishError::plain(kind)),
-            Mode::Panic => panic!("the broker breaks, as it was told"),
+            Mode::Panic => panic!("the broker panics, as the test wants"),
         }
         let frames = decode_batch(&batch.bytes).unwrap();
-        let kept = Kept {
+        let kept = StoredBatch {
             routes: routes.iter().map(ToString::to_string).collect(),
             batch: batch.clone(),
             envelopes: frames.into_iter().map(Result::unwrap).collect(),
@@ -111,7 +111,7 @@ impl Broker for FakeBroker {
         Ok(())
     }
 
-    async fn tell(&self, _: &Account) -> Result<(), PublishError> {
+    async fn publish_report(&self, _: &Account) -> Result<(), PublishError> {
         Ok(())
     }
 
@@ -133,22 +133,22 @@ impl Broker for FakeBroker {
     async fn close(&self) {}
 }
 
-/// The moment at which every test happens.
+/// The time at which every test happens.
 pub const NOW: Timestamp = Timestamp::from_unix_micros(1_764_000_000_123_456);
 
-/// A clock that stands still, and breaks once when it is told to.
+/// A clock that stands still, and panics once when it is set to.
 #[derive(Default)]
 pub struct Still {
     until_broken: AtomicU64,
 }
 
 impl Still {
-    /// Breaks when it is looked at for the so-manieth time from now.
+    /// Panics when it is read for the so-manieth time from now.
     pub fn break_at(&self, look: u64) {
         self.until_broken.store(look, Ordering::SeqCst);
     }
 
-    /// How often it is looked at before it breaks; 0 when it has, or was not told to.
+    /// How often it is read before it panics; 0 when it has, or is not set to.
     pub fn until_broken(&self) -> u64 {
         self.until_broken.load(Ordering::SeqCst)
     }
@@ -159,7 +159,7 @@ impl Clock for Still {
         let one_less = |looks: u64| looks.checked_sub(1);
         let (now, old) = (Ordering::SeqCst, Ordering::SeqCst);
         if self.until_broken.fetch_update(now, old, one_less) == Ok(1) {
-            panic!("the clock breaks, as it was told");
+            panic!("the clock panics, as the test wants");
         }
         NOW
     }

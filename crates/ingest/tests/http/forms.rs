@@ -1,10 +1,10 @@
-//! What a source's sender posts in a field is taken out after its signature has
-//! been verified; any other form is refused, and never answered 200 to become a dead letter.
+//! The event in a field of a posted form is extracted after its signature has been verified; any
+//! other form is refused, and never answered 200 to become a dead letter.
 
 use hookbox_event::{ContentDigest, EventId, scan};
 use hookbox_signature::Preset;
 
-use crate::client::{Answer, post};
+use crate::client::{HttpResponse, post};
 use crate::world::{World, key, plain_scheme, signature, source};
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -34,7 +34,7 @@ fn plain(content_type: &str, body: &[u8]) -> Vec<u8> {
     post("/hooks/plain", &headers, body)
 }
 
-fn is_refused(answer: &Answer) {
+fn is_refused(answer: &HttpResponse) {
     assert_eq!(answer.status, 415, "{}", answer.text);
     let fields = answer.json();
     assert_eq!(fields["reason"], "content_type");
@@ -43,7 +43,7 @@ fn is_refused(answer: &Answer) {
 }
 
 #[tokio::test]
-async fn the_event_of_a_form_is_what_its_field_says() {
+async fn the_event_of_a_form_is_in_its_field() {
     let world = World::new().await;
     for request in [
         hub("application/json", JSON),
@@ -70,7 +70,7 @@ async fn the_event_of_a_form_is_what_its_field_says() {
     }
 }
 
-/// Only the form as it was signed is taken apart.
+/// Only the form as it was signed is parsed.
 #[tokio::test]
 async fn a_form_is_verified_as_it_was_sent() {
     let world = World::new().await;
@@ -81,7 +81,7 @@ async fn a_form_is_verified_as_it_was_sent() {
     ];
     let answer = world.ask(&post("/hooks/hub", &headers, IN_A_FORM)).await;
     assert_eq!(answer.status, 401, "{}", answer.text);
-    // A stranger learns nothing of what is wrong with his form.
+    // A stranger learns nothing about what is wrong with the form.
     let answer = world
         .ask(&post("/hooks/plain", &headers[..1], b"a=1"))
         .await;
@@ -119,15 +119,15 @@ async fn a_form_that_holds_no_event_is_refused() {
         counted.into_iter().collect::<Vec<_>>(),
         [("content_type", 10)]
     );
-    // One connection serves on after it: the whole request was read.
+    // The connection is still usable: the whole request was read.
     let mut client = world.client().await;
     is_refused(&client.ask(&hub(FORM, b"a=1")).await);
     assert_eq!(client.ask(&hub(FORM, IN_A_FORM)).await.status, 200);
 }
 
-/// Senders, and people with curl, say "form" and post JSON.
+/// Senders, and people with curl, declare a form and post JSON.
 #[tokio::test]
-async fn json_is_taken_whatever_its_type_says() {
+async fn json_is_accepted_whatever_its_media_type() {
     let world = World::new().await;
     let with_a_field = br#"["&payload=%7B%7D&"]"#;
     for request in [
@@ -136,7 +136,7 @@ async fn json_is_taken_whatever_its_type_says() {
         hub(FORM, with_a_field),
         plain("text/plain", JSON),
         plain("", JSON),
-        // No form by what it says, and none by what its source says.
+        // No form by its media type, and none by its source.
         plain("application/json", b"a=1"),
         plain("application/x-www-form-urlencoded-not", b"a=1"),
         hub("application/json", IN_A_FORM),

@@ -114,8 +114,8 @@ async fn framings_that_contradict_themselves_are_refused() {
     world.keeps(EVENT).await;
 }
 
-/// What is refused, and would be followed by a request that verifies if it were taken for less
-/// than it is.
+/// Requests that are refused, and would be followed by one that verifies if they were parsed as
+/// shorter than they are.
 fn refused_and_followed() -> Vec<(&'static str, Vec<u8>, u16)> {
     let text = |text: &str| text.as_bytes().to_vec();
     let length = EVENT.len().to_string();
@@ -187,7 +187,7 @@ async fn what_follows_a_strange_request_is_never_taken() {
     world.keeps(EVENT).await;
 }
 
-/// Whoever sends to a proxy names the host in the request line; it is no other request for it.
+/// A request to a proxy has the host in its request line; it is the same request.
 #[tokio::test]
 async fn a_whole_address_in_the_request_line_is_the_same_place() {
     let world = World::new().await;
@@ -237,7 +237,7 @@ async fn other_methods_and_places() {
         assert_eq!(answer.header("allow"), Some("POST"));
     }
     for path in [
-        "/hooks/nobody",
+        "/hooks/unknown",
         "/hooks/BEGINI",
         "/hooks/begini%00",
         "/hooks/%ff",

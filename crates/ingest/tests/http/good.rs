@@ -59,7 +59,7 @@ async fn the_same_event_twice_has_one_identity_and_two_receipts() {
 }
 
 #[tokio::test]
-async fn a_source_without_fields_is_told_apart_by_what_it_says() {
+async fn a_source_without_fields_is_identified_by_its_content() {
     let world = World::new().await;
     let text = signature(&plain_scheme(), &key("plain"), EVENT);
     let request = post("/hooks/plain", &[("x-plain", &text)], EVENT);
@@ -103,7 +103,7 @@ async fn a_body_in_chunks_is_the_body() {
 }
 
 #[tokio::test]
-async fn a_sender_that_asks_first_is_told_to_go_on() {
+async fn a_sender_that_waits_for_100_continue_gets_it() {
     let world = World::new().await;
     let length = EVENT.len().to_string();
     let headers = [
@@ -112,8 +112,8 @@ async fn a_sender_that_asks_first_is_told_to_go_on() {
         ("expect", "100-continue"),
     ];
     let mut client = world.client().await;
-    let go_on = client.ask(&head("POST", "/hooks/begini", &headers)).await;
-    assert_eq!(go_on.status, 100);
+    let continued = client.ask(&head("POST", "/hooks/begini", &headers)).await;
+    assert_eq!(continued.status, 100);
     assert_eq!(client.ask(EVENT).await.status, 200);
     assert_eq!(world.broker.envelopes()[0].body, EVENT);
 }
@@ -160,7 +160,7 @@ async fn only_a_well_formed_trace_context_travels() {
 async fn keys_are_swapped_while_it_runs() {
     let world = World::new().await;
     let new = hookbox_signature::Key::new("new", None, b"another".to_vec()).unwrap();
-    assert!(!world.ingest.swap_keys("nobody", vec![new.clone()]));
+    assert!(!world.ingest.swap_keys("unknown", vec![new.clone()]));
     assert!(world.ingest.swap_keys("begini", vec![new.clone()]));
     assert_eq!(world.begini(EVENT).await.status, 403);
     world.nothing_published();

@@ -1,5 +1,5 @@
-//! Senders that end their half of the connection once they have sent a request: RFC 9112,
-//! section 9.6 has them answered.
+//! Senders that close their half of the connection once they have sent a request: RFC 9112, section
+//! 9.6 requires them to be answered.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -73,8 +73,8 @@ async fn it_is_answered_while_the_process_drains() {
     assert_eq!(world.broker.envelopes().len(), 1);
 }
 
-/// A sender that has gone looks like one that has ended its half. It keeps its place and its body
-/// until its request has an outcome, and no longer.
+/// A sender that has disconnected looks like one that has closed its half. It keeps its place and
+/// its body until its request has an outcome, and no longer.
 #[tokio::test]
 async fn one_that_has_gone_is_noticed_when_it_is_answered() {
     let world = World::with(Limits {
@@ -93,7 +93,7 @@ async fn one_that_has_gone_is_noticed_when_it_is_answered() {
     })
     .await;
     assert_eq!(counters.in_flight.load(Ordering::Relaxed), 0);
-    // One that goes in the middle of a request is noticed at once.
+    // One that disconnects in the middle of a request is noticed at once.
     let mut client = world.client().await;
     client.send(&begini(EVENT)[..40]).await;
     drop(client);

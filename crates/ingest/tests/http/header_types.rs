@@ -1,4 +1,4 @@
-//! Sources whose events differ in headers that nobody signs: each delivery and each type is an
+//! Sources whose events differ in headers that are not signed: each delivery and each type is an
 //! event of its own, and a header identifies nothing without the body.
 
 use hookbox_event::{ContentDigest, EventId, scan};
@@ -75,7 +75,7 @@ async fn deliveries_with_equal_bodies_are_distinct_events() {
     assert_eq!(events[4], events[5], "a redelivery is the same event");
 }
 
-/// Case C10b: one order is created and paid, in one body.
+/// One order is created and paid, in one body.
 #[tokio::test]
 async fn a_type_in_a_header_is_part_of_the_event() {
     let (topics, events) = accepted(&[
@@ -89,7 +89,7 @@ async fn a_type_in_a_header_is_part_of_the_event() {
     assert_eq!(events[1], events[2], "a retry is the same event");
 }
 
-/// Whoever replays a captured body under the id of another delivery makes another event of it,
+/// Replaying a captured body under the id of another delivery makes another event of it,
 /// and does not hide the one that the id belongs to (H12).
 #[tokio::test]
 async fn a_delivery_id_hides_no_other_event() {
@@ -105,7 +105,7 @@ async fn a_delivery_id_hides_no_other_event() {
 }
 
 #[tokio::test]
-async fn without_its_headers_an_event_is_what_its_body_says() {
+async fn without_its_headers_an_event_is_identified_by_its_body() {
     let (topics, events) = accepted(&[
         hub(&[], ADDED),
         hub(&[("x-github-delivery", ""), ("x-github-event", "")], ADDED),
@@ -117,7 +117,7 @@ async fn without_its_headers_an_event_is_what_its_body_says() {
     assert_eq!(events, [body, body, by_body("shop", ORDER)]);
 }
 
-/// Nothing that a header says makes a genuine request one to refuse.
+/// No content of a header makes a genuine request one to refuse.
 #[tokio::test]
 async fn strange_headers_are_kept_apart_by_their_own_bytes() {
     let long = "x".repeat(3_000);
@@ -149,7 +149,7 @@ async fn strange_headers_are_kept_apart_by_their_own_bytes() {
     assert_eq!(events[6], events[7]);
 }
 
-/// The header alone where the body has no such text, and neither where the header is not there.
+/// Only the header where the body has no such text, and neither where the header is absent.
 #[tokio::test]
 async fn a_pointer_is_joined_where_it_leads_to_a_text() {
     let push = [("x-github-event", "push"), ("x-github-delivery", "d")];

@@ -1,5 +1,5 @@
-//! What tells events apart where strangers can write: captured requests under other ids, and texts
-//! that other programs would take for commands.
+//! The identity of events where strangers can write: captured requests under other ids, and texts
+//! that other programs would interpret as commands.
 
 use hookbox_event::{ContentDigest, EventId, Scalar};
 use hookbox_signature::{Preset, sign};
@@ -23,7 +23,7 @@ fn by_what_it_says(body: &[u8]) -> EventId {
     EventId::from_digest(&source("github"), &digest)
 }
 
-/// Whoever captured a request can write any id above it: it makes no second event of the one, and
+/// With a captured request any id can be sent: it makes no second event of the one, and
 /// does not hide another (H12).
 #[tokio::test]
 async fn an_unsigned_delivery_id_neither_makes_an_event_nor_hides_one() {
@@ -33,7 +33,7 @@ async fn an_unsigned_delivery_id_neither_makes_an_event_nor_hides_one() {
     for (delivery, body) in [
         ("11111111-0000-0000-0000-000000000000", &captured[..]),
         ("22222222-0000-0000-0000-000000000000", &captured[..]),
-        // The attacker has used the id before the event that it belongs to came.
+        // The attacker has used the id before its event arrived.
         ("33333333-0000-0000-0000-000000000000", &captured[..]),
         ("33333333-0000-0000-0000-000000000000", &genuine[..]),
     ] {
@@ -45,7 +45,7 @@ async fn an_unsigned_delivery_id_neither_makes_an_event_nor_hides_one() {
     assert_eq!(events, [once, once, once, other]);
 }
 
-/// Texts with which a line, a string, a statement or a pattern of somebody else would end.
+/// Texts that end a line, a string, a statement or a pattern in other programs.
 const STRANGE: [&str; 14] = [
     r"a\r\nx-signature: b",
     r"a\r\n\r\nPOST / HTTP/1.1",
@@ -104,7 +104,7 @@ async fn strange_texts_are_ids_and_types_like_any_other() {
     events.sort();
     events.dedup();
     assert_eq!(events.len(), all, "no two of them are one event");
-    // One text has one identity, however it is written down.
+    // One text has one identity, however it is escaped.
     let (escaped, _) = world.keeps(&event(r"\ud83e\udd80", "#")).await;
     let uid = Scalar::String("\u{1f980}".into());
     assert_eq!(escaped.event, by_fields("7", uid, "#"));

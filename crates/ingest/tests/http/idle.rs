@@ -24,7 +24,7 @@ async fn piped(world: &World, served: &mut JoinSet<()>) -> Client<DuplexStream> 
     Client::within(theirs)
 }
 
-/// Time jumps, and what is due on the way runs.
+/// Time jumps, and what becomes due meanwhile runs.
 async fn pass(seconds: f64) {
     sleep(self::seconds(seconds)).await;
 }
@@ -124,7 +124,7 @@ async fn a_head_that_has_begun_is_answered_while_it_drains() {
     let mut client = world.client().await;
     assert_eq!(client.ask(&request).await.status, 200);
     client.send(&request[..10]).await;
-    // What came before this was read before this was answered.
+    // What arrived before this was read before this was answered.
     assert_eq!(world.begini(EVENT).await.status, 200);
     world.shutdown.cancel();
     let answer = client.ask(&request[10..]).await;

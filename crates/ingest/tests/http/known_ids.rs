@@ -1,5 +1,5 @@
-//! Event ids as version 0.1.0 made them. They are what a store knows: an id that changes with the
-//! code makes every event that is sent again an event that was never seen.
+//! Event ids as version 0.1.0 computed them. They are stored: an id that changes with the code
+//! makes every event that is sent again a new event.
 
 use hookbox_signature::{Preset, Scheme, sign};
 

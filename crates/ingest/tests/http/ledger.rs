@@ -1,4 +1,4 @@
-//! A ledger in memory that keeps refusals, which is all that an ingest uses one for.
+//! A ledger in memory that stores refusals, which is all that an ingest uses one for.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ use hookbox_event::{EventId, ReceiptId, Witness};
 #[derive(Default)]
 pub struct FakeLedger {
     kept: Mutex<Vec<Refusal>>,
-    away: AtomicBool,
+    unavailable: AtomicBool,
 }
 
 impl FakeLedger {
@@ -26,9 +26,9 @@ impl FakeLedger {
         self.kept.lock().unwrap().clone()
     }
 
-    /// From now on it keeps nothing.
-    pub fn go_away(&self) {
-        self.away.store(true, Ordering::Relaxed);
+    /// From now on it fails.
+    pub fn fail_from_now(&self) {
+        self.unavailable.store(true, Ordering::Relaxed);
     }
 }
 
@@ -180,7 +180,7 @@ impl Ledger for FakeLedger {
     }
 
     async fn keep_refusals(&self, refusals: &[Refusal]) -> Result<(), Fault> {
-        if self.away.load(Ordering::Relaxed) {
+        if self.unavailable.load(Ordering::Relaxed) {
             return Err(Fault::plain(FaultKind::Unavailable, "keep refusals"));
         }
         self.kept.lock().unwrap().extend_from_slice(refusals);

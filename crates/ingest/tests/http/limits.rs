@@ -24,7 +24,7 @@ async fn a_body_may_be_as_long_as_the_limit() {
     assert_eq!(answer.status, 413);
     assert_eq!(answer.header("connection"), Some("close"));
     assert!(client.closes().await);
-    // By its announcement alone: no byte of the body is waited for.
+    // By its announcement only: no byte of the body is waited for.
     let mut client = world.client().await;
     let headers = [("content-length", "1001"), ("expect", "100-continue")];
     let answer = client.ask(&head("POST", "/hooks/begini", &headers)).await;
@@ -32,11 +32,11 @@ async fn a_body_may_be_as_long_as_the_limit() {
     assert_eq!(world.broker.kept().len(), 1);
 }
 
-/// Far more than the buffers of two sockets hold: it must be read for the sender to get through.
+/// Far more than the buffers of two sockets hold: it must be read for the sender to continue.
 const FAR_TOO_LARGE: usize = 16 * 1024 * 1024;
 
 #[tokio::test]
-async fn who_writes_it_all_first_reads_why_it_was_too_large() {
+async fn a_sender_that_writes_everything_first_reads_the_refusal() {
     let world = World::with(Limits {
         body_max: 1_000,
         ..Limits::standard()
@@ -153,7 +153,7 @@ async fn a_slow_head_is_cut() {
     let mut dripping = world.client().await;
     let drip = Duration::from_millis(20);
     let mut drops = 0;
-    // Each byte in good time, the head never: the deadline is for all of it.
+    // Each byte in time, the head never: the deadline is for all of it.
     while dripping.offer(b"P").await && !dripping.closes_within(drip).await {
         drops += 1;
         assert!(drops < 200, "every byte buys more time");
@@ -161,7 +161,7 @@ async fn a_slow_head_is_cut() {
     assert!(began.elapsed() >= limits.head_deadline, "cut too early");
     assert!(silent.closes().await);
     assert!(begun.closes().await);
-    // And one that says nothing more after a good request.
+    // And one that sends nothing more after a good request.
     let mut idle = world.client().await;
     assert_eq!(idle.ask(&begini(EVENT)).await.status, 200);
     assert!(idle.closes().await);
@@ -332,8 +332,8 @@ async fn bodies_that_are_only_announced_keep_no_one_out() {
     let mut slow = Vec::new();
     for headers in [announced, endless, announced] {
         let mut client = world.client().await;
-        let go_on = client.ask(&head("POST", "/hooks/begini", &headers)).await;
-        assert_eq!(go_on.status, 100, "its body is waited for");
+        let continued = client.ask(&head("POST", "/hooks/begini", &headers)).await;
+        assert_eq!(continued.status, 100, "its body is waited for");
         slow.push(client);
     }
     world.keeps(EVENT).await;

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use hookbox_ingest::{Limits, Peers};
 
-use crate::client::{Answer, head, post};
+use crate::client::{HttpResponse, head, post};
 use crate::world::{EVENT, World, eventually, signed};
 
 /// The proxy's own address here, and one that is not listed.
@@ -30,7 +30,7 @@ fn genuine(headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     post("/hooks/begini", &all, body)
 }
 
-async fn sent(world: &World, from: u8, headers: &[(&str, &str)]) -> Answer {
+async fn sent(world: &World, from: u8, headers: &[(&str, &str)]) -> HttpResponse {
     world
         .client_from(from)
         .await

@@ -1,4 +1,5 @@
-//! Bad signatures: refused with the answer that the source wants, and nothing more is told.
+//! Bad signatures: refused with the answer that the source wants, without a detail that would help
+//! an attacker.
 
 use hookbox_event::Timestamp;
 use hookbox_signature::{Key, Preset};
@@ -31,7 +32,7 @@ fn wrong() -> Vec<(&'static str, Vec<String>)> {
 }
 
 #[tokio::test]
-async fn begini_is_told_403_and_no_detail() {
+async fn begini_is_answered_403_and_no_detail() {
     let world = World::new().await;
     let mut seen = std::collections::BTreeMap::<&str, u64>::new();
     for (reason, values) in wrong() {
@@ -44,10 +45,10 @@ async fn begini_is_told_403_and_no_detail() {
         let mut fields = answer.json();
         let request = fields.as_object_mut().unwrap().remove("request");
         assert_eq!(request.unwrap().as_str().unwrap().len(), 36);
-        let told = serde_json::json!({
+        let refused = serde_json::json!({
             "status": "refused", "reason": "signature", "detail": "Validation Failure",
         });
-        assert_eq!(fields, told, "one answer, whatever was wrong");
+        assert_eq!(fields, refused, "one answer, whatever was wrong");
         *seen.entry(reason).or_default() += 1;
         world.nothing_published();
     }
@@ -56,7 +57,7 @@ async fn begini_is_told_403_and_no_detail() {
 }
 
 #[tokio::test]
-async fn another_source_is_told_401_without_a_detail() {
+async fn another_source_is_answered_401_without_a_detail() {
     let world = World::new().await;
     let others = signature(&plain_scheme(), &key("begini"), EVENT);
     let upper = signed(EVENT);
@@ -89,7 +90,7 @@ async fn a_changed_body_is_refused_and_the_right_one_kept() {
 }
 
 #[tokio::test]
-async fn what_was_refused_on_a_connection_harms_nobody_else() {
+async fn a_refusal_on_a_connection_does_not_affect_other_requests() {
     let world = World::new().await;
     let mut bad = world.client().await;
     let mut good = world.client().await;
@@ -131,7 +132,7 @@ async fn a_refusal_is_kept_for_operators_without_what_was_sent() {
 async fn a_refusal_that_could_not_be_kept_is_counted() {
     let world = World::new().await;
     let counters = world.ingest.counters();
-    world.ledger.go_away();
+    world.ledger.fail_from_now();
     for _ in 0..2 {
         let answer = world.ask(&post("/hooks/begini", &[], b"abc")).await;
         assert_eq!(answer.status, 403, "a store that is away changes no answer");
@@ -143,7 +144,7 @@ async fn a_refusal_that_could_not_be_kept_is_counted() {
     assert_eq!(dropped, 2);
 }
 
-/// The sender did nothing wrong: its event must come again, and not be given up.
+/// The sender did nothing wrong: its event must be sent again, and not be given up.
 #[tokio::test]
 async fn a_source_whose_keys_have_ended_asks_for_a_later_try() {
     let world = World::new().await;

@@ -1,4 +1,4 @@
-//! The same behind TLS, and whoever does not complete a handshake.
+//! The same behind TLS, and peers that do not complete a handshake.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,7 +85,7 @@ async fn an_event_over_tls_is_kept_and_a_forged_one_is_not() {
 }
 
 #[tokio::test]
-async fn who_does_not_complete_a_handshake_is_cut_and_delays_nobody() {
+async fn an_incomplete_handshake_is_cut_and_delays_no_other() {
     let (certificate, acceptor) = server();
     let limits = Limits {
         tls_deadline: Duration::from_secs(2),

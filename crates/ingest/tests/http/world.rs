@@ -7,7 +7,8 @@ use std::time::Duration;
 use hookbox_driver::{Broker, Clock, Ledger};
 use hookbox_event::{ContentDigest, Envelope, EventId, Scalar, SourceName, scan};
 use hookbox_ingest::{
-    Config, EventType, Identity, Ingest, Leaving, Limits, Listener, Peers, Routing, Source, serve,
+    Config, DrainTimes, EventType, Identity, Ingest, Limits, Listener, Peers, Routing, Source,
+    serve,
 };
 use hookbox_signature::{Algorithm, Encoding, HmacScheme, Key, Preset, Scheme, sign};
 use tokio::net::{TcpListener, TcpSocket};
@@ -15,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::{Answer, Client, PATIENCE, post};
+use crate::client::{Client, HttpResponse, PATIENCE, post};
 use crate::fake::{Counting, FakeBroker, NOW, Still};
 use crate::ledger::FakeLedger;
 
@@ -45,32 +46,32 @@ impl World {
     /// One that gives open requests this long when it ends.
     pub async fn graced(limits: Limits, grace: Duration) -> Self {
         let lead = Duration::ZERO;
-        Self::begin((limits, Peers::default()), Leaving { lead, grace }, None).await
+        Self::begin((limits, Peers::default()), DrainTimes { lead, grace }, None).await
     }
 
-    /// One that goes on taking for this long when it ends.
+    /// One that still takes requests for this long when it ends.
     pub async fn leading(lead: Duration) -> Self {
         let grace = Duration::from_secs(5);
         let config = (Limits::standard(), Peers::default());
-        Self::begin(config, Leaving { lead, grace }, None).await
+        Self::begin(config, DrainTimes { lead, grace }, None).await
     }
 
     /// One behind proxies that do the TLS, or over plain HTTP.
     pub async fn behind(peers: Peers, limits: Limits) -> Self {
         let (lead, grace) = (Duration::ZERO, Duration::from_secs(5));
-        Self::begin((limits, peers), Leaving { lead, grace }, None).await
+        Self::begin((limits, peers), DrainTimes { lead, grace }, None).await
     }
 
     /// One that listens behind TLS.
     pub async fn secured(limits: Limits, tls: TlsAcceptor) -> Self {
         let (lead, grace) = (Duration::ZERO, Duration::from_secs(5));
         let config = (limits, Peers::default());
-        Self::begin(config, Leaving { lead, grace }, Some(tls)).await
+        Self::begin(config, DrainTimes { lead, grace }, Some(tls)).await
     }
 
     async fn begin(
         (limits, peers): (Limits, Peers),
-        leaving: Leaving,
+        drain_times: DrainTimes,
         tls: Option<TlsAcceptor>,
     ) -> Self {
         let ledger = Arc::new(FakeLedger::default());
@@ -91,7 +92,7 @@ impl World {
             Listener { tcp, tls },
             Arc::clone(&ingest),
             shutdown.clone(),
-            leaving,
+            drain_times,
         ));
         Self {
             address,
@@ -116,12 +117,12 @@ impl World {
     }
 
     /// One request on a connection of its own.
-    pub async fn ask(&self, request: &[u8]) -> Answer {
+    pub async fn ask(&self, request: &[u8]) -> HttpResponse {
         self.client().await.ask(request).await
     }
 
     /// Posts a body with its right signature, as Begini does.
-    pub async fn begini(&self, body: &[u8]) -> Answer {
+    pub async fn begini(&self, body: &[u8]) -> HttpResponse {
         self.ask(&begini(body)).await
     }
 
@@ -174,7 +175,7 @@ pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Limits under which whoever is slow is found out quickly.
+/// Limits under which a slow peer is detected quickly.
 pub fn hasty() -> Limits {
     // Longer than a busy machine keeps a process from running.
     let short = Duration::from_millis(500);
@@ -219,7 +220,7 @@ fn config(limits: Limits, peers: Peers) -> Config {
             source(
                 "plain",
                 plain_scheme(),
-                hookbox_signature::Answer::default(),
+                hookbox_signature::RefusalAnswer::default(),
                 None,
                 Identity::Body,
             ),
@@ -260,7 +261,7 @@ fn with_headers(key: &Key, scheme: Scheme) -> Source {
         scheme,
         keys: RwLock::new(Arc::from([key.clone()])),
         form: Preset::Github.form().map(str::to_owned),
-        answer: hookbox_signature::Answer::default(),
+        answer: hookbox_signature::RefusalAnswer::default(),
         topic: Some(EventType::Header {
             name: http::HeaderName::from_static("x-github-event"),
             pointer: Some("/action".parse().unwrap()),
@@ -276,7 +277,7 @@ fn with_a_topic(key: &Key) -> Source {
         scheme: plain_scheme(),
         keys: RwLock::new(Arc::from([key.clone()])),
         form: None,
-        answer: hookbox_signature::Answer::default(),
+        answer: hookbox_signature::RefusalAnswer::default(),
         topic: Some(EventType::Header {
             name: http::HeaderName::from_static("x-shopify-topic"),
             pointer: None,

@@ -1,4 +1,4 @@
-//! A broker in memory that does as it is told.
+//! A broker in memory whose behaviour a test sets.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use hookbox_event::{Account, RouteName, decode_batch};
 /// How it treats what it is given.
 #[derive(Debug, Clone, Copy)]
 pub struct Manner {
-    /// Nobody reaches it.
+    /// It is unreachable.
     pub is_away: bool,
     /// How long it takes to confirm.
     pub confirm: Duration,
@@ -34,7 +34,7 @@ pub const WELL: Manner = Manner {
     rejects: false,
 };
 
-/// What a broker is like that nobody reaches.
+/// How an unreachable broker behaves.
 pub const AWAY: Manner = Manner {
     is_away: true,
     ..WELL
@@ -132,7 +132,7 @@ impl Broker for FakeBroker {
         Ok(())
     }
 
-    async fn tell(&self, _: &Account) -> Result<(), PublishError> {
+    async fn publish_report(&self, _: &Account) -> Result<(), PublishError> {
         let mut state = self.lock();
         if state.manner.is_away {
             return Err(PublishError::plain(PublishErrorKind::Unavailable));
@@ -152,7 +152,7 @@ impl Broker for FakeBroker {
 
     fn readiness(&self) -> Readiness {
         if self.lock().manner.is_away {
-            return Readiness::not_ready(NotReadyKind::Unreachable, "it was told to be");
+            return Readiness::not_ready(NotReadyKind::Unreachable, "the test wants it");
         }
         Readiness::Ready
     }

@@ -33,7 +33,7 @@ async fn it_empties_while_events_come_faster_than_confirms_and_keeps_their_order
         closing: false,
         accepted: Vec::new(),
     };
-    world.spooling.tell(&account).await.unwrap();
+    world.spooling.publish_report(&account).await.unwrap();
     world.broker.set(WELL);
     let (began, mut next, mut direct) = (Instant::now(), 500, 0);
     while direct < DIRECT {
@@ -62,7 +62,7 @@ async fn it_empties_while_events_come_faster_than_confirms_and_keeps_their_order
     world.end().await;
 }
 
-/// Full batches on several lanes: no message holds more than one of them, so joining helps
+/// Full batches from several publishers: no message holds more than one of them, so joining helps
 /// nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_empties_under_the_largest_load_there_is() {
@@ -75,7 +75,7 @@ async fn it_empties_under_the_largest_load_there_is() {
         ..WELL
     });
     let (is_over, next) = (AtomicBool::new(false), AtomicU64::new(100));
-    let lane = async || {
+    let publisher = async || {
         while !is_over.load(Ordering::Relaxed) {
             let first = next.fetch_add(1, Ordering::Relaxed) * 64;
             world.publish_to("a", &batch(first..first + 64, 10)).await;
@@ -97,7 +97,15 @@ async fn it_empties_under_the_largest_load_there_is() {
         }
         is_over.store(true, Ordering::Relaxed);
     };
-    let all = async { tokio::join!(lane(), lane(), lane(), lane(), until_direct) };
+    let all = async {
+        tokio::join!(
+            publisher(),
+            publisher(),
+            publisher(),
+            publisher(),
+            until_direct
+        )
+    };
     let emptied = timeout(SOON, all).await;
     let (left, taken) = (world.events(), next.load(Ordering::Relaxed));
     assert!(

@@ -1,4 +1,4 @@
-//! A message that the broker refuses by itself is in nobody's way, and is not lost.
+//! A message that the broker refuses by itself blocks no other, and is not lost.
 
 use crate::broker::{AWAY, Manner, WELL};
 use crate::world::{World, batch, eventually};
@@ -46,7 +46,7 @@ async fn a_message_that_is_too_large_for_the_broker_lets_the_others_past_and_is_
 
 /// A route whose queue is full keeps its order: that is no message's own fault.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_route_that_takes_nothing_lets_nobody_past() {
+async fn a_route_that_takes_nothing_lets_nothing_past() {
     let world = World::new(AWAY).await;
     for number in 0..5 {
         world.publish(number..number + 1).await;

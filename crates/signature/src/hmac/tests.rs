@@ -52,7 +52,7 @@ fn known_answers() {
 }
 
 #[test]
-fn a_good_signature_tells_its_key() {
+fn a_good_signature_identifies_its_key() {
     let scheme = Preset::Begini.scheme();
     let (old, new) = (key("old", "one"), key("new", "two"));
     let headers = signed(&scheme, &new, BODY);
@@ -76,7 +76,7 @@ fn a_good_signature_tells_its_key() {
 
 /// Upper-case hex verifies where the scheme says so, and nowhere else.
 #[test]
-fn hex_in_either_case_verifies_where_the_scheme_says_so() {
+fn hex_in_either_case_verifies_where_the_scheme_allows_it() {
     let key = [key("k", "secret")];
     let any_case = |preset: Preset| match preset.scheme() {
         Scheme::Hmac(hmac) => Scheme::Hmac(HmacScheme {

@@ -29,7 +29,7 @@ fn githubs_own_example() {
     let check = |signature: &str, body: &'static str| {
         let mut headers = HeaderMap::new();
         headers.insert("x-hub-signature-256", crate::scheme::value(signature));
-        // Not signed, so it must tell nothing.
+        // Not signed, so it must not matter.
         headers.insert("x-github-delivery", crate::scheme::value("d-1"));
         let body = Bytes::from_static(body.as_bytes());
         let verified = verify(&Preset::Github.scheme(), &keys, &headers, body, NOW)?;

@@ -100,7 +100,7 @@ fn damage_is_refused_by_its_kind() {
     );
 }
 
-/// Whoever sends many wants work done: none is looked at, good ones among them or not.
+/// Many candidates are an attempt to exhaust the CPU: none is checked, even if some are valid.
 #[test]
 fn a_thousand_signatures_are_refused_unread() {
     let last_good = [&["v1,"; 999][..], &[GOOD]].concat().join(" ");

@@ -4,7 +4,7 @@ use hookbox_driver::{ClaimState, Claimed, Fault as OurFault, FaultKind, StoredEv
 use hookbox_event::{Envelope, EventId, RouteName};
 
 use crate::tables::{Key, Tables};
-use crate::tx::{Owned, SimTx};
+use crate::tx::{OwnedClaim, SimTx};
 
 /// An envelope that came from ingest.
 pub(super) async fn plain(
@@ -29,7 +29,7 @@ pub(super) async fn plain(
     let key = Key::Claim(route.clone(), event);
     let free = |tables: &Tables| same && !tables.claims.contains_key(&on);
     if tx.lock(key, free).await? {
-        let owned = Owned {
+        let owned = OwnedClaim {
             attempt: 1,
             granted: false,
             end: None,
@@ -79,7 +79,7 @@ pub(super) async fn redone(
         (Some(ClaimState::Retrying), Some(retry))
             if retry.attempt == wanted && !retry.is_put_off(now) =>
         {
-            let owned = Owned {
+            let owned = OwnedClaim {
                 attempt: wanted,
                 granted: true,
                 end: None,

@@ -1,22 +1,22 @@
-//! Recording a failure or a burial, as the drivers do it, in one transaction of its own.
+//! Recording a failure or undecodable bytes, as the drivers do it, in one transaction of its own.
 
 use std::fmt::Debug;
 use std::time::Duration;
 
 use hookbox_driver::{
-    Burial, ClaimState, CountedStart, DeadReason, Deferral, Deferred, Failure, Fault as OurFault,
-    Recorded, Start, StartKind, Then,
+    ClaimState, CountedStart, DeadReason, Deferral, Deferred, Failure, Fault as OurFault, Recorded,
+    Start, StartKind, Then, UndecodableMessage,
 };
 use hookbox_event::{ContentDigest, EventId, InstanceId, RouteName};
 
 use crate::broker::unavailable;
 use crate::fault::Fault;
 use crate::store::SimStore;
-use crate::tables::{Claim, EventKept, Key, Retry, Tables, Word};
+use crate::tables::{Claim, EventKept, Key, Retry, StoredOutcome, Tables};
 use crate::tx::{SimTx, wait_for};
 
 impl SimStore {
-    /// Runs a change that is one transaction; it may take, and the answer be an error.
+    /// Runs a change in one transaction; it may be committed although an error is returned.
     pub(super) async fn record<T: Debug + Send>(
         &self,
         mut tx: SimTx,
@@ -54,7 +54,7 @@ pub(super) fn fail(tables: &mut Tables, failure: &Failure<'_>, now: Duration) ->
         if !tables.events.get(&envelope.event).is_some_and(same) {
             return Recorded::Superseded;
         }
-        return follow(tables, failure, then, now);
+        return record_consequences(tables, failure, then, now);
     }
     match claim.map(|it| it.state) {
         Some(ClaimState::Running) => {
@@ -75,19 +75,24 @@ pub(super) fn fail(tables: &mut Tables, failure: &Failure<'_>, now: Duration) ->
             return Recorded::Superseded;
         }
     }
-    follow(tables, failure, then, now)
+    record_consequences(tables, failure, then, now)
 }
 
-fn follow(tables: &mut Tables, failure: &Failure<'_>, then: Then, now: Duration) -> Recorded {
+fn record_consequences(
+    tables: &mut Tables,
+    failure: &Failure<'_>,
+    then: Then,
+    now: Duration,
+) -> Recorded {
     let (route, envelope, attempt) = (failure.route, failure.envelope, failure.attempt);
     let on = (route.clone(), envelope.event);
     let (state, word) = match then {
-        Then::Retry { .. } => (ClaimState::Retrying, Word::Retrying),
-        Then::Dead { .. } => (ClaimState::Dead, Word::Dead),
+        Then::Retry { .. } => (ClaimState::Retrying, StoredOutcome::Retrying),
+        Then::Dead { .. } => (ClaimState::Dead, StoredOutcome::Dead),
     };
     let attempts = attempt;
     tables.claims.insert(on.clone(), Claim { state, attempts });
-    tables.follow(route, &envelope.event, word);
+    tables.update_outcome(route, &envelope.event, word);
     tables.put_receipt(route, envelope, word, failure.other_digest);
     let failures = &mut tables.failures;
     let failed = (route.clone(), envelope.event, attempt);
@@ -132,14 +137,19 @@ pub(super) fn defer(tables: &mut Tables, deferral: &Deferral<'_>, now: Duration)
         Some(ClaimState::Retrying | ClaimState::Running | ClaimState::Done | ClaimState::Dead)
         | None => return Deferred::Superseded,
     }
-    // Its age is not kept here: the drivers' conformance is about it.
+    // Its age is not kept here: the conformance cases of the drivers cover it.
     let Some(after) = deferral.wait(None) else {
         return Deferred::Expired;
     };
     let (state, attempts) = (ClaimState::Retrying, attempt.saturating_sub(1));
     tables.claims.insert(on.clone(), Claim { state, attempts });
-    tables.follow(route, &envelope.event, Word::Retrying);
-    tables.put_receipt(route, envelope, Word::Retrying, deferral.other_digest);
+    tables.update_outcome(route, &envelope.event, StoredOutcome::Retrying);
+    tables.put_receipt(
+        route,
+        envelope,
+        StoredOutcome::Retrying,
+        deferral.other_digest,
+    );
     let retry = Retry {
         attempt,
         before: deferral.attempts_before,
@@ -161,7 +171,7 @@ pub(super) fn start(
     for start in on {
         let key = (route.clone(), *start);
         let counted = tables.starts.entry(key.clone()).or_default();
-        // The same process again did not hear that it was counted.
+        // A repeated call of the same process: it may not have received the reply to the first.
         if counted.1 != Some(by) {
             let (isolated, unproven) = kind.adds();
             counted.0.all += 1;
@@ -208,12 +218,15 @@ pub(super) fn survived(tables: &mut Tables, route: &RouteName, on: &[Start]) -> 
     Recorded::Recorded
 }
 
-pub(super) fn bury(tables: &mut Tables, burial: &Burial<'_>) -> Recorded {
-    let event = EventId::of_undecodable(burial.bytes);
-    let on = (burial.route.clone(), event);
+pub(super) fn store_undecodable(
+    tables: &mut Tables,
+    undecodable: &UndecodableMessage<'_>,
+) -> Recorded {
+    let event = EventId::of_undecodable(undecodable.bytes);
+    let on = (undecodable.route.clone(), event);
     tables.events.entry(event).or_insert_with(|| EventKept {
-        digest: ContentDigest::of_raw_body(burial.bytes),
-        body: burial.bytes.clone(),
+        digest: ContentDigest::of_raw_body(undecodable.bytes),
+        body: undecodable.bytes.clone(),
         envelope: None,
     });
     if tables.claims.contains_key(&on) {
@@ -224,6 +237,6 @@ pub(super) fn bury(tables: &mut Tables, burial: &Burial<'_>) -> Recorded {
         attempts: 0,
     };
     tables.claims.insert(on.clone(), claim);
-    tables.put_dead(&on, burial.reason, 0);
+    tables.put_dead(&on, undecodable.reason, 0);
     Recorded::Recorded
 }

@@ -7,7 +7,7 @@ use hookbox_driver::{DueRetry, Fault as OurFault, Republish, Requeued};
 use crate::broker::unavailable;
 use crate::fault::Fault;
 use crate::store::due_retry;
-use crate::tables::{Key, OnRoute, Retry, Tables, Word};
+use crate::tables::{Key, OnRoute, Retry, StoredOutcome, Tables};
 use crate::tx::SimTx;
 
 pub(super) async fn requeue(
@@ -87,7 +87,13 @@ fn envelope(tables: &Tables, on: &OnRoute) -> Option<DueRetry> {
         .receipts
         .iter()
         .filter(|(key, it)| key.0 == *route && it.event == *event)
-        .min_by_key(|(key, it)| (it.word == Word::Duplicate, it.envelope.received_at, key.1))?;
+        .min_by_key(|(key, it)| {
+            (
+                it.word == StoredOutcome::Duplicate,
+                it.envelope.received_at,
+                key.1,
+            )
+        })?;
     let mut envelope = first.1.envelope.clone();
     let kept = tables.events.get(event)?;
     envelope.body = kept.body.clone();

@@ -49,7 +49,7 @@ impl Clock {
         let doing = || format!("shifting a clock in {}", self.folder.display());
         let next = self.folder.join("next");
         fs::write(&next, format!("{days:+}d\n")).map_err(ServerError::io(doing()))?;
-        // Whoever looks meanwhile finds the old shift or the new one.
+        // A process that reads meanwhile finds the old shift or the new one.
         fs::rename(next, self.file()).map_err(ServerError::io(doing()))
     }
 

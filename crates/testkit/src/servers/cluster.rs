@@ -37,7 +37,7 @@ pub struct RabbitmqCluster {
     /// What is in the file that names the plugins.
     plugins: &'static str,
     cut: Vec<(u8, u8)>,
-    // Last: the folder goes when nobody lives in it any more.
+    // Last: the folder is removed after the processes that use it have ended.
     folder: Folder,
 }
 
@@ -231,7 +231,7 @@ impl RabbitmqCluster {
         self.nodes[place].process.kill(&self.folder)
     }
 
-    /// Tells a node to end in an orderly way, and waits until it has.
+    /// Stops a node in an orderly way, and waits until it has ended.
     ///
     /// # Errors
     /// When it does not.
@@ -288,7 +288,7 @@ impl RabbitmqCluster {
         self.folder.path().join(format!("node{host}")).join(name)
     }
 
-    /// Where it lives.
+    /// Its folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -296,7 +296,7 @@ impl RabbitmqCluster {
 
 impl Drop for RabbitmqCluster {
     fn drop(&mut self) {
-        // The keeper goes on where one of these fails.
+        // Where one of these fails, the keeper ends the process.
         for node in &mut self.nodes {
             let _ = node.process.end(&self.folder);
             let _ = node.epmd.end(&self.folder);

@@ -1,5 +1,5 @@
-//! A temporary folder with a keeper: whoever lives in it ends, and it is removed, when its owner
-//! ends, in whatever way.
+//! A temporary folder with a keeper: when its owner ends, in whatever way, the processes that use
+//! the folder are ended and it is removed.
 //!
 //! The keeper is a small shell process that waits for the end of a pipe that only the owner holds
 //! open. The kernel closes that pipe on a normal end, a panic, Ctrl-C and SIGKILL alike, so there
@@ -42,7 +42,7 @@ end() {
 end_now() { kill -s KILL "$1" 2>/dev/null; }
 look() {
     kill -0 "$1" 2>/dev/null || return
-    # One that has ended and that nobody waited for is still there by name.
+    # A zombie (ended, and not waited for) still exists by id.
     case $(cat "/proc/$1/stat" 2>/dev/null) in *") Z "*) return ;; esac
     alive=yes
 }
@@ -114,7 +114,7 @@ impl Folder {
                 keeper,
             }),
             Err(error) => {
-                // Nobody else would: without a keeper there is no one to remove it.
+                // Without a keeper nothing else would remove it.
                 let _ = fs::remove_dir_all(&path);
                 Err(error)
             }
@@ -207,7 +207,7 @@ impl Folder {
     }
 
     /// The note of a process that has ended and was waited for is removed: its id may be given
-    /// to somebody else now.
+    /// to another process now.
     pub fn forget(&self, process: u32) {
         let _ = fs::remove_file(self.path.join(PROCESSES).join(process.to_string()));
     }
@@ -228,7 +228,7 @@ impl Folder {
             || Err(std::io::ErrorKind::BrokenPipe.into()),
             |pipe| pipe.write_all(b"keep\n"),
         )
-        .map_err(ServerError::io("telling the keeper to keep the folder"))?;
+        .map_err(ServerError::io("instructing the keeper to keep the folder"))?;
         // Taken, so that `drop` neither ends the folder nor waits for it.
         drop(self.keeper.stdin.take());
         Ok(self.keeper.id())

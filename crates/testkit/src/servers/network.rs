@@ -16,7 +16,7 @@ use super::folder::{Ending, Folder};
 use super::ports::random;
 use super::process::{Process, run, wait_until};
 
-/// Tries to find a subnet that nobody uses.
+/// Tries to find an unused subnet.
 const TRIES_MAX: u32 = 20;
 
 /// Until a process is in its namespace.
@@ -28,7 +28,7 @@ const OURS: u8 = 254;
 /// Whether networks can be made here; if not, why.
 ///
 /// # Errors
-/// What the operating system said.
+/// The error text of the operating system.
 pub fn available() -> Result<(), String> {
     let mut command = Command::new("unshare");
     let output = command.args(["--net", "ip", "link"]).output();
@@ -140,7 +140,7 @@ impl Network {
         command
     }
 
-    /// Nothing passes between two hosts any more, and nobody is told.
+    /// Nothing passes between two hosts any more, and neither is notified.
     ///
     /// # Errors
     /// When the operating system refuses.
@@ -171,7 +171,7 @@ impl Network {
     /// Ends every host and the switch.
     pub fn end(&mut self, folder: &Folder) {
         for host in self.hosts.iter_mut().chain([&mut self.switch]) {
-            // The folder's keeper goes on where this fails.
+            // Where this fails, the folder's keeper ends the process.
             let _ = host.end(folder);
         }
     }

@@ -18,7 +18,7 @@ const READY_MAX: Duration = Duration::from_secs(30);
 /// that they are handed out in turns.
 const POOL: u32 = 4;
 
-/// When it hands a session of the server to somebody else (its setting `pool_mode`).
+/// When it lends a session of the server to another client (its setting `pool_mode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolMode {
     /// When its client has gone.
@@ -35,7 +35,7 @@ pub struct PgBouncer {
     _reserved: ReservedPort,
     server: u16,
     url: String,
-    // Last: the folder goes when nobody lives in it any more.
+    // Last: the folder is removed after the processes that use it have ended.
     folder: Folder,
 }
 
@@ -98,11 +98,10 @@ impl PgBouncer {
         Ok(())
     }
 
-    /// Has it pool in another way from now on: links that are open keep theirs until they are
-    /// closed.
+    /// Changes the pool mode from now on: open connections keep theirs until they are closed.
     ///
     /// # Errors
-    /// When it cannot be told.
+    /// When it cannot be reloaded.
     pub fn pool(&self, mode: PoolMode) -> Result<(), ServerError> {
         configure(&self.folder, self.port, self.server, mode)?;
         let before = self.reloads();
@@ -117,7 +116,7 @@ impl PgBouncer {
         })
     }
 
-    /// How often it has said that it reads its settings again.
+    /// How often it has logged that it reloads its settings.
     fn reloads(&self) -> usize {
         let text = std::fs::read(log(&self.folder)).unwrap_or_default();
         String::from_utf8_lossy(&text).matches("SIGHUP").count()
@@ -126,7 +125,7 @@ impl PgBouncer {
 
 impl Drop for PgBouncer {
     fn drop(&mut self) {
-        // The keeper goes on where this fails.
+        // Where this fails, the keeper ends the process.
         let _ = self.process.end(&self.folder);
     }
 }

@@ -71,7 +71,7 @@ pub(super) fn reserve<const N: usize>() -> io::Result<[ReservedPort; N]> {
         .map_err(|_| io::Error::other("as many ports as were wanted"))
 }
 
-/// A name or password nobody can guess: 32 hexadecimal digits.
+/// A name or password that cannot be guessed: 32 hexadecimal digits.
 ///
 /// # Errors
 /// When the system has no randomness.

@@ -17,10 +17,10 @@ const NAME: &str = "PostgreSQL";
 /// A start takes one second; recovery after a kill under load on a slow machine much longer.
 const READY_MAX: Duration = Duration::from_secs(60);
 
-/// One look at whether it answers.
+/// Deadline of one check whether it answers.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
-/// Starts on other ports, when somebody took ours meanwhile.
+/// Attempts on other ports, when another process took ours meanwhile.
 const STARTS_MAX: u32 = 3;
 
 /// Tests run in parallel, each with a pool or two of its own.
@@ -35,7 +35,7 @@ pub struct PostgresServer {
     _reserved: ReservedPort,
     url: String,
     environment: Environment,
-    // Last: the folder goes when nobody lives in it any more.
+    // Last: the folder is removed after the processes that use it have ended.
     folder: Folder,
 }
 
@@ -90,7 +90,7 @@ impl PostgresServer {
         self.process.id()
     }
 
-    /// Where it lives.
+    /// Its folder.
     pub fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }
@@ -111,7 +111,7 @@ impl PostgresServer {
         self.process.stop()
     }
 
-    /// Lets it go on after [`PostgresServer::stop`].
+    /// Resumes it after [`PostgresServer::stop`].
     ///
     /// # Errors
     /// When a signal cannot be sent.
@@ -142,7 +142,7 @@ impl PostgresServer {
 impl Drop for PostgresServer {
     fn drop(&mut self) {
         if self.folder.is_ours() {
-            // The keeper goes on where this fails.
+            // Where this fails, the keeper ends the process.
             let _ = self.process.end(&self.folder);
         }
     }
@@ -245,7 +245,7 @@ fn ready(process: &mut Process, port: u16, folder: &Folder) -> Result<(), Server
     process::ready(process, NAME, READY_MAX, answers, || tail(&log(folder)))
 }
 
-/// Whether this server says that it is ready, in its lock file. Another one that took the port a
+/// Whether this server reports itself ready in its lock file. Another one that took the port a
 /// moment before answers there as well, until this one has ended for want of it.
 fn is_up(folder: &Folder, id: u32) -> bool {
     let lock = fs::read_to_string(folder.path().join("data/postmaster.pid"));

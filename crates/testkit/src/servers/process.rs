@@ -11,17 +11,17 @@ use std::time::{Duration, Instant};
 use super::ServerError;
 use super::folder::{Ending, Folder};
 
-/// How often a condition is looked at again while waiting for it.
+/// How often a condition is checked while waiting for it.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// How long a process has to be gone after it was told to end: PostgreSQL gives its own children
-/// five seconds in an immediate shutdown.
+/// How long a process may take to end after the signal: PostgreSQL gives its own children five
+/// seconds in an immediate shutdown.
 const END_MAX: Duration = Duration::from_secs(10);
 
 /// Lines of a log that an error shows.
 const TAIL_LINES: usize = 25;
 
-/// One look at whether a port takes connections.
+/// Deadline of one check whether a port accepts connections.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
 
 /// A running server process.
@@ -65,12 +65,12 @@ impl Process {
     pub fn stop(&self) -> Result<(), ServerError> {
         // The parent first, so that no child is born after the children were counted.
         signal("STOP", &[self.id()])?;
-        // A child may have ended meanwhile, so a refusal says nothing.
+        // A child may have ended meanwhile, so an error means nothing.
         let _ = signal("STOP", &family(self.id()));
         Ok(())
     }
 
-    /// Lets it go on after [`Process::stop`] (SIGCONT).
+    /// Resumes it after [`Process::stop`] (SIGCONT).
     ///
     /// # Errors
     /// When a signal cannot be sent.
@@ -109,7 +109,7 @@ impl Process {
         let _ = signal("STOP", &[self.id()]);
         let everyone = family(self.id());
         let _ = self.child.kill();
-        // Some may have followed their parent already, so a refusal says nothing.
+        // Some may have ended with their parent already, so an error means nothing.
         let _ = signal("KILL", &everyone);
         self.gone(&everyone, folder)
     }
@@ -189,9 +189,10 @@ pub fn takes_connections(port: u16) -> bool {
     TcpStream::connect_timeout(&address, CONNECT_MAX).is_ok()
 }
 
-/// Looks at `condition` until it holds or `limit` has passed; whether it held.
+/// Polls `condition` until it holds or `limit` has passed; whether it held.
 ///
-/// The one place of the servers that sleeps: bounded, on a level, with nobody waiting beside it.
+/// The one place of the servers that sleeps: bounded, on a state, with no other task that waits
+/// meanwhile.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the bounded waiting, in blocking code"

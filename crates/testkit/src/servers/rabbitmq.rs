@@ -18,10 +18,10 @@ const NAME: &str = "RabbitMQ";
 /// A start takes eight seconds on two cores, and much longer on a machine that compiles meanwhile.
 pub(super) const READY_MAX: Duration = Duration::from_secs(120);
 
-/// One look at whether it answers.
+/// Deadline of one check whether it answers.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(2);
 
-/// Starts on other ports, when somebody took ours meanwhile.
+/// Attempts on other ports, when another process took ours meanwhile.
 const STARTS_MAX: u32 = 3;
 
 /// Two schedulers that do not spin while they wait: the tests need the processors more.
@@ -48,7 +48,7 @@ pub struct RabbitmqServer {
     ports: Ports,
     reserved: Vec<ReservedPort>,
     url: String,
-    // Last: the folder goes when nobody lives in it any more.
+    // Last: the folder is removed after the processes that use it have ended.
     folder: Folder,
 }
 
@@ -124,7 +124,7 @@ impl RabbitmqServer {
         self.process.id()
     }
 
-    /// Where it lives.
+    /// Its folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -145,7 +145,7 @@ impl RabbitmqServer {
         self.process.stop()
     }
 
-    /// Lets it go on after [`RabbitmqServer::stop`].
+    /// Resumes it after [`RabbitmqServer::stop`].
     ///
     /// # Errors
     /// When a signal cannot be sent.
@@ -212,7 +212,7 @@ impl RabbitmqServer {
 impl Drop for RabbitmqServer {
     fn drop(&mut self) {
         if self.folder.is_ours() {
-            // The keeper goes on where this fails.
+            // Where this fails, the keeper ends the process.
             let _ = self.process.end(&self.folder);
             let _ = self.epmd.end(&self.folder);
         }
@@ -355,7 +355,7 @@ fn ready(process: &mut Process, port: u16, folder: &Folder) -> Result<(), Server
     })
 }
 
-/// It listens before its start is complete, so a listening port alone says too little.
+/// It listens before its start is complete, so a listening port is not enough.
 pub(super) fn has_started(log: &Path) -> bool {
     let text = fs::read(log).unwrap_or_default();
     String::from_utf8_lossy(&text).contains("Server startup complete")

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_told_apart() {
+    fn paths_are_distinguished() {
         let root = Root {
             path: PathBuf::from("/srv/trixie"),
         };

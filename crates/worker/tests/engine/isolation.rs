@@ -213,7 +213,7 @@ async fn a_worker_takes_its_own_start_for_no_death() {
     assert_eq!(world.effects(9), 1);
 }
 
-/// Between its tries its handler ends no process, whoever else has the event by then.
+/// Between its tries its handler ends no process, whichever process has the event by then.
 #[tokio::test(start_paused = true)]
 async fn a_start_is_taken_back_until_the_next_try() {
     let world = World::new();

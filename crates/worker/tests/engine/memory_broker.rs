@@ -171,7 +171,7 @@ impl Broker for MemoryBroker {
         Ok(())
     }
 
-    async fn tell(&self, _account: &Account) -> Result<(), PublishError> {
+    async fn publish_report(&self, _account: &Account) -> Result<(), PublishError> {
         Err(PublishError::plain(PublishErrorKind::Unroutable))
     }
 

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use hookbox_driver::{
-    Burial, Claimed, CommitError, CountedStart, Deferral, Deferred, Failure, Fault, FaultKind,
-    NextWitness, Outcome, Recorded, Republish, Requeued, Settled, Start, StartCounts, StartKind,
-    Store, StoredEvent,
+    Claimed, CommitError, CountedStart, Deferral, Deferred, Failure, Fault, FaultKind, NextWitness,
+    Outcome, ReceiptOutcome, Recorded, Republish, Requeued, Start, StartCounts, StartKind, Store,
+    StoredEvent, UndecodableMessage,
 };
 use hookbox_event::{Account, Envelope, EventId, InstanceId, RouteName, Witness};
 
@@ -145,7 +145,7 @@ impl Store for MemoryStore {
         &self,
         tx: &mut MemoryTx,
         route: &RouteName,
-        settled: &[Settled<'_>],
+        settled: &[ReceiptOutcome<'_>],
     ) -> Result<(), CommitError> {
         drop(self.enter("settle").await?);
         tx.prove()?;
@@ -179,8 +179,12 @@ impl Store for MemoryStore {
         Ok(self.enter("defer").await?.rows.defer(deferral))
     }
 
-    async fn bury(&self, burial: &Burial<'_>) -> Result<Recorded, Fault> {
-        Ok(self.enter("bury").await?.rows.bury(burial))
+    async fn store_undecodable(&self, message: &UndecodableMessage<'_>) -> Result<Recorded, Fault> {
+        Ok(self
+            .enter("store_undecodable")
+            .await?
+            .rows
+            .store_undecodable(message))
     }
 
     async fn starts(&self, route: &RouteName, of: &[Start]) -> Result<Vec<StartCounts>, Fault> {

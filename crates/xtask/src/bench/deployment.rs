@@ -31,7 +31,7 @@ pub(super) struct Urls {
 /// A running hookbox. It ends when this is dropped.
 pub(super) struct Deployment {
     processes: Vec<(&'static str, Process)>,
-    // Last: the folder goes when nobody lives in it any more.
+    // Last: the folder is removed after the processes that use it have ended.
     folder: Folder,
 }
 
@@ -131,7 +131,7 @@ impl Deployment {
 impl Drop for Deployment {
     fn drop(&mut self) {
         for (_, process) in &mut self.processes {
-            // The folder's keeper goes on where this fails.
+            // Where this fails, the folder's keeper ends the process.
             let _ = process.end(&self.folder);
         }
     }

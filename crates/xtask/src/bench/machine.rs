@@ -12,7 +12,7 @@ use crate::repository;
 /// How long to listen whether anything else runs.
 const LISTEN: Duration = Duration::from_secs(3);
 
-/// Cores, memory, kernel and versions; what a system does not tell is null.
+/// Cores, memory, kernel and versions; what a system does not report is null.
 pub(super) fn describe() -> Value {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     json!({
@@ -44,7 +44,8 @@ fn other_work() -> Option<f64> {
     Some((busy.saturating_sub(busy_before) * 100) as f64 / all as f64)
 }
 
-/// Ticks that all cores were busy, and all ticks. Stolen ones are somebody's work as well.
+/// Ticks that all cores were busy, and all ticks. Stolen ticks are work of another machine, and
+/// count as well.
 fn ticks(stat: &str) -> Option<(u64, u64)> {
     let words = stat.lines().next()?.strip_prefix("cpu ")?;
     // user, nice, system, idle, iowait, irq, softirq, steal; guests are in `user` already.

@@ -1,4 +1,4 @@
-//! The traffic, the clock and the books of one run.
+//! The traffic, the clock and the accounting of one run.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ const WARM_UP_EVENTS: u32 = 1_000;
 const WARM_UP_SEED: &str = "1";
 const SEED: &str = "2";
 
-/// What a provider's bad day looks like, in percent.
+/// The traffic of a provider on a bad day, in percent.
 const SHARES: [&str; 8] = [
     "--duplicates",
     "5",
@@ -32,7 +32,7 @@ const SHARES: [&str; 8] = [
 /// Until everything accepted has its outcome: far longer than any machine of use needs.
 const DRAIN_MAX: Duration = Duration::from_secs(600);
 
-/// Sends, waits until nothing moves, and compares what came of it with what must.
+/// Sends, waits until nothing is in flight, and compares the outcomes with the expected ones.
 pub(super) fn pair(deployment: &Deployment, events: u32) -> Result<Value> {
     simulate(deployment, WARM_UP_EVENTS, WARM_UP_SEED)?;
     let before = drained(deployment, None)?;
@@ -92,8 +92,8 @@ struct Books {
     dead: u64,
 }
 
-/// Looks until so many receipts have their outcome and nothing moves. The books say it as soon as
-/// it is so: where the broker does not tell what workers have in hand, the number of receipts does.
+/// Polls until so many receipts have their outcome and nothing is in flight. Where the broker does
+/// not report what is in flight at workers, the number of receipts shows when all are done.
 fn drained(deployment: &Deployment, receipts: Option<u64>) -> Result<Books> {
     let mut last = Ok((Value::Null, Books::default()));
     let arguments = match receipts {
@@ -119,7 +119,7 @@ fn drained(deployment: &Deployment, receipts: Option<u64>) -> Result<Books> {
 }
 
 fn look(deployment: &Deployment, arguments: &[&str]) -> Result<(Value, Books)> {
-    // It exits with 1 when the books do not balance, and says so all the same.
+    // It exits with 1 when the accounting does not balance, and prints it all the same.
     let output = deployment.hookbox(arguments)?;
     let report: Value = serde_json::from_slice(&output.stdout).with_context(|| {
         let error = String::from_utf8_lossy(&output.stderr);

@@ -1,4 +1,4 @@
-//! The document: the figures in tables, what they mean, and what they cannot say.
+//! The document: the figures in tables, what they mean, and what they do not show.
 
 use std::fmt::Write as _;
 
@@ -234,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_figure_is_told_and_what_is_missing_is_a_dash() {
+    fn every_figure_is_shown_and_a_missing_one_is_a_dash() {
         let pair = |name: &str, rate: f64| {
             json!({ "name": name, "figures": {
                 "accepted_per_second": rate, "processed_per_second": rate / 2.0,

@@ -51,7 +51,7 @@ fn planted_breaches_outside_are_found() {
 }
 
 #[test]
-fn a_crate_nobody_placed_is_found() {
+fn a_crate_without_a_layer_is_found() {
     assert_eq!(check(&["newcomer".to_owned()], &[]).len(), 1);
 }
 

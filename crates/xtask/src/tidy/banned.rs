@@ -58,7 +58,7 @@ const BANNED: &[Banned] = &[
         pattern: concat!("FIX", "ME"),
         kinds: ANYWHERE,
         except: &[],
-        instead: "mend it, or open an issue and say here what holds until then",
+        instead: "fix it, or open an issue and say here what holds until then",
     },
     Banned {
         pattern: "thread::sleep",
@@ -82,13 +82,13 @@ const BANNED: &[Banned] = &[
         pattern: "tokio::spawn(",
         kinds: CODE,
         except: &[],
-        instead: "spawn on a TaskTracker or JoinSet that somebody waits for",
+        instead: "spawn on a TaskTracker or JoinSet that is awaited",
     },
     Banned {
         pattern: "task::spawn(",
         kinds: CODE,
         except: &[],
-        instead: "spawn on a TaskTracker or JoinSet that somebody waits for",
+        instead: "spawn on a TaskTracker or JoinSet that is awaited",
     },
     Banned {
         pattern: "println!(",

@@ -7,7 +7,7 @@ use crate::finding::Finding;
 /// How a command begins where one can be typed.
 const BEGINS: [&str; 2] = ["hookbox ", "cargo run --release -- "];
 
-/// The help of every command, by its words.
+/// The help text of every command, by the command's name.
 pub(super) struct Help<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> Help<'a> {

@@ -1,8 +1,8 @@
-//! Versions of dependencies are said once, in the workspace's `Cargo.toml`.
+//! Versions of dependencies are given once, in the workspace's `Cargo.toml`.
 
 use crate::finding::Finding;
 
-const WHAT: &str = "say the version in [workspace.dependencies], and here `workspace = true`";
+const WHAT: &str = "give the version in [workspace.dependencies], and here `workspace = true`";
 
 pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -63,7 +63,7 @@ impl Section {
 
     fn entry(&mut self, path: &str, entry: &str, number: usize) -> Option<Finding> {
         let compact: String = entry.chars().filter(|c| !c.is_whitespace()).collect();
-        // A crate that gives itself a feature for its own tests has no version to say.
+        // A crate that gives itself a feature for its own tests has no version to give.
         let inherits = compact.contains("workspace=true") || compact.contains("path=\".\"");
         match self {
             Section::List => (!inherits).then(|| Finding::new(path, number, WHAT)),

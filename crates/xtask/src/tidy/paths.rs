@@ -94,13 +94,13 @@ fn missing_words(words: &str, tree: &impl Tree) -> Option<String> {
 
 fn missing(file: &str, item: Option<&str>, tree: &impl Tree) -> Option<String> {
     if !tree.exists(file.trim_end_matches('/')) {
-        return Some(format!("`{file}` does not exist: name what there is"));
+        return Some(format!("`{file}` does not exist: name what exists"));
     }
     let item = item?;
     // Of `Type::method` the last part is what a line declares.
     let name = item.rsplit("::").next().unwrap_or(item);
     let is_there = declares(&tree.read(file), name);
-    (!is_there).then(|| format!("`{file}` declares no `{item}`: name what there is"))
+    (!is_there).then(|| format!("`{file}` declares no `{item}`: name what exists"))
 }
 
 /// Whether a line of Rust declares the name.
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_and_links_are_looked_up() {
+    fn paths_and_links_are_checked() {
         let text = "See `crates/a/src/b.rs`, `schemas/x/` and [it](docs/C.md#part), `LICENSE`.";
         let named = ["crates/a/src/b.rs", "schemas/x/", "LICENSE", "docs/C.md"];
         assert_eq!(asked("README.md", text), named);

@@ -12,7 +12,7 @@ const FUNCTION_LINES_MAX: usize = 70;
 /// What fits side by side with another file.
 const COLUMNS_MAX: usize = 100;
 
-/// Names that say nothing about what is inside.
+/// Names that do not describe what is inside.
 const EMPTY_NAMES: [&str; 8] = [
     "util",
     "utils",
@@ -37,9 +37,9 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
         findings.push(Finding::new(path, FILE_LINES_MAX + 1, what));
     }
     let source = Source::new(text);
-    let goes_on_with_text = source.goes_on_with_text();
+    let continues_with_text = source.continues_with_text();
     for (number, line) in text.lines().enumerate() {
-        if goes_on_with_text[number] {
+        if continues_with_text[number] {
             continue;
         }
         let columns = line.chars().count();
@@ -73,7 +73,7 @@ fn name(path: &str) -> Vec<Finding> {
             Finding::new(
                 path,
                 1,
-                format!("`{part}` says nothing: name it after the thing"),
+                format!("`{part}` describes nothing: name it after the thing"),
             )
         })
         .collect()
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(lines, [1, 1, 73, 1]);
         let words: String = found.into_iter().map(|(_, what)| what).collect();
         for word in [
-            "`helpers` says nothing",
+            "`helpers` describes nothing",
             "begin with",
             "101 columns",
             "`long` has 72 lines",

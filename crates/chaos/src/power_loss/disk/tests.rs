@@ -2,7 +2,7 @@
 
 use hookbox_testkit::chance::Chance;
 
-use super::{Done, File, Left, What, fullest, parse};
+use super::{Done, File, Survivors, What, fullest, parse};
 
 fn done(what: What, at: u64, bytes: &[u8], place: u64) -> Done {
     Done {
@@ -50,16 +50,16 @@ fn a_failure_is_where_most_is_open() {
 }
 
 #[test]
-fn what_was_not_synced_is_left_as_is_said() {
+fn unsynced_writes_are_left_as_configured() {
     let mut chance = Chance::new(1);
     let write = done(What::Write, 2, b"abcd", 0);
     let mut part = |left, ends| write.part(left, ends, &mut chance);
-    assert_eq!(part(Left::Nothing, (true, true)), None);
-    assert_eq!(part(Left::Everything, (true, true)), Some(4));
-    assert_eq!(part(Left::Torn, (false, true)), Some(2));
-    assert_eq!(part(Left::Torn, (true, false)), Some(4));
-    assert_eq!(part(Left::Holes, (true, false)), None);
-    assert_eq!(part(Left::Holes, (false, true)), Some(4));
+    assert_eq!(part(Survivors::Nothing, (true, true)), None);
+    assert_eq!(part(Survivors::Everything, (true, true)), Some(4));
+    assert_eq!(part(Survivors::Torn, (false, true)), Some(2));
+    assert_eq!(part(Survivors::Torn, (true, false)), Some(4));
+    assert_eq!(part(Survivors::Holes, (true, false)), None);
+    assert_eq!(part(Survivors::Holes, (false, true)), Some(4));
     let mut bytes = b"x".to_vec();
     write.apply(&mut bytes, Some(2));
     assert_eq!(bytes, b"x\0ab");

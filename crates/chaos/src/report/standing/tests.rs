@@ -1,16 +1,16 @@
-//! A case is said to have held only when all of it has run.
+//! A case is reported as held only when all of it has run.
 
 use super::*;
 use crate::catalog;
 use crate::checker::Figures;
-use crate::outcome::{Outcome, Verdict};
+use crate::outcome::{CaseResult, Verdict};
 
 fn case(name: &str) -> &'static Case {
     catalog::all().find(|case| case.name == name).unwrap()
 }
 
 fn ran(results: &mut Results, case: &str, layer: Layer, pair: Option<Pair>, verdict: Verdict) {
-    results.note(&Outcome {
+    results.note(&CaseResult {
         case: case.to_owned(),
         layer,
         pair,

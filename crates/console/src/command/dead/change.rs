@@ -6,14 +6,14 @@ use hookbox_driver::{DeadFilter, DeadReason, DeadRow, DeadState, Fault, Ledger};
 use serde::Serialize;
 
 use super::group::regroup_for;
-use super::outcome::{ReplayOutcome, Replayed, outcome};
+use super::outcome::{ReplayOutcome, ReplayedDeadLetter, outcome};
 use super::pace::Pace;
 use super::words;
 use crate::operator::confirmed;
 use crate::{CommandError, Operator, Problem, Source};
 
-/// Dead letters of one transaction. Small enough that nobody waits for its locks and that an
-/// interrupt is heard soon, large enough that a hundred thousand are a matter of a minute.
+/// Dead letters of one transaction. Small enough that its locks delay no other session and that an
+/// interrupt is noticed soon, large enough that a hundred thousand take about a minute.
 const CHUNK: u32 = 500;
 
 /// A change of state.
@@ -24,65 +24,65 @@ pub enum Change {
     Replay,
     /// Mark them as not to be replayed. Nothing is deleted.
     Discard,
-    /// Take a discard back.
+    /// Undo a discard.
     Restore,
 }
 
-/// What is to be changed, and how.
+/// The change to make, and to which dead letters.
 #[derive(Debug, Clone)]
 pub struct ChangeRequest {
     /// What to do.
     pub change: Change,
-    /// To which. Its state is set by the change.
+    /// The dead letters to change. The state in the filter is set by the change.
     pub filter: DeadFilter,
-    /// Whether an empty filter was meant: `--all`.
+    /// Whether an empty filter is intended: `--all`.
     pub all: bool,
-    /// Only say how many it would be.
+    /// Only report how many would be changed.
     pub dry_run: bool,
-    /// Do not ask.
+    /// Skip the question.
     pub yes: bool,
     /// How many a second, at most.
     pub rate: Option<f64>,
     /// How many at most.
     pub limit: Option<u64>,
-    /// How long to wait at most for what becomes of those that are replayed.
+    /// How long to wait at most for the outcomes of replayed dead letters.
     pub wait: Duration,
-    /// Who does it, for the audit.
+    /// The operator, for the audit.
     pub by: String,
 }
 
-/// What came of it.
+/// The result of a change.
 #[derive(Debug, Clone, Serialize)]
 pub struct ChangeReport {
-    /// Where it comes from: the store.
+    /// The source of the numbers: the store.
     pub source: Source,
-    /// What was to be done.
+    /// The change.
     pub change: Change,
-    /// To which, in words.
+    /// The filter, in words.
     pub filter: String,
-    /// How many were in the right state when it began.
+    /// How many were in the right state at the start.
     pub matched: u64,
     /// How many were changed.
     pub changed: u64,
-    /// How many were looked at and left as they were: somebody else was faster, or there is
-    /// nothing to replay.
+    /// How many were checked and left unchanged: another operator was faster, or there is nothing
+    /// to replay.
     pub left_alone: u64,
-    /// Of those left alone, how many are bytes that were never an event.
+    /// Of those left unchanged, how many are bytes that were never an event.
     pub left_undecodable: u64,
-    /// How many ids were named that are no dead letter in the right state.
+    /// How many of the given ids are no dead letter in the right state.
     pub not_found: u64,
-    /// What became of those that were replayed; null for other changes.
+    /// The outcomes of replayed dead letters; null for other changes.
     pub outcome: Option<ReplayOutcome>,
-    /// Whether it was only a rehearsal.
+    /// Whether it was a dry run.
     pub dry_run: bool,
     /// Whether it was interrupted between two of them; what was changed stays changed.
     pub interrupted: bool,
-    /// What went wrong on the way; what was changed stays changed.
+    /// What went wrong during the change; what was changed stays changed.
     pub problems: Vec<Problem>,
 }
 
 impl Change {
-    /// The word: "replay".
+    /// The name of the command: "replay".
     pub fn as_str(self) -> &'static str {
         match self {
             Change::Replay => "replay",
@@ -107,7 +107,7 @@ impl Change {
     }
 }
 
-/// Changes dead letters, after saying how many and asking.
+/// Changes dead letters, after showing how many and asking.
 pub async fn change(
     ledger: &dyn Ledger,
     request: &ChangeRequest,
@@ -175,15 +175,15 @@ fn confirm(
     limit: Option<u64>,
     operator: &mut dyn Operator,
 ) -> Result<(), CommandError> {
-    let letters = if report.matched == 1 {
+    let noun = if report.matched == 1 {
         "dead letter"
     } else {
         "dead letters"
     };
     let (verb, matched, filter) = (report.change.as_str(), report.matched, &report.filter);
     let sentence = match limit.filter(|limit| *limit < matched) {
-        Some(limit) => format!("{verb} the first {limit} of {matched} {letters} ({filter})."),
-        None => format!("{verb} {matched} {letters} ({filter})."),
+        Some(limit) => format!("{verb} the first {limit} of {matched} {noun} ({filter})."),
+        None => format!("{verb} {matched} {noun} ({filter})."),
     };
     confirmed(operator, sentence)
 }
@@ -194,13 +194,13 @@ struct Run<'a> {
     request: &'a ChangeRequest,
     operator: &'a mut dyn Operator,
     report: &'a mut ChangeReport,
-    /// Those that were to be replayed.
-    replayed: Vec<Replayed>,
+    /// The dead letters that were to be replayed.
+    replayed: Vec<ReplayedDeadLetter>,
 }
 
 impl Run<'_> {
-    /// Walks the ids upwards, so that each is looked at once: a replayed one that dies again at
-    /// once must not be taken again, for ever. No more are changed than were asked about.
+    /// Walks the ids upwards, so that each is visited once: a replayed one that dies again at once
+    /// must not be taken again, for ever. No more are changed than the operator has confirmed.
     async fn change(&mut self, filter: &DeadFilter) -> Result<(), Fault> {
         let (request, mut after) = (self.request, 0);
         let total = request.limit.unwrap_or(u64::MAX).min(self.report.matched);
@@ -239,7 +239,8 @@ impl Run<'_> {
         if change == Change::Replay {
             let undecodable = |row: &&DeadRow| row.reason == DeadReason::Undecodable;
             self.report.left_undecodable += rows.iter().filter(undecodable).count() as u64;
-            self.replayed.extend(rows.iter().map(Replayed::of));
+            self.replayed
+                .extend(rows.iter().map(ReplayedDeadLetter::of));
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! `dead export`: dead letters with their bodies, one JSON object a line.
 //!
-//! Each line is an object with `dead` (as `dead list` has it), `history` (as `events show` has
-//! it, without the body) and `body_base64`.
+//! Each line is an object with `dead` (as in `dead list`), `history` (as in `events show`, without
+//! the body) and `body_base64`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -21,20 +21,20 @@ use crate::{CommandError, Operator, Problem, Source};
 /// Ids that are read at a time. Bodies are read one by one, so memory holds one body.
 const PAGE: u32 = 200;
 
-/// What was exported.
+/// The result of an export.
 #[derive(Debug, Clone, Serialize)]
 pub struct ExportReport {
-    /// Where it comes from: the store.
+    /// The source of the dead letters: the store.
     pub source: Source,
-    /// Which, in words.
+    /// The filter, in words.
     pub filter: String,
-    /// How many the filter meant when it began.
+    /// How many matched the filter at the start.
     pub matched: u64,
     /// How many lines were written.
     pub exported: u64,
     /// Whether it was interrupted between two lines.
     pub interrupted: bool,
-    /// What went wrong on the way; the lines that were written are whole.
+    /// What went wrong during the export; the lines that were written are complete.
     pub problems: Vec<Problem>,
 }
 
@@ -45,8 +45,8 @@ struct Line<'a> {
     body_base64: &'a str,
 }
 
-/// Exports dead letters to a new file that only its owner may read, or to `stdout`. It leaves a
-/// row in the audit first.
+/// Exports dead letters to a new file that only its owner may read, or to `stdout`. It writes a row
+/// to the audit first.
 pub async fn export(
     ledger: &dyn Ledger,
     filter: &DeadFilter,
@@ -84,7 +84,7 @@ pub async fn export(
     ledger
         .audit(by, "dead.export", &subject)
         .await
-        .map_err(CommandError::store("write the export into the audit"))?;
+        .map_err(CommandError::store("record the export in the audit"))?;
     let writer: &mut (dyn Write + Send) = match &mut file {
         Some(file) => file,
         None => stdout,
@@ -97,7 +97,7 @@ pub async fn export(
         .and_then(|()| file.as_ref().map_or(Ok(()), File::sync_all))
         .map_err(|source| CommandError::Output {
             to,
-            advice: "what is there now is not complete; see to the space, and export again",
+            advice: "the file is not complete; free some space, and export again",
             source,
         })?;
     Ok(report)
@@ -135,11 +135,11 @@ async fn lines(
                 return Ok(());
             }
             match ledger.dead_show(row.id).await {
-                Ok(Some(letter)) => {
-                    line(writer, &letter)?;
+                Ok(Some(dead)) => {
+                    line(writer, &dead)?;
                     report.exported += 1;
                 }
-                // It was there a moment ago; nothing deletes dead letters but a person.
+                // It existed a moment ago; dead letters are deleted by operators only.
                 Ok(None) => {}
                 Err(fault) => report.problems.push(Problem::of(Source::Store, &fault)),
             }
@@ -147,20 +147,20 @@ async fn lines(
     }
 }
 
-fn line(writer: &mut (dyn Write + Send), letter: &DeadLetter) -> io::Result<()> {
-    let body = STANDARD.encode(&letter.history.body);
+fn line(writer: &mut (dyn Write + Send), dead: &DeadLetter) -> io::Result<()> {
+    let body = STANDARD.encode(&dead.history.body);
     let line = Line {
-        dead: DeadLine::of(&letter.row),
-        history: History::of(&letter.history),
+        dead: DeadLine::of(&dead.row),
+        history: History::of(&dead.history),
         body_base64: &body,
     };
-    // It may be shown by a terminal.
+    // A terminal may show it.
     let line = terminal::json(&serde_json::to_string(&line)?);
     writer.write_all(line.as_bytes())?;
     writer.write_all(b"\n")
 }
 
-/// Bodies are personal data: the file is its owner's alone from the moment it is there.
+/// Bodies are personal data: only the owner may read the file from the moment it exists.
 fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);

@@ -14,30 +14,30 @@ const CAUSE_CHARS_MAX: usize = 200;
 /// Dead letters by cause, the largest group first.
 #[derive(Debug, Clone, Serialize)]
 pub struct GroupsReport {
-    /// Where it comes from: the store.
+    /// The source of the groups: the store.
     pub source: Source,
     /// The groups.
     pub groups: Vec<Group>,
 }
 
-/// Dead letters of one route that died for one reason of one cause.
+/// Dead letters of one route with the same reason and the same cause.
 #[derive(Debug, Clone, Serialize)]
 pub struct Group {
-    /// What names it: what `--group` takes.
+    /// Its id: the value of `--group`.
     pub group: String,
     /// How many.
     pub count: u64,
     /// The route that gave up.
     pub route: String,
-    /// The topic; null when they are of several.
+    /// The topic; null when they have several.
     pub topic: Option<String>,
-    /// How many topics they are of.
+    /// How many topics they have.
     pub topics: u64,
-    /// Why, as a word: what `--reason` takes.
+    /// The reason, as a word: the value of `--reason`.
     pub reason: &'static str,
-    /// The cause: the first line of the detail, with what changes from event to event replaced.
+    /// The cause: the first line of the detail, with what varies from event to event replaced.
     pub detail: String,
-    /// The newest of them: what `dead show` takes.
+    /// The newest of them: an id for `dead show`.
     pub newest: i64,
     /// When the first of them died.
     pub first_at: String,
@@ -80,8 +80,8 @@ pub async fn groups(
     })
 }
 
-/// Groups what an older hookbox wrote, a transaction at a time, and reports how many are grouped
-/// so far. How many there were.
+/// Groups what an older version wrote, a transaction at a time, and reports how many are grouped so
+/// far. Returns how many there were.
 pub async fn regroup(
     ledger: &dyn Ledger,
     mut progress: impl FnMut(u64) + Send,
@@ -104,7 +104,7 @@ pub async fn regroup(
     }
 }
 
-/// As [`regroup`], where a filter means a group.
+/// As [`regroup`], where a filter names a group.
 pub(super) async fn regroup_for(
     ledger: &dyn Ledger,
     filter: &DeadFilter,

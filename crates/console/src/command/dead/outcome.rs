@@ -1,4 +1,4 @@
-//! What became of dead letters that were replayed.
+//! The outcomes of dead letters that were replayed.
 
 use std::time::Duration;
 
@@ -15,25 +15,25 @@ const POLL_EVERY: Duration = Duration::from_millis(250);
 /// Dead letters of one poll's statement.
 const PAGE: usize = 500;
 
-/// What became of dead letters that were replayed.
+/// The outcomes of dead letters that were replayed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct ReplayOutcome {
     /// Their effects are committed.
     pub done: u64,
     /// They died again.
     pub dead_again: u64,
-    /// They were not decided when the wait was over.
+    /// They had no outcome when the wait was over.
     pub undecided: u64,
 }
 
 /// A dead letter that was to be replayed, and when it had died.
 #[derive(Clone, Copy)]
-pub(super) struct Replayed {
+pub(super) struct ReplayedDeadLetter {
     id: i64,
     died_at: Timestamp,
 }
 
-impl Replayed {
+impl ReplayedDeadLetter {
     pub(super) fn of(row: &DeadRow) -> Self {
         Self {
             id: row.id,
@@ -42,11 +42,11 @@ impl Replayed {
     }
 }
 
-/// Waits, at most so long, until all of them are decided. An interrupt that has ended the
-/// replaying does not end the wait: what became of those already replayed is the answer to it.
+/// Waits, at most so long, until all of them are decided. An interrupt that has ended the replaying
+/// does not end the wait: it reports the outcomes of those already replayed.
 pub(super) async fn outcome(
     ledger: &dyn Ledger,
-    mut undecided: Vec<Replayed>,
+    mut undecided: Vec<ReplayedDeadLetter>,
     wait: Duration,
     operator: &mut dyn Operator,
 ) -> Result<ReplayOutcome, Fault> {
@@ -65,12 +65,12 @@ pub(super) async fn outcome(
     }
 }
 
-/// Counts those that are decided now. Those that are not.
+/// Counts those that are decided now. Returns those that are not.
 async fn poll(
     ledger: &dyn Ledger,
-    undecided: Vec<Replayed>,
+    undecided: Vec<ReplayedDeadLetter>,
     outcome: &mut ReplayOutcome,
-) -> Result<Vec<Replayed>, Fault> {
+) -> Result<Vec<ReplayedDeadLetter>, Fault> {
     let mut left = Vec::new();
     for page in undecided.chunks(PAGE) {
         let ids: Vec<i64> = page.iter().map(|replayed| replayed.id).collect();
@@ -81,7 +81,7 @@ async fn poll(
             match claim.state {
                 ClaimState::Done => outcome.done += 1,
                 ClaimState::Dead if claim.died_at != replayed.died_at => outcome.dead_again += 1,
-                // It was left as it was: nothing was replayed.
+                // It was left unchanged: nothing was replayed.
                 ClaimState::Dead => {}
                 ClaimState::Running | ClaimState::Retrying => left.push(*replayed),
             }

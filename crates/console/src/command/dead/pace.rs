@@ -1,4 +1,4 @@
-//! How fast dead letters are changed: at most so many a second, evenly.
+//! Limits how fast dead letters are changed: at most so many a second, evenly.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ const TRANSACTIONS: f64 = 10.0;
 /// How soon an interrupt is noticed.
 const NOTICED_WITHIN: Duration = Duration::from_millis(100);
 
-/// A rate, and when it began.
+/// A rate, and when the change started.
 pub(super) struct Pace {
     rate: Option<f64>,
     began: Instant,
 }
 
 impl Pace {
-    /// As fast as it goes without a rate.
+    /// As fast as possible without a rate.
     pub(super) fn new(rate: Option<f64>) -> Self {
         Self {
             rate: rate.filter(|rate| *rate > 0.0),
@@ -43,7 +43,7 @@ impl Pace {
             return;
         };
         let seconds = changed as f64 / rate;
-        // What no clock can count is never.
+        // A wait that no clock can measure never ends.
         let until = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
         while self.began.elapsed() < until && !operator.interrupted() {
             let left = until.saturating_sub(self.began.elapsed());

@@ -1,5 +1,5 @@
-//! `reconcile --accept-restore`: a person knows that store and broker contradict each other, has
-//! done what is to be done about it, and lets them begin anew.
+//! `reconcile --accept-restore`: an operator knows that store and broker contradict each other, has
+//! done what is to be done about it, and lets both start afresh.
 
 use hookbox_driver::{Broker, Fault, FaultKind, Ledger, Mismatch};
 use serde::Serialize;
@@ -8,28 +8,28 @@ use crate::command::witness;
 use crate::operator::confirmed;
 use crate::{CommandError, Operator, Source};
 
-/// What a person says.
+/// The operator's request.
 #[derive(Debug, Clone)]
 pub struct AcceptRestore {
-    /// Why, for the audit and for those who read it later.
+    /// Why, for the audit.
     pub why: String,
-    /// Who, for the audit.
+    /// The operator, for the audit.
     pub by: String,
-    /// Do not ask.
+    /// Skip the question.
     pub yes: bool,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Debug, Clone, Serialize)]
 pub struct RestoreAccepted {
-    /// Where it was recorded.
+    /// The source: the store, which recorded it.
     pub source: Source,
     /// What was accepted; null where there was nothing to accept.
     pub accepted: Option<Mismatch>,
 }
 
-/// Accepts the contradiction that there is now, after saying which and asking. The store begins
-/// another life, and the broker gets its first witness: whatever was lost stays in the audit.
+/// Accepts the current contradiction, after showing it and asking. The store starts a new
+/// incarnation, and the broker gets its first witness: whatever was lost stays in the audit.
 pub async fn accept_restore(
     broker: &dyn Broker,
     ledger: &dyn Ledger,
@@ -46,7 +46,7 @@ pub async fn accept_restore(
     if let Some(mismatch) = &accepted {
         if !request.yes {
             let what = mismatch.describe();
-            let sentence = format!("accept that {what}: it will not be named again.");
+            let sentence = format!("accept that {what}: it will not be reported again.");
             confirmed(operator, sentence)?;
         }
         let doing = "accept a restored store";

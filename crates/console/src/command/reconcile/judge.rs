@@ -1,34 +1,37 @@
-//! What the books come to: what is missing, what only moves, and what contradicts itself.
+//! Classifies the accounting: what is missing, what is only in progress, and what is a
+//! contradiction.
 
 use std::time::Duration;
 
 use hookbox_driver::{AccountGap, Mismatch, OpenReceipt, receipts_gone};
 
-use super::{IN_HAND_MAX, InFlight, OVERDUE, ReconcileReport, RouteLine, Settled, Verdict};
+use super::{
+    IN_FLIGHT_MAX, OVERDUE, OutcomeCounts, QueueContents, ReconcileReport, RouteLine, Verdict,
+};
 
-/// For how long all must stand still where nothing is open and the broker does not say what
-/// workers have in hand. Whatever they have, an ingest tells of within a second.
+/// For how long nothing may change where no receipt is open and the broker does not report what is
+/// in flight. An ingest reports whatever workers may have within a second.
 const STILL_FOR: Duration = Duration::from_secs(3);
 
 impl ReconcileReport {
-    /// Names what is missing, and judges.
+    /// Finds what is missing, and classifies the result.
     pub(super) fn conclude(&mut self) {
-        let missing = match &self.accounts {
+        let missing = match &self.accept_reports {
             Some(accounts) => {
                 let open = accounts.receipts.iter();
-                let missing = open.filter(|it| self.stood || self.is_lost(it));
+                let missing = open.filter(|it| self.at_rest || self.is_lost(it));
                 missing.cloned().collect()
             }
             None => Vec::new(),
         };
-        if let Some(accounts) = &mut self.accounts {
+        if let Some(accounts) = &mut self.accept_reports {
             accounts.missing = missing;
         }
         self.unknown = self.find_unknown();
-        self.verdict = self.judge();
+        self.verdict = self.classify();
     }
 
-    fn judge(&self) -> Verdict {
+    fn classify(&self) -> Verdict {
         let short = self.routes.iter().any(|line| line.short() > 0);
         let wrong = !self.imbalances.is_empty() || self.gaps() > 0 || self.missing() > 0 || short;
         if wrong || self.mismatch().is_some() {
@@ -44,38 +47,43 @@ impl ReconcileReport {
 
     /// Receipts that were answered 200 and have no outcome.
     fn open(&self) -> u64 {
-        self.accounts.as_ref().map_or(0, |accounts| accounts.open)
+        self.accept_reports
+            .as_ref()
+            .map_or(0, |accounts| accounts.open)
     }
 
-    /// Those of them that are nowhere; when nothing is on its way, all of them.
+    /// Those of them that are missing; when nothing is in flight, all of them.
     pub(crate) fn missing(&self) -> u64 {
-        let named = self.accounts.as_ref().map_or(0, |it| it.missing.len());
-        if self.stood {
+        let named = self
+            .accept_reports
+            .as_ref()
+            .map_or(0, |it| it.missing.len());
+        if self.at_rest {
             self.open()
         } else {
             named as u64
         }
     }
 
-    /// Whether a receipt is nowhere although others are on their way: it is overdue, and either
-    /// its route has passed it by or nothing waits where it could be.
+    /// Whether a receipt is missing although others are in flight: it is overdue, and either later
+    /// receipts of its route have outcomes or no queue holds anything that could be it.
     fn is_lost(&self, open: &OpenReceipt) -> bool {
         let of_route = |line: &&RouteLine| line.route == open.route.as_str();
         let route = self.routes.iter().find(of_route);
-        // A route of the past has no queue; a broker that does not answer has no dead queue.
+        // A removed route has no queue; a broker that does not answer has no dead queue.
         let queues = route.and_then(|it| it.broker.as_ref()).into_iter();
         let nothing_waits = self.dead_queue.is_some()
             && queues.chain(&self.dead_queue).all(|it| {
                 it.ready == Some(0)
-                    && match it.in_hand {
+                    && match it.in_flight {
                         Some(messages) => messages == 0,
-                        None => open.seconds >= IN_HAND_MAX.as_secs(),
+                        None => open.seconds >= IN_FLIGHT_MAX.as_secs(),
                     }
             });
         open.seconds >= OVERDUE.as_secs() && (open.passed || nothing_waits)
     }
 
-    /// Numbers may be told of in another order than they were given out, until all are told.
+    /// Numbers may be reported in another order than they were given out, until all are reported.
     pub(crate) fn gaps(&self) -> usize {
         self.sure_gaps().count()
     }
@@ -96,10 +104,10 @@ impl ReconcileReport {
     }
 
     fn gaps_that(&self, are_sure: bool) -> impl Iterator<Item = &AccountGap> {
-        let none_comes = self.accounts_queue.as_ref().is_some_and(|queue| {
-            queue.ready == Some(0) && (self.stood || queue.in_hand == Some(0))
+        let none_comes = self.accept_report_queue.as_ref().is_some_and(|queue| {
+            queue.ready == Some(0) && (self.at_rest || queue.in_flight == Some(0))
         });
-        let gaps = self.accounts.iter().flat_map(|it| &it.gaps);
+        let gaps = self.accept_reports.iter().flat_map(|it| &it.gaps);
         let is_sure = move |gap: &AccountGap| none_comes || gap.seconds >= OVERDUE.as_secs();
         gaps.filter(move |gap| is_sure(gap) == are_sure)
     }
@@ -109,9 +117,9 @@ impl ReconcileReport {
         self.routes.iter().any(retrying) || self.queues().any(|queue| !queue.is_empty())
     }
 
-    fn queues(&self) -> impl Iterator<Item = &InFlight> {
+    fn queues(&self) -> impl Iterator<Item = &QueueContents> {
         let routes = self.routes.iter().filter_map(|line| line.broker.as_ref());
-        let others = self.dead_queue.iter().chain(&self.accounts_queue);
+        let others = self.dead_queue.iter().chain(&self.accept_report_queue);
         routes.chain(others)
     }
 
@@ -119,38 +127,38 @@ impl ReconcileReport {
         self.problems.is_empty() && !self.moves() && self.young_gaps().next().is_none()
     }
 
-    /// Nothing is in a queue. What waits for a retry has its outcome, and is no receipt that
-    /// could be missing.
+    /// Nothing is in a queue. What waits for a retry has its outcome, and is no receipt that could
+    /// be missing.
     pub(super) fn is_quiet(&self) -> bool {
-        self.problems.is_empty() && self.queues().all(InFlight::is_empty)
+        self.problems.is_empty() && self.queues().all(QueueContents::is_empty)
     }
 
-    /// When a receipt without an outcome is missing, where no queue holds anything that could be
-    /// it.
-    pub(super) fn missing_after(&self, in_hand: Duration) -> Option<u64> {
+    /// When a receipt without an outcome counts as missing, where no queue holds anything that
+    /// could be it.
+    pub(super) fn missing_after(&self, in_flight_max: Duration) -> Option<u64> {
         let is_open = self.open() > 0 && self.is_quiet();
-        is_open.then(|| self.still_for(in_hand).as_secs())
+        is_open.then(|| self.still_for(in_flight_max).as_secs())
     }
 
-    /// A message that a worker has in hand is in no queue and not yet in the store: where the
-    /// broker does not count it, only time tells.
-    pub(super) fn still_for(&self, in_hand: Duration) -> Duration {
-        let is_known = self.queues().all(|queue| queue.in_hand.is_some());
+    /// A message in flight is in no queue and not yet in the store: where the broker does not count
+    /// it, only time shows what becomes of it.
+    pub(super) fn still_for(&self, in_flight_max: Duration) -> Duration {
+        let is_known = self.queues().all(|queue| queue.in_flight.is_some());
         match (self.open(), is_known) {
             (0, true) => Duration::ZERO,
-            // What an account tells of may get its outcome a moment later.
+            // A receipt of an accept report may get its outcome a moment later.
             (0, false) | (1.., true) => STILL_FOR,
-            (1.., false) => in_hand.max(STILL_FOR),
+            (1.., false) => in_flight_max.max(STILL_FOR),
         }
     }
 
     pub(super) fn says_the_same(&self, other: &Self) -> bool {
-        let settled = |report: &Self| -> Vec<(String, Option<Settled>)> {
+        let settled = |report: &Self| -> Vec<(String, Option<OutcomeCounts>)> {
             let of = |line: &RouteLine| (line.route.clone(), line.store.clone());
             report.routes.iter().map(of).collect()
         };
         let open = |report: &Self| -> Vec<_> {
-            let accounts = report.accounts.iter();
+            let accounts = report.accept_reports.iter();
             let receipts = accounts.flat_map(|it| it.receipts.iter());
             receipts.map(|it| (it.receipt, it.route.clone())).collect()
         };
@@ -163,9 +171,15 @@ impl ReconcileReport {
 impl RouteLine {
     /// See [`receipts_gone`].
     pub(crate) fn short(&self) -> u64 {
-        let (Some(told), Some(open), Some(store)) = (self.told, self.open, &self.store) else {
+        let (Some(reported), Some(open), Some(store)) = (self.reported, self.open, &self.store)
+        else {
             return 0;
         };
-        receipts_gone(told, store.receipts, open, self.written_off.unwrap_or(0))
+        receipts_gone(
+            reported,
+            store.receipts,
+            open,
+            self.written_off.unwrap_or(0),
+        )
     }
 }

@@ -1,44 +1,44 @@
-//! A line for each route: what its queue and its books say.
+//! A line for each route: its queue and its accounting.
 
 use std::collections::BTreeMap;
 
 use hookbox_driver::{Accounts, Depth, Queue, RouteBooks};
 use hookbox_event::RouteName;
 
-use super::{InFlight, RouteLine, Settled};
+use super::{OutcomeCounts, QueueContents, RouteLine};
 
-/// What the queues and the books come to.
+/// The queues and the accounting, by route.
 pub(super) struct Lines {
     pub routes: Vec<RouteLine>,
-    pub dead_queue: Option<InFlight>,
-    pub accounts_queue: Option<InFlight>,
+    pub dead_queue: Option<QueueContents>,
+    pub accept_report_queue: Option<QueueContents>,
 }
 
-/// Reads both.
+/// Combines both.
 pub(super) fn of(
     depths: Option<Vec<Depth>>,
     books: Option<Vec<RouteBooks>>,
     accounts: Option<&Accounts>,
 ) -> Lines {
     let mut routes: BTreeMap<String, RouteLine> = BTreeMap::new();
-    let (mut dead_queue, mut accounts_queue) = (None, None);
+    let (mut dead_queue, mut accept_report_queue) = (None, None);
     let (broker_answers, store_answers) = (depths.is_some(), books.is_some());
     for depth in depths.unwrap_or_default() {
-        let in_flight = InFlight {
+        let contents = QueueContents {
             ready: depth.ready,
-            in_hand: depth.unsettled,
+            in_flight: depth.unsettled,
             events: depth.events,
         };
         match depth.queue {
-            Queue::Dead => dead_queue = Some(in_flight),
-            Queue::Accounts => accounts_queue = Some(in_flight),
-            // What it holds is no work: it is compared, and stays.
+            Queue::Dead => dead_queue = Some(contents),
+            Queue::Accounts => accept_report_queue = Some(contents),
+            // It holds no work: it is compared, and kept.
             Queue::Witness => {}
             Queue::Route(route) => {
                 let mut line = RouteLine::named(&route.to_string());
                 // A route without rows has settled nothing yet.
-                line.store = store_answers.then(Settled::nothing);
-                line.broker = Some(in_flight);
+                line.store = store_answers.then(OutcomeCounts::nothing);
+                line.broker = Some(contents);
                 routes.insert(line.route.clone(), line);
             }
         }
@@ -47,25 +47,25 @@ pub(super) fn of(
         let route = book.route.to_string();
         let named = RouteLine::named(&route);
         let line = routes.entry(route).or_insert(named);
-        line.store = Some(Settled::of(&book));
+        line.store = Some(OutcomeCounts::of(&book));
     }
-    // One that is neither configured nor in the books any more, and was told of.
-    for (route, _) in accounts.iter().flat_map(|it| &it.told) {
+    // A route that is neither configured nor has outcomes any more, and was reported.
+    for (route, _) in accounts.iter().flat_map(|it| &it.reported) {
         let mut line = RouteLine::named(route.as_str());
-        line.store = store_answers.then(Settled::nothing);
+        line.store = store_answers.then(OutcomeCounts::nothing);
         routes.entry(line.route.clone()).or_insert(line);
     }
     let mut routes: Vec<RouteLine> = routes.into_values().collect();
     for line in &mut routes {
         line.accepted = line.accepted().filter(|_| broker_answers);
-        line.told = accounts.map(|accounts| of_route(&accounts.told, &line.route));
+        line.reported = accounts.map(|accounts| of_route(&accounts.reported, &line.route));
         line.written_off = accounts.map(|it| of_route(&it.written_off, &line.route));
         line.open = accounts.map(|accounts| of_route(&accounts.open_by_route, &line.route));
     }
     Lines {
         routes,
         dead_queue,
-        accounts_queue,
+        accept_report_queue,
     }
 }
 
@@ -78,7 +78,7 @@ impl RouteLine {
     fn named(route: &str) -> Self {
         Self {
             route: route.to_owned(),
-            told: None,
+            reported: None,
             open: None,
             written_off: None,
             accepted: None,

@@ -1,4 +1,4 @@
-//! What nothing that is left can tell: a verdict must not sound as if it did.
+//! What cannot be known: a verdict must not sound as if it were.
 
 use hookbox_driver::{AccountGap, SilentIngest, Unvouched};
 use serde::Serialize;
@@ -9,20 +9,20 @@ use super::{ReconcileReport, Storage};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Unknown {
-    /// Whether numbers that are not reported yet will be: a gap that is too young to be judged.
+    /// Whether numbers that are not reported yet will be: a gap that is too young to decide.
     YoungGap(AccountGap),
     /// What became of the last numbers of an ingest that ended without reporting them.
     Unreported(Unvouched),
     /// Whether an ingest that never closed has accepted anything after its last report.
     SilentIngest(SilentIngest),
-    /// Whether the one file of store and broker was restored to an older state: nothing beside it
-    /// remembers more.
+    /// Whether the one file of store and broker was restored to an older state: there is nothing
+    /// else to compare it with.
     RestoredFile,
 }
 
 impl ReconcileReport {
     pub(super) fn find_unknown(&self) -> Vec<Unknown> {
-        let unvouched = self.accounts.iter().flat_map(|it| &it.unvouched);
+        let unvouched = self.accept_reports.iter().flat_map(|it| &it.unvouched);
         let is_named = |silent: &&SilentIngest| {
             let mut unvouched = unvouched.clone();
             unvouched.any(|it| it.instance == silent.instance)

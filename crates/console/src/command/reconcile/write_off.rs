@@ -1,4 +1,4 @@
-//! `reconcile --write-off`: what the books call missing is lost for good, as a person says.
+//! `reconcile --write-off`: an operator declares what is missing lost for good.
 
 use hookbox_driver::{AccountGap, Ledger};
 use serde::Serialize;
@@ -7,41 +7,45 @@ use super::{ReconcileReport, Verdict};
 use crate::operator::confirmed;
 use crate::{CommandError, Operator, Source};
 
-/// What a person says.
+/// The operator's request.
 #[derive(Debug, Clone)]
 pub struct WriteOff {
-    /// Why, for the audit and for whoever asks later.
+    /// Why, for the audit.
     pub why: String,
-    /// Who, for the audit.
+    /// The operator, for the audit.
     pub by: String,
-    /// Do not ask.
+    /// Skip the question.
     pub yes: bool,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Debug, Clone, Serialize)]
 pub struct WrittenOff {
-    /// Where it was written down.
+    /// The source: the store, which recorded it.
     pub source: Source,
     /// Missing receipts that were to be written off.
     pub receipts: usize,
-    /// Ranges of untold numbers that were.
+    /// Unreported ranges of numbers that were to be written off.
     pub gaps: usize,
-    /// How many of both were; what has an outcome by now is left alone.
+    /// How many of both were; what has an outcome by now is left unchanged.
     pub written_off: u64,
-    /// What the books say afterwards, which decides the exit code; null until they are read again.
+    /// The verdict afterwards, which decides the exit code; null until the accounting is read
+    /// again.
     pub verdict: Option<Verdict>,
 }
 
-/// Writes off what the report names as missing or untold, after saying how much and asking. No
-/// more than it names: a receipt that may still be on its way cannot be written off.
+/// Writes off what the report names as missing or unreported, after showing how much and asking. No
+/// more than it names: a receipt that may still be in flight cannot be written off.
 pub async fn write_off(
     ledger: &dyn Ledger,
     report: &ReconcileReport,
     request: &WriteOff,
     operator: &mut dyn Operator,
 ) -> Result<WrittenOff, CommandError> {
-    let receipts = report.accounts.as_ref().map_or(&[][..], |it| &it.missing);
+    let receipts = report
+        .accept_reports
+        .as_ref()
+        .map_or(&[][..], |it| &it.missing);
     let gaps: Vec<AccountGap> = report.sure_gaps().cloned().collect();
     let mut done = WrittenOff {
         source: Source::Store,
@@ -65,8 +69,8 @@ pub async fn write_off(
 
 fn confirm(what: &WrittenOff, operator: &mut dyn Operator) -> Result<(), CommandError> {
     let sentence = format!(
-        "write off {} missing receipts and {} ranges of untold numbers: the books will not name \
-         them again.",
+        "write off {} missing receipts and {} unreported ranges of numbers: they will not be \
+         reported again.",
         what.receipts, what.gaps
     );
     confirmed(operator, sentence)

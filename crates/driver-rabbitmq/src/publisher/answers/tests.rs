@@ -6,8 +6,8 @@ use hookbox_driver::{PublishError, PublishErrorKind};
 use lapin::message::{BasicReturnMessage, Delivery};
 use lapin::{Confirmation, ErrorKind};
 
-use super::{Answers, Outcome, answers};
-use crate::publisher::Ended;
+use super::{PublishConfirm, RoundAnswers, answers};
+use crate::publisher::PublisherError;
 
 /// Publishes of the largest round that is tried.
 const PUBLISHES_MAX: usize = 5;
@@ -38,13 +38,15 @@ const ALL: [Came; 5] = [
 ];
 
 impl Came {
-    fn confirm(self) -> Result<Confirmation, Ended> {
+    fn confirm(self) -> Result<Confirmation, PublisherError> {
         match self {
             Accepted => Ok(Confirmation::Ack(None)),
             AcceptedAndReturned => Ok(Confirmation::Ack(Some(returned()))),
             Rejected => Ok(Confirmation::Nack(None)),
             RejectedAndReturned => Ok(Confirmation::Nack(Some(returned()))),
-            Lost => Err(Ended::Channel(ErrorKind::MissingHeartbeatError.into())),
+            Lost => Err(PublisherError::Channel(
+                ErrorKind::MissingHeartbeatError.into(),
+            )),
         }
     }
 }
@@ -71,12 +73,12 @@ fn sequences<T: Copy>(of: &[T], length: usize) -> Vec<Vec<T>> {
     })
 }
 
-/// The answers to a round in which these came, each to its owner.
-fn told(requests: usize, owners: &[usize], came: &[Came]) -> Answers {
+/// The answers to a round with these confirms and returns, each for its owner.
+fn answers_to(requests: usize, owners: &[usize], came: &[Came]) -> RoundAnswers {
     let publishes: Vec<usize> = (0..requests)
         .map(|request| owners.iter().filter(|owner| **owner == request).count())
         .collect();
-    let outcome = |(request, came): (&usize, &Came)| Outcome {
+    let outcome = |(request, came): (&usize, &Came)| PublishConfirm {
         request: *request,
         confirm: came.confirm(),
     };
@@ -111,7 +113,7 @@ fn promised(request: usize, owners: &[usize], came: &[Came]) -> Result<(), Publi
 }
 
 #[test]
-fn every_mix_of_confirms_is_told_as_promised_and_once_to_each() {
+fn every_mix_of_confirms_is_reported_once_to_each_publisher() {
     let (mut rounds, mut yes, mut yes_beside_a_no) = (0, 0, 0);
     for requests in 1..=REQUESTS_MAX {
         let names: Vec<usize> = (0..requests).collect();
@@ -123,7 +125,7 @@ fn every_mix_of_confirms_is_told_as_promised_and_once_to_each() {
                     continue;
                 }
                 for came in &mixes {
-                    let Answers { each, ended } = told(requests, &owners, came);
+                    let RoundAnswers { each, ended } = answers_to(requests, &owners, came);
                     let each: Vec<_> = each.iter().map(kind).collect();
                     let wanted: Vec<_> = names
                         .iter()
@@ -151,12 +153,12 @@ fn a_publish_without_an_outcome_is_never_accepted() {
     for missing in 1..=PUBLISHES_MAX {
         for length in 0..=PUBLISHES_MAX - missing {
             for came in sequences(&ALL, length) {
-                let outcome = |came: &Came| Outcome {
+                let outcome = |came: &Came| PublishConfirm {
                     request: 0,
                     confirm: came.confirm(),
                 };
                 let outcomes = came.iter().map(outcome).collect();
-                let Answers { each, .. } = answers(&[length + missing], outcomes);
+                let RoundAnswers { each, .. } = answers(&[length + missing], outcomes);
                 assert_eq!(each.len(), 1);
                 assert!(each[0].is_err(), "{came:?} and {missing} missing");
             }
@@ -166,21 +168,21 @@ fn a_publish_without_an_outcome_is_never_accepted() {
 
 #[test]
 fn the_first_loss_is_why_a_publisher_ends_and_a_return_is_named() {
-    let late = Outcome {
+    let late = PublishConfirm {
         request: 0,
-        confirm: Err(Ended::Late),
+        confirm: Err(PublisherError::Late),
     };
-    let others = [AcceptedAndReturned, Lost].map(|came| Outcome {
+    let others = [AcceptedAndReturned, Lost].map(|came| PublishConfirm {
         request: 0,
         confirm: came.confirm(),
     });
     let outcomes = [late].into_iter().chain(others).collect();
-    let Answers { each, ended } = answers(&[3], outcomes);
+    let RoundAnswers { each, ended } = answers(&[3], outcomes);
     assert_eq!(kind(&each[0]), Err(PublishErrorKind::TimedOut));
-    assert!(matches!(ended, Some(Ended::Late)), "{ended:?}");
+    assert!(matches!(ended, Some(PublisherError::Late)), "{ended:?}");
 
-    let Answers { each, ended } = told(1, &[0, 0], &[Rejected, RejectedAndReturned]);
-    assert!(matches!(ended, Some(Ended::Unroutable(queue)) if queue == NOWHERE));
+    let RoundAnswers { each, ended } = answers_to(1, &[0, 0], &[Rejected, RejectedAndReturned]);
+    assert!(matches!(ended, Some(PublisherError::Unroutable(queue)) if queue == NOWHERE));
     let why = each[0].as_ref().unwrap_err().source.as_ref().unwrap();
     assert!(why.to_string().contains(NOWHERE), "{why}");
 }
@@ -188,12 +190,15 @@ fn the_first_loss_is_why_a_publisher_ends_and_a_return_is_named() {
 /// A channel that forgot to ask for confirms accepts nothing.
 #[test]
 fn what_was_never_to_be_confirmed_is_not_accepted() {
-    let outcome = |confirm| Outcome {
+    let outcome = |confirm| PublishConfirm {
         request: 0,
         confirm: Ok(confirm),
     };
     let outcomes = [Confirmation::Ack(None), Confirmation::NotRequested].map(outcome);
-    let Answers { each, ended } = answers(&[2], outcomes.into());
+    let RoundAnswers { each, ended } = answers(&[2], outcomes.into());
     assert_eq!(kind(&each[0]), Err(PublishErrorKind::Unavailable));
-    assert!(matches!(ended, Some(Ended::NotConfirming)), "{ended:?}");
+    assert!(
+        matches!(ended, Some(PublisherError::NotConfirming)),
+        "{ended:?}"
+    );
 }

@@ -31,7 +31,7 @@ fn a_score_is_read_exactly() {
     assert_eq!(score.application_started_at, None);
 }
 
-/// What the schemas take for an integer is one here, with the same value.
+/// What the schemas accept as an integer is one here, with the same value.
 #[test]
 fn a_whole_number_is_read_however_it_is_written() {
     let score = |score: &str, at: &str| {
@@ -53,7 +53,7 @@ fn a_whole_number_is_read_however_it_is_written() {
     for text in ["712", "712.0", "7.12e2"] {
         assert_eq!(score(text, "null"), (712, None), "{text}");
     }
-    // A float holds neither of them.
+    // A float represents neither of them.
     let large = 9_007_199_254_740_993;
     assert_eq!(
         score("9007199254740993.0", "9.007199254740993e15"),
@@ -96,7 +96,7 @@ fn an_application_keeps_reasons_and_percentages() {
 }
 
 #[test]
-fn what_does_not_fit_is_told_by_its_field() {
+fn an_unfit_body_is_refused_with_its_field() {
     let event =
         |event: &str| format!(r#"{{"uid":"u-12345","integration_id":"1","event":{event}}}"#);
     let unfit = |field: &str, problem| Unfit {

@@ -1,4 +1,4 @@
-//! Where a type is, what tells events apart, and what is warned about.
+//! Where a type is, what identifies an event, and the warnings.
 
 use expect_test::{Expect, expect};
 use hookbox_ingest::{EventType, Identity};
@@ -39,9 +39,9 @@ fn header(name: &'static str) -> http::HeaderName {
     http::HeaderName::from_static(name)
 }
 
-/// What they come to decides about the ids of what a store knows already.
+/// The result decides the ids of events that a store has already.
 #[test]
-fn a_source_as_it_was_has_the_topic_and_the_identity_it_had() {
+fn an_old_source_keeps_its_topic_and_identity() {
     assert_eq!(chosen("preset = \"github\""), (None, Identity::Body));
     assert_eq!(chosen(HMAC), (None, Identity::Body));
     let pointers = |texts: &[&str]| {

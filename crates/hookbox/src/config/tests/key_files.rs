@@ -1,4 +1,4 @@
-//! Files of secrets: bounded, regular, and for few to read; and what stands in the place of a name.
+//! Files of secrets: bounded, regular, and readable by few; and secrets in the place of a name.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
@@ -23,14 +23,14 @@ impl Folder {
         std::fs::set_permissions(&path, mode).expect("set");
     }
 
-    /// What is said of a config whose first key is in this file, after its place: mistakes, or
-    /// warnings.
+    /// The messages about a config whose first key is in this file, without their place: mistakes,
+    /// or warnings.
     fn says(&self, file: &str) -> Result<Vec<String>, Vec<String>> {
         let text = GOOD.replacen("env = \"KEY\"", &format!("file = {file}"), 1);
         self.says_of("source[0].secrets[0]: ", &text)
     }
 
-    /// The same of a config whose listener has this key.
+    /// The same for a config whose listener has this key.
     fn says_of_listener(&self, key: &str) -> Result<Vec<String>, Vec<String>> {
         let tls = format!("connections = 100\ntls = {{ certificate = \"cert\", key = {key} }}\n");
         let text = GOOD.replacen("connections = 100\n", &tls, 1);
@@ -192,7 +192,7 @@ fn what_is_no_file_is_refused_as_a_certificate() {
     }
 }
 
-/// Where a secret stands in the place of its name, no message repeats it.
+/// Where a secret is in the place of its name, no message repeats it.
 #[test]
 fn a_name_that_leads_nowhere_is_not_shown() {
     let folder = Folder::new("echo");
@@ -210,8 +210,8 @@ fn a_name_that_leads_nowhere_is_not_shown() {
             "connections = 100\ntls = { certificate = \"Cargo.toml\", key = \"hunter2\" }\n",
         ),
     ] {
-        let told = Config::parse(Path::new("hookbox.toml"), &text, &env, NOW);
-        let told = told.err().expect("it is refused").to_string();
-        assert!(!told.contains("hunter2"), "{told}");
+        let message = Config::parse(Path::new("hookbox.toml"), &text, &env, NOW);
+        let message = message.err().expect("it is refused").to_string();
+        assert!(!message.contains("hunter2"), "{message}");
     }
 }

@@ -1,4 +1,4 @@
-//! Schema, structs and docs know the same keys.
+//! Schema, structs and docs have the same keys.
 
 use std::collections::BTreeSet;
 
@@ -127,7 +127,7 @@ fn every_key_is_described_in_the_schema_and_in_the_docs() {
             );
             assert!(
                 docs.contains(&format!("`{key}`")) || docs.contains(&format!("`[[{key}]]`")),
-                "docs/CONFIG.md does not tell of {key:?} ({at})"
+                "docs/CONFIG.md does not describe {key:?} ({at})"
             );
         }
     }

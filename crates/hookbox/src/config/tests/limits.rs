@@ -1,4 +1,4 @@
-//! Limits and addresses that cannot be.
+//! Impossible limits and addresses.
 
 use expect_test::expect;
 
@@ -63,7 +63,7 @@ fn limits_and_addresses_are_checked() {
             "handler_time_limit = \"10 min\"",
         ),
         expect![[r#"
-            hookbox.toml:20:1: worker.handler_time_limit: it must be from 1 ms to 3 min: RabbitMQ takes a message away that is not settled within 30 min
+            hookbox.toml:20:1: worker.handler_time_limit: it must be from 1 ms to 3 min: RabbitMQ redelivers a message that is not settled within 30 min
         "#]],
     );
     check(

@@ -38,7 +38,7 @@ fn only_what_is_needed_is_resolved() {
 
 /// The listener's key is a secret of those that listen.
 #[test]
-fn the_certificate_is_looked_for_where_something_listens() {
+fn the_certificate_is_checked_where_the_command_listens() {
     let tls = "connections = 100\ntls = { certificate = \"absent\", key = \"absent\" }\n";
     let text = GOOD.replacen("connections = 100\n", tls, 1);
     for (needs, is_refused) in [

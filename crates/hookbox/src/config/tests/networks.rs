@@ -1,5 +1,5 @@
-//! Connections to servers on other machines: encrypted and verified, or said to be on a network of
-//! one's own.
+//! Connections to servers on other machines: encrypted and verified, or on a network that is
+//! declared private.
 
 use super::*;
 
@@ -53,7 +53,7 @@ fn off_this_machine_a_connection_is_verified_or_warned_of() {
 }
 
 #[test]
-fn a_network_of_ones_own_is_said_for_each_server() {
+fn a_private_network_is_declared_for_each_server() {
     let private = "network = \"private\"\n";
     assert_eq!(warnings(FAR, (private, private)), [""; 0]);
     assert_eq!(warnings(FAR, (private, "")).len(), 1);

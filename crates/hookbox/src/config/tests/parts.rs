@@ -1,4 +1,4 @@
-//! What refuses one part of a config that is read again, and what refuses all of it.
+//! Mistakes that refuse one part of a config that is reloaded, and those that refuse all of it.
 
 use std::process::Command;
 
@@ -26,7 +26,7 @@ preset = "standard-webhooks"
 secrets = [{ id = "a", file = "two" }]
 "#;
 
-/// A folder in which everything is whole.
+/// A folder in which every file is valid.
 fn folder(test: &str) -> Folder {
     let folder = Folder::new(test);
     for (name, text) in [
@@ -43,10 +43,10 @@ fn folder(test: &str) -> Folder {
     folder
 }
 
-/// What is done to a file.
+/// The fault of a file.
 enum Fault {
     Absent,
-    /// Something that is no file, as a folder is for a file.
+    /// Something that is no regular file, such as a folder.
     Folder,
     Pipe,
     Text(&'static str),
@@ -70,7 +70,7 @@ fn break_file(folder: &Folder, name: &str, fault: &Fault) {
     }
 }
 
-/// A file, what is done to it, the part that it breaks, and why.
+/// A file, its fault, the affected part, and the reason.
 fn faults() -> Vec<(&'static str, Fault, Part, &'static str)> {
     let one = || Part::Keys("one".to_owned());
     let two = || Part::Keys("two".to_owned());

@@ -78,7 +78,7 @@ fn a_secret_is_never_written_down_and_never_shown() {
 #[test]
 fn a_secret_ends_and_another_takes_over() {
     let until = |moment: &str| GOOD.replace("\"2026-12-31T00:00:00Z\"", moment);
-    // TOML has moments of its own, and one of two secrets may have ended.
+    // TOML has times of its own, and one of two secrets may have ended.
     check(&until("2026-12-31T00:00:00Z"), expect![["ok"]]);
     check(&until("2026-01-01T00:00:00Z"), expect![["ok"]]);
     check(
@@ -91,7 +91,7 @@ fn a_secret_ends_and_another_takes_over() {
         "{ id = \"2026-11\", env = \"KEY\" }",
         "{ id = \"2026-11\", env = \"KEY\", until = \"2026-11-24T00:00:00Z\" }",
     );
-    // A service starts with it, for the sake of its other sources; `check-config` refuses it.
+    // A service starts with it, because of its other sources; `check-config` refuses it.
     check(&all, expect![["ok"]]);
     let config = Config::parse(Path::new("hookbox.toml"), &all, &env, NOW).expect("it loads");
     let warning = "hookbox.toml:27:1: source[0].secrets: every secret is past its \"until\", so \

@@ -1,4 +1,4 @@
-//! Where events may be kept that the broker cannot take, and where policies may be looked up.
+//! The spool's settings, and those of the management API.
 
 use expect_test::expect;
 
@@ -24,7 +24,7 @@ fn a_spool_has_a_file_and_a_bound() {
 }
 
 #[test]
-fn what_cannot_be_a_spool_is_told() {
+fn an_invalid_spool_is_reported() {
     check(
         &with("spool = \"/var/spool\"\nspool_max = \"15 MiB\""),
         expect![[r#"
@@ -45,7 +45,7 @@ fn what_cannot_be_a_spool_is_told() {
         &one,
         expect![[r#"
         hookbox.toml:10:1: ingest.spool: it is the store's file; the spool needs one of its own
-        hookbox.toml:10:1: ingest.spool: the broker is a file on this machine, and never away: take the spool out
+        hookbox.toml:10:1: ingest.spool: the broker is a file on this machine, and never unavailable: remove the spool
     "#]],
     );
 }

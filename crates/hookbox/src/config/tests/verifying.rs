@@ -41,7 +41,7 @@ fn a_source_that_can_never_verify_is_refused() {
         (
             good("prefix = \"v0=\"", "prefix = \" v0=\""),
             expect![[r#"
-                hookbox.toml:28:1: source[1]: no request can ever verify, because what is signed as written here is refused: the signature is not written as the scheme says (prefix, length or alphabet); compare it with the provider's documentation
+                hookbox.toml:28:1: source[1]: no request can ever verify, because what is signed as written here is refused: the signature is not written as the scheme requires (prefix, length or alphabet); compare it with the provider's documentation
             "#]],
         ),
         (
@@ -53,7 +53,7 @@ fn a_source_that_can_never_verify_is_refused() {
         (
             good("prefix = \"v0=\"", "prefix = \"v0\\n\""),
             expect![[r#"
-                hookbox.toml:28:1: source[1]: no request can ever verify, because what is signed as written here is refused: the signature is not written as the scheme says (prefix, length or alphabet); compare it with the provider's documentation
+                hookbox.toml:28:1: source[1]: no request can ever verify, because what is signed as written here is refused: the signature is not written as the scheme requires (prefix, length or alphabet); compare it with the provider's documentation
             "#]],
         ),
         (
@@ -85,8 +85,8 @@ fn a_key_that_can_be_guessed_is_refused_and_a_weak_one_is_warned_about() {
     };
     let refused = |key| parse(GOOD, key).err().expect("it is refused").to_string();
     expect![[r#"
-        hookbox.toml:27:12: source[0].secrets[0]: the secret is shorter than 8 bytes: whoever sees one request can find it by trying; make one of 32 random bytes and give it to the provider
-        hookbox.toml:40:12: source[1].secrets[0]: the secret is shorter than 8 bytes: whoever sees one request can find it by trying; make one of 32 random bytes and give it to the provider
+        hookbox.toml:27:12: source[0].secrets[0]: the secret is shorter than 8 bytes: it can be found by trying from one captured request; make one of 32 random bytes and give it to the provider
+        hookbox.toml:40:12: source[1].secrets[0]: the secret is shorter than 8 bytes: it can be found by trying from one captured request; make one of 32 random bytes and give it to the provider
     "#]]
     .assert_eq(&(refused("canary7") + "\n"));
     assert_eq!(refused("kj"), refused("canary7"));
@@ -101,7 +101,7 @@ fn a_key_that_can_be_guessed_is_refused_and_a_weak_one_is_warned_about() {
         for warning in config.warnings {
             assert!(warning.contains("SP 800-131A") && !warning.contains(weak));
         }
-        // How long a provider's keys are is the provider's choice.
+        // The length of a provider's keys is the provider's choice.
         let by_provider =
             GOOD.replace("secrets = [", "secrets_made_by = \"provider\"\nsecrets = [");
         let config = parse(&by_provider, weak).unwrap_or_else(|mistakes| panic!("{mistakes}"));

@@ -16,8 +16,8 @@ use crate::monitor::{Monitor, Needs};
 /// 2026-11-24T00:00:00Z
 const NOW: Timestamp = Timestamp::from_unix_micros(1_795_478_400_000_000);
 
-/// A moment of a process with every role, in which everything has happened.
-fn everything() -> Moment {
+/// The state of a process with every role, in which everything has happened.
+fn everything() -> Snapshot {
     let mut counters = worker::Counters::default();
     let route: hookbox_event::RouteName = "scores".parse().unwrap();
     counters
@@ -45,7 +45,7 @@ fn everything() -> Moment {
         deferred_oldest_s: 40,
         dead: 7,
     };
-    Moment {
+    Snapshot {
         parts: Parts {
             ingest: Some(Arc::new(ingest)),
             spool: Some(Arc::default()),
@@ -56,9 +56,9 @@ fn everything() -> Moment {
             },
             ..Parts::default()
         },
-        seen: Seen {
+        seen: Observed {
             accounts: Some(Accounts {
-                told: vec![("scores".parse().unwrap(), 3)],
+                reported: vec![("scores".parse().unwrap(), 3)],
                 ..Accounts::default()
             }),
             sqlite_log: Some(4_096),
@@ -102,7 +102,7 @@ fn the_page_has_every_family_and_no_other() {
     assert!(page.ends_with("# EOF\n"));
 }
 
-/// What `promtool check metrics` has to say about a page, which it says by failing.
+/// What `promtool check metrics` requires of a page.
 #[test]
 fn the_older_format_is_as_prometheus_wants_it() {
     let page = Exposition::Text.of(write(everything()).unwrap());
@@ -199,7 +199,7 @@ fn a_store_and_a_broker_that_contradict_each_other_are_shown() {
         "{why}"
     );
     assert!(
-        why.ends_with("`hookbox reconcile` names what to do"),
+        why.ends_with("`hookbox reconcile` lists what to do"),
         "{why}"
     );
 }
@@ -216,7 +216,7 @@ fn what_the_broker_refuses_of_a_spool_is_shown() {
     );
     counters.refused.store(3, Ordering::Relaxed);
     let (_, words) = readiness::answer(&monitor, NOW);
-    let why = "the broker refuses 3 events of it; the log names them";
+    let why = "the broker refuses 3 events of it; see the log";
     assert_eq!(words["dependencies"][1]["why"], why);
     let page = of(&monitor).unwrap();
     assert!(
@@ -258,9 +258,9 @@ fn the_list_is_as_committed_and_documented() {
     assert_eq!(rows, FAMILIES.len(), "docs/METRICS.md has more rows");
 }
 
-/// A rule over a metric that is not there would never ring.
+/// A rule over a metric that does not exist would never fire.
 #[test]
-fn alerts_are_about_metrics_that_are_there() {
+fn alerts_are_about_existing_metrics() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let rules = std::fs::read_to_string(root.join("docs/alerts.yaml")).unwrap();
     let expressions = rules.lines().filter(|line| line.contains("expr: "));
@@ -277,7 +277,7 @@ fn alerts_are_about_metrics_that_are_there() {
 }
 
 #[test]
-fn a_source_without_a_valid_key_is_red_and_one_whose_last_key_ends_soon_says_so() {
+fn a_source_without_a_valid_key_is_red_and_one_whose_last_key_ends_soon_has_a_warning() {
     let monitor = Monitor::default();
     let counters = Arc::new(ingest::Counters::default());
     let shown = Arc::clone(&counters);

@@ -19,8 +19,8 @@ fn every_kind_keeps_to_its_schema() {
         let validator = validator(kind);
         for number in 0..200 {
             let event = Event::new(7, number, Some(kind));
-            for telling in [Telling::First, Telling::Conflicting] {
-                let body = event.body(telling);
+            for version in [Version::First, Version::Conflicting] {
+                let body = event.body(version);
                 let value: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
                 let mistakes: Vec<String> = validator
                     .iter_errors(&value)
@@ -33,7 +33,7 @@ fn every_kind_keeps_to_its_schema() {
 }
 
 #[test]
-fn every_flaw_breaks_what_it_says() {
+fn every_flaw_breaks_the_schema() {
     let kind = Kind::PsychometricScore;
     let validator = validator(kind);
     for number in 0..50 {
@@ -54,15 +54,15 @@ fn every_flaw_breaks_what_it_says() {
 }
 
 #[test]
-fn no_two_events_say_the_same_and_one_always_says_the_same() {
+fn bodies_of_events_are_distinct_and_reproducible() {
     let mut bodies = HashSet::new();
     for number in 0..500 {
         let event = Event::new(7, number, None);
-        assert!(bodies.insert(event.body(Telling::First)));
-        assert!(bodies.insert(event.body(Telling::Conflicting)));
+        assert!(bodies.insert(event.body(Version::First)));
+        assert!(bodies.insert(event.body(Version::Conflicting)));
         assert_eq!(
-            event.body(Telling::First),
-            Event::new(7, number, None).body(Telling::First)
+            event.body(Version::First),
+            Event::new(7, number, None).body(Version::First)
         );
         let event = Event::new(7, number, Some(Kind::AndroidScore));
         for flaw in [
@@ -85,7 +85,7 @@ fn a_conflict_has_the_same_identity() {
     };
     for kind in Kind::ALL {
         let event = Event::new(7, 3, Some(kind));
-        let (first, other) = (event.body(Telling::First), event.body(Telling::Conflicting));
+        let (first, other) = (event.body(Version::First), event.body(Version::Conflicting));
         assert_eq!(fields(&first), fields(&other));
         assert!(fields(&first).iter().all(Option::is_some));
         assert_ne!(first, other, "{kind:?}");

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use hookbox_driver::{
-    Burial, ClaimState, Claimed, CountedStart, DeadReason, DeferReason, Deferral, Deferred,
-    DueRetry, Failure, FailureClass, Outcome, Recorded, Start, StartCounts, StartKind, Then,
+    ClaimState, Claimed, CountedStart, DeadReason, DeferReason, Deferral, Deferred, DueRetry,
+    Failure, FailureClass, Outcome, Recorded, Start, StartCounts, StartKind, Then,
+    UndecodableMessage,
 };
 use hookbox_event::{Account, Envelope, EventId, InstanceId, ReceiptId, Redo, RouteName};
 use tokio::time::Instant;
@@ -166,9 +167,12 @@ impl Rows {
         }
     }
 
-    pub fn bury(&mut self, burial: &Burial<'_>) -> Recorded {
-        let on: On = (burial.route.clone(), EventId::of_undecodable(burial.bytes));
-        let dead = (burial.reason, burial.detail.clone());
+    pub fn store_undecodable(&mut self, message: &UndecodableMessage<'_>) -> Recorded {
+        let on: On = (
+            message.route.clone(),
+            EventId::of_undecodable(message.bytes),
+        );
+        let dead = (message.reason, message.detail.clone());
         self.claims.insert(on.clone(), ClaimState::Dead);
         match self.dead.insert(on, dead) {
             None => Recorded::Recorded,

@@ -1,4 +1,4 @@
-//! What is in whose hand.
+//! What is in flight at which consumer.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use super::{envelopes, next, publish, quiet, subscribe};
 use crate::harness::{BrokerHarness, one};
 use crate::of_number;
 
-/// What is over one consumer's prefetch is another's to take, all of it.
-pub async fn what_is_over_the_prefetch_is_anothers<H: BrokerHarness>(world: &H) {
+/// Messages beyond the prefetch of one consumer are all delivered to another.
+pub async fn messages_beyond_the_prefetch_go_to_another_consumer<H: BrokerHarness>(world: &H) {
     let (broker, elsewhere) = (world.open().await, world.open().await);
     for number in 0..6 {
         publish(&*broker, one(), number).await;
     }
     let mut small = subscribe(&*broker, 2).await;
-    let in_hand = (next(&mut *small).await, next(&mut *small).await);
+    let in_flight = (next(&mut *small).await, next(&mut *small).await);
     let mut large = subscribe(&*elsewhere, 10).await;
     for number in 2..6 {
         let delivery = next(&mut *large).await;
@@ -24,8 +24,8 @@ pub async fn what_is_over_the_prefetch_is_anothers<H: BrokerHarness>(world: &H) 
         delivery.ack().await.expect("acknowledged");
     }
     quiet(&mut *large).await;
-    in_hand.0.ack().await.expect("acknowledged");
-    in_hand.1.ack().await.expect("acknowledged");
+    in_flight.0.ack().await.expect("acknowledged");
+    in_flight.1.ack().await.expect("acknowledged");
     small.close().await;
     large.close().await;
     broker.close().await;

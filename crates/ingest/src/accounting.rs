@@ -1,9 +1,9 @@
-//! The book: what became of every number that this ingest has given out, and telling it to the
-//! store through the broker's queue of accounts.
+//! Accounting of an ingest: what became of every sequence number that it has given out, and
+//! reporting it to the store through the broker's queue of accept reports.
 //!
-//! It is beside the way of an event and never in it: a batch takes its numbers before it is
-//! published and says afterwards whether it was confirmed. What was not confirmed is void, and so
-//! is what nobody knows: its senders were answered 503, so nothing was promised to them.
+//! It is never on the path of an event: a batch takes its numbers before it is published and
+//! records afterwards whether it was confirmed. What was not confirmed is void, and so is what is
+//! unknown: its senders were answered 503, so nothing was promised to them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,18 +18,19 @@ use tokio_util::sync::CancellationToken;
 use crate::Counters;
 use crate::counters::add;
 
-/// How often is told. It bounds what nobody was told of when an ingest is killed.
-const TELL_EVERY: Duration = Duration::from_secs(1);
+/// Report interval. Bounds how many accepted receipts go unreported when the process is killed.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Receipts in one account: about 200 KiB, far below what a broker takes as one message.
+/// Receipts in one accept report: about 200 KiB, far below what a broker takes as one message.
 const RECEIPTS_MAX: usize = 5_000;
 
-/// Receipts that wait to be told of: 8 MiB. Ten minutes of a thousand a second, in which events
-/// were accepted and accounts were not. What is over it is not told of, and counted.
+/// Most receipts that wait to be reported: 8 MiB. That is ten minutes at a thousand a second in
+/// which the broker took events and no accept reports. Receipts beyond it are counted and not
+/// reported.
 const WAITING_MAX: usize = 500_000;
 
-/// What this ingest has answered, as far as it was not told yet.
-pub(crate) struct Book {
+/// The sequence numbers that this ingest has given out and not reported yet.
+pub(crate) struct Accounting {
     instance: InstanceId,
     broker: Arc<dyn Broker>,
     counters: Arc<Counters>,
@@ -39,28 +40,28 @@ pub(crate) struct Book {
 struct State {
     /// The next number to give out.
     next: u64,
-    /// The next number to tell of.
-    untold: u64,
+    /// The next number to report.
+    next_unreported: u64,
     /// By their first number.
-    decided: BTreeMap<u64, Decided>,
+    decided: BTreeMap<u64, NumberRange>,
     /// Receipts in `decided`.
     waiting: usize,
 }
 
-struct Decided {
+struct NumberRange {
     count: u64,
-    /// None is void.
+    /// `None` is void.
     accepted: Option<(Vec<RouteName>, Vec<ReceiptId>)>,
 }
 
 /// Numbers that were given out. Dropped undecided, they are void.
 pub(crate) struct Numbers {
-    book: Arc<Book>,
+    accounting: Arc<Accounting>,
     pub first: u64,
     count: u64,
 }
 
-impl Book {
+impl Accounting {
     pub fn new(instance: InstanceId, broker: Arc<dyn Broker>, counters: Arc<Counters>) -> Self {
         Self {
             instance,
@@ -68,7 +69,7 @@ impl Book {
             counters,
             state: Mutex::new(State {
                 next: 1,
-                untold: 1,
+                next_unreported: 1,
                 decided: BTreeMap::new(),
                 waiting: 0,
             }),
@@ -81,18 +82,18 @@ impl Book {
         let (first, count) = (state.next, count as u64);
         state.next += count;
         Numbers {
-            book: Arc::clone(self),
+            accounting: Arc::clone(self),
             first,
             count,
         }
     }
 
-    /// Tells until `stop`, and then what is left.
-    pub async fn tell(self: Arc<Self>, stop: CancellationToken) {
+    /// Reports until `stop`, and then what is left.
+    pub async fn report(self: Arc<Self>, stop: CancellationToken) {
         while !stop.is_cancelled() {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = tokio::time::sleep(TELL_EVERY) => {}
+                () = tokio::time::sleep(REPORT_INTERVAL) => {}
             }
             let closing = stop.is_cancelled();
             while let Some(account) = self.cut(closing) {
@@ -100,8 +101,8 @@ impl Book {
                     tracing::warn!(
                         first = account.first,
                         last = account.last,
-                        "what was answered last could not be told to the books; \
-                         `hookbox reconcile` cannot vouch for it"
+                        "could not publish the final accept report before shutdown; \
+                         `hookbox reconcile` will list these sequence numbers as unreported"
                     );
                     return;
                 }
@@ -112,19 +113,23 @@ impl Book {
         }
     }
 
-    /// The same account until it is confirmed; after `stop`, once. `false` when it was not.
+    /// Publishes one accept report until it is confirmed; after `stop`, once. `false` when it was
+    /// not confirmed.
     async fn deliver(&self, account: &Account, stop: &CancellationToken) -> bool {
         loop {
             let last = stop.is_cancelled();
-            crash_point!("ingest.before_tell");
-            match self.broker.tell(account).await {
+            crash_point!("ingest.before_report");
+            match self.broker.publish_report(account).await {
                 Ok(()) => {
-                    crash_point!("ingest.after_tell");
+                    crash_point!("ingest.after_report");
                     add(&self.counters.accounts, 1);
                     return true;
                 }
                 Err(error) => {
-                    tracing::debug!(error = describe(&error), "an account is not told yet");
+                    tracing::debug!(
+                        error = describe(&error),
+                        "could not publish an accept report; it is tried again"
+                    );
                 }
             }
             if last {
@@ -132,39 +137,41 @@ impl Book {
             }
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = tokio::time::sleep(TELL_EVERY) => {}
+                () = tokio::time::sleep(REPORT_INTERVAL) => {}
             }
         }
     }
 
-    /// Takes what is decided without a gap, from the first number that was not told of.
+    /// Takes what is decided without a gap, from the first number that was not reported.
     fn cut(&self, closing: bool) -> Option<Account> {
         let mut state = self.lock();
-        let first = state.untold;
+        let first = state.next_unreported;
         let (mut accepted, mut receipts) = (Vec::new(), 0);
         while receipts < RECEIPTS_MAX {
-            let untold = state.untold;
-            let Some(decided) = state.decided.remove(&untold) else {
+            let number = state.next_unreported;
+            let Some(decided) = state.decided.remove(&number) else {
                 break;
             };
-            state.untold += decided.count;
+            state.next_unreported += decided.count;
             if let Some((routes, ids)) = decided.accepted {
                 receipts += ids.len();
                 accepted.push(Accepted {
                     routes,
-                    first: untold,
+                    first: number,
                     receipts: ids,
                 });
             }
         }
         state.waiting -= receipts;
-        self.counters.to_tell.store(state.waiting as u64, Relaxed);
+        self.counters
+            .unreported
+            .store(state.waiting as u64, Relaxed);
         let closing = closing && state.decided.is_empty();
-        let some = state.untold > first || closing;
+        let some = state.next_unreported > first || closing;
         some.then(|| Account {
             instance: self.instance,
             first,
-            last: state.untold - 1,
+            last: state.next_unreported - 1,
             closing,
             accepted,
         })
@@ -177,11 +184,13 @@ impl Book {
         let mut state = self.lock();
         let more = accepted.as_ref().map_or(0, |(_, ids)| ids.len());
         let accepted = if state.waiting + more > WAITING_MAX {
-            add(&self.counters.untold, more as u64);
+            add(&self.counters.dropped_from_reports, more as u64);
             None
         } else {
             state.waiting += more;
-            self.counters.to_tell.store(state.waiting as u64, Relaxed);
+            self.counters
+                .unreported
+                .store(state.waiting as u64, Relaxed);
             accepted
         };
         // A long outage is one row: void numbers join those before them.
@@ -193,7 +202,7 @@ impl Book {
             before.count += count;
             return;
         }
-        state.decided.insert(first, Decided { count, accepted });
+        state.decided.insert(first, NumberRange { count, accepted });
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -206,14 +215,14 @@ impl Numbers {
     /// Its batch was confirmed, and will be answered 200.
     pub fn confirmed(mut self, routes: Vec<RouteName>, receipts: Vec<ReceiptId>) {
         let count = std::mem::take(&mut self.count);
-        self.book
+        self.accounting
             .decide(self.first, count, Some((routes, receipts)));
     }
 }
 
 impl Drop for Numbers {
     fn drop(&mut self) {
-        self.book.decide(self.first, self.count, None);
+        self.accounting.decide(self.first, self.count, None);
     }
 }
 

@@ -1,5 +1,5 @@
-//! Which handlers run beside which in one process. What a process was told may have killed
-//! another runs alone: with company, its next victim would be a neighbour.
+//! Checks which handlers run beside which in one process. An event that may have ended another
+//! process must run in isolation: otherwise another event could be blamed for its next death.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,35 +8,35 @@ use hookbox_driver::{Start, StartCounts};
 use hookbox_event::RouteName;
 use tokio::task::{self, Id};
 
-/// Of which task: another may have a copy in hand, and not have been told of it.
+/// Of which task: another may have a copy in flight, without having read its counts.
 type Suspect = (Option<Id>, RouteName, Start);
 
-/// The handlers of one process.
+/// The handlers of one process, checked for isolation.
 #[derive(Default)]
-pub(crate) struct Company {
+pub(crate) struct IsolationCheck {
     now: Mutex<Now>,
 }
 
 #[derive(Default)]
 struct Now {
-    /// What the store said was started before, and not survived.
+    /// Starts that the store returned as counted before and not survived.
     suspects: HashSet<Suspect>,
-    /// Each with whether it must be alone.
+    /// Each with whether it must run in isolation.
     running: BTreeMap<u64, bool>,
     number: u64,
 }
 
 /// A handler that runs, until this is dropped.
-pub(crate) struct Running<'a> {
-    company: &'a Company,
+pub(crate) struct RunningHandler<'a> {
+    check: &'a IsolationCheck,
     number: u64,
-    /// Whether somebody must be alone, and is not.
+    /// Whether one of them must run in isolation, and does not.
     pub is_wrong: bool,
 }
 
-impl Company {
-    /// The store said of each how often it was started.
-    pub fn told(&self, route: &RouteName, of: &[Start], counts: &[StartCounts]) {
+impl IsolationCheck {
+    /// The store returned how often each was started.
+    pub fn counts_read(&self, route: &RouteName, of: &[Start], counts: &[StartCounts]) {
         let mut now = self.now();
         for (start, count) in of.iter().zip(counts) {
             let on = suspect(route, start);
@@ -57,7 +57,7 @@ impl Company {
     }
 
     /// A handler begins.
-    pub fn begin(&self, route: &RouteName, start: &Start) -> Running<'_> {
+    pub fn begin(&self, route: &RouteName, start: &Start) -> RunningHandler<'_> {
         let mut now = self.now();
         let alone = now.suspects.contains(&suspect(route, start));
         let is_wrong = if alone {
@@ -68,8 +68,8 @@ impl Company {
         now.number += 1;
         let number = now.number;
         now.running.insert(number, alone);
-        Running {
-            company: self,
+        RunningHandler {
+            check: self,
             number,
             is_wrong,
         }
@@ -84,8 +84,8 @@ fn suspect(route: &RouteName, start: &Start) -> Suspect {
     (task::try_id(), route.clone(), *start)
 }
 
-impl Drop for Running<'_> {
+impl Drop for RunningHandler<'_> {
     fn drop(&mut self) {
-        self.company.now().running.remove(&self.number);
+        self.check.now().running.remove(&self.number);
     }
 }

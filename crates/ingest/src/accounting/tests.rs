@@ -1,4 +1,4 @@
-//! The book tells of every number once, in order, and of none too early.
+//! The accounting reports every number once, in order, and none too early.
 
 use std::sync::atomic::Ordering;
 
@@ -10,20 +10,20 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 
-/// A broker that refuses the first accounts and keeps the others.
+/// A broker that refuses the first accept reports and keeps the others.
 #[derive(Default)]
-struct Told {
+struct ReportBroker {
     refuse: Mutex<usize>,
     kept: Mutex<Vec<Account>>,
 }
 
 #[async_trait]
-impl Broker for Told {
+impl Broker for ReportBroker {
     async fn publish(&self, _: &[RouteName], _: &Batch) -> Result<(), PublishError> {
         Err(PublishError::plain(PublishErrorKind::Unavailable))
     }
 
-    async fn tell(&self, account: &Account) -> Result<(), PublishError> {
+    async fn publish_report(&self, account: &Account) -> Result<(), PublishError> {
         let mut refuse = self.refuse.lock().unwrap();
         if *refuse > 0 {
             *refuse -= 1;
@@ -48,10 +48,10 @@ impl Broker for Told {
     async fn close(&self) {}
 }
 
-fn book(broker: &Arc<Told>) -> Arc<Book> {
+fn accounting(broker: &Arc<ReportBroker>) -> Arc<Accounting> {
     let instance = InstanceId::new(Timestamp::from_unix_micros(0), [1; 10]);
     let broker = Arc::clone(broker) as Arc<dyn Broker>;
-    Arc::new(Book::new(instance, broker, Arc::default()))
+    Arc::new(Accounting::new(instance, broker, Arc::default()))
 }
 
 fn confirm(numbers: Numbers) {
@@ -62,71 +62,81 @@ fn confirm(numbers: Numbers) {
 }
 
 #[test]
-fn only_what_is_decided_without_a_gap_is_told() {
-    let book = book(&Arc::default());
-    let [a, b, c] = [2, 1, 3].map(|count| book.numbers(count));
+fn only_numbers_decided_without_a_gap_are_reported() {
+    let accounting = accounting(&Arc::default());
+    let [a, b, c] = [2, 1, 3].map(|count| accounting.numbers(count));
     assert_eq!([a.first, b.first, c.first], [1, 3, 4]);
     confirm(c);
-    assert!(book.cut(false).is_none(), "1 to 3 are not decided");
+    assert!(accounting.cut(false).is_none(), "1 to 3 are not decided");
     drop(b);
     confirm(a);
-    let account = book.cut(false).unwrap();
+    let account = accounting.cut(false).unwrap();
     assert_eq!(
         (account.first, account.last, account.closing),
         (1, 6, false)
     );
-    let told: Vec<_> = account
+    let reported: Vec<_> = account
         .accepted
         .iter()
         .map(|it| (it.first, it.receipts.len()))
         .collect();
-    assert_eq!(told, [(1, 2), (4, 3)], "3 is void");
-    assert!(book.cut(false).is_none(), "nothing is told twice");
-    let last = book.cut(true).unwrap();
+    assert_eq!(reported, [(1, 2), (4, 3)], "3 is void");
+    assert!(accounting.cut(false).is_none(), "nothing is reported twice");
+    let last = accounting.cut(true).unwrap();
     assert_eq!((last.first, last.last, last.closing), (7, 6, true));
     assert_eq!(Account::decode(&last.encode()), Ok(last));
 }
 
 #[test]
 fn an_outage_is_one_row_however_long() {
-    let book = book(&Arc::default());
-    let open = book.numbers(1);
+    let accounting = accounting(&Arc::default());
+    let open = accounting.numbers(1);
     for _ in 0..1_000 {
-        drop(book.numbers(64));
+        drop(accounting.numbers(64));
     }
-    assert_eq!(book.lock().decided.len(), 1);
+    assert_eq!(accounting.lock().decided.len(), 1);
     confirm(open);
-    let account = book.cut(false).unwrap();
+    let account = accounting.cut(false).unwrap();
     assert_eq!((account.first, account.last), (1, 64_001));
     assert_eq!(account.accepted.len(), 1);
 }
 
 #[test]
 fn what_waits_is_bounded_and_counted() {
-    let book = book(&Arc::default());
+    let accounting = accounting(&Arc::default());
     let rounds = WAITING_MAX / 1_000 + 2;
     for _ in 0..rounds {
-        confirm(book.numbers(1_000));
+        confirm(accounting.numbers(1_000));
     }
-    assert_eq!(book.lock().waiting, WAITING_MAX);
-    assert_eq!(book.counters.untold.load(Ordering::Relaxed), 2_000);
-    let first = book.cut(false).unwrap();
+    assert_eq!(accounting.lock().waiting, WAITING_MAX);
+    assert_eq!(
+        accounting
+            .counters
+            .dropped_from_reports
+            .load(Ordering::Relaxed),
+        2_000
+    );
+    let first = accounting.cut(false).unwrap();
     assert_eq!(first.last, RECEIPTS_MAX as u64);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_account_is_told_until_it_is_confirmed_and_the_last_one_closes() {
-    let told = Arc::new(Told::default());
-    *told.refuse.lock().unwrap() = 3;
-    let (book, stop, tasks) = (book(&told), CancellationToken::new(), TaskTracker::new());
-    confirm(book.numbers(2));
-    tasks.spawn(Arc::clone(&book).tell(stop.clone()));
-    tokio::time::sleep(TELL_EVERY * 10).await;
-    confirm(book.numbers(1));
+async fn an_accept_report_is_published_until_it_is_confirmed_and_the_last_one_closes() {
+    let broker = Arc::new(ReportBroker::default());
+    *broker.refuse.lock().unwrap() = 3;
+    let (accounting, stop, tasks) = (
+        accounting(&broker),
+        CancellationToken::new(),
+        TaskTracker::new(),
+    );
+    confirm(accounting.numbers(2));
+    tasks.spawn(Arc::clone(&accounting).report(stop.clone()));
+    tokio::time::sleep(REPORT_INTERVAL * 10).await;
+    confirm(accounting.numbers(1));
     stop.cancel();
     tasks.close();
     tasks.wait().await;
-    let kept = told.kept.lock().unwrap();
+    let kept = broker.kept.lock().unwrap();
     let ranges: Vec<_> = kept
         .iter()
         .map(|it| (it.first, it.last, it.closing))

@@ -1,29 +1,29 @@
-//! The way of one route out of the spool, as its forwarder tells of it to everybody else.
+//! The forwarding queue of one route out of the spool: the state that its forwarder shares.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::Semaphore;
 
-/// So many messages leave the spool for each that comes in while the broker takes them, so that
-/// it empties however fast they come.
+/// So many messages leave the spool for each new one while the broker takes them, so that it
+/// empties under any load.
 const OUT_FOR_ONE_IN: u32 = 2;
 
-/// How many of those that left count at most, so that a lull saves up no burst.
+/// How many of those that left count at most, so that an idle period allows no burst.
 const SAVED_MAX: usize = 16;
 
-/// The state of one way.
-pub(super) struct Way {
+/// The state of one forwarding queue.
+pub(super) struct ForwardingQueue {
     /// It is forwarding, and has more to forward.
     moves: AtomicBool,
     /// The broker did not take the last one.
     is_held_up: AtomicBool,
-    /// Messages that have left, and let nobody in for it yet.
+    /// Messages that have left, and for which no new one was let in yet.
     left: Semaphore,
     refused_messages: AtomicU64,
     refused_events: AtomicU64,
 }
 
-impl Default for Way {
+impl Default for ForwardingQueue {
     fn default() -> Self {
         Self {
             moves: AtomicBool::new(false),
@@ -35,7 +35,7 @@ impl Default for Way {
     }
 }
 
-impl Way {
+impl ForwardingQueue {
     /// Waits until as many have left as make room for one.
     pub async fn make_room(&self) {
         if self.moves.load(Ordering::SeqCst)
@@ -52,7 +52,7 @@ impl Way {
         self.save(messages);
     }
 
-    /// Nothing is left to forward, for now.
+    /// Nothing is left to forward for now.
     pub fn rests(&self) {
         self.is_held_up.store(false, Ordering::SeqCst);
         self.stands();
@@ -74,7 +74,7 @@ impl Way {
         (messages, self.refused_events.load(Ordering::SeqCst))
     }
 
-    pub fn tell_refused(&self, messages: usize, events: usize) {
+    pub fn record_refused(&self, messages: usize, events: usize) {
         let (messages, events) = (messages as u64, events as u64);
         self.refused_messages.store(messages, Ordering::SeqCst);
         self.refused_events.store(events, Ordering::SeqCst);
@@ -82,7 +82,7 @@ impl Way {
 
     fn stands(&self) {
         self.moves.store(false, Ordering::SeqCst);
-        // Whoever waits already must not wait for what does not move.
+        // What waits already must not wait for messages that do not move.
         self.save(SAVED_MAX);
     }
 

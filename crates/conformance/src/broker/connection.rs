@@ -1,4 +1,4 @@
-//! Lost links, seen from the side that lost them.
+//! Lost connections, as seen by the driver.
 
 use hookbox_driver::{Broker, Fault, FaultKind, Subscription};
 use tokio::time::timeout;
@@ -12,21 +12,21 @@ async fn end_of(subscription: &mut dyn Subscription) -> Fault {
     let fault = timeout(PATIENCE, subscription.next())
         .await
         .expect("it ends in time")
-        .expect_err("nothing can come over a severed link");
+        .expect_err("nothing can arrive over a severed connection");
     assert_ne!(fault.kind(), FaultKind::Internal, "{fault:?}");
     fault
 }
 
-/// Whoever waits on a link that is severed is told, and can subscribe again when it is back.
+/// A subscription that waits on a severed connection fails, and can be renewed once it is back.
 pub async fn a_broken_subscription_ends_with_a_fault<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     publish(&*broker, one(), 1).await;
     let mut subscription = subscribe(&*broker, 10).await;
-    let in_hand = next(&mut *subscription).await;
+    let in_flight = next(&mut *subscription).await;
     world.sever().await;
     end_of(&mut *subscription).await;
     assert!(subscription.try_next().is_none());
-    drop((in_hand, subscription));
+    drop((in_flight, subscription));
     world.restore().await;
     let mut subscription = subscribe(&*broker, 10).await;
     let again = next(&mut *subscription).await;
@@ -36,8 +36,8 @@ pub async fn a_broken_subscription_ends_with_a_fault<H: BrokerHarness>(world: &H
     broker.close().await;
 }
 
-/// Settling over a link that was lost is told, and the messages come again.
-pub async fn settling_over_a_severed_link_is_a_fault<H: BrokerHarness>(world: &H) {
+/// Settling over a lost connection is a fault, and the messages are redelivered.
+pub async fn settling_over_a_severed_connection_is_a_fault<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     publish(&*broker, one(), 1).await;
     publish(&*broker, one(), 2).await;
@@ -50,7 +50,7 @@ pub async fn settling_over_a_severed_link_is_a_fault<H: BrokerHarness>(world: &H
         timeout(PATIENCE, first.ack()).await.expect("no hang"),
         timeout(PATIENCE, second.release()).await.expect("no hang"),
     ] {
-        let fault = settled.expect_err("there was no link to settle over");
+        let fault = settled.expect_err("there was no connection to settle over");
         assert_ne!(fault.kind(), FaultKind::Internal, "{fault:?}");
     }
     timeout(PATIENCE, subscription.close())

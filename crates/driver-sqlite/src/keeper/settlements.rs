@@ -1,13 +1,13 @@
-//! What consumers said about their messages and is not written yet.
+//! Settlements of consumers that are not written yet.
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::Settle;
+use super::Settlement;
 
-/// Words that wait to be written.
+/// Settlements that wait to be written.
 #[derive(Default)]
-pub(super) struct Words {
+pub(super) struct Settlements {
     pub(super) acks: Vec<i64>,
     pub(super) releases: Vec<i64>,
     pub(super) drops: Vec<i64>,
@@ -16,15 +16,15 @@ pub(super) struct Words {
     since: Option<Instant>,
 }
 
-impl Words {
-    /// Notes a word about a message, if the message is `still_held`.
-    pub(super) fn note(&mut self, settle: Settle, still_held: impl FnOnce(i64) -> bool) {
+impl Settlements {
+    /// Notes the settlement of a message, if the message is `still_held`.
+    pub(super) fn note(&mut self, settle: Settlement, still_held: impl FnOnce(i64) -> bool) {
         let (id, list) = match settle {
-            Settle::Ack(id) => (id, &mut self.acks),
-            Settle::Release(id) => (id, &mut self.releases),
-            Settle::Dropped(id) => (id, &mut self.drops),
-            Settle::PutBack(id) => (id, &mut self.put_backs),
-            Settle::Flush(reply) => {
+            Settlement::Ack(id) => (id, &mut self.acks),
+            Settlement::Release(id) => (id, &mut self.releases),
+            Settlement::Dropped(id) => (id, &mut self.drops),
+            Settlement::PutBack(id) => (id, &mut self.put_backs),
+            Settlement::Flush(reply) => {
                 self.flushes.push(reply);
                 return;
             }
@@ -48,20 +48,20 @@ impl Words {
         self.releases.len() + self.drops.len() + self.put_backs.len()
     }
 
-    /// When the first of them was said.
+    /// When the first of them was received.
     pub(super) fn since(&self) -> Option<Instant> {
         self.since
     }
 
-    /// Somebody waits until they are written.
+    /// Whether a caller waits until they are written.
     pub(super) fn is_urgent(&self) -> bool {
         !self.flushes.is_empty()
     }
 
-    /// They are written: tells those who wait.
+    /// They are written: notifies the callers that wait.
     pub(super) fn written(&mut self) {
         for flush in std::mem::take(self).flushes {
-            // Whoever stopped waiting does not need to know.
+            // A caller that stopped waiting needs no notification.
             let _ = flush.send(());
         }
     }

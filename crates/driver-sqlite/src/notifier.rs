@@ -1,4 +1,4 @@
-//! Waking those who wait for messages: at once for what this process writes, and by a look at
+//! Wakes subscriptions that wait for messages: at once for what this process writes, and by polling
 //! SQLite's change counter for what other processes write.
 
 use std::collections::HashMap;
@@ -11,12 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::connect;
 
-/// One bell for each queue.
-pub(crate) struct Bells {
+/// One notifier for each queue.
+pub(crate) struct Notifiers {
     by_queue: HashMap<String, watch::Sender<u64>>,
 }
 
-impl Bells {
+impl Notifiers {
     pub(crate) fn new(queues: impl IntoIterator<Item = String>) -> Self {
         let by_queue = queues
             .into_iter()
@@ -25,33 +25,35 @@ impl Bells {
         Self { by_queue }
     }
 
-    /// Something may be in this queue.
-    pub(crate) fn ring(&self, queue: &str) {
-        if let Some(bell) = self.by_queue.get(queue) {
-            bell.send_modify(|rung| *rung = rung.wrapping_add(1));
+    /// Notifies the subscriptions of this queue that a message may be in it.
+    pub(crate) fn notify(&self, queue: &str) {
+        if let Some(notifier) = self.by_queue.get(queue) {
+            notifier.send_modify(|notified| *notified = notified.wrapping_add(1));
         }
     }
 
-    /// Something may be in any queue.
-    pub(crate) fn ring_all(&self) {
+    /// Notifies the subscriptions of all queues.
+    pub(crate) fn notify_all(&self) {
         for queue in self.by_queue.keys() {
-            self.ring(queue);
+            self.notify(queue);
         }
     }
 
-    /// Hears every ring from now on; `None` when there is no such queue.
+    /// Receives every notification from now on; `None` when there is no such queue.
     pub(crate) fn listen(&self, queue: &str) -> Option<watch::Receiver<u64>> {
         Some(self.by_queue.get(queue)?.subscribe())
     }
 
-    fn is_heard(&self) -> bool {
-        self.by_queue.values().any(|bell| bell.receiver_count() > 0)
+    fn has_listeners(&self) -> bool {
+        self.by_queue
+            .values()
+            .any(|notifier| notifier.receiver_count() > 0)
     }
 }
 
-/// Looks for what other processes wrote, as long as somebody listens, until it is stopped.
-pub(crate) async fn watch_others(
-    bells: &Bells,
+/// Polls for what other processes wrote, as long as any subscription listens, until it is stopped.
+pub(crate) async fn poll_other_processes(
+    notifiers: &Notifiers,
     options: &SqliteConnectOptions,
     every: Duration,
     stop: &CancellationToken,
@@ -62,19 +64,19 @@ pub(crate) async fn watch_others(
             () = stop.cancelled() => break,
             () = tokio::time::sleep(every) => {}
         }
-        if !bells.is_heard() {
+        if !notifiers.has_listeners() {
             continue;
         }
-        seen = match look(options, seen.take()).await {
+        seen = match poll(options, seen.take()).await {
             Ok((connection, version, changed)) => {
                 if changed {
-                    bells.ring_all();
+                    notifiers.notify_all();
                 }
                 Some((connection, version))
             }
             Err(error) => {
-                // Subscriptions meet the same trouble in their own transactions and tell it.
-                tracing::debug!(%error, "the SQLite file could not be looked at");
+                // Subscriptions meet the same error in their own transactions and report it.
+                tracing::debug!(%error, "the change counter of the SQLite file could not be read");
                 None
             }
         };
@@ -86,7 +88,7 @@ pub(crate) async fn watch_others(
 }
 
 /// The counter only means something compared on one connection, so a new one counts as a change.
-async fn look(
+async fn poll(
     options: &SqliteConnectOptions,
     seen: Option<(SqliteConnection, i64)>,
 ) -> sqlx::Result<(SqliteConnection, i64, bool)> {
