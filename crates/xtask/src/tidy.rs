@@ -9,6 +9,7 @@ mod manifests;
 mod migrations;
 mod paths;
 mod rust;
+mod words;
 
 use std::process::ExitCode;
 
@@ -71,6 +72,7 @@ fn findings() -> Result<Vec<Finding>> {
         findings.extend(paths::check(&path, &text, &Repository));
         findings.extend(commands::check(&path, &text, &help));
     }
+    findings.extend(words()?);
     let engines = ["migrations/postgres", "migrations/sqlite"];
     let [postgres, sqlite] = engines.map(|folder| repository::files(folder, |_| true));
     findings.extend(migrations::check(&postgres?, &sqlite?));
@@ -79,7 +81,40 @@ fn findings() -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// The repository itself, for what documents name.
+/// Words that are not used, in all that people read. Migrations are left out: a store compares the
+/// digest of each with the one it has run.
+fn words() -> Result<Vec<Finding>> {
+    let glossary = repository::read(words::GLOSSARY).context(words::GLOSSARY)?;
+    let words = match words::Words::read(&glossary) {
+        Ok(words) => words,
+        Err(finding) => return Ok(vec![finding]),
+    };
+    let mut paths = [rust_files()?, manifest_files()?, documents()?].concat();
+    paths.extend(repository::files("docs", |path| path.ends_with(".yaml"))?);
+    paths.extend(repository::files("schemas", |path| {
+        [".txt", ".json", ".sql"]
+            .iter()
+            .any(|it| path.ends_with(it))
+    })?);
+    paths.extend(repository::files("crates", |path| {
+        path.ends_with(".patch")
+    })?);
+    let others = [
+        ".clippy.toml",
+        ".ci/run",
+        ".docker/Dockerfile",
+        ".docker/hookbox.toml",
+    ];
+    paths.extend(others.map(str::to_owned));
+    let mut findings = Vec::new();
+    for path in paths {
+        let text = repository::read(&path).with_context(|| path.clone())?;
+        findings.extend(words.check(&path, &text));
+    }
+    Ok(findings)
+}
+
+/// The repository itself, to look up the names in documents.
 struct Repository;
 
 impl paths::Tree for Repository {
