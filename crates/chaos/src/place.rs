@@ -7,9 +7,7 @@ use hookbox_testkit::servers::{RabbitmqCluster, ports};
 use crate::proxy::Proxy;
 use crate::servers::Servers;
 use crate::sql::Sql;
-
-/// The key that signs, and that must be in no log.
-pub const KEY: &str = "chaos-key-that-must-never-be-logged";
+use crate::world::KEY;
 
 /// Where a case's events are.
 pub struct Place {

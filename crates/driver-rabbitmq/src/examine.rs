@@ -201,4 +201,6 @@ fn difference(queue: &QueueDeclaration, text: &str) -> TopologyDifference {
 }
 
 #[cfg(test)]
+mod canaries;
+#[cfg(test)]
 mod tests;

@@ -24,7 +24,6 @@ mod options;
 mod overlay;
 mod policy;
 mod probe;
-mod protection;
 mod publisher;
 mod rabbit;
 mod refusal;
@@ -44,6 +43,3 @@ pub use topology::{Argument, QueueDeclaration, Topology, topology};
 
 #[cfg(feature = "testing")]
 pub use testing::delete_topology;
-
-/// The broker's name in errors.
-const WHAT: &str = "the broker";

@@ -24,8 +24,6 @@ mod sqlite;
 mod broker;
 mod broker_witnesses;
 mod delivery;
-mod health;
-mod job;
 mod keeper;
 mod publisher;
 
@@ -57,7 +55,6 @@ mod column;
 mod conditions;
 mod connect;
 mod diagnose;
-mod environment;
 mod file;
 mod migrate;
 mod moment;

@@ -103,7 +103,6 @@ mod dead_letter;
 mod dead_reason;
 mod deferral;
 mod delivery;
-mod event_detail;
 mod fault;
 mod foreign_schema;
 mod ledger;
@@ -137,10 +136,11 @@ pub use dead_letter::{
 pub use dead_reason::DeadReason;
 pub use deferral::{DeferReason, Deferral, Deferred, DeferredSince};
 pub use delivery::{Delivery, Settler};
-pub use event_detail::{AttemptRow, ClaimRow, EventDetail, ReceiptRow, RetryRow};
 pub use fault::{Fault, FaultKind, describe};
 pub use foreign_schema::{AppliedMigration, ForeignSchema, KnownMigration, foreign_schema};
-pub use ledger::{EventFilter, EventRow, Ledger};
+pub use ledger::{
+    AttemptRow, ClaimRow, EventDetail, EventFilter, EventRow, Ledger, ReceiptRow, RetryRow,
+};
 pub use loopback::is_loopback;
 pub use names::{Name, Names};
 pub use open::{OpenError, TopologyDifference};

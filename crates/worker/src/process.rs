@@ -15,7 +15,7 @@ use crate::counters::{Counted, add};
 use crate::intake::{Contents, Intake};
 use crate::pause::Stopped;
 use crate::route_context::RouteContext;
-use crate::run::{Conclusion, Run};
+use crate::run::Run;
 use crate::settle::FailureCause;
 use crate::slot::Slot;
 use crate::suspicion::{Measure, Plan, Suspect};
@@ -25,12 +25,6 @@ use crate::{claims, record, start_markers};
 /// How long the starts of an event must stay as they are before it is quarantined: longer than the
 /// one statement by which a process that is alive takes its own back.
 const CONFIRM_AFTER: Duration = Duration::from_secs(1);
-
-/// What is known of an event whose handler must not run again, and of which something else was
-/// recorded before that.
-const ENDED: &str = "the handler ended its own transaction, and the event was changed by another \
-                     receipt before that was recorded; whether all of its effects stand is not \
-                     known, so it is not run again";
 
 /// The messages of one take, on their way to their outcomes.
 pub(crate) struct Process<'a, S: Store> {
@@ -149,12 +143,8 @@ impl<S: Store> Process<'_, S> {
                     // themselves then: what was claimed with a commit is found orphaned, what was
                     // rolled back is free again.
                     FailureCause::Orphaned => {
-                        let envelope = failed.event.envelope.clone();
                         let orphaned = Err(AttemptError::Handler(failed));
-                        let conclusion = run.conclude(orphaned, &mut pause).await?;
-                        if conclusion == Conclusion::GiveUp {
-                            self.give_up(&envelope, DeadReason::Orphaned, ENDED).await?;
-                        }
+                        run.conclude(orphaned, &mut pause).await?;
                         return Ok(false);
                     }
                 },
@@ -191,12 +181,8 @@ impl<S: Store> Process<'_, S> {
                 };
                 let run = self.begin();
                 let result = self.attempt().run(&[envelope]).await;
-                match run.conclude(result, &mut pause).await? {
-                    Conclusion::Settled => {}
-                    Conclusion::RunAgain => again.push((envelope, pause)),
-                    Conclusion::GiveUp => {
-                        self.give_up(envelope, DeadReason::Orphaned, ENDED).await?;
-                    }
+                if !run.conclude(result, &mut pause).await? {
+                    again.push((envelope, pause));
                 }
             }
             waiting = again;
@@ -258,12 +244,8 @@ impl<S: Store> Process<'_, S> {
             }
             let held = run.elapsed();
             drop(isolated);
-            match run.conclude(result, &mut pause).await? {
-                Conclusion::Settled => return Ok(()),
-                Conclusion::RunAgain => {}
-                Conclusion::GiveUp => {
-                    return self.give_up(envelope, DeadReason::Orphaned, ENDED).await;
-                }
+            if run.conclude(result, &mut pause).await? {
+                return Ok(());
             }
             tokio::select! {
                 biased;
@@ -308,29 +290,11 @@ impl<S: Store> Process<'_, S> {
     async fn quarantine(&self, suspect: &Suspect<'_>, detail: &str) -> Result<(), Stopped> {
         suspect.log_quarantined(self.context.route, detail);
         let reason = DeadReason::Quarantined;
-        self.give_up(suspect.envelope, reason, detail).await
-    }
-
-    /// Makes an event a dead letter whose handler must not run, if it has no outcome by now.
-    async fn give_up(
-        &self,
-        envelope: &Envelope,
-        reason: DeadReason,
-        detail: &str,
-    ) -> Result<(), Stopped> {
         let process = Process {
             work: Work::GiveUp { reason, detail },
             ..*self
         };
-        let mut pause = self.context.pause();
-        loop {
-            let run = process.begin();
-            let result = process.attempt().run(&[envelope]).await;
-            match run.conclude(result, &mut pause).await? {
-                Conclusion::Settled => return Ok(()),
-                Conclusion::RunAgain | Conclusion::GiveUp => {}
-            }
-        }
+        process.run_single(&[suspect.envelope]).await
     }
 
     fn attempt(&self) -> Attempt<'_, S> {

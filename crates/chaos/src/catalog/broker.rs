@@ -7,7 +7,7 @@ use crate::fault::Fault::{
 };
 use crate::spool::{full_spool, spool};
 
-use crate::pair::{BOTH, SERVERS};
+use super::{BOTH, SERVERS};
 
 pub(super) const CASES: &[Case] = &[
     Case {

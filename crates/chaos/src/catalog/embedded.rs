@@ -4,7 +4,7 @@ use crate::case::{Case, Proof};
 use crate::fault::Fault::{LockStore, LongReader};
 use crate::power_loss::power_loss;
 
-use crate::pair::FILE;
+use super::FILE;
 
 pub(super) const CASES: &[Case] = &[
     Case {

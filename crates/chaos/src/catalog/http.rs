@@ -3,7 +3,7 @@
 use crate::case::{Case, Proof};
 use crate::fault::Fault::{KillWorker, TermIngest, TermWorker};
 
-use crate::pair::BOTH;
+use super::BOTH;
 
 pub(super) const CASES: &[Case] = &[
     Case {

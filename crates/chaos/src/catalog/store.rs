@@ -6,7 +6,7 @@ use crate::fault::Fault::{
     TerminateBackends,
 };
 
-use crate::pair::SERVERS;
+use super::SERVERS;
 
 pub(super) const CASES: &[Case] = &[
     Case {

@@ -3,7 +3,7 @@
 use crate::case::{Case, Proof};
 use crate::fault::Fault::{FreezeWorker, KillWorker};
 
-use crate::pair::BOTH;
+use super::BOTH;
 
 pub(super) const CASES: &[Case] = &[
     Case {

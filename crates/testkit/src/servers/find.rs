@@ -1,6 +1,7 @@
 //! Where PostgreSQL and RabbitMQ are on this machine, and whether they are new enough.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,6 +18,10 @@ pub const RABBITMQ_MIN: Version = Version(3, 10, 0);
 /// What they are called where they are missing.
 const POSTGRES_WANTED: &str = "PostgreSQL 15 or newer";
 const RABBITMQ_WANTED: &str = "RabbitMQ 3.10 or newer";
+
+/// The variable that forbids servers: `cargo xtask test --fast` sets it, so that a test that starts
+/// one fails in that run (`crates/xtask/src/needs.rs`).
+const NO_SERVERS: &str = "HOOKBOX_TEST_NO_SERVERS";
 
 /// A version; the parts that are not given are zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,6 +86,7 @@ pub struct Rabbitmq {
 /// # Errors
 /// [`ServerError::Missing`], with what is there but too old.
 pub fn postgres() -> Result<Postgres, ServerError> {
+    allowed(env::var_os(NO_SERVERS))?;
     let root = Root::named()?;
     let found = match &root {
         Some(root) => postgres_in(root),
@@ -135,6 +141,7 @@ fn postgres_here() -> Vec<Postgres> {
 /// # Errors
 /// [`ServerError::Missing`], with what is there but too old.
 pub fn rabbitmq() -> Result<Rabbitmq, ServerError> {
+    allowed(env::var_os(NO_SERVERS))?;
     let root = Root::named()?;
     let found = match &root {
         Some(root) => rabbitmq_in(root),
@@ -196,6 +203,7 @@ fn rabbitmq_here() -> Vec<Rabbitmq> {
 /// # Errors
 /// [`ServerError::Missing`].
 pub fn pgbouncer() -> Result<PathBuf, ServerError> {
+    allowed(env::var_os(NO_SERVERS))?;
     missing_without(on_path("pgbouncer").into_iter().next(), "PgBouncer")
 }
 
@@ -204,6 +212,7 @@ pub fn pgbouncer() -> Result<PathBuf, ServerError> {
 /// # Errors
 /// [`ServerError::Missing`].
 pub fn nginx() -> Result<PathBuf, ServerError> {
+    allowed(env::var_os(NO_SERVERS))?;
     // Its folder is not on the path of ordinary users everywhere.
     let usual = PathBuf::from("/usr/sbin/nginx");
     let usual = usual.exists().then_some(usual);
@@ -222,6 +231,17 @@ pub fn faketime() -> Result<PathBuf, ServerError> {
     places.extend(matching("/opt/homebrew", "lib", homebrew));
     places.extend(matching("/usr/local", "lib", homebrew));
     missing_without(places.into_iter().next(), "libfaketime")
+}
+
+/// Whether servers may be started, as [`NO_SERVERS`] says.
+fn allowed(no_servers: Option<OsString>) -> Result<(), ServerError> {
+    if no_servers.is_none_or(|value| value.is_empty()) {
+        return Ok(());
+    }
+    Err(ServerError::Command {
+        doing: "starting a server".to_owned(),
+        output: format!("{NO_SERVERS} is set: the tests of this run need no server"),
+    })
 }
 
 fn missing_without<T>(found: Option<T>, wanted: &'static str) -> Result<T, ServerError> {
@@ -359,5 +379,12 @@ mod tests {
         );
         let error = choose(vec![]).unwrap_err().to_string();
         assert_eq!(error, "PostgreSQL 15 or newer is not on this machine");
+    }
+    #[test]
+    fn no_server_is_found_in_a_run_of_tests_that_need_none() {
+        assert!(allowed(None).is_ok());
+        assert!(allowed(Some("".into())).is_ok());
+        let error = allowed(Some("1".into())).unwrap_err().to_string();
+        assert!(error.contains(NO_SERVERS), "{error}");
     }
 }

@@ -157,10 +157,7 @@ impl Rows {
     /// Whether the event still stands where the claim of this attempt found it.
     fn is_current(&self, on: &On, envelope: &Envelope, attempt: u32) -> bool {
         match self.claims.get(on) {
-            None => {
-                let known = self.events.get(&on.1);
-                attempt == 1 && known.is_none_or(|known| known.digest == envelope.digest)
-            }
+            None => attempt == 1,
             Some(ClaimState::Running) => true,
             Some(ClaimState::Retrying) => {
                 let waiting = self.retries.get(on).map(|retry| retry.attempt);

@@ -1,0 +1,145 @@
+//! Which tests need no server: `cargo xtask test --fast` runs those, and those alone.
+//!
+//! Unit tests need none, except in a module that is named [`CANARIES`]; examples and the
+//! documentation's code need none either. A target in a `tests/` folder is in [`TARGETS`] once,
+//! beside the reason. A test compares the list with what cargo says, and in that run every start of
+//! a server fails (`HOOKBOX_TEST_NO_SERVERS`), so that a test that needs one is noticed there.
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::repository;
+
+/// Unit tests in a module of this name meet a server: a driver's tests that a fault of its library
+/// or its server is still there need what only the driver's own modules see.
+pub const CANARIES: &str = "canaries::";
+
+/// What a target needs to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// No server.
+    Nothing,
+    /// Servers, except in the modules whose names begin so.
+    ServersExceptIn(&'static [&'static str]),
+    /// Servers, and why.
+    Servers(&'static str),
+}
+
+/// A target in a `tests/` folder. Names are unique in the workspace: cargo selects by them.
+pub struct Target {
+    /// The name that `cargo test --test` takes.
+    pub name: &'static str,
+    /// What it needs.
+    pub needs: Needs,
+}
+
+/// Every target in a `tests/` folder.
+pub const TARGETS: &[Target] = &[
+    fast("commands"),
+    fast("engine"),
+    fast("http"),
+    fast("mutants"),
+    fast("process"),
+    fast("seeds"),
+    fast("spool"),
+    // The suite of promises on the embedded driver is a file, on the others a server.
+    Target {
+        name: "conformance",
+        needs: Needs::ServersExceptIn(&["sqlite_store::", "sqlite_broker::"]),
+    },
+    servers("postgres", "the PostgreSQL driver against PostgreSQL"),
+    servers("rabbit", "the RabbitMQ driver against RabbitMQ"),
+    servers("servers", "how private servers are started and ended"),
+    servers("journeys", "the real binary with real servers that fail"),
+    servers("cli", "the real binary as typed, most of it over servers"),
+];
+
+const fn fast(name: &'static str) -> Target {
+    let needs = Needs::Nothing;
+    Target { name, needs }
+}
+
+const fn servers(name: &'static str, why: &'static str) -> Target {
+    let needs = Needs::Servers(why);
+    Target { name, needs }
+}
+
+/// Cargo's arguments that select what is fast as a whole.
+///
+/// # Errors
+/// When cargo does not list the targets.
+pub fn whole() -> Result<Vec<String>> {
+    let mut words = vec!["--lib".to_owned(), "--bins".to_owned()];
+    for example in listed_by_cargo("example")? {
+        words.extend(["--example".to_owned(), example]);
+    }
+    for target in TARGETS.iter().filter(|it| it.needs == Needs::Nothing) {
+        words.extend(["--test".to_owned(), target.name.to_owned()]);
+    }
+    Ok(words)
+}
+
+/// Targets of which some modules are fast, with those.
+pub fn parts() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
+    TARGETS.iter().filter_map(|target| match target.needs {
+        Needs::ServersExceptIn(modules) => Some((target.name, modules)),
+        Needs::Nothing | Needs::Servers(_) => None,
+    })
+}
+
+/// Targets of which nothing is fast, and why.
+pub fn left_out() -> impl Iterator<Item = (&'static str, &'static str)> {
+    TARGETS.iter().filter_map(|target| match target.needs {
+        Needs::Servers(why) => Some((target.name, why)),
+        Needs::Nothing | Needs::ServersExceptIn(_) => None,
+    })
+}
+
+/// The names of all targets of a kind whose tests `cargo test` runs, sorted.
+fn listed_by_cargo(kind: &str) -> Result<Vec<String>> {
+    let words = [
+        "metadata",
+        "--format-version",
+        "1",
+        "--no-deps",
+        "--offline",
+    ];
+    let output = repository::cargo().args(words).output();
+    let output = output.context("running cargo metadata")?;
+    let metadata: Value =
+        serde_json::from_slice(&output.stdout).context("reading what cargo metadata says")?;
+    let packages = metadata["packages"].as_array().context("no packages")?;
+    let targets = packages.iter().filter_map(|it| it["targets"].as_array());
+    let mut names: Vec<String> = targets
+        .flatten()
+        .filter(|target| target["kind"][0] == kind && target["test"] == true)
+        .filter_map(|target| Some(target["name"].as_str()?.to_owned()))
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_target_is_listed_once() -> Result<()> {
+        let mut listed: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
+        listed.sort_unstable();
+        let fix = "list it in TARGETS of crates/xtask/src/needs.rs; names must be unique";
+        assert_eq!(listed, listed_by_cargo("test")?, "{fix}");
+        Ok(())
+    }
+
+    #[test]
+    fn a_part_and_what_needs_servers_is_not_run_as_a_whole() -> Result<()> {
+        let whole = whole()?;
+        for target in TARGETS {
+            let is_whole = whole.iter().any(|word| word == target.name);
+            assert_eq!(is_whole, target.needs == Needs::Nothing, "{}", target.name);
+        }
+        assert!(parts().all(|(_, modules)| !modules.is_empty()));
+        Ok(())
+    }
+}

@@ -1,0 +1,138 @@
+//! `cargo xtask test --fast`: every test that needs no server. It starts and installs none.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+
+use super::{AMQP_URL, POSTGRES_URL, ended, run_cargo};
+use crate::needs;
+use crate::repository;
+use crate::tally::Tally;
+
+/// The word that asks for it.
+const WORD: &str = "--fast";
+
+/// With it, a test that starts a server fails: see `hookbox_testkit::servers::find`.
+const NO_SERVERS: &str = "HOOKBOX_TEST_NO_SERVERS";
+
+/// What may be typed beside it.
+const ALONE: &str = "\
+--fast runs every test that needs no server, and takes no other argument. Instead:
+  cargo test -p NAME [filter]                   one crate of those that need no server
+  cargo xtask test -p NAME [-- filter]          any crate, with private servers";
+
+/// Whether it is asked for.
+pub fn is_asked(arguments: &[String]) -> bool {
+    let mut ours = arguments.iter().take_while(|word| *word != "--");
+    ours.any(|word| word == WORD)
+}
+
+/// Builds, then runs the tests. The last line of the output is `N passed, M failed`, and the one
+/// before it says how long they took.
+///
+/// # Errors
+/// When something does not build, or cargo cannot be run.
+pub fn run(arguments: &[String], environment: &[(&str, &str)]) -> Result<ExitCode> {
+    if arguments != [WORD] {
+        let words = arguments.join(" ");
+        eprintln!("error: cargo xtask test {words}: {ALONE}");
+        return Ok(ExitCode::from(64));
+    }
+    for (target, why) in needs::left_out() {
+        eprintln!("not run, since it needs servers: {target} ({why})");
+    }
+    let whole = needs::whole()?;
+    build(&whole)?;
+    let start = Instant::now();
+    let mut all = Tally::default();
+    let mut succeeded = true;
+    for words in runs(&whole) {
+        let (status, tally) = run_cargo(&words, environment, |command| {
+            command.env(NO_SERVERS, "1");
+            command.env_remove(POSTGRES_URL).env_remove(AMQP_URL);
+        })?;
+        let ran = tally.passed + tally.failed;
+        if status.success() && ran == 0 {
+            eprintln!("error: no test ran: see TARGETS in crates/xtask/src/needs.rs");
+        }
+        succeeded &= status.success() && ran > 0;
+        all.passed += tally.passed;
+        all.failed += tally.failed;
+    }
+    println!(
+        "took {:.1} s after the build",
+        start.elapsed().as_secs_f32()
+    );
+    Ok(ended(succeeded, all))
+}
+
+/// Builds all of it first: how long the tests take is measured without it.
+fn build(whole: &[String]) -> Result<()> {
+    let start = Instant::now();
+    let mut cargo = repository::cargo();
+    cargo.args(["test", "--workspace", "--no-run", "--quiet"]);
+    cargo.args(whole);
+    for (target, _) in needs::parts() {
+        cargo.args(["--test", target]);
+    }
+    let built = cargo.status().context("running cargo test --no-run")?;
+    ensure!(built.success(), "the tests do not build: see above");
+    eprintln!("built in {:.1} s", start.elapsed().as_secs_f32());
+    Ok(())
+}
+
+/// The arguments of each run of cargo. All select the whole workspace: another selection has other
+/// features, and builds everything again.
+fn runs(whole: &[String]) -> Vec<Vec<String>> {
+    let test = |words: &[&str]| {
+        let mut all = vec!["test", "--no-fail-fast", "--workspace"];
+        all.extend(words);
+        all.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mut runs = vec![test(&[])];
+    runs[0].extend_from_slice(whole);
+    runs[0].extend(["--", "--skip", needs::CANARIES].map(str::to_owned));
+    for (target, modules) in needs::parts() {
+        runs.push(test(&[&["--test", target, "--"], modules].concat()));
+    }
+    runs.push(test(&["--doc"]));
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn it_is_asked_for_before_the_filters() {
+        assert!(is_asked(&words("--fast")));
+        assert!(is_asked(&words("-p hookbox --fast")));
+        assert!(!is_asked(&words("-- --fast")));
+        assert!(!is_asked(&[]));
+    }
+
+    #[test]
+    fn it_is_asked_for_alone() -> Result<()> {
+        for other in ["--fast -p hookbox-tests", "--fast --keep", "--fast -- wire"] {
+            assert_eq!(run(&words(other), &[])?, ExitCode::from(64), "{other}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn each_part_is_a_run_of_its_own() {
+        let runs = runs(&words("--lib"));
+        assert_eq!(runs.len(), 2 + needs::parts().count());
+        let skips = format!("--lib -- --skip {}", needs::CANARIES);
+        assert_eq!(
+            runs[0],
+            words(&format!("test --no-fail-fast --workspace {skips}"))
+        );
+        assert!(runs[1].contains(&"--".to_owned()));
+    }
+}
