@@ -1,11 +1,12 @@
 //! `cargo xtask test --fast`: every test that needs no server. It starts and installs none.
 
+use std::env;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{AMQP_URL, POSTGRES_URL, ended, run_cargo};
+use super::{AMQP_URL, POSTGRES_URL, THREADS, ended, run_cargo};
 use crate::needs;
 use crate::repository;
 use crate::tally::Tally;
@@ -15,6 +16,10 @@ const WORD: &str = "--fast";
 
 /// With it, a test that starts a server fails: see `hookbox_testkit::servers::find`.
 const NO_SERVERS: &str = "HOOKBOX_TEST_NO_SERVERS";
+
+/// How many tests run at a time, unless the caller says so. Those that take long wait for deadlines
+/// and use no processor meanwhile: eight take less time than four, sixteen no less.
+const AT_A_TIME: &str = "8";
 
 /// What may be typed beside it.
 const ALONE: &str = "\
@@ -50,6 +55,9 @@ pub fn run(arguments: &[String], environment: &[(&str, &str)]) -> Result<ExitCod
     for words in runs(&whole) {
         let (status, tally) = run_cargo(&words, environment, |command| {
             command.env(NO_SERVERS, "1");
+            if env::var_os(THREADS).is_none() {
+                command.env(THREADS, AT_A_TIME);
+            }
             command.env_remove(POSTGRES_URL).env_remove(AMQP_URL);
         })?;
         let ran = tally.passed + tally.failed;
