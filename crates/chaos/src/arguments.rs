@@ -113,7 +113,7 @@ mod tests {
 
     use super::Arguments;
     use crate::catalog::sources;
-    use crate::report::path;
+    use crate::repository::path;
 
     /// The arguments of every command in backticks, as documents and comments have them.
     fn commands(text: &str) -> impl Iterator<Item = &str> {

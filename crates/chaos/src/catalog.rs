@@ -10,11 +10,6 @@ mod store;
 mod worker;
 
 use crate::case::Case;
-use crate::pair::Pair;
-
-const SERVERS: &[Pair] = &[Pair::RabbitmqPostgres];
-const FILE: &[Pair] = &[Pair::Sqlite];
-const BOTH: &[Pair] = &Pair::ALL;
 
 /// All cases, and after them the canaries.
 pub fn all() -> impl Iterator<Item = &'static Case> {

@@ -3,6 +3,7 @@
 //! It reads the store without any code of hookbox, and so finds what hookbox itself does not
 //! report. All findings are reported together, each with the number of its invariant.
 
+mod figures;
 mod findings;
 mod stored;
 
@@ -16,44 +17,10 @@ use crate::journal::{Class, Journal, SentEvent};
 use crate::plan::ATTEMPTS;
 use crate::sql::Sql;
 use crate::world::World;
+pub use figures::Figures;
 use findings::Findings;
 pub use findings::figures_of;
 use stored::{OnRoute, Stored};
-
-/// What was checked, in numbers.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Figures {
-    /// Requests made.
-    pub attempts: u64,
-    /// Requests answered 200.
-    pub accepted: u64,
-    /// Requests that were answered otherwise, or not at all.
-    pub unanswered: u64,
-    /// Effects found.
-    pub effects: u64,
-    /// Dead letters found.
-    pub dead: u64,
-    /// Answered 200 and not in the store.
-    pub lost: u64,
-    /// Events with more than one effect.
-    pub doubled: u64,
-    /// Events with an effect and without any answer: stored before the answer was sent.
-    pub stored_unanswered: u64,
-}
-
-impl Figures {
-    /// Both together.
-    pub fn add(&mut self, other: &Figures) {
-        self.attempts += other.attempts;
-        self.accepted += other.accepted;
-        self.unanswered += other.unanswered;
-        self.effects += other.effects;
-        self.dead += other.dead;
-        self.lost += other.lost;
-        self.doubled += other.doubled;
-        self.stored_unanswered += other.stored_unanswered;
-    }
-}
 
 /// Checks everything that was sent, once no event is in flight.
 ///

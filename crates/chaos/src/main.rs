@@ -25,6 +25,7 @@ mod power_loss;
 mod proxy;
 mod publish;
 mod report;
+mod repository;
 mod run;
 mod scenario;
 mod servers;

@@ -11,7 +11,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 
 use crate::arguments::Arguments;
-use crate::report::{self, Results, path};
+use crate::report::{self, Results};
+use crate::repository::path;
 use crate::servers::Servers;
 
 /// Where the patches are. The first line of each describes after a `#` what it breaks; further such

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 
 use crate::outcome::Verdict;
-use crate::report::path;
+use crate::repository::path;
 use crate::servers::Servers;
 
 /// The prefix of the line in which a test prints that it could not run here, and why.

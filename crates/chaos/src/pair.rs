@@ -11,6 +11,15 @@ pub enum Pair {
     Sqlite,
 }
 
+/// The servers alone.
+pub const SERVERS: &[Pair] = &[Pair::RabbitmqPostgres];
+
+/// The file alone.
+pub const FILE: &[Pair] = &[Pair::Sqlite];
+
+/// Either of them.
+pub const BOTH: &[Pair] = &Pair::ALL;
+
 impl Pair {
     /// Both.
     pub const ALL: [Pair; 2] = [Pair::RabbitmqPostgres, Pair::Sqlite];

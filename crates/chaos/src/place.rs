@@ -7,7 +7,9 @@ use hookbox_testkit::servers::{RabbitmqCluster, ports};
 use crate::proxy::Proxy;
 use crate::servers::Servers;
 use crate::sql::Sql;
-use crate::world::KEY;
+
+/// The key that signs, and that must be in no log.
+pub const KEY: &str = "chaos-key-that-must-never-be-logged";
 
 /// Where a case's events are.
 pub struct Place {

@@ -2,7 +2,6 @@
 //! from the results that it keeps beside it, so that a run of one case changes one line.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -13,6 +12,7 @@ use crate::case::Layer;
 use crate::catalog;
 use crate::outcome::CaseResult;
 use crate::pair::Pair;
+use crate::repository::path;
 
 mod page;
 mod standing;
@@ -128,13 +128,6 @@ fn key(case: &str, layer: Layer, pair: Option<Pair>) -> String {
 fn contents(case: &str, layer: Layer, pair: Option<Pair>) -> String {
     let case = catalog::all().find(|it| it.name == case);
     case.map_or_else(String::new, |case| case.contents(layer, pair))
-}
-
-/// The path of a file of the project.
-pub fn path(name: &str) -> PathBuf {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let root = own.parent().and_then(Path::parent).unwrap_or(own);
-    root.join(name)
 }
 
 /// The day, in UTC.

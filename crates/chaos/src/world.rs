@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::effects;
 use crate::node::Node;
 use crate::pair::Pair;
-use crate::place::Place;
+use crate::place::{KEY, Place};
 use crate::plan::Plan;
 use crate::servers::Servers;
 use crate::sql::Sql;
@@ -25,9 +25,6 @@ use crate::used::{self, LiveProcesses};
 
 /// Until a process that was started answers. A debug build on two busy cores is slow.
 const READY_MAX: Duration = Duration::from_secs(60);
-
-/// The key that signs, and that must be in no log.
-pub const KEY: &str = "chaos-key-that-must-never-be-logged";
 
 /// A world. Everything in it ends when it is dropped.
 pub struct World {

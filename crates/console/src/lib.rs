@@ -9,10 +9,12 @@
 
 pub mod command;
 mod error;
+mod no_answer;
 mod operator;
 pub mod render;
 mod source;
 
 pub use error::CommandError;
-pub use operator::{NoAnswer, Operator, actor};
+pub use no_answer::NoAnswer;
+pub use operator::{Operator, actor};
 pub use source::{Problem, Reach, Source};

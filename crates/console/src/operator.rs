@@ -1,8 +1,6 @@
 //! The operator: asked before a change, informed about progress, free to interrupt.
 
-use std::io;
-
-use crate::CommandError;
+use crate::{CommandError, NoAnswer};
 
 /// The operator who runs a command, as the command sees them.
 pub trait Operator: Send {
@@ -14,17 +12,6 @@ pub trait Operator: Send {
 
     /// Whether the operator asked to stop. Checked between steps, each of which is complete.
     fn interrupted(&self) -> bool;
-}
-
-/// Why a question has no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum NoAnswer {
-    /// There is no terminal.
-    #[error("there is no terminal to ask on")]
-    NoTerminal,
-    /// The terminal failed.
-    #[error("the answer could not be read")]
-    Unreadable(#[source] io::Error),
 }
 
 /// Shows what will be done, and asks for confirmation.

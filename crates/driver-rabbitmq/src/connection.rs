@@ -13,9 +13,6 @@ use crate::Options;
 use crate::nodes::Nodes;
 use crate::refusal::{Account, unavailable};
 
-/// Its name in errors.
-pub(crate) const WHAT: &str = "the broker";
-
 /// The first bytes of a client of AMQP 0-9-1.
 const PROTOCOL_HEADER: &[u8; 8] = b"AMQP\x00\x00\x09\x01";
 

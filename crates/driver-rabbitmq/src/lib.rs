@@ -24,6 +24,7 @@ mod options;
 mod overlay;
 mod policy;
 mod probe;
+mod protection;
 mod publisher;
 mod rabbit;
 mod refusal;
@@ -43,3 +44,6 @@ pub use topology::{Argument, QueueDeclaration, Topology, topology};
 
 #[cfg(feature = "testing")]
 pub use testing::delete_topology;
+
+/// The broker's name in errors.
+const WHAT: &str = "the broker";

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use tokio::try_join;
 
 use crate::Options;
-use crate::connection::WHAT;
+use crate::WHAT;
 use crate::topology::QueueDeclaration;
 
 /// Deadline of one request. With the pause between checks, a harmful policy is reported within five

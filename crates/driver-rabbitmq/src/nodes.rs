@@ -6,7 +6,7 @@ use hookbox_driver::OpenError;
 use lapin::uri::AMQPUri;
 
 use crate::Options;
-use crate::connection::WHAT;
+use crate::WHAT;
 use crate::management::Management;
 use crate::overlay::Overlay;
 use crate::refusal::Account;

@@ -2,12 +2,7 @@
 
 use std::time::Duration;
 
-use hookbox_driver::{OpenError, is_loopback};
 use hookbox_event::{EnvironmentName, RouteName};
-use http::Uri;
-use lapin::uri::AMQPScheme;
-
-use crate::{management, nodes};
 
 /// Options of a broker. `Debug` does not show the URL: it may hold a password.
 #[derive(Clone)]
@@ -74,28 +69,6 @@ impl Options {
             in_flight_bytes_max: 64 * 1024 * 1024,
         }
     }
-
-    /// Whether no third party can read or answer: every node is on this machine, or is reached by
-    /// TLS, which always verifies the server here. Reads the URL as every connection does, without
-    /// one: what is refused here is refused at a start.
-    pub fn is_protected(&self) -> Result<bool, OpenError> {
-        let uris = nodes::uris(self)?;
-        Ok(uris.iter().all(|uri| match uri.scheme {
-            AMQPScheme::AMQPS => true,
-            AMQPScheme::AMQP => is_loopback(&uri.authority.host),
-        }))
-    }
-
-    /// The same of the management API, where there is one.
-    pub fn is_management_protected(&self) -> Result<bool, OpenError> {
-        let Some(url) = &self.management else {
-            return Ok(true);
-        };
-        let (_, base) = management::read(url)?;
-        let uri: Option<Uri> = base.parse().ok();
-        let is_local = uri.as_ref().and_then(Uri::host).is_some_and(is_loopback);
-        Ok(is_local || base.starts_with("https://"))
-    }
 }
 
 impl std::fmt::Debug for Options {
@@ -104,51 +77,5 @@ impl std::fmt::Debug for Options {
             .field("environment", &self.environment)
             .field("routes", &self.routes)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    fn options(url: &str) -> Options {
-        Options::new(url, "test".parse().unwrap(), Vec::new())
-    }
-
-    #[test]
-    fn a_connection_off_this_machine_is_protected_only_by_tls() {
-        for (url, expect) in [
-            ("amqp://localhost", true),
-            ("amqp://u:p@127.0.0.1:5672/%2f", true),
-            ("amqp://u:p@[::1]:5672", true),
-            ("amqps://u:p@rabbit.example/v", true),
-            ("amqp://u:p@rabbit.example/v", false),
-            ("amqp://u:p@10.0.0.7", false),
-            ("amqps://u:p@a:5671,b:5671/v", true),
-            ("amqp://u:p@localhost,b:5672/v", false),
-        ] {
-            assert_eq!(options(url).is_protected().unwrap(), expect, "{url}");
-        }
-        assert!(options("http://localhost").is_protected().is_err());
-    }
-
-    #[test]
-    fn a_management_api_off_this_machine_is_protected_only_by_tls() {
-        for (url, expect) in [
-            ("http://localhost:15672", true),
-            ("http://u:p@127.0.0.1:15672", true),
-            ("http://[::1]:15672", true),
-            ("https://rabbit.example:15671", true),
-            ("http://rabbit.example:15672", false),
-            ("http://u:p@localhost@rabbit.example", false),
-        ] {
-            let mut options = options("amqp://localhost");
-            options.management = Some(url.to_owned());
-            assert_eq!(options.is_management_protected().unwrap(), expect, "{url}");
-        }
-        let none = options("amqp://localhost").is_management_protected();
-        assert!(none.unwrap(), "there is no connection");
     }
 }

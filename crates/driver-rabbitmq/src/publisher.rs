@@ -2,6 +2,7 @@
 //! begins, so that a return can only belong to the present round (H2).
 
 mod answers;
+mod error;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::refusal::{Account, is_refused};
 use crate::rejections::Rejections;
 use answers::{PublishConfirm, RoundAnswers, answers};
+pub(crate) use error::PublisherError;
 
 /// One batch for some queues, and the caller that waits for its result.
 pub(crate) struct Request {
@@ -29,22 +31,6 @@ pub(crate) struct Request {
 
 /// What waits for a publisher; shared by all of them.
 pub(crate) type Requests = Arc<Mutex<mpsc::Receiver<Request>>>;
-
-/// Why a publisher ended. The connection is dropped each time: after an error of one channel lapin
-/// still sends frames for it, for which RabbitMQ closes the whole connection.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum PublisherError {
-    #[error("a publishing channel failed")]
-    Channel(#[source] lapin::Error),
-    #[error("a batch was not confirmed in time")]
-    Late,
-    #[error("the queue {0:?} does not exist any more")]
-    Unroutable(String),
-    #[error("the channel is not in confirm mode")]
-    NotConfirming,
-    #[error("no other channel was opened in time")]
-    NotRenewed,
-}
 
 /// A publisher: owns its channel until something is wrong.
 pub(crate) struct Publisher {

@@ -5,7 +5,7 @@ use lapin::ErrorKind;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::uri::AMQPUri;
 
-use crate::connection::WHAT;
+use crate::WHAT;
 
 /// The names of hookbox's queues, as a pattern of permissions.
 const OURS: &str = r"^hookbox\.";

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::diagnose::fault;
-use crate::publisher::Job;
+use crate::job::Job;
 use crate::shared::Shared;
 use crate::{Sqlite, broker_witnesses, keeper, messages};
 

@@ -24,6 +24,8 @@ mod sqlite;
 mod broker;
 mod broker_witnesses;
 mod delivery;
+mod health;
+mod job;
 mod keeper;
 mod publisher;
 
@@ -55,6 +57,7 @@ mod column;
 mod conditions;
 mod connect;
 mod diagnose;
+mod environment;
 mod file;
 mod migrate;
 mod moment;

@@ -9,8 +9,8 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnection, SqliteJournalMode};
 
 use crate::connect::{connect, for_reading, for_writing};
+use crate::environment::check_environment;
 use crate::refused::{by_sqlite, refused};
-use crate::sqlite::check_environment;
 use crate::{Options, THE_FILE, connect, file, meta};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");

@@ -3,16 +3,15 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hookbox_crash::crash_point;
-use hookbox_driver::{
-    Batch, Fault, FaultKind, NotReadyKind, PublishError, PublishErrorKind, Readiness,
-};
-use tokio::sync::{mpsc, oneshot};
+use hookbox_driver::{Batch, Fault, FaultKind, PublishError, PublishErrorKind};
+use tokio::sync::mpsc;
 
 use crate::diagnose::{fault, is_full};
+use crate::job::Job;
 use crate::room::Purpose;
 use crate::shared::Shared;
 use crate::writer::Unit;
@@ -26,36 +25,6 @@ const ROUND_BYTES: usize = 4 << 20;
 
 /// How often to try whether writing works again, after a publish that failed or on a full disk.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
-
-/// One publish that waits for its commit.
-pub(crate) struct Job {
-    pub(crate) queues: Vec<String>,
-    pub(crate) batch: Batch,
-    pub(crate) reply: oneshot::Sender<Result<(), PublishError>>,
-}
-
-/// Whether the last write worked.
-#[derive(Default)]
-pub(crate) struct Health {
-    trouble: Mutex<Option<String>>,
-}
-
-impl Health {
-    pub(crate) fn readiness(&self) -> Readiness {
-        match &*self.trouble.lock().unwrap_or_else(PoisonError::into_inner) {
-            None => Readiness::Ready,
-            Some(why) => Readiness::not_ready(NotReadyKind::Storage, why.clone()),
-        }
-    }
-
-    fn set(&self, trouble: Option<String>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
-    }
-
-    fn is_good(&self) -> bool {
-        self.readiness() == Readiness::Ready
-    }
-}
 
 /// Publishes until the driver closes, then what still waits, and ends.
 pub(crate) async fn run(shared: Arc<Shared>, mut jobs: mpsc::Receiver<Job>) {

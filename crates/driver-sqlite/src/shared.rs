@@ -10,9 +10,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::Options;
 use crate::connect::for_reading;
+use crate::health::Health;
+use crate::job::Job;
 use crate::notifier::Notifiers;
 use crate::opened_file::OpenedFile;
-use crate::publisher::{Health, Job};
 use crate::readers::Readers;
 use crate::room::Room;
 use crate::writer::Writer;

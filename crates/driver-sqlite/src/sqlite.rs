@@ -7,12 +7,13 @@ use sqlx::sqlite::SqliteConnection;
 use tokio::time::timeout;
 
 use crate::connect::{connect, for_writing, prove};
+use crate::environment::check_environment;
 use crate::migrate::{self, newest_version};
 use crate::opened_file::{self, Identity, OpenedFile, beside};
 use crate::refused::{absent, by_sqlite};
 use crate::room::Purpose;
 use crate::shared::Shared;
-use crate::{Options, THE_FILE, connect, file, meta, notifier, publisher};
+use crate::{Options, connect, file, meta, notifier, publisher};
 
 /// Broker, store and ledger in one file. Dropped without [`hookbox_driver::Broker::close`], it
 /// leaves the file as a killed process would: everything is there, and messages in flight are
@@ -155,21 +156,4 @@ async fn identify(
         .await
         .map_err(by_sqlite(path))?;
     OpenedFile::new(path, before, birth)
-}
-
-/// Refuses the file of another environment.
-pub(crate) async fn check_environment(
-    connection: &mut SqliteConnection,
-    options: &Options,
-) -> Result<(), OpenError> {
-    let stamp = meta::environment(connection).await;
-    let stamp = stamp.map_err(by_sqlite(&options.path))?;
-    match stamp {
-        Some(found) if found == options.environment.as_str() => Ok(()),
-        found => Err(OpenError::Environment {
-            what: THE_FILE,
-            found: found.unwrap_or_default(),
-            wanted: options.environment.to_string(),
-        }),
-    }
 }

@@ -103,6 +103,7 @@ mod dead_letter;
 mod dead_reason;
 mod deferral;
 mod delivery;
+mod event_detail;
 mod fault;
 mod foreign_schema;
 mod ledger;
@@ -136,11 +137,10 @@ pub use dead_letter::{
 pub use dead_reason::DeadReason;
 pub use deferral::{DeferReason, Deferral, Deferred, DeferredSince};
 pub use delivery::{Delivery, Settler};
+pub use event_detail::{AttemptRow, ClaimRow, EventDetail, ReceiptRow, RetryRow};
 pub use fault::{Fault, FaultKind, describe};
 pub use foreign_schema::{AppliedMigration, ForeignSchema, KnownMigration, foreign_schema};
-pub use ledger::{
-    AttemptRow, ClaimRow, EventDetail, EventFilter, EventRow, Ledger, ReceiptRow, RetryRow,
-};
+pub use ledger::{EventFilter, EventRow, Ledger};
 pub use loopback::is_loopback;
 pub use names::{Name, Names};
 pub use open::{OpenError, TopologyDifference};

@@ -12,10 +12,9 @@ mod integer;
 mod scanner;
 mod string;
 
-use crate::Pointer;
-
 pub use decimal::Decimal;
 pub use integer::exact_integer;
+pub use scanner::scan;
 
 /// How deep containers may nest: the limit of serde_json, which handlers use next, so that a body
 /// with an identity can be parsed there.
@@ -97,14 +96,6 @@ pub enum JsonError {
         /// Offset of the container that is too deep.
         at: usize,
     },
-}
-
-/// Scans a whole body.
-pub fn scan(body: &[u8], pointers: &[Pointer]) -> Result<Document, JsonError> {
-    let text = std::str::from_utf8(body).map_err(|error| JsonError::NotUtf8 {
-        at: error.valid_up_to(),
-    })?;
-    scanner::Scanner::new(text.as_bytes(), pointers).run()
 }
 
 #[cfg(test)]

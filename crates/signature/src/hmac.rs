@@ -10,7 +10,7 @@ use hookbox_event::Timestamp;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Sha256, Sha512};
 
-use crate::scheme::{check_tolerance, seconds, single, value};
+use crate::header::{check_tolerance, seconds, single, value};
 use crate::{Key, Refusal, Verified};
 
 /// The hash inside the HMAC (RFC 2104). SHA-1 is not offered.

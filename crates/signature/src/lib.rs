@@ -6,6 +6,7 @@
 //! Architecture invariant: no IO and no clock. The time is an argument.
 
 mod form;
+mod header;
 mod hmac;
 mod key;
 mod preset;

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use hookbox_event::Timestamp;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::header::{check_tolerance, seconds, single, value};
 use crate::hmac::{Algorithm, tag, verifies};
-use crate::scheme::{check_tolerance, seconds, single, value};
 use crate::{Key, Refusal, Verified};
 
 static ID: HeaderName = HeaderName::from_static("webhook-id");

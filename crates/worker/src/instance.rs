@@ -36,13 +36,6 @@ type Members = BTreeMap<String, Instance>;
 #[error("the body has a string that is no Unicode text (a lone surrogate)")]
 pub(crate) struct LoneSurrogate;
 
-impl Instance {
-    /// Reads the canonical text of a body that has been scanned.
-    pub fn read(canonical: &[u8]) -> Result<Self, LoneSurrogate> {
-        reader::Reader::new(canonical).value()
-    }
-}
-
 /// [`Instance`], as the schema checker calls it.
 pub(crate) struct Exact;
 

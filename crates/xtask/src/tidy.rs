@@ -5,6 +5,7 @@
 
 mod banned;
 mod commands;
+mod cycles;
 mod manifests;
 mod migrations;
 mod paths;
@@ -60,6 +61,9 @@ fn findings() -> Result<Vec<Finding>> {
         findings.extend(banned::check(&path, &text));
         let comments = Source::new(&text).only(Kind::Comment);
         findings.extend(paths::check_comments(&path, &comments, &Repository));
+    }
+    for root in crate_roots()? {
+        findings.extend(cycles::check(&root, &Repository));
     }
     for path in manifest_files()? {
         let text = repository::read(&path).with_context(|| path.clone())?;
@@ -133,6 +137,16 @@ fn rust_files() -> Result<Vec<String>> {
         found.extend(repository::files(folder, |path| path.ends_with(".rs")).context(folder)?);
     }
     Ok(found)
+}
+
+/// The first file of each library and program that ships.
+fn crate_roots() -> Result<Vec<String>> {
+    let is_root = |path: &str| {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let is_first = name == "lib.rs" || name == "main.rs";
+        folder.ends_with("/src/bin") || is_first && folder.ends_with("/src")
+    };
+    repository::files("crates", is_root).context("crates")
 }
 
 fn manifest_files() -> Result<Vec<String>> {

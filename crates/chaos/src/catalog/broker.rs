@@ -7,7 +7,7 @@ use crate::fault::Fault::{
 };
 use crate::spool::{full_spool, spool};
 
-use super::{BOTH, SERVERS};
+use crate::pair::{BOTH, SERVERS};
 
 pub(super) const CASES: &[Case] = &[
     Case {

@@ -4,7 +4,7 @@ use crate::case::{Case, Proof};
 use crate::fault::Fault::{LockStore, LongReader};
 use crate::power_loss::power_loss;
 
-use super::FILE;
+use crate::pair::FILE;
 
 pub(super) const CASES: &[Case] = &[
     Case {

@@ -3,7 +3,7 @@
 use crate::case::{Case, Proof};
 use crate::fault::Fault::{KillWorker, TermIngest, TermWorker};
 
-use super::BOTH;
+use crate::pair::BOTH;
 
 pub(super) const CASES: &[Case] = &[
     Case {

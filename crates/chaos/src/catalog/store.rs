@@ -6,7 +6,7 @@ use crate::fault::Fault::{
     TerminateBackends,
 };
 
-use super::SERVERS;
+use crate::pair::SERVERS;
 
 pub(super) const CASES: &[Case] = &[
     Case {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::{all, canaries, faults};
-use crate::report::path;
+use crate::repository::path;
 
 #[test]
 fn every_number_is_there_once_and_every_case_has_a_proof() {

@@ -3,7 +3,7 @@
 use crate::case::{Case, Proof};
 use crate::fault::Fault::{FreezeWorker, KillWorker};
 
-use super::BOTH;
+use crate::pair::BOTH;
 
 pub(super) const CASES: &[Case] = &[
     Case {

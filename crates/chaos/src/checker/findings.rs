@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 
 use anyhow::Result;
 
-use super::Figures;
+use super::figures::Figures;
 
 /// Findings that are shown at most: the first few show the pattern.
 const SHOWN_MAX: usize = 12;

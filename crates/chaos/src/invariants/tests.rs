@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::catalog::sources;
-use crate::report::path;
+use crate::repository::path;
 
 #[test]
 fn every_invariant_is_there_and_something_checks_it() {

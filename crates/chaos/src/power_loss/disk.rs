@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use hookbox_testkit::chance::Chance;
 
-use crate::report::path;
+use crate::repository::path;
 use crate::world::World;
 
 /// Where it is written, in a world's folder.

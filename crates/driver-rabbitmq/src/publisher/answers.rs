@@ -4,7 +4,7 @@
 use hookbox_driver::{PublishError, PublishErrorKind};
 use lapin::Confirmation;
 
-use super::PublisherError;
+use super::error::PublisherError;
 
 /// The confirm of one publish, or why there will be none.
 pub(super) struct PublishConfirm {

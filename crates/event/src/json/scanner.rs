@@ -4,6 +4,14 @@ use super::canonical::Text;
 use super::{DEPTH_MAX, Document, Extract, JsonError, Scalar};
 use crate::Pointer;
 
+/// Scans a whole body.
+pub fn scan(body: &[u8], pointers: &[Pointer]) -> Result<Document, JsonError> {
+    let text = std::str::from_utf8(body).map_err(|error| JsonError::NotUtf8 {
+        at: error.valid_up_to(),
+    })?;
+    Scanner::new(text.as_bytes(), pointers).run()
+}
+
 /// A container that is open.
 enum Open {
     Array {

@@ -28,9 +28,9 @@ fn githubs_own_example() {
     let good = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
     let check = |signature: &str, body: &'static str| {
         let mut headers = HeaderMap::new();
-        headers.insert("x-hub-signature-256", crate::scheme::value(signature));
+        headers.insert("x-hub-signature-256", crate::header::value(signature));
         // Not signed, so it must not matter.
-        headers.insert("x-github-delivery", crate::scheme::value("d-1"));
+        headers.insert("x-github-delivery", crate::header::value("d-1"));
         let body = Bytes::from_static(body.as_bytes());
         let verified = verify(&Preset::Github.scheme(), &keys, &headers, body, NOW)?;
         assert_eq!(verified.signed_id(), None);

@@ -3,9 +3,16 @@
 use super::number::Number;
 use super::{Instance, LoneSurrogate, Members};
 
+impl Instance {
+    /// Reads the canonical text of a body that has been scanned.
+    pub fn read(canonical: &[u8]) -> Result<Self, LoneSurrogate> {
+        Reader::new(canonical).value()
+    }
+}
+
 /// Reads what the scanner has written: it is JSON without white space, and no deeper than the
 /// scanner allows, so that recursion is safe.
-pub(super) struct Reader<'a> {
+struct Reader<'a> {
     text: &'a [u8],
     at: usize,
 }

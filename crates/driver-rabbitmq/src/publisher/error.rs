@@ -1,0 +1,17 @@
+//! Why a publisher ends.
+
+/// Why a publisher ended. The connection is dropped each time: after an error of one channel lapin
+/// still sends frames for it, for which RabbitMQ closes the whole connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PublisherError {
+    #[error("a publishing channel failed")]
+    Channel(#[source] lapin::Error),
+    #[error("a batch was not confirmed in time")]
+    Late,
+    #[error("the queue {0:?} does not exist any more")]
+    Unroutable(String),
+    #[error("the channel is not in confirm mode")]
+    NotConfirming,
+    #[error("no other channel was opened in time")]
+    NotRenewed,
+}

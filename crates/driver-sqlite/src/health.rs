@@ -1,0 +1,28 @@
+//! Whether the file takes writes, as the publisher last found.
+
+use std::sync::{Mutex, PoisonError};
+
+use hookbox_driver::{NotReadyKind, Readiness};
+
+/// Whether the last write worked.
+#[derive(Default)]
+pub(crate) struct Health {
+    trouble: Mutex<Option<String>>,
+}
+
+impl Health {
+    pub(crate) fn readiness(&self) -> Readiness {
+        match &*self.trouble.lock().unwrap_or_else(PoisonError::into_inner) {
+            None => Readiness::Ready,
+            Some(why) => Readiness::not_ready(NotReadyKind::Storage, why.clone()),
+        }
+    }
+
+    pub(crate) fn set(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    pub(crate) fn is_good(&self) -> bool {
+        self.readiness() == Readiness::Ready
+    }
+}

@@ -1,0 +1,152 @@
+//! No file of a crate needs a file that needs it, directly or through others.
+//!
+//! What counts: file A needs file B when code of A names an item that B declares: in a `use`, or
+//! by a path inside the code (`crate::…`, `self::…`, `super::…`, the name of a child module, or a
+//! module that a `use` brought in). A re-export is followed to the file that declares the item, so
+//! `crate::Name` needs the file of `Name` and not `lib.rs`.
+//!
+//! What does not count: `mod child;`; a `pub use` (or `pub(crate) use`) of a name that the file
+//! does not use itself; a module named without an item in it; whatever is under `#[cfg(test)]`,
+//! the files of such modules included; and what no path shows: a method of a type, a path in an
+//! attribute's text. So a parent may declare its children, re-export from them and call them, or
+//! its children may use what it declares, but not both.
+
+mod known;
+mod module;
+mod resolve;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::paths::Tree;
+use crate::finding::Finding;
+
+/// Where a file needs another one, and by which name: the first such place.
+#[derive(Clone)]
+struct Need {
+    line: usize,
+    name: String,
+}
+
+/// For each file the files that it needs.
+type Needs = BTreeMap<String, BTreeMap<String, Need>>;
+
+/// Every cycle of files in the crate that begins with this `lib.rs` or `main.rs`, but those that
+/// are known.
+pub(super) fn check(root: &str, tree: &impl Tree) -> Vec<Finding> {
+    check_but(root, tree, known::KNOWN)
+}
+
+fn check_but(root: &str, tree: &impl Tree, known: &[(&str, &str)]) -> Vec<Finding> {
+    let folder = root.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let modules = resolve::Modules::read(root, tree);
+    let all = needs(&modules);
+    let mut rest = all.clone();
+    let mut findings = Vec::new();
+    // A library and a program in one folder have modules of their own.
+    let is_elsewhere = |path: &str| {
+        let is_inside = path
+            .strip_prefix(folder)
+            .is_some_and(|it| it.starts_with('/'));
+        let mut files = modules.all().map(|(_, module)| &module.file);
+        !is_inside || tree.exists(path) && !files.any(|file| file == path)
+    };
+    for (from, to) in known.iter().filter(|(from, _)| !is_elsewhere(from)) {
+        let cut = rest.get_mut(*from).and_then(|of| of.remove(*to));
+        if cut.is_none() || shortest_path(&all, to, from).is_none() {
+            let what = format!("no part of a cycle leads to {to}: remove it from the known ones");
+            findings.push(Finding::new(from, 1, what));
+        }
+    }
+    let cycles = cycles(&rest);
+    findings.extend(cycles.iter().filter_map(|it| finding(it, &rest)));
+    findings
+}
+
+fn needs(modules: &resolve::Modules) -> Needs {
+    let mut needs = Needs::new();
+    for (path, module) in modules.all() {
+        for (names, line) in module.named() {
+            let Some(file) = modules.file_of(path, &names) else {
+                continue;
+            };
+            if file == module.file {
+                continue;
+            }
+            let name = names.join("::");
+            let of = needs.entry(module.file.clone()).or_default();
+            let first = of.entry(file).or_insert_with(|| Need {
+                line,
+                name: name.clone(),
+            });
+            if line < first.line {
+                *first = Need { line, name };
+            }
+        }
+    }
+    needs
+}
+
+/// For each need the shortest cycle that it is part of, each cycle once.
+fn cycles(needs: &Needs) -> BTreeSet<Vec<String>> {
+    let mut found = BTreeSet::new();
+    for (from, of) in needs {
+        for to in of.keys() {
+            if let Some(mut cycle) = shortest_path(needs, to, from) {
+                let first = cycle.iter().enumerate().min_by_key(|(_, file)| *file);
+                let first = first.map_or(0, |(at, _)| at);
+                cycle.rotate_left(first);
+                found.insert(cycle);
+            }
+        }
+    }
+    found
+}
+
+/// The files of the shortest path from one to another, both included.
+fn shortest_path(needs: &Needs, from: &str, to: &str) -> Option<Vec<String>> {
+    let mut before: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut open = VecDeque::from([from]);
+    while let Some(file) = open.pop_front() {
+        if file == to {
+            let mut files = vec![to.to_owned()];
+            let mut at = to;
+            while at != from {
+                at = before.get(at)?;
+                files.push(at.to_owned());
+            }
+            files.reverse();
+            return Some(files);
+        }
+        for next in needs.get(file).into_iter().flat_map(BTreeMap::keys) {
+            if next != from && !before.contains_key(next.as_str()) {
+                before.insert(next, file);
+                open.push_back(next);
+            }
+        }
+    }
+    None
+}
+
+fn finding(cycle: &[String], needs: &Needs) -> Option<Finding> {
+    let first = cycle.first()?;
+    let mut steps = Vec::new();
+    let mut line = None;
+    for (from, to) in cycle.iter().zip(cycle.iter().cycle().skip(1)) {
+        let need = needs.get(from)?.get(to)?;
+        line.get_or_insert(need.line);
+        let short = |file: &str| {
+            file.split_once("/src/")
+                .map_or(file.to_owned(), |it| it.1.into())
+        };
+        let (from, to) = (short(from), short(to));
+        steps.push(format!("{from}:{} needs {to} (`{}`)", need.line, need.name));
+    }
+    let what = format!(
+        "a cycle of files: {}; move what both need to a file of its own, or pass it",
+        steps.join(", ")
+    );
+    Some(Finding::new(first, line?, what))
+}
+
+#[cfg(test)]
+mod tests;
