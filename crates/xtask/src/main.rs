@@ -55,6 +55,7 @@ fn main() -> ExitCode {
         None => ("help", [].as_slice()),
     };
     let result = match (task, rest) {
+        ("test", rest) if test::fast::is_asked(rest) => test::fast::run(rest, &[]),
         ("test", rest) => test::run(rest, &[]),
         ("sample", rest) => sample::run(rest),
         ("dump", rest) => dump::run(rest),

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: every test, with real servers, on a machine where nothing is set up.
 
-mod fast;
+pub mod fast;
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Write};
@@ -32,9 +32,6 @@ const THREADS: &str = "RUST_TEST_THREADS";
 /// # Errors
 /// When the servers cannot be had, or cargo cannot be run.
 pub fn run(arguments: &[String], environment: &[(&str, &str)]) -> Result<ExitCode> {
-    if fast::is_asked(arguments) {
-        return fast::run(arguments, environment);
-    }
     let request = Request::parse(arguments);
     build_binary(&request)?;
     let servers = Servers::start()?;
