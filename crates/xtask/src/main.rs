@@ -28,7 +28,7 @@ cargo xtask test [--keep] [cargo test's arguments] [-- filter …]
         HOOKBOX_TEST_POSTGRES_URL and HOOKBOX_TEST_AMQP_URL name servers to use instead;
         HOOKBOX_TEST_ROOT a folder with a whole system, whose servers are started instead.
 cargo xtask test --fast
-        Every test that needs no server; installs and starts none. Under a minute after the build.
+        Every test that needs no server; installs and starts none. About a minute after the build.
 cargo xtask ci [--full FOLDER]
         Everything that must hold before a change lands; then, with other servers from a folder
         with a whole system (debootstrap makes one), all that meets servers once more.

@@ -1,4 +1,5 @@
-//! Needs that close a cycle and are still to be removed; no new one is added.
+//! Needs that close a cycle and are still to be removed. They are taken out before cycles are
+//! looked for, so that another cycle through one of them is not found until it is gone.
 
 /// The file that needs another one, and that other one.
 pub(super) const KNOWN: &[(&str, &str)] = &[
