@@ -204,7 +204,7 @@ fn an_interrupted_run_reports_what_was_sent() {
         .unwrap();
     let mut journal = BufReader::new(process.stderr.take().unwrap());
     let mut line = String::new();
-    // The journal is written in blocks: the first one exists once some were sent.
+    // The journal is written in blocks, so the first block appears only after several events.
     while !line.contains("\"status\":200") {
         line.clear();
         assert_ne!(journal.read_line(&mut line).unwrap(), 0, "it ended early");

@@ -69,7 +69,7 @@ where
     B: BrokerHarness + 'static,
     S: StoreHarness + 'static,
 {
-    // In one batch, and in another.
+    // Receipts of one event in the same batch, and one more in another batch.
     pair.publish(&[envelope("a"), with_receipt("a", 2), envelope("b")])
         .await;
     pair.publish(&[with_receipt("a", 3)]).await;

@@ -146,7 +146,8 @@ async fn done(deployment: &Deployment) -> u64 {
     deployment.count(done).await
 }
 
-/// What it held reaches RabbitMQ all the same; what comes after is not confirmed into it.
+/// Events that the spool held when its file was deleted still reach RabbitMQ; later ones are not
+/// confirmed as spooled.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_spool_is_deleted_while_rabbitmq_is_unavailable() {
     let broker = variable("HOOKBOX_TEST_AMQP_URL");

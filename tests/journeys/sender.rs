@@ -1,5 +1,5 @@
-//! A sender of signed events over TLS, as a provider's own: it keeps its connections, or makes new
-//! ones.
+//! Sends signed events over TLS as a provider does, on connections that it keeps or on a new one
+//! for each event.
 
 use hookbox_event::Timestamp;
 use hookbox_signature::{Key, Preset, sign};

@@ -1,4 +1,5 @@
-//! The source of a line, and what is reported when that source is unavailable.
+//! Where a line of the report comes from (broker or store), and what is printed when that is
+//! unavailable.
 
 use std::fmt;
 use std::sync::Arc;

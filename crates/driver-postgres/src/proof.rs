@@ -29,7 +29,7 @@ macro_rules! watched {
     };
 }
 
-/// The names of [`watched!`], in its order, for the text of a failure.
+/// The settings that [`watched!`] lists, in the same order, as a failure's text names them.
 const WATCHED: [&str; 12] = [
     "role",
     "session_authorization",

@@ -7,7 +7,7 @@ use sqlx::{Error, PgConnection};
 
 use crate::{audit, claims, dead_letters, earlier_deaths, receipts, retries};
 
-/// A change of dead letters.
+/// What an operator does to dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
     /// Make them due at once, with a fresh round of attempts.

@@ -11,7 +11,7 @@ use async_compat::Compat;
 /// Makes it, unless it exists.
 pub(crate) fn make() -> io::Result<()> {
     thread::scope(|scope| {
-        // A thread of our own is outside of any runtime, as that of a connection is.
+        // On a plain thread of its own no async runtime is current, like on a connection's thread.
         let outside = thread::Builder::new().spawn_scoped(scope, || drop(Compat::new(())))?;
         let made = outside.join();
         made.map_err(|_panic| io::Error::other("its transport has no runtime"))

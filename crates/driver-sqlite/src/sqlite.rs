@@ -89,7 +89,7 @@ impl Sqlite {
         let shared = &self.shared;
         shared.closing.cancel();
         shared.tasks.close();
-        // The tasks wait for at most one unit of another caller, and write one of their own.
+        // Each task waits for at most one transaction of another caller, and then commits its own.
         let patience = shared.options.busy_timeout + shared.options.publish_deadline;
         if timeout(patience, shared.tasks.wait()).await.is_err() {
             tracing::warn!(

@@ -67,8 +67,8 @@ impl Log {
     pub fn begin(&self, args: &LogArgs, config: &LogConfig) -> io::Result<()> {
         let config = args.over(config);
         let json = config.json;
-        // A descriptor of its own: the standard library holds its lock while a write waits for a
-        // reader, and nothing else may wait for that.
+        // Its own file descriptor: the standard library holds the lock of stderr while a write
+        // waits for a slow reader, and no other code may wait for that lock.
         let out = File::from(io::stderr().as_fd().try_clone_to_owned()?);
         let notice = move |dropped| notice(json, SystemClock.now(), dropped);
         let lines = Lines::start(out, Box::new(notice))?;

@@ -88,7 +88,7 @@ impl Accounting {
         }
     }
 
-    /// Reports until `stop`, and then what is left.
+    /// Publishes accept reports until `stop`, and then one for the receipts that are left.
     pub async fn report(self: Arc<Self>, stop: CancellationToken) {
         while !stop.is_cancelled() {
             tokio::select! {

@@ -132,7 +132,8 @@ impl Batcher {
         }
     }
 
-    /// Takes no more requests; the publish slots end when the queue has been published.
+    /// Accepts no more requests. The publish slots end when all that wait in the queue are
+    /// published.
     pub fn close(&self) {
         self.shared.lock().closed = true;
         self.shared.filled.notify_waiters();

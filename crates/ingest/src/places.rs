@@ -59,9 +59,9 @@ struct PlaceTable {
     ordinary: usize,
     /// How many places there are, and until when, where the operating system allows no more.
     fewer: Option<(usize, Instant)>,
-    /// Those of them without a verified request, by age.
+    /// Connections that have sent no verified request yet, the oldest first.
     unverified: BTreeMap<u64, Arc<ConnectionState>>,
-    /// Those that were let in for a health check, by age.
+    /// Connections that were accepted for a health check only, the oldest first.
     reserve: BTreeMap<u64, Arc<ConnectionState>>,
     /// How many of each address: only for addresses that have one.
     by_address: HashMap<AddressBlock, usize>,

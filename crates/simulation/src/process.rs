@@ -23,7 +23,8 @@ pub(crate) struct Process {
     pub died: CancellationToken,
     pub world: Arc<World>,
     pub isolation: IsolationCheck,
-    /// Runs that ended their transaction with a roll-back, each with the task that knows it.
+    /// Runs whose handler rolled its transaction back, each with the task to which the store
+    /// reported it: no other task can know.
     ended: Mutex<BTreeSet<(Option<Id>, OnRoute, u32)>>,
 }
 

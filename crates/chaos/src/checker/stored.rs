@@ -30,7 +30,7 @@ pub(super) struct Stored {
     /// Effects by applicant.
     pub(super) scores: BTreeMap<String, u64>,
     pub(super) applications: BTreeMap<String, u64>,
-    /// Events that have effects, with their applicants.
+    /// The applicant of each event whose handler left effects in the tables, by event.
     pub(super) effects: BTreeMap<String, String>,
     /// State and attempts of claims.
     pub(super) claims: BTreeMap<OnRoute, (String, u64)>,

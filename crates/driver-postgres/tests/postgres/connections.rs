@@ -42,7 +42,7 @@ async fn connections_are_bounded_and_come_back() {
     .await;
 }
 
-/// How many sessions the server has of ours, and the newest of their processes.
+/// How many sessions this test has at the server, and the server's process id of the newest.
 async fn sessions(world: &World) -> (i64, i64) {
     let ours = "from pg_stat_activity
                 where datname = current_database() and application_name = 'hookbox'";

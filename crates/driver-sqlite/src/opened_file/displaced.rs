@@ -21,7 +21,7 @@ pub(crate) enum How {
     Gone,
     /// There is another file at the path.
     Replaced,
-    /// There is the same file with the content of another.
+    /// The file is still at its path, and its content was replaced by another database's.
     Overwritten,
     /// The path cannot be looked up now.
     Unknown(io::ErrorKind),

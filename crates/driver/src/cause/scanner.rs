@@ -12,7 +12,7 @@ const COLUMN: &str = " column ";
 /// What stands before the rule of a JSON Schema, which is the schema's own text.
 const RULE: &str = "(rule /";
 
-/// What follows the name of a property that is missing.
+/// The text after the name of a missing property in a JSON Schema error.
 const IS_REQUIRED: &str = " is a required property";
 
 pub(super) struct Scanner<'a> {

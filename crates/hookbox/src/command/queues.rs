@@ -26,8 +26,8 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Opens both. A source that is unavailable is named in the report; one that refuses the
-    /// connection (another environment, another schema) ends the command.
+    /// Opens the store and the broker. One that is unavailable is named in the report; one that
+    /// does not belong here (another environment, another schema) ends the command with an error.
     pub async fn open(config: &Config) -> Result<Self, OpenError> {
         let (opened, store) = store(config).await?;
         let broker = match compose::broker_as_it_is(config, opened.as_ref()).await {

@@ -166,7 +166,7 @@ pub struct Spooled {
     pub spooling: Arc<dyn Broker>,
     /// The counters of the spool.
     pub counters: Arc<ingest::SpoolCounters>,
-    /// The spool without the broker.
+    /// The spool's own file as a broker: nothing of RabbitMQ is asked.
     pub file: Arc<dyn Broker>,
     /// Keeps other processes off the spool.
     _lock: SpoolLock,

@@ -26,7 +26,8 @@ pub enum Part {
 pub struct BrokenParts(BTreeMap<Part, Mistakes>);
 
 impl BrokenParts {
-    /// Separates the mistakes of parts from all mistakes of a file.
+    /// Takes those mistakes out of all that were found in a file that lie in a part which can be
+    /// reloaded by itself.
     pub(super) fn take(file: &File, places: &mut Places) -> Self {
         Self(places.take_by(|pointer| part_of(file, pointer)))
     }

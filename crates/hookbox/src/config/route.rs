@@ -48,7 +48,7 @@ pub struct Delays {
     pub factor: f64,
     /// The longest delay.
     pub max: Duration,
-    /// The share by which each is varied at random.
+    /// The fraction by which each delay is varied at random: 0.2 is up to a fifth more or less.
     pub jitter: f64,
 }
 

@@ -20,7 +20,7 @@ pub enum Mode {
     Take,
     /// Answers with an error.
     Fail(PublishErrorKind),
-    /// Does not answer until the mode is another one.
+    /// Withholds its answer until the mode is changed.
     Hang,
     /// Panics in the task that called it.
     Panic,

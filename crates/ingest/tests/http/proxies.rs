@@ -7,7 +7,7 @@ use hookbox_ingest::{Limits, Peers};
 use crate::client::{HttpResponse, head, post};
 use crate::world::{EVENT, World, eventually, signed};
 
-/// The proxy's own address here, and one that is not listed.
+/// Last bytes of two loopback addresses: the listed proxy's, and one that `trusted_proxies` lacks.
 const PROXY: u8 = 2;
 const OTHER: u8 = 3;
 

@@ -140,7 +140,7 @@ const BANNED: &[Banned] = &[
     },
 ];
 
-/// Types that, behind a `static`, are a global variable.
+/// Types that make a `static` a global variable, since they can change what is in them.
 const GLOBALS: [&str; 6] = [
     "Mutex", "RwLock", "OnceLock", "OnceCell", "LazyLock", "Atomic",
 ];
