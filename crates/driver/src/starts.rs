@@ -68,6 +68,22 @@ pub struct StartCounts {
 }
 
 impl StartCounts {
+    /// One start more, as a store counts it.
+    pub fn count(&mut self, kind: StartKind) {
+        let (isolated, unproven) = kind.adds();
+        self.all = self.all.saturating_add(1);
+        self.isolated = self.isolated.saturating_add(isolated);
+        self.unproven = self.unproven.saturating_add(unproven);
+    }
+
+    /// One start less, as a store takes it back.
+    pub fn retract(&mut self, kind: StartKind) {
+        let (isolated, unproven) = kind.adds();
+        self.all = self.all.saturating_sub(1);
+        self.isolated = self.isolated.saturating_sub(isolated);
+        self.unproven = self.unproven.saturating_sub(unproven);
+    }
+
     /// Those in which no other handler ran in the process.
     pub fn alone(self) -> u32 {
         self.isolated.saturating_add(self.unproven)

@@ -173,10 +173,7 @@ pub(super) fn start(
         let counted = tables.starts.entry(key.clone()).or_default();
         // A repeated call of the same process: it may not have received the reply to the first.
         if counted.1 != Some(by) {
-            let (isolated, unproven) = kind.adds();
-            counted.0.all += 1;
-            counted.0.isolated += isolated;
-            counted.0.unproven += unproven;
+            counted.0.count(kind);
             counted.1 = Some(by);
             tables.started(key, name, kind);
         }
@@ -197,10 +194,7 @@ pub(super) fn retract_start(
     if counted.1 != Some(by) && !start.is_certain {
         return Recorded::Superseded;
     }
-    let (isolated, unproven) = start.kind.adds();
-    counted.0.all = counted.0.all.saturating_sub(1);
-    counted.0.isolated = counted.0.isolated.saturating_sub(isolated);
-    counted.0.unproven = counted.0.unproven.saturating_sub(unproven);
+    counted.0.retract(start.kind);
     counted.1 = counted.1.filter(|last| *last != by);
     if let Some(starters) = tables.starters.get_mut(&key)
         && let Some(at) = starters.iter().rposition(|it| it.0 == name)

@@ -209,10 +209,7 @@ impl Rows {
             if last.replace(by) == Some(by) {
                 continue;
             }
-            let (isolated, unproven) = kind.adds();
-            counts.all += 1;
-            counts.isolated += isolated;
-            counts.unproven += unproven;
+            counts.count(kind);
         }
     }
 
@@ -228,10 +225,7 @@ impl Rows {
         let Some((counts, last)) = counted.filter(|it| is_taken(it.1)) else {
             return;
         };
-        let (isolated, unproven) = start.kind.adds();
-        counts.all -= 1;
-        counts.isolated -= isolated;
-        counts.unproven -= unproven;
+        counts.retract(start.kind);
         *last = last.filter(|last| *last != by);
     }
 
