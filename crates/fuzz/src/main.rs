@@ -10,7 +10,6 @@ mod corpus;
 mod engine;
 mod minimise;
 mod mutate;
-mod report;
 mod target;
 
 use std::path::PathBuf;
@@ -43,7 +42,7 @@ struct Arguments {
     /// Tries this file only, and shrinks nothing
     #[arg(long, requires = "target")]
     input: Option<PathBuf>,
-    /// What a change must pass: a short run, no report
+    /// What a change must pass: a short run
     #[arg(long)]
     ci: bool,
     /// Names the targets, and runs nothing
@@ -94,9 +93,6 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         };
         print_summary(arguments, &engine, &ended);
         failed += usize::from(ended.failure.is_some());
-        if !arguments.ci && arguments.input.is_none() {
-            report::write(&engine, &ended)?;
-        }
     }
     println!(
         "{} targets hold, {failed} do not",
