@@ -34,13 +34,14 @@ pub struct Arguments {
     #[arg(long, value_enum)]
     pub pair: Option<PairName>,
     /// What a change must pass: the simulation, the whole crash-point matrix, the fast faults;
-    /// writes no report
+    /// keeps no results
     #[arg(long)]
     pub ci: bool,
     /// Lists the cases, and runs nothing
     #[arg(long)]
     pub list: bool,
-    /// Rewrites the report from stored results, and runs nothing
+    /// Writes docs/FAULTS.md from the catalogue, prints the status of each case from the results of
+    /// earlier runs in target/chaos/, and runs nothing
     #[arg(long)]
     pub report: bool,
     /// Breaks the code in known ways, one after the other, and checks that each is caught

@@ -172,8 +172,16 @@ impl Proof {
     /// As the report names it.
     pub fn label(&self) -> String {
         match self {
-            Proof::Faults { .. } | Proof::Scenario { .. } => "real faults".to_owned(),
-            Proof::Crashes(points) => format!("crash points {}", points.join(", ")),
+            Proof::Faults { pairs, .. } | Proof::Scenario { pairs, .. } => {
+                let pairs: Vec<&str> = pairs.iter().map(|pair| pair.as_str()).collect();
+                format!("real faults on {}", pairs.join(" and "))
+            }
+            Proof::Crashes(points) => {
+                let any = |begin: &&str| if begin.ends_with('.') { "*" } else { "" };
+                let points: Vec<String> =
+                    points.iter().map(|it| format!("{it}{}", any(it))).collect();
+                format!("crash points {}", points.join(", "))
+            }
             Proof::Tests { package, filters } | Proof::Canary { package, filters } => {
                 format!("`{package}`: {}", filters.join(", "))
             }

@@ -1,30 +1,32 @@
-//! Every fault case by number and name, in the order of the chain: from ingest to the broker, the
-//! cluster, from the broker to the worker, to PostgreSQL, one file, HTTP; and the canaries.
+//! Every fault case by number and name, in the order in which an event passes the parts of hookbox,
+//! and after them the canaries.
 
 mod broker;
 mod canaries;
 mod cluster;
 mod embedded;
 mod http;
+mod spool;
 mod store;
 mod worker;
 
 use crate::case::Case;
 
-/// All cases, and after them the canaries.
+/// Returns all fault cases, and after them the canaries.
 pub fn all() -> impl Iterator<Item = &'static Case> {
     faults().chain(canaries())
 }
 
-/// The canaries.
+/// Returns the canaries: tests that a hazard of a library or a server still exists.
 pub fn canaries() -> impl Iterator<Item = &'static Case> {
     canaries::CASES.iter()
 }
 
-/// The cases.
+/// Returns the fault cases in order of their numbers.
 pub fn faults() -> impl Iterator<Item = &'static Case> {
     [
         broker::CASES,
+        spool::CASES,
         cluster::CASES,
         worker::CASES,
         store::CASES,
@@ -38,6 +40,6 @@ pub fn faults() -> impl Iterator<Item = &'static Case> {
 #[cfg(test)]
 mod tests;
 
-/// Every line of every test that a case may name.
+/// The text of all Rust sources, in which each test that a case names must exist.
 #[cfg(test)]
 pub(crate) use tests::sources;

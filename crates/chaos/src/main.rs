@@ -52,9 +52,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let ended = if arguments.report {
-        report::Results::of_this_run()
-            .write()
-            .map(|()| ExitCode::SUCCESS)
+        write_page().map(|()| ExitCode::SUCCESS)
     } else if arguments.mutants {
         mutants::run(&arguments)
     } else {
@@ -64,6 +62,15 @@ fn main() -> ExitCode {
         eprintln!("error: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// Writes the page of all cases, and prints the status of each.
+fn write_page() -> anyhow::Result<()> {
+    report::page::write()?;
+    let status = report::standing::status()?;
+    // A reader that closes the pipe early is no failure.
+    let _ = writeln!(io::stdout(), "{status}");
+    Ok(())
 }
 
 /// Prints the cases. A reader that closes the pipe early is no failure.

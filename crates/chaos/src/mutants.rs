@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 
 use crate::arguments::Arguments;
-use crate::report::{self, Results};
+use crate::report::{self, Results, UNCAUGHT};
 use crate::repository::path;
 use crate::servers::Servers;
 
@@ -28,13 +28,13 @@ const WITHOUT_SERVERS: [&str; 2] = [
     "cargo run --quiet -p hookbox-simulation ",
 ];
 
-/// What the report says has caught a mutant that nothing caught.
-pub const UNCAUGHT: &str = "NOTHING";
-
-struct Mutant {
-    name: String,
-    breaks: String,
-    catchers: Vec<String>,
+/// A change to the code that breaks a promise, and what must catch it.
+pub struct Mutant {
+    pub name: String,
+    /// What the change breaks.
+    pub breaks: String,
+    /// The commands of which one must fail on the broken code.
+    pub catchers: Vec<String>,
     patch: PathBuf,
 }
 
@@ -93,7 +93,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     })
 }
 
-fn all() -> Result<Vec<Mutant>> {
+/// Reads every mutant, in order of name.
+///
+/// # Errors
+/// When a patch cannot be read.
+pub fn all() -> Result<Vec<Mutant>> {
     let mut mutants = Vec::new();
     for folder in FOLDERS {
         let entries = fs::read_dir(path(folder)).with_context(|| format!("reading {folder}"))?;

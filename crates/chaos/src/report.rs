@@ -1,7 +1,8 @@
-//! `docs/FAULTS.md`: what was last run, when, and with which result. Written by this tool alone,
-//! from the results that it keeps beside it, so that a run of one case changes one line.
+//! The results of runs, kept as JSON in `target/chaos/` so that `--report` can print the status of
+//! each case. Results are never committed: `docs/FAULTS.md` says what must hold, not what has held.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -14,13 +15,20 @@ use crate::outcome::CaseResult;
 use crate::pair::Pair;
 use crate::repository::path;
 
-mod page;
-mod standing;
+pub mod page;
+pub mod standing;
 
-/// The simulation is of all cases that it shows, and runs once for all of them.
+/// The name of the one result that stands for every case which the simulation shows.
 pub const SIMULATION: &str = "simulation";
 
-/// Every result that is known.
+/// What a result of a mutant names as its catcher when nothing caught the mutant.
+pub const UNCAUGHT: &str = "NOTHING";
+
+/// The folder of the results, and their file in it.
+const FOLDER: &str = "target/chaos";
+const FILE: &str = "target/chaos/results.json";
+
+/// The results of cases, soaks and mutants.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Results {
     /// By case and pair.
@@ -58,7 +66,7 @@ pub struct Row {
 }
 
 impl Results {
-    /// None yet, of the code that is here now.
+    /// No results yet, of the code as it is now.
     pub fn of_this_run() -> Self {
         Self {
             commit: commit(),
@@ -66,17 +74,16 @@ impl Results {
         }
     }
 
-    /// Those of the project.
+    /// Reads the results that earlier runs have kept.
     fn kept() -> Result<Self> {
-        let path = path("docs/faults.json");
-        if !path.is_file() {
+        if !path(FILE).is_file() {
             return Ok(Self::default());
         }
-        let text = std::fs::read_to_string(&path).context("reading docs/faults.json")?;
-        serde_json::from_str(&text).context("reading docs/faults.json")
+        let text = fs::read_to_string(path(FILE)).with_context(|| format!("reading {FILE}"))?;
+        serde_json::from_str(&text).with_context(|| format!("reading {FILE}"))
     }
 
-    /// Notes an outcome.
+    /// Adds the result of a case, in place of an earlier one.
     pub fn note(&mut self, outcome: &CaseResult) {
         let (result, why) = outcome.verdict.words();
         let pair = outcome.pair.map(|pair| pair.to_string());
@@ -100,11 +107,11 @@ impl Results {
         self.cases.insert(key, row);
     }
 
-    /// Writes both files: what was kept, with these over it. Another run may have written
-    /// meanwhile.
+    /// Writes these results over those that earlier runs have kept. The file is read again each
+    /// time, because another run may have written it meanwhile.
     ///
     /// # Errors
-    /// When one cannot be read or written.
+    /// When the file cannot be read or written.
     pub fn write(&self) -> Result<()> {
         let mut all = Self::kept()?;
         all.cases.extend(self.cases.clone());
@@ -112,9 +119,8 @@ impl Results {
         all.mutants.extend(self.mutants.clone());
         let mut json = serde_json::to_string_pretty(&all).context("writing results")?;
         json.push('\n');
-        std::fs::write(path("docs/faults.json"), json).context("writing docs/faults.json")?;
-        std::fs::write(path("docs/FAULTS.md"), page::document(&all))
-            .context("writing docs/FAULTS.md")
+        fs::create_dir_all(path(FOLDER)).with_context(|| format!("creating {FOLDER}"))?;
+        fs::write(path(FILE), json).with_context(|| format!("writing {FILE}"))
     }
 }
 

@@ -307,7 +307,7 @@ impl<'a> Run<'a> {
     ) -> serde_json::Value {
         let figures = &soaked.figures;
         let result = match &outcome.verdict {
-            Verdict::Held => "held, books balanced",
+            Verdict::Held => "held, accounting balanced",
             Verdict::Broken(_) => "broken",
             Verdict::DidNotRun(_) => "did not run",
         };

@@ -43,9 +43,9 @@ cargo xtask skew [--old REVISION]
 cargo xtask bench [--events N] [--json]
         Measures the release build beside what the servers alone can do; writes docs/BENCHMARKS.md.
 cargo xtask chaos [--case NAME] [--seed N] [--minutes M] [--layer NAME] [--mutants] [--list]
-        Tries faults on real servers, and checks what the client saw; writes docs/FAULTS.md.
+        Tries faults on real servers and checks what the client saw. Results: target/chaos/.
 cargo xtask fuzz [--target NAME] [--runs N] [--seed N] [--list]
-        Feeds every parser of what strangers write with mutations; writes docs/FUZZING.md.
+        Feeds every parser that reads untrusted input with mutations, and prints the results.
 ";
 
 fn main() -> ExitCode {

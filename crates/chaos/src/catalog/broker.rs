@@ -1,11 +1,10 @@
-//! From ingest to the broker.
+//! Faults between ingest and the broker, and the cases that hold under them.
 
 use crate::case::{Case, Proof};
 use crate::fault::Fault::{
     BlockBroker, CutBody, CutPublish, FreezeBroker, KillBroker, KillIngest, LoseConfirms,
     LosePublishes,
 };
-use crate::spool::{full_spool, spool};
 
 use crate::pair::{BOTH, SERVERS};
 
@@ -13,8 +12,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 1,
         name: "ingest-killed-before-publish",
-        what: "Killed before the publish: no 200 was sent, nothing is counted as \
-            accepted.",
+        what: "Ingest is killed before it publishes: no request was answered 200, and no receipt \
+            is counted as accepted.",
         proofs: &[Proof::Crashes(&[
             "ingest.after_verify",
             "ingest.before_publish",
@@ -23,7 +22,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 2,
         name: "ingest-killed-before-confirm",
-        what: "Killed after the publish, before the confirm: an error, and no double.",
+        what: "Ingest is killed after it published and before the confirm: the sender sees an \
+            error, and its retry has no second effect.",
         proofs: &[Proof::Crashes(&[
             "rabbitmq.before_confirm",
             "sqlite.before_publish_commit",
@@ -32,7 +32,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 3,
         name: "ingest-killed-after-confirm",
-        what: "Killed after the confirm, before the answer: as before.",
+        what: "Ingest is killed after the confirm and before the response: the sender sees an \
+            error, and its retry has no second effect.",
         proofs: &[Proof::Crashes(&[
             "rabbitmq.after_confirm",
             "sqlite.after_publish_commit",
@@ -42,8 +43,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 4,
         name: "ingest-killed-mid-response",
-        what: "Killed when the answer is known: the event is there, whatever the \
-            client saw.",
+        what: "Ingest is killed while it sends a response: the event is stored, whatever the \
+            sender received.",
         proofs: &[
             Proof::Crashes(&["ingest.before_response"]),
             Proof::Faults {
@@ -56,8 +57,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 5,
         name: "broker-killed",
-        what: "Broker killed with publishes in flight: 503, and every 200 survives \
-            its restart.",
+        what: "The broker is killed while publishes are in flight: those are answered 503, and \
+            every event that was answered 200 survives the restart.",
         proofs: &[Proof::Faults {
             pairs: SERVERS,
             fast: true,
@@ -67,8 +68,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 6,
         name: "broker-frozen",
-        what: "Broker stopped for seconds, then continued: 503 at the confirm \
-            deadline, nothing leaks.",
+        what: "The broker is frozen for seconds and then resumes: requests are answered 503 at \
+            the confirm deadline, and no thread or connection leaks.",
         proofs: &[
             Proof::Faults {
                 pairs: SERVERS,
@@ -85,8 +86,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 7,
         name: "broker-frozen-at-start",
-        what: "Broker stopped before ingest connects: bounded attempts, no thread \
-            leaks.",
+        what: "The broker is frozen before ingest connects: ingest makes a bounded number of \
+            attempts, and no thread leaks.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-driver-rabbitmq",
@@ -101,7 +102,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 8,
         name: "broker-restart-loop",
-        what: "Broker killed again and again under load: nothing lost, no growth.",
+        what: "The broker is killed repeatedly under load: no event is lost, and memory, threads \
+            and files do not grow.",
         proofs: &[Proof::Faults {
             pairs: SERVERS,
             fast: false,
@@ -113,7 +115,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 9,
         name: "confirms-lost",
-        what: "Confirms vanish: 503, the events are recovered, duplicates are detected.",
+        what: "The broker's confirms are lost: requests are answered 503, the sender's retry is \
+            accepted, and duplicates are detected.",
         proofs: &[
             Proof::Faults {
                 pairs: SERVERS,
@@ -129,7 +132,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 10,
         name: "publishes-lost",
-        what: "Publishes vanish on a half-open connection: 503 by the deadline, rebuilt.",
+        what: "Publishes are lost on a half-open connection: requests are answered 503 by the \
+            deadline, and the connection is rebuilt.",
         proofs: &[
             Proof::Faults {
                 pairs: SERVERS,
@@ -146,8 +150,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 11,
         name: "publish-cut",
-        what: "The connection breaks in the middle of a publish, of its first frame or of a \
-            body: rebuilt, no half message is ever seen.",
+        what: "The connection breaks in the middle of a publish, in its first frame or in a body: \
+            it is rebuilt, and no partial message is ever delivered.",
         proofs: &[Proof::Faults {
             pairs: SERVERS,
             fast: true,
@@ -157,7 +161,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 12,
         name: "queue-missing",
-        what: "A queue is gone at run time: never a clean confirm (H2).",
+        what: "A queue is deleted while ingest runs: a publish to it is never reported as \
+            accepted (H2, H5).",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-driver-rabbitmq",
@@ -176,8 +181,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 13,
         name: "routable-and-not",
-        what: "Routable and unroutable in one batch: what is unroutable is never \
-            accepted.",
+        what: "A batch has a message that some queue takes and one that no queue takes: the \
+            second is never accepted.",
         proofs: &[Proof::Tests {
             package: "hookbox-driver-rabbitmq",
             filters: &[
@@ -190,7 +195,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 14,
         name: "nacks-beside-confirms",
-        what: "Many publishes at once, some nacked: none of those is accepted (H1).",
+        what: "Of many concurrent publishes the broker rejects some: none of the rejected ones is \
+            accepted (H1).",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-tests",
@@ -209,8 +215,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 15,
         name: "queue-full",
-        what: "A full queue rejects: 503 for what is over, once for what was \
-            accepted.",
+        what: "A full queue rejects publishes: rejected events are answered 503, and accepted \
+            ones have one effect.",
         proofs: &[Proof::Tests {
             package: "hookbox-tests",
             filters: &[
@@ -222,8 +228,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 16,
         name: "queue-as-other",
-        what: "A queue with other arguments, of another type, or under a policy of \
-            others: refused with the difference, nothing is changed.",
+        what: "A queue has other arguments, another type, or a policy that hookbox did not set: \
+            ingest refuses to use it, reports the difference and changes nothing.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-driver-rabbitmq",
@@ -246,7 +252,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 17,
         name: "resource-alarm",
-        what: "Memory or disk alarm: 503 fast, consumers drain, recovery by itself.",
+        what: "The broker raises a memory or disk alarm: requests are answered 503 quickly, \
+            consumers drain the queues, and publishing resumes automatically.",
         proofs: &[
             Proof::Faults {
                 pairs: SERVERS,
@@ -262,8 +269,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 18,
         name: "broker-disk-full",
-        what: "The broker's disk is full: 503, and after space and a restart \
-            everything accepted is there.",
+        what: "The broker's disk is full: requests are answered 503, and after space is freed and \
+            the broker restarted, every accepted event is there.",
         proofs: &[Proof::Tests {
             package: "hookbox-tests",
             filters: &["a_full_disk_of_rabbitmq_is_answered_503_and_loses_nothing"],
@@ -272,8 +279,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 19,
         name: "largest-payload",
-        what: "A body of the limit, and one byte over: 413, and never a closed \
-            channel.",
+        what: "A body of exactly the size limit is accepted, one byte more is answered 413, and \
+            neither closes a channel.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-ingest",
@@ -298,7 +305,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 20,
         name: "wrong-credentials",
-        what: "Wrong password, host or permission: logged without the secret, no busy loop.",
+        what: "The broker refuses the password, the virtual host or a permission: the refusal is \
+            logged without the secret, and hookbox does not retry in a busy loop.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-driver-rabbitmq",
@@ -316,7 +324,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 21,
         name: "broker-tls",
-        what: "Expired certificate, wrong authority, wrong name: refused.",
+        what: "The broker's certificate is expired, from another authority or for another name: \
+            hookbox refuses the connection.",
         proofs: &[Proof::Tests {
             package: "hookbox-tests",
             filters: &[
@@ -328,8 +337,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 22,
         name: "channel-closed",
-        what: "The broker closes a channel with publishes on it: rebuilt, neighbours \
-            continue.",
+        what: "The broker closes a channel while publishes are in flight on it: the channel is \
+            rebuilt, and other channels are not affected.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-driver-rabbitmq",
@@ -348,7 +357,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 23,
         name: "confirms-in-every-mix",
-        what: "Ack, nack, return and a lost connection at each position of a round.",
+        what: "Acks, nacks, returns and a lost connection are mixed in every order among \
+            concurrent publishes: each publisher gets the result of its own message.",
         proofs: &[
             Proof::Simulation,
             Proof::Tests {
@@ -356,43 +366,6 @@ pub(super) const CASES: &[Case] = &[
                 filters: &[
                     "every_mix_of_confirms_is_reported_once_to_each_publisher",
                     "a_publish_without_an_outcome_is_never_accepted",
-                ],
-            },
-        ],
-    },
-    Case {
-        number: 24,
-        name: "spool",
-        what: "Broker unavailable, ingest killed five times meanwhile: everything answered \
-            200 has its effect.",
-        proofs: &[
-            Proof::Crashes(&["spool."]),
-            Proof::Scenario {
-                pairs: SERVERS,
-                fast: true,
-                run: spool,
-            },
-            Proof::Scenario {
-                pairs: SERVERS,
-                fast: false,
-                run: full_spool,
-            },
-            Proof::Tests {
-                package: "hookbox-tests",
-                filters: &[
-                    "a_full_disk_of_the_spool_is_answered_503_and_loses_nothing",
-                    "a_message_that_rabbitmq_never_takes_delays_no_other",
-                    "one_process_uses_a_spool_and_all_its_routes_are_known",
-                    "a_spool_that_is_locked_is_waited_for_and_a_wrong_one_is_refused",
-                ],
-            },
-            Proof::Tests {
-                package: "hookbox-ingest",
-                filters: &[
-                    "it_empties_while_events_come_faster_than_confirms_and_keeps_their_order",
-                    "it_empties_under_the_largest_load_there_is",
-                    "a_message_that_is_too_large_for_the_broker_lets_the_others_past_and_is_kept",
-                    "what_is_on_its_way_when_keeping_begins_is_kept_first",
                 ],
             },
         ],

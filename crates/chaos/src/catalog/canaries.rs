@@ -1,22 +1,23 @@
-//! The hazards of lapin, sqlx, RabbitMQ and PostgreSQL that `docs/HAZARDS.md` numbers: one test
-//! each that it is still there. One that fails is good news: its message says what may be removed.
+//! The canaries: for each hazard of lapin, sqlx, RabbitMQ and PostgreSQL in `docs/HAZARDS.md`, one
+//! test that the hazard still exists. When a canary fails, upstream has fixed the hazard, and the
+//! message of the test says which workaround may be removed.
 //!
-//! H6 and H7 have none: that a classic queue confirms before its disk has the message shows only
-//! when the power goes, and a full disk brings down a quorum queue when it happens to
-//! (`tests/journeys/full_disks.rs` prints when it did). H11 to H17 are not of a client library, and
-//! their rules have tests of their own.
+//! H6 and H7 have no canary. H6, that a classic queue confirms before the message is on disk, shows
+//! only at a power failure. H7, that a full disk stops a quorum queue, does not show at every full
+//! disk (`tests/journeys/full_disks.rs` prints when it did). H11 to H17 are not hazards of a client
+//! library, and their rules have tests of their own.
 
 use crate::case::{Case, Proof};
 
 const RABBITMQ: &str = "hookbox-driver-rabbitmq";
 const POSTGRES: &str = "hookbox-driver-postgres";
 
-/// By the number of the hazard, from 101.
+/// The canaries in order of their numbers: 100 plus the number of the hazard.
 pub const CASES: &[Case] = &[
     Case {
         number: 101,
         name: "canary-h1",
-        what: "lapin swaps the confirms of a channel that tasks share.",
+        what: "lapin swaps the confirms of a channel that several tasks share.",
         proofs: &[Proof::Canary {
             package: RABBITMQ,
             filters: &["confirms_of_a_shared_channel_are_swapped"],
@@ -25,7 +26,7 @@ pub const CASES: &[Case] = &[
     Case {
         number: 102,
         name: "canary-h2",
-        what: "lapin reports a return with another message's confirm.",
+        what: "lapin reports a returned message with the confirm of another message.",
         proofs: &[Proof::Canary {
             package: RABBITMQ,
             filters: &["a_return_sticks_to_another_message"],
@@ -34,7 +35,7 @@ pub const CASES: &[Case] = &[
     Case {
         number: 103,
         name: "canary-h3",
-        what: "lapin's waiting for all confirms hides the nacks.",
+        what: "lapin's `wait_for_confirms` does not report nacks.",
         proofs: &[Proof::Canary {
             package: RABBITMQ,
             filters: &["waiting_for_confirms_hides_rejections"],
@@ -43,7 +44,7 @@ pub const CASES: &[Case] = &[
     Case {
         number: 104,
         name: "canary-h4",
-        what: "lapin's recovery leaves a consumer hanging.",
+        what: "lapin's automatic recovery leaves a consumer hanging.",
         proofs: &[Proof::Canary {
             package: RABBITMQ,
             filters: &["auto_recovery_leaves_a_consumer_hanging"],
@@ -52,7 +53,7 @@ pub const CASES: &[Case] = &[
     Case {
         number: 105,
         name: "canary-h5",
-        what: "RabbitMQ confirms what a deleted queue never stored.",
+        what: "RabbitMQ confirms messages that a deleted queue never stored.",
         proofs: &[Proof::Canary {
             package: RABBITMQ,
             filters: &["a_deleted_queue_acknowledges_what_it_never_took"],
@@ -61,7 +62,7 @@ pub const CASES: &[Case] = &[
     Case {
         number: 108,
         name: "canary-h8",
-        what: "A cancelled begin poisons sqlx's pool.",
+        what: "A cancelled `begin` poisons sqlx's connection pool.",
         proofs: &[Proof::Canary {
             package: POSTGRES,
             filters: &["h8_a_cancelled_begin_poisons_the_pool"],
@@ -70,7 +71,7 @@ pub const CASES: &[Case] = &[
     Case {
         number: 109,
         name: "canary-h9",
-        what: "PostgreSQL and sqlx say yes to the commit of an aborted transaction.",
+        what: "PostgreSQL and sqlx report success for the commit of an aborted transaction.",
         proofs: &[Proof::Canary {
             package: POSTGRES,
             filters: &["h9_the_commit_of_an_aborted_transaction_is_ok"],
@@ -79,7 +80,7 @@ pub const CASES: &[Case] = &[
     Case {
         number: 110,
         name: "canary-h10",
-        what: "A silent connection keeps its place in sqlx's pool.",
+        what: "A dead connection keeps its slot in sqlx's pool.",
         proofs: &[Proof::Canary {
             package: POSTGRES,
             filters: &["h10_a_dead_connection_eats_its_slot_in_the_pool"],

@@ -1,4 +1,4 @@
-//! Three nodes.
+//! Faults of a cluster of three RabbitMQ nodes, and the cases that hold under them.
 
 use crate::case::{Case, Proof};
 
@@ -6,46 +6,48 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 25,
         name: "leader-isolated-minority",
-        what: "The leader is cut off, and the client with it: 503 for what is not \
-            confirmed, nothing accepted is lost.",
+        what: "The leader is cut off from the other nodes together with the client: unconfirmed \
+            requests are answered 503, and no accepted event is lost.",
         proofs: &[Proof::Cluster],
     },
     Case {
         number: 26,
         name: "leader-isolated-majority",
-        what: "The leader is cut off, the client is with the others: a burst of 503, \
-            then success.",
+        what: "The leader is cut off, and the client reaches the other nodes: some requests are \
+            answered 503, then publishing succeeds again.",
         proofs: &[Proof::Cluster],
     },
     Case {
         number: 27,
         name: "flapping-partitions",
-        what: "Partitions that come and go: nothing lost.",
+        what: "Network partitions between the nodes come and go: no accepted event is lost.",
         proofs: &[Proof::Cluster],
     },
     Case {
         number: 28,
         name: "two-of-three-killed",
-        what: "Two of three nodes killed: 503 only; back, and everything accepted is \
-            there.",
+        what: "Two of three nodes are killed: every request is answered 503, and after the nodes \
+            return every accepted event is there.",
         proofs: &[Proof::Cluster],
     },
     Case {
         number: 29,
         name: "rolling-restart",
-        what: "Each node restarted in turn under load: no consumer hangs (H4).",
+        what: "Each node is restarted in turn under load: no consumer hangs (H4).",
         proofs: &[Proof::Cluster],
     },
     Case {
         number: 30,
         name: "node-replaced",
-        what: "A node is forgotten and another joins, with dead letters on the way.",
+        what: "A node is removed and another joins while dead letters are being stored: no event \
+            is lost.",
         proofs: &[Proof::Cluster],
     },
     Case {
         number: 31,
         name: "one-member",
-        what: "A queue declared on one node, the cluster grown to three: reported.",
+        what: "A queue was declared on one node, and the cluster then grew to three: the queue's \
+            single replica is reported.",
         proofs: &[Proof::Cluster],
     },
 ];

@@ -1,4 +1,4 @@
-//! One SQLite file.
+//! Faults of one SQLite file that is both broker and store, and the cases that hold under them.
 
 use crate::case::{Case, Proof};
 use crate::fault::Fault::{LockStore, LongReader};
@@ -10,8 +10,9 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 68,
         name: "file-killed",
-        what: "Killed at each crash point, and the power lost with none, some, all or \
-            half of what was not synced left: everything accepted is there, the file is whole.",
+        what: "A process is killed at each crash point, or the power fails with none, some, half \
+            or all of the unsynced writes on disk: every accepted event is there, and the file is \
+            not corrupt.",
         proofs: &[
             Proof::Crashes(&["sqlite."]),
             Proof::Tests {
@@ -28,7 +29,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 69,
         name: "file-shared",
-        what: "Several processes on one file: they take turns.",
+        what: "Several processes use one file: each waits for the lock of the others, and all \
+            make progress.",
         proofs: &[
             Proof::Faults {
                 pairs: FILE,
@@ -44,7 +46,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 70,
         name: "file-long-reader",
-        what: "A reader that does not end: the log grows, and nothing stops.",
+        what: "A reader holds an old snapshot of the file: the write-ahead log grows, and \
+            processing continues.",
         proofs: &[
             Proof::Faults {
                 pairs: FILE,
@@ -64,7 +67,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 71,
         name: "file-old-library",
-        what: "An old SQLite is refused.",
+        what: "The SQLite library is too old: hookbox refuses to use it.",
         proofs: &[Proof::Tests {
             package: "hookbox-driver-sqlite",
             filters: &["old_libraries_are_refused"],

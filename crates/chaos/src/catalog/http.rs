@@ -1,4 +1,4 @@
-//! HTTP, and everything together.
+//! Faults of HTTP clients, of a drain and of all parts at once, and the cases that hold under them.
 
 use crate::case::{Case, Proof};
 use crate::fault::Fault::{KillWorker, TermIngest, TermWorker};
@@ -9,7 +9,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 72,
         name: "slow-clients",
-        what: "Slow heads, slow bodies, idle and half-closed connections: bounded.",
+        what: "Clients send heads or bodies slowly, stay idle or close one direction: the time \
+            and the connections they take are limited.",
         proofs: &[Proof::Tests {
             package: "hookbox-ingest",
             filters: &[
@@ -25,8 +26,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 73,
         name: "framing",
-        what: "Contradicting and odd framings: refused, and nothing after them is \
-            read.",
+        what: "Requests have contradicting or unusual framing: they are refused, and nothing \
+            after them on the connection is read.",
         proofs: &[Proof::Tests {
             package: "hookbox-ingest",
             filters: &[
@@ -42,7 +43,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 74,
         name: "lying-lengths",
-        what: "Lengths that lie: no hang, nothing is verified over other bytes.",
+        what: "A declared length does not match the body: no connection hangs, and no signature \
+            is verified over other bytes.",
         proofs: &[Proof::Tests {
             package: "hookbox-ingest",
             filters: &[
@@ -54,7 +56,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 75,
         name: "signatures",
-        what: "Signatures that are wrong in every way: refused.",
+        what: "Signatures are malformed, damaged, too many or of another scheme: the request is \
+            refused.",
         proofs: &[Proof::Tests {
             package: "hookbox-signature",
             filters: &[
@@ -69,7 +72,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 76,
         name: "timestamps",
-        what: "Timestamps that are missing, malformed, early and late.",
+        what: "Signed timestamps are missing, malformed, early or late: the request is refused.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-signature",
@@ -87,7 +90,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 77,
         name: "captured-requests",
-        what: "A genuine request sent again, under its own id and others.",
+        what: "A genuine request is sent again, under its own id and under others: it has one \
+            effect.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-signature",
@@ -109,7 +113,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 78,
         name: "injection",
-        what: "Ids with anything in them: kept or refused, never a 500.",
+        what: "Ids hold arbitrary text: they are stored or refused, and never answered 500.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-ingest",
@@ -128,7 +132,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 79,
         name: "packed-bodies",
-        what: "Packed bodies are refused.",
+        what: "Compressed bodies are refused.",
         proofs: &[Proof::Tests {
             package: "hookbox-ingest",
             filters: &["a_body_that_is_packed_is_refused"],
@@ -137,7 +141,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 80,
         name: "drain",
-        what: "SIGTERM under load: true answers, exit in time.",
+        what: "SIGTERM arrives under load: every response is correct, and the process exits \
+            within the drain deadline.",
         proofs: &[
             Proof::Crashes(&["ingest.draining", "worker.draining"]),
             Proof::Faults {
@@ -167,8 +172,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 81,
         name: "exhaustion",
-        what: "Bodies, connections and waiting requests over their bounds: 503; a panic \
-            affects only its request.",
+        what: "Bodies, connections or waiting requests exceed their limits: the excess is \
+            answered 503, and a panic affects only its own request.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-ingest",
@@ -192,7 +197,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 82,
         name: "log-canaries",
-        what: "Secrets, bodies and names are in no log, at any level.",
+        what: "Secrets, bodies and names appear in no log, at any level.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-tests",
@@ -208,13 +213,15 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 83,
         name: "two-versions",
-        what: "Ingest and workers of this version and the one before, side by side.",
+        what: "Ingest and workers of this version and of the one before run side by side on the \
+            same servers.",
         proofs: &[Proof::Versions],
     },
     Case {
         number: 84,
         name: "soak",
-        what: "Everything together, for as long as requested.",
+        what: "All faults are drawn at random, one or two at a time, under load, for as long as \
+            requested.",
         proofs: &[Proof::Soak],
     },
 ];

@@ -1,4 +1,4 @@
-//! From the worker to PostgreSQL.
+//! Faults between the worker and PostgreSQL, and the cases that hold under them.
 
 use crate::case::{Case, Proof};
 use crate::fault::Fault::{
@@ -12,8 +12,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 50,
         name: "backends-terminated",
-        what: "Sessions terminated under work: tried again, one effect, no attempt \
-            spent.",
+        what: "PostgreSQL sessions are terminated during transactions: the work is tried again, \
+            each event has one effect, and no attempt is spent.",
         proofs: &[
             Proof::Faults {
                 pairs: SERVERS,
@@ -36,7 +36,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 51,
         name: "postgres-killed",
-        what: "PostgreSQL killed under load: paused, nothing lost, no dead letter.",
+        what: "PostgreSQL is killed under load: routes pause, no event is lost, and none becomes \
+            a dead letter.",
         proofs: &[
             Proof::Faults {
                 pairs: SERVERS,
@@ -63,7 +64,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 52,
         name: "commit-unanswered",
-        what: "COMMIT arrives and its answer does not: redelivery finds it done.",
+        what: "COMMIT reaches PostgreSQL and its answer is lost: the redelivered event is found \
+            done and does not run again.",
         proofs: &[
             Proof::Faults {
                 pairs: SERVERS,
@@ -79,7 +81,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 53,
         name: "commit-dropped",
-        what: "COMMIT does not arrive: it runs again.",
+        what: "COMMIT does not reach PostgreSQL: the event runs again.",
         proofs: &[
             Proof::Faults {
                 pairs: SERVERS,
@@ -95,7 +97,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 54,
         name: "postgres-black-hole",
-        what: "PostgreSQL is unresponsive for a while: every slot recovers (H10).",
+        what: "PostgreSQL is unresponsive for a while: every connection slot recovers (H10).",
         proofs: &[
             Proof::Faults {
                 pairs: SERVERS,
@@ -123,8 +125,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 55,
         name: "zombie-transaction",
-        what: "A worker stopped in the middle of its transaction, its message with \
-            another: one effect.",
+        what: "A worker is frozen in the middle of its transaction, and another worker gets its \
+            message: the event has one effect.",
         proofs: &[
             Proof::Faults {
                 pairs: SERVERS,
@@ -140,7 +142,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 56,
         name: "deadlocks",
-        what: "Opposite orders: no deadlock; an injected one is tried again.",
+        what: "Handlers that lock rows in opposite orders do not deadlock, and a deadlock that is \
+            injected is tried again.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-driver-postgres",
@@ -158,7 +161,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 57,
         name: "swallowed-error",
-        what: "A handler hides an SQL error and reports success: no commit (H9).",
+        what: "A handler hides an SQL error and reports success: its transaction is not committed \
+            (H9).",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-driver-postgres",
@@ -173,8 +177,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 58,
         name: "cancelled-anywhere",
-        what: "Cancelled at any await: no poisoned connection (H8), no write that is \
-            lost.",
+        what: "A transaction is cancelled at any await: its connection poisons no other \
+            transaction (H8), and no committed write is lost.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-driver-postgres",
@@ -193,7 +197,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 59,
         name: "handler-timeout",
-        what: "A handler over its time: its query is ended, its connection closed.",
+        what: "A handler exceeds its time limit: its query is ended and its connection closed.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-driver-sqlite",
@@ -215,7 +219,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 60,
         name: "postgres-disk-full",
-        what: "PostgreSQL's disk is full: paused, no dead letter, resumed.",
+        what: "PostgreSQL's disk is full: routes pause and later resume, and no event becomes a \
+            dead letter.",
         proofs: &[Proof::Tests {
             package: "hookbox-tests",
             filters: &[
@@ -227,7 +232,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 61,
         name: "connections-exhausted",
-        what: "No connection to be had: paused, nothing spent.",
+        what: "PostgreSQL has no free connection: routes pause, and no attempt is spent.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-driver-postgres",
@@ -242,8 +247,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 62,
         name: "pooler",
-        what: "Behind a pooler in transaction mode, and through a change of the \
-            schema.",
+        what: "A pooler lends sessions for single transactions, or the schema changes under load: \
+            the first is refused, and neither costs an event an attempt.",
         proofs: &[Proof::Tests {
             package: "hookbox-tests",
             filters: &[
@@ -259,7 +264,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 63,
         name: "read-only",
-        what: "A read-only server: refused.",
+        what: "PostgreSQL is read-only: hookbox refuses to use it.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-driver-postgres",
@@ -277,7 +282,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 64,
         name: "unsafe-server",
-        what: "A server that may lose commits: refused.",
+        what: "PostgreSQL is configured so that it may lose commits: hookbox refuses to use it.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-driver-postgres",
@@ -295,7 +300,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 65,
         name: "retention",
-        what: "A late duplicate: hookbox forgets no event by itself, so none is too late.",
+        what: "A duplicate arrives years after its event: it is still detected, because hookbox \
+            never deletes a claim by itself.",
         proofs: &[Proof::Tests {
             package: "hookbox-tests",
             filters: &[
@@ -307,7 +313,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 66,
         name: "clocks",
-        what: "Clocks that are a day off: leases and delays go by the clock of the \
+        what: "Clocks of processes are a day off: leases and delays follow the clock of the \
             database.",
         proofs: &[
             Proof::Simulation,
@@ -324,7 +330,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 67,
         name: "migration-killed",
-        what: "Killed at each step of a migration, and two at once: it converges.",
+        what: "A migration is killed at any step, or two run at once: the schema ends up complete.",
         proofs: &[
             Proof::Crashes(&["migrate.", "postgres.between_migrations"]),
             Proof::Tests {

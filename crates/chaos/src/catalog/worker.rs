@@ -1,4 +1,4 @@
-//! From the broker to the worker.
+//! Faults between the broker and the worker, and the cases that hold under them.
 
 use crate::case::{Case, Proof};
 use crate::fault::Fault::{FreezeWorker, KillWorker};
@@ -9,8 +9,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 32,
         name: "worker-killed-anywhere",
-        what: "Killed at every step from the delivery to the acknowledgement: one \
-            effect.",
+        what: "A worker is killed at any step from the delivery to the acknowledgement: its event \
+            has one effect.",
         proofs: &[
             Proof::Crashes(&["worker."]),
             Proof::Faults {
@@ -23,8 +23,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 33,
         name: "worker-frozen",
-        what: "Stopped for three heartbeats, its messages go to another, then \
-            continued: one effect.",
+        what: "A worker is frozen for three heartbeats, its messages go to another worker, and it \
+            then resumes: each event has one effect.",
         proofs: &[
             Proof::Faults {
                 pairs: BOTH,
@@ -47,7 +47,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 34,
         name: "stale-acknowledgement",
-        what: "An acknowledgement after a reconnect acknowledges nothing else.",
+        what: "An acknowledgement that is sent after a reconnect settles no other message.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-tests",
@@ -66,7 +66,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 35,
         name: "consumer-cancelled",
-        what: "The broker cancels a consumer: logged, and subscribed again.",
+        what: "The broker cancels a consumer: the worker logs it and subscribes again.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-driver-rabbitmq",
@@ -84,7 +84,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 36,
         name: "consumer-timeout",
-        what: "A handler longer than the consumer timeout: no double effect.",
+        what: "A handler runs longer than the broker's consumer timeout: its event has one effect.",
         proofs: &[Proof::Tests {
             package: "hookbox-tests",
             filters: &["a_handler_over_the_consumer_timeout_loses_doubles_and_spends_nothing"],
@@ -93,7 +93,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 37,
         name: "delivery-count",
-        what: "Any delivery count, or none: read safely.",
+        what: "A message has any delivery count, or none: the worker reads it safely.",
         proofs: &[Proof::Tests {
             package: "hookbox-driver-rabbitmq",
             filters: &[
@@ -105,7 +105,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 38,
         name: "two-workers-one-message",
-        what: "One message to two workers at the same time: one effect.",
+        what: "Two workers get the same message at the same time: its event has one effect.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-tests",
@@ -120,7 +120,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 39,
         name: "duplicates-and-disorder",
-        what: "Duplicates, late and out of order: one effect each.",
+        what: "Events arrive twice, late and out of order: each has one effect.",
         proofs: &[
             Proof::Faults {
                 pairs: BOTH,
@@ -133,8 +133,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 40,
         name: "acknowledgements-in-any-order",
-        what: "Acknowledged in any order: each its own message, never a closed \
-            channel.",
+        what: "Messages are acknowledged in any order: each acknowledgement settles its own \
+            message, and no channel is closed.",
         proofs: &[Proof::Tests {
             package: "hookbox-tests",
             filters: &["acks_in_any_order_settle_their_own_message"],
@@ -143,7 +143,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 41,
         name: "prefetch-bounds-memory",
-        what: "The prefetch bounds messages in flight.",
+        what: "The prefetch limits how many messages are in flight and how much memory a worker \
+            uses.",
         proofs: &[Proof::Tests {
             package: "hookbox-tests",
             filters: &[
@@ -156,8 +157,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 42,
         name: "handler-always-fails",
-        what: "A handler that always fails: its attempts, then one dead letter; the \
-            rest continues.",
+        what: "A handler fails on every attempt at an event: after the configured attempts the \
+            event is one dead letter, and other events are processed meanwhile.",
         proofs: &[Proof::Tests {
             package: "hookbox-tests",
             filters: &[
@@ -170,8 +171,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 43,
         name: "handler-kills-the-process",
-        what: "A handler that ends the process: quarantined by its own starts, \
-            neighbours untouched.",
+        what: "A handler ends the process: its event is quarantined after the counted starts, and \
+            other events are not affected.",
         proofs: &[
             Proof::Crashes(&["worker.mid_handler"]),
             Proof::Tests {
@@ -186,7 +187,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 44,
         name: "strange-bodies",
-        what: "Signed bodies of any bytes: accepted once, kept as they are.",
+        what: "Signed bodies hold arbitrary bytes: each is accepted once and stored byte for byte.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-ingest",
@@ -208,14 +209,15 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 45,
         name: "retry-killed",
-        what: "Killed between a retry and what follows: one retry, one effect.",
+        what: "A worker is killed between recording a retry and acknowledging: there is one retry \
+            and one effect.",
         proofs: &[Proof::Crashes(&["scheduler.", "worker.after_record"])],
     },
     Case {
         number: 46,
         name: "dead-letter-killed",
-        what: "Killed between the dead letter and the acknowledgement: one dead \
-            letter.",
+        what: "A worker is killed between storing a dead letter and acknowledging: there is one \
+            dead letter.",
         proofs: &[
             Proof::Crashes(&["worker.before_record", "worker.after_record"]),
             Proof::Tests {
@@ -230,7 +232,8 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 47,
         name: "ladder-order",
-        what: "Long and short delays together: the short one does not wait.",
+        what: "Retries with long and with short delays wait at the same time: a short one does \
+            not wait for a long one.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-tests",
@@ -245,7 +248,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 48,
         name: "forged-headers",
-        what: "Headers that a publisher forged are ignored.",
+        what: "A publisher forged headers of the broker: they are ignored.",
         proofs: &[Proof::Tests {
             package: "hookbox-driver-rabbitmq",
             filters: &[
@@ -257,7 +260,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         number: 49,
         name: "replayed-twice",
-        what: "A dead letter replayed twice: one effect at most.",
+        what: "A dead letter is replayed twice: it has at most one effect.",
         proofs: &[
             Proof::Tests {
                 package: "hookbox-driver-postgres",

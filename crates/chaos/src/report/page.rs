@@ -1,126 +1,73 @@
-//! The page itself.
+//! `docs/FAULTS.md`: what is promised under which fault, and which test shows it. The page is made
+//! from the catalogue alone. It holds no result of a run: results are in `target/chaos/`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::fs;
 
-use serde_json::Value;
+use anyhow::{Context, Result};
 
-use super::{Results, standing};
 use crate::case::{Case, Proof};
 use crate::catalog;
+use crate::fault;
 use crate::invariants::INVARIANTS;
-use crate::mutants::UNCAUGHT;
+use crate::matrix::Cell;
+use crate::mutants;
+use crate::pair::Pair;
+use crate::repository::path;
 
-/// All of it.
-pub fn document(results: &Results) -> String {
+/// Where the page is in the repository.
+const PAGE: &str = "docs/FAULTS.md";
+
+/// Writes the page.
+///
+/// # Errors
+/// When a mutant cannot be read, or the page cannot be written.
+pub fn write() -> Result<()> {
+    fs::write(path(PAGE), document()?).with_context(|| format!("writing {PAGE}"))
+}
+
+/// Returns the text of the page.
+fn document() -> Result<String> {
     let mut text = String::from(HEAD);
-    soaks(results, &mut text);
-    text.push_str(CASES);
-    cases(results, catalog::faults(), &mut text);
+    cases(catalog::faults(), &mut text);
     text.push_str(CANARIES);
-    cases(results, catalog::canaries(), &mut text);
-    not_shown(results, &mut text);
-    invariants(&mut text);
-    matrix(results, &mut text);
-    mutants(results, &mut text);
-    text
-}
-
-fn soaks(results: &Results, text: &mut String) {
+    cases(catalog::canaries(), &mut text);
     text.push_str(SOAK);
-    for (pair, soak) in &results.soaks {
-        let number = |name| number(soak, name);
-        let _ = writeln!(
-            text,
-            "| {pair} | {} | {} | {} min | {} | {} | {} | {} | {} | {} | {} | {} |",
-            word(soak, "date"),
-            word(soak, "commit"),
-            number("minutes"),
-            number("seed"),
-            number("rounds"),
-            number("accepted"),
-            number("unanswered"),
-            number("effects"),
-            number("lost"),
-            number("doubled"),
-            word(soak, "result"),
-        );
-    }
-    for (pair, soak) in &results.soaks {
-        let faults = soak["faults"].as_object().into_iter().flatten();
-        // SQLite is a part of hookbox; servers have versions of their own.
-        let with = match soak["servers"].as_str() {
-            Some(servers) if pair != "sqlite" => format!(" ({servers})"),
-            Some(_) | None => String::new(),
-        };
-        let list: Vec<String> = faults
-            .map(|(name, times)| format!("{name} {times}"))
-            .collect();
-        let _ = writeln!(
-            text,
-            "\nOn {pair}{with}: {}; {} of them two at a time. At most {} threads, {} open files \
-             and {} MiB in one process.",
-            list.join(", "),
-            number(soak, "together"),
-            soak["threads"],
-            soak["files"],
-            soak["memory_mib"],
-        );
-    }
+    soak(&mut text);
+    text.push_str(CHECKED);
+    invariants(&mut text);
+    text.push_str(MATRIX);
+    matrix(&mut text);
+    text.push_str(MUTANTS);
+    broken_on_purpose(&mut text)?;
+    Ok(text)
 }
 
-fn cases(results: &Results, cases: impl Iterator<Item = &'static Case>, text: &mut String) {
+fn cases(cases: impl Iterator<Item = &'static Case>, text: &mut String) {
     for case in cases {
-        let standing = standing::of(results, case);
         let mut proofs: Vec<String> = case.proofs.iter().map(Proof::label).collect();
         proofs.dedup();
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} |",
             case.number,
             case.name,
             case.what,
             proofs.join("; "),
-            standing.result,
-            standing.last,
         );
     }
 }
 
-fn not_shown(results: &Results, text: &mut String) {
-    text.push_str("\n## What is not shown, or does not hold\n\n");
-    let mut lines = Vec::new();
-    for row in results.cases.values().filter(|row| row.result != "held") {
-        let pair = row.pair.as_deref().unwrap_or("-");
-        lines.push(format!(
-            "- {} ({}, {pair}, seed {}) {}: {}",
-            row.case, row.layer, row.seed, row.result, row.why
-        ));
+fn soak(text: &mut String) {
+    for pair in Pair::ALL {
+        let kinds: BTreeSet<String> = fault::all(pair).iter().map(|it| it.kind()).collect();
+        let kinds: Vec<String> = kinds.into_iter().collect();
+        let _ = writeln!(text, "| {pair} | {} |", kinds.join(", "));
     }
-    for case in catalog::all() {
-        let missing = standing::of(results, case).missing;
-        if !missing.is_empty() {
-            lines.push(format!(
-                "- {} {}: not all of it has run and held ({})",
-                case.number,
-                case.name,
-                missing.join(", ")
-            ));
-        }
-    }
-    for (name, row) in &results.mutants {
-        if word(row, "caught_by").contains(UNCAUGHT) {
-            lines.push(format!("- the mutant {name}: {UNCAUGHT} caught it"));
-        }
-    }
-    if lines.is_empty() {
-        lines.push("Nothing that is known.".to_owned());
-    }
-    text.push_str(&lines.join("\n"));
-    text.push('\n');
 }
 
 fn invariants(text: &mut String) {
-    text.push_str(CHECKED);
     for invariant in INVARIANTS {
         let _ = writeln!(
             text,
@@ -132,117 +79,159 @@ fn invariants(text: &mut String) {
     }
 }
 
-fn matrix(results: &Results, text: &mut String) {
-    text.push_str(MATRIX);
-    let cells = results.cases.values();
-    for row in cells.filter(|row| row.case.starts_with("crash/")) {
-        let _ = writeln!(
-            text,
-            "| {} | {} | {} | {} | {} | {} | {} | {} |",
-            row.case.trim_start_matches("crash/"),
-            row.pair.as_deref().unwrap_or("-"),
-            row.result,
-            row.accepted,
-            row.unanswered,
-            row.date,
-            row.commit,
-            row.seed,
-        );
+fn matrix(text: &mut String) {
+    let mut pairs: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for cell in Cell::all().into_iter().filter(|cell| cell.time == 1) {
+        pairs
+            .entry(cell.point.name)
+            .or_default()
+            .push(cell.pair.as_str());
+    }
+    for (point, pairs) in pairs {
+        let _ = writeln!(text, "| {point} | {} |", pairs.join(", "));
     }
 }
 
-fn mutants(results: &Results, text: &mut String) {
-    text.push_str(MUTANTS);
-    for (name, row) in &results.mutants {
+fn broken_on_purpose(text: &mut String) -> Result<()> {
+    for mutant in mutants::all()? {
+        let catchers: Vec<String> = mutant.catchers.iter().map(|it| format!("`{it}`")).collect();
         let _ = writeln!(
             text,
-            "| {name} | {} | {} | {} | {} | {} |",
-            word(row, "breaks"),
-            word(row, "caught_by"),
-            word(row, "finding"),
-            word(row, "date"),
-            word(row, "commit"),
+            "| {} | {} | {} |",
+            mutant.name,
+            mutant.breaks,
+            catchers.join(", ")
         );
     }
-}
-
-fn number(row: &Value, name: &str) -> u64 {
-    row[name].as_u64().unwrap_or_default()
-}
-
-fn word<'a>(row: &'a Value, name: &str) -> &'a str {
-    row[name].as_str().unwrap_or_default()
+    Ok(())
 }
 
 const HEAD: &str = "\
 # Faults
 
-Written by `cargo xtask chaos`; do not edit. A run of a case changes its line.
+What hookbox promises under each fault, and which test shows it. `cargo xtask chaos --report` writes
+this page from the catalogue in the source of the fault suite; do not edit it. The page holds no
+results: `cargo xtask chaos` prints them and keeps them as JSON in the folder chaos under target.
 
-`cargo xtask chaos --list` names the cases; `--case NAME` runs one, `--seed N` repeats what chance
-decided, `--layer NAME` runs a layer, `--minutes M` soaks, `--mutants` breaks the code on purpose.
-What a run must hold is checked by one checker, from the client's journal, which is on disk, and
-from tables without uniqueness, in which a double effect shows.
-";
+`cargo xtask chaos --list` names the cases; `--case NAME` runs one, `--seed N` repeats the random
+choices of a run, `--layer NAME` runs a layer, `--minutes M` soaks, and `--mutants` breaks the code
+on purpose. After each run one checker compares what the client recorded on disk with tables that
+have no unique key, so that a double effect shows.
 
-const SOAK: &str = "
-## The soak: case 84
-
-Faults drawn from the seed, one after the other and some two at a time, under load; each round is
-healed, comes to rest and is checked: every receipt that was answered 200 has its outcome, every
-accepted event has one effect, or a dead letter where it must, the books balance. A fault is
-counted when it struck.
-
-| pair | date | commit | time | seed | rounds | accepted | not accepted | effects | lost | double | result |
-|---|---|---|---|---|---|---|---|---|---|---|---|
-";
-
-const CASES: &str = "
 ## The cases
 
-A case has `held` when all that is to show it was run, and held. Of a layer that has many results
-for a case the oldest is shown.
+A case holds when everything in its last column holds.
 
-| no. | name | what | shown by | result | last run |
-|---|---|---|---|---|---|
+| shown by | what runs |
+|---|---|
+| real faults | `cargo xtask chaos --layer faults`: real servers and processes, under load |
+| crash points | `cargo xtask chaos --layer crashes`: the process ends itself at a named point (see below) |
+| a package and names | tests of that package whose names begin so; every `cargo xtask test` runs them |
+| simulation | `cargo xtask chaos --layer simulation`: the engines over simulated servers, by seed |
+| cluster | `cargo xtask chaos --layer cluster`: three RabbitMQ nodes in network namespaces |
+| `cargo xtask skew` | an older hookbox beside this one, on the same servers |
+| soak | `cargo xtask chaos --layer soak` (see below) |
+
+| no. | name | promise | shown by |
+|---|---|---|---|
 ";
 
 const CANARIES: &str = "
 ## The canaries
 
-Each asserts that a hazard of `docs/HAZARDS.md`, by its number from 101, is still there upstream.
-One that fails says what may go. That file says why H6 and H7 have none.
+Each asserts that a hazard of [HAZARDS.md](HAZARDS.md) still exists in a library or a server; its
+number is that of the hazard plus 100. When a canary fails, hookbox may no longer need what protects
+it from that hazard. HAZARDS.md says why H6 and H7 have no canary.
 
-| no. | name | what | shown by | result | last run |
-|---|---|---|---|---|---|
+| no. | name | hazard that must still exist | shown by |
+|---|---|---|---|
+";
+
+const SOAK: &str = "
+## The soak: case 84
+
+Faults are drawn from the seed and inflicted under load, some of them two at a time. After each round
+all faults are healed, all queues drain, and the checker runs: every receipt that was answered 200
+has its outcome, every accepted event has exactly one effect, or a dead letter where it must, and
+the accept reports match the outcomes.
+
+| pair | faults |
+|---|---|
 ";
 
 const CHECKED: &str = "
 ## The invariants
 
-What `crates/chaos` reports is checked after every real fault, crash, partition and round of a soak;
-what `crates/simulation` reports, after every seed. What cannot be seen from outside is each shown
-by the tests that are named.
+A file of the fault suite checks its invariants after every real fault, crash, partition and round of
+a soak; a file of the simulation, after every seed. An invariant that cannot be observed from outside
+is shown by the tests that it names.
 
-| | what always holds | checked by |
+| no. | what always holds | checked by |
 |---|---|---|
 ";
 
 const MATRIX: &str = "
 ## The crash-point matrix
 
-The process ends itself at the named point, at its first (`:1`) and second (`:2`) passing.
+At each point the process ends itself, once at the first passing and once at the second, on each pair
+of servers that has the point. The checker runs afterwards.
 
-| point | pair | result | accepted | not accepted | date | commit | seed |
-|---|---|---|---|---|---|---|---|
+| point | pairs |
+|---|---|
 ";
 
 const MUTANTS: &str = "
 ## Broken on purpose
 
-Each line is a change to the code that breaks a promise, and what caught it
-(`cargo xtask chaos --mutants`); what catches passes on the same code while nothing is broken.
+Each line is a change to the code that breaks a promise, and the commands of which one must fail on
+the broken code. Every command must pass first on the same code without the change.
+`cargo xtask chaos --mutants` tries them all.
 
-| mutant | breaks | caught by | finding | date | commit |
-|---|---|---|---|---|---|
+| mutant | breaks | caught by |
+|---|---|---|
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::{PAGE, document};
+    use crate::catalog::sources;
+    use crate::repository::path;
+
+    fn page() -> String {
+        std::fs::read_to_string(path(PAGE)).unwrap()
+    }
+
+    /// The tests that a line of a table names: after a package, or as an invariant's.
+    fn tests(line: &str) -> Vec<&str> {
+        let proofs = line.split(" | ").last().unwrap_or_default();
+        let proofs = proofs.trim_end_matches(" |").split("; ");
+        let of_packages = proofs.clone().filter(|it| it.starts_with("`hookbox"));
+        let of_packages = of_packages.filter_map(|it| it.split_once("`: "));
+        let mut names: Vec<&str> = of_packages.flat_map(|(_, it)| it.split(", ")).collect();
+        if line.starts_with("| I") {
+            let checks = proofs.flat_map(|it| it.split(", "));
+            let checks = checks.map(|it| it.trim_matches('`'));
+            names.extend(checks.filter(|it| !it.ends_with(".rs")));
+        }
+        names
+    }
+
+    #[test]
+    fn the_page_is_what_the_catalogue_says() {
+        assert!(
+            page() == document().unwrap(),
+            "{PAGE} differs from the catalogue; `cargo xtask chaos --report` rewrites it"
+        );
+    }
+
+    #[test]
+    fn every_test_that_the_page_names_exists() {
+        let (page, sources) = (page(), sources());
+        let named: Vec<&str> = page.lines().flat_map(tests).collect();
+        assert!(named.len() > 150, "only {} tests were found", named.len());
+        let missing = named
+            .into_iter()
+            .filter(|name| !sources.contains(&format!("fn {name}")));
+        assert_eq!(missing.collect::<Vec<_>>(), Vec::<&str>::new());
+    }
+}

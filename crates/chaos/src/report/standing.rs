@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{Results, Row, SIMULATION, key};
+use anyhow::Result;
+
+use super::{Results, Row, SIMULATION, UNCAUGHT, key};
 use crate::case::{Case, Layer, Proof};
+use crate::catalog;
 use crate::matrix::Cell;
 use crate::pair::Pair;
 
@@ -16,6 +19,41 @@ pub struct CaseStatus {
     pub last: String,
     /// Layers that never ran all of it.
     pub missing: Vec<&'static str>,
+}
+
+/// Returns the status of every case and mutant as lines of text, from the results that runs have
+/// kept.
+///
+/// # Errors
+/// When the results cannot be read.
+pub fn status() -> Result<String> {
+    let results = Results::kept()?;
+    let mut lines = Vec::new();
+    for case in catalog::all() {
+        let status = of(&results, case);
+        let missing = match status.missing.as_slice() {
+            [] => String::new(),
+            layers => format!("  not run: {}", layers.join(", ")),
+        };
+        lines.push(format!(
+            "{:>3} {:<36} {:<12} {}{missing}",
+            case.number, case.name, status.result, status.last
+        ));
+    }
+    for row in results.cases.values().filter(|row| row.result != "held") {
+        let pair = row.pair.as_deref().unwrap_or("-");
+        lines.push(format!(
+            "{} ({}, {pair}, seed {}) {}: {}",
+            row.case, row.layer, row.seed, row.result, row.why
+        ));
+    }
+    for (name, row) in &results.mutants {
+        let catcher = row["caught_by"].as_str().unwrap_or_default();
+        if catcher.contains(UNCAUGHT) {
+            lines.push(format!("mutant {name}: nothing caught it"));
+        }
+    }
+    Ok(lines.join("\n"))
 }
 
 /// Computes the status of a case.

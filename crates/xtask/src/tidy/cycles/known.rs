@@ -4,10 +4,6 @@
 /// The file that needs another one, and that other one.
 pub(super) const KNOWN: &[(&str, &str)] = &[
     (
-        "crates/chaos/src/report.rs",
-        "crates/chaos/src/report/page.rs",
-    ),
-    (
         "crates/console/src/command/reconcile/lines.rs",
         "crates/console/src/command/reconcile.rs",
     ),
