@@ -1,4 +1,4 @@
-//! One event with its whole history.
+//! An event with its whole history.
 
 use hookbox_driver::{DeadLetter, EventDetail};
 use hookbox_event::EventId;

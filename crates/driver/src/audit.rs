@@ -1,4 +1,4 @@
-//! The audit: what operators did and saw.
+//! The audit: a record of what operators changed and read.
 
 use hookbox_event::Timestamp;
 use serde::Serialize;
@@ -18,14 +18,14 @@ pub struct AuditRow {
     pub subject: String,
 }
 
-/// Which rows. Every field narrows.
+/// A filter for rows of the audit. A row must match every field that is set.
 #[derive(Debug, Clone, Default)]
 pub struct AuditFilter {
-    /// Only of this actor.
+    /// Keeps only rows of this actor.
     pub actor: Option<String>,
     /// Only this action.
     pub action: Option<String>,
-    /// Only then or later.
+    /// Keeps only rows written at this moment or later.
     pub since: Option<Timestamp>,
     /// Only before.
     pub until: Option<Timestamp>,

@@ -1,21 +1,21 @@
-//! How much waits in a store.
+//! The counts of events that wait in a store.
 
 use hookbox_event::RouteName;
 use serde::Serialize;
 
-/// What waits on one route, counted in events.
+/// The counts of events that wait on one route.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Backlog {
     /// The route.
     pub route: RouteName,
-    /// Those that wait for another attempt, due ones included.
+    /// The events that wait for another attempt, including those that are due.
     pub retrying: u64,
-    /// Those whose attempt is due by the store's clock and that are not in their queue again.
+    /// The events whose attempt is due by the store's clock and that are not in their queue yet.
     pub due: u64,
-    /// Those that are deferred without an attempt.
+    /// The events that are deferred without an attempt.
     pub deferred: u64,
-    /// How long the oldest of those has been deferred, in whole seconds.
+    /// How long the oldest deferred event has been deferred, in whole seconds.
     pub deferred_oldest_s: u64,
-    /// Dead letters that have been neither replayed nor discarded.
+    /// The dead letters that have been neither replayed nor discarded.
     pub dead: u64,
 }

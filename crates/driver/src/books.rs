@@ -3,31 +3,31 @@
 use hookbox_event::{EventId, RouteName};
 use serde::Serialize;
 
-/// The accounting of one route: every settled receipt has one outcome.
+/// The settled receipts of one route, by outcome. Each settled receipt has exactly one outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RouteBooks {
     /// The route.
     pub route: RouteName,
-    /// Receipts whose event's effects are committed.
+    /// Receipts of events whose effects are committed.
     pub done: u64,
-    /// Receipts of events that were known.
+    /// Receipts of events that the route had already claimed.
     pub duplicate: u64,
-    /// Receipts with another body under a known event id.
+    /// Receipts whose body differs from the known body of the same event id.
     pub conflict: u64,
-    /// Receipts whose event waits for another attempt.
+    /// Receipts of events that wait for another attempt.
     pub retrying: u64,
-    /// Receipts whose event is a dead letter.
+    /// Receipts of events that are dead letters.
     pub dead: u64,
 }
 
 impl RouteBooks {
-    /// All settled receipts of the route.
+    /// Returns the number of all settled receipts of the route.
     pub fn receipts(&self) -> u64 {
         self.done + self.duplicate + self.conflict + self.retrying + self.dead
     }
 }
 
-/// Something in the tables that contradicts something else.
+/// A contradiction between rows of the store's tables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Imbalance {
     /// The route.

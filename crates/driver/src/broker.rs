@@ -1,4 +1,4 @@
-//! What a broker must promise.
+//! The seam to a broker: what every broker driver must promise.
 
 use std::error::Error;
 use std::fmt;
@@ -12,39 +12,42 @@ use crate::{Delivery, Fault};
 /// A broker: keeps batches of envelopes until a worker has settled them.
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {
-    /// Publishes one batch to the queue of each of these routes, as one message each.
+    /// Publishes one batch to the queue of each of these routes, as one message for each queue.
     ///
-    /// `Ok` means: in every one of these queues, on disk, so that it survives a restart of the
-    /// broker. Anything else is an error, and after an error the outcome is unknown: the batch
-    /// may be in any of the queues or in none. It returns within the driver's confirm deadline.
+    /// `Ok` means that the batch is on disk in every one of these queues, so that it survives a
+    /// restart of the broker. Anything else is an error, and after an error the outcome is unknown:
+    /// the batch may be in any of the queues or in none. The call returns within the driver's
+    /// confirm deadline.
     async fn publish(&self, routes: &[RouteName], batch: &Batch) -> Result<(), PublishError>;
 
-    /// Publishes an accept report to the queue of accept reports, with the same promise.
+    /// Publishes an accept report to the queue of accept reports. The promise is that of
+    /// [`Broker::publish`].
     async fn publish_report(&self, account: &Account) -> Result<(), PublishError>;
 
-    /// Publishes a witness beside those that are kept, with the same promise. The newest
-    /// [`WITNESSES_KEPT`](crate::WITNESSES_KEPT) stay. A broker that only stands before another
-    /// one keeps none.
+    /// Publishes a witness to the witness queue, with the promise of [`Broker::publish`]. The queue
+    /// keeps the newest [`WITNESSES_KEPT`](crate::WITNESSES_KEPT) witnesses. A broker that only
+    /// stands in front of another broker keeps none.
     async fn publish_witness(&self, _witness: &Witness) -> Result<(), PublishError> {
         Err(PublishError::plain(PublishErrorKind::Unroutable))
     }
 
-    /// The witnesses that are kept, in any order. They stay, and other readers at the same time see
-    /// them, too. Only one that another reader has at each of several moments may be missing: a
-    /// caller who expects more reads again.
+    /// Reads the witnesses that the broker keeps, in any order. Reading removes none, and
+    /// concurrent readers see them as well. While another reader holds a witness for a moment, that
+    /// witness may be missing here: a caller who expects more of them reads again.
     async fn witnesses(&self) -> Result<Vec<Witness>, Fault> {
         Ok(Vec::new())
     }
 
-    /// Starts taking messages of one queue, with at most `prefetch` of them unsettled at a time.
+    /// Starts to take messages from one queue, with at most `prefetch` of them unsettled at a time.
     async fn subscribe(&self, queue: &Queue, prefetch: u16)
     -> Result<Box<dyn Subscription>, Fault>;
 
-    /// How much waits in each queue of this environment that the driver was opened with, the
-    /// dead-letter queue included.
+    /// Returns how many messages wait in each queue that the driver was opened with, including the
+    /// dead-letter queue.
     async fn depths(&self) -> Result<Vec<Depth>, Fault>;
 
-    /// Whether a publish would be accepted now, as far as is known without trying.
+    /// Returns whether the broker would accept a publish now, as far as the driver knows without
+    /// trying.
     fn readiness(&self) -> Readiness;
 
     /// Ends all connections in an orderly way, within the driver's deadlines.
@@ -54,29 +57,31 @@ pub trait Broker: Send + Sync + 'static {
 /// A stream of deliveries from one queue.
 #[async_trait]
 pub trait Subscription: Send {
-    /// The next message. A fault ends the subscription: drop it and subscribe again. Cancelling
-    /// this future loses no message.
+    /// Waits for the next message. A fault ends the subscription: drop it and subscribe again.
+    /// Cancelling this future loses no message.
     async fn next(&mut self) -> Result<Delivery, Fault>;
 
-    /// The next message, if one is already in flight to this subscription.
+    /// Returns the next message if this subscription has already received one.
     fn try_next(&mut self) -> Option<Delivery>;
 
-    /// Stops taking messages, returns what was taken and not handed out to the queue, and lets
-    /// settlements that are on their way arrive. Deliveries that are still in flight can be settled
-    /// afterwards; otherwise they are redelivered.
+    /// Stops taking messages, returns received messages that the caller has not taken to the queue,
+    /// and waits until the settlements under way have arrived. Deliveries that the caller still
+    /// holds can be settled afterwards; otherwise they are redelivered.
     async fn close(self: Box<Self>);
 }
 
-/// A queue, by what it is for.
+/// A queue, named by its purpose.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Queue {
     /// The queue of a route.
     Route(RouteName),
-    /// What never reached a handler: undecodable messages, and those over the delivery limit.
+    /// The queue of messages that never reached a handler: undecodable ones, and those over the
+    /// delivery limit.
     Dead,
-    /// The accept reports of ingests.
+    /// The queue of the accept reports of ingests.
     Accounts,
-    /// The witnesses of the store. It is read in place, and nothing subscribes to it.
+    /// The queue of the store's witnesses. It is read without removing a message, and never
+    /// subscribed to.
     Witness,
 }
 
@@ -91,20 +96,21 @@ impl fmt::Display for Queue {
     }
 }
 
-/// How much waits in a queue.
+/// The number of messages that wait in a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Depth {
     /// Which queue.
     pub queue: Queue,
-    /// Its name at the broker.
+    /// The queue's name at the broker.
     pub name: String,
-    /// Messages ready for delivery; each is a batch. `None` where the broker does not report it.
+    /// The number of messages ready for delivery; each message is a batch. `None` where the broker
+    /// does not report it.
     pub ready: Option<u64>,
-    /// Messages in flight. `None` where the broker does not report it.
+    /// The number of messages in flight. `None` where the broker does not report it.
     pub unsettled: Option<u64>,
-    /// Consumers. `None` where the broker does not report it.
+    /// The number of consumers. `None` where the broker does not report it.
     pub consumers: Option<u64>,
-    /// Events in those messages, where the broker counts them.
+    /// The number of events in those messages, where the broker counts them.
     pub events: Option<u64>,
 }
 
@@ -115,7 +121,7 @@ pub enum Readiness {
     Ready,
     /// It would not.
     NotReady {
-        /// The class of the reason: all that is shown in public.
+        /// The class of the reason. Nothing else of the reason is shown in public.
         kind: NotReadyKind,
         /// The reason, as a text for operators.
         why: String,
@@ -123,34 +129,34 @@ pub enum Readiness {
 }
 
 impl Readiness {
-    /// Not ready, for this reason.
+    /// Returns `NotReady` with this reason.
     pub fn not_ready(kind: NotReadyKind, why: impl Into<String>) -> Self {
         let why = why.into();
         Readiness::NotReady { kind, why }
     }
 }
 
-/// Why a broker accepts nothing, by class.
+/// The class of the reason why a broker accepts nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NotReadyKind {
-    /// It has not been opened yet.
+    /// The broker has not been opened yet.
     Starting,
     /// There is no connection, or the broker is unresponsive.
     Unreachable,
-    /// It has a resource alarm.
+    /// The broker has a resource alarm.
     Alarm,
-    /// A queue is missing or not as declared.
+    /// A queue is missing, or differs from its declaration.
     Topology,
-    /// It refuses what is published, or this user.
+    /// The broker refuses the published messages, or refuses this user.
     Refused,
-    /// The file cannot be written, or is not the one that was opened.
+    /// The broker's file cannot be written, or is not the file that was opened.
     Storage,
     /// The driver is closing.
     Closing,
 }
 
 impl NotReadyKind {
-    /// The name in public responses, logs and metrics.
+    /// Returns the name in public responses, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             NotReadyKind::Starting => "starting",
@@ -169,16 +175,16 @@ impl NotReadyKind {
 pub struct Batch {
     /// Their topic.
     pub topic: Topic,
-    /// How many there are.
+    /// The number of envelopes in the batch.
     pub count: usize,
-    /// The receipt of the first.
+    /// The receipt id of the first envelope.
     pub first_receipt: ReceiptId,
     /// The message.
     pub bytes: Bytes,
 }
 
 impl Batch {
-    /// Writes a batch; `None` when there is nothing to write.
+    /// Encodes envelopes as a batch; `None` for an empty slice.
     pub fn of(envelopes: &[Envelope]) -> Option<Self> {
         let first = envelopes.first()?;
         Some(Self {
@@ -191,7 +197,7 @@ impl Batch {
 }
 
 impl Batch {
-    /// An accept report as a message. It refers to events, and holds none.
+    /// Encodes an accept report as a message. The message refers to events and contains none.
     pub fn of_account(account: &Account) -> Self {
         let receipts = account.accepted.iter().flat_map(|it| &it.receipts);
         Self {
@@ -207,7 +213,7 @@ impl Batch {
 }
 
 impl Batch {
-    /// A witness as a message. It holds no event.
+    /// Encodes a witness as a message. The message contains no event.
     pub fn of_witness(witness: &Witness) -> Self {
         Self {
             topic: Topic::of_witnesses(),
@@ -231,20 +237,21 @@ impl fmt::Debug for Batch {
 /// Why a publish was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PublishErrorKind {
-    /// The broker rejected it (a queue is full, or has no leader).
+    /// The broker rejected the batch: a queue is full, or has no leader.
     Rejected,
-    /// The broker has no such queue: the topology is broken.
+    /// The broker has no such queue: a queue of the topology is missing.
     Unroutable,
-    /// No confirm within the deadline. It may have been stored.
+    /// The broker did not confirm within the deadline. It may have stored the batch.
     TimedOut,
-    /// The broker has an alarm and accepts nothing.
+    /// The broker has a resource alarm and accepts nothing.
     Blocked,
-    /// There is no connection, or it was lost during the publish. It may have been stored.
+    /// There is no connection, or it was lost during the publish. The broker may have stored the
+    /// batch.
     Unavailable,
 }
 
 impl PublishErrorKind {
-    /// The name in logs and metrics.
+    /// Returns the name in logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             PublishErrorKind::Rejected => "rejected",
@@ -256,22 +263,22 @@ impl PublishErrorKind {
     }
 }
 
-/// A batch that was not accepted; whether it was stored all the same is unknown.
+/// The error of a batch that was not accepted. Whether the broker stored the batch is unknown.
 #[derive(Debug)]
 pub struct PublishError {
     /// Why.
     pub kind: PublishErrorKind,
-    /// The cause, where there is one.
+    /// The underlying error, where there is one.
     pub source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl PublishError {
-    /// An error without a further cause.
+    /// Creates an error without an underlying error.
     pub fn plain(kind: PublishErrorKind) -> Self {
         Self { kind, source: None }
     }
 
-    /// An error with its cause.
+    /// Creates an error with its underlying error.
     pub fn new(kind: PublishErrorKind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             kind,

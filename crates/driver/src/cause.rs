@@ -1,30 +1,31 @@
-//! The cause in the detail of a dead letter: what stays the same when the same thing happens to
-//! another event.
+//! Finds the cause in the detail of a dead letter: the part that is the same when the same failure
+//! happens to another event.
 //!
-//! What changes from event to event is replaced: numbers and byte offsets by `<n>`, moments by
-//! `<time>`, ids by `<id>`, quoted values by `<value>`; lines of a source are left out. What names
-//! the cause stays: words, pointers, the rule of a schema, quoted names of columns, constraints
-//! and fields, and codes (`SQLSTATE 23505`, `status 503`, `(code: 787)`). What stands behind the
-//! first line is not the cause.
+//! What varies from event to event is replaced: numbers and byte offsets by `<n>`, moments by
+//! `<time>`, ids by `<id>`, quoted values by `<value>`; line numbers of a source text are left out.
+//! What names the cause stays: words, JSON pointers, the rule of a schema, quoted names of columns,
+//! constraints and fields, and codes (`SQLSTATE 23505`, `status 503`, `(code: 787)`). Text after
+//! the first line does not belong to the cause.
 
 mod scanner;
 mod word;
 
 use scanner::Scanner;
 
-/// Longest cause. What is behind it depends on where a long detail was cut.
+/// The longest cause, in characters. A detail is cut at a length in bytes, so text beyond this
+/// limit could differ between equal failures.
 const CAUSE_CHARS_MAX: usize = 1_000;
 
-/// What `storable` ends a text with that it has cut.
+/// The mark that `storable` puts at the end of a text that it has cut.
 const CUT_MARK: &str = " … (cut, ";
 
-/// The end of a long list of mistakes of the schema check.
+/// The end of a long list of errors from the schema check.
 const AND_MORE: &str = "and more";
 
-/// The cause in a detail. Applied again, it changes nothing.
+/// Returns the cause in a detail. For a cause, it returns the cause unchanged.
 ///
-/// The ids of groups are made of it: a change here gives stored dead letters other groups, so it
-/// needs a migration that has them grouped again.
+/// The ids of groups are digests of the cause. A change of this function changes the groups of
+/// stored dead letters, so it needs a migration that has them grouped again.
 pub fn cause(detail: &str) -> String {
     let whole = detail
         .rsplit_once(CUT_MARK)
@@ -34,14 +35,15 @@ pub fn cause(detail: &str) -> String {
     cause.chars().take(CAUSE_CHARS_MAX).collect()
 }
 
-/// The first line. One that ends with a colon only announces the next.
+/// Returns the first line. A line that ends with a colon only announces the next one, which is
+/// then included.
 fn headline(text: &str) -> &str {
     let ends = text.match_indices('\n').map(|(end, _)| &text[..end]);
     let mut lines = ends.filter(|line| !line.trim_end().ends_with(':'));
     lines.next().unwrap_or(text)
 }
 
-/// A list of values is one value, and a mistake that is made twice is one mistake.
+/// Replaces a list of values by one value, and removes errors that repeat an earlier one.
 fn without_repetition(mut text: String) -> String {
     for (many, one) in [
         ("\"<value>\", \"<value>\"", "\"<value>\""),

@@ -1,9 +1,9 @@
-//! Time as an argument, so that tests own it.
+//! The current time as an argument, so that tests control it.
 
 use hookbox_event::Timestamp;
 
-/// The time of day. Only latency, signature time checks and display depend on it: what is
-/// due and what is leased is decided by the store's own clock.
+/// A clock that returns the time of day. Only latency, signature time checks and display depend on
+/// this clock; the store's own clock decides what is due and how long a lease lasts.
 pub trait Clock: Send + Sync + 'static {
     /// Now.
     fn now(&self) -> Timestamp;

@@ -1,16 +1,16 @@
-//! Where a page of a list ends: the next page begins behind it, however many rows were added
-//! meanwhile.
+//! Cursors: the place where a page of a list ends. The next page begins after that place, however
+//! many rows were added meanwhile.
 
 use std::fmt;
 use std::str::FromStr;
 
 use hookbox_event::{EventId, ReceiptId, RouteName, Timestamp};
 
-/// A place in a list of events on routes, which is ordered by a moment, and within one by event
-/// and route. As text: what `--after` takes.
+/// A place in a list of events on routes. The list is ordered by a moment, and within one moment by
+/// event and route. `--after` takes the cursor as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventCursor {
-    /// The moment that the list is ordered by.
+    /// The moment by which the list is ordered.
     pub at: Timestamp,
     /// Which event.
     pub event: EventId,
@@ -18,7 +18,7 @@ pub struct EventCursor {
     pub route: RouteName,
 }
 
-/// A place in the list of refusals, which is ordered by when they were.
+/// A place in the list of refusals. The list is ordered by the moment of the refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusalCursor {
     /// When the request was refused.
@@ -27,12 +27,12 @@ pub struct RefusalCursor {
     pub request: ReceiptId,
 }
 
-/// A text that names no place in a list.
+/// The error for a text that names no place in a list.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("it must be what the page before printed behind \"next: --after\"")]
 pub struct InvalidCursor;
 
-/// Neither a number, an id nor a name of a route contains it.
+/// The separator between the parts of a cursor. No number, id or route name contains it.
 const SEPARATOR: char = '.';
 
 impl fmt::Display for EventCursor {

@@ -1,4 +1,4 @@
-//! The groups of dead letters: by route, reason and cause.
+//! Groups of dead letters with the same route, reason and cause.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,26 +9,27 @@ use sha2::{Digest, Sha256};
 
 use crate::{DeadReason, cause};
 
-/// Bytes of an id: with a thousand groups, two share one in one store of five hundred million.
+/// The length of a group's id in bytes. In stores with a thousand groups each, two groups share an
+/// id in one store of five hundred million.
 const ID_BYTES: usize = 6;
 
-/// What names a group of dead letters: twelve hex digits of a digest over route, reason and
-/// [`cause`]. The same in every store.
+/// The id of a group of dead letters: twelve hex digits of a digest over route, reason and
+/// [`cause`]. It is the same in every store.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DeadGroupId([u8; ID_BYTES]);
 
-/// A text that is not the id of a group.
+/// The error for a text that is not the id of a group.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a group's id is 12 hex digits, as `hookbox dead groups` prints them")]
 pub struct InvalidDeadGroupId;
 
 impl DeadGroupId {
-    /// The group of an event that a route has given up on.
+    /// Computes the id of the group for an event that a route has given up on.
     pub fn of(route: &RouteName, reason: DeadReason, detail: &str) -> Self {
         let mut hasher = Sha256::new();
         hasher.update(b"hookbox-dead-group-1\0");
-        // Neither a route nor a reason contains the separator.
+        // The separator occurs neither in a route nor in a reason.
         for part in [route.as_str(), reason.as_str()] {
             hasher.update(part.as_bytes());
             hasher.update(b"\0");
@@ -106,7 +107,7 @@ mod tests {
         );
     }
 
-    /// It is stored, and written into scripts.
+    /// The id must not change between versions: it is stored, and operators write it into scripts.
     #[test]
     fn an_id_stays_what_it_is() {
         let id = of(

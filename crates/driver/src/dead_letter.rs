@@ -5,15 +5,15 @@ use serde::Serialize;
 
 use crate::{ClaimState, DeadGroupId, DeadReason, EventDetail};
 
-/// What has become of a dead letter.
+/// The state of a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeadState {
-    /// Waiting for a decision by an operator.
+    /// The dead letter waits for a decision by an operator.
     Dead,
-    /// Replayed; should it die again, it is `Dead` again.
+    /// The dead letter was replayed. When its event is given up on again, it returns to `Dead`.
     Replayed,
-    /// Not to be replayed, by decision.
+    /// An operator has decided that the dead letter is not to be replayed.
     Discarded,
 }
 
@@ -21,7 +21,7 @@ impl DeadState {
     /// Every state, for parsing and help texts.
     pub const ALL: [DeadState; 3] = [DeadState::Dead, DeadState::Replayed, DeadState::Discarded];
 
-    /// The value in the database.
+    /// Returns the value that the database stores.
     pub fn as_str(self) -> &'static str {
         match self {
             DeadState::Dead => "dead",
@@ -30,39 +30,40 @@ impl DeadState {
         }
     }
 
-    /// The state of a stored value.
+    /// Returns the state of a stored value.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
 }
 
-/// Which dead letters. Every field narrows; empty means all in any state.
+/// A filter for dead letters. A dead letter must match every field that is set; an empty filter
+/// matches all of them, in any state.
 #[derive(Debug, Clone, Default)]
 pub struct DeadFilter {
     /// Only these.
     pub ids: Vec<i64>,
-    /// Only of this route.
+    /// Keeps only dead letters of this route.
     pub route: Option<RouteName>,
-    /// Only of this topic.
+    /// Keeps only dead letters of this topic.
     pub topic: Option<Topic>,
-    /// Only for this reason.
+    /// Keeps only rows with this reason.
     pub reason: Option<DeadReason>,
-    /// Only in this state.
+    /// Keeps only dead letters in this state.
     pub state: Option<DeadState>,
-    /// Only of this group.
+    /// Keeps only dead letters of this group.
     pub group: Option<DeadGroupId>,
-    /// Only of events of this source.
+    /// Keeps only events of this source.
     pub source: Option<SourceName>,
-    /// Only those that died (last) then or later.
+    /// Keeps only dead letters that were last given up on at this moment or later.
     pub since: Option<Timestamp>,
-    /// Only those that died (last) before.
+    /// Keeps only dead letters that were last given up on before this moment.
     pub until: Option<Timestamp>,
-    /// Only those whose detail contains this, letter by letter.
+    /// Keeps only dead letters whose detail contains this text; upper and lower case differ.
     pub error: Option<String>,
 }
 
 impl DeadFilter {
-    /// Whether it filters by anything but the state.
+    /// Returns whether any field other than the state is set.
     pub fn is_narrow(&self) -> bool {
         !self.ids.is_empty()
             || self.route.is_some()
@@ -76,91 +77,91 @@ impl DeadFilter {
     }
 }
 
-/// Dead letters of one route that died for one reason of one cause.
+/// The dead letters of one route that have the same reason and the same cause.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeadGroup {
     /// What names it.
     pub id: DeadGroupId,
     /// The route.
     pub route: RouteName,
-    /// One of the topics.
+    /// The topic of one dead letter of the group.
     pub topic: Topic,
-    /// How many topics there are.
+    /// The number of topics in the group.
     pub topics: u64,
     /// Why.
     pub reason: DeadReason,
-    /// The detail of the newest of them.
+    /// The detail of the newest dead letter of the group.
     pub detail: String,
-    /// The newest of them.
+    /// The id of the newest dead letter of the group.
     pub newest: i64,
     /// How many.
     pub count: u64,
-    /// When the first of them died.
+    /// The moment when the route gave up on the group's first dead letter.
     pub first_at: Timestamp,
-    /// When the last of them died.
+    /// The moment when the route gave up on the group's last dead letter.
     pub last_at: Timestamp,
 }
 
 /// One dead letter in a list.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeadRow {
-    /// Its number, by which people name it.
+    /// The number by which operators refer to the dead letter.
     pub id: i64,
-    /// The route that gave up.
+    /// The route that gave up on the event.
     pub route: RouteName,
     /// Which event.
     pub event: EventId,
     /// What about.
     pub topic: Topic,
-    /// What has become of it.
+    /// The state of the dead letter.
     pub state: DeadState,
     /// Why it died.
     pub reason: DeadReason,
-    /// What an operator should know: the error, or the path and the rule.
+    /// The explanation for operators: the error, or the path and the schema rule that it breaks.
     pub detail: String,
     /// Attempts made.
     pub attempts: u32,
-    /// When it died (last).
+    /// The moment when the route last gave up on the event.
     pub died_at: Timestamp,
 }
 
 /// One dead letter with its body and its history.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeadLetter {
-    /// The row in the list.
+    /// The dead letter as it appears in a list.
     #[serde(flatten)]
     pub row: DeadRow,
-    /// What it died of before it was replayed, the first death first. While it is replayed, its
-    /// last death is among them.
+    /// The reasons why the route gave up before each replay, oldest first. While the dead letter is
+    /// replayed, its last one is included.
     pub earlier: Vec<EarlierDeath>,
-    /// The event, with its body, receipts and attempts.
+    /// The event with its body, receipts and attempts.
     pub history: EventDetail,
 }
 
-/// A death of a dead letter that was replayed.
+/// Why and when a route gave up on an event before a replay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EarlierDeath {
     /// When it died.
     pub died_at: Timestamp,
     /// Why.
     pub reason: DeadReason,
-    /// What an operator should know.
+    /// The explanation for operators.
     pub detail: String,
-    /// Attempts made until then.
+    /// The number of attempts made until then.
     pub attempts: u32,
-    /// When it was replayed.
+    /// The moment when the dead letter was replayed.
     pub replayed_at: Timestamp,
     /// By whom.
     pub replayed_by: String,
 }
 
-/// Where the event of a dead letter stands on its route.
+/// The state of a dead letter's event on its route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeadClaim {
     /// Which dead letter.
     pub id: i64,
-    /// When it died (last).
+    /// The moment when the route last gave up on the event.
     pub died_at: Timestamp,
-    /// Where the event stands.
+    /// The state of the event.
     pub state: ClaimState,
 }

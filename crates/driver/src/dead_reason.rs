@@ -1,28 +1,28 @@
-//! Why a route gives up on an event.
+//! The reasons why a route gives up on an event.
 
 use serde::{Deserialize, Serialize};
 
-/// Why a route gave up on an event.
+/// The reason why a route gave up on an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeadReason {
     /// Every attempt that the retry policy allows has failed.
     Exhausted,
-    /// The handler reported a permanent error: it will never accept this event.
+    /// The handler reported a permanent error: it never accepts this event.
     Rejected,
-    /// The body is not JSON that can be read.
+    /// The body is not valid JSON.
     Malformed,
     /// The body breaks its JSON Schema.
     SchemaBroken,
-    /// Another body came under the same event id.
+    /// A body with another digest arrived under a known event id.
     Conflict,
-    /// What came out of the broker is not an envelope.
+    /// The bytes of the broker's message are not an envelope.
     Undecodable,
-    /// The broker gave up delivering it.
+    /// The broker gave up delivering the message: it exceeded the delivery limit.
     DeliveryLimit,
-    /// A handler ended its transaction, so whether all its effects stand is not known.
+    /// A handler ended its own transaction, so whether all its effects are committed is unknown.
     Orphaned,
-    /// Every process that ran its handler died of it, or seems to have.
+    /// Every process that ran the event's handler ended during it, or seems to have.
     Quarantined,
 }
 
@@ -40,7 +40,7 @@ impl DeadReason {
         DeadReason::Quarantined,
     ];
 
-    /// The name in tables, logs and metrics.
+    /// Returns the name in tables, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             DeadReason::Exhausted => "exhausted",
@@ -55,7 +55,7 @@ impl DeadReason {
         }
     }
 
-    /// The reason with this name.
+    /// Returns the reason with this name.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == word)
     }

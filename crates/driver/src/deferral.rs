@@ -1,17 +1,19 @@
-//! Events that are deferred without an attempt, and the rule for how long.
+//! Deferral of events without an attempt, and the rule for the length of the wait.
 
 use std::time::Duration;
 
 use hookbox_event::{ContentDigest, Envelope, RouteName, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// Why an event is deferred: what its handler needs and did not get, through no fault of the event.
+/// Why an event is deferred: its handler needs something that it did not get, and the event is not
+/// at fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeferReason {
-    /// The handler waited for a lock that another session holds.
+    /// The handler waited for a lock that another session held.
     ForeignLock,
-    /// The database denied the handler a right, or lacks a table, column or function it needs.
+    /// The database denied the handler a right, or lacks a table, column or function that the
+    /// handler needs.
     MissingRight,
 }
 
@@ -19,7 +21,7 @@ impl DeferReason {
     /// Every reason, for parsing.
     pub const ALL: [DeferReason; 2] = [DeferReason::ForeignLock, DeferReason::MissingRight];
 
-    /// The name in tables, logs and metrics.
+    /// Returns the name in tables, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             DeferReason::ForeignLock => "foreign_lock",
@@ -27,33 +29,34 @@ impl DeferReason {
         }
     }
 
-    /// The reason with this name.
+    /// Returns the reason with this name.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|reason| reason.as_str() == word)
     }
 }
 
-/// An event to defer.
+/// An event to be deferred.
 #[derive(Debug, Clone)]
 pub struct Deferral<'a> {
     /// On which route.
     pub route: &'a RouteName,
     /// By which receipt.
     pub envelope: &'a Envelope,
-    /// The attempt that was claimed, and was not made.
+    /// The attempt that was claimed and not made.
     pub attempt: u32,
-    /// The attempts before the present round, as the claim returned them; 0 for a fresh event.
+    /// The number of attempts before the present round, as the claim returned it; 0 for a fresh
+    /// event.
     pub attempts_before: u32,
-    /// The digest of the receipt's own body, where the event is stored with another body and its id
-    /// decides; as in [`crate::ReceiptOutcome`].
+    /// The digest of the receipt's own body when the event is stored with another body and only its
+    /// id decides; as in [`crate::ReceiptOutcome`].
     pub other_digest: Option<ContentDigest>,
     /// Why.
     pub reason: DeferReason,
-    /// The shortest wait before the attempt is granted again.
+    /// The shortest wait before the attempt is granted.
     pub least: Duration,
     /// The longest wait.
     pub most: Duration,
-    /// How old the deferral may be when it is renewed; none for any age.
+    /// The greatest age at which a deferral may be renewed; `None` for no limit.
     pub age_max: Option<Duration>,
 }
 
@@ -62,25 +65,25 @@ pub struct Deferral<'a> {
 pub enum Deferred {
     /// It waits.
     Recorded,
-    /// The event has moved on since it was claimed: nothing was changed.
+    /// The event has changed state since it was claimed; nothing was changed.
     Superseded,
-    /// It was deferred for this reason longer than is allowed: nothing was changed.
+    /// The event has been deferred for this reason longer than allowed; nothing was changed.
     Expired,
 }
 
-/// A deferral as it stands in the store.
+/// A deferral as the store holds it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct DeferredSince {
     /// Why.
     pub reason: DeferReason,
-    /// When the event was first deferred for this reason, without an attempt in between.
+    /// The moment when the event was first deferred for this reason, without an attempt since.
     pub since: Timestamp,
 }
 
 impl Deferral<'_> {
-    /// How long the event waits when it has been deferred for `age` already: as long again, within
-    /// the bounds, so that a short lock is retried soon and a long one rarely. `None` when that age
-    /// is over the greatest.
+    /// Returns how long an event waits that has been deferred for `age`: as long again, within the
+    /// bounds. A short lock is so retried soon, and a long one rarely. Returns `None` when `age`
+    /// exceeds the greatest age.
     pub fn wait(&self, age: Option<Duration>) -> Option<Duration> {
         if self.age_max.is_some_and(|most| age >= Some(most)) {
             return None;

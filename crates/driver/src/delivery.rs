@@ -1,25 +1,26 @@
-//! One message in flight. Settling consumes it, so it can be settled once only.
+//! A message in flight. Settling consumes the delivery, so that it can be settled only once.
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::Fault;
 
-/// One broker message in flight: a batch of envelopes, bytes as they came.
+/// One broker message in flight: a batch of envelopes, as the bytes that arrived.
 ///
-/// A delivery that is dropped unsettled goes back to its queue.
+/// A delivery that is dropped without being settled returns to its queue.
 pub struct Delivery {
     /// The message.
     pub bytes: Bytes,
-    /// Whether the broker says that it was delivered before. Never "first delivery" for certain.
+    /// Whether the broker reports that the message was delivered before. `false` does not prove a
+    /// first delivery.
     pub redelivered: bool,
-    /// The queue it was dead-lettered from, when this came out of the dead-letter queue and the
-    /// broker named it.
+    /// The queue from which the broker dead-lettered the message, when the message comes from the
+    /// dead-letter queue and the broker named that queue.
     pub died_in: Option<String>,
     settler: Box<dyn Settler>,
 }
 
-/// How a driver settles one delivery. Dropped unused, it releases.
+/// How a driver settles one delivery. Dropping an unused settler releases the message.
 #[async_trait]
 pub trait Settler: Send {
     /// See [`Delivery::ack`].
@@ -30,7 +31,7 @@ pub trait Settler: Send {
 }
 
 impl Delivery {
-    /// A delivery of a driver.
+    /// Creates a delivery from a driver's message.
     pub fn new(
         bytes: Bytes,
         redelivered: bool,
@@ -45,13 +46,14 @@ impl Delivery {
         }
     }
 
-    /// The broker may forget the message. `Ok` means the acknowledgement is on its way; should it
-    /// be lost, the message is redelivered. A fault means that it will be redelivered.
+    /// Acknowledges: the broker may delete the message. `Ok` means that the acknowledgement is on
+    /// its way; if it is lost, the message is redelivered. A fault means that the message is
+    /// redelivered.
     pub async fn ack(self) -> Result<(), Fault> {
         self.settler.ack().await
     }
 
-    /// Puts the message back, to be delivered again to anyone.
+    /// Returns the message to its queue, to be redelivered to any consumer.
     pub async fn release(self) -> Result<(), Fault> {
         self.settler.release().await
     }

@@ -1,4 +1,4 @@
-//! One event with its whole history, as operators see it.
+//! One event with its whole history, in the form that operators see.
 
 use bytes::Bytes;
 use hookbox_event::{ContentDigest, EventId, InstanceId, ReceiptId, RouteName, Timestamp, Topic};
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{ClaimState, DeferredSince};
 
-/// One event with its whole history.
+/// An event with its whole history.
 #[derive(Debug, Clone, Serialize)]
 pub struct EventDetail {
     /// Which event.
@@ -15,27 +15,27 @@ pub struct EventDetail {
     pub topic: Topic,
     /// Its content digest.
     pub digest: ContentDigest,
-    /// Length of the body in bytes.
+    /// The length of the body in bytes.
     pub body_bytes: u64,
-    /// The body, as received.
+    /// The body as it was received.
     #[serde(skip)]
     pub body: Bytes,
     /// Reserved: see [`hookbox_event::Envelope::seal`].
     pub seal: Option<String>,
-    /// When its first receipt came in.
+    /// The moment when the event's first receipt arrived.
     pub received_at: Timestamp,
-    /// Where it stands on each route.
+    /// The event's state on each route.
     pub claims: Vec<ClaimRow>,
     /// Its receipts.
     pub receipts: Vec<ReceiptRow>,
-    /// Its recorded attempts: all failed ones, and the one that succeeded after a failure or a
-    /// deferral.
+    /// The event's recorded attempts: all failed ones, and a successful one that followed a failure
+    /// or a deferral.
     pub attempts: Vec<AttemptRow>,
     /// Its waiting retries.
     pub retries: Vec<RetryRow>,
 }
 
-/// Where an event stands on a route.
+/// The state of an event on a route.
 #[derive(Debug, Clone, Serialize)]
 pub struct ClaimRow {
     /// The route.
@@ -44,32 +44,33 @@ pub struct ClaimRow {
     pub state: ClaimState,
     /// Attempts made.
     pub attempts: u32,
-    /// When it was claimed.
+    /// The moment when the event was claimed.
     pub claimed_at: Timestamp,
-    /// When it was last settled.
+    /// The moment when the event was last settled.
     pub settled_at: Option<Timestamp>,
 }
 
-/// One receipt on one route.
+/// A receipt and its outcome on one route.
 #[derive(Debug, Clone, Serialize)]
 pub struct ReceiptRow {
     /// Which receipt.
     pub receipt: ReceiptId,
     /// The route.
     pub route: RouteName,
-    /// Its outcome: done, duplicate, conflict, retrying or dead.
+    /// The outcome of the receipt: done, duplicate, conflict, retrying or dead.
     pub outcome: String,
-    /// The id of the secret that verified it.
+    /// The id of the secret that verified the request.
     pub key_id: String,
-    /// The ingest process that accepted it.
+    /// The ingest process that accepted the receipt.
     pub instance: InstanceId,
-    /// Its sequence number at that process.
+    /// The receipt's sequence number at its ingest process.
     pub number: u64,
-    /// The digest of its own body, where the event is stored with another body and its id decides.
+    /// The digest of the receipt's own body, when the event is stored with another body and only
+    /// its id decides.
     pub other_digest: Option<ContentDigest>,
-    /// When it came in.
+    /// The moment when the receipt arrived.
     pub received_at: Timestamp,
-    /// When its outcome was written.
+    /// The moment when the outcome was written.
     pub settled_at: Timestamp,
 }
 
@@ -80,13 +81,13 @@ pub struct AttemptRow {
     pub route: RouteName,
     /// From 1.
     pub attempt: u32,
-    /// "done", or the class of its failure.
+    /// "done", or the class of the attempt's failure.
     pub outcome: String,
-    /// The error and its causes, for a failure.
+    /// The error and its causes, when the attempt failed.
     pub error: Option<String>,
-    /// How long it took, in milliseconds.
+    /// The duration of the attempt, in milliseconds.
     pub took_ms: u64,
-    /// When it was recorded.
+    /// The moment when the attempt was recorded.
     pub at: Timestamp,
 }
 
@@ -95,12 +96,12 @@ pub struct AttemptRow {
 pub struct RetryRow {
     /// The route.
     pub route: RouteName,
-    /// The attempt it is for.
+    /// The number of the attempt that is due.
     pub attempt: u32,
     /// Not before.
     pub not_before: Timestamp,
-    /// When it was put into the queue, if it was.
+    /// The moment when the retry was put into the queue, if it was.
     pub queued_at: Option<Timestamp>,
-    /// Why and since when it is deferred, if it waits without having failed.
+    /// Why and since when the retry is deferred, if it waits without a failed attempt.
     pub deferred: Option<DeferredSince>,
 }

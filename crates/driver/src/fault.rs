@@ -1,26 +1,27 @@
-//! Failures of our own dependencies, as opposed to those of an event or its handler.
+//! Failures of hookbox's own dependencies, as opposed to failures of an event or its handler.
 
 use std::error::Error;
 use std::fmt;
 
-/// The classes of our own faults. None of them ever costs an event an attempt.
+/// The classes of faults. A fault never costs an event an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FaultKind {
-    /// Two units of work wanted the same thing (deadlock, serialisation failure, busy lock):
-    /// running it again at once usually succeeds.
+    /// Two transactions wanted the same thing (deadlock, serialisation failure, busy lock). Running
+    /// the transaction again at once usually succeeds.
     Contention,
-    /// A dependency is unavailable, full or refuses us: pause, and resume when it recovers.
+    /// A dependency is unavailable, full or refuses hookbox: pause, and resume when the dependency
+    /// recovers.
     Unavailable,
     /// The database denied a right, or lacks a table, column, function or schema that a statement
-    /// names: a fault of the deployment, which a person has to fix.
+    /// names. This is a fault of the deployment, and a person has to fix it.
     MissingRight,
-    /// Our own statement was refused for a reason that should not exist. Treated like
-    /// [`FaultKind::Unavailable`], and logged as an error.
+    /// The database refused a statement of hookbox for a reason that should not occur. It is
+    /// treated like [`FaultKind::Unavailable`] and logged as an error.
     Internal,
 }
 
 impl FaultKind {
-    /// The name in logs and metrics.
+    /// Returns the name in logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             FaultKind::Contention => "contention",
@@ -31,10 +32,10 @@ impl FaultKind {
     }
 }
 
-/// A fault of our own: its class, what was being done, and the cause as its source.
+/// A fault: its class, what was being done, and the cause as its source.
 ///
-/// `Display` shows what was being done; the cause is in `source()` and is printed by the one place
-/// that logs the chain ([`describe`]).
+/// `Display` shows what was being done. The cause is in `source()`; the one place that logs the
+/// fault prints the chain with [`describe`].
 #[derive(Debug)]
 pub struct Fault {
     kind: FaultKind,
@@ -43,7 +44,8 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault with a cause. `doing` reads after "failed to": "begin a transaction".
+    /// Creates a fault with a cause. `doing` reads after "failed to", for example "begin a
+    /// transaction".
     pub fn new(
         kind: FaultKind,
         doing: impl Into<String>,
@@ -56,7 +58,7 @@ impl Fault {
         }
     }
 
-    /// A fault without a further cause: `doing` is the whole text.
+    /// Creates a fault without an underlying error; `doing` is the whole text.
     pub fn plain(kind: FaultKind, doing: impl Into<String>) -> Self {
         Self {
             kind,
@@ -85,8 +87,8 @@ impl Error for Fault {
     }
 }
 
-/// An error and all its causes on one line: the adapter for the one place that logs or stores it.
-/// Libraries that repeat their cause in their own text are not repeated.
+/// Returns an error and all its causes on one line, for the one place that logs or stores the
+/// error. A cause that an error repeats in its own text is written once.
 pub fn describe(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

@@ -1,18 +1,18 @@
-//! What of another program stands where a store wants its schema: one rule for every database.
+//! Finds objects of another program in the schema that a store wants to use: one rule for every
+//! database.
 //!
-//! A driver reads, without changing anything and before it migrates, the rows of
-//! `_sqlx_migrations` and the names of all tables, views and indexes in the schema where its own
-//! go, and calls [`foreign_schema`] with them. What it gets is the `why` of
-//! [`crate::OpenError::Refused`]; the remedy is the driver's ("give hookbox a database of its
-//! own"). The same check belongs before a version is compared: the version of another program's
-//! migrations means nothing.
+//! Before it migrates, a driver reads the rows of `_sqlx_migrations` and the names of all tables,
+//! views and indexes in its target schema, without changing anything, and calls [`foreign_schema`]
+//! with them. The result becomes the `why` of [`crate::OpenError::Refused`]; the driver adds the
+//! remedy ("give hookbox a database of its own"). The check must also come before a schema version
+//! is compared: the version of another program's migrations means nothing.
 
 use std::fmt;
 
-/// Most names that a refusal lists.
+/// The most names that a refusal lists.
 const LISTED_MAX: usize = 10;
 
-/// Most characters of a foreign description that a refusal repeats.
+/// The most characters of a foreign description that a refusal repeats.
 const DESCRIPTION_MAX: usize = 80;
 
 /// One of hookbox's own migrations.
@@ -20,7 +20,7 @@ const DESCRIPTION_MAX: usize = 80;
 pub struct KnownMigration<'a> {
     /// Its number.
     pub version: i64,
-    /// Its name, as sqlx stores it.
+    /// The migration's name, as sqlx stores it.
     pub description: &'a str,
     /// Its statements.
     pub sql: &'a str,
@@ -35,20 +35,21 @@ pub struct AppliedMigration {
     pub description: String,
 }
 
-/// What is in the way.
+/// The reason why hookbox cannot use the schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ForeignSchema {
-    /// `_sqlx_migrations` lists a migration that is none of hookbox's.
+    /// `_sqlx_migrations` lists a migration that is not one of hookbox's.
     Migration(AppliedMigration),
-    /// These exist, and migrations that are still to run would create them.
+    /// These objects exist, and migrations that have not run yet would create them.
     Objects(Vec<String>),
 }
 
-/// Compares a database with our migrations; `None` when nothing is in the way.
+/// Compares a database with hookbox's migrations; returns `None` when nothing is in the way.
 ///
-/// `applied` is ours when every migration with a number of ours has our description, and at least
-/// one has; what lies beyond the newest of ours is a newer hookbox's. `present` are the names of
-/// all tables, views and indexes, in lower case where the database ignores case.
+/// `applied` belongs to hookbox when at least one of its migrations has a number of hookbox's, and
+/// all of those have hookbox's description. Migrations above hookbox's newest are those of a newer
+/// hookbox. `present` are the names of all tables, views and indexes, in lower case where the
+/// database ignores case.
 pub fn foreign_schema(
     known: &[KnownMigration<'_>],
     applied: &[AppliedMigration],
@@ -61,7 +62,8 @@ pub fn foreign_schema(
     let newest = known.iter().map(|one| one.version).max().unwrap_or(0);
     let foreign = applied.iter().find(|row| match is_ours(row) {
         Some(ours) => !ours,
-        // Ours are numbered one by one, so that one below our newest cannot be a later one.
+        // Hookbox numbers its migrations without gaps, so an unknown number below its newest is
+        // another program's.
         None => row.version < newest,
     });
     let foreign = foreign.or_else(|| {
@@ -84,7 +86,7 @@ impl fmt::Display for ForeignSchema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ForeignSchema::Migration(row) => {
-                // Another program wrote it, so it is quoted and cut.
+                // Another program wrote the description, so it is quoted and cut.
                 let shown: String = row.description.chars().take(DESCRIPTION_MAX).collect();
                 write!(
                     f,
@@ -105,8 +107,8 @@ impl fmt::Display for ForeignSchema {
     }
 }
 
-/// The names of what a migration creates, as they are written: ours are in lower case and without
-/// quotes.
+/// Returns the names of what a migration creates. Hookbox's migrations write them in lower case and
+/// without quotes.
 fn names_created(sql: &str) -> Vec<String> {
     let code: Vec<&str> = sql
         .lines()

@@ -1,4 +1,4 @@
-//! What a store must promise to the console: all that operators see and do.
+//! The seam to a store for operators: every read and every change that a store driver must offer.
 
 use std::time::Duration;
 
@@ -13,12 +13,13 @@ use crate::{
     RetryFilter, RouteBooks, SilentIngest, Unvouched, WaitingRetry, WitnessPosition,
 };
 
-/// The operators' side of a store. Reads never lock out writers; each change is one transaction
-/// together with its row in the audit.
+/// The operators' side of a store. Reads never block writers. Each change is one transaction that
+/// also writes its row in the audit.
 #[async_trait]
 pub trait Ledger: Send + Sync + 'static {
-    /// Events on routes, newest first, and within a moment by event and route; those behind
-    /// `after`. Where the filter holds only times, it reads no more rows than it returns.
+    /// Lists events on routes after the cursor `after`: newest first, and within one moment by
+    /// event and route. When the filter holds only times, the query reads no more rows than it
+    /// returns.
     async fn events(
         &self,
         filter: &EventFilter,
@@ -26,31 +27,33 @@ pub trait Ledger: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<EventRow>, Fault>;
 
-    /// Names of sources, topics and routes that the store has seen lately: to be suggested.
+    /// Returns names of sources, topics and routes that the store has seen lately, as suggestions
+    /// for a mistyped name.
     async fn names(&self) -> Result<Names, Fault>;
 
-    /// Whether the store has ever seen a name.
+    /// Returns whether the store has ever seen a name.
     async fn has_seen(&self, name: Name<'_>) -> Result<bool, Fault>;
 
-    /// One event with its whole history, by a prefix of its id that is unambiguous; none when
-    /// nothing or more than one event has it.
+    /// Finds one event by a prefix of its id and returns its whole history; `None` when no event or
+    /// more than one has this prefix.
     async fn event(&self, id_prefix_hex: &str) -> Result<Option<EventDetail>, Fault>;
 
-    /// The event of a receipt; none when the receipt has no outcome.
+    /// Returns the event of a receipt; `None` when the receipt has no outcome.
     async fn event_of(&self, receipt: &ReceiptId) -> Result<Option<EventId>, Fault>;
 
-    /// Dead letters by route, reason and cause ([`crate::cause`]); largest first.
+    /// Groups dead letters by route, reason and cause ([`crate::cause`]); the largest group comes
+    /// first.
     async fn dead_groups(&self, filter: &DeadFilter) -> Result<Vec<DeadGroup>, Fault>;
 
-    /// Gives dead letters their group that an older hookbox wrote without it; at most `limit` in
-    /// one transaction. How many there were: fewer than `limit` once all have theirs. Groups, and
-    /// filters by group, know of them from then on.
+    /// Assigns groups to dead letters that an older hookbox wrote without one, at most `limit` in
+    /// one transaction. Returns how many it changed: fewer than `limit` means that all have their
+    /// group. From then on, groups and filters by group include them.
     async fn dead_regroup(&self, limit: u32) -> Result<u64, Fault>;
 
-    /// How many dead letters match a filter.
+    /// Counts the dead letters that match a filter.
     async fn dead_count(&self, filter: &DeadFilter) -> Result<u64, Fault>;
 
-    /// Dead letters with an id over `after`, in the order of their ids.
+    /// Lists dead letters with an id above `after`, in the order of their ids.
     async fn dead_list(
         &self,
         filter: &DeadFilter,
@@ -61,24 +64,25 @@ pub trait Ledger: Send + Sync + 'static {
     /// One dead letter with its body and its history.
     async fn dead_show(&self, id: i64) -> Result<Option<DeadLetter>, Fault>;
 
-    /// The states of the events of dead letters now, by the ids of the dead letters.
+    /// Returns the current state of the events of these dead letters, by the ids of the dead
+    /// letters.
     async fn dead_claims(&self, ids: &[i64]) -> Result<Vec<DeadClaim>, Fault>;
 
-    /// Makes dead letters due at once, with a fresh round of attempts. Those that are not in
-    /// state `Dead` are left alone. Why they died is kept, with who replayed them. Returns how many
-    /// were changed; at most `limit`.
+    /// Makes at most `limit` dead letters due at once, with a fresh round of attempts, and returns
+    /// how many it changed. It changes only those in state `Dead`. The store keeps why they died,
+    /// and who replayed them.
     async fn dead_replay(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault>;
 
-    /// Marks dead letters as not to be replayed. Nothing is deleted.
+    /// Marks dead letters as not to be replayed. It deletes nothing.
     async fn dead_discard(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault>;
 
     /// Reverts a discard.
     async fn dead_restore(&self, filter: &DeadFilter, limit: u32, by: &str) -> Result<u64, Fault>;
 
-    /// Writes an audit row for something that was read (an export, a body).
+    /// Writes an audit row for data that an operator has read (an export, a body).
     async fn audit(&self, by: &str, action: &str, subject: &str) -> Result<(), Fault>;
 
-    /// Audit rows, newest first; those with an id below `before`.
+    /// Lists audit rows with an id below `before`, newest first.
     async fn audits(
         &self,
         filter: &AuditFilter,
@@ -86,8 +90,8 @@ pub trait Ledger: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<AuditRow>, Fault>;
 
-    /// Waiting retries in the order of their times, and within a moment by event and route; those
-    /// behind `after`.
+    /// Lists waiting retries after the cursor `after`, in the order of their due times, and within
+    /// one moment by event and route.
     async fn retries(
         &self,
         filter: &RetryFilter,
@@ -95,26 +99,28 @@ pub trait Ledger: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<WaitingRetry>, Fault>;
 
-    /// How many retries match a filter and are not due yet: those that [`Ledger::hurry`] makes due.
+    /// Counts the retries that match a filter and are not due yet: those that [`Ledger::hurry`]
+    /// would make due.
     async fn retries_early(&self, filter: &RetryFilter) -> Result<u64, Fault>;
 
-    /// Makes retries due now whose time has not come, at most `limit`, those first that are due
-    /// first. It is the same attempt, and it still fails like any other. How many.
+    /// Makes at most `limit` retries due now that are not due yet, those with the earliest due time
+    /// first, and returns how many. Their attempt number stays, and a failure counts as usual.
     async fn hurry(&self, filter: &RetryFilter, limit: u32, by: &str) -> Result<u64, Fault>;
 
-    /// The accounting of every route, from one consistent read.
+    /// Returns the settled receipts of every route by outcome, from one consistent read.
     async fn books(&self) -> Result<Vec<RouteBooks>, Fault>;
 
-    /// How much waits in the store, for each route that has something waiting.
+    /// Returns how many events wait in the store, for each route that has any.
     async fn backlog(&self) -> Result<Vec<Backlog>, Fault>;
 
-    /// What ingests report as accepted, beside what has an outcome; at most `limit` receipts and
-    /// gaps. A receipt is overdue when it was reported so long ago.
+    /// Returns what ingests report as accepted, and which of those receipts have no outcome; at
+    /// most `limit` receipts and gaps. A receipt is overdue when it was reported at least `overdue`
+    /// ago.
     async fn accounts(&self, limit: u32, overdue: Duration) -> Result<Accounts, Fault>;
 
     /// Writes off what an operator declares lost: open receipts that still have no outcome, and
-    /// sequence numbers that will never be reported. Each leaves a row in the audit. Returns how
-    /// many were written off.
+    /// sequence numbers that will never be reported. Each write-off adds a row to the audit.
+    /// Returns the number of write-offs.
     async fn write_off(
         &self,
         receipts: &[OpenReceipt],
@@ -123,20 +129,20 @@ pub trait Ledger: Send + Sync + 'static {
         why: &str,
     ) -> Result<u64, Fault>;
 
-    /// Ingests that have not reported their last numbers, although a receipt with such a number
-    /// was settled so long ago; at most `limit`.
+    /// Lists at most `limit` ingests that have not reported their last numbers, although a receipt
+    /// with such a number was settled at least `silent` ago.
     async fn unvouched(&self, limit: u32, silent: Duration) -> Result<Vec<Unvouched>, Fault>;
 
-    /// Ingests that have neither closed nor reported anything for so long, the longest without a
-    /// report first; at most `limit`.
+    /// Lists at most `limit` ingests that have not closed and have reported nothing for `silent`.
+    /// The one without a report for the longest time comes first.
     async fn silent(&self, limit: u32, silent: Duration) -> Result<Vec<SilentIngest>, Fault>;
 
-    /// What this store knows of itself and of its newest witness.
+    /// Returns what this store has recorded: reported receipts, and its newest witness.
     async fn witness_position(&self) -> Result<WitnessPosition, Fault>;
 
-    /// Begins another life of this store, when an operator accepts that it and its broker
-    /// contradict each other, and commits the first witness of that life, with a sequence number
-    /// above all others. One transaction, with a row in the audit.
+    /// Starts a new incarnation of this store, because an operator accepts that the store and its
+    /// broker contradict each other, and commits its first witness, with a sequence number above
+    /// all others. The change and its audit row are one transaction.
     async fn accept_restore(
         &self,
         mismatch: &Mismatch,
@@ -144,16 +150,19 @@ pub trait Ledger: Send + Sync + 'static {
         why: &str,
     ) -> Result<Witness, Fault>;
 
-    /// What was accepted so, newest first; at most `limit`.
+    /// Lists the contradictions between store and broker that operators accepted, newest first; at
+    /// most `limit`.
     async fn accepted_restores(&self, limit: u32) -> Result<Vec<AcceptedRestore>, Fault>;
 
-    /// Contradictions in the tables; empty when there is none. At most `limit` rows.
+    /// Lists contradictions between rows of the store's tables, at most `limit`; empty when there
+    /// is none.
     async fn imbalances(&self, limit: u32) -> Result<Vec<Imbalance>, Fault>;
 
-    /// Keeps refusals for operators to read: the newest 10,000, and only what is safe to show.
+    /// Stores refusals for operators to read: the newest 10,000, and of each only what is safe to
+    /// show.
     async fn keep_refusals(&self, refusals: &[Refusal]) -> Result<(), Fault>;
 
-    /// Refusals, newest first, and within a moment by request; those behind `after`.
+    /// Lists refusals after the cursor `after`: newest first, and within one moment by request.
     async fn refusals(
         &self,
         filter: &RefusalFilter,
@@ -161,26 +170,27 @@ pub trait Ledger: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<Refusal>, Fault>;
 
-    /// Refusals by source and reason; largest first.
+    /// Groups refusals by source and reason; the largest group comes first.
     async fn refusal_groups(&self, filter: &RefusalFilter) -> Result<Vec<RefusalGroup>, Fault>;
 }
 
 /// Which events.
 #[derive(Debug, Clone, Default)]
 pub struct EventFilter {
-    /// Only of this route.
+    /// Keeps only dead letters of this route.
     pub route: Option<RouteName>,
-    /// Only of this topic.
+    /// Keeps only dead letters of this topic.
     pub topic: Option<Topic>,
-    /// Only in this state on some route.
+    /// Keeps only events in this state on some route.
     pub state: Option<ClaimState>,
-    /// Only of this source.
+    /// Keeps only rows of this source.
     pub source: Option<SourceName>,
-    /// Only those whose first receipt came in then or later.
+    /// Keeps only events whose first receipt arrived at this moment or later.
     pub since: Option<Timestamp>,
-    /// Only those whose first receipt came in before.
+    /// Keeps only events whose first receipt arrived before this moment.
     pub until: Option<Timestamp>,
-    /// Only those with an attempt or a dead letter whose error contains this, letter by letter.
+    /// Keeps only events with an attempt or a dead letter whose error contains this text; upper and
+    /// lower case differ.
     pub error: Option<String>,
 }
 
@@ -193,12 +203,12 @@ pub struct EventRow {
     pub topic: Topic,
     /// The route.
     pub route: RouteName,
-    /// Where it stands there.
+    /// The event's state on this route.
     pub state: ClaimState,
     /// Attempts made.
     pub attempts: u32,
-    /// When its first receipt came in.
+    /// The moment when the event's first receipt arrived.
     pub received_at: Timestamp,
-    /// When it was last settled.
+    /// The moment when the event was last settled.
     pub settled_at: Option<Timestamp>,
 }

@@ -1,7 +1,7 @@
-//! The seams of hookbox: what a broker and a store must promise, with any implementation.
+//! The seams of hookbox: what every broker driver and every store driver must promise.
 //!
-//! Each method of a seam is a whole operation. Its documentation is a promise, and every promise
-//! is a case of the `conformance` crate that each driver passes, under the name given here.
+//! Each method of a seam is a whole operation. Its documentation is a promise, and every promise is
+//! a case of the `conformance` crate, under the name given here. Each driver must pass every case.
 //!
 //! **Broker** — [`Broker`], [`Subscription`], [`Delivery`]
 //! - `bytes_survive_exactly`

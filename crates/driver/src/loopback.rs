@@ -1,9 +1,10 @@
-//! Which hosts are this machine itself.
+//! Recognises hosts that are this machine.
 
 use std::net::IpAddr;
 
-/// Whether what is sent to a host of a URL stays on this machine: `localhost`, or an address of
-/// the loopback interface. Any other name may lead anywhere, whatever it leads to now.
+/// Returns whether traffic to a URL's host stays on this machine: the host is `localhost` or an
+/// address of the loopback interface. Any other name may resolve to any address, even if it
+/// resolves to this machine now.
 pub fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     match bare.parse::<IpAddr>() {

@@ -1,4 +1,4 @@
-//! Names that a store has seen, for an operator who has mistyped one.
+//! Names that a store has seen, as suggestions for an operator who mistyped one.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ pub enum Name<'a> {
 }
 
 impl<'a> Name<'a> {
-    /// The name as written.
+    /// Returns the name as the operator wrote it.
     pub fn as_str(self) -> &'a str {
         match self {
             Name::Source(name) => name.as_str(),
@@ -36,7 +36,7 @@ impl<'a> Name<'a> {
         }
     }
 
-    /// What it names: "source", "topic" or "route".
+    /// Returns what the name refers to: "source", "topic" or "route".
     pub fn kind(self) -> &'static str {
         match self {
             Name::Source(_) => "source",
@@ -45,7 +45,7 @@ impl<'a> Name<'a> {
         }
     }
 
-    /// The names of its kind.
+    /// Returns the names of the same kind.
     pub fn among(self, names: &Names) -> &BTreeSet<String> {
         match self {
             Name::Source(_) => &names.sources,

@@ -1,37 +1,37 @@
-//! Why a driver refuses to start: reported before anything is changed.
+//! Why a driver refuses to open a broker or store. It reports this before it changes anything.
 
 use std::error::Error;
 
 use crate::NotReadyKind;
 
-/// Why a broker or store cannot be opened. Each text says what to do.
+/// Why a broker or store cannot be opened. Each error text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// It belongs to another environment.
+    /// The broker or store belongs to another environment.
     #[error(
         "{what} is stamped with environment {found:?}, and the config says {wanted:?}; \
          point the config at the {what} of {wanted:?}, or correct `environment`"
     )]
     Environment {
-        /// Which thing: "the database", "the broker".
+        /// What the error is about: "the database", "the broker".
         what: &'static str,
         /// Its stamp.
         found: String,
         /// The config's environment.
         wanted: String,
     },
-    /// There is no schema yet, or an older one.
+    /// The database has no schema yet, or an older one.
     #[error(
         "the database has schema version {found}, and this hookbox needs {wanted}; \
          run `hookbox migrate`"
     )]
     SchemaOlder {
-        /// The version found; 0 when there is none.
+        /// The schema version found; 0 when there is no schema.
         found: i64,
         /// The version needed.
         wanted: i64,
     },
-    /// A newer hookbox has migrated it.
+    /// A newer hookbox has migrated the database.
     #[error(
         "the database has schema version {found}, and this hookbox knows only {wanted}; \
          start the newer hookbox that migrated it"
@@ -39,35 +39,35 @@ pub enum OpenError {
     SchemaNewer {
         /// The version found.
         found: i64,
-        /// The newest version known.
+        /// The newest schema version that this hookbox knows.
         wanted: i64,
     },
-    /// It is set up so that the promises could not be kept.
+    /// The broker or store has settings under which the promises cannot be kept.
     #[error("{what} is not safe to use: {why}")]
     Unsafe {
         /// Which thing.
         what: &'static str,
-        /// Which setting, what it is, and what it must be.
+        /// Which setting is wrong, its value, and the value that it must have.
         why: String,
     },
-    /// The queues are not as hookbox declares them.
+    /// The broker's queues differ from what hookbox declares.
     #[error("the broker's queues differ from what hookbox declares: {}", list(.0))]
     Topology(Vec<TopologyDifference>),
-    /// It was reached, and refuses: a wrong password, a missing right, a limit, a file that is not
-    /// there. Waiting does not help; an operator has to act.
+    /// The broker or store was reached and refuses: a wrong password, a missing right, a limit, a
+    /// missing file. Waiting does not help; an operator has to act.
     #[error("{what} cannot be used: {why}; {remedy}")]
     Refused {
         /// Which thing.
         what: &'static str,
         /// What it refuses.
         why: String,
-        /// The statement or command that corrects it.
+        /// The statement or command that fixes the cause.
         remedy: String,
-        /// The cause, where its own text adds something.
+        /// The underlying error, where its text adds something.
         #[source]
         source: Option<Box<dyn Error + Send + Sync>>,
     },
-    /// It cannot be reached.
+    /// The broker or store cannot be reached.
     #[error("{what} cannot be reached; check its URL and that it runs")]
     Unavailable {
         /// Which thing.
@@ -76,18 +76,18 @@ pub enum OpenError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// The URL or another option cannot be used.
+    /// The URL or another option is not valid.
     #[error("the options for {what} cannot be used: {why}")]
     Options {
         /// Which thing.
         what: &'static str,
-        /// Why, without the URL (it may hold a password).
+        /// What is wrong, without the URL, because the URL may hold a password.
         why: String,
     },
 }
 
 impl OpenError {
-    /// The class of what keeps it from being used.
+    /// Returns the class of the reason for [`crate::Readiness`].
     pub fn not_ready_kind(&self) -> NotReadyKind {
         match self {
             OpenError::Unavailable { .. } => NotReadyKind::Unreachable,
@@ -101,13 +101,13 @@ impl OpenError {
     }
 }
 
-/// One thing that is not as declared.
+/// One difference from the declared topology.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("queue {queue:?}: {difference}")]
 pub struct TopologyDifference {
     /// Which queue.
     pub queue: String,
-    /// What differs, and what to do.
+    /// What differs, and what to do about it.
     pub difference: String,
 }
 

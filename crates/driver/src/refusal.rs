@@ -1,20 +1,20 @@
-//! Refused requests, as operators see them.
+//! Refused requests, in the form that operators see.
 
 use hookbox_event::{ReceiptId, Timestamp};
 use serde::Serialize;
 
-/// One refused request, as far as it may be kept: digests, not bodies.
+/// What may be kept of a refused request: digests, and no body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Refusal {
-    /// The id that the response gave to the sender.
+    /// The id that the response returned to the sender.
     pub request: ReceiptId,
-    /// The source it was posted to.
+    /// The source that the request was posted to.
     pub source: String,
-    /// Why: the name of the refusal.
+    /// The name of the reason for the refusal.
     pub reason: String,
-    /// SHA-256 of the body, in hex, when one was read.
+    /// The SHA-256 of the body in hex, when a body was read.
     pub body_digest: Option<String>,
-    /// Length of the body in bytes, as far as it was read.
+    /// The length of the body in bytes, as far as it was read.
     pub body_bytes: u64,
     /// From where.
     pub peer: String,
@@ -22,20 +22,20 @@ pub struct Refusal {
     pub at: Timestamp,
 }
 
-/// Which refusals. Every field narrows.
+/// A filter for refusals. A refusal must match every field that is set.
 #[derive(Debug, Clone, Default)]
 pub struct RefusalFilter {
-    /// Only of requests to this source.
+    /// Keeps only requests to this source.
     pub source: Option<String>,
-    /// Only for this reason.
+    /// Keeps only rows with this reason.
     pub reason: Option<String>,
-    /// Only then or later.
+    /// Keeps only rows written at this moment or later.
     pub since: Option<Timestamp>,
     /// Only before.
     pub until: Option<Timestamp>,
 }
 
-/// Refusals of one source for one reason.
+/// The refusals of one source for one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RefusalGroup {
     /// The source.
@@ -44,10 +44,10 @@ pub struct RefusalGroup {
     pub reason: String,
     /// How many.
     pub count: u64,
-    /// From how many addresses.
+    /// The number of addresses that sent these requests.
     pub peers: u64,
-    /// When the first of them was.
+    /// The moment of the first refusal.
     pub first_at: Timestamp,
-    /// When the last of them was.
+    /// The moment of the last refusal.
     pub last_at: Timestamp,
 }

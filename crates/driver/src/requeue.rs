@@ -1,9 +1,9 @@
-//! Retries that are due, and their way back into their queues.
+//! Retries that are due, and how a store returns them to their queues.
 
 use async_trait::async_trait;
 use hookbox_event::{Envelope, RouteName};
 
-/// A retry that is due, ready to travel: its envelope has `redo` set.
+/// A retry that is due, ready to be published: its envelope has `redo` set.
 #[derive(Debug, Clone)]
 pub struct DueRetry {
     /// To which route.
@@ -12,14 +12,15 @@ pub struct DueRetry {
     pub envelope: Envelope,
 }
 
-/// How a store publishes what is due.
+/// How a store publishes the retries that are due.
 #[async_trait]
 pub trait Republish: Send + Sync {
-    /// Publishes one retry. `true` only when the broker confirmed it.
+    /// Publishes one retry. Returns `true` only when the broker confirmed it.
     async fn republish(&self, due: &DueRetry) -> bool;
 
-    /// The routes that retries can be published to; `None` for any. Those of other routes wait,
-    /// and do not delay others: a route that was taken out of the config has no queue.
+    /// Returns the routes whose queues accept retries; `None` for any route. Retries of other
+    /// routes wait and do not delay the rest: a route that was removed from the config has no
+    /// queue.
     fn routes(&self) -> Option<&[RouteName]> {
         None
     }
@@ -28,8 +29,8 @@ pub trait Republish: Send + Sync {
 /// What [`crate::Store::requeue_due`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Requeued {
-    /// Retries that were due and taken.
+    /// The number of due retries that were taken.
     pub due: u32,
-    /// Those that were published, confirmed and marked.
+    /// The number of retries that were published, confirmed and marked as queued.
     pub confirmed: u32,
 }

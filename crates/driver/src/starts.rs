@@ -1,20 +1,21 @@
-//! Starts of handlers, counted so that an event that ends its process is detected.
+//! Counts of handler starts, so that an event that ends its process is detected.
 
 use hookbox_event::{Envelope, ReceiptId};
 
-/// What a handler is started on. Not an event: one body of it may end a process and another not.
-/// And not only a receipt: a copy of its first message runs nothing any more, and surviving that
-/// copy clears no retry or replay of the suspicion.
+/// The key under which handler starts are counted. An event id alone is too wide: one body of the
+/// event may end a process and another body not. A receipt alone is too wide as well: a late copy
+/// of the first message runs no handler, and surviving that copy must not clear a retry or replay
+/// of suspicion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Start {
     /// The receipt.
     pub receipt: ReceiptId,
-    /// The attempt that a retry or replay is for; 0 for the first message.
+    /// The number of the attempt that a retry or replay is for; 0 for the first message.
     pub attempt: u32,
 }
 
 impl Start {
-    /// Of the handler on this envelope.
+    /// Returns the key for the handler's start on this envelope.
     pub fn of(envelope: &Envelope) -> Self {
         Self {
             receipt: envelope.receipt,
@@ -23,21 +24,21 @@ impl Start {
     }
 }
 
-/// Under which circumstances a handler is started.
+/// The circumstances under which a handler is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StartKind {
-    /// Beside other handlers of its process.
+    /// Other handlers run in the same process.
     Shared,
-    /// As the only handler of its process, which has completed another event before and so is known
-    /// to work.
+    /// No other handler runs in the process, and the process has completed another event before, so
+    /// it is known to work.
     Isolated,
-    /// As the only handler of a process that has completed nothing yet. Its end may have any
-    /// cause.
+    /// No other handler runs in the process, and the process has completed nothing yet. If the
+    /// process ends, the cause may be anything.
     Unproven,
 }
 
 impl StartKind {
-    /// What one such start adds to [`StartCounts::isolated`] and [`StartCounts::unproven`].
+    /// Returns what one such start adds to [`StartCounts::isolated`] and [`StartCounts::unproven`].
     pub fn adds(self) -> (u32, u32) {
         match self {
             Self::Shared => (0, 0),
@@ -50,13 +51,13 @@ impl StartKind {
 /// A start that a process has asked the store to count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CountedStart {
-    /// How it was to be counted.
+    /// The kind of start that the store was asked to count.
     pub kind: StartKind,
-    /// Whether the store has answered that it is counted.
+    /// Whether the store has confirmed that it counted the start.
     pub is_certain: bool,
 }
 
-/// The starts that were counted and that no process has survived.
+/// The counts of starts that no process has survived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StartCounts {
     /// All of them.
@@ -68,7 +69,7 @@ pub struct StartCounts {
 }
 
 impl StartCounts {
-    /// One start more, as a store counts it.
+    /// Counts one more start, in the way a store does.
     pub fn count(&mut self, kind: StartKind) {
         let (isolated, unproven) = kind.adds();
         self.all = self.all.saturating_add(1);
@@ -76,7 +77,7 @@ impl StartCounts {
         self.unproven = self.unproven.saturating_add(unproven);
     }
 
-    /// One start less, as a store takes it back.
+    /// Takes back one start, in the way a store does.
     pub fn retract(&mut self, kind: StartKind) {
         let (isolated, unproven) = kind.adds();
         self.all = self.all.saturating_sub(1);
@@ -84,7 +85,7 @@ impl StartCounts {
         self.unproven = self.unproven.saturating_sub(unproven);
     }
 
-    /// Those in which no other handler ran in the process.
+    /// Returns the number of starts during which no other handler ran in the process.
     pub fn alone(self) -> u32 {
         self.isolated.saturating_add(self.unproven)
     }

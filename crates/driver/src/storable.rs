@@ -1,27 +1,27 @@
-//! Text that comes from outside, made into text that every store can hold and every page can show.
+//! Makes text from outside storable in every database and safe to show on every page.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Most bytes of one text, the mark of a cut included.
+/// The most bytes of a stored text, including the mark that shows a cut.
 pub const STORABLE_MAX: usize = 4_096;
 
-/// The longest mark: for a text whose length has 20 digits.
+/// The greatest length of the mark in bytes: for a text whose length has 20 digits.
 const MARK_MAX: usize = 40;
 
-/// A text as it is stored: control characters (NUL among them, which PostgreSQL cannot hold) are
-/// escaped, and what is longer than [`STORABLE_MAX`] is cut, with a mark that shows how long it
-/// was. Line feeds stay, since dead letters are grouped by the first line of their detail.
+/// Returns a text as it is stored. Control characters are escaped (NUL among them, which PostgreSQL
+/// cannot hold). A text longer than [`STORABLE_MAX`] is cut, with a mark that shows its full
+/// length. Line feeds stay, because dead letters are grouped by the first line of their detail.
 ///
-/// For whatever a handler, a sender or an operator wrote: errors, details, key ids, trace parents,
-/// actors, reasons. Applied again, it changes nothing.
+/// Use it for everything that a handler, a sender or an operator wrote: errors, details, key ids,
+/// trace parents, actors, reasons. Applied to its own result, it changes nothing.
 pub fn storable(text: &str) -> Cow<'_, str> {
     if text.len() <= STORABLE_MAX && !text.contains(is_escaped) {
         return Cow::Borrowed(text);
     }
     let room = STORABLE_MAX - MARK_MAX;
     let mut kept = String::with_capacity(text.len().min(STORABLE_MAX));
-    // How much of it may stay when it turns out that there is too much.
+    // The length of the text to keep if the whole turns out to be too long.
     let mut cut = 0;
     for c in text.chars() {
         if is_escaped(c) {
@@ -34,7 +34,7 @@ pub fn storable(text: &str) -> Cow<'_, str> {
         }
         if kept.len() > STORABLE_MAX {
             kept.truncate(cut);
-            // Writing to a string does not fail.
+            // Writing to a `String` cannot fail.
             let _ = write!(kept, " … (cut, {} bytes)", text.len());
             break;
         }
@@ -76,7 +76,7 @@ mod tests {
             "€".repeat(STORABLE_MAX),
             "\0".repeat(STORABLE_MAX),
             format!("x{}", "🦀".repeat(STORABLE_MAX)),
-            // Short enough, were it not for the escapes.
+            // This text exceeds the limit only because of its escapes.
             "\t".repeat(STORABLE_MAX / 2 + 1),
         ] {
             let kept = storable(&text);

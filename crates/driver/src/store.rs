@@ -1,4 +1,4 @@
-//! What a store must promise to the worker.
+//! The seam to a store: what every store driver must promise to the worker.
 
 use std::error::Error;
 use std::time::Duration;
@@ -15,29 +15,29 @@ use crate::{
     Requeued, Start, StartCounts, StartKind,
 };
 
-/// A store: remembers, per route, what was done with each event, in the same transaction as the
-/// effects of the handler that did it.
+/// A store. For each route, it remembers what was done with each event, in the same transaction as
+/// the effects of the event's handler.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// What a handler works with: the database's own connection type.
+    /// The database's own connection type, which a handler borrows.
     type Connection: Send;
 
-    /// An open transaction. Dropping it rolls back, and never returns a dirty connection to use.
+    /// An open transaction. Dropping it rolls it back; others never get its open connection.
     type Tx: Send;
 
-    /// Opens a transaction. Must not be cancelled half-way by callers that keep using the
-    /// store's connection; drivers make it harmless when it is.
+    /// Opens a transaction. Callers that keep using the store's connection must not cancel this
+    /// call half-way; drivers make a cancelled call harmless.
     async fn begin(&self) -> Result<Self::Tx, Fault>;
 
-    /// Opens a transaction for a handler that is not hookbox's own. Its session is as a new one
-    /// would be, whatever an earlier handler did to it.
+    /// Opens a transaction for a handler that is not hookbox's own. Its session has the state of a
+    /// new session, whatever an earlier handler changed in it.
     async fn begin_for_handler(&self) -> Result<Self::Tx, Fault>;
 
     /// Records the events and claims them for `route`. Returns one result for each envelope, in the
     /// order given. Claims that are `Fresh` or `Granted` belong to this transaction until it ends;
-    /// a concurrent claim of the same event waits for it, or is `Contention`.
+    /// a concurrent claim of the same event waits for that end, or fails with `Contention`.
     ///
-    /// No two envelopes of one call may be of the same event.
+    /// The envelopes of one call must be of different events.
     async fn claim(
         &self,
         tx: &mut Self::Tx,
@@ -45,26 +45,26 @@ pub trait Store: Send + Sync + 'static {
         envelopes: &[&Envelope],
     ) -> Result<Vec<Claimed>, Fault>;
 
-    /// What is stored of these events as this transaction sees it, in the order given: the body
-    /// that came first, which is the one that every route runs. `None` for one that is not stored.
+    /// Returns what is stored of these events in this transaction's view, in the order given: the
+    /// body that arrived first, which every route runs; `None` for an event that is not stored.
     async fn stored(
         &self,
         tx: &mut Self::Tx,
         events: &[EventId],
     ) -> Result<Vec<Option<StoredEvent>>, Fault>;
 
-    /// What the handler borrows.
+    /// Returns the connection that the handler borrows.
     fn connection<'t>(&self, tx: &'t mut Self::Tx) -> &'t mut Self::Connection;
 
-    /// Proves, after a handler that is not hookbox's own and whatever it returned, that the
-    /// transaction of [`Store::begin_for_handler`] is still the one that began, and that its
-    /// session is as it was. What a handler left in the session (temporary tables, cursors, session
-    /// locks, ...) is removed, so that the next handler finds none of it.
+    /// Proves after a handler that is not hookbox's own, whatever it returned, that the transaction
+    /// of [`Store::begin_for_handler`] is still the one that was opened, and that its session is
+    /// unchanged. It removes what the handler left in the session (temporary tables, cursors,
+    /// session locks, ...), so that the next handler does not find it.
     async fn prove(&self, tx: &mut Self::Tx) -> Result<(), CommitError>;
 
-    /// Writes the outcome of receipts into the transaction. A receipt that has an outcome already
-    /// keeps it. It is the first statement after the handlers, so a transaction that a handler
-    /// left aborted (25P02 in PostgreSQL) or ended shows here, where no proof has shown it:
+    /// Writes the outcome of receipts into the transaction. A receipt that already has an outcome
+    /// keeps it. This is the first statement after the handlers. If no proof ran before, it is
+    /// where a transaction shows that a handler left it aborted (25P02 in PostgreSQL) or ended it:
     /// `CommitError::BrokenByHandler` or `CommitError::EndedByHandler`.
     async fn settle(
         &self,
@@ -73,42 +73,42 @@ pub trait Store: Send + Sync + 'static {
         settled: &[ReceiptOutcome<'_>],
     ) -> Result<(), CommitError>;
 
-    /// Commits, and proves that it took: the last statement before the commit is a guard that
-    /// fails when the transaction was aborted or ended behind our back. Every claim that was
-    /// `Fresh` or `Granted` must have been settled.
+    /// Commits, and proves that the commit took effect: the last statement before the commit is a
+    /// guard that fails when the transaction was aborted or ended without hookbox's knowledge.
+    /// Every claim that was `Fresh` or `Granted` must have been settled.
     async fn commit(&self, tx: Self::Tx) -> Result<(), CommitError>;
 
-    /// Rolls back. What cannot be rolled back in time is closed.
+    /// Rolls the transaction back. A connection that cannot roll back in time is closed.
     async fn rollback(&self, tx: Self::Tx);
 
-    /// Records one failed attempt together with what follows from it, in one transaction of its
-    /// own. Recording the same attempt twice changes nothing the second time. The receipt keeps the
-    /// digest of its own body, as where it is settled.
+    /// Records one failed attempt and what follows from it, in a separate transaction. Recording
+    /// the same attempt again changes nothing. The receipt keeps the digest of its own body, as in
+    /// [`Store::settle`].
     async fn fail(&self, failure: &Failure<'_>) -> Result<Recorded, Fault>;
 
-    /// Defers an event without an attempt, in one transaction of its own: it waits for the same
-    /// attempt as before, its receipts are retrying, and the store keeps why and since when. The
-    /// receipt keeps the digest of its own body. Until that wait is over, copies of its message are
-    /// not granted; afterwards the fence of [`hookbox_event::Redo`] keeps the effect single. Once
-    /// deferred for longer than its greatest age, it is [`Deferred::Expired`] and nothing is
-    /// changed.
+    /// Defers an event without an attempt, in a separate transaction. The event waits for the same
+    /// attempt as before, its receipts are retrying, and the store keeps the reason and the moment
+    /// of the first deferral. The receipt keeps the digest of its own body. Until the wait is over,
+    /// copies of the event's message are not granted; afterwards the fence of
+    /// [`hookbox_event::Redo`] keeps the effect single. When the deferral exceeds its greatest age,
+    /// the result is [`Deferred::Expired`] and nothing is changed.
     async fn defer(&self, deferral: &Deferral<'_>) -> Result<Deferred, Fault>;
 
-    /// Stores bytes that could not be read as an envelope, as a dead letter of `route`. Idempotent
-    /// by the bytes.
+    /// Stores bytes that are not a readable envelope as a dead letter of `route`. Storing the same
+    /// bytes again changes nothing.
     async fn store_undecodable(
         &self,
         undecodable: &UndecodableMessage<'_>,
     ) -> Result<Recorded, Fault>;
 
-    /// How often a handler was started on each of these on `route` since a process last survived
-    /// that, in the order given. The worker calls it for what is redelivered.
+    /// Returns how often a handler was started on each of these keys on `route` since a process
+    /// last survived such a start, in the order given. The worker calls it for redelivered events.
     async fn starts(&self, route: &RouteName, of: &[Start]) -> Result<Vec<StartCounts>, Fault>;
 
-    /// Counts one more start of the handler on each, in a transaction of its own: once it is
-    /// `Ok`, the count outlives this process, whatever the handler does to it. A repeated call of
-    /// the same process is not another start: it may not have received the reply to the first. None
-    /// may stand twice in one call.
+    /// Counts one more start of the handler on each key, in a separate transaction: after `Ok`, the
+    /// count survives this process, whatever the handler does to the process. A repeated call of
+    /// the same process counts no second start, because the process may not have received the reply
+    /// to its first call. No key may occur twice in one call.
     async fn start(
         &self,
         route: &RouteName,
@@ -117,13 +117,12 @@ pub trait Store: Send + Sync + 'static {
         on: &[Start],
     ) -> Result<(), Fault>;
 
-    /// Forgets the starts of these: this process has survived the attempt, be it a success or a
-    /// failure.
+    /// Clears the starts of these keys: this process has survived the attempt, failed or not.
     async fn survived(&self, route: &RouteName, of: &[Start]) -> Result<(), Fault>;
 
     /// Takes back one start: this process is alive, and its handler does not run until it counts
-    /// the next one. The starts of others stay. An uncertain one is taken back only where this
-    /// process was the last to count, and so at most once.
+    /// the next start. Starts of other processes stay. An uncertain start is taken back only if
+    /// this process was the last to count one, and so at most once.
     async fn retract_start(
         &self,
         route: &RouteName,
@@ -133,95 +132,94 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<(), Fault>;
 
     /// Takes up to `limit` retries that are due by the store's own clock, of the routes that
-    /// `republish` accepts, passes each to it, and marks as queued those it confirmed. Two callers
-    /// at once do not get the same retry where the database can prevent it; where they do, the
-    /// fence of [`hookbox_event::Redo`] keeps the effect single. A retry that was queued and made
-    /// no progress for an hour is due again.
+    /// `republish` accepts, passes each to `republish`, and marks the confirmed ones as queued. Two
+    /// concurrent callers do not get the same retry where the database can prevent it; elsewhere
+    /// the fence of [`hookbox_event::Redo`] keeps the effect single. A retry that was queued and
+    /// made no progress for an hour is due again.
     async fn requeue_due(&self, limit: u32, republish: &dyn Republish) -> Result<Requeued, Fault>;
 
-    /// Records an accept report: once, however often it is delivered. Of its receipts, those
-    /// without an outcome are kept until they have one.
+    /// Records an accept report, once, however often it is delivered. Of the report's receipts, the
+    /// store keeps those without an outcome until they have one.
     async fn account(&self, account: &Account) -> Result<(), Fault>;
 
-    /// Forgets the kept receipts of accept reports that have their outcome by now.
+    /// Removes the kept receipts of accept reports that have an outcome by now.
     async fn check_accounts(&self) -> Result<(), Fault>;
 
-    /// Compares this store with the witnesses that its broker held before this call, and where
-    /// nothing contradicts commits the next witness, if there is one to publish: of what is
-    /// recorded now, with the routes whose queues the broker has.
+    /// Compares this store with the witnesses that its broker held before this call. If nothing
+    /// contradicts and a witness is to be published, it commits the next witness, which covers what
+    /// is recorded now and names the routes whose queues the broker has.
     async fn take_witness(
         &self,
         found: &[Witness],
         routes: &[RouteName],
     ) -> Result<NextWitness, Fault>;
 
-    /// Records that the broker has confirmed the witness of this sequence number; the highest
-    /// counts.
+    /// Records that the broker confirmed the witness of this sequence number; the highest counts.
     async fn witness_confirmed(&self, sequence: u64) -> Result<(), Fault>;
 
-    /// Whether an error, anywhere in its chain of causes, is a failure of the database rather than
-    /// of the handler: `None` when it is not ours. It outranks the class that the handler's author
-    /// gave it.
+    /// Classifies an error, or any error in its chain of causes, as a failure of the database
+    /// rather than of the handler. Returns `None` when it is not a failure of the database. The
+    /// result outranks the class that the handler's author gave the error.
     fn diagnose(&self, error: &(dyn Error + 'static)) -> Option<FaultKind>;
 
-    /// An error of a handler's and its causes on one line, for the store: as [`crate::describe`]
-    /// has it, without what the database's library adds that is not about the error.
+    /// Returns a handler's error and its causes on one line, for the store. It equals
+    /// [`crate::describe`] without what the database's library adds that is not about the error.
     fn describe(&self, error: &(dyn Error + 'static)) -> String {
         crate::describe(error)
     }
 
-    /// What an operator is to do about an error that is [`FaultKind::MissingRight`], as far as the
-    /// database reports it: safe to show, and bounded.
+    /// Returns what an operator has to do about an error that is [`FaultKind::MissingRight`], as
+    /// far as the database reports it. The text is safe to show, and its length is bounded.
     fn remedy(&self, error: &(dyn Error + 'static)) -> Option<String>;
 
-    /// One cheap round trip, to check whether the store is reachable.
+    /// Makes one cheap round trip to check whether the store is reachable.
     async fn ping(&self) -> Result<(), Fault>;
 
-    /// Ends all connections in an orderly way.
+    /// Closes all connections in an orderly way.
     async fn close(&self);
 }
 
 /// The result of a claim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claimed {
-    /// Never seen on this route: run the handler. This is attempt 1.
+    /// The event was never seen on this route: run the handler. This is attempt 1.
     Fresh,
-    /// A retry or replay that is due: run the handler.
+    /// A retry or replay of the event is due: run the handler.
     Granted {
-        /// The attempt to run.
+        /// The number of the attempt to run.
         attempt: u32,
-        /// The attempts that had been made when the present round began (0, or the count at the
-        /// last replay): the retry policy counts from here.
+        /// The number of attempts made before the present round began: 0, or the count at the last
+        /// replay. The retry policy counts from here.
         attempts_before: u32,
     },
-    /// This very receipt has its outcome already: nothing to write. (Or a retry that is no
-    /// longer wanted.)
+    /// This receipt already has its outcome, or its retry is no longer wanted: write nothing.
     Redelivered,
-    /// Another receipt of the same event, with the same content.
+    /// Another receipt of the same event, with the same content, was claimed before.
     Duplicate,
-    /// Another body under the same event id.
+    /// A body with another digest has the same event id.
     Conflict,
-    /// A claim that was committed without an outcome: a handler ended its transaction. Its
-    /// effects stand, so it must not run again: dead-letter it.
+    /// A claim was committed without an outcome, because a handler ended its own transaction. The
+    /// handler's effects are committed, so it must not run again: make the event a dead letter.
     Orphaned,
 }
 
-/// Where an event stands on a route.
+/// The state of an event on a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClaimState {
-    /// Claimed by a transaction that has not settled it. Only visible to others when orphaned.
+    /// A transaction claimed the event and has not settled it. Others see this state only when the
+    /// claim is orphaned.
     Running,
     /// The handler's effects are committed.
     Done,
     /// Waiting for its next attempt.
     Retrying,
-    /// Given up; see the dead letter.
+    /// The route has given up on the event; see its dead letter.
     Dead,
 }
 
 impl ClaimState {
-    /// The value in the database.
+    /// Returns the value that the database stores.
     pub fn as_str(self) -> &'static str {
         match self {
             ClaimState::Running => "running",
@@ -235,82 +233,84 @@ impl ClaimState {
 /// The outcome of one receipt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// The handler ran and its effects are in this transaction.
+    /// The handler ran, and its effects are in this transaction.
     Done {
-        /// Which attempt it was.
+        /// The number of the attempt that succeeded.
         attempt: u32,
     },
-    /// Nothing to do: the event was claimed before.
+    /// The event was claimed before, so there is nothing to do.
     Duplicate,
-    /// Another body under a known event id; kept under an id of its own as a dead letter.
+    /// The body differs from the known body of the event id; it is stored under an id of its own as
+    /// a dead letter.
     Conflict {
-        /// What an operator should know.
+        /// The explanation for operators.
         detail: String,
     },
-    /// Given up without running the handler (again).
+    /// The route gave up on the event without running the handler (again).
     Dead {
         /// Why.
         reason: DeadReason,
-        /// What an operator should know: the path and the rule that was broken, say.
+        /// The explanation for operators, for example the path and the schema rule that it breaks.
         detail: String,
     },
 }
 
-/// One receipt and its outcome. For `Done`, `Conflict` and `Dead` the envelope's event must have
-/// been claimed as `Fresh` or `Granted` in the same transaction.
+/// A receipt and its outcome. For `Done`, `Conflict` and `Dead`, the same transaction must have
+/// claimed the envelope's event as `Fresh` or `Granted`.
 #[derive(Debug, Clone)]
 pub struct ReceiptOutcome<'a> {
     /// The receipt.
     pub envelope: &'a Envelope,
     /// Its outcome.
     pub outcome: Outcome,
-    /// The digest of the receipt's own body, where the event is stored with another body and its id
-    /// decides. It is kept with the receipt, for operators.
+    /// The digest of the receipt's own body, when the event is stored with another body and only
+    /// its id decides. It is kept with the receipt, for operators.
     pub other_digest: Option<ContentDigest>,
 }
 
-/// The stored body of an event, with what belongs to it.
+/// The stored body of an event, with its digest and metadata.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredEvent {
     /// Its topic.
     pub topic: Topic,
-    /// The digest of the body.
+    /// The digest of the stored body.
     pub digest: ContentDigest,
     /// Reserved: see [`Envelope::seal`].
     pub seal: Option<String>,
-    /// The body, as received.
+    /// The body as it was received.
     pub body: Bytes,
 }
 
-/// Why a commit did not succeed.
+/// The reason why a commit did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// A handler swallowed an error, or left the transaction or its session so that it must not
-    /// be committed. Nothing is committed; it counts as the handler's failure.
+    /// A handler swallowed an error, or left the transaction or its session in a state that must
+    /// not be committed. Nothing is committed; it counts as a failure of the handler.
     #[error("the handler broke its transaction: {why}")]
     BrokenByHandler {
-        /// What the guard saw.
+        /// What the guard found.
         why: String,
     },
     /// A handler ended the transaction itself (`COMMIT`, `ROLLBACK`). What it committed, or wrote
-    /// afterwards, stands, so that it must never run again: its event is orphaned.
+    /// afterwards, stays in the database, so it must never run again: its event is orphaned.
     #[error("the handler ended its transaction: {why}")]
     EndedByHandler {
-        /// What the guard saw.
+        /// What the guard found.
         why: String,
     },
-    /// A fault of our own. Whether it was committed is unknown; redelivery will decide.
+    /// A fault of hookbox's dependencies. Whether the transaction was committed is unknown; the
+    /// redelivered message finds out.
     #[error(transparent)]
     Fault(#[from] Fault),
 }
 
-/// How an attempt failed, by the class that the handler's author or the engine gave it.
+/// How an attempt failed, as a class that the handler's author or the engine assigned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureClass {
-    /// The handler failed in a way that may pass.
+    /// The handler failed for a reason that may pass.
     Transient,
-    /// The handler will never accept this event.
+    /// The handler never accepts this event.
     Permanent,
     /// The handler panicked.
     Panicked,
@@ -321,7 +321,7 @@ pub enum FailureClass {
 }
 
 impl FailureClass {
-    /// The name in tables, logs and metrics.
+    /// Returns the name in tables, logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {
             FailureClass::Transient => "transient",
@@ -340,27 +340,29 @@ pub struct Failure<'a> {
     pub route: &'a RouteName,
     /// Of which receipt.
     pub envelope: &'a Envelope,
-    /// Which attempt failed, from 1.
+    /// The number of the failed attempt, from 1.
     pub attempt: u32,
-    /// The attempts before the present round, as the claim returned them; 0 for a fresh event.
+    /// The number of attempts before the present round, as the claim returned it; 0 for a fresh
+    /// event.
     pub attempts_before: u32,
-    /// The digest of the receipt's own body, where the event is stored with another body and its id
-    /// decides; as in [`ReceiptOutcome`].
+    /// The digest of the receipt's own body, when the event is stored with another body and only
+    /// its id decides; as in [`ReceiptOutcome`].
     pub other_digest: Option<ContentDigest>,
     /// How.
     pub class: FailureClass,
-    /// The error and its causes. It goes into the store, where bodies are, and never into a log.
+    /// The error and its causes. They go into the store, where the bodies are, and never into a
+    /// log.
     pub error: String,
-    /// How long the attempt took.
+    /// The duration of the attempt.
     pub took: Duration,
     /// What follows.
     pub then: Then,
 }
 
-/// What follows from a failed attempt.
+/// What follows a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {
-    /// Another attempt, not before so long from now by the store's clock.
+    /// Another attempt follows, no earlier than this long from now by the store's clock.
     Retry {
         /// How long.
         after: Duration,
@@ -377,19 +379,20 @@ pub enum Then {
 pub enum Recorded {
     /// It is recorded.
     Recorded,
-    /// It was recorded before, or the event has changed state meanwhile: nothing was changed.
+    /// The failure was recorded before, or the event has changed state meanwhile; nothing was
+    /// changed.
     Superseded,
 }
 
-/// Bytes that could not be read as an envelope.
+/// Bytes that are not a readable envelope.
 #[derive(Debug, Clone)]
 pub struct UndecodableMessage<'a> {
-    /// The route whose queue they came from.
+    /// The route from whose queue the bytes came.
     pub route: &'a RouteName,
     /// The bytes.
     pub bytes: &'a Bytes,
-    /// Why they could not be read or delivered.
+    /// Why the bytes could not be read or delivered.
     pub reason: DeadReason,
-    /// What an operator should know.
+    /// The explanation for operators.
     pub detail: String,
 }

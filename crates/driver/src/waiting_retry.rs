@@ -1,4 +1,4 @@
-//! Waiting retries, as operators see them.
+//! Waiting retries, in the form that operators see.
 
 use hookbox_event::{EventId, RouteName, SourceName, Timestamp, Topic};
 use serde::Serialize;
@@ -14,35 +14,35 @@ pub struct WaitingRetry {
     pub route: RouteName,
     /// What about.
     pub topic: Topic,
-    /// The attempt it is for.
+    /// The number of the attempt that is due.
     pub attempt: u32,
     /// Not before.
     pub not_before: Timestamp,
-    /// When it was put into the queue, if it was.
+    /// The moment when the retry was put into the queue, if it was.
     pub queued_at: Option<Timestamp>,
-    /// Why and since when it is deferred, if it waits without having failed.
+    /// Why and since when the retry is deferred, if it waits without a failed attempt.
     pub deferred: Option<DeferredSince>,
-    /// The error of the last attempt that failed, if one has.
+    /// The error of the last failed attempt, if there is one.
     pub error: Option<String>,
 }
 
-/// Which retries. Every field narrows.
+/// A filter for retries. A retry must match every field that is set.
 #[derive(Debug, Clone, Default)]
 pub struct RetryFilter {
-    /// Only of these events.
+    /// Keeps only retries of these events.
     pub events: Vec<EventId>,
-    /// Only of this route.
+    /// Keeps only dead letters of this route.
     pub route: Option<RouteName>,
-    /// Only of events of this source.
+    /// Keeps only events of this source.
     pub source: Option<SourceName>,
-    /// Only those that are due then or later.
+    /// Keeps only retries that are due at this moment or later.
     pub since: Option<Timestamp>,
-    /// Only those that are due before.
+    /// Keeps only retries that are due before this moment.
     pub until: Option<Timestamp>,
 }
 
 impl RetryFilter {
-    /// Whether it filters by anything.
+    /// Returns whether any field is set.
     pub fn is_narrow(&self) -> bool {
         !self.events.is_empty()
             || self.route.is_some()

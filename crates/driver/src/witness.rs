@@ -1,123 +1,128 @@
 //! The comparison of a store with the witnesses that its broker holds (docs/ACCOUNTING.md).
 //!
-//! Both sides remember the other: the store the newest witness that its broker has confirmed, the
-//! broker the newest witnesses of its store. There is no identity of the broker besides: a broker
-//! is known by the witnesses that it holds, and one without them is another one, or was emptied.
+//! Each side remembers the other: the store keeps the newest witness that its broker has confirmed,
+//! and the broker keeps the newest witnesses of its store. A broker has no other identity. A broker
+//! without the expected witnesses is a different broker, or was emptied.
 
 use hookbox_event::{Incarnation, InstanceId, ReportedUpTo, RouteName, Timestamp, Witness};
 use serde::{Serialize, Serializer};
 
-/// How many ingests a witness names, the newest ones. It bounds a message to a few KiB.
+/// The most ingests that a witness names; it names the newest. The limit keeps a witness message
+/// within a few KiB.
 pub const WITNESS_INGESTS_MAX: u32 = 32;
 
-/// How many witnesses a broker keeps: two workers may publish at once, in either order.
+/// The number of witnesses that a broker keeps. More than one is needed, because two workers may
+/// publish at once, in either order.
 pub const WITNESSES_KEPT: u32 = 8;
 
-/// What a store knows of itself and of its newest witness, from one moment.
+/// What a store has recorded, and its newest witness, read at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WitnessPosition {
-    /// Which store, and which of its lives.
+    /// The identity of the store, and of its incarnation.
     pub incarnation: Incarnation,
-    /// When this life began.
+    /// The moment when this incarnation began.
     pub since: Timestamp,
-    /// The newest witness that it has committed.
+    /// The newest witness that the store has committed.
     pub newest: Option<Witness>,
     /// The sequence number of the newest witness that the broker has confirmed; 0 if none.
     pub confirmed: u64,
-    /// Receipts that ingests have reported by now.
+    /// The number of receipts that ingests have reported by now.
     pub receipts: u64,
-    /// How far the newest ingests have reported by now.
+    /// The sequence numbers up to which the newest ingests have reported.
     pub ingests: Vec<ReportedUpTo>,
 }
 
 /// What to publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NextWitness {
-    /// Nothing: the broker has confirmed a witness with the same content.
+    /// Publish nothing: the broker has confirmed a witness with the same content.
     Unchanged,
-    /// This witness. It is committed.
+    /// Publish this witness. It is committed.
     Publish(Witness),
-    /// Nothing: store and broker contradict each other, and what the broker holds must stay.
+    /// Publish nothing: store and broker contradict each other, and the broker must keep its
+    /// witnesses.
     Mismatch(Mismatch),
 }
 
-/// How a store and its broker contradict each other.
+/// The way in which a store and its broker contradict each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Mismatch {
-    /// The broker holds a later witness of this store: the store was restored to an older state.
+    /// The broker holds a later witness of this store, so the store was restored to an older state.
     StoreBehind(StoreBehind),
-    /// The newest witness that the broker holds is of another store.
+    /// The newest witness at the broker belongs to another store.
     OtherStore(OtherStore),
-    /// The broker does not hold what it has confirmed: it was replaced, emptied or restored.
+    /// The broker lacks a witness that it has confirmed, so it was replaced, emptied or restored.
     BrokerBehind(BrokerBehind),
 }
 
 /// A store that was restored to an older state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StoreBehind {
-    /// Up to when the store is known to be whole: its newest witness, or the beginning of its life.
+    /// The moment up to which the store is known to be complete: its newest witness, or the start
+    /// of its incarnation.
     #[serde(serialize_with = "rfc3339")]
     pub from: Timestamp,
-    /// The moment of the newest witness that the broker holds.
+    /// The moment of the newest witness at the broker.
     #[serde(serialize_with = "rfc3339")]
     pub until: Timestamp,
     /// The sequence number of the store's newest witness; 0 if none.
     pub store: u64,
-    /// The sequence number of the newest witness that the broker holds.
+    /// The sequence number of the newest witness at the broker.
     pub broker: u64,
-    /// Receipts that were reported between the two.
+    /// The number of receipts reported between the two witnesses.
     pub receipts: u64,
-    /// Numbers that ingests had reported, and that the store does not know now.
+    /// The numbers that ingests had reported and that the store does not know now.
     pub ingests: Vec<UnknownNumbers>,
 }
 
-/// Numbers that an ingest has reported and that the store does not know.
+/// The numbers that an ingest has reported and that the store does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct UnknownNumbers {
     /// The ingest process.
     pub instance: InstanceId,
-    /// The first of them.
+    /// The first number of the gap.
     pub first: u64,
-    /// The last of them.
+    /// The last number of the gap.
     pub last: u64,
 }
 
-/// A broker that was used with another store.
+/// A broker that another store has used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OtherStore {
     /// This store.
     pub store: Incarnation,
-    /// The store of the newest witness that the broker holds.
+    /// The store of the newest witness at the broker.
     pub broker: Incarnation,
-    /// Up to when this store is known to be whole: its newest witness, or the beginning of it.
+    /// The moment up to which this store is known to be complete: its newest witness, or its
+    /// creation.
     #[serde(serialize_with = "rfc3339")]
     pub from: Timestamp,
-    /// The moment of the newest witness that the broker holds.
+    /// The moment of the newest witness at the broker.
     #[serde(serialize_with = "rfc3339")]
     pub until: Timestamp,
-    /// The sequence number of that witness.
+    /// The sequence number of the newest witness at the broker.
     pub sequence: u64,
 }
 
-/// A broker that does not hold what it has confirmed.
+/// A broker that lacks a witness that it has confirmed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BrokerBehind {
-    /// The sequence number that it has confirmed.
+    /// The sequence number that the broker has confirmed.
     pub confirmed: u64,
-    /// The highest that it holds; none if it holds none.
+    /// The highest sequence number that the broker holds; `None` if it holds no witness.
     pub found: Option<u64>,
-    /// The moment of the newest witness that it holds, or of the beginning of this store's life.
+    /// The moment of the newest witness at the broker, or of the start of this store's incarnation.
     #[serde(serialize_with = "rfc3339")]
     pub from: Timestamp,
     /// The moment of this store's newest witness.
     #[serde(serialize_with = "rfc3339")]
     pub until: Timestamp,
-    /// Whose queues it must have.
+    /// The routes whose queues the broker must have.
     pub routes: Vec<RouteName>,
 }
 
-/// What a person has accepted: that a store and its broker contradicted each other.
+/// A contradiction between a store and its broker that an operator has accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AcceptedRestore {
     /// When.
@@ -127,7 +132,7 @@ pub struct AcceptedRestore {
     pub by: String,
     /// Why.
     pub why: String,
-    /// The contradiction, with its span.
+    /// The description of the contradiction, with its time span.
     pub what: String,
 }
 
@@ -135,15 +140,15 @@ fn rfc3339<S: Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Err
     serializer.collect_str(at)
 }
 
-/// The newest of the witnesses that a broker holds, whatever their order.
+/// Returns the newest of the witnesses that a broker holds, in whatever order they are.
 pub fn newest_witness(found: &[Witness]) -> Option<&Witness> {
     found.iter().max_by_key(|witness| witness.sequence)
 }
 
 impl WitnessPosition {
-    /// Compares with what the broker holds. This position must have been read after that, and
-    /// `confirmed` (of this store) before: what is published and confirmed meanwhile contradicts
-    /// nothing.
+    /// Compares this position with the witnesses at the broker. The position must be read after
+    /// those witnesses, and `confirmed` (of this store) before them: then a witness that is
+    /// published and confirmed meanwhile is no contradiction.
     pub fn compare(&self, confirmed: u64, found: &[Witness]) -> Option<Mismatch> {
         let Some(held) = newest_witness(found) else {
             return (confirmed > 0).then(|| self.broker_behind(confirmed, None));
@@ -163,8 +168,8 @@ impl WitnessPosition {
         (held.sequence < confirmed).then(|| self.broker_behind(confirmed, Some(held)))
     }
 
-    /// What a store publishes now that its broker holds these. A witness that is newer than this
-    /// position's has to be committed first.
+    /// Returns what a store publishes when its broker holds the witnesses `found`. A witness that
+    /// is newer than this position's must be committed before it is published.
     pub fn take(&self, found: &[Witness], at: Timestamp, routes: &[RouteName]) -> NextWitness {
         match self.compare(self.confirmed, found) {
             Some(mismatch) => NextWitness::Mismatch(mismatch),
@@ -174,8 +179,8 @@ impl WitnessPosition {
         }
     }
 
-    /// The first witness of a life that begins at this position, because a person has accepted how
-    /// the life before and its broker contradicted each other.
+    /// Returns the first witness of an incarnation that starts at this position, after an operator
+    /// has accepted a contradiction between the incarnation before and its broker.
     pub fn first_after(
         self,
         before: WitnessPosition,
@@ -192,8 +197,9 @@ impl WitnessPosition {
         }
     }
 
-    /// What to publish next, where nothing contradicts: a new witness when something has been
-    /// reported since the newest one, and else that one again until it is confirmed.
+    /// Returns the witness to publish next when nothing contradicts. It is a new witness if
+    /// something was reported since the newest one; otherwise the newest one, until the broker has
+    /// confirmed it.
     pub fn next(&self, at: Timestamp, routes: &[RouteName]) -> Option<Witness> {
         let next = Witness {
             store: self.incarnation,
@@ -215,7 +221,7 @@ impl WitnessPosition {
         (newest.sequence > self.confirmed).then(|| newest.clone())
     }
 
-    /// The sequence number of the newest witness; 0 if none.
+    /// Returns the sequence number of the newest witness; 0 if none.
     pub fn sequence(&self) -> u64 {
         self.newest.as_ref().map_or(0, |newest| newest.sequence)
     }
@@ -263,7 +269,8 @@ impl WitnessPosition {
 }
 
 impl Mismatch {
-    /// In one sentence, with the span: for logs, the audit and people.
+    /// Describes the contradiction in one sentence with its time span, for logs, the audit and
+    /// operators.
     pub fn describe(&self) -> String {
         match self {
             Mismatch::StoreBehind(it) => format!(
@@ -290,7 +297,7 @@ impl Mismatch {
         }
     }
 
-    /// The sequence number above which a fresh witness is the newest.
+    /// Returns the highest known sequence number. A new witness above it is the newest.
     pub fn highest(&self) -> u64 {
         match self {
             Mismatch::StoreBehind(it) => it.broker,

@@ -1,15 +1,16 @@
-//! Reads a detail from its beginning to its end, and writes its cause.
+//! Scans a detail from its beginning to its end and writes its cause.
 
 use super::word::{is_code, is_name, precedes_code, precedes_name, replaced};
 
-/// Hex digits of a UUID between its hyphens.
+/// The number of hex digits in each group of a UUID; hyphens separate the groups.
 const UUID_GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
 
-/// How PostgreSQL and serde_json end a text: with the place in a source.
+/// The text with which PostgreSQL and serde_json introduce a line number at the end of an error.
 const AT_LINE: &str = " at line ";
 const COLUMN: &str = " column ";
 
-/// What stands before the rule of a JSON Schema, which is the schema's own text.
+/// The text before the rule of a JSON Schema. The rule is copied, because it comes from the schema
+/// and not from the event.
 const RULE: &str = "(rule /";
 
 /// The text after the name of a missing property in a JSON Schema error.
@@ -18,7 +19,7 @@ const IS_REQUIRED: &str = " is a required property";
 pub(super) struct Scanner<'a> {
     rest: &'a str,
     cause: String,
-    /// The last word, and what stands between it and here.
+    /// The last word, and in `since` the text between that word and the current position.
     word: &'a str,
     since: String,
 }
@@ -57,7 +58,7 @@ impl<'a> Scanner<'a> {
         self.cause
     }
 
-    /// Takes the text up to `end` as it is.
+    /// Copies the text up to `end` into the cause.
     fn copy(&mut self, end: usize) {
         let (taken, rest) = self.rest.split_at(end);
         self.cause.push_str(taken);
@@ -65,7 +66,7 @@ impl<'a> Scanner<'a> {
         self.since.clear();
     }
 
-    /// Takes the text up to `end` as something else.
+    /// Writes `with` into the cause in place of the text up to `end`.
     fn replace(&mut self, end: usize, with: &str) {
         self.cause.push_str(with);
         (self.rest, self.word) = (&self.rest[end..], "");
@@ -92,14 +93,15 @@ impl<'a> Scanner<'a> {
         self.since.clear();
     }
 
-    /// Whether what comes now is the code that the last word announces.
+    /// Returns whether the next word is the code that the last word announces.
     fn expects_code(&self) -> bool {
-        // "error: 5 rows" announces none.
+        // In "error: 5 rows", the number is a count and not a code.
         let plain = !self.word.eq_ignore_ascii_case("error") || self.since == " ";
         precedes_code(self.word) && plain && matches!(self.since.trim(), "" | ":" | "=" | "#" | "(")
     }
 
-    /// A sign before a number: it belongs to the number, and goes with it.
+    /// Returns whether the character is the sign of a number. The sign is replaced together with
+    /// the number.
     fn is_sign(&self, c: char) -> bool {
         let number = self
             .rest
@@ -113,12 +115,13 @@ impl<'a> Scanner<'a> {
         matches!(c, '-' | '+') && number && begins
     }
 
-    /// Where a quoted text ends that begins here: before its closing quote, and behind it.
+    /// Finds the end of a quoted text that begins here: the positions before and after its closing
+    /// quote.
     fn quoted(&self, quote: char) -> Option<(usize, usize)> {
         if !matches!(quote, '"' | '\'' | '`') {
             return None;
         }
-        // An apostrophe stands between letters.
+        // A quote between letters is an apostrophe.
         let after_word = self.cause.chars().next_back().is_some_and(is_word);
         if quote == '\'' && after_word {
             return None;
@@ -149,7 +152,8 @@ impl<'a> Scanner<'a> {
         } else if (named || is_required) && is_name(inner) {
             Scanner::new(inner).scan()
         } else if quote == '`' && !matches!(self.word, "variant" | "value") {
-            // Code: Rust's messages and serde's name types and fields so.
+            // A text in backticks is code: Rust's messages and serde write names of types and
+            // fields so.
             Scanner::new(inner).scan()
         } else {
             "<value>".to_owned()
@@ -162,7 +166,8 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// A word; what begins with a digit may continue behind `.,:+-` with another one.
+/// Returns the first word. A word that begins with a digit may contain `.,:+-` before further
+/// digits or letters.
 fn first_word(text: &str) -> &str {
     let is_number = text.starts_with(|c: char| c.is_ascii_digit());
     let mut before = '\0';
@@ -181,7 +186,7 @@ fn first_word(text: &str) -> &str {
     text
 }
 
-/// The length of " at line 12" or " at line 12 column 3", where the text begins so.
+/// Returns the length of " at line 12" or " at line 12 column 3" when the text begins with it.
 fn source_line(text: &str) -> Option<usize> {
     let line = text.strip_prefix(AT_LINE)?;
     let digits = digits(line)?;
@@ -197,7 +202,8 @@ fn digits(text: &str) -> Option<usize> {
     (end > 0).then_some(end)
 }
 
-/// The length of "=(…)", where the text begins so: the values of a key, as PostgreSQL shows them.
+/// Returns the length of "=(…)" when the text begins with it. PostgreSQL shows the values of a key
+/// in this form.
 fn value_in_parentheses(text: &str) -> Option<usize> {
     let mut depth = 0_u32;
     for (at, c) in text.strip_prefix('=')?.char_indices() {
@@ -213,7 +219,7 @@ fn value_in_parentheses(text: &str) -> Option<usize> {
     None
 }
 
-/// The length of what an earlier pass has put in the place of something.
+/// Returns the length of a placeholder that an earlier pass wrote, when the text begins with one.
 fn placeholder(text: &str) -> Option<usize> {
     ["<n>", "<id>", "<time>", "<value>"]
         .into_iter()
@@ -221,7 +227,7 @@ fn placeholder(text: &str) -> Option<usize> {
         .map(str::len)
 }
 
-/// The length of a UUID, where the text begins with one.
+/// Returns the length of a UUID when the text begins with one.
 fn uuid(text: &str) -> Option<usize> {
     let mut end = 0;
     for (group, digits) in UUID_GROUPS.into_iter().enumerate() {

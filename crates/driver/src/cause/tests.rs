@@ -1,10 +1,10 @@
-//! Real details and their causes.
+//! Tests of the causes of real error details.
 
 use std::collections::BTreeMap;
 
 use super::*;
 
-/// A detail of each kind that hookbox, its databases and handlers write, and its cause.
+/// One detail of each kind that hookbox, its databases and handlers write, each with its cause.
 const DETAILS: [(&str, &str); 27] = [
     (
         "the body is not JSON (at byte 4711)",
@@ -112,7 +112,7 @@ fn a_cause_is_a_detail_without_what_changes() {
     }
 }
 
-/// Each differs from another one in a word that names the cause.
+/// Each detail differs from another one in a word that names the cause, so all causes must differ.
 #[test]
 fn causes_that_are_nearly_the_same_stay_apart() {
     const APART: [&str; 24] = [
@@ -144,11 +144,16 @@ fn causes_that_are_nearly_the_same_stay_apart() {
     let mut causes = BTreeMap::new();
     for detail in APART {
         let other = causes.insert(cause(detail), detail);
-        assert_eq!(other, None, "the same as {detail}");
+        assert_eq!(
+            other, None,
+            "expected a cause of its own, and it is the same as that of \
+                                 {detail}"
+        );
     }
 }
 
-/// Numbers, ids and values that differ are one cause (`xorshift64`, the same in every run).
+/// Details that differ in numbers, ids and values only must have the same cause. The random
+/// generator is `xorshift64` with a fixed seed, so every run tests the same details.
 #[test]
 fn a_cause_does_not_depend_on_ids_numbers_and_values() {
     let mut seed: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -197,7 +202,7 @@ fn where_a_long_detail_was_cut_does_not_matter() {
     };
     assert_eq!(cause(&long(100)).chars().count(), CAUSE_CHARS_MAX);
     assert_eq!(cause(&long(100)), cause(&long(101)));
-    // Nothing strange makes it fail.
+    // Unusual texts must not make the function panic.
     for text in [
         "\"",
         "'",

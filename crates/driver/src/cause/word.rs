@@ -1,24 +1,24 @@
-//! One word of a detail: a name, a number or an id.
+//! Classifies one word of a detail as a name, a number or an id.
 
-/// Longest code that is kept: SQLSTATEs have five characters, HTTP has three.
+/// The longest code that is kept: an SQLSTATE has five characters, an HTTP status three.
 const CODE_CHARS_MAX: usize = 5;
 
-/// As many hex digits are an id and no word.
+/// A word with at least this many hex digits, and nothing else, is an id.
 const HEX_DIGITS_MIN: usize = 8;
 
-/// A name has fewer digits (`int4`, `address2`); an id has as many.
+/// A word with at least this many digits is an id; a name (`int4`, `address2`) has fewer.
 const ID_DIGITS_MIN: usize = 3;
 
-/// A name changes less often between letters and digits.
+/// A word that changes between letters and digits at least this often is an id.
 const ID_CHANGES_MIN: usize = 3;
 
-/// A unit behind a number ("250ms") is no longer.
+/// The longest unit that may follow a number ("250ms").
 const UNIT_CHARS_MAX: usize = 4;
 
-/// The words before a code, which is kept.
+/// The words that announce a code; the code is kept.
 const CODE_WORDS: [&str; 6] = ["code", "sqlstate", "status", "http", "errno", "error"];
 
-/// The words before a quoted name, which is kept.
+/// The words that announce a quoted name; the name is kept.
 const NAME_WORDS: [&str; 22] = [
     "column",
     "relation",
@@ -44,35 +44,36 @@ const NAME_WORDS: [&str; 22] = [
     "domain",
 ];
 
-/// Whether a code follows such a word.
+/// Returns whether a code follows this word.
 pub(super) fn precedes_code(word: &str) -> bool {
     CODE_WORDS
         .iter()
         .any(|known| known.eq_ignore_ascii_case(word))
 }
 
-/// Whether a quoted name follows such a word.
+/// Returns whether a quoted name follows this word.
 pub(super) fn precedes_name(word: &str) -> bool {
     NAME_WORDS
         .iter()
         .any(|known| known.eq_ignore_ascii_case(word))
 }
 
-/// Whether it can be a code.
+/// Returns whether the word can be a code.
 pub(super) fn is_code(word: &str) -> bool {
     !word.is_empty()
         && word.len() <= CODE_CHARS_MAX
         && word.chars().all(|c| c.is_ascii_alphanumeric())
 }
 
-/// Whether it can be a name of a column, a constraint or a field.
+/// Returns whether the text can be the name of a column, a constraint or a field.
 pub(super) fn is_name(text: &str) -> bool {
     const NAME_BYTES_MAX: usize = 63;
     let plain = |c: char| c.is_ascii_alphanumeric() || "_./$-<>".contains(c);
     !text.is_empty() && text.len() <= NAME_BYTES_MAX && text.chars().all(plain)
 }
 
-/// A word with its numbers and ids replaced. A number may have `.,:+-` between its digits.
+/// Returns the word with its numbers and ids replaced. A number may have `.,:+-` between its
+/// digits.
 pub(super) fn replaced(word: &str) -> String {
     if !word.contains(|c: char| c.is_ascii_digit()) {
         return word.to_owned();
@@ -99,7 +100,7 @@ pub(super) fn replaced(word: &str) -> String {
     word.split('_').map(part).collect::<Vec<_>>().join("_")
 }
 
-/// A part of a word, between underscores.
+/// Replaces one part of a word; underscores separate the parts.
 fn part(part: &str) -> &str {
     let digits = part.chars().filter(char::is_ascii_digit).count();
     if digits == 0 {
@@ -121,7 +122,7 @@ fn is_hex(word: &str) -> bool {
     word.len() >= HEX_DIGITS_MIN && word.chars().all(|c| c.is_ascii_hexdigit())
 }
 
-/// "2026-11-26", with or without a time of day.
+/// Returns whether the word is a date ("2026-11-26"), with or without a time of day.
 fn is_moment(word: &str) -> bool {
     let bytes = word.as_bytes();
     let digits = |range: std::ops::Range<usize>| {

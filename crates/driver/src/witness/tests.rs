@@ -1,4 +1,4 @@
-//! Each way in which a store and a broker can stand to each other.
+//! Tests of each possible relation between a store and the witnesses of its broker.
 
 #![allow(clippy::unwrap_used)]
 
@@ -30,7 +30,7 @@ fn reported(number: u64) -> ReportedUpTo {
     }
 }
 
-/// A store whose newest witness has this number, and is confirmed.
+/// Returns a store whose newest witness has this number and is confirmed.
 fn position(sequence: u64) -> WitnessPosition {
     WitnessPosition {
         incarnation: STORE,
@@ -114,7 +114,7 @@ fn a_broker_that_lost_what_it_confirmed_is_found() {
         (behind.found, behind.from, behind.until),
         (Some(2), at(2), at(4))
     );
-    // What was confirmed after the broker was read contradicts nothing.
+    // A witness that was confirmed after the broker was read is no contradiction.
     assert_eq!(position(4).compare(2, &[witness(STORE, 2)]), None);
     assert_eq!(position(1).compare(0, &[]), None);
 }
