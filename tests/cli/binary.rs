@@ -1,10 +1,10 @@
-//! The binary beside the tests, and its output.
+//! The `hookbox` binary that the tests run, and its output.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The built binary. Tests of one package cannot ask cargo for the binary of another, so it is
-/// searched for where cargo puts it.
+/// Returns the path of the built binary. The tests of one package cannot ask cargo for the binary
+/// of another, so the path is derived from the folder that cargo builds into.
 pub fn path() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     // target/debug/deps/cli-…
@@ -18,7 +18,7 @@ pub fn path() -> PathBuf {
     binary
 }
 
-/// The result of a command.
+/// The exit code and the output of a command.
 #[derive(Debug)]
 pub struct Said {
     pub code: i32,
@@ -27,13 +27,13 @@ pub struct Said {
 }
 
 impl Said {
-    /// Its JSON.
+    /// Parses the standard output as JSON.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The result itself, after checking that the command succeeded.
+    /// Checks that the command succeeded, and returns its result.
     #[track_caller]
     pub fn well(self) -> Self {
         assert_eq!(self.code, 0, "{self:?}");
@@ -41,7 +41,7 @@ impl Said {
     }
 }
 
-/// A command in a folder, without a terminal and without the user's settings.
+/// Builds a command that runs in a folder, without a terminal and without the user's settings.
 pub fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(path());
     command
@@ -53,7 +53,7 @@ pub fn command(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a command to its end.
+/// Runs a command, and waits for its end.
 pub fn run(folder: &Path, arguments: &[&str]) -> Said {
     let output = command(folder, arguments).output().unwrap();
     Said {

@@ -1,4 +1,5 @@
-//! `check-config` and a start: what they refuse, their warnings, and their output.
+//! `check-config` and the start of a role: which configs they refuse, and which warnings they
+//! print.
 
 use std::path::Path;
 
@@ -13,7 +14,7 @@ const PLAIN: &str = "[[source]]\nname = \"jira\"\nscheme = \"hmac\"\nheader = \"
                      algorithm = \"sha256\"\nidentity = [\"/id\"]\n\
                      secrets = [{ id = \"k\", file = \"key\" }]\n";
 
-/// The exit code of a config that cannot be used.
+/// The exit code for a config that cannot be used.
 const UNUSABLE: i32 = 64;
 
 fn refused(said: &Said, words: &[&str]) {
@@ -23,7 +24,8 @@ fn refused(said: &Said, words: &[&str]) {
     }
 }
 
-/// A file of an impossible type, and a source whose events have no type at all.
+/// Refuses a schema file for an event type that cannot exist, and schemas of a source whose events
+/// have no type.
 #[test]
 fn a_schema_that_no_event_would_be_checked_with_is_refused() {
     let typed = format!("{PLAIN}topic = \"/webhookEvent\"\nschemas = \"schemas\"\n");
@@ -57,7 +59,7 @@ fn a_schema_that_no_event_would_be_checked_with_is_refused() {
     refused(&without.run(&["check-config"]), &words);
 }
 
-/// From the file to the outcome of an event.
+/// Checks that a schema's draft is respected from the file to the outcome of an event.
 #[test]
 fn a_schema_is_of_the_draft_that_it_names() {
     let sources = format!("{PLAIN}topic = \"/kind\"\nschemas = \"schemas\"\n");
@@ -91,7 +93,7 @@ fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
 }
 
-/// Writes a certificate of these years, and gives back its key.
+/// Writes a certificate that is valid between these years, and returns its key.
 fn certificate(folder: &Path, years: (i32, i32)) -> KeyPair {
     let mut params = CertificateParams::new(["hooks.example".to_owned()]).unwrap();
     params.not_before = date_time_ymd(years.0, 1, 1);
@@ -135,7 +137,7 @@ fn a_certificate_that_senders_reject_is_refused() {
     certificate(&folder, (2019, 2020));
     let expired = ["cert.pem cannot be used", "expired at 2020-01-01"];
     refused(&service.run(&["check-config"]), &expired);
-    // A running service with it still runs after a restart, with a warning.
+    // A service that runs with an expired certificate starts again after a restart, with a warning.
     service.begin();
     assert!(
         service.log().contains("expired at 2020-01-01"),
@@ -144,7 +146,7 @@ fn a_certificate_that_senders_reject_is_refused() {
     );
 }
 
-/// A URL that `migrate` refuses, `check-config` refuses, too.
+/// Checks that `check-config` refuses every URL that `migrate` refuses.
 #[test]
 fn a_url_that_migrate_refuses_is_refused() {
     for (store, broker, at) in [
@@ -167,7 +169,7 @@ fn a_url_that_migrate_refuses_is_refused() {
         std::fs::write(&config, text).unwrap();
         std::fs::write(service.folder().join("store"), store).unwrap();
         std::fs::write(service.folder().join("broker"), broker).unwrap();
-        // An ingest does not use the store.
+        // An ingest does not use the store, so a worker is started for a wrong store URL.
         let role = if at == "store.url" {
             "worker"
         } else {
@@ -223,7 +225,8 @@ fn a_default_that_makes_one_event_of_two_is_a_warning() {
     assert_eq!(source["identity"]["with"], "body");
 }
 
-/// The end of a source's last key: a warning from two weeks before, and refused when it is over.
+/// Checks that the end of a source's last key is a warning in the two weeks before, and that an
+/// ended key is refused.
 #[test]
 fn the_end_of_the_last_key_is_a_warning_before_it_comes() {
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();

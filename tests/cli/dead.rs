@@ -1,4 +1,4 @@
-//! `dead …` on real dead letters: listing, changing, exporting.
+//! `hookbox dead` with real dead letters: listing, changing and exporting.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::development::Development;
 
-/// A dev with so many dead letters, every event being malformed.
+/// Starts a `hookbox dev` with `count` dead letters: it receives that many events, all malformed.
 fn with_dead(test: &str, count: usize) -> Development {
     let dev = Development::start(test);
     let events = count.to_string();
@@ -22,7 +22,8 @@ fn total(dev: &Development, state: &str) -> u64 {
     list["total"].as_u64().unwrap()
 }
 
-/// A conflict is kept as a dead letter, and counts wherever dead letters are counted.
+/// Checks that every command reports the same number of dead letters. A conflict is kept as a dead
+/// letter, and counts.
 #[test]
 fn dead_letters_have_one_number_everywhere() {
     let dev = Development::start("dead_letters_have_one_number_everywhere");
@@ -136,10 +137,14 @@ fn a_change_shows_its_count_and_needs_a_yes() {
     assert_eq!(restored["changed"], count);
     assert_eq!(total(&dev, "dead"), 12);
     let missing = dev.run(&["dead", "discard", "999999", "--yes"]);
-    assert_eq!(missing.code, 1, "what was named is not there: {missing:?}");
+    assert_eq!(
+        missing.code, 1,
+        "a dead letter that does not exist is an error: {missing:?}"
+    );
 }
 
-/// The store's numbers of every route: accept reports arrive a moment later than the events.
+/// Returns each route with its counts in the store. It leaves out the accept reports, which arrive
+/// a moment later than the events.
 fn books(reconciled: &Value) -> Vec<(&Value, &Value)> {
     let routes = reconciled["routes"].as_array().unwrap();
     routes
@@ -150,7 +155,7 @@ fn books(reconciled: &Value) -> Vec<(&Value, &Value)> {
 
 #[test]
 fn a_replay_dies_again_while_its_cause_remains_and_the_accounting_balances() {
-    // More than one chunk of 500.
+    // More dead letters than the 500 that are changed at once.
     let dev = with_dead(
         "a_replay_dies_again_while_its_cause_remains_and_the_accounting_balances",
         620,
@@ -170,7 +175,7 @@ fn a_replay_dies_again_while_its_cause_remains_and_the_accounting_balances() {
     assert_eq!(
         books(&before),
         books(&after),
-        "dead again, each of them once"
+        "each event is dead again, and counts once"
     );
     assert_eq!(total(&dev, "dead"), 620);
 }
@@ -207,8 +212,8 @@ fn an_export_is_readable_by_its_owner_only_and_overwrites_nothing() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), written);
 }
 
-/// Dead letters of one cause are one group, whatever their numbers and ids; and `list`, `discard`,
-/// `replay` and `export` take the group.
+/// Checks that dead letters of one cause are one group, whatever numbers and ids their texts have,
+/// and that `list`, `discard`, `replay` and `export` accept the group.
 #[test]
 fn a_group_is_matched_and_changed_by_itself() {
     let dev = Development::start("a_group_is_matched_and_changed_by_itself");
@@ -259,7 +264,8 @@ fn a_group_is_matched_and_changed_by_itself() {
     assert!(malformed.err.contains("12 hex digits"), "{malformed:?}");
 }
 
-/// Under cron and in containers, neither name is set: the audit records a number, not "unknown".
+/// Checks the audit when no user name is set, as under cron and in containers: it records the
+/// user's number, not "unknown".
 #[test]
 fn the_audit_records_a_user_without_a_name() {
     let dev = with_dead("the_audit_records_a_user_without_a_name", 3);

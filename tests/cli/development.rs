@@ -1,4 +1,4 @@
-//! A running `hookbox dev` in a folder of its own.
+//! A running `hookbox dev` in a private folder.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use crate::binary::{Said, command, run};
 
-/// How long it may take to start: a debug build on a busy machine.
+/// The longest wait until it has started. A debug build on a busy machine is slow.
 const UP_WITHIN: Duration = Duration::from_secs(60);
 
-/// A `hookbox dev` that is ended, and whose folder is removed, with the test.
+/// A `hookbox dev`. It is ended, and its folder is removed, at the end of the test.
 pub struct Development {
     folder: PathBuf,
     url: String,
@@ -19,7 +19,7 @@ pub struct Development {
 }
 
 impl Development {
-    /// Starts one on a free port, in a folder that is named for its test.
+    /// Starts `hookbox dev` on a free port, in a folder that is named after the test.
     pub fn start(test: &str) -> Self {
         let name = format!("hookbox-cli-{}-{test}", std::process::id());
         let folder = std::env::temp_dir().join(name);
@@ -31,7 +31,7 @@ impl Development {
             .unwrap();
         let stdout = process.stdout.take().unwrap();
         let (say, said) = mpsc::channel();
-        // It ends with the process, whose end closes the pipe.
+        // The thread ends with the process, because the pipe is closed then.
         std::thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                 let url = line.strip_prefix("hookbox listens on ");
@@ -50,18 +50,18 @@ impl Development {
         }
     }
 
-    /// Runs a command beside it.
+    /// Runs a command in the same folder.
     pub fn run(&self, arguments: &[&str]) -> Said {
         run(&self.folder, arguments)
     }
 
-    /// Runs a command and reads its JSON.
+    /// Runs a command in the same folder, and returns its JSON output.
     #[track_caller]
     pub fn json(&self, arguments: &[&str]) -> serde_json::Value {
         self.run(&[arguments, &["--json"]].concat()).well().json()
     }
 
-    /// Sends events to it.
+    /// Sends events to this `hookbox dev` with `hookbox simulate`.
     pub fn simulate(&self, arguments: &[&str]) -> Said {
         let to = ["simulate", "--json", "--url", self.url.as_str()];
         self.run(&[&to, arguments].concat())
@@ -73,12 +73,12 @@ impl Development {
         self.json(&["reconcile", "--wait", "60s"])
     }
 
-    /// Where it listens.
+    /// Returns the URL that it listens on.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Its folder.
+    /// Returns the path of its folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

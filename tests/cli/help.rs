@@ -1,4 +1,5 @@
-//! The help of every command is a committed file: a change of it is a diff that is reviewed.
+//! Checks that the help of every command equals a committed file, so that a change of the help
+//! shows up in a review.
 
 use std::path::Path;
 
@@ -20,7 +21,8 @@ fn the_help_is_as_committed() {
     );
 }
 
-/// The help of a command, and of every command under it, in the order they are listed.
+/// Collects the help of a command and of its subcommands, in the order in which the help lists
+/// them.
 fn help(here: &Path, command: &mut Vec<String>, found: &mut String) {
     let words: Vec<&str> = command
         .iter()
@@ -34,7 +36,7 @@ fn help(here: &Path, command: &mut Vec<String>, found: &mut String) {
         .split_once("Commands:\n")
         .map_or("", |(_, listed)| listed);
     for line in listed.lines().take_while(|line| !line.is_empty()) {
-        // Longer texts continue on lines that are indented further.
+        // The texts of subcommands may continue on lines that are indented further.
         let name = line
             .strip_prefix("  ")
             .filter(|line| !line.starts_with(' '));

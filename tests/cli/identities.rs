@@ -1,5 +1,5 @@
-//! Which requests are one event, with the real binary: old sources, and sources whose events differ
-//! in headers.
+//! Which requests count as one event: sources with an old config, and sources whose events differ
+//! only in headers.
 
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ fn topics(events: &[(String, String, String)]) -> Vec<&str> {
     events.iter().map(|(topic, _, _)| topic.as_str()).collect()
 }
 
-/// Five deliveries of GitHub, and one of them delivered twice.
+/// GitHub delivers five events, and delivers one of them twice.
 #[test]
 fn deliveries_that_github_numbers_are_distinct_events() {
     let sources = format!(
@@ -42,7 +42,7 @@ fn deliveries_that_github_numbers_are_distinct_events() {
     assert_eq!(topics(&service.events()), wanted);
 }
 
-/// One order, created and paid, in one body.
+/// One order is created and paid, and both events have the same body.
 #[test]
 fn types_that_shopify_writes_in_a_header_are_distinct_events() {
     let sources = format!(
@@ -60,8 +60,8 @@ fn types_that_shopify_writes_in_a_header_are_distinct_events() {
     assert_eq!(topics(&service.events()), wanted);
 }
 
-/// The ids that version 0.1.0 stored. An old config must not produce other ones: what is sent again
-/// after an upgrade would be processed again.
+/// Checks the event ids that version 0.1.0 stored. An old config must still produce them: otherwise
+/// an event that is sent again after an upgrade would be processed again.
 #[test]
 fn sources_as_they_were_keep_their_ids() {
     let key = |number: u8| format!("secrets = [{{ id = \"k\", file = \"key-{number}\" }}]");
@@ -114,7 +114,7 @@ fn sources_as_they_were_keep_their_ids() {
     assert_eq!(found, known);
 }
 
-/// A source whose ids decide, and its routes.
+/// Builds a config in which the event id decides over another body, with these routes.
 fn id_decides(routes: &str) -> String {
     format!(
         "[[source]]\nname = \"pay\"\nscheme = \"hmac\"\nheader = \"X-Sig\"\n\
@@ -124,7 +124,7 @@ fn id_decides(routes: &str) -> String {
     )
 }
 
-/// A provider counts its own deliveries in the body, and the id decides.
+/// Checks a provider whose body counts its own deliveries, with a source whose event id decides.
 #[test]
 fn another_body_under_a_known_id_is_a_duplicate_where_configured() {
     let sources = id_decides(
@@ -145,7 +145,7 @@ fn another_body_under_a_known_id_is_a_duplicate_where_configured() {
     assert_eq!(
         states,
         [("pay.paid", "done"), ("pay.paid", "done")],
-        "once for each route"
+        "the event is done once for each route"
     );
     assert_eq!(events[0].2, events[1].2);
     let dead = service.run(&["dead", "list", "--json"]).well().json();
@@ -178,7 +178,8 @@ fn another_body_under_a_known_id_is_a_duplicate_where_configured() {
     assert_eq!(books["verdict"], "balanced", "{books:#}");
 }
 
-/// A route that gets the second body first and gives it up shows both.
+/// Checks a route that gets only the second body of an event and gives it up: the receipt and the
+/// dead letter show that the body was another one.
 #[test]
 fn a_second_body_that_is_given_up_is_shown_with_its_dead_letter() {
     let sources = id_decides(
@@ -201,7 +202,7 @@ fn a_second_body_that_is_given_up_is_shown_with_its_dead_letter() {
         assert!(text.contains("receipts with another body"), "{text}");
         let shown = service.run(&[&show[..], &["--json"]].concat());
         let shown = shown.well().json();
-        // For a dead letter they are in its history.
+        // The receipts of a dead letter are in its history.
         let history = shown.get("history").unwrap_or(&shown);
         let receipts = history["receipts"].as_array().unwrap();
         let of_route: Vec<_> = receipts
@@ -213,7 +214,7 @@ fn a_second_body_that_is_given_up_is_shown_with_its_dead_letter() {
     }
 }
 
-/// GitHub's default content type, and a form that no source takes.
+/// Checks a form body: GitHub sends one by default, and a source without `form` refuses it.
 #[test]
 fn a_form_is_accepted_where_configured_and_refused_elsewhere() {
     let sources = format!(

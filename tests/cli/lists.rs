@@ -1,4 +1,4 @@
-//! Lists: page by page, filtered, and with mistyped names.
+//! Commands that list: paging, filters and mistyped names.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -42,7 +42,11 @@ fn a_list_is_read_to_its_end() {
         assert_eq!(distinct.len(), listed.len());
     }
     let total = dev.json(&["dead", "list", "--limit", "1"]);
-    assert_eq!(total["total"], Value::Null, "no page counts rows");
+    assert_eq!(
+        total["total"],
+        Value::Null,
+        "a page has no total without --total"
+    );
     let refused = dev.run(&["events", "list", "--after", "7"]);
     assert_eq!(refused.code, 2, "{refused:?}");
 }
@@ -112,7 +116,7 @@ fn a_mistyped_name_is_refused_with_the_known_ones() {
         assert!(names.contains(known), "{refused:?}");
         assert!(refused.out.is_empty());
     }
-    // From the config only: nothing has been received yet.
+    // These names are known only from the config: nothing has been received for them yet.
     let of_config = ["events", "list", "--route", "unrouted"];
     dev.run(&of_config).well();
     dev.run(&["dead", "list", "--topic", "begini.application.expired"])
@@ -129,7 +133,7 @@ fn refusals_and_the_audit_are_listed() {
     assert!(refused > 10, "{tally:#}");
     dev.settle();
     let began = Instant::now();
-    // They are stored a moment after they were answered.
+    // Refusals are stored a moment after the request was answered.
     let groups = loop {
         let groups = dev.json(&["refusals", "groups"]);
         if groups["groups"][0]["count"] == refused {
@@ -170,7 +174,7 @@ fn refusals_and_the_audit_are_listed() {
     assert_eq!(none["audit"].as_array().unwrap().len(), 0);
 }
 
-/// A sender's text does not control the terminal, whatever prints it.
+/// Checks that text from a sender cannot control the terminal, in plain output and in JSON.
 #[test]
 fn what_a_sender_wrote_is_escaped_also_in_json() {
     let dev = Development::start("what_a_sender_wrote_is_escaped_also_in_json");
@@ -192,5 +196,8 @@ fn what_a_sender_wrote_is_escaped_also_in_json() {
         assert!(!shown.contains(is_obeyed), "{shown:?}");
     }
     let shown = dev.json(&["events", "show", &event, "--body"]);
-    assert_eq!(shown["body"]["body"], body, "it says the same");
+    assert_eq!(
+        shown["body"]["body"], body,
+        "the JSON decodes to the same body"
+    );
 }

@@ -41,7 +41,7 @@ fn events_are_listed_and_shown() {
         text.starts_with("store: event ") && !text.contains("uid"),
         "{text}"
     );
-    // By a receipt, as in `reconcile` and the logs.
+    // `events show` also takes the id of a receipt, which `reconcile` and the logs print.
     let receipt = shown["receipts"][0]["receipt"].as_str().unwrap();
     let of_receipt = dev.json(&["events", "show", receipt]);
     assert_eq!(of_receipt["event"], id);
@@ -112,7 +112,7 @@ fn queues_and_reconcile_name_their_sources() {
     assert_eq!(
         dev.run(&["reconcile", "--wait", "5"]).code,
         2,
-        "a duration has a unit"
+        "a duration without a unit is refused"
     );
 }
 

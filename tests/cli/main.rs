@@ -1,6 +1,6 @@
-//! The command line as operators and scripts use it: the real binary, over a real SQLite file.
+//! The command line as operators and scripts use it: the real binary with a real SQLite file.
 //!
-//! The binary is taken from beside the tests; `cargo build -p hookbox` puts it there.
+//! The binary is in the folder above the tests; `cargo build -p hookbox` builds it.
 #![allow(clippy::unwrap_used)]
 
 mod binary;

@@ -1,4 +1,4 @@
-//! Which secrets a command needs, how secrets are stored, and what messages show of them.
+//! Which secrets a command needs, how secrets are stored, and that messages do not show them.
 
 use crate::binary::{Said, command};
 use crate::service::{Service, write_secret};
@@ -7,7 +7,7 @@ const SOURCE: &str = "[[source]]\nname = \"pay\"\nscheme = \"hmac\"\nheader = \"
                       algorithm = \"sha256\"\nidentity = [\"/id\"]\n\
                       secrets = [{ id = \"k\", env = \"PAY_KEY\" }]\n";
 
-/// A service whose secrets all are variables.
+/// Prepares a service whose secrets all are environment variables.
 fn service(test: &str) -> Service {
     let service = Service::prepare(test, SOURCE);
     let config = service.folder().join("hookbox.toml");
@@ -36,7 +36,7 @@ const STORE: (&str, &str) = ("STORE_URL", "sqlite:hookbox.db");
 const BROKER: (&str, &str) = ("BROKER_URL", "sqlite:hookbox.db");
 const KEY: (&str, &str) = ("PAY_KEY", "a-key-for-tests-of-32-bytes-0009");
 
-/// The exit code of a config that cannot be used.
+/// The exit code for a config that cannot be used.
 const UNUSABLE: i32 = 64;
 
 #[test]
@@ -49,7 +49,7 @@ fn a_command_resolves_only_the_secrets_that_it_uses() {
     run(&service, &["queues"], &[STORE, BROKER]).well();
     run(&service, &["reconcile"], &[STORE, BROKER]).well();
     run(&service, &["check-config"], &[STORE, BROKER, KEY]).well();
-    // It listens nowhere yet; it only matters that sending was tried.
+    // No service listens there. The test only checks that sending was tried.
     let sent = run(&service, &["send", "--url", "http://127.0.0.1:9"], &[KEY]);
     assert!(
         sent.code != UNUSABLE && sent.err.contains("127.0.0.1:9"),
@@ -69,14 +69,16 @@ fn a_command_resolves_only_the_secrets_that_it_uses() {
         let refused = run(&service, arguments, has);
         assert_eq!(refused.code, UNUSABLE, "{arguments:?}: {refused:?}");
         assert!(refused.err.contains(missing), "{arguments:?}: {refused:?}");
-        // Nor are the names shown: one of them may be the secret itself.
+        // The names of the variables are not shown either: a user may have written the secret
+        // itself in place of a name.
         for name in ["STORE_URL", "BROKER_URL", "PAY_KEY"] {
             assert!(!refused.err.contains(name), "{refused:?}");
         }
     }
 }
 
-/// A captured request would be accepted at both.
+/// Checks that two sources cannot share a key: a request captured at one source would be accepted
+/// at the other.
 #[test]
 fn one_key_in_two_sources_is_refused() {
     let source = |name: &str, key: &str| {
@@ -106,7 +108,7 @@ fn one_key_in_two_sources_is_refused() {
     assert_eq!(said.err, "");
 }
 
-/// A service writes no core file, whatever its shell allows.
+/// Checks that a service writes no core file, whatever its shell allows.
 #[test]
 fn core_dumps_are_off_in_a_service() {
     let mut service = Service::prepare(

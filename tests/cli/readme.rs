@@ -1,6 +1,7 @@
-//! Every command of the README, in its order: they must all work.
+//! Runs every command of the README in its order. Each must work.
 //!
-//! `cargo xtask test` is not run here: it runs this, and `cargo xtask ci` takes it from the README.
+//! `cargo xtask test` is left out, because it runs this test. `cargo xtask ci` checks that line of
+//! the README.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -10,10 +11,10 @@ use crate::development::Development;
 
 const README: &str = include_str!("../../README.md");
 
-/// How a newcomer runs the binary.
+/// The prefix with which the README runs the binary through cargo.
 const BY_CARGO: &str = "cargo run --release -- ";
 
-/// The lines in shell fences; other fences show output.
+/// Returns the lines of the README in shell fences. Other fences show output.
 fn lines() -> Vec<&'static str> {
     let mut fenced = false;
     let mut lines = Vec::new();
@@ -44,7 +45,7 @@ fn every_command_of_the_readme_works() {
         let words: Vec<&str> = words.split_whitespace().collect();
         tried.push(words[0]);
         match words[0] {
-            // It runs already.
+            // `hookbox dev` runs already.
             "dev" => {}
             "simulate" => {
                 dev.simulate(&words[1..]).well();
@@ -68,7 +69,7 @@ fn every_command_of_the_readme_works() {
     }
 }
 
-/// A service starts, and drains at SIGTERM.
+/// Checks that a service starts, and drains after SIGTERM.
 fn starts(dev: &Development, words: &[&str]) {
     let mut child = command(dev.folder(), words)
         .stdout(Stdio::null())

@@ -1,4 +1,4 @@
-//! A running `hookbox run` over a SQLite file, with sources of a test's own.
+//! A running `hookbox run` with a SQLite file and the sources of one test.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,13 +11,13 @@ use serde_json::Value;
 
 use crate::binary::{Said, command, run};
 
-/// How long it may take to start: a debug build on a busy machine.
+/// The longest wait until the service has started. A debug build on a busy machine is slow.
 const UP_WITHIN: Duration = Duration::from_secs(60);
 
-/// What it logs when it listens.
+/// The text that the service logs when it listens.
 const LISTENS: &str = "ingest listens on ";
 
-/// The keys of every folder: one for each source, since no two may have the same.
+/// The key files of every folder: one for each source, because two sources cannot share a key.
 const KEYS: [(&str, &str); 5] = [
     ("key", "a-key-for-tests-of-32-bytes-0001"),
     ("key-2", "a-key-for-tests-of-32-bytes-0002"),
@@ -26,14 +26,14 @@ const KEYS: [(&str, &str); 5] = [
     ("key-5", "a-key-for-tests-of-32-bytes-0005"),
 ];
 
-/// Writes what only its owner may read.
+/// Writes a file that only its owner may read.
 pub fn write_secret(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-/// A folder with a config, keys and a schema, and the process that uses it; all of it is removed
-/// with the test.
+/// A folder with a config, keys and a schema, and the process that uses it. Both are removed at the
+/// end of the test.
 pub struct Service {
     folder: PathBuf,
     url: String,
@@ -42,7 +42,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Creates the folder, migrates, and starts nothing yet.
+    /// Creates the folder, and starts nothing yet.
     pub fn prepare(test: &str, sources: &str) -> Self {
         let name = format!("hookbox-cli-{}-{test}", std::process::id());
         let folder = std::env::temp_dir().join(name);
@@ -63,14 +63,14 @@ impl Service {
         }
     }
 
-    /// Starts all roles, and waits until they listen.
+    /// Prepares a folder, starts all roles in it, and waits until the service listens.
     pub fn start(test: &str, sources: &str) -> Self {
         let mut service = Self::prepare(test, sources);
         service.begin();
         service
     }
 
-    /// Starts all roles of the prepared folder.
+    /// Migrates the database of the prepared folder, and starts all roles.
     pub fn begin(&mut self) {
         self.run(&["migrate"]).well();
         let mut process = command(&self.folder, &["run"])
@@ -81,7 +81,7 @@ impl Service {
         let stderr = process.stderr.take().unwrap();
         let (say, said) = mpsc::channel();
         let log = Arc::clone(&self.log);
-        // It ends with the process, whose end closes the pipe.
+        // The thread ends with the process, because the pipe is closed then.
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 log.lock().unwrap().push_str(&(line.clone() + "\n"));
@@ -96,18 +96,19 @@ impl Service {
         self.url = listens.expect("hookbox run logs where it listens");
     }
 
-    /// Runs a command beside it.
+    /// Runs a command in the same folder.
     pub fn run(&self, arguments: &[&str]) -> Said {
         run(&self.folder, arguments)
     }
 
-    /// Sends one body to a source, with headers that are not signed.
+    /// Sends one body to a source, with additional headers that are not signed. The request must be
+    /// accepted.
     #[track_caller]
     pub fn send(&self, source: &str, headers: &[&str], body: &str) {
         self.try_to_send(source, headers, body).well();
     }
 
-    /// The same, whether it is accepted or not.
+    /// Sends one body to a source, which may refuse the request.
     pub fn try_to_send(&self, source: &str, headers: &[&str], body: &str) -> Said {
         std::fs::write(self.folder.join("body"), body).unwrap();
         let mut arguments = vec!["send", "--url", &self.url, "--source", source];
@@ -118,7 +119,7 @@ impl Service {
         self.run(&arguments)
     }
 
-    /// Waits until all work is done, and lists all events: topic, state and id, in order.
+    /// Waits until all work is done, and returns the topic, state and id of each event, sorted.
     pub fn events(&self) -> Vec<(String, String, String)> {
         self.run(&["reconcile", "--wait", "60s"]).well();
         let list = self.run(&["events", "list", "--limit", "100", "--json"]);
@@ -132,17 +133,17 @@ impl Service {
         events
     }
 
-    /// The process, as the system knows it.
+    /// Returns the process id.
     pub fn id(&self) -> u32 {
         self.process.as_ref().expect("it runs").id()
     }
 
-    /// What it has logged.
+    /// Returns everything that the service has logged.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 
-    /// Its folder.
+    /// Returns the path of the folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

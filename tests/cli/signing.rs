@@ -1,8 +1,8 @@
-//! How a source configures its sender's signature, with the real binary.
+//! How the config of a source describes its sender's signature.
 
 use crate::service::Service;
 
-/// A sender that writes upper-case hex.
+/// Checks a sender that writes its signature in upper-case hex.
 #[test]
 fn upper_case_hex_is_accepted_where_the_source_allows_it() {
     let source = "[[source]]\nname = \"pay\"\nscheme = \"hmac\"\nheader = \"X-Sig\"\n\
@@ -12,7 +12,7 @@ fn upper_case_hex_is_accepted_where_the_source_allows_it() {
     let shown = service.run(&["check-config", "--json"]).well().json();
     assert_eq!(shown["sources"][0]["scheme"]["encoding"], "hex-any-case");
     service.begin();
-    // `send` signs in upper case where a source takes it.
+    // `send` signs in upper case when the source allows it.
     service.send("pay", &[], r#"{"id":1}"#);
     let strict = source.replace("hex-any-case", "hex");
     let config = service.folder().join("hookbox.toml");
@@ -20,7 +20,8 @@ fn upper_case_hex_is_accepted_where_the_source_allows_it() {
     std::fs::write(&config, text.replace(source, &strict)).unwrap();
     service.send("pay", &[], r#"{"id":2}"#);
     assert_eq!(service.events().len(), 2);
-    // The other way round it is refused: the running service takes either, a strict one does not.
+    // The opposite case is refused: this service accepts lower case only, and `send` signs in upper
+    // case.
     let mut service = Service::prepare("upper_case_hex_is_refused", &strict);
     service.begin();
     std::fs::write(

@@ -1,4 +1,5 @@
-//! `send` and `simulate` against a real receiver: the outcomes are those that the tally expects.
+//! `send` and `simulate` with a real receiver: the outcomes are those that the tally of `simulate`
+//! expects.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -9,7 +10,7 @@ use serde_json::Value;
 use crate::binary::command;
 use crate::development::Development;
 
-/// The outcomes of each route: done, duplicate, conflict, dead.
+/// Returns the outcomes of each route: done, duplicate, conflict, dead.
 fn booked(reconciled: &Value) -> BTreeMap<String, [u64; 4]> {
     let routes = reconciled["routes"].as_array().unwrap();
     let of = |route: &Value| {
@@ -22,7 +23,7 @@ fn booked(reconciled: &Value) -> BTreeMap<String, [u64; 4]> {
     routes.iter().map(of).collect()
 }
 
-/// The outcomes that the tally expects for each route.
+/// Returns the outcomes that the tally expects for each route.
 fn expected(tally: &Value) -> BTreeMap<String, [u64; 4]> {
     let routes = tally["expected_by_route"].as_object().unwrap();
     let of = |(route, expected): (&String, &Value)| {
@@ -35,7 +36,7 @@ fn expected(tally: &Value) -> BTreeMap<String, [u64; 4]> {
     routes.iter().map(of).collect()
 }
 
-/// The terms on which requests to `hookbox dev` are signed.
+/// Returns how requests to `hookbox dev` are signed.
 fn terms() -> Value {
     serde_json::json!({
         "config": ".hookbox-dev/hookbox.toml",
@@ -98,10 +99,10 @@ fn the_outcomes_are_those_that_the_tally_expects() {
     assert_eq!(accepted.count() as u64, tally["accepted"].as_u64().unwrap());
     assert!(
         !lines.contains("uid") && !lines.contains("SIM"),
-        "no bodies in it"
+        "the journal contains no body"
     );
 
-    // The same seed is the same events: all of them are known by now.
+    // The same seed produces the same events, so all of them are known by now.
     let again = dev
         .simulate(&["--count", "50", "--seed", "7"])
         .well()
@@ -109,7 +110,8 @@ fn the_outcomes_are_those_that_the_tally_expects() {
     let before: u64 = booked(&reconciled).values().map(|counts| counts[0]).sum();
     let after: u64 = booked(&dev.settle()).values().map(|counts| counts[0]).sum();
     assert_eq!(again["accepted"], 50);
-    // Some of the first fifty were altered, malformed or in conflict then and are sound now.
+    // Some of the first fifty were altered, malformed or in conflict in the first run, and are
+    // valid now.
     assert!(after - before <= 10, "{before} done before, {after} after");
 }
 

@@ -1,4 +1,4 @@
-//! Output that cannot be written, on a full disk and to a closed pipe.
+//! Commands whose output cannot be written, because the disk is full or the pipe is closed.
 
 use std::fs::File;
 use std::path::Path;
@@ -7,20 +7,20 @@ use std::process::Stdio;
 use crate::binary::command;
 use crate::development::Development;
 
-/// A disk that is full.
+/// Opens a file that behaves like a full disk.
 fn full() -> File {
     let mut options = File::options();
     options.write(true).open("/dev/full").unwrap()
 }
 
-/// A pipe whose reader has gone.
+/// Returns a pipe whose reader has gone.
 fn closed() -> Stdio {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     writer.into()
 }
 
-/// The exit code; `None` where a signal ended it, as an abort does.
+/// Runs a command and returns its exit code, or `None` if a signal (such as an abort) ended it.
 fn code(folder: &Path, arguments: &[&str], out: Stdio, err: Stdio) -> Option<i32> {
     let mut command = command(folder, arguments);
     command.stdout(out).stderr(err).status().unwrap().code()
@@ -31,7 +31,7 @@ fn a_full_disk_ends_no_command_but_with_its_exit_code() {
     let dev = Development::start("a_full_disk_ends_no_command");
     let ready = format!("{}/readyz", dev.url());
     for (arguments, both, errors_alone) in [
-        // What could not be shown was not done.
+        // The command fails: its output could not be shown, so its work counts as not done.
         (&["--help"][..], 1, 0),
         (&["--version"], 1, 0),
         (&["check-config"], 1, 0),
@@ -43,9 +43,9 @@ fn a_full_disk_ends_no_command_but_with_its_exit_code() {
         (&["reconcile"], 1, 0),
         (&["send", "--url", dev.url()], 1, 0),
         (&["simulate", "--url", dev.url(), "--count", "3"], 1, 0),
-        // Its exit code is its result.
+        // The result of this command is its exit code, so it does not fail.
         (&["healthcheck", "--url", &ready], 0, 0),
-        // Output on standard error only.
+        // These commands write to standard error only.
         (&[], 2, 2),
         (&["nonsense"], 2, 2),
         (&["events", "list", "--state", "lost"], 2, 2),
@@ -64,7 +64,7 @@ fn a_full_disk_ends_no_command_but_with_its_exit_code() {
         let found = code(folder, arguments, Stdio::null(), full().into());
         assert_eq!(found, Some(errors_alone), "{arguments:?}");
     }
-    // The events of `send` and `simulate` were stored all the same, of both times.
+    // The events that `send` and `simulate` sent in both runs were stored all the same.
     dev.settle();
     let events = dev.json(&["events", "list", "--limit", "100"]);
     let events = events["events"].as_array().unwrap().len();
@@ -86,7 +86,7 @@ fn a_reader_that_has_gone_is_no_error() {
     assert_eq!(exported.out.lines().count(), 3, "{exported:?}");
     let export = &["dead", "export"];
     let found = code(dev.folder(), export, full().into(), full().into());
-    assert_eq!(found, Some(1), "an export that is not complete");
+    assert_eq!(found, Some(1), "an incomplete export fails");
     for arguments in [
         &["--help"][..],
         &["check-config"],
@@ -106,5 +106,5 @@ fn a_reader_that_has_gone_is_no_error() {
     }
 }
 
-/// The note of a command that finds the config of `dev`.
+/// The line that a command prints when it uses the config of `hookbox dev`.
 const USING: &str = "using .hookbox-dev/hookbox.toml, made by `hookbox dev`\n";

@@ -1,4 +1,4 @@
-//! The harness of the embedded driver, which is both broker and store.
+//! The harness of the SQLite driver, which is both broker and store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,18 +13,18 @@ use sqlx::SqliteConnection;
 pub struct Embedded(Arc<SqliteWorld>);
 
 impl Embedded {
-    /// Broker and store in one file, as they are meant to be.
+    /// Makes a broker and a store in one file, as they are meant to be used.
     pub async fn pair() -> (Self, Self) {
         Self::pair_in(SqliteWorld::new(&["one", "two"]).await)
     }
 
-    /// The same in a file that is there.
+    /// Makes a broker and a store in an existing file.
     pub fn pair_in(world: SqliteWorld) -> (Self, Self) {
         let world = Arc::new(world);
         (Self(Arc::clone(&world)), Self(world))
     }
 
-    /// With limits that are short enough to be waited for.
+    /// Opens the driver with time limits that are short enough for a test.
     async fn open_impatient(&self) -> Arc<Sqlite> {
         let mut options = self.0.options();
         options.busy_timeout = Duration::from_secs(2);
@@ -32,7 +32,7 @@ impl Embedded {
         Arc::new(Sqlite::open(options).await.unwrap())
     }
 
-    /// The last of a pair ends the world.
+    /// Removes the file when the last of a pair ends.
     async fn end(self) {
         if let Ok(world) = Arc::try_unwrap(self.0) {
             world.finish().await;
@@ -67,8 +67,8 @@ impl StoreHarness for Embedded {
             .await
     }
 
-    /// SQLite reverts only a failed statement; only this kind of failure reverts the whole
-    /// transaction with it.
+    /// SQLite usually reverts only the failed statement. `or rollback` makes the failure revert the
+    /// whole transaction.
     async fn spoil(connection: &mut SqliteConnection) {
         let insert = "insert or rollback into effects (key) values (null)";
         assert!(sqlx::query(insert).execute(connection).await.is_err());
@@ -116,7 +116,8 @@ impl StoreHarness for Embedded {
             .unwrap()
     }
 
-    /// There is no connection: what a handler can lose is a file that it uses.
+    /// SQLite has no connection that a handler could lose, so the handler opens a file that cannot
+    /// be opened.
     async fn lose(&self, connection: &mut SqliteConnection) -> Failed {
         let attach = "attach '/nowhere/at/all/hookbox.db' as other";
         Box::new(sqlx::query(attach).execute(connection).await.unwrap_err())
@@ -146,7 +147,8 @@ impl BrokerHarness for Embedded {
 
     const REFUSED: PublishErrorKind = PublishErrorKind::Unavailable;
 
-    /// What is published at the same moment is one transaction.
+    /// Messages that are published at the same moment share one transaction, so they are refused
+    /// together.
     const REFUSES_ALONE: bool = false;
 
     async fn new() -> Self {
@@ -168,7 +170,7 @@ impl BrokerHarness for Embedded {
         self.0.execute(refuse).await;
     }
 
-    /// There is no connection that could be cut one way.
+    /// There is no connection that could be cut in one direction.
     async fn lose_answers(&self) {
         self.0.sever().await;
     }

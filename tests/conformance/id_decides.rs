@@ -1,4 +1,5 @@
-//! Another body of an event where the id decides, in a worker, on both pairs.
+//! Another body of an event whose source says that the id decides, processed by a worker on both
+//! pairs of drivers.
 
 use std::sync::atomic::Ordering;
 
@@ -12,7 +13,7 @@ use crate::whole::servers;
 
 both_pairs!(a_failed_run_of_a_second_body_keeps_its_digest);
 
-/// Has the event processed on a route on which no worker runs.
+/// Records the event as done on a route that has no worker.
 async fn processed_elsewhere<S: Store>(store: &S, first: &Envelope) {
     let elsewhere: RouteName = "two".parse().unwrap();
     let mut tx = store.begin().await.unwrap();
@@ -48,7 +49,7 @@ where
         receipt.map(|row| (row.outcome, row.other_digest))
     };
     let dead = Some(("dead".to_owned(), Some(second.digest)));
-    eventually("it is given up", &said, |it| {
+    eventually("the event is a dead letter", &said, |it| {
         it.as_ref().is_some_and(|(outcome, _)| outcome == "dead")
     })
     .await;
@@ -56,7 +57,7 @@ where
     pair.failing.store(false, Ordering::SeqCst);
     assert_eq!(pair.store.dead_replay(&all, 9, "ann").await.unwrap(), 1);
     let done = Some(("done".to_owned(), Some(second.digest)));
-    eventually("the replay", &said, |it| *it == done).await;
+    eventually("the replayed event is done", &said, |it| *it == done).await;
     worker.stop().await;
     assert_eq!(pair.stores.effects("fails-first").await, 1);
     pair.finish().await;

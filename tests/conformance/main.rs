@@ -1,4 +1,4 @@
-//! Every promise of the seams, on every driver.
+//! Every promise of the seams, on every driver, and workers on pairs of drivers.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

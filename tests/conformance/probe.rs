@@ -1,4 +1,4 @@
-//! A handler that does what the event's body says, and a worker that runs it over a pair of
+//! A handler that does what the event's body says, and a worker that runs the handler on a pair of
 //! drivers.
 
 use std::marker::PhantomData;
@@ -19,18 +19,18 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Of one run of the handler, on a busy machine.
+/// The time limit of one run of the handler. It is long, for a busy machine.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// What an event of the conformance builders says.
+/// The payload of an event that the conformance builders make.
 #[derive(Deserialize)]
 pub struct Instructions {
     pub event: String,
 }
 
-/// Writes one effect for each run, and then does what the event's name says.
+/// A handler that writes one effect for each run, and then does what the event's name says.
 pub struct Probe<H> {
-    /// Whether events called `fails…` fail (still).
+    /// Whether events named `fails…` still fail.
     pub failing: Arc<AtomicBool>,
     pub world: PhantomData<fn() -> H>,
 }
@@ -81,7 +81,10 @@ impl<H: StoreHarness + 'static> Handler<H::Store> for Probe<H> {
                 Ok(())
             }
             "leaves" => {
-                assert!(!H::finds_left_behind(tx).await, "another one's");
+                assert!(
+                    !H::finds_left_behind(tx).await,
+                    "the session has what another event left"
+                );
                 H::leave_behind(tx).await;
                 Ok(())
             }
@@ -90,7 +93,7 @@ impl<H: StoreHarness + 'static> Handler<H::Store> for Probe<H> {
     }
 }
 
-/// Two drivers with a worker between them.
+/// A broker and a store, with a worker that uses both.
 pub struct Pair<B: BrokerHarness, S: StoreHarness> {
     pub brokers: B,
     pub stores: S,
@@ -99,7 +102,7 @@ pub struct Pair<B: BrokerHarness, S: StoreHarness> {
     pub failing: Arc<AtomicBool>,
 }
 
-/// A worker that runs; stop it.
+/// A running worker, which a test must stop.
 pub struct Running {
     pub counters: Arc<Counters>,
     shutdown: CancellationToken,
@@ -135,22 +138,22 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
         self.broker.publish(&[route()], &batch).await.unwrap();
     }
 
-    /// A worker that gives each event two attempts.
+    /// Starts a worker that gives each event two attempts.
     pub fn work(&self) -> Running {
         self.work_within(TIME_LIMIT)
     }
 
-    /// The same with another time limit.
+    /// Starts a worker with another time limit.
     pub fn work_within(&self, time_limit: Duration) -> Running {
         self.work_with(self.probe(), time_limit)
     }
 
-    /// The same with another handler, and its time limit.
+    /// Starts a worker with another handler and its time limit.
     pub fn work_with(&self, handler: Registered<S::Store>, time_limit: Duration) -> Running {
         self.start(handler, time_limit, Vec::new())
     }
 
-    /// A worker for which an event's id decides, whatever another body of it contains.
+    /// Starts a worker for which the event id decides, whatever another body contains.
     pub fn work_by_id(&self) -> Running {
         let all = ConflictRule {
             topics: "#".parse().unwrap(),
@@ -212,12 +215,12 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
             retrying: 0,
             dead: 0,
         };
-        // Callers that wait poll an unavailable store again.
+        // A caller that waits polls an unavailable store again.
         let books = self.store.books().await.unwrap_or_default();
         books.into_iter().next().unwrap_or(none)
     }
 
-    /// Closes both, and proves that their worlds are empty.
+    /// Closes broker and store, and checks that nothing is left of them.
     pub async fn finish(self) {
         assert_eq!(self.store.imbalances(10).await.unwrap(), []);
         self.broker.close().await;
@@ -236,7 +239,7 @@ impl Clock for Wall {
     }
 }
 
-/// Always the middle of the road.
+/// A generator whose every byte is in the middle of the range.
 struct Dice;
 
 impl Rng for Dice {

@@ -1,12 +1,13 @@
-//! Every promise that the seams state is a test of every driver, and nothing else is.
+//! Checks that every promise which the seams state is a test of every driver, and that each such
+//! test is a stated promise.
 
 use std::collections::BTreeSet;
 use std::process::Command;
 
-/// Where the promises are stated.
+/// The file that states the promises.
 const STATED: &str = include_str!("../../crates/driver/src/lib.rs");
 
-/// The names in backticks of one part of the documentation.
+/// Returns the names in backticks in one part of the documentation.
 fn stated(from: &str, to: &str) -> BTreeSet<String> {
     let part = STATED.split_once(from).unwrap().1.split_once(to).unwrap().0;
     part.split('`')
@@ -17,7 +18,7 @@ fn stated(from: &str, to: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The tests of one suite of this program.
+/// Returns the tests of one suite of this program.
 fn tested(suite: &str) -> BTreeSet<String> {
     let program = std::env::current_exe().unwrap();
     let mut list = Command::new(program);

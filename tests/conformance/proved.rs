@@ -1,5 +1,5 @@
-//! Handlers that end or break their transaction or change their session, in a worker, on both
-//! pairs.
+//! Handlers that end or break their transaction or change their session, run by a worker on both
+//! pairs of drivers.
 
 use hookbox_conformance::{BrokerHarness, StoreHarness, envelope, of_number};
 use hookbox_driver::{Claimed, CommitError, DeadFilter, DeadReason, Ledger, Store};
@@ -34,7 +34,7 @@ where
         assert_eq!(pair.stores.effects(&name).await, 1, "{name}");
     }
     for name in ends {
-        // What it wrote after its roll-back, once.
+        // The effect that the handler wrote after its rollback is there once.
         assert_eq!(pair.stores.effects(name).await, 1, "{name}");
         let id = envelope(name).event.to_string();
         let event = pair.store.event(&id).await.unwrap().unwrap();
@@ -67,13 +67,17 @@ where
         matches!(proof, Err(CommitError::EndedByHandler { .. })),
         "{proof:?}"
     );
-    // Here it dies.
+    // Here the process dies.
     drop((tx, delivery));
     subscription.close().await;
     let worker = pair.work();
     settled(&pair, |books| books.dead == 1).await;
     worker.stop().await;
-    assert_eq!(pair.stores.effects("rolls-back").await, 2, "once more");
+    assert_eq!(
+        pair.stores.effects("rolls-back").await,
+        2,
+        "the handler ran once more"
+    );
     let all = DeadFilter::default();
     let dead = pair.store.dead_list(&all, 0, 9).await.unwrap();
     assert_eq!(dead[0].reason, DeadReason::Orphaned);
@@ -110,7 +114,8 @@ where
     pair.finish().await;
 }
 
-/// A deferred constraint is checked at the commit, which does not report whose row breaks it.
+/// Checks a failing deferred constraint, which the database checks at the commit and without
+/// reporting whose row breaks it.
 async fn a_batch_whose_commit_fails_costs_only_the_faulty_event<B, S>(pair: Pair<B, S>)
 where
     B: BrokerHarness + 'static,
@@ -132,7 +137,7 @@ where
         let id = innocent.event.to_string();
         let event = pair.store.event(&id).await.unwrap().unwrap();
         let attempts = (event.attempts.len(), event.claims[0].attempts);
-        assert_eq!(attempts, (0, 1), "number {number} has failed no attempt");
+        assert_eq!(attempts, (0, 1), "event {number} has no failed attempt");
         assert_eq!(pair.stores.effects(&format!("number-{number}")).await, 1);
     }
     assert_eq!((books.done, books.dead), (6, 1));

@@ -1,4 +1,4 @@
-//! The harnesses of the drivers that talk to servers.
+//! The harnesses of the drivers that use servers: PostgreSQL and RabbitMQ.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -174,7 +174,8 @@ impl BrokerHarness for InRabbit {
         self.world.proxy.set(Mode::Pass);
         self.world.proxy.cut();
         if self.refuses.swap(false, Ordering::Relaxed) {
-            // It is not the queue that was declared, which is soon noticed.
+            // The queue is not the one that the driver declared, and the driver would soon notice
+            // that.
             delete(&self.world.url, &self.queue_of_two()).await;
             self.world.declare().await;
         }
@@ -185,7 +186,7 @@ impl BrokerHarness for InRabbit {
     }
 }
 
-/// Puts a queue that refuses everything in the place of one: full from the beginning.
+/// Replaces a queue with one that refuses every message because its limit is zero.
 async fn refuse(url: &str, queue: &str) {
     delete(url, queue).await;
     let connection = Connection::connect(url, ConnectionProperties::default());

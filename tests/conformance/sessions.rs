@@ -1,5 +1,5 @@
-//! Handlers that change their session in every way there is, mixed with ordinary ones, over
-//! RabbitMQ and PostgreSQL: no event finds anything of another's.
+//! Handlers that change their session in every possible way, mixed with ordinary ones, over
+//! RabbitMQ and PostgreSQL. No event may find what another event left in the session.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use sqlx::{AssertSqlSafe, Executor, PgConnection};
 use crate::probe::{Instructions, Pair};
 use crate::whole::servers;
 
-/// How many events; more by `HOOKBOX_TEST_SESSION_EVENTS`.
+/// The number of events. `HOOKBOX_TEST_SESSION_EVENTS` overrides it.
 const EVENTS: usize = 360;
 
-/// None of them is slow, however busy the machine is.
+/// A time limit that no handler reaches, however busy the machine is.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// What hookbox reverts by itself: the event is done.
+/// The session changes that hookbox reverts by itself, so that the event is done.
 const LEAVES: [&str; 9] = [
     "create temporary table left_behind (n integer)",
     "prepare left_behind as select 1",
@@ -35,7 +35,7 @@ const LEAVES: [&str; 9] = [
     "savepoint left_behind",
 ];
 
-/// What is the handler's failure.
+/// The session changes that count as a failure of the handler.
 const CHANGES: [&str; 7] = [
     "set role ROLE",
     "set session authorization ROLE",
@@ -46,7 +46,7 @@ const CHANGES: [&str; 7] = [
     "set synchronous_commit = off",
 ];
 
-/// Everything of another event that a handler could find.
+/// A query that finds everything that another event may have left in the session.
 const FINDS: &str = "select to_regclass('pg_temp.left_behind') is not null
      or exists (select from pg_prepared_statements where from_sql)
      or exists (select pg_listening_channels())
@@ -60,7 +60,8 @@ const FINDS: &str = "select to_regclass('pg_temp.left_behind') is not null
      or current_setting('lock_timeout') = '1s'
      or current_setting('synchronous_commit') <> 'on'";
 
-/// Does what the event's name says, after it has looked for what another may have left.
+/// A handler that looks for what another event may have left, and then does what its event's name
+/// says.
 struct Mixed {
     role: String,
     found: Arc<AtomicU64>,
@@ -105,7 +106,7 @@ async fn effect(tx: &mut PgConnection, key: &str) -> Result<(), sqlx::Error> {
     insert.bind(key).execute(tx).await.map(drop)
 }
 
-/// Every way in turn, and as many ordinary ones between them.
+/// Builds events that use every session change in turn, with an ordinary event before each.
 fn events(count: usize) -> Vec<Envelope> {
     let of = |number: usize| {
         let mut name = String::new();
@@ -140,14 +141,17 @@ async fn no_event_finds_anything_of_anothers_session() {
     let all = events(count);
     let worker = pair.work_with(register(handler), TIME_LIMIT);
     let mut sent = 0;
-    // Each part within the bound of a wait, so that there may be any number of them.
+    // Each part is small enough to end within one wait, so there may be any number of parts.
     for part in all.chunks(5 * 64) {
         for batch in part.chunks(64) {
             pair.publish(batch).await;
         }
         sent += part.len() as u64;
         let books = async || pair.books().await;
-        eventually("they have ended", books, |it| it.done + it.dead >= sent).await;
+        eventually("all sent events have ended", books, |it| {
+            it.done + it.dead >= sent
+        })
+        .await;
     }
     worker.stop().await;
     let of = |kind: &str| {
@@ -158,7 +162,11 @@ async fn no_event_finds_anything_of_anothers_session() {
     let done = count as u64 - changes - rolls;
     let books = pair.books().await;
     assert_eq!((books.done, books.dead), (done, changes + rolls));
-    assert_eq!(found.load(Ordering::SeqCst), 0, "left by another event");
+    assert_eq!(
+        found.load(Ordering::SeqCst),
+        0,
+        "no event finds what another one left"
+    );
     for (reason, expect) in [
         (DeadReason::Orphaned, rolls),
         (DeadReason::Exhausted, changes),
@@ -175,7 +183,7 @@ async fn no_event_finds_anything_of_anothers_session() {
     let once = "select count(*) from (select key from effects group by key having count(*) = 1) k";
     assert_eq!(database.count_all(once).await, done + rolls);
     let rows = database.count_all("select count(*) from effects").await;
-    assert_eq!(rows, done + rolls, "none twice");
+    assert_eq!(rows, done + rolls, "no effect is there twice");
     database.execute_any(&format!("drop role {role}")).await;
     pair.finish().await;
 }

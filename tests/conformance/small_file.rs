@@ -1,5 +1,5 @@
-//! A SQLite file on a disk with little room or none: it answers, so its worker does not take it for
-//! a store that was unavailable, while the monitor is to show it (R7).
+//! A SQLite file on a disk that is full or nearly full. The file still answers, so the worker must
+//! not treat it as an unavailable store, and the monitor must report the disk (R7).
 
 use std::time::Duration;
 
@@ -12,13 +12,15 @@ use crate::embedded::Embedded;
 use crate::probe::Pair;
 use crate::whole::settled;
 
-/// A sixteenth of it is what the driver reserves for processing, twice that for accepting.
+/// The size of the disk. The driver reserves a sixteenth of it for processing, and twice that for
+/// accepting.
 const DISK_MIB: u32 = 64;
 
-/// Between the two reserves, with room to both sides for the log of a few events.
+/// The bytes left free: between the two reserves, with space on both sides for the log of a few
+/// events.
 const LITTLE: u64 = 6 << 20;
 
-/// Which the handler runs over.
+/// The time limit that the handler exceeds.
 const TIME_LIMIT: Duration = Duration::from_secs(1);
 
 const ROUTES: [&str; 2] = ["one", "two"];
@@ -38,16 +40,16 @@ async fn a_file_on_a_full_disk_answers_a_ping_and_fails_a_probe() {
     let named = format!("the disk of {} is full", world.path().display());
     let said = describe(&fault);
     assert!(said.contains(&named), "{said}");
-    // Nothing writes but what looks.
+    // Only the probe writes now.
     disk.free();
     let found = async || driver.probe().await.map_err(|fault| describe(&fault)).err();
-    eventually("there is room again", found, Option::is_none).await;
+    eventually("the probe finds free space again", found, Option::is_none).await;
     Broker::close(&driver).await;
     world.finish().await;
 }
 
-/// What is processed still fits, while events are refused already: a handler that runs over its
-/// time limit meanwhile has waited for nothing but itself, and spends its attempts.
+/// Checks a nearly full disk: processing still fits, while events are already refused. A handler
+/// that exceeds its time limit then has waited for nothing but itself, so it uses up its attempts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn little_room_excuses_no_handler_that_hangs() {
     let Some(disk) = SmallDisk::new(DISK_MIB) else {
@@ -65,7 +67,10 @@ async fn little_room_excuses_no_handler_that_hangs() {
         let event = pair.store.event(&id).await.unwrap();
         event.map_or(Vec::new(), |event| event.attempts)
     };
-    let spent = eventually("an attempt is spent", attempts, |all| !all.is_empty()).await;
+    let spent = eventually("the first attempt has failed", attempts, |all| {
+        !all.is_empty()
+    })
+    .await;
     assert_eq!(spent[0].outcome.as_str(), "timed_out");
     pair.store.probe().await.unwrap_err();
     pair.store.ping().await.unwrap();

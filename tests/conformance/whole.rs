@@ -1,4 +1,4 @@
-//! Promises that take a broker, a worker and a store together, on both pairs.
+//! Promises that need a broker, a worker and a store, tested on both pairs of drivers.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::embedded::Embedded;
 use crate::probe::{Pair, route};
 use crate::servers::{InPostgres, InRabbit};
 
-/// One test for each case and pair.
+/// Makes one test of each case for one pair of drivers.
 macro_rules! whole_suite {
     ($name:ident, $pair:expr, $($case:ident),+ $(,)?) => {
         mod $name {
@@ -61,7 +61,12 @@ where
     B: BrokerHarness + 'static,
     S: StoreHarness + 'static,
 {
-    eventually("the books", async || pair.books().await, wanted).await
+    eventually(
+        "the outcomes of the route",
+        async || pair.books().await,
+        wanted,
+    )
+    .await
 }
 
 async fn a_duplicate_has_one_effect<B, S>(pair: Pair<B, S>)
@@ -69,7 +74,7 @@ where
     B: BrokerHarness + 'static,
     S: StoreHarness + 'static,
 {
-    // Receipts of one event in the same batch, and one more in another batch.
+    // Two receipts of one event in the same batch, and a third in another batch.
     pair.publish(&[envelope("a"), with_receipt("a", 2), envelope("b")])
         .await;
     pair.publish(&[with_receipt("a", 3)]).await;
@@ -96,7 +101,7 @@ where
     assert_eq!(
         pair.stores.effects("never-this").await,
         0,
-        "its effect was rolled back"
+        "the effect of the refused event was rolled back"
     );
     assert_eq!(pair.stores.effects("number-7").await, 1);
     let dead = pair
@@ -116,11 +121,13 @@ where
     B: BrokerHarness + 'static,
     S: StoreHarness + 'static,
 {
-    // In one batch with the first body, which is the event's own, as it comes first.
+    // The other body is in one batch with the first body. The first body belongs to the event,
+    // because it comes first.
     pair.publish(&[envelope("a"), another_body("a", 2)]).await;
     let worker = pair.work();
     settled(&pair, |books| books.receipts() == 2).await;
-    // And again, when that is decided: a retry of the conflict is its duplicate.
+    // The other body arrives again after the conflict was recorded: it is a duplicate of the
+    // conflict.
     pair.publish(&[another_body("a", 3)]).await;
     let books = settled(&pair, |books| books.receipts() == 3).await;
     assert_eq!((books.done, books.conflict, books.duplicate), (1, 1, 1));
@@ -129,15 +136,18 @@ where
     assert_eq!((dead.len(), dead[0].reason), (1, DeadReason::Conflict));
     let dead_letter = pair.store.dead_show(dead[0].id).await.unwrap().unwrap();
     assert_eq!(dead_letter.history.body, another_body("a", 2).body);
-    // A person judges that it is an event of its own.
+    // An operator decides that the other body is an event too, and replays it.
     assert_eq!(pair.store.dead_replay(&all, 9, "ann").await.unwrap(), 1);
     let effects = async || pair.stores.effects("a").await;
-    eventually("the replay", effects, |effects| *effects == 2).await;
+    eventually("the replay has its effect", effects, |effects| {
+        *effects == 2
+    })
+    .await;
     worker.stop().await;
     assert_eq!(
         pair.books().await.conflict,
         1,
-        "a conflict stays one in the books"
+        "a replayed conflict still counts as a conflict"
     );
     pair.finish().await;
 }
@@ -165,7 +175,7 @@ where
         .collect();
     assert_eq!(history, ["transient", "transient"]);
     assert_eq!(pair.stores.effects("fails-always").await, 0);
-    // The cause is fixed.
+    // The handler no longer fails.
     pair.failing.store(false, Ordering::SeqCst);
     assert_eq!(pair.store.dead_replay(&all, 9, "ann").await.unwrap(), 1);
     assert_eq!(pair.store.dead_replay(&all, 9, "ann").await.unwrap(), 0);
@@ -184,7 +194,7 @@ where
     let mut batch: Vec<_> = bad.iter().map(|name| envelope(name)).collect();
     batch.push(envelope("good"));
     pair.publish(&batch).await;
-    // Long enough for those that do not hang.
+    // A time limit that is long enough for the handlers that do not hang.
     let worker = pair.work_within(Duration::from_secs(3));
     let books = settled(&pair, |books| books.dead == 3).await;
     assert_eq!((books.done, books.receipts()), (1, 4));
@@ -250,7 +260,7 @@ where
     };
     pair.store.settle(&mut tx, &route(), &[done]).await.unwrap();
     pair.store.commit(tx).await.unwrap();
-    // Here it dies.
+    // Here the process dies.
     drop(delivery);
     subscription.close().await;
     let worker = pair.work();
@@ -260,7 +270,7 @@ where
             .load(Ordering::SeqCst)
     };
     eventually(
-        "it is redelivered",
+        "the event is redelivered",
         async || redelivered(),
         |count| *count == 1,
     )
@@ -271,7 +281,7 @@ where
     assert_eq!(
         (books.done, books.duplicate),
         (1, 0),
-        "the same receipt counts once"
+        "a redelivered receipt counts once"
     );
     pair.finish().await;
 }
@@ -314,7 +324,8 @@ where
             .load(Ordering::SeqCst)
     };
     let tried = eventually("a fault", async || faults(), |count| *count > 0);
-    // SQLite's broker is in the same locked file: there the outage is that nothing comes at all.
+    // The SQLite broker is in the same locked file, so in that pair nothing is delivered during the
+    // outage and there is no fault to count.
     let _ = tokio::time::timeout(Duration::from_secs(3), tried).await;
     pair.stores.restore().await;
     let books = settled(&pair, |books| books.receipts() == 5).await;
@@ -326,7 +337,7 @@ where
         assert_eq!(
             (event.claims[0].attempts, event.attempts.len()),
             (1, 0),
-            "nothing was spent"
+            "no attempt was used up"
         );
     }
     pair.finish().await;

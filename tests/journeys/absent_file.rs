@@ -1,5 +1,5 @@
 //! A SQLite file that does not exist, or that hookbox cannot use: which commands create it, and
-//! what the others report with exit code 78.
+//! what the others report. They end with exit code 78.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -10,13 +10,13 @@ use sqlx::Connection;
 
 use crate::deployment::{Deployment, Pair};
 
-/// Refused: a person has to act.
+/// The exit code of a command that an operator must do something about.
 const REFUSED: i32 = 78;
 
-/// An account that owns nothing.
+/// The number of a user that owns no files.
 const UNPRIVILEGED: u32 = 65_534;
 
-/// Runs a command that is refused; its error names the file, and contains this.
+/// Runs a command that must be refused, with an error that names the file and contains `words`.
 #[track_caller]
 fn refused(deployment: &Deployment, command: &mut std::process::Command, words: &str) {
     let output = command.output().unwrap();
@@ -52,7 +52,11 @@ async fn only_migrate_dev_and_run_create_create_a_file() {
     let created = fs::metadata(path(&deployment)).unwrap();
     create().stop();
     let found = fs::metadata(path(&deployment)).unwrap();
-    assert_eq!(found.ino(), created.ino(), "what exists stays");
+    assert_eq!(
+        found.ino(),
+        created.ino(),
+        "an existing file is not replaced"
+    );
     fs::remove_file(path(&deployment)).unwrap();
     deployment.run(&["migrate"]);
     deployment.start_ingest().stop();
@@ -79,7 +83,7 @@ async fn a_file_that_cannot_be_used_is_named_with_the_remedy() {
     let before = fs::read(&file).unwrap();
     let words = "already has accounts";
     refused(&deployment, &mut deployment.command(&["migrate"]), words);
-    assert_eq!(fs::read(&file).unwrap(), before, "it was changed");
+    assert_eq!(fs::read(&file).unwrap(), before, "the file was not changed");
     fs::remove_file(&file).unwrap();
     let theirs = "create table _sqlx_migrations (version bigint primary key, description text,
                     installed_on text, success boolean, checksum blob, execution_time bigint);
@@ -105,7 +109,7 @@ async fn a_file_without_permission_is_refused() {
     let file = path(&deployment);
     let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
     if is_root {
-        // Root may do everything, so the commands run as another user.
+        // Root may open any file, so the commands run as another user.
         chown(&deployment.folder, Some(UNPRIVILEGED), Some(UNPRIVILEGED)).unwrap();
     }
     for (mode, words) in [

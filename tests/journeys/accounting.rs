@@ -1,5 +1,5 @@
-//! Everything that is answered 200 is accounted for: what is lost on purpose is named, and
-//! nothing else is.
+//! Everything that is answered 200 is accounted for: `reconcile` names exactly the receipts that
+//! the test has removed.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,8 @@ async fn what_is_taken_from_the_broker_by_hand_is_named_on_sqlite() {
 
 async fn lose(pair: Pair) {
     let deployment = Deployment::new(pair).await;
-    // For as long as a handler may run, unsettled messages may be in flight.
+    // Unsettled messages count as in flight for as long as a handler may run, so the limit is
+    // short.
     let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
     let limit = "worker.handler_time_limit = \"1 s\"\n";
     deployment.write("hookbox.toml", &format!("{limit}{config}"));
@@ -37,7 +38,7 @@ async fn lose(pair: Pair) {
     let lost = take_one(&deployment, pair).await;
     assert!(!lost.is_empty(), "nothing was lost");
     let worker = deployment.start(&["worker"]);
-    // A drain reports the last receipts that were accepted.
+    // A drain publishes a last accept report.
     ingest.stop();
     let command = ["reconcile", "--wait", "60s"];
     let output = deployment.command(&command).output().unwrap();
@@ -60,7 +61,7 @@ async fn lose(pair: Pair) {
         let missing = if of_route { lost.len() as u64 } else { 0 };
         assert_eq!(reported, settled + missing, "{line:#}");
     }
-    // An operator writes it off, so that the next loss stands out.
+    // The operator writes the lost receipts off, so that the next loss stands out.
     write_off(&deployment, lost.len()).await;
     let books = deployment.json(&["reconcile", "--wait", "60s"]);
     assert_eq!(books["verdict"], "balanced", "{books:#}");
@@ -68,7 +69,8 @@ async fn lose(pair: Pair) {
     deployment.finish().await;
 }
 
-/// A write-off, while something else is wrong that cannot be written off: the exit code shows that.
+/// Writes the lost receipts off while another imbalance exists that cannot be written off. The exit
+/// code must report that one.
 async fn write_off(deployment: &Deployment, lost: usize) {
     let one = "create table kept as select * from receipts where outcome = 'done' limit 1";
     let gone = "delete from receipts where receipt_id in (select receipt_id from kept)";
@@ -103,7 +105,7 @@ fn string(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
 
-/// Takes one message of the scores out of its queue, and returns the receipts in it.
+/// Takes one message out of the queue of route `scores`, and returns the receipts in it.
 async fn take_one(deployment: &Deployment, pair: Pair) -> BTreeSet<String> {
     let bytes = match pair {
         Pair::RabbitmqPostgres => {

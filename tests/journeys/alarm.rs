@@ -1,5 +1,5 @@
-//! RabbitMQ has an alarm: it blocks publishers, and lets consumers continue. Ingest answers 503 in
-//! time, workers do what waits, and every process can end.
+//! RabbitMQ raises an alarm, which blocks publishers and not consumers. Ingest answers 503 in time,
+//! workers process what waits, and every process can end.
 
 use std::time::{Duration, Instant};
 
@@ -11,21 +11,21 @@ use crate::outages::own;
 use crate::shown::{self, Shown, promised, within};
 use crate::signed::Signed;
 
-/// What the config says, and a second for a process of a debug build to come to its end.
+/// The drain limit in the config. `DRAIN_MAX` adds a second for a process of a debug build.
 const DRAIN: &str = "drain = \"10 s\"\n";
 const DRAIN_MAX: Duration = Duration::from_secs(11);
 
-/// The deadline of a confirm (2.5 s), which is all that a request waits for, and a margin for its
-/// way there and back.
+/// The longest time for an answer: the deadline of a confirm (2.5 s), which is all that a request
+/// waits for, and a margin for sending it.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(4);
 
-/// Two deadlines of a confirm.
+/// Twice the deadline of a confirm.
 const TWO_DEADLINES: Duration = Duration::from_secs(5);
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How many events wait when the alarm begins.
+/// The number of events that wait when the alarm starts.
 const BACKLOG: u64 = 50;
 
 const DONE: &str = "select count(*) from claims where state = 'done'";
@@ -54,17 +54,18 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
         async || shown.metric("hookbox_broker_up") == Some(0.0),
     )
     .await;
-    // Consumers are not blocked, and what was accepted is done.
+    // Consumers are not blocked, so every accepted event is processed.
     let began = Instant::now();
     assert_eq!(deployment.count(DONE).await, 0, "nothing waits");
     let worker = deployment.start(&["worker"]);
-    within(PATIENCE, "the backlog is done", async || {
+    within(PATIENCE, "the waiting events are done", async || {
         deployment.count(DONE).await >= BACKLOG
     })
     .await;
-    // And for as long as it lasts, also without requests: longer than any deadline.
-    within(PATIENCE, "it lasts", async || {
-        assert!(!shown.is_ready(), "it looked well during the alarm");
+    // The broker stays unavailable as long as the alarm lasts, longer than any deadline, also while
+    // no request arrives.
+    within(PATIENCE, "the alarm lasts 12 s", async || {
+        assert!(!shown.is_ready(), "ingest was ready during the alarm");
         began.elapsed() > Duration::from_secs(12)
     })
     .await;
@@ -72,12 +73,12 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
     assert!(why.contains("alarm"), "{why}");
     let (status, _) = shown::get(deployment.port, "/readyz").unwrap();
     assert_eq!(status, 503);
-    assert!(refused(&signed, &deployment), "taken during the alarm");
+    assert!(refused(&signed, &deployment), "503 during the alarm");
     alarm("50MB");
     within(PATIENCE, "ready again", async || shown.is_ready()).await;
     deployment.run(&["send"]);
 
-    // The blocked connection never answers, and it is closed all the same.
+    // The blocked connection never answers, but the drain closes it.
     alarm("1000GB");
     until_refused(&signed, &deployment).await;
     for process in [ingest, worker] {
@@ -88,7 +89,7 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
         eprintln!("ended after {:?}", signalled.elapsed());
     }
     let alarms = rabbitmq.ctl(&["eval", "rabbit_alarm:get_alarms()."]);
-    assert!(alarms.unwrap().contains("disk"), "the alarm was over");
+    assert!(alarms.unwrap().contains("disk"), "the alarm must last");
     alarm("50MB");
     let (ingest, worker) = (start(), deployment.start(&["worker"]));
     within(PATIENCE, "ready again", async || shown.is_ready()).await;
@@ -100,22 +101,25 @@ async fn an_alarm_of_rabbitmq_is_shown_for_as_long_as_it_lasts() {
     deployment.finish().await;
 }
 
-/// The alarm reaches a connection that publishes, so something is sent until it is refused.
+/// Sends until a request is refused. RabbitMQ reports an alarm only to a connection that publishes.
 async fn until_refused(signed: &Signed, deployment: &Deployment) {
-    within(PATIENCE, "it is answered 503", async || {
+    within(PATIENCE, "a request is answered 503", async || {
         refused(signed, deployment)
     })
     .await;
 }
 
-/// Whether it is answered 503; in time, whatever it is.
+/// Sends a request and returns whether it is answered 503. Any answer must come in time.
 fn refused(signed: &Signed, deployment: &Deployment) -> bool {
     let lateness = Lateness::measure();
     let answer = signed.send(deployment.port);
     let bound = ANSWERED_WITHIN + lateness.allowance();
     assert!(answer.took < bound, "{:?}", answer.took);
     if answer.status == 503 {
-        assert!(answer.header("retry-after").is_some(), "when to try again");
+        assert!(
+            answer.header("retry-after").is_some(),
+            "a refusal says when to try again"
+        );
         return true;
     }
     assert_eq!(answer.status, 200);

@@ -1,5 +1,6 @@
-//! H14: what declared the queues may have died before it declared the anchor behind them. It is run
-//! again, and leaves an anchor though it finds every queue in its place. A role declares nothing.
+//! H14: the process that declares the queues may die before it declares the anchor queue behind
+//! them. Declaring again leaves an anchor, although every queue is in its place. A role declares
+//! nothing.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
 use crate::deployment::{Deployment, Own};
 use crate::shown::within;
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn queues(rabbitmq: &RabbitmqServer) -> Vec<String> {
@@ -31,10 +32,10 @@ async fn declaring_leaves_an_anchor_behind_the_queues_and_a_role_declares_nothin
         direct: postgres.url().to_owned(),
         settings: String::new(),
     });
-    // `migrate` has declared all.
+    // `migrate` has declared all queues.
     let forget = || {
         for anchor in anchors(&rabbitmq) {
-            // By hand, since the broker takes ten seconds for it.
+            // The test deletes the anchor, because the broker takes ten seconds to do it.
             rabbitmq.ctl(&["delete_queue", &anchor]).unwrap();
         }
     };
@@ -49,8 +50,8 @@ async fn declaring_leaves_an_anchor_behind_the_queues_and_a_role_declares_nothin
         forget();
     }
     deployment.run(&["migrate"]);
-    // It goes by itself, and nothing else does.
-    within(PATIENCE, "it is gone", async || {
+    // The anchor expires by itself, and no other queue does.
+    within(PATIENCE, "the anchor is gone", async || {
         anchors(&rabbitmq).is_empty()
     })
     .await;

@@ -1,5 +1,5 @@
-//! Connections that are kept open between requests, by a sender and by a load balancer: none of
-//! them may end in the moment in which it is used again.
+//! Connections that a sender or a load balancer keeps open between requests. None of them may be
+//! closed at the moment when it is used again.
 
 use std::time::Duration;
 
@@ -12,16 +12,17 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::deployment::{Deployment, Pair};
 use crate::signed::Signed;
 
-/// How many connections are used again.
+/// The number of connections, each of which is used twice.
 const CONNECTIONS: u32 = 120;
 
-/// For how long the first and the last of them are idle: around the deadline of a head.
+/// How long the first and the last connection are idle: just below and just above the deadline for
+/// a request head.
 const IDLE: (Duration, Duration) = (Duration::from_millis(4_950), Duration::from_millis(5_050));
 
-/// How long one answer may take.
+/// The longest time for one answer.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
-/// The statuses of two requests over one connection, with so much time between them.
+/// Sends two requests over one connection, with `idle` between them, and returns their statuses.
 async fn twice(port: u16, request: Vec<u8>, idle: Duration) -> Vec<u16> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let mut statuses = Vec::new();
@@ -31,13 +32,14 @@ async fn twice(port: u16, request: Vec<u8>, idle: Duration) -> Vec<u16> {
             break;
         };
         statuses.push(status);
-        // The sender's own pace, not a wait for something.
+        // This is the pace of the sender, not a wait for a condition.
         sleep_until(Instant::now() + idle).await;
     }
     statuses
 }
 
-/// One request and its answer; `None` where the connection ends without one.
+/// Sends one request and returns the status of its answer, or `None` if the connection ends without
+/// an answer.
 async fn answer(stream: &mut TcpStream, request: &[u8]) -> Option<u16> {
     stream.write_all(request).await.ok()?;
     let mut head = Vec::new();
@@ -51,7 +53,7 @@ async fn answer(stream: &mut TcpStream, request: &[u8]) -> Option<u16> {
     head.split(' ').nth(1)?.parse().ok()
 }
 
-/// Every connection is used twice. All requests are answered 200.
+/// Uses every connection twice, and checks that all requests are answered 200.
 async fn all_are_answered(port: u16, signed: &Signed) {
     let mut connections = JoinSet::new();
     for number in 0..CONNECTIONS {

@@ -1,12 +1,12 @@
-//! A reload while one thing that the config names is broken: that one stays as it was and is named,
-//! and everything else is renewed, at SIGHUP and by itself.
+//! Reloads while one file that the config names is broken. Its old content stays in use and an
+//! error names it; everything else is renewed. A reload follows SIGHUP or a changed file.
 
 use crate::two_sources::{FIRST_KEY, Others, TwoSources, second_key};
 
-/// Breaks something.
+/// A function that breaks one file.
 type Break = fn(&TwoSources);
 
-/// How a certificate or its key can be broken, and what is logged of it.
+/// The ways in which a certificate or its key is broken, and what the log then says.
 const BROKEN_CERTIFICATES: [(&str, Break, &str); 9] = [
     (
         "no certificate",
@@ -75,7 +75,7 @@ async fn a_broken_key_file_keeps_only_the_keys_of_its_source() {
             service.keeps_by_itself(Others::All, what, &[stay]).await;
             service.is_in_use(what, &key).await;
         }
-        // It is whole again, and another one.
+        // The key file is valid again, with another key.
         key = format!("another-key-of-begini-for-tests-{number}");
         service.begin();
         service.write("key", &key);
@@ -90,7 +90,7 @@ async fn a_broken_key_file_keeps_only_the_keys_of_its_source() {
         }
         service.is_in_use(what, &key).await;
     }
-    // The second break comes without a signal.
+    // The file is removed without a signal.
     service.remove("key");
     service
         .keeps_by_itself(Others::All, "by itself", &[stay])
@@ -118,7 +118,7 @@ async fn a_broken_certificate_keeps_only_the_old_certificate() {
             .await;
         service.is_in_use(what, FIRST_KEY).await;
     }
-    // No signal announces it, and nothing waits for a writer.
+    // The file is replaced without a signal by a named pipe. Reading it must not wait for a writer.
     service.make_pipe("key.pem");
     service
         .keeps_by_itself(Others::NoCertificate, "by itself", &[stay, "a named pipe"])
@@ -177,7 +177,7 @@ async fn broken_schemas_keep_only_those_of_their_source() {
     service.finish().await;
 }
 
-/// What is written wrong in the config itself, and what only a start reads.
+/// Checks an invalid value in the config itself, and a file that only a start reads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_filter_and_a_url_that_are_broken_keep_nothing_else_as_it_was() {
     let mut service = TwoSources::start().await;
@@ -200,7 +200,7 @@ async fn a_filter_and_a_url_that_are_broken_keep_nothing_else_as_it_was() {
         .await;
     service.deployment.write("store", "sqlite:hookbox.db");
 
-    // Nothing can be known from what is no config.
+    // A file that is not valid TOML gives no settings, so nothing is reloaded.
     service.begin();
     service.renew(Others::All);
     service
@@ -214,7 +214,7 @@ async fn a_filter_and_a_url_that_are_broken_keep_nothing_else_as_it_was() {
     service.finish().await;
 }
 
-/// A key never belongs to two sources at once, whichever of their files can be read.
+/// Checks that a key never belongs to two sources at once, whichever of their files can be read.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_that_another_source_keeps_is_not_taken() {
     let mut service = TwoSources::start().await;
@@ -229,7 +229,7 @@ async fn a_key_that_another_source_keeps_is_not_taken() {
         .await;
     assert_eq!(service.status("begini", &second).await, 403);
     service.is_in_use("the same key", FIRST_KEY).await;
-    // They are exchanged as soon as both can be read.
+    // The sources exchange their keys as soon as both files can be read.
     service.begin();
     service.write("second", FIRST_KEY);
     service

@@ -1,5 +1,6 @@
-//! RabbitMQ behind TLS: a certificate that is expired, of another authority or for another name is
-//! refused, and the password never leaves; the right one is taken, and may be renewed.
+//! RabbitMQ behind TLS. A certificate that has expired, or comes from another authority, or has
+//! another name is refused before the password is sent. A valid one is accepted, and may be
+//! renewed.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -23,13 +24,13 @@ use tokio_rustls::rustls::crypto::ring::default_provider;
 use crate::deployment::{Deployment, Pair};
 use crate::shown::{Shown, within};
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How many events are sent under load, for about ten seconds.
+/// The number of events that are sent under load, for about ten seconds.
 const EVENTS: u64 = 2_000;
 
-/// RFC 7468: base64 in lines of 64.
+/// Encodes DER as PEM: base64 in lines of 64 characters (RFC 7468).
 pub fn pem(what: &str, der: &[u8]) -> String {
     let text = BASE64.encode(der);
     let lines: Vec<&str> = (0..text.len())
@@ -40,7 +41,7 @@ pub fn pem(what: &str, der: &[u8]) -> String {
     format!("-----BEGIN {what}-----\n{lines}\n-----END {what}-----\n")
 }
 
-/// An authority of a test's own.
+/// A private certificate authority, and its certificate as PEM.
 struct Authority(Issuer<'static, KeyPair>, String);
 
 impl Authority {
@@ -52,7 +53,7 @@ impl Authority {
         Self(Issuer::new(params, key), pem)
     }
 
-    /// What shows a certificate of this authority, with a key of its own.
+    /// Makes a TLS server with a new certificate of this authority.
     fn acceptor(&self, name: &str, expired: bool) -> TlsAcceptor {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         if expired {
@@ -74,11 +75,11 @@ impl Authority {
     }
 }
 
-/// Ends TLS before the real broker.
+/// A proxy that terminates TLS in front of the real broker.
 struct Front {
     port: u16,
     shows: watch::Sender<TlsAcceptor>,
-    /// Links whose certificate was taken.
+    /// The number of connections whose client accepted the certificate.
     taken: Arc<AtomicU64>,
     _links: JoinSet<()>,
 }
@@ -105,7 +106,7 @@ impl Front {
         }
     }
 
-    /// Shows another certificate from now on, and cuts every open connection.
+    /// Shows another certificate to new connections, and cuts every open connection.
     fn rotate(&self, acceptor: TlsAcceptor) {
         self.shows.send_replace(acceptor);
     }
@@ -117,7 +118,7 @@ impl Front {
 
 async fn link(stream: TcpStream, mut showing: watch::Receiver<TlsAcceptor>, taken: Arc<AtomicU64>) {
     let acceptor = showing.borrow_and_update().clone();
-    // A client that rejects the certificate ends the connection here.
+    // A client that rejects the certificate ends the connection at this point.
     let Ok(mut theirs) = acceptor.accept(stream).await else {
         return;
     };
@@ -177,8 +178,8 @@ async fn only_the_right_certificate_of_a_broker_is_taken() {
     deployment.finish().await;
 }
 
-/// The certificate is renewed while they are connected: the connections that are cut then come back
-/// under the new certificate, which no process has seen before.
+/// Checks that a certificate may be renewed while processes are connected. Their connections are
+/// cut, and they reconnect with the new certificate, which no process has seen before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_that_is_renewed_under_load_costs_nothing() {
     let authority = Authority::new();
@@ -205,14 +206,14 @@ async fn a_certificate_that_is_renewed_under_load_costs_nothing() {
         .unwrap();
     let done = "hookbox_receipts_total{route=\"scores\",outcome=\"done\"}";
     for so_far in [100.0, 300.0, 500.0] {
-        within(PATIENCE, "it is under load", async || {
+        within(PATIENCE, "enough receipts are done", async || {
             shown.metric(done).is_some_and(|done| done >= so_far)
         })
         .await;
         let before = front.taken();
         front.rotate(authority.acceptor("localhost", false));
-        // One connection of ingest, and two of the worker.
-        within(PATIENCE, "they are back", async || {
+        // The ingest has one connection, and the worker has two.
+        within(PATIENCE, "all processes have reconnected", async || {
             front.taken() >= before + 3
         })
         .await;
@@ -220,7 +221,7 @@ async fn a_certificate_that_is_renewed_under_load_costs_nothing() {
     let output = tokio::task::spawn_blocking(|| load.wait_with_output()).await;
     let tally: Value = serde_json::from_slice(&output.unwrap().unwrap().stdout).unwrap();
     assert_eq!(tally["accepted"], EVENTS, "{tally:#}");
-    // A drain reports the last receipts that were accepted.
+    // A drain publishes a last accept report.
     ingest.stop();
     let output = trusting(&["reconcile", "--wait", "120s", "--json"]).output();
     let books: Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
@@ -238,7 +239,7 @@ async fn a_certificate_that_is_renewed_under_load_costs_nothing() {
     deployment.finish().await;
 }
 
-/// The broker as it is reached through a front.
+/// Makes the config reach the broker through the proxy.
 fn through(deployment: &Deployment, front: &Front) {
     let plain = variable("HOOKBOX_TEST_AMQP_URL");
     let to = format!("localhost:{}", front.port);

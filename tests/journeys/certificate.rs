@@ -1,4 +1,4 @@
-//! The certificate of a listener, and a client that trusts only it.
+//! The certificate of a listener, and a TLS client that trusts only this certificate.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub fn new() -> CertifiedKey<KeyPair> {
     rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap()
 }
 
-/// Writes both files, as a renewal does.
+/// Writes the certificate and its key, as a renewal does.
 pub fn write(deployment: &Deployment, made: &CertifiedKey<KeyPair>) {
     deployment.write("cert.pem", &pem("CERTIFICATE", made.cert.der()));
     write_key(deployment, made);
@@ -29,7 +29,7 @@ pub fn write_key(deployment: &Deployment, made: &CertifiedKey<KeyPair>) {
     deployment.write("key.pem", &pem("PRIVATE KEY", &der));
 }
 
-/// What connects where one of these certificates is shown.
+/// Makes a TLS client that trusts only these certificates.
 pub fn connector<'a>(trusted: impl IntoIterator<Item = &'a CertifiedKey<KeyPair>>) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     for trusted in trusted {
@@ -44,7 +44,7 @@ pub fn connector<'a>(trusted: impl IntoIterator<Item = &'a CertifiedKey<KeyPair>
     TlsConnector::from(Arc::new(config))
 }
 
-/// A connection, where this certificate is the one that is shown.
+/// Connects if the ingest shows this certificate.
 pub async fn connect(
     deployment: &Deployment,
     trusted: &CertifiedKey<KeyPair>,
@@ -52,14 +52,14 @@ pub async fn connect(
     connect_by(deployment.port, &connector([trusted])).await
 }
 
-/// A connection, where the certificate that is shown is trusted.
+/// Connects if the client trusts the certificate that is shown.
 pub async fn connect_by(port: u16, connector: &TlsConnector) -> Option<TlsStream<TcpStream>> {
     let tcp = TcpStream::connect(("127.0.0.1", port)).await;
     let name = ServerName::try_from("localhost").unwrap();
     connector.connect(name, tcp.ok()?).await.ok()
 }
 
-/// Whether a request on the connection is answered; the connection stays open.
+/// Returns whether a request on the connection is answered. The connection stays open.
 pub async fn is_answered(stream: &mut TlsStream<TcpStream>) -> bool {
     let request = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n";
     stream.write_all(request).await.unwrap();

@@ -1,5 +1,5 @@
-//! Clocks that are wrong by days and years, and jump. Delays go by the database's clock, and
-//! whether an event is a duplicate depends on no clock.
+//! Clocks that are wrong by days or years, and that jump. Delays follow the clock of the database,
+//! and whether an event is a duplicate depends on no clock.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -15,23 +15,24 @@ use crate::deployment::{Deployment, Own, Pair};
 use crate::outages::own;
 use crate::shown::{Shown, within};
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Events of a round of load; a tenth of them is sent twice.
+/// The number of events of one round of load. A tenth of them is sent twice.
 const EVENTS: u64 = 200;
 
-/// Events whose handler fails for as long as its table is missing.
+/// The number of events whose handler fails as long as a constraint refuses them.
 const FAILING: u64 = 8;
 
-/// The retries of the config of all deployments, and others that last for as long as this test.
+/// The retry policy in every deployment's config, and one whose retries last longer than this test.
 const RETRY: &str = "attempts = 3, first = \"50 ms\", max = \"50 ms\"";
 const PATIENT_RETRY: &str = "attempts = 50, first = \"3 s\", max = \"3 s\"";
 
 const AWAY: &str = "alter table begini_scores add constraint refused check (score < 0) not valid";
 const BACK: &str = "alter table begini_scores drop constraint refused";
 
-/// Whatever the workers' clocks say, each is due three seconds after the database's now.
+/// A query that counts retries whose time is more than a minute from now by the database's clock.
+/// Each should be three seconds away, whatever the workers' clocks show.
 const ODD_DELAYS: &str = "select count(*) from retries
      where not_before not between now() - interval '1 minute' and now() + interval '1 minute'";
 
@@ -60,14 +61,14 @@ async fn clocks_that_are_a_day_off_and_jump_change_nothing() {
             deployment.run(&["send", "--type", "psychometric_score.complete"]);
         }
         let waiting = "select count(*) from retries";
-        within(PATIENCE, "all have failed", async || {
+        within(PATIENCE, "all these events have failed", async || {
             deployment.count(waiting).await == FAILING
         })
         .await;
         assert_eq!(deployment.count(ODD_DELAYS).await, 0);
     };
     fail().await;
-    // While they wait, everyone's clock but the database's jumps.
+    // While the retries wait, every clock jumps except the database's.
     of_ingest.shift(1).unwrap();
     fast.shift(-1).unwrap();
     slow.shift(1).unwrap();
@@ -75,7 +76,8 @@ async fn clocks_that_are_a_day_off_and_jump_change_nothing() {
     settled(&deployment);
 
     fail().await;
-    // And now the database's: all that waits is due at once, and stays one event each.
+    // Now the clock of the database jumps: all waiting retries are due at once, and each event
+    // still has one effect.
     of_store.shift(1).unwrap();
     execute(&postgres, BACK).await;
     settled(&deployment);
@@ -114,8 +116,8 @@ async fn a_duplicate_after_three_years_is_one_on_sqlite() {
     deployment.finish().await;
 }
 
-/// A request with a signed time is refused by a clock that is wrong, and counted apart from a
-/// forged request: `docs/alerts.yaml` has an alert for it.
+/// Checks that a genuine request which a wrong clock refuses is counted separately from a forged
+/// one. `docs/alerts.yaml` has an alert for this count.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn genuine_requests_that_a_wrong_clock_refuses_are_counted_as_such() {
     const SENT: u32 = 6;
@@ -153,7 +155,7 @@ async fn genuine_requests_that_a_wrong_clock_refuses_are_counted_as_such() {
     deployment.finish().await;
 }
 
-/// Or nothing was tried at all.
+/// Checks that the clocks were wrong at all. Otherwise the test would show nothing.
 async fn clocks_were_wrong(deployment: &Deployment) {
     let apart = "select count(*) from receipts
          where received_at not between settled_at - interval '12 hours' and settled_at";
@@ -163,7 +165,7 @@ async fn clocks_were_wrong(deployment: &Deployment) {
     assert!(days.len() > 1, "{log}");
 }
 
-/// hookbox forgets no event by itself, so there is no age at which a copy has a second effect.
+/// Checks that hookbox forgets no event by itself, so that a copy has no second effect at any age.
 async fn late(deployment: &Deployment, old: &'static str, beside: &[&Clock]) {
     let clock = Clock::new().unwrap();
     let clocks = || beside.iter().copied().chain([&clock]);
@@ -178,7 +180,11 @@ async fn late(deployment: &Deployment, old: &'static str, beside: &[&Clock]) {
     clocks().for_each(|clock| clock.shift(-3 * 365).unwrap());
     pass();
     clocks().for_each(|clock| clock.shift(0).unwrap());
-    assert_eq!(deployment.count(old).await, EVENTS, "nothing is old");
+    assert_eq!(
+        deployment.count(old).await,
+        EVENTS,
+        "all events are more than 1000 days old"
+    );
     pass();
     let first = "select count(*) from receipts where outcome = 'done'";
     assert_eq!(deployment.count(first).await, EVENTS);
@@ -199,7 +205,7 @@ fn over(postgres: &PostgresServer) -> Deployment {
     Deployment::over(own)
 }
 
-/// A service that goes by a clock of its own.
+/// Returns the command of a service that uses the given clock.
 fn by(clock: &Clock, deployment: &Deployment, service: &str) -> Command {
     let mut command = deployment.command(&[service]);
     command.envs(clock.environment());

@@ -1,6 +1,6 @@
-//! RabbitMQ requeues a message that is not settled within its consumer timeout, and closes the
-//! channel. It is redelivered while its handler is still at work: the other copy waits for the
-//! first one's transaction, finds that it is done, and no attempt is spent.
+//! RabbitMQ closes the channel and requeues a message that is not settled within the consumer
+//! timeout. The message is redelivered while its handler still runs. The second copy waits for the
+//! first one's transaction, and finds the event done: no attempt is used up.
 
 use std::time::Duration;
 
@@ -10,20 +10,22 @@ use crate::outages::own;
 use crate::shown::{Shown, within};
 use hookbox_testkit::servers::{PostgresServer, RabbitmqServer, find};
 
-/// Two seconds instead of 30 minutes.
+/// A consumer timeout of two seconds instead of 30 minutes.
 const SETTINGS: &str = "consumer_timeout = 2000\n";
 
-/// Looked at each second instead of each minute; not a setting of `rabbitmq.conf`.
+/// Makes RabbitMQ check the timeout each second instead of each minute. `rabbitmq.conf` has no such
+/// setting.
 const EACH_SECOND: &str = "application:set_env(rabbit, channel_tick_interval, 1000).";
 
-/// A handler's statement is held up, and another session waits for that handler's transaction.
+/// A query that finds a session which waits for the transaction of a handler whose statement is
+/// held up.
 const AGAIN: &str = "select count(*) from pg_stat_activity as first
      where first.wait_event = 'PgSleep'
      and exists (select from pg_stat_activity as again
                  where first.pid = any (pg_blocking_pids(again.pid))
                  and again.wait_event = 'transactionid')";
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -37,32 +39,35 @@ async fn a_handler_over_the_consumer_timeout_loses_doubles_and_spends_nothing() 
     let mut worker = deployment.start(&["worker", "--metrics", &shown.address()]);
     deployment.run(&["send"]);
     let rows = "select count(*) from begini_scores";
-    within(PATIENCE, "the first is done", async || {
+    within(PATIENCE, "the first event is done", async || {
         deployment.count(rows).await == 1
     })
     .await;
     gate::prepare(&deployment).await;
     gate::hold_scores(&deployment).await;
-    // Fewer than run at once, so that there is room for what is redelivered.
+    // The test sends fewer events than the worker runs at once, so that a redelivered one can run
+    // too.
     for _ in 0..2 {
         deployment.run(&["send"]);
     }
     let took = within(
         PATIENCE,
-        "it is redelivered while its handler runs",
+        "a message is redelivered while its handler runs",
         async || deployment.count(AGAIN).await >= 1,
     )
     .await;
     eprintln!("again after {took:?}");
     let log = rabbitmq.folder().join("log/broker.log");
     // "Consumer … on channel … has timed out waiting for delivery acknowledgement"
-    within(PATIENCE, "RabbitMQ says that it timed out", async || {
-        std::fs::read_to_string(&log).unwrap().contains("timed out")
-    })
+    within(
+        PATIENCE,
+        "RabbitMQ logs that the consumer timed out",
+        async || std::fs::read_to_string(&log).unwrap().contains("timed out"),
+    )
     .await;
     gate::free_scores(&deployment).await;
     let again = "hookbox_receipts_total{route=\"scores\",outcome=\"redelivered\"}";
-    within(PATIENCE, "the redelivered receipt is known", async || {
+    within(PATIENCE, "the redelivered receipt is counted", async || {
         shown.metric(again).is_some_and(|count| count >= 1.0)
     })
     .await;
@@ -77,9 +82,9 @@ async fn a_handler_over_the_consumer_timeout_loses_doubles_and_spends_nothing() 
     ] {
         assert_eq!(deployment.count(spent).await, 0, "{spent}: {log}");
     }
-    assert!(!worker.has_ended(), "the worker died of it: {log}");
+    assert!(!worker.has_ended(), "the worker has ended: {log}");
     deployment.run(&["send"]);
-    within(PATIENCE, "it resumes", async || {
+    within(PATIENCE, "processing resumes", async || {
         deployment.count(rows).await == 4
     })
     .await;

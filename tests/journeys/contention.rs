@@ -1,6 +1,6 @@
-//! Case 56: handlers whose own statements get in each other's way, in a running worker. PostgreSQL
-//! ends one of two that wait for each other (40P01), or one that it cannot put in order (40001):
-//! that handler runs again, and no attempt is spent.
+//! Case 56: handlers whose own statements conflict, in a running worker. PostgreSQL ends one of two
+//! that wait for each other (40P01), or one that it cannot serialize (40001). That handler runs
+//! again, and no attempt is used up.
 
 use std::time::Duration;
 
@@ -8,8 +8,9 @@ use crate::deployment::{Deployment, Pair};
 use crate::event::score;
 use crate::shown::within;
 
-/// Two handlers lock two rows, each the other one's first, once they are let go. A third gets a
-/// serialization failure once; a sequence does not go back with its transaction.
+/// A trigger. Two handlers each lock one row, and then the other's, as soon as the test lets them.
+/// A third handler gets one serialization failure. It counts with a sequence, which a rollback does
+/// not revert.
 const IN_THE_WAY: &str = "create function in_the_way() returns trigger language plpgsql as $$
      begin
          if new.uid in ('left-side', 'right-side') then
@@ -29,8 +30,8 @@ const TRIGGER: &str = "create trigger in_the_way before insert on begini_scores
 const ASLEEP: &str = "select count(*) from pg_stat_activity
      where datname = current_database() and wait_event = 'PgSleep'";
 
-/// A handler finds a statement of its name in its session, once: so does one behind a pooler that
-/// lent the session to another client before (H15).
+/// A trigger that lets a handler find a prepared statement of its own name in the session, once.
+/// That happens behind a pooler that lent the session to another client before (H15).
 const SHARED: &str = "create function shared() returns trigger language plpgsql as $$
      begin
          if nextval('shared') = 1 then
@@ -42,7 +43,7 @@ const SHARED: &str = "create function shared() returns trigger language plpgsql 
 const BEFORE_SCORES: &str = "create trigger shared before insert on begini_scores
      for each row execute function shared()";
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,10 +62,11 @@ async fn a_deadlock_and_a_failed_serialization_of_handlers_cost_no_attempt() {
     }
     let ingest = deployment.start_ingest();
     let worker = deployment.start(&["worker"]);
-    // Not before the first one runs: taken together, they would share a transaction.
+    // The second event is sent when the first handler runs. Delivered together, the two would share
+    // a transaction.
     for (asleep, uid) in (1..).zip(["left-side", "right-side"]) {
         send(&deployment, uid);
-        within(PATIENCE, "its handler runs", async || {
+        within(PATIENCE, "the handler of this event runs", async || {
             deployment.count(ASLEEP).await == asleep
         })
         .await;
@@ -73,14 +75,24 @@ async fn a_deadlock_and_a_failed_serialization_of_handlers_cost_no_attempt() {
     send(&deployment, "unordered");
     are_done(&deployment, 3).await;
     let deadlocks = "select deadlocks from pg_stat_database where datname = current_database()";
-    within(PATIENCE, "PostgreSQL has counted it", async || {
-        deployment.count(deadlocks).await >= 1
-    })
+    within(
+        PATIENCE,
+        "PostgreSQL has counted the deadlock",
+        async || deployment.count(deadlocks).await >= 1,
+    )
     .await;
     let tries = "select last_value from unordered";
-    assert_eq!(deployment.count(tries).await, 2, "it ran once more");
+    assert_eq!(
+        deployment.count(tries).await,
+        2,
+        "the handler ran once more"
+    );
     let changes = "select sum(changes) from sides";
-    assert_eq!(deployment.count(changes).await, 4, "one effect each");
+    assert_eq!(
+        deployment.count(changes).await,
+        4,
+        "each handler has changed two rows"
+    );
     nothing_was_spent(&deployment).await;
     worker.stop();
     ingest.stop();
@@ -98,7 +110,11 @@ async fn a_statement_that_the_session_has_already_costs_no_attempt() {
     send(&deployment, "somebody");
     are_done(&deployment, 1).await;
     let tries = "select last_value from shared";
-    assert_eq!(deployment.count(tries).await, 2, "it ran once more");
+    assert_eq!(
+        deployment.count(tries).await,
+        2,
+        "the handler ran once more"
+    );
     nothing_was_spent(&deployment).await;
     worker.stop();
     ingest.stop();
@@ -107,7 +123,7 @@ async fn a_statement_that_the_session_has_already_costs_no_attempt() {
 
 async fn are_done(deployment: &Deployment, events: u64) {
     let done = "select count(*) from claims where state = 'done'";
-    within(PATIENCE, "all are done", async || {
+    within(PATIENCE, "all events are done", async || {
         deployment.count(done).await == events
     })
     .await;

@@ -1,6 +1,6 @@
-//! A running ingest may not use RabbitMQ any more: its permission is revoked, its password changed,
-//! its virtual host gone. It logs that, retries no more often than its pauses allow, and comes back
-//! by itself.
+//! A running ingest loses its access to RabbitMQ: its permission is revoked, its password is
+//! changed, or its virtual host is deleted. It logs the cause, retries with pauses, and recovers by
+//! itself.
 
 use std::time::{Duration, Instant};
 
@@ -10,18 +10,20 @@ use crate::deployment::Deployment;
 use crate::outages::own;
 use crate::shown::{Shown, within};
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The first pause between two tries and the longest one, each of which is halved at most.
+/// The first pause between two tries, and the longest. Chance shortens each pause by up to one
+/// half.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_LONGEST: Duration = Duration::from_secs(3);
 
-/// What RabbitMQ answers when the permission was revoked, and when the password is wrong.
+/// The answers of RabbitMQ to a revoked permission and to a wrong password.
 const REVOKED: &str = "refused for user 'hookbox'";
 const UNKNOWN: &str = "Login was refused";
 
-/// What is logged of each try: of the first as an error, of the others at `debug`.
+/// The text that is logged for each try: for the first one as an error, for the others at level
+/// `debug`.
 const LOGGED: &str = "nothing can be published";
 const EACH_TRY: &str = "hookbox_driver_rabbitmq=debug,info";
 
@@ -52,7 +54,7 @@ async fn a_wrong_password_or_virtual_host_is_logged_and_publishing_resumes() {
     world.refused(UNKNOWN, lasts, change).await;
     assert!(
         !world.deployment.log().contains(password),
-        "a password is shown"
+        "the log must not show a password"
     );
     world.ctl(&["change_password", "hookbox", password]);
     world.comes_back().await;
@@ -61,8 +63,8 @@ async fn a_wrong_password_or_virtual_host_is_logged_and_publishing_resumes() {
     world.refused("vhost", lasts, delete).await;
     world.ctl(&["add_vhost", "/"]);
     world.ctl(&["set_permissions", "hookbox", ".*", ".*", ".*"]);
-    // Its queues were deleted with it, and hookbox does not declare them by itself.
-    within(PATIENCE, "the queues are missed", async || {
+    // The queues were deleted with the virtual host, and hookbox does not declare them by itself.
+    within(PATIENCE, "the missing queues are reported", async || {
         let why = world.shown.trouble("broker");
         why.is_some_and(|why| why.contains("is missing"))
     })
@@ -102,30 +104,30 @@ impl World {
         self.rabbitmq.ctl(words).unwrap();
     }
 
-    /// Takes something away, and checks for a while that the cause is logged, and retried with
-    /// pauses.
+    /// Takes the access away, and checks for a while that the cause is logged, and that ingest
+    /// retries with pauses.
     async fn refused(&self, why: &str, lasts: Duration, take_away: impl FnOnce()) {
         let began = Instant::now();
         let before = self.deployment.log().len();
         take_away();
         let logged = || self.deployment.log()[before..].to_owned();
-        within(PATIENCE, "it is shown", async || {
+        within(PATIENCE, "the cause is reported and logged", async || {
             let trouble = self.shown.trouble("broker");
             trouble.is_some_and(|trouble| trouble.contains(why)) && logged().contains(LOGGED)
         })
         .await;
         let shown = Instant::now();
-        within(PATIENCE, "it lasts", async || {
-            assert!(!self.shown.is_ready(), "it was ready without {why}");
+        within(PATIENCE, "the outage lasts long enough", async || {
+            assert!(!self.shown.is_ready(), "ingest was ready without {why}");
             shown.elapsed() > lasts
         })
         .await;
         let logged = logged();
         let (tries, most) = (logged.matches(LOGGED).count(), tries_max(began.elapsed()));
         eprintln!("{why}: {tries} tries, of {most} at most");
-        assert!(tries > 1, "it was not tried again: {logged}");
+        assert!(tries > 1, "ingest did not try again: {logged}");
         assert!(tries <= most, "{tries} tries: {logged}");
-        // Beside each try, the loss itself is logged, for each of its channels.
+        // Besides each try, the loss of each channel is logged.
         assert!(logged.lines().count() <= 2 * most, "{logged}");
     }
 
@@ -140,7 +142,7 @@ impl World {
     }
 }
 
-/// As many tries as pauses fit in, all of them as short as they may be.
+/// Returns the most tries that fit into this time, with every pause as short as possible.
 fn tries_max(time: Duration) -> usize {
     let (mut tries, mut passed, mut pause) = (1, Duration::ZERO, PAUSE_FIRST);
     while passed < time {

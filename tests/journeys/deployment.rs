@@ -1,4 +1,4 @@
-//! hookbox as it is deployed: a config, an ingest and workers, each a process of its own.
+//! hookbox as it is deployed: a config, an ingest and workers, each in a separate process.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -13,20 +13,20 @@ use sqlx::Connection;
 
 pub use crate::process::Process;
 
-/// Longest wait for something that must come; a debug build on a busy machine is slow.
+/// The longest wait for a condition. A debug build on a busy machine is slow.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Which drivers.
+/// The broker and the store that a deployment uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pair {
     RabbitmqPostgres,
     SqliteAlone,
 }
 
-/// A folder with a config, and what belongs to it.
+/// A folder with a config, and the database that belongs to it.
 pub struct Deployment {
     pub folder: PathBuf,
-    /// Where its ingest listens, also after a restart.
+    /// The port that the ingest listens on. A restart does not change it.
     pub port: u16,
     _reserved: ReservedPort,
     environment: String,
@@ -34,14 +34,15 @@ pub struct Deployment {
     pub own: Option<Own>,
 }
 
-/// Servers of a test's own, which it may break.
+/// Private servers of a test, which the test may break.
 #[derive(Debug, Clone)]
 pub struct Own {
-    /// How hookbox reaches PostgreSQL.
+    /// The URL with which hookbox reaches PostgreSQL.
     pub store: String,
-    /// How hookbox reaches RabbitMQ.
+    /// The URL with which hookbox reaches RabbitMQ.
     pub broker: String,
-    /// How the test reaches PostgreSQL, whatever it does to the other way.
+    /// The URL with which the test reaches PostgreSQL, whatever it does to the connections of
+    /// hookbox.
     pub direct: String,
     /// Lines before the first table of the config.
     pub settings: String,
@@ -54,7 +55,7 @@ impl Deployment {
         deployment
     }
 
-    /// One that is not migrated yet.
+    /// Makes a deployment without a schema.
     pub async fn without_a_schema(pair: Pair) -> Self {
         let postgres = match pair {
             Pair::RabbitmqPostgres => Some(PostgresWorld::empty().await),
@@ -63,14 +64,14 @@ impl Deployment {
         Self::begin(postgres, None)
     }
 
-    /// Over servers of the test's own, which hold nothing yet.
+    /// Makes a deployment on private servers of the test, and migrates it.
     pub fn over(own: Own) -> Self {
         let deployment = Self::unmigrated(own);
         deployment.run(&["migrate"]);
         deployment
     }
 
-    /// The same before `hookbox migrate`.
+    /// Makes a deployment on private servers, without running `hookbox migrate`.
     pub fn unmigrated(own: Own) -> Self {
         Self::begin(None, Some(own))
     }
@@ -127,12 +128,12 @@ impl Deployment {
         std::fs::write(self.folder.join(name), text).unwrap();
     }
 
-    /// A command that has not begun.
+    /// Builds a command that is not started yet.
     pub fn command(&self, arguments: &[&str]) -> Command {
         self.command_of(&binary(), arguments)
     }
 
-    /// The same of another build.
+    /// Builds a command of another hookbox binary.
     pub fn command_of(&self, binary: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary);
         command
@@ -143,7 +144,7 @@ impl Deployment {
         command
     }
 
-    /// Runs a command to its end, well.
+    /// Runs a command to its end, and checks that it succeeds.
     #[track_caller]
     pub fn run(&self, arguments: &[&str]) -> String {
         let output = self.command(arguments).output().unwrap();
@@ -151,19 +152,19 @@ impl Deployment {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Runs a command to its end, well or not, and reads its JSON.
+    /// Runs a command to its end, whether it succeeds or not, and returns its JSON.
     pub fn json(&self, arguments: &[&str]) -> Value {
         let output = self.command(arguments).arg("--json").output().unwrap();
         serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|error| panic!("{arguments:?}: {error}: {}", said(&output)))
     }
 
-    /// Starts a service.
+    /// Starts a service with these arguments.
     pub fn start(&self, arguments: &[&str]) -> Process {
         self.spawn(self.command(arguments))
     }
 
-    /// Starts a command as a service.
+    /// Starts a command as a service. Its log goes to a file of the deployment.
     pub fn spawn(&self, mut command: Command) -> Process {
         let log = std::fs::OpenOptions::new();
         let log = { log }
@@ -175,12 +176,12 @@ impl Deployment {
         Process::from(child.unwrap())
     }
 
-    /// Starts an ingest and waits until it is ready.
+    /// Starts an ingest, and waits until it is ready.
     pub fn start_ingest(&self) -> Process {
         self.spawn_ingest(self.command(&["ingest"]))
     }
 
-    /// Starts a command as an ingest and waits until it is ready.
+    /// Starts a command as an ingest, and waits until it is ready.
     pub fn spawn_ingest(&self, command: Command) -> Process {
         let ingest = self.spawn(command);
         let url = format!("http://127.0.0.1:{}/readyz", self.port);
@@ -201,12 +202,12 @@ impl Deployment {
         }
     }
 
-    /// The logs of the services.
+    /// Returns the logs of all services.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
 
-    /// A number out of the store.
+    /// Reads one number from the store.
     pub async fn count(&self, statement: &'static str) -> u64 {
         match (&self.postgres, &self.own) {
             (Some(postgres), _) => postgres.count_all(statement).await,
@@ -232,7 +233,7 @@ impl Deployment {
         }
     }
 
-    /// Bytes out of the file.
+    /// Reads bytes from the SQLite file.
     pub async fn bytes(&self, statement: &'static str) -> Vec<u8> {
         let path = format!("sqlite:{}", self.folder.join("hookbox.db").display());
         let mut connection = sqlx::SqliteConnection::connect(&path).await.unwrap();
@@ -244,7 +245,7 @@ impl Deployment {
         bytes
     }
 
-    /// Changes something in the store.
+    /// Runs a statement that changes the store.
     pub async fn execute(&self, statement: &'static str) {
         match (&self.postgres, &self.own) {
             (Some(postgres), _) => postgres.execute(statement).await,
@@ -268,12 +269,12 @@ impl Deployment {
         }
     }
 
-    /// Removes the folder. The servers were the test's own, and gone.
+    /// Removes the folder. The servers belonged to the test, which has already ended them.
     pub fn remove(self) {
         std::fs::remove_dir_all(&self.folder).unwrap();
     }
 
-    /// Removes everything.
+    /// Removes the folder, the queues and the database.
     pub async fn finish(self) {
         let broker = match (&self.postgres, &self.own) {
             (Some(_), _) => Some(variable("HOOKBOX_TEST_AMQP_URL")),
@@ -303,7 +304,7 @@ fn said(output: &Output) -> String {
     )
 }
 
-/// The built binary, where cargo puts it.
+/// Returns the path of the built binary, in the folder that cargo builds into.
 fn binary() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let folder = test.parent().and_then(Path::parent).unwrap();

@@ -1,5 +1,5 @@
-//! Ingest runs out of file descriptors: open connections are answered, nothing panics, the log
-//! stays readable, and processing resumes when connections are closed.
+//! Ingest has no file descriptor left. Open connections are answered, nothing panics, the log stays
+//! short, and processing resumes when connections are closed.
 
 use std::net::TcpStream;
 use std::process::Command;
@@ -13,19 +13,20 @@ use crate::deployment::Deployment;
 use crate::outages::own;
 use crate::shown::within;
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What a process may open: its own, and some connections.
+/// The limit of file descriptors of the process: enough for its own files and some connections.
 const DESCRIPTORS_MAX: &str = "64";
 
-/// More than there is room for, and less than one address may have.
+/// The number of connections. It is larger than the limit of descriptors, and smaller than what one
+/// address may have.
 const CONNECTIONS: usize = 200;
 
-/// What is logged of a connection that could not be accepted.
+/// The log text about a connection that could not be accepted.
 const LOGGED: &str = "a connection could not be accepted";
 
-/// Seconds from one log line to the next.
+/// The least number of seconds between two such log lines.
 const LOGGED_EVERY: u64 = 10;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -41,29 +42,32 @@ async fn out_of_descriptors_nothing_panics_and_processing_resumes() {
     let open = || TcpStream::connect(("127.0.0.1", deployment.port)).unwrap();
     let mut idle: Vec<TcpStream> = (0..CONNECTIONS).map(|_| open()).collect();
     let logged = || deployment.log().matches(LOGGED).count();
-    within(PATIENCE, "it has run out", async || logged() > 0).await;
-    // While one waits, those that send nothing are closed after five seconds.
+    within(PATIENCE, "ingest has no descriptor left", async || {
+        logged() > 0
+    })
+    .await;
+    // While a request waits, connections that send nothing are closed after five seconds.
     let began = Instant::now();
-    within(PATIENCE, "it lasts", async || {
+    within(PATIENCE, "the shortage lasts 4 s", async || {
         assert!(!ingest.has_ended(), "{}", deployment.log());
         idle.push(open());
         began.elapsed() > Duration::from_secs(4)
     })
     .await;
-    // The connections to the broker break as well, until there is no descriptor for another.
+    // The connections to the broker are cut too, until there is no descriptor for a new one.
     let lost = "nothing can be published";
-    within(PATIENCE, "the broker is lost", async || {
+    within(PATIENCE, "ingest has lost the broker", async || {
         idle.push(open());
         proxy.cut();
         deployment.log().contains(lost)
     })
     .await;
-    // Logged when it begins, and at intervals; not with every try.
+    // The shortage is logged when it starts, and then at intervals, not with every try.
     let may = 2 + began.elapsed().as_secs() / LOGGED_EVERY;
     assert!(logged() as u64 <= may, "logged {} times", logged());
 
     drop(idle);
-    let took = within(PATIENCE, "it is taken again", async || {
+    let took = within(PATIENCE, "a request is accepted again", async || {
         deployment
             .command(&["send"])
             .output()
@@ -79,7 +83,7 @@ async fn out_of_descriptors_nothing_panics_and_processing_resumes() {
     deployment.finish().await;
 }
 
-/// The same command with few file descriptors.
+/// Returns the same command with few file descriptors.
 fn narrow(command: &Command) -> Command {
     let mut narrow = Command::new("sh");
     let limit = format!("ulimit -n {DESCRIPTORS_MAX} && exec \"$0\" \"$@\"");

@@ -1,5 +1,5 @@
-//! Stopped in the worst moments: every open request gets its true answer, the process ends within
-//! its deadline, nothing is spent, and everything in flight is put back.
+//! Services that are stopped at bad moments. Every open request gets a correct answer, the process
+//! ends within its drain limit, no attempt is used up, and every message in flight is put back.
 
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -11,11 +11,11 @@ use sqlx::Connection as _;
 use crate::deployment::{Deployment, Own, Pair};
 use crate::shown::{Shown, within};
 
-/// What the config says, and a second for a process of a debug build to come to its end.
+/// The drain limit in the config. `DRAIN_MAX` adds a second for a process of a debug build.
 const DRAIN: &str = "drain = \"10 s\"\n";
 const DRAIN_MAX: Duration = Duration::from_secs(11);
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -40,7 +40,8 @@ async fn stopped_twice_under_load_is_stopped_once_on_sqlite() {
     under_load(deployment, "TERM TERM", &[0]).await;
 }
 
-/// Three times under load: stopped, and started again; what was answered 200 is done once.
+/// Stops and restarts hookbox three times under load. Every event that was answered 200 is done
+/// once.
 async fn under_load(deployment: Deployment, signals: &str, codes: &[i32]) {
     const EVENTS: u64 = 6_000;
     let shown = Shown::new();
@@ -50,7 +51,7 @@ async fn under_load(deployment: Deployment, signals: &str, codes: &[i32]) {
     let load = simulate(&deployment, EVENTS, "32", "60");
     let accepted = "hookbox_requests_total{outcome=\"accepted\"}";
     for _ in 0..3 {
-        within(PATIENCE, "it is under load", async || {
+        within(PATIENCE, "hookbox has accepted 300 requests", async || {
             shown.metric(accepted).is_some_and(|count| count >= 300.0)
         })
         .await;
@@ -75,13 +76,16 @@ async fn under_load(deployment: Deployment, signals: &str, codes: &[i32]) {
     deployment.finish().await;
 }
 
-/// Stopped once, it answers every request it has begun: what is stored was answered 200, request by
-/// request, and none was cut. (A request that meets a connection which is being closed was never
-/// begun; its sender finds no answer, and nothing of it is stored.)
+/// Checks a service that was stopped once: every stored receipt was answered 200, and no connection
+/// was cut. (A request on a connection that is just being closed was never started: its sender gets
+/// no answer, and nothing of it is stored.)
 async fn no_request_waits_in_vain(deployment: &Deployment, tally: &Value) {
     let books = deployment.json(&["reconcile"]);
     for line in books["routes"].as_array().unwrap() {
-        assert_eq!(line["broker"]["ready"], 0, "it waits still: {line:#}");
+        assert_eq!(
+            line["broker"]["ready"], 0,
+            "a message still waits: {line:#}"
+        );
     }
     let stored = deployment.count("select count(*) from receipts").await;
     assert_eq!(tally["answers"]["200"], stored, "{tally:#}");
@@ -104,7 +108,7 @@ async fn stopped_while_the_broker_is_frozen() {
     .await;
     let signalled_at = Instant::now();
     running.signal("TERM");
-    within(PATIENCE, "it drains", async || {
+    within(PATIENCE, "the process drains", async || {
         shown.metric("hookbox_draining") != Some(0.0)
     })
     .await;
@@ -134,7 +138,7 @@ async fn stopped_while_the_store_is_frozen() {
     within(PATIENCE, "ready", async || shown.is_ready()).await;
     let load = simulate(&deployment, EVENTS, "32", "10");
     let done = "hookbox_receipts_total{route=\"scores\",outcome=\"done\"}";
-    within(PATIENCE, "it is under load", async || {
+    within(PATIENCE, "100 receipts are done", async || {
         shown.metric(done).is_some_and(|done| done >= 100.0)
     })
     .await;
@@ -150,8 +154,8 @@ async fn stopped_while_the_store_is_frozen() {
     eprintln!("ended after {:?}", signalled_at.elapsed());
     let tally = tally_of(load).await;
     assert_eq!(tally["accepted"], EVENTS, "{tally:#}");
-    // No message is in flight any more: all that is left is ready for another worker.
-    within(PATIENCE, "everything is put back", async || {
+    // No message is in flight any more, so every remaining one is ready for another worker.
+    within(PATIENCE, "every message is put back", async || {
         let listed = rabbitmq.ctl(&["-q", "list_queues", "messages_unacknowledged"]);
         let listed = listed.unwrap();
         listed
@@ -239,7 +243,7 @@ async fn nothing_spent(deployment: &Deployment, events: u64) {
     assert_eq!(
         count("select count(*) from attempts").await,
         0,
-        "an attempt was spent"
+        "no attempt was used up"
     );
     assert_eq!(count("select count(*) from dead_letters").await, 0);
     let effects = "select (select count(*) from begini_scores)

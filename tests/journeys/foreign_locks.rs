@@ -1,6 +1,6 @@
-//! Locks that others hold: on a handler's table, they cost no event an attempt, and no route its
-//! other events; on hookbox's own tables, nothing can be done, and that is shown within ten
-//! seconds.
+//! Locks that other sessions hold. A lock on a handler's table costs no attempt, and delays no
+//! other event of the route. A lock on hookbox's own tables stops all work, which is reported
+//! within ten seconds.
 
 use std::time::Duration;
 
@@ -10,20 +10,21 @@ use crate::deployment::{Deployment, Pair, Process};
 use crate::event::score;
 use crate::shown::{Shown, promised, within};
 
-/// Events that meet the lock.
+/// The number of events that need the lock.
 const MET: u64 = 5;
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Within which a standstill must be seen.
+/// The time within which a standstill must be reported.
 const SEEN_WITHIN: Duration = Duration::from_secs(10);
 
 const FAILED: &str = "select count(*) from attempts where outcome <> 'done'";
 const DEAD: &str = "select count(*) from dead_letters";
 const DONE: &str = "select count(*) from claims where state = 'done'";
 
-/// The handlers of all events of one person, which are named after him, change his row.
+/// A table with one row per person. The uid of an event begins with the person's name, and the
+/// handlers of all events of one person change the same row.
 const PEOPLE: &str = "create table people (uid text primary key, events integer not null)";
 const COUNT: &str = "create function count_events() returns trigger language plpgsql as $$
      begin
@@ -65,7 +66,7 @@ impl World {
         self.deployment.run(&["send", "--file", "body.json"]);
     }
 
-    /// Somebody's transaction that does not end.
+    /// Takes a lock in a transaction that stays open.
     async fn hold(&self, lock: &'static str) -> PgConnection {
         let url = std::fs::read_to_string(self.deployment.folder.join("store")).unwrap();
         let mut holder = PgConnection::connect(&url).await.unwrap();
@@ -75,7 +76,7 @@ impl World {
 
     async fn are_done(&self, events: u64) {
         let log = || self.deployment.log();
-        within(PATIENCE, "all are done", async || {
+        within(PATIENCE, "all events are done", async || {
             self.deployment.count(DONE).await == events
         })
         .await;
@@ -107,18 +108,20 @@ async fn a_locked_row_of_a_handler_costs_no_attempt_and_stops_no_other_event() {
     }
     let deferred = "select count(*) from retries
          where deferred_reason = 'foreign_lock' and deferred_attempt = 1 and attempt = 1";
-    within(PATIENCE, "they are deferred, others done", async || {
-        deployment.count(deferred).await == MET && deployment.count(DONE).await == 1 + MET
-    })
+    within(
+        PATIENCE,
+        "the locked events are deferred and the others done",
+        async || deployment.count(deferred).await == MET && deployment.count(DONE).await == 1 + MET,
+    )
     .await;
     assert_eq!(deployment.count(FAILED).await, 0, "{}", deployment.log());
     let shown = "hookbox_deferred{route=\"scores\"}";
-    within(PATIENCE, "the metrics show it", async || {
+    within(PATIENCE, "the deferrals are counted", async || {
         world.shown.metric(shown) == Some(MET as f64)
     })
     .await;
     let oldest = "hookbox_deferred_oldest_seconds{route=\"scores\"}";
-    within(PATIENCE, "and for how long", async || {
+    within(PATIENCE, "the oldest is 1 s old", async || {
         world.shown.metric(oldest).is_some_and(|age| age >= 1.0)
     })
     .await;
@@ -137,12 +140,12 @@ async fn a_locked_row_of_a_handler_costs_no_attempt_and_stops_no_other_event() {
     assert_eq!(
         deployment.count(people).await,
         1 + 2 * MET,
-        "one effect each"
+        "every event has one effect"
     );
     world.finish().await;
 }
 
-/// With a time limit of 5 s for handlers, a lock of 35 s cost 22 attempts.
+/// Checks a lock that once cost 22 attempts: it lasted 35 s while the handlers' time limit was 5 s.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_locked_table_of_a_handler_costs_no_attempt() {
     let world = World::new().await;
@@ -157,7 +160,7 @@ async fn a_locked_table_of_a_handler_costs_no_attempt() {
     let deferred = "select count(*) from retries where deferred_reason = 'foreign_lock'";
     within(
         PATIENCE,
-        "they are deferred, another route works",
+        "the locked events are deferred and another route works",
         async || deployment.count(deferred).await == MET && deployment.count(DONE).await == 1,
     )
     .await;
@@ -167,14 +170,18 @@ async fn a_locked_table_of_a_handler_costs_no_attempt() {
     world.finish().await;
 }
 
-/// Nothing can be written then, so nothing is settled; but it is seen.
+/// Checks that a lock on hookbox's own table, under which nothing can be written or settled, is
+/// reported.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lock_on_hookboxs_own_table_is_seen_within_ten_seconds_and_costs_no_attempt() {
     let world = World::new().await;
     let deployment = &world.deployment;
     world.send("before");
     world.are_done(1).await;
-    within(PATIENCE, "it is ready", async || world.shown.is_ready()).await;
+    within(PATIENCE, "the worker is ready", async || {
+        world.shown.is_ready()
+    })
+    .await;
     let holder = world
         .hold("begin; lock table claims in access exclusive mode")
         .await;
@@ -182,7 +189,7 @@ async fn a_lock_on_hookboxs_own_table_is_seen_within_ten_seconds_and_costs_no_at
         world.send(&format!("user{number}-only"));
     }
     let paused = "hookbox_route_paused{route=\"scores\",by=\"standstill\"}";
-    promised(SEEN_WITHIN, "the metrics show it", async || {
+    promised(SEEN_WITHIN, "the metrics show the standstill", async || {
         world.shown.metric(paused) == Some(1.0)
     })
     .await;
@@ -191,7 +198,7 @@ async fn a_lock_on_hookboxs_own_table_is_seen_within_ten_seconds_and_costs_no_at
     deployment.logged("route scores stands still");
     holder.close().await.unwrap();
     world.are_done(1 + MET).await;
-    within(PATIENCE, "it is ready again", async || {
+    within(PATIENCE, "the worker is ready again", async || {
         world.shown.is_ready() && world.shown.metric(paused) == Some(0.0)
     })
     .await;

@@ -1,5 +1,6 @@
-//! Ingest is started while RabbitMQ is frozen: connections are accepted, and nothing answers. It
-//! waits, with pauses, without growing, and becomes ready by itself when the broker answers.
+//! Ingest starts while RabbitMQ is frozen: connections are accepted, and nothing answers. Ingest
+//! retries with pauses, uses no more and more resources, and becomes ready by itself when the
+//! broker answers.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -10,16 +11,18 @@ use crate::deployment::{Deployment, Process};
 use crate::outages::own;
 use crate::shown::{Shown, within};
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Long enough for some tries: each takes two seconds, and the pauses grow.
+/// How long the broker is frozen: enough for several tries, each of which takes two seconds, with
+/// growing pauses.
 const FROZEN: Duration = Duration::from_secs(15);
 
-/// How long it may take until everything is started that is.
+/// The longest time until ingest has started all its threads and opened all its files.
 const SETTLED: Duration = Duration::from_secs(5);
 
-/// Hundredths of a second of a processor: a fifth of the time would be a busy loop.
+/// The most processor time in hundredths of a second. More than this, a fifth of the time, would be
+/// a busy loop.
 const TICKS_MAX: u64 = 300;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -30,15 +33,18 @@ async fn a_frozen_rabbitmq_is_waited_for_at_the_start() {
     let shown = Shown::new();
     rabbitmq.stop().unwrap();
     let mut ingest = deployment.start(&["ingest", "--metrics", &shown.address()]);
-    within(PATIENCE, "it shows itself", async || {
+    within(PATIENCE, "ingest answers at /livez", async || {
         shown.get("/livez").is_some()
     })
     .await;
     let began = Instant::now();
     let (mut first, mut most) = (Held::default(), Held::default());
-    within(PATIENCE, "it lasts", async || {
+    within(PATIENCE, "the broker stays frozen for 15 s", async || {
         assert!(!ingest.has_ended(), "{}", deployment.log());
-        assert!(!shown.is_ready(), "ready without a broker");
+        assert!(
+            !shown.is_ready(),
+            "ingest must not be ready without a broker"
+        );
         let early = began.elapsed() < SETTLED;
         let so_far = if early { &mut first } else { &mut most };
         so_far.raise(&Held::by(&ingest));
@@ -54,14 +60,17 @@ async fn a_frozen_rabbitmq_is_waited_for_at_the_start() {
     assert!(log.lines().count() < 20, "{log}");
 
     rabbitmq.cont().unwrap();
-    let took = within(PATIENCE, "ready by itself", async || shown.is_ready()).await;
-    eprintln!("ready {took:?} after the broker");
+    let took = within(PATIENCE, "ingest becomes ready by itself", async || {
+        shown.is_ready()
+    })
+    .await;
+    eprintln!("ready {took:?} after the broker resumed");
     deployment.run(&["send"]);
     ingest.stop();
     deployment.finish().await;
 }
 
-/// What a process has taken of its machine.
+/// The resources of the machine that a process uses.
 #[derive(Debug, Default)]
 struct Held {
     threads: usize,
@@ -74,7 +83,8 @@ impl Held {
         let place = format!("/proc/{}", process.id());
         let count = |what: &str| fs::read_dir(format!("{place}/{what}")).unwrap().count();
         let stat = fs::read_to_string(format!("{place}/stat")).unwrap();
-        // After the name in brackets: the state is the 3rd field, the times the 14th and 15th.
+        // The fields follow the process name in brackets: the state is the 3rd field, the times are
+        // the 14th and 15th.
         let fields: Vec<&str> = stat
             .rsplit_once(')')
             .unwrap()

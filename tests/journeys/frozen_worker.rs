@@ -1,7 +1,7 @@
-//! Case 33: a worker is frozen (SIGSTOP) in the middle of its handlers for longer than RabbitMQ
-//! waits for its heartbeat. What it had in flight goes to another, which waits until the server has
-//! ended the frozen one's transaction, and has each effect once. Thawed, the first one's commit and
-//! its acknowledgements come too late and have no effect, and it resumes.
+//! Case 33: a worker is frozen (SIGSTOP) while its handlers run, for longer than RabbitMQ waits for
+//! its heartbeat. Its messages go to another worker, which waits until PostgreSQL has ended the
+//! frozen worker's transaction, and produces each effect once. When the first worker resumes, its
+//! commit and acknowledgements come too late and have no effect, and it continues to work.
 
 use std::time::Duration;
 
@@ -11,17 +11,18 @@ use sqlx::{Connection, PgConnection};
 use crate::deployment::{Deployment, Pair};
 use crate::shown::{Shown, within};
 
-/// A handler's statement that waits for the table.
+/// A query that finds a handler's statement which waits for the locked table.
 const IN_FLIGHT: &str = "select count(*) from pg_stat_activity
      where datname = current_database() and wait_event_type = 'Lock' and wait_event = 'relation'";
 
 const DONE: &str = "select count(*) from claims where state = 'done'";
 
-/// How many events are in flight at the frozen one, and how many it does afterwards.
+/// The number of events in flight at the frozen worker, and the number that it processes
+/// afterwards.
 const HELD: u64 = 4;
 const LATER: u64 = 3;
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -29,7 +30,7 @@ async fn events_in_flight_at_a_frozen_worker_are_done_by_another_and_it_resumes(
     let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
     let broker = variable("HOOKBOX_TEST_AMQP_URL");
     deployment.write("broker", &format!("{broker}?heartbeat=2"));
-    // PostgreSQL ends a transaction that waits for its client for five seconds longer.
+    // PostgreSQL ends a transaction that waits for its client five seconds after this limit.
     let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
     let limit = "worker.handler_time_limit = \"5 s\"\n[store]\n";
     deployment.write("hookbox.toml", &config.replacen("[store]\n", limit, 1));
@@ -49,16 +50,16 @@ async fn events_in_flight_at_a_frozen_worker_are_done_by_another_and_it_resumes(
     frozen.signal("STOP");
     let shown = Shown::new();
     let other = deployment.start(&["worker", "--metrics", &shown.address()]);
-    // Which ends its transaction.
+    // Closing the connection ends its transaction, and so the lock.
     holder.close().await.unwrap();
-    let took = within(PATIENCE, "all of it is done by the other", async || {
+    let took = within(PATIENCE, "the other worker is done", async || {
         deployment.count(DONE).await == HELD
     })
     .await;
-    eprintln!("done by the other after {took:?}");
+    eprintln!("the other worker was done after {took:?}");
     let by_it = "hookbox_receipts_total{route=\"scores\",outcome=\"done\"}";
-    // Counted after it is committed.
-    within(PATIENCE, "it was the other", async || {
+    // A receipt is counted after its commit.
+    within(PATIENCE, "all events are counted", async || {
         shown.metric(by_it) == Some(HELD as f64)
     })
     .await;
@@ -66,18 +67,18 @@ async fn events_in_flight_at_a_frozen_worker_are_done_by_another_and_it_resumes(
 
     frozen.signal("CONT");
     let late = "could not be settled and will be redelivered";
-    within(PATIENCE, "its acknowledgement comes too late", async || {
+    within(PATIENCE, "the late acknowledgement is logged", async || {
         deployment.log().contains(late)
     })
     .await;
     for _ in 0..LATER {
         deployment.run(&["send"]);
     }
-    within(PATIENCE, "it resumes", async || {
+    within(PATIENCE, "the thawed worker resumes", async || {
         deployment.count(DONE).await == HELD + LATER
     })
     .await;
-    assert!(!frozen.has_ended(), "it died of it: {}", deployment.log());
+    assert!(!frozen.has_ended(), "worker ended: {}", deployment.log());
     let rows = "select count(*) from begini_scores";
     assert_eq!(deployment.count(rows).await, HELD + LATER);
     for spent in [

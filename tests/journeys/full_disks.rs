@@ -1,5 +1,6 @@
-//! A disk that is full, of PostgreSQL's tables, of its log, and of RabbitMQ: what cannot be kept is
-//! answered 503, what was taken is not lost, and processing resumes as soon as there is room.
+//! A full disk: of PostgreSQL's tables, of its log, and of RabbitMQ. Requests that cannot be stored
+//! are answered 503, accepted events are not lost, and processing resumes as soon as there is free
+//! space.
 
 use std::cell::RefCell;
 use std::process::Stdio;
@@ -15,16 +16,16 @@ use crate::deployment::Deployment;
 use crate::outages::{World, own};
 use crate::shown::{Shown, promised, within};
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Two deadlines of a confirm.
+/// Twice the deadline of a confirm.
 const TWO_DEADLINES: Duration = Duration::from_secs(5);
 
-/// How much there is for a server that has little to keep: its own files take half of it.
+/// The size of the disk of a server with little data. The server's own files take half of it.
 const DISK_MIB: u32 = 96;
 
-/// How often RabbitMQ may damage itself before it is no accident.
+/// The number of times that RabbitMQ may damage its own queue before the test fails.
 const TRIES: u32 = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -35,7 +36,7 @@ async fn a_full_disk_of_postgres_costs_nothing() {
     let postgres = PostgresServer::start().unwrap();
     let url = database_on(&postgres, &disk).await;
     let world = World::over(&url, &url);
-    // Reading works on: what shows it is the route that cannot write.
+    // Reading still works, so the route that cannot write is the one that reports the full disk.
     world
         .outage("route scores", async || disk.fill(), async || disk.free())
         .await;
@@ -56,7 +57,8 @@ async fn a_full_disk_of_postgress_log_costs_nothing() {
     let postgres = RefCell::new(&mut postgres);
     let fill = async || {
         disk.fill();
-        // To the next file of the log, for which there is no room: PostgreSQL gives up.
+        // Makes PostgreSQL start the next file of its log, which does not fit on the disk, so that
+        // PostgreSQL stops.
         let mut connection = PgConnection::connect(&url).await.unwrap();
         let _ = sqlx::query("select pg_switch_wal()")
             .execute(&mut connection)
@@ -79,22 +81,22 @@ async fn a_full_disk_of_rabbitmq_is_answered_503_and_loses_nothing() {
         if fill_rabbitmq(&disk).await == Queues::Whole {
             return;
         }
-        eprintln!("RabbitMQ has damaged a queue of its own (H17): once more");
+        eprintln!("RabbitMQ has damaged a queue of its own (H17): the test runs again");
     }
     panic!("RabbitMQ has damaged a queue of its own {TRIES} times in a row");
 }
 
-/// What RabbitMQ makes of its own queues on a full disk.
+/// The state of RabbitMQ's queues after the disk was full.
 #[derive(PartialEq, Eq)]
 enum Queues {
     Whole,
-    /// It emptied the file that describes a queue, and cannot start that queue again (H17).
+    /// RabbitMQ emptied the file that describes a queue, and cannot start that queue again (H17).
     Damaged,
 }
 
 async fn fill_rabbitmq(disk: &SmallDisk) -> Queues {
     const EVENTS: u64 = 3_000;
-    // Its alarm, which comes long before, is another test's.
+    // The alarm for a disk with little space is tested elsewhere, so it is switched off.
     let settings = "disk_free_limit.absolute = 1KB\n";
     let mut rabbitmq = RabbitmqServer::start_found(&find::rabbitmq().unwrap(), settings).unwrap();
     rabbitmq.kill().unwrap();
@@ -115,22 +117,24 @@ async fn fill_rabbitmq(disk: &SmallDisk) -> Queues {
         .unwrap();
     let requests =
         |outcome| shown.metric(&format!("hookbox_requests_total{{outcome={outcome:?}}}"));
-    within(PATIENCE, "it is under load", async || {
+    within(PATIENCE, "hookbox has accepted 300 requests", async || {
         requests("accepted").is_some_and(|count| count >= 300.0)
     })
     .await;
     disk.fill();
-    within(PATIENCE, "it is answered 503", async || {
+    within(PATIENCE, "a request is answered 503", async || {
         requests("not_durable").is_some_and(|count| count >= 1.0)
     })
     .await;
-    let took = promised(TWO_DEADLINES, "the broker is shown as away", async || {
-        shown.metric("hookbox_broker_up") == Some(0.0)
-    })
+    let took = promised(
+        TWO_DEADLINES,
+        "the broker is shown as unavailable",
+        async || shown.metric("hookbox_broker_up") == Some(0.0),
+    )
     .await;
     eprintln!("shown {took:?} after the first 503");
     disk.free();
-    // A quorum queue whose log met a full disk stays down until its broker is started again.
+    // A quorum queue whose log met a full disk stays down until the broker is restarted.
     rabbitmq.restart().unwrap();
     let log = std::fs::read_to_string(rabbitmq.folder().join("log/broker.log")).unwrap();
     if log.contains("could not be restarted") {
@@ -160,7 +164,7 @@ async fn fill_rabbitmq(disk: &SmallDisk) -> Queues {
     Queues::Whole
 }
 
-/// A database of this server whose tables are on another disk than its log.
+/// Makes a database of this server whose tables are on `disk`, apart from the server's log.
 async fn database_on(server: &PostgresServer, disk: &SmallDisk) -> String {
     let mut connection = PgConnection::connect(server.url()).await.unwrap();
     let name = random_name("small").replace('-', "_");

@@ -1,6 +1,6 @@
-//! The disk of a SQLite file fills, since a reader keeps its log from being written back:
-//! events are refused, both roles are red and name the disk, and when the reader has ended writing
-//! resumes by itself.
+//! The disk of a SQLite file fills up, because a reader prevents the write-back of the file's log.
+//! Events are refused, and both roles report the disk and are not ready. When the reader ends,
+//! writing resumes by itself.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -13,26 +13,27 @@ use crate::outages::own;
 use crate::rounds::Rounds;
 use crate::shown::{Shown, get, within};
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How long it may take to resume when there is room: everything is tried again within seconds.
+/// The longest time until writing resumes when there is free space: every part tries again within
+/// seconds.
 const RESUMES: Duration = Duration::from_secs(30);
 
 const DISK_MIB: u32 = 40;
 
-/// Events of a round.
+/// The number of events of one round.
 const ROUND: u64 = 300;
 
-/// Rounds that fill the disk several times over.
+/// The most rounds. They would fill the disk several times over.
 const ROUNDS_MAX: u64 = 200;
 
-/// Warnings and errors about one outage, of two processes with three routes: one for each part that
-/// notices it, and not one for each event.
+/// The most warnings and errors about one outage, from two processes with three routes: one for
+/// each part that notices it, and not one for each event.
 const LINES_MAX: usize = 12;
 
-/// In what requests that were answered 503 are logged together: the first, and the number of the
-/// others.
+/// The time in which requests that were answered 503 are logged together: one line for the first,
+/// and one with the number of the others.
 const WINDOW: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -74,7 +75,7 @@ async fn a_log_that_fills_the_disk_is_written_back_when_its_reader_ends() {
     .await;
     let (public, _) = get(deployment.port, "/readyz").unwrap();
     assert_eq!(public, 503);
-    // As long as it lasts, what is sent is refused and costs no room.
+    // As long as the disk is full, requests are refused and take no space.
     for _ in 0..5 {
         assert_eq!(rounds.send(), 0, "{}", deployment.log());
     }
@@ -89,7 +90,7 @@ async fn a_log_that_fills_the_disk_is_written_back_when_its_reader_ends() {
     assert_eq!(rounds.send(), ROUND, "{}", deployment.log());
 
     let accepted = rounds.accepted();
-    // Draining reports the last of what was answered.
+    // A drain publishes a last accept report.
     ingest.stop();
     let books = deployment.json(&["reconcile", "--wait", "120s"]);
     assert_eq!(books["verdict"], "balanced", "{books:#}");
@@ -99,7 +100,7 @@ async fn a_log_that_fills_the_disk_is_written_back_when_its_reader_ends() {
     deployment.remove();
 }
 
-/// Every one of these receipts has its effect, and nothing was spent.
+/// Checks that every one of these receipts has its effect, and that no attempt was used up.
 async fn all_are_done(url: &str, accepted: &[String]) {
     let mut store = SqliteConnection::connect(url).await.unwrap();
     let done = "select lower(hex(receipt_id)) from receipts where outcome = 'done'";
@@ -120,8 +121,8 @@ async fn all_are_done(url: &str, accepted: &[String]) {
     store.close().await.unwrap();
 }
 
-/// Each process logs the beginning and the end once; requests that were answered 503 have two lines
-/// a minute, however many they are.
+/// Checks the number of log lines: each process logs the start and the end of the outage once, and
+/// all requests that were answered 503 have two lines per minute.
 fn few_lines(deployment: &Deployment, outage: Duration) {
     let log = deployment.log();
     let has = |words: &str| log.lines().filter(|line| line.contains(words)).count();
@@ -129,7 +130,7 @@ fn few_lines(deployment: &Deployment, outage: Duration) {
         let lines = has(words);
         assert!((1..=2).contains(&lines), "{words}: {lines}: {log}");
     }
-    // It need not begin and end with a window.
+    // The outage need not start and end together with a window.
     let windows = outage.as_secs().div_ceil(WINDOW.as_secs()) + 1;
     let failed = has("answered 503");
     let allowed = 1..=usize::try_from(2 * windows).unwrap();

@@ -1,6 +1,6 @@
-//! The spool's disk is full while RabbitMQ is unavailable: what it cannot keep is answered 503, and
-//! nothing else; it resumes as soon as there is room; and what was answered 200 is done once, in
-//! the order in which it came on each route.
+//! The spool's disk is full while RabbitMQ is unavailable. Events that it cannot keep are answered
+//! 503, and no others. It keeps events again as soon as there is free space. Every event that was
+//! answered 200 is done once, in its order on each route.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -19,13 +19,14 @@ use crate::rounds::Rounds;
 use crate::shown::{Shown, get, within};
 use crate::signed::Signed;
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Some times what the spool takes for what is sent here.
+/// The size of the disk: several times what the spool needs for the events of this test.
 const DISK_MIB: u32 = 16;
 
-/// Events of a round; sent one after the other, so that they have an order.
+/// The number of events of one round. They are sent one after the other, so that they have an
+/// order.
 const ROUND: u64 = 40;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,34 +49,43 @@ async fn a_full_disk_of_the_spool_is_answered_503_and_loses_nothing() {
 
     proxy.set(Mode::Hole);
     proxy.cut();
-    assert_eq!(rounds.send(), ROUND, "the spool does not take everything");
+    assert_eq!(rounds.send(), ROUND, "the spool must keep the whole round");
     let kept = || shown.metric("hookbox_spool_kept_total");
-    assert_eq!(kept(), Some(ROUND as f64), "the broker was not away");
+    assert_eq!(
+        kept(),
+        Some(ROUND as f64),
+        "every event must have gone to the spool"
+    );
 
     disk.fill();
-    // What its log has room for already is taken still.
+    // Events that fit into the space which the spool's log already has are still kept.
     while rounds.send() == ROUND {}
     let answer = signed.send(deployment.port);
     assert_eq!(answer.status, 503);
     assert!(answer.header("retry-after").is_some());
     let takes = || get(deployment.port, "/readyz").map(|(status, _)| status) == Some(200);
-    within(PATIENCE, "it is shown", async || !takes()).await;
+    within(
+        PATIENCE,
+        "the full disk makes ingest not ready",
+        async || !takes(),
+    )
+    .await;
 
     disk.free();
-    within(PATIENCE, "it takes again", async || takes()).await;
-    assert_eq!(rounds.send(), ROUND, "there is room again");
+    within(PATIENCE, "ingest is ready again", async || takes()).await;
+    assert_eq!(rounds.send(), ROUND, "the spool has free space again");
     let accepted = rounds.accepted();
     assert_eq!(kept(), Some(accepted.len() as f64));
 
     proxy.set(Mode::Pass);
-    within(PATIENCE, "all is forwarded", async || {
+    within(PATIENCE, "the spool has forwarded all events", async || {
         shown.metric("hookbox_spool_events") == Some(0.0)
             && shown.metric("hookbox_spool_forwarded_total") >= kept()
     })
     .await;
     in_order(&deployment, &broker, &accepted).await;
     let worker = deployment.start(&["worker"]);
-    // A drain reports the last receipts that were accepted.
+    // A drain publishes a last accept report.
     ingest.stop();
     let books = deployment.json(&["reconcile", "--wait", "120s"]);
     assert_eq!(books["verdict"], "balanced", "{books:#}");
@@ -95,8 +105,8 @@ fn spool_on(disk: &SmallDisk, deployment: &Deployment) {
     deployment.write("hookbox.toml", &config.replace("[ingest]\n", &spooling));
 }
 
-/// Every one of these receipts is in a queue of the broker, after those that came before it. One
-/// that the spool was forwarding when its disk was full may be there twice: it is the same receipt.
+/// Checks that every one of these receipts is in a queue of the broker, in order. A receipt that
+/// the spool was forwarding when its disk was full may be in the queue twice.
 async fn in_order(deployment: &Deployment, broker: &str, accepted: &[String]) {
     let listed = deployment.json(&["queues"]);
     let properties = ConnectionProperties::default();
@@ -123,6 +133,6 @@ async fn in_order(deployment: &Deployment, broker: &str, accepted: &[String]) {
         }
     }
     assert_eq!(found.len(), accepted.len());
-    // All of it goes back.
+    // Closing the connection puts all messages back on their queues.
     connection.close(200, "looked".into()).await.unwrap();
 }

@@ -1,13 +1,14 @@
-//! Holds up handlers in the middle of their statement, for as long as a test wants. Unlike a lock,
-//! which PostgreSQL stops waiting for, it is the handler's own time that passes.
+//! Holds up handlers in the middle of their statement for as long as a test wants. PostgreSQL ends
+//! the wait for a lock after a while; here the handler's own time passes.
 
 use crate::deployment::Deployment;
 
-/// Whether a handler of this database is held up.
+/// A query that counts the handlers of this database that are held up.
 pub const HELD_UP: &str = "select count(*) from pg_stat_activity
      where datname = current_database() and wait_event = 'PgSleep'";
 
-/// A handler waits as long as its table is in here. Each query sees what others have committed.
+/// A table with the names of the handlers' tables that are held up. A waiting handler queries it
+/// again and again, and each query sees what others have committed.
 const GATES: &str = "create table gates (held text primary key)";
 const HOLD_UP: &str = "create function hold_up() returns trigger language plpgsql as $$
      begin
@@ -17,7 +18,7 @@ const HOLD_UP: &str = "create function hold_up() returns trigger language plpgsq
          return new;
      end $$";
 
-/// Prepares both handlers' tables.
+/// Installs the trigger that holds up handlers on the tables of both routes.
 pub async fn prepare(deployment: &Deployment) {
     for statement in [
         GATES,

@@ -1,4 +1,4 @@
-//! A sender that ends its half of the connection right after its request gets its answer.
+//! A sender that closes its half of the connection right after its request still gets its answer.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use crate::deployment::{Deployment, Pair};
 use crate::signed::Signed;
 
-/// How long one answer may take.
+/// The longest time for one answer.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
 async fn statuses(pair: Pair) {

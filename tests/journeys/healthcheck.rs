@@ -1,4 +1,4 @@
-//! `hookbox healthcheck` without a URL: it takes the address from the config, whichever role runs.
+//! `hookbox healthcheck` without a URL takes the address from the config, whichever role runs.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use crate::broker_tls::pem;
 use crate::deployment::{Deployment, Pair};
 use crate::shown::{Shown, get, within};
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The exit code, and the output.
+/// Runs `hookbox healthcheck`, and returns its exit code and its output.
 fn asked(deployment: &Deployment, arguments: &[&str]) -> (Option<i32>, String) {
     let all = [&["healthcheck"][..], arguments].concat();
     let output = deployment.command(&all).output().unwrap();
@@ -20,7 +20,7 @@ fn asked(deployment: &Deployment, arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), said)
 }
 
-/// Appends to the config, and puts lines under its `[ingest]`.
+/// Adds lines under `[ingest]` and at the end of the config.
 fn configure(deployment: &Deployment, under_ingest: &str, at_the_end: &str) {
     let path = deployment.folder.join("hookbox.toml");
     let text = std::fs::read_to_string(path).unwrap();
@@ -41,7 +41,7 @@ async fn an_ingest_is_checked_where_the_config_has_it_listen() {
     })
     .await;
     assert_eq!(asked(&deployment, &[]).0, Some(0));
-    // A URL goes before the config, which is not read then.
+    // A URL overrides the config, which is then not read.
     let url = format!("http://127.0.0.1:{port}/healthz");
     let other = ["--config", "none.toml", "--url", &url];
     let (code, said) = asked(&deployment, &other);

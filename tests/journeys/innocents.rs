@@ -1,5 +1,5 @@
-//! A worker is killed again and again, while handlers run and a hundred messages are in flight, by
-//! something that is none of the handlers' doing. No event is quarantined for it.
+//! A worker is killed again and again while handlers run and a hundred messages are in flight. No
+//! handler is the cause, so no event may be quarantined.
 
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,13 @@ use crate::shown::within;
 const EVENTS: &str = "200";
 const KILLS: u32 = 50;
 
-/// Longest from the first running handler to the kill, in milliseconds.
+/// The longest time from the first running handler to the kill, in milliseconds.
 const KILLED_WITHIN: u64 = 50;
 
-/// A worker that runs nothing for so long has nothing to do any more.
+/// The time after which a worker without a running handler has no work left.
 const IDLE: Duration = Duration::from_secs(20);
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 const SLOW: &str = "create function slow() returns trigger language plpgsql as $$
@@ -32,7 +32,7 @@ const RUNNING: &str = "select count(*) from pg_stat_activity
      where datname = current_database() and wait_event = 'PgSleep'";
 const OPEN: &str = "select count(*) from claims where state in ('running', 'retrying')";
 
-/// Repeats itself for the same seed.
+/// A random generator that repeats its numbers for the same seed.
 struct Chance(u64);
 
 impl Chance {
@@ -79,7 +79,7 @@ async fn a_worker_that_is_killed_fifty_times_convicts_no_innocent() {
     let left = deployment.count(OPEN).await;
     let worker = deployment.start(&["worker"]);
     let books = deployment.json(&["reconcile", "--wait", "180s"]);
-    within(PATIENCE, "nothing is open", async || {
+    within(PATIENCE, "no event is open", async || {
         deployment.count(OPEN).await == 0
     })
     .await;

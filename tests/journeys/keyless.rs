@@ -1,4 +1,5 @@
-//! Senders without a key that take what they can, beside a genuine sender that loses nothing.
+//! Senders without a key take as many resources as they can, beside a genuine sender that must lose
+//! nothing.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -12,23 +13,23 @@ use tokio::time::{Instant, interval, sleep_until};
 use crate::deployment::{Deployment, Pair, Process};
 use crate::shown::{Shown, within};
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How often a connection that is kept open requests health.
+/// The interval at which an open connection sends a health request.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(300);
 
-/// How long one waits before it connects again.
+/// How long a sender waits before it connects again.
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// One byte less than the largest body.
+/// The length of an unfinished body: one byte less than the largest body.
 const UNFINISHED: usize = 1024 * 1024 - 1;
 
 const OPEN: &str = "hookbox_connections{state=\"open\"}";
 const CLOSED: &str = "hookbox_connections_closed_total{reason=\"to_make_room\"}";
 const BUSY: &str = "hookbox_requests_not_accepted_total{reason=\"address_busy\"}";
 
-/// A connection from 127.0.0.HOST.
+/// Connects from the address 127.0.0.HOST.
 async fn connect(host: u8, port: u16) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.bind(([127, 0, 0, host], 0).into())?;
@@ -37,7 +38,7 @@ async fn connect(host: u8, port: u16) -> std::io::Result<TcpStream> {
         .await
 }
 
-/// Sends a body but for its last byte, waits for what comes, and begins anew.
+/// Sends a body without its last byte, waits for the answer, and starts over.
 async fn send_unfinished(host: u8, port: u16) {
     let head = format!(
         "POST /hooks/begini HTTP/1.1\r\nHost: a\r\ncontent-length: {}\r\n\r\n",
@@ -57,7 +58,7 @@ async fn send_unfinished(host: u8, port: u16) {
     }
 }
 
-/// Keeps a connection by asking for health, and begins anew when it is closed.
+/// Keeps a connection open with health requests, and connects again when it is closed.
 async fn keep_asking(host: u8, port: u16) {
     loop {
         if let Ok(mut stream) = connect(host, port).await {
@@ -77,7 +78,8 @@ async fn keep_asking(host: u8, port: u16) {
     }
 }
 
-/// A genuine sender, several times, with connections of its own each time: all is accepted.
+/// Sends events as a genuine sender, three times with new connections, and checks that all are
+/// accepted.
 fn nothing_is_lost(deployment: &Deployment) {
     let url = format!("http://127.0.0.1:{}", deployment.port);
     for seed in ["1", "2", "3"] {
@@ -110,7 +112,7 @@ async fn unfinished_bodies_of_one_address_cost_no_genuine_request() {
     for _ in 0..68 {
         senders.spawn(send_unfinished(2, deployment.port));
     }
-    within(PATIENCE, "its share is taken", async || {
+    within(PATIENCE, "the address uses its whole share", async || {
         shown.metric(BUSY).is_some_and(|refused| refused >= 64.0)
     })
     .await;
@@ -120,8 +122,8 @@ async fn unfinished_bodies_of_one_address_cost_no_genuine_request() {
     deployment.finish().await;
 }
 
-/// Connections that request health at intervals take every place, by the config's limit or by the
-/// operating system's.
+/// Checks that a genuine sender loses nothing while connections with health requests use up the
+/// config's limit of connections, or the operating system's limit of descriptors.
 async fn idle_connections_cost_nothing(connections: u32, descriptors: u32) {
     let deployment = Deployment::new(Pair::SqliteAlone).await;
     let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
@@ -135,13 +137,13 @@ async fn idle_connections_cost_nothing(connections: u32, descriptors: u32) {
             senders.spawn(keep_asking(host, deployment.port));
         }
     }
-    within(PATIENCE, "every place is taken", async || {
+    within(PATIENCE, "all connections are in use", async || {
         shown.metric(CLOSED).is_some_and(|closed| closed > 0.0)
             && shown.metric(OPEN).is_some_and(|open| open > 100.0)
     })
     .await;
     nothing_is_lost(&deployment);
-    within(PATIENCE, "it is ready", async || shown.is_ready()).await;
+    within(PATIENCE, "ingest is ready", async || shown.is_ready()).await;
     senders.shutdown().await;
     ingest.stop();
     deployment.finish().await;

@@ -1,5 +1,5 @@
-//! Twenty thousand events through two workers, one of which is killed and started again three
-//! times meanwhile: the tally, the tables and `reconcile` agree to the last event.
+//! Twenty thousand events through two workers, one of which is killed and restarted three times
+//! meanwhile. The tally of the sender, the tables and `reconcile` agree on every event.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::deployment::{Deployment, Pair};
 use crate::shown::within;
 
-/// Longest wait for a share on a busy machine.
+/// The longest wait until a share of the events is settled, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 const EVENTS: &str = "20000";
@@ -53,7 +53,7 @@ async fn survive(pair: Pair) {
         .spawn()
         .unwrap();
     for share in 1..=3 {
-        within(PATIENCE, "a share is settled", async || {
+        within(PATIENCE, "a fifth of the events is settled", async || {
             deployment.count("select count(*) from receipts").await >= share * 4_000
         })
         .await;
@@ -88,11 +88,11 @@ async fn agree(deployment: &Deployment, tally: &Value, books: &Value) {
     let refused = number(&tally["refused"]);
     assert!(
         (100..300).contains(&refused),
-        "one in a hundred was tampered with: {refused}"
+        "about one event in a hundred was tampered with: {refused}"
     );
     assert_eq!(number(&tally["answers"]["403"]), refused);
-    // Nothing but the workers was broken, yet a slow machine may have answered 503: each such
-    // answer is at most one receipt more, and a duplicate.
+    // Only the workers were killed, but a slow machine may have answered 503. Each such answer is
+    // at most one more receipt, which is a duplicate.
     let more = number(&tally["unknown_outcome"]);
     let expected = tally["expected_by_route"].as_object().unwrap();
     let mut receipts = 0;
@@ -123,7 +123,7 @@ async fn agree(deployment: &Deployment, tally: &Value, books: &Value) {
         Some(0),
         "{books:#}"
     );
-    // The effects: a row for each score that is done, and no event has two.
+    // The effects: one row for each score event that is done, and no event has two.
     let rows = deployment.count("select count(*) from begini_scores").await;
     let events = deployment
         .count("select count(distinct event_id) from begini_scores")

@@ -1,5 +1,6 @@
-//! The largest bodies: what hookbox takes, RabbitMQ takes too (16 MiB since 4.0, with headers of
-//! ours beside the body), and one that is larger is refused before it gets there.
+//! The largest bodies. RabbitMQ must accept every body that hookbox accepts: its limit is 16 MiB
+//! from 4.0 on, including hookbox's own headers. A larger body is refused before it reaches
+//! RabbitMQ.
 
 use hookbox_testkit::servers::{PostgresServer, RabbitmqServer, find};
 
@@ -7,16 +8,16 @@ use crate::deployment::{Deployment, Pair};
 use crate::event::score_of;
 use crate::outages::own;
 
-/// The most that the config allows.
+/// The largest limit that the config allows.
 const BODY_MAX: usize = 15 * 1024 * 1024;
 
-/// What RabbitMQ takes by itself from 4.0 on.
+/// The default limit of RabbitMQ from 4.0 on.
 const MESSAGE_MAX: usize = 16 * 1024 * 1024;
 
-/// RabbitMQ's error when it closes the channel of a message that is too large.
+/// The error with which RabbitMQ closes the channel after a message that is too large.
 const REFUSED: &str = "PRECONDITION_FAILED";
 
-/// An ordinary body.
+/// The size of an ordinary body.
 const SMALL: usize = 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -40,12 +41,12 @@ async fn the_largest_body_goes_through_and_one_byte_more_is_answered_413() {
     worker.stop();
     ingest.stop();
     let log = deployment.log();
-    assert!(!log.contains(REFUSED), "RabbitMQ refused one: {log}");
+    assert!(!log.contains(REFUSED), "RabbitMQ refused a message: {log}");
     deployment.finish().await;
 }
 
-/// A broker that is set to take less than hookbox: the event is not accepted, the reason is logged,
-/// and the next one is taken.
+/// Checks a broker whose limit is below hookbox's: the large event is not accepted, the reason is
+/// logged, and the next event is accepted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_accepts_less_is_logged_and_accepts_the_rest() {
     let less = "max_message_size = 65536\n";
@@ -65,9 +66,9 @@ async fn a_broker_that_accepts_less_is_logged_and_accepts_the_rest() {
     deployment.finish().await;
 }
 
-/// Sends one event whose body has so many bytes; the status of the answer.
+/// Sends one event whose body has this many bytes, and returns the status of the answer.
 fn send(deployment: &Deployment, bytes: usize) -> String {
-    // Another event for each length: one identity with two bodies is a conflict.
+    // Each length is another event: one event with two bodies would be a conflict.
     deployment.write("body.json", &score_of(&format!("user-{bytes}"), bytes));
     let sent = deployment.command(&["send", "--json", "--file", "body.json"]);
     let output = { sent }.output().unwrap();

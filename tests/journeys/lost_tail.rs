@@ -1,7 +1,7 @@
-//! Case 63: a failover to a replica of PostgreSQL that lacks the last of what was committed. The
-//! events of that tail are acknowledged and gone. An ingest that keeps running reports numbers that
-//! follow theirs, so `reconcile` lists the range whose reports are lost; of what an ingest reported
-//! before it ended, all in the tail, the witnesses at the broker say when it was and how much.
+//! Case 63: a failover to a replica of PostgreSQL that lacks the last commits. Their events are
+//! acknowledged and lost. An ingest that still runs reports later numbers, so `reconcile` lists its
+//! lost range. For an ingest that has ended, with all its reports lost, the witnesses at the broker
+//! say when and how much it reported.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,12 +15,13 @@ use crate::deployment::Deployment;
 use crate::outages::own;
 use crate::shown::within;
 
-/// How many events are kept, and how many each ingest has done in the tail.
+/// The number of events that are kept, and the numbers of events of each ingest whose commits are
+/// lost.
 const KEPT: u64 = 12;
 const OF_THE_FIRST: u64 = 8;
 const OF_THE_SECOND: u64 = 5;
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -51,7 +52,7 @@ async fn a_failover_that_loses_the_tail_is_listed_as_far_as_known() {
     std::fs::rename(&replica, &data).unwrap();
     postgres.restart().unwrap();
 
-    // The accounting was lost with the receipts. The witnesses at the broker were not.
+    // The accept reports were lost with the receipts. The witnesses at the broker were not.
     let (code, books) = reconcile(&deployment);
     assert_eq!(
         (code, &books["verdict"]),
@@ -67,7 +68,7 @@ async fn a_failover_that_loses_the_tail_is_listed_as_far_as_known() {
     );
     // The ingest that still runs reports one more receipt.
     simulate(&deployment, 1, 4);
-    within(PATIENCE, "it is reported", async || {
+    within(PATIENCE, "the new receipt is reported", async || {
         reported(&reconcile(&deployment).1) == KEPT + 1
     })
     .await;
@@ -78,7 +79,8 @@ async fn a_failover_that_loses_the_tail_is_listed_as_far_as_known() {
         "{books:#}"
     );
     let gaps = books["accept_reports"]["gaps"].as_array().unwrap();
-    // All of the second one's, and nothing of the first's, which is no more.
+    // The gap covers all events of the second ingest. The first ingest has ended, so its range is
+    // not known.
     assert_eq!(gaps.len(), 1, "{books:#}");
     assert_eq!(
         (&gaps[0]["first"], &gaps[0]["last"]),
@@ -103,7 +105,7 @@ fn simulate(deployment: &Deployment, count: u64, seed: u64) {
     deployment.run(&["simulate", "--count", &count, "--seed", &seed]);
 }
 
-/// Waits until as many are reported as have their outcome.
+/// Waits until as many receipts are reported as have an outcome.
 async fn all_receipts_are_reported(deployment: &Deployment, receipts: u64) {
     within(PATIENCE, "all receipts are reported", async || {
         let (code, books) = reconcile(deployment);

@@ -1,4 +1,4 @@
-//! The whole product as its users run it: processes, real servers, and things breaking.
+//! The whole product as its users run it: with real processes, real servers, and failures.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 

@@ -1,5 +1,5 @@
-//! A management API that is unavailable when hookbox starts: the policies of the queues are
-//! unknown, so nothing is accepted, and readiness says what it waits for.
+//! A management API that is unavailable when hookbox starts. The policies of the queues are then
+//! unknown, so no event is accepted, and readiness names the cause.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use hookbox_testkit::servers::ReservedPort;
 use crate::deployment::{Deployment, Pair};
 use crate::shown::{Shown, within};
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -21,7 +21,7 @@ async fn a_start_waits_for_its_management_api_and_logs_that() {
     deployment.write("hookbox.toml", &config.replace("[broker]\n", &managed));
     let shown = Shown::new();
     let ingest = deployment.start(&["ingest", "--metrics", &shown.address()]);
-    within(PATIENCE, "it says what it waits for", async || {
+    within(PATIENCE, "the API is reported as missing", async || {
         let why = shown.trouble("broker");
         why.is_some_and(|why| why.contains("management API"))
     })
@@ -29,7 +29,8 @@ async fn a_start_waits_for_its_management_api_and_logs_that() {
     assert!(!shown.is_ready());
     deployment.logged("waiting for the broker");
     ingest.stop();
-    // Without it in the config, policies are not checked, and the start does not wait.
+    // Without a management API in the config, policies are not checked, and the start does not
+    // wait.
     deployment.write("hookbox.toml", &config);
     deployment.start_ingest().stop();
     deployment.finish().await;

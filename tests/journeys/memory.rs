@@ -1,5 +1,5 @@
-//! Case 41: large bodies queue up before a worker. However many messages its prefetch lets it take,
-//! its memory stays within what the config says: a few copies of what is in flight.
+//! Case 41: large bodies wait for a worker. However many messages its prefetch allows, its memory
+//! stays within a bound that follows from the config: a few copies of the messages in flight.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use crate::shown::within;
 
 const MIB: usize = 1024 * 1024;
 
-/// How many messages wait, each with a body of 1 MiB.
+/// The number of messages that wait. Each has a body of 1 MiB.
 const QUEUED: usize = 60;
 
-/// How many send at once.
+/// The number of senders that send at the same time.
 const SENDERS: usize = 4;
 
-/// A worker with nothing in flight, in a debug build: its code, threads and schemas.
+/// The memory of a worker of a debug build with nothing in flight: its code, threads and schemas.
 const BASE_MIB: usize = 64;
 
-/// How often a body is in memory: as it was received, in the statement that keeps it, and in the
-/// buffer that carries the statement to PostgreSQL.
+/// How many copies of a body are in memory: as received, in the statement that stores it, and in
+/// the buffer that sends the statement to PostgreSQL.
 const COPIES: usize = 3;
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -42,7 +42,7 @@ async fn a_workers_memory_is_bounded_by_its_prefetch() {
         deployment.write("hookbox.toml", &config.replacen("[store]\n", &limited, 1));
         let worker = deployment.start(&["worker"]);
         let in_flight = QUEUED.min(prefetch);
-        within(PATIENCE, "it has as much in flight as it may", async || {
+        within(PATIENCE, "the prefetch is used up", async || {
             ready(&deployment) == Some((QUEUED - in_flight) as u64)
                 && worker.peak_memory() >= in_flight * MIB
                 && deployment.count(gate::HELD_UP).await >= 1
@@ -53,7 +53,7 @@ async fn a_workers_memory_is_bounded_by_its_prefetch() {
             last = Some(worker);
         } else {
             worker.kill();
-            within(PATIENCE, "its messages are back", async || {
+            within(PATIENCE, "its messages are put back", async || {
                 ready(&deployment) == Some(QUEUED as u64)
             })
             .await;
@@ -62,7 +62,7 @@ async fn a_workers_memory_is_bounded_by_its_prefetch() {
     gate::free_scores(&deployment).await;
     let worker = last.unwrap();
     let done = "select count(*) from claims where state = 'done'";
-    within(PATIENCE, "all are done", async || {
+    within(PATIENCE, "all events are done", async || {
         deployment.count(done).await == QUEUED as u64
     })
     .await;
@@ -87,7 +87,7 @@ fn ready(deployment: &Deployment) -> Option<u64> {
     scores.next()?["broker"]["ready"].as_u64()
 }
 
-/// Several at once: to sign a mebibyte takes a debug build a while.
+/// Sends with several senders at once, because a debug build needs a while to sign 1 MiB.
 fn send_all(deployment: &Deployment) {
     std::thread::scope(|scope| {
         for sender in 0..SENDERS {

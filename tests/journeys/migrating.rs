@@ -1,4 +1,5 @@
-//! Migrating: by several at once, and by one that is killed at every step. It ends the same.
+//! Migrations by several processes at once, and by one that is killed at each step. Both end with
+//! the same schema.
 
 use std::process::Stdio;
 
@@ -8,7 +9,7 @@ use crate::deployment::{Deployment, Pair};
 
 const PAIRS: [Pair; 2] = [Pair::RabbitmqPostgres, Pair::SqliteAlone];
 
-/// The steps, as crates/crash lists them.
+/// Returns the crash points of a migration, as crates/crash lists them.
 fn steps() -> Vec<&'static str> {
     let points = hookbox_crash::POINTS.iter().map(|point| point.name);
     points.filter(|name| name.starts_with("migrate.")).collect()
@@ -43,7 +44,10 @@ async fn of_migrators_at_once_one_migrates_and_all_are_content() {
         began_from.sort_unstable();
         let mut wanted = vec![newest; AT_ONCE];
         wanted[0] = 0;
-        assert_eq!(began_from, wanted, "{pair:?}: one of them found nothing");
+        assert_eq!(
+            began_from, wanted,
+            "{pair:?}: exactly one of them migrated an empty database"
+        );
         works(&deployment).await;
         deployment.finish().await;
     }
@@ -54,7 +58,7 @@ async fn a_migrator_killed_at_any_step_is_followed_by_one_that_finishes() {
     assert!(steps().len() >= 3, "{:?}", steps());
     for pair in PAIRS {
         for step in steps() {
-            // Once on nothing, once on what is migrated already.
+            // Runs each step with an empty database, and with one that is migrated already.
             for is_new in [true, false] {
                 let deployment = if is_new {
                     Deployment::without_a_schema(pair).await
@@ -64,7 +68,11 @@ async fn a_migrator_killed_at_any_step_is_followed_by_one_that_finishes() {
                 let mut killed = deployment.command(&["migrate"]);
                 killed.env("HOOKBOX_CRASH_AT", step);
                 let ended = killed.stderr(Stdio::null()).status().unwrap();
-                assert_eq!(ended.code(), None, "{pair:?} {step}: it was not killed");
+                assert_eq!(
+                    ended.code(),
+                    None,
+                    "{pair:?} {step}: the migration was not killed"
+                );
                 deployment.run(&["migrate"]);
                 works(&deployment).await;
                 deployment.finish().await;
@@ -73,7 +81,7 @@ async fn a_migrator_killed_at_any_step_is_followed_by_one_that_finishes() {
     }
 }
 
-/// It is whole: an event goes all the way, and nothing contradicts itself.
+/// Checks that the schema is complete: an event is processed, and `reconcile` finds no imbalance.
 async fn works(deployment: &Deployment) {
     let ingest = deployment.start_ingest();
     let worker = deployment.start(&["worker"]);

@@ -1,5 +1,5 @@
-//! A right that the handler needs is missing. Where every event meets it, the route is
-//! paused, spends nothing, and logs which grant is missing; where one does, only that one waits.
+//! A handler lacks a right. If every event needs the right, the route is paused, no attempt is used
+//! up, and the log names the missing grant. If one event needs it, only that event waits.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use crate::deployment::{Deployment, Pair};
 use crate::event::score;
 use crate::shown::{Shown, within};
 
-/// Events that meet it. All of them were dead letters once.
+/// The number of events that need the right. In an older version all of them became dead letters.
 const EVENTS: u64 = 75;
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 const SPENT: &str = "select count(*) from attempts where outcome <> 'done'";
 const DEAD: &str = "select count(*) from dead_letters";
 const DONE: &str = "select count(*) from claims where state = 'done'";
 
-/// The handler writes as another role, which is not the owner of anything.
+/// A trigger function that writes as its owner, a role that owns nothing else.
 const WRITES: &str = "create function write_as() returns trigger language plpgsql security definer
      as $$
      begin
@@ -29,7 +29,7 @@ const WRITES: &str = "create function write_as() returns trigger language plpgsq
 const TRIGGER: &str = "create trigger write_as before insert on begini_scores
      for each row execute function write_as()";
 
-/// Only one event is denied, whatever is granted.
+/// A trigger function that denies one event a right, whatever is granted.
 const DENIES: &str = "create function denies() returns trigger language plpgsql as $$
      begin
          if new.uid = 'denied' then
@@ -45,7 +45,8 @@ fn send(deployment: &Deployment, uid: &str) {
     deployment.run(&["send", "--file", "body.json"]);
 }
 
-/// A role without rights that owns the function above; gone when it is dropped at the end.
+/// Runs a statement that the test builds at run time: it creates or drops a role, or grants a
+/// right.
 async fn statement(deployment: &Deployment, text: String) {
     let url = std::fs::read_to_string(deployment.folder.join("store")).unwrap();
     let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
@@ -86,7 +87,7 @@ async fn a_right_that_every_event_needs_pauses_the_route_and_spends_nothing() {
         "{trouble}"
     );
     assert!(!shown.is_ready());
-    // Another route does not mind.
+    // Another route is not affected.
     deployment.run(&["send", "--type", "application.complete"]);
     within(PATIENCE, "the other route works", async || {
         deployment.count(DONE).await == 1
@@ -96,16 +97,20 @@ async fn a_right_that_every_event_needs_pauses_the_route_and_spends_nothing() {
         assert_eq!(deployment.count(nothing).await, 0, "{nothing}");
     }
     statement(&deployment, format!("grant insert on notes to {role}")).await;
-    within(PATIENCE, "all are done", async || {
+    within(PATIENCE, "all events are done", async || {
         deployment.count(DONE).await == 1 + EVENTS
     })
     .await;
     let notes = "select count(*) from notes";
-    assert_eq!(deployment.count(notes).await, EVENTS, "one effect each");
+    assert_eq!(
+        deployment.count(notes).await,
+        EVENTS,
+        "every event has one effect"
+    );
     for nothing in [SPENT, DEAD] {
         assert_eq!(deployment.count(nothing).await, 0, "{nothing}");
     }
-    within(PATIENCE, "it is ready again", async || {
+    within(PATIENCE, "the worker is ready again", async || {
         shown.is_ready() && shown.metric(paused) == Some(0.0)
     })
     .await;
@@ -132,9 +137,11 @@ async fn one_event_that_is_denied_a_right_delays_no_other() {
         send(&deployment, &format!("user-{number}"));
     }
     let deferred = "select count(*) from retries where deferred_reason = 'missing_right'";
-    within(PATIENCE, "it is deferred, others done", async || {
-        deployment.count(deferred).await == 1 && deployment.count(DONE).await == 9
-    })
+    within(
+        PATIENCE,
+        "the denied event is deferred and the others done",
+        async || deployment.count(deferred).await == 1 && deployment.count(DONE).await == 9,
+    )
     .await;
     let paused = "hookbox_route_paused{route=\"scores\",by=\"missing_right\"}";
     within(PATIENCE, "the route is not paused", async || {
@@ -147,7 +154,7 @@ async fn one_event_that_is_denied_a_right_delays_no_other() {
     deployment
         .execute("drop trigger denies on begini_scores")
         .await;
-    within(PATIENCE, "it is done, too", async || {
+    within(PATIENCE, "the denied event is done", async || {
         deployment.count(DONE).await == 10
     })
     .await;

@@ -1,5 +1,5 @@
-//! A SQLite file is deleted, or replaced by a backup, while hookbox uses it: nothing is answered
-//! 200 from then on, readiness falls and the file is named, until a restart.
+//! A SQLite file is deleted, or replaced by a backup, while hookbox uses it. From then on no
+//! request is answered 200, hookbox is not ready, and the error names the file, until a restart.
 
 use std::fs;
 use std::time::Duration;
@@ -13,22 +13,23 @@ use crate::outages::own;
 use crate::shown::{Shown, get, within};
 use crate::signed::Signed;
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Refused: a person has to act.
+/// The exit code of a command that an operator must do something about.
 const REFUSED: i32 = 78;
 
-/// How many events are sent once the file is not the one that was opened.
+/// The number of events that are sent after the file was removed or replaced.
 const EVENTS: usize = 10;
 
-/// Every event is answered 503, the public readiness falls, and the log names the file once.
+/// Checks that every event is answered 503, that the public readiness is 503, and that the log
+/// names the file once.
 fn refuses(deployment: &Deployment, signed: &Signed, port: u16, file: &str) {
     let named = refuses_and_logs(deployment, signed, port, file);
     assert_eq!(named, 1, "{}", deployment.log());
 }
 
-/// The same; answers how often the log names the file.
+/// Checks the same as `refuses`, but returns how often the log names the file.
 fn refuses_and_logs(deployment: &Deployment, signed: &Signed, port: u16, file: &str) -> usize {
     for _ in 0..EVENTS {
         assert_eq!(signed.send(port).status, 503, "{}", deployment.log());
@@ -56,7 +57,7 @@ async fn the_file_of_dev_is_deleted() {
     refuses(&deployment, &signed, port, "dev/hookbox.db");
     process.stop();
     assert!(!deployment.folder.join("dev/hookbox.db").exists());
-    // `dev` creates what is missing.
+    // `dev` creates a missing file.
     let process = deployment.start(&dev);
     within(PATIENCE, "dev is ready again", is_ready).await;
     assert_eq!(signed.send(port).status, 200);
@@ -112,7 +113,7 @@ async fn the_file_is_deleted_and_migrated_anew_beside_a_running_ingest() {
     let worker = deployment.start(&["worker"]);
     let signed = Signed::catch(&deployment, &[]);
     assert_eq!(signed.send(deployment.port).status, 200);
-    within(PATIENCE, "it is done", async || {
+    within(PATIENCE, "the event is done", async || {
         done(&deployment).await == 1
     })
     .await;
@@ -122,15 +123,15 @@ async fn the_file_is_deleted_and_migrated_anew_beside_a_running_ingest() {
     let shown = Shown::new();
     let worker = deployment.start(&["worker", "--metrics", &shown.address()]);
     within(PATIENCE, "the worker is ready", async || shown.is_ready()).await;
-    // The worker that was stopped may have noticed it, too.
+    // The worker that was stopped may have noticed the deleted file, too.
     let logged = refuses_and_logs(&deployment, &signed, deployment.port, "hookbox.db");
     assert!((1..=2).contains(&logged), "{}", deployment.log());
-    // Its end does not touch the log of the new file.
+    // The end of the old ingest does not touch the log of the new file.
     ingest.stop();
     assert!(shown.is_ready(), "{}", deployment.log());
     let ingest = deployment.start_ingest();
     assert_eq!(signed.send(deployment.port).status, 200);
-    within(PATIENCE, "it is done", async || {
+    within(PATIENCE, "the event is done", async || {
         done(&deployment).await == 1
     })
     .await;
@@ -146,8 +147,8 @@ async fn done(deployment: &Deployment) -> u64 {
     deployment.count(done).await
 }
 
-/// Events that the spool held when its file was deleted still reach RabbitMQ; later ones are not
-/// confirmed as spooled.
+/// Checks that the events which the spool held when its file was deleted still reach RabbitMQ.
+/// Later events are not confirmed as spooled.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_spool_is_deleted_while_rabbitmq_is_unavailable() {
     let broker = variable("HOOKBOX_TEST_AMQP_URL");
@@ -174,7 +175,7 @@ async fn the_spool_is_deleted_while_rabbitmq_is_unavailable() {
     assert!(why.contains(spool.to_str().unwrap()), "{why}");
 
     proxy.set(Mode::Pass);
-    within(PATIENCE, "what it held is forwarded", async || {
+    within(PATIENCE, "the spooled event is forwarded", async || {
         shown.metric("hookbox_spool_forwarded_total") == Some(1.0)
     })
     .await;
@@ -184,7 +185,7 @@ async fn the_spool_is_deleted_while_rabbitmq_is_unavailable() {
     .await;
     assert!(
         shown.trouble("spool").is_some(),
-        "it is missed all the same"
+        "the deleted file is still reported"
     );
     ingest.stop();
     let before = deployment.log().len();
@@ -192,7 +193,7 @@ async fn the_spool_is_deleted_while_rabbitmq_is_unavailable() {
     let said = deployment.log().split_off(before);
     assert!(said.contains(spool.to_str().unwrap()), "{said}");
     assert!(!spool.exists());
-    // A person decides that it is lost.
+    // The operator decides that the spool is lost.
     fs::remove_file(deployment.folder.join("spool.db.lock")).unwrap();
     let ingest = start();
     within(PATIENCE, "ready", async || shown.is_ready()).await;

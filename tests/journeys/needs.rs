@@ -1,17 +1,17 @@
-//! Each process has the secrets that it uses, and no others.
+//! Each process reads only the secrets that it uses.
 
 use std::time::Duration;
 
 use crate::deployment::{Deployment, Pair};
 use crate::shown::within;
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The exit code of a config that cannot be used.
+/// The exit code for a config that cannot be used.
 const UNUSABLE: i32 = 64;
 
-/// Hides the files of these secrets while something is done.
+/// Hides the files of these secrets while `run` runs.
 async fn without<T>(deployment: &Deployment, files: &[&str], run: impl AsyncFnOnce() -> T) -> T {
     let at = |name: &str| deployment.folder.join(name);
     for file in files {
@@ -34,7 +34,7 @@ async fn an_ingest_has_no_database_url_and_an_operator_no_key_of_a_provider() {
     .await;
     without(&deployment, &["key"], async || {
         let worker = deployment.start(&["worker"]);
-        within(PATIENCE, "it is processed", async || {
+        within(PATIENCE, "the event is processed", async || {
             deployment
                 .count("select count(*) from claims where state = 'done'")
                 .await
@@ -51,7 +51,7 @@ async fn an_ingest_has_no_database_url_and_an_operator_no_key_of_a_provider() {
         deployment.run(&["events", "list"]);
     })
     .await;
-    // Only a check of the config needs all of them.
+    // Only `check-config` needs all secrets.
     for file in ["store", "broker", "key"] {
         let checked = without(&deployment, &[file], async || {
             deployment.command(&["check-config"]).output().unwrap()

@@ -1,6 +1,5 @@
-//! Case 42: one event that always fails, in the middle of fifty good ones. It is tried as often and
-//! with as much time between as its policy says, and becomes one dead letter; the good ones wait
-//! for none of that.
+//! Case 42: one event that always fails, among fifty good ones. It is tried as often and at such
+//! intervals as its policy says, and becomes one dead letter. The good events do not wait for it.
 
 use std::time::Duration;
 
@@ -8,14 +7,14 @@ use crate::deployment::{Deployment, Pair};
 use crate::event::score;
 use crate::shown::within;
 
-/// How many good ones, half of them before it.
+/// The number of good events. Half of them are sent before the bad one.
 const GOOD: u64 = 50;
 
-/// Six seconds after the first attempt, and twelve after the second: long enough for a busy machine
-/// to have the good ones done before the second.
+/// A retry policy with six seconds after the first attempt and twelve after the second. That is
+/// long enough for a busy machine to process the good events before the second attempt.
 const POLICY: &str = "attempts = 3, first = \"6 s\", factor = 2.0, max = \"1 min\", jitter = 0.0";
 
-/// Pairs of attempts that are as far apart as the policy says.
+/// Queries that count the pairs of attempts that are at least as far apart as the policy says.
 const IN_TIME_POSTGRES: &str = "select count(*) from attempts a join attempts b
      on a.event_id = b.event_id and b.attempt = a.attempt + 1
      where b.at - a.at >= a.attempt * interval '6 s'";
@@ -23,7 +22,7 @@ const IN_TIME_SQLITE: &str = "select count(*) from attempts a join attempts b
      on a.event_id = b.event_id and b.attempt = a.attempt + 1
      where b.at - a.at >= a.attempt * 6000000";
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -60,7 +59,7 @@ async fn try_among_good_ones(deployment: Deployment, in_time: &'static str) {
     assert!(config.contains(usual), "{config}");
     deployment.write("hookbox.toml", &config.replacen(usual, POLICY, 1));
     let ingest = deployment.start_ingest();
-    // All of them wait when the worker begins.
+    // All events wait when the worker starts.
     let half = (GOOD / 2).to_string();
     deployment.run(&["simulate", "--count", &half, "--seed", "1"]);
     deployment.write("body.json", &score("fails"));
@@ -68,7 +67,7 @@ async fn try_among_good_ones(deployment: Deployment, in_time: &'static str) {
     deployment.run(&["simulate", "--count", &half, "--seed", "2"]);
     let worker = deployment.start(&["worker"]);
     let died = "select count(*) from dead_letters";
-    within(PATIENCE, "it is given up", async || {
+    within(PATIENCE, "the bad event is a dead letter", async || {
         deployment.count(died).await >= 1
     })
     .await;
@@ -76,8 +75,16 @@ async fn try_among_good_ones(deployment: Deployment, in_time: &'static str) {
          and settled_at < (select at from attempts where attempt = 2)";
     assert_eq!(deployment.count(before_its_second).await, GOOD);
     let attempts = "select count(*) from attempts";
-    assert_eq!(deployment.count(attempts).await, 3, "no other failed");
-    assert_eq!(deployment.count(in_time).await, 2, "tried too early");
+    assert_eq!(
+        deployment.count(attempts).await,
+        3,
+        "no other event has failed"
+    );
+    assert_eq!(
+        deployment.count(in_time).await,
+        2,
+        "no attempt came too early"
+    );
     let exhausted = "select count(*) from dead_letters where reason = 'exhausted' and attempts = 3";
     assert_eq!(deployment.count(exhausted).await, 1);
     let books = deployment.json(&["reconcile", "--wait", "60s"]);

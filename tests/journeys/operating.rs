@@ -1,5 +1,5 @@
-//! What operators do with retries and dead letters: understand them by cause, hurry, replay at a
-//! rate, stop half-way, and see what became of them.
+//! What operators do with retries and dead letters: find their causes, hurry retries, replay at a
+//! limited rate, interrupt a replay, and check the results.
 
 use std::process::Stdio;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::deployment::{Deployment, Pair, Process};
 use crate::until::until;
 
-/// Events that fail.
+/// The number of events that are sent.
 const EVENTS: &str = "30";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,7 +44,7 @@ async fn replay(pair: Pair) {
     let id = group["group"].as_str().unwrap().to_owned();
     migrate_groups_them(&deployment, &group).await;
 
-    // Ctrl-C stops it between two.
+    // Ctrl-C interrupts the replay between two dead letters.
     let mut slow = deployment.command(&["dead", "replay", "--group", &id, "--rate", "0.2/s"]);
     slow.args(["--yes", "--json"]).stdout(Stdio::piped());
     let child = slow.stderr(Stdio::null()).spawn().unwrap();
@@ -59,7 +59,7 @@ async fn replay(pair: Pair) {
     let output = child.wait_with_output().unwrap();
     child_is_interrupted(&output.stdout, output.status.code(), count);
 
-    // They still fail, and show that.
+    // The replayed events still fail, and the report says so.
     let two = ["dead", "replay", "--group", &id, "--limit", "2", "--yes"];
     let report = deployment.json(&[&two[..], &["--wait", "60s"]].concat());
     let outcome = &report["outcome"];
@@ -99,7 +99,8 @@ fn child_is_interrupted(stdout: &[u8], code: Option<i32>, count: u64) {
     assert!((1..count).contains(&changed), "{report:#}");
 }
 
-/// Whatever their ids and values: the one error of the database.
+/// Checks that the dead letters are one group, because they have the same error of the database.
+/// Their ids and values differ.
 fn one_group(deployment: &Deployment) -> Value {
     let report = deployment.json(&["dead", "groups", "--route", "scores"]);
     let groups = report["groups"].as_array().unwrap();
@@ -107,7 +108,8 @@ fn one_group(deployment: &Deployment) -> Value {
     groups[0].clone()
 }
 
-/// As if an older hookbox had written them: `migrate` groups them, and they are the same.
+/// Removes the groups, as if an older hookbox had written the dead letters. `migrate` adds them
+/// again, and they are the same.
 async fn migrate_groups_them(deployment: &Deployment, group: &Value) {
     deployment
         .execute("update dead_letters set group_id = null, grouped_at = null")
@@ -170,7 +172,11 @@ async fn hurry(pair: Pair) {
         .command(&["retries", "hurry", event, "--yes"])
         .output()
         .unwrap();
-    assert_eq!(again.status.code(), Some(1), "it does not wait any more");
+    assert_eq!(
+        again.status.code(),
+        Some(1),
+        "a done event has no retry to hurry"
+    );
     stop(worker, ingest);
     deployment.finish().await;
 }

@@ -1,6 +1,6 @@
-//! A dependency becomes unavailable under load and comes back: it is shown within two of its
-//! deadlines, the worker pauses and holds, nothing is spent, nothing dead-letters, and all resumes
-//! by itself.
+//! A dependency becomes unavailable under load and recovers. The outage is reported within two
+//! deadlines, the worker pauses, no attempt is used up, no event becomes a dead letter, and
+//! processing resumes by itself.
 
 use std::process::{Child, Stdio};
 use std::time::Duration;
@@ -14,18 +14,17 @@ use sqlx::Connection as _;
 use crate::deployment::{Deployment, Own, Process};
 use crate::shown::{Shown, promised, within};
 
-/// Two deadlines of the store: it is checked each second, and has two to answer. A second more for
-/// a machine that compiles meanwhile.
+/// Twice the deadline of the store, which is checked every second and has two seconds to answer,
+/// and a second more for a machine that compiles meanwhile.
 const TWO_DEADLINES: Duration = Duration::from_secs(5);
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// As many connections as the config has by default, and one that checks whether the store is
-/// there.
+/// The most sessions: the default number of connections, and one connection that checks the store.
 const SESSIONS_MAX: u64 = 16 + 1;
 
-/// How many events are sent; at the rate below, for about ten seconds.
+/// The number of events. At the rate below they take about ten seconds.
 const EVENTS: u64 = 2_000;
 const RATE: &str = "200";
 
@@ -74,7 +73,7 @@ async fn a_black_hole_before_postgres_costs_nothing() {
             async || proxy.set(Mode::Pass),
         )
         .await;
-    // Neither are there more sessions than before, however often it tried to connect.
+    // The number of sessions has not grown, however often hookbox tried to connect.
     let sessions = "select count(*) from pg_stat_activity where application_name = 'hookbox'";
     let sessions = world.deployment.count(sessions).await;
     assert!(
@@ -84,8 +83,8 @@ async fn a_black_hole_before_postgres_costs_nothing() {
     world.finish().await;
 }
 
-/// The handlers that were running reach their time limit while the store does not answer: that is
-/// the store's fault, and not theirs.
+/// Checks handlers that reach their time limit while the store does not answer. That counts as a
+/// fault of the store, not as a failure of the handlers.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_black_hole_longer_than_the_time_limit_costs_no_attempt() {
     let postgres = PostgresServer::start().unwrap();
@@ -102,7 +101,8 @@ async fn a_black_hole_longer_than_the_time_limit_costs_no_attempt() {
                 let mut locks = sqlx::PgConnection::connect(postgres.url()).await.unwrap();
                 let lock = "begin; lock table begini_scores in access exclusive mode";
                 sqlx::raw_sql(lock).execute(&mut locks).await.unwrap();
-                // A handler is in the middle of its statement when the store stops answering.
+                // The test waits until a handler is in the middle of its statement. Then the store
+                // stops answering.
                 let wait = "select count(*) from pg_stat_activity where wait_event_type = 'Lock'";
                 let mut waiting = 0_i64;
                 while waiting == 0 {
@@ -120,7 +120,7 @@ async fn a_black_hole_longer_than_the_time_limit_costs_no_attempt() {
     world.finish().await;
 }
 
-/// A deployment over servers that a test breaks.
+/// A deployment on servers that a test breaks, with an ingest and a worker.
 pub struct World {
     pub deployment: Deployment,
     ingest: Process,
@@ -129,19 +129,20 @@ pub struct World {
 }
 
 impl World {
-    /// PostgreSQL as hookbox reaches it, and as the test does; and the shared RabbitMQ.
+    /// Starts a world on the shared RabbitMQ and one PostgreSQL. `store` is the URL for hookbox,
+    /// `direct` the URL for the test.
     pub fn over(store: &str, direct: &str) -> Self {
         Self::with(store, direct, "")
     }
 
-    /// The same with lines of config before its first table.
+    /// Starts a world with additional lines before the first table of the config.
     fn with(store: &str, direct: &str, settings: &str) -> Self {
         let mut own = own(store, &variable("HOOKBOX_TEST_AMQP_URL"), direct);
         own.settings = settings.to_owned();
         Self::of(Deployment::over(own))
     }
 
-    /// Of a deployment whose config is written.
+    /// Starts a world on a deployment whose config is written already.
     pub fn of(deployment: Deployment) -> Self {
         let shown = Shown::new();
         let ingest = deployment.start_ingest();
@@ -154,17 +155,18 @@ impl World {
         }
     }
 
-    /// Breaks something under load, sees it shown, heals it, and counts.
+    /// Breaks a dependency under load, waits until the outage is reported, repairs the dependency,
+    /// and checks that every event is done without a failed attempt.
     pub async fn outage(&self, shown_by: &str, break_it: impl AsyncFn(), heal: impl AsyncFn()) {
         let shown = &self.shown;
         let load = self.load().await;
         break_it().await;
-        let took = promised(TWO_DEADLINES, "the outage is shown", async || {
+        let took = promised(TWO_DEADLINES, "the outage is reported", async || {
             shown.trouble(shown_by).is_some()
         })
         .await;
-        eprintln!("shown by {shown_by:?} after {took:?}");
-        // Ingest needs the broker only: everything is taken all the while.
+        eprintln!("reported for {shown_by:?} after {took:?}");
+        // Ingest needs only the broker, so it accepts every event during the outage.
         all_is_taken(load).await;
         let held = "hookbox_route_paused{route=\"scores\",by=\"store\"}";
         within(PATIENCE, "the route is paused", async || {
@@ -176,7 +178,8 @@ impl World {
         self.recovers().await;
     }
 
-    /// Changes something under load, changes it back, and counts.
+    /// Changes something under load, reverts the change, and checks that every event is done
+    /// without a failed attempt.
     pub async fn change(&self, change_it: impl AsyncFn(), back: impl AsyncFn()) {
         let load = self.load().await;
         change_it().await;
@@ -185,7 +188,7 @@ impl World {
         self.recovers().await;
     }
 
-    /// Sends for a while; some of it is done when this returns.
+    /// Starts to send events, and returns when some of them are done.
     async fn load(&self) -> Child {
         let Self {
             deployment, shown, ..
@@ -201,7 +204,7 @@ impl World {
             .spawn()
             .unwrap();
         let settled = "hookbox_receipts_total{route=\"scores\",outcome=\"done\"}";
-        within(PATIENCE, "some are done", async || {
+        within(PATIENCE, "some events are done", async || {
             shown.metric(settled).is_some_and(|done| done >= 100.0)
         })
         .await;
@@ -234,7 +237,7 @@ impl World {
         assert_eq!(
             count("select count(*) from attempts").await,
             0,
-            "an attempt was spent: {warned:#?}"
+            "no attempt was used up: {warned:#?}"
         );
         assert_eq!(count("select count(*) from dead_letters").await, 0);
         assert_eq!(count("select count(*) from retries").await, 0);

@@ -1,5 +1,5 @@
-//! An event that no handler can take becomes one dead letter with its history, and goes through
-//! once its cause is fixed.
+//! An event that no handler can process becomes one dead letter with its history, and is done after
+//! its cause is fixed and it is replayed.
 
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ async fn what_always_fails_is_shown_fixed_and_replayed_on_sqlite() {
     fix(Pair::SqliteAlone).await;
 }
 
-/// The cause: the database takes no score.
+/// Fixes the cause of the failures, a database that accepts no score, and replays the dead letter.
 async fn fix(pair: Pair) {
     let deployment = Deployment::new(pair).await;
     deployment.refuse_scores().await;
@@ -58,8 +58,8 @@ fn entries(dead: &Value) -> usize {
     dead["dead"].as_array().map_or(0, Vec::len)
 }
 
-/// A genuine event that breaks its JSON Schema is kept with the path and the rule, and is processed
-/// once the schema is fixed.
+/// Checks that a genuine event which breaks its JSON Schema is kept with the path and the rule, and
+/// is processed after the schema is fixed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_that_break_their_schema_are_replayed_once_it_is_fixed() {
     let deployment = Deployment::new(Pair::SqliteAlone).await;

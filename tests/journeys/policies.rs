@@ -1,6 +1,6 @@
-//! Policies of our queues that are not checked, because the config names no management API: what a
-//! full queue rejects is answered 503, what one drops is a dead letter, and what is deleted with
-//! one is listed by `reconcile`.
+//! Policies that somebody sets on hookbox's queues, and that are not checked, because the config
+//! names no management API. A message that a full queue rejects is answered 503, a message that it
+//! drops becomes a dead letter, and `reconcile` lists messages that are deleted with a queue.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use crate::deployment::{Deployment, Process};
 use crate::outages::own;
 use crate::shown::{get, within};
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Events of a round, sent one after the other: each is a message of its own.
+/// The number of events of one round. They are sent one after the other, so each is one message.
 const ROUND: u64 = 50;
 
-/// Rounds until a bound holds, at most.
+/// The most rounds until a policy is in effect.
 const ROUNDS_MAX: u64 = 20;
 
 const BOUND_REFUSING: &str = "{\"max-length\":10,\"overflow\":\"reject-publish\"}";
@@ -37,11 +37,15 @@ async fn what_a_full_queue_rejects_drops_or_takes_with_it_is_reported() {
     lay(&rabbitmq, BOUND_REFUSING);
     let (accepted, refused) = until_refused(&deployment);
     eprintln!("a full queue took {} and refused {refused}", accepted.len());
-    assert!(accepted.len() >= 10, "it was full from the beginning");
+    assert!(
+        accepted.len() >= 10,
+        "the queue must take some events first"
+    );
     rabbitmq.ctl(&["clear_policy", "theirs"]).unwrap();
     let worker = deployment.start(&["worker"]);
     balanced(&deployment).await;
-    // What was refused must not be stored, either: the broker rejects before it stores anything.
+    // An event that was refused must not be stored either: the broker rejects a message before it
+    // stores it.
     assert_eq!(deployment.count(EFFECTS).await, accepted.len() as u64);
     assert_eq!(outcomes(&deployment).await, accepted.len() as u64);
     worker.stop();
@@ -52,11 +56,16 @@ async fn what_a_full_queue_rejects_drops_or_takes_with_it_is_reported() {
     deployment.finish().await;
 }
 
-/// What a full queue drops dies into the queue of what the broker gave up, as everything does: it
-/// becomes a dead letter, and is done when it is replayed.
+/// Checks that a message which a full queue drops becomes a dead letter, like every message that
+/// the broker gives up on, and that it is done when it is replayed.
 async fn dropped_is_dead(rabbitmq: &RabbitmqServer, deployment: &Deployment, before: u64) {
     let (waiting, refused) = send(deployment, "2");
-    assert_eq!(refused, 0, "it is refused for good: {}", deployment.log());
+    assert_eq!(
+        refused,
+        0,
+        "no event may be refused any more: {}",
+        deployment.log()
+    );
     lay(rabbitmq, BOUND_DROPPING);
     let (more, refused) = send(deployment, "3");
     assert_eq!(refused, 0, "the drop is invisible to a publisher");
@@ -71,34 +80,36 @@ async fn dropped_is_dead(rabbitmq: &RabbitmqServer, deployment: &Deployment, bef
     assert_eq!(done + dropped, before + sent);
     rabbitmq.ctl(&["clear_policy", "theirs"]).unwrap();
     deployment.run(&["dead", "replay", "--all", "--yes"]);
-    within(PATIENCE, "what was dropped is done", async || {
+    within(PATIENCE, "the dropped events are done", async || {
         deployment.count(EFFECTS).await == before + sent
     })
     .await;
     worker.stop();
 }
 
-/// A queue that is deleted as unused loses everything in it: `reconcile` lists every receipt that
-/// was in it.
+/// Checks a queue that is deleted as unused, with all its messages: `reconcile` lists every receipt
+/// in it.
 async fn expired_is_named(rabbitmq: &RabbitmqServer, deployment: &Deployment, ingest: Process) {
     let (sent, refused) = send(deployment, "4");
     assert_eq!(refused, 0);
     lay(rabbitmq, "{\"expires\":1000}");
-    // Each by a clock of its own.
-    within(PATIENCE, "the queues are gone", async || {
+    // Each queue expires at its own time.
+    within(PATIENCE, "the queues are deleted", async || {
         let names = ["list_queues", "--quiet", "--no-table-headers", "name"];
         let listed = rabbitmq.ctl(&names).unwrap();
         !listed.lines().any(|name| name.contains(".route."))
     })
     .await;
-    within(PATIENCE, "that is shown", async || {
-        get(deployment.port, "/readyz").is_some_and(|(status, _)| status == 503)
-    })
+    within(
+        PATIENCE,
+        "the missing queues make ingest not ready",
+        async || get(deployment.port, "/readyz").is_some_and(|(status, _)| status == 503),
+    )
     .await;
     rabbitmq.ctl(&["clear_policy", "theirs"]).unwrap();
     deployment.run(&["queues", "declare", "--yes"]);
     let worker = deployment.start(&["worker"]);
-    // A drain reports the last receipts that were accepted.
+    // A drain publishes a last accept report.
     ingest.stop();
     let command = ["reconcile", "--wait", "60s"];
     let output = deployment.command(&command).output().unwrap();
@@ -115,7 +126,7 @@ async fn expired_is_named(rabbitmq: &RabbitmqServer, deployment: &Deployment, in
     worker.stop();
 }
 
-/// Lays a policy over the queues of the routes, and not over the one with the accounts.
+/// Sets a policy on the queues of the routes, and not on the queue of accept reports.
 fn lay(rabbitmq: &RabbitmqServer, definition: &str) {
     let pattern = "^hookbox\\..*\\.route\\.";
     let words = [
@@ -129,7 +140,7 @@ fn lay(rabbitmq: &RabbitmqServer, definition: &str) {
     rabbitmq.ctl(&words).unwrap();
 }
 
-/// Rounds until one is refused in part: RabbitMQ takes a moment until a policy holds.
+/// Sends rounds until one is refused in part. RabbitMQ needs a moment until a policy is in effect.
 fn until_refused(deployment: &Deployment) -> (BTreeSet<String>, u64) {
     let mut accepted = BTreeSet::new();
     for seed in 101..=100 + ROUNDS_MAX {
@@ -139,10 +150,11 @@ fn until_refused(deployment: &Deployment) -> (BTreeSet<String>, u64) {
             return (accepted, refused);
         }
     }
-    panic!("it was never full");
+    panic!("no request was ever refused");
 }
 
-/// The receipts of what was answered 200, and how many were answered 503; there is nothing else.
+/// Sends a round, and returns the receipts of the requests that were answered 200 and the number
+/// that were answered 503. No other answer is allowed.
 fn send(deployment: &Deployment, seed: &str) -> (BTreeSet<String>, u64) {
     let journal = format!("journal-{seed}");
     let count = ROUND.to_string();
@@ -156,7 +168,7 @@ fn send(deployment: &Deployment, seed: &str) -> (BTreeSet<String>, u64) {
         "--journal",
         &journal,
     ]);
-    // It is not content with what is not accepted.
+    // The command fails when a request is not accepted, so its exit code is not checked.
     command.output().unwrap();
     let journal = std::fs::read_to_string(deployment.folder.join(journal)).unwrap();
     let (mut accepted, mut refused) = (BTreeSet::new(), 0);
@@ -180,7 +192,8 @@ async fn outcomes(deployment: &Deployment) -> u64 {
     deployment.count("select count(*) from receipts").await
 }
 
-/// Ingest reports once a second, so the store may know of fewer receipts for a while.
+/// Waits until everything is balanced. Ingest reports once a second, so the store may know fewer
+/// receipts for a while.
 async fn balanced(deployment: &Deployment) {
     within(PATIENCE, "everything has an outcome", async || {
         let books = deployment.json(&["reconcile", "--wait", "60s"]);

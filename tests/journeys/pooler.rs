@@ -1,7 +1,7 @@
-//! A connection pooler between hookbox and PostgreSQL. While each connection keeps its session all
-//! is well; a pooler that lends sessions out for single transactions is refused, and one that
-//! begins to do so under a running worker costs no attempt. Neither does a change of the schema.
-//! One that is paused or stopped gets its sessions back.
+//! A connection pooler between hookbox and PostgreSQL. It works as long as each connection keeps
+//! its session. A pooler that lends sessions for single transactions is refused, and one that
+//! starts to do so under a running worker costs no attempt. Nor does a change of the schema. A
+//! pooler that is paused or stopped gets its sessions back.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -17,17 +17,18 @@ use crate::outages::{World, own};
 use crate::sessions::{TERMINATE, execute, said};
 use crate::shown::within;
 
-/// How long a connection is kept here.
+/// The config that limits how long a connection is kept.
 const LIFETIME: &str = "[store]\nconnection_lifetime = \"2 s\"\n";
 
-/// How long a pooler may wait for its sessions: their life, a transaction, and the next unit of
-/// work of a worker that is idle; on a busy machine.
+/// The longest time until a pooler has its sessions back: the lifetime of a connection, a
+/// transaction, and the next unit of work of an idle worker, on a busy machine.
 const GIVEN_BACK: Duration = Duration::from_secs(20);
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A prepared statement that claims events gives another type from now on.
+/// Changes the types of columns, so that the prepared statement that claims events returns other
+/// types.
 const ALTER: &str = "create domain event_key as bytea;
      alter table claims alter column event_id type event_key;
      alter table claims add column later text";
@@ -77,7 +78,8 @@ async fn a_schema_that_changes_under_load_costs_nothing() {
     world.finish().await;
 }
 
-/// A deployment before whose database is a pooler that keeps a session for each client.
+/// Makes a deployment that reaches its database through a pooler which keeps a session for each
+/// client.
 fn before(postgres: &PostgresServer, pooler: &PgBouncer) -> Deployment {
     let broker = variable("HOOKBOX_TEST_AMQP_URL");
     let deployment = Deployment::over(own(pooler.url(), &broker, postgres.url()));
@@ -86,7 +88,7 @@ fn before(postgres: &PostgresServer, pooler: &PgBouncer) -> Deployment {
     deployment
 }
 
-/// Runs a command of the pooler's console.
+/// Runs a command on the pooler's console.
 async fn console(pooler: &PgBouncer, command: &'static str) {
     let options = PgConnectOptions::from_str(&pooler.console()).unwrap();
     // PgBouncer's console does not know this parameter.
@@ -116,16 +118,16 @@ async fn a_pooler_that_is_stopped_gets_the_sessions_of_an_idle_worker_back() {
     let postgres = PostgresServer::start().unwrap();
     let mut pooler = PgBouncer::before(&postgres, PoolMode::Session).unwrap();
     let world = World::of(before(&postgres, &pooler));
-    // It has been at work, so it has several sessions, and the one that checks the server.
+    // A first load makes the worker open several sessions, besides the one that checks the store.
     world.change(async || {}, async || {}).await;
     let ended = pooler.drain(GIVEN_BACK).unwrap();
-    assert!(ended, "it still waits for its clients");
-    within(PATIENCE, "its end is shown", async || {
+    assert!(ended, "the pooler has all its sessions back");
+    within(PATIENCE, "the end of the pooler is reported", async || {
         world.shown.trouble("store").is_some()
     })
     .await;
     pooler.restart().unwrap();
-    // Sends the same again, and counts what was done and spent.
+    // The same events are sent again, and are checked again.
     world.change(async || {}, async || {}).await;
     world.finish().await;
 }

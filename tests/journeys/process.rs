@@ -1,4 +1,4 @@
-//! A process of a deployment: signals, and its end.
+//! A process of a deployment: signals, memory, and its end.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command};
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use hookbox_testkit::lateness::Lateness;
 use hookbox_testkit::servers::process::wait_until;
 
-/// How often it is checked how late it may be.
+/// The interval at which the allowed lateness is checked.
 const POLL: Duration = Duration::from_millis(100);
 
-/// A process that is killed when dropped.
+/// A process. It is killed when it is dropped.
 pub struct Process(Child);
 
 impl From<Child> for Process {
@@ -20,30 +20,30 @@ impl From<Child> for Process {
 }
 
 impl Process {
-    /// As the system knows it.
+    /// Returns the process id.
     pub fn id(&self) -> u32 {
         self.0.id()
     }
 
-    /// Whether it has ended by itself.
+    /// Returns whether the process has ended by itself.
     pub fn has_ended(&mut self) -> bool {
         self.0.try_wait().unwrap().is_some()
     }
 
-    /// As `kill -9` does.
+    /// Kills the process with SIGKILL.
     pub fn kill(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
 
-    /// As a service manager does: it must drain and end well.
+    /// Stops the process as a service manager does. It must drain and end with success.
     pub fn stop(mut self) {
         self.signal("TERM");
         let ended = self.0.wait().unwrap();
-        assert!(ended.success(), "it ended with {ended}");
+        assert!(ended.success(), "the process ended with {ended}");
     }
 
-    /// Sends a signal by name.
+    /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
         let id = self.0.id().to_string();
         let mut kill = Command::new("kill");
@@ -51,7 +51,7 @@ impl Process {
         assert!(kill.status().unwrap().success());
     }
 
-    /// The most memory that it has had at once, in bytes.
+    /// Returns the most memory that the process has ever used, in bytes.
     pub fn peak_memory(&self) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
         let (_, peak) = status.split_once("VmHWM:").unwrap();
@@ -63,8 +63,9 @@ impl Process {
             * 1024
     }
 
-    /// Its exit code, when it ends within a limit; 128 and the signal's number, when one ended it.
-    /// A machine that has no time for this process has none for that one: the limit allows for it.
+    /// Returns the exit code if the process ends within the limit, or 128 plus the number of the
+    /// signal that ended it. If the machine was too busy to run the test in time, the process was
+    /// delayed as well, so the limit is extended by that lateness.
     pub fn ends_within(mut self, limit: Duration) -> Option<i32> {
         let (began, lateness) = (Instant::now(), Lateness::measure());
         while !wait_until(POLL, || self.has_ended()) {

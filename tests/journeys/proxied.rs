@@ -1,4 +1,5 @@
-//! Behind a proxy that does the TLS: whose requests are accepted, and for whom they are refused.
+//! hookbox behind a proxy that terminates TLS: which requests are accepted, and which client a
+//! refusal names.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,10 +9,10 @@ use crate::deployment::{Deployment, Pair};
 use crate::shown::{get, within};
 use crate::signed::Signed;
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The status of a genuine request with more headers.
+/// Sends a genuine request with additional headers, and returns the status of its answer.
 fn sent(port: u16, signed: &Signed, headers: &str) -> u16 {
     let text = String::from_utf8(signed.bytes().to_vec()).unwrap();
     let more = format!("\r\nConnection: close\r\n{headers}\r\n");
@@ -23,7 +24,7 @@ fn sent(port: u16, signed: &Signed, headers: &str) -> u16 {
     answer.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
-/// With these lines under `[ingest]`.
+/// Writes a config with these lines under `[ingest]`.
 fn configure(deployment: &Deployment, lines: &str) {
     let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
     let rest = config.split_once("[ingest]\n").unwrap();
@@ -55,7 +56,7 @@ async fn a_request_that_did_not_come_through_the_proxy_is_refused() {
             let found = sent(deployment.port, &signed, headers);
             assert_eq!(found, status, "{lines} {headers:?}");
         }
-        // A balancer connects without sending anything.
+        // A load balancer sends no header with its health requests.
         assert_eq!(get(deployment.port, "/readyz").map(|it| it.0), Some(200));
         ingest.stop();
     }
@@ -97,7 +98,7 @@ async fn a_refusal_is_kept_and_logged_with_the_client_of_the_proxy() {
         assert_eq!(found, status, "{headers}");
     }
     let kept = "select count(*) from refusals where peer = '192.0.2.77' and reason = 'not_https'";
-    within(PATIENCE, "both are kept", async || {
+    within(PATIENCE, "both refusals are kept", async || {
         deployment.count(kept).await == 2
     })
     .await;

@@ -1,6 +1,6 @@
-//! Case 43: an event whose handler kills its process, every time. The process is restarted each
-//! time, as a service manager does it, and the event ends as one dead letter; the other events in
-//! flight each time it died have their effects, once, and are not suspected.
+//! Case 43: an event whose handler kills its process every time. The process is restarted each
+//! time, as a service manager does, and the event ends as one dead letter. Other events that were
+//! in flight at those times have their effects once, and are not suspected.
 
 use std::time::{Duration, Instant};
 
@@ -8,15 +8,15 @@ use hookbox_crash::CRASH_AT;
 
 use crate::deployment::{Deployment, Pair, Process};
 
-/// How many events of each other kind are in flight beside it.
+/// The number of events of each other kind that are in flight with the bad one.
 const NEIGHBOURS: u64 = 12;
 
-/// The first delivery is not counted, and the second, beside other events, is no death in
-/// isolation. The first death in isolation comes after the other events are done. Then the event is
-/// the only one left, and ten deaths in isolation are needed.
+/// The number of times the worker dies. The first delivery is not counted. The second runs beside
+/// other events, so it is no death in isolation. The first death in isolation comes when the other
+/// events are done; then the event is the only one left, and ten deaths in isolation are needed.
 const DEATHS: u32 = 12;
 
-/// Longest wait for an end of it. A worker starts in a second, also where others build.
+/// The longest wait for an end. A worker starts in a second, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -32,8 +32,8 @@ async fn only_the_event_that_ends_its_process_is_quarantined_on_sqlite() {
 async fn quarantine(pair: Pair) {
     let deployment = Deployment::new(pair).await;
     let ingest = deployment.start_ingest();
-    // Before any worker runs, so that they come together: on the route of the poison, before it
-    // and after it, and on the other one.
+    // The events are sent before any worker runs, so that they are delivered together: before and
+    // after the bad event on its route, and on the other route.
     let send = |kind| deployment.run(&["send", "--type", kind]);
     for number in 0..NEIGHBOURS {
         if number == NEIGHBOURS / 2 {
@@ -51,7 +51,10 @@ async fn quarantine(pair: Pair) {
     assert_eq!(dead_letters.len(), 1, "{dead:#}");
     assert_eq!(dead_letters[0]["reason"], "quarantined", "{dead:#}");
     assert_eq!(dead_letters[0]["topic"], "begini.application.complete");
-    assert_eq!(dead_letters[0]["attempts"], 0, "no attempt had an end");
+    assert_eq!(
+        dead_letters[0]["attempts"], 0,
+        "an attempt that never ended is not counted"
+    );
     let detail = dead_letters[0]["detail"].as_str().unwrap();
     let known = "the process ended while this handler ran alone, ten times";
     assert!(detail.starts_with(known), "{detail}");
@@ -61,7 +64,7 @@ async fn quarantine(pair: Pair) {
     ] {
         assert_eq!(deployment.count(nothing).await, 0, "{nothing}");
     }
-    // The cause is fixed.
+    // From here on the handler no longer kills its process.
     let worker = deployment.start(&["worker"]);
     deployment.run(&["dead", "replay", "--all", "--yes"]);
     wait(&deployment, "the replay", async || {
@@ -75,7 +78,7 @@ async fn quarantine(pair: Pair) {
     deployment.finish().await;
 }
 
-/// Starts a worker each time that one has died, until there is a dead letter.
+/// Starts a new worker each time one has died, until there is a dead letter.
 async fn until_it_is_dead(deployment: &Deployment, pair: Pair) -> (Process, u32) {
     let dies = || {
         let mut command = deployment.command(&["worker"]);
@@ -88,8 +91,8 @@ async fn until_it_is_dead(deployment: &Deployment, pair: Pair) -> (Process, u32)
         if worker.has_ended() {
             deaths += 1;
             if pair == Pair::SqliteAlone {
-                // Messages in flight at the dead process are leased to it for a while, which passes
-                // here.
+                // Messages in flight at the dead process stay leased to it for a while. The test
+                // ends the leases.
                 deployment
                     .execute("update messages set lease_until = 0")
                     .await;
@@ -100,7 +103,10 @@ async fn until_it_is_dead(deployment: &Deployment, pair: Pair) -> (Process, u32)
         deployment.count(dead).await == 1
     })
     .await;
-    assert!(!worker.has_ended(), "it died of what it had given up");
+    assert!(
+        !worker.has_ended(),
+        "the worker died although the event is a dead letter"
+    );
     (worker, deaths)
 }
 
@@ -111,7 +117,7 @@ async fn neighbours_are_done(deployment: &Deployment) {
     .await;
 }
 
-/// Rows of the two handlers.
+/// Returns the numbers of rows that the two handlers have written.
 async fn effects(deployment: &Deployment) -> (u64, u64) {
     let applications = "select count(*) from begini_applications";
     let scores = "select count(*) from begini_scores";
@@ -126,7 +132,7 @@ async fn wait(deployment: &Deployment, what: &str, mut there: impl AsyncFnMut() 
     while !there().await {
         assert!(
             began.elapsed() < PATIENCE,
-            "{what} did not come:\n{}",
+            "not in time: {what}:\n{}",
             deployment.log()
         );
         tokio::task::yield_now().await;

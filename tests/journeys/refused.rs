@@ -1,4 +1,4 @@
-//! What hookbox refuses to start with, and its errors.
+//! Configs and schemas that hookbox refuses to start with, and the errors that it reports.
 
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ async fn a_config_that_is_wrong_is_refused_before_anything_is_touched() {
     deployment.finish().await;
 }
 
-/// A commit there means nothing after a crash.
+/// Checks that a server which may lose commits in a crash is refused.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_does_not_keep_what_it_committed_is_refused() {
     let postgres = PostgresServer::start().unwrap();
@@ -96,7 +96,7 @@ async fn a_server_that_does_not_keep_what_it_committed_is_refused() {
         execute(postgres.url(), "select pg_reload_conf()").await;
         let is_off = "select count(*) from pg_settings
              where name in ('fsync', 'full_page_writes') and setting = 'off'";
-        within(Duration::from_secs(20), "it is off", async || {
+        within(Duration::from_secs(20), "the setting is off", async || {
             deployment.count(is_off).await == 1
         })
         .await;
@@ -106,7 +106,7 @@ async fn a_server_that_does_not_keep_what_it_committed_is_refused() {
         }
         execute(postgres.url(), on).await;
         execute(postgres.url(), "select pg_reload_conf()").await;
-        within(Duration::from_secs(20), "it is on", async || {
+        within(Duration::from_secs(20), "the setting is on", async || {
             deployment.count(is_off).await == 0
         })
         .await;

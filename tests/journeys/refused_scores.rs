@@ -1,10 +1,10 @@
-//! A deployment whose database takes no score, so that a handler fails.
+//! A deployment whose database accepts no score, so that a handler fails.
 
 use crate::deployment::Deployment;
 
 impl Deployment {
-    /// No score can be written any more, so a handler that writes one fails. Not for a table that
-    /// is missing: PostgreSQL's word for that is the deployment's fault, and costs no attempt.
+    /// Makes every handler that writes a score fail. On PostgreSQL a constraint does it, and not a
+    /// missing table: that error is a fault of the deployment, and costs no attempt.
     pub async fn refuse_scores(&self) {
         self.execute(if self.is_on_postgres() {
             "alter table begini_scores add constraint refused check (score < 0) not valid"
@@ -14,7 +14,7 @@ impl Deployment {
         .await;
     }
 
-    /// Scores can be written again.
+    /// Makes scores writable again.
     pub async fn take_scores(&self) {
         self.execute(if self.is_on_postgres() {
             "alter table begini_scores drop constraint refused"

@@ -1,5 +1,4 @@
-//! What a running service reads again, at SIGHUP and by itself, and that no
-//! request is lost to it.
+//! What a running service reads again, at SIGHUP and when a file changes, without losing a request.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -12,22 +11,22 @@ use crate::deployment::{Deployment, Pair, Process};
 use crate::shown::{Shown, get, within};
 use crate::signed::Signed;
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The secrets of a new deployment.
+/// The secrets in the config of a new deployment.
 const SECRETS: &str = "secrets = [{ id = \"test\", file = \"key\" }]";
 
 fn config(deployment: &Deployment) -> String {
     std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap()
 }
 
-/// Waits until the log contains something.
+/// Waits until the log contains a text.
 async fn said(deployment: &Deployment, what: &str) {
     within(PATIENCE, what, async || deployment.log().contains(what)).await;
 }
 
-/// Whether an event is accepted that is signed by another config.
+/// Returns whether an event is accepted that is signed with the key of another config.
 fn accepts(deployment: &Deployment, signer: &str) -> bool {
     let mut send = deployment.command(&["send", "--config", signer]);
     send.output().unwrap().status.success()
@@ -50,7 +49,7 @@ async fn signals_under_load_cost_no_request_on_sqlite() {
     signals_under_load(Deployment::new(Pair::SqliteAlone).await).await;
 }
 
-/// Every request is answered at its first attempt.
+/// Checks that every request is answered at its first attempt.
 async fn signals_under_load(deployment: Deployment) {
     const EVENTS: u64 = 4_000;
     let (running, _) = started(&deployment, "run").await;
@@ -64,7 +63,7 @@ async fn signals_under_load(deployment: Deployment) {
         .unwrap();
     let mut sent = 0;
     let mut signals = ["HUP", "USR1", "HUP", "USR2", "HUP", "ALRM"].iter().cycle();
-    within(PATIENCE, "everything is sent", async || {
+    within(PATIENCE, "all requests are sent", async || {
         running.signal(signals.next().unwrap());
         sent += 1;
         load.try_wait().unwrap().is_some()
@@ -92,7 +91,7 @@ async fn a_renewed_key_is_used_and_the_one_before_until_it_is_removed() {
     let with = |secrets: &str| original.replacen(SECRETS, &format!("secrets = [{secrets}]"), 1);
     let old = "{ id = \"test\", file = \"key\" }";
     let new = "{ id = \"new\", file = \"key2\" }";
-    // A sender has files of its own.
+    // The sender has its own files.
     let signer = |file: &str| with(&format!("{{ id = \"sender\", file = \"{file}\" }}"));
     for file in ["key2", "second"] {
         deployment.write(file, "another-key-for-tests");
@@ -114,7 +113,7 @@ async fn a_renewed_key_is_used_and_the_one_before_until_it_is_removed() {
     said(&deployment, "SIGHUP: source begini has the keys new").await;
     assert!(!accepts(&deployment, "old.toml") && accepts(&deployment, "new.toml"));
 
-    // No signal: the file by itself.
+    // The file changes without a signal.
     deployment.write("key2", "a-third-key-for-tests");
     said(
         &deployment,
@@ -148,8 +147,8 @@ async fn a_renewed_key_is_used_and_the_one_before_until_it_is_removed() {
     deployment.finish().await;
 }
 
-/// A source that differs in what needs a restart runs on, and its keys are renewed all the same;
-/// so are those of one that the config has no more.
+/// Checks that a source whose change needs a restart keeps running, and that its keys are still
+/// renewed. The same is true of a source that is no longer in the config.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_of_a_running_source_are_renewed_whatever_else_the_config_contains() {
     let deployment = Deployment::new(Pair::SqliteAlone).await;
@@ -172,12 +171,12 @@ async fn keys_of_a_running_source_are_renewed_whatever_else_the_config_contains(
     said(&deployment, "a restart is needed for the other changes").await;
     assert!(accepts(&deployment, "second.toml"), "{}", deployment.log());
     deployment.write("second", "another-key-for-tests-3");
-    within(PATIENCE, "a renewed key", async || {
+    within(PATIENCE, "the renewed key is used", async || {
         accepts(&deployment, "third.toml")
     })
     .await;
 
-    // Keys of another preset are written in another way.
+    // Another preset writes its keys in another way.
     let other = edited.replacen(preset, "preset = \"github\"\n", 1);
     deployment.write("hookbox.toml", &other.replacen("\"key\"", "\"fourth\"", 1));
     running.signal("HUP");
@@ -191,7 +190,7 @@ async fn keys_of_a_running_source_are_renewed_whatever_else_the_config_contains(
     deployment.write("second", "another-key-for-tests-4");
     within(
         PATIENCE,
-        "a key renewed of a source that is gone",
+        "the renewed key of a removed source is used",
         async || accepts(&deployment, "fourth.toml"),
     )
     .await;
@@ -258,7 +257,8 @@ async fn schemas_and_the_log_filter_are_read_again_and_the_rest_is_named() {
     deployment.finish().await;
 }
 
-/// The end of the last key: the sender is asked to retry, and not refused for good.
+/// Checks a source whose last key has ended: the sender gets 503 and may retry, instead of a final
+/// refusal.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_source_without_a_valid_key_is_red_and_answers_503() {
     let deployment = Deployment::new(Pair::SqliteAlone).await;
@@ -270,14 +270,14 @@ async fn a_source_without_a_valid_key_is_red_and_answers_503() {
     assert_eq!(refused.status.code(), Some(64));
     let shown = Shown::new();
     let running = deployment.start(&["run", "--metrics", &shown.address()]);
-    within(PATIENCE, "it listens", async || {
+    within(PATIENCE, "the service listens", async || {
         get(deployment.port, "/healthz").is_some()
     })
     .await;
     let answer = signed.send(deployment.port);
     assert_eq!(answer.status, 503);
     assert!(answer.header("retry-after").is_some());
-    within(PATIENCE, "it is shown", async || {
+    within(PATIENCE, "the ended key is reported", async || {
         let why = shown.trouble("source begini");
         why.is_some_and(|why| why.contains("every key of source begini has ended"))
     })
@@ -312,14 +312,14 @@ async fn a_renewed_certificate_is_shown_to_new_connections_and_a_broken_one_to_n
     assert!(certificate::is_answered(&mut before).await);
 
     certificate::write(&deployment, &second);
-    within(PATIENCE, "the second is shown", async || {
+    within(PATIENCE, "the second certificate is shown", async || {
         certificate::connect(&deployment, &second).await.is_some()
     })
     .await;
     assert!(certificate::connect(&deployment, &first).await.is_none());
     assert!(
         certificate::is_answered(&mut before).await,
-        "it keeps what it began with"
+        "an open connection keeps its certificate"
     );
     said(
         &deployment,
@@ -327,20 +327,24 @@ async fn a_renewed_certificate_is_shown_to_new_connections_and_a_broken_one_to_n
     )
     .await;
 
-    // Whether there is TLS needs a restart, and until then its files are in use.
+    // Switching TLS off needs a restart. Until then the files of the certificate stay in use.
     deployment.write("hookbox.toml", &config.replacen(tls, "[ingest]\n", 1));
     running.signal("HUP");
     said(&deployment, "ingest.tls").await;
     certificate::write(&deployment, &first);
-    within(PATIENCE, "the first is shown again", async || {
-        certificate::connect(&deployment, &first).await.is_some()
-    })
+    within(
+        PATIENCE,
+        "the first certificate is shown again",
+        async || certificate::connect(&deployment, &first).await.is_some(),
+    )
     .await;
     deployment.write("hookbox.toml", &config);
     certificate::write(&deployment, &second);
-    within(PATIENCE, "the second is shown again", async || {
-        certificate::connect(&deployment, &second).await.is_some()
-    })
+    within(
+        PATIENCE,
+        "the second certificate is shown again",
+        async || certificate::connect(&deployment, &second).await.is_some(),
+    )
     .await;
 
     certificate::write_key(&deployment, &other);

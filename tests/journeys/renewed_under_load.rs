@@ -1,6 +1,6 @@
-//! Certificates and keys that are renewed under load, as a provider rotates its key: it signs with
-//! the new one once both are there, and the one before goes then. No genuine request is refused or
-//! lost (cases C04 and C05).
+//! Certificates and keys are renewed under load. The provider rotates its key as usual: it signs
+//! with the new key when both are valid, and then the old key is removed. No genuine request is
+//! refused or lost (cases C04 and C05).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,16 +19,18 @@ use crate::event;
 use crate::sender::post;
 use crate::shown::{Shown, within};
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Tasks that keep their connections, and as many that make one for each request.
+/// The number of tasks that keep their connections. As many more open a connection for each
+/// request.
 const SENDERS: usize = 4;
 
-/// Requests at least.
+/// The least number of requests.
 const REQUESTS_MIN: u64 = 2_000;
 
-/// How often both are renewed. Each is noticed by itself where no signal is sent.
+/// The number of renewals of certificate and key. In rounds without a signal the service notices
+/// the changed files by itself.
 const ROUNDS: usize = 8;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -41,12 +43,12 @@ async fn what_is_renewed_under_load_costs_no_request_on_sqlite() {
     renew_under_load(Deployment::new(Pair::SqliteAlone).await).await;
 }
 
-/// What the senders share.
+/// The state that the senders share.
 struct Load {
     port: u16,
     connector: TlsConnector,
-    /// The key that the provider signs with. A request holds it until its answer, so nothing is
-    /// signed with the one before once it is exchanged.
+    /// The key that the provider signs with. A request holds the lock until its answer, so nothing
+    /// is signed with the old key after the exchange.
     key: RwLock<String>,
     sent: AtomicU64,
     connections: AtomicU64,
@@ -58,10 +60,10 @@ impl Load {
         self.connections.fetch_add(1, Ordering::Relaxed);
         certificate::connect_by(self.port, &self.connector)
             .await
-            .expect("a connection, with a certificate that was written")
+            .expect("a connection with a written certificate")
     }
 
-    /// Sends until it is over.
+    /// Sends requests until the load ends.
     async fn send(self: Arc<Self>, keeps_connection: bool) {
         let mut kept = None;
         while !self.is_over.load(Ordering::Relaxed) {
@@ -91,12 +93,13 @@ struct Rotation {
 }
 
 impl Rotation {
-    /// How often the log contains something.
+    /// Returns how often the log contains a text.
     fn count(&self, what: &str) -> usize {
         self.deployment.log().matches(what).count()
     }
 
-    /// A signal in the middle of a renewal: everything stays as it was.
+    /// Sends a signal in the middle of a renewal, and checks that key and certificate stay as they
+    /// were.
     async fn signal_half_written(&self, file: &str, round: usize) {
         let stays = [
             "the keys of source begini stay as they were, since ",
@@ -106,14 +109,14 @@ impl Rotation {
         self.deployment.write(file, "");
         certificate::write_key(&self.deployment, &self.certificates[round + 1]);
         self.running.signal("HUP");
-        within(PATIENCE, "both stay", async || {
+        within(PATIENCE, "both stay as they were", async || {
             let after = stays.map(|what| self.count(what));
             after[0] > before[0] && after[1] > before[1]
         })
         .await;
     }
 
-    /// One round: another certificate, and another key in the place of the one that is not used.
+    /// Renews the certificate, and replaces the key that is not in use.
     async fn renew(&self, load: &Load, round: usize) {
         let is_signalled = round % 4 != 3;
         let (keys, shown) = (
@@ -134,7 +137,7 @@ impl Rotation {
             self.count(keys) > before.0 && self.count(shown) > before.1
         })
         .await;
-        // Both keys are valid: from here on the provider signs with the new one.
+        // Both keys are valid. From here on the provider signs with the new one.
         *load.key.write().await = key;
         let renewed = &self.certificates[round + 1];
         assert!(
@@ -185,7 +188,7 @@ async fn renew_under_load(deployment: Deployment) {
     for round in 0..ROUNDS {
         rotation.renew(&load, round).await;
     }
-    within(PATIENCE, "enough is sent", async || {
+    within(PATIENCE, "enough requests are sent", async || {
         load.sent.load(Ordering::Relaxed) >= REQUESTS_MIN
     })
     .await;
@@ -202,7 +205,7 @@ async fn renew_under_load(deployment: Deployment) {
     check_accounting(rotation, sent).await;
 }
 
-/// Each of them is an event with its effect, and the accounting is balanced.
+/// Checks that every request is an event with its effect, and that the accounting is balanced.
 async fn check_accounting(rotation: Rotation, sent: u64) {
     let Rotation {
         deployment,

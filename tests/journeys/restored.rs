@@ -1,7 +1,7 @@
-//! A database that is restored from an older copy, under a broker that stays: what was accepted
-//! between the copy and the restore is acknowledged and gone, and nothing in the database knows of
-//! it. The witnesses at the broker do (R1a, R1b). And a gap in the accept reports that is too young
-//! to be judged is named as that (R1c).
+//! A database is restored from an older copy, and the broker keeps its state. Events accepted
+//! between the copy and the restore are acknowledged and lost, and the database does not know of
+//! them. The witnesses at the broker do (R1a, R1b). A gap in the accept reports that is too young
+//! to be judged is reported as such (R1c).
 
 use std::time::Duration;
 
@@ -15,15 +15,15 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use crate::deployment::{Deployment, Own, Pair, Process};
 use crate::shown::{Shown, within};
 
-/// Events before the copy, between it and the restore, and after the restore.
+/// The numbers of events before the copy, between the copy and the restore, and after the restore.
 const KEPT: u64 = 12;
 const LOST: u64 = 600;
 const LATER: u64 = 50;
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A deployment over a database that can be restored.
+/// A deployment whose database can be restored.
 struct World {
     deployment: Deployment,
     database: Database,
@@ -59,7 +59,7 @@ impl World {
         self.deployment.run(&words);
     }
 
-    /// Exit code, JSON and text.
+    /// Runs `reconcile`, and returns its exit code, JSON and text.
     fn reconcile(&self, more: &[&str]) -> (Option<i32>, Value, String) {
         let words = [&["reconcile"], more].concat();
         let output = self.deployment.command(&words).output().unwrap();
@@ -67,14 +67,16 @@ impl World {
         (output.status.code(), self.deployment.json(&words), text)
     }
 
-    /// Waits until so many are reported and done, and until the broker holds a witness of it.
+    /// Waits until this many receipts are reported and done, and the broker holds a witness of
+    /// them.
     async fn all_is_reported(&self, receipts: u64) {
-        within(PATIENCE, "all is reported", async || {
+        within(PATIENCE, "all receipts are reported", async || {
             let (code, books, _) = self.reconcile(&["--wait", "30s"]);
             code == Some(0) && reported(&books) == receipts
         })
         .await;
-        // Every witness that is due is confirmed: what the store holds now is in the newest one.
+        // Every witness that is due is confirmed, so the newest one contains the current state of
+        // the store.
         let waits = "select count(*) from witness, incarnations where newest is null \
                      or confirmed < (substring(convert_from(substring(newest from 6), 'UTF8') \
                                      from '\"sequence\":([0-9]+)'))::bigint \
@@ -87,14 +89,14 @@ impl World {
         .await;
     }
 
-    /// A copy of the database, to which nothing may be connected now.
+    /// Copies the database, to which nothing may be connected meanwhile.
     async fn copy(&self) -> Database {
         let server = variable(SERVER_URL);
         let copy = Database::create_at(&server, Some(self.database.name())).await;
         copy.unwrap()
     }
 
-    /// The database as it was when it was copied, whatever is connected to it.
+    /// Replaces the database by its copy, whatever is connected to it.
     async fn restore(&self, copy: &Database) {
         let mut server = PgConnection::connect(&variable(SERVER_URL)).await.unwrap();
         let (name, copy) = (self.database.name(), copy.name());
@@ -119,7 +121,7 @@ fn reported(books: &Value) -> u64 {
     routes.iter().map(of).sum()
 }
 
-/// Red, with what the broker knows of the time that is missing.
+/// Checks that `reconcile` fails, and reports the time span of the lost events from the witnesses.
 fn names_the_span(books: &Value, text: &str) {
     assert_eq!(books["verdict"], "imbalanced", "{books:#}");
     let mismatch = &books["witness"]["mismatch"];
@@ -133,7 +135,8 @@ fn names_the_span(books: &Value, text: &str) {
     assert!(!text.contains("every receipt"), "{text}");
 }
 
-/// Events before a copy of the database, and others after it; all of them are reported.
+/// Sends events before a copy of the database and others after it, and waits until all are
+/// reported.
 async fn copied_and_lost(world: &World) -> (Process, Process, Database) {
     let (worker, ingest) = (world.start_worker(), world.deployment.start_ingest());
     world.simulate(KEPT, 1);
@@ -150,10 +153,11 @@ async fn copied_and_lost(world: &World) -> (Process, Process, Database) {
 async fn a_restored_store_is_red_until_a_person_accepts_it() {
     let world = World::new().await;
     let (worker, ingest, copy) = copied_and_lost(&world).await;
-    // Its closing report is recorded, so that nothing but the witnesses knows of it afterwards.
+    // The closing report is recorded before the restore, so that afterwards only the witnesses know
+    // of it.
     ingest.stop();
     let closing = "select count(*) from accounts where closing";
-    within(PATIENCE, "it has closed", async || {
+    within(PATIENCE, "the ingest has closed", async || {
         world.deployment.count(closing).await == 1
     })
     .await;
@@ -166,14 +170,14 @@ async fn a_restored_store_is_red_until_a_person_accepts_it() {
     let (code, books, text) = world.reconcile(&waited);
     assert_eq!(code, Some(1), "{text}");
     names_the_span(&books, &text);
-    within(PATIENCE, "the worker is red", async || {
+    within(PATIENCE, "the worker reports the mismatch", async || {
         world.shown.trouble("witness").is_some()
             && world.shown.metric("hookbox_witness_mismatch") == Some(1.0)
     })
     .await;
     let why = world.shown.trouble("witness").unwrap();
     assert!(why.contains("restored to an older state"), "{why}");
-    // It stops nothing.
+    // The mismatch does not stop processing.
     let receipts = "select count(*) from receipts";
     let done = world.deployment.count(receipts).await;
     assert_eq!(done, KEPT + LATER);
@@ -198,7 +202,7 @@ async fn a_restored_store_is_red_until_a_person_accepts_it() {
         world.shown.is_ready() && world.shown.metric("hookbox_witness_mismatch") == Some(0.0)
     })
     .await;
-    // Witnesses continue in the new life.
+    // New witnesses are published after the accepted restore.
     world.simulate(1, 4);
     world.all_is_reported(KEPT + LATER + 1).await;
     worker.stop();
@@ -210,7 +214,7 @@ async fn a_restored_store_is_red_until_a_person_accepts_it() {
 async fn a_store_that_is_restored_under_a_running_hookbox_is_red_at_once() {
     let world = World::new().await;
     let (worker, ingest, copy) = copied_and_lost(&world).await;
-    // Worker and ingest keep running, and nothing more is accepted.
+    // Worker and ingest keep running, and no new event is accepted.
     world.restore(&copy).await;
     let (code, books, text) = world.reconcile(&["--wait", "30s"]);
     assert_eq!(code, Some(1), "{text}");
@@ -218,9 +222,9 @@ async fn a_store_that_is_restored_under_a_running_hookbox_is_red_at_once() {
     let unknown = &books["witness"]["mismatch"]["ingests"][0];
     assert_eq!(unknown["first"], KEPT + 1, "{books:#}");
     assert_eq!(unknown["last"], KEPT + LOST, "{books:#}");
-    // What it accepts next leaves the gap in its numbers, and removes no witness.
+    // The events that ingest accepts next leave the gap in its numbers, and remove no witness.
     world.simulate(LATER, 3);
-    within(PATIENCE, "the gap is named", async || {
+    within(PATIENCE, "the gap is listed", async || {
         let (_, books, _) = world.reconcile(&["--wait", "30s"]);
         books["accept_reports"]["gaps"][0]["first"] == KEPT + 1
     })
@@ -233,7 +237,7 @@ async fn a_store_that_is_restored_under_a_running_hookbox_is_red_at_once() {
     world.finish().await;
 }
 
-/// How many accept reports wait.
+/// Returns how many accept reports wait.
 fn reports(deployment: &Deployment) -> u64 {
     let queues = deployment.json(&["queues"]);
     let queues = queues["queues"].as_array().unwrap();
@@ -248,7 +252,7 @@ async fn a_young_gap_in_the_accept_reports_is_named() {
     for seed in ["1", "2"] {
         let before = reports(&deployment);
         deployment.run(&["simulate", "--count", "20", "--seed", seed]);
-        within(PATIENCE, "they are reported", async || {
+        within(PATIENCE, "the events are reported", async || {
             reports(&deployment) > before
         })
         .await;
@@ -259,7 +263,7 @@ async fn a_young_gap_in_the_accept_reports_is_named() {
     lose_one(accounts["broker"]["name"].as_str().unwrap()).await;
     let worker = deployment.start(&["worker"]);
     let settled = "select count(*) from receipts";
-    within(PATIENCE, "all is done", async || {
+    within(PATIENCE, "all events are done", async || {
         deployment.count(settled).await == 40 && reports(&deployment) == 0
     })
     .await;

@@ -1,5 +1,5 @@
-//! RabbitMQ refuses this user something: hookbox's error names the right and the command that
-//! grants it, a start exits with 78, and what runs is not ready meanwhile.
+//! RabbitMQ denies its user a right. The error of hookbox names the right and the command that
+//! grants it, a start ends with exit code 78, and a running process is not ready meanwhile.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use crate::deployment::Deployment;
 use crate::outages::own;
 use crate::shown::{Shown, get, within};
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The exit code of what is refused.
+/// The exit code of a refusal that an operator must fix.
 const REFUSED: i32 = 78;
 
 const PERMIT: [&str; 4] = ["set_permissions", "-p", "/", "hookbox"];
 
-/// Every event is answered 503, so readiness is red, in public as well, and each log line says
-/// what of.
+/// Checks that an ingest which answers every event 503 is not ready, also on its public address,
+/// and that each log line gives the reason.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_the_right_to_publish_an_ingest_is_not_ready_in_public() {
     let rabbitmq = RabbitmqServer::start().unwrap();
@@ -34,16 +34,19 @@ async fn without_the_right_to_publish_an_ingest_is_not_ready_in_public() {
     rabbitmq
         .ctl(&["close_all_connections", "its rights have changed"])
         .unwrap();
-    within(PATIENCE, "it is shown", async || {
+    within(PATIENCE, "the missing right is reported", async || {
         let why = shown.trouble("broker");
         why.is_some_and(|why| why.contains("rabbitmqctl set_permissions"))
     })
     .await;
     for _ in 0..5 {
         let sent = deployment.command(&["send"]).output().unwrap();
-        assert!(!sent.status.success(), "it was accepted");
+        assert!(!sent.status.success(), "the event must not be accepted");
         let (status, _) = get(deployment.port, "/readyz").unwrap();
-        assert_eq!(status, 503, "ready while it takes nothing");
+        assert_eq!(
+            status, 503,
+            "ingest must not be ready while it accepts nothing"
+        );
     }
     let log = deployment
         .logged("nothing can be published")
@@ -52,7 +55,7 @@ async fn without_the_right_to_publish_an_ingest_is_not_ready_in_public() {
     assert_eq!(errors.len(), 1, "{log}");
     assert!(errors[0].contains("nothing can be published"), "{log}");
     assert!(errors[0].contains("rabbitmqctl set_permissions"), "{log}");
-    // Nor does anything start that would publish.
+    // A process that would publish does not start either.
     let started = deployment.command(&["worker"]).output().unwrap();
     let said = String::from_utf8_lossy(&started.stderr).into_owned();
     assert_eq!(started.status.code(), Some(REFUSED), "{said}");
@@ -102,7 +105,7 @@ async fn a_wrong_password_and_a_missing_right_are_no_outage() {
         .ctl(&[&PERMIT[..], &[".*", ".*", ".*"]].concat())
         .unwrap();
 
-    // A limit on queues, and one more than it lets.
+    // A limit on the number of queues, which one more route exceeds.
     let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
     let more = "[[route]]\nname = \"more\"\ntopics = [\"begini.more.*\"]\n";
     deployment.write("hookbox.toml", &format!("{config}{more}"));
@@ -112,7 +115,7 @@ async fn a_wrong_password_and_a_missing_right_are_no_outage() {
         refused(words, "queue limit in vhost '/' (5) is reached");
     }
     deployment.write("hookbox.toml", &config);
-    // What is declared starts all the same.
+    // Existing queues are enough for a start.
     let migrated = deployment.command(&["migrate"]).output().unwrap();
     let said = String::from_utf8_lossy(&migrated.stderr).into_owned();
     assert!(migrated.status.success(), "{said}");
@@ -123,7 +126,7 @@ async fn a_wrong_password_and_a_missing_right_are_no_outage() {
     deployment.finish().await;
 }
 
-/// A management API that is read with a wrong password.
+/// Checks a management API that is read with a wrong password.
 fn api_refuses(deployment: &Deployment, config: &str, management: &str) {
     let (scheme, api) = management.split_once("://").unwrap();
     let api = api.rsplit_once('@').map_or(api, |(_, api)| api);
@@ -139,7 +142,7 @@ fn api_refuses(deployment: &Deployment, config: &str, management: &str) {
     }
 }
 
-/// Runs a command that must be refused, for this reason.
+/// Runs a command that must be refused with an error that contains `part`.
 fn refused(deployment: &Deployment, words: &[&str], part: &str) {
     let run = deployment.command(words).output().unwrap();
     let said = String::from_utf8_lossy(&run.stderr).into_owned();

@@ -1,23 +1,24 @@
-//! Rounds of load while a disk fills: what is accepted of each, and what was accepted of all.
+//! Rounds of load while a disk fills up: which events of each round are accepted, and which in
+//! total.
 
 use serde_json::Value;
 
 use crate::deployment::Deployment;
 
-/// The file in which `simulate` writes down every answer.
+/// The file in which `simulate` records every answer.
 const JOURNAL: &str = "journal";
 
-/// Rounds of load, each of other events.
+/// Rounds of load. Each round has other events.
 pub struct Rounds<'a> {
     deployment: &'a Deployment,
     size: u64,
-    /// What else `simulate` is given.
+    /// Additional options for `simulate`.
     options: &'a [&'a str],
     sent: u64,
 }
 
 impl<'a> Rounds<'a> {
-    /// Rounds of so many events; none is sent yet.
+    /// Prepares rounds of `size` events each, and sends none yet.
     pub fn new(deployment: &'a Deployment, size: u64, options: &'a [&'a str]) -> Self {
         Self {
             deployment,
@@ -27,12 +28,13 @@ impl<'a> Rounds<'a> {
         }
     }
 
-    /// How many rounds were sent.
+    /// Returns how many rounds were sent.
     pub fn sent(&self) -> u64 {
         self.sent
     }
 
-    /// Sends one. How many of it were answered 200; all others were answered 503.
+    /// Sends one round, and returns how many of its events were answered 200. All others must be
+    /// answered 503.
     pub fn send(&mut self) -> u64 {
         self.sent += 1;
         let (count, seed) = (self.size.to_string(), self.sent.to_string());
@@ -46,7 +48,7 @@ impl<'a> Rounds<'a> {
         answered("200")
     }
 
-    /// The receipts of all that was answered 200, in the order of the answers.
+    /// Returns the receipts of all events that were answered 200, in the order of the answers.
     pub fn accepted(&self) -> Vec<String> {
         let journal = std::fs::read_to_string(self.deployment.folder.join(JOURNAL)).unwrap();
         let lines = journal.lines().map(serde_json::from_str);

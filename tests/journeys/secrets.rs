@@ -1,4 +1,4 @@
-//! Nothing secret is logged, at any level, by us or by a library.
+//! Checks that no secret is logged at any level, by hookbox or by a library.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use crate::outages::own;
 use crate::shown::{get, within};
 use crate::signed::Signed;
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What must never be seen: planted in the key, the uid and the values of a body. Beside them,
-/// signatures and the passwords of the servers.
+/// Texts that must never be logged: parts of the key, of the uid, and of the values of a body. The
+/// signatures and the passwords of the servers are checked as well.
 const CANARIES: [&str; 4] = [
     "a-key-for-tests",
     "CANARY-UID-4711",
@@ -58,10 +58,10 @@ async fn no_canary_is_logged_at_the_finest_level() {
     .await;
 }
 
-/// What is logged of a message whose queue is gone.
+/// The text that is logged when a message is returned because its queue is gone.
 const RETURNED: &str = "does not exist";
 
-/// Provokes logs about everything that holds a secret, and searches them for the secrets.
+/// Causes log lines about everything that contains a secret, and searches the log for the secrets.
 async fn look(
     deployment: Deployment,
     expected: &[&str],
@@ -72,7 +72,8 @@ async fn look(
     let logging = format!("{logging}[log]\nfilter = \"trace\"\n");
     deployment.write("hookbox.toml", &logging);
     let ingest = deployment.start_ingest();
-    // A handler that fails, an event that breaks its schema, and a body that is not JSON.
+    // The log covers a failing handler, an event that breaks its schema, and a body that is not
+    // JSON.
     deployment.refuse_scores().await;
     let worker = deployment.start(&["worker"]);
     deployment.write(
@@ -95,7 +96,7 @@ async fn look(
     ingest.stop();
     let log = deployment.log();
     for line in expected {
-        assert!(log.contains(line), "the log does not have {line:?}");
+        assert!(log.contains(line), "the log does not contain {line:?}");
     }
     let secrets = passwords.iter().chain([&signature]).map(String::as_str);
     for canary in CANARIES.into_iter().chain(["another-key"]).chain(secrets) {
@@ -105,7 +106,7 @@ async fn look(
     deployment.finish().await;
 }
 
-/// A forged request, and an answer without a reason.
+/// Sends a forged request, whose answer gives no reason.
 fn forge(deployment: &Deployment, config: &str) {
     let url = format!("http://127.0.0.1:{}/hooks/begini", deployment.port);
     deployment.write(
@@ -118,9 +119,9 @@ fn forge(deployment: &Deployment, config: &str) {
     assert!(!refused.status.success());
 }
 
-/// The queue is deleted, and an event that is genuine comes back from the broker: again, for as
-/// long as the watch over the topology misses the queue before the event is published, since then
-/// none is.
+/// Deletes the queue, so that the broker returns a genuine event, and repeats this until it
+/// happens. If the check of the topology notices the missing queue first, ingest publishes nothing,
+/// and nothing is returned.
 async fn a_message_is_returned(deployment: &Deployment, broker: &str) {
     let queues = deployment.json(&["queues"]);
     let name = queues["queues"][0]["broker"]["name"].as_str().unwrap();
@@ -140,14 +141,16 @@ async fn a_message_is_returned(deployment: &Deployment, broker: &str) {
     connection.close(200, "done".into()).await.unwrap();
 }
 
-/// The connections to the broker and to the store are cut, and made again.
+/// Cuts the connections to the broker and the store, and waits until ingest has reconnected.
 async fn links_are_cut(deployment: &Deployment, proxies: &[Proxy]) {
     for proxy in proxies {
         proxy.cut();
     }
-    within(PATIENCE, "the broker is lost", async || {
-        deployment.log().contains("the connection was lost")
-    })
+    within(
+        PATIENCE,
+        "the lost connection to the broker is logged",
+        async || deployment.log().contains("the connection was lost"),
+    )
     .await;
     ready(deployment).await;
 }
@@ -165,7 +168,7 @@ fn password_of(url: &str) -> String {
 }
 
 fn body(kind: &str, value: &str) -> String {
-    // Only an application's start is of another type than its schema says.
+    // Only the start of an application has a type that its schema does not allow.
     let started = match kind {
         "application.complete" => format!("\"{value}\""),
         _ => "1".to_owned(),

@@ -1,4 +1,4 @@
-//! Sends signed events over TLS as a provider does, on connections that it keeps or on a new one
+//! Sends signed events over TLS as a provider does, on connections that stay open or on a new one
 //! for each event.
 
 use hookbox_event::Timestamp;
@@ -7,15 +7,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-/// What is answered to a request.
+/// The answer to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
-    /// Whether the connection takes another request.
+    /// Whether the connection accepts another request.
     pub is_kept: bool,
 }
 
-/// Posts one event of Begini's to a source, signed with a key; `None` where no whole answer comes.
+/// Posts one event of Begini to a source, signed with this key. Returns `None` if no complete
+/// answer arrives.
 pub async fn post(
     stream: &mut TlsStream<TcpStream>,
     source: &str,
@@ -29,7 +30,7 @@ pub async fn post(
          content-length: {}\r\n",
         body.len()
     );
-    // Its scheme has no time in it.
+    // The signature scheme of Begini contains no time.
     for (name, value) in sign(&Preset::Begini.scheme(), &key, body.as_bytes(), now, "") {
         request += &format!("{name}: {}\r\n", value.to_str().unwrap());
     }

@@ -1,5 +1,6 @@
-//! What happens to PostgreSQL's sessions under load: none is free, the process of one is killed,
-//! all of them lead to a standby. The worker holds what it has, spends nothing, and resumes.
+//! Failures of PostgreSQL's sessions under load: no session is free, the process of one is killed,
+//! or all of them lead to a standby. The worker keeps its messages, uses up no attempt, and
+//! resumes.
 
 use std::cell::RefCell;
 use std::process::Command;
@@ -13,25 +14,25 @@ use tokio::sync::Mutex;
 use crate::outages::World;
 use crate::shown::within;
 
-/// Ends every session but the one that runs it: the others connect again.
+/// Ends every session except the one that runs this statement. The clients connect again.
 pub const TERMINATE: &str = "select pg_terminate_backend(pid) from pg_stat_activity
      where backend_type = 'client backend' and pid <> pg_backend_pid()";
 
-/// Ends only hookbox's sessions.
+/// Ends only the sessions of hookbox.
 const TERMINATE_HOOKBOX: &str = "select pg_terminate_backend(pid) from pg_stat_activity
      where application_name = 'hookbox'";
 
-/// A session of hookbox's in the middle of a transaction.
+/// Finds a session of hookbox that is in a transaction.
 const AT_WORK: &str = "select pid from pg_stat_activity
      where application_name = 'hookbox' and xact_start is not null limit 1";
 
-/// More than hookbox needs, and not more than a test has connected to at once.
+/// The number of sessions: more than hookbox needs, and few enough for a test to occupy.
 const SLOTS: usize = 30;
 
-/// How many processes are killed, one after the other.
+/// The number of processes that are killed, one after the other.
 const KILLS: usize = 3;
 
-/// Longest wait for a server that starts itself anew.
+/// The longest wait for a server that restarts itself.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -52,8 +53,9 @@ async fn a_postgres_without_a_free_slot_costs_nothing() {
     world.finish().await;
 }
 
-/// Freed slots go to the first session that asks, so until all of them are ours: a session that
-/// begins holds one before it can be seen whose it is.
+/// Occupies every session. It ends hookbox's sessions until all of them belong to the test, because
+/// a free session goes to the first client that connects. A connecting client occupies a session
+/// before its name can be seen.
 async fn take_every_slot(url: &str) -> Vec<PgConnection> {
     let mut taken = vec![PgConnection::connect(url).await.unwrap()];
     while taken.len() < SLOTS {
@@ -70,8 +72,8 @@ async fn take_every_slot(url: &str) -> Vec<PgConnection> {
     taken
 }
 
-/// PostgreSQL takes a process that dies in the middle of something for damage to the memory that
-/// all share: it ends all sessions, recovers, and starts anew.
+/// Checks killed processes of PostgreSQL. PostgreSQL treats such a death as possible damage to its
+/// shared memory: it ends all sessions, recovers, and restarts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_processes_of_postgres_cost_nothing() {
     let postgres = PostgresServer::start().unwrap();
@@ -81,7 +83,7 @@ async fn killed_processes_of_postgres_cost_nothing() {
             async || {
                 for killed in 0..KILLS {
                     kill_one_at_work(postgres.url()).await;
-                    within(PATIENCE, "PostgreSQL has seen it die", async || {
+                    within(PATIENCE, "PostgreSQL has noticed the death", async || {
                         deaths(&postgres) > killed
                     })
                     .await;
@@ -96,8 +98,8 @@ async fn killed_processes_of_postgres_cost_nothing() {
 
 async fn kill_one_at_work(url: &str) {
     let mut pid = None;
-    within(PATIENCE, "a session is at work", async || {
-        // It may be recovering from the last one still.
+    within(PATIENCE, "a session is in a transaction", async || {
+        // PostgreSQL may still be recovering from the last kill.
         if let Ok(mut connection) = PgConnection::connect(url).await {
             let found = connection.fetch_optional(AT_WORK).await;
             pid = found.ok().flatten().map(|row: PgRow| row.get::<i32, _>(0));
@@ -116,7 +118,8 @@ fn deaths(postgres: &PostgresServer) -> usize {
         .count()
 }
 
-/// As after a failover, when the name still leads to the one that is a standby now.
+/// Checks a server that becomes a standby, as after a failover when its name still leads to the old
+/// server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_postgres_that_becomes_a_standby_costs_nothing() {
     let postgres = PostgresServer::start().unwrap();
@@ -124,7 +127,7 @@ async fn a_postgres_that_becomes_a_standby_costs_nothing() {
     let standby = postgres.folder().join("data/standby.signal");
     let world = World::over(&url, &url);
     let postgres = RefCell::new(postgres);
-    // Reading works on: what shows it is the route that cannot write.
+    // Reading still works, so the route that cannot write is the one that reports the standby.
     world
         .outage(
             "route scores",
@@ -141,19 +144,19 @@ async fn a_postgres_that_becomes_a_standby_costs_nothing() {
     said(&postgres.borrow(), "during recovery");
     let log = world.deployment.log();
     assert!(!log.contains("fault.kind=\"internal\""), "{log}");
-    // Once as it goes away and once as it comes back, and not each time that it was tried.
+    // The pause is logged once when the store fails and once when it recovers, not at every try.
     let logged = log.matches("ingests have answered is paused").count();
     assert!(logged <= 2, "logged {logged} times: {log}");
     world.finish().await;
 }
 
-/// Or nothing was tried at all.
+/// Checks that PostgreSQL has logged a text. Without it the test would show nothing.
 #[track_caller]
 pub fn said(postgres: &PostgresServer, words: &str) {
     let log = log(postgres);
     assert!(
         log.contains(words),
-        "PostgreSQL never said {words:?}: {log}"
+        "PostgreSQL never logged {words:?}: {log}"
     );
 }
 

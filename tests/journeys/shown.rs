@@ -1,4 +1,4 @@
-//! What a process shows of itself: readiness and metrics, read over a plain socket.
+//! What a process reports of itself: its readiness and its metrics, read over a plain socket.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,33 +8,33 @@ use hookbox_testkit::lateness::Lateness;
 use hookbox_testkit::servers::ReservedPort;
 use serde_json::Value;
 
-/// How long one answer may take.
+/// The longest time for one answer.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
 
-/// A process's listener for metrics.
+/// The listener for metrics of one process.
 pub struct Shown {
     port: ReservedPort,
 }
 
 impl Shown {
-    /// On a free port.
+    /// Reserves a free port for the listener.
     pub fn new() -> Self {
         Self {
             port: ReservedPort::choose().unwrap(),
         }
     }
 
-    /// As `--metrics` takes it.
+    /// Returns the address as `--metrics` takes it.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port.number())
     }
 
-    /// Status and body, when there is an answer.
+    /// Returns the status and the body of a page, if there is an answer.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         get(self.port.number(), path)
     }
 
-    /// The value of one line of the metrics, as `hookbox_store_up`.
+    /// Returns the value of one line of the metrics, such as `hookbox_store_up`.
     pub fn metric(&self, line: &str) -> Option<f64> {
         let (_, page) = self.get("/metrics")?;
         let value = page
@@ -43,7 +43,8 @@ impl Shown {
         value.parse().ok()
     }
 
-    /// Why the dependency is not ready; `None` when it is, or when there is no answer.
+    /// Returns why a dependency is not ready. Returns `None` if it is ready, or if there is no
+    /// answer.
     pub fn trouble(&self, dependency: &str) -> Option<String> {
         let (_, body) = self.get("/readyz")?;
         let body: Value = serde_json::from_str(&body).unwrap();
@@ -52,13 +53,13 @@ impl Shown {
         one["why"].as_str().map(str::to_owned)
     }
 
-    /// Whether `/readyz` reports it.
+    /// Returns whether `/readyz` reports that the process is ready.
     pub fn is_ready(&self) -> bool {
         self.get("/readyz").is_some_and(|(status, _)| status == 200)
     }
 }
 
-/// Status and body of one request, when there is an answer.
+/// Sends one request, and returns the status and the body if there is an answer.
 pub fn get(port: u16, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(ANSWER_MAX)).unwrap();
@@ -71,16 +72,18 @@ pub fn get(port: u16, path: &str) -> Option<(u16, String)> {
     Some((status, body.to_owned()))
 }
 
-/// How often a condition is checked.
+/// The interval at which a condition is checked.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Looks until a condition holds; how long that took. The limit is patience, and no promise.
+/// Waits until a condition holds, and returns how long that took. The limit only bounds the test;
+/// hookbox promises no time here.
 pub async fn within(limit: Duration, what: &str, condition: impl AsyncFnMut() -> bool) -> Duration {
     look(what, condition, || limit).await
 }
 
-/// The same where so many seconds are a promise of hookbox's. A machine that has no time for this
-/// process has none for hookbox either: the limit is longer by that.
+/// Waits until a condition holds, where hookbox promises to be done within `limit`. If the machine
+/// was too busy to run this process, hookbox was delayed as well, so the limit is extended by that
+/// time.
 pub async fn promised(
     limit: Duration,
     what: &str,

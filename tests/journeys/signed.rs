@@ -1,5 +1,5 @@
-//! A signed request, byte for byte as `hookbox send` makes it, for tests that send it over a socket
-//! of their own and need the whole answer.
+//! A signed request, byte for byte as `hookbox send` makes it. Tests use it that send over their
+//! own socket and need the whole answer.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 
 use crate::deployment::Deployment;
 
-/// How long one answer may take: longer than every deadline of hookbox, so that its own show.
+/// The longest time for one answer. It is longer than every deadline of hookbox, so that those take
+/// effect first.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
 
-/// What a provider is content with.
+/// An answer that `hookbox send` accepts.
 const TAKEN: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\
                      connection: close\r\n\r\n{}";
 
-/// One request of one event.
+/// The bytes of one request with one event.
 pub struct Signed(Vec<u8>);
 
 /// One answer, and how long it took.
@@ -25,7 +26,7 @@ pub struct Answer {
 }
 
 impl Signed {
-    /// Catches what `hookbox send` sends.
+    /// Runs `hookbox send` against a listener of the test, and keeps the request that it sends.
     pub fn catch(deployment: &Deployment, arguments: &[&str]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -41,19 +42,19 @@ impl Signed {
         Self(catching.join().unwrap())
     }
 
-    /// The value of one of its headers.
+    /// Returns the value of a header of the request.
     pub fn header(&self, name: &str) -> String {
         let text = String::from_utf8_lossy(&self.0).into_owned();
         let (head, _) = text.split_once("\r\n\r\n").unwrap();
         header(head, name).unwrap()
     }
 
-    /// Its bytes.
+    /// Returns the bytes of the request.
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// Sends it, over a connection of its own.
+    /// Sends the request on a new connection, and returns the answer.
     pub fn send(&self, port: u16) -> Answer {
         let began = Instant::now();
         let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -73,13 +74,13 @@ impl Signed {
 }
 
 impl Answer {
-    /// The value of one of its headers.
+    /// Returns the value of a header of the answer.
     pub fn header(&self, name: &str) -> Option<String> {
         header(&self.head, name)
     }
 }
 
-/// The head, and as much of a body as it announces.
+/// Reads a request: its head, and the body with the length that the head announces.
 fn read_request(stream: &mut TcpStream) -> Vec<u8> {
     let mut request = Vec::new();
     let mut byte = [0];

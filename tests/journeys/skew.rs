@@ -1,8 +1,8 @@
-//! Two versions of hookbox side by side: the older one's ingest and workers, and this one's, over
-//! one broker and one store, through the migration in the middle.
+//! Two versions of hookbox side by side: ingest and workers of the older version and of this one,
+//! on the same broker and store, before and after the migration.
 //!
-//! `cargo xtask skew` builds the older one and names it in `HOOKBOX_OLD_BINARY`. The feature `skew`
-//! keeps this out of every other run, so that none passes without having run it.
+//! `cargo xtask skew` builds the older version and names it in `HOOKBOX_OLD_BINARY`. The feature
+//! `skew` excludes this test from all other runs, so that no run passes without having tested this.
 
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
@@ -15,10 +15,10 @@ use serde_json::Value;
 use crate::deployment::{Deployment, Pair, Process};
 use crate::shown::{get, within};
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Events of each load.
+/// The number of events of each load.
 const EVENTS: u64 = 1_500;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -38,7 +38,7 @@ struct Sides {
 }
 
 impl Sides {
-    /// Only the older version, as it was deployed.
+    /// Migrates with the older version alone, as it was deployed.
     async fn begin(pair: Pair, old: PathBuf) -> Self {
         let deployment = Deployment::without_a_schema(pair).await;
         let reserved = ReservedPort::choose().unwrap();
@@ -61,7 +61,7 @@ impl Sides {
         let old_ingest = self.start_old("ingest");
         let old_workers = [self.start_old("worker"), self.start_old("worker")];
         ready(self.old_port).await;
-        // Through the migration, under load.
+        // The migration runs while events are sent.
         let first = self.load(self.old_port, 1);
         self.accepted(100).await;
         deployment.run(&["migrate"]);
@@ -70,11 +70,11 @@ impl Sides {
         let second = self.load(deployment.port, 2);
         let mut accepted = accepted_of(first).await + accepted_of(second).await;
         self.done(2 * EVENTS).await;
-        // What this one writes, the older one reads.
+        // The older version reads messages that this version writes.
         new_worker.stop();
         accepted += accepted_of(self.load(deployment.port, 3)).await;
         self.done(3 * EVENTS).await;
-        // What the older one writes, this one reads.
+        // This version reads messages that the older version writes.
         for worker in old_workers {
             worker.stop();
         }
@@ -100,7 +100,7 @@ impl Sides {
             .spawn(self.deployment.command_of(&self.old, &arguments))
     }
 
-    /// Events of a seed of their own, with duplicates among them.
+    /// Sends events of a new seed, with duplicates among them.
     fn load(&self, port: u16, seed: u64) -> Child {
         let (count, seed) = (EVENTS.to_string(), seed.to_string());
         let url = format!("http://127.0.0.1:{port}");
@@ -115,7 +115,7 @@ impl Sides {
     }
 
     async fn accepted(&self, receipts: u64) {
-        within(PATIENCE, "it is under load", async || {
+        within(PATIENCE, "enough receipts are stored", async || {
             self.deployment.count("select count(*) from receipts").await >= receipts
         })
         .await;
@@ -138,7 +138,7 @@ impl Sides {
         assert_eq!(
             count("select count(*) from attempts").await,
             0,
-            "an attempt was spent"
+            "no attempt was used up"
         );
         assert_eq!(count("select count(*) from dead_letters").await, 0);
         let receipts = count("select count(*) from receipts").await;
@@ -158,7 +158,7 @@ async fn ready(port: u16) {
     .await;
 }
 
-/// How many requests were answered 200; none was left without an answer for good.
+/// Returns how many requests were answered 200, and checks that none was left without an answer.
 async fn accepted_of(load: Child) -> u64 {
     let output = tokio::task::spawn_blocking(|| load.wait_with_output()).await;
     let tally: Value = serde_json::from_slice(&output.unwrap().unwrap().stdout).unwrap();

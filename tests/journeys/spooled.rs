@@ -1,5 +1,5 @@
-//! An ingest with a spool: whose file it is, what it refuses to start with, what it waits for, and
-//! a message that RabbitMQ never takes.
+//! An ingest with a spool: which process owns the file, when the ingest refuses to start or waits,
+//! and a message that RabbitMQ never accepts.
 
 use std::time::Duration;
 
@@ -11,26 +11,26 @@ use crate::outages::own;
 use crate::shown::{Shown, within};
 use crate::topology::{classic, queue_of};
 
-/// No broker listens there.
+/// A URL at which no broker listens.
 const NOWHERE: &str = "amqp://127.0.0.1:1";
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The exit code of a config that cannot be used.
+/// The exit code for a config that cannot be used.
 const CONFIG: i32 = 64;
 
-/// The exit code where the broker is unavailable.
+/// The exit code for an unavailable broker.
 const UNAVAILABLE: i32 = 69;
 
 /// The exit code of a refusal that an operator must fix.
 const REFUSED: i32 = 78;
 
-/// A deployment whose ingest has a spool, before a broker.
+/// Makes a deployment whose ingest has a spool, with this broker.
 fn spooled(broker: &str) -> Deployment {
     let deployment = Deployment::unmigrated(own("sqlite:hookbox.db", broker, ""));
     let migrate = deployment.command(&["migrate"]).output().unwrap();
-    // The store comes first, and does not need the broker.
+    // The store is migrated first, and needs no broker.
     let is_there = broker != NOWHERE;
     let code = if is_there { 0 } else { UNAVAILABLE };
     assert_eq!(migrate.status.code(), Some(code), "{migrate:?}");
@@ -71,7 +71,7 @@ async fn one_process_uses_a_spool_and_all_its_routes_are_known() {
     deployment.write("other.toml", &config.replacen(&port, "0", 1));
     let said = refused(&deployment, &["ingest", "--config", "other.toml"], CONFIG);
     assert!(said.contains("another hookbox uses it"), "{said}");
-    // The system releases the lock of a process that dies.
+    // The operating system releases the lock of a process that dies.
     first.kill();
     let known = "name = \"scores\"";
     rewrite(&deployment, known, "name = \"points\"");
@@ -96,14 +96,14 @@ async fn a_spool_that_is_locked_is_waited_for_and_a_wrong_one_is_refused() {
         .await
         .unwrap();
     let mut ingest: Process = deployment.start(&["ingest"]);
-    within(PATIENCE, "it waits", async || {
+    within(PATIENCE, "ingest waits", async || {
         assert!(!ingest.has_ended(), "{}", deployment.log());
         deployment.log().contains("waiting for the spool")
     })
     .await;
     sqlx::raw_sql("ROLLBACK").execute(&mut locks).await.unwrap();
     locks.close().await.unwrap();
-    within(PATIENCE, "it takes events", async || {
+    within(PATIENCE, "ingest accepts events", async || {
         deployment
             .command(&["send"])
             .output()
@@ -121,7 +121,8 @@ async fn a_spool_that_is_locked_is_waited_for_and_a_wrong_one_is_refused() {
     deployment.remove();
 }
 
-/// It was answered 200, so it is kept and named, and those behind it get there.
+/// Checks a message that RabbitMQ never accepts. The event was answered 200, so the spool keeps and
+/// reports it, and forwards the events behind it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_rabbitmq_never_takes_delays_no_other() {
     let less = "max_message_size = 65536\n";
@@ -136,18 +137,26 @@ async fn a_message_that_rabbitmq_never_takes_delays_no_other() {
     deployment.write("large.json", &format!("{event}{}", " ".repeat(100_000)));
     deployment.run(&["send", "--file", "large.json"]);
     let refused = "hookbox_spool_refused_events";
-    within(PATIENCE, "it is named, and the others pass", async || {
-        deployment.run(&["send"]);
-        shown.metric(refused) == Some(1.0)
-    })
+    within(
+        PATIENCE,
+        "the message is reported and others are forwarded",
+        async || {
+            deployment.run(&["send"]);
+            shown.metric(refused) == Some(1.0)
+        },
+    )
     .await;
     assert!(shown.trouble("spool").is_some());
-    // Whatever is sent from now on needs the spool no more.
-    within(PATIENCE, "keeping is over", async || {
-        let kept = shown.metric("hookbox_spool_kept_total");
-        deployment.run(&["send"]);
-        shown.metric("hookbox_spool_kept_total") == kept
-    })
+    // Later events go to the broker directly, and not to the spool.
+    within(
+        PATIENCE,
+        "no event goes to the spool any more",
+        async || {
+            let kept = shown.metric("hookbox_spool_kept_total");
+            deployment.run(&["send"]);
+            shown.metric("hookbox_spool_kept_total") == kept
+        },
+    )
     .await;
     deployment.logged("refuses 1 events of route scores");
     assert_eq!(shown.metric("hookbox_spool_events"), Some(1.0));
@@ -155,8 +164,8 @@ async fn a_message_that_rabbitmq_never_takes_delays_no_other() {
     deployment.finish().await;
 }
 
-/// A foreign classic queue has the name of ours when an ingest with a spool starts: it keeps what
-/// comes, and resumes by itself when our queue can exist again.
+/// Checks a start with a spool while a foreign classic queue has the name of a queue of hookbox.
+/// The spool keeps the events, and forwarding starts by itself when hookbox's queue exists again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_that_is_in_the_way_at_the_start_is_waited_for() {
     let rabbitmq = RabbitmqServer::start().unwrap();
@@ -166,23 +175,25 @@ async fn a_queue_that_is_in_the_way_at_the_start_is_waited_for() {
     classic(&rabbitmq, &victim).await;
     let shown = Shown::new();
     let ingest = deployment.start(&["ingest", "--metrics", &shown.address()]);
-    within(PATIENCE, "it is named", async || {
-        deployment.log().contains("PRECONDITION_FAILED")
-    })
+    within(
+        PATIENCE,
+        "the error of the foreign queue is logged",
+        async || deployment.log().contains("PRECONDITION_FAILED"),
+    )
     .await;
-    within(PATIENCE, "events are kept", async || {
+    within(PATIENCE, "the spool keeps an event", async || {
         let sent = deployment.command(&["send"]).output().unwrap();
         sent.status.success() && shown.metric("hookbox_spool_events") >= Some(1.0)
     })
     .await;
     rabbitmq.ctl(&["delete_queue", &victim]).unwrap();
-    within(PATIENCE, "it is missed", async || {
+    within(PATIENCE, "the missing queue is reported", async || {
         let why = shown.trouble("broker");
         why.is_some_and(|why| why.contains("is missing"))
     })
     .await;
     deployment.run(&["queues", "declare", "--yes"]);
-    within(PATIENCE, "they are forwarded", async || {
+    within(PATIENCE, "the spool has forwarded its events", async || {
         shown.metric("hookbox_spool_events") == Some(0.0)
     })
     .await;

@@ -1,5 +1,5 @@
-//! PostgreSQL is reached, and refuses: a running worker pauses and logs the remedy, a command
-//! prints it and ends with 78.
+//! PostgreSQL is reachable and refuses the connection. A running worker pauses and logs the remedy;
+//! a command prints the remedy and ends with exit code 78.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::outages::own;
 use crate::sessions::TERMINATE;
 use crate::shown::{Shown, within};
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Refused, as the exit code.
+/// The exit code of a refusal that an operator must fix.
 const REFUSED: Option<i32> = Some(78);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -34,7 +34,7 @@ async fn a_changed_password_of_the_store_is_logged_and_processing_resumes() {
     };
     admin.execute(set("another")).await.unwrap();
     admin.execute(TERMINATE).await.unwrap();
-    within(PATIENCE, "it is shown", async || {
+    within(PATIENCE, "the refused password is reported", async || {
         let trouble = shown.trouble("store");
         trouble.is_some_and(|why| why.contains("does not accept the password of role postgres"))
     })
@@ -50,10 +50,16 @@ async fn a_changed_password_of_the_store_is_logged_and_processing_resumes() {
 
     let (account, _) = postgres.url().rsplit_once('@').unwrap();
     let (_, password) = account.rsplit_once(':').unwrap();
-    assert!(!printed.contains(password), "a password is shown");
+    assert!(
+        !printed.contains(password),
+        "neither output nor log shows a password"
+    );
     admin.execute(set(password)).await.unwrap();
     within(PATIENCE, "ready again", async || shown.is_ready()).await;
-    assert!(!deployment.log().contains("dead letter"), "nothing died");
+    assert!(
+        !deployment.log().contains("dead letter"),
+        "no event became a dead letter"
+    );
     worker.stop();
     admin.close().await.unwrap();
     deployment.finish().await;

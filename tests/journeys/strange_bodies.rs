@@ -1,6 +1,6 @@
-//! Case 44: bodies that are signed well and are no good: what PostgreSQL takes in no text, what is
-//! no UTF-8, no JSON, or JSON that breaks its readers. Each is accepted, kept byte for byte, and
-//! ends as done or as a dead letter that can be shown; the worker lives.
+//! Case 44: bodies with a valid signature and bad content: characters that PostgreSQL refuses in
+//! text, invalid UTF-8, no JSON, or JSON that overloads its readers. Each event is accepted, stored
+//! byte for byte, and ends as done or as a dead letter that can be shown. The worker keeps running.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::deployment::{Deployment, Pair};
 use crate::event::score;
 use crate::shown::within;
 
-/// As deep as no reader should follow by calling itself.
+/// The depth of nested arrays. A recursive reader would overflow its stack.
 const DEPTH: usize = 100_000;
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -34,14 +34,19 @@ async fn keep(pair: Pair) {
     let bodies = strange();
     for body in &bodies {
         std::fs::write(deployment.folder.join("body"), body).unwrap();
-        // Twice, so that whatever the body is, the event is the same.
+        // The body is sent twice, so that the second request must be a duplicate, whatever the body
+        // is.
         for _ in 0..2 {
             deployment.run(&["send", "--file", "body"]);
         }
     }
     let all = bodies.len() as u64;
-    within(PATIENCE, "each has its outcome", async || {
-        assert!(!worker.has_ended(), "it died of one: {}", deployment.log());
+    within(PATIENCE, "each event has its outcome", async || {
+        assert!(
+            !worker.has_ended(),
+            "the worker has ended: {}",
+            deployment.log()
+        );
         let ended = "select count(*) from claims where state in ('done', 'dead')";
         let again = "select count(*) from receipts where outcome = 'duplicate'";
         deployment.count(ended).await == all && deployment.count(again).await == all
@@ -52,7 +57,7 @@ async fn keep(pair: Pair) {
     assert_eq!(kept.len(), bodies.len());
     assert!(
         kept.into_iter().collect::<BTreeSet<_>>() == bodies.into_iter().collect(),
-        "a body is not what was sent"
+        "every stored body is as it was sent"
     );
     all_can_be_looked_at(&deployment, all);
     // Later events are processed.
@@ -100,7 +105,7 @@ fn strange() -> Vec<Vec<u8>> {
     ]
 }
 
-/// The bodies of all events.
+/// Returns the bodies of all events.
 async fn kept(deployment: &Deployment, pair: Pair) -> Vec<Vec<u8>> {
     let bodies = "select body from events";
     match pair {
@@ -121,7 +126,7 @@ async fn kept(deployment: &Deployment, pair: Pair) -> Vec<Vec<u8>> {
     }
 }
 
-/// Each event, and each dead letter among them, by the commands of operators.
+/// Shows each event and each dead letter with the commands of operators.
 fn all_can_be_looked_at(deployment: &Deployment, all: u64) {
     let events = deployment.json(&["events", "list", "--limit", "100"]);
     let events = events["events"].as_array().unwrap();
@@ -132,7 +137,7 @@ fn all_can_be_looked_at(deployment: &Deployment, all: u64) {
     }
     let dead = deployment.json(&["dead", "list", "--limit", "100"]);
     let dead = dead["dead"].as_array().unwrap();
-    assert!(!dead.is_empty(), "all of them were good");
+    assert!(!dead.is_empty(), "at least one event is a dead letter");
     for dead_letter in dead {
         let id = dead_letter["id"].as_i64().unwrap().to_string();
         let shown = deployment.run(&["dead", "show", &id, "--body"]);

@@ -1,5 +1,6 @@
-//! Case 43, its other side: what was in flight when a process ended is not poison for that reason,
-//! and what may be poison costs no other event anything. The handler is delayed in its statement.
+//! Case 43, continued: an event that was in flight when a process ended is not quarantined for that
+//! alone, and a suspected event delays no other event. The handlers are held up in their
+//! statements.
 
 use std::time::Duration;
 
@@ -9,13 +10,14 @@ use crate::deployment::{Deployment, Pair};
 use crate::gate;
 use crate::shown::within;
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Longer than a handler is let finish in it, and shorter than its time limit (30 s).
+/// The drain limit: longer than the time in which a running handler may finish, and shorter than
+/// the handlers' time limit (30 s).
 const DRAIN: Duration = Duration::from_secs(8);
 
-/// For a process of a debug build to come to its end.
+/// The time that a process of a debug build needs to end.
 const A_MOMENT: Duration = Duration::from_secs(1);
 
 const STARTS: &str = "select count(*) from starts";
@@ -24,14 +26,14 @@ const EFFECTS: &str = "select count(*) from begini_applications";
 
 const APPLIED: &str = "select count(*) from claims where route = 'applications' and state = 'done'";
 
-/// Makes what waits in a queue a suspect: its handler ends two processes, of which the first, with
-/// a first delivery, is not counted.
+/// Makes an event that waits in a queue a suspect: its handler ends two processes. The first of
+/// them is not counted, because it had the first delivery.
 async fn suspect(deployment: &Deployment, crash: &str) {
     for counted in 0..2 {
         let mut command = deployment.command(&["worker"]);
         command.env(CRASH_AT, crash);
         let mut worker = deployment.spawn(command);
-        within(PATIENCE, "it dies", async || worker.has_ended()).await;
+        within(PATIENCE, "the worker dies", async || worker.has_ended()).await;
         assert_eq!(deployment.count(STARTS).await, counted);
     }
 }
@@ -54,14 +56,16 @@ async fn a_drain_in_the_middle_of_a_handler_is_no_death() {
     gate::prepare(&deployment).await;
     gate::hold_applications(&deployment).await;
     deployment.run(&["send", "--type", "application.complete"]);
-    // Starts are counted of what is redelivered.
+    // Only starts of redelivered events are counted.
     let worker = deployment.start(&["worker"]);
     is_held_up(&deployment).await;
     worker.kill();
     let worker = deployment.start(&["worker"]);
-    within(PATIENCE, "its start is counted", async || {
-        deployment.count(STARTS).await == 1
-    })
+    within(
+        PATIENCE,
+        "the start of the handler is counted",
+        async || deployment.count(STARTS).await == 1,
+    )
     .await;
     is_held_up(&deployment).await;
     worker.signal("TERM");
@@ -72,7 +76,7 @@ async fn a_drain_in_the_middle_of_a_handler_is_no_death() {
     assert_eq!(deployment.count(STARTS).await, 0, "{log}");
     gate::free_applications(&deployment).await;
     let worker = deployment.start(&["worker"]);
-    within(PATIENCE, "it is done", async || {
+    within(PATIENCE, "the event is done", async || {
         deployment.count(EFFECTS).await == 1
     })
     .await;
@@ -96,9 +100,11 @@ async fn a_suspect_that_is_held_up_stops_no_other_route() {
     gate::prepare(&deployment).await;
     gate::hold_applications(&deployment).await;
     let worker = deployment.start(&["worker"]);
-    within(PATIENCE, "it is a suspect", async || {
-        deployment.log().contains("its handler runs alone now")
-    })
+    within(
+        PATIENCE,
+        "the event is run alone as a suspect",
+        async || deployment.log().contains("its handler runs alone now"),
+    )
     .await;
     is_held_up(&deployment).await;
     for _ in 0..3 {
@@ -109,19 +115,23 @@ async fn a_suspect_that_is_held_up_stops_no_other_route() {
         deployment.count(scores).await == 3
     })
     .await;
-    // They wait for one run of it at most, which its time limit ends, and not for its outcome.
+    // Events of the same route wait for at most one run of the suspect, which its time limit ends,
+    // and not for its outcome.
     assert_eq!(deployment.count(APPLIED).await, 0, "{}", deployment.log());
     gate::free_applications(&deployment).await;
-    within(PATIENCE, "it is done and cleared", async || {
-        deployment.count(EFFECTS).await == 1 && deployment.count(STARTS).await == 0
-    })
+    within(
+        PATIENCE,
+        "the event is done and its start marker cleared",
+        async || deployment.count(EFFECTS).await == 1 && deployment.count(STARTS).await == 0,
+    )
     .await;
     worker.stop();
     ingest.stop();
     deployment.finish().await;
 }
 
-/// It waits for its turn beside a delayed handler, and does not block other events.
+/// Checks that a suspect which waits to run alone while a handler is held up does not block other
+/// events.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_suspect_that_waits_for_a_delayed_handler_stops_no_other_event() {
     let deployment = Deployment::new(Pair::RabbitmqPostgres).await;
@@ -137,11 +147,14 @@ async fn a_suspect_that_waits_for_a_delayed_handler_stops_no_other_event() {
     gate::hold_applications(&deployment).await;
     gate::hold_scores(&deployment).await;
     let worker = deployment.start(&["worker"]);
-    within(PATIENCE, "it is a suspect", async || {
-        deployment.log().contains("its handler runs alone now")
-    })
+    within(
+        PATIENCE,
+        "the event is run alone as a suspect",
+        async || deployment.log().contains("its handler runs alone now"),
+    )
     .await;
-    // Its first turn may have come before; the other's comes while it waits for the next.
+    // The suspect may have run once before. The other handler starts while the suspect waits for
+    // its next run.
     let waiting = "select count(*) from pg_stat_activity
                    where datname = current_database() and wait_event = 'PgSleep'
                        and query ilike '%begini_applications%'";
@@ -154,17 +167,23 @@ async fn a_suspect_that_waits_for_a_delayed_handler_stops_no_other_event() {
         deployment.run(&["send", "--type", "psychometric_score.complete"]);
     }
     let scores = "select count(*) from begini_scores";
-    within(PATIENCE, "other events of its route continue", async || {
-        deployment.count(scores).await >= 3
-    })
+    within(
+        PATIENCE,
+        "other events of the suspect's route are done",
+        async || deployment.count(scores).await >= 3,
+    )
     .await;
     assert_eq!(deployment.count(APPLIED).await, 0, "{}", deployment.log());
     gate::free_applications(&deployment).await;
-    within(PATIENCE, "all are done and cleared", async || {
-        deployment.count(scores).await == 4
-            && deployment.count(EFFECTS).await == 1
-            && deployment.count(STARTS).await == 0
-    })
+    within(
+        PATIENCE,
+        "all events are done and their start markers cleared",
+        async || {
+            deployment.count(scores).await == 4
+                && deployment.count(EFFECTS).await == 1
+                && deployment.count(STARTS).await == 0
+        },
+    )
     .await;
     worker.stop();
     ingest.stop();

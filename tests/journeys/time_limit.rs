@@ -1,6 +1,6 @@
-//! Case 59: a handler whose statement is still running in PostgreSQL when its time is up. The
-//! attempt counts, the statement is ended, its session is never used again, and what else there is
-//! to do is done meanwhile.
+//! Case 59: a handler whose statement still runs in PostgreSQL when its time limit is reached. The
+//! attempt counts, the statement is ended, its session is never used again, and other events are
+//! processed meanwhile.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::deployment::{Deployment, Pair};
 use crate::event::score;
 use crate::shown::{promised, within};
 
-/// One sleeps far longer than any limit.
+/// A trigger that makes one event sleep far longer than any time limit.
 const SLEEPS: &str = "create function sleeps() returns trigger language plpgsql as $$
      begin
          if new.uid = 'sleeper' then perform pg_sleep(600); end if;
@@ -17,20 +17,22 @@ const SLEEPS: &str = "create function sleeps() returns trigger language plpgsql 
 const TRIGGER: &str = "create trigger sleeps before insert on begini_scores
      for each row execute function sleeps()";
 
-/// Statements that sleep, of this database.
+/// A query that counts the sleeping statements in this database.
 const ASLEEP: &str = "select count(*) from pg_stat_activity
      where datname = current_database() and wait_event = 'PgSleep'";
 
-/// The sessions that were seen to sleep, and are there still.
+/// The first statement records the sessions that sleep. The second counts how many of them still
+/// exist.
 const NOTE: &str = "insert into sleepers select pid, backend_start from pg_stat_activity
      where datname = current_database() and wait_event = 'PgSleep'";
 const THERE: &str =
     "select count(*) from pg_stat_activity join sleepers using (pid, backend_start)";
 
-/// PostgreSQL checks every two seconds whether its client is still connected.
+/// The time within which a session ends. PostgreSQL checks every two seconds whether its client is
+/// still connected.
 const ENDED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -54,7 +56,7 @@ async fn a_statement_over_the_time_limit_is_ended_and_counts() {
     let died = "select count(*) from dead_letters where reason = 'exhausted' and attempts = 3";
     send(&deployment, "another");
     let rows = "select count(*) from begini_scores where uid = 'another'";
-    within(PATIENCE, "another is done", async || {
+    within(PATIENCE, "another event is done", async || {
         deployment.count(rows).await == 1
     })
     .await;
@@ -63,27 +65,33 @@ async fn a_statement_over_the_time_limit_is_ended_and_counts() {
         deployment.count(attempts).await >= 1
     })
     .await;
-    promised(ENDED_WITHIN, "its session is gone", async || {
-        deployment.count(THERE).await == 0
-    })
+    promised(
+        ENDED_WITHIN,
+        "the session of the statement has ended",
+        async || deployment.count(THERE).await == 0,
+    )
     .await;
-    within(PATIENCE, "it is given up", async || {
+    within(PATIENCE, "the event is a dead letter", async || {
         deployment.count(died).await == 1
     })
     .await;
-    promised(ENDED_WITHIN, "no statement is left", async || {
+    promised(ENDED_WITHIN, "no statement still sleeps", async || {
         deployment.count(ASLEEP).await == 0
     })
     .await;
     let timed_out = "select count(*) from attempts where outcome = 'timed_out'";
     assert_eq!(deployment.count(timed_out).await, 3);
-    assert_eq!(deployment.count(attempts).await, 3, "no other event failed");
+    assert_eq!(
+        deployment.count(attempts).await,
+        3,
+        "no other event has failed"
+    );
     deployment
         .execute("drop trigger sleeps on begini_scores")
         .await;
     deployment.run(&["dead", "replay", "--all", "--yes"]);
     let both = "select count(*) from begini_scores";
-    within(PATIENCE, "it is done, too", async || {
+    within(PATIENCE, "the replayed event is done, too", async || {
         deployment.count(both).await == 2
     })
     .await;

@@ -1,6 +1,6 @@
-//! Queues under attack: a policy laid over them, one of them deleted or replaced. It is named
-//! within five seconds, nothing is accepted meanwhile, and nothing is repaired behind the
-//! operator's back.
+//! Harm to the queues: somebody sets a policy on them, or deletes or replaces one of them. Hookbox
+//! reports it within five seconds, accepts no event meanwhile, and repairs nothing without the
+//! operator.
 
 use std::time::{Duration, Instant};
 
@@ -15,17 +15,17 @@ use crate::outages::own;
 use crate::shown::{Shown, promised, within};
 use crate::signed::Signed;
 
-/// What is promised.
+/// The promised time until harm to a queue is reported.
 const NAMED_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long a worker whose queue is back may take until it takes from it.
+/// The longest time until a worker consumes again from a queue that was declared again.
 const RESUBSCRIBED_WITHIN: Duration = Duration::from_secs(5);
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What is harmful over a queue of hookbox, each by itself: what would be dropped, what would
-/// expire, and what would be deleted.
+/// The policies that are harmful on a queue of hookbox: messages expire, the queue expires, or
+/// messages are dropped.
 const HARMFUL: [(&str, &str); 3] = [
     ("message-ttl", "{\"message-ttl\":3600000}"),
     ("expires", "{\"expires\":3600000}"),
@@ -35,7 +35,7 @@ const HARMFUL: [(&str, &str); 3] = [
     ),
 ];
 
-/// Lays a policy over every queue of hookbox.
+/// Sets a policy on every queue of hookbox.
 fn lay(rabbitmq: &RabbitmqServer, definition: &str) {
     let words = [
         "set_policy",
@@ -48,8 +48,8 @@ fn lay(rabbitmq: &RabbitmqServer, definition: &str) {
     rabbitmq.ctl(&words).unwrap();
 }
 
-/// Ingest is not ready within what is promised; a machine that has no time for this process has
-/// none for it either.
+/// Checks that ingest is not ready within the promised time. If the machine was too busy to run
+/// this process, ingest was delayed as well, so the limit is extended by that time.
 #[track_caller]
 fn is_named(deployment: &Deployment) {
     let lateness = Lateness::measure();
@@ -72,13 +72,13 @@ fn until(deployment: &Deployment, ready: bool) -> Duration {
         }
         assert!(
             began.elapsed() < PATIENCE,
-            "never ready: {ready}; {}",
+            "readiness never became {ready}; {}",
             deployment.log()
         );
     }
 }
 
-/// The queue of a route.
+/// Returns the name of a route's queue.
 pub fn queue_of(rabbitmq: &RabbitmqServer, route: &str) -> Option<String> {
     let words = ["list_queues", "--quiet", "--no-table-headers", "name"];
     let listed = rabbitmq.ctl(&words).unwrap();
@@ -87,14 +87,14 @@ pub fn queue_of(rabbitmq: &RabbitmqServer, route: &str) -> Option<String> {
     names.next().map(str::to_owned)
 }
 
-/// Servers of a test's own, and an ingest over them that watches for policies.
+/// Starts private servers with the management API, and a deployment that checks policies.
 fn watched() -> (RabbitmqServer, PostgresServer, Deployment) {
     let (rabbitmq, management) = RabbitmqServer::start_managed().unwrap();
     let postgres = PostgresServer::start().unwrap();
     let deployment = Deployment::over(own(postgres.url(), rabbitmq.url(), postgres.url()));
     let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
     let managed = format!("[broker]\nmanagement = \"{management}\"\n");
-    // Beside its own route, every score goes to a second one.
+    // Besides their own route, all scores go to a second route.
     let second = "[[route]]\nname = \"second\"\ntopics = [\"begini.*_score.complete\"]\n";
     let config = config.replace("[broker]\n", &managed) + second;
     deployment.write("hookbox.toml", &config);
@@ -118,7 +118,7 @@ async fn a_policy_and_a_deletion_are_named_and_nothing_is_accepted() {
         deployment.logged(&format!("sets {key} over it"));
         let answer = signed.send(deployment.port);
         assert_eq!(answer.status, 503, "accepted under {key}");
-        // No process starts under it, either, and a check changes nothing.
+        // No process starts under the policy either, and a check changes nothing.
         let started = deployment.command(&["worker"]).output().unwrap();
         let said = String::from_utf8_lossy(&started.stderr).into_owned();
         let refused = !started.status.success() && said.contains("theirs");
@@ -129,14 +129,15 @@ async fn a_policy_and_a_deletion_are_named_and_nothing_is_accepted() {
 
     let victim = queue_of(&rabbitmq, "scores").unwrap();
     rabbitmq.ctl(&["delete_queue", &victim]).unwrap();
-    // Before any check: the broker returns it, and its other queue does not make it whole.
+    // Ingest has not checked its queues yet. The broker returns the message, and the copy in the
+    // other queue is not enough.
     assert_eq!(signed.send(deployment.port).status, 503);
     is_named(&deployment);
     assert_eq!(signed.send(deployment.port).status, 503);
     let looked = deployment.json(&["queues"]).to_string();
     assert!(looked.contains(&victim), "{looked}");
     let after = queue_of(&rabbitmq, "scores");
-    assert_eq!(after, None, "looking has declared it");
+    assert_eq!(after, None, "a check must not declare a queue");
     let code = deployment.command(&["queues"]).output().unwrap().status;
     assert_eq!(code.code(), Some(78));
     let declared = deployment.json(&["queues", "declare", "--yes"]);
@@ -160,16 +161,16 @@ async fn a_replaced_queue_is_not_touched_and_a_restored_one_is_consumed() {
     let mut worker = deployment.start(&["worker"]);
     deployment.run(&["send"]);
     let done = "select count(*) from claims where state = 'done'";
-    within(PATIENCE, "the worker takes", async || {
+    within(PATIENCE, "the worker processes an event", async || {
         deployment.count(done).await == 1
     })
     .await;
 
-    // Its consumer is cancelled, and the same worker continues.
+    // The consumer is cancelled, and the same worker continues.
     let victim = queue_of(&rabbitmq, "scores").unwrap();
     rabbitmq.ctl(&["delete_queue", &victim]).unwrap();
     until(&deployment, false);
-    within(PATIENCE, "the consumer is gone", async || {
+    within(PATIENCE, "the cancelled consumer is logged", async || {
         deployment.log().contains("the broker ended the consumer")
     })
     .await;
@@ -177,36 +178,44 @@ async fn a_replaced_queue_is_not_touched_and_a_restored_one_is_consumed() {
     assert_eq!(declared["declared"], serde_json::json!([victim]));
     until(&deployment, true);
     deployment.run(&["send"]);
-    let took = promised(RESUBSCRIBED_WITHIN, "it takes again", async || {
-        deployment.count(done).await == 2
-    })
+    let took = promised(
+        RESUBSCRIBED_WITHIN,
+        "the worker consumes again",
+        async || deployment.count(done).await == 2,
+    )
     .await;
-    eprintln!("taken {took:?} after it was sent");
+    eprintln!("processed {took:?} after it was sent");
     assert!(!worker.has_ended(), "{}", deployment.log());
     worker.stop();
 
-    // Somebody's classic queue of the same name, with a message in it.
+    // A foreign classic queue with the same name, and a message in it.
     rabbitmq.ctl(&["delete_queue", &victim]).unwrap();
     classic(&rabbitmq, &victim).await;
     is_named(&deployment);
     deployment.logged("PRECONDITION_FAILED");
     let refused = deployment.command(&["send"]).output().unwrap();
-    assert!(!refused.status.success(), "accepted into a classic queue");
+    assert!(
+        !refused.status.success(),
+        "no event goes into a classic queue"
+    );
     let declaring = deployment.command(&["queues", "declare", "--yes"]);
     let said = { declaring }.output().unwrap();
-    assert!(!said.status.success(), "it was taken for one of ours");
+    assert!(
+        !said.status.success(),
+        "a foreign queue is not accepted as hookbox's"
+    );
     let words = ["list_queues", "--quiet", "name", "type", "messages"];
     let listed = rabbitmq.ctl(&words).unwrap();
     let line = listed.lines().find(|line| line.starts_with(&victim));
     let line: Vec<&str> = line.unwrap().split_whitespace().collect();
     assert!(line[1].contains("classic"), "{line:?}");
-    assert_eq!(line[2], "1", "what was in it is gone");
+    assert_eq!(line[2], "1", "the foreign queue keeps its message");
     ingest.stop();
     deployment.finish().await;
 }
 
-/// What was in it was answered 200 and is lost. No start hides that, and neither does a deployment,
-/// which migrates each time.
+/// Checks a queue that was deleted with events that were answered 200. No start hides the loss, and
+/// no deployment, which runs `migrate` each time, does so either.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
     const LOST: u64 = 5;
@@ -214,12 +223,12 @@ async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
     let postgres = PostgresServer::start().unwrap();
     let deployment = Deployment::over(own(postgres.url(), rabbitmq.url(), postgres.url()));
     let ingest = deployment.start_ingest();
-    // It collects what the ingest reports, and leaves the scores in their queue.
+    // This worker records the accept reports, and leaves the scores in their queue.
     let collector = deployment.start(&["worker", "--route", "applications"]);
     for _ in 0..LOST {
         deployment.run(&["send"]);
     }
-    within(PATIENCE, "all are reported", async || {
+    within(PATIENCE, "all events are reported", async || {
         deployment.json(&["reconcile"])["accept_reports"]["open"] == LOST
     })
     .await;
@@ -230,7 +239,7 @@ async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
 
     let shown = Shown::new();
     let worker = deployment.start(&["worker", "--metrics", &shown.address()]);
-    within(PATIENCE, "it is missed", async || {
+    within(PATIENCE, "the missing queue is reported", async || {
         shown
             .trouble("broker")
             .is_some_and(|why| why.contains(&victim))
@@ -245,7 +254,7 @@ async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
         assert!(why.contains(part), "{part}: {why}");
     }
     assert!(!shown.is_ready());
-    within(PATIENCE, "it is logged", async || {
+    within(PATIENCE, "the missing queue is logged", async || {
         let log = deployment.log();
         { log }
             .lines()
@@ -260,8 +269,8 @@ async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
         "{said}"
     );
     let asked = deployment.command(&["queues", "declare"]).output().unwrap();
-    assert!(!asked.status.success(), "declared without a person's word");
-    assert_eq!(queue_of(&rabbitmq, "scores"), None, "it was declared");
+    assert!(!asked.status.success(), "a missing queue needs --yes");
+    assert_eq!(queue_of(&rabbitmq, "scores"), None, "not declared");
     assert!(!shown.is_ready());
 
     let declared = deployment.json(&["queues", "declare", "--yes", "--by", "ada"]);
@@ -269,7 +278,7 @@ async fn a_deleted_queue_is_missed_by_every_start_until_a_person_declares_it() {
     assert_eq!(declared["missing"][0]["open"], LOST, "{declared}");
     let audited = "select count(*) from audit where action = 'queues.declare' and actor = 'ada'";
     assert_eq!(deployment.count(audited).await, 1);
-    within(PATIENCE, "it is ready", async || shown.is_ready()).await;
+    within(PATIENCE, "the worker is ready", async || shown.is_ready()).await;
     let books = deployment.json(&["reconcile", "--wait", "60s"]);
     assert_eq!(books["verdict"], "imbalanced", "{books:#}");
     let named = books["accept_reports"]["receipts"].as_array().map(Vec::len);

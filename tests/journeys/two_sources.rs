@@ -1,5 +1,5 @@
-//! A service with two sources behind TLS, each with keys and JSON Schemas of its own, whose parts a
-//! test breaks and renews.
+//! A service with two sources behind TLS, each with its own keys and JSON Schemas. Tests break and
+//! renew single parts of it.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,31 +13,31 @@ use crate::event;
 use crate::sender::post;
 use crate::shown::{Shown, within};
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The exit code of a config that cannot be used.
+/// The exit code for a config that cannot be used.
 const UNUSABLE: i32 = 64;
 
-/// The key of `begini` at the start.
+/// The key of source `begini` at the start.
 pub const FIRST_KEY: &str = "the-first-key-of-begini-for-tests";
 
-/// A service with two sources behind TLS, each with keys and schemas of its own.
+/// A service with two sources behind TLS, each with its own keys and schemas.
 pub struct TwoSources {
     pub deployment: Deployment,
     pub running: Process,
     certificate: CertifiedKey<KeyPair>,
-    /// How often the key and the schemas of `second` were renewed.
+    /// How often the key and the schemas of source `second` were renewed.
     pub round: u32,
-    /// How much of the log was there before what is waited for.
+    /// The length of the log when the current check started. Only later lines count.
     pub mark: usize,
 }
 
-/// What is renewed beside a part that is broken.
+/// The parts that are renewed while one part is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Others {
     All,
-    /// The certificate is what is broken.
+    /// Everything except the certificate, which is the broken part.
     NoCertificate,
 }
 
@@ -89,7 +89,7 @@ impl TwoSources {
         std::fs::read_to_string(self.deployment.folder.join("hookbox.toml")).unwrap()
     }
 
-    /// Writes all else anew.
+    /// Renews all parts except the broken one.
     pub fn renew(&mut self, others: Others) {
         self.round += 1;
         write_second(&self.deployment, self.round);
@@ -103,7 +103,7 @@ impl TwoSources {
         self.mark = self.deployment.log().len();
     }
 
-    /// Waits until the log has a line with all of these.
+    /// Waits until a line of the log contains all of these words.
     pub async fn logs(&self, what: &str, words: &[&str]) {
         let has = |line: &str| words.iter().all(|word| line.contains(word));
         let what = format!("{what}: {words:?}");
@@ -113,7 +113,8 @@ impl TwoSources {
         .await;
     }
 
-    /// The status of an event of a source, signed with a key, on a new connection.
+    /// Sends an event to a source on a new connection, signed with this key, and returns the
+    /// status.
     pub async fn status(&self, source: &str, key: &str) -> u16 {
         let mut stream = certificate::connect(&self.deployment, &self.certificate)
             .await
@@ -122,7 +123,7 @@ impl TwoSources {
         post(&mut stream, source, key, &body).await.unwrap().status
     }
 
-    /// What stays is used, and what was renewed as well.
+    /// Checks that `begini` accepts the key `begini`, and that `second` uses its renewed key.
     pub async fn is_in_use(&self, what: &str, begini: &str) {
         assert_eq!(self.status("begini", begini).await, 200, "{what}");
         let second = second_key(self.round);
@@ -137,8 +138,9 @@ impl TwoSources {
         self.deployment.finish().await;
     }
 
-    /// Something is broken and everything else renewed: at SIGHUP, and then by itself; a start
-    /// refuses it.
+    /// Renews everything except a broken part, sends SIGHUP, and checks that the broken part keeps
+    /// its old content while the rest is renewed. Also checks that `check-config` refuses the
+    /// broken part.
     pub async fn keeps(&mut self, others: Others, what: &str, begini: &str, words: &[&str]) {
         self.begin();
         self.renew(others);
@@ -156,7 +158,7 @@ impl TwoSources {
         assert_eq!(refused.status.code(), Some(UNUSABLE), "{what}");
     }
 
-    /// The same without a signal.
+    /// Does the same as `keeps` without a signal: the service notices the changed files by itself.
     pub async fn keeps_by_itself(&mut self, others: Others, what: &str, words: &[&str]) {
         self.begin();
         self.renew(others);
@@ -180,7 +182,7 @@ impl TwoSources {
         self.deployment.folder.join(name)
     }
 
-    /// Removes whatever is there.
+    /// Removes a file or a folder, if it exists.
     pub fn remove(&self, name: &str) {
         let path = self.path(name);
         let removed = match path.symlink_metadata() {
@@ -196,7 +198,7 @@ impl TwoSources {
         std::fs::create_dir(self.path(name)).unwrap();
     }
 
-    /// Opened, it would wait for a writer.
+    /// Replaces a file by a named pipe. Opening it for reading would wait for a writer.
     pub fn make_pipe(&self, name: &str) {
         self.remove(name);
         let made = Command::new("mkfifo").arg(self.path(name)).status();
@@ -208,19 +210,19 @@ impl TwoSources {
         std::fs::write(self.path(name), &text[..text.len() / 2]).unwrap();
     }
 
-    /// Writes a file in the place of whatever is there.
+    /// Replaces a file or a folder by a file with this text.
     pub fn write(&self, name: &str, text: &str) {
         self.remove(name);
         self.deployment.write(name, text);
     }
 }
 
-/// The key of `second` in a round.
+/// Returns the key of source `second` in a round.
 pub fn second_key(round: u32) -> String {
     format!("key-{round}-of-the-second-source-for-tests")
 }
 
-/// Writes the key and the schemas of `second`.
+/// Writes the key and the schemas of source `second`.
 pub fn write_second(deployment: &Deployment, round: u32) {
     deployment.write("second", &second_key(round));
     let schema = format!("{{\"title\":\"{round}\"}}");

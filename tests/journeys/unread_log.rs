@@ -1,4 +1,4 @@
-//! The reader of the log stops reading. Nothing waits for that but the log.
+//! The reader of hookbox's log stops reading. Only the log may wait for it, nothing else.
 
 use std::io::{PipeWriter, Read, Write};
 use std::net::TcpStream;
@@ -8,20 +8,20 @@ use std::time::Duration;
 use crate::deployment::{Deployment, Pair, Process};
 use crate::shown::{Shown, get, within};
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The drain of the config, and a second for a process of a debug build to come to its end.
+/// The drain limit in the config. `DRAIN_MAX` adds a second for a process of a debug build.
 const DRAIN: &str = "drain = \"10 s\"\n";
 const DRAIN_MAX: Duration = Duration::from_secs(11);
 
-/// How many sources are flooded: each has lines of its own in the log.
+/// The number of sources that are flooded. Each has its own lines in the log.
 const SOURCES: usize = 40;
 
-/// What Linux gives a pipe.
+/// The capacity of a pipe on Linux.
 const PIPE_BYTES: usize = 64 * 1024;
 
-/// One with a drain of its own and many sources, each with a key of its own.
+/// Makes a deployment with this drain limit and many sources, each with its own key.
 async fn deployment() -> Deployment {
     let deployment = Deployment::new(Pair::SqliteAlone).await;
     let mut config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
@@ -39,14 +39,14 @@ async fn deployment() -> Deployment {
     deployment
 }
 
-/// Starts all roles, with standard error in a pipe.
+/// Starts all roles, with standard error written into a pipe.
 fn start(deployment: &Deployment, shown: &Shown, log: PipeWriter) -> Process {
     let mut run = deployment.command(&["run", "--metrics", &shown.address()]);
     let run = run.stdout(Stdio::null()).stderr(log).spawn();
     Process::from(run.unwrap())
 }
 
-/// The status of a request without a signature.
+/// Sends a request without a signature, and returns the status of its answer.
 fn forge(port: u16, source: &str) -> u16 {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -60,7 +60,7 @@ fn forge(port: u16, source: &str) -> u16 {
     answer.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
-/// So many of them to each source.
+/// Sends this many forged requests to each source.
 fn flood(deployment: &Deployment, times: usize) {
     for _ in 0..times {
         for number in 0..SOURCES {
@@ -75,7 +75,7 @@ async fn a_log_that_is_not_read_stops_nothing() {
     let shown = Shown::new();
     let (reader, writer) = std::io::pipe().unwrap();
     let mut full = writer.try_clone().unwrap();
-    // It keeps the pipe full until the reader is closed.
+    // The thread keeps the pipe full until the reader is closed.
     std::thread::spawn(move || while full.write_all(&[b'\n'; 512]).is_ok() {});
     let running = start(&deployment, &shown, writer);
     within(PATIENCE, "ready", async || shown.is_ready()).await;
@@ -85,7 +85,7 @@ async fn a_log_that_is_not_read_stops_nothing() {
     }
     deployment.run(&["send", "--source", "begini"]);
     let done = "select count(*) from claims where state = 'done'";
-    within(PATIENCE, "it is processed", async || {
+    within(PATIENCE, "the event is processed", async || {
         deployment.count(done).await == 1
     })
     .await;
@@ -95,7 +95,8 @@ async fn a_log_that_is_not_read_stops_nothing() {
     deployment.finish().await;
 }
 
-/// What is logged in its own lines and in the summaries.
+/// Returns the number of logged refusals: those with their own line, and those counted in
+/// summaries.
 fn refusals(log: &str) -> usize {
     let own = log
         .lines()
@@ -131,7 +132,7 @@ async fn a_log_that_is_read_late_has_every_line() {
     let log = read.join().unwrap();
     assert_eq!(refusals(&log), TIMES * SOURCES, "{log}");
     let lines = log.matches(" was not accepted: ").count();
-    assert!(lines >= 10 * SOURCES, "ten of each have a line at least");
+    assert!(lines >= 10 * SOURCES, "each source has at least ten lines");
     assert!(log.contains("draining; Ctrl-C"), "{log}");
     deployment.finish().await;
 }

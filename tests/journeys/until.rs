@@ -1,4 +1,4 @@
-//! A command that is run until its answer is as wanted.
+//! Runs a command again and again until its answer is as wanted.
 
 use std::time::{Duration, Instant};
 
@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::deployment::Deployment;
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The first answer that is as wanted.
+/// Returns the first answer that is as wanted.
 #[track_caller]
 pub fn until(deployment: &Deployment, command: &[&str], wanted: impl Fn(&Value) -> bool) -> Value {
     let began = Instant::now();

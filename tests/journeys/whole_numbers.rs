@@ -1,5 +1,5 @@
-//! A whole number is the same number for the JSON Schema and for the handler, however it
-//! is written.
+//! A whole number is the same number for the JSON Schema and for the handler, however it is
+//! written.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::deployment::{Deployment, Pair};
 use crate::event::score;
 use crate::shown::within;
 
-/// Longest wait for a condition on a busy machine.
+/// The longest wait for a condition, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -40,17 +40,17 @@ async fn whole_numbers(pair: Pair) {
         deployment.write("body", &event);
         deployment.run(&["send", "--file", "body"]);
     }
-    within(PATIENCE, "each has its outcome", async || {
+    within(PATIENCE, "each event has its outcome", async || {
         let ended = "select count(*) from claims where state in ('done', 'dead')";
         deployment.count(ended).await == written.len() as u64
     })
     .await;
     let scores = "select count(*) from begini_scores where score = 712 and scored_at = 1";
     assert_eq!(deployment.count(scores).await, 3);
-    // A float would round it to an even number.
+    // A floating-point number would round this score to an even number.
     let large = "select count(*) from begini_scores where score = 9007199254740993";
     assert_eq!(deployment.count(large).await, 1);
-    // What is no whole number is refused by the schema, before any handler sees it.
+    // The schema refuses a number that is not whole before any handler sees the event.
     let dead = "select count(*) from dead_letters where reason = 'schema_broken'";
     assert_eq!(deployment.count(dead).await, 3);
     assert_eq!(

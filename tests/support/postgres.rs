@@ -1,4 +1,4 @@
-//! A database of a test's own, behind a proxy.
+//! A private database for one test, behind a proxy.
 
 use hookbox_driver_postgres::testing::{Database, SERVER_URL};
 use hookbox_driver_postgres::{Options, Postgres, migrate};
@@ -15,7 +15,7 @@ pub struct PostgresWorld {
 }
 
 impl PostgresWorld {
-    /// A database without a schema.
+    /// Makes a database without a schema.
     pub async fn empty() -> Self {
         let database = Database::create().await.unwrap();
         let proxy = Proxy::before(address_of(database.url())).await;
@@ -29,7 +29,7 @@ impl PostgresWorld {
     pub async fn new() -> Self {
         let database = Database::create().await.unwrap();
         let environment = random_environment();
-        // Its future borrows in ways that a task which may move between threads cannot.
+        // The future of `migrate` cannot be moved between threads, so it runs on a blocking thread.
         let (options, runtime) = (
             Options::new(database.url(), environment.clone()),
             tokio::runtime::Handle::current(),
@@ -51,7 +51,7 @@ impl PostgresWorld {
         world
     }
 
-    /// Its URL through the proxy.
+    /// Returns the URL of the database through the proxy.
     pub fn url(&self) -> String {
         let url = self.database.url();
         url.replacen(&address_of(url), &self.proxy.address(), 1)
@@ -63,7 +63,7 @@ impl PostgresWorld {
             .unwrap()
     }
 
-    /// A connection outside the driver, past the proxy.
+    /// Opens a connection that bypasses the driver and the proxy.
     pub async fn connect(&self) -> PgConnection {
         PgConnection::connect(self.database.url()).await.unwrap()
     }
@@ -77,7 +77,7 @@ impl PostgresWorld {
         connection.close().await.unwrap();
     }
 
-    /// A statement that a test made up.
+    /// Runs a statement that the test builds at run time.
     pub async fn execute_any(&self, statement: &str) {
         let mut connection = self.connect().await;
         let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(statement.to_owned()));
@@ -106,7 +106,7 @@ impl PostgresWorld {
         u64::try_from(count).unwrap()
     }
 
-    /// Proves that no transaction is open, and drops the database.
+    /// Checks that no transaction is open, and drops the database.
     pub async fn finish(self) {
         let open = "select count(*) from pg_stat_activity where datname = current_database() \
                     and pid <> pg_backend_pid() and state <> 'idle' and $1 = ''";
@@ -117,7 +117,7 @@ impl PostgresWorld {
             }
             left = self.count(open, "").await;
         }
-        assert_eq!(left, 0, "a session is left in the middle of something");
+        assert_eq!(left, 0, "a session still has a statement or a transaction");
         let name = self.database.name().to_owned();
         drop(self.database);
         let mut server = PgConnection::connect(&variable(SERVER_URL)).await.unwrap();

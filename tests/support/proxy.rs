@@ -1,4 +1,4 @@
-//! A byte-level TCP proxy between a driver and its server.
+//! A TCP proxy between a driver and its server that can drop bytes and cut connections.
 
 use std::io;
 use std::sync::Arc;
@@ -9,19 +9,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// What becomes of the bytes.
+/// What the proxy does with the bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Mode {
-    /// They arrive.
+    /// Forward all bytes.
     Pass = 0,
-    /// They are read and dropped, in both directions, and neither side is notified.
+    /// Read and drop all bytes in both directions, without notifying either side.
     Hole = 1,
-    /// Requests arrive, answers do not.
+    /// Forward requests, and drop answers.
     LoseAnswers = 2,
 }
 
-/// A proxy; it ends when dropped.
+/// A proxy. It ends when it is dropped.
 pub struct Proxy {
     port: u16,
     mode: Arc<AtomicU8>,
@@ -30,7 +30,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// In front of `server`, as host and port.
+    /// Starts a proxy in front of `server`, which is given as host and port.
     pub async fn before(server: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -61,7 +61,7 @@ impl Proxy {
         self.mode.store(mode as u8, Ordering::SeqCst);
     }
 
-    /// Cuts every open connection. New ones follow the mode.
+    /// Cuts every open connection. New connections follow the mode.
     pub fn cut(&self) {
         self.cut.send_modify(|count| *count += 1);
     }
@@ -112,7 +112,7 @@ async fn copy(
     }
 }
 
-/// `host:port` of a URL.
+/// Returns `host:port` of a URL.
 pub fn address_of(url: &str) -> String {
     let rest = url.split_once("://").unwrap().1;
     let authority = rest.split(['/', '?']).next().unwrap();

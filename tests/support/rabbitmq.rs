@@ -1,4 +1,4 @@
-//! Queues of a test's own, behind a proxy.
+//! Private queues for one test, behind a proxy.
 
 use hookbox_driver_rabbitmq::{Options, Rabbit, declare, delete_topology};
 use hookbox_event::{EnvironmentName, RouteName};
@@ -28,7 +28,7 @@ impl RabbitWorld {
         }
     }
 
-    /// The options through the proxy.
+    /// Returns the options of a driver that connects through the proxy.
     pub fn options(&self) -> Options {
         let url = self
             .url
@@ -52,7 +52,7 @@ impl RabbitWorld {
         self.finished = true;
     }
 
-    /// The options past the proxy.
+    /// Returns the options of a driver that bypasses the proxy.
     fn past(&self) -> Options {
         Options::new(&*self.url, self.environment.clone(), self.routes.clone())
     }
@@ -63,8 +63,8 @@ impl Drop for RabbitWorld {
         if self.finished {
             return;
         }
-        // A test that panics must leave nothing behind, either. On a thread of its own: its
-        // runtime cannot be waited on from inside.
+        // A test that panics must leave nothing behind either. The removal runs on another thread,
+        // because blocking on a runtime is not allowed inside the test's runtime.
         let past = self.past();
         let removing = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()

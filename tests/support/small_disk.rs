@@ -1,4 +1,4 @@
-//! A disk that can be filled: a small file system in memory, which takes root to mount.
+//! A disk that a test can fill: a small file system in memory. Mounting it needs root.
 
 use std::fs;
 use std::io::Write;
@@ -8,13 +8,14 @@ use std::process::Command;
 
 use crate::{did_not_run, random_name};
 
-/// A mounted folder; unmounted when dropped.
+/// A mounted folder. It is unmounted when it is dropped.
 pub struct SmallDisk {
     folder: PathBuf,
 }
 
 impl SmallDisk {
-    /// A disk of so many MiB that belongs to us; `None`, with a message, where we are not root.
+    /// Mounts a disk of `mib` MiB that belongs to the current user. Returns `None`, with a message,
+    /// if the current user is not root.
     pub fn new(mib: u32) -> Option<Self> {
         let folder = Path::new("/tmp").join(random_name("hookbox-disk"));
         fs::create_dir(&folder).unwrap();
@@ -36,18 +37,18 @@ impl SmallDisk {
         Some(Self { folder })
     }
 
-    /// Gives it to whom a folder of a server belongs.
+    /// Gives the disk the same owner as a folder of a server.
     pub fn belongs_with(&self, place: &Path) {
         let owner = fs::metadata(place).unwrap();
         chown(&self.folder, Some(owner.uid()), Some(owner.gid())).unwrap();
     }
 
-    /// Where it is mounted.
+    /// Returns the folder where the disk is mounted.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Takes over a folder of a server that does not run, with what is in it.
+    /// Moves a folder of a server that does not run to this disk, with its content.
     pub fn takes_over(&self, place: &Path) {
         self.belongs_with(place);
         let mut copy = Command::new("cp");
@@ -57,7 +58,7 @@ impl SmallDisk {
         std::os::unix::fs::symlink(&self.folder, place).unwrap();
     }
 
-    /// Leaves no byte free.
+    /// Fills the disk until no byte is free.
     pub fn fill(&self) {
         let mut ballast = fs::File::create(self.folder.join("ballast")).unwrap();
         for size in [64 * 1024, 1024] {
@@ -66,7 +67,7 @@ impl SmallDisk {
         }
     }
 
-    /// Leaves so many bytes free.
+    /// Fills the disk until this many bytes are free.
     pub fn fill_but(&self, bytes: u64) {
         self.fill();
         let ballast = self.folder.join("ballast");
@@ -75,7 +76,7 @@ impl SmallDisk {
         ballast.set_len(filled.checked_sub(bytes).unwrap()).unwrap();
     }
 
-    /// Frees what was filled.
+    /// Frees the filled space.
     pub fn free(&self) {
         fs::remove_file(self.folder.join("ballast")).unwrap();
     }
@@ -83,7 +84,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: a server may be closing its files still.
+        // The disk is unmounted lazily, because a server may still be closing its files.
         let unmounted = Command::new("umount").arg("-l").arg(&self.folder).status();
         if unmounted.is_ok_and(|status| status.success()) {
             let _ = fs::remove_dir(&self.folder);

@@ -1,4 +1,4 @@
-//! A file of a test's own.
+//! A private SQLite file for one test.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ pub struct SqliteWorld {
     pub folder: PathBuf,
     pub environment: EnvironmentName,
     pub routes: Vec<RouteName>,
-    /// Holds the file's only write lock while it is severed.
+    /// The connection that holds the file's only write lock while the store is severed.
     lock: Mutex<Option<SqliteConnection>>,
 }
 
@@ -23,7 +23,7 @@ impl SqliteWorld {
         Self::within(&std::env::temp_dir(), routes).await
     }
 
-    /// In a folder of its own within this one.
+    /// Makes the file in a new folder within `place`.
     pub async fn within(place: &Path, routes: &[&str]) -> Self {
         let folder = place.join(random_name("hookbox-test"));
         std::fs::create_dir(&folder).unwrap();
@@ -54,7 +54,7 @@ impl SqliteWorld {
         Sqlite::open(self.options()).await.unwrap()
     }
 
-    /// A connection outside the driver.
+    /// Opens a connection that bypasses the driver.
     pub async fn connect(&self) -> SqliteConnection {
         let patience = std::time::Duration::from_secs(20);
         SqliteConnectOptions::new()
@@ -85,7 +85,7 @@ impl SqliteWorld {
         u64::try_from(count).unwrap()
     }
 
-    /// Somebody else holds the write lock.
+    /// Takes the write lock on another connection, so that the driver cannot write.
     pub async fn sever(&self) {
         let mut connection = self.connect().await;
         sqlx::query("begin immediate")
@@ -105,7 +105,7 @@ impl SqliteWorld {
         }
     }
 
-    /// Proves that the file is whole, and removes it.
+    /// Checks the integrity of the file, and removes it.
     pub async fn finish(self) {
         self.restore().await;
         let mut connection = self.connect().await;
@@ -121,7 +121,7 @@ impl SqliteWorld {
 
 impl Drop for SqliteWorld {
     fn drop(&mut self) {
-        // Only after a failed test is there something to remove.
+        // Only after a failed test is the folder still there.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }

@@ -1,4 +1,4 @@
-//! The promises of a broker: publishing here, taking and settling in `consume`.
+//! The promises of a broker. This file has the cases for publishing; the submodules have the rest.
 
 mod consume;
 
@@ -24,10 +24,10 @@ use tokio::time::{Instant, timeout};
 use crate::harness::{BrokerHarness, eventually, one, two};
 use crate::{envelope, of_number};
 
-/// Longest wait for a delivery that must come: over a lease of the embedded driver.
+/// The longest wait for a delivery that must come. It is longer than a lease of the SQLite driver.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// How long a delivery that must not come is waited for.
+/// How long a case waits to see that no delivery comes.
 const QUIET: Duration = Duration::from_millis(300);
 
 fn batch(envelopes: &[Envelope]) -> Batch {
@@ -55,7 +55,7 @@ async fn next(subscription: &mut dyn Subscription) -> Delivery {
 
 async fn quiet(subscription: &mut dyn Subscription) {
     let next = timeout(QUIET, subscription.next()).await;
-    assert!(next.is_err(), "nothing should come: {next:?}");
+    assert!(next.is_err(), "no delivery should come: {next:?}");
 }
 
 fn envelopes(delivery: &Delivery) -> Vec<Envelope> {
@@ -76,13 +76,13 @@ async fn ready<B: Broker>(broker: &B) {
     .await;
 }
 
-/// Publishes as a sender with retries does.
+/// Publishes again and again until the broker accepts the message, as an ingest with retries does.
 async fn publish_until_taken<B: Broker>(broker: &B, number: usize) {
     let try_once = async || {
         let batch = batch(&[of_number(number)]);
         broker.publish(&[one()], &batch).await
     };
-    eventually("it is published", try_once, |tried| tried.is_ok())
+    eventually("the message is published", try_once, |tried| tried.is_ok())
         .await
         .expect("published");
 }
@@ -147,7 +147,7 @@ pub async fn a_batch_for_two_routes_reaches_both<H: BrokerHarness>(world: &H) {
     broker.close().await;
 }
 
-/// Something else that publishes at the same time (H1, H2).
+/// Checks a rejected publish while another task publishes at the same time (H1, H2).
 pub async fn a_rejected_publish_is_never_reported_as_accepted<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     let nowhere: RouteName = "nowhere".parse().expect("a name");
@@ -167,13 +167,13 @@ pub async fn a_rejected_publish_is_never_reported_as_accepted<H: BrokerHarness>(
         let (number, bad, ok) = done.expect("no panic");
         assert!(
             !(bad && ok),
-            "number {number} went nowhere and was accepted"
+            "message {number} had no queue and was accepted"
         );
         if ok {
             accepted.push(of_number(number).receipt);
         }
     }
-    // Everything that was accepted is in the queue.
+    // Every accepted message is in the queue.
     let mut subscription = subscribe(&*broker, 500).await;
     let mut missing: std::collections::HashSet<_> = accepted.into_iter().collect();
     while !missing.is_empty() {
@@ -193,11 +193,11 @@ pub async fn publish_without_a_broker_fails_within_its_deadline<H: BrokerHarness
     let began = Instant::now();
     let answer = broker.publish(&[one()], &batch(&[of_number(1)])).await;
     assert!(answer.is_err());
-    // The confirm deadline of every driver is 2.5 s; the rest is for a busy machine. Without one it
-    // would never end.
+    // The confirm deadline of every driver is 2.5 s; the rest is slack for a busy machine. Without
+    // a deadline the publish would wait for ever.
     assert!(
         began.elapsed() < Duration::from_secs(10),
-        "it took {:?}",
+        "the publish failed after {:?}",
         began.elapsed()
     );
     world.restore().await;
@@ -215,7 +215,8 @@ pub async fn a_lost_confirm_is_not_an_acceptance<H: BrokerHarness>(world: &H) {
             .is_err()
     );
     world.restore().await;
-    // It may have been stored: its retry is then a duplicate, which the store recognizes.
+    // The broker may have stored the message. Then its retry is a duplicate, which the store
+    // recognizes.
     publish_until_taken(&*broker, 1).await;
     let mut subscription = subscribe(&*broker, 10).await;
     let delivery = next(&mut *subscription).await;
@@ -246,12 +247,15 @@ pub async fn depths_count_what_waits<H: BrokerHarness>(world: &H) {
         )
     };
     let wanted = (Some(0), Some(3), Some(0), Some(0));
-    eventually("the depths", ready, |depths| *depths == wanted).await;
+    eventually("the depths are as expected", ready, |depths| {
+        *depths == wanted
+    })
+    .await;
     broker.close().await;
 }
 
-/// An accept report is published like an event: on disk when it is confirmed, unchanged, and
-/// settled like any other message.
+/// Checks that an accept report is published like an event: it is on disk when it is confirmed, its
+/// bytes are unchanged, and a consumer settles it like any other message.
 pub async fn an_account_reaches_its_queue<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     let account = Account {
@@ -279,6 +283,9 @@ pub async fn an_account_reaches_its_queue<H: BrokerHarness>(world: &H) {
         let mut accounts = depths.into_iter().filter(|it| it.queue == Queue::Accounts);
         accounts.next().and_then(|it| it.ready)
     };
-    eventually("the depth", ready, |ready| *ready == Some(0)).await;
+    eventually("the queue of accept reports is empty", ready, |ready| {
+        *ready == Some(0)
+    })
+    .await;
     broker.close().await;
 }

@@ -1,16 +1,16 @@
-//! Envelopes for the cases.
+//! Builders of envelopes for the cases.
 
 use bytes::Bytes;
 use hookbox_event::{
     ContentDigest, Envelope, EventId, InstanceId, ReceiptId, Scalar, SourceName, Timestamp, Topic,
 };
 
-/// The first receipt of an event of this name.
+/// Builds the first receipt of the event with this name.
 pub fn envelope(event: &str) -> Envelope {
     with_receipt(event, 1)
 }
 
-/// The `receipt`th receipt of an event of this name.
+/// Builds receipt number `receipt` of the event with this name.
 pub fn with_receipt(event: &str, receipt: u8) -> Envelope {
     let source: SourceName = "provider".parse().expect("a valid name");
     let id = EventId::from_fields(&source, &[Scalar::String(event.to_owned())]);
@@ -35,7 +35,7 @@ pub fn with_receipt(event: &str, receipt: u8) -> Envelope {
     }
 }
 
-/// No ingest gives two receipts one number.
+/// Returns a sequence number that no other receipt of the case has.
 fn number(event: &EventId, receipt: u8) -> u64 {
     let mut bytes = [0; 8];
     bytes[3..7].copy_from_slice(&event.as_bytes()[..4]);
@@ -43,7 +43,7 @@ fn number(event: &EventId, receipt: u8) -> u64 {
     u64::from_be_bytes(bytes)
 }
 
-/// Another receipt of the same event with another body.
+/// Builds another receipt of the same event, with another body.
 pub fn another_body(event: &str, receipt: u8) -> Envelope {
     let mut other = with_receipt(event, receipt);
     other.body = Bytes::from(format!(r#"{{"event":"{event}","other":true}}"#));
@@ -51,7 +51,7 @@ pub fn another_body(event: &str, receipt: u8) -> Envelope {
     other
 }
 
-/// An event of this number.
+/// Builds the event with this number.
 pub fn of_number(number: usize) -> Envelope {
     envelope(&format!("number-{number}"))
 }

@@ -1,4 +1,5 @@
-//! What a driver provides to be tested: a fresh world, and ways of breaking it.
+//! What a driver provides so that it can be tested: a fresh world, and ways to break it. A world is
+//! one broker or one store with its data.
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -9,103 +10,105 @@ use async_trait::async_trait;
 use hookbox_driver::{Broker, Ledger, PublishErrorKind, Store};
 use hookbox_event::RouteName;
 
-/// Any error of a harness.
+/// The type of any error of a harness.
 pub type Failed = Box<dyn Error + Send + Sync>;
 
-/// A broker's world.
+/// A broker with its queues, for one case.
 #[async_trait]
 pub trait BrokerHarness: Send + Sync + Sized {
     type Broker: Broker;
 
-    /// The error of a publish to a queue that rejects it.
+    /// The error of a publish to a queue that rejects the message.
     const REFUSED: PublishErrorKind;
 
-    /// Whether publishes to other queues at the same moment are accepted.
+    /// Whether the broker accepts publishes to other queues while one queue rejects.
     const REFUSES_ALONE: bool;
 
-    /// A fresh world, with the routes `one` and `two`.
+    /// Creates a fresh world with the routes `one` and `two`.
     async fn new() -> Self;
 
-    /// Opens the broker; each call is another process's view of the same world.
+    /// Opens the broker. Each call stands for another process that uses the same world.
     async fn open(&self) -> Arc<Self::Broker>;
 
-    /// Nothing passes any more, in either direction, and neither side is notified.
+    /// Cuts the connections: no byte passes in either direction, and neither side is notified.
     async fn sever(&self);
 
-    /// Requests arrive, responses do not, where a driver's connection can be cut one way; else as
-    /// `sever`.
+    /// Drops the broker's answers while requests still arrive. A driver whose connection cannot be
+    /// cut in one direction does the same as `sever`.
     async fn lose_answers(&self);
 
-    /// The queue of route `two` refuses every message, until `restore`.
+    /// Makes the queue of route `two` refuse every message until `restore`.
     async fn refuse_two(&self);
 
-    /// Reverts all that was broken.
+    /// Reverts everything that was broken.
     async fn restore(&self);
 
-    /// Ends the world, and proves that nothing is left of it.
+    /// Removes the world, and checks that nothing is left of it.
     async fn finish(self);
 }
 
-/// A store's world.
+/// A store with its data, for one case.
 #[async_trait]
 pub trait StoreHarness: Send + Sync + Sized {
     type Store: Store + Ledger;
 
-    /// A fresh world.
+    /// Creates a fresh world.
     async fn new() -> Self;
 
-    /// Opens the store; each call is another process's view of the same world.
+    /// Opens the store. Each call stands for another process that uses the same world.
     async fn open(&self) -> Arc<Self::Store>;
 
-    /// What a handler does: a row in a table without a unique constraint, so that a double effect
-    /// shows.
+    /// Does what a handler does: inserts a row into a table without a unique constraint, so that a
+    /// double effect shows.
     async fn effect(connection: &mut <Self::Store as Store>::Connection, key: &str);
 
-    /// How many such rows are committed.
+    /// Returns how many rows of `effect` with this key are committed.
     async fn effects(&self, key: &str) -> u64;
 
-    /// What a careless handler does: breaks its transaction with a failing statement, and
+    /// Does what a careless handler does: breaks the transaction with a failing statement, and
     /// continues.
     async fn spoil(connection: &mut <Self::Store as Store>::Connection);
 
-    /// What a handler does that leaves its mistake to the commit: breaks a deferred constraint.
+    /// Breaks a deferred constraint, so that the mistake shows only at the commit.
     async fn break_at_commit(connection: &mut <Self::Store as Store>::Connection);
 
-    /// What a faulty handler does: commits by itself.
+    /// Does what a faulty handler does: commits the transaction itself.
     async fn commit_raw(connection: &mut <Self::Store as Store>::Connection);
 
-    /// What another faulty handler does: rolls back by itself.
+    /// Does what another faulty handler does: rolls the transaction back itself.
     async fn roll_back_raw(connection: &mut <Self::Store as Store>::Connection);
 
-    /// What a careful handler does: writes an effect after a savepoint, and rolls back to it.
+    /// Does what a careful handler does: writes an effect after a savepoint, and rolls back to the
+    /// savepoint.
     async fn undo_to_savepoint(connection: &mut <Self::Store as Store>::Connection, key: &str);
 
-    /// Changes the session so that hookbox's own statements would not do what they must.
+    /// Changes the session so that hookbox's own statements would no longer do their work.
     async fn change_session(connection: &mut <Self::Store as Store>::Connection);
 
     /// Leaves something in the session that a commit does not remove.
     async fn leave_behind(connection: &mut <Self::Store as Store>::Connection);
 
-    /// Whether that is there.
+    /// Returns whether the session still has what `leave_behind` left.
     async fn finds_left_behind(connection: &mut <Self::Store as Store>::Connection) -> bool;
 
-    /// The error of a handler's statement in whose middle the store is lost, until `restore`.
+    /// Makes the store unavailable until `restore`, in the middle of a handler's statement. Returns
+    /// the error of that statement.
     async fn lose(&self, connection: &mut <Self::Store as Store>::Connection) -> Failed;
 
-    /// The error of a handler's statement that breaks a constraint.
+    /// Runs a handler's statement that breaks a constraint, and returns its error.
     async fn violate(connection: &mut <Self::Store as Store>::Connection) -> Failed;
 
-    /// The store cannot be worked with until `restore`.
+    /// Makes the store unavailable until `restore`.
     async fn sever(&self);
 
-    /// Reverts all that was broken.
+    /// Reverts everything that was broken.
     async fn restore(&self);
 
-    /// Ends the world, and proves that nothing is left of it.
+    /// Removes the world, and checks that nothing is left of it.
     async fn finish(self);
 }
 
-/// The routes of every world.
+/// The first of the two routes that every world has.
 pub(crate) fn one() -> RouteName {
     "one".parse().expect("a valid name")
 }
@@ -114,11 +117,11 @@ pub(crate) fn two() -> RouteName {
     "two".parse().expect("a valid name")
 }
 
-/// Longest wait for a condition. Only a failing test takes as long.
+/// The longest wait for a condition. Only a failing test waits as long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Polls until the value is as wanted, within a bound, and fails with the last value otherwise.
-/// It waits on a state, not on a change of it.
+/// Polls until the value is as wanted. Fails with the last value when the time is over. It waits
+/// for a state, not for a change of state.
 pub async fn eventually<T: Debug>(
     what: &str,
     mut poll: impl AsyncFnMut() -> T,

@@ -1,11 +1,11 @@
-//! Every promise of the seams as a named test case, run on every driver.
+//! Every promise of the seams as a named test case, which runs on every driver.
 //!
-//! `crates/driver/src/lib.rs` lists the promises; each is one function here under the same name.
-//! The macros make one test of each for a driver, so that a failure reads
-//! `postgres::a_rollback_frees_the_claim`. A world is fresh for each case, and proves at the end
-//! that it leaves nothing behind.
+//! `crates/driver/src/lib.rs` lists the promises; each is one function here with the same name. The
+//! macros make one test per promise and driver, so that a failure reads
+//! `postgres::a_rollback_frees_the_claim`. Each case has a fresh world, and checks at its end that
+//! it leaves nothing behind.
 //!
-//! Architecture invariant: this crate knows no driver. A driver's tests bring a harness.
+//! Architecture invariant: this crate knows no driver. The tests of a driver bring the harness.
 
 #![allow(
     missing_docs,
@@ -20,7 +20,7 @@ pub mod store;
 pub use builders::{another_body, envelope, of_number, with_receipt};
 pub use harness::{BrokerHarness, Failed, StoreHarness, eventually};
 
-/// One test for each named case: `module::case(&world)` in a world of its own.
+/// Makes one test of each named case: `module::case(&world)` in a fresh world.
 #[macro_export]
 macro_rules! cases {
     ($harness:ty, $module:ident, $($case:ident),+ $(,)?) => {
@@ -35,7 +35,7 @@ macro_rules! cases {
     };
 }
 
-/// Every promise of a broker.
+/// Makes one test of every promise of a broker.
 #[macro_export]
 macro_rules! broker_suite {
     ($name:ident, $harness:ty) => {
@@ -77,7 +77,7 @@ macro_rules! broker_suite {
     };
 }
 
-/// Every promise of a store.
+/// Makes one test of every promise of a store.
 #[macro_export]
 macro_rules! store_suite {
     ($name:ident, $harness:ty) => {

@@ -1,4 +1,4 @@
-//! The promises of a store.
+//! The promises of a store, and what their cases share.
 
 mod account;
 mod claim;
@@ -52,7 +52,7 @@ pub(crate) async fn claim<S: Store>(store: &S, tx: &mut S::Tx, envelope: &Envelo
     claimed[0]
 }
 
-/// The result of a claim that is rolled back.
+/// Claims one envelope, rolls back, and returns the result of the claim.
 pub(crate) async fn probe<S: Store>(store: &S, envelope: &Envelope) -> Claimed {
     let mut tx = store.begin().await.expect("begun");
     let claimed = claim(store, &mut tx, envelope).await;
@@ -60,7 +60,7 @@ pub(crate) async fn probe<S: Store>(store: &S, envelope: &Envelope) -> Claimed {
     claimed
 }
 
-/// Settles and commits one envelope that was claimed.
+/// Settles one claimed envelope and commits.
 pub(crate) async fn finish<S: Store>(
     store: &S,
     mut tx: S::Tx,
@@ -79,13 +79,13 @@ pub(crate) async fn finish<S: Store>(
     store.commit(tx).await.expect("committed");
 }
 
-/// An event that was handled.
+/// Claims an event, and commits it as done.
 pub(crate) async fn done<S: Store>(store: &S, envelope: &Envelope) {
     let mut tx = store.begin().await.expect("begun");
     let attempt = match claim(store, &mut tx, envelope).await {
         Claimed::Fresh => 1,
         Claimed::Granted { attempt, .. } => attempt,
-        other => panic!("not to be handled: {other:?}"),
+        other => panic!("the claim lets no handler run: {other:?}"),
     };
     finish(store, tx, envelope, Outcome::Done { attempt }).await;
 }

@@ -1,8 +1,9 @@
-//! What the servers alone can do on this machine, one connection each: the floors that
-//! `cargo xtask bench` compares hookbox with. No code of hookbox takes part.
+//! Measures what the servers can do on this machine without hookbox, with one connection each.
+//! `cargo xtask bench` compares the rates of hookbox with these rates.
 //!
-//! `DATABASE_URL` and `AMQP_URL` name the servers, the one argument a folder for a SQLite file.
-//! Prints one line of JSON: the best of several counts of each. Removes what it made.
+//! `DATABASE_URL` and `AMQP_URL` name the servers, and the one argument names a folder for a SQLite
+//! file. Prints one line of JSON with the best of several measurements of each server. Removes
+//! everything that it made.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -21,23 +22,24 @@ use sqlx::postgres::PgConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
 
-/// About what one event of Begini is, with its envelope.
+/// The size of one message: about one event of Begini with its envelope.
 const BODY_BYTES: usize = 600;
 
-/// As many as hookbox's ingest puts into one message at most, and so into one transaction.
+/// The most rows in one transaction. An ingest puts at most as many events into one message.
 const BATCH: i32 = 64;
 
-/// Publishes that wait for their confirm at once.
+/// The most publishes that wait for their confirm at the same time.
 const IN_FLIGHT: usize = 64;
 
-/// Long enough that a pause of the disk is averaged out, short enough to wait for.
+/// How long one measurement lasts: long enough to average out a pause of the disk, short enough to
+/// wait for.
 const LASTS: Duration = Duration::from_secs(2);
 
-/// The best of so many counts: a floor is what can be done, and whatever else the machine does
-/// meanwhile makes a single count far too low.
+/// The number of measurements of each server. The best one counts, because other work on the
+/// machine can make a single measurement far too low.
 const ROUNDS: usize = 4;
 
-/// Before the clock starts: connections, caches and files warm up.
+/// How long connections, caches and files warm up before a measurement.
 const WARM_UP: Duration = Duration::from_millis(500);
 
 const QUEUE: &str = "hookbox.floor";
@@ -50,7 +52,7 @@ async fn main() -> Outcome<()> {
     let amqp_url = std::env::var("AMQP_URL")?;
     let postgres_url = std::env::var("DATABASE_URL")?;
     let (mut best, mut version) = ([0.0_f64; 4], String::new());
-    // In turns, so that what disturbs for a while disturbs one count of each.
+    // Measures the servers in turn, so that a disturbance affects only one measurement of each.
     for _ in 0..ROUNDS {
         let (commits, of_sqlite) = sqlite(Path::new(&folder)).await?;
         let rates = [
@@ -73,7 +75,7 @@ async fn main() -> Outcome<()> {
     Ok(())
 }
 
-/// Counts how often something can be done in a second, after a warm-up.
+/// A meter that counts operations per second after a warm-up.
 struct Meter {
     warm: Instant,
     began: Option<Instant>,
@@ -89,7 +91,7 @@ impl Meter {
         }
     }
 
-    /// One more was done; whether to continue.
+    /// Counts one operation, and returns whether to continue.
     fn more(&mut self) -> bool {
         let now = Instant::now();
         match self.began {
@@ -113,7 +115,8 @@ impl Meter {
     }
 }
 
-/// Confirmed publishes a second to a quorum queue: one channel, one event a message.
+/// Measures confirmed publishes per second to a quorum queue, on one channel with one event per
+/// message.
 async fn publishes(url: &str) -> Outcome<f64> {
     let connection = Amqp::connect(url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
@@ -176,7 +179,7 @@ async fn confirmed(confirm: PublisherConfirm) -> Outcome<()> {
     }
 }
 
-/// Rows a second into PostgreSQL: one connection, so many rows a commit.
+/// Measures inserted rows per second in PostgreSQL, on one connection with `rows` rows per commit.
 async fn postgres(url: &str, rows: i32) -> Outcome<f64> {
     let mut connection = PgConnection::connect(url).await?;
     let table = "create table hookbox_floor \
@@ -185,7 +188,7 @@ async fn postgres(url: &str, rows: i32) -> Outcome<f64> {
     let body = [b'x'; BODY_BYTES];
     let mut meter = Meter::new();
     let filled = loop {
-        // A statement of its own is a transaction of its own.
+        // Without an explicit transaction, each statement is committed by itself.
         let insert = sqlx::query(
             "insert into hookbox_floor (body) select $1::bytea from generate_series(1, $2)",
         );
@@ -206,7 +209,8 @@ async fn postgres(url: &str, rows: i32) -> Outcome<f64> {
     Ok(rate)
 }
 
-/// Commits a second into a SQLite file, each of one row and each on the disk; and SQLite's version.
+/// Measures commits per second in a SQLite file, each of one row and synced to disk. Also returns
+/// the version of SQLite.
 async fn sqlite(folder: &Path) -> Outcome<(f64, String)> {
     let mut connection = SqliteConnectOptions::new()
         .filename(folder.join("floor.db"))

@@ -1,18 +1,19 @@
-//! Chance from a seed: the same seed decides the same way on every machine.
+//! Random numbers from a seed: the same seed gives the same numbers on every machine.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014).
+/// A generator of random numbers: SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom
+/// Number Generators, 2014).
 #[derive(Debug, Clone)]
 pub struct Chance(u64);
 
 impl Chance {
-    /// From a seed.
+    /// Makes a generator from a seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// Any number.
+    /// Returns any 64-bit number.
     pub fn any(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -21,19 +22,19 @@ impl Chance {
         z ^ (z >> 31)
     }
 
-    /// A number from `low` to `high`, both possible.
+    /// Returns a number from `low` to `high`, both included.
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.any() % (high - low + 1)
     }
 
-    /// One of several.
+    /// Returns one of several values.
     pub fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         let place = usize::try_from(self.any() % all.len() as u64).unwrap_or(0);
         &all[place]
     }
 }
 
-/// A seed that was most likely never used. Small enough to be typed.
+/// Returns a seed that was most likely never used before, and is short enough to be typed.
 pub fn fresh_seed() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let nanos = now.map_or(0, |now| now.as_nanos() as u64);

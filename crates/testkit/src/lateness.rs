@@ -1,18 +1,20 @@
-//! How late a test's process got to run. A promise in seconds is about the program under test, not
-//! about a machine that has no time for it: a bound that a test checks allows for this.
+//! Measures how late a test's process gets to run. Promises in seconds are about the program under
+//! test, not about a machine that is too busy to run it, so a test adds this lateness to its
+//! bounds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often it wants to run.
+/// The interval at which the measuring thread wants to run.
 const TICK: Duration = Duration::from_millis(20);
 
-/// The program, its servers and the test wait for the same processors, one after the other.
+/// The number of parties that wait for the same processors one after the other: the program under
+/// test, its servers, and the test.
 const PARTIES: u32 = 3;
 
-/// Measured by a thread of its own until it is dropped.
+/// The lateness of this process so far. A thread measures it until this value is dropped.
 #[derive(Debug, Default)]
 pub struct Lateness {
     late_ms: Arc<AtomicU64>,
@@ -20,7 +22,7 @@ pub struct Lateness {
 }
 
 impl Lateness {
-    /// Measures from now on.
+    /// Starts to measure.
     #[must_use]
     pub fn measure() -> Self {
         let lateness = Self::default();
@@ -38,7 +40,7 @@ impl Lateness {
         lateness
     }
 
-    /// What a bound is longer by.
+    /// Returns how much longer a time limit must be, because the machine was busy.
     #[must_use]
     pub fn allowance(&self) -> Duration {
         PARTIES * Duration::from_millis(self.late_ms.load(Ordering::Relaxed))
@@ -62,6 +64,9 @@ mod tests {
         lateness.late_ms.store(100, Ordering::Relaxed);
         assert_eq!(lateness.allowance(), Duration::from_millis(300));
         let is_over = Arc::clone(&Lateness::measure().is_over);
-        assert!(is_over.load(Ordering::Relaxed), "it is dropped");
+        assert!(
+            is_over.load(Ordering::Relaxed),
+            "the measuring thread is asked to end"
+        );
     }
 }

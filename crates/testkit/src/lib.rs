@@ -1,4 +1,4 @@
-//! Private servers for tests, chance from a seed, and how late a test runs.
+//! Private servers for tests, random numbers from a seed, and a measure of how late a test runs.
 
 pub mod chance;
 pub mod lateness;

@@ -1,10 +1,11 @@
-//! Private PostgreSQL and RabbitMQ for tests: found on the machine, started in a temporary folder
-//! on free ports of the loopback interface, ended by process id, gone without a trace.
+//! Private PostgreSQL and RabbitMQ servers for tests. They are found on the machine, started in a
+//! temporary folder on free ports of the loopback interface, ended by process id, and removed
+//! without a trace.
 //!
-//! Only the standard library, and blocking: `xtask` starts the servers of a whole run with it, and
-//! a fault test one server of its own, to kill, freeze and restart. A server that was already there
-//! is never touched. Nothing is left behind however the owner ends, SIGKILL included: see
-//! [`folder`].
+//! The code uses only the standard library, and blocks. `xtask` starts the servers of a whole run
+//! with it, and a fault test starts one of its own to kill, freeze and restart. A server that was
+//! already running is never touched. Nothing is left behind however the owner ends, even by
+//! SIGKILL: see [`folder`].
 //!
 //! ```no_run
 //! use hookbox_testkit::servers::{PostgresServer, ServerError};
@@ -44,42 +45,43 @@ pub use ports::ReservedPort;
 pub use postgres::PostgresServer;
 pub use rabbitmq::RabbitmqServer;
 
-/// Why a private server could not be found, started or handled.
+/// The reason why a private server could not be found, started or controlled.
 #[derive(Debug)]
 pub enum ServerError {
-    /// It is not on this machine, or only in a version that is too old.
+    /// The server is not on this machine, or only in a version that is too old.
     Missing {
-        /// The server and the oldest version that will do.
+        /// The name of the server and its oldest usable version.
         wanted: &'static str,
-        /// What was there instead, with its place; empty when nothing was.
+        /// The versions that were found and are too old, each with its folder. Empty when none was
+        /// found.
         too_old: Vec<String>,
     },
-    /// The operating system refused something.
+    /// The operating system refused an operation.
     Io {
-        /// What was being done.
+        /// The operation that was refused.
         doing: String,
-        /// Its answer.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// A program that prepares or steers a server failed.
+    /// A program that prepares or controls a server failed.
     Command {
-        /// What was being done.
+        /// The operation that failed.
         doing: String,
-        /// What the program wrote.
+        /// The output of the program.
         output: String,
     },
     /// The server ended while it was starting.
     Ended {
-        /// Which server.
+        /// The name of the server.
         server: &'static str,
         /// The last lines of its log.
         log: String,
     },
     /// The server did not become ready in time.
     NotReady {
-        /// Which server.
+        /// The name of the server.
         server: &'static str,
-        /// How long it was given.
+        /// How long the start waited for the server.
         waited: Duration,
         /// The last lines of its log.
         log: String,
@@ -129,14 +131,14 @@ impl std::error::Error for ServerError {
 }
 
 impl ServerError {
-    /// Wraps an error of the operating system with what was being done.
+    /// Wraps an error of the operating system, and adds the operation that failed.
     pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> ServerError {
         let doing = doing.into();
         move |source| ServerError::Io { doing, source }
     }
 
-    /// Whether another attempt on other ports may succeed: another process took one of ours between
-    /// choosing it and listening on it.
+    /// Returns whether a new start on other ports may succeed, because another process took a port
+    /// between its choice and its use.
     pub(crate) fn is_port_taken(&self) -> bool {
         match self {
             ServerError::Ended { log, .. } | ServerError::NotReady { log, .. } => {

@@ -1,4 +1,5 @@
-//! The private servers themselves: they start, take what a test does to them, and leave nothing.
+//! Tests of the private servers: they start, can be killed, frozen and restarted, and leave nothing
+//! behind.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,10 +13,11 @@ use std::time::Duration;
 use hookbox_testkit::servers::process::{family, is_alive, wait_until};
 use hookbox_testkit::servers::{PostgresServer, RabbitmqServer};
 
-/// The keeper has ten seconds of patience; it needs one.
+/// The longest wait until everything is gone. The keeper may take ten seconds, and usually takes
+/// one.
 const GONE_MAX: Duration = Duration::from_secs(60);
 
-/// Set for the process that plays the owner who is killed.
+/// The variable that is set for the process that acts as the owner and is killed.
 const OWNER: &str = "HOOKBOX_TESTKIT_OWNER";
 
 #[test]
@@ -119,7 +121,7 @@ fn an_owner_that_is_killed_leaves_nothing() {
         .spawn()
         .unwrap();
     let lines = BufReader::new(owner.stdout.take().unwrap()).lines();
-    // The test harness writes its own words before ours, without ending the line.
+    // The test harness writes its own text in front of our line, without a line break.
     let owned: Vec<(u32, PathBuf)> = lines
         .map_while(Result::ok)
         .filter_map(|line| {
@@ -139,7 +141,7 @@ fn an_owner_that_is_killed_leaves_nothing() {
     let gone = || alive(&everyone).is_empty() && owned.iter().all(|(_, folder)| !folder.exists());
     assert!(
         wait_until(GONE_MAX, gone),
-        "left: {:?}, {owned:?}",
+        "still running: {:?}, of {owned:?}",
         alive(&everyone)
     );
 }
@@ -156,7 +158,7 @@ fn own_both_until_killed() -> ! {
     }
 }
 
-/// The processes that the keeper of a folder would end.
+/// Returns the processes that the keeper of a folder would end.
 fn notes(folder: &Path) -> Vec<u32> {
     let entries = std::fs::read_dir(folder.join("processes")).unwrap();
     entries
@@ -180,7 +182,7 @@ fn alive(processes: &[u32]) -> Vec<u32> {
         .collect()
 }
 
-/// PostgreSQL's answer to "do you speak TLS?", if it answers within a moment.
+/// Returns PostgreSQL's answer to a request for TLS, if it answers within one second.
 fn postgres_answer(port: u16) -> Option<u8> {
     ask(port, &[0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f])
 }

@@ -1,4 +1,4 @@
-//! Lost connections, as seen by the driver.
+//! The promises of a broker for connections that are lost.
 
 use hookbox_driver::{Broker, Fault, FaultKind, Subscription};
 use tokio::time::timeout;
@@ -7,17 +7,18 @@ use super::{PATIENCE, envelopes, next, publish, subscribe};
 use crate::harness::{BrokerHarness, one};
 use crate::of_number;
 
-/// The fault that a subscription ends with.
+/// Returns the fault with which a subscription ends.
 async fn end_of(subscription: &mut dyn Subscription) -> Fault {
     let fault = timeout(PATIENCE, subscription.next())
         .await
-        .expect("it ends in time")
+        .expect("the subscription ends in time")
         .expect_err("nothing can arrive over a severed connection");
     assert_ne!(fault.kind(), FaultKind::Internal, "{fault:?}");
     fault
 }
 
-/// A subscription that waits on a severed connection fails, and can be renewed once it is back.
+/// Checks that a subscription fails when its connection is lost, and that a new subscription works
+/// when the broker is reachable again.
 pub async fn a_broken_subscription_ends_with_a_fault<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     publish(&*broker, one(), 1).await;
@@ -36,7 +37,8 @@ pub async fn a_broken_subscription_ends_with_a_fault<H: BrokerHarness>(world: &H
     broker.close().await;
 }
 
-/// Settling over a lost connection is a fault, and the messages are redelivered.
+/// Checks that settling over a lost connection is a fault, and that the broker redelivers the
+/// messages.
 pub async fn settling_over_a_severed_connection_is_a_fault<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     publish(&*broker, one(), 1).await;

@@ -1,4 +1,4 @@
-//! Taking and settling.
+//! The promises of a broker for consuming and settling messages.
 
 use hookbox_driver::Broker;
 use tokio::time::timeout;
@@ -59,7 +59,7 @@ pub async fn unsettled_is_redelivered_after_a_lost_connection<H: BrokerHarness>(
         world.restore().await;
         world.open().await
     };
-    // The process that held it has ended without settling it.
+    // The first process has ended without settling the message.
     drop((in_flight, subscription, broker));
     let mut subscription = subscribe(&*other, 10).await;
     let again = next(&mut *subscription).await;
@@ -80,7 +80,7 @@ pub async fn settling_after_a_lost_connection_is_a_fault_not_a_panic<H: BrokerHa
     );
     subscription.close().await;
     broker.close().await;
-    // Either it is an error, or the settlement was on its way; never a panic, never a hang.
+    // The settlement returns an error. It must neither panic nor hang.
     for settled in [
         timeout(PATIENCE, first.ack()).await.expect("no hang"),
         timeout(PATIENCE, second.release()).await.expect("no hang"),
@@ -147,7 +147,8 @@ pub async fn acks_in_any_order_settle_their_own_message<H: BrokerHarness>(world:
     for _ in 0..40 {
         hand.push(next(&mut *subscription).await);
     }
-    // Neither first to last nor last to first; every fourth stays.
+    // Acknowledges neither from first to last nor from last to first, and leaves ten messages
+    // unsettled.
     let mut tasks = tokio::task::JoinSet::new();
     let mut kept = Vec::new();
     while !hand.is_empty() {
@@ -179,7 +180,7 @@ pub async fn acks_in_any_order_settle_their_own_message<H: BrokerHarness>(world:
     again.sort();
     assert_eq!(
         again, expected,
-        "what was not acknowledged, and only that, is redelivered"
+        "exactly the unacknowledged messages are redelivered"
     );
     quiet(&mut *subscription).await;
     subscription.close().await;

@@ -1,4 +1,4 @@
-//! What is in flight at which consumer.
+//! The promises of a broker for messages in flight at several consumers.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{envelopes, next, publish, quiet, subscribe};
 use crate::harness::{BrokerHarness, one};
 use crate::of_number;
 
-/// Messages beyond the prefetch of one consumer are all delivered to another.
+/// Checks that messages beyond the prefetch of one consumer are all delivered to another consumer.
 pub async fn messages_beyond_the_prefetch_go_to_another_consumer<H: BrokerHarness>(world: &H) {
     let (broker, elsewhere) = (world.open().await, world.open().await);
     for number in 0..6 {
@@ -32,14 +32,15 @@ pub async fn messages_beyond_the_prefetch_go_to_another_consumer<H: BrokerHarnes
     elsewhere.close().await;
 }
 
-/// A wait for the next message can be given up at any moment, and the message is not lost.
+/// Checks that a caller may cancel its wait for the next message at any moment, and that no message
+/// is lost.
 pub async fn cancelling_next_loses_no_message<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     let mut subscription = subscribe(&*broker, 3).await;
     let mut taken = Vec::new();
     for number in 0..30 {
         publish(&*broker, one(), number).await;
-        // Some of these waits end just before the message comes, some just after.
+        // Some of these waits end just before the message arrives, some just after.
         for micros in [0, 200, 2_000] {
             let wait = Duration::from_micros(micros);
             if let Ok(delivery) = timeout(wait, subscription.next()).await {

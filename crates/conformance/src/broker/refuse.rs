@@ -1,4 +1,4 @@
-//! Publishes that are rejected, or unroutable.
+//! The promises of a broker for publishes that it rejects or cannot route.
 
 use std::collections::HashSet;
 
@@ -8,14 +8,17 @@ use super::{batch, envelopes, next, publish_until_taken, subscribe};
 use crate::harness::{BrokerHarness, one, two};
 use crate::of_number;
 
-/// Enough that publishers that share what they must not (H1) mix their confirms up.
+/// The number of concurrent publishes. It is large enough that publishers which wrongly share a
+/// channel (H1) mix up their confirms.
 const PUBLISHES: usize = 4_000;
 
-/// As many at least must be accepted, and as many refused, by a broker on a busy machine.
+/// The least number of publishes that must be accepted, and that must be refused, also on a busy
+/// machine. With fewer the case would show nothing.
 const SHOWN_MIN: usize = 200;
 
-/// A publish to no route is in no queue, so it is not accepted; nor is one to a route that the
-/// config does not have, whole or in part.
+/// Checks that a publish to no route at all is an error, because no queue would hold the message. A
+/// publish that names a route which the config does not have is an error too, even if its other
+/// routes exist.
 pub async fn publishing_to_no_route_is_an_error<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     let answer = broker.publish(&[], &batch(&[of_number(1)])).await;
@@ -25,14 +28,14 @@ pub async fn publishing_to_no_route_is_an_error<H: BrokerHarness>(world: &H) {
     let answer = broker
         .publish(&[one(), nowhere], &batch(&[of_number(1)]))
         .await;
-    let error = answer.expect_err("half of it went nowhere");
+    let error = answer.expect_err("one of the two routes does not exist");
     assert_eq!(error.kind, PublishErrorKind::Unroutable);
     publish_until_taken(&*broker, 2).await;
     broker.close().await;
 }
 
-/// A rejection by one queue is reported to the publishers to that queue, and costs no other
-/// publisher what was accepted.
+/// Checks that a rejection by one queue is reported to the publishers to that queue alone.
+/// Publishes to another queue stay accepted.
 pub async fn a_refusing_queue_is_never_reported_as_accepted<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     world.refuse_two().await;
@@ -48,29 +51,32 @@ pub async fn a_refusing_queue_is_never_reported_as_accepted<H: BrokerHarness>(wo
     let of = |remainder| answers.iter().filter(move |(it, _)| it % 2 == remainder);
     let (accepted, refused) = (of(0).filter(|(_, it)| it.is_ok()).count(), H::REFUSED);
     for (number, answer) in of(1) {
-        assert!(answer.is_err(), "number {number} was refused and accepted");
+        assert!(
+            answer.is_err(),
+            "message {number} was accepted by a queue that refuses"
+        );
     }
-    // Others may have waited too long; without these, nothing would be shown.
+    // Other publishes may have timed out instead. Without enough refusals the case shows nothing.
     let refusals = of(1).filter(|(_, it)| *it == Err(refused)).count();
     assert!(
         refusals >= SHOWN_MIN,
-        "{refusals} were answered {refused:?}"
+        "only {refusals} publishes failed with {refused:?}"
     );
     if H::REFUSES_ALONE {
         assert!(
             accepted >= SHOWN_MIN,
-            "{accepted} of the others were accepted"
+            "only {accepted} publishes to the other queue were accepted"
         );
         let mistaken = of(0).find(|(_, it)| *it == Err(refused));
         assert_eq!(
             mistaken, None,
-            "it was refused by a queue that refuses nothing"
+            "a queue that accepts everything refused a publish"
         );
     }
     let both = broker
         .publish(&[one(), two()], &batch(&[of_number(PUBLISHES)]))
         .await;
-    assert!(both.is_err(), "one of the two refused");
+    assert!(both.is_err(), "one of the two queues refuses the message");
     world.restore().await;
     publish_until_taken(&*broker, PUBLISHES + 1).await;
     let mut missing: HashSet<_> = answers

@@ -1,4 +1,5 @@
-//! Witnesses: kept for the store, and read in place.
+//! The promises of a broker for witnesses: it keeps them for the store, and reading does not remove
+//! them.
 
 use hookbox_driver::{Broker, WITNESSES_KEPT, newest_witness};
 use hookbox_event::{Incarnation, InstanceId, ReportedUpTo, Timestamp, Witness};
@@ -26,7 +27,8 @@ async fn sequences<B: Broker>(broker: &B) -> Vec<u64> {
     sequences
 }
 
-/// However often they are read, by whichever process, and over a restart of the driver.
+/// Checks that a witness stays after it was read, however often, by several processes and across a
+/// restart of the driver.
 pub async fn the_witness_is_read_and_stays<H: BrokerHarness>(world: &H) {
     let (broker, other) = (world.open().await, world.open().await);
     assert_eq!(sequences(&*broker).await, [0; 0]);
@@ -37,7 +39,7 @@ pub async fn the_witness_is_read_and_stays<H: BrokerHarness>(world: &H) {
     for _ in 0..30 {
         for reader in [&broker, &other] {
             let read = async || sequences(&**reader).await;
-            eventually("both are read", read, |found| *found == [1, 2]).await;
+            eventually("both witnesses are read", read, |found| *found == [1, 2]).await;
         }
     }
     let found = broker.witnesses().await.expect("read");
@@ -46,11 +48,11 @@ pub async fn the_witness_is_read_and_stays<H: BrokerHarness>(world: &H) {
     other.close().await;
     let broker = world.open().await;
     let read = async || sequences(&*broker).await;
-    eventually("both are there", read, |found| *found == [1, 2]).await;
+    eventually("both witnesses are read", read, |found| *found == [1, 2]).await;
     broker.close().await;
 }
 
-/// Readers that share the queue between them see the newest all the same.
+/// Checks that two processes which read the witnesses at the same time both see the newest one.
 pub async fn the_newest_witness_is_seen_by_each_of_many_readers<H: BrokerHarness>(world: &H) {
     let (broker, other) = (world.open().await, world.open().await);
     for sequence in 1..=8 {
@@ -65,7 +67,7 @@ pub async fn the_newest_witness_is_seen_by_each_of_many_readers<H: BrokerHarness
     other.close().await;
 }
 
-/// What is pushed out is always the oldest, also while others read what is kept.
+/// Checks that the broker always drops the oldest witness, also while another process reads them.
 pub async fn the_newest_witness_outlives_its_readers<H: BrokerHarness>(world: &H) {
     let (broker, other) = (world.open().await, world.open().await);
     for sequence in 1..=40 {
@@ -76,11 +78,17 @@ pub async fn the_newest_witness_outlives_its_readers<H: BrokerHarness>(world: &H
         published.expect("published");
         read.expect("read");
         let newest = async || sequences(&*broker).await.last().copied();
-        eventually("the newest", newest, |found| *found == Some(sequence)).await;
+        eventually("the newest witness is read", newest, |found| {
+            *found == Some(sequence)
+        })
+        .await;
     }
     let kept: Vec<u64> = (41 - u64::from(WITNESSES_KEPT)..=40).collect();
     let read = async || sequences(&*other).await;
-    eventually("no more than the newest", read, |found| *found == kept).await;
+    eventually("only the newest witnesses are kept", read, |found| {
+        *found == kept
+    })
+    .await;
     broker.close().await;
     other.close().await;
 }

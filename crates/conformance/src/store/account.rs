@@ -1,4 +1,4 @@
-//! Accept reports: what ingests report as accepted.
+//! The promises of a store for accept reports, in which ingests report what they accepted.
 
 use std::time::Duration;
 
@@ -29,14 +29,15 @@ fn receipts(first: u64, routes: &[RouteName], receipts: &[ReceiptId]) -> Accepte
     }
 }
 
-/// Nothing in a test is as old.
+/// An age that nothing in a test reaches.
 const LONG: Duration = Duration::from_secs(3_600);
 
 async fn read(store: &impl Ledger) -> Accounts {
     store.accounts(10, LONG).await.expect("read")
 }
 
-/// However often it is delivered, and by however many workers at once.
+/// Checks that an accept report counts once, however often it is delivered and however many workers
+/// record it at once.
 pub async fn an_account_counts_once<H: StoreHarness>(world: &H) {
     let (store, other) = (world.open().await, world.open().await);
     let of = |byte| ReceiptId::from_bytes([byte; 16]);
@@ -50,7 +51,7 @@ pub async fn an_account_counts_once<H: StoreHarness>(world: &H) {
     store.account(&first).await.expect("again");
     let second = account(4, 4, false, vec![receipts(4, &[one()], &[of(3)])]);
     let (a, b) = tokio::join!(store.account(&second), other.account(&second));
-    a.or(b).expect("one of them is written");
+    a.or(b).expect("one of the two writes succeeds");
     store.account(&second).await.expect("again");
     store
         .account(&account(5, 4, true, vec![]))
@@ -65,7 +66,8 @@ pub async fn an_account_counts_once<H: StoreHarness>(world: &H) {
     Store::close(&*other).await;
 }
 
-/// A reported receipt has an outcome, before or after its report, or is listed.
+/// Checks that a reported receipt is listed as long as it has no outcome. The outcome may be
+/// written before the report or after it.
 pub async fn reported_receipts_without_an_outcome_are_listed<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (before, after, lost) = (
@@ -97,7 +99,8 @@ pub async fn reported_receipts_without_an_outcome_are_listed<H: StoreHarness>(wo
     Store::close(&*store).await;
 }
 
-/// Accept reports may arrive in any order; numbers that stay unreported are listed as a gap.
+/// Checks that accept reports may arrive in any order, and that numbers which stay unreported are
+/// listed as a gap.
 pub async fn a_sequence_gap_is_listed_until_it_is_filled<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let gaps = async || -> Vec<(u64, u64)> {
@@ -129,7 +132,8 @@ pub async fn a_sequence_gap_is_listed_until_it_is_filled<H: StoreHarness>(world:
     Store::close(&*store).await;
 }
 
-/// However much waits on one route, what waits longest on another is listed, too.
+/// Checks that the oldest receipt without an outcome is listed for each route, however many wait on
+/// another route.
 pub async fn what_waits_on_one_route_hides_nothing_of_another<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let of = |number| with_receipt("one", number).receipt;
@@ -145,15 +149,19 @@ pub async fn what_waits_on_one_route_hides_nothing_of_another<H: StoreHarness>(w
     store.account(&report).await.expect("written");
     let found = store.accounts(1, Duration::ZERO).await.expect("read");
     let open: Vec<_> = found.open.iter().map(|it| it.receipt).collect();
-    assert_eq!(open, [of(1), of(3)], "the first of each");
+    assert_eq!(
+        open,
+        [of(1), of(3)],
+        "the oldest receipt of each route is listed"
+    );
     Store::close(&*store).await;
 }
 
-/// A receipt is passed when a later one has had its outcome for as long as the receipt itself is
-/// overdue, and not before: behind a long queue all only wait.
+/// Checks when a receipt counts as passed: a later one must have had its outcome for as long as the
+/// receipt itself is overdue. Without that, a receipt is only waiting in a long queue.
 pub async fn a_receipt_is_passed_by_later_ones<H: StoreHarness>(world: &H) {
     let store = world.open().await;
-    // Their receipts are in this order.
+    // The ids of these two receipts are in this order.
     let (first, second) = (with_receipt("first", 1), with_receipt("second", 2));
     let report = account(1, 1, false, vec![receipts(1, &[one()], &[first.receipt])]);
     store.account(&report).await.expect("written");
@@ -161,17 +169,22 @@ pub async fn a_receipt_is_passed_by_later_ones<H: StoreHarness>(world: &H) {
         let found = store.accounts(10, overdue).await.expect("read");
         found.open.iter().map(|it| it.passed).collect()
     };
-    assert_eq!(passed(Duration::ZERO).await, [false], "nothing came after");
+    assert_eq!(
+        passed(Duration::ZERO).await,
+        [false],
+        "no later receipt has an outcome"
+    );
     done(&*store, &second).await;
     assert_eq!(passed(Duration::ZERO).await, [true]);
-    assert_eq!(passed(LONG).await, [false], "it is not overdue");
+    assert_eq!(passed(LONG).await, [false], "the receipt is not overdue");
     done(&*store, &first).await;
     assert_eq!(passed(Duration::ZERO).await, [false; 0]);
     Store::close(&*store).await;
 }
 
-/// An ingest whose numbers were seen in the store and that never reported them is listed, with how
-/// many of them were not seen; one that reported all of them, or closed, is not.
+/// Checks that an ingest is listed when the store has seen its numbers and the ingest has not
+/// reported them. The list says how many of the numbers were never seen. An ingest that reported
+/// all its numbers, or that closed, is not listed.
 pub async fn an_ingest_with_unreported_receipts_is_listed<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let event = |number: u8| {
@@ -194,7 +207,7 @@ pub async fn an_ingest_with_unreported_receipts_is_listed<H: StoreHarness>(world
     assert_eq!(
         store.unvouched(10, LONG).await.expect("read"),
         [],
-        "it is not silent yet"
+        "the ingest has not been unheard for so long"
     );
     let mut report = account(1, 2, false, vec![]);
     report.instance = instance;
@@ -206,9 +219,9 @@ pub async fn an_ingest_with_unreported_receipts_is_listed<H: StoreHarness>(world
     Store::close(&*store).await;
 }
 
-/// A written-off receipt is no longer listed as missing, is counted once as written off, and
-/// leaves one audit row; one that has an outcome by now is left alone. Unreported numbers that
-/// are written off count as reported.
+/// Checks that a written-off receipt is no longer listed as missing, is counted once as written
+/// off, and leaves one audit row. A receipt that has its outcome by then is not changed. Unreported
+/// numbers that are written off count as reported.
 pub async fn what_is_lost_is_written_off_once<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (late, lost) = (of_number(1), ReceiptId::from_bytes([9; 16]));
@@ -225,7 +238,7 @@ pub async fn what_is_lost_is_written_off_once<H: StoreHarness>(world: &H) {
         written.await.expect("written off")
     };
     assert_eq!(write().await, 2, "one receipt and one range");
-    assert_eq!(write().await, 0, "again");
+    assert_eq!(write().await, 0, "nothing is left to write off");
     let after = read(&*store).await;
     assert_eq!((after.open_count(), after.gaps.len()), (0, 0));
     assert_eq!(after.written_off, [(one(), 1)]);

@@ -1,4 +1,4 @@
-//! Which claim of an event may run the handler.
+//! The promises of a store for claims: which claim of an event may run the handler.
 
 use hookbox_driver::{Claimed, Ledger, Outcome, Store};
 
@@ -6,7 +6,7 @@ use super::{claim, done, finish, probe};
 use crate::harness::{StoreHarness, one, two};
 use crate::{another_body, envelope, of_number, with_receipt};
 
-/// How often two claims race. With two drivers, a thousand in all.
+/// The number of races between two claims. The two drivers together run a thousand.
 const RACES: u32 = 500;
 
 pub async fn the_first_claim_is_fresh<H: StoreHarness>(world: &H) {
@@ -25,7 +25,7 @@ pub async fn the_second_is_a_duplicate<H: StoreHarness>(world: &H) {
     assert_eq!(
         probe(&*store, &second).await,
         Claimed::Redelivered,
-        "its outcome is written"
+        "the outcome of the second receipt is written"
     );
     Store::close(&*store).await;
 }
@@ -73,7 +73,7 @@ pub async fn of_two_concurrent_claims_one_is_fresh<H: StoreHarness>(world: &H) {
         let run = async |store: &H::Store, receipt: u8| {
             let envelope = with_receipt(&event, receipt);
             let mut fresh = 0;
-            // Contention means to run it again, at once.
+            // Contention means that the transaction must be run again, at once.
             let claimed = loop {
                 let mut tx = match store.begin().await {
                     Ok(tx) => tx,
@@ -113,7 +113,8 @@ pub async fn of_two_concurrent_claims_one_is_fresh<H: StoreHarness>(world: &H) {
     Store::close(&*right).await;
 }
 
-/// Two batches of the same events in opposite orders: claims are sorted by key.
+/// Checks that two batches with the same events in opposite orders do not deadlock, since the store
+/// sorts claims by key.
 pub async fn opposite_orders_do_not_deadlock<H: StoreHarness>(world: &H) {
     let (left, right) = (world.open().await, world.open().await);
     let run = async |store: &H::Store, reversed: bool| {

@@ -1,4 +1,4 @@
-//! Effects and outcome are committed together, or not at all.
+//! The promises of a store for commits: effects and outcome are committed together, or not at all.
 
 use hookbox_driver::{Claimed, CommitError, Outcome, ReceiptOutcome, Store};
 
@@ -45,7 +45,7 @@ pub async fn effects_and_claim_appear_together<H: StoreHarness>(world: &H) {
     assert_eq!(
         world.effects("a").await,
         0,
-        "nothing shows before the commit"
+        "no effect is visible before the commit"
     );
     finish(&*store, tx, &envelope("a"), Outcome::Done { attempt: 1 }).await;
     assert_eq!(world.effects("a").await, 1);
@@ -53,7 +53,8 @@ pub async fn effects_and_claim_appear_together<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// H9: PostgreSQL answers the commit of an aborted transaction with a rollback and no error.
+/// H9: PostgreSQL answers the commit of an aborted transaction with a rollback and without an
+/// error.
 pub async fn a_swallowed_error_is_no_commit<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut tx = store.begin().await.expect("begun");
@@ -79,13 +80,13 @@ pub async fn a_handler_that_ends_the_transaction_is_detected<H: StoreHarness>(wo
     H::effect(store.connection(&mut tx), "a").await;
     H::commit_raw(store.connection(&mut tx)).await;
     ended(&*store, tx).await;
-    // Its effects stand, so it must never run again.
+    // The effects of the handler stand, so the handler must never run again.
     assert_eq!(world.effects("a").await, 1);
     assert_eq!(probe(&*store, &envelope("a")).await, Claimed::Orphaned);
     Store::close(&*store).await;
 }
 
-/// Settling or committing must detect that the handler broke its transaction.
+/// Checks that settling or committing detects a transaction that the handler broke.
 async fn broken<S: Store>(store: &S, tx: S::Tx) {
     let answer = settle_and_commit(store, tx).await;
     assert!(
@@ -94,7 +95,7 @@ async fn broken<S: Store>(store: &S, tx: S::Tx) {
     );
 }
 
-/// Or that it ended it.
+/// Checks that settling or committing detects a transaction that the handler ended.
 async fn ended<S: Store>(store: &S, tx: S::Tx) {
     let answer = settle_and_commit(store, tx).await;
     assert!(

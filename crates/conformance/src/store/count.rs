@@ -1,4 +1,4 @@
-//! What is counted for operators: the same number wherever it is shown.
+//! The promises of a store for counts: every command that shows a count shows the same number.
 
 use hookbox_driver::{DeadFilter, DeadReason, DeadState, Ledger, Outcome, Recorded, Store, Then};
 use hookbox_event::{EventId, ReceiptId};
@@ -7,11 +7,12 @@ use super::{DEAD, LATER, claim, done, fail, finish};
 use crate::harness::StoreHarness;
 use crate::{another_body, envelope, of_number, with_receipt};
 
-/// Histories of dead letters, and the steps of each.
+/// The number of generated histories of dead letters. Each has `STEPS` steps.
 const HISTORIES: u64 = 4;
 const STEPS: usize = 24;
 
-/// A step of a generated history (`xorshift64`), the same in every run.
+/// Returns the next step of a generated history. The generator (`xorshift64`) gives the same steps
+/// in every run.
 fn step(seed: &mut u64) -> usize {
     *seed ^= *seed << 13;
     *seed ^= *seed >> 7;
@@ -19,8 +20,8 @@ fn step(seed: &mut u64) -> usize {
     usize::try_from(*seed % 8).expect("small")
 }
 
-/// Whatever has happened, each way of counting the dead letters that wait for a decision finds as
-/// many. A conflict is kept as a dead letter, and counts.
+/// Checks that every way to count the dead letters that wait for a decision finds the same number,
+/// after any history. A conflict is kept as a dead letter, and counts.
 pub async fn dead_letters_have_one_count<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (mut number, mut conflicts) = (0, 0);
@@ -54,7 +55,7 @@ pub async fn dead_letters_have_one_count<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// An event, and another body under its id.
+/// Handles an event, and then records another body under the same id as a conflict.
 async fn conflict<S: Store>(store: &S, number: usize) {
     done(store, &of_number(number)).await;
     let mut other = another_body(&format!("number-{number}"), 2);
@@ -70,7 +71,7 @@ enum Change {
     Restore,
 }
 
-/// Changes the oldest dead letters.
+/// Discards two of the oldest dead letters, or restores one.
 async fn change(store: &impl Ledger, change: Change) {
     let all = DeadFilter::default();
     let changed = match change {
@@ -97,7 +98,8 @@ async fn all_agree(store: &impl Ledger) {
     assert_eq!(numbers, [counted; 3], "list, groups, backlog");
 }
 
-/// What is known of a request is its receipt: it leads to the event, on whichever route.
+/// Checks that a receipt id leads to its event on any route. An operator often knows nothing of a
+/// request but its receipt id.
 pub async fn a_receipt_leads_to_its_event<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let event_of = async |receipt| store.event_of(&receipt).await.expect("read");

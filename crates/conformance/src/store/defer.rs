@@ -1,4 +1,4 @@
-//! Events that are deferred without an attempt.
+//! The promises of a store for deferrals: an event waits, and no attempt is counted.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use super::{DEAD, LATER, NOW, done, fail, probe};
 use crate::harness::{StoreHarness, one};
 use crate::{another_body, envelope, with_receipt};
 
-/// Longer than any test.
+/// A wait longer than any test.
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Defers an event, at an attempt.
+/// A deferral of an event, at a given attempt.
 struct PutOff {
     attempt: u32,
     reason: DeferReason,
@@ -66,7 +66,8 @@ async fn shown<S: Ledger>(store: &S, envelope: &Envelope) -> EventDetail {
     event.expect("it is there")
 }
 
-/// No attempt is counted, the receipt has its outcome, and the same attempt is granted later.
+/// Checks that a deferred event counts no attempt, that its receipt has an outcome, and that the
+/// same attempt is granted later.
 pub async fn a_deferred_event_waits_for_the_same_attempt<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     assert_eq!(SOON.on(&*store, &envelope("a")).await, Deferred::Recorded);
@@ -78,7 +79,7 @@ pub async fn a_deferred_event_waits_for_the_same_attempt<H: StoreHarness>(world:
     assert_eq!((event.retries.len(), event.retries[0].attempt), (1, 1));
     let reason = event.retries[0].deferred.map(|it| it.reason);
     assert_eq!(reason, Some(DeferReason::ForeignLock));
-    // The message itself, which was not acknowledged perhaps, and another receipt.
+    // Claims the same message again, as if it was not acknowledged, and then another receipt.
     assert_eq!(probe(&*store, &envelope("a")).await, Claimed::Redelivered);
     let other = with_receipt("a", 2);
     assert_eq!(probe(&*store, &other).await, Claimed::Duplicate);
@@ -100,7 +101,8 @@ pub async fn a_deferred_event_waits_for_the_same_attempt<H: StoreHarness>(world:
     Store::close(&*store).await;
 }
 
-/// Deferred again, it keeps its beginning; for another reason it begins anew.
+/// Checks that an event which is deferred again keeps the time of its first deferral. A deferral
+/// for another reason starts a new time.
 pub async fn a_deferral_keeps_its_beginning<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     SOON.on(&*store, &envelope("a")).await;
@@ -121,7 +123,8 @@ pub async fn a_deferral_keeps_its_beginning<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// An event that fails after a deferral has made its attempt: the next one has another number.
+/// Checks that an event which fails after a deferral has used up that attempt: its next attempt has
+/// the next number.
 pub async fn a_deferral_ends_with_the_next_attempt<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     SOON.on(&*store, &envelope("a")).await;
@@ -148,7 +151,8 @@ pub async fn a_deferral_ends_with_the_next_attempt<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Over its greatest age nothing is changed, so that what follows can be recorded instead.
+/// Checks that a deferral past its greatest age changes nothing, so that the failure can be
+/// recorded instead.
 pub async fn a_deferral_ends_at_its_greatest_age<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let ageless = PutOff {
@@ -156,7 +160,11 @@ pub async fn a_deferral_ends_at_its_greatest_age<H: StoreHarness>(world: &H) {
         ..SOON
     };
     let first = ageless.on(&*store, &envelope("a")).await;
-    assert_eq!(first, Deferred::Recorded, "it has no age yet");
+    assert_eq!(
+        first,
+        Deferred::Recorded,
+        "the first deferral has no age yet"
+    );
     let before = shown(&*store, &envelope("a")).await;
     assert_eq!(ageless.on(&*store, &redo(1)).await, Deferred::Expired);
     let after = shown(&*store, &envelope("a")).await;
@@ -166,14 +174,15 @@ pub async fn a_deferral_ends_at_its_greatest_age<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// The number of the attempt does not distinguish an old copy of the message from the next one.
-/// The stored retry does: until it is due only an old copy can be in the queue.
+/// Checks that an old copy of a deferred message is not granted early. The old copy and the next
+/// message have the same attempt number. The stored retry distinguishes them: until the retry is
+/// due, only an old copy can be in the queue.
 pub async fn a_copy_of_a_deferred_event_is_not_granted_early<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     MUCH_LATER.on(&*store, &envelope("a")).await;
     assert_eq!(probe(&*store, &redo(1)).await, Claimed::Redelivered);
     assert_eq!(requeued(&*store).await, []);
-    // Deferred for a shorter time by a copy that was claimed before.
+    // A copy that was claimed earlier defers the event for a shorter time.
     assert_eq!(SOON.on(&*store, &redo(1)).await, Deferred::Recorded);
     assert_eq!(requeued(&*store).await, [redo(1)]);
     let granted = Claimed::Granted {
@@ -184,7 +193,8 @@ pub async fn a_copy_of_a_deferred_event_is_not_granted_early<H: StoreHarness>(wo
     Store::close(&*store).await;
 }
 
-/// However many copies there are, two of them at the same moment.
+/// Checks that many copies of one deferred event have one effect, also when two copies run at the
+/// same moment.
 pub async fn copies_of_a_deferred_event_have_one_effect<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     for number in 0..20_u8 {
@@ -206,7 +216,7 @@ pub async fn copies_of_a_deferred_event_have_one_effect<H: StoreHarness>(world: 
             attempts_before: 0,
         };
         assert_eq!(both, [granted, Claimed::Redelivered]);
-        // A copy that was claimed before, and defers the event now.
+        // A copy that was claimed earlier tries to defer the event now.
         let late = PutOff { ..SOON };
         assert_eq!(late.on(&*elsewhere, &copy).await, Deferred::Superseded);
         for late in [first, copy] {
@@ -221,7 +231,8 @@ pub async fn copies_of_a_deferred_event_have_one_effect<H: StoreHarness>(world: 
     Store::close(&*store).await;
 }
 
-/// Done, failed, dead, deferred already, or a conflict by now: its next claim returns which.
+/// Checks that a deferral changes nothing when the event is meanwhile done, failed, dead, deferred
+/// or a conflict. The next claim returns which of these it is.
 pub async fn a_deferral_of_what_has_moved_on_changes_nothing<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     done(&*store, &envelope("done")).await;
@@ -245,7 +256,7 @@ pub async fn a_deferral_of_what_has_moved_on_changes_nothing<H: StoreHarness>(wo
     Store::close(&*store).await;
 }
 
-/// A deferral that is cut anywhere is recorded as a whole, or not at all.
+/// Checks that a deferral which is cut at any point is recorded completely or not at all.
 pub async fn a_deferral_cut_anywhere_is_whole_or_nothing<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let mut cut = 0;
@@ -253,7 +264,7 @@ pub async fn a_deferral_cut_anywhere_is_whole_or_nothing<H: StoreHarness>(world:
         let event = envelope(&format!("cut-{polls}"));
         let deferred = poll_so_often(MUCH_LATER.on(&*store, &event), polls).await;
         cut += u32::from(deferred.is_none());
-        // Whatever part of it is still running is over when this is answered.
+        // This call returns only when no part of the cut deferral is still running.
         let again = MUCH_LATER.on(&*elsewhere, &event).await;
         if deferred.is_some() {
             assert_eq!(again, Deferred::Superseded, "after {polls} polls");

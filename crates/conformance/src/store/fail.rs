@@ -1,4 +1,4 @@
-//! A failed attempt and what follows from it.
+//! The promises of a store for a failed attempt, and for what follows from the failure.
 
 use bytes::Bytes;
 use hookbox_driver::{
@@ -58,7 +58,8 @@ pub async fn a_failed_attempt_and_its_dead_letter_appear_together<H: StoreHarnes
     Store::close(&*store).await;
 }
 
-/// A handler ends its transaction over one body while another body of the event fails.
+/// Checks that an event whose handler ended its own transaction takes no other body. The case has
+/// one body handled that way while another body of the event fails.
 pub async fn an_orphan_takes_no_other_body<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut tx = store.begin().await.expect("begun");
@@ -69,7 +70,7 @@ pub async fn an_orphan_takes_no_other_body<H: StoreHarness>(world: &H) {
     H::commit_raw(store.connection(&mut tx)).await;
     drop(tx);
     let other = another_body("a", 2);
-    // The next claim of this receipt returns what it is.
+    // The failure is superseded. The next claim of this receipt returns a conflict.
     let failed = fail(&*store, &other, 1, LATER).await;
     assert_eq!(failed, Recorded::Superseded);
     assert_eq!(probe(&*store, &other).await, Claimed::Conflict);
@@ -77,7 +78,7 @@ pub async fn an_orphan_takes_no_other_body<H: StoreHarness>(world: &H) {
     let event = store.event(&id).await.expect("read").expect("it is there");
     assert_eq!(event.claims[0].state, ClaimState::Running);
     assert_eq!((event.receipts.len(), event.attempts.len()), (0, 0));
-    // Whatever was to follow from the orphan's own failure: its effects stand.
+    // Whatever should follow from this failure, the event becomes an orphan: its effects stand.
     assert_eq!(
         fail(&*store, &envelope("a"), 1, DEAD).await,
         Recorded::Recorded
@@ -152,7 +153,7 @@ pub async fn undecodable_bytes_are_kept_once<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// With one receipt of every outcome, the sums are right.
+/// Checks that the sums are right with one receipt of every outcome.
 pub async fn the_accounting_balances<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for number in 0..3 {

@@ -1,4 +1,5 @@
-//! Whether an error is a fault of ours or a failure of the handler.
+//! The promises of a store for errors: is an error a fault of a dependency, or a failure of the
+//! handler?
 
 use std::time::Duration;
 
@@ -9,8 +10,8 @@ use super::{claim, done, probe};
 use crate::harness::{StoreHarness, eventually};
 use crate::{envelope, of_number};
 
-/// An unavailable store is a fault of our own, reported within the driver's own deadlines, and
-/// the store is used again when it is reachable.
+/// Checks that an unavailable store is a fault, reported within the driver's own deadlines, and
+/// that the store works again when it is reachable.
 pub async fn a_lost_connection_is_unavailable<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     done(&*store, &of_number(1)).await;
@@ -25,13 +26,13 @@ pub async fn a_lost_connection_is_unavailable<H: StoreHarness>(world: &H) {
     });
     let fault = tried
         .await
-        .expect("a deadline of its own")
+        .expect("the driver ends within its own deadline")
         .expect_err("it is unavailable");
     let ours = matches!(fault.kind(), FaultKind::Unavailable | FaultKind::Contention);
     assert!(ours, "{fault:?}");
     world.restore().await;
     let ping = async || store.ping().await.is_ok();
-    eventually("the store is back", ping, |back| *back).await;
+    eventually("the store is reachable again", ping, |back| *back).await;
     done(&*store, &of_number(3)).await;
     assert_eq!(probe(&*store, &of_number(1)).await, Claimed::Redelivered);
     Store::close(&*store).await;
@@ -50,7 +51,8 @@ pub async fn a_constraint_violation_is_not_ours<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// H8: a unit of work that is cut anywhere leaves nothing behind that affects another one.
+/// H8: checks that a unit of work which is cut at any point leaves nothing behind that affects
+/// another one.
 pub async fn a_cancelled_unit_of_work_affects_no_other<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for micros in [0, 1, 10, 50, 100, 200, 400, 800, 1_600, 3_200] {

@@ -1,4 +1,5 @@
-//! The groups of dead letters: by route, reason and cause, the same in every store.
+//! The promises of a store for groups of dead letters. A group has one route, reason and cause, and
+//! is the same in every store.
 
 use std::collections::BTreeSet;
 
@@ -12,16 +13,16 @@ use super::{DEAD, fail, failure};
 use crate::harness::{StoreHarness, one, two};
 use crate::{envelope, of_number};
 
-/// Case O1: so many dead letters, of three causes.
+/// Case O1: the number of dead letters. They have three causes.
 const DEAD_LETTERS: usize = 5_014;
 
-/// Events of one transaction.
+/// The number of events in one transaction.
 const BATCH: usize = 64;
 
-/// The event types that they are of.
+/// The event types of the dead letters.
 const TYPES: [&str; 4] = ["a.complete", "b.complete", "c.expired", "d"];
 
-/// Details of one cause that differ in numbers, ids and quoted values.
+/// Returns a reason and an error text. Texts of one cause differ in numbers, ids and quoted values.
 fn detail(number: usize) -> (DeadReason, String) {
     let id = of_number(number).event;
     match number % 3 {
@@ -40,8 +41,9 @@ fn detail(number: usize) -> (DeadReason, String) {
     }
 }
 
-/// Dead letters of one route that died for one reason of one cause are one group, whatever their
-/// numbers, ids and values; of nearly the same cause, they are several.
+/// Checks that dead letters with one route, one reason and one cause are one group, whatever
+/// numbers, ids and values their texts have. Dead letters whose causes are nearly the same are
+/// separate groups.
 pub async fn dead_letters_are_grouped_by_cause<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for start in (0..DEAD_LETTERS).step_by(BATCH) {
@@ -64,7 +66,7 @@ pub async fn dead_letters_are_grouped_by_cause<H: StoreHarness>(world: &H) {
     let newest = store.dead_show(groups[0].newest).await.expect("read");
     assert_eq!(newest.expect("it is there").row.detail, groups[0].detail);
 
-    // Nearly the same, twelve times.
+    // Adds twelve dead letters whose causes differ in one word.
     let store = &*store;
     for (number, detail) in apart().into_iter().enumerate() {
         let reason = DeadReason::Rejected;
@@ -77,7 +79,7 @@ pub async fn dead_letters_are_grouped_by_cause<H: StoreHarness>(world: &H) {
     Store::close(store).await;
 }
 
-/// Twelve causes that differ in one word.
+/// Returns twelve error texts of twelve causes. Neighbours differ in one word.
 fn apart() -> [&'static str; 12] {
     [
         "/uid: the value is not of type \"string\" (rule /properties/uid/type)",
@@ -125,8 +127,8 @@ async fn settle_all<S: Store>(store: &S, mut dead_letters: Vec<(Envelope, Outcom
     store.commit(tx).await.expect("committed");
 }
 
-/// A group is a filter like any other: for lists, counts, and each change. An event that dies
-/// again of something else is in another group.
+/// Checks that a group works like any other filter: for lists, counts and every change. An event
+/// that dies again of another cause is in another group.
 pub async fn a_group_is_a_filter<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for event in ["a", "b"] {
@@ -162,7 +164,7 @@ pub async fn a_group_is_a_filter<H: StoreHarness>(world: &H) {
         ..DeadFilter::default()
     };
     assert_eq!(store.dead_count(&unknown).await.expect("read"), 0);
-    // All of them have their group from the beginning.
+    // Every dead letter got its group when it was written, so none is left to group.
     assert_eq!(store.dead_regroup(10).await.expect("grouped"), 0);
 
     let mut again = envelope("a");
@@ -196,8 +198,8 @@ pub async fn a_group_is_a_filter<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// A dead letter that is replayed and dies again keeps what it died of before, and who had it
-/// replayed.
+/// Checks that a dead letter which is replayed and dies again keeps its earlier reasons, and who
+/// replayed it.
 pub async fn a_dead_letter_keeps_its_earlier_deaths<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     fail(&*store, &envelope("a"), 1, DEAD).await;

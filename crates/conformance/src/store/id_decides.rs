@@ -1,5 +1,5 @@
-//! Another body under a known event id, where the id decides: the body that came first is the
-//! event's, on every route.
+//! The promises of a store for another body under a known event id, where the config says that the
+//! id decides. The event keeps its first body on every route.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use super::{DEAD, NOW, done, failure, probe};
 use crate::harness::{StoreHarness, one, two};
 use crate::{another_body, envelope, with_receipt};
 
-/// The envelope with the body that is stored under its event id, as the worker claims it then.
+/// Returns the received envelope with the body that is stored under its event id. The worker claims
+/// the event with this envelope.
 async fn with_the_stored_body<S: Store>(
     store: &S,
     tx: &mut S::Tx,
@@ -32,7 +33,8 @@ async fn with_the_stored_body<S: Store>(
     }
 }
 
-/// Claims a conflict by its id, and settles it with this outcome.
+/// Claims an event whose body differs from the stored one, and settles it with this outcome under
+/// its own id.
 async fn settle_by_id<S: Store>(
     store: &S,
     route: &RouteName,
@@ -63,7 +65,7 @@ pub async fn another_body_is_a_duplicate_where_the_id_decides<H: StoreHarness>(w
     let claimed = settle_by_id(&*store, &one(), &second, Outcome::Duplicate).await;
     assert_eq!(claimed, Claimed::Duplicate);
     assert_eq!(probe(&*store, &second).await, Claimed::Redelivered);
-    // A route that has not claimed the event yet runs it, with the body that came first.
+    // A route that has not claimed the event yet runs it with the first body.
     let third = another_body("a", 3);
     let attempt = Outcome::Done { attempt: 1 };
     let claimed = settle_by_id(&*store, &two(), &third, attempt).await;
@@ -73,7 +75,7 @@ pub async fn another_body_is_a_duplicate_where_the_id_decides<H: StoreHarness>(w
     let claimed = store.claim(&mut tx, &two(), &[&first]).await;
     assert_eq!(claimed.expect("claimed"), [Claimed::Duplicate]);
     store.rollback(tx).await;
-    // The digest of each of them is shown with the event.
+    // The event lists the digest of each other body with its receipt.
     let id = first.event.to_string();
     let event = store.event(&id).await.expect("read").expect("it is there");
     assert_eq!((event.body, event.digest), (first.body, first.digest));
@@ -104,8 +106,8 @@ pub async fn another_body_is_a_duplicate_where_the_id_decides<H: StoreHarness>(w
     Store::close(&*store).await;
 }
 
-/// A conflict as its id decides on route `two`, which has not claimed its event yet. The claim is
-/// taken back: the run that follows it fails.
+/// Claims an event with another body on route `two`, which has not claimed the event yet, and rolls
+/// back, as a worker does before it records a failure. Returns the envelope with the stored body.
 async fn run_in_vain<S: Store>(store: &S, received: &Envelope) -> Envelope {
     let mut tx = store.begin().await.expect("begun");
     let claimed = store.claim(&mut tx, &two(), &[received]).await;
@@ -117,7 +119,7 @@ async fn run_in_vain<S: Store>(store: &S, received: &Envelope) -> Envelope {
     known
 }
 
-/// Has what waits for this attempt on route `two` succeed.
+/// Claims the retry for this attempt on route `two`, and commits it as done.
 async fn succeed<S: Store>(store: &S, known: &Envelope, attempt: u32) {
     let redo = Envelope {
         redo: Some(Redo { attempt }),
@@ -133,7 +135,7 @@ async fn succeed<S: Store>(store: &S, known: &Envelope, attempt: u32) {
     let settled = [ReceiptOutcome {
         envelope: &redo,
         outcome: Outcome::Done { attempt },
-        // All that is known to a retry is the stored body.
+        // A retry carries only the stored body, so no other digest is known.
         other_digest: None,
     }];
     let written = store.settle(&mut tx, &two(), &settled).await;
@@ -141,7 +143,7 @@ async fn succeed<S: Store>(store: &S, known: &Envelope, attempt: u32) {
     store.commit(tx).await.expect("committed");
 }
 
-/// The outcomes of the receipts on route `two`, and the digests of their own bodies.
+/// Returns the outcomes of the receipts on route `two`, and the digests of their own bodies.
 fn of_two(receipts: &[ReceiptRow]) -> Vec<(&str, Option<ContentDigest>)> {
     let on_two = receipts.iter().filter(|row| row.route == two());
     on_two
@@ -155,8 +157,8 @@ async fn receipts_of<S: Ledger>(store: &S, event: &Envelope) -> Vec<ReceiptRow> 
     event.expect("it is there").receipts
 }
 
-/// The first run of the second body fails: whether a retry or a dead letter follows, and whatever
-/// becomes of that, its receipt keeps the digest of its body.
+/// Checks that a receipt with another body keeps the digest of that body when its first run fails:
+/// with a retry, with a dead letter, and after each of them succeeds.
 pub async fn another_body_is_kept_with_a_failure<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let route = two();
@@ -193,7 +195,8 @@ pub async fn another_body_is_kept_with_a_failure<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// The first run of the second body is deferred, and deferred again.
+/// Checks that a receipt with another body keeps the digest of that body when its first run is
+/// deferred twice.
 pub async fn another_body_is_kept_with_a_deferral<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     done(&*store, &envelope("a")).await;
@@ -231,7 +234,7 @@ pub async fn a_stored_event_is_its_first_body<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     done(&*store, &envelope("a")).await;
     let mut tx = store.begin().await.expect("begun");
-    // What this very transaction has claimed is stored for it.
+    // An event that this transaction has claimed counts as stored within it.
     let own = envelope("b");
     let claimed = store.claim(&mut tx, &one(), &[&own]).await;
     assert_eq!(claimed.expect("claimed"), [Claimed::Fresh]);

@@ -1,4 +1,5 @@
-//! What operators list: page by page, narrowed, and with what they mistype.
+//! The promises of a store for lists that operators read: pages, filters, and names that may be
+//! mistyped.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::{DEAD, LATER, done, fail, failure};
 use crate::harness::{StoreHarness, one};
 use crate::{envelope, of_number};
 
-/// An event that came in so many seconds after the first.
+/// Builds an event that was received this many seconds after the first.
 fn came(number: usize, seconds: u64) -> Envelope {
     let mut envelope = of_number(number);
     envelope.received_at = moment(seconds);
@@ -24,12 +25,12 @@ fn moment(seconds: u64) -> Timestamp {
     first.saturating_add(Duration::from_secs(seconds))
 }
 
-/// Every page ends where the next begins: nothing is listed twice and nothing is left out, also
-/// where many came at one moment and others are added meanwhile.
+/// Checks that every page of a list starts where the last one ended. Nothing is listed twice or
+/// left out, even where many events have the same time and others are added meanwhile.
 pub async fn a_list_is_read_page_by_page<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for number in 0..9 {
-        // Three at each of three moments.
+        // Three events at each of three moments.
         let envelope = came(number, number as u64 / 3);
         if number % 3 == 0 {
             fail(&*store, &envelope, 1, DEAD).await;
@@ -50,7 +51,7 @@ pub async fn a_list_is_read_page_by_page<H: StoreHarness>(world: &H) {
         loop {
             let page = store.events(&all, after.as_ref(), limit).await;
             let page = page.expect("read");
-            // What is added meanwhile is newer, and changes no later page.
+            // An event that is added meanwhile is newer, so it changes no later page.
             newer += 1;
             done(&*store, &came(newer, 1_000)).await;
             let Some(last) = page.last() else { break };
@@ -72,7 +73,8 @@ pub async fn a_list_is_read_page_by_page<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Times, sources and errors narrow a list; an error is text, and no pattern.
+/// Checks that a list can be filtered by time, source and error. The error is plain text, not a
+/// pattern.
 pub async fn a_filter_narrows_by_time_source_and_error<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for (number, error) in [
@@ -142,7 +144,7 @@ pub async fn a_filter_narrows_by_time_source_and_error<H: StoreHarness>(world: &
     Store::close(&*store).await;
 }
 
-/// Dead letters are of the time at which they died, by the store's clock.
+/// Checks that a filter by time compares the time of death of a dead letter, by the store's clock.
 async fn died_since_and_until(store: &impl Ledger) {
     let all = DeadFilter::default();
     let dead = store.dead_list(&all, 0, 10).await.expect("read");
@@ -160,7 +162,8 @@ async fn died_since_and_until(store: &impl Ledger) {
     assert_eq!(count(Some(moment(0)), Some(moment(0))).await, 0);
 }
 
-/// What an operator may mean: of what came in, what was refused, and what was reported.
+/// Checks that the store knows every name that it has seen: in events, in refusals and in reports.
+/// A mistyped name is none of these.
 pub async fn names_are_known_that_were_seen<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     done(&*store, &envelope("a")).await;
@@ -215,7 +218,7 @@ fn refusal(number: u8, source: &str) -> Refusal {
     }
 }
 
-/// Refusals are read newest first, page by page, and grouped by source and reason.
+/// Checks that refusals are listed newest first, page by page, and grouped by source and reason.
 pub async fn refusals_are_listed_and_grouped<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let kept: Vec<Refusal> = (0..8)
@@ -270,7 +273,8 @@ pub async fn refusals_are_listed_and_grouped<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// The audit is read newest first, page by page, and narrowed by who, what and when.
+/// Checks that the audit is listed newest first, page by page, and can be filtered by actor, action
+/// and time.
 pub async fn the_audit_is_listed<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for number in 0..5 {

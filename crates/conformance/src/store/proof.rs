@@ -1,4 +1,5 @@
-//! What the proof after a handler finds out, and what it takes back.
+//! The promises of a store for the check after a handler: what `prove` detects, and what it
+//! reverts.
 
 use hookbox_driver::{
     Claimed, CommitError, DeadFilter, DeadReason, Failure, FailureClass, Ledger, Outcome,
@@ -10,14 +11,15 @@ use super::{claim, done, probe};
 use crate::envelope;
 use crate::harness::{StoreHarness, one};
 
-/// A transaction for a handler, in which an event is claimed.
+/// Begins a transaction for a handler, and claims an event in it.
 async fn claimed<S: Store>(store: &S, of: &Envelope) -> S::Tx {
     let mut tx = store.begin_for_handler().await.expect("begun");
     assert_eq!(claim(store, &mut tx, of).await, Claimed::Fresh);
     tx
 }
 
-/// What is written after the roll-back stands, so there is no second run.
+/// Checks that an event whose handler rolled back by itself never runs again, because what the
+/// handler wrote after the rollback stands.
 pub async fn a_handler_that_rolls_back_is_never_run_again<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let event = envelope("a");
@@ -64,8 +66,8 @@ fn orphan<'a>(route: &'a RouteName, event: &'a Envelope) -> Failure<'a> {
     }
 }
 
-/// A transaction that an error has aborted may run again; one that was ended may not, also when an
-/// error followed.
+/// Checks that an event may run again when an error aborted its transaction. It may not when the
+/// handler ended the transaction, even if an error followed.
 pub async fn an_ended_transaction_is_distinguished_from_an_error<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for (end, name) in [(false, "error"), (true, "end")] {
@@ -89,7 +91,7 @@ pub async fn an_ended_transaction_is_distinguished_from_an_error<H: StoreHarness
     Store::close(&*store).await;
 }
 
-/// A handler may nest transactions.
+/// Checks that a handler may use savepoints of its own.
 pub async fn a_savepoint_of_the_handlers_is_its_own<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let event = envelope("a");
@@ -110,7 +112,8 @@ pub async fn a_savepoint_of_the_handlers_is_its_own<H: StoreHarness>(world: &H) 
     Store::close(&*store).await;
 }
 
-/// It is the handler's failure, and no fault that is waited for.
+/// Checks that a changed session is a failure of the handler, and not a fault that hookbox waits
+/// out.
 pub async fn a_changed_session_is_no_commit<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let event = envelope("a");
@@ -129,7 +132,8 @@ pub async fn a_changed_session_is_no_commit<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// In the same transaction, and in the next one.
+/// Checks that no handler finds what an earlier handler left in the session, in the same
+/// transaction or in the next one.
 pub async fn a_session_is_new_for_the_next_handler<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for name in ["first", "second"] {
@@ -142,7 +146,7 @@ pub async fn a_session_is_new_for_the_next_handler<H: StoreHarness>(world: &H) {
             assert!(H::finds_left_behind(connection).await, "{name}: {run}");
             store.prove(&mut tx).await.expect("whole");
         }
-        // The last one's leavings are for the next transaction.
+        // What the last handler leaves behind must not reach the next transaction.
         let settled = [ReceiptOutcome {
             envelope: &event,
             outcome: Outcome::Done { attempt: 1 },

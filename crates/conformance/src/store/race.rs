@@ -1,4 +1,5 @@
-//! Two processes at once, and one that was cut in the middle.
+//! The promises of a store when two processes work at once, and when an operation is cut in the
+//! middle.
 
 use std::pin::pin;
 use std::sync::Mutex;
@@ -16,10 +17,10 @@ use super::{DEAD, LATER, NOW, claim, done, fail, probe};
 use crate::harness::{StoreHarness, eventually, one};
 use crate::{envelope, of_number, with_receipt};
 
-/// Longest wait for what ends by itself, on a busy machine.
+/// The longest wait for an operation that ends by itself, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a worker does with one envelope, and what came of it.
+/// Does what a worker does with one envelope, and returns the result of the claim.
 pub(super) async fn work<H: StoreHarness>(
     store: &H::Store,
     envelope: &Envelope,
@@ -47,7 +48,7 @@ pub(super) async fn work<H: StoreHarness>(
     Ok(claimed)
 }
 
-/// Polls a future so many times, each time that it is woken, and then drops it.
+/// Polls a future up to `polls` times, each time after a wake-up, and then drops it.
 pub(super) async fn poll_so_often<T>(future: impl Future<Output = T>, polls: u32) -> Option<T> {
     let mut future = pin!(future);
     let mut left = polls;
@@ -65,8 +66,8 @@ pub(super) async fn poll_so_often<T>(future: impl Future<Output = T>, polls: u32
     .await
 }
 
-/// H8, at every point where a unit of work waits, its settling and its commit included: the next
-/// unit of work finds a usable connection, and no effect happens twice.
+/// H8: cuts a unit of work at each point where it waits, also during settling and commit. Checks
+/// that the next unit of work has a usable connection, and that no effect happens twice.
 pub async fn a_unit_of_work_cut_anywhere_has_one_effect<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut cut = 0;
@@ -82,7 +83,7 @@ pub async fn a_unit_of_work_cut_anywhere_has_one_effect<H: StoreHarness>(world: 
         let after = work::<H>(&store, &envelope(&next), &next).await;
         assert_eq!(after.expect("worked"), Claimed::Fresh);
         assert_eq!(world.effects(&next).await, 1, "after {polls} polls");
-        // It may have been committed: redelivery decides.
+        // The cut transaction may have been committed. A redelivery shows whether it was.
         let again = work::<H>(&store, &unit, &key).await.expect("worked");
         assert!(
             matches!(again, Claimed::Fresh | Claimed::Redelivered),
@@ -96,7 +97,7 @@ pub async fn a_unit_of_work_cut_anywhere_has_one_effect<H: StoreHarness>(world: 
     Store::close(&*store).await;
 }
 
-/// A record of a failure that is cut anywhere is there as a whole, or not at all.
+/// Checks that a record of a failure which is cut at any point is stored completely or not at all.
 pub async fn a_failure_cut_anywhere_is_whole_or_nothing<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let mut cut = 0;
@@ -105,7 +106,7 @@ pub async fn a_failure_cut_anywhere_is_whole_or_nothing<H: StoreHarness>(world: 
             let one = envelope(&format!("{polls}-{}", then == DEAD));
             let recorded = poll_so_often(fail(&*store, &one, 1, then), polls).await;
             cut += u32::from(recorded.is_none());
-            // Whatever part of it is still running is over when this is answered.
+            // This call returns only when no part of the cut operation is still running.
             let again = fail(&*elsewhere, &one, 1, then).await;
             if recorded.is_some() {
                 assert_eq!(again, Recorded::Superseded, "after {polls} polls");
@@ -123,7 +124,8 @@ pub async fn a_failure_cut_anywhere_is_whole_or_nothing<H: StoreHarness>(world: 
     Store::close(&*store).await;
 }
 
-/// Somebody else's transaction that does not end is contention, and gone when it is.
+/// Checks that a lock of another open transaction is reported as contention, and that the work
+/// succeeds when that transaction has ended.
 pub async fn a_busy_lock_is_contention<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let (mine, theirs) = (with_receipt("a", 1), with_receipt("a", 2));
@@ -142,7 +144,8 @@ pub async fn a_busy_lock_is_contention<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Of two records of one failure at once, one counts; of two copies of a retry, one runs.
+/// Checks that of two simultaneous records of one failure one counts, and that of two copies of a
+/// retry one runs.
 pub async fn two_processes_at_once_count_once<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     for number in 0..20 {
@@ -183,7 +186,7 @@ pub(super) async fn requeued<S: Store>(store: &S) -> Vec<Envelope> {
     taker.0.into_inner().expect("no panic")
 }
 
-/// Confirms what it is handed.
+/// A publisher that confirms every retry it is given.
 #[derive(Default)]
 struct Taker(Mutex<Vec<Envelope>>);
 
@@ -196,8 +199,8 @@ impl Republish for Taker {
     }
 }
 
-/// Checks, as another process would, whether a retry it is given is already marked, and confirms
-/// it only when it is released; otherwise it hangs.
+/// A publisher that checks, as another process would, whether the retry it is given is already
+/// marked as queued. It confirms as `confirms` says, and never returns when `confirms` is `None`.
 struct Looking<'a, S> {
     elsewhere: &'a S,
     confirms: Option<bool>,
@@ -222,7 +225,8 @@ async fn is_marked<S: Ledger>(store: &S, envelope: &Envelope) -> bool {
     event.retries[0].queued_at.is_some()
 }
 
-/// While a retry is being published it is not marked, and it stays due when that does not end.
+/// Checks that a retry is not marked as queued while it is being published, and stays due when its
+/// publish does not finish.
 pub async fn a_retry_is_marked_after_its_publish_only<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let event = envelope("a");
@@ -235,7 +239,7 @@ pub async fn a_retry_is_marked_after_its_publish_only<H: StoreHarness>(world: &H
         };
         // A scheduler that was cut may hold the row for a moment longer.
         let took = async || {
-            // An operation that is to complete is not cut.
+            // Only a publish that never returns is cut.
             let patience = match confirms {
                 Some(_) => PATIENCE,
                 None => Duration::from_millis(300),
@@ -243,9 +247,15 @@ pub async fn a_retry_is_marked_after_its_publish_only<H: StoreHarness>(world: &H
             let _ = tokio::time::timeout(patience, store.requeue_due(10, &looking)).await;
             looking.marked.lock().expect("no panic").len()
         };
-        eventually("it is handed out", took, |taken| *taken > 0).await;
+        eventually("the retry is given to the publisher", took, |taken| {
+            *taken > 0
+        })
+        .await;
         let marked = looking.marked.into_inner().expect("no panic");
-        assert!(!marked.contains(&true), "it was marked too early");
+        assert!(
+            !marked.contains(&true),
+            "the retry was marked before its publish was confirmed"
+        );
         let now = is_marked(&*elsewhere, &event).await;
         assert_eq!(now, confirms == Some(true), "{confirms:?}");
     }
@@ -254,7 +264,7 @@ pub async fn a_retry_is_marked_after_its_publish_only<H: StoreHarness>(world: &H
     Store::close(&*store).await;
 }
 
-/// A retry comes when it is due, by the store's clock, and not before.
+/// Checks that a retry is due at its time by the store's clock, and not before.
 pub async fn a_retry_comes_when_it_is_due<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let after = Duration::from_millis(700);
@@ -262,15 +272,15 @@ pub async fn a_retry_comes_when_it_is_due<H: StoreHarness>(world: &H) {
     fail(&*store, &envelope("a"), 1, Then::Retry { after }).await;
     let due = async || requeued(&*store).await;
     let due = eventually("the retry is due", due, |due| !due.is_empty()).await;
-    // The database's clock is not this process's, and may be set meanwhile.
+    // The database has its own clock, which may be adjusted meanwhile.
     let waited = began.elapsed() + Duration::from_millis(50);
-    assert!(waited >= after, "it was due after {waited:?}");
+    assert!(waited >= after, "the retry was due after {waited:?}");
     assert_eq!(due.len(), 1);
-    assert_eq!(requeued(&*store).await, [], "it is on its way");
+    assert_eq!(requeued(&*store).await, [], "the retry is queued already");
     Store::close(&*store).await;
 }
 
-/// A handler that rolls back by itself is detected, and its event runs again.
+/// Checks that a handler which rolls back by itself is detected, and that its event runs again.
 pub async fn a_handler_that_rolls_back_is_detected<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let event = envelope("a");
@@ -304,7 +314,8 @@ pub async fn a_handler_that_rolls_back_is_detected<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// What cannot be reached is diagnosed as unavailable in a handler's hands, too.
+/// Checks that a store which becomes unreachable during a handler's statement is diagnosed as
+/// unavailable.
 pub async fn a_handlers_lost_connection_is_unavailable<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut tx = store.begin().await.expect("begun");

@@ -1,4 +1,4 @@
-//! Retries: exact, single, and never lost.
+//! The promises of a store for retries: each is due at its time, runs once, and is never lost.
 
 use std::sync::Mutex;
 
@@ -13,10 +13,10 @@ use super::{DEAD, LATER, NOW, claim, done, fail, finish, one, probe};
 use crate::harness::{self, StoreHarness};
 use crate::{envelope, of_number};
 
-/// Takes what is due, and confirms it or not.
+/// A publisher that records the due retries it is given, and confirms all of them or none.
 struct Taker {
     confirms: bool,
-    /// Of which routes.
+    /// The routes whose retries it takes. `None` means all routes.
     routes: Option<Vec<RouteName>>,
     taken: Mutex<Vec<DueRetry>>,
 }
@@ -61,8 +61,8 @@ fn redo(attempt: u32) -> Envelope {
     }
 }
 
-/// Nor do those that are due later, many more than one query returns, delay one that came after
-/// them and is due now.
+/// Checks that a retry is not due before its time. Many retries that are due later, more than one
+/// query returns, must not delay a newer one that is due now.
 pub async fn a_retry_is_not_due_early<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for number in 0..200 {
@@ -78,8 +78,8 @@ pub async fn a_retry_is_not_due_early<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// A route that was taken out of the config has no queue any more: its retries wait, and those of
-/// others do not wait behind them.
+/// Checks that retries of a route without a queue (the route was removed from the config) keep
+/// waiting, and do not delay retries of other routes.
 pub async fn a_retry_of_a_route_without_a_queue_delays_no_other<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     fail(&*store, &envelope("a"), 1, NOW).await;
@@ -102,7 +102,7 @@ pub async fn a_retry_of_a_route_without_a_queue_delays_no_other<H: StoreHarness>
 pub async fn a_due_retry_is_republished_before_it_is_marked<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     fail(&*store, &envelope("a"), 1, NOW).await;
-    // Not confirmed: it stays due.
+    // The publish is not confirmed, so the retry stays due.
     let (requeued, taken) = requeue(&*store, false).await;
     assert_eq!(
         requeued,
@@ -114,7 +114,7 @@ pub async fn a_due_retry_is_republished_before_it_is_marked<H: StoreHarness>(wor
     assert_eq!(
         taken,
         [redo(2)],
-        "what travels is the envelope, asking for attempt 2"
+        "the published message is the envelope with attempt 2"
     );
     let (requeued, taken) = requeue(&*store, true).await;
     assert_eq!(
@@ -128,7 +128,7 @@ pub async fn a_due_retry_is_republished_before_it_is_marked<H: StoreHarness>(wor
         )
     );
     let (requeued, _) = requeue(&*store, true).await;
-    assert_eq!(requeued, Requeued::default(), "it is queued");
+    assert_eq!(requeued, Requeued::default(), "the retry is queued");
     Store::close(&*store).await;
 }
 
@@ -163,14 +163,14 @@ pub async fn a_replayed_dead_letter_is_granted_again<H: StoreHarness>(world: &H)
     assert_eq!(
         store.dead_replay(&all, 10, "ann").await.expect("done"),
         0,
-        "it is discarded"
+        "a discarded dead letter is not replayed"
     );
     assert_eq!(store.dead_restore(&all, 10, "ann").await.expect("done"), 1);
     assert_eq!(store.dead_replay(&all, 10, "ann").await.expect("done"), 1);
     assert_eq!(
         store.dead_replay(&all, 10, "ann").await.expect("done"),
         0,
-        "once is enough"
+        "a second replay changes nothing"
     );
     assert_eq!(
         store
@@ -182,7 +182,7 @@ pub async fn a_replayed_dead_letter_is_granted_again<H: StoreHarness>(world: &H)
     );
     let (requeued, taken) = requeue(&*store, true).await;
     assert_eq!((requeued.confirmed, taken), (1, vec![redo(3)]));
-    // A fresh round: two attempts were made before it.
+    // A new round starts; two attempts were made before it.
     let granted = Claimed::Granted {
         attempt: 3,
         attempts_before: 2,
@@ -213,7 +213,7 @@ pub async fn the_backlog_counts_what_waits<H: StoreHarness>(world: &H) {
         assert_eq!(found, (retrying, due, dead));
     };
     counted(2, 1, 1).await;
-    // In its queue again, it waits for its attempt and is not due any more.
+    // Back in its queue, the event waits for its attempt and is no longer due.
     assert_eq!(requeue(&*store, true).await.0.confirmed, 1);
     counted(2, 0, 1).await;
     let all = DeadFilter::default();

@@ -1,4 +1,4 @@
-//! Starts of handlers: counted, visible to all processes, cleared.
+//! The promises of a store for start markers: counted, visible to all processes, and cleared.
 
 use hookbox_driver::{Claimed, CountedStart, Start, StartCounts, StartKind, Store};
 use hookbox_event::{InstanceId, RouteName};
@@ -7,12 +7,12 @@ use super::{claim, done};
 use crate::envelope;
 use crate::harness::{StoreHarness, one, two};
 
-/// A process.
+/// The id of process number `number`.
 fn by(number: u8) -> InstanceId {
     InstanceId::from_bytes([number; 16])
 }
 
-/// Counts starts beside others.
+/// Counts a shared start: other events may run in the process at the same time.
 async fn start<S: Store>(store: &S, route: &RouteName, process: u8, on: &[Start]) {
     store
         .start(route, &by(process), StartKind::Shared, on)
@@ -20,13 +20,13 @@ async fn start<S: Store>(store: &S, route: &RouteName, process: u8, on: &[Start]
         .expect("counted");
 }
 
-/// How often each was started.
+/// Returns how often each event was started.
 async fn counts<S: Store>(store: &S, route: &RouteName, of: &[Start]) -> Vec<u32> {
     let counts = store.starts(route, of).await.expect("read");
     counts.iter().map(|counts| counts.all).collect()
 }
 
-/// Those with nothing else in the process are counted by themselves.
+/// Checks that isolated and unproven starts are also counted separately.
 pub async fn starts_are_counted_by_kind<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let a = [Start::of(&envelope("a"))];
@@ -35,7 +35,7 @@ pub async fn starts_are_counted_by_kind<H: StoreHarness>(world: &H) {
         (2, StartKind::Unproven),
         (3, StartKind::Isolated),
         (4, StartKind::Isolated),
-        // The reply was lost, and the call is repeated.
+        // The reply of the last call was lost, so the same call is repeated.
         (4, StartKind::Isolated),
     ] {
         store
@@ -62,10 +62,10 @@ pub async fn starts_are_counted_until_a_process_survives<H: StoreHarness>(world:
     assert_eq!(found, [0, 0, 0]);
     start(&*store, &one(), 1, &[a]).await;
     start(&*elsewhere, &one(), 2, &[b, a]).await;
-    // The reply was lost, and the call is repeated.
+    // The reply of the last call was lost, so the same call is repeated.
     start(&*elsewhere, &one(), 2, &[b, a]).await;
     start(&*store, &one(), 1, &[a, c]).await;
-    // In the order asked for, by every caller.
+    // Every process sees the counts, in the order of the events it asks for.
     for store in [&store, &elsewhere] {
         let found = counts(&**store, &one(), &[b, a, c]).await;
         assert_eq!(found, [1, 3, 1]);
@@ -75,18 +75,22 @@ pub async fn starts_are_counted_until_a_process_survives<H: StoreHarness>(world:
         .await
         .expect("forgotten");
     let found = counts(&*store, &one(), &[a, b, c]).await;
-    assert_eq!(found, [0, 1, 0], "what was not named stays");
+    assert_eq!(
+        found,
+        [0, 1, 0],
+        "the count of an event that was not named stays"
+    );
     store.survived(&one(), &[a, b]).await.expect("forgotten");
     start(&*store, &one(), 1, &[a]).await;
     let found = counts(&*store, &one(), &[a, b]).await;
-    assert_eq!(found, [1, 0], "it counts from the beginning");
+    assert_eq!(found, [1, 0], "a cleared count starts from zero");
     let nothing = store.starts(&one(), &[]).await.expect("read");
     assert!(nothing.is_empty());
     Store::close(&*elsewhere).await;
     Store::close(&*store).await;
 }
 
-/// A retry is another start than the first message.
+/// Checks that a start of a retry is counted separately from a start of the first message.
 pub async fn starts_are_per_attempt<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let first = Start::of(&envelope("a"));
@@ -117,7 +121,8 @@ pub async fn starts_are_per_route<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// A process that has ended a try without an outcome runs nothing until its next one.
+/// Checks that a process can retract its start after a try without an outcome, and retracts no
+/// start of another process.
 pub async fn a_start_is_retracted_by_its_process_alone<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let a = Start::of(&envelope("a"));
@@ -140,15 +145,15 @@ pub async fn a_start_is_retracted_by_its_process_alone<H: StoreHarness>(world: &
         let found = store.starts(&one(), &[a]).await.expect("read");
         assert_eq!(found, [counts]);
     };
-    // Nothing was counted.
+    // Retracts a start that was never counted.
     retract(1, isolated, true).await;
     expect(0, 0, 0).await;
-    // The only one there is.
+    // Retracts the only start there is.
     count(1, unproven).await;
     retract(1, unproven, false).await;
     expect(0, 0, 0).await;
 
-    // Of another attempt, on another route: nothing of this one.
+    // Retracting a start of another attempt or another route changes nothing here.
     count(1, StartKind::Shared).await;
     count(2, isolated).await;
     let later = Start { attempt: 2, ..a };
@@ -161,21 +166,22 @@ pub async fn a_start_is_retracted_by_its_process_alone<H: StoreHarness>(world: &
         retracted.expect("retracted");
     }
     expect(2, 1, 0).await;
-    // What may not have been counted is taken back from none but the last, and once.
+    // A start that may not have been counted is retracted only if it is the latest one, and only
+    // once.
     retract(3, isolated, false).await;
     expect(2, 1, 0).await;
     count(3, isolated).await;
     retract(3, isolated, false).await;
     retract(3, isolated, false).await;
     expect(2, 1, 0).await;
-    // The next try of the same process is another start.
+    // The next try of the same process counts as another start.
     count(3, isolated).await;
     count(4, unproven).await;
     expect(4, 2, 1).await;
-    // What was counted is taken back whichever process was the last, and in any order.
+    // A start that was certainly counted is retracted in any order, whichever process started last.
     retract(3, isolated, true).await;
     expect(3, 1, 1).await;
-    // The last one is still known: a repeated call is not another start.
+    // The latest start is still known, so a repeated call does not count another one.
     count(4, unproven).await;
     expect(3, 1, 1).await;
     retract(4, unproven, true).await;
@@ -184,7 +190,8 @@ pub async fn a_start_is_retracted_by_its_process_alone<H: StoreHarness>(world: &
     Store::close(&*store).await;
 }
 
-/// What a process wrote that died in the middle of a handler is gone; that it began is not.
+/// Checks that a start marker survives when its process dies inside a handler, while the effects of
+/// the handler are rolled back.
 pub async fn a_start_outlives_its_process<H: StoreHarness>(world: &H) {
     let (store, elsewhere) = (world.open().await, world.open().await);
     let event = envelope("a");
@@ -192,13 +199,13 @@ pub async fn a_start_outlives_its_process<H: StoreHarness>(world: &H) {
     let mut tx = store.begin().await.expect("begun");
     assert_eq!(claim(&*store, &mut tx, &event).await, Claimed::Fresh);
     H::effect(store.connection(&mut tx), "a").await;
-    // Here it dies.
+    // Here the process dies.
     drop(tx);
     drop(store);
     let found = counts(&*elsewhere, &one(), &[Start::of(&event)]).await;
     assert_eq!(found, [1]);
     assert_eq!(world.effects("a").await, 0);
-    // A count prevents nothing: whether the event runs is for the worker to decide.
+    // A count prevents nothing: the worker decides whether the event runs.
     done(&*elsewhere, &event).await;
     Store::close(&*elsewhere).await;
 }

@@ -1,4 +1,4 @@
-//! Text that a handler, a sender or an operator wrote.
+//! The promises of a store for text that a handler, a sender or an operator wrote.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use super::{DEAD, claim, finish};
 use crate::harness::{StoreHarness, one};
 use crate::{envelope, of_number};
 
-/// No text keeps an event from its outcome: what cannot be stored is escaped, what is too long is
-/// cut with a mark, and every other text is read back unchanged.
+/// Checks that no text prevents an outcome: text that cannot be stored is escaped, text that is too
+/// long is cut with a mark, and every other text is read back unchanged.
 pub async fn text_from_outside_is_made_storable<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let texts = [

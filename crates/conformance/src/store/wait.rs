@@ -1,4 +1,4 @@
-//! Waiting retries, as operators see and hurry them.
+//! The promises of a store for waiting retries: how operators list them and make them due.
 
 use hookbox_driver::{
     Claimed, DeferReason, Deferral, Deferred, EventCursor, Failure, Ledger, RetryFilter, Store,
@@ -11,8 +11,8 @@ use super::{LATER, NOW, done, fail, failure, probe};
 use crate::harness::{StoreHarness, one};
 use crate::{envelope, of_number};
 
-/// Retries are listed in the order of their times, page by page, each with the error of its last
-/// attempt, and why it waits where it has not failed.
+/// Checks that retries are listed in the order of their times, page by page. Each shows the error
+/// of its last attempt, or the reason of its deferral when no attempt has failed.
 pub async fn retries_are_listed_with_their_errors<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let route = one();
@@ -71,7 +71,7 @@ pub async fn retries_are_listed_with_their_errors<H: StoreHarness>(world: &H) {
     Store::close(&*store).await;
 }
 
-/// Of three retries, those of an event, a route, a source, and a time: the second is due then.
+/// Filters three retries by event, route, source and time. `second` is the time of the second one.
 async fn narrowed(store: &impl Ledger, event: EventId, second: Timestamp) {
     let all = RetryFilter::default();
     for (filter, count) in [
@@ -116,8 +116,8 @@ async fn narrowed(store: &impl Ledger, event: EventId, second: Timestamp) {
     }
 }
 
-/// A hurried retry is due at once, for the attempt that it waited for; each leaves a row in the
-/// audit. What is due already is left as it is.
+/// Checks that a hurried retry is due at once, with its attempt number unchanged, and that each
+/// leaves an audit row. A retry that is due already is not changed.
 pub async fn a_hurried_retry_is_due_at_once<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     for number in 0..3 {
@@ -144,7 +144,7 @@ pub async fn a_hurried_retry_is_due_at_once<H: StoreHarness>(world: &H) {
     };
     assert_eq!(probe(&*store, &redo).await, granted);
     done(&*store, &redo).await;
-    // No more than asked for; those first that are due first.
+    // No more retries are hurried than asked for, in the order of their times.
     assert_eq!(store.hurry(&all, 1, "bob").await.expect("hurried"), 1);
     assert_eq!(store.hurry(&all, 10, "bob").await.expect("hurried"), 1);
     assert_eq!(store.hurry(&all, 10, "bob").await.expect("hurried"), 0);

@@ -1,4 +1,4 @@
-//! Witnesses, from the side of the store, and what else a verdict rests on.
+//! The promises of a store for witnesses, and for the other facts that `reconcile` judges by.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use crate::harness::{StoreHarness, one};
 use crate::store::done;
 use crate::with_receipt;
 
-/// Nothing in a test is as old.
+/// An age that nothing in a test reaches.
 const LONG: Duration = Duration::from_secs(3_600);
 
-/// One report of one receipt.
+/// Builds an accept report with one receipt.
 fn account(instance: InstanceId, number: u64, closing: bool) -> Account {
     let [_, .., byte] = number.to_be_bytes();
     Account {
@@ -37,18 +37,22 @@ async fn take(store: &impl Store, found: &[Witness]) -> NextWitness {
 async fn published(store: &impl Store, found: &[Witness]) -> Witness {
     match take(store, found).await {
         NextWitness::Publish(witness) => witness,
-        other => panic!("something is to be published: {other:?}"),
+        other => panic!("a witness is to be published: {other:?}"),
     }
 }
 
-/// A witness is due when something was reported since the last one, and again until it is
-/// confirmed; from any process.
+/// Checks that a witness is due when something was reported since the last one, and stays due for
+/// every process until it is confirmed.
 pub async fn a_witness_follows_what_is_reported<H: StoreHarness>(world: &H) {
     let (store, other) = (world.open().await, world.open().await);
     let first = published(&*store, &[]).await;
     assert_eq!((first.sequence, first.receipts), (1, 0));
     assert_eq!(first.ingests, []);
-    assert_eq!(published(&*other, &[]).await, first, "not confirmed yet");
+    assert_eq!(
+        published(&*other, &[]).await,
+        first,
+        "the first witness is not confirmed yet"
+    );
     store.witness_confirmed(1).await.expect("recorded");
     let found = [first.clone()];
     assert_eq!(take(&*other, &found).await, NextWitness::Unchanged);
@@ -64,7 +68,7 @@ pub async fn a_witness_follows_what_is_reported<H: StoreHarness>(world: &H) {
         panic!("one ingest: {second:?}")
     };
     assert_eq!((reported.instance, reported.number), (INSTANCE, 1));
-    // Before it is confirmed, more is reported.
+    // More is reported before the second witness is confirmed.
     let reported = account(INSTANCE, 2, false);
     store.account(&reported).await.expect("written");
     assert_eq!(published(&*store, &found).await.sequence, 3);
@@ -77,8 +81,8 @@ pub async fn a_witness_follows_what_is_reported<H: StoreHarness>(world: &H) {
     Store::close(&*other).await;
 }
 
-/// A store that does not know what its broker holds reports that, and so does one whose broker does
-/// not hold what it has confirmed; neither commits a witness then.
+/// Checks that the store reports a mismatch when the broker holds a witness that the store does not
+/// know, or lacks one that the store has confirmed. In both cases no witness is committed.
 pub async fn a_store_behind_its_witness_is_found<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let reported = account(INSTANCE, 1, false);
@@ -90,7 +94,7 @@ pub async fn a_store_behind_its_witness_is_found<H: StoreHarness>(world: &H) {
     let NextWitness::Mismatch(Mismatch::StoreBehind(behind)) =
         take(&*store, &[known.clone(), later.clone()]).await
     else {
-        panic!("it is behind")
+        panic!("the store is behind its witness")
     };
     assert_eq!((behind.store, behind.broker, behind.receipts), (1, 9, 600));
     assert_eq!(behind.from, known.at);
@@ -108,12 +112,12 @@ pub async fn a_store_behind_its_witness_is_found<H: StoreHarness>(world: &H) {
         NextWitness::Mismatch(Mismatch::BrokerBehind(_))
     ));
     let position = store.witness_position().await.expect("read");
-    assert_eq!(position.newest, Some(known), "nothing was taken");
+    assert_eq!(position.newest, Some(known), "no witness was committed");
     Store::close(&*store).await;
 }
 
-/// Accepted, a contradiction is over as soon as the fresh witness is published; it stays in the
-/// audit and in the list of what was accepted.
+/// Checks that an accepted mismatch ends when the new witness is published. It stays in the audit
+/// and in the list of accepted restores.
 pub async fn an_accepted_restore_begins_another_life<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let known = published(&*store, &[]).await;
@@ -122,7 +126,7 @@ pub async fn an_accepted_restore_begins_another_life<H: StoreHarness>(world: &H)
     let mut later = known.clone();
     later.sequence = 9;
     let NextWitness::Mismatch(mismatch) = take(&*store, &[later.clone()]).await else {
-        panic!("it is behind")
+        panic!("the store is behind its witness")
     };
     let accepted = store.accept_restore(&mismatch, "ann", "the disk burned");
     let fresh = accepted.await.expect("accepted");
@@ -133,7 +137,7 @@ pub async fn an_accepted_restore_begins_another_life<H: StoreHarness>(world: &H)
             take(&*store, &[later.clone()]).await,
             NextWitness::Mismatch(_)
         ),
-        "it is not published yet"
+        "the new witness is not published yet"
     );
     let held = [later, fresh.clone()];
     assert_eq!(take(&*store, &held).await, NextWitness::Publish(fresh));
@@ -161,7 +165,8 @@ pub async fn an_accepted_restore_begins_another_life<H: StoreHarness>(world: &H)
     Store::close(&*store).await;
 }
 
-/// Until it closes or reports again.
+/// Checks that an ingest that has not closed is listed when its reports stop, until it closes or
+/// reports again.
 pub async fn an_ingest_that_never_closed_is_listed_without_reports<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let (open, closed) = (INSTANCE, InstanceId::from_bytes([6; 16]));
@@ -173,7 +178,7 @@ pub async fn an_ingest_that_never_closed_is_listed_without_reports<H: StoreHarne
         store.account(&reported).await.expect("written");
     }
     let silent = async |since| store.silent(10, since).await.expect("read");
-    assert_eq!(silent(LONG).await, [], "it is not silent for so long");
+    assert_eq!(silent(LONG).await, [], "the ingest reported recently");
     let found = silent(Duration::ZERO).await;
     let [
         SilentIngest {
@@ -192,7 +197,8 @@ pub async fn an_ingest_that_never_closed_is_listed_without_reports<H: StoreHarne
     Store::close(&*store).await;
 }
 
-/// An ingest that has closed has given out no further number. One that is open may have.
+/// Checks that a number beyond the closing report of an ingest is an imbalance, since a closed
+/// ingest gives out no number. An ingest that is still open may have given it out.
 pub async fn a_number_beyond_a_closing_report_is_an_imbalance<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let mut event = with_receipt("late", 1);
@@ -201,7 +207,7 @@ pub async fn a_number_beyond_a_closing_report_is_an_imbalance<H: StoreHarness>(w
     let mut reported = account(event.instance, 1, false);
     store.account(&reported).await.expect("written");
     assert_eq!(store.imbalances(10).await.expect("read"), []);
-    // Void, and stored all the same: a confirm came too late.
+    // The number was void, and the message was stored all the same: its confirm came too late.
     (reported.first, reported.last, reported.accepted) = (2, 3, Vec::new());
     store.account(&reported).await.expect("written");
     (reported.first, reported.last, reported.closing) = (4, 3, true);
@@ -219,7 +225,8 @@ pub async fn a_number_beyond_a_closing_report_is_an_imbalance<H: StoreHarness>(w
     Store::close(&*store).await;
 }
 
-/// Two receipts with one number of one ingest: the same receipt on two routes is none.
+/// Checks that two receipts with one number of one ingest are an imbalance. One receipt on two
+/// routes is not.
 pub async fn one_number_of_two_receipts_is_an_imbalance<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     let first = with_receipt("first", 1);

@@ -1,7 +1,7 @@
-//! Who a private server runs as.
+//! The account that a private server runs as.
 //!
-//! PostgreSQL refuses to run as root, and nothing that a test starts needs to: when we are root,
-//! the server's own account is used, else `nobody`. Otherwise it is simply us.
+//! PostgreSQL refuses to run as root, and nothing that a test starts needs root. A test that runs
+//! as root uses the server's own account, or else `nobody`. Any other test uses its own account.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -10,12 +10,12 @@ use std::process::Command;
 
 use super::ServerError;
 
-/// The account that a server, its keeper and its folder belong to.
+/// The account that owns a server, its keeper and its folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Account {
-    /// We are not root: everything runs as us.
+    /// The test does not run as root: everything runs as the test's own user.
     Ourselves,
-    /// We are root: it runs as this user and group, without any other group.
+    /// The test runs as root: the server runs as this user and group, without supplementary groups.
     Other {
         /// The user's number.
         uid: u32,
@@ -25,10 +25,10 @@ pub enum Account {
 }
 
 impl Account {
-    /// The account for a server whose packages create the user `preferred`.
+    /// Returns the account for a server whose packages create the user `preferred`.
     ///
     /// # Errors
-    /// When we are root and neither that user nor `nobody` exists.
+    /// When the test runs as root and neither that user nor `nobody` exists.
     pub fn for_server(preferred: &str) -> Result<Account, ServerError> {
         if id(&["-u"]) != Some(0) {
             return Ok(Account::Ourselves);
@@ -48,17 +48,18 @@ impl Account {
     pub fn apply(self, command: &mut Command) {
         match self {
             Account::Ourselves => {}
-            // As root the standard library drops the supplementary groups along with the user.
+            // For root, the standard library drops the supplementary groups when it changes the
+            // user.
             Account::Other { uid, gid } => {
                 command.uid(uid).gid(gid);
             }
         }
     }
 
-    /// Gives `path` to this account.
+    /// Makes this account the owner of `path`.
     ///
     /// # Errors
-    /// When the operating system refuses.
+    /// When the operating system refuses the change.
     pub fn own(self, path: &Path) -> Result<(), ServerError> {
         match self {
             Account::Ourselves => Ok(()),
@@ -68,8 +69,8 @@ impl Account {
         }
     }
 
-    /// Where this account's temporary folders go: the system's temporary folder, unless that one
-    /// is root's private one.
+    /// Returns the parent of this account's temporary folders. It is the system's temporary folder,
+    /// unless only root can enter that one.
     pub fn temporary(self) -> PathBuf {
         let usual = std::env::temp_dir();
         match self {

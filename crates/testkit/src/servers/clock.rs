@@ -1,8 +1,8 @@
-//! A clock of a process's own, which a test shifts while the process runs.
+//! A clock of a single process, which a test can shift while the process runs.
 //!
-//! libfaketime, loaded into the process, adds what a file says to what the system says. Durations
-//! are left alone: it is the time of day that is wrong on a machine whose clock is, and not how
-//! fast time passes.
+//! libfaketime is loaded into the process and adds an offset from a file to the system's time.
+//! Durations stay correct: a machine with a wrong clock has the wrong time of day, but its time
+//! does not pass faster or slower.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,14 +10,15 @@ use std::path::PathBuf;
 
 use super::{ServerError, find, ports};
 
-/// Where processes find what is loaded into them.
+/// The variable that makes the system load a library into a process.
 const PRELOAD: &str = if cfg!(target_os = "macos") {
     "DYLD_INSERT_LIBRARIES"
 } else {
     "LD_PRELOAD"
 };
 
-/// A clock that is right until it is shifted. Its folder is removed when this is dropped.
+/// A clock that shows the system's time until it is shifted. Its folder is removed when it is
+/// dropped.
 #[derive(Debug)]
 pub struct Clock {
     library: PathBuf,
@@ -28,11 +29,11 @@ impl Clock {
     /// Finds libfaketime on this machine.
     ///
     /// # Errors
-    /// When it is not there, or there is no place for the file.
+    /// When libfaketime is not installed, or the file with the offset cannot be written.
     pub fn new() -> Result<Clock, ServerError> {
         let library = find::faketime()?;
         let name = ports::random_name().map_err(ServerError::io("choosing a name"))?;
-        // Readable by all: a server runs as another user.
+        // Everybody can read the folder, because a server runs as another user.
         let folder = std::env::temp_dir().join(format!("hookbox-clock-{name}"));
         let made = fs::create_dir(&folder);
         made.map_err(ServerError::io(format!("making {}", folder.display())))?;
@@ -41,7 +42,7 @@ impl Clock {
         Ok(clock)
     }
 
-    /// Sets it so many days before or after the system's, at once.
+    /// Sets the clock this many days after the system's (or before, if negative), at once.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -49,11 +50,11 @@ impl Clock {
         let doing = || format!("shifting a clock in {}", self.folder.display());
         let next = self.folder.join("next");
         fs::write(&next, format!("{days:+}d\n")).map_err(ServerError::io(doing()))?;
-        // A process that reads meanwhile finds the old shift or the new one.
+        // The rename is atomic: a process that reads meanwhile finds the old offset or the new one.
         fs::rename(next, self.file()).map_err(ServerError::io(doing()))
     }
 
-    /// What a process must find in its environment to go by this clock.
+    /// Returns the environment variables that make a process use this clock.
     pub fn environment(&self) -> Vec<(&'static str, OsString)> {
         vec![
             (PRELOAD, self.library.clone().into()),

@@ -1,9 +1,9 @@
-//! A private cluster of RabbitMQ nodes, each on a host of its own ([`super::network`]), to be cut
-//! in two, killed node by node, restarted in turn, grown and shrunk.
+//! A private cluster of RabbitMQ nodes, each on a separate host ([`super::network`]). Tests cut it
+//! in two, kill and restart nodes, and add nodes.
 //!
-//! `pause_minority`, as the RabbitMQ documentation advises where quorum queues are used
-//! (<https://www.rabbitmq.com/docs/partitions>), and a `net_ticktime` of 15 s, so that a test
-//! need not wait a minute until a node is missed.
+//! It uses `pause_minority`, as the RabbitMQ documentation advises for quorum queues
+//! (<https://www.rabbitmq.com/docs/partitions>), and a `net_ticktime` of 15 s, so that a test does
+//! not wait a minute until a lost node is noticed.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,38 +18,39 @@ use super::ports;
 use super::process::{Process, run, tail, wait_until};
 use super::rabbitmq::{NO_PLUGINS, READY_MAX, USER, answers, has_started};
 
-/// AMQP's port. Each node has its host to itself.
+/// The AMQP port of every node. The nodes can share it because each has its own host.
 const PORT: u16 = 5672;
 
-/// The plugin with the HTTP API, on its usual port of each host.
+/// The plugin with the HTTP API. On each host it listens on its usual port.
 const MANAGEMENT: &str = "[rabbitmq_management].\n";
 
-/// One scheduler each: three nodes share the processors with what is tested.
+/// The arguments that give each node one scheduler, because the nodes share the processors with the
+/// program under test.
 const SCHEDULERS: &str = "+S 1:1 +sbwt none +sbwtdcpu none +sbwtdio none";
 
-/// A private cluster. It ends, and its folder is removed, when this is dropped.
+/// A private cluster. It ends, and its folder is removed, when it is dropped.
 #[derive(Debug)]
 pub struct RabbitmqCluster {
     found: Rabbitmq,
     network: Network,
     nodes: Vec<Node>,
     password: String,
-    /// What is in the file that names the plugins.
+    /// The content of the file that names the enabled plugins.
     plugins: &'static str,
     cut: Vec<(u8, u8)>,
-    // Last: the folder is removed after the processes that use it have ended.
+    // The last field, so that the folder is removed after the processes that use it have ended.
     folder: Folder,
 }
 
 #[derive(Debug)]
 struct Node {
     process: Process,
-    /// Erlang's port mapper of its host.
+    /// Erlang's port mapper on the node's host.
     epmd: Process,
 }
 
 impl RabbitmqCluster {
-    /// Starts so many nodes, with the management plugin where that is wanted.
+    /// Starts this many nodes, with the management plugin if `managed`.
     ///
     /// # Errors
     /// When network namespaces cannot be made here, or a node does not start.
@@ -61,7 +62,7 @@ impl RabbitmqCluster {
         if found.root.is_some() {
             return Err(ServerError::Command {
                 doing: "starting a cluster".to_owned(),
-                output: "it is not started from another root".to_owned(),
+                output: "a cluster cannot be started from another root folder".to_owned(),
             });
         }
         let folder = Folder::new("cluster", Account::Ourselves)?;
@@ -83,10 +84,10 @@ impl RabbitmqCluster {
         Ok(cluster)
     }
 
-    /// Starts one node more, which joins the others, and gives its number, from 1.
+    /// Starts one more node, which joins the others, and returns its number. Numbers start at 1.
     ///
     /// # Errors
-    /// When it does not start.
+    /// When the node does not start.
     pub fn add(&mut self) -> Result<u8, ServerError> {
         let host = self.network.add(&self.folder)?;
         for name in ["", "/mnesia", "/log", "/conf.d"] {
@@ -135,7 +136,8 @@ impl RabbitmqCluster {
         let program = self.found.scripts.join("rabbitmq-server");
         let mut command = self.network.command(&self.folder, host, &program);
         self.environment(&mut command, host);
-        // With this the script becomes Erlang instead of watching over it.
+        // With this variable the script becomes the Erlang process, instead of a parent that
+        // watches it.
         command
             .env("RABBITMQ_ALLOW_INPUT", "1")
             .env("RABBITMQ_SERVER_START_ARGS", "-noinput -start_epmd false")
@@ -185,12 +187,13 @@ impl RabbitmqCluster {
         }
     }
 
-    /// The name of a node in the cluster.
+    /// Returns the name of a node in the cluster.
     pub fn name(&self, node: u8) -> String {
         format!("rabbit@{}", self.network.address(node))
     }
 
-    /// The administrator's URL of the default virtual host of these nodes. It holds the password.
+    /// Returns the administrator's URL of the default virtual host, with the addresses of these
+    /// nodes. The URL holds the password.
     pub fn url(&self, nodes: &[u8]) -> String {
         let hosts = nodes
             .iter()
@@ -199,20 +202,20 @@ impl RabbitmqCluster {
         format!("amqp://{USER}:{}@{}/%2f", self.password, hosts.join(","))
     }
 
-    /// The URL of a node's management API, without an account.
+    /// Returns the URL of a node's management API, without user and password.
     pub fn management(&self, node: u8) -> String {
         format!("http://{}:15672", self.network.address(node))
     }
 
-    /// The user's password, which must be in no log.
+    /// Returns the user's password, which must not appear in any log.
     pub fn password(&self) -> &str {
         &self.password
     }
 
-    /// Runs `rabbitmqctl` or `rabbitmq-queues` on a node and gives what it wrote.
+    /// Runs `rabbitmqctl` or `rabbitmq-queues` on a node, and returns the output.
     ///
     /// # Errors
-    /// When it fails.
+    /// When the command fails.
     pub fn ctl(&self, node: u8, program: &str, arguments: &[&str]) -> Result<String, ServerError> {
         let path = self.found.scripts.join(program);
         let mut command = self.network.command(&self.folder, node, &path);
@@ -222,30 +225,31 @@ impl RabbitmqCluster {
         run(&self.folder, &doing, command)
     }
 
-    /// SIGKILL to a node.
+    /// Kills a node with SIGKILL.
     ///
     /// # Errors
-    /// When it stays.
+    /// When the node does not end.
     pub fn kill(&mut self, node: u8) -> Result<(), ServerError> {
         let place = usize::from(node) - 1;
         self.nodes[place].process.kill(&self.folder)
     }
 
-    /// Stops a node in an orderly way, and waits until it has ended.
+    /// Stops a node in an orderly way, and waits until its process has ended.
     ///
     /// # Errors
-    /// When it does not.
+    /// When the node does not end.
     pub fn stop(&mut self, node: u8) -> Result<(), ServerError> {
         self.ctl(node, "rabbitmqctl", &["stop"])?;
         wait_until(READY_MAX, || self.node(node).process.has_ended());
         self.kill(node)
     }
 
-    /// Starts a node that has ended, on its data, and waits until it answers where `wait` says so:
-    /// one of several that are down may wait for the others.
+    /// Starts a node that has ended, on its old data. Waits until the node answers if `wait`. A
+    /// caller that restarts several nodes must not wait for the first, since it may wait for the
+    /// others.
     ///
     /// # Errors
-    /// When it does not start.
+    /// When the node does not start.
     pub fn restart(&mut self, node: u8, wait: bool) -> Result<(), ServerError> {
         let log = self.inside(node, "log/broker.log");
         let _ = std::fs::rename(&log, self.inside(node, "log/before.log"));
@@ -254,25 +258,25 @@ impl RabbitmqCluster {
         if wait { self.ready(node) } else { Ok(()) }
     }
 
-    /// Whether a node's process runs.
+    /// Returns whether the process of a node runs.
     pub fn runs(&mut self, node: u8) -> bool {
         !self.node(node).process.has_ended()
     }
 
-    /// Nothing passes between two nodes any more; both are still reached from outside.
+    /// Cuts the connection between two nodes. Both stay reachable from outside.
     ///
     /// # Errors
-    /// When the operating system refuses.
+    /// When the operating system refuses the change.
     pub fn cut(&mut self, one: u8, other: u8) -> Result<(), ServerError> {
         self.network.cut(&self.folder, one, other)?;
         self.cut.push((one, other));
         Ok(())
     }
 
-    /// Everything that was cut passes again.
+    /// Reconnects all nodes that were cut.
     ///
     /// # Errors
-    /// When the operating system refuses.
+    /// When the operating system refuses the change.
     pub fn heal(&mut self) -> Result<(), ServerError> {
         for (one, other) in std::mem::take(&mut self.cut) {
             self.network.heal(&self.folder, one, other)?;
@@ -288,7 +292,7 @@ impl RabbitmqCluster {
         self.folder.path().join(format!("node{host}")).join(name)
     }
 
-    /// Its folder.
+    /// Returns the folder of the cluster.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -296,7 +300,7 @@ impl RabbitmqCluster {
 
 impl Drop for RabbitmqCluster {
     fn drop(&mut self) {
-        // Where one of these fails, the keeper ends the process.
+        // If one of these calls fails, the keeper ends the process.
         for node in &mut self.nodes {
             let _ = node.process.end(&self.folder);
             let _ = node.epmd.end(&self.folder);

@@ -1,4 +1,4 @@
-//! Where PostgreSQL and RabbitMQ are on this machine, and whether they are new enough.
+//! Finds PostgreSQL and RabbitMQ on this machine, and checks that they are new enough.
 
 use std::env;
 use std::ffi::OsString;
@@ -12,18 +12,18 @@ use super::root::Root;
 /// The oldest major version of PostgreSQL that the project supports.
 pub const POSTGRES_MIN: Version = Version(15, 0, 0);
 
-/// The oldest version of RabbitMQ with everything its quorum queues need here.
+/// The oldest version of RabbitMQ whose quorum queues have everything that hookbox needs.
 pub const RABBITMQ_MIN: Version = Version(3, 10, 0);
 
-/// What they are called where they are missing.
+/// How an error names a server that is missing.
 const POSTGRES_WANTED: &str = "PostgreSQL 15 or newer";
 const RABBITMQ_WANTED: &str = "RabbitMQ 3.10 or newer";
 
-/// The variable that forbids servers: `cargo xtask test --fast` sets it, so that a test that starts
-/// one fails in that run (`crates/xtask/src/needs.rs`).
+/// The variable that forbids servers. `cargo xtask test --fast` sets it, so that in that run a test
+/// which starts a server fails (`crates/xtask/src/needs.rs`).
 const NO_SERVERS: &str = "HOOKBOX_TEST_NO_SERVERS";
 
-/// A version; the parts that are not given are zero.
+/// A version with three parts. A part that is not given is zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(pub u32, pub u32, pub u32);
 
@@ -39,8 +39,8 @@ impl std::fmt::Display for Version {
 }
 
 impl Version {
-    /// Reads the leading digits and dots of a text: `15.18 (Debian …)`, `3.10.8`, `4.1.0-rc.1`,
-    /// `18beta1`.
+    /// Parses the leading digits and dots of a text such as `15.18 (Debian …)`, `3.10.8`,
+    /// `4.1.0-rc.1` or `18beta1`.
     pub fn parse(text: &str) -> Option<Version> {
         let end = text
             .find(|c: char| !c.is_ascii_digit() && c != '.')
@@ -57,34 +57,35 @@ impl Version {
     }
 }
 
-/// A PostgreSQL on this machine.
+/// A PostgreSQL that was found on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Postgres {
     /// The folder with `postgres` and `initdb`.
     pub programs: PathBuf,
-    /// Its version.
+    /// The version of the server.
     pub version: Version,
-    /// The other root that it is in, if it is.
+    /// The other root folder that this PostgreSQL is installed in, if it is not the machine's own.
     pub root: Option<Root>,
 }
 
-/// A RabbitMQ on this machine.
+/// A RabbitMQ that was found on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rabbitmq {
-    /// The folder with the real scripts, not a distribution's wrappers, which change the user.
+    /// The folder with the original scripts. The wrappers of a distribution change the user.
     pub scripts: PathBuf,
     /// Erlang's port mapper.
     pub epmd: PathBuf,
-    /// Its version.
+    /// The version of the server.
     pub version: Version,
-    /// The other root that it is in, if it is.
+    /// The other root folder that this RabbitMQ is installed in, if it is not the machine's own.
     pub root: Option<Root>,
 }
 
-/// The newest PostgreSQL of this machine, or of the other root that is named ([`Root::named`]).
+/// Finds the newest PostgreSQL of this machine, or of the other root folder if one is named
+/// ([`Root::named`]).
 ///
 /// # Errors
-/// [`ServerError::Missing`], with what is there but too old.
+/// [`ServerError::Missing`], with the versions that were found and are too old.
 pub fn postgres() -> Result<Postgres, ServerError> {
     allowed(env::var_os(NO_SERVERS))?;
     let root = Root::named()?;
@@ -135,11 +136,11 @@ fn postgres_here() -> Vec<Postgres> {
     found.collect()
 }
 
-/// The newest RabbitMQ of this machine, or of the other root that is named ([`Root::named`]), with
-/// Erlang's port mapper.
+/// Finds the newest RabbitMQ, with Erlang's port mapper, of this machine or of the other root
+/// folder if one is named ([`Root::named`]).
 ///
 /// # Errors
-/// [`ServerError::Missing`], with what is there but too old.
+/// [`ServerError::Missing`], with the versions that were found and are too old.
 pub fn rabbitmq() -> Result<Rabbitmq, ServerError> {
     allowed(env::var_os(NO_SERVERS))?;
     let root = Root::named()?;
@@ -185,7 +186,7 @@ fn rabbitmq_here() -> Vec<Rabbitmq> {
             .filter_map(parent_of_real),
     );
     let found = folders.into_iter().filter_map(|scripts| {
-        // A distribution's wrapper has no `rabbitmq-env` beside it.
+        // The folder of a distribution's wrapper has no `rabbitmq-env`.
         scripts.join("rabbitmq-env").exists().then_some(())?;
         let version = rabbitmq_version(&scripts)?;
         Some(Rabbitmq {
@@ -198,33 +199,34 @@ fn rabbitmq_here() -> Vec<Rabbitmq> {
     found.collect()
 }
 
-/// The PgBouncer of this machine, of any version.
+/// Finds a PgBouncer of any version on this machine.
 ///
 /// # Errors
-/// [`ServerError::Missing`].
+/// [`ServerError::Missing`] when there is no PgBouncer.
 pub fn pgbouncer() -> Result<PathBuf, ServerError> {
     allowed(env::var_os(NO_SERVERS))?;
     missing_without(on_path("pgbouncer").into_iter().next(), "PgBouncer")
 }
 
-/// The nginx of this machine, of any version.
+/// Finds an nginx of any version on this machine.
 ///
 /// # Errors
-/// [`ServerError::Missing`].
+/// [`ServerError::Missing`] when there is no nginx.
 pub fn nginx() -> Result<PathBuf, ServerError> {
     allowed(env::var_os(NO_SERVERS))?;
-    // Its folder is not on the path of ordinary users everywhere.
+    // On some systems the folder of nginx is not on the search path of ordinary users.
     let usual = PathBuf::from("/usr/sbin/nginx");
     let usual = usual.exists().then_some(usual);
     missing_without(on_path("nginx").into_iter().next().or(usual), "nginx")
 }
 
-/// The library of this machine that shifts the clock of a process it is loaded into (`LD_PRELOAD`).
+/// Finds the library that shifts the clock of a process when it is loaded into the process
+/// (`LD_PRELOAD`).
 ///
 /// # Errors
-/// [`ServerError::Missing`].
+/// [`ServerError::Missing`] when the library is not installed.
 pub fn faketime() -> Result<PathBuf, ServerError> {
-    // The one for programs of several threads.
+    // The variant of the library for programs with several threads.
     let mut places = matching("/usr/lib", "", "faketime/libfaketimeMT.so.1");
     places.extend(matching("/usr", "lib", "faketime/libfaketimeMT.so.1"));
     let homebrew = "faketime/libfaketimeMT.1.dylib";
@@ -233,7 +235,7 @@ pub fn faketime() -> Result<PathBuf, ServerError> {
     missing_without(places.into_iter().next(), "libfaketime")
 }
 
-/// Whether servers may be started, as [`NO_SERVERS`] says.
+/// Fails when [`NO_SERVERS`] forbids servers.
 fn allowed(no_servers: Option<OsString>) -> Result<(), ServerError> {
     if no_servers.is_none_or(|value| value.is_empty()) {
         return Ok(());
@@ -270,8 +272,8 @@ fn newest<T>(
         .ok_or(ServerError::Missing { wanted, too_old })
 }
 
-/// RabbitMQ does not say its version without starting Erlang; the folder of its main application
-/// carries it.
+/// Reads the version from the name of a folder. RabbitMQ itself prints its version only after
+/// starting Erlang, but the folder of its main application has the version in its name.
 fn rabbitmq_version(scripts: &Path) -> Option<Version> {
     let plugins = scripts.parent()?.join("plugins");
     let names = fs::read_dir(plugins)
@@ -295,7 +297,7 @@ fn epmd() -> Option<PathBuf> {
     places.into_iter().find(|place| place.exists())
 }
 
-/// `{root}/{prefix}*/{inside}`, those that exist.
+/// Returns every existing path `{root}/{prefix}*/{inside}`.
 fn matching(root: impl AsRef<Path>, prefix: &str, inside: &str) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(root) else {
         return Vec::new();
@@ -308,7 +310,7 @@ fn matching(root: impl AsRef<Path>, prefix: &str, inside: &str) -> Vec<PathBuf> 
         .collect()
 }
 
-/// Every program of that name on the search path, and in the folders of system programs.
+/// Returns every program with this name on the search path and in the folders of system programs.
 fn on_path(program: &str) -> Vec<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)

@@ -1,11 +1,11 @@
-//! A temporary folder with a keeper: when its owner ends, in whatever way, the processes that use
-//! the folder are ended and it is removed.
+//! A temporary folder with a keeper. When its owner ends in whatever way, the keeper ends the
+//! processes that use the folder, and removes the folder.
 //!
-//! The keeper is a small shell process that waits for the end of a pipe that only the owner holds
-//! open. The kernel closes that pipe on a normal end, a panic, Ctrl-C and SIGKILL alike, so there
-//! is one way of cleaning up and no signal to handle. Each process notes its own id in the folder
-//! before it becomes the program, so there is no moment in which it runs unnoted. The keeper runs
-//! as the folder's account: it cannot end what is not the account's.
+//! The keeper is a small shell process that waits until a pipe is closed which only the owner holds
+//! open. The kernel closes the pipe on a normal end, a panic, Ctrl-C and SIGKILL alike, so one way
+//! of cleaning up is enough and no signal must be handled. Each process writes its id into the
+//! folder before it becomes the program, so the keeper knows it from the start. The keeper runs as
+//! the folder's account, so it can end only processes of that account.
 
 use std::fs;
 use std::io::Write;
@@ -19,10 +19,12 @@ use super::account::Account;
 use super::ports::random_name;
 use super::root::Root;
 
-/// Where each process notes itself: the file's name is its id, its content how it is ended.
+/// The subfolder in which each process registers: a file named by its process id, whose content
+/// says how to end the process.
 const PROCESSES: &str = "processes";
 
-/// The keeper. `$1` is the folder. Ten seconds of patience, half of them for an orderly end.
+/// The script of the keeper. `$1` is the folder. The keeper waits ten seconds for the processes to
+/// end, the first five of them for an orderly end.
 const KEEPER: &str = r#"
 folder=$1
 trap '' INT HUP TERM
@@ -64,15 +66,17 @@ done
 rm -rf -- "$folder" || { sleep 1; rm -rf -- "$folder"; }
 "#;
 
-/// Notes the own id, then becomes the program. `$0` is the folder, `$1` how to be ended.
+/// The script that registers its process id and then becomes the program. `$0` is the folder, and
+/// `$1` says how to end the process.
 const LAUNCH: &str = r#"echo "$1" >"$0/processes/$$" && shift && exec "$@""#;
 
-/// How the keeper ends a process when the owner did not.
+/// How the keeper ends a process that the owner has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// SIGQUIT to the process, which ends its own children at once (PostgreSQL); SIGKILL later.
+    /// Send SIGQUIT to the process, which ends its own children at once (PostgreSQL), and SIGKILL
+    /// later.
     Quit,
-    /// SIGKILL to the process and its process group.
+    /// Send SIGKILL to the process and its process group.
     Kill,
 }
 
@@ -85,12 +89,12 @@ impl Ending {
     }
 }
 
-/// A private folder, mode 0700, and everything that runs in it.
+/// A private folder with mode 0700, and all processes that run in it.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
     account: Account,
-    /// Where its programs are from, if not from this machine's own root.
+    /// The root folder that the programs come from, if it is not the machine's own.
     root: Option<Root>,
     keeper: Child,
 }
@@ -99,7 +103,7 @@ impl Folder {
     /// Makes a folder whose name begins with `hookbox-{name}-`, and starts its keeper.
     ///
     /// # Errors
-    /// When the operating system refuses.
+    /// When the operating system refuses an operation.
     pub fn new(name: &str, account: Account) -> Result<Folder, ServerError> {
         let random = random_name().map_err(ServerError::io("choosing a name"))?;
         let path = account
@@ -114,17 +118,18 @@ impl Folder {
                 keeper,
             }),
             Err(error) => {
-                // Without a keeper nothing else would remove it.
+                // Without a keeper, only this call removes the folder.
                 let _ = fs::remove_dir_all(&path);
                 Err(error)
             }
         }
     }
 
-    /// A folder for a server that may be of another root: its account is `user`'s of that root.
+    /// Makes a folder for a server, which may be installed in another root folder. The account is
+    /// the one of `user` in that root.
     ///
     /// # Errors
-    /// When there is no such user, or the operating system refuses.
+    /// When there is no such user, or the operating system refuses an operation.
     pub fn for_server(name: &str, user: &str, root: Option<&Root>) -> Result<Folder, ServerError> {
         let account = match root {
             Some(root) => root.account(user)?,
@@ -135,15 +140,15 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Where it is.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Makes a folder inside, for the same account.
+    /// Makes a subfolder that the same account owns.
     ///
     /// # Errors
-    /// When the operating system refuses.
+    /// When the operating system refuses an operation.
     pub fn subfolder(&self, name: &str) -> Result<PathBuf, ServerError> {
         let path = self.path.join(name);
         fs::create_dir(&path).map_err(ServerError::io(format!("making {}", path.display())))?;
@@ -151,10 +156,10 @@ impl Folder {
         Ok(path)
     }
 
-    /// Writes a file inside that only the account can read.
+    /// Writes a file in the folder that only the account can read.
     ///
     /// # Errors
-    /// When the operating system refuses.
+    /// When the operating system refuses an operation.
     pub fn write(&self, name: &str, content: &str) -> Result<PathBuf, ServerError> {
         let path = self.path.join(name);
         let doing = || format!("writing {}", path.display());
@@ -165,8 +170,8 @@ impl Folder {
         Ok(path)
     }
 
-    /// A command that runs `program` in this folder, as its account, with no input and no
-    /// environment but the search path, and that the keeper will end.
+    /// Returns a command that runs `program` in this folder as its account, without input and with
+    /// no environment but the search path. The keeper ends the process.
     pub fn launch(&self, program: &Path, ending: Ending) -> Command {
         let mut command = match &self.root {
             Some(root) => {
@@ -184,8 +189,9 @@ impl Folder {
         command
     }
 
-    /// A command that runs `program` as and where we are, in a process group of its own (so that
-    /// Ctrl-C in a terminal does not reach it), and that the keeper will end.
+    /// Returns a command that runs `program` as the current user in the current folder. The process
+    /// has its own process group, so that Ctrl-C in a terminal does not reach it. The keeper ends
+    /// the process.
     pub fn watched(&self, program: &Path, ending: Ending) -> Command {
         let mut command = Command::new("sh");
         command
@@ -206,22 +212,23 @@ impl Folder {
         command.env("PATH", search_path());
     }
 
-    /// The note of a process that has ended and was waited for is removed: its id may be given
-    /// to another process now.
+    /// Removes the record of a process that has ended and was waited for, because its id may now be
+    /// given to another process.
     pub fn forget(&self, process: u32) {
         let _ = fs::remove_file(self.path.join(PROCESSES).join(process.to_string()));
     }
 
-    /// Whether it ends with this owner; not so after [`Folder::keep`].
+    /// Returns whether the folder is removed when this owner ends. [`Folder::keep`] makes this
+    /// false.
     pub fn is_ours(&self) -> bool {
         self.keeper.stdin.is_some()
     }
 
-    /// Leaves everything in it running when the owner ends, and gives the keeper's process id:
-    /// a SIGTERM to that one ends all.
+    /// Leaves all processes of the folder running when the owner ends. Returns the process id of
+    /// the keeper: a SIGTERM to the keeper ends all of them.
     ///
     /// # Errors
-    /// When the keeper is gone.
+    /// When the keeper has ended.
     pub fn keep(&mut self) -> Result<u32, ServerError> {
         let pipe = self.keeper.stdin.as_mut();
         pipe.map_or_else(
@@ -229,7 +236,8 @@ impl Folder {
             |pipe| pipe.write_all(b"keep\n"),
         )
         .map_err(ServerError::io("instructing the keeper to keep the folder"))?;
-        // Taken, so that `drop` neither ends the folder nor waits for it.
+        // The pipe is taken, so that `drop` neither ends the processes of the folder nor waits for
+        // them.
         drop(self.keeper.stdin.take());
         Ok(self.keeper.id())
     }
@@ -275,7 +283,8 @@ fn keep(path: &Path, account: Account) -> Result<Child, ServerError> {
         .map_err(ServerError::io("starting a keeper"))
 }
 
-/// Ours, and the folders of system programs that an unprivileged user's path may lack.
+/// Returns the current search path with the folders of system programs, which the path of an
+/// unprivileged user may lack.
 fn search_path() -> String {
     let ours = std::env::var("PATH").unwrap_or_default();
     format!("{ours}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")

@@ -1,9 +1,10 @@
-//! Several hosts on one machine: network namespaces behind a switch, for tests of what crosses a
-//! network.
+//! Several hosts on one machine: network namespaces behind a virtual switch, for tests of network
+//! failures.
 //!
-//! A namespace here has no name: it is held by a process in a [`Folder`], so it ends, and its
-//! links with it, however the owner ends. This machine is on the same network, and reaches every
-//! host whatever is cut between them. Needs root and Linux; [`Network::new`] says so elsewhere.
+//! A namespace here has no name. A process in a [`Folder`] holds it, so it ends with its
+//! connections however the owner ends. This machine is on the same network and reaches every host,
+//! whatever is cut between the hosts. This needs root and Linux; without them [`Network::new`]
+//! fails.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -16,19 +17,19 @@ use super::folder::{Ending, Folder};
 use super::ports::random;
 use super::process::{Process, run, wait_until};
 
-/// Tries to find an unused subnet.
+/// The number of tries to find an unused subnet.
 const TRIES_MAX: u32 = 20;
 
-/// Until a process is in its namespace.
+/// The longest wait until a process is in its new namespace.
 const APART_MAX: Duration = Duration::from_secs(10);
 
-/// This machine's own address on the network.
+/// The last byte of this machine's own address on the network.
 const OURS: u8 = 254;
 
-/// Whether networks can be made here; if not, why.
+/// Returns whether networks can be made here, and the reason if not.
 ///
 /// # Errors
-/// The error text of the operating system.
+/// The error of the operating system.
 pub fn available() -> Result<(), String> {
     let mut command = Command::new("unshare");
     let output = command.args(["--net", "ip", "link"]).output();
@@ -43,7 +44,7 @@ pub fn available() -> Result<(), String> {
     ))
 }
 
-/// A switch and hosts, each with an address of its own, 10.99.N.1 and on.
+/// A switch and hosts. Each host has an address: 10.99.N.1, 10.99.N.2 and so on.
 #[derive(Debug)]
 pub struct Network {
     subnet: u8,
@@ -52,10 +53,10 @@ pub struct Network {
 }
 
 impl Network {
-    /// A network without hosts.
+    /// Makes a network without hosts.
     ///
     /// # Errors
-    /// When namespaces cannot be made here.
+    /// When no namespaces can be made here.
     pub fn new(folder: &Folder) -> Result<Network, ServerError> {
         let switch = apart(folder)?;
         let inside = |arguments: &[&str]| inside(folder, &switch, "ip", arguments).map(drop);
@@ -84,7 +85,7 @@ impl Network {
             );
             match made {
                 Ok(()) => break subnet,
-                // Another network of this machine has it.
+                // Another network of this machine uses the subnet.
                 Err(_) if tries < TRIES_MAX => {}
                 Err(error) => return Err(error),
             }
@@ -103,10 +104,10 @@ impl Network {
         })
     }
 
-    /// Adds a host, and gives its number, from 1.
+    /// Adds a host, and returns its number. Numbers start at 1.
     ///
     /// # Errors
-    /// When the operating system refuses.
+    /// When the operating system refuses an operation.
     pub fn add(&mut self, folder: &Folder) -> Result<u8, ServerError> {
         let host = apart(folder)?;
         let number = u8::try_from(self.hosts.len() + 1).unwrap_or(OURS);
@@ -125,12 +126,12 @@ impl Network {
         Ok(number)
     }
 
-    /// Where a host is.
+    /// Returns the address of a host.
     pub fn address(&self, host: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, 99, self.subnet, host)
     }
 
-    /// A command that runs a program on a host.
+    /// Returns a command that runs a program on a host.
     pub fn command(&self, folder: &Folder, host: u8, program: &Path) -> Command {
         let mut command = folder.launch(Path::new("nsenter"), Ending::Kill);
         command
@@ -140,19 +141,19 @@ impl Network {
         command
     }
 
-    /// Nothing passes between two hosts any more, and neither is notified.
+    /// Cuts the connection between two hosts. No packet passes, and neither host is notified.
     ///
     /// # Errors
-    /// When the operating system refuses.
+    /// When the operating system refuses the change.
     pub fn cut(&self, folder: &Folder, one: u8, other: u8) -> Result<(), ServerError> {
         self.route(folder, "replace", one, other)?;
         self.route(folder, "replace", other, one)
     }
 
-    /// What was cut passes again.
+    /// Restores the connection between two hosts.
     ///
     /// # Errors
-    /// When it was not cut.
+    /// When the connection was not cut.
     pub fn heal(&self, folder: &Folder, one: u8, other: u8) -> Result<(), ServerError> {
         self.route(folder, "delete", one, other)?;
         self.route(folder, "delete", other, one)
@@ -171,18 +172,18 @@ impl Network {
     /// Ends every host and the switch.
     pub fn end(&mut self, folder: &Folder) {
         for host in self.hosts.iter_mut().chain([&mut self.switch]) {
-            // Where this fails, the folder's keeper ends the process.
+            // If this fails, the folder's keeper ends the process.
             let _ = host.end(folder);
         }
     }
 }
 
-/// The name of this machine's end.
+/// Returns the name of this machine's end of the connection to the switch.
 fn uplink(subnet: u8) -> String {
     format!("hookbox{subnet}")
 }
 
-/// A process that holds a network namespace of its own.
+/// Starts a process that holds a new network namespace.
 fn apart(folder: &Folder) -> Result<Process, ServerError> {
     let ours = fs::read_link("/proc/self/ns/net")
         .map_err(ServerError::io("looking for network namespaces"))?;
@@ -212,7 +213,7 @@ fn ip(folder: &Folder, arguments: &[&str]) -> Result<(), ServerError> {
     run(folder, &format!("ip {}", arguments.join(" ")), command).map(drop)
 }
 
-/// Runs a program in the namespace that a process holds.
+/// Runs a program in the namespace that the process `holder` holds.
 fn inside(
     folder: &Folder,
     holder: &Process,

@@ -1,5 +1,5 @@
-//! A private nginx before an ingest: a load balancer as it is found in front of webhooks, which
-//! keeps its connections to the ingest open and uses them again.
+//! A private nginx in front of an ingest. It acts as a load balancer that keeps its connections to
+//! the ingest open and reuses them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,10 +12,12 @@ use super::{ReservedPort, ServerError};
 
 const NAME: &str = "nginx";
 
-/// It starts in a blink; a machine that compiles meanwhile blinks slowly.
+/// The longest wait until nginx has started. It starts within a second, but not on a machine that
+/// compiles meanwhile.
 const READY_MAX: Duration = Duration::from_secs(30);
 
-/// Idle connections that it keeps for 60 s, its default: more than a test opens.
+/// The config of nginx. It keeps up to 512 idle connections, more than a test opens, for 60 s,
+/// which is its default.
 const CONFIG: &str = "daemon off;
 pid FOLDER/pid;
 error_log stderr;
@@ -43,21 +45,22 @@ http {
 }
 ";
 
-/// A private nginx. It ends, and its folder is removed, when this is dropped.
+/// A private nginx. It ends, and its folder is removed, when it is dropped.
 #[derive(Debug)]
 pub struct Nginx {
     process: Process,
     port: u16,
     _reserved: ReservedPort,
-    // Last: the folder goes when the process has ended.
+    // The last field, so that the folder is removed after the process has ended.
     folder: Folder,
 }
 
 impl Nginx {
-    /// Finds nginx on this machine, and starts it before an ingest on a port of this machine.
+    /// Finds nginx on this machine, and starts it in front of the ingest on port `server` of
+    /// 127.0.0.1.
     ///
     /// # Errors
-    /// When there is none, or it does not start.
+    /// When there is no nginx, or it does not start.
     pub fn before(server: u16) -> Result<Nginx, ServerError> {
         let program = find::nginx()?;
         let folder = Folder::new("nginx", Account::for_server("www-data")?)?;
@@ -86,7 +89,7 @@ impl Nginx {
         })
     }
 
-    /// Where it listens, on 127.0.0.1.
+    /// Returns the port that nginx listens on, on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -94,7 +97,7 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // The keeper of the folder ends it where this fails.
+        // If this fails, the keeper of the folder ends the process.
         let _ = self.process.end(&self.folder);
     }
 }

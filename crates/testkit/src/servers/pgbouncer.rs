@@ -1,4 +1,5 @@
-//! A private PgBouncer before a private PostgreSQL: a pooler as it is found between the two.
+//! A private PgBouncer in front of a private PostgreSQL: a connection pooler, as many deployments
+//! have one.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,23 +12,24 @@ use super::{PostgresServer, ReservedPort, ServerError};
 
 const NAME: &str = "PgBouncer";
 
-/// It starts in a blink; a machine that compiles meanwhile blinks slowly.
+/// The longest wait until PgBouncer has started. It starts within a second, but not on a machine
+/// that compiles meanwhile.
 const READY_MAX: Duration = Duration::from_secs(30);
 
-/// Sessions of the server that it hands out in turns: fewer than a worker has connections, so
-/// that they are handed out in turns.
+/// The number of server sessions in transaction mode. It is smaller than the number of a worker's
+/// connections, so that these must share sessions.
 const POOL: u32 = 4;
 
-/// When it lends a session of the server to another client (its setting `pool_mode`).
+/// When PgBouncer lends a server session to another client (its setting `pool_mode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolMode {
-    /// When its client has gone.
+    /// When the client that had the session has disconnected.
     Session,
-    /// When the transaction has ended.
+    /// When the transaction of the client that had the session has ended.
     Transaction,
 }
 
-/// A private PgBouncer. It ends, and its folder is removed, when this is dropped.
+/// A private PgBouncer. It ends, and its folder is removed, when it is dropped.
 #[derive(Debug)]
 pub struct PgBouncer {
     process: Process,
@@ -35,15 +37,15 @@ pub struct PgBouncer {
     _reserved: ReservedPort,
     server: u16,
     url: String,
-    // Last: the folder is removed after the processes that use it have ended.
+    // The last field, so that the folder is removed after the process that uses it has ended.
     folder: Folder,
 }
 
 impl PgBouncer {
-    /// Finds PgBouncer on this machine, and starts it before `server`.
+    /// Finds PgBouncer on this machine, and starts it in front of `server`.
     ///
     /// # Errors
-    /// When there is none, or it does not start.
+    /// When there is no PgBouncer, or it does not start.
     pub fn before(server: &PostgresServer, mode: PoolMode) -> Result<PgBouncer, ServerError> {
         let program = find::pgbouncer()?;
         let folder = Folder::new("pgbouncer", Account::for_server("postgres")?)?;
@@ -66,42 +68,43 @@ impl PgBouncer {
         })
     }
 
-    /// The server's URL by way of the pooler. It holds the password.
+    /// Returns the URL of the server through the pooler. The URL holds the password.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The URL of its console, which takes commands such as `PAUSE`. It holds the password.
+    /// Returns the URL of the console, which takes commands such as `PAUSE`. The URL holds the
+    /// password.
     pub fn console(&self) -> String {
         let (before, _) = self.url.rsplit_once('/').unwrap_or_default();
         format!("{before}/pgbouncer")
     }
 
-    /// Has it end once all sessions have been given back (SIGINT: `PAUSE`, then `SHUTDOWN`);
-    /// whether it has ended within the limit.
+    /// Asks PgBouncer to end when all sessions have been given back (SIGINT: `PAUSE`, then
+    /// `SHUTDOWN`). Returns whether it has ended within the limit.
     ///
-    /// # Errors
-    /// When a signal cannot be sent.
+    /// When the signal cannot be sent.
     pub fn drain(&mut self, limit: Duration) -> Result<bool, ServerError> {
         self.process.interrupt()?;
         let process = &mut self.process;
         Ok(wait_until(limit, || process.has_ended()))
     }
 
-    /// Starts it anew on the same port, after it has ended.
+    /// Starts PgBouncer again on the same port, after it has ended.
     ///
     /// # Errors
-    /// When it does not start.
+    /// When PgBouncer does not start.
     pub fn restart(&mut self) -> Result<(), ServerError> {
         self.process.end(&self.folder)?;
         self.process = start(&find::pgbouncer()?, &self.folder, self.port)?;
         Ok(())
     }
 
-    /// Changes the pool mode from now on: open connections keep theirs until they are closed.
+    /// Changes the pool mode for new connections. Open connections keep their mode until they are
+    /// closed.
     ///
     /// # Errors
-    /// When it cannot be reloaded.
+    /// When the settings cannot be reloaded.
     pub fn pool(&self, mode: PoolMode) -> Result<(), ServerError> {
         configure(&self.folder, self.port, self.server, mode)?;
         let before = self.reloads();
@@ -116,7 +119,7 @@ impl PgBouncer {
         })
     }
 
-    /// How often it has logged that it reloads its settings.
+    /// Returns how often PgBouncer has logged that it reloads its settings.
     fn reloads(&self) -> usize {
         let text = std::fs::read(log(&self.folder)).unwrap_or_default();
         String::from_utf8_lossy(&text).matches("SIGHUP").count()
@@ -125,7 +128,7 @@ impl PgBouncer {
 
 impl Drop for PgBouncer {
     fn drop(&mut self) {
-        // Where this fails, the keeper ends the process.
+        // If this fails, the keeper ends the process.
         let _ = self.process.end(&self.folder);
     }
 }
@@ -147,7 +150,7 @@ fn start(program: &Path, folder: &Folder, port: u16) -> Result<Process, ServerEr
 
 fn configure(folder: &Folder, port: u16, server: u16, mode: PoolMode) -> Result<(), ServerError> {
     let (mode, pool) = match mode {
-        // Each client keeps one.
+        // In session mode each client keeps one session.
         PoolMode::Session => ("session", 100),
         PoolMode::Transaction => ("transaction", POOL),
     };

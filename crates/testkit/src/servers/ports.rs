@@ -1,34 +1,36 @@
 //! Free ports of the loopback interface, and the random bytes that choose them.
 //!
-//! The ports lie below the range from which systems hand out ports for outgoing connections, so
-//! that a server that is down for a moment finds its port free when it comes back.
+//! The ports lie below the range from which systems take ports for outgoing connections. Therefore
+//! a server that is down for a moment finds its port still free when it restarts.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
-/// Below the ephemeral range of Linux (32768…) and of the BSDs (49152…), above common services.
+/// The range of ports. It is below the ephemeral ports of Linux (from 32768) and of the BSDs (from
+/// 49152), and above common services.
 const FIRST: u16 = 15_000;
 const LAST: u16 = 31_999;
 
-/// Tries before giving up: with a few hundred ports in use, one try in fifty fails.
+/// The number of tries to find a free port. With a few hundred ports in use, one try in fifty
+/// fails.
 const TRIES_MAX: u32 = 500;
 
-/// A port of 127.0.0.1 for a process that is started later, and perhaps several times. As long as
-/// this is held, no test on this machine that chooses a port here gets it.
+/// A port of 127.0.0.1 for a process that is started later, perhaps several times. While this value
+/// is held, no test on this machine that chooses its port here gets the same port.
 #[derive(Debug)]
 pub struct ReservedPort {
     number: u16,
-    /// The same number in UDP, which no server here uses: the system frees it when its owner ends,
-    /// however it ends.
+    /// A UDP socket with the same number, which no server here uses. The system frees it when its
+    /// owner ends, in whatever way.
     _reservation: UdpSocket,
 }
 
 impl ReservedPort {
-    /// One on which nothing listens.
+    /// Reserves a port on which nothing listens.
     ///
     /// # Errors
-    /// When none is found, or the system has no randomness to choose with.
+    /// When no free port is found, or the system has no randomness to choose with.
     pub fn choose() -> io::Result<Self> {
         for _ in 0..TRIES_MAX {
             let number = FIRST + u16::from_be_bytes(random()?) % (LAST - FIRST + 1);
@@ -45,33 +47,33 @@ impl ReservedPort {
         Err(io::Error::other("no free port on 127.0.0.1"))
     }
 
-    /// Its number.
+    /// Returns the number of the port.
     pub fn number(&self) -> u16 {
         self.number
     }
 }
 
-/// `N` different ports of 127.0.0.1 on which nothing listens.
+/// Returns `N` different ports of 127.0.0.1 on which nothing listens.
 ///
-/// They are reserved until all are chosen, then let go: another process may still take one before
-/// it is used, so a start that finds its port taken chooses again.
+/// The ports are reserved only until all are chosen. Another process may take one before it is
+/// used, so a start that finds its port taken chooses again.
 ///
 /// # Errors
-/// When none is found, or the system has no randomness to choose with.
+/// When no free port is found, or the system has no randomness to choose with.
 pub fn free<const N: usize>() -> io::Result<[u16; N]> {
     Ok(reserve::<N>()?.map(|reserved| reserved.number))
 }
 
-/// The same, reserved for as long as they are held. A program that knows nothing of that may still
-/// take one.
+/// Returns `N` ports that stay reserved while the values are held. A program that does not know
+/// these reservations may still take one.
 pub(super) fn reserve<const N: usize>() -> io::Result<[ReservedPort; N]> {
     let held: io::Result<Vec<ReservedPort>> = (0..N).map(|_| ReservedPort::choose()).collect();
     held?
         .try_into()
-        .map_err(|_| io::Error::other("as many ports as were wanted"))
+        .map_err(|_| io::Error::other("fewer ports were reserved than requested"))
 }
 
-/// A name or password that cannot be guessed: 32 hexadecimal digits.
+/// Returns a name or password that cannot be guessed: 32 hexadecimal digits.
 ///
 /// # Errors
 /// When the system has no randomness.
@@ -121,7 +123,7 @@ mod tests {
         let number = reserved.number();
         assert!((FIRST..=LAST).contains(&number));
         assert!(UdpSocket::bind((Ipv4Addr::LOCALHOST, number)).is_err());
-        // Again and again, as by a process that is restarted.
+        // The port can be used several times, as by a process that restarts.
         for _ in 0..2 {
             drop(TcpListener::bind((Ipv4Addr::LOCALHOST, number))?);
         }

@@ -1,4 +1,5 @@
-//! A private PostgreSQL: its own data folder, port and password, durable as in production.
+//! A private PostgreSQL with its own data folder, port and password. Its data is as durable as in
+//! production.
 
 use std::ffi::OsString;
 use std::fs;
@@ -14,19 +15,21 @@ use super::{Clock, ReservedPort, ServerError, ports};
 
 const NAME: &str = "PostgreSQL";
 
-/// A start takes one second; recovery after a kill under load on a slow machine much longer.
+/// The longest wait until the server is ready. A start takes one second, but recovery after a kill
+/// under load on a slow machine takes much longer.
 const READY_MAX: Duration = Duration::from_secs(60);
 
-/// Deadline of one check whether it answers.
+/// The time limit of one check whether the server answers.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
-/// Attempts on other ports, when another process took ours meanwhile.
+/// The most starts. Another start chooses another port, when a process took the first one
+/// meanwhile.
 const STARTS_MAX: u32 = 3;
 
-/// Tests run in parallel, each with a pool or two of its own.
+/// The most connections. Tests run in parallel, and each has one or two connection pools.
 const CONNECTIONS_MAX: u32 = 300;
 
-/// A private PostgreSQL. It ends, and its folder is removed, when this is dropped.
+/// A private PostgreSQL. It ends, and its folder is removed, when it is dropped.
 #[derive(Debug)]
 pub struct PostgresServer {
     process: Process,
@@ -35,26 +38,27 @@ pub struct PostgresServer {
     _reserved: ReservedPort,
     url: String,
     environment: Environment,
-    // Last: the folder is removed after the processes that use it have ended.
+    // The last field, so that the folder is removed after the processes that use it have ended.
     folder: Folder,
 }
 
-/// What its processes find besides the search path.
+/// The environment variables of the server's processes, besides the search path.
 type Environment = Vec<(&'static str, OsString)>;
 
 impl PostgresServer {
     /// Finds the newest PostgreSQL of this machine, and starts it.
     ///
     /// # Errors
-    /// When there is none that is new enough, or it does not start.
+    /// When no PostgreSQL is new enough, or it does not start.
     pub fn start() -> Result<PostgresServer, ServerError> {
         PostgresServer::start_found(&find::postgres()?, &[])
     }
 
-    /// Starts the one that was found, with settings of the test's own (`("wal_level", "logical")`).
+    /// Starts the PostgreSQL that was found, with the settings of the test (such as `("wal_level",
+    /// "logical")`).
     ///
     /// # Errors
-    /// When it does not start.
+    /// When PostgreSQL does not start.
     pub fn start_found(
         found: &Postgres,
         settings: &[(&str, &str)],
@@ -62,78 +66,79 @@ impl PostgresServer {
         start(found, settings, Vec::new())
     }
 
-    /// Starts one that goes by a clock of its own.
+    /// Starts the newest PostgreSQL of this machine with `clock` as its clock.
     ///
     /// # Errors
-    /// When there is none that is new enough, or it does not start.
+    /// When no PostgreSQL is new enough, or it does not start.
     pub fn start_by(clock: &Clock) -> Result<PostgresServer, ServerError> {
         start(&find::postgres()?, &[], clock.environment())
     }
 
-    /// The superuser's URL of the database `postgres`. It holds the password.
+    /// Returns the superuser's URL of the database `postgres`. The URL holds the password.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The port on 127.0.0.1; the same after a restart.
+    /// Returns the port on 127.0.0.1. A restart does not change it.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Which version it is.
+    /// Returns the version of the server.
     pub fn version(&self) -> find::Version {
         self.found.version
     }
 
-    /// The postmaster's process id.
+    /// Returns the process id of the postmaster.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Its folder.
+    /// Returns the folder of the server.
     pub fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }
 
-    /// SIGKILL to all its processes at once, as a power cut would.
+    /// Kills all processes of the server at once with SIGKILL, like a power cut.
     ///
     /// # Errors
-    /// When one of them stays.
+    /// When one of the processes does not end.
     pub fn kill(&mut self) -> Result<(), ServerError> {
         self.process.kill(&self.folder)
     }
 
-    /// Freezes all its processes: connections stay open, nothing answers.
+    /// Freezes all processes of the server: connections stay open, and nothing answers.
     ///
     /// # Errors
-    /// When a signal cannot be sent.
+    /// When the signal cannot be sent.
     pub fn stop(&self) -> Result<(), ServerError> {
         self.process.stop()
     }
 
-    /// Resumes it after [`PostgresServer::stop`].
+    /// Resumes the server after [`PostgresServer::stop`].
     ///
     /// # Errors
-    /// When a signal cannot be sent.
+    /// When the signal cannot be sent.
     pub fn cont(&self) -> Result<(), ServerError> {
         self.process.cont()
     }
 
-    /// Ends it if it runs, starts it again on the same data and port, and waits until it answers.
+    /// Ends the server if it runs, starts it again on the same data and port, and waits until it
+    /// answers.
     ///
     /// # Errors
-    /// When it does not end or not start.
+    /// When the server does not end or does not start.
     pub fn restart(&mut self) -> Result<(), ServerError> {
         self.process.end(&self.folder)?;
         self.process = launch(&self.found, &self.environment, &self.folder)?;
         ready(&mut self.process, self.port, &self.folder)
     }
 
-    /// Leaves it running when this is dropped, and gives the id of the process whose SIGTERM ends
-    /// it and removes its folder.
+    /// Leaves the server running when this value is dropped. Returns the id of a process: SIGTERM
+    /// to it ends the server and removes its folder.
     ///
     /// # Errors
-    /// When that process is gone.
+    /// When that process has ended.
     pub fn keep(mut self) -> Result<u32, ServerError> {
         self.folder.keep()
     }
@@ -142,7 +147,7 @@ impl PostgresServer {
 impl Drop for PostgresServer {
     fn drop(&mut self) {
         if self.folder.is_ours() {
-            // Where this fails, the keeper ends the process.
+            // If this fails, the keeper ends the process.
             let _ = self.process.end(&self.folder);
         }
     }
@@ -198,11 +203,13 @@ fn initialise(found: &Postgres, folder: &Folder, password: &str) -> Result<(), S
         .arg(folder.path().join("data"))
         .arg("--pwfile")
         .arg(&secret)
-        // Loopback only, and checked by the server: cheap for the many connections of debug
-        // builds, and still closed to other users of the machine.
+        // The server listens on the loopback interface only and checks a plain password. That is
+        // cheap for the many connections of debug builds, and still closed to other users of the
+        // machine.
         .args(["--auth=password", "--username=postgres"])
         .args(["--encoding=UTF8", "--locale=C"])
-        // The folder lives as long as the run: only what the server itself writes is fsynced.
+        // The folder is removed at the end of the run, so only what the server itself writes is
+        // synced.
         .arg("--no-sync")
         .env("LC_ALL", "C");
     run(folder, "preparing PostgreSQL's data folder", command).map(drop)
@@ -245,8 +252,9 @@ fn ready(process: &mut Process, port: u16, folder: &Folder) -> Result<(), Server
     process::ready(process, NAME, READY_MAX, answers, || tail(&log(folder)))
 }
 
-/// Whether this server reports itself ready in its lock file. Another one that took the port a
-/// moment before answers there as well, until this one has ended for want of it.
+/// Returns whether this server reports itself ready in its lock file. An answer on the port is no
+/// proof: another server that took the port a moment earlier answers there too, until this one ends
+/// because it has no port.
 fn is_up(folder: &Folder, id: u32) -> bool {
     let lock = fs::read_to_string(folder.path().join("data/postmaster.pid"));
     let lock = lock.unwrap_or_default();
@@ -255,13 +263,14 @@ fn is_up(folder: &Folder, id: u32) -> bool {
         && lines.iter().any(|line| ["ready", "standby"].contains(line))
 }
 
-/// Whether it takes connections: it asks for the password. While it starts or recovers, it
-/// answers a connection with an error instead.
+/// Returns whether the server takes connections, which it shows by asking for the password. While
+/// it starts or recovers, it answers a connection with an error.
 fn answers(port: u16) -> io::Result<bool> {
     let address = (Ipv4Addr::LOCALHOST, port).into();
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX)?;
     stream.set_read_timeout(Some(ANSWER_MAX))?;
-    // Length, protocol 3.0, then names and values, each ended by a zero, and a zero at the end.
+    // The start-up message: its length, protocol 3.0, then names and values, each ended by a zero
+    // byte, and a final zero byte.
     let parameters = b"user\0postgres\0database\0postgres\0\0";
     let length = u32::try_from(8 + parameters.len()).map_err(io::Error::other)?;
     stream.write_all(&length.to_be_bytes())?;

@@ -1,4 +1,5 @@
-//! One process that we started: signals by its id, its family, waiting with a bound, its log.
+//! One server process that a test started: signals to it and its descendants, waiting with a time
+//! limit, and its log.
 
 use std::fs;
 use std::io;
@@ -11,17 +12,17 @@ use std::time::{Duration, Instant};
 use super::ServerError;
 use super::folder::{Ending, Folder};
 
-/// How often a condition is checked while waiting for it.
+/// The interval at which a condition is checked while waiting for it.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// How long a process may take to end after the signal: PostgreSQL gives its own children five
-/// seconds in an immediate shutdown.
+/// The longest wait until a process has ended after the signal. PostgreSQL gives its own children
+/// five seconds in an immediate shutdown.
 const END_MAX: Duration = Duration::from_secs(10);
 
-/// Lines of a log that an error shows.
+/// The number of log lines that an error shows.
 const TAIL_LINES: usize = 25;
 
-/// Deadline of one check whether a port accepts connections.
+/// The time limit of one check whether a port accepts connections.
 const CONNECT_MAX: Duration = Duration::from_secs(2);
 
 /// A running server process.
@@ -32,7 +33,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts what [`Folder::launch`] made, its output going to the file `log`.
+    /// Starts the command that [`Folder::launch`] made, and appends its output to the file `log`.
     ///
     /// # Errors
     /// When the program cannot be started.
@@ -48,83 +49,86 @@ impl Process {
         })
     }
 
-    /// The process id.
+    /// Returns the process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Whether it has ended by itself.
+    /// Returns whether the process has ended by itself.
     pub fn has_ended(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(Some(_)) | Err(_))
     }
 
-    /// Freezes it and its children (SIGSTOP): connections stay open, nothing answers.
+    /// Freezes the process and its children with SIGSTOP: connections stay open, and nothing
+    /// answers.
     ///
     /// # Errors
-    /// When a signal cannot be sent.
+    /// When the signal cannot be sent.
     pub fn stop(&self) -> Result<(), ServerError> {
-        // The parent first, so that no child is born after the children were counted.
+        // The parent is stopped first, so that it starts no child after its children were listed.
         signal("STOP", &[self.id()])?;
         // A child may have ended meanwhile, so an error means nothing.
         let _ = signal("STOP", &family(self.id()));
         Ok(())
     }
 
-    /// Resumes it after [`Process::stop`] (SIGCONT).
+    /// Resumes the process after [`Process::stop`], with SIGCONT.
     ///
     /// # Errors
-    /// When a signal cannot be sent.
+    /// When the signal cannot be sent.
     pub fn cont(&self) -> Result<(), ServerError> {
         let _ = signal("CONT", &family(self.id()));
         signal("CONT", &[self.id()])
     }
 
-    /// Has it read its settings again (SIGHUP).
+    /// Sends SIGHUP, so that the process reads its settings again.
     ///
     /// # Errors
-    /// When a signal cannot be sent.
+    /// When the signal cannot be sent.
     pub fn reload(&self) -> Result<(), ServerError> {
         signal("HUP", &[self.id()])
     }
 
-    /// Asks it to end when its clients have gone, or however it takes SIGINT.
+    /// Sends SIGINT. Its meaning depends on the program: PgBouncer ends when its clients have gone.
     ///
     /// # Errors
-    /// When a signal cannot be sent.
+    /// When the signal cannot be sent.
     pub fn interrupt(&self) -> Result<(), ServerError> {
         signal("INT", &[self.id()])
     }
 
-    /// SIGKILL to it and its children at once, as a power cut would; returns when all are gone.
+    /// Kills the process and its children at once with SIGKILL, like a power cut. Returns when all
+    /// of them have ended.
     ///
     /// # Errors
-    /// When one of them stays.
+    /// When one of the processes does not end.
     pub fn kill(&mut self, folder: &Folder) -> Result<(), ServerError> {
         if self.has_ended() {
             folder.forget(self.id());
             return Ok(());
         }
-        // Frozen first: a child that is born after the others were counted would live on for a
-        // moment, with the server's memory and port in its hands. Refused, it has just ended.
+        // The process is frozen first. Otherwise it could start a child after its children were
+        // listed, and that child would keep the server's memory and port for a moment. An error
+        // means that the process has just ended.
         let _ = signal("STOP", &[self.id()]);
         let everyone = family(self.id());
         let _ = self.child.kill();
-        // Some may have ended with their parent already, so an error means nothing.
+        // Some children may have ended with their parent, so an error means nothing.
         let _ = signal("KILL", &everyone);
         self.gone(&everyone, folder)
     }
 
-    /// Ends it the quick and orderly way; returns when it and its children are gone.
+    /// Ends the process in its quick and orderly way. Returns when it and its children have ended.
     ///
     /// # Errors
-    /// When one of them stays.
+    /// When one of the processes does not end.
     pub fn end(&mut self, folder: &Folder) -> Result<(), ServerError> {
         if self.has_ended() {
             folder.forget(self.id());
             return Ok(());
         }
         let everyone = family(self.id());
-        // A frozen process takes no signal but these two.
+        // A frozen process handles no signal except SIGCONT and SIGKILL.
         let _ = signal("CONT", &everyone);
         match self.ending {
             Ending::Kill => return self.kill(folder),
@@ -155,11 +159,11 @@ impl Process {
     }
 }
 
-/// Waits until a server answers, its process ends, or the limit is over; `log` is what an error
-/// shows.
+/// Waits until a server answers, its process ends, or the limit has passed. The error shows the
+/// text of `log`.
 ///
 /// # Errors
-/// When it has ended, or does not answer in time.
+/// When the process has ended, or does not answer in time.
 pub fn ready(
     process: &mut Process,
     server: &'static str,
@@ -183,19 +187,19 @@ pub fn ready(
     }
 }
 
-/// Whether a port of this machine takes connections.
+/// Returns whether a port of this machine accepts connections.
 pub fn takes_connections(port: u16) -> bool {
     let address = (Ipv4Addr::LOCALHOST, port).into();
     TcpStream::connect_timeout(&address, CONNECT_MAX).is_ok()
 }
 
-/// Polls `condition` until it holds or `limit` has passed; whether it held.
+/// Polls `condition` until it holds or `limit` has passed. Returns whether it held.
 ///
-/// The one place of the servers that sleeps: bounded, on a state, with no other task that waits
-/// meanwhile.
+/// This is the only place in the servers' code that sleeps. It has a limit, it waits for a state,
+/// and no other task waits for it meanwhile.
 #[expect(
     clippy::disallowed_methods,
-    reason = "this is the bounded waiting, in blocking code"
+    reason = "blocking code that waits for a state, with a limit"
 )]
 pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
@@ -210,7 +214,7 @@ pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool 
     }
 }
 
-/// The last lines of a log, for an error.
+/// Returns the last lines of a log, to be shown in an error.
 pub fn tail(log: &Path) -> String {
     let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     let text = text.unwrap_or_else(|error| format!("{} cannot be read: {error}", log.display()));
@@ -218,10 +222,10 @@ pub fn tail(log: &Path) -> String {
     lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
 }
 
-/// Runs what [`Folder::launch`] made when it ends by itself, and gives what it wrote.
+/// Runs a command that [`Folder::launch`] made and that ends by itself. Returns its output.
 ///
 /// # Errors
-/// When it cannot be started or fails.
+/// When the command cannot be started or fails.
 pub fn run(folder: &Folder, doing: &str, mut command: Command) -> Result<String, ServerError> {
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().map_err(ServerError::io(doing))?;
@@ -243,7 +247,8 @@ fn said(doing: &str, output: &Output) -> Result<String, ServerError> {
     })
 }
 
-/// Sends a signal by name. The shell's own `kill`, as not every system has it as a program.
+/// Sends a signal by name, with the shell's built-in `kill`: not every system has `kill` as a
+/// program.
 fn signal(name: &str, processes: &[u32]) -> Result<(), ServerError> {
     let mut command = Command::new("sh");
     command.arg("-c").arg(r#"kill -s "$0" "$@""#).arg(name);
@@ -253,7 +258,7 @@ fn signal(name: &str, processes: &[u32]) -> Result<(), ServerError> {
     said(&doing, &output).map(drop)
 }
 
-/// A process and all that descend from it.
+/// Returns a process and all its descendants.
 pub fn family(root: u32) -> Vec<u32> {
     let parents = parents().unwrap_or_default();
     let mut members = vec![root];
@@ -270,7 +275,7 @@ pub fn family(root: u32) -> Vec<u32> {
     members
 }
 
-/// Whether a process runs; one that has ended and was not yet waited for does not.
+/// Returns whether a process runs. A process that has ended and was not waited for does not run.
 pub fn is_alive(process: u32) -> bool {
     if Path::new("/proc/self/stat").exists() {
         return stat(process).is_some_and(|(state, _)| state != 'Z' && state != 'X');
@@ -278,7 +283,7 @@ pub fn is_alive(process: u32) -> bool {
     signal("0", &[process]).is_ok()
 }
 
-/// Every process of the system with its parent.
+/// Returns every process of the system with its parent.
 fn parents() -> io::Result<Vec<(u32, u32)>> {
     if !Path::new("/proc/self/stat").exists() {
         let output = Command::new("ps")
@@ -298,7 +303,8 @@ fn two_numbers(line: &str) -> Option<(u32, u32)> {
     Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
 }
 
-/// State and parent of a process. The name before them may hold anything, a `)` included.
+/// Returns the state and the parent of a process. The process name before them may contain any
+/// character, even `)`.
 fn stat(process: u32) -> Option<(char, u32)> {
     let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     let mut words = text.rsplit_once(')')?.1.split_whitespace();

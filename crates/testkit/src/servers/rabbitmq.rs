@@ -1,4 +1,5 @@
-//! A private RabbitMQ: its own port mapper, home, cookie, user and password; loopback only.
+//! A private RabbitMQ with its own port mapper, home, cookie, user and password. It listens on the
+//! loopback interface only.
 
 use std::env;
 use std::fs;
@@ -15,31 +16,34 @@ use super::{ReservedPort, ServerError, ports};
 
 const NAME: &str = "RabbitMQ";
 
-/// A start takes eight seconds on two cores, and much longer on a machine that compiles meanwhile.
+/// The longest wait until the broker is ready. A start takes eight seconds on two cores, and much
+/// longer on a machine that compiles meanwhile.
 pub(super) const READY_MAX: Duration = Duration::from_secs(120);
 
-/// Deadline of one check whether it answers.
+/// The time limit of one check whether the broker answers.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(2);
 
-/// Attempts on other ports, when another process took ours meanwhile.
+/// The most starts. Another start chooses other ports, when a process took one of the first
+/// meanwhile.
 const STARTS_MAX: u32 = 3;
 
-/// Two schedulers that do not spin while they wait: the tests need the processors more.
+/// The arguments for two schedulers that do not spin while they wait, because the tests need the
+/// processors more.
 const SCHEDULERS: &str = "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none";
 
-/// The distribution listens on loopback as well, not on every interface.
+/// The argument that makes Erlang's distribution listen on the loopback interface only.
 const LOOPBACK: &str = "-kernel inet_dist_use_interface {127,0,0,1}";
 
-/// The file that names the plugins, where there are none.
+/// The content of the file of enabled plugins when there are none.
 pub(super) const NO_PLUGINS: &str = "[].\n";
 
-/// The variable that asks for Khepri, the other store of metadata that RabbitMQ 4 has.
+/// The variable that asks for Khepri, the alternative store for metadata in RabbitMQ 4.
 const KHEPRI: &str = "HOOKBOX_TEST_KHEPRI";
 
-/// The user that it makes instead of `guest`.
+/// The user that the broker creates instead of `guest`.
 pub(super) const USER: &str = "hookbox";
 
-/// A private RabbitMQ. It ends, and its folder is removed, when this is dropped.
+/// A private RabbitMQ. It ends, and its folder is removed, when it is dropped.
 #[derive(Debug)]
 pub struct RabbitmqServer {
     process: Process,
@@ -48,7 +52,7 @@ pub struct RabbitmqServer {
     ports: Ports,
     reserved: Vec<ReservedPort>,
     url: String,
-    // Last: the folder is removed after the processes that use it have ended.
+    // The last field, so that the folder is removed after the processes that use it have ended.
     folder: Folder,
 }
 
@@ -63,15 +67,16 @@ impl RabbitmqServer {
     /// Finds the newest RabbitMQ of this machine, and starts it.
     ///
     /// # Errors
-    /// When there is none that is new enough, or it does not start.
+    /// When no RabbitMQ is new enough, or it does not start.
     pub fn start() -> Result<RabbitmqServer, ServerError> {
         RabbitmqServer::start_found(&find::rabbitmq()?, "")
     }
 
-    /// Starts it with its management plugin, and gives the URL of the HTTP API, without an account.
+    /// Starts the newest RabbitMQ with its management plugin. Also returns the URL of the HTTP API,
+    /// without user and password.
     ///
     /// # Errors
-    /// When it does not start.
+    /// When RabbitMQ does not start.
     pub fn start_managed() -> Result<(RabbitmqServer, String), ServerError> {
         let found = find::rabbitmq()?;
         let mut starts = 1;
@@ -90,10 +95,10 @@ impl RabbitmqServer {
         }
     }
 
-    /// Starts the one that was found, with lines of `rabbitmq.conf` of the test's own.
+    /// Starts the RabbitMQ that was found, with additional lines for its `rabbitmq.conf`.
     ///
     /// # Errors
-    /// When it does not start.
+    /// When RabbitMQ does not start.
     pub fn start_found(found: &Rabbitmq, settings: &str) -> Result<RabbitmqServer, ServerError> {
         let mut starts = 1;
         loop {
@@ -104,65 +109,67 @@ impl RabbitmqServer {
         }
     }
 
-    /// The administrator's URL of the default virtual host. It holds the password.
+    /// Returns the administrator's URL of the default virtual host. The URL holds the password.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The AMQP port on 127.0.0.1; the same after a restart.
+    /// Returns the AMQP port on 127.0.0.1. A restart does not change it.
     pub fn port(&self) -> u16 {
         self.ports.amqp
     }
 
-    /// Which version it is.
+    /// Returns the version of the broker.
     pub fn version(&self) -> find::Version {
         self.found.version
     }
 
-    /// The process id of Erlang's virtual machine.
+    /// Returns the process id of Erlang's virtual machine.
     pub fn id(&self) -> u32 {
         self.process.id()
     }
 
-    /// Its folder.
+    /// Returns the folder of the broker.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// SIGKILL to the broker, as a power cut would.
+    /// Kills the broker with SIGKILL, like a power cut.
     ///
     /// # Errors
-    /// When it stays.
+    /// When the broker does not end.
     pub fn kill(&mut self) -> Result<(), ServerError> {
         self.process.kill(&self.folder)
     }
 
-    /// Freezes it: connections stay open, nothing answers.
+    /// Freezes the broker: connections stay open, and nothing answers.
     ///
     /// # Errors
-    /// When a signal cannot be sent.
+    /// When the signal cannot be sent.
     pub fn stop(&self) -> Result<(), ServerError> {
         self.process.stop()
     }
 
-    /// Resumes it after [`RabbitmqServer::stop`].
+    /// Resumes the broker after [`RabbitmqServer::stop`].
     ///
     /// # Errors
-    /// When a signal cannot be sent.
+    /// When the signal cannot be sent.
     pub fn cont(&self) -> Result<(), ServerError> {
         self.process.cont()
     }
 
-    /// Ends it if it runs, starts it again on the same data and port, and waits until it answers.
+    /// Ends the broker if it runs, starts it again on the same data and port, and waits until it
+    /// answers.
     ///
     /// # Errors
-    /// When it does not end or not start.
+    /// When the broker does not end or does not start.
     pub fn restart(&mut self) -> Result<(), ServerError> {
         self.process.end(&self.folder)?;
         if self.epmd.has_ended() {
             self.epmd = launch_epmd(&self.found, self.ports, &self.folder)?;
         }
-        // So that the sign of being ready is this start's, not the last one's.
+        // The old log is renamed, so that its line about a complete start is not taken for the new
+        // start.
         let _ = fs::rename(
             broker_log(&self.folder),
             self.folder.path().join("log/before.log"),
@@ -171,11 +178,11 @@ impl RabbitmqServer {
         ready(&mut self.process, self.ports.amqp, &self.folder)
     }
 
-    /// Runs `rabbitmqctl` on this broker (`["set_vm_memory_high_watermark", "0.000001"]`) and
-    /// gives what it wrote.
+    /// Runs `rabbitmqctl` on this broker (for example `["set_vm_memory_high_watermark",
+    /// "0.000001"]`), and returns its output.
     ///
     /// # Errors
-    /// When it fails.
+    /// When the command fails.
     pub fn ctl(&self, arguments: &[&str]) -> Result<String, ServerError> {
         let program = self.found.scripts.join("rabbitmqctl");
         let mut command = self.folder.launch(&program, Ending::Kill);
@@ -190,20 +197,21 @@ impl RabbitmqServer {
         )
     }
 
-    /// Keeps its metadata (queues, users, bindings) in Khepri instead of Mnesia from now on.
+    /// Makes the broker keep its metadata (queues, users, bindings) in Khepri instead of Mnesia.
     fn use_khepri(&self) -> Result<(), ServerError> {
-        // Stable from 4.1 on; before, it has to be asked for as what it is.
+        // Khepri is stable from version 4.1 on. Before, it must be enabled as an experimental
+        // feature.
         let experimental = (self.version() < find::Version(4, 1, 0)).then_some("--experimental");
         let words = ["enable_feature_flag"].into_iter().chain(experimental);
         let words: Vec<&str> = words.chain(["khepri_db"]).collect();
         self.ctl(&words).map(drop)
     }
 
-    /// Leaves it running when this is dropped, and gives the id of the process whose SIGTERM ends
-    /// it and removes its folder.
+    /// Leaves the broker running when this value is dropped. Returns the id of a process: SIGTERM
+    /// to it ends the broker and removes its folder.
     ///
     /// # Errors
-    /// When that process is gone.
+    /// When that process has ended.
     pub fn keep(mut self) -> Result<u32, ServerError> {
         self.folder.keep()
     }
@@ -212,7 +220,7 @@ impl RabbitmqServer {
 impl Drop for RabbitmqServer {
     fn drop(&mut self) {
         if self.folder.is_ours() {
-            // Where this fails, the keeper ends the process.
+            // If this fails, the keeper ends the processes.
             let _ = self.process.end(&self.folder);
             let _ = self.epmd.end(&self.folder);
         }
@@ -280,7 +288,8 @@ fn configure(
     folder.write("rabbitmq.conf", &lines).map(drop)
 }
 
-/// In the foreground, as a process of ours: RabbitMQ would start one that outlives it.
+/// Starts Erlang's port mapper in the foreground, as a process of the test. RabbitMQ itself would
+/// start one that stays after the test.
 fn launch_epmd(found: &Rabbitmq, ports: Ports, folder: &Folder) -> Result<Process, ServerError> {
     let mut command = folder.launch(&found.epmd, Ending::Kill);
     command
@@ -309,8 +318,9 @@ fn launch_epmd(found: &Rabbitmq, ports: Ports, folder: &Folder) -> Result<Proces
 fn launch(found: &Rabbitmq, ports: Ports, folder: &Folder) -> Result<Process, ServerError> {
     let mut command = folder.launch(&found.scripts.join("rabbitmq-server"), Ending::Kill);
     environment(&mut command, ports, folder);
-    // With this the script becomes Erlang instead of watching over it, so that the process we
-    // know is the broker; `-noinput` is what the script would have added otherwise.
+    // With this variable the script becomes the Erlang process, instead of a parent that watches
+    // it, so that the process id is the broker's. `-noinput` is the argument that the script would
+    // otherwise add.
     command.env("RABBITMQ_ALLOW_INPUT", "1");
     command.env("RABBITMQ_SERVER_START_ARGS", "-noinput -start_epmd false");
     command.env(
@@ -338,7 +348,7 @@ fn environment(command: &mut Command, ports: Ports, folder: &Folder) {
         .env("RABBITMQ_ENABLED_PLUGINS_FILE", inside("enabled_plugins"))
         .env("RABBITMQ_FEATURE_FLAGS_FILE", inside("feature_flags"))
         .env("RABBITMQ_PID_FILE", inside("pid"))
-        // The machine's own settings are not ours.
+        // The broker must not read the settings of the machine.
         .env("RABBITMQ_CONF_ENV_FILE", "/dev/null");
 }
 
@@ -355,13 +365,15 @@ fn ready(process: &mut Process, port: u16, folder: &Folder) -> Result<(), Server
     })
 }
 
-/// It listens before its start is complete, so a listening port is not enough.
+/// Returns whether the log reports a complete start. A listening port is not enough, because the
+/// broker listens before its start is complete.
 pub(super) fn has_started(log: &Path) -> bool {
     let text = fs::read(log).unwrap_or_default();
     String::from_utf8_lossy(&text).contains("Server startup complete")
 }
 
-/// Whether it greets: the first byte of a method frame answers AMQP's protocol header.
+/// Returns whether the broker answers AMQP's protocol header with a method frame, whose first byte
+/// is 1.
 pub(super) fn answers(address: SocketAddr) -> io::Result<bool> {
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX)?;
     stream.set_read_timeout(Some(ANSWER_MAX))?;

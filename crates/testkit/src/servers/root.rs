@@ -1,8 +1,9 @@
-//! Servers of another generation, from another root: a folder with a whole system in it.
+//! Servers of another generation, from another root: a folder that contains a whole Linux system.
 //!
-//! A program of another root finds its libraries, its plugins and its users there, so it runs in
-//! that root (`chroot`), in a mount namespace of its own that ends with it, and in which the
-//! temporary folder is where it is outside. Needs root and Linux. Debian's `debootstrap` makes one:
+//! A program of another root needs the libraries, plugins and users of that root, so it runs in it
+//! (`chroot`). It has its own mount namespace, which ends with the program, and which shows the
+//! temporary folder at its usual path. This needs root and Linux. Debian's `debootstrap` makes such
+//! a folder:
 //!
 //! ```text
 //! debootstrap --variant=minbase --include=rabbitmq-server,postgresql-17,libfaketime trixie FOLDER
@@ -20,11 +21,12 @@ use super::account::Account;
 /// The variable that names the folder.
 const VARIABLE: &str = "HOOKBOX_TEST_ROOT";
 
-/// Notes the own id, then becomes the program in the other root. `$0` is the folder that it lives
-/// in, `$1` how to be ended, `$2` the root, `$3` the user and group. What is mounted is seen by
-/// this process and its children alone, also the disks that tests have mounted in the temporary
-/// folder. What is to be loaded into the program is not in `chroot`, and the program does not get
-/// the semaphore that libfaketime of this root made: it would wait for it without end.
+/// The script that registers its process id and then becomes the program in the other root. `$0` is
+/// the folder of the server, `$1` says how to end the process, `$2` is the root, and `$3` the user
+/// and group. Only this process and its children see what is mounted here, including the disks that
+/// tests have mounted in the temporary folder. `chroot` itself must not load the library of
+/// `LD_PRELOAD`. The program must not get the semaphore that this root's libfaketime made, because
+/// it would wait for it for ever.
 const LAUNCH: &str = r#"
 echo "$1" >"$0/processes/$$" || exit
 root=$2 user=$3 parent=${0%/*} preload=$LD_PRELOAD
@@ -38,17 +40,17 @@ exec chroot --userspec="$user" --groups= "$root" \
     env -C "$0" ${preload:+"LD_PRELOAD=$preload"} "$@"
 "#;
 
-/// A folder with a whole system in it.
+/// A folder that contains a whole Linux system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root {
     path: PathBuf,
 }
 
 impl Root {
-    /// The one that the environment names, if it names one.
+    /// Returns the root that the environment names, if it names one.
     ///
     /// # Errors
-    /// When there is no system in it, or we may not use it.
+    /// When the folder contains no system, or the test does not run as root.
     pub fn named() -> Result<Option<Root>, ServerError> {
         let Some(path) = env::var_os(VARIABLE).filter(|path| !path.is_empty()) else {
             return Ok(None);
@@ -64,33 +66,35 @@ impl Root {
             Account::Other { .. } => Ok(Some(root)),
             Account::Ourselves => Err(ServerError::Command {
                 doing: format!("running servers from {VARIABLE}"),
-                output: "only root may: it takes chroot and mount".to_owned(),
+                output: "this needs root, because it uses chroot and mount".to_owned(),
             }),
         }
     }
 
-    /// Where a path of it is outside.
+    /// Returns the path on this machine of a path in this root.
     pub fn outside(&self, path: &Path) -> PathBuf {
         self.path.join(path.strip_prefix("/").unwrap_or(path))
     }
 
-    /// What a path outside is in it.
+    /// Returns the path in this root of a path on this machine.
     pub fn inside(&self, path: &Path) -> Option<PathBuf> {
         Some(Path::new("/").join(path.strip_prefix(&self.path).ok()?))
     }
 
-    /// A command that runs a program of it as root, for a question about itself.
+    /// Returns a command that runs a program of this root as root, for example to ask for its
+    /// version.
     pub fn ask(&self, program: &Path) -> Command {
         let mut command = Command::new("chroot");
         command.arg(&self.path).arg(program);
         command
     }
 
-    /// A command that notes itself in `folder`, and becomes a program of it.
+    /// Returns a command that registers its process in `folder`, and becomes a program of this
+    /// root.
     pub fn launch(&self, folder: &Path, word: &str, account: Account, program: &Path) -> Command {
         let user = match account {
             Account::Other { uid, gid } => format!("{uid}:{gid}"),
-            // Not reached: only root has another root.
+            // This is not reached: a test that does not run as root has no other root.
             Account::Ourselves => "0:0".to_owned(),
         };
         let mut command = Command::new("unshare");
@@ -104,16 +108,16 @@ impl Root {
         command
     }
 
-    /// The account of a user of it.
+    /// Returns the account of a user of this root.
     ///
     /// # Errors
-    /// When it has no such user.
+    /// When this root has no such user.
     pub fn account(&self, name: &str) -> Result<Account, ServerError> {
         let users = self.users()?;
         let account = account(&users, name);
         account.ok_or_else(|| ServerError::Command {
             doing: format!("looking for user {name} of {}", self.path.display()),
-            output: "its etc/passwd has none".to_owned(),
+            output: "the file etc/passwd of this root has no such user".to_owned(),
         })
     }
 
@@ -124,7 +128,7 @@ impl Root {
     }
 }
 
-/// A user's numbers, from the lines of a `passwd` file.
+/// Returns the user id and group id of a user, from the lines of a `passwd` file.
 fn account(users: &str, name: &str) -> Option<Account> {
     let line = users
         .lines()
