@@ -255,11 +255,11 @@ pub fn findings() -> Result<Vec<Finding>> {
 }
 
 fn at_manifest(package: &str, what: &str) -> Finding {
-    let path = if package == "tests" {
-        "tests/Cargo.toml".to_owned()
-    } else {
-        format!("crates/{package}/Cargo.toml")
-    };
+    let path = ["crates/", "tests/"]
+        .map(|folder| format!("{folder}{package}/Cargo.toml"))
+        .into_iter()
+        .find(|path| repository::root().join(path).exists())
+        .unwrap_or_else(|| "tests/Cargo.toml".to_owned());
     let named = what.split('`').nth(1).unwrap_or_default();
     let text = repository::read(&path).unwrap_or_default();
     let line = text.lines().position(|line| {

@@ -100,9 +100,9 @@ fn words() -> Result<Vec<Finding>> {
             .iter()
             .any(|it| path.ends_with(it))
     })?);
-    paths.extend(repository::files("crates", |path| {
-        path.ends_with(".patch")
-    })?);
+    for folder in RUST {
+        paths.extend(repository::files(folder, |path| path.ends_with(".patch"))?);
+    }
     let others = [
         ".clippy.toml",
         ".ci/run",
@@ -139,14 +139,18 @@ fn rust_files() -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// The first file of each library and program that ships.
+/// The first file of each library and program.
 fn crate_roots() -> Result<Vec<String>> {
     let is_root = |path: &str| {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
         let is_first = name == "lib.rs" || name == "main.rs";
         folder.ends_with("/src/bin") || is_first && folder.ends_with("/src")
     };
-    repository::files("crates", is_root).context("crates")
+    let mut found = Vec::new();
+    for folder in RUST {
+        found.extend(repository::files(folder, is_root).context(folder)?);
+    }
+    Ok(found)
 }
 
 fn manifest_files() -> Result<Vec<String>> {
@@ -192,6 +196,9 @@ mod tests {
                 .iter()
                 .any(|path| path == "tests/Cargo.toml")
         );
+        for root in ["crates/worker/src/lib.rs", "tests/chaos/src/main.rs"] {
+            assert!(crate_roots()?.iter().any(|path| path == root), "{root}");
+        }
         assert!(documents()?.iter().any(|path| path.starts_with("docs/")));
         Ok(())
     }

@@ -21,18 +21,20 @@ const ANYWHERE: &[Kind] = &[Kind::Code, Kind::Comment, Kind::Text];
 
 /// Tests and what only tests use. A canary does on purpose what the product never does.
 const TESTS: &[&str] = &[
-    "tests/",
+    "/tests/",
     "/canaries.rs",
-    "crates/testkit/",
-    "crates/conformance/",
+    "tests/cli/",
+    "tests/conformance/",
+    "tests/drivers/",
+    "tests/journeys/",
+    "tests/support/",
+    "tests/testkit/",
     "/testing.rs",
 ];
 
 const NO_PRINT: &str = "use `tracing`, or return the text; it panics where it cannot write, so \
                         commands print by `command/print.rs`";
 const PRINTERS: &[&str] = &[
-    "crates/chaos/",
-    "crates/fuzz/",
     "crates/console/",
     "crates/xtask/",
     "/examples/",
@@ -63,7 +65,7 @@ const BANNED: &[Banned] = &[
     Banned {
         pattern: "thread::sleep",
         kinds: CODE,
-        except: &["crates/testkit/src/servers/process.rs"],
+        except: &["tests/testkit/src/servers/process.rs"],
         instead: "wait for the condition itself, with a bound",
     },
     Banned {

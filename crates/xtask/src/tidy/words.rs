@@ -20,7 +20,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "told_at",
         "a column of `accounts` and `open_receipts`: stored names stay",
     ),
-    ("crates/testkit/src/servers/", "nobody", "a user of Unix"),
+    ("tests/testkit/src/servers/", "nobody", "a user of Unix"),
 ];
 
 /// Files that are not read, each with its reason.

@@ -124,23 +124,23 @@ pub(super) const KNOWN: &[(&str, &str)] = &[
         "crates/ingest/src/spool.rs",
     ),
     (
-        "crates/simulation/src/delivery.rs",
-        "crates/simulation/src/broker.rs",
+        "tests/simulation/src/delivery.rs",
+        "tests/simulation/src/broker.rs",
     ),
     (
-        "crates/simulation/src/store/record.rs",
-        "crates/simulation/src/store.rs",
+        "tests/simulation/src/store/record.rs",
+        "tests/simulation/src/store.rs",
     ),
     (
-        "crates/simulation/src/store/requeue.rs",
-        "crates/simulation/src/store.rs",
+        "tests/simulation/src/store/requeue.rs",
+        "tests/simulation/src/store.rs",
     ),
     (
-        "crates/simulation/src/world.rs",
-        "crates/simulation/src/sender.rs",
+        "tests/simulation/src/world.rs",
+        "tests/simulation/src/sender.rs",
     ),
     (
-        "crates/simulation/src/world.rs",
-        "crates/simulation/src/tables.rs",
+        "tests/simulation/src/world.rs",
+        "tests/simulation/src/tables.rs",
     ),
 ];

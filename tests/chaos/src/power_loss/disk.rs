@@ -1,5 +1,5 @@
 //! The disk under one database file: what was done to it, and what it would hold if the power had
-//! failed at a moment. The recorder is `crates/chaos/power_loss/disk.c`.
+//! failed at a moment. The recorder is `tests/chaos/power_loss/disk.c`.
 
 use std::fs;
 use std::process::Command;
@@ -93,7 +93,7 @@ impl Disk {
                 "-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror", "-o",
             ])
             .arg(&library)
-            .arg(path("crates/chaos/power_loss/disk.c"))
+            .arg(path("tests/chaos/power_loss/disk.c"))
             .args(["-ldl", "-pthread"])
             .output()
             .context("running cc")?;

@@ -20,8 +20,8 @@ impl Invariant {
     }
 }
 
-const CHECKER: &str = "crates/chaos/src/checker.rs";
-const SIMULATION: &str = "crates/simulation/src/check.rs";
+const CHECKER: &str = "tests/chaos/src/checker.rs";
+const SIMULATION: &str = "tests/simulation/src/check.rs";
 
 /// All of them, by number.
 pub const INVARIANTS: &[Invariant] = &[
@@ -34,13 +34,13 @@ pub const INVARIANTS: &[Invariant] = &[
     Invariant {
         number: 2,
         what: "At rest nothing waits anywhere, and no event has both an effect and a dead letter.",
-        files: &[CHECKER, SIMULATION, "crates/chaos/src/world/rest.rs"],
+        files: &[CHECKER, SIMULATION, "tests/chaos/src/world/rest.rs"],
         tests: &[],
     },
     Invariant {
         number: 3,
         what: "No event has two effects.",
-        files: &[CHECKER, SIMULATION, "crates/chaos/src/soak.rs"],
+        files: &[CHECKER, SIMULATION, "tests/chaos/src/soak.rs"],
         tests: &[],
     },
     Invariant {
@@ -52,13 +52,13 @@ pub const INVARIANTS: &[Invariant] = &[
     Invariant {
         number: 5,
         what: "A 200 comes after the confirm of every route's queue.",
-        files: &["crates/simulation/src/sender.rs"],
+        files: &["tests/simulation/src/sender.rs"],
         tests: &["a_refusing_queue_is_never_reported_as_accepted"],
     },
     Invariant {
         number: 6,
         what: "A message is acknowledged only when each envelope in it has its outcome.",
-        files: &["crates/simulation/src/delivery.rs"],
+        files: &["tests/simulation/src/delivery.rs"],
         tests: &[],
     },
     Invariant {
@@ -119,7 +119,7 @@ pub const INVARIANTS: &[Invariant] = &[
     Invariant {
         number: 14,
         what: "Threads, open files, memory and messages in flight stay within their bounds.",
-        files: &["crates/chaos/src/used.rs"],
+        files: &["tests/chaos/src/used.rs"],
         tests: &[
             "bodies_in_memory_are_bounded_and_given_back",
             "prefetch_bounds_messages_in_flight",
@@ -129,9 +129,9 @@ pub const INVARIANTS: &[Invariant] = &[
         number: 15,
         what: "After the last fault everything drains, and every outage is shown while it lasts.",
         files: &[
-            "crates/chaos/src/answers.rs",
-            "crates/chaos/src/world/rest.rs",
-            "crates/simulation/src/run.rs",
+            "tests/chaos/src/answers.rs",
+            "tests/chaos/src/world/rest.rs",
+            "tests/simulation/src/run.rs",
         ],
         tests: &["a_frozen_postgres_costs_nothing"],
     },

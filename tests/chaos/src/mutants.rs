@@ -17,7 +17,7 @@ use crate::servers::Servers;
 
 /// Where the patches are. The first line of each describes after a `#` what it breaks; further such
 /// lines may say `# caught by:` and a command that must fail.
-const FOLDERS: [&str; 2] = ["crates/simulation/mutants", "crates/chaos/mutants"];
+const FOLDERS: [&str; 2] = ["tests/simulation/mutants", "tests/chaos/mutants"];
 
 /// What catches a mutant of an engine, where its patch says nothing else.
 const SIMULATION: &str = "cargo run --quiet -p hookbox-simulation -- --seeds 3000 --seed 1";
