@@ -20,11 +20,13 @@ pub(crate) async fn account(c: &mut SqliteConnection, account: &Account) -> sqlx
     Ok(())
 }
 
-/// Adds the range to the instance's; `false` when it is there already.
+/// Adds the report's range of numbers to the reported ranges of its instance. Returns `false` when
+/// they contain it already.
 pub(crate) async fn extend(c: &mut SqliteConnection, account: &Account) -> sqlx::Result<bool> {
     let instance = &account.instance.as_bytes()[..];
     let (mut first, mut last) = (number(account.first), number(account.last));
-    // As old as the oldest range: a gap before a range is as old as the first report behind it.
+    // The merged range keeps the oldest `told_at` of its parts: a gap before the range is as old as
+    // the first report above the gap.
     let (mut closing, mut told_at) = (account.closing, moment::now());
     let rows = sqlx::query(
         "SELECT first, last, closing, told_at FROM accounts
@@ -122,7 +124,7 @@ async fn open(c: &mut SqliteConnection, account: &Account) -> sqlx::Result<()> {
     Ok(())
 }
 
-/// Whether anything is open that has its outcome by now.
+/// Returns whether any open receipt has an outcome by now.
 pub(crate) async fn is_to_check(c: &mut SqliteConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM open_receipts o

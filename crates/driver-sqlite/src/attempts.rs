@@ -1,4 +1,4 @@
-//! The table `attempts`: every failed attempt, and the one that succeeded after a failure.
+//! The table `attempts`: every failed attempt, and each successful one that followed a failure.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::column::Columns;
 
-/// The outcome of an attempt that succeeded; a failed one has its class.
+/// The value of the column `outcome` for a successful attempt; a failed one has its class there.
 pub(crate) const DONE: &str = "done";
 
-/// One attempt to write.
+/// One attempt to be written.
 pub(crate) struct Made<'a> {
     pub(crate) route: &'a RouteName,
     pub(crate) event: &'a EventId,
@@ -21,7 +21,7 @@ pub(crate) struct Made<'a> {
     pub(crate) took: Duration,
 }
 
-/// Writes one attempt; a row that exists already is kept.
+/// Writes one attempt. A row that exists already is kept.
 pub(crate) async fn keep(
     connection: &mut SqliteConnection,
     made: &Made<'_>,
@@ -43,7 +43,7 @@ pub(crate) async fn keep(
     Ok(())
 }
 
-/// The attempts on one event, in order, route by route.
+/// Returns the recorded attempts on one event, by route and in their order.
 pub(crate) async fn of_event(
     connection: &mut SqliteConnection,
     event: &EventId,

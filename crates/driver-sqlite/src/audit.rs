@@ -1,4 +1,4 @@
-//! The table `audit`: what operators did and saw. Rows are only ever added.
+//! The table `audit`: what operators changed and read. Rows are only ever added.
 
 use hookbox_driver::{AuditFilter, AuditRow, storable};
 use hookbox_event::Timestamp;
@@ -23,7 +23,7 @@ pub(crate) async fn add(
     Ok(())
 }
 
-/// Rows with an id below `before`, newest first.
+/// Returns rows with an id below `before`, newest first.
 pub(crate) async fn list(
     connection: &mut SqliteConnection,
     filter: &AuditFilter,

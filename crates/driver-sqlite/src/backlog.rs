@@ -1,4 +1,5 @@
-//! How much waits in the store; one statement, so one state.
+//! Counts the events that wait in the store, in one statement, so that all counts are of one
+//! moment.
 
 use hookbox_driver::Backlog;
 use sqlx::sqlite::SqliteConnection;
@@ -7,7 +8,7 @@ use crate::column::Columns;
 use crate::moment;
 use crate::store::HEARD_WITHIN;
 
-/// What waits on each route that has something waiting.
+/// Counts the waiting events of each route that has any.
 pub(crate) async fn backlog(connection: &mut SqliteConnection) -> sqlx::Result<Vec<Backlog>> {
     let rows = sqlx::query(
         "SELECT route, sum(retrying) AS retrying, sum(due) AS due, sum(dead) AS dead,

@@ -1,4 +1,4 @@
-//! The broker's seam: queues are rows, and the commit is the confirm.
+//! The `Broker` seam over SQLite: queues are rows, and the commit is the confirm.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -73,7 +73,7 @@ impl Broker for Sqlite {
                 "subscribe after the SQLite file was closed",
             ));
         }
-        // A file that cannot even be read is an error here, before anything is started.
+        // Reading the token here reports an unreadable file before a subscription is started.
         let mut reader = shared.readers.take_for_queues().await?;
         let token = messages::new_token(&mut reader)
             .await
@@ -97,7 +97,8 @@ impl Broker for Sqlite {
                 name,
                 ready: Some(waiting.ready),
                 unsettled: Some(waiting.unsettled),
-                // A subscription shows in the file only while it holds a lease.
+                // The file shows a subscription only while it holds a lease, so consumers cannot be
+                // counted.
                 consumers: None,
                 events: Some(waiting.events),
             }
@@ -106,7 +107,8 @@ impl Broker for Sqlite {
     }
 
     fn readiness(&self) -> Readiness {
-        // Also while nothing is published: readiness is read before an event is sent.
+        // The check runs even while nothing is published, because readiness is read before an event
+        // is sent.
         let shared = &self.shared;
         let storage = |why: String| Readiness::not_ready(NotReadyKind::Storage, why);
         if let Err(displaced) = shared.file.check() {
@@ -124,8 +126,8 @@ impl Broker for Sqlite {
 }
 
 impl Sqlite {
-    /// The queues that hold messages and belong to no route that the file was opened with, each
-    /// with how many events it holds: no worker consumes them.
+    /// Returns the queues that hold messages and belong to no route that the file was opened with,
+    /// each with its number of events. No worker consumes these queues.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -145,7 +147,7 @@ impl Sqlite {
     }
 }
 
-/// Hands a batch to the publisher, and waits for its commit.
+/// Passes a batch to the publisher and waits for its commit.
 async fn put(shared: &Shared, queues: Vec<String>, batch: Batch) -> Result<(), PublishError> {
     let (reply, answer) = oneshot::channel();
     let job = Job {

@@ -1,4 +1,4 @@
-//! The table `broker_witnesses`: what the broker's side keeps for its store.
+//! The table `broker_witnesses`: the witnesses that the broker keeps for its store.
 
 use hookbox_driver::WITNESSES_KEPT;
 use hookbox_event::Witness;

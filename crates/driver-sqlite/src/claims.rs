@@ -1,4 +1,4 @@
-//! The table `claims`: where each event stands on each route.
+//! The table `claims`: the state of each event on each route.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::column::{Columns, hex_list};
 
-/// The final state of a claim, as the guard writes it.
+/// The final state that the guard writes into a claim.
 pub(crate) struct Final<'a> {
     pub(crate) event: &'a EventId,
     pub(crate) state: ClaimState,
@@ -17,7 +17,7 @@ pub(crate) struct Final<'a> {
 }
 
 /// Claims events that are not yet claimed on this route. The caller holds the write lock and has
-/// checked, so a row that exists all the same is an error.
+/// checked that, so an existing row is an error.
 pub(crate) async fn start(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -58,8 +58,8 @@ pub(crate) async fn resume(
     Ok(())
 }
 
-/// The guard: changes running claims to the state they were settled as, and returns how many it
-/// found.
+/// Runs the guard: changes running claims to their final states, and returns how many running
+/// claims it found.
 pub(crate) async fn finish(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -72,8 +72,8 @@ pub(crate) async fn finish(
         by_end.entry(end).or_default().push(one.event);
     }
     let mut found = 0;
-    // Nearly always one group: done at the first attempt. Joining the list instead would have
-    // SQLite read every claim of the route.
+    // There is nearly always one group: done at the first attempt. A join with the list instead
+    // would make SQLite read every claim of the route.
     for ((state, attempts), events) in by_end {
         let done = sqlx::query(
             "UPDATE claims SET state = ?3, attempts = ?4, settled_at = ?5
@@ -92,7 +92,7 @@ pub(crate) async fn finish(
     Ok(found)
 }
 
-/// Writes where an event stands, outside a batch: after a failure, or for undecodable bytes.
+/// Writes the state of one event, outside a batch: after a failure, or for undecodable bytes.
 pub(crate) async fn put(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -118,7 +118,7 @@ pub(crate) async fn put(
     Ok(())
 }
 
-/// Where one event stands on every route.
+/// Returns the state of one event on every route.
 pub(crate) async fn of_event(
     connection: &mut SqliteConnection,
     event: &EventId,

@@ -1,4 +1,4 @@
-//! Typed values read from columns. An unknown value is an error and never a guess.
+//! Reads typed values from columns. An unknown value is an error and never a guess.
 
 use std::error::Error;
 
@@ -149,8 +149,8 @@ fn decode(name: &str, error: impl Into<Box<dyn Error + Send + Sync>>) -> sqlx::E
     }
 }
 
-/// A list of ids as SQLite's `json_each` reads it: hex in, `unhex(value)` out. One statement
-/// text then serves lists of every length.
+/// Returns a list of ids for SQLite's `json_each`, in hex; the statement reads them with
+/// `unhex(value)`. One statement text then serves lists of every length.
 pub(crate) fn hex_list(ids: impl IntoIterator<Item = impl AsRef<[u8]>>) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut list = String::from("[");
@@ -169,7 +169,7 @@ pub(crate) fn hex_list(ids: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Strin
     list
 }
 
-/// A list of row ids as `json_each` reads it.
+/// Returns a list of row ids for SQLite's `json_each`.
 pub(crate) fn number_list(ids: impl IntoIterator<Item = i64>) -> String {
     let mut list = String::from("[");
     for id in ids {

@@ -1,9 +1,9 @@
-//! The conditions that the filters of lists have in common.
+//! The conditions that several filters of lists share.
 
 use hookbox_event::Timestamp;
 use sqlx::{QueryBuilder, Sqlite};
 
-/// Each condition of the filter that has a value, with that value bound.
+/// Appends each condition that has a value, with that value bound.
 pub(crate) fn push_words<const N: usize>(
     select: &mut QueryBuilder<Sqlite>,
     words: [(&'static str, Option<&str>); N],
@@ -15,7 +15,7 @@ pub(crate) fn push_words<const N: usize>(
     }
 }
 
-/// From `since` on, and before `until`.
+/// Appends the conditions of a time span: from `since` on, and before `until`.
 pub(crate) fn push_times(
     select: &mut QueryBuilder<Sqlite>,
     column: &'static str,

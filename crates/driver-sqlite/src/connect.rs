@@ -1,4 +1,4 @@
-//! How every connection is opened, and the proof that SQLite runs as the promises need it.
+//! Opens connections, and proves that SQLite runs with the settings on which the promises depend.
 
 use std::path::Path;
 
@@ -10,36 +10,36 @@ use crate::diagnose::diagnose;
 use crate::refused::by_sqlite;
 use crate::{Options, THE_FILE};
 
-/// The first SQLite without the WAL-reset bug: with several connections that write and
-/// checkpoint, which is our shape, older ones can corrupt the file (sqlite.org, 3.51.3 notes).
+/// The first SQLite version without the WAL-reset bug. With several connections that write and
+/// checkpoint, as hookbox has, older versions can corrupt the file (sqlite.org, 3.51.3 notes).
 const VERSION_MIN: (u32, u32, u32) = (3, 51, 3);
 
-/// What the log file is cut back to after a burst, in bytes.
+/// The size in bytes to which SQLite truncates the log file after a burst.
 const LOG_BYTES_KEPT: &str = "67108864";
 
-/// A connection that may write.
+/// Returns the options of a connection that may write.
 pub(crate) fn for_writing(options: &Options) -> SqliteConnectOptions {
-    // Every setting is spelled out, also where it is the default: the defaults are a build's.
+    // Every setting is written out, even where it equals the default: a build of SQLite may change
+    // its defaults.
     SqliteConnectOptions::new()
         .filename(&options.path)
         .create_if_missing(false)
         .busy_timeout(options.busy_timeout)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
-        // A read error of a mapped file is a SIGBUS instead of an error.
+        // Memory mapping is off: a read error of a mapped file is a SIGBUS instead of an error.
         .pragma("mmap_size", "0")
         .pragma("journal_size_limit", LOG_BYTES_KEPT)
-        // A handler's statement may hold what must not be logged.
+        // Statements are not logged: a handler's statement may hold what must not be in a log.
         .disable_statement_logging()
 }
 
-/// A connection that cannot write.
+/// Returns the options of a connection that cannot write.
 pub(crate) fn for_reading(options: &Options) -> SqliteConnectOptions {
     for_writing(options).pragma("query_only", "ON")
 }
 
-/// Checks the version and the settings on a connection that was opened for writing, and that it
-/// may write.
+/// Checks the SQLite version and the settings on a connection for writing, and that it may write.
 pub(crate) async fn prove(connection: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
     let unusable = by_sqlite(path);
     let version: String = query(connection, "SELECT sqlite_version()")
@@ -60,16 +60,18 @@ pub(crate) async fn prove(connection: &mut SqliteConnection, path: &Path) -> Res
     may_write(connection).await.map_err(unusable)
 }
 
-/// SQLite opens a file that it may only read without reporting it. A write lock of another process
-/// does not matter here: SQLite checks first whether the file is read-only.
+/// Checks that the connection may write, because SQLite opens a read-only file without an error. A
+/// write lock of another process does not matter here: SQLite checks first whether the file is
+/// read-only.
 async fn may_write(connection: &mut SqliteConnection) -> sqlx::Result<()> {
     let patience: i64 = query(connection, "PRAGMA busy_timeout").await?;
     query::<i64>(connection, "PRAGMA busy_timeout = 0").await?;
-    // Of a file that it may only read, `BEGIN IMMEDIATE` by itself begins to read.
+    // On a read-only file, `BEGIN IMMEDIATE` alone succeeds as a read, so a write statement
+    // follows.
     let begun = sqlx::raw_sql("BEGIN IMMEDIATE; DELETE FROM meta WHERE FALSE; ROLLBACK")
         .execute(&mut *connection)
         .await;
-    // The number is SQLite's own.
+    // SQLite itself returned this number, so the statement is safe.
     let restore = AssertSqlSafe(format!("PRAGMA busy_timeout = {patience}"));
     sqlx::raw_sql(restore).execute(connection).await?;
     match begun {
@@ -119,7 +121,7 @@ pub(crate) async fn connect(
     options.connect().await.map_err(by_sqlite(path))
 }
 
-/// Closes one connection whose work is done; an error of closing it does not matter.
+/// Closes one connection whose work is done. An error while closing does not matter.
 pub(crate) async fn close(connection: SqliteConnection) {
     if let Err(error) = connection.close().await {
         tracing::debug!(%error, "closing a SQLite connection failed");

@@ -1,4 +1,4 @@
-//! A [`DeadFilter`] as the conditions of a statement.
+//! Converts a [`DeadFilter`] into the conditions of a statement.
 
 use hookbox_driver::{DeadFilter, DeadReason, DeadState};
 use hookbox_event::{RouteName, SourceName, Topic};
@@ -7,7 +7,7 @@ use sqlx::{QueryBuilder, Sqlite};
 use crate::column::number_list;
 use crate::conditions::{push_times, push_words};
 
-/// The condition over `dead_letters AS d JOIN events AS e`, of those with an id over `after`.
+/// Appends the conditions over `dead_letters AS d JOIN events AS e`, for ids above `after`.
 pub(crate) fn push(select: &mut QueryBuilder<Sqlite>, filter: &DeadFilter, after: i64) {
     select.push(" WHERE d.id > ").push_bind(after);
     if !filter.ids.is_empty() {

@@ -1,4 +1,4 @@
-//! The groups of the table `dead_letters`: by route, reason and cause.
+//! Groups the rows of the table `dead_letters` by route, reason and cause.
 
 use hookbox_driver::{DeadFilter, DeadGroup, DeadGroupId};
 use hookbox_event::RouteName;
@@ -8,19 +8,19 @@ use sqlx::{QueryBuilder, Row};
 use crate::column::Columns;
 use crate::dead_filter;
 
-/// The groups; `WHERE` follows.
+/// The start of the statement that lists groups, up to its `WHERE`.
 const GROUPS: &str = "SELECT g.*, newest.detail
      FROM (SELECT d.group_id, d.route, d.reason, min(e.topic) AS topic,
                   count(DISTINCT e.topic) AS topics, count(*) AS total,
                   min(d.died_at) AS first_at, max(d.died_at) AS last_at, max(d.id) AS newest
            FROM dead_letters AS d JOIN events AS e ON e.event_id = d.event_id";
 
-/// What follows the conditions.
+/// The end of the statement that lists groups, after the conditions.
 const GROUPED: &str = " GROUP BY 1, 2, 3) AS g
      JOIN dead_letters AS newest ON newest.id = g.newest
      ORDER BY g.total DESC, g.route, g.reason, g.group_id";
 
-/// Dead letters by their groups, largest group first.
+/// Groups dead letters by route, reason and cause; the largest group comes first.
 pub(crate) async fn groups(
     connection: &mut SqliteConnection,
     filter: &DeadFilter,
@@ -50,8 +50,8 @@ fn group(row: &SqliteRow) -> sqlx::Result<DeadGroup> {
     })
 }
 
-/// Groups dead letters that were written by a version without groups; at most `limit` of them.
-/// Returns how many.
+/// Assigns groups to at most `limit` dead letters that a version without groups wrote. Returns how
+/// many it changed.
 pub(crate) async fn regroup(connection: &mut SqliteConnection, limit: u32) -> sqlx::Result<u64> {
     let rows = sqlx::query(
         "SELECT id, route, reason, detail FROM dead_letters

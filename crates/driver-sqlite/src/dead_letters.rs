@@ -10,12 +10,12 @@ use sqlx::{QueryBuilder, Row};
 use crate::column::{Columns, number_list};
 use crate::dead_filter;
 
-/// The columns of a row in the list; `WHERE` follows.
+/// The start of the statement that lists dead letters, up to its `WHERE`.
 const ROWS: &str = "SELECT d.id, d.route, d.event_id, e.topic, d.state, d.reason, d.detail,
      d.attempts, d.died_at
      FROM dead_letters AS d JOIN events AS e ON e.event_id = d.event_id";
 
-/// One dead letter to write.
+/// One dead letter to be written.
 pub(crate) struct Death<'a> {
     pub(crate) route: &'a RouteName,
     pub(crate) event: &'a EventId,
@@ -24,7 +24,7 @@ pub(crate) struct Death<'a> {
     pub(crate) attempts: u32,
 }
 
-/// What a change of state needs to know of a dead letter.
+/// The parts of a dead letter that a change of its state needs.
 pub(crate) struct ChosenDeadLetter {
     pub(crate) id: i64,
     pub(crate) route: RouteName,
@@ -37,7 +37,7 @@ pub(crate) async fn put(
     death: &Death<'_>,
     now: i64,
 ) -> sqlx::Result<()> {
-    // Grouped by the stored text, as rows that are grouped later have no other.
+    // The group is computed from the stored text, because `regroup` has only that text.
     let detail = storable(death.detail);
     let group = DeadGroupId::of(death.route, death.reason, &detail);
     sqlx::query(
@@ -61,9 +61,9 @@ pub(crate) async fn put(
     Ok(())
 }
 
-/// Up to `limit` dead letters in state `from` that match a filter, in the order of their ids. With
-/// `replayable`, only those that can be put into a queue again: an undecodable one has no envelope
-/// to travel in.
+/// Returns up to `limit` dead letters in state `from` that match a filter, in the order of their
+/// ids. With `replayable`, it leaves out undecodable ones: they have no envelope that could be
+/// published.
 pub(crate) async fn choose(
     connection: &mut SqliteConnection,
     filter: &DeadFilter,
@@ -96,7 +96,7 @@ pub(crate) async fn choose(
         .collect()
 }
 
-/// Changes the state of one.
+/// Changes the state of one dead letter.
 pub(crate) async fn change_state(
     connection: &mut SqliteConnection,
     id: i64,
@@ -110,7 +110,7 @@ pub(crate) async fn change_state(
     Ok(())
 }
 
-/// Rows with an id over `after`.
+/// Lists dead letters with an id above `after`, in the order of their ids.
 pub(crate) async fn list(
     connection: &mut SqliteConnection,
     filter: &DeadFilter,
@@ -133,11 +133,11 @@ pub(crate) async fn show(
         ids: vec![id],
         ..DeadFilter::default()
     };
-    // Ids are positive, and one id is one row.
+    // Ids are positive, and one id is one row, so this list has at most one row.
     Ok(list(connection, &filter, 0, 1).await?.pop())
 }
 
-/// How many match a filter.
+/// Counts the dead letters that match a filter.
 pub(crate) async fn count(
     connection: &mut SqliteConnection,
     filter: &DeadFilter,
@@ -151,7 +151,7 @@ pub(crate) async fn count(
     row.count("total")
 }
 
-/// The states of the events of dead letters.
+/// Returns the states of the events of dead letters.
 pub(crate) async fn claims(
     connection: &mut SqliteConnection,
     ids: &[i64],

@@ -1,4 +1,4 @@
-//! A message in flight, and the subscription it came from.
+//! A message in flight, and the subscription that delivered it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,15 +11,15 @@ use tokio::time::timeout;
 
 use crate::keeper::{InFlight, Settlement};
 
-/// How long a subscription that ends waits for its last settlements to be written: as long as one
-/// of RabbitMQ waits. A process that is to end must not wait for another that has the file locked.
+/// How long a closing subscription waits until its last settlements are written, as long as one of
+/// RabbitMQ does. A process that ends must not wait for another process that has the file locked.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
-/// A subscription: what [`crate::keeper`] hands out.
+/// A subscription: receives the messages that [`crate::keeper`] takes from a queue.
 pub(crate) struct QueueSubscription {
     pub(crate) deliveries: mpsc::Receiver<Result<InFlight, Fault>>,
     pub(crate) settlements: mpsc::UnboundedSender<Settlement>,
-    /// A fault that `try_next` met, for `next` to return.
+    /// A fault that `try_next` received; `next` returns it.
     pub(crate) fault: Option<Fault>,
 }
 
@@ -31,8 +31,8 @@ impl Subscription for QueueSubscription {
         }
         loop {
             match self.deliveries.recv().await {
-                // With the keeper gone this lease is not renewed: the message is redelivered when
-                // it runs out.
+                // The keeper has ended, so the lease of this message is not renewed: the message is
+                // redelivered when the lease ends.
                 Some(Ok(_)) if self.settlements.is_closed() => {}
                 Some(Ok(message)) => return Ok(self.delivery(message)),
                 Some(Err(fault)) => return Err(fault),
@@ -63,8 +63,8 @@ impl Subscription for QueueSubscription {
         self.put_back();
         let (reply, answer) = oneshot::channel();
         if self.settlements.send(Settlement::Flush(reply)).is_ok() {
-            // Without a reply the keeper has ended, or another process has locked the file; leases
-            // run out by themselves.
+            // No reply means that the keeper has ended, or that another process has locked the
+            // file. Leases end without a write.
             let _ = timeout(CLOSE_MAX, answer).await;
         }
     }
@@ -86,7 +86,7 @@ impl QueueSubscription {
         )
     }
 
-    /// Takes no more messages, and returns those not handed out to the queue.
+    /// Takes no more messages, and returns received messages that no consumer has to the queue.
     fn put_back(&mut self) {
         self.deliveries.close();
         while let Ok(message) = self.deliveries.try_recv() {
@@ -103,7 +103,7 @@ impl Drop for QueueSubscription {
     }
 }
 
-/// Settles one message: by a settlement sent to the keeper, which writes it in its next
+/// Settles one message: sends the settlement to the keeper, which writes it in its next
 /// transaction.
 struct MessageSettler {
     id: i64,

@@ -1,4 +1,4 @@
-//! The faults of SQLite's result codes, as far as they are failures of the file and not of a
+//! Classifies SQLite's result codes as faults where they are failures of the file and not of a
 //! handler.
 
 use std::error::Error;
@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteError;
 use crate::opened_file::Displaced;
 use crate::room::NoRoom;
 
-// Primary result codes (sqlite.org/rescode.html): the low byte of what SQLite reports.
+// Primary result codes (sqlite.org/rescode.html): the low byte of the code that SQLite reports.
 const ERROR: i32 = 1;
 const PERM: i32 = 3;
 const BUSY: i32 = 5;
@@ -24,7 +24,8 @@ const CANTOPEN: i32 = 14;
 const PROTOCOL: i32 = 15;
 const NOTADB: i32 = 26;
 
-/// The class of the first error in the chain that is ours; `None` when none is.
+/// Returns the class of the first error in the chain that is a failure of the file; `None` when
+/// there is none.
 pub(crate) fn diagnose(error: &(dyn Error + 'static)) -> Option<FaultKind> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -36,12 +37,12 @@ pub(crate) fn diagnose(error: &(dyn Error + 'static)) -> Option<FaultKind> {
     None
 }
 
-/// A fault of ours: `doing` reads after "failed to".
+/// Returns a function that converts an error into a fault. `doing` reads after "failed to".
 pub(crate) fn fault(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Fault {
     move |error| {
         let kind = diagnose(&error).unwrap_or(FaultKind::Internal);
         match error {
-            // sqlx's own prefix would be wrong here.
+            // sqlx's own prefix would be wrong here, so its text is left out.
             sqlx::Error::Io(error)
                 if error
                     .get_ref()
@@ -54,7 +55,8 @@ pub(crate) fn fault(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Fault {
     }
 }
 
-/// Whether the disk has no room: the one failure that ends by itself when space is freed.
+/// Returns whether the disk is full: the one failure that ends without a repair, when space is
+/// freed.
 pub(crate) fn is_full(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -66,7 +68,7 @@ pub(crate) fn is_full(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// Whether opening may work when nothing but time has passed: another process holds the file, or
+/// Returns whether opening may succeed later without a change: another process holds the file, or
 /// its disk is full. A missing or foreign file does not pass with time.
 pub fn ends_by_itself(error: &OpenError) -> bool {
     match error {
@@ -83,20 +85,20 @@ pub fn ends_by_itself(error: &OpenError) -> bool {
     }
 }
 
-/// Why a file cannot be used that was to be opened, where waiting does not help.
+/// Why a file that was to be opened cannot be used, where waiting does not help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unusable {
-    /// It is another kind of file.
+    /// The file is not a SQLite database.
     NoDatabase,
-    /// Its pages contradict each other.
+    /// The pages of the file contradict each other.
     Damaged,
-    /// The operating system denies access.
+    /// The operating system denies access to the file.
     Forbidden,
-    /// A statement of ours does not fit its tables.
+    /// A statement of hookbox does not fit the tables of the file.
     Foreign,
 }
 
-/// The class of an error at opening; `None` where it may pass.
+/// Returns the class of an error during opening; `None` where the error may pass.
 pub(crate) fn unusable(error: &sqlx::Error) -> Option<Unusable> {
     match code(error)? {
         NOTADB => Some(Unusable::NoDatabase),
@@ -107,7 +109,8 @@ pub(crate) fn unusable(error: &sqlx::Error) -> Option<Unusable> {
     }
 }
 
-/// The publisher's own error for a file at its bound, and the operating system's for a full disk.
+/// Returns whether the error is the publisher's for a file at its size limit, or the operating
+/// system's for a full disk.
 fn is_without_room(error: &(dyn Error + 'static)) -> bool {
     let error = error.downcast_ref::<io::Error>();
     error.is_some_and(|error| error.kind() == io::ErrorKind::StorageFull)
@@ -129,7 +132,7 @@ fn one(error: &(dyn Error + 'static)) -> Option<FaultKind> {
     }
 }
 
-/// The primary result code of an error that is SQLite's.
+/// Returns the primary result code of an error, when SQLite raised it.
 fn code(error: &(dyn Error + 'static)) -> Option<i32> {
     let database: &dyn sqlx::error::DatabaseError = match error.downcast_ref::<sqlx::Error>() {
         Some(sqlx::Error::Database(database)) => &**database,
@@ -162,7 +165,8 @@ mod tests {
         for code in [3, 7, 8, 10, 11, 13, 14, 26] {
             assert_eq!(of_code(code), Some(FaultKind::Unavailable), "{code}");
         }
-        // ERROR, INTERNAL, SCHEMA, TOOBIG, CONSTRAINT, MISMATCH, MISUSE, RANGE: a statement's own.
+        // ERROR, INTERNAL, SCHEMA, TOOBIG, CONSTRAINT, MISMATCH, MISUSE and RANGE are failures of
+        // the statement.
         for code in [1, 2, 17, 18, 19, 20, 21, 25] {
             assert_eq!(of_code(code), None, "{code}");
         }

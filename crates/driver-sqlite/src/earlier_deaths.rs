@@ -1,11 +1,11 @@
-//! The table `earlier_deaths`: what dead letters died of before they were replayed.
+//! The table `earlier_deaths`: the reasons why dead letters died before they were replayed.
 
 use hookbox_driver::{EarlierDeath, storable};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::column::Columns;
 
-/// Keeps the earlier death of a dead letter that is replayed now.
+/// Stores the reason of a dead letter that is being replayed, as an earlier death.
 pub(crate) async fn keep(
     connection: &mut SqliteConnection,
     id: i64,
@@ -26,7 +26,7 @@ pub(crate) async fn keep(
     Ok(())
 }
 
-/// Those of one dead letter, in their order.
+/// Returns the earlier deaths of one dead letter, oldest first.
 pub(crate) async fn of(
     connection: &mut SqliteConnection,
     id: i64,

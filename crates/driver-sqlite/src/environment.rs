@@ -1,4 +1,4 @@
-//! Whose file it is.
+//! Checks to which environment the file belongs.
 
 use hookbox_driver::OpenError;
 use sqlx::sqlite::SqliteConnection;
@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteConnection;
 use crate::refused::by_sqlite;
 use crate::{Options, THE_FILE, meta};
 
-/// Refuses the file of another environment.
+/// Refuses a file of another environment.
 pub(crate) async fn check_environment(
     connection: &mut SqliteConnection,
     options: &Options,

@@ -1,4 +1,4 @@
-//! Lists of events on routes, page by page.
+//! Lists events on routes, page by page.
 
 use hookbox_driver::{ClaimState, EventCursor, EventFilter, EventRow};
 use hookbox_event::{RouteName, SourceName, Topic};
@@ -8,14 +8,14 @@ use sqlx::{QueryBuilder, Sqlite};
 use crate::column::Columns;
 use crate::conditions::{push_times, push_words};
 
-/// The join is written so that events are read along the index of their times: a page costs as
-/// much at the end as at the beginning.
+/// The start of the list's statement. Its join makes SQLite read events along the index of their
+/// times, so the last page costs as much as the first.
 const LIST: &str = "SELECT e.event_id, e.topic, c.route, c.state, c.attempts, e.received_at,
             c.settled_at
      FROM events AS e CROSS JOIN claims AS c ON c.event_id = e.event_id
      WHERE true";
 
-/// Events on routes, newest first.
+/// Lists events on routes, newest first.
 pub(crate) async fn list(
     connection: &mut SqliteConnection,
     filter: &EventFilter,
@@ -39,7 +39,7 @@ pub(crate) async fn list(
         .collect()
 }
 
-/// The statement of a list.
+/// Builds the statement of a list.
 pub(crate) fn select(
     filter: &EventFilter,
     after: Option<&EventCursor>,

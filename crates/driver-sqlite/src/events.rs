@@ -1,4 +1,4 @@
-//! The table `events`: what happened, with its body as it was received.
+//! The table `events`: each event once for all routes, with its body as it was received.
 
 use std::collections::HashMap;
 
@@ -14,23 +14,24 @@ use crate::moment;
 /// The stored state of an event on one route.
 pub(crate) struct StoredClaim {
     pub(crate) digest: ContentDigest,
-    /// Where it stands on the route, and the attempts made.
+    /// The event's state on the route, and the number of attempts made.
     pub(crate) claim: Option<(ClaimState, u32)>,
-    /// The attempt that waits.
+    /// The attempt for which the event waits.
     pub(crate) retry: Option<Retry>,
 }
 
-/// The attempt that an event waits for.
+/// The attempt for which an event waits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Retry {
     pub(crate) attempt: u32,
-    /// How many attempts had been made when the present round began.
+    /// The number of attempts made before the present round began.
     pub(crate) attempts_before: u32,
-    /// It is deferred, not due yet, and only old messages of it are in the queue.
+    /// Whether the event is deferred and not due yet, so that only old messages of it are in the
+    /// queue.
     pub(crate) is_put_off: bool,
 }
 
-/// The stored state of these events on one route.
+/// Returns the stored state of these events on one route.
 pub(crate) async fn known(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -80,7 +81,7 @@ pub(crate) async fn known(
     Ok(known)
 }
 
-/// Those of these events that are stored.
+/// Returns those of these events that are stored.
 pub(crate) async fn stored(
     connection: &mut SqliteConnection,
     events: &[EventId],
@@ -155,7 +156,8 @@ pub(crate) async fn keep_undecodable(
     Ok(())
 }
 
-/// The events whose id begins with these hex digits: at most two, which already shows an ambiguity.
+/// Returns the events whose id begins with these hex digits: at most two, enough to see that the
+/// prefix is ambiguous.
 pub(crate) async fn by_prefix(
     connection: &mut SqliteConnection,
     prefix: &str,
@@ -176,7 +178,7 @@ pub(crate) async fn by_prefix(
     rows.iter().map(|row| row.event("event_id")).collect()
 }
 
-/// One event without its history.
+/// Returns one event without its history.
 pub(crate) async fn show(
     connection: &mut SqliteConnection,
     event: &EventId,

@@ -1,4 +1,4 @@
-//! The file itself: made so that only its owner reads it, and never on a network filesystem.
+//! Creates the SQLite file so that only its owner can read it, and never on a network filesystem.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
@@ -10,7 +10,7 @@ use hookbox_driver::OpenError;
 use crate::THE_FILE;
 use crate::refused::{self, by_system};
 
-/// Filesystems on which locks and shared memory do not hold between machines, or not at all.
+/// Filesystems on which locks and shared memory do not work between machines, or not at all.
 const REFUSED: [&str; 18] = [
     "9p",
     "afs",
@@ -32,7 +32,7 @@ const REFUSED: [&str; 18] = [
     "vboxsf",
 ];
 
-/// FUSE filesystems are listed as `fuse.` and a name; these are known to be remote.
+/// Remote FUSE filesystems. The kernel lists a FUSE filesystem as `fuse.` and its name.
 const REFUSED_FUSE: [&str; 7] = [
     "fuse.sshfs",
     "fuse.s3fs",
@@ -43,11 +43,12 @@ const REFUSED_FUSE: [&str; 7] = [
     "fuse.davfs2",
 ];
 
-/// Where the kernel lists what is mounted. Where there is none, the check is skipped.
+/// The file in which the kernel lists mounts. On a system without this file, the check is skipped.
 const MOUNTS: &str = "/proc/self/mountinfo";
 
-/// Makes an empty file that only its owner may read or write, and makes its name durable. Does
-/// nothing when it exists. The log and shared-memory files inherit its mode.
+/// Creates an empty file that only its owner may read or write, and makes its directory entry
+/// durable. Does nothing when the file exists. The log and shared-memory files inherit the file's
+/// mode.
 pub(crate) fn create(path: &Path) -> Result<(), OpenError> {
     let made = OpenOptions::new()
         .write(true)
@@ -59,14 +60,15 @@ pub(crate) fn create(path: &Path) -> Result<(), OpenError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
         Err(error) => return Err(by_system(path)(error)),
     };
-    // SQLite makes the names of its log durable by itself, but not the name of the file.
+    // SQLite makes the directory entry of its log durable, but not that of the database file.
     file.sync_all()
         .and_then(|()| File::open(folder(path)))
         .and_then(|folder| folder.sync_all())
         .map_err(by_system(path))
 }
 
-/// What is at the path already, which must be a file: to open a pipe would wait for its other end.
+/// Returns what is at the path already. It must be a file, because opening a pipe would block until
+/// another process opens the other end.
 pub(crate) fn look_up(path: &Path) -> Result<Option<Metadata>, OpenError> {
     match fs::metadata(path) {
         Ok(found) if found.is_file() => Ok(Some(found)),
@@ -83,9 +85,9 @@ pub(crate) fn look_up(path: &Path) -> Result<Option<Metadata>, OpenError> {
     }
 }
 
-/// Refuses a filesystem on which SQLite's locks cannot be trusted, where the kind is known.
+/// Refuses a filesystem on which SQLite's locks cannot be trusted, where its kind is known.
 pub(crate) fn refuse_network(path: &Path) -> Result<(), OpenError> {
-    // Where a link leads is what counts; the file itself may not exist yet.
+    // A symbolic link is resolved, because its target counts; the file itself may not exist yet.
     let place = fs::canonicalize(path)
         .or_else(|_| fs::canonicalize(folder(path)))
         .map_err(by_system(path))?;
@@ -104,7 +106,7 @@ pub(crate) fn refuse_network(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// The folder that the file lies in.
+/// Returns the folder of the file.
 pub(crate) fn folder(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
@@ -112,9 +114,9 @@ pub(crate) fn folder(path: &Path) -> PathBuf {
     }
 }
 
-/// The kind of the filesystem that `place` lies on, when it is one of the refused.
+/// Returns the kind of the filesystem at `place`, when hookbox refuses that kind.
 fn refused<'m>(mounts: &'m str, place: &Path) -> Option<&'m str> {
-    // Of mounts at the same place the last one covers the others.
+    // When several mounts have the same path, the last one covers the others.
     let (_, kind) = mounts
         .lines()
         .filter_map(mount)
@@ -123,7 +125,8 @@ fn refused<'m>(mounts: &'m str, place: &Path) -> Option<&'m str> {
     (REFUSED.contains(&kind) || REFUSED_FUSE.contains(&kind)).then_some(kind)
 }
 
-/// One line of mountinfo: the fifth field is where, the first after " - " is what (proc(5)).
+/// Parses one line of mountinfo: the fifth field is the mount point, the first field after " - " is
+/// the kind (proc(5)).
 fn mount(line: &str) -> Option<(PathBuf, &str)> {
     let (place, what) = line.split_once(" - ")?;
     let point = place.split(' ').nth(4)?.replace("\\040", " ");

@@ -1,10 +1,10 @@
-//! Whether the file takes writes, as the publisher last found.
+//! Records whether the publisher's last write to the file succeeded.
 
 use std::sync::{Mutex, PoisonError};
 
 use hookbox_driver::{NotReadyKind, Readiness};
 
-/// Whether the last write worked.
+/// The result of the last write.
 #[derive(Default)]
 pub(crate) struct Health {
     trouble: Mutex<Option<String>>,

@@ -1,4 +1,4 @@
-//! A publish on its way to the publisher.
+//! A publish that a caller passes to the publisher.
 
 use hookbox_driver::{Batch, PublishError};
 use tokio::sync::oneshot;

@@ -1,5 +1,5 @@
-//! The keeper of one subscription: a task that takes messages, keeps their leases alive and
-//! writes their settlements, several in one transaction.
+//! The keeper of one subscription: a task that takes messages, renews their leases and writes their
+//! settlements, several in one transaction.
 
 mod settlements;
 mod write;
@@ -20,16 +20,16 @@ use crate::messages::{self, Leases, Token};
 use crate::shared::Shared;
 use settlements::Settlements;
 
-/// How long settlements wait for others to be written with. It costs no message its latency, as new
-/// ones are taken when half of those in flight are settled, and saves most syncs for a worker that
-/// processes one at a time.
+/// How long a settlement waits so that others can be written in the same transaction. The wait
+/// delays no message, because new ones are taken when half of those in flight are settled. It saves
+/// most syncs for a worker that processes one message at a time.
 const BATCH_WAIT: Duration = Duration::from_millis(5);
 
-/// How often to poll without a notification: a lease that runs out sends no notification.
+/// How often the keeper polls without a notification, because a lease that ends sends none.
 const POLL_EVERY: Duration = Duration::from_secs(1);
 
-/// So many transactions in a row may meet a locked file before the subscription ends with that
-/// fault. Each has waited for the busy timeout.
+/// How many transactions in a row may find the file locked before the subscription ends with that
+/// fault. Each of them has waited for the busy timeout.
 const CONTENTION_MAX: u32 = 3;
 
 /// A message in flight.
@@ -42,7 +42,7 @@ pub(crate) struct InFlight {
     pub(crate) lost: Arc<AtomicBool>,
 }
 
-/// A settlement sent to the keeper.
+/// A settlement that is sent to the keeper.
 pub(crate) enum Settlement {
     Ack(i64),
     Release(i64),
@@ -50,7 +50,7 @@ pub(crate) enum Settlement {
     Dropped(i64),
     /// Never handed out.
     PutBack(i64),
-    /// Answer when all settlements before this one are written.
+    /// Asks for a reply when all settlements before this one are written.
     Flush(oneshot::Sender<()>),
 }
 
@@ -64,17 +64,17 @@ struct Keeper {
     deliveries: mpsc::Sender<Result<InFlight, Fault>>,
     incoming: mpsc::UnboundedReceiver<Settlement>,
     notifier: watch::Receiver<u64>,
-    /// Messages that are taken and not settled, handed out or not.
+    /// The messages that are taken and not settled, whether a consumer has received them or not.
     held: HashMap<i64, Arc<AtomicBool>>,
     settlements: Settlements,
     renewed: Instant,
     polled: Instant,
-    /// There may be something to take.
+    /// Whether the queue may have a message to take.
     maybe: bool,
     contended: u32,
 }
 
-/// Starts a keeper. Must be called within the runtime that the driver was opened in.
+/// Starts a keeper. The caller must be within the runtime in which the driver was opened.
 pub(crate) fn subscribe(
     shared: Arc<Shared>,
     queue: &Queue,
@@ -86,7 +86,8 @@ pub(crate) fn subscribe(
         Fault::plain(FaultKind::Internal, "subscribe to a queue that is not open")
     })?;
     let prefetch = usize::from(prefetch.max(1));
-    // One more than can be in flight, so that there is always room for a fault.
+    // The channel has one place more than there can be messages in flight, so that a fault always
+    // fits.
     let (deliveries, taken) = mpsc::channel(prefetch + 1);
     let (settlements, incoming) = mpsc::unbounded_channel();
     let keeper = Keeper {
@@ -114,7 +115,7 @@ pub(crate) fn subscribe(
     }))
 }
 
-/// Whether a keeper continues.
+/// Whether a keeper continues after a step.
 enum Next {
     On,
     End,
@@ -142,11 +143,11 @@ impl Keeper {
                     self.contended += 1;
                 }
                 Err(fault) => {
-                    // First: once a consumer has the fault, no settlement may be reported as on its
-                    // way.
+                    // The channel is closed first: once a consumer has received the fault, no
+                    // settlement may be reported as sent.
                     self.incoming.close();
-                    // Refused when the subscription is gone: then no consumer is left, and what is
-                    // in flight is redelivered when its lease runs out.
+                    // Sending fails when the subscription is gone. Then no consumer is left, and
+                    // messages in flight are redelivered when their leases end.
                     let _ = self.deliveries.try_send(Err(fault));
                     return;
                 }
@@ -154,7 +155,8 @@ impl Keeper {
         }
     }
 
-    /// Writes what is ready to be written; else waits for something to happen.
+    /// Writes what is ready to be written; otherwise waits for a settlement, a notification or a
+    /// timer.
     async fn step(&mut self) -> Result<Next, Fault> {
         while let Ok(settle) = self.incoming.try_recv() {
             self.note(settle);
@@ -175,7 +177,8 @@ impl Keeper {
             () = self.shared.closing.cancelled() => {}
             settle = self.incoming.recv() => match settle {
                 Some(settle) => self.note(settle),
-                // The subscription and all deliveries are gone, so all settlements are in.
+                // The subscription and all deliveries are gone, so no further settlement can
+                // arrive.
                 None => {
                     self.write().await?;
                     return Ok(Next::End);
@@ -196,7 +199,8 @@ impl Keeper {
             .note(settle, |id| held.remove(&id).is_some());
     }
 
-    /// Enough settlements for a transaction, or old ones, or nothing else to wait for.
+    /// Returns whether a transaction is needed now: there are enough settlements or old ones, no
+    /// message is in flight, a caller waits for a flush, or leases are due for renewal.
     fn must_write(&self) -> bool {
         let settlements = self.settlements.count();
         let enough = settlements * 2 >= self.prefetch || self.held.is_empty();
@@ -211,7 +215,8 @@ impl Keeper {
         !self.held.is_empty() && self.renewed.elapsed() >= self.renew_every()
     }
 
-    /// Whether a query finds a message for us. It is a read, and waits for no writer.
+    /// Returns whether a query finds a message to take. The query is a read, and waits for no
+    /// writer.
     async fn may_take(&mut self) -> Result<bool, Fault> {
         if !self.maybe || self.room() == 0 {
             return Ok(false);
@@ -247,13 +252,13 @@ impl Keeper {
         let renew = (!self.held.is_empty()).then(|| self.renewed + self.renew_every());
         let settlements = self.settlements.since().map(|since| since + BATCH_WAIT);
         let next = [poll, renew, settlements].into_iter().flatten().min();
-        // What is due is done before the wait, so this never spins.
+        // Everything due is done before the wait, so this loop never spins.
         next.unwrap_or(now + POLL_EVERY)
             .max(now + Duration::from_millis(1))
     }
 
     fn give_all_back(&mut self) {
-        // Closes the channel: its other end is dropped at once.
+        // This closes the channel, because the new receiver is dropped at once.
         self.deliveries = mpsc::channel(1).0;
         self.settlements
             .release_all(self.held.drain().map(|(id, _)| id));

@@ -1,4 +1,5 @@
-//! The ledger's seam: reads on the readers, and each change one transaction with its audit row.
+//! The `Ledger` seam over SQLite. Reads use the reading connections; each change is one transaction
+//! together with its audit row.
 
 mod change;
 mod history;

@@ -1,15 +1,16 @@
-//! Broker, store and ledger in one SQLite file: the same promises as RabbitMQ and PostgreSQL,
-//! for one machine.
+//! Broker, store and ledger in one SQLite file, for one machine. The promises are those of RabbitMQ
+//! and PostgreSQL.
 //!
-//! - One connection per process writes, in transactions that begin with the file's write lock
-//!   (`BEGIN IMMEDIATE`), and syncs the disk at each commit (`synchronous=FULL`). Those who wait
-//!   for it are served in order. A few others read and never wait.
-//! - Several processes may open the same file. What one of them holds too long is contention for
-//!   the others, and never a loss.
-//! - A file that was deleted, moved or replaced while it is open confirms nothing more, until the
-//!   next start.
+//! - One connection per process writes. Its transactions take the file's write lock at their start
+//!   (`BEGIN IMMEDIATE`), and each commit syncs the disk (`synchronous=FULL`). Callers get the
+//!   writing connection in the order of their requests. A few other connections read and never
+//!   wait.
+//! - Several processes may open the same file. If one of them holds the lock too long, the others
+//!   get contention, and nothing is lost.
+//! - After the file was deleted, moved or replaced while it was open, nothing is confirmed until
+//!   the next start.
 //! - A queue is rows of a table, a confirm is a commit, and messages in flight are leased: when the
-//!   process of their consumer dies, the lease runs out and they are redelivered.
+//!   process of their consumer dies, the lease ends and the messages are redelivered.
 //!
 //! Call [`migrate`] first, then [`Sqlite::open`].
 
@@ -83,9 +84,9 @@ pub use options::Options;
 pub use sqlite::Sqlite;
 pub use tx::Tx;
 
-/// What messages to operators call it.
+/// The name of the file in messages to operators.
 const THE_FILE: &str = "the SQLite file";
 
-/// How many rows one statement inserts, at most: a batch has 64 envelopes, and ten columns of
-/// that many rows are far from SQLite's limit of variables.
+/// The most rows that one statement inserts. A batch has 64 envelopes, and ten columns of that many
+/// rows stay far below SQLite's limit of variables.
 const ROWS_MAX: usize = 64;

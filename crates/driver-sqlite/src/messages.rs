@@ -11,20 +11,20 @@ use sqlx::{QueryBuilder, Row};
 use crate::column::{Columns, number_list};
 use crate::moment;
 
-/// Who has taken a message: a random mark of one subscription.
+/// The random mark of the subscription that has taken a message.
 pub(crate) type Token = [u8; 16];
 
 /// No subscription.
 const NO_TOKEN: Token = [0; 16];
 
-/// The end of a lease that is over at any time of the clock: in 2005, and as wide in SQLite's
-/// encoding as any later moment, so that a row keeps its size.
+/// The lease end of a free message: in the past for any clock (the year 2005), and as wide in
+/// SQLite's encoding as any later moment, so that a row keeps its size.
 const FREE: i64 = 1 << 50;
 
-/// When a lease counts: until it is over, and not when it lasts longer than any that is taken now.
-/// Such a lease was taken by a wrong clock, or before the clock was set back, and its holder may
-/// have ended long ago. If the holder still runs, the event's claim decides, as with any
-/// redelivery.
+/// The rule for which leases count. A lease counts until it is over, unless it ends later than any
+/// lease taken now could. Such a lease was taken with a wrong clock, or before the clock was set
+/// back, and its holder may have ended long ago. If the holder still runs, the event's claim
+/// decides, as with any redelivery.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Leases {
     now: i64,
@@ -32,17 +32,17 @@ pub(crate) struct Leases {
 }
 
 impl Leases {
-    /// As of now, where leases last so long.
+    /// Returns the rule as of now, for leases of this length.
     pub(crate) fn lasting(lease: Duration) -> Self {
         Self {
             now: moment::now(),
-            // Twice: processes of one file may be configured with different lengths.
+            // Doubled, because processes of one file may be configured with different lengths.
             furthest: moment::in_(lease.saturating_mul(2)),
         }
     }
 }
 
-/// A message that was taken.
+/// A message that a subscription has taken.
 pub(crate) struct TakenMessage {
     pub(crate) id: i64,
     pub(crate) bytes: Bytes,
@@ -50,7 +50,7 @@ pub(crate) struct TakenMessage {
     pub(crate) died_in: Option<String>,
 }
 
-/// How much waits in one queue.
+/// The numbers of messages and events in one queue.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct QueueCounts {
     pub(crate) ready: u64,
@@ -58,8 +58,8 @@ pub(crate) struct QueueCounts {
     pub(crate) events: u64,
 }
 
-/// A mark that no other subscription has, of SQLite's own randomness. It reads the file, so that
-/// one that cannot be read is an error here.
+/// Returns a mark that no other subscription has, from SQLite's own randomness. The query reads the
+/// file, so that an unreadable file is reported here.
 pub(crate) async fn new_token(connection: &mut SqliteConnection) -> sqlx::Result<Token> {
     let random: Vec<u8> =
         sqlx::query_scalar("SELECT randomblob(16) FROM (SELECT count(*) FROM messages)")
@@ -70,7 +70,7 @@ pub(crate) async fn new_token(connection: &mut SqliteConnection) -> sqlx::Result
         .map_err(|_| sqlx::Error::Protocol("randomblob(16) has another length".to_owned()))
 }
 
-/// Puts batches into queues.
+/// Inserts batches into queues.
 pub(crate) async fn publish<'a>(
     connection: &mut SqliteConnection,
     rows: &[(&'a str, &'a Batch)],
@@ -96,7 +96,7 @@ pub(crate) async fn publish<'a>(
     Ok(())
 }
 
-/// Whether a message can be taken.
+/// Returns whether the queue has a message that can be taken.
 pub(crate) async fn is_waiting(
     connection: &mut SqliteConnection,
     queue: &str,
@@ -148,12 +148,12 @@ pub(crate) async fn take(
             })
         })
         .collect::<sqlx::Result<Vec<_>>>()?;
-    // `RETURNING` promises no order.
+    // SQLite promises no order for the rows of `RETURNING`.
     taken.sort_unstable_by_key(|taken| taken.id);
     Ok(taken)
 }
 
-/// Deletes messages that are still ours; returns how many were.
+/// Deletes messages that the subscription still owns; returns how many it deleted.
 pub(crate) async fn forget(
     connection: &mut SqliteConnection,
     token: &Token,
@@ -170,9 +170,9 @@ pub(crate) async fn forget(
     Ok(done.rows_affected())
 }
 
-/// Puts back messages that are still ours. `delivered` says whether they were handed out to a
-/// consumer: then they stay marked as delivered before, but the delivery is not counted against
-/// them.
+/// Puts messages back that the subscription still owns. `delivered` says whether a consumer
+/// received them: then they stay marked as delivered before, but the delivery does not count
+/// against their limit.
 pub(crate) async fn put_back(
     connection: &mut SqliteConnection,
     token: &Token,
@@ -194,8 +194,8 @@ pub(crate) async fn put_back(
     Ok(())
 }
 
-/// Puts back messages whose delivery was dropped unsettled; that delivery counts, so that a message
-/// on which every process dies ends in the dead-letter queue.
+/// Puts messages back whose delivery was dropped unsettled. Such a delivery counts, so that a
+/// message on which every process dies ends in the dead-letter queue.
 pub(crate) async fn put_back_counted(
     connection: &mut SqliteConnection,
     token: &Token,
@@ -214,8 +214,8 @@ pub(crate) async fn put_back_counted(
     Ok(())
 }
 
-/// Prolongs the leases of messages that are still ours, also those that ran out before another
-/// subscription took the message. Returns which are still ours.
+/// Renews the leases of messages that the subscription still owns, including leases that ended
+/// before another subscription took the message. Returns the messages that it still owns.
 pub(crate) async fn renew(
     connection: &mut SqliteConnection,
     token: &Token,
@@ -234,7 +234,7 @@ pub(crate) async fn renew(
     Ok(ids.into_iter().collect())
 }
 
-/// Moves messages to the dead-letter queue and notes where they died.
+/// Moves messages to the dead-letter queue and records the queue they came from.
 pub(crate) async fn give_up(
     connection: &mut SqliteConnection,
     token: &Token,
@@ -256,7 +256,7 @@ pub(crate) async fn give_up(
     Ok(())
 }
 
-/// How much waits, by queue; an empty queue is not in the result.
+/// Returns how many messages and events wait, by queue; an empty queue is not in the result.
 pub(crate) async fn depths(
     connection: &mut SqliteConnection,
     leases: Leases,

@@ -1,16 +1,16 @@
-//! The table `meta`: which environment and installation the file belongs to.
+//! The table `meta`: the environment and the installation to which the file belongs.
 
 use hookbox_event::EnvironmentName;
 use sqlx::sqlite::SqliteConnection;
 
 const ENVIRONMENT: &str = "environment";
-/// The schema version that a hookbox must know, at least, to work on this file.
+/// The key of the oldest schema version that a hookbox must know to work on this file.
 const WORKS_FROM: &str = "works_from";
 const LAST_PROBE: &str = "last_probe";
-/// A random mark that identifies the file.
+/// The key of a random mark that identifies the file.
 const BIRTH: &str = "birth";
 
-/// The environment that the file is stamped with.
+/// Returns the environment with which the file is stamped.
 pub(crate) async fn environment(connection: &mut SqliteConnection) -> sqlx::Result<Option<String>> {
     sqlx::query_scalar("SELECT value FROM meta WHERE key = ?1")
         .bind(ENVIRONMENT)
@@ -18,7 +18,7 @@ pub(crate) async fn environment(connection: &mut SqliteConnection) -> sqlx::Resu
         .await
 }
 
-/// Stamps the file, once and for all.
+/// Stamps the file with its environment, unless it has a stamp.
 pub(crate) async fn stamp(
     connection: &mut SqliteConnection,
     environment: &EnvironmentName,
@@ -31,7 +31,7 @@ pub(crate) async fn stamp(
     Ok(())
 }
 
-/// Marks the file, once and for all, so that another one in its place is not taken for it.
+/// Gives the file its mark, unless it has one, so that another file in its place is recognised.
 pub(crate) async fn mark_birth(connection: &mut SqliteConnection) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO meta (key, value) VALUES (?1, lower(hex(randomblob(16))))
@@ -43,7 +43,7 @@ pub(crate) async fn mark_birth(connection: &mut SqliteConnection) -> sqlx::Resul
     Ok(())
 }
 
-/// The file's mark; none where no hookbox that writes it has migrated the file.
+/// Returns the file's mark; `None` for a file that only versions without marks have migrated.
 pub(crate) async fn birth(connection: &mut SqliteConnection) -> sqlx::Result<Option<String>> {
     sqlx::query_scalar("SELECT value FROM meta WHERE key = ?1")
         .bind(BIRTH)
@@ -51,7 +51,7 @@ pub(crate) async fn birth(connection: &mut SqliteConnection) -> sqlx::Result<Opt
         .await
 }
 
-/// Writes something small that changes each time, to learn whether writing works again.
+/// Writes a small value that changes each time, to find out whether writing works again.
 pub(crate) async fn probe(connection: &mut SqliteConnection, now: i64) -> sqlx::Result<()> {
     sqlx::query(
         "INSERT INTO meta (key, value) VALUES (?1, ?2)
@@ -64,7 +64,7 @@ pub(crate) async fn probe(connection: &mut SqliteConnection, now: i64) -> sqlx::
     Ok(())
 }
 
-/// The schema version from which on a hookbox may work on this one, where one is written down.
+/// Returns the oldest schema version that a hookbox must know to work here, if it is recorded.
 pub(crate) async fn works_from(connection: &mut SqliteConnection) -> sqlx::Result<Option<i64>> {
     let found: Option<String> = sqlx::query_scalar("SELECT value FROM meta WHERE key = ?1")
         .bind(WORKS_FROM)
@@ -73,7 +73,7 @@ pub(crate) async fn works_from(connection: &mut SqliteConnection) -> sqlx::Resul
     Ok(found.and_then(|text| text.parse().ok()))
 }
 
-/// Records it; it is never lowered.
+/// Records this version, unless a higher one is recorded.
 pub(crate) async fn raise_works_from(
     connection: &mut SqliteConnection,
     version: i64,

@@ -1,4 +1,4 @@
-//! The schema: made and brought up to date in one transaction, by one process at a time.
+//! Creates the schema or brings it up to date, in one transaction, by one process at a time.
 
 use std::path::Path;
 
@@ -15,9 +15,10 @@ use crate::{Options, THE_FILE, connect, file, meta};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
-/// A process that knows this schema version works on the newest one as well: every migration since
-/// has only added. One that takes something away, or asks more of what is written, raises it to the
-/// version whose hookbox does without. `docs/UPGRADING.md` is about it.
+/// A process that knows this schema version works on the newest one as well, because every
+/// migration since has only added things. A migration that removes something, or requires more of
+/// written rows, raises this to the first version whose hookbox works without it; see
+/// `docs/UPGRADING.md`.
 const WORKS_FROM: i64 = 2;
 
 /// The schema versions before and after [`migrate`]; equal when there was nothing to do.
@@ -29,20 +30,21 @@ pub struct Migrated {
     pub to: i64,
 }
 
-/// Makes the file if there is none, brings its schema up to date, and stamps it with the
-/// environment if it has no stamp. All of it or nothing, also when two processes do it at once; and
-/// nothing at all to the file of another program.
+/// Creates the file if it is missing, brings its schema up to date, and stamps it with the
+/// environment if it has no stamp. All of this happens or nothing, even when two processes do it at
+/// once. A file of another program is not changed.
 pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
     options.check()?;
     let path = &options.path;
     file::refuse_network(path)?;
     if file::look_up(path)?.is_some() {
-        // Before anything is changed: the mode below is kept in the file, and it may be foreign.
+        // The file is inspected before any change, because it may be another program's and the
+        // journal mode set below is stored in it.
         inspect(&options).await?;
     } else {
         file::create(path)?;
     }
-    // The mode is kept in the file; every later connection finds it there.
+    // The journal mode is stored in the file; every later connection uses it.
     let wal = for_writing(&options).journal_mode(SqliteJournalMode::Wal);
     let mut connection = connect(&wal, path).await?;
     let migrated = in_one_transaction(&mut connection, &options).await;
@@ -81,7 +83,8 @@ async fn in_one_transaction(
     Ok(migrated)
 }
 
-/// What [`migrate`] would do. It changes nothing, and refuses what [`migrate`] would refuse.
+/// Returns what [`migrate`] would do. It changes nothing, and refuses what [`migrate`] would
+/// refuse.
 pub async fn plan(options: Options) -> Result<Migrated, OpenError> {
     options.check()?;
     file::refuse_network(&options.path)?;
@@ -141,8 +144,8 @@ pub(crate) async fn works_on(
     }
 }
 
-/// The version of the file: that of its newest migration, 0 when there is none. Another program's
-/// migrations have no version that means anything here, and are refused.
+/// Returns the schema version of the file: that of its newest migration, 0 when there is none. A
+/// file with another program's migrations is refused, because their versions mean nothing here.
 pub(crate) async fn version(
     connection: &mut SqliteConnection,
     options: &Options,
@@ -154,7 +157,7 @@ pub(crate) async fn version(
     Ok(versions.max().unwrap_or(0))
 }
 
-/// Refuses the file of another program, and one whose tables stand where ours would be created.
+/// Refuses the file of another program, and a file whose tables have the names of hookbox's.
 fn is_ours(
     options: &Options,
     applied: &[AppliedMigration],
@@ -178,7 +181,7 @@ fn is_ours(
     }
 }
 
-/// The migrations that were run on the file, in one transaction each with what they did.
+/// Returns the migrations that the file has had; each was recorded in the transaction that ran it.
 async fn applied(connection: &mut SqliteConnection) -> sqlx::Result<Vec<AppliedMigration>> {
     let migrated: bool = sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations')",
@@ -200,14 +203,14 @@ async fn applied(connection: &mut SqliteConnection) -> sqlx::Result<Vec<AppliedM
     Ok(rows.into_iter().map(row).collect())
 }
 
-/// The names of all that the file has, as SQLite compares them.
+/// Returns the names of all objects in the file, in the form in which SQLite compares them.
 async fn names(connection: &mut SqliteConnection) -> sqlx::Result<Vec<String>> {
     sqlx::query_scalar("SELECT lower(name) FROM sqlite_schema")
         .fetch_all(connection)
         .await
 }
 
-/// The version that this build knows.
+/// Returns the newest schema version that this hookbox knows.
 pub(crate) fn newest_version() -> i64 {
     MIGRATIONS
         .iter()
@@ -235,7 +238,7 @@ fn why_not(path: &Path, error: MigrateError) -> OpenError {
     }
 }
 
-/// The schema as a fresh file has it after all migrations, as SQL; `schemas/sqlite.sql` is kept
+/// Returns the schema of a fresh file after all migrations, as SQL; `schemas/sqlite.sql` is kept
 /// equal to it.
 #[cfg(any(test, feature = "testing"))]
 pub async fn dump_schema() -> Result<String, OpenError> {

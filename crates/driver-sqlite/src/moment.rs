@@ -1,10 +1,10 @@
-//! The store's own clock: what is due and what is leased is decided by it alone.
+//! The store's own clock. It alone decides what is due and how long a lease lasts.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hookbox_event::Timestamp;
 
-/// Now, in microseconds since the Unix epoch.
+/// Returns the present moment in microseconds since the Unix epoch.
 pub(crate) fn now() -> i64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -12,7 +12,7 @@ pub(crate) fn now() -> i64 {
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// So long from now.
+/// Returns the moment that is this long from now.
 pub(crate) fn in_(while_: Duration) -> i64 {
     Timestamp::from_unix_micros(now())
         .saturating_add(while_)

@@ -1,11 +1,11 @@
-//! Names of sources, topics and routes that were seen.
+//! Finds the names of sources, topics and routes that the store has seen.
 
 use hookbox_driver::{Name, Names};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::column::Columns;
 
-/// Names of the newest events and dead letters, and of routes that ingests reported.
+/// The names in the newest events and dead letters, and the routes that ingests reported.
 const LATELY: &str = "
 WITH newest AS (
     SELECT e.event_id, e.source, e.topic, c.route
@@ -40,7 +40,7 @@ pub(crate) async fn lately(connection: &mut SqliteConnection) -> sqlx::Result<Na
     Ok(names)
 }
 
-/// Whether a name was ever seen. Of one that was not, this reads whole tables.
+/// Returns whether a name was ever seen. For an unseen name, this reads whole tables.
 pub(crate) async fn has_seen(
     connection: &mut SqliteConnection,
     name: Name<'_>,

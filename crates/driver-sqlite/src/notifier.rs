@@ -1,5 +1,5 @@
-//! Wakes subscriptions that wait for messages: at once for what this process writes, and by polling
-//! SQLite's change counter for what other processes write.
+//! Wakes subscriptions that wait for messages: at once for messages that this process writes, and
+//! by polling SQLite's change counter for messages of other processes.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::connect;
 
-/// One notifier for each queue.
+/// The notifiers of all queues, one for each queue.
 pub(crate) struct Notifiers {
     by_queue: HashMap<String, watch::Sender<u64>>,
 }
@@ -25,7 +25,7 @@ impl Notifiers {
         Self { by_queue }
     }
 
-    /// Notifies the subscriptions of this queue that a message may be in it.
+    /// Notifies the subscriptions of this queue that it may hold a message.
     pub(crate) fn notify(&self, queue: &str) {
         if let Some(notifier) = self.by_queue.get(queue) {
             notifier.send_modify(|notified| *notified = notified.wrapping_add(1));
@@ -39,7 +39,7 @@ impl Notifiers {
         }
     }
 
-    /// Receives every notification from now on; `None` when there is no such queue.
+    /// Returns a receiver of every notification from now on; `None` when there is no such queue.
     pub(crate) fn listen(&self, queue: &str) -> Option<watch::Receiver<u64>> {
         Some(self.by_queue.get(queue)?.subscribe())
     }
@@ -51,7 +51,7 @@ impl Notifiers {
     }
 }
 
-/// Polls for what other processes wrote, as long as any subscription listens, until it is stopped.
+/// Polls for writes of other processes while any subscription listens, until the driver is closed.
 pub(crate) async fn poll_other_processes(
     notifiers: &Notifiers,
     options: &SqliteConnectOptions,
@@ -82,12 +82,14 @@ pub(crate) async fn poll_other_processes(
         };
     }
     if let Some((connection, _)) = seen {
-        // Waited for: SQLite deletes the log only when nothing else has the file open.
+        // The close is waited for, because SQLite deletes the log only when nothing else has the
+        // file open.
         connect::close(connection).await;
     }
 }
 
-/// The counter only means something compared on one connection, so a new one counts as a change.
+/// Reads the change counter once, and returns whether it changed. Only values of one connection can
+/// be compared, so a new connection counts as a change.
 async fn poll(
     options: &SqliteConnectOptions,
     seen: Option<(SqliteConnection, i64)>,

@@ -1,18 +1,18 @@
-//! The file that was opened: whether its path still leads to it, and which file it is.
+//! The file that was opened: detects when its path no longer leads to it.
 //!
-//! SQLite keeps writing to the file that it opened, and its commits succeed, when that file has
-//! been deleted, renamed or replaced: what they confirm is in no file that a restart finds. So the
-//! path is compared with the open file (device and inode number) before a transaction begins and
-//! again after its commit, before anything is confirmed.
+//! SQLite keeps writing to the file that it opened, and its commits succeed, after that file has
+//! been deleted, renamed or replaced. A restart then does not find what these commits confirmed. So
+//! the path is compared with the open file (device and inode number) before a transaction begins,
+//! and again after its commit, before anything is confirmed.
 //!
-//! An inode number is not given to another file while the first is open, and a connection of this
-//! process (see [`crate::readers::Readers`]) has it open from before the numbers are read until the
-//! driver closes. The same connection makes the comparison of `-wal` and `-shm` right: while any
-//! process has read the database, SQLite itself neither deletes nor recreates them, so if they
-//! differ, something else did that, and commits go to a log that no other process reads.
+//! An inode number is not reused while its file is open, and one connection of this process (see
+//! [`crate::readers::Readers`]) has the file open from before its numbers are read until the driver
+//! closes. The same connection makes the comparison of `-wal` and `-shm` valid: while any process
+//! has read the database, SQLite neither deletes nor recreates these files. If they differ, another
+//! program replaced them, and commits go to a log that no other process reads.
 //!
-//! A difference is final for this driver, and the path is not opened again: what lies there now may
-//! be an older backup of the same file, without what was confirmed since.
+//! A difference is final for this driver, and the path is not opened again: the file there may be
+//! an older backup of the same file, without what was confirmed since.
 
 mod displaced;
 mod watch;
@@ -31,7 +31,7 @@ use crate::refused::{by_system, refused};
 pub(crate) use displaced::{Displaced, How};
 pub(crate) use watch::watch;
 
-/// What a file system numbers a file by.
+/// The numbers by which a file system identifies a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity {
     device: u64,
@@ -41,7 +41,7 @@ pub(crate) struct Identity {
 /// The file, its log and its shared memory, as they were when they were opened.
 pub(crate) struct OpenedFile {
     parts: Vec<Part>,
-    /// The mark that the file was created with; none in a file of before 0.2.0.
+    /// The mark that the file was created with; `None` for a file older than 0.2.0.
     birth: Mutex<Option<String>>,
     displaced: OnceLock<Displaced>,
     closed: AtomicBool,
@@ -62,7 +62,7 @@ impl Identity {
 }
 
 impl Part {
-    /// How it differs from what it was.
+    /// Returns how the path differs from the file that was opened.
     fn difference(&self) -> Option<(&Path, How)> {
         let how = match fs::metadata(&self.path) {
             Ok(found) if Identity::of(&found) == self.identity => return None,
@@ -77,8 +77,9 @@ impl Part {
 }
 
 impl OpenedFile {
-    /// Remembers what is open. Called when a connection has read the file, which must stay open;
-    /// `before` was read before it was opened, so that both are the file that was opened.
+    /// Records which file is open. A connection must have read the file and must stay open.
+    /// `before` was read before the file was opened; if it still matches, it describes the opened
+    /// file.
     pub(crate) fn new(
         path: &Path,
         before: Identity,
@@ -89,7 +90,7 @@ impl OpenedFile {
             refused(path, "was replaced while it was being opened", remedy)
         };
         let unreadable = by_system(path);
-        // A relative path would follow the working directory.
+        // The path is made absolute, because a relative path would follow the working directory.
         let named = std::path::absolute(path).map_err(&unreadable)?;
         let real = fs::canonicalize(path).map_err(&unreadable)?;
         let mut parts = Vec::new();
@@ -112,7 +113,8 @@ impl OpenedFile {
         })
     }
 
-    /// Whether the path leads to the file that is open. It costs three lookups in a directory.
+    /// Checks whether the path leads to the open file. The check costs three lookups in a
+    /// directory.
     pub(crate) fn check(&self) -> Result<(), Displaced> {
         if let Some(displaced) = self.displaced.get() {
             return Err(displaced.clone());
@@ -120,30 +122,32 @@ impl OpenedFile {
         let Some((path, how)) = self.parts.iter().find_map(Part::difference) else {
             return Ok(());
         };
-        // Read after the difference was found: SQLite deletes the log when it is closed.
+        // The flag is read after the difference was found, because SQLite deletes the log on
+        // closing.
         if self.closed.load(Ordering::Acquire) {
             return Ok(());
         }
         Err(match how {
             How::Gone | How::Replaced | How::Overwritten => self.displace(path, how),
-            // Nothing may be confirmed for now; the error may pass.
+            // Nothing may be confirmed for now; this error may pass.
             How::Unknown(_) => Displaced::new(path, how),
         })
     }
 
-    /// It is about to be closed, and SQLite will delete its log: later differences mean nothing.
-    /// Readers and writer report by themselves that they are closed.
+    /// Ends the checks because the file is about to be closed: SQLite will delete its log, so later
+    /// differences mean nothing. Readers and the writer report by themselves that they are closed.
     pub(crate) fn let_go(&self) {
         self.closed.store(true, Ordering::Release);
     }
 
-    /// Whether it was found displaced before; it stays so.
+    /// Returns whether the file was found displaced before. That never changes back.
     pub(crate) fn is_displaced(&self) -> bool {
         self.displaced.get().is_some()
     }
 
-    /// Whether the log beside the path is that of the file which was opened, and no other file's:
-    /// not where its pages would be written into a backup, or where the log was replaced.
+    /// Returns whether the log beside the path belongs to the file that was opened. It does not
+    /// when its pages would be written into a backup at the path, or when the log itself was
+    /// replaced.
     pub(crate) fn has_its_log(&self) -> bool {
         let file = self.parts.first();
         self.displaced
@@ -155,8 +159,8 @@ impl OpenedFile {
             })
     }
 
-    /// Compares the mark of what the path leads to with the one remembered. A file that had none
-    /// may have been given one by `hookbox migrate` meanwhile.
+    /// Compares the mark of the file at the path with the recorded mark. A file without a mark may
+    /// have got one from `hookbox migrate` meanwhile.
     fn check_birth(&self, found: Option<String>) -> Result<(), Displaced> {
         let mut birth = self.birth.lock().unwrap_or_else(PoisonError::into_inner);
         match (&*birth, found) {
@@ -172,7 +176,7 @@ impl OpenedFile {
         }
     }
 
-    /// Remembers it, and logs it the first time.
+    /// Records that the file was displaced, and logs the first time.
     fn displace(&self, path: &Path, how: How) -> Displaced {
         let displaced = Displaced::new(path, how);
         if self.displaced.set(displaced.clone()).is_ok() {
@@ -182,7 +186,7 @@ impl OpenedFile {
     }
 }
 
-/// The name of a file that SQLite keeps beside the database.
+/// Returns the name of a file that SQLite keeps beside the database.
 pub(crate) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name: OsString = path.as_os_str().to_owned();
     name.push(suffix);

@@ -1,4 +1,5 @@
-//! How to open the file: its path, its environment, and every time limit with its reason.
+//! The options for opening the file: its path, its environment, and every time limit with its
+//! reason.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,41 +7,45 @@ use std::time::Duration;
 use hookbox_driver::OpenError;
 use hookbox_event::{EnvironmentName, RouteName};
 
-/// Shorter than any provider's patience, so that our 503 comes before their time-out.
+/// The publish deadline, shorter than any provider's time-out, so that the provider gets hookbox's
+/// 503.
 const PUBLISH_DEADLINE: Duration = Duration::from_millis(2_500);
 
-/// How long SQLite waits for another process's write lock. Long enough for any transaction that
-/// is not stuck.
+/// How long SQLite waits for another process's write lock: long enough for any transaction that is
+/// not stuck.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long to wait in this process's own queue for the writer. It is fair, so this only ends for
-/// those behind a handler that runs to its time limit.
+/// How long a caller waits in this process's queue for the writing connection. The queue is fair,
+/// so only callers behind a handler that runs to its time limit reach this limit.
 const WRITER_WAIT: Duration = Duration::from_secs(30);
 
-/// How long after the death of a process its messages are redelivered. It is renewed at a third.
+/// How long after the death of a process its messages are redelivered. A lease is renewed after a
+/// third of this time.
 const LEASE: Duration = Duration::from_secs(15);
 
 /// How long another process's publish may go unnoticed while idle. A poll costs microseconds.
 const POLL: Duration = Duration::from_millis(50);
 
-/// After so many unsettled deliveries a message goes to the dead-letter queue: the same bound as at
-/// RabbitMQ, far over what restarts can cause.
+/// The number of unsettled deliveries after which a message goes to the dead-letter queue: the same
+/// limit as at RabbitMQ, far above what restarts can cause.
 const DELIVERIES_MAX: u32 = 1_000;
 
-/// Connections for reading: one for the polls of subscriptions and a few for the console.
+/// The number of connections for reading: one for the polls of subscriptions, the rest for
+/// operators.
 const READERS: u32 = 4;
 
-/// The shortest lease: below, a slow disk's fsync would cost messages their lease.
+/// The shortest lease. With a shorter one, a slow disk's fsync would let leases end.
 const LEASE_MIN: Duration = Duration::from_millis(100);
 
-/// What [`crate::Sqlite::open`] and [`crate::migrate`] need to know.
+/// The options of [`crate::Sqlite::open`] and [`crate::migrate`].
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The file. Its `-wal` and `-shm` lie beside it, so its folder must be writable.
+    /// The path of the file. Its `-wal` and `-shm` files lie beside it, so the folder must be
+    /// writable.
     pub path: PathBuf,
-    /// The environment the file belongs to.
+    /// The environment to which the file belongs.
     pub environment: EnvironmentName,
-    /// The routes whose queues can be published to and subscribed.
+    /// The routes whose queues can be published to and subscribed to.
     pub routes: Vec<RouteName>,
     /// How long a publish may take before it returns `TimedOut`.
     pub publish_deadline: Duration,
@@ -48,26 +53,26 @@ pub struct Options {
     pub busy_timeout: Duration,
     /// How long to wait for this process's own writer before it is contention.
     pub writer_wait: Duration,
-    /// How long a taken message stays taken without being renewed.
+    /// How long a subscription holds a taken message without a renewal.
     pub lease: Duration,
-    /// How often to poll for what other processes wrote, while there are subscriptions.
+    /// How often to poll for writes of other processes, while there are subscriptions.
     pub poll: Duration,
-    /// How many connections may read at once.
+    /// The number of connections that may read at once.
     pub readers: u32,
-    /// How many bytes the file may hold before publishes are refused; without a bound, the disk
-    /// is the bound. Deleted messages make room again.
+    /// The size in bytes at which the file refuses publishes; `None` for the size of the disk.
+    /// Deleted messages free space again.
     pub bytes_max: Option<u64>,
-    /// Whether the caller keeps every other process off the file, as the lock of a spool does.
-    /// What it holds is then handed out to the end, also when its path no longer leads to it: no
-    /// other process can do so, and none can be using its log.
+    /// Whether the caller excludes every other process from the file, as the lock of a spool does.
+    /// Then all messages are delivered even when the path no longer leads to the file: no other
+    /// process can deliver them, and none can be using its log.
     pub exclusive: bool,
-    /// How often a message is delivered before it goes to the dead-letter queue; without a bound,
-    /// for ever.
+    /// How often a message is delivered before it goes to the dead-letter queue; `None` for no
+    /// limit.
     pub deliveries_max: Option<u32>,
 }
 
 impl Options {
-    /// The defaults, for one file.
+    /// Returns the default options for one file.
     pub fn new(
         path: impl Into<PathBuf>,
         environment: EnvironmentName,
@@ -89,8 +94,8 @@ impl Options {
         }
     }
 
-    /// The defaults, for a URL: `sqlite:relative.db`, `sqlite:/absolute.db`, or either with `//`
-    /// after the colon. The path is taken as it is written, without percent-decoding.
+    /// Returns the default options for a URL: `sqlite:relative.db`, `sqlite:/absolute.db`, or
+    /// either with `//` after the colon. The path is not percent-decoded.
     pub fn from_url(
         url: &str,
         environment: EnvironmentName,
@@ -110,7 +115,7 @@ impl Options {
         Ok(options)
     }
 
-    /// What would break a promise is refused before anything is opened.
+    /// Refuses options that would break a promise, before anything is opened.
     pub(crate) fn check(&self) -> Result<(), OpenError> {
         if self.path.as_os_str().is_empty() {
             return Err(unusable("the path of the file is empty"));

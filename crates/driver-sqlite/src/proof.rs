@@ -1,8 +1,10 @@
-//! The proof after a handler that is not hookbox's own: the transaction is the one that began, and
-//! the connection is as it was. Its temporary tables, views and triggers are dropped, so that the
-//! next handler of the same transaction finds none of them; later ones have another connection.
+//! The proof after a handler that is not hookbox's own: the transaction is the one that was opened,
+//! and the settings of the connection are unchanged. It drops the handler's temporary tables, views
+//! and triggers, so that the next handler of the same transaction does not find them; later
+//! transactions have another connection.
 //!
-//! A file that a handler attaches stays until the transaction ends: SQLite detaches none within.
+//! A database file that a handler attached stays attached until the transaction ends, because
+//! SQLite detaches none inside a transaction.
 
 use hookbox_driver::CommitError;
 use sqlx::sqlite::SqliteConnection;
@@ -11,8 +13,9 @@ use sqlx::{AssertSqlSafe, Row};
 use crate::diagnose::fault;
 use crate::tx::{Tx, attribute};
 
-/// What decides what hookbox's own statements do, and what it is. SQLite does not let the others
-/// that matter (`synchronous`, `foreign_keys`, `journal_mode`) be changed within a transaction.
+/// The settings that determine what hookbox's own statements do, and their values. SQLite does not
+/// allow the other relevant settings (`synchronous`, `foreign_keys`, `journal_mode`) to change
+/// within a transaction.
 const WATCHED: [(&str, i64); 4] = [
     ("query_only", 0),
     ("ignore_check_constraints", 0),
@@ -20,13 +23,14 @@ const WATCHED: [(&str, i64); 4] = [
     ("recursive_triggers", 0),
 ];
 
-/// In the order of [`WATCHED`].
+/// The query for these settings, in the order of [`WATCHED`].
 const ASK: &str = "SELECT (SELECT query_only FROM pragma_query_only),
             (SELECT ignore_check_constraints FROM pragma_ignore_check_constraints),
             (SELECT writable_schema FROM pragma_writable_schema),
             (SELECT recursive_triggers FROM pragma_recursive_triggers)";
 
-/// Triggers first: they go with their tables, and a second drop would fail.
+/// The query for temporary objects. Triggers come first, because they vanish with their tables and
+/// a second drop would fail.
 const TEMPORARY: &str = "SELECT type, name FROM temp.sqlite_schema
      WHERE type IN ('trigger', 'view', 'table') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
      ORDER BY type = 'table', type = 'view', name";

@@ -1,4 +1,4 @@
-//! The publisher: one task that writes what is waiting into one transaction, so that concurrent
+//! The publisher: one task that writes all waiting publishes in one transaction, so that concurrent
 //! publishes share one sync of the disk. The commit is the confirm.
 
 use std::io;
@@ -17,16 +17,17 @@ use crate::shared::Shared;
 use crate::writer::Unit;
 use crate::{messages, meta};
 
-/// How many publishes share one commit, at most: keeps a commit within milliseconds.
+/// The most publishes that share one commit. The limit keeps a commit within milliseconds.
 const ROUND_JOBS: usize = 64;
 
-/// How many bytes share one commit, at most; reached by large batches only.
+/// The most bytes that share one commit. Only large batches reach this limit.
 const ROUND_BYTES: usize = 4 << 20;
 
-/// How often to try whether writing works again, after a publish that failed or on a full disk.
+/// How often a write is tried after a failed publish or on a full disk, to find out whether writing
+/// works again.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 
-/// Publishes until the driver closes, then what still waits, and ends.
+/// Publishes until the driver closes, then writes the publishes that still wait, and ends.
 pub(crate) async fn run(shared: Arc<Shared>, mut jobs: mpsc::Receiver<Job>) {
     loop {
         let first = tokio::select! {
@@ -41,7 +42,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut jobs: mpsc::Receiver<Job>) {
                 continue;
             }
             () = tokio::time::sleep(PROBE_EVERY) => {
-                // A disk that others fill is noticed without a publish, and so is its end.
+                // A disk that other programs fill, or free, is noticed without a publish.
                 if !shared.health.is_good() || shared.room.refusal().is_some() {
                     probe(&shared).await;
                 }
@@ -59,7 +60,7 @@ pub(crate) async fn run(shared: Arc<Shared>, mut jobs: mpsc::Receiver<Job>) {
 }
 
 async fn round(shared: &Shared, first: Job, jobs: &mut mpsc::Receiver<Job>) {
-    // The wait for the writer comes first: what is published meanwhile shares the commit.
+    // The write lock is waited for first, so that publishes that arrive meanwhile share the commit.
     let unit = shared.writer.begin_to_accept().await;
     let mut waiting = vec![first];
     let mut bytes = waiting.iter().map(size).sum::<usize>();
@@ -68,7 +69,7 @@ async fn round(shared: &Shared, first: Job, jobs: &mut mpsc::Receiver<Job>) {
         bytes += size(&job);
         waiting.push(job);
     }
-    // A caller that has stopped waiting reported a failure, and its sender will retry.
+    // A caller that has stopped waiting has reported a failure, and its sender will retry.
     waiting.retain(|job| !job.reply.is_closed());
     let written = match unit {
         Ok(mut unit) => {
@@ -89,7 +90,7 @@ async fn round(shared: &Shared, first: Job, jobs: &mut mpsc::Receiver<Job>) {
     answer(shared, waiting, written);
 }
 
-/// Writes a round, where the disk and the bound have room for it.
+/// Writes one round of publishes, if the disk and the size limit have room for it.
 async fn write(shared: &Shared, unit: &mut Unit, rows: &[(&str, &Batch)]) -> sqlx::Result<()> {
     let bytes: usize = rows.iter().map(|(_, batch)| batch.bytes.len()).sum();
     let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
@@ -114,7 +115,8 @@ fn answer(shared: &Shared, waiting: Vec<Job>, written: Result<(), Fault>) {
                 for queue in &job.queues {
                     shared.notifiers.notify(queue);
                 }
-                // A caller that stopped waiting meanwhile has its result: unknown.
+                // The reply is ignored by a caller that stopped waiting meanwhile; its result is
+                // "unknown".
                 let _ = job.reply.send(Ok(()));
             }
         }
@@ -155,7 +157,7 @@ fn trouble_of(kind: PublishErrorKind, path: &Path) -> String {
     }
 }
 
-/// Refuses what would take the file over its bound. Pages that are free are not counted.
+/// Refuses a write that would exceed the size limit of the file. Free pages do not count.
 async fn has_room(shared: &Shared, unit: &mut Unit) -> sqlx::Result<()> {
     let Some(most) = shared.options.bytes_max else {
         return Ok(());
@@ -172,7 +174,8 @@ async fn has_room(shared: &Shared, unit: &mut Unit) -> sqlx::Result<()> {
     Err(sqlx::Error::Io(io::ErrorKind::StorageFull.into()))
 }
 
-/// Without it, an ingest that gets no requests because it is not ready would never become ready.
+/// Writes a small value to find out whether writing works again. Without it, an ingest that gets no
+/// requests because it is not ready would never become ready.
 async fn probe(shared: &Shared) {
     let Ok(mut unit) = shared.writer.begin_to_accept().await else {
         return;

@@ -15,12 +15,12 @@ use crate::connect::{self, for_reading};
 use crate::diagnose::fault;
 use crate::opened_file::OpenedFile;
 
-/// How long to wait for a connection. Reads take milliseconds, so this means that the file is
-/// not reachable.
+/// How long to wait for a connection. Reads take milliseconds, so a longer wait means that the file
+/// is not reachable.
 const ACQUIRE_WAIT: Duration = Duration::from_secs(3);
 
-/// How long truncating the log may take. It is done where the file is displaced, and is no more
-/// than a help.
+/// How long truncating the log may take. It is done when the file was displaced, and nothing
+/// depends on its success.
 const EMPTY_LOG_MAX: Duration = Duration::from_secs(2);
 
 const DOING: &str = "open the SQLite file for reading";
@@ -28,9 +28,10 @@ const DOING: &str = "open the SQLite file for reading";
 pub(crate) struct Readers {
     pool: SqlitePool,
     file: Arc<OpenedFile>,
-    /// Open from before the file was identified until the driver closes: see [`OpenedFile`].
+    /// A connection that is open from before the file was identified until the driver closes: see
+    /// [`OpenedFile`].
     pinned: Arc<Mutex<Option<SqliteConnection>>>,
-    /// No other process opens the file.
+    /// Whether no other process opens the file.
     exclusive: bool,
 }
 
@@ -41,13 +42,14 @@ pub(crate) enum QueueReader {
 }
 
 impl Readers {
-    /// Opens no connection yet, and keeps the one it is given.
+    /// Creates the readers. It opens no connection yet, and keeps the one that it is given.
     pub(crate) fn new(options: &Options, file: Arc<OpenedFile>, pinned: SqliteConnection) -> Self {
         let pool = SqlitePoolOptions::new()
             .max_connections(options.readers)
             .min_connections(0)
             .acquire_timeout(ACQUIRE_WAIT)
-            // A connection to a file does not go stale, and an idle one costs a file handle.
+            // A connection to a file does not become stale, and an idle one costs only a file
+            // handle.
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)
@@ -60,23 +62,24 @@ impl Readers {
         }
     }
 
-    /// A connection for one or more reads.
+    /// Returns a connection for one or more reads.
     pub(crate) async fn take(&self) -> Result<PoolConnection<sqlx::Sqlite>, Fault> {
         let acquired = self.pool.acquire().await;
-        // Checked afterwards, since a new connection was opened by the path.
+        // The file is checked after the connection was taken, because a new connection is opened by
+        // the path.
         self.file.check().map_err(|gone| gone.fault(DOING))?;
         acquired.map_err(fault(DOING))
     }
 
-    /// A transaction, for reads that must see one state. Dropped, it ends.
+    /// Opens a transaction for reads that must see one state. Dropping it ends it.
     pub(crate) async fn snapshot(&self) -> Result<sqlx::Transaction<'static, sqlx::Sqlite>, Fault> {
         let begun = self.pool.begin().await;
         self.file.check().map_err(|gone| gone.fault(DOING))?;
         begun.map_err(fault(DOING))
     }
 
-    /// A connection for reading queues. Where no other process opens the file, what it holds is
-    /// handed out to the end, also when no path leads to it.
+    /// Returns a connection for reading queues. If no other process opens the file, all messages
+    /// are delivered even when no path leads to the file.
     pub(crate) async fn take_for_queues(&self) -> Result<QueueReader, Fault> {
         if !(self.exclusive && self.file.is_displaced()) {
             return self.take().await.map(QueueReader::Pooled);
@@ -90,7 +93,7 @@ impl Readers {
             })
     }
 
-    /// Brings what is only in the log into the file that was opened.
+    /// Writes the data that only the log holds into the file that was opened.
     pub(crate) async fn empty_log(&self) {
         let mut slot = self.pinned.lock().await;
         let Some(connection) = slot.as_mut() else {
@@ -110,7 +113,7 @@ impl Readers {
 
     pub(crate) async fn close(&self) {
         self.pool.close().await;
-        // The last one, since it is what keeps the file identified.
+        // The pinned connection closes last, because it keeps the file identified.
         if let Some(connection) = self.pinned.lock().await.take() {
             connect::close(connection).await;
         }

@@ -9,7 +9,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::column::{Columns, hex_list};
 
-/// The outcome of a receipt, as stored.
+/// The values of the column `outcome`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StoredOutcome {
     Done,
@@ -31,14 +31,14 @@ impl StoredOutcome {
     }
 }
 
-/// The outcome of one receipt, to write.
+/// The outcome of one receipt, to be written.
 pub(crate) struct OutcomeRow<'a> {
     pub(crate) envelope: &'a Envelope,
     pub(crate) word: StoredOutcome,
     pub(crate) other_digest: Option<ContentDigest>,
 }
 
-/// Which of these receipts have an outcome on the route.
+/// Returns those of these receipts that have an outcome on the route.
 pub(crate) async fn known(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -57,7 +57,7 @@ pub(crate) async fn known(
     rows.iter().map(|row| row.receipt("receipt_id")).collect()
 }
 
-/// Writes outcomes. A receipt that has one keeps it.
+/// Writes outcomes. A receipt that already has an outcome keeps it.
 pub(crate) async fn keep(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -78,7 +78,7 @@ pub(crate) async fn keep(
                 .push_bind(one.word.as_str())
                 .push_bind(storable(&envelope.key_id))
                 .push_bind(&envelope.instance.as_bytes()[..])
-                // Numbers count up from 1 in one process, so they fit for a very long time.
+                // Sequence numbers count up from 1 in one process, so they will not exceed 63 bits.
                 .push_bind(i64::try_from(envelope.number).unwrap_or(i64::MAX))
                 .push_bind(envelope.traceparent.as_deref().map(storable))
                 .push_bind(envelope.received_at.unix_micros())
@@ -92,7 +92,7 @@ pub(crate) async fn keep(
 }
 
 /// Updates the receipts that carry the event's own outcome: those that are retrying or dead get
-/// `word`. Duplicates and conflicts keep theirs.
+/// `word`. Duplicates and conflicts keep their outcome.
 pub(crate) async fn update_outcome(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -114,7 +114,7 @@ pub(crate) async fn update_outcome(
     Ok(())
 }
 
-/// The event of a receipt.
+/// Returns the event of a receipt.
 pub(crate) async fn event_of(
     connection: &mut SqliteConnection,
     receipt: &ReceiptId,
@@ -126,12 +126,12 @@ pub(crate) async fn event_of(
     row.map(|row| row.event("event_id")).transpose()
 }
 
-/// The receipts of one event, in the order they came in.
+/// Returns the receipts of one event, oldest first.
 pub(crate) async fn of_event(
     connection: &mut SqliteConnection,
     event: &EventId,
 ) -> sqlx::Result<Vec<ReceiptRow>> {
-    // Found by the claims, whose index has the routes of an event.
+    // The claims are read first, because their index has the routes of an event.
     let rows = sqlx::query(
         "SELECT r.receipt_id, r.route, r.outcome, r.key_id, r.instance, r.number, r.other_digest,
                 r.received_at, r.settled_at
@@ -159,7 +159,8 @@ pub(crate) async fn of_event(
         .collect()
 }
 
-/// How many receipts of each route have which outcome; one statement, so one state.
+/// Counts the receipts of every route by outcome, in one statement, so that all counts are of one
+/// moment.
 pub(crate) async fn books(connection: &mut SqliteConnection) -> sqlx::Result<Vec<RouteBooks>> {
     let rows = sqlx::query(
         "SELECT route, outcome, count(*) AS receipts FROM receipts GROUP BY route, outcome",
@@ -182,7 +183,7 @@ pub(crate) async fn books(connection: &mut SqliteConnection) -> sqlx::Result<Vec
             "duplicate" => &mut page.duplicate,
             "conflict" => &mut page.conflict,
             "retrying" => &mut page.retrying,
-            // The table's own check allows nothing else.
+            // The table's CHECK constraint allows no other value.
             _ => &mut page.dead,
         };
         *place = row.count("receipts")?;

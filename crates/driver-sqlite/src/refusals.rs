@@ -7,10 +7,10 @@ use sqlx::{QueryBuilder, Sqlite};
 use crate::column::Columns;
 use crate::conditions::{push_times, push_words};
 
-/// How many are kept: enough to see a pattern, too few for an attacker to fill a disk.
+/// How many refusals are kept: enough to see a pattern, too few for an attacker to fill a disk.
 const KEPT: i64 = 10_000;
 
-/// Stores these and deletes the oldest.
+/// Stores these refusals and deletes the oldest ones over the limit.
 pub(crate) async fn keep(
     connection: &mut SqliteConnection,
     refusals: &[Refusal],
@@ -38,7 +38,7 @@ pub(crate) async fn keep(
     Ok(())
 }
 
-/// Refusals behind `after`, newest first.
+/// Lists refusals after the cursor `after`, newest first.
 pub(crate) async fn list(
     connection: &mut SqliteConnection,
     filter: &RefusalFilter,
@@ -62,7 +62,7 @@ pub(crate) async fn list(
         .collect()
 }
 
-/// The statement of a list.
+/// Builds the statement of a list.
 pub(crate) fn select(
     filter: &RefusalFilter,
     after: Option<&RefusalCursor>,
@@ -97,7 +97,7 @@ fn push(select: &mut QueryBuilder<Sqlite>, filter: &RefusalFilter) {
     push_times(select, "at", filter.since, filter.until);
 }
 
-/// Refusals by source and reason, largest group first.
+/// Groups refusals by source and reason; the largest group comes first.
 pub(crate) async fn groups(
     connection: &mut SqliteConnection,
     filter: &RefusalFilter,

@@ -1,4 +1,4 @@
-//! Why a file is not opened: what an operator has to fix, or what may pass with time.
+//! Errors for a file that is not opened: what an operator has to fix, or what may pass with time.
 
 use std::fs::File;
 use std::io;
@@ -9,12 +9,13 @@ use hookbox_driver::OpenError;
 use crate::diagnose::{Unusable, unusable};
 use crate::{THE_FILE, file};
 
-/// How to grant the right to use a file, and to keep its log beside it.
+/// The remedy for missing rights: hookbox must be able to use the file and to keep its log beside
+/// it.
 const ALLOW: &str = "let the user that hookbox runs as read and write the file and its folder";
 
-/// A file that cannot be used, and what to do.
+/// Returns the error for a file that cannot be used, with the remedy.
 pub(crate) fn refused(path: &Path, why: impl AsRef<str>, remedy: &str) -> OpenError {
-    // A relative one would leave open which folder it is in.
+    // The path is made absolute, because a relative path does not show which folder is meant.
     let absolute = std::path::absolute(path);
     let path = absolute.as_deref().unwrap_or(path);
     OpenError::Refused {
@@ -25,7 +26,7 @@ pub(crate) fn refused(path: &Path, why: impl AsRef<str>, remedy: &str) -> OpenEr
     }
 }
 
-/// There is no file, and this is not a command that creates one.
+/// Returns the error for a missing file, for commands that do not create one.
 pub(crate) fn absent(path: &Path) -> OpenError {
     refused(
         path,
@@ -34,7 +35,7 @@ pub(crate) fn absent(path: &Path) -> OpenError {
     )
 }
 
-/// SQLite could not open or read it.
+/// Returns a function that converts SQLite's error of opening or reading the file.
 pub(crate) fn by_sqlite(path: &Path) -> impl Fn(sqlx::Error) -> OpenError {
     move |error| {
         let (why, remedy) = match unusable(&error) {
@@ -58,7 +59,7 @@ pub(crate) fn by_sqlite(path: &Path) -> impl Fn(sqlx::Error) -> OpenError {
     }
 }
 
-/// The system could not create it, or look it up.
+/// Returns a function that converts the system's error of creating the file or looking it up.
 pub(crate) fn by_system(path: &Path) -> impl Fn(io::Error) -> OpenError {
     move |error| {
         let (why, remedy) = match error.kind() {
@@ -97,9 +98,9 @@ fn with_source(
     }
 }
 
-/// SQLite reports the same when this process has no descriptor left, which passes with time. The
-/// folder is opened to find out: opening and closing the file itself would drop SQLite's locks on
-/// it.
+/// Returns whether this process has no file descriptor left, which passes with time; SQLite reports
+/// that like a missing right. The check opens the folder, because opening and closing the file
+/// itself would drop SQLite's locks on it.
 fn is_short_of_descriptors(path: &Path) -> bool {
     File::open(file::folder(path)).is_err_and(|error| {
         !matches!(

@@ -10,7 +10,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use crate::column::Columns;
 use crate::moment;
 
-/// One waiting attempt, to write.
+/// One waiting attempt, to be written.
 pub(crate) struct NewRetry<'a> {
     pub(crate) route: &'a RouteName,
     pub(crate) event: &'a EventId,
@@ -19,7 +19,7 @@ pub(crate) struct NewRetry<'a> {
     pub(crate) not_before: i64,
 }
 
-/// Writes a waiting attempt, and replaces an earlier one of the event.
+/// Writes a waiting attempt, which replaces an earlier one of the event.
 pub(crate) async fn put(
     connection: &mut SqliteConnection,
     waiting: &NewRetry<'_>,
@@ -42,7 +42,7 @@ pub(crate) async fn put(
     Ok(())
 }
 
-/// How long an event has been deferred for the same reason, without an attempt in between.
+/// Returns how long an event has been deferred for the same reason, without an attempt since.
 pub(crate) async fn put_off_for(
     connection: &mut SqliteConnection,
     deferral: &Deferral<'_>,
@@ -112,24 +112,25 @@ pub(crate) async fn end(
 /// A retry that is due.
 pub(crate) struct Due {
     pub(crate) retry: DueRetry,
-    /// Together with the attempt it distinguishes this retry from a later one: a replay may be for
-    /// an attempt that was scheduled before and never made.
+    /// The due time. Together with the attempt, it distinguishes this retry from a later one: a
+    /// replay may be for an attempt that was scheduled before and never made.
     not_before: i64,
 }
 
-/// What is due and not on its way: not queued, or queued before `heard_since`.
+/// Returns the retries that are due and not on their way: not queued, or queued before
+/// `heard_since`.
 pub(crate) async fn due(
     connection: &mut SqliteConnection,
     heard_since: i64,
     limit: u32,
     routes: Option<&[RouteName]>,
 ) -> sqlx::Result<Vec<Due>> {
-    // Names of routes need no escaping in JSON.
+    // Route names need no escaping in JSON.
     let routes = routes.map(|routes| {
         let names: Vec<String> = routes.iter().map(|route| format!("\"{route}\"")).collect();
         format!("[{}]", names.join(","))
     });
-    // The header data is the first receipt's, which stands for the event on this route.
+    // The header fields are those of the first receipt, which represents the event on this route.
     let rows = sqlx::query(
         "SELECT w.route, w.attempt, w.not_before,
                 e.event_id, e.source, e.topic, e.content_digest, e.seal,
@@ -183,8 +184,8 @@ fn due_retry(row: &SqliteRow) -> sqlx::Result<Due> {
     })
 }
 
-/// Marks one as queued, if the same attempt still waits: while it was published, the event may have
-/// been processed, or replayed by an operator.
+/// Marks a retry as queued, if the same attempt still waits. While it was published, the event may
+/// have been processed, or replayed by an operator.
 pub(crate) async fn mark_queued(
     connection: &mut SqliteConnection,
     due: &Due,
@@ -204,7 +205,7 @@ pub(crate) async fn mark_queued(
     Ok(())
 }
 
-/// The waiting attempts of one event.
+/// Returns the waiting attempts of one event.
 pub(crate) async fn of_event(
     connection: &mut SqliteConnection,
     event: &EventId,
@@ -233,7 +234,7 @@ pub(crate) async fn of_event(
         .collect()
 }
 
-/// Why and since when a retry is deferred, of the columns `reason` and `deferred_since`.
+/// Returns why and since when a retry is deferred, from the columns `reason` and `deferred_since`.
 pub(crate) fn deferred(row: &SqliteRow) -> sqlx::Result<Option<DeferredSince>> {
     let reason: Option<&str> = row.try_get("reason")?;
     match (reason, row.moment_or_none("deferred_since")?) {

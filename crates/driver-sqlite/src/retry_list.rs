@@ -1,4 +1,4 @@
-//! Lists of waiting retries, page by page, and what operators do to them.
+//! Lists waiting retries, page by page, and makes them due.
 
 use hookbox_driver::{EventCursor, RetryFilter, WaitingRetry};
 use hookbox_event::{EventId, RouteName, SourceName};
@@ -10,7 +10,8 @@ use crate::conditions::{push_times, push_words};
 use crate::retries::deferred;
 use crate::{audit, moment};
 
-/// The join is written so that retries are read along the index of their times.
+/// The start of the list's statement. Its join makes SQLite read retries along the index of their
+/// times.
 const LIST: &str = "SELECT w.*, e.topic,
             CASE WHEN w.deferred_attempt = w.attempt THEN w.deferred_reason END AS reason,
             (SELECT a.error FROM attempts AS a
@@ -23,7 +24,7 @@ const COUNT: &str = "SELECT count(*) AS retries
 
 const IN_ORDER: &str = " ORDER BY w.not_before, w.event_id, w.route LIMIT ";
 
-/// Waiting retries, those first that are due first.
+/// Lists waiting retries, those with the earliest due time first.
 pub(crate) async fn list(
     connection: &mut SqliteConnection,
     filter: &RetryFilter,
@@ -48,7 +49,7 @@ pub(crate) async fn list(
         .collect()
 }
 
-/// The statement of a list.
+/// Builds the statement of a list.
 pub(crate) fn select(
     filter: &RetryFilter,
     after: Option<&EventCursor>,
@@ -91,13 +92,13 @@ fn push(select: &mut QueryBuilder<Sqlite>, filter: &RetryFilter) {
     push_times(select, "w.not_before", filter.since, filter.until);
 }
 
-/// The condition for retries that are not due yet.
+/// Appends the conditions for retries that are not due yet.
 fn push_early(select: &mut QueryBuilder<Sqlite>, now: i64) {
     select.push(" AND w.queued_at IS NULL AND w.not_before > ");
     select.push_bind(now);
 }
 
-/// How many are not due yet.
+/// Counts the retries that match a filter and are not due yet.
 pub(crate) async fn early(
     connection: &mut SqliteConnection,
     filter: &RetryFilter,
@@ -109,7 +110,7 @@ pub(crate) async fn early(
     row.count("retries")
 }
 
-/// Makes them due, each with its row in the audit. Returns how many.
+/// Makes retries due now, each with its row in the audit. Returns how many it changed.
 pub(crate) async fn hurry(
     connection: &mut SqliteConnection,
     filter: &RetryFilter,

@@ -1,13 +1,13 @@
-//! Keeps as much of the disk free as it takes to write the write-ahead log back.
+//! Keeps enough of the disk free to write the write-ahead log back into the file.
 //!
-//! A checkpoint writes the log's pages into the file, and the file grows by those that are new. A
-//! log that has filled the disk leaves no room for that: nothing can be written any more, and it
-//! stays so when the reader of an old snapshot that kept the log from being written back has
-//! ended. So a transaction begins only while what the file would grow by fits, and a reserve for
-//! the transaction itself. Where it does not fit, the log is written back and cut first.
+//! A checkpoint writes the log's pages into the file, and the file grows by the new ones. If the
+//! log fills the disk, the checkpoint has no space. Then nothing can be written any more, not even
+//! after the end of the reader whose old snapshot kept the log from being written back. So a
+//! transaction starts only while the disk has space for the growth of the file and for a reserve.
+//! If the space is too small, the log is written back and truncated first.
 //!
-//! As the disk fills, accepting stops first, then processing, and last of all the delivery of
-//! messages: settled messages make room.
+//! As the disk fills, accepting events stops first, then processing, and last the delivery of
+//! messages, because settled messages free space.
 
 use std::fmt;
 use std::fs;
@@ -23,34 +23,35 @@ use tokio::time::Instant;
 
 use crate::opened_file::beside;
 
-/// The reserve for one transaction, on a disk that is large enough: a round of publishes writes
-/// 4 MiB at most, to the log and later to the file.
+/// The largest reserve for one transaction. A round of publishes writes at most 4 MiB, to the log
+/// and later to the file.
 const RESERVE_MAX: u64 = 8 << 20;
 
-/// The share of a small disk that is the reserve.
+/// The fraction of a small disk that is its reserve: one part in 16.
 const RESERVE_SHARE: u64 = 16;
 
-/// The unit in which the system counts the space of a file (stat(2)).
+/// The unit in bytes in which the system counts the allocated space of a file (stat(2)).
 const BLOCK: u64 = 512;
 
-/// How often writing the log back is tried while the disk is full.
+/// How often hookbox tries to write the log back while the disk is full.
 const CHECKPOINT_EVERY: Duration = Duration::from_millis(500);
 
-/// How long a checkpoint waits for readers. Nothing is written meanwhile, which is refused anyway.
+/// The setting for how long a checkpoint waits for readers. It delays no write, because writes are
+/// refused meanwhile.
 const CHECKPOINT_WAIT: &str = "PRAGMA busy_timeout = 250";
 
-/// What a transaction is for.
+/// The purpose of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// To accept events.
     Accept,
-    /// To process accepted events, and all else.
+    /// To process accepted events, and for everything else.
     Process,
     /// To deliver messages and to settle them.
     Drain,
 }
 
-/// The disk of one file, and whether it was full when it was measured last.
+/// The disk of one file, and whether it was full at the last measurement.
 pub(crate) struct Room {
     path: PathBuf,
     log: PathBuf,
@@ -64,14 +65,14 @@ struct State {
     checkpointed: Option<Instant>,
 }
 
-/// What a measurement found, in bytes.
+/// The result of a measurement, in bytes.
 #[derive(Debug, Clone, Copy)]
 struct Disk {
     total: u64,
     free: u64,
 }
 
-/// The disk is full.
+/// The error for a full disk.
 #[derive(Debug, Clone)]
 pub(crate) struct NoRoom {
     path: PathBuf,
@@ -86,8 +87,8 @@ impl Room {
         }
     }
 
-    /// Whether a transaction may begin; writes the log back where that makes room. The connection
-    /// must be outside of a transaction, and may write.
+    /// Returns whether a transaction may start. If the space is too small, it writes the log back
+    /// first. The connection must be outside of a transaction, and able to write.
     pub(crate) async fn secure(
         &self,
         connection: &mut SqliteConnection,
@@ -104,7 +105,7 @@ impl Room {
         if fits { Ok(()) } else { Err(self.no_room()) }
     }
 
-    /// Whether this many more bytes fit now. Changes nothing.
+    /// Returns whether this many more bytes fit now. Changes nothing.
     pub(crate) async fn fits(
         &self,
         connection: &mut SqliteConnection,
@@ -115,7 +116,8 @@ impl Room {
         self.fits_with(connection, purpose, bytes, is_full).await
     }
 
-    /// Why no event is accepted now, by the last measurement and by one that costs no query.
+    /// Returns why no event is accepted now: by the last measurement and by a new one that needs no
+    /// query.
     pub(crate) fn refusal(&self) -> Option<NoRoom> {
         let full = self.state().accept_full;
         let is_short = |disk: &Disk| !has(disk, Purpose::Accept, 0, 0, full);
@@ -136,11 +138,12 @@ impl Room {
         bytes: u64,
         is_full: bool,
     ) -> bool {
-        // Without a measurement nothing is refused: a write then fails if the disk is full.
+        // Without a measurement nothing is refused; on a full disk the write then fails.
         let Some(disk) = self.measure() else {
             return true;
         };
-        // The file cannot grow by more than its log, so that most of the time no query is needed.
+        // The file cannot grow by more than the length of its log. So most of the time no query is
+        // needed.
         let log = fs::metadata(&self.log).map_or(0, |found| found.len());
         if has(&disk, purpose, log, bytes, is_full) {
             return true;
@@ -164,7 +167,8 @@ impl Room {
         })
     }
 
-    /// What the file will grow by when its log is written back, of which it cannot be more.
+    /// Returns by how much the file will grow when its log is written back; at most the log's
+    /// length.
     async fn growth(&self, connection: &mut SqliteConnection, log: u64) -> sqlx::Result<u64> {
         let size: i64 = sqlx::query_scalar(
             "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
@@ -172,7 +176,8 @@ impl Room {
         .fetch_one(connection)
         .await?;
         let file = fs::metadata(&self.path)?;
-        // Allocated, and not only its length: what was written back in part may have holes.
+        // The allocated size is used as well as the length, because a partly written file may have
+        // holes.
         let written = file.len().min(file.blocks().saturating_mul(BLOCK));
         let growth = u64::try_from(size).unwrap_or(0).saturating_sub(written);
         Ok(growth.min(log))
@@ -189,7 +194,7 @@ impl Room {
         is_due
     }
 
-    /// As far as readers and the disk allow.
+    /// Writes the log back as far as readers and the disk allow.
     async fn write_log_back(&self, connection: &mut SqliteConnection, patience: &'static str) {
         for statement in [CHECKPOINT_WAIT, "PRAGMA wal_checkpoint(TRUNCATE)", patience] {
             if let Err(error) = sqlx::raw_sql(statement).execute(&mut *connection).await {
@@ -198,7 +203,7 @@ impl Room {
         }
     }
 
-    /// Logs when the disk becomes full, and when it is no longer.
+    /// Logs when the disk becomes full, and when it has space again.
     fn note(&self, purpose: Purpose, fits: bool) {
         let (was_full, is_full) = {
             let mut state = self.state();
@@ -219,15 +224,15 @@ impl Room {
         }
     }
 
-    // Nothing in a lock's scope panics.
+    // No code panics while it holds this lock, so the lock is never poisoned.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// Events are refused first: where nothing is processed, none is accepted, and where they are
-    /// accepted, they are processed.
+    /// Keeps the two states consistent: if processing does not fit, accepting does not fit either,
+    /// and if accepting fits, processing fits.
     fn note(&mut self, purpose: Purpose, fits: bool) {
         match (purpose, fits) {
             (Purpose::Accept, false) => self.accept_full = true,
@@ -247,14 +252,14 @@ impl State {
     }
 }
 
-/// Whether a disk has room for a file that is going to grow by `growth`, and for `bytes` more. A
+/// Returns whether a disk has space for a file that will grow by `growth`, and for `bytes` more. A
 /// disk that was full must have somewhat more, or it would be full again with the next event.
 fn has(disk: &Disk, purpose: Purpose, growth: u64, bytes: u64, was_full: bool) -> bool {
     let reserve = RESERVE_MAX.min(disk.total / RESERVE_SHARE);
     let wanted = match purpose {
         Purpose::Accept => 2 * reserve,
         Purpose::Process => reserve,
-        // Messages that are delivered and settled need no room in the file.
+        // Delivering and settling messages needs no space in the file.
         Purpose::Drain if growth == 0 => return true,
         Purpose::Drain => reserve / 4,
     };
@@ -263,13 +268,13 @@ fn has(disk: &Disk, purpose: Purpose, growth: u64, bytes: u64, was_full: bool) -
     } else {
         wanted
     };
-    // To the log now, and to the file later.
+    // The bytes are written twice: to the log now, and to the file later.
     let bytes = bytes.saturating_mul(2);
     disk.free >= growth.saturating_add(wanted).saturating_add(bytes)
 }
 
 impl NoRoom {
-    /// As a fault. `doing` reads after "failed to".
+    /// Converts the error into a fault. `doing` reads after "failed to".
     pub(crate) fn fault(self, doing: &'static str) -> Fault {
         Fault::new(FaultKind::Unavailable, doing, io::Error::from(self))
     }
@@ -316,7 +321,7 @@ mod tests {
         assert!(!large(107, Purpose::Process, 100));
         assert!(large(102, Purpose::Drain, 100));
         assert!(!large(101, Purpose::Drain, 100));
-        // What makes room is never refused where nothing has to be written back.
+        // While nothing has to be written back, transactions that free space are never refused.
         assert!(large(0, Purpose::Drain, 0));
         assert!(!large(7, Purpose::Process, 0));
     }
@@ -329,7 +334,7 @@ mod tests {
         };
         assert!(small(10, 6, 0, false));
         assert!(!small(9, 6, 0, false));
-        // Bytes go to the log now, and to the file later.
+        // The bytes are written twice: to the log now, and to the file later.
         assert!(small(10, 4, 1, false));
         assert!(!small(10, 4, 2, false));
         // The disk has room again only above a higher threshold than the one for full.

@@ -1,4 +1,4 @@
-//! State shared by the driver, its tasks and its subscriptions.
+//! The state that the driver, its tasks and its subscriptions share.
 
 use std::sync::Arc;
 
@@ -18,8 +18,8 @@ use crate::readers::Readers;
 use crate::room::Room;
 use crate::writer::Writer;
 
-/// How many publishes may wait for the publisher. More than that wait for a place in the channel,
-/// within their deadline; it bounds the memory of a burst while the file is locked.
+/// How many publishes may wait for the publisher. Further ones wait for a place in the channel,
+/// within their deadline. The limit bounds the memory of a burst while the file is locked.
 const LINE: usize = 256;
 
 pub(crate) struct Shared {
@@ -31,17 +31,19 @@ pub(crate) struct Shared {
     pub(crate) notifiers: Notifiers,
     pub(crate) health: Health,
     pub(crate) jobs: mpsc::Sender<Job>,
-    /// One query for due retries at a time in this process; between processes the fence decides.
+    /// Allows one query for due retries at a time in this process; between processes, the fence
+    /// decides.
     pub(crate) requeueing: Mutex<()>,
-    /// Finish what is begun, then end.
+    /// Asks the tasks to finish their work and then to end.
     pub(crate) closing: CancellationToken,
-    /// End at once and leave the file as it is, as if the process had died.
+    /// Asks the tasks to end at once and to leave the file as it is, as if the process had died.
     pub(crate) abandoned: CancellationToken,
     pub(crate) tasks: TaskTracker,
 }
 
 impl Shared {
-    /// Over a file that is open: `pinned` has read it and stays open as long as this.
+    /// Creates the state for an open file. `pinned` has read the file, and stays open as long as
+    /// this state.
     pub(crate) fn new(
         options: Options,
         file: OpenedFile,
@@ -74,7 +76,7 @@ impl Shared {
         (shared, line)
     }
 
-    /// The name of a queue in the table, the same as at any other broker of hookbox.
+    /// Returns the name of a queue in the table, the same as at any other broker of hookbox.
     pub(crate) fn queue_name(&self, queue: &Queue) -> String {
         name(&self.options, queue)
     }

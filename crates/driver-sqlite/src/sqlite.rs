@@ -1,4 +1,4 @@
-//! The driver: opening the file, proving that it is safe to use, and closing it.
+//! Opens the file, proves that it is safe to use, and closes it.
 
 use std::sync::Arc;
 
@@ -15,17 +15,18 @@ use crate::room::Purpose;
 use crate::shared::Shared;
 use crate::{Options, connect, file, meta, notifier, publisher};
 
-/// Broker, store and ledger in one file. Dropped without [`hookbox_driver::Broker::close`], it
-/// leaves the file as a killed process would: everything is there, and messages in flight are
-/// redelivered when their lease runs out.
+/// Broker, store and ledger in one file. When it is dropped without
+/// [`hookbox_driver::Broker::close`], it leaves the file as a killed process would: nothing is
+/// lost, and messages in flight are redelivered when their leases end.
 pub struct Sqlite {
     pub(crate) shared: Arc<Shared>,
 }
 
 impl Sqlite {
-    /// Opens a file that [`crate::migrate`] has prepared; changes nothing in it, and creates none.
+    /// Opens a file that [`crate::migrate`] has prepared. It changes nothing in the file, and
+    /// creates none.
     ///
-    /// Must be called within a tokio runtime, in which its tasks then live.
+    /// Must be called within a tokio runtime, in which the driver's tasks then run.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         options.check()?;
         let path = &options.path;
@@ -41,16 +42,16 @@ impl Sqlite {
         }
     }
 
-    /// How long SQLite's write-ahead log is now, in bytes. It grows without a bound while a reader
-    /// holds an old snapshot, because no checkpoint may pass that; nothing is lost by it, and the
-    /// disk may fill.
+    /// Returns the length of SQLite's write-ahead log in bytes. The log grows without a limit while
+    /// a reader holds an old snapshot, because no checkpoint can pass that snapshot. Nothing is
+    /// lost, but the disk may fill.
     ///
     /// # Errors
-    /// When the file system does not report it.
+    /// When the file system does not report the length.
     pub fn log_bytes(&self) -> std::io::Result<u64> {
         match std::fs::metadata(beside(&self.shared.options.path, "-wal")) {
             Ok(found) => Ok(found.len()),
-            // No process has the file open.
+            // A missing log means that no process has the file open.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
             Err(error) => Err(error),
         }
@@ -83,8 +84,8 @@ impl Sqlite {
         Self { shared }
     }
 
-    /// Ends in an orderly way: publishes that wait are written, settlements arrive, and what
-    /// subscriptions still hold goes back. Calling it again does nothing.
+    /// Closes in an orderly way: waiting publishes are written, settlements arrive, and messages
+    /// that subscriptions still hold return to their queues. A repeated call does nothing.
     pub(crate) async fn end(&self) {
         let shared = &self.shared;
         shared.closing.cancel();
@@ -101,17 +102,18 @@ impl Sqlite {
         }
         shared.writer.close().await;
         if shared.options.exclusive && shared.file.has_its_log() {
-            // A log that stayed would be taken for that of the file that is put in this one's
-            // place. Where other processes may use the log already, it is not ours to empty.
+            // A remaining log would be taken for that of the file that is put in this one's place.
+            // It is emptied only if no other process may use it.
             shared.readers.empty_log().await;
         }
         shared.file.let_go();
         shared.readers.close().await;
     }
 
-    /// Checks the file as [`Store::ping`] does, and whether its disk has room for events. Makes
-    /// room where that is possible, also where nothing else writes. Not for the worker's check
-    /// whether the store was unavailable: a full disk answers, and what is processed may still fit.
+    /// Checks the file as [`Store::ping`] does, and whether its disk has space for events. It
+    /// writes the log back to free space, even if nothing else writes. The worker's check for an
+    /// unavailable store must not use it: a file on a full disk is available, and processing may
+    /// still fit.
     ///
     /// # Errors
     /// When the file cannot be read, or its disk is full.
@@ -135,7 +137,8 @@ impl Drop for Sqlite {
     }
 }
 
-/// Checks what was opened, and remembers it. The connection can only read from now on.
+/// Checks the file that was opened, and records its identity. The connection can only read from now
+/// on.
 async fn identify(
     connection: &mut SqliteConnection,
     options: &Options,

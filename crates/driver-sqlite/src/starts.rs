@@ -1,6 +1,7 @@
 //! The table `starts`: handlers that were started and have not ended since.
 //!
-//! Row by row: only redelivered events are counted, and that is at most a batch.
+//! Each start is one statement: only redelivered events are counted, and those are at most one
+//! batch.
 
 use hookbox_driver::{CountedStart, Start, StartCounts, StartKind};
 use hookbox_event::{InstanceId, RouteName};
@@ -8,10 +9,10 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::column::Columns;
 
-/// Who counted last, where the last start was taken back: the id of no process.
+/// The process id that is stored when the last start was taken back; no process has it.
 const NO_PROCESS: &[u8; 16] = &[0; 16];
 
-/// How often each of these was started, in the order given.
+/// Returns how often a handler was started on each of these keys, in the order given.
 pub(crate) async fn counted(
     connection: &mut SqliteConnection,
     route: &RouteName,
@@ -40,7 +41,7 @@ pub(crate) async fn counted(
     Ok(counts)
 }
 
-/// Counts one more start of each, except those that the same process has already counted.
+/// Counts one more start of each key, except those that the same process has already counted.
 pub(crate) async fn count(
     connection: &mut SqliteConnection,
     (route, by, kind): (&RouteName, &InstanceId, StartKind),
@@ -115,7 +116,7 @@ pub(crate) async fn retract(
     Ok(())
 }
 
-/// Clears the start markers of these.
+/// Clears the start markers of these keys.
 pub(crate) async fn forget(
     connection: &mut SqliteConnection,
     route: &RouteName,

@@ -1,4 +1,5 @@
-//! The store's seam. Each operation has its file; each statement is in its table's file.
+//! The `Store` seam over SQLite. Each operation has its own file; each statement is in its table's
+//! file.
 
 mod claim;
 mod defer;
@@ -71,7 +72,7 @@ impl Store for Sqlite {
         route: &RouteName,
         settled: &[ReceiptOutcome<'_>],
     ) -> Result<(), CommitError> {
-        // In a transaction that was ended, each of our statements would commit by itself.
+        // After the end of a transaction, each of hookbox's statements would commit by itself.
         tx.check_whole().await?;
         settle::settle(tx, route, settled).await
     }
@@ -222,14 +223,14 @@ impl Store for Sqlite {
         diagnose(error)
     }
 
-    /// A file has no rights of its own, and no code for a table that is missing.
+    /// Returns `None`: a SQLite file has no rights, and no error code for a missing table.
     fn remedy(&self, _error: &(dyn Error + 'static)) -> Option<String> {
         None
     }
 
     async fn ping(&self) -> Result<(), Fault> {
         let mut reader = self.shared.readers.take().await?;
-        // Reads the file, which `SELECT 1` would not.
+        // This query reads the file, which `SELECT 1` would not.
         sqlx::query("SELECT count(*) FROM meta")
             .execute(&mut *reader)
             .await

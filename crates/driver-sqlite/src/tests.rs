@@ -1,5 +1,5 @@
-//! The driver on real files. Each test has a folder of its own, and proves that it left nothing:
-//! every connection closed (SQLite then removes its log) and the folder gone.
+//! Tests of the driver on real files. Each test has its own folder, and proves at its end that
+//! every connection is closed (SQLite then removes its log) and the folder is gone.
 
 #![allow(clippy::unwrap_used)]
 
@@ -38,10 +38,10 @@ use tokio::time::{Instant, interval, timeout};
 
 use crate::{Options, Sqlite, migrate};
 
-/// Longer than any of these waits takes on a machine that is busy with other things.
+/// A time limit that is longer than any wait of these tests, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A folder with one file in it.
+/// A folder with one SQLite file, for one test.
 struct World {
     folder: PathBuf,
 }
@@ -62,7 +62,7 @@ impl World {
         options(&self.path())
     }
 
-    /// A migrated file, opened.
+    /// Migrates the file and opens it.
     async fn open(&self) -> Sqlite {
         migrate(self.options()).await.unwrap();
         Sqlite::open(self.options()).await.unwrap()
@@ -75,7 +75,7 @@ impl World {
         Sqlite::open(options).await.unwrap()
     }
 
-    /// A connection outside the driver, for reading and for sabotage.
+    /// Opens a connection outside the driver, for reading and for sabotage.
     async fn meddle(&self) -> SqliteConnection {
         SqliteConnectOptions::new()
             .filename(self.path())
@@ -85,7 +85,7 @@ impl World {
             .unwrap()
     }
 
-    /// One number from the file.
+    /// Returns the number that a query reads from the file.
     async fn number(&self, question: &'static str) -> i64 {
         let mut connection = self.meddle().await;
         let number = sqlx::query_scalar(question)
@@ -96,7 +96,7 @@ impl World {
         number
     }
 
-    /// Runs a statement behind the driver's back.
+    /// Runs a statement outside the driver.
     async fn execute(&self, statement: &'static str) {
         let mut connection = self.meddle().await;
         sqlx::raw_sql(statement)
@@ -116,7 +116,7 @@ impl World {
         connection
     }
 
-    /// Proves that nothing is left: no connection and no file.
+    /// Proves that the test left no connection and no file.
     async fn end(self) {
         let log = self.folder.join("hookbox.db-wal");
         eventually("every connection is closed", async || !log.exists()).await;
@@ -127,14 +127,14 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // Only after a failed test is there something to remove.
+        // Files remain only after a failed test.
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
 fn options(path: &Path) -> Options {
     let mut options = Options::new(path, "test".parse().unwrap(), vec![route("a"), route("b")]);
-    // Over what one sync of a slow disk takes, or what is tried here would not be what is tested.
+    // The time is longer than a sync on a slow disk, so that a slow disk does not fail the tests.
     options.busy_timeout = Duration::from_secs(3);
     options.writer_wait = Duration::from_secs(5);
     options.lease = Duration::from_secs(3);
@@ -142,7 +142,7 @@ fn options(path: &Path) -> Options {
     options
 }
 
-/// Gives up soon on a lock that another process holds.
+/// Sets short waits for a lock that another process holds.
 fn impatient(options: &mut Options) {
     options.busy_timeout = Duration::from_millis(300);
 }
@@ -151,12 +151,12 @@ fn route(name: &str) -> RouteName {
     name.parse().unwrap()
 }
 
-/// The first receipt of the `n`th event.
+/// Returns the first receipt of the `n`th event.
 fn envelope(n: u64) -> Envelope {
     another_receipt(n, 0)
 }
 
-/// Another receipt of the `n`th event.
+/// Returns another receipt of the `n`th event.
 fn another_receipt(n: u64, receipt: u8) -> Envelope {
     let source: SourceName = "begini".parse().unwrap();
     let body = format!("{{\"n\":{n}}}");
@@ -180,7 +180,7 @@ fn another_receipt(n: u64, receipt: u8) -> Envelope {
     }
 }
 
-/// The `n`th event with another body.
+/// Returns a receipt of the `n`th event with another body.
 fn contradicting(n: u64) -> Envelope {
     let mut envelope = another_receipt(n, 99);
     envelope.body = "{\"n\":\"other\"}".into();
@@ -193,7 +193,7 @@ fn batch(numbers: impl IntoIterator<Item = u64>) -> Batch {
     Batch::of(&envelopes).unwrap()
 }
 
-/// The numbers of the events in a delivery.
+/// Returns the numbers of the events in a delivery.
 fn numbers(delivery: &Delivery) -> Vec<u64> {
     decode_batch(&delivery.bytes)
         .unwrap()
@@ -202,7 +202,7 @@ fn numbers(delivery: &Delivery) -> Vec<u64> {
         .collect()
 }
 
-/// The next delivery, in bounded time.
+/// Waits a bounded time for the next delivery.
 async fn next(subscription: &mut Box<dyn Subscription>) -> Delivery {
     timeout(PATIENCE, subscription.next())
         .await
@@ -210,7 +210,8 @@ async fn next(subscription: &mut Box<dyn Subscription>) -> Delivery {
         .unwrap()
 }
 
-/// Takes and acknowledges until these events have come; answers how many messages it took.
+/// Takes and acknowledges messages until these events have arrived, and returns how many messages
+/// there were.
 async fn drain(
     subscription: &mut Box<dyn Subscription>,
     wanted: impl Iterator<Item = u64>,
@@ -228,7 +229,7 @@ async fn drain(
     messages
 }
 
-/// Waits until a condition holds, and says which one did not.
+/// Waits until a condition holds; fails with the condition's name when that takes too long.
 async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let started = Instant::now();
     let mut look = interval(Duration::from_millis(5));
@@ -268,7 +269,7 @@ async fn process(store: &Sqlite, on: &str, envelopes: &[&Envelope]) -> Vec<Claim
     claimed
 }
 
-/// What a claim would say now; nothing stays of it.
+/// Returns what a claim would return now, and rolls the claim back.
 async fn would_claim(store: &Sqlite, on: &str, envelope: &Envelope) -> Claimed {
     let mut tx = store.begin().await.unwrap();
     let claimed = store.claim(&mut tx, &route(on), &[envelope]).await.unwrap();
@@ -292,7 +293,7 @@ async fn fail(store: &Sqlite, envelope: &Envelope, attempt: u32, then: Then) -> 
     store.fail(&failure).await.unwrap()
 }
 
-/// Confirms everything, and remembers it.
+/// Confirms every retry, and records it.
 #[derive(Default)]
 struct Confirming(std::sync::Mutex<Vec<DueRetry>>);
 
@@ -304,22 +305,22 @@ impl Republish for Confirming {
     }
 }
 
-/// Takes due retries without publishing them; returns them.
+/// Takes due retries without publishing them, and returns them.
 async fn requeue(store: &Sqlite) -> Vec<DueRetry> {
     let confirming = Confirming::default();
     store.requeue_due(100, &confirming).await.unwrap();
     confirming.0.into_inner().unwrap()
 }
 
-/// Closes, as a process does that ends in an orderly way.
+/// Closes the driver, as a process does that ends in an orderly way.
 async fn close(driver: Sqlite) {
     Broker::close(&driver).await;
 }
 
-/// A table as a handler has it.
+/// The statement that creates a table of a handler.
 const MAKE_EFFECTS: &str = "CREATE TABLE IF NOT EXISTS effects (n INTEGER PRIMARY KEY) STRICT";
 
-/// What a handler does.
+/// Writes one row, as a handler does.
 async fn effect(store: &Sqlite, tx: &mut crate::Tx, n: i64) -> sqlx::Result<()> {
     sqlx::query("INSERT INTO effects (n) VALUES (?1)")
         .bind(n)

@@ -1,4 +1,4 @@
-//! An open transaction of the store, and what it must have settled before it may commit.
+//! An open transaction of the store, and the claims that it must have settled before it may commit.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -12,11 +12,11 @@ use crate::claims;
 use crate::diagnose::{diagnose, fault};
 use crate::writer::Unit;
 
-/// An open transaction. It holds the file's only write lock until it ends, so nothing else of
-/// any process is written meanwhile. Dropped, it rolls back.
+/// An open transaction. It holds the file's only write lock until it ends, so no process writes
+/// anything else meanwhile. Dropping it rolls it back.
 pub struct Tx {
     pub(crate) unit: Unit,
-    /// What only this transaction may settle, by route and event.
+    /// The claims that only this transaction may settle, by route and event.
     pub(crate) mine: BTreeMap<(RouteName, EventId), OwnedClaim>,
     pub(crate) claimed_at: Instant,
 }
@@ -24,11 +24,11 @@ pub struct Tx {
 /// One claim that is `Fresh` or `Granted` in this transaction.
 pub(crate) struct OwnedClaim {
     pub(crate) receipt: ReceiptId,
-    /// Attempts made before this one.
+    /// The number of attempts made before this one.
     pub(crate) attempts: u32,
-    /// A retry or replay rather than a first attempt.
+    /// Whether the claim is for a retry or replay rather than for a first attempt.
     pub(crate) granted: bool,
-    /// How it is settled: the state to commit, and the attempts made by then.
+    /// The final state and the number of attempts, once the claim is settled.
     pub(crate) settled: Option<(ClaimState, u32)>,
 }
 
@@ -41,7 +41,8 @@ impl Tx {
         }
     }
 
-    /// One for a handler that is not hookbox's own: no other transaction gets its connection.
+    /// Creates a transaction for a handler that is not hookbox's own. No other transaction gets its
+    /// connection.
     pub(crate) fn guarded(mut unit: Unit) -> Self {
         unit.lend();
         Self::new(unit)
@@ -51,21 +52,22 @@ impl Tx {
         self.unit.connection()
     }
 
-    /// Fails when a handler ended the transaction, or SQLite did and the handler swallowed it.
+    /// Fails when a handler ended the transaction, or when SQLite ended it and the handler
+    /// swallowed the error.
     ///
-    /// Where nothing was committed since, nothing that the handler did stands (SQLite itself rolls
-    /// back on some errors, a full disk among them): that is a failed attempt.
+    /// If nothing was committed since the start, none of the handler's effects is committed (SQLite
+    /// itself rolls back on some errors, such as a full disk). That counts as a failed attempt.
     pub(crate) async fn check_whole(&mut self) -> Result<(), CommitError> {
         let whole = self.unit.is_whole().await;
         if self.unit.has_committed() {
             return Err(CommitError::EndedByHandler {
-                why: "something was committed before hookbox did".to_owned(),
+                why: "something was committed before hookbox's own commit".to_owned(),
             });
         }
         whole.map_err(|error| attribute("check the transaction", error))
     }
 
-    /// The guard, then the commit.
+    /// Runs the guard, and then commits.
     pub(crate) async fn commit(mut self) -> Result<(), CommitError> {
         self.check_whole().await?;
         let mut by_route: BTreeMap<&RouteName, Vec<claims::Final<'_>>> = BTreeMap::new();
@@ -104,7 +106,8 @@ impl Tx {
     }
 }
 
-/// An error of a statement that only fails with the file: any other cause is the handler's.
+/// Converts an error of a statement that can only fail with the file; any other cause is attributed
+/// to the handler.
 pub(crate) fn attribute(doing: &'static str, error: sqlx::Error) -> CommitError {
     match diagnose(&error) {
         Some(_) => fault(doing)(error).into(),

@@ -1,5 +1,4 @@
-//! The tables `incarnations` and `witness`: what distinguishes a restored store from one that is
-//! whole.
+//! The tables `incarnations` and `witness`: they distinguish a restored store from a complete one.
 
 use hookbox_driver::{
     AcceptedRestore, Mismatch, NextWitness, WITNESS_INGESTS_MAX, WitnessPosition, storable,
@@ -11,7 +10,7 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use crate::column::Columns;
 use crate::{audit, moment};
 
-/// The action in the audit.
+/// The name of the action in the audit.
 const ACTION: &str = "reconcile.accept_restore";
 
 /// See [`hookbox_driver::Store::take_witness`].
@@ -51,7 +50,8 @@ pub(crate) async fn confirmed(c: &mut SqliteConnection, sequence: u64) -> sqlx::
     Ok(())
 }
 
-/// See [`hookbox_driver::Ledger::witness_position`]. For a connection with one view of the file.
+/// Reads the position; see [`hookbox_driver::Ledger::witness_position`]. The connection must see
+/// one state of the file throughout.
 pub(crate) async fn position(c: &mut SqliteConnection) -> sqlx::Result<WitnessPosition> {
     let row = sqlx::query(
         "SELECT i.incarnation, i.began_at, w.newest, w.confirmed,
@@ -112,7 +112,7 @@ pub(crate) async fn accept(
     let after = position(c).await?;
     let witness = after.first_after(before, mismatch, now());
     keep(c, &witness).await?;
-    // The broker has confirmed nothing of this life yet.
+    // The broker has confirmed nothing of the new incarnation yet.
     sqlx::query("UPDATE witness SET confirmed = 0 WHERE id = 1")
         .execute(&mut *c)
         .await?;

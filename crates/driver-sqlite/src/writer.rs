@@ -1,8 +1,10 @@
-//! The single writer: one connection per process that may write, lent to one unit at a time.
+//! The single writer: the one connection of a process that may write. One transaction uses it at a
+//! time.
 //!
-//! Those who wait are served in order. A unit that does not end by its own commit or roll-back
-//! takes its connection with it: it is closed, which rolls back, and the next unit opens another.
-//! So does one whose connection a handler had that is not hookbox's own.
+//! Callers that wait get the connection in the order of their requests. A transaction that does not
+//! end with its own commit or rollback has its connection closed, which rolls back, and the next
+//! transaction opens a new one. The same happens to a connection that a handler that is not
+//! hookbox's own has used.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,65 +23,68 @@ use crate::diagnose::{diagnose, fault};
 use crate::opened_file::OpenedFile;
 use crate::room::{Purpose, Room};
 
-/// Takes the write lock at once (upgrading later fails without waiting), and sets the mark by
-/// which [`Unit::is_whole`] detects that a handler ended the transaction.
+/// The statements that open a transaction. They take the write lock at once, because upgrading a
+/// lock later fails without waiting, and set the savepoint by which [`Unit::is_whole`] detects that
+/// a handler ended the transaction.
 const BEGIN: &str = "BEGIN IMMEDIATE; SAVEPOINT hookbox_unit";
 
-/// The mark is gone when the transaction was ended, also when another was begun after it.
+/// The statements that renew this savepoint. They fail when the transaction was ended, even if
+/// another one was opened after it.
 const REMARK: &str = "RELEASE hookbox_unit; SAVEPOINT hookbox_unit";
 
-/// How many steps of SQLite's machine pass between two checks whether the statement is abandoned:
-/// some tenths of a millisecond.
+/// How many steps of SQLite's virtual machine pass between two checks whether the statement is
+/// abandoned: some tenths of a millisecond.
 const STEPS_BETWEEN_CHECKS: i32 = 10_000;
 
-/// How long SQLite itself waits for the lock of another process before we retry. Its own waits grow
-/// to 100 ms, and a process that writes without a pause would hardly ever be met between two
-/// transactions: publishes then took seconds.
+/// The setting for how long SQLite itself waits for the lock of another process before hookbox
+/// retries. SQLite's own waits grow to 100 ms, and would hardly ever end between two transactions
+/// of a process that writes without a pause: publishes then took seconds.
 const ASK_AGAIN: &str = "PRAGMA busy_timeout = 3";
 
-/// How long to wait for a running unit to end when closing.
+/// How long closing waits for a running transaction to end.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
-/// How long a roll-back may take; it normally takes microseconds.
+/// How long a rollback may take; it normally takes microseconds.
 const ROLLBACK_WAIT: Duration = Duration::from_secs(1);
 
 type Slot = Mutex<Option<Leashed>>;
 
-/// Where the connection is kept between units.
+/// The place where the connection is kept between transactions.
 pub(crate) struct Writer {
     slot: Arc<Slot>,
     options: SqliteConnectOptions,
     file: Arc<OpenedFile>,
     room: Arc<Room>,
-    /// No other process opens the file.
+    /// Whether no other process opens the file.
     exclusive: bool,
-    /// How long to wait in this process's queue.
+    /// How long a caller waits in this process's queue.
     line_wait: Duration,
-    /// How long to wait for another process.
+    /// How long a caller waits for another process.
     lock_wait: Duration,
     closed: AtomicBool,
 }
 
-/// One transaction of the writer. Dropped, it rolls back.
+/// One transaction of the writer. Dropping it rolls it back.
 pub(crate) struct Unit {
     leashed: Leashed,
     slot: OwnedMutexGuard<Option<Leashed>>,
-    /// How many transactions the connection had committed when this one began.
+    /// How many transactions the connection had committed when this one was opened.
     commits: u64,
-    /// A handler that is not hookbox's own has had the connection: it is not used again. There are
-    /// too many ways to change a connection of SQLite's (pragmas, temporary triggers, attached
-    /// files, functions) to revert each of them, and a new connection costs less than a commit.
+    /// Whether a handler that is not hookbox's own has used the connection, which is then not
+    /// reused. There are too many ways to change a SQLite connection (pragmas, temporary triggers,
+    /// attached files, functions) to revert each of them, and a new connection costs less than a
+    /// commit.
     used: bool,
-    /// What must be at its path once this is committed; none where that does not matter.
+    /// The file that must still be at its path after the commit; `None` where that does not matter.
     confirms_in: Option<Arc<OpenedFile>>,
 }
 
-/// A connection whose running statement stops when it is dropped. Without that, a handler's
-/// endless statement would keep the file locked for ever after its time limit.
+/// A connection whose running statement stops when the connection is dropped. Otherwise, a
+/// handler's endless statement would keep the file locked for ever after the handler's time limit.
 struct Leashed {
     leash: Leash,
     connection: SqliteConnection,
-    /// How many transactions it has committed, also those of a handler.
+    /// How many transactions the connection has committed, including those of a handler.
     commits: Arc<AtomicU64>,
 }
 
@@ -105,23 +110,24 @@ impl Writer {
         }
     }
 
-    /// Begins a transaction that holds the file's write lock. Cancelled half-way, its
-    /// connection is closed, which rolls back. A file that its path does not lead to is refused,
-    /// and so is one whose disk is full.
+    /// Opens a transaction that holds the file's write lock. If the call is cancelled half-way, its
+    /// connection is closed, which rolls back. It refuses a file to which its path does not lead,
+    /// and a file whose disk is full.
     pub(crate) async fn begin(&self) -> Result<Unit, Fault> {
         let file = Some(Arc::clone(&self.file));
         self.unit(file, Purpose::Process).await
     }
 
-    /// The same, to take events in: those are refused first when the disk fills.
+    /// Opens a transaction that accepts events. When the disk fills, these transactions are refused
+    /// first.
     pub(crate) async fn begin_to_accept(&self) -> Result<Unit, Fault> {
         let file = Some(Arc::clone(&self.file));
         self.unit(file, Purpose::Accept).await
     }
 
-    /// The same, to take and settle messages. Where no other process opens the file, it need not
-    /// be at its path: what is handed out is confirmed elsewhere, and is handed out again when the
-    /// settlement is lost.
+    /// Opens a transaction that takes and settles messages. If no other process opens the file, the
+    /// file need not be at its path: delivered messages are confirmed elsewhere, and are
+    /// redelivered when their settlement is lost.
     pub(crate) async fn begin_for_queues(&self) -> Result<Unit, Fault> {
         let file = (!self.exclusive).then(|| Arc::clone(&self.file));
         self.unit(file, Purpose::Drain).await
@@ -179,7 +185,7 @@ impl Writer {
 
     async fn connect(&self) -> sqlx::Result<Leashed> {
         let connected = self.options.connect().await;
-        // It was opened by the path, which may now lead to another file.
+        // The connection was opened by the path, which may now lead to another file.
         self.file.check()?;
         let mut connection = connected?;
         sqlx::raw_sql(ASK_AGAIN).execute(&mut connection).await?;
@@ -203,7 +209,7 @@ impl Writer {
         })
     }
 
-    /// Lets the last unit end, then closes. Later units are refused.
+    /// Waits for the last transaction to end, then closes. Later transactions are refused.
     pub(crate) async fn close(&self) {
         self.closed.store(true, Ordering::Release);
         if let Ok(mut slot) = timeout(CLOSE_WAIT, self.slot.lock()).await
@@ -229,23 +235,24 @@ impl Unit {
         &mut self.leashed.connection
     }
 
-    /// A handler that is not hookbox's own gets the connection.
+    /// Marks the session as used, because a handler that is not hookbox's own gets the connection.
     pub(crate) fn lend(&mut self) {
         self.used = true;
     }
 
-    /// Whether something was committed on the connection since the transaction began: not by us,
-    /// as long as [`Unit::commit`] was not called.
+    /// Returns whether something was committed on the connection since the transaction was opened.
+    /// Before [`Unit::commit`] is called, only a handler can have done that.
     pub(crate) fn has_committed(&self) -> bool {
         self.leashed.commits.load(Ordering::Acquire) != self.commits
     }
 
-    /// Checks that this is still the transaction that was begun.
+    /// Checks that this is still the transaction that was opened.
     pub(crate) async fn is_whole(&mut self) -> sqlx::Result<()> {
         sqlx::raw_sql(REMARK)
             .execute(&mut self.leashed.connection)
             .await?;
-        // After the round trip: a nested transaction that was dropped rolls back in the queue.
+        // This is checked after the round trip, because a dropped nested transaction rolls back
+        // only with the next statement.
         if self.depth() != 1 {
             return Err(sqlx::Error::Protocol(
                 "a nested transaction was left open".to_owned(),
@@ -254,8 +261,8 @@ impl Unit {
         Ok(())
     }
 
-    /// Commits, durably: `synchronous=FULL` syncs the log before this returns. An error when the
-    /// file was displaced by then: what was committed is in a file that no restart finds.
+    /// Commits durably: `synchronous=FULL` syncs the log before this returns. It fails when the
+    /// file was displaced by then, because a restart would not find what was committed.
     pub(crate) async fn commit(mut self) -> sqlx::Result<()> {
         SqliteTransactionManager::commit(&mut self.leashed.connection).await?;
         let confirms_in = self.confirms_in.take();
@@ -266,20 +273,21 @@ impl Unit {
         Ok(())
     }
 
-    /// Rolls back, or closes what cannot be rolled back in time.
+    /// Rolls back, or closes a connection that cannot roll back in time.
     pub(crate) async fn rollback(mut self) {
         let rollback = SqliteTransactionManager::rollback(&mut self.leashed.connection);
         match timeout(ROLLBACK_WAIT, rollback).await {
             Ok(Ok(())) if self.depth() == 0 => self.give_back(),
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::debug!(%error, "a roll-back failed; its connection is closed");
+                tracing::debug!(%error, "a rollback failed; its connection is closed");
             }
-            Err(_) => tracing::debug!("a roll-back took too long; its connection is closed"),
+            Err(_) => tracing::debug!("a rollback took too long; its connection is closed"),
         }
     }
 
-    /// sqlx counts nested transactions, so that a handler's own `begin()` becomes a savepoint.
+    /// Returns the depth of nested transactions. sqlx counts them, so that a handler's own
+    /// `begin()` becomes a savepoint.
     fn depth(&self) -> usize {
         SqliteTransactionManager::get_transaction_depth(&self.leashed.connection)
     }

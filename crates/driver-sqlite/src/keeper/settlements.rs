@@ -1,11 +1,11 @@
-//! Settlements of consumers that are not written yet.
+//! The settlements that consumers sent and that are not written yet.
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Settlement;
 
-/// Settlements that wait to be written.
+/// The settlements that wait to be written.
 #[derive(Default)]
 pub(super) struct Settlements {
     pub(super) acks: Vec<i64>,
@@ -17,7 +17,7 @@ pub(super) struct Settlements {
 }
 
 impl Settlements {
-    /// Notes the settlement of a message, if the message is `still_held`.
+    /// Records the settlement of a message, if the message is `still_held`.
     pub(super) fn note(&mut self, settle: Settlement, still_held: impl FnOnce(i64) -> bool) {
         let (id, list) = match settle {
             Settlement::Ack(id) => (id, &mut self.acks),
@@ -43,22 +43,22 @@ impl Settlements {
         self.acks.len() + self.returned()
     }
 
-    /// How many go back to the queue.
+    /// Returns how many messages the settlements return to the queue.
     pub(super) fn returned(&self) -> usize {
         self.releases.len() + self.drops.len() + self.put_backs.len()
     }
 
-    /// When the first of them was received.
+    /// Returns when the first of the settlements was received.
     pub(super) fn since(&self) -> Option<Instant> {
         self.since
     }
 
-    /// Whether a caller waits until they are written.
+    /// Returns whether a caller waits until the settlements are written.
     pub(super) fn is_urgent(&self) -> bool {
         !self.flushes.is_empty()
     }
 
-    /// They are written: notifies the callers that wait.
+    /// Removes the settlements, which are written now, and notifies the callers that wait.
     pub(super) fn written(&mut self) {
         for flush in std::mem::take(self).flushes {
             // A caller that stopped waiting needs no notification.

@@ -1,4 +1,4 @@
-//! One transaction of a keeper: settle, renew, take.
+//! One transaction of a keeper: writes settlements, renews leases and takes messages.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,19 +13,19 @@ use crate::diagnose::fault;
 use crate::messages::{self, Leases, TakenMessage};
 use crate::moment::in_;
 
-/// The results of a transaction.
+/// The results of one transaction of a keeper.
 struct KeeperResult {
     taken: Vec<TakenMessage>,
     gave_up: bool,
-    /// Which held messages were still ours when that was checked.
+    /// The held messages that the subscription still owned; `None` when that was not checked.
     still_ours: Option<HashSet<i64>>,
-    /// Acknowledged, but another subscription had taken them by then.
+    /// The number of messages that were acknowledged after another subscription had taken them.
     too_late: u64,
 }
 
 impl Keeper {
-    /// Writes all settlements, renews what is due and takes what there is room for. When it fails,
-    /// nothing is forgotten: all of it is tried again.
+    /// Writes all settlements, renews leases that are due, and takes as many messages as may be in
+    /// flight. After a failure nothing is lost: the next call repeats all of it.
     pub(super) async fn write(&mut self) -> Result<(), Fault> {
         let mut unit = self.shared.writer.begin_for_queues().await?;
         let began = Instant::now();
@@ -48,7 +48,8 @@ impl Keeper {
             self.maybe = true;
             self.shared.notifiers.notify(&self.queue);
         } else if room > 0 {
-            // Fewer than asked for: the queue is empty until the next notification.
+            // When fewer messages arrived than requested, the queue is empty until the next
+            // notification.
             self.maybe = done.taken.len() == room;
         }
         if done.gave_up {
@@ -150,7 +151,7 @@ impl Keeper {
         };
         self.held.insert(id, lost);
         if self.deliveries.try_send(Ok(message)).is_err() {
-            // The subscription was closed meanwhile.
+            // The subscription was closed meanwhile, so the message is put back.
             self.note(Settlement::PutBack(id));
         }
     }

@@ -1,4 +1,4 @@
-//! Replay, discard and restore: the state of dead letters, changed by operators.
+//! Replay, discard and restore: changes that operators make to the state of dead letters.
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{ClaimState, DeadFilter, DeadState, Fault};
@@ -11,7 +11,7 @@ use crate::retries::{self, NewRetry};
 use crate::writer::Writer;
 use crate::{audit, claims, earlier_deaths, events, moment};
 
-/// A change of state.
+/// A change of a dead letter's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
     Replay,
@@ -20,7 +20,7 @@ pub(super) enum Change {
 }
 
 impl Change {
-    /// From which state into which.
+    /// Returns the state before the change and the state after it.
     fn states(self) -> (DeadState, DeadState) {
         match self {
             Change::Replay => (DeadState::Dead, DeadState::Replayed),
@@ -29,7 +29,7 @@ impl Change {
         }
     }
 
-    /// The action in the audit.
+    /// The name of the action in the audit.
     fn action(self) -> &'static str {
         match self {
             Change::Replay => "dead.replay",
@@ -39,7 +39,7 @@ impl Change {
     }
 }
 
-/// Changes up to `limit` dead letters that a filter matches, each with its row in the audit.
+/// Changes up to `limit` dead letters that match a filter, each with its row in the audit.
 pub(super) async fn apply(
     writer: &Writer,
     change: Change,
@@ -83,7 +83,8 @@ async fn change_all(
     Ok(changed)
 }
 
-/// A fresh round of attempts, due now. `false` when the event is no longer dead.
+/// Starts a fresh round of attempts that is due now. Returns `false` when the event is no longer
+/// dead.
 async fn make_due(
     connection: &mut SqliteConnection,
     dead_letter: &ChosenDeadLetter,

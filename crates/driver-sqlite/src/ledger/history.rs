@@ -1,4 +1,4 @@
-//! One event with its whole history, from one state of the tables.
+//! Reads one event with its whole history, from one state of the tables.
 
 use hookbox_driver::{DeadLetter, EventDetail};
 use hookbox_event::EventId;
@@ -6,7 +6,7 @@ use sqlx::sqlite::SqliteConnection;
 
 use crate::{attempts, claims, dead_letters, earlier_deaths, events, receipts, retries};
 
-/// The one event whose id begins with this prefix; `None` when there is none or several.
+/// Returns the one event whose id begins with this prefix; `None` when there is none or several.
 pub(super) async fn by_prefix(
     connection: &mut SqliteConnection,
     prefix: &str,
@@ -17,7 +17,7 @@ pub(super) async fn by_prefix(
     }
 }
 
-/// One dead letter and the history of its event.
+/// Returns one dead letter and the history of its event.
 pub(super) async fn of_dead_letter(
     connection: &mut SqliteConnection,
     id: i64,

@@ -1,5 +1,5 @@
-//! Contradictions in the tables: each kind is one `SELECT`, and all are one statement, so they see
-//! one state.
+//! Finds contradictions between rows of the tables. Each kind is one `SELECT`, and all are one
+//! statement, so that all see one state.
 
 use hookbox_driver::Imbalance;
 use sqlx::sqlite::SqliteConnection;
@@ -55,7 +55,7 @@ WHERE EXISTS (SELECT 1 FROM receipts AS o
                 AND o.receipt_id < r.receipt_id)
 LIMIT ?1";
 
-/// At most `limit` contradictions.
+/// Returns at most `limit` contradictions.
 pub(super) async fn find(
     connection: &mut SqliteConnection,
     limit: u32,

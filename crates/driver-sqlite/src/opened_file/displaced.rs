@@ -1,4 +1,4 @@
-//! The error of a file that is not, or no longer, the one that was opened.
+//! The error for a path that no longer leads to the file that was opened.
 
 use std::error::Error;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use hookbox_driver::{Fault, FaultKind};
 
-/// The path does not lead to the file that is open, so nothing can be confirmed.
+/// The path does not lead to the open file, so nothing can be confirmed.
 #[derive(Debug, Clone)]
 pub(crate) struct Displaced {
     path: PathBuf,
@@ -17,9 +17,9 @@ pub(crate) struct Displaced {
 /// What was found.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum How {
-    /// There is nothing at the path.
+    /// No file is at the path.
     Gone,
-    /// There is another file at the path.
+    /// Another file is at the path.
     Replaced,
     /// The file is still at its path, and its content was replaced by another database's.
     Overwritten,
@@ -41,7 +41,7 @@ impl Displaced {
         self.how
     }
 
-    /// As a fault. `doing` reads after "failed to".
+    /// Converts the error into a fault. `doing` reads after "failed to".
     pub(crate) fn fault(self, doing: &'static str) -> Fault {
         Fault::new(FaultKind::Unavailable, doing, self)
     }
@@ -66,7 +66,7 @@ impl fmt::Display for Displaced {
 
 impl Error for Displaced {}
 
-/// For where SQLite's own errors are expected.
+/// Converts the error for callers that expect SQLite's own errors.
 impl From<Displaced> for sqlx::Error {
     fn from(displaced: Displaced) -> Self {
         sqlx::Error::Io(io::Error::other(displaced))

@@ -1,4 +1,4 @@
-//! Checks the open file while nothing is written, and saves what only its log holds.
+//! Checks the open file even while nothing is written, and saves data that only its log holds.
 
 use std::time::Duration;
 
@@ -10,14 +10,14 @@ use crate::diagnose::{Unusable, unusable};
 use crate::shared::Shared;
 use crate::{connect, meta};
 
-/// How often the path is compared while nothing is read or written.
+/// How often the path is compared, even while nothing is read or written.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 
-/// In how many of these checks the content is compared as well, over a new connection: `cp` over
-/// the open file changes neither name nor inode number, and cached pages would hide it.
+/// One in this many checks also compares the content, over a new connection: `cp` over the open
+/// file changes neither name nor inode number, and cached pages would hide the change.
 const BIRTH_EVERY: u32 = 10;
 
-/// Checks until it is stopped, or until the file is displaced.
+/// Checks the file until the driver is closed or the file is displaced.
 pub(crate) async fn watch(shared: &Shared) {
     let mut ticks = interval(CHECK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -38,8 +38,8 @@ pub(crate) async fn watch(shared: &Shared) {
         }
         if checked.is_err() && shared.file.is_displaced() {
             if shared.file.has_its_log() {
-                // What was committed is then all in the file that was opened, wherever that is
-                // now, and its log cannot be taken for the log of the file in its place.
+                // After this, everything committed is in the file that was opened, wherever that
+                // file is now, and its log cannot be taken for the log of the file in its place.
                 shared.readers.empty_log().await;
             }
             return;
@@ -47,7 +47,8 @@ pub(crate) async fn watch(shared: &Shared) {
     }
 }
 
-/// Our tables were in it when it was opened.
+/// Classifies an error of reading the file: hookbox's tables were in the file when it was opened,
+/// so missing tables mean another content.
 fn by_error(shared: &Shared, error: &sqlx::Error) -> Result<(), Displaced> {
     match unusable(error) {
         Some(Unusable::NoDatabase | Unusable::Damaged | Unusable::Foreign) => {

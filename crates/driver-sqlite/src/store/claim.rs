@@ -1,4 +1,4 @@
-//! Claiming: the holder of the write lock can read first and decide, without a race.
+//! Claims events. The holder of the write lock can read first and then decide, without a race.
 
 use hookbox_driver::{ClaimState, Claimed};
 use hookbox_event::{Envelope, EventId, RouteName};
@@ -7,7 +7,7 @@ use crate::events::{self, StoredClaim};
 use crate::tx::{OwnedClaim, Tx};
 use crate::{claims, moment, receipts};
 
-/// Reads every event and its receipt, decides, and claims what is to be processed.
+/// Reads every event and its receipt, decides, and claims the events that are to be processed.
 pub(super) async fn claim(
     tx: &mut Tx,
     route: &RouteName,
@@ -64,13 +64,13 @@ pub(super) async fn claim(
     Ok(claimed)
 }
 
-/// All that the decision depends on.
+/// Everything on which the decision about one envelope depends.
 struct Seen<'a> {
     envelope: &'a Envelope,
     known: Option<&'a StoredClaim>,
-    /// The receipt has an outcome.
+    /// Whether the receipt has an outcome.
     settled: bool,
-    /// This very transaction holds the claim.
+    /// The claim, if this transaction holds it.
     mine: Option<&'a OwnedClaim>,
 }
 
@@ -89,8 +89,8 @@ fn decide(seen: &Seen<'_>) -> Claimed {
     };
     if let Some(redo) = envelope.redo {
         return match (known.claim, known.retry) {
-            // The store was restored to a state behind the broker: better processed twice than not
-            // at all.
+            // The store was restored to a state older than the broker's. Processing twice is better
+            // than not at all.
             (None, _) => Claimed::Fresh,
             (Some((ClaimState::Retrying, _)), Some(retry))
                 if retry.attempt == redo.attempt && !retry.is_put_off =>
@@ -113,7 +113,8 @@ fn decide(seen: &Seen<'_>) -> Claimed {
             ) => Claimed::Redelivered,
         };
     }
-    // Also where this route has not claimed it: a retry would take the body that is kept.
+    // This applies even if this route has not claimed the event, because a retry would take the
+    // stored body.
     if known.digest != envelope.digest {
         return Claimed::Conflict;
     }

@@ -1,4 +1,4 @@
-//! Defers an event without an attempt.
+//! Defers an event without an attempt, in a separate transaction.
 
 use hookbox_driver::{ClaimState, Deferral, Deferred};
 use sqlx::sqlite::SqliteConnection;
@@ -37,19 +37,19 @@ pub(super) async fn defer(
     Ok(Deferred::Recorded)
 }
 
-/// Whether the event still is where the claim found it.
+/// Returns whether the event still has the state in which it was claimed.
 fn may_wait(known: Option<&StoredClaim>, deferral: &Deferral<'_>) -> bool {
     let envelope = deferral.envelope;
     let Some(known) = known else {
         return true;
     };
     if envelope.redo.is_none() && known.digest != envelope.digest {
-        // It is a conflict by now, as its next claim returns.
+        // The receipt is a conflict by now, as its next claim returns.
         return false;
     }
     match known.claim {
         None => true,
-        // Only the very attempt that it waits for may be deferred again.
+        // Only the attempt for which the event waits may be deferred again.
         Some((ClaimState::Retrying, _)) => {
             let waits_for = known.retry.map(|retry| retry.attempt);
             envelope.redo.is_some() && waits_for == Some(deferral.attempt)

@@ -1,4 +1,4 @@
-//! Failures: the attempt together with the retry or the dead letter that follows from it.
+//! Records a failed attempt with what follows from it, and stores undecodable bytes.
 
 use hookbox_driver::{ClaimState, DeadReason, Failure, Recorded, Then, UndecodableMessage};
 use hookbox_event::EventId;
@@ -11,7 +11,7 @@ use crate::receipts::{self, OutcomeRow, StoredOutcome};
 use crate::retries::{self, NewRetry};
 use crate::{claims, moment};
 
-/// Records one failed attempt, unless it is recorded or the state of the event has changed.
+/// Records one failed attempt, unless it is recorded already or the state of the event has changed.
 pub(super) async fn fail(
     connection: &mut SqliteConnection,
     failure: &Failure<'_>,
@@ -20,8 +20,8 @@ pub(super) async fn fail(
     let known = events::known(connection, route, [&envelope.event]).await?;
     let known = known.get(&envelope.event);
     if envelope.redo.is_none() && known.is_some_and(|known| known.digest != envelope.digest) {
-        // While the attempt ran, the event became known with another body. Its next claim returns
-        // what this receipt is now, by the source's config.
+        // While the attempt ran, the event became known with another body. The next claim of this
+        // receipt decides what it is now, according to the source's config.
         return Ok(Recorded::Superseded);
     }
     let Some(run) = run_of(known, failure) else {
@@ -92,13 +92,13 @@ async fn record(
     }
 }
 
-/// Which attempt is to be recorded, and what follows from it.
+/// The attempt to be recorded, and what follows from it.
 struct Run {
     attempt: u32,
     then: Then,
 }
 
-/// `None` when nothing is to be recorded.
+/// Returns the attempt to be recorded; `None` when nothing is to be recorded.
 fn run_of(known: Option<&StoredClaim>, failure: &Failure<'_>) -> Option<Run> {
     let as_said = Run {
         attempt: failure.attempt,
@@ -108,16 +108,17 @@ fn run_of(known: Option<&StoredClaim>, failure: &Failure<'_>) -> Option<Run> {
         return Some(as_said);
     };
     match state {
-        // Committed by a handler that ended its transaction. Its effects stand, so it must not
-        // run again, whatever was to follow, and an operator must know before he replays it; and
-        // it was the run after those that are counted.
+        // A handler ended its transaction and so committed this claim. The handler's effects are
+        // committed, so it must not run again whatever was to follow, and an operator must know
+        // this before a replay. The run is counted as one more attempt, because the stored count
+        // does not include it.
         ClaimState::Running => Some(Run {
             attempt: attempts.saturating_add(1),
             then: Then::Dead {
                 reason: DeadReason::Orphaned,
             },
         }),
-        // Only the very attempt that it waits for may fail.
+        // Only the attempt for which the event waits may fail.
         ClaimState::Retrying => {
             let waits_for = known
                 .and_then(|known| known.retry)
@@ -129,7 +130,7 @@ fn run_of(known: Option<&StoredClaim>, failure: &Failure<'_>) -> Option<Run> {
     }
 }
 
-/// Keeps bytes that are not an envelope as a dead letter.
+/// Stores bytes that are not an envelope as a dead letter.
 pub(super) async fn store_undecodable(
     connection: &mut SqliteConnection,
     undecodable: &UndecodableMessage<'_>,

@@ -1,4 +1,5 @@
-//! Putting due retries back into their queues: published first, marked when confirmed.
+//! Puts due retries back into their queues: it publishes them first and marks them after the
+//! confirm.
 
 use std::time::Duration;
 
@@ -8,11 +9,13 @@ use crate::diagnose::fault;
 use crate::shared::Shared;
 use crate::{moment, retries};
 
-/// A queued retry that makes no progress for so long is queued again: its message may be lost at
-/// the broker. Longer than any backlog should last; if not, the fence keeps the effect single.
+/// How long a queued retry may make no progress before it is queued again, because the broker may
+/// have lost its message. The time is longer than any backlog should last; if a backlog lasts
+/// longer, the fence keeps the effect single.
 pub(crate) const HEARD_WITHIN: Duration = Duration::from_secs(3_600);
 
-/// Does not hold the writer while it publishes: publishing needs it.
+/// Republishes due retries. It does not hold the writer meanwhile, because publishing needs the
+/// writer.
 pub(super) async fn requeue_due(
     shared: &Shared,
     limit: u32,

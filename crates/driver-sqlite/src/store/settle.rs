@@ -1,4 +1,4 @@
-//! Settling: the outcome of every receipt, in the transaction of its effects.
+//! Settles a batch: writes the outcome of every receipt, in the transaction of its effects.
 
 use hookbox_driver::{
     ClaimState, CommitError, DeadReason, Fault, FaultKind, Outcome, ReceiptOutcome,
@@ -12,7 +12,7 @@ use crate::receipts::StoredOutcome;
 use crate::tx::Tx;
 use crate::{moment, receipts, retries};
 
-/// Writes outcomes. What each claim becomes is written by the guard, as the last statement.
+/// Writes outcomes. The final states of the claims are written by the guard, as the last statement.
 pub(super) async fn settle(
     tx: &mut Tx,
     route: &RouteName,

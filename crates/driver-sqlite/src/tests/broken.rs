@@ -1,9 +1,11 @@
-//! Handlers that break their transaction: found out, and never run again when it took.
+//! Handlers that break or end their transaction: this is detected, and a handler whose effects are
+//! committed never runs again.
 
 use super::*;
 use hookbox_driver::{ClaimState, CommitError, DeadReason, EventFilter, Ledger};
 
-/// Whether a handler has ended its transaction, and what it did stands; or has broken it.
+/// Returns whether a handler has ended its transaction, so that its effects are committed;
+/// otherwise it has broken the transaction.
 #[track_caller]
 fn has_ended(error: &CommitError) -> bool {
     match error {
@@ -15,14 +17,14 @@ fn has_ended(error: &CommitError) -> bool {
 
 #[tokio::test]
 async fn a_handler_that_ends_the_transaction_is_detected() {
-    // What it runs, and whether its claim stays as an orphan.
+    // The statements that the handler runs, and whether its claim remains as an orphan.
     for (ends, orphaned) in [
         ("COMMIT", true),
         ("COMMIT; BEGIN", true),
         ("COMMIT; BEGIN IMMEDIATE; SAVEPOINT other", true),
         ("ROLLBACK", false),
         ("ROLLBACK; BEGIN", false),
-        // The conflict clause rolls back the whole transaction, and the error is swallowed.
+        // The conflict clause rolls back the whole transaction, and the handler swallows the error.
         ("INSERT OR ROLLBACK INTO effects VALUES (7), (7)", false),
     ] {
         let world = World::new();
@@ -54,7 +56,7 @@ async fn a_handler_that_ends_the_transaction_is_detected() {
             world.number("SELECT count(*) FROM effects").await,
             i64::from(orphaned)
         );
-        // Whatever was wished for: what has had its effects does not run again.
+        // Whatever was requested, an event whose effects are committed must not run again.
         let then = Then::Retry {
             after: Duration::ZERO,
         };
@@ -99,9 +101,9 @@ async fn a_retry_that_ends_its_transaction_is_an_orphan_too() {
     assert_eq!(
         store.imbalances(10).await.unwrap().len(),
         3,
-        "all of it shows"
+        "all three contradictions must be listed"
     );
-    // A worker that finds it does not know which attempt it was.
+    // A worker that finds the orphan does not know which attempt it was.
     let then = Then::Dead {
         reason: DeadReason::Orphaned,
     };

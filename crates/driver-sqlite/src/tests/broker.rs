@@ -1,4 +1,4 @@
-//! The broker's promises, within one process.
+//! Tests of the broker's promises, within one process.
 
 use super::*;
 use hookbox_driver::{FaultKind, PublishErrorKind, Queue, Readiness};
@@ -86,7 +86,8 @@ async fn published_survives_a_restart_of_the_driver() {
 async fn concurrent_publishes_share_commits_and_lose_nothing() {
     let world = World::new();
     let driver = std::sync::Arc::new(world.open().await);
-    // While the writer is away all of them come to wait, and then share its next transactions.
+    // While a transaction holds the writer, all publishes wait, and then share the next
+    // transactions.
     let tx = driver.begin().await.unwrap();
     let mut publishing = tokio::task::JoinSet::new();
     for n in 0..100 {
@@ -103,7 +104,7 @@ async fn concurrent_publishes_share_commits_and_lose_nothing() {
     let moments = "SELECT count(DISTINCT published_at) FROM messages";
     assert!(
         world.number(moments).await <= 10,
-        "hardly any commit was shared"
+        "100 publishes must share at most 10 commits"
     );
     let driver = std::sync::Arc::into_inner(driver).unwrap();
     close(driver).await;
@@ -128,7 +129,7 @@ async fn publish_answers_within_its_deadline_whatever_holds_the_lock() {
     assert_eq!(error.kind, PublishErrorKind::TimedOut);
     assert!(started.elapsed() < PATIENCE / 2, "{:?}", started.elapsed());
     lock.close().await.unwrap();
-    // The publisher of the first no longer waits, so it is not written.
+    // The caller of the first publish no longer waits, so that publish is not written.
     driver.publish(&[route("a")], &batch([2])).await.unwrap();
     let mut subscription = driver.subscribe(&queue("a"), 4).await.unwrap();
     assert_eq!(drain(&mut subscription, 2..3).await, 1);
@@ -152,7 +153,7 @@ async fn readiness_follows_the_lock_without_a_publish() {
     assert!(matches!(driver.readiness(), Readiness::NotReady { .. }));
     lock.close().await.unwrap();
     let ready = async || driver.readiness() == Readiness::Ready;
-    eventually("it is ready again", ready).await;
+    eventually("the broker is ready again", ready).await;
     close(driver).await;
     world.end().await;
 }
@@ -161,7 +162,8 @@ async fn readiness_follows_the_lock_without_a_publish() {
 async fn a_full_disk_is_blocked_and_not_accepted() {
     let world = World::new();
     let driver = world.open().await;
-    // SQLite's own limit gives the very error of a full disk; it belongs to the connection.
+    // SQLite's own page limit causes the same error as a full disk. The limit belongs to the
+    // connection.
     let mut tx = driver.begin().await.unwrap();
     let pages: i64 = sqlx::query_scalar("PRAGMA page_count")
         .fetch_one(driver.connection(&mut tx))
@@ -179,7 +181,7 @@ async fn a_full_disk_is_blocked_and_not_accepted() {
     let error = driver.publish(&[route("a")], &large).await.unwrap_err();
     assert_eq!(error.kind, PublishErrorKind::Blocked);
     assert_eq!(world.number("SELECT count(*) FROM messages").await, 0);
-    // The connection with the limit is gone with the error.
+    // The failed publish closed the connection, so the limit is gone with it.
     driver.publish(&[route("a")], &large).await.unwrap();
     close(driver).await;
     world.end().await;
@@ -199,13 +201,19 @@ async fn a_file_at_its_bound_refuses_until_there_is_room() {
             Ok(()) => taken += 1,
             Err(error) => break error,
         }
-        assert!(taken < 7, "it takes more than its bound");
+        assert!(
+            taken < 7,
+            "the file must refuse a publish before it exceeds its limit"
+        );
     };
     assert_eq!(error.kind, PublishErrorKind::Blocked);
-    assert!(taken >= 4, "{taken} of 300 kB are not 2 MB");
+    assert!(
+        taken >= 4,
+        "2 MB must hold at least four messages of 300 kB, not only {taken}"
+    );
     assert!(matches!(driver.readiness(), Readiness::NotReady { .. }));
     assert_eq!(world.number("SELECT count(*) FROM messages").await, taken);
-    // What is in it can be taken out, and then there is room.
+    // Messages can be taken from a full file, and that frees space.
     let mut subscription = driver.subscribe(&queue("a"), 16).await.unwrap();
     next(&mut subscription).await.ack().await.unwrap();
     eventually("there is room", async || {
@@ -292,15 +300,19 @@ async fn prefetch_bounds_messages_in_flight() {
         (Some(7), Some(3), Some(10))
     );
     assert_eq!(depth.name, "hookbox.test.route.a");
-    assert_eq!(depths.len(), 4, "two routes, dead letters and accounts");
-    // In any order: each settles its own message.
+    assert_eq!(
+        depths.len(),
+        4,
+        "expected the queues of two routes, of dead letters and of accept reports"
+    );
+    // In any order: each acknowledgement settles its own message.
     in_flight.remove(1).ack().await.unwrap();
     assert_eq!(numbers(&next(&mut subscription).await), [3]);
     in_flight.remove(1).ack().await.unwrap();
     in_flight.remove(0).ack().await.unwrap();
     subscription.close().await;
     eventually(
-        "three are settled and the one dropped is back",
+        "only the message that was dropped is redelivered",
         async || {
             let left = world
                 .number("SELECT count(*) FROM messages WHERE lease_until < 1.5e15")

@@ -1,4 +1,4 @@
-//! Subscriptions and drivers that end: what is redelivered, and what later calls return.
+//! Subscriptions and drivers that close: what is redelivered, and what later calls return.
 
 use super::*;
 use hookbox_driver::{FaultKind, PublishErrorKind, Queue, Readiness};
@@ -21,16 +21,19 @@ async fn closing_a_subscription_returns_messages_in_flight() {
     for n in 1..4 {
         let delivery = next(&mut second).await;
         assert_eq!(numbers(&delivery), [n]);
-        assert!(!delivery.redelivered, "it was never handed out");
+        assert!(
+            !delivery.redelivered,
+            "no consumer received the message before"
+        );
         delivery.ack().await.unwrap();
     }
-    // What is still in flight can be settled afterwards.
+    // A delivery in flight can be settled after its subscription is closed.
     assert!(second.try_next().is_none());
     kept.release().await.unwrap();
     let again = next(&mut second).await;
     assert_eq!(numbers(&again), [0]);
     again.ack().await.unwrap();
-    // Dropping a subscription does the same, without waiting for it.
+    // Dropping a subscription has the same effect, without waiting for the end.
     driver.publish(&[route("a")], &batch([9])).await.unwrap();
     let taken = async || {
         world

@@ -1,4 +1,4 @@
-//! The file is deleted, moved, replaced or overwritten while it is open: nothing is confirmed.
+//! The file is deleted, moved, replaced or overwritten while it is open: then nothing is confirmed.
 
 use std::fs;
 use std::process::Command;
@@ -12,14 +12,15 @@ fn queue() -> Queue {
     Queue::Route(route("a"))
 }
 
-/// Runs a command on the files. In a process of its own: to close a file here would drop the locks
-/// that SQLite has on it.
+/// Runs a command on the files in a separate process, because closing a file in this process would
+/// drop the locks that SQLite has on it.
 fn run(program: &str, arguments: &[&Path]) {
     let done = Command::new(program).args(arguments).status().unwrap();
     assert!(done.success(), "{program} {arguments:?}");
 }
 
-/// Everything that would confirm something is refused, and names the path.
+/// Checks that every operation that would confirm something is refused with an error that names the
+/// path.
 async fn refuses(driver: &Sqlite, path: &Path, case: &str) {
     let Readiness::NotReady { kind, why } = driver.readiness() else {
         panic!("{case}: ready")
@@ -51,7 +52,7 @@ async fn refuses(driver: &Sqlite, path: &Path, case: &str) {
         driver.ping().await.err(),
         driver.books().await.err(),
     ] {
-        let fault = fault.unwrap_or_else(|| panic!("{case}: it is used"));
+        let fault = fault.unwrap_or_else(|| panic!("{case}: the operation must be refused"));
         assert_eq!(fault.kind(), FaultKind::Unavailable, "{case}");
         let said = describe(&fault);
         assert!(said.contains(path.to_str().unwrap()), "{case}: {said}");
@@ -98,7 +99,10 @@ async fn a_file_that_is_not_at_its_path_is_refused_whatever_happened_to_it() {
         displace(&world);
         refuses(&driver, &world.path(), case).await;
         if case == "deleted" {
-            assert!(!world.path().exists(), "it was made anew");
+            assert!(
+                !world.path().exists(),
+                "the deleted file must not be created again"
+            );
         }
         close(driver).await;
     }
@@ -137,7 +141,7 @@ async fn a_symlink_that_leads_elsewhere_is_another_file() {
     close(driver).await;
 }
 
-/// The inode stays, and SQLite's cached pages would answer as before.
+/// The inode stays the same, and SQLite's cached pages would give the old answers.
 #[tokio::test]
 async fn a_file_that_is_overwritten_in_its_place_is_found_out() {
     let (one, other) = (World::new(), World::new());
@@ -150,7 +154,7 @@ async fn a_file_that_is_overwritten_in_its_place_is_found_out() {
         let driver = world.open().await;
         run("cp", &[with, &world.path()]);
         let is_refused = async || driver.readiness() != Readiness::Ready;
-        eventually("it is found out", is_refused).await;
+        eventually("the driver detects the overwritten file", is_refused).await;
         refuses(&driver, &world.path(), "overwritten").await;
         close(driver).await;
     }
@@ -169,7 +173,7 @@ async fn a_transaction_that_is_open_meanwhile_is_not_confirmed() {
         .unwrap();
     fs::remove_file(world.path()).unwrap();
     let CommitError::Fault(fault) = driver.commit(tx).await.unwrap_err() else {
-        panic!("it is the handler's")
+        panic!("the error must not count as the handler's")
     };
     assert_eq!(fault.kind(), FaultKind::Unavailable);
     let said = describe(&fault);
@@ -177,8 +181,8 @@ async fn a_transaction_that_is_open_meanwhile_is_not_confirmed() {
     close(driver).await;
 }
 
-/// What was confirmed before is in the file that was moved, without its log; putting it back is
-/// noticed by the next start only.
+/// What was confirmed before is in the moved file, without its log. Moving the file back is noticed
+/// only by the next start.
 #[tokio::test]
 async fn a_moved_file_is_whole_and_put_back_at_a_restart() {
     let world = World::new();
@@ -187,7 +191,7 @@ async fn a_moved_file_is_whole_and_put_back_at_a_restart() {
     let elsewhere = world.folder.join("elsewhere.db");
     fs::rename(world.path(), &elsewhere).unwrap();
     let log = world.folder.join("hookbox.db-wal");
-    eventually("its log is empty", async || {
+    eventually("the log is empty", async || {
         fs::metadata(&log).is_ok_and(|log| log.len() == 0)
     })
     .await;
@@ -211,7 +215,8 @@ async fn a_moved_file_is_whole_and_put_back_at_a_restart() {
     world.end().await;
 }
 
-/// What a spool has confirmed reaches the broker although its file is gone; nothing is added.
+/// A spool's confirmed messages reach the broker although its file is gone, and no message is
+/// added.
 #[tokio::test]
 async fn a_file_of_one_process_is_emptied_where_no_path_leads_to_it() {
     for subscribes_before in [true, false] {

@@ -1,10 +1,10 @@
-//! A file that belongs to another program: refused, and left as it was.
+//! A file that belongs to another program is refused and not changed.
 
 use super::*;
 use crate::plan;
 use hookbox_driver::OpenError;
 
-/// What another program has written, and what is said of it.
+/// The statements of another program, and the text of the refusal.
 const CASES: [(&str, &str); 4] = [
     (
         "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, description TEXT NOT NULL,
@@ -50,7 +50,8 @@ async fn another_programs_file_is_refused_and_not_changed() {
     }
 }
 
-/// Its version is higher than any of ours, and it is not a newer hookbox's.
+/// Another program's version is higher than any of hookbox's, and must not be taken for a newer
+/// hookbox's.
 #[tokio::test]
 async fn another_programs_version_is_not_compared() {
     let world = World::new();
@@ -62,7 +63,7 @@ async fn another_programs_version_is_not_compared() {
     world.end().await;
 }
 
-/// A file as another program makes it.
+/// Creates a file as another program does.
 async fn make(world: &World, statements: &'static str) {
     let empty = SqliteConnectOptions::new()
         .filename(world.path())

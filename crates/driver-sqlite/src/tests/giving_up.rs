@@ -1,4 +1,4 @@
-//! Giving up: dead letters, conflicts, undecodable bytes, and what replaying makes of them.
+//! Giving up on events: dead letters, conflicts, undecodable bytes, and their replay.
 
 use super::*;
 use hookbox_driver::{DeadFilter, DeadReason, Ledger, UndecodableMessage};
@@ -14,8 +14,8 @@ const DEAD: Then = Then::Dead {
 async fn a_failure_that_has_become_a_conflict_meanwhile_is_not_recorded() {
     let world = World::new();
     let store = world.open().await;
-    // It ran as a fresh event and failed; before that is recorded, another body came first. The
-    // next claim says that it is a conflict, and the config what follows from that.
+    // The event ran as a fresh one and failed. Before the failure was recorded, another body of the
+    // event was stored. So the next claim returns a conflict, and the config decides what follows.
     process(&store, "b", &[&envelope(1)]).await;
     let conflict = contradicting(1);
     for then in [NOW, DEAD] {
@@ -72,7 +72,7 @@ async fn a_failed_attempt_and_its_dead_letter_appear_together_and_replay_runs_ag
         attempts_before: 2,
     };
     assert_eq!(would_claim(&store, "a", &due[0].envelope).await, granted);
-    // It dies again: one row still, dead once more.
+    // The event dies again: its dead letter keeps one row, in state dead.
     assert_eq!(
         fail(&store, &due[0].envelope, 3, DEAD).await,
         Recorded::Recorded
@@ -207,7 +207,7 @@ async fn undecodable_bytes_are_stored_once_and_never_replayed() {
     world.end().await;
 }
 
-/// The message of a retry is dead again, and replayed, before its publish is marked.
+/// A `Republish` that lets the retry die and be replayed before its publish is marked.
 struct Overtaken<'a>(&'a Sqlite);
 
 #[async_trait]
@@ -244,7 +244,7 @@ async fn a_replay_is_not_marked_for_the_publish_of_an_earlier_one() {
     fail(&store, &envelope(1), 1, then).await;
     store.requeue_due(10, &Overtaken(&store)).await.unwrap();
     let due = requeue(&store).await;
-    assert_eq!(due.len(), 1, "or it would wait for an hour");
+    assert_eq!(due.len(), 1, "the retry must be due now and not in an hour");
     assert_eq!(
         due[0].envelope.redo,
         Some(hookbox_event::Redo { attempt: 2 })

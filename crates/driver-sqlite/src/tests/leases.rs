@@ -1,4 +1,4 @@
-//! Leases: what is redelivered, when, and what is not.
+//! Leases: which messages are redelivered and when, and which are not.
 
 use super::*;
 use hookbox_driver::{FaultKind, Queue};
@@ -16,7 +16,7 @@ async fn messages_in_flight_at_a_dead_process_are_redelivered() {
     }
     let mut subscription = driver.subscribe(&queue(), 3).await.unwrap();
     let in_flight = next(&mut subscription).await;
-    // Without closing: nothing is put back, as when the process is killed.
+    // The driver is dropped without closing, so nothing is put back, as when the process is killed.
     drop(driver);
     eventually("the driver's tasks are gone", async || {
         timeout(Duration::ZERO, subscription.next())
@@ -33,7 +33,7 @@ async fn messages_in_flight_at_a_dead_process_are_redelivered() {
     );
     assert!(
         in_flight.ack().await.is_err(),
-        "there is no keeper to take it"
+        "an acknowledgement without a keeper must fail"
     );
 
     let driver = world.open().await;
@@ -63,12 +63,15 @@ async fn a_lease_is_renewed_while_the_message_is_in_flight() {
     let mut other = there.subscribe(&queue(), 1).await.unwrap();
     let first = world.number("SELECT lease_until FROM messages").await;
     let lease = i64::try_from(here.shared.options.lease.as_micros()).unwrap();
-    // Until it would have run out twice.
+    // By then, the first lease would have ended twice.
     eventually("the lease is renewed", async || {
         world.number("SELECT lease_until FROM messages").await > first + 2 * lease
     })
     .await;
-    assert!(other.try_next().is_none(), "it was given to two");
+    assert!(
+        other.try_next().is_none(),
+        "a message must not be delivered to two subscriptions"
+    );
     assert_eq!(world.number("SELECT deliveries FROM messages").await, 1);
     delivery.ack().await.unwrap();
     subscription.close().await;
@@ -92,8 +95,8 @@ async fn a_handler_that_holds_the_writer_past_the_lease_keeps_its_message() {
     })
     .await;
     here.rollback(tx).await;
-    // The renewal stood first in line for the writer, and no other process could write before.
-    eventually("the lease is renewed all the same", async || {
+    // The renewal is first in the queue for the writer, and no other process could write before it.
+    eventually("the lease is renewed although it was over", async || {
         world.number("SELECT lease_until FROM messages").await > crate::moment::now()
     })
     .await;
@@ -113,12 +116,12 @@ async fn who_lost_the_lease_cannot_settle() {
     driver.publish(&[route("a")], &batch([1])).await.unwrap();
     let mut subscription = driver.subscribe(&queue(), 1).await.unwrap();
     let delivery = next(&mut subscription).await;
-    // Somebody else has taken it.
+    // Another subscription has taken the message.
     world
         .execute("UPDATE messages SET taken_by = x'11111111111111111111111111111111'")
         .await;
     eventually(
-        "the keeper finds out at the next renewal, and takes another",
+        "the keeper notices the loss at the next renewal, and takes another message",
         async || {
             driver.publish(&[route("a")], &batch([2])).await.unwrap();
             subscription.try_next().is_some()
@@ -130,7 +133,11 @@ async fn who_lost_the_lease_cannot_settle() {
     assert!(fault.to_string().contains("lease was lost"), "{fault}");
     let theirs =
         "SELECT count(*) FROM messages WHERE taken_by = x'11111111111111111111111111111111'";
-    assert_eq!(world.number(theirs).await, 1, "it is still theirs");
+    assert_eq!(
+        world.number(theirs).await,
+        1,
+        "the message still belongs to the other subscription"
+    );
     subscription.close().await;
     close(driver).await;
     world.end().await;
@@ -146,7 +153,7 @@ async fn a_late_acknowledgement_has_no_effect() {
     world
         .execute("UPDATE messages SET taken_by = x'22222222222222222222222222222222'")
         .await;
-    // The keeper has not noticed yet, so it reports the settlement as on its way.
+    // The keeper has not noticed the loss yet, so it reports the settlement as sent.
     let _ = delivery.ack().await;
     subscription.close().await;
     assert_eq!(world.number("SELECT count(*) FROM messages").await, 1);
@@ -202,7 +209,8 @@ async fn over_the_delivery_limit_is_the_dead_letter_queue() {
     world.end().await;
 }
 
-/// A process whose clock was a day ahead took it and died, or the clock was set back since.
+/// A process whose clock was a day ahead took the message and died, or the clock was set back
+/// since.
 #[tokio::test]
 async fn a_lease_from_another_clock_is_none() {
     let world = World::new();

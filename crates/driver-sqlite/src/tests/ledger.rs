@@ -1,4 +1,4 @@
-//! What operators see and do.
+//! Tests of what operators read and change.
 
 use super::*;
 use hookbox_driver::{
@@ -17,7 +17,7 @@ async fn all_dead(store: &Sqlite) -> Vec<hookbox_driver::DeadRow> {
         .unwrap()
 }
 
-/// Who did what, newest first.
+/// Returns who did what, newest first.
 async fn audited(store: &Sqlite) -> Vec<(&'static str, &'static str)> {
     let audits = store
         .audits(&AuditFilter::default(), None, 100)
@@ -103,7 +103,7 @@ async fn a_prefix_of_several_events_matches_none() {
     let store = world.open().await;
     let envelopes: Vec<Envelope> = (0..40).map(envelope).collect();
     process(&store, "a", &envelopes.iter().collect::<Vec<_>>()).await;
-    // Forty ids and sixteen first digits: some digit has several.
+    // There are forty ids and sixteen possible first digits, so some digit has several ids.
     let first = |envelope: &Envelope| envelope.event.to_string()[..1].to_owned();
     let several = envelopes
         .iter()
@@ -184,7 +184,8 @@ async fn dead_letters_are_grouped_paged_and_changed() {
     world.end().await;
 }
 
-/// A version that knows no groups writes its columns, and leaves ours as they were.
+/// An older version that knows no groups writes only its own columns, and leaves the newer ones
+/// empty.
 #[tokio::test]
 async fn what_an_older_hookbox_wrote_is_grouped_once() {
     let world = World::new();
@@ -200,7 +201,7 @@ async fn what_an_older_hookbox_wrote_is_grouped_once() {
     world
         .execute("UPDATE dead_letters SET died_at = died_at + 1, detail = 'else' WHERE id = 1")
         .await;
-    // A transaction at a time: one that is killed leaves the rest to the next.
+    // Each call is one transaction, so a killed call leaves the rest to the next.
     assert_eq!(store.dead_regroup(2).await.unwrap(), 2);
     assert_eq!(store.dead_regroup(9).await.unwrap(), 3);
     assert_eq!(store.dead_regroup(9).await.unwrap(), 0);

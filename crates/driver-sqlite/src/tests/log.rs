@@ -1,13 +1,13 @@
-//! SQLite's write-ahead log under a reader that does not end.
+//! SQLite's write-ahead log while a reader keeps an old snapshot.
 
 use super::*;
 use hookbox_driver::Queue;
 
 #[tokio::test]
 async fn a_long_reader_lets_the_log_grow_and_the_log_shrinks_after_it() {
-    /// What SQLite writes back at, by default: a thousand pages.
+    /// The log size in bytes at which SQLite writes the log back by default: a thousand pages.
     const CHECKPOINT: u64 = 1_000 * 4_096;
-    /// What is left of it after a burst.
+    /// The size in bytes to which the log is truncated after a burst.
     const KEPT: u64 = 64 << 20;
     let world = World::new();
     let driver = world.open().await;
@@ -25,7 +25,10 @@ async fn a_long_reader_lets_the_log_grow_and_the_log_shrinks_after_it() {
         driver.publish(&[route("a")], &large).await.unwrap();
     }
     let grown = driver.log_bytes().unwrap();
-    assert!(grown > KEPT + CHECKPOINT, "{grown}: it was written back");
+    assert!(
+        grown > KEPT + CHECKPOINT,
+        "expected more than the size of a log that was written back, got {grown}"
+    );
     // Nothing stops meanwhile.
     let queue = Queue::Route(route("a"));
     let mut subscription = driver.subscribe(&queue, 4).await.unwrap();
@@ -35,8 +38,8 @@ async fn a_long_reader_lets_the_log_grow_and_the_log_shrinks_after_it() {
     subscription.close().await;
     sqlx::raw_sql("COMMIT").execute(&mut reader).await.unwrap();
     reader.close().await.unwrap();
-    // The next commits write it back, begin it anew, and cut it.
-    eventually("the log is cut back", async || {
+    // The next commits write the log back, start it from its beginning, and truncate it.
+    eventually("the log is truncated", async || {
         driver.publish(&[route("b")], &batch([2])).await.unwrap();
         driver.log_bytes().unwrap() <= KEPT
     })

@@ -1,4 +1,4 @@
-//! Opening: what is refused, and what is really in force.
+//! Opening a file: which files are refused, and which settings are in effect.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -14,7 +14,7 @@ async fn a_file_is_made_only_for_its_owner() {
         plan(world.options()).await.unwrap(),
         Migrated { from: 0, to }
     );
-    assert!(!world.path().exists(), "a plan changes nothing");
+    assert!(!world.path().exists(), "a plan must not create the file");
     let migrated = migrate(world.options()).await.unwrap();
     assert_eq!(migrated, Migrated { from: 0, to });
     assert_eq!(
@@ -74,7 +74,7 @@ async fn the_settings_are_in_force_on_every_kind_of_connection() {
     world.end().await;
 }
 
-/// What a config does not name any more is still in the file.
+/// A queue that the config no longer names is still in the file.
 #[tokio::test]
 async fn unknown_queues_are_reported() {
     let world = World::new();
@@ -153,7 +153,7 @@ async fn an_older_or_newer_schema_is_refused() {
     let driver = Sqlite::open(world.options()).await.unwrap();
     Store::ping(&driver).await.unwrap();
     Store::close(&driver).await;
-    // Its migration removed something.
+    // A newer version's migration has removed something, so this version must not work on the file.
     world
         .execute("UPDATE meta SET value = 9999 WHERE key = 'works_from'")
         .await;
@@ -214,7 +214,7 @@ async fn a_file_without_a_log_is_refused() {
     let refused = Sqlite::open(world.options()).await.err().unwrap();
     assert!(matches!(refused, OpenError::Unsafe { .. }), "{refused}");
     assert!(refused.to_string().contains("journal_mode"), "{refused}");
-    // Migrating puts it right.
+    // Migrating sets the journal mode again.
     close(world.open().await).await;
     world.end().await;
 }
@@ -240,7 +240,7 @@ async fn a_file_that_is_no_database_is_refused_and_not_changed() {
     world.end().await;
 }
 
-/// Opening and migrating are refused, with the path and these words.
+/// Checks that opening and migrating are refused, with the path and these words.
 async fn all_refuse(options: &Options, words: &str) {
     for refused in [
         Sqlite::open(options.clone()).await.err().unwrap(),
@@ -268,7 +268,7 @@ async fn a_file_is_marked_once() {
     assert_eq!(first.len(), 32);
     migrate(world.options()).await.unwrap();
     assert_eq!(birth().await.as_ref(), Some(&first));
-    // A file of before there was a mark is opened as it is, and given one by the next migration.
+    // A file from before marks existed is opened as it is, and the next migration gives it a mark.
     world.execute("DELETE FROM meta WHERE key = 'birth'").await;
     close(Sqlite::open(world.options()).await.unwrap()).await;
     assert_eq!(birth().await, None);
@@ -289,7 +289,7 @@ async fn two_that_migrate_at_once_agree() {
     assert_eq!(
         one.from.max(two.from),
         one.to,
-        "one did the work, the other found it done"
+        "one migration must do the work and the other find it done"
     );
     close(world.open().await).await;
     world.end().await;

@@ -1,4 +1,4 @@
-//! Several processes on one file: side by side, and killed.
+//! Several processes use one file at once, and one of them is killed.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ async fn of_concurrent_claims_in_two_processes_one_is_fresh() {
         for (which, driver) in (1_u8..).zip(&drivers) {
             let driver = Arc::clone(driver);
             claiming.spawn(async move {
-                // In opposite orders, which must not deadlock.
+                // The two processes claim in opposite orders, which must not deadlock.
                 let (one, two) = (another_receipt(n, which), another_receipt(n + 100, which));
                 let order = if which == 1 {
                     [&one, &two]
@@ -115,7 +115,8 @@ async fn two_consumers_share_a_queue_without_a_message_twice() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_writes_without_a_pause_starves_no_other() {
-    /// Of 200 publishes some took as long with SQLite's own waiting; one sync of a disk does not.
+    /// The publish time that counts as starved. With SQLite's own waiting, some of 200 publishes
+    /// took this long; one sync of a disk does not.
     const STARVED: Duration = Duration::from_secs(2);
     let world = World::new();
     let busy = world.open_with(|options| options.busy_timeout = PATIENCE);
@@ -145,11 +146,11 @@ async fn a_process_that_writes_without_a_pause_starves_no_other() {
     world.end().await;
 }
 
-/// Where the killed process finds its file.
+/// The variable that names the file for the process that is killed.
 const CHILD_FILE: &str = "HOOKBOX_TEST_SQLITE_CHILD_FILE";
 
 /// Not a test but the process that [`a_killed_process_loses_nothing_it_confirmed`] starts: it
-/// publishes for ever, prints each confirm, and takes without settling.
+/// publishes for ever, prints each confirm, and takes messages without settling them.
 #[tokio::test]
 async fn the_process_to_be_killed() {
     let Some(path) = std::env::var_os(CHILD_FILE) else {
@@ -203,7 +204,7 @@ async fn a_killed_process_loses_nothing_it_confirmed() {
             let queue = Queue::Route(route(name));
             let mut subscription = driver.subscribe(&queue, 50).await.unwrap();
             drain(&mut subscription, 0..confirmed as u64).await;
-            // What was stored and not confirmed any more may be there as well.
+            // Events that were stored and whose confirm was not printed may be there as well.
             eventually("the queue is empty", async || {
                 if let Some(delivery) = subscription.try_next() {
                     delivery.ack().await.unwrap();

@@ -1,4 +1,4 @@
-//! The committed dump of the schema is what the migrations make.
+//! The committed dump must equal the schema that the migrations create.
 
 use super::*;
 
@@ -12,7 +12,8 @@ async fn the_dump_equals_the_committed_one() {
     let committed = std::fs::read_to_string(&committed).unwrap_or_default();
     assert_eq!(
         committed, dump,
-        "schemas/sqlite.sql is not what the migrations make; run this test with UPDATE_SCHEMAS=1"
+        "schemas/sqlite.sql differs from the schema that the migrations create; run this test \
+         with UPDATE_SCHEMAS=1 and read the difference"
     );
 }
 
@@ -86,7 +87,7 @@ async fn the_hot_statements_use_their_indexes() {
     world.end().await;
 }
 
-/// Of each list a page in its midst: read along an index, and never sorted as a whole.
+/// A page in the middle of each list must be read along an index, and never sorted as a whole.
 #[tokio::test]
 async fn a_page_reads_no_whole_table() {
     use hookbox_driver::{EventCursor, EventFilter, RefusalCursor, RefusalFilter, RetryFilter};

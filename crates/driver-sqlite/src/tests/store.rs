@@ -1,4 +1,4 @@
-//! The store's promises: claims and retries.
+//! Tests of the store's promises: claims and retries.
 
 use super::*;
 use hookbox_driver::{Ledger, Requeued};
@@ -27,7 +27,7 @@ async fn claims_distinguish_fresh_duplicate_conflict_and_redelivered() {
         would_claim(&store, "a", &contradicting(1)).await,
         Claimed::Conflict
     );
-    // Another route has its own memory, but a retry there would take the body that is kept.
+    // Another route remembers its own claims only, but a retry there would take the stored body.
     assert_eq!(
         would_claim(&store, "b", &contradicting(1)).await,
         Claimed::Conflict
@@ -120,13 +120,13 @@ async fn a_failed_attempt_and_its_retry_appear_together_and_count_once() {
     assert_eq!((event.retries.len(), event.retries[0].attempt), (1, 2));
     assert_eq!(event.receipts[0].outcome, "retrying");
     assert_eq!(event.body, one.body);
-    // The same receipt has its outcome; another one of the same event is a duplicate.
+    // The same receipt has its outcome; another receipt of the same event is a duplicate.
     assert_eq!(would_claim(&store, "a", &one).await, Claimed::Redelivered);
     assert_eq!(
         would_claim(&store, "a", &another_receipt(1, 2)).await,
         Claimed::Duplicate
     );
-    // Not due for an hour.
+    // The retry is due in an hour.
     assert_eq!(requeue(&store).await.len(), 0);
     assert_eq!(store.imbalances(10).await.unwrap(), []);
     close(store).await;
@@ -145,9 +145,13 @@ async fn a_retry_published_twice_is_granted_once() {
     expect.redo = Some(hookbox_event::Redo { attempt: 2 });
     assert_eq!(
         due[0].envelope, expect,
-        "it travels as it came, with its fence"
+        "the retry must have the fields of the first receipt, and its fence"
     );
-    assert_eq!(requeue(&store).await.len(), 0, "it is on its way");
+    assert_eq!(
+        requeue(&store).await.len(),
+        0,
+        "a queued retry must not be taken again"
+    );
     let granted = Claimed::Granted {
         attempt: 2,
         attempts_before: 0,
@@ -205,7 +209,7 @@ async fn a_due_retry_is_marked_only_when_confirmed_and_is_due_again_when_not_see
             due: 1,
             confirmed: 1
         },
-        "at most as many as asked for"
+        "at most `limit` retries must be taken"
     );
     close(store).await;
     world.end().await;

@@ -1,4 +1,4 @@
-//! Transactions: what a commit proves, and what breaks no other transaction.
+//! Transactions: what a commit proves, and that a failed transaction affects no other.
 
 use std::future::Future;
 
@@ -89,7 +89,7 @@ async fn a_handlers_own_nested_transaction_is_a_savepoint() {
 
 #[tokio::test]
 async fn a_swallowed_statement_error_leaves_the_rest_whole() {
-    // Unlike PostgreSQL, SQLite takes back the failed statement alone, so the commit is right.
+    // Unlike PostgreSQL, SQLite reverts only the failed statement, so the commit is right.
     let world = World::new();
     let store = world.open().await;
     world.execute(MAKE_EFFECTS).await;
@@ -98,7 +98,11 @@ async fn a_swallowed_statement_error_leaves_the_rest_whole() {
     store.claim(&mut tx, &route("a"), &[&one]).await.unwrap();
     effect(&store, &mut tx, 1).await.unwrap();
     let error = effect(&store, &mut tx, 1).await.unwrap_err();
-    assert_eq!(store.diagnose(&error), None, "a constraint is not ours");
+    assert_eq!(
+        store.diagnose(&error),
+        None,
+        "a violated constraint is the handler's failure"
+    );
     store
         .settle(&mut tx, &route("a"), &[done(&one)])
         .await
@@ -119,7 +123,7 @@ async fn a_claim_without_an_outcome_is_not_committed() {
         .await
         .unwrap();
     let CommitError::Fault(fault) = store.commit(tx).await.unwrap_err() else {
-        panic!("it is our own mistake");
+        panic!("a claim without an outcome must be a fault");
     };
     assert_eq!(fault.kind(), FaultKind::Internal);
     let mut tx = store.begin().await.unwrap();
@@ -151,7 +155,8 @@ async fn a_busy_lock_is_contention() {
     store.ping().await.unwrap();
     store.books().await.unwrap();
     lock.close().await.unwrap();
-    // And so is this process's own writer, when a unit keeps it too long.
+    // Waiting for this process's own writer is contention, too, when a transaction holds it too
+    // long.
     let tx = store.begin().await.unwrap();
     let fault = store.begin().await.err().unwrap();
     assert_eq!(fault.kind(), FaultKind::Contention);
@@ -169,7 +174,7 @@ async fn a_cancelled_unit_of_work_affects_no_other() {
     let world = World::new();
     let store = world.open().await;
     world.execute(MAKE_EFFECTS).await;
-    // Cancelled after ever more polls, so at every place where it waits.
+    // Each round cancels the transaction after one more poll, and so at every place where it waits.
     for polls in 0..60 {
         let one = envelope(1);
         let unit = async {
@@ -185,14 +190,14 @@ async fn a_cancelled_unit_of_work_affects_no_other() {
                 return std::task::Poll::Ready(());
             }
             left -= 1;
-            // Whatever it waits for, it is polled again at once.
+            // Whatever the future waits for, it is polled again at once.
             context.waker().wake_by_ref();
             let _ = unit.as_mut().poll(context);
             std::task::Poll::Pending
         })
         .await;
         drop(unit);
-        // A write that says that it was written is there.
+        // A write that returned `Ok` must be in the file.
         store.audit("test", "look", "nothing").await.unwrap();
         let rows = world.number("SELECT count(*) FROM audit").await;
         assert_eq!(rows, polls + 1, "after {polls} polls");
