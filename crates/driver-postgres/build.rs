@@ -1,4 +1,5 @@
-//! Rebuilds the crate when a migration is added or changed: they are embedded at compile time.
+//! Rebuilds the crate when a migration is added or changed, because migrations are embedded at
+//! compile time.
 
 fn main() {
     println!("cargo::rerun-if-changed=../../migrations/postgres");

@@ -27,10 +27,11 @@ pub(crate) async fn account(mut tx: Tx, account: &Account) -> Result<(), Fault> 
     tx.commit_ours().await
 }
 
-/// Adds the range to the instance's; `false` when it is there already.
+/// Adds the report's range of numbers to the reported ranges of its instance. Returns `false` when
+/// they contain it already.
 pub(crate) async fn extend(c: &mut PgConnection, account: &Account) -> Result<bool, Error> {
     let instance = uuid(account.instance.as_bytes());
-    // Two workers may write two accept reports of one instance at once: serialize them.
+    // An advisory lock serialises this: two workers may write two reports of one instance at once.
     sqlx::query("select pg_advisory_xact_lock(hashtextextended($1::text, 7))")
         .bind(instance)
         .execute(&mut *c)
@@ -48,8 +49,8 @@ pub(crate) async fn extend(c: &mut PgConnection, account: &Account) -> Result<bo
     if known {
         return Ok(false);
     }
-    // The range itself, and its neighbours on both sides, become one row, as old as the oldest of
-    // them: a gap before it is as old as the first report behind it.
+    // The new range and its neighbours on both sides become one row, which keeps the oldest
+    // `told_at` of them: a gap before the range is as old as the first report above the gap.
     sqlx::query(
         "with neighbours as (
              delete from accounts

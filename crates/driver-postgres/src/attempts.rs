@@ -1,4 +1,4 @@
-//! The table `attempts`: every failed attempt, and the one that succeeded after a failure.
+//! The table `attempts`: every failed attempt, and each successful one that followed a failure.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use sqlx::{Error, PgConnection, Row};
 
 use crate::column::{Columns, bigint, integer, text};
 
-/// The value in the column `outcome` for an attempt that succeeded.
+/// The value of the column `outcome` for a successful attempt; a failed one has its class there.
 const DONE: &str = "done";
 
-/// Records a failed attempt, once.
+/// Records a failed attempt. A row that exists already is kept.
 pub(crate) async fn insert_failed(
     c: &mut PgConnection,
     (route, event, attempt): (&RouteName, &EventId, u32),
@@ -35,7 +35,8 @@ pub(crate) async fn insert_failed(
     Ok(())
 }
 
-/// Records attempts that succeeded after a failure. `took` is an upper bound of each duration.
+/// Records successful attempts that followed a failure. `took` is an upper bound of the duration of
+/// each.
 pub(crate) async fn insert_done(
     c: &mut PgConnection,
     route: &RouteName,
@@ -63,7 +64,7 @@ pub(crate) async fn insert_done(
     Ok(())
 }
 
-/// The recorded attempts on one event, in their order.
+/// Returns the recorded attempts on one event, by route and in their order.
 pub(crate) async fn of_event(
     c: &mut PgConnection,
     event: &EventId,

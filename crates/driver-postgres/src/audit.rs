@@ -1,4 +1,4 @@
-//! The table `audit`: what operators did and saw. Rows are only ever added.
+//! The table `audit`: what operators changed and read. Rows are only ever added.
 
 use hookbox_driver::{AuditFilter, AuditRow};
 use sqlx::{Error, PgConnection, Row};
@@ -21,7 +21,7 @@ pub(crate) async fn insert(
     Ok(())
 }
 
-/// Adds a row for each of several dead letters.
+/// Adds an audit row for each of several dead letters.
 pub(crate) async fn insert_dead(
     c: &mut PgConnection,
     actor: &str,
@@ -40,7 +40,7 @@ pub(crate) async fn insert_dead(
     Ok(())
 }
 
-/// Rows with an id below `before`, newest first.
+/// Returns rows with an id below `before`, newest first.
 pub(crate) async fn list(
     c: &mut PgConnection,
     filter: &AuditFilter,

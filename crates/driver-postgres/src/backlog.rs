@@ -1,11 +1,12 @@
-//! How much waits in the store, from one statement and so from one moment.
+//! Counts the events that wait in the store, in one statement, so that all counts are of one
+//! moment.
 
 use hookbox_driver::Backlog;
 use sqlx::{Error, PgConnection};
 
 use crate::column::Columns;
 
-/// What waits on each route that has something waiting.
+/// Counts the waiting events of each route that has any.
 pub(crate) async fn backlog(c: &mut PgConnection) -> Result<Vec<Backlog>, Error> {
     let rows = sqlx::query(
         "select route, sum(retrying)::bigint as retrying, sum(due)::bigint as due,

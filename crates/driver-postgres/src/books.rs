@@ -1,11 +1,12 @@
-//! The accounting: every receipt has one outcome, and no table contradicts another.
+//! Checks the accounting: every receipt has one outcome, and no table contradicts another.
 
 use hookbox_driver::{Imbalance, RouteBooks};
 use sqlx::{Error, PgConnection, Row};
 
 use crate::column::Columns;
 
-/// The accounting of every route, from one statement and so from one moment.
+/// Counts the receipts of every route by outcome, in one statement, so that all counts are of one
+/// moment.
 pub(crate) async fn books(c: &mut PgConnection) -> Result<Vec<RouteBooks>, Error> {
     let rows = sqlx::query(
         "select route,
@@ -32,7 +33,8 @@ pub(crate) async fn books(c: &mut PgConnection) -> Result<Vec<RouteBooks>, Error
         .collect()
 }
 
-/// Contradictions in the tables. Each part checks one rule that every transaction keeps.
+/// Finds contradictions between rows of the tables. Each part of the statement checks one rule that
+/// every transaction keeps.
 pub(crate) async fn imbalances(c: &mut PgConnection, limit: u32) -> Result<Vec<Imbalance>, Error> {
     let rows = sqlx::query(
         "select c.route, c.event_id, 'a claim without its event' as what

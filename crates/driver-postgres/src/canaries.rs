@@ -1,5 +1,5 @@
-//! Canaries: each asserts that a hazard of sqlx 0.9.0 still exists. When one fails, upstream has
-//! fixed it, and its message says what may be dropped.
+//! Canaries: each test asserts that a hazard of sqlx 0.9.0 still exists. When one fails, sqlx has
+//! fixed the hazard, and the failure message says which workaround may be removed.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::testing::Database;
 
-/// A proxy that brings answers late, or swallows everything.
+/// A proxy that delays the server's replies, or drops all traffic without closing.
 struct Link {
     url: String,
     late_ms: Arc<AtomicU64>,
@@ -121,7 +121,10 @@ async fn h8_a_cancelled_begin_poisons_the_pool() {
     let mut connection = pool.acquire().await.unwrap();
     link.late_ms.store(50, Ordering::SeqCst);
     let begun = tokio::time::timeout(Duration::from_millis(20), connection.begin()).await;
-    assert!(begun.is_err(), "the canary did not cancel the begin");
+    assert!(
+        begun.is_err(),
+        "the canary failed to cancel `begin` before it completed"
+    );
     drop(begun);
     drop(connection);
     let written = sqlx::query("insert into effects values ('lost')")
@@ -131,8 +134,8 @@ async fn h8_a_cancelled_begin_poisons_the_pool() {
     let kept = effects(&database).await;
     assert!(
         written.is_ok_and(|done| done.rows_affected() == 1) && kept == 0,
-        "sqlx no longer hands on a connection that a cancelled begin left in a transaction (H8): \
-         connection.rs could be replaced by sqlx's pool as far as H8 goes"
+        "sqlx no longer reuses a connection that a cancelled begin left in a transaction (H8): as \
+         far as H8 is concerned, connection.rs could be replaced by sqlx's pool"
     );
 }
 
@@ -149,7 +152,7 @@ async fn h9_the_commit_of_an_aborted_transaction_is_ok() {
     assert_eq!(effects(&database).await, 0);
     assert!(
         committed.is_ok(),
-        "sqlx no longer says Ok to the commit of an aborted transaction (H9): the guard in \
+        "sqlx no longer returns Ok for the commit of an aborted transaction (H9): the guard in \
          Tx::commit is then needed only against handlers that end the transaction"
     );
 }
@@ -163,12 +166,15 @@ async fn h10_a_dead_connection_eats_its_slot_in_the_pool() {
     link.hole.store(true, Ordering::SeqCst);
     let query = sqlx::query("select 1").execute(&pool);
     let silent = tokio::time::timeout(Duration::from_millis(300), query).await;
-    assert!(silent.is_err(), "the canary's link is not silent");
+    assert!(
+        silent.is_err(),
+        "the query got an answer although the canary's proxy drops all traffic"
+    );
     link.hole.store(false, Ordering::SeqCst);
     let after = sqlx::query("select 1").execute(&pool).await;
     assert!(
         matches!(after, Err(sqlx::Error::PoolTimedOut)),
-        "sqlx's pool now recovers from a connection that went silent (H10): connection.rs could \
-         be replaced by it as far as H10 goes; got {after:?}"
+        "sqlx's pool now recovers from an unresponsive connection (H10): as far as H10 is \
+         concerned, connection.rs could be replaced by sqlx's pool; got {after:?}"
     );
 }

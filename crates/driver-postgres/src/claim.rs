@@ -1,4 +1,4 @@
-//! Claiming a batch: keep its events, claim them, and find out about those that are not free.
+//! Claims a batch: stores its events, claims them, and classifies those that cannot be claimed.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,7 +10,7 @@ use crate::events;
 use crate::retries::{self, StoredRetry};
 use crate::tx::{OwnedClaim, Tx};
 
-/// See [`hookbox_driver::Store::claim`]. On the ordinary path these are two statements.
+/// Claims a batch; see [`hookbox_driver::Store::claim`]. An ordinary batch takes two statements.
 pub(crate) async fn claim(
     tx: &mut Tx,
     route: &RouteName,
@@ -24,13 +24,14 @@ pub(crate) async fn claim(
         claim_plain(tx, route, &plain, &mut found).await?;
     }
     if !redone.is_empty() {
-        // After the insertions, so that all workers take their locks in one order.
+        // Retries are locked after the insertions, so that all workers take their locks in one
+        // order.
         claim_redone(tx, route, &redone, &mut found).await?;
         plain = redone;
         plain.retain(|envelope| !found.contains_key(&envelope.event));
         if !plain.is_empty() {
-            // A retry that this database has never seen, for example after a restore to an earlier
-            // moment. The event is genuine, so it is claimed like any other.
+            // This database has never seen the retry's event, for example after a restore to an
+            // earlier moment. The event is genuine, so it is claimed like a first message.
             claim_plain(tx, route, &plain, &mut found).await?;
         }
     }
@@ -40,7 +41,7 @@ pub(crate) async fn claim(
         .collect()
 }
 
-/// Envelopes that came from ingest.
+/// Claims envelopes that are neither retries nor replays.
 async fn claim_plain(
     tx: &mut Tx,
     route: &RouteName,
@@ -72,7 +73,8 @@ async fn claim_plain(
     if others.is_empty() {
         return Ok(());
     }
-    // In a new statement: what made the claim impossible may not have been visible to the last.
+    // A new statement is needed: the last one may not have seen the row that made the claim
+    // impossible.
     let known = tx
         .run(|c| claims::look_up(c, route, &others))
         .await
@@ -87,14 +89,14 @@ async fn claim_plain(
     Ok(())
 }
 
-/// Classifies an envelope whose event could not be claimed. `None`: the conflicting claim has
-/// vanished since.
+/// Classifies an envelope whose event could not be claimed. Returns `None` when the conflicting
+/// claim has vanished since.
 fn classify(known: &StoredClaim, ours: bool) -> Option<Claimed> {
     if known.settled {
         return Some(Claimed::Redelivered);
     }
     if !known.same {
-        // Checked before the claim, which is not about this body.
+        // The digest is checked before the claim's state, because the claim is of another body.
         return Some(Claimed::Conflict);
     }
     match known.state? {
@@ -105,7 +107,7 @@ fn classify(known: &StoredClaim, ours: bool) -> Option<Claimed> {
     }
 }
 
-/// Envelopes that are retries or replays. Those without any claim are left out of `found`.
+/// Claims envelopes that are retries or replays. Those without any claim are left out of `found`.
 async fn claim_redone(
     tx: &mut Tx,
     route: &RouteName,
@@ -117,7 +119,7 @@ async fn claim_redone(
         .run(|c| claims::lock(c, route, &ids))
         .await
         .map_err(|error| error.ours("lock claims"))?;
-    // In a new statement: the lock may have been waited for, and the retry changed meanwhile.
+    // A new statement is needed: while the lock was waited for, the retry may have changed.
     let waiting: HashMap<EventId, StoredRetry> = tx
         .run(|c| retries::waiting(c, route, &ids))
         .await

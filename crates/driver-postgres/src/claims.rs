@@ -1,4 +1,4 @@
-//! The table `claims`: where an event stands on a route.
+//! The table `claims`: the state of each event on each route.
 
 use hookbox_driver::{ClaimRow, ClaimState};
 use hookbox_event::{Envelope, EventId, RouteName};
@@ -7,10 +7,10 @@ use sqlx::{Error, PgConnection, Row};
 use crate::column::{Columns, claim_state, integer, uuid};
 
 /// Claims events for a route, in the order of their ids, where they are unclaimed and the stored
-/// event has the same digest. Returns which are ours now, and the number of the transaction.
+/// event has the same digest. Returns the events claimed now, and the number of the transaction.
 ///
-/// A claim of the same event in another transaction is waited for. The digest is compared here
-/// and not before: an event may have been kept under another route with another body.
+/// The statement waits for a claim of the same event in another transaction. It compares the digest
+/// itself, because an event may have been stored for another route with another body.
 pub(crate) async fn insert(
     c: &mut PgConnection,
     route: &RouteName,
@@ -38,19 +38,19 @@ pub(crate) async fn insert(
         .collect()
 }
 
-/// What is known about an envelope whose event could not be claimed.
+/// What is stored about an envelope whose event could not be claimed.
 pub(crate) struct StoredClaim {
     pub event: EventId,
-    /// The receipt has its outcome.
+    /// Whether the receipt has its outcome.
     pub settled: bool,
-    /// The stored event has the same digest.
+    /// Whether the stored event has the same digest.
     pub same: bool,
-    /// Where the event stands; none when it was never claimed on the route.
+    /// The state of the event on the route; `None` when the route has never claimed it.
     pub state: Option<ClaimState>,
     pub transaction: String,
 }
 
-/// Looks up envelopes whose events could not be claimed.
+/// Looks up the envelopes whose events could not be claimed.
 pub(crate) async fn look_up(
     c: &mut PgConnection,
     route: &RouteName,
@@ -96,7 +96,7 @@ pub(crate) async fn look_up(
 }
 
 /// Locks claims in the order of their ids, and returns the state of each and the number of the
-/// transaction. Waits for other transactions that hold one of them.
+/// transaction. Waits for other transactions that hold one of the claims.
 pub(crate) async fn lock(
     c: &mut PgConnection,
     route: &RouteName,
@@ -121,7 +121,8 @@ pub(crate) async fn lock(
         .collect()
 }
 
-/// Sets claims that are locked here, and granted another attempt, back to running.
+/// Sets claims back to running that this transaction has locked and that were granted another
+/// attempt.
 pub(crate) async fn rerun(
     c: &mut PgConnection,
     route: &RouteName,
@@ -136,9 +137,9 @@ pub(crate) async fn rerun(
     Ok(())
 }
 
-/// The guard: changes exactly these claims from running to their final states, and only in the
-/// transaction that has this number and whose commit will be durable. Returns whether it did; if
-/// not, it may have changed some of them, so the transaction must not be committed.
+/// Runs the guard: changes exactly these claims from running to their final states, and only in the
+/// transaction that has this number and whose commit will be durable. Returns whether all were
+/// changed. If not, some may have been changed, so the transaction must not be committed.
 pub(crate) async fn end(
     c: &mut PgConnection,
     transaction: String,
@@ -177,15 +178,15 @@ pub(crate) async fn end(
     Ok(done.rows_affected() == ends.len() as u64)
 }
 
-/// The number of the transaction, none when it has none or there is no transaction.
+/// Returns the number of the transaction; `None` when it has none or no transaction is open.
 pub(crate) async fn transaction(c: &mut PgConnection) -> Result<Option<String>, Error> {
     sqlx::query_scalar("select pg_current_xact_id_if_assigned()::text")
         .fetch_one(c)
         .await
 }
 
-/// Claims an event whose first attempt has failed, in the state that follows. Whether it was
-/// free, and the stored event has the same digest.
+/// Claims an event whose first attempt has failed, in the state that follows. Returns whether the
+/// event was unclaimed and the stored event has the same digest.
 pub(crate) async fn insert_failed(
     c: &mut PgConnection,
     route: &RouteName,
@@ -209,7 +210,7 @@ pub(crate) async fn insert_failed(
     Ok(done.rows_affected() == 1)
 }
 
-/// Claims bytes that are not an envelope, as dead. Returns whether they are new.
+/// Claims bytes that are not an envelope, in the state dead. Returns whether they are new.
 pub(crate) async fn insert_undecodable(
     c: &mut PgConnection,
     route: &RouteName,
@@ -227,7 +228,7 @@ pub(crate) async fn insert_undecodable(
     Ok(done.rows_affected() == 1)
 }
 
-/// Sets a locked claim to the state that follows from another failed attempt.
+/// Sets a locked claim to the state that follows another failed attempt.
 pub(crate) async fn failed_again(
     c: &mut PgConnection,
     route: &RouteName,
@@ -248,7 +249,7 @@ pub(crate) async fn failed_again(
     Ok(())
 }
 
-/// Makes dead events due again: their claims wait for one more attempt than was made.
+/// Makes dead events due again: each claim then waits for one attempt after those already made.
 pub(crate) async fn revive(
     c: &mut PgConnection,
     routes: &[String],
@@ -268,7 +269,7 @@ pub(crate) async fn revive(
     Ok(())
 }
 
-/// Where one event stands on each route.
+/// Returns the state of one event on every route.
 pub(crate) async fn of_event(
     c: &mut PgConnection,
     event: &EventId,

@@ -1,4 +1,4 @@
-//! How hookbox's values are written to columns, and read back.
+//! Writes hookbox's values to columns and reads them back.
 
 use std::borrow::Cow;
 
@@ -10,34 +10,34 @@ use sqlx::{Error, Row};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-/// The moments that are kept: the years 1 to 9999. The wire can carry any number, and a moment
-/// that PostgreSQL would refuse must not make an event that cannot be stored.
+/// The earliest and the latest moment that are stored: the years 1 to 9999. The wire format can
+/// carry any number, and an event must not become unstorable because PostgreSQL refuses its moment.
 const MICROS_MIN: i64 = -62_135_596_800_000_000;
 const MICROS_MAX: i64 = 253_402_300_799_999_999;
 
-/// A moment for a `timestamptz`.
+/// Converts a moment to a `timestamptz`.
 pub(crate) fn moment(at: Timestamp) -> OffsetDateTime {
     let micros = at.unix_micros().clamp(MICROS_MIN, MICROS_MAX);
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000)
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-/// Untrusted text, as it can be stored.
+/// Converts untrusted text to text that can be stored.
 pub(crate) fn text(text: &str) -> Cow<'_, str> {
     storable(text)
 }
 
-/// A count for a `bigint`.
+/// Converts a count to a `bigint`.
 pub(crate) fn bigint(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// An attempt's number for an `integer`.
+/// Converts the number of an attempt to an `integer`.
 pub(crate) fn integer(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-/// A receipt or an instance for a `uuid`.
+/// Converts a receipt id or an instance id to a `uuid`.
 pub(crate) fn uuid(bytes: &[u8; 16]) -> Uuid {
     Uuid::from_bytes(*bytes)
 }
@@ -110,7 +110,7 @@ impl Columns for PgRow {
     }
 }
 
-/// The claim state of a stored value.
+/// Returns the claim state of a stored value.
 pub(crate) fn claim_state(word: &str) -> Option<ClaimState> {
     [
         ClaimState::Running,

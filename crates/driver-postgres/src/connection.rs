@@ -1,9 +1,9 @@
-//! A small set of connections, in place of sqlx's pool.
+//! A small set of connections to PostgreSQL, in place of sqlx's pool.
 //!
-//! The pool of sqlx 0.9.0 hands a connection on after a cancelled `begin` that left it inside a
-//! transaction (H8), and waits without end for a dead one to come back (H10). Here a connection
-//! belongs to a [`Lease`], and only a lease that is explicitly given back is used again: one
-//! that is dropped, for an error, a cancellation or a deadline, closes its connection.
+//! The pool of sqlx 0.9.0 reuses a connection after a cancelled `begin` that left it inside a
+//! transaction (H8), and waits without end for a dead connection (H10). Here, each connection
+//! belongs to a [`Lease`]. Only a lease that is given back explicitly has its connection reused; a
+//! lease that is dropped, after an error, a cancellation or a deadline, closes its connection.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,14 +21,14 @@ use crate::lifetime;
 use crate::refusal::{self, Names, Refusal, Stage};
 use crate::session::{Mark, Session};
 
-/// How long an idle connection may take to open a transaction, before a new one is made in its
-/// place: it is a single round trip that waits for nothing.
+/// How long an idle connection may take to open a transaction before a new one replaces it. The
+/// request is one round trip and waits for no lock.
 const REUSE_DEADLINE: Duration = Duration::from_secs(2);
 
-/// How long closing a connection in an orderly way may take.
+/// The time limit for closing a connection in an orderly way.
 const GOODBYE_DEADLINE: Duration = Duration::from_secs(1);
 
-/// The operation that fails where the mark of a session is not this connection's, and the remedy.
+/// The error text for a session without its connection's mark: what failed, and the remedy.
 const LENT: &str = "begin a transaction in a session of its own: a connection pooler lends \
      sessions out for single transactions; set its mode to `session`";
 
@@ -38,22 +38,22 @@ pub(crate) struct Connections {
     options: Options,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Seat>>,
-    /// For checking whether the server is reachable. Not one of the others: when all of those are
-    /// in use, the server is reachable.
+    /// Only checks whether the server is reachable, which it may be while all others are in use.
     probe: tokio::sync::Mutex<Option<Seat>>,
 }
 
 struct Seat {
     connection: PgConnection,
-    /// The mark of its session: in any other session it begins no transaction.
+    /// The mark of the connection's session. In a session with another mark, no transaction is
+    /// opened.
     mark: Mark,
-    /// When it is to be closed, be it only to give a pooler its session back.
+    /// When the connection must be closed at the latest, so that a pooler gets its session back.
     expires: Instant,
-    /// A handler that is not hookbox's own has had it since its session was last reset.
+    /// Whether a handler that is not hookbox's own has used the session since its last reset.
     used: bool,
 }
 
-/// One connection inside an open transaction. Dropping it closes the connection.
+/// One connection inside an open transaction. Dropping the lease closes the connection.
 pub(crate) struct Lease {
     seat: Seat,
     home: Arc<Connections>,
@@ -76,9 +76,9 @@ impl Connections {
         &self.options
     }
 
-    /// A connection on which `statement` has opened a transaction.
+    /// Returns a connection on which `statement` has opened a transaction.
     ///
-    /// Cancelling it is harmless: the half-begun connection is dropped, and so closed.
+    /// Cancelling this call is harmless: a connection with a transaction half-opened is closed.
     pub async fn begin(self: &Arc<Self>, statement: &'static str) -> Result<Lease, Fault> {
         let mut permit = self.permit().await?;
         while let Some(seat) = self.take_idle() {
@@ -89,8 +89,8 @@ impl Connections {
             };
             match lease.start(statement, REUSE_DEADLINE).await {
                 Ok(()) => return Ok(lease),
-                // Nothing has happened yet, so a new connection may try. The others most likely
-                // died of the same, a restart of the server.
+                // No transaction has started, so a new connection may try again. The other idle
+                // ones most likely failed for the same reason, such as a restart of the server.
                 Err(_) => {
                     permit = lease.permit;
                     self.forget_idle();
@@ -108,9 +108,10 @@ impl Connections {
         Ok(lease)
     }
 
-    /// One round trip, on a connection that is used for nothing else.
+    /// Makes one round trip, on a connection that is used for nothing else.
     ///
-    /// Cancelling it is harmless: the connection is taken out during the query, and dropped.
+    /// Cancelling this call is harmless: the connection is taken out during the query, and is
+    /// dropped.
     pub async fn probe(&self) -> Result<(), Fault> {
         let mut held = self.probe.lock().await;
         if self.permits.is_closed() {
@@ -130,9 +131,9 @@ impl Connections {
         Ok(())
     }
 
-    /// Closes what is idle and has lived long enough: it may never be used again. Called with each
-    /// unit of work and with each check of the server, one of which a process that is idle does
-    /// every few seconds.
+    /// Closes idle connections that have reached their lifetime, which may never be used again.
+    /// Called for each transaction, and for each check of the server; an idle process makes such a
+    /// check every few seconds.
     async fn retire_idle(&self) {
         let expired: Vec<Seat> = {
             let mut idle = self.lock_idle();
@@ -145,14 +146,15 @@ impl Connections {
         };
         for seat in expired {
             if !goodbye(seat.connection).await {
-                // The others, which are dropped here, are most likely unresponsive, too.
+                // The remaining connections, which are dropped here, are most likely unresponsive,
+                // too.
                 return;
             }
         }
     }
 
-    /// Accepts no more callers and closes idle connections in an orderly way. Leases that are out
-    /// close when they are dropped.
+    /// Accepts no more callers and closes idle connections in an orderly way. A leased connection
+    /// closes when its lease is dropped.
     pub async fn close(&self) {
         self.permits.close();
         let probe = self.probe.lock().await.take();
@@ -195,7 +197,8 @@ impl Connections {
     }
 
     fn lock_idle(&self) -> std::sync::MutexGuard<'_, Vec<Seat>> {
-        // A list of connections has no state that a panic could leave half-changed.
+        // A panic cannot leave a list of connections half-changed, so a poisoned lock is safe to
+        // use.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -211,12 +214,12 @@ impl Lease {
         &mut self.seat.connection
     }
 
-    /// How many transactions and savepoints are open, as far as sqlx knows.
+    /// Returns how many transactions and savepoints are open, as far as sqlx knows.
     pub fn depth(&self) -> usize {
         PgTransactionManager::get_transaction_depth(&self.seat.connection)
     }
 
-    /// Commits. After an error it is unknown whether it was committed, unless the server answered.
+    /// Commits. After an error the outcome is unknown, unless the server answered.
     pub async fn commit(&mut self, limit: Duration) -> Result<(), QueryError> {
         let connection = &mut self.seat.connection;
         within(limit, PgTransactionManager::commit(connection)).await
@@ -228,34 +231,34 @@ impl Lease {
         within(limit, PgTransactionManager::rollback(connection)).await
     }
 
-    /// A handler that is not hookbox's own gets the connection.
+    /// Marks the session as used, because a handler that is not hookbox's own gets the connection.
     pub fn lend(&mut self) {
         self.seat.used = true;
     }
 
-    /// The reset of the session.
+    /// Returns the statements that reset the session.
     pub fn reset(&self) -> String {
         self.home.session.reset(&self.seat.mark)
     }
 
-    /// Another connection to the same database, outside the pool.
+    /// Opens another connection to the same database, outside this set.
     pub async fn another(&self) -> Result<PgConnection, Fault> {
         let limit = self.home.options.connect_deadline;
         self.home.session.connect(limit).await
     }
 
-    /// Whose session it is.
+    /// Returns the names of the role, the database and the schema of the session.
     pub fn names(&self) -> Arc<Names> {
         Arc::clone(self.home.session.names())
     }
 
-    /// The limits of the database's sessions.
+    /// Returns the limits of the database's sessions.
     pub fn options(&self) -> &Options {
         &self.home.options
     }
 
-    /// Lets the connection be used again. Only for a connection on which everything went well
-    /// and whose transaction has ended.
+    /// Makes the connection reusable. Call this only when every statement succeeded and the
+    /// transaction has ended.
     pub async fn give_back(self) {
         let Self { seat, home, permit } = self;
         if seat.is_expired() || home.permits.is_closed() {
@@ -290,14 +293,14 @@ impl Lease {
     }
 }
 
-/// Ends a connection in an orderly way, if that is quick; whether it was. The connection is gone
-/// in any case.
+/// Closes a connection in an orderly way if that is quick, and returns whether it was. The
+/// connection is closed in any case.
 pub(crate) async fn goodbye(connection: PgConnection) -> bool {
     let closed = tokio::time::timeout(GOODBYE_DEADLINE, connection.close()).await;
     closed.is_ok()
 }
 
-/// Waits for the database with a time limit: sqlx has no time limits of its own (H10).
+/// Waits for the database with a time limit, because sqlx has no time limits of its own (H10).
 pub(crate) async fn within<T>(
     limit: Duration,
     answer: impl Future<Output = Result<T, sqlx::Error>>,
@@ -309,12 +312,12 @@ pub(crate) async fn within<T>(
     }
 }
 
-/// Why a query got no result.
+/// The reason why a query has no result.
 #[derive(Debug)]
 pub(crate) enum QueryError {
     /// An error.
     Database(sqlx::Error),
-    /// An error that is a refusal, and what ends it.
+    /// The database refused the query, and there is a remedy.
     Refused {
         /// The error.
         error: sqlx::Error,
@@ -329,7 +332,8 @@ pub(crate) enum QueryError {
 }
 
 impl QueryError {
-    /// The fault, for a statement of our own that no handler can have spoilt.
+    /// Converts the error to a fault, for a statement of hookbox's own that no handler can have
+    /// broken.
     pub fn ours(self, doing: &'static str) -> Fault {
         let kind = match &self {
             QueryError::Database(error) | QueryError::Refused { error, .. } => {
@@ -342,7 +346,7 @@ impl QueryError {
 }
 
 impl QueryError {
-    /// Turns an error into a refusal with a remedy, where it is one.
+    /// Converts an error into a refusal with a remedy, where the error is a refusal.
     pub fn refused_at(self, stage: Stage, names: &Names) -> Self {
         match self {
             QueryError::Database(error) => match refusal_of(&error, stage, names) {
@@ -359,8 +363,8 @@ fn refusal_of(error: &sqlx::Error, stage: Stage, names: &Names) -> Option<Refusa
     refusal::of_code(&code, stage, names)
 }
 
-/// The text of an error. sqlx's own text ends with a line of PostgreSQL's source, which reads like
-/// one of the statement's.
+/// Returns the text of an error. sqlx's own text ends with a line number of PostgreSQL's source,
+/// which reads like a line of the statement.
 pub(crate) fn text(error: &sqlx::Error) -> String {
     match error.as_database_error() {
         Some(database) => format!("error returned from database: {}", database.message()),
@@ -381,9 +385,10 @@ impl std::fmt::Display for QueryError {
 impl std::error::Error for QueryError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            // It is shown in place of this error, so the chain continues behind it.
+            // The shown text contains this error, so the chain continues with the error's own
+            // cause.
             QueryError::Database(error) | QueryError::Refused { error, .. } => {
-                // The text of a database's error is all there is.
+                // The text of a database's error contains everything, so the chain ends here.
                 let shown = error.as_database_error().is_some();
                 error.source().filter(|_| !shown)
             }

@@ -1,4 +1,4 @@
-//! A [`DeadFilter`] as the arguments of a statement.
+//! Converts a [`DeadFilter`] into the arguments of a statement.
 
 use hookbox_driver::{DeadFilter, DeadGroupId, DeadReason, DeadState};
 use hookbox_event::{RouteName, SourceName, Topic};
@@ -8,7 +8,7 @@ use sqlx::query::Query;
 
 use crate::column::moment;
 
-/// The condition over `dead_letters d join events e`, in arguments 1 to 10.
+/// The conditions over `dead_letters d join events e`, which use the arguments 1 to 10.
 macro_rules! matching {
     () => {
         "($1::bigint[] is null or d.id = any ($1))
@@ -25,7 +25,7 @@ macro_rules! matching {
 }
 pub(crate) use matching;
 
-/// Binds arguments 1 to 10.
+/// Binds the arguments 1 to 10.
 pub(crate) fn bind<'q>(
     query: Query<'q, Postgres, PgArguments>,
     filter: &'q DeadFilter,

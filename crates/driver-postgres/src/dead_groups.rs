@@ -1,4 +1,4 @@
-//! The groups of the table `dead_letters`: by route, reason and cause.
+//! Groups the rows of the table `dead_letters` by route, reason and cause.
 
 use hookbox_driver::{DeadFilter, DeadGroup, DeadGroupId, DeadReason};
 use hookbox_event::RouteName;
@@ -8,7 +8,7 @@ use sqlx::{Error, PgConnection, Row};
 use crate::column::Columns;
 use crate::dead_filter::{bind, matching};
 
-/// Dead letters by their groups, largest group first.
+/// Groups dead letters by route, reason and cause; the largest group comes first.
 pub(crate) async fn groups(
     c: &mut PgConnection,
     filter: &DeadFilter,
@@ -47,8 +47,8 @@ fn group(row: &PgRow) -> Result<DeadGroup, Error> {
     })
 }
 
-/// Groups dead letters that were written by a version without groups; at most `limit` of them.
-/// Returns how many.
+/// Assigns groups to at most `limit` dead letters that a version without groups wrote. Returns how
+/// many it changed.
 pub(crate) async fn regroup(c: &mut PgConnection, limit: u32) -> Result<u64, Error> {
     let rows = sqlx::query(
         "select id, route, reason, detail from dead_letters

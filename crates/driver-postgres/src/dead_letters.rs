@@ -8,7 +8,7 @@ use sqlx::{Error, PgConnection, Row};
 use crate::column::{Columns, claim_state, integer, text};
 use crate::dead_filter::{bind, matching};
 
-/// One event to dead-letter.
+/// One dead letter to be written.
 pub(crate) struct NewDeadLetter<'a> {
     pub event: EventId,
     pub reason: DeadReason,
@@ -16,7 +16,7 @@ pub(crate) struct NewDeadLetter<'a> {
     pub attempts: u32,
 }
 
-/// Writes dead letters. One that was replayed and died again is dead again, under its number.
+/// Writes dead letters. An event that dies again keeps one row, with the last reason.
 pub(crate) async fn put(
     c: &mut PgConnection,
     route: &RouteName,
@@ -26,7 +26,7 @@ pub(crate) async fn put(
     let reasons: Vec<&str> = died.iter().map(|died| died.reason.as_str()).collect();
     let details: Vec<_> = died.iter().map(|died| text(died.detail)).collect();
     let attempts: Vec<i32> = died.iter().map(|died| integer(died.attempts)).collect();
-    // Grouped by the stored text, as rows that are grouped later have no other.
+    // The group is computed from the stored text, because `regroup` has only that text.
     let group = |died: &NewDeadLetter<'_>| DeadGroupId::of(route, died.reason, &text(died.detail));
     let groups: Vec<String> = died.iter().map(|died| group(died).to_string()).collect();
     sqlx::query(
@@ -53,15 +53,15 @@ pub(crate) async fn put(
     Ok(())
 }
 
-/// A dead letter that an operator's filter means.
+/// A dead letter that matches an operator's filter.
 pub(crate) struct ChosenDeadLetter {
     pub ids: Vec<i64>,
     pub routes: Vec<String>,
     pub events: Vec<Vec<u8>>,
 }
 
-/// Locks dead letters in one state, at most so many, in the order of their numbers. Those of
-/// undecodable bytes only when they are asked for: there is nothing that could be run again.
+/// Locks at most `limit` dead letters in one state, in the order of their ids. It includes
+/// undecodable ones only on request: they have no envelope that could be published.
 pub(crate) async fn choose(
     c: &mut PgConnection,
     filter: &DeadFilter,
@@ -97,7 +97,7 @@ pub(crate) async fn choose(
     Ok(chosen)
 }
 
-/// Sets dead letters that are locked here to another state.
+/// Changes the state of dead letters that this transaction has locked.
 pub(crate) async fn set_state(
     c: &mut PgConnection,
     ids: &[i64],
@@ -111,7 +111,7 @@ pub(crate) async fn set_state(
     Ok(())
 }
 
-/// How many dead letters a filter means.
+/// Counts the dead letters that match a filter.
 pub(crate) async fn count(c: &mut PgConnection, filter: &DeadFilter) -> Result<u64, Error> {
     let query = sqlx::query(concat!(
         "select count(*) as count from dead_letters d join events e using (event_id) where ",
@@ -120,7 +120,7 @@ pub(crate) async fn count(c: &mut PgConnection, filter: &DeadFilter) -> Result<u
     bind(query, filter).fetch_one(c).await?.count("count")
 }
 
-/// Dead letters with a number over `after`, in the order of their numbers.
+/// Lists dead letters with an id above `after`, in the order of their ids.
 pub(crate) async fn list(
     c: &mut PgConnection,
     filter: &DeadFilter,
@@ -143,7 +143,7 @@ pub(crate) async fn list(
     rows.iter().map(dead_row).collect()
 }
 
-/// One dead letter by its number.
+/// Returns one dead letter by its id.
 pub(crate) async fn one(c: &mut PgConnection, id: i64) -> Result<Option<DeadRow>, Error> {
     let row = sqlx::query(
         "select d.*, e.topic from dead_letters d join events e using (event_id) where d.id = $1",
@@ -154,7 +154,7 @@ pub(crate) async fn one(c: &mut PgConnection, id: i64) -> Result<Option<DeadRow>
     row.as_ref().map(dead_row).transpose()
 }
 
-/// The states of the events of dead letters.
+/// Returns the states of the events of dead letters.
 pub(crate) async fn claims(c: &mut PgConnection, ids: &[i64]) -> Result<Vec<DeadClaim>, Error> {
     let rows = sqlx::query(
         "select d.id, d.died_at, c.state from dead_letters d join claims c using (event_id, route)

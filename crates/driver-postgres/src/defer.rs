@@ -1,4 +1,4 @@
-//! Defers an event without an attempt, in one transaction of its own.
+//! Defers an event without an attempt, in a separate transaction.
 
 use hookbox_driver::{ClaimState, Deferral, Deferred, Fault};
 use sqlx::{Error, PgConnection};
@@ -32,21 +32,21 @@ async fn record(c: &mut PgConnection, deferral: &Deferral<'_>) -> Result<Deferre
     }
     let locked = claims::lock(c, route, std::slice::from_ref(event)).await?;
     match locked.first().map(|(_, state, _)| *state) {
-        // Only the very attempt that it waits for may be deferred again.
+        // Only the attempt for which the event waits may be deferred again.
         Some(ClaimState::Retrying) if envelope.redo.is_some() => {
             let waiting = retries::waiting(c, route, std::slice::from_ref(event)).await?;
             if waiting.first().map(|waiting| waiting.attempt) != Some(attempt) {
                 return Ok(Deferred::Superseded);
             }
         }
-        // A new claim returns what it is now.
+        // The event has changed state; its next claim returns the new state.
         Some(ClaimState::Retrying | ClaimState::Running | ClaimState::Done | ClaimState::Dead)
         | None => return Ok(Deferred::Superseded),
     }
     put_off(c, deferral).await
 }
 
-/// Everything but a new claim.
+/// Writes everything of a deferral except a new claim.
 async fn put_off(c: &mut PgConnection, deferral: &Deferral<'_>) -> Result<Deferred, Error> {
     let (route, envelope) = (deferral.route, deferral.envelope);
     let age = retries::put_off_for(c, deferral).await?;

@@ -1,4 +1,4 @@
-//! Classifies errors: contention, an unavailable database, or the handler's own.
+//! Classifies errors: contention, an unavailable database, or a failure of the handler.
 
 use std::error::Error;
 
@@ -8,8 +8,8 @@ use sqlx::postgres::PgDatabaseError;
 
 use crate::connection::QueryError;
 
-/// The class of an error that is a failure of the database, anywhere in its chain of causes.
-/// `None`: it is not ours, so it counts as the handler's failure.
+/// Returns the class of an error that is a failure of the database, anywhere in its chain of
+/// causes. `None` means that it counts as the handler's failure.
 pub(crate) fn diagnose(error: &(dyn Error + 'static)) -> Option<FaultKind> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -21,8 +21,9 @@ pub(crate) fn diagnose(error: &(dyn Error + 'static)) -> Option<FaultKind> {
     None
 }
 
-/// An error and its causes on one line. sqlx ends the text of a PostgreSQL error with a line of
-/// the server's own source, which reads like one of the statement's: it is left out.
+/// Returns an error and its causes on one line. sqlx ends the text of a PostgreSQL error with a
+/// line number of the server's own source, which reads like a line of the statement; that part is
+/// left out.
 pub(crate) fn describe(error: &(dyn Error + 'static)) -> String {
     let shown = hookbox_driver::describe(error);
     let mut next = Some(error);
@@ -38,7 +39,7 @@ pub(crate) fn describe(error: &(dyn Error + 'static)) -> String {
     shown
 }
 
-/// The server's error, where it is one.
+/// Returns the server's error, where the error is one.
 fn of_postgres<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e PgDatabaseError> {
     let boxed: Option<&dyn DatabaseError> = match error.downcast_ref::<sqlx::Error>() {
         Some(sqlx::Error::Database(error)) => Some(&**error),
@@ -53,47 +54,49 @@ fn of_postgres<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e PgDatabaseErr
     }
 }
 
-/// The class of an error of a statement of hookbox's own. An unknown error should not exist; but a
-/// statement of ours that was cancelled is as good as a server that is too slow.
+/// Returns the class of an error of a statement of hookbox's own. An unknown error should not
+/// occur. A cancelled statement is treated like a server that is too slow.
 pub(crate) fn of_our_own(error: &sqlx::Error) -> FaultKind {
     match diagnose(error) {
         Some(kind) => kind,
         None if code_is(error, "57014") => FaultKind::Unavailable,
-        // The one request of ours that a server may refuse: a write, on a standby.
+        // Hookbox sends one request that a server may refuse with this code: a write, on a standby.
         None if code_is(error, "0A000") => FaultKind::Unavailable,
         None => FaultKind::Internal,
     }
 }
 
-/// Whether the server reported that the transaction was aborted before: an error was swallowed.
+/// Returns whether the server reports that the transaction was aborted before: a handler swallowed
+/// an error.
 pub(crate) fn is_aborted(error: &sqlx::Error) -> bool {
     code_is(error, "25P02")
 }
 
-/// Whether the server does not know the savepoint, or has no transaction that could have one.
+/// Returns whether the server does not know the savepoint, or has no open transaction.
 pub(crate) fn has_no_savepoint(error: &sqlx::Error) -> bool {
     code_is(error, "3B001") || code_is(error, "25P01")
 }
 
-/// Whether the server ended a statement because it took too long, or it was cancelled by another
-/// session.
+/// Returns whether the server ended a statement because it took too long or another session
+/// cancelled it.
 pub(crate) fn is_cancelled(error: &sqlx::Error) -> bool {
     code_is(error, "57014")
 }
 
-/// Whether the role lacks a right.
+/// Returns whether the role lacks a right.
 pub(crate) fn is_forbidden(error: &sqlx::Error) -> bool {
     code_is(error, "42501")
 }
 
-/// Whether a statement of hookbox's own was refused for a right, a name or a prepared statement
-/// that it had when the transaction began.
+/// Returns whether a statement of hookbox's own was refused because a right, a name or a prepared
+/// statement is missing that it had when the transaction began.
 pub(crate) fn is_refused(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(DatabaseError::code);
     code.is_some_and(|code| code.starts_with("42") || code == "3F000" || code == "26000")
 }
 
-/// Whether a text is no number (22P02): how a session says that it has another mark.
+/// Returns whether the server could not read a text as a number (22P02). A session with another
+/// mark raises this error.
 pub(crate) fn is_unreadable_number(error: &sqlx::Error) -> bool {
     code_is(error, "22P02")
 }
@@ -136,7 +139,8 @@ fn of_sqlx(error: &sqlx::Error) -> Option<FaultKind> {
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::BeginFailed => Some(FaultKind::Unavailable),
-        // sqlx's list is open. The rest is about the statement, its arguments and its rows.
+        // sqlx's list of errors is open. All others are about the statement, its arguments or its
+        // rows.
         _ => None,
     }
 }
@@ -146,32 +150,34 @@ fn of_database(error: &dyn DatabaseError) -> Option<FaultKind> {
     of_code(&code, error.message())
 }
 
-/// The table (PostgreSQL, appendix A).
+/// Returns the class of an SQLSTATE (PostgreSQL, appendix A).
 ///
-/// Not in it, so the handler's: 57014 (`query_canceled`). It comes of a `statement_timeout`,
-/// which for hookbox lies behind the handler's own time limit, or of an operator who cancelled
-/// the statement. Both mean that this statement takes too long; were it taken for an outage, one
-/// slow event would stop its route for ever. As the handler's failure it is tried again a bounded
-/// number of times, and then shown.
+/// 57014 (`query_canceled`) has no class, so it is the handler's failure. It results from a
+/// `statement_timeout`, which hookbox sets longer than the handler's own time limit, or from an
+/// operator who cancelled the statement. In both cases this statement takes too long. If it counted
+/// as an outage, one slow event would stop its route for ever. As the handler's failure, it is
+/// retried a bounded number of times and then becomes a dead letter.
 fn of_code(code: &str, message: &str) -> Option<FaultKind> {
     match code {
         // serialization_failure, deadlock_detected, lock_not_available.
         "40001" | "40P01" | "55P03" => Some(FaultKind::Contention),
-        // A prepared statement outlived a migration or its server: a new connection has none. Or
-        // it belongs to another client: a pooler lends its sessions in turns.
+        // A prepared statement is older than a migration or a restart of the server, or belongs to
+        // another client of a pooler that shares sessions. A new connection has none of these
+        // statements.
         "26000" | "42P05" => Some(FaultKind::Contention),
         "0A000" if message.contains("cached plan") => Some(FaultKind::Contention),
         // admin_shutdown, crash_shutdown, cannot_connect_now, database_dropped, idle_session.
         "57P01" | "57P02" | "57P03" | "57P04" | "57P05" => Some(FaultKind::Unavailable),
-        // read_only_sql_transaction: a failover left us with a standby.
+        // read_only_sql_transaction: after a failover, the connection leads to a standby.
         "25006" => Some(FaultKind::Unavailable),
-        // idle_in_transaction_session_timeout, transaction_timeout: this process was stopped,
-        // since the engine's own limits are shorter.
+        // idle_in_transaction_session_timeout, transaction_timeout: this process was stopped for a
+        // while, because the engine's own limits are shorter.
         "25P03" | "25P04" => Some(FaultKind::Unavailable),
         // insufficient_privilege, undefined_table, undefined_column, undefined_function,
-        // invalid_schema_name: what was deployed and what the database has do not fit.
+        // invalid_schema_name: the deployed program and the database do not match.
         "42501" | "42P01" | "42703" | "42883" | "3F000" => Some(FaultKind::MissingRight),
-        // Connection exceptions; no disk, memory or connections; the system's IO; corruption.
+        // Connection exceptions; no disk, memory or connections left; IO errors of the system;
+        // corruption.
         code if ["08", "53", "58", "XX"]
             .iter()
             .any(|class| code.starts_with(class)) =>
@@ -244,7 +250,7 @@ mod tests {
         let away = twice(sqlx::Error::PoolTimedOut);
         assert_eq!(diagnose(&away), Some(FaultKind::Unavailable));
         assert_eq!(diagnose(&twice(sqlx::Error::RowNotFound)), None);
-        // An IO error of something else, the handler's own call to a service say, is not ours.
+        // An IO error of something else, such as the handler's own call to a service, is no fault.
         let other = std::io::Error::other("partner is away");
         assert_eq!(diagnose(&Wrapped(Box::new(other))), None);
         let fault = Fault::plain(FaultKind::Contention, "claim");

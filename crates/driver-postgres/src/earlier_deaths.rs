@@ -1,11 +1,11 @@
-//! The table `earlier_deaths`: what dead letters died of before they were replayed.
+//! The table `earlier_deaths`: the reasons why dead letters died before they were replayed.
 
 use hookbox_driver::{DeadReason, EarlierDeath};
 use sqlx::{Error, PgConnection, Row};
 
 use crate::column::{Columns, text};
 
-/// Keeps the deaths of dead letters that are replayed now.
+/// Stores the reasons of dead letters that are being replayed, as earlier deaths.
 pub(crate) async fn insert(c: &mut PgConnection, ids: &[i64], by: &str) -> Result<(), Error> {
     sqlx::query(
         "insert into earlier_deaths (dead_letter, died_at, reason, detail, attempts, replayed_by)
@@ -20,7 +20,7 @@ pub(crate) async fn insert(c: &mut PgConnection, ids: &[i64], by: &str) -> Resul
     Ok(())
 }
 
-/// Those of one dead letter, in their order.
+/// Returns the earlier deaths of one dead letter, oldest first.
 pub(crate) async fn of(c: &mut PgConnection, id: i64) -> Result<Vec<EarlierDeath>, Error> {
     let rows = sqlx::query(
         "select died_at, reason, detail, attempts, replayed_at, replayed_by

@@ -1,4 +1,4 @@
-//! Lists of events on routes, page by page.
+//! Lists events on routes, page by page.
 
 use hookbox_driver::{ClaimState, EventCursor, EventFilter, EventRow};
 use hookbox_event::{RouteName, SourceName, Topic};
@@ -6,9 +6,9 @@ use sqlx::{Error, PgConnection};
 
 use crate::column::{Columns, claim_state, moment};
 
-/// Events on routes, newest first. Read along the index of their times, so that a page costs as
-/// much at the end as at the beginning. The errors of an event are counted, not tested by `exists`:
-/// PostgreSQL may evaluate that with a hash of the whole table.
+/// Lists events on routes, newest first. It reads along the index of their times, so the last page
+/// costs as much as the first. The errors of an event are counted, not tested by `exists`, because
+/// PostgreSQL may evaluate `exists` with a hash of the whole table.
 pub(crate) async fn list(
     c: &mut PgConnection,
     filter: &EventFilter,

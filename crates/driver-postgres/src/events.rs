@@ -1,4 +1,4 @@
-//! The table `events`: what came in, once for all routes.
+//! The table `events`: each event once for all routes, with its body as it was received.
 
 use std::collections::HashMap;
 
@@ -8,13 +8,13 @@ use sqlx::{Error, PgConnection, Row};
 
 use crate::column::{Columns, moment, text};
 
-/// The source that undecodable bytes are kept under. No configured source sends to it.
+/// The source under which undecodable bytes are stored. No configured source has this name.
 const OURSELVES: &str = "hookbox";
 
 /// The topic of undecodable bytes.
 const UNDECODABLE: &str = "hookbox.undecodable";
 
-/// Keeps events that are not known yet, in the order of their ids so that two batches cannot
+/// Stores events that are not stored yet, in the order of their ids, so that two batches cannot
 /// wait for each other.
 pub(crate) async fn insert(c: &mut PgConnection, envelopes: &[&Envelope]) -> Result<(), Error> {
     let ids: Vec<&[u8; 32]> = envelopes.iter().map(|e| e.event.as_bytes()).collect();
@@ -69,8 +69,8 @@ pub(crate) async fn insert_undecodable(
     Ok(())
 }
 
-/// The ids between two, both included; at most two of them, which is enough to know whether
-/// there is exactly one.
+/// Returns the ids between two, both included: at most two of them, enough to know whether there is
+/// exactly one.
 pub(crate) async fn between(
     c: &mut PgConnection,
     first: &[u8; 32],
@@ -84,7 +84,7 @@ pub(crate) async fn between(
     rows.iter().map(|row| row.event("event_id")).collect()
 }
 
-/// Those of these events that are stored.
+/// Returns those of these events that are stored.
 pub(crate) async fn stored(
     c: &mut PgConnection,
     events: &[EventId],
@@ -120,7 +120,7 @@ pub(crate) struct KeptEvent {
     pub received_at: Timestamp,
 }
 
-/// One event by its id.
+/// Returns one event by its id.
 pub(crate) async fn one(c: &mut PgConnection, event: &EventId) -> Result<Option<KeptEvent>, Error> {
     let row = sqlx::query(
         "select topic, content_digest, body, seal, received_at from events where event_id = $1",

@@ -1,5 +1,5 @@
-//! Recording a failed attempt with what follows from it, and storing undecodable bytes: each in one
-//! transaction of its own.
+//! Records a failed attempt with what follows from it, and stores undecodable bytes, each in a
+//! separate transaction.
 
 use hookbox_driver::{ClaimState, DeadReason, Failure, Fault, Recorded, Then, UndecodableMessage};
 use hookbox_event::EventId;
@@ -43,7 +43,8 @@ async fn record(c: &mut PgConnection, failure: &Failure<'_>) -> Result<Recorded,
     let envelope = failure.envelope;
     let (route, event) = (failure.route, &envelope.event);
     let mut then = failure.then;
-    // Also of a retry: a store that was restored to an earlier moment has never seen its event.
+    // The event is inserted for a retry as well: a store that was restored to an earlier moment has
+    // never seen the event.
     if failure.attempt == 1 {
         events::insert(c, &[envelope]).await?;
         let state = state_of(then);
@@ -53,19 +54,20 @@ async fn record(c: &mut PgConnection, failure: &Failure<'_>) -> Result<Recorded,
     }
     let locked = claims::lock(c, route, std::slice::from_ref(event)).await?;
     match locked.first().map(|(_, state, _)| *state) {
-        // A handler committed the claim by itself. Its effects stand, so whatever was to follow,
-        // it must not run again, and an operator must know before he replays it.
+        // A handler committed the claim by itself. The handler's effects are committed, so it must
+        // not run again whatever was to follow, and an operator must know this before a replay.
         Some(ClaimState::Running) => {
             let kept = events::one(c, event).await?;
             if kept.is_some_and(|kept| kept.digest != envelope.digest) {
-                // That claim is of another body. This one is a conflict, as its next claim returns.
+                // The stored claim is of another body. This body is a conflict, as its next claim
+                // returns.
                 return Ok(Recorded::Superseded);
             }
             then = Then::Dead {
                 reason: DeadReason::Orphaned,
             };
         }
-        // Only the very attempt that it waits for may fail.
+        // Only the attempt for which the event waits may fail.
         Some(ClaimState::Retrying) if envelope.redo.is_some() => {
             let waiting = retries::waiting(c, route, std::slice::from_ref(event)).await?;
             if waiting.first().map(|waiting| waiting.attempt) != Some(failure.attempt) {
@@ -80,7 +82,7 @@ async fn record(c: &mut PgConnection, failure: &Failure<'_>) -> Result<Recorded,
     record_consequences(c, failure, then).await
 }
 
-/// Everything but the claim.
+/// Writes everything of a failure except the claim.
 async fn record_consequences(
     c: &mut PgConnection,
     failure: &Failure<'_>,

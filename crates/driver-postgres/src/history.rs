@@ -6,7 +6,7 @@ use sqlx::{Error, PgConnection};
 
 use crate::{attempts, claims, dead_letters, earlier_deaths, events, receipts, retries};
 
-/// The event whose id in hex begins with this prefix, if there is exactly one.
+/// Returns the event whose id in hex begins with this prefix; `None` when there is none or several.
 pub(crate) async fn by_prefix(
     c: &mut PgConnection,
     prefix: &str,
@@ -20,7 +20,7 @@ pub(crate) async fn by_prefix(
     }
 }
 
-/// One dead letter with its event.
+/// Returns one dead letter and the history of its event.
 pub(crate) async fn dead_letter(
     c: &mut PgConnection,
     id: i64,
@@ -58,7 +58,7 @@ async fn of(c: &mut PgConnection, event: &EventId) -> Result<Option<EventDetail>
     }))
 }
 
-/// The first and the last id with this prefix; none when no id can have it.
+/// Returns the first and the last id with this prefix; `None` when no id can have it.
 fn range(prefix: &str) -> Option<([u8; 32], [u8; 32])> {
     if prefix.is_empty() || prefix.len() > 64 {
         return None;

@@ -1,5 +1,5 @@
-//! Checks, before anything is changed, whether a database can take hookbox's schema: which objects
-//! of another program conflict with it, and whether tables may be created.
+//! Checks, before anything is changed, whether a database can take hookbox's schema: whether
+//! objects of another program conflict with it, and whether the role may create tables.
 
 use hookbox_driver::{AppliedMigration, KnownMigration, OpenError, foreign_schema};
 use sqlx::{Error, PgConnection, Row};
@@ -8,7 +8,7 @@ use crate::migrate;
 use crate::open::refused;
 use crate::refusal::{self, Names, Refusal};
 
-/// Objects of another program with the names of hookbox's tables.
+/// Finds objects of another program that have the names of hookbox's tables.
 pub(crate) async fn anything(c: &mut PgConnection) -> Result<Option<OpenError>, Error> {
     let applied = applied(c).await?;
     let present: Vec<String> = sqlx::query_scalar(
@@ -21,7 +21,7 @@ pub(crate) async fn anything(c: &mut PgConnection) -> Result<Option<OpenError>, 
     Ok(refuse(&applied, &present))
 }
 
-/// Another program's migrations, whose versions mean nothing to hookbox.
+/// Finds another program's migrations; their versions mean nothing to hookbox.
 pub(crate) async fn migrations(c: &mut PgConnection) -> Result<Option<OpenError>, Error> {
     let applied = applied(c).await?;
     Ok(refuse(&applied, &[]))
@@ -40,7 +40,7 @@ fn refuse(applied: &[AppliedMigration], present: &[String]) -> Option<OpenError>
     })
 }
 
-/// The rows of `_sqlx_migrations`, none where there is no such table.
+/// Returns the rows of `_sqlx_migrations`; none where the table does not exist.
 async fn applied(c: &mut PgConnection) -> Result<Vec<AppliedMigration>, Error> {
     let exists: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
         .fetch_one(&mut *c)
@@ -63,7 +63,7 @@ async fn applied(c: &mut PgConnection) -> Result<Vec<AppliedMigration>, Error> {
         .collect()
 }
 
-/// Whether the role may not make the tables that are missing.
+/// Returns an error when the role may not create tables in the current schema.
 pub(crate) async fn no_create(
     c: &mut PgConnection,
     names: &Names,

@@ -1,5 +1,5 @@
-//! [`Postgres`] as the console's ledger. Reads see one moment and block no writer; each change is
-//! one transaction together with its rows in the audit.
+//! The `Ledger` seam over PostgreSQL. Each read sees one moment and blocks no writer; each change
+//! is one transaction together with its audit row.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::{
     names, receipts, refusals, retry_list, silent, unvouched, witness, written_off,
 };
 
-/// A read in a transaction of its own.
+/// Runs a read in a separate transaction.
 macro_rules! read {
     ($self:ident, $doing:literal, $statement:expr) => {{
         let mut tx = $self.read().await?;
@@ -31,7 +31,7 @@ macro_rules! read {
     }};
 }
 
-/// A change in a transaction of its own.
+/// Runs a change in a separate transaction.
 macro_rules! write {
     ($self:ident, $doing:literal, $statement:expr) => {{
         let mut tx = $self.write_slowly().await?;

@@ -5,9 +5,9 @@
 //! - One file per table; every statement is a named function in its table's file.
 //! - Whole operations that touch several tables: `claim`, `settle`, `fail`, `requeue`, `replay`.
 //!
-//! A handler borrows a plain [`sqlx::PgConnection`] inside an open transaction. `begin` on it
-//! opens a savepoint. It must not end the transaction, and must leave the session as it was: after
-//! each handler that is not hookbox's own, `proof` finds out, and the session is reset.
+//! A handler borrows a plain [`sqlx::PgConnection`] inside an open transaction. `begin` on it opens
+//! a savepoint. The handler must not end the transaction, and must leave the session unchanged:
+//! after each handler that is not hookbox's own, `proof` checks both, and the session is reset.
 
 mod accounts;
 mod attempts;

@@ -1,16 +1,16 @@
-//! How long one connection is kept.
+//! The lifetime of one connection.
 //!
-//! A pooler such as PgBouncer that is to be stopped or paused waits until its clients have given
-//! their sessions back, and cannot request them: a client sees nothing of it. So none is kept for
-//! long, also where nothing happens.
+//! A pooler such as PgBouncer that is to be stopped or paused waits until its clients have returned
+//! their sessions. It cannot request them, and a client does not notice. So no connection is kept
+//! for long, even an idle one.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// How long one connection may live, where the longest is given: three quarters to all of it, so
-/// that connections which were made together are not replaced together.
+/// Returns how long one connection may live: three quarters of `longest` to all of it, at random,
+/// so that connections that were opened together are not replaced together.
 pub(crate) fn of_one(longest: Duration) -> Duration {
-    // The keys of a `RandomState` are random, which is all that spreading takes.
+    // The keys of a `RandomState` are random, which is enough to spread the lifetimes.
     let share = RandomState::new().hash_one(0) as f64 / u64::MAX as f64;
     spread(longest, share)
 }

@@ -1,18 +1,18 @@
-//! The table `meta`: the environment that the database belongs to.
+//! The table `meta`: the environment to which the database belongs.
 
 use sqlx::{Error, PgConnection};
 
 const ENVIRONMENT: &str = "environment";
 
-/// The schema version that a hookbox must know, at least, to work on this database.
+/// The key of the oldest schema version that a hookbox must know to work on this database.
 const WORKS_FROM: &str = "works_from";
 
-/// The stamp, if the table exists and there is one.
+/// Returns the environment with which the database is stamped; `None` without a table or a stamp.
 pub(crate) async fn environment(c: &mut PgConnection) -> Result<Option<String>, Error> {
     value(c, ENVIRONMENT).await
 }
 
-/// What stands under a key, if the table exists and it does.
+/// Returns the value of a key; `None` when the table or the key does not exist.
 async fn value(c: &mut PgConnection, key: &'static str) -> Result<Option<String>, Error> {
     let exists: bool = sqlx::query_scalar("select to_regclass('meta') is not null")
         .fetch_one(&mut *c)
@@ -26,7 +26,7 @@ async fn value(c: &mut PgConnection, key: &'static str) -> Result<Option<String>
         .await
 }
 
-/// Stamps the database, unless it has a stamp.
+/// Stamps the database with its environment, unless it has a stamp.
 pub(crate) async fn stamp(c: &mut PgConnection, environment: &str) -> Result<(), Error> {
     sqlx::query("insert into meta (key, value) values ($1, $2) on conflict do nothing")
         .bind(ENVIRONMENT)
@@ -36,13 +36,13 @@ pub(crate) async fn stamp(c: &mut PgConnection, environment: &str) -> Result<(),
     Ok(())
 }
 
-/// The schema version from which on a hookbox may work on this one, where one is written down.
+/// Returns the oldest schema version that a hookbox must know to work here, if it is recorded.
 pub(crate) async fn works_from(c: &mut PgConnection) -> Result<Option<i64>, Error> {
     let found = value(c, WORKS_FROM).await?;
     Ok(found.and_then(|text| text.parse().ok()))
 }
 
-/// Records it; it is never lowered.
+/// Records this version, unless a higher one is recorded.
 pub(crate) async fn raise_works_from(c: &mut PgConnection, version: i64) -> Result<(), Error> {
     sqlx::query(
         "insert into meta (key, value) values ($1, $2) on conflict (key) do update

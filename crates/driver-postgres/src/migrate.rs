@@ -1,4 +1,4 @@
-//! Preparing a database: the schema, one migration after the other, and the environment's stamp.
+//! Prepares a database: runs the migrations in order, and stamps the environment.
 
 use std::time::Duration;
 
@@ -14,22 +14,24 @@ use crate::{Options, diagnose, in_the_way, meta};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 
-/// The number of the advisory lock that one migrator holds at a time: "hookbox" in ASCII.
+/// The number of the advisory lock that only one migrating process holds at a time: "hookbox" in
+/// ASCII.
 const LOCK: i64 = 0x68_6f6f_6b62_6f78;
 
-/// How long everything may take: an index over a large table is built in minutes.
+/// The time limit for the whole migration: building an index over a large table takes minutes.
 const DEADLINE: Duration = Duration::from_secs(60 * 60);
 
-/// How long a migration may wait for a table that others use. While it waits, they wait behind
-/// it.
+/// The time that a migration may wait for a table that others use. While it waits, other sessions
+/// that want the table wait behind it.
 const TABLE_LOCK_TIMEOUT: &str = "set lock_timeout = '30s'";
 
-/// A process that knows this schema version works on the newest one as well: every migration since
-/// has only added. One that takes something away, or asks more of what is written, raises it to the
-/// version whose hookbox does without. `docs/UPGRADING.md` is about it.
+/// A process that knows this schema version works on the newest one as well, because every
+/// migration since has only added things. A migration that removes something, or requires more of
+/// written rows, raises this to the first version whose hookbox works without it; see
+/// `docs/UPGRADING.md`.
 const WORKS_FROM: i64 = 2;
 
-/// What a migration did, or would do: schema versions before and after. 0 is an empty database.
+/// The schema versions before and after [`migrate`], done or planned. 0 is an empty database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Migrated {
     /// Before.
@@ -38,14 +40,16 @@ pub struct Migrated {
     pub to: i64,
 }
 
-/// Brings the database to the newest schema, and stamps it with the environment when it has no
-/// stamp. A database of another environment is refused before anything is changed, and so is one
-/// of a newer hookbox, unless its schema is compatible with this one: then there is nothing to do.
-/// Of two at once, one waits for the other and finds nothing left to do.
+/// Brings the database to the newest schema, and stamps it with the environment if it has no stamp.
+/// It refuses a database of another environment before it changes anything. It also refuses a
+/// database of a newer hookbox, unless that schema is compatible with this one; then there is
+/// nothing to do. When two processes run it at once, the second waits for the first and finds
+/// nothing to do.
 pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
     inspect_server(&options).await?.check(false)?;
     with_connection(&options, async |connection, names| {
-        // A session's lock: it is released with the connection, however this ends.
+        // The lock belongs to the session, so it is released with the connection, however this
+        // ends.
         sqlx::query("select pg_advisory_lock($1)")
             .bind(LOCK)
             .execute(&mut *connection)
@@ -62,13 +66,13 @@ pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
             return Ok(Ok(Migrated { from, to: from }));
         }
         if meta::environment(connection).await?.is_some() {
-            // Before anything is removed that other processes still rely on.
+            // This comes before anything is removed that other processes still rely on.
             meta::raise_works_from(connection, WORKS_FROM).await?;
         }
         if from > 0 {
             return finish(connection, from, &options).await;
         }
-        // A new database gets all of it or nothing.
+        // A new database gets all migrations or none.
         let mut tx = connection.begin().await?;
         let migrated = finish(&mut tx, from, &options).await?;
         match migrated {
@@ -80,7 +84,7 @@ pub async fn migrate(options: Options) -> Result<Migrated, OpenError> {
     .await
 }
 
-/// Makes what is missing, and stamps the database.
+/// Creates what is missing, and stamps the database.
 async fn finish(
     connection: &mut PgConnection,
     from: i64,
@@ -96,8 +100,8 @@ async fn finish(
     Ok(Ok(Migrated { from, to: newest() }))
 }
 
-/// In a database that has some of them, each migration is committed by itself: the next run
-/// continues behind those it finds.
+/// Runs the missing migrations. A database that has some of them commits each one separately, so
+/// that a later run continues after those that succeeded.
 async fn apply(connection: &mut PgConnection, from: i64) -> Result<(), MigrateError> {
     let versions = MIGRATIONS.iter().map(|migration| migration.version);
     let mut missing: Vec<i64> = versions.filter(|version| *version > from).collect();
@@ -106,11 +110,12 @@ async fn apply(connection: &mut PgConnection, from: i64) -> Result<(), MigrateEr
         MIGRATIONS.run_to(version, &mut *connection).await?;
         crash_point!("postgres.between_migrations");
     }
-    // Also that those which were there before are ours.
+    // This also checks that the migrations run before are hookbox's.
     MIGRATIONS.run(connection).await
 }
 
-/// What [`migrate`] would do. It changes nothing, and refuses what [`migrate`] would refuse.
+/// Returns what [`migrate`] would do. It changes nothing, and refuses what [`migrate`] would
+/// refuse.
 pub async fn plan(options: Options) -> Result<Migrated, OpenError> {
     inspect_server(&options).await?.check(false)?;
     with_connection(&options, async |connection, names| {
@@ -123,7 +128,7 @@ pub async fn plan(options: Options) -> Result<Migrated, OpenError> {
     .await
 }
 
-/// All migrations of this hookbox.
+/// Returns all migrations of this hookbox.
 pub(crate) fn known() -> impl Iterator<Item = KnownMigration<'static>> {
     MIGRATIONS.iter().map(|migration| KnownMigration {
         version: migration.version,
@@ -132,13 +137,13 @@ pub(crate) fn known() -> impl Iterator<Item = KnownMigration<'static>> {
     })
 }
 
-/// The newest schema version that this hookbox knows.
+/// Returns the newest schema version that this hookbox knows.
 pub(crate) fn newest() -> i64 {
     let versions = MIGRATIONS.iter().map(|migration| migration.version);
     versions.max().unwrap_or(0)
 }
 
-/// The schema version of a database, 0 when there is none.
+/// Returns the schema version of a database; 0 when there is none.
 pub(crate) async fn version(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
     let exists: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
         .fetch_one(&mut *connection)
@@ -163,7 +168,7 @@ pub(crate) fn same_environment(stamp: Option<&str>, options: &Options) -> Result
     }
 }
 
-/// The refusal of a schema that is newer than this hookbox.
+/// Returns the refusal of a schema that is newer than this hookbox.
 pub(crate) fn newer(found: i64) -> OpenError {
     OpenError::SchemaNewer {
         found,
@@ -191,17 +196,18 @@ async fn inspect(
         .and_then(|()| if known { Ok(from) } else { Err(newer(from)) }))
 }
 
-/// Whether a database that a newer hookbox has migrated is compatible with this one.
+/// Returns whether a database that a newer hookbox has migrated is compatible with this one.
 pub(crate) async fn works_on_newer(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let from = meta::works_from(connection).await?;
     Ok(from.is_some_and(|from| from <= newest()))
 }
 
-/// A migration that did not go through. Each is a transaction, so it has changed nothing.
+/// Converts the error of a migration that failed. Each migration is one transaction, so it has
+/// changed nothing.
 fn refused(error: MigrateError) -> Result<Result<Migrated, OpenError>, sqlx::Error> {
     let why = match error {
         MigrateError::Execute(error) => return Err(error),
-        // A right that is missing has a remedy of its own.
+        // A missing right has a separate remedy.
         MigrateError::ExecuteMigration(error, _) if diagnose::is_forbidden(&error) => {
             return Err(error);
         }
@@ -217,7 +223,7 @@ fn refused(error: MigrateError) -> Result<Result<Migrated, OpenError>, sqlx::Err
             "its migration {version} is not the one that hookbox knows; does the database belong \
              to another program?"
         ),
-        // sqlx's list is open.
+        // sqlx's list of errors is open, so other errors show their own text.
         error => error.to_string(),
     };
     Ok(Err(OpenError::Unsafe {
@@ -226,7 +232,7 @@ fn refused(error: MigrateError) -> Result<Result<Migrated, OpenError>, sqlx::Err
     }))
 }
 
-/// Work on a connection that has no time limits at the server but one for all at the client.
+/// Runs work on a connection without time limits at the server; one limit at the client covers all.
 async fn with_connection<T>(
     options: &Options,
     work: impl AsyncFnOnce(&mut PgConnection, &Names) -> Result<Result<T, OpenError>, sqlx::Error>,
@@ -236,7 +242,8 @@ async fn with_connection<T>(
         ("statement_timeout", "0"),
         ("lock_timeout", "0"),
         ("idle_in_transaction_session_timeout", "0"),
-        // `CREATE TABLE IF NOT EXISTS` sends a notice every time.
+        // `CREATE TABLE IF NOT EXISTS` sends a notice every time, so notices are not sent to the
+        // client.
         ("client_min_messages", "warning"),
     ];
     let session = options

@@ -1,9 +1,9 @@
-//! Names of sources, topics and routes that were seen.
+//! Finds the names of sources, topics and routes that the store has seen.
 
 use hookbox_driver::{Name, Names};
 use sqlx::{Error, PgConnection, Row};
 
-/// Names of the newest events and dead letters, and of routes that ingests reported.
+/// The names in the newest events and dead letters, and the routes that ingests reported.
 pub(crate) async fn lately(c: &mut PgConnection) -> Result<Names, Error> {
     let rows = sqlx::query(
         "select 'source' as kind, source as name from refusals
@@ -40,7 +40,7 @@ pub(crate) async fn lately(c: &mut PgConnection) -> Result<Names, Error> {
     Ok(names)
 }
 
-/// Whether a name was ever seen. Of one that was not, this reads whole tables.
+/// Returns whether a name was ever seen. For an unseen name, this reads whole tables.
 pub(crate) async fn has_seen(c: &mut PgConnection, name: Name<'_>) -> Result<bool, Error> {
     let question = match name {
         Name::Source(_) => {

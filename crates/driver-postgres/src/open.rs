@@ -1,4 +1,4 @@
-//! Opening a store: refuse, before anything is done, a database that is not ours to use.
+//! Opens a store, after refusing a database that hookbox must not use. The check changes nothing.
 
 use std::error::Error;
 use std::fmt;
@@ -14,21 +14,23 @@ use crate::server::Server;
 use crate::session::Session;
 use crate::{Options, Tx, in_the_way, meta, migrate, proof, rights};
 
-/// For a unit of work. Set for each, as the session's default may have been changed.
+/// The statement that opens a transaction for writing. It sets every mode, because the defaults of
+/// the session may have been changed.
 const WRITE: &str = "begin isolation level read committed read write";
 
-/// For what operators read: several statements see one moment.
+/// The statement that opens a transaction for what operators read: several statements see one
+/// moment.
 const READ: &str = "begin isolation level repeatable read read only";
 
-/// A PostgreSQL database, open. Clones share its connections.
+/// An open PostgreSQL database. Clones share its connections.
 #[derive(Clone)]
 pub struct Postgres {
     pub(crate) connections: Arc<Connections>,
 }
 
 impl Postgres {
-    /// Opens the database, if it is the right one: of this environment, with this schema, on a
-    /// server whose commits are durable. It changes nothing.
+    /// Opens the database if it belongs to this environment, has this schema, and is on a server
+    /// whose commits are durable. It changes nothing.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
         let server = inspect_server(&options).await?;
         server.check(false)?;
@@ -47,13 +49,13 @@ impl Postgres {
         })
     }
 
-    /// A transaction for a unit of work.
+    /// Opens a transaction for writing.
     pub(crate) async fn write(&self) -> Result<Tx, Fault> {
         let lease = self.connections.begin(WRITE).await?;
         Ok(Tx::new(lease, self.connections.options().answer_deadline))
     }
 
-    /// A transaction for a handler that is not hookbox's own.
+    /// Opens a transaction for a handler that is not hookbox's own.
     pub(crate) async fn lend(&self) -> Result<Tx, Fault> {
         let lease = self.connections.begin(proof::BEGIN).await?;
         Ok(Tx::guarded(
@@ -62,13 +64,13 @@ impl Postgres {
         ))
     }
 
-    /// A transaction for a change that an operator asked for: it may take its time.
+    /// Opens a transaction for a change that an operator requested, with a longer time limit.
     pub(crate) async fn write_slowly(&self) -> Result<Tx, Fault> {
         let lease = self.connections.begin(WRITE).await?;
         Ok(Tx::new(lease, self.connections.options().report_deadline()))
     }
 
-    /// A transaction for reading.
+    /// Opens a transaction for reading.
     pub(crate) async fn read(&self) -> Result<Tx, Fault> {
         let lease = self.connections.begin(READ).await?;
         Ok(Tx::new(lease, self.connections.options().report_deadline()))
@@ -83,8 +85,8 @@ impl fmt::Debug for Postgres {
     }
 }
 
-/// Reads what kind of server it is, without any settings of ours: an older one refuses those that
-/// it does not know.
+/// Reads the kind of the server on a connection without hookbox's settings, because an older server
+/// refuses settings that it does not know.
 pub(crate) async fn inspect_server(options: &Options) -> Result<Server, OpenError> {
     let plain = options.plain()?;
     let limit = options.connect_deadline;
@@ -95,8 +97,8 @@ pub(crate) async fn inspect_server(options: &Options) -> Result<Server, OpenErro
     server.map_err(|error| open_error(error, Stage::Use, plain.names()))
 }
 
-/// Why the check failed. A role that lacks rights gets the statements that give it all of them,
-/// since the server names only the first that it missed.
+/// Explains why the check failed. For a role without rights, the explanation contains the
+/// statements that grant all of them, because the server names only the first missing right.
 async fn explain(
     error: QueryError,
     connection: &mut PgConnection,
@@ -115,7 +117,7 @@ async fn explain(
     }
 }
 
-/// The inner result is that of the check, the outer one that of the queries.
+/// Checks the database. The inner result is that of the check, the outer one that of its queries.
 async fn check(
     connection: &mut PgConnection,
     options: &Options,
@@ -156,7 +158,7 @@ async fn check(
         }))
 }
 
-/// Why there is no connection.
+/// Explains why there is no connection.
 pub(crate) fn unavailable(fault: Fault) -> OpenError {
     match refusal_in(&fault) {
         Some((refusal, text)) => refused(refusal, Some(text.into())),
@@ -167,7 +169,7 @@ pub(crate) fn unavailable(fault: Fault) -> OpenError {
     }
 }
 
-/// The error for a database that was reached and did not answer as expected.
+/// Returns the error for a database that was reached and did not answer as expected.
 pub(crate) fn open_error(error: QueryError, stage: Stage, names: &Names) -> OpenError {
     match error.refused_at(stage, names) {
         QueryError::Refused { error, refusal } => refused(refusal, Some(text(&error).into())),
@@ -180,7 +182,7 @@ pub(crate) fn open_error(error: QueryError, stage: Stage, names: &Names) -> Open
     }
 }
 
-/// A refusal that an operator must fix.
+/// Returns the error for a refusal that an operator must fix.
 pub(crate) fn refused(refusal: Refusal, source: Option<Box<dyn Error + Send + Sync>>) -> OpenError {
     let Refusal { why, remedy } = refusal;
     OpenError::Refused {
@@ -191,7 +193,7 @@ pub(crate) fn refused(refusal: Refusal, source: Option<Box<dyn Error + Send + Sy
     }
 }
 
-/// The refusal that a fault's chain of causes holds, and the server's text.
+/// Returns the refusal in a fault's chain of causes, and the server's text.
 fn refusal_in(fault: &Fault) -> Option<(Refusal, String)> {
     let mut next = fault.source();
     while let Some(error) = next {

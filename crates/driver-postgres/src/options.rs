@@ -1,4 +1,4 @@
-//! How to reach the database, and every limit with its reason.
+//! The options for reaching the database, and every limit with its reason.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,79 +11,82 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use crate::server::Server;
 use crate::session::Session;
 
-/// The handler time limit that [`Options::new`] assumes.
+/// The time limit of handlers that [`Options::new`] assumes.
 const HANDLER_TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// How much later than the engine's own time limit the server ends a statement or an idle
-/// transaction: the engine acts first, the server is the safety net.
+/// transaction. The engine acts first; the server's limit is the safety net.
 const AFTER_HANDLER: Duration = Duration::from_secs(5);
 
-/// How many connections. PostgreSQL allows 100 by default, several processes share it, and a worker
-/// needs one for each transaction that runs at once.
+/// The number of connections. PostgreSQL allows 100 by default, several processes share them, and a
+/// worker needs one for each concurrent transaction.
 const CONNECTIONS_MAX: u32 = 16;
 
-/// How long to wait for one of them: longer means that the worker should pause.
+/// How long to wait for a free connection. If none becomes free in this time, the worker should
+/// pause.
 const ACQUIRE_DEADLINE: Duration = Duration::from_secs(3);
 
-/// How long a new connection may take, TLS and password included.
+/// How long a new connection may take, including TLS and the password check.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// How long to wait for another transaction's lock at most, before it is contention. A worker that
-/// died without closing its connection is detected by the server sooner (see `CLIENT_CHECK`). An
-/// event that waits for a foreign lock delays its route for so long before it is deferred.
+/// How long to wait for another transaction's lock before it is contention. The server detects a
+/// worker that died without closing its connection sooner (see `CLIENT_CHECK`). An event that waits
+/// for a foreign lock delays its route for this long before it is deferred.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a connection is kept at most. It bounds how long a pooler that is to be stopped waits
-/// for us; a worker's sixteen connections then cost a new one every four seconds, of some
-/// milliseconds.
+/// How long a connection is kept. This bounds how long a pooler that is to be stopped waits for
+/// hookbox. A worker's sixteen connections then need a new one every four seconds, which takes a
+/// few milliseconds.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
 
 /// How often the server checks whether the client of a running statement is still connected.
 const CLIENT_CHECK: Duration = Duration::from_secs(2);
 
-/// The longest transaction: one batch of 64 events whose handlers each take their full time.
+/// The number of handlers in the longest transaction: a batch of 64 events, each handler with its
+/// full time.
 const HANDLERS_IN_A_TRANSACTION: u32 = 64;
 
-/// How much longer than the server's own limits the client waits for an answer before it takes
-/// the connection for dead.
+/// How much longer than the server's own limits the client waits for an answer before it treats the
+/// connection as dead.
 const ANSWER_MARGIN: Duration = Duration::from_secs(5);
 
-/// How to reach the database. `Debug` does not show the URL's password.
+/// The options for reaching the database. `Debug` does not show the URL's password.
 #[derive(Clone)]
 pub struct Options {
-    /// `postgres://user:password@host:port/database`; `?sslmode=verify-full` for TLS that is
-    /// checked, `?host=/run/postgresql` for a socket.
+    /// The URL: `postgres://user:password@host:port/database`, with `?sslmode=verify-full` for TLS
+    /// with a verified certificate, or `?host=/run/postgresql` for a socket.
     pub url: String,
-    /// The environment that the database is stamped with.
+    /// The environment with which the database is stamped.
     pub environment: EnvironmentName,
-    /// Most connections at once, besides one that only checks whether the server is reachable.
+    /// The most connections at once. One more connection only checks whether the server is
+    /// reachable.
     pub connections_max: u32,
-    /// How long to wait for a free one.
+    /// How long to wait for a free connection.
     pub acquire_deadline: Duration,
     /// How long a new connection may take to be ready.
     pub connect_deadline: Duration,
-    /// How long a connection is kept at most, whether it is used or not. A transaction on it is
-    /// not cut off.
+    /// How long a connection is kept, whether it is used or not. An open transaction on it is not
+    /// cut off.
     pub connection_lifetime: Duration,
-    /// The server ends a statement after this.
+    /// The time after which the server ends a statement.
     pub statement_timeout: Duration,
-    /// The server ends a session whose transaction waits for us for so long.
+    /// The time after which the server ends a session whose open transaction is idle.
     pub idle_in_transaction: Duration,
-    /// The server ends a transaction after this (PostgreSQL 17 and later).
+    /// The time after which the server ends a transaction (PostgreSQL 17 and later).
     pub transaction_timeout: Duration,
-    /// The server gives up waiting for a lock after this.
+    /// The time after which the server stops waiting for a lock.
     pub lock_timeout: Duration,
-    /// How often the server checks whether we are still connected while it works for us.
+    /// How often the server checks whether the client is still connected while a statement runs.
     pub client_check: Duration,
-    /// How long the client waits for the answer to one of hookbox's own statements in a unit of
-    /// work. Longer than `lock_timeout`, so that the server answers first.
+    /// How long the client waits for the answer to one of hookbox's own statements in a
+    /// transaction. It is longer than `lock_timeout`, so that the server answers first.
     pub answer_deadline: Duration,
     /// The name of the sessions in `pg_stat_activity`.
     pub application_name: String,
 }
 
 impl Options {
-    /// The defaults, for one database and handlers of at most 30 seconds.
+    /// Returns the default options for one database and handlers of at most 30 seconds.
     pub fn new(url: impl Into<String>, environment: EnvironmentName) -> Self {
         Self {
             url: url.into(),
@@ -103,17 +106,19 @@ impl Options {
         .handler_time_limit(HANDLER_TIME_LIMIT)
     }
 
-    /// Sets what follows from the time limit of the handlers, where all have the same.
+    /// Sets the limits that depend on the time limit of the handlers, when all handlers have the
+    /// same.
     #[must_use]
     pub fn handler_time_limit(self, limit: Duration) -> Self {
         self.handler_time_limits(limit, limit)
     }
 
-    /// Sets what follows from the shortest and the longest time limit of any route's handler.
+    /// Sets the limits that depend on the shortest and the longest time limit of any route's
+    /// handler.
     ///
-    /// A handler that waits for a lock must get the server's timeout before its own time limit
-    /// ends: a lock wait costs no attempt, the handler's own timeout does. Half of its time is for
-    /// its work.
+    /// A handler that waits for a lock must get the server's lock timeout before its own time limit
+    /// ends: a lock wait costs no attempt, and the handler's own timeout does. So the lock timeout
+    /// is at most half of the handler's time limit.
     #[must_use]
     pub fn handler_time_limits(mut self, least: Duration, most: Duration) -> Self {
         if !least.is_zero() {
@@ -126,14 +131,16 @@ impl Options {
         self
     }
 
-    /// How long the client waits for a statement that may take its full `statement_timeout`.
+    /// Returns how long the client waits for a statement that may take its full
+    /// `statement_timeout`.
     pub(crate) fn report_deadline(&self) -> Duration {
         self.statement_timeout.saturating_add(ANSWER_MARGIN)
     }
 
-    /// Whether no third party can read or answer: the server is on this machine, or every
-    /// connection is encrypted and verifies its certificate and its name. Reads the URL as every
-    /// connection does, without one: what is refused here is refused at a start.
+    /// Returns whether no third party can read or answer the traffic: the server is on this
+    /// machine, or every connection is encrypted and verifies the server's certificate and name. It
+    /// parses the URL as a connection does, without connecting, so an invalid URL is refused at the
+    /// start.
     pub fn is_protected(&self) -> Result<bool, OpenError> {
         self.plain()?;
         let options = PgConnectOptions::from_str(&self.url);
@@ -151,7 +158,7 @@ impl Options {
         }))
     }
 
-    /// The URL, read, and nothing else set.
+    /// Returns the parsed URL without any other setting.
     pub(crate) fn plain(&self) -> Result<Session, OpenError> {
         let refuse = |why: &str| OpenError::Options {
             what: "the database",
@@ -163,14 +170,14 @@ impl Options {
         if self.connections_max == 0 {
             return Err(refuse("connections_max must be at least 1"));
         }
-        // The parser's own words are left out: they may quote the URL.
+        // The parser's own text is left out, because it may quote the URL.
         let options = PgConnectOptions::from_str(&self.url)
             .map_err(|_| refuse("the URL or one of its parameters cannot be read"))?;
         let options = options.application_name(&self.application_name);
         Ok(Session::plain(options))
     }
 
-    /// The role of the sessions, as far as the URL names it; else as the server reports it.
+    /// Returns the role of the sessions from the URL; `current_user` when the URL cannot be parsed.
     pub(crate) fn role(&self) -> String {
         let options = PgConnectOptions::from_str(&self.url);
         options.map_or_else(
@@ -179,13 +186,13 @@ impl Options {
         )
     }
 
-    /// What every session of the store starts with.
+    /// Returns the settings with which every session of the store starts.
     pub(crate) fn session(&self, server: &Server) -> Result<Session, OpenError> {
         let mut settings = vec![
             ("synchronous_commit", server.synchronous_commit().to_owned()),
             ("default_transaction_isolation", "read committed".to_owned()),
-            // A plan that is kept was made when the tables were small: it reads them from end to
-            // end, until the server happens to analyse them. To plan takes microseconds.
+            // A cached plan may date from when the tables were small, and then reads whole tables
+            // until the server happens to analyse them. Planning each statement takes microseconds.
             ("plan_cache_mode", "force_custom_plan".to_owned()),
             ("statement_timeout", millis(self.statement_timeout)),
             ("lock_timeout", millis(self.lock_timeout)),
@@ -206,7 +213,8 @@ impl Options {
     }
 }
 
-/// Milliseconds as the server reads them. Never 0, which would mean "no limit".
+/// Formats a limit as milliseconds for the server. The result is never 0, which would mean "no
+/// limit".
 fn millis(limit: Duration) -> String {
     limit.as_millis().clamp(1, i32::MAX as u128).to_string()
 }

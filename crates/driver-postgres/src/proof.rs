@@ -1,6 +1,6 @@
-//! The proof after a handler that is not hookbox's own: the transaction is the one that began, and
-//! its session is as it was. What is not compared is reset, so that the next handler finds none of
-//! it, be it in the same transaction or in a later one.
+//! The proof after a handler that is not hookbox's own: the transaction is the one that was opened,
+//! and its session is unchanged. The state that the proof does not compare is reset, so that the
+//! next handler does not find it, in the same transaction or in a later one.
 
 use std::time::Instant;
 
@@ -11,8 +11,8 @@ use crate::connection::QueryError;
 use crate::diagnose;
 use crate::tx::{Tx, ended};
 
-/// What a handler must leave as it found it. Each of these decides what hookbox's own statements
-/// do or whether they are allowed, and what the commit means.
+/// The settings that a handler must leave unchanged. Each determines what hookbox's own statements
+/// do, whether they are allowed, or what the commit means.
 macro_rules! watched {
     () => {
         "array[current_user::text, session_user::text,
@@ -29,7 +29,7 @@ macro_rules! watched {
     };
 }
 
-/// The settings that [`watched!`] lists, in the same order, as a failure's text names them.
+/// The names of the settings that [`watched!`] lists, in the same order, for the text of a failure.
 const WATCHED: [&str; 12] = [
     "role",
     "session_authorization",
@@ -45,9 +45,9 @@ const WATCHED: [&str; 12] = [
     "client_encoding",
 ];
 
-/// Begins a transaction for a handler. It remembers what the session is like; its savepoint
-/// distinguishes an aborted transaction from one that was ended, where the server answers nothing
-/// else any more.
+/// The statements that open a transaction for a handler. They record the state of the session. The
+/// savepoint distinguishes an aborted transaction from one that was ended, even when the server
+/// rejects every other statement.
 pub(crate) const BEGIN: &str = concat!(
     "begin isolation level read committed read write; \
      select pg_catalog.set_config('hookbox.began', (",
@@ -68,14 +68,14 @@ const ASK: &str = concat!(
            from pg_catalog.pg_prepared_statements) as statements; "
 );
 
-/// The result of the proof.
+/// The state of the session after a handler.
 pub(crate) struct Proof {
     transaction: Option<String>,
     now: Vec<String>,
     began: Option<Vec<String>>,
-    /// Statements that the handler has prepared under names of its own.
+    /// The names of the statements that the handler has prepared.
     prepared: Vec<String>,
-    /// How many of the driver's statements are still prepared.
+    /// How many of the driver's prepared statements still exist.
     cached: i64,
 }
 
@@ -86,7 +86,8 @@ pub(crate) async fn prove(tx: &mut Tx) -> Result<(), CommitError> {
     let reset = tx.reset();
     let proof = match tx.run(|c| query(c, reset)).await {
         Ok(proof) => proof,
-        // It ended sooner than hookbox's own limit: the handler has set another.
+        // The statement ended before hookbox's own time limit, so the handler has set another
+        // limit.
         Err(QueryError::Database(error))
             if diagnose::is_cancelled(&error) && asked.elapsed() < limit =>
         {
@@ -100,7 +101,7 @@ pub(crate) async fn prove(tx: &mut Tx) -> Result<(), CommitError> {
     if tx.depth() != 1 {
         return broken("a savepoint was left open".to_owned());
     }
-    // The reset removes what the server remembers of the beginning.
+    // The reset removes the recorded state from the server, so the state read first is kept here.
     let began = tx.session.take().or(proof.began);
     let changed = changed(began.as_deref(), &proof.now);
     if !changed.is_empty() {
@@ -123,7 +124,8 @@ fn broken(why: String) -> Result<(), CommitError> {
     Err(CommitError::BrokenByHandler { why })
 }
 
-/// Names what is not as it was. Without its value: a handler may have put anything there.
+/// Returns the names of the settings that changed. Values are left out, because a handler may have
+/// put anything into them.
 fn changed(began: Option<&[String]>, now: &[String]) -> Vec<&'static str> {
     let Some(began) = began else {
         return vec!["all settings"];
@@ -135,8 +137,8 @@ fn changed(began: Option<&[String]>, now: &[String]) -> Vec<&'static str> {
         .collect()
 }
 
-/// Reads the state of the session, and then resets it, in one round trip. It is no prepared
-/// statement: the handler may have removed those.
+/// Reads the state of the session and then resets the session, in one round trip. No prepared
+/// statement is used, because the handler may have removed those.
 async fn query(c: &mut PgConnection, reset: String) -> Result<Proof, Error> {
     let asked = format!("{ASK}{reset}");
     let rows = c.fetch_all(sqlx::raw_sql(AssertSqlSafe(asked))).await?;
@@ -151,8 +153,9 @@ async fn query(c: &mut PgConnection, reset: String) -> Result<Proof, Error> {
     })
 }
 
-/// Removes the statements that the handler has prepared, and forgets those of the driver when the
-/// handler has removed one: the driver would use a statement that the server does not know.
+/// Removes the statements that the handler has prepared. If the handler removed one of the
+/// driver's, it also clears the driver's cache, because the driver would use a statement that the
+/// server does not know.
 async fn forget(c: &mut PgConnection, prepared: Vec<String>, cached: i64) -> Result<(), Error> {
     for name in prepared {
         let name = name.replace('"', "\"\"");
@@ -188,7 +191,7 @@ mod tests {
     #[test]
     fn each_watched_setting_has_its_name() {
         let expressions = watched!().matches("current_setting(").count();
-        // Two are no settings: current_user and session_user.
+        // Two of the names are not settings: current_user and session_user.
         assert_eq!(expressions + 2, WATCHED.len());
     }
 }

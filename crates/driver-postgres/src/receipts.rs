@@ -15,18 +15,18 @@ pub(crate) mod outcome {
     pub const DEAD: &str = "dead";
 }
 
-/// The outcome of one receipt, to write.
+/// The outcome of one receipt, to be written.
 pub(crate) struct OutcomeRow<'a> {
     pub envelope: &'a Envelope,
     pub word: &'static str,
     pub other_digest: Option<ContentDigest>,
 }
 
-/// Writes outcomes, unless the transaction is no longer the one with this number; returns whether
-/// it is. A receipt that has an outcome keeps it.
+/// Writes outcomes if the transaction is still the one with this number, and returns whether it is.
+/// A receipt that already has an outcome keeps it.
 ///
-/// Outside of a transaction (a handler ended it) this very statement would commit by itself, so
-/// it must not write anything then.
+/// If a handler ended the transaction, this statement would commit by itself, so in that case it
+/// must write nothing.
 pub(crate) async fn insert(
     c: &mut PgConnection,
     transaction: &str,
@@ -75,7 +75,7 @@ pub(crate) async fn insert(
     .await
 }
 
-/// Writes the outcome of one receipt in a transaction that no handler has had.
+/// Writes the outcome of one receipt in a transaction that no handler has used.
 pub(crate) async fn insert_one(
     c: &mut PgConnection,
     route: &RouteName,
@@ -104,7 +104,7 @@ pub(crate) async fn insert_one(
 }
 
 /// Updates the receipts that carry the outcome of these events: those that are retrying or dead get
-/// it. Duplicates and conflicts keep theirs.
+/// it. Duplicates and conflicts keep their outcome.
 pub(crate) async fn update_outcome(
     c: &mut PgConnection,
     route: &RouteName,
@@ -124,7 +124,7 @@ pub(crate) async fn update_outcome(
     Ok(())
 }
 
-/// Makes the receipts of dead events wait again.
+/// Sets the receipts of dead events back to retrying.
 pub(crate) async fn revive(
     c: &mut PgConnection,
     routes: &[String],
@@ -144,8 +144,8 @@ pub(crate) async fn revive(
     Ok(())
 }
 
-/// The event of a receipt. The key begins with the route, so it is looked up once for each route
-/// that has receipts, whose names are found by steps over the key.
+/// Returns the event of a receipt. The key begins with the route, so the query looks the receipt up
+/// once for each route that has receipts. It finds these routes by steps over the key.
 pub(crate) async fn event_of(
     c: &mut PgConnection,
     receipt: &ReceiptId,
@@ -167,7 +167,7 @@ pub(crate) async fn event_of(
     row.map(|row| row.event("event_id")).transpose()
 }
 
-/// The receipts of one event, oldest first.
+/// Returns the receipts of one event, oldest first.
 pub(crate) async fn of_event(
     c: &mut PgConnection,
     event: &EventId,

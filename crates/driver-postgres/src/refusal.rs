@@ -1,24 +1,24 @@
-//! What a reachable server refuses, and the statement that fixes it.
+//! Refusals of a reachable server, each with the statement that fixes it.
 //!
-//! Decided by the code only: the server's own text is in the operator's language, which may be any.
+//! Only the error's code decides, because the server's text may be in any language.
 
 use std::fmt;
 
-/// Who connected, and to what.
+/// The names of the role, the database and the schema of a connection.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Names {
     pub role: String,
     pub database: String,
 }
 
-/// What was being done.
+/// The operation during which the server refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// Connecting to the server.
     Connect,
     /// Creating the schema.
     Migrate,
-    /// A statement of a role that only uses the schema.
+    /// Running a statement of a role that only uses the schema.
     Use,
 }
 
@@ -35,8 +35,8 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// What an error's code means, where it is a refusal. Too many connections, a server that starts
-/// or stops, and the like are none: those end by themselves.
+/// Returns the refusal that an error's code means, if it means one. Too many connections, a server
+/// that starts or stops, and similar errors end without a repair, so they are no refusals.
 pub(crate) fn of_code(code: &str, stage: Stage, names: &Names) -> Option<Refusal> {
     let (role, database) = (quoted(&names.role), quoted(&names.database));
     let (why, remedy) = match (code, stage) {
@@ -90,7 +90,7 @@ pub(crate) fn of_code(code: &str, stage: Stage, names: &Names) -> Option<Refusal
     Some(Refusal { why, remedy })
 }
 
-/// The role may not create tables in the schema that would hold them.
+/// Returns the refusal for a role that may not create tables in the target schema.
 pub(crate) fn no_create(schema: Option<&str>, names: &Names) -> Refusal {
     let role = quoted(&names.role);
     match schema {
@@ -108,7 +108,8 @@ pub(crate) fn no_create(schema: Option<&str>, names: &Names) -> Refusal {
     }
 }
 
-/// The role lacks rights on tables: `SELECT, INSERT ON events` and so on.
+/// Returns the refusal for a role that lacks rights on tables: `SELECT, INSERT ON events` and so
+/// on.
 pub(crate) fn missing_rights(rights: &[String], names: &Names) -> Refusal {
     let role = quoted(&names.role);
     let grants = rights
@@ -120,7 +121,7 @@ pub(crate) fn missing_rights(rights: &[String], names: &Names) -> Refusal {
     }
 }
 
-/// A name as a statement has it: in quotes where it needs them.
+/// Quotes a name for use in a statement, if it needs quotes.
 fn quoted(name: &str) -> String {
     let starts = |c: char| c.is_ascii_lowercase() || c == '_';
     let continues = |c: char| starts(c) || c.is_ascii_digit();

@@ -1,4 +1,5 @@
-//! The table `refusals`: the newest requests that were not accepted, as digests.
+//! The table `refusals`: the newest refused requests, as digests, so that operators see what is
+//! refused.
 
 use hookbox_driver::{Refusal, RefusalCursor, RefusalFilter, RefusalGroup};
 use hookbox_event::ReceiptId;
@@ -8,8 +9,8 @@ use sqlx::{Error, PgConnection, Postgres, Row};
 
 use crate::column::{Columns, bigint, moment, text, uuid};
 
-/// How many are kept: some days of a misconfigured sender, or some minutes of an attacker, and
-/// never more than a few megabytes.
+/// How many refusals are kept: some days of a misconfigured sender, or some minutes of an attacker,
+/// and never more than a few megabytes.
 const KEPT: i64 = 10_000;
 
 /// Stores refusals.
@@ -46,8 +47,8 @@ pub(crate) async fn insert(c: &mut PgConnection, refusals: &[Refusal]) -> Result
     Ok(())
 }
 
-/// Deletes all but the newest. Two callers at once must not deadlock, so rows that another one is
-/// deleting are skipped.
+/// Deletes all but the newest refusals. It skips rows that another caller is deleting, so that two
+/// concurrent callers cannot deadlock.
 pub(crate) async fn prune(c: &mut PgConnection) -> Result<(), Error> {
     sqlx::query(
         "delete from refusals where request in (
@@ -63,7 +64,7 @@ pub(crate) async fn prune(c: &mut PgConnection) -> Result<(), Error> {
     Ok(())
 }
 
-/// The condition, in arguments 1 to 4.
+/// The conditions of the filter, which use the arguments 1 to 4.
 macro_rules! matching {
     () => {
         "($1::text is null or source = $1)
@@ -73,7 +74,7 @@ macro_rules! matching {
     };
 }
 
-/// Binds arguments 1 to 4.
+/// Binds the arguments 1 to 4.
 fn bind<'q>(
     query: Query<'q, Postgres, PgArguments>,
     filter: &'q RefusalFilter,
@@ -85,7 +86,7 @@ fn bind<'q>(
         .bind(filter.until.map(moment))
 }
 
-/// Refusals behind `after`, newest first.
+/// Lists refusals after the cursor `after`, newest first.
 pub(crate) async fn list(
     c: &mut PgConnection,
     filter: &RefusalFilter,
@@ -119,7 +120,7 @@ pub(crate) async fn list(
         .collect()
 }
 
-/// Refusals by source and reason, largest group first.
+/// Groups refusals by source and reason; the largest group comes first.
 pub(crate) async fn groups(
     c: &mut PgConnection,
     filter: &RefusalFilter,

@@ -1,18 +1,18 @@
-//! What an operator is to do where the database denies a handler something. The server's text is
-//! shown here and decides nothing.
+//! Remedies for operators when the database denies a handler something. The server's text is shown
+//! here and decides nothing.
 
 use std::error::Error;
 
 use sqlx::error::DatabaseError;
 
-/// Longest text of the server's that is shown.
+/// The longest part of the server's text that is shown, in characters.
 const TEXT_MAX: usize = 200;
 
 /// insufficient_privilege.
 const DENIED: &str = "42501";
 
-/// What is missing, and the statement that fixes it as far as it is known; for the first error of
-/// the server in the chain.
+/// Returns what is missing, with the statement that fixes it where that is known, for the first
+/// error of the server in the chain.
 pub(crate) fn remedy(error: &(dyn Error + 'static), role: &str) -> Option<String> {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -33,7 +33,8 @@ fn of_database(error: &dyn DatabaseError, role: &str) -> Option<String> {
     if code == DENIED {
         return Some(denied(error.message(), role));
     }
-    // The server's text names what the statement named, which a handler may take from a body.
+    // The server's text is left out: it repeats a name of the statement, which a handler may have
+    // taken from a body.
     Some(format!(
         "the database lacks a table, column, function or schema that the handler's statement names \
          (SQLSTATE {code}); run the migrations of the handler"
@@ -54,8 +55,8 @@ fn denied(message: &str, role: &str) -> String {
     )
 }
 
-/// The grant that fits an English text of the server: whole rights, of which a handler may need
-/// less.
+/// Returns the grant that matches an English text of the server. It grants all rights on the
+/// object, of which a handler may need fewer.
 fn grant(message: &str) -> Option<String> {
     let what = message.strip_prefix("permission denied for ")?;
     let (kind, name) = what.rsplit_once(' ')?;
@@ -71,7 +72,7 @@ fn grant(message: &str) -> Option<String> {
     Some(format!("{right} {name}"))
 }
 
-/// Untrusted text, safe to show.
+/// Returns untrusted text in a form that is safe to show.
 fn shown(text: &str) -> String {
     text.chars()
         .flat_map(|c| {

@@ -1,5 +1,5 @@
-//! What operators do to dead letters: replay, discard, restore. Each is one transaction together
-//! with its rows in the audit.
+//! Replay, discard and restore: changes that operators make to the state of dead letters. Each is
+//! one transaction together with its audit rows.
 
 use hookbox_crash::crash_point;
 use hookbox_driver::{DeadFilter, DeadState};
@@ -7,19 +7,19 @@ use sqlx::{Error, PgConnection};
 
 use crate::{audit, claims, dead_letters, earlier_deaths, receipts, retries};
 
-/// What an operator does to dead letters.
+/// A change of a dead letter's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// Make them due at once, with a fresh round of attempts.
+    /// Makes dead letters due at once, with a fresh round of attempts.
     Replay,
-    /// Decide that they are not to be replayed.
+    /// Marks dead letters as not to be replayed.
     Discard,
     /// Revert that.
     Restore,
 }
 
 impl Change {
-    /// The action in the audit.
+    /// The name of the action in the audit.
     fn action(self) -> &'static str {
         match self {
             Change::Replay => "dead.replay",
@@ -44,7 +44,7 @@ impl Change {
     }
 }
 
-/// Applies the change to what matches the filter, at most `limit` of them. Returns how many.
+/// Changes up to `limit` dead letters that match the filter, and returns how many it changed.
 pub(crate) async fn change(
     c: &mut PgConnection,
     change: Change,
@@ -52,7 +52,7 @@ pub(crate) async fn change(
     limit: u32,
     by: &str,
 ) -> Result<u64, Error> {
-    // Nothing could read undecodable bytes the second time, either.
+    // Undecodable bytes are not replayed: a second run could not read them either.
     let undecodable_too = change != Change::Replay;
     let chosen = dead_letters::choose(c, filter, change.from(), undecodable_too, limit).await?;
     if chosen.ids.is_empty() {

@@ -1,4 +1,5 @@
-//! Putting due retries back into their queues: published first, marked after.
+//! Puts due retries back into their queues: it publishes them first and marks them after the
+//! confirm.
 
 use futures_util::StreamExt;
 use hookbox_driver::{Fault, Republish, Requeued};
@@ -7,15 +8,15 @@ use hookbox_event::{EventId, RouteName};
 use crate::retries;
 use crate::tx::Tx;
 
-/// Most bytes of bodies that are in memory at a time for this.
+/// The most bytes of bodies that one call holds in memory.
 const BODY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// How many are published at once. A publisher puts what waits for it into one batch, so all of
+/// The number of concurrent publishes. A publisher puts waiting envelopes into one batch, so all of
 /// them together take about as long as one, and the rows are not locked for long.
 const AT_ONCE: usize = 64;
 
-/// See [`hookbox_driver::Store::requeue_due`]. The rows stay locked until the end, so that no
-/// other scheduler takes them, and a crash in between leaves them due.
+/// Republishes due retries; see [`hookbox_driver::Store::requeue_due`]. The rows stay locked until
+/// the end, so no other scheduler takes them, and a crash before the end leaves them due.
 pub(crate) async fn requeue(
     mut tx: Tx,
     limit: u32,
@@ -34,7 +35,7 @@ pub(crate) async fn requeue(
         bytes = bytes.saturating_add(due.body_bytes);
         bytes <= BODY_BYTES_MAX
     });
-    // One that is over the limit by itself must go, too.
+    // A retry whose body alone exceeds the limit must be published, too.
     let fits = fits.count().max(1);
     due.truncate(fits);
     let envelopes = tx

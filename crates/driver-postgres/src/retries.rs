@@ -9,21 +9,22 @@ use sqlx::{Error, PgConnection, Row};
 
 use crate::column::{Columns, integer};
 
-/// The longest that a retry can wait. PostgreSQL could add more to a moment, but not everything
-/// that a `Duration` holds.
+/// The longest wait of a retry. PostgreSQL can add more to a moment, but not everything that a
+/// `Duration` can hold.
 const DELAY_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
-/// The attempt that an event waits for.
+/// The attempt for which an event waits.
 pub(crate) struct StoredRetry {
     pub event: EventId,
     pub attempt: u32,
-    /// How many attempts had been made when the present round began.
+    /// The number of attempts made before the present round began.
     pub attempts_before: u32,
-    /// It is deferred, not due yet, and only old messages of it are in the queue.
+    /// Whether the event is deferred and not due yet, so that only old messages of it are in the
+    /// queue.
     pub is_put_off: bool,
 }
 
-/// The attempts that events wait for.
+/// Returns the attempts for which events wait.
 pub(crate) async fn waiting(
     c: &mut PgConnection,
     route: &RouteName,
@@ -53,7 +54,7 @@ pub(crate) async fn waiting(
         .collect()
 }
 
-/// Makes an event wait for an attempt, so long from now by the server's clock.
+/// Makes an event wait for an attempt until this long from now, by the server's clock.
 pub(crate) async fn put(
     c: &mut PgConnection,
     route: &RouteName,
@@ -79,7 +80,7 @@ pub(crate) async fn put(
     Ok(())
 }
 
-/// How long an event has been deferred for the same reason, without an attempt in between.
+/// Returns how long an event has been deferred for the same reason, without an attempt since.
 pub(crate) async fn put_off_for(
     c: &mut PgConnection,
     deferral: &Deferral<'_>,
@@ -130,7 +131,8 @@ pub(crate) async fn put_off(
     Ok(())
 }
 
-/// Makes replayed events due now, for one more attempt than was made, in a new round.
+/// Makes replayed events due now, in a new round; each then waits for one attempt after those
+/// already made.
 pub(crate) async fn put_replayed(
     c: &mut PgConnection,
     routes: &[String],
@@ -168,15 +170,15 @@ pub(crate) async fn delete(
     Ok(())
 }
 
-/// One retry that is due, and how long its body is.
+/// A retry that is due, and the length of its body.
 pub(crate) struct Due {
     pub route: String,
     pub event: Vec<u8>,
     pub body_bytes: u64,
 }
 
-/// Locks retries that are due, those that wait longest first, and passes over those that
-/// another scheduler has locked. A body's length is known without reading the body.
+/// Locks due retries, those that wait longest first, and skips those that another scheduler has
+/// locked. It reads the length of each body without reading the body.
 pub(crate) async fn lock_due(
     c: &mut PgConnection,
     limit: u32,
@@ -211,7 +213,8 @@ pub(crate) async fn lock_due(
         .collect()
 }
 
-/// The envelopes of retries that are locked here, as their first receipts brought them.
+/// Returns the envelopes of retries that this transaction has locked, with the header fields of
+/// their first receipts.
 pub(crate) async fn envelopes(c: &mut PgConnection, due: &[Due]) -> Result<Vec<DueRetry>, Error> {
     let routes: Vec<&str> = due.iter().map(|due| due.route.as_str()).collect();
     let events: Vec<&[u8]> = due.iter().map(|due| &*due.event).collect();
@@ -236,7 +239,7 @@ pub(crate) async fn envelopes(c: &mut PgConnection, due: &[Due]) -> Result<Vec<D
     rows.iter().map(due_retry).collect()
 }
 
-/// Marks retries as queued, for the attempts that they were read for.
+/// Marks retries as queued, if the attempts that were read still wait.
 pub(crate) async fn mark_queued(
     c: &mut PgConnection,
     queued: &[(RouteName, EventId)],
@@ -255,7 +258,7 @@ pub(crate) async fn mark_queued(
     Ok(())
 }
 
-/// The attempts that one event waits for.
+/// Returns the waiting attempts of one event.
 pub(crate) async fn of_event(
     c: &mut PgConnection,
     event: &EventId,
@@ -282,7 +285,7 @@ pub(crate) async fn of_event(
         .collect()
 }
 
-/// Why and since when a retry is deferred, of the columns `reason` and `deferred_since`.
+/// Returns why and since when a retry is deferred, from the columns `reason` and `deferred_since`.
 pub(crate) fn deferred(row: &PgRow) -> Result<Option<DeferredSince>, Error> {
     let reason: Option<&str> = row.try_get("reason")?;
     match (reason, row.at_some("deferred_since")?) {

@@ -1,4 +1,4 @@
-//! Lists of waiting retries, page by page, and what operators do to them.
+//! Lists waiting retries, page by page, and makes them due.
 
 use hookbox_driver::{EventCursor, RetryFilter, WaitingRetry};
 use hookbox_event::{RouteName, SourceName};
@@ -9,7 +9,7 @@ use sqlx::{Error, PgConnection, Postgres, Row};
 use crate::column::{Columns, moment, text};
 use crate::retries::deferred;
 
-/// The condition over `retries r join events e`, in arguments 1 to 5.
+/// The conditions over `retries r join events e`, which use the arguments 1 to 5.
 macro_rules! matching {
     () => {
         "($1::bytea[] is null or r.event_id = any ($1))
@@ -20,14 +20,14 @@ macro_rules! matching {
     };
 }
 
-/// The condition for retries that are not due yet.
+/// Appends the conditions for retries that are not due yet.
 macro_rules! early {
     () => {
         " and r.not_before > now() and r.queued_at is null"
     };
 }
 
-/// Binds arguments 1 to 5.
+/// Binds the arguments 1 to 5.
 fn bind<'q>(
     query: Query<'q, Postgres, PgArguments>,
     filter: &'q RetryFilter,
@@ -41,7 +41,7 @@ fn bind<'q>(
         .bind(filter.until.map(moment))
 }
 
-/// Waiting retries, those first that are due first.
+/// Lists waiting retries, those with the earliest due time first.
 pub(crate) async fn list(
     c: &mut PgConnection,
     filter: &RetryFilter,
@@ -88,7 +88,7 @@ pub(crate) async fn list(
         .collect()
 }
 
-/// How many are not due yet.
+/// Counts the retries that match a filter and are not due yet.
 pub(crate) async fn early(c: &mut PgConnection, filter: &RetryFilter) -> Result<u64, Error> {
     let query = sqlx::query(concat!(
         "select count(*) as count from retries r join events e using (event_id) where ",
@@ -98,7 +98,7 @@ pub(crate) async fn early(c: &mut PgConnection, filter: &RetryFilter) -> Result<
     bind(query, filter).fetch_one(c).await?.count("count")
 }
 
-/// Makes them due, each with its row in the audit. Returns how many.
+/// Makes retries due now, each with its row in the audit. Returns how many it changed.
 pub(crate) async fn hurry(
     c: &mut PgConnection,
     filter: &RetryFilter,

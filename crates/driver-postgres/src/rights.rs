@@ -1,10 +1,10 @@
-//! The rights that a worker's own statements need, and which of them a session does not have.
+//! The table rights that a worker's own statements need, and a check for the missing ones.
 
 use std::collections::BTreeMap;
 
 use sqlx::{Error, PgConnection, Row};
 
-/// To settle events, by table.
+/// The rights for settling events, by table.
 const SETTLING: [(&str, &[&str]); 6] = [
     ("events", &["SELECT", "INSERT"]),
     ("claims", &["SELECT", "INSERT", "UPDATE"]),
@@ -14,7 +14,8 @@ const SETTLING: [(&str, &[&str]); 6] = [
     ("dead_letters", &["SELECT", "INSERT", "UPDATE"]),
 ];
 
-/// For everything else that a worker does. What operators do (replays, write-offs) needs more.
+/// The rights for everything else that a worker does, by table. What operators do (replays,
+/// write-offs) needs more.
 const WORKING: [(&str, &[&str]); 6] = [
     ("_sqlx_migrations", &["SELECT"]),
     ("meta", &["SELECT"]),
@@ -24,15 +25,16 @@ const WORKING: [(&str, &[&str]); 6] = [
     ("open_receipts", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
 ];
 
-/// What the session's role lacks to work, a table at a time, as `GRANT` takes it: `SELECT, INSERT
-/// ON events`. A table that it cannot see counts as one on which it lacks every right.
+/// Returns the rights that the session's role lacks for a worker, by table and in the form that
+/// `GRANT` takes: `SELECT, INSERT ON events`. A table that the role cannot see counts as one on
+/// which it lacks every right.
 pub(crate) async fn missing(c: &mut PgConnection) -> Result<Vec<String>, Error> {
     let mut missing = missing_of(c, &WORKING).await?;
     missing.extend(missing_of(c, &SETTLING).await?);
     Ok(missing)
 }
 
-/// Whether it can settle events.
+/// Returns whether the session's role can settle events.
 pub(crate) async fn can_settle(c: &mut PgConnection) -> Result<bool, Error> {
     missing_of(c, &SETTLING)
         .await

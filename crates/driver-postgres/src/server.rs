@@ -1,11 +1,11 @@
-//! What kind of server this is: its version, what it can do, and whether its settings let
-//! hookbox keep its promises.
+//! The properties of a server: its version, its features, and whether its settings let hookbox keep
+//! its promises.
 
 use hookbox_driver::OpenError;
 use sqlx::{PgConnection, Row};
 
-/// `pg_current_xact_id`, by which the guard knows its transaction, came with this version. That is
-/// what is refused, and not what is tested: the tests run on PostgreSQL 15 and newer.
+/// The oldest version that is not refused: `pg_current_xact_id`, by which the guard identifies its
+/// transaction, came with PostgreSQL 13. The tests run on PostgreSQL 15 and newer.
 const VERSION_MIN: i32 = 130_000;
 
 /// What a server reported about itself.
@@ -18,9 +18,10 @@ pub(crate) struct Server {
     full_page_writes: bool,
     synchronous_commit: String,
     encoding: String,
-    /// It detects during a statement that its client has gone (14 and later, on most systems).
+    /// Whether the server detects during a statement that its client has gone (14 and later, on
+    /// most systems).
     pub checks_clients: bool,
-    /// It can end transactions that take too long (17 and later).
+    /// Whether the server can end transactions that take too long (17 and later).
     pub limits_transactions: bool,
 }
 
@@ -52,8 +53,8 @@ impl Server {
         })
     }
 
-    /// The level of durability that our sessions set: a server that is set to wait for more than
-    /// its own disk keeps that level.
+    /// Returns the level of durability that hookbox's sessions set. A server that is configured to
+    /// wait for more than its own disk keeps its level.
     pub fn synchronous_commit(&self) -> &'static str {
         match self.synchronous_commit.as_str() {
             "remote_apply" => "remote_apply",
@@ -61,8 +62,8 @@ impl Server {
         }
     }
 
-    /// Refuses a server on which a commit would not mean what hookbox promises. `in_session`:
-    /// it was read in a session that had our own settings.
+    /// Refuses a server on which a commit would not mean what hookbox promises. `in_session` says
+    /// whether the values were read in a session with hookbox's own settings.
     pub fn check(&self, in_session: bool) -> Result<(), OpenError> {
         let refuse = |why: &str| {
             Err(OpenError::Unsafe {
@@ -74,7 +75,8 @@ impl Server {
             return refuse("it is older than PostgreSQL 13");
         }
         if self.encoding != "UTF8" {
-            // Fixed when a database is made; a text that it cannot hold would never be settled.
+            // The encoding is fixed when a database is created. An event with a text that the
+            // encoding cannot hold would never be settled.
             return Err(OpenError::Refused {
                 what: "the database",
                 why: format!(
@@ -103,16 +105,16 @@ impl Server {
         }
         if in_session && self.synchronous_commit != self.synchronous_commit() {
             return refuse(
-                "synchronous_commit does not stay on in our sessions (is there a connection \
-                 pooler between?)",
+                "synchronous_commit does not stay on in hookbox's sessions; check whether a \
+                 connection pooler changes it",
             );
         }
         Ok(())
     }
 }
 
-/// Whether the server's operating system lets it check its clients; the setting is refused where it
-/// does not.
+/// Returns whether the server's operating system supports the check for lost clients. Elsewhere the
+/// server refuses the setting.
 async fn can_check_clients(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     match sqlx::query("set client_connection_check_interval = '2s'")
         .execute(connection)
@@ -151,7 +153,8 @@ mod tests {
         for (server, in_session, word) in [
             (good(), true, None),
             (level("remote_apply"), true, None),
-            // What the server does for others does not matter: our sessions set more.
+            // The server's default level does not matter, because hookbox's sessions set a higher
+            // one.
             (level("off"), false, None),
             (level("off"), true, Some("synchronous_commit")),
             (level("local"), true, Some("synchronous_commit")),

@@ -1,7 +1,7 @@
-//! How a session begins: connected, then given our own settings.
+//! Opens sessions: connects, then sets hookbox's own settings.
 //!
-//! The settings are a statement and not parameters of the start: a connection pooler refuses
-//! those (PgBouncer: "unsupported startup parameter: options") or drops them.
+//! The settings are set by a statement and not sent as start-up parameters, because a connection
+//! pooler refuses those (PgBouncer: "unsupported startup parameter: options") or drops them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,28 +14,30 @@ use crate::connection::{goodbye, within};
 use crate::open::{open_error, unavailable};
 use crate::refusal::{Names, Stage};
 
-/// The levels are named, since a handler may have set others as the session's defaults.
+/// The statement that opens a transaction. It names every mode, because a handler may have set
+/// other defaults for the session.
 const PLAIN_BEGIN: &str = "begin isolation level read committed read write";
 
-/// Reverts what a handler can do to its session. The names and values that the driver sends at the
-/// start of a session are set again: a pooler sends them to its server in its own way, so that
-/// `reset all` may not bring them back.
+/// The statements that revert what a handler can do to its session. They also set the names and
+/// values again that the driver sends at the start of a session: a pooler sends those to its server
+/// in its own way, so `reset all` may not restore them.
 const RESET: &str = "reset session authorization; reset role; reset all; unlisten *; close all; \
      discard temp; select pg_catalog.pg_advisory_unlock_all(); \
      set client_encoding = 'UTF8'; set datestyle = 'ISO, MDY'; set timezone = 'UTC';";
 
-/// Marks a session for one connection. The server generates the mark and returns it.
+/// The statement that marks a session as belonging to one connection. The server generates the mark
+/// and returns it.
 const SET_MARK: &str = "select pg_catalog.set_config('hookbox.session', \
      pg_catalog.gen_random_uuid()::text, false)";
 
-/// Distinguishes the session of one connection from all others. A pooler that begins to lend
-/// sessions out for single transactions gives this connection the session of another one, whose
-/// prepared statements have the same names: one with as many parameters would be run in place of
-/// the intended one (H15).
+/// The mark that distinguishes the session of one connection from all others. A pooler that starts
+/// to share sessions between transactions gives this connection the session of another one.
+/// Prepared statements there have the same names, so one with the same number of parameters would
+/// run in place of the intended one (H15).
 pub(crate) struct Mark(String);
 
 impl Mark {
-    /// A query that fails, with 22P02, in any session but the one that has this mark.
+    /// Returns a query that fails with 22P02 in every session without this mark.
     fn check(&self) -> String {
         let mark = &self.0;
         format!(
@@ -44,13 +46,13 @@ impl Mark {
         )
     }
 
-    /// Marks the session again, after a reset.
+    /// Returns the statement that marks the session again, after a reset.
     fn set(&self) -> String {
         format!("set hookbox.session = '{}';", self.0)
     }
 }
 
-/// Where to connect to, and what to set then.
+/// The address of the database, and the settings of a new session.
 #[derive(Clone)]
 pub(crate) struct Session {
     connect: PgConnectOptions,
@@ -60,10 +62,10 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Nothing is set but what the server sets.
+    /// Returns a session without hookbox's settings; the server's own apply.
     pub fn plain(connect: PgConnectOptions) -> Self {
-        // A parameter of the start that poolers do not know. It is about numbers in text, and
-        // ours travel in binary.
+        // Poolers do not know this start-up parameter. It only affects numbers in text form, and
+        // hookbox transfers numbers in binary form.
         let connect = connect.extra_float_digits(None);
         let role = connect.get_username().to_owned();
         let database = connect.get_database().unwrap_or(&role).to_owned();
@@ -74,50 +76,53 @@ impl Session {
         }
     }
 
-    /// With settings of ours: names and values are constants of ours, never untrusted text.
+    /// Returns the session with these settings. Names and values are constants of hookbox, never
+    /// untrusted text.
     pub fn with(mut self, settings: &[(&'static str, String)]) -> Self {
         let set = |(name, value): &(&str, String)| format!("set {name} = '{value}';");
         self.settings = settings.iter().map(set).collect();
         self
     }
 
-    /// The statement that begins a transaction, and fails in any session but the marked one.
+    /// Returns the statement that opens a transaction, and fails in every session but the marked
+    /// one.
     pub fn begin(&self, begin: &str, mark: &Mark) -> String {
-        // After `begin`: a transaction's isolation level cannot be set after its first query.
+        // The check comes after `begin`, because the isolation level cannot be set after the first
+        // query.
         format!("{begin}; {}", mark.check())
     }
 
-    /// The statements that begin a transaction in a session that a handler has used. The reset is a
-    /// transaction of its own, so that no roll-back brings the handler's settings back.
+    /// Returns the statements that open a transaction in a session that a handler has used. The
+    /// reset has its own transaction, so that no rollback restores the handler's settings.
     pub fn begin_anew(&self, begin: &str, mark: &Mark) -> String {
         let (check, reset) = (mark.check(), self.reset(mark));
         format!("{PLAIN_BEGIN}; {check}; {reset} commit; {begin}; {check}")
     }
 
-    /// Only the reset, inside of a transaction.
+    /// Returns only the reset, for use inside a transaction.
     pub fn reset(&self, mark: &Mark) -> String {
         let (settings, mark) = (&self.settings, mark.set());
         format!("{RESET}{settings}{mark}")
     }
 
-    /// Whose sessions these are.
+    /// Returns the names of the role, the database and the schema of these sessions.
     pub fn names(&self) -> &Arc<Names> {
         &self.names
     }
 
-    /// A new connection, within a deadline. Whatever the reason for a failure, for a running
-    /// process it counts as an unavailable database: a password may be corrected.
+    /// Opens a connection within a deadline. In a running process, every failure counts as an
+    /// unavailable database, because even a wrong password may be corrected.
     pub async fn connect(&self, limit: Duration) -> Result<PgConnection, Fault> {
         let (connection, _) = self.open(self.settings.clone(), limit).await?;
         Ok(connection)
     }
 
-    /// A new connection whose session is marked.
+    /// Opens a connection and marks its session.
     pub async fn connect_marked(&self, limit: Duration) -> Result<(PgConnection, Mark), Fault> {
         let statements = format!("{}{SET_MARK}", self.settings);
         let (connection, row) = self.open(statements, limit).await?;
         let mark: Option<String> = row.and_then(|row| row.try_get(0).ok());
-        // It becomes part of statements, so nothing but a UUID is taken.
+        // The mark becomes part of statements, so only a UUID is accepted.
         let is_plain = |mark: &String| mark.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
         match mark.filter(is_plain) {
             Some(mark) => Ok((connection, Mark(mark))),
@@ -150,10 +155,9 @@ impl Session {
             .map_err(|error| Fault::new(FaultKind::Unavailable, doing, error))
     }
 
-    /// Refuses a pooler that lends one session of the server to several connections, a
-    /// transaction at a time (PgBouncer: `pool_mode = transaction`). Settings, prepared
-    /// statements and a migrator's lock belong to a session: there they would belong to another
-    /// client.
+    /// Refuses a pooler that gives one session of the server to several connections in turn, for
+    /// one transaction each (PgBouncer: `pool_mode = transaction`). Settings, prepared statements
+    /// and a migration's lock belong to a session, and would then belong to another client.
     pub async fn is_its_own(&self, limit: Duration) -> Result<(), OpenError> {
         let mut first = self.connect(limit).await.map_err(unavailable)?;
         let shared = match self.connect(limit).await {
@@ -180,16 +184,17 @@ impl Session {
     }
 }
 
-/// Whether two open connections are served by one process of the server.
+/// Returns whether one process of the server serves both open connections.
 async fn share(first: &mut PgConnection, second: &mut PgConnection) -> Result<bool, sqlx::Error> {
     let before = served_by(first).await?;
     let other = served_by(second).await?;
-    // A pooler that others use, too, may have lent the first one's meanwhile.
+    // A pooler with other clients may meanwhile have given the first connection's session away.
     let after = served_by(first).await?;
     Ok(before == other || before != after)
 }
 
-/// Read without a prepared statement, which a pooler in that mode may break.
+/// Returns the process id of the server's process. It uses no prepared statement, because a pooler
+/// in that mode may break those.
 async fn served_by(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
     let asked = sqlx::raw_sql("select pg_backend_pid()");
     connection.fetch_one(asked).await?.try_get(0)

@@ -1,4 +1,4 @@
-//! Settling a batch: the outcome of every receipt, and what follows from it in other tables.
+//! Settles a batch: writes the outcome of every receipt, and what follows from it in other tables.
 
 use hookbox_driver::{ClaimState, CommitError, DeadReason, Fault, Outcome, ReceiptOutcome};
 use hookbox_event::{Envelope, EventId, RouteName};
@@ -9,18 +9,18 @@ use crate::receipts::{self, outcome};
 use crate::tx::{Tx, ended};
 use crate::{attempts, retries};
 
-/// What follows from the outcomes, by table.
+/// The changes in other tables that follow from the outcomes.
 #[derive(Default)]
 struct Consequences<'a> {
     receipts: Vec<receipts::OutcomeRow<'a>>,
     died: Vec<NewDeadLetter<'a>>,
-    /// Retries and replays that succeeded.
+    /// The retries and replays that succeeded.
     redone: Vec<(EventId, u32)>,
-    /// Retries and replays that were given up.
+    /// The retries and replays that were given up.
     given_up: Vec<EventId>,
 }
 
-/// See [`hookbox_driver::Store::settle`]. On the ordinary path this is one statement.
+/// Settles a batch; see [`hookbox_driver::Store::settle`]. An ordinary batch takes one statement.
 pub(crate) async fn settle(
     tx: &mut Tx,
     route: &RouteName,
@@ -82,7 +82,7 @@ fn sort<'a>(
 }
 
 impl<'a> Consequences<'a> {
-    /// The handler did not run (again), so the attempt that was claimed was not made.
+    /// Records that the handler did not run (again), so that the claimed attempt was not made.
     fn give_up(
         &mut self,
         tx: &mut Tx,
@@ -107,7 +107,8 @@ impl<'a> Consequences<'a> {
     }
 }
 
-/// The transaction is known to be alive here. An error comes with what was being done.
+/// Writes the changes. The transaction is known to be open here. An error comes with the operation
+/// that failed.
 async fn write(
     tx: &mut Tx,
     route: &RouteName,

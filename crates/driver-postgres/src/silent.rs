@@ -1,4 +1,4 @@
-//! Ingests that have neither closed nor reported anything for long.
+//! Finds ingests that have not closed and have reported nothing for a long time.
 
 use std::time::Duration;
 

@@ -9,10 +9,10 @@ use uuid::Uuid;
 
 use crate::column::{Columns, integer, uuid};
 
-/// Who counted last, where the last start was taken back: the id of no process.
+/// The process id that is stored when the last start was taken back; no process has it.
 const NO_PROCESS: &[u8; 16] = &[0; 16];
 
-/// How often each of these was started, in the order given.
+/// Returns how often a handler was started on each of these keys, in the order given.
 pub(crate) async fn counted(
     c: &mut PgConnection,
     route: &RouteName,
@@ -44,7 +44,7 @@ pub(crate) async fn counted(
     Ok(of.iter().map(count).collect())
 }
 
-/// Counts one more start of each, in the order of their keys; except those that the same process
+/// Counts one more start of each key, in the order of the keys, except those that the same process
 /// has already counted.
 pub(crate) async fn count(
     c: &mut PgConnection,
@@ -113,7 +113,7 @@ pub(crate) async fn retract(
     Ok(())
 }
 
-/// Forgets the starts of these, in the order of their keys.
+/// Clears the start markers of these keys, in the order of the keys.
 pub(crate) async fn forget(
     c: &mut PgConnection,
     route: &RouteName,

@@ -1,4 +1,5 @@
-//! [`Postgres`] as the worker's store. Each method is an operation in a file of its own.
+//! The `Store` seam over PostgreSQL. Each operation has its own file; each statement is in its
+//! table's file.
 
 use std::error::Error;
 

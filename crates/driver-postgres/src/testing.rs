@@ -1,4 +1,4 @@
-//! Databases of their own for tests, and the dump of the migrated schema. Not for production.
+//! Creates a separate database for each test, and dumps the migrated schema. Not for production.
 
 mod dump;
 
@@ -17,7 +17,7 @@ use crate::{Options, Postgres, migrate};
 
 pub use dump::dump_schema;
 
-/// The variable that names the server for tests: a URL of a superuser, to any database of it.
+/// The variable that names the server for tests: the URL of a superuser and of any database on it.
 pub const SERVER_URL: &str = "HOOKBOX_TEST_POSTGRES_URL";
 
 /// How long creating or dropping a database may take on a busy machine.
@@ -25,7 +25,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 type Failed = Box<dyn Error + Send + Sync>;
 
-/// A database of a test's own. Dropping it drops the database, with all connections to it.
+/// A database that one test uses alone. Dropping this value drops the database and ends all
+/// connections to it.
 pub struct Database {
     server: PgConnectOptions,
     name: String,
@@ -33,15 +34,16 @@ pub struct Database {
 }
 
 impl Database {
-    /// An empty database on the server that [`SERVER_URL`] names.
+    /// Creates an empty database on the server that [`SERVER_URL`] names.
     pub async fn create() -> Result<Self, Failed> {
         let url = std::env::var(SERVER_URL).map_err(|_| {
-            format!("set {SERVER_URL} to a PostgreSQL server on which tests may make databases")
+            format!("set {SERVER_URL} to a PostgreSQL server on which tests may create databases")
         })?;
         Self::create_at(&url, None).await
     }
 
-    /// A database on a server: empty, or a copy of `template`, to which no connection may be open.
+    /// Creates a database on a server: an empty one, or a copy of `template`, to which no
+    /// connection may be open.
     pub async fn create_at(server_url: &str, template: Option<&str>) -> Result<Self, Failed> {
         let server: PgConnectOptions = server_url.parse()?;
         let random = RandomState::new().build_hasher().finish();
@@ -61,17 +63,17 @@ impl Database {
         &self.url
     }
 
-    /// Its name, to use it as a template.
+    /// Returns the name of the database, for use as a template.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The options to open it with the defaults.
+    /// Returns the default options for opening the database.
     pub fn options(&self, environment: &EnvironmentName) -> Options {
         Options::new(&self.url, environment.clone())
     }
 
-    /// Migrates it, and opens it.
+    /// Migrates the database, and opens it.
     pub async fn open(&self, environment: &EnvironmentName) -> Result<Postgres, OpenError> {
         migrate(self.options(environment)).await?;
         Postgres::open(self.options(environment)).await
@@ -82,8 +84,8 @@ impl Drop for Database {
     fn drop(&mut self) {
         let statement = format!("drop database if exists {} with (force)", self.name);
         let server = self.server.clone();
-        // On a thread of its own: a test's runtime cannot be waited on from inside, and a test
-        // that panics must leave nothing behind, either.
+        // A separate thread drops the database, because a test's runtime cannot be waited on from
+        // inside, and a test that panics must leave nothing behind, either.
         let dropped = std::thread::spawn(move || {
             tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -100,7 +102,7 @@ impl Drop for Database {
 async fn execute(server: &PgConnectOptions, statement: String) -> Result<(), Failed> {
     let work = async {
         let mut connection = server.connect().await?;
-        // The statement is ours: of a name that was made up above.
+        // The statement is safe, because the name in it was generated above.
         connection.execute(AssertSqlSafe(statement)).await?;
         goodbye(connection).await;
         Ok::<_, sqlx::Error>(())

@@ -1,4 +1,4 @@
-//! One transaction: its connection, what it has claimed, and whether it can still be trusted.
+//! One transaction: its connection, its claims, and whether it can still be trusted.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -14,37 +14,38 @@ use crate::refusal::Stage;
 use crate::{Options, claims, connection, diagnose, proof, rights};
 
 /// How long a rollback may take. A connection that needs longer is closed, and the server rolls
-/// back when it notices.
+/// back when it notices that.
 const ROLLBACK_DEADLINE: Duration = Duration::from_secs(1);
 
-/// An open transaction. Dropping it closes its connection, and so rolls back.
+/// An open transaction. Dropping it closes its connection, which rolls it back.
 pub struct Tx {
     lease: Lease,
     deadline: Duration,
-    /// Whether nothing has failed and no statement is running: false from before each statement
-    /// until after its answer, so that a cancellation in between is detected.
+    /// Whether nothing has failed and no statement is running. It is false from before each
+    /// statement until after its answer, so that a cancellation in between is detected.
     sound: bool,
-    /// A handler has had the connection.
+    /// Whether a handler has used the connection.
     lent: bool,
-    /// It is for a handler that is not hookbox's own, and has the savepoint for it.
+    /// Whether the transaction is for a handler that is not hookbox's own, and has a savepoint for
+    /// the proof.
     guarded: bool,
-    /// The state of the session when it began, as the first proof has read it.
+    /// The state of the session at the start of the transaction, as the first proof read it.
     pub(crate) session: Option<Vec<String>>,
     /// The transaction's number at the server.
     pub(crate) id: Option<String>,
     pub(crate) began: Instant,
-    /// What was claimed here, and its new state.
+    /// The claims that only this transaction may settle, by route and event.
     pub(crate) owned: BTreeMap<(RouteName, EventId), OwnedClaim>,
 }
 
-/// One claim of this transaction.
+/// One claim that is `Fresh` or `Granted` in this transaction.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OwnedClaim {
-    /// The attempt that it is for.
+    /// The number of the attempt that was claimed.
     pub attempt: u32,
-    /// It is a retry or a replay.
+    /// Whether the claim is for a retry or replay rather than for a first attempt.
     pub granted: bool,
-    /// Its new state and its attempts, once it is settled.
+    /// The final state and the number of attempts, once the claim is settled.
     pub end: Option<(ClaimState, u32)>,
 }
 
@@ -63,7 +64,7 @@ impl Tx {
         }
     }
 
-    /// One that was begun with [`proof::BEGIN`].
+    /// Creates a transaction that was opened with [`proof::BEGIN`].
     pub(crate) fn guarded(lease: Lease, deadline: Duration) -> Self {
         Self {
             guarded: true,
@@ -83,12 +84,12 @@ impl Tx {
         self.lease.options()
     }
 
-    /// What resets the session inside of the transaction.
+    /// Returns the statements that reset the session inside the transaction.
     pub(crate) fn reset(&self) -> String {
         self.lease.reset()
     }
 
-    /// How many transactions and savepoints are open, as far as sqlx knows.
+    /// Returns how many transactions and savepoints are open, as far as sqlx knows.
     pub(crate) fn depth(&self) -> usize {
         self.lease.depth()
     }
@@ -102,7 +103,7 @@ impl Tx {
         F: Future<Output = Result<T, sqlx::Error>> + Send + 't,
     {
         self.sound = false;
-        // The names for a refusal, read before the connection is borrowed.
+        // The names for a refusal are read before the connection is borrowed.
         let names = self.lease.names();
         match connection::within(self.deadline, statement(self.lease.connection())).await {
             Ok(answer) => {
@@ -123,7 +124,7 @@ impl Tx {
         Ok(())
     }
 
-    /// Commits, with the guard before it.
+    /// Runs the guard, and then commits.
     pub(crate) async fn commit(mut self) -> Result<(), CommitError> {
         let broken = |why: &str| {
             Err(CommitError::BrokenByHandler {
@@ -139,7 +140,9 @@ impl Tx {
             if !self.is_alive().await? {
                 return Err(ended());
             }
-            return broken("its claims were changed, or its synchronous_commit was turned down");
+            return broken(
+                "its claims were changed, or its synchronous_commit was set to a lower level",
+            );
         }
         crash_point!("postgres.after_guard");
         match self.lease.commit(self.deadline).await {
@@ -147,8 +150,8 @@ impl Tx {
                 self.lease.give_back().await;
                 Ok(())
             }
-            // The server answered: nothing was committed, and it is no failure of the server. A
-            // deferred constraint of the handler's, say.
+            // The server answered that nothing was committed, and it is no failure of the server.
+            // One cause is a deferred constraint of the handler's tables.
             Err(QueryError::Database(error @ sqlx::Error::Database(_)))
                 if diagnose::diagnose(&error).is_none() =>
             {
@@ -160,8 +163,9 @@ impl Tx {
         }
     }
 
-    /// The last statement before the commit: sets every claim to its final state, and so proves
-    /// that the transaction is the one that claimed them, and alive (H9).
+    /// Runs the guard, the last statement before the commit. It sets every claim to its final
+    /// state, which proves that the transaction is the one that claimed them, and that it is still
+    /// open (H9).
     async fn guard(&mut self) -> Result<bool, CommitError> {
         let mut ends = Vec::with_capacity(self.owned.len());
         for ((route, event), owned) in &self.owned {
@@ -174,7 +178,7 @@ impl Tx {
             }
         }
         let Some(id) = self.id.clone() else {
-            // Nothing was claimed or read, so there is nothing of ours to protect.
+            // Nothing was claimed or read, so there is nothing to protect.
             return Ok(true);
         };
         match self.run(|c| claims::end(c, id, ends)).await {
@@ -183,7 +187,7 @@ impl Tx {
         }
     }
 
-    /// Whether the transaction is the one that began.
+    /// Returns whether the transaction is the one that was opened.
     async fn is_alive(&mut self) -> Result<bool, CommitError> {
         let id = self.id.clone();
         match self.run(claims::transaction).await {
@@ -206,8 +210,8 @@ impl Tx {
         if diagnose::is_aborted(cause) {
             return self.aborted_or_ended(doing).await;
         }
-        // A right or a table that hookbox has outside of this transaction: the handler has removed
-        // it. Where it is missing elsewhere, too, the handler did not cause that.
+        // Hookbox has this right or table outside of this transaction, so the handler has removed
+        // it. If it is missing elsewhere, too, the handler did not cause that.
         if self.guarded && diagnose::is_refused(cause) && self.is_well_elsewhere().await {
             return CommitError::BrokenByHandler {
                 why: format!(
@@ -219,8 +223,8 @@ impl Tx {
         error.ours(doing).into()
     }
 
-    /// A transaction in which the server answers nothing any more: it has the savepoint, or it is
-    /// another one.
+    /// Classifies a transaction in which the server rejects every statement: with the savepoint, it
+    /// is aborted; without it, a handler ended it.
     async fn aborted_or_ended(&mut self, doing: &'static str) -> CommitError {
         let aborted = CommitError::BrokenByHandler {
             why: "a statement failed in it, and the error was swallowed".to_owned(),
@@ -236,7 +240,7 @@ impl Tx {
         }
     }
 
-    /// Whether a session that no handler has had can do what hookbox does.
+    /// Returns whether hookbox's statements work in a session that no handler has used.
     async fn is_well_elsewhere(&mut self) -> bool {
         let Ok(mut connection) = self.lease.another().await else {
             return false;
@@ -246,17 +250,17 @@ impl Tx {
         can_settle.unwrap_or(false)
     }
 
-    /// Rolls back. The connection is used again only when no handler had it and nothing went
-    /// wrong on it.
+    /// Rolls back. The connection is reused only when no handler had it and nothing failed on it.
     pub(crate) async fn rollback(mut self) {
-        // Also when the connection is to be closed: the locks are free at once then.
+        // This happens even when the connection is to be closed, because it frees the locks at
+        // once.
         let rolled_back = self.lease.rollback(ROLLBACK_DEADLINE).await;
         if rolled_back.is_ok() && self.sound && !self.lent {
             self.lease.give_back().await;
         }
     }
 
-    /// The claim of an event in this transaction.
+    /// Returns the claim of an event in this transaction.
     pub(crate) fn owned_mut(
         &mut self,
         route: &RouteName,
@@ -269,9 +273,9 @@ impl Tx {
     }
 }
 
-/// A handler has ended the transaction.
+/// Returns the error for a transaction that a handler has ended.
 pub(crate) fn ended() -> CommitError {
     CommitError::EndedByHandler {
-        why: "the transaction is not the one that began".to_owned(),
+        why: "the open transaction is not the one that hookbox opened".to_owned(),
     }
 }

@@ -1,5 +1,5 @@
-//! Ingests that never reported their last numbers: killed, or drained while the broker took no
-//! accept report.
+//! Finds ingests that never reported their last numbers: they were killed, or they drained while
+//! the broker took no accept report.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use sqlx::{Error, PgConnection};
 
 use crate::column::Columns;
 
-/// See [`hookbox_driver::Ledger::unvouched`]. Instances are found by steps over an index, one step
-/// each, however many receipts they have.
+/// Finds these ingests; see [`hookbox_driver::Ledger::unvouched`]. It finds instances by steps over
+/// an index, one step each, however many receipts they have.
 pub(crate) async fn read(
     c: &mut PgConnection,
     limit: u32,

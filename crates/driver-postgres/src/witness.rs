@@ -1,5 +1,4 @@
-//! The tables `incarnations` and `witness`: what distinguishes a restored store from one that is
-//! whole.
+//! The tables `incarnations` and `witness`: they distinguish a restored store from a complete one.
 
 use hookbox_driver::{
     AcceptedRestore, Fault, Mismatch, NextWitness, WITNESS_INGESTS_MAX, WitnessPosition,
@@ -14,7 +13,7 @@ use crate::column::{Columns, bigint, text};
 use crate::tx::Tx;
 use crate::{Postgres, audit};
 
-/// The action in the audit.
+/// The name of the action in the audit.
 const ACTION: &str = "reconcile.accept_restore";
 
 impl Postgres {
@@ -146,7 +145,7 @@ pub(crate) async fn accept(
     let after = position(c).await?;
     let witness = after.first_after(before, mismatch, now(c).await?);
     keep(c, &witness).await?;
-    // The broker has confirmed nothing of this life yet.
+    // The broker has confirmed nothing of the new incarnation yet.
     sqlx::query("update witness set confirmed = 0 where id = 1")
         .execute(&mut *c)
         .await?;

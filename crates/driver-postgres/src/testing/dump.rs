@@ -1,4 +1,4 @@
-//! The schema as text, read from the catalogs, so that every change of it is a diff.
+//! Writes the schema as text, read from the catalogs, so that every change of the schema is a diff.
 
 use std::fmt::Write as _;
 
@@ -32,7 +32,8 @@ const COLUMNS: &str = "
     where a.attrelid = $1::bigint::oid and a.attnum > 0 and not a.attisdropped
     order by a.attnum";
 
-// From version 18 on, NOT NULL is a constraint of its own; the columns say it already.
+// From version 18 on, NOT NULL is a separate constraint. It is left out, because the column's line
+// already has it.
 const CONSTRAINTS: &str = "
     select 'CONSTRAINT ' || conname || ' ' || pg_get_constraintdef(oid) as line
     from pg_constraint
@@ -64,8 +65,8 @@ const FUNCTIONS: &str = "
     where p.pronamespace = 'public'::regnamespace and p.prokind in ('f', 'p')
     order by p.proname, pg_get_function_identity_arguments(p.oid)";
 
-/// The schema of a database: tables with their columns and constraints, indexes, triggers, views
-/// and functions, in the order of their names.
+/// Returns the schema of a database: tables with their columns and constraints, indexes, triggers,
+/// views and functions, in the order of their names.
 pub async fn dump_schema(url: &str) -> Result<String, Error> {
     let mut connection = PgConnection::connect(url).await?;
     let c = &mut connection;

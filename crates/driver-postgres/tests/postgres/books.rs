@@ -1,10 +1,10 @@
-//! The accounting, and that every kind of contradiction in the tables is reported.
+//! Tests of the accounting: every kind of contradiction in the tables must be reported.
 
 use hookbox_driver::{DeadReason, Ledger, Outcome, RouteBooks};
 
 use crate::world::{ROUTE, World, again, envelope, route};
 
-/// One event of each kind: 1 is done, 2 waits, 3 is dead.
+/// Returns a world with one event of each kind: event 1 is done, 2 waits, 3 is dead.
 async fn filled() -> World {
     let world = World::new().await;
     world.process(&envelope(1, 1, "{}"), "e").await;

@@ -1,4 +1,5 @@
-//! The guard before the commit: what handlers can do to a transaction, and that it is found out.
+//! The guard before the commit: what handlers can do to a transaction, and that the guard detects
+//! it.
 
 use hookbox_driver::{Claimed, CommitError, FaultKind, Outcome, Store};
 use sqlx::{Connection, Executor, PgConnection};
@@ -7,7 +8,7 @@ use crate::world::{World, add_effect, again, envelope};
 
 const DONE: Outcome = Outcome::Done { attempt: 1 };
 
-/// What a handler does with its connection.
+/// A closure that stands for a handler and uses its connection.
 trait Handler: AsyncFnOnce(&mut PgConnection) {}
 impl<F: AsyncFnOnce(&mut PgConnection)> Handler for F {}
 
@@ -79,7 +80,11 @@ async fn a_transaction_that_is_ended_after_settling_is_no_commit() {
     connection.execute("commit").await.unwrap();
     assert_ended(&world.store.commit(tx).await);
     let running = "select count(*) from claims where state = 'running'";
-    assert_eq!(world.number(running).await, 1, "the guard changed nothing");
+    assert_eq!(
+        world.number(running).await,
+        1,
+        "the guard must not change the claim"
+    );
 }
 
 #[tokio::test]
@@ -97,7 +102,7 @@ async fn a_raw_commit_is_found_out_and_the_event_is_not_run_again() {
         })
         .await;
         assert_ended(&result);
-        // The handler did commit, and hookbox did not add to it.
+        // The handler did commit, and hookbox added nothing to it.
         assert_eq!(world.effects("committed").await, 1, "{ending}");
         assert_eq!(
             world.number("select count(*) from receipts").await,
@@ -110,7 +115,7 @@ async fn a_raw_commit_is_found_out_and_the_event_is_not_run_again() {
             "{ending}"
         );
 
-        // Whatever the policy says, it must not run again.
+        // Whatever the retry policy says, the handler must not run again.
         world.fail(&envelope(1, 1, "{}"), 1, again()).await;
         let dead = "select count(*) from dead_letters where reason = 'orphaned'";
         assert_eq!(world.number(dead).await, 1, "{ending}");

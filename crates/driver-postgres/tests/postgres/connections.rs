@@ -1,4 +1,4 @@
-//! Connections: how many, which are used again, and cancellation at any moment.
+//! Connections: how many there are, which are reused, and cancellation at any moment.
 
 use std::time::Duration;
 
@@ -17,9 +17,14 @@ async fn connections_are_bounded_and_come_back() {
     .await;
     let one = world.store.begin().await.unwrap();
     let two = world.store.begin().await.unwrap();
-    let fault = world.store.begin().await.err().expect("there is no third");
+    let fault = world
+        .store
+        .begin()
+        .await
+        .err()
+        .expect("a third transaction must not get a connection");
     assert_eq!(fault.kind(), FaultKind::Unavailable);
-    let busy = "a store whose connections are all at work is there";
+    let busy = "a store whose connections are all in use is reachable";
     world.store.ping().await.expect(busy);
     drop(one);
     world
@@ -31,18 +36,21 @@ async fn connections_are_bounded_and_come_back() {
     world.store.close().await;
     let fault = world.store.begin().await.err().expect("it is closed");
     assert_eq!(fault.kind(), FaultKind::Unavailable);
-    eventually("the server has none of our connections", || async {
-        let query = "select count(*) from pg_stat_activity
+    eventually(
+        "the server has none of this store's connections",
+        || async {
+            let query = "select count(*) from pg_stat_activity
                      where datname = current_database() and application_name = 'hookbox'";
-        match world.number(query).await {
-            0 => Ok(()),
-            left => Err(format!("{left} left")),
-        }
-    })
+            match world.number(query).await {
+                0 => Ok(()),
+                left => Err(format!("{left} left")),
+            }
+        },
+    )
     .await;
 }
 
-/// How many sessions this test has at the server, and the server's process id of the newest.
+/// Returns how many sessions this test has at the server, and the process id of the newest.
 async fn sessions(world: &World) -> (i64, i64) {
     let ours = "from pg_stat_activity
                 where datname = current_database() and application_name = 'hookbox'";
@@ -59,7 +67,8 @@ fn expect(found: i64, count: i64) -> Result<(), String> {
     }
 }
 
-/// What stops or pauses a pooler waits for our sessions, whether they are used or not.
+/// An operator who stops or pauses a pooler waits for hookbox's sessions, whether they are used or
+/// not.
 #[tokio::test]
 async fn no_connection_outlives_its_lifetime() {
     let world = World::with(|options| options.connection_lifetime = Duration::from_secs(1)).await;
@@ -72,8 +81,8 @@ async fn no_connection_outlives_its_lifetime() {
         store.rollback(tx).await;
     }
     store.ping().await.unwrap();
-    // Nothing but a look whether the server is there: the three that nothing uses are closed, and
-    // the one that looks is another one from time to time.
+    // Only the check of the server runs: the three idle connections are closed, and the connection
+    // of the check is replaced from time to time.
     let first = eventually("one session is left", || async {
         store.ping().await.unwrap();
         let (count, process) = sessions(&world).await;
@@ -89,12 +98,13 @@ async fn no_connection_outlives_its_lifetime() {
             .ok_or("the same".to_owned())
     })
     .await;
-    // A unit of work closes what is idle as well, and a transaction is not cut off.
+    // Opening a transaction closes idle connections as well, and does not cut off an open
+    // transaction.
     let mut long = store.begin().await.unwrap();
     let (one, two) = (store.begin().await.unwrap(), store.begin().await.unwrap());
     store.rollback(one).await;
     store.rollback(two).await;
-    eventually("what nothing uses is closed meanwhile", || async {
+    eventually("the idle connections are closed meanwhile", || async {
         store.rollback(store.begin().await.unwrap()).await;
         expect(sessions(&world).await.0, 3)
     })
@@ -127,17 +137,18 @@ async fn a_clean_connection_is_used_again_and_a_lent_one_only_after_its_commit()
     assert_eq!(
         backend("rollback").await,
         first,
-        "it came back after the commit"
+        "the connection must be reused after the commit"
     );
     assert_ne!(
         backend("rollback").await,
         first,
-        "and not after a handler's rollback"
+        "the connection must not be reused after a handler's rollback"
     );
 }
 
-/// H15. A pooler may give a connection a session that another one has had: its prepared statements
-/// have the names of ours, and one with as many parameters would be run in place of ours.
+/// Tests H15: a pooler may give a connection a session that another connection has used. Its
+/// prepared statements have the same names as the driver's, and one with the same number of
+/// parameters would run in their place.
 #[tokio::test]
 async fn a_session_that_another_connection_has_marked_is_not_used() {
     let world = World::new().await;
@@ -153,14 +164,25 @@ async fn a_session_that_another_connection_has_marked_is_not_used() {
         pid
     };
     let first = backend("select 1").await;
-    assert_eq!(backend("select 1").await, first, "its mark is its own");
-    // As the begin of another connection in this session.
+    assert_eq!(
+        backend("select 1").await,
+        first,
+        "a session with the connection's own mark must be reused"
+    );
+    // This statement marks the session as another connection would.
     let lent = "select set_config('hookbox.session', gen_random_uuid()::text, false)";
     assert_eq!(backend(lent).await, first);
     let second = backend("select 1").await;
-    assert_ne!(second, first, "it is another one's by now");
+    assert_ne!(
+        second, first,
+        "a session with another mark must not be reused"
+    );
     assert_eq!(backend("reset hookbox.session").await, second);
-    assert_ne!(backend("select 1").await, second, "it has no mark");
+    assert_ne!(
+        backend("select 1").await,
+        second,
+        "a session without a mark must not be reused"
+    );
 }
 
 #[tokio::test]
@@ -173,7 +195,7 @@ async fn a_cancelled_begin_affects_no_other_transaction() {
     store.ping().await.unwrap();
     proxy.set(Mode::Slow);
     for step in 0..20_u8 {
-        // From before the BEGIN is sent to after it has been answered.
+        // The times range from before the BEGIN is sent to after it has been answered.
         let patience = SLOW * u32::from(step) / 8;
         drop(tokio::time::timeout(patience, store.begin()).await);
         let envelope = envelope(step + 1, step + 1, "{}");
@@ -209,7 +231,8 @@ async fn a_cancelled_claim_affects_no_other_transaction() {
     let claim = world.claim(&mut tx, &batch);
     let early = tokio::time::timeout(Duration::from_millis(50), claim);
     assert!(early.await.is_err());
-    // The engine would drop it; giving it back must not make it be used again, either.
+    // The engine would drop this transaction; giving it back must not make its connection reusable,
+    // either.
     world.store.rollback(tx).await;
     world.store.rollback(holder).await;
     assert_eq!(world.process(&envelope, "e").await, Claimed::Fresh);

@@ -1,4 +1,5 @@
-//! Failed attempts: retries, their fence, dead letters, and what is recorded once only.
+//! Failed attempts: their retries with the fence, dead letters, and recording each failure only
+//! once.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -15,7 +16,7 @@ async fn a_failed_attempt_is_retried_until_it_is_done() {
     let first = envelope(1, 1, "{\"a\": 1}");
     assert_eq!(world.fail(&first, 1, again()).await, Recorded::Recorded);
     world.assert_balanced().await;
-    // Another receipt while it waits is a duplicate, the same one is known.
+    // While the event waits, another receipt is a duplicate, and the same receipt is known.
     assert_eq!(world.peek(&first).await, Claimed::Redelivered);
     assert_eq!(
         world.process(&envelope(1, 2, "{\"a\": 1}"), "e").await,
@@ -31,11 +32,15 @@ async fn a_failed_attempt_is_retried_until_it_is_done() {
         }
     );
     let retry = &due[0].envelope;
-    assert_eq!(*retry, redo(&first, 2), "as the first receipt brought it");
+    assert_eq!(
+        *retry,
+        redo(&first, 2),
+        "the retry must have the fields of the first receipt"
+    );
     assert_eq!(
         world.requeue().await.0,
         Requeued::default(),
-        "it is on its way"
+        "a queued retry must not be taken again"
     );
 
     assert_eq!(
@@ -115,7 +120,7 @@ async fn the_failure_of_an_event_that_is_done_changes_nothing() {
         world.fail(&redo(&first, 2), 2, DEAD).await,
         Recorded::Superseded
     );
-    // Another body under the same id is not what is claimed.
+    // Another body under the same id is not the claimed one.
     assert_eq!(
         world.fail(&envelope(1, 2, "[]"), 1, DEAD).await,
         Recorded::Superseded
@@ -131,7 +136,7 @@ async fn a_retry_is_not_due_early() {
     world
         .fail(&envelope(1, 1, "{}"), 1, Then::Retry { after: hour })
         .await;
-    // A wish that no calendar holds is cut, not refused.
+    // A wait that is longer than any calendar is shortened, not refused.
     let for_ever = Then::Retry {
         after: Duration::MAX,
     };
@@ -193,7 +198,7 @@ async fn only_what_the_broker_confirmed_is_marked() {
     assert_eq!(due[0].envelope.event, refused.event);
 }
 
-/// While it publishes, another scheduler looks for what is due.
+/// A `Republish` during which another scheduler queries for due retries.
 struct Meanwhile<'a> {
     world: &'a World,
     seen: Mutex<Vec<Requeued>>,
@@ -253,7 +258,7 @@ async fn a_scheduler_that_is_stopped_in_the_middle_marks_nothing() {
         world.store.requeue_due(10, &Stuck),
     );
     assert!(stopped.await.is_err());
-    // The rows are free as soon as the server has noticed that the connection is closed.
+    // The rows are unlocked as soon as the server has noticed that the connection is closed.
     crate::world::eventually("the retry is due", || async {
         match world.requeue().await.0.confirmed {
             1 => Ok(()),

@@ -1,4 +1,4 @@
-//! What operators see and do.
+//! Tests of what operators read and change.
 
 use hookbox_driver::{
     AuditFilter, ClaimState, DeadFilter, DeadReason, DeadState, EventFilter, Ledger, Outcome,
@@ -216,7 +216,8 @@ async fn discard_and_restore_are_audited_and_bounded() {
     );
 }
 
-/// A version that knows no groups writes its columns, and leaves ours as they were.
+/// An older version that knows no groups writes only its own columns, and leaves the newer ones
+/// empty.
 #[tokio::test]
 async fn what_an_older_hookbox_wrote_is_grouped_once() {
     let world = World::new().await;
@@ -234,7 +235,7 @@ async fn what_an_older_hookbox_wrote_is_grouped_once() {
              where id = {first}"
         ))
         .await;
-    // A transaction at a time: one that is killed leaves the rest to the next.
+    // Each call is one transaction, so a killed call leaves the rest to the next.
     assert_eq!(world.store.dead_regroup(2).await.unwrap(), 2);
     let (one, two) = tokio::join!(world.store.dead_regroup(9), world.store.dead_regroup(9));
     assert!(one.unwrap() + two.unwrap() >= 3);

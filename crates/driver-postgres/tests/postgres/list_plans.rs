@@ -1,4 +1,4 @@
-//! The statements of lists find their rows by index, also at the end of a long list, and in a
+//! The statements of lists must find their rows by index, even at the end of a long list, and in a
 //! database that has not been analysed.
 
 use hookbox_driver::{
@@ -8,13 +8,13 @@ use hookbox_driver::{
 
 use crate::world::{ROUTE, World, eventually};
 
-/// How many rows each table has.
+/// The number of rows in each table.
 const GROWN: i64 = 50_000;
 
 const TABLES: &str = "('events', 'claims', 'attempts', 'dead_letters', 'retries', 'refusals', \
                        'audit')";
 
-/// Rows of a page.
+/// The number of rows of a page.
 const PAGE: u32 = 20;
 
 #[tokio::test]
@@ -50,7 +50,7 @@ async fn a_page_reads_no_whole_table() {
         let before = read_whole(&world).await;
         lists(&world).await;
         world.store.close().await;
-        // The server counts for others what a session did when the session ends.
+        // The server publishes the counts of a session when the session ends.
         eventually("the last list is counted", || async {
             let query = "select coalesce(max(idx_scan), 0)::bigint from pg_stat_user_tables
                          where relname = 'audit'";
@@ -64,13 +64,13 @@ async fn a_page_reads_no_whole_table() {
             let read = after - before;
             assert!(
                 read < GROWN,
-                "analyzed {analyzed}: {read} rows of {table} were read by reading it whole"
+                "analyzed {analyzed}: {read} rows of {table} were read by reading the whole table"
             );
         }
     }
 }
 
-/// Of each list a page in its midst.
+/// Reads a page in the middle of each list.
 async fn lists(world: &World) {
     let store = &world.store;
     let events = EventFilter::default();
@@ -139,7 +139,7 @@ async fn counted(world: &World) {
     .await;
 }
 
-/// How many rows were read by reading whole tables, of each.
+/// Returns how many rows of each table were read by reading the whole table.
 async fn read_whole(world: &World) -> Vec<(String, i64)> {
     let query = format!(
         "select relname::text, seq_tup_read from pg_stat_user_tables

@@ -1,7 +1,8 @@
-//! What only PostgreSQL can get wrong, against a real server: `HOOKBOX_TEST_POSTGRES_URL`.
+//! Tests of failures that only PostgreSQL can cause, against a real server:
+//! `HOOKBOX_TEST_POSTGRES_URL`.
 //!
-//! The promises that every store keeps are tested by the conformance suite as well; here are the
-//! cases that need the database's own means.
+//! The conformance suite tests the promises that every store keeps; these are the cases that need
+//! the database's own means.
 #![allow(clippy::unwrap_used)]
 
 mod books;

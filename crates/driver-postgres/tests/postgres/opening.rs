@@ -1,4 +1,4 @@
-//! Which databases are refused, and that a refusal changes nothing.
+//! Which databases are refused when they are opened, and that a refusal changes nothing.
 
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ async fn an_older_schema_is_refused() {
     assert!(refused.to_string().contains("hookbox migrate"), "{refused}");
 }
 
-/// A newer hookbox has migrated the database.
+/// The statements by which a newer hookbox would have migrated the database.
 const TOMORROW: &str =
     "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
      values (9999, 'tomorrow', true, '', 0)";
@@ -118,7 +118,7 @@ async fn a_newer_schema_that_removed_something_is_refused_by_all() {
 async fn another_environment_is_refused_before_anything_is_changed() {
     let database = Database::create().await.unwrap();
     migrate(database.options(&environment())).await.unwrap();
-    // One migration is missing, and must still be.
+    // One migration is missing, and must still be missing afterwards.
     execute(
         &database,
         "drop table earlier_deaths; delete from _sqlx_migrations

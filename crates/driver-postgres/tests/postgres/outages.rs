@@ -1,4 +1,4 @@
-//! Lost connections, lost answers, and a network that goes silent.
+//! Lost connections, lost answers, and a network that drops all traffic.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,8 @@ use crate::world::{ROUTE, World, add_effect, envelope, environment, eventually, 
 
 const DONE: Outcome = Outcome::Done { attempt: 1 };
 
-/// A world whose store goes through a proxy; the effects are looked at without it.
+/// Returns a world whose store connects through a proxy; the test reads the effects without the
+/// proxy.
 async fn behind_a_proxy(change: impl FnOnce(&mut Options)) -> (World, Proxy) {
     let mut world = World::new().await;
     let proxy = Proxy::before(world.database.url()).await;
@@ -184,9 +185,9 @@ async fn a_rollback_that_gets_no_answer_ends() {
     assert_eq!(world.process(&envelope, "e").await, Claimed::Fresh);
 }
 
-/// A worker that is cut off holds its claims until the server ends its transaction. A worker that
-/// gets the event meanwhile waits for that and claims it then; the commit of the first worker comes
-/// too late.
+/// A worker that is cut off holds its claims until the server ends its transaction. A second worker
+/// that gets the event meanwhile waits for that and then claims the event; the commit of the first
+/// worker comes too late.
 #[tokio::test]
 async fn a_worker_that_is_cut_off_makes_another_wait_and_loses_its_claim() {
     let (world, proxy) = behind_a_proxy(|options| {
@@ -212,18 +213,18 @@ async fn a_worker_that_is_cut_off_makes_another_wait_and_loses_its_claim() {
     let claiming = elsewhere.claim(&mut tx, &route, &batch);
     let blocked =
         format!("select count(*) from pg_stat_activity where {pid} = any (pg_blocking_pids(pid))");
-    let waits = eventually("it waits for the other's transaction", async || match world
-        .number(&blocked)
-        .await
-    {
-        0 => Err("it does not wait".to_owned()),
-        waiting => Ok(waiting),
-    });
+    let waits = eventually(
+        "the second worker waits for the first one's transaction",
+        async || match world.number(&blocked).await {
+            0 => Err("no session waits for the first worker's transaction".to_owned()),
+            waiting => Ok(waiting),
+        },
+    );
     let (claimed, waiting) = tokio::join!(claiming, waits);
     assert_eq!((claimed.unwrap(), waiting), (vec![Claimed::Fresh], 1));
     let left = format!("select count(*) from pg_stat_activity where pid = {pid}");
-    // It gives its locks back before it is gone.
-    eventually("the server has ended it", async || {
+    // The server releases the locks before the session disappears.
+    eventually("the server has ended the session", async || {
         match world.number(&left).await {
             0 => Ok(()),
             left => Err(format!("{left} left")),

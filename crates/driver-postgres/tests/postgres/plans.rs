@@ -1,19 +1,19 @@
-//! The statements of a unit of work find their rows by index, also in a database that has just been
-//! made and was never analysed.
+//! The statements of a transaction must find their rows by index, even in a database that was just
+//! created and never analysed.
 
 use hookbox_driver::{Claimed, Outcome, ReceiptOutcome, Store};
 use hookbox_event::{Envelope, EventId, ReceiptId};
 
 use crate::world::{ROUTE, World, envelope, eventually, route};
 
-/// How many events are there all at once.
+/// The number of events that are inserted at once.
 const GROWN: i64 = 50_000;
 const BATCH: u32 = 64;
 
 fn numbered(n: u32, receipt: u8) -> Envelope {
     let mut one = envelope(0, 0, "{}");
     let (mut event, mut id) = ([0; 32], [receipt; 16]);
-    // Spread, as hashes are.
+    // The ids are spread evenly, as hashes are.
     event[..4].copy_from_slice(&n.wrapping_mul(0x9E37_79B1).to_be_bytes());
     event[4..8].copy_from_slice(&n.to_be_bytes());
     id[..4].copy_from_slice(&n.to_be_bytes());
@@ -55,7 +55,8 @@ async fn a_unit_of_work_does_not_read_whole_tables_that_have_grown() {
         let off = format!("alter table {table} set (autovacuum_enabled = off)");
         world.execute(&off).await;
     }
-    // Often enough that the server would keep the plans that are good for a small table.
+    // The statements run often enough for the server to cache plans that are good for a small
+    // table.
     for n in 0..10 {
         fresh_and_duplicates(&world, n).await;
     }
@@ -72,7 +73,7 @@ async fn a_unit_of_work_does_not_read_whole_tables_that_have_grown() {
              from events where topic = 's.t'"
         ))
         .await;
-    // The server counts for others what a session did when the session ends.
+    // The server publishes the counts of a session when the session ends.
     counted(&world, GROWN).await;
     let before = read_whole(&world).await;
     for n in 10..30 {
@@ -80,7 +81,8 @@ async fn a_unit_of_work_does_not_read_whole_tables_that_have_grown() {
     }
     world.store.close().await;
     counted(&world, GROWN + 30 * i64::from(BATCH)).await;
-    // While a table is small, to read it whole is right. Once would be too often now.
+    // Reading the whole of a small table is right. For the grown table, a single such read is a
+    // mistake.
     let read = read_whole(&world).await - before;
     assert!(
         read < GROWN,
@@ -88,7 +90,7 @@ async fn a_unit_of_work_does_not_read_whole_tables_that_have_grown() {
     );
 }
 
-/// Waits until the server has counted so many insertions into each of the tables.
+/// Waits until the server has counted this many insertions into each of the tables.
 async fn counted(world: &World, rows: i64) {
     let query = "select coalesce(min(n_tup_ins), 0)::bigint from pg_stat_user_tables
                  where relname in ('events', 'claims', 'receipts')";
@@ -101,7 +103,7 @@ async fn counted(world: &World, rows: i64) {
     .await;
 }
 
-/// How many rows were read by reading whole tables.
+/// Returns how many rows were read by reading whole tables.
 async fn read_whole(world: &World) -> i64 {
     let query = "select coalesce(sum(seq_tup_read), 0)::bigint from pg_stat_user_tables
                  where relname in ('events', 'claims', 'receipts')";

@@ -1,5 +1,5 @@
-//! The proof after a handler that is not hookbox's own: every way to end a transaction, to break
-//! it, and to change the session, and that nothing of it is found afterwards.
+//! Tests of the proof after a handler that is not hookbox's own: every way to end a transaction, to
+//! break it, and to change the session is detected, and leaves nothing for the next handler.
 
 use hookbox_driver::{Claimed, CommitError, Outcome, Store};
 use hookbox_driver_postgres::Tx;
@@ -9,7 +9,8 @@ use crate::world::{World, add_effect, envelope};
 
 const DONE: Outcome = Outcome::Done { attempt: 1 };
 
-/// One connection, so that whatever a handler leaves in it is found by the next.
+/// Returns a world with one connection, so that the next handler finds whatever a handler leaves in
+/// it.
 async fn world() -> World {
     World::with(|options| options.connections_max = 1).await
 }
@@ -33,7 +34,7 @@ async fn finish(world: &World, mut tx: Tx, number: u8) {
     world.store.commit(tx).await.unwrap();
 }
 
-/// What a handler does, and whether that ended the transaction: else it broke it.
+/// The statements of a handler, and whether they end the transaction; otherwise they break it.
 const BREAKS: [(&str, bool); 17] = [
     ("commit", true),
     ("commit; begin", true),
@@ -53,7 +54,8 @@ const BREAKS: [(&str, bool); 17] = [
     ),
     ("abort", true),
     ("end", true),
-    // Prepared transactions are switched off here, and what fails is rolled back, all of it.
+    // The server has prepared transactions switched off. The statement fails and rolls back
+    // everything.
     ("prepare transaction 'away'", true),
     ("select 1/0", false),
     ("savepoint its_own; select 1/0", false),
@@ -68,7 +70,7 @@ async fn an_ended_transaction_is_distinguished_in_every_way() {
         let mut tx = begin(&world, number).await;
         add_effect(world.store.connection(&mut tx), "before").await;
         let connection = world.store.connection(&mut tx);
-        // Statement by statement: one that fails does not take the ones before it with it.
+        // Each statement runs separately, so that a failing one does not revert those before it.
         for statement in statements.split("; ") {
             let statement = sqlx::AssertSqlSafe(statement);
             let _ = connection.execute(sqlx::raw_sql(statement)).await;
@@ -101,7 +103,8 @@ async fn a_handler_may_use_savepoints_of_its_own() {
     assert_eq!(world.effects("undone").await, 0);
 }
 
-/// What a handler changes, and how its failure names that.
+/// The statements by which a handler changes its session, and the setting that the failure must
+/// name.
 const CHANGES: [(&str, &str); 16] = [
     ("set role weak", "role"),
     ("set local role weak", "role"),
@@ -133,7 +136,7 @@ const CHANGES: [(&str, &str); 16] = [
 #[tokio::test]
 async fn a_changed_session_is_the_handlers_failure_and_is_named() {
     let world = world().await;
-    // Roles are the whole server's, and other tests have theirs.
+    // Roles belong to the whole server, and other tests use theirs at the same time.
     let weak = format!("weak_of_{}", world.database.name());
     world.execute(&format!("create role {weak}")).await;
     for (number, (statements, name)) in (1..).zip(CHANGES) {
@@ -155,7 +158,7 @@ async fn a_changed_session_is_the_handlers_failure_and_is_named() {
     world.execute(&format!("drop role {weak}")).await;
 }
 
-/// What a handler may leave behind, and the question whether it is there.
+/// What a handler may leave in its session, and the query that finds it.
 const LEAVES: [(&str, &str); 9] = [
     (
         "create temporary table left_behind (n integer)",
@@ -211,16 +214,19 @@ async fn nothing_that_a_handler_leaves_behind_is_found_by_the_next() {
             let found = finds(connection, question).await;
             assert!(
                 !found,
-                "{statements}: in the same transaction, {run_of_two}"
+                "{statements}: must leave nothing in the same transaction, {run_of_two}"
             );
             connection.execute(sqlx::raw_sql(statements)).await.unwrap();
             world.store.prove(&mut tx).await.unwrap();
         }
         finish(&world, tx, number).await;
-        // Also for one of hookbox's own, on the same connection.
+        // A transaction of hookbox's own, on the same connection, must find nothing either.
         let mut tx = world.store.begin().await.unwrap();
         let found = finds(world.store.connection(&mut tx), question).await;
-        assert!(!found, "{statements}: in the next transaction");
+        assert!(
+            !found,
+            "{statements}: must leave nothing for the next transaction"
+        );
         world.store.rollback(tx).await;
     }
 }
@@ -250,18 +256,21 @@ async fn a_session_is_reset_when_the_next_transaction_begins() {
              and current_setting('transaction_read_only') = 'off'",
     )
     .await;
-    assert!(isolation, "as every other one");
+    assert!(
+        isolation,
+        "the isolation level must be that of every other transaction"
+    );
     world.store.rollback(tx).await;
 }
 
-/// Changes the session where no proof comes after it any more.
+/// Changes the session after the last proof of a transaction.
 async fn finish_after(world: &World, tx: &mut Tx) {
     world.store.prove(tx).await.unwrap();
     let late = "set session characteristics as transaction isolation level serializable, read only";
     run(world, tx, late).await;
 }
 
-/// Rights and tables are changed in the transaction as rows are.
+/// A transaction changes rights and tables like rows, and a rollback reverts them.
 #[tokio::test]
 async fn a_right_that_the_handler_revokes_is_its_failure() {
     let world = world().await;
@@ -293,7 +302,7 @@ async fn a_right_that_the_handler_revokes_is_its_failure() {
 async fn a_time_limit_that_stops_hookbox_is_the_handlers() {
     let world = world().await;
     let mut tx = begin(&world, 1).await;
-    // Long enough for itself, and over before the proof has asked.
+    // The limit is long enough for the statement itself, and ends before the proof's query.
     run(&world, &mut tx, "set statement_timeout = 1").await;
     let proof = world.store.prove(&mut tx).await;
     assert!(

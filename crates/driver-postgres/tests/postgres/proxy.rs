@@ -1,4 +1,4 @@
-//! A TCP proxy in front of the server that loses what a test wants lost.
+//! A TCP proxy in front of the server. It loses the traffic that a test wants to be lost.
 
 use std::io;
 use std::sync::Arc;
@@ -9,18 +9,18 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// What it does with what it reads.
+/// What the proxy does with the traffic that it reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Mode {
     Pass,
-    /// Swallows everything in both directions, and closes nothing.
+    /// Drops all traffic in both directions, and closes no connection.
     Hole,
-    /// Forwards a COMMIT, and cuts the connection instead of bringing the answer.
+    /// Forwards a COMMIT, and cuts the connection instead of forwarding the answer.
     LoseCommitAnswer,
     /// Cuts the connection instead of forwarding a COMMIT.
     LoseCommit,
-    /// Brings every answer late.
+    /// Forwards every answer late.
     Slow,
 }
 
@@ -38,12 +38,12 @@ pub const SLOW: Duration = Duration::from_millis(30);
 pub struct Proxy {
     port: u16,
     mode: Arc<AtomicU8>,
-    /// Ends with the proxy.
+    /// The tasks of the proxy, which end when the proxy is dropped.
     _running: JoinSet<io::Result<()>>,
 }
 
 impl Proxy {
-    /// A proxy in front of a database, by its URL.
+    /// Starts a proxy in front of the database of this URL.
     pub async fn before(url: &str) -> Self {
         let server = address(url);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -62,14 +62,14 @@ impl Proxy {
         self.mode.store(mode as u8, Ordering::SeqCst);
     }
 
-    /// The URL that leads through the proxy.
+    /// Returns the URL with the proxy's address.
     pub fn url(&self, url: &str) -> String {
         let through = format!("127.0.0.1:{}", self.port);
         url.replace(&address(url), &through)
     }
 }
 
-/// `host:port` of a URL.
+/// Returns `host:port` of a URL.
 fn address(url: &str) -> String {
     let rest = url.split_once("://").unwrap().1;
     let authority = rest.split(['/', '?']).next().unwrap();
@@ -90,7 +90,7 @@ async fn accept(listener: TcpListener, server: String, mode: Arc<AtomicU8>) -> i
     }
 }
 
-/// One connection, until either side closes it.
+/// Forwards the traffic of one connection until either side closes it.
 async fn pair(mut client: TcpStream, mut server: TcpStream, mode: Arc<AtomicU8>) -> io::Result<()> {
     let mut asked = vec![0; 64 * 1024];
     let mut answered = vec![0; 64 * 1024];

@@ -1,4 +1,4 @@
-//! What a server refuses: the class, the statement that ends it, and that nothing was changed.
+//! Refusals of a server: their class, the statement that fixes each, and that nothing was changed.
 
 use hookbox_driver::{OpenError, describe};
 use hookbox_driver_postgres::testing::Database;
@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use crate::world::{World, environment};
 
-/// A role of a test's own, which goes with it.
+/// A role that one test uses alone, and that is dropped with this value.
 struct Role {
     name: String,
     database: Database,
@@ -29,7 +29,7 @@ impl Role {
         connection.close().await.unwrap();
     }
 
-    /// Options with this role in the URL.
+    /// Returns options with this role in the URL.
     fn options(&self, password: &str) -> Options {
         let (_, server) = self.database.url().rsplit_once('@').unwrap();
         let url = format!("postgres://{}:{password}@{server}", self.name);
@@ -43,7 +43,7 @@ impl Role {
     }
 }
 
-/// What is refused, whole, and that it is a refusal.
+/// Returns the whole text of an error, which must be a refusal.
 #[track_caller]
 fn text(refused: &OpenError) -> String {
     assert!(
@@ -67,7 +67,7 @@ async fn tables(database: &Database) -> Vec<String> {
         .unwrap()
 }
 
-/// All three ways to come to a database.
+/// Returns the refusals of the three functions that open a database.
 async fn refusals(options: &Options) -> [OpenError; 3] {
     [
         migrate(options.clone()).await.unwrap_err(),
@@ -127,7 +127,7 @@ async fn a_role_without_connect_is_refused_with_the_grant() {
     role.end().await;
 }
 
-/// As PostgreSQL 15 and later have it for every role but the owner.
+/// The server behaves as PostgreSQL 15 and later do for every role but the owner.
 #[tokio::test]
 async fn a_role_without_create_is_refused_with_the_grant_that_lets_it_migrate() {
     let role = Role::new(Database::create().await.unwrap(), "login").await;
@@ -162,7 +162,7 @@ async fn a_role_that_only_runs_is_refused_with_all_the_grants_it_lacks() {
         remedy.contains("GRANT SELECT, INSERT, UPDATE ON claims TO"),
         "{remedy}"
     );
-    // The remedy is what it says it is.
+    // Running the remedy must fix the refusal.
     role.execute(remedy).await;
     let store = Postgres::open(options).await.unwrap();
     let event = crate::world::envelope(1, 1, "{}");
@@ -172,7 +172,7 @@ async fn a_role_that_only_runs_is_refused_with_all_the_grants_it_lacks() {
     assert_eq!(claimed.unwrap(), [hookbox_driver::Claimed::Fresh]);
     hookbox_driver::Store::rollback(&store, tx).await;
 
-    // And a running one that loses a right says which statement gives it back.
+    // A running store whose role loses a right must name the statement that restores the right.
     role.execute(&format!("revoke insert on events from {}", role.name))
         .await;
     let mut tx = hookbox_driver::Store::begin(&store).await.unwrap();
@@ -216,7 +216,7 @@ async fn another_programs_table_is_refused_before_anything_is_made() {
     drop(database);
 }
 
-/// A type of that name is in the way of the fourth migration's table.
+/// A type with the name of a table conflicts with the fourth migration.
 #[tokio::test]
 async fn a_new_database_has_all_migrations_or_none() {
     let database = Database::create().await.unwrap();

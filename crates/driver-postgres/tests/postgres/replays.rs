@@ -1,4 +1,4 @@
-//! Dead letters that are replayed, and those that cannot be.
+//! Tests of dead letters that are replayed, and of those that cannot be.
 
 use bytes::Bytes;
 use hookbox_driver::{
@@ -21,14 +21,14 @@ async fn a_replayed_dead_letter_has_a_fresh_round() {
     assert_eq!(
         world.store.dead_replay(&all, 10, "ada").await.unwrap(),
         0,
-        "it is on its way"
+        "a queued retry must not be taken again"
     );
     world.assert_balanced().await;
     let (_, due) = world.requeue().await;
     assert_eq!(due[0].envelope, redo(&first, 3));
     assert_eq!(world.peek(&due[0].envelope).await, granted(3, 2));
 
-    // It dies again, under its number.
+    // The event dies again, under the same dead-letter id.
     assert_eq!(
         world.fail_after(&redo(&first, 3), 3, 2, DEAD).await,
         Recorded::Recorded
@@ -61,7 +61,7 @@ async fn an_event_that_died_without_an_attempt_can_be_replayed() {
         .unwrap();
     let retry = redo(&first, 1);
     assert_eq!(world.peek(&retry).await, granted(1, 0));
-    // The schema is still broken: it dies again, without an attempt.
+    // The body still breaks its schema, so the event dies again without an attempt.
     world.conclude(&retry, broken()).await;
     world.assert_balanced().await;
     assert_eq!(
@@ -75,7 +75,7 @@ async fn an_event_that_died_without_an_attempt_can_be_replayed() {
         .dead_replay(&DeadFilter::default(), 10, "ada")
         .await
         .unwrap();
-    // A failure of that attempt waits for the second.
+    // After a failure of that attempt, the event waits for the second.
     assert_eq!(world.fail(&retry, 1, again()).await, Recorded::Recorded);
     assert_eq!(world.process(&redo(&first, 2), "e").await, granted(2, 0));
     world.assert_balanced().await;

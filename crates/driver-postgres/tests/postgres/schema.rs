@@ -1,4 +1,4 @@
-//! The committed dump is the schema that the migrations make.
+//! The committed dump must equal the schema that the migrations create.
 
 use hookbox_driver_postgres::testing::{Database, dump_schema};
 
@@ -20,7 +20,7 @@ async fn migrations_up_from_empty_equal_the_dump() {
     let committed = std::fs::read_to_string(PATH).unwrap_or_default();
     assert!(
         committed == dump,
-        "schemas/postgres.sql is not what the migrations make; run the test with \
-         UPDATE_SCHEMAS=1 and read the difference"
+        "schemas/postgres.sql differs from the schema that the migrations create; run this test \
+         with UPDATE_SCHEMAS=1 and read the difference"
     );
 }

@@ -1,4 +1,4 @@
-//! Units of work beside each other: claims, locks, connections, and cancellation.
+//! Concurrent transactions: claims, locks, connections, and cancellation.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -43,7 +43,7 @@ async fn a_batch_gets_one_word_for_each_in_its_order() {
         envelope(4, 12, "{}"),
         envelope(3, 13, "[]"),
     ];
-    // No two of one event in a call, so the conflict goes by itself.
+    // One call may not have two envelopes of one event, so the conflict is claimed separately.
     let mut tx = world.store.begin().await.unwrap();
     let claimed = world
         .claim(&mut tx, &[&batch[0], &batch[1], &batch[2]])
@@ -129,19 +129,23 @@ async fn opposite_orders_do_not_deadlock() {
     }
     let fresh = workers.join_all().await.concat();
     let distinct: BTreeSet<_> = fresh.iter().collect();
-    assert_eq!(fresh.len(), usize::from(batches) * 6, "each event is fresh");
+    assert_eq!(
+        fresh.len(),
+        usize::from(batches) * 6,
+        "each event must be fresh in exactly one transaction"
+    );
     assert_eq!(distinct.len(), fresh.len(), "and only once");
     world.assert_balanced().await;
 }
 
-/// Two batches in opposite orders, both of which find their middle event taken: were they worked
-/// on in their own orders, each would hold what the other wants next.
+/// Two batches in opposite orders both find their middle event claimed. If each worked in its own
+/// order, each would hold what the other waits for.
 #[tokio::test]
 async fn opposite_orders_cannot_wait_for_each_other() {
     for known in [false, true] {
         let world = World::new().await;
         if known {
-            // Then it is the order of the claims that counts, not that of the events.
+            // For claimed events, the order of the claims counts, not that of the event rows.
             let mut tx = world.store.begin().await.unwrap();
             for event in 1..=3 {
                 let envelope = envelope(event, event, "{}");
@@ -189,7 +193,7 @@ async fn opposite_orders_cannot_wait_for_each_other() {
     }
 }
 
-/// Any fault fails the test: contention would be a deadlock here.
+/// Processes one batch. Any fault fails the test: contention would be a deadlock here.
 async fn one_batch(store: &Postgres, envelopes: &[Envelope]) -> Vec<hookbox_event::EventId> {
     let all: Vec<&Envelope> = envelopes.iter().collect();
     let mut tx = store.begin().await.unwrap();
@@ -292,7 +296,7 @@ async fn a_deadlock_between_handlers_is_contention() {
     let error = first
         .err()
         .or(second.err())
-        .expect("one of them is the victim");
+        .expect("one of the transactions must be the deadlock's victim");
     assert_eq!(world.store.diagnose(&error), Some(FaultKind::Contention));
 }
 

@@ -1,4 +1,4 @@
-//! A database of a test's own, envelopes, and short ways to do what a worker does.
+//! A separate database for one test, envelopes, and short functions that do what a worker does.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -29,7 +29,7 @@ pub const DEAD: Then = Then::Dead {
     reason: DeadReason::Exhausted,
 };
 
-/// The same as a retry.
+/// Returns the same envelope as a retry.
 pub fn redo(envelope: &Envelope, attempt: u32) -> Envelope {
     Envelope {
         redo: Some(Redo { attempt }),
@@ -37,7 +37,7 @@ pub fn redo(envelope: &Envelope, attempt: u32) -> Envelope {
     }
 }
 
-/// A claim that grants an attempt.
+/// Returns a claim that grants an attempt.
 pub fn granted(attempt: u32, attempts_before: u32) -> Claimed {
     Claimed::Granted {
         attempt,
@@ -74,7 +74,7 @@ impl World {
         world
     }
 
-    /// A connection that is none of the store's.
+    /// Opens a connection that does not belong to the store.
     pub async fn connect(&self) -> PgConnection {
         PgConnection::connect(self.database.url()).await.unwrap()
     }
@@ -100,7 +100,7 @@ impl World {
             .await
     }
 
-    /// No table contradicts another.
+    /// Checks that no table contradicts another.
     pub async fn assert_balanced(&self) {
         assert_eq!(self.store.imbalances(10).await.unwrap(), []);
     }
@@ -109,7 +109,7 @@ impl World {
         self.store.claim(tx, &route(ROUTE), envelopes).await
     }
 
-    /// What a claim says, in a transaction that is rolled back.
+    /// Returns what a claim would return now, and rolls the claim back.
     pub async fn peek(&self, envelope: &Envelope) -> Claimed {
         let mut tx = self.store.begin().await.unwrap();
         let claimed = self.claim(&mut tx, &[envelope]).await.unwrap();
@@ -131,7 +131,7 @@ impl World {
         self.store.settle(tx, &route(ROUTE), &settled).await
     }
 
-    /// Claims and settles one envelope in a transaction with an effect of its name.
+    /// Claims and settles one envelope in a transaction with an effect of this name.
     pub async fn process(&self, envelope: &Envelope, effect: &str) -> Claimed {
         let mut tx = self.store.begin().await.unwrap();
         let claimed = self.claim(&mut tx, &[envelope]).await.unwrap()[0];
@@ -152,7 +152,7 @@ impl World {
         claimed
     }
 
-    /// Settles one envelope without running anything.
+    /// Settles one envelope without running a handler.
     pub async fn conclude(&self, envelope: &Envelope, outcome: Outcome) {
         let mut tx = self.store.begin().await.unwrap();
         self.claim(&mut tx, &[envelope]).await.unwrap();
@@ -185,7 +185,7 @@ impl World {
         self.store.fail(&failure).await.unwrap()
     }
 
-    /// Republishes what is due, and answers it.
+    /// Republishes due retries, and returns them.
     pub async fn requeue(&self) -> (Requeued, Vec<DueRetry>) {
         let collector = Collector::default();
         let requeued = self.store.requeue_due(100, &collector).await.unwrap();
@@ -208,7 +208,7 @@ pub fn again() -> Then {
     }
 }
 
-/// Takes everything that is republished, but for the events that it refuses.
+/// A `Republish` that confirms every retry, except those of the events that it refuses.
 #[derive(Default)]
 pub struct Collector {
     pub taken: Mutex<Vec<DueRetry>>,
@@ -223,7 +223,7 @@ impl Republish for Collector {
     }
 }
 
-/// An envelope of event `event`, which says `body`, under receipt `receipt`.
+/// Returns an envelope with this event number, receipt number and body.
 pub fn envelope(event: u8, receipt: u8, body: &str) -> Envelope {
     Envelope {
         receipt: ReceiptId::from_bytes([receipt; 16]),
@@ -242,7 +242,7 @@ pub fn envelope(event: u8, receipt: u8, body: &str) -> Envelope {
     }
 }
 
-/// Waits until something is so, and fails with what it was last when it takes too long.
+/// Waits until a condition holds; fails with the last state that it saw when that takes too long.
 pub async fn eventually<T, F>(what: &str, mut look: impl FnMut() -> F) -> T
 where
     F: Future<Output = Result<T, String>>,
@@ -251,7 +251,9 @@ where
     loop {
         match look().await {
             Ok(seen) => return seen,
-            Err(last) if Instant::now() > give_up => panic!("never came: {what}; last: {last}"),
+            Err(last) if Instant::now() > give_up => {
+                panic!("not reached in time: {what}; last: {last}")
+            }
             Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
