@@ -96,7 +96,7 @@ impl<'a> Round<'a> {
         self.seen().values().filter_map(one).collect()
     }
 
-    // Nothing in a lock's scope panics.
+    // No code panics while it holds this lock, so the lock is never poisoned.
     fn seen(&self) -> MutexGuard<'_, BTreeMap<usize, State>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -77,7 +77,7 @@ impl Overlay {
         }
     }
 
-    // Nothing in a lock's scope panics.
+    // No code panics while it holds this lock, so the lock is never poisoned.
     fn known(&self) -> MutexGuard<'_, LastFindings> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -60,7 +60,7 @@ impl Rejections {
         self.is_shown.load(Ordering::Relaxed)
     }
 
-    // Nothing in a lock's scope panics.
+    // No code panics while it holds this lock, so the lock is never poisoned.
     fn span(&self) -> MutexGuard<'_, Option<Span>> {
         self.span.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -8,11 +8,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// What it does with what it reads.
+/// What the proxy does with the traffic that it reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     Pass,
-    /// Swallows everything in both directions, and closes nothing.
+    /// Drops all traffic in both directions, and closes no connection.
     Hole,
     /// Brings everything to the broker, and nothing back.
     LoseAnswers,
@@ -25,7 +25,7 @@ pub enum Mode {
 pub struct Proxy {
     port: u16,
     mode: watch::Sender<Mode>,
-    /// Ends with the proxy.
+    /// The tasks of the proxy, which end when the proxy is dropped.
     _running: JoinSet<io::Result<()>>,
 }
 
@@ -49,14 +49,14 @@ impl Proxy {
         self.mode.send_replace(mode);
     }
 
-    /// The URL that leads through the proxy.
+    /// Returns the URL with the proxy's address.
     pub fn url(&self, url: &str) -> String {
         let through = format!("127.0.0.1:{}", self.port);
         url.replace(&address(url), &through)
     }
 }
 
-/// `host:port` of a URL.
+/// Returns `host:port` of a URL.
 fn address(url: &str) -> String {
     let rest = url.split_once("://").unwrap().1;
     let authority = rest.split(['/', '?']).next().unwrap();

@@ -244,7 +244,7 @@ pub async fn until_not_ready(rabbit: &Rabbit) -> String {
     .await
 }
 
-/// Waits until something is so, and fails with what it was last when it takes too long.
+/// Waits until a condition holds; fails with the last state that it saw when that takes too long.
 pub async fn eventually<T, E: Debug>(
     what: &str,
     patience: Duration,
