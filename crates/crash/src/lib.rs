@@ -1,12 +1,13 @@
-//! Named points at which tests end the process, as a power cut would.
+//! Named crash points at which tests abort the process, to imitate a loss of power.
 //!
-//! A [`crash_point!`] stands wherever dying matters: between two steps of which the first can be
-//! seen from outside and the second is still to come. The environment variable [`CRASH_AT`] names
-//! one, and the process aborts there: no destructor runs, nothing is flushed, no connection is
-//! closed in an orderly way. `cargo xtask chaos --layer crashes` does so at every one of
-//! [`POINTS`].
+//! A [`crash_point!`] stands where a crash is critical: between two steps of which the first is
+//! already visible outside the process and the second is not done yet. The environment variable
+//! [`CRASH_AT`] names one crash point, and the process aborts there: no destructor runs, no buffer
+//! is flushed, and no connection is closed in an orderly way. `cargo xtask chaos --layer crashes`
+//! crashes at every one of [`POINTS`].
 //!
-//! Only builds with debug assertions have them: in a release build the macro is nothing.
+//! Only builds with debug assertions contain crash points: in a release build the macro expands to
+//! nothing.
 //!
 //! Architecture invariant: only the standard library, and no dependency on any other crate.
 
@@ -21,16 +22,17 @@ use when::When;
 
 /// The environment variable that says where to crash: `NAME[=KEY][:TIMES]`.
 ///
-/// `KEY` narrows a point to one thing (the topic of the event being processed, say). `TIMES` is the
-/// passing at which to crash, from 1, which is the default; `*` means every time, which matters to
-/// a process that is restarted with the same environment.
+/// `KEY` restricts the crash point `NAME` to one object, such as the topic of the event that is
+/// being processed. `TIMES` says at which passing of the point to crash, counted from 1 (the
+/// default). `*` means at every passing, for a process that is restarted with the same environment.
 pub const CRASH_AT: &str = "HOOKBOX_CRASH_AT";
 
-/// Passes a point. Called by [`crash_point!`].
+/// Passes a crash point, and aborts the process if [`CRASH_AT`] names it. Called by
+/// [`crash_point!`].
 pub fn pass(name: &str, key: Option<&str>) {
-    // The one global of the project: a point takes no argument, since what it tests is that nothing
-    // needs to be notified of the end. The variable is read once; only a counter changes after
-    // that.
+    // This is the only global variable of the project. A crash point takes no state as an argument,
+    // because a real crash needs no cooperation from the code either. The environment variable is
+    // read once; afterwards only a counter changes.
     static WHEN: OnceLock<Option<When>> = OnceLock::new();
     let when = WHEN.get_or_init(|| std::env::var(CRASH_AT).ok().and_then(|it| When::parse(&it)));
     if when.as_ref().is_some_and(|when| when.is_now(name, key)) {
@@ -38,8 +40,9 @@ pub fn pass(name: &str, key: Option<&str>) {
     }
 }
 
-/// Ends the process here when [`CRASH_AT`] says so: `crash_point!("worker.before_commit")`, or with
-/// a key: `crash_point!("worker.mid_handler", topic.as_str())`.
+/// Aborts the process at this place when [`CRASH_AT`] names it:
+/// `crash_point!("worker.before_commit")`, or with a key: `crash_point!("worker.mid_handler",
+/// topic.as_str())`.
 #[macro_export]
 macro_rules! crash_point {
     ($name:literal) => {

@@ -1,11 +1,11 @@
-//! The list of all points, for tests that crash at each of them.
+//! The list of all crash points, for tests that crash the process at each of them.
 
-/// One named point.
+/// A named crash point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Point {
-    /// Its name: the part of hookbox, and the moment.
+    /// The name of the crash point: the part of hookbox, a dot, and the moment.
     pub name: &'static str,
-    /// What has happened, and what has not, when the process ends there.
+    /// What has happened, and what has not happened yet, when the process is aborted there.
     pub what: &'static str,
 }
 
@@ -13,149 +13,161 @@ const fn point(name: &'static str, what: &'static str) -> Point {
     Point { name, what }
 }
 
-/// All of them, in the order in which an event passes them. A test compares this list with the
-/// sources: a point that is not here, or stands nowhere, fails it.
+/// All crash points, in the order in which an event passes them. A test compares this list with the
+/// source code, and fails for a point that is in only one of the two.
 pub const POINTS: &[Point] = &[
-    point("ingest.after_verify", "verified, and not yet in a batch"),
+    point(
+        "ingest.after_verify",
+        "the request is verified and not in a batch yet",
+    ),
     point(
         "ingest.before_publish",
-        "in a batch, and not yet given to the broker",
+        "the request is in a batch that is not published yet",
     ),
     point(
         "rabbitmq.before_confirm",
-        "written to the broker, and no confirm is there",
+        "the batch is sent to the broker, and no confirm has arrived",
     ),
     point(
         "rabbitmq.after_confirm",
-        "the broker has confirmed a round, and the confirm is not processed",
+        "a confirm of the broker has arrived and is not processed yet",
     ),
     point(
         "sqlite.before_publish_commit",
-        "written into the file's transaction, which is not committed",
+        "the batch is written to the SQLite broker and not committed yet",
     ),
     point(
         "sqlite.after_publish_commit",
-        "committed to the file, and not reported to the publisher",
+        "the batch is committed to the SQLite broker; the publisher does not know yet",
     ),
     point(
         "spool.before_keep",
-        "the broker takes nothing, and the spool has it not yet",
+        "the broker is unavailable, and the spool has not stored the batch yet",
     ),
     point(
         "spool.after_keep",
-        "in the spool, and the request is not answered",
+        "the spool has stored the batch; the request is not answered yet",
     ),
     point(
         "spool.before_forward",
-        "the broker is back, and a message of the spool is being forwarded",
+        "the broker is available again; forwarding a spooled message starts",
     ),
     point(
         "spool.after_forward",
-        "the broker has it, and the spool has it still",
+        "a spooled message is at the broker and not deleted from the spool yet",
     ),
-    point("spool.after_forget", "forwarded and forgotten"),
+    point(
+        "spool.after_forget",
+        "a message is forwarded to the broker and deleted from the spool",
+    ),
     point(
         "ingest.after_publish",
-        "the broker has it on disk, and the request is not answered",
+        "the broker has confirmed the batch; the request is not answered yet",
     ),
     point(
         "ingest.before_response",
-        "the answer is known, and not a byte of it has left",
+        "the response is decided, and no byte of it is sent yet",
     ),
     point(
         "ingest.before_report",
-        "sequence numbers are decided, and not reported",
+        "sequence numbers are accepted or void, and in no accept report yet",
     ),
     point(
         "ingest.after_report",
-        "the accept report is published, and not recorded as such",
+        "the accept report is published; ingest has not recorded that yet",
     ),
     point(
         "ingest.draining",
-        "stopping, and the publish slots are still busy",
+        "ingest is draining, and publish slots are still in use",
     ),
     point(
         "worker.after_delivery",
-        "a message is in flight, and no transaction has begun",
+        "a message is in flight, and no transaction has started yet",
     ),
     point(
         "worker.after_claim",
-        "claimed in a transaction, and no handler has run",
+        "the event is claimed in a transaction; no handler has run yet",
     ),
     point(
         "worker.mid_handler",
-        "a handler has run, and the others of its transaction have not",
+        "one handler has run; the other handlers of its transaction have not",
     ),
     point(
         "worker.before_settle",
-        "the handlers have run, and no outcome is written",
+        "the handlers have run; no outcome is written yet",
     ),
     point(
         "worker.before_commit",
-        "every outcome is written, and nothing is committed",
+        "every outcome is written; the transaction is not committed yet",
     ),
     point(
         "postgres.after_guard",
-        "the guard has passed, and nothing is committed",
+        "the claims are in their final state; the transaction is not committed yet",
     ),
     point(
         "sqlite.after_guard",
-        "the guard has passed, and nothing is committed",
+        "the claims are in their final state; the transaction is not committed yet",
     ),
-    point("worker.after_commit", "committed, and not acknowledged"),
+    point(
+        "worker.after_commit",
+        "the transaction is committed; its messages are not acknowledged yet",
+    ),
     point(
         "worker.before_ack",
-        "every outcome is committed, and the next message is not acknowledged",
+        "every outcome is committed; the next message is not acknowledged yet",
     ),
-    point("worker.after_ack", "acknowledged"),
+    point("worker.after_ack", "the message is acknowledged"),
     point(
         "worker.before_record",
-        "an attempt has failed or ended its transaction, and that is not recorded",
+        "an attempt has failed or ended its transaction; the store has no record of it",
     ),
     point(
         "worker.after_record",
-        "a failed attempt and what follows are committed, not acknowledged",
+        "a failed attempt and its consequence are committed; the message is not acknowledged",
     ),
     point(
         "worker.draining",
-        "stopping, and transactions are still running",
+        "the worker is draining, and transactions are still running",
     ),
     point(
         "bookkeeper.before_account",
-        "an accept report is in flight, and not written",
+        "an accept report is delivered and not written to the store yet",
     ),
     point(
         "bookkeeper.after_account",
-        "an accept report is written, and not acknowledged",
+        "an accept report is written to the store and not acknowledged yet",
     ),
     point(
         "scheduler.before_republish",
-        "a retry is due, and not yet published",
+        "a retry is due and not published yet",
     ),
     point(
         "scheduler.after_republish",
-        "a retry is in its queue again, and not marked",
+        "a retry is published to its queue; the store has not marked it yet",
     ),
     point(
         "scheduler.after_mark",
-        "a retry is in its queue again, and marked",
+        "a retry is published to its queue and marked in the store",
     ),
-    point("ledger.mid_change", "an operator's change is half written"),
+    point(
+        "ledger.mid_change",
+        "an operator's change is partly written",
+    ),
     point(
         "migrate.before_migrations",
-        "the lock is held, and nothing is changed",
+        "the migration holds its lock and has changed nothing yet",
     ),
     point(
         "postgres.between_migrations",
-        "some of the schema is new, and committed",
+        "some migrations of the schema are committed; others have not run yet",
     ),
     point(
         "migrate.after_migrations",
-        "the schema is new, and the environment is not stamped",
+        "the schema is migrated; the environment's name is not written yet",
     ),
     point(
         "migrate.after_stamp",
-        "the migration is complete, and its success is not reported",
+        "the migration is complete; its success is not reported yet",
     ),
 ];
 
@@ -188,7 +200,7 @@ mod tests {
         for entry in fs::read_dir(crates).unwrap() {
             let folder = entry.unwrap().path();
             let source = folder.join("src");
-            // This crate only speaks of them.
+            // The crate `crash` only mentions the names of crash points.
             if source.is_dir() && !folder.ends_with("crash") {
                 placed(&source, &mut found);
             }
@@ -197,8 +209,11 @@ mod tests {
         assert_eq!(
             listed.len(),
             POINTS.len(),
-            "a name stands twice in the list"
+            "every name occurs once in the list"
         );
-        assert_eq!(found, listed, "left: in the sources, right: in the list");
+        assert_eq!(
+            found, listed,
+            "left: crash points in the source code, right: the list"
+        );
     }
 }

@@ -1,19 +1,19 @@
-//! The value of the environment variable: which point, with which key, and at which passing.
+//! Parses the value of `HOOKBOX_CRASH_AT`: which crash point, with which key, and at which passing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// When to crash.
+/// A parsed value of `HOOKBOX_CRASH_AT`: when to crash.
 #[derive(Debug)]
 pub(crate) struct When {
     name: String,
     key: Option<String>,
-    /// The passing, from 1; every one when none.
+    /// The passing at which to crash, counted from 1. `None` means every passing.
     at: Option<u64>,
     passed: AtomicU64,
 }
 
 impl When {
-    /// Reads `NAME[=KEY][:TIMES]`; none when it is not of that form.
+    /// Parses `NAME[=KEY][:TIMES]`; returns `None` when the text has another form.
     pub fn parse(text: &str) -> Option<Self> {
         let (point, at) = match text.rsplit_once(':') {
             None => (text, Some(1)),
@@ -33,7 +33,7 @@ impl When {
         })
     }
 
-    /// Counts this passing, and returns whether it is the one.
+    /// Counts a passing of the crash point, and returns whether to crash at this passing.
     pub fn is_now(&self, name: &str, key: Option<&str>) -> bool {
         if self.name != name || (self.key.is_some() && self.key.as_deref() != key) {
             return false;

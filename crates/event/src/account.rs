@@ -1,12 +1,14 @@
-//! The accept report: which receipts an ingest has accepted, so that a lost one is noticed.
+//! The accept report: lists the receipts that an ingest has accepted, so that a lost one is
+//! noticed.
 //!
-//! Each ingest numbers what it publishes, from 1 and without a gap. An accept report covers a range
-//! of those sequence numbers: the receipts that were confirmed, and so answered 200, and every
-//! other number of the range is void. Reports follow each other without a gap, too. Every version
-//! ever written is kept as a golden file in `schemas/wire/`. On the wire it is called an account.
+//! Each ingest numbers the receipts that it publishes, from 1 and without a gap. An accept report
+//! covers a range of those sequence numbers. It lists the receipts of the range that were
+//! confirmed, and so answered with 200; every other number of the range is void. Consecutive
+//! reports cover consecutive ranges. Every version ever written is kept as a golden file in
+//! `schemas/wire/`. On the wire, an accept report is called an account.
 //!
 //! ```text
-//! account = "HKBA" version:u8 json      readers ignore members they do not know
+//! account = "HKBA" version:u8 json   readers ignore members they do not know
 //! ```
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -19,49 +21,51 @@ const MAGIC: &[u8; 4] = b"HKBA";
 /// The version of the accept report that this build writes.
 pub const ACCOUNT_VERSION: u8 = 1;
 
-/// The largest sequence number: a store counts it in a signed 64-bit integer. An ingest that
-/// numbers a million events a second reaches it in 292,000 years; bytes with a larger one are
-/// corrupt.
+/// The largest sequence number: the store keeps it in a signed 64-bit integer. An ingest that
+/// numbers a million events a second would reach it in 292,000 years, so bytes that contain a
+/// larger number are corrupt.
 const NUMBER_MAX: u64 = i64::MAX as u64 - 1;
 
 /// The accept report of one ingest for a range of its sequence numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
-    /// The ingest process.
+    /// The ingest process that writes the report.
     pub instance: InstanceId,
-    /// The first number.
+    /// The first sequence number that the report covers.
     pub first: u64,
-    /// The last number; every number from the first to it is decided.
+    /// The last sequence number that the report covers. Each number of the range is either accepted
+    /// or void.
     pub last: u64,
-    /// Whether it is the final report of the instance: it drained.
+    /// Whether this is the final report of the instance, written because the instance has drained.
     pub closing: bool,
-    /// What was confirmed. Numbers that are in none of these are void.
+    /// The receipts that the broker has confirmed. Sequence numbers of the range that are in none
+    /// of these are void.
     pub accepted: Vec<Accepted>,
 }
 
-/// Receipts with neighbouring numbers that went to the same routes.
+/// Receipts with consecutive sequence numbers that were published to the same routes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
-    /// Their routes.
+    /// The routes to which these receipts were published.
     pub routes: Vec<RouteName>,
-    /// The number of the first of them.
+    /// The sequence number of the first of these receipts.
     pub first: u64,
-    /// The receipts.
+    /// The receipts, in the order of their sequence numbers.
     pub receipts: Vec<ReceiptId>,
 }
 
 impl Account {
-    /// The encoded form.
+    /// Returns the encoded accept report.
     pub fn encode(&self) -> Bytes {
         let mut bytes = BytesMut::new();
         bytes.put_slice(MAGIC);
         bytes.put_u8(ACCOUNT_VERSION);
-        // Texts and numbers only: JSON can represent all of them.
+        // The report consists of texts and numbers only, which JSON can always represent.
         bytes.put_slice(&serde_json::to_vec(self).unwrap_or_default());
         bytes.freeze()
     }
 
-    /// Decodes what [`Account::encode`] wrote, of any version.
+    /// Decodes an accept report of any version that [`Account::encode`] has ever written.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         let rest = bytes.strip_prefix(MAGIC).ok_or(WireError::NotABatch)?;
         let (version, json) = rest.split_first().ok_or(WireError::Truncated)?;
@@ -78,7 +82,7 @@ impl Account {
         }
     }
 
-    /// Whether every accepted number is within the range, and none occurs twice.
+    /// Returns whether every accepted number is within the range and occurs only once.
     fn is_sound(&self) -> bool {
         let mut next = self.first;
         for run in &self.accepted {

@@ -14,28 +14,29 @@ use sha2::{Digest, Sha256};
 pub struct ContentDigest([u8; 32]);
 
 impl ContentDigest {
-    /// The digest of canonical JSON, as [`crate::scan`] writes it.
+    /// Returns the digest of canonical JSON, as [`crate::scan`] writes it.
     pub fn of_canonical_json(canonical: &[u8]) -> Self {
         Self(hash(b"json", canonical))
     }
 
-    /// The digest of a body that is not JSON.
+    /// Returns the digest of a body that is not JSON.
     pub fn of_raw_body(body: &[u8]) -> Self {
         Self(hash(b"raw", body))
     }
 
-    /// The digest from its stored form.
+    /// Makes a digest from its stored 32 bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes of the digest.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }
 
-/// One hash for two kinds of input: the kind goes first, so that their digests never collide.
+/// Hashes both kinds of input, JSON and raw bytes. The kind is hashed first, so that a digest of
+/// JSON and a digest of raw bytes never collide.
 fn hash(kind: &[u8], bytes: &[u8]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     hasher.update(b"hookbox-content-1\0");

@@ -4,44 +4,47 @@ use bytes::Bytes;
 
 use crate::{ContentDigest, EventId, InstanceId, ReceiptId, SourceName, Timestamp, Topic};
 
-/// One accepted request as it travels. `body` is exactly what was received.
+/// An accepted request as it travels from ingest to worker. `body` holds exactly the received
+/// bytes.
 ///
 /// `Debug` shows neither the body nor anything read from it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Envelope {
-    /// The accepted request.
+    /// The receipt of the accepted request.
     pub receipt: ReceiptId,
-    /// The endpoint it was posted to.
+    /// The source that the request was posted to.
     pub source: SourceName,
     /// The topic of the event.
     pub topic: Topic,
-    /// The event of the request.
+    /// The id of the event that the request reports.
     pub event: EventId,
     /// The content digest of the body, which distinguishes a conflict from a duplicate.
     pub digest: ContentDigest,
-    /// When ingest had read the whole request, by its clock.
+    /// The time at which ingest had read the whole request, by the clock of the ingest.
     pub received_at: Timestamp,
     /// The id of the secret that verified the signature.
     pub key_id: String,
-    /// The ingest process that accepted it.
+    /// The ingest process that accepted the request.
     pub instance: InstanceId,
-    /// Its sequence number in that process.
+    /// The sequence number that the ingest process gave to the envelope.
     pub number: u64,
-    /// Reserved for the id of a key that the body is sealed with: nothing seals a body yet.
+    /// Reserved for the id of the key with which a body is sealed (encrypted). Nothing seals a body
+    /// yet.
     pub seal: Option<String>,
     /// The W3C trace context of the request, when it had a valid one.
     pub traceparent: Option<String>,
-    /// Set when this is not the first delivery to its route but a retry or replay of it.
+    /// Set when the envelope is a retry or replay, and not the first delivery to its route.
     pub redo: Option<Redo>,
-    /// The body.
+    /// The body, exactly as received.
     pub body: Bytes,
 }
 
-/// Which run of the handler a retry or replay requests. It is the fence that makes a retry that was
-/// published twice run once: the store grants an attempt number to one delivery only.
+/// Which run of the handler a retry or replay requests. A retry that was published twice runs only
+/// once, because the store grants each attempt number to one delivery only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Redo {
-    /// The attempt to run, counted from 1 over the whole life of the event on its route.
+    /// The number of the attempt to run, counted from 1 over all attempts of the event on its
+    /// route.
     pub attempt: u32,
 }
 

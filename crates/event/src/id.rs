@@ -1,4 +1,4 @@
-//! Identities: of an event, of a receipt, of a running instance.
+//! The ids of an event, of a receipt, of a running process and of a store.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,17 +9,17 @@ use uuid::Uuid;
 
 use crate::{ContentDigest, Scalar, SourceName, Timestamp};
 
-/// An event: SHA-256 over the source and the identity fields of the body, each length-prefixed so
-/// that no two different lists of fields collide.
+/// The id of an event: SHA-256 over the source and the identity fields of the body. Each field is
+/// length-prefixed, so that two different lists of fields never give one id.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct EventId([u8; 32]);
 
 impl EventId {
-    /// The id from the fields that the source's config names.
+    /// Computes the id from the fields that the config of the source names.
     ///
-    /// A field that is absent must never become a constant (every event without it would then be
-    /// one event): callers use [`EventId::from_digest`] when any field is missing.
+    /// Callers use [`EventId::from_digest`] when any field is missing: an absent field must never
+    /// be replaced by a constant, because all events without that field would then have one id.
     pub fn from_fields(source: &SourceName, fields: &[Scalar]) -> Self {
         let mut parts: Vec<&[u8]> = vec![source.as_str().as_bytes()];
         for field in fields {
@@ -29,7 +29,8 @@ impl EventId {
         Self(hash("fields", &parts))
     }
 
-    /// The id of a body that lacks its identity fields: from its content digest.
+    /// Computes the id of an event whose body lacks identity fields, from the content digest of the
+    /// body.
     pub fn from_digest(source: &SourceName, digest: &ContentDigest) -> Self {
         Self(hash(
             "digest",
@@ -37,39 +38,40 @@ impl EventId {
         ))
     }
 
-    /// The id of an event whose type is in a header that is not signed: the type distinguishes it
-    /// from other events with the same `base`, and identifies nothing by itself.
+    /// Computes the id of an event whose type is in an unsigned header. The type only separates
+    /// events with the same `base`; it identifies no event by itself.
     ///
-    /// `value` is the header's own text, not the topic made of it: two texts may have one topic.
+    /// `value` is the text of the header and not the topic made from it, because two different
+    /// texts may give the same topic.
     pub fn of_typed(base: &EventId, value: &[u8]) -> Self {
         Self(hash("type header", &[&base.0, value]))
     }
 
-    /// The id of a delivery that the sender numbers in a header that is not signed: its number
-    /// distinguishes it from other deliveries of `base`, and identifies nothing by itself.
+    /// Computes the id of a delivery that the sender numbers in an unsigned header. The number only
+    /// separates deliveries with the same `base`; it identifies no event by itself.
     pub fn of_delivery(base: &EventId, value: &[u8]) -> Self {
         Self(hash("delivery header", &[&base.0, value]))
     }
 
-    /// The id of a second, different body with the identity of `original`.
+    /// Computes the id of a second, different body that has the identity of `original`.
     ///
-    /// It makes a conflict an event of its own, so that it is kept, shown and replayed like any
-    /// other, and so that a retry of the conflicting request is a duplicate of the conflict.
+    /// A conflict thereby becomes an event with its own id: it is stored, shown and replayed like
+    /// any other event, and a retry of the conflicting request is a duplicate of the conflict.
     pub fn of_conflict(original: &EventId, digest: &ContentDigest) -> Self {
         Self(hash("conflict", &[&original.0, digest.as_bytes()]))
     }
 
-    /// The id of bytes from the broker that are not an envelope.
+    /// Computes the id of bytes from the broker that are not an envelope.
     pub fn of_undecodable(bytes: &[u8]) -> Self {
         Self(hash("undecodable", &[bytes]))
     }
 
-    /// The id from its stored form.
+    /// Makes an id from its stored 32 bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes of the id.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -131,18 +133,18 @@ macro_rules! uuid_id {
         pub struct $type(Uuid);
 
         impl $type {
-            /// A new UUIDv7 (RFC 9562 §5.7) of this time and ten random bytes.
+            /// Makes a new UUIDv7 (RFC 9562 §5.7) from the time `now` and ten random bytes.
             pub fn new(now: Timestamp, random: [u8; 10]) -> Self {
                 let millis = u64::try_from(now.unix_micros() / 1_000).unwrap_or(0);
                 Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
             }
 
-            /// The id from its stored form.
+            /// Makes an id from its stored 16 bytes.
             pub const fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(Uuid::from_bytes(bytes))
             }
 
-            /// The 16 bytes.
+            /// Returns the 16 bytes of the id.
             pub const fn as_bytes(&self) -> &[u8; 16] {
                 self.0.as_bytes()
             }
@@ -179,16 +181,16 @@ macro_rules! uuid_id {
 }
 
 uuid_id!(
-    /// One accepted request. A provider's retry makes a second receipt of the same event.
+    /// The id of one accepted request. A provider's retry makes a second receipt of the same event.
     ReceiptId
 );
 uuid_id!(
-    /// One running process of hookbox, from its start to its end.
+    /// The id of one run of a hookbox process, from its start to its end.
     InstanceId
 );
 uuid_id!(
-    /// One incarnation of a store: created with the schema, and again when an operator accepts that
-    /// the store was restored. Random, so two stores never share one.
+    /// The id of one incarnation of a store. A new one is made with the schema, and when an
+    /// operator accepts that the store was restored. It is random, so that no two stores share one.
     Incarnation
 );
 
@@ -225,7 +227,7 @@ mod tests {
 
     #[test]
     fn an_event_id_is_stable() {
-        // What is stored for ever must not change with the code: a fixed result.
+        // Event ids are stored permanently, so the result for a given input must never change.
         let id = EventId::from_fields(&source("begini"), &[text("1"), text("u"), text("t")]);
         assert_eq!(
             id.to_string(),

@@ -1,10 +1,11 @@
-//! A small strict JSON scanner (RFC 8259): whether a text is JSON, its canonical form, and the
-//! values at the few places that a config names.
+//! A small strict JSON scanner (RFC 8259): checks whether a text is JSON, and returns its canonical
+//! form and the values at the few places that a config names.
 //!
-//! Why not a parser into a tree: the identity of an event must not depend on which of two equal
-//! keys a parser keeps, numbers must keep their text, and a hostile body must cost neither stack
-//! nor more memory than its own size. The scanner uses a stack of its own, at most [`DEPTH_MAX`]
-//! deep, and never re-serialises what travels: bodies are passed on unchanged.
+//! hookbox does not parse a body into a tree, for three reasons. The identity of an event must not
+//! depend on which of two equal keys a parser keeps; numbers must keep their text; and a hostile
+//! body must use neither the call stack nor more memory than its own size. The scanner uses an
+//! explicit stack, at most [`DEPTH_MAX`] deep. It never re-serialises a body: bodies are published
+//! unchanged.
 
 mod canonical;
 mod decimal;
@@ -16,23 +17,23 @@ pub use decimal::Decimal;
 pub use integer::exact_integer;
 pub use scanner::scan;
 
-/// How deep containers may nest: the limit of serde_json, which handlers use next, so that a body
-/// with an identity can be parsed there.
+/// How deep containers may nest. This is the limit of serde_json, which handlers use, so that a
+/// handler can parse every body that has an identity.
 pub(crate) const DEPTH_MAX: usize = 127;
 
-/// A scalar value at a pointer.
+/// A scalar JSON value to which a pointer leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scalar {
-    /// A string, unescaped.
+    /// A string, with its escapes resolved.
     String(String),
-    /// A number, by its text.
+    /// A number, as the text in the document.
     Number(String),
     /// `true` or `false`.
     Bool(bool),
 }
 
 impl Scalar {
-    /// What kind of value it is, for hashing.
+    /// Returns the kind of the value as a word, which is hashed with the value.
     pub fn kind(&self) -> &'static str {
         match self {
             Scalar::String(_) => "string",
@@ -41,7 +42,7 @@ impl Scalar {
         }
     }
 
-    /// The value as text.
+    /// Returns the value as text.
     pub fn text(&self) -> &str {
         match self {
             Scalar::String(text) | Scalar::Number(text) => text,
@@ -51,49 +52,49 @@ impl Scalar {
     }
 }
 
-/// What was found at one pointer.
+/// What the scanner found at one pointer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Extract {
-    /// Nothing, or `null`.
+    /// The document has no value there, or `null`.
     Absent,
-    /// A scalar.
+    /// The document has a scalar value there.
     Found(Scalar),
-    /// An object or an array.
+    /// The document has an object or an array there.
     Container,
-    /// The path has a key twice, so that two readers may see different values.
+    /// A key on the path occurs twice, so two readers may see different values.
     Ambiguous,
 }
 
-/// A JSON document, scanned.
+/// The result of scanning a JSON document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
-    /// The canonical text: no white space, members sorted by key, one way to write a string,
+    /// The canonical text: no white space, members sorted by key, one way to write each string, and
     /// numbers unchanged. Equal keys keep their order.
     pub canonical: Vec<u8>,
-    /// The value at each pointer, in the order of the pointers.
+    /// What was found at each pointer, in the order of the pointers.
     pub extracts: Vec<Extract>,
 }
 
-/// Why a body is not JSON that can be identified by its fields. Safe to log: it never quotes the
+/// Why a body is not JSON, or JSON that nests too deep. Safe to log: the error never quotes the
 /// body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
-    /// It is not UTF-8 (RFC 8259 §8.1).
+    /// The body is not UTF-8 (RFC 8259 §8.1).
     #[error("the body is not UTF-8 (first at byte {at})")]
     NotUtf8 {
-        /// Offset of the first bad byte.
+        /// Offset of the first byte that is not UTF-8.
         at: usize,
     },
-    /// It breaks the grammar.
+    /// The body breaks the grammar of JSON.
     #[error("the body is not JSON (at byte {at})")]
     Syntax {
-        /// Offset of the byte that does not fit.
+        /// Offset of the byte that breaks the grammar.
         at: usize,
     },
-    /// It nests deeper than any handler could read.
+    /// The body nests deeper than a handler could parse.
     #[error("the body nests deeper than {DEPTH_MAX} levels (at byte {at})")]
     TooDeep {
-        /// Offset of the container that is too deep.
+        /// Offset of the container that nests too deep.
         at: usize,
     },
 }

@@ -1,17 +1,19 @@
-//! Names that are chosen in the config: sources, routes and environments.
+//! The names that a config chooses: of sources, routes and environments.
 //!
-//! They become parts of URLs, queue names and topics, so one small alphabet serves all of them.
+//! These names become parts of URLs, queue names and topics, so one small alphabet serves all of
+//! them.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Longest name. Queue names are AMQP short strings of 255 bytes and contain an environment and a
-/// route beside fixed words, so 63 each leaves room.
+/// The longest name, in bytes. The name of a queue is an AMQP short string of at most 255 bytes. It
+/// contains the names of an environment and a route and some fixed words, which 63 bytes per name
+/// allow.
 const NAME_BYTES_MAX: usize = 63;
 
-/// An invalid name: which, and the rule.
+/// An invalid name. The error states the kind of the name, the name, and the rule that it breaks.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{kind} name {name:?} must be 1 to 63 characters of a-z, 0-9, '-' and '_', \
@@ -46,7 +48,7 @@ macro_rules! name {
         pub struct $type(String);
 
         impl $type {
-            /// The name as written.
+            /// Returns the name as written.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -85,17 +87,19 @@ macro_rules! name {
 }
 
 name!(
-    /// One configured endpoint of one provider; the last part of `POST /hooks/{source}`.
+    /// The name of a source: one endpoint of one provider, the last part of `POST /hooks/{source}`.
     SourceName,
     "source"
 );
 name!(
-    /// A topic pattern, a handler and a retry policy under one name; it has its own queue.
+    /// The name of a route: a topic pattern with a handler and a retry policy. Each route has its
+    /// own queue.
     RouteName,
     "route"
 );
 name!(
-    /// The environment (sandbox, production): stamped into the store and the broker's names.
+    /// The name of the environment, such as sandbox or production. The store records it, and the
+    /// names of queues contain it.
     EnvironmentName,
     "environment"
 );

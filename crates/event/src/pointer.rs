@@ -1,11 +1,11 @@
-//! JSON Pointers (RFC 6901), with which a config names the fields of a body.
+//! JSON Pointers (RFC 6901): a config names the fields of a body with them.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A path into a JSON document: `/event/type`.
+/// A path into a JSON document, such as `/event/type`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Pointer {
@@ -18,7 +18,7 @@ pub struct Pointer {
 pub struct InvalidPointer(String);
 
 impl Pointer {
-    /// The names on the path, unescaped.
+    /// Returns the names on the path, with escapes resolved.
     pub fn tokens(&self) -> &[String] {
         &self.tokens
     }
@@ -31,7 +31,7 @@ impl FromStr for Pointer {
         let invalid = || InvalidPointer(text.to_owned());
         let path = text.strip_prefix('/').ok_or_else(invalid)?;
         let token = |raw: &str| {
-            // RFC 6901 §4: `~1` first, then `~0`; any other use of `~` is an error.
+            // RFC 6901 §4: `~1` is replaced first, then `~0`. Any other use of `~` is an error.
             let loose = raw.replace("~0", "").replace("~1", "");
             if loose.contains('~') {
                 return Err(invalid());

@@ -1,4 +1,4 @@
-//! Times, in microseconds since the Unix epoch: the resolution of PostgreSQL's `timestamptz`.
+//! Points in time with microsecond resolution, the resolution of PostgreSQL's `timestamptz`.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,28 +7,28 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// A time in microseconds since 1970-01-01T00:00:00Z. Written as RFC 3339.
+/// A time in microseconds since 1970-01-01T00:00:00Z. It is displayed in the format of RFC 3339.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The time so many microseconds after the Unix epoch.
+    /// Makes the time that is `micros` microseconds after the Unix epoch.
     pub const fn from_unix_micros(micros: i64) -> Self {
         Self(micros)
     }
 
-    /// Microseconds since the Unix epoch.
+    /// Returns the microseconds since the Unix epoch.
     pub const fn unix_micros(self) -> i64 {
         self.0
     }
 
-    /// Whole seconds since the Unix epoch, rounded down.
+    /// Returns the whole seconds since the Unix epoch, rounded down.
     pub const fn unix_seconds(self) -> i64 {
         self.0.div_euclid(1_000_000)
     }
 
-    /// This time and a duration, without overflow.
+    /// Adds a duration. The result stops at the largest time instead of overflowing.
     pub fn saturating_add(self, while_: Duration) -> Self {
         Self(
             self.0
@@ -36,15 +36,16 @@ impl Timestamp {
         )
     }
 
-    /// How long after `earlier` this is; zero when it is not after it.
+    /// Returns the time that has passed since `earlier`; zero when `earlier` is later than this
+    /// time.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// The time of an RFC 3339 text.
+    /// Parses a time in the format of RFC 3339.
     pub fn parse_rfc3339(text: &str) -> Result<Self, time::error::Parse> {
         let moment = OffsetDateTime::parse(text, &Rfc3339)?;
-        // A four-digit year fits into 64 bits of microseconds many times over.
+        // A time with a four-digit year always fits into 64 bits of microseconds.
         Ok(Self(
             i64::try_from(moment.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX),
         ))

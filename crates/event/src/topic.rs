@@ -1,4 +1,4 @@
-//! Topics (`source.event_type`) and the patterns with which routes select them.
+//! Topics (`source.event_type`), and the patterns with which routes select topics.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,13 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::SourceName;
 
-/// Longest topic. AMQP routing keys and properties are short strings of at most 255 bytes.
+/// The longest topic, in bytes. AMQP routing keys and properties are short strings of at most 255
+/// bytes.
 const TOPIC_BYTES_MAX: usize = 200;
 
-/// The event type of a body in which no usable type was found.
+/// The event type in the topic of a body that contains no usable type.
 const UNTYPED: &str = "untyped";
 
-/// What an event is about: `begini.psychometric_score.complete`.
+/// The topic of an event: the source and the event type, as in
+/// `begini.psychometric_score.complete`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Topic(String);
@@ -30,9 +32,9 @@ fn plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
 }
 
-/// An event type in the characters of a topic: '/' and ':' separate its parts as '.' does, a space
-/// becomes '_', and a type with any other character has no such text. Alphanumeric characters are
-/// never changed, so that two types share a topic only where they differ in nothing but separators.
+/// Writes an event type in the characters that a topic allows: '/' and ':' become '.', a space
+/// becomes '_', and any other character makes the result `None`. Alphanumeric characters are never
+/// changed, so two types get the same text only if they differ in nothing but separators.
 fn topic_text(kind: &str) -> Option<String> {
     let one = |c| match c {
         '/' | ':' => Some('.'),
@@ -44,10 +46,11 @@ fn topic_text(kind: &str) -> Option<String> {
 }
 
 impl Topic {
-    /// The topic of an event type of a source.
+    /// Returns the topic of an event of this source with this event type.
     ///
-    /// A type that is absent, too long or has other characters than a topic's makes the topic
-    /// `source.untyped`: the event is stored and routed, never refused for its type.
+    /// An event type that is absent, too long, or contains a character that a topic may not contain
+    /// gives the topic `source.untyped`: an event is stored and routed, and never refused because
+    /// of its type.
     pub fn of(source: &SourceName, event_type: Option<&str>) -> Self {
         event_type
             .filter(|kind| !kind.is_empty() && kind.chars().all(plain))
@@ -56,11 +59,12 @@ impl Topic {
             .map_or_else(|| Self(format!("{source}.{UNTYPED}")), Self)
     }
 
-    /// The topic of an event type in a header, such as `orders/create` or `repo:push`:
-    /// `source.orders.create`, `source.repo.push`. A text from the body is one more part.
+    /// Returns the topic of an event whose type is in a header: `orders/create` gives
+    /// `source.orders.create`, and `repo:push` gives `source.repo.push`. `part`, a text from the
+    /// body, is appended as one more part.
     ///
-    /// A part that a topic cannot contain is left out. Without the header's text the topic is
-    /// `source.untyped`, because the body's part alone would name another type.
+    /// A `part` that a topic cannot contain is left out. Without a usable header the topic is
+    /// `source.untyped`, because the text from the body alone would name another type.
     pub fn of_header(source: &SourceName, header: Option<&[u8]>, part: Option<&str>) -> Self {
         let kind = header.and_then(|bytes| std::str::from_utf8(bytes).ok());
         let kind = kind.and_then(topic_text);
@@ -71,32 +75,32 @@ impl Topic {
         Self::of(source, joined.or(kind).as_deref())
     }
 
-    /// Whether a topic of this source can have this event type.
+    /// Returns whether a topic of this source can contain this event type unchanged.
     pub fn is_event_type(source: &SourceName, kind: &str) -> bool {
         Self::of(source, Some(kind)).event_type() == kind
     }
 
-    /// The topic of accept reports; no source can have this name.
+    /// Returns the topic of accept reports, which have a queue of their own.
     pub fn of_accounts() -> Self {
         Self("hookbox.account".to_owned())
     }
 
-    /// The topic of a store's witnesses at the broker.
+    /// Returns the topic of the witnesses that a store keeps at the broker.
     pub fn of_witnesses() -> Self {
         Self("hookbox.witness".to_owned())
     }
 
-    /// The topic of bytes that hold no envelope with a topic.
+    /// Returns the topic for undecodable bytes, whose own topic is unknown.
     pub fn unreadable() -> Self {
         Self("hookbox.unreadable".to_owned())
     }
 
-    /// The topic as written.
+    /// Returns the topic as written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The part after the source: the provider's own event type.
+    /// Returns the part of the topic after the source: the provider's own event type.
     pub fn event_type(&self) -> &str {
         self.0.split_once('.').map_or("", |(_, kind)| kind)
     }
@@ -138,17 +142,18 @@ impl fmt::Display for Topic {
     }
 }
 
-/// The topics of a route: a topic in which `*` matches any run of characters but `.`, and a last
-/// part `#` all the parts that follow.
+/// A pattern that selects the topics of a route. `*` matches any run of characters except `.`, and
+/// a last part `#` matches all remaining parts.
 ///
-/// `begini.*_score.complete` matches every score, `begini.#` everything of Begini. AMQP's own
-/// patterns match only whole words, so hookbox matches by itself and publishes to the route.
+/// `begini.*_score.complete` matches every score, and `begini.#` every topic of Begini. AMQP's own
+/// patterns match only whole words, so hookbox itself matches topics and publishes to the queue of
+/// each route.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TopicPattern(String);
 
 impl TopicPattern {
-    /// Whether the pattern matches this topic.
+    /// Returns whether the pattern matches this topic.
     pub fn matches(&self, topic: &Topic) -> bool {
         let mut parts = topic.as_str().split('.');
         for pattern in self.0.split('.') {
@@ -163,14 +168,14 @@ impl TopicPattern {
         parts.next().is_none()
     }
 
-    /// The pattern as written.
+    /// Returns the pattern as written.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// `*` matches any run. Greedy with one point for backtracking, so the time is bounded by the
-/// product of the lengths, whatever the pattern.
+/// Matches one part, where `*` matches any run of characters. The match is greedy and keeps one
+/// position to backtrack to, so the time is at most proportional to the product of both lengths.
 fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut back: Option<(usize, usize)> = None;

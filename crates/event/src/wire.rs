@@ -1,5 +1,5 @@
-//! The wire format: one broker message is a batch of envelopes, each of which can be decoded or
-//! skipped by itself. Every version ever written is kept as a golden file in `schemas/wire/`.
+//! The wire format: a broker message is a batch of envelopes, and each envelope can be decoded or
+//! skipped independently. Every version ever written is kept as a golden file in `schemas/wire/`.
 //!
 //! ```text
 //! batch    = "HKBX" version:u8 frame*
@@ -23,40 +23,40 @@ pub const BATCH_VERSION: u8 = 1;
 /// The version of the envelope that this build writes.
 pub const ENVELOPE_VERSION: u8 = 1;
 
-/// One member of a batch: an envelope, or bytes that are none.
+/// One frame of a batch: a decoded envelope, or bytes that could not be decoded.
 pub type Frame = Result<Envelope, BadFrame>;
 
-/// Bytes that are not an envelope this build can decode. They are stored, never dropped.
+/// Bytes that this build cannot decode as an envelope. They are stored and never dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadFrame {
     /// The bytes of the frame, unchanged.
     pub bytes: Bytes,
-    /// The error.
+    /// Why the bytes cannot be decoded.
     pub error: WireError,
 }
 
-/// A message that is not a batch this build can decode.
+/// The error for a message that this build cannot decode as a batch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the message is not a batch of envelopes")]
 pub struct BadBatch(#[source] pub WireError);
 
-/// What is wrong with bytes that should have been a batch or an envelope. Safe to log: it never
-/// quotes them.
+/// Why bytes are not a valid batch, envelope, accept report or witness. Safe to log: the error
+/// never quotes the bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// They do not start as every batch does.
+    /// The bytes do not start with the marker of their kind.
     #[error("it does not start with the mark of a hookbox batch")]
     NotABatch,
-    /// They were written by a newer build.
+    /// The bytes were written by a newer build of hookbox.
     #[error("it is of version {0}, which this build does not know; upgrade hookbox")]
     UnknownVersion(u8),
-    /// They end too early.
-    #[error("it ends in the middle")]
+    /// The bytes end too early.
+    #[error("it ends too early")]
     Truncated,
-    /// The header does not match its version.
+    /// The header is not valid for the version that the bytes state.
     #[error("its header cannot be read (at column {column})")]
     BadHeader {
-        /// The place in the header.
+        /// The column of the JSON header at which decoding failed.
         column: usize,
     },
 }
@@ -80,7 +80,7 @@ struct Header {
     redo: Option<Redo>,
 }
 
-/// Encodes a batch in the newest version.
+/// Encodes envelopes as one batch of the newest version.
 pub fn encode_batch(envelopes: &[Envelope]) -> Bytes {
     let body_bytes: usize = envelopes.iter().map(|envelope| envelope.body.len()).sum();
     let mut out = BytesMut::with_capacity(body_bytes + envelopes.len() * 512 + 16);
@@ -88,7 +88,7 @@ pub fn encode_batch(envelopes: &[Envelope]) -> Bytes {
     out.put_u8(BATCH_VERSION);
     for envelope in envelopes {
         let header = encode_header(envelope);
-        // Bodies are limited far below 4 GiB where they are accepted, so the length fits.
+        // Ingest limits bodies to far less than 4 GiB, so the length fits 32 bits.
         out.put_u32((1 + 4 + header.len() + envelope.body.len()) as u32);
         out.put_u8(ENVELOPE_VERSION);
         out.put_u32(header.len() as u32);
@@ -117,8 +117,9 @@ fn encode_header(envelope: &Envelope) -> Vec<u8> {
     serde_json::to_vec(&header).expect("a header is plain data")
 }
 
-/// Joins batches into one, byte for byte and in their order: members of a header that only a newer
-/// build knows are kept. `None` when one of them is not a batch as this build writes it.
+/// Joins batches into one batch, byte for byte and in their order, so header members that only a
+/// newer build knows are kept. Returns `None` when one of the inputs is not a batch of the version
+/// that this build writes.
 pub fn join_batches<'a>(batches: impl IntoIterator<Item = &'a Bytes>) -> Option<Bytes> {
     let mut out = BytesMut::new();
     out.put_slice(MAGIC);
@@ -133,8 +134,8 @@ pub fn join_batches<'a>(batches: impl IntoIterator<Item = &'a Bytes>) -> Option<
     Some(out.freeze())
 }
 
-/// Decodes a batch of any known version. A frame that cannot be decoded does not affect the others;
-/// only a message that is no batch at all fails as a whole.
+/// Decodes a batch of any known version. A frame that cannot be decoded does not affect the other
+/// frames. Only a message that is not a batch fails as a whole.
 pub fn decode_batch(bytes: &Bytes) -> Result<Vec<Frame>, BadBatch> {
     if bytes.len() < MAGIC.len() + 1 || &bytes[..MAGIC.len()] != MAGIC {
         return Err(BadBatch(WireError::NotABatch));

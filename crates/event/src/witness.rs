@@ -1,9 +1,9 @@
-//! The witness: what a store has recorded by a given time, kept at the broker, so that a store that
-//! is restored to an older state, or a broker that is replaced, is detected.
+//! The witness: a summary of what a store has recorded, kept at the broker. It reveals that a store
+//! was restored to an older state, or that a broker was replaced.
 //!
-//! A worker publishes it after the store has committed it. So the broker never holds a witness that
-//! its store does not know, unless the store was restored. Every version ever written is kept as a
-//! golden file in `schemas/wire/`.
+//! A worker publishes a witness only after the store has committed it. So the broker holds a
+//! witness that the store does not know only if the store was restored. Every version ever written
+//! is kept as a golden file in `schemas/wire/`.
 //!
 //! ```text
 //! witness = "HKBW" version:u8 json      readers ignore members they do not know
@@ -19,47 +19,47 @@ const MAGIC: &[u8; 4] = b"HKBW";
 /// The version of the witness that this build writes.
 pub const WITNESS_VERSION: u8 = 1;
 
-/// The largest sequence number that a store can count in a signed 64-bit integer.
+/// The largest sequence number: the store keeps it in a signed 64-bit integer.
 const SEQUENCE_MAX: u64 = i64::MAX as u64 - 1;
 
-/// What a store has recorded by a given time.
+/// A summary of what a store had recorded at a given time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Witness {
-    /// The incarnation of the store.
+    /// The incarnation of the store that the witness describes.
     pub store: Incarnation,
-    /// It grows with each witness of the store; from 1.
+    /// The number of the witness, which grows with each witness of the store, from 1.
     pub sequence: u64,
-    /// When it was committed, by the store's clock.
+    /// The time at which the witness was committed, by the clock of the store.
     pub at: Timestamp,
-    /// How many receipts ingests had reported.
+    /// The number of receipts that ingests had reported to the store.
     pub receipts: u64,
-    /// How far each of the newest ingests had reported.
+    /// For each of the newest ingests, the highest sequence number that it had reported.
     pub ingests: Vec<ReportedUpTo>,
     /// The routes that have queues at the broker.
     pub routes: Vec<RouteName>,
 }
 
-/// How far one ingest has reported.
+/// The highest sequence number that one ingest has reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportedUpTo {
-    /// The ingest process.
+    /// The ingest process that sent the reports.
     pub instance: InstanceId,
-    /// The highest number that it has reported.
+    /// The highest sequence number that the ingest process has reported.
     pub number: u64,
 }
 
 impl Witness {
-    /// The encoded form.
+    /// Returns the encoded witness.
     pub fn encode(&self) -> Bytes {
         let mut bytes = BytesMut::new();
         bytes.put_slice(MAGIC);
         bytes.put_u8(WITNESS_VERSION);
-        // Texts and numbers only: JSON can represent all of them.
+        // The witness consists of texts and numbers only, which JSON can always represent.
         bytes.put_slice(&serde_json::to_vec(self).unwrap_or_default());
         bytes.freeze()
     }
 
-    /// Decodes what [`Witness::encode`] wrote, of any version.
+    /// Decodes a witness of any version that [`Witness::encode`] has ever written.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         let rest = bytes.strip_prefix(MAGIC).ok_or(WireError::NotABatch)?;
         let (version, json) = rest.split_first().ok_or(WireError::Truncated)?;

@@ -1,11 +1,13 @@
-//! A handler of your own, from the webhook to its effect, on one SQLite file in a temporary folder.
+//! An example of a custom handler, from the webhook to its effect, on one SQLite file in a
+//! temporary folder.
 //!
 //! ```sh
 //! cargo run --package hookbox-handlers --example own_handler
 //! ```
 //!
-//! It publishes one event and a duplicate of it, runs a worker until both have an outcome, and
-//! shows that the effect is there once. With PostgreSQL and RabbitMQ, only the two drivers differ.
+//! The example publishes one event and a duplicate of it, runs a worker until both have an outcome,
+//! and shows that the effect exists once. With PostgreSQL and RabbitMQ, only the two drivers would
+//! differ.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -24,14 +26,14 @@ use hookbox_worker::{
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-/// What the handler wants of the body. Fields that are not listed are ignored.
+/// The fields of the body that the handler needs. Other fields are ignored.
 #[derive(Deserialize)]
 struct InvoicePaid {
     invoice: String,
     amount: String,
 }
 
-/// Books a receipt for every invoice that was paid.
+/// A handler that inserts a row for every invoice that was paid.
 struct BookReceipt;
 
 impl Handler<Sqlite> for BookReceipt {
@@ -43,9 +45,10 @@ impl Handler<Sqlite> for BookReceipt {
         event: &Event<InvoicePaid>,
         tx: &mut sqlx::SqliteConnection,
     ) -> Result<(), HandlerError> {
-        // An amount that is no number never will be: a dead letter now.
+        // An amount that is not a number will never be one: `or_reject` makes a dead letter at
+        // once.
         let cents = cents(&event.payload.amount).or_reject()?;
-        // A database in trouble may recover: `?` means another attempt.
+        // A database error may be temporary: `?` makes another attempt after a delay.
         sqlx::query("insert into receipts_booked (invoice, cents) values ($1, $2)")
             .bind(&event.payload.invoice)
             .bind(cents)
@@ -55,7 +58,7 @@ impl Handler<Sqlite> for BookReceipt {
     }
 }
 
-/// "12.50" in cents, without a float on the way.
+/// Converts an amount such as "12.50" to cents without using a float.
 fn cents(amount: &str) -> Result<i64, std::num::ParseIntError> {
     let (whole, fraction) = amount.split_once('.').unwrap_or((amount, "00"));
     Ok(whole.parse::<i64>()? * 100 + fraction.parse::<i64>()?)
@@ -82,14 +85,15 @@ async fn show(folder: &std::path::Path) -> anyhow::Result<()> {
         .await?;
     sqlite.commit(tx).await?;
 
-    // Try it first: runs the handler in a transaction and rolls it back.
+    // Rehearse first: this runs the handler in a transaction and rolls the transaction back.
     let handler = register(BookReceipt);
     match rehearse(&*sqlite, &handler, &envelope(0)?).await? {
         Rehearsal::Handled { took } => println!("rehearsed in {took:?}; nothing was kept"),
         Rehearsal::Failed { error, .. } => anyhow::bail!("the handler failed: {error}"),
     }
 
-    // What ingest does once a signature is verified: the same event twice, under two receipts.
+    // Ingest does this once a signature is verified. Here the same event is published twice, under
+    // two receipts.
     for number in 1..=2 {
         let batch = Batch::of(&[envelope(number)?]).expect("one envelope is a batch");
         sqlite.publish(std::slice::from_ref(&route), &batch).await?;
@@ -150,7 +154,7 @@ fn environment() -> hookbox_event::EnvironmentName {
     "example".parse().expect("a valid name")
 }
 
-/// What ingest makes of a request; `number` makes the receipts differ.
+/// Makes an envelope as ingest does from a request. `number` makes the receipts differ.
 fn envelope(number: u64) -> anyhow::Result<Envelope> {
     let source: SourceName = "billing".parse()?;
     let body = r#"{"invoice":"2026-0001","amount":"12.50"}"#;
@@ -183,7 +187,8 @@ impl Clock for Wall {
     }
 }
 
-/// No jitter in an example; a service uses the system's random numbers.
+/// Random numbers that are always zero, which means no jitter. A service uses the system's random
+/// numbers.
 struct Zeros;
 
 impl Rng for Zeros {
@@ -194,7 +199,7 @@ impl Rng for Zeros {
 
 #[cfg(test)]
 mod tests {
-    /// Documents send people here, so it must keep working.
+    /// The documentation refers to this example, so it must keep working.
     #[test]
     fn the_example_has_its_effect_once() -> anyhow::Result<()> {
         super::main()

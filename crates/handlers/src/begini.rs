@@ -1,12 +1,13 @@
-//! Begini's events as typed rows: scores with their traits, and applications.
+//! Stores Begini's events as typed rows: scores with their traits, and applications.
 //!
-//! An event type that is not known yet has no typed row: it is stored in `events` and is done.
+//! An event of an unknown type gets no typed row: it is stored in the table `events`, and its
+//! outcome is done.
 
 mod payload;
 mod rows;
 
 pub use rows::schemas;
 
-/// Writes `begini_scores`, `begini_score_traits` and `begini_applications`.
+/// The handler that writes `begini_scores`, `begini_score_traits` and `begini_applications`.
 #[derive(Debug, Clone, Copy)]
 pub struct Begini;

@@ -1,7 +1,8 @@
-//! The built-in handlers, one file each. `by_name` is the list of them.
+//! The built-in handlers, one file each. `by_name` lists all of them.
 //!
-//! A handler executes native SQL through the connection that it borrows; each is written once and
-//! compiled for both databases, so that a config can change its two URLs and nothing else.
+//! A handler executes native SQL through the connection that it is given. Each handler is written
+//! once and compiled for both databases, so changing the database of a config means changing only
+//! its two URLs.
 
 mod begini;
 mod record;
@@ -12,10 +13,10 @@ pub use record::Record;
 use hookbox_driver::Store;
 use hookbox_worker::{Handler, Registered, register};
 
-/// The names of the built-in handlers, as in the config.
+/// The names of the built-in handlers, as they are written in the config.
 pub const NAMES: [&str; 2] = ["record", "begini"];
 
-/// The built-in handler with this name, ready for a route.
+/// Returns the built-in handler of this name, ready to be used by a route.
 pub fn by_name<S>(name: &str) -> Option<Registered<S>>
 where
     S: Store,

@@ -1,10 +1,12 @@
-//! Stores the event, and does nothing else: the default, also for topics that no route takes.
+//! The handler `record`, which only stores the event. It is the default, and also handles topics
+//! that no route selects.
 
 use hookbox_driver::Store;
 use hookbox_worker::{Event, Handler, HandlerError};
 use serde::de::IgnoredAny;
 
-/// Stores the event. The engine has written its row already when a handler runs.
+/// The handler that adds nothing to what the worker has stored: the worker writes the row of the
+/// event before it runs any handler.
 #[derive(Debug, Clone, Copy)]
 pub struct Record;
 

@@ -1,9 +1,9 @@
-//! Form bodies (`application/x-www-form-urlencoded`), in which some providers send their JSON as
-//! the value of one field. The signature is over the unchanged form, so it is parsed only after it
-//! was verified.
+//! Parses form bodies (`application/x-www-form-urlencoded`). Some providers send their JSON as the
+//! value of one field of a form. The signature covers the unchanged form, so a form is parsed only
+//! after it was verified.
 
-/// The value of the one field of this name. `None` where it is absent, occurs twice (two readers
-/// might take different ones), or has an invalid encoding.
+/// Returns the value of the only field of this name. Returns `None` if the field is absent, occurs
+/// twice (two readers might choose different ones), or has an invalid encoding.
 pub(crate) fn field(body: &[u8], name: &str) -> Option<Vec<u8>> {
     let mut found = None;
     for pair in body.split(|byte| *byte == b'&') {
@@ -19,8 +19,8 @@ pub(crate) fn field(body: &[u8], name: &str) -> Option<Vec<u8>> {
     found
 }
 
-/// Strict, where the URL Standard would keep a `%` that starts no escape: a body that can be read
-/// in two ways is refused.
+/// Decodes percent-encoded text strictly. The URL Standard would keep a `%` that starts no escape,
+/// but a body that can be read in two ways must be refused.
 fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.iter();
@@ -77,7 +77,7 @@ mod tests {
         ] {
             assert_eq!(payload(body), None, "{body}");
         }
-        // Only what is needed to find the field is decoded.
+        // Only the parts that are needed to find the field are decoded.
         assert_eq!(payload("a=%&payload=x").as_deref(), Some("x"));
     }
 

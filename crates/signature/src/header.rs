@@ -1,15 +1,15 @@
-//! How a scheme reads and writes its headers.
+//! Reads and writes the headers of signature schemes.
 
 use hookbox_event::Timestamp;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::Refusal;
 
-/// Longest header value that is parsed. The longest signature of any scheme here is a list of 16 of
-/// under 100 characters.
+/// The longest header value that is parsed, in bytes. The longest signature of any supported scheme
+/// is a list of 16 signatures of under 100 characters each.
 const HEADER_BYTES_MAX: usize = 4096;
 
-/// The value of a header that must be there exactly once.
+/// Returns the value of a header that must occur exactly once.
 pub(crate) fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h str, Refusal> {
     let mut values = headers.get_all(name).iter();
     let value = values.next().ok_or(Refusal::MissingHeader)?;
@@ -22,8 +22,8 @@ pub(crate) fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'
     value.to_str().map_err(|_| Refusal::UnreadableHeader)
 }
 
-/// Seconds since the epoch, digits only: no sign, no space, no leading zero, so that one time has
-/// one text.
+/// Parses seconds since the Unix epoch. Only digits are allowed, without sign, space or leading
+/// zero, so that each time can be written in only one way.
 pub(crate) fn seconds(text: &str) -> Result<i64, Refusal> {
     let plain = text.bytes().all(|c| c.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     text.parse()
@@ -32,7 +32,7 @@ pub(crate) fn seconds(text: &str) -> Result<i64, Refusal> {
         .ok_or(Refusal::MalformedTimestamp)
 }
 
-/// Whether a time is near enough to now.
+/// Checks that a time is within the tolerance before or after now.
 pub(crate) fn check_tolerance(
     seconds: i64,
     now: Timestamp,
@@ -46,9 +46,9 @@ pub(crate) fn check_tolerance(
     }
 }
 
-/// A header value of characters that are all allowed in one.
+/// Makes a header value from a text whose characters are all allowed in header values.
 pub(crate) fn value(text: &str) -> HeaderValue {
-    // Hex, base64 and digits are visible ASCII, and prefixes are checked when a scheme is built;
-    // any other text is sent as an empty value and refused by the verifier.
+    // Hex, base64 and digits are visible ASCII, and prefixes are checked when a scheme is built.
+    // Any other text is sent as an empty value, which the verifier refuses.
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

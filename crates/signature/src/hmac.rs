@@ -1,4 +1,5 @@
-//! An HMAC over the raw body in a header: Begini, GitHub and most others.
+//! Signatures that are an HMAC over the raw body, in a header: Begini, GitHub and most other
+//! providers.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use sha2::{Sha256, Sha512};
 use crate::header::{check_tolerance, seconds, single, value};
 use crate::{Key, Refusal, Verified};
 
-/// The hash inside the HMAC (RFC 2104). SHA-1 is not offered.
+/// The hash function of the HMAC (RFC 2104). SHA-1 is not supported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
     /// HMAC-SHA-256.
@@ -22,41 +23,42 @@ pub enum Algorithm {
     Sha512,
 }
 
-/// How the signature is written.
+/// How the signature is encoded in its header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
-    /// Lower-case hex. Upper case is refused: one signature has one text.
+    /// Lower-case hex. Upper case is refused, so that each signature can be written in only one
+    /// way.
     Hex,
-    /// Hex in either case, for senders whose documentation does not specify one (RFC 4648 §8).
-    /// Signatures are compared as bytes, so nothing else verifies than with [`Encoding::Hex`].
+    /// Hex in either case, for senders whose documentation does not specify the case (RFC 4648 §8).
+    /// Signatures are compared as bytes, so no signatures verify but those of [`Encoding::Hex`].
     HexAnyCase,
     /// Base64 with the standard alphabet and padding (RFC 4648 §4).
     Base64,
 }
 
-/// One way of writing an HMAC into a header.
+/// A scheme that writes an HMAC into a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HmacScheme {
-    /// The hash.
+    /// The hash function of the HMAC.
     pub algorithm: Algorithm,
-    /// How the signature is written.
+    /// How the signature is encoded.
     pub encoding: Encoding,
-    /// The header.
+    /// The header that contains the signature.
     pub header: HeaderName,
-    /// The text before the signature, exactly: `sha256=`, or nothing.
+    /// The exact text before the signature, such as `sha256=`; it may be empty.
     pub prefix: String,
-    /// The timestamp that is signed with the body, if any.
+    /// The timestamp that is signed together with the body, if the scheme has one.
     pub timestamp: Option<TimestampRule>,
 }
 
-/// A timestamp that is part of the signed text: `{timestamp}{separator}{body}`.
+/// A timestamp that is part of the signed text, which is `{timestamp}{separator}{body}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TimestampRule {
-    /// The header that holds it, in Unix seconds.
+    /// The header that contains the timestamp, in Unix seconds.
     pub header: HeaderName,
     /// The text between the timestamp and the body.
     pub separator: String,
-    /// How far it may be from now, both ways.
+    /// How far the timestamp may be from now, in both directions.
     pub tolerance: Duration,
 }
 
@@ -69,7 +71,7 @@ pub(crate) fn verify(
 ) -> Result<Verified, Refusal> {
     let text = single(headers, &scheme.header)?;
     let signature = decode(scheme, text)?;
-    // Signed over the original text, never over a reformatted number.
+    // The signature covers the original text of the timestamp, and never a reformatted number.
     let stamped = match &scheme.timestamp {
         Some(rule) => Some((rule, single(headers, &rule.header)?)),
         None => None,
@@ -78,8 +80,8 @@ pub(crate) fn verify(
     let parts = [prefix.as_deref().unwrap_or("").as_bytes(), &body];
     let mut by = None;
     for key in keys {
-        // Every key is tried, whatever the result of the others: the time does not reveal which one
-        // matched.
+        // Every key is tried even after one has matched, so that the duration does not reveal which
+        // key matched.
         if verifies(scheme.algorithm, key, &parts, &signature) && by.is_none() {
             by = Some(*key);
         }
@@ -92,7 +94,7 @@ pub(crate) fn verify(
     Ok(Verified::new(body, &id, None))
 }
 
-/// Strict: exact prefix, exact length, one alphabet.
+/// Decodes a signature strictly: the exact prefix, the exact length, one alphabet.
 fn decode(scheme: &HmacScheme, text: &str) -> Result<Vec<u8>, Refusal> {
     let text = text
         .strip_prefix(&scheme.prefix)
@@ -111,7 +113,7 @@ fn decode(scheme: &HmacScheme, text: &str) -> Result<Vec<u8>, Refusal> {
         .ok_or(Refusal::MalformedSignature)
 }
 
-/// Constant-time: `verify_slice` compares whole tags of the exact length.
+/// Verifies a signature in constant time: `verify_slice` compares whole tags of the exact length.
 pub(crate) fn verifies(algorithm: Algorithm, key: &Key, parts: &[&[u8]], signature: &[u8]) -> bool {
     match algorithm {
         Algorithm::Sha256 => mac::<Hmac<Sha256>>(key, parts)
@@ -124,7 +126,7 @@ pub(crate) fn verifies(algorithm: Algorithm, key: &Key, parts: &[&[u8]], signatu
 }
 
 fn mac<M: Mac + KeyInit>(key: &Key, parts: &[&[u8]]) -> M {
-    // RFC 2104 takes a key of any length.
+    // RFC 2104 allows keys of any length.
     let mut mac = <M as KeyInit>::new_from_slice(key.secret()).expect("any length is a key");
     for part in parts {
         mac.update(part);
@@ -161,7 +163,7 @@ pub(crate) fn sign(
     let tag = tag(scheme.algorithm, key, &[prefix.as_bytes(), body]);
     let text = match scheme.encoding {
         Encoding::Hex => hex::encode(tag),
-        // What a sender with this setting is likely to write.
+        // A sender with this setting is likely to write upper case.
         Encoding::HexAnyCase => hex::encode_upper(tag),
         Encoding::Base64 => STANDARD.encode(tag),
     };

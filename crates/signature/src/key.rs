@@ -1,19 +1,21 @@
-//! Keys: no `Debug`, no `Display`; several may be current, for rotation.
+//! Keys of sources. A key has neither `Debug` nor `Display`. A source may have several keys, for
+//! rotation.
 
 use ::hmac::{Hmac, KeyInit, Mac};
 use hookbox_event::Timestamp;
 use secrecy::{ExposeSecret, SecretSlice};
 use sha2::Sha256;
 
-/// The shortest key that a config may have: what NIST SP 800-63B §5.1.1.2 requires of a password.
-/// With one captured request, all shorter ones can be tried on a single machine.
+/// The shortest key that a config may contain, in bytes: what NIST SP 800-63B §5.1.1.2 requires of
+/// a password. With one captured request, a single machine can try all shorter keys.
 pub const KEY_BYTES_MIN: usize = 8;
 
-/// The shortest key without a warning. NIST SP 800-131A Rev. 2 §10 disallows HMAC keys of under 112
-/// bits, and a key is mostly text: 24 characters of base64 hold 144 bits, of hex 96.
+/// The shortest key without a warning, in bytes. NIST SP 800-131A Rev. 2 §10 disallows HMAC keys of
+/// under 112 bits. Most keys are text: 24 characters contain 144 bits in base64, and 96 bits in
+/// hex.
 pub const KEY_BYTES_STRONG: usize = 24;
 
-/// A secret that a source's requests are signed with.
+/// A secret with which the requests of a source are signed.
 #[derive(Clone)]
 pub struct Key {
     id: String,
@@ -21,17 +23,17 @@ pub struct Key {
     secret: SecretSlice<u8>,
 }
 
-/// A key that cannot be used.
+/// The error for a key that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidKey {
-    /// Anyone can sign with an empty key.
+    /// The key is empty, so anyone could sign with it.
     #[error("the key {0:?} is empty")]
     Empty(String),
 }
 
 impl Key {
-    /// A key with its id (recorded with every receipt that it verifies) and the time from which it
-    /// is not valid any more.
+    /// Makes a key with its id, which is recorded with every receipt that it verifies, and the time
+    /// from which it is no longer valid.
     pub fn new(
         id: impl Into<String>,
         until: Option<Timestamp>,
@@ -48,30 +50,30 @@ impl Key {
         })
     }
 
-    /// Its id.
+    /// Returns the id of the key.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Until when it is valid.
+    /// Returns the time until which the key is valid; `None` means without end.
     pub fn until(&self) -> Option<Timestamp> {
         self.until
     }
 
-    /// Whether it is valid at this moment.
+    /// Returns whether the key is valid at `now`.
     pub fn is_valid(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| now < until)
     }
 
-    /// Whether it is the same key: id, end and secret.
+    /// Returns whether both keys are equal in id, end and secret.
     pub fn is_same(&self, other: &Key) -> bool {
         self.id == other.id && self.until == other.until && self.secret() == other.secret()
     }
 
-    /// Shows whether two keys are the same, and nothing else about them: an HMAC-SHA-256 under
-    /// `salt`, which must be random and stored nowhere.
+    /// Returns a fingerprint that shows whether two keys are equal, and nothing else about them: an
+    /// HMAC-SHA-256 of the secret under `salt`, which must be random and stored nowhere.
     pub fn fingerprint(&self, salt: &[u8; 32]) -> [u8; 32] {
-        // RFC 2104 takes a key of any length.
+        // RFC 2104 allows keys of any length.
         let mac = <Hmac<Sha256> as KeyInit>::new_from_slice(salt).expect("any length is a key");
         mac.chain_update(self.secret())
             .finalize()
@@ -84,7 +86,7 @@ impl Key {
     }
 }
 
-/// When the last of some keys ends; `None` where one of them has no end.
+/// Returns when the last of several keys ends; `None` if one of them has no end.
 pub fn last_end(keys: &[Key]) -> Option<Timestamp> {
     let ends: Option<Vec<Timestamp>> = keys.iter().map(Key::until).collect();
     ends?.into_iter().max()

@@ -1,9 +1,10 @@
-//! Proves who sent the bytes: one file a scheme, and a preset for each known provider.
+//! Verifies who sent a request: one file for each signature scheme, and a preset for each known
+//! provider.
 //!
-//! [`verify`] is the only function that creates [`Verified`], and only `Verified` can be published,
-//! so nothing unverified is ever queued. Verification has no off switch.
+//! [`verify`] is the only function that creates [`Verified`], and only a `Verified` can be
+//! published, so nothing unverified is ever queued. Verification cannot be switched off.
 //!
-//! Architecture invariant: no IO and no clock. The time is an argument.
+//! Architecture invariant: this crate does no IO and reads no clock. The time is an argument.
 
 mod form;
 mod header;

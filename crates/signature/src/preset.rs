@@ -1,5 +1,5 @@
-//! What hookbox knows about each provider: how it signs, what answer it wants, how its events are
-//! distinguished. Each of these can be configured for a provider without a preset.
+//! Presets: for each known provider, how it signs, which answer it expects, and what identifies its
+//! events. All of this can also be configured for a provider without a preset.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use crate::{Algorithm, Encoding, HmacScheme, Scheme};
 /// How far a signed timestamp may be from now: the five minutes that Standard Webhooks suggests.
 pub(crate) const TOLERANCE: Duration = Duration::from_secs(300);
 
-/// The providers that hookbox knows by name.
+/// A provider that hookbox knows by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preset {
     /// Begini: HMAC-SHA-512 in lower-case hex in `X-Signature`, keyed with the API key.
     Begini,
     /// GitHub: HMAC-SHA-256 in hex in `X-Hub-Signature-256`, after `sha256=`.
     Github,
-    /// Anyone who keeps to Standard Webhooks 1.0.
+    /// Any provider that follows Standard Webhooks 1.0.
     StandardWebhooks,
 }
 
-/// Which fields of a body identify its event.
+/// What identifies the event of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identity {
-    /// The values at these JSON Pointers, all of them.
+    /// All values at these JSON Pointers into the body.
     Pointers(Vec<String>),
     /// The message id that the scheme signs.
     SignedId,
@@ -35,28 +35,28 @@ pub enum Identity {
 /// The answer to a request whose signature does not verify.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusalAnswer {
-    /// The status.
+    /// The status of the answer.
     pub signature_status: u16,
-    /// The `detail` in the provider's own examples, if they have one.
+    /// The text `detail` of the answer, if the provider's examples contain one.
     pub signature_detail: Option<String>,
 }
 
-/// What to do with another body under a known event id.
+/// What to do with a different body that has the id of a known event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConflictAction {
-    /// A dead letter for an operator to decide on.
+    /// Store it as a dead letter, about which an operator decides.
     DeadLetter,
-    /// An event of its own.
+    /// Process it as a separate event.
     Process,
-    /// The same event: its id decides.
+    /// Treat it as a duplicate: the event id alone decides.
     Duplicate,
 }
 
 impl Preset {
-    /// The names of all presets, for messages.
+    /// The names of all presets, for error messages.
     pub const NAMES: [&'static str; 3] = ["begini", "github", "standard-webhooks"];
 
-    /// The preset of a name.
+    /// Returns the preset with this name.
     pub fn parse(name: &str) -> Option<Self> {
         match name {
             "begini" => Some(Preset::Begini),
@@ -66,7 +66,7 @@ impl Preset {
         }
     }
 
-    /// How it signs.
+    /// Returns how the provider signs.
     pub fn scheme(self) -> Scheme {
         match self {
             Preset::Begini => Scheme::Hmac(HmacScheme {
@@ -89,39 +89,39 @@ impl Preset {
         }
     }
 
-    /// The place of the event type, as a JSON Pointer.
+    /// Returns where the body contains the event type, as a JSON Pointer.
     pub fn topic(self) -> Option<&'static str> {
         match self {
             Preset::Begini => Some("/event/type"),
-            // The type is in a header that is not signed.
+            // GitHub sends the type in a header that is not signed.
             Preset::Github => None,
             Preset::StandardWebhooks => Some("/type"),
         }
     }
 
-    /// How its events are distinguished.
+    /// Returns what identifies the provider's events.
     pub fn identity(self) -> Identity {
         match self {
             Preset::Begini => {
                 let pointers = ["/integration_id", "/uid", "/event/type"];
                 Identity::Pointers(pointers.map(str::to_owned).into())
             }
-            // The delivery id is in a header that is not signed (H12).
+            // GitHub sends the delivery id in a header that is not signed (H12).
             Preset::Github => Identity::Body,
             Preset::StandardWebhooks => Identity::SignedId,
         }
     }
 
-    /// The field of a form body that holds the JSON, where the provider may send forms.
+    /// Returns the field of a form body that contains the JSON, if the provider may send forms.
     pub fn form(self) -> Option<&'static str> {
         match self {
-            // The default of a webhook that is created in GitHub's settings.
+            // GitHub's settings create webhooks that send forms by default.
             Preset::Github => Some("payload"),
             Preset::Begini | Preset::StandardWebhooks => None,
         }
     }
 
-    /// The answer that it wants.
+    /// Returns the answer that the provider expects when a signature does not verify.
     pub fn answer(self) -> RefusalAnswer {
         match self {
             Preset::Begini => RefusalAnswer {
@@ -132,10 +132,10 @@ impl Preset {
         }
     }
 
-    /// What to do with conflicts, by topic pattern after the source; the first match wins.
+    /// Returns what to do with conflicts, by patterns of the event type. The first match applies.
     pub fn on_conflict(self) -> Vec<(&'static str, ConflictAction)> {
         match self {
-            // A second `application.*` under one uid is a repeated application.
+            // A second `application.*` event with the same uid is a repeated application.
             Preset::Begini => {
                 vec![
                     ("application.*", ConflictAction::Process),
@@ -146,7 +146,7 @@ impl Preset {
         }
     }
 
-    /// The bytes of a secret, in the encoding that this provider uses.
+    /// Decodes a secret from the encoding that the provider uses.
     pub fn secret(self, text: &str) -> Option<Vec<u8>> {
         match self {
             Preset::Begini | Preset::Github => Some(text.as_bytes().to_vec()),

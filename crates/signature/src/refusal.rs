@@ -1,35 +1,35 @@
-//! Why a request was refused, in words safe to log and to count.
+//! The reasons why a signature is refused, in words that are safe to log and to count.
 
-/// What is wrong with a request's signature. It never quotes the request.
+/// What is wrong with the signature of a request. The text never quotes the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Refusal {
-    /// A header that the scheme needs is not there.
+    /// A header that the scheme needs is absent.
     #[error("the signature header is missing")]
     MissingHeader,
-    /// A header that must occur once occurs more often: proxies and hookbox might use different
+    /// A header that must occur once occurs several times. Proxies and hookbox might use different
     /// ones.
     #[error("a signature header occurs more than once")]
     RepeatedHeader,
-    /// A header is not printable ASCII, or is absurdly long.
+    /// A header contains characters other than printable ASCII, or is far too long.
     #[error("a signature header has characters or a length that no signature has")]
     UnreadableHeader,
     /// The signature is not written as the scheme requires.
     #[error("the signature is not written as the scheme requires (prefix, length or alphabet)")]
     MalformedSignature,
-    /// More candidates than any rotation needs.
+    /// There are more candidate signatures than any rotation of keys needs.
     #[error("there are more than 16 candidate signatures")]
     TooManySignatures,
-    /// No key of this source made this signature over these bytes.
+    /// No valid key of this source made this signature over these bytes.
     #[error("no valid key of this source made this signature over these bytes")]
     WrongSignature,
-    /// The signed message id is empty, too long or has a dot in it.
+    /// The signed message id is empty, too long, or contains a dot.
     #[error("the message id is empty, longer than 255 bytes or contains a dot")]
     MalformedId,
     /// The timestamp is not a plain number of seconds.
     #[error("the timestamp is not a plain number of seconds")]
     MalformedTimestamp,
-    /// Genuine, but signed too long ago or too far ahead. Many of these mean that the clock of the
-    /// sender or of hookbox is wrong.
+    /// The signature is genuine, but its timestamp is too long ago or too far ahead. Many such
+    /// refusals mean that the clock of the sender or of hookbox is wrong.
     #[error("the signature is genuine, but its timestamp is out of tolerance; check both clocks")]
     OutOfTolerance,
     /// The source has no key that is valid now.
@@ -38,7 +38,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The word for logs, metrics and the table of refusals.
+    /// Returns the word for this refusal in logs, metrics and the table of refusals.
     pub fn reason(self) -> &'static str {
         match self {
             Refusal::MissingHeader => "missing_header",

@@ -6,14 +6,14 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{HmacScheme, Key, Refusal, Verified, hmac, standard_webhooks};
 
-/// A way of signing requests.
+/// A signature scheme: a way of signing requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scheme {
-    /// An HMAC over the body (and optionally a timestamp) in a header of its own.
+    /// An HMAC over the body, and optionally over a timestamp, in a header.
     Hmac(HmacScheme),
-    /// [Standard Webhooks](https://www.standardwebhooks.com) 1.0, symmetric.
+    /// [Standard Webhooks](https://www.standardwebhooks.com) 1.0 with symmetric keys.
     StandardWebhooks {
-        /// How far the timestamp may be from now, both ways.
+        /// How far the timestamp may be from now, in both directions.
         tolerance: std::time::Duration,
     },
 }
@@ -39,8 +39,8 @@ pub fn verify(
     }
 }
 
-/// Signs a body as a sender does, for `send` and `simulate`. `id` is the message id of schemes
-/// that have one.
+/// Signs a body as a sender does, for the commands `send` and `simulate`. Schemes with a message id
+/// use `id`.
 pub fn sign(
     scheme: &Scheme,
     key: &Key,
@@ -54,8 +54,8 @@ pub fn sign(
     }
 }
 
-/// Whether a request that is signed by a scheme verifies under it: where it does not, no request
-/// ever will. Header values are taken as HTTP transports them, without surrounding white space.
+/// Checks that a request signed under a scheme also verifies under it. If not, no request ever
+/// will. Header values are compared as HTTP transports them, without surrounding white space.
 pub fn can_verify(scheme: &Scheme, key: &Key, now: Timestamp) -> Result<(), Refusal> {
     let body = Bytes::from_static(b"{}");
     let mut headers = HeaderMap::new();

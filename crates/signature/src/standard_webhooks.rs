@@ -1,8 +1,8 @@
-//! Standard Webhooks 1.0 (<https://www.standardwebhooks.com>), symmetric signatures.
+//! Standard Webhooks 1.0 (<https://www.standardwebhooks.com>) with symmetric signatures.
 //!
-//! Unlike the reference library it signs over the header's own text (a parsed and rewritten
-//! timestamp would let `+1` and `01` verify), takes bodies that are not UTF-8, and cannot
-//! overflow.
+//! This code differs from the reference library in three ways. It verifies the original text of the
+//! timestamp header; a timestamp that is parsed and written again would let `+1` and `01` verify.
+//! It accepts bodies that are not UTF-8. And it cannot overflow.
 
 use std::time::Duration;
 
@@ -20,11 +20,11 @@ static ID: HeaderName = HeaderName::from_static("webhook-id");
 static TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 static SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
-/// Most candidates in one header. The specification has several for rotation; more than this is an
-/// attempt to exhaust the CPU.
+/// The most candidate signatures in one header. The specification allows several for key rotation;
+/// more than 16 would be an attempt to exhaust the CPU.
 const CANDIDATES_MAX: usize = 16;
 
-/// Longest message id: an AMQP short string.
+/// The longest message id, in bytes: the limit of an AMQP short string.
 const ID_BYTES_MAX: usize = 255;
 
 pub(crate) fn verify(
@@ -35,7 +35,7 @@ pub(crate) fn verify(
     now: Timestamp,
 ) -> Result<Verified, Refusal> {
     let id = single(headers, &ID)?;
-    // A dot would let two different messages have one signed text.
+    // With a dot in the id, two different messages could have the same signed text.
     if id.is_empty() || id.len() > ID_BYTES_MAX || id.contains('.') {
         return Err(Refusal::MalformedId);
     }
@@ -58,8 +58,8 @@ pub(crate) fn verify(
     Ok(Verified::new(body, &key_id, Some(id)))
 }
 
-/// Signatures of version 1; other versions (asymmetric ones) are skipped, as the specification
-/// requires.
+/// Returns the signatures of version 1. Other versions (asymmetric signatures) are skipped, as the
+/// specification requires.
 fn candidates(text: &str) -> Result<Vec<Vec<u8>>, Refusal> {
     let all: Vec<&str> = text.split(' ').collect();
     if all.len() > CANDIDATES_MAX {
@@ -97,7 +97,7 @@ pub(crate) fn sign(
     ]
 }
 
-/// The bytes of a secret in the specification's encoding: base64, with or without `whsec_`.
+/// Decodes a secret in the specification's encoding: base64, with or without the prefix `whsec_`.
 pub(crate) fn secret(text: &str) -> Option<Vec<u8>> {
     STANDARD
         .decode(text.strip_prefix("whsec_").unwrap_or(text))

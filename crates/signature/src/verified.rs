@@ -1,4 +1,4 @@
-//! The type that only verification creates, and that publishing requires.
+//! The type `Verified`, which only verification creates and which publishing requires.
 
 use bytes::Bytes;
 
@@ -29,8 +29,8 @@ impl Verified {
         }
     }
 
-    /// The same request, whose body is the value of one field of the signed form. `None` where the
-    /// body is no form with that field, once.
+    /// Returns the request with the value of one form field as its body. Returns `None` if the body
+    /// is not a form that contains this field exactly once.
     pub fn form_field(&self, name: &str) -> Option<Self> {
         let body = form::field(&self.body, name)?.into();
         Some(Self {
@@ -39,17 +39,18 @@ impl Verified {
         })
     }
 
-    /// The exact bytes that were signed as the body, or the value of a field of the signed form.
+    /// Returns the exact bytes that were signed as the body, or the value of a field of the signed
+    /// form.
     pub fn body(&self) -> &Bytes {
         &self.body
     }
 
-    /// The id of the key that verified.
+    /// Returns the id of the key that verified the signature.
     pub fn key_id(&self) -> &str {
         &self.key_id
     }
 
-    /// The message id, where the scheme signs one. An id that is not signed is never used (H12).
+    /// Returns the message id, if the scheme signs one. An unsigned id is never used (H12).
     pub fn signed_id(&self) -> Option<&str> {
         self.signed_id.as_deref()
     }

@@ -1,14 +1,15 @@
-//! JSON strings, parsed and written in their one canonical form (RFC 8785 §3.2.2.2).
+//! The canonical form of JSON strings (RFC 8785 §3.2.2.2).
 
 /// A JSON string: code points, some of which may be lone surrogates.
 ///
-/// The grammar of RFC 8259 allows `"\ud800"`; Unicode does not. Such a string has a canonical
-/// form all the same, so that a genuine body which contains one can be identified and kept.
+/// The grammar of RFC 8259 allows `"\ud800"`, a lone surrogate, and Unicode does not. Such a string
+/// also gets a canonical form, so that a genuine body that contains one can be identified and
+/// stored.
 #[derive(Debug, Default)]
 pub(super) struct Text {
-    /// The canonical form, without the quotes.
+    /// The canonical form of the string, without the quotes.
     pub canonical: Vec<u8>,
-    /// The string itself; `None` once it has a lone surrogate.
+    /// The value of the string; `None` once it contains a lone surrogate.
     pub value: Option<String>,
 }
 
@@ -39,7 +40,7 @@ impl Text {
         }
     }
 
-    /// A run of characters that need no escape.
+    /// Appends a run of characters that need no escape.
     pub fn push_plain(&mut self, run: &str) {
         self.canonical.extend(run.bytes());
         if let Some(value) = &mut self.value {

@@ -1,22 +1,23 @@
-//! The exact value of a JSON number's text.
+//! The exact value of a number in JSON text.
 
 use std::num::IntErrorKind;
 
-/// A JSON number as its digits and the power of ten of the last one.
+/// A JSON number: its digits, and the power of ten of its last digit.
 ///
-/// Digits are shifted, never rounded: as a float, `9007199254740993.0` would be another number, and
-/// `712.00000000000000000001` an integer.
+/// Digits are shifted and never rounded. As a float, `9007199254740993.0` would become another
+/// number, and `712.00000000000000000001` would become an integer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decimal {
     negative: bool,
-    /// Without zeros at either end; none for zero.
+    /// The digits without leading and trailing zeros; empty for zero.
     digits: String,
-    /// Clamped to bounds beyond which no non-zero number fits 128 bits.
+    /// The power of ten of the last digit, clamped to bounds beyond which no number but zero fits
+    /// 128 bits.
     power: i64,
 }
 
 impl Decimal {
-    /// Parses a number's text; `None` where it is none.
+    /// Parses the text of a number; returns `None` if the text is not a JSON number.
     pub fn parse(text: &str) -> Option<Self> {
         let (negative, text) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
@@ -29,7 +30,7 @@ impl Decimal {
             return None;
         }
         let kept = all.trim_end_matches('0');
-        // No text has more digits than an i64 can count.
+        // The number of digits of a text always fits an i64.
         let places = |digits: usize| i64::try_from(digits).unwrap_or(i64::MAX);
         let power = exponent_of(exponent)?
             .saturating_add(places(all.len() - kept.len()))
@@ -41,13 +42,13 @@ impl Decimal {
         })
     }
 
-    /// Whether it is an integer, however it is written and however large it is: `712`, `712.0` and
-    /// `7.12e2` are one (JSON Schema Validation §6.1.1).
+    /// Returns whether the number is an integer, in whatever way it is written and however large it
+    /// is: `712`, `712.0` and `7.12e2` are the same integer (JSON Schema Validation §6.1.1).
     pub fn is_whole(&self) -> bool {
         self.digits.is_empty() || self.power >= 0
     }
 
-    /// The integer. `None` where it has a fraction or does not fit 128 bits.
+    /// Returns the number as an integer; `None` if it has a fraction or does not fit 128 bits.
     pub fn to_whole(&self) -> Option<i128> {
         if self.digits.is_empty() {
             return Some(0);
@@ -57,7 +58,7 @@ impl Decimal {
         Some(self.signed(value))
     }
 
-    /// The number without its fraction. `None` where it does not fit 128 bits.
+    /// Returns the number without its fraction; `None` if the result does not fit 128 bits.
     pub fn integer_part(&self) -> Option<i128> {
         if self.is_whole() {
             return self.to_whole();
@@ -78,7 +79,7 @@ impl Decimal {
     }
 }
 
-/// The exponent, clamped to an i64.
+/// Parses the exponent, clamped to the range of an i64.
 fn exponent_of(text: &str) -> Option<i64> {
     match text.parse::<i64>() {
         Ok(exponent) => Some(exponent),

@@ -1,10 +1,10 @@
-//! The exact integer of a JSON number.
+//! The exact integer value of a JSON number.
 
 use super::decimal::Decimal;
 
-/// The integer of a JSON number's text, however it is written: `712`, `712.0` and `7.12e2` are one
-/// integer (JSON Schema Validation §6.1.1). `None` where it has a fraction, does not fit 64 bits,
-/// or is no number.
+/// Returns the integer that a JSON number's text stands for, in whatever way it is written: `712`,
+/// `712.0` and `7.12e2` are the same integer (JSON Schema Validation §6.1.1). Returns `None` if the
+/// number has a fraction, does not fit 64 bits, or the text is not a number.
 pub fn exact_integer(text: &str) -> Option<i64> {
     i64::try_from(Decimal::parse(text)?.to_whole()?).ok()
 }
@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn large_numbers_are_exact() {
-        // The first integer that a float cannot represent.
+        // The first integer that a 64-bit float cannot represent.
         assert_eq!(
             exact_integer("9007199254740993.0"),
             Some(9_007_199_254_740_993)

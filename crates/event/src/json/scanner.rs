@@ -1,10 +1,10 @@
-//! The scanner: one pass, an explicit stack, no recursion.
+//! The JSON scanner: one pass over the bytes with an explicit stack and no recursion.
 
 use super::canonical::Text;
 use super::{DEPTH_MAX, Document, Extract, JsonError, Scalar};
 use crate::Pointer;
 
-/// Scans a whole body.
+/// Scans a whole body and returns its canonical form and the values at `pointers`.
 pub fn scan(body: &[u8], pointers: &[Pointer]) -> Result<Document, JsonError> {
     let text = std::str::from_utf8(body).map_err(|error| JsonError::NotUtf8 {
         at: error.valid_up_to(),
@@ -12,7 +12,7 @@ pub fn scan(body: &[u8], pointers: &[Pointer]) -> Result<Document, JsonError> {
     Scanner::new(text.as_bytes(), pointers).run()
 }
 
-/// A container that is open.
+/// A container whose end the scanner has not reached yet.
 enum Open {
     Array {
         index: usize,
@@ -24,7 +24,7 @@ enum Open {
     },
 }
 
-/// A finished member of an object: its canonical key, and where it is in the output.
+/// A completely scanned member of an object: its canonical key, and its position in the output.
 struct Member {
     key: Vec<u8>,
     name: Option<String>,
@@ -42,7 +42,7 @@ pub(super) struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    /// `bytes` must be UTF-8.
+    /// Makes a scanner of `bytes`, which must be UTF-8.
     pub fn new(bytes: &'a [u8], pointers: &'a [Pointer]) -> Self {
         Self {
             bytes,
@@ -71,7 +71,8 @@ impl<'a> Scanner<'a> {
         })
     }
 
-    /// Scans one value. A container that is not empty is only opened: `false`.
+    /// Scans one value. Returns `false` for a container that is not empty: only its start is
+    /// scanned.
     fn value(&mut self) -> Result<bool, JsonError> {
         self.skip_space();
         match self.peek() {
@@ -136,7 +137,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Scans `"key" :` and starts a member in the open object.
+    /// Scans `"key" :` and adds a member to the object that is being scanned.
     fn member_key(&mut self) -> Result<(), JsonError> {
         self.skip_space();
         if self.peek() != Some(b'"') {
@@ -160,8 +161,8 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// After a value: moves to the next member or element, or closes containers until one has
-    /// another. `true` when the document is complete.
+    /// Called after a value: moves to the next member or element. Containers without a next one are
+    /// closed. Returns `true` when the document is complete.
     fn close_finished(&mut self) -> Result<bool, JsonError> {
         loop {
             self.skip_space();
@@ -214,7 +215,8 @@ impl<'a> Scanner<'a> {
         };
         let sorted = members.is_sorted_by(|a, b| a.key <= b.key);
         if !sorted {
-            // A stable sort: equal keys keep their order, so `{a:1,a:2}` is not `{a:2,a:1}`.
+            // The sort is stable: equal keys keep their order, so `{a:1,a:2}` differs from
+            // `{a:2,a:1}`.
             members.sort_by(|a, b| a.key.cmp(&b.key));
             let body: Vec<u8> = members
                 .iter()
@@ -230,7 +232,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A key occurs twice in the object that was just closed: no pointer through it is unambiguous.
+    /// Marks every pointer through a key that occurs twice in the object that was just closed.
     fn mark_ambiguous(&mut self, name: Option<&str>) {
         let depth = self.stack.len();
         for (pointer, extract) in self.pointers.iter().zip(&mut self.extracts) {
@@ -242,7 +244,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A value starts here: does a pointer lead to it?
+    /// Called where a value starts: records the value for each pointer that leads to this place.
     fn found(&mut self, value: Extract) {
         for (pointer, extract) in self.pointers.iter().zip(&mut self.extracts) {
             let tokens = pointer.tokens();
@@ -333,7 +335,7 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Whether the open containers are at exactly this path.
+/// Returns whether the path of the open containers equals the path of a pointer.
 fn leads_to(stack: &[Open], tokens: &[String]) -> bool {
     stack.iter().zip(tokens).all(|(open, token)| match open {
         Open::Array { index } => token.parse() == Ok(*index) && !token.starts_with('+'),

@@ -1,11 +1,11 @@
-//! The scanner's part for strings (RFC 8259 §7).
+//! The part of the JSON scanner that scans strings (RFC 8259 §7).
 
 use super::JsonError;
 use super::canonical::Text;
 use super::scanner::Scanner;
 
 impl Scanner<'_> {
-    /// Scans a string, from its opening quote to its closing one.
+    /// Scans a string from its opening quote to its closing quote.
     pub(super) fn string(&mut self) -> Result<Text, JsonError> {
         self.at += 1;
         let mut text = Text::new();
@@ -14,7 +14,7 @@ impl Scanner<'_> {
             while matches!(self.peek(), Some(c) if c != b'"' && c != b'\\' && c >= b' ') {
                 self.at += 1;
             }
-            // Cut at ASCII only, so a run of valid UTF-8 stays valid.
+            // The run starts and ends at ASCII characters, so it is valid UTF-8.
             text.push_plain(&String::from_utf8_lossy(&self.bytes[start..self.at]));
             match self.peek() {
                 Some(b'"') => {
@@ -45,7 +45,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    /// `\uXXXX`, and the second half of a surrogate pair when it follows.
+    /// Scans `\uXXXX`, and the low surrogate after it when both form a surrogate pair.
     fn unicode_escape(&mut self, text: &mut Text) -> Result<(), JsonError> {
         self.at += 1;
         let first = self.hex4()?;
@@ -61,7 +61,8 @@ impl Scanner<'_> {
                 text.push(c);
                 return Ok(());
             }
-            // The second is no low surrogate: it is scanned again by itself.
+            // The second escape is not a low surrogate: it is scanned again as a character of its
+            // own.
             self.at = before;
         }
         text.push_lone_surrogate(first);

@@ -1,4 +1,4 @@
-//! The scanner against tables and against serde_json.
+//! Tests the scanner with tables of examples, and compares it with serde_json on generated texts.
 
 use super::*;
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! The wire format against its golden file, and against damage.
+//! Tests the wire format with its golden files and with damaged bytes.
 
 use super::*;
 
@@ -38,7 +38,8 @@ fn good(bytes: &Bytes) -> Vec<Envelope> {
         .collect()
 }
 
-/// Messages of older versions, in a queue or from a process that runs beside this one.
+/// Messages of older versions must be decoded: they may be in a queue, or come from an older
+/// process that still runs.
 #[test]
 fn every_version_ever_written_is_read() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../schemas/wire");
@@ -46,12 +47,13 @@ fn every_version_ever_written_is_read() {
     for file in std::fs::read_dir(folder).expect("golden files") {
         let path = file.expect("an entry").path();
         if path.is_dir() {
-            continue; // accounts, which are not batches
+            continue; // a folder of accept reports or witnesses, which are not batches
         }
         let golden = std::fs::read_to_string(&path).expect("text");
         let golden: String = golden.split_whitespace().collect();
         let bytes = Bytes::from(hex::decode(golden).expect("hex"));
-        // The versions differ in what they can represent; all of them represent these three events.
+        // The versions differ in what they can represent; every version can represent these three
+        // events.
         let found = good(&bytes);
         let said = |envelopes: &[Envelope]| -> Vec<_> {
             let said = envelopes.iter();
@@ -63,10 +65,13 @@ fn every_version_ever_written_is_read() {
     }
     read.sort_unstable();
     let ever: Vec<u8> = (1..=BATCH_VERSION).collect();
-    assert_eq!(read, ever, "a golden file for each version there ever was");
+    assert_eq!(
+        read, ever,
+        "there is a golden file for every version ever written"
+    );
 }
 
-/// Members of a header that a newer version has added are skipped.
+/// Header members that a newer version has added are skipped.
 #[test]
 fn unknown_members_of_a_header_are_skipped() {
     let written = encode_batch(&batch()[..1]);
@@ -115,7 +120,7 @@ fn joined_batches_are_one_to_the_byte() {
 #[test]
 fn a_bad_frame_harms_no_other() {
     let mut bytes = encode_batch(&batch()).to_vec();
-    // The version byte of the first envelope: behind the mark, the batch version and a length.
+    // The version byte of the first envelope, after the marker, the batch version and the length.
     bytes[4 + 1 + 4] = 99;
     let frames = decode_batch(&Bytes::from(bytes)).expect("a batch");
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Begini's bodies, parsed exactly: decimals and unknown fields keep their text.
+//! Parses Begini's bodies exactly: decimals and unknown fields keep their text.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-/// The members of an object, each by its text.
+/// The members of a JSON object: each name with the text of its value.
 type Members = BTreeMap<String, Box<RawValue>>;
 
-/// A body as Begini sends it now.
+/// A body in the form in which Begini sends it today.
 #[derive(Deserialize)]
 pub struct Payload {
     uid: String,
@@ -18,7 +18,7 @@ pub struct Payload {
     event: Members,
 }
 
-/// Why a body has no typed rows. It names the field, never its value.
+/// Why typed rows cannot be made from a body. The error names the field and never its value.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the field {field:?} {problem}")]
 pub struct Unfit {
@@ -26,14 +26,14 @@ pub struct Unfit {
     problem: &'static str,
 }
 
-/// The typed row of an event.
+/// The typed row that is made from an event.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Row {
     /// A score and its traits.
     Score(Score),
-    /// An application that ended.
+    /// An application that has ended.
     Application(Application),
-    /// A type that is not known yet.
+    /// No row, because the event type is unknown.
     Unknown,
 }
 
@@ -77,7 +77,7 @@ pub struct Application {
 }
 
 impl Payload {
-    /// The typed rows of this body.
+    /// Returns the typed rows of this body.
     pub fn row(&self) -> Result<Row, Unfit> {
         let mut event = Fields(
             self.event
@@ -186,7 +186,7 @@ fn missing(field: &str) -> Unfit {
     }
 }
 
-/// The members of an object that were not taken yet.
+/// The members of a JSON object that no column has taken yet.
 struct Fields(Members);
 
 impl Fields {
@@ -204,8 +204,8 @@ impl Fields {
         self.optional(name)?.ok_or_else(|| missing(name))
     }
 
-    /// An integer by its value: the JSON Schema accepts `712.0` for the integer 712, and so must
-    /// this parser.
+    /// Takes a member as an integer. The value counts and not the spelling: the JSON Schema accepts
+    /// `712.0` for the integer 712, so this parser must accept it as well.
     fn integer(&mut self, name: &str) -> Result<Option<i64>, Unfit> {
         let Some(raw) = self.0.remove(name) else {
             return Ok(None);
@@ -228,7 +228,8 @@ impl Fields {
         exact_integer(raw.get()).map(Some).ok_or_else(unfit)
     }
 
-    /// A string by its value, anything else by its text: `12.50` stays `12.50`.
+    /// Takes a member as text: a string by its value, and anything else unchanged, so `12.50` stays
+    /// `12.50`.
     fn text(&mut self, name: &str) -> Result<Option<String>, Unfit> {
         let Some(raw) = self.0.remove(name) else {
             return Ok(None);
@@ -240,7 +241,7 @@ impl Fields {
         plain(name, &text).map(Some)
     }
 
-    /// The same with the remaining members of an inner object, if there are any.
+    /// Adds the remaining members of an inner object under `name`, if there are any.
     fn with(mut self, name: &str, inner: &Fields) -> Fields {
         if !inner.0.is_empty()
             && let Ok(raw) = RawValue::from_string(inner.json())
@@ -251,12 +252,12 @@ impl Fields {
     }
 
     fn json(&self) -> String {
-        // Names are strings and values are JSON already: nothing can fail.
+        // Serialising cannot fail: the names are strings, and the values are JSON already.
         serde_json::to_string(&self.0).unwrap_or_else(|_| "{}".to_owned())
     }
 }
 
-/// A text that both databases can store: PostgreSQL's `text` has no NUL.
+/// Returns a text that both databases can store: PostgreSQL's type `text` has no NUL character.
 fn plain(field: &str, text: &str) -> Result<String, Unfit> {
     if text.contains('\0') {
         return Err(Unfit {

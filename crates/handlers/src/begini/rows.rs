@@ -1,4 +1,5 @@
-//! The statements, one text for both databases, and the JSON Schemas that come with them.
+//! The SQL statements of the handler `begini`, written once for both databases, and the JSON
+//! Schemas of its events.
 
 use hookbox_driver_postgres::Postgres;
 use hookbox_driver_sqlite::Sqlite;
@@ -23,7 +24,8 @@ const INSERT_APPLICATION: &str = "insert into begini_applications (event_id, int
      uid, status, started_at, ended_at, percentages, reasons, other) \
      values ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 
-/// The same handler for both databases: their connections share no trait that could carry it.
+/// Implements the handler for one database. A macro does so for both, because the connections of
+/// the two databases share no trait that one generic implementation could use.
 macro_rules! begini_for {
     ($store:ty, $connection:ty, $score:ident, $traits:ident, $application:ident) => {
         impl Handler<$store> for Begini {
@@ -102,7 +104,7 @@ begini_for!(
     sqlite_application
 );
 
-/// All traits of a score in one round trip.
+/// Inserts all traits of a score in one round trip.
 async fn postgres_traits(
     tx: &mut sqlx::PgConnection,
     id: &[u8],
@@ -128,7 +130,7 @@ async fn postgres_traits(
     Ok(())
 }
 
-/// One statement a trait: there is no round trip to save.
+/// Inserts each trait with a statement of its own: SQLite has no round trips that could be saved.
 async fn sqlite_traits(
     tx: &mut sqlx::SqliteConnection,
     id: &[u8],
@@ -148,7 +150,7 @@ async fn sqlite_traits(
     Ok(())
 }
 
-/// The JSON Schemas of Begini's events by event type, as they are in `schemas/begini/`.
+/// Returns the JSON Schemas of Begini's events by event type, from the files in `schemas/begini/`.
 pub fn schemas() -> [(&'static str, &'static str); 8] {
     macro_rules! schema {
         ($name:literal) => {

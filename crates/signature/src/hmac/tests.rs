@@ -1,4 +1,4 @@
-//! HMAC signatures against known answers, against every kind of damage, and by property.
+//! Tests HMAC signatures with known answers, with every kind of damage, and with random inputs.
 
 use super::*;
 use crate::{Preset, Scheme, can_verify, sign, verify};
@@ -25,7 +25,7 @@ fn check(
     verify(scheme, keys, headers, body, NOW).map(|verified| verified.key_id().to_owned())
 }
 
-/// RFC 4231, test cases 1 and 2.
+/// Test cases 1 and 2 of RFC 4231.
 #[test]
 fn known_answers() {
     for (secret, data, sha256, sha512) in [
@@ -74,7 +74,7 @@ fn a_good_signature_identifies_its_key() {
     assert!(Key::new("none", None, Vec::new()).is_err());
 }
 
-/// Upper-case hex verifies where the scheme says so, and nowhere else.
+/// Upper-case hex verifies only if the scheme allows it.
 #[test]
 fn hex_in_either_case_verifies_where_the_scheme_allows_it() {
     let key = [key("k", "secret")];
@@ -128,7 +128,7 @@ fn hex_in_either_case_verifies_where_the_scheme_allows_it() {
                 "{text}"
             );
         }
-        // What `send` signs is what verifies, and in upper case.
+        // `sign`, which `send` uses, makes a signature that verifies, and writes it in upper case.
         let sent = signed(&loose, &key[0], BODY);
         assert_eq!(
             sent[header],
@@ -195,14 +195,15 @@ fn utf16(text: &str) -> Vec<u8> {
     text.encode_utf16().flat_map(u16::to_le_bytes).collect()
 }
 
-/// The same characters in other bytes are other bytes, in a header and in what is signed.
+/// Text in UTF-16 has other bytes than the same text in UTF-8, both in a header and in a signed
+/// body.
 #[test]
 fn text_in_utf16_is_refused() {
     let scheme = Preset::Begini.scheme();
     let keys = [key("k", "secret")];
     let good = signed(&scheme, &keys[0], BODY);
     let text = good["x-signature"].to_str().expect("ASCII");
-    // It has zero bytes, which no header can have.
+    // UTF-16 text contains zero bytes, which are not allowed in headers.
     assert!(HeaderValue::from_bytes(&utf16(text)).is_err());
     let wide: String = text
         .chars()
@@ -231,7 +232,8 @@ fn text_in_utf16_is_refused() {
     assert_eq!(check(&scheme, &keys, &own, &body), Ok("k".into()));
 }
 
-/// A line end is no part of a header's value, but may well be one of a body or of a secret's file.
+/// A line end cannot be part of a header value, but it can be part of a body or of a file with a
+/// secret.
 #[test]
 fn a_line_end_too_many_is_refused() {
     let scheme = Preset::Begini.scheme();
@@ -246,7 +248,7 @@ fn a_line_end_too_many_is_refused() {
             Err(Refusal::WrongSignature)
         );
         if end == "\0" {
-            // RFC 2104 fills a key up with zeros: this one is the same.
+            // RFC 2104 fills a key up with zero bytes, so this key is equal to the original one.
             continue;
         }
         let other = [key("k", &format!("secret{end}"))];

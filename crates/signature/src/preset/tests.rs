@@ -1,4 +1,4 @@
-//! Each preset against its provider's own words.
+//! Tests each preset with the documentation of its provider.
 
 use bytes::Bytes;
 use hookbox_event::Timestamp;
@@ -19,7 +19,7 @@ fn every_name_is_a_preset_and_nothing_else_is() {
     }
 }
 
-/// The values to test with in GitHub's "Validating webhook deliveries".
+/// The example values from GitHub's page "Validating webhook deliveries".
 #[test]
 fn githubs_own_example() {
     let text = "It's a Secret to Everybody";
@@ -29,7 +29,7 @@ fn githubs_own_example() {
     let check = |signature: &str, body: &'static str| {
         let mut headers = HeaderMap::new();
         headers.insert("x-hub-signature-256", crate::header::value(signature));
-        // Not signed, so it must not matter.
+        // This header is not signed, so it must not matter.
         headers.insert("x-github-delivery", crate::header::value("d-1"));
         let body = Bytes::from_static(body.as_bytes());
         let verified = verify(&Preset::Github.scheme(), &keys, &headers, body, NOW)?;

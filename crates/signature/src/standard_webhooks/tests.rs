@@ -1,4 +1,4 @@
-//! Standard Webhooks against the specification's own example and against damage.
+//! Tests Standard Webhooks with the example of the specification and with damaged requests.
 
 use super::*;
 use crate::{Preset, Scheme, sign, verify};
@@ -100,7 +100,7 @@ fn damage_is_refused_by_its_kind() {
     );
 }
 
-/// Many candidates are an attempt to exhaust the CPU: none is checked, even if some are valid.
+/// Many candidates are an attempt to exhaust the CPU, so none is checked, even if some are valid.
 #[test]
 fn a_thousand_signatures_are_refused_unread() {
     let last_good = [&["v1,"; 999][..], &[GOOD]].concat().join(" ");

@@ -1,4 +1,4 @@
-//! Bodies as Begini sends them, and as it might.
+//! Parses bodies that Begini sends today, and bodies that it might send.
 
 use super::*;
 
@@ -31,7 +31,7 @@ fn a_score_is_read_exactly() {
     assert_eq!(score.application_started_at, None);
 }
 
-/// What the schemas accept as an integer is one here, with the same value.
+/// A number that the JSON Schemas accept as an integer is parsed as that integer.
 #[test]
 fn a_whole_number_is_read_however_it_is_written() {
     let score = |score: &str, at: &str| {
@@ -53,7 +53,7 @@ fn a_whole_number_is_read_however_it_is_written() {
     for text in ["712", "712.0", "7.12e2"] {
         assert_eq!(score(text, "null"), (712, None), "{text}");
     }
-    // A float represents neither of them.
+    // A 64-bit float can represent neither of these two integers.
     let large = 9_007_199_254_740_993;
     assert_eq!(
         score("9007199254740993.0", "9.007199254740993e15"),
