@@ -1,4 +1,4 @@
-//! The command line: its arguments and their help, and nothing of what the commands do.
+//! The command line: the arguments and their help texts. What a command does is in `command/`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ pub struct Cli {
     #[arg(long, global = true)]
     pub json: bool,
 
-    /// Logging of services
+    /// Options for the log of services
     #[command(flatten)]
     pub log: LogArgs,
 
@@ -55,14 +55,14 @@ pub struct LogArgs {
 /// The log format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    // Lines to read. (Not a doc comment: it would stretch the help of every command.)
+    // Lines for people. (A doc comment here would lengthen the help of every command.)
     Text,
-    // One object a line.
+    // One JSON object per line.
     Json,
 }
 
 impl LogArgs {
-    /// The config's, overridden by the command line.
+    /// Returns the log settings of the config, overridden by those of the command line.
     pub fn over(&self, config: &LogConfig) -> LogConfig {
         LogConfig {
             json: self
@@ -124,7 +124,8 @@ pub struct DevArgs {
     #[arg(long, default_value = crate::command::DEV_FOLDER, value_name = "FOLDER")]
     pub dir: PathBuf,
 
-    /// Where to listen; loopback only [default: as in its config, at first 127.0.0.1:8080]
+    /// Where to listen; loopback only [default: the config's, which is 127.0.0.1:8080 in
+    /// a new config]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
 }
@@ -132,8 +133,8 @@ pub struct DevArgs {
 /// Arguments of every service but `dev`.
 #[derive(Debug, Args)]
 pub struct ServiceArgs {
-    /// Where to show metrics and readiness; processes that share a config and a machine need one
-    /// each [default: the config's]
+    /// Where to show metrics and readiness; processes on one machine with one config need different
+    /// addresses [default: the config's]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub metrics: Option<SocketAddr>,
 }
@@ -141,8 +142,8 @@ pub struct ServiceArgs {
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// Create the SQLite files of the store and the broker where they do not exist; without it,
-    /// only `migrate` creates them
+    /// Create the SQLite files of the store and the broker if they do not exist; without this
+    /// option, only `migrate` creates them
     #[arg(long)]
     pub create: bool,
 
@@ -154,7 +155,7 @@ pub struct RunArgs {
 /// Arguments of `worker`.
 #[derive(Debug, Args)]
 pub struct WorkerArgs {
-    /// Work on this route only; may be repeated [default: all routes]
+    /// Process events of this route only; may be repeated [default: all routes]
     #[arg(long, value_name = "NAME")]
     pub route: Vec<RouteName>,
 
@@ -166,8 +167,8 @@ pub struct WorkerArgs {
 /// Arguments of `healthcheck`.
 #[derive(Debug, Args)]
 pub struct HealthcheckArgs {
-    /// What to check; http only [default: /readyz where the config's ingest listens; where nothing
-    /// listens there, or with TLS, of its metrics]
+    /// The URL to check; http only [default: /readyz at the address of the config's ingest, or at
+    /// that of its metrics where no ingest listens or it has TLS]
     #[arg(long)]
     pub url: Option<String>,
 }

@@ -1,18 +1,17 @@
-//! The system's clock.
+//! The operating system's clock.
 
 use std::time::SystemTime;
 
 use hookbox_driver::Clock;
 use hookbox_event::Timestamp;
 
-/// The time of day, as the system has it.
+/// A clock that returns the time of the operating system.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        // Before 1970 there were no webhooks: a clock that reports such a time is read as the
-        // epoch.
+        // A time before 1970 can only come from a wrong clock. It is replaced by the epoch.
         let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         Timestamp::from_unix_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
     }

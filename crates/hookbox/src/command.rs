@@ -1,4 +1,4 @@
-//! One file a command, and the list of them.
+//! The commands, one file each, and the list of them.
 
 mod audit;
 mod check_config;
@@ -40,7 +40,7 @@ use crate::config::{Config, Needs};
 use crate::exit::Exit;
 use crate::telemetry::Log;
 
-/// Runs one command.
+/// Runs the command that the command line names.
 pub async fn run(cli: Cli, log: &Log) -> anyhow::Result<Exit> {
     let (store, both) = (Needs::STORE, Needs::STORE_AND_BROKER);
     match &cli.command {
@@ -72,7 +72,7 @@ pub async fn run(cli: Cli, log: &Log) -> anyhow::Result<Exit> {
     }
 }
 
-/// The config, for a command that ends by itself.
+/// Loads the config for a command that ends by itself and therefore does not log.
 fn load(cli: &Cli, needs: Needs) -> anyhow::Result<Config> {
     Ok(Config::load_for(
         &Config::find(cli.config.as_deref()),
@@ -80,7 +80,7 @@ fn load(cli: &Cli, needs: Needs) -> anyhow::Result<Config> {
     )?)
 }
 
-/// The config, for a service: it logs.
+/// Loads the config for a service, and starts its log.
 fn service(cli: &Cli, args: &ServiceArgs, needs: Needs, log: &Log) -> anyhow::Result<Config> {
     let mut config = load(cli, needs)?;
     config.metrics = args.metrics.or(config.metrics);

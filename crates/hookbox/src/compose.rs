@@ -1,5 +1,5 @@
-//! From the config to the parts: this file decides which drivers a deployment has. Commands that
-//! declare queues or create files name a driver for that alone.
+//! Builds the parts of a deployment from its config. This file chooses the drivers. Other code
+//! names a driver only in commands that declare queues or create files.
 
 mod schemas;
 mod spool_lock;
@@ -31,16 +31,16 @@ use crate::rng::SystemRng;
 pub use schemas::{SchemaTexts, read_schemas, schemas, source_schemas};
 pub use spooled::{Spooled, spooled, with_spool};
 
-/// First wait for a dependency that is unavailable at the start.
+/// The first delay before a dependency that is unavailable at the start is tried again.
 const WAIT_FIRST: Duration = Duration::from_millis(250);
 
-/// Longest wait between two tries.
+/// The longest delay between two attempts to open a dependency.
 const WAIT_LONGEST: Duration = Duration::from_secs(5);
 
 /// How often the scheduler checks for due retries.
 const SCHEDULE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// The store that the config names.
+/// The store that the config names, opened.
 #[derive(Clone)]
 pub enum AnyStore {
     /// PostgreSQL.
@@ -50,7 +50,7 @@ pub enum AnyStore {
 }
 
 impl AnyStore {
-    /// The ledger of the store, for operators.
+    /// Returns the ledger of the store, for operators' commands.
     pub fn ledger(&self) -> Arc<dyn Ledger> {
         match self {
             AnyStore::Postgres(store) => Arc::clone(store) as _,
@@ -58,7 +58,7 @@ impl AnyStore {
         }
     }
 
-    /// Closes its connections.
+    /// Closes the connections to the store.
     pub async fn close(&self) {
         match self {
             AnyStore::Postgres(store) => Store::close(&**store).await,
@@ -67,7 +67,7 @@ impl AnyStore {
     }
 }
 
-/// Opens the store.
+/// Opens the store that the config names.
 pub async fn store(config: &Config) -> Result<AnyStore, OpenError> {
     match &config.store {
         StoreUrl::Postgres(_) => {
@@ -79,7 +79,8 @@ pub async fn store(config: &Config) -> Result<AnyStore, OpenError> {
     }
 }
 
-/// Opens the broker to read from it: a management API that does not answer is no obstacle.
+/// Opens the broker in order to read from it. This succeeds even if its management API does not
+/// answer.
 pub async fn broker_as_it_is(
     config: &Config,
     store: Option<&AnyStore>,
@@ -94,7 +95,7 @@ pub async fn broker_as_it_is(
     }
 }
 
-/// Opens the broker; a SQLite file that is the store as well is opened once.
+/// Opens the broker. If store and broker are one SQLite file, the opened store is used.
 pub async fn broker(
     config: &Config,
     store: Option<&AnyStore>,
@@ -109,7 +110,7 @@ pub async fn broker(
     }
 }
 
-/// A command opens what its `Needs` do not list: a bug in hookbox.
+/// The error for a command that opens a dependency which its `Needs` do not list: a bug in hookbox.
 pub fn not_resolved(what: &'static str) -> OpenError {
     OpenError::Options {
         what,
@@ -117,7 +118,7 @@ pub fn not_resolved(what: &'static str) -> OpenError {
     }
 }
 
-/// The options of the RabbitMQ that the config names.
+/// Returns the options for connecting to the RabbitMQ that the config names.
 pub fn rabbit_options(config: &Config, url: &SecretString) -> hookbox_driver_rabbitmq::Options {
     let (environment, routes) = (config.environment.clone(), config.route_names());
     let mut options =
@@ -126,12 +127,12 @@ pub fn rabbit_options(config: &Config, url: &SecretString) -> hookbox_driver_rab
         .management
         .as_ref()
         .map(|url| url.expose_secret().to_owned());
-    // An unresponsive one must not take more time than a drain has.
+    // Closing the connection to an unresponsive broker must not take longer than a drain allows.
     options.close_deadline = options.close_deadline.min(Drain::of(config).closing());
     options
 }
 
-/// The options of the PostgreSQL that the config names.
+/// Returns the options for connecting to the PostgreSQL that the config names.
 pub fn postgres_options(config: &Config) -> hookbox_driver_postgres::Options {
     let url = match &config.store {
         StoreUrl::Postgres(url) => url.expose_secret(),
@@ -145,17 +146,17 @@ pub fn postgres_options(config: &Config) -> hookbox_driver_postgres::Options {
     options.handler_time_limits(least.unwrap_or_default(), most.unwrap_or_default())
 }
 
-/// The options of a SQLite file.
+/// Returns the options for opening a SQLite file.
 pub fn sqlite_options(config: &Config, path: &Path) -> hookbox_driver_sqlite::Options {
     let routes = config.route_names();
     hookbox_driver_sqlite::Options::new(path, config.environment.clone(), routes)
 }
 
-/// Creates the SQLite files of the store and the broker that do not exist; existing ones are left
+/// Creates the SQLite files of the store and the broker that do not exist. Existing files are left
 /// unchanged.
 pub async fn create_files(config: &Config) -> Result<(), OpenError> {
     for (_, path) in sqlite_files(config) {
-        // A path that cannot be checked is refused when it is opened.
+        // If the path cannot be checked, opening the file will report why.
         if matches!(path.try_exists(), Ok(false)) {
             hookbox_driver_sqlite::migrate(sqlite_options(config, path)).await?;
             tracing::info!(path = %path.display(), "created {}", path.display());
@@ -164,7 +165,8 @@ pub async fn create_files(config: &Config) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// The SQLite files of the store and the broker, each once, with the key that names it.
+/// Returns the SQLite files of the store and the broker, each once, with the config key that names
+/// the file.
 pub fn sqlite_files(config: &Config) -> Vec<(&'static str, &Path)> {
     let mut files = Vec::new();
     if let StoreUrl::Sqlite(path) = &config.store {
@@ -181,8 +183,9 @@ async fn sqlite(config: &Config, path: &Path) -> Result<Arc<Sqlite>, OpenError> 
     Ok(Arc::new(Sqlite::open(sqlite_options(config, path)).await?))
 }
 
-/// Opens a dependency that may be unavailable, until it is open, it refuses the connection, or it
-/// is time to stop (`None`). Logs when the wait starts and when the reason changes.
+/// Opens a dependency, and tries again while the dependency is unavailable. Returns an error if the
+/// dependency refuses, and `None` if shutdown starts first. Logs when waiting starts and when the
+/// reason changes.
 pub async fn wait_for<T, F>(
     what: &'static str,
     shutdown: &CancellationToken,
@@ -194,7 +197,7 @@ where
     let mut wait = WAIT_FIRST;
     let mut logged = String::new();
     loop {
-        // A half-open connection ends with the process.
+        // A connection that is only half opened is closed by the end of the process.
         let opened = tokio::select! {
             () = shutdown.cancelled() => return Ok(None),
             opened = open() => opened,
@@ -216,7 +219,7 @@ where
     }
 }
 
-/// The HTTP side's config. Keys are cloned: both ends may live in one process.
+/// Returns the config of ingest. Keys are cloned, because ingest and `send` may run in one process.
 pub fn ingest_config(config: &Config) -> anyhow::Result<ingest::Config> {
     let source = |source: &crate::config::SourceConfig| ingest::Source {
         name: source.name.clone(),
@@ -255,7 +258,7 @@ pub fn ingest_config(config: &Config) -> anyhow::Result<ingest::Config> {
     })
 }
 
-/// The worker's config, for all routes or only some.
+/// Returns the config of the worker, for the routes in `only`, or for all routes if it is empty.
 pub fn worker_config<S>(config: &Config, only: &[RouteName]) -> anyhow::Result<worker::Config<S>>
 where
     S: Store,
@@ -296,12 +299,12 @@ where
     })
 }
 
-/// The system's clock, as the engines take it.
+/// Returns the operating system's clock, in the form that ingest and worker take.
 pub fn clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock)
 }
 
-/// The system's random numbers, as the engines take them.
+/// Returns the operating system's random numbers, in the form that ingest and worker take.
 pub fn rng() -> Arc<dyn Rng> {
     Arc::new(SystemRng)
 }

@@ -1,8 +1,8 @@
-//! The config: one TOML file, read once, before anything else is opened or changed.
+//! The config: one TOML file, which is read once, before anything else is opened or changed.
 //!
-//! Only this module reads files and the environment for settings. Structure is checked against
-//! `schemas/config.json`, meaning by `check`; all mistakes are reported at once, each with its
-//! place. Relative paths in the file are relative to the file.
+//! No other module reads settings from files or the environment. The structure is checked against
+//! `schemas/config.json`, and the meaning by `check`. All mistakes are reported at once, each with
+//! its place. Relative paths in the file are relative to the folder of the file.
 
 mod check;
 mod connection_lifetime;
@@ -51,115 +51,116 @@ pub use units::duration;
 /// The JSON Schema of the config file.
 pub const SCHEMA: &str = include_str!("../../../schemas/config.json");
 
-/// The route that takes what no other route takes. It always exists.
+/// The name of the route for topics that no other route selects. This route always exists.
 pub const UNROUTED: &str = "unrouted";
 
-/// The effective config: every value valid, every default filled in.
+/// The effective config: every value is valid, and every default is filled in.
 pub struct Config {
-    /// The file it came from.
+    /// The file that the config was read from.
     pub path: PathBuf,
-    /// Its text, which holds no secrets.
+    /// The text of the file, which contains no secrets.
     pub text: String,
-    /// Which secrets were resolved.
+    /// The secrets that were resolved.
     pub needs: Needs,
-    /// The environment's name.
+    /// The name of the environment.
     pub environment: EnvironmentName,
-    /// The store.
+    /// The URL of the store.
     pub store: StoreUrl,
     /// The network between hookbox and the store.
     pub store_network: Network,
-    /// Connections to the store at most.
+    /// The most connections to the store.
     pub store_connections: u32,
-    /// How long a connection to the store is kept at most.
+    /// The longest time for which a connection to the store is kept.
     pub store_connection_lifetime: Duration,
-    /// The broker.
+    /// The URL of the broker.
     pub broker: BrokerUrl,
-    /// The network between hookbox and the broker with its management API.
+    /// The network between hookbox and the broker, including its management API.
     pub broker_network: Network,
-    /// RabbitMQ's management API; the URL may hold a password.
+    /// The URL of RabbitMQ's management API. It may contain a password.
     pub management: Option<SecretString>,
-    /// The HTTP side.
+    /// The settings for receiving webhooks.
     pub ingest: IngestConfig,
-    /// Where metrics and readiness are shown, where they are.
+    /// The address at which metrics and readiness are shown; nowhere, if `None`.
     pub metrics: Option<SocketAddr>,
-    /// How long shutting down may take.
+    /// The longest time that shutting down may take.
     pub drain: Duration,
-    /// For how much of it, at its beginning, readiness is red while requests are still taken.
+    /// The first part of the drain, during which readiness reports 503 while requests are still
+    /// accepted.
     pub drain_lead: Duration,
-    /// How to log.
+    /// The settings of the log.
     pub log: LogConfig,
-    /// The endpoints.
+    /// The configured sources.
     pub sources: Vec<SourceConfig>,
-    /// The routes, the one for everything else last.
+    /// The routes. The route for topics that no other route selects is the last one.
     pub routes: Vec<RouteConfig>,
-    /// Settings that can be used and are probably not intended, each with its place.
+    /// Warnings about settings that are valid but probably not intended, each with its place.
     pub warnings: Vec<String>,
 }
 
 /// What the config declares about the network between hookbox and a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
-    /// Nothing: the connection must be encrypted, and the server verified.
+    /// The config declares nothing: the connection must be encrypted, and the server verified.
     Any,
-    /// It is private: the config declares that it is shared with no others.
+    /// The network is private: the config declares that no strangers share it.
     Private,
 }
 
-/// Where the store is.
+/// The URL of the store.
 pub enum StoreUrl {
-    /// PostgreSQL; the URL may hold a password.
+    /// PostgreSQL. The URL may contain a password.
     Postgres(SecretString),
     /// A SQLite file.
     Sqlite(PathBuf),
-    /// A reference that is not resolved, because this command does not need it.
+    /// A reference that is not resolved, because the command does not use the store.
     NotResolved,
 }
 
-/// Where the broker is.
+/// The URL of the broker.
 pub enum BrokerUrl {
-    /// RabbitMQ; the URL may hold a password.
+    /// RabbitMQ. The URL may contain a password.
     Amqp(SecretString),
     /// A SQLite file.
     Sqlite(PathBuf),
-    /// A reference that is not resolved, because this command does not need it.
+    /// A reference that is not resolved, because the command does not use the broker.
     NotResolved,
 }
 
-/// The HTTP side.
+/// The settings for receiving webhooks.
 pub struct IngestConfig {
-    /// Address and port.
+    /// The address and port to listen at.
     pub listen: SocketAddr,
-    /// Certificate chain and key, as PEM files.
+    /// The PEM files of the certificate chain and its key, if the listener uses TLS.
     pub tls: Option<(PathBuf, PathBuf)>,
-    /// Proxies in front that do the TLS, as they are written.
+    /// The proxies in front of hookbox that terminate TLS, as written in the config.
     pub trusted_proxies: Vec<String>,
-    /// From where plain HTTP is accepted, as it is written.
+    /// The networks from which plain HTTP is accepted, as written in the config.
     pub plain_http_from: Vec<String>,
-    /// Both of them.
+    /// The parsed `trusted_proxies` and `plain_http_from`.
     pub peers: hookbox_ingest::Peers,
-    /// Largest body in bytes.
+    /// The largest body, in bytes.
     pub body_max: usize,
-    /// Bytes of bodies in memory at once.
+    /// The most bytes of bodies in memory at once.
     pub bodies_max: usize,
-    /// How long a connection may be idle.
+    /// The longest time that a connection may be idle.
     pub idle: Duration,
-    /// Connections at once.
+    /// The most connections at once.
     pub connections_max: usize,
-    /// Connections at once from one address.
+    /// The most connections at once from one address.
     pub connections_per_address_max: usize,
-    /// Accepted requests that wait for the broker at once.
+    /// The most accepted requests that wait for the broker at once.
     pub waiting_max: usize,
-    /// Where events are spooled that the broker cannot take now, if they are.
+    /// The spool for events that the broker cannot take now, if one is configured.
     pub spool: Option<SpoolConfig>,
 }
 
-/// How to log.
+/// The settings of the log.
 #[derive(Debug, Clone, Default)]
 pub struct LogConfig {
-    /// JSON instead of text.
+    /// Whether to log JSON instead of text.
     pub json: bool,
-    /// The log filter, in the syntax of `tracing_subscriber::EnvFilter`: `HOOKBOX_LOG`, else the
-    /// file's.
+    /// The log filter in the syntax of `tracing_subscriber::EnvFilter`, from `HOOKBOX_LOG` if it is
+    /// set, else from the config.
     pub filter: Option<String>,
 }
 
@@ -169,17 +170,17 @@ impl Config {
         Self::load_for(path, Needs::ALL)
     }
 
-    /// Reads and checks a file, and resolves the secrets that are needed.
+    /// Reads and checks a file, and resolves only the secrets in `needs`.
     pub fn load_for(path: &Path, needs: Needs) -> Result<Self, Mistakes> {
         Self::parse_for(path, &read(path)?, ENVIRONMENT, needs, SystemClock.now())
     }
 
-    /// Reads a file for a running service, see [`Config::parse_parts`].
+    /// Reads and checks a file for a running service; see [`Config::parse_parts`].
     pub fn load_parts(path: &Path, needs: Needs) -> Result<(Self, BrokenParts), Mistakes> {
         Self::parse_parts(path, &read(path)?, needs, SystemClock.now())
     }
 
-    /// Checks the text of a file; `env` is the environment.
+    /// Checks the text of a config file. `env` returns environment variables.
     pub fn parse(
         path: &Path,
         text: &str,
@@ -189,7 +190,7 @@ impl Config {
         Self::parse_for(path, text, env, Needs::ALL, now)
     }
 
-    /// The same for a command that needs only some secrets.
+    /// Checks the text of a config file for a command that needs only some of the secrets.
     pub fn parse_for(
         path: &Path,
         text: &str,
@@ -203,8 +204,9 @@ impl Config {
         Ok(Self { text, ..config })
     }
 
-    /// Checks the text of a file for a running service, and resolves what it uses. A part that
-    /// cannot be used does not invalidate the rest, and is returned beside the config.
+    /// Checks the text of a config file for a running service, and resolves the secrets that it
+    /// uses. A part that cannot be used does not invalidate the others; it is returned beside the
+    /// config.
     pub fn parse_parts(
         path: &Path,
         text: &str,
@@ -217,12 +219,13 @@ impl Config {
         Ok((Self { text, ..config }, broken))
     }
 
-    /// All routes by name.
+    /// Returns the names of all routes.
     pub fn route_names(&self) -> Vec<RouteName> {
         self.routes.iter().map(|route| route.name.clone()).collect()
     }
 
-    /// Whether the store and the broker are one SQLite file, however it is written.
+    /// Returns whether the store and the broker are the same SQLite file, even if their paths
+    /// differ.
     pub fn is_one_file(&self) -> bool {
         match (&self.store, &self.broker) {
             (StoreUrl::Sqlite(store), BrokerUrl::Sqlite(broker)) => place(store) == place(broker),
@@ -231,8 +234,8 @@ impl Config {
         }
     }
 
-    /// Where a command finds the config: `--config`, else `HOOKBOX_CONFIG`, else
-    /// `./hookbox.toml`, else the one that `hookbox dev` made here.
+    /// Returns the path of the config: `--config`, else `HOOKBOX_CONFIG`, else `./hookbox.toml`,
+    /// else the config that `hookbox dev` created in this folder.
     pub fn find(given: Option<&Path>) -> PathBuf {
         if let Some(path) = given {
             return path.to_owned();
@@ -261,8 +264,8 @@ fn read(path: &Path) -> Result<String, Mistakes> {
     })
 }
 
-/// The canonical place of a file, whether it exists or not: its folder may be written in several
-/// ways.
+/// Returns the canonical path of a file, even if the file does not exist yet. Only then can two
+/// spellings of a path be compared.
 fn place(path: &Path) -> PathBuf {
     if let Ok(place) = path.canonicalize() {
         return place;
@@ -270,7 +273,7 @@ fn place(path: &Path) -> PathBuf {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return path.to_owned();
     };
-    // The folder of a bare name is empty: that is the folder of the process.
+    // The parent of a bare file name is an empty path, which stands for the current folder.
     let folder = Path::new(".").join(folder);
     folder.canonicalize().unwrap_or(folder).join(name)
 }

@@ -1,11 +1,11 @@
-//! Core dumps are off: one would write keys, passwords and bodies to a disk.
+//! Switches off core dumps, because a core dump would write keys, passwords and bodies to a disk.
 
 use rustix::io::Result;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
-/// Switches them off for this process and its children, irrevocably: no core file may be written,
-/// and no other process of this user may read this one's memory (`ptrace`), which covers systems
-/// that pipe cores to a program and ignore the limit.
+/// Switches core dumps off for this process and its children, irrevocably. No core file may be
+/// written. Also no other process of this user may read the memory of this process (`ptrace`),
+/// which covers systems that ignore the limit and pipe core dumps to a program.
 pub fn switch_off() -> Result<()> {
     let none = Rlimit {
         current: Some(0),
@@ -23,22 +23,22 @@ mod tests {
 
     use super::*;
 
-    /// Marks the child process of the test.
+    /// The environment variable that marks the child process of the test.
     const CHILD: &str = "HOOKBOX_TEST_CORE_DUMPS_CHILD";
 
-    /// In a process of its own, since it is irrevocable.
+    /// Runs in a child process, because core dumps cannot be switched on again.
     #[test]
     fn they_are_off_for_good() {
         let is_off = || {
             let limit = getrlimit(Resource::Core);
-            let dumpable = dumpable_behavior().expect("it can be asked");
+            let dumpable = dumpable_behavior().expect("the setting can be read");
             limit.current == Some(0)
                 && limit.maximum == Some(0)
                 && matches!(dumpable, DumpableBehavior::NotDumpable)
         };
         if std::env::var_os(CHILD).is_some() {
-            assert!(!is_off(), "it is off before anything was done");
-            switch_off().expect("it can be switched off");
+            assert!(!is_off(), "core dumps are on at the start");
+            switch_off().expect("core dumps can be switched off");
             assert!(is_off());
             return;
         }

@@ -1,4 +1,4 @@
-//! How the time of a drain is divided among its parts.
+//! Divides the time of a drain among its parts.
 
 use std::time::Duration;
 
@@ -6,36 +6,36 @@ use hookbox_ingest::DrainTimes;
 
 use crate::config::Config;
 
-/// The share of a drain, after its lead, in which running work may end by itself: every request has
-/// its answer or reaches its own deadline (the longest is for a body, 10 s), every transaction
-/// commits. What still runs then is cut, and its messages are released.
+/// The share of the drain, after its lead, in which running work may end normally: every request is
+/// answered or reaches its own deadline (the longest is 10 s, for a body), and every transaction
+/// commits. Work that is still running after that is cancelled, and its messages are released.
 const GRACE: f64 = 0.6;
 
 /// The share after the grace in which a worker clears its start markers, which would otherwise
-/// count as deaths of its process. One round trip, where the store answers, and most often there is
-/// nothing to clear.
+/// count as deaths of its process. This needs one round trip if the store answers, and most often
+/// there is nothing to clear.
 const CLEAR_MARKERS: f64 = 0.1;
 
-/// The share by which every role has ended: the publish slots of ingest wait for confirms (2.5 s)
-/// after the grace. The rest is for closing connections.
+/// The share within which every role must end: after the grace, the publish slots of ingest wait
+/// for confirms (2.5 s). The remaining time is for closing connections.
 const ROLES: f64 = 0.85;
 
-/// The times of a drain.
+/// The times of the parts of a drain.
 #[derive(Debug, Clone, Copy)]
 pub struct Drain {
     lead: Duration,
-    /// The time after the lead.
+    /// The time of the drain after its lead.
     rest: Duration,
 }
 
 impl Drain {
-    /// From the config. The lead is a part of the drain, so that a supervisor needs to know one
-    /// number.
+    /// Returns the times of the config's drain. The lead is a part of the drain, so that a service
+    /// manager needs to know only one number.
     pub fn of(config: &Config) -> Self {
         Self::new(config.drain, config.drain_lead)
     }
 
-    /// One that takes this long in all.
+    /// Returns the times of a drain that takes `all` in total, with a lead of `lead`.
     pub fn new(all: Duration, lead: Duration) -> Self {
         Self {
             lead: lead.min(all),
@@ -43,7 +43,7 @@ impl Drain {
         }
     }
 
-    /// The times for ingest.
+    /// Returns the times for ingest.
     pub fn times(&self) -> DrainTimes {
         DrainTimes {
             lead: self.lead,
@@ -51,25 +51,25 @@ impl Drain {
         }
     }
 
-    /// The grace of a worker. It receives no requests, so it starts to drain at once and is cut
-    /// when ingest is.
+    /// Returns the grace of a worker, counted from the signal. A worker receives no requests, so it
+    /// starts to drain at once, and its work is cancelled at the same time as that of ingest.
     pub fn grace(&self) -> Duration {
         self.lead + self.rest.mul_f64(GRACE)
     }
 
-    /// The time for clearing start markers, so long after the signal: its share, or most of what is
-    /// left until every role must have ended.
+    /// Returns the time for clearing start markers when `since` has passed after the signal: the
+    /// planned share, or most of the time until every role must have ended, if that is less.
     pub fn clear_markers_after(&self, since: Duration) -> Duration {
         let left = self.roles().saturating_sub(since);
         self.rest.mul_f64(CLEAR_MARKERS).min(left.mul_f64(0.8))
     }
 
-    /// From the signal until every role has ended.
+    /// Returns the time from the signal until every role must have ended.
     pub fn roles(&self) -> Duration {
         self.lead + self.rest.mul_f64(ROLES)
     }
 
-    /// For closing connections, after that.
+    /// Returns the time for closing connections, after every role has ended.
     pub fn closing(&self) -> Duration {
         self.rest.mul_f64(1.0 - ROLES)
     }

@@ -1,4 +1,4 @@
-//! Exit codes, after `sysexits.h`, and how an error is printed.
+//! The exit codes, after `sysexits.h`, and the printing of errors.
 
 use hookbox_console::CommandError;
 use hookbox_console::render::terminal;
@@ -11,11 +11,11 @@ use crate::telemetry::Log;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit(u8);
 
-/// The command did what it was asked.
+/// The command has done what it was asked to do.
 pub const OK: Exit = Exit(0);
 /// The command failed, or the check found problems.
 pub const FAILED: Exit = Exit(1);
-/// Wrong arguments, by clap's custom.
+/// The arguments are wrong; `clap` uses the same code.
 pub const ARGUMENTS: Exit = Exit(2);
 /// The config cannot be used (`EX_USAGE`).
 pub const CONFIG: Exit = Exit(64);
@@ -23,13 +23,14 @@ pub const CONFIG: Exit = Exit(64);
 pub const UNAVAILABLE: Exit = Exit(69);
 /// An internal error (`EX_SOFTWARE`).
 pub const INTERNAL: Exit = Exit(70);
-/// Refused: another environment, another schema, other queues, unsafe settings (`EX_CONFIG`).
+/// hookbox refuses to run with another environment, another schema, other queues or unsafe settings
+/// (`EX_CONFIG`).
 pub const REFUSED: Exit = Exit(78);
-/// Stopped at once by SIGINT, while it drained (128 + SIGINT).
+/// SIGINT stopped the process at once while it drained (128 + SIGINT).
 pub const STOPPED: Exit = Exit(130);
 
-/// Something that the config names cannot be used. As the context of an error, it makes the exit
-/// code that of a config.
+/// Something that the config names cannot be used. If this is the context of an error, the exit
+/// code is that of an invalid config.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Unusable(pub String);
@@ -41,7 +42,7 @@ impl From<Exit> for std::process::ExitCode {
 }
 
 impl Exit {
-    /// The number.
+    /// Returns the exit code as a number.
     pub fn code(self) -> u8 {
         self.0
     }
@@ -59,7 +60,7 @@ pub fn report(error: &anyhow::Error, json: bool, log: &Log) -> Exit {
         let error = serde_json::json!({ "error": text, "exit_code": exit.code() });
         log.print(&terminal::json(&error.to_string()));
     } else {
-        // These line breaks are hookbox's own: an error text of several lines contains them.
+        // These line breaks are hookbox's own: some error texts have several lines.
         let lines: Vec<String> = text.lines().map(terminal::line).collect();
         log.print(&format!("hookbox: {}", lines.join("\n")));
     }

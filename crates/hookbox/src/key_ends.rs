@@ -1,5 +1,5 @@
-//! The ends of keys: a source without a valid key cannot verify its provider's requests, so they
-//! are answered 503, and a warning is logged from two weeks before.
+//! Warns about keys that end. A source without a valid key cannot verify its provider's requests
+//! and answers them with 503, so a warning is logged from two weeks before the last key ends.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,23 +8,23 @@ use hookbox_event::Timestamp;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long before the end of a source's last key the warning starts: a provider may need days to
-/// introduce a new one.
+/// How long before the end of a source's last key the warnings start: a provider may need days to
+/// introduce a new key.
 const WARN_BEFORE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// How often the warning is repeated.
 const WARN_INTERVAL: Duration = DAY;
 
-/// The warning about the keys of a source.
+/// A warning about the keys of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeysEnd {
-    /// The last one ends soon.
+    /// The last key ends soon.
     Near(String),
-    /// None is valid.
+    /// No key is valid any more.
     Over(String),
 }
 
-/// The warning about a source whose last key ends at this time, if there is one.
+/// Returns the warning about a source whose last key ends at `end`, if a warning is due.
 pub fn assess(source: &str, end: Option<Timestamp>, now: Timestamp) -> Option<KeysEnd> {
     let end = end?;
     if end <= now {
@@ -48,12 +48,12 @@ pub fn assess(source: &str, end: Option<Timestamp>, now: Timestamp) -> Option<Ke
     )))
 }
 
-/// When each warning was logged last.
+/// The warnings that were logged last, and when, by source.
 #[derive(Default)]
 pub struct Reminders(BTreeMap<String, (Timestamp, KeysEnd)>);
 
 impl Reminders {
-    /// The warnings to log now: once a day, and at once when the last key has ended.
+    /// Returns the warnings to log now: each once a day, and once more when the last key has ended.
     pub fn due(
         &mut self,
         ends: &BTreeMap<String, Option<Timestamp>>,
@@ -105,7 +105,7 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
-        // A key is valid until its end, and not at it.
+        // At its end time, a key is not valid any more.
         match assess("begini", Some(END), END) {
             Some(KeysEnd::Over(what)) => assert!(what.contains("are answered 503"), "{what}"),
             other => panic!("{other:?}"),
@@ -122,10 +122,14 @@ mod tests {
         assert_eq!(due(before(13 * DAY + DAY / 2)), 0);
         assert_eq!(due(before(13 * DAY)), 1);
         assert_eq!(due(before(DAY / 4)), 1);
-        assert_eq!(due(END), 1, "within a day, but now it is over");
+        assert_eq!(
+            due(END),
+            1,
+            "the end is logged although the last warning was within a day"
+        );
         assert_eq!(due(END.saturating_add(DAY / 2)), 0);
         assert_eq!(due(END.saturating_add(DAY)), 1);
-        // A new key that ends as soon is warned about at once.
+        // A new key that ends at the same time is warned about at once.
         let renewed = BTreeMap::from([("a".to_owned(), None)]);
         assert_eq!(reminders.due(&renewed, END), []);
         assert_eq!(reminders.due(&ends, END).len(), 1);

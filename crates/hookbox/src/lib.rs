@@ -1,9 +1,9 @@
-//! hookbox: a durable, verified inbox for webhooks. One binary, several roles.
+//! hookbox: a durable, verified inbox for webhooks. One binary runs several roles.
 //!
-//! This crate chooses the drivers (`compose`), reads the config and owns the process: it builds the
+//! This crate reads the config, chooses the drivers (`compose`) and owns the process: it builds the
 //! parts, starts the roles, and drains them.
 
-// Both panic where they cannot write: `command::print` does not.
+// `print!` and `eprint!` panic if writing fails; `command::print` does not.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod cli;
@@ -32,10 +32,10 @@ use clap::Parser;
 use crate::command::print;
 use crate::telemetry::Log;
 
-/// The whole program.
+/// Runs the program and returns its exit code.
 pub fn main() -> ExitCode {
-    // Two providers are linked in by indirect dependencies; rustls panics unless one is chosen
-    // before its first use. It fails only when one was chosen already.
+    // Indirect dependencies link two cryptography providers, and rustls panics unless one is chosen
+    // before its first use. Choosing fails only if a provider was chosen before.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let log = Log::default();
     telemetry::hide_panics(log.clone());
@@ -59,18 +59,18 @@ pub fn main() -> ExitCode {
         }
     };
     let json = cli.json;
-    // After a panic, nothing of what it unwound is used any more.
+    // After a panic, no value that the panic may have left inconsistent is used any more.
     let ran = catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(command::run(cli, &log))
     }));
     let code = match ran {
         Ok(Ok(code)) => code,
         Ok(Err(error)) => exit::report(&error, json, &log),
-        // The panic hook has logged its place.
+        // The panic hook has logged where the panic occurred.
         Err(_) => exit::INTERNAL,
     };
     log.flush();
-    // What still runs had its time to drain.
+    // Tasks that still run had the drain to end.
     runtime.shutdown_background();
     code.into()
 }

@@ -1,4 +1,4 @@
-//! The program `hookbox`; everything it does is in the library of the same name.
+//! The program `hookbox`. All its code is in the library of the same name.
 
 use std::process::ExitCode;
 

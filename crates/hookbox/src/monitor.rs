@@ -1,8 +1,8 @@
-//! The monitoring endpoints of a running hookbox: `/metrics`, `/livez` and `/readyz` on a listener
-//! of their own, for every role.
+//! The monitoring endpoints of a running hookbox: `/metrics`, `/livez` and `/readyz`, on a separate
+//! listener, for every role.
 //!
-//! Counters of the engines are read when a page is requested; what needs a round trip to a
-//! dependency is polled by `watch`, on a timer, so that a scrape never waits.
+//! Counters of ingest and worker are read when a page is requested. Values that need a round trip
+//! to a dependency are polled by `watch` on a timer, so that a scrape never waits.
 
 mod exposition;
 mod families;
@@ -24,48 +24,49 @@ use crate::telemetry::Log;
 
 pub use server::bind;
 
-/// The state that is shown, as far as it is open.
+/// The state that the endpoints show, as far as the parts of the process are open.
 #[derive(Default)]
 pub struct Monitor {
     parts: Mutex<Parts>,
     seen: Mutex<watch::Observed>,
 }
 
-/// The parts of a running hookbox. All are missing until they are open.
+/// The parts of a running hookbox. Each part is `None` until it is open.
 #[derive(Default, Clone)]
 pub struct Parts {
     /// The broker.
     pub broker: Option<Arc<dyn Broker>>,
-    /// Why it could not be opened yet.
+    /// Why the broker could not be opened yet.
     pub broker_away: Option<String>,
-    /// The store, for roles that have one.
+    /// The store, if a role of this process needs one.
     pub store: Option<AnyStore>,
     /// The counters of ingest.
     pub ingest: Option<Arc<ingest::Counters>>,
-    /// The counters of the spool, where there is one.
+    /// The counters of the spool, if there is a spool.
     pub spool: Option<Arc<ingest::SpoolCounters>>,
-    /// The spool's file.
+    /// The spool's SQLite file, as a broker.
     pub spool_file: Option<Arc<dyn Broker>>,
     /// The counters of the worker.
     pub worker: Option<Arc<worker::Counters>>,
-    /// The dependencies that the roles need, whether they are open or not.
+    /// The dependencies that the roles need, open or not.
     pub needs: Needs,
-    /// The log, which counts dropped lines.
+    /// The log, which counts the lines that were dropped.
     pub log: Log,
-    /// It is shutting down.
+    /// Whether the process is shutting down.
     pub draining: bool,
 }
 
 /// The dependencies that the roles of this process need.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Needs {
-    /// A store, besides the broker that all need.
+    /// Whether the roles need a store, in addition to the broker that every role needs.
     pub store: bool,
-    /// Whether the store's witnesses are at another broker: not where both are one file.
+    /// Whether the witnesses of the store are at a separate broker, which is not so if both are one
+    /// SQLite file.
     pub witness: bool,
 }
 
-/// A monitor with its listener and its polls of the dependencies, all of which end with it.
+/// A monitor with its listener and its polls of the dependencies. Dropping it ends both.
 pub struct Monitored {
     monitor: Arc<Monitor>,
     running: JoinSet<()>,
@@ -73,8 +74,8 @@ pub struct Monitored {
 }
 
 impl Monitored {
-    /// Starts to listen where the config says so; where it does not, nothing is shown and nothing
-    /// polled. Dependencies may still be unavailable.
+    /// Starts the listener if the config has an address for metrics. Otherwise nothing is shown and
+    /// nothing is polled. Dependencies may still be unavailable.
     pub async fn start(config: &Config, needs: Needs) -> anyhow::Result<Self> {
         let monitor = Arc::new(Monitor::default());
         monitor.change(|parts| parts.needs = needs);
@@ -92,7 +93,7 @@ impl Monitored {
         })
     }
 
-    /// A monitor without a listener.
+    /// Returns a monitor without a listener.
     #[cfg(test)]
     pub fn hidden() -> Self {
         Self {
@@ -102,12 +103,12 @@ impl Monitored {
         }
     }
 
-    /// Shows what is open now.
+    /// Changes the parts that are shown, for example when a dependency is open.
     pub fn show(&self, change: impl FnOnce(&mut Parts)) {
         self.monitor.change(change);
     }
 
-    /// Polls the dependencies from now on.
+    /// Starts to poll the dependencies.
     pub fn watch(&mut self) {
         if self.listens {
             self.running.spawn(watch::watch(Arc::clone(&self.monitor)));
@@ -129,7 +130,8 @@ impl Monitor {
     }
 }
 
-/// Values that are swapped as a whole: a panic leaves the old or the new one.
+/// Locks a value that is always replaced as a whole: after a panic it is either the old or the new
+/// value.
 fn lock<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
     value.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,5 @@
-//! Reads files that a config names: only regular ones, and only so many bytes. Opening a named pipe
-//! would wait for a writer, and a device may have no end.
+//! Reads files that a config names: only regular files, and only up to a size limit. Opening a
+//! named pipe would block until it has a writer, and a device may have no end.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
@@ -9,16 +9,16 @@ use std::path::Path;
 /// Why a file cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// There is none at this path.
+    /// There is no file at the path.
     #[error("it cannot be found ({0})")]
     NotFound(io::Error),
-    /// It is not a regular file.
+    /// The file is not a regular file.
     #[error("it is {0}, and only a regular file is read")]
     NotRegular(&'static str),
-    /// It cannot be opened or read.
+    /// The file cannot be opened or read.
     #[error("it cannot be read ({0})")]
     Unreadable(io::Error),
-    /// It is larger than the limit.
+    /// The file is larger than the limit in bytes.
     #[error("it is larger than {} KiB; check whether the path is right", .0 / 1024)]
     TooLarge(u64),
 }

@@ -1,11 +1,11 @@
-//! What a running service reloads: keys of sources, the certificate, JSON Schemas and the log
-//! filter. At SIGHUP together with the config, at once; and the files by themselves, when they
-//! change.
+//! Reloads what a running service can exchange: the keys of sources, the certificate, JSON Schemas
+//! and the log filter. SIGHUP reloads them at once, together with the config. The files with keys,
+//! certificate and JSON Schemas are also reloaded when they change.
 //!
 //! The keys of each source, the certificate, the JSON Schemas of each source and the filter are
-//! each read as a whole, and replaced or left unchanged: a part that cannot be used is logged, and
-//! does not keep the others from being reloaded. A request uses the keys with which it started.
-//! Everything else needs a restart.
+//! separate parts. Each part is read as a whole, and then replaced or left unchanged. A part that
+//! cannot be used is logged, and does not prevent the others from being reloaded. A request uses
+//! the keys that were in use when it started. Every other setting needs a restart.
 
 mod certificate;
 mod in_use;
@@ -36,23 +36,23 @@ use crate::key_ends::{KeysEnd, Reminders};
 use crate::telemetry::Log;
 use crate::tls::Certificate;
 
-/// How often files are checked. A change is used when two checks in a row agree.
+/// The interval at which files are checked. A change is applied when two consecutive checks agree.
 const CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What is replaced in this process.
+/// The parts of this process that a reload replaces.
 pub struct Targets {
-    /// The ingest with the keys.
+    /// The ingest, which uses the keys.
     pub ingest: Option<Arc<Ingest>>,
-    /// The certificate of new connections.
+    /// The certificate for new connections.
     pub certificate: Option<Arc<Certificate>>,
-    /// The schemas that bodies are checked against.
+    /// The JSON Schemas that bodies are checked against.
     pub schemas: Option<SourceSchemas>,
-    /// The log.
+    /// The log, which uses the filter.
     pub log: Log,
 }
 
 impl Targets {
-    /// Only the log.
+    /// Returns targets that contain only the log.
     pub fn new(log: Log) -> Self {
         Self {
             ingest: None,
@@ -63,23 +63,23 @@ impl Targets {
     }
 }
 
-/// Reloads a running service.
+/// Reloads the exchangeable parts of a running service.
 pub struct Reloader {
-    /// The newest config that could be read, with the running sources.
+    /// The newest config that could be read, merged with the running sources.
     config: Config,
-    /// The config's text at the start: what differs from it needs a restart.
+    /// The text of the config at the start. Differences from it need a restart.
     begun_with: String,
     targets: Targets,
     files: Watched,
-    /// The texts that the schemas were compiled from, as far as they are known.
+    /// The texts from which the JSON Schemas in use were compiled, if they are known.
     schemas: Option<SchemaTexts>,
     filter: Option<String>,
     broken: UnusableParts,
     reminders: Reminders,
 }
 
-/// What could not be used when it was last read. It is tried again when any file changes: the
-/// reason may lie in another one.
+/// Which parts could not be used when they were last read. They are tried again when any file
+/// changes, because the reason may be in a different file.
 #[derive(Default, Clone, Copy)]
 struct UnusableParts {
     keys: bool,
@@ -88,7 +88,7 @@ struct UnusableParts {
 }
 
 impl Reloader {
-    /// For a running service with this config.
+    /// Makes a reloader for a service that runs with this config.
     pub fn new(config: Config, targets: Targets) -> Self {
         let schemas = match &targets.schemas {
             Some(_) => compose::read_schemas(&config).ok(),
@@ -106,7 +106,7 @@ impl Reloader {
         }
     }
 
-    /// Reloads at each SIGHUP, checks the files in between, and warns about keys that end.
+    /// Reloads at each SIGHUP, checks the files periodically, and warns about keys that end.
     pub async fn run(mut self, mut hangup: Option<Signal>) {
         let mut checks = tokio::time::interval(CHECK_INTERVAL);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -115,7 +115,8 @@ impl Reloader {
                 _ = checks.tick() => false,
                 () = next(&mut hangup) => true,
             };
-            // A file may be on a network that does not respond: only this task waits for it.
+            // A file may be on a network file system that does not respond; then only this task
+            // waits for it.
             let checked = tokio::task::spawn_blocking(move || {
                 let now = SystemClock.now();
                 if is_hangup {
@@ -137,9 +138,9 @@ impl Reloader {
         }
     }
 
-    /// Reads the config and everything that it names.
+    /// Reads the config and everything that the config names.
     fn reload(&mut self, now: Timestamp) {
-        // Before anything is read: a later change is seen by the next check.
+        // The files' identities are read first, so that the next check notices any later change.
         let seen = identities_of(&self.paths());
         let read = Config::load_parts(&self.config.path, self.config.needs);
         let (config, parts) = match read {
@@ -183,7 +184,7 @@ impl Reloader {
         log_changes("SIGHUP", &changes);
     }
 
-    /// Warns about parts that cannot be used, and that this process does not use until a restart.
+    /// Warns about parts that cannot be used now, but that this process uses only after a restart.
     fn report_unused(&self, parts: &BrokenParts) {
         for (part, why) in parts.iter() {
             let is_used = match part {
@@ -199,7 +200,7 @@ impl Reloader {
         }
     }
 
-    /// Whether a source existed at the start.
+    /// Returns whether a source existed at the start of the process.
     fn runs(&self, source: &str) -> bool {
         let mut running = self.config.sources.iter();
         running.any(|running| running.name.as_str() == source)
@@ -240,7 +241,7 @@ impl Reloader {
         self.remind(now);
     }
 
-    /// Uses another config as far as that needs no restart.
+    /// Uses another config, except for changes that need a restart.
     fn exchange_config(&mut self, config: Config, parts: &BrokenParts) -> Vec<KeptKeys> {
         let before = std::mem::replace(&mut self.config, config);
         in_use::keep(before, &mut self.config, parts, &self.begun_with)
@@ -286,7 +287,7 @@ fn log_changes(why: &str, changes: &[String]) {
     }
 }
 
-/// The next SIGHUP, where there is one.
+/// Waits for the next SIGHUP; waits for ever if SIGHUP is not handled.
 async fn next(hangup: &mut Option<Signal>) {
     let heard = match hangup {
         Some(hangup) => hangup.recv().await,

@@ -1,12 +1,14 @@
-//! SIGTERM and SIGINT: the first drains. While it drains, SIGINT ends the process at once, and
-//! SIGTERM changes nothing.
+//! Handles signals. The first SIGTERM or SIGINT starts the drain. During the drain, SIGINT ends the
+//! process at once, and SIGTERM is ignored.
 //!
-//! SIGTERM comes from service managers, which may send it twice (as do, for example, a service
-//! manager and the init of a container) and kill a process that takes too long anyway: that must
-//! not cost a request its answer. Ctrl-C comes from a person, who wants the terminal back.
+//! SIGTERM comes from service managers. They may send it twice (for example a service manager and
+//! the init of a container), and they kill a process that takes too long anyway, so a second
+//! SIGTERM must not cost a request its answer. SIGINT (Ctrl-C) comes from a person, who wants the
+//! terminal back.
 //!
 //! SIGHUP reloads a service. Signals that end a process by default and that tools send for their
-//! own purposes (log rotation, timers) are ignored: none of them may cost a request its answer.
+//! own purposes (log rotation, timers) are ignored, so that none of them costs a request its
+//! answer.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -17,13 +19,13 @@ use crate::telemetry::Log;
 
 /// The signals of a service.
 pub struct Signals {
-    /// Cancelled by the first signal that drains.
+    /// Cancelled by the first signal that starts the drain.
     pub shutdown: CancellationToken,
-    /// SIGHUP. One that arrives before it is listened to counts as one.
+    /// The stream of SIGHUP signals. Several that arrive before it is polled count as one.
     pub hangup: Signal,
 }
 
-/// The signals of a service that logs.
+/// Starts to handle the signals of a service. Ignored signals are logged.
 pub fn service(tasks: &TaskTracker, log: &Log) -> anyhow::Result<Signals> {
     let hangup = signal(SignalKind::hangup())?;
     for (name, kind) in [
@@ -37,13 +39,14 @@ pub fn service(tasks: &TaskTracker, log: &Log) -> anyhow::Result<Signals> {
     Ok(Signals { shutdown, hangup })
 }
 
-/// A token that the first signal cancels. An interrupt after that ends the process at once:
-/// messages in flight are redelivered, and open requests get no answer.
+/// Returns a token that the first SIGTERM or SIGINT cancels. A SIGINT after that ends the process
+/// at once: messages in flight are redelivered, and open requests get no answer.
 pub fn shutdown(tasks: &TaskTracker) -> anyhow::Result<CancellationToken> {
     drain(tasks, Log::default())
 }
 
-/// Drains at a SIGHUP, too: for a process that belongs to a terminal, when the terminal is closed.
+/// Makes SIGHUP start the drain, too. For a process that belongs to a terminal, SIGHUP means that
+/// the terminal was closed.
 pub fn drain_at_hangup(tasks: &TaskTracker, signals: Signals) -> CancellationToken {
     let Signals {
         shutdown,

@@ -1,8 +1,8 @@
-//! Signed traffic as a provider sends it: realistic Begini events, some of them twice, altered,
-//! malformed, in conflict or late, and a tally of the expected outcomes.
+//! Generates signed traffic as a provider sends it: realistic Begini events, of which some are sent
+//! twice, altered, malformed, conflicting or late, and a tally of the expected outcomes.
 //!
-//! What is sent depends on the seed alone, so a run can be repeated to the byte. The speed of the
-//! answers and their order do not.
+//! The requests depend only on the seed, so a run can be repeated byte for byte. The latency and
+//! the order of the responses vary.
 
 mod chance;
 mod events;
@@ -24,13 +24,13 @@ pub use sender::Signer;
 pub use target::Target;
 pub use terms::Terms;
 
-/// One event of a provider, for `send`: the body of a generated event of this type.
+/// Returns the body of a generated event of this type, for the command `send`.
 pub fn one_event(kind: &str, seed: u64) -> Option<Vec<u8>> {
     let kind = events::Kind::parse(kind)?;
     Some(events::Event::new(seed, 0, Some(kind)).body(events::Version::First))
 }
 
-/// The names of the event types that can be generated.
+/// Returns the names of the event types that can be generated.
 pub fn event_types() -> impl Iterator<Item = &'static str> {
     events::Kind::ALL.into_iter().map(events::Kind::as_str)
 }

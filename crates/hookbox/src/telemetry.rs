@@ -1,4 +1,4 @@
-//! Logging: what is logged, how, and what must never be.
+//! Logging: what is logged, in which format, and what must never be logged.
 
 mod lines;
 
@@ -24,14 +24,14 @@ use crate::clock::SystemClock;
 use crate::command::print;
 use crate::config::LogConfig;
 
-/// The default filter.
+/// The default log filter.
 const DEFAULT: &str = "info";
 
-/// The maximum level of some libraries, whatever the filter; the first match counts. lapin logs
-/// returned messages with their payload, and every closed channel and lost connection without
-/// saying which: all of these are errors that it returns as well, and that hookbox logs once, with
-/// their consequences. A panic of its threads is the one thing that it does not return. sqlx logs
-/// statements, the others frames and handshakes.
+/// The maximum levels of some libraries, which no filter can raise. The first matching entry
+/// applies. lapin logs returned messages with their payload, and closed channels and lost
+/// connections without saying which. It also returns all of these as errors, and hookbox logs each
+/// once with its consequences. lapin does not return panics of its threads, so those are logged.
+/// sqlx logs statements, and the other libraries log frames and handshakes.
 const CEILINGS: [(&str, LevelFilter); 4] = [
     ("lapin::thread", LevelFilter::WARN),
     ("lapin", LevelFilter::OFF),
@@ -39,16 +39,17 @@ const CEILINGS: [(&str, LevelFilter); 4] = [
     ("rustls", LevelFilter::WARN),
 ];
 
-/// The maximum level of every other library: below `info` they log the data that they carry.
+/// The maximum level of all other libraries: below `info` they log the data that they carry.
 const CEILING: LevelFilter = LevelFilter::INFO;
 
-/// How long the end of a process waits for the log to be read.
+/// How long the process waits at its end until the log is written.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 
-/// How long a panic waits for it, since the process may abort right after.
+/// How long a panic waits until the log is written, because the process may abort right after the
+/// panic.
 const PANIC_FLUSH_MAX: Duration = Duration::from_millis(200);
 
-/// The log of this process; before [`Log::begin`], and in commands that only print, it is off.
+/// The log of this process. It is off before [`Log::begin`], and in commands that only print.
 #[derive(Clone, Default)]
 pub struct Log(Arc<OnceLock<ActiveLog>>);
 
@@ -58,24 +59,24 @@ struct ActiveLog {
     refilter: Refilter,
 }
 
-/// Replaces the current filter.
+/// A function that replaces the current filter.
 type Refilter = Box<dyn Fn(EnvFilter) -> Result<(), reload::Error> + Send + Sync>;
 
 impl Log {
-    /// Starts logging to standard error. Standard output is for what a command prints. The
+    /// Starts logging to standard error; standard output is for the output of commands. The
     /// arguments override the config, also when the config is reloaded.
     pub fn begin(&self, args: &LogArgs, config: &LogConfig) -> io::Result<()> {
         let config = args.over(config);
         let json = config.json;
-        // Its own file descriptor: the standard library holds the lock of stderr while a write
-        // waits for a slow reader, and no other code may wait for that lock.
+        // The log uses a separate file descriptor. The standard library locks its stderr while a
+        // write waits for a slow reader, and no other code may wait for that lock.
         let out = File::from(io::stderr().as_fd().try_clone_to_owned()?);
         let notice = move |dropped| notice(json, SystemClock.now(), dropped);
         let lines = Lines::start(out, Box::new(notice))?;
         let writer = Arc::clone(&lines);
         let writer = move || LineWriter(Arc::clone(&writer));
         let (subscriber, refilter) = subscriber(&config, io::stderr().is_terminal(), writer);
-        // An existing subscriber (in a test) is kept.
+        // If a subscriber exists already (in a test), it stays in use.
         let _ = subscriber.try_init();
         let args = args.clone();
         let _ = self.0.set(ActiveLog {
@@ -86,7 +87,7 @@ impl Log {
         Ok(())
     }
 
-    /// Logs by the filter of another config from now on; returns that filter.
+    /// Uses the log filter of another config from now on; returns that filter.
     pub fn refilter(&self, config: &LogConfig) -> anyhow::Result<String> {
         let config = match self.0.get() {
             Some(active) => active.args.over(config),
@@ -99,13 +100,14 @@ impl Log {
         Ok(text)
     }
 
-    /// Lines that were dropped because they were not read, or could not be written.
+    /// Returns the number of lines that were dropped because they were not read, or could not be
+    /// written.
     pub fn dropped(&self) -> u64 {
         self.0.get().map_or(0, |active| active.lines.dropped())
     }
 
-    /// The final message of this process on standard error: after what was logged, where there is a
-    /// log, so that neither waits for a reader that has stopped.
+    /// Prints the final message of this process on standard error. If the log is on, the message is
+    /// queued after its lines, so that neither blocks when the reader has stopped reading.
     pub fn print(&self, text: &str) {
         match self.0.get() {
             Some(active) => active.lines.push(format!("{text}\n").as_bytes()),
@@ -113,7 +115,7 @@ impl Log {
         }
     }
 
-    /// Waits until everything that was logged is written, for a second at most.
+    /// Waits until everything that was logged is written, but not longer than a second.
     pub fn flush(&self) {
         self.flush_within(FLUSH_MAX);
     }
@@ -125,7 +127,7 @@ impl Log {
     }
 }
 
-/// The line that replaces dropped lines, whatever the filter.
+/// Returns the line that replaces dropped lines. It is written regardless of the filter.
 fn notice(json: bool, now: Timestamp, dropped: u64) -> Vec<u8> {
     let what = format!(
         "{dropped} log lines were dropped because standard error was not read, or are too long"
@@ -152,9 +154,9 @@ pub fn filter(text: &str) -> Result<String, String> {
     }
 }
 
-/// A panic's message may hold data, so only its place is logged. The message goes into the store
-/// with the attempt, where bodies are. A panic that aborts (one while another unwinds) leaves no
-/// time to write what is only queued, so each waits for the log to be written.
+/// Logs only the place of a panic, because its message may contain data. The message is stored with
+/// the attempt, in the same database as bodies. A panic that aborts the process (one while another
+/// unwinds) leaves no time to write queued lines, so every panic waits until the log is written.
 pub fn hide_panics(log: Log) {
     std::panic::set_hook(Box::new(move |panic| {
         let place = panic
@@ -178,7 +180,7 @@ fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    // The filter was checked with the config, and the default is valid.
+    // The filter was checked with the config, and the default filter is valid.
     let wanted = EnvFilter::builder().parse_lossy(config.filter.as_deref().unwrap_or(DEFAULT));
     let (wanted, handle) = reload::Layer::new(wanted);
     let lines = fmt::layer()
@@ -190,7 +192,8 @@ where
     } else {
         lines.with_ansi(is_terminal).boxed()
     };
-    // Two filters that must both agree: no directive, however specific, raises a maximum.
+    // There are two filters, and a line must pass both: no directive, however specific, raises a
+    // maximum.
     let subscriber = tracing_subscriber::registry()
         .with(filter_fn(is_allowed))
         .with(lines.with_filter(wanted));
@@ -208,14 +211,15 @@ fn is_allowed(event: &Metadata<'_>) -> bool {
     *event.level() <= ceiling.map_or(CEILING, |(_, ceiling)| *ceiling)
 }
 
-/// The module or one below it.
+/// Returns whether `target` is the module or one below it.
 fn is_within(target: &str, module: &str) -> bool {
     target
         .strip_prefix(module)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
-/// A crate of the same family, as `sqlx_core` is one of `sqlx`.
+/// Returns whether `target` belongs to a crate of a library's family, as `sqlx_core` belongs to
+/// `sqlx`.
 fn is_crate_of(target: &str, library: &str) -> bool {
     target
         .strip_prefix(library)

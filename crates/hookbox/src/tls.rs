@@ -1,4 +1,5 @@
-//! The certificate of ingest: whether it and its key can be used, and until when.
+//! Loads the certificate of ingest, and checks whether it and its private key can be used, and
+//! until when.
 
 use std::fmt;
 use std::path::Path;
@@ -20,14 +21,15 @@ use crate::config::{Config, key_file};
 use crate::exit::Unusable;
 use crate::regular_file;
 
-/// The largest file of a certificate chain: one certificate has a few KiB.
+/// The largest file of a certificate chain, in bytes. A single certificate has a few KiB.
 const CHAIN_BYTES_MAX: u64 = 1024 * 1024;
 
-/// The certificate for new connections, which may be replaced at any time.
+/// The certificate for new connections, which can be replaced at any time.
 pub struct Certificate(RwLock<Arc<CertifiedKey>>);
 
 impl Certificate {
-    /// Uses another one from now on; returns whether it differs. Existing connections keep theirs.
+    /// Uses another certificate for new connections; returns whether it differs. Existing
+    /// connections keep the old one.
     pub fn replace(&self, renewed: CertifiedKey) -> bool {
         let mut shown = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let is_other = shown.cert != renewed.cert;
@@ -38,7 +40,7 @@ impl Certificate {
 
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        // A writer that panicked has replaced it or not.
+        // A writer that panicked has either replaced the certificate or not, so the value is valid.
         let shown = self.0.read().unwrap_or_else(PoisonError::into_inner);
         Some(Arc::clone(&shown))
     }
@@ -50,10 +52,10 @@ impl fmt::Debug for Certificate {
     }
 }
 
-/// The TLS acceptor with the certificate of the config, where it has one, and that certificate.
+/// Returns the TLS acceptor and the certificate of the config, if the config has one.
 ///
-/// An expired certificate is logged and used: some senders do not check it, and a restart must not
-/// take from them what they had before it. `check-config` refuses it.
+/// An expired certificate is logged and still used: some senders do not check the date, and a
+/// restart must not interrupt them. `check-config` refuses an expired certificate.
 pub fn acceptor(config: &Config) -> anyhow::Result<Option<(TlsAcceptor, Arc<Certificate>)>> {
     let Some((certificate, key)) = &config.ingest.tls else {
         return Ok(None);
@@ -69,9 +71,9 @@ pub fn acceptor(config: &Config) -> anyhow::Result<Option<(TlsAcceptor, Arc<Cert
     Ok(Some((TlsAcceptor::from(Arc::new(server)), certificate)))
 }
 
-/// The certificate of the config, where it has one. Refuses what [`acceptor`] refuses, and a
-/// certificate that no sender accepts now: one that is expired or not valid yet, or whose dates
-/// cannot be read.
+/// Reads the certificate of the config, if the config has one. Refuses what [`acceptor`] refuses,
+/// and also a certificate that senders do not accept now: one that is expired or not valid yet, or
+/// whose dates cannot be read.
 pub fn read(config: &Config, now: Timestamp) -> anyhow::Result<Option<CertifiedKey>> {
     let Some((certificate, key)) = &config.ingest.tls else {
         return Ok(None);
@@ -106,7 +108,8 @@ fn chain(config: &Config, path: &Path) -> anyhow::Result<Vec<CertificateDer<'sta
     Ok(chain)
 }
 
-/// Every certificate of the chain, since a sender rejects a chain because of any of them.
+/// Checks the dates of every certificate in the chain, because a sender rejects a chain if any of
+/// its certificates is invalid.
 fn check_dates(
     config: &Config,
     path: &Path,
@@ -120,7 +123,7 @@ fn check_dates(
 }
 
 fn check_date(der: &[u8], now: Timestamp) -> anyhow::Result<()> {
-    // The parser's message is about ASN.1, and is of no help.
+    // The parser's error is about ASN.1 and does not help an operator, so it is replaced.
     let (_, certificate) =
         X509Certificate::from_der(der).map_err(|_| anyhow!("its dates cannot be read"))?;
     let validity = certificate.validity();

@@ -1,4 +1,4 @@
-//! The process: what `dev` creates, what it refuses, and how it reacts to signals.
+//! Tests the process: what `dev` creates, what it refuses, and how it reacts to signals.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Longest wait for something that must happen; a debug build on a busy machine is slow.
+/// The longest wait for an expected result; a debug build on a busy machine is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How many bytes the body of a slow request has.
+/// The number of bytes in the body of a slow request.
 const BODY: usize = 100;
 
-/// A folder that is removed with its test.
+/// A folder that is removed at the end of its test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -57,7 +57,8 @@ impl Folder {
         }
     }
 
-    /// One that is draining, with a request that delays its end: its body is waited for.
+    /// Returns a process that is draining, and an open request that delays its end: the process
+    /// waits for the body.
     fn draining(&self) -> (Running, TcpStream) {
         let mut dev = self.dev();
         let mut request = TcpStream::connect(&dev.address).unwrap();
@@ -67,7 +68,7 @@ impl Folder {
         );
         request.write_all(head.as_bytes()).unwrap();
         request.set_read_timeout(Some(PATIENCE)).unwrap();
-        // It waits for the body, so the request is under way.
+        // The process waits for the body, so the request is under way.
         let mut asked = [0; 12];
         request.read_exact(&mut asked).unwrap();
         assert_eq!(&asked, b"HTTP/1.1 100");
@@ -83,7 +84,7 @@ impl Drop for Folder {
     }
 }
 
-/// A process that is killed with its test.
+/// A process that is killed at the end of its test.
 struct Running {
     process: Child,
     address: String,
@@ -101,7 +102,7 @@ impl Running {
         assert!(sent.success());
     }
 
-    /// Reads its log, until this text or the end.
+    /// Reads the log of the process until this text or the end; returns whether the text was found.
     fn logs(&mut self, what: &str) -> bool {
         let log = self.log.get_or_insert_with(|| {
             let stderr = self.process.stderr.take().unwrap();
@@ -110,7 +111,7 @@ impl Running {
         log.any(|line| line.unwrap().contains(what))
     }
 
-    /// The answer to a request without a body.
+    /// Returns the response to a request without a body.
     fn answers(&self, what: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -186,7 +187,7 @@ fn an_interrupt_stops_at_once_what_drains() {
     drop(request);
 }
 
-/// A closing terminal sends it, and nothing else would end `dev`.
+/// A terminal that closes sends SIGHUP, and no other signal would end `dev`.
 #[test]
 fn a_hangup_drains_dev() {
     let folder = Folder::new("hangup");
@@ -199,7 +200,7 @@ fn a_hangup_drains_dev() {
     assert_eq!(dev.code(), Some(0));
 }
 
-/// Service managers send it twice, and an open request must not be thrown away.
+/// Service managers may send SIGTERM twice, and an open request must still be answered.
 #[test]
 fn a_second_sigterm_leaves_open_requests_their_answers() {
     let folder = Folder::new("twice");
@@ -210,7 +211,7 @@ fn a_second_sigterm_leaves_open_requests_their_answers() {
     request.write_all(&[b'x'; BODY]).unwrap();
     let mut answer = String::new();
     request.read_to_string(&mut answer).unwrap();
-    // It is not signed, and is answered so.
+    // The request is not signed, so the answer is 403.
     assert!(answer.contains("HTTP/1.1 403"), "{answer}");
     assert_eq!(dev.code(), Some(0));
 }
@@ -233,7 +234,7 @@ fn for_the_lead_of_a_drain_readiness_is_red_and_requests_are_answered() {
     while !dev.answers("GET /readyz").contains("503 ") {
         assert!(
             stopped_at.elapsed() < Duration::from_secs(6),
-            "it stays green"
+            "readiness turns red during the lead of the drain"
         );
     }
     let answer = dev.answers("POST /hooks/begini");
@@ -250,7 +251,7 @@ fn what_is_waited_for_is_left_by_a_signal() {
                   preset = \"begini\"\nsecrets = [{ id = \"a\", file = \"key\" }]\n";
     std::fs::write(folder.0.join("hookbox.toml"), config).unwrap();
     std::fs::write(folder.0.join("key"), "a-key-for-tests").unwrap();
-    // Nothing listens on the first port, and no test uses it.
+    // Nothing listens on port 1, and no test uses it.
     let url = "postgres://someone:hunter2@127.0.0.1:1/db";
     std::fs::write(folder.0.join("store"), url).unwrap();
     let mut worker = folder.hookbox(&["worker", "--log-format", "json", "--log", "trace"]);

@@ -13,14 +13,14 @@ use crate::exit::{self, Exit};
 /// The subcommands of `audit`.
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
-    /// List its rows, newest first
+    /// List the rows of the audit, newest first
     List(ListArgs),
 }
 
 /// Arguments of `audit list`.
 #[derive(Debug, Args)]
 pub struct ListArgs {
-    /// Only rows of this operator
+    /// Only what this operator did
     #[arg(long, value_name = "NAME")]
     actor: Option<String>,
     /// Only this action, such as "dead.replay"
@@ -28,14 +28,14 @@ pub struct ListArgs {
     action: Option<String>,
     #[command(flatten)]
     time: TimeArgs,
-    /// Resume after this id: the older rows
+    /// Resume after this id: list only older rows
     #[arg(long, value_name = "ID")]
     after: Option<i64>,
     #[command(flatten)]
     limit: LimitArgs,
 }
 
-/// Runs it.
+/// Runs a subcommand of `audit`.
 pub async fn run(config: &Config, command: &AuditCommand, json: bool) -> anyhow::Result<Exit> {
     let AuditCommand::List(args) = command;
     let filter = AuditFilter {

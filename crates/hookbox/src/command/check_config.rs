@@ -16,8 +16,9 @@ use crate::exit::{self, Exit, Unusable};
 use crate::key_ends::{KeysEnd, assess};
 use crate::{compose, tls};
 
-/// Prints the effective config. Loading it has reported every mistake already; it remains to check
-/// whether the JSON Schemas compile, and whether senders accept the certificate.
+/// Prints the effective config. Mistakes were already reported when the config was loaded. What
+/// remains is to check whether the JSON Schemas compile, and whether senders accept the
+/// certificate.
 pub fn run(config: &Config, as_json: bool) -> anyhow::Result<Exit> {
     let now = SystemClock.now();
     compose::schemas(config)?;
@@ -41,7 +42,8 @@ pub fn run(config: &Config, as_json: bool) -> anyhow::Result<Exit> {
     Ok(exit::OK)
 }
 
-/// Refuses a source whose keys have all ended, and names those whose last one ends soon.
+/// Returns an error for a source whose keys have all ended, and a warning for each source whose
+/// last key ends soon.
 fn key_ends(config: &Config, now: Timestamp) -> Result<Vec<String>, Unusable> {
     let mut near = Vec::new();
     let file = config.path.display();
@@ -55,11 +57,11 @@ fn key_ends(config: &Config, now: Timestamp) -> Result<Vec<String>, Unusable> {
     Ok(near)
 }
 
-/// Refuses a SQLite file that `migrate` could not create.
+/// Returns an error for a SQLite file that `migrate` could not create.
 fn sqlite_files(config: &Config) -> Result<(), Unusable> {
     for (key, path) in compose::sqlite_files(config) {
         let file = path.display();
-        // The folder of a bare name is empty: that is the folder of the process.
+        // The parent of a bare file name is an empty path, which stands for the current folder.
         let folder = Path::new(".").join(path.parent().unwrap_or(Path::new("")));
         let why = if path.is_dir() {
             format!("{file} is a folder; name a file in it")
@@ -119,7 +121,7 @@ fn effective(config: &Config) -> Value {
     })
 }
 
-/// The `network` setting of a server.
+/// Returns the value of a `network` setting as text.
 fn network(network: Network) -> &'static str {
     match network {
         Network::Any => "any",
@@ -154,7 +156,7 @@ fn source(source: &SourceConfig) -> Value {
     })
 }
 
-/// As it is written in the config.
+/// Returns where a source finds the event type, in the form of the config.
 fn topic(topic: &EventType) -> Value {
     match topic {
         EventType::Body(pointer) => json!(pointer.to_string()),

@@ -1,4 +1,4 @@
-//! `hookbox dead`: dead letters, and what to do about them.
+//! `hookbox dead`: lists, shows, replays, discards and exports dead letters.
 
 use std::io;
 use std::path::PathBuf;
@@ -19,62 +19,62 @@ use crate::compose;
 use crate::config::{Config, duration};
 use crate::exit::{self, Exit};
 
-/// The name for every state.
+/// The command-line value that selects dead letters of every state.
 const ANY: &str = "any";
 
 /// The subcommands of `dead`.
 #[derive(Debug, Subcommand)]
 pub enum DeadCommand {
-    /// Group them by route, reason and cause, the largest group first
+    /// Group dead letters by route, reason and cause, the largest group first
     Groups(GroupsArgs),
-    /// List them
+    /// List dead letters
     List(ListArgs),
-    /// Show one with its history; never its body unless asked
+    /// Show one dead letter with its history; the body only with --body
     Show(ShowArgs),
-    /// Have them processed again, with a new round of attempts; reports the outcomes
+    /// Process dead letters again with a new round of attempts, and report the outcomes
     Replay(ReplayArgs),
-    /// Mark them as not to be replayed; nothing is deleted
+    /// Mark dead letters as not to be replayed; nothing is deleted
     Discard(ChangeArgs),
-    /// Undo a discard
+    /// Undo the discard of dead letters
     Restore(ChangeArgs),
-    /// Write them with their bodies as JSON lines; this adds a row to the audit
+    /// Write dead letters with their bodies as JSON lines; this adds a row to the audit
     Export(ExportArgs),
 }
 
-/// The filter for dead letters.
+/// The options that select dead letters.
 #[derive(Debug, Args)]
 pub struct FilterArgs {
-    /// Only of this route
+    /// Only dead letters of this route
     #[arg(long, value_name = "NAME")]
     route: Option<RouteName>,
-    /// Only of this topic
+    /// Only dead letters of this topic
     #[arg(long)]
     topic: Option<Topic>,
-    /// Only those with this reason
+    /// Only dead letters with this reason
     #[arg(long, value_parser = reason())]
     reason: Option<DeadReason>,
-    /// Only of this group, as `dead groups` prints it
+    /// Only dead letters of this group, as `dead groups` prints it
     #[arg(long, value_name = "ID")]
     group: Option<DeadGroupId>,
-    /// Only of this source
+    /// Only dead letters of this source
     #[arg(long, value_name = "NAME")]
     source: Option<SourceName>,
-    /// Only those whose detail contains this text exactly
+    /// Only dead letters whose detail contains exactly this text
     #[arg(long, value_name = "TEXT")]
     error: Option<String>,
     #[command(flatten)]
     time: TimeArgs,
 }
 
-/// The state to filter by.
+/// The option that selects dead letters by their state.
 #[derive(Debug, Args)]
 pub struct StateArgs {
-    /// In this state
+    /// Only dead letters in this state
     #[arg(long, default_value = "dead", value_parser = state())]
     state: AnyState,
 }
 
-/// One state, or any.
+/// One state, or any state if `None`.
 #[derive(Debug, Clone, Copy)]
 struct AnyState(Option<DeadState>);
 
@@ -94,7 +94,7 @@ pub struct ListArgs {
     filter: FilterArgs,
     #[command(flatten)]
     state: StateArgs,
-    /// Resume after this id
+    /// Resume after the dead letter with this id
     #[arg(
         long,
         default_value_t = 0,
@@ -102,7 +102,7 @@ pub struct ListArgs {
         hide_default_value = true
     )]
     after: i64,
-    /// Count all that match the filter, too
+    /// Also count all dead letters that match the filter
     #[arg(long)]
     total: bool,
     #[command(flatten)]
@@ -112,9 +112,9 @@ pub struct ListArgs {
 /// Arguments of `dead show`.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// Its id
+    /// The id of the dead letter
     id: i64,
-    /// Show the body, too; this adds a row to the audit
+    /// Also show the body; this adds a row to the audit
     #[arg(long)]
     body: bool,
     #[command(flatten)]
@@ -126,18 +126,18 @@ pub struct ShowArgs {
 pub struct ReplayArgs {
     #[command(flatten)]
     change: ChangeArgs,
-    /// How many a second at most, such as "5/s"; Ctrl-C stops between two
+    /// The most replays a second, such as "5/s"; Ctrl-C stops between two replays
     #[arg(long, value_name = "N/s", value_parser = rate)]
     rate: Option<f64>,
-    /// How many at most, in the order of their ids
+    /// The most dead letters to replay, in the order of their ids
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// How long to wait at most for the outcomes
+    /// The longest time to wait for the outcomes
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     wait: Duration,
 }
 
-/// "5/s", "0.5/s", or the number alone.
+/// Parses a rate: "5/s", "0.5/s", or the number without its unit.
 fn rate(text: &str) -> Result<f64, String> {
     let number = text.trim().strip_suffix("/s").unwrap_or(text).trim();
     number
@@ -150,11 +150,11 @@ fn rate(text: &str) -> Result<f64, String> {
 /// Arguments of `dead replay`, `dead discard` and `dead restore`.
 #[derive(Debug, Args)]
 pub struct ChangeArgs {
-    /// Their ids
+    /// The ids of the dead letters
     ids: Vec<i64>,
     #[command(flatten)]
     filter: FilterArgs,
-    /// All of them, where neither ids nor a filter is given
+    /// All dead letters; needed where neither ids nor a filter is given
     #[arg(long)]
     all: bool,
     #[command(flatten)]
@@ -164,13 +164,13 @@ pub struct ChangeArgs {
 /// Arguments of `dead export`.
 #[derive(Debug, Args)]
 pub struct ExportArgs {
-    /// Only these ids
+    /// The ids of the dead letters to export
     ids: Vec<i64>,
     #[command(flatten)]
     filter: FilterArgs,
     #[command(flatten)]
     state: StateArgs,
-    /// Where to: a new file that only you may read [default: standard output]
+    /// The file to create, which only you may read [default: standard output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -204,7 +204,7 @@ impl FilterArgs {
     }
 }
 
-/// Runs it.
+/// Runs a subcommand of `dead`.
 pub async fn run(config: &Config, command: &DeadCommand, json: bool) -> anyhow::Result<Exit> {
     let store = compose::store(config).await?;
     let ledger = store.ledger();
@@ -213,7 +213,7 @@ pub async fn run(config: &Config, command: &DeadCommand, json: bool) -> anyhow::
     done
 }
 
-/// The filter of a command, where it has one.
+/// Returns the filter of a subcommand, if the subcommand has one.
 fn filter_of(command: &DeadCommand) -> Option<&FilterArgs> {
     match command {
         DeadCommand::Groups(args) => Some(&args.filter),
@@ -290,7 +290,7 @@ async fn change(ledger: &dyn Ledger, request: &ChangeRequest, json: bool) -> any
     let report = dead::change(ledger, request, &mut person).await?;
     drop(person);
     print::report(&report, json)?;
-    // Each id that was given must have matched; a filter may match nothing.
+    // Each id on the command line must have matched a dead letter. A filter may match none.
     let named = report.not_found > 0 || (report.left_alone > 0 && !request.filter.ids.is_empty());
     let well = !report.interrupted && report.problems.is_empty() && !named;
     Ok(if well { exit::OK } else { exit::FAILED })
@@ -304,7 +304,7 @@ async fn export(ledger: &dyn Ledger, args: &ExportArgs, json: bool) -> anyhow::R
     let exported = dead::export(ledger, &filter, output, &mut io::stdout(), &by, &mut person).await;
     drop(person);
     let report = match exported {
-        // The reader has closed the pipe (`| head`), which is no error.
+        // The reader has closed the pipe (as `| head` does), which is not an error.
         Err(CommandError::Output { source, .. })
             if output.is_none() && source.kind() == io::ErrorKind::BrokenPipe =>
         {
@@ -315,7 +315,7 @@ async fn export(ledger: &dyn Ledger, args: &ExportArgs, json: bool) -> anyhow::R
     if args.output.is_some() {
         print::report(&report, json)?;
     } else {
-        // Standard output is the export; its result goes to standard error.
+        // The export occupies standard output, so its result is printed on standard error.
         print::note(report.text().trim_end());
     }
     let well = !report.interrupted && report.problems.is_empty();

@@ -20,17 +20,17 @@ use crate::rng::SystemRng;
 use crate::signals;
 use crate::telemetry::Log;
 
-/// Where a new config listens.
+/// The address at which a newly created config listens.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
-/// Where everything is kept, and where the other commands look for the config.
+/// The folder for the config, the key and the database. The other commands look for a config there.
 pub const FOLDER: &str = ".hookbox-dev";
 
-/// The names of the files that are created.
+/// The names of the files that `dev` creates.
 const CONFIG: &str = "hookbox.toml";
 const KEY: &str = "begini.key";
 
-/// Creates what is missing, prints what to do, and runs until a signal.
+/// Creates the files that are missing, prints how to send events, and runs until a signal.
 pub async fn run(args: &DevArgs, logging: &LogArgs, json: bool, log: &Log) -> anyhow::Result<Exit> {
     if let Some(listen) = args.listen {
         loopback_only(listen)?;
@@ -79,7 +79,7 @@ fn prepare(args: &DevArgs) -> anyhow::Result<()> {
     let dir = &args.dir;
     let making = |what: &str| format!("create {what} in {}", dir.display());
     if !dir.is_dir() {
-        // It will hold personal data.
+        // Only the owner may enter the folder: the database will contain personal data.
         fs::DirBuilder::new()
             .mode(0o700)
             .recursive(true)
@@ -99,7 +99,7 @@ fn prepare(args: &DevArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Only its owner may read it.
+/// Creates a file that only its owner may read.
 fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
     let mut file = fs::OpenOptions::new()
         .write(true)
@@ -143,7 +143,8 @@ handler = {{ kind = "begini" }}
     )
 }
 
-/// An event to paste: in single quotes, with none in it, so any shell takes it.
+/// The body of an example event. It is printed in single quotes and contains none, so every shell
+/// accepts it.
 const EXAMPLE: &str = concat!(
     r#"{"uid":"APPLICANT-0001","integration_id":"12345678901234567890","#,
     r#""event":{"type":"psychometric_score.complete","details":{"#,
@@ -153,11 +154,12 @@ const EXAMPLE: &str = concat!(
     r#""traits":[{"key":"planning","value":"0.71","risk_band":"B"}]}}}}"#,
 );
 
-/// The greeting once it listens. `elsewhere` is the arguments that the other commands need.
+/// Returns the text that is printed once the server listens. `elsewhere` is the arguments that the
+/// other commands need.
 fn greeting(dir: &Path, address: SocketAddr, elsewhere: &str) -> String {
     let key = dir.join(KEY);
     let (dir, key) = (dir.display(), key.display());
-    // As it was called: after `cargo run` it is not in the PATH.
+    // The program's path as it was called: after `cargo run` the program is not in the PATH.
     let hookbox = std::env::args().next().unwrap_or("hookbox".into());
     format!(
         "
@@ -182,7 +184,7 @@ Stop with Ctrl-C.
     )
 }
 
-/// The same for a program.
+/// Returns the greeting as JSON, for a program that reads it.
 fn greeting_json(dir: &Path, address: SocketAddr) -> String {
     let greeting = serde_json::json!({
         "url": format!("http://{address}/hooks/begini"),
@@ -192,8 +194,8 @@ fn greeting_json(dir: &Path, address: SocketAddr) -> String {
     format!("{greeting}\n")
 }
 
-/// The arguments that `send` and `simulate` cannot find out by themselves: a config in another
-/// folder than the usual one, and an address other than the config's.
+/// Returns the arguments that `send` and `simulate` need here: the path of a config that is not in
+/// the usual folder, and an address that differs from the config's.
 fn elsewhere(dir: &Path, listen: SocketAddr, address: SocketAddr) -> String {
     let mut arguments = String::new();
     if dir != Path::new(FOLDER) {
@@ -211,7 +213,7 @@ mod tests {
 
     #[test]
     fn the_example_can_be_pasted_and_keeps_to_its_schema() {
-        // It stands between single quotes.
+        // The example is printed between single quotes, so it must contain none.
         assert!(!EXAMPLE.contains('\''));
         let example: serde_json::Value = serde_json::from_str(EXAMPLE).unwrap();
         let (_, schema) = hookbox_handlers::begini_schemas()

@@ -1,4 +1,4 @@
-//! `hookbox events`: events and their state.
+//! `hookbox events`: lists and shows events and their state.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
@@ -13,7 +13,7 @@ use crate::compose;
 use crate::config::Config;
 use crate::exit::{self, Exit};
 
-/// The states that an event can be in on a route.
+/// The states that an event can have on a route.
 const STATES: [ClaimState; 4] = [
     ClaimState::Running,
     ClaimState::Done,
@@ -26,31 +26,31 @@ const STATES: [ClaimState; 4] = [
 pub enum EventsCommand {
     /// List events, newest first, as the store has them
     List(ListArgs),
-    /// Show one event with its claims, receipts, attempts and retries; never its body unless asked
+    /// Show one event with its claims, receipts, attempts and retries; the body only with --body
     Show(ShowArgs),
 }
 
 /// Arguments of `events list`.
 #[derive(Debug, Args)]
 pub struct ListArgs {
-    /// Only of this route
+    /// Only events of this route
     #[arg(long, value_name = "NAME")]
     route: Option<RouteName>,
-    /// Only of this topic
+    /// Only events of this topic
     #[arg(long)]
     topic: Option<Topic>,
-    /// Only in this state
+    /// Only events in this state
     #[arg(long, value_parser = state())]
     state: Option<ClaimState>,
-    /// Only of this source
+    /// Only events of this source
     #[arg(long, value_name = "NAME")]
     source: Option<SourceName>,
-    /// Only those where the error of an attempt or a dead letter contains this text exactly
+    /// Only events with an attempt or a dead letter whose error contains exactly this text
     #[arg(long, value_name = "TEXT")]
     error: Option<String>,
     #[command(flatten)]
     time: TimeArgs,
-    /// Resume where a page ended: the cursor that it printed
+    /// Resume after the page that printed this cursor
     #[arg(long, value_name = "CURSOR")]
     after: Option<EventCursor>,
     #[command(flatten)]
@@ -60,9 +60,9 @@ pub struct ListArgs {
 /// Arguments of `events show`.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// The event's id, or its beginning: at least 4 hex digits; or the whole id of a receipt
+    /// The id of the event or its beginning (at least 4 hex digits), or the whole id of a receipt
     id: String,
-    /// Show the body, too; this adds a row to the audit
+    /// Also show the body; this adds a row to the audit
     #[arg(long)]
     body: bool,
     #[command(flatten)]
@@ -79,7 +79,7 @@ fn state() -> impl TypedValueParser<Value = ClaimState> {
     })
 }
 
-/// Runs it.
+/// Runs a subcommand of `events`.
 pub async fn run(config: &Config, command: &EventsCommand, json: bool) -> anyhow::Result<Exit> {
     let store = compose::store(config).await?;
     let ledger = store.ledger();

@@ -14,10 +14,11 @@ use crate::command::{load, print};
 use crate::config::{Config, Needs};
 use crate::exit::{self, Exit};
 
-/// After this time, a container's health check has given up as well.
+/// The longest time that the check waits for an answer. Container health checks usually give up
+/// after the same time.
 const DEADLINE: Duration = Duration::from_secs(3);
 
-/// Checks once; anything but 200 is unhealthy. The config is read only where no URL is given.
+/// Checks once. Any status but 200 means unhealthy. The config is only read if no URL is given.
 pub async fn run(cli: &Cli, args: &HealthcheckArgs) -> anyhow::Result<Exit> {
     let urls = match &args.url {
         Some(url) => vec![url.clone()],
@@ -25,7 +26,8 @@ pub async fn run(cli: &Cli, args: &HealthcheckArgs) -> anyhow::Result<Exit> {
     };
     let status = tokio::time::timeout(DEADLINE, first(&urls)).await;
     let status = status.context("it did not answer in time")??;
-    // The exit code is the result: a full disk must not make a container look unhealthy.
+    // The exit code is the result of the check: a failure to print must not make a container
+    // unhealthy.
     let _ = print::text(&format!("{status}\n"));
     Ok(if status == StatusCode::OK {
         exit::OK
@@ -34,7 +36,7 @@ pub async fn run(cli: &Cli, args: &HealthcheckArgs) -> anyhow::Result<Exit> {
     })
 }
 
-/// The response of the first one that listens.
+/// Returns the status from the first URL at which a server listens.
 async fn first(urls: &[String]) -> anyhow::Result<StatusCode> {
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<bytes::Bytes>>();
     let mut unreachable = None;
@@ -57,9 +59,9 @@ async fn first(urls: &[String]) -> anyhow::Result<StatusCode> {
     Err(error).with_context(|| format!("{text} cannot be reached"))
 }
 
-/// Where processes of this config show their readiness. An ingest does where it receives webhooks;
-/// a process without one (a worker, or one that still waits for its broker) on the listener for
-/// metrics.
+/// Returns the URLs at which processes of this config answer readiness checks. An ingest answers at
+/// the address where it receives webhooks. A process without one (a worker, or a process that still
+/// waits for its broker) answers at the address of its metrics.
 fn urls(config: &Config) -> anyhow::Result<Vec<String>> {
     let ingest = (config.ingest.tls.is_none()).then_some(config.ingest.listen);
     let listeners = ingest.into_iter().chain(config.metrics);
@@ -78,7 +80,7 @@ fn urls(config: &Config) -> anyhow::Result<Vec<String>> {
     Ok(urls)
 }
 
-/// How this machine reaches a listener.
+/// Returns the address by which this machine reaches a listener.
 pub fn local(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address.ip() {

@@ -1,4 +1,4 @@
-//! `hookbox ingest`: receives webhooks. It needs the broker only.
+//! `hookbox ingest`: receives webhooks. This role needs only the broker.
 
 use crate::command::roles::{self, Roles};
 use crate::config::Config;

@@ -1,6 +1,6 @@
 //! `hookbox migrate`: brings the schema up to this version, then declares queues that are new.
-//! Migrations only add. What a migration leaves to be filled in, the groups of older dead letters,
-//! is filled in by separate transactions: an interrupted run resumes where it was.
+//! Migrations only add to the schema. After the migrations, dead letters that an older version
+//! wrote are grouped by separate transactions, so that an interrupted run can be resumed.
 
 use std::path::Path;
 
@@ -18,8 +18,8 @@ use crate::compose;
 use crate::config::{BrokerUrl, Config, StoreUrl};
 use crate::exit::{self, Exit};
 
-/// Migrates the store, and the broker's file where that is another SQLite file; on RabbitMQ,
-/// declares the queues. Each step is printed, also where the next one fails.
+/// Migrates the store, and the broker's SQLite file if it is another file; with RabbitMQ, declares
+/// the queues. Each step that was done is printed, even if the next step fails.
 pub async fn run(config: &Config, json: bool) -> anyhow::Result<Exit> {
     let mut report = Vec::new();
     match &config.store {
@@ -58,7 +58,7 @@ pub async fn run(config: &Config, json: bool) -> anyhow::Result<Exit> {
     Ok(exit::OK)
 }
 
-/// Groups the dead letters that an older version wrote. Returns how many there were.
+/// Groups the dead letters that an older version wrote. Returns the number of grouped dead letters.
 async fn group_dead_letters(config: &Config, json: bool) -> anyhow::Result<u64> {
     let store = compose::store(config).await?;
     let grouped = dead::regroup(&*store.ledger(), |grouped| {
@@ -71,8 +71,8 @@ async fn group_dead_letters(config: &Config, json: bool) -> anyhow::Result<u64> 
     Ok(grouped?)
 }
 
-/// Declares the queues that are missing, unless one of them was used: that one was deleted together
-/// with its messages, and a deployment must not hide that.
+/// Declares the queues that are missing, unless one of them was used before. A queue that was used
+/// has been deleted together with its messages, and a deployment must not hide that loss.
 async fn declare(config: &Config, url: &SecretString) -> anyhow::Result<Vec<String>> {
     let options = compose::rabbit_options(config, url);
     let missing = rabbitmq::missing(&options).await?;
@@ -104,7 +104,10 @@ async fn declare(config: &Config, url: &SecretString) -> anyhow::Result<Vec<Stri
 fn deleted_queues(lines: &[String]) -> OpenError {
     OpenError::Refused {
         what: "the broker",
-        why: format!("it misses queues that were used: {}", lines.join("; ")),
+        why: format!(
+            "it misses queues that were used before: {}",
+            lines.join("; ")
+        ),
         remedy: "run `hookbox queues declare` to declare them empty, and `hookbox reconcile` to \
                  list the receipts that are known to be lost"
             .to_owned(),
@@ -112,9 +115,9 @@ fn deleted_queues(lines: &[String]) -> OpenError {
     }
 }
 
-/// What was done, to be printed.
+/// What the migration has done, for printing.
 struct MigrationReport<'a> {
-    /// Each migrated part with its versions before and after.
+    /// The name of each migrated part, with its versions before and after.
     migrated: Vec<(&'static str, i64, i64)>,
     declared: &'a [String],
     grouped: u64,

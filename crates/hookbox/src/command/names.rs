@@ -1,4 +1,5 @@
-//! Names given on the command line: an unknown one is refused, and the known ones are listed.
+//! Checks the names given on the command line. An unknown name is refused with a list of the known
+//! names.
 
 use hookbox_console::CommandError;
 use hookbox_console::command::names;
@@ -8,7 +9,7 @@ use hookbox_event::{RouteName, SourceName, Topic};
 use crate::compose;
 use crate::config::Config;
 
-/// Refuses names that neither the config nor the store knows.
+/// Refuses names that are neither in the config nor in the store.
 pub async fn check(
     config: &Config,
     ledger: &dyn Ledger,
@@ -30,7 +31,7 @@ pub async fn check(
     names::check(ledger, &configured(config, topic.is_some()), &given).await
 }
 
-/// The names in the config.
+/// Returns the names in the config.
 fn configured(config: &Config, with_topics: bool) -> Names {
     let mut names = Names::default();
     names
@@ -47,7 +48,8 @@ fn configured(config: &Config, with_topics: bool) -> Names {
         .map(|pattern| pattern.as_str().to_owned())
         .filter(|pattern| pattern.parse::<Topic>().is_ok());
     names.topics.extend(exact);
-    // Schemas that cannot be used are reported by the services; no list fails because of them.
+    // Services report JSON Schemas that cannot be used. A list command must not fail because of
+    // them.
     for (source, schemas) in compose::schemas(config).unwrap_or_default() {
         let topics = schemas.types().map(|kind| Topic::of(&source, Some(kind)));
         names

@@ -1,4 +1,4 @@
-//! Options of every list: the number of rows, and the period.
+//! The options that all list commands share: the number of rows, and the period.
 
 use clap::Args;
 use hookbox_driver::Clock as _;
@@ -7,37 +7,37 @@ use hookbox_event::Timestamp;
 use crate::clock::SystemClock;
 use crate::config::duration;
 
-/// The number of rows.
+/// The option for the number of rows.
 #[derive(Debug, Args)]
 pub struct LimitArgs {
-    /// How many at most; `--after` shows the next ones
+    /// The most rows to list; `--after` lists the next ones
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub limit: u32,
 }
 
-/// The period.
+/// The options for the period.
 #[derive(Debug, Args)]
 pub struct TimeArgs {
-    /// Only then or later: a time (RFC 3339), a day (UTC), or how long ago ("2h", "30 min")
+    /// Only from this time on: a time (RFC 3339), a day (UTC), or how long ago ("2h", "30 min")
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub since: Option<Timestamp>,
-    /// Only before that time: likewise
+    /// Only before this time, in the forms of --since
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub until: Option<Timestamp>,
 }
 
-/// The period in which retries are due.
+/// The options for the period in which retries are due.
 #[derive(Debug, Args)]
 pub struct DueArgs {
-    /// Only those that are due then or later: a time (RFC 3339), a day (UTC), or how long ago
+    /// Only retries due from this time on: a time (RFC 3339), a day (UTC), or how long ago
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub since: Option<Timestamp>,
-    /// Only those that are due before: likewise, or in how long ("+2h")
+    /// Only retries due before this time, in the forms of --since, or in how long ("+2h")
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub until: Option<Timestamp>,
 }
 
-/// The time that a text names.
+/// Parses a time, a day, or a duration before or after now.
 fn moment(text: &str) -> Result<Timestamp, String> {
     moment_from(text, SystemClock.now())
 }

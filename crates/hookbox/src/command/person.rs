@@ -1,4 +1,5 @@
-//! The operator at the terminal: asked on standard error, so that standard output stays data.
+//! Communicates with the operator at the terminal. Questions use standard error, so that standard
+//! output contains only data.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -10,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::signals;
 
-/// The operator, for the audit.
+/// The option that names the operator for the audit.
 #[derive(Debug, Args)]
 pub struct ByArgs {
     /// Your name, for the audit [default: $USER, else $LOGNAME, else the number of the user]
@@ -18,13 +19,14 @@ pub struct ByArgs {
     by: Option<String>,
 }
 
-/// How a command that changes much at once asks for confirmation, and the operator's name.
+/// The options of a command that changes many things at once: how it asks for confirmation, and the
+/// name of the operator.
 #[derive(Debug, Args)]
 pub struct ConfirmArgs {
     /// Only report how many would be changed
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// Skip the question
+    /// Do not ask for confirmation
     #[arg(long)]
     pub(super) yes: bool,
     #[command(flatten)]
@@ -32,9 +34,9 @@ pub struct ConfirmArgs {
 }
 
 impl ByArgs {
-    /// The name for the audit.
+    /// Returns the operator's name for the audit.
     pub fn actor(&self) -> String {
-        // Neither is set in a container or by cron.
+        // Neither variable is set in a container or by cron.
         let named = ["USER", "LOGNAME"].map(|name| std::env::var(name).ok());
         let named = named
             .into_iter()
@@ -48,13 +50,14 @@ impl ByArgs {
 /// The operator who runs this command.
 pub struct Person {
     bar: Option<ProgressBar>,
-    /// Present from the first step on: until then, Ctrl-C simply ends the process.
+    /// The token that Ctrl-C cancels. It is `None` before the first step: until then, Ctrl-C ends
+    /// the process.
     interrupt: Option<CancellationToken>,
     tasks: TaskTracker,
 }
 
 impl Person {
-    /// The operator at this terminal.
+    /// Returns an operator at this terminal.
     pub fn new() -> Self {
         Self {
             bar: None,
@@ -63,7 +66,7 @@ impl Person {
         }
     }
 
-    /// Makes Ctrl-C an interrupt that a command checks between two steps.
+    /// Makes Ctrl-C cancel the returned token, which a command checks between two steps.
     pub fn listen(&mut self) -> anyhow::Result<CancellationToken> {
         let token = signals::shutdown(&self.tasks)?;
         self.interrupt = Some(token.clone());
@@ -92,8 +95,8 @@ impl Operator for Person {
 
     fn progress(&mut self, done: u64, total: u64) {
         if self.interrupt.is_none() {
-            // Without it, Ctrl-C ends the process at once, which costs nothing but the report:
-            // every step is a transaction.
+            // If this fails, Ctrl-C ends the process at once, and only the report is lost: every
+            // step is a transaction.
             let _ = self.listen();
         }
         let bar = self.bar.get_or_insert_with(|| {

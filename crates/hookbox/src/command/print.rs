@@ -1,6 +1,8 @@
-//! The one printer: reports on standard output, as text or as JSON, and notes on standard error.
+//! The only code that prints: reports on standard output, as text or as JSON, and notes on standard
+//! error.
 //!
-//! No output ends the process: a disk may be full, and a reader may have closed the pipe.
+//! A failure to print never ends the process: a disk may be full, and a reader may have closed the
+//! pipe.
 
 use std::io::{self, Write};
 
@@ -9,7 +11,7 @@ use serde::Serialize;
 
 use crate::exit::{self, Exit};
 
-/// Prints a report.
+/// Prints a report on standard output.
 pub fn report(report: &(impl Text + Serialize), as_json: bool) -> io::Result<()> {
     if as_json {
         text(&json(report))
@@ -18,7 +20,8 @@ pub fn report(report: &(impl Text + Serialize), as_json: bool) -> io::Result<()>
     }
 }
 
-/// Prints text. A reader that has closed the pipe (`| head`) is no error.
+/// Prints a text on standard output. A reader that has closed the pipe (as `| head` does) is not an
+/// error.
 pub fn text(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(text.as_bytes());
@@ -33,13 +36,14 @@ pub fn text(text: &str) -> io::Result<()> {
     }
 }
 
-/// Prints one note on standard error. A failure to write it cannot be reported anywhere, and
-/// changes no exit code.
+/// Prints a note on standard error. A failure to print it cannot be reported anywhere, and does not
+/// change the exit code.
 pub fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Prints clap's output: help, the version, or what is wrong with the arguments.
+/// Prints the output of the argument parser `clap`: help, the version, or what is wrong with the
+/// arguments.
 pub fn arguments(said: &clap::Error) -> Exit {
     let printed = match said.print().and_then(|()| io::stdout().lock().flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

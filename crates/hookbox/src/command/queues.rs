@@ -1,4 +1,4 @@
-//! `hookbox queues`: the depth of each queue, beside what the store has for its route.
+//! `hookbox queues`: shows the depth of each queue, with the retries and dead letters of its route.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::compose::{self, AnyStore};
 use crate::config::{BrokerUrl, Config};
 use crate::exit::{self, Exit};
 
-/// Both sources of truth, as far as they can be opened.
+/// The broker and the store, each of them open or with the reason why it is unavailable.
 pub struct Sources {
     /// The broker.
     pub broker: Reach<dyn Broker>,
@@ -26,12 +26,12 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Opens the store and the broker. One that is unavailable is named in the report; one that
-    /// does not belong here (another environment, another schema) ends the command with an error.
+    /// Opens the store and the broker. One that is unavailable is named in the report. One that is
+    /// refused, because of another environment or another schema, ends the command with an error.
     pub async fn open(config: &Config) -> Result<Self, OpenError> {
         let (opened, store) = store(config).await?;
         let broker = match compose::broker_as_it_is(config, opened.as_ref()).await {
-            // What is in a spool of this machine counts as in a queue as well.
+            // Messages in a spool of this machine are counted as messages in the broker's queue.
             Ok(broker) => match compose::with_spool(config, broker).await {
                 Ok(broker) => Reach::Open(broker),
                 Err(error) => Reach::Unavailable(reason_unavailable(error)?),
@@ -45,7 +45,7 @@ impl Sources {
         })
     }
 
-    /// Whether the broker was reached and does not have all its queues.
+    /// Returns whether the broker was reached and lacks some of its queues.
     fn is_missing_queues(&self) -> bool {
         match &self.broker {
             Reach::Open(broker) => matches!(
@@ -59,7 +59,7 @@ impl Sources {
         }
     }
 
-    /// Closes all connections.
+    /// Closes the connections to the broker and the store.
     pub async fn close(self) {
         if let Reach::Open(broker) = &self.broker {
             Arc::clone(broker).close().await;
@@ -70,7 +70,7 @@ impl Sources {
     }
 }
 
-/// The store, as far as it can be opened.
+/// Opens the store, or returns why it is unavailable.
 async fn store(config: &Config) -> Result<(Option<AnyStore>, Reach<dyn Ledger>), OpenError> {
     Ok(match compose::store(config).await {
         Ok(store) => {
@@ -101,24 +101,24 @@ pub struct QueuesArgs {
     command: Option<QueuesCommand>,
 }
 
-/// The subcommand, where there is one.
+/// The subcommand of `queues`; without it, `queues` shows the depths.
 #[derive(Debug, Subcommand)]
 pub enum QueuesCommand {
-    /// Declare the queues that are missing, and report what is known to be lost; deletes nothing
+    /// Declare the queues that are missing, and report which events were lost; deletes nothing
     Declare(DeclareArgs),
 }
 
 /// Arguments of `queues declare`.
 #[derive(Debug, Args)]
 pub struct DeclareArgs {
-    /// Skip the question
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
     by: ByArgs,
 }
 
-/// Runs it.
+/// Runs `queues` or its subcommand.
 pub async fn run(config: &Config, args: &QueuesArgs, json: bool) -> anyhow::Result<Exit> {
     match &args.command {
         None => show(config, json).await,
@@ -145,8 +145,8 @@ async fn declare(config: &Config, args: &DeclareArgs, json: bool) -> anyhow::Res
     if !agreed {
         return Ok(exit::FAILED);
     }
-    // Also where none is missing: the process that declared them may have died before it was done
-    // (H14).
+    // Declare even if no queue is missing: an earlier process may have died after declaring queues
+    // and before it had finished (H14).
     let rabbitmq::Declaration {
         declared,
         anchor_refused,
@@ -161,7 +161,7 @@ async fn declare(config: &Config, args: &DeclareArgs, json: bool) -> anyhow::Res
     Ok(exit::OK)
 }
 
-/// Warns on standard error that the queue declared last is not protected (H14).
+/// Prints a warning that the queue that was declared last is not protected (H14).
 pub fn warn_of_anchor(refused: Option<&str>) {
     if let Some(why) = refused {
         print::note(&format!(
@@ -181,8 +181,8 @@ fn asked(missing: &[MissingQueue]) -> anyhow::Result<bool> {
     Person::new().ask(&question).context("give --yes")
 }
 
-/// Writes a row to the audit, before the change. A store that is unavailable is no reason to leave
-/// a broker without its queues.
+/// Writes a row to the audit before the queues are declared. Queues are declared even if the store
+/// is unavailable, because a broker without its queues takes no events.
 async fn audit(store: &Reach<dyn Ledger>, by: &str, missing: &[MissingQueue]) -> Option<Problem> {
     let Reach::Open(ledger) = store else {
         return None;

@@ -1,4 +1,4 @@
-//! `hookbox reconcile`: does every accepted receipt have an outcome?
+//! `hookbox reconcile`: checks whether every accepted receipt has an outcome.
 
 use std::time::Duration;
 
@@ -14,34 +14,36 @@ use super::queues::Sources;
 use crate::config::{Config, duration};
 use crate::exit::{self, Exit};
 
-/// What a worker may take besides its handler: a pause of five seconds, a lock, and a commit.
+/// The time that a worker may need in addition to its handler: a pause of five seconds, a lock, and
+/// a commit.
 const COMMIT_MARGIN: Duration = Duration::from_secs(15);
 
 /// Arguments of `reconcile`.
 #[derive(Debug, Args)]
 pub struct ReconcileArgs {
-    /// Wait at most so long ("30s", "5 min") until nothing is in flight and nothing waits for a
-    /// retry; exits with 1 when work is still in progress then. A receipt without an outcome is
-    /// missing when nothing has changed for as long as a handler may run, and a little more
+    /// Wait at most this long ("30s", "5 min") until nothing is in flight and no retry waits; exits
+    /// with 1 if work is still in progress then. A receipt without an outcome counts as missing
+    /// when nothing has changed for a little longer than a handler may run
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     wait: Option<Duration>,
-    /// Then write off what is missing, with the given reason: it is lost for good, and is not
-    /// reported again. At most 100 receipts at a time; each adds a row to the audit
+    /// After the check, write off the missing receipts with the given reason: they are lost for
+    /// good and are not reported again. At most 100 receipts at a time; each adds a row to the
+    /// audit
     #[arg(long, value_name = "REASON", group = "change")]
     write_off: Option<String>,
-    /// First accept, with the given reason, that store and broker contradict each other because one
-    /// of them was restored or replaced: the provider has been asked for what is lost. It adds a
-    /// row to the audit, and is listed from then on
+    /// Before the check, accept with the given reason that store and broker contradict each other
+    /// because one of them was restored or replaced, and the provider has been asked for the lost
+    /// events. This adds a row to the audit, and is listed from then on
     #[arg(long, value_name = "REASON", group = "change")]
     accept_restore: Option<String>,
-    /// Skip the question
+    /// Do not ask for confirmation
     #[arg(long, requires = "change")]
     yes: bool,
     #[command(flatten)]
     by: ByArgs,
 }
 
-/// Runs it.
+/// Runs `reconcile`.
 pub async fn run(config: &Config, args: &ReconcileArgs, json: bool) -> anyhow::Result<Exit> {
     let sources = Sources::open(config).await?;
     let mut person = Person::new();
@@ -51,7 +53,7 @@ pub async fn run(config: &Config, args: &ReconcileArgs, json: bool) -> anyhow::R
     let (broker, store) = (&sources.broker, &sources.store);
     if let Some(why) = &args.accept_restore {
         let accepted = accept(&sources, args, why, &mut person).await?;
-        // With --json the report lists it.
+        // With `--json`, the report of the check also lists what was accepted.
         if !json {
             print::report(&accepted, json)?;
         }
@@ -87,7 +89,8 @@ pub async fn run(config: &Config, args: &ReconcileArgs, json: bool) -> anyhow::R
     };
     sources.close().await;
     if let (Some(written), Some(after)) = (written, after) {
-        // What was missing goes to standard error: the result is what was written off.
+        // The report of the check goes to standard error, because the result of this command is
+        // what was written off.
         if !json {
             print::report(&report, json)?;
         }
@@ -133,8 +136,8 @@ async fn accept(
     Ok(reconcile::accept_restore(&**broker, &**ledger, &request, person).await?)
 }
 
-/// How long a message may be in flight without a visible change: a handler to its time limit, and
-/// then a pause and a commit.
+/// Returns how long a message may be in flight without a visible change: the longest time limit of
+/// a handler, and the time for a pause and a commit.
 fn in_flight_max(config: &Config) -> Duration {
     let limits = config.routes.iter().map(|route| route.handler_time_limit);
     limits.max().unwrap_or_default() + COMMIT_MARGIN

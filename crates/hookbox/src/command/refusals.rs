@@ -1,4 +1,4 @@
-//! `hookbox refusals`: refused requests and why.
+//! `hookbox refusals`: lists and groups refused requests.
 
 use clap::{Args, Subcommand};
 use hookbox_console::command::refusals;
@@ -14,19 +14,19 @@ use crate::exit::{self, Exit};
 /// The subcommands of `refusals`.
 #[derive(Debug, Subcommand)]
 pub enum RefusalsCommand {
-    /// Group them by source and reason, the largest group first
+    /// Group refusals by source and reason, the largest group first
     Groups(FilterArgs),
-    /// List them, newest first
+    /// List refusals, newest first
     List(ListArgs),
 }
 
-/// The filter for refusals.
+/// The options that select refusals.
 #[derive(Debug, Args)]
 pub struct FilterArgs {
-    /// Only of requests to this source
+    /// Only refusals of requests to this source
     #[arg(long, value_name = "NAME")]
     source: Option<SourceName>,
-    /// Only for this reason, as `refusals groups` prints it
+    /// Only refusals with this reason, as `refusals groups` prints it
     #[arg(long)]
     reason: Option<String>,
     #[command(flatten)]
@@ -38,7 +38,7 @@ pub struct FilterArgs {
 pub struct ListArgs {
     #[command(flatten)]
     filter: FilterArgs,
-    /// Resume where a page ended: the cursor that it printed
+    /// Resume after the page that printed this cursor
     #[arg(long, value_name = "CURSOR")]
     after: Option<RefusalCursor>,
     #[command(flatten)]
@@ -56,7 +56,7 @@ impl FilterArgs {
     }
 }
 
-/// Runs it.
+/// Runs a subcommand of `refusals`.
 pub async fn run(config: &Config, command: &RefusalsCommand, json: bool) -> anyhow::Result<Exit> {
     let store = compose::store(config).await?;
     let printed = run_on(config, &*store.ledger(), command, json).await;

@@ -1,4 +1,4 @@
-//! `hookbox retries`: events that wait for another attempt.
+//! `hookbox retries`: lists events that wait for another attempt, and makes them due now.
 
 use clap::{Args, Subcommand};
 use hookbox_console::command::retries::{self, HurryRequest};
@@ -15,19 +15,19 @@ use crate::exit::{self, Exit};
 /// The subcommands of `retries`.
 #[derive(Debug, Subcommand)]
 pub enum RetriesCommand {
-    /// List them with the last error and when they are due, those first that are due first
+    /// List retries with the last error and the time when they are due, the earliest first
     List(ListArgs),
-    /// Make them due now: each is the next attempt of its event, and counts
+    /// Make retries due now; each counts as the next attempt of its event
     Hurry(HurryArgs),
 }
 
-/// The filter for retries.
+/// The options that select retries.
 #[derive(Debug, Args)]
 pub struct FilterArgs {
-    /// Only of this route
+    /// Only retries of this route
     #[arg(long, value_name = "NAME")]
     route: Option<RouteName>,
-    /// Only of events of this source
+    /// Only retries of events of this source
     #[arg(long, value_name = "NAME")]
     source: Option<SourceName>,
     #[command(flatten)]
@@ -39,7 +39,7 @@ pub struct FilterArgs {
 pub struct ListArgs {
     #[command(flatten)]
     filter: FilterArgs,
-    /// Resume where a page ended: the cursor that it printed
+    /// Resume after the page that printed this cursor
     #[arg(long, value_name = "CURSOR")]
     after: Option<EventCursor>,
     #[command(flatten)]
@@ -49,11 +49,11 @@ pub struct ListArgs {
 /// Arguments of `retries hurry`.
 #[derive(Debug, Args)]
 pub struct HurryArgs {
-    /// The ids of their events, or their beginnings: at least 4 hex digits
+    /// The ids of the events to retry, or their beginnings (at least 4 hex digits)
     events: Vec<String>,
     #[command(flatten)]
     filter: FilterArgs,
-    /// All of them, where neither events nor a filter is given
+    /// All retries; needed where neither events nor a filter is given
     #[arg(long)]
     all: bool,
     #[command(flatten)]
@@ -72,7 +72,7 @@ impl FilterArgs {
     }
 }
 
-/// Runs it.
+/// Runs a subcommand of `retries`.
 pub async fn run(config: &Config, command: &RetriesCommand, json: bool) -> anyhow::Result<Exit> {
     let store = compose::store(config).await?;
     let done = run_on(config, &*store.ledger(), command, json).await;
@@ -118,7 +118,7 @@ async fn hurry(ledger: &dyn Ledger, args: &HurryArgs, json: bool) -> anyhow::Res
     let report = retries::hurry(ledger, &request, &mut person).await?;
     drop(person);
     print::report(&report, json)?;
-    // Each event that was given must have matched; a filter may match nothing.
+    // Each event on the command line must have matched a retry. A filter may match none.
     let missing = !args.events.is_empty() && report.matched == 0;
     let well = !report.interrupted && report.problems.is_empty() && !missing;
     Ok(if well { exit::OK } else { exit::FAILED })

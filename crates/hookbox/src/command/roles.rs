@@ -1,4 +1,4 @@
-//! Starting and draining roles: what `dev`, `run`, `ingest` and `worker` share.
+//! Starts and drains roles, for the commands `dev`, `run`, `ingest` and `worker`.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -31,35 +31,35 @@ use crate::tls::{self, Certificate};
 pub struct OpenDependencies {
     /// The broker.
     pub broker: Arc<dyn Broker>,
-    /// The broker with a spool in front, for an ingest that has one.
+    /// The broker with a spool in front of it, if the ingest of this process has a spool.
     pub spooled: Option<Spooled>,
-    /// The store, for roles that have one.
+    /// The store, if a role of this process needs one.
     pub store: Option<AnyStore>,
-    /// Cancelled by the first signal.
+    /// Cancelled by the first signal to stop.
     pub shutdown: CancellationToken,
-    /// The state that the monitor shows.
+    /// The state that the monitoring endpoints show.
     pub monitored: Monitored,
     /// The log.
     pub log: Log,
 }
 
-/// A listener, and its certificate where it has TLS.
+/// A listener, and its certificate if it uses TLS.
 pub struct BoundListener {
     /// The listener.
     pub listener: Listener,
-    /// The certificate, where it has TLS.
+    /// The certificate, if the listener uses TLS.
     pub certificate: Option<Arc<Certificate>>,
 }
 
-/// Which roles to run.
+/// The roles to run.
 pub struct Roles {
-    /// Receive webhooks.
+    /// Whether to receive webhooks.
     pub ingest: bool,
-    /// Process events of these routes; of all, when empty.
+    /// The routes whose events to process; all routes, if the list is empty; no worker, if `None`.
     pub worker: Option<Vec<RouteName>>,
 }
 
-/// Opens what the roles need, waiting for what is unavailable, and runs them until a signal.
+/// Opens the dependencies of the roles once they are available, and runs the roles until a signal.
 pub async fn run(config: Config, roles: Roles, log: &Log) -> anyhow::Result<Exit> {
     let tasks = TaskTracker::new();
     let Signals { shutdown, hangup } = signals::service(&tasks, log)?;
@@ -67,12 +67,12 @@ pub async fn run(config: Config, roles: Roles, log: &Log) -> anyhow::Result<Exit
         tracing::warn!("{warning}");
     }
     if roles.worker.is_some() {
-        // A schema that cannot be used is reported before waiting for anything.
+        // Report a schema that cannot be used before waiting for any dependency.
         compose::schemas(&config)?;
     }
-    // A port that is taken, or a certificate that cannot be used, is reported before waiting for
-    // anything. The port is released again: a sender must be refused, and not connected to a
-    // process that does not respond.
+    // Report a port that is taken, or a certificate that cannot be used, before waiting for any
+    // dependency. The port is released again: until ingest runs, a sender must be refused, and not
+    // connected to a process that does not respond.
     if roles.ingest {
         drop(listen(&config).await?);
     }
@@ -87,7 +87,7 @@ pub async fn run(config: Config, roles: Roles, log: &Log) -> anyhow::Result<Exit
     serve_roles(config, roles, opened, listener, Some(hangup)).await
 }
 
-/// Runs roles over opened dependencies.
+/// Runs roles with dependencies that are open.
 pub async fn serve_roles(
     config: Config,
     roles: Roles,
@@ -103,7 +103,7 @@ pub async fn serve_roles(
         mut monitored,
         log,
     } = opened;
-    // Only now: a process that is ready is sent webhooks, so ingest has to be listening.
+    // Report the broker only now: a ready process is sent webhooks, so ingest must listen before.
     monitored.show(|parts| parts.broker = Some(Arc::clone(&broker)));
     let mut targets = Targets::new(log);
     let taking = match &spooled {
@@ -142,7 +142,7 @@ pub async fn serve_roles(
         }
     }
     monitored.watch();
-    // Ends with the process that it belongs to, wherever that is.
+    // The reloader is a task in a `JoinSet`, so it ends when this function does.
     let mut reloading = JoinSet::new();
     reloading.spawn(Reloader::new(config, targets).run(hangup));
     let end = supervise(&mut running, &shutdown, &monitored, drain).await;
@@ -177,7 +177,7 @@ fn start_ingest(
     Ok(ingest)
 }
 
-/// Waits until it is time to stop, then until all roles have drained.
+/// Waits for a signal or the end of a role, then until all roles have drained.
 async fn supervise(
     running: &mut JoinSet<()>,
     shutdown: &CancellationToken,
@@ -189,7 +189,7 @@ async fn supervise(
         _ = running.join_next() => !shutdown.is_cancelled(),
     };
     if ended {
-        // A process with one role missing would look alive to its supervisor.
+        // A process with one role missing would seem healthy to its supervisor.
         tracing::error!("a role ended by itself; the process stops so that it is restarted");
         shutdown.cancel();
     }
@@ -203,7 +203,7 @@ async fn supervise(
     if ended { exit::INTERNAL } else { exit::OK }
 }
 
-/// Opens the broker, and the store where a role needs it. `None` when it was time to stop.
+/// Opens the broker, and the store if a role needs it. Returns `None` if a signal arrived first.
 pub async fn open(
     config: &Config,
     roles: &Roles,
@@ -263,8 +263,8 @@ pub async fn open(
     }))
 }
 
-/// How many connections may wait to be accepted; the kernel allows `net.core.somaxconn` of them. A
-/// connection that finds the queue full is tried again by its kernel after a second.
+/// The most connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
+/// When this queue is full, the kernel of the client retries the connection after a second.
 const BACKLOG: u32 = 4096;
 
 fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
@@ -273,13 +273,13 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     } else {
         TcpSocket::new_v6()?
     };
-    // A restart must not wait for connections of the previous process.
+    // A restart must not wait until the connections of the previous process have expired.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// Binds the listener of the config.
+/// Binds the listener of the config's ingest.
 pub async fn listen(config: &Config) -> anyhow::Result<BoundListener> {
     let address = config.ingest.listen;
     let tcp = bind(address).with_context(|| {
@@ -333,7 +333,7 @@ async fn work<S: Store>(worker: Worker<S>, shutdown: CancellationToken, drain: D
             running.await;
         }
     }
-    // Closing the connection to an unresponsive broker may have taken some of the time.
+    // Closing the connection to an unresponsive broker may have used up a part of the drain.
     let since = began.get().map_or(Duration::ZERO, Instant::elapsed);
     let clear = worker.clear_start_markers();
     let cleared = tokio::time::timeout(drain.clear_markers_after(since), clear).await;

@@ -6,7 +6,8 @@ use crate::config::Config;
 use crate::exit::Exit;
 use crate::telemetry::Log;
 
-/// Runs ingest and worker until a signal; with `create`, creates SQLite files that do not exist.
+/// Runs ingest and worker until a signal; with `create`, first creates SQLite files that do not
+/// exist.
 pub async fn run(config: Config, create: bool, log: &Log) -> anyhow::Result<Exit> {
     if create {
         compose::create_files(&config).await?;

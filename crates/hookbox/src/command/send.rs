@@ -1,4 +1,4 @@
-//! `hookbox send`: one signed event, as a provider sends it.
+//! `hookbox send`: sends one signed event, as a provider does.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,27 +18,27 @@ use crate::exit::{self, Exit};
 use crate::rng::SystemRng;
 use crate::simulate::{HttpResponse, Link, Signer, Target, Terms, event_types, one_event};
 
-/// The target and the source: what `send` and `simulate` share.
+/// The options for target and source that `send` and `simulate` share.
 #[derive(Debug, Args)]
 pub struct ToArgs {
-    /// Where to; /hooks/SOURCE is appended to a URL without a path [default: where the config's
-    /// ingest listens]
+    /// The URL to send to; /hooks/SOURCE is appended to a URL without a path [default: the address
+    /// of the config's ingest]
     #[arg(long)]
     url: Option<String>,
-    /// The source of the config whose first valid key signs [default: the only one]
+    /// The source of the config whose first valid key signs [default: the only source]
     #[arg(long, value_name = "NAME")]
     source: Option<SourceName>,
 }
 
-/// A source of the config, and what requests to it need.
+/// A source of the config, and what is needed to send requests to it.
 pub struct ResolvedSource<'c> {
     /// The source.
     pub source: &'c SourceConfig,
-    /// The signer.
+    /// The signer of the requests.
     pub signer: Signer,
     /// The config, source and key that the requests are signed with.
     pub terms: Terms,
-    /// The target.
+    /// The target that requests are sent to.
     pub target: Target,
 }
 
@@ -47,10 +47,10 @@ pub struct ResolvedSource<'c> {
 pub struct SendArgs {
     #[command(flatten)]
     to: ToArgs,
-    /// The body, byte for byte [default: a generated Begini event]
+    /// The file with the body, sent byte for byte [default: a generated Begini event]
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// A header beside the signature, which it does not cover, such as the event type of some
+    /// A header that the signature does not cover, such as the one with the event type of some
     /// providers; may be repeated
     #[arg(long, value_name = "NAME: VALUE", value_parser = header)]
     header: Vec<(HeaderName, HeaderValue)>,
@@ -61,11 +61,11 @@ pub struct SendArgs {
     r#type: String,
 }
 
-/// A header in the syntax of curl.
+/// Parses a header in the syntax of curl: `NAME: VALUE`.
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text
         .split_once(':')
-        .ok_or("it looks like \"X-Event: push\"")?;
+        .ok_or("write it as \"X-Event: push\"")?;
     let name = name.trim().parse::<HeaderName>();
     let value = HeaderValue::from_bytes(value.trim().as_bytes());
     Ok((
@@ -75,7 +75,7 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
 }
 
 impl ToArgs {
-    /// The source, its signer and the URL.
+    /// Returns the source, its signer and the target.
     pub fn resolve<'c>(&self, config: &'c Config) -> anyhow::Result<ResolvedSource<'c>> {
         let names = || {
             let names = config.sources.iter().map(|source| source.name.as_str());
@@ -111,7 +111,7 @@ impl ToArgs {
     }
 }
 
-/// Where this machine reaches the config's ingest.
+/// Returns the URL by which this machine reaches the config's ingest.
 fn listening(config: &Config) -> String {
     let address = healthcheck::local(config.ingest.listen);
     let scheme = if config.ingest.tls.is_some() {
@@ -122,7 +122,7 @@ fn listening(config: &Config) -> String {
     format!("{scheme}://{address}")
 }
 
-/// Sends it, prints the answer, and succeeds with 200 and JSON only.
+/// Sends the event and prints the answer. The command succeeds only if the answer is 200 and JSON.
 pub async fn run(config: &Config, args: &SendArgs, json: bool) -> anyhow::Result<Exit> {
     let ResolvedSource {
         mut signer,

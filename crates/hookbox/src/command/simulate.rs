@@ -1,4 +1,4 @@
-//! `hookbox simulate`: many signed events, and a tally of their expected outcomes.
+//! `hookbox simulate`: sends many signed events, and prints a tally of their expected outcomes.
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -25,37 +25,38 @@ use crate::simulate::{Journal, Shares, Simulation, simulate};
 pub struct SimulateArgs {
     #[command(flatten)]
     to: ToArgs,
-    /// How many events; duplicates and conflicts are sent in addition
+    /// The number of events; duplicates and conflicts are sent in addition
     #[arg(long, default_value_t = 1_000, value_name = "EVENTS",
         value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     count: u32,
-    /// Requests a second; 0 is as fast as possible
+    /// Requests a second; 0 means as fast as possible
     #[arg(long, default_value_t = 0.0)]
     rate: f64,
-    /// Sent a second time, half of them at once and half later
+    /// Share of events sent a second time, half of these at once and half later
     #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
     duplicates: f64,
-    /// Altered after signing: must be refused
+    /// Share of events altered after signing: must be refused
     #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
     tampered: f64,
-    /// Genuine, and not JSON or violating their schema: must be stored and end as dead letters
+    /// Share of signed events that are not JSON or violate their schema: must be stored and end as
+    /// dead letters
     #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
     malformed: f64,
-    /// Scores that are followed by another body under the same identity: one is processed, the
-    /// other one must end as a dead letter
+    /// Share of scores that are followed by another body with the same identity: one of the two is
+    /// processed, the other must end as a dead letter
     #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
     conflicts: f64,
-    /// Delayed by up to 500 requests, so that they arrive out of order
+    /// Share of events delayed by up to 500 requests, so that they arrive out of order
     #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
     late: f64,
-    /// Decides every body, copy and order; the same seed sends the same events again [default:
-    /// another one each time]
+    /// Determines every body, copy and order: the same seed sends the same events again [default: a
+    /// random one]
     #[arg(long)]
     seed: Option<u64>,
-    /// Connections
+    /// Number of connections
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4_096))]
     concurrency: u16,
-    /// How often a request that was not conclusively answered is sent again
+    /// How often to resend a request that was not conclusively answered
     #[arg(long, default_value_t = 10, value_name = "TIMES",
         value_parser = clap::value_parser!(u32).range(0..=1_000))]
     retries: u32,
@@ -64,7 +65,7 @@ pub struct SimulateArgs {
     journal: Option<PathBuf>,
 }
 
-/// Sends, and prints the tally, also of a run that was stopped by Ctrl-C.
+/// Sends the events and prints the tally, even if Ctrl-C stopped the run.
 pub async fn run(config: &Config, args: &SimulateArgs, json: bool) -> anyhow::Result<Exit> {
     let ResolvedSource {
         source,
@@ -131,7 +132,7 @@ pub async fn run(config: &Config, args: &SimulateArgs, json: bool) -> anyhow::Re
     Ok(if is_ok { exit::OK } else { exit::FAILED })
 }
 
-/// Whether events of a source are named and identified as Begini's are.
+/// Returns whether the events of a source are named and identified as Begini's events are.
 fn is_beginis(source: &SourceConfig) -> bool {
     let topic = match &source.topic {
         Some(EventType::Body(pointer)) => Some(pointer.to_string()),
@@ -166,7 +167,7 @@ impl SimulateArgs {
     }
 }
 
-/// Short enough to be typed again.
+/// A random seed that is short enough to be typed again.
 fn random_seed() -> u64 {
     let mut bytes = [0; 4];
     SystemRng.fill(&mut bytes);

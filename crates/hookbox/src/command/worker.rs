@@ -1,4 +1,4 @@
-//! `hookbox worker`: processes events. Start as many as are needed.
+//! `hookbox worker`: processes events. Several worker processes can run at once.
 
 use anyhow::bail;
 

@@ -1,5 +1,5 @@
-//! The JSON Schemas that the config names: each file compiled, and each for a type that events of
-//! its source can have.
+//! Compiles the JSON Schemas that the config names. Each file must be for an event type that the
+//! source can have.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -14,16 +14,16 @@ use crate::config::{Config, SourceConfig};
 use crate::exit::Unusable;
 use crate::regular_file;
 
-/// The largest file of a JSON Schema.
+/// The largest size of a JSON Schema file, in bytes.
 const BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// Texts of JSON Schemas, each with its event type.
+/// The texts of the JSON Schemas of a source, each with its event type.
 type Texts = Vec<(String, String)>;
 
-/// The texts of the JSON Schemas of each source that has some.
+/// The texts of the JSON Schemas of each source that has JSON Schemas.
 pub type SchemaTexts = BTreeMap<SourceName, Texts>;
 
-/// The compiled JSON Schemas of every source that has some.
+/// Compiles the JSON Schemas of every source that has JSON Schemas.
 pub fn schemas(config: &Config) -> anyhow::Result<HashMap<SourceName, Arc<Schemas>>> {
     let mut all = HashMap::new();
     for source in &config.sources {
@@ -34,7 +34,7 @@ pub fn schemas(config: &Config) -> anyhow::Result<HashMap<SourceName, Arc<Schema
     Ok(all)
 }
 
-/// Reads the files that the config names.
+/// Reads the JSON Schema files that the config names.
 pub fn read_schemas(config: &Config) -> anyhow::Result<SchemaTexts> {
     let mut all = SchemaTexts::new();
     for source in &config.sources {
@@ -45,7 +45,8 @@ pub fn read_schemas(config: &Config) -> anyhow::Result<SchemaTexts> {
     Ok(all)
 }
 
-/// The JSON Schemas of one source, where it has some, and the texts that they were compiled from.
+/// Returns the compiled JSON Schemas of a source, if it has any, with the texts they were compiled
+/// from.
 pub fn source_schemas(
     config: &Config,
     source: &SourceConfig,
@@ -94,7 +95,7 @@ fn unusable(config: &Config, source: &SourceName) -> Unusable {
     ))
 }
 
-/// `{event type}.json` for each type, and `unknown.json` for every other.
+/// Reads `{event type}.json` for each event type, and `unknown.json` for all other event types.
 fn read_folder(folder: &Path) -> anyhow::Result<Texts> {
     let read = || format!("read the JSON Schemas in {}", folder.display());
     let mut texts = Vec::new();
@@ -117,7 +118,8 @@ fn read_folder(folder: &Path) -> anyhow::Result<Texts> {
     Ok(texts)
 }
 
-/// Refuses a file that would never be used for any event: it looks like a check and is none.
+/// Refuses a file that would never be used for any event: its author expects a check that never
+/// runs.
 fn check_name(source: &SourceConfig, name: &str) -> anyhow::Result<()> {
     let of = &source.name;
     let untyped = Topic::of(of, None);

@@ -1,9 +1,9 @@
-//! The lock file beside a spool: one process uses a spool, and a spool that was created once is not
-//! created again.
+//! The lock file beside a spool. It ensures that only one process uses a spool, and that a spool
+//! that was created once is never created again.
 //!
-//! Two processes would forward each other's events out of order, and hold each other up at every
-//! restart. A spool that has disappeared has taken its events with it, so that an empty one in its
-//! place would hide a loss: once the spool exists, the lock file records it.
+//! Two processes would forward each other's events out of order, and delay each other at every
+//! restart. If a spool disappears, its events are lost, and a new empty spool in its place would
+//! hide the loss. So the lock file records that the spool was created.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
@@ -12,14 +12,15 @@ use std::path::{Path, PathBuf};
 
 use hookbox_driver::OpenError;
 
-/// The name of the spool in errors.
+/// The name of the spool in error texts.
 pub const WHAT: &str = "the spool";
 
-/// The content of the lock file of a spool that was created.
+/// The content of the lock file once its spool has been created.
 const CREATED: &str = "The spool beside this file was created. While this file says so, hookbox \
     creates no other in its place.\n";
 
-/// A spool's lock, held for as long as this lives; the system releases it when the process dies.
+/// The lock of a spool, held until this value is dropped. The operating system releases it when the
+/// process dies.
 pub struct SpoolLock {
     file: File,
     spool: PathBuf,
@@ -27,10 +28,11 @@ pub struct SpoolLock {
 }
 
 impl SpoolLock {
-    /// Takes the lock of a spool. The lock file is beside the spool: a SQLite file must not be
-    /// opened by other means while SQLite uses it.
+    /// Takes the lock of a spool. The lock is a file beside the spool, because no other code may
+    /// open a SQLite file while SQLite uses it.
     pub fn take(spool: &Path) -> Result<Self, OpenError> {
-        // Messages name it, and a relative path would leave open which folder it is in.
+        // Error texts contain the path, and a relative path would not show in which folder the
+        // spool is.
         let spool = std::path::absolute(spool).unwrap_or_else(|_| spool.to_owned());
         let mut path = spool.as_os_str().to_owned();
         path.push(".lock");
@@ -55,7 +57,7 @@ impl SpoolLock {
         }
     }
 
-    /// Whether the spool may be created now: it was never created before.
+    /// Returns an error if the spool was created before: then it must not be created again.
     pub fn allows_creation(&self) -> Result<(), OpenError> {
         let written = self.file.metadata();
         if written.map_err(|error| unusable(&self.path, error))?.len() == 0 {
@@ -75,7 +77,8 @@ impl SpoolLock {
         })
     }
 
-    /// Records that the spool exists. Written once; where the disk is full, at a later start.
+    /// Records in the lock file that the spool was created. If the disk is full, a later start
+    /// records it.
     pub fn was_created(&mut self) {
         let written = self.file.metadata().and_then(|found| match found.len() {
             0 => self
@@ -129,7 +132,7 @@ mod tests {
             SpoolLock::take(&spool),
             Err(OpenError::Options { .. })
         ));
-        // A process that dies here has created nothing.
+        // A process that dies at this point has created no spool.
         assert!(lock.allows_creation().is_ok());
         lock.was_created();
         lock.was_created();

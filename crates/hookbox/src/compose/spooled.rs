@@ -1,4 +1,4 @@
-//! Store and forward: RabbitMQ with a SQLite file in front.
+//! Store and forward: puts a spool, a SQLite file, in front of RabbitMQ.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,12 +19,12 @@ use super::{WAIT_LONGEST, rabbit_options, sqlite_options, wait_for};
 use crate::config::{BrokerUrl, Config, SpoolConfig};
 use crate::exit::Unusable;
 
-/// How long after the death of a process its messages in flight are redelivered. One process uses a
-/// spool, so a short lease affects no other process.
+/// How long after the death of a process its messages in flight are redelivered. Only one process
+/// uses a spool, so a short lease takes no message from another process.
 const SPOOL_LEASE: Duration = Duration::from_secs(2);
 
-/// The broker of an ingest with a spool: the broker may be unavailable at the start, and is opened
-/// when it is reachable. `None` when it was time to stop before the spool could be opened.
+/// Opens the broker of an ingest with a spool. The broker may be unavailable at the start, and is
+/// opened once it is reachable. Returns `None` if shutdown starts before the spool could be opened.
 pub async fn spooled(
     config: &Config,
     spool: &SpoolConfig,
@@ -39,9 +39,9 @@ pub async fn spooled(
     let mut options = sqlite_options(config, &spool.path);
     options.bytes_max = Some(spool.bytes_max);
     options.lease = SPOOL_LEASE;
-    // The lock guarantees it.
+    // The spool's lock guarantees that only this process uses the file.
     options.exclusive = true;
-    // A dead letter of the spool would be read by no worker.
+    // A spool must keep retrying: no worker reads dead letters in a spool.
     options.deliveries_max = None;
     let opened = wait_for("the spool", &shutdown, || open(&options)).await;
     let opened = opened.with_context(|| format!("open the spool {}", spool.path.display()))?;
@@ -63,9 +63,9 @@ pub async fn spooled(
     }))
 }
 
-/// Opens the broker, whenever it becomes available. Policies that others have laid over its queues
-/// may be removed while this process lives, and a missing right be granted, just as after the
-/// start.
+/// Opens the broker when it becomes available. A refusal because of foreign policies on the queues,
+/// or because of a missing right, is retried: both can be corrected while this process runs, just
+/// as they can change after the start.
 async fn open_late(
     rabbit: hookbox_driver_rabbitmq::Options,
     shutdown: CancellationToken,
@@ -94,12 +94,12 @@ async fn open_late(
     }
 }
 
-/// Opens the file, once more after creating it or its schema. One that has the current schema is
-/// not written to: it may be on a full disk, and must be emptied all the same.
+/// Opens the spool; if necessary, first creates the file or migrates its schema. A file with the
+/// current schema is not written to, because it may be on a full disk and must still be emptied.
 async fn open(options: &Options) -> Result<(SpoolLock, Sqlite), OpenError> {
     let opened = async {
         let mut lock = SpoolLock::take(&options.path)?;
-        // A broken link is not followed here, and is refused by the next step.
+        // A broken symbolic link counts as an existing file here; opening it below fails.
         if std::fs::symlink_metadata(&options.path).is_err_and(|error| is_absent(&error)) {
             lock.allows_creation()?;
             hookbox_driver_sqlite::migrate(options.clone()).await?;
@@ -118,7 +118,7 @@ async fn open(options: &Options) -> Result<(SpoolLock, Sqlite), OpenError> {
         Ok((lock, spool))
     };
     opened.await.map_err(|error: OpenError| match error {
-        // Waiting would hide a wrong path.
+        // Waiting for the file to become available would hide a wrong path.
         OpenError::Unavailable { .. } if !ends_by_itself(&error) => OpenError::Refused {
             what: WHAT,
             why: format!("{}: {}", options.path.display(), describe(&error)),
@@ -133,7 +133,7 @@ fn is_absent(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::NotFound
 }
 
-/// Events that were spooled for a removed route would never be forwarded.
+/// Refuses a spool that contains events for a removed route, because they would never be forwarded.
 async fn refuse_unknown_routes(
     config: &Config,
     spool: &SpoolConfig,
@@ -158,7 +158,7 @@ async fn refuse_unknown_routes(
     ))))
 }
 
-/// A broker with a spool in front.
+/// A broker with a spool in front of it.
 pub struct Spooled {
     /// The broker without the spool.
     pub broker: Arc<dyn Broker>,
@@ -166,13 +166,13 @@ pub struct Spooled {
     pub spooling: Arc<dyn Broker>,
     /// The counters of the spool.
     pub counters: Arc<ingest::SpoolCounters>,
-    /// The spool's own file as a broker: nothing of RabbitMQ is asked.
+    /// The spool's own SQLite file as a broker, without RabbitMQ.
     pub file: Arc<dyn Broker>,
-    /// Keeps other processes off the spool.
+    /// The lock that keeps other processes from using the spool.
     _lock: SpoolLock,
 }
 
-/// A broker whose depths include this machine's spool, where there is one.
+/// Returns a broker whose queue depths include this machine's spool, if there is one.
 pub async fn with_spool(
     config: &Config,
     broker: Arc<dyn Broker>,
@@ -217,8 +217,8 @@ impl Broker for SpoolCountingBroker {
         self.broker.subscribe(queue, prefetch).await
     }
 
-    /// The spool first: a message that is forwarded meanwhile is counted twice rather than not at
-    /// all.
+    /// Reads the depths of the spool first. A message that is forwarded in between is then counted
+    /// twice; in the other order it would not be counted at all.
     async fn depths(&self) -> Result<Vec<Depth>, Fault> {
         let kept = self.spool.depths().await?;
         let mut depths = self.broker.depths().await?;
@@ -227,9 +227,9 @@ impl Broker for SpoolCountingBroker {
                 continue;
             };
             let more = |count: Option<u64>, kept: Option<u64>| Some(count? + kept.unwrap_or(0));
-            // What is in the spool counts as ready, also while it is being forwarded, and what the
-            // broker refuses: RabbitMQ does not report what is in flight, and it must not be left
-            // out.
+            // All messages in the spool count as ready, including those that are being forwarded or
+            // that the broker refuses. RabbitMQ reports no number for messages in flight, so the
+            // count of ready messages is the only place for them.
             let waits = Some(kept.ready.unwrap_or(0) + kept.unsettled.unwrap_or(0));
             depth.ready = more(depth.ready, waits);
             depth.events = more(depth.events, kept.events);

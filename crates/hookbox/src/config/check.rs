@@ -1,4 +1,4 @@
-//! Checks the meaning of the file, and reports all mistakes at once.
+//! Checks the meaning of the config file, and reports all mistakes at once.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,14 +20,15 @@ use super::{
 };
 use crate::telemetry::filter;
 
-/// Longest drain. A supervisor kills a service that takes too long to stop; systemd waits 90 s.
+/// The longest allowed drain. Service managers kill a service that takes too long to stop; systemd
+/// waits 90 s.
 const DRAIN_MAX: Duration = Duration::from_secs(90);
 
-/// Shortest and longest time that a connection may be idle. A head alone may take 5 s; an ALB can
-/// be set to 4,000 s.
+/// The shortest and longest idle time of a connection. Reading the head of a request alone may take
+/// 5 s; an AWS load balancer (ALB) can keep connections for 4,000 s.
 const IDLE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(7200));
 
-/// Checks the meaning of a file. Any mistake refuses it.
+/// Checks the meaning of a config file. Any mistake makes the whole file invalid.
 pub fn check(
     path: &Path,
     file: &File,
@@ -41,8 +42,9 @@ pub fn check(
     without_mistakes(config, places)
 }
 
-/// The same for a running service: parts that cannot be used are returned beside the config, and
-/// their values in it are not to be used. Any other mistake refuses it.
+/// Checks the meaning of a config file for a running service. A mistake in a reloadable part makes
+/// only that part invalid: the part is returned beside the config, and its values in the config
+/// must not be used. Any other mistake makes the whole file invalid.
 pub fn check_parts(
     path: &Path,
     file: &File,
@@ -116,13 +118,14 @@ fn effective(
     Some(config)
 }
 
-/// The schema allows one word.
+/// The schema allows only the word "private".
 fn network(word: Option<&String>) -> Network {
     word.map_or(Network::Any, |_| Network::Private)
 }
 
-/// How long a drain may take, and how much of it is its lead. None unless it is configured: only a
-/// deployment with a balancer needs one, and its length depends on how often the balancer checks.
+/// Returns the longest time of a drain and of its lead. Without configuration there is no lead:
+/// only a deployment behind a load balancer needs one, and its length depends on how often the
+/// balancer checks.
 fn drain(file: &File, places: &mut Places) -> Option<(Duration, Duration)> {
     let mut or = |at: &str, text: &Option<String>, usual: u64| match text {
         Some(text) => places.take(at, duration(text)),
@@ -159,7 +162,8 @@ fn sources(
             continue;
         };
         if !source.keys.is_empty() && !source.keys.iter().any(|key| key.is_valid(now)) {
-            // No mistake: a restart must not stop the other sources because of it.
+            // This is only a warning: a restart must not stop the other sources because of this
+            // one.
             let what = "every secret is past its \"until\", so requests are answered 503; add one \
                         that is valid";
             places.warn(&format!("{at}/secrets"), what);
@@ -202,7 +206,8 @@ fn log(given: &Log, places: &mut Places, env: Env<'_>) -> LogConfig {
     }
 }
 
-/// The text of a URL: the outer `None` is a mistake, the inner one a reference that is not needed.
+/// Returns the text of a URL. The outer `None` means a mistake, the inner `None` a reference that
+/// is not needed.
 fn url(
     at: &str,
     url: &Url,
@@ -211,7 +216,7 @@ fn url(
     secrets: &Secrets<'_>,
 ) -> Option<Option<String>> {
     match url {
-        // The schema allows literal URLs for SQLite only.
+        // The schema allows literal URLs only for SQLite.
         Url::Literal(text) => Some(Some(text.clone())),
         Url::Reference(_) if !is_needed => Some(None),
         Url::Reference(reference) => secrets.resolve(at, reference, places).map(Some),
@@ -254,7 +259,7 @@ fn broker(given: &Url, places: &mut Places, secrets: &Secrets<'_>) -> Option<Bro
     None
 }
 
-/// The management API, where one is configured and can be used.
+/// Returns the URL of the management API, if one is configured and valid.
 fn management(
     file: &File,
     broker: Option<&BrokerUrl>,
@@ -276,7 +281,7 @@ fn management(
     text.map(SecretString::from)
 }
 
-/// The text after `sqlite:` is a path and nothing else.
+/// Returns the path of a `sqlite:` URL. The text after `sqlite:` must be a path without parameters.
 pub(super) fn sqlite(at: &str, folder: &Path, path: &str, places: &mut Places) -> Option<PathBuf> {
     if path.is_empty() || path.starts_with("//") || path.contains('?') {
         let what = "behind sqlite: comes a path, without // and without parameters, as \
@@ -287,14 +292,15 @@ pub(super) fn sqlite(at: &str, folder: &Path, path: &str, places: &mut Places) -
     Some(beside(folder, path))
 }
 
-/// An address and a port.
+/// Parses an address with a port.
 fn address(text: &str) -> Result<SocketAddr, String> {
     let wrong =
         |_| format!("{text:?} is not an address and a port, as 127.0.0.1:8080 or [::1]:8080");
     text.parse().map_err(wrong)
 }
 
-/// Where metrics are served: the outer `None` is a mistake, the inner one nowhere.
+/// Returns the address for metrics. The outer `None` means a mistake, the inner `None` that metrics
+/// are off.
 fn metrics(
     file: &File,
     ingest: Option<&IngestConfig>,
@@ -339,7 +345,7 @@ fn ingest(given: &Ingest, secrets: &Secrets<'_>, places: &mut Places) -> Option<
     })
 }
 
-/// How long a connection may be idle.
+/// Returns the longest idle time of a connection.
 fn idle(given: &Ingest, standard: &Limits, places: &mut Places) -> Option<Duration> {
     let at = "/ingest/idle";
     let Some(text) = &given.idle else {
@@ -354,7 +360,7 @@ fn idle(given: &Ingest, standard: &Limits, places: &mut Places) -> Option<Durati
     Some(idle)
 }
 
-/// The largest body, and the most bytes of bodies at once.
+/// Returns the largest size of a body, and the most bytes of bodies in memory at once.
 fn sizes(given: &Ingest, standard: &Limits, places: &mut Places) -> Option<(usize, usize)> {
     let mut size_or = |key: &str, text: &Option<String>, standard: usize| match text {
         Some(text) => places.take(&format!("/ingest/{key}"), size(text)),

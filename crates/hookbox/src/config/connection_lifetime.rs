@@ -1,4 +1,4 @@
-//! How long a connection to PostgreSQL is kept at most.
+//! The setting `store.connection_lifetime`: how long a connection to PostgreSQL is kept.
 
 use std::time::Duration;
 
@@ -6,14 +6,15 @@ use super::file::Store;
 use super::place::Places;
 use super::units::duration;
 
-/// The driver's own default.
+/// The default of the PostgreSQL driver.
 const DEFAULT: Duration = Duration::from_secs(60);
 
-/// Shortest and longest: a new connection costs milliseconds, and stopping a pooler waits for the
-/// old ones.
+/// The shortest and longest allowed lifetime. Shorter is wasteful, because opening a connection
+/// takes milliseconds; longer delays the shutdown of a connection pooler, which waits for old
+/// connections.
 const RANGE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
 
-/// Reads it; a mistake is noted.
+/// Reads the setting, and records a mistake if it is invalid.
 pub fn read(store: &Store, places: &mut Places) -> Option<Duration> {
     let at = "/store/connection_lifetime";
     let Some(text) = &store.connection_lifetime else {

@@ -1,5 +1,5 @@
-//! The differences between two texts of a config that need a restart: all but those that are
-//! reloaded.
+//! Finds the differences between two config texts that need a restart, which are all but those that
+//! a reload applies.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,20 +8,20 @@ use serde_json::{Map, Value};
 
 use super::place::Places;
 
-/// Keys of a source that are reloaded.
+/// The keys of a source whose changes a reload applies.
 const OF_SOURCES: [&str; 3] = ["secrets", "secrets_made_by", "schemas"];
 
-/// The settings that need a restart.
+/// The differences between two configs that need a restart.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Differences {
-    /// Keys, as `ingest.idle` or `route`.
+    /// The keys that differ, such as `ingest.idle` or `route`.
     pub settings: Vec<String>,
-    /// Names of sources that are new, removed, or differ in more than what is reloaded.
+    /// The names of sources that are new, removed, or differ in a key that a reload does not apply.
     pub sources: BTreeSet<String>,
 }
 
 impl Differences {
-    /// Between two texts that are configs.
+    /// Finds the differences between two valid config texts.
     pub fn between(before: &str, after: &str) -> Self {
         let (before, after) = (table(before), table(after));
         let mut found = Self::default();
@@ -55,7 +55,8 @@ impl Differences {
             let (was, is) = (before.get(key), after.get(key));
             let is_reloaded = match (name, key) {
                 ("log", "filter") => true,
-                // The files are reloaded; whether there is TLS at all is not.
+                // Changes of the certificate files are reloaded, but TLS is switched on or off only
+                // by a restart.
                 ("ingest", "tls") => was.is_some() && is.is_some(),
                 _ => false,
             };
@@ -72,7 +73,7 @@ impl Differences {
         self.sources = names.cloned().collect();
     }
 
-    /// As words; `None` where nothing differs.
+    /// Describes the differences in words; returns `None` if there are none.
     pub fn describe(&self) -> Option<String> {
         let sources = self.sources.iter().map(|name| format!("source {name}"));
         let all: Vec<String> = self.settings.iter().cloned().chain(sources).collect();
@@ -83,7 +84,7 @@ impl Differences {
 fn table(text: &str) -> Map<String, Value> {
     match Places::new(Path::new(""), text).map(|places| places.json()) {
         Ok(Value::Object(table)) => table,
-        // Both texts were read as configs before.
+        // This cannot happen: both texts were parsed as configs before.
         Ok(_) | Err(_) => Map::new(),
     }
 }

@@ -1,4 +1,5 @@
-//! The file's shape in Rust, as `schemas/config.json` describes it. Values are still text.
+//! The structs for the config file, with the structure that `schemas/config.json` describes. Values
+//! are still unparsed text.
 
 use serde::Deserialize;
 
@@ -221,7 +222,7 @@ pub struct Handler {
 #[derive(Deserialize, Clone, Default)]
 #[serde(deny_unknown_fields)]
 pub struct Retry {
-    /// Any number, so that an impossible one is reported with the reason.
+    /// Any integer, so that an impossible number is reported with the reason.
     pub attempts: Option<i64>,
     pub first: Option<String>,
     pub factor: Option<f64>,

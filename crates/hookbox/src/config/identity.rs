@@ -1,4 +1,5 @@
-//! Which event a request is of: where its type is, and what distinguishes it from other events.
+//! The settings of a source that say where a request names its event type and what identifies its
+//! event.
 
 use hookbox_event::Pointer;
 use hookbox_ingest::{EventType, Identity};
@@ -8,7 +9,7 @@ use super::file::{self, Source};
 use super::place::Places;
 use super::scheme::header;
 
-/// Where a request names its event type.
+/// Returns where a request names its event type.
 pub fn topic(
     at: &str,
     source: &Source,
@@ -34,7 +35,7 @@ pub fn topic(
     }
 }
 
-/// What distinguishes events.
+/// Returns what distinguishes the events of a source.
 pub fn check(
     at: &str,
     source: &Source,
@@ -61,8 +62,9 @@ pub fn check(
     }
 }
 
-/// By the body, since nothing else is configured. Event ids are stored, so this default stays as it
-/// was; but it warns, because two events with the same body become one.
+/// Chooses the default: the body identifies the event. Stored event ids depend on this default, so
+/// it can never change; but it causes a warning, because two events with the same body become one
+/// event.
 fn by_default(at: &str, source: &Source, preset: Option<Preset>, places: &mut Places) -> Identity {
     let typed = match &source.topic {
         Some(file::Topic::Header(_)) => true,
@@ -89,8 +91,8 @@ fn by_default(at: &str, source: &Source, preset: Option<Preset>, places: &mut Pl
     Identity::Body
 }
 
-/// The headers of the signature change with each delivery or repeat the body: as an identity or a
-/// type they would make an event of every retry.
+/// Refuses headers of the signature as identity or event type. They change with each delivery or
+/// repeat the body, so every retry would become a new event.
 pub fn check_headers(
     at: &str,
     scheme: &Scheme,

@@ -1,4 +1,5 @@
-//! The keys of a source: read from where the config refers to, and long enough to be secrets.
+//! The keys of a source: reads each key from the place that the config refers to, and checks its
+//! length.
 
 use hookbox_event::Timestamp;
 use hookbox_signature::{KEY_BYTES_MIN, KEY_BYTES_STRONG, Key, Preset, Scheme};
@@ -38,7 +39,8 @@ pub fn check(
     keys
 }
 
-/// The end of a key's validity; `None` is a mistake, and `Some(None)` never.
+/// Returns the time at which a key ends. The outer `None` means a mistake, `Some(None)` a key
+/// without an end.
 fn until(at: &str, secret: &Secret, places: &mut Places) -> Option<Option<Timestamp>> {
     let Some(text) = &secret.until else {
         return Some(None);
@@ -48,7 +50,7 @@ fn until(at: &str, secret: &Secret, places: &mut Places) -> Option<Option<Timest
     places.take(&format!("{at}/until"), moment).map(Some)
 }
 
-/// The bytes of a key, from where the config refers to.
+/// Reads the bytes of a key from the place that the config refers to.
 fn bytes(
     at: &str,
     is_providers: bool,
@@ -74,8 +76,9 @@ fn bytes(
     Some(bytes)
 }
 
-/// A key that can be guessed proves nothing. An empty one has its own message. The operator cannot
-/// change the length of a key that its provider has made.
+/// Refuses a key that is short enough to be guessed, and warns about a weak one. An empty key is
+/// reported elsewhere. Only a warning is possible for a key made by the provider, because the
+/// operator cannot change its length.
 fn check_length(at: &str, bytes: usize, is_providers: bool, places: &mut Places) {
     if (1..KEY_BYTES_MIN).contains(&bytes) {
         let what = format!(

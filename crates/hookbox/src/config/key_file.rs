@@ -1,34 +1,37 @@
-//! Files that hold a secret: read within bounds, and only what is a file.
+//! Reads files that contain a secret: only regular files, and only up to a size limit.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::regular_file::{self, ReadError};
 
-/// The largest file that can be a secret: a key has tens of bytes and a URL hundreds. A larger one
-/// is a wrong path, or endless.
+/// The largest file that can be a secret: a key has tens of bytes, and a URL hundreds. A larger
+/// file means a wrong path, or a device without an end.
 const BYTES_MAX: u64 = 16 * 1024;
 
-/// The largest file of the listener's key: it may hold the certificate chain as well.
+/// The largest file of the listener's private key, which may also contain the certificate chain.
 const PEM_BYTES_MAX: u64 = 64 * 1024;
 
-/// The most permissive mode of a secret's file: its group may read it.
+/// The most permissive mode for a file with a secret: readable by owner and group.
 const MODE_MAX: u32 = 0o640;
 
-/// Where containers find their secrets, with a mode that hookbox's operator does not choose.
+/// The folder where containers find their secrets. The operator does not choose the mode of the
+/// files there.
 const MOUNTED: &str = "/run/secrets";
 
-/// The text of a file, and a warning about it.
+/// The text of a file with a secret, and a warning about the file.
 pub struct Text {
-    /// What is in it.
+    /// The text in the file.
     pub text: String,
-    /// A warning if others may read it.
+    /// A warning, if users other than owner and group may read the file.
     pub warning: Option<String>,
 }
 
-/// Reads a file. `any_mode`: its permissions are known and accepted.
+/// Reads a file with a secret. `any_mode` means that the config accepts any permissions of the
+/// file.
 ///
-/// A path that does not exist is not shown: it may be the secret, in the wrong place.
+/// The path of a file that does not exist is never shown: the path may be a secret in the wrong
+/// place.
 pub fn read(path: &Path, any_mode: bool) -> Result<Text, String> {
     let bytes = read_bytes(path, BYTES_MAX)?;
     let shown = path.display();
@@ -38,7 +41,7 @@ pub fn read(path: &Path, any_mode: bool) -> Result<Text, String> {
     Ok(Text { text, warning })
 }
 
-/// Reads the listener's key, as PEM, under the same rules.
+/// Reads the listener's private key as PEM, with the same checks as for other secrets.
 pub fn read_pem(path: &Path) -> Result<Vec<u8>, String> {
     read_bytes(path, PEM_BYTES_MAX)
 }
@@ -62,7 +65,7 @@ fn read_bytes(path: &Path, bytes_max: u64) -> Result<Vec<u8>, String> {
     })
 }
 
-/// A warning about the permissions of a file, where they exceed what a secret's file should have.
+/// Returns a warning if a file has more permissions than a file with a secret should have.
 pub fn warning(path: &Path, any_mode: bool) -> Option<String> {
     let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
     // The owner may have any permission.
@@ -76,7 +79,8 @@ pub fn warning(path: &Path, any_mode: bool) -> Option<String> {
     ))
 }
 
-/// By its own path and by the path that links lead to: `/var/run` is `/run`.
+/// Returns whether a file is in the folder of mounted secrets, by its own path or after following
+/// links: `/var/run` is a link to `/run`.
 fn is_mounted(path: &Path) -> bool {
     let real = path.canonicalize();
     path.starts_with(MOUNTED) || real.is_ok_and(|real| real.starts_with(MOUNTED))

@@ -1,6 +1,6 @@
 //! Suggests the known key that an unknown one probably means.
 
-/// The known key that differs least, when it differs little.
+/// Returns the known key that differs least from `key`, if it differs little.
 pub fn nearest<'k>(key: &str, known: &'k [String]) -> Option<&'k str> {
     let (distance, near) = known
         .iter()
@@ -9,7 +9,7 @@ pub fn nearest<'k>(key: &str, known: &'k [String]) -> Option<&'k str> {
     (distance <= 1 + key.len() / 3).then_some(near)
 }
 
-/// Levenshtein's distance.
+/// Returns the Levenshtein distance of two texts.
 fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.chars().count()).collect();
     for (i, ca) in a.chars().enumerate() {

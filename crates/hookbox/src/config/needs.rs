@@ -1,28 +1,28 @@
-//! Which secrets a command resolves: those that it uses, and no others, so that a role can run
-//! where the secrets of other roles do not exist.
+//! Which secrets a command resolves: only those that it uses, so that a role can run where the
+//! secrets of other roles do not exist.
 
-/// The secrets to resolve.
+/// The secrets that a command resolves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Needs {
     /// The store's URL.
     pub store: bool,
-    /// The broker's URL, and that of its management API.
+    /// The URLs of the broker and of its management API.
     pub broker: bool,
     /// The keys of all sources.
     pub keys: bool,
-    /// The certificate of the listener and its key.
+    /// The certificate and the private key of the listener.
     pub certificate: bool,
 }
 
 impl Needs {
-    /// Everything: all roles at once, and `check-config`.
+    /// Everything, for running all roles at once, and for `check-config`.
     pub const ALL: Self = Self {
         store: true,
         broker: true,
         keys: true,
         certificate: true,
     };
-    /// For commands that process events, or read both the broker and the store.
+    /// For commands that process events, or that read both broker and store.
     pub const STORE_AND_BROKER: Self = Self {
         keys: false,
         certificate: false,
@@ -35,19 +35,19 @@ impl Needs {
         certificate: false,
         ..Self::ALL
     };
-    /// For receiving webhooks.
+    /// For the role that receives webhooks.
     pub const BROKER_AND_KEYS: Self = Self {
         store: false,
         ..Self::ALL
     };
-    /// For signing as a provider does.
+    /// For commands that sign events as a provider does.
     pub const KEYS: Self = Self {
         store: false,
         broker: false,
         certificate: false,
         ..Self::ALL
     };
-    /// For reading where a process listens.
+    /// For commands that only need the address at which a process listens.
     pub const NONE: Self = Self {
         store: false,
         broker: false,

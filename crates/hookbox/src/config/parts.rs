@@ -1,4 +1,4 @@
-//! The parts of a config that a running service reloads independently, and the mistakes of those
+//! The parts of a config that a running service reloads independently, and the mistakes in parts
 //! that cannot be used.
 
 use std::collections::BTreeMap;
@@ -6,18 +6,18 @@ use std::collections::BTreeMap;
 use super::file::File;
 use super::place::{Mistakes, Places};
 
-/// A part that can be unusable while the rest of the config is reloaded.
+/// A part of the config that may be invalid while the rest of the config is reloaded.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     /// The keys of a source.
     Keys(String),
-    /// The listener's certificate and its key.
+    /// The certificate and the private key of the listener.
     Certificate,
     /// The JSON Schemas of a source.
     Schemas(String),
     /// The log filter.
     Filter,
-    /// The URLs of the store and the broker, which are read at the start only.
+    /// The URLs of the store and the broker, which are only read at the start.
     Servers,
 }
 
@@ -26,23 +26,23 @@ pub enum Part {
 pub struct BrokenParts(BTreeMap<Part, Mistakes>);
 
 impl BrokenParts {
-    /// Takes those mistakes out of all that were found in a file that lie in a part which can be
-    /// reloaded by itself.
+    /// Takes from `places` the mistakes that lie in reloadable parts. Other mistakes stay in
+    /// `places`.
     pub(super) fn take(file: &File, places: &mut Places) -> Self {
         Self(places.take_by(|pointer| part_of(file, pointer)))
     }
 
-    /// Whether every part can be used.
+    /// Returns whether every part can be used.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Why a part cannot be used, on one line; `None` where it can be.
+    /// Returns on one line why a part cannot be used; `None` if the part can be used.
     pub fn why(&self, part: &Part) -> Option<String> {
         self.0.get(part).map(Mistakes::line)
     }
 
-    /// Every part that cannot be used, and why.
+    /// Returns every part that cannot be used, with the reason.
     pub fn iter(&self) -> impl Iterator<Item = (&Part, String)> {
         self.0
             .iter()
@@ -50,7 +50,7 @@ impl BrokenParts {
     }
 }
 
-/// The part that a JSON Pointer points into; `None` for the rest of the file.
+/// Returns the part that a JSON Pointer points into; `None` for the rest of the file.
 fn part_of(file: &File, pointer: &str) -> Option<Part> {
     let tokens: Vec<&str> = pointer.split('/').skip(1).collect();
     match tokens[..] {

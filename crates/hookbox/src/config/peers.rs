@@ -1,4 +1,4 @@
-//! Who may send webhooks to a listener that does no TLS itself.
+//! The settings that say from which networks a listener without TLS accepts webhooks.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,8 @@ use super::place::Places;
 const PROXIES: &str = "/ingest/trusted_proxies";
 const PLAIN: &str = "/ingest/plain_http_from";
 
-/// Checks the networks, and that a listener off loopback is protected in some way.
+/// Checks the networks. A listener on an address other than loopback needs TLS, trusted proxies, or
+/// networks that may send plain HTTP.
 pub fn check(given: &Ingest, listen: Option<SocketAddr>, places: &mut Places) -> Option<Peers> {
     let trusted_proxies = networks(PROXIES, &given.trusted_proxies, places);
     let plain_http_from = networks(PLAIN, &given.plain_http_from, places);

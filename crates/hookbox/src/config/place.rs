@@ -1,4 +1,4 @@
-//! Mistakes and their places: all of them, in the order of the file.
+//! Collects all mistakes of a config file with their places, in the order of the file.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,12 +17,12 @@ pub struct Mistakes {
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Mistake {
-    /// Line and column, from 1.
+    /// The line and column of the mistake, counted from 1.
     at: Option<(usize, usize)>,
-    /// The key, as `route[0].retry.first`.
+    /// The key with the mistake, such as `route[0].retry.first`.
     key: String,
     what: String,
-    /// The key's JSON Pointer.
+    /// The JSON Pointer to the key.
     pointer: String,
 }
 
@@ -42,7 +42,7 @@ impl Mistakes {
 }
 
 impl Mistakes {
-    /// In the order of the file, without repetitions.
+    /// Sorts mistakes in the order of the file, and removes repetitions.
     fn sorted(path: &Path, mut mistakes: Vec<Mistake>) -> Self {
         mistakes.sort();
         mistakes.dedup();
@@ -52,12 +52,12 @@ impl Mistakes {
         }
     }
 
-    /// All of them on one line, for a log.
+    /// Returns all mistakes on one line, for a log.
     pub fn line(&self) -> String {
         self.to_string().replace('\n', "; ")
     }
 
-    /// The reasons without places, for settings that are no longer in the file.
+    /// Returns the reasons without places, for settings that are no longer in the file.
     pub fn reasons(&self) -> String {
         let what = self.mistakes.iter().map(|mistake| mistake.what.as_str());
         what.collect::<Vec<_>>().join("; ")
@@ -77,7 +77,7 @@ impl fmt::Display for Mistakes {
 }
 
 impl Mistake {
-    /// `file:line:column: key: what`
+    /// Returns the line `file:line:column: key: what`.
     fn line(&self, path: &Path) -> String {
         let Mistake { at, key, what, .. } = self;
         let path = path.display();
@@ -95,14 +95,14 @@ impl Mistake {
 
 impl std::error::Error for Mistakes {}
 
-/// The places of everything in a file, and the mistakes found so far.
+/// The positions of everything in a config file, and the mistakes found so far.
 pub struct Places {
     path: PathBuf,
     text: String,
     document: Document<String>,
     mistakes: Vec<Mistake>,
     warnings: Vec<Mistake>,
-    /// Pointers to what violates the structure.
+    /// The JSON Pointers to values with a wrong structure.
     broken: Vec<String>,
 }
 
@@ -132,8 +132,8 @@ impl Places {
         })
     }
 
-    /// Records a mistake at a JSON Pointer into the file. A mistake in or around something whose
-    /// structure is wrong already only follows from that, and is dropped.
+    /// Records a mistake at a JSON Pointer into the file. The mistake is dropped if the structure
+    /// at, above or below this place is wrong, because then it is only a consequence of that.
     pub fn mistake(&mut self, pointer: &str, what: impl Into<String>) {
         if self.broken.iter().any(|broken| related(broken, pointer)) {
             return;
@@ -142,7 +142,8 @@ impl Places {
         self.mistakes.push(mistake);
     }
 
-    /// Records a setting at a JSON Pointer that can be used and is probably not intended.
+    /// Records a warning at a JSON Pointer, about a setting that is valid but probably not
+    /// intended.
     pub fn warn(&mut self, pointer: &str, what: impl Into<String>) {
         let warning = self.place(pointer, what.into());
         self.warnings.push(warning);
@@ -160,7 +161,7 @@ impl Places {
         }
     }
 
-    /// The warnings, in the order of the file, each a line.
+    /// Returns the warnings in the order of the file, one line each.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings: Vec<&Mistake> = self.warnings.iter().collect();
         warnings.sort();
@@ -168,13 +169,14 @@ impl Places {
         warnings.iter().map(line).collect()
     }
 
-    /// The value; an error is recorded as a mistake.
+    /// Returns the value of a result; an error is recorded as a mistake.
     pub fn take<T, E: fmt::Display>(&mut self, pointer: &str, it: Result<T, E>) -> Option<T> {
         it.map_err(|error| self.mistake(pointer, error.to_string()))
             .ok()
     }
 
-    /// From here on, mistakes at or around this pointer are dropped.
+    /// Marks a pointer as having a wrong structure: later mistakes at, above or below it are
+    /// dropped.
     pub fn broken(&mut self, pointer: String) {
         self.broken.push(pointer);
     }
@@ -183,12 +185,12 @@ impl Places {
         self.mistakes.is_empty()
     }
 
-    /// Whether the structure at this pointer is right.
+    /// Returns whether the structure is right at, above and below this pointer.
     pub fn is_whole(&self, pointer: &str) -> bool {
         !self.broken.iter().any(|broken| related(broken, pointer))
     }
 
-    /// The file as JSON. A TOML date becomes its text.
+    /// Returns the file as JSON. A TOML date becomes its text.
     pub fn json(&self) -> Value {
         json_of_item(self.document.as_item())
     }
@@ -197,8 +199,8 @@ impl Places {
         Mistakes::sorted(&self.path, self.mistakes)
     }
 
-    /// Takes out the mistakes that belong to a part, selected by their JSON Pointers, grouped by
-    /// part.
+    /// Removes the mistakes that belong to a part and returns them by part. `of` returns the part
+    /// that a JSON Pointer belongs to.
     pub fn take_by<T: Ord>(&mut self, of: impl Fn(&str) -> Option<T>) -> BTreeMap<T, Mistakes> {
         let mut taken: BTreeMap<T, Vec<Mistake>> = BTreeMap::new();
         for mistake in std::mem::take(&mut self.mistakes) {
@@ -213,7 +215,7 @@ impl Places {
             .collect()
     }
 
-    /// The span of the value at a pointer, or of its nearest ancestor.
+    /// Returns the position of the value at a pointer, or of its nearest ancestor.
     fn span(&self, pointer: &str) -> Option<Range<usize>> {
         let mut item = self.document.as_item();
         let mut span = None;
@@ -239,12 +241,13 @@ impl Places {
     }
 }
 
-/// An element of an inline array, which is no `Item`.
+/// Returns the position of an element of an inline array, which `toml_edit` does not represent as
+/// an `Item`.
 fn element(item: &Item, token: &str) -> Option<Range<usize>> {
     item.as_array()?.get(token.parse().ok()?)?.span()
 }
 
-/// One of them contains the other.
+/// Returns whether one of two pointers is equal to, or an ancestor of, the other.
 fn related(a: &str, b: &str) -> bool {
     let below = |a: &str, b: &str| {
         b.strip_prefix(a)
@@ -273,7 +276,7 @@ fn json_of_value(value: &toml_edit::Value) -> Value {
     match value {
         toml_edit::Value::String(text) => Value::from(text.value().as_str()),
         toml_edit::Value::Integer(number) => Value::from(*number.value()),
-        // JSON has no infinity: it becomes null, which is no number.
+        // JSON has no infinity: it becomes null, which the schema refuses as a number.
         toml_edit::Value::Float(number) => Value::from(*number.value()),
         toml_edit::Value::Boolean(is) => Value::from(*is.value()),
         toml_edit::Value::Datetime(moment) => Value::from(moment.value().to_string()),
@@ -285,12 +288,12 @@ fn json_of_value(value: &toml_edit::Value) -> Value {
     }
 }
 
-/// A key as a part of a JSON Pointer.
+/// Escapes a key so that it can be a part of a JSON Pointer.
 pub fn escape(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
-/// A part of a JSON Pointer as a key.
+/// Returns the key that a part of a JSON Pointer stands for.
 pub fn unescape(token: &str) -> String {
     token.replace("~1", "/").replace("~0", "~")
 }
@@ -306,7 +309,7 @@ fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     (line, column)
 }
 
-/// `/route/0/retry` in readable form: `route[0].retry`.
+/// Converts a pointer such as `/route/0/retry` to a readable form: `route[0].retry`.
 fn readable(pointer: &str) -> String {
     let mut text = String::new();
     for token in pointer.split('/').skip(1) {

@@ -1,4 +1,4 @@
-//! Routes: their topics, their handler, and when to try again.
+//! The settings of a route: its topics, its handler, and when to retry.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -11,48 +11,50 @@ use super::file::{Route, Worker};
 use super::place::Places;
 use super::units::duration;
 
-/// Longest time limit of a handler. RabbitMQ redelivers a message that is not settled within 30
-/// minutes, and a batch runs up to 64 handlers one after another only in the worst case; a tenth of
-/// it leaves room for retries of the transaction.
+/// The longest time limit of a handler. RabbitMQ redelivers a message that is not settled within 30
+/// minutes. A batch runs up to 64 handlers one after another only in the worst case; limiting one
+/// handler to a tenth of the 30 minutes leaves time for retries of the transaction.
 const HANDLER_TIME_LIMIT_MAX: Duration = Duration::from_secs(180);
 
-/// How long one run of a handler may take, unless configured.
+/// The default time limit for one run of a handler.
 const HANDLER_TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// One route, effective.
+/// The effective settings of a route.
 pub struct RouteConfig {
-    /// Its name.
+    /// The name of the route.
     pub name: RouteName,
-    /// Which topics it takes; none for the route that takes the rest.
+    /// The topics that the route selects; empty for the route of topics that no other route
+    /// selects.
     pub topics: Vec<TopicPattern>,
-    /// The handler's name.
+    /// The name of the handler.
     pub handler: String,
-    /// When to try again.
+    /// The retry policy.
     pub retry: Retry,
-    /// The delays that the policy was built from.
+    /// The delays from which the retry policy was built.
     pub delays: Delays,
-    /// How long one run of the handler may take.
+    /// The time limit for one run of the handler.
     pub handler_time_limit: Duration,
-    /// Transactions at once.
+    /// The most transactions at once.
     pub concurrency: NonZeroUsize,
-    /// Most messages in flight.
+    /// The most messages in flight.
     pub prefetch: u16,
 }
 
-/// The values of a retry policy, without the number of attempts.
+/// The values of a retry policy, except for the number of attempts.
 #[derive(Clone, Copy)]
 pub struct Delays {
     /// The delay after the first failure.
     pub first: Duration,
-    /// The factor by which each further one is longer.
+    /// The factor by which each delay is longer than the one before.
     pub factor: f64,
-    /// The longest delay.
+    /// The longest delay between two attempts.
     pub max: Duration,
-    /// The fraction by which each delay is varied at random: 0.2 is up to a fifth more or less.
+    /// The fraction by which each delay varies at random: 0.2 means up to a fifth longer or
+    /// shorter.
     pub jitter: f64,
 }
 
-/// Checks one route.
+/// Checks the settings of one route.
 pub fn check(at: &str, route: &Route, worker: &Worker, places: &mut Places) -> Option<RouteConfig> {
     let name = places.take(&format!("{at}/name"), route.name.parse::<RouteName>());
     if route.name == UNROUTED {
@@ -81,13 +83,13 @@ pub fn check(at: &str, route: &Route, worker: &Worker, places: &mut Places) -> O
         retry,
         delays,
         handler_time_limit,
-        // The schema has checked that it is at least one.
+        // The schema has checked that the number is at least one.
         concurrency: NonZeroUsize::new(concurrency).unwrap_or(NonZeroUsize::MIN),
         prefetch: route.prefetch.or(worker.prefetch).unwrap_or(16),
     })
 }
 
-/// The route that takes topics that no other route takes.
+/// Returns the route for topics that no other route selects.
 pub fn unrouted(worker: &Worker, places: &mut Places) -> Option<RouteConfig> {
     let route = Route {
         name: "unrouted-settings".into(),
@@ -134,7 +136,8 @@ fn retry(at: &str, route: &Route, places: &mut Places) -> Option<(Retry, Delays)
         None => Some(usual),
     };
     let first = time("first", given.first.as_ref(), Duration::from_secs(5))?;
-    // A long first delay alone is no contradiction: only a configured longest delay can be.
+    // A first delay above the default longest delay is valid: only a configured longest delay can
+    // contradict it.
     let usual = first.max(Duration::from_secs(6 * 3600));
     let max = time("max", given.max.as_ref(), usual)?;
     let delays = Delays {
@@ -143,7 +146,7 @@ fn retry(at: &str, route: &Route, places: &mut Places) -> Option<(Retry, Delays)
         max,
         jitter: given.jitter.unwrap_or(0.2),
     };
-    // A number that is no `u32` is out of any range.
+    // A number that does not fit a `u32` is outside any valid range, so it is treated as 0.
     let attempts = u32::try_from(given.attempts.unwrap_or(12)).unwrap_or(0);
     let built = Retry::new(attempts, first, delays.factor, max, delays.jitter);
     Some((places.take(at, built)?, delays))

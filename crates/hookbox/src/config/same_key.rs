@@ -1,5 +1,5 @@
-//! One key, one source: with the same key in two sources, a request that was captured at one is
-//! genuine at the other, where it is another event.
+//! Refuses a key that two sources share: a request captured at one source would be genuine at the
+//! other source, where it would be another event.
 
 use std::collections::HashMap;
 
@@ -10,8 +10,8 @@ use super::file::File;
 use super::place::Places;
 use crate::rng::SystemRng;
 
-/// Refuses a key that two sources have, and warns about one that a source has twice. Keys are
-/// compared by their fingerprints under a random key that is discarded at once.
+/// Refuses a key that two sources share, and warns about a key that one source has twice. Keys are
+/// compared by fingerprints under a random salt, which is discarded immediately.
 pub fn check(file: &File, sources: &[SourceConfig], places: &mut Places) {
     let mut salt = [0; 32];
     SystemRng.fill(&mut salt);
@@ -42,7 +42,7 @@ pub fn check(file: &File, sources: &[SourceConfig], places: &mut Places) {
     }
 }
 
-/// The place of a key in the config.
+/// Returns the JSON Pointer to a key in the config.
 fn place(file: &File, source: &SourceConfig, id: &str) -> Option<String> {
     let mut sources = file.source.iter();
     let index = sources.position(|one| one.name == source.name.as_str())?;

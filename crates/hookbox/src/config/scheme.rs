@@ -1,4 +1,5 @@
-//! How a sender signs: a preset's scheme, each value of which can be overridden.
+//! The settings of a source that describe how its sender signs: a preset's scheme, in which each
+//! value can be overridden.
 
 use std::time::Duration;
 
@@ -13,14 +14,15 @@ use super::file::Source;
 use super::place::Places;
 use super::units::duration;
 
-/// How far a signed timestamp may be from now, unless configured.
+/// The default for how far a signed timestamp may differ from now.
 const TOLERANCE: Duration = Duration::from_secs(300);
 
-/// The shortest tolerance: timestamps are whole seconds, and a request takes time to arrive.
+/// The shortest allowed tolerance: timestamps are whole seconds, and a request takes time to
+/// arrive.
 const TOLERANCE_MIN: Duration = Duration::from_secs(1);
 
-/// Headers that frame a request or describe its transfer. A client, a proxy or hookbox itself
-/// decides what they hold, so no signature and no timestamp of a sender can be in them.
+/// Headers that frame a request or describe its transfer. Clients, proxies and hookbox itself
+/// determine their values, so a sender's signature or timestamp can never be in them.
 const OF_HTTP: [&str; 10] = [
     "connection",
     "content-encoding",
@@ -34,7 +36,8 @@ const OF_HTTP: [&str; 10] = [
     "upgrade",
 ];
 
-/// Refuses a source whose own signature would not verify: every request to it would be refused.
+/// Refuses a source whose settings contradict themselves, so that not even a request signed by
+/// hookbox would verify.
 pub fn check_verifies(at: &str, source: &SourceConfig, now: Timestamp, places: &mut Places) {
     let valid = source.keys.iter().find(|key| key.is_valid(now));
     let refused = valid.and_then(|key| can_verify(&source.scheme, key, now).err());
@@ -47,7 +50,7 @@ pub fn check_verifies(at: &str, source: &SourceConfig, now: Timestamp, places: &
     }
 }
 
-/// The tolerance of this source, or the default.
+/// Returns the tolerance of a source, or the default.
 fn tolerance(at: &str, text: Option<&String>, places: &mut Places) -> Duration {
     let given = text.and_then(|text| places.take(at, duration(text)));
     if given.is_some_and(|given| given < TOLERANCE_MIN) {
@@ -58,7 +61,7 @@ fn tolerance(at: &str, text: Option<&String>, places: &mut Places) -> Duration {
     given.unwrap_or(TOLERANCE)
 }
 
-/// A header that a sender can write.
+/// Parses the name of a header, and refuses headers that a sender cannot set.
 pub fn header(at: &str, name: &str, places: &mut Places) -> Option<HeaderName> {
     let header = places.take(at, name.parse::<HeaderName>())?;
     if OF_HTTP.contains(&header.as_str()) {
@@ -72,7 +75,7 @@ pub fn header(at: &str, name: &str, places: &mut Places) -> Option<HeaderName> {
     Some(header)
 }
 
-/// Checks the scheme of one source.
+/// Checks the signature scheme of one source.
 pub fn check(
     at: &str,
     source: &Source,
@@ -110,10 +113,10 @@ pub fn check(
     }
 }
 
-/// The keys that describe how an HMAC is written.
+/// The keys that describe how an HMAC is written in a request.
 const HMAC_KEYS: [&str; 5] = ["header", "algorithm", "encoding", "prefix", "timestamp"];
 
-/// A setting that would be ignored is a mistake: its author relies on it.
+/// Records a mistake for each setting that would be ignored, because its author relies on it.
 fn unused(at: &str, source: &Source, keys: &[&str], belongs_to: &str, places: &mut Places) {
     let set = |key: &str| match key {
         "header" => source.header.is_some(),
@@ -131,7 +134,7 @@ fn unused(at: &str, source: &Source, keys: &[&str], belongs_to: &str, places: &m
     }
 }
 
-/// An HMAC scheme with the source's overrides.
+/// Returns an HMAC scheme with the values that the source overrides.
 fn written_out(
     at: &str,
     source: &Source,

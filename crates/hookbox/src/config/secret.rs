@@ -1,4 +1,4 @@
-//! Secrets are references: their values are read here, and never shown.
+//! Resolves references to secrets. Their values are read here and never shown.
 
 use std::path::{Path, PathBuf};
 
@@ -7,37 +7,37 @@ use super::key_file::{self, Text};
 use super::needs::Needs;
 use super::place::Places;
 
-/// The environment, as an argument.
+/// A function that returns environment variables, passed as an argument for tests.
 pub type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
 
-/// The environment of this process.
+/// Reads environment variables of this process.
 pub const ENVIRONMENT: Env<'static> = &|name| std::env::var(name).ok();
 
-/// The folder that relative paths of the config at `path` are relative to.
+/// Returns the folder of the config at `path`, to which paths in the config are relative.
 pub fn folder(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new(""))
 }
 
-/// Where secrets are read from, and which of them.
+/// Where to read secrets from, and which secrets to read.
 #[derive(Clone, Copy)]
 pub struct Secrets<'a> {
-    /// The config's own folder.
+    /// The folder of the config file.
     pub folder: &'a Path,
-    /// The environment variables.
+    /// Returns environment variables.
     pub env: Env<'a>,
-    /// Which secrets are read.
+    /// The secrets to read.
     pub needs: Needs,
 }
 
 impl<'a> Secrets<'a> {
-    /// The secrets of the config at `path`.
+    /// Returns the `Secrets` for the config at `path`.
     pub fn of(path: &'a Path, env: Env<'a>, needs: Needs) -> Self {
         let folder = folder(path);
         Self { folder, env, needs }
     }
 
-    /// Reads what a reference refers to. Surrounding white space is dropped: files end in a
-    /// newline.
+    /// Reads the secret that a reference names. Surrounding white space is removed, because text
+    /// files end with a newline.
     pub fn resolve(&self, at: &str, reference: &Reference, places: &mut Places) -> Option<String> {
         let text = places.take(at, self.read(reference))?;
         if let Some(warning) = text.warning {
@@ -67,7 +67,7 @@ impl<'a> Secrets<'a> {
                         .to_owned(),
                 ),
             },
-            // The schema allows one word.
+            // The schema allows only the word "any" for `mode`.
             (None, Some(file)) => {
                 key_file::read(&beside(self.folder, file), reference.mode.is_some())
             }
@@ -76,7 +76,7 @@ impl<'a> Secrets<'a> {
     }
 }
 
-/// A path in the config: relative to the config's own folder.
+/// Returns a path of the config, relative to the folder of the config.
 pub fn beside(folder: &Path, path: &str) -> PathBuf {
     folder.join(path)
 }

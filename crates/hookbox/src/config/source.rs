@@ -1,4 +1,4 @@
-//! Sources: a preset's values, each of which can be overridden.
+//! The settings of a source: the values of a preset, each of which can be overridden.
 
 use std::mem::discriminant;
 use std::path::{Path, PathBuf};
@@ -13,48 +13,48 @@ use super::place::{Mistakes, Places};
 use super::secret::{Env, Secrets, beside, folder};
 use super::{identity, key, scheme};
 
-/// One source, effective.
+/// The effective settings of a source.
 pub struct SourceConfig {
-    /// Its name: `POST /hooks/{name}`.
+    /// The name of the source, which is in its path: `POST /hooks/{name}`.
     pub name: SourceName,
-    /// The preset that it is based on.
+    /// The preset that the source is based on.
     pub preset: Option<Preset>,
-    /// How its sender signs.
+    /// How the sender signs its requests.
     pub scheme: Scheme,
-    /// The keys.
+    /// The keys that verify requests.
     pub keys: Vec<Key>,
-    /// The places of the keys.
+    /// The places in the config from which the keys were read.
     pub(super) secrets: Vec<Secret>,
-    /// The field of a form body that holds the event, where its sender may post forms.
+    /// The field of a form body that contains the event, if the sender may post forms.
     pub form: Option<String>,
-    /// The answer to a bad signature.
+    /// The answer to a request with a bad signature.
     pub answer: RefusalAnswer,
     /// Where a request names its event type.
     pub topic: Option<EventType>,
-    /// Which event a request is of.
+    /// What identifies the event of a request.
     pub identity: Identity,
-    /// What to do with conflicts; the first match wins.
+    /// What to do with conflicts. The first entry whose pattern matches the topic applies.
     pub on_conflict: Vec<ConflictConfig>,
-    /// JSON Schemas that override the preset's.
+    /// The folder of JSON Schemas that replace those of the preset.
     pub schemas: Option<PathBuf>,
 }
 
 impl SourceConfig {
-    /// Whether keys of both are written in the same way, so that those of one are valid for the
-    /// other.
+    /// Returns whether both sources write keys in the same form, so that keys of one are valid for
+    /// the other.
     pub fn is_keyed_as(&self, other: &Self) -> bool {
         let is_same_scheme = discriminant(&self.scheme) == discriminant(&other.scheme);
         self.preset == other.preset && is_same_scheme
     }
 
-    /// Takes the keys of another one, and their places.
+    /// Replaces the keys, and their places, by those of another source.
     pub fn take_keys(&mut self, other: Self) {
         self.keys = other.keys;
         self.secrets = other.secrets;
     }
 
     /// Reads the keys again from their old places, for a source that the config at `path` no longer
-    /// has. Warnings about them were logged before.
+    /// contains. Warnings about the keys were logged when the keys were first read.
     pub fn read_keys(&self, path: &Path, env: Env<'_>, needs: Needs) -> Result<Vec<Key>, Mistakes> {
         let mut places = Places::new(path, "")?;
         let scheme = Some(self.scheme.clone());
@@ -68,7 +68,7 @@ impl SourceConfig {
         }
     }
 
-    /// The files of its keys, relative to the config at `path`.
+    /// Returns the files of the keys, relative to the config at `path`.
     pub fn secret_files(&self, path: &Path) -> impl Iterator<Item = PathBuf> {
         let files = self
             .secrets
@@ -78,15 +78,15 @@ impl SourceConfig {
     }
 }
 
-/// What to do with conflicts of some topics.
+/// What to do with conflicts of the topics that match a pattern.
 pub struct ConflictConfig {
-    /// Which topics.
+    /// The pattern of the topics.
     pub topics: TopicPattern,
-    /// What to do.
+    /// What to do with a conflict.
     pub action: ConflictAction,
 }
 
-/// Checks one source; `None` when a recorded mistake leaves nothing to check further.
+/// Checks the settings of a source; returns `None` if a recorded mistake prevents further checks.
 pub fn check(
     at: &str,
     source: &Source,
@@ -96,7 +96,7 @@ pub fn check(
     let name = places.take(&format!("{at}/name"), source.name.parse::<SourceName>());
     let preset = source.preset.as_deref().and_then(Preset::parse);
     let scheme = scheme::check(at, source, preset, places);
-    // The schema allows one word.
+    // The schema allows only the word "provider".
     let is_providers = source.secrets_made_by.is_some();
     let list = &source.secrets;
     let keys = key::check(at, list, is_providers, preset, &scheme, secrets, places);

@@ -1,4 +1,4 @@
-//! `[ingest] spool`: where events are spooled that the broker cannot take now.
+//! The setting `[ingest] spool`: where to keep events that the broker cannot take now.
 
 use std::path::{Path, PathBuf};
 
@@ -8,25 +8,25 @@ use super::place::Places;
 use super::units::size;
 use super::{BrokerUrl, Config, StoreUrl, place};
 
-/// The place in the file.
+/// The JSON Pointer to the setting in the config file.
 const AT: &str = "/ingest/spool";
 
-/// How much the spool may hold, unless configured: a million events of 1 KiB, which any disk can
-/// spare.
+/// The default for the most bytes in the spool: a million events of 1 KiB, which any disk has room
+/// for.
 const STANDARD: usize = 1024 * 1024 * 1024;
 
-/// The smallest useful size: some batches of the largest body.
+/// The smallest useful size of a spool, in bytes: several batches of the largest body.
 const LEAST: usize = 16 * 1024 * 1024;
 
-/// The spool of an ingest.
+/// The settings of the spool of an ingest.
 pub struct SpoolConfig {
-    /// A SQLite file of its own.
+    /// The SQLite file of the spool, which contains nothing else.
     pub path: PathBuf,
-    /// How many bytes it may hold.
+    /// The most bytes that the spool may contain.
     pub bytes_max: u64,
 }
 
-/// Checks the spool's settings; `None` is a mistake, and `Some(None)` no spool.
+/// Checks the settings of the spool. `None` means a mistake, `Some(None)` no spool.
 pub fn check(folder: &Path, given: &Ingest, places: &mut Places) -> Option<Option<SpoolConfig>> {
     let bytes_max = match &given.spool_max {
         Some(text) => places.take("/ingest/spool_max", size(text))?,
@@ -50,7 +50,7 @@ pub fn check(folder: &Path, given: &Ingest, places: &mut Places) -> Option<Optio
     Some(Some(SpoolConfig { path, bytes_max }))
 }
 
-/// Whether a spool is of use with this broker, and its file is used for nothing else.
+/// Checks that a spool is useful with this broker, and that its file is not used for anything else.
 pub fn fits(config: &Config, places: &mut Places) {
     let Some(spool) = &config.ingest.spool else {
         return;

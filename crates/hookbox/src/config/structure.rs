@@ -1,4 +1,4 @@
-//! Checks that the file is TOML with the structure of `schemas/config.json`, and reports all
+//! Checks that a config file is TOML with the structure of `schemas/config.json`, and reports all
 //! mistakes at once.
 
 use std::path::Path;
@@ -11,7 +11,7 @@ use super::file::File;
 use super::nearest::nearest;
 use super::place::{Mistakes, Places, escape, unescape};
 
-/// Reads the file's structure.
+/// Parses a config file and checks its structure.
 pub fn read(path: &Path, text: &str) -> Result<(File, Places), Mistakes> {
     let mut places = Places::new(path, text)?;
     let mut value = places.json();
@@ -30,9 +30,9 @@ pub fn read(path: &Path, text: &str) -> Result<(File, Places), Mistakes> {
             _ => wrong.push(pointer),
         }
     }
-    // The parts with the right structure are checked for their meaning all the same, so that
-    // everything is reported at once. Where nothing useful remains without the wrong parts, these
-    // mistakes are all that can be reported.
+    // Values with the right structure are still checked for their meaning, so that all mistakes are
+    // reported at once. If the rest cannot be parsed without the wrong values, only the mistakes of
+    // structure are reported.
     for pointer in wrong {
         remove(&mut value, &pointer);
         places.broken(pointer);
@@ -40,7 +40,7 @@ pub fn read(path: &Path, text: &str) -> Result<(File, Places), Mistakes> {
     match serde_json::from_value(value) {
         Ok(file) => Ok((file, places)),
         Err(_) if !places.is_clean() => Err(places.into_mistakes()),
-        // The error's text would show the value.
+        // The error text of serde is not shown, because it would contain the value.
         Err(_) => Err(Mistakes::one(
             path,
             "its structure is that of schemas/config.json, and yet it cannot be read: this is \
@@ -50,8 +50,8 @@ pub fn read(path: &Path, text: &str) -> Result<(File, Places), Mistakes> {
     }
 }
 
-/// Removes what is wrong: the key, or the whole list that it is in, because a list without one of
-/// its entries would shift the others.
+/// Removes a value with a wrong structure. If the value is in a list, removes the whole list: a
+/// list without one entry would have other indexes, and so wrong places in messages.
 fn remove(value: &mut Value, pointer: &str) {
     let Some((parent, token)) = pointer.rsplit_once('/') else {
         *value = Value::Null;
@@ -66,7 +66,8 @@ fn remove(value: &mut Value, pointer: &str) {
     }
 }
 
-/// The schema is part of the program: a test compiles it, so this never happens.
+/// The error for an invalid config schema. The schema is part of the program and a test compiles
+/// it, so this never happens.
 fn broken_schema(path: &Path, error: impl std::fmt::Display) -> Mistakes {
     Mistakes::one(
         path,
@@ -74,11 +75,11 @@ fn broken_schema(path: &Path, error: impl std::fmt::Display) -> Mistakes {
     )
 }
 
-/// The alternative to a literal secret.
+/// The hint for a secret that is written into the config.
 const NEVER_WRITTEN: &str = "a secret is never written here: { id = \"NAME\", env = \"VARIABLE\" } \
     or { id = \"NAME\", file = \"PATH\" } says where it is";
 
-/// `/source/{index}/secrets/{index}`
+/// Returns whether a pointer has the form `/source/{index}/secrets/{index}`.
 fn is_secret(pointer: &str) -> bool {
     let parts: Vec<&str> = pointer.split('/').collect();
     matches!(parts[..], ["", "source", _, "secrets", _])
@@ -123,12 +124,12 @@ fn report(
             let name = pointer.rsplit('/').next().unwrap_or_default();
             places.mistake(pointer, wording(name));
         }
-        // The masked text: the value may be a secret in the wrong place.
+        // The masked error text is shown, because the value may be a secret in the wrong place.
         _ => places.mistake(pointer, error.masked_with("the value").to_string()),
     }
 }
 
-/// The allowed forms of a key that has several.
+/// Returns the hint for a key whose value may have one of several forms.
 fn forms(pointer: &str) -> &'static str {
     match pointer.rsplit('/').next().unwrap_or_default() {
         "url" => {
@@ -154,7 +155,7 @@ fn forms(pointer: &str) -> &'static str {
     }
 }
 
-/// The required form of a text of this name.
+/// Returns the hint about the required form of the text in the key `name`.
 fn wording(name: &str) -> &'static str {
     match name {
         "environment" | "name" => {
@@ -172,7 +173,7 @@ fn wording(name: &str) -> &'static str {
     }
 }
 
-/// The keys that the schema allows where `additionalProperties` failed.
+/// Returns the keys that the schema allows at the place where `additionalProperties` failed.
 fn known_keys(schema: &Value, schema_path: &str) -> Vec<String> {
     let object = schema_path.trim_end_matches("/additionalProperties");
     schema

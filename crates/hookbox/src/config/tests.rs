@@ -1,4 +1,5 @@
-//! Bad configs against the exact messages, and a full one that must load.
+//! Compares the messages about invalid configs with the expected texts, and loads a config that
+//! uses every key.
 
 use std::path::Path;
 
@@ -70,10 +71,10 @@ fn env(name: &str) -> Option<String> {
 fn check(text: &str, expect: Expect) {
     let message = match Config::parse(Path::new("hookbox.toml"), text, &env, NOW) {
         Ok(_) => "ok".to_owned(),
-        // A line break at the end keeps the expectations below in blocks.
+        // The newline at the end keeps the expectations below in block form.
         Err(mistakes) => format!("{mistakes}\n"),
     };
-    assert!(!message.contains("hunter2"), "a message shows a secret");
+    assert!(!message.contains("hunter2"), "no message contains a secret");
     expect.assert_eq(&message);
 }
 
@@ -94,7 +95,7 @@ fn a_full_config_loads() {
     let text = GOOD.replace("connections_per_address = 50", "");
     let config = Config::parse(Path::new("hookbox.toml"), &text, &env, NOW).expect("it loads");
     let share = config.ingest.connections_per_address_max;
-    assert_eq!(share, 6, "a sixteenth of 100 connections");
+    assert_eq!(share, 6, "the default is a sixteenth of 100 connections");
 }
 
 #[test]
@@ -314,7 +315,7 @@ fn a_file_is_one_however_it_is_written() {
 fn what_is_given_with_the_image_loads() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let compose = std::fs::read_to_string(folder.join(".docker/hookbox.toml")).expect("there");
-    // In the container they are mounted there; here they are variables.
+    // In the container, the secrets are mounted files; in this test they are environment variables.
     let here = |name: &str| match name {
         "database_url" => env("DATABASE_URL"),
         "amqp_url" => env("AMQP_URL"),
@@ -324,9 +325,9 @@ fn what_is_given_with_the_image_loads() {
     let config = Config::parse(Path::new("hookbox.toml"), &text, &here, NOW);
     let config = config.unwrap_or_else(|mistakes| panic!("{mistakes}"));
     assert!(config.log.json && config.ingest.connections_per_address_max == 256);
-    // A trial with curl on the host works, and a line shows that it does.
+    // A trial with curl on the host sends plain HTTP, which the config must accept.
     assert_eq!(config.ingest.plain_http_from, config.ingest.trusted_proxies);
-    // Its servers are other machines, and its networks are declared private.
+    // The servers of this config are other machines, and its networks are declared private.
     let there = |name: &str| match name {
         "database_url" => Some("postgres://hookbox:hunter2@postgres:5432/hookbox".to_owned()),
         "amqp_url" => Some("amqp://hookbox:hunter2@rabbitmq:5672/%2f".to_owned()),

@@ -1,4 +1,4 @@
-//! `[ingest] tls`: the files of the listener's certificate and of its key.
+//! The setting `[ingest] tls`: the files of the listener's certificate and of its private key.
 
 use std::path::{Path, PathBuf};
 
@@ -12,8 +12,8 @@ const CERTIFICATE: &str = "/ingest/tls/certificate";
 
 const KEY: &str = "/ingest/tls/key";
 
-/// Checks both paths, and where the command listens, both files as well; `None` is no TLS, or a
-/// mistake that leaves no path.
+/// Checks both paths, and also both files if the command listens. Returns `None` without TLS, or
+/// after a mistake that leaves no path.
 pub fn check(
     given: &Ingest,
     secrets: &Secrets<'_>,
@@ -27,15 +27,15 @@ pub fn check(
             check_certificate(path, places);
         }
         if let Some(path) = &key {
-            // The schema allows one word.
+            // The schema allows only the word "any" for `mode`.
             check_key(path, tls.mode.is_some(), places);
         }
     }
     certificate.zip(key)
 }
 
-/// The path of a PEM file. If its text is there instead, it may be a private key, so it is not
-/// shown.
+/// Returns the path of a PEM file. If the PEM text itself was written instead, it is not shown,
+/// because it may be a private key.
 fn path(at: &str, folder: &Path, given: &str, places: &mut Places) -> Option<PathBuf> {
     if given.contains("-----BEGIN") || given.contains('\n') {
         places.mistake(at, "it must be the path of a PEM file, not its text");
@@ -55,7 +55,8 @@ fn check_certificate(path: &Path, places: &mut Places) {
     }
 }
 
-/// Its content is read with the certificate, which it must match.
+/// Checks that the key file can be read. Whether the key matches the certificate is checked when
+/// both are loaded.
 fn check_key(path: &Path, any_mode: bool, places: &mut Places) {
     if places.take(KEY, key_file::read_pem(path)).is_some()
         && let Some(warning) = key_file::warning(path, any_mode)

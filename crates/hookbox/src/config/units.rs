@@ -1,8 +1,8 @@
-//! Durations and sizes with their units.
+//! Parses durations and sizes with their units.
 
 use std::time::Duration;
 
-/// "5 s", "250 ms", "1.5 h". The schema has checked the shape.
+/// Parses a duration such as "5 s", "250 ms" or "1.5 h". The schema has already checked the form.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let split = text
         .find(|c: char| c.is_ascii_alphabetic())
@@ -27,7 +27,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * seconds).map_err(|_| format!("{text:?} is too long"))
 }
 
-/// "1 MiB", "512 KiB", "100 B", in bytes.
+/// Parses a size such as "1 MiB", "512 KiB" or "100 B", and returns it in bytes.
 pub fn size(text: &str) -> Result<usize, String> {
     let split = text
         .find(|c: char| c.is_ascii_alphabetic())

@@ -1,5 +1,5 @@
-//! URLs of servers, parsed by the code that connects to them: a URL that is valid here is valid for
-//! `migrate` and for every start.
+//! Checks the URLs of servers with the code that later connects to them, so that a URL which is
+//! valid here is also valid for `migrate` and for every start.
 
 use hookbox_driver::OpenError;
 
@@ -7,7 +7,7 @@ use super::place::Places;
 use super::{BrokerUrl, Config, Network, StoreUrl};
 use crate::compose;
 
-/// Parses every URL of a server, without connecting.
+/// Parses every server URL without connecting.
 pub fn check(config: &Config, places: &mut Places) {
     match &config.store {
         StoreUrl::Postgres(_) => {
@@ -31,9 +31,9 @@ pub fn check(config: &Config, places: &mut Places) {
     }
 }
 
-/// Records a URL that cannot be used, and warns about one whose connection others could read or
-/// redirect: the server, how the connection is protected, and what the config declares about the
-/// network.
+/// Records a mistake for an invalid URL, and a warning for a connection that others on the network
+/// could read or redirect. The arguments are the result of parsing the URL, the server and remedy
+/// for the warning, and what the config declares about the network.
 fn note(
     at: &str,
     is_protected: Result<bool, OpenError>,
@@ -50,7 +50,7 @@ fn note(
             );
             places.warn(at, what);
         }
-        // It contains neither the URL nor a part of it, which may be a password.
+        // `why` contains no part of the URL, which may be a password.
         (Err(OpenError::Options { why, .. }), _) => places.mistake(at, why),
         (Err(other), _) => places.mistake(at, other.to_string()),
     }

@@ -1,21 +1,22 @@
-//! The two text formats of metrics, and which of them an `Accept` header asks for.
+//! The two text formats of metrics, and the choice between them by the `Accept` header.
 
 use std::collections::HashSet;
 
 use http::HeaderMap;
 use http::header::ACCEPT;
 
-/// A text format.
+/// A text format of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exposition {
-    /// OpenMetrics 1.0: what Prometheus requests.
+    /// OpenMetrics 1.0, which Prometheus requests.
     OpenMetrics,
-    /// The older format of Prometheus, 0.0.4: what every other reader understands.
+    /// The older format of Prometheus, 0.0.4, which every other reader understands.
     Text,
 }
 
 impl Exposition {
-    /// The requested format; without a preference, the one that every reader understands.
+    /// Returns the requested format; without a preference, the format that every reader
+    /// understands.
     pub fn requested_by(headers: &HeaderMap) -> Self {
         let texts = headers.get_all(ACCEPT).iter();
         let texts = texts.filter_map(|value| value.to_str().ok());
@@ -36,19 +37,20 @@ impl Exposition {
                     .is_none_or(|wanted| wanted == version)
                     .then_some((rank, range.quality))
             });
-            // The most specific range decides; of several such, the best.
+            // The most specific media range decides; of equally specific ones, the one with the
+            // best quality.
             matching.max_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)))
         };
         let open = quality("application/openmetrics-text", "application/*", "1.0.0");
         let text = quality("text/plain", "text/*", "0.0.4").map_or(0.0, |(_, quality)| quality);
         match open {
-            // Requested by its name, and not only by a wildcard.
+            // OpenMetrics is requested by its name, and not only by a wildcard.
             Some((1.., quality)) if quality > 0.0 && quality >= text => Self::OpenMetrics,
             Some(_) | None => Self::Text,
         }
     }
 
-    /// The content type of a page in this format.
+    /// Returns the content type of a page in this format.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -93,8 +95,8 @@ impl Range {
     }
 }
 
-/// In the older format a counter is named with its `_total` everywhere, and there is neither a
-/// unit nor a mark at the end.
+/// Converts a page to the older format: there, the name of a counter includes `_total` in every
+/// line, and there is neither a unit nor an end marker.
 fn text(page: &str) -> String {
     let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     let counters: HashSet<&str> = types
@@ -136,7 +138,7 @@ mod tests {
     fn the_requested_format_is_sent() {
         use Exposition::{OpenMetrics, Text};
         assert_eq!(Exposition::requested_by(&HeaderMap::new()), Text);
-        // Prometheus 2.42, then 3.
+        // What Prometheus 2.42 sends, then what Prometheus 3 sends.
         let two = "application/openmetrics-text;version=1.0.0,\
                    application/openmetrics-text;version=0.0.1;q=0.75,\
                    text/plain;version=0.0.4;q=0.5,*/*;q=0.1";

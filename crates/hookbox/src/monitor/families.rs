@@ -1,7 +1,7 @@
-//! Every metric by name: what it counts, in which unit, under which labels.
+//! The list of all metrics, each with its name, unit, labels and help text.
 //!
 //! A label has few values, and all of them are known from the config or the code: names of routes
-//! and queues, outcomes. Never a uid, a key or an id.
+//! and queues, outcomes. A label never contains a uid, a key or an id.
 
 use serde::Serialize;
 
@@ -9,24 +9,24 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// It only grows, from 0 at each start of the process.
+    /// The value only grows, from 0 at each start of the process.
     Counter,
-    /// It goes up and down.
+    /// The value goes up and down.
     Gauge,
-    /// Counts by how long something took.
+    /// The metric counts operations by their duration.
     Histogram,
 }
 
-/// One metric.
+/// The description of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Family {
-    /// Without the `hookbox_` before it, and without the `_total` that a counter ends with.
+    /// The name, without the leading `hookbox_` and without the `_total` that a counter ends with.
     pub name: &'static str,
-    /// Its kind.
+    /// The kind of the metric.
     pub kind: Kind,
-    /// Its labels.
+    /// The labels of the metric.
     pub labels: &'static [&'static str],
-    /// Its help text.
+    /// The help text of the metric.
     pub help: &'static str,
 }
 
@@ -56,7 +56,7 @@ const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'stat
 
 #[cfg(test)]
 impl Family {
-    /// Its full name, as in a query.
+    /// Returns the full name, as used in a query.
     pub fn full_name(&self) -> String {
         match self.kind {
             Kind::Counter => format!("hookbox_{}_total", self.name),
@@ -66,7 +66,7 @@ impl Family {
 }
 
 pub const BUILD_INFO: Family = gauge("build_info", &["version"], "Always 1; the running version");
-pub const DRAINING: Family = gauge("draining", &[], "1 while it shuts down");
+pub const DRAINING: Family = gauge("draining", &[], "1 while the process shuts down");
 pub const LOG_DROPPED: Family = counter(
     "log_lines_dropped",
     &[],
@@ -88,7 +88,7 @@ pub const REFUSED: Family = counter(
 pub const KEYS_END: Family = gauge(
     "source_keys_end_timestamp_seconds",
     &["source"],
-    "When the last key of a source ends, as Unix time; left out where one has no end",
+    "When the last key of a source ends, as Unix time; absent if a key has no end",
 );
 pub const IN_FLIGHT: Family = gauge("requests_in_flight", &[], "Requests without an answer yet");
 pub const WAITING: Family = gauge(
@@ -113,7 +113,7 @@ pub const CONFIRMS: Family = Family {
     name: "publish_confirm_seconds",
     kind: Kind::Histogram,
     labels: &[],
-    help: "From giving a batch to the broker until it confirmed it",
+    help: "Time from publishing a batch until the broker confirmed it",
 };
 pub const REFUSALS_DROPPED: Family = counter(
     "refusals_dropped",
@@ -172,17 +172,17 @@ pub const RETRIES: Family = gauge(
 pub const RETRIES_DUE: Family = gauge(
     "retries_due",
     &["route"],
-    "Those of them that are due and not yet back in their queue",
+    "Retries that are due and not yet back in their queue",
 );
 pub const DEFERRED: Family = gauge(
     "deferred",
     &["route"],
-    "Those of them that are deferred without an attempt: by a foreign lock or a missing right",
+    "Retries that are deferred without an attempt: by a foreign lock or a missing right",
 );
 pub const DEFERRED_OLDEST: Family = gauge(
     "deferred_oldest_seconds",
     &["route"],
-    "For how long the oldest of those has been deferred",
+    "For how long the oldest deferred retry has been deferred",
 );
 pub const DEAD: Family = gauge(
     "dead_letters",
@@ -197,12 +197,12 @@ pub const REPORTED: Family = gauge(
 pub const OPEN: Family = gauge(
     "receipts_open",
     &[],
-    "Those of them without an outcome: in a queue or in flight, or else missing",
+    "Receipts in accept reports without an outcome: in a queue or in flight, or else missing",
 );
 pub const OLDEST: Family = gauge(
     "receipts_open_oldest_seconds",
     &[],
-    "For how long the oldest receipt without an outcome has been reported; 0 without one",
+    "For how long the oldest receipt without an outcome has been reported; 0 if there is none",
 );
 pub const OVERDUE: Family = gauge(
     "receipts_overdue",
@@ -257,7 +257,7 @@ pub const SPOOL_EVENTS: Family = gauge(
 pub const SPOOL_REFUSED: Family = gauge(
     "spool_refused_events",
     &[],
-    "Those of them that the broker refuses although it takes others",
+    "Events in the spool that the broker refuses although it takes others",
 );
 pub const SPOOL_KEPT: Family = counter(
     "spool_kept",
@@ -270,7 +270,8 @@ pub const SPOOL_FORWARDED: Family = counter(
     "Events of the spool that the broker has confirmed",
 );
 
-/// All of them, in the order of the page: they are documented and have a snapshot.
+/// All metrics, in the order of the page. Tests compare the list with the documentation and with
+/// `schemas/metrics.json`.
 #[cfg(test)]
 pub const FAMILIES: &[Family] = &[
     BUILD_INFO,

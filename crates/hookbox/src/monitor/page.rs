@@ -1,4 +1,4 @@
-//! The page of metrics, in OpenMetrics 1.0.
+//! Writes the page of metrics in the format OpenMetrics 1.0.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use super::families::{Family, Kind};
 use super::watch::Observed;
 use super::{Monitor, Parts, readiness};
 
-/// Writes the page.
+/// Returns the page.
 pub fn of(monitor: &Monitor) -> Result<String, fmt::Error> {
     write(Snapshot {
         parts: monitor.parts(),
@@ -32,7 +32,7 @@ fn write(moment: Snapshot) -> Result<String, fmt::Error> {
     Ok(page)
 }
 
-/// The state that the page is written from.
+/// The state from which the page is written.
 struct Snapshot {
     parts: Parts,
     seen: Observed,
@@ -164,8 +164,8 @@ impl Page<'_> {
         self.one(&f::COLLECTED, read(&counters.collected))
     }
 
-    /// A value that the last poll could not read is left out: an old number would look like a new
-    /// one.
+    /// Writes the results of the last polls. A value that could not be read is left out, because an
+    /// old value would look like a new one.
     fn waiting(&mut self, seen: &Observed) -> fmt::Result {
         let depths = seen.depths.iter().flatten();
         let of = |count: fn(&hookbox_driver::Depth) -> Option<u64>| {
@@ -211,7 +211,8 @@ impl Page<'_> {
         self.rows(family, [(Vec::new(), value)])
     }
 
-    /// A family with a row for each set of values of its labels. Without rows it is left out.
+    /// Writes a metric with one row for each combination of label values. A metric without rows is
+    /// left out.
     fn rows(
         &mut self,
         family: &Family,

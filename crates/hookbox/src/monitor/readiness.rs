@@ -1,4 +1,4 @@
-//! Whether this process can do its work now, and which dependency prevents it.
+//! Determines whether this process can work now, and which dependency prevents it.
 
 use std::sync::atomic::Ordering;
 
@@ -15,19 +15,20 @@ use crate::key_ends::{KeysEnd, assess};
 pub struct Dependency {
     /// `broker`, `spool`, `store`, `witness`, or `source` or `route` and its name.
     pub name: String,
-    /// In words safe to show to an operator.
+    /// The problem, in words that are safe to show to an operator.
     pub trouble: Option<String>,
-    /// What will become a problem soon, in the same words.
+    /// What will soon become a problem, in words that are safe to show to an operator.
     pub warning: Option<String>,
 }
 
-/// All dependencies by name.
+/// Returns all dependencies with their names.
 pub fn dependencies(parts: &Parts, seen: &Observed, now: Timestamp) -> Vec<Dependency> {
     let mut all = vec![dependency("broker", broker(parts))];
     if let Some(counters) = &parts.spool {
         let refused = counters.refused.load(Ordering::Relaxed);
         let why = || format!("the broker refuses {refused} events of it; see the log");
-        // Also while the broker takes everything: the spool is needed when that ends.
+        // The spool file must be usable even while the broker accepts everything: the spool is
+        // needed as soon as the broker is unavailable.
         let file = parts.spool_file.as_ref().map(|file| file.readiness());
         let trouble = match file {
             Some(Readiness::NotReady { why, .. }) => Some(why),
@@ -73,7 +74,7 @@ pub fn dependencies(parts: &Parts, seen: &Observed, now: Timestamp) -> Vec<Depen
     all
 }
 
-/// Why the broker would refuse a publish now.
+/// Returns why the broker would refuse a publish now.
 pub fn broker(parts: &Parts) -> Option<String> {
     match parts.broker.as_ref().map(|broker| broker.readiness()) {
         None => {
@@ -85,24 +86,24 @@ pub fn broker(parts: &Parts) -> Option<String> {
     }
 }
 
-/// Why the store cannot be used now.
+/// Returns why the store cannot be used now.
 pub fn store(parts: &Parts, seen: &Observed) -> Option<String> {
     match (&parts.store, &seen.store) {
         (None, _) => Some("it was not reached yet".to_owned()),
         (Some(_), Some(Err(why))) => Some(why.clone()),
-        // It was opened a moment ago.
+        // The store was opened a moment ago and has not been polled yet.
         (Some(_), Some(Ok(())) | None) => None,
     }
 }
 
-/// How the store and its broker contradict each other.
+/// Returns how the store and its broker contradict each other, if they do.
 fn witness(seen: &Observed) -> Option<String> {
     let mismatch = seen.witness.as_ref()?.as_ref()?;
     let what = mismatch.describe();
     Some(format!("{what}; `hookbox reconcile` lists what to do"))
 }
 
-/// The body of `/readyz`: whether it is ready, and why not.
+/// Returns whether the process is ready, and the body of `/readyz`, which says why not.
 pub fn answer(monitor: &Monitor, now: Timestamp) -> (bool, Value) {
     let parts = monitor.parts();
     let dependencies = dependencies(&parts, &monitor.observed(), now);
@@ -131,7 +132,7 @@ fn dependency(name: &str, trouble: Option<String>) -> Dependency {
     }
 }
 
-/// Whether a source has a valid key, and for how long.
+/// Returns whether a source has a valid key, and a warning if its last key ends soon.
 fn keys(source: &str, end: Option<Timestamp>, now: Timestamp) -> Dependency {
     let (trouble, warning) = match assess(source, end, now) {
         Some(KeysEnd::Over(why)) => (Some(why), None),

@@ -1,4 +1,5 @@
-//! A small HTTP listener: three paths, all of them cheap, and bounded like the one for webhooks.
+//! A small HTTP server with three paths, all of them cheap, and with limits like those of the
+//! listener for webhooks.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -23,23 +24,26 @@ use super::exposition::Exposition;
 use super::{Monitor, page, readiness};
 use crate::clock::SystemClock;
 
-/// Connections at once. A scraper, a load balancer and an operator need a handful.
+/// The most connections at once. A scraper, a load balancer and an operator need only a few.
 const CONNECTIONS_MAX: usize = 32;
 
-/// The deadline for the head of a request, and so how long an idle connection is kept: scrapes are
-/// often a minute apart, and a new connection is cheap.
+/// The deadline for the head of a request, and therefore how long an idle connection is kept.
+/// Scrapes are often a minute apart, and opening a new connection is cheap.
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 
-/// How long one connection may last in all, so that none is kept by a client that reads nothing.
+/// The longest time that a connection may last in total, so that none is occupied for ever by a
+/// client that reads nothing.
 const CONNECTION_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Largest head in bytes: what the parser may buffer. It is hyper's smallest.
+/// The largest head of a request, in bytes, that the parser may buffer. This is the smallest value
+/// that hyper allows.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 
-/// How long to wait after accepting failed (out of file descriptors, say) before trying again.
+/// How long to wait before trying again after accepting a connection failed, for example for lack
+/// of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Binds the listener.
+/// Binds the listener for the monitoring endpoints.
 pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!(
@@ -49,12 +53,12 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// Serves until it is dropped.
+/// Serves the monitoring endpoints until the future is dropped.
 pub async fn serve(listener: TcpListener, monitor: Arc<Monitor>) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
-        // The semaphore is never closed.
+        // The semaphore is never closed, so this never returns.
         let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
             return;
         };
@@ -64,7 +68,7 @@ pub async fn serve(listener: TcpListener, monitor: Arc<Monitor>) {
                 let monitor = Arc::clone(&monitor);
                 connections.spawn(async move {
                     let served = tokio::time::timeout(CONNECTION_DEADLINE, one(stream, monitor));
-                    // A client that is cut may reconnect.
+                    // A client whose connection is closed here may reconnect.
                     let _ = served.await;
                     drop(slot);
                 });

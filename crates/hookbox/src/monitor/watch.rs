@@ -1,4 +1,4 @@
-//! Polls the dependencies, on a timer, so that neither a scrape nor a health check waits.
+//! Polls the dependencies on a timer, so that neither a scrape nor a health check waits for them.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,54 +12,60 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use super::{Monitor, lock};
 use crate::compose::AnyStore;
 
-/// How often the store is pinged: a round trip. With [`DEADLINE`] it bounds how long it can be
-/// unavailable unnoticed.
+/// The interval at which the store is pinged, which costs a round trip. Together with [`DEADLINE`]
+/// it bounds how long the store can be unavailable unnoticed.
 const PING_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the store, or the broker, may take to answer one poll before it counts as unavailable.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// How often the depths of queues are read. A few channels of the broker each time.
+/// The interval at which queue depths are read. Each reading opens a few channels to the broker.
 const DEPTHS_EVERY: Duration = Duration::from_secs(5);
 
-/// How often retries and dead letters are counted. Indexed, yet it reads a row for each of them.
+/// The interval at which retries and dead letters are counted. The count uses an index, but reads a
+/// row for each of them.
 const BACKLOG_EVERY: Duration = Duration::from_secs(15);
 
-/// How often claims and receipts are searched for imbalances. It reads all of them.
+/// The interval at which claims and receipts are searched for imbalances. The search reads all of
+/// them.
 const CONTRADICTIONS_EVERY: Duration = Duration::from_secs(600);
 
-/// How long that may take. Minutes on tens of millions of rows, which is worth no more.
+/// The deadline of the search for imbalances. On tens of millions of rows it would take minutes,
+/// which the result is not worth.
 const CONTRADICTIONS_DEADLINE: Duration = Duration::from_secs(120);
 
-/// How often the store is compared with the witnesses at its broker: a few messages are read.
+/// The interval at which the store is compared with the witnesses at its broker. The comparison
+/// reads a few messages.
 const WITNESS_EVERY: Duration = Duration::from_secs(10);
 
-/// How long that may take. A broker that seems to hold too little is read for two seconds.
+/// The deadline of the comparison with the witnesses. If the broker seems to hold too few
+/// witnesses, they are read for two seconds.
 const WITNESS_DEADLINE: Duration = Duration::from_secs(8);
 
-/// Most gaps, receipts and imbalances that are counted: one is enough to act on.
+/// The most sequence gaps, receipts and imbalances that are counted: a single one is enough to act
+/// on.
 const COUNTED_MAX: u32 = 100;
 
-/// The results of the last polls. `None` before the first poll, or where it failed.
+/// The results of the last polls. Each is `None` before its first poll and after a failed poll.
 #[derive(Debug, Default, Clone)]
 pub struct Observed {
-    /// Whether the store answers, and why not.
+    /// Whether the store answers, and if not, why.
     pub store: Option<Result<(), String>>,
     /// The depths of the broker's queues.
     pub depths: Option<Vec<Depth>>,
-    /// Retries and dead letters in the store.
+    /// The numbers of retries and dead letters in the store.
     pub backlog: Option<Vec<Backlog>>,
     /// What ingests have reported, and which of it has no outcome.
     pub accounts: Option<Accounts>,
-    /// The size of SQLite's log, in bytes.
+    /// The size of SQLite's write-ahead log, in bytes.
     pub sqlite_log: Option<u64>,
-    /// How many claims and receipts contradict each other, or are gone.
+    /// The number of claims and receipts that contradict each other or are gone.
     pub contradictions: Option<u64>,
     /// How the store and its broker contradict each other, if they do.
     pub witness: Option<Option<Mismatch>>,
 }
 
-/// Polls until it is dropped.
+/// Polls the dependencies until the future is dropped.
 pub async fn watch(monitor: Arc<Monitor>) {
     tokio::join!(
         every(PING_EVERY, || ping(&monitor)),
@@ -74,7 +80,7 @@ pub async fn watch(monitor: Arc<Monitor>) {
 
 async fn every<F: Future<Output = ()>>(period: Duration, poll: impl Fn() -> F) {
     let mut ticks = interval(period);
-    // After a slow poll, the next one is a whole period later.
+    // After a slow poll, the next poll is a whole period later.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -147,8 +153,8 @@ async fn contradictions(monitor: &Monitor) {
     };
     let ledger = store.ledger();
     let found = async {
-        // Before the outcomes: a receipt that is reported meanwhile must not look as if its rows
-        // were gone.
+        // Accept reports are read before the outcomes. In the other order, the rows of a receipt
+        // that is reported in between would seem to be gone.
         let accounts = ledger.accounts(0, OVERDUE).await?;
         let gone = accounts.gone(&ledger.books().await?);
         let contradicting = ledger.imbalances(COUNTED_MAX).await?;
@@ -165,7 +171,8 @@ async fn witness(monitor: &Monitor) {
     };
     let ledger = store.ledger();
     let compared = witness::compare(&*broker, &*ledger);
-    // A side that cannot be compared now keeps the last result: its unavailability is shown itself.
+    // If store or broker is unavailable, the last result is kept: their unavailability is shown
+    // separately.
     if let Ok(Ok(mismatch)) = timeout(WITNESS_DEADLINE, compared).await {
         lock(&monitor.seen).witness = Some(mismatch);
     }

@@ -1,4 +1,4 @@
-//! Replaces the certificate of new connections.
+//! Replaces the certificate that new connections get.
 
 use hookbox_event::Timestamp;
 
@@ -6,7 +6,8 @@ use super::Reloader;
 use crate::tls;
 
 impl Reloader {
-    /// Reads the certificate and its key, unless the config has a mistake in them.
+    /// Reads the certificate and its private key, unless the config has a mistake in these
+    /// settings.
     pub(super) fn exchange_certificate(
         &mut self,
         mistake: Option<String>,

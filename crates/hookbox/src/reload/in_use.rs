@@ -1,21 +1,21 @@
-//! What stays in use of the previous config when another one is read: what needs a restart.
+//! Merges a newly read config with what is running: settings that need a restart stay as they were.
 
 use hookbox_event::SourceName;
 use hookbox_signature::Key;
 
 use crate::config::{BrokenParts, Config, Differences, ENVIRONMENT, Mistakes, Part, SourceConfig};
 
-/// Keys of a running source that stay in use.
+/// Keys of a running source that stay in use although the config has changed.
 pub enum KeptKeys {
-    /// Other keys were read, and the preset or the scheme, which decide how they are written,
-    /// differ.
+    /// Other keys were read, but the preset or the scheme, which decide the form of keys, has
+    /// changed as well, so the new keys are not valid for the running source.
     WrittenOtherwise(SourceName),
-    /// The config no longer has the source, and its keys cannot be read from their old places.
+    /// The config no longer contains the source, and its keys cannot be read from their old places.
     Unreadable(SourceName, Mistakes),
 }
 
 impl KeptKeys {
-    /// The source of the keys.
+    /// Returns the source of the keys.
     pub fn source(&self) -> &SourceName {
         match self {
             KeptKeys::WrittenOtherwise(source) | KeptKeys::Unreadable(source, _) => source,
@@ -23,10 +23,10 @@ impl KeptKeys {
     }
 }
 
-/// Merges into a newly read config what is running and needs a restart to be changed: the previous
-/// sources, with those of their keys and schemas that can be used, and the certificate where there
-/// is no other. Files of these sources are read as long as they are in use. What cannot be used of
-/// a source stays as it was.
+/// Merges the running settings that need a restart into a newly read config: the previous sources,
+/// with those of their new keys and JSON Schemas that can be used, and the previous certificate
+/// files if the new config has none. Files of these sources are read as long as they are in use.
+/// Keys and JSON Schemas that cannot be used stay as they were.
 pub fn keep(
     before: Config,
     config: &mut Config,
@@ -61,8 +61,8 @@ pub fn keep(
     left
 }
 
-/// Keeps what cannot be used of the other config's source. Where it names other files, those are
-/// read from now on.
+/// Keeps the running keys and JSON Schemas of a source if the new ones cannot be used. If the new
+/// config names other files, those are read from now on.
 fn leave(source: &SourceConfig, other: &mut SourceConfig, parts: &BrokenParts) {
     let name = source.name.to_string();
     if parts.why(&Part::Keys(name.clone())).is_some() {
@@ -73,7 +73,7 @@ fn leave(source: &SourceConfig, other: &mut SourceConfig, parts: &BrokenParts) {
     }
 }
 
-/// Whether both lists of keys verify the same requests.
+/// Returns whether both lists contain the same keys in the same order.
 pub fn are_same(held: &[Key], read: &[Key]) -> bool {
     held.len() == read.len() && held.iter().zip(read).all(|(one, other)| one.is_same(other))
 }

@@ -12,8 +12,8 @@ use super::renewal::{Renewal, keep_apart};
 use crate::config::{BrokenParts, Config, Part, SourceConfig};
 
 impl Reloader {
-    /// Reads the secrets by the config that is in use, whose file may be being edited at this
-    /// moment.
+    /// Reads the secrets again by the config that is in use. The config file is not read, because
+    /// it may be edited at this moment.
     pub(super) fn read_keys(&mut self, moving: &BTreeSet<PathBuf>, now: Timestamp) -> Vec<String> {
         let Config {
             path, text, needs, ..
@@ -32,8 +32,8 @@ impl Reloader {
         }
     }
 
-    /// Each source by itself: one that cannot be used stays as it was, and does not affect the
-    /// others.
+    /// Replaces the keys of each source. If the keys of one source cannot be used, they stay as
+    /// they were, without an effect on other sources.
     pub(super) fn exchange_keys(
         &mut self,
         left: &[KeptKeys],
@@ -79,7 +79,7 @@ impl Reloader {
         changes
     }
 
-    /// Whether this process verifies requests of a source.
+    /// Returns whether this process verifies requests of a source.
     pub(super) fn has_keys_of(&self, source: &str) -> bool {
         let ingest = self.targets.ingest.as_ref();
         ingest.is_some_and(|ingest| ingest.keys(source).is_some())
@@ -107,7 +107,7 @@ impl Reloader {
         is_broken
     }
 
-    /// Logs which keys stay in use though the config has others; returns whether to read them
+    /// Logs which keys stay in use although the config has others; returns whether to read them
     /// again.
     fn report_kept(&self, left: &[KeptKeys]) -> bool {
         let mut is_broken = false;

@@ -1,16 +1,16 @@
-//! The files that are checked for changes: those of what is running, whatever a newer config says.
+//! Lists the files that are checked for changes: those in use, even if a newer config names others.
 
 use std::path::PathBuf;
 
 use super::Reloader;
 
 impl Reloader {
-    /// All files that are checked for changes.
+    /// Returns all files that are checked for changes.
     pub(super) fn paths(&self) -> Vec<PathBuf> {
         [self.secrets(), self.certificate(), self.schema_folders()].concat()
     }
 
-    /// Files that are valid only together.
+    /// Returns the groups of files that are only valid together.
     pub(super) fn together(&self) -> Vec<Vec<PathBuf>> {
         let folders = self.schema_folders().into_iter().map(|folder| vec![folder]);
         std::iter::once(self.certificate()).chain(folders).collect()

@@ -1,6 +1,6 @@
-//! Keeps the keys of sources distinct: a key is never used by two sources at once, since a request
-//! that was captured at one would be accepted at the other. The config refuses that for its own
-//! keys; this file refuses it between newly read keys and keys that stay in use.
+//! Ensures that no key is used by two sources at once, because a request that was captured at one
+//! source would be accepted at the other. The config check refuses equal keys within a config; this
+//! file refuses them between newly read keys and keys that stay in use.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use hookbox_signature::Key;
 
 use crate::rng::SystemRng;
 
-/// The keys of a running source.
+/// The old and new keys of a running source.
 pub struct Renewal<'a> {
     /// The source.
     pub source: &'a SourceName,
     /// The keys in use.
     pub held: Arc<[Key]>,
-    /// The newly read keys; `None` where it keeps those in use.
+    /// The newly read keys; `None` if the source keeps the keys in use.
     pub read: Option<&'a Vec<Key>>,
 }
 
@@ -27,9 +27,9 @@ impl Renewal<'_> {
     }
 }
 
-/// Rejects the newly read keys of a source where another source uses one of them, until no two
-/// sources share a key; returns the rejections with their reasons. Keys are compared by their
-/// fingerprints under a random key that is discarded at once.
+/// Rejects the newly read keys of a source if another source uses one of them, until no two sources
+/// share a key. Returns the rejections with their reasons. Keys are compared by fingerprints under
+/// a random salt, which is discarded immediately.
 pub fn keep_apart(renewals: &mut [Renewal<'_>]) -> Vec<String> {
     let mut salt = [0; 32];
     SystemRng.fill(&mut salt);
@@ -41,8 +41,8 @@ pub fn keep_apart(renewals: &mut [Renewal<'_>]) -> Vec<String> {
     taken_back
 }
 
-/// A source that was to get a key of another one. Two that share a key already have shared it since
-/// the start.
+/// Returns a source whose new keys contain a key of another source. Two sources that share a key in
+/// use have shared it since the start, so they are ignored.
 fn clash(renewals: &[Renewal<'_>], salt: &[u8; 32]) -> Option<(usize, String)> {
     let mut first: HashMap<[u8; 32], (usize, &Key)> = HashMap::new();
     for (index, renewal) in renewals.iter().enumerate() {
@@ -83,8 +83,8 @@ mod tests {
         secrets.iter().map(key).collect()
     }
 
-    /// Which of the sources one, two, three keep their keys: each with its keys before, and with
-    /// the newly read ones.
+    /// Returns which of the sources one, two and three keep their keys. Each source is given by its
+    /// keys in use and its newly read keys.
     fn kept(sources: [(&[&str], Option<&[&str]>); 3]) -> Vec<String> {
         let names = ["one", "two", "three"].map(|name| name.parse::<SourceName>().unwrap());
         let read = sources.map(|(_, read)| read.map(keys));
@@ -115,7 +115,8 @@ mod tests {
     #[test]
     fn a_key_that_another_source_keeps_is_not_given_to_a_second_one() {
         let (a, b, c): (&[&str], &[&str], &[&str]) = (&["a"], &["b"], &["c"]);
-        // The second one's could not be read, so it keeps the key that the first was to get.
+        // The new keys of source two could not be read, so it keeps the key that source one was to
+        // get.
         assert_eq!(
             kept([(a, Some(b)), (b, None), (c, Some(c))]),
             ["one", "two"]
@@ -124,7 +125,8 @@ mod tests {
             kept([(b, None), (a, Some(b)), (c, Some(c))]),
             ["one", "two"]
         );
-        // A rejected key keeps another source from its key in turn.
+        // Source one keeps its key because its new keys are rejected, so source three cannot get
+        // that key.
         assert_eq!(
             kept([(a, Some(b)), (b, None), (c, Some(a))]),
             ["one", "two", "three"]

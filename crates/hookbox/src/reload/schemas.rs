@@ -12,8 +12,8 @@ use crate::compose::{self, SchemaTexts};
 use crate::config::{BrokenParts, Part};
 
 impl Reloader {
-    /// Each source by itself: one that cannot be used stays as it was, and does not affect the
-    /// others.
+    /// Replaces the JSON Schemas of each source. If those of one source cannot be used, they stay
+    /// as they were, without an effect on other sources.
     pub(super) fn exchange_schemas(
         &mut self,
         parts: &BrokenParts,

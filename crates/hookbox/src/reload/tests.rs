@@ -1,4 +1,4 @@
-//! What a reload keeps of running sources though the config is another one.
+//! Tests what a reload keeps of running sources when the config has changed.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ fn source(name: &str) -> String {
     )
 }
 
-/// A new folder with a config of two sources.
+/// Makes a new folder with a config of two sources.
 fn folder(name: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("hookbox-{name}-{}", std::process::id()));
     for source in ["one", "two", "three"] {
@@ -37,7 +37,8 @@ fn write(folder: &Path, sources: &[&str]) {
     std::fs::write(folder.join("hookbox.toml"), text).unwrap();
 }
 
-/// A reloader of a worker with the config in the folder, and the schemas that it replaces.
+/// Returns a reloader of a worker that runs with the config in the folder, and the JSON Schemas
+/// that the reloader replaces.
 fn worker(folder: &Path) -> (Reloader, SourceSchemas) {
     let config = Config::load(&folder.join("hookbox.toml")).unwrap();
     let schemas = SourceSchemas::new(compose::schemas(&config).unwrap());
@@ -51,7 +52,7 @@ fn types(schemas: &SourceSchemas, source: &str) -> Option<Vec<String>> {
     Some(schemas.types().map(str::to_owned).collect())
 }
 
-/// Two checks agree, so what has changed is read.
+/// Checks the files twice: two consecutive checks agree, so changed files are read.
 fn check_files(reloader: &mut Reloader) {
     for _ in 0..2 {
         reloader.check_files(SystemClock.now());
@@ -67,9 +68,17 @@ fn a_running_source_keeps_its_schemas_when_it_leaves_the_config() {
     reloader.reload(SystemClock.now());
     let first = Some(vec!["a".to_owned()]);
     assert_eq!(types(&schemas, "one"), first);
-    assert_eq!(types(&schemas, "two"), first, "it runs until a restart");
-    assert_eq!(types(&schemas, "three"), None, "it runs from a restart on");
-    // Its files are in use, so a change of them is reloaded.
+    assert_eq!(
+        types(&schemas, "two"),
+        first,
+        "a removed source runs until a restart"
+    );
+    assert_eq!(
+        types(&schemas, "three"),
+        None,
+        "a new source runs only after a restart"
+    );
+    // The files of the removed source are still in use, so a change of them is reloaded.
     std::fs::write(folder.join("two/b.json"), "{}").unwrap();
     check_files(&mut reloader);
     let both = Some(vec!["a".to_owned(), "b".to_owned()]);
@@ -77,8 +86,16 @@ fn a_running_source_keeps_its_schemas_when_it_leaves_the_config() {
     std::fs::remove_dir_all(folder.join("two")).unwrap();
     std::fs::write(folder.join("one/b.json"), "{}").unwrap();
     check_files(&mut reloader);
-    assert_eq!(types(&schemas, "two"), both, "what cannot be read stays");
-    assert_eq!(types(&schemas, "one"), both, "and keeps no other source");
+    assert_eq!(
+        types(&schemas, "two"),
+        both,
+        "schemas that cannot be read stay as they were"
+    );
+    assert_eq!(
+        types(&schemas, "one"),
+        both,
+        "the schemas of the other source are reloaded"
+    );
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
@@ -122,7 +139,7 @@ fn schemas_of_one_source_that_cannot_be_used_keep_no_other_source_from_theirs() 
         assert!(of_one.contains(&added), "{kind}: {of_one:?}");
         assert_eq!(types(&schemas, "two"), first, "{kind}");
         assert!(reloader.broken.schemas, "{kind}");
-        // It is valid again, with another file.
+        // The folder is valid again, and contains one more file.
         let _ = std::fs::remove_dir_all(&two);
         let _ = std::fs::remove_file(&two);
         std::fs::rename(&elsewhere, &two).unwrap();
@@ -138,7 +155,7 @@ fn schemas_of_one_source_that_cannot_be_used_keep_no_other_source_from_theirs() 
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-/// A wrong value of the folder is no reason to use the schemas of the preset.
+/// If the value of `schemas` is wrong, the JSON Schemas of the preset must not be used instead.
 #[test]
 fn schemas_that_are_written_wrong_stay_as_they_were() {
     let folder = folder("wrong");
@@ -161,7 +178,8 @@ fn schemas_that_are_written_wrong_stay_as_they_were() {
 fn a_source_that_differs_keeps_the_schemas_that_it_runs_with() {
     let folder = folder("differs");
     let (mut reloader, schemas) = worker(&folder);
-    // An event of GitHub has its type, one of `begini` has none: the running scheme decides.
+    // With the preset `github`, events have their type in a header; with `begini`, in the body. The
+    // preset with which the source runs decides.
     let other = source("two").replace("\"begini\"", "\"github\"");
     write(
         &folder,

@@ -1,5 +1,5 @@
-//! Files that a running service reads again when they change: compared by their identity and not by
-//! their content, so that a check costs a few system calls.
+//! Detects changed files. Files are compared by their identity and not by their content, so that a
+//! check costs only a few system calls.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use hookbox_event::Timestamp;
 
-/// The identity of a file at a check: another file in its place, and another content of the same
-/// file, change it.
+/// The identity of a file at a check. It changes when another file takes its place, and when the
+/// content of the file changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     device: u64,
@@ -19,11 +19,11 @@ pub struct Identity {
     changed: (i64, i64),
 }
 
-/// Every file that existed at a check.
+/// The identities of all files that existed at a check.
 pub type Identities = BTreeMap<PathBuf, Identity>;
 
-/// Reads the identities of files and, in folders, of their JSON files. Links are followed: mounted
-/// secrets are replaced by changing a link.
+/// Reads the identities of files, and of the JSON files in folders. Links are followed, because
+/// mounted secrets are replaced by changing a link.
 pub fn identities_of(paths: &[PathBuf]) -> Identities {
     let mut seen = Identities::new();
     for path in paths {
@@ -55,12 +55,12 @@ fn identity(found: &std::fs::Metadata) -> Identity {
     }
 }
 
-/// The identities when each file was last read, and at the last check.
+/// The identities of files when each was last read, and at the last check.
 #[derive(Debug, Default)]
 pub struct Watched {
     read: Identities,
     before: Identities,
-    /// Since when a file, or one that is read with it, has been different at every check.
+    /// Files that differed at every check, or are read together with such a file, and since when.
     restless: BTreeMap<PathBuf, Restless>,
 }
 
@@ -70,24 +70,25 @@ struct Restless {
     is_named: bool,
 }
 
-/// The changed files.
+/// The changes that a check has found.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// Can be read: two checks in a row saw the same.
+    /// Files that can be read now: two consecutive checks found the same identity.
     pub settled: BTreeSet<PathBuf>,
-    /// Still being written, or read together with one that is.
+    /// Files that are still being written, or are read together with a file that is.
     pub moving: BTreeSet<PathBuf>,
-    /// Has been so for a minute: reported once.
+    /// Files that have been changing for a minute; each is listed once.
     pub restless: Vec<PathBuf>,
 }
 
-/// For how long a file may differ at every check before it is reported.
+/// How long a file may differ at every check before this is reported.
 const RESTLESS_MAX: Duration = Duration::from_secs(60);
 
 impl Watched {
-    /// What has changed since it was read, once two checks in a row saw the same: a file that is
-    /// being written is not read until then, and neither are files that are valid only together,
-    /// such as a certificate and its key, or those of one folder. Others are not delayed.
+    /// Returns the files that have changed since they were read, once two consecutive checks found
+    /// the same identity. A file that is being written is not read until then. Neither are files
+    /// that are valid only together with it, such as a certificate and its key, or the files of one
+    /// folder. Other files are not delayed.
     pub fn settled(
         &mut self,
         seen: Identities,
@@ -132,13 +133,13 @@ impl Watched {
         changes
     }
 
-    /// Everything is being read now, settled or not.
+    /// Records that all files are being read now, even those that are still changing.
     pub fn at_once(&mut self, seen: Identities) {
         self.read = seen;
     }
 }
 
-/// Whether it is one of these files, or in one of these folders.
+/// Returns whether `path` is one of the files in `of`, or in one of the folders in `of`.
 pub fn is_of(path: &Path, of: &[PathBuf]) -> bool {
     of.iter().any(|of| path.starts_with(of))
 }
@@ -168,7 +169,7 @@ mod tests {
         changed.into_iter().map(name).collect()
     }
 
-    /// Checks every two seconds from time 0.
+    /// Checks files every two seconds, starting at time 0.
     #[derive(Default)]
     struct Checks {
         watched: Watched,
@@ -192,19 +193,19 @@ mod tests {
     fn a_change_counts_once_when_two_checks_agree() {
         let mut looks = Checks::default();
         let mut look = |files: &[(&str, u64)]| looks.settled(files);
-        // At the start, nothing was read because of a change.
+        // The identities at the start count as changes once, because nothing was recorded as read.
         assert_eq!(look(&[("a", 1), ("b", 1)]), [""; 0]);
         assert_eq!(look(&[("a", 1), ("b", 1)]), ["a", "b"]);
         assert_eq!(look(&[("a", 1), ("b", 1)]), [""; 0]);
-        // It is still being written.
+        // File a is still being written.
         assert_eq!(look(&[("a", 2), ("b", 1)]), [""; 0]);
         assert_eq!(look(&[("a", 3), ("b", 1)]), [""; 0]);
         assert_eq!(look(&[("a", 3), ("b", 1)]), ["a"]);
         assert_eq!(look(&[("a", 3), ("b", 1)]), [""; 0]);
-        // One that was removed, and one that is new.
+        // File b was removed, and file c is new.
         assert_eq!(look(&[("a", 3), ("c", 1)]), [""; 0]);
         assert_eq!(look(&[("a", 3), ("c", 1)]), ["b", "c"]);
-        // A change that was reverted before it was read does not count.
+        // A change that was reverted before the file was read does not count.
         assert_eq!(look(&[("a", 4), ("c", 1)]), [""; 0]);
         assert_eq!(look(&[("a", 3), ("c", 1)]), [""; 0]);
         assert_eq!(look(&[("a", 3), ("c", 1)]), [""; 0]);
@@ -220,9 +221,17 @@ mod tests {
         assert_eq!(names(at(1, 1).settled), ["a"]);
         let looks: Vec<Changes> = (2..=40).map(|number| at(number, 2)).collect();
         let settled: Vec<_> = looks.iter().flat_map(|look| &look.settled).collect();
-        assert_eq!(settled, [Path::new("a")], "it waits for no other file");
+        assert_eq!(
+            settled,
+            [Path::new("a")],
+            "file a does not wait for the certificate"
+        );
         let named: Vec<_> = looks.iter().flat_map(|look| &look.restless).collect();
-        assert_eq!(named, [Path::new("cert"), Path::new("cert-key")], "once");
+        assert_eq!(
+            named,
+            [Path::new("cert"), Path::new("cert-key")],
+            "each changing file is named once"
+        );
         assert_eq!(names(at(40, 2).settled), ["cert", "cert-key"]);
     }
 
@@ -243,7 +252,7 @@ mod tests {
         std::fs::write(&file, "one").unwrap();
         let before = identities_of(from_ref(&folder));
         assert_eq!(before.len(), 1);
-        // Same length and same time: only the inode differs.
+        // The new file has the same length and the same time; only its inode differs.
         std::fs::write(&other, "two").unwrap();
         std::fs::rename(&other, &file).unwrap();
         assert_ne!(identities_of(from_ref(&folder)), before);

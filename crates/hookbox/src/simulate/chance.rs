@@ -1,39 +1,41 @@
-//! Reproducible chance: SplitMix64 over a seed, the number of the event and a purpose, so that an
-//! event does not depend on which others were generated before it.
+//! Reproducible random numbers: SplitMix64 over a seed, the number of the event, and a purpose. So
+//! an event does not depend on which other events were generated before it.
 
-/// A stream of numbers.
+/// A stream of random numbers.
 pub(super) struct Chance(u64);
 
-/// The purpose of the numbers: two purposes never share a stream.
+/// The purpose of a stream of random numbers. Streams with different purposes are independent.
 #[derive(Clone, Copy)]
 pub(super) enum Purpose {
     /// The content of the body.
     Body,
-    /// What is done with it: sent twice, altered, late.
+    /// What is done with the event: sent twice, altered, delayed.
     Fate,
     /// How long to wait before sending again.
     Backoff,
-    /// Where the spreading of a share starts.
+    /// The number from which the even distribution of a share starts.
     Share,
 }
 
-/// The shares of events to which something is done. Each is decided separately, so that what is
-/// sent twice does not depend on what is altered.
+/// A share of the events that is treated specially. Shares are selected independently, so whether
+/// an event is sent twice does not depend on whether it is altered.
 #[derive(Clone, Copy)]
 pub(super) enum Share {
     /// The nature of the event.
     Nature,
-    /// Whether it is sent twice.
+    /// Whether the event is sent twice.
     Duplicate,
-    /// Whether it is delayed.
+    /// Whether the event is delayed.
     Late,
 }
 
-/// A number from 0 to 1 by which a share is selected. Over the numbers of the events it is spread
-/// as evenly as possible (multiples of an irrational number, modulo 1), so that half a percent of a
-/// thousand is five in every run, and not none in one and nine in the next.
+/// Returns a number from 0 to 1 that decides whether an event belongs to a share. Over consecutive
+/// events the numbers are distributed as evenly as possible (multiples of an irrational number,
+/// modulo 1): half a percent of a thousand events is five in every run, instead of none in one run
+/// and nine in the next.
 pub(super) fn spread(seed: u64, number: u32, share: Share) -> f64 {
-    // The fractions of the golden ratio and of the square roots of 2 and 3, in 64 bits.
+    // The fractional parts of the golden ratio and of the square roots of 2 and 3, as 64-bit
+    // integers.
     let (step, salt): (u64, u32) = match share {
         Share::Nature => (0x9e37_79b9_7f4a_7c15, 1),
         Share::Duplicate => (0x6a09_e667_f3bc_c909, 2),
@@ -44,7 +46,7 @@ pub(super) fn spread(seed: u64, number: u32, share: Share) -> f64 {
     unit(point)
 }
 
-/// The upper 53 bits, which an f64 represents exactly.
+/// Converts the upper 53 bits, which an f64 represents exactly, to a number from 0 to 1.
 fn unit(bits: u64) -> f64 {
     (bits >> 11) as f64 / (1_u64 << 53) as f64
 }
@@ -58,12 +60,13 @@ impl Chance {
             Purpose::Share => 4,
         };
         let mut mixed = Self(seed ^ (u64::from(number) << 8 | purpose));
-        // Consecutive numbers differ by one bit: mixed twice, they have nothing in common.
+        // Consecutive event numbers differ in few bits. Mixing twice makes their streams
+        // independent.
         let start = mixed.next();
         Self(start)
     }
 
-    /// The next number (Steele, Lea and Flood 2014).
+    /// Returns the next random number (Steele, Lea and Flood 2014).
     pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -72,17 +75,18 @@ impl Chance {
         z ^ (z >> 31)
     }
 
-    /// A number below `bound`, which is small compared with 2^64, so that the bias is negligible.
+    /// Returns a random number below `bound`. The bias is negligible, because `bound` is small
+    /// compared with 2^64.
     pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound.max(1)
     }
 
-    /// From 0 to 1, 1 excluded.
+    /// Returns a random number from 0 to 1, excluding 1.
     pub(super) fn unit(&mut self) -> f64 {
         unit(self.next())
     }
 
-    /// One of several.
+    /// Returns one of several values at random.
     pub(super) fn one_of<T: Copy>(&mut self, first: T, others: &[T]) -> T {
         let index = self.below(others.len() as u64 + 1) as usize;
         index

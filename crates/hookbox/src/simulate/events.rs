@@ -1,14 +1,16 @@
-//! Begini's seven events, as in `schemas/begini/`, and the ways in which a genuine one can be
-//! broken. The applicants are fictitious.
+//! Generates Begini's seven types of events, as described in `schemas/begini/`, and genuine events
+//! with defects. The applicants are fictitious.
 
 use std::fmt::Write as _;
 
 use super::chance::{Chance, Purpose};
 
-/// The deployment of all simulated events: a text of twenty digits, as Begini's are.
+/// The deployment (`integration_id`) of all simulated events: a text of twenty digits, like
+/// Begini's.
 const INTEGRATION: &str = "90000000000000000001";
 
-/// When the first simulated applicant started: a fixed time, as bodies depend on the seed alone.
+/// When the first simulated applicant started. The time is fixed, because bodies depend only on the
+/// seed.
 const BEGINNING: u64 = 1_764_000_000;
 
 /// The types of Begini's events.
@@ -23,31 +25,31 @@ pub(super) enum Kind {
     ApplicationCancelled,
 }
 
-/// Which of two bodies of the same event.
+/// Selects one of the two bodies of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Version {
     /// The first.
     First,
-    /// Another one, under the same identity.
+    /// A different body with the same identity.
     Conflicting,
 }
 
-/// The defect of a genuine body.
+/// The defect of a signed body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flaw {
-    /// It ends too early, so it is not JSON.
+    /// The body ends too early, so it is not JSON.
     CutShort,
-    /// It has no `uid`.
+    /// The body has no `uid`.
     WithoutUid,
-    /// Its `uid` is a number larger than a float can represent.
+    /// The `uid` of the body is a number that is larger than a float can represent.
     NumericUid,
-    /// Its score is a text.
+    /// The score in the body is a text.
     TextScore,
-    /// A score without the time it was made.
+    /// The body is a score without the time at which it was made.
     WithoutTime,
 }
 
-/// One event.
+/// A simulated event.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Event {
     seed: u64,
@@ -82,7 +84,7 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
-    /// One in the proportions of a lender's day.
+    /// Returns a type at random, in the proportions of a typical day of a lender.
     fn chosen(chance: &mut Chance) -> Self {
         match chance.below(20) {
             0..=6 => Kind::PsychometricScore,
@@ -109,7 +111,7 @@ impl Flaw {
 }
 
 impl Event {
-    /// The event with this number, of a kind that may be given.
+    /// Returns the event with this number. Its type is random unless `kind` is given.
     pub(super) fn new(seed: u64, number: u32, kind: Option<Kind>) -> Self {
         let mut chance = Chance::new(seed, number, Purpose::Body);
         let chosen = Kind::chosen(&mut chance);
@@ -120,12 +122,13 @@ impl Event {
         }
     }
 
-    /// Its body.
+    /// Returns the body of the event.
     pub(super) fn body(&self, version: Version) -> Vec<u8> {
         self.write(version, &format!(r#""uid":"{}","#, self.uid()), None)
     }
 
-    /// Its body with a flaw. Two events never have the same body, flawed or not.
+    /// Returns the body of the event with a flaw. Two events never have the same body, flawed or
+    /// not.
     pub(super) fn flawed(&self, flaw: Flaw) -> Vec<u8> {
         let named = format!(r#""uid":"{}","#, self.uid());
         match flaw {
@@ -146,7 +149,8 @@ impl Event {
         }
     }
 
-    /// The applicant. A seed and a number identify one applicant, in any run.
+    /// Returns the id of the applicant. A seed and a number identify the same applicant in every
+    /// run.
     fn uid(&self) -> String {
         format!("SIM{:016X}-{:08X}", self.seed, self.number)
     }

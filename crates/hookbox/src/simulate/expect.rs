@@ -1,4 +1,4 @@
-//! The expected outcomes: from what was accepted to rows in the tables, event by event.
+//! Computes the expected outcomes: which rows the accepted requests must produce, event by event.
 
 use std::collections::BTreeMap;
 
@@ -9,23 +9,25 @@ use super::events::Flaw;
 use super::plan::{Fate, Nature, Role, Shares};
 use super::sender::{End, SentRequest};
 
-/// Receipts by the outcome that each must have once all work is done, with a handler that never
-/// fails and a source with the preset of Begini: others have no schema to violate.
+/// The numbers of receipts by the outcome that they must have once all work is done. The handler
+/// must never fail, and the source must have the preset of Begini, because other sources have no
+/// JSON Schema to violate.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Expected {
-    /// All of them: the requests that were answered with 200.
+    /// All receipts: the requests that were answered with 200.
     pub receipts: u64,
-    /// One for each distinct event: the first body of it that a worker processes.
+    /// Receipts with outcome done, one for each distinct event: the first of its bodies that a
+    /// worker processes.
     pub done: u64,
-    /// Further receipts with the same body.
+    /// Receipts with outcome duplicate: further receipts of the same body.
     pub duplicate: u64,
-    /// Another body under a known identity.
+    /// Receipts with outcome conflict: a different body with a known identity.
     pub conflict: u64,
-    /// Genuine and broken, by the reason of the dead letter.
+    /// Receipts of signed but malformed bodies, by the reason of the dead letter.
     pub dead: BTreeMap<&'static str, u64>,
 }
 
-/// The counts over all events.
+/// The counts over all events of a run.
 #[derive(Debug, Default)]
 pub(super) struct Sum {
     pub(super) total: Expected,
@@ -34,17 +36,17 @@ pub(super) struct Sum {
     pub(super) distinct: u64,
     /// Requests that were never conclusively answered, and may have been stored.
     pub(super) unconfirmed: u64,
-    /// Requests that were given up and were certainly not stored.
+    /// Requests that were given up and that were certainly not stored.
     pub(super) undelivered: u64,
-    /// Altered requests that were accepted: a fault of the receiver.
+    /// Altered requests that were accepted, which is a mistake of the receiver.
     pub(super) wrongly_accepted: u64,
-    /// Genuine requests that were refused: a fault of the receiver, or of the key.
+    /// Genuine requests that were refused, which is a mistake of the receiver or a wrong key.
     pub(super) wrongly_refused: u64,
     /// Altered requests that were refused, as they must be.
     pub(super) rightly_refused: u64,
 }
 
-/// Sums up the requests that were sent.
+/// Adds up the expected outcomes of the requests that were sent.
 pub(super) fn sum_up(
     sent: &mut [SentRequest],
     seed: u64,
@@ -90,8 +92,8 @@ impl Sum {
 }
 
 impl Expected {
-    /// `same` receipts of one body and `other` receipts of another one, of one event. Whichever
-    /// body a worker processes first is the event, and the other one the conflict.
+    /// Counts one event with `same` receipts of one body and `other` receipts of another body. The
+    /// body that a worker processes first becomes the event, and the other one the conflict.
     fn add(&mut self, nature: Nature, same: u64, other: u64) {
         let versions = u64::from(same > 0) + u64::from(other > 0);
         self.receipts += same + other;
@@ -105,7 +107,7 @@ impl Expected {
         }
     }
 
-    /// Adds the counts of another one.
+    /// Adds the counts of `other` to these counts.
     pub(super) fn merge(&mut self, other: &Self) {
         self.receipts += other.receipts;
         self.done += other.done;
@@ -117,7 +119,7 @@ impl Expected {
     }
 }
 
-/// The topic that ingest gives it: a body that cannot be parsed has no type.
+/// Returns the topic that ingest gives to the event. A body that cannot be parsed has no type.
 fn topic(fate: &Fate, source: &SourceName) -> String {
     let kind = match fate.nature {
         Nature::Flawed(Flaw::CutShort) => None,
@@ -139,8 +141,8 @@ fn reason(flaw: Flaw) -> &'static str {
 mod tests {
     use super::*;
 
-    /// Every event is in conflict, or every event is malformed, so that a case can be identified by
-    /// number.
+    /// Checks the outcomes of event 0. With these shares, every event is in conflict, or every
+    /// event is malformed.
     fn check(shares: Shares, sent: &[(Role, End)], expect: (u64, u64, u64, u64)) {
         let mut sent: Vec<SentRequest> = sent
             .iter()

@@ -1,5 +1,6 @@
-//! One JSON line for each request that was made: a checker compares it with the tables, and a
-//! reader explains a wrong number with it. No body, no signature, no key.
+//! The journal: one JSON line for each request that was made. A checker compares it with the
+//! tables, and an engineer can explain a wrong number with it. It contains no body, no signature
+//! and no key.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -9,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-/// How long a line may wait for the disk. The journal must not be lost with the machine, and a sync
-/// for each line would make the sender slower than the system under test.
+/// The longest time before a line is synced to disk. A crash of the machine must not lose the
+/// journal, but a sync for each line would make the sender slower than the system under test.
 const SYNC_EVERY: Duration = Duration::from_millis(100);
 
 /// A file to which lines are appended.
@@ -24,33 +25,34 @@ struct State {
     failed: Option<io::Error>,
 }
 
-/// One request attempt.
+/// A line of the journal: one attempt at a request.
 #[derive(Serialize)]
 pub(super) struct Entry<'a> {
     /// The number of the event, from 0.
     pub(super) event: u32,
-    /// valid, tampered or malformed.
+    /// The class of the event: valid, tampered or malformed.
     pub(super) class: &'static str,
-    /// original, duplicate or conflict.
+    /// The role of the request: original, duplicate or conflict.
     pub(super) copy: &'static str,
     /// The type of the event.
     pub(super) r#type: &'static str,
-    /// The number of the attempt at this request, from 1.
+    /// The number of the attempt at this request, counted from 1.
     pub(super) attempt: u32,
-    /// The status of the answer; null where there was none.
+    /// The status of the response; null if there was none.
     pub(super) status: Option<u16>,
-    /// The receipt, where it was accepted.
+    /// The id of the receipt, if the request was accepted.
     pub(super) receipt: Option<&'a str>,
-    /// The SHA-256 of the body as it was signed, to be compared with the stored one.
+    /// The SHA-256 of the body as it was signed, to be compared with the stored body.
     pub(super) digest: &'a str,
-    /// Why there was no answer.
+    /// Why there was no response.
     pub(super) error: Option<&'a str>,
-    /// How long it took.
+    /// How long the attempt took.
     pub(super) milliseconds: f64,
 }
 
 impl Journal {
-    /// Appends to a file, which is created for its owner only where it does not exist.
+    /// Opens the file to append to it. A file that does not exist is created, readable only by its
+    /// owner.
     pub fn open(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.append(true).create(true);
@@ -69,7 +71,7 @@ impl Journal {
         })
     }
 
-    /// Writes a line. The first failure is kept for [`Journal::finish`], as the traffic continues.
+    /// Writes a line. Traffic continues after a failure; [`Journal::finish`] returns the first one.
     pub(super) fn write(&self, entry: &Entry<'_>) {
         let mut state = self.state();
         let written = serde_json::to_writer(&mut state.file, entry).map_err(io::Error::from);
@@ -80,7 +82,7 @@ impl Journal {
         }
     }
 
-    /// Flushes what is still in memory.
+    /// Writes to the file what is still in memory, and returns the first failure.
     pub fn finish(&self) -> io::Result<()> {
         let mut state = self.state();
         let flushed = state.sync();
@@ -88,8 +90,8 @@ impl Journal {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // A writer that panicked has written a line completely, partly or not at all; the next line
-        // is not affected.
+        // A writer that panicked has written its line completely, partly or not at all. The next
+        // line is not affected.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -104,7 +106,7 @@ impl State {
 
     fn sync(&mut self) -> io::Result<()> {
         self.file.flush()?;
-        // Not every file has a disk behind it: a pipe cannot be synced, and need not be.
+        // A pipe cannot be synced and does not need to be, because it has no disk.
         if self.file.get_ref().metadata()?.is_file() {
             self.file.get_ref().sync_data()?;
         }

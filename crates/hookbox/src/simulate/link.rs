@@ -1,5 +1,5 @@
-//! One keep-alive connection, driven by the task that waits for its answer: it has no task of its
-//! own, so a request costs no switch between tasks.
+//! A keep-alive connection that is driven by the task that waits for the response. Because there is
+//! no separate connection task, a request needs no switch between tasks.
 
 use std::io;
 use std::pin::Pin;
@@ -19,14 +19,14 @@ use tokio::time::timeout;
 
 use super::target::Target;
 
-/// How long connecting may take. Providers wait for a few seconds altogether.
+/// The deadline for connecting. Providers wait only a few seconds in total.
 const CONNECT_WAIT: Duration = Duration::from_secs(5);
 
-/// How long an answer may take: a little more than hookbox's own deadlines, so that its 503 is
-/// received before this time-out.
+/// The deadline for a response: a little longer than hookbox's own deadlines, so that a 503 from
+/// hookbox arrives before this deadline.
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
-/// Longest answer that is read. hookbox's own are under 200 bytes.
+/// The largest response that is read, in bytes. hookbox's own responses have fewer than 200 bytes.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -35,7 +35,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 type Sending = http1::SendRequest<Full<Bytes>>;
 type Driving = http1::Connection<TokioIo<Box<dyn Stream>>, Full<Bytes>>;
 
-/// A connection that is opened when it is needed, and again when it was lost.
+/// A connection that is opened when it is needed, and opened again after it was lost.
 pub struct Link {
     target: Arc<Target>,
     tls: Option<tokio_rustls::TlsConnector>,
@@ -45,44 +45,45 @@ pub struct Link {
 /// An HTTP response.
 #[derive(Debug, Clone)]
 pub struct HttpResponse {
-    /// The status.
+    /// The status of the response.
     pub status: u16,
-    /// The body.
+    /// The body of the response.
     pub body: Bytes,
 }
 
-/// Why there is no response.
+/// Why there is no response to a request.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-    /// There was no connection, so nothing was sent.
+    /// No connection could be opened, so nothing was sent.
     #[error("no connection to {to} could be made (check that it listens there)")]
     Unreachable {
-        /// The target.
+        /// The target of the connection.
         to: String,
-        /// The cause.
+        /// Why connecting failed.
         #[source]
         source: io::Error,
     },
-    /// It was sent, completely or partly, and the response did not arrive: the outcome is unknown.
+    /// The request was sent completely or partly, and no response arrived: the outcome is unknown.
     #[error("the connection was lost before the answer came")]
     Lost(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It was sent, and the response did not arrive in time: the outcome is unknown.
+    /// The request was sent, and no response arrived in time: the outcome is unknown.
     #[error("no answer within {} seconds", ANSWER_WAIT.as_secs())]
     TooSlow,
-    /// The machine's list of trusted authorities cannot be read.
+    /// The list of trusted certificate authorities of this machine cannot be read.
     #[error("the trusted certificates of this machine cannot be read")]
     NoTrust(#[source] io::Error),
 }
 
 impl HttpResponse {
-    /// Whether a provider treats it as success: exactly 200, and JSON.
+    /// Returns whether a provider treats the response as success: status 200, and a body that is
+    /// JSON.
     pub fn is_accepted(&self) -> bool {
         self.status == 200 && serde_json::from_slice::<serde::de::IgnoredAny>(&self.body).is_ok()
     }
 }
 
 impl Link {
-    /// A link to a target. Nothing is connected yet.
+    /// Makes a link to a target without connecting.
     pub fn new(target: Arc<Target>) -> Result<Self, LinkError> {
         let tls = if target.secure { Some(trust()?) } else { None };
         Ok(Self {
@@ -92,7 +93,7 @@ impl Link {
         })
     }
 
-    /// Another link to the same target, with a connection of its own.
+    /// Makes another link to the same target, which uses a separate connection.
     pub fn sibling(&self) -> Self {
         Self {
             target: Arc::clone(&self.target),
@@ -101,12 +102,12 @@ impl Link {
         }
     }
 
-    /// Whether the target listens, checked by a connection that is closed again.
+    /// Checks that the target listens, by opening a connection that is closed again.
     pub async fn check(&mut self) -> Result<(), LinkError> {
         self.connect().await.map(drop)
     }
 
-    /// Posts a request and waits for its response. After an error the next one uses a new
+    /// Posts a request and waits for its response. After an error, the next request uses a new
     /// connection.
     pub async fn exchange(
         &mut self,
@@ -127,8 +128,8 @@ impl Link {
         Ok(answer)
     }
 
-    /// Notices that the other side has closed the connection meanwhile, before a request is lost on
-    /// it.
+    /// Returns whether the connection is still open. Checking this first avoids losing a request on
+    /// a connection that the server has closed.
     async fn is_alive(&mut self) -> bool {
         let Some((sending, driving)) = &mut self.open else {
             return false;

@@ -1,5 +1,5 @@
-//! What is sent, and in which order: the originals by their number, and among them the copies, the
-//! conflicts and the late ones.
+//! Decides what is sent and in which order: the originals by their number, and between them the
+//! duplicates, the conflicts and the delayed requests.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -7,54 +7,54 @@ use std::collections::BinaryHeap;
 use super::chance::{Chance, Purpose, Share, spread};
 use super::events::{Event, Flaw, Kind, Version};
 
-/// Furthest place, counted in requests, to which a request is delayed. Large enough that a copy
-/// finds its original both settled and in flight.
+/// The largest delay of a request, counted in requests. It is large enough that duplicates arrive
+/// both while their originals are in flight and after these are settled.
 const LATER_MAX: u64 = 500;
 
-/// Shares of all events, in percent.
+/// The shares of special events, in percent of all events.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Shares {
-    /// Sent a second time, the same bytes: half of them at once, half later.
+    /// Events whose bytes are sent a second time: half of them at once, half later.
     pub duplicates: f64,
-    /// Altered after signing.
+    /// Events that are altered after signing.
     pub tampered: f64,
-    /// Signed, and not JSON or breaking their schema.
+    /// Events that are signed, but are not JSON or violate their JSON Schema.
     pub malformed: f64,
-    /// Followed by another body under the same identity.
+    /// Events that are followed by a different body with the same identity.
     pub conflicts: f64,
-    /// Delayed, so that they arrive out of order.
+    /// Events that are delayed, so that they arrive out of order.
     pub late: f64,
 }
 
 /// The nature of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Nature {
-    /// Valid.
+    /// The event is valid.
     Valid,
-    /// Altered after signing.
+    /// The event is altered after signing.
     Tampered,
-    /// Genuine and broken.
+    /// The event is signed, and its body has a flaw.
     Flawed(Flaw),
 }
 
-/// Which request about an event this is.
+/// The role of a request among the requests about the same event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Role {
-    /// The first.
+    /// The first request about the event.
     Original,
-    /// The same bytes again.
+    /// A request with the same bytes as the original.
     Duplicate,
-    /// Another body under the same identity.
+    /// A request with a different body and the same identity.
     Conflict,
 }
 
-/// One request to be made.
+/// A request that is to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Job {
-    /// The number of its event.
+    /// The number of the event.
     pub(super) number: u32,
     pub(super) role: Role,
-    /// Its place in the order of all requests, from 0.
+    /// The place of the request in the order of all requests, from 0.
     pub(super) place: u64,
 }
 
@@ -68,7 +68,7 @@ pub(super) struct Fate {
     conflict: Option<u64>,
 }
 
-/// The order of all requests.
+/// An iterator over all requests in their order.
 pub(super) struct Plan {
     seed: u64,
     count: u32,
@@ -99,7 +99,7 @@ impl Nature {
 }
 
 impl Shares {
-    /// The first mistake in the shares, if there is one.
+    /// Returns the first mistake in the shares, if there is one.
     pub fn mistake(&self) -> Option<&'static str> {
         let all = [
             self.duplicates,
@@ -121,7 +121,7 @@ impl Shares {
 }
 
 impl Fate {
-    /// What is done with the event of a number.
+    /// Returns what is done with the event that has this number.
     pub(super) fn of(seed: u64, number: u32, shares: &Shares) -> Self {
         let mut chance = Chance::new(seed, number, Purpose::Fate);
         let percent = |share| spread(seed, number, share) * 100.0;
@@ -138,12 +138,12 @@ impl Fate {
             fate.nature = Nature::Tampered;
         } else if roll < malformed {
             fate.nature = Nature::Flawed(Flaw::chosen(&mut chance));
-            // Only a score can have a score that is a text.
+            // Only an event that is a score can contain a score that is a text.
             fate.event = Event::new(seed, number, Some(Kind::PsychometricScore));
         } else if roll < malformed + shares.conflicts {
             fate.conflict = Some(later(&mut chance));
-            // Begini's applications may occur twice under one uid; a score may not, so only a
-            // score's conflict ends as a dead letter whatever the config has for applications.
+            // Begini's applications may repeat a uid, and the config may process such repetitions.
+            // Only the conflict of a score always ends as a dead letter.
             let other = [Kind::AndroidScore, Kind::IosScore];
             let kind = chance.one_of(Kind::PsychometricScore, &other);
             fate.event = Event::new(seed, number, Some(kind));
@@ -157,7 +157,7 @@ impl Fate {
         fate
     }
 
-    /// The bytes that are signed for a request about it.
+    /// Returns the bytes to sign for a request about the event in this role.
     pub(super) fn body(&self, role: Role) -> Vec<u8> {
         let version = match role {
             Role::Original | Role::Duplicate => Version::First,
@@ -170,7 +170,7 @@ impl Fate {
     }
 }
 
-/// At once or later, with equal probability.
+/// Returns a delay: none or a random one, with equal probability.
 fn later(chance: &mut Chance) -> u64 {
     if chance.next() & 1 == 0 {
         0
@@ -191,7 +191,7 @@ impl Plan {
         }
     }
 
-    /// How many requests it has in all, retries aside.
+    /// Returns the number of planned requests, not counting retries.
     pub(super) fn requests(&self) -> u64 {
         let of = |number| {
             let fate = Fate::of(self.seed, number, &self.shares);
@@ -273,13 +273,13 @@ mod tests {
         assert_eq!(count(Role::Original), 20_000);
         assert!(
             (970..=1_000).contains(&count(Role::Duplicate)),
-            "tampered ones are not"
+            "tampered events are not sent twice"
         );
         assert!((98..=102).contains(&count(Role::Conflict)));
         let places: Vec<u64> = jobs.iter().map(|job| job.place).collect();
         assert_eq!(places, (0..jobs.len() as u64).collect::<Vec<_>>());
         let again: Vec<Job> = Plan::new(3, 20_000, SHARES).collect();
-        assert_eq!(jobs, again, "the seed decides");
+        assert_eq!(jobs, again, "the same seed gives the same requests");
         let other: Vec<Job> = Plan::new(4, 20_000, SHARES).collect();
         assert_ne!(jobs, other);
     }

@@ -1,4 +1,4 @@
-//! A whole run: the senders, the progress bar, and the tally.
+//! Runs a whole simulation: the senders, the progress bar, and the tally.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,38 +18,38 @@ use super::tally::{SendTotals, Tally};
 use super::target::Target;
 use super::terms::Terms;
 
-/// What to send, and how.
+/// The settings of a simulation: what to send, and how.
 pub struct Simulation {
     /// The target.
     pub target: Target,
-    /// The source, whose name starts its topics.
+    /// The source, whose name is the first part of its topics.
     pub source: SourceName,
     /// How requests are signed.
     pub signer: Signer,
     /// The config, source and key that the requests are signed with.
     pub terms: Terms,
-    /// Decides every body, copy and order.
+    /// The seed, which determines every body, copy and order.
     pub seed: u64,
-    /// How many events.
+    /// The number of events.
     pub count: u32,
     /// The shares of events that are duplicated, altered and so on.
     pub shares: Shares,
-    /// Requests a second; none is as fast as possible.
+    /// Requests a second; `None` means as fast as possible.
     pub rate: Option<f64>,
-    /// Connections.
+    /// The number of connections.
     pub concurrency: usize,
     /// How often a request that was not conclusively answered is sent again.
     pub retries: u32,
-    /// Where each request is recorded.
+    /// The journal in which each request is recorded, if there is one.
     pub journal: Option<Arc<Journal>>,
-    /// Whether a bar is shown, on a terminal.
+    /// Whether to show a progress bar if standard error is a terminal.
     pub progress: bool,
-    /// The routes of the config with their topics: the expected outcomes are listed for each of
-    /// them.
+    /// The routes of the config with their topic patterns. The expected outcomes are listed for
+    /// each route.
     pub routes: Vec<(RouteName, Vec<TopicPattern>)>,
 }
 
-/// Sends everything, or as much as is sent before `stop`.
+/// Sends all requests, or as many as are sent before `stop` is cancelled, and returns the tally.
 pub async fn simulate(simulation: Simulation, stop: CancellationToken) -> Result<Tally, LinkError> {
     let target = Arc::new(simulation.target);
     let mut first = Link::new(Arc::clone(&target))?;
@@ -109,7 +109,8 @@ async fn run_senders(shared: &Arc<Shared>, link: &Link, concurrency: usize) -> C
     while let Some(ended) = senders.join_next().await {
         match ended {
             Ok(counts) => all.merge(counts),
-            // A sender that panicked would make the tally wrong: the run must not end with one.
+            // The tally would be wrong without the counts of a sender that panicked, so the panic
+            // is passed on.
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
     }
@@ -129,7 +130,7 @@ impl Counts {
     }
 }
 
-/// On standard error, and only where that is a terminal.
+/// Returns a progress bar on standard error, which is only shown if that is a terminal.
 fn bar(shown: bool, requests: u64) -> ProgressBar {
     if !shown {
         return ProgressBar::hidden();

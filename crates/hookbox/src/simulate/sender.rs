@@ -1,5 +1,5 @@
-//! One sender: takes the next request of the plan, signs it, sends it, and retries as a provider
-//! does until it is conclusively answered.
+//! A sender: takes the next request of the plan, signs and sends it, and retries as a provider does
+//! until the request is conclusively answered.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,38 +23,38 @@ use super::plan::{Fate, Job, Nature, Plan, Role, Shares};
 use super::target::Target;
 use crate::clock::SystemClock;
 
-/// The first wait before a retry; each further one is twice as long.
+/// The delay before the first retry of a request; each further delay is twice as long.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 
-/// The longest wait before a retry. Shorter than a provider's, so that a run ends.
+/// The longest delay before a retry. It is shorter than a provider's, so that a run ends soon.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
-/// Where the applicant's name starts in a body: what is altered in a tampered one.
+/// The offset of the applicant's id in a body. A tampered request is altered there.
 const UID_STARTS_AT: usize = br#"{"uid":""#.len();
 
-/// Signs as the provider of a source does.
+/// Signs requests as the provider of a source does.
 #[derive(Clone)]
 pub struct Signer {
-    /// The scheme.
+    /// The signature scheme.
     pub scheme: Scheme,
-    /// The key.
+    /// The key to sign with.
     pub key: Key,
-    /// Headers beside the signature, which it does not cover.
+    /// Further headers, which the signature does not cover.
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// How one request of the plan ended.
+/// How a request of the plan ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     Accepted,
     Refused,
-    /// Never conclusively answered. `maybe`: it may have been stored all the same.
+    /// The request was never conclusively answered. `maybe`: it may nevertheless have been stored.
     GaveUp {
         maybe: bool,
     },
 }
 
-/// One request of the plan that was made.
+/// A request of the plan that was sent, and how it ended.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SentRequest {
     pub(super) number: u32,
@@ -66,26 +66,26 @@ pub(super) struct SentRequest {
 #[derive(Default)]
 pub(super) struct Counts {
     pub(super) sent: Vec<SentRequest>,
-    /// Requests made, retries included.
+    /// The number of attempts, including retries.
     pub(super) attempts: u64,
-    /// Answers by status.
+    /// The number of responses by status.
     pub(super) answers: BTreeMap<u16, u64>,
-    /// Attempts after which it is unknown whether the request was stored.
+    /// The number of attempts after which it is unknown whether the request was stored.
     pub(super) unknown: u64,
-    /// Attempts for which no connection could be opened.
+    /// The number of attempts for which no connection could be opened.
     pub(super) unreachable: u64,
-    /// How long each acceptance took, in microseconds.
+    /// The latency of each accepted request, in microseconds.
     pub(super) latencies: Vec<u32>,
 }
 
-/// What all senders share.
+/// The state that all senders share.
 pub(super) struct Shared {
     pub(super) seed: u64,
     pub(super) shares: Shares,
     pub(super) signer: Signer,
     pub(super) target: Arc<Target>,
     pub(super) retries: u32,
-    /// Requests a second; none is as fast as possible.
+    /// Requests a second; `None` means as fast as possible.
     pub(super) rate: Option<f64>,
     pub(super) plan: Mutex<Plan>,
     pub(super) journal: Option<Arc<Journal>>,
@@ -94,25 +94,25 @@ pub(super) struct Shared {
     pub(super) progress: indicatif::ProgressBar,
 }
 
-/// What the journal records of an attempt beside its answer.
+/// What the journal records about an attempt, besides the response.
 struct AttemptNote<'a> {
     attempt: u32,
     digest: &'a str,
     took: Duration,
 }
 
-/// What one attempt shows about the request.
+/// What an attempt shows about the state of its request.
 enum AttemptResult {
     Accepted,
     Refused,
-    /// To be sent again. `maybe`: it may have been stored.
+    /// The request must be sent again. `maybe`: it may have been stored.
     Again {
         maybe: bool,
     },
 }
 
 impl Signer {
-    /// A signed request.
+    /// Returns a signed request.
     pub fn request(&self, target: &Target, body: Vec<u8>, id: &str) -> Request<Full<Bytes>> {
         let signed = sign(&self.scheme, &self.key, &body, SystemClock.now(), id);
         let mut request = Request::new(Full::new(Bytes::from(body)));
@@ -132,8 +132,8 @@ impl Signer {
     }
 }
 
-/// Sends until the plan is done or the run is stopped. A request that is under way is waited for:
-/// its outcome would be unknown otherwise.
+/// Sends requests until the plan is done or the run is stopped. A request that is under way is
+/// still waited for, because its outcome would otherwise be unknown.
 pub(super) async fn send_all(shared: Arc<Shared>, mut link: Link) -> Counts {
     let mut counts = Counts::default();
     while !shared.stop.is_cancelled() {
@@ -160,7 +160,7 @@ pub(super) async fn send_all(shared: Arc<Shared>, mut link: Link) -> Counts {
 }
 
 impl Shared {
-    /// Waits until this request is due; `false` when the run is stopped meanwhile.
+    /// Waits until this request is due; returns `false` if the run is stopped before.
     async fn wait_for_turn(&self, job: Job) -> bool {
         let Some(rate) = self.rate else {
             return true;
@@ -219,7 +219,7 @@ impl Shared {
         }
     }
 
-    /// Signed first, and altered afterwards where it is tampered with.
+    /// Returns a signed request. If the event is tampered with, the body is altered after signing.
     fn request(&self, fate: &Fate, body: Vec<u8>, id: &str) -> Request<Full<Bytes>> {
         if fate.nature != Nature::Tampered {
             return self.signer.request(&self.target, body, id);
@@ -298,9 +298,9 @@ impl Counts {
     }
 }
 
-/// Classifies a response as a strict provider does: 200 with JSON is success, and a status that is
-/// no refusal is retried. A 503 does not mean that nothing was stored: the broker may have stored
-/// the message and lost the connection.
+/// Classifies a response as a strict provider does: status 200 with JSON is success, and a status
+/// other than a refusal is retried. A 503 does not prove that nothing was stored: the broker may
+/// have stored the message and then lost the connection.
 fn classify(answer: &HttpResponse) -> AttemptResult {
     match answer.status {
         200 if answer.is_accepted() => AttemptResult::Accepted,

@@ -1,7 +1,8 @@
-//! What was sent, how it was answered, and the expected outcomes: as text and as JSON.
+//! The result of a simulation as text and as JSON: the requests, their responses, and the expected
+//! outcomes.
 //!
-//! The JSON is the fields of [`Tally`] under their own names. Scripts compare them with the tables:
-//! a field that is renamed or removed is an incompatible change.
+//! The JSON contains the fields of [`Tally`] under their own names. Scripts compare them with the
+//! tables, so renaming or removing a field is an incompatible change.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -13,81 +14,81 @@ use serde::Serialize;
 use super::expect::{Expected, Sum};
 use super::terms::Terms;
 
-/// The route that takes topics that no other route takes.
+/// The name of the route for topics that no other route selects.
 const UNROUTED: &str = "unrouted";
 
-/// The result of a run.
+/// The result of a simulation.
 #[derive(Debug, Clone, Serialize)]
 pub struct Tally {
-    /// The target.
+    /// The target of the requests.
     pub target: String,
     /// The config, source and key that the requests were signed with.
     pub signed: Terms,
-    /// The seed that decided every body, copy and order.
+    /// The seed that determined every body, copy and order.
     pub seed: u64,
-    /// Whether it was stopped before everything was sent.
+    /// Whether the run was stopped before everything was sent.
     pub interrupted: bool,
     /// Requests of the plan: originals, duplicates and conflicts.
     pub planned: u64,
-    /// Requests of the plan that were made.
+    /// Requests of the plan that were sent.
     pub sent: u64,
-    /// Of those, answered with 200 and JSON.
+    /// Sent requests that were answered with 200 and JSON.
     pub accepted: u64,
-    /// Of those, refused: altered requests, as they must be.
+    /// Altered requests that were refused, as they must be.
     pub refused: u64,
-    /// Retries for want of a conclusive answer.
+    /// The number of retries because of responses that were not conclusive.
     pub retried: u64,
-    /// All answers by their status, those that were retried included.
+    /// The number of responses by status, including those that were retried.
     pub answers: BTreeMap<u16, u64>,
-    /// Attempts for which nothing listened at the target: nothing was sent.
+    /// Attempts for which nothing listened at the target, so nothing was sent.
     pub unreachable: u64,
     /// Attempts after which it is unknown whether the request was stored (a lost connection, no
-    /// answer in time, a 5xx). Each is at most one receipt, and at most one `duplicate`, more than
-    /// in `expected`.
+    /// response in time, a 5xx). Each may add one receipt, and one `duplicate`, to the numbers in
+    /// `expected`.
     pub unknown_outcome: u64,
-    /// Requests that were never conclusively answered and may have been stored: each is at most one
-    /// more in `done`, `conflict` or `dead`.
+    /// Requests that were never conclusively answered and may have been stored. Each may add one to
+    /// `done`, `conflict` or `dead`.
     pub unconfirmed: u64,
-    /// Requests that were given up and certainly not stored.
+    /// Requests that were given up and that were certainly not stored.
     pub undelivered: u64,
-    /// Altered requests that were accepted: must be 0.
+    /// Altered requests that were accepted. This must be 0.
     pub wrongly_accepted: u64,
-    /// Genuine requests that were refused: must be 0.
+    /// Genuine requests that were refused. This must be 0.
     pub wrongly_refused: u64,
     /// Distinct events with at least one accepted request.
     pub distinct_events: u64,
-    /// The outcomes that the receipts must have, on a store that has not seen this seed before,
+    /// The outcomes that the receipts must have, on a store that has not seen this seed before, and
     /// with a handler that never fails.
     pub expected: Expected,
-    /// The same by topic.
+    /// The expected outcomes by topic.
     pub expected_by_topic: BTreeMap<String, Expected>,
-    /// The same by route of the config. An event that two routes take is counted in both, and one
-    /// that none takes in `unrouted`.
+    /// The expected outcomes by route of the config. An event that two routes select counts for
+    /// both, and an event that no route selects counts for `unrouted`.
     pub expected_by_route: BTreeMap<String, Expected>,
-    /// How long an acceptance took, in milliseconds.
+    /// The latency of accepted requests, in milliseconds.
     pub latency_ms: Latency,
-    /// How long the run took.
+    /// The duration of the run, in seconds.
     pub seconds: f64,
-    /// Attempts a second.
+    /// The number of attempts a second.
     pub requests_per_second: f64,
-    /// Acceptances a second.
+    /// The number of accepted requests a second.
     pub accepted_per_second: f64,
 }
 
-/// Quantiles, in milliseconds; 0 where nothing was accepted.
+/// Quantiles of the latency, in milliseconds; 0 if nothing was accepted.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Latency {
-    /// Half were faster.
+    /// The latency that half of the requests did not exceed.
     pub p50: f64,
-    /// Nine of ten were faster.
+    /// The latency that 90 of 100 requests did not exceed.
     pub p90: f64,
-    /// 99 of 100 were faster.
+    /// The latency that 99 of 100 requests did not exceed.
     pub p99: f64,
-    /// The slowest.
+    /// The largest latency.
     pub max: f64,
 }
 
-/// The totals of all senders.
+/// The totals over all senders.
 pub(super) struct SendTotals {
     pub(super) target: String,
     pub(super) signed: Terms,
@@ -139,8 +140,8 @@ impl Tally {
         }
     }
 
-    /// Whether the receiver behaved as it must: no forged request was accepted, no genuine one
-    /// refused or left undelivered.
+    /// Returns whether the receiver behaved as it must: it accepted no altered request, refused no
+    /// genuine request, and every request was delivered.
     pub fn is_ok(&self) -> bool {
         self.wrongly_accepted == 0
             && self.wrongly_refused == 0
@@ -148,7 +149,7 @@ impl Tally {
             && self.undelivered == 0
     }
 
-    /// The text for operators.
+    /// Returns the text for operators.
     pub fn text(&self) -> String {
         let mut text = String::new();
         let latency = &self.latency_ms;
@@ -254,7 +255,8 @@ fn expected(text: &mut String, name: &str, expected: &Expected) {
     );
 }
 
-/// As ingest routes them: every route that takes a topic, and `unrouted` where none does.
+/// Counts outcomes by route as ingest does: for every route that selects the topic, and for
+/// `unrouted` if none does.
 fn by_route(
     by_topic: &BTreeMap<String, Expected>,
     routes: &[(RouteName, Vec<TopicPattern>)],

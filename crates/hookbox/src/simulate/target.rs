@@ -1,20 +1,20 @@
-//! The target of requests: a URL, parsed once.
+//! The target of requests: a URL that was parsed once.
 
 use http::Uri;
 use http::uri::PathAndQuery;
 
-/// The target.
+/// The URL to which requests are posted, in parts.
 #[derive(Debug, Clone)]
 pub struct Target {
     pub(super) secure: bool,
     pub(super) host: String,
     pub(super) port: u16,
-    /// As in the `Host` header.
+    /// The host and port as they are written in the `Host` header.
     pub(super) authority: String,
     pub(super) path: PathAndQuery,
 }
 
-/// A URL that cannot be posted to.
+/// The error for a URL that cannot be posted to.
 #[derive(Debug, thiserror::Error)]
 #[error("{url:?} cannot be posted to: {why}; it looks like http://127.0.0.1:8080")]
 pub struct BadTarget {
@@ -23,7 +23,8 @@ pub struct BadTarget {
 }
 
 impl Target {
-    /// The endpoint of a source under a base URL; a URL with a path of its own is used as it is.
+    /// Returns the endpoint of a source below a base URL. A URL that already has a path is used
+    /// unchanged.
     pub fn new(url: &str, source: &str) -> Result<Self, BadTarget> {
         let bad = |why| BadTarget {
             url: url.chars().take(200).collect(),

@@ -1,5 +1,5 @@
-//! The config, source and key that requests were signed with: without them, "accepted" does not
-//! show whether a provider's own requests would be.
+//! The config, source and key that requests were signed with. Without them, "accepted" does not
+//! show whether a provider's own requests would be accepted.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,23 +8,23 @@ use hookbox_event::SourceName;
 use hookbox_signature::{Algorithm, Key, Scheme};
 use serde::Serialize;
 
-/// The config, the source and the key by which requests were signed. It holds no secret.
+/// The config, source and key that requests were signed with. It contains no secret.
 #[derive(Debug, Clone, Serialize)]
 pub struct Terms {
     /// The config file.
     pub config: PathBuf,
-    /// Its source.
+    /// The source in that config.
     pub source: SourceName,
-    /// `hmac-sha256`, `hmac-sha512` or `standard-webhooks`.
+    /// The name of the scheme: `hmac-sha256`, `hmac-sha512` or `standard-webhooks`.
     pub scheme: &'static str,
-    /// The header with the signature.
+    /// The header that contains the signature.
     pub header: String,
     /// The id of the key.
     pub key: String,
 }
 
 impl Terms {
-    /// The terms of one source of a config and one of its keys.
+    /// Returns the terms for a source of a config and one of its keys.
     pub fn new(config: &Path, source: &SourceName, scheme: &Scheme, key: &Key) -> Self {
         let (scheme, header) = match scheme {
             Scheme::Hmac(hmac) => (

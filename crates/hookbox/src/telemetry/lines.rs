@@ -1,10 +1,10 @@
-//! Log lines queued for standard error: a bounded queue in memory, and a thread that writes.
+//! Writes log lines to standard error through a bounded queue in memory and a thread.
 //!
 //! The reader of the log may stop reading (a container runtime that restarts, a full disk behind a
-//! pipe). A line that does not fit then is dropped and counted, so that no request and no drain
-//! ever waits for a reader. `tracing-appender` was considered: it bounds lines and not bytes, and
-//! with a full queue at the end of the process it prints to standard output, which can block or
-//! panic in turn.
+//! pipe). Lines that do not fit into the queue are then dropped and counted, so that no request and
+//! no drain ever waits for the reader. `tracing-appender` was considered and rejected: it limits
+//! the number of lines and not of bytes, and with a full queue at the end of the process it prints
+//! to standard output, which can block or panic in turn.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -12,19 +12,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Most bytes of queued lines: some 15,000 lines, which a reader that is slow for a moment catches
-/// up with.
+/// The most bytes of queued lines: about 15,000 lines, enough for a reader that is slow for a
+/// moment.
 pub const BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Writes the line that replaces dropped lines.
+/// Returns the line that replaces a number of dropped lines.
 type Notice = Box<dyn Fn(u64) -> Vec<u8> + Send + Sync>;
 
-/// The queued lines.
+/// The queue of log lines.
 pub struct Lines {
     state: Mutex<State>,
-    /// There is something to write.
+    /// Signalled when there is a line to write.
     filled: Condvar,
-    /// Everything is written.
+    /// Signalled when everything is written.
     emptied: Condvar,
     dropped: AtomicU64,
     bytes_max: usize,
@@ -35,17 +35,17 @@ pub struct Lines {
 struct State {
     lines: VecDeque<Vec<u8>>,
     bytes: usize,
-    /// Lines were dropped and the queue is still over half full. Lines logged meanwhile are dropped
-    /// as well, so that there is one notice for all of them and not one for each line.
+    /// Whether lines were dropped and the queue is still more than half full. Until then, new lines
+    /// are dropped as well, so that one notice covers all of them.
     is_shedding: bool,
-    /// Dropped since the last notice.
+    /// The number of lines dropped since the last notice.
     unreported: u64,
-    /// The thread is writing a line.
+    /// Whether the thread is writing a line at this moment.
     is_writing: bool,
 }
 
 impl Lines {
-    /// An empty queue of so many bytes.
+    /// Makes an empty queue for at most `bytes_max` bytes of lines.
     pub fn new(bytes_max: usize, notice: Notice) -> Self {
         Self {
             state: Mutex::default(),
@@ -57,7 +57,7 @@ impl Lines {
         }
     }
 
-    /// A queue whose lines a thread of its own writes, until the process ends.
+    /// Makes a queue, and starts a thread that writes its lines until the process ends.
     pub fn start(mut out: impl Write + Send + 'static, notice: Notice) -> io::Result<Arc<Self>> {
         let lines = Arc::new(Self::new(BYTES_MAX, notice));
         let waiting = Arc::clone(&lines);
@@ -66,7 +66,8 @@ impl Lines {
             .spawn(move || {
                 loop {
                     let line = waiting.next();
-                    // A notice of lines that could not be written could not be written either.
+                    // A failure to write is only counted: a notice about it could not be written
+                    // either.
                     if out.write_all(&line).is_err() {
                         waiting.dropped.fetch_add(1, Ordering::Relaxed);
                     }
@@ -75,7 +76,7 @@ impl Lines {
         Ok(lines)
     }
 
-    /// Adds a line; never waits.
+    /// Adds a line to the queue. Never waits.
     pub fn push(&self, line: &[u8]) {
         let mut state = self.lock();
         let never_fits = line.len() > self.bytes_max;
@@ -84,7 +85,8 @@ impl Lines {
             state.unreported += 1;
             self.dropped.fetch_add(1, Ordering::Relaxed);
             drop(state);
-            // The notice is a line, too: where the queue is empty, nothing else wakes the thread.
+            // The notice is also a line to write. If the queue is empty, only this wakes the
+            // thread.
             self.filled.notify_one();
             return;
         }
@@ -95,12 +97,12 @@ impl Lines {
         self.filled.notify_one();
     }
 
-    /// Lines that were not written, since the start.
+    /// Returns the number of lines that were not written since the start.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Waits until everything is written, at most so long; returns whether it is.
+    /// Waits until everything is written, but not longer than `limit`; returns whether it is.
     pub fn flush(&self, limit: Duration) -> bool {
         let until = Instant::now() + limit;
         let mut state = self.lock();
@@ -115,7 +117,7 @@ impl Lines {
         true
     }
 
-    /// The next line, as soon as there is one. Calling it means that the previous one is written.
+    /// Waits for the next line and returns it. A call also means that the previous line is written.
     fn next(&self) -> Vec<u8> {
         let mut state = self.lock();
         state.is_writing = false;
@@ -137,7 +139,7 @@ impl Lines {
         }
     }
 
-    /// Puts the notice in the place of the dropped lines.
+    /// Adds the notice about dropped lines to the queue, in their place.
     fn report(&self, state: &mut State) {
         if state.unreported > 0 {
             let line = (self.notice)(state.unreported);
@@ -147,7 +149,8 @@ impl Lines {
         }
     }
 
-    /// No code that can panic runs under the lock except the notice, before it changes anything.
+    /// The only code that could panic under the lock is the notice, and it runs before anything is
+    /// changed.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -159,7 +162,7 @@ impl State {
     }
 }
 
-/// What a log layer writes to: each write is one line.
+/// The writer of the log layer: each write is one line.
 pub struct LineWriter(pub Arc<Lines>);
 
 impl Write for LineWriter {
@@ -177,7 +180,7 @@ impl Write for LineWriter {
 mod tests {
     use super::*;
 
-    /// A queue of 100 bytes that no thread empties.
+    /// Returns a queue of 100 bytes that no thread empties.
     fn lines() -> Lines {
         Lines::new(100, Box::new(|dropped| format!("-{dropped}").into_bytes()))
     }
@@ -200,7 +203,8 @@ mod tests {
         for number in 1..=4 {
             assert_eq!(next(&lines), format!("line {number:05}"));
         }
-        // It is over half full: one notice for all that is dropped, and not one for each.
+        // The queue is more than half full, so all lines that are dropped now are covered by one
+        // notice.
         push(&lines, 15..=16);
         assert_eq!(lines.dropped(), 6);
         assert_eq!(next(&lines), "line 00005");
@@ -211,7 +215,7 @@ mod tests {
         }
         assert_eq!(next(&lines), "-6");
         assert_eq!(next(&lines), "line 00017");
-        assert_eq!(lines.dropped(), 6, "a count since the start");
+        assert_eq!(lines.dropped(), 6, "the count is not reset by a notice");
     }
 
     #[test]
@@ -224,7 +228,7 @@ mod tests {
         assert_eq!(next(&lines), "-2");
     }
 
-    /// A writer that waits for lines is woken for the notice: nothing else would wake it.
+    /// A thread that waits for a line must be woken for the notice: no other line would wake it.
     #[test]
     fn a_line_that_never_fits_is_noted_and_ends_nothing() {
         const PATIENCE: Duration = Duration::from_secs(20);
@@ -232,13 +236,13 @@ mod tests {
         let (written, next_written) = std::sync::mpsc::channel();
         push(&lines, 1..=1);
         let waiting = Arc::clone(&lines);
-        // Ends with the process: it waits for a fourth line.
+        // This thread ends with the process: it waits for a fourth line, which never comes.
         std::thread::spawn(move || {
             loop {
                 written.send(next(&waiting)).unwrap();
             }
         });
-        // Everything is written, so it waits for more.
+        // Everything is written, so the thread waits for the next line.
         assert!(lines.flush(PATIENCE));
         lines.push(&[b'x'; 101]);
         push(&lines, 2..=2);
@@ -252,13 +256,22 @@ mod tests {
     fn a_flush_waits_for_the_writer_and_no_longer_than_it_may() {
         const SHORT: Duration = Duration::from_millis(5);
         let lines = Arc::new(lines());
-        assert!(lines.flush(SHORT), "nothing was logged");
+        assert!(
+            lines.flush(SHORT),
+            "a flush succeeds when nothing was logged"
+        );
         push(&lines, 1..=1);
-        assert!(!lines.flush(SHORT), "no thread writes");
+        assert!(
+            !lines.flush(SHORT),
+            "a flush fails while no thread writes the line"
+        );
         assert_eq!(next(&lines), "line 00001");
-        assert!(!lines.flush(SHORT), "it is being written");
+        assert!(
+            !lines.flush(SHORT),
+            "a flush fails while the line is being written"
+        );
         let written = Arc::clone(&lines);
-        // Ends with the process: it waits for a second line.
+        // This thread ends with the process: it waits for a second line, which never comes.
         std::thread::spawn(move || written.next());
         assert!(lines.flush(Duration::from_secs(60)));
     }

@@ -1,11 +1,11 @@
-//! Libraries never log the data that they carry, whatever the filter.
+//! Checks that libraries never log the data that they carry, under any filter.
 
 use std::io::Write;
 use std::sync::Mutex;
 
 use super::*;
 
-/// What was logged.
+/// A writer that collects what was logged.
 #[derive(Clone, Default)]
 struct Logged(Arc<Mutex<Vec<u8>>>);
 
@@ -20,7 +20,7 @@ impl Write for Logged {
     }
 }
 
-/// The log of some events under a filter.
+/// Returns the text that some events log under a filter.
 fn logged(filter: &str, json: bool, events: impl FnOnce()) -> String {
     let lines = Logged::default();
     let writer = lines.clone();
@@ -97,7 +97,8 @@ fn an_invalid_filter_is_refused() {
 fn a_panic_is_logged_with_its_place_and_without_its_message() {
     for json in [false, true] {
         let lines = logged("trace", json, || {
-            // The hook is global in the process: other tests get theirs back.
+            // The panic hook is global in the process, so the previous hook is restored for the
+            // other tests.
             let before = std::panic::take_hook();
             hide_panics(Log::default());
             let broken = std::panic::catch_unwind(|| panic!("canary {}", "of a body"));
@@ -124,7 +125,7 @@ fn a_filter_is_exchanged_while_it_logs() {
         log();
         refilter(EnvFilter::new("hookbox=info")).unwrap();
         log();
-        // No filter lifts a ceiling, a new one neither.
+        // A new filter cannot raise the maximum level of a library either.
         refilter(EnvFilter::new("trace")).unwrap();
         tracing::trace!(target: "sqlx::query", "canary");
     });
@@ -143,10 +144,10 @@ fn a_notice_of_dropped_lines_is_a_line_as_the_others() {
     assert_eq!(json["fields"]["dropped"], 3);
 }
 
-/// In the environment of the process that aborts.
+/// The environment variable that marks the process that aborts.
 const ABORTS: &str = "HOOKBOX_TEST_ABORTS";
 
-/// Panics when it is dropped: while another panic unwinds, that aborts the process.
+/// Panics when it is dropped. If another panic is unwinding, this aborts the process.
 struct PanicsAgain;
 
 impl Drop for PanicsAgain {
@@ -155,7 +156,8 @@ impl Drop for PanicsAgain {
     }
 }
 
-/// More lines wait than a pipe holds, so the place cannot have been written by chance.
+/// More lines are queued than a pipe holds, so the place of the panic cannot have been written by
+/// chance.
 #[test]
 fn the_place_of_a_panic_that_aborts_is_written() {
     if std::env::var_os(ABORTS).is_some() {

@@ -1,11 +1,11 @@
-//! Where a type is, what identifies an event, and the warnings.
+//! Tests the settings `topic` and `identity` of a source, and the warnings about them.
 
 use expect_test::{Expect, expect};
 use hookbox_ingest::{EventType, Identity};
 
 use super::*;
 
-/// A config with one more source, which has these lines.
+/// Returns a config with one more source, whose settings are these lines.
 fn with(lines: &str) -> String {
     let secrets = "secrets = [{ id = \"k\", env = \"KEY4\" }]";
     format!("{GOOD}[[source]]\nname = \"more\"\n{secrets}\n{lines}\n")
@@ -21,7 +21,10 @@ fn parse(lines: &str) -> Config {
 fn warned(lines: &str, expect: Expect) {
     let mut warnings = parse(lines).warnings.join("\n");
     warnings.push('\n');
-    assert!(!warnings.contains("hunter2"), "a warning shows a secret");
+    assert!(
+        !warnings.contains("hunter2"),
+        "no warning contains a secret"
+    );
     expect.assert_eq(&warnings);
 }
 
@@ -39,7 +42,7 @@ fn header(name: &'static str) -> http::HeaderName {
     http::HeaderName::from_static(name)
 }
 
-/// The result decides the ids of events that a store has already.
+/// Stored event ids depend on these defaults, so they must not change.
 #[test]
 fn an_old_source_keeps_its_topic_and_identity() {
     assert_eq!(chosen("preset = \"github\""), (None, Identity::Body));

@@ -1,11 +1,12 @@
-//! Files of secrets: bounded, regular, and readable by few; and secrets in the place of a name.
+//! Tests files with secrets (bounded in size, regular, readable by few), and secrets that were
+//! written in the place of a name.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use super::*;
 
-/// A folder of a test's own.
+/// A temporary folder for one test, which is removed when dropped.
 pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
@@ -23,14 +24,14 @@ impl Folder {
         std::fs::set_permissions(&path, mode).expect("set");
     }
 
-    /// The messages about a config whose first key is in this file, without their place: mistakes,
-    /// or warnings.
+    /// Returns the mistakes or warnings about a config whose first key is in this file, without
+    /// their places.
     fn says(&self, file: &str) -> Result<Vec<String>, Vec<String>> {
         let text = GOOD.replacen("env = \"KEY\"", &format!("file = {file}"), 1);
         self.says_of("source[0].secrets[0]: ", &text)
     }
 
-    /// The same for a config whose listener has this key.
+    /// Returns the mistakes or warnings about a config whose listener has this private key.
     fn says_of_listener(&self, key: &str) -> Result<Vec<String>, Vec<String>> {
         let tls = format!("connections = 100\ntls = {{ certificate = \"cert\", key = {key} }}\n");
         let text = GOOD.replacen("connections = 100\n", &tls, 1);
@@ -69,7 +70,7 @@ impl Drop for Folder {
 
 const KEY: &[u8] = b"a-key-of-thirty-two-random-bytes\n";
 
-/// Reading any of these would wait for ever, never end, or take all memory.
+/// Reading any of these files would block, never end, or use up all memory.
 #[test]
 fn what_is_no_file_is_refused_unread() {
     let folder = Folder::new("no-file");
@@ -113,7 +114,7 @@ fn a_file_that_others_can_read_is_warned_of() {
     }
     let refused = folder.refuses("\"key\", env = \"KEY\"");
     assert_eq!(refused, "it must name one of env and file");
-    // A URL's file is a secret as well.
+    // A file that contains a URL is also a secret.
     folder.write("store", b"postgres://u:hunter2@localhost/db", 0o644);
     let text = GOOD.replace("env = \"DATABASE_URL\"", "file = \"store\"");
     let config = Config::parse(&folder.0.join("hookbox.toml"), &text, &env, NOW);
@@ -132,7 +133,7 @@ fn a_file_that_others_can_read_is_warned_of() {
     );
 }
 
-/// The key of the listener is a secret as well, which may have the chain beside it.
+/// The listener's private key is a secret too, and its file may also contain the certificate chain.
 #[test]
 fn the_key_of_the_listener_is_read_as_other_secrets_are() {
     let folder = Folder::new("listener");
@@ -169,7 +170,7 @@ fn the_key_of_the_listener_is_read_as_other_secrets_are() {
     }
 }
 
-/// The certificate is no secret, and its path is shown.
+/// The certificate is not a secret, so its path is shown.
 #[test]
 fn what_is_no_file_is_refused_as_a_certificate() {
     let folder = Folder::new("certificate");
@@ -192,7 +193,7 @@ fn what_is_no_file_is_refused_as_a_certificate() {
     }
 }
 
-/// Where a secret is in the place of its name, no message repeats it.
+/// If a secret was written in the place of a name, no message repeats it.
 #[test]
 fn a_name_that_leads_nowhere_is_not_shown() {
     let folder = Folder::new("echo");

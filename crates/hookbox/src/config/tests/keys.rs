@@ -1,4 +1,4 @@
-//! Schema, structs and docs have the same keys.
+//! Checks that the schema, the structs and the documentation contain the same config keys.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::super::{SCHEMA, file};
 
-/// Each table of the config: where the schema describes it, and what the structs take.
+/// Returns each table of the config: the pointer to its description in the schema, and the keys
+/// that its struct accepts.
 fn tables() -> Vec<(&'static str, BTreeSet<String>)> {
     vec![
         ("", taken::<file::File>()),
@@ -56,7 +57,7 @@ fn tables() -> Vec<(&'static str, BTreeSet<String>)> {
     ]
 }
 
-/// The keys that a struct takes, as serde lists them when it refuses another.
+/// Returns the keys that a struct accepts, taken from serde's error about an unknown key.
 fn taken<T: DeserializeOwned>() -> BTreeSet<String> {
     let refused = serde_json::from_str::<T>(r#"{"no such key": 1}"#).err();
     let refused = refused.expect("unknown keys are refused").to_string();
@@ -73,7 +74,7 @@ fn schema() -> Value {
     serde_json::from_str(SCHEMA).expect("JSON")
 }
 
-/// Pointers to every object of the schema that has keys of its own.
+/// Finds the pointers to all objects of the schema that define keys.
 fn objects(at: &str, value: &Value, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(members) => {
@@ -100,7 +101,10 @@ fn the_schema_and_the_structs_know_the_same_keys() {
     let mut all = BTreeSet::new();
     objects("", &schema, &mut all);
     let compared: BTreeSet<String> = tables().iter().map(|(at, _)| (*at).to_owned()).collect();
-    assert_eq!(all, compared, "every table is compared");
+    assert_eq!(
+        all, compared,
+        "every table of the schema is compared with a struct"
+    );
     for (at, taken) in tables() {
         let table = schema.pointer(at).expect("there");
         assert_eq!(table["additionalProperties"], false, "{at}");

@@ -1,4 +1,4 @@
-//! Impossible limits and addresses.
+//! Tests limits and addresses that cannot be used.
 
 use expect_test::expect;
 

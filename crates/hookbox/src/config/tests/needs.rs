@@ -1,16 +1,16 @@
-//! A command resolves the secrets that it uses, and no others.
+//! Checks that a command resolves the secrets that it uses, and no others.
 
 use super::super::secret::Env;
 use super::*;
 
-/// Why a config is refused; nothing where it is not.
+/// Returns why a config is refused; an empty text if it is accepted.
 fn refusal(text: &str, env: Env<'_>, needs: Needs) -> String {
     let parsed = Config::parse_for(Path::new("hookbox.toml"), text, env, needs, NOW);
     let refusal = parsed.err().map(|mistakes| mistakes.to_string());
     refusal.unwrap_or_default()
 }
 
-/// What is missing where only some variables are set.
+/// Returns the keys of the secrets that are missing when only the variables in `set` exist.
 fn missing(needs: Needs, set: &[&str]) -> Vec<String> {
     let env = |name: &str| set.contains(&name).then(|| env(name)).flatten();
     let place = |line: &str| line.split(": ").nth(1).unwrap_or_default().to_owned();
@@ -36,7 +36,7 @@ fn only_what_is_needed_is_resolved() {
     assert!(missing(Needs::STORE_AND_BROKER, &["DATABASE_URL", "AMQP_URL"]).is_empty());
 }
 
-/// The listener's key is a secret of those that listen.
+/// The listener's private key is only needed by commands that listen.
 #[test]
 fn the_certificate_is_checked_where_the_command_listens() {
     let tls = "connections = 100\ntls = { certificate = \"absent\", key = \"absent\" }\n";
@@ -57,7 +57,7 @@ fn the_certificate_is_checked_where_the_command_listens() {
     }
 }
 
-/// Where its value is not needed, a secret is checked for everything else all the same.
+/// A secret whose value is not needed is still checked in every other respect.
 #[test]
 fn what_is_not_resolved_is_checked_as_it_is_written() {
     let bad = GOOD

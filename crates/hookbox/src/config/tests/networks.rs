@@ -1,9 +1,9 @@
-//! Connections to servers on other machines: encrypted and verified, or on a network that is
-//! declared private.
+//! Tests connections to servers on other machines: they must be encrypted and verified, or the
+//! network must be declared private.
 
 use super::*;
 
-/// The warnings about these URLs, with more lines for `[store]` and `[broker]`.
+/// Returns the warnings about these two URLs, with more lines for `[store]` and `[broker]`.
 fn warnings(urls: (&str, &str), lines: (&str, &str)) -> Vec<String> {
     let (store, broker) = (urls.0.to_owned(), urls.1.to_owned());
     let env = move |name: &str| match name {

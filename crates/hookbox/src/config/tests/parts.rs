@@ -1,4 +1,5 @@
-//! Mistakes that refuse one part of a config that is reloaded, and those that refuse all of it.
+//! Tests which mistakes make only one reloadable part of a config invalid, and which make all of it
+//! invalid.
 
 use std::process::Command;
 
@@ -26,7 +27,7 @@ preset = "standard-webhooks"
 secrets = [{ id = "a", file = "two" }]
 "#;
 
-/// A folder in which every file is valid.
+/// Returns a folder in which every file that the config names is valid.
 fn folder(test: &str) -> Folder {
     let folder = Folder::new(test);
     for (name, text) in [
@@ -43,10 +44,10 @@ fn folder(test: &str) -> Folder {
     folder
 }
 
-/// The fault of a file.
+/// How a file of the config is broken.
 enum Fault {
     Absent,
-    /// Something that is no regular file, such as a folder.
+    /// A folder in the place of the file, which is not a regular file.
     Folder,
     Pipe,
     Text(&'static str),
@@ -70,7 +71,7 @@ fn break_file(folder: &Folder, name: &str, fault: &Fault) {
     }
 }
 
-/// A file, its fault, the affected part, and the reason.
+/// Returns cases: a file, how it is broken, the part that becomes invalid, and the reason.
 fn faults() -> Vec<(&'static str, Fault, Part, &'static str)> {
     let one = || Part::Keys("one".to_owned());
     let two = || Part::Keys("two".to_owned());
@@ -137,7 +138,7 @@ fn a_file_that_is_broken_refuses_its_part_alone() {
         let sources = config.sources.iter();
         let whole = sources.filter(|source| is_whole(source.name.as_str()));
         assert!(whole.map(|source| source.keys.len()).sum::<usize>() > 0);
-        // A start refuses it.
+        // Starting a service with such a config is refused.
         let refused = Config::parse(&path, TEXT, &env, NOW).err();
         assert_eq!(refused.expect("it is refused").line(), *said);
     }

@@ -1,8 +1,9 @@
-//! No two sources have one key.
+//! Checks that no two sources may share a key.
 
 use super::*;
 
-/// The messages, with these keys in `KEY`, `KEY2` (of one source) and `KEY3` (of another).
+/// Parses a config with these keys in `KEY` and `KEY2` (of one source) and `KEY3` (of another
+/// source).
 fn parse(keys: [&str; 3]) -> Result<Config, Mistakes> {
     let keys = keys.map(str::to_owned);
     let env = move |name: &str| match name {
@@ -32,7 +33,7 @@ fn one_key_in_two_sources_is_refused_by_both_names() {
         assert_eq!(refused.lines().count(), 1, "{refused}");
         assert!(!refused.contains("canary"), "{refused}");
     }
-    // White space at the end of a file is no part of a key.
+    // White space at the end of a file does not belong to the key.
     let with_space = format!("{A}\n");
     assert!(parse([A, B, &with_space]).is_err());
     let config = parse([A, B, C]).unwrap_or_else(|mistakes| panic!("{mistakes}"));

@@ -1,4 +1,5 @@
-//! Secrets are references, end in time, and are shown in no message.
+//! Checks that secrets are only references, that they can end at a time, and that no message shows
+//! them.
 
 use expect_test::expect;
 
@@ -78,7 +79,7 @@ fn a_secret_is_never_written_down_and_never_shown() {
 #[test]
 fn a_secret_ends_and_another_takes_over() {
     let until = |moment: &str| GOOD.replace("\"2026-12-31T00:00:00Z\"", moment);
-    // TOML has times of its own, and one of two secrets may have ended.
+    // TOML has its own syntax for times, and one of two secrets may have ended already.
     check(&until("2026-12-31T00:00:00Z"), expect![["ok"]]);
     check(&until("2026-01-01T00:00:00Z"), expect![["ok"]]);
     check(
@@ -91,7 +92,7 @@ fn a_secret_ends_and_another_takes_over() {
         "{ id = \"2026-11\", env = \"KEY\" }",
         "{ id = \"2026-11\", env = \"KEY\", until = \"2026-11-24T00:00:00Z\" }",
     );
-    // A service starts with it, because of its other sources; `check-config` refuses it.
+    // A service starts with this config because of its other sources; `check-config` refuses it.
     check(&all, expect![["ok"]]);
     let config = Config::parse(Path::new("hookbox.toml"), &all, &env, NOW).expect("it loads");
     let warning = "hookbox.toml:27:1: source[0].secrets: every secret is past its \"until\", so \

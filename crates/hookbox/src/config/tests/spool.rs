@@ -1,4 +1,4 @@
-//! The spool's settings, and those of the management API.
+//! Tests the settings of the spool and of the management API.
 
 use expect_test::expect;
 

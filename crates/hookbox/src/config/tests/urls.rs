@@ -1,4 +1,5 @@
-//! URLs that `migrate` and a start refuse are refused with the file.
+//! Checks that a URL which `migrate` or a start would refuse is already refused when the config is
+//! checked.
 
 use expect_test::expect;
 
@@ -42,7 +43,10 @@ fn a_url_that_a_driver_refuses_is_refused_at_its_place() {
         };
         let refused = Config::parse(Path::new("hookbox.toml"), GOOD, &env, NOW);
         let refused = refused.err().expect("it is refused").to_string();
-        assert!(!refused.contains("hunter2"), "a message shows a password");
+        assert!(
+            !refused.contains("hunter2"),
+            "no message contains a password"
+        );
         expect.assert_eq(&(refused + "\n"));
     }
     let managed = "management = \"http://not a host\"\n[ingest]\n";

@@ -1,4 +1,5 @@
-//! Sources to which no request could ever verify, and keys that can be guessed.
+//! Checks that sources to which no request could ever verify are refused, and also keys that can be
+//! guessed.
 
 use expect_test::expect;
 
@@ -68,7 +69,7 @@ fn a_source_that_can_never_verify_is_refused() {
     ] {
         check(&text, expect);
     }
-    // Without one, there is nothing to contradict.
+    // Without a timestamp header, there is nothing that the signature header could contradict.
     check(&good(TIMESTAMP, ""), expect!["ok"]);
 }
 
@@ -77,7 +78,7 @@ fn a_key_that_can_be_guessed_is_refused_and_a_weak_one_is_warned_about() {
     let parse = |text: &str, key: &'static str| {
         let env = move |name: &str| match name {
             "KEY" => Some(key.to_owned()),
-            // No two sources have one key.
+            // The second source must have another key, because no two sources may share one.
             "KEY3" => Some(key.chars().rev().collect()),
             _ => env(name),
         };
@@ -101,7 +102,7 @@ fn a_key_that_can_be_guessed_is_refused_and_a_weak_one_is_warned_about() {
         for warning in config.warnings {
             assert!(warning.contains("SP 800-131A") && !warning.contains(weak));
         }
-        // The length of a provider's keys is the provider's choice.
+        // A weak key made by the provider causes no warning, because the operator cannot change it.
         let by_provider =
             GOOD.replace("secrets = [", "secrets_made_by = \"provider\"\nsecrets = [");
         let config = parse(&by_provider, weak).unwrap_or_else(|mistakes| panic!("{mistakes}"));

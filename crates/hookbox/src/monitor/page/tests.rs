@@ -1,4 +1,5 @@
-//! The page shows exactly the families of the list; the list is committed, and documented.
+//! Checks that the page contains exactly the metrics of the list, and that the list is committed
+//! and documented.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,7 +17,7 @@ use crate::monitor::{Monitor, Needs};
 /// 2026-11-24T00:00:00Z
 const NOW: Timestamp = Timestamp::from_unix_micros(1_795_478_400_000_000);
 
-/// The state of a process with every role, in which everything has happened.
+/// Returns the state of a process with every role, in which every metric has a value.
 fn everything() -> Snapshot {
     let mut counters = worker::Counters::default();
     let route: hookbox_event::RouteName = "scores".parse().unwrap();
@@ -102,7 +103,7 @@ fn the_page_has_every_family_and_no_other() {
     assert!(page.ends_with("# EOF\n"));
 }
 
-/// What `promtool check metrics` requires of a page.
+/// Checks what `promtool check metrics` requires of a page.
 #[test]
 fn the_older_format_is_as_prometheus_wants_it() {
     let page = Exposition::Text.of(write(everything()).unwrap());
@@ -115,7 +116,11 @@ fn the_older_format_is_as_prometheus_wants_it() {
             help = Some(name);
         } else if let Some(rest) = line.strip_prefix("# TYPE ") {
             let (name, kind) = rest.split_once(' ').unwrap();
-            assert_eq!(help, Some(name), "the help comes first");
+            assert_eq!(
+                help,
+                Some(name),
+                "the help of a metric comes before its type"
+            );
             assert!(families.iter().all(|(other, _)| *other != name), "{name}");
             families.push((name, kind));
         } else {
@@ -168,7 +173,7 @@ fn a_process_that_waits_for_its_dependencies_shows_that() {
     assert_eq!(words["dependencies"][1]["why"], "it was not reached yet");
 }
 
-/// A store that was restored.
+/// Returns a mismatch that shows that the store was restored.
 fn restored() -> Mismatch {
     Mismatch::OtherStore(OtherStore {
         store: Incarnation::from_bytes([1; 16]),
@@ -186,7 +191,11 @@ fn a_store_and_a_broker_that_contradict_each_other_are_shown() {
     monitor.change(|parts| parts.needs = Needs { store, witness });
     let of_witness = || readiness::answer(&monitor, NOW).1["dependencies"][2].clone();
     assert_eq!(of_witness()["name"], "witness");
-    assert_eq!(of_witness()["ready"], true, "nothing is known yet");
+    assert_eq!(
+        of_witness()["ready"],
+        true,
+        "before the first poll, the witness counts as ready"
+    );
     assert!(!of(&monitor).unwrap().contains("witness_mismatch"));
     monitor.seen.lock().unwrap().witness = Some(None);
     assert_eq!(of_witness()["ready"], true);

@@ -1,4 +1,4 @@
-//! The bodies against Begini's own JSON Schemas.
+//! Checks the generated bodies against Begini's own JSON Schemas.
 
 use std::collections::HashSet;
 use std::path::Path;
