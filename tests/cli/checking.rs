@@ -24,8 +24,8 @@ fn refused(said: &Said, words: &[&str]) {
     }
 }
 
-/// Refuses a schema file for an event type that cannot exist, and schemas of a source whose events
-/// have no type.
+/// Checks that a schema file for an impossible event type is refused, and also a schema file of a
+/// source whose events have no type.
 #[test]
 fn a_schema_that_no_event_would_be_checked_with_is_refused() {
     let typed = format!("{PLAIN}topic = \"/webhookEvent\"\nschemas = \"schemas\"\n");
@@ -59,7 +59,8 @@ fn a_schema_that_no_event_would_be_checked_with_is_refused() {
     refused(&without.run(&["check-config"]), &words);
 }
 
-/// Checks that a schema's draft is respected from the file to the outcome of an event.
+/// Checks that a schema follows the draft of JSON Schema that it names, from the file to the
+/// outcome of an event.
 #[test]
 fn a_schema_is_of_the_draft_that_it_names() {
     let sources = format!("{PLAIN}topic = \"/kind\"\nschemas = \"schemas\"\n");
@@ -169,7 +170,7 @@ fn a_url_that_migrate_refuses_is_refused() {
         std::fs::write(&config, text).unwrap();
         std::fs::write(service.folder().join("store"), store).unwrap();
         std::fs::write(service.folder().join("broker"), broker).unwrap();
-        // An ingest does not use the store, so a worker is started for a wrong store URL.
+        // A wrong store URL is tested with a worker, because an ingest does not use the store.
         let role = if at == "store.url" {
             "worker"
         } else {

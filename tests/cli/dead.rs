@@ -155,7 +155,7 @@ fn books(reconciled: &Value) -> Vec<(&Value, &Value)> {
 
 #[test]
 fn a_replay_dies_again_while_its_cause_remains_and_the_accounting_balances() {
-    // More dead letters than the 500 that are changed at once.
+    // A replay changes 500 dead letters in one step; these are more.
     let dev = with_dead(
         "a_replay_dies_again_while_its_cause_remains_and_the_accounting_balances",
         620,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::binary::{Said, command, run};
 
-/// The longest wait until it has started. A debug build on a busy machine is slow.
+/// The longest wait until `hookbox dev` has started. A debug build on a busy machine is slow.
 const UP_WITHIN: Duration = Duration::from_secs(60);
 
 /// A `hookbox dev`. It is ended, and its folder is removed, at the end of the test.
@@ -73,12 +73,12 @@ impl Development {
         self.json(&["reconcile", "--wait", "60s"])
     }
 
-    /// Returns the URL that it listens on.
+    /// Returns the URL that `hookbox dev` listens on.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Returns the path of its folder.
+    /// Returns the path of the folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

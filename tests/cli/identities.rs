@@ -17,7 +17,7 @@ fn topics(events: &[(String, String, String)]) -> Vec<&str> {
     events.iter().map(|(topic, _, _)| topic.as_str()).collect()
 }
 
-/// GitHub delivers five events, and delivers one of them twice.
+/// Checks six requests of GitHub with five delivery ids: they are five events.
 #[test]
 fn deliveries_that_github_numbers_are_distinct_events() {
     let sources = format!(
@@ -42,7 +42,8 @@ fn deliveries_that_github_numbers_are_distinct_events() {
     assert_eq!(topics(&service.events()), wanted);
 }
 
-/// One order is created and paid, and both events have the same body.
+/// Checks two events with the same body, an order created and an order paid: the type in a header
+/// distinguishes them.
 #[test]
 fn types_that_shopify_writes_in_a_header_are_distinct_events() {
     let sources = format!(

@@ -31,7 +31,7 @@ fn a_full_disk_ends_no_command_but_with_its_exit_code() {
     let dev = Development::start("a_full_disk_ends_no_command");
     let ready = format!("{}/readyz", dev.url());
     for (arguments, both, errors_alone) in [
-        // The command fails: its output could not be shown, so its work counts as not done.
+        // These commands fail, because their output could not be shown.
         (&["--help"][..], 1, 0),
         (&["--version"], 1, 0),
         (&["check-config"], 1, 0),
@@ -43,7 +43,7 @@ fn a_full_disk_ends_no_command_but_with_its_exit_code() {
         (&["reconcile"], 1, 0),
         (&["send", "--url", dev.url()], 1, 0),
         (&["simulate", "--url", dev.url(), "--count", "3"], 1, 0),
-        // The result of this command is its exit code, so it does not fail.
+        // The result of `healthcheck` is its exit code, so it does not fail.
         (&["healthcheck", "--url", &ready], 0, 0),
         // These commands write to standard error only.
         (&[], 2, 2),

@@ -32,7 +32,7 @@ impl Embedded {
         Arc::new(Sqlite::open(options).await.unwrap())
     }
 
-    /// Removes the file when the last of a pair ends.
+    /// Removes the file when the last harness of a pair ends.
     async fn end(self) {
         if let Ok(world) = Arc::try_unwrap(self.0) {
             world.finish().await;

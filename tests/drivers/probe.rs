@@ -215,7 +215,7 @@ impl<B: BrokerHarness + 'static, S: StoreHarness + 'static> Pair<B, S> {
             retrying: 0,
             dead: 0,
         };
-        // A caller that waits polls an unavailable store again.
+        // If the store is unavailable, a waiting caller polls again.
         let books = self.store.books().await.unwrap_or_default();
         books.into_iter().next().unwrap_or(none)
     }

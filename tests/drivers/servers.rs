@@ -174,8 +174,8 @@ impl BrokerHarness for InRabbit {
         self.world.proxy.set(Mode::Pass);
         self.world.proxy.cut();
         if self.refuses.swap(false, Ordering::Relaxed) {
-            // The queue is not the one that the driver declared, and the driver would soon notice
-            // that.
+            // The refusing queue is not the one that the driver declared, and the driver would soon
+            // notice that. So the queue is replaced again.
             delete(&self.world.url, &self.queue_of_two()).await;
             self.world.declare().await;
         }

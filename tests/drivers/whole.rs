@@ -175,7 +175,7 @@ where
         .collect();
     assert_eq!(history, ["transient", "transient"]);
     assert_eq!(pair.stores.effects("fails-always").await, 0);
-    // The handler no longer fails.
+    // From here on the handler no longer fails.
     pair.failing.store(false, Ordering::SeqCst);
     assert_eq!(pair.store.dead_replay(&all, 9, "ann").await.unwrap(), 1);
     assert_eq!(pair.store.dead_replay(&all, 9, "ann").await.unwrap(), 0);

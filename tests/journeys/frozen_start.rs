@@ -1,5 +1,5 @@
 //! Ingest starts while RabbitMQ is frozen: connections are accepted, and nothing answers. Ingest
-//! retries with pauses, uses no more and more resources, and becomes ready by itself when the
+//! retries with pauses, does not use more and more resources, and becomes ready by itself when the
 //! broker answers.
 
 use std::fs;

@@ -130,7 +130,7 @@ fn few_lines(deployment: &Deployment, outage: Duration) {
         let lines = has(words);
         assert!((1..=2).contains(&lines), "{words}: {lines}: {log}");
     }
-    // The outage need not start and end together with a window.
+    // An outage may begin and end in the middle of such a time window.
     let windows = outage.as_secs().div_ceil(WINDOW.as_secs()) + 1;
     let failed = has("answered 503");
     let allowed = 1..=usize::try_from(2 * windows).unwrap();

@@ -1,5 +1,5 @@
-//! Holds up handlers in the middle of their statement for as long as a test wants. PostgreSQL ends
-//! the wait for a lock after a while; here the handler's own time passes.
+//! Holds up handlers in the middle of their statement for as long as a test wants. A lock cannot do
+//! this, because PostgreSQL ends the wait for a lock after a while.
 
 use crate::deployment::Deployment;
 

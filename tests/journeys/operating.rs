@@ -108,8 +108,8 @@ fn one_group(deployment: &Deployment) -> Value {
     groups[0].clone()
 }
 
-/// Removes the groups, as if an older hookbox had written the dead letters. `migrate` adds them
-/// again, and they are the same.
+/// Removes the groups, as if an older hookbox had written the dead letters. `migrate` groups them
+/// again, and the groups are the same.
 async fn migrate_groups_them(deployment: &Deployment, group: &Value) {
     deployment
         .execute("update dead_letters set group_id = null, grouped_at = null")

@@ -140,7 +140,8 @@ fn lay(rabbitmq: &RabbitmqServer, definition: &str) {
     rabbitmq.ctl(&words).unwrap();
 }
 
-/// Sends rounds until one is refused in part. RabbitMQ needs a moment until a policy is in effect.
+/// Sends rounds of events until some events of a round are refused. RabbitMQ needs a moment until a
+/// policy is in effect.
 fn until_refused(deployment: &Deployment) -> (BTreeSet<String>, u64) {
     let mut accepted = BTreeSet::new();
     for seed in 101..=100 + ROUNDS_MAX {

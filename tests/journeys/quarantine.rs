@@ -16,7 +16,8 @@ const NEIGHBOURS: u64 = 12;
 /// events are done; then the event is the only one left, and ten deaths in isolation are needed.
 const DEATHS: u32 = 12;
 
-/// The longest wait for an end. A worker starts in a second, also on a busy machine.
+/// The longest wait for an outcome of the event. A worker starts in a second, also on a busy
+/// machine.
 const PATIENCE: Duration = Duration::from_secs(240);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

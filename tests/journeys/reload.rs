@@ -91,7 +91,7 @@ async fn a_renewed_key_is_used_and_the_one_before_until_it_is_removed() {
     let with = |secrets: &str| original.replacen(SECRETS, &format!("secrets = [{secrets}]"), 1);
     let old = "{ id = \"test\", file = \"key\" }";
     let new = "{ id = \"new\", file = \"key2\" }";
-    // The sender has its own files.
+    // The sender reads its keys from its own files.
     let signer = |file: &str| with(&format!("{{ id = \"sender\", file = \"{file}\" }}"));
     for file in ["key2", "second"] {
         deployment.write(file, "another-key-for-tests");
@@ -176,7 +176,7 @@ async fn keys_of_a_running_source_are_renewed_whatever_else_the_config_contains(
     })
     .await;
 
-    // Another preset writes its keys in another way.
+    // Keys of another preset have another format.
     let other = edited.replacen(preset, "preset = \"github\"\n", 1);
     deployment.write("hookbox.toml", &other.replacen("\"key\"", "\"fourth\"", 1));
     running.signal("HUP");

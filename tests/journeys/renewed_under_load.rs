@@ -109,7 +109,7 @@ impl Rotation {
         self.deployment.write(file, "");
         certificate::write_key(&self.deployment, &self.certificates[round + 1]);
         self.running.signal("HUP");
-        within(PATIENCE, "both stay as they were", async || {
+        within(PATIENCE, "key and certificate are unchanged", async || {
             let after = stays.map(|what| self.count(what));
             after[0] > before[0] && after[1] > before[1]
         })

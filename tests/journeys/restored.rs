@@ -222,7 +222,7 @@ async fn a_store_that_is_restored_under_a_running_hookbox_is_red_at_once() {
     let unknown = &books["witness"]["mismatch"]["ingests"][0];
     assert_eq!(unknown["first"], KEPT + 1, "{books:#}");
     assert_eq!(unknown["last"], KEPT + LOST, "{books:#}");
-    // The events that ingest accepts next leave the gap in its numbers, and remove no witness.
+    // The events that ingest accepts next leave the gap in the numbers open, and remove no witness.
     world.simulate(LATER, 3);
     within(PATIENCE, "the gap is listed", async || {
         let (_, books, _) = world.reconcile(&["--wait", "30s"]);

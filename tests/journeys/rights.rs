@@ -105,7 +105,7 @@ async fn a_wrong_password_and_a_missing_right_are_no_outage() {
         .ctl(&[&PERMIT[..], &[".*", ".*", ".*"]].concat())
         .unwrap();
 
-    // A limit on the number of queues, which one more route exceeds.
+    // A limit on the number of queues. One more route exceeds it.
     let config = std::fs::read_to_string(deployment.folder.join("hookbox.toml")).unwrap();
     let more = "[[route]]\nname = \"more\"\ntopics = [\"begini.more.*\"]\n";
     deployment.write("hookbox.toml", &format!("{config}{more}"));

@@ -168,7 +168,8 @@ fn password_of(url: &str) -> String {
 }
 
 fn body(kind: &str, value: &str) -> String {
-    // Only the start of an application has a type that its schema does not allow.
+    // Only in an application event does `application_started_at` have a type that the schema does
+    // not allow.
     let started = match kind {
         "application.complete" => format!("\"{value}\""),
         _ => "1".to_owned(),

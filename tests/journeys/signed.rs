@@ -1,4 +1,4 @@
-//! A signed request, byte for byte as `hookbox send` makes it. Tests use it that send over their
+//! A signed request, byte for byte as `hookbox send` makes it. It is for tests that send over their
 //! own socket and need the whole answer.
 
 use std::io::{Read, Write};

@@ -123,7 +123,8 @@ impl TwoSources {
         post(&mut stream, source, key, &body).await.unwrap().status
     }
 
-    /// Checks that `begini` accepts the key `begini`, and that `second` uses its renewed key.
+    /// Checks that source `begini` accepts the given key, and that source `second` uses its renewed
+    /// key.
     pub async fn is_in_use(&self, what: &str, begini: &str) {
         assert_eq!(self.status("begini", begini).await, 200, "{what}");
         let second = second_key(self.round);

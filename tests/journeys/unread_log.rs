@@ -1,4 +1,4 @@
-//! The reader of hookbox's log stops reading. Only the log may wait for it, nothing else.
+//! The reader of hookbox's log stops reading. Only the writing of the log may wait for the reader.
 
 use std::io::{PipeWriter, Read, Write};
 use std::net::TcpStream;

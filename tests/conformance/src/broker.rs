@@ -49,7 +49,7 @@ async fn subscribe<B: Broker>(broker: &B, prefetch: u16) -> Box<dyn Subscription
 async fn next(subscription: &mut dyn Subscription) -> Delivery {
     let next = timeout(PATIENCE, subscription.next())
         .await
-        .expect("a delivery in time");
+        .expect("a delivery arrives in time");
     next.expect("a delivery")
 }
 
@@ -147,7 +147,8 @@ pub async fn a_batch_for_two_routes_reaches_both<H: BrokerHarness>(world: &H) {
     broker.close().await;
 }
 
-/// Checks a rejected publish while another task publishes at the same time (H1, H2).
+/// Checks that a rejected publish is never reported as accepted while many other publishes run at
+/// the same time (H1, H2).
 pub async fn a_rejected_publish_is_never_reported_as_accepted<H: BrokerHarness>(world: &H) {
     let broker = world.open().await;
     let nowhere: RouteName = "nowhere".parse().expect("a name");

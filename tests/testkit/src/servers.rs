@@ -74,7 +74,7 @@ pub enum ServerError {
     Ended {
         /// The name of the server.
         server: &'static str,
-        /// The last lines of its log.
+        /// The last lines of the server's log.
         log: String,
     },
     /// The server did not become ready in time.
@@ -83,7 +83,7 @@ pub enum ServerError {
         server: &'static str,
         /// How long the start waited for the server.
         waited: Duration,
-        /// The last lines of its log.
+        /// The last lines of the server's log.
         log: String,
     },
 }

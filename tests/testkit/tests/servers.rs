@@ -121,7 +121,7 @@ fn an_owner_that_is_killed_leaves_nothing() {
         .spawn()
         .unwrap();
     let lines = BufReader::new(owner.stdout.take().unwrap()).lines();
-    // The test harness writes its own text in front of our line, without a line break.
+    // The test harness writes its own text in front of the owner's line, without a line break.
     let owned: Vec<(u32, PathBuf)> = lines
         .map_while(Result::ok)
         .filter_map(|line| {

@@ -157,8 +157,9 @@ pub async fn what_waits_on_one_route_hides_nothing_of_another<H: StoreHarness>(w
     Store::close(&*store).await;
 }
 
-/// Checks when a receipt counts as passed: a later one must have had its outcome for as long as the
-/// receipt itself is overdue. Without that, a receipt is only waiting in a long queue.
+/// Checks when a receipt counts as passed, that is, as probably lost: a later receipt must have had
+/// its outcome for as long as this one is overdue. Until then the receipt may only be waiting in a
+/// long queue.
 pub async fn a_receipt_is_passed_by_later_ones<H: StoreHarness>(world: &H) {
     let store = world.open().await;
     // The ids of these two receipts are in this order.
@@ -207,7 +208,7 @@ pub async fn an_ingest_with_unreported_receipts_is_listed<H: StoreHarness>(world
     assert_eq!(
         store.unvouched(10, LONG).await.expect("read"),
         [],
-        "the ingest has not been unheard for so long"
+        "the ingest was seen recently"
     );
     let mut report = account(1, 2, false, vec![]);
     report.instance = instance;
@@ -237,7 +238,11 @@ pub async fn what_is_lost_is_written_off_once<H: StoreHarness>(world: &H) {
         let written = store.write_off(&found.open, &found.gaps, "ann", "the disk burned");
         written.await.expect("written off")
     };
-    assert_eq!(write().await, 2, "one receipt and one range");
+    assert_eq!(
+        write().await,
+        2,
+        "one receipt and one range are written off"
+    );
     assert_eq!(write().await, 0, "nothing is left to write off");
     let after = read(&*store).await;
     assert_eq!((after.open_count(), after.gaps.len()), (0, 0));

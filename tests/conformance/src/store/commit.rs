@@ -80,7 +80,7 @@ pub async fn a_handler_that_ends_the_transaction_is_detected<H: StoreHarness>(wo
     H::effect(store.connection(&mut tx), "a").await;
     H::commit_raw(store.connection(&mut tx)).await;
     ended(&*store, tx).await;
-    // The effects of the handler stand, so the handler must never run again.
+    // The effects of the handler are committed, so the handler must never run again.
     assert_eq!(world.effects("a").await, 1);
     assert_eq!(probe(&*store, &envelope("a")).await, Claimed::Orphaned);
     Store::close(&*store).await;

@@ -78,7 +78,8 @@ pub async fn an_orphan_takes_no_other_body<H: StoreHarness>(world: &H) {
     let event = store.event(&id).await.expect("read").expect("it is there");
     assert_eq!(event.claims[0].state, ClaimState::Running);
     assert_eq!((event.receipts.len(), event.attempts.len()), (0, 0));
-    // Whatever should follow from this failure, the event becomes an orphan: its effects stand.
+    // Whatever outcome this failure asks for, the event becomes an orphaned dead letter, because
+    // the effects of its handler are committed.
     assert_eq!(
         fail(&*store, &envelope("a"), 1, DEAD).await,
         Recorded::Recorded

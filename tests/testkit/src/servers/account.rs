@@ -40,7 +40,7 @@ impl Account {
             .map(|(uid, gid)| Account::Other { uid, gid })
             .ok_or_else(|| ServerError::Command {
                 doing: "choosing an unprivileged user".to_owned(),
-                output: format!("we are root, and there is neither {preferred} nor nobody"),
+                output: format!("we are root; users {preferred} and nobody do not exist"),
             })
     }
 
@@ -64,7 +64,7 @@ impl Account {
         match self {
             Account::Ourselves => Ok(()),
             Account::Other { uid, gid } => chown(path, Some(uid), Some(gid)).map_err(
-                ServerError::io(format!("giving {} to its user", path.display())),
+                ServerError::io(format!("changing the owner of {}", path.display())),
             ),
         }
     }

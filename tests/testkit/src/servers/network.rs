@@ -1,10 +1,10 @@
 //! Several hosts on one machine: network namespaces behind a virtual switch, for tests of network
 //! failures.
 //!
-//! A namespace here has no name. A process in a [`Folder`] holds it, so it ends with its
-//! connections however the owner ends. This machine is on the same network and reaches every host,
-//! whatever is cut between the hosts. This needs root and Linux; without them [`Network::new`]
-//! fails.
+//! A namespace here has no name. A process in a [`Folder`] holds the namespace, so the namespace
+//! and its connections end however the owner ends. This machine is on the same network and reaches
+//! every host, whatever is cut between the hosts. This needs root and Linux; without them
+//! [`Network::new`] fails.
 
 use std::fs;
 use std::net::Ipv4Addr;

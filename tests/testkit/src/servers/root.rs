@@ -1,9 +1,9 @@
 //! Servers of another generation, from another root: a folder that contains a whole Linux system.
 //!
-//! A program of another root needs the libraries, plugins and users of that root, so it runs in it
-//! (`chroot`). It has its own mount namespace, which ends with the program, and which shows the
-//! temporary folder at its usual path. This needs root and Linux. Debian's `debootstrap` makes such
-//! a folder:
+//! A program of another root needs the libraries, plugins and users of that root, so it runs inside
+//! that root (`chroot`). It has its own mount namespace, which ends with the program, and which
+//! shows the temporary folder at its usual path. This needs root and Linux. Debian's `debootstrap`
+//! makes such a folder:
 //!
 //! ```text
 //! debootstrap --variant=minbase --include=rabbitmq-server,postgresql-17,libfaketime trixie FOLDER
