@@ -22,8 +22,8 @@ const READY_MAX: Duration = Duration::from_secs(60);
 /// The time limit of one check whether the server answers.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 
-/// The number of attempts to start. A new attempt chooses another port, when another process took the
-/// first one meanwhile.
+/// The number of attempts to start. A new attempt chooses another port, when another process took
+/// the first one meanwhile.
 const STARTS_MAX: u32 = 3;
 
 /// The most connections. Tests run in parallel, and each has one or two connection pools.

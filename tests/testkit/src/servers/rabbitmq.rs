@@ -23,8 +23,8 @@ pub(super) const READY_MAX: Duration = Duration::from_secs(120);
 /// The time limit of one check whether the broker answers.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(2);
 
-/// The number of attempts to start. A new attempt chooses other ports, when another process took one of
-/// the first meanwhile.
+/// The number of attempts to start. A new attempt chooses other ports, when another process took
+/// one of the first meanwhile.
 const STARTS_MAX: u32 = 3;
 
 /// The arguments for two schedulers that do not spin while they wait, because the tests need the
