@@ -1,7 +1,8 @@
-//! hookbox's own accept loop: connections bounded in number, and drained in order.
+//! hookbox's own accept loop: it bounds the number of connections and drains them in order.
 //!
-//! `axum::serve` builds its server without a timer, so that hyper's time-out for the head does
-//! nothing (axum 0.8, tokio-rs/axum#2741), and it has no limit on connections.
+//! hookbox does not use `axum::serve`: it builds its server without a timer, so hyper's time-out
+//! for reading a request's head has no effect (axum 0.8, tokio-rs/axum#2741), and it does not limit
+//! the number of connections.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,29 +17,31 @@ use crate::connection_log::ConnectionLog;
 use crate::places::Places;
 use crate::{Ingest, router};
 
-/// How long to wait after accepting failed (out of file descriptors, say) before trying again.
+/// The pause before the next accept after one failed, for example for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The listener of an ingest.
+/// The listening socket of an ingest, with its TLS settings.
 pub struct Listener {
     /// The bound socket.
     pub tcp: TcpListener,
-    /// TLS, for every listener that is neither on loopback nor behind a declared proxy.
+    /// The TLS acceptor: required for every listener that is neither on loopback nor behind a
+    /// declared proxy.
     pub tls: Option<TlsAcceptor>,
 }
 
-/// How long the two parts of a drain may take.
+/// The durations of the two phases of a drain.
 #[derive(Debug, Clone, Copy)]
 pub struct DrainTimes {
-    /// Readiness is red and requests are still taken, so that a balancer stops sending before a
-    /// connection is refused. Zero, where there is no balancer.
+    /// How long requests are still accepted after readiness has turned red, so that a load balancer
+    /// stops sending before connections are refused. Zero where there is no load balancer.
     pub lead: Duration,
-    /// No more requests are taken; open ones get their true answer. What is left then is cut.
+    /// How long requests that are in flight may take to be answered once no new ones are accepted.
+    /// Connections that are still open after that are cut.
     pub grace: Duration,
 }
 
-/// Serves until `shutdown`, then drains: readiness turns red at once, and after the lead the
-/// listener and idle connections are closed and open requests are waited for.
+/// Serves until `shutdown`, then drains: readiness turns red at once. After the lead, the listener
+/// and idle connections are closed, and requests in flight are waited for.
 pub async fn serve(
     listener: Listener,
     ingest: Arc<Ingest>,
@@ -55,7 +58,8 @@ pub async fn serve(
         }
     };
     tokio::select! {
-        // Between two connections: none is dropped that was accepted.
+        // The accept loop is stopped only between two connections: no accepted connection is
+        // dropped.
         () = accept(&listener, &ingest, &connections, &drain, &cut) => {}
         () = long_enough => {}
     }
@@ -67,7 +71,7 @@ pub async fn serve(
     if waited.is_err() {
         tracing::warn!(
             open = connections.len(),
-            "connections are cut at the end of the grace"
+            "the drain deadline has passed: connections that are still open are cut"
         );
         cut.cancel();
         connections.wait().await;
@@ -75,7 +79,7 @@ pub async fn serve(
     ingest.finish().await;
 }
 
-/// Accepts connections until it is dropped.
+/// Accepts connections until this future is dropped.
 async fn accept(
     listener: &Listener,
     ingest: &Arc<Ingest>,

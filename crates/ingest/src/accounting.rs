@@ -1,9 +1,9 @@
-//! Accounting of an ingest: what became of every sequence number that it has given out, and
-//! reporting it to the store through the broker's queue of accept reports.
+//! Accounting of an ingest: records what became of every sequence number that the ingest has given
+//! out, and reports it to the store through the broker's queue of accept reports.
 //!
-//! It is never on the path of an event: a batch takes its numbers before it is published and
-//! records afterwards whether it was confirmed. What was not confirmed is void, and so is what is
-//! unknown: its senders were answered 503, so nothing was promised to them.
+//! Accounting never delays an event: a batch takes its numbers before it is published, and records
+//! afterwards whether it was confirmed. Numbers of a batch that was not confirmed are void, also
+//! when the outcome is unknown: its senders were answered 503, so nothing was promised to them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -21,12 +21,13 @@ use crate::counters::add;
 /// Report interval. Bounds how many accepted receipts go unreported when the process is killed.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Receipts in one accept report: about 200 KiB, far below what a broker takes as one message.
+/// The most receipts in one accept report: about 200 KiB, far below the largest message of a
+/// broker.
 const RECEIPTS_MAX: usize = 5_000;
 
-/// Most receipts that wait to be reported: 8 MiB. That is ten minutes at a thousand a second in
-/// which the broker took events and no accept reports. Receipts beyond it are counted and not
-/// reported.
+/// The most receipts that wait to be reported: 8 MiB. A thousand receipts a second reach this limit
+/// after ten minutes in which the broker takes events and no accept reports. Further receipts are
+/// counted in a metric and not reported.
 const WAITING_MAX: usize = 500_000;
 
 /// The sequence numbers that this ingest has given out and not reported yet.
@@ -42,19 +43,20 @@ struct State {
     next: u64,
     /// The next number to report.
     next_unreported: u64,
-    /// By their first number.
+    /// Numbers with a known outcome that are not reported yet, by the first number of each range.
     decided: BTreeMap<u64, NumberRange>,
-    /// Receipts in `decided`.
+    /// The number of receipts in `decided`.
     waiting: usize,
 }
 
 struct NumberRange {
     count: u64,
-    /// `None` is void.
+    /// The routes and the receipts of an accepted batch. `None` when the numbers are void.
     accepted: Option<(Vec<RouteName>, Vec<ReceiptId>)>,
 }
 
-/// Numbers that were given out. Dropped undecided, they are void.
+/// Sequence numbers that were given to one batch. If they are dropped without a known outcome, they
+/// are void.
 pub(crate) struct Numbers {
     accounting: Arc<Accounting>,
     pub first: u64,
@@ -76,7 +78,7 @@ impl Accounting {
         }
     }
 
-    /// Gives out numbers for a batch.
+    /// Gives the next `count` sequence numbers to a batch.
     pub fn numbers(self: &Arc<Self>, count: usize) -> Numbers {
         let mut state = self.lock();
         let (first, count) = (state.next, count as u64);
@@ -88,7 +90,7 @@ impl Accounting {
         }
     }
 
-    /// Publishes accept reports until `stop`, and then one for the receipts that are left.
+    /// Publishes accept reports until `stop`, and then a last one for the remaining receipts.
     pub async fn report(self: Arc<Self>, stop: CancellationToken) {
         while !stop.is_cancelled() {
             tokio::select! {
@@ -113,8 +115,8 @@ impl Accounting {
         }
     }
 
-    /// Publishes one accept report until it is confirmed; after `stop`, once. `false` when it was
-    /// not confirmed.
+    /// Publishes one accept report, and tries again until it is confirmed. After `stop` it is tried
+    /// only once. Returns `false` when the report was not confirmed.
     async fn deliver(&self, account: &Account, stop: &CancellationToken) -> bool {
         loop {
             let last = stop.is_cancelled();
@@ -142,7 +144,8 @@ impl Accounting {
         }
     }
 
-    /// Takes what is decided without a gap, from the first number that was not reported.
+    /// Removes the numbers with a known outcome, from the first unreported number up to the first
+    /// gap, and returns them as one accept report.
     fn cut(&self, closing: bool) -> Option<Account> {
         let mut state = self.lock();
         let first = state.next_unreported;
@@ -193,7 +196,7 @@ impl Accounting {
                 .store(state.waiting as u64, Relaxed);
             accepted
         };
-        // A long outage is one row: void numbers join those before them.
+        // Void numbers join the void range before them, so that a long outage takes one row only.
         if accepted.is_none()
             && let Some((start, before)) = state.decided.range_mut(..first).next_back()
             && before.accepted.is_none()
@@ -206,13 +209,14 @@ impl Accounting {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing panics while it holds the lock.
+        // No code panics while it holds the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Numbers {
-    /// Its batch was confirmed, and will be answered 200.
+    /// Records that the batch with these numbers was confirmed, so its requests will be answered
+    /// 200.
     pub fn confirmed(mut self, routes: Vec<RouteName>, receipts: Vec<ReceiptId>) {
         let count = std::mem::take(&mut self.count);
         self.accounting

@@ -1,9 +1,9 @@
-//! The addresses that count as one sender.
+//! Groups addresses that belong to one sender.
 
 use std::net::IpAddr;
 
-/// One IPv4 address, or one /64 of IPv6: a provider assigns that many to each customer, so a limit
-/// for a single IPv6 address would not limit the owner of 2^64 of them.
+/// One IPv4 address, or one IPv6 network of the length /64. A provider assigns a whole /64 to each
+/// customer, so a limit on single IPv6 addresses would not limit the owner of 2^64 of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum AddressBlock {
     V4(u32),
@@ -12,7 +12,7 @@ pub(crate) enum AddressBlock {
 
 impl From<IpAddr> for AddressBlock {
     fn from(address: IpAddr) -> Self {
-        // A listener for both families shows IPv4 addresses as mapped ones.
+        // A listener for both families reports an IPv4 address in its IPv6-mapped form.
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address.to_bits()),
             IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),

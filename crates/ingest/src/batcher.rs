@@ -1,9 +1,10 @@
-//! Group commit for webhooks: whatever waits when a publish slot is free becomes one message of the
-//! broker and shares one confirm, as a database shares one fsync between commits.
+//! Group commit for webhooks: the requests of one topic that wait when a publish slot is free
+//! become one message of the broker and share one confirm, as transactions of a database share one
+//! fsync.
 //!
-//! Publish slots own their publishes. A sender that disconnects cancels nothing: its event is
-//! stored, and its retry is a duplicate. A request that was taken from the queue gets its true
-//! answer or none.
+//! A publish belongs to its publish slot and not to the request. A sender that disconnects cancels
+//! nothing: its event is stored, and its retry is a duplicate. A request that was taken from the
+//! queue is answered with the true result of its publish, or not at all.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
@@ -27,7 +28,7 @@ use crate::identify::Identified;
 use crate::response::NotAccepted;
 use crate::{Counters, Limits, Routing};
 
-/// A verified request, ready to be published. It cannot be built without `Verified`.
+/// A verified request that is ready to be published. It cannot be built without a `Verified`.
 pub(crate) struct AcceptedRequest {
     pub receipt: ReceiptId,
     pub source: SourceName,
@@ -35,8 +36,8 @@ pub(crate) struct AcceptedRequest {
     pub received_at: Timestamp,
     pub traceparent: Option<String>,
     pub verified: Verified,
-    /// Its share of the memory for bodies. It is held until the broker has answered: when a sender
-    /// disconnects, its body stays in memory.
+    /// The share of the memory for bodies that this request uses. It is held until the broker has
+    /// answered, because the body stays in memory when the sender disconnects.
     pub room: BodyRoom,
 }
 
@@ -47,7 +48,7 @@ struct QueuedRequest {
     answer: oneshot::Sender<PublishResult>,
 }
 
-/// The queue of requests by topic, with the topics in the order of their oldest request.
+/// The requests that wait, by topic. The topics are in the order of their oldest request.
 #[derive(Default)]
 struct Queue {
     by_topic: HashMap<Topic, VecDeque<QueuedRequest>>,
@@ -103,7 +104,8 @@ impl Batcher {
     }
 
     /// Puts a request into the next batch and waits until the broker has it on disk. After the
-    /// deadline the answer is no, even if the confirm arrives later: the retry is deduplicated.
+    /// deadline it returns an error, even if the confirm arrives later: the provider's retry is
+    /// then deduplicated.
     pub async fn publish(
         &self,
         request: AcceptedRequest,
@@ -126,13 +128,13 @@ impl Batcher {
         match tokio::time::timeout(deadline, answered).await {
             Ok(Ok(Ok(()))) => Ok(()),
             Ok(Ok(Err(kind))) => Err(not(kind)),
-            // Publishing panicked: whether the message is on disk is unknown.
+            // The publish panicked, so it is unknown whether the message is on disk.
             Ok(Err(_dropped)) => Err(not(PublishErrorKind::Unavailable)),
             Err(_elapsed) => Err(not(PublishErrorKind::TimedOut)),
         }
     }
 
-    /// Accepts no more requests. The publish slots end when all that wait in the queue are
+    /// Makes the batcher refuse new requests. The publish slots end once every waiting request is
     /// published.
     pub fn close(&self) {
         self.shared.lock().closed = true;
@@ -151,7 +153,7 @@ impl Queue {
         self.count += 1;
     }
 
-    /// As many requests of one topic as fit into a batch; none when the queue is empty.
+    /// Takes as many requests of one topic as fit into a batch; none when the queue is empty.
     fn take(&mut self, batch_max: usize, batch_bytes_max: usize) -> Vec<QueuedRequest> {
         let Some(topic) = self.order.pop_front() else {
             return Vec::new();
@@ -180,8 +182,7 @@ impl Queue {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        // Nothing panics while it holds the lock; even if something did, the queue would be
-        // consistent.
+        // No code panics while it holds the lock. Even after a panic the queue would be consistent.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -200,10 +201,10 @@ impl Shared {
                 (taken, queue.closed)
             };
             if !taken.is_empty() {
-                // The rest is for another publish slot.
+                // Wakes another publish slot for the requests that are still in the queue.
                 self.filled.notify_one();
-                // A panic drops the batch, which answers its requests with 503. The slot keeps
-                // running: without publish slots an ingest would refuse everything.
+                // A panic drops the batch, which answers its requests with 503. The publish slot
+                // continues: an ingest without publish slots would refuse every request.
                 let published = AssertUnwindSafe(self.publish(taken)).catch_unwind();
                 if published.await.is_err() {
                     tracing::error!("publishing a batch panicked; its requests were answered 503");
@@ -218,7 +219,7 @@ impl Shared {
     }
 
     async fn publish(&self, taken: Vec<QueuedRequest>) {
-        // A request that is no longer waited for was answered 503; publishing it would only make a
+        // A request whose handler no longer waits was answered 503; publishing it would only make a
         // duplicate.
         let (requests, answers): (Vec<AcceptedRequest>, Vec<oneshot::Sender<PublishResult>>) =
             taken
@@ -253,7 +254,7 @@ impl Shared {
             }
         };
         for waiting in answers {
-            // A sender that has disconnected will send its request again.
+            // Sending fails when the sender has disconnected; it will send its request again.
             let _ = waiting.send(answer);
         }
     }

@@ -1,4 +1,4 @@
-//! Reads a body that may be large, slow, or longer than announced.
+//! Reads a request body that may be large, slow, or longer than announced.
 
 use std::time::Duration;
 
@@ -13,22 +13,23 @@ use crate::Limits;
 use crate::body_memory::{BodyRoom, NoRoom};
 use crate::response::NotAccepted;
 
-/// Most bytes that are reserved before any has arrived: enough for nearly every webhook, and little
-/// for each of thousands of connections that only announce one.
+/// The most bytes that are reserved before the first one has arrived. That is enough for nearly
+/// every webhook, and little memory even for thousands of connections that only announce a body.
 const RESERVED_MAX: usize = 8 * 1024;
 
-/// How much of a body that is too large is read and discarded. Most senders read no answer before
-/// they have written everything, and a connection that is closed with unread bytes is reset, which
-/// discards the answer (RFC 9112, section 9.6). Twice what any config allows: a larger body is no
-/// webhook, and its sender may be reset.
+/// How many bytes of a body that is too large are read and discarded. Most senders read no answer
+/// before they have written everything. A connection that is closed with unread bytes is reset, and
+/// a reset discards the answer (RFC 9112, section 9.6). The limit is twice what any config allows:
+/// a larger body is no webhook, and its sender may be reset.
 const DISCARD_MAX: usize = 2 * Limits::BODY_MAX_CAP;
 
-/// The announced length, if any, and what else can be checked before the body is read.
+/// Checks what can be checked before the body is read, and returns the announced length, if any.
 pub(crate) fn check_head(
     headers: &HeaderMap,
     limits: &Limits,
 ) -> Result<Option<usize>, NotAccepted> {
-    // The signature is over the bytes as sent; decompressing them first would allow bombs.
+    // The signature covers the bytes as they were sent, and decompressing them before the check
+    // would allow decompression bombs.
     let identity = |value: &http::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
     if headers
         .get_all(CONTENT_ENCODING)
@@ -53,18 +54,18 @@ pub(crate) fn check_head(
     }
 }
 
-/// Reads the whole body: no longer than the limit, in time, and not too slowly. `room` grows with
-/// it.
+/// Reads the whole body within the limits of size, time and rate. `room`, its share of the memory
+/// for bodies, grows as bytes arrive.
 ///
-/// Bytes count once they have arrived, never when they are announced: a few connections that
-/// announce much and send nothing would otherwise keep all others out.
+/// Bytes count against the memory limit when they arrive, not when they are announced. Otherwise a
+/// few connections that announce large bodies and send nothing would keep all others out.
 pub(crate) async fn read(
     mut body: Body,
     announced: Option<usize>,
     limits: &Limits,
     mut room: BodyRoom,
 ) -> Result<(Bytes, BodyRoom), NotAccepted> {
-    // Answered before the sender sends the rest, where it is certain already that there is no room.
+    // If the announced length cannot fit, the request is refused before the sender sends its body.
     room.check(announced.unwrap_or(0))?;
     let began = Instant::now();
     let mut bytes = BytesMut::with_capacity(announced.unwrap_or(0).min(RESERVED_MAX));
@@ -77,7 +78,7 @@ pub(crate) async fn read(
             Ok(Some(Err(_))) => return Err(NotAccepted::BrokenBody),
             Ok(Some(Ok(frame))) => frame,
         };
-        // Trailers carry nothing that is signed.
+        // Trailers are skipped: no signature covers them.
         let Ok(data) = frame.into_data() else {
             continue;
         };
@@ -91,14 +92,14 @@ pub(crate) async fn read(
     }
 }
 
-/// Reads the rest of a refused body, so that its sender can read the reason. It takes no longer
-/// than a body may.
+/// Reads and discards the rest of a refused body, so that its sender can read the reason. The
+/// deadlines of an accepted body apply.
 pub(crate) async fn discard(mut body: Body, began: Instant, limits: &Limits) {
     let mut read = 0;
     while read < DISCARD_MAX {
         match timeout_at(deadline(began, read, limits), body.frame()).await {
             Ok(Some(Ok(frame))) => read += frame.data_ref().map_or(0, Bytes::len),
-            // It has ended, or the sender has disconnected, or both are late.
+            // The body has ended, the sender has disconnected, or a deadline has passed.
             Ok(None | Some(Err(_))) | Err(_) => return,
         }
     }
@@ -113,8 +114,8 @@ impl From<NoRoom> for NotAccepted {
     }
 }
 
-/// When the next byte must arrive: the deadline of the whole body, or the time at which the bytes
-/// so far would be too slow, whichever is earlier.
+/// Returns when the next byte must have arrived: at the deadline of the whole body, or when the
+/// bytes read so far fall below the minimum rate, whichever is earlier.
 fn deadline(began: Instant, read: usize, limits: &Limits) -> Instant {
     let earned = Duration::from_secs_f64(read as f64 / limits.body_rate_min.max(1) as f64);
     began + limits.body_deadline.min(limits.body_grace + earned)

@@ -1,5 +1,5 @@
-//! Memory for bodies: limited in total, for large bodies, and for bodies of one address without a
-//! verified signature.
+//! Limits the memory for bodies: in total, for large bodies, and for the unverified bodies of one
+//! address.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::Limits;
 use crate::address_block::AddressBlock;
 
-/// The memory for bodies of one ingest.
+/// The memory for all bodies that one ingest reads or publishes at the moment.
 pub(crate) struct BodyMemory {
     all_max: usize,
     large_max: usize,
@@ -18,26 +18,27 @@ pub(crate) struct BodyMemory {
 #[derive(Default)]
 struct MemoryUse {
     all: usize,
-    /// Bytes of bodies over [`Limits::SMALL_BODY_MAX`].
+    /// Bytes of bodies that are larger than [`Limits::SMALL_BODY_MAX`].
     large: usize,
-    /// By sender, only for those that have bodies now: bounded by the connections.
+    /// Bytes of unverified bodies by sender. It has entries only for senders with open requests, so
+    /// the limit on connections bounds it.
     unverified: HashMap<AddressBlock, usize>,
 }
 
-/// Why a body gets no memory.
+/// Why a body was given no memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoRoom {
-    /// There is none, or only what is reserved for small bodies.
+    /// All memory is in use, or the rest is reserved for small bodies.
     Full,
-    /// Its address has used its share.
+    /// The address of the sender has used its share.
     AddressFull,
 }
 
-/// The share of one body; given back when dropped.
+/// The memory that one body uses. Dropping it returns the memory.
 pub(crate) struct BodyRoom {
     memory: Arc<BodyMemory>,
     bytes: usize,
-    /// The sender, until its signature is verified.
+    /// The sender that the bytes count against, until the signature of the request is verified.
     sender: Option<AddressBlock>,
 }
 
@@ -46,14 +47,14 @@ impl BodyMemory {
         let all = limits.body_bytes_in_flight_max;
         Arc::new(Self {
             all_max: all,
-            // One body of the largest size always fits, however the two limits are set.
+            // A body of the largest size always fits, whatever the values of the two limits.
             large_max: (all - all / Limits::SMALL_BODY_RESERVE).max(limits.body_max),
             unverified_max: (all / Limits::ADDRESS_SHARE).max(limits.body_max),
             used: Mutex::default(),
         })
     }
 
-    /// Room for a body of which nothing has arrived yet.
+    /// Returns a share of zero bytes for a body that has not started to arrive.
     pub fn room(self: &Arc<Self>, sender: AddressBlock) -> BodyRoom {
         BodyRoom {
             memory: Arc::clone(self),
@@ -63,11 +64,11 @@ impl BodyMemory {
     }
 
     fn lock(&self) -> MutexGuard<'_, MemoryUse> {
-        // Nothing panics while it holds the lock.
+        // No code panics while it holds the lock.
         self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a body may grow from `before` to `after` bytes.
+    /// Checks whether a body may grow from `before` to `after` bytes.
     fn check(
         &self,
         used: &MemoryUse,
@@ -95,13 +96,13 @@ impl BodyMemory {
 }
 
 impl BodyRoom {
-    /// Whether so many more bytes would fit now.
+    /// Checks whether `bytes` more would fit now, without taking them.
     pub fn check(&self, bytes: usize) -> Result<(), NoRoom> {
         let step = (self.bytes, self.bytes.saturating_add(bytes));
         self.memory.check(&self.memory.lock(), step, self.sender)
     }
 
-    /// Takes room for so many more bytes.
+    /// Takes `bytes` more of the memory.
     pub fn grow(&mut self, bytes: usize) -> Result<(), NoRoom> {
         if bytes == 0 {
             return Ok(());
@@ -118,7 +119,7 @@ impl BodyRoom {
         Ok(())
     }
 
-    /// Its signature is valid: from now on it counts against no address.
+    /// Records that the signature is valid: from now on the body counts against no address.
     pub fn verified(&mut self) {
         let mut used = self.memory.lock();
         if let Some(sender) = self.sender.take() {
@@ -149,7 +150,8 @@ impl MemoryUse {
     }
 }
 
-/// How much of a body counts as large: all of it, once it is larger than a small one may be.
+/// How many bytes of a body count as large: all of them once it exceeds the size of a small body,
+/// otherwise none.
 fn large_part(bytes: usize) -> usize {
     if bytes > Limits::SMALL_BODY_MAX {
         bytes

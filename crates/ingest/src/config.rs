@@ -1,4 +1,4 @@
-//! The configuration of an ingest, in values that are valid already.
+//! The configuration of an ingest, as values that are validated already.
 
 use std::sync::{Arc, RwLock};
 
@@ -16,7 +16,7 @@ pub struct Config {
     pub routing: Routing,
     /// The peers that may send.
     pub peers: Peers,
-    /// The limits.
+    /// The limits on size, time and number.
     pub limits: Limits,
 }
 
@@ -28,27 +28,27 @@ pub struct Source {
     pub scheme: Scheme,
     /// The keys it signs with. Swapped as a whole when they change.
     pub keys: RwLock<Arc<[Key]>>,
-    /// The field that holds the event where its sender posts a form
+    /// The form field that contains the event, where the sender posts a form
     /// (`application/x-www-form-urlencoded`).
     pub form: Option<String>,
-    /// The answer its sender wants for a bad signature.
+    /// The response that the sender wants for a bad signature.
     pub answer: RefusalAnswer,
     /// Where a request names its event type.
     pub topic: Option<EventType>,
-    /// How two events are distinguished.
+    /// What distinguishes one event from another.
     pub identity: Identity,
 }
 
 /// Where a request names its event type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventType {
-    /// At this place of the body.
+    /// At this place in the body.
     Body(Pointer),
-    /// In a header, which is not signed: its text is a part of the event id.
+    /// In a header. The header is not signed, so its text becomes a part of the event id.
     Header {
         /// The header.
         name: HeaderName,
-        /// The place of the body whose text is the last part of the type.
+        /// The place in the body whose text is the last part of the type.
         pointer: Option<Pointer>,
     },
 }
@@ -56,19 +56,19 @@ pub enum EventType {
 /// What identifies the event of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Identity {
-    /// The values at these places, all of them.
+    /// The values at these places in the body, all of them together.
     Pointers(Vec<Pointer>),
-    /// The message id that the scheme signs.
+    /// The message id that the scheme covers with its signature.
     SignedId,
     /// The content of the body.
     Body,
     /// The content of the body, together with the number that the sender gives each delivery in
-    /// this header, which is not signed.
+    /// this header. The header is not signed.
     Delivery(HeaderName),
 }
 
 impl EventType {
-    /// The place of the body that contains it, or a part of it.
+    /// Returns the place in the body that contains the type, or a part of it.
     pub(crate) fn pointer(&self) -> Option<&Pointer> {
         match self {
             EventType::Body(pointer) => Some(pointer),
@@ -80,16 +80,17 @@ impl EventType {
 /// Which routes take a topic.
 #[derive(Debug, Clone)]
 pub struct Routing {
-    /// Routes with their patterns.
+    /// Each route with the topic patterns that it takes.
     pub routes: Vec<(RouteName, Vec<TopicPattern>)>,
-    /// The route for a topic that none of them takes.
+    /// The route for topics that match no pattern.
     pub unrouted: RouteName,
 }
 
 impl Source {
-    /// The keys as they are now.
+    /// Returns the keys that are configured now.
     pub(crate) fn keys_now(&self) -> Arc<[Key]> {
-        // A writer that panicked has swapped the whole list or nothing.
+        // The list is replaced in one step, so a writer that panicked left either the old or the
+        // new one.
         Arc::clone(
             &self
                 .keys
@@ -100,7 +101,7 @@ impl Source {
 }
 
 impl Routing {
-    /// The routes that take a topic; never none.
+    /// Returns the routes that take a topic. There is always at least one.
     pub fn routes_of(&self, topic: &Topic) -> Vec<RouteName> {
         let takes = |patterns: &[TopicPattern]| patterns.iter().any(|one| one.matches(topic));
         let taking = self.routes.iter().filter(|(_, patterns)| takes(patterns));

@@ -1,4 +1,4 @@
-//! One connection: bounded in time and size, over TLS or not, until it ends.
+//! Serves one connection, with or without TLS, within limits of time and size until it ends.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -22,8 +22,8 @@ use crate::receive::Peer;
 use crate::write_deadline::WriteDeadline;
 use crate::{Ingest, Limits, router};
 
-/// Serves one connection over any stream, as [`crate::serve`] does, until it ends: for callers
-/// without a socket.
+/// Serves one connection over any stream until it ends, in the way of [`crate::serve`]. It is for
+/// callers that have no socket.
 pub async fn serve_stream(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
@@ -45,16 +45,19 @@ pub(crate) struct Connection {
     pub app: Router,
     pub peer: SocketAddr,
     pub limits: Limits,
-    /// Its place among the connections, where these are counted.
+    /// The place of this connection among the counted ones; `None` when connections are not
+    /// counted.
     pub place: Option<Arc<Place>>,
-    /// No other request is taken: the connection ends when it is idle, or after the answer.
+    /// Cancelled at a drain: the connection takes no further request. It ends when it is idle, or
+    /// after the answer to the current request.
     pub drain: CancellationToken,
-    /// It ends at once.
+    /// Cancelled when the connection must end at once.
     pub cut: CancellationToken,
 }
 
 impl Connection {
-    /// Serves a socket, until it ends or its place is given to another one.
+    /// Serves a socket until the connection ends, or until its place is given to another
+    /// connection.
     pub async fn begin(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
         let place = self.place.clone();
         let closed = async {
@@ -70,7 +73,8 @@ impl Connection {
     }
 
     async fn serve_socket(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
-        // Answers are one small write each: waiting to fill a packet only delays them.
+        // An answer is one small write: waiting to fill a packet (Nagle's algorithm) would only
+        // delay it.
         let _ = stream.set_nodelay(true);
         let stream = WriteDeadline::new(stream, self.limits.write_deadline);
         match tls {
@@ -115,7 +119,7 @@ impl Connection {
             let draining = draining.clone();
             async move {
                 let mut response = answer.await?;
-                // A place for health checks is for one request only.
+                // A connection that was let in for a health check serves one request only.
                 if is_reserve || draining.is_cancelled() {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(CONNECTION, close);
@@ -125,14 +129,15 @@ impl Connection {
             }
         });
         let connection = http1::Builder::new()
-            // The stream has this deadline, and another one for idle connections.
+            // `ReadDeadline` applies this time-out, and another one for idle connections, to the
+            // stream.
             .header_read_timeout(None)
             .max_headers(limits.headers_max)
             .max_buf_size(limits.head_bytes_max)
             .keep_alive(true)
-            // A sender may close its half once it has sent its request, and wait for the answer
-            // (RFC 9112, section 9.6). One that has disconnected looks the same, until it is
-            // answered.
+            // A sender may close its half of the connection after its request and wait for the
+            // answer (RFC 9112, section 9.6). Until it is answered, this looks the same as a sender
+            // that has disconnected.
             .half_close(true)
             .serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
@@ -145,7 +150,7 @@ impl Connection {
                     }
                     return;
                 }
-                // Polled once more, an idle connection sees it and ends.
+                // The next poll of the connection sees the drain, so that an idle connection ends.
                 () = drain.cancelled(), if !is_draining => is_draining = true,
                 () = cut.cancelled() => return,
             }

@@ -8,11 +8,11 @@ use tokio::time::Instant;
 
 use crate::places::{Entry, Place};
 
-/// How often each of the messages is logged: connections are not authenticated, and could fill the
-/// log.
+/// How often a message of one kind may be logged. Connections are not authenticated, so without
+/// this limit they could fill the log.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The messages, each with the time of its last line.
+/// The kinds of messages, each with the time of its last log line.
 #[derive(Default)]
 pub(crate) struct ConnectionLog {
     not_accepted: Occasion,
@@ -21,14 +21,14 @@ pub(crate) struct ConnectionLog {
 }
 
 impl ConnectionLog {
-    /// The operating system allows no more connections.
+    /// Logs that the operating system could not accept a connection.
     pub fn not_accepted(&mut self, error: &std::io::Error) {
         if self.not_accepted.is_due().is_some() {
             tracing::warn!(error = %error, "a connection could not be accepted");
         }
     }
 
-    /// Logs the result and returns the place of a connection that has one.
+    /// Logs what was decided about a connection, and returns its place if it was admitted.
     pub fn place(&mut self, entry: Entry, peer: IpAddr) -> Option<Arc<Place>> {
         match entry {
             Entry::Taken(place) => Some(place),
@@ -58,7 +58,8 @@ impl ConnectionLog {
     }
 }
 
-/// Something that may happen often and is logged from time to time, with its count.
+/// A message that may occur often: it is logged at most once per interval, with the number of
+/// occurrences.
 #[derive(Default)]
 struct Occasion {
     next: Option<Instant>,
@@ -66,8 +67,8 @@ struct Occasion {
 }
 
 impl Occasion {
-    /// Counts one more. Where it is due to be logged, returns how many there were since the last
-    /// time.
+    /// Counts one occurrence. If a log line is due, returns the number of occurrences since the
+    /// last one.
     fn is_due(&mut self) -> Option<u64> {
         self.count += 1;
         let now = Instant::now();

@@ -1,4 +1,4 @@
-//! What an ingest has done since its start, as plain numbers for metrics.
+//! Counts what an ingest has done since its start, for metrics.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,20 +13,21 @@ use crate::latencies::Latencies;
 pub struct Counters {
     /// Requests answered 200.
     pub accepted: AtomicU64,
-    /// Genuine requests answered 503: not on disk in time.
+    /// Genuine requests that were answered 503 because they were not on disk in time.
     pub not_durable: AtomicU64,
     /// Batches that the broker confirmed.
     pub batches: AtomicU64,
-    /// From giving a batch to the broker until it confirmed it. Failures are not in it.
+    /// The time from giving a batch to the broker until its confirm. Failed publishes are not
+    /// counted.
     pub confirms: Latencies,
     /// Requests to a source that have no answer yet.
     pub in_flight: AtomicU64,
-    /// Accepted requests that wait for a publish slot at this moment.
+    /// Accepted requests that are waiting for a publish slot now.
     pub waiting: AtomicU64,
-    /// It is shutting down.
+    /// Whether the ingest is shutting down.
     pub draining: AtomicBool,
-    /// Refusals that could not be kept for operators because too many came at once,
-    /// or because the store was unavailable.
+    /// Refusals that were not stored for operators, because too many came at once or because the
+    /// store was unavailable.
     pub refusals_dropped: AtomicU64,
     /// Accept reports that the broker confirmed.
     pub accounts: AtomicU64,
@@ -36,37 +37,37 @@ pub struct Counters {
     pub dropped_from_reports: AtomicU64,
     /// Connections that are open.
     pub connections: AtomicU64,
-    /// Those of them without a request under way.
+    /// Open connections without a request under way.
     pub connections_idle: AtomicU64,
-    /// Those of them of which no request has been verified.
+    /// Open connections on which no request has been verified yet.
     pub connections_unverified: AtomicU64,
-    /// Those of them that were let in for a health check only.
+    /// Open connections that were admitted for a health check only.
     pub connections_reserve: AtomicU64,
-    /// Connections that were closed to make room for another one.
+    /// Connections that were closed to make room for new ones.
     pub connections_closed: AtomicU64,
-    /// Connections that were refused because their address had its share.
+    /// Connections that were refused because their address had used its share.
     pub connections_refused: AtomicU64,
     refused: Mutex<BTreeMap<&'static str, u64>>,
     keys_end: Mutex<BTreeMap<String, Option<Timestamp>>>,
 }
 
 impl Counters {
-    /// Counts a request that was not accepted.
+    /// Counts a request that was not accepted, under its reason.
     pub fn refuse(&self, reason: &'static str) {
         *self.refused().entry(reason).or_default() += 1;
     }
 
-    /// Refused requests by reason.
+    /// Returns the number of refused requests for each reason.
     pub fn refused_by_reason(&self) -> BTreeMap<&'static str, u64> {
         self.refused().clone()
     }
 
-    /// When the last key of each source ends; `None` where one has no end.
+    /// Returns when the last key of each source expires; `None` where a key has no end.
     pub fn keys_end(&self) -> BTreeMap<String, Option<Timestamp>> {
         lock(&self.keys_end).clone()
     }
 
-    /// Records when the last key of a source ends.
+    /// Records when the last key of a source expires; `None` where a key has no end.
     pub fn set_keys_end(&self, source: &str, end: Option<Timestamp>) {
         lock(&self.keys_end).insert(source.to_owned(), end);
     }
@@ -76,7 +77,7 @@ impl Counters {
     }
 }
 
-/// Every change is one step: a panic leaves the previous value.
+/// Each change of the map is one step, so after a panic the map still has its previous value.
 fn lock<T>(values: &Mutex<T>) -> MutexGuard<'_, T> {
     values.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -85,7 +86,7 @@ pub(crate) fn add(counter: &AtomicU64, count: u64) {
     counter.fetch_add(count, Ordering::Relaxed);
 }
 
-/// Counts a request as in flight until it is dropped, however the request ends.
+/// Counts a request as in flight until this value is dropped, however the request ends.
 pub(crate) struct InFlight(Arc<Counters>);
 
 impl InFlight {

@@ -1,6 +1,6 @@
-//! Failed publishes in the log: the first of its kind in each minute by itself, the others counted
-//! in a summary when that minute ends. A full disk, or a broker that is unavailable, fails every
-//! publish.
+//! Limits the log lines about failed publishes: the first failure of a kind in a minute has its own
+//! line, and the others are counted in a summary at the end of that minute. Without this, a full
+//! disk or an unavailable broker would write a line for every publish.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,16 +10,16 @@ use hookbox_driver::PublishErrorKind;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// For how long failures of the same kind are counted together: a log that rotates must still
-/// contain the first one.
+/// The time in which failures of one kind are counted together. It is short enough that a log that
+/// is rotated still contains the first failure.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// Requests that failed in this window and have no line, by the name of the kind. A kind in this
-/// map has its line.
+/// The failed requests of this window that have no log line, by the name of their kind. A kind that
+/// is in the map has had its line.
 #[derive(Default)]
 pub(crate) struct FailureLog(Mutex<BTreeMap<&'static str, u64>>);
 
-/// Failed requests of one kind that have no line of their own.
+/// The number of failed requests of one kind that have no log line of their own.
 #[derive(Debug, PartialEq, Eq)]
 struct Summary {
     kind: &'static str,
@@ -27,15 +27,15 @@ struct Summary {
 }
 
 impl FailureLog {
-    /// Starts one that logs its summaries until `stop`.
+    /// Creates the log and starts a task that writes its summaries until `stop`.
     pub fn start(tasks: &TaskTracker, stop: CancellationToken) -> Arc<Self> {
         let log = Arc::new(Self::default());
         tasks.spawn(summarize(Arc::clone(&log), stop, Summary::log));
         log
     }
 
-    /// Whether so many failed requests have a line of their own; where they have not, they are in
-    /// the next summary.
+    /// Returns whether this failure gets its own log line. If not, its `requests` are added to the
+    /// next summary.
     pub fn admits(&self, kind: PublishErrorKind, requests: u64) -> bool {
         let mut window = self.lock();
         if let Some(more) = window.get_mut(kind.as_str()) {
@@ -46,7 +46,7 @@ impl FailureLog {
         true
     }
 
-    /// Ends the window, and returns what has no line.
+    /// Ends the window, and returns the counts of the failures that were not logged.
     fn end_window(&self) -> Vec<Summary> {
         let window = std::mem::take(&mut *self.lock());
         let all = window.into_iter();
@@ -55,7 +55,7 @@ impl FailureLog {
             .collect()
     }
 
-    /// Numbers have no state that a panic could leave half-changed.
+    /// The lock may be taken after a panic: a panic cannot leave these numbers half-changed.
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -73,7 +73,7 @@ impl Summary {
     }
 }
 
-/// Ends windows until `stop`, and then the last one.
+/// Ends a window every minute until `stop`, and then the last one.
 async fn summarize(log: Arc<FailureLog>, stop: CancellationToken, write: impl Fn(Summary) + Send) {
     loop {
         let is_last = tokio::select! {
@@ -93,7 +93,7 @@ mod tests {
 
     use super::*;
 
-    /// A log whose summaries arrive at a channel.
+    /// Returns a log that sends its summaries to a channel.
     fn summarized() -> (
         Arc<FailureLog>,
         UnboundedReceiver<Summary>,
@@ -117,23 +117,26 @@ mod tests {
     async fn a_short_outage_has_its_own_summary_and_the_next_one_begins_at_none() {
         let (log, mut written, stop) = summarized();
         let fails = |requests| log.admits(PublishErrorKind::Blocked, requests);
-        assert!(fails(64), "the first has a line");
+        assert!(fails(64), "the first failure has its own line");
         assert!(!fails(64));
         assert!(!fails(3));
-        // It ends long before its minute does, and its summary waits for no other failure.
+        // The summary is written at the end of the minute, although no further failure occurs.
         assert_eq!(written.recv().await, Some(blocked(67)));
-        // An hour without a failure has no summary.
+        // No summary is written for an hour without failures.
         tokio::time::sleep(60 * WINDOW).await;
         assert!(written.is_empty());
-        assert!(fails(1), "another outage has a line");
+        assert!(
+            fails(1),
+            "the first failure of another outage has its own line"
+        );
         assert!(!fails(2));
         assert_eq!(written.recv().await, Some(blocked(2)));
-        // What is counted when the process ends is logged, too.
+        // Failures that are counted when the process ends are logged too.
         assert!(fails(1));
         assert!(!fails(5));
         stop.cancel();
         assert_eq!(written.recv().await, Some(blocked(5)));
-        assert_eq!(written.recv().await, None, "nothing is logged twice");
+        assert_eq!(written.recv().await, None, "no failure is logged twice");
     }
 
     #[tokio::test(start_paused = true)]
@@ -146,7 +149,10 @@ mod tests {
                 lines += u64::from(log.admits(PublishErrorKind::Blocked, 1));
             }
         }
-        assert!(log.admits(PublishErrorKind::TimedOut, 1), "its own line");
+        assert!(
+            log.admits(PublishErrorKind::TimedOut, 1),
+            "another kind has its own line"
+        );
         let (mut summaries, mut counted) = (0, 0);
         while let Ok(summary) = written.try_recv() {
             (summaries, counted) = (summaries + 1, counted + summary.more);
@@ -154,6 +160,10 @@ mod tests {
         assert!(lines <= 11, "{lines} lines in ten minutes");
         assert!(summaries <= 10, "{summaries} summaries in ten minutes");
         let open: u64 = log.end_window().iter().map(|it| it.more).sum();
-        assert_eq!(lines + counted + open, 60_000, "every request is counted");
+        assert_eq!(
+            lines + counted + open,
+            60_000,
+            "every failed request is counted"
+        );
     }
 }

@@ -8,18 +8,18 @@ use http::header::CONTENT_TYPE;
 use crate::Source;
 use crate::response::NotAccepted;
 
-/// Media types of forms, which hold JSON in a field, if at all.
+/// The media types of forms. If a form contains JSON, the JSON is the value of a field.
 const FORMS: [&[u8]; 2] = [URLENCODED, b"multipart/form-data"];
 
 const URLENCODED: &[u8] = b"application/x-www-form-urlencoded";
 
-/// The event of a verified request: its body, or, for a source whose sender may post forms, the
-/// field that holds it.
+/// Returns the event of a verified request. It is the body, or, if the sender of the source may
+/// post forms, the value of the configured field.
 ///
-/// A form without such a field, or without JSON in it, is refused, where any other body that is not
-/// JSON is stored as a dead letter: a form can never become an event, and its sender sees at once
-/// what to change. JSON is accepted whatever its media type, because senders and people with curl
-/// get that wrong.
+/// A form without that field, or with a field that is not JSON, is refused: it can never become an
+/// event, and its sender sees at once what to change. Any other body that is not JSON is accepted
+/// and stored as a dead letter. JSON is accepted with any media type, because senders and people
+/// with curl often send a wrong one.
 pub(crate) fn event_of(
     source: &Source,
     headers: &HeaderMap,
@@ -36,7 +36,7 @@ pub(crate) fn event_of(
         .ok_or(NotAccepted::Form)
 }
 
-/// Whether the request has this media type, whatever its parameters.
+/// Returns whether the request has this media type, whatever its parameters.
 fn has_type(headers: &HeaderMap, media: &[u8]) -> bool {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     values.any(|value| {

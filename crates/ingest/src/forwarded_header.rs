@@ -1,16 +1,16 @@
-//! One line of the header `Forwarded` (RFC 7239).
+//! Parses one line of the header `Forwarded` (RFC 7239).
 
-/// What one proxy has added about the request that it received.
+/// What one proxy has added about a request that it received.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Element {
     /// The sender: an address, or a name that hides it.
     pub from: Option<String>,
-    /// Over which protocol.
+    /// The protocol over which the proxy received the request.
     pub proto: Option<String>,
 }
 
-/// The elements of a line, in their order; `None` where it violates the RFC. The left part may be
-/// the client's own text, so nothing of such a line is used.
+/// Returns the elements of a line in their order; `None` if the line violates the RFC. The left
+/// part of a line may be written by the client, so an invalid line is not used at all.
 pub(crate) fn elements(line: &str) -> Option<Vec<Element>> {
     let mut elements = Vec::new();
     let mut rest = line;
@@ -25,7 +25,8 @@ pub(crate) fn elements(line: &str) -> Option<Vec<Element>> {
     }
 }
 
-/// The first element, unless it is empty, and what follows its comma.
+/// Parses the first element and returns it, unless it is empty, together with the text after its
+/// comma.
 fn element(text: &str) -> Option<(Option<Element>, Option<&str>)> {
     let mut element = Element::default();
     let mut is_empty = true;
@@ -43,7 +44,8 @@ fn element(text: &str) -> Option<(Option<Element>, Option<&str>)> {
                 "proto" => Some(&mut element.proto),
                 _ => None,
             };
-            // A parameter occurs once in an element: with two it is unknown which is true.
+            // A parameter may occur only once in an element: of two values it is unknown which is
+            // true.
             if place.is_some_and(|place| place.replace(value).is_some()) {
                 return None;
             }
@@ -60,7 +62,7 @@ fn element(text: &str) -> Option<(Option<Element>, Option<&str>)> {
     }
 }
 
-/// A token or a quoted text, and what follows it.
+/// Parses a token or a quoted text, and returns it with the text that follows.
 fn value(text: &str) -> Option<(String, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find(|c| !is_token_char(c)).unwrap_or(text.len());
@@ -86,7 +88,8 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.chars().all(is_token_char)
 }
 
-/// RFC 9110, section 5.6.2. Proxies write `for=192.0.2.1:80` without the required quotes.
+/// Returns whether a token may contain this character (RFC 9110, section 5.6.2). The colon is
+/// allowed too, because proxies write `for=192.0.2.1:80` without the required quotes.
 fn is_token_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~:".contains(c)
 }

@@ -1,8 +1,9 @@
-//! What trusted proxies report about a request: its client, and whether it was received over https.
+//! Reads what trusted proxies report about a request: the client's address, and whether the request
+//! was received over https.
 //!
-//! A client may send these headers itself, and a proxy appends to them on the right. So they are
-//! read from the right, as far as every address is a proxy's; the text to the left of the first
-//! other one is the client's own, and is not read.
+//! A client may send these headers itself, and each proxy appends to them on the right. So they are
+//! read from the right, past the addresses of trusted proxies, up to the first other address. Text
+//! to the left of that address comes from the client and is not read.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -15,20 +16,20 @@ const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// What the headers of a request show.
+/// What the headers of a request report.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Forwarding {
-    /// The client's address, where the headers contain it.
+    /// The client's address, if the headers contain it.
     pub client: Option<IpAddr>,
-    /// Whether they report https; `None` where they do not report it.
+    /// Whether the headers report https; `None` if they do not name the protocol.
     pub is_https: Option<bool>,
 }
 
-/// Reads the headers of a request that a trusted proxy has sent.
+/// Reads the forwarding headers of a request that a trusted proxy has sent.
 ///
 /// Most proxies write one of the two kinds of headers and pass on the other as the client wrote it.
-/// So where both are present, they must agree: an address on which they differ is not used, and
-/// https must not be contradicted.
+/// So if both are present they must agree: a client address on which they differ is not used, and
+/// https counts only if neither kind reports plain HTTP.
 pub(crate) fn forwarding(headers: &HeaderMap, proxies: &[Network]) -> Forwarding {
     let standard = of_forwarded(headers, proxies);
     let usual = Forwarding {
@@ -90,7 +91,8 @@ fn of_x_forwarded_for(headers: &HeaderMap, proxies: &[Network]) -> Option<IpAddr
     client
 }
 
-/// Several values are from several proxies, or from the client and a proxy: all must be https.
+/// Returns whether every value is https. Several values come from several proxies, or from the
+/// client and a proxy, so all of them must be https.
 fn of_x_forwarded_proto(headers: &HeaderMap) -> Option<bool> {
     let mut lines = headers.get_all(X_FORWARDED_PROTO).iter().peekable();
     lines.peek()?;
@@ -102,7 +104,7 @@ fn is_proxy(address: Option<IpAddr>, proxies: &[Network]) -> bool {
     address.is_some_and(|address| proxies.iter().any(|proxy| proxy.contains(address)))
 }
 
-/// An address, perhaps with a port; an IPv6 address with a port is in brackets.
+/// Parses an address with or without a port; an IPv6 address with a port is in brackets.
 fn address(text: &str) -> Option<IpAddr> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Some(address.to_canonical());

@@ -1,9 +1,9 @@
-//! The text of a header that may occur several times and contain any bytes.
+//! Reads the text of a header that may occur several times and may contain any bytes.
 
 use http::{HeaderMap, HeaderName};
 
-/// The text of a header, byte for byte; lines of one name are joined as RFC 9110 §5.3 allows every
-/// recipient and every proxy to do. `None` where the header is absent or empty.
+/// Returns the text of a header byte for byte. Several lines of one name are joined, as RFC 9110
+/// §5.3 allows every recipient and every proxy to do. `None` if the header is absent or empty.
 pub(crate) fn header_text(headers: &HeaderMap, name: &HeaderName) -> Option<Vec<u8>> {
     let lines = headers.get_all(name).iter().map(|value| value.as_bytes());
     let lines: Vec<&[u8]> = lines.filter(|line| !line.is_empty()).collect();

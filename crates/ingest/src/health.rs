@@ -1,7 +1,8 @@
 //! `GET /healthz`: the process is alive. `GET /readyz`: a webhook sent now would be accepted.
 //!
-//! Both are public. A reason may name queues, policies, files and the environment, so only its
-//! class is shown here; the listener for metrics and the log have the reason.
+//! Both endpoints are public. The reason why an ingest is not ready may name queues, policies,
+//! files and the environment. So these responses contain only its class; the log and the metrics
+//! listener report the reason.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Identifies the event of a verified request, and digests its content.
+//! Finds out which event a verified request reports, and computes the digest of its content.
 
 use hookbox_event::{ContentDigest, EventId, Extract, Pointer, Scalar, Topic, scan};
 use hookbox_signature::Verified;
@@ -7,16 +7,16 @@ use http::HeaderMap;
 use crate::header_text::header_text;
 use crate::{EventType, Identity, Source};
 
-/// The identity of a request.
+/// The topic, the event id and the content digest of a request.
 pub(crate) struct Identified {
     pub topic: Topic,
     pub event: EventId,
     pub digest: ContentDigest,
 }
 
-/// Never fails: a genuine body that is not JSON, or lacks its identity fields, is identified by its
-/// content, and a header that is absent or holds invalid bytes is no reason to refuse it. Refusing
-/// it would lose it.
+/// Identifies the event of a request, and never fails: a body that is not JSON or lacks its
+/// identity fields is identified by its content, and a header may be absent or hold invalid bytes.
+/// The request is genuine, and refusing it would lose it.
 pub(crate) fn identify(source: &Source, headers: &HeaderMap, verified: &Verified) -> Identified {
     let fields: &[Pointer] = match &source.identity {
         Identity::Pointers(pointers) => pointers,
@@ -47,7 +47,8 @@ pub(crate) fn identify(source: &Source, headers: &HeaderMap, verified: &Verified
         Some(EventType::Header { name, .. }) => {
             let text = header_text(headers, name);
             let topic = Topic::of_header(&source.name, text.as_deref(), kind.as_deref());
-            // By the header's own text: two texts with the same topic are two events.
+            // The event id includes the header's own text: two texts that give the same topic are
+            // two events.
             let event = text.map_or(event, |text| EventId::of_typed(&event, &text));
             (topic, event)
         }
@@ -60,7 +61,7 @@ pub(crate) fn identify(source: &Source, headers: &HeaderMap, verified: &Verified
     }
 }
 
-/// The event, without the type that a header gives.
+/// Returns the event id without the type that a header may add.
 fn base(
     source: &Source,
     headers: &HeaderMap,
@@ -76,8 +77,8 @@ fn base(
         Identity::SignedId => verified.signed_id().map_or_else(by_body, |id| {
             EventId::from_fields(&source.name, &[Scalar::String(id.to_owned())])
         }),
-        // Never by the number alone: an attacker who replays a captured request can write any
-        // number on it, and would hide the event that the number belongs to (H12).
+        // The number alone is never the identity: an attacker who replays a captured request could
+        // write any number on it, and would hide the event that the number belongs to (H12).
         Identity::Delivery(name) => header_text(headers, name)
             .map_or_else(by_body, |number| EventId::of_delivery(&by_body(), &number)),
         Identity::Pointers(_) | Identity::Body => by_body(),

@@ -1,18 +1,19 @@
-//! Durations, as counts in fixed buckets: cheap to record, and mergeable over processes.
+//! Counts durations in fixed buckets: cheap to record, and buckets of several processes can be
+//! added up.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Upper bounds of the buckets in seconds. From the fastest disk's fsync to past the confirm
-/// deadline (2.5 s); longer ones are counted in the total only.
+/// Upper bounds of the buckets in seconds: from the fsync time of the fastest disk to more than the
+/// confirm deadline (2.5 s). A longer duration is counted in the last bucket, which has no bound.
 pub const BOUNDS_SECONDS: [f64; 12] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 ];
 
-/// A histogram.
+/// A histogram of durations.
 #[derive(Debug, Default)]
 pub struct Latencies {
-    /// One for each bound, and one for longer durations.
+    /// One count for each bound, and one for longer durations.
     counts: [AtomicU64; BOUNDS_SECONDS.len() + 1],
     micros: AtomicU64,
 }
@@ -26,14 +27,15 @@ impl Latencies {
         self.micros.fetch_add(micros, Ordering::Relaxed);
     }
 
-    /// Each bound with the number of its bucket only; the last bound is infinite.
+    /// Returns each bound with the count of its own bucket, not cumulated; the last bound is
+    /// infinite.
     pub fn buckets(&self) -> Vec<(f64, u64)> {
         let bounds = BOUNDS_SECONDS.into_iter().chain([f64::INFINITY]);
         let counts = self.counts.iter().map(|one| one.load(Ordering::Relaxed));
         bounds.zip(counts).collect()
     }
 
-    /// The sum of all.
+    /// Returns the sum of all recorded durations.
     pub fn sum_seconds(&self) -> f64 {
         Duration::from_micros(self.micros.load(Ordering::Relaxed)).as_secs_f64()
     }

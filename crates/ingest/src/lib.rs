@@ -1,10 +1,11 @@
-//! HTTP in, broker out: proves who sent a webhook, has it on disk, and only then answers 200.
+//! Receives webhooks over HTTP: verifies the sender of each, publishes it to a broker that stores
+//! it on disk, and only then answers 200.
 //!
-//! `receive` is the core: limit → verify → identify → publish → answer. The database is not on this
-//! path: ingest stays up when it is down.
+//! `receive` is the core: limit → verify → identify → publish → answer. The store is not on this
+//! path, so an ingest works while the database is down.
 //!
-//! Architecture invariant: this crate names no broker. Everything that it publishes is built from
-//! [`hookbox_signature::Verified`] only.
+//! Architecture invariant: this crate names no broker. Everything that it publishes is built from a
+//! [`hookbox_signature::Verified`].
 
 mod accept;
 mod accounting;

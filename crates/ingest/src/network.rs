@@ -1,10 +1,11 @@
-//! Networks of addresses, as in a config.
+//! Parses networks of IP addresses, as a config names them, and tests whether they contain an
+//! address.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// An address, or a network as `10.0.0.0/8`.
+/// One address, or a network such as `10.0.0.0/8`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     family: Family,
@@ -19,7 +20,7 @@ enum Family {
 }
 
 impl Family {
-    /// The bits of its addresses.
+    /// The number of bits in an address.
     fn bits(self) -> u32 {
         match self {
             Family::V4 => 32,
@@ -27,13 +28,13 @@ impl Family {
         }
     }
 
-    /// Its last address.
+    /// The last address of the family.
     fn last(self) -> u128 {
         u128::MAX >> (128 - self.bits())
     }
 }
 
-/// The text is no network.
+/// The error for a text that is neither an address nor a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkError;
 
@@ -46,13 +47,14 @@ impl fmt::Display for NetworkError {
 impl std::error::Error for NetworkError {}
 
 impl Network {
-    /// Whether an address is in it. An IPv4 address matches also in its form for IPv6 listeners.
+    /// Returns whether the network contains an address. An IPv6-mapped IPv4 address is treated as
+    /// the IPv4 address.
     pub fn contains(&self, address: IpAddr) -> bool {
         let (family, address) = number(address.to_canonical());
         family == self.family && (self.first..=self.last).contains(&address)
     }
 
-    /// Whether these networks together contain every address of IPv4, or every one of IPv6.
+    /// Returns whether these networks together contain every IPv4 address, or every IPv6 address.
     pub fn are_everything(networks: &[Network]) -> bool {
         [Family::V4, Family::V6].into_iter().any(|family| {
             let mut ranges: Vec<(u128, u128)> = networks
@@ -93,7 +95,8 @@ impl FromStr for Network {
         if bits > family.bits() {
             return Err(NetworkError);
         }
-        // IPv4 addresses are compared as such, so a network of their IPv6 forms is one of IPv4.
+        // IPv4 addresses are compared as IPv4, so a network of IPv6-mapped addresses is converted
+        // to an IPv4 network.
         let (family, number, bits) = match address.to_canonical() {
             IpAddr::V4(inner) if bits >= 96 && family == Family::V6 => {
                 (Family::V4, u128::from(inner.to_bits()), bits - 96)
@@ -138,7 +141,7 @@ mod tests {
         assert!(!holds("10.0.0.0/8", "11.0.0.0"));
         assert!(
             holds("10.0.0.5/8", "10.0.0.0"),
-            "bits of a host are no part"
+            "the host bits of the text are ignored"
         );
         assert!(holds("192.0.2.1", "192.0.2.1"));
         assert!(!holds("192.0.2.1", "192.0.2.0"));
@@ -147,7 +150,10 @@ mod tests {
         assert!(!holds("2001:db8::/32", "2001:db9::"));
         assert!(holds("10.0.0.0/8", "::ffff:10.1.2.3"));
         assert!(holds("::ffff:10.0.0.0/104", "10.1.2.3"));
-        assert!(!holds("::/0", "10.1.2.3"), "no IPv4 address is in it");
+        assert!(
+            !holds("::/0", "10.1.2.3"),
+            "an IPv6 network contains no IPv4 address"
+        );
     }
 
     #[test]

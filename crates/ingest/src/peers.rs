@@ -1,4 +1,4 @@
-//! The peers that may send requests, where TLS ends at proxies in front, and the client of a
+//! Decides which peers may send requests when TLS ends at a proxy, and finds the client of a
 //! request.
 
 use std::net::IpAddr;
@@ -9,25 +9,25 @@ use crate::Network;
 use crate::forwarding::forwarding;
 use crate::response::NotAccepted;
 
-/// The peers of an ingest. Where both lists are empty, every peer is a client.
+/// The peers that may send to an ingest. If both lists are empty, every peer may, as a client.
 #[derive(Debug, Clone, Default)]
 pub struct Peers {
-    /// Proxies in front, which do the TLS and report the client. A request of another peer, or one
-    /// without https according to them, is refused.
+    /// Proxies that terminate TLS and report the client. A request from another peer is refused,
+    /// and so is one that the proxy did not receive over https.
     pub trusted_proxies: Vec<Network>,
-    /// Peers that may send over plain HTTP all the same, as for a trial.
+    /// Peers that may send over plain HTTP nevertheless, for example for a trial.
     pub plain_http_from: Vec<Network>,
 }
 
 impl Peers {
-    /// Whether a peer is a proxy, which opens connections for many clients.
+    /// Returns whether a peer is a proxy, which opens connections for many clients.
     pub(crate) fn is_proxy(&self, peer: IpAddr) -> bool {
         contains(&self.trusted_proxies, peer)
     }
 
-    /// The client of a request, and why it is refused, where it is: its peer is not one of these,
-    /// or it was sent over plain HTTP. The client is the peer where no header of a proxy contains
-    /// it.
+    /// Returns the client of a request, and whether the request may be accepted. It is refused if
+    /// its peer is in neither list, or if it was sent over plain HTTP. If no proxy header names the
+    /// client, the peer is the client.
     pub(crate) fn client(
         &self,
         peer: IpAddr,
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(found, ("172.17.0.1".to_owned(), Ok(())));
         let found = client(both, "172.17.0.1", &[FOR]);
         assert_eq!(found, ("192.0.2.1".to_owned(), Ok(())));
-        // It is no proxy, so its headers about a client are not used.
+        // The peer is not a trusted proxy, so its headers about a client are ignored.
         let found = client(both, "172.17.0.2", &[HTTPS, FOR]);
         assert_eq!(found, ("172.17.0.2".to_owned(), Ok(())));
         let (_, may_send) = client((NONE, plain), "127.0.0.1", &[]);

@@ -1,9 +1,9 @@
-//! Places for connections: a limit for all, a limit for each address, and a few for health checks
-//! besides.
+//! Places for connections: a limit for all connections, a limit for each address, and a few extra
+//! places for health checks.
 //!
-//! Connections are not authenticated, but only a sender with a key gets a request verified. So
-//! where every place is taken, a connection without a verified request is closed, the oldest first:
-//! replacing all others takes an attacker as long as it takes to connect so often.
+//! Connections are not authenticated, but only a sender with a key gets a request verified. So when
+//! every place is taken, a connection without a verified request is closed, the oldest first. An
+//! attacker can push out the others only as fast as it can open connections.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -19,35 +19,38 @@ use crate::address_block::AddressBlock;
 use crate::counters::add;
 use crate::{Counters, Limits};
 
-/// Which part of the places may be closing besides those that are taken, and at least how many.
-/// Accepting waits beyond that, so a small number would make a burst wait for the scheduler.
+/// How many closing connections may exist beside the connections with a place: one for every 32
+/// places, and at least 8. Accepting waits while there are more. A smaller number would make a
+/// burst of connections wait for the scheduler.
 const CLOSING_PART: usize = 32;
 const CLOSING_MIN: usize = 8;
 
-/// Descriptors that are freed for everything else where the operating system allows no more
-/// connections, besides those of closing connections: the broker and the store need some.
+/// How many connections are closed in addition when the operating system allows no more: the broker
+/// and the store need file descriptors too.
 const SPARE_DESCRIPTORS: usize = 16;
 
-/// For how long the number of places is then limited to the connections that were left.
+/// How long the number of places then stays limited to the number of connections that are left.
 const FEWER_PLACES_FOR: Duration = Duration::from_secs(60);
 
-/// For how long a connection must have been idle to be closed before an older busy one. A sender
-/// that has just connected has not sent its first byte either.
+/// How long a connection must have been idle to be closed before an older busy one. A sender that
+/// has just connected has not sent its first byte either.
 const IDLE_MIN: Duration = Duration::from_secs(1);
 
-/// In [`ConnectionState::idle_since`]: a request is under way.
+/// The value of [`ConnectionState::idle_since`] while a request is under way.
 const BUSY: u64 = u64::MAX;
 
-/// All places of one ingest.
+/// All places for connections of one ingest.
 pub(crate) struct Places {
     max: usize,
     per_address_max: usize,
     taken: Mutex<PlaceTable>,
-    /// A connection has ended.
+    /// Notified when a connection has ended.
     freed: Notify,
-    /// Every place is taken by connections with verified requests, and another one is needed.
+    /// Whether every place is taken by a connection with a verified request, and another place was
+    /// needed.
     is_full: AtomicBool,
-    /// The operating system allows no more connections, for example for lack of descriptors.
+    /// Whether the operating system allowed no more connections when last asked, for example for
+    /// lack of file descriptors.
     is_refused: AtomicBool,
     began: Instant,
     counters: Arc<Counters>,
@@ -57,28 +60,31 @@ pub(crate) struct Places {
 struct PlaceTable {
     next: u64,
     ordinary: usize,
-    /// How many places there are, and until when, where the operating system allows no more.
+    /// A temporary limit on the number of places, with the time at which it ends. It is set when
+    /// the operating system allows no more connections.
     fewer: Option<(usize, Instant)>,
     /// Connections that have sent no verified request yet, the oldest first.
     unverified: BTreeMap<u64, Arc<ConnectionState>>,
     /// Connections that were accepted for a health check only, the oldest first.
     reserve: BTreeMap<u64, Arc<ConnectionState>>,
-    /// How many of each address: only for addresses that have one.
+    /// The number of connections of each address; it has entries only for addresses with a
+    /// connection.
     by_address: HashMap<AddressBlock, usize>,
-    /// Closed to make room, and not yet ended.
+    /// The number of connections that were closed to make room and have not ended yet.
     closing: usize,
 }
 
-/// The state of a connection that others read.
+/// The state of one connection that other tasks read.
 struct ConnectionState {
-    /// `None` for a proxy, which connects for many clients.
+    /// The address that the connection counts against. `None` for a proxy, which connects for many
+    /// clients.
     address: Option<AddressBlock>,
-    /// Milliseconds since the start of the ingest, or [`BUSY`].
+    /// When the connection became idle, in milliseconds since the start of the ingest, or [`BUSY`].
     idle_since: AtomicU64,
     close: CancellationToken,
 }
 
-/// One connection's place; given back when dropped.
+/// The place of one connection. Dropping it returns the place.
 pub(crate) struct Place {
     places: Arc<Places>,
     number: u64,
@@ -87,13 +93,13 @@ pub(crate) struct Place {
     is_verified: AtomicBool,
 }
 
-/// The result for a new connection.
+/// What was decided about a new connection.
 pub(crate) enum Entry {
-    /// It has a place.
+    /// The connection was given a free place.
     Taken(Arc<Place>),
-    /// It has the place of another one, which is being closed.
+    /// The connection was given the place of another one, which is being closed.
     MadeRoom(Arc<Place>),
-    /// Its address has too many.
+    /// The connection is refused, because its address has too many.
     AddressFull,
 }
 
@@ -111,24 +117,26 @@ impl Places {
         })
     }
 
-    /// Waits until few connections are closing, so that descriptors are limited, too.
+    /// Waits until fewer than the allowed number of connections are closing, so that the file
+    /// descriptors of closing connections are limited too.
     pub async fn settled(&self) {
         let closing_max = self.closing_max(&mut self.lock());
         self.closing_at_most(closing_max - 1).await;
     }
 
-    /// A connection was accepted: the operating system has room.
+    /// Records that a connection was accepted, so the operating system has descriptors left.
     pub fn accepted(&self) {
         self.is_refused.store(false, Ordering::Relaxed);
     }
 
-    /// A connection could not be accepted, for example for lack of descriptors. Closes some that
-    /// have no verified request, and waits until they have ended.
+    /// Handles a failed accept, for example for lack of file descriptors: closes some connections
+    /// without a verified request, and waits until they have ended.
     pub async fn not_accepted(&self) {
         self.is_refused.store(true, Ordering::Relaxed);
         {
             let mut taken = self.lock();
-            // A part of the connections that exist, not of those that the config allows.
+            // The number to close depends on the connections that exist, not on the configured
+            // maximum.
             taken.fewer = Some((taken.ordinary.max(1), Instant::now() + FEWER_PLACES_FOR));
             for _ in 0..self.closing_max(&mut taken) + SPARE_DESCRIPTORS {
                 let Some(number) = self.victim(&taken, None) else {
@@ -149,7 +157,8 @@ impl Places {
         }
     }
 
-    /// Gives a new connection a place, another one's where all are taken.
+    /// Gives a new connection a place. If all places are taken, it gets the place of a connection
+    /// that is closed for it.
     pub fn enter(self: &Arc<Self>, peer: IpAddr, is_proxy: bool) -> Entry {
         let address = (!is_proxy).then(|| AddressBlock::from(peer));
         let mut taken = self.lock();
@@ -221,8 +230,10 @@ impl Places {
         })
     }
 
-    /// The connection to close for another one: the oldest that has been idle for a while, else the
-    /// oldest. For one address only an idle one: its own newer connections are no better.
+    /// Chooses the connection to close for a new one: the oldest that has been idle for
+    /// [`IDLE_MIN`], otherwise the oldest. When the limit of one address is reached, only an idle
+    /// connection of that address is chosen: its newer connections are worth no more than its older
+    /// ones.
     fn victim(&self, taken: &PlaceTable, of: Option<AddressBlock>) -> Option<u64> {
         let now = self.now();
         let mut idle = taken.unverified.iter().filter(|(_, standing)| {
@@ -235,7 +246,7 @@ impl Places {
             .copied()
     }
 
-    /// Closes a connection; its place is free at once.
+    /// Closes a connection, and frees its place at once.
     fn close(&self, taken: &mut PlaceTable, number: u64) {
         let reserved = taken.reserve.remove(&number);
         taken.ordinary -= usize::from(reserved.is_none());
@@ -248,12 +259,12 @@ impl Places {
         add(&self.counters.connections_closed, 1);
     }
 
-    /// How many connections may be closing beside those that have a place.
+    /// Returns how many closing connections may exist beside the connections with a place.
     fn closing_max(&self, taken: &mut PlaceTable) -> usize {
         (self.max_now(taken) / CLOSING_PART).max(CLOSING_MIN)
     }
 
-    /// How many places there are now.
+    /// Returns how many places there are now.
     fn max_now(&self, taken: &mut PlaceTable) -> usize {
         if taken
             .fewer
@@ -279,7 +290,7 @@ impl Places {
     }
 
     fn lock(&self) -> MutexGuard<'_, PlaceTable> {
-        // Nothing panics while it holds the lock.
+        // No code panics while it holds the lock.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -303,7 +314,7 @@ impl PlaceTable {
 }
 
 impl ConnectionState {
-    /// Whether it has been idle for long enough to be closed first.
+    /// Returns whether the connection has been idle long enough to be closed first.
     fn is_idle(&self, now: u64) -> bool {
         let since = self.idle_since.load(Ordering::Relaxed);
         since != BUSY && now.saturating_sub(since) >= IDLE_MIN.as_millis() as u64
@@ -311,12 +322,12 @@ impl ConnectionState {
 }
 
 impl Place {
-    /// Whether it was let in for a health check only.
+    /// Returns whether the connection was admitted for a health check only.
     pub fn is_reserve(&self) -> bool {
         self.is_reserve
     }
 
-    /// A request of it was verified: it is not closed to make room.
+    /// Records that a request on this connection was verified: it is no longer closed to make room.
     pub fn verified(&self) {
         if self.is_verified.swap(true, Ordering::Relaxed) {
             return;
@@ -327,7 +338,7 @@ impl Place {
         }
     }
 
-    /// Whether a request of it is under way, its head included.
+    /// Sets whether a request is under way on this connection, from the first byte of its head.
     pub fn set_busy(&self, is_busy: bool) {
         let since = if is_busy { BUSY } else { self.places.now() };
         let before = self.standing.idle_since.swap(since, Ordering::Relaxed);
@@ -341,12 +352,12 @@ impl Place {
         }
     }
 
-    /// Waits until it is closed to make room.
+    /// Waits until this connection is to be closed to make room.
     pub async fn closed(&self) {
         self.standing.close.cancelled().await;
     }
 
-    /// Whether the next connection, or the next one of this address, would find no place.
+    /// Returns whether a new connection, from any address or from this one, would find no place.
     pub fn is_wanted(&self) -> bool {
         let places = &self.places;
         let is_over = |address| places.lock().count(address) >= places.per_address_max;

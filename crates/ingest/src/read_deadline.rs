@@ -1,9 +1,9 @@
-//! A stream with two deadlines for reading: one for a connection without a request, and one for the
-//! head of a request from its first byte.
+//! A stream with two read deadlines: one for an idle connection, and one for the head of a request,
+//! which starts at the first byte of the head.
 //!
-//! hyper has a single deadline from the end of the last answer to the end of the next head. Short,
-//! it closes connections that a load balancer is about to use, and the request that it has sent by
-//! then is lost; long, a head may arrive one byte at a time.
+//! hyper has a single deadline, from the end of the last answer to the end of the next head. If it
+//! is short, hyper closes connections that a load balancer is about to use, and the request that
+//! the balancer has just sent is lost. If it is long, a head may arrive one byte at a time.
 
 use std::future::Future;
 use std::io;
@@ -20,9 +20,9 @@ use tokio_util::sync::CancellationToken;
 use crate::Limits;
 use crate::places::Place;
 
-/// Ends a connection that is idle (an end of the stream, so that hyper closes it in order) and one
-/// whose head takes too long (an error). While a request is open it does nothing: a body and an
-/// answer have deadlines of their own.
+/// Ends a connection that is idle for too long: the stream ends, so that hyper closes the
+/// connection in order. If a head takes too long, reading fails. While a request is open nothing is
+/// limited here: bodies and answers have deadlines of their own.
 pub(crate) struct ReadDeadline<S> {
     stream: S,
     requests: Arc<Requests>,
@@ -31,22 +31,23 @@ pub(crate) struct ReadDeadline<S> {
     idle_deadline: Duration,
     head_deadline: Duration,
     wait: Wait,
-    /// How many answers have been sent.
+    /// How many answers have been sent completely.
     flushed: u64,
     timer: Pin<Box<Sleep>>,
 }
 
-/// What is waited for while no request is open.
+/// What the stream waits for while no request is open.
 #[derive(Clone, Copy)]
 enum Wait {
-    /// The first byte of a head.
+    /// For the first byte of a head, since this time.
     FirstByte { since: Instant },
-    /// The rest of the head that follows so many requests. (A first part that was read together
-    /// with the request before it is not seen: then the connection counts as idle.)
+    /// For the rest of the head that follows the first `after` requests of the connection. If the
+    /// first part of a head is read together with the request before, it is not noticed, and the
+    /// connection counts as idle.
     Head { after: u64 },
 }
 
-/// How many requests of one connection were started and answered. Counted by the service, since
+/// How many requests of one connection were started and answered. The service counts them, because
 /// only hyper knows where a head ends.
 #[derive(Default)]
 pub(crate) struct Requests {
@@ -54,7 +55,7 @@ pub(crate) struct Requests {
     answered: AtomicU64,
 }
 
-/// A request whose head was read, until it has its answer.
+/// A request whose head was read. It ends when its answer is complete.
 pub(crate) struct OpenRequest(Arc<Requests>);
 
 impl Requests {
@@ -63,7 +64,7 @@ impl Requests {
         OpenRequest(Arc::clone(self))
     }
 
-    // The service and the stream are polled by one task: their order is preserved.
+    // Relaxed is enough: one task polls both the service and the stream.
     fn begun(&self) -> u64 {
         self.begun.load(Ordering::Relaxed)
     }
@@ -110,14 +111,15 @@ impl<S> ReadDeadline<S> {
         deadline
     }
 
-    /// Publishes whether a request is under way, for the choice of the connection to close.
+    /// Records whether a request is under way, which decides which connection is closed to make
+    /// room.
     fn show(&self, is_busy: bool) {
         if let Some(place) = &self.place {
             place.set_busy(is_busy);
         }
     }
 
-    /// Something was read.
+    /// Starts the deadline of a head when its first bytes have been read.
     fn bytes_came(&mut self) {
         let begun = self.requests.begun();
         if begun != self.requests.answered() {
@@ -135,7 +137,7 @@ impl<S> ReadDeadline<S> {
         }
     }
 
-    /// Nothing can be read now: whether that has lasted too long.
+    /// Called when nothing can be read now: returns `Ready` if that has lasted too long.
     fn overdue(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let begun = self.requests.begun();
         if begun != self.requests.answered() || begun != self.flushed {
@@ -147,7 +149,7 @@ impl<S> ReadDeadline<S> {
                 .as_mut()
                 .poll(context)
                 .map(|()| Err(io::ErrorKind::TimedOut.into())),
-            // That request has its answer.
+            // The request of that head has its answer.
             Wait::Head { .. } => {
                 self.idle_from(Instant::now());
                 self.idle(context)
@@ -163,7 +165,8 @@ impl<S> ReadDeadline<S> {
         self.timer.as_mut().reset(since + next);
     }
 
-    /// `Ready` is the end of the stream.
+    /// Returns `Ready` when an idle connection is to end, which the reader sees as the end of the
+    /// stream.
     fn idle(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Wait::FirstByte { since } = self.wait else {
             return Poll::Pending;
@@ -177,7 +180,7 @@ impl<S> ReadDeadline<S> {
             if now >= since + self.idle_deadline || is_wanted {
                 return Poll::Ready(Ok(()));
             }
-            // From time to time, so that a place that is needed later is given up, too.
+            // The timer runs again from time to time, because a place may become wanted later.
             let next = (now + self.head_deadline).min(since + self.idle_deadline);
             self.timer.as_mut().reset(next);
         }
@@ -201,7 +204,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadDeadline<S> {
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            // What has arrived by now was read first: only what arrives after this is lost.
+            // What has arrived so far was read above, so a timeout loses only bytes that arrive
+            // after this.
             Poll::Pending => this.overdue(context),
         }
     }
@@ -231,14 +235,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ReadDeadline<S> {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let flushed = Pin::new(&mut this.stream).poll_flush(context);
-        // hyper flushes when its own buffer is empty, so an answer has been sent completely.
+        // hyper flushes when its own buffer is empty, so every answer so far has been sent
+        // completely.
         let answered = this.requests.answered();
         if matches!(flushed, Poll::Ready(Ok(()))) && this.flushed != answered {
             this.flushed = answered;
             if let Wait::FirstByte { .. } = this.wait {
                 this.idle_from(Instant::now());
             }
-            // hyper has read ahead while the request was open, and does not read again before it is
+            // hyper has read ahead while the request was open, and reads again only when it is
             // woken.
             if this.overdue(context).is_ready() {
                 context.waker().wake_by_ref();

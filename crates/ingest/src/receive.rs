@@ -1,4 +1,4 @@
-//! The core: limit → verify → identify → publish → answer.
+//! Handles one webhook request: limit → verify → identify → publish → answer.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -23,11 +23,11 @@ use crate::places::Place;
 use crate::response::{NotAccepted, accepted};
 use crate::{Ingest, Source, body, form};
 
-/// The origin of a request, put into its extensions by its connection.
+/// The peer that sent a request. The connection puts it into the extensions of the request.
 #[derive(Clone)]
 pub(crate) struct Peer {
     pub address: SocketAddr,
-    /// The connection's place, where connections are counted.
+    /// The place of the connection; `None` where connections are not counted.
     pub place: Option<Arc<Place>>,
 }
 
@@ -37,13 +37,13 @@ struct Arrival<'a> {
     source: &'a str,
     /// The peer of the connection.
     peer: Option<Peer>,
-    /// The sender: the peer, or the client of a trusted proxy.
+    /// The address of the sender: the peer, or the client that a trusted proxy reports.
     client: IpAddr,
     body_bytes: usize,
     body_digest: Option<String>,
 }
 
-/// `POST /hooks/{source}`.
+/// Answers `POST /hooks/{source}`.
 pub(crate) async fn receive(
     State(ingest): State<Arc<Ingest>>,
     name: Result<Path<String>, PathRejection>,
@@ -94,14 +94,14 @@ pub(crate) async fn receive(
     }
 }
 
-/// A path that is no webhook's.
+/// Answers a request to a path that belongs to no webhook.
 pub(crate) async fn unknown_path(State(ingest): State<Arc<Ingest>>) -> Response<Body> {
     let id = ReceiptId::new(ingest.clock.now(), ingest.rng.ten());
     ingest.counters.refuse(NotAccepted::UnknownPath.reason());
     NotAccepted::UnknownPath.response(id, &RefusalAnswer::default())
 }
 
-/// A method that is no health check's. The router adds the allowed ones.
+/// Answers a request to a health check with a wrong method. The router adds the allowed methods.
 pub(crate) async fn wrong_method(State(ingest): State<Arc<Ingest>>) -> Response<Body> {
     let id = ReceiptId::new(ingest.clock.now(), ingest.rng.ten());
     ingest.counters.refuse(NotAccepted::WrongMethod.reason());
@@ -110,7 +110,8 @@ pub(crate) async fn wrong_method(State(ingest): State<Arc<Ingest>>) -> Response<
     response
 }
 
-/// The client of the request, and whether it is refused before anything else of it is read.
+/// Returns the client of the request, and whether the request is refused before anything else is
+/// read.
 fn admit(
     ingest: &Ingest,
     peer: Option<&Peer>,
@@ -121,14 +122,14 @@ fn admit(
     let (client, may_send) = ingest.peers.client(address, headers);
     let place = peer.and_then(|peer| peer.place.as_ref());
     let may_send = match place {
-        // Every other place is taken; only health checks have places left.
+        // Every ordinary place is taken, so only health checks are answered on this connection.
         Some(place) if place.is_reserve() => Err(NotAccepted::TooBusy),
         Some(_) | None => may_send,
     };
     (client, may_send)
 }
 
-/// Reads the body of a refused request, unless its sender waits for `100 Continue`.
+/// Reads and discards the body of a refused request, unless its sender waits for `100 Continue`.
 async fn discard(ingest: &Ingest, request: Request) {
     if !request.headers().contains_key(EXPECT) {
         body::discard(request.into_body(), Instant::now(), &ingest.limits).await;
@@ -139,8 +140,8 @@ fn stranger(ingest: &Ingest, request: &Request) -> NotAccepted {
     if request.method() != Method::POST {
         return NotAccepted::WrongMethod;
     }
-    // Costs an HMAC as a wrong signature does, so that the time reveals no more than the answer.
-    // The body of a request to an unknown source is not read.
+    // Computes one HMAC, as a check against a real key does, so that the time of the answer does
+    // not reveal which sources exist. The body of a request to an unknown source is not read.
     let decoy = &ingest.decoy;
     let now = ingest.clock.now();
     let _ = verify(&decoy.0, &decoy.1, request.headers(), Bytes::new(), now);
@@ -163,8 +164,8 @@ async fn take(
     let announced = match body::check_head(&head.headers, &ingest.limits) {
         Ok(announced) => announced,
         Err(why) => {
-            // A sender that waits for `100 Continue` has not sent the body yet, and is answered
-            // before it does.
+            // A sender that waits for `100 Continue` has not sent its body yet; the answer prevents
+            // it.
             if !head.headers.contains_key(EXPECT) {
                 body::discard(body, Instant::now(), &ingest.limits).await;
             }
@@ -205,13 +206,13 @@ async fn take(
         .await
 }
 
-/// Logs the reason, and stores what may be kept for operators.
+/// Counts and logs the reason, and stores what operators may see of the request.
 fn refuse(ingest: &Ingest, arrival: &Arrival<'_>, why: NotAccepted) {
     let peer = arrival.peer.as_ref();
     let peer = peer.map(|peer| peer.address.ip().to_string());
     let client = peer.as_ref().map(|_| arrival.client.to_string());
     let (peer, client) = (peer.unwrap_or_default(), client.unwrap_or_default());
-    // The path is the sender's text: limited and escaped before it is stored.
+    // The path is text of the sender, so it is limited in length and escaped before it is stored.
     let source: String = arrival
         .source
         .chars()
@@ -252,13 +253,14 @@ fn refuse(ingest: &Ingest, arrival: &Arrival<'_>, why: NotAccepted) {
     });
 }
 
-/// Enough to recognise a given body with `sha256sum`, without revealing its content.
+/// Returns the SHA-256 of a body: enough to recognise a given body with `sha256sum`, without
+/// revealing its content.
 fn digest_of(bytes: &Bytes) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// The W3C trace context, when it is valid: `{version}-{32 hex}-{16 hex}-{2 hex}`, exactly once,
-/// with an allowed version and with ids that are not all zeros.
+/// Returns the W3C trace context if it is valid: `{version}-{32 hex}-{16 hex}-{2 hex}`, in exactly
+/// one header, with an allowed version and with ids that are not all zeros.
 fn traceparent(headers: &HeaderMap) -> Option<String> {
     let mut values = headers.get_all("traceparent").iter();
     let text = values.next()?.to_str().ok()?;

@@ -1,7 +1,8 @@
-//! Refused requests in the log: the first ones of each second by themselves, the others counted.
+//! Limits the log lines about refused requests: the first ones of each second have their own line,
+//! the others are counted.
 //!
-//! Requests can be refused without any limit. Each refusal is counted in the metrics and, where
-//! there is a store, stored; a log line for each would only crowd out everything else.
+//! The number of refused requests has no limit. Each refusal is counted in the metrics and, where
+//! there is a store, stored. A log line for each of them would crowd out everything else.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,50 +11,51 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// For how long refusals are counted together.
+/// The time in which refusals are counted together.
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Lines of one source in that time: enough to see a pattern of addresses and reasons.
+/// Log lines of one source in that time: enough to recognise a pattern of addresses and reasons.
 const LINES_MAX: u64 = 10;
 
-/// What was refused since the last summary.
+/// The refusals since the last summary.
 #[derive(Default)]
 pub(crate) struct RefusalLog(Mutex<Window>);
 
 #[derive(Default)]
 struct Window {
-    /// By the name of the source.
+    /// The counts by the name of the source.
     sources: BTreeMap<String, RefusalCounts>,
-    /// Names without a source are the sender's text: all of them count as one.
+    /// The counts for names that belong to no source. They are text of the sender, so they are
+    /// counted together.
     unknown: RefusalCounts,
 }
 
 #[derive(Default)]
 struct RefusalCounts {
     lines: u64,
-    /// Refusals without a line, by reason.
+    /// Refusals without a log line, by reason.
     more: BTreeMap<&'static str, u64>,
 }
 
-/// Refusals of one source that have no line of their own.
+/// The refusals of one source that have no log line of their own.
 #[derive(Debug, PartialEq, Eq)]
 struct Summary {
     source: Option<String>,
     more: u64,
-    /// Such as `wrong_signature 200, missing_header 14`.
+    /// The reasons with their counts, such as `wrong_signature 200, missing_header 14`.
     reasons: String,
 }
 
 impl RefusalLog {
-    /// Starts one that logs its summaries until `stop`.
+    /// Creates the log and starts a task that writes its summaries until `stop`.
     pub fn start(tasks: &TaskTracker, stop: CancellationToken) -> Arc<Self> {
         let log = Arc::new(Self::default());
         tasks.spawn(summarize(Arc::clone(&log), stop));
         log
     }
 
-    /// Whether a refusal has a line of its own; where it has not, it is in the next summary.
-    /// `source` is the name of an existing source.
+    /// Returns whether a refusal gets its own log line; if not, it is counted in the next summary.
+    /// `source` is the name of an existing source, otherwise `None`.
     pub fn admits(&self, source: Option<&str>, reason: &'static str) -> bool {
         let mut window = self.lock();
         let Window { sources, unknown } = &mut *window;
@@ -69,7 +71,7 @@ impl RefusalLog {
         false
     }
 
-    /// Ends the window, and returns what has no line.
+    /// Ends the window, and returns the refusals that have no log line.
     fn end_window(&self) -> Vec<Summary> {
         let Window { sources, unknown } = std::mem::take(&mut *self.lock());
         let sources = sources.into_iter().map(|(name, it)| (Some(name), it));
@@ -88,7 +90,8 @@ impl RefusalLog {
         all.map(summary).filter(|it| it.more > 0).collect()
     }
 
-    /// A panic between two counts leaves both whole.
+    /// The lock may be taken after a panic: a panic between two changes leaves each of them
+    /// complete.
     fn lock(&self) -> MutexGuard<'_, Window> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -139,7 +142,8 @@ mod tests {
             |source: Option<&str>, reason| (0..25).filter(|_| log.admits(source, reason)).count();
         assert_eq!(admitted(Some("begini"), "wrong_signature"), 10);
         assert_eq!(admitted(Some("begini"), "missing_header"), 0);
-        // Another source has lines of its own, and a flood of made-up names takes none from it.
+        // Another source has log lines of its own, and a flood of made-up names does not use them
+        // up.
         assert_eq!(admitted(None, "unknown_source"), 10);
         assert_eq!(admitted(Some("shop"), "too_large"), 10);
         let summary = |source: Option<&str>, more, reasons: &str| Summary {
@@ -155,11 +159,19 @@ mod tests {
                 summary(None, 15, "unknown_source 15"),
             ]
         );
-        assert_eq!(log.end_window(), [], "all of it was said");
+        assert_eq!(
+            log.end_window(),
+            [],
+            "every refusal is in the first summary"
+        );
         assert!(
             log.admits(Some("begini"), "wrong_signature"),
-            "a new window"
+            "a new window has log lines again"
         );
-        assert_eq!(log.end_window(), [], "what has a line needs no summary");
+        assert_eq!(
+            log.end_window(),
+            [],
+            "a refusal with a log line is in no summary"
+        );
     }
 }

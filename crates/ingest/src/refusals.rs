@@ -1,5 +1,5 @@
-//! Refusals are kept for operators, in the background: never on a request's path, and never more
-//! than what is safe to show.
+//! Stores refusals for operators, in the background: a request never waits for it, and only what is
+//! safe to show is stored.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use tokio_util::task::TaskTracker;
 use crate::Counters;
 use crate::counters::add;
 
-/// Refusals that wait to be kept. An attack makes thousands a second; the first of each second
-/// show it as well as all of them, and the rest are counted.
+/// The most refusals that wait to be stored. An attack makes thousands a second. The first of each
+/// second show it as well as all of them would; the rest are counted.
 const WAITING_MAX: usize = 1_000;
 
-/// How often they are written.
+/// How often waiting refusals are stored.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long the last write may take once it is time to stop: it is one small transaction.
+/// How long the last write may take at a shutdown: it is one small transaction.
 const LAST_WRITE: Duration = Duration::from_secs(1);
 
 pub(crate) struct Refusals {
@@ -95,7 +95,8 @@ async fn keep(
     }
 }
 
-/// An unavailable store must not keep a process from shutting down.
+/// Ends shortly after `stop`, because an unavailable store must not delay the shutdown of a
+/// process.
 async fn late(stop: &CancellationToken) {
     stop.cancelled().await;
     tokio::time::sleep(LAST_WRITE).await;
@@ -132,7 +133,11 @@ mod tests {
         let dropped = &refusals.counters.refusals_dropped;
         assert_eq!(dropped.load(Ordering::Relaxed), 3);
         let first = receiver.try_recv().unwrap().request;
-        assert_eq!(first, ReceiptId::from_bytes([1; 16]), "the first are kept");
+        assert_eq!(
+            first,
+            ReceiptId::from_bytes([1; 16]),
+            "the first refusals are stored"
+        );
         assert!(receiver.try_recv().is_ok());
         assert!(receiver.try_recv().is_err());
     }

@@ -1,7 +1,7 @@
-//! What a sender is answered: one table from the result of a request to its answer.
+//! Maps the result of a request to the answer that its sender gets.
 //!
-//! The answer contains the class of the reason and a request id; the log has the details. Never 410
-//! (senders disable the endpoint) and never 3xx.
+//! The answer contains the class of the reason and a request id; the log has the details. The
+//! status is never 410, because senders then disable the endpoint, and never 3xx.
 
 use axum::body::Body;
 use hookbox_driver::PublishErrorKind;
@@ -10,19 +10,19 @@ use hookbox_signature::{Refusal, RefusalAnswer};
 use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 
-/// After how many seconds a sender may try again. Outages of a broker last seconds to minutes;
+/// The value of `Retry-After` in seconds. Outages of a broker last seconds to minutes, and
 /// providers back off by themselves.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
-/// The remedy for a form, at the provider's end.
+/// What the provider must change when it sent a form without an event.
 const NO_FORM: &str = "the body is a form and not JSON; have it sent as application/json";
 
 /// Why a request was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NotAccepted {
-    /// Trusted proxies are configured, and it was sent by another peer.
+    /// Trusted proxies are configured, and the request came from another peer.
     UntrustedPeer,
-    /// A trusted proxy does not report that it received it over https.
+    /// The trusted proxy does not report that it received the request over https.
     NotHttps,
     UnknownSource,
     UnknownPath,
@@ -34,14 +34,14 @@ pub(crate) enum NotAccepted {
     Encoded,
     Form,
     TooBusy,
-    /// Its address has used its share of bodies that are not verified.
+    /// The address of the sender has used its share of the memory for unverified bodies.
     AddressBusy,
     NotDurable(PublishErrorKind),
     Draining,
 }
 
 impl NotAccepted {
-    /// The word for logs and metrics.
+    /// Returns the name of the reason in logs and metrics.
     pub fn reason(self) -> &'static str {
         match self {
             NotAccepted::UntrustedPeer => "untrusted_peer",
@@ -62,15 +62,15 @@ impl NotAccepted {
         }
     }
 
-    /// The table.
+    /// Returns the HTTP status and the class of the reason: the table of all refusals.
     fn status_and_class(self, answer: &RefusalAnswer) -> (StatusCode, &'static str) {
         match self {
             NotAccepted::UnknownSource | NotAccepted::UnknownPath => {
                 (StatusCode::NOT_FOUND, "unknown_source")
             }
             NotAccepted::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, "method"),
-            // The sender did nothing wrong, and its event must not be lost because of hookbox's
-            // config.
+            // The sender did nothing wrong. A 503 makes it send the event again, so that a mistake
+            // in hookbox's config loses nothing.
             NotAccepted::Signature(Refusal::NoValidKey) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "try_again")
             }
@@ -83,8 +83,8 @@ impl NotAccepted {
             NotAccepted::BrokenBody => (StatusCode::BAD_REQUEST, "body"),
             NotAccepted::Encoded => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_encoding"),
             NotAccepted::Form => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "content_type"),
-            // A proxy that has moved or lost a setting makes genuine requests look like this. A
-            // sender must not take that for final.
+            // If a proxy has a new address or has lost a setting, genuine requests look like this,
+            // so a sender must not treat the answer as final.
             NotAccepted::UntrustedPeer | NotAccepted::NotHttps => {
                 (StatusCode::SERVICE_UNAVAILABLE, "not_through_https")
             }
@@ -95,13 +95,13 @@ impl NotAccepted {
         }
     }
 
-    /// Whether the rest of the request may still arrive, or may be parsed as another request, so
-    /// that the connection cannot be used again.
+    /// Returns whether the connection must be closed, because the rest of the request may still
+    /// arrive or may be parsed as another request.
     fn ends_connection(self) -> bool {
         match self {
-            // The whole request was read, and comes from its sender.
+            // The whole request was read, and its sender is verified.
             NotAccepted::NotDurable(_) | NotAccepted::Form => false,
-            // Where signature and length disagree, the rest may be anything.
+            // If signature and length disagree, the bytes that follow may be anything.
             NotAccepted::Signature(_)
             | NotAccepted::UntrustedPeer
             | NotAccepted::NotHttps
@@ -118,7 +118,7 @@ impl NotAccepted {
         }
     }
 
-    /// The answer.
+    /// Builds the answer.
     pub fn response(self, request: ReceiptId, answer: &RefusalAnswer) -> Response<Body> {
         let (status, class) = self.status_and_class(answer);
         let mut fields = serde_json::json!({
@@ -130,7 +130,7 @@ impl NotAccepted {
             fields["detail"] = detail.as_str().into();
         }
         if self == NotAccepted::Form {
-            // Its sender is proven, so it may get the reason.
+            // The sender is verified, so it may learn the reason.
             fields["detail"] = NO_FORM.into();
         }
         let mut response = json(status, &fields);
@@ -153,7 +153,8 @@ impl NotAccepted {
     }
 }
 
-/// Exactly 200 with a JSON body: some providers accept nothing else as success.
+/// Builds the answer to an accepted request: exactly 200, with a JSON body, because some providers
+/// accept nothing else as success.
 pub(crate) fn accepted(receipt: ReceiptId) -> Response<Body> {
     let fields = serde_json::json!({ "status": "accepted", "receipt": receipt.to_string() });
     json(StatusCode::OK, &fields)

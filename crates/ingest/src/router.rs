@@ -1,4 +1,4 @@
-//! The list of routes.
+//! The HTTP routes of an ingest.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use axum::routing::{any, get};
 
 use crate::{Ingest, health, receive};
 
-/// What an ingest answers to; tests call it without a socket.
+/// Returns the HTTP service of an ingest. Tests call it without a socket.
 pub fn router(ingest: Arc<Ingest>) -> Router {
     Router::new()
         .route("/hooks/{source}", any(receive::receive))

@@ -1,16 +1,17 @@
-//! Store and forward: while the broker takes nothing, a second broker on this machine's own disk
-//! does (a SQLite file), and what it took is forwarded in order of arrival when the first is back.
+//! Store and forward: while the main broker takes no publishes, events go to a spool, a second
+//! broker in a SQLite file on this machine. When the main broker is back, they are forwarded to it
+//! in order of arrival.
 //!
-//! It is a broker over two brokers, so nothing else in ingest knows about it, and the promise of a
-//! publish is the same: `Ok` means on disk. Once an event is spooled, every later one is, until all
-//! of them are forwarded: nothing overtakes, except past a message that only the broker's own
-//! limits refuse. A publish that timed out may be at the broker and in the spool; it is one
-//! receipt, so the store gives it one outcome.
+//! The spool and the main broker together form one broker, so the rest of ingest does not know
+//! about the spool, and a publish keeps its promise: `Ok` means on disk. Once an event is spooled,
+//! every later event is spooled too, until all are forwarded. So no event overtakes another, except
+//! a message that is refused by the broker's own limits. A publish that timed out may be both at
+//! the broker and in the spool; both copies are one receipt, so the store gives it one outcome.
 //!
-//! It empties under any load: while the broker takes them, two messages leave for each that
-//! arrives, and new ones wait for the last few.
+//! The spool empties under any load: while it is being forwarded, two messages leave for each that
+//! arrives, and new events wait while the last few are forwarded.
 //!
-//! Accept reports take the same path, and are forwarded after every event that they cover.
+//! Accept reports are spooled in the same way. Each is forwarded after every event that it covers.
 
 mod accounts;
 mod close;
@@ -45,15 +46,15 @@ use crate::counters::add;
 use forwarding_queue::ForwardingQueue;
 use gate::{Destination, Gate, Place};
 
-/// Messages of a queue in flight: as many as make one for the broker when each is one event. The
-/// largest bodies that are usual (1 MiB) make 64 MiB of them.
+/// The most messages of one queue in flight. If each holds one event, that is enough to fill one
+/// message for the broker. With the largest usual bodies (1 MiB) it is 64 MiB.
 const PREFETCH: u16 = 64;
 
-/// How often to check whether the broker is back, and whether the spool is empty.
+/// How often to check whether the broker is available again, and whether the spool is empty.
 const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How long a publish waits for spooled messages to leave before it is spooled, too. A broker so
-/// slow that this is not enough counts as unavailable.
+/// How long a publish waits for spooled messages to be forwarded before it is spooled too. A broker
+/// that needs longer counts as unavailable.
 const MAKE_ROOM_MAX: Duration = Duration::from_millis(250);
 
 /// A broker that spools to this machine's disk what the main broker cannot take now.
@@ -71,17 +72,18 @@ struct Shared {
     stop: CancellationToken,
 }
 
-/// What is in the spool and waits for the broker: all but what the broker refuses by itself.
+/// What the spool holds for the broker, without the messages that the broker refuses.
 #[derive(Clone, Copy, Default)]
 struct SpoolContents {
     messages: u64,
-    /// Those of the messages that are no accept reports.
+    /// The number of messages that are not accept reports.
     of_routes: u64,
     events: u64,
 }
 
 impl Spooling {
-    /// Forwards what an earlier process has left in the spool, and spools new events until then.
+    /// Starts forwarding what an earlier process has left in the spool. New events are spooled
+    /// until all of that is forwarded.
     ///
     /// # Errors
     /// When the spool cannot be read.
@@ -99,8 +101,8 @@ impl Spooling {
         }
         let routes = depths.into_iter().filter_map(|depth| match depth.queue {
             Queue::Route(route) => Some(route),
-            // A spool must give up no message, and accept reports are forwarded by a task of their
-            // own.
+            // A spool must never give up a message, and accept reports are forwarded by a task of
+            // their own.
             Queue::Dead | Queue::Accounts | Queue::Witness => None,
         });
         let routes: Vec<RouteName> = routes.collect();
@@ -128,7 +130,7 @@ impl Spooling {
         Ok(Self { shared, tasks })
     }
 
-    /// The counters since its start.
+    /// Returns the counters since the start of the process.
     pub fn counters(&self) -> Arc<SpoolCounters> {
         Arc::clone(&self.shared.counters)
     }
@@ -145,8 +147,8 @@ impl Shared {
         }
     }
 
-    /// Waits until no message of the queue is in flight: what a process that died had in flight is
-    /// redelivered when its lease expires, and is older than everything else.
+    /// Waits until no message of the queue is in flight. Messages that a dead process had in flight
+    /// are redelivered when their lease expires, and they are older than all others.
     async fn until_whole(&self, queue: &Queue) {
         loop {
             let depths = self.spool.depths().await.unwrap_or_default();
@@ -158,8 +160,8 @@ impl Shared {
         }
     }
 
-    /// Gives something to the broker while it takes publishes, or else spools it. `events` is how
-    /// much it counts in the counters.
+    /// Gives something to the broker if it takes publishes, and otherwise spools it. `events` is
+    /// the number of events that the counters add for it.
     async fn give_or_keep(
         &self,
         events: u64,
@@ -203,7 +205,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Waits until enough messages of these routes have been forwarded.
+    /// Waits until enough messages of these routes have been forwarded to let a new one in.
     async fn make_room(&self, routes: &[RouteName]) {
         if !self.gate.is_spooling() || !self.is_ready() {
             return;
@@ -216,7 +218,7 @@ impl Shared {
         let _ = timeout(MAKE_ROOM_MAX, all).await;
     }
 
-    /// How much is in the spool.
+    /// Counts what is in the spool.
     async fn contents(&self) -> Result<SpoolContents, Fault> {
         let depths = self.spool.depths().await?;
         let mut left = SpoolContents::default();
@@ -244,7 +246,7 @@ impl Shared {
     }
 }
 
-/// Messages of one queue, in flight or not.
+/// Returns the number of messages in one queue, in flight or not.
 fn waiting(depth: &Depth) -> u64 {
     depth.ready.unwrap_or(0) + depth.unsettled.unwrap_or(0)
 }

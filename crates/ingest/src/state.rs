@@ -1,4 +1,4 @@
-//! One ingest: its config, its broker, and what its requests share.
+//! One running ingest: its config, its broker, and the state that its requests share.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::refusal_log::RefusalLog;
 use crate::refusals::Refusals;
 use crate::{Config, Counters, Limits, Peers, Source};
 
-/// An ingest: give it to [`crate::router`] and [`crate::serve`].
+/// A running ingest, as [`crate::router`] and [`crate::serve`] take it.
 pub struct Ingest {
     pub(crate) sources: HashMap<String, Source>,
     pub(crate) peers: Peers,
@@ -32,7 +32,8 @@ pub struct Ingest {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
     pub(crate) body_memory: Arc<BodyMemory>,
-    /// The decoy key that requests to unknown sources are verified against.
+    /// The decoy key against which requests to unknown sources are verified, so that their answer
+    /// takes as long as any other.
     pub(crate) decoy: (Scheme, Vec<Key>),
     leaving: AtomicBool,
     slots: TaskTracker,
@@ -41,8 +42,8 @@ pub struct Ingest {
 }
 
 impl Ingest {
-    /// An ingest, with its publish slots started on the current runtime. `ledger` is where refusals
-    /// are kept for operators, when there is a store; it is never on a request's path.
+    /// Starts an ingest, with its publish slots on the current runtime. `ledger` is where refusals
+    /// are stored for operators, if there is a store; no request waits for it.
     pub fn start(
         config: Config,
         broker: Arc<dyn Broker>,
@@ -99,18 +100,18 @@ impl Ingest {
         })
     }
 
-    /// The counters since its start.
+    /// Returns the counters since the start of the process.
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.counters)
     }
 
-    /// The keys of a source as they are now.
+    /// Returns the keys of a source that are configured now.
     pub fn keys(&self, source: &str) -> Option<Arc<[Key]>> {
         self.sources.get(source).map(Source::keys_now)
     }
 
-    /// Replaces the keys of a source, as when a file of secrets has changed. `false` when there is
-    /// no such source.
+    /// Replaces the keys of a source, for example when a file of secrets has changed. Returns
+    /// `false` when there is no such source.
     pub fn swap_keys(&self, source: &str, keys: Vec<hookbox_signature::Key>) -> bool {
         let Some(source) = self.sources.get(source) else {
             return false;
@@ -125,19 +126,21 @@ impl Ingest {
         true
     }
 
-    /// Whether no request to any source could be verified now, because every key has ended.
+    /// Returns whether no request to any source could be verified now, because every key has
+    /// expired.
     pub(crate) fn verifies_nothing(&self) -> bool {
         let now = self.clock.now();
         let has_key = |source: &Source| source.keys_now().iter().any(|key| key.is_valid(now));
         !self.sources.values().any(has_key)
     }
 
-    /// Whether readiness is red because the process shuts down.
+    /// Returns whether readiness is red because the process is shutting down.
     pub(crate) fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::Relaxed)
     }
 
-    /// Readiness turns red, so that a balancer stops sending. What still arrives is accepted.
+    /// Turns readiness red, so that a load balancer stops sending. Requests that still arrive are
+    /// accepted.
     pub(crate) fn turn_away(&self) {
         self.leaving.store(true, Ordering::Relaxed);
     }
@@ -146,20 +149,21 @@ impl Ingest {
         self.counters.draining.load(Ordering::Relaxed)
     }
 
-    /// No more requests are accepted.
+    /// Starts the drain: no more requests are accepted.
     pub(crate) fn begin_drain(&self) {
         self.turn_away();
         self.counters.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Ends the publish slots once what they hold has its answer. The caller bounds how long.
+    /// Ends the publish slots once all their requests have an answer. The caller limits how long
+    /// that may take.
     pub async fn finish(&self) {
         self.begin_drain();
         crash_point!("ingest.draining");
         self.batcher.close();
         self.slots.close();
         self.slots.wait().await;
-        // Every sequence number is decided now, so the last accept report is complete.
+        // The outcome of every sequence number is known now, so the last accept report is complete.
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;

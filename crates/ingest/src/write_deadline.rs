@@ -1,5 +1,5 @@
-//! A stream whose peer must accept what is written: hyper limits how long a head may take to
-//! arrive, but waits for ever for an answer to be sent.
+//! A stream with a deadline for writing. hyper limits how long the head of a request may take to
+//! arrive, but it waits for ever for a peer that does not read its answer.
 
 use std::future::Future;
 use std::io;
@@ -10,11 +10,11 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// Fails a write of which nothing was accepted for as long as the deadline.
+/// A stream whose writes fail when the peer has accepted nothing for as long as the deadline.
 pub(crate) struct WriteDeadline<S> {
     stream: S,
     deadline: Duration,
-    /// Runs while a write waits.
+    /// The timer of a write that waits for the peer.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
@@ -72,7 +72,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteDeadline<S> {
         self.stream.is_write_vectored()
     }
 
-    // Sockets buffer in the kernel: these two do not wait for the peer.
+    // The kernel buffers what is written to a socket, so flushing and shutting down do not wait for
+    // the peer.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_flush(context)
     }

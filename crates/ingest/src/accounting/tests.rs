@@ -1,4 +1,5 @@
-//! The accounting reports every number once, in order, and none too early.
+//! Tests that the accounting reports every number once, in order, and never before its outcome is
+//! known.
 
 use std::sync::atomic::Ordering;
 
@@ -10,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 
-/// A broker that refuses the first accept reports and keeps the others.
+/// A broker that refuses the first few accept reports and keeps the later ones.
 #[derive(Default)]
 struct ReportBroker {
     refuse: Mutex<usize>,
@@ -67,7 +68,10 @@ fn only_numbers_decided_without_a_gap_are_reported() {
     let [a, b, c] = [2, 1, 3].map(|count| accounting.numbers(count));
     assert_eq!([a.first, b.first, c.first], [1, 3, 4]);
     confirm(c);
-    assert!(accounting.cut(false).is_none(), "1 to 3 are not decided");
+    assert!(
+        accounting.cut(false).is_none(),
+        "the outcome of 1 to 3 is not known yet"
+    );
     drop(b);
     confirm(a);
     let account = accounting.cut(false).unwrap();
@@ -81,7 +85,10 @@ fn only_numbers_decided_without_a_gap_are_reported() {
         .map(|it| (it.first, it.receipts.len()))
         .collect();
     assert_eq!(reported, [(1, 2), (4, 3)], "3 is void");
-    assert!(accounting.cut(false).is_none(), "nothing is reported twice");
+    assert!(
+        accounting.cut(false).is_none(),
+        "no number is reported twice"
+    );
     let last = accounting.cut(true).unwrap();
     assert_eq!((last.first, last.last, last.closing), (7, 6, true));
     assert_eq!(Account::decode(&last.encode()), Ok(last));

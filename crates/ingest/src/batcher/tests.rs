@@ -1,4 +1,4 @@
-//! The contents of a batch, and when no more requests are taken.
+//! Tests what a batch contains, and when the batcher takes no more requests.
 
 use std::net::IpAddr;
 
@@ -43,7 +43,7 @@ fn request(kind: &str, bytes: usize) -> AcceptedRequest {
     }
 }
 
-/// A queue of requests by type and length.
+/// Builds a queue of requests, each with a type and a body length.
 fn queue(requests: &[(&str, usize)]) -> Queue {
     let mut queue = Queue::default();
     for (kind, bytes) in requests {
@@ -54,19 +54,25 @@ fn queue(requests: &[(&str, usize)]) -> Queue {
     queue
 }
 
-/// All batches that a queue makes: their types, and the lengths of their bodies.
+/// Takes all batches from a queue and returns, for each, its type and the lengths of its bodies.
 fn batches(mut queue: Queue, batch_max: usize, bytes_max: usize) -> Vec<(String, Vec<usize>)> {
     let mut batches = Vec::new();
     loop {
         let taken = queue.take(batch_max, bytes_max);
         let Some(first) = taken.first() else {
             assert_eq!(queue.count, 0);
-            assert!(queue.by_topic.is_empty(), "topics that are empty are gone");
+            assert!(
+                queue.by_topic.is_empty(),
+                "a topic without requests is removed"
+            );
             return batches;
         };
         let topic = first.request.identified.topic.clone();
         let same = |one: &QueuedRequest| one.request.identified.topic == topic;
-        assert!(taken.iter().all(same), "a batch has one topic");
+        assert!(
+            taken.iter().all(same),
+            "all requests of a batch have the same topic"
+        );
         let lengths = taken.iter().map(|one| one.request.verified.body().len());
         batches.push((topic.event_type().to_owned(), lengths.collect()));
     }
@@ -125,7 +131,7 @@ fn topics_take_turns() {
     check(&requests, 2, 100, expect);
 }
 
-/// A broker that confirms once it is opened.
+/// A broker that confirms nothing until the test opens it.
 struct Gate {
     open: watch::Sender<bool>,
     begun: watch::Sender<usize>,
@@ -211,7 +217,7 @@ async fn nothing_is_taken_over_the_limit_or_after_closing() {
     };
     let (first, others) = tokio::join!(first, others);
     assert_eq!((first, others), (Ok(()), (Ok(()), Ok(()))));
-    // What was taken before closing is published, then the publish slots end.
+    // Requests that were taken before closing are published; then the publish slots end.
     tasks.close();
     tokio::time::timeout(patience, tasks.wait()).await.unwrap();
     assert_eq!(counters.batches.load(Ordering::Relaxed), 3);

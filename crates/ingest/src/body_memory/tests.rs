@@ -1,4 +1,4 @@
-//! The shares, to the byte.
+//! Tests the limits of the memory for bodies, exact to the byte.
 
 #![allow(clippy::unwrap_used)]
 
@@ -33,7 +33,7 @@ fn one_address_has_a_sixteenth_until_it_is_verified() {
     assert_eq!(
         memory.room(sender(1)).check(1),
         Err(NoRoom::AddressFull),
-        "by its announcement"
+        "an announced length counts in the check"
     );
     let other = hold(&memory, sender(2), MIB).unwrap();
     rooms[0].verified();
@@ -52,14 +52,14 @@ fn a_quarter_is_kept_for_small_bodies() {
         .collect();
     let large = hold(&memory, sender(100), SMALL + 1);
     assert_eq!(large.err(), Some(NoRoom::Full));
-    // One that grows counts as large with all of its bytes, from the byte that makes it large.
+    // When a body grows past the small size, all of its bytes count as large from that byte on.
     let mut growing = hold(&memory, sender(100), SMALL).unwrap();
     assert_eq!(growing.grow(1), Err(NoRoom::Full));
     rooms.pop();
     growing.grow(1).unwrap();
     assert_eq!(memory.lock().large, 47 * MIB + SMALL + 1);
     drop(growing);
-    // Small ones have what is left: 16 MiB and the one that was given back.
+    // Small bodies may use what is left: 16 MiB, and the MiB of the dropped large body.
     let small: Vec<BodyRoom> = (0..17 * MIB / SMALL)
         .map(|number| hold(&memory, sender(100 + number as u8 % 16), SMALL).unwrap())
         .collect();

@@ -1,4 +1,4 @@
-//! Headers of proxies and of clients that imitate them.
+//! Tests headers that proxies write, and headers that clients forge.
 
 #![allow(clippy::unwrap_used)]
 
@@ -6,7 +6,7 @@ use http::HeaderValue;
 
 use super::*;
 
-/// The client and https by these headers, behind proxies in 10.0.0.0/8 and fd00::/8.
+/// Reads the client and https from these headers, with trusted proxies in 10.0.0.0/8 and fd00::/8.
 fn read(lines: &[(&str, &str)]) -> (Option<String>, Option<bool>) {
     let mut headers = HeaderMap::new();
     for (name, value) in lines {
@@ -64,7 +64,8 @@ fn forwarded_is_read_from_the_right() {
         ("for=192.0.2.1;proto=http", Some("192.0.2.1"), Some(false)),
         ("for=192.0.2.1", Some("192.0.2.1"), None),
         ("for=\"[2001:db8::1]:80\"", Some("2001:db8::1"), None),
-        // The client's own text, then the first proxy's, then the second one's.
+        // The first element is the client's own text; the first proxy added the second, the second
+        // proxy the third.
         (
             "for=203.0.113.9;proto=https, for=192.0.2.1;proto=http, for=10.0.0.7;proto=https",
             Some("192.0.2.1"),

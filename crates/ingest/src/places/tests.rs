@@ -1,4 +1,4 @@
-//! Which connection gets a place, and which one loses it.
+//! Tests which connection gets a place, and which one is closed for it.
 
 #![allow(clippy::unwrap_used)]
 
@@ -20,16 +20,16 @@ fn enter(places: &Arc<Places>, host: u8) -> Entry {
 fn taken(entry: Entry) -> Arc<Place> {
     match entry {
         Entry::Taken(place) => place,
-        Entry::MadeRoom(_) => panic!("another one was closed"),
-        Entry::AddressFull => panic!("the address has too many"),
+        Entry::MadeRoom(_) => panic!("another connection was closed"),
+        Entry::AddressFull => panic!("the address has too many connections"),
     }
 }
 
 fn made_room(entry: Entry) -> Arc<Place> {
     match entry {
         Entry::MadeRoom(place) => place,
-        Entry::Taken(_) => panic!("there was a place"),
-        Entry::AddressFull => panic!("the address has too many"),
+        Entry::Taken(_) => panic!("a place was free"),
+        Entry::AddressFull => panic!("the address has too many connections"),
     }
 }
 
@@ -48,16 +48,16 @@ async fn the_oldest_without_a_verified_request_makes_room() {
     first.verified();
     let fourth = made_room(enter(&places, 4));
     assert!(is_closed(&second) && !is_closed(&first) && !is_closed(&third));
-    // One that has been idle for a second goes before an older one that is busy.
+    // A connection that has been idle for a second is closed before an older busy one.
     fourth.set_busy(false);
     tokio::time::advance(IDLE_MIN - Duration::from_millis(1)).await;
     let fifth = made_room(enter(&places, 5));
     assert!(
         is_closed(&third) && !is_closed(&fourth),
-        "not idle for long"
+        "it has not been idle for long enough"
     );
     let sixth = made_room(enter(&places, 6));
-    assert!(is_closed(&fourth), "it is the oldest");
+    assert!(is_closed(&fourth), "the idle connection is closed");
     sixth.set_busy(false);
     tokio::time::advance(IDLE_MIN).await;
     let seventh = made_room(enter(&places, 7));
@@ -87,7 +87,7 @@ async fn verified_connections_keep_their_places_and_health_checks_have_theirs() 
         .map(|_| taken(places.enter([10, 0, 0, 1].into(), true)))
         .collect();
     assert!(health.iter().all(|place| place.is_reserve()));
-    assert!(first.is_wanted(), "another place is wanted");
+    assert!(first.is_wanted(), "another connection waits for a place");
     let next = made_room(enter(&places, 3));
     assert!(next.is_reserve() && is_closed(&health[0]) && !is_closed(&health[1]));
     assert!(!is_closed(&first) && !is_closed(&second));
@@ -104,7 +104,7 @@ async fn one_address_has_its_share_and_a_proxy_has_none() {
     let second = taken(enter(&places, 1));
     assert!(
         matches!(enter(&places, 1), Entry::AddressFull),
-        "both may be busy"
+        "connections of one address that may be busy are not closed"
     );
     second.set_busy(false);
     tokio::time::advance(IDLE_MIN).await;
@@ -115,7 +115,7 @@ async fn one_address_has_its_share_and_a_proxy_has_none() {
     tokio::time::advance(IDLE_MIN).await;
     assert!(
         matches!(enter(&places, 1), Entry::AddressFull),
-        "it is verified"
+        "a verified connection is not closed"
     );
     assert_eq!(read(&places.counters.connections_refused), 2);
     let other = taken(enter(&places, 2));
@@ -135,7 +135,7 @@ async fn some_are_closed_where_the_system_allows_no_other() {
     let closed = places.not_accepted();
     tokio::pin!(closed);
     let early = tokio::time::timeout(Duration::from_secs(1), closed.as_mut()).await;
-    assert!(early.is_err(), "they have not ended");
+    assert!(early.is_err(), "the closed connections have not ended yet");
     assert!(all[0].is_wanted());
     let is_kept = |place: &Arc<Place>| !is_closed(place);
     assert_eq!(all.iter().filter(|place| is_kept(place)).count(), 16);
@@ -144,7 +144,7 @@ async fn some_are_closed_where_the_system_allows_no_other() {
     closed.await;
     places.accepted();
     assert!(!all[0].is_wanted());
-    // For a minute there are no more places than those that were left.
+    // For a minute there are no more places than the connections that were left.
     let next = made_room(enter(&places, 50));
     assert!(is_closed(&all[1]));
     tokio::time::advance(FEWER_PLACES_FOR).await;

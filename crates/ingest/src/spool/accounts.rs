@@ -1,5 +1,5 @@
-//! Forwards accept reports from the spool to the broker, one after the other, each after every
-//! event that it covers.
+//! Forwards accept reports from the spool to the broker, one at a time, each after every event that
+//! it covers.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::forward::log_once;
 use super::pause::Pause;
 use super::{CHECK_INTERVAL, PREFETCH, Shared};
 
-/// Forwards accept reports until it is time to stop.
+/// Forwards accept reports until the process stops.
 pub(super) async fn forward(shared: Arc<Shared>) {
     let stop = shared.stop.clone();
     let forwarding = async {
@@ -36,14 +36,16 @@ pub(super) async fn forward(shared: Arc<Shared>) {
     }
 }
 
-/// Ends when the subscription breaks. What is in flight is then redelivered.
+/// Forwards all accept reports of one subscription, and ends when the subscription fails. The
+/// messages in flight are then redelivered.
 async fn all_of(shared: &Shared, mut subscription: Box<dyn Subscription>) -> Result<(), Fault> {
     loop {
         let mut in_flight = vec![subscription.next().await?];
         while let Some(delivery) = subscription.try_next() {
             in_flight.push(delivery);
         }
-        // Every event that these cover was spooled before them.
+        // Events are spooled before the accept report that covers them, so an empty spool means
+        // that they are forwarded.
         while !shared
             .contents()
             .await

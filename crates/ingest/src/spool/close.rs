@@ -1,5 +1,5 @@
-//! The end of spooling: when little is left in the spool, new events wait for the moment in which
-//! the rest is forwarded. Waiting for a spool that happens to be empty would take for ever.
+//! Ends spooling: when little is left in the spool, new events wait for a short time while the rest
+//! is forwarded. Under constant load the spool would never be empty by chance.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,19 +10,19 @@ use tokio::time::{Instant, sleep, timeout};
 use super::forwarding_queue::ForwardingQueue;
 use super::{CHECK_INTERVAL, Shared};
 
-/// So many events are few whatever the broker takes: one message.
+/// The number of events that always counts as few: they fit into one message.
 const FEW: u64 = 64;
 
-/// How long a new event may wait. A sender's time-out is longer by far.
+/// How long a new event may be made to wait. The time-out of a sender is far longer.
 const CLOSE_MAX: Duration = Duration::from_secs(1);
 
-/// How often to check meanwhile whether everything is forwarded.
+/// How often to check during that time whether everything is forwarded.
 const CLOSE_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How long after an attempt that took too long the next one starts.
+/// How long to wait after a failed attempt to end spooling before the next one.
 const CLOSE_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Ends spooling whenever everything in the spool is forwarded, or nearly so.
+/// Ends spooling whenever everything in the spool, or nearly everything, is forwarded.
 pub(super) async fn watch(shared: Arc<Shared>) {
     let stop = shared.stop.clone();
     tokio::select! {
@@ -35,10 +35,11 @@ async fn check_repeatedly(shared: &Shared) {
     let (mut forwarded, mut not_before) = (0, Instant::now());
     loop {
         sleep(CHECK_INTERVAL).await;
-        // What is refused may still be in the spool when spooling ends.
+        // Refused messages may still be in the spool when spooling ends.
         let is_empty = shared.counters.events.load(Ordering::Relaxed) == 0;
         let is_idle = is_empty && !shared.gate.is_spooling();
-        // Nothing leaves meanwhile, and reading the depths of a large spool takes a while.
+        // While the broker is not ready nothing is forwarded, and counting a large spool takes a
+        // while.
         if is_idle || !shared.is_ready() {
             continue;
         }
@@ -58,7 +59,8 @@ async fn check_repeatedly(shared: &Shared) {
     }
 }
 
-/// Holds up new events until the spool is empty, but not for long.
+/// Delays new events until the spool is empty, for at most [`CLOSE_MAX`]. Returns whether it is
+/// empty.
 async fn close(shared: &Shared) -> bool {
     let Some(closing) = shared.gate.close() else {
         return false;

@@ -1,13 +1,14 @@
-//! What a spool has done since the start of its process.
+//! Counts what a spool has done since the start of its process.
 
 use std::sync::atomic::AtomicU64;
 
-/// The counters of a spool. Apart from metrics, they are read only to see how fast it empties.
+/// The counters of a spool. They are for metrics; the code reads them only to see how fast the
+/// spool empties.
 #[derive(Debug, Default)]
 pub struct SpoolCounters {
-    /// Events in it, each once for every route, as far as known.
+    /// Events in the spool, as far as known. An event for several routes counts once for each.
     pub events: AtomicU64,
-    /// Those of them that the broker refuses by themselves.
+    /// Events in the spool that the broker refuses while it takes others.
     pub refused: AtomicU64,
     /// Events that were spooled.
     pub kept: AtomicU64,

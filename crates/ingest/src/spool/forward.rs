@@ -1,6 +1,6 @@
-//! From the spool to the broker: the messages of one route, in their order, as many joined as make
-//! one message. What the broker does not take is tried again; a message that it refuses by itself,
-//! while it takes others, lets them past.
+//! Forwards the messages of one route from the spool to the broker, in their order, joining as many
+//! as fit into one message. A message that the broker did not take is tried again. If the broker
+//! refuses one message and takes others, the others overtake it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,24 +17,27 @@ use super::pause::Pause;
 use super::{CHECK_INTERVAL, PREFETCH, Shared};
 use crate::counters::add;
 
-/// So many times in a row a message must fail by itself before another one is tried in its place.
+/// How many times in a row a single message must fail before the message behind it is tried in its
+/// place.
 const ALONE_MAX: u32 = 5;
 
-/// How long such a message waits for another one to be tried. Nothing waits behind it, and each try
-/// may cost other routes their connection.
+/// How long the only message in flight waits for a second one to arrive after it has failed that
+/// often. No message waits behind it, and each try may cost other routes their connection.
 const ALONE_PAUSE: Duration = Duration::from_secs(60);
 
-/// How many refused messages of a route stay in flight; the rest of the prefetch is for the others.
+/// How many refused messages of a route stay in flight; the rest of the prefetch is for other
+/// messages.
 const REFUSED_MAX: usize = PREFETCH as usize / 2;
 
-/// When a refused message is tried again. Each try costs the broker's connection, so that the
-/// pauses grow: after raising the broker's limit, wait for the next try or restart the process.
+/// How long the first pause is before a refused message is tried again; it doubles each time,
+/// because each try costs the broker's connection. After raising the broker's limit, wait for the
+/// next try or restart the process.
 const REFUSED_FIRST: Duration = Duration::from_secs(5);
 
-/// The longest of those pauses.
+/// The longest pause before a refused message is tried again.
 const REFUSED_LONGEST: Duration = Duration::from_secs(600);
 
-/// Forwards one route until it is time to stop.
+/// Forwards the messages of one route until the process stops.
 pub(super) async fn forward(shared: Arc<Shared>, route: RouteName) {
     let stop = shared.stop.clone();
     tokio::select! {
@@ -59,7 +62,7 @@ async fn in_order(shared: &Shared, route: &RouteName) {
             }
             Err(fault) => fault,
         };
-        // What was in flight is redelivered in its order.
+        // The messages that were in flight are redelivered in their order.
         forwarding.record_refused(0, 0);
         forwarding.rests();
         log_once(&mut logged, &ended);
@@ -67,7 +70,7 @@ async fn in_order(shared: &Shared, route: &RouteName) {
     }
 }
 
-/// Logs why the spool cannot be read, when the reason differs from the last one: it is tried again
+/// Logs why the spool cannot be read, but only when the reason has changed: reading is tried
 /// several times a second.
 pub(super) fn log_once(logged: &mut String, fault: &Fault) {
     let why = describe(fault);
@@ -77,17 +80,17 @@ pub(super) fn log_once(logged: &mut String, fault: &Fault) {
     }
 }
 
-/// The messages of one route that are in flight.
+/// The messages of one route that are in flight, and the state of forwarding them.
 struct Forwarder<'a> {
     shared: &'a Shared,
     forwarding: &'a ForwardingQueue,
     route: &'a RouteName,
     subscription: Box<dyn Subscription>,
-    /// In order, and never more than [`PREFETCH`] with those refused.
+    /// The messages in order. With the refused ones they are never more than [`PREFETCH`].
     in_flight: VecDeque<SpooledMessage>,
     pause: Pause,
-    /// How often the first message in flight has failed by itself, for a reason that may be its
-    /// own.
+    /// How often in a row the first message in flight has failed when it was sent alone, for a
+    /// reason that may lie in the message.
     failed_alone: u32,
     refused: VecDeque<SpooledMessage>,
     refused_at: Instant,
@@ -115,8 +118,8 @@ impl<'a> Forwarder<'a> {
         }
     }
 
-    /// Ends when the subscription breaks, or the spool does not delete what is forwarded: it will
-    /// be forwarded once more, with the same receipts.
+    /// Forwards until the subscription fails, or until the spool cannot delete a forwarded message.
+    /// That message will be forwarded once more, with the same receipts.
     async fn run(mut self) -> Fault {
         loop {
             if let Err(fault) = self.step().await {
@@ -132,7 +135,8 @@ impl<'a> Forwarder<'a> {
             self.try_refused().await?;
             self.shared.until_ready().await;
         }
-        // After a failure one at a time, so that no other can be its reason.
+        // After a failure messages are sent one at a time, so that no other message can be the
+        // reason of a failure.
         let count = if self.pause.is_first() {
             joinable(&self.in_flight)
         } else {
@@ -147,7 +151,7 @@ impl<'a> Forwarder<'a> {
         }
     }
 
-    /// Takes the messages that are available, and waits when there are none.
+    /// Takes the messages that are available, and waits for one if there are none.
     async fn fill(&mut self) -> Result<(), Fault> {
         while let Some(delivery) = self.subscription.try_next() {
             self.in_flight.push_back(SpooledMessage::of(delivery));
@@ -164,7 +168,7 @@ impl<'a> Forwarder<'a> {
         Ok(())
     }
 
-    /// The first `count` are confirmed.
+    /// Acknowledges the first `count` messages, which the broker has confirmed.
     async fn passed(&mut self, count: usize) -> Result<(), Fault> {
         self.pause = Pause::default();
         self.failed_alone = 0;
@@ -211,8 +215,8 @@ impl<'a> Forwarder<'a> {
         Ok(())
     }
 
-    /// Tries the second message when the first has failed too often. If the broker takes that one,
-    /// it is the first that is refused, and not the broker that is unavailable.
+    /// Tries the second message when the first has failed too often. If the broker takes the
+    /// second, the broker is available and refuses the first one.
     async fn lets_past(&mut self) -> Result<bool, Fault> {
         if self.refused.len() >= REFUSED_MAX {
             return Ok(false);
@@ -249,7 +253,8 @@ impl<'a> Forwarder<'a> {
         Ok(true)
     }
 
-    /// Tries one that was refused, and the next one at once when it is taken.
+    /// Tries a refused message again. If the broker takes it, the next refused one is tried at
+    /// once.
     async fn try_refused(&mut self) -> Result<(), Fault> {
         let Some(kept) = self.refused.pop_front() else {
             return Ok(());
@@ -287,8 +292,8 @@ async fn publish(shared: &Shared, route: &RouteName, batch: &Batch) -> Result<()
     Ok(())
 }
 
-/// Whether the message may be the reason, and not the broker or the route: RabbitMQ ends the
-/// connection on which it refuses a message.
+/// Returns whether the message itself may be the reason, and not the broker or the route: RabbitMQ
+/// ends the connection on which it refuses a message.
 fn may_be_its_own(kind: PublishErrorKind) -> bool {
     match kind {
         PublishErrorKind::Unavailable => true,

@@ -1,23 +1,25 @@
-//! The forwarding queue of one route out of the spool: the state that its forwarder shares.
+//! The state of forwarding one route out of the spool, shared by its forwarder and by new
+//! publishes.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::Semaphore;
 
-/// So many messages leave the spool for each new one while the broker takes them, so that it
-/// empties under any load.
+/// How many messages must leave the spool for each new one while the broker takes them, so that the
+/// spool empties under any load.
 const OUT_FOR_ONE_IN: u32 = 2;
 
-/// How many of those that left count at most, so that an idle period allows no burst.
+/// The most forwarded messages that are credited to new ones, so that an idle period allows no
+/// burst.
 const SAVED_MAX: usize = 16;
 
 /// The state of one forwarding queue.
 pub(super) struct ForwardingQueue {
-    /// It is forwarding, and has more to forward.
+    /// Whether messages are being forwarded and more are left.
     moves: AtomicBool,
-    /// The broker did not take the last one.
+    /// Whether the broker did not take the last message that was tried.
     is_held_up: AtomicBool,
-    /// Messages that have left, and for which no new one was let in yet.
+    /// Messages that have left the spool and for which no new one was let in yet.
     left: Semaphore,
     refused_messages: AtomicU64,
     refused_events: AtomicU64,
@@ -36,7 +38,7 @@ impl Default for ForwardingQueue {
 }
 
 impl ForwardingQueue {
-    /// Waits until as many have left as make room for one.
+    /// Waits until enough messages have left the spool to let one new message in.
     pub async fn make_room(&self) {
         if self.moves.load(Ordering::SeqCst)
             && let Ok(left) = self.left.acquire_many(OUT_FOR_ONE_IN).await
@@ -45,20 +47,20 @@ impl ForwardingQueue {
         }
     }
 
-    /// So many messages have left.
+    /// Records that so many messages have left the spool.
     pub fn moved(&self, messages: usize) {
         self.is_held_up.store(false, Ordering::SeqCst);
         self.moves.store(true, Ordering::SeqCst);
         self.save(messages);
     }
 
-    /// Nothing is left to forward for now.
+    /// Records that nothing is left to forward for now.
     pub fn rests(&self) {
         self.is_held_up.store(false, Ordering::SeqCst);
         self.stands();
     }
 
-    /// The broker did not take the last one.
+    /// Records that the broker did not take the last message.
     pub fn holds(&self) {
         self.is_held_up.store(true, Ordering::SeqCst);
         self.stands();
@@ -68,7 +70,8 @@ impl ForwardingQueue {
         self.is_held_up.load(Ordering::SeqCst)
     }
 
-    /// What the broker refuses by itself, in messages and in events.
+    /// Returns how many messages, and how many events in them, the broker refuses while it takes
+    /// others.
     pub fn refused(&self) -> (u64, u64) {
         let messages = self.refused_messages.load(Ordering::SeqCst);
         (messages, self.refused_events.load(Ordering::SeqCst))
@@ -82,7 +85,7 @@ impl ForwardingQueue {
 
     fn stands(&self) {
         self.moves.store(false, Ordering::SeqCst);
-        // What waits already must not wait for messages that do not move.
+        // New messages that wait already must not wait for a queue that does not move.
         self.save(SAVED_MAX);
     }
 

@@ -1,29 +1,30 @@
-//! Decides what goes to the broker and what is spooled, and orders the two moments between: no
-//! event overtakes an earlier one when spooling starts or ends.
+//! Decides whether a publish goes to the broker or into the spool, and keeps the order at both
+//! transitions: no event overtakes an earlier one when spooling starts or ends.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// How long a publish that is under way may take once spooling has started. Later events wait for
-/// it, and senders wait for them; a healthy broker has confirmed by then.
+/// How long a publish that is under way may still take once spooling has started. Later events wait
+/// for it, and so do their senders; a healthy broker has confirmed by then.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// Everything that is published passes it.
+/// The state that every publish passes through.
 pub(super) struct Gate(watch::Sender<State>);
 
 #[derive(Default)]
 struct State {
-    /// New events are spooled, until all that was spooled is forwarded.
+    /// Whether new events are spooled. It stays true until everything in the spool is forwarded.
     spooling: bool,
-    /// The last of the spooled events are being forwarded; new ones wait for that.
+    /// Whether the last spooled events are being forwarded, while new ones wait.
     closing: bool,
-    /// How many publishes are being spooled, or are about to be.
+    /// The number of publishes that are being spooled or are about to be.
     keeping: usize,
-    /// The next place in the order of arrival.
+    /// The next position in the order of arrival.
     next: u64,
-    /// The places of what was given to the broker and is neither confirmed nor spooled yet.
+    /// The positions of publishes that were given to the broker and are neither confirmed nor
+    /// spooled yet.
     on_the_way: BTreeSet<u64>,
 }
 
@@ -35,18 +36,18 @@ pub(super) enum Destination<'a> {
     Keep(Place<'a>),
 }
 
-/// A place in the order of arrival, until it is dropped.
+/// A position in the order of arrival. It is held until this value is dropped.
 pub(super) struct Place<'a> {
     gate: &'a Gate,
     number: u64,
     keeps: bool,
 }
 
-/// An attempt to end spooling, until it is dropped.
+/// An attempt to end spooling. Dropping it ends the attempt.
 pub(super) struct Closing<'a>(&'a Gate);
 
 impl Gate {
-    /// An open gate, or one behind which events are spooled already.
+    /// Creates a gate that is open to the broker, or one that spools from the start.
     pub fn new(spooling: bool) -> Self {
         Self(watch::Sender::new(State {
             spooling,
@@ -58,7 +59,7 @@ impl Gate {
         self.0.borrow().spooling
     }
 
-    /// Takes the next place.
+    /// Takes the next position in the order, and decides where the publish goes.
     pub async fn enter(&self, is_ready: impl Fn() -> bool) -> Destination<'_> {
         loop {
             let mut entered = None;
@@ -92,7 +93,8 @@ impl Gate {
         }
     }
 
-    /// Starts to end spooling, unless an earlier event may still be spooled.
+    /// Starts an attempt to end spooling. Returns `None` when an earlier event may still have to be
+    /// spooled.
     pub fn close(&self) -> Option<Closing<'_>> {
         let closes = self.0.send_if_modified(|state| {
             let closes = state.spooling && !state.closing && state.on_the_way.is_empty();
@@ -103,7 +105,7 @@ impl Gate {
     }
 
     async fn until(&self, is_so: impl FnMut(&State) -> bool) {
-        // This type holds the other end, so the channel is never closed.
+        // This value holds the sender, so the channel is never closed.
         let _ = self.0.subscribe().wait_for(is_so).await;
     }
 }
@@ -122,20 +124,22 @@ impl State {
 }
 
 impl Place<'_> {
-    /// It is time to give up on the broker: spooling has started, and others wait.
+    /// Waits until the publish must give up on the broker, because spooling has started and later
+    /// events wait for it.
     pub async fn is_late(&self) {
         self.gate.until(|state| state.spooling).await;
         tokio::time::sleep(GRACE).await;
     }
 
-    /// The broker did not take it. It holds its place until it is spooled.
+    /// Marks a publish that the broker did not take as one to be spooled. It keeps its position
+    /// until then.
     pub fn keep(mut self) -> Self {
         self.keeps = true;
         self.gate.0.send_if_modified(State::keep);
         self
     }
 
-    /// Waits until all that came before is confirmed or spooled.
+    /// Waits until every earlier publish is confirmed or spooled.
     pub async fn is_oldest(&self) {
         let number = self.number;
         let is_oldest = |state: &State| state.on_the_way.range(..number).next().is_none();
@@ -153,12 +157,12 @@ impl Drop for Place<'_> {
 }
 
 impl Closing<'_> {
-    /// Waits for the publishes that were about to be spooled.
+    /// Waits until no publish is being spooled.
     pub async fn until_none_is_spooled(&self) {
         self.0.until(|state| state.keeping == 0).await;
     }
 
-    /// Nothing is spooled any more.
+    /// Ends spooling: new events go to the broker again.
     pub fn end(self) {
         self.0.0.send_modify(|state| state.spooling = false);
     }

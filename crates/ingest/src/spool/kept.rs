@@ -1,4 +1,5 @@
-//! A message of the spool that is in flight, and several of them joined as one for the broker.
+//! A spooled message that is in flight, and joining several of them into one message for the
+//! broker.
 
 use std::collections::VecDeque;
 
@@ -6,23 +7,24 @@ use bytes::Bytes;
 use hookbox_driver::{Batch, Delivery};
 use hookbox_event::{Envelope, ReceiptId, Topic, decode_batch, join_batches};
 
-/// Envelopes of one message for the broker: as many as in a batch that never was in a spool.
+/// The most envelopes in one joined message: as many as in a batch that never was in a spool.
 const JOINED_MAX: usize = 64;
 
-/// Bytes of such a message. One that is larger by itself travels alone.
+/// The most bytes in one joined message. A message that is larger is forwarded without being
+/// joined.
 const JOINED_BYTES_MAX: usize = 256 * 1024;
 
-/// A message of a route.
+/// A spooled message of a route.
 pub(super) struct SpooledMessage {
     pub delivery: Delivery,
     pub batch: Batch,
-    /// It is a batch as this build writes it, to its last byte.
+    /// Whether the bytes are a complete batch in the format of this build.
     is_whole: bool,
 }
 
 impl SpooledMessage {
-    /// Decodes the batch. Bytes that are no batch are forwarded as they are: the worker stores them
-    /// as a dead letter, as it does with everything that it cannot decode.
+    /// Decodes the batch. Bytes that are not a batch are forwarded unchanged: the worker stores
+    /// them as a dead letter, as it does with everything that it cannot decode.
     pub fn of(delivery: Delivery) -> Self {
         let frames = decode_batch(&delivery.bytes).unwrap_or_default();
         let envelopes: Vec<&Envelope> = frames.iter().flatten().collect();
@@ -42,7 +44,7 @@ impl SpooledMessage {
     }
 }
 
-/// How many messages from the front make one. There is one at least.
+/// Returns how many messages from the front can be joined into one; at least one.
 pub(super) fn joinable(messages: &VecDeque<SpooledMessage>) -> usize {
     let (mut envelopes, mut bytes) = (0, 0);
     let fits = |kept: &&SpooledMessage| {
@@ -53,8 +55,8 @@ pub(super) fn joinable(messages: &VecDeque<SpooledMessage>) -> usize {
     messages.iter().take_while(fits).count().max(1)
 }
 
-/// The first `count` as one message, in their order; `None` when they cannot be joined. Its topic
-/// is that of the first: it is only shown to operators.
+/// Joins the first `count` messages in their order; `None` when they cannot be joined. The result
+/// has the topic of the first message, which is only shown to operators.
 pub(super) fn join(messages: &VecDeque<SpooledMessage>, count: usize) -> Option<Batch> {
     let first = &messages.front()?.batch;
     if count == 1 {

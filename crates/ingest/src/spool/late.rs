@@ -1,4 +1,4 @@
-//! A broker that may not be open yet: with a spool, ingest starts without it.
+//! A broker that may not be open yet: with a spool, an ingest starts without its main broker.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -10,7 +10,7 @@ use hookbox_driver::{
 use hookbox_event::{Account, RouteName, Witness};
 use tokio_util::task::TaskTracker;
 
-/// A broker that takes nothing until it is open.
+/// A broker that takes no publishes until it is open.
 pub struct LateBroker {
     state: Arc<State>,
     opening: TaskTracker,
@@ -18,14 +18,15 @@ pub struct LateBroker {
 
 struct State {
     opened: OnceLock<Arc<dyn Broker>>,
-    /// Why it is not open.
+    /// Why the broker is not open.
     why: Mutex<(NotReadyKind, String)>,
 }
 
 impl LateBroker {
-    /// Starts to open it. `open` reports meanwhile why it is not open, for operators; the error
-    /// with which it ends, when the broker cannot be used, is shown for as long as the process
-    /// lives. `None` when it was time to stop.
+    /// Starts to open the broker in the background. Until it is open, `open` reports to operators
+    /// why it is not. If `open` ends with an error, the broker cannot be used, and the error is
+    /// shown for as long as the process lives. `open` returns `None` when the process is shutting
+    /// down.
     pub fn open<F>(open: impl FnOnce(Reason) -> F) -> Self
     where
         F: Future<Output = Result<Option<Arc<dyn Broker>>, OpenError>> + Send + 'static,
@@ -39,7 +40,7 @@ impl LateBroker {
         let open = open(Reason(Arc::clone(&state)));
         opening.spawn(async move {
             match open.await {
-                // It is set here only.
+                // No other code sets this value, so setting it cannot fail.
                 Ok(Some(broker)) => drop(begun.opened.set(broker)),
                 Ok(None) => {
                     begun.say(NotReadyKind::Closing, "hookbox is shutting down".to_owned());
@@ -60,7 +61,7 @@ impl LateBroker {
     }
 }
 
-/// Where the reason is set why a broker is not open yet.
+/// A handle that sets the reason why a broker is not open yet.
 #[derive(Clone)]
 pub struct Reason(Arc<State>);
 
@@ -139,7 +140,7 @@ impl Broker for LateBroker {
     }
 
     async fn close(&self) {
-        // Opening ends by itself at a shutdown.
+        // The task that opens the broker ends by itself at a shutdown.
         self.opening.wait().await;
         if let Some(broker) = self.opened() {
             broker.close().await;

@@ -1,4 +1,4 @@
-//! Genuine bodies of every unusual kind: all are stored, byte for byte, none is refused.
+//! Tests genuine bodies of every unusual kind: all are stored byte for byte, and none is refused.
 
 use hookbox_event::Scalar;
 use hookbox_ingest::Limits;
@@ -72,7 +72,7 @@ async fn json_without_its_fields_is_identified_by_its_content() {
         .collect();
     ids.sort();
     ids.dedup();
-    assert_eq!(ids.len(), 11, "no two of them are taken for one event");
+    assert_eq!(ids.len(), 11, "each body is an event of its own");
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! A broker that refuses, does not respond, or is busy: a sender gets the true answer in time.
+//! Tests a broker that refuses, does not respond, or is busy: a sender gets the true answer in
+//! time.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -37,7 +38,11 @@ async fn whatever_is_not_confirmed_is_503() {
     let counters = world.ingest.counters();
     assert_eq!(counters.not_durable.load(Ordering::Relaxed), 5);
     assert_eq!(counters.accepted.load(Ordering::Relaxed), 0);
-    assert_eq!(world.broker.begun(), 5, "the sender tries again, not we");
+    assert_eq!(
+        world.broker.begun(),
+        5,
+        "hookbox publishes each request once: retrying is the sender's part"
+    );
     world.broker.set(Mode::Take);
     world.keeps(EVENT).await;
     assert_eq!(counters.accepted.load(Ordering::Relaxed), 1);
@@ -48,7 +53,7 @@ async fn an_unresponsive_broker_is_503_within_the_deadline() {
     let world = World::with(hasty()).await;
     world.broker.set(Mode::Hang);
     let began = Instant::now();
-    // More than there are publish slots: those that wait for one are answered as well.
+    // There are more requests than publish slots: those that wait for a slot are answered as well.
     let mut asked = JoinSet::new();
     for _ in 0..10 {
         let mut client = world.client().await;
@@ -60,7 +65,7 @@ async fn an_unresponsive_broker_is_503_within_the_deadline() {
     let took = began.elapsed();
     assert!(took >= hasty().confirm_deadline, "{took:?}");
     assert!(took < PATIENCE / 2, "{took:?}");
-    // Those that were taken are stored when the broker responds again, the others are not.
+    // Requests that a slot had taken are stored when the broker responds again; the others are not.
     let begun = world.broker.begun();
     assert!((1..=4).contains(&begun), "{begun}");
     world.broker.set(Mode::Take);
@@ -84,7 +89,10 @@ async fn a_publish_slot_that_panics_answers_its_requests_and_keeps_running() {
         let began = Instant::now();
         try_again(&world.begini(EVENT).await);
         let took = began.elapsed();
-        assert!(took < PATIENCE / 2, "not by its deadline: {took:?}");
+        assert!(
+            took < PATIENCE / 2,
+            "answered by its deadline and not by the panic: {took:?}"
+        );
     }
     world.broker.set(Mode::Take);
     world.keeps(EVENT).await;
@@ -98,7 +106,8 @@ async fn a_sender_that_leaves_cancels_nothing() {
     let mut client = world.client().await;
     client.send(&begini(EVENT)).await;
     world.broker.until_begun(1).await;
-    // Whether it has disconnected or only closed its half cannot be seen before it is answered.
+    // Before it is answered, a sender that has disconnected looks like one that closed only its
+    // half.
     client.end().await;
     drop(client);
     world.broker.set(Mode::Take);
@@ -130,8 +139,9 @@ async fn what_waits_shares_a_confirm() {
     }
     world.broker.until_begun(1).await;
     let counters = world.ingest.counters();
-    // The one publish slot has taken 64 at most; the others will make one batch and a little more.
-    eventually("they wait for the publish slot", || {
+    // The only publish slot has taken 64 requests at most; the others make one batch and a little
+    // more.
+    eventually("the other requests wait for the publish slot", || {
         counters.waiting.load(Ordering::Relaxed) >= 36
     })
     .await;
@@ -169,7 +179,7 @@ async fn more_than_may_wait_is_503_at_once() {
     let mut second = world.client().await;
     second.send(&begini(EVENT)).await;
     let counters = world.ingest.counters();
-    eventually("the second waits", || {
+    eventually("the second request waits", || {
         counters.waiting.load(Ordering::Relaxed) == 1
     })
     .await;
@@ -199,10 +209,14 @@ async fn readiness_follows_the_broker() {
         assert_eq!(answer.json()["reason"], "method", "{path}");
     }
     let answer = world.ask(&ready).await;
-    // The class only: the endpoint is public.
+    // The endpoint is public, so it shows only the class of the reason.
     let expect = serde_json::json!({ "status": "not_ready", "class": "topology" });
     assert_eq!(answer.json(), expect);
-    assert_eq!(world.ask(&alive).await.status, 200, "it lives all the same");
+    assert_eq!(
+        world.ask(&alive).await.status,
+        200,
+        "the process is alive although it is not ready"
+    );
     world.broker.set_ready(Readiness::Ready);
     assert_eq!(world.ask(&ready).await.status, 200);
 }

@@ -1,4 +1,4 @@
-//! A client that sends bytes, well-formed or not, and reads the response.
+//! A client that sends any bytes, well-formed or not, and reads the response.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Longest wait for anything that must happen. Only a failing test takes as long.
+/// The longest time to wait for something that must happen. Only a failing test takes as long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One response.
+/// One HTTP response.
 #[derive(Debug)]
 pub struct HttpResponse {
     pub status: u16,
@@ -19,11 +19,11 @@ pub struct HttpResponse {
 }
 
 impl HttpResponse {
-    /// The one value of a header, by its lower-case name.
+    /// Returns the only value of a header, by its lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(known, _)| known == name);
         let value = values.next().map(|(_, value)| value.as_str());
-        assert!(values.next().is_none(), "{name} is there twice");
+        assert!(values.next().is_none(), "the header {name} occurs twice");
         value
     }
 
@@ -32,7 +32,7 @@ impl HttpResponse {
     }
 }
 
-/// One connection.
+/// One connection to an ingest.
 pub struct Client<S = TcpStream> {
     stream: S,
     read: Vec<u8>,
@@ -43,7 +43,7 @@ impl Client {
         Self::over(TcpStream::connect(address).await.unwrap())
     }
 
-    /// Over a connection with special options.
+    /// Uses a connection that was opened with special options.
     pub fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         Self::within(stream)
@@ -51,7 +51,7 @@ impl Client {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
-    /// Over a stream that is no socket.
+    /// Uses a stream that is not a socket.
     pub fn within(stream: S) -> Self {
         Self {
             stream,
@@ -59,24 +59,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
-    /// Sends all of it; fails the test when the other side does not accept it.
+    /// Sends all bytes; fails the test if the other side does not accept them.
     pub async fn send(&mut self, bytes: &[u8]) {
         let sent = timeout(PATIENCE, self.stream.write_all(bytes)).await;
-        sent.expect("it is taken in time").unwrap();
+        sent.expect("the bytes are accepted in time").unwrap();
     }
 
-    /// Sends as much as the other side accepts. `false` once it accepts no more.
+    /// Sends as much as the other side accepts. Returns `false` if it did not accept everything.
     pub async fn offer(&mut self, bytes: &[u8]) -> bool {
         let sent = timeout(PATIENCE, self.stream.write_all(bytes)).await;
-        sent.expect("it is taken or refused in time").is_ok()
+        sent.expect("the bytes are accepted or refused in time")
+            .is_ok()
     }
 
-    /// Ends this side's half.
+    /// Closes this side's half of the connection.
     pub async fn end(&mut self) {
         self.stream.shutdown().await.unwrap();
     }
 
-    /// The next answer; `None` when the connection ends without one.
+    /// Reads the next answer; `None` when the connection ends without one.
     pub async fn answer(&mut self) -> Option<HttpResponse> {
         let head_end = loop {
             let found = self.read.windows(4).position(|four| four == b"\r\n\r\n");
@@ -84,7 +85,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 Some(at) => break at,
                 None if self.more().await => {}
                 None => {
-                    assert!(self.read.is_empty(), "it ends in the middle of a head");
+                    assert!(
+                        self.read.is_empty(),
+                        "the connection ended in the middle of a head"
+                    );
                     return None;
                 }
             }
@@ -101,7 +105,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         let length = headers.iter().find(|(name, _)| name == "content-length");
         let length = length.map_or(0, |(_, value)| value.parse().unwrap());
         while self.read.len() < length {
-            assert!(self.more().await, "it ends in the middle of a body");
+            assert!(
+                self.more().await,
+                "the connection ended in the middle of a body"
+            );
         }
         let text = String::from_utf8(self.read.drain(..length).collect()).unwrap();
         Some(HttpResponse {
@@ -117,7 +124,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.answer().await.expect("an answer")
     }
 
-    /// Whether the other side closes without another byte, within this time.
+    /// Returns whether the other side closes the connection within this time, without another byte.
     pub async fn closes_within(&mut self, limit: Duration) -> bool {
         match timeout(limit, self.more()).await {
             Ok(more) => !more && self.read.is_empty(),
@@ -129,13 +136,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.closes_within(PATIENCE).await
     }
 
-    /// Everything until the other side closes.
+    /// Appends everything that arrives until the other side closes.
     pub async fn rest(&mut self, heard: &mut Vec<u8>) {
         while self.more().await {}
         heard.append(&mut self.read);
     }
 
-    /// Reads something; `false` at the end, a reset included.
+    /// Reads some bytes; `false` at the end of the stream, also when the connection is reset.
     async fn more(&mut self) -> bool {
         let read = timeout(PATIENCE, self.stream.read_buf(&mut self.read)).await;
         read.expect("an answer or an end in time")
@@ -143,7 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 }
 
-/// A `POST` as text, with the length of its body.
+/// Returns a `POST` request with its body and a matching `Content-Length`.
 pub fn post(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let length = body.len().to_string();
     let mut all = vec![("content-length", length.as_str())];
@@ -153,7 +160,7 @@ pub fn post(path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The head of a request with exactly these headers after `Host`.
+/// Returns the head of a request that has exactly these headers after `Host`.
 pub fn head(method: &str, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
     let mut text = format!("{method} {path} HTTP/1.1\r\nhost: hooks.example\r\n");
     for (name, value) in headers {
@@ -162,7 +169,7 @@ pub fn head(method: &str, path: &str, headers: &[(&str, &str)]) -> Vec<u8> {
     (text + "\r\n").into_bytes()
 }
 
-/// A body as one chunk, with the end of all chunks.
+/// Encodes a body as one chunk, followed by the last chunk.
 pub fn chunked(body: &[u8]) -> Vec<u8> {
     let mut bytes = format!("{:x}\r\n", body.len()).into_bytes();
     bytes.extend_from_slice(body);

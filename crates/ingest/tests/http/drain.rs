@@ -1,4 +1,5 @@
-//! Shutting down: what was taken gets its true answer, what was not is not taken.
+//! Tests shutting down: a request that was taken gets its true answer, and no other request is
+//! taken.
 
 use std::time::{Duration, Instant};
 
@@ -10,15 +11,15 @@ use crate::client::head;
 use crate::fake::Mode;
 use crate::world::{EVENT, World, begini};
 
-/// Long enough for a few requests on a busy machine.
+/// How long requests are still taken: enough for a few requests on a busy machine.
 const LEAD: Duration = Duration::from_secs(3);
 
-/// Waits until nothing listens any more.
+/// Waits until the ingest no longer listens.
 async fn until_refused(world: &World) {
     let mut tries = 0;
     while TcpStream::connect(world.address).await.is_ok() {
         tries += 1;
-        assert!(tries < 10_000, "it still listens");
+        assert!(tries < 10_000, "the ingest still listens");
         tokio::task::yield_now().await;
     }
 }
@@ -44,7 +45,8 @@ async fn a_request_under_way_gets_its_true_answer() {
     }
 }
 
-/// A balancer checks readiness now and then. Until it has, no connection is refused.
+/// A load balancer checks readiness only now and then. Until it has seen that readiness is red, no
+/// connection may be refused.
 #[tokio::test]
 async fn readiness_turns_red_before_anything_is_refused() {
     let mut world = World::leading(LEAD).await;
@@ -58,12 +60,15 @@ async fn readiness_turns_red_before_anything_is_refused() {
         if answer.status == 503 {
             break answer.json();
         }
-        assert!(stopped_at.elapsed() < LEAD, "it stays green");
+        assert!(stopped_at.elapsed() < LEAD, "readiness stays green");
     };
     assert_eq!(red["class"], "draining");
     assert_eq!(world.begini(EVENT).await.status, 200);
     assert_eq!(kept.ask(&begini(EVENT)).await.status, 200);
-    assert!(stopped_at.elapsed() < LEAD, "too late to show anything");
+    assert!(
+        stopped_at.elapsed() < LEAD,
+        "the test ran too slowly: the lead is over"
+    );
     assert!(kept.closes().await);
     assert!(stopped_at.elapsed() >= LEAD);
     until_refused(&world).await;
@@ -83,7 +88,7 @@ async fn a_body_under_way_is_read_to_its_end() {
     );
     let (head, body) = expect.split_once("\r\n\r\n").unwrap();
     let continued = client.ask(format!("{head}\r\n\r\n").as_bytes()).await;
-    assert_eq!(continued.status, 100, "its body is being read");
+    assert_eq!(continued.status, 100, "the body is being read");
     world.shutdown.cancel();
     until_refused(&world).await;
     let answer = client.ask(body.as_bytes()).await;
@@ -122,9 +127,9 @@ async fn what_is_open_after_the_grace_is_cut_without_an_answer() {
     world.shutdown.cancel();
     assert!(
         client.answer().await.is_none(),
-        "no answer is better than a wrong one"
+        "the connection is cut without an answer"
     );
-    // The publish slot still receives the answer.
+    // The publish slot still receives the confirm of the broker.
     world.broker.set(Mode::Take);
     world.until_stopped().await;
     assert_eq!(world.broker.envelopes()[0].body, EVENT);

@@ -1,4 +1,4 @@
-//! A broker in memory whose behaviour a test sets, and the test's own clock and chance.
+//! A broker in memory whose behaviour a test sets, and a clock and a random generator for tests.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,14 +13,14 @@ use tokio::sync::watch;
 
 use crate::client::PATIENCE;
 
-/// The reaction of the broker to a publish.
+/// What the broker does with a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Keeps it and confirms.
+    /// Stores the batch and confirms it.
     Take,
     /// Answers with an error.
     Fail(PublishErrorKind),
-    /// Withholds its answer until the mode is changed.
+    /// Withholds its answer until the test changes the mode.
     Hang,
     /// Panics in the task that called it.
     Panic,
@@ -34,7 +34,7 @@ pub struct StoredBatch {
     pub envelopes: Vec<Envelope>,
 }
 
-/// The broker.
+/// The broker in memory.
 pub struct FakeBroker {
     mode: watch::Sender<Mode>,
     begun: watch::Sender<usize>,
@@ -60,7 +60,7 @@ impl FakeBroker {
         *self.ready.lock().unwrap() = ready;
     }
 
-    /// How many publishes were started, whatever their results.
+    /// Returns how many publishes were started, whatever their results.
     pub fn begun(&self) -> usize {
         *self.begun.borrow()
     }
@@ -69,7 +69,7 @@ impl FakeBroker {
         self.kept.borrow().clone()
     }
 
-    /// Every stored envelope, in order.
+    /// Returns every stored envelope, in order.
     pub fn envelopes(&self) -> Vec<Envelope> {
         self.kept()
             .into_iter()
@@ -99,7 +99,7 @@ impl Broker for FakeBroker {
         match mode {
             Mode::Take | Mode::Hang => {}
             Mode::Fail(kind) => return Err(PublishError::plain(kind)),
-            Mode::Panic => panic!("the broker panics, as the test wants"),
+            Mode::Panic => panic!("the broker panics because the test set it to"),
         }
         let frames = decode_batch(&batch.bytes).unwrap();
         let kept = StoredBatch {
@@ -133,22 +133,22 @@ impl Broker for FakeBroker {
     async fn close(&self) {}
 }
 
-/// The time at which every test happens.
+/// The time that the clock of every test shows.
 pub const NOW: Timestamp = Timestamp::from_unix_micros(1_764_000_000_123_456);
 
-/// A clock that stands still, and panics once when it is set to.
+/// A clock that stands still, and panics once if the test sets it to.
 #[derive(Default)]
 pub struct Still {
     until_broken: AtomicU64,
 }
 
 impl Still {
-    /// Panics when it is read for the so-manieth time from now.
+    /// Makes the clock panic when it is read for the `look`-th time from now.
     pub fn break_at(&self, look: u64) {
         self.until_broken.store(look, Ordering::SeqCst);
     }
 
-    /// How often it is read before it panics; 0 when it has, or is not set to.
+    /// Returns after how many reads the clock panics; 0 when it has panicked or is not set to.
     pub fn until_broken(&self) -> u64 {
         self.until_broken.load(Ordering::SeqCst)
     }
@@ -159,13 +159,13 @@ impl Clock for Still {
         let one_less = |looks: u64| looks.checked_sub(1);
         let (now, old) = (Ordering::SeqCst, Ordering::SeqCst);
         if self.until_broken.fetch_update(now, old, one_less) == Ok(1) {
-            panic!("the clock panics, as the test wants");
+            panic!("the clock panics because the test set it to");
         }
         NOW
     }
 }
 
-/// Chance that counts, so that no two receipts are equal.
+/// A random generator that counts, so that no two receipts are equal.
 #[derive(Default)]
 pub struct Counting(AtomicU64);
 

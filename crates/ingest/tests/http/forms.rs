@@ -1,5 +1,5 @@
-//! The event in a field of a posted form is extracted after its signature has been verified; any
-//! other form is refused, and never answered 200 to become a dead letter.
+//! Tests posted forms: the event in a form field is extracted after the signature has been
+//! verified. Any other form is refused, and not answered 200 to become a dead letter.
 
 use hookbox_event::{ContentDigest, EventId, scan};
 use hookbox_signature::Preset;
@@ -11,11 +11,11 @@ const FORM: &str = "application/x-www-form-urlencoded";
 
 const JSON: &[u8] = br#"{"action":"opened","title":"a b+c & d=e"}"#;
 
-/// The same as GitHub sends it when its content type is a form.
+/// The JSON above in a form field, encoded as GitHub sends it when its content type is a form.
 const IN_A_FORM: &[u8] =
     b"payload=%7B%22action%22%3A%22opened%22%2C%22title%22%3A%22a+b%2Bc+%26+d%3De%22%7D";
 
-/// A genuine request of GitHub: signed over the body as it is sent.
+/// Returns a genuine GitHub request, signed over the body as it is sent.
 fn hub(content_type: &str, body: &[u8]) -> Vec<u8> {
     let signed = signature(&Preset::Github.scheme(), &key("hub"), body);
     let headers = [
@@ -27,7 +27,7 @@ fn hub(content_type: &str, body: &[u8]) -> Vec<u8> {
     post("/hooks/hub", &headers, body)
 }
 
-/// A genuine request of a source whose sender posts no forms.
+/// Returns a genuine request to a source whose sender posts no forms.
 fn plain(content_type: &str, body: &[u8]) -> Vec<u8> {
     let signed = signature(&plain_scheme(), &key("plain"), body);
     let headers = [("content-type", content_type), ("x-plain", signed.as_str())];
@@ -65,12 +65,12 @@ async fn the_event_of_a_form_is_in_its_field() {
     for envelope in &envelopes {
         assert!(envelope.body == JSON, "the body is the event");
         assert_eq!(envelope.topic.as_str(), "hub.issues.opened");
-        // A change of the content type at GitHub makes no other event of a redelivery.
+        // If the content type is changed at GitHub, a redelivery is still the same event.
         assert_eq!((envelope.event, envelope.digest), (event, digest));
     }
 }
 
-/// Only the form as it was signed is parsed.
+/// A signature over anything but the form as it was sent is refused.
 #[tokio::test]
 async fn a_form_is_verified_as_it_was_sent() {
     let world = World::new().await;
@@ -81,7 +81,7 @@ async fn a_form_is_verified_as_it_was_sent() {
     ];
     let answer = world.ask(&post("/hooks/hub", &headers, IN_A_FORM)).await;
     assert_eq!(answer.status, 401, "{}", answer.text);
-    // A stranger learns nothing about what is wrong with the form.
+    // A sender without a key learns nothing about what is wrong with its form.
     let answer = world
         .ask(&post("/hooks/plain", &headers[..1], b"a=1"))
         .await;
@@ -119,13 +119,13 @@ async fn a_form_that_holds_no_event_is_refused() {
         counted.into_iter().collect::<Vec<_>>(),
         [("content_type", 10)]
     );
-    // The connection is still usable: the whole request was read.
+    // The connection stays usable after the refusal, because the whole request was read.
     let mut client = world.client().await;
     is_refused(&client.ask(&hub(FORM, b"a=1")).await);
     assert_eq!(client.ask(&hub(FORM, IN_A_FORM)).await.status, 200);
 }
 
-/// Senders, and people with curl, declare a form and post JSON.
+/// Senders, and people with curl, often declare a form and post JSON.
 #[tokio::test]
 async fn json_is_accepted_whatever_its_media_type() {
     let world = World::new().await;
@@ -136,7 +136,7 @@ async fn json_is_accepted_whatever_its_media_type() {
         hub(FORM, with_a_field),
         plain("text/plain", JSON),
         plain("", JSON),
-        // No form by its media type, and none by its source.
+        // The media type is not that of a form, so the body is the event as it is.
         plain("application/json", b"a=1"),
         plain("application/x-www-form-urlencoded-not", b"a=1"),
         hub("application/json", IN_A_FORM),
@@ -156,5 +156,5 @@ async fn json_is_accepted_whatever_its_media_type() {
         b"a=1",
         IN_A_FORM,
     ];
-    assert!(bodies == sent, "each body is as it was sent");
+    assert!(bodies == sent, "each stored body is the one that was sent");
 }

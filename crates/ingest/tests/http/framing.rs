@@ -1,4 +1,4 @@
-//! Requests that are framed wrongly, or that are no webhooks at all.
+//! Tests requests with wrong framing, and requests that are not webhooks.
 
 use crate::client::{chunked, head, post};
 use crate::world::{EVENT, World, begini, signed};
@@ -40,7 +40,8 @@ async fn a_body_that_ends_early_is_not_published() {
 #[tokio::test]
 async fn what_follows_a_body_that_is_too_short_is_not_taken() {
     let world = World::new().await;
-    // The rest is a request that would verify: a proxy that sees one request must not make two.
+    // The rest is a request that would verify on its own: a request that a proxy sees as one must
+    // not become two.
     let hidden = begini(EVENT);
     let body = [b"{}", &hidden[..]].concat();
     let headers = [("x-signature", &*signed(&body)), ("content-length", "2")];
@@ -114,8 +115,8 @@ async fn framings_that_contradict_themselves_are_refused() {
     world.keeps(EVENT).await;
 }
 
-/// Requests that are refused, and would be followed by one that verifies if they were parsed as
-/// shorter than they are.
+/// Returns requests that are refused. If one of them were parsed as shorter than it is, the request
+/// behind it would verify.
 fn refused_and_followed() -> Vec<(&'static str, Vec<u8>, u16)> {
     let text = |text: &str| text.as_bytes().to_vec();
     let length = EVENT.len().to_string();
@@ -175,7 +176,7 @@ async fn what_follows_a_strange_request_is_never_taken() {
     let world = World::new().await;
     for (what, strange, status) in refused_and_followed() {
         let mut client = world.client().await;
-        // With the body that the head announces, where it announces one.
+        // The body follows, which is read only if the head announces it.
         client
             .offer(&[&strange[..], EVENT, &begini(EVENT)].concat())
             .await;

@@ -1,4 +1,4 @@
-//! Good events: answered 200, and exactly they are published.
+//! Tests good events: each is answered 200, and exactly these events are published.
 
 use hookbox_event::{ContentDigest, EventId, Scalar};
 
@@ -19,7 +19,7 @@ async fn a_good_event_is_accepted() {
     assert_eq!(kept[0].routes, ["scores", "archive"]);
     assert_eq!(kept[0].batch.count, 1);
     let [envelope] = kept[0].envelopes.as_slice() else {
-        panic!("not one envelope");
+        panic!("expected exactly one envelope");
     };
     let expect =
         serde_json::json!({ "status": "accepted", "receipt": envelope.receipt.to_string() });
@@ -44,7 +44,7 @@ async fn the_same_event_twice_has_one_identity_and_two_receipts() {
     let mut client = world.client().await;
     let again = br#"{"event":{"type":"ios_score.complete"}, "uid":"u\u002d1", "integration_id":7}"#;
     for body in [EVENT, EVENT, again] {
-        // All on one connection: it is kept alive after a good answer.
+        // All requests use one connection, which is kept alive after a good answer.
         assert_eq!(client.ask(&begini(body)).await.status, 200);
     }
     let all = world.broker.envelopes();
@@ -77,7 +77,7 @@ async fn a_source_without_fields_is_identified_by_its_content() {
         envelope.event,
         EventId::from_digest(&source("plain"), &digest)
     );
-    // The same bytes at another endpoint are another event.
+    // The same bytes at another source are another event.
     assert_ne!(envelope.event, by_json(EVENT));
 }
 
@@ -133,7 +133,7 @@ async fn only_a_well_formed_trace_context_travels() {
         vec!["00-1-2-3"],
         vec!["x\"; drop"],
         vec![&good[..54]],
-        // What the recommendation calls invalid although it has the form.
+        // These have the right form, and the W3C recommendation calls them invalid.
         vec![&forbidden],
         vec![&zero_trace],
         vec![&zero_parent],

@@ -1,5 +1,5 @@
-//! Senders that close their half of the connection once they have sent a request: RFC 9112, section
-//! 9.6 requires them to be answered.
+//! Tests senders that close their half of the connection after their request: RFC 9112, section 9.6
+//! requires an answer to them.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -41,7 +41,7 @@ async fn it_is_answered_after_the_confirm_and_when_it_is_refused() {
     world.broker.set(Mode::Take);
     assert_eq!(client.answer().await.expect("an answer").status, 200);
     assert!(client.closes().await);
-    // Two requests that were sent together, and one whose body is too short.
+    // Two requests that are sent together, and then one whose body is too short.
     let mut client = world.client().await;
     client.send(&[begini(EVENT), begini(b"{}")].concat()).await;
     client.end().await;
@@ -73,8 +73,8 @@ async fn it_is_answered_while_the_process_drains() {
     assert_eq!(world.broker.envelopes().len(), 1);
 }
 
-/// A sender that has disconnected looks like one that has closed its half. It keeps its place and
-/// its body until its request has an outcome, and no longer.
+/// A sender that has disconnected looks like one that has closed its half. Its place and its body
+/// are held until its request has an outcome, and no longer.
 #[tokio::test]
 async fn one_that_has_gone_is_noticed_when_it_is_answered() {
     let world = World::with(Limits {
@@ -88,12 +88,12 @@ async fn one_that_has_gone_is_noticed_when_it_is_answered() {
     world.broker.until_begun(1).await;
     drop(client);
     let counters = world.ingest.counters();
-    eventually("its connection has ended", || {
+    eventually("the connection of the sender has ended", || {
         counters.connections.load(Ordering::Relaxed) == 0
     })
     .await;
     assert_eq!(counters.in_flight.load(Ordering::Relaxed), 0);
-    // One that disconnects in the middle of a request is noticed at once.
+    // A sender that disconnects in the middle of a request is noticed at once.
     let mut client = world.client().await;
     client.send(&begini(EVENT)[..40]).await;
     drop(client);
@@ -101,7 +101,7 @@ async fn one_that_has_gone_is_noticed_when_it_is_answered() {
     let body = [("content-length", "70")];
     client.send(&head("POST", "/hooks/begini", &body)).await;
     drop(client);
-    eventually("their connections have ended", || {
+    eventually("the connections of both senders have ended", || {
         counters.connections.load(Ordering::Relaxed) == 0
     })
     .await;

@@ -1,5 +1,5 @@
-//! Sources whose events differ in headers that are not signed: each delivery and each type is an
-//! event of its own, and a header identifies nothing without the body.
+//! Tests sources whose events differ in unsigned headers: each delivery and each type is an event
+//! of its own, and a header alone identifies nothing without the body.
 
 use hookbox_event::{ContentDigest, EventId, scan};
 use hookbox_signature::Preset;
@@ -7,7 +7,7 @@ use hookbox_signature::Preset;
 use crate::client::post;
 use crate::world::{World, key, plain_scheme, signature, source};
 
-/// A genuine GitHub request; the headers that are not signed as they are given.
+/// Returns a genuine GitHub request with these unsigned headers.
 fn hub(unsigned: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let signed = signature(&Preset::Github.scheme(), &key("hub"), body);
     let headers = [unsigned, &[("x-hub-signature-256", signed.as_str())]].concat();
@@ -22,7 +22,7 @@ fn membership(delivery: &str, body: &[u8]) -> Vec<u8> {
     hub(&unsigned, body)
 }
 
-/// A genuine Shopify request.
+/// Returns a genuine Shopify request with these unsigned headers.
 fn shop(unsigned: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let signed = signature(&plain_scheme(), &key("shop"), body);
     let headers = [unsigned, &[("x-plain", signed.as_str())]].concat();
@@ -35,7 +35,7 @@ fn by_body(name: &str, body: &[u8]) -> EventId {
     EventId::from_digest(&source(name), &digest)
 }
 
-/// Topics and ids of what is accepted, in order.
+/// Sends requests that must be accepted, and returns their topics and event ids in order.
 async fn accepted(requests: &[Vec<u8>]) -> (Vec<String>, Vec<EventId>) {
     let world = World::new().await;
     for request in requests {
@@ -53,7 +53,7 @@ const ADDED: &[u8] = br#"{"action":"added","member":{"id":1},"team":{"id":2}}"#;
 const REMOVED: &[u8] = br#"{"action":"removed","member":{"id":1},"team":{"id":2}}"#;
 const ORDER: &[u8] = br#"{"id":820982911946154500,"total_price":"403.00"}"#;
 
-/// A member is added, removed and added again, and each delivery has its own id.
+/// A member is added, removed and added again; each delivery has its own id.
 #[tokio::test]
 async fn deliveries_with_equal_bodies_are_distinct_events() {
     let (topics, events) = accepted(&[
@@ -62,7 +62,7 @@ async fn deliveries_with_equal_bodies_are_distinct_events() {
         membership("d-3", ADDED),
         membership("d-4", REMOVED),
         membership("d-5", ADDED),
-        // GitHub redelivers under the same id.
+        // GitHub redelivers an event under the id of its first delivery.
         membership("d-5", ADDED),
     ])
     .await;
@@ -75,7 +75,7 @@ async fn deliveries_with_equal_bodies_are_distinct_events() {
     assert_eq!(events[4], events[5], "a redelivery is the same event");
 }
 
-/// One order is created and paid, in one body.
+/// One order is created and then paid; both requests have the same body.
 #[tokio::test]
 async fn a_type_in_a_header_is_part_of_the_event() {
     let (topics, events) = accepted(&[
@@ -89,8 +89,8 @@ async fn a_type_in_a_header_is_part_of_the_event() {
     assert_eq!(events[1], events[2], "a retry is the same event");
 }
 
-/// Replaying a captured body under the id of another delivery makes another event of it,
-/// and does not hide the one that the id belongs to (H12).
+/// If a captured body is replayed under the id of another delivery, it becomes another event and
+/// does not hide the event that the id belongs to (H12).
 #[tokio::test]
 async fn a_delivery_id_hides_no_other_event() {
     let (_, events) = accepted(&[
@@ -100,7 +100,7 @@ async fn a_delivery_id_hides_no_other_event() {
     ])
     .await;
     assert_ne!(events[0], events[1], "the genuine event is not hidden");
-    // The cost: the replay is an event of its own.
+    // The price of this is that the replay is an event of its own.
     assert_ne!(events[0], events[2]);
 }
 
@@ -117,13 +117,13 @@ async fn without_its_headers_an_event_is_identified_by_its_body() {
     assert_eq!(events, [body, body, by_body("shop", ORDER)]);
 }
 
-/// No content of a header makes a genuine request one to refuse.
+/// A genuine request is never refused for the content of a header.
 #[tokio::test]
 async fn strange_headers_are_kept_apart_by_their_own_bytes() {
     let long = "x".repeat(3_000);
     let strange = [
         "orders/paid",
-        // Its topic is the same, and its text is another.
+        // This text gives the same topic as the one above, but it is a different event.
         "orders.paid",
         "caf\u{e9}",
         "'; drop table events; --",
@@ -136,7 +136,7 @@ async fn strange_headers_are_kept_apart_by_their_own_bytes() {
         .collect();
     let two = [("x-shopify-topic", "orders/paid"), ("x-shopify-topic", "b")];
     requests.push(shop(&two, ORDER));
-    // A proxy may write two lines as one (RFC 9110 §5.3).
+    // A proxy may join two header lines into one (RFC 9110 §5.3).
     requests.push(shop(&[("x-shopify-topic", "orders/paid, b")], ORDER));
     let (topics, events) = accepted(&requests).await;
     let paid = "shop.orders.paid";
@@ -149,7 +149,8 @@ async fn strange_headers_are_kept_apart_by_their_own_bytes() {
     assert_eq!(events[6], events[7]);
 }
 
-/// Only the header where the body has no such text, and neither where the header is absent.
+/// If the body has no such text, the topic has only the header's text; if the header is absent, it
+/// has neither.
 #[tokio::test]
 async fn a_pointer_is_joined_where_it_leads_to_a_text() {
     let push = [("x-github-event", "push"), ("x-github-delivery", "d")];

@@ -1,5 +1,5 @@
-//! The identity of events where strangers can write: captured requests under other ids, and texts
-//! that other programs would interpret as commands.
+//! Tests the identity of events where an attacker chooses a part: captured requests under other
+//! ids, and texts that other programs would interpret as commands.
 
 use hookbox_event::{ContentDigest, EventId, Scalar};
 use hookbox_signature::{Preset, sign};
@@ -8,7 +8,7 @@ use crate::client::post;
 use crate::fake::NOW;
 use crate::world::{EVENT, World, by_bytes, by_fields, key, signature, source};
 
-/// A GitHub request, with the id of its delivery in a header that is not signed.
+/// Returns a GitHub request with the id of its delivery in an unsigned header.
 fn github(delivery: &str, body: &[u8]) -> Vec<u8> {
     let signed = signature(&Preset::Github.scheme(), &key("github"), body);
     let headers = [
@@ -23,8 +23,8 @@ fn by_what_it_says(body: &[u8]) -> EventId {
     EventId::from_digest(&source("github"), &digest)
 }
 
-/// With a captured request any id can be sent: it makes no second event of the one, and
-/// does not hide another (H12).
+/// An attacker can send a captured request with any delivery id. The id does not make it a second
+/// event, and it does not hide another event (H12).
 #[tokio::test]
 async fn an_unsigned_delivery_id_neither_makes_an_event_nor_hides_one() {
     let world = World::new().await;
@@ -33,7 +33,7 @@ async fn an_unsigned_delivery_id_neither_makes_an_event_nor_hides_one() {
     for (delivery, body) in [
         ("11111111-0000-0000-0000-000000000000", &captured[..]),
         ("22222222-0000-0000-0000-000000000000", &captured[..]),
-        // The attacker has used the id before its event arrived.
+        // The attacker uses the id before the event with that id has arrived.
         ("33333333-0000-0000-0000-000000000000", &captured[..]),
         ("33333333-0000-0000-0000-000000000000", &genuine[..]),
     ] {
@@ -45,7 +45,7 @@ async fn an_unsigned_delivery_id_neither_makes_an_event_nor_hides_one() {
     assert_eq!(events, [once, once, once, other]);
 }
 
-/// Texts that end a line, a string, a statement or a pattern in other programs.
+/// Texts that would end a line, a string, a statement or a pattern in other programs.
 const STRANGE: [&str; 14] = [
     r"a\r\nx-signature: b",
     r"a\r\n\r\nPOST / HTTP/1.1",
@@ -91,7 +91,8 @@ async fn strange_texts_are_ids_and_types_like_any_other() {
         let (envelope, routes) = world.keeps(&event("u-1", text)).await;
         let uid = Scalar::String("u-1".into());
         assert_eq!(envelope.event, by_fields("7", uid, &value));
-        // It has the characters of a topic, or it is none.
+        // A type that contains only the characters of a topic becomes the topic; any other is
+        // untyped.
         let topic = match text {
             "amq.rabbitmq.reply-to" => "begini.amq.rabbitmq.reply-to",
             _ => "begini.untyped",
@@ -103,12 +104,12 @@ async fn strange_texts_are_ids_and_types_like_any_other() {
     let all = events.len();
     events.sort();
     events.dedup();
-    assert_eq!(events.len(), all, "no two of them are one event");
-    // One text has one identity, however it is escaped.
+    assert_eq!(events.len(), all, "each text is an event of its own");
+    // A text has the same identity however it is escaped in JSON.
     let (escaped, _) = world.keeps(&event(r"\ud83e\udd80", "#")).await;
     let uid = Scalar::String("\u{1f980}".into());
     assert_eq!(escaped.event, by_fields("7", uid, "#"));
-    // Unescaped, the ends of lines make it something else than JSON.
+    // With an unescaped line end or NUL, the body is not JSON.
     for raw in ["a\r\nb", "a\0b"] {
         let body = event(raw, "ios_score.complete");
         let (envelope, routes) = world.keeps(&body).await;
@@ -117,7 +118,7 @@ async fn strange_texts_are_ids_and_types_like_any_other() {
     }
 }
 
-/// A message id in a header that is signed, as Standard Webhooks has it.
+/// Returns a request with a message id in a signed header, as Standard Webhooks defines it.
 fn with_id(id: &[u8]) -> Vec<u8> {
     let body = b"{}";
     let text = String::from_utf8_lossy(id);
@@ -158,7 +159,7 @@ async fn strange_ids_in_a_signed_header_are_kept_or_refused_and_never_a_fault() 
         (b"amq.direct", 401),
         (b"", 401),
         ("\u{1f980}".as_bytes(), 401),
-        // The line ends, and with it the id that was signed.
+        // The line break ends the header, and with it the id that was signed.
         (b"a\r\nx-more: b", 401),
         (b"a\rb", 400),
         (b"a\0b", 400),

@@ -1,5 +1,5 @@
-//! Connections without a request: kept longer than a load balancer keeps them, and no longer than
-//! their place is free.
+//! Tests connections without a request: they are kept longer than a load balancer keeps its own,
+//! unless their place is needed.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,18 +13,18 @@ use tokio::time::{Instant, sleep};
 use crate::client::{Client, PATIENCE, head};
 use crate::world::{EVENT, World, begini, hasty};
 
-/// A connection that needs no network, so that time may jump.
+/// Opens a connection that needs no network, so that the test may advance the clock.
 async fn piped(world: &World, served: &mut JoinSet<()>) -> Client<DuplexStream> {
     let (theirs, ours) = tokio::io::duplex(64 * 1024);
     let peer = SocketAddr::from(([127, 0, 0, 1], 1));
     let ingest = Arc::clone(&world.ingest);
     served.spawn(async move { serve_stream(ours, peer, &ingest).await });
-    // Until it waits for a first byte.
+    // Lets the server run until it waits for a first byte.
     tokio::task::yield_now().await;
     Client::within(theirs)
 }
 
-/// Time jumps, and what becomes due meanwhile runs.
+/// Advances the time by so many seconds and lets everything run that became due.
 async fn pass(seconds: f64) {
     sleep(self::seconds(seconds)).await;
 }
@@ -72,7 +72,7 @@ async fn a_head_has_its_time_from_its_first_byte() {
         pass(4.9).await;
         let answer = client.ask(&request[10..]).await;
         assert_eq!(answer.status, 200, "after {idle} s");
-        // Not one byte more often than another: the deadline is for all of it.
+        // The deadline covers the whole head: sending bytes one by one does not extend it.
         pass(idle).await;
         let since = Instant::now();
         let mut bytes = 0;
@@ -80,7 +80,10 @@ async fn a_head_has_its_time_from_its_first_byte() {
             && !client.closes_within(seconds(0.5)).await
         {
             bytes += 1;
-            assert!(bytes < 11, "every byte buys more time after {idle} s");
+            assert!(
+                bytes < 11,
+                "each byte extends the deadline of the head after {idle} s"
+            );
         }
         let cut = since.elapsed();
         assert!(cut >= seconds(5.0) && cut < seconds(6.0), "{cut:?}");
@@ -124,7 +127,8 @@ async fn a_head_that_has_begun_is_answered_while_it_drains() {
     let mut client = world.client().await;
     assert_eq!(client.ask(&request).await.status, 200);
     client.send(&request[..10]).await;
-    // What arrived before this was read before this was answered.
+    // The beginning of the head, which arrived before this request, has been read by the time this
+    // one is answered.
     assert_eq!(world.begini(EVENT).await.status, 200);
     world.shutdown.cancel();
     let answer = client.ask(&request[10..]).await;

@@ -1,5 +1,5 @@
-//! Event ids as version 0.1.0 computed them. They are stored: an id that changes with the code
-//! makes every event that is sent again a new event.
+//! Tests that event ids are the same as in version 0.1.0. They are stored: if a change of the code
+//! changed them, every event that is sent again would be a new event.
 
 use hookbox_signature::{Preset, Scheme, sign};
 
@@ -7,7 +7,7 @@ use crate::client::post;
 use crate::fake::NOW;
 use crate::world::{World, key, plain_scheme};
 
-/// A request to a source, with headers that its sender does not sign.
+/// Returns a request to a source, with headers that its sender does not sign.
 fn request(name: &str, scheme: &Scheme, body: &[u8]) -> Vec<u8> {
     let signed = sign(scheme, &key(name), body, NOW, "msg_1");
     let mut headers: Vec<(&str, &str)> = vec![
@@ -91,7 +91,7 @@ async fn the_ids_of_sources_as_they_were_stay() {
     }
 }
 
-/// The topic and the event id of a request.
+/// Sends a request that must be accepted, and returns its topic and its event id.
 async fn accepted(world: &World, request: &[u8]) -> (String, String) {
     let answer = world.ask(request).await;
     assert_eq!(answer.status, 200, "{}", answer.text);

@@ -1,4 +1,4 @@
-//! A ledger in memory that stores refusals, which is all that an ingest uses one for.
+//! A ledger in memory that only stores refusals, because an ingest uses a ledger for nothing else.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +26,7 @@ impl FakeLedger {
         self.kept.lock().unwrap().clone()
     }
 
-    /// From now on it fails.
+    /// Makes every later call fail.
     pub fn fail_from_now(&self) {
         self.unavailable.store(true, Ordering::Relaxed);
     }

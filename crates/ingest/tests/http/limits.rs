@@ -1,4 +1,4 @@
-//! Every limit, from both sides.
+//! Tests every limit from both sides: what is just allowed, and what is just refused.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -24,7 +24,7 @@ async fn a_body_may_be_as_long_as_the_limit() {
     assert_eq!(answer.status, 413);
     assert_eq!(answer.header("connection"), Some("close"));
     assert!(client.closes().await);
-    // By its announcement only: no byte of the body is waited for.
+    // The announced length is enough to refuse a request: no byte of its body is waited for.
     let mut client = world.client().await;
     let headers = [("content-length", "1001"), ("expect", "100-continue")];
     let answer = client.ask(&head("POST", "/hooks/begini", &headers)).await;
@@ -32,7 +32,7 @@ async fn a_body_may_be_as_long_as_the_limit() {
     assert_eq!(world.broker.kept().len(), 1);
 }
 
-/// Far more than the buffers of two sockets hold: it must be read for the sender to continue.
+/// A length far beyond the buffers of two sockets: the sender can finish only if it is read.
 const FAR_TOO_LARGE: usize = 16 * 1024 * 1024;
 
 #[tokio::test]
@@ -53,7 +53,10 @@ async fn a_sender_that_writes_everything_first_reads_the_refusal() {
         post("/hooks/begini", &[("content-encoding", "gzip")], &body),
     ] {
         let mut client = world.client().await;
-        assert!(client.offer(&request).await, "it was cut while it wrote");
+        assert!(
+            client.offer(&request).await,
+            "the connection was cut while the sender was writing"
+        );
         let status = client.answer().await.unwrap().status;
         assert!([413, 415].contains(&status), "{status}");
     }
@@ -68,18 +71,18 @@ async fn chunks_without_an_end_are_refused_at_the_limit() {
     client.send(&head("POST", "/hooks/begini", &headers)).await;
     let chunk = [b"10000\r\n", &[b'x'; 0x10000][..], b"\r\n"].concat();
     let mut sent = 0;
-    // The sockets' own buffers take some more than the limit.
+    // The buffers of the two sockets take some bytes more than the limit.
     while client.offer(&chunk).await {
         sent += 1;
-        assert!(sent < 1_000, "it is read without a limit");
+        assert!(sent < 1_000, "the body is read without a limit");
     }
-    assert!(sent >= 16, "up to the limit it is read");
+    assert!(sent >= 16, "the body is read up to the limit");
     let answer = client.answer().await;
-    // The answer can be lost to the reset that ends the endless sender.
+    // The answer can be lost when the endless sender's connection is reset.
     if let Some(answer) = answer {
         assert_eq!(answer.status, 413);
     }
-    eventually("it is counted as too large", || {
+    eventually("the request is counted as too large", || {
         world.ingest.counters().refused_by_reason().get("too_large") == Some(&1)
     })
     .await;
@@ -116,7 +119,7 @@ async fn too_many_headers_and_too_long_heads_are_refused() {
     let names: Vec<String> = (0..65).map(|number| format!("x-{number}")).collect();
     let with = |count: usize| {
         let mut headers = vec![("x-signature", &*signature)];
-        // Host, Content-Length and the signature are headers too.
+        // Host, Content-Length and the signature count as headers too.
         headers.extend(
             names
                 .iter()
@@ -153,15 +156,19 @@ async fn a_slow_head_is_cut() {
     let mut dripping = world.client().await;
     let drip = Duration::from_millis(20);
     let mut drops = 0;
-    // Each byte in time, the head never: the deadline is for all of it.
+    // Each byte arrives in time, and the head is never complete: the deadline covers the whole
+    // head.
     while dripping.offer(b"P").await && !dripping.closes_within(drip).await {
         drops += 1;
-        assert!(drops < 200, "every byte buys more time");
+        assert!(drops < 200, "each byte extends the deadline");
     }
-    assert!(began.elapsed() >= limits.head_deadline, "cut too early");
+    assert!(
+        began.elapsed() >= limits.head_deadline,
+        "the connection was cut before its deadline"
+    );
     assert!(silent.closes().await);
     assert!(begun.closes().await);
-    // And one that sends nothing more after a good request.
+    // A connection that sends nothing more after a good request is closed too.
     let mut idle = world.client().await;
     assert_eq!(idle.ask(&begini(EVENT)).await.status, 200);
     assert!(idle.closes().await);
@@ -179,7 +186,7 @@ async fn a_slow_body_is_answered_408() {
     assert_eq!(answer.json()["reason"], "too_slow");
     assert!(client.closes().await);
 
-    // A trickle, each byte in time, below the slowest rate.
+    // Each byte arrives in time, but slower than the minimum rate.
     let headers = [("transfer-encoding", "chunked")];
     let mut client = world.client().await;
     client.send(&head("POST", "/hooks/begini", &headers)).await;
@@ -192,7 +199,7 @@ async fn a_slow_body_is_answered_408() {
         }
         client.offer(b"1\r\nx\r\n").await;
         bytes += 1;
-        assert!(bytes < 200, "every byte buys more time");
+        assert!(bytes < 200, "each byte extends the deadline");
     };
     assert_eq!(answer.status, 408);
     world.nothing_published();
@@ -214,7 +221,7 @@ async fn one_address_has_so_many_connections() {
     assert_eq!(first.ask(&begini(EVENT)).await.status, 200);
     first.end().await;
     assert!(first.closes().await);
-    // Its place is free once the server has seen the end.
+    // The place of the closed connection is free once the server has seen its end.
     let mut tries = 0;
     loop {
         let mut fourth = world.client().await;
@@ -225,15 +232,15 @@ async fn one_address_has_so_many_connections() {
             break;
         }
         tries += 1;
-        assert!(tries < 1_000, "the place is never given back");
+        assert!(tries < 1_000, "the place is never freed after the end");
     }
 }
 
-/// Connections that are there before a healthy one, and the places for them.
+/// The number of connections that exist before a healthy one, and the number of places.
 const IDLE: usize = 200;
 const PLACES: usize = 50;
 
-/// Connections without a verified request, however many, make room for the next one.
+/// Connections without a verified request make room for the next one, however many they are.
 #[tokio::test]
 async fn idle_connections_keep_a_healthy_one_waiting_for_a_bounded_time() {
     let limits = Limits {
@@ -253,9 +260,9 @@ async fn idle_connections_keep_a_healthy_one_waiting_for_a_bounded_time() {
     let waited = began.elapsed();
     assert!(
         waited < limits.head_deadline,
-        "for one to be late: {waited:?}"
+        "for a healthy connection to be late: {waited:?}"
     );
-    // The oldest had to leave: all but the newest, which have the places.
+    // The oldest connections were closed; only the newest have places.
     for client in &mut idle[..=IDLE - PLACES] {
         assert!(client.closes().await);
     }
@@ -276,7 +283,7 @@ async fn bodies_in_memory_are_bounded_and_given_back() {
     let headers = [("content-length", "100")];
     holder.send(&head("POST", "/hooks/begini", &headers)).await;
     holder.send(&[b' '; 90]).await;
-    // As soon as what came of the first is held, there is no room for a second.
+    // Once the bytes of the first body are held, there is no memory for a second one.
     let mut tries = 0;
     let refused = loop {
         let answer = world.begini(EVENT).await;
@@ -284,15 +291,19 @@ async fn bodies_in_memory_are_bounded_and_given_back() {
             break answer;
         }
         tries += 1;
-        assert!(tries < 1_000, "there is always room");
+        assert!(tries < 1_000, "memory is always available");
     };
     assert_eq!(refused.header("retry-after"), Some("5"));
-    assert_eq!(world.begini(b"").await.status, 200, "nothing needs no room");
+    assert_eq!(
+        world.begini(b"").await.status,
+        200,
+        "an empty body needs no memory"
+    );
     drop(holder);
     let mut tries = 0;
     while world.begini(EVENT).await.status != 200 {
         tries += 1;
-        assert!(tries < 1_000, "the room is never given back");
+        assert!(tries < 1_000, "the memory is never returned");
     }
 }
 
@@ -307,7 +318,7 @@ async fn a_body_is_counted_until_the_broker_has_answered() {
     world.broker.set(Mode::Hang);
     assert_eq!(world.begini(EVENT).await.status, 503);
     let counters = world.ingest.counters();
-    // The sender is gone, the body is still held.
+    // The sender has been answered, and the memory for its body is still held.
     assert_eq!(world.begini(EVENT).await.status, 503);
     assert_eq!(counters.refused_by_reason().get("too_busy"), Some(&1));
     world.broker.set(Mode::Take);
@@ -315,7 +326,7 @@ async fn a_body_is_counted_until_the_broker_has_answered() {
     let mut tries = 0;
     while world.begini(EVENT).await.status != 200 {
         tries += 1;
-        assert!(tries < 1_000, "the room is never given back");
+        assert!(tries < 1_000, "the memory is never returned");
     }
 }
 
@@ -333,11 +344,11 @@ async fn bodies_that_are_only_announced_keep_no_one_out() {
     for headers in [announced, endless, announced] {
         let mut client = world.client().await;
         let continued = client.ask(&head("POST", "/hooks/begini", &headers)).await;
-        assert_eq!(continued.status, 100, "its body is waited for");
+        assert_eq!(continued.status, 100, "the ingest waits for the body");
         slow.push(client);
     }
     world.keeps(EVENT).await;
-    // What they send counts from then on, and is over the limit for somebody.
+    // The bytes count from here on, and for at least one of the senders there is no memory.
     for client in &mut slow {
         client.offer(b"50\r\n").await;
         client.offer(&[b' '; 0x50]).await;
@@ -363,22 +374,22 @@ async fn a_request_has_one_deadline_for_all_of_it() {
     world.broker.set(Mode::Hang);
     let began = tokio::time::Instant::now();
     assert_eq!(world.begini(EVENT).await.status, 503);
-    assert!(began.elapsed() >= short, "cut too early");
+    assert!(began.elapsed() >= short, "cut before its deadline");
 }
 
 #[tokio::test]
 async fn who_never_reads_the_answers_is_cut() {
     let world = World::with(hasty()).await;
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    // Small, so that the answers are soon more than the sockets hold.
+    // The receive buffer is small, so that the answers soon exceed what the sockets hold.
     socket.set_recv_buffer_size(4096).unwrap();
     let mut client = Client::over(socket.connect(world.address).await.unwrap());
-    // Answers to these leave the connection open.
+    // The answers to these requests leave the connection open.
     let many = head("GET", "/healthz", &[]).repeat(1_000);
     let mut sent = 0;
     while client.offer(&many).await {
         sent += 1;
-        assert!(sent < 10_000, "its answers are kept without a limit");
+        assert!(sent < 10_000, "unread answers are held without a limit");
     }
     world.keeps(EVENT).await;
 }

@@ -1,7 +1,7 @@
-//! What an ingest answers, over real sockets and against a broker in memory that can misbehave.
+//! Tests what an ingest answers, over real sockets and with a broker in memory that can misbehave.
 //!
-//! Every genuine request is followed to the bytes of the batch that the broker got; every other
-//! one is shown to have published nothing.
+//! For every genuine request a test checks the bytes of the batch that the broker received; for
+//! every other one it checks that nothing was published.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! A request in whose middle our own code breaks.
+//! Tests requests during which hookbox's own code panics.
 
 use std::sync::atomic::Ordering;
 
@@ -6,10 +6,12 @@ use hookbox_ingest::Limits;
 
 use crate::world::{EVENT, World, begini, eventually};
 
-/// More than there are connections: a place that is not given back would be missed.
+/// The number of panics. It exceeds the number of places, so that the test notices a place that is
+/// not freed.
 const PANICS: usize = 3;
 
-/// Before the body is read, when the receipt is made; and after it, when the signature is checked.
+/// Where the clock panics: at its first read, when the receipt is made before the body is read, and
+/// at its second read, when the signature is checked after it.
 const PLACES: [u64; 2] = [1, 2];
 
 #[tokio::test]
@@ -28,9 +30,9 @@ async fn a_panic_costs_its_own_request_and_no_other() {
             let mut unlucky = world.client().await;
             world.clock.break_at(place);
             unlucky.send(&begini(EVENT)).await;
-            // Not accepted: its sender tries again.
+            // The request is not accepted, so its sender tries again.
             assert!(unlucky.answer().await.is_none());
-            assert_eq!(world.clock.until_broken(), 0, "it did break");
+            assert_eq!(world.clock.until_broken(), 0, "the clock did panic");
             assert_eq!(neighbour.ask(&begini(EVENT)).await.status, 200);
         }
     }

@@ -1,4 +1,5 @@
-//! Behind proxies that do the TLS: whose request it is, and that it came over https.
+//! Tests an ingest behind proxies that terminate TLS: which client a request counts for, and that
+//! it must have been received over https.
 
 use std::sync::atomic::Ordering;
 
@@ -7,7 +8,8 @@ use hookbox_ingest::{Limits, Peers};
 use crate::client::{HttpResponse, head, post};
 use crate::world::{EVENT, World, eventually, signed};
 
-/// Last bytes of two loopback addresses: the listed proxy's, and one that `trusted_proxies` lacks.
+/// The last bytes of two loopback addresses: that of the trusted proxy, and one that
+/// `trusted_proxies` does not list.
 const PROXY: u8 = 2;
 const OTHER: u8 = 3;
 
@@ -91,7 +93,7 @@ async fn only_a_listed_proxy_that_says_https_is_accepted() {
             "{path}"
         );
     }
-    // An unknown source answers no peer that may not send.
+    // A peer that may not send gets the same answer for an unknown source.
     let mut client = world.client_from(OTHER).await;
     assert_eq!(
         client.ask(&post("/hooks/other", &[], b"")).await.status,
@@ -116,7 +118,10 @@ async fn a_refusal_names_the_client_of_a_proxy() {
         403
     );
     assert_eq!(sent(&world, OTHER, &[HTTPS]).await.status, 503);
-    eventually("both are kept", || world.ledger.kept().len() == 2).await;
+    eventually("both refusals are stored", || {
+        world.ledger.kept().len() == 2
+    })
+    .await;
     let kept = world.ledger.kept();
     let kept: Vec<_> = kept.iter().map(|one| (&*one.reason, &*one.peer)).collect();
     assert_eq!(
@@ -150,12 +155,12 @@ async fn the_share_of_bytes_is_the_clients_and_a_proxy_connects_freely() {
     let mut tries = 0;
     while sent(&world, PROXY, &from("192.0.2.1")).await.status == 200 {
         tries += 1;
-        assert!(tries < 1_000, "its share has no end");
+        assert!(tries < 1_000, "the share of one client has no limit");
     }
     let reasons = world.ingest.counters().refused_by_reason();
     assert_eq!(reasons.get("address_busy"), Some(&1), "{reasons:?}");
     assert_eq!(sent(&world, PROXY, &from("192.0.2.2")).await.status, 200);
-    // Text of the client's own changes nothing.
+    // Text that the client writes into the header itself changes nothing.
     let forged = from("192.0.2.3, 192.0.2.1");
     assert_eq!(sent(&world, PROXY, &forged).await.status, 503);
 }

@@ -1,4 +1,5 @@
-//! Senders without a key that take as much as they get: the others are answered all the same.
+//! Tests senders without a key that take as many connections and as much memory as they can: the
+//! other senders are answered nevertheless.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,7 +16,7 @@ fn read(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
 
-/// A connection that announces a body, and sends all of it but its last byte.
+/// Opens a connection that announces a body and sends all of it except the last byte.
 async fn unfinished(world: &World, host: u8, bytes: usize) -> Client {
     let mut client = world.client_from(host).await;
     let length = bytes.to_string();
@@ -25,7 +26,7 @@ async fn unfinished(world: &World, host: u8, bytes: usize) -> Client {
     client
 }
 
-/// The status of a genuine body of this length.
+/// Sends a genuine body of this length and returns the status.
 async fn genuine(world: &World, bytes: usize) -> u16 {
     world.begini(&vec![b' '; bytes]).await.status
 }
@@ -46,13 +47,16 @@ async fn bodies_of_one_address_keep_no_other_out() {
         }
     }
     assert_eq!(genuine(&world, 1024 * KIB).await, 200);
-    // Four are its sixteenth of 64 MiB.
-    eventually("the others were refused", || {
+    // Four bodies are the share of one address: a sixteenth of 64 MiB.
+    eventually("the other requests were refused", || {
         counters.refused_by_reason().get("address_busy") >= Some(&64)
     })
     .await;
     drop(unsigned);
-    eventually("its share is given back", || read(&counters.in_flight) == 0).await;
+    eventually("the memory of the address is returned", || {
+        read(&counters.in_flight) == 0
+    })
+    .await;
     let mut client = world.client_from(2).await;
     assert_eq!(
         client.ask(&begini(&vec![b' '; 1024 * KIB])).await.status,
@@ -73,18 +77,25 @@ async fn a_quarter_of_the_memory_is_kept_for_small_bodies() {
     for host in 2..14 {
         large.push(unfinished(&world, host, 64 * KIB).await);
     }
-    // As soon as the bodies of all twelve are here, 12 bytes of three quarters are left.
-    eventually("they are read", || read(&counters.in_flight) == 12).await;
+    // Once the twelve bodies have arrived, 12 bytes of the three quarters for large bodies are
+    // left.
+    eventually("all bodies are being read", || {
+        read(&counters.in_flight) == 12
+    })
+    .await;
     let mut tries = 0;
     while genuine(&world, 16 * KIB + 1).await == 200 {
         tries += 1;
-        assert!(tries < 1_000, "large bodies have the reserve");
+        assert!(
+            tries < 1_000,
+            "large bodies use the memory reserved for small ones"
+        );
     }
     assert_eq!(counters.refused_by_reason().get("too_busy"), Some(&1));
     assert_eq!(genuine(&world, 16 * KIB).await, 200);
     assert_eq!(genuine(&world, EVENT.len()).await, 200);
     drop(large);
-    eventually("they are gone", || read(&counters.in_flight) == 0).await;
+    eventually("the bodies are gone", || read(&counters.in_flight) == 0).await;
     assert_eq!(genuine(&world, 64 * KIB).await, 200);
 }
 
@@ -108,17 +119,21 @@ async fn connections_without_a_verified_request_make_room() {
             assert_eq!(client.ask(&alive).await.status, 200);
             held.push(client);
         }
-        // Those that are still open are used again, as often as it goes.
+        // The connections that are still open are used again, as often as possible.
         for client in &mut held {
             if client.offer(&alive).await {
                 client.answer().await;
             }
         }
-        assert_eq!(world.begini(EVENT).await.status, 200, "a new connection");
+        assert_eq!(
+            world.begini(EVENT).await.status,
+            200,
+            "a new connection is answered"
+        );
         assert_eq!(
             regular.ask(&begini(EVENT)).await.status,
             200,
-            "one that is kept"
+            "a kept connection is answered"
         );
     }
     let open = read(&counters.connections);
@@ -128,11 +143,14 @@ async fn connections_without_a_verified_request_make_room() {
     );
     assert!(
         read(&counters.connections_closed) >= 17,
-        "80 held, and 63 places"
+        "80 connections are held, and there are 63 places"
     );
-    // One address has its sixteenth, though there is room.
+    // One address has a sixteenth of the places, even while others are free.
     drop(held);
-    eventually("they have ended", || read(&counters.connections) == 1).await;
+    eventually("all other connections have ended", || {
+        read(&counters.connections) == 1
+    })
+    .await;
     assert_eq!(read(&counters.connections_unverified), 0);
     assert_eq!(read(&counters.connections_refused), 0);
     let (begun, rest) = alive.split_at(10);
@@ -142,7 +160,7 @@ async fn connections_without_a_verified_request_make_room() {
         client.send(begun).await;
         four.push(client);
     }
-    eventually("all but the first are busy", || {
+    eventually("all connections but the first are busy", || {
         read(&counters.connections) == 5 && read(&counters.connections_idle) == 1
     })
     .await;
@@ -168,11 +186,11 @@ async fn health_checks_are_answered_when_every_place_is_taken() {
         client.send(&begini(EVENT)).await;
         waiting.push(client);
     }
-    eventually("both are verified", || {
+    eventually("both connections have a verified request", || {
         read(&counters.connections) == 2 && read(&counters.connections_unverified) == 0
     })
     .await;
-    // More than there are places for health checks, and none of them sends anything.
+    // There are more of these than places for health checks, and none of them sends anything.
     let mut silent = Vec::new();
     for _ in 0..40 {
         silent.push(world.client().await);
@@ -185,16 +203,19 @@ async fn health_checks_are_answered_when_every_place_is_taken() {
     let refused = world.begini(EVENT).await;
     assert_eq!(refused.status, 503);
     assert_eq!(refused.header("retry-after"), Some("5"));
-    eventually("each of them was let in for one request", || {
+    eventually("each connection was admitted for one request only", || {
         read(&counters.connections_reserve) == 31
     })
     .await;
-    // Those that wait for their confirm have kept their places.
+    // The connections that wait for their confirm have kept their places.
     world.broker.set(Mode::Take);
     for client in &mut waiting {
         assert_eq!(client.answer().await.unwrap().status, 200);
     }
     drop(waiting);
-    eventually("there is room", || read(&counters.connections) <= 32).await;
+    eventually("places are free again", || {
+        read(&counters.connections) <= 32
+    })
+    .await;
     assert_eq!(world.begini(EVENT).await.status, 200);
 }

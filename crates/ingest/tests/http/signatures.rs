@@ -1,5 +1,5 @@
-//! Bad signatures: refused with the answer that the source wants, without a detail that would help
-//! an attacker.
+//! Tests bad signatures: each is refused with the answer that the source wants, without a detail
+//! that would help an attacker.
 
 use hookbox_event::Timestamp;
 use hookbox_signature::{Key, Preset};
@@ -8,7 +8,7 @@ use crate::client::{head, post};
 use crate::fake::NOW;
 use crate::world::{EVENT, World, begini, key, plain_scheme, signature, signed};
 
-/// The values of the signature header that are not the right one, with our own word for why.
+/// Returns header values that are not the right signature, each with hookbox's name for the reason.
 fn wrong() -> Vec<(&'static str, Vec<String>)> {
     let good = signed(EVENT);
     let scheme = Preset::Begini.scheme();
@@ -48,12 +48,12 @@ async fn begini_is_answered_403_and_no_detail() {
         let refused = serde_json::json!({
             "status": "refused", "reason": "signature", "detail": "Validation Failure",
         });
-        assert_eq!(fields, refused, "one answer, whatever was wrong");
+        assert_eq!(fields, refused, "the answer is the same for every reason");
         *seen.entry(reason).or_default() += 1;
         world.nothing_published();
     }
     let counted = world.ingest.counters().refused_by_reason();
-    assert_eq!(counted, seen, "which it was is for our own eyes");
+    assert_eq!(counted, seen, "the metrics count each reason");
 }
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn a_refusal_is_kept_for_operators_without_what_was_sent() {
     assert_eq!(answer.json()["request"], kept[0].request.to_string());
     assert_eq!(kept[0].source, "begini");
     assert_eq!(kept[0].reason, "missing_header");
-    // What `sha256sum` says of the same bytes (FIPS 180-2, appendix B.1).
+    // The digest that `sha256sum` prints for the same bytes (FIPS 180-2, appendix B.1).
     let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     assert_eq!(kept[0].body_digest.as_deref(), Some(digest));
     assert_eq!(kept[0].body_bytes, 3);
@@ -124,7 +124,7 @@ async fn a_refusal_is_kept_for_operators_without_what_was_sent() {
     assert_eq!(kept[0].at, NOW);
     assert_eq!(kept[1].source, r"a\n\u{1b}[31mb");
     assert_eq!(kept[1].reason, "unknown_source");
-    assert_eq!(kept[1].body_digest, None, "it was not read");
+    assert_eq!(kept[1].body_digest, None, "the body was not read");
     assert_eq!(kept[2].source, "x".repeat(63));
 }
 
@@ -135,7 +135,7 @@ async fn a_refusal_that_could_not_be_kept_is_counted() {
     world.ledger.fail_from_now();
     for _ in 0..2 {
         let answer = world.ask(&post("/hooks/begini", &[], b"abc")).await;
-        assert_eq!(answer.status, 403, "a store that is away changes no answer");
+        assert_eq!(answer.status, 403, "an unavailable store changes no answer");
     }
     world.stop().await;
     let dropped = counters
@@ -168,7 +168,8 @@ async fn a_source_whose_keys_have_ended_asks_for_a_later_try() {
     assert_eq!(counters.refused_by_reason()["no_valid_key"], 2);
     assert_eq!(counters.keys_end()["begini"], Some(NOW));
     assert_eq!(counters.keys_end()["plain"], None);
-    // A balancer sends what other sources can still verify.
+    // Readiness stays green, because a load balancer must still send requests that other sources
+    // can verify.
     assert_eq!(world.ask(&ready).await.status, 200);
     for source in counters.keys_end().keys() {
         assert!(world.ingest.swap_keys(source, ending(0)));

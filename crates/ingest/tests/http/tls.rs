@@ -1,4 +1,4 @@
-//! The same behind TLS, and peers that do not complete a handshake.
+//! Tests requests over TLS, and peers that do not complete a handshake.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::world::{EVENT, World, begini, hasty};
 
 const NAME: &str = "hooks.example";
 
-/// A certificate, and the side that shows it.
+/// Returns a certificate, and the acceptor that presents it.
 fn server() -> (CertificateDer<'static>, TlsAcceptor) {
     let CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed([NAME.to_owned()]).unwrap();
@@ -34,7 +34,7 @@ fn server() -> (CertificateDer<'static>, TlsAcceptor) {
     (certificate, TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Sends a request as someone who trusts this certificate alone; reads to the end.
+/// Sends a request from a client that trusts only this certificate, and reads to the end.
 async fn ask(world: &World, trusted: &CertificateDer<'static>, request: &[u8]) -> String {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).unwrap();
@@ -58,7 +58,7 @@ async fn ask(world: &World, trusted: &CertificateDer<'static>, request: &[u8]) -
     text
 }
 
-/// A request after which the connection ends.
+/// Returns the request with a header that makes the server close the connection after it.
 fn last(request: &[u8]) -> Vec<u8> {
     let text = String::from_utf8(request.to_vec()).unwrap();
     let closing = text.replacen("\r\n\r\n", "\r\nconnection: close\r\n\r\n", 1);
@@ -89,7 +89,8 @@ async fn an_incomplete_handshake_is_cut_and_delays_no_other() {
     let (certificate, acceptor) = server();
     let limits = Limits {
         tls_deadline: Duration::from_secs(2),
-        // Longer than the test: it must be the handshake's own deadline that cuts.
+        // These deadlines are longer than the test, so only the deadline of the handshake can cut
+        // the connection.
         head_deadline: PATIENCE * 3,
         idle_deadline: PATIENCE * 3,
         ..hasty()
@@ -98,7 +99,7 @@ async fn an_incomplete_handshake_is_cut_and_delays_no_other() {
     let began = Instant::now();
     let mut silent = world.client().await;
     let mut begun = world.client().await;
-    // The first bytes of a ClientHello of 512.
+    // The first bytes of a ClientHello that announces 512 bytes.
     begun
         .send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
         .await;
@@ -106,7 +107,10 @@ async fn an_incomplete_handshake_is_cut_and_delays_no_other() {
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(silent.closes().await);
     assert!(begun.closes().await);
-    assert!(began.elapsed() >= limits.tls_deadline, "cut too early");
+    assert!(
+        began.elapsed() >= limits.tls_deadline,
+        "the connection was cut before its deadline"
+    );
     world.stop().await;
 }
 
@@ -118,7 +122,7 @@ async fn what_is_sent_in_the_clear_is_not_taken() {
     plain.offer(&begini(EVENT)).await;
     let mut heard = Vec::new();
     plain.rest(&mut heard).await;
-    // At most an alert, which is no HTTP.
+    // The server sends at most a TLS alert, which is not HTTP.
     assert!(!heard.starts_with(b"HTTP"), "{heard:?}");
     world.nothing_published();
     world.stop().await;

@@ -1,4 +1,4 @@
-//! One ingest on a socket of its own, with a source of each kind and a broker in memory.
+//! Starts one ingest on its own socket, with a source of each kind and a broker in memory.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, RwLock};
@@ -43,26 +43,26 @@ impl World {
         Self::graced(limits, Duration::from_secs(5)).await
     }
 
-    /// One that gives open requests this long when it ends.
+    /// Starts an ingest that gives open requests this long at its shutdown.
     pub async fn graced(limits: Limits, grace: Duration) -> Self {
         let lead = Duration::ZERO;
         Self::begin((limits, Peers::default()), DrainTimes { lead, grace }, None).await
     }
 
-    /// One that still takes requests for this long when it ends.
+    /// Starts an ingest that still accepts requests for this long at its shutdown.
     pub async fn leading(lead: Duration) -> Self {
         let grace = Duration::from_secs(5);
         let config = (Limits::standard(), Peers::default());
         Self::begin(config, DrainTimes { lead, grace }, None).await
     }
 
-    /// One behind proxies that do the TLS, or over plain HTTP.
+    /// Starts an ingest behind proxies that terminate TLS, or one that accepts plain HTTP.
     pub async fn behind(peers: Peers, limits: Limits) -> Self {
         let (lead, grace) = (Duration::ZERO, Duration::from_secs(5));
         Self::begin((limits, peers), DrainTimes { lead, grace }, None).await
     }
 
-    /// One that listens behind TLS.
+    /// Starts an ingest that serves TLS itself.
     pub async fn secured(limits: Limits, tls: TlsAcceptor) -> Self {
         let (lead, grace) = (Duration::ZERO, Duration::from_secs(5));
         let config = (limits, Peers::default());
@@ -109,25 +109,25 @@ impl World {
         Client::connect(self.address).await
     }
 
-    /// A connection from this address of the machine: 127.0.0.N.
+    /// Opens a connection from this address of the machine: 127.0.0.N.
     pub async fn client_from(&self, host: u8) -> Client {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(([127, 0, 0, host], 0).into()).unwrap();
         Client::over(socket.connect(self.address).await.unwrap())
     }
 
-    /// One request on a connection of its own.
+    /// Sends one request on a connection of its own.
     pub async fn ask(&self, request: &[u8]) -> HttpResponse {
         self.client().await.ask(request).await
     }
 
-    /// Posts a body with its right signature, as Begini does.
+    /// Posts a body with a valid signature to the Begini source.
     pub async fn begini(&self, body: &[u8]) -> HttpResponse {
         self.ask(&begini(body)).await
     }
 
-    /// Posts a body with its right signature, shows that it was accepted and that it alone was
-    /// published, byte for byte, and gives back its envelope and its routes.
+    /// Posts a body with a valid signature and checks that it was accepted, and that it alone was
+    /// published, byte for byte. Returns its envelope and its routes.
     pub async fn keeps(&self, body: &[u8]) -> (Envelope, Vec<String>) {
         let before = self.broker.kept().len();
         let answer = self.begini(body).await;
@@ -147,13 +147,13 @@ impl World {
         (envelope.clone(), last.routes)
     }
 
-    /// Shows that nothing was published, not even tried.
+    /// Checks that nothing was published, and that no publish was started.
     pub fn nothing_published(&self) {
         assert_eq!(self.broker.begun(), 0);
         assert_eq!(self.broker.kept().len(), 0);
     }
 
-    /// Ends the ingest in order.
+    /// Shuts the ingest down in order.
     pub async fn stop(mut self) {
         self.shutdown.cancel();
         self.until_stopped().await;
@@ -161,11 +161,11 @@ impl World {
 
     pub async fn until_stopped(&mut self) {
         let ended = tokio::time::timeout(PATIENCE, self.served.join_next()).await;
-        ended.expect("it ends in time").unwrap().unwrap();
+        ended.expect("the ingest ends in time").unwrap().unwrap();
     }
 }
 
-/// Waits on a level, bounded.
+/// Polls until the condition holds; fails the test when that takes too long.
 pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = tokio::time::Instant::now();
     let mut ticks = tokio::time::interval(Duration::from_millis(2));
@@ -177,7 +177,7 @@ pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// Limits under which a slow peer is detected quickly.
 pub fn hasty() -> Limits {
-    // Longer than a busy machine keeps a process from running.
+    // The deadlines are longer than a busy machine keeps a process from running.
     let short = Duration::from_millis(500);
     Limits {
         head_deadline: short,
@@ -254,7 +254,7 @@ fn config(limits: Limits, peers: Peers) -> Config {
     }
 }
 
-/// As GitHub: its type in a header, and the number of each delivery in another one.
+/// A source like GitHub: the type is in a header, and the number of each delivery in another one.
 fn with_headers(key: &Key, scheme: Scheme) -> Source {
     Source {
         name: "hub".parse().unwrap(),
@@ -270,7 +270,7 @@ fn with_headers(key: &Key, scheme: Scheme) -> Source {
     }
 }
 
-/// As Shopify: its type in a header, and nothing else beside the body.
+/// A source like Shopify: the type is in a header, and everything else is in the body.
 fn with_a_topic(key: &Key) -> Source {
     Source {
         name: "shop".parse().unwrap(),
@@ -296,24 +296,24 @@ pub fn plain_scheme() -> Scheme {
     })
 }
 
-/// The key of a source; each has its own.
+/// Returns the key of a source; each source has its own.
 pub fn key(source: &str) -> Key {
     let secret = format!("the secret of {source}");
     Key::new(format!("{source}-2025"), None, secret.into_bytes()).unwrap()
 }
 
-/// The one header value of a signature.
+/// Returns the value of the signature header, for a scheme that uses a single header.
 pub fn signature(scheme: &Scheme, key: &Key, body: &[u8]) -> String {
     let headers = sign(scheme, key, body, NOW, "");
     headers[0].1.to_str().unwrap().to_owned()
 }
 
-/// The right signature of a body for Begini.
+/// Returns the valid signature of a body for the Begini source.
 pub fn signed(body: &[u8]) -> String {
     signature(&Preset::Begini.scheme(), &key("begini"), body)
 }
 
-/// A body posted as Begini does.
+/// Returns a request that posts a body as Begini does.
 pub fn begini(body: &[u8]) -> Vec<u8> {
     post("/hooks/begini", &[("x-signature", &signed(body))], body)
 }
@@ -322,7 +322,7 @@ pub fn source(name: &str) -> SourceName {
     name.parse().unwrap()
 }
 
-/// The identity of a Begini body that has all its fields.
+/// Returns the event id of a Begini body that has all its identity fields.
 pub fn by_fields(integration: &str, uid: Scalar, kind: &str) -> EventId {
     let fields = [
         Scalar::Number(integration.into()),
@@ -332,14 +332,14 @@ pub fn by_fields(integration: &str, uid: Scalar, kind: &str) -> EventId {
     EventId::from_fields(&source("begini"), &fields)
 }
 
-/// The identity of a JSON body that lacks some of them.
+/// Returns the event id of a JSON body that lacks identity fields.
 pub fn by_json(body: &[u8]) -> EventId {
     let canonical = scan(body, &[]).unwrap().canonical;
     let digest = ContentDigest::of_canonical_json(&canonical);
     EventId::from_digest(&source("begini"), &digest)
 }
 
-/// The identity of a body that is not JSON.
+/// Returns the event id of a body that is not JSON.
 pub fn by_bytes(body: &[u8]) -> EventId {
     EventId::from_digest(&source("begini"), &ContentDigest::of_raw_body(body))
 }

@@ -10,22 +10,23 @@ use hookbox_driver::{
 };
 use hookbox_event::{Account, RouteName, decode_batch};
 
-/// How it treats what it is given.
+/// How the broker treats what it is given.
 #[derive(Debug, Clone, Copy)]
 pub struct Manner {
-    /// It is unreachable.
+    /// Whether the broker is unreachable.
     pub is_away: bool,
-    /// How long it takes to confirm.
+    /// How long the broker takes to confirm.
     pub confirm: Duration,
-    /// The largest message; it ends the connection of one that is larger.
+    /// The largest accepted message; the broker closes the connection on which a larger one
+    /// arrives.
     pub bytes_max: usize,
-    /// It does not answer, until a deadline passes.
+    /// Whether the broker is unresponsive: a publish has no answer until its deadline passes.
     pub is_silent: bool,
-    /// It says no.
+    /// Whether the broker rejects every message.
     pub rejects: bool,
 }
 
-/// What a broker is like that is well.
+/// How a healthy broker behaves.
 pub const WELL: Manner = Manner {
     is_away: false,
     confirm: Duration::from_millis(5),
@@ -40,19 +41,20 @@ pub const AWAY: Manner = Manner {
     ..WELL
 };
 
-/// The deadline of a publish that is not answered: longer than anything else that is waited for.
+/// The deadline of a publish that is not answered. It is longer than every other wait in these
+/// tests.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// The broker.
+/// The broker in memory.
 pub struct FakeBroker(Mutex<State>);
 
 struct State {
     manner: Manner,
     begun: usize,
     accounts: usize,
-    /// The route and the number of each event, as they came.
+    /// The route and the number of each event, in the order of arrival.
     got: Vec<(String, u64)>,
-    /// How many events each message had.
+    /// How many events each message contained.
     sizes: Vec<usize>,
 }
 
@@ -71,7 +73,7 @@ impl FakeBroker {
         self.lock().manner = manner;
     }
 
-    /// How many publishes were begun, whatever came of them.
+    /// Returns how many publishes were started, whatever their results.
     pub fn begun(&self) -> usize {
         self.lock().begun
     }
@@ -80,14 +82,14 @@ impl FakeBroker {
         self.lock().accounts
     }
 
-    /// The numbers of the events that a route has got, as they came.
+    /// Returns the numbers of the events that a route has received, in the order of arrival.
     pub fn got(&self, route: &str) -> Vec<u64> {
         let state = self.lock();
         let of_route = state.got.iter().filter(|(to, _)| to == route);
         of_route.map(|(_, number)| *number).collect()
     }
 
-    /// The most events that one message had.
+    /// Returns the largest number of events in one message.
     pub fn largest(&self) -> usize {
         self.lock().sizes.iter().copied().max().unwrap_or(0)
     }

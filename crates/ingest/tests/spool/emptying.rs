@@ -1,5 +1,5 @@
-//! The broker is back, and what comes does not stop: the spool empties all the same, in order,
-//! and is left alone from then on.
+//! Tests that the spool empties in order after the broker is back, although new events keep
+//! arriving, and that it is not used afterwards.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,14 +11,14 @@ use tokio::time::{Instant, timeout};
 use crate::broker::{AWAY, Manner, WELL};
 use crate::world::{World, batch};
 
-/// How long it may take under load. A spool that grows never empties.
+/// How long emptying may take under load. A spool that grows would never be empty.
 const SOON: Duration = Duration::from_secs(60);
 
-/// So many events in a row that were not kept: keeping is over.
+/// How many events in a row must go directly to the broker to show that spooling has ended.
 const DIRECT: u64 = 20;
 
-/// One event after the other, faster than the broker confirms: before keeping, from 200 a second
-/// on, a spool grew for as long as they came.
+/// Events arrive one after the other, faster than the broker confirms. With an earlier version a
+/// spool grew as long as more than 200 events a second arrived.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_empties_while_events_come_faster_than_confirms_and_keeps_their_order() {
     let world = World::new(AWAY).await;
@@ -62,8 +62,8 @@ async fn it_empties_while_events_come_faster_than_confirms_and_keeps_their_order
     world.end().await;
 }
 
-/// Full batches from several publishers: no message holds more than one of them, so joining helps
-/// nothing.
+/// Several publishers send full batches: a message holds one batch at most, so joining messages
+/// does not help.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_empties_under_the_largest_load_there_is() {
     let world = World::new(AWAY).await;

@@ -1,8 +1,8 @@
-//! Store and forward: a real file for a spool, before a broker in memory that is away, slow, or
-//! refuses something.
+//! Tests store and forward, with a real file for the spool and a broker in memory that is
+//! unreachable, slow, or refuses something.
 //!
-//! Every event is followed to the broker, and the order in which it got there is compared with
-//! the order in which it came.
+//! Each test checks that every event reaches the broker, and in the order in which the events
+//! arrived.
 
 #![allow(clippy::unwrap_used)]
 

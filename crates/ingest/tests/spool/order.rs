@@ -1,10 +1,10 @@
-//! The order of arrival: into the spool, out of it, and past a restart.
+//! Tests the order of arrival: into the spool, out of the spool, and across a restart.
 
 use crate::broker::{AWAY, Manner, WELL};
 use crate::world::{World, batch, eventually};
 
-/// The first is on its way to a broker that does not answer when the next ones are refused. They
-/// came later, and wait for it: it is kept before them.
+/// The first event is on its way to an unresponsive broker when the next ones are refused. The
+/// later ones wait, so the first is spooled before them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_on_its_way_when_keeping_begins_is_kept_first() {
     let silent = Manner {
@@ -13,7 +13,10 @@ async fn what_is_on_its_way_when_keeping_begins_is_kept_first() {
     };
     let world = World::new(silent).await;
     let later = async {
-        eventually("the first is on its way", || world.broker.begun() == 1).await;
+        eventually("the publish of the first event has started", || {
+            world.broker.begun() == 1
+        })
+        .await;
         world.broker.set(Manner {
             rejects: true,
             ..WELL
@@ -23,7 +26,10 @@ async fn what_is_on_its_way_when_keeping_begins_is_kept_first() {
     };
     tokio::join!(world.publish(0..1), later);
     assert_eq!(world.kept(), 3);
-    eventually("all are forwarded", || world.broker.got("a").len() == 3).await;
+    eventually("all events are forwarded", || {
+        world.broker.got("a").len() == 3
+    })
+    .await;
     assert_eq!(world.broker.got("a"), [0, 1, 2]);
     world.end().await;
 }
@@ -40,13 +46,17 @@ async fn what_an_earlier_process_has_kept_goes_before_anything_newer() {
     for number in 101..200 {
         world.publish(number..number + 1).await;
     }
-    eventually("all are forwarded", || world.broker.got("a").len() == 200).await;
+    eventually("all events are forwarded", || {
+        world.broker.got("a").len() == 200
+    })
+    .await;
     assert_eq!(world.broker.got("a"), (0..200).collect::<Vec<_>>());
     assert_eq!(world.broker.got("b").len(), 0);
     world.end().await;
 }
 
-/// One message for two routes is one in each, and a large one travels alone between small ones.
+/// A message for two routes is spooled once for each. A large message is forwarded alone, between
+/// small ones.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn large_and_small_ones_keep_their_order() {
     let world = World::new(AWAY).await;
@@ -60,9 +70,16 @@ async fn large_and_small_ones_keep_their_order() {
     }
     world.broker.set(WELL);
     for route in ["a", "b"] {
-        eventually("all are forwarded", || world.broker.got(route).len() == 30).await;
+        eventually("all events are forwarded", || {
+            world.broker.got(route).len() == 30
+        })
+        .await;
         assert_eq!(world.broker.got(route), (0..30).collect::<Vec<_>>());
     }
-    assert_eq!(world.broker.largest(), 9, "what is between two large ones");
+    assert_eq!(
+        world.broker.largest(),
+        9,
+        "the events between two large ones are joined"
+    );
     world.end().await;
 }

@@ -1,9 +1,9 @@
-//! A message that the broker refuses by itself blocks no other, and is not lost.
+//! Tests that a message which the broker refuses blocks no other message and is not lost.
 
 use crate::broker::{AWAY, Manner, WELL};
 use crate::world::{World, batch, eventually};
 
-/// The limit of the broker; a message over it ends its connection, each time.
+/// The broker's limit: a larger message ends its connection, each time.
 const BYTES_MAX: usize = 20_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -20,11 +20,14 @@ async fn a_message_that_is_too_large_for_the_broker_lets_the_others_past_and_is_
         ..WELL
     };
     world.broker.set(strict);
-    eventually("the others pass", || world.broker.got("a").len() == 9).await;
+    eventually("the other messages overtake the refused one", || {
+        world.broker.got("a").len() == 9
+    })
+    .await;
     assert_eq!(world.broker.got("a"), [0, 2, 3, 4, 5, 6, 7, 8, 9]);
     assert_eq!(world.broker.got("b"), [0]);
-    eventually("it is named", || world.refused() == 1).await;
-    // Nothing else is left, so that the keeping ends.
+    eventually("the refused message is counted", || world.refused() == 1).await;
+    // Only the refused message is left, so spooling ends.
     let mut next = 10;
     loop {
         let kept = world.kept();
@@ -36,15 +39,18 @@ async fn a_message_that_is_too_large_for_the_broker_lets_the_others_past_and_is_
     }
     assert_eq!((world.events(), world.refused()), (1, 1));
     world.broker.set(WELL);
-    eventually("it is taken", || world.broker.got("a").contains(&1)).await;
-    eventually("nothing is left", || {
+    eventually("the refused message is taken after all", || {
+        world.broker.got("a").contains(&1)
+    })
+    .await;
+    eventually("nothing is left in the spool", || {
         (world.events(), world.refused()) == (0, 0)
     })
     .await;
     world.end().await;
 }
 
-/// A route whose queue is full keeps its order: that is no message's own fault.
+/// A route whose queue is full keeps its order, because the fault is not in a message.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_route_that_takes_nothing_lets_nothing_past() {
     let world = World::new(AWAY).await;
@@ -56,10 +62,16 @@ async fn a_route_that_takes_nothing_lets_nothing_past() {
         ..WELL
     });
     let begun = world.broker.begun();
-    eventually("it is tried", || world.broker.begun() >= begun + 6).await;
+    eventually("the message is tried again", || {
+        world.broker.begun() >= begun + 6
+    })
+    .await;
     assert_eq!((world.broker.got("a").len(), world.refused()), (0, 0));
     world.broker.set(WELL);
-    eventually("all are forwarded", || world.broker.got("a").len() == 5).await;
+    eventually("all events are forwarded", || {
+        world.broker.got("a").len() == 5
+    })
+    .await;
     assert_eq!(world.broker.got("a"), [0, 1, 2, 3, 4]);
     world.end().await;
 }

@@ -1,4 +1,4 @@
-//! A spool in a folder of its own, before a broker in memory.
+//! Sets up a spool in its own folder, with a broker in memory behind it.
 
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use tokio::time::{Instant, interval};
 
 use crate::broker::{FakeBroker, Manner};
 
-/// Longer than anything takes on a machine that is busy with other things.
+/// The longest wait: more than anything takes on a machine that is busy with other things.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 const NOW: Timestamp = Timestamp::from_unix_micros(1_764_000_000_000_000);
@@ -31,7 +31,7 @@ pub struct World {
     folder: Folder,
 }
 
-/// A folder that goes with its test, also with one that fails.
+/// A folder that is removed at the end of its test, also when the test fails.
 struct Folder(PathBuf);
 
 impl Drop for Folder {
@@ -56,7 +56,7 @@ impl World {
         }
     }
 
-    /// Ends the process, so to say, and starts the next one.
+    /// Closes the spool and opens it again, as the next process would.
     pub async fn restart(self) -> Self {
         self.spooling.close().await;
         let spooling = start(&self.folder.0, &self.broker).await;
@@ -77,22 +77,22 @@ impl World {
         self.spooling.publish(&routes, batch).await.unwrap();
     }
 
-    /// Events in the spool.
+    /// Returns the number of events in the spool.
     pub fn events(&self) -> u64 {
         self.counters.events.load(Ordering::Relaxed)
     }
 
-    /// Events that were kept.
+    /// Returns the number of events that were spooled so far.
     pub fn kept(&self) -> u64 {
         self.counters.kept.load(Ordering::Relaxed)
     }
 
-    /// Events that the broker refuses by themselves.
+    /// Returns the number of events that the broker refuses while it takes others.
     pub fn refused(&self) -> u64 {
         self.counters.refused.load(Ordering::Relaxed)
     }
 
-    /// Ends it, and shows that it left nothing behind.
+    /// Closes the spool, and checks that nothing is left in it.
     pub async fn end(self) {
         self.spooling.close().await;
         let next = start(&self.folder.0, &self.broker).await;
@@ -113,7 +113,7 @@ async fn start(folder: &std::path::Path, broker: &Arc<FakeBroker>) -> Spooling {
     Spooling::start(broker, Arc::new(spool)).await.unwrap()
 }
 
-/// Events with these numbers, each with a body of so many bytes.
+/// Returns a batch of events with these numbers, each with a body of so many bytes.
 pub fn batch(numbers: std::ops::Range<u64>, body_bytes: usize) -> Batch {
     let source: SourceName = "begini".parse().unwrap();
     let envelope = |number: u64| {
@@ -141,7 +141,7 @@ pub fn batch(numbers: std::ops::Range<u64>, body_bytes: usize) -> Batch {
     Batch::of(&envelopes).unwrap()
 }
 
-/// Waits on a level, bounded.
+/// Polls until the condition holds; fails the test when that takes too long.
 pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     let mut ticks = interval(Duration::from_millis(2));
