@@ -1,7 +1,7 @@
-//! The heart: claim → check → handle → settle → commit, for envelopes that share a transaction.
+//! One transaction over envelopes of distinct events: claim → check → handle → settle → commit.
 //!
-//! Reads top to bottom as "the way of one event" in docs/ARCHITECTURE.md. Every branch of what can
-//! go wrong ends in an [`AttemptError`], which says what happened; `settle` says what follows.
+//! Reads top to bottom like "The path of one event" in docs/ARCHITECTURE.md. Everything that can go
+//! wrong ends in an [`AttemptError`], which says what happened; `settle` decides what follows.
 
 use std::time::Instant;
 
@@ -29,7 +29,8 @@ pub(crate) struct Attempt<'a, S: Store> {
 }
 
 impl<S: Store> Attempt<'_, S> {
-    /// Runs the transaction to its commit, or returns what prevented it. Nothing of it stays then.
+    /// Runs the transaction to its commit. On an error it returns what prevented the commit, and
+    /// the transaction has no effect.
     pub async fn run(&self, envelopes: &[&Envelope]) -> Result<(), AttemptError> {
         let store = self.context.store();
         let mut tx = match self.work {
@@ -55,7 +56,8 @@ impl<S: Store> Attempt<'_, S> {
                 Ok(outcome) => outcomes.push(outcome),
                 Err(error) => {
                     if error.is_interrupted() {
-                        // Stopped in the middle of a statement: only closing is safe.
+                        // The handler was stopped in the middle of a statement, so the connection
+                        // can only be closed.
                         drop(tx);
                     } else {
                         store.rollback(tx).await;
@@ -75,7 +77,7 @@ impl<S: Store> Attempt<'_, S> {
         Ok(claims)
     }
 
-    /// Decides about one event and, where it is to be handled, runs the handler.
+    /// Decides the outcome of one event, and runs the handler if the event is to be handled.
     async fn work_on(&self, tx: &mut S::Tx, event: &ClaimedEvent) -> Result<Outcome, AttemptError> {
         let started = Instant::now();
         let (context, envelope) = (self.context, &event.envelope);
@@ -125,7 +127,7 @@ impl<S: Store> Attempt<'_, S> {
         }
     }
 
-    /// Writes every outcome and commits.
+    /// Writes the outcome of every receipt and commits.
     async fn finish(
         &self,
         mut tx: S::Tx,
@@ -169,7 +171,7 @@ impl<S: Store> Attempt<'_, S> {
         Ok(())
     }
 
-    /// A handler did its work: nothing that the route needs is missing.
+    /// Records that a handler succeeded, which shows that the route lacks no right in the database.
     fn has_succeeded(&self) {
         if self.context.counters.rights.succeed() {
             let route = self.context.route;
@@ -211,7 +213,7 @@ impl<S: Store> Attempt<'_, S> {
     }
 }
 
-/// The failure of an event whose claim was committed without its outcome.
+/// Builds the failure of an event whose claim was committed without an outcome.
 fn orphaned() -> HandlerFailure {
     let error = "an earlier run of the handler ended its own transaction; whether all of its \
                  effects stand is not known, so it is not run again";

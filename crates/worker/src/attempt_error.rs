@@ -1,4 +1,4 @@
-//! What happened in a transaction that did not end in a commit. `settle` says what follows.
+//! Why a transaction did not end in a commit. `settle` decides what follows.
 
 use std::time::Duration;
 
@@ -7,18 +7,17 @@ use hookbox_driver::Fault;
 use crate::claimed_event::ClaimedEvent;
 use crate::registered::HandlerFailure;
 
-/// Why a transaction did not end in a commit. Nothing of it stays.
+/// The reason why a transaction did not end in a commit. The transaction has no effect then.
 pub(crate) enum AttemptError {
     /// The handler of one event failed.
     Handler(Box<FailedAttempt>),
-    /// The commit found that some handler of several broke the transaction: which one is not
-    /// known.
+    /// The commit found that one of several handlers broke the transaction; which one is unknown.
     Broken { why: String },
-    /// A fault of our own.
+    /// A fault of a dependency, and not of an event.
     Fault(Fault),
 }
 
-/// An event whose handler failed.
+/// An event whose handler failed, with the failure.
 pub(crate) struct FailedAttempt {
     pub event: ClaimedEvent,
     pub failure: HandlerFailure,
@@ -34,7 +33,7 @@ impl AttemptError {
         }))
     }
 
-    /// Whether a handler was stopped in the middle of a statement.
+    /// Returns whether a handler was stopped in the middle of a statement.
     pub fn is_interrupted(&self) -> bool {
         match self {
             AttemptError::Handler(failed) => failed.failure.interrupted,

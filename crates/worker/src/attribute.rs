@@ -1,4 +1,4 @@
-//! To which handler an error belongs that a transaction met after its handlers.
+//! Attributes an error that a transaction met after its handlers to one of those handlers.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::proof;
 use crate::registered::HandlerFailure;
 use crate::settle::FailureCause;
 
-/// Whether a handler has run and succeeded.
+/// Returns whether the outcome means that a handler has run and succeeded.
 pub(crate) fn is_done(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Done { .. } => true,
@@ -18,7 +18,8 @@ pub(crate) fn is_done(outcome: &Outcome) -> bool {
     }
 }
 
-/// Attributes an error of the commit: with one event in the transaction, to that event's handler.
+/// Attributes an error of the commit. With a single event in the transaction, the error belongs to
+/// the handler of that event.
 pub(crate) fn attribute(
     error: CommitError,
     events: &[ClaimedEvent],
@@ -27,9 +28,11 @@ pub(crate) fn attribute(
 ) -> AttemptError {
     let of = |only, failure| AttemptError::handler(only, failure, Duration::ZERO);
     match (error, events) {
-        // Of what is given up without a handler, a conflict say, nothing can be deferred.
+        // Only an event whose handler ran can be deferred: an event that is given up without a run,
+        // for example a conflict, cannot.
         (CommitError::Fault(fault), [only]) if ran => match fault.kind() {
-            // What the handler left to the commit, a deferred constraint say, met it there.
+            // A check that the handler left to the commit, for example a deferred constraint, met
+            // this fault.
             kind @ (FaultKind::Contention | FaultKind::MissingRight) => {
                 let failure = HandlerFailure {
                     cause: FailureCause::Fault(kind),

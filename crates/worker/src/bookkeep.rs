@@ -1,5 +1,5 @@
-//! What ingests say they have answered is written into the store, so that it can be compared with
-//! what has an outcome.
+//! Stores the accept reports of ingests, so that the receipts that were accepted can be compared
+//! with those that have an outcome.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -14,14 +14,14 @@ use crate::counters::add;
 use crate::inner::Inner;
 use crate::pause::Pause;
 
-/// Accounts in flight at a time: one a second comes from each ingest, and one is 200 KiB at most.
+/// The most accept reports in flight: each ingest sends one a second, of 200 KiB at most.
 const PREFETCH: u16 = 8;
 
-/// How often receipts that had no outcome are checked again. They are few, and only a person who
-/// reads the accounting waits for it.
+/// How often receipts without an outcome are checked again. There are few of them, and only a
+/// person who reads the accounting waits for the result.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 
-/// Takes from the queue of accounts.
+/// Takes accept reports from their queue and stores them.
 pub(crate) struct Bookkeeper<S: Store> {
     pub inner: Arc<Inner<S>>,
 }
@@ -54,7 +54,8 @@ impl<S: Store> Bookkeeper<S> {
         }
     }
 
-    /// Until shutdown, or until the broker or the store has a fault: what is in flight is put back.
+    /// Stores accept reports until the shutdown, or until the broker or the store has a fault.
+    /// Reports that are in flight then are put back.
     async fn take(
         &self,
         subscription: &mut dyn Subscription,
@@ -78,7 +79,7 @@ impl<S: Store> Bookkeeper<S> {
             };
             tokio::select! {
                 biased;
-                // A queue that gives something is no sign yet that the store takes it.
+                // A queue that delivers a report does not show yet that the store takes the report.
                 worked = work => {
                     worked?;
                     pause.over();
@@ -97,17 +98,17 @@ impl<S: Store> Bookkeeper<S> {
                 add(&self.inner.counters.accounts, 1);
             }
             Err(error) => {
-                // Its numbers stay unreported, which the accounting shows.
+                // The sequence numbers of this report stay unreported, which the accounting shows.
                 let error: &dyn std::error::Error = &error;
                 tracing::error!(
                     error,
                     bytes = delivery.bytes.len(),
-                    "an account cannot be read and is passed over; `hookbox reconcile` names \
-                     the numbers that are missing"
+                    "an accept report cannot be decoded and is skipped; `hookbox reconcile` lists \
+                     its sequence numbers as unreported"
                 );
             }
         }
-        // If the acknowledgement is lost, it is redelivered, and is known.
+        // If the acknowledgement is lost, the report is redelivered, and the store recognises it.
         delivery.ack().await
     }
 }

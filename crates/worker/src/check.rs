@@ -1,8 +1,9 @@
-//! Is a body what its source says its bodies are? JSON first, then its JSON Schema.
+//! Checks whether a body is valid: first that it is JSON, then that it matches the JSON Schema of
+//! its source.
 //!
-//! A genuine event that fails here is not refused (its signature was good, so throwing it away
-//! would lose it): it becomes a dead letter that names the path and the rule, and is replayed
-//! once the schema is fixed.
+//! A genuine event that fails here is not refused: its signature was valid, and refusing it would
+//! lose it. It becomes a dead letter that names the path and the rule, and it can be replayed once
+//! the schema is fixed.
 
 use std::collections::BTreeMap;
 
@@ -13,44 +14,44 @@ use serde_json::Value;
 
 use crate::instance::{Exact, Instance};
 
-/// Most mistakes that one dead letter tells. The first few show what is wrong; a body with two
-/// million bad traits must not make a detail of megabytes.
+/// The most violations that one dead letter lists. The first few show what is wrong; a body with
+/// two million bad values must not make a detail of megabytes.
 const MISTAKES_MAX: usize = 5;
 
-/// The compiled JSON Schemas of one source, each of the draft that its `$schema` names; of draft
-/// 2020-12 without one. `format` is not checked, whatever the draft.
+/// The compiled JSON Schemas of one source. Each schema has the draft that its `$schema` names, or
+/// draft 2020-12 if it names none. `format` is not checked in any draft.
 pub struct Schemas {
     by_type: BTreeMap<String, Validator<Exact>>,
     unknown: Option<Validator<Exact>>,
 }
 
-/// A schema that cannot be used.
+/// Why a JSON Schema cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
-    /// It breaks the rules of its draft.
+    /// The schema violates the rules of its draft.
     #[error("the JSON Schema {name}.json cannot be compiled")]
     Invalid {
-        /// The event type that it is for.
+        /// The event type that the schema is for.
         name: String,
-        /// Which rule.
+        /// The rule that the schema violates.
         #[source]
         source: Box<jsonschema::ValidationError<'static>>,
     },
-    /// It is written in a language that is not known, so that what it means is not known either
-    /// (JSON Schema Core §8.1.1).
+    /// The schema names a dialect that is not known, so its meaning is not known either (JSON
+    /// Schema Core §8.1.1).
     #[error(
         "the JSON Schema {name}.json has the \"$schema\" {dialect:?}, which is not known; known \
          are the drafts 4, 6, 7, 2019-09 and 2020-12 of json-schema.org"
     )]
     UnknownDialect {
-        /// The event type that it is for.
+        /// The event type that the schema is for.
         name: String,
-        /// What it says.
+        /// The dialect that `$schema` names.
         dialect: String,
     },
 }
 
-/// A body that does not pass.
+/// The reason why a body is not valid.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Broken {
     pub reason: DeadReason,
@@ -58,11 +59,12 @@ pub(crate) struct Broken {
 }
 
 impl Schemas {
-    /// The name of the schema for event types that have none of their own.
+    /// The name of the schema for event types without a schema of their own.
     pub const UNKNOWN: &'static str = "unknown";
 
-    /// Compiles schemas by event type ("application.complete"); the one named
-    /// [`Schemas::UNKNOWN`] is for every other type. References to the network are not followed.
+    /// Compiles the schemas of a source, given by event type ("application.complete"). The schema
+    /// named [`Schemas::UNKNOWN`] is for every other type. References to the network are not
+    /// followed.
     pub fn compile<'a>(
         schemas: impl IntoIterator<Item = (&'a str, &'a Value)>,
     ) -> Result<Self, CompileError> {
@@ -87,12 +89,12 @@ impl Schemas {
         Ok(Self { by_type, unknown })
     }
 
-    /// The event types that have a schema of their own.
+    /// Returns the event types that have a schema of their own.
     pub fn types(&self) -> impl Iterator<Item = &str> {
         self.by_type.keys().map(String::as_str)
     }
 
-    /// Checks a body by its canonical text.
+    /// Checks a body, given as canonical JSON, against the schema of its event type.
     fn check(&self, topic: &Topic, canonical: &[u8]) -> Result<(), Broken> {
         let Some(validator) = self
             .by_type
@@ -116,7 +118,8 @@ impl Schemas {
                     path.as_str()
                 };
                 let rule = error.schema_path().to_string();
-                // Masked: a dead letter's detail is read in lists, and values are personal data.
+                // The value is masked: lists show the detail of dead letters, and values are
+                // personal data.
                 format!("{path}: {} (rule {rule})", error.masked_with("the value"))
             })
             .collect();
@@ -134,7 +137,7 @@ impl Schemas {
     }
 }
 
-/// The first `$schema` in it that names no known draft. A schema inside another one may have its
+/// Returns the first `$schema` that names no known draft. Schemas inside this schema may name their
 /// own.
 fn unknown_dialect(draft: Draft, schema: &Value) -> Option<&str> {
     let own = draft.detect(schema);
@@ -145,7 +148,7 @@ fn unknown_dialect(draft: Draft, schema: &Value) -> Option<&str> {
         .find_map(|inner| unknown_dialect(own, inner))
 }
 
-/// Checks one body of a source.
+/// Checks one body of a source: it must be JSON, and match the schema if there is one.
 pub(crate) fn check(schemas: Option<&Schemas>, topic: &Topic, body: &[u8]) -> Result<(), Broken> {
     let document = scan(body, &[]).map_err(|error| Broken {
         reason: DeadReason::Malformed,
@@ -210,7 +213,7 @@ mod tests {
         check(Some(&schemas), &topic, body.as_bytes()).is_ok()
     }
 
-    /// The schema sees the number that the body says, and not the nearest float.
+    /// The schema sees the exact number of the body, and not the nearest float.
     #[test]
     fn a_number_is_the_one_that_is_written() {
         let integer = json!({ "type": "integer" });
@@ -243,7 +246,7 @@ mod tests {
             );
             assert!(passes(&json!({ "type": "number" }), text), "{text}");
         }
-        // Draft 4 goes by the text.
+        // In draft 4 the text decides whether a number is an integer.
         let draft_4 = "http://json-schema.org/draft-04/schema#";
         let integer = json!({ "$schema": draft_4, "type": "integer" });
         assert!(passes(&integer, "712") && !passes(&integer, "712.0"));
@@ -306,7 +309,7 @@ mod tests {
         }
     }
 
-    /// Until draft 2019-09, what stands beside `$ref` is ignored.
+    /// Before draft 2019-09, keywords beside `$ref` are ignored.
     #[test]
     fn a_schema_means_what_its_draft_says() {
         let schema = |dialect: &str| {
@@ -357,13 +360,13 @@ mod tests {
         let inner = json!({ "properties": { "a": { "$id": "a", "$schema": other } } });
         for schema in [root, inner] {
             let refused = Schemas::compile([("a.b", &schema)]).map(drop);
-            let refused = refused.expect_err("it is refused").to_string();
+            let refused = refused.expect_err("the schema is refused").to_string();
             assert!(
                 refused.contains("a.b.json") && refused.contains(other),
                 "{refused}"
             );
         }
-        // What is only named so is no dialect.
+        // A property that is only called `$schema` names no dialect.
         let data = json!({ "properties": { "$schema": { "const": { "$schema": other } } } });
         assert!(Schemas::compile([("a.b", &data)]).is_ok());
         for bad in [

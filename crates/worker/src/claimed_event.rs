@@ -1,26 +1,27 @@
-//! What the claims of a transaction found, sorted by what is to be done.
+//! The claims of one transaction, sorted by what must be done with each.
 
 use hookbox_driver::Claimed;
 use hookbox_event::{ContentDigest, Envelope, EventId};
 
 use crate::claims::Claim;
 
-/// One event that is this transaction's to work on.
+/// One event that this transaction has claimed and must bring to an outcome.
 #[derive(Clone)]
 pub(crate) struct ClaimedEvent {
-    /// The envelope, under the event id that was claimed.
+    /// The envelope, with the event id that was claimed.
     pub envelope: Envelope,
     pub attempt: u32,
     pub attempts_before: u32,
-    /// The event whose id another body came under, where that makes this an event of its own.
+    /// For a conflict that is an event of its own: the event whose id was received with another
+    /// body.
     pub conflict_with: Option<EventId>,
-    /// What the receipt's own body says, where its event has another body.
+    /// The content digest of the receipt's own body, if the event was stored with another body.
     pub other_digest: Option<ContentDigest>,
-    /// An earlier run has ended its own transaction.
+    /// Whether an earlier run of the handler ended its own transaction.
     pub is_orphaned: bool,
 }
 
-/// All of a transaction.
+/// All claims of one transaction.
 #[derive(Default)]
 pub(crate) struct ClaimSet {
     pub events: Vec<ClaimedEvent>,
@@ -29,7 +30,7 @@ pub(crate) struct ClaimSet {
 }
 
 impl ClaimedEvent {
-    /// Which attempt of the present round this is, from 1.
+    /// Returns which attempt of the current round this is, counting from 1.
     pub fn attempt_of_round(&self) -> u32 {
         self.attempt.saturating_sub(self.attempts_before)
     }
@@ -62,7 +63,8 @@ impl ClaimSet {
             }
             Claimed::Orphaned => self.events.push(event(envelope, 1, 0, true)),
             Claimed::Redelivered => self.redelivered += 1,
-            // A conflict's own id contains its digest, so a second conflict there says the same.
+            // The id of a conflict contains the digest of its body, so another conflict under that
+            // id has the same content.
             Claimed::Duplicate | Claimed::Conflict => {
                 self.duplicates.push((envelope, other_digest));
             }

@@ -1,4 +1,5 @@
-//! Claiming: which event an envelope is of, where another body came under its event id.
+//! Claims envelopes for a route, and finds out which event an envelope is when its body differs
+//! from the stored one.
 
 use hookbox_driver::{Claimed, Fault, FaultKind, Store};
 use hookbox_event::{ContentDigest, Envelope, EventId, RouteName};
@@ -6,19 +7,21 @@ use hookbox_event::{ContentDigest, Envelope, EventId, RouteName};
 use crate::route_context::RouteContext;
 use crate::{Config, OnConflict};
 
-/// One envelope, and what its claim found.
+/// One envelope with the result of its claim.
 pub(crate) struct Claim {
-    /// The envelope under the event id that was claimed, with the body that is run for it.
+    /// The envelope, with the event id that was claimed and the body that the handler gets.
     pub envelope: Envelope,
     pub claimed: Claimed,
-    /// The event whose id another body came under, where that makes this an event of its own.
+    /// For a conflict that is an event of its own: the event whose id was received with another
+    /// body.
     pub conflict_with: Option<EventId>,
-    /// What the receipt's own body says, where the id decides and its event has another body.
+    /// The content digest of the receipt's own body, where the config lets the id decide and the
+    /// event was stored with another body.
     pub other_digest: Option<ContentDigest>,
 }
 
-/// Claims envelopes of distinct events for a route, and claims conflicts again as what the config
-/// says that they are: events of their own, or the event that is stored.
+/// Claims envelopes of distinct events for a route. Conflicts are claimed a second time, as the
+/// config decides: as events of their own, or as the event that is stored.
 pub(crate) async fn claim<S: Store>(
     context: &RouteContext<'_, S>,
     tx: &mut S::Tx,
@@ -53,9 +56,9 @@ pub(crate) async fn claim<S: Store>(
     Ok(claims)
 }
 
-/// Whether the handler would run for an envelope now, by a claim that is rolled back. While another
-/// process has the event in flight, be it by a copy of the message, the claim waits: processes that
-/// wait for each other are not counted as so many deaths.
+/// Returns whether the handler would run for an envelope now; it claims the event and rolls back.
+/// If another process has the event in flight, perhaps through a copy of the message, the claim
+/// waits, so that processes that only wait for each other are not counted as deaths.
 pub(crate) async fn would_run<S: Store>(
     context: &RouteContext<'_, S>,
     envelope: &Envelope,
@@ -70,7 +73,7 @@ pub(crate) async fn would_run<S: Store>(
 }
 
 impl Claim {
-    /// Whether a handler runs for what was claimed so.
+    /// Returns whether a handler runs after this claim.
     fn would_run<S: Store>(&self, config: &Config<S>) -> bool {
         let is_handled = match config.on_conflict(&self.envelope.topic) {
             OnConflict::DeadLetter => self.conflict_with.is_none(),
@@ -85,7 +88,7 @@ impl Claim {
     }
 }
 
-/// Each as an event of its own.
+/// Claims each conflict as an event of its own.
 async fn claim_as_own<S: Store>(
     store: &S,
     tx: &mut S::Tx,
@@ -110,9 +113,9 @@ async fn claim_as_own<S: Store>(
     Ok(claims.map(claim).collect())
 }
 
-/// Each as the event that is stored. Where this route has not claimed that one yet (its first body
-/// may have come for other routes only, or waits behind this one), it is run with the stored body,
-/// as a retry would be.
+/// Claims each conflict as the event that is stored. This route may not have claimed that event
+/// yet: its first body may have been for other routes only, or may still wait behind this one. Then
+/// the handler runs with the stored body, as it would for a retry.
 async fn claim_by_id<S: Store>(
     store: &S,
     tx: &mut S::Tx,
@@ -123,7 +126,7 @@ async fn claim_by_id<S: Store>(
     let stored = store.stored(tx, &ids).await?;
     let mut known = Vec::with_capacity(conflicts.len());
     for (envelope, stored) in conflicts.iter().zip(stored) {
-        // Nothing is ever taken out of the store between two statements of a transaction.
+        // Nothing deletes an event between two statements of a transaction.
         let stored = stored.ok_or_else(vanished)?;
         known.push(Envelope {
             topic: stored.topic,

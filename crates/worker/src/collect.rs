@@ -1,6 +1,7 @@
-//! The broker's dead letters come into the store, so that there is one place to look.
+//! Moves the broker's dead messages into the store, so that operators find all dead letters in one
+//! place.
 //!
-//! What ends in the broker's own dead-letter queue never reached a handler: the broker gave up
+//! A message in the broker's own dead-letter queue never reached a handler: the broker gave up
 //! delivering it. It becomes a dead letter like any other, and costs the event no attempt.
 
 use std::sync::Arc;
@@ -19,13 +20,13 @@ use crate::route_context::RouteContext;
 use crate::slot::Slot;
 use crate::work::Work;
 
-/// How many dead messages are in flight at a time. They are rare; a handful keeps memory small.
+/// The most dead messages in flight. Dead messages are rare, and a handful keeps memory small.
 const PREFETCH: u16 = 8;
 
-/// The route under which a message is kept whose queue is not known any more.
+/// The route of a dead message whose queue is not known any more.
 const FALLBACK_ROUTE: &str = "unrouted";
 
-/// Takes from the broker's dead-letter queue.
+/// Takes messages from the broker's dead-letter queue and stores them.
 pub(crate) struct Collector<S: Store> {
     pub inner: Arc<Inner<S>>,
 }
@@ -95,13 +96,13 @@ impl<S: Store> Collector<S> {
         tokio::select! {
             biased;
             () = process.run(intake) => add(&self.inner.counters.collected, collected as u64),
-            // What is dropped unsettled is put back.
+            // A message that is dropped unsettled is put back on its queue.
             () = self.inner.cut.cancelled() => {}
         }
     }
 }
 
-/// The route that a queue belongs to: queues are named `….route.{name}`.
+/// Returns the route that a queue belongs to: queues are named `….route.{name}`.
 fn route_of(queue: Option<&str>) -> Option<RouteName> {
     queue
         .and_then(|queue| queue.rsplit_once("route."))

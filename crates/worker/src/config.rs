@@ -1,4 +1,4 @@
-//! What a worker is to do, in values that are valid already.
+//! The configuration of a worker, as values that are validated already.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -8,60 +8,62 @@ use hookbox_event::{RouteName, Topic, TopicPattern};
 
 use crate::{Registered, Retry, SourceSchemas};
 
-/// Everything a worker needs to know.
+/// The configuration of a worker.
 pub struct Config<S: Store> {
     /// The routes that it works on.
     pub routes: Vec<Route<S>>,
-    /// Every route that has a queue, in whatever worker: retries of others wait until they have
-    /// one again.
+    /// Every route that has a queue, also those that other workers handle. A retry of any other
+    /// route waits until that route has a queue again.
     pub all_routes: Vec<RouteName>,
-    /// The JSON Schemas of sources that have some.
+    /// The JSON Schemas of the sources that have some.
     pub schemas: SourceSchemas,
-    /// What to do with conflicts, first match wins; a dead letter where none matches.
+    /// The rules for conflicts. The first match decides; where no rule matches, a conflict becomes
+    /// a dead letter.
     pub conflicts: Vec<ConflictRule>,
-    /// How often to look for retries that are due. The precision of every backoff; a look is one
-    /// indexed query. Half a second is a good value.
+    /// How often to check for due retries, which is one indexed query. It is the precision of every
+    /// backoff; half a second is a good value.
     pub schedule_interval: Duration,
-    /// Whether to take from the broker's queues of dead letters and of accounts into the store.
-    /// Every worker may.
+    /// Whether this worker moves the broker's dead messages and accept reports into the store. Any
+    /// number of workers may do so.
     pub collect: bool,
-    /// Whether to keep the store's newest witness at the broker. Off where they are one file: what
-    /// restores one restores the other.
+    /// Whether this worker keeps the store's newest witness at the broker. Off where store and
+    /// broker are one file: restoring one of them then restores the other too.
     pub witness: bool,
 }
 
-/// One route, as the worker sees it.
+/// One route that a worker handles.
 pub struct Route<S: Store> {
     /// Its name, and that of its queue.
     pub name: RouteName,
-    /// What is done about its events.
+    /// The handler of its events.
     pub handler: Registered<S>,
-    /// When to try again, and when to give up.
+    /// When a failed event is tried again, and when it is given up.
     pub retry: Retry,
     /// How long one run of the handler may take.
     pub time_limit: Duration,
-    /// How many transactions run at once.
+    /// How many transactions of the route run at once.
     pub concurrency: NonZeroUsize,
-    /// How many messages may be in flight, waiting or being worked on. Bounds memory: each message
-    /// is at most a batch (256 KiB) or one body.
+    /// How many messages may be in flight, waiting or being handled. This limits memory: a message
+    /// is at most one batch (256 KiB) or one body.
     pub prefetch: u16,
 }
 
 /// What to do with another body under a known event id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnConflict {
-    /// Keep it as a dead letter for a person to judge.
+    /// Store the conflict as a dead letter, for a person to decide.
     DeadLetter,
-    /// Process it as an event of its own.
+    /// Process the conflict as an event of its own.
     Process,
-    /// Take it for the same event: the id decides, and the body that came first is the event's.
+    /// Treat the conflict as the same event: the id decides, and the body that was received first
+    /// is the event's.
     Duplicate,
 }
 
-/// What to do with conflicts of some topics.
+/// A rule for the conflicts of some topics.
 #[derive(Debug, Clone)]
 pub struct ConflictRule {
-    /// Which topics.
+    /// The topics that the rule applies to.
     pub topics: TopicPattern,
     /// What to do.
     pub action: OnConflict,

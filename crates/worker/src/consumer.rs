@@ -1,5 +1,5 @@
-//! One route's consumer: a subscription that is renewed whenever it breaks, and a bound on what
-//! runs at once.
+//! Consumes the queue of one route: renews the subscription whenever it fails, and limits how many
+//! transactions run at once.
 
 use std::sync::Arc;
 
@@ -17,16 +17,17 @@ use crate::route_context::RouteContext;
 use crate::slot::Slot;
 use crate::work::Work;
 
-/// Takes the messages of one route.
+/// The consumer of one route.
 pub(crate) struct RouteConsumer<S: Store> {
     pub inner: Arc<Inner<S>>,
-    /// Which of the config's routes.
+    /// The position of the route in the config.
     pub index: usize,
     pub shutdown: CancellationToken,
 }
 
 impl<S: Store> RouteConsumer<S> {
-    /// Until shutdown; then until what runs is settled.
+    /// Takes messages until the shutdown, and then waits until everything that is in flight is
+    /// settled.
     pub async fn run(self) {
         let tasks = TaskTracker::new();
         let (inner, shutdown) = (&self.inner, &self.shutdown);
@@ -50,7 +51,7 @@ impl<S: Store> RouteConsumer<S> {
                     let ended = self.take(&mut *subscription, &slots, &tasks).await;
                     if ended.is_ok() {
                         crash_point!("worker.draining");
-                        // Running transactions settle their messages before the subscription
+                        // Transactions that still run settle their messages before the subscription
                         // closes.
                         tasks.close();
                         tasks.wait().await;
@@ -70,7 +71,8 @@ impl<S: Store> RouteConsumer<S> {
         tasks.wait().await;
     }
 
-    /// Takes messages while there is room, until shutdown (`Ok`) or until the subscription breaks.
+    /// Takes messages while the route has free places, until the shutdown (`Ok`) or until the
+    /// subscription fails.
     async fn take(
         &self,
         subscription: &mut dyn Subscription,
@@ -113,7 +115,7 @@ impl<S: Store> RouteConsumer<S> {
                 tokio::select! {
                     biased;
                     () = process.run(intake) => {}
-                    // What is dropped unsettled is put back.
+                    // A message that is dropped unsettled is put back on its queue.
                     () = inner.cut.cancelled() => {}
                 }
             });

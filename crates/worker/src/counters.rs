@@ -1,4 +1,4 @@
-//! What a worker has done since its start, as plain numbers for metrics and pages.
+//! Counts what a worker has done since its start, for metrics and pages.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,52 +12,54 @@ use crate::rights::Rights;
 pub struct Counters {
     /// By route.
     pub routes: BTreeMap<RouteName, RouteCounters>,
-    /// Retries put back into their queue.
+    /// Retries that were put back on the queue of their route.
     pub requeued: AtomicU64,
     /// Envelopes collected from the broker's dead-letter queue.
     pub collected: AtomicU64,
-    /// Accounts written into the store.
+    /// Accept reports that were stored.
     pub accounts: AtomicU64,
 }
 
-/// The counters of one route. All of receipts, but where said otherwise.
+/// The counters of one route. They count receipts, except where their own text says otherwise.
 #[derive(Debug, Default)]
 pub struct RouteCounters {
-    /// Handled, effects committed.
+    /// Handled, with effects committed.
     pub done: AtomicU64,
-    /// Known events.
+    /// Receipts of events that the route has claimed already.
     pub duplicate: AtomicU64,
-    /// Other bodies under known events.
+    /// Receipts with another body for a known event.
     pub conflict: AtomicU64,
     /// Dead letters.
     pub dead: AtomicU64,
     /// Failed attempts that will be tried again.
     pub retrying: AtomicU64,
-    /// Put off without an attempt; they will be tried again.
+    /// Deferred without an attempt; these receipts will be tried again.
     pub deferred: AtomicU64,
-    /// Receipts that had their outcome already.
+    /// Redelivered receipts that already had their outcome.
     pub redelivered: AtomicU64,
-    /// Runs in isolation of events that were in flight when a process died.
+    /// Isolated runs of events that were in flight when a process died.
     pub suspects: AtomicU64,
-    /// Faults of our own, which cost no event an attempt.
+    /// Faults of dependencies, which cost no event an attempt.
     pub faults: AtomicU64,
-    /// Whether the route is paused because a dependency is unavailable: it holds what it has.
+    /// Whether the route is paused because a dependency is unavailable; messages in flight are
+    /// kept.
     pub paused: AtomicBool,
-    /// Receipts that are being worked on: claimed, handled, or held until they can be.
+    /// Receipts that are in flight: claimed, handled, or waiting until they can be.
     pub in_flight: AtomicU64,
     /// Handlers that run now.
     pub running: AtomicU64,
-    /// For how many seconds nothing was settled while something was in flight.
+    /// The number of seconds for which nothing was settled although something was in flight.
     pub standstill_s: AtomicU64,
-    /// Whether the route stands still longer than its handlers account for.
+    /// Whether the route has been at a standstill for longer than its running handlers explain.
     pub stalled: AtomicBool,
-    /// Rights that the route's handler lacks.
+    /// The database rights that the route's handler lacks.
     pub(crate) rights: Rights,
-    /// Whether the route has no subscription, since the broker is unavailable: it gets nothing new.
+    /// Whether the route has no subscription because the broker is unavailable, so that it receives
+    /// nothing.
     pub unsubscribed: AtomicBool,
 }
 
-/// Something that is counted while this is held.
+/// Adds to a gauge until this value is dropped.
 pub(crate) struct Counted<'a> {
     gauge: &'a AtomicU64,
     by: u64,
@@ -77,13 +79,14 @@ impl Drop for Counted<'_> {
 }
 
 impl RouteCounters {
-    /// What the route's handler lacks in the database, while it is paused for that: text for
-    /// operators.
+    /// Returns what the route's handler lacks in the database while the route is paused for it, as
+    /// text for operators.
     pub fn missing_right(&self) -> Option<String> {
         self.rights.missing()
     }
 
-    /// Receipts that were settled in one way or another. It grows with everything that moves.
+    /// Returns the number of receipts that were settled in any way. Every progress of the route
+    /// increases it.
     pub fn settled(&self) -> u64 {
         let all = [
             &self.done,
@@ -101,7 +104,7 @@ impl RouteCounters {
 }
 
 pub(crate) fn add(counter: &AtomicU64, count: u64) {
-    // A counter orders nothing: it is read for display only.
+    // Relaxed is enough: a counter orders nothing, it is only displayed.
     counter.fetch_add(count, Ordering::Relaxed);
 }
 
@@ -116,7 +119,8 @@ impl Counters {
         }
     }
 
-    /// Whether a handler has run to its end here and the process has survived it.
+    /// Returns whether a handler has run to its end in this process and the process has survived
+    /// it.
     pub(crate) fn has_completed(&self) -> bool {
         let ran = |route: &RouteCounters| {
             [&route.done, &route.retrying]
@@ -126,7 +130,7 @@ impl Counters {
         self.routes.values().any(ran)
     }
 
-    /// All receipts that got an outcome in this process.
+    /// Returns the number of receipts that got an outcome in this process.
     pub fn settled(&self) -> u64 {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         self.routes

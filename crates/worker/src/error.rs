@@ -1,4 +1,4 @@
-//! The handler's author's words for failure: transient by default, permanent on purpose.
+//! The error type of handlers: a failure is transient unless the author makes it permanent.
 
 use std::error::Error;
 use std::fmt;
@@ -8,15 +8,16 @@ use hookbox_driver::describe;
 
 /// Why a handler did not handle an event.
 ///
-/// Like `anyhow::Error` it converts from every error and is none itself, so `?` works everywhere.
-/// What `?` gives is *transient*: bounded, visible and safe. A driver's diagnosis outranks the
-/// author's class: `or_reject` on an insert during an outage does not dead-letter anything.
+/// Like `anyhow::Error`, it converts from every error and does not implement `Error` itself, so `?`
+/// works everywhere. An error that `?` converts is *transient*: retried a limited number of times,
+/// visibly. The diagnosis of the driver outranks the author's class: `or_reject` on an insert
+/// during an outage does not make a dead letter.
 pub struct HandlerError {
     pub(crate) class: Class,
     cause: Box<dyn Error + Send + Sync>,
 }
 
-/// The author's class of a failure.
+/// How the author of a handler classifies a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Class {
     Transient { wish: Option<Duration> },
@@ -24,7 +25,7 @@ pub(crate) enum Class {
 }
 
 impl HandlerError {
-    /// The event will never be taken: a dead letter now.
+    /// Creates a failure that will never pass: the event becomes a dead letter now.
     pub fn permanent(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             class: Class::Permanent,
@@ -32,7 +33,7 @@ impl HandlerError {
         }
     }
 
-    /// It may pass: another attempt later, as the route's retry policy says.
+    /// Creates a failure that may pass: another attempt follows as the route's retry policy says.
     pub fn transient(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             class: Class::Transient { wish: None },
@@ -40,8 +41,8 @@ impl HandlerError {
         }
     }
 
-    /// It may pass: another attempt after about `wish`, as far as the route's retry policy allows
-    /// (never later than its longest delay).
+    /// Creates a failure that may pass: another attempt follows after about `wish`, as far as the
+    /// route's retry policy allows (never later than its longest delay).
     pub fn retry_after(wish: Duration, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             class: Class::Transient { wish: Some(wish) },
@@ -70,9 +71,9 @@ impl fmt::Debug for HandlerError {
     }
 }
 
-/// Makes a failure permanent, where it happens: `Cents::parse(&amount).or_reject()?`.
+/// Turns an error into a permanent failure: `Cents::parse(&amount).or_reject()?`.
 pub trait OrReject<T> {
-    /// The value, or a permanent failure.
+    /// Returns the value, or the error as a permanent failure.
     fn or_reject(self) -> Result<T, HandlerError>;
 }
 

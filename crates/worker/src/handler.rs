@@ -9,26 +9,31 @@ use serde::de::DeserializeOwned;
 
 use crate::HandlerError;
 
-/// Does something about an event, inside a transaction that it borrows.
+/// Handles the events of a route, inside a transaction that it borrows.
 ///
-/// What it writes through `tx` is committed together with the record that it was done, so it
-/// happens once. The engine opens and ends the transaction. A handler that continues after a
-/// failed statement, or that changes its session (role, `search_path`, time limits, also with
-/// `SET LOCAL`) and does not change it back, has failed its attempt. One that ends the transaction
-/// (`COMMIT`, `ROLLBACK`) leaves effects that hookbox cannot take back: its event becomes an
-/// `orphaned` dead letter, and the handler does not run again. Only a process that is killed
-/// before that is recorded runs it once more. What a handler does elsewhere (a call over the
-/// network) may happen more than once; use the event's id as the idempotency key for it.
+/// What a handler writes through `tx` is committed together with the record that the event is done,
+/// so it happens once. The engine opens and ends the transaction.
+///
+/// A handler has failed its attempt if it continues after a failed statement, or if it changes its
+/// session (role, `search_path`, time limits, also with `SET LOCAL`) and does not change it back.
+/// If it ends the transaction (`COMMIT`, `ROLLBACK`), hookbox cannot take back its effects: the
+/// event becomes an `orphaned` dead letter, and the handler does not run again, except when the
+/// process is killed before that is recorded.
+///
+/// What a handler does elsewhere, such as a call over the network, may happen more than once; use
+/// the event's id as its idempotency key.
 pub trait Handler<S: Store>: Send + Sync + 'static {
-    /// Its name in the config, in logs and on pages.
+    /// The name of the handler in the config, in logs and on pages.
     const NAME: &'static str;
 
-    /// What the body is read into. A body that does not fit is a permanent failure: a dead
-    /// letter that says where it did not fit. Use [`serde::de::IgnoredAny`] to take anything.
+    /// The type into which the body is deserialized. A body that does not fit is a permanent
+    /// failure: a dead letter that says where it did not fit. Use [`serde::de::IgnoredAny`] to
+    /// accept any body.
     type Payload: DeserializeOwned + Send + Sync + 'static;
 
-    /// Whether the engine may rely on it to leave its transaction and its session alone. Of any
-    /// other handler that is proved after each event, with one statement.
+    /// Whether the engine may rely on the handler to leave its transaction and its session
+    /// unchanged. For any other handler the engine proves this after each event, with one
+    /// statement.
     const TRUSTED: bool = false;
 
     /// Handles one event. `?` makes any error transient (tried again); `.or_reject()?` makes it
@@ -40,32 +45,32 @@ pub trait Handler<S: Store>: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), HandlerError>> + Send;
 }
 
-/// One event, as a handler gets it.
+/// One event, as it is given to a handler.
 ///
 /// `Debug` shows neither the body nor the payload.
 pub struct Event<P> {
-    /// Which event: the idempotency key of everything that is done about it.
+    /// The id of the event: the idempotency key of everything that is done about it.
     pub id: EventId,
     /// The accepted request by which it was received.
     pub receipt: ReceiptId,
-    /// The endpoint it was posted to.
+    /// The source that the event was posted to.
     pub source: SourceName,
     /// What it is about.
     pub topic: Topic,
-    /// What it says, as a digest.
+    /// The digest of the content of the body.
     pub digest: ContentDigest,
-    /// When it came in, by the ingest's clock.
+    /// When the request was received, by the clock of the ingest.
     pub received_at: Timestamp,
-    /// Which attempt this is, from 1.
+    /// The number of this attempt, counting from 1.
     pub attempt: u32,
     /// The body as it was received.
     pub body: Bytes,
-    /// The body, read.
+    /// The body, deserialized into the payload type of the handler.
     pub payload: P,
 }
 
 impl<P> Event<P> {
-    /// The same event with another payload.
+    /// Returns the same event with another payload.
     pub(crate) fn with_payload<Q>(self, payload: Q) -> Event<Q> {
         Event {
             id: self.id,

@@ -1,4 +1,4 @@
-//! What all parts of one worker share.
+//! The state that all parts of one worker share.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -20,18 +20,18 @@ pub(crate) struct Inner<S: Store> {
     pub rng: Arc<dyn Rng>,
     pub config: Config<S>,
     pub counters: Arc<Counters>,
-    /// This process, among all that ever set a start marker.
+    /// The id of this process, among all processes that ever set a start marker.
     pub id: InstanceId,
-    /// Faults of the store that any part of this worker has met.
+    /// The number of faults of the store that any part of this worker has met.
     pub store_faults: AtomicU64,
-    /// Which handlers may run beside each other.
+    /// Decides which handlers may run at the same time.
     pub isolation: Isolation,
-    /// Start markers that this process has set.
+    /// The start markers that this process has set.
     pub own_markers: OwnMarkers,
-    /// The highest sequence number of a witness that this process has read or published: what the
-    /// broker gives must reach it, or is only a part of what it holds.
+    /// The highest sequence number of a witness that this process has read or published. If the
+    /// broker returns only lower ones, it did not return all that it holds.
     pub witness_known: AtomicU64,
-    /// Cancelled when a drain has taken long enough.
+    /// Cancelled when a drain has reached its deadline.
     pub cut: CancellationToken,
 }
 

@@ -1,8 +1,8 @@
-//! A body as its JSON Schema is applied to it (an "instance"): with the numbers that it says, and
-//! not what a float makes of them.
+//! A body in the form in which its JSON Schema is applied to it (an "instance"). Its numbers are
+//! exact, and not rounded to floats.
 //!
-//! Not by serde_json's `arbitrary_precision`: as a feature it would be on for the whole program,
-//! and then no `#[serde(flatten)]` or untagged payload of a handler reads a number any more.
+//! serde_json's feature `arbitrary_precision` is not used: a feature applies to the whole program,
+//! and with this one no `#[serde(flatten)]` or untagged payload of a handler can read a number.
 
 mod number;
 mod reader;
@@ -25,18 +25,19 @@ pub(crate) enum Instance {
     Number(Number),
     String(String),
     Array(Vec<Instance>),
-    /// Of equal keys the last one counts, as for serde_json.
+    /// The members of an object. Of several members with the same key the last one counts, as in
+    /// serde_json.
     Object(Members),
 }
 
 type Members = BTreeMap<String, Instance>;
 
-/// A string of a body has half of a surrogate pair, which is no text.
+/// The error for a string with half of a surrogate pair, which is not valid Unicode text.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the body has a string that is no Unicode text (a lone surrogate)")]
 pub(crate) struct LoneSurrogate;
 
-/// [`Instance`], as the schema checker calls it.
+/// The marker type through which the schema checker reads an [`Instance`].
 pub(crate) struct Exact;
 
 impl Json for Exact {
@@ -44,7 +45,7 @@ impl Json for Exact {
     type PreparedKey = String;
     type StringBuffer = Instance;
 
-    // Looking one up compares it with several.
+    // A lookup in a `BTreeMap` compares the key with several others, so it costs more than one step.
     const KEYS_PER_LOOKUP: usize = 2;
     const ACYCLIC: bool = true;
 
@@ -137,7 +138,8 @@ impl<'a> Node<'a, Exact> for &'a Instance {
         }
     }
 
-    /// Without a copy, which the default would make of each value for each choice of an `enum`.
+    /// Compares without a copy. The default method would copy the value for each choice of an
+    /// `enum`.
     fn equals_value(&self, expected: &Value) -> bool {
         match self {
             Instance::Null => expected.is_null(),
@@ -212,7 +214,7 @@ impl<'a> Array<'a, Exact> for &'a [Instance] {
     }
 }
 
-/// The members of an object, by their names.
+/// Iterates over the members of an object in the order of their names.
 pub(crate) struct MembersIter<'a>(std::collections::btree_map::Iter<'a, String, Instance>);
 
 impl<'a> Iterator for MembersIter<'a> {

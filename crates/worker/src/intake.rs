@@ -1,4 +1,4 @@
-//! What is in flight: messages of the broker, read into envelopes and into bytes that are none.
+//! Messages of the broker that are in flight, decoded into envelopes and into bytes that are none.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,36 +6,37 @@ use bytes::Bytes;
 use hookbox_driver::{Delivery, Start};
 use hookbox_event::{Envelope, decode_batch};
 
-/// Most envelopes that share a transaction when several small messages are taken together. The
-/// same number as one full batch, so that a transaction is never longer than a batch makes it.
+/// The most envelopes that share a transaction when several small messages are taken at once. It
+/// equals one full batch, so that such a transaction is no longer than that of a batch.
 pub(crate) const SHARED_MAX: usize = 64;
 
-/// Messages that are worked on together, and settled together.
+/// Messages that are processed and settled together.
 #[derive(Default)]
 pub(crate) struct Intake {
     pub deliveries: Vec<Delivery>,
     pub contents: Contents,
 }
 
-/// What was in the messages.
+/// The decoded contents of the messages.
 #[derive(Default)]
 pub(crate) struct Contents {
     pub envelopes: Vec<Envelope>,
-    /// What messages ask for that are redelivered: what was in flight when a process died is among
-    /// it.
+    /// The starts that belong to redelivered messages. An event that was in flight when a process
+    /// died is among them.
     pub redelivered: HashSet<Start>,
     pub undecodable: Vec<Undecodable>,
 }
 
-/// Bytes that are not an envelope.
+/// Bytes from the queue that are not an envelope.
 pub(crate) struct Undecodable {
     pub bytes: Bytes,
-    /// Safe to show: it never quotes the bytes.
+    /// Why the bytes cannot be decoded. It is safe to show, because it never quotes the bytes.
     pub why: String,
 }
 
 impl Intake {
-    /// Adds one message. One bad envelope harms no other.
+    /// Decodes one message and adds it. An envelope that cannot be decoded does not affect the
+    /// others.
     pub fn add(&mut self, delivery: Delivery) {
         match decode_batch(&delivery.bytes) {
             Ok(frames) => {
@@ -62,15 +63,15 @@ impl Intake {
         self.deliveries.push(delivery);
     }
 
-    /// Whether another message should wait for the next transaction.
+    /// Returns whether further messages must wait for the next transaction.
     pub fn is_full(&self) -> bool {
         self.contents.envelopes.len() >= SHARED_MAX
     }
 }
 
 impl Contents {
-    /// The envelopes in rounds: no event stands twice in a round, none of which is longer than
-    /// a batch. Each round is one transaction; the order of a single event's receipts is kept.
+    /// Divides the envelopes into rounds. A round contains each event at most once and is no longer
+    /// than a batch. Each round is one transaction, and the receipts of an event keep their order.
     pub fn rounds(&self) -> Vec<Vec<&Envelope>> {
         let mut rounds: Vec<Vec<&Envelope>> = Vec::new();
         let mut seen = HashMap::new();

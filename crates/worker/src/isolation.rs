@@ -1,9 +1,11 @@
-//! Running one suspected event alone in its process, in an order that convicts no innocent.
+//! Runs a suspected event alone in its process, in an order that does not quarantine an innocent
+//! event.
 //!
-//! A process that is killed again and again, by an operator or for want of memory, dies with
-//! whatever happens to run. So what has died alone before runs last: when the process has done
-//! other work, and has nothing else to do or has lived for a while. What ends the process then,
-//! three times, is hardly an accident.
+//! A process that is killed again and again, by an operator or for lack of memory, dies with
+//! whatever happens to run. So an event whose isolated run has already ended with the death of a
+//! process runs last: after the process has done other work, and when it has nothing else to do or
+//! has run for a while. If the process then dies three times during that event, the cause is hardly
+//! anything else.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,51 +19,51 @@ use tokio_util::sync::CancellationToken;
 use crate::counters::{Counted, Counters};
 use crate::pause::Stopped;
 
-/// How long there must be nothing else to do before an event runs that has died alone before:
-/// longer than what was prefetched takes to arrive.
+/// How long there must be no other work before an event runs whose isolated run has ended with a
+/// death before. It is longer than prefetched messages take to arrive.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// How long nothing must be completed before such an event runs although nothing was: it may be
-/// the only one there is.
+/// How long a process that has completed nothing waits without any activity before it runs such an
+/// event: the event may be the only one there is.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// The longest that such an event waits for its turn. A process that has lived for so long with
-/// other work is not one that is killed all the time.
+/// The longest time that such an event waits. A process that has run other work for this long is
+/// not one that is killed all the time.
 const TURN_MAX: Duration = Duration::from_secs(30);
 
-/// How often a waiting event checks whether its turn has come.
+/// How often a waiting event checks whether it may run.
 const CHECK_EVERY: Duration = Duration::from_millis(100);
 
-/// How long a suspected event that has its turn keeps other work from starting while it waits for
-/// what runs, and how long it then lets other work start again.
+/// How long other work may not start while a suspected event waits for running handlers to end. If
+/// they do not end in this time, other work may start again for as long.
 const ISOLATE_WAIT: Duration = Duration::from_secs(5);
 
-/// Held shared by ordinary attempts, exclusively by a suspected event.
+/// The isolation lock: held shared by ordinary attempts, exclusively by a suspected event.
 #[derive(Default)]
 pub(crate) struct Isolation {
     lock: RwLock<()>,
-    /// Ordinary work that runs, or waits for an event that runs alone.
+    /// The number of ordinary attempts that run, or that wait for an isolated run to end.
     shared: AtomicU64,
-    /// Suspected events that wait for their turn or run: how often each has died alone, and its
-    /// number.
+    /// Suspected events that wait or run: for each, the number of deaths during its isolated runs,
+    /// and its ticket number.
     tickets: Mutex<BTreeSet<(u32, u64)>>,
-    /// Work that ever entered.
+    /// How many attempts, ordinary or isolated, have ever entered.
     entered: AtomicU64,
 }
 
-/// Ordinary work, until this is dropped.
+/// The permission for ordinary work; it is held until this value is dropped.
 pub(crate) struct Shared<'a> {
     _counted: Counted<'a>,
     _lock: RwLockReadGuard<'a, ()>,
 }
 
-/// A suspected event that has its turn: nothing else runs until this is dropped.
+/// The permission for an isolated run: no other handler runs until this value is dropped.
 pub(crate) struct Isolated<'a> {
     _lock: RwLockWriteGuard<'a, ()>,
     _ticket: Ticket<'a>,
 }
 
-/// A suspected event in its place.
+/// The position of a suspected event among those that wait.
 pub(crate) struct Ticket<'a> {
     isolation: &'a Isolation,
     deaths: u32,
@@ -69,7 +71,7 @@ pub(crate) struct Ticket<'a> {
 }
 
 impl Isolation {
-    /// Enters ordinary work.
+    /// Enters ordinary work, and waits while an event runs in isolation.
     pub async fn shared(&self) -> Shared<'_> {
         self.entered.fetch_add(1, Ordering::Relaxed);
         let counted = Counted::new(&self.shared, 1);
@@ -79,9 +81,9 @@ impl Isolation {
         }
     }
 
-    /// Waits for the turn of an event that has died alone so often, and until nothing else runs in
-    /// this process. It gives up where that takes long: nothing else starts meanwhile, and what
-    /// runs may itself be held up for hours.
+    /// Waits until it is the turn of an event with so many deaths, and until nothing else runs in
+    /// this process. Returns `None` if that takes too long: no other work starts in the meantime,
+    /// and a handler that runs may be held up for hours.
     pub async fn isolate(
         &self,
         deaths: u32,
@@ -108,7 +110,7 @@ impl Isolation {
         }
     }
 
-    /// Takes a place among the suspected events, behind those that have died less often.
+    /// Takes a position among the suspected events, behind those with fewer deaths.
     fn ticket(&self, deaths: u32) -> Ticket<'_> {
         let number = self.entered.fetch_add(1, Ordering::Relaxed);
         self.tickets().insert((deaths, number));
@@ -125,7 +127,7 @@ impl Isolation {
 }
 
 impl<'a> Ticket<'a> {
-    /// Waits until this event is to run. One that has not died alone yet does not wait.
+    /// Waits until it is this event's turn. An event without a death in isolation does not wait.
     pub async fn wait_for_turn(&self, counters: &Counters) {
         if self.deaths == 0 {
             return;
@@ -149,7 +151,7 @@ impl<'a> Ticket<'a> {
         }
     }
 
-    /// Waits until nothing else runs.
+    /// Waits until no other handler runs.
     pub async fn isolate(self) -> Isolated<'a> {
         Isolated {
             _lock: self.isolation.lock.write().await,
@@ -157,13 +159,13 @@ impl<'a> Ticket<'a> {
         }
     }
 
-    /// What grows with everything that enters and everything that is completed.
+    /// Returns a number that grows with every attempt that enters or is completed.
     fn activity(&self, counters: &Counters) -> u64 {
         let entered = self.isolation.entered.load(Ordering::Relaxed);
         entered.wrapping_add(counters.settled())
     }
 
-    /// Whether there is work that is less suspicious.
+    /// Returns whether there is work that is less suspicious than this event.
     fn is_behind(&self) -> bool {
         let first = self.isolation.tickets().first().copied();
         self.isolation.shared.load(Ordering::Relaxed) > 0
@@ -252,10 +254,16 @@ mod tests {
         let isolation = Isolation::default();
         let isolated = isolation.ticket(0).isolate().await;
         let other = tokio::time::timeout(QUIET, isolation.shared()).await;
-        assert!(other.is_err(), "something runs beside it");
+        assert!(
+            other.is_err(),
+            "another handler runs beside the isolated one"
+        );
         drop(isolated);
         let _other = isolation.shared().await;
         let beside = tokio::time::timeout(QUIET, isolation.ticket(0).isolate()).await;
-        assert!(beside.is_err(), "it runs beside something");
+        assert!(
+            beside.is_err(),
+            "an isolated run starts beside another handler"
+        );
     }
 }

@@ -1,20 +1,22 @@
-//! Broker in, one transaction, settle: the engine that runs handlers, and the [`Handler`] trait.
+//! The engine that takes events from a broker and runs handlers on them in one transaction each,
+//! and the [`Handler`] trait.
 //!
-//! A message of the broker is a batch of envelopes. All of a batch are claimed, handled, settled
-//! and committed in one transaction, and then the message is acknowledged. When one handler
-//! fails, the transaction is rolled back and the events are run again, each in its own
-//! transaction, so that one failure costs its neighbours nothing.
+//! A message of the broker is a batch of envelopes. All envelopes of a batch are claimed, handled,
+//! settled and committed in one transaction; then the message is acknowledged. When one handler
+//! fails, the transaction is rolled back, and each event is run again in its own transaction, so
+//! that the failure of one event does not affect the others.
 //!
-//! The way of a message: `consumer` takes it, `process` brings its events to their outcomes and
-//! acknowledges it, `attempt` is one transaction, `registered` is one run of a handler. Beside
-//! them `suspicion` plans which events may run beside others, `settle` is the table of what
-//! follows from a failure, and `run` does what follows. `inner` is what all parts of a
-//! worker share, `route_context` what all work on one route shares.
+//! The path of a message: `consumer` takes it, `process` brings its events to their outcomes and
+//! acknowledges it, `attempt` is one transaction, and `registered` is one run of a handler.
+//! `suspicion` plans which events may run beside others, `settle` is the table of what follows from
+//! a failure, and `run` does what follows. All parts of a worker share `inner`; all work on one
+//! route shares `route_context`.
 //!
-//! Every `select!` here is `biased`: tokio would poll the branches in a random order otherwise, and
-//! the simulation must be able to run an engine twice alike (I20).
+//! Every `select!` here is `biased`. Otherwise tokio would poll the branches in a random order, and
+//! the simulation could not repeat a run of the engine exactly (I20).
 //!
-//! Architecture invariant: this crate names no driver. It meets them in `hookbox`, and in tests.
+//! Architecture invariant: this crate names no driver. Drivers are combined with it in `hookbox`,
+//! and in tests.
 
 mod attempt;
 mod attempt_error;

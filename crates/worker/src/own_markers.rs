@@ -1,4 +1,4 @@
-//! The start markers that a process answers for: those it has set and not cleared again.
+//! The start markers that this process has set and not cleared yet.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use hookbox_driver::{CountedStart, Start, StartCounts, StartKind};
 use hookbox_event::RouteName;
 
-/// The start markers that this process has set, and not cleared again. One that ends of its own
-/// will while it has some has survived them: its end is no death.
+/// The start markers that this process has set and not cleared yet. A process that shuts down in
+/// order has survived them, so its end is not counted as a death.
 #[derive(Default)]
 pub(crate) struct OwnMarkers {
     starts: Mutex<HashMap<RouteName, HashMap<Start, CountedStart>>>,
@@ -20,7 +20,7 @@ impl OwnMarkers {
         self.of_route(route, |own| own.extend(starts.iter().map(marker)));
     }
 
-    /// The store has counted this one.
+    /// Records that the store has confirmed the count of this start.
     pub fn counted(&self, route: &RouteName, start: Start) {
         self.of_route(route, |own| {
             if let Some(marker) = own.get_mut(&start) {
@@ -29,20 +29,21 @@ impl OwnMarkers {
         });
     }
 
-    /// What was counted of it here.
+    /// Returns what this process has counted for this start, if anything.
     pub fn get(&self, route: &RouteName, start: Start) -> Option<CountedStart> {
         self.of_route(route, |own| own.get(&start).copied())
     }
 
-    /// Whether it was counted here as one that runs alone. The store would count it again, if
-    /// another process has counted it since: it knows who was the last, and not all of them.
+    /// Returns whether this process has counted the start as one in isolation. The store would
+    /// count it a second time if another process has counted it since, because the store remembers
+    /// only the last process that counted.
     pub fn is_counted_alone(&self, route: &RouteName, start: Start) -> bool {
         let marker = self.get(route, start);
         marker.is_some_and(|it| it.is_certain && it.kind != StartKind::Shared)
     }
 
-    /// What the store has counted, without the start of this process: it may have lost its
-    /// connection to the broker since and got the message back, and it has not died.
+    /// Returns the counts of the store without the start of this process. The process may have lost
+    /// its connection to the broker and received the message again, and it has not died.
     pub fn without_own(
         &self,
         route: &RouteName,
@@ -59,7 +60,7 @@ impl OwnMarkers {
         self.of_route(route, |own| own.retain(|start, _| !starts.contains(start)));
     }
 
-    /// Those of these that were counted here.
+    /// Returns those of the given starts that this process has counted.
     pub fn among(&self, route: &RouteName, starts: &[Start]) -> Vec<Start> {
         self.of_route(route, |own| {
             let counted = starts.iter().filter(|start| own.contains_key(start));
@@ -67,7 +68,7 @@ impl OwnMarkers {
         })
     }
 
-    /// All of them, in order.
+    /// Returns all start markers, in a fixed order.
     pub fn all(&self) -> Vec<(RouteName, Vec<Start>)> {
         let held = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all: Vec<(RouteName, Vec<Start>)> = held
@@ -121,7 +122,8 @@ mod tests {
         assert_eq!(markers.without_own(&route, start, counts), counts);
         assert!(!markers.is_counted_alone(&route, start));
 
-        // Whether it was counted is not heard: it is asked for again, and taken for no death.
+        // The answer of the store is lost: the start is counted again, and is not taken for a
+        // death.
         markers.add(&route, StartKind::Isolated, &[start]);
         let others = StartCounts {
             isolated: 2,

@@ -1,4 +1,5 @@
-//! Waiting out a fault of our own: growing, jittered, ended by shutdown, and logged once.
+//! Waits after a fault of a dependency: for a growing time with jitter, until the shutdown at most.
+//! Each outage is logged once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,41 +9,43 @@ use hookbox_driver::{Fault, FaultKind, Rng, describe};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// First wait after a fault. Long enough for a failover's first connection refusals to pass
-/// without a storm, short enough not to be noticed.
+/// The base of the wait after a fault. It is long enough for the first refused connections of a
+/// failover to pass without a storm, and short enough not to be noticed.
 const FIRST: Duration = Duration::from_millis(100);
 
-/// Longest wait between two checks of a dependency that is unavailable. It bounds how long its
-/// recovery is not noticed.
+/// The longest wait between two checks of an unavailable dependency, and so the longest time in
+/// which its recovery is not noticed.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// How often contention is run again at once, before it is treated as a dependency in trouble.
+/// How many times in a row work is repeated at once after contention, before the contention is
+/// treated like an outage.
 const CONTENTION_MAX: u32 = 5;
 
-/// The wait between runs under contention, at most.
+/// The longest wait between two runs under contention.
 const CONTENTION_WAIT: Duration = Duration::from_millis(25);
 
-/// A run that took longer before it met contention has waited for a lock, which is not released
-/// soon.
+/// A run that met contention after more than this time has waited for a lock that will not be
+/// released soon.
 const QUICK: Duration = Duration::from_secs(1);
 
-/// How long contention may last before it is shown. Whatever holds a claim may be a handler that
-/// takes its time.
+/// How long contention may last before it is logged. The claim may be held by a handler that takes
+/// its time.
 const CONTENTION_SHOWN: Duration = Duration::from_secs(8);
 
-/// Counts the faults in a row of one piece of work.
+/// Counts consecutive faults of one piece of work, and waits after each of them.
 pub(crate) struct Pause<'a> {
     pub what: &'a str,
-    /// Shared by all work of one kind, so that an outage is one line in the log.
+    /// Whether this kind of work is paused. All work of the kind shares it, so that an outage is
+    /// logged once.
     pub paused: &'a AtomicBool,
     pub rng: &'a Arc<dyn Rng>,
     pub shutdown: &'a CancellationToken,
     in_a_row: u32,
-    /// When the first of them was met.
+    /// When the first of the consecutive faults occurred.
     since: Option<Instant>,
 }
 
-/// Work was stopped by shutdown before it had its outcome.
+/// The error for work that a shutdown stopped before it had its outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stopped;
 
@@ -63,13 +66,13 @@ impl<'a> Pause<'a> {
         }
     }
 
-    /// Whether contention, met after a run of this length, may be over at once: there were few in
-    /// a row, and nothing was waited for.
+    /// Returns whether contention that was met after a run of this length may end at once: there
+    /// were few faults in a row, and the run did not wait for a lock.
     pub fn is_quick(&self, took: Duration) -> bool {
         self.in_a_row < CONTENTION_MAX && took < QUICK
     }
 
-    /// Waits as long as this fault asks for.
+    /// Waits for as long as this fault requires.
     pub async fn after(&mut self, fault: &Fault) -> Result<(), Stopped> {
         self.in_a_row += 1;
         let lasts = self.since.get_or_insert_with(Instant::now).elapsed();
@@ -100,7 +103,7 @@ impl<'a> Pause<'a> {
         doubled.min(LONGEST).mul_f64(0.5 + 0.5 * self.rng.unit())
     }
 
-    /// It works (again).
+    /// Records that the work succeeded, and logs that it resumes if it was paused.
     pub fn over(&mut self) {
         self.in_a_row = 0;
         self.since = None;
@@ -109,7 +112,7 @@ impl<'a> Pause<'a> {
         }
     }
 
-    /// Logs an outage once, not once per message.
+    /// Logs the beginning of an outage once, and not for every message.
     fn log(&self, fault: &Fault) {
         if !self.paused.swap(true, Ordering::Relaxed) {
             tracing::error!(

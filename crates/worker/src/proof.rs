@@ -1,4 +1,4 @@
-//! The result of a handler's run, once the store has proved what it did to its transaction.
+//! Corrects the result of a handler's run by what the store proves about its transaction.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use hookbox_driver::{CommitError, Fault, Store};
 use crate::registered::HandlerFailure;
 use crate::settle::FailureCause;
 
-/// How long to wait for a proof after a handler that was stopped, maybe in the middle of a
-/// statement that still runs. Without a proof it has failed as it was stopped.
+/// How long to wait for the proof after a handler was stopped, perhaps in the middle of a statement
+/// that still runs. Without a proof, the run counts as the failure that stopped it.
 const AFTER_INTERRUPTION: Duration = Duration::from_secs(1);
 
-/// Corrects the result of a run. A handler that ended its transaction must never run again,
-/// whether it succeeded, failed, panicked or was stopped afterwards. The outer error is a fault
-/// of the store, met where the handler had succeeded.
+/// Corrects the result of a run. A handler that ended its transaction must never run again, whether
+/// it then succeeded, failed, panicked or was stopped. The outer error is a fault of the store
+/// during the proof of a run that had succeeded.
 pub(crate) async fn prove<S: Store>(
     store: &S,
     tx: &mut S::Tx,
@@ -30,7 +30,7 @@ pub(crate) async fn prove<S: Store>(
     correct(proved, ran)
 }
 
-/// The table.
+/// Combines the proof with the result of the run.
 fn correct(
     proved: Result<(), CommitError>,
     ran: Result<(), HandlerFailure>,
@@ -38,7 +38,7 @@ fn correct(
     match (proved, ran) {
         (Err(CommitError::EndedByHandler { why }), ran) => Ok(Err(ended(&why, ran.err()))),
         (Ok(()), ran) => Ok(ran),
-        // It has failed already, and nothing of it will be committed.
+        // The handler has failed already, and nothing of its transaction will be committed.
         (Err(CommitError::BrokenByHandler { .. } | CommitError::Fault(_)), Err(failed)) => {
             Ok(Err(failed))
         }
@@ -52,7 +52,7 @@ fn correct(
     }
 }
 
-/// The failure of a handler that ended its transaction.
+/// Builds the failure of a handler that ended its transaction.
 pub(crate) fn ended(why: &str, failed: Option<HandlerFailure>) -> HandlerFailure {
     let mut error = format!(
         "the handler ended its own transaction ({why}); whether all of its effects stand is not \
@@ -133,7 +133,10 @@ mod tests {
             let corrected = correct(proved, ran).expect("no fault");
             assert_eq!(corrected.err().map(|it| it.cause), expect, "{what}");
         }
-        assert!(correct(fault(), Ok(())).is_err(), "the store's own fault");
+        assert!(
+            correct(fault(), Ok(())).is_err(),
+            "a fault of the store is not a failure of the handler"
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! What is written of an event outside of its own transaction: a failed attempt, a deferral, bytes
-//! that are no envelope. Each of them must be written, through every outage.
+//! Writes what belongs to an event but not to its own transaction: a failed attempt, a deferral, or
+//! bytes that are not an envelope. Each record is repeated until it is written, through every
+//! outage.
 
 use std::time::Duration;
 
@@ -15,13 +16,15 @@ use crate::intake::Undecodable;
 use crate::pause::Stopped;
 use crate::route_context::RouteContext;
 
-/// The shortest wait of an event that is deferred: what it waits for may take no longer.
+/// The shortest wait of a deferred event: the lock or the right that it waits for may be available
+/// again that soon.
 const DEFERRED_LEAST: Duration = Duration::from_secs(1);
 
-/// The longest. It bounds how long the end of a lock is not noticed.
+/// The longest wait of a deferred event, and so the longest time in which the end of a lock is not
+/// noticed.
 const DEFERRED_MOST: Duration = Duration::from_secs(60);
 
-/// Stores bytes that are not an envelope.
+/// Stores bytes that are not an envelope as a dead letter.
 pub(crate) async fn undecodable<S: Store>(
     context: &RouteContext<'_, S>,
     undecodable: &Undecodable,
@@ -49,8 +52,8 @@ pub(crate) async fn undecodable<S: Store>(
     Ok(())
 }
 
-/// Has an event wait in the store for the attempt that was not made, so that the message is
-/// settled and the route resumes with others.
+/// Defers an event: it waits in the store for its next run without an attempt, so that its message
+/// is settled and the route continues with other events.
 pub(crate) async fn deferral<S: Store>(
     context: &RouteContext<'_, S>,
     failed: &FailedAttempt,
@@ -90,8 +93,8 @@ pub(crate) async fn deferral<S: Store>(
     Ok(deferred)
 }
 
-/// How long the event may be deferred in all. A handler that was denied something is noted here,
-/// and pauses the route where it is not the only one.
+/// Returns how long the event may be deferred in all. A missing right is counted here, and pauses
+/// the route if several events met it.
 fn age_max<S: Store>(
     context: &RouteContext<'_, S>,
     failed: &FailedAttempt,

@@ -1,5 +1,5 @@
-//! A registered handler: one face for handlers of any payload, and one run of it with panics and
-//! time limits turned into results.
+//! Gives handlers of any payload type one interface, and runs a handler once, with panics and the
+//! time limit turned into results.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use hookbox_driver::{FaultKind, Store, storable};
 use crate::settle::FailureCause;
 use crate::{Event, Handler, HandlerError};
 
-/// A handler, whatever its payload. Only [`register`] makes one.
+/// A handler with any payload type. Only [`register`] creates one.
 #[async_trait]
 pub trait DynHandler<S: Store>: Send + Sync + 'static {
     /// [`Handler::NAME`].
@@ -21,14 +21,14 @@ pub trait DynHandler<S: Store>: Send + Sync + 'static {
     /// [`Handler::TRUSTED`].
     fn is_trusted(&self) -> bool;
 
-    /// Reads the body into the payload and handles the event.
+    /// Deserializes the body into the payload and handles the event.
     async fn run(&self, event: Event<()>, tx: &mut S::Connection) -> Result<(), HandlerError>;
 }
 
-/// A handler that a route can hold.
+/// A handler in the form in which a route holds it.
 pub type Registered<S> = Arc<dyn DynHandler<S>>;
 
-/// Makes a handler ready for a route.
+/// Converts a handler into the form that a route holds.
 pub fn register<S: Store, H: Handler<S>>(handler: H) -> Registered<S> {
     Arc::new(Typed(handler))
 }
@@ -62,7 +62,8 @@ impl<S: Store, H: Handler<S>> DynHandler<S> for Typed<H> {
     }
 }
 
-/// A body that does not fit the handler's payload. It names the place, never the value.
+/// The error for a body that does not fit the handler's payload. It names the place, and never the
+/// value.
 #[derive(Debug, thiserror::Error)]
 #[error("the body does not fit the handler: {category} (line {line}, column {column})")]
 struct DoesNotFit {
@@ -71,15 +72,16 @@ struct DoesNotFit {
     category: &'static str,
 }
 
-/// One run of a handler without success.
+/// The failure of one run of a handler.
 #[derive(Debug, Clone)]
 pub(crate) struct HandlerFailure {
     pub cause: FailureCause,
-    /// For the store, where bodies are. Never for a log.
+    /// The error text for the store, where bodies are kept too. It is never logged.
     pub error: String,
-    /// Whether the handler was stopped in the middle, so that its connection must be closed.
+    /// Whether the handler was stopped in the middle of its work, so that its connection must be
+    /// closed.
     pub interrupted: bool,
-    /// What an operator is to do, where the database denied the handler something.
+    /// What an operator must do when the database denied the handler something.
     pub remedy: Option<String>,
 }
 
@@ -116,7 +118,7 @@ pub(crate) async fn run<S: Store>(
     }
 }
 
-/// The failure of a handler that returned an error.
+/// Builds the failure of a handler that returned an error.
 fn returned<S: Store>(store: &S, error: &HandlerError) -> HandlerFailure {
     // The driver's diagnosis outranks the author's class.
     let cause = store
@@ -141,7 +143,7 @@ fn returned<S: Store>(store: &S, error: &HandlerError) -> HandlerFailure {
     }
 }
 
-/// What a panic said, where it said something.
+/// Returns the text of a panic, if it has one.
 fn message(panic: &(dyn std::any::Any + Send)) -> &str {
     panic
         .downcast_ref::<&str>()

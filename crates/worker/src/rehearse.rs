@@ -1,4 +1,5 @@
-//! Tries one handler on one event in a transaction that is rolled back: for authors' tests.
+//! Runs one handler on one event in a transaction that is rolled back, for the tests of handler
+//! authors.
 
 use std::time::{Duration, Instant};
 
@@ -12,24 +13,25 @@ use crate::settle::FailureCause;
 /// How long a rehearsed handler may take.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// How a rehearsal went.
+/// The result of a rehearsal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rehearsal {
-    /// The handler handled it. Nothing of what it wrote was kept.
+    /// The handler succeeded. Nothing of what it wrote was kept.
     Handled {
-        /// How long it took.
+        /// How long the handler took.
         took: Duration,
     },
     /// The handler failed.
     Failed {
-        /// Whether it would be a dead letter at once (permanent) rather than tried again.
+        /// Whether the event would become a dead letter at once (permanent), instead of being tried
+        /// again.
         permanent: bool,
         /// The error and its causes.
         error: String,
     },
 }
 
-/// Runs `handler` on `envelope` in a transaction, and rolls it back. The store is as before.
+/// Runs `handler` on `envelope` in a transaction and rolls it back. The store does not change.
 pub async fn rehearse<S: Store>(
     store: &S,
     handler: &Registered<S>,

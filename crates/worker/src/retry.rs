@@ -1,15 +1,17 @@
-//! When to try again, and when to give up: exponential backoff with jitter, bounded everywhere.
+//! The retry policy of a route: exponential backoff with jitter, with a limit on the attempts and
+//! on the delay.
 
 use std::time::Duration;
 
-/// Most attempts a policy may ask for. At the longest delay of a week it is two years: a route that
-/// needs more has a queue that never empties, not a retry policy.
+/// The most attempts that a policy may have. At the longest delay of a week they take two years: a
+/// route that needs more has a queue that never empties, and needs no retry policy.
 const ATTEMPTS_MAX: u32 = 100;
 
-/// Longest delay a policy may ask for: a week. What waits longer is better looked at by a person.
+/// The longest delay that a policy may have: a week. If something takes longer, a person should
+/// look into it.
 const DELAY_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// A retry policy, valid since it was built.
+/// A retry policy. A value of this type is always valid.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Retry {
     attempts: u32,
@@ -19,30 +21,30 @@ pub struct Retry {
     jitter: f64,
 }
 
-/// Why a retry policy cannot be.
+/// Why a retry policy is invalid.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum InvalidRetry {
-    /// No attempts, or too many.
+    /// The number of attempts is zero or too large.
     #[error("attempts must be from 1 to {ATTEMPTS_MAX}, so that every event ends somewhere")]
     Attempts,
     /// The first delay is zero.
     #[error("first must be at least 1 ms, or a failing event would spin")]
     First,
-    /// The delay would shrink.
+    /// The factor would make the delays shrink, or is too large.
     #[error("factor must be from 1 to 100")]
     Factor,
-    /// The longest delay is shorter than the first, or longer than a week.
+    /// The longest delay is shorter than the first delay, or longer than a week.
     #[error("max must be at least first, and at most 7 days")]
     Max,
-    /// Not a share.
+    /// The jitter is not between 0 and 1.
     #[error("jitter must be from 0 to 1")]
     Jitter,
 }
 
 impl Retry {
-    /// A policy: at most `attempts` runs; `first` after the first failure, `factor` times longer
-    /// after each further one, never longer than `max`; each delay varied by up to `jitter` of
-    /// itself both ways.
+    /// Creates a policy with at most `attempts` runs. The delay is `first` after the first failure
+    /// and `factor` times longer after each further one, but never longer than `max`. Each delay is
+    /// varied by up to `jitter` of itself in both directions.
     pub fn new(
         attempts: u32,
         first: Duration,
@@ -74,12 +76,12 @@ impl Retry {
         })
     }
 
-    /// How many attempts one round has.
+    /// Returns the number of attempts in one round.
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    /// The delay after the `attempt`th attempt of a round failed. `chance` is from 0 to 1.
+    /// Returns the delay after the `attempt`th attempt of a round failed. `chance` is from 0 to 1.
     pub(crate) fn delay(&self, attempt: u32, chance: f64) -> Duration {
         let steps = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
         let seconds =
@@ -88,7 +90,7 @@ impl Retry {
         Duration::from_secs_f64(varied).min(self.max)
     }
 
-    /// A handler's wish, as far as the policy allows it.
+    /// Returns the delay that a handler asked for, limited to what the policy allows.
     pub(crate) fn clamp(&self, wish: Duration) -> Duration {
         wish.clamp(self.first.min(Duration::from_secs(1)), self.max)
     }
@@ -112,7 +114,7 @@ mod tests {
         assert_eq!(
             retry.delay(20, 1.0),
             3600 * SECOND,
-            "jitter never exceeds the longest"
+            "the jitter never exceeds the longest delay"
         );
         assert_eq!(retry.clamp(100_000 * SECOND), 3600 * SECOND);
     }

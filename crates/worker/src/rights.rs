@@ -1,9 +1,10 @@
-//! Rights and objects that a route's handler lacks in the database: for every event, or for one.
+//! Detects whether a route's handler lacks rights or objects in the database, for every event or
+//! only for a single one.
 //!
-//! An event whose handler is denied something is put off without an attempt. When several distinct
-//! events were denied in a row and no handler has succeeded in between, it is the deployment: the
-//! route is paused, says what is missing, and tries one event at a time, ever more rarely, until
-//! one succeeds.
+//! An event whose handler is denied something is deferred without an attempt. If several distinct
+//! events are denied in a row and no handler succeeds in between, the deployment is at fault: the
+//! route is paused, reports what is missing, and tries one event at a time, at growing intervals,
+//! until one succeeds.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,20 +17,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::pause::Stopped;
 
-/// How many distinct events must have been denied in a row. One or two may be peculiar.
+/// How many distinct events must be denied in a row before the route is paused. One or two events
+/// may be special.
 const EVENTS: usize = 3;
 
-/// The first wait between two tries of a paused route.
+/// The first wait between two tries while the route is paused.
 const FIRST: Duration = Duration::from_secs(1);
 
-/// The longest. It bounds how long a grant goes unnoticed.
+/// The longest wait between two tries, and so the longest time in which a grant is not noticed.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// How long one event alone may be denied while others succeed. After that each denial is a
-/// failed attempt like any other, so that it ends somewhere.
+/// How long a single event may be denied while others succeed. After that, each denial is a failed
+/// attempt like any other, so that the event reaches an outcome.
 const AGE_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// What is known of one route.
+/// What is known about the database rights of one route.
 #[derive(Debug, Default)]
 pub(crate) struct Rights {
     state: Mutex<State>,
@@ -38,19 +40,19 @@ pub(crate) struct Rights {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Events that were denied since a handler last succeeded; at most [`EVENTS`].
+    /// The events that were denied since a handler last succeeded; at most [`EVENTS`].
     denied: HashSet<EventId>,
-    /// Tries since the route is paused.
+    /// The number of tries since the route was paused.
     tries: u32,
-    /// What is missing, while the route is paused.
+    /// The missing right or object while the route is paused.
     missing: Option<String>,
-    /// A handler of this route has succeeded in this process, and none was denied [`EVENTS`]
-    /// times since.
+    /// Whether the route is known to work: a handler has succeeded in this process, and the route
+    /// has not been paused since.
     works: bool,
 }
 
 impl Rights {
-    /// A handler was denied something. Whether that pauses the route now.
+    /// Records that a handler was denied something. Returns whether that pauses the route now.
     pub fn deny(&self, event: EventId, remedy: Option<&str>) -> bool {
         let mut state = self.state();
         if state.missing.is_some() {
@@ -67,7 +69,7 @@ impl Rights {
         true
     }
 
-    /// A handler has succeeded. Whether that ends a pause.
+    /// Records that a handler has succeeded. Returns whether that ends a pause.
     pub fn succeed(&self) -> bool {
         let mut state = self.state();
         state.denied.clear();
@@ -75,18 +77,19 @@ impl Rights {
         state.missing.take().is_some()
     }
 
-    /// How long an event may be put off: without an end, unless others show that the route works.
+    /// Returns how long an event may be deferred: without limit, unless other events show that the
+    /// route works.
     pub fn age_max(&self) -> Option<Duration> {
         self.state().works.then_some(AGE_MAX)
     }
 
-    /// What is missing, while the route is paused.
+    /// Returns what is missing while the route is paused.
     pub fn missing(&self) -> Option<String> {
         self.state().missing.clone()
     }
 
-    /// Waits until an event may be tried: at once, unless the route is paused. What it answers
-    /// then is held until that event has its outcome.
+    /// Waits until an event may be tried, which is at once unless the route is paused. The caller
+    /// holds the returned guard until that event has its outcome.
     pub async fn admit(
         &self,
         shutdown: &CancellationToken,
@@ -109,7 +112,7 @@ impl Rights {
         }
     }
 
-    /// How long to wait before the next try, while the route is paused.
+    /// Returns how long to wait before the next try while the route is paused.
     fn wait(&self) -> Option<Duration> {
         let state = self.state();
         let doubled = FIRST.saturating_mul(1 << state.tries.min(10));
@@ -133,11 +136,17 @@ mod tests {
     fn three_distinct_events_in_a_row_pause_the_route() {
         let rights = Rights::default();
         for _ in 0..9 {
-            assert!(!rights.deny(event(1), None), "one event alone");
+            assert!(
+                !rights.deny(event(1), None),
+                "denials of a single event pause nothing"
+            );
         }
         assert!(!rights.deny(event(2), None));
         assert!(!rights.succeed(), "it was not paused");
-        assert!(!rights.deny(event(3), None), "one has succeeded since");
+        assert!(
+            !rights.deny(event(3), None),
+            "a success starts the count over"
+        );
         assert!(!rights.deny(event(2), None));
         assert_eq!(rights.missing(), None);
         assert!(rights.deny(event(1), Some("GRANT it")));
@@ -150,13 +159,17 @@ mod tests {
     #[test]
     fn an_event_alone_is_put_off_for_a_bounded_time() {
         let rights = Rights::default();
-        assert_eq!(rights.age_max(), None, "nothing shows that the route works");
+        assert_eq!(
+            rights.age_max(),
+            None,
+            "without a success the deferral has no limit"
+        );
         rights.succeed();
         assert_eq!(rights.age_max(), Some(AGE_MAX));
         for number in 0..3 {
             rights.deny(event(number), None);
         }
-        assert_eq!(rights.age_max(), None, "it does not work");
+        assert_eq!(rights.age_max(), None, "a paused route has no limit");
     }
 
     #[tokio::test(start_paused = true)]
@@ -173,7 +186,7 @@ mod tests {
             assert!(matches!(probe, Ok(Some(_))));
             waits.push(began.elapsed().as_secs());
             let other = tokio::time::timeout(LONGEST * 2, rights.admit(&shutdown)).await;
-            assert!(other.is_err(), "another is tried beside it");
+            assert!(other.is_err(), "another event is tried at the same time");
             rights.deny(event(9), None);
         }
         assert_eq!(waits, [1, 2, 4, 8, 16, 30, 30]);

@@ -1,4 +1,5 @@
-//! What all work on one route shares, and how it waits while a dependency is unavailable.
+//! The state that all work on one route shares, and waiting while a dependency of the route is
+//! unavailable.
 
 use hookbox_driver::{Fault, FaultKind, Store};
 use hookbox_event::RouteName;
@@ -17,7 +18,7 @@ pub(crate) struct RouteContext<'a, S: Store> {
 }
 
 impl<'a, S: Store> RouteContext<'a, S> {
-    /// None for a route that the worker does not work on.
+    /// Creates the context; `None` for a route that this worker does not handle.
     pub fn new(
         inner: &'a Inner<S>,
         route: &'a RouteName,
@@ -35,24 +36,24 @@ impl<'a, S: Store> RouteContext<'a, S> {
         &self.inner.store
     }
 
-    /// For the faults in a row of one piece of work.
+    /// Creates the counter of consecutive faults for one piece of work.
     pub fn pause(&self) -> Pause<'_> {
         let rng = &self.inner.rng;
         let paused = &self.counters.paused;
         Pause::new(self.route.as_str(), paused, rng, self.shutdown)
     }
 
-    /// Waits a fault out.
+    /// Waits after a fault, and counts it if it shows that the store is unavailable.
     pub async fn wait(&self, pause: &mut Pause<'_>, fault: &Fault) -> Result<(), Stopped> {
         match fault.kind() {
             FaultKind::Unavailable => add(&self.inner.store_faults, 1),
-            // It answers.
+            // A store that reports one of these faults is available.
             FaultKind::Contention | FaultKind::MissingRight | FaultKind::Internal => {}
         }
         self.wait_uncounted(pause, fault).await
     }
 
-    /// Waits a fault out that is no sign of an unavailable store.
+    /// Waits after a fault that does not show that the store is unavailable.
     pub async fn wait_uncounted(
         &self,
         pause: &mut Pause<'_>,
@@ -62,7 +63,7 @@ impl<'a, S: Store> RouteContext<'a, S> {
         pause.after(fault).await
     }
 
-    /// Runs an operation of the store until it is done, through every outage.
+    /// Repeats an operation of the store until it succeeds, through every outage.
     pub async fn until_done<T, F>(
         &self,
         mut operation: impl FnMut() -> F + Send,

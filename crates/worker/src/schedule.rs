@@ -1,4 +1,5 @@
-//! Due retries go back to their queue: published with a confirm, and only then marked.
+//! Publishes due retries to the queue of their route. A retry is marked as queued only after the
+//! broker's confirm.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,11 +16,11 @@ use crate::counters::add;
 use crate::inner::Inner;
 use crate::pause::{Pause, Stopped};
 
-/// How many retries are taken at a time. Their rows stay locked while they are published, so it
-/// is bounded by what the broker confirms in about a second.
+/// How many retries are taken at a time. Their rows stay locked while they are published, so the
+/// number is limited to what the broker confirms in about a second.
 const TAKEN_AT_ONCE: u32 = 200;
 
-/// Looks for retries that are due, for all routes. Every worker may run one.
+/// Publishes the due retries of all routes. Any number of workers may run one.
 pub(crate) struct Scheduler<S: Store> {
     pub inner: Arc<Inner<S>>,
 }
@@ -78,7 +79,8 @@ impl<S: Store> Scheduler<S> {
 struct Publisher<'a> {
     broker: &'a dyn Broker,
     routes: &'a [RouteName],
-    /// Whether the last publish failed: a broker that takes none fails every one, each second.
+    /// Whether the last publish failed. It limits the log: a broker that takes nothing fails every
+    /// publish, each second.
     is_failing: AtomicBool,
 }
 
@@ -129,8 +131,8 @@ impl Publisher<'_> {
             route = %route,
             kind = error.kind.as_str(),
             error = error_text,
-            "a retry of event {event} is due and could not be published; it stays due, and so does \
-             what follows until one is published"
+            "a retry of event {event} is due and could not be published; it stays due, and further \
+             failures are logged at debug level until one is published"
         );
     }
 }

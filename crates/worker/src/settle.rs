@@ -1,4 +1,4 @@
-//! What follows from how an attempt failed: one pure table, tested as a table.
+//! Decides what follows from the failure of an attempt: one pure table with a table test.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use hookbox_driver::{DeadReason, DeferReason, FailureClass, FaultKind, Then};
 use crate::Retry;
 use crate::error::Class;
 
-/// What happened: how one run of a handler ended without success.
+/// How one run of a handler ended without success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FailureCause {
     /// The handler returned an error.
@@ -16,26 +16,28 @@ pub(crate) enum FailureCause {
     Panicked,
     /// The handler ran over its time limit.
     TimedOut,
-    /// The guard before the commit found the transaction broken.
+    /// The check before the commit found the transaction broken.
     BrokeTransaction,
-    /// An earlier run ended its own transaction: its effects stand, so it must not run again.
+    /// An earlier run ended its own transaction. Its effects stand, so the handler must not run
+    /// again.
     Orphaned,
-    /// A fault of our own, whatever the handler returned.
+    /// A fault of a dependency, whatever the handler returned.
     Fault(FaultKind),
 }
 
-/// What follows.
+/// What follows from a failed run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Settlement {
-    /// Record the attempt and what follows from it, then acknowledge.
+    /// Records the attempt and what follows from it, and then acknowledges the message.
     Record(FailureClass, Then),
-    /// No attempt is counted: run it again here, after a pause.
+    /// Runs the event again in this process, after a pause. No attempt is counted.
     RunAgain(FaultKind),
-    /// No attempt is counted: defer it, unless running it again at once may do.
+    /// Defers the event, unless running it again at once may succeed. No attempt is counted.
     Defer(DeferReason),
 }
 
-/// The table. `attempt` counts from 1 within the present round; `chance` is from 0 to 1.
+/// Returns what follows from a cause. `attempt` counts from 1 within the current round; `chance` is
+/// from 0 to 1.
 pub(crate) fn settle(cause: FailureCause, attempt: u32, retry: &Retry, chance: f64) -> Settlement {
     let again = |class, wish: Option<Duration>| {
         let then = if attempt >= retry.attempts() {

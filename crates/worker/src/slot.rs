@@ -1,10 +1,11 @@
-//! A place among the transactions that a route runs at once.
+//! A place among the transactions that a route may run at once.
 
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-/// One of the transactions that a route runs at once, until it is released or dropped.
+/// A place among the transactions that a route may run at once. It is held until it is released or
+/// dropped.
 #[derive(Default)]
 pub(crate) struct Slot(Mutex<Option<OwnedSemaphorePermit>>);
 
@@ -13,7 +14,7 @@ impl Slot {
         Self(Mutex::new(Some(permit)))
     }
 
-    /// Lets another transaction of the route start.
+    /// Frees the place, so that another transaction of the route may start.
     pub fn release(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     }

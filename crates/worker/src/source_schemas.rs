@@ -1,4 +1,4 @@
-//! The JSON Schemas of all sources, exchanged as a whole while the worker runs.
+//! The JSON Schemas of all sources, which can be replaced as a whole while the worker runs.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -7,24 +7,24 @@ use hookbox_event::SourceName;
 
 use crate::Schemas;
 
-/// The compiled JSON Schemas of the sources that have some. Clones share them.
+/// The compiled JSON Schemas of the sources that have some. Clones share the same schemas.
 #[derive(Clone, Default)]
 pub struct SourceSchemas(Arc<RwLock<HashMap<SourceName, Arc<Schemas>>>>);
 
 impl SourceSchemas {
-    /// The first ones.
+    /// Creates the collection with its first schemas.
     pub fn new(schemas: HashMap<SourceName, Arc<Schemas>>) -> Self {
         Self(Arc::new(RwLock::new(schemas)))
     }
 
-    /// Others from now on. An event that is being checked is checked to the end by those that it
-    /// began with.
+    /// Replaces all schemas. An event that is being checked is checked to its end against the
+    /// schemas with which the check started.
     pub fn replace(&self, schemas: HashMap<SourceName, Arc<Schemas>>) {
-        // A writer that panicked has exchanged all of them or nothing.
+        // A writer that panicked has replaced either all of the schemas or none.
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = schemas;
     }
 
-    /// Those of a source, as they are now.
+    /// Returns the current schemas of a source.
     pub fn of(&self, source: &SourceName) -> Option<Arc<Schemas>> {
         let schemas = self.0.read().unwrap_or_else(PoisonError::into_inner);
         schemas.get(source).map(Arc::clone)

@@ -1,7 +1,8 @@
-//! Whether a route stands still: something is in flight, and nothing is settled.
+//! Detects a route at a standstill: something is in flight, and nothing is settled.
 //!
-//! A foreign lock on hookbox's own tables, a lost answer or a handler that waits for ever look the
-//! same from outside: nothing happens, and nothing fails. So this is measured, not concluded.
+//! A lock that another session holds on hookbox's own tables, a lost answer and a handler that
+//! waits for ever look the same from outside: nothing happens, and nothing fails. So a standstill
+//! is measured by its effect.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,22 +16,22 @@ use crate::Route;
 use crate::counters::RouteCounters;
 use crate::inner::Inner;
 
-/// How often to check. A standstill has to be visible within ten seconds.
+/// How often to check. A standstill must be visible within ten seconds.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// After how long without anything settled a route stands still.
+/// After how long without any settled event a route counts as standing still.
 const STANDSTILL: Duration = Duration::from_secs(8);
 
-/// Checks all routes of a worker.
+/// The task that checks all routes of a worker.
 pub(crate) struct Watch<S: Store> {
     pub inner: Arc<Inner<S>>,
 }
 
-/// What was seen of a route.
+/// What the last check of a route found.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     settled: u64,
-    /// Since when that number has been the same, or nothing has been in flight.
+    /// Since when the number of settled receipts has not changed, or nothing was in flight.
     since: Instant,
 }
 
@@ -76,7 +77,7 @@ fn check<S: Store>(route: &Route<S>, counters: &RouteCounters, seen: &mut Seen, 
     counters
         .standstill_s
         .store(stands.as_secs(), Ordering::Relaxed);
-    // A route without a right it needs is shown as that.
+    // A route that lacks a right is reported as such, and not as a standstill.
     let stalled =
         counters.missing_right().is_none() && is_stalled(stands, running > 0, route.time_limit);
     if stalled == counters.stalled.swap(stalled, Ordering::Relaxed) {
@@ -99,7 +100,8 @@ fn check<S: Store>(route: &Route<S>, counters: &RouteCounters, seen: &mut Seen, 
     }
 }
 
-/// A handler may take its time: only what is longer than its limit is a standstill then.
+/// Returns whether the time without a settled event is a standstill. While a handler runs, only a
+/// time beyond its time limit counts.
 fn is_stalled(stands: Duration, is_running: bool, time_limit: Duration) -> bool {
     let allowed = if is_running {
         time_limit.saturating_add(STANDSTILL)

@@ -1,17 +1,17 @@
-//! Start markers: how often a handler was started on a redelivered event.
+//! Start markers: count in the store how often a handler was started on a redelivered event.
 //!
-//! A handler that aborts, overflows its stack or exhausts the memory leaves nothing behind that
-//! could record a failure. So the start of a handler is counted in the store before it runs, for
-//! redelivered events only, and the count is cleared once the process has survived the attempt.
-//! An event with a count was in flight when a process died.
+//! A handler that aborts, overflows its stack or exhausts the memory ends the process, which then
+//! cannot record a failure. So the start of a handler is counted in the store before it runs, only
+//! for redelivered events. The count is cleared once the process has survived the attempt. An event
+//! with a count was in flight when a process died.
 
 use hookbox_driver::{Fault, Start, StartCounts, StartKind, Store, describe};
 
 use crate::pause::Stopped;
 use crate::route_context::RouteContext;
 
-/// The counts of these, in the order given, without what this process has counted itself: it has
-/// not died.
+/// Returns the counts of these starts in the given order, without the starts that this process has
+/// counted: this process has not died.
 pub(crate) async fn counts<S: Store>(
     context: &RouteContext<'_, S>,
     of: &[Start],
@@ -35,21 +35,21 @@ pub(crate) async fn set<S: Store>(
         return Ok(());
     }
     let (inner, route) = (context.inner, context.route);
-    // Before it is counted: the answer that it was may be lost.
+    // The marker is noted before the store counts it, because the answer of the store may be lost.
     inner.own_markers.add(route, StartKind::Shared, on);
     let start = || inner.store.start(route, &inner.id, StartKind::Shared, on);
     context.until_done(start).await
 }
 
-/// Counts the start of a handler that runs alone in its process. A fault is not waited out here:
-/// everything else in the process waits meanwhile.
+/// Counts the start of a handler that runs in isolation. A fault is returned and not waited out,
+/// because no other handler of the process may run in the meantime.
 pub(crate) async fn set_isolated<S: Store>(
     context: &RouteContext<'_, S>,
     start: Start,
 ) -> Result<(), Fault> {
     let (inner, route) = (context.inner, context.route);
     let kind = match inner.own_markers.get(route, start).map(|own| own.kind) {
-        // It may be counted, and then it is counted so.
+        // The start may have been counted already, and then with this kind.
         Some(kind @ (StartKind::Isolated | StartKind::Unproven)) => kind,
         None | Some(StartKind::Shared) if inner.counters.has_completed() => StartKind::Isolated,
         None | Some(StartKind::Shared) => StartKind::Unproven,
@@ -60,9 +60,9 @@ pub(crate) async fn set_isolated<S: Store>(
     Ok(())
 }
 
-/// Takes back the start of a handler that has run alone and has to run again: until then it ends
-/// no process, and another one that gets the event meanwhile must not take it for a death. It is
-/// tried once, since everything else in the process waits meanwhile.
+/// Takes back the start of an isolated handler that has to run again. Until it runs, the handler
+/// cannot end a process, so another process that receives the event must not take the count for a
+/// death. It is tried once, because no other handler of the process may run in the meantime.
 pub(crate) async fn retract<S: Store>(context: &RouteContext<'_, S>, start: Start) {
     let (inner, route) = (context.inner, context.route);
     let Some(counted) = inner.own_markers.get(route, start) else {
@@ -71,7 +71,7 @@ pub(crate) async fn retract<S: Store>(context: &RouteContext<'_, S>, start: Star
     let retracted = inner.store.retract_start(route, &inner.id, counted, start);
     match retracted.await {
         Ok(()) => inner.own_markers.remove(route, &[start]),
-        // It stays this process's own, and its next try is not counted again.
+        // The marker stays noted as this process's own, so its next run is not counted again.
         Err(fault) => tracing::info!(
             route = %route,
             error = describe(&fault),
@@ -81,7 +81,7 @@ pub(crate) async fn retract<S: Store>(context: &RouteContext<'_, S>, start: Star
     }
 }
 
-/// Clears the start markers of work that has ended, in one way or the other.
+/// Clears the start markers of work that has ended, with or without an outcome.
 pub(crate) async fn clear<S: Store>(
     context: &RouteContext<'_, S>,
     of: &[Start],
@@ -96,9 +96,9 @@ pub(crate) async fn clear<S: Store>(
             inner.own_markers.remove(route, of);
         }
         Err(Stopped) => {
-            // The store is most likely unavailable. It is tried all the same, and once more at the
-            // end of the process: what stays makes its event a suspect. An event that was a
-            // suspect and had no turn stays one.
+            // The store is most likely unavailable. Clearing is tried nevertheless, and once more
+            // when the process ends: the event of a marker that stays becomes a suspect. A
+            // suspected event that was not run keeps its markers.
             let own = inner.own_markers.among(route, of);
             if !own.is_empty() && inner.store.survived(route, &own).await.is_ok() {
                 inner.own_markers.remove(route, &own);

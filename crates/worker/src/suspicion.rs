@@ -1,46 +1,48 @@
-//! Suspicion: which events may end the process that runs their handler, and what follows.
+//! Decides which events are suspected of ending the process that runs their handler, and how they
+//! are run.
 //!
-//! What was in flight when a process died is suspected: it has a start marker left. A suspected
-//! event runs alone in its process, so that the next death, if there is one, is its own; an
-//! innocent one is cleared by its first run.
+//! An event that was in flight when a process died still has a start marker, and is suspected. A
+//! suspected event runs alone in its process, so that another death can only be its own; an
+//! innocent event is cleared by its first isolated run.
 //!
-//! A process that dies of something else dies with an innocent event alone in it, too. So deaths
-//! alone count fully only in a process that had completed other events before ([`ALONE_MAX`] of
-//! them are enough), an event that has died alone runs after everything that has not
-//! ([`crate::isolation`]), and an event that is the only one there is has more tries
-//! ([`UNPROVEN_MAX`]). What reaches its limit is quarantined: a dead letter, and its handler does
-//! not run.
+//! A process may also die of another cause while an innocent event runs alone. So a death during an
+//! isolated run counts fully only in a process that had completed other events before;
+//! [`ALONE_MAX`] such deaths are enough. An event with such a death runs after all events without
+//! one ([`crate::isolation`]), and an event that is the only one there is has more tries
+//! ([`UNPROVEN_MAX`]). An event that reaches its limit is quarantined: it becomes a dead letter,
+//! and its handler does not run.
 
 use std::collections::HashMap;
 
 use hookbox_driver::{Start, StartCounts};
 use hookbox_event::{Envelope, RouteName};
 
-/// How many deaths alone are enough, in processes that had completed another event before. With
-/// the first delivery, which is not counted, and the one beside others, the process has died five
-/// times by then, three of them in this handler and in nothing else.
+/// How many deaths during isolated runs are enough, in processes that had completed another event
+/// before. With the first delivery, which is not counted, and the death beside other handlers, five
+/// processes have died by then, three of them while only this handler ran.
 const ALONE_MAX: u32 = 3;
 
-/// How many deaths alone are enough, whatever else the processes did. A crash loop ends here.
+/// How many deaths during isolated runs are enough, whatever else the processes did. A crash loop
+/// ends here.
 const UNPROVEN_MAX: u32 = 10;
 
-/// What is known of an event that is quarantined.
+/// The detail of a quarantined event, when the processes had completed other events.
 const PROVEN: &str = "the process ended while this handler ran alone, three times, each time after \
                       it had completed other events: an abort, a stack overflow, or not enough \
                       memory";
 
-/// What is known of one in whose processes nothing else was completed.
+/// The detail of a quarantined event, when its processes had completed nothing else.
 const UNPROVEN: &str = "the process ended while this handler ran alone, ten times; it had not \
                         completed another event before each of them, so that the handler is the \
                         likely cause and not the certain one";
 
 /// How the events of a round are to be run.
 pub(crate) struct Plan<'e> {
-    /// Beside whatever else runs in the process.
+    /// Events that run beside whatever else runs in the process.
     pub shared: Vec<&'e Envelope>,
-    /// The start markers to set while they run: of those that are redelivered.
+    /// The start markers to set while the shared events run: those of redelivered events.
     pub markers: Vec<Start>,
-    /// After them, one at a time, in this order.
+    /// Suspected events, which run after the shared ones, one at a time, in this order.
     pub suspects: Vec<Suspect<'e>>,
 }
 
@@ -52,17 +54,18 @@ pub(crate) struct Suspect<'e> {
     pub measure: Measure,
 }
 
-/// What a suspicion leads to, where the handler would run at all.
+/// What to do with a suspected event, if its handler would run at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Measure {
-    /// Its handler runs alone in the process.
+    /// Run its handler alone in the process.
     Isolate,
-    /// It does not run: a dead letter with this detail.
+    /// Do not run its handler, and store the event as a dead letter with this detail.
     Quarantine(&'static str),
 }
 
 impl<'e> Plan<'e> {
-    /// For events of which some are redelivered, with the counts of those.
+    /// Plans a round of events. `counts` belongs to `redelivered`, the starts of those events that
+    /// are redelivered.
     pub fn new(events: &[&'e Envelope], redelivered: &[Start], counts: &[StartCounts]) -> Self {
         let pairs = redelivered.iter().copied().zip(counts.iter().copied());
         let counts: HashMap<Start, StartCounts> = pairs.collect();
@@ -91,7 +94,7 @@ impl<'e> Plan<'e> {
     }
 }
 
-/// What follows from these counts.
+/// Returns what follows from these counts.
 fn measure(counts: StartCounts) -> Measure {
     if counts.isolated >= ALONE_MAX {
         Measure::Quarantine(PROVEN)
@@ -103,7 +106,7 @@ fn measure(counts: StartCounts) -> Measure {
 }
 
 impl Suspect<'_> {
-    /// Takes counts that were read later; whether they are the same still.
+    /// Replaces the counts by newer ones; returns whether they are still the same.
     pub fn recount(&mut self, counts: StartCounts) -> bool {
         let is_same = self.counts == counts;
         self.counts = counts;
@@ -111,7 +114,7 @@ impl Suspect<'_> {
         is_same
     }
 
-    /// Before its handler runs alone for the first time in this process.
+    /// Logs that the handler runs in isolation, before its first isolated run in this process.
     pub fn log_isolated(&self, route: &RouteName) {
         let counts = self.counts;
         tracing::warn!(
@@ -129,7 +132,7 @@ impl Suspect<'_> {
         );
     }
 
-    /// Before it becomes a dead letter.
+    /// Logs that the event is quarantined, before it becomes a dead letter.
     pub fn log_quarantined(&self, route: &RouteName, detail: &str) {
         tracing::error!(
             event.id = %self.envelope.event,

@@ -1,9 +1,10 @@
 //! Keeps the newest witness of the store at the broker, so that a store that is restored to an
 //! older state, or a broker that is replaced, is noticed (docs/ACCOUNTING.md).
 //!
-//! It stops nothing: what is accepted now is as safe as ever, and its processing goes the same way.
-//! What it never does is to publish while the two contradict each other: what the broker holds is
-//! all that is left of what the store has lost, and newer witnesses would push it out.
+//! A contradiction between store and broker does not stop the worker: what is accepted now is as
+//! safe as ever and is processed as usual. But no witness is published while they contradict each
+//! other: the witnesses at the broker are all that is left of what the store has lost, and newer
+//! ones would push them out.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,31 +16,33 @@ use tokio_util::sync::CancellationToken;
 
 use crate::inner::Inner;
 
-/// How often. It bounds how much a restored store may lack without being noticed.
+/// How often the witness is compared. It limits how much a restored store may lack without being
+/// noticed.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// How long the last round may take, when the worker has drained.
+/// How long the last round may take after the worker has drained.
 const LAST_ROUND_MAX: Duration = Duration::from_secs(2);
 
-/// Rounds in a row before a broker that holds too little, or a fault, is logged. Another reader
-/// may have had the witnesses for a moment, and an outage is logged elsewhere.
+/// How many rounds in a row must find the same before a broker that holds too little, or a fault,
+/// is logged. Another reader may have taken the witnesses for a moment, and an outage is logged
+/// elsewhere.
 const ROUNDS_TO_BELIEVE: u32 = 3;
 
-/// Compares the store with its broker, and publishes what is new.
+/// The task that compares the store with its broker and publishes new witnesses.
 pub(crate) struct WitnessKeeper<S: Store> {
     pub inner: Arc<Inner<S>>,
     pub log: WitnessLog,
 }
 
-/// Readings of one round before it is believed that the broker holds none, or too little. Another
-/// reader has what is missing for some milliseconds; and a store that was restored to before its
-/// first witness does not miss any, and would publish one.
+/// How many readings of one round must agree that the broker holds no witness, or too old ones.
+/// Another reader may have taken them for some milliseconds; and a store that was restored to a
+/// state before its first witness would otherwise publish a new one.
 const READINGS: u32 = 4;
 
-/// Between them.
+/// The pause between two readings.
 const READING_PAUSE: Duration = Duration::from_millis(150);
 
-/// What the log says of it, so that each state is logged once.
+/// What was logged last, so that each state is logged once.
 #[derive(Default)]
 pub(crate) struct WitnessLog {
     logged: Option<&'static str>,
@@ -47,7 +50,7 @@ pub(crate) struct WitnessLog {
 }
 
 impl<S: Store> WitnessKeeper<S> {
-    /// Until shutdown.
+    /// Compares and publishes every [`EVERY`] until the shutdown.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -66,12 +69,14 @@ impl<S: Store> WitnessKeeper<S> {
     }
 }
 
-/// The last one of a worker that has drained: of the closing reports that it has recorded.
+/// Runs a last round after the worker has drained, for the closing accept reports that it has
+/// recorded.
 pub(crate) async fn last_round<S: Store>(inner: &Inner<S>) {
     tokio::select! {
         biased;
         () = inner.cut.cancelled() => {}
-        // What it does not get to, another worker or the next start of this one does.
+        // If the round does not finish in time, another worker or the next start of this one
+        // completes it.
         _ = tokio::time::timeout(LAST_ROUND_MAX, round(inner)) => {}
     }
 }
@@ -80,7 +85,8 @@ async fn round<S: Store>(inner: &Inner<S>) -> Result<Option<Mismatch>, Fault> {
     let routes = &inner.config.all_routes;
     let mut readings = 1;
     loop {
-        // Before the store is read: whatever the broker holds then, the store has committed.
+        // The broker is read before the store, because the store has committed whatever the broker
+        // holds.
         let found = inner.broker.witnesses().await?;
         let is_last = readings >= READINGS;
         readings += 1;

@@ -1,14 +1,14 @@
-//! What is to be done with the events that a transaction claims.
+//! What to do with the events that a transaction claims.
 
 use hookbox_driver::{DeadReason, Store};
 
 use crate::Route;
 
-/// What is to be done with what was claimed.
+/// What to do with the events that a transaction claims.
 pub(crate) enum Work<'a, S: Store> {
     /// Run the route's handler.
     Handle(&'a Route<S>),
-    /// Keep it as a dead letter without running anything.
+    /// Store the events as dead letters without running a handler.
     GiveUp { reason: DeadReason, detail: &'a str },
 }
 
@@ -18,5 +18,5 @@ impl<S: Store> Clone for Work<'_, S> {
     }
 }
 
-// Derived, it would ask the store to be `Copy`, of which only a reference is held.
+// A derived `Copy` would require the store to be `Copy`, although only a reference to it is held.
 impl<S: Store> Copy for Work<'_, S> {}

@@ -1,4 +1,4 @@
-//! The worker as a whole: its parts are started together, and drain together.
+//! The worker as a whole: starts its parts and drains them in order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,16 +17,16 @@ use crate::standstill::Watch;
 use crate::witness::{WitnessKeeper, WitnessLog, last_round};
 use crate::{Config, SourceSchemas};
 
-/// Between two tries to clear start markers, of the few that there is time for.
+/// The pause between two tries to clear start markers. There is time for a few tries only.
 const CLEAR_PAUSE: Duration = Duration::from_millis(100);
 
-/// A worker: takes events from the queues of its routes and has them handled.
+/// A worker: takes events from the queues of its routes and runs their handlers.
 pub struct Worker<S: Store> {
     inner: Arc<Inner<S>>,
 }
 
 impl<S: Store> Worker<S> {
-    /// A worker that has not started.
+    /// Creates a worker without starting it.
     pub fn new(
         broker: Arc<dyn Broker>,
         store: Arc<S>,
@@ -39,27 +39,28 @@ impl<S: Store> Worker<S> {
         }
     }
 
-    /// What it has done so far.
+    /// Returns the counters since the start of the worker.
     pub fn counters(&self) -> Arc<Counters> {
         Arc::clone(&self.inner.counters)
     }
 
-    /// What it checks bodies by, to be replaced when schemas are reloaded.
+    /// Returns the schemas that bodies are checked against, so that they can be replaced when they
+    /// are reloaded.
     pub fn schemas(&self) -> SourceSchemas {
         self.inner.config.schemas.clone()
     }
 
-    /// Cancelling it while the worker drains drops what still runs: transactions are rolled back,
-    /// by their server where it does not answer, and their messages are put back. Nothing is
-    /// spent; all of it is redelivered.
+    /// Returns a token that cuts a drain short. Cancelling it drops what still runs: transactions
+    /// are rolled back, by their server if it does not answer, and messages are put back. No
+    /// attempt is spent, and every message is redelivered.
     pub fn cut(&self) -> CancellationToken {
         self.inner.cut.clone()
     }
 
-    /// Clears the start markers that this worker set and has not cleared: it ends in order, and has
-    /// survived them. For after [`Worker::run`]; it tries until the store has done so, and the
-    /// caller bounds how long. What stays counts as a death, of which one alone does nothing but
-    /// make its event run alone.
+    /// Clears the start markers that this worker has set and not cleared. A worker that ends in
+    /// order has survived them. Call it after [`Worker::run`]; it tries until the store has cleared
+    /// them, and the caller limits how long. A marker that stays counts as a death; a single one
+    /// only makes its event run in isolation.
     pub async fn clear_start_markers(&self) {
         let inner = &self.inner;
         for (route, starts) in inner.own_markers.all() {
@@ -70,12 +71,13 @@ impl<S: Store> Worker<S> {
         }
     }
 
-    /// Works until `shutdown`, then drains: it takes nothing more, brings what is running to its
-    /// outcome, puts the rest back, and returns. The caller bounds how long that may take. It
-    /// returns without `shutdown` only when a part of it panicked.
+    /// Works until `shutdown`, then drains: takes no further messages, brings running transactions
+    /// to their outcomes, puts the other messages back, and returns. The caller limits how long
+    /// that may take. It returns before `shutdown` only when a part of the worker panicked.
     ///
-    /// Each transaction runs in a task of its own: cancelling this future stops nothing half-way.
-    /// Only [`cut`](Self::cut) does, and what it drops in the middle ends with its connection (H8).
+    /// Each transaction runs in its own task, so cancelling this future stops no transaction
+    /// half-way. Only [`cut`](Self::cut) does, and a transaction that it drops ends with its
+    /// connection (H8).
     pub async fn run(&self, shutdown: CancellationToken) {
         let mut tasks = JoinSet::new();
         let stop = shutdown.child_token();
@@ -121,8 +123,8 @@ impl<S: Store> Worker<S> {
         }
         while let Some(ended) = tasks.join_next().await {
             if ended.is_err() {
-                // Half a worker would look alive. The rest drains, and the caller sees that it
-                // ended before its shutdown.
+                // A worker with a missing part would look alive. So the rest drains, and the caller
+                // sees that the worker ended before its shutdown.
                 tracing::error!("a part of the worker panicked; the rest of it drains");
                 stop.cancel();
             }

@@ -1,4 +1,4 @@
-//! A number of a body, for the schema checker.
+//! A number of a body, as the schema checker reads it.
 
 use std::borrow::Cow;
 
@@ -6,23 +6,23 @@ use hookbox_event::Decimal;
 use jsonschema::json::{JsonNumber, cmp};
 use serde_json::Value;
 
-/// A float below this one, and above its negative, has neighbours that are no whole numbers.
+/// Floats with a magnitude below this one can have a fraction; larger ones are whole numbers.
 const FRACTIONS_BELOW: f64 = 4_503_599_627_370_496.0;
 
-/// One number, with its text.
+/// One number, with the text it was read from.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Number {
     text: String,
-    /// The number itself where it is a whole one that fits 64 bits; else the nearest float, or the
-    /// next one to it that is no whole number if the number is none.
+    /// The number itself, if it is whole and fits into 64 bits. Otherwise the nearest float; for a
+    /// number with a fraction it is the nearest float with a fraction, if there is one.
     nearest: serde_json::Number,
     is_whole: bool,
-    /// It is beyond every float.
+    /// Whether the number is larger than every float.
     is_beyond: bool,
 }
 
 impl Number {
-    /// Reads a number's text.
+    /// Parses the text of a number.
     pub fn of(text: &str) -> Self {
         if let Ok(whole) = text.parse::<i64>() {
             return Self {
@@ -54,12 +54,12 @@ impl Number {
         }
     }
 
-    /// What comes nearest to it, of what serde_json holds.
+    /// Returns the nearest number that serde_json can hold.
     pub fn nearest(&self) -> &serde_json::Number {
         &self.nearest
     }
 
-    /// Whether it is the number of a schema.
+    /// Returns whether the number equals a number of a schema.
     pub fn equals(&self, expected: &serde_json::Number) -> bool {
         let has_fraction = expected.as_f64().is_some_and(|it| it.fract() != 0.0);
         if self.is_beyond || self.is_whole == has_fraction {
@@ -70,15 +70,15 @@ impl Number {
     }
 }
 
-/// The nearest float. Of a number with a fraction it is none without one, as far as floats have
-/// fractions: else `multipleOf`, `const` and the bounds would take it for a whole number.
+/// Returns the nearest float. For a number with a fraction it is a float with a fraction, as far as
+/// floats have one: otherwise `multipleOf`, `const` and the bounds would treat the number as whole.
 fn nearest_float(text: &str, decimal: Option<&Decimal>) -> f64 {
     let float: f64 = text.parse().unwrap_or_default();
     let Some(decimal) = decimal else { return float };
     if decimal.is_whole() || float.fract() != 0.0 || float.abs() >= FRACTIONS_BELOW {
         return float;
     }
-    // Its size is below that of any i128, and the float's is a whole number.
+    // The magnitude is below that of any i128, and the float is a whole number.
     let before = decimal.integer_part().unwrap_or_default().unsigned_abs();
     let rounded_up = (before as f64) < float.abs();
     if rounded_up == float.is_sign_negative() {
@@ -113,7 +113,7 @@ impl JsonNumber for &Number {
         self.is_whole
     }
 
-    /// Draft 4 goes by the text.
+    /// In draft 4 the text decides whether a number is an integer.
     fn is_written_as_integer(&self) -> bool {
         !self.text.contains(['.', 'e', 'E'])
     }

@@ -1,17 +1,17 @@
-//! From canonical JSON to values.
+//! Reads canonical JSON into values.
 
 use super::number::Number;
 use super::{Instance, LoneSurrogate, Members};
 
 impl Instance {
-    /// Reads the canonical text of a body that has been scanned.
+    /// Reads the canonical text that the scanner has made of a body.
     pub fn read(canonical: &[u8]) -> Result<Self, LoneSurrogate> {
         Reader::new(canonical).value()
     }
 }
 
-/// Reads what the scanner has written: it is JSON without white space, and no deeper than the
-/// scanner allows, so that recursion is safe.
+/// A reader of canonical JSON. The scanner has written it without white space and no deeper than it
+/// allows, so recursion is safe.
 struct Reader<'a> {
     text: &'a [u8],
     at: usize,
@@ -39,7 +39,7 @@ impl<'a> Reader<'a> {
         self.at += 1;
         while self.has_more(b'}') {
             let key = self.string()?;
-            // The colon.
+            // Skips the colon after the key.
             self.at += 1;
             let value = self.value()?;
             members.insert(key, value);
@@ -56,7 +56,7 @@ impl<'a> Reader<'a> {
         Ok(Instance::Array(elements))
     }
 
-    /// Passes a comma, or the end of the container.
+    /// Skips a comma, or the end of the container; returns whether another element follows.
     fn has_more(&mut self, end: u8) -> bool {
         match self.peek() {
             Some(b',') => {

@@ -1,4 +1,4 @@
-//! Bodies as the schema checker gets them, beside what serde_json makes of them.
+//! Compares bodies as the schema checker reads them with what serde_json reads.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! The table of measures, and plans for rounds.
+//! Tests the table of measures, and the plans for rounds.
 
 use bytes::Bytes;
 use hookbox_event::{ContentDigest, EventId, InstanceId, ReceiptId, Redo, Timestamp};
@@ -78,7 +78,7 @@ fn what_is_redelivered_is_counted_and_what_died_is_apart() {
     let plan = Plan::new(&round, &redelivered, &found);
     assert_eq!(numbers(plan.shared), [1, 2]);
     assert_eq!(plan.markers, [Start::of(&envelope(2))]);
-    // Those with fewer deaths alone come first.
+    // Suspects with fewer deaths in isolation run first.
     assert_eq!(
         numbers(plan.suspects.iter().map(|it| it.envelope)),
         [4, 5, 3]

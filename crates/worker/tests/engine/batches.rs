@@ -1,4 +1,5 @@
-//! Messages of several events: one transaction, and each event in its own after a failure.
+//! Tests messages with several events: they share one transaction, and after a failure each event
+//! has its own.
 
 use std::sync::atomic::Ordering;
 
@@ -51,7 +52,7 @@ async fn one_failure_costs_its_neighbours_nothing() {
     assert_eq!(
         attempts(1),
         [1, 1],
-        "rolled back with the batch, then by itself"
+        "it runs in the batch that is rolled back, and then by itself"
     );
     assert_eq!(attempts(2), [1, 1, 2]);
     assert_eq!(attempts(3), [1]);
@@ -164,7 +165,7 @@ async fn where_the_id_decides_the_stored_body_runs() {
         ..receipt(1, which)
     };
     let (first, second) = (with_body(1, "{\"a\":1}"), with_body(2, "{\"b\":2}"));
-    // The first came for other routes only.
+    // The first body was received for other routes only.
     let stored = std::slice::from_ref(&first);
     world.tables.state().rows.keep_events(stored);
     world.put(std::slice::from_ref(&second));

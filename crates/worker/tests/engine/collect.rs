@@ -1,4 +1,4 @@
-//! The broker's dead letters and the accept reports come into the store.
+//! Tests that the broker's dead messages and the accept reports are stored.
 
 use std::sync::atomic::Ordering;
 

@@ -1,4 +1,5 @@
-//! The end of a worker, and of its connections: what runs is finished, the rest is put back.
+//! Tests the end of a worker and of its connections: running handlers finish, and everything else
+//! is put back.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -75,7 +76,10 @@ async fn a_worker_that_ends_in_order_clears_its_start_markers() {
     let running = world.start();
     within("it runs", || world.script.is_running(id(1))).await;
     let has_markers = || !world.tables.state().rows.starts.is_empty();
-    assert!(has_markers(), "it is redelivered, so its start is counted");
+    assert!(
+        has_markers(),
+        "the event is redelivered, so its start is counted"
+    );
     let worker = Arc::clone(&running.worker);
     worker.cut().cancel();
     running.drain().await;
@@ -90,7 +94,7 @@ async fn a_suspect_that_had_no_turn_before_the_end_stays_one() {
     redeliver(&world, 9, 2, 1);
     let running = world.start();
     let suspects = || running.route().suspects.load(Ordering::Relaxed);
-    within("it waits for its turn", || suspects() == 1).await;
+    within("the suspect waits for its turn", || suspects() == 1).await;
     let worker = Arc::clone(&running.worker);
     running.drain().await;
     worker.clear_start_markers().await;
@@ -104,15 +108,18 @@ async fn a_broken_subscription_is_renewed() {
     let world = World::new();
     world.put_each([1]);
     let running = world.start();
-    within("one is done", || world.is_settled() && world.is_done(1)).await;
+    within("the first event is done", || {
+        world.is_settled() && world.is_done(1)
+    })
+    .await;
     let before = world.queues.state().subscribed;
     world.queues.state().is_unavailable = true;
     world.queues.lose_connections();
     world.put_each([2]);
     let is_unsubscribed = || running.route().unsubscribed.load(Ordering::Relaxed);
-    within("the loss is shown", is_unsubscribed).await;
+    within("the lost subscription is shown", is_unsubscribed).await;
     world.queues.state().is_unavailable = false;
-    within("the next is done", || world.is_done(2)).await;
+    within("the next event is done", || world.is_done(2)).await;
     assert!(!is_unsubscribed());
     assert!(world.queues.state().subscribed > before);
 }

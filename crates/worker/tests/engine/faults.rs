@@ -1,4 +1,4 @@
-//! Faults of the store and of the deployment: they cost no event an attempt.
+//! Tests faults of the store and of the deployment: they cost no event an attempt.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -40,7 +40,11 @@ async fn a_commit_that_fails_is_waited_out() {
     assert_eq!(running.route().faults.load(Ordering::Relaxed), 3);
     assert!(!running.route().paused.load(Ordering::Relaxed));
     let steps = world.journal.only(&["commit", "release"]);
-    assert_eq!(steps, ["commit 2"], "the message is kept meanwhile");
+    assert_eq!(
+        steps,
+        ["commit 2"],
+        "the message is not redelivered during the outage"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,7 +65,7 @@ async fn a_route_is_shown_as_paused_while_the_store_is_unavailable() {
 #[tokio::test(start_paused = true)]
 async fn contention_that_lasts_takes_a_batch_apart() {
     let world = World::new();
-    // The batch meets it six times; the seventh is that of the first event by itself.
+    // The batch meets contention six times; the seventh time it is the first event by itself.
     world.tables.fail("claim", [CONTENTION; 7]);
     world.put(&[envelope(1), envelope(2), envelope(3)]);
     let _running = world.start();
@@ -71,7 +75,7 @@ async fn contention_that_lasts_takes_a_batch_apart() {
     assert_eq!(
         order,
         [id(2), id(3), id(1)],
-        "what has to wait waits behind the others"
+        "the event that has to wait runs after the others"
     );
     assert_no_attempt(&world, 1);
 }
@@ -79,7 +83,7 @@ async fn contention_that_lasts_takes_a_batch_apart() {
 #[tokio::test(start_paused = true)]
 async fn the_diagnosis_of_the_store_outranks_the_class_of_the_handler() {
     let world = World::new();
-    // The handler calls it permanent.
+    // The handler classifies its error as permanent.
     world.script.next(
         id(1),
         [Act::Store(UNAVAILABLE), Act::Store(FaultKind::Internal)],
@@ -113,10 +117,10 @@ async fn a_foreign_lock_defers_an_event_and_not_its_route() {
     world.script.always(id(1), Act::Store(CONTENTION));
     world.put_each([1]);
     let running = world.start();
-    within("it is deferred twice", || deferrals(&running) >= 2).await;
+    within("the event is deferred twice", || deferrals(&running) >= 2).await;
     assert_eq!(deferred(&world, 1), Some(DeferReason::ForeignLock));
     world.put_each([2]);
-    within("another is done", || world.is_done(2)).await;
+    within("another event is done", || world.is_done(2)).await;
     world.script.always(id(1), Act::Succeed);
     within("it is done", || world.is_done(1)).await;
     assert_no_attempt(&world, 1);
@@ -129,7 +133,7 @@ async fn a_right_that_one_event_lacks_defers_that_one_alone() {
     world.put(&[envelope(1), envelope(2), envelope(3)]);
     let running = world.start();
     within("it is deferred", || deferrals(&running) == 1).await;
-    within("the others are done", || {
+    within("the other events are done", || {
         world.is_done(1) && world.is_done(3)
     })
     .await;
@@ -163,7 +167,7 @@ async fn a_deferral_that_outlasts_its_bound_becomes_attempts() {
     let world = World::new();
     world.put_each([1]);
     let _running = world.start();
-    within("one is done", || world.is_done(1)).await;
+    within("the first event is done", || world.is_done(1)).await;
     world.script.always(id(2), Act::Store(MISSING_RIGHT));
     world.put_each([2]);
     within("it is dead", || world.dead(id(2)).is_some()).await;

@@ -1,4 +1,5 @@
-//! Events that were in flight when a process died: they run alone, and in the others' time.
+//! Tests events that were in flight when a process died: each runs in isolation and does not block
+//! the others.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,14 +18,15 @@ fn has_no_markers(world: &World) -> bool {
     world.tables.state().rows.starts.is_empty()
 }
 
-/// How often an event was started alone, as the store has counted.
+/// Returns how often the store has counted an isolated start of an event.
 fn deaths_alone(world: &World, number: u8) -> u32 {
     let state = world.tables.state();
     let start = Start::of(&envelope(number));
     state.rows.counts(&route(), &start).isolated
 }
 
-/// Redelivers an event that was in flight at so many deaths, and alone at some of them.
+/// Redelivers an event that was in flight when `all` processes died; `isolated` of them died while
+/// it ran alone.
 pub fn redeliver(world: &World, number: u8, all: u32, isolated: u32) {
     let counts = StartCounts {
         all,
@@ -39,7 +41,7 @@ pub fn redeliver(world: &World, number: u8, all: u32, isolated: u32) {
     world.queues.put(Queue::Route(route()), bytes, true);
 }
 
-/// Another process counts the start of an event that runs alone, and dies.
+/// Counts an isolated start of an event by another process that then dies.
 fn die_elsewhere(world: &World, number: u8) {
     let start = Start::of(&envelope(number));
     let by = InstanceId::from_bytes([number; 16]);
@@ -65,7 +67,7 @@ async fn one_death_isolates_nothing() {
     assert_eq!(
         world.journal.only(&["commit"]),
         ["commit 3"],
-        "in one transaction again"
+        "the events share one transaction again"
     );
     within("the start markers are cleared", || has_no_markers(&world)).await;
 }
@@ -138,7 +140,7 @@ async fn a_suspect_without_an_outcome_leaves_the_others_their_time() {
     redeliver(&world, 9, 1, 0);
     let _running = world.start();
     let runs = || world.script.runs_of(id(9)).len();
-    within("it has run twice", || runs() >= 2).await;
+    within("the suspect has run twice", || runs() >= 2).await;
     world.put_each(1..=3);
     within("the others are done", || world.are_done(1..=3)).await;
     world.script.always(id(9), Act::Succeed);
@@ -191,21 +193,30 @@ async fn a_worker_takes_its_own_start_for_no_death() {
     let running = world.start();
     let runs = || world.script.runs_of(id(9)).len();
     within("it runs", || runs() >= 1).await;
-    assert_eq!(deaths_alone(&world, 9), 2, "one, and this worker's start");
+    assert_eq!(
+        deaths_alone(&world, 9),
+        2,
+        "one death, and this worker's own start"
+    );
 
-    // The connection is lost, and another process gets the message and dies of it.
+    // The worker loses its connection; another process receives the message and dies while running
+    // it.
     die_elsewhere(&world, 9);
     world.queues.lose_connections();
     let until = runs() + 4;
-    within("both copies have run", || {
+    within("both copies of the message have run", || {
         suspects(&running) == 2 && runs() >= until
     })
     .await;
-    assert_eq!(world.dead(id(9)), None, "it has killed two processes");
+    assert_eq!(
+        world.dead(id(9)),
+        None,
+        "the event has ended only two processes"
+    );
     assert_eq!(
         deaths_alone(&world, 9),
         3,
-        "a start is counted once in a process"
+        "a process counts a start only once"
     );
     world.script.always(id(9), Act::Succeed);
     within("it is done", || world.is_done(9) && has_no_markers(&world)).await;
@@ -213,7 +224,7 @@ async fn a_worker_takes_its_own_start_for_no_death() {
     assert_eq!(world.effects(9), 1);
 }
 
-/// Between its tries its handler ends no process, whichever process has the event by then.
+/// Between two runs of the handler the event cannot end a process, whichever process has it then.
 #[tokio::test(start_paused = true)]
 async fn a_start_is_taken_back_until_the_next_try() {
     let world = World::new();
@@ -225,21 +236,29 @@ async fn a_start_is_taken_back_until_the_next_try() {
     let first = world.start();
     let runs = || world.script.runs_of(id(9)).len();
     within("it runs", || runs() >= 1).await;
-    assert_eq!(deaths_alone(&world, 9), 2, "no process has died since");
+    assert_eq!(
+        deaths_alone(&world, 9),
+        2,
+        "no process has died since the first death"
+    );
 
-    // The first worker waits for its next try, and another one gets the message.
+    // The first worker waits for its next run, and another worker receives the message.
     world.queues.lose_connections();
     let second = world.start();
     let runs_at_both = || suspects(&first) + suspects(&second) >= 2 && runs() >= 4;
-    within("both have run it", runs_at_both).await;
-    assert_eq!(world.dead(id(9)), None, "it has ended two processes");
+    within("both workers have run the event", runs_at_both).await;
+    assert_eq!(
+        world.dead(id(9)),
+        None,
+        "the event has ended only two processes"
+    );
     world.script.always(id(9), Act::Succeed);
     within("it is done", || world.is_done(9) && has_no_markers(&world)).await;
     within("it is acknowledged", || world.is_settled()).await;
     assert_eq!(world.effects(9), 1);
 }
 
-/// A quarantine is final, so what it rests on is read twice.
+/// A quarantine is final, so the counts that it is based on are read twice.
 #[tokio::test(start_paused = true)]
 async fn a_death_that_is_taken_back_quarantines_nothing() {
     let world = World::new();
@@ -266,7 +285,8 @@ async fn a_death_that_is_taken_back_quarantines_nothing() {
     within("it is acknowledged", || world.is_settled()).await;
 }
 
-/// What may be counted as one kind of start is not counted, or taken back, as another.
+/// A start that may have been counted with one kind is neither counted nor taken back with another
+/// kind.
 #[tokio::test(start_paused = true)]
 async fn a_start_whose_count_is_uncertain_keeps_its_kind() {
     let world = World::new();
@@ -281,7 +301,7 @@ async fn a_start_whose_count_is_uncertain_keeps_its_kind() {
     let _running = world.start();
     within("it is counted", || world.tables.calls("start") >= 1).await;
     world.put_each([1]);
-    within("another is done", || world.is_done(1)).await;
+    within("another event is done", || world.is_done(1)).await;
     let runs = || world.script.runs_of(id(9)).len();
     within("it runs", || runs() >= 1).await;
     let counts = {

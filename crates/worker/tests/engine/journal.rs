@@ -1,4 +1,5 @@
-//! What store and broker did, in one order: whether a commit came before an ack, say.
+//! Records what store and broker did in one common order, for example whether a commit came before
+//! an ack.
 
 use std::sync::Mutex;
 
@@ -10,7 +11,7 @@ impl Journal {
         self.0.lock().unwrap().push(what.into());
     }
 
-    /// The entries that begin with one of these words, in order.
+    /// Returns the entries that start with one of these words, in order.
     pub fn only(&self, words: &[&str]) -> Vec<String> {
         let entries = self.0.lock().unwrap();
         let wanted = |entry: &&String| words.iter().any(|word| entry.starts_with(word));

@@ -1,5 +1,5 @@
-//! The engine over a store and a broker in memory, with paused time: what becomes of messages when
-//! handlers fail, the store is unavailable, and processes die.
+//! Tests the engine with a store and a broker in memory and with paused time: what becomes of
+//! messages when handlers fail, the store is unavailable, or processes die.
 
 #![allow(clippy::unwrap_used)]
 

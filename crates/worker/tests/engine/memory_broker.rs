@@ -1,4 +1,4 @@
-//! A broker in memory: queues, prefetch, redelivery of what is not acknowledged.
+//! A broker in memory with queues, prefetch and redelivery of messages that are not acknowledged.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,8 +17,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::journal::Journal;
 use crate::memory_process::MemoryProcess;
 
-/// How long a message that was put back takes to be delivered again. Without it, a worker that puts
-/// everything back at once would keep the paused clock from moving, and its test from ending.
+/// The delay before a message that was put back is delivered again. Without it, a worker that puts
+/// everything back at once would keep the paused clock from advancing, and the test would never
+/// end.
 const REDELIVERY: Duration = Duration::from_millis(10);
 
 /// How often a message of a route is put back before the broker gives it up.
@@ -32,7 +33,7 @@ pub struct Message {
     pub put_back: u32,
 }
 
-/// What all processes see.
+/// The queues, which all processes share.
 #[derive(Default)]
 pub struct Queues {
     state: Mutex<State>,
@@ -45,12 +46,12 @@ pub struct State {
     waiting: BTreeMap<Queue, VecDeque<Waiting>>,
     unsettled: BTreeMap<u64, Unsettled>,
     tags: u64,
-    /// Grows whenever all subscriptions break.
+    /// The number of the current connection. It grows whenever all subscriptions break.
     connection: u64,
     pub acked: u64,
-    /// Fails every publish, while it is set.
+    /// The error of every publish while it is set.
     pub refuses: Option<PublishErrorKind>,
-    /// Fails every subscription, while it is set.
+    /// Whether every subscription fails.
     pub is_unavailable: bool,
     pub published: u64,
     pub subscribed: u64,
@@ -58,7 +59,7 @@ pub struct State {
 
 struct Waiting {
     message: Message,
-    /// It is not delivered before.
+    /// The message is not delivered before this time.
     ready_at: Instant,
 }
 
@@ -110,7 +111,7 @@ impl Queues {
         self.state().unsettled.len()
     }
 
-    /// Breaks every subscription, and redelivers what they had.
+    /// Breaks every subscription, and redelivers the messages that they had in flight.
     pub fn lose_connections(&self) {
         let mut state = self.state();
         state.connection += 1;
@@ -227,7 +228,7 @@ impl Subscription for Taking {
             }
             match self.next_ready() {
                 Some(ready_at) => {
-                    // Whichever comes first, the queue is checked again.
+                    // The queue is checked again when it changes or when a message becomes ready.
                     let _elapsed = timeout_at(ready_at, changed).await;
                 }
                 None => changed.await,
@@ -280,7 +281,7 @@ impl Subscription for Taking {
 }
 
 impl Taking {
-    /// When the next of the messages that were put back can be delivered again.
+    /// Returns when the next message that was put back can be delivered again.
     fn next_ready(&self) -> Option<Instant> {
         let state = self.process.queues.state();
         let waiting = state.waiting.get(&self.queue).into_iter().flatten();
@@ -289,7 +290,7 @@ impl Taking {
     }
 }
 
-/// Dropped, it puts its message back.
+/// Settles one message. Dropping it puts the message back on its queue.
 struct Settling {
     process: Arc<MemoryProcess>,
     tag: u64,

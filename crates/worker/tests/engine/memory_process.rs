@@ -1,5 +1,5 @@
-//! A process that can die: from then on nothing of it goes through, its transactions are rolled
-//! back, and its messages are redelivered.
+//! A process that can die: from then on none of its operations completes, its transactions are
+//! rolled back, and its messages are redelivered.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ impl MemoryProcess {
         self.dead.is_cancelled()
     }
 
-    /// One step of a driver. A dead process never gets past it.
+    /// Performs one step of a driver. In a dead process it never returns.
     pub async fn step(&self) {
         tokio::task::yield_now().await;
         if self.is_dead() {

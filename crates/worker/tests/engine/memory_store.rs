@@ -1,4 +1,4 @@
-//! A store in memory. What it commits it keeps; it fails when the test says so.
+//! A store in memory. It keeps what is committed, and fails when the test asks for it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
@@ -21,7 +21,7 @@ mod transaction;
 pub use rows::{On, Rows};
 pub use transaction::{MemoryConnection, MemoryTx};
 
-/// What all processes see.
+/// The tables, which all processes share.
 pub struct Tables {
     state: Mutex<State>,
     pub journal: Arc<Journal>,
@@ -31,10 +31,11 @@ pub struct Tables {
 pub struct State {
     pub rows: Rows,
     pub is_unavailable: bool,
-    /// Faults of the next calls of an operation, in order.
+    /// The faults that the next calls of an operation return, in order.
     pub faults: BTreeMap<&'static str, VecDeque<FaultKind>>,
     calls: BTreeMap<&'static str, u64>,
-    /// Claims that open transactions hold: by which transaction, of which process.
+    /// The claims that open transactions hold: each with the number of its transaction and of its
+    /// process.
     locks: BTreeMap<On, (u64, u64)>,
     transactions: u64,
 }
@@ -51,13 +52,13 @@ impl Tables {
         self.state.lock().unwrap()
     }
 
-    /// The next calls of an operation fail so.
+    /// Makes the next calls of an operation fail with these faults.
     pub fn fail(&self, operation: &'static str, faults: impl IntoIterator<Item = FaultKind>) {
         let faults = faults.into_iter().collect();
         self.state().faults.insert(operation, faults);
     }
 
-    /// How often an operation was called.
+    /// Returns how often an operation was called.
     pub fn calls(&self, operation: &'static str) -> u64 {
         self.state().calls.get(operation).copied().unwrap_or(0)
     }
@@ -67,7 +68,7 @@ impl Tables {
     }
 }
 
-/// An error of the store, as a handler gets it.
+/// An error of the store, as a handler receives it.
 #[derive(Debug, thiserror::Error)]
 #[error("the store failed")]
 pub struct MemoryError(pub FaultKind);

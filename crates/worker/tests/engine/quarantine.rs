@@ -1,4 +1,4 @@
-//! Events whose handler ends the process: after several deaths they are dead letters.
+//! Tests events whose handler ends the process: after several deaths they are dead letters.
 
 use hookbox_driver::{DeadReason, FaultKind};
 
@@ -14,16 +14,16 @@ async fn three_deaths_alone_in_processes_that_work_are_proof() {
     let mut processes = 0_u8;
     while world.dead(id(99)).is_none() {
         processes += 1;
-        assert!(processes < 20, "it is never quarantined");
+        assert!(processes < 20, "the event is never quarantined");
         world.put_each([processes]);
         let running = world.start();
         let is_over = || running.process.is_dead() || world.dead(id(99)).is_some();
-        within("it dies, or gives up", is_over).await;
+        within("the process dies, or the event is quarantined", is_over).await;
         if !running.process.is_dead() {
             within("it is settled", || world.is_settled()).await;
         }
     }
-    // One before it was counted, one beside others, three alone.
+    // Five runs: one before starts were counted, one beside other events, and three in isolation.
     assert_eq!(world.script.runs_of(id(99)).len(), 5);
     assert_eq!(processes, 6);
     let (reason, detail) = world.dead(id(99)).unwrap();

@@ -1,4 +1,5 @@
-//! Retries that are due go back to their queue, and stay due until the broker has confirmed them.
+//! Tests that due retries are published to their queue, and stay due until the broker has confirmed
+//! them.
 
 use std::sync::atomic::Ordering;
 

@@ -1,4 +1,5 @@
-//! A handler that does to each event what the test says, and remembers what ran beside what.
+//! A handler that does with each event what the test says, and records which events ran at the same
+//! time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -14,28 +15,28 @@ use tokio::time::Instant;
 use crate::memory_process::MemoryProcess;
 use crate::memory_store::{MemoryConnection, MemoryError, MemoryStore};
 
-/// What a handler does.
+/// What the handler does with an event.
 #[derive(Debug, Clone, Copy)]
 pub enum Act {
     Succeed,
-    /// Succeeds after some time.
+    /// Succeeds after this time.
     Take(Duration),
-    /// A transient failure.
+    /// Returns a transient failure.
     Fail,
-    /// A transient failure that asks for a delay.
+    /// Returns a transient failure that asks for this delay.
     FailFor(Duration),
-    /// A permanent failure.
+    /// Returns a permanent failure.
     Reject,
     Panic,
     /// Never returns.
     Hang,
-    /// Hangs, and the store is unavailable from then on.
+    /// Hangs, and makes the store unavailable from then on.
     HangInOutage,
-    /// Returns an error of the store, and calls it permanent.
+    /// Returns an error of the store, classified as permanent.
     Store(FaultKind),
-    /// Ignores a failed statement.
+    /// Continues after a failed statement.
     BreakTransaction,
-    /// Commits by itself.
+    /// Commits the transaction itself.
     EndTransaction,
     /// Ends its process.
     Kill,
@@ -48,11 +49,11 @@ pub struct Run {
     pub attempt: u32,
     pub body: Bytes,
     pub at: Instant,
-    /// What ran in the same process when it began.
+    /// The events that were running in the same process when this run started.
     pub beside: Vec<EventId>,
 }
 
-/// What all processes do.
+/// What the handlers of all processes do.
 #[derive(Default)]
 pub struct Script {
     acts: Mutex<BTreeMap<EventId, VecDeque<Act>>>,
@@ -62,7 +63,7 @@ pub struct Script {
 }
 
 impl Script {
-    /// What the next runs of an event do, in this order; it succeeds after that.
+    /// Sets what the next runs of an event do, in this order. Later runs succeed.
     pub fn next(&self, event: EventId, acts: impl IntoIterator<Item = Act>) {
         self.acts
             .lock()
@@ -70,7 +71,7 @@ impl Script {
             .insert(event, acts.into_iter().collect());
     }
 
-    /// What every run of an event does, until it is changed.
+    /// Sets what every run of an event does, until it is changed.
     pub fn always(&self, event: EventId, act: Act) {
         self.always.lock().unwrap().insert(event, act);
     }
@@ -84,12 +85,12 @@ impl Script {
         runs.into_iter().filter(|run| run.event == event).collect()
     }
 
-    /// Whether a handler runs for this event now.
+    /// Returns whether a handler is running for this event now.
     pub fn is_running(&self, event: EventId) -> bool {
         self.running.lock().unwrap().iter().any(|it| it.1 == event)
     }
 
-    /// Whether nothing began while the last run of this event ran, and nothing ran when it began.
+    /// Returns whether no other handler ran in the process during the last run of this event.
     pub fn was_isolated(&self, event: EventId) -> bool {
         let runs = self.runs();
         let Some(last) = runs.iter().rposition(|run| run.event == event) else {
@@ -131,7 +132,7 @@ impl Script {
 /// The handler of one process.
 pub struct Scripted<const TRUSTED: bool>(pub Arc<MemoryProcess>);
 
-/// Ends a run, also one that is dropped.
+/// Ends a run when it is dropped, so that a cancelled run ends too.
 struct Running<'a>(&'a MemoryProcess, EventId);
 
 impl Drop for Running<'_> {

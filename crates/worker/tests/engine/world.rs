@@ -1,4 +1,4 @@
-//! One store, one broker, and the processes that use them, one after the other.
+//! One store and one broker in memory, and the processes that use them one after the other.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::memory_process::MemoryProcess;
 use crate::memory_store::{MemoryStore, On, Tables};
 use crate::script::{Script, Scripted};
 
-/// The longest wait for a condition, of the paused clock.
+/// The longest wait for a condition, measured on the paused clock.
 const PATIENCE: Duration = Duration::from_secs(6 * 60 * 60);
 
 /// How long one run of the handler may take.
@@ -43,7 +43,7 @@ pub struct World {
     began: Instant,
 }
 
-/// A worker that runs.
+/// A worker that is running.
 pub struct Running {
     pub process: Arc<MemoryProcess>,
     pub worker: Arc<Worker<MemoryStore>>,
@@ -126,7 +126,7 @@ impl World {
         }
     }
 
-    /// Publishes one message to the route.
+    /// Publishes one message with these envelopes to the route.
     pub fn put(&self, envelopes: &[Envelope]) {
         let bytes = Batch::of(envelopes).unwrap().bytes;
         self.queues.put(Queue::Route(route()), bytes, false);
@@ -139,8 +139,8 @@ impl World {
         }
     }
 
-    /// Starts processes, each when the one before has died, until the condition holds. The last
-    /// one is still running.
+    /// Starts a new process whenever the one before has died, until the condition holds. The last
+    /// process is still running.
     pub async fn restart_until(&self, what: &str, holds: impl Fn() -> bool) -> Running {
         loop {
             let running = self.start();
@@ -159,26 +159,26 @@ impl World {
         numbers.into_iter().all(|number| self.is_done(number))
     }
 
-    /// The outcome of a receipt, by its name in the store.
+    /// Returns the outcome of a receipt, by its name in the store.
     pub fn outcome(&self, envelope: &Envelope) -> Option<&'static str> {
         let state = self.tables.state();
         let key = (route(), envelope.receipt);
         state.rows.receipts.get(&key).copied()
     }
 
-    /// The reason and the detail of a dead letter.
+    /// Returns the reason and the detail of a dead letter.
     pub fn dead(&self, event: EventId) -> Option<(hookbox_driver::DeadReason, String)> {
         self.tables.state().rows.dead.get(&on(event)).cloned()
     }
 
-    /// How often the effects of an event were committed.
+    /// Returns how often the effects of an event were committed.
     pub fn effects(&self, number: u8) -> usize {
         let state = self.tables.state();
         let effects = state.rows.effects.iter();
         effects.filter(|event| **event == id(number)).count()
     }
 
-    /// Whether every message is acknowledged.
+    /// Returns whether every message is acknowledged.
     pub fn is_settled(&self) -> bool {
         let waiting = self.queues.waiting(&Queue::Route(route()));
         waiting.is_empty() && self.queues.unsettled() == 0
@@ -190,7 +190,7 @@ impl Running {
         &self.counters.routes[&route()]
     }
 
-    /// Ends it in an orderly way, within a minute.
+    /// Shuts the worker down in order, within a minute.
     pub async fn drain(mut self) {
         self.shutdown.cancel();
         let ended = timeout(Duration::from_secs(60), self.tasks.join_next()).await;
@@ -198,7 +198,7 @@ impl Running {
     }
 }
 
-/// Waits for a condition. It is checked more rarely the longer it takes.
+/// Waits until a condition holds. The longer it takes, the less often the condition is checked.
 pub async fn within(what: &str, holds: impl Fn() -> bool) {
     let began = Instant::now();
     while !holds() {
@@ -220,12 +220,12 @@ pub fn id(number: u8) -> EventId {
     EventId::from_bytes([number; 32])
 }
 
-/// The first receipt of an event.
+/// Returns the first receipt of an event.
 pub fn envelope(number: u8) -> Envelope {
     receipt(number, 1)
 }
 
-/// One of several receipts of an event.
+/// Returns one of several receipts of an event.
 pub fn receipt(number: u8, which: u8) -> Envelope {
     let mut receipt = [number; 16];
     receipt[0] = which;
@@ -247,7 +247,7 @@ pub fn receipt(number: u8, which: u8) -> Envelope {
     }
 }
 
-/// Time since the beginning of the test.
+/// A clock that shows the time since the beginning of the test.
 struct Since(Instant);
 
 impl Clock for Since {
@@ -256,7 +256,8 @@ impl Clock for Since {
     }
 }
 
-/// Bytes that differ from process to process and from call to call; [`Rng::unit`] is a half.
+/// A random generator whose bytes differ for every process and call; [`Rng::unit`] is always a
+/// half.
 struct Counted(AtomicU64);
 
 impl Rng for Counted {

@@ -1,4 +1,4 @@
-//! What is committed, and how it changes.
+//! The committed rows, and how operations change them.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub struct Rows {
     pub retries: BTreeMap<On, Retry>,
     pub dead: BTreeMap<On, (DeadReason, String)>,
     pub failures: Vec<(EventId, u32, FailureClass)>,
-    /// What handlers did, each entry by one committed run.
+    /// The effects of handlers; each entry was written by one committed run.
     pub effects: Vec<EventId>,
     pub starts: BTreeMap<(RouteName, Start), (StartCounts, Option<InstanceId>)>,
     pub accounts: Vec<Account>,
@@ -34,7 +34,7 @@ pub struct Retry {
     attempts_before: u32,
     due: Instant,
     is_queued: bool,
-    /// Why it was deferred, and since when.
+    /// Why the retry was deferred, and since when.
     pub deferred: Option<(DeferReason, Instant)>,
 }
 
@@ -154,7 +154,7 @@ impl Rows {
         Deferred::Recorded
     }
 
-    /// Whether the event still stands where the claim of this attempt found it.
+    /// Returns whether the event has not changed since this attempt claimed it.
     fn is_current(&self, on: &On, envelope: &Envelope, attempt: u32) -> bool {
         match self.claims.get(on) {
             None => attempt == 1,
@@ -180,7 +180,7 @@ impl Rows {
         }
     }
 
-    /// What an operator does: another round of attempts, now.
+    /// Starts another round of attempts now, as an operator's replay does.
     pub fn replay(&mut self, on: &On) {
         let failed = self.failures.iter().filter(|it| it.0 == on.1);
         let attempts = failed.map(|it| it.1).max().unwrap_or(0);
@@ -205,7 +205,7 @@ impl Rows {
     pub fn start(&mut self, route: &RouteName, by: InstanceId, kind: StartKind, on: &[Start]) {
         for start in on {
             let (counts, last) = self.starts.entry((route.clone(), *start)).or_default();
-            // The same process again did not hear that it was counted.
+            // The same process counts a second time only if it did not get the first answer.
             if last.replace(by) == Some(by) {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! One transaction: what it claims, what it would change, and its end.
+//! One transaction of the memory store: its claims, its pending changes, and its end.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use hookbox_event::{Envelope, EventId, RouteName};
 use super::On;
 use crate::memory_process::MemoryProcess;
 
-/// Dropping it rolls back.
+/// An open transaction. Dropping it rolls it back.
 pub struct MemoryTx {
     process: Arc<MemoryProcess>,
     number: u64,
@@ -16,14 +16,14 @@ pub struct MemoryTx {
     pub connection: MemoryConnection,
 }
 
-/// What a handler borrows.
+/// The connection that a handler borrows.
 pub struct MemoryConnection {
     process: Arc<MemoryProcess>,
     number: u64,
     pub effects: Vec<EventId>,
-    /// A statement failed: nothing of this transaction can be committed.
+    /// Whether a statement has failed, so that nothing of the transaction can be committed.
     pub is_broken: bool,
-    /// The handler has ended it.
+    /// Whether the handler has ended the transaction.
     is_ended: bool,
     events: Vec<Envelope>,
     claimed: Vec<On>,
@@ -90,7 +90,7 @@ impl MemoryTx {
         Ok(())
     }
 
-    /// Commits, and says how many receipts have an outcome by that.
+    /// Commits, and returns how many receipts got an outcome.
     pub fn commit(&mut self) -> usize {
         let tables = Arc::clone(&self.process.tables);
         let mut state = tables.state();
@@ -112,7 +112,7 @@ impl Drop for MemoryTx {
 }
 
 impl MemoryConnection {
-    /// What only hookbox may do: the claims stay without an outcome.
+    /// Commits as only hookbox may: the claims stay without an outcome.
     pub fn commit(&mut self) {
         self.is_ended = true;
         let tables = Arc::clone(&self.process.tables);
