@@ -45,7 +45,7 @@ impl Json for Exact {
     type PreparedKey = String;
     type StringBuffer = Instance;
 
-    // A lookup in a `BTreeMap` compares the key with several others, so it costs more than one step.
+    // A lookup in a `BTreeMap` compares the key with several others, so it costs several steps.
     const KEYS_PER_LOOKUP: usize = 2;
     const ACYCLIC: bool = true;
 
