@@ -1,4 +1,5 @@
-//! One file per command. Each is a function from the seams to a report.
+//! The commands of operators, one file each. A command is a function that reads the broker and the
+//! store and returns a report.
 
 pub mod audit;
 pub mod dead;

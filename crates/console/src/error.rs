@@ -1,4 +1,4 @@
-//! Why a command failed: what it did, to what, why it failed, and the remedy.
+//! The errors of commands. Each says what was being done, to what, why it failed, and the remedy.
 
 use std::io;
 
@@ -16,7 +16,7 @@ pub enum CommandError {
          the config names the right one, then run this again"
     )]
     Failed {
-        /// The broker or the store.
+        /// Which of the two failed.
         source_of_truth: Source,
         /// What was being done.
         doing: String,
@@ -24,7 +24,7 @@ pub enum CommandError {
         #[source]
         source: Fault,
     },
-    /// Not the beginning of an event id.
+    /// The given text cannot be the beginning of an event id.
     #[error(
         "{prefix:?} cannot be the beginning of an event id: give 4 to 64 hex digits, as \
          `hookbox events list` prints them, or the whole id of a receipt"
@@ -33,7 +33,7 @@ pub enum CommandError {
         /// The given text.
         prefix: String,
     },
-    /// A receipt without an event.
+    /// The given receipt has no event.
     #[error(
         "receipt {receipt} has no outcome in the store: it is still in flight, it was not \
          accepted, or it is missing (`hookbox reconcile --wait 5min` lists what is missing)"
@@ -42,7 +42,7 @@ pub enum CommandError {
         /// Which.
         receipt: ReceiptId,
     },
-    /// No event matches, or several do.
+    /// No event matches the given digits, or several do.
     #[error(
         "no event, or more than one, has an id that begins with {prefix}: look it up with \
          `hookbox events list`, or give more digits"
@@ -51,7 +51,7 @@ pub enum CommandError {
         /// The given text.
         prefix: String,
     },
-    /// An unknown name.
+    /// The given name is unknown.
     #[error("there is no {kind} {name}: the config and the store know {known}")]
     UnknownName {
         /// The kind of the name.
@@ -61,13 +61,13 @@ pub enum CommandError {
         /// The known names.
         known: String,
     },
-    /// No such dead letter.
+    /// The given dead letter does not exist.
     #[error("there is no dead letter {id}: `hookbox dead list --state any` prints those there are")]
     NoDeadLetter {
         /// The given number.
         id: i64,
     },
-    /// A change of everything, without `--all`.
+    /// All dead letters were selected, without `--all`.
     #[error(
         "{action} which dead letters? Name their ids, narrow them down with --group, --route, \
          --topic or another filter, or give --all"
@@ -76,31 +76,31 @@ pub enum CommandError {
         /// The change.
         action: &'static str,
     },
-    /// A hurry of everything, without `--all`.
+    /// All retries were selected, without `--all`.
     #[error(
         "hurry which retries? Name their events, narrow them down with --route, --source, --since \
          or --until, or give --all"
     )]
     NoRetriesSelected,
-    /// There is no terminal to ask on.
+    /// The operator must be asked, and there is no terminal.
     #[error(
         "nothing was changed. This would {question} Give --yes to skip this question, or \
          --dry-run to see the effect"
     )]
     NotAsked {
-        /// The change, as a sentence.
+        /// The change that the operator would be asked about, as a sentence.
         question: String,
-        /// Why there is no answer.
+        /// Why the question has no answer.
         #[source]
         source: NoAnswer,
     },
-    /// The answer was no.
+    /// The operator's answer was no.
     #[error("nothing was changed: the answer was not yes")]
     Declined,
-    /// The output cannot be written.
+    /// The output could not be written.
     #[error("could not write {to}: {advice}")]
     Output {
-        /// Where to.
+        /// The place of the output.
         to: String,
         /// The remedy.
         advice: &'static str,

@@ -1,11 +1,14 @@
-//! The operators' commands, without terminal and command line, over the seams.
+//! The commands of operators, without terminal and command line, as functions over the broker and
+//! the store.
 //!
-//! Two rules hold for every command. Each line names its source of truth, the broker or the store;
-//! and where one of them is unavailable, what the other knows is still reported. Commands read;
-//! those that change something show what and how much, and ask.
+//! Two rules hold for every command. Each line of a report says whether it comes from the broker or
+//! from the store; if one of them is unavailable, what the other knows is still reported. And a
+//! command that changes something shows what and how much it will change, and asks for
+//! confirmation.
 //!
-//! Architecture invariant: no driver, no engine, no clap and no terminal in this crate. A command
-//! is a function from the seams to a report, a report is a plain value, and [`render`] formats it.
+//! Architecture invariant: this crate contains no driver, no engine, no clap and no terminal. A
+//! command is a function from broker and store to a report, a report is a plain value, and
+//! [`render`] formats it.
 
 pub mod command;
 mod error;

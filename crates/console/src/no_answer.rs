@@ -1,14 +1,14 @@
-//! Why a question to the operator has no answer.
+//! Why a question to the operator was not answered.
 
 use std::io;
 
-/// Why a question has no answer.
+/// Why a question to the operator was not answered.
 #[derive(Debug, thiserror::Error)]
 pub enum NoAnswer {
     /// There is no terminal.
     #[error("there is no terminal to ask on")]
     NoTerminal,
-    /// The terminal failed.
+    /// The terminal could not be read.
     #[error("the answer could not be read")]
     Unreadable(#[source] io::Error),
 }

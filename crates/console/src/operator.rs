@@ -1,20 +1,21 @@
-//! The operator: asked before a change, informed about progress, free to interrupt.
+//! The operator's side of a command: answers questions, sees the progress, and may interrupt.
 
 use crate::{CommandError, NoAnswer};
 
 /// The operator who runs a command, as the command sees them.
 pub trait Operator: Send {
-    /// Asks a question that is answered by yes or no.
+    /// Asks a yes-or-no question; returns whether the answer was yes.
     fn ask(&mut self, question: &str) -> Result<bool, NoAnswer>;
 
     /// Reports the progress of a long operation.
     fn progress(&mut self, done: u64, total: u64);
 
-    /// Whether the operator asked to stop. Checked between steps, each of which is complete.
+    /// Returns whether the operator wants to stop. A command checks it between steps, and each step
+    /// is complete.
     fn interrupted(&self) -> bool;
 }
 
-/// Shows what will be done, and asks for confirmation.
+/// Shows what will be done and asks for confirmation.
 pub(crate) fn confirmed(operator: &mut dyn Operator, sentence: String) -> Result<(), CommandError> {
     match operator.ask(&format!("This will {sentence} Continue?")) {
         Ok(true) => Ok(()),
@@ -28,9 +29,10 @@ pub(crate) fn confirmed(operator: &mut dyn Operator, sentence: String) -> Result
     }
 }
 
-/// The name in the audit: `--by`, else the user of the system, else "unknown".
+/// Returns the operator's name for the audit: `--by`, otherwise the user of the system, otherwise
+/// "unknown".
 pub fn actor(by: Option<String>, user: Option<String>) -> String {
-    // Audit rows are read in tables: one line, and not a page of it.
+    // Names are shown in tables, so they must fit on one line.
     const ACTOR_CHARS_MAX: usize = 100;
     let said = |name: &String| !name.trim().is_empty();
     let name = by.filter(said).or(user.filter(said));

@@ -1,8 +1,8 @@
-//! How reports are written: as text for operators ([`Text`]) and as JSON for programs ([`json`]).
+//! Formats reports: as text for operators ([`Text`]) and as JSON for programs ([`json`]).
 //!
-//! The JSON of a report is its fields under their own names. Scripts read them: a field that is
-//! renamed or removed is an incompatible change. Neither form contains a character that a terminal
-//! would interpret.
+//! The JSON of a report has the fields of its type under their own names. Scripts read them, so
+//! renaming or removing a field is an incompatible change. Neither form contains a character that a
+//! terminal would interpret.
 
 mod audit;
 mod dead;
@@ -19,16 +19,16 @@ mod witness;
 
 pub use json::json;
 
-/// A report as text for operators.
+/// A report that can be written as text for operators.
 pub trait Text {
-    /// The report as text that ends with a line break. Control characters are shown as escapes:
-    /// text from a provider must not control the terminal.
+    /// Returns the report as text that ends with a line break. Control characters are escaped,
+    /// because text from a provider must not control the terminal.
     fn text(&self) -> String;
 }
 
 use crate::Problem;
 
-/// The lines for what could not be read.
+/// Formats one line for each thing that could not be read.
 fn problems(problems: &[Problem]) -> String {
     problems
         .iter()

@@ -1,4 +1,4 @@
-//! Where a line of the report comes from (broker or store), and what is printed when that is
+//! The source of a line in a report, the broker or the store, and what is shown while it is
 //! unavailable.
 
 use std::fmt;
@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-/// A source of truth.
+/// A source of the data in a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
-    /// What waits in queues.
+    /// The broker, which knows what waits in queues.
     Broker,
-    /// What was settled, with its history.
+    /// The store, which knows what was settled and how.
     Store,
 }
 
@@ -25,17 +25,17 @@ impl fmt::Display for Source {
     }
 }
 
-/// Something that a command could not read; the rest of its report is valid.
+/// Something that a command could not read. The rest of its report is valid.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// The source that did not answer.
+    /// The source that could not be read.
     pub source: Source,
     /// What was being done, and why it failed.
     pub what: String,
 }
 
 impl Problem {
-    /// The error of a source.
+    /// Builds a problem from the error of a source.
     pub fn of(source: Source, error: &(dyn std::error::Error + 'static)) -> Self {
         Self {
             source,
@@ -44,11 +44,12 @@ impl Problem {
     }
 }
 
-/// A source that is open, or why it is not: a command that needs both continues with one.
+/// A source that is open, or the reason why it is not. A command that needs both sources continues
+/// with one.
 pub enum Reach<T: ?Sized> {
     /// It is open.
     Open(Arc<T>),
-    /// It could not be opened, and the reason, in words safe to show.
+    /// The source could not be opened, for this reason. The text is safe to show.
     Unavailable(String),
 }
 

@@ -1,4 +1,4 @@
-//! `audit list`: what operators did and read.
+//! `audit list`: what operators changed, and which bodies they read.
 
 use hookbox_driver::{AuditFilter, AuditRow, Ledger};
 use serde::Serialize;
@@ -6,33 +6,33 @@ use serde::Serialize;
 use super::page;
 use crate::{CommandError, Source};
 
-/// Rows of the audit, newest first.
+/// Rows of the audit, the newest first.
 #[derive(Debug, Clone, Serialize)]
 pub struct AuditReport {
-    /// The source of the rows: the store.
+    /// Where the rows come from: the store.
     pub source: Source,
-    /// Those of this page.
+    /// The rows of this page.
     pub audit: Vec<AuditLine>,
-    /// The cursor of the next page: the value of `--after`; null at the end.
+    /// The cursor of the next page, which is the value of `--after`; null on the last page.
     pub next: Option<i64>,
 }
 
-/// One row.
+/// One row of the audit.
 #[derive(Debug, Clone, Serialize)]
 pub struct AuditLine {
-    /// Its number.
+    /// The number of the row.
     pub id: i64,
-    /// When.
+    /// When the action was recorded.
     pub at: String,
-    /// Who.
+    /// The operator who did it.
     pub actor: String,
-    /// What.
+    /// The name of the action.
     pub action: String,
-    /// On what.
+    /// What the action was done to.
     pub subject: String,
 }
 
-/// Lists rows with an id below `before`.
+/// Lists rows with an id smaller than `before`.
 pub async fn list(
     ledger: &dyn Ledger,
     filter: &AuditFilter,

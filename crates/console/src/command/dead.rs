@@ -1,5 +1,5 @@
-//! `dead …`: what routes have given up on, and what to do about it. This file lists and shows;
-//! changing and exporting have a file each.
+//! `dead …`: dead letters, and what operators do about them. This file lists and shows them; the
+//! files of its folder change and export them.
 
 mod change;
 mod export;
@@ -20,40 +20,41 @@ use super::page;
 use crate::{CommandError, Source};
 use group::regroup_for;
 
-/// Most ids that a question lists one by one: what an operator reads before answering.
+/// The most ids that a question lists: as many as an operator reads before answering.
 const IDS_NAMED_MAX: usize = 10;
 
 /// Dead letters in the order of their ids.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeadReport {
-    /// The source of the rows: the store.
+    /// Where the rows come from: the store.
     pub source: Source,
-    /// How many dead letters match the filter, shown or not; null where that was not asked for.
+    /// How many dead letters match the filter, on this page or not; null if the total was not
+    /// requested.
     pub total: Option<u64>,
-    /// Those of this page.
+    /// The dead letters of this page.
     pub dead: Vec<DeadLine>,
-    /// The cursor of the next page: the value of `--after`; null at the end.
+    /// The cursor of the next page, which is the value of `--after`; null on the last page.
     pub next: Option<i64>,
 }
 
 /// One dead letter in a list.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeadLine {
-    /// Its number, which identifies it.
+    /// The number that identifies the dead letter.
     pub id: i64,
-    /// The route that gave up.
+    /// The route that gave up on the event.
     pub route: String,
     /// The topic of the event.
     pub topic: String,
     /// dead, replayed or discarded.
     pub state: &'static str,
-    /// The reason, as a word.
+    /// The name of the reason.
     pub reason: &'static str,
-    /// The error, or the path and the rule that was broken.
+    /// The error, or for a body that broke its schema, the path and the rule.
     pub detail: String,
-    /// Attempts made.
+    /// How many attempts were made.
     pub attempts: u32,
-    /// When it died (last).
+    /// When the event last became a dead letter.
     pub died_at: String,
     /// The event, 64 hex digits.
     pub event: String,
@@ -62,28 +63,28 @@ pub struct DeadLine {
 /// One dead letter with its history.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeadLetterReport {
-    /// The source of the rows: the store.
+    /// Where the dead letter comes from: the store.
     pub source: Source,
     /// The dead letter.
     pub dead: DeadLine,
-    /// The deaths before its replays, the first one first.
+    /// Its deaths before it was replayed, the first one first.
     pub earlier: Vec<EarlierDeathLine>,
-    /// What happened to its event.
+    /// What happened to the event.
     pub history: History,
 }
 
-/// A death of a dead letter that was replayed.
+/// An earlier death of a dead letter that was replayed since.
 #[derive(Debug, Clone, Serialize)]
 pub struct EarlierDeathLine {
-    /// When it died.
+    /// When the event became a dead letter.
     pub died_at: String,
-    /// The reason, as a word.
+    /// The name of the reason.
     pub reason: &'static str,
-    /// The error, or the path and the rule that was broken.
+    /// The error, or for a body that broke its schema, the path and the rule.
     pub detail: String,
-    /// Attempts made by then.
+    /// How many attempts had been made by then.
     pub attempts: u32,
-    /// When it was replayed.
+    /// When the dead letter was replayed.
     pub replayed_at: String,
     /// The operator who replayed it.
     pub replayed_by: String,
@@ -118,7 +119,8 @@ impl DeadLine {
     }
 }
 
-/// Lists dead letters with an id over `after`; with `total`, counts all that match the filter.
+/// Lists dead letters with an id larger than `after`. With `total`, also counts all that match the
+/// filter.
 pub async fn list(
     ledger: &dyn Ledger,
     filter: &DeadFilter,
@@ -146,8 +148,8 @@ pub async fn list(
     })
 }
 
-/// Shows one dead letter. With `reveal`, the name of the operator, it shows the body too: that
-/// first writes a row to the audit, and without the row no body is shown.
+/// Shows one dead letter. With `reveal`, the name of the operator, the report includes the body: a
+/// row is written to the audit first, and if that fails no body is shown.
 pub async fn show(
     ledger: &dyn Ledger,
     id: i64,
@@ -177,7 +179,7 @@ pub async fn show(
     })
 }
 
-/// A filter as words, for questions and for the audit.
+/// Describes a filter in words, for questions and for the audit.
 pub(crate) fn words(filter: &DeadFilter) -> String {
     let mut words = Vec::new();
     if !filter.ids.is_empty() {

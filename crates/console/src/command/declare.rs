@@ -1,5 +1,6 @@
-//! `queues declare`: what the store knows about queues that are missing at the broker, before they
-//! are declared again. The messages of a deleted queue are lost, and the store knows some of them.
+//! `queues declare`: reports what the store knows about queues that are missing at the broker,
+//! before they are declared again. The messages of a deleted queue are lost, and the store knows
+//! some of them.
 
 use hookbox_driver::{Accounts, Fault, Ledger, Queue, RouteBooks};
 use hookbox_event::RouteName;
@@ -12,36 +13,37 @@ use crate::{Problem, Reach};
 /// The result of `queues declare`.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeclareReport {
-    /// The queues that were declared, by their names at the broker.
+    /// The names at the broker of the queues that were declared.
     pub declared: Vec<String>,
-    /// What was known about each before.
+    /// What was known about each of these queues before.
     pub missing: Vec<MissingQueue>,
-    /// What could not be found out.
+    /// What could not be read.
     pub problems: Vec<Problem>,
 }
 
-/// A queue that the broker does not have.
+/// A queue that does not exist at the broker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MissingQueue {
-    /// Its name at the broker.
+    /// The name of the queue at the broker.
     pub name: String,
-    /// What it is for: `route.scores`, or `dead`.
+    /// What the queue is for, such as `route.scores` or `dead`.
     pub queue: String,
-    /// Whether the store holds receipts that passed through it, so that it was deleted and is not
-    /// new; null where the store could not be read.
+    /// Whether the store has receipts that went through the queue. If so, the queue was deleted and
+    /// is not new. Null if the store could not be read.
     pub was_used: Option<bool>,
-    /// Receipts of its route that were answered 200 and have no outcome: some or all of them were
-    /// in it. Null where the store could not be read, and for a queue that belongs to no route.
+    /// How many receipts of the queue's route were answered 200 and have no outcome: some or all of
+    /// them were in the queue. Null if the store could not be read, and for a queue that belongs to
+    /// no route.
     pub open: Option<u64>,
 }
 
-/// What the store knows about these queues.
+/// Reports what the store knows about each of these queues.
 pub async fn missing_queues(
     missing: Vec<(Queue, String)>,
     store: &Reach<dyn Ledger>,
 ) -> (Vec<MissingQueue>, Vec<Problem>) {
     if missing.is_empty() {
-        // Without a missing queue nothing is read: the counts read every receipt.
+        // Without a missing queue the store is not read, because the counts read every receipt.
         return (Vec::new(), Vec::new());
     }
     let (known, problems) = store_side(store, async |ledger| read(ledger).await).await;
@@ -62,11 +64,11 @@ async fn read(ledger: &dyn Ledger) -> Result<StoreKnowledge, Fault> {
     })
 }
 
-/// What the store knows.
+/// What the store knows about all queues.
 struct StoreKnowledge {
     accounts: Accounts,
     books: Vec<RouteBooks>,
-    /// The broker has confirmed one.
+    /// Whether the broker has confirmed a witness.
     has_witness: bool,
 }
 
@@ -75,12 +77,12 @@ impl StoreKnowledge {
         match queue {
             Queue::Route(route) => self.has_receipts(|name| name == route),
             Queue::Witness => self.has_witness,
-            // Dead letters of any route, and accept reports of all of them.
+            // These two queues serve all routes: one for dead messages, one for accept reports.
             Queue::Dead | Queue::Accounts => self.has_receipts(|_| true),
         }
     }
 
-    /// Whether receipts of such a route have an outcome, or were reported.
+    /// Returns whether any receipt of a matching route has an outcome or was reported.
     fn has_receipts(&self, of: impl Fn(&RouteName) -> bool) -> bool {
         let settled = self.books.iter().map(|book| (&book.route, book.receipts()));
         let reported = self
@@ -104,7 +106,7 @@ impl StoreKnowledge {
 }
 
 impl MissingQueue {
-    /// The queue and what is known about it, on one line.
+    /// Describes the queue and what is known about it on one line.
     pub fn line(&self) -> String {
         let name = &self.name;
         match (self.was_used, self.open) {

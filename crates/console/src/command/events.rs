@@ -1,4 +1,4 @@
-//! `events list` and `events show`: events and their state.
+//! `events list` and `events show`: events and their state on each route.
 
 use hookbox_driver::{EventCursor, EventDetail, EventFilter, Ledger};
 use hookbox_event::{EventId, ReceiptId};
@@ -8,30 +8,30 @@ use super::history::{Body, History};
 use super::page;
 use crate::{CommandError, Source};
 
-/// Fewest digits of an id that are worth looking up. Four already distinguish 65,536 events, and
-/// with fewer it would be chance which event they match next week.
+/// The fewest digits of an event id that are looked up. Four digits distinguish 65,536 events; with
+/// fewer, it would depend on chance which event they match next week.
 const PREFIX_DIGITS_MIN: usize = 4;
 
-/// Digits of a whole id.
+/// The number of digits in a whole event id.
 const ID_DIGITS: usize = 64;
 
 /// Events, newest first.
 #[derive(Debug, Clone, Serialize)]
 pub struct EventsReport {
-    /// The source of the rows: the store.
+    /// Where the rows come from: the store.
     pub source: Source,
     /// One row for each event and route.
     pub events: Vec<EventLine>,
-    /// Whether there are more than `--limit` allows.
+    /// Whether more rows exist than `--limit` allows.
     pub more: bool,
-    /// The cursor of the next page: the value of `--after`; null at the end.
+    /// The cursor of the next page, which is the value of `--after`; null on the last page.
     pub next: Option<String>,
 }
 
-/// One event on one route.
+/// The state of one event on one route.
 #[derive(Debug, Clone, Serialize)]
 pub struct EventLine {
-    /// The id, 64 hex digits.
+    /// The event id, 64 hex digits.
     pub event: String,
     /// The topic.
     pub topic: String,
@@ -39,27 +39,27 @@ pub struct EventLine {
     pub route: String,
     /// running, done, retrying or dead.
     pub state: &'static str,
-    /// Attempts made.
+    /// How many attempts were made.
     pub attempts: u32,
-    /// When its first receipt arrived.
+    /// When the first receipt of the event arrived.
     pub received_at: String,
-    /// When it was last settled.
+    /// When the event was last settled.
     pub settled_at: Option<String>,
 }
 
 /// One event.
 #[derive(Debug, Clone, Serialize)]
 pub struct EventReport {
-    /// The source of the event: the store.
+    /// Where the event comes from: the store.
     pub source: Source,
-    /// The receipt by which it was looked up; null when it was looked up by its id.
+    /// The receipt id that was given to look up the event; null if an event id was given.
     pub receipt: Option<String>,
     /// The event with its whole history.
     #[serde(flatten)]
     pub history: History,
 }
 
-/// Lists events behind `after`.
+/// Lists the events that follow the cursor `after`.
 pub async fn list(
     ledger: &dyn Ledger,
     filter: &EventFilter,
@@ -92,9 +92,9 @@ pub async fn list(
     })
 }
 
-/// Shows one event, by the beginning of its id or by the whole id of a receipt, which is written
-/// with hyphens. With `reveal`, the name of the operator, it shows the body too: that first writes
-/// a row to the audit, and without the row no body is shown.
+/// Shows one event, found by the beginning of its id or by the whole id of a receipt, which
+/// contains hyphens. With `reveal`, the name of the operator, the report includes the body: a row
+/// is written to the audit first, and if that fails no body is shown.
 pub async fn show(
     ledger: &dyn Ledger,
     id: &str,
@@ -123,7 +123,7 @@ pub async fn show(
     })
 }
 
-/// The one event whose id starts with these digits.
+/// Returns the only event whose id starts with these digits.
 pub(super) async fn one(ledger: &dyn Ledger, id: &str) -> Result<EventDetail, CommandError> {
     let prefix = prefix(id)?;
     ledger
@@ -133,7 +133,7 @@ pub(super) async fn one(ledger: &dyn Ledger, id: &str) -> Result<EventDetail, Co
         .ok_or(CommandError::NoSingleEvent { prefix })
 }
 
-/// The event of a receipt.
+/// Returns the event of a receipt.
 async fn event_of(ledger: &dyn Ledger, receipt: &ReceiptId) -> Result<EventId, CommandError> {
     let found = ledger.event_of(receipt).await;
     found
@@ -141,7 +141,7 @@ async fn event_of(ledger: &dyn Ledger, receipt: &ReceiptId) -> Result<EventId, C
         .ok_or(CommandError::NoOutcome { receipt: *receipt })
 }
 
-/// The beginning of an event id, as it is stored.
+/// Checks the beginning of an event id and returns it in the form in which ids are stored.
 fn prefix(prefix: &str) -> Result<String, CommandError> {
     let hex = prefix.chars().all(|digit| digit.is_ascii_hexdigit());
     if !hex || !(PREFIX_DIGITS_MIN..=ID_DIGITS).contains(&prefix.len()) {

@@ -1,35 +1,35 @@
-//! The history of one event, as `events show` and `dead show` report it. The body is a field of its
-//! own that is only filled when it was asked for, and reading it writes an audit row.
+//! The history of one event, as `events show` and `dead show` report it. The body is a separate
+//! field that is filled only on request, and reading it writes an audit row.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hookbox_driver::EventDetail;
 use serde::Serialize;
 
-/// One event with its whole history. Times are RFC 3339, in UTC.
+/// One event with its whole history. Times are in UTC, as RFC 3339 writes them.
 #[derive(Debug, Clone, Serialize)]
 pub struct History {
-    /// The id, 64 hex digits.
+    /// The event id, 64 hex digits.
     pub event: String,
     /// The topic.
     pub topic: String,
-    /// SHA-256 of the canonical body, in hex.
+    /// The SHA-256 digest of the canonical body, in hex.
     pub digest: String,
-    /// Length of the body.
+    /// The length of the body in bytes.
     pub body_bytes: u64,
-    /// Reserved for the id of a key that the body is sealed with: nothing seals a body yet.
+    /// Reserved for the id of the key that a body is sealed with; no body is sealed yet.
     pub sealed_with: Option<String>,
-    /// When its first receipt arrived.
+    /// When the first receipt of the event arrived.
     pub received_at: String,
     /// Its state on each route.
     pub claims: Vec<Claim>,
     /// Its receipts.
     pub receipts: Vec<Receipt>,
-    /// Its attempts: all that failed, and the one that succeeded after a failure.
+    /// The attempts that failed, and the successful one if it came after a failure.
     pub attempts: Vec<Attempt>,
-    /// Its waiting retries.
+    /// The retries that wait.
     pub retries: Vec<Retry>,
-    /// The body, when it was asked for.
+    /// The body, if it was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<Body>,
 }
@@ -39,11 +39,11 @@ pub struct History {
 pub struct Claim {
     /// The route.
     pub route: String,
-    /// running, done, retrying or dead.
+    /// How many attempts were made.
     pub state: &'static str,
     /// Attempts made.
     pub attempts: u32,
-    /// When it was claimed.
+    /// When the event was last settled on this route.
     pub claimed_at: String,
     /// When it was last settled.
     pub settled_at: Option<String>,
@@ -52,23 +52,24 @@ pub struct Claim {
 /// One receipt on one route.
 #[derive(Debug, Clone, Serialize)]
 pub struct Receipt {
-    /// Its id.
+    /// The receipt id.
     pub receipt: String,
     /// The route.
     pub route: String,
     /// done, duplicate, conflict, retrying or dead.
     pub outcome: String,
-    /// The id of the secret that verified it.
+    /// The id of the key that verified the request.
     pub key_id: String,
-    /// The ingest process that accepted it.
+    /// The id of the ingest process that accepted the request.
     pub instance: String,
-    /// That process's number for it.
+    /// The sequence number that this process gave the receipt.
     pub number: u64,
-    /// The digest of its own body, where it differs from the stored one: the event id decided.
+    /// The digest of the receipt's own body, if it differs from the stored one because the id
+    /// decided which event it is.
     pub other_digest: Option<String>,
     /// When it arrived.
     pub received_at: String,
-    /// When its outcome was written.
+    /// When the outcome was written.
     pub settled_at: String,
 }
 
@@ -77,15 +78,15 @@ pub struct Receipt {
 pub struct Attempt {
     /// The route.
     pub route: String,
-    /// From 1.
+    /// The number of the attempt, counting from 1.
     pub attempt: u32,
     /// "done", or the class of the failure.
     pub outcome: String,
     /// The error and its causes.
     pub error: Option<String>,
-    /// How long it took, in milliseconds.
+    /// How long the attempt took, in milliseconds.
     pub took_ms: u64,
-    /// When it was recorded.
+    /// When the attempt was recorded.
     pub at: String,
 }
 
@@ -94,25 +95,25 @@ pub struct Attempt {
 pub struct Retry {
     /// The route.
     pub route: String,
-    /// The number of the attempt.
+    /// The number of the attempt that the retry is for.
     pub attempt: u32,
     /// The earliest time of the attempt.
     pub not_before: String,
-    /// When it was put into the queue.
+    /// When the retry was put on its queue.
     pub queued_at: Option<String>,
-    /// Why it is deferred without an attempt, if it is.
+    /// The reason, if the event is deferred without an attempt.
     pub deferred: Option<String>,
-    /// Since when it is deferred.
+    /// Since when the event has been deferred.
     pub deferred_since: Option<String>,
 }
 
-/// A body, exactly: as text where it is UTF-8, as base64 where it is not.
+/// A body without any change: as text if it is UTF-8, otherwise as base64.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "encoding", content = "body", rename_all = "snake_case")]
 pub enum Body {
     /// UTF-8 text.
     Text(String),
-    /// Base64 (RFC 4648 §4) of the bytes.
+    /// The bytes as base64 (RFC 4648 §4).
     Base64(String),
 }
 
@@ -126,7 +127,7 @@ impl Body {
 }
 
 impl History {
-    /// The report on an event, without its body.
+    /// Builds the report on an event, without its body.
     pub(crate) fn of(detail: &EventDetail) -> Self {
         Self {
             event: detail.event.to_string(),

@@ -1,14 +1,14 @@
-//! Names given by an operator: one that neither the config nor the store knows is a mistake, and an
-//! empty list for it would be mistaken for good news.
+//! Checks names that an operator gives. A name that neither the config nor the store knows is a
+//! mistake, and an empty list for it would look like good news.
 
 use hookbox_driver::{Ledger, Name, Names};
 
 use crate::CommandError;
 
-/// Most names that an error suggests.
+/// The most names that an error suggests.
 const SUGGESTED_MAX: usize = 30;
 
-/// Refuses a name that is unknown, and lists the known ones.
+/// Returns an error that lists the known names if one of these names is unknown.
 pub async fn check(
     ledger: &dyn Ledger,
     configured: &Names,

@@ -1,11 +1,12 @@
-//! A page of a list: so many rows, and whether there are more.
+//! Pages of a list: cuts rows to a limit, and finds out whether more rows follow.
 
-/// Rows to read, so that a page knows whether another follows. No page counts rows.
+/// Returns how many rows to read for a page: one more than it shows, to see whether another page
+/// follows. Rows are never counted.
 pub(super) fn wanted(limit: u32) -> u32 {
     limit.saturating_add(1)
 }
 
-/// Cuts the rows to the page. Returns the last row of it, when another page follows.
+/// Cuts the rows to one page. Returns the last row of the page if another page follows.
 pub(super) fn cut<T>(rows: &mut Vec<T>, limit: u32) -> Option<&T> {
     let limit = limit as usize;
     let more = rows.len() > limit;

@@ -1,4 +1,4 @@
-//! `queues`: the depth of each queue of the broker, beside what the store has for its route.
+//! `queues`: the depth of each queue at the broker, beside what the store holds for its route.
 
 use std::collections::BTreeMap;
 
@@ -15,51 +15,52 @@ use crate::{Problem, Reach, Source};
 pub struct QueuesReport {
     /// One line for each queue.
     pub queues: Vec<QueueLine>,
-    /// What could not be found out.
+    /// What could not be read.
     pub problems: Vec<Problem>,
 }
 
 /// One queue.
 #[derive(Debug, Clone, Serialize)]
 pub struct QueueLine {
-    /// What it is for: `route.scores`, or `dead`.
+    /// What the queue is for, such as `route.scores` or `dead`.
     pub queue: String,
-    /// From the broker; null when it is unavailable or has no such queue.
+    /// What the broker reports; null if it is unavailable or has no such queue.
     pub broker: Option<BrokerSide>,
-    /// From the store; null when it is unavailable or has nothing for the route.
+    /// What the store holds; null if it is unavailable, and for a queue that belongs to no route.
     pub store: Option<StoreSide>,
 }
 
-/// The broker's side of a queue. Null is what it does not report.
+/// What the broker reports about a queue. A value that it does not report is null.
 #[derive(Debug, Clone, Serialize)]
 pub struct BrokerSide {
-    /// Its name at the broker.
+    /// The name of the queue at the broker.
     pub name: String,
     /// Messages that wait; each is a batch of events.
     pub ready: Option<u64>,
     /// Messages in flight: delivered to workers and not settled.
     pub in_flight: Option<u64>,
-    /// Subscriptions.
+    /// The number of subscriptions.
     pub consumers: Option<u64>,
-    /// Events in those messages.
+    /// The number of events in the messages, waiting or in flight.
     pub events: Option<u64>,
 }
 
-/// The store's side of a route.
+/// What the store holds for a route.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct StoreSide {
-    /// Events that wait for another attempt.
+    /// How many events wait for another attempt.
     pub retrying: u64,
-    /// Those of them that are deferred without an attempt, by a foreign lock or a missing right.
+    /// How many of the waiting events are deferred without an attempt, for a foreign lock or a
+    /// missing right.
     pub deferred: u64,
-    /// For how long the oldest of those has been deferred, in whole seconds.
+    /// For how many whole seconds the oldest deferred event has been deferred.
     pub deferred_oldest_s: u64,
-    /// Dead letters that wait for a decision, conflicts among them: the number that `dead groups`,
-    /// `reconcile` and the metric show.
+    /// How many dead letters wait for a decision, including conflicts. `dead groups`, `reconcile`
+    /// and the metric show the same number.
     pub dead: u64,
 }
 
-/// Reports on the queues, from those of the two sources that are available.
+/// Reports on all queues, from the broker and the store or from the one of them that is available.
 pub async fn queues(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> QueuesReport {
     let (depths, mut problems) = broker_side(broker).await;
     let (backlog, more) = store_side(store, async |ledger| ledger.backlog().await).await;
@@ -82,7 +83,7 @@ pub async fn queues(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Qu
             broker: Some(BrokerSide::of(depth)),
         })
         .collect();
-    // Removed routes have rows and no queue.
+    // Routes that were removed from the config may have rows in the store and no queue.
     lines.extend(waiting.into_iter().map(|(route, side)| QueueLine {
         queue: Queue::Route(route).to_string(),
         broker: None,
@@ -124,7 +125,7 @@ impl StoreSide {
     }
 }
 
-/// Queues that are missing at the broker, or not as declared.
+/// Returns a problem if queues are missing at the broker or differ from their declaration.
 fn topology_problem(broker: &dyn Broker) -> Option<Problem> {
     let Readiness::NotReady { kind, why } = broker.readiness() else {
         return None;
@@ -135,8 +136,8 @@ fn topology_problem(broker: &dyn Broker) -> Option<Problem> {
     })
 }
 
-/// Both sides, and what could not be read. The broker is read first: a message that is settled
-/// meanwhile is then in both, and never in neither.
+/// Reads both sides, and reports what could not be read. The broker is read first, so that a
+/// message that is settled in between is counted on both sides, and never on neither.
 pub(super) async fn both_sides(
     broker: &Reach<dyn Broker>,
     store: &Reach<dyn Ledger>,

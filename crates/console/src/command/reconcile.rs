@@ -1,6 +1,6 @@
-//! `reconcile`: does everything that was accepted have an outcome? For each route, an accepted
-//! receipt is done, duplicate, conflict, dead, retrying or in its queue. The store knows the first
-//! five, the broker the last.
+//! `reconcile`: checks that everything that was accepted has an outcome. On each route an accepted
+//! receipt is done, duplicate, conflict, dead or retrying, which the store knows, or it is in the
+//! queue, which the broker knows.
 
 use std::time::Duration;
 
@@ -26,38 +26,39 @@ pub use accept::{AcceptRestore, RestoreAccepted, accept_restore};
 pub use unknown::Unknown;
 pub use write_off::{WriteOff, WrittenOff, write_off};
 
-/// Most contradictions that are listed. One is enough to act on, a hundred show the pattern.
+/// The most contradictions that are listed: one is enough to act on, and a hundred show the
+/// pattern.
 const IMBALANCES_MAX: u32 = 100;
 
-/// Most receipts without an outcome that are named.
+/// The most receipts without an outcome that are listed.
 const OPEN_MAX: u32 = 100;
 
-/// Most accepted restores that are listed.
+/// The most accepted restores that are listed.
 const ACCEPTED_MAX: u32 = 10;
 
-/// Poll interval of a wait. Each poll is two cheap queries and one request to the broker.
+/// The poll interval of a wait. Each poll is two cheap queries and one request to the broker.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// When a receipt without an outcome is overdue. Far longer than any handler may run and than a
-/// worker pauses; one that waits in its queue is not overdue, however long it waits.
+/// The age at which a receipt without an outcome is overdue. It is far longer than any handler may
+/// run and any worker pauses. A receipt that waits in its queue is never overdue.
 pub const OVERDUE: Duration = Duration::from_secs(600);
 
-/// How long a worker that is cut off from the store may have a message in flight where the broker
-/// does not count those: RabbitMQ redelivers it after half an hour
+/// How long a worker without a connection to the store may have a message in flight, for brokers
+/// that do not count messages in flight. RabbitMQ redelivers such a message after half an hour
 /// (<https://www.rabbitmq.com/docs/consumers#acknowledgement-timeout>), and checks once a minute.
 pub const IN_FLIGHT_MAX: Duration = Duration::from_secs(35 * 60);
 
-/// The result of reconciling.
+/// The result of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Every accepted receipt has its outcome, and there is no contradiction.
+    /// Every accepted receipt has its outcome, and nothing contradicts that.
     Balanced,
-    /// There is no contradiction, and something is still in flight or waits for a retry.
+    /// Nothing is contradictory, but something is in flight or waits for a retry.
     Moving,
-    /// The tables contradict each other.
+    /// The tables of the store contradict each other, or receipts are missing.
     Imbalanced,
-    /// The broker or the store did not answer, so the result is unknown.
+    /// The broker or the store could not be read, so the result is unknown.
     Unknown,
 }
 
@@ -66,31 +67,31 @@ pub enum Verdict {
 pub struct ReconcileReport {
     /// The result.
     pub verdict: Verdict,
-    /// Whether it was to wait until all work is done.
+    /// Whether the command was told to wait until all work is done.
     pub waited: bool,
     /// Whether all queues were empty and nothing changed for long enough to conclude that nothing
     /// is in flight.
     pub at_rest: bool,
     /// One line for each route.
     pub routes: Vec<RouteLine>,
-    /// Messages in the broker's dead-letter queue that wait to be collected into the store.
+    /// Messages in the broker's dead-letter queue that have not been collected into the store yet.
     pub dead_queue: Option<QueueContents>,
-    /// Accept reports in the broker's queue that wait to be written into the store.
+    /// Accept reports in the broker's queue that have not been stored yet.
     pub accept_report_queue: Option<QueueContents>,
-    /// From the store: dead letters that wait for a decision, conflicts among them; the number of
-    /// `queues`, `dead groups` and the metric.
+    /// How many dead letters wait for a decision, including conflicts, according to the store.
+    /// `queues`, `dead groups` and the metric show the same number.
     pub dead_letters: Option<u64>,
-    /// From the store: what ingests have reported, and what has no outcome.
+    /// What ingests have reported and what has no outcome, according to the store.
     pub accept_reports: Option<AcceptReportsLine>,
-    /// How store and broker contradict each other, and which contradictions were accepted before;
-    /// null where they are one file, or where one of them is unavailable.
+    /// The contradiction of store and broker, and the contradictions that were accepted before.
+    /// Null if store and broker are one file, or if one of them is unavailable.
     pub witness: Option<WitnessLine>,
-    /// What cannot be known from what is left.
+    /// What cannot be known from the data that is left.
     pub unknown: Vec<Unknown>,
-    /// Where no queue holds anything and a receipt has no outcome: for how many seconds nothing may
-    /// change until it counts as missing.
+    /// For how many seconds nothing may change until receipts without an outcome count as missing.
+    /// Set only if there are such receipts and every queue is empty.
     pub missing_after_seconds: Option<u64>,
-    /// From the store: contradictions, at most 100.
+    /// Contradictions in the store, at most 100.
     pub imbalances: Vec<ImbalanceLine>,
     /// What could not be read.
     pub problems: Vec<Problem>,
@@ -105,86 +106,87 @@ pub struct ReconcileReport {
 pub struct RouteLine {
     /// The route.
     pub route: String,
-    /// Reported by ingests: receipts that they answered 200. Fewer than were accepted where an
-    /// ingest was killed before it reported, or has not reported yet; what was stored although its
-    /// sender was answered otherwise is not in it, either.
+    /// How many receipts ingests have reported as answered 200. It is less than the number of
+    /// accepted receipts if an ingest was killed before its report, or has not reported yet.
+    /// Receipts that were stored although their sender got another answer are not included.
     pub reported: Option<u64>,
-    /// Reported, and without an outcome: in flight, or missing.
+    /// How many reported receipts have no outcome: they are in flight or missing.
     pub open: Option<u64>,
-    /// Reported, lost, and written off by an operator.
+    /// How many reported receipts were lost and written off by an operator.
     pub written_off: Option<u64>,
-    /// Store and broker added up: receipts accepted. Null where the content of the queue is known
-    /// in messages only. A retry that is in its queue counts in both until it has run.
+    /// How many receipts were accepted: the sum of store and broker. Null if the broker counts only
+    /// messages, not events. A retry that is in its queue counts on both sides until it has run.
     pub accepted: Option<u64>,
-    /// From the store.
+    /// The outcomes that the store holds.
     pub store: Option<OutcomeCounts>,
-    /// From the broker.
+    /// The content of the queue at the broker.
     pub broker: Option<QueueContents>,
 }
 
 /// Receipts by their outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OutcomeCounts {
-    /// All that have one.
+    /// All receipts that have an outcome.
     pub receipts: u64,
     /// Effects committed.
     pub done: u64,
-    /// Of an event that was known already.
+    /// Receipts of an event that was known already.
     pub duplicate: u64,
-    /// Another body under a known event id.
+    /// Receipts with another body for a known event id.
     pub conflict: u64,
-    /// Given up on: dead letters.
+    /// Receipts of events that the route has given up on.
     pub dead: u64,
-    /// Waiting for another attempt.
+    /// Receipts of events that wait for another attempt.
     pub retrying: u64,
 }
 
-/// The content of a queue, messages in flight included. Null is what the broker does not report.
+/// The content of a queue, including messages in flight. A value that the broker does not report is
+/// null.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct QueueContents {
     /// Messages that wait; each is a batch of events.
     pub ready: Option<u64>,
     /// Messages in flight: delivered to workers and not settled.
     pub in_flight: Option<u64>,
-    /// Events in all of them.
+    /// The number of events in all of these messages.
     pub events: Option<u64>,
 }
 
-/// What ingests have reported, compared with what has an outcome.
+/// What ingests have reported, compared with the outcomes in the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct AcceptReportsLine {
-    /// Receipts that were answered 200 and have no outcome: in flight, or missing.
+    /// How many receipts were answered 200 and have no outcome: they are in flight or missing.
     pub open: u64,
-    /// The oldest of them, at most 100.
+    /// The oldest of the receipts without an outcome, at most 100.
     pub receipts: Vec<OpenReceipt>,
-    /// Those of the listed that are missing: nothing is in flight any more, or everything that was
-    /// answered after them has its outcome.
+    /// Which of the listed receipts are missing: nothing is in flight any more, or everything that
+    /// was answered after them has its outcome.
     pub missing: Vec<OpenReceipt>,
-    /// Sequence gaps that should have been reported and were not; at most 100.
+    /// Sequence gaps that should have been filled by a report and were not; at most 100.
     pub gaps: Vec<AccountGap>,
-    /// Ingests that ended without reporting their last numbers; at most 100.
+    /// Ingests that ended without reporting their last sequence numbers; at most 100.
     pub unvouched: Vec<Unvouched>,
 }
 
-/// Whether store and broker still match each other.
+/// Whether store and broker match each other.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct WitnessLine {
-    /// How they contradict each other; null where they do not.
+    /// The contradiction of store and broker; null if there is none.
     pub mismatch: Option<Mismatch>,
-    /// Contradictions that an operator has accepted, newest first, at most 10.
+    /// The contradictions that an operator has accepted, newest first, at most 10.
     pub accepted: Vec<AcceptedRestore>,
 }
 
 /// Where store and broker keep their data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Storage {
-    /// In one file, so that restoring one restores the other.
+    /// Both in one file, so that restoring it restores both.
     OneFile,
-    /// Separately.
+    /// In separate places.
     Apart,
 }
 
-/// A contradiction.
+/// A contradiction in the store.
 #[derive(Debug, Clone, Serialize)]
 pub struct ImbalanceLine {
     /// The route.
@@ -196,7 +198,7 @@ pub struct ImbalanceLine {
 }
 
 impl ReconcileReport {
-    /// Whether the exit code is 0. Without a wait, work in progress is no failure.
+    /// Returns whether the exit code is 0. Without a wait, work in progress is no failure.
     pub fn is_ok(&self) -> bool {
         match self.verdict {
             Verdict::Balanced => true,
@@ -206,10 +208,10 @@ impl ReconcileReport {
     }
 }
 
-/// Reads the accounting. With `wait`, first waits that long at most until nothing is in flight and
-/// nothing waits for a retry. Where the broker does not report what is in flight, a receipt without
-/// an outcome is missing once nothing has changed for `in_flight_max`: as long as a worker may have
-/// one in flight.
+/// Reads and compares the accounting. With `wait`, it first waits until nothing is in flight or
+/// retrying, for that long at most. If the broker does not report messages in flight, a receipt
+/// without an outcome is missing once nothing has changed for `in_flight_max`, the longest time
+/// that a worker may have it in flight.
 pub async fn reconcile(
     broker: &Reach<dyn Broker>,
     store: &Reach<dyn Ledger>,
@@ -246,8 +248,8 @@ pub async fn reconcile(
     report
 }
 
-/// Reads the accounting once more, after something was written off. What was at rest before still
-/// is, if no queue holds anything.
+/// Reads and compares the accounting again after a write-off. The result of the earlier wait still
+/// holds if every queue is empty.
 pub async fn reconcile_again(
     broker: &Reach<dyn Broker>,
     store: &Reach<dyn Ledger>,
@@ -264,10 +266,11 @@ pub async fn reconcile_again(
 }
 
 async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> ReconcileReport {
-    // Before the outcomes: a receipt that is reported meanwhile must not look as if it had none.
+    // The reports are read before the outcomes, so that a receipt that is reported in between is
+    // not taken for one without an outcome.
     let (reports, mut found) = reports::read(store).await;
     let (depths, books, problems) = both_sides(broker, store).await;
-    // A source that cannot be reached is named once.
+    // A store that cannot be reached is reported once, by the second read.
     found.retain(|_| books.is_some());
     found.extend(problems);
     let (mut imbalances, mut dead_letters) = (Vec::new(), None);
@@ -322,7 +325,7 @@ async fn read(broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) -> Reconcil
 }
 
 impl ReconcileReport {
-    /// Once, at the end: it does not change from poll to poll.
+    /// Compares the witnesses once, after the wait: the result does not change from poll to poll.
     async fn compare_witnesses(&mut self, broker: &Reach<dyn Broker>, store: &Reach<dyn Ledger>) {
         let (Reach::Open(broker), Reach::Open(ledger)) = (broker, store) else {
             return;
@@ -335,7 +338,7 @@ impl ReconcileReport {
         };
         match compared.await {
             Ok(line) => self.witness = Some(line),
-            // A side that does not answer at all is a problem already.
+            // A side that did not answer before is already listed as a problem.
             Err((source, _)) if self.problems.iter().any(|it| it.source == source) => {}
             Err((source, fault)) => self.problems.push(Problem::of(source, &fault)),
         }
@@ -346,7 +349,7 @@ impl RouteLine {
     fn accepted(&self) -> Option<u64> {
         let settled = self.store.as_ref()?.receipts;
         let in_flight = match &self.broker {
-            // A removed route has no queue, so nothing of it can be in flight.
+            // A removed route has no queue, so none of its receipts can be in flight.
             None => 0,
             Some(queue) if queue.is_empty() => 0,
             Some(queue) => queue.events?,
@@ -356,7 +359,7 @@ impl RouteLine {
 }
 
 impl QueueContents {
-    /// As far as the broker reports.
+    /// Returns whether the queue is empty, as far as the broker reports that.
     pub(crate) fn is_empty(&self) -> bool {
         self.ready == Some(0) && self.in_flight.unwrap_or(0) == 0
     }

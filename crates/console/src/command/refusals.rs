@@ -9,37 +9,37 @@ use crate::{CommandError, Source};
 /// Refusals, newest first.
 #[derive(Debug, Clone, Serialize)]
 pub struct RefusalsReport {
-    /// The source of the rows: the store.
+    /// Where the rows come from: the store.
     pub source: Source,
-    /// Those of this page.
+    /// The refusals of this page.
     pub refusals: Vec<RefusalLine>,
-    /// The cursor of the next page: the value of `--after`; null at the end.
+    /// The cursor of the next page, which is the value of `--after`; null on the last page.
     pub next: Option<String>,
 }
 
 /// One refused request.
 #[derive(Debug, Clone, Serialize)]
 pub struct RefusalLine {
-    /// The id that the answer gave to the sender.
+    /// The request id that the answer gave to the sender.
     pub request: String,
-    /// When.
+    /// When the request was refused.
     pub at: String,
-    /// The source it was posted to.
+    /// The source that the request was posted to.
     pub source: String,
-    /// The reason, as a word.
+    /// The name of the reason.
     pub reason: String,
     /// The address of the sender.
     pub peer: String,
-    /// Length of the body, as far as it was read.
+    /// The length of the body in bytes, as far as it was read.
     pub body_bytes: u64,
-    /// SHA-256 of the body, in hex, when one was read.
+    /// The SHA-256 digest of the body in hex, if a body was read.
     pub body_digest: Option<String>,
 }
 
 /// Refusals by source and reason, the largest group first.
 #[derive(Debug, Clone, Serialize)]
 pub struct RefusalGroupsReport {
-    /// The source of the groups: the store.
+    /// Where the groups come from: the store.
     pub source: Source,
     /// The groups.
     pub groups: Vec<RefusalGroupLine>,
@@ -52,17 +52,17 @@ pub struct RefusalGroupLine {
     pub count: u64,
     /// The source.
     pub source: String,
-    /// The reason, as a word.
+    /// The name of the reason.
     pub reason: String,
-    /// From how many addresses.
+    /// From how many addresses the requests came.
     pub peers: u64,
-    /// When the first of them was.
+    /// When the first request of the group was refused.
     pub first_at: String,
-    /// When the last of them was.
+    /// When the last request of the group was refused.
     pub last_at: String,
 }
 
-/// Lists refusals behind `after`.
+/// Lists the refusals that follow the cursor `after`.
 pub async fn list(
     ledger: &dyn Ledger,
     filter: &RefusalFilter,

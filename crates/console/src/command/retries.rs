@@ -8,17 +8,17 @@ use super::page;
 use crate::operator::confirmed;
 use crate::{CommandError, Operator, Problem, Source};
 
-/// Retries of one transaction.
+/// How many retries one transaction changes.
 const CHUNK: u32 = 500;
 
-/// Waiting retries, those first that are due first.
+/// The retries that wait, in the order in which they are due.
 #[derive(Debug, Clone, Serialize)]
 pub struct RetriesReport {
-    /// The source of the rows: the store.
+    /// Where the rows come from: the store.
     pub source: Source,
-    /// Those of this page.
+    /// The retries of this page.
     pub retries: Vec<RetryLine>,
-    /// The cursor of the next page: the value of `--after`; null at the end.
+    /// The cursor of the next page, which is the value of `--after`; null on the last page.
     pub next: Option<String>,
 }
 
@@ -31,51 +31,51 @@ pub struct RetryLine {
     pub route: String,
     /// The topic.
     pub topic: String,
-    /// The attempt it is for.
+    /// The number of the attempt that the retry is for.
     pub attempt: u32,
-    /// When it is due.
+    /// When the retry is due.
     pub not_before: String,
-    /// When it was put into the queue.
+    /// When the retry was put on its queue.
     pub queued_at: Option<String>,
-    /// Why it is deferred without an attempt, if it is.
+    /// The reason, if the event is deferred without an attempt.
     pub deferred: Option<String>,
-    /// Since when it is deferred.
+    /// Since when the event has been deferred.
     pub deferred_since: Option<String>,
     /// The error of the last attempt that failed.
     pub error: Option<String>,
 }
 
-/// The retries to make due, and how.
+/// Which retries to make due now, and how.
 #[derive(Debug, Clone)]
 pub struct HurryRequest {
     /// Which retries.
     pub filter: RetryFilter,
-    /// Whether an empty filter is intended: `--all`.
+    /// Whether an empty filter, which selects all retries, is intended: `--all`.
     pub all: bool,
-    /// Only report how many would be changed.
+    /// Whether to report only how many would be changed.
     pub dry_run: bool,
-    /// Skip the question.
+    /// Whether to skip the question: `--yes`.
     pub yes: bool,
-    /// The operator, for the audit.
+    /// The name of the operator, for the audit.
     pub by: String,
 }
 
 /// The result of `retries hurry`.
 #[derive(Debug, Clone, Serialize)]
 pub struct HurryReport {
-    /// The source: the store.
+    /// Where the numbers come from: the store.
     pub source: Source,
     /// The filter, in words.
     pub filter: String,
-    /// How many were not due at the start.
+    /// How many selected retries were not due at the start.
     pub matched: u64,
-    /// How many are due now.
+    /// How many retries were made due.
     pub hurried: u64,
-    /// Whether it was a dry run.
+    /// Whether it was a dry run, which changes nothing.
     pub dry_run: bool,
-    /// Whether it was interrupted between two transactions.
+    /// Whether the operator interrupted the command between two transactions.
     pub interrupted: bool,
-    /// What went wrong; what was made due stays due.
+    /// What failed. The retries that were made due before stay due.
     pub problems: Vec<Problem>,
 }
 
@@ -95,7 +95,7 @@ impl RetryLine {
     }
 }
 
-/// Lists waiting retries behind `after`.
+/// Lists the retries that follow the cursor `after`.
 pub async fn list(
     ledger: &dyn Ledger,
     filter: &RetryFilter,
@@ -118,7 +118,7 @@ pub async fn list(
     })
 }
 
-/// The events whose ids start with these digits; each prefix must match one event.
+/// Returns the events whose ids start with these digits; each prefix must match exactly one event.
 pub async fn events(
     ledger: &dyn Ledger,
     prefixes: &[String],
@@ -130,7 +130,7 @@ pub async fn events(
     Ok(events)
 }
 
-/// Makes retries due now, after showing how many and asking.
+/// Makes retries due now, after showing how many and asking for confirmation.
 pub async fn hurry(
     ledger: &dyn Ledger,
     request: &HurryRequest,
@@ -188,7 +188,7 @@ pub async fn hurry(
     Ok(report)
 }
 
-/// A filter as words.
+/// Describes a filter in words.
 fn words(filter: &RetryFilter) -> String {
     let mut words = Vec::new();
     match &filter.events[..] {

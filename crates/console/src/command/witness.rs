@@ -1,4 +1,5 @@
-//! Compares the store with the witnesses that its broker holds, for commands that publish none.
+//! Compares the store with the witnesses that its broker holds, for commands that do not publish
+//! any.
 
 use std::time::Duration;
 
@@ -7,20 +8,21 @@ use tokio::time::sleep;
 
 use crate::Source;
 
-/// Between two readings of a broker that seems to hold too few witnesses. Another reader may hold
-/// the missing ones for a few milliseconds.
+/// The pause between two readings of a broker that seems to hold too few witnesses. Another reader
+/// may hold the missing ones for a few milliseconds.
 const PAUSE: Duration = Duration::from_millis(150);
 
-/// Readings until a broker counts as holding too few: two seconds altogether.
+/// How many readings must agree until a broker counts as holding too few witnesses: two seconds
+/// altogether.
 const READINGS: u32 = 12;
 
-/// Readings until a broker counts as holding none, where none is expected.
+/// How many readings must agree until a broker counts as holding no witness, if none is expected.
 const READINGS_OF_NONE: u32 = 3;
 
-/// How the two contradict each other, if they do.
+/// Returns how store and broker contradict each other, if they do.
 ///
 /// # Errors
-/// When one of the two does not answer: which one, and why.
+/// When the store or the broker does not answer: which of them, and why.
 pub async fn compare(
     broker: &dyn Broker,
     ledger: &dyn Ledger,
@@ -32,10 +34,11 @@ pub async fn compare(
         let before = ledger.witness_position().await.map_err(of_store)?;
         let found = broker.witnesses().await;
         let found = found.map_err(|fault| (Source::Broker, fault))?;
-        // After the broker: whatever it held, the store has committed by then.
+        // The store is read again after the broker, because by then it has committed whatever the
+        // broker held.
         let after = ledger.witness_position().await.map_err(of_store)?;
         match after.compare(before.confirmed, &found) {
-            // A store that was restored to before its first witness expects none.
+            // A store that was restored to a state before its first witness expects no witness.
             None if found.is_empty() && readings < READINGS_OF_NONE => {}
             None => return Ok(None),
             Some(Mismatch::BrokerBehind(_)) if readings < READINGS => {}

@@ -47,7 +47,7 @@ impl Text for EventReport {
     }
 }
 
-/// What happened to an event, without its id.
+/// Formats what happened to an event, without its id.
 pub(super) fn history(history: &History) -> String {
     let sealed = match &history.sealed_with {
         Some(key) => format!(", sealed with key {}", safe(key)),
@@ -111,7 +111,8 @@ fn receipts(history: &History) -> String {
     section("receipts", history.receipts.len(), &table)
 }
 
-/// Receipts that said something else under the id of this event, where the id decides.
+/// Formats the receipts whose body differs from the stored body of the event, which exist where the
+/// id decides.
 fn other_bodies(history: &History) -> String {
     let mut table = Table::new(&[
         ("RECEIPT", Align::Left),

@@ -7,7 +7,8 @@ use crate::command::reconcile::{
     QueueContents, ReconcileReport, RestoreAccepted, RouteLine, Unknown, Verdict, WrittenOff,
 };
 
-/// What a wait needs beyond the time in which nothing may change: to start, and to poll.
+/// How many seconds `--wait` needs in addition to the time in which nothing may change: to start,
+/// and to poll.
 const WAIT_MORE: u64 = 10;
 
 impl Text for ReconcileReport {
@@ -100,7 +101,8 @@ impl Text for WrittenOff {
 }
 
 impl ReconcileReport {
-    /// Receipts by id once it is certain that they are missing.
+    /// Formats what ingests have reported. Receipts are listed by id once it is certain that they
+    /// are missing.
     fn accept_reports(&self) -> String {
         let Some(accounts) = &self.accept_reports else {
             return String::new();
@@ -153,7 +155,7 @@ impl ReconcileReport {
         text
     }
 
-    /// What cannot be known, unless a line above names it.
+    /// Formats what cannot be known, without what the lines above already say.
     fn unknown(&self) -> String {
         let mut text = String::new();
         for one in &self.unknown {
@@ -244,7 +246,7 @@ fn cells(line: &RouteLine) -> [String; 9] {
     ]
 }
 
-/// In events where the broker counts them, else in messages.
+/// Formats the content of a queue: in events if the broker counts them, otherwise in messages.
 fn contents(queue: &QueueContents) -> String {
     match (queue.ready, queue.in_flight, queue.events) {
         (_, _, Some(events)) => count(events, "event", "events"),

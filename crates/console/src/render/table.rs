@@ -1,13 +1,14 @@
-//! Columns that line up, and text that is safe to print.
+//! Formats tables with aligned columns, and text that is safe to print.
 
 use std::fmt::Write as _;
 
 pub(super) use super::terminal::line as safe;
 
-/// Longest cell. Details can be long; a list shows their beginning, and `show` has the rest.
+/// The most characters in a cell. Details can be long; a list shows their beginning, and `show` has
+/// the rest.
 const CELL_CHARS_MAX: usize = 100;
 
-/// A table that is written when it is complete.
+/// A table. It is written once all rows are known, because the widths depend on them.
 pub(super) struct Table {
     columns: Vec<(&'static str, Align)>,
     rows: Vec<Vec<String>>,
@@ -68,31 +69,32 @@ fn cut(cell: &str) -> String {
     }
 }
 
-/// Several lines, each of them safe.
+/// Formats several lines, each of them safe to print.
 pub(super) fn safe_lines(text: &str, indent: &str) -> String {
     text.lines()
         .map(|line| format!("{indent}{}\n", safe(&line.replace('\t', "    "))))
         .collect()
 }
 
-/// The line under a page that another one follows.
+/// Formats the line under a page that is followed by another page.
 pub(super) fn next(cursor: Option<&str>) -> String {
     cursor.map_or_else(String::new, |cursor| {
         format!("next: --after {}\n", safe(cursor))
     })
 }
 
-/// A number that may be unknown.
+/// Formats a number that may be unknown.
 pub(super) fn known(number: Option<u64>) -> String {
     number.map_or_else(|| "?".to_owned(), |number| number.to_string())
 }
 
-/// "1 event", "2 events".
+/// Formats a number with its noun, such as "1 event" or "2 events".
 pub(super) fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// The first twelve digits of an id: enough to distinguish it from all others in sight.
+/// Returns the first twelve digits of an id: enough to distinguish it from all others that are
+/// shown.
 pub(super) fn short(id: &str) -> String {
     id.chars().take(12).collect()
 }

@@ -1,14 +1,14 @@
-//! Characters that a terminal would interpret instead of showing.
+//! Escapes characters that a terminal would interpret instead of showing.
 
 use std::fmt::Write as _;
 
-/// Whether this character may make a terminal do something: move the cursor, change its settings
-/// (C0 and C1 controls), or change the direction of the following text.
+/// Returns whether a terminal may interpret this character: to move the cursor, to change its
+/// settings (C0 and C1 controls), or to change the direction of the following text.
 pub fn is_unsafe(c: char) -> bool {
     c.is_control() || is_bidi_control(c)
 }
 
-/// The characters that change the direction of the following text.
+/// Returns whether this character changes the direction of the following text.
 fn is_bidi_control(c: char) -> bool {
     matches!(
         c,
@@ -16,7 +16,7 @@ fn is_bidi_control(c: char) -> bool {
     )
 }
 
-/// One line of text for a terminal, with unsafe characters escaped.
+/// Escapes the unsafe characters in one line of text for a terminal.
 pub fn line(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -29,16 +29,17 @@ pub fn line(text: &str) -> String {
     safe
 }
 
-/// A JSON document that a terminal may show: its meaning is unchanged. serde_json escapes the
-/// controls below U+0020; the others occur in strings only, where JSON allows the same escapes.
+/// Escapes the unsafe characters in a JSON document without changing its meaning. serde_json
+/// escapes the controls below U+0020; the others occur only in strings, where JSON allows the same
+/// escapes.
 pub fn json(document: &str) -> String {
     let mut safe = String::with_capacity(document.len());
     for c in document.chars() {
-        // Line feeds between the members are the document's own.
+        // A line feed here separates members of the document and is no part of a string.
         if c != '\n' && is_unsafe(c) {
             let mut units = [0; 2];
             for unit in c.encode_utf16(&mut units) {
-                // Writing to a string does not fail.
+                // Writing to a string cannot fail.
                 let _ = write!(safe, "\\u{unit:04x}");
             }
         } else {

@@ -1,12 +1,12 @@
-//! How store and broker contradict each other, as text: what happened, the period to ask the
-//! provider about, and what to do then.
+//! Formats a contradiction of store and broker: what happened, for which period to ask the
+//! provider, and what to do then.
 
 use hookbox_driver::Mismatch;
 
 use super::table::{count, safe};
 use crate::command::reconcile::WitnessLine;
 
-/// The accepted contradictions, then the current one.
+/// Formats the accepted contradictions, and then the current one.
 pub(super) fn witness(line: &WitnessLine) -> String {
     let mut text = String::new();
     for it in &line.accepted {

@@ -1,4 +1,4 @@
-//! `dead groups`, `dead list`, `dead show` and `dead export`.
+//! Tests `dead groups`, `dead list`, `dead show` and `dead export`.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -74,7 +74,7 @@ async fn what_an_older_version_wrote_is_grouped_before_it_is_shown() {
     *memory.ungrouped.lock().unwrap() = 1;
     dead::groups(&memory, &waiting()).await.unwrap();
     assert_eq!(*memory.ungrouped.lock().unwrap(), 0);
-    // And before a filter by group is applied.
+    // They are also grouped before a filter by group is applied.
     *memory.ungrouped.lock().unwrap() = 1;
     let group = dead::groups(&memory, &waiting()).await.unwrap().groups;
     let filter = DeadFilter {
@@ -280,7 +280,7 @@ async fn an_export_to_a_file_is_its_owners_alone_and_overwrites_nothing() {
     assert_eq!(
         memory.audits.lock().unwrap().len(),
         1,
-        "nothing was read the second time"
+        "no body was read the second time"
     );
     std::fs::remove_dir_all(&folder).unwrap();
 }

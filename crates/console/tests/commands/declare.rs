@@ -1,4 +1,4 @@
-//! `queues declare`: what is known about missing queues.
+//! Tests what `queues declare` reports about missing queues.
 
 use std::sync::{Arc, Mutex};
 
@@ -113,7 +113,7 @@ async fn without_a_store_nothing_is_known_and_that_is_reported() {
         (Source::Store, "it is unavailable")
     );
     assert!(missing[0].line().contains("could not be read"));
-    // Without a missing queue, nothing needs to be read.
+    // Without a missing queue, the store is not read.
     let (missing, problems) = missing_queues(Vec::new(), &unavailable).await;
     assert!(missing.is_empty() && problems.is_empty());
 }

@@ -1,4 +1,4 @@
-//! A broker that reports depths, and holds the first witness.
+//! A broker in memory that only reports depths and holds the first witness.
 
 use std::sync::Mutex;
 
@@ -11,7 +11,7 @@ use hookbox_event::{Account, Witness};
 
 use crate::world::{unavailable, witness};
 
-/// A broker that only reports depths: one reading after another; the last one stays.
+/// A broker that reports these depths, one reading after another. The last reading is repeated.
 pub struct Depths(pub Mutex<Vec<Vec<Depth>>>);
 
 pub fn depth(queue: Queue, ready: u64, unsettled: Option<u64>, events: Option<u64>) -> Depth {

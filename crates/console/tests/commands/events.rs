@@ -69,7 +69,7 @@ async fn a_page_is_followed_by_the_next_until_there_is_none() {
     assert_eq!(listed, all);
 }
 
-/// JSON is text that a terminal shows, too.
+/// A terminal shows JSON too, so its control characters are escaped.
 #[tokio::test]
 async fn a_body_does_not_control_the_terminal_in_json() {
     let body = "{\"a\":\"\u{9b}31m\u{85}\u{202e}\u{7f}\u{2066}\"}";
@@ -82,7 +82,10 @@ async fn a_body_does_not_control_the_terminal_in_json() {
     let is_obeyed = |c: char| c != '\n' && hookbox_console::render::terminal::is_unsafe(c);
     assert!(!json.contains(is_obeyed), "{json}");
     let read: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!(read["body"]["body"], body, "its meaning is the same");
+    assert_eq!(
+        read["body"]["body"], body,
+        "the escaped JSON has the same meaning"
+    );
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The ledger's side of [`Memory`].
+//! Implements the ledger for [`Memory`].
 
 use std::time::Duration;
 
@@ -107,7 +107,7 @@ impl Ledger for Memory {
     }
 
     async fn dead_claims(&self, ids: &[i64]) -> Result<Vec<DeadClaim>, Fault> {
-        // At each poll, sixty more of those that were replayed are decided; every tenth dies again.
+        // Each poll decides sixty more replayed dead letters; every tenth of them dies again.
         let mut dead = self.dead.lock().unwrap();
         let mut decided = self.decided.lock().unwrap();
         if self.decides {
@@ -116,7 +116,7 @@ impl Ledger for Memory {
         let claim = |row: &mut DeadRow| {
             let is_decided = ids.iter().position(|id| *id == row.id).unwrap() < *decided;
             let state = match (is_decided, row.id % 10) {
-                // It was left unchanged.
+                // The dead letter was left unchanged.
                 _ if row.state == DeadState::Dead => {
                     return DeadClaim {
                         id: row.id,

@@ -1,4 +1,4 @@
-//! `refusals …`, `retries …`, `audit list`, and names that are mistyped.
+//! Tests `refusals …`, `retries …`, `audit list`, and mistyped names.
 
 use expect_test::expect;
 use hookbox_console::command::retries::HurryRequest;
@@ -329,7 +329,7 @@ async fn an_unknown_name_is_refused_with_the_known_ones() {
         };
         assert!(text.ends_with(&format!("the store know {known}")), "{text}");
     }
-    // No error is a page of names.
+    // An error lists a limited number of names only.
     let many = Names {
         routes: (0..40).map(|number| format!("route-{number}")).collect(),
         ..Names::default()

@@ -1,5 +1,5 @@
-//! Every command over a small ledger in memory: its report, as text and as JSON, and the questions
-//! before a change. What a real database answers is tested by the conformance suite.
+//! Tests every command with a small ledger in memory: its report as text and as JSON, and the
+//! question before a change. The conformance suite tests what a real database answers.
 #![allow(clippy::unwrap_used)]
 
 mod changes;

@@ -1,4 +1,4 @@
-//! `reconcile`: what is missing is named, and what is only in flight is not.
+//! Tests that `reconcile` lists receipts that are missing, and not those that are only in flight.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use hookbox_event::{InstanceId, ReceiptId};
 
 use crate::world::{Depths, Memory, Person, depth};
 
-/// How long a handler may run, so that its message is in flight.
+/// How long a handler may run and keep its message in flight.
 const HANDLER_MAX: Duration = Duration::from_secs(40);
 
 pub const LATE: u64 = OVERDUE.as_secs();
@@ -35,7 +35,7 @@ fn open(seconds: u64, passed: bool) -> OpenReceipt {
     }
 }
 
-/// So many receipts are done, one retries, and these are open.
+/// Returns a ledger in which `done` receipts are done, one retries, and the given ones are open.
 pub fn memory(done: u64, reported: u64, open: Vec<OpenReceipt>) -> Memory {
     let route = || "scores".parse().unwrap();
     Memory {
@@ -96,11 +96,11 @@ async fn an_overdue_receipt_is_missing_once_later_ones_have_outcomes() {
     assert!(names(
         &report(memory(90, 91, vec![open(LATE, true)]), busy(), None).await
     ));
-    // Behind a long queue it only waits, however long.
+    // Behind a long queue a receipt only waits, however long that takes.
     assert!(!names(
         &report(memory(90, 91, vec![open(LATE, false)]), busy(), None).await
     ));
-    // It may be in flight as long as it is not overdue.
+    // A receipt that is not overdue may be in flight.
     assert!(!names(
         &report(memory(90, 91, vec![open(LATE - 1, true)]), busy(), None).await
     ));
@@ -111,7 +111,8 @@ async fn what_is_overdue_where_nothing_waits_is_missing() {
     let after = |seconds| memory(90, 91, vec![open(seconds, false)]);
     let overdue = || after(LATE);
     assert!(names(&report(overdue(), queues(0, Some(0)), None).await));
-    // It may be in flight: until the broker redelivers it, where the broker does not report it.
+    // The receipt may be in flight. If the broker does not report that, it may be so until the
+    // broker redelivers the message.
     assert!(!names(&report(overdue(), queues(0, Some(1)), None).await));
     assert!(!names(&report(overdue(), queues(0, None), None).await));
     let too_long = IN_FLIGHT_MAX.as_secs();
@@ -129,12 +130,12 @@ async fn what_may_be_in_flight_is_not_missing() {
     assert!(names(
         &report(slow(), queues(0, None), Some(before + 2)).await
     ));
-    // Where the broker reports that nothing is in flight, a moment is enough.
+    // If the broker reports that nothing is in flight, a short time without changes is enough.
     assert!(names(&report(slow(), queues(0, Some(0)), Some(5)).await));
     assert!(!names(&report(slow(), queues(0, Some(1)), Some(60)).await));
 }
 
-/// Nothing is in flight where no queue holds anything.
+/// If no queue holds anything, the report does not say that something is in flight.
 #[tokio::test]
 async fn without_anything_in_a_queue_nothing_is_in_flight() {
     let young = || memory(90, 91, vec![open(5, false)]);
@@ -152,7 +153,8 @@ async fn without_anything_in_a_queue_nothing_is_in_flight() {
     }
 }
 
-/// More may be missing than was written off: the exit code is that of the accounting afterwards.
+/// More receipts may be missing than were written off, so the exit code is that of the accounting
+/// afterwards.
 #[tokio::test(start_paused = true)]
 async fn the_verdict_is_that_of_the_accounting_after_a_write_off() {
     let broker: Reach<dyn Broker> =
@@ -187,7 +189,7 @@ async fn rows_that_are_gone_are_reported() {
     .await;
     assert_eq!(report.verdict, Verdict::Imbalanced);
     let text = report.text();
-    // Ninety done, one retrying, one open.
+    // Ninety receipts are done, one retries, and one is open.
     assert!(text.contains("GONE: 8 receipts of route scores"), "{text}");
     assert!(text.contains("imbalanced: 8 receipts gone"), "{text}");
     assert!(!report.is_ok());
@@ -217,7 +219,10 @@ async fn a_gap_is_reported_when_no_accept_report_can_fill_it_or_it_is_old() {
             .text()
             .contains("UNREPORTED: ")
     };
-    assert!(is_reported(5, 0).await, "nothing waits that could fill it");
+    assert!(
+        is_reported(5, 0).await,
+        "no accept report is left that could fill the gap"
+    );
     assert!(!is_reported(5, 1).await);
     assert!(is_reported(LATE, 1).await);
 }
@@ -251,7 +256,11 @@ async fn only_what_is_missing_is_written_off_and_only_when_asked() {
     let slow = report(memory(90, 91, vec![open(5, false)]), queues(1, None), None).await;
     let mut person = Person::default();
     let written = write_off(&ledger, &slow, &request(true), &mut person).await;
-    assert_eq!(written.unwrap().written_off, 0, "it may be in flight");
+    assert_eq!(
+        written.unwrap().written_off,
+        0,
+        "the receipt may be in flight"
+    );
 
     let late = memory(90, 91, vec![open(LATE, true)]);
     let missing = report(late, queues(1, None), None).await;

@@ -2,7 +2,7 @@
 
 use hookbox_console::{NoAnswer, Operator};
 
-/// An operator whose answers a test sets, and who interrupts after so many polls.
+/// An operator whose answers a test sets, and who interrupts after a number of checks.
 #[derive(Default)]
 pub struct Person {
     pub answer: Option<bool>,

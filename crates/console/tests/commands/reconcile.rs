@@ -14,7 +14,7 @@ use hookbox_event::{InstanceId, ReceiptId};
 
 use crate::world::{Depths, Memory, Person, depth, event_id};
 
-/// How long a worker may have a message in flight.
+/// How long a worker may have a message in flight in these tests.
 const IN_FLIGHT_MAX: Duration = Duration::from_secs(10);
 
 async fn reconcile(
@@ -139,7 +139,10 @@ async fn in_flight_is_counted_in_what_the_broker_knows() {
     let report = reconcile(&events, &store(vec![book(2, 0)]), None, &mut person).await;
     assert_eq!(report.routes[0].accepted, Some(100));
     assert_eq!(report.verdict, Verdict::Moving);
-    assert!(report.is_ok(), "without a wait, moving is no failure");
+    assert!(
+        report.is_ok(),
+        "work in progress is no failure without a wait"
+    );
 
     let messages = broker(vec![scores(3, None, None)]);
     let report = reconcile(&messages, &store(vec![book(2, 0)]), None, &mut person).await;
@@ -265,7 +268,7 @@ async fn where_in_flight_is_not_reported_nothing_may_change_for_a_while() {
     assert_eq!(
         began.elapsed(),
         Duration::from_secs(4),
-        "two changes, then three seconds"
+        "two changes, and then three seconds without one"
     );
 }
 
@@ -340,7 +343,11 @@ async fn what_is_missing_is_named_once_nothing_is_in_flight() {
     });
     let store = Reach::Open(Arc::new(memory()) as Arc<dyn Ledger>);
     let report = reconcile(&at_rest(), &store, None, &mut person).await;
-    assert_eq!(report.verdict, Verdict::Moving, "it may be in flight");
+    assert_eq!(
+        report.verdict,
+        Verdict::Moving,
+        "the receipt may be in flight"
+    );
     assert!(
         report
             .text()

@@ -1,4 +1,4 @@
-//! `reconcile`: a verdict names what it cannot know.
+//! Tests that `reconcile` lists what it cannot know.
 
 use hookbox_console::command::reconcile::{ReconcileReport, Unknown, Verdict};
 use hookbox_console::render::Text;
@@ -7,7 +7,7 @@ use hookbox_driver::{AccountGap, SilentIngest, Unvouched};
 use crate::missing::{INSTANCE, LATE, memory, queues, report};
 use crate::world::Memory;
 
-/// Ninety receipts are done, and nothing moves.
+/// Returns a ledger in which ninety receipts are done and nothing is in progress.
 fn at_rest() -> Memory {
     let memory = memory(90, 90, Vec::new());
     memory.books.lock().unwrap()[0][0].retrying = 0;
@@ -25,13 +25,17 @@ async fn with_a_gap(seconds: u64, in_flight: Option<u64>) -> ReconcileReport {
     report(memory, queues(0, in_flight), None).await
 }
 
-/// A gap that a report may still fill is listed as young, and no verdict speaks of every receipt.
+/// A gap that a report may still fill is listed as young, and the verdict does not claim that every
+/// receipt has its outcome.
 #[tokio::test]
 async fn a_young_gap_is_named_and_nothing_is_called_balanced() {
     let young = with_a_gap(5, None).await;
     let text = young.text();
     assert_eq!(young.verdict, Verdict::Moving, "{text}");
-    assert!(young.is_ok(), "without a wait it is no failure: {text}");
+    assert!(
+        young.is_ok(),
+        "a young gap is no failure without a wait: {text}"
+    );
     let named = format!(
         "UNKNOWN: ingest {INSTANCE} has reported later numbers for 5 s, and not yet 7 to 9:"
     );
@@ -92,7 +96,7 @@ async fn an_ingest_that_never_closed_is_named() {
     assert!(!text.contains("every receipt has"), "{text}");
 }
 
-/// And only once, also where the ingest is silent.
+/// The ingest is listed only once, also if it has been unresponsive.
 #[tokio::test]
 async fn an_ingest_with_unreported_last_numbers_is_named() {
     let mut memory = at_rest();

@@ -1,4 +1,5 @@
-//! `reconcile`: a store or a broker that was restored or replaced is named, with what to do.
+//! Tests that `reconcile` reports a store or a broker that was restored or replaced, and what to
+//! do.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,7 +20,8 @@ use hookbox_event::{Account, RouteName, Witness};
 use crate::missing::queues;
 use crate::world::{Depths, Memory, Person, at, unavailable, witness};
 
-/// An empty broker that holds witnesses: one reading after another; the last one stays.
+/// A broker with empty queues that holds these witnesses, one reading after another. The last
+/// reading is repeated.
 struct WitnessBroker {
     depths: Depths,
     readings: Mutex<Vec<Vec<Witness>>>,
@@ -184,7 +186,7 @@ async fn a_broker_that_was_emptied_is_red() {
     .assert_eq(&json(&report.witness));
 }
 
-/// What another reader has for a moment is read again.
+/// Witnesses that another reader has taken for a moment are read again.
 #[tokio::test(start_paused = true)]
 async fn a_broker_whose_witnesses_are_being_read_is_not_an_empty_one() {
     let reading = vec![witness(1, 3), witness(1, 4)];

@@ -1,4 +1,4 @@
-//! A ledger and a broker in memory.
+//! A ledger in memory, and values for tests.
 
 use std::sync::Mutex;
 
@@ -17,7 +17,7 @@ pub use crate::person::Person;
 
 pub const BODY: &[u8] = b"{\"uid\":\"CANARY-1\"}";
 
-/// The time so many seconds after the epoch of the tests.
+/// Returns a time, given in seconds after the epoch of the tests.
 pub fn at(seconds: i64) -> Timestamp {
     Timestamp::from_unix_micros((1_790_000_000 + seconds) * 1_000_000)
 }
@@ -30,32 +30,32 @@ pub fn event_id(number: u8) -> EventId {
 pub struct Memory {
     pub dead: Mutex<Vec<DeadRow>>,
     pub audits: Mutex<Vec<(String, String, String)>>,
-    /// The sizes of the requested changes, in ids.
+    /// How many ids each requested change had.
     pub chunks: Mutex<Vec<usize>>,
-    /// One reading of the outcomes after another; the last one stays.
+    /// The outcomes, one reading after another. The last reading is repeated.
     pub books: Mutex<Vec<Vec<RouteBooks>>>,
     pub backlog: Vec<Backlog>,
     pub imbalances: Vec<Imbalance>,
     pub accounts: Accounts,
     pub unvouched: Vec<Unvouched>,
     pub silent: Vec<SilentIngest>,
-    /// The newest; without one, the first, which every broker here holds.
+    /// The newest witness; without one, the first witness, which every broker here holds.
     pub witness: Option<Witness>,
     pub accepted: Vec<AcceptedRestore>,
     pub audit_is_unavailable: bool,
-    /// Changes after so many chunks fail.
+    /// After how many chunks the next changes fail.
     pub unavailable_after: Option<usize>,
     pub body: Option<Bytes>,
-    /// Dead letters of an older version.
+    /// How many dead letters of an older version are not grouped yet.
     pub ungrouped: Mutex<u64>,
-    /// The names that it has seen.
+    /// The names that the ledger has seen.
     pub names: Names,
-    /// The earlier deaths of each dead letter.
+    /// The earlier deaths that every dead letter has.
     pub earlier: Vec<EarlierDeath>,
-    /// Whether a worker runs, and how many of the replayed it has decided at the last poll.
+    /// Whether a worker runs, and how many replayed dead letters it had decided at the last poll.
     pub decides: bool,
     pub decided: Mutex<usize>,
-    /// Retries whose time has not come.
+    /// The number of retries that are not due yet.
     pub early: Mutex<u64>,
 }
 
@@ -188,7 +188,8 @@ pub fn unavailable() -> Fault {
     Fault::new(FaultKind::Unavailable, "take a connection", cause)
 }
 
-/// A witness of the store of this byte, ten seconds later for each number, with ten receipts more.
+/// Returns a witness of the store with this byte. Each sequence number is ten seconds and ten
+/// receipts later.
 pub fn witness(store: u8, sequence: u64) -> Witness {
     Witness {
         store: Incarnation::from_bytes([store; 16]),
@@ -203,7 +204,7 @@ pub fn witness(store: u8, sequence: u64) -> Witness {
     }
 }
 
-/// A message with a line for each sentence.
+/// Puts each sentence of a message on its own line.
 pub fn sentences(message: &impl ToString) -> String {
     let text = message.to_string();
     let text = text.replace(". ", ".\n").replace("? ", "?\n");

@@ -1,4 +1,4 @@
-//! `dead replay`, `dead discard` and `dead restore`: one loop for three changes.
+//! `dead replay`, `dead discard` and `dead restore`: three changes of dead letters with one loop.
 
 use std::time::Duration;
 
@@ -12,77 +12,79 @@ use super::words;
 use crate::operator::confirmed;
 use crate::{CommandError, Operator, Problem, Source};
 
-/// Dead letters of one transaction. Small enough that its locks delay no other session and that an
-/// interrupt is noticed soon, large enough that a hundred thousand take about a minute.
+/// How many dead letters one transaction changes. It is small enough that its locks delay no other
+/// session and that an interrupt is noticed soon, and large enough that a hundred thousand take
+/// about a minute.
 const CHUNK: u32 = 500;
 
-/// A change of state.
+/// A change of the state of dead letters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
-    /// Make them due at once, with a fresh round of attempts.
+    /// Make the events due at once, with a new round of attempts.
     Replay,
-    /// Mark them as not to be replayed. Nothing is deleted.
+    /// Mark the dead letters as not to be replayed. Nothing is deleted.
     Discard,
     /// Undo a discard.
     Restore,
 }
 
-/// The change to make, and to which dead letters.
+/// Which change to make, to which dead letters, and how.
 #[derive(Debug, Clone)]
 pub struct ChangeRequest {
-    /// What to do.
+    /// The change to make.
     pub change: Change,
-    /// The dead letters to change. The state in the filter is set by the change.
+    /// Which dead letters to change. The change sets the state in the filter.
     pub filter: DeadFilter,
-    /// Whether an empty filter is intended: `--all`.
+    /// Whether an empty filter, which selects all dead letters, is intended: `--all`.
     pub all: bool,
-    /// Only report how many would be changed.
+    /// Whether to report only how many would be changed.
     pub dry_run: bool,
-    /// Skip the question.
+    /// Whether to skip the question: `--yes`.
     pub yes: bool,
-    /// How many a second, at most.
+    /// The most dead letters to change in a second.
     pub rate: Option<f64>,
-    /// How many at most.
+    /// The most dead letters to change in all.
     pub limit: Option<u64>,
-    /// How long to wait at most for the outcomes of replayed dead letters.
+    /// The longest wait for the outcomes of replayed dead letters.
     pub wait: Duration,
-    /// The operator, for the audit.
+    /// The name of the operator, for the audit.
     pub by: String,
 }
 
 /// The result of a change.
 #[derive(Debug, Clone, Serialize)]
 pub struct ChangeReport {
-    /// The source of the numbers: the store.
+    /// Where the numbers come from: the store.
     pub source: Source,
-    /// The change.
+    /// The change that was made.
     pub change: Change,
     /// The filter, in words.
     pub filter: String,
-    /// How many were in the right state at the start.
+    /// How many dead letters matched the filter and were in the right state at the start.
     pub matched: u64,
     /// How many were changed.
     pub changed: u64,
-    /// How many were checked and left unchanged: another operator was faster, or there is nothing
-    /// to replay.
+    /// How many were tried and left unchanged: another operator changed them first, or they hold
+    /// nothing to replay.
     pub left_alone: u64,
-    /// Of those left unchanged, how many are bytes that were never an event.
+    /// How many of the unchanged ones are bytes that were never an event.
     pub left_undecodable: u64,
-    /// How many of the given ids are no dead letter in the right state.
+    /// How many of the given ids belong to no dead letter in the right state.
     pub not_found: u64,
     /// The outcomes of replayed dead letters; null for other changes.
     pub outcome: Option<ReplayOutcome>,
-    /// Whether it was a dry run.
+    /// Whether it was a dry run, which changes nothing.
     pub dry_run: bool,
-    /// Whether it was interrupted between two of them; what was changed stays changed.
+    /// Whether the operator interrupted the change between two transactions. What was changed
+    /// before stays changed.
     pub interrupted: bool,
-    /// What went wrong during the change; what was changed stays changed.
+    /// What failed during the change. What was changed before stays changed.
     pub problems: Vec<Problem>,
 }
 
 impl Change {
-    /// The name of the command: "replay".
+    /// Returns the name of the command, such as "replay".
     pub fn as_str(self) -> &'static str {
         match self {
             Change::Replay => "replay",
@@ -107,7 +109,7 @@ impl Change {
     }
 }
 
-/// Changes dead letters, after showing how many and asking.
+/// Changes dead letters, after showing how many and asking for confirmation.
 pub async fn change(
     ledger: &dyn Ledger,
     request: &ChangeRequest,
@@ -188,19 +190,20 @@ fn confirm(
     confirmed(operator, sentence)
 }
 
-/// One run of a change.
+/// One run of a change in progress.
 struct Run<'a> {
     ledger: &'a dyn Ledger,
     request: &'a ChangeRequest,
     operator: &'a mut dyn Operator,
     report: &'a mut ChangeReport,
-    /// The dead letters that were to be replayed.
+    /// The dead letters that were selected for a replay.
     replayed: Vec<ReplayedDeadLetter>,
 }
 
 impl Run<'_> {
-    /// Walks the ids upwards, so that each is visited once: a replayed one that dies again at once
-    /// must not be taken again, for ever. No more are changed than the operator has confirmed.
+    /// Changes dead letters in the order of their ids, each at most once: a replayed one that
+    /// becomes a dead letter again at once must not be replayed for ever. It never changes more
+    /// than the operator has confirmed.
     async fn change(&mut self, filter: &DeadFilter) -> Result<(), Fault> {
         let (request, mut after) = (self.request, 0);
         let total = request.limit.unwrap_or(u64::MAX).min(self.report.matched);

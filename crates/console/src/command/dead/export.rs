@@ -1,7 +1,7 @@
-//! `dead export`: dead letters with their bodies, one JSON object a line.
+//! `dead export`: writes dead letters with their bodies, one JSON object per line.
 //!
-//! Each line is an object with `dead` (as in `dead list`), `history` (as in `events show`, without
-//! the body) and `body_base64`.
+//! Each line is an object with the fields `dead` (as in `dead list`), `history` (as in `events
+//! show`, without the body) and `body_base64`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -18,23 +18,23 @@ use crate::command::history::History;
 use crate::render::terminal;
 use crate::{CommandError, Operator, Problem, Source};
 
-/// Ids that are read at a time. Bodies are read one by one, so memory holds one body.
+/// How many ids are read at a time. Bodies are read one by one, so that only one is in memory.
 const PAGE: u32 = 200;
 
 /// The result of an export.
 #[derive(Debug, Clone, Serialize)]
 pub struct ExportReport {
-    /// The source of the dead letters: the store.
+    /// Where the dead letters come from: the store.
     pub source: Source,
     /// The filter, in words.
     pub filter: String,
-    /// How many matched the filter at the start.
+    /// How many dead letters matched the filter at the start.
     pub matched: u64,
     /// How many lines were written.
     pub exported: u64,
-    /// Whether it was interrupted between two lines.
+    /// Whether the operator interrupted the export between two lines.
     pub interrupted: bool,
-    /// What went wrong during the export; the lines that were written are complete.
+    /// What failed during the export. The lines that were written are complete.
     pub problems: Vec<Problem>,
 }
 
@@ -45,8 +45,8 @@ struct Line<'a> {
     body_base64: &'a str,
 }
 
-/// Exports dead letters to a new file that only its owner may read, or to `stdout`. It writes a row
-/// to the audit first.
+/// Exports dead letters to a new file that only its owner may read, or to `stdout`. A row is
+/// written to the audit first.
 pub async fn export(
     ledger: &dyn Ledger,
     filter: &DeadFilter,
@@ -103,7 +103,7 @@ pub async fn export(
     Ok(report)
 }
 
-/// The buffer borrows the file, which is synced next.
+/// Ends the buffer, which borrows the file, so that the file can be synced.
 fn drop_buffer(writer: io::BufWriter<&mut (dyn Write + Send)>) -> io::Result<()> {
     writer.into_inner().map(drop).map_err(Into::into)
 }
@@ -139,7 +139,7 @@ async fn lines(
                     line(writer, &dead)?;
                     report.exported += 1;
                 }
-                // It existed a moment ago; dead letters are deleted by operators only.
+                // The row was listed a moment ago and is gone; only operators delete dead letters.
                 Ok(None) => {}
                 Err(fault) => report.problems.push(Problem::of(Source::Store, &fault)),
             }
@@ -154,13 +154,14 @@ fn line(writer: &mut (dyn Write + Send), dead: &DeadLetter) -> io::Result<()> {
         history: History::of(&dead.history),
         body_base64: &body,
     };
-    // A terminal may show it.
+    // The line may be printed to a terminal, so control characters are escaped.
     let line = terminal::json(&serde_json::to_string(&line)?);
     writer.write_all(line.as_bytes())?;
     writer.write_all(b"\n")
 }
 
-/// Bodies are personal data: only the owner may read the file from the moment it exists.
+/// Creates a new file that only its owner may read from the moment it exists: bodies are personal
+/// data.
 fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);

@@ -1,20 +1,20 @@
-//! `dead groups`: dead letters by route, reason and cause.
+//! `dead groups`: counts dead letters by route, reason and cause.
 
 use hookbox_driver::{DeadFilter, DeadGroup, Ledger, cause};
 use serde::Serialize;
 
 use crate::{CommandError, Source};
 
-/// Dead letters that are grouped in one transaction: a fraction of a second.
+/// How many dead letters are grouped in one transaction, which takes a fraction of a second.
 const REGROUPED: u32 = 1_000;
 
-/// Longest cause that is shown.
+/// The most characters of a cause that are shown.
 const CAUSE_CHARS_MAX: usize = 200;
 
 /// Dead letters by cause, the largest group first.
 #[derive(Debug, Clone, Serialize)]
 pub struct GroupsReport {
-    /// The source of the groups: the store.
+    /// Where the groups come from: the store.
     pub source: Source,
     /// The groups.
     pub groups: Vec<Group>,
@@ -23,25 +23,26 @@ pub struct GroupsReport {
 /// Dead letters of one route with the same reason and the same cause.
 #[derive(Debug, Clone, Serialize)]
 pub struct Group {
-    /// Its id: the value of `--group`.
+    /// The id of the group: the value of `--group`.
     pub group: String,
     /// How many.
     pub count: u64,
-    /// The route that gave up.
+    /// The route that gave up on the events.
     pub route: String,
-    /// The topic; null when they have several.
+    /// The topic of the events; null when they have several topics.
     pub topic: Option<String>,
-    /// How many topics they have.
+    /// How many topics the events have.
     pub topics: u64,
-    /// The reason, as a word: the value of `--reason`.
+    /// The name of the reason: the value of `--reason`.
     pub reason: &'static str,
-    /// The cause: the first line of the detail, with what varies from event to event replaced.
+    /// The cause: the first line of the detail, with the parts that vary from event to event
+    /// replaced.
     pub detail: String,
-    /// The newest of them: an id for `dead show`.
+    /// The id of the newest dead letter in the group, for `dead show`.
     pub newest: i64,
-    /// When the first of them died.
+    /// When the first dead letter of the group died.
     pub first_at: String,
-    /// When the last of them died.
+    /// When the last dead letter of the group died.
     pub last_at: String,
 }
 
@@ -80,8 +81,8 @@ pub async fn groups(
     })
 }
 
-/// Groups what an older version wrote, a transaction at a time, and reports how many are grouped so
-/// far. Returns how many there were.
+/// Groups the dead letters that an older version wrote, one transaction at a time, and reports the
+/// progress. Returns how many it grouped.
 pub async fn regroup(
     ledger: &dyn Ledger,
     mut progress: impl FnMut(u64) + Send,
@@ -104,7 +105,7 @@ pub async fn regroup(
     }
 }
 
-/// As [`regroup`], where a filter names a group.
+/// Runs [`regroup`] if the filter names a group.
 pub(super) async fn regroup_for(
     ledger: &dyn Ledger,
     filter: &DeadFilter,

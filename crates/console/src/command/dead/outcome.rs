@@ -1,4 +1,4 @@
-//! The outcomes of dead letters that were replayed.
+//! Waits for the outcomes of dead letters that were replayed, and counts them.
 
 use std::time::Duration;
 
@@ -9,24 +9,24 @@ use tokio::time::{Instant, sleep};
 
 use crate::Operator;
 
-/// Between two polls.
+/// The pause between two polls of the store.
 const POLL_EVERY: Duration = Duration::from_millis(250);
 
-/// Dead letters of one poll's statement.
+/// How many dead letters one statement reads.
 const PAGE: usize = 500;
 
-/// The outcomes of dead letters that were replayed.
+/// What became of dead letters that were replayed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct ReplayOutcome {
-    /// Their effects are committed.
+    /// How many are done: their effects are committed.
     pub done: u64,
-    /// They died again.
+    /// How many became dead letters again.
     pub dead_again: u64,
-    /// They had no outcome when the wait was over.
+    /// How many had no outcome when the wait ended.
     pub undecided: u64,
 }
 
-/// A dead letter that was to be replayed, and when it had died.
+/// A dead letter that was selected for a replay, with the time of its death.
 #[derive(Clone, Copy)]
 pub(super) struct ReplayedDeadLetter {
     id: i64,
@@ -42,8 +42,9 @@ impl ReplayedDeadLetter {
     }
 }
 
-/// Waits, at most so long, until all of them are decided. An interrupt that has ended the replaying
-/// does not end the wait: it reports the outcomes of those already replayed.
+/// Waits until every dead letter has an outcome, for `wait` at most. An interrupt ends the wait,
+/// except the interrupt that has already ended the replaying: then the outcomes of those replayed
+/// before it are still waited for.
 pub(super) async fn outcome(
     ledger: &dyn Ledger,
     mut undecided: Vec<ReplayedDeadLetter>,
@@ -65,7 +66,7 @@ pub(super) async fn outcome(
     }
 }
 
-/// Counts those that are decided now. Returns those that are not.
+/// Counts the dead letters that have an outcome now, and returns the others.
 async fn poll(
     ledger: &dyn Ledger,
     undecided: Vec<ReplayedDeadLetter>,
@@ -81,7 +82,7 @@ async fn poll(
             match claim.state {
                 ClaimState::Done => outcome.done += 1,
                 ClaimState::Dead if claim.died_at != replayed.died_at => outcome.dead_again += 1,
-                // It was left unchanged: nothing was replayed.
+                // The dead letter was left unchanged, so nothing was replayed.
                 ClaimState::Dead => {}
                 ClaimState::Running | ClaimState::Retrying => left.push(*replayed),
             }

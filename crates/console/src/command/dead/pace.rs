@@ -1,4 +1,4 @@
-//! Limits how fast dead letters are changed: at most so many a second, evenly.
+//! Limits how many dead letters are changed in a second, evenly over time.
 
 use std::time::Duration;
 
@@ -6,20 +6,20 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::Operator;
 
-/// Transactions a second, at most: at a higher rate, each takes several dead letters.
+/// The most transactions per second: at a higher rate, each changes several dead letters.
 const TRANSACTIONS: f64 = 10.0;
 
-/// How soon an interrupt is noticed.
+/// The longest time until an interrupt is noticed.
 const NOTICED_WITHIN: Duration = Duration::from_millis(100);
 
-/// A rate, and when the change started.
+/// The rate of a change, and when it started.
 pub(super) struct Pace {
     rate: Option<f64>,
     began: Instant,
 }
 
 impl Pace {
-    /// As fast as possible without a rate.
+    /// Creates the pace. Without a rate, changes are made as fast as possible.
     pub(super) fn new(rate: Option<f64>) -> Self {
         Self {
             rate: rate.filter(|rate| *rate > 0.0),
@@ -27,7 +27,7 @@ impl Pace {
         }
     }
 
-    /// How many to change in one transaction, at most `most`.
+    /// Returns how many dead letters to change in one transaction, at most `most`.
     #[expect(clippy::cast_possible_truncation, reason = "a float saturates")]
     #[expect(clippy::cast_sign_loss, reason = "a rate is positive")]
     pub(super) fn chunk(&self, most: u32) -> u32 {
@@ -37,13 +37,14 @@ impl Pace {
         }
     }
 
-    /// Waits until so many may have been changed, or the operator interrupts.
+    /// Waits until the rate allows the next change after `changed` ones, or until the operator
+    /// interrupts.
     pub(super) async fn wait(&self, changed: u64, operator: &dyn Operator) {
         let Some(rate) = self.rate else {
             return;
         };
         let seconds = changed as f64 / rate;
-        // A wait that no clock can measure never ends.
+        // A duration that is too long to represent is treated as endless.
         let until = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
         while self.began.elapsed() < until && !operator.interrupted() {
             let left = until.saturating_sub(self.began.elapsed());

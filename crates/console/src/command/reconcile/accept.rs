@@ -1,5 +1,5 @@
-//! `reconcile --accept-restore`: an operator knows that store and broker contradict each other, has
-//! done what is to be done about it, and lets both start afresh.
+//! `reconcile --accept-restore`: an operator confirms that a contradiction of store and broker is
+//! known and dealt with. Store and broker then start a new common history.
 
 use hookbox_driver::{Broker, Fault, FaultKind, Ledger, Mismatch};
 use serde::Serialize;
@@ -8,28 +8,29 @@ use crate::command::witness;
 use crate::operator::confirmed;
 use crate::{CommandError, Operator, Source};
 
-/// The operator's request.
+/// The request of the operator.
 #[derive(Debug, Clone)]
 pub struct AcceptRestore {
-    /// Why, for the audit.
+    /// The reason, for the audit.
     pub why: String,
-    /// The operator, for the audit.
+    /// The name of the operator, for the audit.
     pub by: String,
-    /// Skip the question.
+    /// Whether to skip the question: `--yes`.
     pub yes: bool,
 }
 
-/// The result.
+/// The result of accepting a contradiction.
 #[derive(Debug, Clone, Serialize)]
 pub struct RestoreAccepted {
-    /// The source: the store, which recorded it.
+    /// Where the result is recorded: the store.
     pub source: Source,
-    /// What was accepted; null where there was nothing to accept.
+    /// The contradiction that was accepted; null if there was none.
     pub accepted: Option<Mismatch>,
 }
 
-/// Accepts the current contradiction, after showing it and asking. The store starts a new
-/// incarnation, and the broker gets its first witness: whatever was lost stays in the audit.
+/// Accepts the current contradiction, after showing it and asking for confirmation. The store
+/// starts a new incarnation, and the broker gets its first witness. What was lost stays recorded in
+/// the audit.
 pub async fn accept_restore(
     broker: &dyn Broker,
     ledger: &dyn Ledger,

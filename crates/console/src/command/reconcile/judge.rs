@@ -1,4 +1,4 @@
-//! Classifies the accounting: what is missing, what is only in progress, and what is a
+//! Classifies the accounting: what is missing, what is still in progress, and what is a
 //! contradiction.
 
 use std::time::Duration;
@@ -9,12 +9,12 @@ use super::{
     IN_FLIGHT_MAX, OVERDUE, OutcomeCounts, QueueContents, ReconcileReport, RouteLine, Verdict,
 };
 
-/// For how long nothing may change where no receipt is open and the broker does not report what is
-/// in flight. An ingest reports whatever workers may have within a second.
+/// For how long nothing may change if no receipt is open and the broker does not report messages in
+/// flight. An ingest reports within a second every receipt that a worker may have.
 const STILL_FOR: Duration = Duration::from_secs(3);
 
 impl ReconcileReport {
-    /// Finds what is missing, and classifies the result.
+    /// Finds the missing receipts, and decides the verdict.
     pub(super) fn conclude(&mut self) {
         let missing = match &self.accept_reports {
             Some(accounts) => {
@@ -45,14 +45,14 @@ impl ReconcileReport {
         }
     }
 
-    /// Receipts that were answered 200 and have no outcome.
+    /// Returns how many receipts were answered 200 and have no outcome.
     fn open(&self) -> u64 {
         self.accept_reports
             .as_ref()
             .map_or(0, |accounts| accounts.open)
     }
 
-    /// Those of them that are missing; when nothing is in flight, all of them.
+    /// Returns how many open receipts are missing; if nothing is in flight, that is all of them.
     pub(crate) fn missing(&self) -> u64 {
         let named = self
             .accept_reports
@@ -65,12 +65,14 @@ impl ReconcileReport {
         }
     }
 
-    /// Whether a receipt is missing although others are in flight: it is overdue, and either later
-    /// receipts of its route have outcomes or no queue holds anything that could be it.
+    /// Returns whether a receipt is missing although others are in flight. It must be overdue. In
+    /// addition, either later receipts of its route have outcomes, or no queue holds a message that
+    /// could contain it.
     fn is_lost(&self, open: &OpenReceipt) -> bool {
         let of_route = |line: &&RouteLine| line.route == open.route.as_str();
         let route = self.routes.iter().find(of_route);
-        // A removed route has no queue; a broker that does not answer has no dead queue.
+        // A removed route has no queue, and a broker that does not answer has no dead-letter queue
+        // here.
         let queues = route.and_then(|it| it.broker.as_ref()).into_iter();
         let nothing_waits = self.dead_queue.is_some()
             && queues.chain(&self.dead_queue).all(|it| {
@@ -83,22 +85,23 @@ impl ReconcileReport {
         open.seconds >= OVERDUE.as_secs() && (open.passed || nothing_waits)
     }
 
-    /// Numbers may be reported in another order than they were given out, until all are reported.
+    /// Returns how many sequence gaps will not be filled. Reports may arrive in another order than
+    /// the numbers were given out.
     pub(crate) fn gaps(&self) -> usize {
         self.sure_gaps().count()
     }
 
-    /// Those that no report will fill any more.
+    /// Returns the gaps that no report will fill any more.
     pub(crate) fn sure_gaps(&self) -> impl Iterator<Item = &AccountGap> {
         self.gaps_that(true)
     }
 
-    /// Those that a report may still fill.
+    /// Returns the gaps that a report may still fill.
     pub(super) fn young_gaps(&self) -> impl Iterator<Item = &AccountGap> {
         self.gaps_that(false)
     }
 
-    /// How store and broker contradict each other.
+    /// Returns the contradiction of store and broker, if any.
     pub(crate) fn mismatch(&self) -> Option<&Mismatch> {
         self.witness.as_ref()?.mismatch.as_ref()
     }
@@ -127,26 +130,27 @@ impl ReconcileReport {
         self.problems.is_empty() && !self.moves() && self.young_gaps().next().is_none()
     }
 
-    /// Nothing is in a queue. What waits for a retry has its outcome, and is no receipt that could
-    /// be missing.
+    /// Returns whether every queue is empty. An event that waits for a retry has an outcome, so its
+    /// receipt cannot be missing.
     pub(super) fn is_quiet(&self) -> bool {
         self.problems.is_empty() && self.queues().all(QueueContents::is_empty)
     }
 
-    /// When a receipt without an outcome counts as missing, where no queue holds anything that
-    /// could be it.
+    /// Returns after how many seconds open receipts count as missing, if no queue holds anything
+    /// that could contain them.
     pub(super) fn missing_after(&self, in_flight_max: Duration) -> Option<u64> {
         let is_open = self.open() > 0 && self.is_quiet();
         is_open.then(|| self.still_for(in_flight_max).as_secs())
     }
 
-    /// A message in flight is in no queue and not yet in the store: where the broker does not count
-    /// it, only time shows what becomes of it.
+    /// Returns for how long nothing may change until nothing can be in flight. A message in flight
+    /// is in no queue and not yet in the store, so a broker that does not count it leaves only time
+    /// to decide.
     pub(super) fn still_for(&self, in_flight_max: Duration) -> Duration {
         let is_known = self.queues().all(|queue| queue.in_flight.is_some());
         match (self.open(), is_known) {
             (0, true) => Duration::ZERO,
-            // A receipt of an accept report may get its outcome a moment later.
+            // A reported receipt may get its outcome a moment later.
             (0, false) | (1.., true) => STILL_FOR,
             (1.., false) => in_flight_max.max(STILL_FOR),
         }
@@ -169,7 +173,7 @@ impl ReconcileReport {
 }
 
 impl RouteLine {
-    /// See [`receipts_gone`].
+    /// Returns how many receipts of the route are gone: see [`receipts_gone`].
     pub(crate) fn short(&self) -> u64 {
         let (Some(reported), Some(open), Some(store)) = (self.reported, self.open, &self.store)
         else {

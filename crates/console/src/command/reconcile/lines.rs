@@ -1,4 +1,4 @@
-//! A line for each route: its queue and its accounting.
+//! Builds one line for each route from its queue and its accounting.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use hookbox_event::RouteName;
 
 use super::{OutcomeCounts, QueueContents, RouteLine};
 
-/// The queues and the accounting, by route.
+/// The lines of all routes, and the two queues that belong to no route.
 pub(super) struct Lines {
     pub routes: Vec<RouteLine>,
     pub dead_queue: Option<QueueContents>,
     pub accept_report_queue: Option<QueueContents>,
 }
 
-/// Combines both.
+/// Combines the queues, the outcomes and the accept reports.
 pub(super) fn of(
     depths: Option<Vec<Depth>>,
     books: Option<Vec<RouteBooks>>,
@@ -32,11 +32,11 @@ pub(super) fn of(
         match depth.queue {
             Queue::Dead => dead_queue = Some(contents),
             Queue::Accounts => accept_report_queue = Some(contents),
-            // It holds no work: it is compared, and kept.
+            // The witness queue holds no work: it is compared elsewhere.
             Queue::Witness => {}
             Queue::Route(route) => {
                 let mut line = RouteLine::named(&route.to_string());
-                // A route without rows has settled nothing yet.
+                // A route without rows in the store has settled nothing yet.
                 line.store = store_answers.then(OutcomeCounts::nothing);
                 line.broker = Some(contents);
                 routes.insert(line.route.clone(), line);
@@ -49,7 +49,7 @@ pub(super) fn of(
         let line = routes.entry(route).or_insert(named);
         line.store = Some(OutcomeCounts::of(&book));
     }
-    // A route that is neither configured nor has outcomes any more, and was reported.
+    // A route that is neither configured nor has outcomes any more may still have been reported.
     for (route, _) in accounts.iter().flat_map(|it| &it.reported) {
         let mut line = RouteLine::named(route.as_str());
         line.store = store_answers.then(OutcomeCounts::nothing);

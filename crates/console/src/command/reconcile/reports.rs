@@ -1,19 +1,19 @@
-//! What ingests have reported, as `reconcile` reads it from the store.
+//! Reads from the store what ingests have reported.
 
 use hookbox_driver::{Accounts, Fault, Ledger, SilentIngest, Unvouched};
 
 use super::{OPEN_MAX, OVERDUE};
 use crate::{Problem, Reach, Source};
 
-/// What ingests have reported, and what is not known about them.
+/// What ingests have reported, and what is unknown about them.
 pub(super) struct Reports {
     pub accounts: Accounts,
     pub unvouched: Vec<Unvouched>,
     pub silent: Vec<SilentIngest>,
 }
 
-/// Reads them. A store that does not answer is a problem; one that could not be opened is one
-/// already.
+/// Reads the reports. A store that does not answer is a problem; a store that could not be opened
+/// is already listed as one.
 pub(super) async fn read(store: &Reach<dyn Ledger>) -> (Option<Reports>, Vec<Problem>) {
     let Reach::Open(ledger) = store else {
         return (None, Vec::new());

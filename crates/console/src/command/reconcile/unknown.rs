@@ -1,4 +1,4 @@
-//! What cannot be known: a verdict must not sound as if it were.
+//! Lists what cannot be known, so that a verdict does not claim more than is known.
 
 use hookbox_driver::{AccountGap, SilentIngest, Unvouched};
 use serde::Serialize;
@@ -9,14 +9,14 @@ use super::{ReconcileReport, Storage};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Unknown {
-    /// Whether numbers that are not reported yet will be: a gap that is too young to decide.
+    /// Whether sequence numbers that are not reported yet will be: the gap is too young to decide.
     YoungGap(AccountGap),
-    /// What became of the last numbers of an ingest that ended without reporting them.
+    /// What became of the last sequence numbers of an ingest that ended without reporting them.
     Unreported(Unvouched),
-    /// Whether an ingest that never closed has accepted anything after its last report.
+    /// Whether an ingest that has not closed has accepted anything after its last report.
     SilentIngest(SilentIngest),
-    /// Whether the one file of store and broker was restored to an older state: there is nothing
-    /// else to compare it with.
+    /// Whether the single file of store and broker was restored to an older state: there is nothing
+    /// to compare it with.
     RestoredFile,
 }
 

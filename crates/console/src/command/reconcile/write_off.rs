@@ -1,4 +1,4 @@
-//! `reconcile --write-off`: an operator declares what is missing lost for good.
+//! `reconcile --write-off`: an operator declares missing receipts lost for good.
 
 use hookbox_driver::{AccountGap, Ledger};
 use serde::Serialize;
@@ -7,35 +7,36 @@ use super::{ReconcileReport, Verdict};
 use crate::operator::confirmed;
 use crate::{CommandError, Operator, Source};
 
-/// The operator's request.
+/// The request of the operator.
 #[derive(Debug, Clone)]
 pub struct WriteOff {
-    /// Why, for the audit.
+    /// The reason, for the audit.
     pub why: String,
-    /// The operator, for the audit.
+    /// The name of the operator, for the audit.
     pub by: String,
-    /// Skip the question.
+    /// Whether to skip the question: `--yes`.
     pub yes: bool,
 }
 
 /// The result.
 #[derive(Debug, Clone, Serialize)]
 pub struct WrittenOff {
-    /// The source: the store, which recorded it.
+    /// Where the result is recorded: the store.
     pub source: Source,
-    /// Missing receipts that were to be written off.
+    /// The number of missing receipts that were selected.
     pub receipts: usize,
-    /// Unreported ranges of numbers that were to be written off.
+    /// The number of unreported ranges of sequence numbers that were selected.
     pub gaps: usize,
-    /// How many of both were; what has an outcome by now is left unchanged.
+    /// How many receipts and ranges were written off. Those that have an outcome by now are left
+    /// unchanged.
     pub written_off: u64,
-    /// The verdict afterwards, which decides the exit code; null until the accounting is read
-    /// again.
+    /// The verdict after the write-off, which decides the exit code; null until the accounting is
+    /// read again.
     pub verdict: Option<Verdict>,
 }
 
-/// Writes off what the report names as missing or unreported, after showing how much and asking. No
-/// more than it names: a receipt that may still be in flight cannot be written off.
+/// Writes off what the report lists as missing or unreported, after showing how much and asking for
+/// confirmation. Nothing else is written off: a receipt that may still be in flight cannot be.
 pub async fn write_off(
     ledger: &dyn Ledger,
     report: &ReconcileReport,
