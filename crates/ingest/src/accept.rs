@@ -71,7 +71,7 @@ pub async fn serve(
     if waited.is_err() {
         tracing::warn!(
             open = connections.len(),
-            "the drain deadline has passed: connections that are still open are cut"
+            "the drain deadline has passed: open connections are cut"
         );
         cut.cancel();
         connections.wait().await;

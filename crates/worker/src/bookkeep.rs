@@ -29,7 +29,7 @@ pub(crate) struct Bookkeeper<S: Store> {
 impl<S: Store> Bookkeeper<S> {
     pub async fn run(self, shutdown: CancellationToken) {
         let paused = AtomicBool::new(false);
-        let what = "writing down what ingests have answered";
+        let what = "storing the accept reports of ingests";
         let mut pause = Pause::new(what, &paused, &self.inner.rng, &shutdown);
         while !shutdown.is_cancelled() {
             let queue = Queue::Accounts;

@@ -35,7 +35,7 @@ impl<S: Store> RouteConsumer<S> {
         let Some(counters) = inner.counters.routes.get(&route.name) else {
             return;
         };
-        let what = format!("taking from route {}", route.name);
+        let what = format!("taking messages from route {}", route.name);
         let mut pause = Pause::new(&what, &counters.unsubscribed, &inner.rng, shutdown);
         let slots = Arc::new(Semaphore::new(route.concurrency.get()));
         while !shutdown.is_cancelled() {

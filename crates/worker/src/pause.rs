@@ -119,7 +119,7 @@ impl<'a> Pause<'a> {
                 what = self.what,
                 fault.kind = fault.kind().as_str(),
                 error = describe(fault),
-                "{} is paused: it holds what it has and resumes when this is over",
+                "{} is paused: what is in flight is kept, and it resumes when the fault is over",
                 self.what
             );
         }
