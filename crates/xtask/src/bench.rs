@@ -1,9 +1,9 @@
-//! `cargo xtask bench`: how much hookbox takes in and processes on this machine, how long an
-//! answer takes, how much memory it needs, and what the servers can do by themselves.
+//! `cargo xtask bench`: measures how many requests hookbox accepts and processes per second on this
+//! machine, how long an answer takes, how much memory is needed, and what the servers alone can do.
 //!
-//! Everything runs as it does in production: the release binary, one process a role, real servers
-//! with their own defaults for durability. What is started is ended by its process id, however
-//! this ends.
+//! Everything runs as in production: the release binary, one process per role, and real servers
+//! with their default durability settings. Every process that is started is ended by its id, also
+//! after an error.
 
 mod deployment;
 mod machine;
@@ -23,24 +23,24 @@ use crate::repository;
 use crate::test::provide_private;
 use deployment::{Deployment, Urls};
 
-/// Where the result goes.
+/// The document that the result is written to.
 const DOCUMENT: &str = "docs/BENCHMARKS.md";
 
-/// Enough for several seconds on a small machine.
+/// The default number of events: enough for several seconds on a small machine.
 const EVENTS: u32 = 20_000;
 
-/// Part of an error: figures of other servers would mean nothing.
+/// Part of an error message: figures of other servers would mean nothing.
 const PRIVATE: &str = "the bench needs private servers of its own on this machine";
 
 const HELP: &str = "cargo xtask bench [--events N] [--json]";
 
-/// Measures, writes the document and prints it, or the bare figures as JSON.
+/// Measures, writes the document, and prints it, or with `--json` the bare figures.
 ///
 /// # Errors
-/// When a server is missing, a build fails, or hookbox does not do what it must.
+/// When a server is missing, a build fails, or the outcomes are not the expected ones.
 pub fn run(arguments: &[String]) -> Result<ExitCode> {
     let request = Request::parse(arguments)?;
-    // A build takes minutes: what is missing is found, and installed, before it.
+    // Missing servers are found and installed before the build, because the build takes minutes.
     provide_private(&[Server::Postgres, Server::Rabbitmq]).context(PRIVATE)?;
     build(&["--package", "hookbox"])?;
     build(&["--package", "hookbox-testkit", "--example", "floor"])?;
@@ -59,7 +59,7 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The arguments.
+/// The arguments of the command.
 #[derive(Debug, PartialEq, Eq)]
 struct Request {
     events: u32,
@@ -100,7 +100,8 @@ fn build(what: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Floors first, then each pair, on the same servers.
+/// Measures first what the servers alone can do, and then each pair of broker and store on the same
+/// servers.
 fn measured(events: u32) -> Result<Value> {
     let postgres = PostgresServer::start().context("starting PostgreSQL")?;
     let rabbitmq = RabbitmqServer::start().context("starting RabbitMQ")?;
@@ -135,7 +136,7 @@ fn measured(events: u32) -> Result<Value> {
 fn floors(urls: &Urls) -> Result<Value> {
     let folder = Folder::new("floor", Account::Ourselves)?;
     let program = deployment::release("examples/floor");
-    // Short and with an end of its own, so it needs no keeper.
+    // The program runs for a short time and ends by itself, so no keeper watches it.
     let output = Command::new(program)
         .arg(folder.path())
         .env("DATABASE_URL", &urls.postgres)

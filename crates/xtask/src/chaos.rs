@@ -1,4 +1,4 @@
-//! `cargo xtask chaos`: builds what the fault suite runs, and runs it.
+//! `cargo xtask chaos`: builds the fault suite and what it tests, and runs the suite.
 
 use std::env;
 use std::process::ExitCode;
@@ -8,13 +8,14 @@ use anyhow::{Context, Result, ensure};
 use crate::install::Server;
 use crate::{repository, test};
 
-/// What is built: the binary under test, with its crash points, and the layers.
+/// The packages to build: the binary under test with its crash points, the fault suite, and the
+/// simulation.
 const PACKAGES: [&str; 3] = ["hookbox", "hookbox-chaos", "hookbox-simulation"];
 
-/// Runs the fault suite; its own `--help` lists the arguments.
+/// Runs the fault suite. The suite's own `--help` lists the arguments.
 ///
 /// # Errors
-/// When something does not build, or the servers cannot be had.
+/// When a package does not build, or a server cannot be found or installed.
 pub fn run(arguments: &[String]) -> Result<ExitCode> {
     test::provide(&Server::ALL)?;
     let mut build = repository::cargo();

@@ -1,5 +1,6 @@
-//! `cargo xtask ci`: everything that must hold before a change lands, in the order of how soon
-//! each part can fail. `--full FOLDER` repeats what meets servers on a newer generation of them.
+//! `cargo xtask ci`: runs everything that must pass before a change lands. The steps that can fail
+//! soonest run first. `--full FOLDER` repeats the steps that need servers with a newer generation
+//! of servers.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -9,28 +10,29 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{chaos, dump, fuzz, readme, repository, tidy};
 
-/// What of the tests meets servers, as arguments of `cargo`.
+/// The steps that need servers, as arguments of `cargo`.
 const MEETS_SERVERS: [&str; 2] = [
     "xtask test -p hookbox-driver-postgres -p hookbox-driver-rabbitmq -p hookbox-tests",
     "xtask chaos --ci --layer faults",
 ];
 
-/// How the root with other servers is made, where it is not there.
+/// The command that creates a root file system with other servers.
 const MAKE_ROOT: &str = "debootstrap --variant=minbase \
      --include=rabbitmq-server,postgresql-17,libfaketime trixie";
 
-/// Runs every step, and stops at the first that fails; with a root of other servers, then all that
-/// meets servers once more with those, RabbitMQ's metadata in Mnesia and in Khepri.
+/// Runs every step, and stops at the first that fails. With the root file system of other servers,
+/// the steps that need servers run again with those, once with RabbitMQ's metadata in Mnesia and
+/// once in Khepri.
 ///
 /// # Errors
 /// When a step fails or cannot be run.
 pub fn run(other: Option<&str>) -> Result<ExitCode> {
     let start = Instant::now();
     if let Some(root) = other {
-        // Said now, and not after half an hour.
+        // A missing root is reported now, and not after half an hour.
         ensure!(
             Path::new(root).join("etc/passwd").exists(),
-            "{root} is no root of a system; to make it: {MAKE_ROOT} {root}"
+            "{root} has no root file system; to create it: {MAKE_ROOT} {root}"
         );
     }
     this_machine()?;
@@ -64,7 +66,7 @@ fn this_machine() -> Result<()> {
         succeeds(shell.arg("-c").arg(command).current_dir(repository::root()))
     })?;
     step("cargo xtask fuzz --ci", |_| fuzzing_holds())?;
-    // Other seeds each time; what fails is printed with the command that repeats it.
+    // Each run uses other seeds. A failure is printed with the command that repeats it.
     step("cargo xtask chaos --ci", |_| chaos_holds())?;
     step("git status --porcelain schemas/", |_| dumps_are_clean())
 }
@@ -101,7 +103,10 @@ fn succeeds(command: &mut Command) -> Result<()> {
 
 fn chaos_holds() -> Result<()> {
     let code = chaos::run(&["--ci".to_owned()])?;
-    ensure!(code == ExitCode::SUCCESS, "a case does not hold: see above");
+    ensure!(
+        code == ExitCode::SUCCESS,
+        "a case of the fault suite failed: see above"
+    );
     Ok(())
 }
 
@@ -109,7 +114,7 @@ fn fuzzing_holds() -> Result<()> {
     let code = fuzz::run(&["--ci".to_owned()])?;
     ensure!(
         code == ExitCode::SUCCESS,
-        "a target does not hold: see above"
+        "a target of the fuzzer failed: see above"
     );
     Ok(())
 }
@@ -122,5 +127,5 @@ fn dumps_are_clean() -> Result<()> {
     for change in &changes {
         eprintln!("{change}");
     }
-    bail!("schemas/ differs from what is committed: look at the difference, and commit it")
+    bail!("schemas/ differs from the last commit: review the difference, and commit it")
 }

@@ -1,7 +1,7 @@
-//! `cargo xtask dump`: rewrites what is generated in `schemas/`.
+//! `cargo xtask dump`: rewrites the generated files in `schemas/`.
 //!
-//! Each generated file is compared with the code by a test that lives with the code; the same
-//! tests write it when `UPDATE_SCHEMAS` is set, so there is one place that knows how.
+//! A test beside the code compares each generated file with the code. With `UPDATE_SCHEMAS` set,
+//! the same test writes the file instead, so that only one place knows how to generate it.
 
 use std::process::{Command, ExitCode};
 
@@ -9,13 +9,13 @@ use anyhow::{Context, Result};
 
 use crate::{repository, test};
 
-/// Makes the tests that compare write instead.
+/// The variable that makes these tests write instead of compare.
 const UPDATE: (&str, &str) = ("UPDATE_SCHEMAS", "1");
 
-/// Runs the tests as writers, then prints what changed.
+/// Runs the tests so that they write, and prints which files changed.
 ///
 /// # Errors
-/// When the servers cannot be had, or cargo or git cannot be run.
+/// When a server cannot be found or installed, or cargo or git cannot be run.
 pub fn run(arguments: &[String]) -> Result<ExitCode> {
     let code = test::run(arguments, &[UPDATE])?;
     for change in changes()? {
@@ -24,7 +24,8 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
     Ok(code)
 }
 
-/// What in `schemas/` differs from what is committed; nothing where there is no git repository.
+/// Returns the files in `schemas/` that differ from the last commit; none if there is no git
+/// repository.
 ///
 /// # Errors
 /// When git cannot be run.

@@ -1,15 +1,15 @@
-//! What a check found: where, and what to do about it.
+//! A finding of a check: the place, and what to do about it.
 
 use std::fmt;
 
-/// One breach of a rule.
+/// One violation of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
-    /// The file, from the root of the repository.
+    /// The path of the file, from the root of the repository.
     pub path: String,
     /// The line, counted from 1.
     pub line: usize,
-    /// What is wrong, and what to do.
+    /// What is wrong, and how to fix it.
     pub what: String,
 }
 

@@ -6,11 +6,12 @@ use anyhow::{Context, Result};
 
 use crate::repository;
 
-/// Builds the fuzzer and runs it; its own `--help` lists the arguments. A short run takes the build
-/// that the tests have made, a long one an optimised build with every check of a debug build.
+/// Builds the fuzzer and runs it; its own `--help` lists the arguments. A short run uses the debug
+/// build that the tests have made. A long run uses an optimised build with all checks of a debug
+/// build.
 ///
 /// # Errors
-/// When it does not build.
+/// When the fuzzer does not build.
 pub fn run(arguments: &[String]) -> Result<ExitCode> {
     let quick = ["--ci", "--list", "--help", "--input"];
     let is_quick = arguments.iter().any(|word| quick.contains(&word.as_str()));

@@ -1,6 +1,6 @@
-//! Gets missing servers with the system's package manager, where that needs no password.
+//! Installs missing servers with the system's package manager, if that needs no password.
 //!
-//! What a package would start as a system service stays off: the tests run instances of their own.
+//! System services of the packages are not started: the tests run servers of their own.
 
 use std::env;
 use std::process::{Command, Stdio};
@@ -14,11 +14,12 @@ pub enum Server {
     Postgres,
     /// RabbitMQ.
     Rabbitmq,
-    /// PgBouncer, a pooler before PostgreSQL.
+    /// PgBouncer, a connection pooler for PostgreSQL.
     Pgbouncer,
-    /// nginx, a load balancer before an ingest.
+    /// nginx, as a load balancer in front of an ingest.
     Nginx,
-    /// libfaketime, which shifts the clock of a process. No server, but it comes the same way.
+    /// libfaketime, which shifts the clock of a process. It is not a server, but it is installed in
+    /// the same way.
     Faketime,
 }
 
@@ -44,10 +45,10 @@ impl Server {
     }
 }
 
-/// Installs the servers.
+/// Installs the given servers.
 ///
 /// # Errors
-/// When the package manager fails, or may not be used: the error is the line to type.
+/// When the package manager fails or must not be used. The error then contains the command to type.
 pub fn install(servers: &[Server]) -> Result<()> {
     let names: Vec<&str> = servers.iter().map(|server| server.name()).collect();
     let names = names.join(" and ");
@@ -57,7 +58,7 @@ pub fn install(servers: &[Server]) -> Result<()> {
     let packages = manager.packages(servers);
     let root = output("id", &["-u"]).as_deref() == Some("0");
     let mut command = match (manager, root) {
-        // Homebrew refuses root, and needs no right.
+        // Homebrew refuses to run as root, and needs no rights.
         (Manager::Brew, _) => Command::new("sh"),
         (Manager::Apt | Manager::Dnf | Manager::Apk, true) => Command::new("sh"),
         (Manager::Apt | Manager::Dnf | Manager::Apk, false) => {
@@ -88,7 +89,7 @@ pub fn install(servers: &[Server]) -> Result<()> {
     Ok(())
 }
 
-/// A package manager that we can use without prompts.
+/// A package manager that can install without asking questions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Manager {
     Apt,
@@ -121,7 +122,7 @@ impl Manager {
             (Manager::Apt | Manager::Apk | Manager::Dnf, Server::Rabbitmq) => "rabbitmq-server",
             (Manager::Brew, Server::Rabbitmq) => "rabbitmq",
             (_, Server::Pgbouncer) => "pgbouncer",
-            // Without the modules that need a dozen libraries.
+            // The light package lacks modules that need a dozen libraries.
             (Manager::Apt, Server::Nginx) => "nginx-light",
             (Manager::Dnf | Manager::Apk | Manager::Brew, Server::Nginx) => "nginx",
             (_, Server::Faketime) => "libfaketime",
@@ -129,7 +130,7 @@ impl Manager {
         servers.iter().map(package).collect()
     }
 
-    /// What a person would type.
+    /// Returns the command that a person would type.
     fn line(self, packages: &[&str]) -> String {
         let packages = packages.join(" ");
         match self {
@@ -144,7 +145,7 @@ impl Manager {
         }
     }
 
-    /// What we run, its output going where our own messages go.
+    /// Returns the script to run. Its output goes to standard error, like the messages of xtask.
     fn script(self, packages: &[&str]) -> String {
         let install = self.line(packages).replacen("sudo ", "", 1);
         match self {
@@ -162,8 +163,9 @@ impl Manager {
     }
 }
 
-/// Debian's packages start their services at once, unless `policy-rc.d` says 101, and at every
-/// later boot, unless they are disabled. A policy that was there comes back, whatever happens.
+/// The packages of Debian start their services at once unless `policy-rc.d` exits with 101, and at
+/// every boot unless the services are disabled. A policy that existed before is restored in any
+/// case.
 const APT: &str = r#"
 exec >&2
 policy=/usr/sbin/policy-rc.d
@@ -186,7 +188,7 @@ INSTALL || exit
 if command -v systemctl >/dev/null; then systemctl disable UNITS || true; fi
 "#;
 
-/// The output of a program, when it succeeds.
+/// Returns the output of a program, if the program succeeds.
 fn output(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program)
         .args(arguments)

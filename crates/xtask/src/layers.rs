@@ -1,8 +1,8 @@
-//! Which crate may depend on which, as data, compared with what cargo reports.
+//! Defines which crate may depend on which, and compares that with what cargo reports.
 //!
-//! docs/ARCHITECTURE.md has the same table: each crate with all that it may use of ours. Engines
-//! never see a driver, drivers never see each other, and a library that is a driver's own affair is
-//! named nowhere else.
+//! docs/ARCHITECTURE.md has the same table: each crate of the workspace with the crates that it may
+//! use. Engines never see a driver, drivers never see each other, and a library that belongs to one
+//! driver is not used anywhere else.
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -10,16 +10,17 @@ use serde_json::Value;
 use crate::finding::Finding;
 use crate::repository;
 
-/// A crate of ours.
+/// One crate of the workspace.
 struct Layer {
     package: &'static str,
-    /// What of ours it may use.
+    /// The crates of the workspace that it may use.
     uses: &'static [&'static str],
-    /// What its tests, examples and benches may use besides.
+    /// The crates that its tests, examples and benches may use in addition.
     tests_use: &'static [&'static str],
 }
 
-/// What any test may use: a real store, a real broker, the suite and the kit.
+/// The crates that any test may use: real stores, real brokers, the conformance suite and the test
+/// kit.
 const IN_TESTS: &[&str] = &[
     "testkit",
     "conformance",
@@ -28,7 +29,7 @@ const IN_TESTS: &[&str] = &[
     "driver-sqlite",
 ];
 
-/// Everything that makes up the binary.
+/// All crates that the binary consists of.
 const ALL: &[&str] = &[
     "crash",
     "event",
@@ -44,7 +45,7 @@ const ALL: &[&str] = &[
 ];
 
 const LAYERS: &[Layer] = &[
-    // Points at which tests end the process: any crate whose state a crash could lose may have
+    // The points at which tests end the process. Any crate whose state a crash could lose may have
     // some.
     Layer {
         package: "crash",
@@ -112,13 +113,13 @@ const LAYERS: &[Layer] = &[
         uses: &["event", "driver"],
         tests_use: IN_TESTS,
     },
-    // The engines over fakes of the seams: it knows no driver.
+    // Runs the engines over fakes of the seams, so it knows no driver.
     Layer {
         package: "simulation",
         uses: &["event", "signature", "driver", "ingest", "worker"],
         tests_use: &[],
     },
-    // Whatever reads what strangers write: it knows no driver, and nothing runs in it.
+    // Fuzzes whatever parses untrusted input. It knows no driver, and no server runs in it.
     Layer {
         package: "fuzz",
         uses: &[
@@ -147,7 +148,7 @@ const LAYERS: &[Layer] = &[
         ],
         tests_use: &["conformance"],
     },
-    // Breaks the binary from outside: it shares no code with what it tests.
+    // Breaks the binary from outside, so it shares no code with what it tests.
     Layer {
         package: "chaos",
         uses: &["testkit", "crash"],
@@ -158,7 +159,7 @@ const LAYERS: &[Layer] = &[
         uses: &["testkit"],
         tests_use: &[],
     },
-    // All of it is tests; its library is what they share.
+    // The whole package is tests; its library is what the tests share.
     Layer {
         package: "tests",
         uses: EVERYTHING,
@@ -166,7 +167,7 @@ const LAYERS: &[Layer] = &[
     },
 ];
 
-/// The tests over several crates may use whatever they test.
+/// The crates that tests over several crates may use: everything that they test.
 const EVERYTHING: &[&str] = &[
     "event",
     "signature",
@@ -184,12 +185,12 @@ const EVERYTHING: &[&str] = &[
     "crash",
 ];
 
-/// A library of others that only some crates may name.
+/// A library from outside the workspace that only some crates may use.
 struct Outside {
     package: &'static str,
-    /// Who may use it.
+    /// The crates that may use it.
     by: &'static [&'static str],
-    /// Whose tests may use it besides.
+    /// The crates whose tests may use it in addition.
     by_tests_of: &'static [&'static str],
     instead: &'static str,
 }
@@ -211,7 +212,7 @@ const OUTSIDE: &[Outside] = &[
         package: "axum",
         by: &["ingest", "console"],
         by_tests_of: &["tests"],
-        instead: "HTTP is the business of ingest and console",
+        instead: "only ingest and console serve HTTP",
     },
     Outside {
         package: "sqlx",
@@ -227,21 +228,21 @@ const OUTSIDE: &[Outside] = &[
     },
 ];
 
-/// Crates that know no runtime, so that their callers decide about time and waiting.
+/// Crates without an async runtime, so that their callers decide about time and waiting.
 const WITHOUT_RUNTIME: [&str; 3] = ["event", "signature", "driver"];
 
-/// One dependency as a manifest states it.
+/// One dependency, as a manifest declares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Dependency {
-    /// Who has it.
+    /// The crate that has the dependency.
     of: String,
     /// The crate that it depends on.
     on: String,
-    /// Whether only tests, examples and benches get it.
+    /// Whether the dependency is only for tests, examples and benches.
     dev: bool,
 }
 
-/// Compares the workspace with the table.
+/// Compares the dependencies in the workspace with the table.
 ///
 /// # Errors
 /// When cargo cannot be run.
@@ -304,17 +305,17 @@ fn ask_cargo() -> Result<(Vec<String>, Vec<Dependency>)> {
     ))
 }
 
-/// Folders have the short names.
+/// Removes the prefix of a package name, which the names of folders do not have.
 fn short(name: &str) -> String {
     name.strip_prefix("hookbox-").unwrap_or(name).to_owned()
 }
 
-/// Pairs of a crate and what is wrong with it.
+/// Returns each crate that violates the table, with what is wrong.
 fn check(packages: &[String], dependencies: &[Dependency]) -> Vec<(String, String)> {
     let mut findings = Vec::new();
     for package in packages {
         if !LAYERS.iter().any(|layer| layer.package == package) {
-            let what = "is in no layer: add it to the table in crates/xtask/src/layers.rs";
+            let what = "has no layer: add it to the table in crates/xtask/src/layers.rs";
             findings.push((package.clone(), what.to_owned()));
         }
     }
@@ -330,7 +331,7 @@ fn inside(dependency: &Dependency) -> Option<String> {
     LAYERS.iter().find(|layer| layer.package == on)?;
     let layer = LAYERS.iter().find(|layer| layer.package == of)?;
     let on = on.as_str();
-    // A crate that gives itself a feature for its own tests.
+    // A crate may depend on itself, to enable a feature for its own tests.
     if *dev && of == on {
         return None;
     }
@@ -344,7 +345,7 @@ fn inside(dependency: &Dependency) -> Option<String> {
     };
     Some(match (*dev, layer.tests_use.contains(&on)) {
         (false, true) => format!("`{on}` is for the tests of {of} only: [dev-dependencies]"),
-        _ => format!("`{on}` is not for {of}, which may use {may} of ours"),
+        _ => format!("`{on}` is not for {of}, which may use {may} of this workspace"),
     })
 }
 
@@ -356,7 +357,7 @@ fn outside(dependency: &Dependency) -> Option<String> {
         return Some(format!("`{on}` is not for {of}, which knows no runtime"));
     }
     let rule = OUTSIDE.iter().find(|rule| rule.package == on)?;
-    // The package of tests has a library, and that is tests as well.
+    // The library of the package `tests` is test code as well.
     let in_tests = *dev || of == "tests";
     if rule.by.contains(&of) || (in_tests && rule.by_tests_of.contains(&of)) {
         return None;

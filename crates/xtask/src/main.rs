@@ -1,6 +1,6 @@
-//! The project's own tasks, as `cargo xtask <task>`.
+//! The tasks of this project, as `cargo xtask <task>`.
 //!
-//! Kept small, since it is built before anything else.
+//! This crate is kept small, because it is built before anything else.
 
 mod bench;
 mod chaos;
@@ -26,18 +26,18 @@ const HELP: &str = "\
 cargo xtask test [--keep] [cargo test's arguments] [-- filter …]
         Runs the tests with private PostgreSQL and RabbitMQ. --keep leaves them running.
         HOOKBOX_TEST_POSTGRES_URL and HOOKBOX_TEST_AMQP_URL name servers to use instead;
-        HOOKBOX_TEST_ROOT a folder with a whole system, whose servers are started instead.
+        HOOKBOX_TEST_ROOT names a folder with a root file system, whose servers are used instead.
 cargo xtask test --fast
-        Every test that needs no server; installs and starts none. About a minute after the build.
+        Runs every test that needs no server, in about a minute after the build.
 cargo xtask ci [--full FOLDER]
-        Everything that must hold before a change lands; then, with other servers from a folder
-        with a whole system (debootstrap makes one), all that meets servers once more.
+        Runs everything that must pass before a change lands. With --full, the steps that need
+        servers run again, with the servers of a root file system (debootstrap makes one).
 cargo xtask tidy
-        The house rules that a program can check, all findings at once.
+        Checks the house rules that a program can check, and prints all findings at once.
 cargo xtask sample [--seed N] [--count N] [--json]
         Draws comments, logs, errors and help texts for a reader who does not know the code.
 cargo xtask dump [cargo test's arguments] [-- filter …]
-        Rewrites what is generated in schemas/.
+        Rewrites the generated files in schemas/.
 cargo xtask skew [--old REVISION]
         Builds an older hookbox and runs it beside this one, on one broker and one store.
 cargo xtask bench [--events N] [--json]

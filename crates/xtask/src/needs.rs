@@ -1,31 +1,32 @@
-//! Which tests need no server: `cargo xtask test --fast` runs those, and those alone.
+//! Decides which tests need no server: `cargo xtask test --fast` runs exactly those.
 //!
-//! Unit tests need none, except in a module that is named [`CANARIES`]; examples and the
-//! documentation's code need none either. A target in a `tests/` folder is in [`TARGETS`] once,
-//! beside the reason. A test compares the list with what cargo says, and in that run every start of
-//! a server fails (`HOOKBOX_TEST_NO_SERVERS`), so that a test that needs one is noticed there.
+//! Unit tests need no server, except in a module named [`CANARIES`]; examples and the code in the
+//! documentation need none either. A target in a `tests/` folder is listed once in [`TARGETS`],
+//! with the reason. A test compares the list with what cargo reports. In a fast run every start of
+//! a server fails (`HOOKBOX_TEST_NO_SERVERS`), so that a test that needs a server is noticed.
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::repository;
 
-/// Unit tests in a module of this name meet a server: a driver's tests that a fault of its library
-/// or its server is still there need what only the driver's own modules see.
+/// The name of a module whose unit tests need a server. They check that a fault of a library or a
+/// server still exists, and for that they use what only the driver's own modules see.
 pub const CANARIES: &str = "canaries::";
 
-/// What a target needs to run.
+/// What a test target needs to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needs {
     /// No server.
     Nothing,
-    /// Servers, except in the modules whose names begin so.
+    /// Servers, except in the modules whose names begin with one of these.
     ServersExceptIn(&'static [&'static str]),
-    /// Servers, and why.
+    /// Servers, for this reason.
     Servers(&'static str),
 }
 
-/// A target in a `tests/` folder. Names are unique in the workspace: cargo selects by them.
+/// A target in a `tests/` folder. Its name is unique in the workspace, because cargo selects
+/// targets by name.
 pub struct Target {
     /// The name that `cargo test --test` takes.
     pub name: &'static str,
@@ -42,7 +43,8 @@ pub const TARGETS: &[Target] = &[
     fast("process"),
     fast("seeds"),
     fast("spool"),
-    // The suite of promises on the embedded driver is a file, on the others a server.
+    // The conformance suite needs a file for the embedded driver, and a server for each of the
+    // other drivers.
     Target {
         name: "conformance",
         needs: Needs::ServersExceptIn(&["sqlite_store::", "sqlite_broker::"]),
@@ -64,7 +66,7 @@ const fn servers(name: &'static str, why: &'static str) -> Target {
     Target { name, needs }
 }
 
-/// Cargo's arguments that select what is fast as a whole.
+/// Returns the arguments of cargo that select all targets without a server.
 ///
 /// # Errors
 /// When cargo does not list the targets.
@@ -79,7 +81,7 @@ pub fn whole() -> Result<Vec<String>> {
     Ok(words)
 }
 
-/// Targets of which some modules are fast, with those.
+/// Returns the targets that need servers in part, with the modules that do not.
 pub fn parts() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
     TARGETS.iter().filter_map(|target| match target.needs {
         Needs::ServersExceptIn(modules) => Some((target.name, modules)),
@@ -87,7 +89,7 @@ pub fn parts() -> impl Iterator<Item = (&'static str, &'static [&'static str])> 
     })
 }
 
-/// Targets of which nothing is fast, and why.
+/// Returns the targets that need servers as a whole, with the reason.
 pub fn left_out() -> impl Iterator<Item = (&'static str, &'static str)> {
     TARGETS.iter().filter_map(|target| match target.needs {
         Needs::Servers(why) => Some((target.name, why)),
@@ -95,7 +97,7 @@ pub fn left_out() -> impl Iterator<Item = (&'static str, &'static str)> {
     })
 }
 
-/// The names of all targets of a kind whose tests `cargo test` runs, sorted.
+/// Returns the sorted names of all targets of a kind that `cargo test` runs.
 fn listed_by_cargo(kind: &str) -> Result<Vec<String>> {
     let words = [
         "metadata",

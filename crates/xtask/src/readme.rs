@@ -1,16 +1,16 @@
-//! The README's own test command: what a newcomer types is what CI runs.
+//! Finds the test command in the README, so that CI runs what a newcomer types.
 
 use anyhow::{Context, Result};
 
 use crate::repository;
 
-/// The words by which the command is known.
+/// The words by which the command is found.
 const TEST_COMMAND: &str = "cargo xtask test";
 
-/// The line of README.md, inside a fence, that tests everything.
+/// Returns the line of README.md, inside a code fence, that runs all tests.
 ///
 /// # Errors
-/// When there is none.
+/// When README.md cannot be read or has no such line.
 pub fn test_command() -> Result<String> {
     let text = repository::read("README.md").context("reading README.md")?;
     find(&text).with_context(|| format!("README.md has no fenced line with `{TEST_COMMAND}`"))

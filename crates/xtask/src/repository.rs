@@ -1,30 +1,30 @@
-//! Where the repository is, the files of it that the rules are about, and its cargo.
+//! The root of the repository, its files, and the cargo that built this program.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs, io};
 
-/// The folder with the workspace's `Cargo.toml`.
+/// Returns the folder that contains the `Cargo.toml` of the workspace.
 pub fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors().nth(2).unwrap_or(here).to_owned()
 }
 
-/// The cargo that runs us, on the whole repository.
+/// Returns a command for the cargo that runs this program, in the root of the repository.
 pub fn cargo() -> Command {
     let mut command = Command::new(cargo_program());
     command.current_dir(root());
     command
 }
 
-/// The path of the cargo that runs us.
+/// Returns the path of the cargo that runs this program.
 pub fn cargo_program() -> OsString {
     env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
-/// Every file below `folder` for which `wanted` says so, as paths from the root with `/` between,
-/// sorted. Build output and hidden folders are left out.
+/// Returns every file below `folder` that `wanted` accepts: sorted paths from the root, with `/` as
+/// separator. Build output and hidden folders are left out.
 ///
 /// # Errors
 /// When a folder cannot be read.
@@ -49,10 +49,10 @@ pub fn files(folder: &str, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<Stri
     Ok(found)
 }
 
-/// The text of a file, given by its path from the root.
+/// Returns the text of a file, given by its path from the root.
 ///
 /// # Errors
-/// When it cannot be read, or is not UTF-8.
+/// When the file cannot be read, or is not UTF-8.
 pub fn read(path: &str) -> io::Result<String> {
     fs::read_to_string(root().join(path))
 }

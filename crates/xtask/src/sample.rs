@@ -1,8 +1,9 @@
-//! `cargo xtask sample`: draws texts that people read, so that a reader who does not know the code
-//! can say which of them are clear.
+//! `cargo xtask sample`: draws random texts from the source, so that a reader who does not know the
+//! code can say which of them are clear.
 //!
-//! Comments and documentation of Rust files, and the texts of logs, errors and help: each with the
-//! same chance. The seed decides, so that the same tree gives the same sample again.
+//! The texts are comments and documentation in Rust files, and the texts of logs, errors and help.
+//! Each is drawn with the same chance. The seed makes the sample repeatable: the same tree gives
+//! the same sample again.
 
 use std::process::ExitCode;
 
@@ -12,20 +13,20 @@ use serde_json::json;
 use crate::repository;
 use crate::source::{Kind, Source};
 
-/// How many are drawn where nothing is said: enough to distinguish ninety in a hundred from
-/// eighty, and few enough to be read in half an hour.
+/// How many texts are drawn by default: enough to distinguish ninety in a hundred from eighty, and
+/// few enough to read in half an hour.
 const COUNT: usize = 80;
 
-/// A text of fewer words says nothing that could be unclear.
+/// The fewest words of a text that is drawn: a shorter one says nothing that could be unclear.
 const WORDS_MIN: usize = 4;
 
-/// SQL and patterns are code, whatever quotes they stand in.
+/// The beginnings of SQL statements: SQL in a string literal is code and is not drawn.
 const CODE: [&str; 10] = [
     "select ", "insert ", "update ", "delete ", "create ", "alter ", "with ", "drop ", "grant ",
     "revoke ",
 ];
 
-/// One text, and where it stands.
+/// One text with its place.
 #[derive(Debug, PartialEq, Eq)]
 struct Sampled {
     path: String,
@@ -33,7 +34,7 @@ struct Sampled {
     text: String,
 }
 
-/// Prints the sample: numbered texts, and with `--json` where each stands.
+/// Prints the numbered texts of the sample, with `--json` together with their places.
 ///
 /// # Errors
 /// When the arguments are not understood, or a file cannot be read.
@@ -66,7 +67,7 @@ pub fn run(arguments: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What was asked for.
+/// The arguments of the command.
 #[derive(Debug, PartialEq, Eq)]
 struct Request {
     seed: u64,
@@ -98,7 +99,7 @@ impl Request {
     }
 }
 
-/// Draws without putting back (Fisher and Yates, the first places of a shuffle).
+/// Draws without replacement: the first steps of a Fisher-Yates shuffle.
 fn draw(mut texts: Vec<Sampled>, request: &Request) -> Vec<Sampled> {
     let mut state = request.seed;
     for place in 0..request.count {
@@ -127,7 +128,7 @@ fn texts_of(path: &str, text: &str) -> Vec<Sampled> {
     found
 }
 
-/// Paragraphs of comments: lines one below the other that begin alike.
+/// Returns the paragraphs of comments: consecutive lines with the same comment marker.
 fn comments(path: &str, only: &str) -> Vec<Sampled> {
     let mut found: Vec<Sampled> = Vec::new();
     let mut open: Option<&str> = None;
@@ -154,7 +155,7 @@ fn comments(path: &str, only: &str) -> Vec<Sampled> {
     found
 }
 
-/// What stands in quotes and reads as a sentence.
+/// Returns the string literals that read as a sentence.
 fn literals(path: &str, only: &str) -> Vec<Sampled> {
     let mut found = Vec::new();
     let mut rest = only;
@@ -182,7 +183,7 @@ fn literals(path: &str, only: &str) -> Vec<Sampled> {
     found
 }
 
-/// Where the closing quote stands.
+/// Returns the position of the closing quote.
 fn quote_end(text: &str) -> Option<usize> {
     let mut escaped = false;
     for (at, c) in text.char_indices() {
@@ -195,7 +196,7 @@ fn quote_end(text: &str) -> Option<usize> {
     None
 }
 
-/// Whether most of it is words: what a test sends or expects is seldom so.
+/// Returns whether most of the text is words. What a test sends or expects seldom is.
 fn reads_as_words(text: &str) -> bool {
     let words: Vec<&str> = text.split_whitespace().collect();
     let plain = words.iter().filter(|word| {

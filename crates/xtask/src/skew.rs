@@ -1,7 +1,7 @@
-//! `cargo xtask skew`: an older hookbox beside this one, on one broker and one store.
+//! `cargo xtask skew`: runs an older hookbox beside this one, on one broker and one store.
 //!
-//! The older one is built from its commit, in a work tree and a target folder of its own, so that
-//! neither build touches the other. What is then done with both is a test (tests/journeys/skew.rs).
+//! The older hookbox is built from its commit, in its own work tree and target folder, so that the
+//! two builds do not disturb each other. tests/journeys/skew.rs then tests both.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -10,16 +10,16 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{repository, test};
 
-/// What runs beside this one by default: the last commit of the first schema.
+/// The older revision by default: the last commit with the first schema.
 const OLD: &str = "59c5812";
 
-/// Names the older binary to the test.
+/// The variable that gives the test the path of the older binary.
 const OLD_BINARY: &str = "HOOKBOX_OLD_BINARY";
 
-/// Builds the older hookbox and runs the test.
+/// Builds the older hookbox and runs the test with it.
 ///
 /// # Errors
-/// When the revision is not there or does not build, or the servers cannot be had.
+/// When the revision does not exist or does not build, or a server cannot be found or installed.
 pub fn run(arguments: &[String]) -> Result<ExitCode> {
     let revision = match arguments {
         [] => OLD,
@@ -44,7 +44,7 @@ fn build(revision: &str) -> Result<PathBuf> {
     let (tree, target) = (folder.join(&commit), folder.join("target"));
     if !tree.is_dir() {
         std::fs::create_dir_all(&folder).context("making target/skew")?;
-        // One that was removed by hand is still on git's list.
+        // A work tree that was removed by hand is still listed by git.
         output(git(&root).args(["worktree", "prune"]))?;
         output(
             git(&root)

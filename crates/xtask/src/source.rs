@@ -1,37 +1,38 @@
-//! Reads Rust just well enough to separate code from comments and text, and to measure functions.
+//! Scans Rust source just well enough to separate code from comments and literals, and to measure
+//! functions.
 //!
-//! A scanner of our own: a parser would take longer to build than all the rest of `xtask`.
+//! xtask has its own scanner because a parser would take longer to build than the rest of `xtask`.
 
-/// What a byte of a source file belongs to.
+/// The kind of a byte in a source file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The program itself.
     Code,
     /// A comment or documentation.
     Comment,
-    /// What stands in a string or character literal, its quotes included.
+    /// The content of a string or character literal, including its quotes.
     Text,
 }
 
-/// A source file with the kind of each of its bytes.
+/// A source file, with the kind of each of its bytes.
 pub struct Source {
     bytes: Vec<u8>,
     kinds: Vec<Kind>,
 }
 
-/// A function and its extent.
+/// A function, with its position and its length.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Function {
     /// Its name.
     pub name: String,
     /// The line of its `fn`, counted from 1.
     pub line: usize,
-    /// How many lines it has, from `fn` to the closing brace, without those of a text literal.
+    /// The number of lines from `fn` to the closing brace, without the lines inside a literal.
     pub lines: usize,
 }
 
 impl Source {
-    /// Classifies each byte of a text.
+    /// Classifies each byte of a source text.
     pub fn new(text: &str) -> Source {
         let mut scanner = Scanner {
             bytes: text.as_bytes(),
@@ -47,7 +48,8 @@ impl Source {
         }
     }
 
-    /// The text with everything that is not of this kind blanked out, lines kept.
+    /// Returns the text with every byte of another kind replaced by a space, so that lines and
+    /// columns stay.
     pub fn only(&self, kind: Kind) -> String {
         let keep = |(byte, its): (&u8, &Kind)| {
             if *its == kind || *byte == b'\n' {
@@ -60,8 +62,8 @@ impl Source {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// For each line whether it continues a text literal that an earlier line began: such a line is
-    /// what a test expects or a message contains, not something that is read as code.
+    /// Returns for each line whether it continues a string literal of an earlier line. Such a line
+    /// is expected output or part of a message, and is not read as code.
     pub fn continues_with_text(&self) -> Vec<bool> {
         let ends = self
             .bytes
@@ -73,7 +75,7 @@ impl Source {
             .collect()
     }
 
-    /// Every function that has a body.
+    /// Returns every function that has a body.
     pub fn functions(&self) -> Vec<Function> {
         let code = self.only(Kind::Code);
         let text = self.continues_with_text();
@@ -87,7 +89,7 @@ impl Source {
                 .chars()
                 .take_while(|c| c.is_alphanumeric() || *c == '_')
                 .collect();
-            // `fn(` is a type.
+            // `fn(` without a name is a type.
             if name.is_empty() {
                 continue;
             }
@@ -106,7 +108,7 @@ impl Source {
     }
 }
 
-/// Where the body that follows a function's name ends; nothing for a signature alone.
+/// Returns the end of the body that follows a function's name; `None` if the function has no body.
 fn body_end(rest: &str) -> Option<usize> {
     let mut depth = 0_i32;
     let mut inside = false;
@@ -121,7 +123,7 @@ fn body_end(rest: &str) -> Option<usize> {
                 if depth == 0 && inside {
                     return Some(at);
                 }
-                // The end of what surrounds us: not a function after all.
+                // The surrounding block ends here, so this was not a function.
                 if depth < 0 {
                     return None;
                 }
@@ -133,7 +135,7 @@ fn body_end(rest: &str) -> Option<usize> {
     None
 }
 
-/// The next place, not before `from`, where `word` stands by itself.
+/// Returns the next position from `from` on where `word` is a whole word.
 fn find_word(text: &str, word: &str, from: usize) -> Option<usize> {
     let is_part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '#');
     text[from..]
@@ -169,7 +171,7 @@ impl Scanner<'_> {
         } else if rest[0] == b'\'' {
             match character(rest) {
                 Some(length) => self.mark(length, Kind::Text),
-                // A lifetime or a label.
+                // The quote begins a lifetime or a label.
                 None => self.mark(1, Kind::Code),
             }
         } else {
@@ -240,7 +242,7 @@ fn string(rest: &[u8]) -> usize {
     rest.len()
 }
 
-/// The length of the character literal that begins here, if it is one.
+/// Returns the length of the character literal that begins here, if there is one.
 fn character(rest: &[u8]) -> Option<usize> {
     if rest.get(1) == Some(&b'\\') {
         let end = rest.iter().skip(3).position(|byte| *byte == b'\'')?;

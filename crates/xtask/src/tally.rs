@@ -1,5 +1,5 @@
-//! Adds up the output of `cargo test`: one `test result:` line for each test program and each
-//! crate's documentation tests.
+//! Adds up the results of `cargo test`: one `test result:` line for each test program and for the
+//! documentation tests of each crate.
 
 /// How many tests ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Takes a line of the output into account.
+    /// Adds the numbers of a line, if it is a result line.
     pub fn add(&mut self, line: &str) {
         let Some(result) = line.trim_end().strip_prefix("test result: ") else {
             return;

@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every test, with real servers, on a machine where nothing is set up.
+//! `cargo xtask test`: runs every test, with real servers, on a machine where nothing is set up.
 
 pub mod fast;
 
@@ -17,20 +17,20 @@ use crate::install::{self, Server};
 use crate::repository;
 use crate::tally::Tally;
 
-/// Names a PostgreSQL to use instead of a private one.
+/// The variable with the URL of a PostgreSQL server to use instead of a private one.
 const POSTGRES_URL: &str = "HOOKBOX_TEST_POSTGRES_URL";
 
-/// Names a RabbitMQ to use instead of a private one.
+/// The variable with the URL of a RabbitMQ server to use instead of a private one.
 const AMQP_URL: &str = "HOOKBOX_TEST_AMQP_URL";
 
-/// How many tests run at a time. Those that take long wait for servers and for faults that last, so
-/// on a small machine more of them than it has cores: four.
+/// The variable with the number of tests that run at a time. Long tests mostly wait for servers and
+/// for faults to end, so at least four run at a time, even on fewer cores.
 const THREADS: &str = "RUST_TEST_THREADS";
 
 /// Runs the tests. The last line of the output is `N passed, M failed`.
 ///
 /// # Errors
-/// When the servers cannot be had, or cargo cannot be run.
+/// When a server cannot be found or installed, or cargo cannot be run.
 pub fn run(arguments: &[String], environment: &[(&str, &str)]) -> Result<ExitCode> {
     let request = Request::parse(arguments);
     build_binary(&request)?;
@@ -50,7 +50,7 @@ pub fn run(arguments: &[String], environment: &[(&str, &str)]) -> Result<ExitCod
     Ok(ended(status.success(), tally))
 }
 
-/// Writes the last line, and says how it ended.
+/// Prints the last line, and returns the exit code of the run.
 fn ended(succeeded: bool, tally: Tally) -> ExitCode {
     if !succeeded && tally.failed == 0 {
         eprintln!("error: cargo test failed without a failed test: see above");
@@ -63,7 +63,8 @@ fn ended(succeeded: bool, tally: Tally) -> ExitCode {
     }
 }
 
-/// Tests of the whole start the binary, which cargo builds for the tests of its own package only.
+/// Builds the binary. Tests of the whole program start it, and cargo builds it only for the tests
+/// of its own package.
 fn build_binary(request: &Request) -> Result<()> {
     let whole = ["--workspace", "hookbox-tests"];
     if !request
@@ -83,7 +84,7 @@ fn build_binary(request: &Request) -> Result<()> {
     Ok(())
 }
 
-/// The arguments.
+/// The arguments of the command.
 #[derive(Debug, PartialEq, Eq)]
 struct Request {
     keep: bool,
@@ -111,7 +112,7 @@ impl Request {
     }
 }
 
-/// The servers of a run: named by the caller, or private.
+/// The servers of a test run: private ones, except those that the caller names.
 struct Servers {
     postgres: Option<PostgresServer>,
     rabbitmq: Option<RabbitmqServer>,
@@ -124,7 +125,7 @@ impl Servers {
         let beside = [Server::Pgbouncer, Server::Nginx, Server::Faketime].map(Some);
         let all = [postgres, rabbitmq].into_iter().chain(beside);
         provide(&all.flatten().collect::<Vec<_>>())?;
-        // Started in parallel: one takes a second, the other eight.
+        // The servers start in parallel: PostgreSQL takes a second, RabbitMQ eight.
         let (postgres, rabbitmq) = thread::scope(|scope| {
             let rabbitmq = rabbitmq.map(|_| scope.spawn(RabbitmqServer::start));
             let postgres = postgres.map(|_| PostgresServer::start());
@@ -170,7 +171,7 @@ impl Servers {
     }
 }
 
-/// The server, unless the caller names one, which is then printed.
+/// Returns the server if a private one is needed. If the caller names another one, that is printed.
 fn private(server: Server, variable: &str) -> Option<Server> {
     if env::var_os(variable).is_some_and(|value| !value.is_empty()) {
         eprintln!("{}: the one that {variable} names", server.name());
@@ -179,13 +180,13 @@ fn private(server: Server, variable: &str) -> Option<Server> {
     Some(server)
 }
 
-/// Sees to it that the servers are on this machine, unless the caller names others.
+/// Installs the servers that are missing on this machine. The error advises to name other servers.
 pub fn provide(servers: &[Server]) -> Result<()> {
     let advice = format!("or name servers of your own in {POSTGRES_URL} and {AMQP_URL}");
     provide_private(servers).map_err(|error| anyhow!("{error:#}\n{advice}"))
 }
 
-/// Sees to it that the servers are on this machine, where no others will do.
+/// Installs the servers that are missing on this machine. The caller cannot use other servers.
 pub fn provide_private(servers: &[Server]) -> Result<()> {
     let missing = |server: &Server| match server {
         Server::Postgres => find::postgres().map(drop).err(),
@@ -212,7 +213,7 @@ pub fn provide_private(servers: &[Server]) -> Result<()> {
     Ok(())
 }
 
-/// Runs the tests that are asked for with these servers.
+/// Runs the requested tests with these servers.
 fn with_servers(
     request: &Request,
     servers: &Servers,
@@ -228,10 +229,10 @@ fn with_servers(
     })
 }
 
-/// Runs `cargo test`, shows its output as it comes, and counts.
+/// Runs `cargo test`, shows its output while it runs, and counts the results.
 ///
-/// Cargo gets a process group and a keeper of its own: whatever ends us, SIGKILL included, ends
-/// the compiler and the test programs too, and they do not run on against servers that are gone.
+/// Cargo gets its own process group and keeper. Whatever ends this program, even SIGKILL, then also
+/// ends the compiler and the test programs, so that they do not continue without their servers.
 fn run_cargo(
     words: &[String],
     environment: &[(&str, &str)],

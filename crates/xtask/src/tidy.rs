@@ -1,7 +1,8 @@
-//! `cargo xtask tidy`: the house rules that a program can check, all findings at once.
+//! `cargo xtask tidy`: checks the house rules that a program can check, and prints all findings at
+//! once.
 //!
-//! Each rule is a pure function from texts to findings, tried on a planted breach; a test of this
-//! file holds the repository itself to all of them.
+//! Each rule is a pure function from texts to findings, and is tested with a planted violation. A
+//! test in this file checks the repository itself against all rules.
 
 mod banned;
 mod commands;
@@ -20,7 +21,7 @@ use crate::finding::Finding;
 use crate::source::{Kind, Source};
 use crate::{layers, repository};
 
-/// Folders with Rust in them.
+/// The folders that contain Rust source.
 const RUST: [&str; 2] = ["crates", "tests"];
 
 /// Runs all checks and prints what they found.
@@ -37,7 +38,7 @@ pub fn run() -> Result<ExitCode> {
     }
 }
 
-/// Prints every finding; an error if there is one.
+/// Prints every finding; returns an error if there is one.
 ///
 /// # Errors
 /// When there is a finding, or the repository cannot be read.
@@ -85,8 +86,8 @@ fn findings() -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// Words that are not used, in all that people read. Migrations are left out: a store compares the
-/// digest of each with the one it has run.
+/// Finds words that are not used, in everything that people read. Migrations are left out, because
+/// a store compares the digest of each migration with the one that it has run.
 fn words() -> Result<Vec<Finding>> {
     let glossary = repository::read(words::GLOSSARY).context(words::GLOSSARY)?;
     let words = match words::Words::read(&glossary) {
@@ -118,7 +119,7 @@ fn words() -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// The repository itself, to look up the names in documents.
+/// The repository itself, in which the names in documents are looked up.
 struct Repository;
 
 impl paths::Tree for Repository {
@@ -139,7 +140,7 @@ fn rust_files() -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// The first file of each library and program.
+/// Returns the first file of each library and each program.
 fn crate_roots() -> Result<Vec<String>> {
     let is_root = |path: &str| {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));

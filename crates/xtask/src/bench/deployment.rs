@@ -1,4 +1,4 @@
-//! One ingest and two workers of the release build, in a folder of their own.
+//! Starts one ingest and two workers of the release build in a folder of their own.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -12,30 +12,30 @@ use hookbox_testkit::servers::process::{Process, tail, wait_until};
 
 use crate::repository;
 
-/// Each a process, as an operator would run them on a machine of two cores.
+/// The processes, as an operator would run them on a machine with two cores.
 const ROLES: [(&str, &str); 3] = [
     ("ingest", "ingest"),
     ("worker 1", "worker"),
     ("worker 2", "worker"),
 ];
 
-/// Until ingest answers. It opens a broker that is there already.
+/// How long to wait until ingest answers. Its broker is already running.
 const READY_MAX: Duration = Duration::from_secs(30);
 
-/// The private servers; without them, everything is in one SQLite file.
+/// The URLs of the private servers. Without servers, everything is in one SQLite file.
 pub(super) struct Urls {
     pub postgres: String,
     pub amqp: String,
 }
 
-/// A running hookbox. It ends when this is dropped.
+/// A running hookbox. Dropping it ends its processes.
 pub(super) struct Deployment {
     processes: Vec<(&'static str, Process)>,
-    // Last: the folder is removed after the processes that use it have ended.
+    // The folder is dropped last, after the processes that use it have ended.
     folder: Folder,
 }
 
-/// A program of the release build.
+/// Returns the path of a program in the release build.
 pub(super) fn release(name: &str) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
     let target = repository::root().join(target.unwrap_or_else(|| "target".into()));
@@ -43,7 +43,7 @@ pub(super) fn release(name: &str) -> PathBuf {
 }
 
 impl Deployment {
-    /// Migrates, and starts every role.
+    /// Runs `hookbox migrate`, and then starts every role.
     pub fn start(urls: Option<&Urls>) -> Result<Deployment> {
         let folder = Folder::new("bench", Account::Ourselves)?;
         let [port] = ports::free().context("choosing a port")?;
@@ -76,7 +76,7 @@ impl Deployment {
         Ok(deployment)
     }
 
-    /// Runs one of its commands to the end.
+    /// Runs a hookbox command to its end, whatever its exit code.
     pub fn hookbox(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = Command::new(release("hookbox"));
         self.configure(&mut command);
@@ -84,7 +84,7 @@ impl Deployment {
         output.with_context(|| format!("running hookbox {}", arguments.join(" ")))
     }
 
-    /// The same; a failure is an error that says why.
+    /// Runs a hookbox command to its end; a failure is an error with the command's output.
     pub fn must(&self, arguments: &[&str]) -> Result<Output> {
         let output = self.hookbox(arguments)?;
         if !output.status.success() {
@@ -98,14 +98,14 @@ impl Deployment {
         Ok(output)
     }
 
-    /// The process id of each role.
+    /// Returns the process id of each role.
     pub fn roles(&self) -> impl Iterator<Item = (&'static str, u32)> {
         self.processes
             .iter()
             .map(|(name, process)| (*name, process.id()))
     }
 
-    /// The ends of the logs, for an error.
+    /// Returns the last lines of each log, for an error message.
     pub fn logs(&self) -> String {
         let one = |(name, _): &(&str, Process)| format!("{name}:\n{}", tail(&self.log(name)));
         self.processes
@@ -119,7 +119,7 @@ impl Deployment {
         self.folder.path().join(format!("{name}.log"))
     }
 
-    /// Nothing of the caller's own settings.
+    /// Removes the caller's own settings from the environment of a command.
     fn configure(&self, command: &mut Command) {
         command
             .current_dir(self.folder.path())
@@ -131,13 +131,13 @@ impl Deployment {
 impl Drop for Deployment {
     fn drop(&mut self) {
         for (_, process) in &mut self.processes {
-            // Where this fails, the folder's keeper ends the process.
+            // If this fails, the keeper of the folder ends the process.
             let _ = process.end(&self.folder);
         }
     }
 }
 
-/// The defaults, with the routes of Begini's example.
+/// Returns a config with the defaults and with the routes of the Begini example.
 fn config(servers: bool, port: u16) -> String {
     let (store, broker) = if servers {
         (r#"{ file = "database_url" }"#, r#"{ file = "amqp_url" }"#)

@@ -1,4 +1,4 @@
-//! What the figures were measured on.
+//! Describes the machine on which the figures were measured.
 
 use std::fs;
 use std::process::Command;
@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 
 use crate::repository;
 
-/// How long to listen whether anything else runs.
+/// How long to measure what else is running on the machine.
 const LISTEN: Duration = Duration::from_secs(3);
 
-/// Cores, memory, kernel and versions; what a system does not report is null.
+/// Returns the cores, the memory, the kernel and the versions. A value that the system does not
+/// report is null.
 pub(super) fn describe() -> Value {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     json!({
@@ -24,17 +25,18 @@ pub(super) fn describe() -> Value {
         "file_system": said("stat", &["-f", "-c", "%T", &temporary()]),
         "other_work_percent": other_work(),
         "rustc": said("rustc", &["--version"]),
-        // With `-dirty` when the tree is not what was committed.
+        // The commit gets the suffix `-dirty` if the tree has uncommitted changes.
         "commit": said("git", &["describe", "--always", "--dirty", "--exclude", "*"]),
     })
 }
 
-/// The most memory that a process has had so far (`VmHWM`).
+/// Returns the most memory that a process has used so far (`VmHWM`).
 pub(super) fn peak_memory_kib(process: u32) -> Option<u64> {
     kib(&format!("/proc/{process}/status"), "VmHWM")
 }
 
-/// How much of all cores is busy while we do nothing: what else runs is in the figures, too.
+/// Returns the percentage of all cores that is busy while the bench waits: other work on the
+/// machine is part of the figures.
 fn other_work() -> Option<f64> {
     let before = fs::read_to_string("/proc/stat").ok()?;
     wait_until(LISTEN, || false);
@@ -44,11 +46,12 @@ fn other_work() -> Option<f64> {
     Some((busy.saturating_sub(busy_before) * 100) as f64 / all as f64)
 }
 
-/// Ticks that all cores were busy, and all ticks. Stolen ticks are work of another machine, and
-/// count as well.
+/// Returns the ticks in which cores were busy, and all ticks. Stolen ticks, which another virtual
+/// machine used, count as busy.
 fn ticks(stat: &str) -> Option<(u64, u64)> {
     let words = stat.lines().next()?.strip_prefix("cpu ")?;
-    // user, nice, system, idle, iowait, irq, softirq, steal; guests are in `user` already.
+    // The fields are user, nice, system, idle, iowait, irq, softirq and steal; `user` already
+    // includes guests.
     let ticks = words
         .split_whitespace()
         .take(8)
@@ -83,7 +86,7 @@ fn kib(file: &str, name: &str) -> Option<u64> {
     field(file, name)?.strip_suffix(" kB")?.parse().ok()
 }
 
-/// The value of the first line `name: value`.
+/// Returns the value of the first line `name: value`.
 fn value<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     let mut lines = text.lines().filter_map(|line| line.split_once(':'));
     lines

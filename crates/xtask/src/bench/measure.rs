@@ -1,4 +1,4 @@
-//! The traffic, the clock and the accounting of one run.
+//! Sends the traffic of one run, measures the time, and checks the accounting.
 
 use std::time::{Duration, Instant};
 
@@ -9,15 +9,15 @@ use serde_json::{Value, json};
 use super::deployment::Deployment;
 use super::machine;
 
-/// Sent before the clock starts, so that connections, caches and plans are warm, and both workers
-/// have shown that they run.
+/// The number of events that are sent before the measurement, so that connections, caches and query
+/// plans are warm and both workers are known to run.
 const WARM_UP_EVENTS: u32 = 1_000;
 
-/// Different seeds are different events.
+/// The seeds of the warm-up and of the measurement. Different seeds make different events.
 const WARM_UP_SEED: &str = "1";
 const SEED: &str = "2";
 
-/// The traffic of a provider on a bad day, in percent.
+/// The shares of unusual requests in percent: the traffic of a provider on a bad day.
 const SHARES: [&str; 8] = [
     "--duplicates",
     "5",
@@ -29,10 +29,12 @@ const SHARES: [&str; 8] = [
     "0.5",
 ];
 
-/// Until everything accepted has its outcome: far longer than any machine of use needs.
+/// How long to wait until everything that was accepted has its outcome: far longer than any machine
+/// needs.
 const DRAIN_MAX: Duration = Duration::from_secs(600);
 
-/// Sends, waits until nothing is in flight, and compares the outcomes with the expected ones.
+/// Sends events, waits until nothing is in flight, and compares the outcomes with the expected
+/// ones.
 pub(super) fn pair(deployment: &Deployment, events: u32) -> Result<Value> {
     simulate(deployment, WARM_UP_EVENTS, WARM_UP_SEED)?;
     let before = drained(deployment, None)?;
@@ -49,7 +51,7 @@ pub(super) fn pair(deployment: &Deployment, events: u32) -> Result<Value> {
         ("conflict", after.conflict - before.conflict),
     ] {
         let wanted = number(&expected[outcome])?;
-        // What was sent again for want of an answer may have been stored twice.
+        // A request that was sent again because its answer was lost may have been stored twice.
         let doubt = number(&tally["unknown_outcome"])?;
         let differs = found.abs_diff(wanted) > doubt;
         ensure!(!differs, "{outcome} is {found}, and must be {wanted}");
@@ -82,7 +84,7 @@ fn simulate(deployment: &Deployment, events: u32, seed: &str) -> Result<Value> {
     serde_json::from_slice(&output.stdout).context("reading the tally")
 }
 
-/// Receipts by outcome, over all routes.
+/// The number of receipts by outcome, over all routes.
 #[derive(Default)]
 struct Books {
     receipts: u64,
@@ -92,8 +94,8 @@ struct Books {
     dead: u64,
 }
 
-/// Polls until so many receipts have their outcome and nothing is in flight. Where the broker does
-/// not report what is in flight at workers, the number of receipts shows when all are done.
+/// Polls until so many receipts have their outcome and nothing is in flight. If the broker does not
+/// report messages in flight, only the number of receipts shows that all are done.
 fn drained(deployment: &Deployment, receipts: Option<u64>) -> Result<Books> {
     let mut last = Ok((Value::Null, Books::default()));
     let arguments = match receipts {
@@ -119,11 +121,12 @@ fn drained(deployment: &Deployment, receipts: Option<u64>) -> Result<Books> {
 }
 
 fn look(deployment: &Deployment, arguments: &[&str]) -> Result<(Value, Books)> {
-    // It exits with 1 when the accounting does not balance, and prints it all the same.
+    // `reconcile` exits with 1 if the accounting does not balance, and prints the report in any
+    // case.
     let output = deployment.hookbox(arguments)?;
     let report: Value = serde_json::from_slice(&output.stdout).with_context(|| {
         let error = String::from_utf8_lossy(&output.stderr);
-        format!("reading the books: {error}")
+        format!("reading the accounting: {error}")
     })?;
     ensure!(report["verdict"] != "imbalanced", "imbalanced: {report:#}");
     let mut books = Books::default();

@@ -1,10 +1,10 @@
-//! The document: the figures in tables, what they mean, and what they do not show.
+//! Writes the document: the figures in tables, what they mean, and what they do not show.
 
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
-/// The text of docs/BENCHMARKS.md.
+/// Returns the text of docs/BENCHMARKS.md.
 pub(super) fn document(figures: &Value) -> String {
     let mut text = String::from("# Benchmarks\n\n");
     // Writing into a string cannot fail.
@@ -37,14 +37,14 @@ of them had its outcome in the store: duplicates recognised, conflicts and broke
 dead letters, Begini's rows committed. It includes the time of sending. The end is noticed by \
 `hookbox reconcile`, run again and again, which takes some time itself and makes the figure a \
 little too low.
-- The run counts only when its books balance: `done`, `duplicate` and `conflict` must be what the \
+- The run counts only when its accounting balances: `done`, `duplicate` and `conflict` must be what the \
 traffic was made of, or the bench fails.
 - **Peak memory** is `VmHWM`, the most that the process ever had in memory, warm-up included.
 - The floors are one connection each, without any code of hookbox, the best of four counts of two \
 seconds: publishes of one message of \
 600 bytes to a quorum queue, 64 unconfirmed at a time; rows of 600 bytes into a table with one \
 index, one row or 64 rows a commit; commits of one row into SQLite with `synchronous=FULL`.
-- A ratio above 1 is no magic: hookbox shares a message, a confirm and a commit between the \
+- A ratio above 1 is possible: hookbox shares a message, a confirm and a commit between the \
 events of a batch, and publishes on several channels, where the floor of single events does not. \
 A ratio below 1 against the batched rows is what an event costs beyond one insert: verifying, the \
 claim, the receipt, the checked schema, the rows of the handler and the indexes of all of them.
@@ -91,7 +91,7 @@ fn machine(text: &mut String, figures: &Value) {
     }
 }
 
-/// Percent of all cores. An idle system with its daemons is below it.
+/// The percentage of busy cores up to which a machine counts as idle. System daemons stay below it.
 const QUIET: f64 = 5.0;
 
 const DISTURBED: &str = "\n**The machine did other work when this began**: the figures are \

@@ -1,4 +1,4 @@
-//! Breaches planted on purpose, and the workspace as it is.
+//! Tests the table with planted violations, and with the workspace as it is.
 
 use super::*;
 
@@ -65,7 +65,7 @@ fn what_is_allowed_passes() {
     assert_eq!(found("worker", "tokio", false), []);
 }
 
-/// The page that draws the walls is written by hand, and is held to the table.
+/// docs/ARCHITECTURE.md is written by hand; the test compares its table with this one.
 #[test]
 fn the_architecture_page_has_the_same_walls() -> Result<()> {
     let page = repository::read("docs/ARCHITECTURE.md").context("docs/ARCHITECTURE.md")?;

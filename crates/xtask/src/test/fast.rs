@@ -1,4 +1,5 @@
-//! `cargo xtask test --fast`: every test that needs no server. It starts and installs none.
+//! `cargo xtask test --fast`: runs every test that needs no server. It starts and installs no
+//! server.
 
 use std::env;
 use std::process::ExitCode;
@@ -11,33 +12,33 @@ use crate::needs;
 use crate::repository;
 use crate::tally::Tally;
 
-/// The word that asks for it.
+/// The argument that selects a fast run.
 const WORD: &str = "--fast";
 
-/// With it, a test that starts a server fails: see `hookbox_testkit::servers::find`.
+/// The variable with which a test that starts a server fails: see `hookbox_testkit::servers::find`.
 const NO_SERVERS: &str = "HOOKBOX_TEST_NO_SERVERS";
 
-/// How many tests run at a time, unless the caller says so. Those that take long wait for deadlines
-/// and use no processor meanwhile: eight take less time than four, sixteen no less.
+/// How many tests run at a time, unless the caller sets it. Long tests wait for deadlines and need
+/// no processor: eight at a time take less time than four, and sixteen take as long as eight.
 const AT_A_TIME: &str = "8";
 
-/// What may be typed beside it.
+/// The error text for arguments that cannot be combined with a fast run.
 const ALONE: &str = "\
 --fast runs every test that needs no server, and takes no other argument. Instead:
   cargo test -p NAME [filter]                   one crate of those that need no server
   cargo xtask test -p NAME [-- filter]          any crate, with private servers";
 
-/// Whether it is asked for.
+/// Returns whether a fast run is requested.
 pub fn is_asked(arguments: &[String]) -> bool {
     let mut ours = arguments.iter().take_while(|word| *word != "--");
     ours.any(|word| word == WORD)
 }
 
-/// Builds, then runs the tests. The last line of the output is `N passed, M failed`, and the one
-/// before it says how long they took.
+/// Builds the tests, then runs them. The last line of the output is `N passed, M failed`; the line
+/// before it is the time that the tests took.
 ///
 /// # Errors
-/// When something does not build, or cargo cannot be run.
+/// When a test does not build, or cargo cannot be run.
 pub fn run(arguments: &[String], environment: &[(&str, &str)]) -> Result<ExitCode> {
     if arguments != [WORD] {
         let words = arguments.join(" ");
@@ -75,7 +76,7 @@ pub fn run(arguments: &[String], environment: &[(&str, &str)]) -> Result<ExitCod
     Ok(ended(succeeded, all))
 }
 
-/// Builds all of it first: how long the tests take is measured without it.
+/// Builds all tests first, so that the time of the tests does not include the build.
 fn build(whole: &[String]) -> Result<()> {
     let start = Instant::now();
     let mut cargo = repository::cargo();
@@ -90,8 +91,8 @@ fn build(whole: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// The arguments of each run of cargo. All select the whole workspace: another selection has other
-/// features, and builds everything again.
+/// Returns the arguments of each run of cargo. Every run selects the whole workspace: another
+/// selection has other features, and cargo would build everything again.
 fn runs(whole: &[String]) -> Vec<Vec<String>> {
     let test = |words: &[&str]| {
         let mut all = vec!["test", "--no-fail-fast", "--workspace"];

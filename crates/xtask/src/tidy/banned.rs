@@ -1,17 +1,17 @@
-//! Patterns that are not wanted, each with what to write instead.
+//! Finds banned patterns, and says what to write instead.
 //!
-//! What clippy can see is banned in `.clippy.toml`; this is the rest: macros, comments, and what
-//! is right in some folders only.
+//! What clippy can find is banned in `.clippy.toml`. This file has the rest: macros, comments, and
+//! patterns that are allowed only in some folders.
 
 use crate::finding::Finding;
 use crate::source::{Kind, Source};
 
-/// One pattern.
+/// One banned pattern.
 struct Banned {
     pattern: &'static str,
-    /// Where in a file it counts.
+    /// The kinds of source text in which the pattern is banned.
     kinds: &'static [Kind],
-    /// Part of the paths where it is right.
+    /// Parts of paths in which the pattern is allowed.
     except: &'static [&'static str],
     instead: &'static str,
 }
@@ -19,7 +19,8 @@ struct Banned {
 const CODE: &[Kind] = &[Kind::Code];
 const ANYWHERE: &[Kind] = &[Kind::Code, Kind::Comment, Kind::Text];
 
-/// Tests and what only tests use. A canary does on purpose what the product never does.
+/// Tests, and code that only tests use. A canary test does on purpose what the product must never
+/// do.
 const TESTS: &[&str] = &[
     "/tests/",
     "/canaries.rs",
@@ -142,12 +143,12 @@ const BANNED: &[Banned] = &[
     },
 ];
 
-/// Types that make a `static` a global variable, since they can change what is in them.
+/// Types with interior mutability, which make a `static` a global variable.
 const GLOBALS: [&str; 6] = [
     "Mutex", "RwLock", "OnceLock", "OnceCell", "LazyLock", "Atomic",
 ];
 
-/// The one that is allowed, with its reason beside it.
+/// The only file that may have a global variable; the reason is in that file.
 const GLOBAL_ALLOWED: &str = "crates/crash/src/lib.rs";
 
 pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {

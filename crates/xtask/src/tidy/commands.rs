@@ -1,17 +1,19 @@
-//! Every command of hookbox that a document names is one, and has the options that it is given.
+//! Checks that every hookbox command in a document exists, and has the options that the document
+//! uses.
 //!
-//! What there is stands in `schemas/cli-help.txt`, which a test compares with the binary.
+//! The commands and options are read from `schemas/cli-help.txt`, which a test compares with the
+//! binary.
 
 use crate::finding::Finding;
 
-/// How a command begins where one can be typed.
+/// The beginnings of a command line in a document.
 const BEGINS: [&str; 2] = ["hookbox ", "cargo run --release -- "];
 
-/// The help text of every command, by the command's name.
+/// The help text of each command, with the name of the command.
 pub(super) struct Help<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> Help<'a> {
-    /// Reads the committed help: each part begins with the command that prints it.
+    /// Reads the committed help. Each part begins with the command that prints it.
     pub fn read(text: &'a str) -> Self {
         let parts = text.split("$ hookbox").filter_map(|part| {
             let (command, help) = part.split_once("--help\n")?;
@@ -47,13 +49,13 @@ pub(super) fn check(path: &str, text: &str, help: &Help<'_>) -> Vec<Finding> {
     findings
 }
 
-/// What is wrong with the words behind the program's name.
+/// Returns what is wrong with the words after the program's name, if anything.
 fn wrong(words: &str, help: &Help<'_>) -> Option<String> {
     let words = words.split(['#', '|']).next().unwrap_or_default();
     let words: Vec<&str> = words.split_whitespace().collect();
     let (mut command, mut its) = (String::new(), help.of("")?);
     for word in words.iter().take_while(|word| !word.starts_with('-')) {
-        // Behind the last command come its arguments; a word in capitals stands for any.
+        // The last command is followed by its arguments; a word in capitals stands for any value.
         if !its.contains("\nCommands:\n") || !word.starts_with(|c: char| c.is_ascii_lowercase()) {
             break;
         }

@@ -1,15 +1,15 @@
-//! No file of a crate needs a file that needs it, directly or through others.
+//! Checks that no file of a crate needs a file that needs it, directly or through other files.
 //!
-//! What counts: file A needs file B when code of A names an item that B declares: in a `use`, or
-//! by a path inside the code (`crate::…`, `self::…`, `super::…`, the name of a child module, or a
-//! module that a `use` brought in). A re-export is followed to the file that declares the item, so
-//! `crate::Name` needs the file of `Name` and not `lib.rs`.
+//! What counts: file A needs file B if code in A names an item that B declares, in a `use` or by a
+//! path in the code (`crate::…`, `self::…`, `super::…`, the name of a child module, or of an
+//! imported module). A re-export is followed to the file that declares the item, so `crate::Name`
+//! needs the file of `Name` and not `lib.rs`.
 //!
 //! What does not count: `mod child;`; a `pub use` (or `pub(crate) use`) of a name that the file
-//! does not use itself; a module named without an item in it; whatever is under `#[cfg(test)]`,
-//! the files of such modules included; and what no path shows: a method of a type, a path in an
-//! attribute's text. So a parent may declare its children, re-export from them and call them, or
-//! its children may use what it declares, but not both.
+//! itself does not use; a module that is named without an item in it; everything under
+//! `#[cfg(test)]`, including the files of such modules; and what no path shows, such as a method of
+//! a type or a path in the text of an attribute. So a parent may declare its children, re-export
+//! their items and call them, or its children may use what it declares, but not both.
 
 mod known;
 mod module;
@@ -20,18 +20,18 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::paths::Tree;
 use crate::finding::Finding;
 
-/// Where a file needs another one, and by which name: the first such place.
+/// The first place where a file needs another one, with the name that it uses.
 #[derive(Clone)]
 struct Need {
     line: usize,
     name: String,
 }
 
-/// For each file the files that it needs.
+/// For each file, the files that it needs.
 type Needs = BTreeMap<String, BTreeMap<String, Need>>;
 
-/// Every cycle of files in the crate that begins with this `lib.rs` or `main.rs`, but those that
-/// are known.
+/// Returns every cycle of files in the crate that begins with this `lib.rs` or `main.rs`, except
+/// the known ones.
 pub(super) fn check(root: &str, tree: &impl Tree) -> Vec<Finding> {
     check_but(root, tree, known::KNOWN)
 }
@@ -42,7 +42,7 @@ fn check_but(root: &str, tree: &impl Tree, known: &[(&str, &str)]) -> Vec<Findin
     let all = needs(&modules);
     let mut rest = all.clone();
     let mut findings = Vec::new();
-    // A library and a program in one folder have modules of their own.
+    // A library and a program in the same folder have separate modules.
     let is_elsewhere = |path: &str| {
         let is_inside = path
             .strip_prefix(folder)
@@ -86,7 +86,7 @@ fn needs(modules: &resolve::Modules) -> Needs {
     needs
 }
 
-/// For each need the shortest cycle that it is part of, each cycle once.
+/// Returns, for each need, the shortest cycle that it is part of; each cycle once.
 fn cycles(needs: &Needs) -> BTreeSet<Vec<String>> {
     let mut found = BTreeSet::new();
     for (from, of) in needs {
@@ -102,7 +102,7 @@ fn cycles(needs: &Needs) -> BTreeSet<Vec<String>> {
     found
 }
 
-/// The files of the shortest path from one to another, both included.
+/// Returns the files on the shortest path from one file to another, including both.
 fn shortest_path(needs: &Needs, from: &str, to: &str) -> Option<Vec<String>> {
     let mut before: BTreeMap<&str, &str> = BTreeMap::new();
     let mut open = VecDeque::from([from]);

@@ -1,4 +1,4 @@
-//! Versions of dependencies are given once, in the workspace's `Cargo.toml`.
+//! Checks that the version of each dependency is given once, in the `Cargo.toml` of the workspace.
 
 use crate::finding::Finding;
 
@@ -7,7 +7,8 @@ const WHAT: &str = "give the version in [workspace.dependencies], and here `work
 pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut section = Section::Other;
-    // Brackets that a line leaves open: the lines of a long array are no entries.
+    // The number of brackets that earlier lines leave open: the lines of a long array are no
+    // entries.
     let mut open = 0_i32;
     for (number, line) in text.lines().enumerate() {
         let line = line
@@ -35,9 +36,9 @@ pub(super) fn check(path: &str, text: &str) -> Vec<Finding> {
 }
 
 enum Section {
-    /// `[dependencies]` and the like: each line is an entry.
+    /// A list such as `[dependencies]`, in which each line is an entry.
     List,
-    /// `[dependencies.name]`: one entry over many lines.
+    /// A section such as `[dependencies.name]`, which is one entry in several lines.
     One {
         line: usize,
         workspace: bool,
@@ -63,7 +64,7 @@ impl Section {
 
     fn entry(&mut self, path: &str, entry: &str, number: usize) -> Option<Finding> {
         let compact: String = entry.chars().filter(|c| !c.is_whitespace()).collect();
-        // A crate that gives itself a feature for its own tests has no version to give.
+        // A crate that depends on itself, to enable a feature for its tests, gives no version.
         let inherits = compact.contains("workspace=true") || compact.contains("path=\".\"");
         match self {
             Section::List => (!inherits).then(|| Finding::new(path, number, WHAT)),

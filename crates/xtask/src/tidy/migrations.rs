@@ -1,4 +1,4 @@
-//! Both stores have the same migrations: equal numbers, equal names, one step after the other.
+//! Checks that both stores have the same migrations, with equal names and consecutive numbers.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,9 @@ pub(super) fn check(postgres: &[String], sqlite: &[String]) -> Vec<Finding> {
         for path in paths {
             let name = path.rsplit('/').next().unwrap_or(path);
             if !others.contains(name) {
-                let what = format!("migrations/{other}/{name} is missing: the two go together");
+                let what = format!(
+                    "migrations/{other}/{name} is missing: both stores have the same migrations"
+                );
                 findings.push(Finding::new(path, 1, what));
             }
         }
@@ -36,7 +38,7 @@ pub(super) fn check(postgres: &[String], sqlite: &[String]) -> Vec<Finding> {
 
 fn numbered(path: &str, name: &str, number: usize) -> Option<Finding> {
     let begins = name.starts_with(&format!("{number:04}_"));
-    let what = format!("the migration here is `{number:04}_<name>.sql`: no number is left out");
+    let what = format!("expected `{number:04}_<name>.sql` here: the numbers have no gaps");
     (!begins || !name.ends_with(".sql")).then(|| Finding::new(path, 1, what))
 }
 

@@ -1,10 +1,10 @@
-//! Every path that a document names exists, and so does what it names inside a file:
-//! `crates/worker/src/attempt.rs::run` is a file, and something in it that is declared as `run`.
+//! Checks that every path in a document exists, and the item that it names in the file:
+//! `crates/worker/src/attempt.rs::run` is a file that declares something called `run`.
 
 use crate::finding::Finding;
 
-/// A path in backticks is one of ours when it begins with one of these, or ends with one of the
-/// endings below and has a folder.
+/// The beginnings of paths in the repository. A path in backticks is checked if it begins with one
+/// of these, or if it contains a folder and ends with one of the endings below.
 const ROOTS: [&str; 8] = [
     "crates/",
     "docs/",
@@ -20,7 +20,7 @@ const ENDINGS: [&str; 8] = [
     ".rs", ".md", ".sql", ".json", ".toml", ".yml", ".yaml", ".txt",
 ];
 
-/// Files of the root that are named without a folder.
+/// Files in the root that are named without a folder.
 const FILES: [&str; 8] = [
     "docker-compose.yml",
     "Dockerfile",
@@ -32,7 +32,7 @@ const FILES: [&str; 8] = [
     ".clippy.toml",
 ];
 
-/// What declares a name in Rust.
+/// The keywords that declare a name in Rust.
 const DECLARES: [&str; 8] = [
     "fn",
     "struct",
@@ -44,16 +44,16 @@ const DECLARES: [&str; 8] = [
     "macro_rules",
 ];
 
-/// The repository, as far as it is looked up: by paths from the root.
+/// The files that are looked up, by their paths from the root of the repository.
 pub(super) trait Tree {
-    /// Whether there is a file or a folder.
+    /// Returns whether a file or a folder exists.
     fn exists(&self, path: &str) -> bool;
 
-    /// The text of a file; nothing where there is none.
+    /// Returns the text of a file; an empty text if the file does not exist.
     fn read(&self, path: &str) -> String;
 }
 
-/// All that a document names.
+/// Checks everything that a document names.
 pub(super) fn check(path: &str, text: &str, tree: &impl Tree) -> Vec<Finding> {
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut findings = Vec::new();
@@ -71,7 +71,8 @@ pub(super) fn check(path: &str, text: &str, tree: &impl Tree) -> Vec<Finding> {
     findings
 }
 
-/// What a comment names by a path from the root. Shorter ones are read beside the file they are in.
+/// Checks the paths from the root that a comment names. Shorter paths are relative to the comment's
+/// own file and are not checked.
 pub(super) fn check_comments(path: &str, comments: &str, tree: &impl Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (number, line) in comments.lines().enumerate() {
@@ -83,7 +84,7 @@ pub(super) fn check_comments(path: &str, comments: &str, tree: &impl Tree) -> Ve
     findings
 }
 
-/// What is wrong with the words between two backticks, if they are a path.
+/// Returns what is wrong with the words between two backticks, if they are a path.
 fn missing_words(words: &str, tree: &impl Tree) -> Option<String> {
     let (file, item) = match words.split_once("::") {
         Some((file, item)) if file.ends_with(".rs") => (file, Some(item)),
@@ -97,13 +98,13 @@ fn missing(file: &str, item: Option<&str>, tree: &impl Tree) -> Option<String> {
         return Some(format!("`{file}` does not exist: name what exists"));
     }
     let item = item?;
-    // Of `Type::method` the last part is what a line declares.
+    // Of `Type::method`, the last part is the name that a line declares.
     let name = item.rsplit("::").next().unwrap_or(item);
     let is_there = declares(&tree.read(file), name);
     (!is_there).then(|| format!("`{file}` declares no `{item}`: name what exists"))
 }
 
-/// Whether a line of Rust declares the name.
+/// Returns whether a line of Rust declares the name.
 fn declares(text: &str, name: &str) -> bool {
     let mut lines = text
         .lines()
@@ -116,7 +117,7 @@ fn declares(text: &str, name: &str) -> bool {
     })
 }
 
-/// What stands between backticks.
+/// Returns the texts between backticks.
 fn quoted(line: &str) -> Vec<&str> {
     line.split('`').skip(1).step_by(2).collect()
 }
@@ -129,7 +130,7 @@ fn is_path(words: &str) -> bool {
     FILES.contains(&words) || (is_ours && !is_pattern && !is_elsewhere)
 }
 
-/// Where the links of a line lead.
+/// Returns the targets of the links in a line.
 fn targets(line: &str) -> Vec<&str> {
     let starts = line.match_indices("](").map(|(at, _)| at + 2);
     starts
@@ -137,7 +138,8 @@ fn targets(line: &str) -> Vec<&str> {
         .collect()
 }
 
-/// A link's target as a path from the root; nothing for another site or a place on the same page.
+/// Returns a link's target as a path from the root; `None` for another site or a place on the same
+/// page.
 fn from_root(folder: &str, target: &str) -> Option<String> {
     let path = target.split('#').next().filter(|path| !path.is_empty())?;
     if path.contains("://") || path.starts_with("mailto:") {
@@ -160,7 +162,7 @@ fn from_root(folder: &str, target: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// A repository of these files, and no other.
+    /// A repository that has only these files.
     struct Of(&'static [(&'static str, &'static str)]);
 
     impl Tree for Of {

@@ -1,18 +1,18 @@
-//! A file fits in the head, a function on a screen, and each file says what it is for.
+//! Checks that files, functions and lines are short enough, and that each file says what it is for.
 
 use crate::finding::Finding;
 use crate::source::Source;
 
-/// What a reader can keep in mind.
+/// The most lines in a file: what a reader can keep in mind.
 const FILE_LINES_MAX: usize = 400;
 
-/// What fits on a screen.
+/// The most lines in a function: what fits on a screen.
 const FUNCTION_LINES_MAX: usize = 70;
 
-/// What fits side by side with another file.
+/// The most columns in a line: what fits on a screen beside another file.
 const COLUMNS_MAX: usize = 100;
 
-/// Names that do not describe what is inside.
+/// Names of files and folders that do not describe their content.
 const EMPTY_NAMES: [&str; 8] = [
     "util",
     "utils",

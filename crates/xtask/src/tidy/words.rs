@@ -1,19 +1,21 @@
-//! Words that are not used: those that docs/GLOSSARY.md marks with †, and what to write instead.
+//! Finds words that are not used: those that docs/GLOSSARY.md marks with †, with what to write
+//! instead.
 //!
-//! They are found in code, comments and texts alike, also as a part of a name (`is_told`,
-//! `ToldAll`), and across the line breaks of a comment. Senses of a word are not distinguished.
+//! The words are found in code, comments and literals, also as a part of a name (`is_told`,
+//! `ToldAll`) and across the line breaks of a comment. The meanings of a word are not
+//! distinguished.
 
 use crate::finding::Finding;
 
-/// Where the words are listed.
+/// The file that lists the words.
 pub(super) const GLOSSARY: &str = "docs/GLOSSARY.md";
 
-/// The heading of the list.
+/// The heading of the list in that file.
 const HEADING: &str = "## Words that are not used";
 
 const MARK: char = '†';
 
-/// Names that stay: what the path begins with, the whole name, and the reason.
+/// Names that are allowed: the beginning of the path, the whole name, and the reason.
 const EXCEPTIONS: &[(&str, &str, &str)] = &[
     (
         "",
@@ -23,38 +25,39 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("tests/testkit/src/servers/", "nobody", "a user of Unix"),
 ];
 
-/// Files that are not read, each with its reason.
+/// Files that are not checked, each with the reason.
 const NOT_READ: &[(&str, &str)] = &[(
     "crates/xtask/src/tidy/words.rs",
-    "it names the words of its exceptions and tests",
+    "it contains the words, in its exceptions and tests",
 )];
 
-/// The words that are not used.
+/// The words that are not used, with their replacements.
 pub(super) struct Words {
     all: Vec<Word>,
 }
 
-/// One word, or several in a row.
+/// One word, or several consecutive words.
 struct Word {
     parts: Vec<String>,
     instead: String,
 }
 
-/// A part of a name in a text: `is_told` has two.
+/// A part of a name in a text: `is_told` has two parts.
 struct Part<'t> {
     text: String,
-    /// The whole name.
+    /// The whole name that the part belongs to.
     name: &'t str,
     line: usize,
-    /// Only space, or what begins a line of a comment, is between it and the one before.
+    /// Whether only white space, or the beginning of a comment line, separates this part from the
+    /// one before.
     follows: bool,
 }
 
 impl Words {
-    /// Reads the list of the glossary.
+    /// Reads the list from the glossary.
     ///
     /// # Errors
-    /// When there is no marked word.
+    /// When the list has no marked word.
     pub fn read(glossary: &str) -> Result<Self, Finding> {
         let rows = glossary.lines().skip_while(|line| *line != HEADING).skip(1);
         let rows = rows.take_while(|line| !line.starts_with("## "));
@@ -66,7 +69,7 @@ impl Words {
         Ok(Self { all })
     }
 
-    /// Every place in a text, or in its file's name, where one of them stands.
+    /// Returns every place in a text, or in the name of its file, where one of the words occurs.
     pub fn check(&self, path: &str, text: &str) -> Vec<Finding> {
         if NOT_READ.iter().any(|(not_read, _)| *not_read == path) {
             return Vec::new();
@@ -105,7 +108,7 @@ impl Word {
     }
 }
 
-/// The marked words of one row of the list.
+/// Returns the marked words in one row of the list.
 fn row(line: &str) -> Vec<Word> {
     let mut cells = line.split('|').skip(1).map(str::trim);
     let (Some(words), Some(instead)) = (cells.next(), cells.next()) else {
@@ -124,13 +127,14 @@ fn is_exception(path: &str, name: &str) -> bool {
     exceptions.any(|(prefix, kept, _)| path.starts_with(prefix) && name == *kept)
 }
 
-/// The parts of all names and words of a text, in lower case.
+/// Returns the parts of all names and words in a text, in lower case.
 fn parts(text: &str) -> Vec<Part<'_>> {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     let mut found = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let mut rest = line;
-        // A new line follows, in a comment or a text, whatever it begins with.
+        // The first part of a new line follows the last part of the line before, in a comment or a
+        // literal.
         let mut follows = true;
         while let Some(start) = rest.find(is_part) {
             follows &= rest[..start].chars().all(|c| " \t/!*>+-\\\"".contains(c));
@@ -151,7 +155,7 @@ fn parts(text: &str) -> Vec<Part<'_>> {
     found
 }
 
-/// The parts of a name: `is_told` and `IsTold` are `is` and `told`.
+/// Returns the parts of a name: `is_told` and `IsTold` have the parts `is` and `told`.
 fn of_name(name: &str) -> Vec<String> {
     let mut found = vec![String::new()];
     let mut before = '_';

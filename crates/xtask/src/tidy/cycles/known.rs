@@ -1,7 +1,7 @@
-//! Needs that close a cycle and are still to be removed. They are taken out before cycles are
-//! looked for, so that another cycle through one of them is not found until it is gone.
+//! The known needs that close a cycle and have to be removed. They are ignored when cycles are
+//! searched, so another cycle through one of them is found only after its removal.
 
-/// The file that needs another one, and that other one.
+/// Pairs of a file and another file that it needs.
 pub(super) const KNOWN: &[(&str, &str)] = &[
     (
         "crates/console/src/command/reconcile/lines.rs",

@@ -1,45 +1,45 @@
-//! What one module declares, imports and names, read from its tokens.
+//! Reads from the tokens of a module what it declares, imports and names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::source::{Kind, Source};
 
-/// Words before the name of an item.
+/// The keywords before the name of an item.
 const DECLARES: [&str; 9] = [
     "struct", "enum", "union", "trait", "type", "fn", "const", "static", "macro",
 ];
 
-/// One module: a file, or a `mod name { … }` in a file.
+/// One module: a whole file, or a `mod name { … }` inside a file.
 #[derive(Default)]
 pub(super) struct Module {
-    /// The file that it is written in.
+    /// The file that contains the module.
     pub(super) file: String,
-    /// Modules that it declares and that have a file of their own.
+    /// The child modules that have their own file.
     pub(super) files: BTreeSet<String>,
-    /// Modules that it declares and contains.
+    /// The child modules that are written inside this one.
     pub(super) inline: BTreeMap<String, Module>,
-    /// Items that it declares.
+    /// The items that the module declares.
     pub(super) items: BTreeSet<String>,
-    /// What it imports.
+    /// The names that the module imports.
     pub(super) uses: Vec<Use>,
-    /// Modules all of whose names it imports.
+    /// The modules whose names are all imported with `*`.
     pub(super) globs: Vec<Vec<String>>,
     paths: Vec<(Vec<String>, usize)>,
     words: BTreeSet<String>,
 }
 
-/// One name of a `use`.
+/// One name that a `use` imports.
 pub(super) struct Use {
-    /// The name here.
+    /// The name under which it is imported.
     pub(super) name: String,
-    /// What it stands for.
+    /// The path that the name stands for.
     pub(super) path: Vec<String>,
     line: usize,
     is_re_export: bool,
 }
 
 impl Module {
-    /// Reads a file.
+    /// Reads the module of a file.
     pub(super) fn read(file: &str, text: &str) -> Module {
         let code = Source::new(text).only(Kind::Code);
         let tokens = tokens(&code);
@@ -50,7 +50,7 @@ impl Module {
         .module(file)
     }
 
-    /// Everything that its code names, as written, with the line.
+    /// Returns every path that the code of the module names, with its line.
     pub(super) fn named(&self) -> Vec<(Vec<String>, usize)> {
         let is_needed = |it: &&Use| !it.is_re_export || self.words.contains(&it.name);
         let uses = self.uses.iter().filter(is_needed);
@@ -59,7 +59,7 @@ impl Module {
     }
 }
 
-/// A word, `::`, or one other character.
+/// A token: a word, `::`, or any other single character.
 struct Token<'a> {
     text: &'a str,
     line: usize,
@@ -109,7 +109,7 @@ impl Reader<'_> {
         (0..).zip(words).all(|(at, word)| self.text(at) == *word)
     }
 
-    /// Reads up to the end of the file, or to the brace that closes the module.
+    /// Reads to the end of the file, or to the brace that closes the module.
     fn module(&mut self, file: &str) -> Module {
         let mut module = Module {
             file: file.to_owned(),
@@ -160,7 +160,7 @@ impl Reader<'_> {
         module
     }
 
-    /// Passes over further attributes and the item after them.
+    /// Skips further attributes and the item that follows them.
     fn skip_item(&mut self) {
         let mut depth = 0_usize;
         while self.at < self.tokens.len() {
@@ -187,7 +187,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The tree of a `use`, or a part of it.
+    /// Reads the tree of a `use`, or a part of it.
     fn tree(&mut self, module: &mut Module, before: &[String], is_re_export: bool) {
         let mut path = before.to_vec();
         let mut name = None;
@@ -228,12 +228,12 @@ impl Reader<'_> {
         }
     }
 
-    /// One token, or a path if one begins here.
+    /// Reads one token, or a whole path if one begins here.
     fn path(&mut self, module: &mut Module) {
         let line = self.line();
         let mut path = Vec::new();
         if !self.text(0).starts_with(is_word) {
-            // What follows `::` here is part of a path that began with a type: `<T>::name`.
+            // A word after this `::` is part of a path that begins with a type: `<T>::name`.
             self.at += if self.text(0) == "::" { 2 } else { 1 };
             return;
         }

@@ -1,24 +1,24 @@
-//! Which file declares what a path names.
+//! Finds the file that declares what a path names.
 
 use std::collections::BTreeMap;
 
 use super::module::Module;
 use crate::tidy::paths::Tree;
 
-/// Imports of imports that are followed; more is a circle of `use`.
+/// The most imports of imports that are followed: a longer chain is a cycle of `use`.
 const STEPS_MAX: usize = 16;
 
-/// The modules of a crate by their paths from its root.
+/// The modules of a crate, by their paths from its root.
 pub(super) struct Modules(BTreeMap<Vec<String>, Module>);
 
-/// What a path leads to.
+/// What a path names: a module, or an item with its file.
 enum Target {
     Module(Vec<String>),
     Item { file: String },
 }
 
 impl Modules {
-    /// Follows the `mod` declarations from the crate's first file.
+    /// Reads all modules of a crate, following the `mod` declarations from its first file.
     pub(super) fn read(root: &str, tree: &impl Tree) -> Modules {
         let folder = root.rsplit_once('/').map_or("", |(folder, _)| folder);
         let mut found = BTreeMap::new();
@@ -39,13 +39,13 @@ impl Modules {
         Modules(found)
     }
 
-    /// Every module with its path.
+    /// Returns every module with its path.
     pub(super) fn all(&self) -> impl Iterator<Item = (&Vec<String>, &Module)> {
         self.0.iter()
     }
 
-    /// The file that declares what the names stand for in a module; nothing for a module and for
-    /// what another crate declares.
+    /// Returns the file that declares what the names stand for in a module; `None` for a module,
+    /// and for what another crate declares.
     pub(super) fn file_of(&self, module: &[String], names: &[String]) -> Option<String> {
         match self.target(module, names, STEPS_MAX)? {
             Target::Module(_) => None,
@@ -70,13 +70,13 @@ impl Modules {
         }
     }
 
-    /// What the names stand for that follow the path of a module.
+    /// Resolves the names that follow the path of a module.
     fn inside(&self, module: Vec<String>, names: &[String], steps: usize) -> Option<Target> {
         let Some((first, rest)) = names.split_first() else {
             return Some(Target::Module(module));
         };
         let file = &self.0.get(&module)?.file;
-        // A name that is not found is one that a macro declares.
+        // A name that is not found is declared by a macro of that module.
         let unknown = || Target::Item { file: file.clone() };
         Some(
             self.step(&module, first, rest, steps)
@@ -84,7 +84,8 @@ impl Modules {
         )
     }
 
-    /// What one name leads to in a module; nothing for a name that it does not know.
+    /// Resolves one name in a module, and the names after it; `None` if the module does not know
+    /// the name.
     fn step(
         &self,
         module: &[String],
@@ -94,7 +95,8 @@ impl Modules {
     ) -> Option<Target> {
         let its = self.0.get(module)?;
         let child = [module, std::slice::from_ref(name)].concat();
-        // A module and a function may have one name: the module is what more names can follow.
+        // A module and a function may have the same name; only the module can be followed by more
+        // names.
         if self.0.contains_key(&child) && !rest.is_empty() {
             return self.inside(child, rest, steps);
         }

@@ -1,8 +1,8 @@
-//! Crates with and without cycles.
+//! Tests crates with and without cycles of files.
 
 use super::*;
 
-/// The files of a crate.
+/// The files of a crate, each with its text.
 struct Files(&'static [(&'static str, &'static str)]);
 
 impl Tree for Files {
@@ -118,7 +118,7 @@ fn what_goes_one_way_is_no_cycle() {
         ]),
         NONE
     );
-    // Tests are no part of it, nor are comments, texts, and what other crates declare.
+    // Tests, comments, literals and items of other crates do not count.
     assert_eq!(
         found(&[
             (
@@ -135,7 +135,7 @@ fn what_goes_one_way_is_no_cycle() {
         ]),
         NONE
     );
-    // A module by itself is no item, and a function may have the name of a module.
+    // A module alone is no item, and a function may have the name of a module.
     assert_eq!(
         found(&[
             (
